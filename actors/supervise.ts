@@ -1,0 +1,62 @@
+/**
+ * The only place that creates root actors.
+ *
+ * Without an `error` observer an actor's error is thrown again from a timer and ends the process; with one it keeps its
+ * last state and says nothing more, so that whoever waits would wait for ever. A root made here has an observer that
+ * tells its owner, and a listener that throws harms neither the actor nor the other listeners.
+ *
+ * @module
+ */
+import {
+  type Actor,
+  type ActorOptions,
+  type AnyActorLogic,
+  createActor,
+  type EmittedFrom,
+  type InputFrom,
+  type SnapshotFrom,
+} from "xstate";
+
+/** How a root is started. */
+export interface RootOptions<Logic extends AnyActorLogic> {
+  readonly id: string;
+  readonly input: InputFrom<Logic>;
+  /** Called once, when the actor died of an error: refuse and close what it stood for. */
+  readonly onError: (error: unknown) => void;
+  /** Called with every new snapshot. */
+  readonly onSnapshot?: (snapshot: SnapshotFrom<Logic>) => void;
+  /** Called when the actor reached a final state or was stopped. */
+  readonly onDone?: () => void;
+  /** Called for everything the actor emits, from its start on. */
+  readonly onEmitted?: (emitted: EmittedFrom<Logic>) => void;
+  /** Timers of the actor and its children; the real clock by default. */
+  readonly clock?: ActorOptions<Logic>["clock"];
+  readonly inspect?: ActorOptions<Logic>["inspect"];
+}
+
+/** Creates and starts a root actor. */
+export function superviseRoot<Logic extends AnyActorLogic>(logic: Logic, options: RootOptions<Logic>): Actor<Logic> {
+  const { id, input, onError, clock, inspect } = options;
+  const actor = createActor(logic, {
+    id,
+    input,
+    ...(clock === undefined ? {} : { clock }),
+    ...(inspect === undefined ? {} : { inspect }),
+  } as ActorOptions<Logic>);
+  const safely =
+    <Args extends readonly unknown[]>(listener: ((...args: Args) => void) | undefined) => (...args: Args) => {
+      try {
+        listener?.(...args);
+      } catch (error) {
+        onError(error);
+      }
+    };
+  if (options.onEmitted !== undefined) actor.on("*", safely(options.onEmitted) as never);
+  actor.subscribe({
+    next: safely(options.onSnapshot as ((snapshot: unknown) => void) | undefined),
+    error: onError,
+    complete: safely(options.onDone),
+  });
+  actor.start();
+  return actor;
+}

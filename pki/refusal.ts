@@ -1,0 +1,493 @@
+/**
+ * Every reason this network has to refuse a peer, a certificate or a revocation list.
+ *
+ * A refusal is a tagged error. Its `code` is kebab-case and never changes; its fields are the data that led to it; its
+ * `hint` says in the operator's words what to do about it (specification: "Troubleshooting Security Issues"). A peer
+ * learns nothing but that it was refused.
+ *
+ * @module
+ */
+import { Data } from "effect";
+
+/** What {@linkcode refusalCodes} lists: the closed set of codes. */
+export type RefusalCode = (typeof refusalCodes)[number];
+
+/** Every refusal code there is, in the order of the checks that produce them. */
+export const refusalCodes = [
+  "rate-limited",
+  "too-many-connections",
+  "protocol-mismatch",
+  "tls-version",
+  "tls-failed",
+  "handshake-timeout",
+  "no-certificate",
+  "malformed-certificate",
+  "self-signed",
+  "unsupported-key-algorithm",
+  "unknown-issuer",
+  "bad-signature",
+  "path-too-long",
+  "not-a-ca",
+  "key-usage",
+  "extended-key-usage",
+  "name-constraint",
+  "unknown-critical-extension",
+  "budget-exceeded",
+  "certificate-not-yet-valid",
+  "certificate-expired",
+  "certificate-revoked",
+  "revocation-unknown",
+  "crl-malformed",
+  "crl-signature",
+  "crl-not-yet-valid",
+  "crl-expired",
+  "crl-rollback",
+  "peer-id-mismatch",
+  "role-not-allowed",
+  "job-scope",
+  "hung-up",
+  "unreachable",
+  "internal",
+] as const;
+
+/** What the certificate at fault is called in a message: its subject, with its serial where there is one. */
+export interface CertificateLabel {
+  readonly subject: string;
+  readonly serial: string;
+}
+
+const name = (of: CertificateLabel): string => `${of.subject || "(no subject)"} (serial ${of.serial})`;
+
+/** An attempt arrived faster than the limit for its address allows. */
+export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly limit: string; readonly max: number }> {
+  readonly code = "rate-limited";
+  readonly hint =
+    "Slow the peer down, or raise the limit named here in the configuration if this rate is expected of it.";
+  override get message(): string {
+    return `Cannot admit connection: more than ${this.max} ${this.limit}`;
+  }
+}
+
+/** There are as many connections or pending handshakes as the limit allows. */
+export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
+  { readonly limit: string; readonly max: number }
+> {
+  readonly code = "too-many-connections";
+  readonly hint = "Close idle connections, add a gateway, or raise the limit named here in the configuration.";
+  override get message(): string {
+    return `Cannot admit connection: already ${this.max} ${this.limit}`;
+  }
+}
+
+/** What arrived is not the protocol spoken on this port. */
+export class ProtocolMismatch extends Data.TaggedError("ProtocolMismatch")<{ readonly detail: string }> {
+  readonly code = "protocol-mismatch";
+  readonly hint = "Something other than a Hypha node talks to this port: check what dials it, and the firewall.";
+  override get message(): string {
+    return `Cannot speak with peer: ${this.detail}`;
+  }
+}
+
+/** The peer offered no TLS 1.3. */
+export class TlsVersion extends Data.TaggedError("TlsVersion")<{ readonly detail: string }> {
+  readonly code = "tls-version";
+  readonly hint = "Only TLS 1.3 is spoken here: update the peer's TLS library.";
+  override get message(): string {
+    return `Cannot accept TLS version: ${this.detail}`;
+  }
+}
+
+/** The TLS handshake itself failed: for instance, the peer does not hold the key of the certificate it showed. */
+export class TlsFailed extends Data.TaggedError("TlsFailed")<{ readonly detail: string }> {
+  readonly code = "tls-failed";
+  readonly hint = "The peer could not complete TLS: check that its key belongs to its certificate.";
+  override get message(): string {
+    return `Cannot complete TLS handshake: ${this.detail}`;
+  }
+}
+
+/** The handshake did not end within its deadline. */
+export class HandshakeTimeout extends Data.TaggedError("HandshakeTimeout")<
+  { readonly state: string; readonly afterMs: number }
+> {
+  readonly code = "handshake-timeout";
+  readonly hint = "The peer went silent: check the network between, or raise handshake_timeout_ms for slow links.";
+  override get message(): string {
+    return `Cannot wait longer for peer: still ${this.state} after ${this.afterMs} ms`;
+  }
+}
+
+/** The peer completed TLS without showing a certificate. */
+export class NoCertificate extends Data.TaggedError("NoCertificate")<{ readonly detail: string }> {
+  readonly code = "no-certificate";
+  readonly hint = "Configure cert_pem and key_pem on the peer: both sides authenticate here.";
+  override get message(): string {
+    return `Cannot identify peer: ${this.detail}`;
+  }
+}
+
+/** A certificate is not strict DER, not X.509 v3, or larger than the limits. */
+export class MalformedCertificate extends Data.TaggedError("MalformedCertificate")<{
+  readonly detail: string;
+  readonly index: number;
+}> {
+  readonly code = "malformed-certificate";
+  readonly hint = "Look at it with: hypha-certutil inspect CERT.pem; then issue it again.";
+  override get message(): string {
+    return `Cannot parse certificate ${this.index} of the chain: ${this.detail}`;
+  }
+}
+
+/** The leaf signed itself. It is refused even when it stands in the trust bundle. */
+export class SelfSigned extends Data.TaggedError("SelfSigned")<{ readonly certificate: CertificateLabel }> {
+  readonly code = "self-signed";
+  readonly hint = "Have the certificate signed by the organisation's CA: hypha-certutil csr, then hypha-certutil sign.";
+  override get message(): string {
+    return `Cannot accept certificate ${name(this.certificate)}: it is self-signed`;
+  }
+}
+
+/** A key or signature algorithm that the policy does not allow. */
+export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlgorithm")<{
+  readonly certificate: CertificateLabel;
+  readonly algorithm: string;
+  readonly allowed: readonly string[];
+}> {
+  readonly code = "unsupported-key-algorithm";
+  readonly hint = "Issue the certificate with an allowed key (Ed25519 by default): hypha-certutil gen-cert.";
+  override get message(): string {
+    return `Cannot accept key of ${name(this.certificate)}: ${this.algorithm} is not one of ${this.allowed.join(", ")}`;
+  }
+}
+
+/** No path leads from the leaf to an anchor of this node's trust bundle. */
+export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
+  readonly certificate: CertificateLabel;
+  readonly issuer: string;
+}> {
+  readonly code = "unknown-issuer";
+  readonly hint =
+    "If the issuer is to be trusted, put its CA certificate into trust_pem; if it is an intermediate, put it behind the leaf in the peer's cert_pem.";
+  override get message(): string {
+    return `Cannot find issuer of ${name(this.certificate)}: ${this.issuer} is neither sent nor trusted`;
+  }
+}
+
+/** A signature does not verify under the key of the issuer that the names point to. */
+export class BadSignature extends Data.TaggedError("BadSignature")<{
+  readonly certificate: CertificateLabel;
+  readonly issuer: string;
+}> {
+  readonly code = "bad-signature";
+  readonly hint =
+    "The certificate was altered, or its issuer has a namesake with another key: compare the issuer in trust_pem with the CA that signed.";
+  override get message(): string {
+    return `Cannot accept certificate ${name(this.certificate)}: signature does not verify under ${this.issuer}`;
+  }
+}
+
+/** A path is longer than a CA's path length constraint or this node's limit allows. */
+export class PathTooLong extends Data.TaggedError("PathTooLong")<{
+  readonly certificate: CertificateLabel;
+  readonly max: number;
+}> {
+  readonly code = "path-too-long";
+  readonly hint = "Issue from a CA nearer to the root, or issue the CA again with a larger path length.";
+  override get message(): string {
+    return `Cannot follow path through ${
+      name(this.certificate)
+    }: at most ${this.max} CA certificates may follow below it`;
+  }
+}
+
+/** A certificate that signs others is not a CA. */
+export class NotACa extends Data.TaggedError("NotACa")<{ readonly certificate: CertificateLabel }> {
+  readonly code = "not-a-ca";
+  readonly hint =
+    "Only a certificate with basic constraints CA:TRUE may sign others: sign with the intermediate's key.";
+  override get message(): string {
+    return `Cannot accept issuer ${name(this.certificate)}: it is not a CA`;
+  }
+}
+
+/** A certificate's key usage does not allow what it is used for. */
+export class KeyUsage extends Data.TaggedError("KeyUsage")<{
+  readonly certificate: CertificateLabel;
+  readonly needed: string;
+}> {
+  readonly code = "key-usage";
+  readonly hint = "Issue the certificate again with the key usage named here.";
+  override get message(): string {
+    return `Cannot use key of ${name(this.certificate)}: key usage lacks ${this.needed}`;
+  }
+}
+
+/** A certificate's extended key usage does not allow what it is used for. */
+export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
+  readonly certificate: CertificateLabel;
+  readonly needed: string;
+}> {
+  readonly code = "extended-key-usage";
+  readonly hint = "Issue the certificate again with serverAuth and clientAuth: every node is both.";
+  override get message(): string {
+    return `Cannot use certificate ${name(this.certificate)}: extended key usage lacks ${this.needed}`;
+  }
+}
+
+/** A name lies outside what a CA above it, or the CA's trust domain, may speak for. */
+export class NameConstraint extends Data.TaggedError("NameConstraint")<{
+  readonly certificate: CertificateLabel;
+  readonly name: string;
+}> {
+  readonly code = "name-constraint";
+  readonly hint = "Issue the certificate from the CA of the domain that it names.";
+  override get message(): string {
+    return `Cannot accept ${name(this.certificate)}: its issuer may not speak for ${this.name}`;
+  }
+}
+
+/** A critical extension that this verifier does not process. */
+export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalExtension")<{
+  readonly certificate: CertificateLabel;
+  readonly oid: string;
+}> {
+  readonly code = "unknown-critical-extension";
+  readonly hint = "Issue the certificate without the extension, or with the extension not critical.";
+  override get message(): string {
+    return `Cannot accept ${name(this.certificate)}: critical extension ${this.oid} is not understood`;
+  }
+}
+
+/** The search for a path would cost more than its budget. */
+export class BudgetExceeded extends Data.TaggedError("BudgetExceeded")<{
+  readonly what: string;
+  readonly max: number;
+}> {
+  readonly code = "budget-exceeded";
+  readonly hint = "The peer sent an unusual chain: send the leaf and its intermediates only, leaf first.";
+  override get message(): string {
+    return `Cannot verify chain within its budget: more than ${this.max} ${this.what}`;
+  }
+}
+
+/** The check ran before a certificate's `notBefore`. */
+export class CertificateNotYetValid extends Data.TaggedError("CertificateNotYetValid")<{
+  readonly certificate: CertificateLabel;
+  readonly at: Date;
+  readonly notBefore: Date;
+}> {
+  readonly code = "certificate-not-yet-valid";
+  readonly hint = "Check the clocks of both nodes (timedatectl), then the dates: hypha-certutil inspect CERT.pem.";
+  override get message(): string {
+    return `Cannot accept certificate ${
+      name(this.certificate)
+    } at ${this.at.toISOString()}: valid from ${this.notBefore.toISOString()}`;
+  }
+}
+
+/** The check ran after a certificate's `notAfter`. */
+export class CertificateExpired extends Data.TaggedError("CertificateExpired")<{
+  readonly certificate: CertificateLabel;
+  readonly at: Date;
+  readonly notAfter: Date;
+}> {
+  readonly code = "certificate-expired";
+  readonly hint = "Issue a new certificate for the node: hypha-certutil gen-cert.";
+  override get message(): string {
+    return `Cannot accept certificate ${
+      name(this.certificate)
+    } at ${this.at.toISOString()}: valid until ${this.notAfter.toISOString()}`;
+  }
+}
+
+/** A certificate of the path stands on its issuer's revocation list. */
+export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
+  readonly certificate: CertificateLabel;
+  readonly issuer: string;
+  readonly revokedAt: Date;
+  readonly reason: string;
+}> {
+  readonly code = "certificate-revoked";
+  readonly hint = "If the node is to come back, issue it a certificate with a new key; a revocation is not taken back.";
+  override get message(): string {
+    return `Cannot accept certificate ${
+      name(this.certificate)
+    }: revoked by ${this.issuer} at ${this.revokedAt.toISOString()} (${this.reason})`;
+  }
+}
+
+/** Revocation lists are configured, but none is of this certificate's issuer. */
+export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
+  readonly certificate: CertificateLabel;
+  readonly issuer: string;
+}> {
+  readonly code = "revocation-unknown";
+  readonly hint = "Add the issuer's list to crls_pem: hypha-certutil gen-crl, then cat it to the others.";
+  override get message(): string {
+    return `Cannot tell whether ${name(this.certificate)} is revoked: no revocation list of ${this.issuer}`;
+  }
+}
+
+/** A revocation list is not strict DER, or carries what this verifier does not process. */
+export class CrlMalformed extends Data.TaggedError("CrlMalformed")<{ readonly detail: string }> {
+  readonly code = "crl-malformed";
+  readonly hint = "Look at it with: openssl crl -in crls.pem -noout -text; then generate it again.";
+  override get message(): string {
+    return `Cannot parse revocation list: ${this.detail}`;
+  }
+}
+
+/** A revocation list's signature does not verify, or its issuer may not sign lists. */
+export class CrlSignature
+  extends Data.TaggedError("CrlSignature")<{ readonly issuer: string; readonly detail: string }> {
+  readonly code = "crl-signature";
+  readonly hint = "Generate the list with the key of the CA it names: hypha-certutil gen-crl.";
+  override get message(): string {
+    return `Cannot accept revocation list of ${this.issuer}: ${this.detail}`;
+  }
+}
+
+/** The check ran before a revocation list's `thisUpdate`. */
+export class CrlNotYetValid extends Data.TaggedError("CrlNotYetValid")<{
+  readonly issuer: string;
+  readonly at: Date;
+  readonly thisUpdate: Date;
+}> {
+  readonly code = "crl-not-yet-valid";
+  readonly hint = "Check the clocks of this node and of the CA (timedatectl).";
+  override get message(): string {
+    return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: valid from ${this.thisUpdate.toISOString()}`;
+  }
+}
+
+/** The check ran later than a revocation list's `nextUpdate` and the grace after it. */
+export class CrlExpired extends Data.TaggedError("CrlExpired")<{
+  readonly issuer: string;
+  readonly at: Date;
+  readonly nextUpdate: Date;
+}> {
+  readonly code = "crl-expired";
+  readonly hint = "Generate a new list and distribute it: hypha-certutil gen-crl; nodes take it up without a restart.";
+  override get message(): string {
+    return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: next update was due ${this.nextUpdate.toISOString()}`;
+  }
+}
+
+/** A revocation list is older than one already seen of the same issuer. */
+export class CrlRollback extends Data.TaggedError("CrlRollback")<{
+  readonly issuer: string;
+  readonly number: string;
+  readonly seen: string;
+}> {
+  readonly code = "crl-rollback";
+  readonly hint = "Someone put an old list back: fetch the newest one from the CA.";
+  override get message(): string {
+    return `Cannot accept revocation list of ${this.issuer}: number ${this.number} is older than ${this.seen}`;
+  }
+}
+
+/** The certificate's key is not the key of the PeerID that was dialled. */
+export class PeerIdMismatch extends Data.TaggedError("PeerIdMismatch")<{
+  readonly expected: string;
+  readonly actual: string;
+}> {
+  readonly code = "peer-id-mismatch";
+  readonly hint =
+    "PeerIDs change when keys are rotated: write the new PeerID, or the address without /p2p/…, into the configuration.";
+  override get message(): string {
+    return `Cannot accept peer ${this.actual}: dialled ${this.expected}`;
+  }
+}
+
+/** The certificate's role is not one that may do this. */
+export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
+  readonly certificate: CertificateLabel;
+  readonly role: string;
+  readonly allowed: readonly string[];
+}> {
+  readonly code = "role-not-allowed";
+  readonly hint =
+    "Issue the certificate with the role in its URI SAN: hypha-certutil gen-cert --san URI:spiffe://DOMAIN/ROLE/NAME.";
+  override get message(): string {
+    return `Cannot accept ${name(this.certificate)} as ${this.role}: allowed are ${this.allowed.join(", ")}`;
+  }
+}
+
+/** A job asked for something that its specification does not name. */
+export class JobScope extends Data.TaggedError("JobScope")<{ readonly job: string; readonly what: string }> {
+  readonly code = "job-scope";
+  readonly hint = "A job may use what its specification names and nothing else: check the executor's request.";
+  override get message(): string {
+    return `Cannot let job ${this.job} use ${this.what}: not in its specification`;
+  }
+}
+
+/** The peer ended the connection before it was established; perhaps it refused us. */
+export class HungUp extends Data.TaggedError("HungUp")<{ readonly detail: string }> {
+  readonly code = "hung-up";
+  readonly hint = "The peer closed without a word, which is how a refusal looks from here: read the peer's log.";
+  override get message(): string {
+    return `Cannot establish connection: ${this.detail}`;
+  }
+}
+
+/** Nobody answered at the address. */
+export class Unreachable extends Data.TaggedError("Unreachable")<{ readonly detail: string }> {
+  readonly code = "unreachable";
+  readonly hint = "Check that the node runs, its listen_addresses, and the firewall between.";
+  override get message(): string {
+    return `Cannot reach peer: ${this.detail}`;
+  }
+}
+
+/** A defect of ours. Whatever it was, the connection is refused. */
+export class Internal extends Data.TaggedError("Internal")<{ readonly detail: string }> {
+  readonly code = "internal";
+  readonly hint = "This is a bug: please report it with this line.";
+  override get message(): string {
+    return `Cannot decide: ${this.detail}`;
+  }
+}
+
+/** Every reason to refuse. Match on `code` or `_tag`. */
+export type Refusal =
+  | RateLimited
+  | TooManyConnections
+  | ProtocolMismatch
+  | TlsVersion
+  | TlsFailed
+  | HandshakeTimeout
+  | NoCertificate
+  | MalformedCertificate
+  | SelfSigned
+  | UnsupportedKeyAlgorithm
+  | UnknownIssuer
+  | BadSignature
+  | PathTooLong
+  | NotACa
+  | KeyUsage
+  | ExtendedKeyUsage
+  | NameConstraint
+  | UnknownCriticalExtension
+  | BudgetExceeded
+  | CertificateNotYetValid
+  | CertificateExpired
+  | CertificateRevoked
+  | RevocationUnknown
+  | CrlMalformed
+  | CrlSignature
+  | CrlNotYetValid
+  | CrlExpired
+  | CrlRollback
+  | PeerIdMismatch
+  | RoleNotAllowed
+  | JobScope
+  | HungUp
+  | Unreachable
+  | Internal;
+
+/** A refusal as one JSON object: for logs and audit records. Dates become RFC 3339 text. */
+export function describeRefusal(refusal: Refusal): Record<string, unknown> {
+  const { _tag, code, hint, ...data } = refusal as Refusal & Record<string, unknown>;
+  return { code, message: refusal.message, hint, data: { tag: _tag, ...data } };
+}

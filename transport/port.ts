@@ -1,0 +1,376 @@
+/**
+ * What the transport says and hears, and the port through which it asks the gate.
+ *
+ * Role machines, leases and jobs know these messages and nothing of libp2p. Two things speak them: the real transport
+ * actor and the simulated one. Everything a role learns of the network arrives as an event, everything it wants of it
+ * is an event sent. Every ask has an `id` of the asker's and exactly one answer, which goes to `replyTo`, never inside
+ * the send that asked; facts go to the parent.
+ *
+ * @module
+ */
+import { Data, type Effect, type Result } from "effect";
+import type { Refusal } from "../pki/refusal.ts";
+import type { PeerIdentity } from "../pki/path.ts";
+import type { TrustSnapshot } from "../pki/trust.ts";
+import type { Role } from "../pki/certificate.ts";
+import type { Message, MessageProtocol, WorkerRequest } from "./protocols/messages.ts";
+
+/** A PeerID as base58btc text (`12D3KooW…`). */
+export type PeerText = string;
+/** A multiaddr as text. */
+export type AddressText = string;
+/** Streams of raw files (`wire.md`: tensor streams). */
+export type StreamProtocol = "/hypha-tensor-stream/pull" | "/hypha-tensor-stream/push";
+
+/** A node's own key and certificate chain, as TLS wants them. */
+export interface NodeIdentity {
+  readonly peer: PeerText;
+  /** Leaf first, then intermediates: what is sent to peers. DER. */
+  readonly chain: readonly Uint8Array[];
+  readonly certPem: string;
+  readonly keyPem: string;
+  /** Grows with each change of the pair. */
+  readonly generation: number;
+  readonly name: string;
+  readonly notAfter: Date;
+}
+
+// ── The gate ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Why a connection ended. Who closed is recorded by the gate: libp2p says `local` at both ends. */
+export type CloseReason =
+  | { readonly type: "by-us"; readonly detail: string }
+  | { readonly type: "by-them" }
+  | { readonly type: "trust.changed"; readonly refusal: Refusal }
+  | { readonly type: "expired"; readonly refusal: Refusal }
+  | { readonly type: "lost"; readonly detail: string };
+
+/** Where a gate is. `established`, `refused` and `closed` are what people ask about. */
+export type GatePhase =
+  | "admitting"
+  | "securing"
+  | "verifying"
+  | "opening"
+  | "established"
+  | "reverifying"
+  | "refused"
+  | "closed";
+
+/** What the node hands a gate at its birth. */
+export interface GateInput {
+  readonly id: string;
+  readonly direction: "inbound" | "outbound";
+  /** The peer's address, or the relay's where the connection is relayed. */
+  readonly address: AddressText;
+  /** The PeerID that was dialled, where one was named. */
+  readonly expectedPeer: PeerText | undefined;
+  /** What admission control decided before any byte was read. */
+  readonly admission: Result.Result<unknown, Refusal>;
+  readonly snapshot: TrustSnapshot;
+  /** From birth to verdict, in milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** What the transport tells a gate. Delivery is synchronous: after `send` returns, `phase` is the new one. */
+export type GateEvent =
+  /** TLS begins on the raw connection. */
+  | { readonly type: "connection.securing" }
+  /** TLS stands: version such as `TLSv1.3`, and the chain that the peer sent, leaf first, as DER. */
+  | { readonly type: "tls.secured"; readonly version: string; readonly chain: readonly Uint8Array[] }
+  /** TLS failed, with the refusal it amounts to. */
+  | { readonly type: "tls.failed"; readonly refusal: Refusal }
+  /** libp2p announced the connection (`connection:open`). */
+  | { readonly type: "connection.opened" }
+  /** The connection ended; `detail` for the log. */
+  | { readonly type: "connection.closed"; readonly by: "us" | "them" | "lost"; readonly detail: string }
+  /** libp2p gave up while the muxer was negotiated (its own signal or deadline). */
+  | { readonly type: "opening.failed"; readonly refusal: Refusal }
+  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
+  /** Somebody here wants the connection closed. */
+  | { readonly type: "close"; readonly reason: string };
+
+/** What a gate says. */
+export type GateSaid =
+  | { readonly type: "gate.verified"; readonly identity: PeerIdentity }
+  | { readonly type: "gate.established"; readonly identity: PeerIdentity }
+  | { readonly type: "gate.refused"; readonly refusal: Refusal }
+  /** An established (or opening) connection must be, or was, closed. The transport closes it if it is still open. */
+  | { readonly type: "gate.closed"; readonly reason: CloseReason };
+
+/** A running gate, seen from the transport. */
+export interface Gate {
+  readonly id: string;
+  readonly phase: GatePhase;
+  readonly refusal: Refusal | undefined;
+  readonly identity: PeerIdentity | undefined;
+  send(event: GateEvent): void;
+  /** Calls `listener` for everything the gate says from now on. Returns how to stop it. */
+  listen(listener: (said: GateSaid) => void): () => void;
+  stop(): void;
+}
+
+/** How the transport gets gates: handed to it by the node, closed over the supervisor. */
+export type MakeGate = (input: GateInput) => Gate;
+
+// ── Asks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Where an answer goes: an actor, or anything else with `send`. */
+export interface ReplyTo<Answer> {
+  send(answer: Answer): void;
+}
+
+/** A request, stream, gossip or record operation that failed at this end or the other. */
+export class TransportError extends Data.TaggedError("TransportError")<{
+  readonly code:
+    | "not-connected"
+    | "timed-out"
+    | "cancelled"
+    | "no-answer"
+    | "too-large"
+    | "malformed"
+    | "stream-reset"
+    | "unsupported"
+    | "stopped"
+    | "failed";
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot complete exchange (${this.code}): ${this.detail}`;
+  }
+}
+
+/** One piece of a stream. A stream is whole only when the sender's half-close was seen. */
+export type StreamChunk =
+  | { readonly type: "bytes"; readonly bytes: Uint8Array }
+  | { readonly type: "end"; readonly outcome: "whole" | "broken" };
+
+/** A raw stream with a bounded buffer and back-pressure at both ends. */
+export interface StreamHandle {
+  readonly id: string;
+  readonly peer: PeerText;
+  readonly protocol: StreamProtocol;
+  /** The next piece; after `end` always `end`. */
+  readonly read: Effect.Effect<StreamChunk, TransportError>;
+  /** Ends when the piece was taken over by the connection: waits for drain. */
+  write(bytes: Uint8Array): Effect.Effect<void, TransportError>;
+  /** Half-closes the writing side. */
+  readonly end: Effect.Effect<void, TransportError>;
+  /** Resets both directions. */
+  abort(reason: string): Effect.Effect<void>;
+}
+
+/** Everything that can be sent to the transport actor. */
+export type TransportAsk =
+  | { readonly type: "start"; readonly replyTo: ReplyTo<StartAnswer> }
+  | { readonly type: "drain"; readonly replyTo: ReplyTo<DrainAnswer> }
+  | { readonly type: "peers"; readonly replyTo: ReplyTo<PeersAnswer> }
+  | { readonly type: "counters"; readonly replyTo: ReplyTo<CountersAnswer> }
+  | {
+    readonly type: "dial";
+    readonly id: string;
+    /** A PeerID as text, or a multiaddr as text (with or without `/p2p/…`). */
+    readonly target: { readonly peer: PeerText } | { readonly address: AddressText };
+    readonly replyTo: ReplyTo<DialAnswer>;
+  }
+  | { readonly type: "close"; readonly peer: PeerText; readonly reason: string }
+  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
+  | { readonly type: "identity.changed"; readonly identity: NodeIdentity }
+  | { readonly type: "serve"; readonly protocol: MessageProtocol | StreamProtocol }
+  | { readonly type: "unserve"; readonly protocol: MessageProtocol | StreamProtocol }
+  | {
+    readonly type: "request";
+    readonly id: string;
+    readonly peer: PeerText;
+    readonly protocol: MessageProtocol;
+    readonly message: Message;
+    readonly timeoutMs: number;
+    readonly replyTo: ReplyTo<RequestAnswer>;
+  }
+  | { readonly type: "request.cancel"; readonly id: string }
+  | { readonly type: "respond"; readonly exchange: string; readonly message: Message }
+  | { readonly type: "decline"; readonly exchange: string }
+  | { readonly type: "subscribe"; readonly topic: string }
+  | { readonly type: "unsubscribe"; readonly topic: string }
+  | {
+    readonly type: "publish";
+    readonly id: string;
+    readonly topic: string;
+    readonly message: WorkerRequest;
+    readonly replyTo: ReplyTo<PublishAnswer>;
+  }
+  | {
+    readonly type: "record.put";
+    readonly id: string;
+    readonly key: string;
+    readonly value: Uint8Array;
+    readonly timeoutMs: number;
+    readonly replyTo: ReplyTo<RecordAnswer>;
+  }
+  | {
+    readonly type: "record.get";
+    readonly id: string;
+    readonly key: string;
+    readonly timeoutMs: number;
+    readonly replyTo: ReplyTo<RecordAnswer>;
+  }
+  | {
+    readonly type: "stream.open";
+    readonly id: string;
+    readonly peer: PeerText;
+    readonly protocol: StreamProtocol;
+    readonly timeoutMs: number;
+    readonly replyTo: ReplyTo<StreamAnswer>;
+  }
+  | { readonly type: "stream.accept"; readonly exchange: string; readonly replyTo: ReplyTo<StreamAnswer> }
+  | { readonly type: "stream.reject"; readonly exchange: string };
+
+/** Answer to `counters`. */
+export interface CountersAnswer {
+  readonly type: "counters";
+  readonly counters: TransportCounters;
+}
+/** Answer to `start`. */
+export type StartAnswer =
+  | { readonly type: "listening"; readonly addresses: readonly AddressText[] }
+  | { readonly type: "transport.failed"; readonly error: TransportError };
+/** Answer to `drain`: every connection is closed and libp2p stopped. */
+export type DrainAnswer = { readonly type: "drained" };
+/** Answer to `peers`: who is established now. */
+export type PeersAnswer = {
+  readonly type: "peers";
+  readonly list: readonly { readonly peer: PeerText; readonly identity: PeerIdentity }[];
+};
+export type DialAnswer =
+  | { readonly type: "dial.done"; readonly id: string; readonly peer: PeerText }
+  | { readonly type: "dial.failed"; readonly id: string; readonly refusal: Refusal };
+export type RequestAnswer =
+  | { readonly type: "response"; readonly id: string; readonly message: Message }
+  | { readonly type: "request.failed"; readonly id: string; readonly error: TransportError };
+export type PublishAnswer =
+  | { readonly type: "publish.done"; readonly id: string }
+  | { readonly type: "publish.failed"; readonly id: string; readonly error: TransportError };
+export type RecordAnswer =
+  | { readonly type: "record.stored"; readonly id: string }
+  | {
+    readonly type: "record";
+    readonly id: string;
+    readonly key: string;
+    readonly value: Uint8Array;
+    readonly publisher: PeerText | undefined;
+  }
+  | { readonly type: "record.missing"; readonly id: string }
+  | { readonly type: "record.failed"; readonly id: string; readonly error: TransportError };
+/** `id` is the asker's for `stream.open`, the exchange for `stream.accept`. */
+export type StreamAnswer =
+  | { readonly type: "stream.opened"; readonly id: string; readonly stream: StreamHandle }
+  | { readonly type: "stream.failed"; readonly id: string; readonly error: TransportError };
+
+/** Every answer. */
+export type TransportAnswer =
+  | StartAnswer
+  | DrainAnswer
+  | PeersAnswer
+  | CountersAnswer
+  | DialAnswer
+  | RequestAnswer
+  | PublishAnswer
+  | RecordAnswer
+  | StreamAnswer;
+
+// ── Facts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What the transport says unasked, to its parent. */
+export type TransportFact =
+  /** At the peer's first connection. */
+  | { readonly type: "peer.established"; readonly peer: PeerText; readonly identity: PeerIdentity }
+  /** At its last. */
+  | {
+    readonly type: "peer.closed";
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly reason: CloseReason;
+  }
+  | {
+    readonly type: "peer.refused";
+    readonly address: AddressText;
+    readonly direction: "inbound" | "outbound";
+    /** Certificate name and PeerID, once a certificate was seen. */
+    readonly peer: { readonly name: string; readonly id: PeerText } | undefined;
+    readonly refusal: Refusal;
+  }
+  /** Already decoded and bounded. `exchange` is the transport's; one not answered in time declines itself. */
+  | {
+    readonly type: "request.received";
+    readonly exchange: string;
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly protocol: MessageProtocol;
+    readonly message: Message;
+  }
+  | {
+    readonly type: "stream.received";
+    readonly exchange: string;
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly protocol: StreamProtocol;
+  }
+  /** `from` is the author (verified here and not revoked), `via` who handed it on. */
+  | {
+    readonly type: "published";
+    readonly topic: string;
+    readonly from: PeerText;
+    readonly via: PeerText;
+    readonly message: WorkerRequest;
+  }
+  | { readonly type: "reachable"; readonly addresses: readonly AddressText[] }
+  | { readonly type: "reservation.lost"; readonly relay: PeerText }
+  | { readonly type: "dht.ready" }
+  /** The transport cannot go on. */
+  | { readonly type: "transport.failed"; readonly error: TransportError };
+
+/** Counters of a transport, since its start. */
+export interface TransportCounters {
+  readonly accepted: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+}
+
+// ── Birth ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Limits on connections. Each has its default, with its source, in `admission.ts`. */
+export interface TransportLimits {
+  /** Handshakes under way, in all and from one address. */
+  readonly pendingMax: number;
+  readonly pendingPerAddressMax: number;
+  /** Established connections, in all, from one address and of one PeerID. */
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  readonly connectionsPerPeerMax: number;
+  /** Handshakes a second from one address (token bucket), and how many may come at once. */
+  readonly handshakesPerSecond: number;
+  readonly handshakesBurst: number;
+}
+
+/** What a transport actor is born with. */
+export interface TransportInput {
+  readonly role: Role;
+  readonly identity: NodeIdentity;
+  readonly snapshot: TrustSnapshot;
+  readonly makeGate: MakeGate;
+  readonly listenAddresses: readonly AddressText[];
+  /** Announced beside what is listened on. */
+  readonly externalAddresses: readonly AddressText[];
+  /** Gateways: dialled by the node, relayed through where `relay` is `client`. With or without `/p2p/…`. */
+  readonly gatewayAddresses: readonly AddressText[];
+  /** Addresses of peers inside these ranges are not taken from the network, nor announced, nor dialled. */
+  readonly excludeCidr: readonly string[];
+  readonly relay: "server" | "client" | "off";
+  /** `hybrid`: post-quantum first where the runtime offers it, X25519 always; `classical`: X25519. */
+  readonly keyExchange: "hybrid" | "classical";
+  readonly handshakeTimeoutMs: number;
+  readonly limits: TransportLimits;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly uuid: () => string;
+}
