@@ -1,0 +1,44 @@
+// Started by whatever Node the machine has: installs from the lock file where that isn't done yet, then runs the given
+// command with the pinned Node and Deno in front of PATH. Standard output belongs to that command alone.
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bin = join(root, "node_modules", ".bin");
+const stamp = join(root, "node_modules", ".ensured");
+const locked = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+
+function run(command, args, { env = process.env, stdio = "inherit" } = {}) {
+  const shell = process.platform === "win32";
+  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio, shell, env });
+  if (error) console.error(`Cannot run ${command}: ${error.message}`);
+  return signal ? 1 : status ?? 1;
+}
+
+// The stamp is written after npm ci, which empties node_modules first: a failed install leaves none behind.
+const there = [stamp, join(bin, "node"), join(bin, "deno")].every((path) => existsSync(path));
+if (!there || readFileSync(stamp, "utf8") !== locked) {
+  console.error("Installing what package-lock.json names (once; about half a minute) …");
+  const flags = ["--include=dev", "--ignore-scripts=false", "--engine-strict=false", "--loglevel=error"];
+  const status = run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
+  if (status !== 0) {
+    console.error("Cannot install: npm ci failed (its reason stands above). Try again with: npm ci");
+    process.exit(status);
+  }
+  writeFileSync(stamp, locked);
+}
+
+const [command, ...args] = process.argv.slice(2);
+if (command) {
+  const env = {
+    ...process.env,
+    PATH: `${bin}${delimiter}${process.env.PATH}`,
+    NODE: join(bin, "node"),
+    npm_node_execpath: join(bin, "node"),
+  };
+  process.exit(run(command, args, { env }));
+}
