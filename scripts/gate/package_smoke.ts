@@ -1,0 +1,72 @@
+/**
+ * Builds and packs the npm package, installs the tarball in an empty folder, and uses it from there: every export on
+ * Node and on Deno, every program.
+ *
+ * @module
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { runCommand } from "./command.ts";
+import type { Runtime } from "./test_runner.ts";
+
+/** One thing tried, and what went wrong with it. */
+export interface SmokeResult {
+  readonly what: string;
+  readonly error: string | undefined;
+}
+
+const timeoutMs = 180_000;
+
+interface Manifest {
+  readonly name: string;
+  readonly exports: Readonly<Record<string, unknown>>;
+  readonly bin: Readonly<Record<string, string>>;
+}
+
+function importer(manifest: Manifest): string {
+  const names = Object.keys(manifest.exports)
+    .filter((path) => path !== "./package.json")
+    .map((path) => manifest.name + path.slice(1));
+  return `for (const name of ${JSON.stringify(names)}) {
+  const module = await import(name);
+  if (Object.keys(module).length === 0) throw new Error("nothing exported by " + name);
+}
+process.exit(0);
+`;
+}
+
+/** Tries the package as its users would. */
+export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeResult[]> {
+  const results: SmokeResult[] = [];
+  const folder = mkdtempSync(join(tmpdir(), "hypha-package-"));
+  const attempt = async (what: string, command: string, args: readonly string[], cwd?: string) => {
+    const result = await runCommand(command, args, { timeoutMs, ...(cwd === undefined ? {} : { cwd }) });
+    const error = result.code === 0 ? undefined : `exit ${result.code}\n${result.stdout}${result.stderr}`;
+    results.push({ what, error });
+    return error === undefined;
+  };
+  try {
+    if (!(await attempt("build", "tsc", ["-p", "tsconfig.build.json"]))) return results;
+    const packArgs = ["pack", "--ignore-scripts", "--pack-destination", folder];
+    if (!(await attempt("pack", "npm", packArgs))) return results;
+    const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"));
+    if (tarball === undefined) return [...results, { what: "pack", error: "no tarball was written" }];
+    const manifest = JSON.parse(readFileSync("package.json", "utf8")) as Manifest;
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
+    writeFileSync(join(folder, "import.mjs"), `import process from "node:process";\n${importer(manifest)}`);
+    const install = ["install", `./${tarball}`, "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
+    if (!(await attempt("install the tarball in an empty folder", "npm", install, folder))) return results;
+    for (const runtime of runtimes) {
+      const args = runtime === "node" ? ["import.mjs"] : ["run", "-A", "--no-check", "import.mjs"];
+      await attempt(`import every export from ${runtime}`, runtime, args, folder);
+    }
+    const node = resolve("node_modules/.bin/node");
+    for (const name of Object.keys(manifest.bin)) {
+      await attempt(`${name} --help`, node, [join("node_modules", ".bin", name), "--help"], folder);
+    }
+    return results;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

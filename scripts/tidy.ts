@@ -1,0 +1,163 @@
+/**
+ * What is banned in this tree, and what to use instead. Part of `npm test`; a new kind of mistake gets a line here.
+ *
+ * @module
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join, posix } from "node:path";
+import process from "node:process";
+
+/** A file of the tree: its path with forward slashes, and its text. */
+export interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+interface Ban {
+  readonly what: RegExp;
+  readonly where: (path: string) => boolean;
+  readonly use: string;
+}
+
+const rooms = ["pki", "transport", "actors", "scripts", "tests"] as const;
+type Room = (typeof rooms)[number];
+
+/** Which rooms a room may import from, beside itself. */
+const mayImport: Record<Room, readonly Room[]> = {
+  pki: [],
+  transport: ["pki"],
+  actors: ["transport", "pki"],
+  scripts: ["actors", "transport", "pki"],
+  tests: ["scripts", "actors", "transport", "pki"],
+};
+
+const roomOf = (path: string): Room | undefined => rooms.find((room) => path.startsWith(`${room}/`));
+const inRooms = (...wanted: readonly Room[]) => (path: string) => wanted.some((room) => path.startsWith(`${room}/`));
+const source = inRooms("pki", "transport", "actors", "scripts");
+const except = (where: (path: string) => boolean, ...paths: readonly string[]) => (path: string) =>
+  where(path) && !paths.includes(path);
+
+const bans: readonly Ban[] = [
+  {
+    what: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/,
+    where: inRooms("pki", "transport", "actors"),
+    use: "reading the clock is banned here, take the time as an argument or from ports",
+  },
+  {
+    what: /\bMath\.random\(|\bcrypto\.randomUUID\(|\brandomUUID\(/,
+    where: except(source, "scripts/program/ports.ts"),
+    use: "drawing is banned here, use ports.uuid for identifiers and ports.random for jitter",
+  },
+  {
+    what: /\bcreateActor\b|\binterpret\(/,
+    where: except(source, "actors/supervise.ts"),
+    use: "createActor is banned here, use superviseRoot of actors/supervise.ts",
+  },
+  {
+    what: /\bfromPromise\b/,
+    where: except(source, "actors/supervise.ts"),
+    use: "fromPromise is banned (it never replays), use fromEffect of actors/effect_actor.ts",
+  },
+  {
+    what: /\bguards?:\s*async\b|\basync\s*\([^)]*\)\s*(?::[^=]*)?=>[^,]*\/\/\s*guard/,
+    where: () => true,
+    use: "an async guard always passes, compute the outcome first and guard on it",
+  },
+  {
+    what: /\bconsole\./,
+    where: inRooms("pki", "transport", "actors"),
+    use: "console is banned outside scripts/, use ports.report",
+  },
+  { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
+  {
+    what: /\b(document|window)\./,
+    where: source,
+    use: "there is no browser here; document and window only type-check because lib has dom",
+  },
+  { what: /\bDeno\./, where: source, use: "the Deno global is banned, use node: modules, which both runtimes have" },
+  { what: /(^|[^.\w])(TODO|FIXME|XXX)\b/, where: () => true, use: "do it now, or write it into the issue" },
+];
+
+/** Tidy looks for these words, so the file that lists them and its test hold them. */
+const exempt = new Set(["scripts/tidy.ts", "tests/scripts/tidy.test.ts"]);
+const badNames = /(^|\/)(utils?|common|misc|helpers?|manager)(\.|\/)/;
+
+/** The text without its comments, line by line, so that prose may name what code may not use. */
+function codeLines(text: string): string[] {
+  const withoutBlocks = text.replace(/\/\*[\s\S]*?\*\//g, (block) => block.replace(/[^\n]/g, ""));
+  return withoutBlocks.split("\n").map((line) => line.replace(/(^|\s)\/\/.*$/, "$1"));
+}
+
+function importFindings({ path, text }: SourceFile): string[] {
+  const room = roomOf(path);
+  return codeLines(text).flatMap((line, index) => {
+    const specifier = /(?:\bfrom|\bimport\(?)\s*"(\.[^"]*)"/.exec(line)?.[1];
+    if (specifier === undefined) return [];
+    const target = posix.normalize(posix.join(posix.dirname(path), specifier));
+    const to = roomOf(target);
+    if (room === undefined || to === undefined || to === room || mayImport[room].includes(to)) return [];
+    return [`${path}:${index + 1}: ${room}/ must not import ${to}/, imports point scripts → actors → transport → pki`];
+  });
+}
+
+function banFindings({ path, text }: SourceFile): string[] {
+  const code = codeLines(text);
+  const lines = text.split("\n");
+  return bans.filter(({ where }) => where(path)).flatMap(({ what, use }) => {
+    const searched = what.source.includes("TODO") ? lines : code;
+    return searched.flatMap((line, index) => (what.test(line) ? [`${path}:${index + 1}: ${use}`] : []));
+  });
+}
+
+function suiteFindings({ path, text }: SourceFile): string[] {
+  if (!path.endsWith(".test.ts")) return [];
+  const names = [...text.matchAll(/\bconst (\w+) = suite(?:<[^(]*>)?\(/g)].map((match) => match[1]);
+  return names
+    .filter((name) => !text.includes(`${name}.run()`))
+    .map((name) => `${path}:1: suite ${name} never runs, end it with ${name}.run()`);
+}
+
+/** What is wrong with these files, one line each: `path:line: what, and what to use instead`. */
+export function findings(files: readonly SourceFile[]): string[] {
+  return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
+    ...(badNames.test(file.path) ? [`${file.path}:1: the name says nothing, name the file for its topic`] : []),
+    ...importFindings(file),
+    ...banFindings(file),
+    ...suiteFindings(file),
+  ]);
+}
+
+/** Paths that ARCHITECTURE.md names in backquotes and that are not there. */
+export function deadPaths(text: string, exists: (path: string) => boolean): string[] {
+  const named = text.split("\n").flatMap((line, index) =>
+    [...line.matchAll(/`((?:mod\.ts|(?:pki|transport|actors|tests|scripts|docs)\/[\w./*-]*))`/g)].map((match) => ({
+      path: match[1] ?? "",
+      line: index + 1,
+    }))
+  );
+  return named
+    .filter(({ path }) => !path.includes("*") && !exists(path))
+    .map(({ path, line }) => `ARCHITECTURE.md:${line}: ${path} does not exist, correct the path`);
+}
+
+function sourceFiles(root: string, folder: string): SourceFile[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = posix.join(folder, entry.name);
+    if (entry.isDirectory()) return sourceFiles(root, path);
+    return entry.name.endsWith(".ts") ? [{ path, text: readFileSync(join(root, path), "utf8") }] : [];
+  });
+}
+
+/** Everything tidy has to say about the tree at `root`. */
+export function tidy(root: string): string[] {
+  const files = rooms.flatMap((room) => (existsSync(join(root, room)) ? sourceFiles(root, room) : []));
+  const page = join(root, "ARCHITECTURE.md");
+  const dead = existsSync(page) ? deadPaths(readFileSync(page, "utf8"), (path) => existsSync(join(root, path))) : [];
+  return [...findings(files), ...dead];
+}
+
+if (process.argv[1]?.endsWith("scripts/tidy.ts") === true) {
+  const found = tidy(process.cwd());
+  for (const finding of found) console.log(finding);
+  process.exitCode = found.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,58 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { deadPaths, findings } from "../../scripts/tidy.ts";
+
+const test = suite("tidy");
+
+const planted: [name: string, path: string, text: string, expected: RegExp][] = [
+  ["pki importing transport", "pki/a.ts", 'import { x } from "../transport/x.ts";', /pki\/ must not import transport/],
+  [
+    "transport importing actors",
+    "transport/a.ts",
+    'import type { x } from "../actors/x.ts";',
+    /must not import actors/,
+  ],
+  ["actors importing scripts", "actors/job/a.ts", 'import { x } from "../../scripts/x.ts";', /must not import scripts/],
+  ["the clock in pki", "pki/a.ts", "const at = Date.now();", /take the time as an argument/],
+  ["new Date() in pki", "pki/a.ts", "const at = new Date();", /take the time as an argument/],
+  ["Math.random for an identifier", "actors/a.ts", "const id = String(Math.random());", /use ports/],
+  ["createActor outside supervise.ts", "actors/node.ts", "createActor(machine).start();", /use superviseRoot/],
+  ["fromPromise", "actors/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
+  ["an async guard", "actors/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
+  ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
+  ["test.only", "tests/a.test.ts", 'test.only("x", () => {});', /hides the other tests/],
+  ["the Deno global", "scripts/a.ts", "Deno.exit(0);", /use node: modules/],
+  ["a name that says nothing", "pki/utils.ts", "export {};", /name the file for its topic/],
+  ["a note to self", "pki/a.ts", "// TODO later", /do it now/],
+  ["a suite that never runs", "tests/a.test.ts", 'const test = suite("x");', /never runs/],
+];
+
+for (const [name, path, text, expected] of planted) {
+  test(`finds ${name}`, () => {
+    const found = findings([{ path, text: `\n${text}` }]);
+    assert.is(found.length, 1, JSON.stringify(found));
+    assert.match(found[0] ?? "", expected);
+  });
+}
+
+const allowed: [name: string, path: string, text: string][] = [
+  ["imports in the right direction", "actors/a.ts", 'import { x } from "../pki/x.ts";'],
+  ["prose that names a banned thing", "pki/a.ts", "// not Date.now(), since time is an argument"],
+  ["createActor in supervise.ts", "actors/supervise.ts", "createActor(logic).start();"],
+  ["console in scripts", "scripts/a.ts", "console.log(1);"],
+];
+
+for (const [name, path, text] of allowed) {
+  test(`lets pass ${name}`, () => {
+    assert.equal(findings([{ path, text }]), []);
+  });
+}
+
+test("finds a path of ARCHITECTURE.md that does not exist", () => {
+  const page = "see `pki/path.ts` and `pki/gone.ts`";
+  assert.equal(deadPaths(page, (path) => path === "pki/path.ts"), [
+    "ARCHITECTURE.md:1: pki/gone.ts does not exist, correct the path",
+  ]);
+});
+
+test.run();
