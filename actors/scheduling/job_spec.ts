@@ -1,0 +1,77 @@
+/**
+ * The jobs of a DiLoCo training, from the scheduler's configuration.
+ *
+ * @module
+ */
+import type { JobSpec, ModelReference, Peer, PeersReference, Uuid } from "../../transport/protocols/messages.ts";
+import type { DilocoJobConfig, HuggingfaceModel } from "../config/config.ts";
+
+/** Rows a batch where `max_batch_size` says nothing. */
+export const defaultBatchSize = 32;
+
+/** Who does what in a training. */
+export interface Cast {
+  readonly scheduler: Peer;
+  readonly aggregator: Peer;
+  readonly trainers: readonly Peer[];
+}
+
+/** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
+export function trainJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobSpec {
+  const { learningRate, betas, epsilon } = config.innerOptimizer;
+  return {
+    job_id: jobId,
+    executor: {
+      class: "train",
+      descriptor: { name: config.executors.train },
+      config: {
+        model: modelReference(config.model),
+        data: { type: "scheduler", peer: cast.scheduler, dataset: config.dataset },
+        updates: peersReference([cast.aggregator]),
+        results: peersReference([cast.aggregator]),
+        optimizer: { "learning-rate": learningRate, betas: betas ?? null, epsilon: epsilon ?? null },
+        batch_size: config.rounds.maxBatchSize ?? defaultBatchSize,
+        ...(config.preprocessor === undefined ? {} : { preprocessor: modelReference(config.preprocessor) }),
+      },
+    },
+  };
+}
+
+/**
+ * The job of the aggregator: updates from the trainers, results to them, and to the scheduler where it evaluates
+ * (`contracts.md`, "Extensions of the wire").
+ */
+export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobSpec {
+  const { learningRate, momentum } = config.outerOptimizer;
+  const listeners = config.evaluation === undefined ? cast.trainers : [...cast.trainers, cast.scheduler];
+  return {
+    job_id: jobId,
+    executor: {
+      class: "aggregate",
+      descriptor: { name: config.executors.aggregate },
+      config: {
+        updates: peersReference(cast.trainers),
+        results: peersReference(listeners),
+        optimizer: { "learning-rate": learningRate, momentum },
+      },
+    },
+  };
+}
+
+function peersReference(peers: readonly Peer[]): PeersReference {
+  return { type: "peers", peers, strategy: { type: "All" }, resource: null };
+}
+
+function modelReference(model: HuggingfaceModel): ModelReference {
+  return {
+    task: model.type,
+    artifact: {
+      type: "huggingface",
+      repository: model.repository,
+      revision: model.revision ?? null,
+      filenames: model.filenames,
+      token: model.token ?? null,
+    },
+    "input-names": model.inputNames,
+  };
+}

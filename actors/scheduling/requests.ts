@@ -1,0 +1,86 @@
+/**
+ * How a worker chooses whom to offer itself to, out of the requests of one window.
+ *
+ * @module
+ */
+import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
+import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
+import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
+
+/** Requests are collected this long before they are ranked, in milliseconds (`wire.md`, "Allocation"). */
+export const requestWindowMs = 200;
+/** Requests of one window; further ones are dropped (`wire.md`, "Allocation"). */
+export const requestsPerWindowMax = 100;
+/** An offer that nobody accepted lapses after this, in milliseconds (`wire.md`, "Allocation"). */
+export const offerLifeMs = 500;
+
+/** A request and the scheduler that made it. */
+export interface ReceivedRequest {
+  readonly from: Peer;
+  readonly request: WorkerRequest;
+}
+
+/** What is offered to one scheduler. */
+export interface PlannedOffer {
+  readonly to: Peer;
+  readonly request: WorkerRequest;
+  readonly resources: Resources;
+  readonly price: number;
+}
+
+/** What a worker weighs requests by. */
+export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">;
+
+/**
+ * Chooses offers for the requests of a window: drops those that name an executor this worker lacks, bid under its floor or
+ * don't fit, ranks the rest by bid per weighted unit, highest first, and offers as long as resources last. What is promised to
+ * one request is not there for the next.
+ *
+ * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
+ * @param available What is neither leased nor offered now.
+ */
+export function planOffers(
+  window: readonly ReceivedRequest[],
+  available: Resources,
+  terms: OfferTerms,
+): readonly PlannedOffer[] {
+  const ranked = window
+    .filter(({ request }) => canServe(request, terms))
+    .map((received) => ({ received, score: pricePerUnit(received.request.bid, received.request.spec.resources) }))
+    .sort((left, right) => right.score === left.score ? 0 : right.score - left.score);
+  const planned: PlannedOffer[] = [];
+  let left = available;
+  for (const { received } of ranked) {
+    const offer = offerFor(received, left, terms);
+    if (offer === undefined) continue;
+    planned.push(offer);
+    left = subtractResources(left, offer.resources);
+  }
+  return planned;
+}
+
+/** Whether every executor named is here, and the bid is at the floor or over it. */
+function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boolean {
+  return request.bid >= offer.floor && request.spec.executor.length > 0 &&
+    request.spec.executor.every((descriptor) => findExecutor(executors, descriptor) !== undefined);
+}
+
+/** `whole` offers everything this worker has, at the better of bid and price; `flexible` what was asked, at the bid. */
+function offerFor(
+  { from, request }: ReceivedRequest,
+  available: Resources,
+  { offer, resources }: OfferTerms,
+): PlannedOffer | undefined {
+  const offered = offer.strategy === "whole" ? resources : request.spec.resources;
+  if (!fitsResources(request.spec.resources, offered) || !fitsResources(offered, available)) return undefined;
+  const price = offer.strategy === "whole" ? Math.max(request.bid, offer.price) : request.bid;
+  return { to: from, request, resources: offered, price };
+}
+
+/** The executor of that class and name, where this worker has one. */
+export function findExecutor(
+  executors: readonly ExecutorConfig[],
+  wanted: { readonly class: string; readonly name: string },
+): ExecutorConfig | undefined {
+  return executors.find((executor) => executor.class === wanted.class && executor.name === wanted.name);
+}

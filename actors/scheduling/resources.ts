@@ -1,0 +1,56 @@
+/**
+ * Arithmetic on resources: what fits, what is left, what they weigh when prices are compared.
+ *
+ * @module
+ */
+import type { Resources } from "../../transport/protocols/messages.ts";
+
+/** Nothing of anything. */
+export const noResources: Resources = { gpu: 0, cpu: 0, storage: 0, memory: 0 };
+
+/** What one core, one GB of GPU memory, memory and storage count for when prices are compared (`wire.md`, "Allocation"). */
+const weights: Resources = { cpu: 1, gpu: 25, memory: 0.1, storage: 0.01 };
+
+/** Sums of floats of the same few numbers, in another order, differ by less than this. */
+const tolerance = 1e-9;
+
+/** The sum, dimension by dimension. */
+export function addResources(left: Resources, right: Resources): Resources {
+  return {
+    gpu: left.gpu + right.gpu,
+    cpu: left.cpu + right.cpu,
+    storage: left.storage + right.storage,
+    memory: left.memory + right.memory,
+  };
+}
+
+/** What is left of `left`; may be below zero. */
+export function subtractResources(left: Resources, right: Resources): Resources {
+  return {
+    gpu: left.gpu - right.gpu,
+    cpu: left.cpu - right.cpu,
+    storage: left.storage - right.storage,
+    memory: left.memory - right.memory,
+  };
+}
+
+/** Whether `wanted` is inside `available` in every dimension. Amounts that are negative or not finite never fit. */
+export function fitsResources(wanted: Resources, available: Resources): boolean {
+  const dimensions = ["gpu", "cpu", "storage", "memory"] as const;
+  return dimensions.every((dimension) =>
+    Number.isFinite(wanted[dimension]) && wanted[dimension] >= 0 &&
+    wanted[dimension] <= available[dimension] + tolerance
+  );
+}
+
+/** Weighted units: a core is 1, a GB of GPU memory 25, of memory 0.1, of storage 0.01. */
+export function weighResources(resources: Resources): number {
+  return resources.cpu * weights.cpu + resources.gpu * weights.gpu + resources.memory * weights.memory +
+    resources.storage * weights.storage;
+}
+
+/** Price per weighted unit; infinite for an offer of nothing, so that it comes last. */
+export function pricePerUnit(price: number, resources: Resources): number {
+  const units = weighResources(resources);
+  return units > 0 ? price / units : Number.POSITIVE_INFINITY;
+}

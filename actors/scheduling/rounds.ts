@@ -1,0 +1,107 @@
+/**
+ * When a trainer stops for a round's update, and what each progress message is answered.
+ *
+ * The trainers of a round together process `avg_samples_between_updates` samples. Each one's share follows its speed, so that
+ * a fast trainer does more and all stop at about the same time; until speeds are known, shares are equal.
+ *
+ * @module
+ */
+import type { Peer, ProgressResponse } from "../../transport/protocols/messages.ts";
+
+/** What is known of one trainer. */
+export interface TrainerPace {
+  /** Rounds whose update this trainer has received. */
+  readonly roundsDone: number;
+  /** Samples reported in the round under way. */
+  readonly samples: number;
+  /** Batches still to come when it was told to stop; undefined while it wasn't. */
+  readonly scheduled: number | undefined;
+  /** When the round's first batch was reported, and how many samples that was: speed counts from there. */
+  readonly firstAt: number | undefined;
+  readonly firstSamples: number;
+}
+
+/** A trainer before its first batch. */
+export const freshPace: TrainerPace = {
+  roundsDone: 0,
+  samples: 0,
+  scheduled: undefined,
+  firstAt: undefined,
+  firstSamples: 0,
+};
+
+/** A trainer is told to stop once it is this many batches or fewer from its share: later knowledge of speeds is better. */
+export const batchesAheadMax = 3;
+
+/** What progress is judged by. */
+export interface RoundPlan {
+  readonly samplesPerRound: number;
+  readonly rounds: number;
+}
+
+/** A trainer's pace after a message, and the answer to it. */
+export interface PacedAnswer {
+  readonly pace: TrainerPace;
+  readonly answer: ProgressResponse;
+}
+
+/**
+ * Answers a trainer's `status`: `ScheduleUpdate` once a round, when few batches are left of its share, else `Continue`.
+ *
+ * @param paces All trainers that still take part, `peer` among them.
+ * @param now Milliseconds since the epoch.
+ */
+export function answerStatus(
+  paces: Readonly<Record<Peer, TrainerPace>>,
+  status: { readonly peer: Peer; readonly batchSize: number; readonly now: number },
+  plan: RoundPlan,
+): PacedAnswer {
+  const before = paces[status.peer] ?? freshPace;
+  const samples = before.samples + status.batchSize;
+  const pace: TrainerPace = {
+    ...before,
+    samples,
+    firstAt: before.firstAt ?? status.now,
+    firstSamples: before.firstAt === undefined ? samples : before.firstSamples,
+  };
+  if (before.scheduled !== undefined) return { pace, answer: { type: "Continue" } };
+  const share = shareOf({ ...paces, [status.peer]: pace }, status.peer, status.now, plan.samplesPerRound);
+  const batchesLeft = status.batchSize > 0 ? Math.ceil((share - samples) / status.batchSize) : 0;
+  if (batchesLeft > batchesAheadMax) return { pace, answer: { type: "Continue" } };
+  // Not even a share that is already reached is answered with 0: the existing executors were never seen to take it.
+  const counter = Math.max(1, batchesLeft);
+  return { pace: { ...pace, scheduled: counter }, answer: { type: "ScheduleUpdate", counter } };
+}
+
+/** Answers a trainer's `update-received`: the round is over for it; `Done` after the last. */
+export function answerUpdateReceived(pace: TrainerPace, plan: RoundPlan): PacedAnswer {
+  const roundsDone = pace.roundsDone + 1;
+  return {
+    pace: { ...freshPace, roundsDone },
+    answer: { type: roundsDone >= plan.rounds ? "Done" : "Continue" },
+  };
+}
+
+/** One trainer's part of a round's samples: by speed where all speeds are known, else equal. */
+function shareOf(
+  paces: Readonly<Record<Peer, TrainerPace>>,
+  peer: Peer,
+  now: number,
+  samplesPerRound: number,
+): number {
+  const all = Object.values(paces);
+  const own = paces[peer];
+  const equal = samplesPerRound / Math.max(1, all.length);
+  if (own === undefined) return equal;
+  const speeds = all.map((pace) => speedOf(pace, now));
+  const ownSpeed = speedOf(own, now);
+  if (ownSpeed === undefined || speeds.some((speed) => speed === undefined)) return equal;
+  const total = speeds.reduce<number>((sum, speed) => sum + (speed ?? 0), 0);
+  return total > 0 ? samplesPerRound * (ownSpeed / total) : equal;
+}
+
+/** Samples a millisecond since the round's first report; undefined before a second one. */
+function speedOf(pace: TrainerPace, now: number): number | undefined {
+  if (pace.firstAt === undefined || now <= pace.firstAt || pace.samples <= pace.firstSamples) return undefined;
+  return (pace.samples - pace.firstSamples) / (now - pace.firstAt);
+}
