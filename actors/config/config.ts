@@ -55,6 +55,8 @@ export interface ExecutorConfig {
   /** Command and arguments of a `process`: started without a shell. */
   readonly cmd: string | undefined;
   readonly args: readonly string[];
+  /** Whether the job bridge insists on its bearer token; `required` unless said otherwise (`actors/job/bridge/`). */
+  readonly token?: "required" | "optional" | undefined;
 }
 
 export interface WorkerConfig extends CommonConfig {

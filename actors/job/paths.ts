@@ -1,0 +1,340 @@
+/**
+ * A job's work directory, opened once and never left: the only module that opens anything inside one.
+ *
+ * A process that runs in the directory can swap any name for a link to elsewhere between a check and an open. So a path
+ * is not checked and then opened, it is walked: each directory is opened through the descriptor of the one above it
+ * (`/proc/self/fd/N/name`, never following a link), and the file itself is judged by its descriptor. Where there is no
+ * `/proc/self/fd` (macOS), one open with `O_NOFOLLOW_ANY` refuses links anywhere in the path; renaming, making and
+ * removing are path based there, so a job's results are only to be trusted once its process group is dead.
+ *
+ * @module
+ */
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  read as readCallback,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  type Stats,
+  unlinkSync,
+  write as writeCallback,
+} from "node:fs";
+import { join } from "node:path";
+import { Effect, Result, type Scope } from "effect";
+import { parsePath, type PathError, type PathRefusalCode, PathRefused, WorkFileFailed } from "./path_refused.ts";
+
+/** A regular file, open for reading. Its content is the file's that was there when it was opened. */
+export interface ReadableFile {
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** Reads at `position`; 0 at the end. */
+  read(into: Uint8Array, position: number): Effect.Effect<number, WorkFileFailed>;
+}
+
+/** A file in the making: it has its name only after `commit`, whole; without it nothing remains. */
+export interface WritableFile {
+  readonly fd: number;
+  /** Writes all of `bytes` after what was written before. */
+  write(bytes: Uint8Array): Effect.Effect<void, WorkFileFailed>;
+  /** Gives the file its name, replacing what had it. */
+  readonly commit: Effect.Effect<void, PathError>;
+}
+
+/** What a name stands for, links not followed. */
+export interface FileStatus {
+  readonly type: "file" | "directory" | "other";
+  readonly sizeBytes: number;
+}
+
+/** A work directory. Paths are relative to it, with `/`; every operation refuses what leads out of it. */
+export interface WorkDirectory {
+  /** Where it is: for the executor's environment and the log, never for opening. */
+  readonly path: string;
+  /** Opens a regular file with one name, on the directory's own file system. */
+  openForReading(path: string): Effect.Effect<ReadableFile, PathError, Scope.Scope>;
+  /** Begins a file (mode 0600) under another name beside `path`; directories above it are made (0700). */
+  create(path: string): Effect.Effect<WritableFile, PathError, Scope.Scope>;
+  /** Makes a directory (0700) and those above it; one that is there is fine. */
+  makeDirectory(path: string): Effect.Effect<void, PathError>;
+  status(path: string): Effect.Effect<FileStatus, PathError>;
+  /** Names in a directory, in no order; of the work directory itself without a path. */
+  list(path?: string): Effect.Effect<readonly string[], PathError>;
+  /** Removes a file, a link (not what it leads to) or an empty directory. */
+  remove(path: string): Effect.Effect<void, PathError>;
+  /** Where a socket of that name can be bound when {@linkcode WorkDirectory.path} makes it too long for that. */
+  socketAddress(name: string): string;
+}
+
+/** Linux's O_PATH, which `fs.constants` lacks on both runtimes; the same number on x64 and arm64. */
+const openPathOnly = 0x200000;
+/** Darwin's O_NOFOLLOW_ANY. */
+const noFollowAny = 0x20000000;
+/** `sun_path` holds 108 bytes on Linux; Deno takes 107, macOS 103. */
+const socketPathBytesMax = 100;
+/** Names tried beside the wanted one before giving up: only a job that makes such names itself gets that far. */
+const asideAttemptsMax = 16;
+
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY, O_NONBLOCK } = constants;
+
+/** A directory inside the work directory, held open while something in it is named. */
+interface Held {
+  at(name: string): string;
+  close(): void;
+}
+
+/** How names are reached: chosen once, at start. */
+interface Reach {
+  readonly leafFlags: number;
+  hold(parts: readonly string[], create: boolean): Held;
+}
+
+/**
+ * Opens the work directory at `path` (which must not be a link) and keeps it until the scope closes.
+ *
+ * Makes nothing and removes nothing: `work_directory.ts` does.
+ */
+export function openWorkDirectory(path: string): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
+  return Effect.map(
+    Effect.acquireRelease(
+      attempt(path, () => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
+      (fd) => Effect.sync(() => closeSync(fd)),
+    ),
+    (fd) => workDirectory(path, fd),
+  );
+}
+
+function workDirectory(path: string, root: number): WorkDirectory {
+  const reach = existsSync(`/proc/self/fd/${root}/.`) ? descriptorWalk(root) : singleOpen(realpathSync(path));
+  const device = fstatSync(root).dev;
+  let asides = 0;
+  const within = <A>(name: string, use: (held: Held, leaf: string) => A): Effect.Effect<A, PathError> =>
+    attempt(name, () => {
+      const parts = Result.getOrThrowWith(parsePath(name), (refused) => refused);
+      const held = reach.hold(parts.slice(0, -1), false);
+      try {
+        return use(held, parts.at(-1) as string);
+      } finally {
+        held.close();
+      }
+    });
+  return {
+    path,
+    openForReading: (name) =>
+      Effect.acquireRelease(
+        within(name, (held, leaf) => openRegular(held.at(leaf), name, reach.leafFlags, device)),
+        ({ fd }) => Effect.sync(() => closeSync(fd)),
+      ).pipe(Effect.map(({ fd, stats }) => readable(name, fd, stats.size))),
+    create: (name) =>
+      Effect.acquireRelease(
+        attempt(name, () => beginAside(reach, name, () => `.aside-${asides++}`)),
+        (aside) => Effect.sync(() => aside.abandon()),
+      ).pipe(Effect.map((aside) => writable(name, aside))),
+    makeDirectory: (name) =>
+      attempt(name, () => reach.hold(Result.getOrThrowWith(parsePath(name), (refused) => refused), true).close()),
+    status: (name) => within(name, (held, leaf) => statusOf(lstatSync(held.at(leaf)))),
+    list: (name) =>
+      attempt(name ?? ".", () => {
+        const parts = name === undefined ? [] : Result.getOrThrowWith(parsePath(name), (refused) => refused);
+        const held = reach.hold(parts, false);
+        try {
+          return readdirSync(held.at("."));
+        } finally {
+          held.close();
+        }
+      }),
+    remove: (name) =>
+      within(name, (held, leaf) => {
+        const at = held.at(leaf);
+        if (lstatSync(at).isDirectory()) rmdirSync(at);
+        else unlinkSync(at);
+      }),
+    socketAddress: (name) => {
+      const direct = join(path, name);
+      return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : `/proc/self/fd/${root}/${name}`;
+    },
+  };
+}
+
+/** Linux: every directory through the descriptor of the one above. */
+function descriptorWalk(root: number): Reach {
+  const flags = openPathOnly | O_DIRECTORY | O_NOFOLLOW;
+  return {
+    leafFlags: O_NOFOLLOW,
+    hold(parts, create) {
+      let fd = root;
+      const close = () => {
+        if (fd !== root) closeSync(fd);
+      };
+      try {
+        for (const part of parts) {
+          const at = `/proc/self/fd/${fd}/${part}`;
+          if (create) makeIfMissing(at);
+          const next = openSync(at, flags);
+          close();
+          fd = next;
+        }
+      } catch (error) {
+        close();
+        throw error;
+      }
+      return { at: (name) => `/proc/self/fd/${fd}/${name}`, close };
+    },
+  };
+}
+
+/** macOS: one open of the whole path that follows no link anywhere. */
+function singleOpen(root: string): Reach {
+  return {
+    leafFlags: noFollowAny,
+    hold(parts, create) {
+      let directory = root;
+      for (const part of parts) {
+        directory = join(directory, part);
+        if (create) makeIfMissing(directory);
+      }
+      const fd = openSync(directory, O_RDONLY | O_DIRECTORY | noFollowAny);
+      return { at: (name) => join(directory, name), close: () => closeSync(fd) };
+    },
+  };
+}
+
+function makeIfMissing(at: string): void {
+  try {
+    mkdirSync(at, 0o700);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
+/** `O_NONBLOCK`: opening a FIFO must not wait for a writer. The type is judged on the descriptor, not the name. */
+function openRegular(at: string, path: string, leafFlags: number, device: number): { fd: number; stats: Stats } {
+  const fd = openSync(at, O_RDONLY | O_NONBLOCK | leafFlags);
+  const stats = fstatSync(fd);
+  const code: PathRefusalCode | undefined = !stats.isFile()
+    ? "not-a-file"
+    : stats.nlink !== 1
+    ? "hard-link"
+    : stats.dev !== device
+    ? "other-device"
+    : undefined;
+  if (code === undefined) return { fd, stats };
+  closeSync(fd);
+  throw new PathRefused({ code, path });
+}
+
+/** A file under its temporary name, and its directory. */
+interface Aside {
+  readonly fd: number;
+  commit(): void;
+  abandon(): void;
+}
+
+/** Never opens an existing name for writing: through a hard link that would empty a file elsewhere. */
+function beginAside(reach: Reach, path: string, nextName: () => string): Aside {
+  const parts = Result.getOrThrowWith(parsePath(path), (refused) => refused);
+  const leaf = parts.at(-1) as string;
+  const held = reach.hold(parts.slice(0, -1), true);
+  let committed = false;
+  try {
+    const { fd, aside } = createExclusive(held, reach.leafFlags, nextName);
+    return {
+      fd,
+      commit: () => {
+        if (committed) return;
+        renameSync(held.at(aside), held.at(leaf));
+        committed = true;
+      },
+      abandon: () => {
+        try {
+          if (!committed) unlinkSync(held.at(aside));
+        } catch { /* the job may have removed it */ }
+        closeSync(fd);
+        held.close();
+      },
+    };
+  } catch (error) {
+    held.close();
+    throw error;
+  }
+}
+
+function createExclusive(held: Held, leafFlags: number, nextName: () => string): { fd: number; aside: string } {
+  for (let attempts = 1;; attempts++) {
+    const aside = nextName();
+    try {
+      return { fd: openSync(held.at(aside), O_WRONLY | O_CREAT | O_EXCL | leafFlags, 0o600), aside };
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST" || attempts >= asideAttemptsMax) throw error;
+    }
+  }
+}
+
+// A read or write under way keeps its descriptor: it is not interrupted, so the descriptor cannot be closed (and its
+// number given to another file) beneath it.
+function readable(path: string, fd: number, sizeBytes: number): ReadableFile {
+  return {
+    fd,
+    sizeBytes,
+    read: (into, position) =>
+      Effect.uninterruptible(Effect.callback((resume) => {
+        readCallback(fd, into, 0, into.length, position, (error, count) => {
+          resume(error === null ? Effect.succeed(count) : Effect.fail(failed(path, error)));
+        });
+      })),
+  };
+}
+
+function writable(path: string, aside: Aside): WritableFile {
+  let position = 0;
+  const writeFrom = (bytes: Uint8Array): Effect.Effect<void, WorkFileFailed> =>
+    bytes.length === 0 ? Effect.void : Effect.flatMap(
+      Effect.uninterruptible(Effect.callback<number, WorkFileFailed>((resume) => {
+        writeCallback(aside.fd, bytes, 0, bytes.length, position, (error, count) => {
+          resume(error === null ? Effect.succeed(count) : Effect.fail(failed(path, error)));
+        });
+      })),
+      (count) => {
+        position += count;
+        return writeFrom(bytes.subarray(count));
+      },
+    );
+  return { fd: aside.fd, write: writeFrom, commit: attempt(path, () => aside.commit()) };
+}
+
+function statusOf(stats: Stats): FileStatus {
+  return { type: stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other", sizeBytes: stats.size };
+}
+
+/** Runs file operations and turns what they throw into typed errors. */
+function attempt<A>(path: string, run: () => A): Effect.Effect<A, PathError> {
+  return Effect.try({ try: run, catch: (error) => error instanceof PathRefused ? error : judge(path, error) });
+}
+
+const refusedErrnos: Readonly<Record<string, PathRefusalCode>> = {
+  ELOOP: "symlink",
+  ENOTDIR: "not-a-directory",
+  EISDIR: "not-a-file",
+  ENXIO: "not-a-file",
+  ENAMETOOLONG: "too-long",
+};
+
+function judge(path: string, error: unknown): PathError {
+  const refusal = refusedErrnos[(error as NodeJS.ErrnoException).code ?? ""];
+  return refusal === undefined
+    ? failed(path, error as NodeJS.ErrnoException)
+    : new PathRefused({ code: refusal, path });
+}
+
+function failed(path: string, error: NodeJS.ErrnoException): WorkFileFailed {
+  const code = error.code ?? "unknown";
+  return code === "ENOENT"
+    ? new WorkFileFailed({ code: "not-found", path, detail: "no such file or directory" })
+    : new WorkFileFailed({ code, path, detail: error.message });
+}
