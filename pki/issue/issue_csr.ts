@@ -1,0 +1,47 @@
+/**
+ * Certificate signing requests (PKCS#10, RFC 2986), the node's half.
+ *
+ * @module
+ */
+import { type IssueOverrides, keyToCertify } from "./certificate_template.ts";
+import { bitString, constructed, integer, oid, sequence, setOfOne } from "./der_writer.ts";
+import { encodeExtensions, subjectAltName } from "./extensions.ts";
+import { alternativeNames } from "./issue_node.ts";
+import { encodeName, type SubjectName } from "./name.ts";
+import { formatBlock } from "./pem_block.ts";
+
+/** OID of the attribute that carries the extensions a request asks for (RFC 2985 §5.4.2). */
+export const extensionRequestOid = "1.2.840.113549.1.9.14";
+
+/** What a signing request is made of. */
+export interface CsrRequest extends SubjectName {
+  /** Alternative names to ask for; as for a node's certificate when absent. */
+  readonly san?: readonly string[];
+  /** The key to have certified; a fresh Ed25519 key when absent. */
+  readonly keyPem?: string;
+  readonly overrides?: Pick<IssueOverrides, "keyAlgorithm">;
+}
+
+/** A signing request and its private key, which stays with the node. */
+export interface IssuedCsr {
+  readonly csrPem: string;
+  /** PKCS#8 version 1, PEM, unencrypted. */
+  readonly keyPem: string;
+}
+
+/**
+ * Makes a signing request, signed by the key that it is about.
+ *
+ * @throws {IssueError} When a name or the key is not usable.
+ */
+export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
+  const subject = encodeName(request);
+  const names = alternativeNames(request.commonName, request.san);
+  const key = await keyToCertify(request.keyPem, request.overrides);
+  const attributes = names.length === 0
+    ? []
+    : [sequence(oid(extensionRequestOid), setOfOne(encodeExtensions([subjectAltName(names)])))];
+  const info = sequence(integer(0), subject, key.spki, constructed(0, ...attributes));
+  const der = sequence(info, key.signatureAlgorithm, bitString(await key.sign(info)));
+  return { csrPem: formatBlock("CERTIFICATE REQUEST", der), keyPem: key.keyPem };
+}

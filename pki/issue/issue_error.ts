@@ -1,0 +1,28 @@
+/**
+ * Why something could not be issued.
+ *
+ * @module
+ */
+import { Data } from "effect";
+
+/** What was wrong with what an issuing function was given; the functions reject with it. */
+export class IssueError extends Data.TaggedError("IssueError")<{
+  readonly problem:
+    | "common-name"
+    | "country"
+    | "san"
+    | "validity"
+    | "issuer-certificate"
+    | "issuer-key"
+    | "issuer-mismatch"
+    | "issuer-not-ca"
+    | "key"
+    | "csr"
+    | "serial"
+    | "crl";
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot issue: ${this.detail}`;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * Intermediate (organisation) CA certificates.
+ *
+ * @module
+ */
+import {
+  type Issued,
+  issued,
+  type IssueOverrides,
+  type IssuePeriod,
+  type IssuerFiles,
+  keyToCertify,
+  overridden,
+  randomSerial,
+  signCertificate,
+} from "./certificate_template.ts";
+import { authorityKeyId, basicConstraints, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
+import { type IssuerCheck, publicKeyBits, readIssuer } from "./issuer.ts";
+import { encodeName, type SubjectName } from "./name.ts";
+
+/** What an intermediate is made of. */
+export interface IntermediateRequest extends SubjectName, IssuePeriod {
+  readonly issuer: IssuerFiles;
+  /** Most CA certificates that may follow below; 0 when absent: it signs nodes, not CAs. */
+  readonly pathLength?: number | "unlimited";
+  /** The key to certify; a fresh Ed25519 key when absent. Cross-signing certifies the same key again. */
+  readonly keyPem?: string;
+  /** `unchecked` lets something sign that is no CA. */
+  readonly issuerCheck?: IssuerCheck;
+  readonly overrides?: IssueOverrides;
+}
+
+/**
+ * Makes an intermediate CA.
+ *
+ * @throws {IssueError} When the issuer, a name, the period or the key is not usable.
+ */
+export async function issueIntermediate(request: IntermediateRequest): Promise<Issued> {
+  const issuer = readIssuer(request.issuer, request.issuerCheck);
+  const subject = encodeName(request);
+  const key = await keyToCertify(request.keyPem, request.overrides);
+  const { pathLength = 0 } = request;
+  const extensions = [
+    basicConstraints(true, pathLength === "unlimited" ? undefined : pathLength),
+    keyUsage(["digitalSignature", "keyCertSign", "cRLSign"]),
+    subjectKeyId(keyIdOf(publicKeyBits(key.spki))),
+    authorityKeyId(issuer.keyId),
+  ];
+  const template = {
+    serial: request.overrides?.serial ?? randomSerial(),
+    issuer: issuer.name,
+    subject,
+    period: request,
+    spki: key.spki,
+    extensions: overridden(extensions, request.overrides),
+  };
+  return issued(await signCertificate(template, issuer.key), key);
+}

@@ -1,0 +1,27 @@
+/**
+ * Issuing: root, intermediate and node certificates, signing requests, revocation lists.
+ *
+ * All functions give promises, since a CA's key need not live in this process.
+ *
+ * @module
+ */
+export type { Issued, IssueOverrides, IssuePeriod, IssuerFiles } from "./certificate_template.ts";
+export {
+  type Extension,
+  extensionOids,
+  keyUsage as keyUsageExtension,
+  type KeyUsageName,
+  nameConstraints,
+  type Subtree,
+} from "./extensions.ts";
+export type { GeneralName } from "./general_name.ts";
+export { type CrlRequest, issueCrl, type RevocationReason, revocationReasons, type RevokedEntry } from "./issue_crl.ts";
+export { type CsrRequest, issueCsr, type IssuedCsr } from "./issue_csr.ts";
+export { IssueError } from "./issue_error.ts";
+export { type IntermediateRequest, issueIntermediate } from "./issue_intermediate.ts";
+export { issueNode, type NodeRequest } from "./issue_node.ts";
+export { issueRoot, type RootRequest } from "./issue_root.ts";
+export { type Csr, readCsr } from "./read_csr.ts";
+export { type CsrToSign, signCsr, type SignedCsr } from "./sign_csr.ts";
+export type { IssuedKeyAlgorithm } from "./signing_key.ts";
+export type { SubjectName } from "./name.ts";

@@ -1,0 +1,54 @@
+/**
+ * Certificate signing requests, the CA's half.
+ *
+ * @module
+ */
+import { randomSerial, signCertificate } from "./certificate_template.ts";
+import type { IssuePeriod, IssuerFiles } from "./certificate_template.ts";
+import type { GeneralName } from "./general_name.ts";
+import { alternativeNames, nodeExtensions } from "./issue_node.ts";
+import { readIssuer } from "./issuer.ts";
+import { formatBlock } from "./pem_block.ts";
+import { type Csr, readCsr } from "./read_csr.ts";
+
+/** What is signed, by whom. */
+export interface CsrToSign extends IssuePeriod {
+  readonly issuer: IssuerFiles;
+  readonly csrPem: string;
+  /** Alternative names in place of those asked for: the CA has the last word on names and role. */
+  readonly san?: readonly string[];
+}
+
+/** The certificate, and the names it was given. */
+export interface SignedCsr {
+  readonly certPem: string;
+  readonly der: Uint8Array;
+  readonly names: readonly GeneralName[];
+}
+
+/**
+ * Signs a request: subject, key and names are the request's, all other extensions those of a node's certificate, so
+ * that a request cannot ask for a CA. A URI name grants a role: look at `names`, or fix them with `san`.
+ *
+ * @throws {IssueError} When the issuer or the request is not usable, or the request's signature is wrong.
+ */
+export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
+  const issuer = readIssuer(request.issuer);
+  const csr = readCsr(request.csrPem);
+  const names = namesFor(csr, request.san);
+  const template = {
+    serial: randomSerial(),
+    issuer: issuer.name,
+    subject: csr.subject,
+    period: request,
+    spki: csr.spki,
+    extensions: nodeExtensions(csr.spki, names, issuer),
+  };
+  const der = await signCertificate(template, issuer.key);
+  return { certPem: formatBlock("CERTIFICATE", der), der, names };
+}
+
+function namesFor(csr: Csr, san: readonly string[] | undefined): readonly GeneralName[] {
+  if (san === undefined && csr.names !== undefined) return csr.names;
+  return alternativeNames(csr.commonName ?? "", san);
+}

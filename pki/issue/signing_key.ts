@@ -1,0 +1,102 @@
+/**
+ * Keys that sign what is issued: made here, or read from PKCS#8.
+ *
+ * @module
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPair,
+  type KeyObject,
+  sign as signBytes,
+  type SignKeyObjectInput,
+} from "node:crypto";
+import { promisify } from "node:util";
+import { derNull, oid, sequence } from "./der_writer.ts";
+import { IssueError } from "./issue_error.ts";
+
+/** Algorithms of keys that can be made. Ed25519 is the network's; the others are for CAs and peers of other origin. */
+export type IssuedKeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa-2048" | "rsa-1024";
+
+/** A private key ready to sign, with what goes into certificates about it. */
+export interface SigningKey {
+  /** DER of the SubjectPublicKeyInfo. */
+  readonly spki: Uint8Array;
+  /** DER of the AlgorithmIdentifier that stands beside each signature. */
+  readonly signatureAlgorithm: Uint8Array;
+  /** PKCS#8 version 1, PEM. */
+  readonly keyPem: string;
+  readonly sign: (tbs: Uint8Array) => Promise<Uint8Array>;
+}
+
+interface SignatureScheme {
+  readonly digest: "sha256" | "sha384" | null;
+  readonly algorithm: Uint8Array;
+}
+
+const generate = promisify(generateKeyPair);
+const signAsync: (digest: string | null, data: Uint8Array, key: KeyObject | SignKeyObjectInput) => Promise<Uint8Array> =
+  promisify(signBytes);
+
+/** Makes a fresh key. */
+export async function makeSigningKey(algorithm: IssuedKeyAlgorithm = "ed25519"): Promise<SigningKey> {
+  return signingKeyOf((await generateFor(algorithm)).privateKey);
+}
+
+function generateFor(algorithm: IssuedKeyAlgorithm): Promise<{ privateKey: KeyObject }> {
+  switch (algorithm) {
+    case "ed25519":
+      return generate("ed25519");
+    case "ecdsa-p256":
+      return generate("ec", { namedCurve: "P-256" });
+    case "ecdsa-p384":
+      return generate("ec", { namedCurve: "P-384" });
+    case "rsa-2048":
+      return generate("rsa", { modulusLength: 2048 });
+    case "rsa-1024":
+      return generate("rsa", { modulusLength: 1024 });
+  }
+}
+
+/**
+ * Reads a private key.
+ *
+ * @param keyPem PKCS#8 PEM, version 1 or 2, not encrypted.
+ * @throws {IssueError} `key` when it cannot be read, or its algorithm is none of ours.
+ */
+export function readSigningKey(keyPem: string): SigningKey {
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(keyPem);
+  } catch (cause) {
+    throw new IssueError({ problem: "key", detail: `the private key cannot be read: ${(cause as Error).message}` });
+  }
+  return signingKeyOf(key);
+}
+
+function signingKeyOf(key: KeyObject): SigningKey {
+  const scheme = schemeOf(key);
+  return {
+    spki: createPublicKey(key).export({ type: "spki", format: "der" }),
+    signatureAlgorithm: scheme.algorithm,
+    keyPem: key.export({ type: "pkcs8", format: "pem" }) as string,
+    sign: (tbs) => signAsync(scheme.digest, tbs, key),
+  };
+}
+
+/** RFC 8410 §3 for Ed25519, RFC 5758 §3.2 for ECDSA, RFC 4055 §5 for RSA. */
+function schemeOf(key: KeyObject): SignatureScheme {
+  const curve = key.asymmetricKeyDetails?.namedCurve;
+  if (key.asymmetricKeyType === "ed25519") return { digest: null, algorithm: sequence(oid("1.3.101.112")) };
+  if (key.asymmetricKeyType === "ec" && curve === "prime256v1") {
+    return { digest: "sha256", algorithm: sequence(oid("1.2.840.10045.4.3.2")) };
+  }
+  if (key.asymmetricKeyType === "ec" && curve === "secp384r1") {
+    return { digest: "sha384", algorithm: sequence(oid("1.2.840.10045.4.3.3")) };
+  }
+  if (key.asymmetricKeyType === "rsa") {
+    return { digest: "sha256", algorithm: sequence(oid("1.2.840.113549.1.1.11"), derNull) };
+  }
+  const label = [key.asymmetricKeyType, curve].filter((part) => part !== undefined).join(" ");
+  throw new IssueError({ problem: "key", detail: `keys of type ${label} are not supported` });
+}
