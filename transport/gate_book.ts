@@ -1,0 +1,151 @@
+/**
+ * Which gate stands before which connection. Raw connection, gate and libp2p `Connection` are joined by the `timeline`
+ * object that all of them share.
+ *
+ * @module
+ */
+import type { Connection, MessageStream, MultiaddrConnection } from "@libp2p/interface";
+import type { Result } from "effect";
+import type { Refusal } from "../pki/refusal.ts";
+import type { TrustSnapshot } from "../pki/trust.ts";
+import type { AddressText, Gate, GateSaid, MakeGate, PeerText } from "./port.ts";
+import type { SocketEnd } from "./secured_stream.ts";
+
+/** A raw connection with its gate. */
+export interface Gated {
+  readonly gate: Gate;
+  readonly direction: "inbound" | "outbound";
+  readonly address: AddressText;
+  readonly expectedPeer: PeerText | undefined;
+  readonly raw: MessageStream;
+  /** libp2p's connection, from `connection:open` on. */
+  connection: Connection | undefined;
+  /** Who ended the connection, as soon as somebody knows. */
+  end: { readonly by: "us" | SocketEnd; readonly detail: string } | undefined;
+}
+
+/** What the book is made with. */
+export interface GateBookInit {
+  readonly makeGate: MakeGate;
+  readonly snapshot: () => TrustSnapshot;
+  /** From a gate's birth to its verdict, in milliseconds. */
+  readonly deadlineMs: number;
+  readonly uuid: () => string;
+  /** Counts an attempt in, or refuses it; `release` counts it out again. Outbound connections are never refused. */
+  readonly admit: (attempt: {
+    readonly direction: "inbound" | "outbound";
+    readonly address: AddressText;
+  }) => { readonly admission: Result.Result<unknown, Refusal>; readonly release: () => void };
+  /** Everything a gate says, in order; also what it said at its birth. */
+  readonly onSaid: (gated: Gated, said: GateSaid) => void;
+  /** The raw connection ended; its gate is stopped after this call. */
+  readonly onEnded?: (gated: Gated) => void;
+}
+
+/** The error a refused connection is aborted with. libp2p keeps its message only, so that carries the gate's id. */
+export class GateClosedError extends Error {
+  override readonly name = "GateClosedError";
+  readonly gate: string;
+  constructor(gate: string) {
+    super(`connection refused [gate ${gate}]`);
+    this.gate = gate;
+  }
+}
+
+/** The gates of all connections of one transport. */
+export class GateBook {
+  readonly #init: GateBookInit;
+  readonly #gated = new Map<object, Gated>();
+
+  constructor(init: GateBookInit) {
+    this.#init = init;
+  }
+
+  /** How many gates there are. */
+  get size(): number {
+    return this.#gated.size;
+  }
+
+  /** Every connection with its gate. */
+  all(): IterableIterator<Gated> {
+    return this.#gated.values();
+  }
+
+  /** The gate of a raw or opened connection. */
+  of(connection: { readonly timeline: object }): Gated | undefined {
+    return this.#gated.get(connection.timeline);
+  }
+
+  /**
+   * Gives a raw connection its gate. The gate lives until the raw connection closes, and closes it when it refuses.
+   *
+   * @param raw The connection, before anything was read of it.
+   * @param direction Who dialled.
+   * @param expectedPeer The PeerID that was dialled, where one was named.
+   */
+  birth(raw: MessageStream, direction: "inbound" | "outbound", expectedPeer: PeerText | undefined): Gated {
+    const { makeGate, snapshot, deadlineMs, uuid, admit } = this.#init;
+    const address = (raw as Partial<MultiaddrConnection>).remoteAddr?.toString() ?? "";
+    const { admission, release } = admit({ direction, address });
+    const gate = makeGate({
+      id: uuid(),
+      direction,
+      address,
+      expectedPeer,
+      admission,
+      snapshot: snapshot(),
+      deadlineMs,
+    });
+    const gated: Gated = { gate, direction, address, expectedPeer, raw, connection: undefined, end: undefined };
+    this.#gated.set(raw.timeline, gated);
+    const unlisten = gate.listen((said) => this.#said(gated, said));
+    noteWhoEnds(gated);
+    raw.addEventListener("close", () => this.#ended(gated, { release, unlisten }), { once: true });
+    if (gate.phase === "refused" && gate.refusal !== undefined) {
+      this.#said(gated, { type: "gate.refused", refusal: gate.refusal });
+    }
+    return gated;
+  }
+
+  #said(gated: Gated, said: GateSaid): void {
+    this.#init.onSaid(gated, said);
+    if (said.type !== "gate.refused" && said.type !== "gate.closed") return;
+    // After this turn: whoever sent the event that ended the gate reads its phase first, and closing may answer back.
+    queueMicrotask(() => this.close(gated));
+  }
+
+  /** Closes a connection whose gate does not stand open. */
+  close(gated: Gated): void {
+    const error = new GateClosedError(gated.gate.id);
+    gated.connection?.abort(error);
+    gated.raw.abort(error);
+  }
+
+  #ended(gated: Gated, held: { release: () => void; unlisten: () => void }): void {
+    const { gate } = gated;
+    if (gate.phase !== "refused" && gate.phase !== "closed") {
+      gate.send({ type: "connection.closed", ...(gated.end ?? { by: "them", detail: "the connection ended" }) });
+    }
+    this.#gated.delete(gated.raw.timeline);
+    held.release();
+    held.unlisten();
+    this.#init.onEnded?.(gated);
+    gate.stop();
+  }
+}
+
+/** libp2p says `local` at both ends of a connection that ended: what happened first is noted here. */
+function noteWhoEnds(gated: Gated): void {
+  const { raw } = gated;
+  const close = raw.close.bind(raw);
+  raw.close = (options) => {
+    gated.end ??= { by: "us", detail: "closed" };
+    return close(options);
+  };
+  const abort = raw.abort.bind(raw);
+  raw.abort = (error) => {
+    gated.end ??= { by: "us", detail: error.message };
+    abort(error);
+  };
+  raw.addEventListener("remoteCloseWrite", () => gated.end ??= { by: "them", detail: "the peer ended the connection" });
+}

@@ -1,0 +1,62 @@
+/**
+ * A Node stream around a libp2p message stream: what TLS runs over where there is no socket (a relayed connection).
+ *
+ * @module
+ */
+import { Duplex } from "node:stream";
+import type { MessageStream } from "@libp2p/interface";
+
+/**
+ * Wraps `stream` with back-pressure both ways. Whatever libp2p has read ahead of the stream comes out first, since it is
+ * dispatched to the first listener. Destroying the duplex aborts the stream; the stream's end ends the duplex.
+ */
+export function messageDuplex(stream: MessageStream): Duplex {
+  let paused = false;
+  const onMessage = (event: { data: Uint8Array | { subarray(): Uint8Array } }) => {
+    if (duplex.push(event.data.subarray()) || paused || stream.status !== "open") return;
+    paused = true;
+    stream.pause();
+  };
+  const onRemoteEnd = () => {
+    duplex.push(null);
+  };
+  const onClose = (event: { error?: Error }) => {
+    if (event.error === undefined) {
+      duplex.push(null);
+      duplex.destroy();
+    } else duplex.destroy(event.error);
+  };
+  const duplex = new Duplex({
+    allowHalfOpen: true,
+    read() {
+      if (!paused) return;
+      paused = false;
+      if (stream.status === "open") stream.resume();
+    },
+    write(chunk: Uint8Array, _encoding, done) {
+      let more: boolean;
+      try {
+        more = stream.send(chunk);
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+      if (more) done();
+      else stream.onDrain().then(() => done(), done);
+    },
+    final(done) {
+      stream.close().then(() => done(), done);
+    },
+    destroy(error, done) {
+      stream.removeEventListener("message", onMessage);
+      stream.removeEventListener("remoteCloseWrite", onRemoteEnd);
+      stream.removeEventListener("close", onClose);
+      if (stream.status === "open") stream.abort(error ?? new Error("TLS over this stream ended"));
+      done(error);
+    },
+  });
+  stream.addEventListener("message", onMessage);
+  stream.addEventListener("remoteCloseWrite", onRemoteEnd);
+  stream.addEventListener("close", onClose);
+  return duplex;
+}
