@@ -1,0 +1,111 @@
+/**
+ * How the transport gets gates: root actors made by `superviseRoot`, seen through the Gate port.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { Internal, type Refusal } from "../pki/refusal.ts";
+import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
+import { handshakeMachine, phaseOf } from "./handshake.ts";
+import type { Ports } from "./ports.ts";
+import { type RootOptions, superviseRoot } from "./supervise.ts";
+
+/** What all gates of a node share. */
+export interface GateFactoryOptions {
+  readonly ports: Pick<Ports, "now" | "report">;
+  /** Timers; the real ones by default. */
+  readonly clock?: RootOptions<typeof handshakeMachine>["clock"];
+  readonly inspect?: RootOptions<typeof handshakeMachine>["inspect"];
+  /** Another machine than the network's own, for tests and simulations. */
+  readonly machine?: typeof handshakeMachine;
+}
+
+/**
+ * Makes the factory that the node hands to the transport.
+ *
+ * A gate says what it has to say after its phase changed, so that a listener sees the phase that goes with it. A
+ * listener that throws is reported and harms neither the verdict nor the other listeners. A gate whose actor died of an
+ * error is refused with `internal`.
+ */
+export function makeGateFactory(options: GateFactoryOptions): MakeGate {
+  return (input) => makeGate(input, options);
+}
+
+function makeGate(input: GateInput, { ports, clock, inspect, machine = handshakeMachine }: GateFactoryOptions): Gate {
+  const { id } = input;
+  const listeners = new Set<(said: GateSaid) => void>();
+  const unsaid: GateSaid[] = [];
+  let died: Refusal | undefined;
+  let sending = false;
+
+  const flush = () => {
+    for (let said = unsaid.shift(); said !== undefined; said = unsaid.shift()) {
+      for (const listener of [...listeners]) {
+        try {
+          listener(said);
+        } catch (error) {
+          ports.report({
+            level: "error",
+            event: "gate.listener_failed",
+            message: `Cannot deliver ${said.type}: its listener threw`,
+            fields: { gate: id, error: String(error) },
+          });
+        }
+      }
+    }
+  };
+  const refuseDead = (error: unknown) => {
+    if (died !== undefined) return;
+    died = new Internal({ detail: error instanceof Error ? error.message : String(error) });
+    unsaid.push({ type: "gate.refused", refusal: died });
+    if (!sending) flush();
+  };
+
+  const actor = superviseRoot(machine, {
+    id,
+    input: { ...input, now: ports.now },
+    onError: refuseDead,
+    onEmitted: (said) => {
+      unsaid.push(said);
+    },
+    onSnapshot: () => {
+      if (!sending) flush();
+    },
+    ...(clock === undefined ? {} : { clock }),
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+
+  return {
+    id,
+    get phase() {
+      return died === undefined ? phaseOf(actor.getSnapshot().value) : "refused";
+    },
+    get refusal() {
+      return died ?? actor.getSnapshot().context?.refusal;
+    },
+    get identity() {
+      const identity = actor.getSnapshot().context?.identity;
+      return identity === undefined || Result.isFailure(identity) ? undefined : identity.success;
+    },
+    send(event) {
+      if (died !== undefined || actor.getSnapshot().status !== "active") return;
+      const outermost = !sending;
+      sending = true;
+      try {
+        actor.send(event);
+      } finally {
+        if (outermost) sending = false;
+      }
+      if (outermost) flush();
+    },
+    listen(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
+    stop() {
+      actor.stop();
+    },
+  };
+}

@@ -1,0 +1,167 @@
+/**
+ * What the check states of the gate compute on entry: each outcome from the outcomes before it, never from anything
+ * else, and never by throwing.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { AlgorithmAllowed, NotRevoked, PathsFound, RoleAllowed, WellFormed, WithinValidity } from "../pki/path.ts";
+import {
+  checkAlgorithm,
+  checkIdentity,
+  checkRevocation,
+  checkRole,
+  checkValidity,
+  checkWellFormed,
+  findPaths,
+} from "../pki/path.ts";
+import type { PeerIdentity } from "../pki/path.ts";
+import { Internal, type Refusal, TlsVersion } from "../pki/refusal.ts";
+import type { Policy, TrustSnapshot } from "../pki/trust.ts";
+
+declare const proof: unique symbol;
+
+/** Proof that the connection speaks TLS 1.3. Only {@linkcode checkTlsVersion} makes one. */
+export interface Tls13 {
+  readonly [proof]: "Tls13";
+  readonly version: "TLSv1.3";
+}
+
+/** The verdict of one check. */
+export type Outcome<Proof> = Result.Result<Proof, Refusal>;
+
+/** Every check's outcome, once it was computed. Plain data: with the refusal they are the audit record. */
+export interface Outcomes {
+  readonly admission: Outcome<unknown>;
+  readonly tlsVersion: Outcome<Tls13>;
+  readonly wellFormed: Outcome<WellFormed>;
+  readonly algorithm: Outcome<AlgorithmAllowed>;
+  readonly path: Outcome<PathsFound>;
+  readonly validity: Outcome<WithinValidity>;
+  readonly revocation: Outcome<NotRevoked>;
+  readonly identity: Outcome<PeerIdentity>;
+  readonly role: Outcome<RoleAllowed>;
+}
+
+/** The name of a check. */
+export type CheckName = keyof Outcomes;
+
+/** The functions that judge. The gate uses {@linkcode pkiChecks}; a simulation may use cheaper ones. */
+export interface Checks {
+  readonly tlsVersion: (version: string) => Outcome<Tls13>;
+  readonly wellFormed: (chain: readonly Uint8Array[]) => Outcome<WellFormed>;
+  readonly algorithm: (wellFormed: WellFormed, policy: Policy) => Outcome<AlgorithmAllowed>;
+  readonly path: (wellFormed: WellFormed, snapshot: TrustSnapshot) => Outcome<PathsFound>;
+  readonly validity: (found: PathsFound, at: Date) => Outcome<WithinValidity>;
+  readonly revocation: (within: WithinValidity, snapshot: TrustSnapshot, at: Date) => Outcome<NotRevoked>;
+  readonly identity: (wellFormed: WellFormed, expectedPeer?: string) => Outcome<PeerIdentity>;
+  readonly role: (identity: PeerIdentity, policy: Policy) => Outcome<RoleAllowed>;
+}
+
+/** The outcomes that stand: those not computed yet, or stale by now, are undefined. */
+export type Standing = { readonly [Name in CheckName]?: Outcomes[Name] | undefined };
+
+/** What a check may read: the gate's context, as far as it concerns checks. */
+export interface Evidence extends Standing {
+  readonly version: string;
+  /** Emptied once `wellFormed` holds it parsed. */
+  readonly chain: readonly Uint8Array[];
+  readonly snapshot: TrustSnapshot;
+  readonly expectedPeer: string | undefined;
+  /** When the gate was born, in milliseconds since the epoch. */
+  readonly bornAt: number;
+  readonly verifiedBefore: boolean;
+  readonly now: () => number;
+}
+
+/**
+ * How far the clock may have stepped back between a gate's birth and its verdict, in milliseconds: what a time daemon
+ * does in one step without harm. Beyond it, neither the deadline nor a validity period can be judged.
+ */
+export const clockBackMaxMs = 1_000;
+
+/**
+ * Checks that the connection speaks TLS 1.3 (specification: "TLS 1.3"). The chain that came with it is left to the
+ * other checks.
+ */
+export function checkTlsVersion(version: string): Outcome<Tls13> {
+  if (version === "TLSv1.3") return Result.succeed({ version } as Tls13);
+  return Result.fail(new TlsVersion({ detail: `peer negotiated ${version === "" ? "no version" : version}` }));
+}
+
+/** The checks of `pki/path.ts`, and the TLS version. */
+export const pkiChecks: Checks = {
+  tlsVersion: checkTlsVersion,
+  wellFormed: checkWellFormed,
+  algorithm: checkAlgorithm,
+  path: findPaths,
+  validity: checkValidity,
+  revocation: checkRevocation,
+  identity: checkIdentity,
+  role: checkRole,
+};
+
+/** Takes the proof out of an outcome. A check that runs without the proof before it is a defect of ours. */
+function proven<Proof>(outcome: Outcome<Proof> | undefined): Proof {
+  if (outcome === undefined || !Result.isSuccess(outcome)) throw new Error("the check before it proved nothing");
+  return outcome.success;
+}
+
+/** Reads the clock. One that says nothing, or that stepped back during the handshake, proves no validity period. */
+function readClock(evidence: Evidence): Date {
+  const at = evidence.now();
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) throw new Error(`the clock says ${at}`);
+  if (!evidence.verifiedBefore && at < evidence.bornAt - clockBackMaxMs) {
+    throw new Error(`the clock went back ${evidence.bornAt - at} ms during the handshake`);
+  }
+  return date;
+}
+
+type Judges = { readonly [Name in CheckName]: (evidence: Evidence, checks: Checks) => Outcomes[Name] };
+
+const judges: Judges = {
+  admission: ({ admission }) => Result.succeed(proven(admission)),
+  tlsVersion: ({ version }, checks) => checks.tlsVersion(version),
+  wellFormed: ({ chain }, checks) => checks.wellFormed(chain),
+  algorithm: ({ wellFormed, snapshot }, checks) => checks.algorithm(proven(wellFormed), snapshot.policy),
+  path: ({ wellFormed, snapshot }, checks) => checks.path(proven(wellFormed), snapshot),
+  validity: (evidence, checks) => checks.validity(proven(evidence.path), readClock(evidence)),
+  revocation: ({ validity, snapshot }, checks) => {
+    const within = proven(validity);
+    return checks.revocation(within, snapshot, within.at);
+  },
+  identity: ({ wellFormed, expectedPeer }, checks) => checks.identity(proven(wellFormed), expectedPeer),
+  role: ({ identity, snapshot }, checks) => checks.role(proven(identity), snapshot.policy),
+};
+
+/**
+ * Computes a check's outcome, or keeps the one that stands in the evidence. Never throws: a check that throws, or that
+ * gives anything but an outcome, amounts to the refusal `internal`.
+ */
+export function judge<Name extends CheckName>(name: Name, evidence: Evidence, checks: Checks): Outcomes[Name] {
+  const standing = evidence[name] as Outcomes[Name] | undefined;
+  if (standing !== undefined) return standing;
+  const refuse = (why: string) =>
+    Result.fail(new Internal({ detail: `check ${name} failed: ${why}` })) as Outcomes[Name];
+  try {
+    const outcome = judges[name](evidence, checks);
+    return Result.isResult(outcome) ? outcome : refuse("it gave no outcome");
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/**
+ * The evidence with which a re-verification begins: an outcome stays only where nothing it was computed from changed.
+ * Signatures (the path) are repeated only if the anchors or the policy did.
+ */
+export function withoutStale(evidence: Evidence, snapshot: TrustSnapshot): Standing {
+  const sameAnchors = evidence.snapshot.anchorsId === snapshot.anchorsId;
+  return {
+    ...(sameAnchors ? {} : { algorithm: undefined, path: undefined }),
+    validity: undefined,
+    revocation: undefined,
+    role: undefined,
+  };
+}
