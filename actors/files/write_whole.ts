@@ -1,0 +1,148 @@
+/**
+ * Files that appear whole or not at all: written aside in their own folder, synced, then moved into place.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Data, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { Path } from "effect/Path";
+import type { PlatformError } from "effect/PlatformError";
+import * as Random from "effect/Random";
+
+/** One file to write. */
+export interface OutputFile {
+  readonly path: string;
+  readonly content: string | Uint8Array;
+  /** Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. */
+  readonly mode?: number;
+}
+
+/** What becomes of files that are there already: `keep` refuses to write any of them. */
+export type ExistingFiles = "keep" | "replace";
+
+/** A file could not be written; none of the files given along with it was. */
+export class FileNotWritten extends Data.TaggedError("FileNotWritten")<{
+  readonly path: string;
+  readonly problem: "exists" | "missing-folder" | "not-permitted" | "other";
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot write ${this.path}: ${this.detail}`;
+  }
+}
+
+/**
+ * Writes several files, all or none. Readers see the old content or the new, never a part; with `keep`, two writers of one
+ * path cannot both succeed. A file that a symbolic link names takes the link's place.
+ *
+ * A crash of the machine between two moves can leave some of the files new and others old; each of them is whole.
+ *
+ * @param files What to write; their folders must exist.
+ */
+export function writeWhole(
+  files: readonly OutputFile[],
+  existing: ExistingFiles,
+): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
+  return Effect.scoped(Effect.gen(function* () {
+    for (const file of files) yield* checkTarget(file.path, existing);
+    const aside: Aside[] = [];
+    for (const file of files) aside.push(yield* writeAside(file));
+    yield* Effect.uninterruptible(moveAll(aside, existing));
+  }));
+}
+
+/** A file written beside its place: `temporary` goes away when the scope ends. */
+interface Aside {
+  readonly path: string;
+  readonly folder: string;
+  readonly temporary: string;
+}
+
+/** Says no before anything is written; the move checks again. */
+const checkTarget = Effect.fnUntraced(function* (path: string, existing: ExistingFiles) {
+  const files = yield* FileSystem;
+  const there = yield* Effect.catch(files.stat(path), () => Effect.succeed(undefined));
+  if (there === undefined) return;
+  if (existing === "keep") yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
+  if (there.type !== "File") {
+    yield* Effect.fail(new FileNotWritten({ path, problem: "other", detail: `it is a ${there.type.toLowerCase()}` }));
+  }
+});
+
+const writeAside = Effect.fnUntraced(function* (file: OutputFile) {
+  const files = yield* FileSystem;
+  const paths = yield* Path;
+  const folder = paths.dirname(file.path);
+  const mark = (yield* Random.nextIntBetween(0, Number.MAX_SAFE_INTEGER)).toString(36);
+  const temporary = paths.join(folder, `.${paths.basename(file.path)}.${mark}.tmp`);
+  const content = typeof file.content === "string" ? Buffer.from(file.content, "utf8") : file.content;
+  const write = Effect.gen(function* () {
+    const handle = yield* files.open(temporary, { flag: "wx", mode: file.mode ?? 0o644 });
+    yield* Effect.addFinalizer(() => Effect.ignore(files.remove(temporary, { force: true })));
+    yield* handle.writeAll(content);
+    yield* handle.sync;
+  });
+  yield* Effect.mapError(write, (error) => notWritten(file.path, error));
+  return { path: file.path, folder, temporary } satisfies Aside;
+});
+
+const moveAll = Effect.fnUntraced(function* (aside: readonly Aside[], existing: ExistingFiles) {
+  const files = yield* FileSystem;
+  const undo: Effect.Effect<void, PlatformError>[] = [];
+  const move = existing === "keep" ? linkNew : replaceOld;
+  for (const each of aside) {
+    const moved = Effect.mapError(move(files, each, undo), (error) => notWritten(each.path, error));
+    yield* Effect.tapError(
+      moved,
+      () => Effect.forEach(undo.reverse(), (back) => Effect.ignore(back), { discard: true }),
+    );
+  }
+  for (const folder of new Set(aside.map((each) => each.folder))) yield* syncFolder(files, folder);
+});
+
+/** A hard link is the one move that fails where the name is taken. Folders without links get a rename after a look. */
+const linkNew = Effect.fnUntraced(
+  function* (files: FileSystem, { temporary, path }: Aside, undo: Effect.Effect<void, PlatformError>[]) {
+    yield* Effect.catch(
+      files.link(temporary, path),
+      (error) =>
+        error.reason._tag === "AlreadyExists" || error.reason._tag === "NotFound"
+          ? Effect.fail(error)
+          : Effect.flatMap(files.exists(path), (there) => there ? Effect.fail(error) : files.rename(temporary, path)),
+    );
+    undo.push(files.remove(path, { force: true }));
+  },
+);
+
+/** Keeps the old file under a second name until all are moved. */
+const replaceOld = Effect.fnUntraced(
+  function* (files: FileSystem, { temporary, path }: Aside, undo: Effect.Effect<void, PlatformError>[]) {
+    const kept = `${temporary}.old`;
+    const old = yield* Effect.match(files.link(path, kept), {
+      onSuccess: () => "kept" as const,
+      onFailure: (error) => error.reason._tag === "NotFound" ? "none" as const : "lost" as const,
+    });
+    yield* Effect.addFinalizer(() => Effect.ignore(files.remove(kept, { force: true })));
+    yield* files.rename(temporary, path);
+    if (old === "kept") undo.push(files.rename(kept, path));
+    if (old === "none") undo.push(files.remove(path, { force: true }));
+  },
+);
+
+/** Makes the moves last through a power cut where the file system can; not every one lets a folder be synced. */
+const syncFolder = (files: FileSystem, folder: string) =>
+  Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), (handle) => handle.sync)));
+
+function notWritten(path: string, error: PlatformError): FileNotWritten {
+  switch (error.reason._tag) {
+    case "AlreadyExists":
+      return new FileNotWritten({ path, problem: "exists", detail: "it is there" });
+    case "NotFound":
+      return new FileNotWritten({ path, problem: "missing-folder", detail: "its folder is missing" });
+    case "PermissionDenied":
+      return new FileNotWritten({ path, problem: "not-permitted", detail: "its folder may not be written" });
+    default:
+      return new FileNotWritten({ path, problem: "other", detail: error.message });
+  }
+}
