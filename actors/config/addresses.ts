@@ -1,0 +1,114 @@
+/**
+ * Rules for the addresses and address ranges that a configuration names. Pure text in, complaint or nothing out: no name
+ * is resolved here.
+ *
+ * @module
+ */
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+
+/** What an address is for: each use allows different parts. */
+export type AddressUse = "listen" | "external" | "gateway" | "dial";
+
+/** Protocols that may begin an address, with what their value has to be. */
+const hosts: Readonly<Record<string, (value: string) => boolean>> = {
+  ip4: isIPv4,
+  ip6: (value) => isIPv6(value) && !value.includes("%"),
+  dns: isHostName,
+  dns4: isHostName,
+  dns6: isHostName,
+};
+
+/** Longest text taken for an address: a host name has at most 253 characters (RFC 1035 §2.3.4), a PeerID about 60. */
+export const addressCharactersMax = 512;
+
+function isHostName(text: string): boolean {
+  return text.length <= 253 &&
+    text.split(".").every((label) => /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/.test(label));
+}
+
+/** The parts of a multiaddr that this network uses. */
+export interface AddressParts {
+  readonly hostProtocol: string;
+  readonly host: string;
+  readonly port: number;
+  readonly peer: string | undefined;
+}
+
+/**
+ * Reads an address of the form `/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT`, with `/p2p/PEER` behind it where the use allows.
+ *
+ * A relayed address (`…/p2p-circuit/p2p/PEER`) may be dialled only.
+ *
+ * @returns Its parts, or a complaint that continues the sentence "the address …".
+ */
+export function readAddress(text: string, use: AddressUse): AddressParts | string {
+  if (text.length > addressCharactersMax) return `is longer than ${addressCharactersMax} characters`;
+  if (!text.startsWith("/")) return "does not begin with /";
+  const [, hostProtocol = "", host = "", transport = "", portText = "", ...rest] = text.replace(/\/$/, "").split("/");
+  const valid = Object.hasOwn(hosts, hostProtocol) ? hosts[hostProtocol] : undefined;
+  if (valid === undefined) return `begins with /${hostProtocol}, not with /ip4, /ip6, /dns, /dns4 or /dns6`;
+  if (!valid(host)) return `has no valid host behind /${hostProtocol}`;
+  if (use === "listen" && isIP(host) === 0) return "names a host to listen on instead of an IP address";
+  if (transport === "udp") return "uses UDP (QUIC), which this network does not speak";
+  if (transport !== "tcp") return "has no /tcp/PORT behind its host";
+  const port = Number(portText);
+  if (!/^\d{1,5}$/.test(portText) || port > 65_535) return "has no port between 0 and 65535 behind /tcp";
+  if (port === 0 && use !== "listen") return "has port 0, which nobody can dial";
+  return readTail(rest, use, { hostProtocol, host, port });
+}
+
+function readTail(
+  rest: readonly string[],
+  use: AddressUse,
+  parts: Omit<AddressParts, "peer">,
+): AddressParts | string {
+  if (rest.length === 0) return { ...parts, peer: undefined };
+  if (use === "listen") return `has /${rest.join("/")} behind its port`;
+  const relayed = use === "dial" ? rest.indexOf("p2p-circuit") : -1;
+  if (relayed === 2 && rest[0] === "p2p" && rest[3] === "p2p" && rest.length === 5 && isPeerId(rest[4])) {
+    return { ...parts, peer: rest[4] };
+  }
+  if (rest[0] !== "p2p" || rest.length !== 2) return `has /${rest.join("/")} behind its port`;
+  if (!isPeerId(rest[1])) return "has no PeerID behind /p2p";
+  return { ...parts, peer: rest[1] };
+}
+
+/** PeerIDs in base58btc: identity multihashes of keys (`12D3KooW…`, `16Uiu2…`) and SHA-256 multihashes (`Qm…`). */
+function isPeerId(text: string | undefined): text is string {
+  return text !== undefined && /^(12D3KooW|16Uiu2HA?|Qm)[1-9A-HJ-NP-Za-km-z]{38,56}$/.test(text);
+}
+
+/** An address range, `ADDRESS/PREFIX`. */
+export interface Cidr {
+  readonly text: string;
+  readonly address: string;
+  readonly prefix: number;
+  readonly family: "ipv4" | "ipv6";
+}
+
+/**
+ * Reads an address range in CIDR notation (RFC 4632 §3.1).
+ *
+ * @returns The range, or a complaint that continues the sentence "the range …".
+ */
+export function readCidr(text: string): Cidr | string {
+  const [address = "", prefixText, ...rest] = text.split("/");
+  const version = isIP(address);
+  if (version === 0) return "does not begin with an IP address";
+  if (prefixText === undefined || rest.length > 0 || !/^\d{1,3}$/.test(prefixText)) return "has no /PREFIX at its end";
+  const prefix = Number(prefixText);
+  const prefixMax = version === 4 ? 32 : 128;
+  if (prefix > prefixMax) return `has a prefix over ${prefixMax}`;
+  return { text, address, prefix, family: version === 4 ? "ipv4" : "ipv6" };
+}
+
+/** The first of `ranges` that `host` lies in; host names lie in none. An IPv4-mapped IPv6 address counts as IPv4. */
+export function rangeOf(host: string, ranges: readonly Cidr[]): Cidr | undefined {
+  const family = isIPv4(host) ? "ipv4" : isIPv6(host) ? "ipv6" : undefined;
+  if (family === undefined) return undefined;
+  return ranges.find((range) => {
+    const list = new BlockList();
+    list.addSubnet(range.address, range.prefix, range.family);
+    return list.check(host, family);
+  });
+}

@@ -1,0 +1,46 @@
+/**
+ * What holds where the configuration is silent. Each value with its reason; the limits on connections have theirs in
+ * `transport/admission.ts`.
+ *
+ * @module
+ */
+import type { KeyAlgorithm } from "../../pki/certificate.ts";
+import type { TransportLimits } from "../../transport/port.ts";
+
+/** Loopback, private, link-local and unique-local addresses (RFC 6890), as the existing nodes have it. */
+export const excludeCidrDefault: readonly string[] = [
+  "127.0.0.0/8",
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "169.254.0.0/16",
+  "::1/128",
+  "fc00::/7",
+  "fe80::/10",
+];
+
+/** From birth to verdict of a connection; libp2p's own limits lie above it. */
+export const handshakeTimeoutMsDefault = 5_000;
+
+/** How long a revocation list past its `nextUpdate` still counts: fail closed, but without a cliff. */
+export const crlGraceHoursDefault = 24;
+
+/** How long a node may take to end its work and close its connections. A job's process gets 5 s to end by itself. */
+export const drainTimeoutMsDefault = 10_000;
+
+/** The specification asks for Ed25519. */
+export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];
+
+/** Names of the executors that the existing network's schedulers ask for. */
+export const executorsDefault = { train: "diloco-transformer", aggregate: "parameter-server" } as const;
+
+/** Limits on connections. */
+export const limitsDefault: TransportLimits = {
+  pendingMax: 1_024,
+  pendingPerAddressMax: 64,
+  connectionsMax: 4_096,
+  connectionsPerAddressMax: 256,
+  connectionsPerPeerMax: 8,
+  handshakesPerSecond: 50,
+  handshakesBurst: 100,
+};

@@ -1,0 +1,80 @@
+/**
+ * The keys of a role, read off its schema: what each is called in TOML, in the environment and on the command line.
+ *
+ * @module
+ */
+import { SchemaAST } from "effect";
+import type { Role } from "../../pki/certificate.ts";
+import { type KeyNote, roleSchemas } from "./schema.ts";
+
+/** How a value is written outside TOML. `tables` are written as JSON. */
+export type KeyKind = "text" | "number" | "boolean" | "texts" | "numbers" | "tables";
+
+/** One key that has a value of its own. */
+export interface ConfigKey extends KeyNote {
+  /** Such as `["offer", "price"]`. */
+  readonly path: readonly string[];
+  /** Such as `offer.price`. */
+  readonly key: string;
+  /** Such as `HYPHA_OFFER__PRICE`. */
+  readonly variable: string;
+  /** Such as `offer-price`. */
+  readonly flag: string;
+  readonly kind: KeyKind;
+  readonly optional: boolean;
+}
+
+/** What a role's schema says about a path: a key, a table, or nothing. Numbers in the path stand for list entries. */
+export interface PathNote extends Partial<KeyNote> {
+  /** The names known in the table at this path; empty for values. */
+  readonly names: readonly string[];
+  readonly kind: "value" | "table" | "list";
+}
+
+/** Every key of a role, in the order in which the schema has them. */
+export function keysOf(role: Role): readonly ConfigKey[] {
+  const found: ConfigKey[] = [];
+  collect(roleSchemas[role].ast, [], false, found);
+  return found;
+}
+
+/** What `role`'s schema says about `path`; undefined where it knows no such path. */
+export function noteAt(role: Role, path: readonly PropertyKey[]): PathNote | undefined {
+  let ast: SchemaAST.AST | undefined = roleSchemas[role].ast;
+  for (const step of path) {
+    if (ast === undefined) return undefined;
+    if (SchemaAST.isObjects(ast)) ast = ast.propertySignatures.find(({ name }) => name === step)?.type;
+    else if (SchemaAST.isArrays(ast) && typeof step === "number") ast = ast.elements[step] ?? ast.rest[0];
+    else return undefined;
+  }
+  if (ast === undefined) return undefined;
+  const names = SchemaAST.isObjects(ast) ? ast.propertySignatures.map(({ name }) => String(name)) : [];
+  const kind = SchemaAST.isObjects(ast) ? "table" : SchemaAST.isArrays(ast) ? "list" : "value";
+  return { ...(SchemaAST.resolve(ast) as Partial<KeyNote> | undefined), names, kind };
+}
+
+function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean, found: ConfigKey[]): void {
+  const here = optional || SchemaAST.isOptional(ast);
+  if (SchemaAST.isObjects(ast)) {
+    for (const { name, type } of ast.propertySignatures) collect(type, [...path, String(name)], here, found);
+    return;
+  }
+  found.push({
+    ...(SchemaAST.resolve(ast) as unknown as KeyNote),
+    path,
+    key: path.join("."),
+    variable: `HYPHA_${path.map((part) => part.toUpperCase().replaceAll("-", "_")).join("__")}`,
+    flag: path.join("-").replaceAll("_", "-"),
+    kind: kindOf(ast),
+    optional: here,
+  });
+}
+
+function kindOf(ast: SchemaAST.AST): KeyKind {
+  if (SchemaAST.isNumber(ast)) return "number";
+  if (SchemaAST.isBoolean(ast)) return "boolean";
+  if (!SchemaAST.isArrays(ast)) return "text";
+  const item = ast.elements[0] ?? ast.rest[0];
+  if (item !== undefined && SchemaAST.isObjects(item)) return "tables";
+  return item !== undefined && SchemaAST.isNumber(item) ? "numbers" : "texts";
+}

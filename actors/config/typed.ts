@@ -1,0 +1,161 @@
+/**
+ * From a decoded configuration, spelt as in TOML, to the actors' types, with defaults where the file is silent.
+ *
+ * @module
+ */
+import type { Role } from "../../pki/certificate.ts";
+import type {
+  CommonConfig,
+  DataConfig,
+  DilocoJobConfig,
+  GatewayConfig,
+  HuggingfaceModel,
+  RoleConfig,
+  SchedulerConfig,
+  WorkerConfig,
+} from "./config.ts";
+import {
+  crlGraceHoursDefault,
+  drainTimeoutMsDefault,
+  excludeCidrDefault,
+  executorsDefault,
+  handshakeTimeoutMsDefault,
+  keyAlgorithmsDefault,
+  limitsDefault,
+} from "./defaults.ts";
+import type { Decoded } from "./schema.ts";
+
+/** Gives a decoded configuration its type. */
+export function typeConfig(role: Role, decoded: Decoded<Role>): RoleConfig {
+  switch (role) {
+    case "gateway":
+      return typeGateway(decoded as Decoded<"gateway">);
+    case "scheduler":
+      return typeScheduler(decoded as Decoded<"scheduler">);
+    case "worker":
+      return typeWorker(decoded as Decoded<"worker">);
+    case "data":
+      return typeData(decoded as Decoded<"data">);
+  }
+}
+
+type AnyDecoded = Decoded<"gateway"> | Decoded<"scheduler"> | Decoded<"worker"> | Decoded<"data">;
+
+function typeCommon(decoded: AnyDecoded): CommonConfig {
+  return {
+    certPem: decoded.cert_pem,
+    keyPem: decoded.key_pem,
+    trustPem: decoded.trust_pem,
+    crlsPem: decoded.crls_pem,
+    listenAddresses: decoded.listen_addresses,
+    externalAddresses: "external_addresses" in decoded ? decoded.external_addresses ?? [] : [],
+    gatewayAddresses: "gateway_addresses" in decoded ? decoded.gateway_addresses : [],
+    excludeCidr: decoded.exclude_cidr ?? excludeCidrDefault,
+    relayCircuit: "gateway_addresses" in decoded &&
+      ("relay_circuit" in decoded ? decoded.relay_circuit ?? true : true),
+    handshakeTimeoutMs: decoded.handshake_timeout_ms ?? handshakeTimeoutMsDefault,
+    keyExchange: decoded.key_exchange ?? "hybrid",
+    requireRoles: decoded.require_roles ?? false,
+    leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
+    caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,
+    crlGraceHours: decoded.crl_grace_hours ?? crlGraceHoursDefault,
+    limits: typeLimits(decoded.limits ?? {}),
+    drainTimeoutMs: decoded.drain_timeout_ms ?? drainTimeoutMsDefault,
+    telemetry: {
+      endpoint: decoded.telemetry_endpoint,
+      attributes: decoded.telemetry_attributes,
+      headers: decoded.telemetry_headers,
+      protocol: decoded.telemetry_protocol,
+      sampler: decoded.telemetry_sampler,
+      sampleRatio: decoded.telemetry_sample_ratio,
+    },
+  };
+}
+
+function typeLimits(limits: NonNullable<AnyDecoded["limits"]>): CommonConfig["limits"] {
+  return {
+    pendingMax: limits.pending_max ?? limitsDefault.pendingMax,
+    pendingPerAddressMax: limits.pending_per_address_max ?? limitsDefault.pendingPerAddressMax,
+    connectionsMax: limits.connections_max ?? limitsDefault.connectionsMax,
+    connectionsPerAddressMax: limits.connections_per_address_max ?? limitsDefault.connectionsPerAddressMax,
+    connectionsPerPeerMax: limits.connections_per_peer_max ?? limitsDefault.connectionsPerPeerMax,
+    handshakesPerSecond: limits.handshakes_per_second ?? limitsDefault.handshakesPerSecond,
+    handshakesBurst: limits.handshakes_burst ?? limitsDefault.handshakesBurst,
+  };
+}
+
+function typeGateway(decoded: Decoded<"gateway">): GatewayConfig {
+  return { ...typeCommon(decoded), role: "gateway" };
+}
+
+function typeData(decoded: Decoded<"data">): DataConfig {
+  return { ...typeCommon(decoded), role: "data", datasetPath: decoded.dataset_path };
+}
+
+function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
+  const { offer } = decoded;
+  return {
+    ...typeCommon(decoded),
+    role: "worker",
+    workDir: decoded.work_dir,
+    resources: decoded.resources,
+    offer: { price: offer.price, floor: offer.floor, strategy: offer.strategy.type },
+    executors: decoded.executors.map((executor) => ({
+      class: executor.class,
+      name: executor.name,
+      runtime: executor.runtime,
+      cmd: executor.cmd,
+      args: executor.args ?? [],
+      token: executor.token ?? "required",
+    })),
+  };
+}
+
+function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
+  return {
+    ...typeCommon(decoded),
+    role: "scheduler",
+    statusBridge: decoded.status_bridge,
+    job: typeJob(decoded.scheduler.job),
+  };
+}
+
+function typeModel(model: Decoded<"scheduler">["scheduler"]["job"]["model"]): HuggingfaceModel {
+  return {
+    repository: model.repository,
+    revision: model.revision,
+    filenames: model.filenames,
+    token: model.token,
+    type: model.type,
+    inputNames: model.input_names,
+  };
+}
+
+function typeJob(job: Decoded<"scheduler">["scheduler"]["job"]): DilocoJobConfig {
+  const { resources, rounds, inner_optimizer: inner, outer_optimizer: outer } = job;
+  return {
+    type: job.type,
+    model: typeModel(job.model),
+    preprocessor: job.preprocessor === undefined ? undefined : typeModel(job.preprocessor),
+    dataset: job.dataset.dataset,
+    innerOptimizer: { learningRate: inner["learning-rate"], betas: inner.betas, epsilon: inner.epsilon },
+    outerOptimizer: { learningRate: outer["learning-rate"], momentum: outer.momentum },
+    resources: {
+      numWorkers: resources.num_workers,
+      worker: resources.worker,
+      parameterServer: resources.parameter_server,
+      workerPrice: resources.worker_price,
+      parameterServerPrice: resources.parameter_server_price,
+    },
+    rounds: {
+      updateRounds: rounds.update_rounds,
+      avgSamplesBetweenUpdates: rounds.avg_samples_between_updates,
+      maxBatchSize: rounds.max_batch_size,
+    },
+    executors: {
+      train: job.executors?.train ?? executorsDefault.train,
+      aggregate: job.executors?.aggregate ?? executorsDefault.aggregate,
+    },
+    evaluation: job.evaluation === undefined ? undefined : { heldOut: job.evaluation.held_out },
+  };
+}
