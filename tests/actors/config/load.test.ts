@@ -1,0 +1,215 @@
+/** Good configurations, defaults, and which source wins. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { excludeCidrDefault } from "../../../actors/config/defaults.ts";
+import { keysOf } from "../../../actors/config/keys.ts";
+import { type ConfigOf, parseConfig } from "../../../actors/config/load.ts";
+import type { Surroundings } from "../../../actors/config/sources.ts";
+import type { Role } from "../../../pki/certificate.ts";
+
+const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
+const nothing: Surroundings = { environment: {}, flags: {} };
+
+const pem =
+  'cert_pem = "c.pem"\nkey_pem = "k.pem"\ntrust_pem = "t.pem"\nlisten_addresses = ["/ip4/0.0.0.0/tcp/4001"]\n';
+const gateway = `${pem}external_addresses = ["/dns4/gw.example/tcp/4001"]\n`;
+const joined = `${pem}gateway_addresses = ["/dns4/gw.example/tcp/4001"]\n`;
+const worker = `${joined}work_dir = "w"
+[resources]
+cpu = 4
+memory = 8
+storage = 10
+gpu = 0
+[offer]
+price = 1
+floor = 0.5
+[offer.strategy]
+type = "whole"
+[[executors]]
+class = "train"
+name = "mlp"
+runtime = "process"
+cmd = "node"
+args = ["train.ts", "{SOCKET_PATH}"]
+[[executors]]
+class = "aggregate"
+name = "parameter-server"
+runtime = "parameter-server"
+token = "optional"
+`;
+const scheduler = `${joined}
+[scheduler.job]
+type = "diloco"
+[scheduler.job.model]
+repository = "acme/mlp"
+filenames = ["model.safetensors"]
+type = "image-classification"
+input_names = ["pixel_values"]
+[scheduler.job.dataset]
+dataset = "digits"
+[scheduler.job.inner_optimizer]
+learning-rate = 0.01
+betas = [0.9, 0.99]
+[scheduler.job.outer_optimizer]
+learning-rate = 0.7
+momentum = 0.9
+[scheduler.job.resources]
+num_workers = 3
+worker = { cpu = 1, memory = 1.5, storage = 0, gpu = 0 }
+parameter_server = { cpu = 1, memory = 1, storage = 1, gpu = 0 }
+worker_price = { bid = 1.0, max = 2.0 }
+parameter_server_price = { bid = 1.0, max = 1.0 }
+[scheduler.job.rounds]
+update_rounds = 4
+avg_samples_between_updates = 600
+[scheduler.job.evaluation]
+held_out = "held-out.csv"
+`;
+
+function load<R extends Role>(role: R, text: string, around: Surroundings = nothing): ConfigOf<R> {
+  return Result.match(parseConfig(role, { file: "c.toml", text }, around), {
+    onSuccess: (config) => config,
+    onFailure: (error) => {
+      throw error;
+    },
+  });
+}
+
+const test = suite("parseConfig()");
+
+test("gives a gateway its defaults", () => {
+  const config = load("gateway", gateway);
+  assert.is(config.role, "gateway");
+  assert.equal(config.excludeCidr, excludeCidrDefault);
+  assert.is(config.handshakeTimeoutMs, 5_000);
+  assert.is(config.keyExchange, "hybrid");
+  assert.is(config.requireRoles, false);
+  assert.equal(config.leafAlgorithms, ["ed25519"]);
+  assert.is(config.crlGraceHours, 24);
+  assert.is(config.crlsPem, undefined);
+  assert.is(config.relayCircuit, false, "a gateway reserves no relay");
+});
+
+test("reads a worker with its executors", () => {
+  const config = load("worker", worker);
+  assert.equal(config.resources, { cpu: 4, memory: 8, storage: 10, gpu: 0 });
+  assert.equal(config.offer, { price: 1, floor: 0.5, strategy: "whole" });
+  assert.is(config.relayCircuit, true);
+  assert.equal(config.executors, [
+    {
+      class: "train",
+      name: "mlp",
+      runtime: "process",
+      cmd: "node",
+      args: ["train.ts", "{SOCKET_PATH}"],
+      token: "required",
+    },
+    {
+      class: "aggregate",
+      name: "parameter-server",
+      runtime: "parameter-server",
+      cmd: undefined,
+      args: [],
+      token: "optional",
+    },
+  ]);
+});
+
+test("reads a scheduler's job, whole numbers where fractions may stand", () => {
+  const { job } = load("scheduler", scheduler);
+  assert.is(job.dataset, "digits");
+  assert.equal(job.innerOptimizer, { learningRate: 0.01, betas: [0.9, 0.99], epsilon: undefined });
+  assert.equal(job.outerOptimizer, { learningRate: 0.7, momentum: 0.9 });
+  assert.is(job.resources.numWorkers, 3);
+  assert.equal(job.resources.worker, { cpu: 1, memory: 1.5, storage: 0, gpu: 0 });
+  assert.equal(job.executors, { train: "diloco-transformer", aggregate: "parameter-server" });
+  assert.equal(job.evaluation, { heldOut: "held-out.csv" });
+  assert.is(job.rounds.maxBatchSize, undefined);
+});
+
+test("reads a data node, which always reserves a relay", () => {
+  const config = load("data", `${joined}dataset_path = "d/digits"\n`);
+  assert.is(config.datasetPath, "d/digits");
+  assert.is(config.relayCircuit, true);
+});
+
+test("lets the environment win over the file, and a flag over both", () => {
+  const environment = { HYPHA_OFFER__PRICE: "2.5", HYPHA_OFFER__FLOOR: "0.25", HYPHA_CRLS_PEM: "env.pem" };
+  const config = load("worker", worker, { environment, flags: { "offer-price": "3", "key-exchange": "classical" } });
+  assert.is(config.offer.price, 3);
+  assert.is(config.offer.floor, 0.25);
+  assert.is(config.crlsPem, "env.pem");
+  assert.is(config.keyExchange, "classical");
+});
+
+test("makes the tables that environment and flags need", () => {
+  const config = load("gateway", gateway, {
+    environment: { HYPHA_LIMITS__PENDING_MAX: "7" },
+    flags: { "limits-handshakes-per-second": "0.5" },
+  });
+  assert.is(config.limits.pendingMax, 7);
+  assert.is(config.limits.handshakesPerSecond, 0.5);
+});
+
+test("reads lists as commas or as JSON, empty ones too", () => {
+  const flags = { "exclude-cidr": "10.0.0.0/8, fc00::/7", "leaf-algorithms": '["rsa","ed25519"]' };
+  const config = load("gateway", gateway, { environment: {}, flags });
+  assert.equal(config.excludeCidr, ["10.0.0.0/8", "fc00::/7"]);
+  assert.equal(config.leafAlgorithms, ["rsa", "ed25519"]);
+  assert.equal(load("gateway", gateway, { environment: { HYPHA_EXCLUDE_CIDR: "" }, flags: {} }).excludeCidr, []);
+});
+
+test("reads executors from the environment as JSON", () => {
+  const executors = '[{"class":"train","name":"n","runtime":"process","cmd":"x"}]';
+  const config = load("worker", worker, { environment: { HYPHA_EXECUTORS: executors }, flags: {} });
+  assert.is(config.executors.length, 1);
+  assert.is(config.executors[0]?.name, "n");
+});
+
+test("reads kebab-case keys and pairs of numbers from the environment", () => {
+  const config = load("scheduler", scheduler, {
+    environment: {
+      HYPHA_SCHEDULER__JOB__INNER_OPTIMIZER__LEARNING_RATE: "0.5",
+      HYPHA_SCHEDULER__JOB__INNER_OPTIMIZER__BETAS: "0.1,0.2",
+    },
+    flags: {},
+  });
+  assert.equal(config.job.innerOptimizer, { learningRate: 0.5, betas: [0.1, 0.2], epsilon: undefined });
+});
+
+test("takes telemetry from OTEL_*, unless HYPHA_* says otherwise", () => {
+  const environment = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: "http://otel",
+    OTEL_TRACES_SAMPLER_ARG: "0.25",
+    OTEL_RESOURCE_ATTRIBUTES: "a=b",
+    HYPHA_TELEMETRY_ATTRIBUTES: "c=d",
+  };
+  const { telemetry } = load("gateway", `${gateway}telemetry_endpoint = "http://file"\n`, { environment, flags: {} });
+  assert.is(telemetry.endpoint, "http://otel");
+  assert.is(telemetry.sampleRatio, 0.25);
+  assert.is(telemetry.attributes, "c=d");
+});
+
+test("ignores the variables of other roles", () => {
+  load("gateway", gateway, { environment: { HYPHA_WORK_DIR: "w", HYPHA_DATASET_PATH: "d", PATH: "x" }, flags: {} });
+});
+
+test("accepts a gateway inside a private range once exclude_cidr allows it", () => {
+  const text = joined.replace("/dns4/gw.example", "/ip4/127.0.0.1") + 'dataset_path = "d"\n';
+  assert.ok(Result.isFailure(parseConfig("data", { file: "f", text }, nothing)));
+  load("data", `${text}exclude_cidr = ["10.0.0.0/8"]\n`);
+});
+
+for (const role of roles) {
+  test(`gives every key of a ${role} a flag and a variable of its own, with something to say`, () => {
+    const keys = keysOf(role);
+    assert.is(new Set(keys.map(({ flag }) => flag)).size, keys.length);
+    assert.is(new Set(keys.map(({ variable }) => variable)).size, keys.length);
+    for (const { key, expected, example, description } of keys) {
+      assert.ok(expected && example && description, key);
+    }
+  });
+}
+
+test.run();
