@@ -1,0 +1,113 @@
+/**
+ * The demo's PKI, made with the commands that the specification names, and the certificates of its intruders.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { issueNode, issueRoot } from "../../pki/issue/mod.ts";
+import { BrokenPromise, runOnce } from "./processes.ts";
+
+const certutil = fileURLToPath(new URL("../hypha_certutil.ts", import.meta.url));
+const commandTimeoutMs = 30_000;
+const dayMs = 86_400_000;
+
+/** Runs `hypha-certutil` and returns what it printed. */
+async function run(node: string, ...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await runOnce(node, ["--no-warnings", certutil, ...args], commandTimeoutMs);
+  if (code !== 0) throw new BrokenPromise(`hypha-certutil ${args.join(" ")} ended with ${code}: ${stderr || stdout}`);
+  return stdout;
+}
+
+/** Files of one CA. */
+const ca = (folder: string, name: string) => [
+  "--ca-cert",
+  join(folder, `${name}-ca-cert.pem`),
+  "--ca-key",
+  join(folder, `${name}-ca-key.pem`),
+];
+
+/** root → intermediate → one certificate a node, a list of each CA in `crls.pem`, the root alone in `ca-bundle.pem`. */
+export async function makeCertificates(node: string, folder: string, names: readonly string[]): Promise<void> {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const out = (name: string) => [
+    "--out-cert",
+    join(folder, `${name}-cert.pem`),
+    "--out-key",
+    join(folder, `${name}-key.pem`),
+  ];
+  await run(node, "gen-ca", ...out("root-ca"), "--common-name", "Hypha Demo Root CA");
+  const intermediate = [...ca(folder, "root"), ...out("intermediate-ca"), "--common-name", "Hypha Demo CA"];
+  await run(node, "gen-intermediate-ca", ...intermediate);
+  // The bundle anchors the root only, so every node sends its intermediate along.
+  copyFileSync(join(folder, "root-ca-cert.pem"), join(folder, "ca-bundle.pem"));
+  const issue = async (name: string) => {
+    await run(node, "gen-cert", ...ca(folder, "intermediate"), ...out(name), "--common-name", `${name}.hypha.local`);
+    const chain = [`${name}-cert.pem`, "intermediate-ca-cert.pem"].map((file) => readFileSync(join(folder, file)));
+    writeFileSync(join(folder, `${name}-cert.pem`), Buffer.concat(chain));
+  };
+  const waiting = [...names];
+  const worker = async () => {
+    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await issue(name);
+  };
+  await Promise.all([worker(), worker()]);
+  for (const name of ["root", "intermediate"]) {
+    await run(node, "gen-crl", ...ca(folder, name), "--out-crl", join(folder, "crls.pem"));
+  }
+}
+
+/** Revokes a node's certificate: its CA's list in `crls.pem` is replaced, the root's stays. */
+export async function revokeCertificate(node: string, folder: string, name: string): Promise<void> {
+  const cert = ["--cert", join(folder, `${name}-cert.pem`), "--reason", "keyCompromise"];
+  await run(node, "revoke", ...ca(folder, "intermediate"), ...cert, "--out-crl", join(folder, "crls.pem"));
+}
+
+/** One who tries to get in without being entitled, and the code that has to meet it. */
+export interface Intruder {
+  readonly name: string;
+  /** What its certificate says; the gateway's log names it. */
+  readonly commonName: string;
+  readonly code: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+}
+
+/** A certificate of an unknown CA, an expired one, and a self-signed one. */
+export async function makeIntruders(folder: string, at: Date): Promise<Intruder[]> {
+  const days = (count: number) => new Date(at.getTime() + count * dayMs);
+  const valid = { notBefore: days(-1), notAfter: days(30) };
+  const stranger = await issueRoot({ commonName: "Somebody Else's CA", ...valid });
+  const unknown = await issueNode({ issuer: stranger, commonName: "unknown-ca.intruder", ...valid });
+  const issuer = {
+    certPem: readFileSync(join(folder, "intermediate-ca-cert.pem"), "utf8"),
+    keyPem: readFileSync(join(folder, "intermediate-ca-key.pem"), "utf8"),
+  };
+  const past = { notBefore: days(-30), notAfter: days(-1) };
+  const expired = await issueNode({ issuer, commonName: "expired.intruder", ...past });
+  const selfSigned = await issueRoot({ commonName: "self-signed.intruder", ...valid });
+  return [
+    {
+      name: "unknown CA",
+      commonName: "unknown-ca.intruder",
+      code: "unknown-issuer",
+      certPem: unknown.certPem,
+      keyPem: unknown.keyPem,
+    },
+    {
+      name: "expired",
+      commonName: "expired.intruder",
+      code: "certificate-expired",
+      certPem: expired.certPem + issuer.certPem,
+      keyPem: expired.keyPem,
+    },
+    {
+      name: "self-signed",
+      commonName: "self-signed.intruder",
+      code: "self-signed",
+      certPem: selfSigned.certPem,
+      keyPem: selfSigned.keyPem,
+    },
+  ];
+}

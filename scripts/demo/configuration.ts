@@ -1,0 +1,102 @@
+/**
+ * The configuration files of the demo's nodes, as an operator would write them.
+ *
+ * @module
+ */
+import { writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { stringify } from "@std/toml";
+import type { Dataset } from "./dataset.ts";
+import type { Runtime } from "./options.ts";
+
+/** A node of the demo before it runs. */
+export interface NodePlan {
+  readonly name: string;
+  readonly role: "gateway" | "scheduler" | "worker" | "data";
+  readonly runtime: Runtime;
+  readonly port: number;
+}
+
+/** What all configurations share. */
+export interface Layout {
+  readonly folder: string;
+  readonly certificates: string;
+  readonly gatewayPort: number;
+  readonly dataset: Dataset;
+  readonly rounds: number;
+  readonly trainers: number;
+  /** Command line that starts the training executor. */
+  readonly executor: { readonly cmd: string; readonly args: readonly string[] };
+}
+
+/** The task: a two-layer perceptron on digits, its initial weights drawn from the seed in its revision. */
+const model = {
+  repository: "builtin/mlp-64-32-10",
+  revision: "seed-7",
+  filenames: ["model.safetensors"],
+  type: "image-classification",
+  input_names: ["pixel_values"],
+};
+
+function common({ name, port, role }: NodePlan, { certificates, gatewayPort }: Layout): Record<string, unknown> {
+  const address = `/ip4/127.0.0.1/tcp/${port}`;
+  return {
+    cert_pem: join(certificates, `${name}-cert.pem`),
+    key_pem: join(certificates, `${name}-key.pem`),
+    trust_pem: join(certificates, "ca-bundle.pem"),
+    crls_pem: join(certificates, "crls.pem"),
+    listen_addresses: [address],
+    // Everything happens on loopback here, which is excluded by default.
+    exclude_cidr: [],
+    ...(role === "data" ? {} : { external_addresses: [address] }),
+    ...(role === "gateway" ? {} : { gateway_addresses: [`/ip4/127.0.0.1/tcp/${gatewayPort}`] }),
+  };
+}
+
+function worker(plan: NodePlan, layout: Layout): Record<string, unknown> {
+  return {
+    work_dir: join(layout.folder, "work", plan.name),
+    resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
+    offer: { price: 10, floor: 1, strategy: { type: "whole" } },
+    executors: [
+      { class: "train", name: "diloco-transformer", runtime: "process", ...layout.executor },
+      { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
+    ],
+  };
+}
+
+function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknown> {
+  const job = {
+    type: "diloco",
+    model,
+    dataset: { dataset: basename(dataset.slices) },
+    inner_optimizer: { "learning-rate": 0.004 },
+    outer_optimizer: { "learning-rate": 0.7, momentum: 0.5 },
+    resources: {
+      num_workers: trainers,
+      worker: { cpu: 1, memory: 1, storage: 1, gpu: 0 },
+      parameter_server: { cpu: 1, memory: 1, storage: 1, gpu: 0 },
+      worker_price: { bid: 20, max: 100 },
+      parameter_server_price: { bid: 20, max: 100 },
+    },
+    rounds: { update_rounds: rounds, avg_samples_between_updates: 1_440, max_batch_size: 32 },
+    evaluation: { held_out: dataset.heldOut },
+  };
+  return { scheduler: { job } };
+}
+
+/** Writes a node's configuration and returns its path. */
+export function writeConfiguration(plan: NodePlan, layout: Layout): string {
+  const own = {
+    gateway: () => ({}),
+    data: () => ({ dataset_path: layout.dataset.slices }),
+    worker: () => worker(plan, layout),
+    scheduler: () => scheduler(layout),
+  }[plan.role]();
+  const path = join(layout.folder, "config", `${plan.name}.toml`);
+  writeFileSync(path, `${stringify({ ...common(plan, layout), ...own })}\n`);
+  return path;
+}
+
+/** A command as a worker on Deno can start it: there a path equal to its own runtime's would be rewritten. */
+export const startable = (binary: string): string => `${dirname(binary)}/./${basename(binary)}`;

@@ -1,0 +1,180 @@
+/**
+ * The processes of the demo: each started once, read line by line, and ended for certain.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { appendFileSync, readdirSync, readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import type { Runtime } from "./options.ts";
+
+/** One line of a node's JSON log. */
+export interface LogEvent {
+  readonly time: string;
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+/** A promise of the demo that did not hold. */
+export class BrokenPromise extends Error {
+  override name = "BrokenPromise";
+}
+
+const bin = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
+/** The runtimes' real binaries, found once: a launcher in between would outlive a signal. */
+const binaries = new Map<Runtime, string>();
+
+/** The absolute path of a pinned runtime. */
+export async function runtimeBinary(runtime: Runtime): Promise<string> {
+  const known = binaries.get(runtime);
+  if (known !== undefined) return known;
+  const args = runtime === "node"
+    ? ["-p", "process.execPath"]
+    : ["eval", "import p from 'node:process'; console.log(p.execPath)"];
+  const { stdout, stderr, code } = await runOnce(join(bin, runtime), args, 20_000);
+  if (code !== 0) throw new BrokenPromise(`Cannot find ${runtime}: ${stderr}`);
+  binaries.set(runtime, stdout.trim());
+  return stdout.trim();
+}
+
+/** Every child that still runs; {@linkcode endAll} empties it. */
+const running = new Set<ChildProcess>();
+
+/** Runs a command to its end. */
+export function runOnce(
+  command: string,
+  args: readonly string[],
+  timeoutMs: number,
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    running.add(child);
+    let stdout = "";
+    let stderr = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+    const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+    child.on("error", (error) => (stderr += error.message));
+    child.on("close", (code) => {
+      clearTimeout(timer);
+      running.delete(child);
+      resolve({ code: code ?? 1, stdout, stderr });
+    });
+  });
+}
+
+/** A long-running node. */
+export class NodeProcess {
+  readonly name: string;
+  readonly role: string;
+  readonly runtime: Runtime;
+  readonly events: LogEvent[] = [];
+  readonly #child: ChildProcess;
+  readonly #listeners = new Set<(event: LogEvent) => void>();
+  readonly ended: Promise<number>;
+  exitCode: number | undefined;
+
+  constructor(
+    { name, role, runtime, command, args, logFile }: {
+      name: string;
+      role: string;
+      runtime: Runtime;
+      command: string;
+      args: readonly string[];
+      logFile: string;
+    },
+  ) {
+    this.name = name;
+    this.role = role;
+    this.runtime = runtime;
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = child;
+    running.add(child);
+    for (const output of [child.stdout, child.stderr]) {
+      createInterface({ input: output }).on("line", (line) => this.#read(line, logFile));
+    }
+    this.ended = new Promise((resolve) => {
+      child.on("error", () => resolve(127));
+      child.on("close", (code, signal) => {
+        running.delete(child);
+        this.exitCode = code ?? (signal === null ? 1 : 128);
+        resolve(this.exitCode);
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  #read(line: string, logFile: string): void {
+    appendFileSync(logFile, `${line}\n`);
+    if (!line.startsWith("{")) return;
+    try {
+      const event = JSON.parse(line) as LogEvent;
+      this.events.push(event);
+      for (const listener of this.#listeners) listener(event);
+    } catch {
+      // A line that only looks like JSON stays in the log file.
+    }
+  }
+
+  /** Calls `listener` for every event from now on. */
+  listen(listener: (event: LogEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The first event, past or to come, that fits; refuses when the node ends or the time is over. */
+  waitFor(fits: (event: LogEvent) => boolean, what: string, timeoutMs: number): Promise<LogEvent> {
+    const past = this.events.find(fits);
+    if (past !== undefined) return Promise.resolve(past);
+    return new Promise((resolve, reject) => {
+      const finish = (act: () => void) => {
+        clearTimeout(timer);
+        stop();
+        act();
+      };
+      const late = () => reject(new BrokenPromise(`${this.name}: no ${what} within ${timeoutMs / 1_000} s`));
+      const timer = setTimeout(() => finish(late), timeoutMs);
+      const stop = this.listen((event) => {
+        if (fits(event)) finish(() => resolve(event));
+      });
+      void this.ended.then((code) =>
+        finish(() => reject(new BrokenPromise(`${this.name} ended (exit ${code}) before ${what}`)))
+      );
+    });
+  }
+
+  /** Asks the node to drain, then ends it. */
+  async stop(graceMs: number): Promise<void> {
+    if (this.exitCode !== undefined) return;
+    this.#child.kill("SIGTERM");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}
+
+/** Ends everything that was started and still runs, at once. */
+export function endAll(): void {
+  for (const child of running) child.kill("SIGKILL");
+}
+
+/** Processes on this machine whose command line or environment names `folder`: nothing of the demo may survive it. */
+export function survivors(folder: string): string[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid).flatMap((pid) => {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+      const ours = command.includes(folder) || environment.includes(folder);
+      const state = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "")[0];
+      return ours && state !== "Z" ? [`${pid} ${command.slice(0, 120)}`] : [];
+    } catch {
+      return []; // It ended while we looked.
+    }
+  });
+}
