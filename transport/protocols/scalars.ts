@@ -124,8 +124,7 @@ function floatToJson(value: number): string {
   const power = Number(exponent);
   if (value !== 0 && (power < -5 || power >= 16)) return `${mantissa}e${power}`;
   if (Object.is(value, -0)) return "-0.0";
-  const plain = Number.isInteger(value) ? `${BigInt(value)}.0` : String(value);
-  return plain.includes("e") ? value.toFixed(-power + mantissa.replace(/\D/g, "").length - 1) : plain;
+  return Number.isInteger(value) ? `${BigInt(value)}.0` : String(value);
 }
 
 // ── Identifiers ─────────────────────────────────────────────────────────────────────────────────────────────────────
