@@ -1,0 +1,113 @@
+/**
+ * Reading of the small, important files that others write: bounded, and with a signature by which a change is noticed.
+ *
+ * @module
+ */
+import { Effect, Option } from "effect";
+import { type File, FileSystem } from "effect/FileSystem";
+import type { PlatformError } from "effect/PlatformError";
+import { LoadError } from "../load_error.ts";
+
+/** A file as it was read. */
+export interface WholeFile {
+  readonly text: string;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** What to read. */
+export interface ReadOptions {
+  readonly path: string;
+  /** What the file is, for messages: `trust bundle`. */
+  readonly what: string;
+  readonly bytesMax: number;
+  /** The configuration key that names the file. */
+  readonly key: string;
+}
+
+/**
+ * Reads a text file whole.
+ *
+ * Only a regular file (or a link to one) is opened: a FIFO would hold the reader for ever. Bytes that are no UTF-8 become
+ * replacement characters, which no parser of PEM accepts inside a block.
+ *
+ * @returns The text and the mode of one and the same file, even when another takes its place meanwhile.
+ */
+export function readWhole(options: ReadOptions): Effect.Effect<WholeFile, LoadError, FileSystem> {
+  const { path, what, bytesMax } = options;
+  const refuse = (problem: LoadError["problem"], detail: string, mend: string) =>
+    Effect.fail(new LoadError({ file: path, line: undefined, problem, detail, mend }));
+  const checkSize = ({ type, size }: File.Info) => {
+    if (type !== "File") {
+      return refuse("not-a-file", `the ${what} is a ${type.toLowerCase()}`, `Name a file in ${options.key}.`);
+    }
+    if (Number(size) <= bytesMax) return Effect.void;
+    return refuse("too-large", `the ${what} has ${size} bytes, more than ${bytesMax}`, `Check ${options.key}.`);
+  };
+  const read = Effect.gen(function* () {
+    const files = yield* FileSystem;
+    yield* checkSize(yield* files.stat(path));
+    const file = yield* files.open(path, { flag: "r" });
+    const info = yield* file.stat;
+    yield* checkSize(info);
+    const chunks: Uint8Array[] = [];
+    let left = bytesMax + 1;
+    for (;;) {
+      const chunk = Option.getOrUndefined(yield* file.readAlloc(Math.min(left, Math.max(Number(info.size), 1) + 1)));
+      if (chunk === undefined || chunk.length === 0) break;
+      chunks.push(chunk);
+      left -= chunk.length;
+      if (left <= 0) yield* refuse("too-large", `the ${what} grows beyond ${bytesMax} bytes`, `Check ${options.key}.`);
+    }
+    return { text: textOf(chunks), mode: info.mode & 0o777 };
+  });
+  return Effect.scoped(read).pipe(
+    Effect.mapError((error) => error._tag === "LoadError" ? error : unreadable(error, options)),
+  );
+}
+
+function textOf(chunks: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder();
+  return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
+}
+
+function unreadable({ reason }: PlatformError, { path, what, key }: ReadOptions): LoadError {
+  const common = { file: path, line: undefined };
+  switch (reason._tag) {
+    case "NotFound":
+      return new LoadError({
+        ...common,
+        problem: "missing",
+        detail: `there is no such file for the ${what}`,
+        mend: `Put it there, or correct ${key}.`,
+      });
+    case "PermissionDenied":
+      return new LoadError({
+        ...common,
+        problem: "unreadable",
+        detail: `this user may not read the ${what}`,
+        mend: `Give it to the node's user: chown "$(id -un)" ${path}`,
+      });
+    default:
+      return new LoadError({
+        ...common,
+        problem: "unreadable",
+        detail: `the ${what} cannot be read (${reason._tag})`,
+        mend: `Look at it with: ls -l ${path}`,
+      });
+  }
+}
+
+/**
+ * What tells one state of a file from another without reading it: device, inode, size and time of the last change.
+ * A file that is not there, or cannot be looked at, has a signature too. Links are followed.
+ */
+export function signatureOf(path: string): Effect.Effect<string, never, FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const { dev, ino, size, mtime, mode } = yield* files.stat(path);
+    const changedAt = Option.match(mtime, { onNone: () => "-", onSome: (time) => String(time.getTime()) });
+    const inode = Option.match(ino, { onNone: () => "-", onSome: String });
+    return [dev, inode, size, changedAt, mode].join("/");
+  }).pipe(Effect.catch((error) => Effect.succeed(error.reason._tag)));
+}
