@@ -1,0 +1,104 @@
+/**
+ * What is started for a job: file, arguments and environment, from the executor's configuration.
+ *
+ * @module
+ */
+import { accessSync, constants, statSync } from "node:fs";
+import { basename, delimiter, dirname, resolve } from "node:path";
+import process from "node:process";
+import { Data, Result } from "effect";
+
+/** A command that is ready to start, without a shell. */
+export interface Command {
+  readonly file: string;
+  readonly args: readonly string[];
+  /** All of it: nothing of the worker's own environment is added. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** Wraps a command into another that confines it. */
+export type Launch = (command: Command) => Command;
+
+/** Starts the executor as it is: in its own process group, nothing more. */
+export const launchBare: Launch = (command) => command;
+
+/** There is no such program. */
+export class ExecutorMissing extends Data.TaggedError("ExecutorMissing")<{
+  readonly cmd: string;
+  /** The `PATH` that was searched; empty where the command is a path. */
+  readonly searched: string;
+}> {
+  override get message(): string {
+    const where = this.searched === "" ? "" : ` in PATH=${this.searched}`;
+    return `Cannot start executor ${JSON.stringify(this.cmd)}: no such program${where}`;
+  }
+}
+
+/** What an executor is told of its job. */
+export interface JobPlace {
+  readonly socketPath: string;
+  readonly workDir: string;
+  /** The JobSpec as JSON. */
+  readonly jobJson: string;
+  /** Absent where the bridge asks for none. */
+  readonly token: string | undefined;
+}
+
+/** Of the worker's environment, all that an executor gets. The existing workers hand on everything. */
+const inherited = ["PATH", "HOME", "LANG"] as const;
+
+/**
+ * Makes the command: fills `{SOCKET_PATH}`, `{WORK_DIR}` and `{JOB_JSON}` into the arguments (other braces stay), and
+ * finds the program as a shell would, so that a missing one is told the same way on every runtime.
+ */
+export function makeCommand(
+  executor: { readonly cmd: string; readonly args: readonly string[] },
+  place: JobPlace,
+  environment: Readonly<Record<string, string | undefined>>,
+): Result.Result<Command, ExecutorMissing> {
+  const values: Readonly<Record<string, string>> = {
+    SOCKET_PATH: place.socketPath,
+    WORK_DIR: place.workDir,
+    JOB_JSON: place.jobJson,
+  };
+  const env: Record<string, string> = {};
+  for (const name of inherited) {
+    const value = environment[name];
+    if (value !== undefined) env[name] = value;
+  }
+  Object.assign(env, values, place.token === undefined ? {} : { BRIDGE_TOKEN: place.token });
+  // One pass: a value that holds another's placeholder is not filled in again.
+  const fill = (text: string) =>
+    text.replace(/\{(SOCKET_PATH|WORK_DIR|JOB_JSON)\}/g, (_, name: string) => values[name] as string);
+  return Result.map(
+    findProgram(executor.cmd, environment["PATH"] ?? ""),
+    (file) => ({ file: asItStands(file), args: executor.args.map(fill).map(asItStands), env }),
+  );
+}
+
+function findProgram(cmd: string, path: string): Result.Result<string, ExecutorMissing> {
+  const isPath = cmd.includes("/");
+  const places = isPath ? [""] : path.split(delimiter).filter((directory) => directory !== "");
+  for (const directory of places) {
+    const file = resolve(directory, cmd);
+    if (cmd !== "" && isProgram(file)) return Result.succeed(file);
+  }
+  return Result.fail(new ExecutorMissing({ cmd, searched: isPath ? "" : path }));
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return statSync(file).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Deno's `node:child_process` takes a command or argument that equals `process.execPath` for Node and rewrites it to
+ * `deno run -A …`, which would give an executor every permission. Spelled `dir/./deno` it passes as it stands.
+ */
+function asItStands(text: string): string {
+  return text === process.execPath ? `${dirname(text)}/./${basename(text)}` : text;
+}
