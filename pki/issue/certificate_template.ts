@@ -10,7 +10,7 @@ import { bitString, constructed, integer, sequence, time } from "./der_writer.ts
 import { encodeExtensions, type Extension, extensionOids, keyUsage, type KeyUsageName } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuedKeyAlgorithm, makeSigningKey, readSigningKey, type SigningKey } from "./signing_key.ts";
-import { formatBlock } from "./pem_block.ts";
+import { formatPem } from "../pem.ts";
 
 /** A certificate and its private key. */
 export interface Issued {
@@ -104,5 +104,5 @@ export function keyToCertify(keyPem: string | undefined, overrides: IssueOverrid
 
 /** DER and key as PEM. */
 export function issued(der: Uint8Array, key: SigningKey): Issued {
-  return { certPem: formatBlock("CERTIFICATE", der), keyPem: key.keyPem, der: Buffer.from(der) };
+  return { certPem: formatPem("CERTIFICATE", der), keyPem: key.keyPem, der: Buffer.from(der) };
 }

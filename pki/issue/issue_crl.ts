@@ -9,7 +9,7 @@ import { bitString, constructed, derValue, enumerated, integer, sequence, time }
 import { authorityKeyId, crlNumber, encodeExtensions, type Extension, extensionOids } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuerCheck, readIssuer } from "./issuer.ts";
-import { formatBlock } from "./pem_block.ts";
+import { formatPem } from "../pem.ts";
 
 /** Reasons of RFC 5280 §5.3.1 by name. `removeFromCRL` belongs to delta lists only. */
 export const revocationReasons = {
@@ -73,14 +73,14 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
   const tbs = sequence(
     integer(1),
     issuer.key.signatureAlgorithm,
-    issuer.name,
+    issuer.certificate.subject.der,
     time(request.thisUpdate),
     time(request.nextUpdate),
     ...(entries.length === 0 ? [] : [derValue(0x30, entries)]),
     ...(extensions.length === 0 ? [] : [constructed(0, encodeExtensions(extensions))]),
   );
   const der = sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
-  return formatBlock("X509 CRL", der);
+  return formatPem("X509 CRL", der);
 }
 
 /** An entry without a reason says `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */

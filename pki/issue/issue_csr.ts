@@ -8,7 +8,7 @@ import { bitString, constructed, integer, oid, sequence, setOfOne } from "./der_
 import { encodeExtensions, subjectAltName } from "./extensions.ts";
 import { alternativeNames } from "./issue_node.ts";
 import { encodeName, type SubjectName } from "./name.ts";
-import { formatBlock } from "./pem_block.ts";
+import { formatPem } from "../pem.ts";
 
 /** OID of the attribute that carries the extensions a request asks for (RFC 2985 §5.4.2). */
 export const extensionRequestOid = "1.2.840.113549.1.9.14";
@@ -43,5 +43,5 @@ export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
     : [sequence(oid(extensionRequestOid), setOfOne(encodeExtensions([subjectAltName(names)])))];
   const info = sequence(integer(0), subject, key.spki, constructed(0, ...attributes));
   const der = sequence(info, key.signatureAlgorithm, bitString(await key.sign(info)));
-  return { csrPem: formatBlock("CERTIFICATE REQUEST", der), keyPem: key.keyPem };
+  return { csrPem: formatPem("CERTIFICATE REQUEST", der), keyPem: key.keyPem };
 }

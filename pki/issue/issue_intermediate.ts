@@ -15,7 +15,7 @@ import {
   signCertificate,
 } from "./certificate_template.ts";
 import { authorityKeyId, basicConstraints, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
-import { type IssuerCheck, publicKeyBits, readIssuer } from "./issuer.ts";
+import { type IssuerCheck, readIssuer } from "./issuer.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
 /** What an intermediate is made of. */
@@ -43,12 +43,12 @@ export async function issueIntermediate(request: IntermediateRequest): Promise<I
   const extensions = [
     basicConstraints(true, pathLength === "unlimited" ? undefined : pathLength),
     keyUsage(["digitalSignature", "keyCertSign", "cRLSign"]),
-    subjectKeyId(keyIdOf(publicKeyBits(key.spki))),
+    subjectKeyId(keyIdOf(key.publicBits)),
     authorityKeyId(issuer.keyId),
   ];
   const template = {
     serial: request.overrides?.serial ?? randomSerial(),
-    issuer: issuer.name,
+    issuer: issuer.certificate.subject.der,
     subject,
     period: request,
     spki: key.spki,

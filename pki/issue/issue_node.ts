@@ -27,7 +27,7 @@ import {
 } from "./extensions.ts";
 import { type GeneralName, isDnsName, parseGeneralName, sanEntriesMax } from "./general_name.ts";
 import { IssueError } from "./issue_error.ts";
-import { type Issuer, type IssuerCheck, publicKeyBits, readIssuer } from "./issuer.ts";
+import { type Issuer, type IssuerCheck, readIssuer } from "./issuer.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
 /** What a node's certificate is made of. */
@@ -57,23 +57,23 @@ export async function issueNode(request: NodeRequest): Promise<Issued> {
   const key = await keyToCertify(request.keyPem, request.overrides);
   const template = {
     serial: request.overrides?.serial ?? randomSerial(),
-    issuer: issuer.name,
+    issuer: issuer.certificate.subject.der,
     subject,
     period: request,
     spki: key.spki,
-    extensions: overridden(nodeExtensions(key.spki, names, issuer), request.overrides),
+    extensions: overridden(nodeExtensions(key.publicBits, names, issuer), request.overrides),
   };
   return issued(await signCertificate(template, issuer.key), key);
 }
 
 /** The usual extensions of a node's certificate. */
-export function nodeExtensions(spki: Uint8Array, names: readonly GeneralName[], issuer: Pick<Issuer, "keyId">) {
+export function nodeExtensions(publicBits: Uint8Array, names: readonly GeneralName[], issuer: Pick<Issuer, "keyId">) {
   return [
     basicConstraints(false),
     keyUsage(["digitalSignature", "keyAgreement"]),
     extendedKeyUsage(nodePurposes),
     ...(names.length === 0 ? [] : [subjectAltName(names)]),
-    subjectKeyId(keyIdOf(publicKeyBits(spki))),
+    subjectKeyId(keyIdOf(publicBits)),
     authorityKeyId(issuer.keyId),
   ] satisfies Extension[];
 }

@@ -14,7 +14,6 @@ import {
   signCertificate,
 } from "./certificate_template.ts";
 import { authorityKeyId, basicConstraints, keyIdOf, keyUsage, subjectKeyId } from "./extensions.ts";
-import { publicKeyBits } from "./issuer.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 
 /** What a root is made of. */
@@ -34,7 +33,7 @@ export interface RootRequest extends SubjectName, IssuePeriod {
 export async function issueRoot(request: RootRequest): Promise<Issued> {
   const name = encodeName(request);
   const key = await keyToCertify(request.keyPem, request.overrides);
-  const keyId = keyIdOf(publicKeyBits(key.spki));
+  const keyId = keyIdOf(key.publicBits);
   const extensions = [
     basicConstraints(true, request.pathLength),
     keyUsage(["digitalSignature", "keyCertSign", "cRLSign"]),

@@ -4,23 +4,21 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { childrenOf, type Element, elementsOf } from "./der_elements.ts";
-import { oid } from "./der_writer.ts";
+import { Result } from "effect";
+import { sameBytes } from "../bytes.ts";
+import { type Certificate, parseCertificate } from "../certificate.ts";
+import { parsePem } from "../pem.ts";
 import type { IssuerFiles } from "./certificate_template.ts";
-import { extensionOids, keyIdOf } from "./extensions.ts";
+import { keyIdOf } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
-import { firstBlock } from "./pem_block.ts";
 import { readSigningKey, type SigningKey } from "./signing_key.ts";
 
 /** A CA that can sign. */
 export interface Issuer {
   readonly key: SigningKey;
-  /** DER of the subject: the issuer name of what it signs. */
-  readonly name: Uint8Array;
-  readonly spki: Uint8Array;
+  readonly certificate: Certificate;
   /** Its subject key identifier, or the one of its key where the certificate has none. */
   readonly keyId: Uint8Array;
-  readonly der: Uint8Array;
 }
 
 /** Whether issuing checks that the issuer is a CA; `unchecked` is for tests of certificates that nobody should accept. */
@@ -31,72 +29,41 @@ export type IssuerCheck = "ca" | "unchecked";
  *
  * Dates are not checked: a caller who cares compares them with what it issues.
  *
+ * @param files Of several certificates in `certPem`, the first is the CA's.
  * @throws {IssueError} `issuer-certificate`, `issuer-key`, `issuer-mismatch` or `issuer-not-ca`.
  */
 export function readIssuer(files: IssuerFiles, check: IssuerCheck = "ca"): Issuer {
-  const der = firstBlock("CERTIFICATE", files.certPem);
-  if (der === undefined) {
-    throw new IssueError({ problem: "issuer-certificate", detail: "the CA certificate's file holds no certificate" });
-  }
+  const certificate = readIssuerCertificate(files.certPem);
   const key = readIssuerKey(files.keyPem);
-  const parts = readCertificateParts(der);
-  if (Buffer.compare(parts.spki, key.spki) !== 0) {
-    throw new IssueError({ problem: "issuer-mismatch", detail: "the CA key is not the key of the CA certificate" });
+  if (!sameBytes(certificate.publicKey.spki, key.spki)) {
+    throw new IssueError({ problem: "issuer-mismatch", detail: "the CA's key is not the key of the CA's certificate" });
   }
-  if (check === "ca" && !parts.ca) {
-    throw new IssueError({ problem: "issuer-not-ca", detail: "the certificate to sign with is not a CA's" });
+  if (check === "ca" && certificate.basicConstraints?.ca !== true) {
+    throw new IssueError({ problem: "issuer-not-ca", detail: `${certificate.subject.text} is not a CA` });
   }
-  return { key, name: parts.subject, spki: parts.spki, keyId: parts.keyId ?? keyIdOf(publicKeyBits(parts.spki)), der };
+  const { subjectKeyId, publicKey } = certificate;
+  return {
+    key,
+    certificate,
+    keyId: subjectKeyId === undefined ? keyIdOf(publicKey.raw) : Buffer.from(subjectKeyId, "hex"),
+  };
+}
+
+function readIssuerCertificate(certPem: string): Certificate {
+  const refuse = (detail: string) => new IssueError({ problem: "issuer-certificate", detail });
+  const blocks = parsePem(certPem);
+  if (Result.isFailure(blocks)) throw refuse(blocks.failure.message);
+  const block = blocks.success.find(({ label }) => label === "CERTIFICATE");
+  if (block === undefined) throw refuse("the CA certificate's file holds no certificate");
+  const certificate = parseCertificate(block.der);
+  if (Result.isFailure(certificate)) throw refuse(certificate.failure.message);
+  return certificate.success;
 }
 
 function readIssuerKey(keyPem: string): SigningKey {
   try {
     return readSigningKey(keyPem);
   } catch (cause) {
-    throw new IssueError({ problem: "issuer-key", detail: (cause as IssueError).detail.replace("private", "CA's") });
+    throw new IssueError({ problem: "issuer-key", detail: (cause as IssueError).detail });
   }
-}
-
-interface CertificateParts {
-  readonly subject: Uint8Array;
-  readonly spki: Uint8Array;
-  readonly ca: boolean;
-  readonly keyId: Uint8Array | undefined;
-}
-
-function readCertificateParts(der: Uint8Array): CertificateParts {
-  try {
-    const fields = elementsOf(childrenOf(der, 0x30)[0]!.content);
-    const from = fields[0]?.tag === 0xa0 ? 1 : 0;
-    const [, , , , subject, spki] = fields.slice(from);
-    if (subject === undefined || spki === undefined) throw new RangeError("fields are missing");
-    const list = fields.find(({ tag }) => tag === 0xa3);
-    const extensions = list === undefined ? [] : childrenOf(list.content, 0x30);
-    const basic = extensionValue(extensions, extensionOids.basicConstraints);
-    const keyId = extensionValue(extensions, extensionOids.subjectKeyId);
-    return {
-      subject: subject.whole,
-      spki: spki.whole,
-      ca: basic !== undefined && childrenOf(basic, 0x30)[0]?.tag === 0x01,
-      keyId: keyId === undefined ? undefined : elementsOf(keyId)[0]?.content,
-    };
-  } catch (cause) {
-    const detail = `the CA certificate cannot be read: ${(cause as Error).message}`;
-    throw new IssueError({ problem: "issuer-certificate", detail });
-  }
-}
-
-/** The DER inside one extension's octet string. */
-export function extensionValue(extensions: readonly Element[], dotted: string): Uint8Array | undefined {
-  const wanted = oid(dotted);
-  for (const extension of extensions) {
-    const parts = elementsOf(extension.content);
-    if (parts[0] !== undefined && Buffer.compare(parts[0].whole, wanted) === 0) return parts.at(-1)?.content;
-  }
-  return undefined;
-}
-
-/** The bits of a SubjectPublicKeyInfo's key, without the octet that counts the unused ones. */
-export function publicKeyBits(spki: Uint8Array): Uint8Array {
-  return childrenOf(spki, 0x30)[1]!.content.subarray(1);
 }

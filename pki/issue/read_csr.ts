@@ -3,124 +3,97 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createPublicKey, verify } from "node:crypto";
-import { childrenOf, type Element, elementsOf } from "./der_elements.ts";
-import { oid } from "./der_writer.ts";
+import { Result } from "effect";
+import { readSignatureAlgorithm } from "../certificate.ts";
+import type { Certificate, DistinguishedName, SubjectAltName } from "../certificate.ts";
+import { decodeDer, type DerCursor, tags } from "../der.ts";
+import { readName } from "../distinguished_name.ts";
+import { readExtensionList } from "../extensions.ts";
+import { readGeneralNames } from "../general_name.ts";
+import { parsePem } from "../pem.ts";
+import { readPublicKey } from "../public_key.ts";
+import { verifySignature } from "../signature.ts";
 import { extensionOids } from "./extensions.ts";
 import { type GeneralName, parseGeneralName, sanEntriesMax } from "./general_name.ts";
 import { extensionRequestOid } from "./issue_csr.ts";
 import { IssueError } from "./issue_error.ts";
-import { extensionValue } from "./issuer.ts";
-import { firstBlock } from "./pem_block.ts";
 
 /** Largest request that is read, in octets. */
 export const csrBytesMax = 65_536;
 
 /** What a request asks for; its signature has been checked. */
 export interface Csr {
-  /** DER of the subject, as the node wrote it. */
-  readonly subject: Uint8Array;
-  readonly commonName: string | undefined;
-  readonly spki: Uint8Array;
+  /** The subject as the node wrote it. */
+  readonly subject: DistinguishedName;
+  readonly publicKey: Certificate["publicKey"];
   /** Alternative names asked for; undefined when the request names none. */
   readonly names: readonly GeneralName[] | undefined;
 }
-
-const digests: ReadonlyMap<string, string | null> = new Map([
-  ["1.3.101.112", null],
-  ["1.2.840.10045.4.3.2", "sha256"],
-  ["1.2.840.10045.4.3.3", "sha384"],
-  ["1.2.840.113549.1.1.11", "sha256"],
-  ["1.2.840.113549.1.1.12", "sha384"],
-  ["1.2.840.113549.1.1.13", "sha512"],
-].map(([dotted, digest]) => [Buffer.from(oid(dotted!)).toString("hex"), digest!]));
 
 /**
  * Reads a request. Its self-signature proves possession of the key; whether the names asked for may be had is the
  * CA's decision.
  *
  * @param csrPem PEM labelled `CERTIFICATE REQUEST` or `NEW CERTIFICATE REQUEST`.
- * @throws {IssueError} `csr` when it cannot be read, its signature is wrong, or it asks for a name of unknown kind.
+ * @throws {IssueError} `csr` when it cannot be read or its signature is wrong; `san` when it asks for a name that cannot
+ * be issued.
  */
 export function readCsr(csrPem: string): Csr {
-  const der = firstBlock("CERTIFICATE REQUEST", csrPem) ?? firstBlock("NEW CERTIFICATE REQUEST", csrPem);
-  if (der === undefined) throw new IssueError({ problem: "csr", detail: "the file holds no certificate request" });
-  if (der.length > csrBytesMax) {
-    throw new IssueError({ problem: "csr", detail: `the request is larger than ${csrBytesMax} octets` });
-  }
-  try {
-    return readRequest(der);
-  } catch (cause) {
-    if (cause instanceof IssueError) throw cause;
-    throw new IssueError({ problem: "csr", detail: `the request cannot be read: ${(cause as Error).message}` });
-  }
+  const blocks = parsePem(csrPem);
+  if (Result.isFailure(blocks)) throw refused(blocks.failure.message);
+  const block = blocks.success.find(({ label }) => /^(NEW )?CERTIFICATE REQUEST$/.test(label));
+  if (block === undefined) throw refused("the file holds no certificate request");
+  return readCsrDer(block.der);
 }
 
-function readRequest(der: Uint8Array): Csr {
-  const [info, algorithm, signature] = childrenOf(der, 0x30);
-  if (info?.tag !== 0x30 || algorithm?.tag !== 0x30 || signature?.tag !== 0x03) {
-    throw new RangeError("parts are missing");
-  }
-  const [version, subject, spki, attributes] = elementsOf(info.content);
-  if (version?.tag !== 0x02 || subject?.tag !== 0x30 || spki?.tag !== 0x30) throw new RangeError("fields are missing");
-  if (!signatureHolds(info, algorithm, signature, spki)) {
-    throw new IssueError({ problem: "csr", detail: "the request is not signed by the key it is about" });
-  }
-  return {
-    subject: subject.whole,
-    commonName: commonNameOf(subject),
-    spki: spki.whole,
-    names: requestedNames(attributes),
-  };
+/** Reads a request from its DER; like {@linkcode readCsr}. */
+export function readCsrDer(der: Uint8Array): Csr {
+  if (der.length > csrBytesMax) throw refused(`the request is larger than ${csrBytesMax} octets`);
+  const read = decodeDer(der, readRequest);
+  if (Result.isFailure(read)) throw refused(read.failure.message);
+  const { signed, subject, publicKey, names } = read.success;
+  if (!verifySignature(signed, publicKey)) throw refused("the request is not signed by the key it is about");
+  if (subject.text === "") throw refused("the request has no subject");
+  return { subject, publicKey, names: names?.map(issuable) };
 }
 
-function signatureHolds(info: Element, algorithm: Element, signature: Element, spki: Element): boolean {
-  const digest = digests.get(Buffer.from(elementsOf(algorithm.content)[0]?.whole ?? []).toString("hex"));
-  if (digest === undefined) throw new RangeError("its signature algorithm is not supported");
-  const key = createPublicKey({ key: Buffer.from(spki.whole), format: "der", type: "spki" });
-  return verify(digest, info.whole, key, signature.content.subarray(1));
+function refused(detail: string): IssueError {
+  return new IssueError({ problem: "csr", detail });
 }
 
-function commonNameOf(subject: Element): string | undefined {
-  const wanted = oid("2.5.4.3");
-  for (const set of elementsOf(subject.content)) {
-    for (const attribute of elementsOf(set.content)) {
-      const [type, value] = elementsOf(attribute.content);
-      if (type !== undefined && value !== undefined && Buffer.compare(type.whole, wanted) === 0) {
-        return Buffer.from(value.content).toString("utf8");
-      }
+function readRequest(cursor: DerCursor) {
+  const request = cursor.enter(tags.sequence, "request");
+  const info = request.enter(tags.sequence, "request's content");
+  const data = request.whole;
+  if (info.small("version") !== 0) info.fail("the version is not 1");
+  const subject = readName(info, "subject");
+  const publicKey = readPublicKey(info);
+  const names = readAttributes(info.enter(0xa0, "attributes"));
+  info.finish("the request's content");
+  const algorithm = readSignatureAlgorithm(request);
+  const signature = request.octetBits("signature");
+  request.finish("the request");
+  return { signed: { data, algorithm, signature }, subject, publicKey, names };
+}
+
+/** The names of the extension request; other attributes and extensions are passed over. */
+function readAttributes(list: DerCursor): readonly SubjectAltName[] | undefined {
+  let names: readonly SubjectAltName[] | undefined;
+  while (!list.done) {
+    const attribute = list.enter(tags.sequence, "attribute");
+    const type = attribute.oid("attribute type");
+    const values = attribute.enter(tags.set, "attribute values");
+    if (type !== extensionRequestOid) continue;
+    for (const extension of readExtensionList(values)) {
+      if (extension.oid === extensionOids.subjectAltName) names = readGeneralNames(extension.value);
     }
   }
-  return undefined;
+  if (names !== undefined && names.length > sanEntriesMax) list.fail(`more than ${sanEntriesMax} names`);
+  return names;
 }
 
-function requestedNames(attributes: Element | undefined): readonly GeneralName[] | undefined {
-  const wanted = oid(extensionRequestOid);
-  for (const attribute of attributes === undefined ? [] : elementsOf(attributes.content)) {
-    const [type, values] = elementsOf(attribute.content);
-    if (type === undefined || values === undefined || Buffer.compare(type.whole, wanted) !== 0) continue;
-    const list = elementsOf(values.content)[0];
-    const names = list && extensionValue(elementsOf(list.content), extensionOids.subjectAltName);
-    if (names !== undefined) return readNames(childrenOf(names, 0x30));
-  }
-  return undefined;
-}
-
-function readNames(elements: readonly Element[]): readonly GeneralName[] {
-  if (elements.length > sanEntriesMax) throw new RangeError(`it asks for more than ${sanEntriesMax} names`);
-  return elements.map(({ tag, content }) => {
-    const text = Buffer.from(content).toString("latin1");
-    if (tag === 0x81) return parseGeneralName(`email:${text}`);
-    if (tag === 0x82) return parseGeneralName(`DNS:${text}`);
-    if (tag === 0x86) return parseGeneralName(`URI:${text}`);
-    if (tag === 0x87) return parseGeneralName(`IP:${addressText(content)}`);
-    throw new RangeError("it asks for a name that is no DNS name, address, URI or mailbox");
-  });
-}
-
-function addressText(octets: Uint8Array): string {
-  if (octets.length === 4) return octets.join(".");
-  if (octets.length !== 16) throw new RangeError(`it asks for an address of ${octets.length} octets`);
-  return Buffer.from(octets).toString("hex").match(/.{4}/g)!.join(":");
+/** Insists on the kinds and forms of names that are issued here. */
+function issuable({ type, value }: SubjectAltName): GeneralName {
+  if (type === "directory" || type === "other") throw refused(`it asks for a name of a kind not issued here: ${value}`);
+  return parseGeneralName(`${type}:${value}`);
 }

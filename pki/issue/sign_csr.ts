@@ -8,7 +8,7 @@ import type { IssuePeriod, IssuerFiles } from "./certificate_template.ts";
 import type { GeneralName } from "./general_name.ts";
 import { alternativeNames, nodeExtensions } from "./issue_node.ts";
 import { readIssuer } from "./issuer.ts";
-import { formatBlock } from "./pem_block.ts";
+import { formatPem } from "../pem.ts";
 import { type Csr, readCsr } from "./read_csr.ts";
 
 /** What is signed, by whom. */
@@ -38,17 +38,17 @@ export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
   const names = namesFor(csr, request.san);
   const template = {
     serial: randomSerial(),
-    issuer: issuer.name,
-    subject: csr.subject,
+    issuer: issuer.certificate.subject.der,
+    subject: csr.subject.der,
     period: request,
-    spki: csr.spki,
-    extensions: nodeExtensions(csr.spki, names, issuer),
+    spki: csr.publicKey.spki,
+    extensions: nodeExtensions(csr.publicKey.raw, names, issuer),
   };
   const der = await signCertificate(template, issuer.key);
-  return { certPem: formatBlock("CERTIFICATE", der), der, names };
+  return { certPem: formatPem("CERTIFICATE", der), der, names };
 }
 
 function namesFor(csr: Csr, san: readonly string[] | undefined): readonly GeneralName[] {
   if (san === undefined && csr.names !== undefined) return csr.names;
-  return alternativeNames(csr.commonName ?? "", san);
+  return alternativeNames(csr.subject.commonName ?? "", san);
 }

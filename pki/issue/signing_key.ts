@@ -12,6 +12,9 @@ import {
   type SignKeyObjectInput,
 } from "node:crypto";
 import { promisify } from "node:util";
+import { Result } from "effect";
+import { decodeDer } from "../der.ts";
+import { readPublicKey } from "../public_key.ts";
 import { derNull, oid, sequence } from "./der_writer.ts";
 import { IssueError } from "./issue_error.ts";
 
@@ -22,6 +25,8 @@ export type IssuedKeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa-
 export interface SigningKey {
   /** DER of the SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
+  /** The key's bits, without what says its algorithm. */
+  readonly publicBits: Uint8Array;
   /** DER of the AlgorithmIdentifier that stands beside each signature. */
   readonly signatureAlgorithm: Uint8Array;
   /** PKCS#8 version 1, PEM. */
@@ -76,8 +81,10 @@ export function readSigningKey(keyPem: string): SigningKey {
 
 function signingKeyOf(key: KeyObject): SigningKey {
   const scheme = schemeOf(key);
+  const spki = createPublicKey(key).export({ type: "spki", format: "der" });
   return {
-    spki: createPublicKey(key).export({ type: "spki", format: "der" }),
+    spki,
+    publicBits: Result.getOrThrow(decodeDer(spki, readPublicKey)).raw,
     signatureAlgorithm: scheme.algorithm,
     keyPem: key.export({ type: "pkcs8", format: "pem" }) as string,
     sign: (tbs) => signAsync(scheme.digest, tbs, key),
