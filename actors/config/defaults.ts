@@ -5,7 +5,6 @@
  * @module
  */
 import type { KeyAlgorithm } from "../../pki/certificate.ts";
-import type { TransportLimits } from "../../transport/port.ts";
 
 /** Loopback, private, link-local and unique-local addresses (RFC 6890), as the existing nodes have it. */
 export const excludeCidrDefault: readonly string[] = [
@@ -33,14 +32,3 @@ export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];
 
 /** Names of the executors that the existing network's schedulers ask for. */
 export const executorsDefault = { train: "diloco-transformer", aggregate: "parameter-server" } as const;
-
-/** Limits on connections. */
-export const limitsDefault: TransportLimits = {
-  pendingMax: 1_024,
-  pendingPerAddressMax: 64,
-  connectionsMax: 4_096,
-  connectionsPerAddressMax: 256,
-  connectionsPerPeerMax: 8,
-  handshakesPerSecond: 50,
-  handshakesBurst: 100,
-};

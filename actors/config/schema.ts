@@ -8,7 +8,9 @@
  */
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { defaultLimits } from "../../transport/admission.ts";
 import { type AddressUse, readAddress, readCidr } from "./addresses.ts";
+import { excludeCidrDefault } from "./defaults.ts";
 
 /** What a key's schema says about it beside its type. */
 export interface KeyNote {
@@ -81,21 +83,25 @@ const algorithms = (of: string) =>
     description: `Key algorithms allowed in certificates of ${of}.`,
   });
 
-const limit = (example: string, description: string) => integer(1, 1_000_000, example, description);
+const limit = (standard: number, description: string) => integer(1, 1_000_000, String(standard), description);
 const limits = Schema.Struct({
-  pending_max: optional(limit("1024", "Handshakes under way, in all.")),
-  pending_per_address_max: optional(limit("64", "Handshakes under way from one address.")),
-  connections_max: optional(limit("4096", "Connections, in all.")),
-  connections_per_address_max: optional(limit("256", "Connections from one address.")),
-  connections_per_peer_max: optional(limit("8", "Connections of one peer.")),
+  pending_max: optional(limit(defaultLimits.pendingMax, "Handshakes under way, in all.")),
+  pending_per_address_max: optional(
+    limit(defaultLimits.pendingPerAddressMax, "Handshakes under way from one address."),
+  ),
+  connections_max: optional(limit(defaultLimits.connectionsMax, "Connections, in all.")),
+  connections_per_address_max: optional(limit(defaultLimits.connectionsPerAddressMax, "Connections from one address.")),
+  connections_per_peer_max: optional(limit(defaultLimits.connectionsPerPeerMax, "Connections of one peer.")),
   handshakes_per_second: optional(
     note(Schema.Finite.check(Schema.isBetween({ minimum: 0.01, maximum: 1_000_000 })), {
       expected: "a number from 0.01 to 1000000",
-      example: "50",
+      example: String(defaultLimits.handshakesPerSecond),
       description: "Handshakes a second from one address, in the long run.",
     }),
   ),
-  handshakes_burst: optional(limit("100", "Handshakes from one address that may come at once.")),
+  handshakes_burst: optional(
+    limit(defaultLimits.handshakesBurst, "Handshakes from one address that may come at once."),
+  ),
 });
 
 const common = {
@@ -120,8 +126,8 @@ const common = {
       ),
       {
         expected: "a list of address ranges such as 10.0.0.0/8",
-        example: '["10.0.0.0/8"]',
-        description: "Addresses inside these ranges are neither announced nor dialled.",
+        example: JSON.stringify(excludeCidrDefault).replaceAll(",", ", "),
+        description: "Addresses inside these ranges are neither announced nor dialled; [] excludes nothing.",
       },
     ),
   ),

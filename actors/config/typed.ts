@@ -4,6 +4,7 @@
  * @module
  */
 import type { Role } from "../../pki/certificate.ts";
+import { defaultLimits } from "../../transport/admission.ts";
 import type {
   CommonConfig,
   DataConfig,
@@ -21,7 +22,6 @@ import {
   executorsDefault,
   handshakeTimeoutMsDefault,
   keyAlgorithmsDefault,
-  limitsDefault,
 } from "./defaults.ts";
 import type { Decoded } from "./schema.ts";
 
@@ -74,13 +74,13 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
 
 function typeLimits(limits: NonNullable<AnyDecoded["limits"]>): CommonConfig["limits"] {
   return {
-    pendingMax: limits.pending_max ?? limitsDefault.pendingMax,
-    pendingPerAddressMax: limits.pending_per_address_max ?? limitsDefault.pendingPerAddressMax,
-    connectionsMax: limits.connections_max ?? limitsDefault.connectionsMax,
-    connectionsPerAddressMax: limits.connections_per_address_max ?? limitsDefault.connectionsPerAddressMax,
-    connectionsPerPeerMax: limits.connections_per_peer_max ?? limitsDefault.connectionsPerPeerMax,
-    handshakesPerSecond: limits.handshakes_per_second ?? limitsDefault.handshakesPerSecond,
-    handshakesBurst: limits.handshakes_burst ?? limitsDefault.handshakesBurst,
+    pendingMax: limits.pending_max ?? defaultLimits.pendingMax,
+    pendingPerAddressMax: limits.pending_per_address_max ?? defaultLimits.pendingPerAddressMax,
+    connectionsMax: limits.connections_max ?? defaultLimits.connectionsMax,
+    connectionsPerAddressMax: limits.connections_per_address_max ?? defaultLimits.connectionsPerAddressMax,
+    connectionsPerPeerMax: limits.connections_per_peer_max ?? defaultLimits.connectionsPerPeerMax,
+    handshakesPerSecond: limits.handshakes_per_second ?? defaultLimits.handshakesPerSecond,
+    handshakesBurst: limits.handshakes_burst ?? defaultLimits.handshakesBurst,
   };
 }
 

@@ -1,0 +1,64 @@
+/**
+ * The log of a program: lines on standard error, by level.
+ *
+ * @module
+ */
+import process from "node:process";
+import type { Report } from "../../actors/ports.ts";
+import { formatLine, type LogFormat } from "./log_line.ts";
+
+/** Levels, the most talkative first. */
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+
+/** From this level on lines are written. */
+export type LogLevel = (typeof logLevels)[number];
+
+/** How a log is set up. */
+export interface LogOptions {
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  readonly colour: boolean;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly write: (line: string) => void;
+}
+
+/** Where reports become lines. */
+export interface Log {
+  /** Never throws: a log that fails must not fail a node. */
+  readonly report: (report: Report) => void;
+  /** Names the node from now on, by its certificate. */
+  readonly name: (node: string) => void;
+}
+
+/**
+ * Makes a log.
+ *
+ * @param node What the lines call this node until its certificate is read.
+ */
+export function makeLog(node: string, { level, format, colour, now, write }: LogOptions): Log {
+  const least = logLevels.indexOf(level);
+  let called = node;
+  return {
+    report: (report) => {
+      if (logLevels.indexOf(report.level) < least) return;
+      try {
+        write(`${formatLine({ ...report, time: new Date(now()).toISOString(), node: called }, format, colour)}\n`);
+      } catch {
+        // A field that throws when read, or an output that is gone. There is nowhere left to say so.
+      }
+    },
+    name: (name) => (called = name),
+  };
+}
+
+/** Whether standard error is a terminal that wants colours (https://no-color.org). */
+export function wantsColour(environment: Readonly<Record<string, string | undefined>>): boolean {
+  return process.stderr.isTTY === true && !environment["NO_COLOR"] && environment["TERM"] !== "dumb";
+}
+
+/** Writes to standard error; a reader that went away is not a reason to die. */
+export function writeToStderr(): (line: string) => void {
+  process.stderr.on("error", () => {});
+  return (line) => void process.stderr.write(line);
+}

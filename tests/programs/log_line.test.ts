@@ -1,0 +1,145 @@
+/** Lines of the log: what is in them, and what a peer cannot do to them. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { formatLine, lineLimits, type LogEntry } from "../../scripts/program/log_line.ts";
+import { makeLog } from "../../scripts/program/log.ts";
+
+const entry = (fields?: Record<string, unknown>, message = "Hello"): LogEntry => ({
+  time: "2026-01-02T03:04:05.678Z",
+  level: "warn",
+  node: "gateway-01",
+  event: "peer.refused",
+  message,
+  ...(fields === undefined ? {} : { fields }),
+});
+
+const test = suite("formatLine()");
+
+test("writes JSON with time, level, node, event, message, then the fields", () => {
+  assert.is(
+    formatLine(entry({ code: "certificate-revoked", count: 2 }), "json"),
+    '{"time":"2026-01-02T03:04:05.678Z","level":"warn","node":"gateway-01","event":"peer.refused","message":"Hello",' +
+      '"code":"certificate-revoked","count":2}',
+  );
+});
+
+test("writes text for people, values bare where that is unambiguous", () => {
+  assert.is(
+    formatLine(entry({ code: "hung-up", name: "a b", list: ["x"], none: undefined }), "text"),
+    '2026-01-02T03:04:05.678Z WARN  gateway-01  peer.refused  Hello  code=hung-up  name="a b"  list=["x"]',
+  );
+});
+
+test("colours the level only where asked to", () => {
+  assert.match(formatLine(entry(), "text", true), "\x1b[33mWARN \x1b[0m");
+  assert.not.match(formatLine(entry(), "json", true), "\x1b");
+});
+
+const forgeries: [name: string, text: string][] = [
+  ["a line feed", "x\n2026 INFO  node.ready"],
+  ["a carriage return", "x\rINFO"],
+  ["an escape sequence", "\x1b[2J\x1b[31m"],
+  ["a C1 control", "a\u009b31m"],
+  ["a bidirectional override", "a\u202eb"],
+  ["a line separator", "a\u2028b"],
+  ["a zero width space and a byte order mark", "a\u200b\ufeffb"],
+  ["a lone surrogate", "a\ud800b"],
+];
+for (const [name, text] of forgeries) {
+  for (const format of ["text", "json"] as const) {
+    test(`escapes ${name} in message, field, key and node (${format})`, () => {
+      const line = formatLine({ ...entry({ [text]: text, list: [text] }, text), node: text }, format);
+      assert.not.match(line, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+      if (format === "json") assert.is(JSON.parse(line).message, text);
+    });
+  }
+}
+
+test("keeps a field from taking the place of what the line has already", () => {
+  const line = JSON.parse(
+    formatLine(entry({ time: "t", level: "debug", node: "n", event: "e", message: "m" }), "json"),
+  );
+  assert.is(line.level, "warn");
+  assert.is(line.event, "peer.refused");
+  assert.is(line.level_, "debug");
+});
+
+test("bounds every part of a line, and the line", () => {
+  const long = "x".repeat(100_000);
+  const wide = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`f${index}`, long]));
+  const deep = { a: { b: { c: { d: { e: { f: 1 } } } } }, list: Array.from({ length: 10_000 }, () => long) };
+  for (const format of ["text", "json"] as const) {
+    for (const fields of [wide, deep, { [long]: long }]) {
+      const line = formatLine(entry({ code: "kept", ...fields }, long), format);
+      assert.ok(line.length <= lineLimits.lineCharacters + 1_000, `${line.length}`);
+      assert.match(line, "kept");
+      if (format === "json") JSON.parse(line);
+    }
+  }
+});
+
+test("makes something of every value", () => {
+  const line = formatLine(
+    entry({
+      error: new Error("broken"),
+      date: new Date(0),
+      bad: new Date(NaN),
+      big: 2n ** 70n,
+      bytes: new Uint8Array(3),
+      map: new Map([["a", 1]]),
+      nan: NaN,
+      none: null,
+      fn: () => 1,
+    }),
+    "json",
+  );
+  const { error, date, bad, big, bytes, map, nan, none } = JSON.parse(line);
+  assert.equal({ error, date, bad, big, bytes, map, nan, none }, {
+    error: "broken",
+    date: "1970-01-01T00:00:00.000Z",
+    bad: "invalid date",
+    big: "1180591620717411303424",
+    bytes: "3 bytes",
+    map: { a: 1 },
+    nan: "NaN",
+    none: null,
+  });
+});
+test.run();
+
+const log = suite("makeLog()");
+const write = (level: "debug" | "info" | "warn" | "error", lines: string[]) =>
+  makeLog("hypha-gateway", { level, format: "json", colour: false, now: () => 0, write: (line) => lines.push(line) });
+
+log("leaves out what is under its level, and names the node once it is known", () => {
+  const lines: string[] = [];
+  const made = write("warn", lines);
+  made.report({ level: "info", event: "a", message: "" });
+  made.report({ level: "warn", event: "b", message: "" });
+  made.name("gateway-01");
+  made.report({ level: "error", event: "c", message: "" });
+  assert.equal(lines.map((line) => JSON.parse(line)).map(({ node, event }) => [node, event]), [
+    ["hypha-gateway", "b"],
+    ["gateway-01", "c"],
+  ]);
+});
+
+log("never throws: neither for a field that does nor for an output that is gone", () => {
+  const thrower = {
+    get x(): string {
+      throw new Error("no");
+    },
+  };
+  write("debug", []).report({ level: "info", event: "a", message: "", fields: { thrower } });
+  makeLog("n", {
+    level: "debug",
+    format: "text",
+    colour: false,
+    now: () => 0,
+    write: () => {
+      throw new Error("gone");
+    },
+  })
+    .report({ level: "info", event: "a", message: "" });
+});
+log.run();
