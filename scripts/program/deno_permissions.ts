@@ -1,0 +1,46 @@
+/**
+ * The least that each role needs of Deno, as flags for `deno run`. Found by running with nothing allowed and
+ * `DENO_AUDIT_PERMISSIONS`; a test runs each role with exactly these.
+ *
+ * @module
+ */
+import type { Role } from "../../pki/certificate.ts";
+
+/** What a node touches. Paths as they stand in its configuration. */
+export interface DenoNeeds {
+  /** The configuration file. */
+  readonly configPath: string;
+  /** The folder of certificate, key, trust and revocation lists: it is watched, so the folder, not the files. */
+  readonly certificateFolder: string;
+  /** What else is read: a data node's dataset, a scheduler's held-out rows. */
+  readonly readPaths: readonly string[];
+  /**
+   * Hosts, with or without `:port`, that are listened on and dialled. Deno wants to know them beforehand; a node that is
+   * to dial whomever the network names needs `[]`, which allows all.
+   */
+  readonly addresses: readonly string[];
+}
+
+/**
+ * Flags for `deno run` of a role's program.
+ *
+ * A worker gets `-A`: it starts executors (`--allow-run` of any program that its configuration names gives away as much
+ * as everything, since a child is not confined) and walks descriptors through `/proc/self/fd`, which Deno allows
+ * nobody without full access.
+ *
+ * The environment is closed but for the configuration's own variables: libp2p's logger and its colour detection list
+ * the whole of it on import, which no list of names could allow. `--ignore-env` makes what is not listed look unset.
+ */
+export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
+  if (role === "worker") return ["-A"];
+  const read = [needs.configPath, needs.certificateFolder, ...needs.readPaths];
+  const everywhere = needs.addresses.some((address) => /^(0\.0\.0\.0|\[?::\]?)(:\d+)?$/.test(address));
+  return [
+    "--no-prompt",
+    "--ignore-env",
+    "--allow-env=HYPHA_*,OTEL_*,NO_COLOR,TERM",
+    `--allow-read=${[...new Set(read)].join(",")}`,
+    needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${needs.addresses.join(",")}`,
+    ...(everywhere || needs.addresses.length === 0 ? ["--allow-sys=networkInterfaces"] : []),
+  ];
+}
