@@ -1,0 +1,25 @@
+/**
+ * What the bridge's routes share: the job they serve, and what they may use.
+ *
+ * @module
+ */
+import type { Peer, Uuid } from "../../../transport/protocols/messages.ts";
+import type { Ports } from "../../ports.ts";
+import type { JobLimits } from "../limits.ts";
+import type { JobNetwork } from "../network.ts";
+import type { WorkDirectory } from "../paths.ts";
+import type { Web } from "./web.ts";
+
+/** One job's bridge. */
+export interface BridgeContext {
+  readonly directory: WorkDirectory;
+  readonly jobId: Uuid;
+  /** Where progress goes. */
+  readonly scheduler: Peer;
+  /** Who may push when a receive names nobody: the peers that the job's specification receives from. */
+  readonly pushers: readonly Peer[];
+  readonly network: JobNetwork;
+  readonly limits: JobLimits;
+  readonly report: Ports["report"];
+  readonly web: Web;
+}

@@ -1,0 +1,101 @@
+/**
+ * `POST /resources/fetch`: brings the files of a reference into `artifacts/`.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type {
+  HuggingfaceReference,
+  Reference,
+  SchedulerReference,
+  UriReference,
+} from "../../../transport/protocols/messages.ts";
+import { encodePullHeader } from "../../../transport/protocols/mod.ts";
+import { saveStream } from "../copy.ts";
+import type { BridgeContext } from "./context.ts";
+import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest } from "./problem.ts";
+import { fetchWebFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
+
+/** A file that stands in the work directory. */
+export interface FetchedFile {
+  readonly path: string;
+  readonly size: number;
+}
+
+/** Fetches what a reference names. A second file of the same name replaces the first. */
+export function fetchResource(
+  reference: Reference,
+  context: BridgeContext,
+): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
+  switch (reference.type) {
+    case "uri":
+      return fetchUri(reference, context);
+    case "huggingface":
+      return fetchHub(reference, context);
+    case "scheduler":
+      return fetchSlice(reference, context);
+    case "peers":
+      // As the existing workers: a job gets at peers' files through the scheduler's word only.
+      return Effect.fail(invalidRequest("unsupported strategy"));
+  }
+}
+
+function fetchUri({ value }: UriReference, context: BridgeContext) {
+  return Effect.flatMap(parseWebAddress(value), (url) => fetchAll([{ url, token: undefined }], context));
+}
+
+function fetchHub({ repository, revision, filenames, token }: HuggingfaceReference, context: BridgeContext) {
+  if (repository.trim() === "") return Effect.fail(invalidRequest("repository must not be empty"));
+  if (filenames.length === 0 || filenames.some((name) => name.trim() === "")) {
+    return Effect.fail(invalidRequest("filenames must not be empty"));
+  }
+  if (filenames.length > context.limits.filesMax) {
+    return Effect.fail(invalidRequest(`more than ${context.limits.filesMax} filenames`));
+  }
+  const steps = [repository, revision ?? "main", ...filenames].flatMap((path) => path.split("/"));
+  if (steps.some((step) => step === "" || step === "." || step === "..")) {
+    return Effect.fail(invalidRequest("path traversal is not allowed"));
+  }
+  const encode = (path: string) => path.split("/").map(encodeURIComponent).join("/");
+  const at = `${context.web.hubUrl}/${encode(repository)}/resolve/${encodeURIComponent(revision ?? "main")}`;
+  return fetchAll(
+    filenames.map((name) => ({ url: new URL(`${at}/${encode(name)}`), token: token ?? undefined })),
+    context,
+  );
+}
+
+function fetchAll(
+  files: readonly Omit<WebFile, "path">[],
+  { directory, limits, web }: BridgeContext,
+): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
+  return Effect.forEach(files, (file, index) => {
+    const path = `artifacts/${webFileName(file.url, index)}`;
+    return Effect.map(fetchWebFile({ ...file, path }, directory, limits, web), (size) => ({ path, size }));
+  });
+}
+
+/** Asks the scheduler which slice comes next and who has it, and pulls it from there. */
+function fetchSlice(
+  { peer, dataset }: SchedulerReference,
+  { directory, network, limits }: BridgeContext,
+): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
+  return Effect.gen(function* () {
+    const answer = yield* network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, limits.exchangeMs);
+    if (!("Data" in answer)) return yield* Effect.fail(connectorFailed("the scheduler answered something else"));
+    if (answer.Data === "NotFound") {
+      return yield* Effect.fail(connectorFailed(`the scheduler knows no dataset \`${dataset}\``));
+    }
+    if ("Error" in answer.Data) return yield* Effect.fail(connectorFailed(answer.Data.Error));
+    const { data_provider, index } = answer.Data.Success;
+    const path = `artifacts/${index}`;
+    const stream = yield* network.openStream(data_provider, "/hypha-tensor-stream/pull", limits.exchangeMs);
+    // A data node resets the stream of a puller that leaves its own side open: the header is all there is to say.
+    yield* stream.write(encodePullHeader({ dataset, index })).pipe(
+      Effect.andThen(stream.end),
+      Effect.onError(() => stream.abort("not asked")),
+    );
+    const size = yield* saveStream(stream, directory, path, limits);
+    if (size === 0) return yield* Effect.fail(connectorFailed(`the data node has no slice ${index} of \`${dataset}\``));
+    return [{ path, size }];
+  }).pipe(Effect.mapError((error) => error._tag === "BridgeProblem" ? error : copyProblem(error)));
+}

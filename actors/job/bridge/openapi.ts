@@ -1,0 +1,40 @@
+/**
+ * `GET /openapi.json`: what the bridge serves, for people and generators. The existing workers' document names only
+ * itself; ours names every route.
+ *
+ * @module
+ */
+const problem = { description: "Refused or failed: `{error, detail}`, or plain text" };
+
+function post(operationId: string, summary: string, description: string) {
+  return {
+    post: {
+      operationId,
+      summary,
+      requestBody: { required: true, content: { "application/json": { schema: { type: "object" } } } },
+      responses: { "200": { description }, default: problem },
+    },
+  };
+}
+
+const document = {
+  openapi: "3.1.0",
+  info: { title: "hypha-worker", license: { name: "Apache-2.0", identifier: "Apache-2.0" }, version: "0.1.0" },
+  paths: {
+    "/openapi.json": {
+      get: { operationId: "openapi", responses: { "200": { description: "This document" } } },
+    },
+    "/resources/fetch": post("fetch", "Fetches the files of a reference", "`[{path, size}]`, under `artifacts/`"),
+    "/resources/send": post("send", "Sends a file to peers: `{resource, path}`", "Accepted"),
+    "/resources/receive": post(
+      "receive",
+      "Receives files from peers: `{resource, path?}`",
+      "Server-sent events, one a file: `{path, size, from_peer}`",
+    ),
+    "/status/send": post("status", "Reports progress to the scheduler", "The scheduler's response"),
+  },
+  components: { securitySchemes: { bridgeToken: { type: "http", scheme: "bearer" } } },
+};
+
+/** The document as it is sent. */
+export const openApiJson: string = JSON.stringify(document);

@@ -1,0 +1,68 @@
+/**
+ * What the bridge answers when it does not do as asked.
+ *
+ * @module
+ */
+import { Data } from "effect";
+import type { TransportError } from "../../../transport/port.ts";
+import type { PathError } from "../path_refused.ts";
+
+/** Codes of the JSON errors; the first four are the existing workers'. */
+export type ProblemCode =
+  | "invalid_request"
+  | "connector_error"
+  | "network_error"
+  | "io_error"
+  | "unauthorized"
+  | "busy"
+  | "internal_error";
+
+/** A refused or failed request. `error` is absent where the existing workers answer in plain text. */
+export class BridgeProblem extends Data.TaggedError("BridgeProblem")<{
+  readonly status: number;
+  readonly error: ProblemCode | undefined;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot serve job request (${this.status}${
+      this.error === undefined ? "" : ` ${this.error}`
+    }): ${this.detail}`;
+  }
+}
+
+/** 400: what was asked for is not allowed. */
+export function invalidRequest(detail: string): BridgeProblem {
+  return new BridgeProblem({ status: 400, error: "invalid_request", detail });
+}
+
+/** 500: the other end (a web server, a peer) did not do its part. */
+export function connectorFailed(detail: string): BridgeProblem {
+  return new BridgeProblem({ status: 500, error: "connector_error", detail });
+}
+
+/** 500: the scheduler gave no answer. */
+export function networkFailed({ code, detail }: TransportError): BridgeProblem {
+  return new BridgeProblem({ status: 500, error: "network_error", detail: `no answer (${code}): ${detail}` });
+}
+
+/** 503: too much is under way for this job. */
+export function busy(detail: string): BridgeProblem {
+  return new BridgeProblem({ status: 503, error: "busy", detail });
+}
+
+/** A plain-text answer: 400 no JSON, 408, 413, 415, 422 wrong shape. */
+export function plainProblem(status: 400 | 408 | 413 | 415 | 422, detail: string): BridgeProblem {
+  return new BridgeProblem({ status, error: undefined, detail });
+}
+
+/** A path that is not allowed is the asker's fault (400), a file system that fails is not (500). */
+export function pathProblem(error: PathError): BridgeProblem {
+  return error._tag === "PathRefused"
+    ? invalidRequest(error.detail)
+    : new BridgeProblem({ status: 500, error: "io_error", detail: error.detail });
+}
+
+/** A copy from or to a peer that failed. */
+export function copyProblem(error: PathError | TransportError): BridgeProblem {
+  return error._tag === "TransportError" ? connectorFailed(`${error.code}: ${error.detail}`) : pathProblem(error);
+}

@@ -1,0 +1,105 @@
+/**
+ * `POST /resources/receive`: files that peers push, each saved whole and then told to the job as a server-sent event.
+ *
+ * One file at a time: the next stream is taken when the event before it is written, so a job that reads slowly slows its
+ * pushers and nothing piles up here.
+ *
+ * @module
+ */
+import type { ServerResponse } from "node:http";
+import { Clock, Effect } from "effect";
+import type { PeersReference } from "../../../transport/protocols/messages.ts";
+import { saveStream } from "../copy.ts";
+import type { BridgeContext } from "./context.ts";
+import { type BridgeProblem, connectorFailed, pathProblem } from "./problem.ts";
+
+const defaultPath = "incoming";
+
+/** Whether a job receives: one receive at a time; a second one gets a stream that ends at once. */
+export interface Receiving {
+  active: boolean;
+}
+
+/** Answers with an event stream that lasts until the job closes it. */
+export function receiveResource(
+  { peers }: PeersReference,
+  path: string | undefined,
+  response: ServerResponse,
+  receiving: Receiving,
+  context: BridgeContext,
+): Effect.Effect<void, BridgeProblem> {
+  const into = path ?? defaultPath;
+  const begin = Effect.mapError(context.directory.makeDirectory(into), pathProblem);
+  return Effect.flatMap(begin, () => {
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+    if (receiving.active) return Effect.sync(() => void response.end());
+    receiving.active = true;
+    response.flushHeaders();
+    return Effect.ensuring(
+      events(peers, into, response, context),
+      Effect.sync(() => {
+        receiving.active = false;
+        response.end();
+      }),
+    );
+  });
+}
+
+function events(
+  peers: readonly string[],
+  into: string,
+  response: ServerResponse,
+  context: BridgeContext,
+): Effect.Effect<void, BridgeProblem> {
+  const { directory, jobId, limits, network, pushers, report } = context;
+  return Effect.scoped(Effect.gen(function* () {
+    const named = peers.length > 0 ? peers : pushers;
+    const receiver = yield* network.receive({ peers: named.length > 0 ? named : undefined });
+    const written = { at: yield* Clock.currentTimeMillis };
+    yield* Effect.forkScoped(keepalive(response, written, limits.keepaliveMs));
+    while (!response.destroyed) {
+      const stream = yield* Effect.mapError(receiver.next, (error) => connectorFailed(error.detail));
+      const file = `${into}/${stream.peer}`;
+      const saved = yield* Effect.result(saveStream(stream, directory, file, limits));
+      if (saved._tag === "Failure") {
+        report({
+          level: "warn",
+          event: "job.receive.failed",
+          message: `a file from ${stream.peer} was not received: ${saved.failure.message}`,
+          fields: { job: jobId, peer: stream.peer, reason: saved.failure.message },
+        });
+        continue;
+      }
+      const data = JSON.stringify({ path: file, size: saved.success, from_peer: stream.peer });
+      yield* write(response, `data: ${data}\n\n`, limits.readerMs);
+      written.at = yield* Clock.currentTimeMillis;
+    }
+  }));
+}
+
+/** A comment after `everyMs` without anything written. A reader that is behind gets none: it has something to read. */
+function keepalive(response: ServerResponse, written: { at: number }, everyMs: number): Effect.Effect<never> {
+  return Effect.forever(Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis;
+    const due = written.at + everyMs;
+    if (due > now) return yield* Effect.sleep(due - now);
+    if (!response.writableNeedDrain) response.write(": keepalive\n\n");
+    written.at = now;
+  }));
+}
+
+/** Writes and waits until the reader has room again; one that takes nothing for `readerMs` is given up. */
+function write(response: ServerResponse, text: string, readerMs: number): Effect.Effect<void, BridgeProblem> {
+  return Effect.callback<void>((resume) => {
+    if (response.write(text)) return resume(Effect.void);
+    const done = () => resume(Effect.void);
+    response.once("drain", done);
+    return Effect.sync(() => response.off("drain", done));
+  }).pipe(Effect.timeoutOrElse({
+    duration: readerMs,
+    orElse: () => {
+      response.destroy();
+      return Effect.fail(connectorFailed(`the job read nothing for ${readerMs} ms`));
+    },
+  }));
+}

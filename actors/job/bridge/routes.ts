@@ -1,0 +1,117 @@
+/**
+ * The bridge's routes: from a request to what is done, from what was done to the answer.
+ *
+ * @module
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { Effect } from "effect";
+import {
+  fromJson,
+  peersReferenceSchema,
+  progressResponseSchema,
+  progressSchema,
+  receiveReferenceSchema,
+  referenceSchema,
+  toJson,
+} from "../../../transport/protocols/mod.ts";
+import { field, readJson, shaped, textField, wrongShape } from "./body.ts";
+import type { BridgeContext } from "./context.ts";
+import { fetchResource } from "./fetch.ts";
+import { openApiJson } from "./openapi.ts";
+import { type BridgeProblem, networkFailed } from "./problem.ts";
+import { receiveResource, type Receiving } from "./receive.ts";
+import { sendResource, type StartSend } from "./send.ts";
+
+/** One request, and what serving it needs. */
+export interface Served {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly context: BridgeContext;
+  readonly receiving: Receiving;
+  readonly startSend: StartSend;
+}
+
+interface Route {
+  readonly method: "GET" | "POST";
+  serve(served: Served): Effect.Effect<void, BridgeProblem>;
+}
+
+const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+  ["/openapi.json", { method: "GET", serve: ({ response }) => Effect.sync(() => writeJson(response, openApiJson)) }],
+  ["/resources/fetch", { method: "POST", serve: serveFetch }],
+  ["/resources/send", { method: "POST", serve: serveSend }],
+  ["/resources/receive", { method: "POST", serve: serveReceive }],
+  ["/status/send", { method: "POST", serve: serveStatus }],
+]);
+
+/** Serves a request: 404 where there is no such route, 405 with `allow` where it takes another method. */
+export function serveRoute(served: Served): Effect.Effect<void, BridgeProblem> {
+  const { request, response } = served;
+  const [path = ""] = (request.url ?? "").split("?");
+  const route = routes.get(path);
+  if (route !== undefined && route.method === request.method) return route.serve(served);
+  return Effect.sync(() => {
+    response.writeHead(route === undefined ? 404 : 405, {
+      ...(route === undefined ? {} : { allow: route.method }),
+      "content-length": "0",
+      ...(request.complete ? {} : { connection: "close" }),
+    });
+    response.end();
+  });
+}
+
+function serveFetch({ request, response, context }: Served): Effect.Effect<void, BridgeProblem> {
+  return Effect.gen(function* () {
+    const body = yield* readJson(request, context.limits);
+    const reference = yield* shaped(fromJson(referenceSchema, body));
+    writeJson(response, JSON.stringify(yield* fetchResource(reference, context)));
+  });
+}
+
+function serveSend({ request, response, context, startSend }: Served): Effect.Effect<void, BridgeProblem> {
+  return Effect.gen(function* () {
+    const body = yield* readJson(request, context.limits);
+    const reference = yield* shaped(fromJson(peersReferenceSchema, yield* field(body, "resource")));
+    const path = yield* textField(body, "path");
+    yield* sendResource(reference, path, context, startSend);
+    response.writeHead(200, { "content-length": "0" });
+    response.end();
+  });
+}
+
+function serveReceive({ request, response, context, receiving }: Served): Effect.Effect<void, BridgeProblem> {
+  return Effect.gen(function* () {
+    const body = yield* readJson(request, context.limits);
+    const reference = yield* shaped(fromJson(receiveReferenceSchema, yield* field(body, "resource")));
+    const path = yield* field(body, "path");
+    if (path !== undefined && path !== null && typeof path !== "string") {
+      return yield* Effect.fail(wrongShape("path", "expected a string"));
+    }
+    yield* receiveResource(reference, path ?? undefined, response, receiving, context);
+  });
+}
+
+function serveStatus({ request, response, context }: Served): Effect.Effect<void, BridgeProblem> {
+  return Effect.gen(function* () {
+    const body = yield* readJson(request, context.limits);
+    const progress = yield* shaped(fromJson(progressSchema, body));
+    const answer = yield* Effect.mapError(
+      context.network.request(
+        context.scheduler,
+        "/hypha-progress/0.0.1",
+        { job_id: context.jobId, progress },
+        context.limits.exchangeMs,
+      ),
+      networkFailed,
+    );
+    writeJson(response, toJson(progressResponseSchema, answer));
+  });
+}
+
+function writeJson(response: ServerResponse, body: string): void {
+  response.writeHead(200, {
+    "content-type": "application/json",
+    "content-length": String(new TextEncoder().encode(body).length),
+  });
+  response.end(body);
+}

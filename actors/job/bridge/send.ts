@@ -1,0 +1,109 @@
+/**
+ * `POST /resources/send`: copies a file of the job to peers, in the background.
+ *
+ * @module
+ */
+import { Deferred, Effect } from "effect";
+import type { StreamHandle, TransportError } from "../../../transport/port.ts";
+import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
+import { sendFile } from "../copy.ts";
+import type { ReadableFile } from "../paths.ts";
+import type { WorkFileFailed } from "../path_refused.ts";
+import type { BridgeContext } from "./context.ts";
+import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest, pathProblem } from "./problem.ts";
+
+/** Peers of one send. */
+const peersMax = 1_024;
+/** Peers that one send copies to at once. */
+const concurrency = 8;
+
+/** Starts something that outlives its request; `undefined` when too much is under way. */
+export type StartSend = (copy: Effect.Effect<void>) => boolean;
+
+/**
+ * Accepts a send, and answers as soon as it is accepted. The file is opened before that, so that what is sent is what was
+ * there when it was asked for. `All` opens its streams afterwards and tells nobody of a failure; `One` and `Random` take
+ * the first peer and open its stream before they answer.
+ */
+export function sendResource(
+  reference: PeersReference,
+  path: string,
+  context: BridgeContext,
+  start: StartSend,
+): Effect.Effect<void, BridgeProblem> {
+  if (reference.peers.length > peersMax) return Effect.fail(invalidRequest(`more than ${peersMax} peers`));
+  return Effect.gen(function* () {
+    const accepted = yield* Deferred.make<void, BridgeProblem>();
+    const prepare = reference.strategy.type === "All"
+      ? prepareAll(reference.peers, path, context)
+      : prepareFirst(reference.peers[0], path, context);
+    const started = start(Effect.scoped(Effect.matchEffect(prepare, {
+      onFailure: (problem) => Deferred.fail(accepted, problem),
+      onSuccess: (copy) => Effect.andThen(Deferred.succeed(accepted, undefined), copy),
+    })));
+    if (!started) return yield* Effect.fail(busy("too many copies to peers are under way"));
+    yield* Deferred.await(accepted);
+  });
+}
+
+/** A missing file is accepted too, as by the existing workers, and reported: the copy would have failed untold. */
+function prepareAll(peers: readonly Peer[], path: string, context: BridgeContext) {
+  return context.directory.openForReading(path).pipe(
+    Effect.map((file) =>
+      Effect.forEach(peers, (peer) =>
+        openStream(peer, context).pipe(
+          Effect.flatMap((stream) => copy(file, stream, path, context)),
+          Effect.catch((problem) => tell(context, peer, path, problem)),
+        ), { concurrency, discard: true })
+    ),
+    Effect.catch((error) =>
+      error._tag === "WorkFileFailed" && error.code === "not-found"
+        ? Effect.succeed(Effect.forEach(peers, (peer) => tell(context, peer, path, error), { discard: true }))
+        : Effect.fail(pathProblem(error))
+    ),
+  );
+}
+
+function prepareFirst(peer: Peer | undefined, path: string, context: BridgeContext) {
+  return Effect.gen(function* () {
+    const file = yield* Effect.mapError(context.directory.openForReading(path), pathProblem);
+    if (peer === undefined) return yield* Effect.fail(connectorFailed("no peers provided"));
+    const stream = yield* Effect.mapError(openStream(peer, context), copyProblem);
+    return copy(file, stream, path, context);
+  });
+}
+
+function openStream(peer: Peer, { network, limits }: BridgeContext): Effect.Effect<StreamHandle, TransportError> {
+  return network.openStream(peer, "/hypha-tensor-stream/push", limits.exchangeMs);
+}
+
+function copy(file: ReadableFile, stream: StreamHandle, path: string, context: BridgeContext): Effect.Effect<void> {
+  return Effect.matchEffect(sendFile(file, stream, context.limits), {
+    onFailure: (error) => tell(context, stream.peer, path, error),
+    onSuccess: () =>
+      Effect.sync(() =>
+        context.report({
+          level: "debug",
+          event: "job.send.done",
+          message: `${path} (${file.sizeBytes} bytes) sent to ${stream.peer}`,
+          fields: { job: context.jobId, path, peer: stream.peer, sizeBytes: file.sizeBytes },
+        })
+      ),
+  });
+}
+
+function tell(
+  { report, jobId }: BridgeContext,
+  peer: Peer,
+  path: string,
+  error: TransportError | WorkFileFailed,
+): Effect.Effect<void> {
+  return Effect.sync(() =>
+    report({
+      level: "warn",
+      event: "job.send.failed",
+      message: `${path} was not sent to ${peer}: ${error.message}`,
+      fields: { job: jobId, path, peer, reason: error.message },
+    })
+  );
+}
