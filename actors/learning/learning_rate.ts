@@ -1,0 +1,40 @@
+import type { LearningRateScheduler } from "../../transport/protocols/messages.ts";
+
+/**
+ * What the learning rate is multiplied by at a step.
+ *
+ * Each schedule rises linearly over its warm-up. `cosine-with-warmup` then falls to zero along half a cosine,
+ * `linear-with-warmup` along a line, both until `training_steps`. `wsd` stays, and decays along half a cosine over its last
+ * `decay_steps`; when those begin only who knows the training's end can say, so without `stepsTotal` it stays to the end.
+ *
+ * @param step Inner steps done before this one, from 0.
+ */
+export function learningRateFactor(
+  schedule: LearningRateScheduler | null | undefined,
+  step: number,
+  stepsTotal?: number,
+): number {
+  if (schedule === null || schedule === undefined) return 1;
+  const { warmup_steps: warmup } = schedule;
+  if (step < warmup) return step / warmup;
+  switch (schedule.type) {
+    case "cosine-with-warmup":
+      return halfCosine(progress(step - warmup, schedule.training_steps - warmup));
+    case "linear-with-warmup":
+      return 1 - progress(step - warmup, schedule.training_steps - warmup);
+    case "wsd": {
+      if (stepsTotal === undefined) return 1;
+      const start = Math.max(warmup, stepsTotal - schedule.decay_steps);
+      return step < start ? 1 : halfCosine(progress(step - start, schedule.decay_steps));
+    }
+  }
+}
+
+/** From 0 to 1, and 1 from then on. */
+function progress(done: number, total: number): number {
+  return total <= 0 ? 1 : Math.min(1, done / total);
+}
+
+function halfCosine(done: number): number {
+  return (1 + Math.cos(Math.PI * done)) / 2;
+}

@@ -1,0 +1,63 @@
+/**
+ * The aggregator's arithmetic: the mean of the trainers' differences and Nesterov's step on it.
+ *
+ * @module
+ */
+
+/** Outer optimizer, from the aggregate job's specification. */
+export interface OuterOptions {
+  readonly learningRate: number;
+  readonly momentum: number;
+}
+
+/** 2^−149 is the smallest F32: every finite F32 is a whole number of them. */
+const unitExponent = 149;
+
+/**
+ * The mean of some numbers of F32 range, the same whatever their order: their sum is exact before it is divided.
+ *
+ * Adding in double precision is exact as long as no addition rounds, which is the usual case and is checked; where one
+ * does, the sum is made of whole numbers instead.
+ */
+export function exactMean(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
+    const next = sum + value;
+    // What the addition lost (Knuth's two-sum): zero if it was exact.
+    const back = next - sum;
+    if ((sum - (next - back)) + (value - back) !== 0) return wholeSum(values) / values.length;
+    sum = next;
+  }
+  return sum / values.length;
+}
+
+function wholeSum(values: ArrayLike<number>): number {
+  let sum = 0n;
+  for (let i = 0; i < values.length; i++) sum += toUnits(values[i] as number);
+  // A bigint becomes the nearest double; the power of two only moves its exponent.
+  return Number(sum) * 2 ** -unitExponent;
+}
+
+function toUnits(value: number): bigint {
+  return BigInt(Math.fround(value) * 2 ** unitExponent);
+}
+
+/**
+ * One step of Nesterov's momentum on a mean difference, value by value, in place: v ← μ·v + Δ, update = η·(μ·v + Δ).
+ *
+ * @param velocity Changed to the new velocity.
+ * @param mean Changed to the update, which is to be added to the parameters.
+ */
+export function nesterovStep(
+  velocity: Float64Array,
+  mean: Float64Array,
+  { learningRate, momentum }: OuterOptions,
+): void {
+  for (let i = 0; i < mean.length; i++) {
+    const difference = mean[i] as number;
+    const next = momentum * (velocity[i] as number) + difference;
+    velocity[i] = next;
+    mean[i] = learningRate * (momentum * next + difference);
+  }
+}

@@ -1,0 +1,33 @@
+/**
+ * Draws that are a function of their seed: initial weights and the order of batches.
+ *
+ * @module
+ */
+
+/** Draws evenly from [0, 1), the same on every runtime for the same seed (mulberry32). Never for secrets. */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** A seed from any text (FNV-1a, 32 bits). */
+export function seedOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x0100_0193);
+  return hash >>> 0;
+}
+
+/** The items in a drawn order (Fisher–Yates); the list given stays as it is. */
+export function shuffled<A>(items: readonly A[], random: () => number): A[] {
+  const copy = [...items];
+  for (let index = copy.length - 1; index > 0; index--) {
+    const other = Math.floor(random() * (index + 1));
+    [copy[index], copy[other]] = [copy[other] as A, copy[index] as A];
+  }
+  return copy;
+}

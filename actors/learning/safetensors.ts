@@ -1,0 +1,201 @@
+/**
+ * Safetensors files: eight bytes of header length (little-endian), a JSON header, then the tensors' bytes without a gap.
+ *
+ * Updates come from other machines: the header is bounded, and offsets must cover the data exactly, in order and without
+ * overlap, before one byte is read.
+ *
+ * @module
+ */
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
+import { type NamedTensors, sizeOf, type Tensor } from "./tensors.ts";
+
+/** Element types that are read. Ours are written as F32; the existing executors send BF16. */
+export type DType = "F64" | "F32" | "F16" | "BF16";
+export const elementBytes: Readonly<Record<DType, 2 | 4 | 8>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
+
+/** Longest header, in bytes: about 10,000 tensors. The format itself allows 100 MB. */
+export const headerMaxBytes = 1_048_576;
+const lengthBytes = 8;
+/** The header is padded with spaces to a multiple of this, so that the data lies aligned. */
+const alignment = 8;
+
+/** Where a tensor lies. */
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** From the beginning of the file, in bytes. */
+  readonly offset: number;
+  readonly count: number;
+}
+
+/** A file's tensors in the order of their data, and where the data begins and ends. */
+export interface Layout {
+  readonly tensors: readonly TensorEntry[];
+  readonly dataOffset: number;
+  readonly sizeBytes: number;
+}
+
+/** A file that is no safetensors file, or not the one it says. */
+export class MalformedSafetensors extends Data.TaggedError("MalformedSafetensors")<{ readonly reason: string }> {
+  override get message(): string {
+    return `Cannot read safetensors: ${this.reason}`;
+  }
+}
+
+const fail = (reason: string) => Result.fail(new MalformedSafetensors({ reason }));
+
+/** Length of the header from the file's first eight bytes. */
+export function readHeaderLength(prefix: Uint8Array, fileBytes: number): Result.Result<number, MalformedSafetensors> {
+  if (prefix.length < lengthBytes) return fail("shorter than 8 bytes");
+  const length = new DataView(prefix.buffer, prefix.byteOffset, lengthBytes).getBigUint64(0, true);
+  if (length > BigInt(headerMaxBytes)) return fail(`header of ${length} bytes, at most ${headerMaxBytes} are read`);
+  if (lengthBytes + Number(length) > fileBytes) return fail("header is cut short");
+  return Result.succeed(Number(length));
+}
+
+/** Checks a header against the size of its file. */
+export function readLayout(header: Uint8Array, fileBytes: number): Result.Result<Layout, MalformedSafetensors> {
+  const dataOffset = lengthBytes + header.length;
+  const parsed = parseObject(header);
+  if (parsed === undefined) return fail("header is not a JSON object");
+  const tensors: TensorEntry[] = [];
+  for (const [name, value] of Object.entries(parsed)) {
+    if (name === "__metadata__") continue;
+    const entry = readEntry(name, value, dataOffset);
+    if (Result.isFailure(entry)) return Result.fail(entry.failure);
+    tensors.push(entry.success);
+  }
+  // An empty tensor begins where its neighbour does: the shorter goes first.
+  tensors.sort((a, b) => a.offset - b.offset || a.count - b.count);
+  let end = dataOffset;
+  for (const { name, offset, count, dtype } of tensors) {
+    if (offset !== end) return fail(`tensor ${quoted(name)} ${offset < end ? "overlaps another" : "leaves a gap"}`);
+    end += count * elementBytes[dtype];
+  }
+  if (end !== fileBytes) return fail(`tensors end at byte ${end}, the file at ${fileBytes}`);
+  return Result.succeed({ tensors, dataOffset, sizeBytes: fileBytes });
+}
+
+const quoted = (name: string) => JSON.stringify(name.slice(0, 64));
+
+function parseObject(header: Uint8Array): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header));
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    return isObject ? value as Record<string, unknown> : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readEntry(name: string, value: unknown, dataOffset: number): Result.Result<TensorEntry, MalformedSafetensors> {
+  const bad = (what: string) => fail(`tensor ${quoted(name)}: ${what}`);
+  if (typeof value !== "object" || value === null) return bad("not an object");
+  const { dtype, shape, data_offsets: offsets } = value as Record<string, unknown>;
+  if (typeof dtype !== "string" || !Object.hasOwn(elementBytes, dtype)) {
+    return bad(`element type ${quoted(String(dtype))} is not read`);
+  }
+  if (!isSizes(shape)) return bad("shape is not a list of sizes");
+  if (!isSizes(offsets) || offsets.length !== 2) return bad("offsets are not two sizes");
+  const [begin, end] = offsets as [number, number];
+  const count = sizeOf(shape);
+  if (!Number.isSafeInteger(count) || end - begin !== count * elementBytes[dtype as DType]) {
+    return bad(`shape and element type do not take ${end - begin} bytes`);
+  }
+  return Result.succeed({ name, dtype: dtype as DType, shape, offset: dataOffset + begin, count });
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((each) => Number.isSafeInteger(each) && each >= 0);
+}
+
+/** The bytes in front of the data, for tensors that follow in this order, without a gap. */
+export function writeHeader(
+  tensors: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }[],
+): Uint8Array<ArrayBuffer> {
+  let offset = 0;
+  const entries = tensors.map(({ name, dtype, shape }) => {
+    const begin = offset;
+    offset += sizeOf(shape) * elementBytes[dtype];
+    return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [begin, offset] })}`;
+  });
+  const json = new TextEncoder().encode(`{${entries.join(",")}}`);
+  const padded = Math.ceil(json.length / alignment) * alignment;
+  const bytes = new Uint8Array(lengthBytes + padded).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(padded), true);
+  bytes.set(json, lengthBytes);
+  return bytes;
+}
+
+/** The values of `bytes`, widened; `bytes` may lie unaligned. */
+export function widen(bytes: Uint8Array, dtype: DType): Float64Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const width = elementBytes[dtype];
+  const values = new Float64Array(bytes.byteLength / width);
+  for (let i = 0, at = 0; i < values.length; i++, at += width) values[i] = readers[dtype](view, at);
+  return values;
+}
+
+const scratch = new DataView(new ArrayBuffer(4));
+const readers: Readonly<Record<DType, (view: DataView, at: number) => number>> = {
+  F64: (view, at) => view.getFloat64(at, true),
+  F32: (view, at) => view.getFloat32(at, true),
+  // The upper half of an F32.
+  BF16: (view, at) => {
+    scratch.setUint32(0, view.getUint16(at, true) << 16 >>> 0);
+    return scratch.getFloat32(0);
+  },
+  F16: (view, at) => {
+    const half = view.getUint16(at, true);
+    const [exponent, mantissa] = [(half >> 10) & 0x1f, half & 0x3ff];
+    const size = exponent === 0
+      ? mantissa * 2 ** -24
+      : exponent === 31
+      ? (mantissa === 0 ? Infinity : NaN)
+      : (mantissa + 1024) * 2 ** (exponent - 25);
+    return (half & 0x8000) === 0 ? size : -size;
+  },
+};
+
+/** Values as little-endian bytes. */
+export function narrow(values: Float64Array | Float32Array, dtype: "F32" | "F64"): Uint8Array<ArrayBuffer> {
+  const width = elementBytes[dtype];
+  const bytes = new Uint8Array(values.length * width);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => {
+    if (dtype === "F32") view.setFloat32(i * width, value, true);
+    else view.setFloat64(i * width, value, true);
+  });
+  return bytes;
+}
+
+/** A whole file of F32 tensors, in memory. */
+export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
+  const header = writeHeader([...tensors].map(([name, { shape }]) => ({ name, dtype: "F32" as const, shape })));
+  const parts = [header, ...[...tensors.values()].map(({ values }) => narrow(values, "F32"))];
+  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** A whole file from memory; every element type becomes F32. */
+export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, MalformedSafetensors> {
+  return Result.flatMap(
+    readHeaderLength(bytes, bytes.length),
+    (length) =>
+      Result.map(readLayout(bytes.subarray(lengthBytes, lengthBytes + length), bytes.length), ({ tensors }) => {
+        const named = new Map<string, Tensor>();
+        for (const { name, dtype, shape, offset, count } of tensors) {
+          const data = bytes.subarray(offset, offset + count * elementBytes[dtype]);
+          named.set(name, { shape, values: Float32Array.from(widen(data, dtype)) });
+        }
+        return named;
+      }),
+  );
+}
