@@ -3,6 +3,20 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
+import { Result } from "effect";
+import { toHex } from "./bytes.ts";
+import { decodeDer, type DerCursor, tags } from "./der.ts";
+import { readName } from "./distinguished_name.ts";
+import { type Extensions, noExtensions, readExtensions } from "./extensions.ts";
+import { readPublicKey } from "./public_key.ts";
+import { type CertificateLabel, MalformedCertificate } from "./refusal.ts";
+import { readTime } from "./time.ts";
+
+/** Size of one certificate in bytes. A node's has 350; the largest with hundreds of names stay under this. */
+export const certificateBytesMax = 64 * 1024;
+/** Octets of a serial number (RFC 5280 §4.1.2.2). */
+export const serialOctetsMax = 20;
 
 /** Roles a certificate can carry in its URI SAN, `spiffe://<domain>/<role>/<name>`. */
 export type Role = "gateway" | "scheduler" | "worker" | "data";
@@ -27,6 +41,14 @@ export interface ValidityPeriod {
 export interface SubjectAltName {
   readonly type: "dns" | "ip" | "uri" | "email" | "directory" | "other";
   readonly value: string;
+  /** What is compared where text would not do: an address's octets, a directory name's DER. */
+  readonly octets?: Uint8Array;
+}
+
+/** Which names a CA may speak for (RFC 5280 §4.2.1.10). Subtrees are written like names; addresses carry their mask. */
+export interface NameConstraints {
+  readonly permitted: readonly SubjectAltName[];
+  readonly excluded: readonly SubjectAltName[];
 }
 
 /** A certificate as plain, structured-cloneable data. */
@@ -59,8 +81,122 @@ export interface Certificate {
   /** OIDs. */
   readonly extendedKeyUsage: readonly string[] | undefined;
   readonly subjectAltNames: readonly SubjectAltName[];
+  readonly nameConstraints: NameConstraints | undefined;
   readonly subjectKeyId: string | undefined;
   readonly authorityKeyId: string | undefined;
   /** OIDs of critical extensions that the parser does not process. */
   readonly unknownCritical: readonly string[];
+}
+
+/**
+ * Parses one certificate. Only X.509 v3 in strict DER is taken: no trailing bytes, inner signature algorithm equal to
+ * the outer one, a positive serial of at most 20 octets, an issuer that is not empty, no extension twice, no unique
+ * identifiers (RFC 5280 §4.1).
+ *
+ * Judges nothing: neither signature nor dates, and critical extensions that it does not know are only listed.
+ *
+ * @param der The certificate's bytes; the result holds views into them.
+ * @param index Where the certificate stands in its chain or file, for the message.
+ * @returns The certificate, or why it is malformed.
+ *
+ * @example Bytes that are no certificate
+ * ```ts
+ * import * as assert from "uvu/assert";
+ * import { Result } from "effect";
+ * import { parseCertificate } from "hypha/pki";
+ *
+ * assert.ok(Result.isFailure(parseCertificate(new Uint8Array([0x30, 0x00]))));
+ * ```
+ */
+export function parseCertificate(der: Uint8Array, index = 0): Result.Result<Certificate, MalformedCertificate> {
+  if (der.length > certificateBytesMax) {
+    return Result.fail(new MalformedCertificate({ detail: `it has more than ${certificateBytesMax} bytes`, index }));
+  }
+  return Result.mapError(
+    decodeDer(der, (cursor) => readCertificate(cursor, der)),
+    ({ detail, offset }) => new MalformedCertificate({ detail: `${detail} (offset ${offset})`, index }),
+  );
+}
+
+/** What a certificate is called in refusals. */
+export function labelOf(certificate: Certificate): CertificateLabel {
+  return { subject: certificate.subject.text, serial: certificate.serial };
+}
+
+/** Whether issuer and subject are the same name. Says nothing about who signed. */
+export function isSelfIssued(certificate: Certificate): boolean {
+  return toHex(certificate.issuer.der) === toHex(certificate.subject.der);
+}
+
+function readCertificate(cursor: DerCursor, der: Uint8Array): Certificate {
+  const outer = cursor.enter(tags.sequence, "certificate");
+  const inner = outer.enter(tags.sequence, "tbsCertificate");
+  const tbs = outer.whole;
+  const fields = readFields(inner);
+  outer.read(tags.sequence, "signatureAlgorithm");
+  if (toHex(outer.whole) !== toHex(fields.algorithm)) {
+    outer.fail("the signature algorithm differs between certificate and tbsCertificate");
+  }
+  const signature = outer.octetBits("signature");
+  outer.finish("the certificate");
+  const { algorithm, extensions, ...rest } = fields;
+  const { ca, subject } = { ca: extensions.basicConstraints?.ca === true, subject: rest.subject };
+  if (ca && subject.commonName === undefined && subject.text === "") outer.fail("a CA has no subject");
+  return {
+    der,
+    fingerprint: createHash("sha256").update(der).digest("hex"),
+    ...rest,
+    tbs,
+    signatureAlgorithm: readAlgorithm(algorithm),
+    signature,
+    ...extensions,
+  };
+}
+
+function readFields(cursor: DerCursor) {
+  if (cursor.peek() !== 0xa0) cursor.fail("the version is not 3");
+  const version = cursor.enter(0xa0, "version");
+  if (version.small("version") !== 2) version.fail("the version is not 3");
+  version.finish("version");
+  const serial = readSerial(cursor);
+  cursor.read(tags.sequence, "signature algorithm");
+  const algorithm = cursor.whole;
+  const issuer = readName(cursor, "issuer");
+  if (issuer.text === "") cursor.fail("the issuer is empty");
+  const dates = cursor.enter(tags.sequence, "validity");
+  const period = { notBefore: readTime(dates, "notBefore"), notAfter: readTime(dates, "notAfter") };
+  dates.finish("validity");
+  const subject = readName(cursor, "subject");
+  const publicKey = readPublicKey(cursor);
+  if (cursor.peek() === 0x81 || cursor.peek() === 0x82) cursor.fail("unique identifiers are not allowed");
+  const extensions: Extensions = cursor.peek() === 0xa3 ? readExtensions(cursor, subject) : noExtensions;
+  cursor.finish("tbsCertificate");
+  return { serial, issuer, subject, period, publicKey, algorithm, extensions };
+}
+
+/** Reads a serial number: positive, at most 20 octets; hexadecimal with leading zeros kept. */
+export function readSerial(cursor: DerCursor): string {
+  const octets = cursor.unsigned("serial number");
+  if (octets.length > serialOctetsMax) cursor.fail(`the serial number has more than ${serialOctetsMax} octets`);
+  if (octets.length === 1 && octets[0] === 0) cursor.fail("the serial number is 0");
+  return toHex(octets);
+}
+
+/** The OID of an AlgorithmIdentifier; with its parameters in hexadecimal behind it where it has any but NULL. */
+function readAlgorithm(der: Uint8Array): string {
+  return Result.getOrThrow(decodeDer(der, readSignatureAlgorithm));
+}
+
+/**
+ * Reads a signature's AlgorithmIdentifier as text: the OID alone where the parameters are as that algorithm wants them
+ * (absent, or NULL for RSA), else followed by them, so that it matches no algorithm that is known.
+ */
+export function readSignatureAlgorithm(cursor: DerCursor): string {
+  const pair = cursor.enter(tags.sequence, "signature algorithm");
+  const oid = pair.oid("signature algorithm");
+  if (pair.done) return oid;
+  pair.readAny("algorithm parameters");
+  pair.finish("algorithm identifier");
+  const rsa = oid.startsWith("1.2.840.113549.1.1.") && pair.tag === tags.null && pair.content.length === 0;
+  return rsa ? oid : `${oid} with parameters ${toHex(pair.whole)}`;
 }

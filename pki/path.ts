@@ -1,9 +1,30 @@
 /**
- * Chain building and validation (RFC 5280 §6), each check a function of its own, composed by `verifyPath`.
+ * Chain building and validation (RFC 5280 §6). A reader starts here.
+ *
+ * Each check is a function of its own, in `checks/`, and returns a proof that only it can make; the next check wants
+ * that proof. {@linkcode verifyPath} composes them in the order in which the gate has them as states:
+ *
+ * ```text
+ * wellFormed → algorithm → path → validity → revocation → identity → role
+ * ```
+ *
+ * All of it is pure: time and trust are arguments. Paths are found before their dates and revocation are looked at, so
+ * that a live connection can be judged again by a new clock or list without repeating a signature.
  *
  * @module
  */
+import { Result } from "effect";
 import type { Certificate, Role } from "./certificate.ts";
+import { checkAlgorithm } from "./checks/algorithm.ts";
+import { checkIdentity, checkRole } from "./checks/identity.ts";
+import { findPaths } from "./checks/find_paths.ts";
+import { checkRevocation } from "./checks/revocation.ts";
+import { checkValidity } from "./checks/validity.ts";
+import { checkWellFormed } from "./checks/well_formed.ts";
+import type { Refusal } from "./refusal.ts";
+import type { TrustSnapshot } from "./trust.ts";
+
+export { checkAlgorithm, checkIdentity, checkRevocation, checkRole, checkValidity, checkWellFormed, findPaths };
 
 declare const proof: unique symbol;
 
@@ -52,9 +73,12 @@ export interface PeerIdentity {
   /** The subject's common name, or the whole subject where it has none. */
   readonly name: string;
   readonly subject: string;
+  /** Subject alternative names with their kind in front: `DNS:gateway-01`, `IP:0.0.0.0`, `URI:spiffe://…`. */
   readonly names: readonly string[];
   readonly role: Role | undefined;
   readonly domain: string | undefined;
+  /** What the URI SANs claim where that is not exactly one known role: `checkRole` refuses it. */
+  readonly roleClaim?: string;
   readonly serial: string;
   readonly issuer: string;
   readonly notAfter: Date;
@@ -64,4 +88,52 @@ export interface PeerIdentity {
 export interface RoleAllowed {
   readonly [proof]: "RoleAllowed";
   readonly role: Role | undefined;
+}
+
+/** What {@linkcode verifyPath} proved. */
+export interface Verified {
+  readonly identity: PeerIdentity;
+  /** Leaf first, the anchor last. */
+  readonly path: Path;
+  /** When the first certificate of the path expires. */
+  readonly expiresAt: Date;
+  readonly signatureChecks: number;
+}
+
+/**
+ * Judges a chain: every check, one after the other, until one refuses.
+ *
+ * Does not prove that the peer holds the leaf's key: TLS does.
+ *
+ * @param chain DER as the peer sent it: the leaf first, anything else in any order.
+ * @param snapshot What this node trusts.
+ * @param options The time to check for, and the PeerID that was dialled, where one was.
+ * @returns Who the peer is, and by which path; or the first refusal.
+ *
+ * @example A peer that shows nothing
+ * ```ts
+ * import * as assert from "uvu/assert";
+ * import { Result } from "effect";
+ * import { defaultPolicy, verifyPath } from "hypha/pki";
+ *
+ * const nobody = { generation: 1, anchors: [], anchorsId: "", revocation: undefined, policy: defaultPolicy };
+ * const outcome = verifyPath([], nobody, { at: new Date(0) });
+ * assert.is(Result.isFailure(outcome) && outcome.failure.code, "no-certificate");
+ * ```
+ */
+export function verifyPath(
+  chain: readonly Uint8Array[],
+  snapshot: TrustSnapshot,
+  options: { readonly at: Date; readonly expectedPeer?: string | undefined },
+): Result.Result<Verified, Refusal> {
+  return Result.gen(function* () {
+    const wellFormed = yield* checkWellFormed(chain);
+    yield* checkAlgorithm(wellFormed, snapshot.policy);
+    const found = yield* findPaths(wellFormed, snapshot);
+    const within = yield* checkValidity(found, options.at);
+    const { path, expiresAt } = yield* checkRevocation(within, snapshot, options.at);
+    const identity = yield* checkIdentity(wellFormed, options.expectedPeer);
+    yield* checkRole(identity, snapshot.policy);
+    return { identity, path, expiresAt, signatureChecks: found.signatureChecks };
+  });
 }

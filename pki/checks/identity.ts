@@ -1,0 +1,92 @@
+/**
+ * Sixth and seventh check of the gate: who is it, and may that role connect?
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { Certificate, Role, SubjectAltName } from "../certificate.ts";
+import type { PeerIdentity, RoleAllowed, WellFormed } from "../path.ts";
+import { peerIdOf } from "../peer_id.ts";
+import { PeerIdMismatch, RoleNotAllowed, type UnsupportedKeyAlgorithm } from "../refusal.ts";
+import type { Policy } from "../trust.ts";
+
+const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
+
+const prefixes: Readonly<Record<SubjectAltName["type"], string>> = {
+  dns: "DNS",
+  ip: "IP",
+  uri: "URI",
+  email: "email",
+  directory: "directory",
+  other: "other",
+};
+
+/**
+ * Reads off the leaf who its holder is, and checks that it is the peer that was dialled.
+ *
+ * Reads only: that the leaf is to be believed is what the checks before it proved. A role that cannot be told is left
+ * to `checkRole`.
+ *
+ * @param wellFormed The chain; only its leaf counts.
+ * @param expectedPeer PeerID that was dialled, as base58btc text; undefined where none was named.
+ * @returns The identity, or `peer-id-mismatch`.
+ */
+export function checkIdentity(
+  wellFormed: WellFormed,
+  expectedPeer?: string,
+): Result.Result<PeerIdentity, PeerIdMismatch | UnsupportedKeyAlgorithm> {
+  const { leaf } = wellFormed;
+  const peer = peerIdOf(leaf);
+  if (Result.isFailure(peer)) return Result.fail(peer.failure);
+  if (expectedPeer !== undefined && expectedPeer !== peer.success) {
+    return Result.fail(new PeerIdMismatch({ expected: expectedPeer, actual: peer.success }));
+  }
+  const identity = {
+    peer: peer.success,
+    name: leaf.subject.commonName ?? leaf.subject.text,
+    subject: leaf.subject.text,
+    names: leaf.subjectAltNames.map(({ type, value }) => `${prefixes[type]}:${value}`),
+    ...readRole(leaf),
+    serial: leaf.serial,
+    issuer: leaf.issuer.text,
+    notAfter: leaf.period.notAfter,
+  };
+  return Result.succeed(identity as unknown as PeerIdentity);
+}
+
+/**
+ * Checks that the role of an identity may connect. A leaf without a URI SAN has no role: it passes unless the policy
+ * requires one, whatever `allowedRoles` says. A leaf whose URI SANs name no single known role is refused always.
+ *
+ * @returns Proof of the check, or `role-not-allowed`.
+ */
+export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result<RoleAllowed, RoleNotAllowed> {
+  const { role, roleClaim } = identity;
+  const allowed = role === undefined
+    ? roleClaim === undefined && policy.roles === "optional"
+    : policy.allowedRoles.includes(role);
+  if (allowed) return Result.succeed({ role } as unknown as RoleAllowed);
+  return Result.fail(
+    new RoleNotAllowed({
+      certificate: { subject: identity.subject, serial: identity.serial },
+      role: role ?? roleClaim ?? "a node without a role",
+      allowed: policy.allowedRoles,
+    }),
+  );
+}
+
+/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; what it claims where it is not that. */
+function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "roleClaim"> {
+  const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
+  if (uris.length === 0) return { role: undefined, domain: undefined };
+  const [uri] = uris as [string];
+  // Trust domain and path segments as the SPIFFE-ID specification spells them (§2.1, §2.2).
+  const parts = /^spiffe:\/\/([a-z0-9._-]{1,255})\/([a-zA-Z0-9._-]+)\/([a-zA-Z0-9._-]+(?:\/[a-zA-Z0-9._-]+)*)$/.exec(
+    uri,
+  );
+  if (uris.length > 1) return { role: undefined, domain: undefined, roleClaim: `all of ${uris.join(", ")}` };
+  if (parts === null) return { role: undefined, domain: undefined, roleClaim: uri };
+  const [, domain, segment] = parts as unknown as [string, string, string];
+  const role = roles.find((known) => known === segment);
+  return role === undefined ? { role, domain, roleClaim: segment } : { role, domain };
+}

@@ -1,0 +1,47 @@
+/**
+ * Fourth check of the gate: is every certificate of a path inside its validity period?
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { type Certificate, labelOf } from "../certificate.ts";
+import type { Path, PathsFound, WithinValidity } from "../path.ts";
+import { CertificateExpired, CertificateNotYetValid } from "../refusal.ts";
+
+/**
+ * Keeps the paths of which every certificate, the anchor's included, is valid at `at`, both ends of its period
+ * included (RFC 5280 §4.1.2.5; a fraction of a second after `notAfter` is after it).
+ *
+ * Checks dates only. Where no path is left, the leaf's own refusal goes before that of a CA.
+ *
+ * @param found The candidates.
+ * @param at The time to check for; the caller owns the clock.
+ * @returns The paths left, or why none is.
+ */
+export function checkValidity(
+  found: PathsFound,
+  at: Date,
+): Result.Result<WithinValidity, CertificateExpired | CertificateNotYetValid> {
+  const paths: Path[] = [];
+  let refusal: CertificateExpired | CertificateNotYetValid | undefined;
+  for (const path of found.paths) {
+    let outside: CertificateExpired | CertificateNotYetValid | undefined;
+    for (const certificate of path) outside ??= refuseDates(certificate, at);
+    if (outside === undefined) paths.push(path);
+    refusal ??= outside; // the leaf is first in each path, so its refusal is the first path's
+  }
+  if (paths.length > 0) return Result.succeed({ paths, at } as unknown as WithinValidity);
+  return Result.fail(refusal!);
+}
+
+/** The end of a path: when the first of its certificates expires. */
+export function expiryOf(path: Path): Date {
+  return path.reduce((first, { period }) => period.notAfter < first ? period.notAfter : first, path[0].period.notAfter);
+}
+
+function refuseDates(certificate: Certificate, at: Date): CertificateExpired | CertificateNotYetValid | undefined {
+  const { notBefore, notAfter } = certificate.period;
+  if (!(at >= notBefore)) return new CertificateNotYetValid({ certificate: labelOf(certificate), at, notBefore });
+  if (!(at <= notAfter)) return new CertificateExpired({ certificate: labelOf(certificate), at, notAfter });
+  return undefined;
+}

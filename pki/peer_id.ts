@@ -1,0 +1,48 @@
+/**
+ * PeerIDs: a node is named after the key of its certificate.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Result } from "effect";
+import { base58btc } from "multiformats/bases/base58";
+import { type Certificate, labelOf } from "./certificate.ts";
+import { UnsupportedKeyAlgorithm } from "./refusal.ts";
+
+/** Longest encoded key that a PeerID holds itself; a longer one is hashed (libp2p specification, "Peer Ids"). */
+export const inlineKeyOctetsMax = 42;
+
+/** KeyType of libp2p's PublicKey message. */
+const keyTypes = { rsa: 0, ed25519: 1, ecdsa: 3 } as const;
+
+/**
+ * The PeerID of a certificate's key, as base58btc text (specification: "PeerID Derivation"; libp2p: "Peer Ids").
+ *
+ * @param certificate The leaf; nothing else of it is looked at.
+ * @returns The text (`12D3KooW…` for Ed25519), or a refusal where libp2p has no type for the key.
+ */
+export function peerIdOf(certificate: Certificate): Result.Result<string, UnsupportedKeyAlgorithm> {
+  const { algorithm, raw, spki, label } = certificate.publicKey;
+  switch (algorithm) {
+    case "ed25519":
+      return Result.succeed(encode(keyTypes.ed25519, raw));
+    case "ecdsa-p256":
+    case "ecdsa-p384":
+      return Result.succeed(encode(keyTypes.ecdsa, spki));
+    case "rsa":
+      return Result.succeed(encode(keyTypes.rsa, spki));
+    case "unknown": {
+      const allowed = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"];
+      return Result.fail(new UnsupportedKeyAlgorithm({ certificate: labelOf(certificate), algorithm: label, allowed }));
+    }
+  }
+}
+
+/** PublicKey message `{1: type, 2: data}`, then a multihash: identity (0x00) where it is short, SHA-256 (0x12) else. */
+function encode(type: number, data: Uint8Array): string {
+  const length = data.length < 0x80 ? [data.length] : [(data.length & 0x7f) | 0x80, data.length >> 7];
+  const message = new Uint8Array([0x08, type, 0x12, ...length, ...data]);
+  const inline = message.length <= inlineKeyOctetsMax;
+  const digest = inline ? message : createHash("sha256").update(message).digest();
+  return base58btc.baseEncode(new Uint8Array([inline ? 0x00 : 0x12, digest.length, ...digest]));
+}

@@ -1,0 +1,95 @@
+/**
+ * What an operator should know about a trust snapshot before it refuses somebody.
+ *
+ * @module
+ */
+import { sameBytes } from "./bytes.ts";
+import type { Certificate } from "./certificate.ts";
+import { isSignedBy, type RevocationList } from "./crl.ts";
+import type { TrustSnapshot } from "./trust.ts";
+
+/** How long before its next update a list is called due: a day, or a fifth of its period where that is shorter. */
+export const listDueMs = 24 * 60 * 60 * 1_000;
+
+/** One finding. `level` is the log's. */
+export interface TrustWarning {
+  readonly code:
+    | "no-lists-configured"
+    | "list-due"
+    | "list-overdue"
+    | "list-expired"
+    | "list-not-yet-valid"
+    | "list-unverified"
+    | "no-list-for-anchor"
+    | "anchor-expired"
+    | "anchor-revoked"
+    | "no-anchors"
+    | "leaf-in-bundle";
+  readonly level: "warn" | "debug";
+  /** The certificate's subject or the list's issuer; undefined where it is about the whole. */
+  readonly subject: string | undefined;
+  readonly message: string;
+}
+
+/**
+ * Looks through a snapshot for what is about to go wrong, or has.
+ *
+ * @param snapshot The snapshot.
+ * @param beside What did not get into it: certificates that are no CA's, revoked CAs; and the time to judge dates by.
+ */
+export function readWarnings(
+  snapshot: TrustSnapshot,
+  beside: { readonly leaves: readonly Certificate[]; readonly revoked: readonly Certificate[]; readonly at: Date },
+): readonly TrustWarning[] {
+  const { anchors, revocation, policy } = snapshot;
+  const warnings: TrustWarning[] = [];
+  const add = (code: TrustWarning["code"], subject: string | undefined, message: string, level?: "debug") =>
+    warnings.push({ code, level: level ?? "warn", subject, message });
+  for (const { subject: { text } } of beside.leaves) {
+    add("leaf-in-bundle", text, `${text} is no CA's certificate, so it is no anchor`, "debug");
+  }
+  for (const { subject: { text } } of beside.revoked) {
+    add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
+  }
+  if (anchors.length === 0) add("no-anchors", undefined, "every CA of trust_pem is revoked: everybody is refused");
+  for (const { subject: { text }, period: { notAfter } } of anchors) {
+    if (beside.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
+  }
+  if (revocation === undefined) {
+    add("no-lists-configured", undefined, "crls_pem is not configured: revoked certificates are accepted");
+    return warnings;
+  }
+  for (const { subject } of anchors) {
+    if (revocation.lists.some((list) => sameBytes(list.issuer.der, subject.der))) continue;
+    add("no-list-for-anchor", subject.text, `no list of ${subject.text}: whom it certified directly is refused`);
+  }
+  for (const list of revocation.lists) {
+    const text = list.issuer.text;
+    if (!anchors.some((anchor) => isSignedBy(list, anchor))) {
+      add("list-unverified", text, `the list of ${text} is checked when a peer sends its issuer`, "debug");
+    }
+    const due = readDates(list, policy.crlGraceMs, beside.at);
+    if (due !== undefined) add(due[0], text, `the list of ${text} ${due[1]}`);
+  }
+  return warnings;
+}
+
+function readDates(
+  { thisUpdate, nextUpdate }: RevocationList,
+  graceMs: number,
+  at: Date,
+): readonly [TrustWarning["code"], string] | undefined {
+  const left = nextUpdate.getTime() - at.getTime();
+  const period = nextUpdate.getTime() - thisUpdate.getTime();
+  if (at < thisUpdate) return ["list-not-yet-valid", `is valid from ${thisUpdate.toISOString()} only`];
+  if (left < -graceMs) return ["list-expired", `was due ${nextUpdate.toISOString()}: its certificates are refused`];
+  if (left < 0) {
+    const end = new Date(nextUpdate.getTime() + graceMs);
+    return [
+      "list-overdue",
+      `was due ${nextUpdate.toISOString()}: its certificates are refused from ${end.toISOString()}`,
+    ];
+  }
+  if (left < Math.min(listDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
+  return undefined;
+}
