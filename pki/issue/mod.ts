@@ -14,7 +14,7 @@ export {
   nameConstraints,
   type Subtree,
 } from "./extensions.ts";
-export type { GeneralName } from "./general_name.ts";
+export { type GeneralName, isDnsName } from "./general_name.ts";
 export { type CrlRequest, issueCrl, type RevocationReason, revocationReasons, type RevokedEntry } from "./issue_crl.ts";
 export { type CsrRequest, issueCsr, type IssuedCsr } from "./issue_csr.ts";
 export { IssueError } from "./issue_error.ts";

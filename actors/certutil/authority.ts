@@ -1,0 +1,71 @@
+/**
+ * A CA's two files.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { Certificate } from "../../pki/certificate.ts";
+import { type Issuer, readIssuer } from "../../pki/issue/issuer.ts";
+import { IssueError } from "../../pki/issue/mod.ts";
+import { CertutilError, fromIssueError } from "./certutil_error.ts";
+import { readInput } from "./input_file.ts";
+
+/** Where a CA's files are. */
+export interface AuthorityFiles {
+  readonly caCert: string;
+  readonly caKey: string;
+}
+
+/** A CA that can sign. */
+export interface Authority {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly certificate: Certificate;
+  /** Its key identifier, hexadecimal: what tells CAs of one name apart. */
+  readonly keyId: string;
+  /** What an operator should hear about its files. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads a CA's certificate and key, and makes sure that they belong together. */
+export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
+  return Effect.gen(function* () {
+    const certPem = yield* readInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" });
+    const keyPem = yield* readInput(files.caKey, { what: "CA key", flag: "--ca-key" });
+    const issuer = yield* Effect.fromResult(loadIssuer(certPem, keyPem, files));
+    return {
+      certPem,
+      keyPem,
+      certificate: issuer.certificate,
+      keyId: Array.from(issuer.keyId, (octet) => octet.toString(16).padStart(2, "0")).join(""),
+      warnings: yield* openKeyWarning(files.caKey),
+    };
+  });
+}
+
+function loadIssuer(
+  certPem: string,
+  keyPem: string,
+  files: AuthorityFiles,
+): Result.Result<Issuer, CertutilError> {
+  return Result.try({
+    try: () => readIssuer({ certPem, keyPem }),
+    catch: (error) => {
+      if (!(error instanceof IssueError)) throw error;
+      return fromIssueError("sign with", error, error.problem === "issuer-key" ? files.caKey : files.caCert);
+    },
+  });
+}
+
+/** The specification wants keys closed to others; an open one may have been copied already. */
+function openKeyWarning(path: string): Effect.Effect<readonly string[], never, FileSystem> {
+  return Effect.flatMap(FileSystem, (files) =>
+    Effect.match(files.stat(path), {
+      onFailure: () => [],
+      onSuccess: ({ mode }) =>
+        (mode & 0o077) === 0 ? [] : [
+          `CA key ${path} is open to others (mode ${(mode & 0o777).toString(8).padStart(4, "0")}): chmod 600 ${path}`,
+        ],
+    }));
+}

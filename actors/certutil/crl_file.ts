@@ -1,0 +1,87 @@
+/**
+ * A file of revocation lists, of one CA or of several: nodes read one `crls_pem`, which holds root's and intermediate's.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { sameBytes } from "../../pki/bytes.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
+import { type IssuedCrl, readCrlEntries } from "../../pki/issue/read_crl_entries.ts";
+import type { Authority } from "./authority.ts";
+import { CertutilError } from "./certutil_error.ts";
+
+/** One list of a file. */
+interface ListBlock {
+  readonly der: Uint8Array;
+  readonly line: number;
+  readonly list: IssuedCrl;
+}
+
+/** A file's lists, told apart by whose they are. */
+export interface CrlFile {
+  /** The CA's own lists; their signatures hold. */
+  readonly own: readonly IssuedCrl[];
+  /** PEM with `ownPem` in the place of the CA's own lists, or at the end; the other CAs' lists stay as they are. */
+  readonly withOwn: (ownPem: string) => string;
+}
+
+/**
+ * Reads a file of revocation lists. The CA's own are those with its name, and its key identifier where they carry one.
+ *
+ * @param text The file's text; undefined where there is no file yet.
+ * @returns Refuses a file that holds anything else, or a list in the CA's name that the CA did not sign: whatever it
+ * is, it is not to be overwritten.
+ */
+export function readCrlFile(
+  text: string | undefined,
+  file: string,
+  authority: Authority,
+): Result.Result<CrlFile, CertutilError> {
+  return Result.gen(function* () {
+    const blocks = text === undefined ? [] : yield* readBlocks(text, file);
+    const mine = blocks.map((block) => isOwn(block.list, authority));
+    const forged = blocks.find(({ list }, index) => mine[index] && !list.signedBy(authority.certificate.publicKey));
+    if (forged !== undefined) {
+      return yield* refuse(file, `the list at line ${forged.line} names this CA, which did not sign it`);
+    }
+    return {
+      own: blocks.filter((_, index) => mine[index]).map(({ list }) => list),
+      withOwn: (ownPem: string) => {
+        const kept = blocks.map(({ der }, index) => mine[index] ? undefined : formatPem("X509 CRL", der));
+        const place = mine.indexOf(true);
+        kept.splice(place < 0 ? kept.length : place, place < 0 ? 0 : 1, ownPem);
+        return kept.filter((pem) => pem !== undefined).join("");
+      },
+    };
+  });
+}
+
+function readBlocks(text: string, file: string): Result.Result<readonly ListBlock[], CertutilError> {
+  return Result.gen(function* () {
+    const blocks: ListBlock[] = [];
+    const parsed = yield* Result.mapError(parsePem(text), ({ message }) => refusal(file, message));
+    if (parsed.length === 0 && text.trim() !== "") return yield* refuse(file, "it holds no revocation list");
+    for (const { label, der, line } of parsed) {
+      if (label !== "X509 CRL" && label !== "CRL") return yield* refuse(file, `there is a ${label} at line ${line}`);
+      const list = yield* Result.mapError(
+        readCrlEntries(der),
+        ({ message }) => refusal(file, `the list at line ${line} is malformed (${message})`),
+      );
+      blocks.push({ der, line, list });
+    }
+    return blocks;
+  });
+}
+
+function isOwn({ issuer, authorityKeyId }: IssuedCrl, { certificate, keyId }: Authority): boolean {
+  return sameBytes(issuer.der, certificate.subject.der) && (authorityKeyId ?? keyId) === keyId;
+}
+
+function refuse(file: string, detail: string): Result.Result<never, CertutilError> {
+  return Result.fail(refusal(file, detail));
+}
+
+function refusal(file: string, detail: string): CertutilError {
+  const remedy = "Name another file with --out-crl, or move this one away.";
+  return new CertutilError({ what: "replace revocation list in", file, detail, remedy });
+}

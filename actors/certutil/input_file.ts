@@ -1,0 +1,57 @@
+/**
+ * Reading what an operator points at.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { PlatformError } from "effect/PlatformError";
+import { CertutilError } from "./certutil_error.ts";
+
+/** Largest file that is read, in bytes: a revocation list of a million entries in PEM is a fifth of it. */
+export const inputBytesMax = 256 * 1024 * 1024;
+
+/** A file's place in a command: what it holds, and the flag that names it. */
+export interface InputRole {
+  /** `CA key`, `certificate`… */
+  readonly what: string;
+  readonly flag: string;
+}
+
+/** Reads a text file whole. */
+export function readInput(path: string, role: InputRole): Effect.Effect<string, CertutilError, FileSystem> {
+  const { what, flag } = role;
+  const refuse = (detail: string, remedy: string) =>
+    new CertutilError({ what: `read ${what}`, file: path, detail, remedy });
+  const explain = (error: PlatformError) => {
+    switch (error.reason._tag) {
+      case "NotFound":
+        return refuse("there is no such file", `Check the path given with ${flag}.`);
+      case "PermissionDenied":
+        return refuse("it may not be read", "Run as its owner, or change its permissions.");
+      default:
+        return refuse(error.message, `Check the path given with ${flag}.`);
+    }
+  };
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const info = yield* Effect.mapError(files.stat(path), explain);
+    if (info.type === "Directory") return yield* refuse("it is a folder", `Name a file with ${flag}.`);
+    if (info.size > inputBytesMax) {
+      return yield* refuse(`it is larger than ${inputBytesMax} bytes`, `Check the path given with ${flag}.`);
+    }
+    return yield* Effect.mapError(files.readFileString(path), explain);
+  });
+}
+
+/** Reads a text file whole; undefined where there is none. */
+export function readIfThere(
+  path: string,
+  role: InputRole,
+): Effect.Effect<string | undefined, CertutilError, FileSystem> {
+  return Effect.flatMap(FileSystem, (files) =>
+    Effect.matchEffect(files.stat(path), {
+      onFailure: (error) => error.reason._tag === "NotFound" ? Effect.succeed(undefined) : readInput(path, role),
+      onSuccess: () => readInput(path, role),
+    }));
+}

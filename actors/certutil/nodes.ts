@@ -1,0 +1,103 @@
+/**
+ * Making node certificates, from a fresh key or from a signing request.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { issueCsr, issueNode, signCsr, type SubjectName } from "../../pki/issue/mod.ts";
+import type { ExistingFiles } from "../files/write_whole.ts";
+import { type PairFiles, pairOf } from "./authorities.ts";
+import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
+import type { CertutilError } from "./certutil_error.ts";
+import { readInput } from "./input_file.ts";
+import { type Lifetime, outlivesWarning, periodOf } from "./lifetime.ts";
+import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
+
+/**
+ * What stands in a node's certificate file: the leaf alone, or with its issuer's certificates behind it, which peers
+ * need that anchor the root only.
+ */
+export type ChainFile = "leaf" | "leaf-and-issuer";
+
+/** What a node's certificate is made of. */
+export interface MakeNode extends SubjectName, PairFiles, AuthorityFiles, Lifetime {
+  /** Alternative names; undefined for the usual ones. */
+  readonly san: readonly string[] | undefined;
+  readonly chain: ChainFile;
+}
+
+/** What a signing request is made of. */
+export interface MakeCsr extends SubjectName {
+  readonly san: readonly string[] | undefined;
+  readonly outCsr: string;
+  readonly outKey: string;
+  readonly existing: ExistingFiles;
+}
+
+/** What is signed, and where the certificate goes. */
+export interface SignRequest extends AuthorityFiles, Lifetime {
+  readonly csr: string;
+  /** Alternative names in place of those that the request asks for. */
+  readonly san: readonly string[] | undefined;
+  readonly outCert: string;
+  readonly chain: ChainFile;
+  readonly existing: ExistingFiles;
+}
+
+/** Makes a node's key (0600) and certificate. */
+export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const period = yield* periodOf(options);
+    const issuer = yield* readAuthority(options);
+    const { commonName, organization, country } = options;
+    const names = options.san === undefined ? {} : { san: options.san };
+    const { certPem, keyPem } = yield* issuing(
+      "make node certificate",
+      () => issueNode({ issuer, commonName, organization, country, ...names, ...period }),
+    );
+    const content = withChain(certPem, issuer, options.chain);
+    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
+    return yield* writeOutputs(pairOf(options, content, keyPem), options.existing, warnings);
+  });
+}
+
+/** Makes a node's key (0600) and a request for its certificate. */
+export function makeCsr(options: MakeCsr): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const { commonName, organization, country } = options;
+    const names = options.san === undefined ? {} : { san: options.san };
+    const { csrPem, keyPem } = yield* issuing(
+      "make signing request",
+      () => issueCsr({ commonName, organization, country, ...names }),
+    );
+    const files = [
+      { path: options.outKey, content: keyPem, mode: 0o600 },
+      { path: options.outCsr, content: csrPem, mode: 0o644 },
+    ];
+    return yield* writeOutputs(files, options.existing);
+  });
+}
+
+/** Signs a request, and says which names the certificate was given: a URI name is a role. */
+export function signRequest(options: SignRequest): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const period = yield* periodOf(options);
+    const issuer = yield* readAuthority(options);
+    const csrPem = yield* readInput(options.csr, { what: "signing request", flag: "--csr" });
+    const san = options.san === undefined ? {} : { san: options.san };
+    const { certPem, names } = yield* issuing(
+      `sign ${options.csr}`,
+      () => signCsr({ issuer, csrPem, ...san, ...period }),
+    );
+    const file = { path: options.outCert, content: withChain(certPem, issuer, options.chain) };
+    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
+    const { lines } = yield* writeOutputs([file], options.existing, warnings);
+    return { lines: [...lines, ...names.map(({ type, value }) => `name ${type.toUpperCase()}:${value}`)], warnings };
+  });
+}
+
+function withChain(certPem: string, issuer: Authority, chain: ChainFile): string {
+  return chain === "leaf" ? certPem : `${certPem}${issuer.certPem.trimEnd()}\n`;
+}

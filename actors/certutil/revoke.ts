@@ -1,0 +1,178 @@
+/**
+ * Revoking certificates and making revocation lists.
+ *
+ * @module
+ */
+import { Clock, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { sameBytes } from "../../pki/bytes.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { issueCrl, type RevocationReason } from "../../pki/issue/mod.ts";
+import { parsePem } from "../../pki/pem.ts";
+import { verifySignature } from "../../pki/signature.ts";
+import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
+import { CertutilError } from "./certutil_error.ts";
+import { type CrlFile, readCrlFile } from "./crl_file.ts";
+import { holdLock } from "./file_lock.ts";
+import { readIfThere, readInput } from "./input_file.ts";
+import { checkDays } from "./lifetime.ts";
+import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
+import { formatRecord, parseRecord, plainSerial, type Revocation, type RevocationRecord } from "./revocation_record.ts";
+
+const dayMs = 24 * 60 * 60 * 1_000;
+
+/** How long before its making a list becomes valid: nodes' clocks may lag. */
+export const crlBackdatedMs = 5 * 60 * 1_000;
+
+/** A list to make. */
+export interface MakeCrl extends AuthorityFiles {
+  /** Days until the next list is due. */
+  readonly days: number;
+  /**
+   * Where the list goes. The file may hold lists of other CAs, which stay; the CA's own list in it is replaced, since
+   * it continues the old one.
+   */
+  readonly outCrl: string;
+  /** Where the CA's revocations are recorded; `<caCert>.revoked.tsv` when undefined. */
+  readonly record?: string | undefined;
+}
+
+/** A certificate to revoke. */
+export interface Revoke extends MakeCrl {
+  /** The certificate's file; of several in it, the first. */
+  readonly cert: string;
+  readonly reason: RevocationReason;
+}
+
+type Making = Effect.Effect<Outcome, CertutilError, FileSystem | Path>;
+
+/** Makes a list of what the CA has revoked so far, with a new number and new dates. */
+export function makeCrl(options: MakeCrl): Making {
+  return Effect.flatMap(readAuthority(options), (authority) => continueList(options, authority, undefined));
+}
+
+/**
+ * Records a revocation and makes the list that tells of it. A certificate that is revoked already keeps its date and
+ * reason; the list is made nevertheless.
+ */
+export function revoke(options: Revoke): Making {
+  return Effect.gen(function* () {
+    const authority = yield* readAuthority(options);
+    const text = yield* readInput(options.cert, { what: "certificate", flag: "--cert" });
+    const certificate = yield* Effect.fromResult(firstCertificate(text, options.cert));
+    yield* Effect.fromResult(checkIssued(certificate, authority, options));
+    const now = yield* Clock.currentTimeMillis;
+    return yield* continueList(options, authority, {
+      serial: plainSerial(certificate.serial),
+      date: new Date(now - now % 1_000),
+      reason: options.reason,
+      subject: certificate.subject.text,
+    });
+  });
+}
+
+function firstCertificate(text: string, file: string): Result.Result<Certificate, CertutilError> {
+  const refuse = (detail: string) => {
+    const remedy = "Give the certificate to revoke, in PEM, with --cert.";
+    return new CertutilError({ what: "read certificate", file, detail, remedy });
+  };
+  return Result.gen(function* () {
+    const blocks = yield* Result.mapError(parsePem(text), ({ message }) => refuse(message));
+    const block = blocks.find(({ label }) => label === "CERTIFICATE");
+    if (block === undefined) return yield* Result.fail(refuse("it holds no certificate"));
+    return yield* Result.mapError(parseCertificate(block.der), ({ message }) => refuse(message));
+  });
+}
+
+/** A list counts for its issuer's certificates only: revoking another's would look done and do nothing. */
+function checkIssued(
+  certificate: Certificate,
+  { certificate: issuer }: Authority,
+  files: Revoke,
+): Result.Result<void, CertutilError> {
+  const { tbs: data, signatureAlgorithm: algorithm, signature } = certificate;
+  const named = sameBytes(certificate.issuer.der, issuer.subject.der);
+  if (named && verifySignature({ data, algorithm, signature }, issuer.publicKey)) return Result.void;
+  const signer = named ? "another CA of the same name" : certificate.issuer.text;
+  return Result.fail(
+    new CertutilError({
+      what: "revoke",
+      file: files.cert,
+      detail: `it was issued by ${signer}, not by ${files.caCert}`,
+      remedy: "Give the certificate and key of the CA that issued it with --ca-cert and --ca-key.",
+    }),
+  );
+}
+
+/** Reads record and list under their locks, adds to them, and writes both or neither. */
+function continueList(options: MakeCrl, authority: Authority, revocation: Revocation | undefined): Making {
+  const recordPath = options.record ?? `${options.caCert}.revoked.tsv`;
+  return Effect.scoped(Effect.gen(function* () {
+    const { days } = yield* Effect.fromResult(checkDays(options.days));
+    // Always in the same order, or two who want both could wait for each other.
+    for (const path of [recordPath, options.outCrl].toSorted()) yield* holdLock(path);
+    const recordText = yield* readIfThere(recordPath, { what: "revocation record", flag: "--record" });
+    const crlText = yield* readIfThere(options.outCrl, { what: "revocation lists", flag: "--out-crl" });
+    const file = yield* Effect.fromResult(readCrlFile(crlText, options.outCrl, authority));
+    const known = yield* Effect.fromResult(knownRecord(recordText, recordPath, authority));
+    const { record, warnings } = advance(known, file, revocation);
+    const now = yield* Clock.currentTimeMillis;
+    const pem = yield* issuing("make revocation list", () =>
+      issueCrl({
+        issuer: authority,
+        revoked: record.revocations,
+        number: record.number,
+        thisUpdate: new Date(now - crlBackdatedMs),
+        nextUpdate: new Date(now + days * dayMs),
+      }));
+    const files = [
+      { path: recordPath, content: formatRecord(record, authority.certificate.subject.text) },
+      { path: options.outCrl, content: file.withOwn(pem) },
+    ];
+    const { lines } = yield* writeOutputs(files, "replace");
+    const summary =
+      `list ${record.number} of ${authority.certificate.subject.text}: ${record.revocations.length} revoked`;
+    return { lines: [...lines, summary], warnings: [...authority.warnings, ...warnings] };
+  }));
+}
+
+function knownRecord(
+  text: string | undefined,
+  file: string,
+  { keyId, certificate }: Authority,
+): Result.Result<RevocationRecord, CertutilError> {
+  if (text === undefined) return Result.succeed({ authority: keyId, number: 0n, revocations: [] });
+  return Result.flatMap(parseRecord(text, file), (record) => {
+    if (record.authority === keyId) return Result.succeed(record);
+    return Result.fail(
+      new CertutilError({
+        what: "use revocation record",
+        file,
+        detail: `it belongs to another CA than ${certificate.subject.text} (key ${record.authority})`,
+        remedy: "Name this CA's record with --record, or move the old CA's away.",
+      }),
+    );
+  });
+}
+
+/**
+ * The next record: what the record knows, what the list in force knows beyond it (a record may have been lost, and a
+ * list made from an empty one would take every revocation back), and the new revocation. The number goes beyond both.
+ */
+function advance(known: RevocationRecord, file: CrlFile, revocation: Revocation | undefined) {
+  const all = new Map(known.revocations.map((each) => [each.serial, each]));
+  const before = all.size;
+  for (const { serial, date, reason = "unspecified" } of file.own.flatMap(({ revoked }) => revoked)) {
+    const plain = plainSerial(serial);
+    if (!all.has(plain)) all.set(plain, { serial: plain, date, reason, subject: "" });
+  }
+  const recovered = all.size - before;
+  const warnings = recovered === 0 ? [] : [`took ${recovered} revocations over from the list, the record lacked them`];
+  const old = revocation && all.get(revocation.serial);
+  if (old !== undefined) warnings.push(`already revoked at ${old.date.toISOString()} (${old.reason})`);
+  else if (revocation !== undefined) all.set(revocation.serial, revocation);
+  const numbers = [known.number, ...file.own.map(({ number }) => number ?? 0n)];
+  const number = numbers.reduce((highest, each) => each > highest ? each : highest) + 1n;
+  return { record: { authority: known.authority, number, revocations: [...all.values()] }, warnings };
+}
