@@ -10,6 +10,8 @@ import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts"
 import type { JobNetwork } from "./network.ts";
 import type { WorkDirectory } from "./paths.ts";
 import type { JobLimits } from "./limits.ts";
+import type { Launch } from "./command.ts";
+import type { Web } from "./bridge/web.ts";
 
 /** How a job ended. A reason is at most 4,096 bytes of UTF-8. */
 export type JobOutcome =
@@ -30,6 +32,10 @@ export interface JobInput {
   /** The worker's `work_dir`: the job's own directory is made inside it. */
   readonly workDir: string;
   readonly limits?: Partial<JobLimits>;
+  /** Confines the executor's command; as it is by default. */
+  readonly launch?: Launch;
+  /** The web behind `uri` and `huggingface` references; the runtime's own by default. */
+  readonly web?: Web;
 }
 
 /** What a job hears. */

@@ -14,8 +14,8 @@ import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_re
 import { openWorkDirectory, type WorkDirectory } from "./paths.ts";
 import { type PathError, WorkFileFailed } from "./path_refused.ts";
 
-/** A removal is tried again this often, and this long in between: what still writes there is being killed. */
-const removalAttemptsMax = 20;
+/** A removal is tried this often, with this pause: longer than the grace of what still writes there and is being ended. */
+const removalAttemptsMax = 100;
 const removalPauseMs = 100;
 /** Directories opened up for removal, at most: a job may have made a million. */
 const openedUpMax = 100_000;

@@ -1,0 +1,115 @@
+/**
+ * What the job's machine invokes: its directory, bridge and executor, each held as long as its actor lives.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect, Result } from "effect";
+import { fromEffect } from "../effect_actor.ts";
+import type { Ports } from "../ports.ts";
+import { fromScoped } from "../scoped_actor.ts";
+import type { JobSpec, Peer } from "../../transport/protocols/messages.ts";
+import { jobSpecSchema, toJson } from "../../transport/protocols/mod.ts";
+import { type Bridge, openBridge } from "./bridge/bridge.ts";
+import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
+import { defaultWeb } from "./bridge/web.ts";
+import { launchBare, makeCommand } from "./command.ts";
+import type { JobLimits } from "./limits.ts";
+import type { JobInput } from "./messages.ts";
+import type { WorkDirectory } from "./paths.ts";
+import { type Executor, startExecutor } from "./process.ts";
+import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
+
+/** A job that has its place. */
+export interface PlacedJob {
+  readonly ports: Ports;
+  readonly job: JobInput;
+  readonly limits: JobLimits;
+  readonly directory: WorkDirectory;
+}
+
+/** A bridge and the token it asks for. */
+export interface OpenedBridge extends Bridge {
+  readonly token: BridgeToken;
+}
+
+/** Says `effect.done.directory` with a {@linkcode WorkDirectory}; removes it when stopped. */
+export const directoryActor = fromScoped(
+  "directory",
+  ({ ports, workDir }: { readonly ports: Ports; readonly workDir: string }) => makeWorkDirectory(workDir, ports.uuid()),
+);
+
+/** Says `effect.done.bridge` with an {@linkcode OpenedBridge}; closes it when stopped. */
+export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory }: PlacedJob) => {
+  const token = makeBridgeToken(job.executor.token);
+  const context = {
+    directory,
+    jobId: job.spec.job_id,
+    scheduler: job.scheduler,
+    pushers: pushersOf(job.spec),
+    network: job.network,
+    limits,
+    report: ports.report,
+    web: job.web ?? defaultWeb,
+  };
+  return Effect.map(openBridge(context, token), (bridge): OpenedBridge => ({ ...bridge, token }));
+});
+
+/** Says `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */
+export const executorActor = fromScoped(
+  "executor",
+  ({ ports, job, limits, directory, bridge }: PlacedJob & { readonly bridge: OpenedBridge }) =>
+    Effect.gen(function* () {
+      const { cmd = "", args } = job.executor;
+      const token = bridge.token.value;
+      const jobJson = toJson(jobSpecSchema, job.spec);
+      const place = { socketPath: bridge.socketPath, workDir: directory.path, jobJson, token };
+      const made = makeCommand({ cmd, args }, place, process.env);
+      if (Result.isFailure(made)) return yield* Effect.fail(made.failure);
+      const fields = { job: job.spec.job_id, task: job.taskId };
+      const sink = {
+        line: (text: string) => ports.report({ level: "info", event: "job.output", message: text, fields }),
+        suppressed: (lines: number) =>
+          ports.report({
+            level: "warn",
+            event: "job.output.suppressed",
+            message: `${lines} lines of the executor's output were not logged`,
+            fields: { ...fields, lines },
+          }),
+      };
+      const command = (job.launch ?? launchBare)(made.success);
+      const executor = yield* startExecutor(command, { sink, now: ports.now, graceMs: limits.graceMs });
+      // Without the record a sweep could not end it; the job itself does well without.
+      yield* Effect.ignore(recordExecutor(directory, executor.pid));
+      return executor;
+    }),
+);
+
+/** Says `effect.done.exit` when the executor has ended by itself. */
+export const exitActor = fromEffect(
+  "exit",
+  ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.exited,
+);
+
+/** Ends the executor; says `effect.done.stopped`. */
+export const stopActor = fromEffect(
+  "stopped",
+  ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.terminate,
+);
+
+/** Waits for copies to peers that the executor left behind; says `effect.done.flushed`. */
+export const flushActor = fromEffect(
+  "flushed",
+  ({ bridge }: { readonly ports: Ports; readonly bridge: Bridge }) => bridge.sendsDone,
+);
+
+/** Removes the work directory; says `effect.done.removed`. */
+export const removeActor = fromEffect(
+  "removed",
+  ({ path }: { readonly ports: Ports; readonly path: string }) => removeWorkDirectory(path),
+);
+
+/** The peers that a job receives from, by its specification. */
+function pushersOf({ executor }: JobSpec): readonly Peer[] {
+  return executor.class === "train" ? executor.config.results.peers : executor.config.updates.peers;
+}
