@@ -117,7 +117,7 @@ export const dataMachine = setup({
     hasRoom: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
       fact.protocol === pullProtocol && Object.keys(context.pulls).length < pullsMax,
     isIdle: ({ context }) => Object.keys(context.pulls).length === 0,
-    isLatest: ({ context }, params: { readonly announcement: number }) => params.announcement === context.announcements,
+    isStale: ({ context }, params: { readonly announcement: number }) => params.announcement !== context.announcements,
     isOpened: (_, params: { readonly answer: StreamAnswer }) => params.answer.type === "stream.opened",
     isStored: (_, params: { readonly answer: RecordAnswer }) => params.answer.type === "record.stored",
   },

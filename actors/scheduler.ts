@@ -1,0 +1,315 @@
+/**
+ * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs, answers their progress round by round
+ * until the last, and goes on with those that are left when one is lost.
+ *
+ * ```
+ *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ training ──▶ concluding ──▶ finished
+ *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
+ *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
+ *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is told
+ *
+ *  role.drain, in every state ──▶ drained
+ * ```
+ *
+ * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`, when its
+ * worker ends the lease or says that the job failed, or when a trainer stays silent. Progress, data and offers are answered in
+ * every state; what nobody here wants is declined. Facts about peers that are no members are ignored.
+ *
+ * @module
+ */
+import { assign } from "xstate";
+import { Result } from "effect";
+import type { RecordAnswer } from "../transport/port.ts";
+import { answerAs } from "./role.ts";
+import { answerApi, answerProgressed, routePush } from "./scheduling/answering.ts";
+import { readDatasetRecord } from "./scheduling/dataset_record.ts";
+import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./scheduling/dispatching.ts";
+import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn } from "./scheduling/members.ts";
+import {
+  dispatchDeadlineMs,
+  findAgainMs,
+  findDeadlineMs,
+  findTimeoutMs,
+  lingerMs,
+  type SchedulerContext,
+  type SchedulerEvent,
+  schedulerSetup,
+  silenceCheckMs,
+  tailMs,
+  takenPeers,
+} from "./scheduling/scheduler_setup.ts";
+import { firstSlice } from "./scheduling/slices.ts";
+import { emptyTraining, trainersOf } from "./scheduling/training.ts";
+
+const find = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
+  const lookup = context.lookups + 1;
+  enqueue.assign({ lookups: lookup });
+  enqueue.sendTo(context.transport, {
+    type: "record.get",
+    id: `dataset/${lookup}`,
+    key: context.config.job.dataset,
+    timeoutMs: findTimeoutMs,
+    replyTo: answerAs(
+      self,
+      (answer: RecordAnswer): SchedulerEvent => ({ type: "dataset.answered", lookup, answer }),
+    ),
+  });
+});
+
+/** The data set was found, or why not. */
+const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "dataset.answered") return;
+  const name = context.config.job.dataset;
+  const found = readDatasetRecord(event.answer);
+  if (Result.isFailure(found)) {
+    enqueue(() =>
+      context.ports.report({
+        level: "warn",
+        event: "dataset.missing",
+        message: `Cannot find data set ${name} yet: ${found.failure}`,
+        fields: { dataset: name, lookups: context.lookups },
+      })
+    );
+    return;
+  }
+  const { provider, slices } = found.success;
+  enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "dataset.found",
+      message: `Data set ${name} has ${slices} slices`,
+      fields: { dataset: name, slices, peer: provider },
+    })
+  );
+});
+
+/** The training is over: what came of it. */
+function reportDone({ ports, training, accuracy }: SchedulerContext): void {
+  const rounds = training.roundsDone;
+  const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
+  ports.report({
+    level: "info",
+    event: "training.done",
+    message: `Training done after ${rounds} rounds${measured}`,
+    fields: { rounds, accuracy: accuracy ?? null, trainers: trainersOf(training).length },
+  });
+}
+
+/** The role machine of a scheduler. */
+export const schedulerMachine = schedulerSetup.createMachine({
+  id: "scheduler",
+  context: ({ input }) => ({
+    ...input,
+    dataset: undefined,
+    slices: firstSlice(1),
+    training: emptyTraining,
+    excluded: [],
+    evaluation: "none",
+    roundsEvaluated: 0,
+    accuracy: undefined,
+    lookups: 0,
+    dispatches: 0,
+    outcome: { type: "finished" },
+  }),
+  initial: "preparing",
+  entry: [
+    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" }),
+    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" }),
+  ],
+  on: {
+    "role.drain": { target: ".drained" },
+    "request.received": [
+      { guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-api/0.0.1" }) }, actions: answerApi },
+      {
+        guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-progress/0.0.1" }) },
+        actions: answerProgressed,
+      },
+      {
+        actions: schedulerSetup.sendTo(
+          ({ context }) => context.transport,
+          ({ event }) => ({ type: "decline", exchange: event.type === "request.received" ? event.exchange : "" }),
+        ),
+      },
+    ],
+    "stream.received": { actions: routePush },
+    "peer.closed": { actions: noteAbsence },
+    "peer.established": { actions: noteReturn },
+    "absence.over": {
+      guard: { type: "isMember", params: ({ event }) => ({ peer: event.peer }) },
+      actions: schedulerSetup.raise(({ event }) => ({
+        type: "member.lost",
+        peer: event.type === "absence.over" ? event.peer : "",
+        reason: "its connection was gone for too long",
+      })),
+    },
+    "held.lost": {
+      guard: { type: "isMember", params: ({ event }) => ({ peer: event.giver }) },
+      actions: schedulerSetup.raise(({ event }) => ({
+        type: "member.lost",
+        peer: event.type === "held.lost" ? event.giver : "",
+        reason: event.type === "held.lost" ? `its lease is over: ${event.reason}` : "",
+      })),
+    },
+    "member.lost": { actions: loseMember },
+    "allocation.granted": { actions: takeLease },
+    "dispatch.answered": { actions: noteDispatch },
+    "round.evaluated": {
+      actions: assign({
+        roundsEvaluated: ({ event }) => event.round,
+        accuracy: ({ event }) => event.accuracy,
+      }),
+    },
+    "evaluation.broken": { actions: assign({ evaluation: "broken" }) },
+  },
+  states: {
+    preparing: {
+      always: { guard: "doesNotEvaluate", target: "finding" },
+      entry: schedulerSetup.enqueueActions(({ context, enqueue }) => {
+        if (context.config.job.evaluation === undefined) return;
+        enqueue.spawnChild("evaluation", {
+          id: "evaluation",
+          input: {
+            ports: context.ports,
+            transport: context.transport,
+            heldOut: context.config.job.evaluation.heldOut,
+            model: context.config.job.model,
+          },
+        });
+      }),
+      on: {
+        "evaluation.ready": { target: "finding", actions: assign({ evaluation: "on" }) },
+        "evaluation.broken": {
+          target: "failed",
+          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.reason }) }),
+        },
+      },
+    },
+    finding: {
+      initial: "asking",
+      states: {
+        asking: {
+          entry: find,
+          on: {
+            "dataset.answered": [
+              { guard: { type: "isStaleLookup", params: ({ event }) => event } },
+              {
+                guard: { type: "isFound", params: ({ event }) => event },
+                target: "#scheduler.allocating",
+                actions: noteLookup,
+              },
+              { target: "waiting", actions: noteLookup },
+            ],
+          },
+          after: { [findDeadlineMs]: "waiting" },
+        },
+        waiting: { after: { [findAgainMs]: "asking" } },
+      },
+    },
+    allocating: {
+      initial: "trainers",
+      states: {
+        trainers: {
+          invoke: {
+            id: "allocation",
+            src: "allocation",
+            input: ({ context }) => ({
+              descriptor: { class: "train" as const, name: context.config.job.executors.train },
+              count: Math.max(
+                0,
+                context.config.job.resources.numWorkers - trainersOf(context.training).length,
+              ),
+              resources: context.config.job.resources.worker,
+              price: context.config.job.resources.workerPrice,
+              excluded: takenPeers(context),
+              transport: context.transport,
+              ports: context.ports,
+            }),
+          },
+          on: { "allocation.served": "judging" },
+        },
+        aggregator: {
+          invoke: {
+            id: "allocation",
+            src: "allocation",
+            input: ({ context }) => ({
+              descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
+              count: 1,
+              resources: context.config.job.resources.parameterServer,
+              price: context.config.job.resources.parameterServerPrice,
+              excluded: takenPeers(context),
+              transport: context.transport,
+              ports: context.ports,
+            }),
+          },
+          on: { "allocation.served": "judging" },
+        },
+        // A member may have been lost while another was looked for.
+        judging: {
+          always: [
+            { guard: "lacksTrainers", target: "trainers" },
+            { guard: "hasNoAggregator", target: "aggregator" },
+            { target: "#scheduler.dispatching" },
+          ],
+        },
+      },
+    },
+    dispatching: {
+      initial: "aggregator",
+      states: {
+        // First, so that it receives before any trainer can send.
+        aggregator: {
+          entry: dispatchAggregator,
+          always: [
+            { guard: "hasNoAggregator", target: "#scheduler.allocating.judging" },
+            { guard: "isAggregatorRunning", target: "trainers" },
+          ],
+          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+        },
+        trainers: {
+          entry: dispatchTrainers,
+          always: { guard: "isEveryTrainerDispatched", target: "#scheduler.training" },
+          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+        },
+      },
+    },
+    training: {
+      always: [
+        { guard: "isConcluded", target: "concluding" },
+        {
+          guard: "hasNoTrainers",
+          target: "failed",
+          actions: assign({ outcome: { type: "failed", reason: "no trainer is left" } }),
+        },
+        {
+          guard: "hasNoAggregator",
+          target: "failed",
+          actions: assign({ outcome: { type: "failed", reason: "the aggregator is lost" } }),
+        },
+        { guard: "isAggregatorBehind", actions: dispatchAggregator },
+      ],
+      on: { redispatch: { actions: dispatchAggregator } },
+      initial: "rounds",
+      states: {
+        rounds: {
+          always: { guard: "isAggregated", target: "tail" },
+          initial: "listening",
+          states: {
+            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: loseSilent } } },
+          },
+        },
+        // The last update is out; receipts of trainers and the last evaluation are still to come.
+        tail: { after: { [tailMs]: "#scheduler.concluding" } },
+      },
+    },
+    concluding: {
+      entry: ({ context }) => reportDone(context),
+      always: { guard: "isAllEnded", target: "finished" },
+      after: { [lingerMs]: "finished" },
+    },
+    finished: { type: "final" },
+    drained: { type: "final", entry: assign({ outcome: { type: "drained" } }) },
+    failed: { type: "final" },
+  },
+  output: ({ context }) => context.outcome,
+});
