@@ -6,7 +6,7 @@
 import { Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
-import { type IssuedCrl, readCrlEntries } from "../../pki/issue/read_crl_entries.ts";
+import { isSignedBy, parseCrl, type RevocationList } from "../../pki/crl.ts";
 import type { Authority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 
@@ -14,13 +14,13 @@ import { CertutilError } from "./certutil_error.ts";
 interface ListBlock {
   readonly der: Uint8Array;
   readonly line: number;
-  readonly list: IssuedCrl;
+  readonly list: RevocationList;
 }
 
 /** A file's lists, told apart by whose they are. */
 export interface CrlFile {
   /** The CA's own lists; their signatures hold. */
-  readonly own: readonly IssuedCrl[];
+  readonly own: readonly RevocationList[];
   /** PEM with `ownPem` in the place of the CA's own lists, or at the end; the other CAs' lists stay as they are. */
   readonly withOwn: (ownPem: string) => string;
 }
@@ -40,7 +40,7 @@ export function readCrlFile(
   return Result.gen(function* () {
     const blocks = text === undefined ? [] : yield* readBlocks(text, file);
     const mine = blocks.map((block) => isOwn(block.list, authority));
-    const forged = blocks.find(({ list }, index) => mine[index] && !list.signedBy(authority.certificate.publicKey));
+    const forged = blocks.find(({ list }, index) => mine[index] && !isSignedBy(list, authority.certificate));
     if (forged !== undefined) {
       return yield* refuse(file, `the list at line ${forged.line} names this CA, which did not sign it`);
     }
@@ -64,8 +64,8 @@ function readBlocks(text: string, file: string): Result.Result<readonly ListBloc
     for (const { label, der, line } of parsed) {
       if (label !== "X509 CRL" && label !== "CRL") return yield* refuse(file, `there is a ${label} at line ${line}`);
       const list = yield* Result.mapError(
-        readCrlEntries(der),
-        ({ message }) => refusal(file, `the list at line ${line} is malformed (${message})`),
+        parseCrl(der),
+        ({ detail }) => refusal(file, `the list at line ${line} is malformed (${detail})`),
       );
       blocks.push({ der, line, list });
     }
@@ -73,7 +73,7 @@ function readBlocks(text: string, file: string): Result.Result<readonly ListBloc
   });
 }
 
-function isOwn({ issuer, authorityKeyId }: IssuedCrl, { certificate, keyId }: Authority): boolean {
+function isOwn({ issuer, authorityKeyId }: RevocationList, { certificate, keyId }: Authority): boolean {
   return sameBytes(issuer.der, certificate.subject.der) && (authorityKeyId ?? keyId) === keyId;
 }
 

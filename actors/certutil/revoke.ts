@@ -9,6 +9,7 @@ import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { issueCrl, type RevocationReason } from "../../pki/issue/mod.ts";
+import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { parsePem } from "../../pki/pem.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
@@ -116,7 +117,8 @@ function continueList(options: MakeCrl, authority: Authority, revocation: Revoca
     const crlText = yield* readIfThere(options.outCrl, { what: "revocation lists", flag: "--out-crl" });
     const file = yield* Effect.fromResult(readCrlFile(crlText, options.outCrl, authority));
     const known = yield* Effect.fromResult(knownRecord(recordText, recordPath, authority));
-    const { record, warnings } = advance(known, file, revocation);
+    const listed = yield* Effect.fromResult(listedRevocations(file, options.outCrl));
+    const { record, warnings } = advance(known, { ...listed, revocation });
     const now = yield* Clock.currentTimeMillis;
     const pem = yield* issuing("make revocation list", () =>
       issueCrl({
@@ -156,23 +158,43 @@ function knownRecord(
   });
 }
 
+/** What the CA's own lists in the file tell: their entries, and the highest of their numbers. */
+function listedRevocations(file: CrlFile, path: string) {
+  return Result.gen(function* () {
+    const revocations: Revocation[] = [];
+    for (const list of file.own) {
+      const entries = yield* Result.mapError(revokedEntries(list), ({ message: detail }) => {
+        const remedy = "Name another file with --out-crl, or move this one away.";
+        return new CertutilError({ what: "continue revocation list in", file: path, detail, remedy });
+      });
+      for (const { serial, date, reason = "unspecified" } of entries) {
+        revocations.push({ serial: plainSerial(serial), date, reason, subject: "" });
+      }
+    }
+    return { revocations, numbers: file.own.map(({ number }) => BigInt(number)) };
+  });
+}
+
 /**
  * The next record: what the record knows, what the list in force knows beyond it (a record may have been lost, and a
  * list made from an empty one would take every revocation back), and the new revocation. The number goes beyond both.
  */
-function advance(known: RevocationRecord, file: CrlFile, revocation: Revocation | undefined) {
+function advance(
+  known: RevocationRecord,
+  { revocations: listed, numbers, revocation }: {
+    readonly revocations: readonly Revocation[];
+    readonly numbers: readonly bigint[];
+    readonly revocation: Revocation | undefined;
+  },
+) {
   const all = new Map(known.revocations.map((each) => [each.serial, each]));
   const before = all.size;
-  for (const { serial, date, reason = "unspecified" } of file.own.flatMap(({ revoked }) => revoked)) {
-    const plain = plainSerial(serial);
-    if (!all.has(plain)) all.set(plain, { serial: plain, date, reason, subject: "" });
-  }
+  for (const each of listed) if (!all.has(each.serial)) all.set(each.serial, each);
   const recovered = all.size - before;
   const warnings = recovered === 0 ? [] : [`took ${recovered} revocations over from the list, the record lacked them`];
   const old = revocation && all.get(revocation.serial);
   if (old !== undefined) warnings.push(`already revoked at ${old.date.toISOString()} (${old.reason})`);
   else if (revocation !== undefined) all.set(revocation.serial, revocation);
-  const numbers = [known.number, ...file.own.map(({ number }) => number ?? 0n)];
-  const number = numbers.reduce((highest, each) => each > highest ? each : highest) + 1n;
+  const number = numbers.reduce((highest, each) => each > highest ? each : highest, known.number) + 1n;
   return { record: { authority: known.authority, number, revocations: [...all.values()] }, warnings };
 }

@@ -14,6 +14,7 @@ import {
 import { promisify } from "node:util";
 import { Result } from "effect";
 import { decodeDer } from "../der.ts";
+import { parsePrivateKey, toTlsPem } from "../key.ts";
 import { readPublicKey } from "../public_key.ts";
 import { derNull, oid, sequence } from "./der_writer.ts";
 import { IssueError } from "./issue_error.ts";
@@ -70,13 +71,9 @@ function generateFor(algorithm: IssuedKeyAlgorithm): Promise<{ privateKey: KeyOb
  * @throws {IssueError} `key` when it cannot be read, or its algorithm is none of ours.
  */
 export function readSigningKey(keyPem: string): SigningKey {
-  let key: KeyObject;
-  try {
-    key = createPrivateKey(keyPem);
-  } catch (cause) {
-    throw new IssueError({ problem: "key", detail: `the private key cannot be read: ${(cause as Error).message}` });
-  }
-  return signingKeyOf(key);
+  const key = parsePrivateKey(keyPem);
+  if (Result.isFailure(key)) throw new IssueError({ problem: "key", detail: key.failure.detail });
+  return signingKeyOf(createPrivateKey(toTlsPem(key.success)));
 }
 
 function signingKeyOf(key: KeyObject): SigningKey {
