@@ -67,6 +67,8 @@ export function readExtensions(cursor: Cursor, subject: DistinguishedName): Exte
   for (const { oid, critical, value } of list) {
     const read = readers[oid];
     if (read === undefined) {
+      // Policies are not processed; a CA that constrains them must say so in a way that cannot be passed over.
+      if (oid === "2.5.29.36" && !critical) cursor.fail("policyConstraints must be critical");
       if (critical) unknownCritical.push(oid);
       continue;
     }
