@@ -1,0 +1,155 @@
+/**
+ * The rounds of one trainer: slices in, differences out, updates in, until the scheduler says `Done`.
+ *
+ * @module
+ */
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import * as Result from "effect/Result";
+import {
+  builtinModel,
+  decodeTensors,
+  type DigitRow,
+  encodeTensors,
+  makeTrainer,
+  parseDigits,
+  type Trainer,
+} from "../../actors/learning/mod.ts";
+import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
+import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
+import type { BridgeClient, Receiving } from "./bridge_client.ts";
+
+/** What a training runs with. */
+export interface TrainingInput {
+  readonly bridge: BridgeClient;
+  readonly spec: JobSpec;
+  readonly workDir: string;
+  /** Told of each finished round. */
+  readonly report: (line: string) => void;
+}
+
+/** A job that this executor cannot do, or an answer that leaves it nothing to do. */
+export class TrainingFailed extends Error {
+  override readonly name = "TrainingFailed";
+}
+
+/** An aggregator waits 10 s for a lost trainer and longer for a slow one; the lease ends a job that waits in vain. */
+const resultTimeoutMs = 300_000;
+/** Fetches in a row without a single row: the data set is empty. */
+const emptySlicesMax = 16;
+
+/** Trains until `Done`. Fails with the bridge's or its own reason. */
+export async function runTraining({ bridge, spec, workDir, report }: TrainingInput): Promise<void> {
+  if (spec.executor.class !== "train") throw new TrainingFailed(`Cannot do a job of class ${spec.executor.class}`);
+  const { config } = spec.executor;
+  const trainer = trainerOf(config);
+  const batches = makeBatches({ bridge, spec, workDir, report }, config);
+  // Pushes are taken only while somebody receives: open before the first difference leaves.
+  const results = await bridge.receive(config.results, (file) => readFile(join(workDir, file.path)));
+  try {
+    for (let round = 1;; round++) {
+      const loss = await trainRound(bridge, trainer, batches);
+      if (loss === undefined) return;
+      await say(bridge, { metrics: { round, metrics: { loss } } });
+      const path = `update-${round}.safetensors`;
+      await writeFile(join(workDir, path), encodeTensors(judged(trainer.difference())), { mode: 0o600 });
+      await bridge.post("/resources/send", { resource: config.updates, path });
+      await say(bridge, "update");
+      await takeResults(results, trainer);
+      await rm(join(workDir, path), { force: true });
+      report(`round ${round}: mean loss ${loss.toFixed(4)}`);
+      if ((await say(bridge, "update-received")).type === "Done") return;
+    }
+  } finally {
+    results.close();
+  }
+}
+
+function trainerOf(config: TrainConfig): Trainer {
+  const { artifact } = config.model;
+  if (artifact.type !== "huggingface") {
+    throw new TrainingFailed(`Cannot build a model from a ${artifact.type} reference`);
+  }
+  if (config.batch_size === 0) throw new TrainingFailed("Cannot train in batches of 0");
+  return makeTrainer(judged(builtinModel(artifact.repository, artifact.revision)), {
+    optimizer: config.optimizer,
+    scheduler: config.scheduler ?? null,
+  });
+}
+
+/** What is wrong is said in its own words. */
+function judged<A>(result: Result.Result<A, Error>): A {
+  if (Result.isFailure(result)) throw new TrainingFailed(result.failure.message);
+  return result.success;
+}
+
+/**
+ * Trains until the scheduler has said how many batches are left and they are done.
+ *
+ * @returns The round's mean loss; `undefined` where the scheduler said `Done` instead.
+ */
+async function trainRound(bridge: BridgeClient, trainer: Trainer, batches: Batches): Promise<number | undefined> {
+  let loss = 0;
+  let left: number | undefined;
+  for (let count = 1;; count++) {
+    const batch = await batches.next();
+    loss += trainer.train(batch);
+    const answer = await say(bridge, { status: { batch_size: batch.length } });
+    if (answer.type === "Done") return undefined;
+    if (left !== undefined) left--;
+    else if (answer.type === "ScheduleUpdate") left = answer.counter;
+    if (left === 0) return loss / count;
+  }
+}
+
+async function say(bridge: BridgeClient, progress: Progress): Promise<ProgressResponse> {
+  const answer = judged(fromJson(progressResponseSchema, await bridge.post("/status/send", progress)));
+  if (answer.type === "Error") throw new TrainingFailed("Cannot go on: the scheduler cannot place this job's progress");
+  return answer;
+}
+
+/** Waits for the round's update. One that came late from an earlier round belongs to everybody's parameters too. */
+async function takeResults(results: Receiving<Uint8Array>, trainer: Trainer): Promise<void> {
+  for (
+    let bytes: Uint8Array | undefined = await results.next(resultTimeoutMs);
+    bytes !== undefined;
+    bytes = await results.waiting()
+  ) {
+    judged(trainer.receive(judged(decodeTensors(bytes))));
+  }
+}
+
+// ── Batches ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Rows in full batches, over as many slices as it takes. */
+interface Batches {
+  next(): Promise<readonly DigitRow[]>;
+}
+
+function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_size: size }: TrainConfig): Batches {
+  let rows: DigitRow[] = [];
+  let fetched = 0;
+  return {
+    async next() {
+      for (let empty = 0; rows.length < size;) {
+        const slice = await fetchSlice(bridge, data);
+        const random = seededRandom(seedOf(`${spec.job_id} ${slice} ${fetched++}`));
+        const more = judged(parseDigits(await readFile(join(workDir, slice), "utf8")));
+        rows = [...rows, ...shuffled(more, random)];
+        empty = more.length === 0 ? empty + 1 : 0;
+        if (empty === emptySlicesMax) throw new TrainingFailed("Cannot train: the slices hold no rows");
+      }
+      const batch = rows.slice(0, size);
+      rows = rows.slice(size);
+      return batch;
+    },
+  };
+}
+
+async function fetchSlice(bridge: BridgeClient, data: TrainConfig["data"]): Promise<string> {
+  const files = await bridge.post("/resources/fetch", data);
+  const path = Array.isArray(files) ? (files[0] as { path?: unknown } | undefined)?.path : undefined;
+  if (typeof path !== "string") throw new TrainingFailed("Cannot fetch a slice: the bridge named no file");
+  return path;
+}
