@@ -1,0 +1,108 @@
+/**
+ * Judges a chain as a node would, and says by which path, or why not.
+ *
+ * @module
+ */
+import { Clock, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Certificate } from "../../pki/certificate.ts";
+import { type Path, verifyPath } from "../../pki/path.ts";
+import { parsePem } from "../../pki/pem.ts";
+import type { Refusal } from "../../pki/refusal.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
+import { CertutilError } from "./certutil_error.ts";
+import { readInput } from "./input_file.ts";
+import { parseTime } from "./lifetime.ts";
+
+/** What is judged. */
+export interface VerifyChain {
+  /** PEM of the leaf, and behind it what a node would send along. */
+  readonly chain: string;
+  readonly trust: string;
+  readonly crls: string | undefined;
+  /** RFC 3339; now when undefined. */
+  readonly at: string | undefined;
+}
+
+/** One certificate of a path. */
+export interface PathStep {
+  readonly subject: string;
+  readonly issuer: string;
+  readonly serial: string;
+  readonly notBefore: string;
+  readonly notAfter: string;
+}
+
+/** The verdict. `code` and `reason` are null where the chain is accepted, `path` is empty where it is refused. */
+export interface Verdict {
+  readonly ok: boolean;
+  readonly code: string | null;
+  /** Leaf first, the anchor last. */
+  readonly path: readonly PathStep[];
+  readonly reason: string | null;
+  /** What to do about it; null where the chain is accepted. */
+  readonly hint: string | null;
+  /** The peer that a node with this chain is; null where it is refused. */
+  readonly peer: { readonly id: string; readonly name: string; readonly role: string | null } | null;
+  readonly warnings: readonly string[];
+}
+
+/** Judges a chain with the policy that is the default of nodes. */
+export function verifyChain(options: VerifyChain): Effect.Effect<Verdict, CertutilError, FileSystem> {
+  return Effect.gen(function* () {
+    const asked = yield* Effect.fromResult(parseTime("--at", options.at));
+    const at = asked ?? new Date(yield* Clock.currentTimeMillis);
+    const chain = yield* readChain(options.chain);
+    const { snapshot, warnings } = yield* readTrust(options, at);
+    const outcome = verifyPath(chain, snapshot, { at });
+    const said = warnings.filter(({ level }) => level === "warn").map(({ message }) => message);
+    if (Result.isFailure(outcome)) return refused(outcome.failure, said);
+    const { identity, path } = outcome.success;
+    const peer = { id: identity.peer, name: identity.name, role: identity.role ?? null };
+    return { ok: true, code: null, path: stepsOf(path), reason: null, hint: null, peer, warnings: said };
+  });
+}
+
+function refused(refusal: Refusal, warnings: readonly string[]): Verdict {
+  const { code, message: reason, hint } = refusal;
+  return { ok: false, code, path: [], reason, hint, peer: null, warnings };
+}
+
+function stepsOf(path: Path): readonly PathStep[] {
+  return path.map(({ subject, issuer, serial, period }: Certificate) => ({
+    subject: subject.text,
+    issuer: issuer.text,
+    serial,
+    notBefore: period.notBefore.toISOString(),
+    notAfter: period.notAfter.toISOString(),
+  }));
+}
+
+function readChain(file: string): Effect.Effect<readonly Uint8Array[], CertutilError, FileSystem> {
+  const refuse = (detail: string) =>
+    new CertutilError({ what: "read chain", file, detail, remedy: "Give the leaf and its intermediates in PEM." });
+  return Effect.gen(function* () {
+    const text = yield* readInput(file, { what: "chain", flag: "CHAIN" });
+    const blocks = yield* Effect.fromResult(Result.mapError(parsePem(text), ({ message }) => refuse(message)));
+    const chain = blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => der);
+    if (chain.length === 0) return yield* refuse("it holds no certificate");
+    return chain;
+  });
+}
+
+function readTrust(options: VerifyChain, at: Date): Effect.Effect<TrustMade, CertutilError, FileSystem> {
+  return Effect.gen(function* () {
+    const trustPem = yield* readInput(options.trust, { what: "trust bundle", flag: "--trust" });
+    const crlsPem = options.crls === undefined
+      ? undefined
+      : yield* readInput(options.crls, { what: "revocation lists", flag: "--crls" });
+    const made = makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation: 1, at });
+    return yield* Effect.fromResult(Result.mapError(made, (error) => fromTrustError(error, options)));
+  });
+}
+
+function fromTrustError(error: TrustError, { trust, crls }: VerifyChain): CertutilError {
+  const [what, file] = error.input === "trust_pem" ? ["use trust bundle", trust] : ["use revocation lists", crls];
+  const where = error.line === undefined ? "" : `line ${error.line}: `;
+  return new CertutilError({ what: what!, file, detail: `${where}${error.detail}`, remedy: error.hint });
+}

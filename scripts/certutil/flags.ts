@@ -1,0 +1,94 @@
+/**
+ * Flags that several commands of `hypha-certutil` share.
+ *
+ * @module
+ */
+import { Option } from "effect";
+import { Flag } from "effect/cli";
+import type { ExistingFiles } from "../../actors/files/write_whole.ts";
+
+/** A flag with a file in it, which must be given. */
+export function fileFlag(name: string, description: string): Flag.Flag<string> {
+  return Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description));
+}
+
+/** A flag with a text in it, which may be left out. */
+export function optionalFlag(name: string, metavar: string, description: string): Flag.Flag<string | undefined> {
+  return Flag.String(name).pipe(
+    Flag.withMetavar(metavar),
+    Flag.withDescription(description),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  );
+}
+
+/** `--force`. */
+export const existingFlag: Flag.Flag<ExistingFiles> = Flag.Boolean("force").pipe(
+  Flag.withDescription("Replace files that are there. Without it nothing is overwritten."),
+  Flag.withDefault(false),
+  Flag.map((force) => force ? "replace" as const : "keep" as const),
+);
+
+/** `--days`. */
+export function daysFlag(days: number, what: string): Flag.Flag<number> {
+  return Flag.Int("days").pipe(
+    Flag.withMetavar("N"),
+    Flag.withDescription(`Days until ${what} (default ${days}).`),
+    Flag.withDefault(days),
+  );
+}
+
+/** The CA that signs. */
+export const authorityFlags = {
+  caCert: fileFlag("ca-cert", "Certificate of the CA that signs."),
+  caKey: fileFlag("ca-key", "Key of the CA that signs (PKCS#8)."),
+};
+
+/** Where certificate and key go. */
+export const pairFlags = {
+  outCert: fileFlag("out-cert", "Where the certificate goes (0644)."),
+  outKey: fileFlag("out-key", "Where the key goes (0600)."),
+  existing: existingFlag,
+};
+
+/** Parts of the subject. */
+export const subjectFlags = {
+  commonName: Flag.String("common-name").pipe(
+    Flag.withMetavar("NAME"),
+    Flag.withDescription("Common name of the subject."),
+  ),
+  organization: optionalFlag("organization", "ORG", "Organisation of the subject."),
+  country: optionalFlag("country", "CC", "Country of the subject, two letters."),
+};
+
+/** When a certificate is valid. */
+export function lifetimeFlags(days: number) {
+  return {
+    days: daysFlag(days, "it expires"),
+    notBefore: optionalFlag("not-before", "RFC3339", "When it becomes valid (default: a day ago)."),
+    notAfter: optionalFlag("not-after", "RFC3339", "When it expires, in place of --days."),
+  };
+}
+
+/** `--san`, once or several times, each time one name or several with commas between. Undefined when never given. */
+export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("san").pipe(
+  Flag.withMetavar("NAME"),
+  Flag.withDescription(
+    "Alternative name: DNS:x, IP:1.2.3.4 or URI:spiffe://DOMAIN/ROLE/NAME; may be repeated. Unless a DNS name or an " +
+      "address is given, it is IP:0.0.0.0 and the common name.",
+  ),
+  Flag.atLeast(0),
+  Flag.map((given) => given.length === 0 ? undefined : splitNames(given)),
+);
+
+/** Splits at commas. */
+export function splitNames(given: readonly string[]): readonly string[] {
+  return given.flatMap((text) => text.split(",")).map((name) => name.trim()).filter((name) => name !== "");
+}
+
+/** `--chain`. */
+export const chainFlag: Flag.Flag<"leaf" | "leaf-and-issuer"> = Flag.Boolean("chain").pipe(
+  Flag.withDescription("Put the CA's certificate behind the leaf, for peers whose trust bundle holds the root alone."),
+  Flag.withDefault(false),
+  Flag.map((chain) => chain ? "leaf-and-issuer" as const : "leaf" as const),
+);

@@ -1,0 +1,154 @@
+/**
+ * Commands of `hypha-certutil` that make certificates: the specification's, the existing tool's, requests.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { Command, Flag } from "effect/cli";
+import { defaultDays } from "../../actors/certutil/lifetime.ts";
+import {
+  authorityFlags,
+  chainFlag,
+  existingFlag,
+  fileFlag,
+  lifetimeFlags,
+  optionalFlag,
+  pairFlags,
+  sanFlag,
+  splitNames,
+  subjectFlags,
+} from "./flags.ts";
+import { say } from "./say.ts";
+
+const load = {
+  authorities: Effect.promise(() => import("../../actors/certutil/authorities.ts")),
+  nodes: Effect.promise(() => import("../../actors/certutil/nodes.ts")),
+  existingTool: Effect.promise(() => import("../../actors/certutil/existing_tool.ts")),
+};
+
+const genCa = Command.make(
+  "gen-ca",
+  { ...pairFlags, ...subjectFlags, ...lifetimeFlags(defaultDays.root) },
+  (options) => say(Effect.flatMap(load.authorities, ({ makeRoot }) => makeRoot(options))),
+).pipe(Command.withDescription("Make a root CA. Keep its key offline."));
+
+const genIntermediateCa = Command.make(
+  "gen-intermediate-ca",
+  {
+    ...authorityFlags,
+    ...pairFlags,
+    ...subjectFlags,
+    ...lifetimeFlags(defaultDays.intermediate),
+    pathLength: Flag.Int("path-length").pipe(
+      Flag.withMetavar("N"),
+      Flag.withDescription("How many CAs may follow below it (default 0: it signs nodes only)."),
+      Flag.withDefault(0),
+      Flag.filter((count) => count >= 0 && count <= 7, () => "Expected a whole number from 0 to 7"),
+    ),
+  },
+  (options) => say(Effect.flatMap(load.authorities, ({ makeIntermediate }) => makeIntermediate(options))),
+).pipe(Command.withDescription("Make an intermediate CA, which signs in daily business."));
+
+const genCert = Command.make(
+  "gen-cert",
+  {
+    ...authorityFlags,
+    ...pairFlags,
+    ...subjectFlags,
+    san: sanFlag,
+    chain: chainFlag,
+    ...lifetimeFlags(defaultDays.node),
+  },
+  (options) => say(Effect.flatMap(load.nodes, ({ makeNode }) => makeNode(options))),
+).pipe(Command.withDescription("Make a node's key and certificate."));
+
+const csr = Command.make(
+  "csr",
+  {
+    ...subjectFlags,
+    san: sanFlag,
+    outCsr: fileFlag("out-csr", "Where the request goes."),
+    outKey: fileFlag("out-key", "Where the key goes (0600); it stays on the node."),
+    existing: existingFlag,
+  },
+  (options) => say(Effect.flatMap(load.nodes, ({ makeCsr }) => makeCsr(options))),
+).pipe(Command.withDescription("Make a node's key and a request for its certificate."));
+
+const sign = Command.make(
+  "sign",
+  {
+    ...authorityFlags,
+    csr: fileFlag("csr", "The request."),
+    outCert: fileFlag("out-cert", "Where the certificate goes."),
+    san: sanFlag,
+    chain: chainFlag,
+    existing: existingFlag,
+    ...lifetimeFlags(defaultDays.node),
+  },
+  (options) => say(Effect.flatMap(load.nodes, ({ signRequest }) => signRequest(options))),
+).pipe(Command.withDescription(
+  "Sign a request. It is given the names that it asks for, roles too, unless --san says others: read what is printed.",
+));
+
+const toolFlags = {
+  dir: Flag.String("dir").pipe(
+    Flag.withAlias("d"),
+    Flag.withMetavar("DIR"),
+    Flag.withDescription("Folder for the files; it must be there (default: this one)."),
+    Flag.withDefault("."),
+  ),
+  existing: existingFlag,
+};
+const organizationFlag = Flag.String("organization").pipe(
+  Flag.withAlias("o"),
+  Flag.withMetavar("ORG"),
+  Flag.withDescription("Organisation."),
+);
+const nameFlag = optionalFlag("name", "NAME", "Common name (default: ORG CA).").pipe(Flag.withAlias("n"));
+
+const root = Command.make(
+  "root",
+  {
+    organization: organizationFlag,
+    country: Flag.String("country").pipe(
+      Flag.withMetavar("CC"),
+      Flag.withDescription("Country, two letters (default US)."),
+      Flag.withDefault("US"),
+    ),
+    name: nameFlag,
+    ...toolFlags,
+  },
+  (options) => say(Effect.flatMap(load.existingTool, ({ toolRoot }) => toolRoot(options))),
+).pipe(Command.withDescription("Make a root CA in DIR, with the file names of the existing network's tool."));
+
+const org = Command.make(
+  "org",
+  {
+    caCert: fileFlag("root-cert", "The root's certificate."),
+    caKey: fileFlag("root-key", "The root's key."),
+    organization: organizationFlag,
+    name: nameFlag,
+    ...toolFlags,
+  },
+  (options) => say(Effect.flatMap(load.existingTool, ({ toolOrg }) => toolOrg(options))),
+).pipe(Command.withDescription("Make an organisation's CA in DIR."));
+
+const node = Command.make(
+  "node",
+  {
+    ...authorityFlags,
+    name: Flag.String("name").pipe(Flag.withAlias("n"), Flag.withMetavar("NAME"), Flag.withDescription("Its name.")),
+    san: Flag.String("san").pipe(
+      Flag.withAlias("s"),
+      Flag.withMetavar("SAN,…"),
+      Flag.withDescription("Alternative names (default 0.0.0.0); NAME is added to them."),
+      Flag.atLeast(0),
+      Flag.map(splitNames),
+    ),
+    ...toolFlags,
+  },
+  (options) => say(Effect.flatMap(load.existingTool, ({ toolNode }) => toolNode(options))),
+).pipe(Command.withDescription("Make a node's certificate, key and trust bundle in DIR."));
+
+/** All of them. */
+export const issueCommands = [genCa, genIntermediateCa, genCert, csr, sign, root, org, node] as const;

@@ -1,0 +1,58 @@
+/**
+ * Commands of `hypha-certutil` that look at files and change none.
+ *
+ * @module
+ */
+import { Console, Effect } from "effect";
+import { Argument, Command, Flag } from "effect/cli";
+import { ProgramFailed } from "../program/failure.ts";
+import { fileFlag, optionalFlag } from "./flags.ts";
+import { escapeUnsafe } from "../program/log_line.ts";
+
+const jsonFlag = Flag.Boolean("json").pipe(
+  Flag.withDescription("Print one JSON object and nothing else."),
+  Flag.withDefault(false),
+);
+
+/** Says nothing more: the command has printed its verdict. */
+const notMet = new ProgramFailed({ exitCode: 1, said: undefined });
+
+const inspect = Command.make(
+  "inspect",
+  { file: Argument.String("file").pipe(Argument.withDescription("File in PEM.")), json: jsonFlag },
+  ({ file, json }) =>
+    Effect.gen(function* () {
+      const { inspect } = yield* Effect.promise(() => import("../../actors/certutil/inspect.ts"));
+      const { inspectionLines } = yield* Effect.promise(() => import("./look_lines.ts"));
+      const inspection = yield* inspect(file);
+      const lines = json ? [JSON.stringify(inspection, undefined, 2)] : inspectionLines(inspection).map(escapeUnsafe);
+      yield* Console.log(lines.join("\n"));
+      if (!inspection.ok) yield* Effect.fail(notMet);
+    }),
+).pipe(Command.withDescription("Show what is in a file: certificates, revocation lists, requests, keys."));
+
+const verify = Command.make(
+  "verify",
+  {
+    chain: Argument.String("chain").pipe(Argument.withDescription("The leaf, and what a node would send behind it.")),
+    trust: fileFlag("trust", "Trust bundle, as in trust_pem."),
+    crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem."),
+    at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
+    json: jsonFlag,
+  },
+  ({ json, ...options }) =>
+    Effect.gen(function* () {
+      const { verifyChain } = yield* Effect.promise(() => import("../../actors/certutil/verify.ts"));
+      const { verdictLines } = yield* Effect.promise(() => import("./look_lines.ts"));
+      const verdict = yield* verifyChain(options);
+      const { ok, code, path, reason } = verdict;
+      const lines = json
+        ? [JSON.stringify({ ok, code, path, reason }, undefined, 2)]
+        : verdictLines(verdict).map(escapeUnsafe);
+      yield* Console.log(lines.join("\n"));
+      if (!ok) yield* Effect.fail(notMet);
+    }),
+).pipe(Command.withDescription("Judge a chain as a node would: exit code 0 accepted, 1 refused."));
+
+/** All of them. */
+export const lookCommands = [inspect, verify] as const;
