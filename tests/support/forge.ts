@@ -16,7 +16,9 @@ import {
   integer,
   oid,
   sequence,
+  setOfOne,
   time,
+  utf8String,
 } from "../../pki/issue/der_writer.ts";
 import {
   basicConstraints,
@@ -28,8 +30,7 @@ import {
   nodePurposes,
   subjectAltName,
 } from "../../pki/issue/extensions.ts";
-import { parseGeneralName } from "../../pki/issue/general_name.ts";
-import { encodeName } from "../../pki/issue/name.ts";
+import type { GeneralName } from "../../pki/issue/general_name.ts";
 
 export const at = new Date("2026-11-25T12:00:00Z");
 export const dayMs = 24 * 60 * 60 * 1_000;
@@ -81,16 +82,16 @@ export function forge(name: string, options: ForgeOptions = {}): Forged {
   const usual = ca === false
     ? [keyUsage(["digitalSignature"]), extendedKeyUsage(nodePurposes)]
     : [basicConstraints(true, ca === true ? undefined : ca), keyUsage(["keyCertSign", "cRLSign"])];
-  if (san.length > 0) usual.push(subjectAltName(san.map(parseGeneralName)));
+  if (san.length > 0) usual.push(subjectAltName(san.map(splitName)));
   const replaced = [...(options.add ?? []).map((extension) => extension.oid), ...(options.omit ?? [])];
   const extensions = [...usual.filter((extension) => !replaced.includes(extension.oid)), ...(options.add ?? [])];
   const tbs = sequence(
     constructed(0, integer(2)),
     integer(options.serial ?? serials++),
     signatureAlgorithm(signer.algorithm),
-    encodeName({ commonName: issuer.name }),
+    encodeCommonName(issuer.name),
     sequence(time(options.notBefore ?? later(-1)), time(options.notAfter ?? later(365))),
-    encodeName({ commonName: name }),
+    encodeCommonName(name),
     createPublicKey(key).export({ format: "der", type: "spki" }),
     ...(extensions.length === 0 ? [] : [constructed(3, encodeExtensions(extensions))]),
   );
@@ -132,7 +133,7 @@ export function forgeList(
   const tbs = sequence(
     integer(options.version ?? 1),
     signatureAlgorithm(signer.algorithm),
-    encodeName({ commonName: issuer.name }),
+    encodeCommonName(issuer.name),
     time(options.thisUpdate ?? later(-1)),
     time(options.nextUpdate ?? later(30)),
     ...(entries.length === 0 ? [] : [derValue(0x30, entries)]),
@@ -144,6 +145,17 @@ export function forgeList(
 /** The same, as PEM. */
 export function forgeListPem(issuer: Forged, options?: ForgeListOptions): string {
   return formatPem("X509 CRL", forgeList(issuer, options));
+}
+
+/** A name of one attribute, its common name, whatever is in it. */
+export function encodeCommonName(commonName: string): Uint8Array {
+  return sequence(setOfOne(sequence(oid("2.5.4.3"), utf8String(commonName))));
+}
+
+/** `DNS:x`, `IP:x`, `URI:x` or `email:x`, unchecked. */
+function splitName(text: string): GeneralName {
+  const colon = text.indexOf(":");
+  return { type: text.slice(0, colon).toLowerCase() as GeneralName["type"], value: text.slice(colon + 1) };
 }
 
 function signed(tbs: Uint8Array, { key, algorithm }: Pick<Forged, "key" | "algorithm">): Uint8Array {
