@@ -1,0 +1,40 @@
+/**
+ * What a program does about signals and about errors that nobody caught.
+ *
+ * @module
+ */
+import process from "node:process";
+
+/** What happens to a program. */
+export interface SignalHandlers {
+  /** SIGINT or SIGTERM, the first time: end in order. */
+  readonly stop: (signal: string) => void;
+  /** The second time: end at once. */
+  readonly abort: (signal: string) => void;
+  /** SIGHUP: look at the trust files again. */
+  readonly reload: () => void;
+  /** An error that nobody caught: the program's state is unknown from here on, so it has to end. */
+  readonly crash: (error: unknown) => void;
+}
+
+/** Listens until the returned function is called. */
+export function listenToSignals({ stop, abort, reload, crash }: SignalHandlers): () => void {
+  let stopping = false;
+  const onStop = (signal: string) => {
+    if (stopping) return abort(signal);
+    stopping = true;
+    stop(signal);
+  };
+  const listeners = {
+    SIGINT: onStop,
+    SIGTERM: onStop,
+    SIGHUP: reload,
+    uncaughtException: crash,
+    unhandledRejection: crash,
+  };
+  const entries = Object.entries(listeners) as [string, (value: never) => void][];
+  for (const [name, listener] of entries) process.on(name, listener);
+  return () => {
+    for (const [name, listener] of entries) process.off(name, listener);
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * The real programs as processes of the runtime that runs the test.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { basename, dirname } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Role } from "../../pki/certificate.ts";
+
+/** How a program is started. */
+export interface StartOptions {
+  readonly cwd?: string;
+  /** Laid over this process's environment without its `HYPHA_*`. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Flags for `deno run`; all permissions by default. Node ignores them. */
+  readonly permissions?: readonly string[];
+}
+
+/** How a process ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** One line of a JSON log. */
+export interface LoggedEvent {
+  readonly time: string;
+  readonly level: string;
+  readonly node: string;
+  readonly event: string;
+  readonly message: string;
+  readonly [field: string]: unknown;
+}
+
+/** A program that runs. */
+export interface Running {
+  readonly child: ChildProcess;
+  readonly events: readonly LoggedEvent[];
+  readonly ended: Promise<Ended>;
+  /** The first event of this name, past or to come, that fits; rejects with the log when the process ends or time does. */
+  waitFor(event: string, fits?: (event: LoggedEvent) => boolean, timeoutMs?: number): Promise<LoggedEvent>;
+}
+
+/** Nothing that these tests start takes longer, on two cores shared by many. */
+const waitMs = 20_000;
+
+/** All that were started: whoever ends the test ends them. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+/** Starts a role's program. */
+export function startProgram(role: Role, args: readonly string[], options: StartOptions = {}): Running {
+  const script = fileURLToPath(new URL(`../../scripts/hypha_${role}.ts`, import.meta.url));
+  const deno = "Deno" in globalThis;
+  const before = deno ? ["run", "--quiet", "--no-check", ...(options.permissions ?? ["-A"])] : ["--no-warnings"];
+  // Deno's node:child_process rewrites command lines that begin with its own path.
+  const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
+  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
+  const child = spawn(self, [...before, script, ...args], {
+    cwd: options.cwd ?? process.cwd(),
+    env: { ...Object.fromEntries(inherited), ...options.env } as NodeJS.ProcessEnv,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return follow(child);
+}
+
+/** Runs a role's program to its end. */
+export function runProgramOnce(role: Role, args: readonly string[], options: StartOptions = {}): Promise<Ended> {
+  return startProgram(role, args, options).ended;
+}
+
+function follow(child: ChildProcess): Running {
+  running.add(child);
+  const events: LoggedEvent[] = [];
+  const listeners = new Set<() => void>();
+  const output = { stdout: "", stderr: "" };
+  let over = false;
+  const tell = () => [...listeners].forEach((listener) => listener());
+  for (const name of ["stdout", "stderr"] as const) {
+    const stream = child[name];
+    if (stream === null) continue;
+    createInterface({ input: stream }).on("line", (line) => {
+      output[name] += `${line}\n`;
+      if (!line.startsWith("{")) return;
+      events.push(JSON.parse(line) as LoggedEvent);
+      tell();
+    });
+  }
+  const ended = new Promise<Ended>((resolve, reject) => {
+    const timer = setTimeout(() => child.kill("SIGKILL"), 2 * waitMs);
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      running.delete(child);
+      over = true;
+      resolve({ code, signal, ...output });
+      tell();
+    });
+  });
+  const waitFor: Running["waitFor"] = (name, fits = () => true, timeoutMs = waitMs) =>
+    new Promise((resolve, reject) => {
+      const look = () => {
+        const found = events.find((event) => event.event === name && fits(event));
+        if (found === undefined && !over) return;
+        done();
+        if (found === undefined) reject(new Error(`ended without ${name}:\n${output.stderr}`));
+        else resolve(found);
+      };
+      const timer = setTimeout(() => {
+        done();
+        reject(new Error(`no ${name} within ${timeoutMs} ms:\n${output.stderr}`));
+      }, timeoutMs);
+      const done = () => {
+        clearTimeout(timer);
+        listeners.delete(look);
+      };
+      listeners.add(look);
+      look();
+    });
+  return { child, events, ended, waitFor };
+}
+
+/** A free port of 127.0.0.1, now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      const port = typeof address === "object" && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
