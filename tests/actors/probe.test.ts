@@ -1,0 +1,125 @@
+/** The probe's machine against scripted transports: every way to an outcome, and that it always leaves. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { createActor, fromCallback, SimulatedClock } from "xstate";
+import { leaveTimeoutMs, probeMachine, type ProbeOutcome } from "../../actors/probe.ts";
+import { HungUp } from "../../pki/refusal.ts";
+import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "../../transport/port.ts";
+
+type Ask = TransportAsk["type"];
+/** What a scripted transport does when it is asked; what it has no line for stays unanswered. */
+type Script = Partial<
+  { [A in Ask]: (ask: Extract<TransportAsk, { type: A }>, say: (fact: TransportFact) => void) => void }
+>;
+
+const timeoutMs = 2_000;
+
+function probe(script: Script) {
+  const asked: Ask[] = [];
+  const clock = new SimulatedClock();
+  const logic = fromCallback<TransportAsk, TransportInput>(({ receive, sendBack }) => {
+    receive((ask) => {
+      asked.push(ask.type);
+      queueMicrotask(() => script[ask.type]?.(ask as never, sendBack));
+    });
+  });
+  const input = { ports: { uuid: () => "id" }, logic, transport: {} as TransportInput, address: "/x", timeoutMs };
+  const actor = createActor(probeMachine, { input, clock });
+  actor.start();
+  return { actor, asked, clock, outcome: () => actor.getSnapshot().output as ProbeOutcome | undefined };
+}
+
+const settle = async () => {
+  for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+};
+
+const start: Script["start"] = ({ replyTo }) => replyTo.send({ type: "listening", addresses: [] });
+const dial: Script["dial"] = ({ id, replyTo }) => replyTo.send({ type: "dial.done", id, peer: "P" });
+const drain: Script["drain"] = ({ replyTo }) => replyTo.send({ type: "drained" });
+const answer = (message: object): NonNullable<Script["request"]> => ({ id, replyTo }) =>
+  replyTo.send({ type: "response", id, message: message as never });
+const error = new TransportError({ code: "stream-reset", detail: "gone" });
+
+const cases: [name: string, script: Script, expected: ProbeOutcome["type"]][] = [
+  ["a healthy node", { start, dial, request: answer({ healthy: true }), drain }, "healthy"],
+  ["a node that is not ready", { start, dial, request: answer({ healthy: false }), drain }, "unhealthy"],
+  ["an answer that says nothing", { start, dial, request: answer({}), drain }, "unhealthy"],
+  [
+    "a refusal",
+    {
+      start,
+      dial: ({ id, replyTo }) => replyTo.send({ type: "dial.failed", id, refusal: new HungUp({ detail: "x" }) }),
+      drain,
+    },
+    "refused",
+  ],
+  [
+    "no answer",
+    { start, dial, request: ({ id, replyTo }) => replyTo.send({ type: "request.failed", id, error }), drain },
+    "unanswered",
+  ],
+  ["a transport that does not start", {
+    start: ({ replyTo }) => replyTo.send({ type: "transport.failed", error }),
+    drain,
+  }, "failed"],
+  [
+    "a transport that fails on the way",
+    { start, dial: (_, say) => say({ type: "transport.failed", error }), drain },
+    "failed",
+  ],
+];
+
+const test = suite("probeMachine");
+
+for (const [name, script, expected] of cases) {
+  test(`${name} is ${expected}, and the transport is drained`, async () => {
+    const { actor, asked, outcome } = probe(script);
+    await settle();
+    assert.is(actor.getSnapshot().status, "done");
+    assert.is(outcome()?.type, expected);
+    assert.is(asked.at(-1), "drain");
+  });
+}
+
+for (
+  const [during, script] of [["the handshake", { start, drain }], ["its answer", { start, dial, drain }], [
+    "the handshake",
+    { drain },
+  ]] as const
+) {
+  test(`gives up when the time is over, waiting for ${during} (${Object.keys(script).length} answers)`, async () => {
+    const { actor, clock, outcome } = probe(script);
+    await settle();
+    clock.increment(timeoutMs - 1);
+    await settle();
+    assert.is(actor.getSnapshot().status, "active", "a millisecond before it waits");
+    clock.increment(1);
+    await settle();
+    assert.equal(outcome(), { type: "timed-out", during, timeoutMs });
+  });
+}
+
+test("does not wait for ever for a transport that does not drain", async () => {
+  const { actor, clock, outcome } = probe({ start, dial, request: answer({ healthy: true }) });
+  await settle();
+  assert.is(actor.getSnapshot().status, "active");
+  clock.increment(leaveTimeoutMs);
+  assert.is(outcome()?.type, "healthy");
+});
+
+test("ignores the transport's facts", async () => {
+  const { outcome } = probe({
+    start: (ask, say) => {
+      say({ type: "dht.ready" });
+      say({ type: "reachable", addresses: [] });
+      start?.(ask, say);
+    },
+    dial,
+    request: answer({ healthy: true }),
+    drain,
+  });
+  await settle();
+  assert.is(outcome()?.type, "healthy");
+});
+
+test.run();
