@@ -87,7 +87,7 @@ export function parseRecord(text: string, file: string): Result.Result<Revocatio
 
 function parseRevocation([serial, date, reason, subject = ""]: readonly string[]): Revocation | undefined {
   const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(date ?? "") ? new Date(date!) : undefined;
-  if (serial === undefined || !/^[0-9a-f]{1,42}$/.test(serial)) return undefined;
+  if (serial === undefined || !/^[0-9a-f]{1,40}$/.test(serial)) return undefined;
   if (time === undefined || Number.isNaN(time.getTime())) return undefined;
   if (reason === undefined || !Object.hasOwn(revocationReasons, reason)) return undefined;
   return { serial: plainSerial(serial), date: time, reason: reason as RevocationReason, subject };

@@ -4,14 +4,14 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { IssuerFiles } from "./certificate_template.ts";
+import { type IssuerFiles, serialOctets } from "./certificate_template.ts";
 import { bitString, constructed, derValue, enumerated, integer, sequence, time } from "./der_writer.ts";
 import { authorityKeyId, crlNumber, encodeExtensions, type Extension, extensionOids } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuerCheck, readIssuer } from "./issuer.ts";
 import { formatPem } from "../pem.ts";
 
-/** Reasons of RFC 5280 §5.3.1 by name. `removeFromCRL` belongs to delta lists only. */
+/** Reasons of RFC 5280 §5.3.1 by name, but for `removeFromCRL`, which belongs to delta lists only. */
 export const revocationReasons = {
   unspecified: 0,
   keyCompromise: 1,
@@ -20,7 +20,6 @@ export const revocationReasons = {
   superseded: 4,
   cessationOfOperation: 5,
   certificateHold: 6,
-  removeFromCRL: 8,
   privilegeWithdrawn: 9,
   aACompromise: 10,
 } as const;
@@ -98,9 +97,12 @@ function encodeEntry({ serial, date, reason }: RevokedEntry, added: readonly Ext
 }
 
 function serialOctetsOf(serial: string): Uint8Array {
-  const digits = serial.replaceAll(":", "");
-  if (!/^[0-9a-f]{1,42}$/i.test(digits)) {
-    throw new IssueError({ problem: "serial", detail: `serial ${JSON.stringify(serial)} is not hexadecimal` });
+  const digits = serial.replaceAll(":", "").replace(/^0+/, "");
+  const octets = Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, "hex");
+  const length = octets.length + ((octets[0] ?? 0) >= 0x80 ? 1 : 0);
+  if (!/^[0-9a-f]+$/i.test(digits) || length > serialOctets) {
+    const detail = `serial ${JSON.stringify(serial)} is not a positive hexadecimal number of ${serialOctets} octets`;
+    throw new IssueError({ problem: "serial", detail });
   }
-  return Buffer.from(digits.length % 2 === 0 ? digits : `0${digits}`, "hex");
+  return octets;
 }
