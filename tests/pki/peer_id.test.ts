@@ -34,7 +34,7 @@ for (const [algorithm, type] of [["ed25519", 1], ["rsa-2048", 0]] as const) {
 // libp2p in JavaScript cannot read the ECDSA keys that the specification describes, so these are computed by hand.
 test("hashes an ECDSA key as the specification says", () => {
   const certificate = parse(forge("node", { algorithm: "p256" }).der);
-  const message = Buffer.concat([Buffer.from("08031259", "hex"), certificate.publicKey.spki]);
+  const message = Buffer.concat([Buffer.from("0803125b", "hex"), certificate.publicKey.spki]);
   const digest = createHash("sha256").update(message).digest();
   const expected = base58btc.baseEncode(Buffer.concat([Buffer.from("1220", "hex"), digest]));
   assert.is(Result.getOrThrow(peerIdOf(certificate)), expected);
