@@ -86,7 +86,8 @@ class Direction {
 
   readonly read: Effect.Effect<StreamChunk, TransportError> = Effect.suspend(() => {
     if (this.#last !== undefined) return Effect.succeed(this.#last);
-    if (this.#broken) return Effect.fail(new TransportError({ code: "stream-reset", detail: "reset" }));
+    // As a dead connection does: the stream ends, without an error.
+    if (this.#broken) return Effect.succeed({ type: "end", outcome: "broken" });
     return Effect.map(Queue.take(this.#queue), (chunk) => {
       if (chunk.type === "end") this.#last = chunk;
       return chunk;
