@@ -1,0 +1,110 @@
+/**
+ * Chains made to cost. Each must end soon, by a limit that is counted, not by luck.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { findPaths, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
+import { checkWellFormed } from "../../pki/checks/well_formed.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
+import { at, forge, type Forged } from "../support/forge.ts";
+
+const test = suite("pathological chains");
+
+const root = forge("root", { ca: true });
+const trust = (...anchors: Forged[]): TrustSnapshot =>
+  Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: anchors.map(({ pem }) => pem).join(""), policy: defaultPolicy, generation: 1, at }),
+  ).snapshot;
+
+/** Searches, and gives what came of it, how many signatures it took, and how long. */
+function search(chain: readonly Forged[], snapshot: TrustSnapshot) {
+  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
+  const begun = performance.now();
+  const found = findPaths(wellFormed, snapshot);
+  assert.ok(performance.now() - begun < 1_000, "the search took a second");
+  return Result.isSuccess(found)
+    ? { verdict: "found", paths: found.success.paths.length, checks: found.success.signatureChecks }
+    : { verdict: found.failure.code, paths: 0, checks: undefined };
+}
+
+test("two CAs that certify each other end in no path", () => {
+  const a = forge("a", { ca: true });
+  const b = forge("b", { ca: true });
+  const ab = forge("a", { ca: true, issuer: b, keyOf: a });
+  const ba = forge("b", { ca: true, issuer: a, keyOf: b });
+  assert.is(search([forge("node", { issuer: a }), ab, ba], trust(root)).verdict, "unknown-issuer");
+});
+
+test("a cycle beside an honest path does not hide it", () => {
+  const a = forge("a", { ca: true, issuer: root });
+  const b = forge("b", { ca: true });
+  const ab = forge("a", { ca: true, issuer: b, keyOf: a });
+  const ba = forge("b", { ca: true, issuer: a, keyOf: b });
+  assert.equal(search([forge("node", { issuer: a }), ab, ba, a], trust(root)), {
+    verdict: "found",
+    paths: 1,
+    checks: 4,
+  });
+});
+
+test("a mesh of CAs that certify one another ends in no path", () => {
+  // Every name is issued by every other, and none by an anchor.
+  const cas = ["a", "b", "c", "d"].map((name) => forge(name, { ca: true }));
+  const mesh = cas.flatMap((subject) =>
+    cas.filter((issuer) => issuer !== subject).map((issuer) =>
+      forge(subject.name, { ca: true, issuer, keyOf: subject })
+    )
+  );
+  const node = forge("node", { issuer: cas[0]! });
+  assert.is(search([node, ...mesh.slice(0, 9)], trust(root)).verdict, "unknown-issuer");
+});
+
+test("one name on every certificate, and each with another key, ends at the budget of signatures", () => {
+  const cas = Array.from({ length: 9 }, () => forge("same", { ca: true }));
+  // Each is certified by the next in line, so a path may wind through all; every wrong turn costs a signature.
+  const sent = cas.map((subject, index) => forge("same", { ca: true, issuer: cas[(index + 1) % 9]!, keyOf: subject }));
+  const anchors = Array.from({ length: 40 }, () => forge("same", { ca: true }));
+  const outcome = search([forge("node", { issuer: cas[0]! }), ...sent], trust(...anchors));
+  assert.is(outcome.verdict, "budget-exceeded");
+});
+
+test("the budget is what it says: one signature less is no refusal", () => {
+  const decoys = (count: number) => Array.from({ length: count }, () => forge("ca", { ca: true }));
+  const real = forge("ca", { ca: true });
+  const node = forge("node", { issuer: real });
+  const within = search([node], trust(...decoys(signatureChecksMax - 1), real));
+  assert.equal(within, { verdict: "found", paths: 1, checks: signatureChecksMax });
+  assert.is(search([node], trust(...decoys(signatureChecksMax), real)).verdict, "budget-exceeded");
+});
+
+test("a path found before the budget ended counts", () => {
+  const decoys = Array.from({ length: signatureChecksMax }, () => forge("ca", { ca: true }));
+  const real = forge("ca", { ca: true });
+  const outcome = search([forge("node", { issuer: real })], trust(real, ...decoys));
+  assert.equal(outcome, { verdict: "found", paths: 1, checks: signatureChecksMax });
+});
+
+test("as many candidates are kept as are allowed, and no more", () => {
+  const ca = forge("ca", { ca: true });
+  const renewed = (count: number) => Array.from({ length: count }, () => forge("ca", { ca: true, keyOf: ca }));
+  const node = forge("node", { issuer: ca });
+  assert.is(search([node], trust(...renewed(pathsMax - 1))).paths, pathsMax - 1);
+  assert.equal(search([node], trust(...renewed(pathsMax + 5))), {
+    verdict: "found",
+    paths: pathsMax,
+    checks: pathsMax,
+  });
+});
+
+test("a thousand intermediates are refused before one of them is parsed", () => {
+  const chain = [forge("node", { issuer: root }).der, ...Array.from({ length: 1_000 }, () => new Uint8Array(65_536))];
+  const begun = performance.now();
+  const outcome = checkWellFormed(chain);
+  assert.is(Result.isFailure(outcome) && outcome.failure.code, "budget-exceeded");
+  assert.ok(performance.now() - begun < 100);
+});
+
+test.run();
