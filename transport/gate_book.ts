@@ -4,12 +4,16 @@
  *
  * @module
  */
+import { Socket } from "node:net";
 import type { Connection, MessageStream, MultiaddrConnection } from "@libp2p/interface";
 import type { Result } from "effect";
-import type { Refusal } from "../pki/refusal.ts";
+import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { AddressText, Gate, GateSaid, MakeGate, PeerText } from "./port.ts";
 import type { SocketEnd } from "./secured_stream.ts";
+
+/** How long a connection that we close has to send what it still holds, in milliseconds. */
+const closeGraceMs = 500;
 
 /** A raw connection with its gate. */
 export interface Gated {
@@ -20,6 +24,10 @@ export interface Gated {
   readonly raw: MessageStream;
   /** libp2p's connection, from `connection:open` on. */
   connection: Connection | undefined;
+  /** Tells admission that the connection is established. */
+  readonly opened: () => void;
+  /** The error with which libp2p gave the connection up, where it was libp2p. */
+  failure: Error | undefined;
   /** Who ended the connection, as soon as somebody knows. */
   end: { readonly by: "us" | SocketEnd; readonly detail: string } | undefined;
 }
@@ -35,7 +43,11 @@ export interface GateBookInit {
   readonly admit: (attempt: {
     readonly direction: "inbound" | "outbound";
     readonly address: AddressText;
-  }) => { readonly admission: Result.Result<unknown, Refusal>; readonly release: () => void };
+  }) => {
+    readonly admission: Result.Result<unknown, Refusal>;
+    readonly opened: () => void;
+    readonly release: () => void;
+  };
   /** Everything a gate says, in order; also what it said at its birth. */
   readonly onSaid: (gated: Gated, said: GateSaid) => void;
   /** The raw connection ended; its gate is stopped after this call. */
@@ -86,7 +98,7 @@ export class GateBook {
   birth(raw: MessageStream, direction: "inbound" | "outbound", expectedPeer: PeerText | undefined): Gated {
     const { makeGate, snapshot, deadlineMs, uuid, admit } = this.#init;
     const address = (raw as Partial<MultiaddrConnection>).remoteAddr?.toString() ?? "";
-    const { admission, release } = admit({ direction, address });
+    const { admission, opened, release } = admit({ direction, address });
     const gate = makeGate({
       id: uuid(),
       direction,
@@ -96,7 +108,17 @@ export class GateBook {
       snapshot: snapshot(),
       deadlineMs,
     });
-    const gated: Gated = { gate, direction, address, expectedPeer, raw, connection: undefined, end: undefined };
+    const gated: Gated = {
+      gate,
+      direction,
+      address,
+      expectedPeer,
+      raw,
+      opened,
+      connection: undefined,
+      failure: undefined,
+      end: undefined,
+    };
     this.#gated.set(raw.timeline, gated);
     const unlisten = gate.listen((said) => this.#said(gated, said));
     noteWhoEnds(gated);
@@ -110,21 +132,32 @@ export class GateBook {
   #said(gated: Gated, said: GateSaid): void {
     this.#init.onSaid(gated, said);
     if (said.type !== "gate.refused" && said.type !== "gate.closed") return;
+    const ownWish = said.type === "gate.closed" && said.reason.type === "by-us";
     // After this turn: whoever sent the event that ended the gate reads its phase first, and closing may answer back.
-    queueMicrotask(() => this.close(gated));
+    queueMicrotask(() => ownWish ? this.#closeGently(gated) : this.close(gated));
   }
 
-  /** Closes a connection whose gate does not stand open. */
+  /** Closes a connection whose gate does not stand open, at once. */
   close(gated: Gated): void {
     const error = new GateClosedError(gated.gate.id);
     gated.connection?.abort(error);
     gated.raw.abort(error);
   }
 
+  /** Closes a connection that nobody is refused on: what is on its way still leaves, within the grace. */
+  #closeGently(gated: Gated): void {
+    if (gated.connection === undefined) return this.close(gated);
+    const signal = AbortSignal.timeout(closeGraceMs);
+    gated.connection.close({ signal }).then(() => this.close(gated), () => this.close(gated));
+  }
+
   #ended(gated: Gated, held: { release: () => void; unlisten: () => void }): void {
-    const { gate } = gated;
-    if (gate.phase !== "refused" && gate.phase !== "closed") {
-      gate.send({ type: "connection.closed", ...(gated.end ?? { by: "them", detail: "the connection ended" }) });
+    const { gate, end = { by: "them", detail: "the connection ended" } as const } = gated;
+    if (gate.phase === "established") gate.send({ type: "connection.closed", ...end });
+    else if (gate.phase === "opening") {
+      gate.send({ type: "opening.failed", refusal: refusalOfUpgradeEnd(gated.failure, end) });
+    } else if (gate.phase !== "refused" && gate.phase !== "closed") {
+      gate.send({ type: "tls.failed", refusal: refusalOfUpgradeEnd(gated.failure, end) });
     }
     this.#gated.delete(gated.raw.timeline);
     held.release();
@@ -137,6 +170,9 @@ export class GateBook {
 /** libp2p says `local` at both ends of a connection that ended: what happened first is noted here. */
 function noteWhoEnds(gated: Gated): void {
   const { raw } = gated;
+  const them = () => {
+    gated.end ??= { by: "them", detail: "the peer ended the connection" };
+  };
   const close = raw.close.bind(raw);
   raw.close = (options) => {
     gated.end ??= { by: "us", detail: "closed" };
@@ -144,8 +180,37 @@ function noteWhoEnds(gated: Gated): void {
   };
   const abort = raw.abort.bind(raw);
   raw.abort = (error) => {
+    gated.failure ??= error;
     gated.end ??= { by: "us", detail: error.message };
     abort(error);
   };
-  raw.addEventListener("remoteCloseWrite", () => gated.end ??= { by: "them", detail: "the peer ended the connection" });
+  raw.addEventListener("remoteCloseWrite", them);
+  const socket = socketOf(raw);
+  socket?.prependListener("end", them);
+  socket?.prependListener("error", (error: Error) => {
+    gated.end ??= { by: "lost", detail: error.message };
+  });
+}
+
+/** The socket under a raw connection; a relayed one has none. */
+export function socketOf(raw: MessageStream): Socket | undefined {
+  const { socket } = raw as { socket?: unknown };
+  return socket instanceof Socket ? socket : undefined;
+}
+
+/** Names what it amounts to when a connection ended before it was open and neither TLS nor the gate had said why. */
+function refusalOfUpgradeEnd(failure: Error | undefined, end: NonNullable<Gated["end"]>): Refusal {
+  if (end.by !== "us" || failure === undefined) return new HungUp({ detail: end.detail });
+  const detail = failure.message.slice(0, 200);
+  switch (failure.name) {
+    case "InvalidMessageError":
+    case "InvalidDataLengthError":
+    case "InvalidDataLengthLengthError":
+    case "UnsupportedProtocolError":
+      return new ProtocolMismatch({ detail });
+    default:
+      // libp2p wraps what the negotiation threw and keeps its words only.
+      if (/newline|data length|protocol selection failed/i.test(detail)) return new ProtocolMismatch({ detail });
+      return new HungUp({ detail });
+  }
 }

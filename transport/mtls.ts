@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { Socket } from "node:net";
+import type { Socket } from "node:net";
 import { connect, type ConnectionOptions, TLSSocket } from "node:tls";
 import type {
   ComponentLogger,
@@ -18,7 +18,7 @@ import type {
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { HandshakeTimeout, HungUp, Internal, NoCertificate, type Refusal, TlsFailed } from "../pki/refusal.ts";
-import { type GateBook, GateClosedError, type Gated } from "./gate_book.ts";
+import { type GateBook, GateClosedError, type Gated, socketOf } from "./gate_book.ts";
 import { messageDuplex } from "./message_duplex.ts";
 import { peerChain } from "./peer_chain.ts";
 import type { NodeIdentity } from "./port.ts";
@@ -100,8 +100,8 @@ function startTls(
   direction: "inbound" | "outbound",
   secureContext: NonNullable<ConnectionOptions["secureContext"]>,
 ): TLSSocket {
-  const { socket } = raw as { socket?: unknown };
-  const carrier = socket instanceof Socket ? takeSocket(raw, socket) : messageDuplex(raw);
+  const socket = socketOf(raw);
+  const carrier = socket === undefined ? messageDuplex(raw) : takeSocket(raw, socket);
   const common = { secureContext, rejectUnauthorized: false } as const;
   if (direction === "outbound") return connect({ ...common, socket: carrier, servername: "" });
   return new TLSSocket(carrier as Socket, { ...common, isServer: true, requestCert: true });

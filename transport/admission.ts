@@ -1,0 +1,178 @@
+/**
+ * Limits on connection attempts, decided before a byte of the peer is read. All of them are counted per source: an
+ * IPv4 address, an IPv6 /64, or, for a relayed connection, the peer behind its relay.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { RateLimited, TooManyConnections } from "../pki/refusal.ts";
+import type { AddressText, TransportLimits } from "./port.ts";
+
+/**
+ * What is allowed unless the configuration says otherwise.
+ *
+ * A handshake costs about a millisecond of CPU at each end (measured, `ARCHITECTURE.md`), so 256 pending ones are a
+ * quarter of a second of work. libp2p's own limits (10 pending, 5 a second from one host, 300 connections) are set out
+ * of the way: they refuse without a reason and without a trace.
+ */
+export const defaultLimits: TransportLimits = {
+  pendingMax: 256,
+  pendingPerAddressMax: 64,
+  connectionsMax: 4_096,
+  connectionsPerAddressMax: 512,
+  connectionsPerPeerMax: 8,
+  handshakesPerSecond: 50,
+  handshakesBurst: 200,
+};
+
+/** How many sources are remembered. Above it, sources at rest are forgotten, and new ones refused when none is. */
+export const sourcesMax = 16_384;
+/** How many sources are looked at to find one at rest. */
+const evictionScanMax = 64;
+
+/** An attempt that was let in. */
+export interface Admitted {
+  /** The connection is established: no longer pending. */
+  opened(): void;
+  /** The connection ended. Calling it again does nothing. */
+  release(): void;
+}
+
+interface Source {
+  pending: number;
+  open: number;
+  tokens: number;
+  refilledAt: number;
+}
+
+/**
+ * The source that an address is counted under.
+ *
+ * @example
+ * ```ts
+ * assert.is(sourceOf("/ip4/10.0.0.7/tcp/4001"), "10.0.0.7");
+ * ```
+ */
+export function sourceOf(address: AddressText): string {
+  const circuit = address.indexOf("/p2p-circuit");
+  if (circuit >= 0) {
+    const relay = /\/p2p\/([^/]+)$/.exec(address.slice(0, circuit))?.[1] ?? "";
+    const peer = /\/p2p\/([^/]+)/.exec(address.slice(circuit))?.[1] ?? "";
+    return `${relay}>${peer}`;
+  }
+  const [, family = "", host = address] = address.split("/");
+  return family === "ip6" ? `${expandIp6(host).slice(0, 4).join(":")}::/64` : host;
+}
+
+/** The eight groups of an IPv6 address; what is no such address comes out as it is, padded. */
+function expandIp6(host: string): string[] {
+  const [head = "", tail] = host.split("::");
+  const before = head.split(":").filter((group) => group !== "");
+  const after = tail === undefined ? [] : tail.split(":").filter((group) => group !== "");
+  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => "0");
+  return [...before, ...zeros, ...after];
+}
+
+/** Counts connections and attempts of one transport. */
+export class Admission {
+  readonly #limits: TransportLimits;
+  readonly #sources = new Map<string, Source>();
+  #pending = 0;
+  #open = 0;
+
+  constructor(limits: TransportLimits) {
+    this.#limits = limits;
+  }
+
+  /** Handshakes under way and connections established. */
+  get counts(): { readonly pending: number; readonly open: number; readonly sources: number } {
+    return { pending: this.#pending, open: this.#open, sources: this.#sources.size };
+  }
+
+  /**
+   * Decides about an inbound attempt.
+   *
+   * @param address Where it comes from, as a multiaddr.
+   * @param now Milliseconds; only differences matter, and a clock that goes back refills nothing.
+   */
+  admit(address: AddressText, now: number): Result.Result<Admitted, TooManyConnections | RateLimited> {
+    const limits = this.#limits;
+    const key = sourceOf(address);
+    const tooMany = (limit: string, max: number) => Result.fail(new TooManyConnections({ limit, max }));
+    if (this.#pending >= limits.pendingMax) return tooMany("handshakes under way", limits.pendingMax);
+    if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);
+    const source = this.#source(key, now);
+    if (source === undefined) return tooMany("sources of connections", sourcesMax);
+    if (source.pending >= limits.pendingPerAddressMax) {
+      return tooMany("handshakes under way from one address", limits.pendingPerAddressMax);
+    }
+    if (source.open + source.pending >= limits.connectionsPerAddressMax) {
+      return tooMany("connections from one address", limits.connectionsPerAddressMax);
+    }
+    if (source.tokens < 1) {
+      return Result.fail(
+        new RateLimited({ limit: "handshakes a second from one address", max: limits.handshakesPerSecond }),
+      );
+    }
+    source.tokens -= 1;
+    return Result.succeed(this.#count(source));
+  }
+
+  #source(key: string, now: number): Source | undefined {
+    const { handshakesPerSecond, handshakesBurst } = this.#limits;
+    const known = this.#sources.get(key);
+    if (known !== undefined) {
+      const gained = (Math.max(0, now - known.refilledAt) / 1_000) * handshakesPerSecond;
+      known.tokens = Math.min(handshakesBurst, known.tokens + gained);
+      known.refilledAt = now;
+      return known;
+    }
+    if (this.#sources.size >= sourcesMax && !this.#evict(now)) return undefined;
+    const source = { pending: 0, open: 0, tokens: handshakesBurst, refilledAt: now };
+    this.#sources.set(key, source);
+    return source;
+  }
+
+  /** Forgets one source whose bucket has filled up again and which has no connection. */
+  #evict(now: number): boolean {
+    const { handshakesPerSecond, handshakesBurst } = this.#limits;
+    let looked = 0;
+    for (const [key, source] of this.#sources) {
+      looked += 1;
+      if (looked > evictionScanMax) return false;
+      const tokens = source.tokens + ((now - source.refilledAt) / 1_000) * handshakesPerSecond;
+      const resting = source.pending === 0 && source.open === 0 && tokens >= handshakesBurst;
+      this.#sources.delete(key);
+      if (resting) return true;
+      this.#sources.set(key, source); // looked at: to the end of the line
+    }
+    return false;
+  }
+
+  #count(source: Source): Admitted {
+    let state: "pending" | "open" | "released" = "pending";
+    source.pending += 1;
+    this.#pending += 1;
+    return {
+      opened: () => {
+        if (state !== "pending") return;
+        state = "open";
+        source.pending -= 1;
+        this.#pending -= 1;
+        source.open += 1;
+        this.#open += 1;
+      },
+      release: () => {
+        if (state === "released") return;
+        if (state === "pending") {
+          source.pending -= 1;
+          this.#pending -= 1;
+        } else {
+          source.open -= 1;
+          this.#open -= 1;
+        }
+        state = "released";
+      },
+    };
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Who is connected: joins libp2p's connections with their gates, says when a peer comes and goes, and sends every gate
+ * through its checks again when the trust changed.
+ *
+ * @module
+ */
+import { setImmediate } from "node:timers";
+import type { Connection, ConnectionGater, MultiaddrConnection } from "@libp2p/interface";
+import { Result } from "effect";
+import type { PeerIdentity } from "../pki/path.ts";
+import { type Refusal, TooManyConnections } from "../pki/refusal.ts";
+import type { TrustSnapshot } from "../pki/trust.ts";
+import type { AddressFilter } from "./address_filter.ts";
+import { Admission, type Admitted } from "./admission.ts";
+import { GateBook, type Gated, socketOf } from "./gate_book.ts";
+import type { Outbox } from "./outbox.ts";
+import type { AddressText, CloseReason, GateSaid, PeerText, TransportInput } from "./port.ts";
+import { watchPreamble } from "./preamble.ts";
+
+/** Gates that are re-checked before other events get their turn. One costs 20–200 µs. */
+const reverifySlice = 64;
+/** Refusals of own dials that are remembered, to answer whoever asked for the dial. */
+const dialRefusalsMax = 256;
+
+interface PeerEntry {
+  readonly identity: PeerIdentity;
+  readonly gated: Set<Gated>;
+}
+
+/** A refusal of a connection that we dialled. */
+interface DialRefusal {
+  readonly sequence: number;
+  readonly address: AddressText;
+  readonly expectedPeer: PeerText | undefined;
+  readonly refusal: Refusal;
+}
+
+/** The connections of one transport. */
+export class Connections {
+  readonly book: GateBook;
+  readonly #input: TransportInput;
+  readonly #outbox: Outbox;
+  readonly #admission: Admission;
+  readonly #peers = new Map<PeerText, PeerEntry>();
+  readonly #dialRefusals: DialRefusal[] = [];
+  #snapshot: TrustSnapshot;
+  #sequence = 0;
+  #accepted = 0;
+  #onOpened: (connection: Connection, identity: PeerIdentity) => void = () => {};
+
+  constructor(input: TransportInput, outbox: Outbox) {
+    this.#input = input;
+    this.#outbox = outbox;
+    this.#snapshot = input.snapshot;
+    this.#admission = new Admission(input.limits);
+    this.book = new GateBook({
+      makeGate: input.makeGate,
+      snapshot: () => this.#snapshot,
+      deadlineMs: input.handshakeTimeoutMs,
+      uuid: input.uuid,
+      admit: ({ direction, address }) => this.#admit(direction, address),
+      onSaid: (gated, said) => this.#said(gated, said),
+    });
+  }
+
+  /** Connections that were established since the start. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  /** The trust that new gates are born with. */
+  get snapshot(): TrustSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Called with each connection that is established, before anybody else hears of it. */
+  onOpened(listener: (connection: Connection, identity: PeerIdentity) => void): void {
+    this.#onOpened = listener;
+  }
+
+  /** libp2p's connection gater. An inbound connection's gate is born here, before a byte was read. */
+  gater(allowed: AddressFilter): ConnectionGater {
+    return {
+      denyDialMultiaddr: (address) => !allowed(address),
+      filterMultiaddrForPeer: (_peer, address) => Promise.resolve(allowed(address)),
+      denyInboundConnection: (raw: MultiaddrConnection) => {
+        const { gate } = this.book.birth(raw, "inbound", undefined);
+        if (gate.phase === "refused") return true;
+        const socket = socketOf(raw);
+        if (socket !== undefined) watchPreamble(socket, (refusal) => gate.send({ type: "tls.failed", refusal }));
+        return false;
+      },
+    };
+  }
+
+  /** libp2p announced a connection: the only way to be established. */
+  opened(connection: Connection): void {
+    const gated = this.book.of(connection);
+    const { identity } = gated?.gate ?? {};
+    if (gated === undefined || identity === undefined || identity.peer !== connection.remotePeer.toString()) {
+      connection.abort(new Error("an opened connection without a gate"));
+      return;
+    }
+    gated.connection = connection;
+    const max = this.#input.limits.connectionsPerPeerMax;
+    if ((this.#peers.get(identity.peer)?.gated.size ?? 0) >= max) {
+      const refusal = new TooManyConnections({ limit: "connections of one peer", max });
+      gated.gate.send({ type: "opening.failed", refusal });
+      return;
+    }
+    gated.gate.send({ type: "connection.opened" });
+    if (gated.gate.phase !== "established") {
+      this.book.close(gated);
+      return;
+    }
+    gated.opened();
+    this.#accepted += 1;
+    const known = this.#peers.get(identity.peer);
+    if (known === undefined) {
+      this.#peers.set(identity.peer, { identity, gated: new Set([gated]) });
+      this.#outbox.tell({ type: "peer.established", peer: identity.peer, identity });
+    } else known.gated.add(gated);
+    this.#onOpened(connection, identity);
+  }
+
+  /** Everyone who is established now. */
+  list(): { readonly peer: PeerText; readonly identity: PeerIdentity }[] {
+    return [...this.#peers].map(([peer, { identity }]) => ({ peer, identity }));
+  }
+
+  /** What the peer's certificate proved; undefined when it is not established. */
+  identityOf(peer: PeerText): PeerIdentity | undefined {
+    return this.#peers.get(peer)?.identity;
+  }
+
+  /** The connection to use for a peer: open, a direct one before a relayed one. */
+  best(peer: PeerText): Connection | undefined {
+    let best: Connection | undefined;
+    for (const { connection } of this.#peers.get(peer)?.gated ?? []) {
+      if (connection?.status !== "open") continue;
+      if (best === undefined || (connection.direct && !best.direct)) best = connection;
+    }
+    return best;
+  }
+
+  /** Open connections of all peers. */
+  *open(): IterableIterator<Connection> {
+    for (const { gated } of this.#peers.values()) {
+      for (const { connection } of gated) if (connection?.status === "open") yield connection;
+    }
+  }
+
+  /** Ends all connections of a peer; `peer.closed` follows. */
+  close(peer: PeerText, reason: string): void {
+    for (const { gate } of [...this.#peers.get(peer)?.gated ?? []]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends every connection, also those that are not established. */
+  closeAll(reason: string): void {
+    for (const { gate } of [...this.book.all()]) gate.send({ type: "close", reason });
+  }
+
+  /** New trust: for new gates at once, for all others in slices; a newer snapshot starts over. */
+  trustChanged(snapshot: TrustSnapshot): void {
+    this.#snapshot = snapshot;
+    const pass = this.book.all();
+    const slice = () => {
+      if (this.#snapshot !== snapshot) return;
+      for (let done = 0; done < reverifySlice; done++) {
+        const next = pass.next();
+        if (next.done === true) return;
+        next.value.gate.send({ type: "trust.changed", snapshot });
+      }
+      setImmediate(slice);
+    };
+    slice();
+  }
+
+  /** Marks a point in time: refusals of own dials from here on are found by {@linkcode refusalSince}. */
+  mark(): number {
+    return this.#sequence;
+  }
+
+  /** Why a dial to this peer or address was refused since `mark`, as far as a gate said so. */
+  refusalSince(
+    mark: number,
+    target: { readonly peer?: PeerText; readonly address?: AddressText },
+  ): Refusal | undefined {
+    return this.#dialRefusals.findLast(({ sequence, address, expectedPeer }) =>
+      sequence >= mark &&
+      ((target.peer !== undefined && target.peer === expectedPeer) ||
+        (target.address !== undefined && withoutPeer(target.address) === withoutPeer(address)))
+    )?.refusal;
+  }
+
+  #admit(direction: "inbound" | "outbound", address: AddressText) {
+    const none = { opened: () => {}, release: () => {} };
+    if (direction === "outbound") return { admission: Result.succeed(undefined), ...none };
+    const admission: Result.Result<Admitted, Refusal> = this.#admission.admit(address, this.#input.now());
+    return { admission, ...(Result.isSuccess(admission) ? admission.success : none) };
+  }
+
+  #said(gated: Gated, said: GateSaid): void {
+    if (said.type === "gate.refused") return this.#refused(gated, said.refusal);
+    if (said.type !== "gate.closed") return;
+    const { identity } = gated.gate;
+    const entry = identity === undefined ? undefined : this.#peers.get(identity.peer);
+    if (identity === undefined || entry?.gated.delete(gated) !== true) {
+      // Closed before it was established: a refusal where trust changed in between.
+      if ("refusal" in said.reason) this.#refused(gated, said.reason.refusal);
+      return;
+    }
+    if (entry.gated.size === 0) this.#left(identity, said.reason);
+  }
+
+  #refused(gated: Gated, refusal: Refusal): void {
+    const { direction, address, expectedPeer, gate: { identity } } = gated;
+    if (direction === "outbound") {
+      this.#dialRefusals.push({ sequence: this.#sequence++, address, expectedPeer, refusal });
+      if (this.#dialRefusals.length > dialRefusalsMax) this.#dialRefusals.shift();
+    }
+    const peer = identity === undefined ? undefined : { name: identity.name, id: identity.peer };
+    this.#outbox.tell({ type: "peer.refused", address, direction, peer, refusal });
+  }
+
+  #left(identity: PeerIdentity, reason: CloseReason): void {
+    this.#peers.delete(identity.peer);
+    this.#outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
+  }
+}
+
+/** An address without the PeerID at its end, to compare what was dialled with what was meant. */
+export function withoutPeer(address: AddressText): AddressText {
+  return address.includes("/p2p-circuit") ? address : address.replace(/\/p2p\/[^/]+$/, "");
+}

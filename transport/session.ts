@@ -1,0 +1,226 @@
+/**
+ * A running transport: libp2p with its gates, and who does what with it.
+ *
+ * @module
+ */
+import { addressFilter } from "./address_filter.ts";
+import { Connections } from "./connections.ts";
+import { DialFailed, Dialler } from "./dialing.ts";
+import { Gossip } from "./gossip.ts";
+import { internalsOf } from "./libp2p_internals.ts";
+import { createNode, type Node, protocolVersion } from "./libp2p_node.ts";
+import { mtls } from "./mtls.ts";
+import type { Outbox } from "./outbox.ts";
+import { type AddressText, type NodeIdentity, type TransportAsk, TransportError, type TransportInput } from "./port.ts";
+import type { MessageProtocol } from "./protocols/messages.ts";
+import { RawStreams } from "./raw_streams.ts";
+import { Reachability } from "./reachability.ts";
+import { Records } from "./records.ts";
+import { Requests, type SessionParts } from "./requests.ts";
+import type { Meter } from "./secured_stream.ts";
+import { VerifiedPeers } from "./verified_peers.ts";
+import { Internal } from "../pki/refusal.ts";
+
+/** Asks that are kept while libp2p starts; more are a mistake of the asker's, and the oldest go first. */
+const earlyAsksMax = 1_024;
+/** How long a dial may take in all, beyond the handshake's own deadline, in milliseconds. */
+const dialSlackMs = 5_000;
+
+/** What a session hears: everything but its own beginning and end. */
+export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
+
+type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" }>;
+
+interface Running {
+  readonly libp2p: Node;
+  readonly dialler: Dialler;
+  readonly requests: Requests;
+  readonly streams: RawStreams;
+  readonly gossip: Gossip;
+  readonly records: Records;
+  readonly reachability: Reachability;
+  readonly verified: VerifiedPeers;
+}
+
+/** One start of libp2p, until its stop. */
+export class Session {
+  readonly #input: TransportInput;
+  readonly #outbox: Outbox;
+  readonly #connections: Connections;
+  readonly #meter: Meter = { received: 0, sent: 0 };
+  readonly #early: RunningAsk[] = [];
+  readonly #served = new Set<MessageProtocol | "/hypha-tensor-stream/pull" | "/hypha-tensor-stream/push">();
+  #identity: NodeIdentity;
+  #running: Running | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(input: TransportInput, outbox: Outbox) {
+    this.#input = input;
+    this.#outbox = outbox;
+    this.#identity = input.identity;
+    this.#connections = new Connections(input, outbox);
+  }
+
+  /** Starts libp2p. Rejects with what it could not do; nothing is left over then. */
+  async start(): Promise<AddressText[]> {
+    const input = this.#input;
+    const allowed = addressFilter(input.excludeCidr);
+    const libp2p = await createNode(input, {
+      allowed,
+      gater: this.#connections.gater(allowed),
+      encrypter: mtls({
+        identity: () => this.#identity,
+        keyExchange: input.keyExchange,
+        gates: this.#connections.book,
+        now: input.now,
+        meter: this.#meter,
+      }),
+    });
+    const internals = internalsOf(libp2p);
+    internals.setProtocolVersion(protocolVersion);
+    const dialler = new Dialler(libp2p, this.#connections, input.handshakeTimeoutMs + dialSlackMs);
+    const parts: SessionParts = {
+      libp2p,
+      connections: this.#connections,
+      dialler,
+      outbox: this.#outbox,
+      uuid: input.uuid,
+    };
+    const verified = new VerifiedPeers(this.#connections, dialler, input.now);
+    const reachability = new Reachability(libp2p, internals, input, this.#outbox);
+    const running: Running = {
+      libp2p,
+      dialler,
+      reachability,
+      verified,
+      requests: new Requests(parts),
+      streams: new RawStreams(parts),
+      gossip: new Gossip(parts, verified),
+      records: new Records(parts, verified, internals.kad, input.now),
+    };
+    this.#connections.onOpened((connection, identity) => {
+      verified.seen(identity.peer);
+      reachability.opened(connection);
+    });
+    libp2p.addEventListener("connection:open", ({ detail }) => this.#connections.opened(detail));
+    this.#running = running;
+    try {
+      await libp2p.start();
+    } catch (error) {
+      await this.stop("libp2p did not start");
+      throw error;
+    }
+    if (this.#stopping !== undefined) throw new Error("it was stopped while it started");
+    reachability.started();
+    for (const ask of this.#early.splice(0)) this.#do(running, ask);
+    return libp2p.getMultiaddrs().map((address) => address.toString());
+  }
+
+  /** Does what is asked; while libp2p starts, asks wait. */
+  hear(ask: SessionAsk): void {
+    if (ask.type === "trust.changed") {
+      this.#running?.verified.trustChanged();
+      return this.#connections.trustChanged(ask.snapshot);
+    }
+    if (ask.type === "identity.changed") return this.#changeIdentity(ask.identity);
+    const running = this.#running;
+    if (running !== undefined && running.libp2p.status === "started") return this.#do(running, ask);
+    this.#early.push(ask);
+    if (this.#early.length > earlyAsksMax) this.#early.shift();
+  }
+
+  #do(running: Running, ask: RunningAsk): void {
+    const { requests, streams, gossip, records } = running;
+    switch (ask.type) {
+      case "peers":
+        return this.#outbox.answer(ask.replyTo, { type: "peers", list: this.#connections.list() });
+      case "counters": {
+        const { accepted } = this.#connections;
+        const counters = { accepted, bytesReceived: this.#meter.received, bytesSent: this.#meter.sent };
+        return this.#outbox.answer(ask.replyTo, { type: "counters", counters });
+      }
+      case "dial":
+        return this.#dial(running, ask);
+      case "close":
+        return this.#connections.close(ask.peer, ask.reason);
+      case "serve":
+        return this.#serve(running, ask.protocol);
+      case "unserve":
+        return this.#unserve(running, ask.protocol);
+      case "request":
+        return requests.request(ask);
+      case "request.cancel":
+        return requests.cancel(ask.id);
+      case "respond":
+        return requests.respond(ask);
+      case "decline":
+        return requests.decline(ask.exchange);
+      case "subscribe":
+        return gossip.subscribe(ask.topic);
+      case "unsubscribe":
+        return gossip.unsubscribe(ask.topic);
+      case "publish":
+        return gossip.publish(ask);
+      case "record.put":
+        return records.put(ask);
+      case "record.get":
+        return records.get(ask);
+      case "stream.open":
+        return streams.open(ask);
+      case "stream.accept":
+        return streams.accept(ask);
+      case "stream.reject":
+        return streams.reject(ask.exchange);
+    }
+  }
+
+  #dial({ dialler }: Running, { id, target, replyTo }: Extract<TransportAsk, { type: "dial" }>): void {
+    dialler.dial(target).then(
+      ({ remotePeer }) => this.#outbox.answer(replyTo, { type: "dial.done", id, peer: remotePeer.toString() }),
+      (error) => {
+        const refusal = error instanceof DialFailed ? error.refusal : new Internal({ detail: String(error) });
+        this.#outbox.answer(replyTo, { type: "dial.failed", id, refusal });
+      },
+    );
+  }
+
+  #serve({ requests, streams }: Running, protocol: Extract<TransportAsk, { type: "serve" }>["protocol"]): void {
+    if (this.#served.has(protocol)) return;
+    this.#served.add(protocol);
+    const serving = protocol === "/hypha-tensor-stream/pull" || protocol === "/hypha-tensor-stream/push"
+      ? streams.serve(protocol)
+      : requests.serve(protocol);
+    serving.catch((error) => this.#failed(`cannot serve ${protocol}: ${error}`));
+  }
+
+  #unserve({ libp2p }: Running, protocol: Extract<TransportAsk, { type: "serve" }>["protocol"]): void {
+    if (!this.#served.delete(protocol)) return;
+    libp2p.unhandle(protocol).catch((error) => this.#failed(`cannot stop serving ${protocol}: ${error}`));
+  }
+
+  /** New handshakes use the new pair. Another key is another PeerID, which libp2p cannot take up while it runs. */
+  #changeIdentity(identity: NodeIdentity): void {
+    if (identity.peer === this.#identity.peer) this.#identity = identity;
+    else this.#failed("another key needs another transport: its PeerID is fixed");
+  }
+
+  #failed(detail: string): void {
+    this.#outbox.tell({ type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
+  }
+
+  /** Ends every connection and stops libp2p. Calling it again waits for the same end. */
+  stop(reason: string): Promise<void> {
+    this.#stopping ??= this.#stop(reason);
+    return this.#stopping;
+  }
+
+  async #stop(reason: string): Promise<void> {
+    const running = this.#running;
+    running?.reachability.stop();
+    running?.requests.stop();
+    running?.streams.stop();
+    running?.records.stop();
+    this.#connections.closeAll(reason);
+    await running?.libp2p.stop();
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The transport actor: owns libp2p and the gates of its connections, moves bytes, asks the gate, decides nothing.
+ *
+ * It speaks `port.ts`. Every ask has exactly one answer; whatever is asked before `start` or after `drain` is answered
+ * with `stopped`. Stopping the actor closes everything.
+ *
+ * @module
+ */
+import { type CallbackActorLogic, fromCallback } from "xstate";
+import { Internal } from "../pki/refusal.ts";
+import { type Outbox, outbox } from "./outbox.ts";
+import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "./port.ts";
+import { Session } from "./session.ts";
+
+/** The logic of the transport actor; everything it says unasked goes to its parent. */
+export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = fromCallback<
+  TransportAsk,
+  TransportInput
+>(({ input, receive, sendBack }) => {
+  const box = outbox((fact: TransportFact) => sendBack(fact));
+  const state: State = { input, box, session: undefined, stopped: false };
+  receive((ask) => hear(state, ask));
+  return () => {
+    state.stopped = true;
+    box.close();
+    state.session?.stop("the node stopped").catch(() => {});
+  };
+});
+
+interface State {
+  input: TransportInput;
+  readonly box: Outbox;
+  session: Session | undefined;
+  stopped: boolean;
+}
+
+function hear(state: State, ask: TransportAsk): void {
+  const { box } = state;
+  if (ask.type === "start") return start(state, ask);
+  if (state.session !== undefined && !state.stopped) {
+    if (ask.type !== "drain") return state.session.hear(ask);
+    state.stopped = true;
+    const drained = () => box.answer(ask.replyTo, { type: "drained" });
+    state.session.stop("the node drains").then(drained, drained);
+    return;
+  }
+  refuseAsk(state, ask);
+}
+
+function start(state: State, ask: Extract<TransportAsk, { type: "start" }>): void {
+  const { box, input } = state;
+  const fail = (error: unknown) => {
+    const detail = error instanceof Error ? error.message : String(error);
+    state.stopped = true;
+    box.answer(ask.replyTo, { type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
+  };
+  if (state.session !== undefined || state.stopped) return fail(new Error("it was started before"));
+  try {
+    state.session = new Session(input, box);
+  } catch (error) {
+    return fail(error);
+  }
+  state.session.start().then((addresses) => box.answer(ask.replyTo, { type: "listening", addresses }), fail);
+}
+
+/** Answers what cannot be done because there is no running session. */
+function refuseAsk(state: State, ask: TransportAsk): void {
+  const { box, stopped } = state;
+  const detail = stopped ? "the transport was drained" : "the transport was not started";
+  const error = new TransportError({ code: "stopped", detail });
+  switch (ask.type) {
+    case "drain":
+      return box.answer(ask.replyTo, { type: "drained" });
+    case "peers":
+      return box.answer(ask.replyTo, { type: "peers", list: [] });
+    case "counters": {
+      const counters = { accepted: 0, bytesReceived: 0, bytesSent: 0 };
+      return box.answer(ask.replyTo, { type: "counters", counters });
+    }
+    case "dial":
+      return box.answer(ask.replyTo, { type: "dial.failed", id: ask.id, refusal: new Internal({ detail }) });
+    case "request":
+      return box.answer(ask.replyTo, { type: "request.failed", id: ask.id, error });
+    case "publish":
+      return box.answer(ask.replyTo, { type: "publish.failed", id: ask.id, error });
+    case "record.put":
+    case "record.get":
+      return box.answer(ask.replyTo, { type: "record.failed", id: ask.id, error });
+    case "stream.open":
+      return box.answer(ask.replyTo, { type: "stream.failed", id: ask.id, error });
+    case "stream.accept":
+      return box.answer(ask.replyTo, { type: "stream.failed", id: ask.exchange, error });
+    // What was learnt before the start is what the start begins with.
+    case "trust.changed":
+      state.input = { ...state.input, snapshot: ask.snapshot };
+      return;
+    case "identity.changed":
+      state.input = { ...state.input, identity: ask.identity };
+      return;
+    default:
+      return;
+  }
+}
