@@ -32,7 +32,7 @@ export function listenToSignals({ stop, abort, reload, crash }: SignalHandlers):
     uncaughtException: crash,
     unhandledRejection: crash,
   };
-  const entries = Object.entries(listeners) as [string, (value: never) => void][];
+  const entries = Object.entries(listeners) as unknown as [string, (...args: unknown[]) => void][];
   for (const [name, listener] of entries) process.on(name, listener);
   return () => {
     for (const [name, listener] of entries) process.off(name, listener);

@@ -1,0 +1,63 @@
+/** What a program does about signals, sent by this process to itself. */
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { listenToSignals } from "../../scripts/program/signals.ts";
+
+function listen() {
+  const heard: string[] = [];
+  const quiet = listenToSignals({
+    stop: (signal) => heard.push(`stop ${signal}`),
+    abort: (signal) => heard.push(`abort ${signal}`),
+    reload: () => heard.push("reload"),
+    crash: (error) => heard.push(`crash ${String(error)}`),
+  });
+  return { heard, quiet };
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const end = performance.now() + 5_000;
+  while (!holds() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.ok(holds());
+}
+
+const test = suite("listenToSignals()");
+
+test("ends in order at the first signal, at once at the second, whichever they are", async () => {
+  const { heard, quiet } = listen();
+  process.kill(process.pid, "SIGTERM");
+  await until(() => heard.length === 1);
+  process.kill(process.pid, "SIGINT");
+  await until(() => heard.length === 2);
+  quiet();
+  assert.equal(heard, ["stop SIGTERM", "abort SIGINT"]);
+});
+
+test("looks at the trust files again at SIGHUP, as often as it comes", async () => {
+  const { heard, quiet } = listen();
+  process.kill(process.pid, "SIGHUP");
+  await until(() => heard.length === 1);
+  process.kill(process.pid, "SIGHUP");
+  await until(() => heard.length === 2);
+  quiet();
+  assert.equal(heard, ["reload", "reload"]);
+});
+
+test("hears of errors that nobody caught", () => {
+  const { heard, quiet } = listen();
+  // Ours is the last to listen; the runner's own would count these as failures.
+  for (const [event, error] of [["uncaughtException", new Error("x")], ["unhandledRejection", "y"]] as const) {
+    const ours = process.listeners(event as "uncaughtException").at(-1);
+    ours?.(error as Error, "uncaughtException");
+  }
+  quiet();
+  assert.equal(heard, ["crash Error: x", "crash y"]);
+});
+
+test("leaves nothing listening behind", () => {
+  const before = process.listenerCount("SIGTERM");
+  listen().quiet();
+  assert.is(process.listenerCount("SIGTERM"), before);
+});
+
+test.run();
