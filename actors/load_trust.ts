@@ -1,0 +1,67 @@
+/**
+ * Reading of the trust bundle and the revocation lists into a snapshot.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { CrlFloor } from "../pki/crl.ts";
+import { makeTrustSnapshot, type Policy, type TrustError, type TrustMade } from "../pki/trust.ts";
+import { readWhole } from "./files/read_whole.ts";
+import { LoadError, type LoadProblem } from "./load_error.ts";
+
+/** Paths of the two files. */
+export interface TrustPaths {
+  readonly trustPem: string;
+  /** Undefined where no revocation list is configured. */
+  readonly crlsPem: string | undefined;
+}
+
+/** What a snapshot is made of, beside the files. */
+export interface TrustTerms {
+  readonly policy: Policy;
+  readonly generation: number;
+  readonly at: Date;
+  /** The highest CRL numbers seen so far. */
+  readonly crlFloor: CrlFloor;
+}
+
+/** A thousand CA certificates of 64 kB, the most that a snapshot takes, as base64. */
+export const trustBytesMax = 96 * 1024 * 1024;
+/** A list of a million entries is 48 MB of base64; `pem.ts` takes 256 MB. */
+export const crlsBytesMax = 256 * 1024 * 1024;
+
+/** Loads both files and makes a snapshot of them. */
+export function loadTrust(
+  { trustPem, crlsPem }: TrustPaths,
+  terms: TrustTerms,
+): Effect.Effect<TrustMade, LoadError, FileSystem> {
+  return Effect.gen(function* () {
+    const trust = yield* readWhole({
+      path: trustPem,
+      what: "trust bundle",
+      bytesMax: trustBytesMax,
+      key: "trust_pem",
+    });
+    const crls = crlsPem === undefined ? undefined : yield* readWhole({
+      path: crlsPem,
+      what: "file of revocation lists",
+      bytesMax: crlsBytesMax,
+      key: "crls_pem",
+    });
+    const made = makeTrustSnapshot({ ...terms, trustPem: trust.text, crlsPem: crls?.text });
+    return yield* Effect.fromResult(Result.mapError(made, (error) => located(error, { trustPem, crlsPem })));
+  });
+}
+
+function located({ input, problem, line, detail, hint }: TrustError, { trustPem, crlsPem }: TrustPaths): LoadError {
+  const kind: LoadProblem = problem === "empty" || problem === "no-ca"
+    ? "empty"
+    : problem === "too-many"
+    ? "too-large"
+    : problem === "crl-signature" || problem === "crl-rollback"
+    ? "rejected"
+    : "malformed";
+  const file = input === "trust_pem" ? trustPem : crlsPem ?? trustPem;
+  return new LoadError({ file, line, problem: kind, detail, mend: hint });
+}

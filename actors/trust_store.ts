@@ -1,0 +1,380 @@
+/**
+ * Owns the TrustSnapshot: loads it, watches the files it comes from, announces what is new.
+ *
+ * ```
+ * loading ─▶ running: watching ── touched ─▶ settling ─▶ looking ── changed, and no longer changing ─▶ reloading
+ *    │                  ▲ ▲ └─ poll ─────────────────────▶ │ │                                            │
+ *    │                  │ └─ reviewing ◀── nothing new ────┘ └── still changing ─▶ settling               │
+ *    ▼                  └─────────────────────────────────────────────────────────────────────────────────┘
+ *  failed
+ * ```
+ *
+ * The files are looked at (device, inode, size, times) whenever something in their folders happens, and slowly without
+ * that, for file systems that say nothing. They are read once they have stopped changing, so that a list in the middle
+ * of being copied is not taken for a whole one. A file that does not load leaves the snapshot before in force, says so,
+ * and is read again when it changes, or on `trust.reload` (SIGHUP), which every state of `running` hears.
+ *
+ * Says to its parent `trust.loaded` or `trust.failed` first, and `trust.changed` ever after. A list whose grace ends
+ * changes what is trusted too: the snapshot is announced again, so that connections are judged anew.
+ *
+ * @module
+ */
+import { dirname } from "node:path";
+import { Effect, Result } from "effect";
+import { assign, sendParent, setup } from "xstate";
+import type { CrlFloor } from "../pki/crl.ts";
+import type { Policy, TrustMade, TrustSnapshot } from "../pki/trust.ts";
+import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
+import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
+import { signatureOf } from "./files/read_whole.ts";
+import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
+import type { LoadError } from "./load_error.ts";
+import { loadTrust, type TrustPaths, type TrustTerms } from "./load_trust.ts";
+import type { Ports } from "./ports.ts";
+
+/** What a trust store is born with. */
+export interface TrustStoreInput extends TrustPaths {
+  readonly ports: Ports;
+  readonly policy: Policy;
+  /** Marks kept from an earlier run; none by default. A list with a lower number than its issuer's mark is refused. */
+  readonly crlFloor?: CrlFloor;
+  /** Times, for tests; in milliseconds. */
+  readonly timing?: Partial<TrustTiming>;
+}
+
+/** How quick the store is, in milliseconds. */
+export interface TrustTiming {
+  /** Files that stay the same this long have stopped changing. A change is in force after about twice this time. */
+  readonly settleMs: number;
+  /** How often the files are looked at where nothing was said, and when their folders cannot be watched. */
+  readonly pollMs: number;
+  readonly pollUnwatchedMs: number;
+}
+
+/** Revocation has a second from the renamed file to the closed connection: this leaves most of it. */
+export const defaultTiming: TrustTiming = { settleMs: 50, pollMs: 5_000, pollUnwatchedMs: 500 };
+/** How often the dates of the lists are gone through for warnings, in milliseconds. */
+export const reviewEveryMs = 60_000;
+/** Looks at files that never stop changing before they are read as they are. */
+export const settleRoundsMax = 20;
+
+/** What the store says to its parent. */
+export type TrustSaid =
+  | { readonly type: "trust.loaded"; readonly snapshot: TrustSnapshot }
+  | { readonly type: "trust.failed"; readonly error: unknown }
+  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
+
+/** A look at both files. */
+interface Looked {
+  readonly signature: string;
+}
+
+/** A reading: what the files looked like before it, and what came of it. */
+interface Reading extends Looked {
+  readonly outcome: Result.Result<TrustMade, LoadError>;
+}
+
+/** What the store hears. */
+export type TrustStoreEvent =
+  /** Read the files again, changed or not (SIGHUP). */
+  | { readonly type: "trust.reload" }
+  | WatchSaid
+  | EffectSaid<"lookAtTrust", Looked, never>
+  | EffectSaid<"readTrust", Reading, never>;
+
+interface TrustStoreContext {
+  readonly ports: Ports;
+  readonly paths: TrustPaths;
+  readonly policy: Policy;
+  readonly timing: TrustTiming;
+  readonly snapshot: TrustSnapshot | undefined;
+  readonly crlFloor: CrlFloor;
+  /** What the files looked like when they were last read, and at the last look. */
+  readonly readAs: string | undefined;
+  readonly seenAs: string | undefined;
+  readonly rounds: number;
+  /** Something happened in the folders since the last look began. */
+  readonly touched: boolean;
+  readonly watched: boolean;
+  /** When the snapshot was last announced: lists that ran out since change what is trusted. */
+  readonly announcedAt: number;
+  /** Warnings that stand, so that each is said once. */
+  readonly warned: ReadonlySet<string>;
+  readonly reviewedAt: number;
+  readonly error: unknown;
+}
+
+const look = ({ trustPem, crlsPem }: TrustPaths) =>
+  Effect.map(
+    Effect.all([signatureOf(trustPem), crlsPem === undefined ? Effect.succeed("none") : signatureOf(crlsPem)]),
+    (signatures): Looked => ({ signature: signatures.join(" ") }),
+  );
+
+const read = (paths: TrustPaths, terms: TrustTerms) =>
+  Effect.gen(function* () {
+    const { signature } = yield* look(paths);
+    const outcome = yield* Effect.result(loadTrust(paths, terms));
+    return { signature, outcome } satisfies Reading;
+  });
+
+/** The terms of the next snapshot. */
+function nextTerms({ policy, snapshot, crlFloor, ports }: TrustStoreContext): TrustTerms {
+  return { policy, crlFloor, generation: (snapshot?.generation ?? 0) + 1, at: new Date(ports.now()) };
+}
+
+/** Whether a list's grace ended since the snapshot was announced. */
+function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
+  const now = ports.now();
+  return (snapshot?.revocation?.lists ?? []).some(({ nextUpdate }) => {
+    const end = nextUpdate.getTime() + (snapshot as TrustSnapshot).policy.crlGraceMs;
+    return announcedAt <= end && end < now;
+  });
+}
+
+/** Reports the warnings that are new, and returns those that stand. */
+function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarning[]): ReadonlySet<string> {
+  const keyOf = ({ code, subject }: TrustWarning) => `${code} ${subject ?? ""}`;
+  for (const warning of warnings.filter((each) => !warned.has(keyOf(each)))) {
+    const { code, level, subject, message } = warning;
+    ports.report({ level, event: "trust.warning", message, fields: { code, subject } });
+  }
+  return new Set(warnings.map(keyOf));
+}
+
+/** Warnings that time brings; those about what did not get into the snapshot were said when it was loaded. */
+function review(context: TrustStoreContext): Partial<TrustStoreContext> {
+  const now = context.ports.now();
+  if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
+  const warnings = readWarnings(context.snapshot, { leaves: [], revoked: [], at: new Date(now) });
+  const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-revoked) /.test(key));
+  return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
+}
+
+function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot }: TrustMade): void {
+  const { generation, anchors, revocation } = snapshot;
+  const lists = revocation?.lists.length ?? 0;
+  ports.report({
+    level: "info",
+    event: "trust.loaded",
+    message: `Trust ${generation} is in force: ${anchors.length} anchors, ${lists} revocation lists`,
+    fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
+  });
+}
+
+function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
+  const place = error instanceof Object && "file" in error
+    ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
+    : {};
+  const message = error instanceof Error ? error.message : String(error);
+  ports.report({
+    level: "warn",
+    event: "trust.broken",
+    message: `Trust ${snapshot?.generation ?? 0} stays in force, until the file is mended: ${message}`,
+    fields: place,
+  });
+}
+
+const store = setup({
+  types: {
+    input: {} as TrustStoreInput,
+    context: {} as TrustStoreContext,
+    events: {} as TrustStoreEvent,
+  },
+  actors: {
+    watchFolders: watchFoldersLogic,
+    lookAtTrust: fromEffect("lookAtTrust", ({ paths }: EffectInput & { paths: TrustPaths }) => look(paths)),
+    readTrust: fromEffect(
+      "readTrust",
+      ({ paths, terms }: EffectInput & { paths: TrustPaths; terms: TrustTerms }) => read(paths, terms),
+    ),
+  },
+  guards: {
+    loads: (_, { outcome }: { outcome: Reading["outcome"] }) => Result.isSuccess(outcome),
+    isRead: ({ context }, { signature }: Looked) => signature === context.readAs,
+    hasSettled: ({ context }, { signature }: Looked) =>
+      signature === context.seenAs || context.rounds >= settleRoundsMax,
+    wasTouched: ({ context }) => context.touched,
+    ranOut: ({ context }) => ranOut(context),
+  },
+  actions: {
+    take: assign(({ context }, { reading }: { reading: Reading }) => {
+      if (Result.isFailure(reading.outcome)) return { readAs: reading.signature, error: reading.outcome.failure };
+      const made = reading.outcome.success;
+      return {
+        snapshot: made.snapshot,
+        crlFloor: made.crlFloor,
+        readAs: reading.signature,
+        announcedAt: context.ports.now(),
+        reviewedAt: context.ports.now(),
+        warned: warn(context, made.warnings),
+        error: undefined,
+      };
+    }),
+    takeError: assign((_, { error }: { error: unknown }) => ({ error })),
+    markTouched: assign({ touched: true }),
+    markSeen: assign(({ context }, { signature }: Looked) => ({ seenAs: signature, rounds: context.rounds + 1 })),
+    markRested: assign({ rounds: 0, seenAs: undefined }),
+    beginLook: assign({ touched: false }),
+    markWatched: assign({ watched: true }),
+    markUnwatched: assign({ watched: false }),
+    review: assign(({ context }) => review(context)),
+    /** The same trust, with a number of its own, because time changed what it says. */
+    renew: assign(({ context }) => ({
+      announcedAt: context.ports.now(),
+      snapshot: context.snapshot && { ...context.snapshot, generation: context.snapshot.generation + 1 },
+    })),
+    reportLoaded: ({ context }, { reading }: { reading: Reading }) => {
+      if (Result.isSuccess(reading.outcome)) reportLoaded(context, reading.outcome.success);
+    },
+    reportBroken: ({ context }, { error }: { error: unknown }) => reportBroken(context, error),
+    reportUnwatched: ({ context }, { error }: { error: unknown }) =>
+      context.ports.report({
+        level: "warn",
+        event: "trust.unwatched",
+        message:
+          `Cannot watch the folders of trust_pem and crls_pem, looking every ${context.timing.pollUnwatchedMs} ms instead`,
+        fields: { error: String(error) },
+      }),
+    sayLoaded: sendParent(({ context }) => ({ type: "trust.loaded", snapshot: context.snapshot })),
+    sayChanged: sendParent(({ context }) => ({ type: "trust.changed", snapshot: context.snapshot })),
+    sayFailed: sendParent(({ context }) => ({ type: "trust.failed", error: context.error })),
+  },
+  delays: {
+    settle: ({ context }) => context.timing.settleMs,
+    poll: ({ context: { watched, timing } }) => watched ? timing.pollMs : timing.pollUnwatchedMs,
+  },
+});
+
+type ReadEvent = { readonly event: { readonly value: Reading } };
+type LookEvent = { readonly event: { readonly value: Looked } };
+type FailEvent = { readonly event: { readonly error: unknown } };
+const reading = ({ event }: ReadEvent) => ({ reading: event.value });
+const outcome = ({ event }: ReadEvent) => ({ outcome: event.value.outcome });
+const looked = ({ event }: LookEvent) => ({ signature: event.value.signature });
+const failure = ({ event }: FailEvent) => ({ error: event.error });
+const brokenReading = ({ event: { value } }: ReadEvent) => ({
+  error: Result.isFailure(value.outcome) ? value.outcome.failure : undefined,
+});
+
+const readFiles = store.createStateConfig({
+  invoke: {
+    src: "readTrust",
+    input: ({ context }) => ({ ports: context.ports, paths: context.paths, terms: nextTerms(context) }),
+  },
+});
+
+/** The trust store as a machine. */
+export const trustStoreMachine = store.createMachine({
+  id: "trustStore",
+  context: ({ input: { ports, policy, trustPem, crlsPem, crlFloor = {}, timing } }) => ({
+    ports,
+    policy,
+    paths: { trustPem, crlsPem },
+    timing: { ...defaultTiming, ...timing },
+    snapshot: undefined,
+    crlFloor,
+    readAs: undefined,
+    seenAs: undefined,
+    rounds: 0,
+    touched: false,
+    watched: true,
+    announcedAt: 0,
+    warned: new Set(),
+    reviewedAt: 0,
+    error: undefined,
+  }),
+  initial: "loading",
+  states: {
+    loading: {
+      ...readFiles,
+      on: {
+        "effect.done.readTrust": [
+          {
+            guard: { type: "loads", params: outcome },
+            target: "running",
+            actions: [{ type: "take", params: reading }, { type: "reportLoaded", params: reading }, "sayLoaded"],
+          },
+          { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
+        ],
+        "effect.failed.readTrust": {
+          target: "failed",
+          actions: [{ type: "takeError", params: failure }, "sayFailed"],
+        },
+      },
+    },
+    /** Entered anew after each reading: that heals a watcher whose folder was replaced, and makes it look once more. */
+    running: {
+      entry: "markWatched",
+      invoke: {
+        src: "watchFolders",
+        input: ({ context: { ports, paths: { trustPem, crlsPem } } }) => ({
+          ports,
+          folders: [trustPem, crlsPem ?? trustPem].map((path) => dirname(path)),
+        }),
+      },
+      on: {
+        "trust.reload": { target: ".reloading", reenter: true },
+        "files.touched": { actions: "markTouched" },
+        "watch.failed": { actions: ["markUnwatched", { type: "reportUnwatched", params: failure }] },
+      },
+      initial: "watching",
+      states: {
+        watching: {
+          entry: "markRested",
+          always: { guard: "wasTouched", target: "settling" },
+          after: { poll: "looking" },
+          on: { "files.touched": { target: "settling" } },
+        },
+        settling: {
+          after: { settle: "looking" },
+        },
+        looking: {
+          entry: "beginLook",
+          invoke: {
+            src: "lookAtTrust",
+            input: ({ context: { ports, paths } }) => ({ ports, paths }),
+          },
+          on: {
+            "effect.done.lookAtTrust": [
+              { guard: { type: "isRead", params: looked }, target: "reviewing" },
+              { guard: { type: "hasSettled", params: looked }, target: "reloading" },
+              { target: "settling", actions: { type: "markSeen", params: looked } },
+            ],
+            "effect.failed.lookAtTrust": { target: "reviewing" },
+          },
+        },
+        reviewing: {
+          entry: "review",
+          always: [
+            { guard: "ranOut", target: "watching", actions: ["renew", "sayChanged"] },
+            { target: "watching" },
+          ],
+        },
+        reloading: {
+          ...readFiles,
+          on: {
+            "effect.done.readTrust": [
+              {
+                guard: { type: "loads", params: outcome },
+                target: "#trustStore.running",
+                reenter: true,
+                actions: [{ type: "take", params: reading }, { type: "reportLoaded", params: reading }, "sayChanged"],
+              },
+              {
+                target: "#trustStore.running",
+                reenter: true,
+                actions: [{ type: "take", params: reading }, { type: "reportBroken", params: brokenReading }],
+              },
+            ],
+            "effect.failed.readTrust": {
+              target: "#trustStore.running",
+              reenter: true,
+              actions: { type: "reportBroken", params: failure },
+            },
+          },
+        },
+      },
+    },
+    failed: { type: "final" },
+  },
+});
