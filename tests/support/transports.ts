@@ -1,0 +1,186 @@
+/**
+ * Real transports for tests: libp2p on loopback, the network's own gate, a PKI of the test's.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import { readdirSync } from "node:fs";
+import { Result } from "effect";
+import { createActor, setup } from "xstate";
+import { makeGateFactory } from "../../actors/gate.ts";
+import { parseCertificate, type Role } from "../../pki/certificate.ts";
+import { peerIdOf } from "../../pki/peer_id.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
+import { defaultLimits } from "../../transport/admission.ts";
+import type {
+  AddressText,
+  NodeIdentity,
+  PeerText,
+  ReplyTo,
+  StreamChunk,
+  StreamHandle,
+  TransportAnswer,
+  TransportAsk,
+  TransportFact,
+  TransportInput,
+} from "../../transport/port.ts";
+import { transportLogic } from "../../transport/transport.ts";
+import type { TestNode, TestPki } from "./pki.ts";
+
+/** An ask without its `replyTo`, which the test's transport fills in. */
+type Question = TransportAsk extends infer A ? A extends { replyTo: ReplyTo<infer _> } ? Omit<A, "replyTo"> : never
+  : never;
+
+/** What a transport of a test is made with. */
+export interface TestTransportOptions extends Partial<Omit<TransportInput, "identity" | "makeGate">> {
+  readonly name: string;
+  readonly pki: TestPki;
+  /** In place of a fresh certificate of the PKI's. */
+  readonly node?: TestNode;
+}
+
+/** A started transport. */
+export interface TestTransport {
+  readonly name: string;
+  readonly peer: PeerText;
+  readonly node: TestNode;
+  readonly addresses: readonly AddressText[];
+  /** Everything it said unasked, in order. */
+  readonly facts: TransportFact[];
+  send(ask: TransportAsk): void;
+  /** Asks and waits for the answer. */
+  ask(question: Question): Promise<TransportAnswer>;
+  /** The first fact, said already or within the deadline, that `select` picks. */
+  fact<F>(select: (fact: TransportFact) => F | undefined | false, ms?: number): Promise<F>;
+  /** Drains and stops. */
+  stop(): Promise<void>;
+}
+
+/** Waits until `look` gives something, with a deadline. */
+export async function until<T>(what: string, look: () => T | undefined | false, ms = 5_000): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const found = look();
+    if (found !== undefined && found !== false) return found;
+    if (performance.now() > end) throw new Error(`Cannot see ${what} within ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** A trust snapshot of a PKI's root, or of other PEM. */
+export function snapshotOf(
+  pki: TestPki,
+  options: { readonly trustPem?: string; readonly crlsPem?: string; readonly generation?: number } = {},
+): TrustSnapshot {
+  const made = makeTrustSnapshot({
+    trustPem: options.trustPem ?? pki.trustPem,
+    ...(options.crlsPem === undefined ? {} : { crlsPem: options.crlsPem }),
+    policy: defaultPolicy,
+    generation: options.generation ?? 1,
+    at: new Date(),
+  });
+  return Result.getOrThrow(made).snapshot;
+}
+
+/** The identity that a node of a test's PKI has. */
+export function identityOf(node: TestNode): NodeIdentity {
+  return {
+    peer: Result.getOrThrow(peerIdOf(Result.getOrThrow(parseCertificate(node.der, 0)))),
+    chain: node.chain,
+    certPem: node.chainPem,
+    keyPem: node.keyPem,
+    generation: 1,
+    name: node.name,
+    notAfter: new Date(Date.now() + 86_400_000),
+  };
+}
+
+/** Starts a transport on loopback. */
+export async function startTransport(options: TestTransportOptions): Promise<TestTransport> {
+  const { name, pki, node = await pki.node(name), ...rest } = options;
+  const ports = { now: Date.now, report: () => {} };
+  const input: TransportInput = {
+    role: "worker" as Role,
+    identity: identityOf(node),
+    snapshot: snapshotOf(pki),
+    makeGate: makeGateFactory({ ports }),
+    listenAddresses: ["/ip4/127.0.0.1/tcp/0"],
+    externalAddresses: [],
+    gatewayAddresses: [],
+    excludeCidr: [],
+    relay: "off",
+    keyExchange: "hybrid",
+    handshakeTimeoutMs: 2_000,
+    limits: { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 },
+    now: Date.now,
+    random: Math.random,
+    uuid: randomUUID,
+    ...rest,
+  };
+  const facts: TransportFact[] = [];
+  const parent = createActor(
+    setup({
+      types: { events: {} as TransportFact },
+      actors: { transport: transportLogic },
+      actions: { keep: ({ event }) => void facts.push(event) },
+    }).createMachine({
+      invoke: { id: "transport", src: "transport", input: () => input },
+      on: { "*": { actions: "keep" } },
+    }),
+  );
+  parent.subscribe({ error: (error) => console.error(`transport ${name}`, error) });
+  parent.start();
+  const child = parent.getSnapshot().children["transport"] as { send(ask: TransportAsk): void };
+  const send = (ask: TransportAsk) => child.send(ask);
+  const ask = (question: Question) =>
+    new Promise<TransportAnswer>((resolve) => send({ ...question, replyTo: { send: resolve } } as TransportAsk));
+  const started = await ask({ type: "start" });
+  if (started.type !== "listening") throw new Error(`Cannot start ${name}: ${JSON.stringify(started)}`);
+  return {
+    name,
+    peer: input.identity.peer,
+    node,
+    addresses: started.addresses,
+    facts,
+    send,
+    ask,
+    fact: (select, ms) => until(`the fact at ${name}`, () => firstOf(facts, select), ms),
+    stop: async () => {
+      await ask({ type: "drain" });
+      parent.stop();
+    },
+  };
+}
+
+function firstOf<F>(facts: readonly TransportFact[], select: (fact: TransportFact) => F | undefined | false) {
+  for (const fact of facts) {
+    const found = select(fact);
+    if (found !== undefined && found !== false) return found as F;
+  }
+  return undefined;
+}
+
+/** Picks facts of one type. */
+export function of<T extends TransportFact["type"]>(type: T, where: (fact: Fact<T>) => boolean = () => true) {
+  return (fact: TransportFact): Fact<T> | undefined =>
+    fact.type === type && where(fact as Fact<T>) ? fact as Fact<T> : undefined;
+}
+type Fact<T> = Extract<TransportFact, { type: T }>;
+
+/** Open descriptors of this process. */
+export const descriptors = (): number => readdirSync("/proc/self/fd").length;
+
+/** Reads a stream to its end. */
+export async function readAll(
+  stream: StreamHandle,
+  run: (effect: StreamHandle["read"]) => Promise<StreamChunk>,
+): Promise<{ bytes: number; outcome: "whole" | "broken"; pieces: Uint8Array[] }> {
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for (;;) {
+    const chunk = await run(stream.read);
+    if (chunk.type === "end") return { bytes, outcome: chunk.outcome, pieces };
+    bytes += chunk.bytes.byteLength;
+    pieces.push(chunk.bytes);
+  }
+}
