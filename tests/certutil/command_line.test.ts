@@ -74,13 +74,6 @@ test("revokes, each CA in its place of one file, and judges by it", async () => 
   assert.match(await opensslOk(dir, "crl", "-in", "crls.pem", "-noout", "-CAfile", "root-cert.pem"), "verify OK");
 });
 
-test("judges for another time", async () => {
-  const at = ["--at", "2999-01-01T00:00:00Z", "--json", "gw-cert.pem"];
-  const { code, stdout } = await certutil(dir, "verify", "--trust", "ca-bundle.pem", ...at);
-  assert.is(code, 1);
-  assert.is(JSON.parse(stdout).code, "certificate-expired");
-});
-
 test("signs a request, and says which names it grants", async () => {
   const san = ["--san", "URI:spiffe://hypha.local/worker/w2"];
   await done("csr", "--common-name", "w2.hypha.local", ...san, "--out-csr", "w2.csr", "--out-key", "w2-key.pem");

@@ -36,7 +36,7 @@ export interface TestNodeOptions {
   readonly san?: readonly string[];
   /** Adds `URI:spiffe://test.hypha/<role>/<name>`. */
   readonly role?: string;
-  /** In place of the intermediate; then the chain is the leaf alone (and the issuer, unless `anchored`). */
+  /** In place of the intermediate; then the chain is the leaf alone. */
   readonly issuer?: IssuerFiles;
   readonly notBefore?: Date;
   readonly notAfter?: Date;
