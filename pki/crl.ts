@@ -128,6 +128,11 @@ export function isSignedBy(list: RevocationList, issuer: Certificate): boolean {
   return verdict;
 }
 
+/** Whether somebody has found a list's signature good, in this process: {@linkcode isSignedBy} for any CA. */
+export function wasVerified(list: RevocationList): boolean {
+  return [...verdicts.get(list)?.values() ?? []].includes(true);
+}
+
 function readList(cursor: DerCursor): RevocationList {
   const outer = cursor.enter(tags.sequence, "certificate list");
   const fields = outer.enter(tags.sequence, "tbsCertList");

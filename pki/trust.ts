@@ -17,6 +17,7 @@ import {
   parseCrl,
   type RevocationIndex,
   type RevocationList,
+  wasVerified,
 } from "./crl.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
 import { CrlRollback, CrlSignature } from "./refusal.ts";
@@ -103,15 +104,20 @@ export interface TrustInput {
   readonly generation: number;
   /** The time for the warnings; refuses nothing. */
   readonly at: Date;
-  /** `crlFloor` of the snapshot before: a list with a lower number is refused. */
+  /** The marks made before: a list with a lower number than its issuer's mark is refused. */
   readonly crlFloor?: CrlFloor | undefined;
+  /** The snapshot before: lists in it that were found good on some peer's path since then raise the marks. */
+  readonly previous?: TrustSnapshot | undefined;
 }
 
 /** What {@linkcode makeTrustSnapshot} makes. */
 export interface TrustMade {
   readonly snapshot: TrustSnapshot;
   readonly warnings: readonly TrustWarning[];
-  /** To be handed to the next call: the highest CRL numbers seen up to now. */
+  /**
+   * To be handed to the next call: the highest CRL numbers seen up to now, of lists whose signature was found good.
+   * A list that nobody could check yet makes no mark: a forged one would lock the right one out.
+   */
   readonly crlFloor: CrlFloor;
 }
 
@@ -132,7 +138,7 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
       return yield* refuse("trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
     const lists = input.crlsPem === undefined ? [] : yield* readLists(input.crlsPem, cas);
-    const crlFloor = yield* raiseFloor(input.crlFloor ?? {}, lists);
+    const crlFloor = yield* raiseFloor(input, lists);
     const newest = lists.map(({ list }) => list).sort((a, b) => compareAge(b, a));
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, newest));
     const anchors = cas.filter((ca) => !revoked.includes(ca));
@@ -223,8 +229,16 @@ function readBlocks(
 }
 
 /** Refuses a file whose newest list of a CA is older than one seen before, and raises the marks. */
-function raiseFloor(before: CrlFloor, lists: readonly LocatedList[]): Result.Result<CrlFloor, TrustError> {
-  const floor: Record<string, string> = { ...before };
+function raiseFloor(
+  { crlFloor, previous }: TrustInput,
+  lists: readonly LocatedList[],
+): Result.Result<CrlFloor, TrustError> {
+  const floor: Record<string, string> = { ...crlFloor };
+  const mark = (list: RevocationList) => {
+    const key = floorKeyOf(list);
+    if (wasVerified(list) && BigInt(list.number) > BigInt(floor[key] ?? -1)) floor[key] = list.number;
+  };
+  for (const list of previous?.revocation?.lists ?? []) mark(list);
   const newest = new Map<string, LocatedList>();
   for (const located of lists) {
     const other = newest.get(floorKeyOf(located.list));
@@ -236,7 +250,7 @@ function raiseFloor(before: CrlFloor, lists: readonly LocatedList[]): Result.Res
       const refusal = new CrlRollback({ issuer: list.issuer.text, number: list.number, seen });
       return refuse("crls_pem", "crl-rollback", line, refusal.message, refusal.hint, refusal);
     }
-    floor[key] = list.number;
+    mark(list);
   }
   return Result.succeed(floor);
 }

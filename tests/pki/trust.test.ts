@@ -1,0 +1,215 @@
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { subjectKeyId } from "../../pki/issue/extensions.ts";
+import { octetString } from "../../pki/issue/der_writer.ts";
+import { verifyPath } from "../../pki/path.ts";
+import { formatPem } from "../../pki/pem.ts";
+import { anchorsMax, defaultPolicy, makeTrustSnapshot, TrustError, type TrustInput } from "../../pki/trust.ts";
+import { at, dayMs, forge, type Forged, forgeList, forgeListPem, later } from "../support/forge.ts";
+
+const test = suite("makeTrustSnapshot()");
+
+const root = forge("root", { ca: true });
+const middle = forge("middle", { ca: true, issuer: root });
+const leaf = forge("leaf", { issuer: middle });
+const serial = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der)).serial;
+const make = (input: Partial<TrustInput>) =>
+  makeTrustSnapshot({ trustPem: root.pem, policy: defaultPolicy, generation: 3, at, ...input });
+const names = (input: Partial<TrustInput>) =>
+  Result.getOrThrow(make(input)).snapshot.anchors.map(({ subject }) => subject.commonName).join(",");
+const codes = (input: Partial<TrustInput>) =>
+  Result.getOrThrow(make(input)).warnings.map(({ code }) => code).sort().join(",");
+
+test("makes every CA an anchor, intermediates too, and nobody else", () => {
+  assert.is(names({ trustPem: leaf.pem + middle.pem + root.pem }), "middle,root");
+});
+
+test("takes a certificate that is there twice once", () => {
+  assert.is(names({ trustPem: root.pem + middle.pem + root.pem }), "root,middle");
+});
+
+test("takes the generation and the policy as they are", () => {
+  const { snapshot } = Result.getOrThrow(make({}));
+  assert.is(snapshot.generation, 3);
+  assert.equal(snapshot.policy, defaultPolicy);
+  assert.is(snapshot.revocation, undefined);
+});
+
+test("leaves an intermediate out that its issuer's list revokes, where both are given", () => {
+  const crlsPem = forgeListPem(root, { revoked: [serial(middle)] });
+  const input = { trustPem: root.pem + middle.pem, crlsPem };
+  assert.is(names(input), "root");
+  assert.is(codes(input), "anchor-revoked");
+  assert.is(names({ ...input, crlsPem: forgeListPem(root) }), "root,middle");
+  assert.is(names({ trustPem: middle.pem, crlsPem }), "middle");
+});
+
+test("leaves it out also where the list is overdue, and never by another issuer's list", () => {
+  const trustPem = root.pem + middle.pem;
+  const overdue = forgeListPem(root, { revoked: [serial(middle)], thisUpdate: later(-90), nextUpdate: later(-60) });
+  assert.is(names({ trustPem, crlsPem: overdue }), "root");
+  assert.is(names({ trustPem, crlsPem: forgeListPem(middle, { revoked: [serial(middle)] }) }), "root,middle");
+});
+
+test("trusts nobody when every CA is revoked, and says so", () => {
+  const input = { crlsPem: forgeListPem(root, { revoked: [serial(root)] }) };
+  assert.is(names(input), "");
+  assert.ok(codes(input).includes("no-anchors"));
+});
+
+test("changes anchorsId with the anchors and the policy, and with nothing else", () => {
+  const id = (input: Partial<TrustInput>) => Result.getOrThrow(make(input)).snapshot.anchorsId;
+  const both = root.pem + middle.pem;
+  const first = id({ trustPem: both });
+  assert.is(id({ trustPem: middle.pem + leaf.pem + root.pem, generation: 9, at: later(1) }), first);
+  assert.is(id({ trustPem: both, crlsPem: forgeListPem(root) }), first);
+  assert.is.not(id({ trustPem: both, crlsPem: forgeListPem(root, { revoked: [serial(middle)] }) }), first);
+  assert.is.not(id({}), first);
+  assert.is.not(id({ trustPem: both, policy: { ...defaultPolicy, roles: "require" } }), first);
+});
+
+const rubbish = formatPem("X509 CRL", octetString(new Uint8Array(3)));
+const namesake = forge("root", { ca: true });
+const rootListPem = forgeListPem(root);
+const behind = (pem: string) => pem.trimEnd().split("\n").length + 1;
+const refused: [name: string, input: Partial<TrustInput>, problem: string, line: number | undefined][] = [
+  ["an empty bundle", { trustPem: "" }, "trust_pem empty", undefined],
+  ["a bundle of comments", { trustPem: "# nothing here\n" }, "trust_pem empty", undefined],
+  ["a bundle without a CA", { trustPem: leaf.pem }, "trust_pem no-ca", undefined],
+  [
+    "a bundle with a key in it",
+    { trustPem: root.pem + formatPem("PRIVATE KEY", root.der) },
+    "trust_pem wrong-label",
+    behind(root.pem),
+  ],
+  ["a bundle with a list in it", { trustPem: rootListPem }, "trust_pem wrong-label", 1],
+  [
+    "a bundle that is cut off",
+    { trustPem: `${root.pem}-----BEGIN CERTIFICATE-----\nMAA=\n` },
+    "trust_pem pem",
+    behind(root.pem),
+  ],
+  [
+    "a bundle with a malformed certificate",
+    { trustPem: `${root.pem}\n${formatPem("CERTIFICATE", root.der.subarray(1))}` },
+    "trust_pem certificate",
+    behind(root.pem) + 1,
+  ],
+  ["a file of lists with nothing in it", { crlsPem: "" }, "crls_pem empty", undefined],
+  ["a file of lists with a certificate in it", { crlsPem: root.pem }, "crls_pem wrong-label", 1],
+  ["a list that is none", { crlsPem: rootListPem + rubbish }, "crls_pem crl", behind(rootListPem)],
+  ["a list that a namesake signed", { crlsPem: forgeListPem(namesake) }, "crls_pem crl-signature", 1],
+];
+
+for (const [name, input, problem, line] of refused) {
+  test(`refuses ${name}`, () => {
+    const outcome = make(input);
+    assert.ok(Result.isFailure(outcome), "it was accepted");
+    const { failure } = outcome;
+    assert.instance(failure, TrustError);
+    assert.equal([`${failure.input} ${failure.problem}`, failure.line], [problem, line]);
+    assert.ok(failure.hint.length > 0 && failure.detail.length > 0);
+    assert.is(failure.refusal?.code, problem.endsWith("crl-signature") ? "crl-signature" : undefined);
+  });
+}
+
+test("takes both labels of a list", () => {
+  for (const label of ["X509 CRL", "CRL"]) {
+    const made = Result.getOrThrow(make({ crlsPem: formatPem(label, forgeList(root)) }));
+    assert.is(made.snapshot.revocation?.lists.length, 1);
+  }
+});
+
+test("takes a list of a CA's other key, as long as it says so", () => {
+  const add = [subjectKeyId(Uint8Array.of(1, 2, 3))];
+  const old = forge("root", { ca: true, add });
+  const aki = (id: number) => ({ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) });
+  assert.ok(Result.isSuccess(make({ trustPem: old.pem, crlsPem: forgeListPem(namesake, { add: [aki(9)] }) })));
+  assert.ok(Result.isFailure(make({ trustPem: old.pem, crlsPem: forgeListPem(namesake) })));
+});
+
+test("refuses an older list than it has seen, and takes the same or a newer one", () => {
+  const number = (crlsPem: string, crlFloor?: Record<string, string>) => make({ crlsPem, crlFloor });
+  const seen = Result.getOrThrow(number(forgeListPem(root, { number: 10n }))).crlFloor;
+  const older = number(forgeListPem(root, { number: 9n }), seen);
+  assert.ok(Result.isFailure(older));
+  assert.is(older.failure.problem, "crl-rollback");
+  assert.ok(older.failure.refusal?._tag === "CrlRollback");
+  assert.equal([older.failure.refusal.number, older.failure.refusal.seen], ["9", "10"]);
+  assert.is(older.failure.refusal.code, "crl-rollback");
+  assert.equal(Result.getOrThrow(number(forgeListPem(root, { number: 10n }), seen)).crlFloor, seen);
+  const newer = Result.getOrThrow(number(forgeListPem(root, { number: 11n }), seen)).crlFloor;
+  assert.equal(Object.values(newer), ["11"]);
+  const beside = forgeListPem(root, { number: 9n }) + forgeListPem(root, { number: 12n });
+  assert.equal(Object.values(Result.getOrThrow(number(beside, newer)).crlFloor), ["12"]);
+});
+
+test("remembers the number of an issuer whose list is taken out for a while", () => {
+  const trustPem = root.pem + middle.pem;
+  const lists = forgeListPem(root, { number: 5n }) + forgeListPem(middle, { number: 8n });
+  const { crlFloor: first } = Result.getOrThrow(make({ trustPem, crlsPem: lists }));
+  const crlsPem = forgeListPem(root, { number: 5n });
+  const { crlFloor: second } = Result.getOrThrow(make({ trustPem, crlsPem, crlFloor: first }));
+  const back = make({ trustPem, crlsPem: forgeListPem(middle, { number: 7n }), crlFloor: second });
+  assert.ok(Result.isFailure(back));
+});
+
+test("marks the number of a list that only a peer's path can check once it did, and not before", () => {
+  const lists = (number: bigint) => forgeListPem(root) + forgeListPem(middle, { number });
+  const first = Result.getOrThrow(make({ crlsPem: lists(8n) }));
+  const marks = { crlFloor: first.crlFloor, previous: first.snapshot };
+  assert.ok(Result.isSuccess(make({ crlsPem: lists(7n), ...marks })));
+  assert.ok(Result.isSuccess(verifyPath([leaf.der, middle.der], first.snapshot, { at })));
+  const back = make({ crlsPem: lists(7n), ...marks });
+  assert.is(Result.isFailure(back) && back.failure.problem, "crl-rollback");
+  const on = Result.getOrThrow(make({ crlsPem: lists(9n), ...marks }));
+  assert.ok(Result.isFailure(make({ crlsPem: lists(7n), crlFloor: on.crlFloor, previous: on.snapshot })));
+});
+
+const listOf = (from: number, to: number) => forgeListPem(root, { thisUpdate: later(from), nextUpdate: later(to) });
+const warned: [name: string, input: Partial<TrustInput>, expected: string][] = [
+  ["nothing", { crlsPem: forgeListPem(root) }, ""],
+  ["no lists at all", {}, "no-lists-configured"],
+  [
+    "an anchor without a list",
+    { trustPem: root.pem + namesakeOf("x").pem, crlsPem: forgeListPem(root) },
+    "no-list-for-anchor",
+  ],
+  ["an anchor that has expired", { crlsPem: forgeListPem(root), at: later(366) }, "anchor-expired,list-expired"],
+  ["a list that is due in less than a day", { crlsPem: listOf(-10, 0.9) }, "list-due"],
+  ["a list that is due later", { crlsPem: listOf(-10, 1.1) }, ""],
+  ["a short-lived list in its last fifth", { crlsPem: listOf(-0.85, 0.15) }, "list-due"],
+  ["a short-lived list before it", { crlsPem: listOf(-0.5, 0.5) }, ""],
+  ["a list in its grace", { crlsPem: listOf(-10, -0.5) }, "list-overdue"],
+  ["a list behind its grace", { crlsPem: listOf(-10, -1.1) }, "list-expired"],
+  ["a list of tomorrow", { crlsPem: listOf(1, 9) }, "list-not-yet-valid"],
+  ["a leaf in the bundle, softly", { trustPem: leaf.pem + root.pem, crlsPem: forgeListPem(root) }, "leaf-in-bundle"],
+  [
+    "a list of an issuer that peers will send, softly",
+    { crlsPem: forgeListPem(root) + forgeListPem(middle) },
+    "list-unverified",
+  ],
+];
+
+for (const [name, input, expected] of warned) {
+  test(`warns of ${name}`, () => {
+    assert.is(codes(input), expected);
+    const soft = Result.getOrThrow(make(input)).warnings.filter(({ level }) => level === "debug");
+    assert.is(soft.length > 0, name.endsWith("softly"));
+  });
+}
+
+test("takes as many certificates as are allowed, and no more", () => {
+  const copies = (count: number) => make({ trustPem: root.pem.repeat(count) });
+  assert.ok(Result.isSuccess(copies(anchorsMax)));
+  const outcome = copies(anchorsMax + 1);
+  assert.is(Result.isFailure(outcome) && outcome.failure.problem, "too-many");
+});
+
+function namesakeOf(name: string): Forged {
+  return forge(name, { ca: true, notAfter: new Date(at.getTime() + 9_999 * dayMs) });
+}
+
+test.run();
