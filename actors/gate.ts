@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { Result } from "effect";
 import { Internal, type Refusal } from "../pki/refusal.ts";
 import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
 import { handshakeMachine, phaseOf } from "./handshake.ts";
+import { holds } from "./handshake_checks.ts";
 import type { Ports } from "./ports.ts";
 import { type RootOptions, superviseRoot } from "./supervise.ts";
 
@@ -85,7 +85,7 @@ function makeGate(input: GateInput, { ports, clock, inspect, machine = handshake
     },
     get identity() {
       const identity = actor.getSnapshot().context?.identity;
-      return identity === undefined || Result.isFailure(identity) ? undefined : identity.success;
+      return holds(identity) ? identity.success : undefined;
     },
     send(event) {
       if (died !== undefined || actor.getSnapshot().status !== "active") return;

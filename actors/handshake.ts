@@ -28,6 +28,7 @@ import {
   type CheckName,
   type Checks,
   type Evidence,
+  holds,
   judge,
   type Outcome,
   pkiChecks,
@@ -82,7 +83,7 @@ function contextFrom(input: HandshakeInput): HandshakeContext {
 /** The refusal that a failed check amounts to; a check without an outcome is a defect, and refuses. */
 function refusalOf(context: HandshakeContext, check: CheckName): Refusal {
   const outcome: Outcome<unknown> | undefined = context[check];
-  if (outcome !== undefined && Result.isFailure(outcome)) return outcome.failure;
+  if (Result.isResult(outcome) && Result.isFailure(outcome)) return outcome.failure as Refusal;
   return new Internal({ detail: `check ${check} gave no outcome` });
 }
 
@@ -93,7 +94,7 @@ function reasonFor(refusal: Refusal): CloseReason {
 
 /** Milliseconds until the first certificate of the path has expired (`notAfter` itself is still valid). */
 function untilExpiryMs({ revocation, now }: HandshakeContext): number {
-  if (revocation === undefined || Result.isFailure(revocation)) return expiryCheckMinMs;
+  if (!holds(revocation)) return expiryCheckMinMs;
   const leftMs = revocation.success.expiresAt.getTime() - now() + 1;
   return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));
 }
@@ -117,14 +118,8 @@ export function handshakeWith(checks: Checks) {
     },
     guards: {
       /** Whether the check's outcome stands and is a success. */
-      holds: ({ context }, { check }: { check: CheckName }) => {
-        const outcome = context[check];
-        return outcome !== undefined && Result.isSuccess(outcome);
-      },
-      holdsOpened: ({ context }, { check }: { check: CheckName }) => {
-        const outcome = context[check];
-        return context.opened && outcome !== undefined && Result.isSuccess(outcome);
-      },
+      holds: ({ context }, { check }: { check: CheckName }) => holds(context[check]),
+      holdsOpened: ({ context }, { check }: { check: CheckName }) => context.opened && holds(context[check]),
       byUs: (_, { by }: { by: "us" | "them" | "lost" }) => by === "us",
       byThem: (_, { by }: { by: "us" | "them" | "lost" }) => by === "them",
     },

@@ -101,9 +101,14 @@ export const pkiChecks: Checks = {
   role: checkRole,
 };
 
+/** Whether an outcome stands and is a success. Anything that is no outcome is none. */
+export function holds<Proof>(outcome: Outcome<Proof> | undefined): outcome is Result.Success<Proof, Refusal> {
+  return Result.isResult(outcome) && Result.isSuccess(outcome);
+}
+
 /** Takes the proof out of an outcome. A check that runs without the proof before it is a defect of ours. */
 function proven<Proof>(outcome: Outcome<Proof> | undefined): Proof {
-  if (outcome === undefined || !Result.isSuccess(outcome)) throw new Error("the check before it proved nothing");
+  if (!holds(outcome)) throw new Error("the check before it proved nothing");
   return outcome.success;
 }
 
@@ -141,7 +146,7 @@ const judges: Judges = {
  */
 export function judge<Name extends CheckName>(name: Name, evidence: Evidence, checks: Checks): Outcomes[Name] {
   const standing = evidence[name] as Outcomes[Name] | undefined;
-  if (standing !== undefined) return standing;
+  if (Result.isResult(standing)) return standing as Outcomes[Name];
   const refuse = (why: string) =>
     Result.fail(new Internal({ detail: `check ${name} failed: ${why}` })) as Outcomes[Name];
   try {
