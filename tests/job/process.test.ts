@@ -244,15 +244,14 @@ test("when this process exits without ending it, its group is killed", async () 
     const command = { file: "/bin/sh", args: ["-c", "trap '' TERM; sleep 60 & echo $!; wait"], env: { PATH: "/usr/bin:/bin" } };
     const sink = { line: (pid) => { console.log(pid); process.exit(3); }, suppressed() {} };
     Effect.runFork(Effect.scoped(Effect.andThen(startExecutor(command, { sink, now: () => 0, graceMs: 9e4 }), Effect.never)));`;
-  const file = join(here, `.exit_${process.pid}.mts`);
-  writeFileSync(file, program);
-  try {
-    const { status, stdout, stderr } = spawnSync(node, [file], { encoding: "utf8", timeout: 20_000 });
-    assert.is(status, 3, stderr);
-    await eventually("its end", () => identifyProcess(Number(stdout)) === undefined);
-  } finally {
-    spawnSync("rm", [file]);
-  }
+  const args = ["--input-type=module", "-e", program];
+  const { status, stdout, stderr } = spawnSync(node, args, {
+    cwd: resolve(here, "../.."),
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  assert.is(status, 3, stderr);
+  await eventually("its end", () => identifyProcess(Number(stdout)) === undefined);
 });
 
 test("a process is known by its start, not by its number", () => {

@@ -1,0 +1,310 @@
+// A job's machine with everything real but the network: directory, bridge, process.
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type AnyEventObject, assign, createActor, fromCallback, setup } from "xstate";
+import { type AggregatorLogic, jobMachine } from "../../actors/job.ts";
+import { identifyProcess } from "../../actors/job/process_identity.ts";
+import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
+import type { ExecutorConfig } from "../../actors/config/config.ts";
+import type { JobSpec } from "../../transport/protocols/messages.ts";
+import { decodePullHeader } from "../../transport/protocols/mod.ts";
+import {
+  eventually,
+  fakeNetwork,
+  readAll,
+  realPorts,
+  runOf,
+  streamPair,
+  temporary,
+  writeAll,
+} from "../support/job_world.ts";
+
+const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
+const scheduler = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
+const aggregator = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
+const taskId = "11111111-1111-4111-8111-111111111111", jobId = "22222222-2222-4222-8222-222222222222";
+const peers = (
+  ...list: string[]
+) => ({ type: "peers", peers: list, strategy: { type: "All" }, resource: null } as const);
+const spec: JobSpec = {
+  job_id: jobId,
+  executor: {
+    class: "train",
+    descriptor: { name: "test" },
+    config: {
+      model: {
+        task: "causal-lm",
+        artifact: { type: "huggingface", repository: "a/b", revision: null, filenames: ["x"], token: null },
+        "input-names": [],
+      },
+      data: { type: "scheduler", peer: scheduler, dataset: "digits" },
+      updates: peers(aggregator),
+      results: peers(aggregator),
+      optimizer: { "learning-rate": 0.1, betas: null, epsilon: null },
+      batch_size: 2,
+    },
+  },
+};
+const aggregation: JobSpec = {
+  job_id: jobId,
+  executor: {
+    class: "aggregate",
+    descriptor: { name: "parameter-server" },
+    config: { updates: peers(scheduler), results: peers(scheduler), optimizer: { "learning-rate": 1, momentum: 0 } },
+  },
+};
+
+const place = temporary();
+const test = suite("jobMachine");
+test.after(() => place.remove());
+
+/** Starts a job under a parent that keeps what it says. */
+function start(executor: Partial<ExecutorConfig>, over: Partial<JobInput> = {}, logic = jobMachine) {
+  const ports = realPorts();
+  const input: JobInput = {
+    ports,
+    taskId,
+    spec,
+    scheduler,
+    executor: { class: "train", name: "test", runtime: "process", cmd: "/bin/sh", args: [], ...executor },
+    network: fakeNetwork({}),
+    workDir: join(place.path, "work"),
+    ...over,
+    limits: { graceMs: 400, idleMs: 3_000, ...over.limits },
+  };
+  const said: AnyEventObject[] = [];
+  const parent = setup({ types: { context: {} as { output: unknown } }, actors: { job: logic } }).createMachine({
+    context: { output: undefined },
+    invoke: {
+      id: "job",
+      src: "job",
+      input: () => input,
+      onDone: { actions: assign({ output: ({ event }) => event.output }) },
+    },
+    on: { "job.*": { actions: ({ event }) => void said.push(event) } },
+  });
+  const actor = createActor(parent).start();
+  const job = () => actor.getSnapshot().children["job"] as { send(event: AnyEventObject): void } | undefined;
+  return {
+    reports: ports.reports,
+    said,
+    stop: () => actor.stop(),
+    send: (event: AnyEventObject) => job()?.send(event),
+    output: () => ports.reports.filter(({ event }) => event === "job.output").map(({ message }) => message),
+    started: () => eventually("the start", () => said.some(({ type }) => type === "job.started")),
+    pid: () => said.find(({ type }) => type === "job.started")?.["pid"] as number,
+    ended: async (withinMs = 8_000): Promise<JobOutcome> => {
+      await eventually("the end", () => said.some(({ type }) => type === "job.ended"), withinMs);
+      const ended = said.filter(({ type }) => type === "job.ended") as unknown as JobEnded[];
+      assert.is(ended.length, 1, "ended is said once");
+      assert.equal([ended[0]?.task_id, ended[0]?.job_id], [taskId, jobId]);
+      assert.equal(actor.getSnapshot().context.output, ended[0]);
+      return ended[0]?.outcome as JobOutcome;
+    },
+  };
+}
+const shell = (script: string): Partial<ExecutorConfig> => ({ args: ["-c", script] });
+const left = () => readdirSync(join(place.path, "work"));
+const reasonOf = (outcome: JobOutcome) => outcome.type === "finished" ? "" : outcome.reason;
+
+test("an executor that exits 0 has finished: its directory, socket and process are gone", async () => {
+  const job = start(
+    shell('test -S "$SOCKET_PATH" && test -d "$WORK_DIR" && echo "$JOB_JSON"; echo "$BRIDGE_TOKEN" | wc -c'),
+  );
+  assert.equal(await job.ended(), { type: "finished" });
+  assert.equal(JSON.parse(job.output()[0] ?? ""), spec);
+  assert.equal(Number(job.output()[1]), 44, "a token of 43 characters");
+  assert.equal(job.said.map(({ type }) => type), ["job.started", "job.ended"]);
+  assert.is(identifyProcess(job.pid()), undefined);
+  assert.equal(left(), []);
+});
+
+test("one that crashes has failed, with its code or signal and the end of its output", async () => {
+  const crash = start(shell("echo before; echo 'no such model' >&2; exit 42"));
+  const reason = reasonOf(await crash.ended());
+  assert.match(reason, /^executor exited with code 42; its last output:\n/);
+  assert.match(reason, /no such model/);
+  const killed = start(shell("yes 'a long story' | head -c 20000; kill -KILL $$"));
+  const story = reasonOf(await killed.ended());
+  assert.match(story, /^executor was ended by SIGKILL/);
+  assert.ok(new TextEncoder().encode(story).length <= 4_096);
+  assert.equal(left(), []);
+});
+
+test("one that is missing has failed and says so", async () => {
+  const missing = start({ cmd: "no-such-executor" });
+  const outcome = await missing.ended();
+  assert.is(outcome.type, "failed");
+  assert.match(reasonOf(outcome), /"no-such-executor": no such program in PATH=/);
+  assert.match(reasonOf(await start({ cmd: undefined }).ended()), /no such program/);
+  assert.equal(left(), []);
+});
+
+test("one that hangs and ignores SIGTERM is cancelled all the same, with what it started", async () => {
+  const job = start(shell("trap '' TERM; (trap '' TERM; sleep 60) & echo $!; while :; do sleep 0.1; done"));
+  await eventually("its output", () => job.output().length === 1);
+  const grandchild = Number(job.output()[0]);
+  const from = performance.now();
+  job.send({ type: "job.cancel", reason: "lease lapsed" });
+  job.send({ type: "job.cancel", reason: "again" });
+  assert.equal(await job.ended(), { type: "cancelled", reason: "lease lapsed" });
+  const tookMs = performance.now() - from;
+  assert.ok(tookMs >= 380 && tookMs < 4_000, `${tookMs} ms`);
+  await eventually("all gone", () => [job.pid(), grandchild].every((pid) => identifyProcess(pid) === undefined));
+  assert.equal(left(), []);
+});
+
+test("a job can be cancelled at any moment", async () => {
+  for (const afterMs of [0, 1, 3, 6, 12, 25]) {
+    const job = start(shell("sleep 60"));
+    if (afterMs > 0) await new Promise((done) => setTimeout(done, afterMs));
+    job.send({ type: "job.cancel", reason: "changed my mind" });
+    assert.equal(await job.ended(), { type: "cancelled", reason: "changed my mind" });
+    const pid = job.pid();
+    if (pid !== undefined) assert.is(identifyProcess(pid), undefined);
+  }
+  await eventually("nothing left", () => left().length === 0);
+});
+
+test("a worker's directory that cannot be made fails the job", async () => {
+  writeFileSync(join(place.path, "file"), "");
+  const outcome = await start(shell("exit 0"), { workDir: join(place.path, "file") }).ended();
+  assert.is(outcome.type, "failed");
+});
+
+test("stopping the actor ends everything without asking", async () => {
+  const job = start(shell("sleep 60"));
+  await job.started();
+  job.stop();
+  await eventually("its end", () => identifyProcess(job.pid()) === undefined && left().length === 0);
+});
+
+test("the parameter server runs in the job's place, hears of updates, and its output is the outcome", async () => {
+  const seen: { input?: AggregatorInput; events: AnyEventObject[] } = { events: [] };
+  const server = setup({ types: { input: {} as AggregatorInput, output: {} as JobOutcome } }).createMachine({
+    context: ({ input }) => {
+      seen.input = input;
+      return {};
+    },
+    initial: "on",
+    on: { "job.updated": { target: ".off", actions: ({ event }) => void seen.events.push(event) } },
+    states: { on: {}, off: { after: { 20: "end" } }, end: { type: "final" } },
+    output: { type: "finished" },
+  });
+  const logic = jobMachine.provide({ actors: { aggregator: server as unknown as AggregatorLogic } });
+  const job = start({ class: "aggregate", runtime: "parameter-server" }, { spec: aggregation }, logic);
+  await job.started();
+  assert.is(job.pid(), undefined);
+  assert.ok(existsSync(seen.input?.directory.path ?? ""));
+  job.send({ type: "job.updated", spec: aggregation });
+  assert.equal(await job.ended(), { type: "finished" });
+  assert.equal(seen.events.length, 1);
+  assert.equal(left(), []);
+  const cancelled = start({ runtime: "parameter-server" }, { spec: aggregation }, logic);
+  await cancelled.started();
+  cancelled.send({ type: "job.cancel", reason: "drain" });
+  assert.equal(await cancelled.ended(), { type: "cancelled", reason: "drain" });
+});
+
+test("a parameter server that dies, or was not provided, fails the job", async () => {
+  const dying = fromCallback<AnyEventObject, AggregatorInput>(() => {
+    throw new Error("out of memory");
+  }) as unknown as AggregatorLogic;
+  const logic = jobMachine.provide({ actors: { aggregator: dying } });
+  assert.match(reasonOf(await start({ runtime: "parameter-server" }, {}, logic).ended()), /out of memory/);
+  assert.match(reasonOf(await start({ runtime: "parameter-server" }).ended()), /no parameter server/);
+  assert.equal(left(), []);
+});
+
+// A whole job, as a training executor would do it: fetch a slice, report, receive, send, and end right after the send.
+const program = `
+  const http = require("node:http"), fs = require("node:fs");
+  const { SOCKET_PATH: socketPath, WORK_DIR, JOB_JSON, BRIDGE_TOKEN } = process.env;
+  const { config } = JSON.parse(JOB_JSON).executor;
+  const ask = (path, value, onData) => new Promise((resolve, reject) => {
+    const headers = { "content-type": "application/json", authorization: "Bearer " + BRIDGE_TOKEN };
+    const request = http.request({ socketPath, path, method: "POST", headers }, (response) => {
+      let text = "";
+      response.on("data", (piece) => { text += piece; if (onData?.(text)) { request.destroy(); resolve(text); } });
+      response.on("end", () => response.statusCode === 200 ? resolve(text) : reject(new Error(text)));
+    });
+    request.on("error", reject);
+    request.end(JSON.stringify(value));
+  });
+  (async () => {
+    const [{ path }] = JSON.parse(await ask("/resources/fetch", config.data));
+    const slice = fs.readFileSync(WORK_DIR + "/" + path, "utf8");
+    const update = JSON.parse(await ask("/status/send", { status: { batch_size: config.batch_size } }));
+    console.log("slice " + slice + ", counter " + update.counter);
+    const receiving = ask("/resources/receive", { resource: config.results }, (text) => text.includes("data:") && text.endsWith("\\n\\n"));
+    await new Promise((wait) => setTimeout(wait, 50));
+    fs.writeFileSync(WORK_DIR + "/gradient", "gradient of " + slice);
+    await ask("/resources/send", { resource: config.updates, path: "gradient" });
+    const event = JSON.parse((await receiving).split("data: ")[1]);
+    console.log("received " + fs.readFileSync(WORK_DIR + "/" + event.path, "utf8"));
+    fs.writeFileSync(WORK_DIR + "/last", "l".repeat(1000000));
+    await ask("/resources/send", { resource: config.updates, path: "last" });
+    process.exit(0);
+  })().catch((error) => { console.error(error); process.exit(1); });`;
+
+test("a whole job over its bridge: what it sends last arrives whole though it has ended", async () => {
+  const sent: string[] = [];
+  const network = fakeNetwork({
+    request: (to, protocol, message) => {
+      assert.is(to, scheduler);
+      return Effect.succeed(
+        protocol === "/hypha-api/0.0.1"
+          ? { Data: { Success: { data_provider: scheduler, index: 7 } } }
+          : (assert.equal(message, { job_id: jobId, progress: { status: { batch_size: 2 } } }),
+            { type: "ScheduleUpdate", counter: 3 }),
+      );
+    },
+    openStream: (to, protocol) =>
+      Effect.sync(() => {
+        const { near, far } = streamPair({ near: "me", far: to }, protocol);
+        Effect.runFork(protocol === "/hypha-tensor-stream/pull" ? servePull(far) : takePush(far));
+        return near;
+      }),
+  });
+  const servePull = (far: ReturnType<typeof streamPair>["far"]) =>
+    Effect.gen(function* () {
+      const chunk = yield* far.read;
+      const header = chunk.type === "bytes" ? decodePullHeader(chunk.bytes) : undefined;
+      assert.equal(header?._tag === "Success" && header.success?.header, { dataset: "digits", index: 7 });
+      yield* writeAll(far, "seven");
+    });
+  const takePush = (far: ReturnType<typeof streamPair>["far"]) =>
+    Effect.gen(function* () {
+      const { text, outcome } = yield* readAll(far);
+      sent.push(`${outcome} ${text.length > 100 ? text.length : text}`);
+      yield* far.end;
+      if (sent.length > 1) return;
+      const answer = streamPair({ near: "me", far: aggregator });
+      network.receives[0]?.push(answer.near);
+      yield* writeAll(answer.far, "outer update");
+    });
+  const job = start({ cmd: node, args: ["-e", program] }, { network });
+  const outcome = await job.ended();
+  assert.equal(outcome, { type: "finished" }, JSON.stringify([outcome, job.reports]));
+  assert.equal(job.output(), ["slice seven, counter 3", "received outer update"]);
+  assert.equal(sent, ["whole gradient of seven", "whole 1000000"]);
+  assert.equal(left(), []);
+});
+
+test("a job leaves no descriptor and no listener behind", async () => {
+  const open = () => readdirSync("/proc/self/fd").length;
+  const once = async () => assert.equal(await start(shell("exit 0")).ended(), { type: "finished" });
+  await once();
+  await runOf(Effect.sleep(50));
+  const before = [open(), process.listenerCount("exit")];
+  for (let round = 0; round < 10; round++) await once();
+  await eventually("the descriptors' end", () => open() <= (before[0] ?? 0));
+  assert.is(process.listenerCount("exit"), before[1]);
+});
+
+test.run();

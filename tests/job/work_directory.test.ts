@@ -1,0 +1,201 @@
+import { spawn } from "node:child_process";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import process from "node:process";
+import { randomUUID } from "node:crypto";
+import { fileURLToPath } from "node:url";
+import { Effect, type Scope } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  makeWorkDirectory,
+  recordExecutor,
+  removeWorkDirectory,
+  sweepLeftovers,
+} from "../../actors/job/work_directory.ts";
+import { identifyProcess } from "../../actors/job/process_identity.ts";
+import { eventually, failureOf, holdOpen, runOf, temporary } from "../support/job_world.ts";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const node = resolve(here, "../../node_modules/.bin/node");
+const test = suite("makeWorkDirectory(), sweepLeftovers()");
+
+test("makes <work_dir>/hypha-<uuid> of mode 0700 with its owner beside it, and removes both", async () => {
+  const place = temporary();
+  const root = join(place.path, "missing/too"), uuid = randomUUID();
+  const held = await holdOpen(makeWorkDirectory(root, uuid));
+  const path = join(root, `hypha-${uuid}`);
+  assert.is(held.value.path, path);
+  assert.is(statSync(path).mode & 0o777, 0o700);
+  assert.is(statSync(`${path}.owner`).mode & 0o777, 0o600);
+  const { worker } = JSON.parse(readFileSync(`${path}.owner`, "utf8"));
+  assert.equal(worker, identifyProcess(process.pid));
+  mkdirSync(join(path, "a/b"), { recursive: true });
+  writeFileSync(join(path, "a/b/c"), "x");
+  symlinkSync(place.path, join(path, "a/out"));
+  await held.close();
+  assert.equal(readdirSync(root), []);
+  assert.ok(existsSync(place.path), "what a link led to stays");
+  place.remove();
+});
+
+test("a directory that is there already is a typed failure, and is left alone", async () => {
+  const place = temporary();
+  const uuid = randomUUID();
+  mkdirSync(join(place.path, `hypha-${uuid}`));
+  assert.is((await failureOf(scoped(makeWorkDirectory(place.path, uuid)))).code, "EEXIST");
+  assert.equal(readdirSync(place.path), [`hypha-${uuid}`]);
+  writeFileSync(join(place.path, "file"), "");
+  assert.is((await failureOf(scoped(makeWorkDirectory(join(place.path, "file"), uuid))))._tag, "WorkFileFailed");
+  place.remove();
+});
+
+test("is removed though the job took its own rights away, and though something still writes in it", async () => {
+  const place = temporary();
+  const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
+  mkdirSync(join(held.value.path, "locked/deep"), { recursive: true });
+  writeFileSync(join(held.value.path, "locked/deep/file"), "x");
+  chmodSync(join(held.value.path, "locked"), 0);
+  const writer = spawn(node, [
+    "-e",
+    `const fs = require("node:fs"); console.log("on"); setTimeout(() => process.exit(), 600);
+     const write = () => { for (let i = 0; i < 20; i++) try {
+       fs.mkdirSync(process.argv[1] + "/w/" + i, { recursive: true }); fs.writeFileSync(process.argv[1] + "/w/" + i + "/f", "x"); } catch {}
+       setImmediate(write); }; write();`,
+    held.value.path,
+  ], { stdio: ["ignore", "pipe", "inherit"] });
+  const ended = new Promise((exit) => writer.once("exit", exit));
+  await new Promise((on) => writer.stdout.once("data", on));
+  await held.close();
+  await ended;
+  // The writer makes its directories again after the removal, as long as it lives: a worker ends it first.
+  await runOf(removeWorkDirectory(held.value.path));
+  assert.equal(readdirSync(place.path), []);
+  place.remove();
+});
+
+/** Another worker's process, which makes a directory, starts an executor there and stays. */
+function worker(root: string, uuid: string) {
+  const program = `
+    import { Effect } from "effect";
+    import { spawn } from "node:child_process";
+    import { makeWorkDirectory, recordExecutor } from ${
+    JSON.stringify(resolve(here, "../../actors/job/work_directory.ts"))
+  };
+    const executor = spawn("sleep", ["60"], { detached: true, stdio: "ignore" });
+    Effect.runFork(Effect.scoped(Effect.gen(function* () {
+      const directory = yield* makeWorkDirectory(${JSON.stringify(root)}, ${JSON.stringify(uuid)});
+      yield* recordExecutor(directory, executor.pid);
+      console.log(executor.pid);
+      return yield* Effect.never;
+    })));
+    setInterval(() => {}, 1e6);`;
+  const child = spawn(node, ["--input-type=module", "-e", program], {
+    cwd: resolve(here, "../.."),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const executor = new Promise<number>((told) => child.stdout.once("data", (text) => told(Number(text))));
+  const ended = new Promise((exit) => child.once("exit", exit));
+  return { child, ended, executor };
+}
+
+test("what a killed worker left is swept, with the executor it left running; a living one's is kept", async () => {
+  const place = temporary();
+  const dead = randomUUID(), living = randomUUID(), foreign = randomUUID(), orphan = randomUUID();
+  const killed = worker(place.path, dead), stays = worker(place.path, living);
+  const [left, kept] = await Promise.all([killed.executor, stays.executor]);
+  killed.child.kill("SIGKILL");
+  await killed.ended;
+  assert.ok(identifyProcess(left) !== undefined, "the executor outlives its worker");
+  // Another program's directory, a record without a directory, half a record, and names that are not ours.
+  mkdirSync(join(place.path, `hypha-${foreign}`));
+  const record = readFileSync(join(place.path, `hypha-${dead}.owner`), "utf8");
+  writeFileSync(join(place.path, `hypha-${orphan}.owner`), record);
+  writeFileSync(join(place.path, `hypha-${dead}.owner.${killed.child.pid}.tmp`), "{");
+  writeFileSync(join(place.path, `hypha-${living}.owner.${stays.child.pid}.tmp`), "{");
+  for (const name of ["hypha-notes", "data", "hypha-..", `hypha-${dead}x`]) mkdirSync(join(place.path, name));
+
+  const swept = await runOf(sweepLeftovers(place.path));
+  const names = (paths: readonly string[]) => paths.map((path) => basename(path)).sort();
+  assert.equal(names(swept.removed), [`hypha-${dead}`, `hypha-${orphan}`].sort());
+  assert.equal(names(swept.kept), [`hypha-${living}`]);
+  assert.equal(names(swept.unowned), [`hypha-${foreign}`]);
+  assert.equal(swept.failed, []);
+  assert.equal(
+    readdirSync(place.path).sort(),
+    [
+      "data",
+      "hypha-..",
+      `hypha-${dead}x`,
+      `hypha-${foreign}`,
+      `hypha-${living}`,
+      `hypha-${living}.owner`,
+      `hypha-${living}.owner.${stays.child.pid}.tmp`,
+      "hypha-notes",
+    ].sort(),
+  );
+  await eventually("the left executor's end", () => identifyProcess(left) === undefined);
+  assert.ok(identifyProcess(kept) !== undefined);
+  process.kill(-kept, "SIGKILL");
+  stays.child.kill("SIGKILL");
+  await stays.ended;
+  assert.equal(names((await runOf(sweepLeftovers(place.path))).removed), [`hypha-${living}`]);
+  place.remove();
+});
+
+test("a number that came back is not taken for the worker, nor for its executor", async () => {
+  const place = temporary();
+  const uuid = randomUUID(), path = join(place.path, `hypha-${uuid}`);
+  mkdirSync(path);
+  const self = identifyProcess(process.pid);
+  assert.ok(self !== undefined);
+  const earlier = { ...self, startTime: "1" };
+  writeFileSync(`${path}.owner`, JSON.stringify({ worker: earlier, executor: earlier }));
+  // Had it been taken for the executor, this process would not live to say so.
+  assert.equal((await runOf(sweepLeftovers(place.path))).removed, [path]);
+  place.remove();
+});
+
+test("a record that cannot be read, or names everybody, is nobody's: the directory stays", async () => {
+  const place = temporary();
+  const records = ["", "{", "null", "{}", '{"worker":{"bootId":"","pid":-1,"startTime":""}}', '{"worker":{"pid":1}}'];
+  for (const record of records) {
+    const path = join(place.path, `hypha-${randomUUID()}`);
+    mkdirSync(path);
+    writeFileSync(`${path}.owner`, record);
+  }
+  const swept = await runOf(sweepLeftovers(place.path));
+  assert.equal([swept.removed.length, swept.unowned.length], [0, records.length]);
+  assert.equal(await runOf(sweepLeftovers(join(place.path, "missing"))), {
+    removed: [],
+    kept: [],
+    unowned: [],
+    failed: [],
+  });
+  place.remove();
+});
+
+test("the executor is written down beside the worker", async () => {
+  const place = temporary();
+  const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
+  await runOf(recordExecutor(held.value, process.pid));
+  const record = JSON.parse(readFileSync(`${held.value.path}.owner`, "utf8"));
+  assert.equal(record, { worker: identifyProcess(process.pid), executor: identifyProcess(process.pid) });
+  await held.close();
+  place.remove();
+});
+
+test.run();
+
+function scoped<A, E>(effect: Effect.Effect<A, E, Scope.Scope>) {
+  return Effect.scoped(effect);
+}
