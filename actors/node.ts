@@ -1,0 +1,344 @@
+/**
+ * A node's supervisor: loads key and trust, listens, joins the network, starts the role, and takes leave in order.
+ *
+ * ```
+ *  loading ──▶ listening ──▶ joining ──▶ ready ──▶ draining ──▶ stopped
+ *     │            │            │ ⟲ dials   │         (role ─▶ counting ─▶ closing)
+ *     │            │            │           │             │
+ *     └────────────┴────────────┴───────────┴──▶ failed ◀─┘
+ *
+ *  drain, from every state on the way ──▶ draining
+ * ```
+ *
+ * Key and trust, the refusal ledger, and a link to each gateway live beside the states. A changed trust snapshot goes to the
+ * transport at once, in every state. Facts go on to the role; health is answered here: healthy is only who is ready. Losing all
+ * gateways doesn't end readiness: the links dial again for as long as the node runs. `stopped` and `failed` ignore everything; the
+ * output says how it ended.
+ *
+ * @module
+ */
+import { assign } from "xstate";
+import type { PeerText } from "../transport/port.ts";
+import {
+  forward,
+  isRunning,
+  noteClosed,
+  noteEstablished,
+  reportSummary,
+  routeRequest,
+  routeStream,
+} from "./node/facts.ts";
+import { policyOf, transportInputOf } from "./node/inputs.ts";
+import { lacking, NodeFailed, nodeSetup, transportOf } from "./node/node_setup.ts";
+import { makePeerNames } from "./node/peer_names.ts";
+
+export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput } from "./node/node_setup.ts";
+
+const detailOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause);
+
+/** The node failed, by the error that the event carries. */
+const failAt = (stage: NodeFailed["stage"]) =>
+  nodeSetup.assign({
+    exit: ({ context, event }) => {
+      if (context.exit.type === "failed") return context.exit;
+      const cause = "error" in event ? event.error : undefined;
+      return { type: "failed", error: new NodeFailed({ stage, cause, detail: detailOf(cause ?? event.type) }) };
+    },
+  });
+
+const failLate = (stage: NodeFailed["stage"], detail: string) =>
+  nodeSetup.assign({ exit: { type: "failed", error: new NodeFailed({ stage, cause: undefined, detail }) } });
+
+const spawnTransport = nodeSetup.assign({
+  actor: ({ context, spawn }) => {
+    const { config, ports, identity, snapshot, makeGate } = context;
+    if (identity === undefined || snapshot === undefined) throw new Error("Cannot listen: nothing was loaded");
+    return spawn(context.transport, {
+      input: transportInputOf(config, { ports, identity, snapshot, makeGate }),
+    });
+  },
+});
+
+const spawnLinks = nodeSetup.enqueueActions(({ context, enqueue }) => {
+  for (const [index, address] of context.config.gatewayAddresses.entries()) {
+    enqueue.spawnChild("gatewayLink", {
+      id: `link/${index}`,
+      input: { address, transport: transportOf(context), ports: context.namedPorts },
+    });
+  }
+});
+
+const stopLinks = nodeSetup.enqueueActions(({ context, enqueue }) => {
+  for (const index of context.config.gatewayAddresses.keys()) enqueue.stopChild(`link/${index}`);
+});
+
+const spawnRole = nodeSetup.enqueueActions(({ context, enqueue }) => {
+  const { config } = context;
+  const self: PeerText = context.identity?.peer ?? "";
+  const shared = { ports: context.namedPorts, transport: transportOf(context), self, peers: context.peers };
+  const id = "role";
+  if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
+  else if (config.role === "scheduler") enqueue.spawnChild("scheduler", { id, input: { ...shared, config } });
+  else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
+  else enqueue.spawnChild("data", { id, input: { ...shared, config } });
+});
+
+/** How the role ended is how the node ends. */
+const noteRoleDone = nodeSetup.assign({
+  exit: ({ context, event }) => {
+    const outcome = "output" in event ? (event as { readonly output?: unknown }).output : undefined;
+    const role = outcome as { readonly type: string; readonly reason?: string } | undefined;
+    if (context.exit.type === "failed" || role === undefined) return context.exit;
+    return role.type === "failed"
+      ? {
+        type: "failed",
+        error: new NodeFailed({ stage: "role", cause: undefined, detail: role.reason ?? "its role failed" }),
+      }
+      : role.type === "finished"
+      ? { type: "stopped", reason: "its work is done" }
+      : context.exit;
+  },
+});
+
+/** New trust reaches the transport inside the same event: the clock to the closed connections runs. */
+const passTrust = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "trust.changed" && event.type !== "trust.loaded") return;
+  const { snapshot } = event;
+  enqueue.assign({ snapshot });
+  enqueue.sendTo("identity", { type: "trust.changed", snapshot });
+  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
+});
+
+/** The pair was loaded: for the first time, or anew. */
+const takeIdentity = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "identity.loaded") return;
+  const { identity } = event;
+  enqueue.assign({ identity });
+  enqueue(() => context.names.remember(identity.peer, identity.name));
+  if (context.snapshot !== undefined) {
+    enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
+  }
+  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "identity.changed", identity });
+});
+
+const reportListening = nodeSetup.createAction(({ context, event }) => {
+  if (event.type !== "listening") return;
+  context.ports.report({
+    level: "info",
+    event: "node.listening",
+    message: `Listening on ${event.addresses.join(", ") || "no address"}`,
+    fields: { addresses: event.addresses, peer: context.identity?.peer, name: context.identity?.name },
+  });
+});
+
+const reportJoining = nodeSetup.createAction(({ context }) => {
+  context.ports.report({
+    level: "warn",
+    event: "node.joining",
+    message: `Cannot join yet: waiting for ${lacking(context).join(", ")}`,
+    fields: { waitingFor: lacking(context) },
+  });
+});
+
+const reportReady = nodeSetup.createAction(({ context }) => {
+  const { role } = context.config;
+  context.ports.report({
+    level: "info",
+    event: "node.ready",
+    message: `Ready as ${role}`,
+    fields: { role, peer: context.identity?.peer, name: context.identity?.name, peers: context.peers.length },
+  });
+});
+
+const reportDraining = nodeSetup.createAction(({ context }) => {
+  const { exit } = context;
+  context.ports.report({
+    level: exit.type === "failed" ? "error" : "info",
+    event: "node.draining",
+    message: exit.type === "failed" ? exit.error.message : `Taking leave: ${exit.reason}`,
+    fields: { reason: exit.type === "failed" ? exit.error.stage : exit.reason },
+  });
+});
+
+/** The machine of a node. Its output says how it ended ({@linkcode NodeExit}). */
+export const nodeMachine = nodeSetup.createMachine({
+  id: "node",
+  context: ({ input, spawn }) => {
+    const names = makePeerNames();
+    return {
+      ...input,
+      names,
+      namedPorts: names.naming(input.ports),
+      snapshot: undefined,
+      identity: undefined,
+      actor: undefined,
+      ledger: spawn("ledger", { id: "ledger", input: { ports: input.ports, sink: input.audit } }),
+      peers: [],
+      linked: [],
+      isReachable: false,
+      isDhtReady: false,
+      isReady: false,
+      counters: undefined,
+      exit: { type: "stopped", reason: "it was stopped" },
+    };
+  },
+  output: ({ context }) => context.exit,
+  initial: "running",
+  states: {
+    running: {
+      invoke: [
+        {
+          id: "trustStore",
+          src: "trustStore",
+          input: ({ context: { ports, config } }) => ({
+            ports,
+            trustPem: config.trustPem,
+            crlsPem: config.crlsPem,
+            policy: policyOf(config),
+          }),
+        },
+        {
+          id: "identity",
+          src: "identity",
+          input: ({ context: { ports, config } }) => ({ ports, certPem: config.certPem, keyPem: config.keyPem }),
+        },
+      ],
+      on: {
+        drain: {
+          target: ".draining",
+          actions: assign({
+            exit: ({ context, event }) =>
+              context.exit.type === "failed" ? context.exit : { type: "stopped", reason: event.reason },
+          }),
+        },
+        "trust.reload": {
+          actions: nodeSetup.enqueueActions(({ self, enqueue }) => {
+            if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
+          }),
+        },
+        "trust.loaded": { actions: passTrust },
+        "trust.changed": { actions: passTrust },
+        "trust.failed": { target: "failed", actions: failAt("load") },
+        "identity.loaded": { actions: takeIdentity },
+        "identity.failed": { target: "failed", actions: failAt("load") },
+        "peer.established": { actions: [noteEstablished, forward] },
+        "peer.closed": { actions: [noteClosed, forward] },
+        "peer.refused": { actions: nodeSetup.sendTo(({ context }) => context.ledger, ({ event }) => event as never) },
+        "request.received": { actions: routeRequest },
+        "stream.received": { actions: routeStream },
+        published: { actions: forward },
+        reachable: {
+          actions: [assign({ isReachable: ({ event }) => event.addresses.length > 0 }), forward],
+        },
+        "reservation.lost": { actions: forward },
+        "dht.ready": { actions: [assign({ isDhtReady: true }), forward] },
+        "link.up": {
+          actions: nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
+            if (event.type !== "link.up") return;
+            enqueue.assign({ linked: [...context.linked, event.address] });
+            if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", { type: "rejoined" });
+          }),
+        },
+        "link.down": {
+          actions: assign({
+            linked: ({ context, event }) => context.linked.filter((address) => address !== event.address),
+          }),
+        },
+        "transport.failed": { target: ".draining", actions: failAt("transport") },
+        "xstate.done.actor.role": { target: ".draining", actions: noteRoleDone },
+        // A child that died of an error: whatever it was, the node doesn't go on without it.
+        "xstate.error.actor.*": { target: ".draining", actions: failAt("internal") },
+      },
+      initial: "loading",
+      states: {
+        loading: {
+          always: { guard: "isLoaded", target: "listening" },
+          after: {
+            loadMs: { target: "#node.failed", actions: failLate("load", "key and trust were not loaded in time") },
+          },
+          on: { drain: "#node.stopped" },
+        },
+        listening: {
+          entry: [
+            spawnTransport,
+            nodeSetup.enqueueActions(({ context, self, enqueue }) =>
+              enqueue.sendTo(transportOf(context), { type: "start", replyTo: self })
+            ),
+          ],
+          on: {
+            listening: { target: "joining", actions: reportListening },
+            "transport.failed": { target: "#node.failed", actions: failAt("listen") },
+          },
+          after: {
+            listenMs: { target: "#node.failed", actions: failLate("listen", "the transport did not start in time") },
+          },
+        },
+        joining: {
+          entry: [
+            nodeSetup.sendTo(({ context }) => transportOf(context), { type: "serve", protocol: "/hypha-health/0.0.1" }),
+            spawnLinks,
+          ],
+          always: { guard: "isJoined", target: "ready" },
+          initial: "waiting",
+          states: {
+            waiting: { after: { joiningReportMs: { target: "waiting", reenter: true, actions: reportJoining } } },
+          },
+        },
+        ready: {
+          entry: [assign({ isReady: true }), reportReady, spawnRole],
+          exit: assign({ isReady: false }),
+        },
+        draining: {
+          entry: [reportDraining, stopLinks],
+          // Nothing that goes wrong now changes that the node ends.
+          on: {
+            drain: {},
+            "transport.failed": { actions: failAt("transport") },
+            "xstate.error.actor.*": { actions: failAt("internal") },
+          },
+          initial: "role",
+          states: {
+            role: {
+              entry: nodeSetup.enqueueActions(({ self, enqueue }) => {
+                if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", { type: "role.drain" });
+                else enqueue.raise({ type: "role.over", outcome: { type: "drained" } });
+              }),
+              on: {
+                "xstate.done.actor.role": { target: "counting", actions: noteRoleDone },
+                "xstate.error.actor.*": { target: "counting", actions: failAt("internal") },
+                "role.over": "counting",
+              },
+              after: { drainMs: "counting" },
+            },
+            counting: {
+              entry: [
+                nodeSetup.sendTo(({ context }) => context.ledger, { type: "ledger.flush" }),
+                nodeSetup.enqueueActions(({ context, self, enqueue }) => {
+                  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "counters", replyTo: self });
+                }),
+              ],
+              on: {
+                counters: { target: "closing", actions: assign({ counters: ({ event }) => event.counters }) },
+              },
+              always: { guard: "isUnstarted", target: "left" },
+              after: { countersMs: "closing" },
+            },
+            closing: {
+              entry: nodeSetup.enqueueActions(({ context, self, enqueue }) => {
+                if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "drain", replyTo: self });
+              }),
+              exit: ({ context }) => reportSummary(context),
+              on: { drained: "left" },
+              after: { closeMs: "left" },
+            },
+            left: {
+              always: [{ guard: "isFailed", target: "#node.failed" }, { target: "#node.stopped" }],
+            },
+          },
+        },
+      },
+    },
+    stopped: { type: "final" },
+    failed: { type: "final" },
+  },
+});

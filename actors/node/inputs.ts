@@ -1,0 +1,56 @@
+/**
+ * From a node's configuration to what its children are born with.
+ *
+ * @module
+ */
+import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
+import type { MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
+import type { RoleConfig } from "../config/config.ts";
+import type { Ports } from "../ports.ts";
+
+/** What the configuration says of whom to trust. */
+export function policyOf(config: RoleConfig): Policy {
+  return {
+    ...defaultPolicy,
+    leafAlgorithms: config.leafAlgorithms,
+    caAlgorithms: config.caAlgorithms,
+    crlGraceMs: config.crlGraceHours * 60 * 60 * 1_000,
+    roles: config.requireRoles ? "require" : "optional",
+  };
+}
+
+/** A gateway relays; others reserve where the configuration lets them and there is a gateway to reserve at. */
+export function relayOf(config: RoleConfig): TransportInput["relay"] {
+  if (config.role === "gateway") return "server";
+  return config.relayCircuit && config.gatewayAddresses.length > 0 ? "client" : "off";
+}
+
+/** What the transport is born with. */
+export function transportInputOf(
+  config: RoleConfig,
+  given: {
+    readonly ports: Ports;
+    readonly identity: NodeIdentity;
+    readonly snapshot: TrustSnapshot;
+    readonly makeGate: MakeGate;
+  },
+): TransportInput {
+  const { ports, identity, snapshot, makeGate } = given;
+  return {
+    role: config.role,
+    identity,
+    snapshot,
+    makeGate,
+    listenAddresses: config.listenAddresses,
+    externalAddresses: config.externalAddresses,
+    gatewayAddresses: config.gatewayAddresses,
+    excludeCidr: config.excludeCidr,
+    relay: relayOf(config),
+    keyExchange: config.keyExchange,
+    handshakeTimeoutMs: config.handshakeTimeoutMs,
+    limits: config.limits,
+    now: ports.now,
+    random: ports.random,
+    uuid: ports.uuid,
+  };
+}
