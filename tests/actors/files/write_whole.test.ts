@@ -83,6 +83,57 @@ test("takes new files away again when a later one cannot be moved", async () => 
   assert.equal(await readdir(dir), []);
 });
 
+/** A file system whose operation number `failing` fails; `calls` counts them. */
+function failingAt(real: FileSystem, failing: number, calls: string[]): FileSystem {
+  const broken = (method: string) =>
+    Effect.suspend(() => {
+      calls.push(method);
+      return calls.length === failing
+        ? Effect.fail(systemError({ _tag: "Unknown", module: "FileSystem", method }))
+        : Effect.void;
+    });
+  return {
+    ...real,
+    stat: (path) => Effect.andThen(broken("stat"), real.stat(path)),
+    link: (from, to) => Effect.andThen(broken("link"), real.link(from, to)),
+    rename: (from, to) => Effect.andThen(broken("rename"), real.rename(from, to)),
+    open: (path, options) =>
+      Effect.andThen(
+        broken("open"),
+        Effect.map(real.open(path, options), (handle) => ({
+          ...handle,
+          writeAll: (bytes: Uint8Array) => Effect.andThen(broken("writeAll"), handle.writeAll(bytes)),
+          sync: Effect.andThen(broken("sync"), handle.sync),
+        })),
+      ),
+  };
+}
+
+for (const existing of ["keep", "replace"] as const) {
+  test(`is all or nothing whichever operation fails (${existing})`, async () => {
+    const files = ["a", "b", "c"].map((name) => ({ path: at(name), content: "new" }));
+    let failures = 0;
+    for (let failing = 1;; failing++) {
+      if (existing === "replace") { for (const name of ["a", "b"]) await writeFile(at(name), "old"); }
+      const calls: string[] = [];
+      const writing = Effect.flatMap(
+        FileSystem,
+        (real) => Effect.provideService(writeWhole(files, existing), FileSystem, failingAt(real, failing, calls)),
+      );
+      const result = await Effect.runPromise(Effect.provide(Effect.result(writing), services));
+      const there = (await readdir(dir)).sort();
+      const contents = await Promise.all(there.map((name) => readFile(at(name), "utf8")));
+      const expected = Result.isSuccess(result) ? "a new,b new,c new" : existing === "replace" ? "a old,b old" : "";
+      const seen = there.map((name, index) => `${name} ${contents[index]}`).join();
+      assert.is(seen, expected, `operation ${failing}: ${calls[failing - 1]}`);
+      if (Result.isFailure(result)) failures++;
+      for (const name of there) await rm(at(name));
+      if (calls.length < failing) break;
+    }
+    assert.ok(failures >= 9, `${failures} failures`); // three times open, write, sync, at least
+  });
+}
+
 test("refuses a folder in the file's place", async () => {
   await mkdir(at("cert.pem"));
   assert.is(await write([{ path: at("cert.pem"), content: "x" }], "replace"), "other cert.pem");
