@@ -90,7 +90,7 @@ export class Records {
       const publisher = peerOf(record.publisher);
       if (publisher === undefined || !equals(record.key, key)) continue;
       const counts = publisher === this.#self.toString() || (await this.#verified.verify(publisher));
-      if (counts) return { type: "record", id, key: text, value: record.value, publisher };
+      if (counts) return { type: "record", id, key: text, value: record.value.slice(), publisher };
     }
     return { type: "record.missing", id };
   }

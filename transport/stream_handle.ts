@@ -6,6 +6,7 @@
 import type { Stream } from "@libp2p/interface";
 import { Effect } from "effect";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "./port.ts";
+import { plainBytes } from "./whole_message.ts";
 
 /**
  * A reader that lags behind by more than this stops the sender, in bytes. libp2p resets a paused stream over 4 MiB, of
@@ -90,7 +91,7 @@ class Inbox {
   constructor(stream: Stream) {
     this.#stream = stream;
     this.#whole = stream.remoteWriteStatus === "closed" && stream.status === "open";
-    stream.addEventListener("message", (event) => this.#arrived(event.data.subarray()));
+    stream.addEventListener("message", (event) => this.#arrived(plainBytes(event.data)));
     stream.addEventListener("remoteCloseWrite", () => this.#whole = true);
     stream.addEventListener("end", () => this.#end());
     stream.addEventListener("close", () => this.#end());

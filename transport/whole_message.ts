@@ -32,7 +32,7 @@ export function readWhole(stream: Stream, maxBytes: number, signal: AbortSignal)
       reject(error);
     };
     const onMessage = (event: { data: Uint8Array | { subarray(): Uint8Array } }) => {
-      const piece = event.data.subarray();
+      const piece = plainBytes(event.data);
       size += piece.byteLength;
       if (size > maxBytes) return fail("too-large", `more than ${maxBytes} bytes`);
       pieces.push(piece);
@@ -55,6 +55,12 @@ export function readWhole(stream: Stream, maxBytes: number, signal: AbortSignal)
     // What the negotiation read ahead is still to come, after which there is no further `end`.
     else if (stream.readableEnded || stream.status !== "open") queueMicrotask(onEnd);
   });
+}
+
+/** What a stream delivers, as a plain array: a socket's bytes are Buffers, whose slices alias where others' copy. */
+export function plainBytes(data: Uint8Array | { subarray(): Uint8Array }): Uint8Array {
+  const bytes = data.subarray();
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** Why a signal of ours was aborted. */

@@ -92,7 +92,9 @@ function varint(bytes: Uint8Array, at: number): [value: number, next: number] {
 }
 
 /** The fields of a message in their order. Unknown wire types are refused; unknown fields are the caller's to skip. */
-function* fields(bytes: Uint8Array): Generator<Field> {
+function* fields(given: Uint8Array): Generator<Field> {
+  // A plain view: a Buffer's slices would be Buffers.
+  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   let at = 0;
   while (at < bytes.byteLength) {
     const [tag, afterTag] = varint(bytes, at);
