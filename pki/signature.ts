@@ -5,6 +5,7 @@
  */
 import { createPublicKey, type KeyObject, verify } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { toHex } from "./bytes.ts";
 import type { Certificate, KeyAlgorithm } from "./certificate.ts";
 
 type PublicKey = Certificate["publicKey"];
@@ -21,8 +22,10 @@ const signatureAlgorithms: Readonly<
   "1.2.840.113549.1.1.13": { keys: ["rsa"], hash: "sha512" },
 };
 
-/** Keys already made of a certificate's SPKI; gone together with the certificate. */
-const keys = new WeakMap<PublicKey, KeyObject>();
+/** Keys made of SPKIs, the oldest thrown out first: making one costs as much as verifying with it. */
+const keys = new Map<string, KeyObject>();
+/** Keys kept. They are CAs' keys, of which a network has a handful; a stranger's may come and go. */
+const keysMax = 256;
 
 /** Whether a signature algorithm (OID) is one that is checked here at all. SHA-1, MD5 and PSS are not. */
 export function isKnownSignature(algorithm: string): boolean {
@@ -40,13 +43,18 @@ export function verifySignature(
   const method = signatureAlgorithms[signed.algorithm];
   if (method === undefined || !method.keys.includes(publicKey.algorithm)) return false;
   try {
-    let key = keys.get(publicKey);
-    if (key === undefined) {
-      key = createPublicKey({ key: Buffer.from(publicKey.spki), format: "der", type: "spki" });
-      keys.set(publicKey, key);
-    }
-    return verify(method.hash, signed.data, key, signed.signature);
+    return verify(method.hash, signed.data, keyOf(publicKey), signed.signature);
   } catch {
     return false; // node:crypto throws for keys and signatures that it cannot even read
   }
+}
+
+function keyOf({ spki }: PublicKey): KeyObject {
+  const name = toHex(spki);
+  const known = keys.get(name);
+  if (known !== undefined) return known;
+  const key = createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+  if (keys.size >= keysMax) keys.delete(keys.keys().next().value!);
+  keys.set(name, key);
+  return key;
 }

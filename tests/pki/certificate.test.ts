@@ -11,7 +11,6 @@ import {
   derNull,
   derTrue,
   derValue,
-  integer,
   octetString,
   oid,
   sequence,
