@@ -3,6 +3,7 @@
  *
  * @module
  */
+import process from "node:process";
 import { Data } from "effect";
 
 /** 0 met, 1 not met, 2 usage; 130 when a second signal ended it at once. */
@@ -15,5 +16,23 @@ export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{
 }> {
   override get message(): string {
     return this.said ?? `exit code ${this.exitCode}`;
+  }
+}
+
+/** How long written output may take to leave, in milliseconds: a reader that stands still is not waited for. */
+const outputMs = 1_000;
+
+/**
+ * Ends the process once what was written has left. Not everything that libp2p opens lets a process end by itself on
+ * every runtime.
+ */
+export function exitAfterOutput(code: ExitCode): void {
+  setTimeout(() => process.exit(code), outputMs);
+  let waiting = 2;
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.write("", () => {
+      waiting -= 1;
+      if (waiting === 0) process.exit(code);
+    });
   }
 }

@@ -1,0 +1,111 @@
+/**
+ * `run`: one node, from its configuration to its end.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect, type FileSystem } from "effect";
+import { logAlone } from "../../actors/audit.ts";
+import type { RoleConfig } from "../../actors/config/config.ts";
+import { loadConfig } from "../../actors/config/load.ts";
+import { makeGateFactory } from "../../actors/gate.ts";
+import { type NodeExit, nodeMachine } from "../../actors/node.ts";
+import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
+import { superviseRoot } from "../../actors/supervise.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { transportLogic } from "../../transport/transport.ts";
+import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
+import { type Log, type LogLevel, makeLog, wantsColour, writeToStderr } from "./log.ts";
+import type { LogFormat } from "./log_line.ts";
+import { makePorts, type RealPorts } from "./ports.ts";
+import { listenToSignals } from "./signals.ts";
+
+/** What `run` is told. */
+export interface RunOptions {
+  readonly role: Role;
+  /** Path of the configuration file. */
+  readonly config: string;
+  readonly level: LogLevel;
+  readonly format: LogFormat;
+  /** Keys of the configuration given as flags, by flag name without dashes. */
+  readonly flags: Readonly<Record<string, string>>;
+}
+
+/** Added to a drain's own time before the program ends without waiting any longer, in milliseconds. */
+const patienceMs = 2_000;
+/** How long what still runs may take to be interrupted at the end, in milliseconds. */
+const disposeMs = 2_000;
+
+/** Runs a node until it is done or told to stop. Succeeds where it ended in order. */
+export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
+  const { role, config: file, level, format, flags } = options;
+  const log = makeLog(`hypha-${role}`, {
+    level,
+    format,
+    colour: format === "text" && wantsColour(process.env),
+    now: () => Date.now(),
+    write: writeToStderr(),
+  });
+  const failed = (message: string) => {
+    if (format === "json") log.report({ level: "error", event: "node.failed", message });
+    return new ProgramFailed({ exitCode: 1, said: format === "json" ? undefined : message });
+  };
+  return Effect.gen(function* () {
+    const config = yield* loadConfig(role, file, { environment: process.env, flags }).pipe(
+      Effect.mapError((error) => failed(error.message)),
+    );
+    const exit = yield* Effect.promise(() => runNode(config, log));
+    if (exit.type === "failed") yield* Effect.fail(failed(exit.error.message));
+  });
+}
+
+/** The node as a root actor, with signals as its commands. */
+async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
+  const ports = makePorts(log.report);
+  const crash = (error: unknown) => {
+    log.report({
+      level: "error",
+      event: "node.crashed",
+      message: `Cannot go on after an error that nobody expected: ${error instanceof Error ? error.message : error}`,
+      fields: { stack: error instanceof Error ? error.stack : undefined },
+    });
+    exitAfterOutput(1);
+  };
+  const exit = await new Promise<NodeExit>((resolve) => {
+    const actor = superviseRoot(nodeMachine, {
+      id: "node",
+      input: { config, ports, transport: transportLogic, makeGate: makeGateFactory({ ports }), audit: logAlone },
+      onError: crash,
+      onSnapshot: ({ status, output, context }) => {
+        if (context.identity !== undefined) log.name(context.identity.name);
+        if (status === "done" && output !== undefined) resolve(output);
+      },
+    });
+    listenToSignals({
+      stop: (signal) => {
+        exitLater(log, config.drainTimeoutMs + countersMs + closeMs + patienceMs);
+        actor.send({ type: "drain", reason: `${signal} was received` });
+      },
+      abort: (signal) => exitAtOnce(log, `Ending at once: ${signal} came while the node was taking leave`, 130),
+      reload: () => actor.send({ type: "trust.reload" }),
+      crash,
+    });
+  });
+  await dispose(ports);
+  return exit;
+}
+
+function exitAtOnce(log: Log, message: string, code: ExitCode): void {
+  log.report({ level: "warn", event: "node.aborted", message });
+  exitAfterOutput(code);
+}
+
+/** Taking leave has deadlines of its own; this one is for a node that does not keep them. */
+function exitLater(log: Log, ms: number): void {
+  setTimeout(() => exitAtOnce(log, `Ending at once: taking leave took more than ${ms} ms`, 1), ms).unref();
+}
+
+async function dispose(ports: RealPorts): Promise<void> {
+  const late = new Promise<void>((resolve) => setTimeout(resolve, disposeMs).unref());
+  await Promise.race([ports.dispose(), late]);
+}
