@@ -6,7 +6,7 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { CrlFloor } from "../pki/crl.ts";
-import { makeTrustSnapshot, type Policy, type TrustError, type TrustMade } from "../pki/trust.ts";
+import { makeTrustSnapshot, type Policy, type TrustError, type TrustMade, type TrustSnapshot } from "../pki/trust.ts";
 import { readWhole } from "./files/read_whole.ts";
 import { LoadError, type LoadProblem } from "./load_error.ts";
 
@@ -24,6 +24,8 @@ export interface TrustTerms {
   readonly at: Date;
   /** The highest CRL numbers seen so far. */
   readonly crlFloor: CrlFloor;
+  /** The snapshot in force: its lists that were found good on a peer's path count as seen. */
+  readonly previous?: TrustSnapshot | undefined;
 }
 
 /** A thousand CA certificates of 64 kB, the most that a snapshot takes, as base64. */

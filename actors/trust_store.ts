@@ -119,7 +119,8 @@ const read = (paths: TrustPaths, terms: TrustTerms) =>
 
 /** The terms of the next snapshot. */
 function nextTerms({ policy, snapshot, crlFloor, ports }: TrustStoreContext): TrustTerms {
-  return { policy, crlFloor, generation: (snapshot?.generation ?? 0) + 1, at: new Date(ports.now()) };
+  const generation = (snapshot?.generation ?? 0) + 1;
+  return { policy, crlFloor, previous: snapshot, generation, at: new Date(ports.now()) };
 }
 
 /** Whether a list's grace ended since the snapshot was announced. */
