@@ -5,7 +5,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import type { Connection, ConnectionGater, MultiaddrConnection } from "@libp2p/interface";
+import type { Connection, ConnectionGater, ConnectionProtector, MultiaddrConnection } from "@libp2p/interface";
 import { Result } from "effect";
 import type { PeerIdentity } from "../pki/path.ts";
 import { type Refusal, TooManyConnections } from "../pki/refusal.ts";
@@ -84,11 +84,23 @@ export class Connections {
       denyDialMultiaddr: (address) => !allowed(address),
       filterMultiaddrForPeer: (_peer, address) => Promise.resolve(allowed(address)),
       denyInboundConnection: (raw: MultiaddrConnection) => {
-        const { gate } = this.book.birth(raw, "inbound", undefined);
-        if (gate.phase === "refused") return true;
-        const socket = socketOf(raw);
-        if (socket !== undefined) watchPreamble(socket, (refusal) => gate.send({ type: "tls.failed", refusal }));
-        return false;
+        const gated = this.book.birth(raw, "inbound", undefined);
+        watchBeginning(gated);
+        return gated.gate.phase === "refused";
+      },
+    };
+  }
+
+  /** libp2p's connection protector, which sees a dialled connection before its first byte: its gate is born here. */
+  protector(): ConnectionProtector {
+    return {
+      protect: (stream) => {
+        const raw = stream as MultiaddrConnection;
+        if (raw.direction === "outbound" && this.book.of(raw) === undefined) {
+          const named = raw.remoteAddr.getComponents().at(-1);
+          watchBeginning(this.book.birth(raw, "outbound", named?.name === "p2p" ? named.value : undefined));
+        }
+        return Promise.resolve(stream);
       },
     };
   }
@@ -227,6 +239,13 @@ export class Connections {
     this.#peers.delete(identity.peer);
     this.#outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
   }
+}
+
+/** Tells the gate at once when what arrives is not libp2p; the negotiation would wait for more of it. */
+function watchBeginning({ gate, raw }: Gated): void {
+  const socket = socketOf(raw);
+  if (socket === undefined || gate.phase === "refused") return;
+  watchPreamble(socket, (refusal) => gate.send({ type: "tls.failed", refusal }));
 }
 
 /** An address without the PeerID at its end, to compare what was dialled with what was meant. */

@@ -15,6 +15,7 @@ import type {
   ComponentLogger,
   ConnectionEncrypter,
   ConnectionGater,
+  ConnectionProtector,
   Libp2p,
   Logger,
   PrivateKey,
@@ -74,6 +75,7 @@ export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
 export async function createNode(input: TransportInput, parts: {
   readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
   readonly gater: ConnectionGater;
+  readonly protector: ConnectionProtector;
   readonly allowed: AddressFilter;
 }): Promise<Node> {
   const { allowed } = parts;
@@ -103,6 +105,7 @@ export async function createNode(input: TransportInput, parts: {
     connectionEncrypters: [parts.encrypter],
     streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: streamWindowMax } })],
     connectionGater: parts.gater,
+    connectionProtector: () => parts.protector,
     connectionManager: {
       maxConnections: outOfTheWay,
       inboundConnectionThreshold: outOfTheWay,

@@ -68,6 +68,7 @@ export class Session {
     const libp2p = await createNode(input, {
       allowed,
       gater: this.#connections.gater(allowed),
+      protector: this.#connections.protector(),
       encrypter: mtls({
         identity: () => this.#identity,
         keyExchange: input.keyExchange,

@@ -1,0 +1,172 @@
+/** What strangers do at the port: each is refused with its own code in time, and leaves nothing behind. */
+import { Buffer } from "node:buffer";
+import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { hostileClient, hostileServer } from "../support/hostile_tls.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { descriptors, of, startTransport, until } from "../support/transports.ts";
+
+const test = suite("transportLogic and hostile peers");
+const pki = await makeTestPki();
+const handshakeTimeoutMs = 400;
+const a = await startTransport({ pki, name: "a", handshakeTimeoutMs });
+// It has no address, so that nobody dials it back and the number of sockets stays as it is.
+const honest = await startTransport({ pki, name: "honest", listenAddresses: [] });
+await honest.ask({ type: "dial", id: "1", target: { address: a.addresses[0] as string } });
+a.send({ type: "serve", protocol: "/hypha-health/0.0.1" });
+const port = Number((a.addresses[0] as string).split("/")[4]);
+
+const frame = (text: string) => Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
+const hello = Buffer.concat([frame("/multistream/1.0.0"), frame("/tls/1.0.0")]);
+
+function dial(to = port): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(to, "127.0.0.1", () => resolve(socket));
+    socket.on("error", reject);
+  });
+}
+
+/** Negotiates `/tls/1.0.0` as a dialler; what came behind the answer. */
+async function negotiate(socket: Socket): Promise<Buffer> {
+  socket.write(hello);
+  let read = Buffer.alloc(0);
+  while (read.length < hello.length) {
+    read = Buffer.concat([
+      read,
+      await new Promise<Buffer>((resolve) => socket.once("data", (b) => resolve(b as Buffer))),
+    ]);
+  }
+  return read.subarray(hello.length);
+}
+
+/** What a stranger does on a fresh connection, and the code it gets. */
+async function refused(attack: (socket: Socket) => unknown, code: string): Promise<void> {
+  const before = descriptors();
+  const already = a.facts.length;
+  const socket = await dial();
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  socket.on("error", () => {});
+  await attack(socket);
+  const fact = await until(
+    `a refusal ${code}`,
+    () => a.facts.slice(already).find((fact) => fact.type === "peer.refused"),
+    handshakeTimeoutMs + 600,
+  );
+  assert.is(fact.type === "peer.refused" && fact.refusal.code, code);
+  socket.resume();
+  await closed;
+  await until("descriptors back", () => descriptors() <= before, 2_000);
+  assert.is(a.facts.filter(of("peer.closed")).length, 0, "the honest peer was disturbed");
+}
+
+const rows: [name: string, attack: (socket: Socket) => unknown, code: string][] = [
+  ["random bytes", (s) => s.write(Buffer.from("9f3a07c455aa00ff13", "hex")), "protocol-mismatch"],
+  ["a short HTTP request", (s) => s.write("GET / HTTP/1.1\r\n\r\n"), "protocol-mismatch"],
+  [
+    "TLS without multistream-select",
+    (s) => connectTls({ socket: s, rejectUnauthorized: false }).on("error", () => {}),
+    "protocol-mismatch",
+  ],
+  [
+    "the preamble, and something else",
+    (s) => s.write(Buffer.concat([hello.subarray(0, 20), Buffer.from("GET / HTTP")])),
+    "handshake-timeout",
+  ],
+  ["silence", () => {}, "handshake-timeout"],
+  ["half the preamble, then silence", (s) => s.write(hello.subarray(0, 9)), "handshake-timeout"],
+  [
+    "half a ClientHello, then silence",
+    (s) => s.write(Buffer.concat([hello, Buffer.from("16030102000100", "hex")])),
+    "handshake-timeout",
+  ],
+  ["a hang-up", (s) => s.destroy(), "hung-up"],
+  ["a hang-up after the preamble", async (s) => (await negotiate(s), s.destroy()), "hung-up"],
+  [
+    "random bytes in place of TLS",
+    async (s) => (await negotiate(s), s.write(Buffer.alloc(64, 0x55))),
+    "protocol-mismatch",
+  ],
+  ["HTTP in place of TLS", async (s) => (await negotiate(s), s.write("GET / HTTP/1.1\r\n\r\n")), "protocol-mismatch"],
+  ["TLS 1.2", async (s) => {
+    await negotiate(s);
+    connectTls({ socket: s, rejectUnauthorized: false, minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }).on(
+      "error",
+      () => {},
+    );
+  }, "tls-version"],
+  ["TLS without a certificate", async (s) => {
+    await negotiate(s);
+    connectTls({ socket: s, rejectUnauthorized: false, minVersion: "TLSv1.3" }).on("error", () => {});
+  }, "no-certificate"],
+  ["TLS with an empty Certificate message", async (s) => {
+    const ahead = await negotiate(s);
+    void hostileClient(s, { chain: [], keyPem: "" }, { ahead });
+  }, "no-certificate"],
+];
+for (const [name, attack, code] of rows) test(`${name}: ${code}`, () => refused(attack, code));
+
+test("a certificate without its key, dialling: tls-failed", async () => {
+  const [victim, thief] = [await pki.node("victim"), await pki.node("thief")];
+  await refused(async (socket) => {
+    const ahead = await negotiate(socket);
+    const then = Buffer.concat([frame("/multistream/1.0.0"), frame("/yamux/1.0.0")]);
+    const outcome = await hostileClient(socket, { chain: victim.chain, keyPem: thief.keyPem }, { ahead, then });
+    assert.is(outcome.sent, true);
+    assert.is(outcome.applicationBytes, 0, "the muxer answered a peer without a verdict");
+  }, "tls-failed");
+});
+
+test("the same handshake with the right key is let in: the hostile end speaks real TLS", async () => {
+  const member = await pki.node("member");
+  const socket = await dial();
+  const ahead = await negotiate(socket);
+  void hostileClient(socket, member, { ahead });
+  // Verified, then waiting for the muxer: the gate's deadline ends that too.
+  const fact = await a.fact(of("peer.refused", ({ peer }) => peer?.name === "member"), 2_000);
+  assert.is(fact.refusal.code, "handshake-timeout");
+  socket.destroy();
+});
+
+test("a certificate without its key, listening: tls-failed at the dialler", async () => {
+  const [victim, thief] = [await pki.node("victim"), await pki.node("thief")];
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", () => {
+      socket.write(hello);
+      void hostileServer(socket, { chain: victim.chain, keyPem: thief.keyPem });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const dialler = await startTransport({ pki, name: "dialler", keyExchange: "classical" });
+  const { port } = server.address() as { port: number };
+  const answer = await dialler.ask({ type: "dial", id: "1", target: { address: `/ip4/127.0.0.1/tcp/${port}` } });
+  assert.is(answer.type === "dial.failed" && answer.refusal.code, "tls-failed");
+  assert.is((await dialler.fact(of("peer.refused"))).refusal.code, "tls-failed");
+  await dialler.stop();
+  server.close();
+});
+
+test("an HTTP server that is dialled: protocol-mismatch", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.end("HTTP/1.1 400 Bad Request\r\n\r\n");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as { port: number };
+  const answer = await honest.ask({ type: "dial", id: "2", target: { address: `/ip4/127.0.0.1/tcp/${port}` } });
+  assert.is(answer.type === "dial.failed" && answer.refusal.code, "protocol-mismatch");
+  server.close();
+});
+
+test("the honest peer was served throughout", async () => {
+  const question = { type: "request", id: "h", peer: a.peer, protocol: "/hypha-health/0.0.1", message: {} } as const;
+  const answer = honest.ask({ ...question, timeoutMs: 2_000 });
+  const { exchange } = await a.fact(of("request.received"));
+  a.send({ type: "respond", exchange, message: { healthy: true } });
+  assert.is((await answer).type, "response");
+  await Promise.all([a.stop(), honest.stop()]);
+});
+
+test.run();
