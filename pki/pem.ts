@@ -100,7 +100,9 @@ function readBlock(text: string, at: number): { label: string; der: Uint8Array; 
   if (base64.length % 4 !== 0 || der.length !== (base64.length / 4) * 3 - padding(base64) || /[-_]/.test(base64)) {
     return `the block ${label} is not base64`;
   }
-  return { label, der: new Uint8Array(der.buffer, der.byteOffset, der.length), end: bodyEnd + closing.length };
+  // Small buffers lie in a shared pool: a copy keeps what a clone or a transfer of the certificate takes along small.
+  const own = der.length < der.buffer.byteLength ? Uint8Array.from(der) : new Uint8Array(der.buffer);
+  return { label, der: own, end: bodyEnd + closing.length };
 }
 
 function padding(base64: string): number {

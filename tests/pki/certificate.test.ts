@@ -6,15 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certificateBytesMax, parseCertificate } from "../../pki/certificate.ts";
 import { extensionsMax } from "../../pki/extensions.ts";
-import {
-  constructed,
-  derNull,
-  derTrue,
-  derValue,
-  octetString,
-  oid,
-  sequence,
-} from "../../pki/issue/der_writer.ts";
+import { constructed, derNull, derTrue, derValue, octetString, oid, sequence } from "../../pki/issue/der_writer.ts";
 import {
   authorityKeyId,
   basicConstraints,

@@ -6,7 +6,13 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { chainCertificatesMax } from "../../pki/checks/well_formed.ts";
 import { pathLengthMax } from "../../pki/checks/find_paths.ts";
-import { basicConstraints, extendedKeyUsage, type Extension, keyUsage } from "../../pki/issue/extensions.ts";
+import {
+  basicConstraints,
+  extendedKeyUsage,
+  type Extension,
+  keyUsage,
+  subjectKeyId,
+} from "../../pki/issue/extensions.ts";
 import { derNull } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
@@ -111,6 +117,20 @@ test("finds the right one of two CAs of one name", () => {
   assert.is(judge([leaf], [namesake, middle]), "leaf < middle");
 });
 
+test("asks the CA first whose key identifier the certificate names, and believes no identifier", () => {
+  const aki = { oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, 7) };
+  const one = (id: number, keyOf?: Forged) =>
+    forge("ca", { ca: true, add: [subjectKeyId(Uint8Array.of(id))], ...(keyOf && { keyOf }) });
+  const named = one(7);
+  const anchors = [one(8, named), named, one(9, named)];
+  const first = (node: Forged) => Result.getOrThrow(verify([node], anchors)).path.at(-1)!.subjectKeyId;
+  assert.is(first(forge("node", { issuer: named, add: [aki] })), "07");
+  assert.is(first(forge("node", { issuer: named })), "08");
+  const other = one(8);
+  assert.is(judge([forge("node", { issuer: other, add: [aki] })], [named, other]), "node < ca");
+  assert.is(judge([forge("node", { issuer: named, signer: stranger, add: [aki] })], [named]), "bad-signature");
+});
+
 test("follows a cross-signature to the anchor that is there", () => {
   const crossed = forge("root", { ca: true, issuer: stranger, keyOf: root });
   assert.is(judge([leaf, middle, crossed], [stranger]), "leaf < middle < root < stranger");
@@ -161,6 +181,9 @@ const rows: [name: string, chain: Forged[], expected: string, options?: Options 
   ["an issuer that is no CA", [forge("node", { issuer: notCa }), notCa], "not-a-ca"],
   ["an issuer without keyCertSign", [forge("node", { issuer: withoutSign }), withoutSign], "key-usage"],
   ["a CA's certificate in place of a node's", [middle], "key-usage"],
+  ["the same with digitalSignature", [
+    forge("ca", { ca: true, issuer: root, add: [keyUsage(["digitalSignature", "keyCertSign"])] }),
+  ], "key-usage"],
   ["a leaf without digitalSignature", [
     forge("node", { issuer: root, add: [keyUsage(["keyAgreement"])] }),
   ], "key-usage"],

@@ -63,6 +63,7 @@ test("reads back what formatPem() writes, of any length", () => {
     const text = formatPem("CERTIFICATE", der);
     assert.ok(text.split("\n").every((line) => line.length <= 64));
     const [block] = Result.getOrThrow(parsePem(text));
+    assert.is(block!.der.buffer.byteLength, size);
     assert.is(Buffer.compare(block!.der, der), 0);
   }
 });
