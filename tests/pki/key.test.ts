@@ -1,7 +1,9 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign, verify } from "node:crypto";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createSecureContext } from "node:tls";
+import type { AddressInfo } from "node:net";
+import { connect, createServer } from "node:tls";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -28,11 +30,24 @@ test("reads the existing tool's key, version 2, and gives version 1 to TLS", () 
   assert.not.ok(keyMatches(certificate(other), key));
   const text = toTlsPem(key);
   assert.is(Buffer.from(text.split("\n")[1]!, "base64").subarray(0, 5).toString("hex"), "302e020100");
-  createSecureContext({ key: text });
   const data = Buffer.from("data");
   const signature = sign(null, data, createPrivateKey(text));
   const spki = { key: Buffer.from(key.spki), format: "der", type: "spki" } as const;
   assert.ok(verify(null, data, spki, signature));
+});
+
+test("gives TLS a key it can prove possession with", async () => {
+  const key = toTlsPem(Result.getOrThrow(parsePrivateKey(versionTwo)));
+  const cert = formatPem("CERTIFICATE", Buffer.from(node, "hex"));
+  const server = createServer({ key, cert, minVersion: "TLSv1.3" }, (socket) => socket.end());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false });
+  await once(socket, "secureConnect", { signal: AbortSignal.timeout(5_000) });
+  assert.is(Buffer.compare(socket.getPeerCertificate().raw, Buffer.from(node, "hex")), 0);
+  socket.destroy();
+  server.close();
 });
 
 test("leaves version 1 as it is", () => {

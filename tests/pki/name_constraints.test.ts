@@ -135,6 +135,13 @@ test("holds intermediates to the constraints above them too, self-issued ones ex
   assert.is(judge(forge("node", { issuer: next }), next, own), "accepted");
 });
 
+test("holds a leaf to them that bears its issuer's name", () => {
+  const add = [nameConstraints([], [subtree("DNS:a.example")])];
+  const ca = forge("ca", { ca: true, issuer: root, add });
+  assert.is(judge(forge("ca", { issuer: ca, san: ["DNS:a.example"] }), ca), "name-constraint");
+  assert.is(judge(forge("ca", { issuer: ca, san: ["DNS:b.example"] }), ca), "accepted");
+});
+
 test("holds to an anchor's own constraints", () => {
   const anchor = forge("anchor", { ca: true, add: [nameConstraints([subtree("DNS:a.example")])] });
   const trust = Result.getOrThrow(

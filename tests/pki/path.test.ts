@@ -68,6 +68,7 @@ test("takes the leaf alone where the intermediate is an anchor", () => {
 test("takes leaf and intermediate where the intermediate is an anchor", () => {
   assert.is(judge([leaf, middle], [middle]), "leaf < middle");
   assert.is(judge([leaf, middle], [middle, root]), "leaf < middle");
+  assert.is(Result.getOrThrow(verify([leaf, middle], [middle, root])).signatureChecks, 1);
 });
 
 test("takes the others in any order, with the root, strangers and copies among them", () => {
