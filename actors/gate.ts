@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { Result } from "effect";
+import { checkIdentity } from "../pki/path.ts";
 import { Internal, type Refusal } from "../pki/refusal.ts";
 import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
 import { handshakeMachine, phaseOf } from "./handshake.ts";
@@ -86,6 +88,12 @@ function makeGate(input: GateInput, { ports, clock, inspect, machine = handshake
     get identity() {
       const identity = actor.getSnapshot().context?.identity;
       return holds(identity) ? identity.success : undefined;
+    },
+    get presented() {
+      const wellFormed = actor.getSnapshot().context?.wellFormed;
+      if (!holds(wellFormed)) return undefined;
+      const claimed = checkIdentity(wellFormed.success);
+      return Result.isSuccess(claimed) ? { name: claimed.success.name, id: claimed.success.peer } : undefined;
     },
     send(event) {
       if (died !== undefined || actor.getSnapshot().status !== "active") return;

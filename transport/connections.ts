@@ -226,12 +226,12 @@ export class Connections {
   }
 
   #refused(gated: Gated, refusal: Refusal): void {
-    const { direction, address, expectedPeer, gate: { identity } } = gated;
+    const { direction, address, expectedPeer, gate: { identity, presented } } = gated;
     if (direction === "outbound") {
       this.#dialRefusals.push({ sequence: this.#sequence++, address, expectedPeer, refusal });
       if (this.#dialRefusals.length > dialRefusalsMax) this.#dialRefusals.shift();
     }
-    const peer = identity === undefined ? undefined : { name: identity.name, id: identity.peer };
+    const peer = identity === undefined ? presented : { name: identity.name, id: identity.peer };
     this.#outbox.tell({ type: "peer.refused", address, direction, peer, refusal });
   }
 

@@ -103,6 +103,8 @@ export interface Gate {
   readonly phase: GatePhase;
   readonly refusal: Refusal | undefined;
   readonly identity: PeerIdentity | undefined;
+  /** What the leaf says of itself once it was read, believed or not: a refusal's line names whom it refused. */
+  readonly presented?: { readonly name: string; readonly id: PeerText } | undefined;
   send(event: GateEvent): void;
   /** Calls `listener` for everything the gate says from now on. Returns how to stop it. */
   listen(listener: (said: GateSaid) => void): () => void;
