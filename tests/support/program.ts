@@ -43,6 +43,8 @@ export interface Running {
   readonly child: ChildProcess;
   readonly events: readonly LoggedEvent[];
   readonly ended: Promise<Ended>;
+  /** Sends a signal. (Deno's own `child.kill` forgets how the process ended.) */
+  signal(name: NodeJS.Signals): void;
   /** The first event of this name, past or to come, that fits; rejects with the log when the process ends or time does. */
   waitFor(event: string, fits?: (event: LoggedEvent) => boolean, timeoutMs?: number): Promise<LoggedEvent>;
 }
@@ -123,7 +125,8 @@ function follow(child: ChildProcess): Running {
       listeners.add(look);
       look();
     });
-  return { child, events, ended, waitFor };
+  const signal = (name: NodeJS.Signals) => void (child.pid !== undefined && !over && process.kill(child.pid, name));
+  return { child, events, ended, signal, waitFor };
 }
 
 /** A free port of 127.0.0.1, now. */
