@@ -72,7 +72,10 @@ export async function startNode(plan: NodePlan, layout: Layout): Promise<NodePro
 /** Waits until the node answers `probe` healthy. */
 export async function untilHealthy(node: NodeProcess, plan: NodePlan, layout: Layout): Promise<void> {
   const command = await runtimeBinary("node");
-  const config = writeConfiguration({ name: operator, role: "gateway", runtime: "node", port: 0 }, layout);
+  const config = writeConfiguration(
+    { name: operator, role: "gateway", runtime: "node", port: layout.gatewayPort },
+    layout,
+  );
   const address = `/ip4/127.0.0.1/tcp/${plan.port}`;
   const args = ["--no-warnings", script("gateway"), "probe", "-c", config, address, "--timeout", "5000"];
   const until = performance.now() + readyTimeoutMs;
