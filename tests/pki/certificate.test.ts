@@ -205,6 +205,20 @@ const shapes: [name: string, options: ForgeOptions, problem: string | undefined]
     "must be critical",
   ],
   [
+    "refuses a CA with an empty subject",
+    {
+      ca: true,
+      add: [{ ...subjectAltName([{ type: "dns", value: "a.example" }]), critical: true }],
+      tbs: (tbs) => splice(tbs, (parts) => parts.splice(5, 1, sequence())),
+    },
+    "a CA has no subject",
+  ],
+  [
+    "refuses policy constraints that are not critical",
+    { ca: true, add: [extension("2.5.29.36", sequence())] },
+    "policyConstraints must be critical",
+  ],
+  [
     "refuses an inner algorithm that is not the outer one",
     { tbs: (tbs) => splice(tbs, (parts) => parts.splice(2, 1, sequence(oid("1.2.840.10045.4.3.2")))) },
     "signature algorithm differs",

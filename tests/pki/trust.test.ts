@@ -53,6 +53,16 @@ test("leaves it out also where the list is overdue, and never by another issuer'
   assert.is(names({ trustPem, crlsPem: forgeListPem(middle, { revoked: [serial(middle)] }) }), "root,middle");
 });
 
+test("does not leave it out by the list of a namesake's key", () => {
+  const named = (id: number) => forge("named", { ca: true, add: [subjectKeyId(Uint8Array.of(id))] });
+  const [own, other] = [named(1), named(2)];
+  const under = forge("under", { ca: true, issuer: own });
+  const aki = { oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, 2) };
+  const crlsPem = forgeListPem(other, { revoked: [serial(under)], add: [aki] });
+  assert.is(names({ trustPem: own.pem + under.pem, crlsPem }), "named,under");
+  assert.is(names({ trustPem: own.pem + other.pem + under.pem, crlsPem }), "named,named,under");
+});
+
 test("trusts nobody when every CA is revoked, and says so", () => {
   const input = { crlsPem: forgeListPem(root, { revoked: [serial(root)] }) };
   assert.is(names(input), "");
