@@ -1,0 +1,108 @@
+/** Limits on connection attempts: both sides of each. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Admission, type Admitted, defaultLimits, sourceOf, sourcesMax } from "../../transport/admission.ts";
+import type { TransportLimits } from "../../transport/port.ts";
+
+const test = suite("Admission");
+const limits: TransportLimits = {
+  pendingMax: 5,
+  pendingPerAddressMax: 2,
+  connectionsMax: 4,
+  connectionsPerAddressMax: 3,
+  connectionsPerPeerMax: 8,
+  handshakesPerSecond: 10,
+  handshakesBurst: 100,
+};
+const from = (host: number) => `/ip4/10.0.0.${host}/tcp/4001`;
+function admitted(result: Result.Result<Admitted, { readonly code: string }>): Admitted {
+  if (Result.isFailure(result)) throw new Error(`refused: ${result.failure.code}`);
+  return result.success;
+}
+const codeOf = (result: Result.Result<unknown, { readonly code: string }>) =>
+  Result.isFailure(result) ? result.failure.code : "admitted";
+const limitOf = (result: Result.Result<unknown, { readonly limit: string }>) =>
+  Result.isFailure(result) ? result.failure.limit : "admitted";
+
+test("counts handshakes under way, of one address and in all", () => {
+  const admission = new Admission(limits);
+  admitted(admission.admit(from(1), 0));
+  const second = admitted(admission.admit(from(1), 0));
+  assert.is(limitOf(admission.admit(from(1), 0)), "handshakes under way from one address");
+  second.release();
+  admitted(admission.admit(from(1), 0));
+  for (const host of [2, 3, 4]) admitted(admission.admit(from(host), 0));
+  assert.is(limitOf(admission.admit(from(5), 0)), "handshakes under way");
+});
+
+test("counts connections, of one address and in all", () => {
+  const admission = new Admission(limits);
+  const open = (host: number) => {
+    const one = admitted(admission.admit(from(host), 0));
+    one.opened();
+    return one;
+  };
+  const [first] = [open(1), open(1), open(1)];
+  assert.is(limitOf(admission.admit(from(1), 0)), "connections from one address");
+  open(2);
+  assert.is(limitOf(admission.admit(from(3), 0)), "connections");
+  assert.equal(admission.counts, { pending: 0, open: 4, sources: 2 });
+  first?.release();
+  first?.release();
+  assert.is(admission.counts.open, 3);
+  open(3);
+});
+
+test("opening after the release counts nothing", () => {
+  const admission = new Admission(limits);
+  const one = admitted(admission.admit(from(1), 0));
+  one.release();
+  one.opened();
+  assert.equal(admission.counts, { pending: 0, open: 0, sources: 1 });
+});
+
+test("lets a burst through and then so many a second; a clock that goes back refills nothing", () => {
+  const admission = new Admission({ ...limits, handshakesBurst: 2 });
+  const attempt = (at: number) => {
+    const result = admission.admit(from(1), at);
+    if (Result.isSuccess(result)) result.success.release();
+    return codeOf(result);
+  };
+  assert.is(attempt(1_000), "admitted");
+  assert.is(attempt(1_000), "admitted");
+  assert.is(attempt(1_000), "rate-limited");
+  assert.is(attempt(1_099), "rate-limited");
+  assert.is(attempt(1_199), "admitted");
+  assert.is(attempt(500), "rate-limited");
+  assert.is(attempt(520), "admitted");
+  assert.is(codeOf(admission.admit(from(2), 500)), "admitted");
+});
+
+test("forgets sources at rest and refuses new ones when none is", () => {
+  const admission = new Admission({ ...limits, handshakesBurst: 1 });
+  for (let n = 0; n < sourcesMax; n++) {
+    admitted(admission.admit(`/ip4/10.${n >> 16}.${(n >> 8) & 255}.${n & 255}/tcp/1`, 0)).release();
+  }
+  assert.is(limitOf(admission.admit("/ip4/192.0.2.1/tcp/1", 0)), "sources of connections");
+  assert.is(codeOf(admission.admit("/ip4/192.0.2.1/tcp/1", 10_000)), "admitted");
+  assert.is(admission.counts.sources, sourcesMax);
+});
+
+const sources: [address: string, source: string][] = [
+  ["/ip4/10.0.0.7/tcp/4001", "10.0.0.7"],
+  ["/ip4/10.0.0.7/tcp/4001/p2p/12D3A", "10.0.0.7"],
+  ["/ip6/2001:db8:1:2:3:4:5:6/tcp/1", "2001:db8:1:2::/64"],
+  ["/ip6/2001:db8:1:2::9/tcp/1", "2001:db8:1:2::/64"],
+  ["/ip6/::1/tcp/1", "0:0:0:0::/64"],
+  ["/ip4/10.0.0.7/tcp/4001/p2p/relay/p2p-circuit/p2p/peer", "relay>peer"],
+];
+for (const [address, source] of sources) {
+  test(`counts ${address} under ${source}`, () => assert.is(sourceOf(address), source));
+}
+
+test("the defaults let an operator's network in and no flood", () => {
+  for (const value of Object.values(defaultLimits)) assert.ok(value > 0 && value < 10_000);
+});
+
+test.run();
