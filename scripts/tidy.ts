@@ -70,7 +70,7 @@ const bans: readonly Ban[] = [
   },
   { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
   {
-    what: /\b(document|window)\./,
+    what: /\bdocument\.(get|query|create|cookie)|\bwindow\.(location|document|open)\b/,
     where: source,
     use: "there is no browser here; document and window only type-check because lib has dom",
   },
