@@ -5,6 +5,7 @@
  */
 import { Duplex } from "node:stream";
 import type { MessageStream } from "@libp2p/interface";
+import { drained } from "./drained.ts";
 
 /**
  * Wraps `stream` with back-pressure both ways. Whatever libp2p has read ahead of the stream comes out first, since it is
@@ -42,7 +43,7 @@ export function messageDuplex(stream: MessageStream): Duplex {
         return;
       }
       if (more) done();
-      else stream.onDrain().then(() => done(), done);
+      else drained(stream).then(() => done(), done);
     },
     final(done) {
       stream.close().then(() => done(), done);

@@ -7,6 +7,7 @@ import type { TLSSocket } from "node:tls";
 import type { AbortOptions, Logger, MessageStreamDirection } from "@libp2p/interface";
 import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
+import { drained } from "./drained.ts";
 
 /** How a connection came to its end, as far as its socket knows. */
 export type SocketEnd = "them" | "lost";
@@ -88,7 +89,7 @@ export class SecuredStream extends AbstractMessageStream {
   override async close(options?: AbortOptions): Promise<void> {
     if (this.status !== "open") return;
     this.writeStatus = "closing";
-    while (this.writableNeedsDrain || this.writeBuffer.byteLength > 0) await this.onDrain(options);
+    await drained(this, options?.signal);
     await new Promise<void>((resolve, reject) => {
       const { signal } = options ?? {};
       const abort = () => reject(signal?.reason);

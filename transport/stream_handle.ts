@@ -5,6 +5,7 @@
  */
 import type { Stream } from "@libp2p/interface";
 import { Effect } from "effect";
+import { drained } from "./drained.ts";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "./port.ts";
 import { plainBytes } from "./whole_message.ts";
 
@@ -43,7 +44,7 @@ export function ownStream({ id, peer, protocol, stream }: StreamHandleInit): Own
       const cancel = inbox.next((chunk) => resume(Effect.succeed(chunk)));
       return Effect.sync(cancel);
     }),
-    write: (bytes) => whenOpen(stream, (signal) => stream.send(bytes) ? undefined : stream.onDrain({ signal })),
+    write: (bytes) => whenOpen(stream, (signal) => stream.send(bytes) ? undefined : drained(stream, signal)),
     end: whenOpen(stream, (signal) => stream.close({ signal })),
     abort: (reason) => Effect.sync(() => abort(reason)),
   };
@@ -70,7 +71,8 @@ function whenOpen(
       }
     },
     catch: (error) => {
-      const detail = error instanceof Error ? error.message : String(error);
+      // libp2p rejects a close that was overtaken with the event that overtook it.
+      const detail = error instanceof Error ? error.message : "the stream closed";
       if (stream.status === "open") stream.abort(new Error(detail));
       return new TransportError({ code: "stream-reset", detail });
     },

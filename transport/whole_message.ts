@@ -4,6 +4,7 @@
  * @module
  */
 import type { Stream } from "@libp2p/interface";
+import { drained } from "./drained.ts";
 import { TransportError } from "./port.ts";
 
 /**
@@ -86,7 +87,7 @@ function join(pieces: readonly Uint8Array[], size: number): Uint8Array {
 
 /** Sends bytes and ends the writing side, as far as the connection takes them before the signal. */
 export async function sendWhole(stream: Stream, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-  if (!stream.send(bytes)) await stream.onDrain({ signal });
+  if (!stream.send(bytes)) await drained(stream, signal);
   await stream.close({ signal });
 }
 

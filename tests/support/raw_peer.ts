@@ -1,0 +1,96 @@
+/**
+ * A verified libp2p node without the transport's manners: sends whatever bytes a test wants on any protocol.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import type { Connection } from "@libp2p/interface";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
+import { identify } from "@libp2p/identify";
+import { multiaddr } from "@multiformats/multiaddr";
+import { Result } from "effect";
+import { createLibp2p } from "libp2p";
+import { makeGateFactory } from "../../actors/gate.ts";
+import { GateBook } from "../../transport/gate_book.ts";
+import { libp2pKey } from "../../transport/libp2p_node.ts";
+import { mtls } from "../../transport/mtls.ts";
+import type { TestPki } from "./pki.ts";
+import { identityOf, snapshotOf } from "./transports.ts";
+
+/** A running raw peer, connected to one address. */
+export interface RawPeer {
+  readonly peer: string;
+  readonly connection: Connection;
+  /** Sends bytes, half-closes, and reads what comes back. */
+  exchange(protocol: string, bytes: Uint8Array): Promise<{ bytes: number; outcome: "whole" | "broken" }>;
+  /** Answers every request of a protocol with these bytes, or never. */
+  serve(protocol: string, answer: Uint8Array | "never"): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts a raw peer. This is also how the encrypter stands in somebody else's libp2p application. */
+export async function rawPeer(pki: TestPki, name: string, address: string): Promise<RawPeer> {
+  const identity = identityOf(await pki.node(name));
+  const snapshot = snapshotOf(pki);
+  const gates = new GateBook({
+    makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
+    snapshot: () => snapshot,
+    deadlineMs: 2_000,
+    uuid: randomUUID,
+    admit: () => ({ admission: Result.succeed(undefined), opened: () => {}, release: () => {} }),
+    onSaid: () => {},
+  });
+  const libp2p = await createLibp2p({
+    start: false,
+    privateKey: await libp2pKey(identity),
+    transports: [tcp()],
+    connectionEncrypters: [mtls({ identity: () => identity, keyExchange: "hybrid", gates, now: Date.now })],
+    streamMuxers: [yamux()],
+    connectionGater: { denyDialMultiaddr: () => false },
+    services: { identify: identify() },
+  });
+  libp2p.addEventListener("connection:open", ({ detail }) => {
+    gates.of(detail)?.gate.send({ type: "connection.opened" });
+  });
+  await libp2p.start();
+  const connection = await libp2p.dial(multiaddr(address));
+  return {
+    peer: identity.peer,
+    connection,
+    exchange: async (protocol, bytes) => {
+      const stream = await connection.newStream(protocol);
+      const came = { bytes: 0, outcome: "broken" as "whole" | "broken" };
+      const ended = new Promise<void>((resolve) => {
+        stream.addEventListener("message", ({ data }) => came.bytes += data.byteLength);
+        stream.addEventListener("remoteCloseWrite", () => {
+          came.outcome = "whole";
+          resolve();
+        });
+        stream.addEventListener("close", () => resolve());
+      });
+      try {
+        for (let at = 0; at < bytes.byteLength && stream.status === "open"; at += 65_536) {
+          if (!stream.send(bytes.subarray(at, at + 65_536))) await stream.onDrain();
+        }
+        await stream.close();
+      } catch {
+        // reset by the other side, which is what the outcome tells
+      }
+      await ended;
+      return came;
+    },
+    serve: async (protocol, answer) => {
+      await libp2p.handle(protocol, async (stream) => {
+        if (answer === "never") return;
+        for (let at = 0; at < answer.byteLength && stream.status === "open"; at += 65_536) {
+          if (!stream.send(answer.subarray(at, at + 65_536))) await stream.onDrain();
+        }
+        await stream.close();
+      }, { force: true });
+    },
+    stop: async () => {
+      await libp2p.stop();
+    },
+  };
+}
