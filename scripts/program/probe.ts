@@ -113,6 +113,10 @@ function reasonOf(outcome: Exclude<ProbeOutcome, { readonly type: "healthy" }>):
     case "unhealthy":
       return "it answers that it is not ready yet";
     case "refused":
+      // libp2p's own words: it finds out once the certificate was seen.
+      if (/dial self/i.test(outcome.refusal.message)) {
+        return "that is this node itself, which libp2p does not dial. Probe it with the configuration of another node.";
+      }
       return `${outcome.refusal.code}: ${outcome.refusal.message}. ${outcome.refusal.hint}`;
     case "unanswered":
       return `no answer (${outcome.error.code}): ${outcome.error.detail}. Check whether it is a node of this network, and its log.`;

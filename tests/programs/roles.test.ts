@@ -1,0 +1,134 @@
+/** The four programs as one small network: each starts with the least that it needs, joins, answers and takes leave. */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "@std/toml";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Role } from "../../pki/certificate.ts";
+import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hypha-roles-"));
+const pki = await makeTestPki();
+const crls = await pki.crls();
+const roles: readonly Role[] = ["gateway", "data", "worker", "scheduler"];
+const ports = new Map<Role, number>();
+for (const role of roles) ports.set(role, await freePort());
+const addressOf = (role: Role) => `/ip4/127.0.0.1/tcp/${ports.get(role)}`;
+
+const dataset = join(folder, "digits");
+mkdirSync(dataset);
+for (const name of ["a", "b", "c"]) writeFileSync(join(dataset, name), "0,0\n");
+const workDir = join(folder, "work");
+mkdirSync(workDir, { mode: 0o700 });
+
+const resources = { cpu: 1, memory: 1, storage: 1, gpu: 0 };
+const price = { bid: 1, max: 2 };
+const own: Record<Role, Record<string, unknown>> = {
+  gateway: {},
+  data: { dataset_path: dataset },
+  worker: {
+    work_dir: workDir,
+    resources,
+    // Its floor lies over the scheduler's bid: nothing is to be trained here.
+    offer: { price: 9, floor: 9, strategy: { type: "whole" } },
+    executors: [{ class: "train", name: "none", runtime: "process", cmd: "false" }],
+  },
+  scheduler: {
+    scheduler: {
+      job: {
+        type: "diloco",
+        model: {
+          repository: "builtin/mlp-64-32-10",
+          filenames: ["m"],
+          type: "image-classification",
+          input_names: ["x"],
+        },
+        dataset: { dataset: "digits" },
+        inner_optimizer: { "learning-rate": 0.1 },
+        outer_optimizer: { "learning-rate": 0.7, momentum: 0.9 },
+        resources: {
+          num_workers: 1,
+          worker: resources,
+          parameter_server: resources,
+          worker_price: price,
+          parameter_server_price: price,
+        },
+        rounds: { update_rounds: 1, avg_samples_between_updates: 1 },
+      },
+    },
+  },
+};
+
+/** Writes certificate and configuration of a node, and says which it is. */
+async function configure(
+  role: Role,
+  name: string,
+): Promise<{ readonly config: string; readonly certificates: string }> {
+  const certificates = join(folder, name);
+  const files = await pki.write(certificates, await pki.node(name, { role }), crls);
+  const config = join(folder, `${name}.toml`);
+  const common = {
+    cert_pem: files.certPath,
+    key_pem: files.keyPath,
+    trust_pem: files.trustPath,
+    crls_pem: files.crlsPath,
+    listen_addresses: [addressOf(role)],
+    exclude_cidr: [],
+    ...(role === "data" ? {} : { external_addresses: [addressOf(role)] }),
+    ...(role === "gateway" ? {} : { gateway_addresses: [addressOf("gateway")] }),
+  };
+  writeFileSync(config, stringify({ ...common, ...own[role] }));
+  return { config, certificates };
+}
+
+async function start(role: Role): Promise<Running> {
+  const { config, certificates } = await configure(role, `${role}-01`);
+  const permissions = permissionsFor(role, {
+    configPath: config,
+    certificateFolder: certificates,
+    readPaths: role === "data" ? [dataset] : [],
+    addresses: ["127.0.0.1"],
+  });
+  return startProgram(role, ["run", "-c", config, "--log-format", "json"], { permissions });
+}
+
+const test = suite("hypha-gateway, -data, -worker, -scheduler");
+const nodes = new Map<Role, Running>();
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+
+test("each starts with the least that its role needs, and becomes ready", async () => {
+  const gateway = await start("gateway");
+  nodes.set("gateway", gateway);
+  await gateway.waitFor("node.ready");
+  for (const role of ["data", "worker", "scheduler"] as const) nodes.set(role, await start(role));
+  for (const [role, node] of nodes) assert.is((await node.waitFor("node.ready"))["role"], role);
+});
+
+test("each answers the probe of another", async () => {
+  const { config } = await configure("gateway", "operator");
+  const ended = await Promise.all(
+    roles.map((role) => runProgramOnce("gateway", ["probe", "-c", config, addressOf(role), "--timeout", "10000"])),
+  );
+  assert.equal(ended.map(({ code, stderr }) => [code, stderr]), roles.map(() => [0, ""]));
+});
+
+test("the scheduler finds the data node's slices, and goes on looking for workers", async () => {
+  const found = await nodes.get("scheduler")?.waitFor("dataset.found");
+  assert.is(found?.["slices"], 3);
+});
+
+test("each takes leave in order when told to stop, and leaves nothing behind", async () => {
+  const leaving = roles.toReversed().map(async (role) => {
+    nodes.get(role)?.signal("SIGTERM");
+    const ended = await nodes.get(role)?.ended;
+    return [role, ended?.code];
+  });
+  assert.equal(await Promise.all(leaving), roles.toReversed().map((role) => [role, 0]));
+  for (const node of nodes.values()) assert.ok(node.events.some(({ event }) => event === "node.summary"));
+  assert.ok(existsSync(workDir));
+});
+
+test.run();
