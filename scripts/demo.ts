@@ -18,7 +18,14 @@ import { type Display, formatTable, makeDisplay } from "./demo/display.ts";
 import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
 import { operator, planNodes, startNode, untilHealthy } from "./demo/network.ts";
 import { type DemoOptions, readOptions } from "./demo/options.ts";
-import { BrokenPromise, endAll, type NodeProcess, runtimeBinary, survivors } from "./demo/processes.ts";
+import {
+  BrokenPromise,
+  endAll,
+  type NodeProcess,
+  runtimeBinary,
+  shareCompiledCode,
+  survivors,
+} from "./demo/processes.ts";
 import { brokenPromises, closingTimes, type DemoResult, summarise } from "./demo/promises.ts";
 
 const trainers = 3;
@@ -35,6 +42,7 @@ interface Network {
 }
 
 async function prepare(options: DemoOptions, folder: string): Promise<Network> {
+  shareCompiledCode(join(folder, "compiled"));
   const node = await runtimeBinary("node");
   const certificates = join(folder, "certs");
   const plans = await planNodes(options.runtime);
@@ -45,7 +53,7 @@ async function prepare(options: DemoOptions, folder: string): Promise<Network> {
     certificates,
     gatewayPort: plans[0]?.port ?? 0,
     dataset: writeDataset(digits, folder, options),
-    rounds: options.quick ? 6 : 12,
+    rounds: options.quick ? 8 : 14,
     trainers,
     executor: { cmd: startable(node), args: ["--no-warnings", executor] },
   };
@@ -57,11 +65,15 @@ async function start({ plans, layout, nodes }: Network, display: Display): Promi
   for (const roles of [["gateway"], ["data", "worker"], ["scheduler"]]) {
     const wave = plans.filter(({ role }) => roles.includes(role));
     for (const plan of wave) nodes.set(plan.name, await startNode(plan, layout));
-    for (const plan of wave) {
-      const node = nodes.get(plan.name);
-      if (node !== undefined && plan.role !== "scheduler") await untilHealthy(node, plan, layout);
-      if (plan.role !== "scheduler") display.note(`${plan.name} (${plan.runtime}) answers its probe`);
-    }
+    const waiting = wave.filter(({ role }) => role !== "scheduler");
+    const probe = async () => {
+      for (let plan = waiting.shift(); plan !== undefined; plan = waiting.shift()) {
+        const node = nodes.get(plan.name);
+        if (node !== undefined) await untilHealthy(node, plan, layout);
+        display.note(`${plan.name} (${plan.runtime}) answers its probe`);
+      }
+    };
+    await Promise.all([probe(), probe()]);
   }
 }
 

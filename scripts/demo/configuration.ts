@@ -70,7 +70,7 @@ function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknow
     type: "diloco",
     model,
     dataset: { dataset: basename(dataset.slices) },
-    inner_optimizer: { "learning-rate": 0.004 },
+    inner_optimizer: { "learning-rate": 0.01 },
     outer_optimizer: { "learning-rate": 0.7, momentum: 0.5 },
     resources: {
       num_workers: trainers,
@@ -79,7 +79,7 @@ function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknow
       worker_price: { bid: 20, max: 100 },
       parameter_server_price: { bid: 20, max: 100 },
     },
-    rounds: { update_rounds: rounds, avg_samples_between_updates: 1_440, max_batch_size: 32 },
+    rounds: { update_rounds: rounds, avg_samples_between_updates: 2_880, max_batch_size: 32 },
     evaluation: { held_out: dataset.heldOut },
   };
   return { scheduler: { job } };

@@ -40,6 +40,19 @@ export async function runtimeBinary(runtime: Runtime): Promise<string> {
   return stdout.trim();
 }
 
+/** Where Node keeps what it compiled, so that the second process of a kind starts in half the time. */
+let compileCache: string | undefined;
+
+/** Shares compiled code between the demo's processes, in a folder of its own. */
+export function shareCompiledCode(folder: string): void {
+  compileCache = folder;
+}
+
+const environment = () => ({
+  ...process.env,
+  ...(compileCache === undefined ? {} : { NODE_COMPILE_CACHE: compileCache }),
+});
+
 /** Every child that still runs; {@linkcode endAll} empties it. */
 const running = new Set<ChildProcess>();
 
@@ -50,7 +63,7 @@ export function runOnce(
   timeoutMs: number,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
     running.add(child);
     let stdout = "";
     let stderr = "";
@@ -90,7 +103,7 @@ export class NodeProcess {
     this.name = name;
     this.role = role;
     this.runtime = runtime;
-    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: environment() });
     this.#child = child;
     running.add(child);
     for (const output of [child.stdout, child.stderr]) {
