@@ -1,0 +1,83 @@
+/**
+ * Opens and closes connections between two transports and prints what it left behind, as JSON:
+ * `node --expose-gc tests/support/cycles.ts 2000`.
+ *
+ * @module
+ */
+import process from "node:process";
+import { makeGateFactory } from "../../actors/gate.ts";
+import type { MakeGate, TransportFact } from "../../transport/port.ts";
+import { makeTestPki } from "./pki.ts";
+import { descriptors, snapshotOf, startTransport, until } from "./transports.ts";
+
+const cycles = Number(process.argv[2] ?? 2_000);
+/** Connections before the first measurement: caches, code and address books fill. */
+const warmUp = 300;
+const parallel = 8;
+
+let gates = 0;
+const factory = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
+const makeGate: MakeGate = (input) => {
+  const gate = factory(input);
+  gates += 1;
+  const stop = gate.stop.bind(gate);
+  return Object.assign(Object.create(gate), {
+    stop: () => {
+      gates -= 1;
+      stop();
+    },
+  });
+};
+
+const pki = await makeTestPki();
+const snapshot = snapshotOf(pki, { crlsPem: await pki.crls() });
+const common = { pki, snapshot, makeGate } as const;
+const server = await startTransport({ ...common, name: "server" });
+const clients = await Promise.all(
+  Array.from({ length: parallel }, (_, n) => startTransport({ ...common, name: `client-${n}`, listenAddresses: [] })),
+);
+const nodes = [server, ...clients];
+
+async function cycle(n: number): Promise<void> {
+  const client = clients[n] as (typeof clients)[number];
+  const dialled = await client.ask({ type: "dial", id: "d", target: { address: server.addresses[0] as string } });
+  if (dialled.type !== "dial.done") throw new Error(JSON.stringify(dialled));
+  client.send({ type: "close", peer: server.peer, reason: "cycle" });
+  await until("the close at both ends", () =>
+    client.facts.some(({ type }) => type === "peer.closed") &&
+    server.facts.some((fact) => fact.type === "peer.closed" && fact.peer === client.peer));
+  client.facts.length = 0;
+  forget(server.facts, client.peer);
+}
+
+function forget(facts: TransportFact[], peer: string): void {
+  const kept = facts.filter((fact) => !("peer" in fact) || fact.peer !== peer);
+  facts.splice(0, facts.length, ...kept);
+}
+
+async function run(count: number): Promise<void> {
+  await Promise.all(clients.map(async (_, n) => {
+    for (let done = n; done < count; done += parallel) await cycle(n);
+  }));
+}
+
+async function measure() {
+  await until("gates to end", () => gates === 0);
+  await new Promise((resolve) => setTimeout(resolve, 700)); // libp2p's own timers let go of what they hold
+  const { gc } = globalThis as unknown as { gc: () => void };
+  for (let n = 0; n < 4; n++) {
+    gc();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return { gates, sockets: descriptors(), heapBytes: process.memoryUsage().heapUsed };
+}
+
+await run(warmUp);
+const before = await measure();
+const started = performance.now();
+await run(cycles);
+const seconds = (performance.now() - started) / 1_000;
+const after = { ...await measure(), seconds };
+console.log(JSON.stringify({ cycles, before, after }));
+await Promise.all(nodes.map((node) => node.stop()));
+process.exit(0);
