@@ -255,6 +255,13 @@ export const jobMachine = setup({
                         actions: { type: "end", params: ({ event }) => crashedOf(event.value) },
                       },
                     ],
+                    "effect.failed.exit": {
+                      target: "#job.working.removing",
+                      actions: {
+                        type: "end",
+                        params: ({ event }) => failedOf(`its executor was lost: ${event.error}`),
+                      },
+                    },
                     "job.cancel": {
                       target: "stopping",
                       actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
@@ -263,7 +270,10 @@ export const jobMachine = setup({
                 },
                 stopping: {
                   invoke: { src: "stop", input: ({ context }) => runningOf(context) },
-                  on: { "effect.done.stopped": "#job.working.removing" },
+                  on: {
+                    "effect.done.stopped": "#job.working.removing",
+                    "effect.failed.stopped": "#job.working.removing",
+                  },
                   after: {
                     end: {
                       target: "#job.working.removing",
@@ -278,6 +288,7 @@ export const jobMachine = setup({
                   },
                   on: {
                     "effect.done.flushed": "#job.working.removing",
+                    "effect.failed.flushed": "#job.working.removing",
                     "job.cancel": "#job.working.removing",
                   },
                   after: { flush: "#job.working.removing" },
