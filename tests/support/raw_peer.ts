@@ -4,7 +4,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import type { Connection } from "@libp2p/interface";
+import type { Connection, IdentifyResult } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { identify } from "@libp2p/identify";
@@ -18,12 +18,20 @@ import { mtls } from "../../transport/mtls.ts";
 import type { TestPki } from "./pki.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
 
+/** What came back on a stream, and how it ended. */
+export interface Answer {
+  readonly bytes: number;
+  readonly outcome: "whole" | "broken";
+}
+
 /** A running raw peer, connected to one address. */
 export interface RawPeer {
   readonly peer: string;
   readonly connection: Connection;
   /** Sends bytes, half-closes, and reads what comes back. */
-  exchange(protocol: string, bytes: Uint8Array): Promise<{ bytes: number; outcome: "whole" | "broken" }>;
+  exchange(protocol: string, bytes: Uint8Array): Promise<Answer>;
+  /** What the peer told in identify. */
+  readonly identified: Promise<IdentifyResult>;
   /** Answers every request of a protocol with these bytes, or never. */
   serve(protocol: string, answer: Uint8Array | "never"): Promise<void>;
   stop(): Promise<void>;
@@ -53,11 +61,15 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
   libp2p.addEventListener("connection:open", ({ detail }) => {
     gates.of(detail)?.gate.send({ type: "connection.opened" });
   });
+  const identified = new Promise<IdentifyResult>((resolve) =>
+    libp2p.addEventListener("peer:identify", ({ detail }) => resolve(detail))
+  );
   await libp2p.start();
   const connection = await libp2p.dial(multiaddr(address));
   return {
     peer: identity.peer,
     connection,
+    identified,
     exchange: async (protocol, bytes) => {
       const stream = await connection.newStream(protocol);
       const came = { bytes: 0, outcome: "broken" as "whole" | "broken" };

@@ -6,6 +6,7 @@
  */
 import { Result } from "effect";
 import { MalformedMessage } from "./malformed.ts";
+import { bytesOf, MalformedProtobuf, numberOf, protobufFields, ProtobufWriter } from "./protobuf.ts";
 
 /** A record of the DHT. */
 export interface KadRecord {
@@ -45,91 +46,13 @@ export const kadMessageMaxBytes = 65_536;
 const publisherField = 666;
 const ttlField = 777;
 
-// ── Protocol buffers, as little as is needed ────────────────────────────────────────────────────────────────────────
-
-class Writer {
-  readonly #bytes: number[] = [];
-  varint(value: number): this {
-    while (value > 0x7f) {
-      this.#bytes.push((value % 0x80) | 0x80);
-      value = Math.floor(value / 0x80);
-    }
-    this.#bytes.push(value);
-    return this;
-  }
-  number(field: number, value: number | undefined): this {
-    return value === undefined ? this : this.varint(field * 8).varint(value);
-  }
-  bytes(field: number, value: Uint8Array | undefined): this {
-    if (value === undefined) return this;
-    this.varint(field * 8 + 2).varint(value.byteLength);
-    for (const byte of value) this.#bytes.push(byte);
-    return this;
-  }
-  end(): Uint8Array {
-    return Uint8Array.from(this.#bytes);
-  }
-}
-
-type Field = { readonly field: number; readonly value: number | Uint8Array };
-
-class Malformed extends Error {}
-
-function varint(bytes: Uint8Array, at: number): [value: number, next: number] {
-  let value = 0;
-  let factor = 1;
-  for (let index = at; index < at + 10; index++) {
-    const byte = bytes[index];
-    if (byte === undefined) throw new Malformed("cut off inside a number");
-    value += (byte & 0x7f) * factor;
-    factor *= 0x80;
-    if (byte < 0x80) {
-      if (!Number.isSafeInteger(value)) throw new Malformed("number over 2^53");
-      return [value, index + 1];
-    }
-  }
-  throw new Malformed("number of more than ten bytes");
-}
-
-/** The fields of a message in their order. Unknown wire types are refused; unknown fields are the caller's to skip. */
-function* fields(given: Uint8Array): Generator<Field> {
-  // A plain view: a Buffer's slices would be Buffers.
-  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
-  let at = 0;
-  while (at < bytes.byteLength) {
-    const [tag, afterTag] = varint(bytes, at);
-    const [field, wire] = [Math.floor(tag / 8), tag % 8];
-    if (wire === 0) {
-      const [value, next] = varint(bytes, afterTag);
-      yield { field, value };
-      at = next;
-    } else if (wire === 2) {
-      const [length, start] = varint(bytes, afterTag);
-      if (start + length > bytes.byteLength) throw new Malformed("cut off inside a field");
-      yield { field, value: bytes.subarray(start, start + length) };
-      at = start + length;
-    } else if (wire === 1 || wire === 5) {
-      at = afterTag + (wire === 1 ? 8 : 4);
-      if (at > bytes.byteLength) throw new Malformed("cut off inside a field");
-    } else throw new Malformed(`wire type ${wire}`);
-  }
-}
-
-function bytesOf({ field, value }: Field): Uint8Array {
-  if (typeof value === "number") throw new Malformed(`field ${field} is a number`);
-  return value;
-}
-
-function numberOf({ field, value }: Field): number {
-  if (typeof value !== "number") throw new Malformed(`field ${field} is not a number`);
-  return value;
-}
-
 function guarded<A>(decode: () => A): Result.Result<A, MalformedMessage> {
   try {
     return Result.succeed(decode());
   } catch (error) {
-    if (error instanceof Malformed) return Result.fail(new MalformedMessage({ path: "", reason: error.message }));
+    if (error instanceof MalformedProtobuf) {
+      return Result.fail(new MalformedMessage({ path: "", reason: error.message }));
+    }
     throw error;
   }
 }
@@ -138,7 +61,7 @@ function guarded<A>(decode: () => A): Result.Result<A, MalformedMessage> {
 
 /** Writes a record; fields that are absent are left out. */
 export function encodeKadRecord({ key, value, timeReceived, publisher, ttl }: KadRecord): Uint8Array {
-  return new Writer()
+  return new ProtobufWriter()
     .bytes(1, key)
     .bytes(2, value)
     .bytes(5, timeReceived === undefined ? undefined : new TextEncoder().encode(timeReceived))
@@ -154,7 +77,7 @@ export function decodeKadRecord(bytes: Uint8Array): Result.Result<KadRecord, Mal
 
 function recordFrom(bytes: Uint8Array): KadRecord {
   const record: { -readonly [K in keyof KadRecord]?: KadRecord[K] } = {};
-  for (const field of fields(bytes)) {
+  for (const field of protobufFields(bytes)) {
     if (field.field === 1) record.key = bytesOf(field);
     else if (field.field === 2) record.value = bytesOf(field);
     else if (field.field === 5) record.timeReceived = new TextDecoder().decode(bytesOf(field));
@@ -162,7 +85,7 @@ function recordFrom(bytes: Uint8Array): KadRecord {
     else if (field.field === ttlField) record.ttl = numberOf(field);
   }
   const { key, value } = record;
-  if (key === undefined || value === undefined) throw new Malformed("record without key or value");
+  if (key === undefined || value === undefined) throw new MalformedProtobuf("record without key or value");
   return { ...record, key, value };
 }
 
@@ -171,7 +94,7 @@ function recordFrom(bytes: Uint8Array): KadRecord {
 /** Writes a message in the order of the existing nodes: type, cluster level, key, record, peers. */
 export function encodeKadMessage(message: KadMessage): Uint8Array {
   const type = kadTypes.indexOf(message.type);
-  const writer = new Writer()
+  const writer = new ProtobufWriter()
     .number(1, type === 0 ? undefined : type)
     .number(10, message.clusterLevel)
     .bytes(2, message.key)
@@ -182,7 +105,7 @@ export function encodeKadMessage(message: KadMessage): Uint8Array {
 }
 
 function encodePeer({ id, addresses, connection }: KadPeer): Uint8Array {
-  const writer = new Writer().bytes(1, id);
+  const writer = new ProtobufWriter().bytes(1, id);
   for (const address of addresses) writer.bytes(2, address);
   return writer.number(3, connection).end();
 }
@@ -190,11 +113,11 @@ function encodePeer({ id, addresses, connection }: KadPeer): Uint8Array {
 /** Reads a message. */
 export function decodeKadMessage(bytes: Uint8Array): Result.Result<KadMessage, MalformedMessage> {
   return guarded(() => {
-    if (bytes.byteLength > kadMessageMaxBytes) throw new Malformed(`more than ${kadMessageMaxBytes} bytes`);
+    if (bytes.byteLength > kadMessageMaxBytes) throw new MalformedProtobuf(`more than ${kadMessageMaxBytes} bytes`);
     const closer: KadPeer[] = [];
     const providers: KadPeer[] = [];
     const message: { -readonly [K in keyof KadMessage]?: KadMessage[K] } = {};
-    for (const field of fields(bytes)) {
+    for (const field of protobufFields(bytes)) {
       if (field.field === 1) message.type = typeOf(numberOf(field));
       else if (field.field === 2) message.key = bytesOf(field);
       else if (field.field === 3) message.record = recordFrom(bytesOf(field));
@@ -208,7 +131,7 @@ export function decodeKadMessage(bytes: Uint8Array): Result.Result<KadMessage, M
 
 function typeOf(value: number): KadMessage["type"] {
   const type = kadTypes[value];
-  if (type === undefined) throw new Malformed(`message type ${value}`);
+  if (type === undefined) throw new MalformedProtobuf(`message type ${value}`);
   return type;
 }
 
@@ -216,11 +139,11 @@ function peerFrom(bytes: Uint8Array): KadPeer {
   const addresses: Uint8Array[] = [];
   let id: Uint8Array | undefined;
   let connection: number | undefined;
-  for (const field of fields(bytes)) {
+  for (const field of protobufFields(bytes)) {
     if (field.field === 1) id = bytesOf(field);
     else if (field.field === 2) addresses.push(bytesOf(field));
     else if (field.field === 3) connection = numberOf(field);
   }
-  if (id === undefined) throw new Malformed("peer without an id");
+  if (id === undefined) throw new MalformedProtobuf("peer without an id");
   return { id, addresses, ...(connection === undefined ? {} : { connection }) };
 }

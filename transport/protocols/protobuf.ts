@@ -1,0 +1,95 @@
+/**
+ * Protocol buffers, as little as this network's own messages need (protobuf.dev: "Encoding").
+ *
+ * @module
+ */
+
+/** Writes the fields of a message, one after the other. */
+export class ProtobufWriter {
+  readonly #bytes: number[] = [];
+  varint(value: number): this {
+    while (value > 0x7f) {
+      this.#bytes.push((value % 0x80) | 0x80);
+      value = Math.floor(value / 0x80);
+    }
+    this.#bytes.push(value);
+    return this;
+  }
+  number(field: number, value: number | undefined): this {
+    return value === undefined ? this : this.varint(field * 8).varint(value);
+  }
+  bytes(field: number, value: Uint8Array | undefined): this {
+    if (value === undefined) return this;
+    this.varint(field * 8 + 2).varint(value.byteLength);
+    for (const byte of value) this.#bytes.push(byte);
+    return this;
+  }
+  end(): Uint8Array {
+    return Uint8Array.from(this.#bytes);
+  }
+}
+
+/** A field with its number: a varint as a number, everything with a length as its bytes. */
+export type ProtobufField = { readonly field: number; readonly value: number | Uint8Array };
+
+/** What is read is no such message. */
+export class MalformedProtobuf extends Error {
+  override readonly name = "MalformedProtobuf";
+}
+
+function varint(bytes: Uint8Array, at: number): [value: number, next: number] {
+  let value = 0;
+  let factor = 1;
+  for (let index = at; index < at + 10; index++) {
+    const byte = bytes[index];
+    if (byte === undefined) throw new MalformedProtobuf("cut off inside a number");
+    value += (byte & 0x7f) * factor;
+    factor *= 0x80;
+    if (byte < 0x80) {
+      if (!Number.isSafeInteger(value)) throw new MalformedProtobuf("number over 2^53");
+      return [value, index + 1];
+    }
+  }
+  throw new MalformedProtobuf("number of more than ten bytes");
+}
+
+/**
+ * The fields of a message in their order, as views of its bytes. Unknown wire types are refused; unknown fields are the
+ * caller's to skip.
+ *
+ * @throws MalformedProtobuf
+ */
+export function* protobufFields(given: Uint8Array): Generator<ProtobufField> {
+  // A plain view: a Buffer's slices would be Buffers.
+  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
+  let at = 0;
+  while (at < bytes.byteLength) {
+    const [tag, afterTag] = varint(bytes, at);
+    const [field, wire] = [Math.floor(tag / 8), tag % 8];
+    if (wire === 0) {
+      const [value, next] = varint(bytes, afterTag);
+      yield { field, value };
+      at = next;
+    } else if (wire === 2) {
+      const [length, start] = varint(bytes, afterTag);
+      if (start + length > bytes.byteLength) throw new MalformedProtobuf("cut off inside a field");
+      yield { field, value: bytes.subarray(start, start + length) };
+      at = start + length;
+    } else if (wire === 1 || wire === 5) {
+      at = afterTag + (wire === 1 ? 8 : 4);
+      if (at > bytes.byteLength) throw new MalformedProtobuf("cut off inside a field");
+    } else throw new MalformedProtobuf(`wire type ${wire}`);
+  }
+}
+
+/** The bytes of a field. */
+export function bytesOf({ field, value }: ProtobufField): Uint8Array {
+  if (typeof value === "number") throw new MalformedProtobuf(`field ${field} is a number`);
+  return value;
+}
+
+/** The number of a field. */
+export function numberOf({ field, value }: ProtobufField): number {
+  if (typeof value !== "number") throw new MalformedProtobuf(`field ${field} is not a number`);
+  return value;
+}
