@@ -20,6 +20,9 @@ import type { WorkDirectory } from "./paths.ts";
 import { type Executor, startExecutor } from "./process.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
 
+/** Bytes of a socket's path that can be connected to: Deno takes 107, Node one more. */
+const socketPathBytesMax = 107;
+
 /** A job that has its place. */
 export interface PlacedJob {
   readonly ports: Ports;
@@ -52,7 +55,17 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
     report: ports.report,
     web: job.web ?? defaultWeb,
   };
-  return Effect.map(openBridge(context, token), (bridge): OpenedBridge => ({ ...bridge, token }));
+  return Effect.map(openBridge(context, token), (bridge): OpenedBridge => {
+    if (new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
+      ports.report({
+        level: "warn",
+        event: "job.socket.long",
+        message: `an executor cannot connect to ${bridge.socketPath} by that name: give the worker a shorter work_dir`,
+        fields: { job: job.spec.job_id, bytesMax: socketPathBytesMax },
+      });
+    }
+    return { ...bridge, token };
+  });
 });
 
 /** Says `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */

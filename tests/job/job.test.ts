@@ -171,6 +171,28 @@ test("a job can be cancelled at any moment", async () => {
   await eventually("nothing left", () => left().length === 0);
 });
 
+// Deno takes a command that equals its own path for Node, and would add `-A` to the arguments.
+test("an executor under the worker's own runtime gets the arguments of its configuration, nothing more", async () => {
+  const script = join(place.path, "own.mjs");
+  writeFileSync(
+    script,
+    `const net = globalThis.Deno?.permissions.querySync({ name: "net" }).state ?? "not Deno";
+     console.log(net + " " + (globalThis.Deno?.args ?? process.argv.slice(2)).join(" "));`,
+  );
+  const deno = "Deno" in globalThis;
+  const args = [...(deno ? ["run", "--no-prompt", "--no-config"] : []), script, process.execPath];
+  const job = start({ cmd: process.execPath, args });
+  assert.equal(await job.ended(), { type: "finished" }, job.output().join());
+  const spelled = join(dirname(process.execPath), ".").concat("/./", process.execPath.split("/").at(-1) ?? "");
+  assert.equal(job.output(), [`${deno ? "prompt" : "not Deno"} ${spelled}`]);
+});
+
+test("a work directory too deep to connect to is told", async () => {
+  const job = start(shell("exit 0"), { workDir: join(place.path, "w".repeat(100)) });
+  assert.equal(await job.ended(), { type: "finished" });
+  assert.ok(job.reports.some(({ event }) => event === "job.socket.long"));
+});
+
 test("a worker's directory that cannot be made fails the job", async () => {
   writeFileSync(join(place.path, "file"), "");
   const outcome = await start(shell("exit 0"), { workDir: join(place.path, "file") }).ended();
