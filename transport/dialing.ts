@@ -114,13 +114,15 @@ function refusalOfDialError(error: unknown, timeoutMs: number): Refusal {
       ? new Unreachable({ detail })
       : new HandshakeTimeout({ state: "dialling", afterMs: timeoutMs });
   }
+  // Reset as soon as it was accepted: somebody is there. libp2p may not even have learnt whom it was connected to.
+  if (/ECONNRESET|EPIPE|Could not determine remote address/i.test(detail)) return new HungUp({ detail });
   if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EADDRNOTAVAIL|connection error/i.test(detail)) {
     return new Unreachable({ detail });
   }
   if (/newline|data length|protocol selection failed|multistream/i.test(detail)) {
     return new ProtocolMismatch({ detail });
   }
-  if (/ECONNRESET|EPIPE|eof|closed|ended|gate /i.test(detail)) return new HungUp({ detail });
+  if (/eof|closed|ended|gate /i.test(detail)) return new HungUp({ detail });
   return new Unreachable({ detail });
 }
 
