@@ -54,9 +54,20 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     const config = yield* loadConfig(role, file, { environment: process.env, flags }).pipe(
       Effect.mapError((error) => failed(error.message)),
     );
+    for (const key of idleKeys(config)) {
+      const message = `${key} is set and has no effect: this version sends no telemetry and no metrics`;
+      log.report({ level: "warn", event: "config.idle", message, fields: { key } });
+    }
     const exit = yield* Effect.promise(() => runNode(config, log));
     if (exit.type === "failed") yield* Effect.fail(failed(exit.error.message));
   });
+}
+
+/** Keys that the existing nodes act on and ours do not: better said than silently taken. */
+function idleKeys(config: RoleConfig): readonly string[] {
+  const telemetry = Object.values(config.telemetry).some((value) => value !== undefined);
+  const bridge = config.role === "scheduler" && config.statusBridge !== undefined;
+  return [...(telemetry ? ["telemetry_*"] : []), ...(bridge ? ["status_bridge"] : [])];
 }
 
 /** The node as a root actor, with signals as its commands. */

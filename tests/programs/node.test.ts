@@ -45,14 +45,14 @@ async function place(name: string, node: TestNode, crlsPem: string | undefined, 
 }
 
 /** On Deno with the least permissions of the role: nothing here runs with more. */
-function startGateway({ config, certificates }: Place, format = "json"): Running {
+function startGateway({ config, certificates }: Place, format = "json", env: Record<string, string> = {}): Running {
   const permissions = permissionsFor("gateway", {
     configPath: config,
     certificateFolder: certificates,
     readPaths: [],
     addresses: ["127.0.0.1"],
   });
-  return startProgram("gateway", ["run", "-c", config, "--log-format", format], { permissions });
+  return startProgram("gateway", ["run", "-c", config, "--log-format", format], { permissions, env });
 }
 
 const probe = ({ config }: Place, ...args: string[]) => runProgramOnce("gateway", ["probe", "-c", config, ...args]);
@@ -104,13 +104,15 @@ const refusals: [name: string, spoil: (certificates: string) => void | Promise<v
 test("refuses to start with files that it cannot trust: one message, the file, what is wrong, what mends it", async () => {
   const ended = await Promise.all(refusals.map(async ([name, spoil]) => {
     const made = await spoilt(name, spoil);
-    return startGateway(made, "text").ended;
+    return startGateway(made, name === "no-crl" ? "json" : "text").ended;
   }));
   for (const [index, [name, , file, mend]] of refusals.entries()) {
     const { code, stdout, stderr } = ended[index] ?? { code: 0, stdout: "", stderr: "" };
     assert.is(code, 1, `${name}: ${stderr}`);
     assert.is(stdout, "");
-    const last = stderr.trim().split("\n").at(-1) ?? "";
+    const end = stderr.trim().split("\n").at(-1) ?? "";
+    // With --log-format json the reason is a line of the log like every other.
+    const last = end.startsWith("{") ? `hypha-gateway: ${JSON.parse(end).message}` : end;
     assert.match(last, /^hypha-gateway: Cannot load /, name);
     assert.match(last, file, name);
     assert.match(last, mend, name);
@@ -121,7 +123,8 @@ test("refuses to start with files that it cannot trust: one message, the file, w
 let running: Running;
 
 test("listens, and answers the probe of a node it knows", async () => {
-  running = startGateway(gateway);
+  running = startGateway(gateway, "json", { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:1" });
+  assert.is((await running.waitFor("config.idle"))["key"], "telemetry_*", "a key without effect is said");
   const listening = await running.waitFor("node.listening");
   assert.is(listening.node, "gateway-01");
   assert.match(JSON.stringify(listening["addresses"]), `/tcp/${port}`);
@@ -173,6 +176,11 @@ test("keeps the revocation list in force when rubbish takes its place, says so, 
   await running.waitFor("peer.refused", ({ code }) => code === "certificate-revoked");
 });
 
+test("reads its trust files again at SIGHUP", async () => {
+  running.signal("SIGHUP");
+  await running.waitFor("trust.loaded", ({ generation }) => generation === 3);
+});
+
 test("drains on SIGTERM: says its summary and exits 0, and its port is free", async () => {
   running.signal("SIGTERM");
   const { code, signal, stdout } = await running.ended;
@@ -181,6 +189,15 @@ test("drains on SIGTERM: says its summary and exits 0, and its port is free", as
   const refused = summary?.["refused"] as Record<string, number> | undefined;
   assert.is(refused?.["unknown-issuer"], 1);
   assert.is(refused?.["certificate-revoked"], 1);
+});
+
+test("ends with 1 and a line in the log when an error is thrown that nobody caught", async () => {
+  const script = new URL("../support/throwing_gateway.ts", import.meta.url);
+  const node = startProgram("gateway", ["run", "-c", gateway.config, "--log-format", "json"], { script });
+  const crashed = await node.waitFor("node.crashed");
+  assert.is(crashed.level, "error");
+  assert.match(crashed.message, "boom");
+  assert.is((await node.ended).code, 1);
 });
 
 test("starts again after kill -9, on the same port", async () => {
