@@ -191,6 +191,33 @@ test("takes telemetry from OTEL_*, unless HYPHA_* says otherwise", () => {
   assert.is(telemetry.attributes, "c=d");
 });
 
+const ends: [line: string, accepted: boolean][] = [
+  ["handshake_timeout_ms = 99", false],
+  ["handshake_timeout_ms = 100", true],
+  ["handshake_timeout_ms = 60000", true],
+  ["handshake_timeout_ms = 60001", false],
+  ["crl_grace_hours = -0.1", false],
+  ["crl_grace_hours = 0", true],
+  ["crl_grace_hours = 8760", true],
+  ["crl_grace_hours = 8760.5", false],
+  ["drain_timeout_ms = 0", true],
+  ["drain_timeout_ms = 600001", false],
+  ["limits = { pending_max = 0 }", false],
+  ["limits = { pending_max = 1 }", true],
+  ["limits = { handshakes_per_second = 0.01 }", true],
+  ["limits = { handshakes_per_second = 0.001 }", false],
+  ["telemetry_sample_ratio = 1", true],
+  ["telemetry_sample_ratio = 1.01", false],
+  [`crls_pem = "${"x".repeat(4_096)}"`, true],
+  [`crls_pem = "${"x".repeat(4_097)}"`, false],
+];
+for (const [line, accepted] of ends) {
+  test(`${accepted ? "accepts" : "refuses"} ${line.slice(0, 60)}`, () => {
+    const parsed = parseConfig("gateway", { file: "c.toml", text: gateway + line }, nothing);
+    assert.is(Result.isSuccess(parsed), accepted);
+  });
+}
+
 test("ignores the variables of other roles", () => {
   load("gateway", gateway, { environment: { HYPHA_WORK_DIR: "w", HYPHA_DATASET_PATH: "d", PATH: "x" }, flags: {} });
 });
