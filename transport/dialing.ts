@@ -48,9 +48,7 @@ export class Dialler {
     if (existing !== undefined) return existing;
     const mark = this.#connections.mark();
     try {
-      const connection = await this.#libp2p.dial(parsed.address ?? peerIdFromString(parsed.peer as string), {
-        signal: signal ?? AbortSignal.timeout(this.#timeoutMs),
-      });
+      const connection = await this.#open(parsed, mark, signal ?? AbortSignal.timeout(this.#timeoutMs));
       // The dial resolves with a connection that its gate may have closed since.
       if (this.#connections.book.of(connection)?.gate.phase === "established") return connection;
       throw new HungUp({ detail: "the connection ended as soon as it was open" });
@@ -60,6 +58,24 @@ export class Dialler {
         ...(parsed.address === undefined ? {} : { address: parsed.address.toString() }),
       });
       throw new DialFailed(own ?? refusalOfDialError(error, this.#timeoutMs));
+    }
+  }
+
+  async #open({ peer, address }: ParsedTarget, mark: number, signal: AbortSignal): Promise<Connection> {
+    if (address !== undefined) return await this.#libp2p.dial(address, { signal });
+    const id = peerIdFromString(peer as string);
+    try {
+      return await this.#libp2p.dial(id, { signal });
+    } catch (error) {
+      const refused = this.#connections.refusalSince(mark, { peer: peer as string }) !== undefined;
+      if (refused || signal.aborted) throw error;
+      // The addresses that are remembered lead nowhere: it may have moved, and others know where to.
+      const { multiaddrs } = await this.#libp2p.peerRouting.findPeer(id, { signal, useCache: false });
+      const named = multiaddrs.map((known) =>
+        known.toString().includes("/p2p/") ? known : known.encapsulate(`/p2p/${peer}`)
+      );
+      if (named.length === 0) throw error;
+      return await this.#libp2p.dial(named, { signal });
     }
   }
 

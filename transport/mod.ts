@@ -4,7 +4,9 @@
  * @module
  */
 export * from "./admission.ts";
+export * from "./door.ts";
 export * from "./gate_book.ts";
+export { libp2pKey } from "./libp2p_node.ts";
 export * from "./mtls.ts";
 export * from "./port.ts";
 export * from "./transport.ts";

@@ -3,18 +3,15 @@
  *
  * @module
  */
-import { randomUUID } from "node:crypto";
 import type { Connection, IdentifyResult } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { identify } from "@libp2p/identify";
 import { multiaddr } from "@multiformats/multiaddr";
-import { Result } from "effect";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate.ts";
-import { GateBook } from "../../transport/gate_book.ts";
+import { makeDoor } from "../../transport/door.ts";
 import { libp2pKey } from "../../transport/libp2p_node.ts";
-import { mtls } from "../../transport/mtls.ts";
 import type { TestPki } from "./pki.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
 
@@ -41,25 +38,16 @@ export interface RawPeer {
 export async function rawPeer(pki: TestPki, name: string, address: string): Promise<RawPeer> {
   const identity = identityOf(await pki.node(name));
   const snapshot = snapshotOf(pki);
-  const gates = new GateBook({
-    makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
-    snapshot: () => snapshot,
-    deadlineMs: 2_000,
-    uuid: randomUUID,
-    admit: () => ({ admission: Result.succeed(undefined), opened: () => {}, release: () => {} }),
-    onSaid: () => {},
-  });
+  const makeGate = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
+  const door = makeDoor({ identity: () => identity, snapshot, makeGate, now: Date.now });
   const libp2p = await createLibp2p({
     start: false,
     privateKey: await libp2pKey(identity),
     transports: [tcp()],
-    connectionEncrypters: [mtls({ identity: () => identity, keyExchange: "hybrid", gates, now: Date.now })],
+    connectionEncrypters: [door.encrypter],
     streamMuxers: [yamux()],
-    connectionGater: { denyDialMultiaddr: () => false },
+    connectionGater: { ...door.gater, denyDialMultiaddr: () => false },
     services: { identify: identify() },
-  });
-  libp2p.addEventListener("connection:open", ({ detail }) => {
-    gates.of(detail)?.gate.send({ type: "connection.opened" });
   });
   const identified = new Promise<IdentifyResult>((resolve) =>
     libp2p.addEventListener("peer:identify", ({ detail }) => resolve(detail))

@@ -120,4 +120,37 @@ test("a member without an address of its own takes part through the gateway's re
   await g.stop();
 });
 
+test("a member that moved is found where it is now", async () => {
+  const g = await gateway();
+  const s = await member(g, "scheduler");
+  const node = await pki.node("moving");
+  const before = await member(g, "moving", { node });
+  await s.ask({ type: "dial", id: "1", target: { peer: before.peer } });
+  await s.fact(of("peer.established", ({ peer }) => peer === before.peer));
+  await before.stop();
+  await s.fact(of("peer.closed", ({ peer }) => peer === before.peer));
+  const after = await member(g, "moving", { node });
+  assert.not.equal(after.addresses, before.addresses);
+  const found = await s.ask({ type: "dial", id: "2", target: { peer: after.peer } });
+  assert.is(found.type, "dial.done", JSON.stringify(found));
+  await Promise.all([g, s, after].map((node) => node.stop()));
+});
+
+test("a reservation is lost with its gateway and made again when the gateway is back", async () => {
+  const node = await pki.node("gateway");
+  const options = { pki, name: "gateway", node, role: "gateway", relay: "server" } as const;
+  const first = await startTransport(options);
+  const hidden = await member(first, "hidden", { listenAddresses: [], relay: "client" });
+  await hidden.fact(of("reachable"), 8_000);
+  await first.stop();
+  await hidden.fact(of("reservation.lost"));
+  const [listen] = first.addresses;
+  const again = await startTransport({ ...options, listenAddresses: [(listen as string).replace(/\/p2p\/.*/, "")] });
+  hidden.facts.length = 0;
+  await hidden.ask({ type: "dial", id: "again", target: { address: listen as string } });
+  const { addresses } = await hidden.fact(of("reachable"), 8_000);
+  assert.is(addresses.length, 1);
+  await Promise.all([hidden, again].map((node) => node.stop()));
+});
+
 test.run();

@@ -1,0 +1,118 @@
+/**
+ * Mutual TLS with a gate for anybody's libp2p application: an encrypter and a connection gater that belong together.
+ *
+ * @module
+ */
+import { randomUUID } from "node:crypto";
+import type {
+  ComponentLogger,
+  Connection,
+  ConnectionEncrypter,
+  ConnectionGater,
+  MultiaddrConnection,
+} from "@libp2p/interface";
+import { Result } from "effect";
+import type { Refusal } from "../pki/refusal.ts";
+import type { TrustSnapshot } from "../pki/trust.ts";
+import { Admission, type Admitted, defaultLimits } from "./admission.ts";
+import { GateBook } from "./gate_book.ts";
+import { mtls } from "./mtls.ts";
+import type { AddressText, GateSaid, MakeGate, NodeIdentity, TransportLimits } from "./port.ts";
+import type { KeyExchange } from "./tls_context.ts";
+
+/** What a door is made with. */
+export interface DoorInit {
+  /** The pair that new handshakes use. */
+  readonly identity: () => NodeIdentity;
+  /** What is trusted at the beginning. */
+  readonly snapshot: TrustSnapshot;
+  /** Makes the gate of each connection: `makeGateFactory` of the actors, or one of your own. */
+  readonly makeGate: MakeGate;
+  /** `hybrid` by default. */
+  readonly keyExchange?: KeyExchange;
+  /** From the first byte to the verdict, in milliseconds; 5,000 by default. */
+  readonly deadlineMs?: number;
+  readonly limits?: TransportLimits;
+  /** Hears everything that a gate says of the connection with this address. */
+  readonly onSaid?: (said: GateSaid, address: AddressText) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+/** What goes into `createLibp2p`, and how trust changes later. */
+export interface Door {
+  /** For `connectionEncrypters`. */
+  readonly encrypter: (components: object & { readonly logger: ComponentLogger }) => ConnectionEncrypter;
+  /** For `connectionGater`; spread it together with a gater of your own. */
+  readonly gater: ConnectionGater;
+  /** Sends every connection through its checks again; one that fails is closed. */
+  trustChanged(snapshot: TrustSnapshot): void;
+}
+
+/** Components of libp2p that tell of connections. */
+interface Events {
+  readonly events: {
+    addEventListener(type: "connection:open", listener: (event: CustomEvent<Connection>) => void): void;
+  };
+}
+
+/** libp2p's components answer to a name, and do not tell which names they have. */
+const eventsOf = (components: object): Events["events"] | undefined => (components as Partial<Events>).events;
+
+/**
+ * Makes a door.
+ *
+ * @example In a libp2p application
+ * ```ts ignore
+ * const door = makeDoor({ identity: () => identity, snapshot, makeGate: makeGateFactory({ ports }), now: Date.now });
+ * const node = await createLibp2p({
+ *   privateKey: await libp2pKey(identity),
+ *   transports: [tcp()],
+ *   streamMuxers: [yamux()],
+ *   connectionEncrypters: [door.encrypter],
+ *   connectionGater: door.gater,
+ * });
+ * ```
+ */
+export function makeDoor(init: DoorInit): Door {
+  const { identity, makeGate, keyExchange = "hybrid", deadlineMs = 5_000, limits = defaultLimits, now } = init;
+  let { snapshot } = init;
+  const admission = new Admission(limits);
+  const none = { opened: () => {}, release: () => {} };
+  const gates = new GateBook({
+    makeGate,
+    snapshot: () => snapshot,
+    deadlineMs,
+    uuid: randomUUID,
+    admit: ({ direction, address }) => {
+      if (direction === "outbound") return { admission: Result.succeed(undefined), ...none };
+      const admitted: Result.Result<Admitted, Refusal> = admission.admit(address, now());
+      return { admission: admitted, ...(Result.isSuccess(admitted) ? admitted.success : none) };
+    },
+    onSaid: ({ address }, said) => init.onSaid?.(said, address),
+  });
+  const opened = (connection: Connection) => {
+    const gated = gates.of(connection);
+    if (gated === undefined) return connection.abort(new Error("an opened connection without a gate"));
+    gated.connection = connection;
+    gated.gate.send({ type: "connection.opened" });
+    if (gated.gate.phase === "established") gated.opened();
+    else gates.close(gated);
+  };
+  return {
+    encrypter: (components) => {
+      const events = eventsOf(components);
+      if (events === undefined) throw new TypeError("Cannot watch connections: libp2p gave no events");
+      events.addEventListener("connection:open", ({ detail }) => opened(detail));
+      return mtls({ identity, keyExchange, gates, now })(components);
+    },
+    gater: {
+      denyInboundConnection: (raw: MultiaddrConnection) =>
+        gates.birth(raw, "inbound", undefined).gate.phase === "refused",
+    },
+    trustChanged: (next) => {
+      snapshot = next;
+      for (const { gate } of [...gates.all()]) gate.send({ type: "trust.changed", snapshot });
+    },
+  };
+}
