@@ -48,8 +48,11 @@ interface Source {
 /**
  * The source that an address is counted under.
  *
- * @example
+ * @example An address
  * ```ts
+ * import * as assert from "uvu/assert";
+ * import { sourceOf } from "hypha/transport";
+ *
  * assert.is(sourceOf("/ip4/10.0.0.7/tcp/4001"), "10.0.0.7");
  * ```
  */
