@@ -61,6 +61,8 @@ const reservationsMax = 128;
 const reservationTtlMs = 3_600_000;
 /** Circuits that one member may have through a gateway at once. */
 const circuitsPerPeerMax = 256;
+/** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
+const gossipRpcMaxBytes = 131_072;
 /** A peer that does not answer a ping for so long is gone, in milliseconds. Training keeps both cores busy. */
 const pingTimeoutMs = 20_000;
 
@@ -133,6 +135,7 @@ export async function createNode(input: TransportInput, parts: {
         emitSelf: false,
         runOnLimitedConnection: true,
         fallbackToFloodsub: false,
+        maxInboundDataLength: gossipRpcMaxBytes,
       }),
       ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
       ...(input.relay === "server" ? relayServer : {}),

@@ -21,8 +21,6 @@ import type { Meter } from "./secured_stream.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
 import { Internal } from "../pki/refusal.ts";
 
-/** Asks that are kept while libp2p starts; more are a mistake of the asker's, and the oldest go first. */
-const earlyAsksMax = 1_024;
 /** How long a dial may take in all, beyond the handshake's own deadline, in milliseconds. */
 const dialSlackMs = 5_000;
 
@@ -48,7 +46,6 @@ export class Session {
   readonly #outbox: Outbox;
   readonly #connections: Connections;
   readonly #meter: Meter = { received: 0, sent: 0 };
-  readonly #early: RunningAsk[] = [];
   readonly #served = new Set<MessageProtocol | "/hypha-tensor-stream/pull" | "/hypha-tensor-stream/push">();
   #identity: NodeIdentity;
   #running: Running | undefined;
@@ -77,6 +74,7 @@ export class Session {
         meter: this.#meter,
       }),
     });
+    if (this.#stopping !== undefined) throw new Error("it was stopped before it started");
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
     const dialler = new Dialler(libp2p, this.#connections, input.handshakeTimeoutMs + dialSlackMs);
@@ -111,23 +109,23 @@ export class Session {
       await this.stop("libp2p did not start");
       throw error;
     }
-    if (this.#stopping !== undefined) throw new Error("it was stopped while it started");
+    if (this.#stopping !== undefined) {
+      await libp2p.stop(); // a stop during the start has stopped what there was then
+      throw new Error("it was stopped while it started");
+    }
     reachability.started();
-    for (const ask of this.#early.splice(0)) this.#do(running, ask);
     return libp2p.getMultiaddrs().map((address) => address.toString());
   }
 
-  /** Does what is asked; while libp2p starts, asks wait. */
+  /** Does what is asked. Trust and identity may change at any time; everything else wants a started session. */
   hear(ask: SessionAsk): void {
     if (ask.type === "trust.changed") {
       this.#running?.verified.trustChanged();
       return this.#connections.trustChanged(ask.snapshot);
     }
     if (ask.type === "identity.changed") return this.#changeIdentity(ask.identity);
-    const running = this.#running;
-    if (running !== undefined && running.libp2p.status === "started") return this.#do(running, ask);
-    this.#early.push(ask);
-    if (this.#early.length > earlyAsksMax) this.#early.shift();
+    if (this.#running === undefined) throw new Error("Cannot do anything before the start has ended");
+    this.#do(this.#running, ask);
   }
 
   #do(running: Running, ask: RunningAsk): void {

@@ -9,8 +9,14 @@
 import { type CallbackActorLogic, fromCallback } from "xstate";
 import { Internal } from "../pki/refusal.ts";
 import { type Outbox, outbox } from "./outbox.ts";
-import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "./port.ts";
-import { Session } from "./session.ts";
+import {
+  type AddressText,
+  type TransportAsk,
+  TransportError,
+  type TransportFact,
+  type TransportInput,
+} from "./port.ts";
+import { Session, type SessionAsk } from "./session.ts";
 
 /** The logic of the transport actor; everything it says unasked goes to its parent. */
 export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = fromCallback<
@@ -18,55 +24,68 @@ export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = 
   TransportInput
 >(({ input, receive, sendBack }) => {
   const box = outbox((fact: TransportFact) => sendBack(fact));
-  const state: State = { input, box, session: undefined, stopped: false };
+  const state: State = { input, box, phase: "idle", session: undefined, early: [] };
   receive((ask) => hear(state, ask));
   return () => {
-    state.stopped = true;
+    state.phase = "stopped";
     box.close();
     state.session?.stop("the node stopped").catch(() => {});
   };
 });
 
+/** Asks that are kept while libp2p starts; more are answered with `stopped`. */
+const earlyAsksMax = 1_024;
+
 interface State {
   input: TransportInput;
   readonly box: Outbox;
+  phase: "idle" | "starting" | "started" | "stopped";
   session: Session | undefined;
-  stopped: boolean;
+  readonly early: SessionAsk[];
 }
 
 function hear(state: State, ask: TransportAsk): void {
-  const { box } = state;
+  const { box, session, phase, early } = state;
   if (ask.type === "start") return start(state, ask);
-  if (state.session !== undefined && !state.stopped) {
-    if (ask.type !== "drain") return state.session.hear(ask);
-    state.stopped = true;
+  if (session === undefined || phase === "idle" || phase === "stopped") return refuseAsk(state, ask);
+  if (ask.type === "drain") {
+    state.phase = "stopped";
+    for (const waiting of early.splice(0)) refuseAsk(state, waiting);
     const drained = () => box.answer(ask.replyTo, { type: "drained" });
-    state.session.stop("the node drains").then(drained, drained);
+    session.stop("the node drains").then(drained, drained);
     return;
   }
-  refuseAsk(state, ask);
+  if (phase === "started" || ask.type === "trust.changed" || ask.type === "identity.changed") return session.hear(ask);
+  if (early.length >= earlyAsksMax) return refuseAsk(state, ask);
+  early.push(ask);
 }
 
 function start(state: State, ask: Extract<TransportAsk, { type: "start" }>): void {
-  const { box, input } = state;
+  const { box, input, early } = state;
   const fail = (error: unknown) => {
     const detail = error instanceof Error ? error.message : String(error);
-    state.stopped = true;
     box.answer(ask.replyTo, { type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
   };
-  if (state.session !== undefined || state.stopped) return fail(new Error("it was started before"));
-  try {
-    state.session = new Session(input, box);
-  } catch (error) {
-    return fail(error);
-  }
-  state.session.start().then((addresses) => box.answer(ask.replyTo, { type: "listening", addresses }), fail);
+  if (state.phase !== "idle") return fail(new Error("it was started before"));
+  state.phase = "starting";
+  const session = new Session(input, box);
+  state.session = session;
+  const started = (addresses: readonly AddressText[]) => {
+    if (state.phase === "starting") state.phase = "started";
+    box.answer(ask.replyTo, { type: "listening", addresses });
+    for (const waiting of early.splice(0)) hear(state, waiting);
+  };
+  session.start().then(started, (error) => {
+    state.phase = "stopped";
+    fail(error);
+    for (const waiting of early.splice(0)) refuseAsk(state, waiting);
+  });
 }
 
 /** Answers what cannot be done because there is no running session. */
 function refuseAsk(state: State, ask: TransportAsk): void {
-  const { box, stopped } = state;
-  const detail = stopped ? "the transport was drained" : "the transport was not started";
+  const { box, phase } = state;
+  const detail = phase === "stopped" ? "the transport was drained" : "the transport was not started";
   const error = new TransportError({ code: "stopped", detail });
   switch (ask.type) {
     case "drain":

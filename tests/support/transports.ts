@@ -37,6 +37,8 @@ export interface TestTransportOptions extends Partial<Omit<TransportInput, "iden
   readonly pki: TestPki;
   /** In place of a fresh certificate of the PKI's. */
   readonly node?: TestNode;
+  /** Called when `start` was asked and nothing answered yet. */
+  readonly early?: (send: (ask: TransportAsk) => void) => void;
 }
 
 /** A started transport. */
@@ -97,7 +99,7 @@ export function identityOf(node: TestNode): NodeIdentity {
 
 /** Starts a transport on loopback. */
 export async function startTransport(options: TestTransportOptions): Promise<TestTransport> {
-  const { name, pki, node = await pki.node(name), ...rest } = options;
+  const { name, pki, node = await pki.node(name), early, ...rest } = options;
   const ports = { now: Date.now, report: () => {} };
   const input: TransportInput = {
     role: "worker" as Role,
@@ -134,7 +136,9 @@ export async function startTransport(options: TestTransportOptions): Promise<Tes
   const send = (ask: TransportAsk) => child.send(ask);
   const ask = (question: Question) =>
     new Promise<TransportAnswer>((resolve) => send({ ...question, replyTo: { send: resolve } } as TransportAsk));
-  const started = await ask({ type: "start" });
+  const starting = ask({ type: "start" });
+  early?.(send);
+  const started = await starting;
   if (started.type !== "listening") throw new Error(`Cannot start ${name}: ${JSON.stringify(started)}`);
   return {
     name,

@@ -120,6 +120,28 @@ test("a member without an address of its own takes part through the gateway's re
   await g.stop();
 });
 
+test("revocation reaches through a relay: closed, and the redial refused, end to end", async () => {
+  const g = await gateway();
+  const hidden = await member(g, "hidden", { listenAddresses: [], relay: "client" });
+  const { addresses } = await hidden.fact(of("reachable"), 8_000);
+  const s = await member(g, "revoked", { listenAddresses: [], relay: "client" });
+  const dial = () => s.ask({ type: "dial", id: "1", target: { address: addresses[0] as string } });
+  assert.is((await dial()).type, "dial.done");
+  await hidden.fact(of("peer.established", ({ peer }) => peer === s.peer));
+  // The gateway does not know of it: the relay goes on relaying, the member refuses by itself.
+  const crlsPem = await pki.crls({ revoked: [s.node] });
+  hidden.send({ type: "trust.changed", snapshot: snapshotOf(pki, { crlsPem, generation: 2 }) });
+  const closed = await hidden.fact(of("peer.closed", ({ peer }) => peer === s.peer), 1_000);
+  assert.is(closed.reason.type, "trust.changed");
+  await s.fact(of("peer.closed", ({ peer }) => peer === hidden.peer), 1_000);
+  const again = await dial();
+  assert.is(again.type === "dial.failed" && again.refusal.code, "hung-up");
+  const refused = await hidden.fact(of("peer.refused", ({ direction }) => direction === "inbound"));
+  assert.is(refused.refusal.code, "certificate-revoked");
+  assert.match(refused.address, /p2p-circuit/);
+  await Promise.all([g, s, hidden].map((node) => node.stop()));
+});
+
 test("a member that moved is found where it is now", async () => {
   const g = await gateway();
   const s = await member(g, "scheduler");

@@ -1,6 +1,7 @@
 /** The transport actor, two and more of them on loopback with the network's own gate. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { TransportAsk } from "../../transport/port.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { of, snapshotOf, startTransport, until } from "../support/transports.ts";
 
@@ -80,6 +81,37 @@ test("says which way a dial failed", async () => {
   const mismatch = await a.ask({ type: "dial", id: "3", target: { address: wrong } });
   assert.is(mismatch.type === "dial.failed" && mismatch.refusal.code, "peer-id-mismatch");
   await Promise.all([a.stop(), b.stop()]);
+});
+
+test("what is asked while it starts is done when it has started, and answered with stopped when it does not", async () => {
+  const taken = await startTransport({ pki, name: "taken" });
+  const answers: unknown[] = [];
+  const early = (send: (ask: TransportAsk) => void) => {
+    send({ type: "peers", replyTo: { send: (answer) => answers.push(answer) } });
+    const replyTo = { send: (answer: { type: string }) => answers.push(answer.type) };
+    send({ type: "dial", id: "e", target: { address: taken.addresses[0] as string }, replyTo });
+  };
+  const a = await startTransport({ pki, name: "early", early });
+  await until("the answers", () => answers.length === 2);
+  assert.equal(answers, [{ type: "peers", list: [] }, "dial.done"]);
+  answers.length = 0;
+  const listen = (taken.addresses[0] as string).replace(/\/p2p\/.*/, "");
+  const failed = await startTransport({ pki, name: "late", early, listenAddresses: [listen] }).then(() => "", String);
+  assert.match(failed, /transport.failed/);
+  await until("the answers", () => answers.length === 2);
+  assert.equal(answers, [{ type: "peers", list: [] }, "dial.failed"]);
+  await Promise.all([a.stop(), taken.stop()]);
+});
+
+test("an answer is never delivered inside the send that asked", async () => {
+  const a = await startTransport({ pki, name: "a" });
+  let inside = true;
+  const answered = new Promise<boolean>((resolve) =>
+    a.send({ type: "peers", replyTo: { send: () => resolve(inside) } })
+  );
+  inside = false;
+  assert.is(await answered, false);
+  await a.stop();
 });
 
 test.run();
