@@ -32,6 +32,8 @@ const trainers = 3;
 const allocationTimeoutMs = 60_000;
 const trainingTimeoutMs = 180_000;
 const redialTimeoutMs = 30_000;
+/** Longer than the promise, so that a late closing is seen and told as late. */
+const closedWaitMs = 3_000;
 const stopGraceMs = 10_000;
 const digits = fileURLToPath(new URL("../tests/data/digits.csv", import.meta.url));
 
@@ -122,9 +124,8 @@ async function revokeTrainer(
   display.stage(`Revoking ${name}, which trains, in the middle of it`);
   await revokeCertificate(node, layout.certificates, name);
   const written = statSync(join(layout.certificates, "crls.pem")).mtimeMs;
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
   const others = [...nodes.values()].filter((other) => other.name !== name);
-  const closedMs = closingTimes(others, peer, written);
+  const closedMs = await untilClosed(() => closingTimes(others, peer, written));
   for (const [other, ms] of Object.entries(closedMs)) display.note(`${other} closed it after ${ms ?? "—"} ms`);
   const gateway = nodes.get("gateway");
   const refusal = await gateway?.waitFor(
@@ -135,6 +136,16 @@ async function revokeTrainer(
   const redialCode = String(refusal?.["code"]);
   display.note(`its redial was refused: ${redialCode}`);
   return { name, closedMs, redialCode, aggregator };
+}
+
+/** Waits until every node has closed, or clearly will not. */
+async function untilClosed(look: () => Record<string, number | null>): Promise<Record<string, number | null>> {
+  const until = performance.now() + closedWaitMs;
+  for (;;) {
+    const closedMs = look();
+    if (Object.values(closedMs).every((ms) => ms !== null) || performance.now() > until) return closedMs;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 async function stopAll({ nodes }: Network): Promise<void> {
@@ -228,7 +239,7 @@ async function main(): Promise<number> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "hypha-demo-")));
   const display = makeDisplay(options);
   const clean = () => {
-    endAll();
+    endAll(folder);
     if (!options.keep) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     else console.error(`Kept: ${folder}`);
   };

@@ -172,9 +172,16 @@ export class NodeProcess {
   }
 }
 
-/** Ends everything that was started and still runs, at once. */
-export function endAll(): void {
+/** Ends everything that was started and still runs, at once: what a killed worker leaves behind too. */
+export function endAll(folder: string): void {
   for (const child of running) child.kill("SIGKILL");
+  for (const survivor of survivors(folder)) {
+    try {
+      process.kill(Number(survivor.split(" ")[0]), "SIGKILL");
+    } catch {
+      // It ended in the meantime.
+    }
+  }
 }
 
 /** Processes on this machine whose command line or environment names `folder`: nothing of the demo may survive it. */
