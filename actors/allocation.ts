@@ -61,7 +61,7 @@ export interface GrantedLease {
   readonly resources: Resources;
 }
 
-interface AllocationContext extends AllocationInput {
+export interface AllocationContext extends AllocationInput {
   /** Newest last. */
   readonly requests: readonly Uuid[];
   readonly offers: readonly ReceivedOffer[];

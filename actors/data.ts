@@ -34,7 +34,7 @@ const announceDeadlineMs = announceTimeoutMs + 5_000;
 
 const pullProtocol = "/hypha-tensor-stream/pull" as const;
 
-interface DataContext extends RoleInput<DataConfig> {
+export interface DataContext extends RoleInput<DataConfig> {
   readonly dataset: Dataset | undefined;
   /** Running pulls: who pulls, by exchange. */
   readonly pulls: Readonly<Record<string, PeerText>>;

@@ -64,12 +64,12 @@ interface Offered {
   readonly peer: PeerText;
 }
 
-interface Loaded {
+export interface Loaded {
   readonly rows: readonly DigitRow[];
   readonly model: Model;
 }
 
-interface EvaluationContext extends EvaluationInput {
+export interface EvaluationContext extends EvaluationInput {
   readonly loaded: Loaded | undefined;
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;

@@ -30,7 +30,7 @@ export interface GatewayLinkInput {
   readonly ports: Ports;
 }
 
-interface GatewayLinkContext extends GatewayLinkInput {
+export interface GatewayLinkContext extends GatewayLinkInput {
   readonly dials: number;
   readonly failures: number;
   readonly peer: PeerText | undefined;
@@ -46,7 +46,7 @@ export type GatewayLinkSaid =
   | { readonly type: "link.up"; readonly address: AddressText; readonly peer: PeerText }
   | { readonly type: "link.down"; readonly address: AddressText };
 
-interface Answered {
+export interface Answered {
   readonly dial: number;
   readonly answer: DialAnswer;
 }

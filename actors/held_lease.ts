@@ -38,7 +38,7 @@ export interface HeldLeaseInput {
   readonly ports: Ports;
 }
 
-interface HeldLeaseContext extends HeldLeaseInput {
+export interface HeldLeaseContext extends HeldLeaseInput {
   /** The end of the lease, in milliseconds since the epoch by the clock here. */
   readonly endsAt: number;
   readonly tries: number;

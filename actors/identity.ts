@@ -40,7 +40,7 @@ export type IdentityEvent =
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   | EffectSaid<"loadIdentity", NodeIdentity, LoadError>;
 
-interface IdentityContext extends IdentityInput {
+export interface IdentityContext extends IdentityInput {
   readonly identity: NodeIdentity | undefined;
   readonly error: unknown;
 }

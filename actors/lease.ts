@@ -31,7 +31,7 @@ export interface LeaseInput {
   readonly now: () => number;
 }
 
-interface LeaseContext extends LeaseInput {
+export interface LeaseContext extends LeaseInput {
   readonly endsAt: number;
 }
 

@@ -65,12 +65,12 @@ export type TrustSaid =
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
 
 /** A look at both files. */
-interface Looked {
+export interface Looked {
   readonly signature: string;
 }
 
 /** A reading: what the files looked like before it, and what came of it. */
-interface Reading extends Looked {
+export interface Reading extends Looked {
   readonly outcome: Result.Result<TrustMade, LoadError>;
 }
 
@@ -82,7 +82,7 @@ export type TrustStoreEvent =
   | EffectSaid<"lookAtTrust", Looked, never>
   | EffectSaid<"readTrust", Reading, never>;
 
-interface TrustStoreContext {
+export interface TrustStoreContext {
   readonly ports: Ports;
   readonly paths: TrustPaths;
   readonly policy: Policy;
