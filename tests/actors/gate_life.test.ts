@@ -1,0 +1,313 @@
+/**
+ * The gate as long as its connection lives: deadlines, new trust, expiry, the end; on a clock that the test turns.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { createActor, SimulatedClock } from "xstate";
+import { makeGateFactory } from "../../actors/gate.ts";
+import { expiryCheckMinMs, handshakeMachine, handshakeWith, timerMaxMs } from "../../actors/handshake.ts";
+import { type Checks, clockBackMaxMs } from "../../actors/handshake_checks.ts";
+import type { Report } from "../../actors/ports.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
+import { Unreachable } from "../../pki/refusal.ts";
+import type { Gate, GateInput, GateSaid } from "../../transport/port.ts";
+import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
+import { type CheckCounts, gateInput, scripted, scriptedChecks, secured } from "../support/gates.ts";
+
+const root = forge("root", { ca: true });
+const middle = forge("middle", { ca: true, issuer: root, notAfter: later(900) });
+const leaf = forge("leaf", { issuer: middle, serial: 0x55 });
+const stranger = forge("stranger", { ca: true });
+
+let generation = 0;
+const trust = (anchors: readonly Forged[], crlsPem?: string): TrustSnapshot =>
+  Result.getOrThrow(makeTrustSnapshot({
+    trustPem: anchors.map(({ pem }) => pem).join(""),
+    crlsPem,
+    policy: defaultPolicy,
+    generation: ++generation,
+    at,
+  })).snapshot;
+const lists = (revoked: string[] = []) => forgeListPem(root) + forgeListPem(middle, { revoked });
+
+/** A gate on a clock of its own; `pass` lets time go by, for timers and dates alike. */
+function setUp(options: { readonly input?: Partial<GateInput>; readonly checks?: Checks } = {}) {
+  const { input, checks } = options;
+  const clock = new SimulatedClock();
+  const skew = { ms: 0 };
+  const reports: Report[] = [];
+  const ports = { now: () => at.getTime() + clock.now() + skew.ms, report: (each: Report) => void reports.push(each) };
+  const machine = checks === undefined ? handshakeMachine : handshakeWith(checks);
+  const snapshot = checks === undefined ? trust([root]) : scripted(1, "a");
+  const gate = makeGateFactory({ ports, clock, machine })(gateInput(snapshot, input));
+  const said: GateSaid[] = [];
+  gate.listen((each) => said.push(each));
+  return { gate, said, reports, skew, pass: (ms: number) => clock.increment(ms) };
+}
+
+function open(gate: Gate, chain: readonly Forged[] = [leaf, middle]): void {
+  gate.send({ type: "connection.securing" });
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: chain.map(({ der }) => der) });
+}
+function establish(gate: Gate, chain?: readonly Forged[]): void {
+  open(gate, chain);
+  gate.send({ type: "connection.opened" });
+}
+
+const test = suite("the gate's life");
+
+test("goes through its phases in order and says so once each", () => {
+  const { gate, said } = setUp();
+  assert.is(gate.phase, "admitting");
+  gate.send({ type: "connection.securing" });
+  assert.is(gate.phase, "securing");
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });
+  assert.is(gate.phase, "opening");
+  gate.send({ type: "connection.opened" });
+  assert.is(gate.phase, "established");
+  gate.send({ type: "connection.opened" });
+  gate.send({ type: "connection.closed", by: "them", detail: "end" });
+  assert.is(gate.phase, "closed");
+  gate.send({ type: "close", reason: "late" });
+  assert.equal(said.map(({ type }) => type), ["gate.verified", "gate.established", "gate.closed"]);
+  assert.equal(said.at(-1), { type: "gate.closed", reason: { type: "by-them" } });
+});
+
+test("one deadline covers admitting and securing, to the millisecond", () => {
+  for (const securingAt of [undefined, 0, 4_000]) {
+    const { gate, pass } = setUp();
+    if (securingAt !== undefined) {
+      pass(securingAt);
+      gate.send({ type: "connection.securing" });
+    }
+    pass(4_999 - (securingAt ?? 0));
+    assert.is(gate.phase, securingAt === undefined ? "admitting" : "securing");
+    pass(1);
+    assert.is(gate.phase, "refused");
+    assert.is(gate.refusal?.code, "handshake-timeout");
+    assert.match(gate.refusal?.message ?? "", securingAt === undefined ? "admission" : "TLS");
+  }
+});
+
+test("opening has a deadline of its own, established none", () => {
+  const late = setUp();
+  open(late.gate);
+  late.pass(5_000);
+  assert.is(late.gate.refusal?.code, "handshake-timeout");
+  const inTime = setUp();
+  establish(inTime.gate);
+  inTime.pass(60_000);
+  assert.is(inTime.gate.phase, "established");
+});
+
+test("a deadline beyond what timers keep does not fire at once", () => {
+  const { gate, pass } = setUp({ input: { deadlineMs: 2 ** 40 } });
+  pass(1_000);
+  assert.is(gate.phase, "admitting");
+});
+
+test("what ends before it is open is refused; hung-up where the peer went", () => {
+  const refusal = new Unreachable({ detail: "test" });
+  for (const stage of ["admitting", "securing", "opening"] as const) {
+    const fresh = () => {
+      const { gate } = setUp();
+      if (stage === "securing") gate.send({ type: "connection.securing" });
+      if (stage === "opening") open(gate);
+      assert.is(gate.phase, stage);
+      return gate;
+    };
+    const gone = fresh();
+    gone.send({ type: "connection.closed", by: "them", detail: "end of stream" });
+    assert.is(gone.refusal?.code, "hung-up");
+    for (const type of ["tls.failed", "opening.failed"] as const) {
+      const failed = fresh();
+      failed.send({ type, refusal });
+      assert.is(failed.refusal, refusal);
+    }
+    const ours = fresh();
+    ours.send({ type: "close", reason: "drain" });
+    assert.is(ours.phase, "closed");
+  }
+});
+
+test("an open connection cannot be opened before its verdict", () => {
+  const { gate } = setUp();
+  gate.send({ type: "connection.securing" });
+  gate.send({ type: "connection.opened" });
+  assert.is(gate.phase, "refused");
+  assert.is(gate.refusal?.code, "internal");
+});
+
+test("a second chain on an established connection closes it", () => {
+  const { gate } = setUp();
+  establish(gate);
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [] });
+  assert.is(gate.phase, "closed");
+});
+
+test("the newest snapshot is the one that judges", () => {
+  const { gate } = setUp();
+  gate.send({ type: "connection.securing" });
+  gate.send({ type: "trust.changed", snapshot: trust([root], lists(["55"])) });
+  assert.is(gate.phase, "securing");
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });
+  assert.is(gate.refusal?.code, "certificate-revoked");
+});
+
+for (const stage of ["opening", "established"] as const) {
+  test(`new trust in ${stage}: stays where it holds, closes where it doesn't`, () => {
+    const { gate, said } = setUp();
+    open(gate);
+    if (stage === "established") gate.send({ type: "connection.opened" });
+    for (const snapshot of [trust([root], lists()), trust([root, stranger]), trust([middle]), trust([root], lists())]) {
+      gate.send({ type: "trust.changed", snapshot });
+      assert.is(gate.phase, stage);
+    }
+    const before = said.length;
+    gate.send({ type: "trust.changed", snapshot: trust([root], lists(["55"])) });
+    assert.is(gate.phase, "closed");
+    const last = said.at(-1);
+    assert.ok(said.length === before + 1 && last?.type === "gate.closed" && last.reason.type === "trust.changed");
+    assert.is(gate.refusal?.code, "certificate-revoked");
+  });
+}
+
+test("an anchor taken away closes its connections", () => {
+  const { gate } = setUp();
+  establish(gate);
+  gate.send({ type: "trust.changed", snapshot: trust([stranger]) });
+  assert.is(gate.phase, "closed");
+  assert.is(gate.refusal?.code, "unknown-issuer");
+});
+
+test("signatures are repeated only where the anchors changed, the rest of trust every time", () => {
+  const counts: CheckCounts = new Map();
+  const { gate } = setUp({ checks: scriptedChecks({ counts }) });
+  gate.send({ type: "connection.securing" });
+  gate.send(secured());
+  gate.send({ type: "connection.opened" });
+  const count = () =>
+    ["wellFormed", "path", "validity", "revocation", "role"].map((name) => counts.get(name as "path"));
+  assert.equal(count(), [1, 1, 1, 1, 1]);
+  gate.send({ type: "trust.changed", snapshot: scripted(2, "a") });
+  assert.equal(count(), [1, 1, 2, 2, 2]);
+  gate.send({ type: "trust.changed", snapshot: scripted(3, "b") });
+  assert.equal(count(), [1, 2, 3, 3, 3]);
+});
+
+test("closes a connection whose certificate expires, and not a millisecond before", () => {
+  const { gate, pass } = setUp();
+  establish(gate, [forge("brief", { issuer: middle, notAfter: later(1) }), middle]);
+  pass(24 * 60 * 60 * 1_000);
+  assert.is(gate.phase, "established");
+  pass(1);
+  assert.is(gate.phase, "closed");
+  assert.is(gate.refusal?.code, "certificate-expired");
+});
+
+test("an expiry beyond 2^31 ms does not close at once, nor late", () => {
+  const { gate, said, pass } = setUp();
+  establish(gate, [forge("long", { issuer: middle, notAfter: later(60) }), middle]);
+  // One timer a step: a simulated clock runs those of a bigger step late.
+  for (let turn = 0; turn < 2; turn++) {
+    pass(timerMaxMs);
+    assert.is(gate.phase, "established");
+  }
+  pass(60 * 24 * 60 * 60 * 1_000 - 2 * timerMaxMs);
+  assert.is(gate.phase, "established");
+  pass(1);
+  assert.is(gate.phase, "closed");
+  const last = said.at(-1);
+  assert.ok(last?.type === "gate.closed" && last.reason.type === "expired");
+});
+
+test("a clock that goes back while established only puts the next look off", () => {
+  const { gate, pass, skew } = setUp();
+  establish(gate, [forge("brief", { issuer: middle, notAfter: later(1) }), middle]);
+  skew.ms = -3_600_000;
+  pass(24 * 60 * 60 * 1_000 + 1);
+  assert.is(gate.phase, "established");
+  pass(3_600_000 + expiryCheckMinMs);
+  assert.is(gate.phase, "closed");
+});
+
+test("a clock that goes back during the handshake refuses; a small step does not", () => {
+  for (const [step, phase] of [[clockBackMaxMs, "opening"], [clockBackMaxMs + 1, "refused"]] as const) {
+    const { gate, skew } = setUp();
+    skew.ms = -step;
+    open(gate);
+    assert.is(gate.phase, phase);
+  }
+});
+
+test("a check that throws, says nothing or promises refuses with internal", () => {
+  for (const behaviour of ["throws", "says nothing", "promises"] as const) {
+    const { gate } = setUp({ checks: scriptedChecks() });
+    gate.send({ type: "connection.securing" });
+    gate.send(secured({ identity: behaviour }));
+    assert.is(gate.phase, "refused");
+    assert.is(gate.refusal?.code, "internal");
+  }
+});
+
+test("a gate whose actor dies is refused, and its listeners hear it", () => {
+  const { gate, said } = setUp();
+  establish(gate);
+  gate.send({ type: "trust.changed", snapshot: undefined as never });
+  assert.is(gate.phase, "refused");
+  assert.is(gate.refusal?.code, "internal");
+  assert.is(said.at(-1)?.type, "gate.refused");
+  gate.send({ type: "connection.opened" });
+  assert.is(gate.phase, "refused");
+});
+
+test("a listener sees the new phase, may send, and may throw without harm", () => {
+  const { gate, said, reports } = setUp();
+  const phases: string[] = [];
+  gate.listen(() => {
+    throw new Error("listener");
+  });
+  gate.listen((each) => {
+    phases.push(gate.phase);
+    if (each.type === "gate.established") {
+      gate.send({ type: "close", reason: "changed my mind" });
+      phases.push(`then ${gate.phase}`);
+    }
+  });
+  establish(gate);
+  assert.equal(phases, ["opening", "established", "closed", "then closed"]);
+  assert.is(said.length, 3);
+  assert.is(reports.filter(({ event }) => event === "gate.listener_failed").length, 3);
+});
+
+test("a listener that stopped listening hears nothing more, and a stopped gate fires no timer", () => {
+  const { gate, pass } = setUp();
+  let heard = 0;
+  const stop = gate.listen(() => heard += 1);
+  stop();
+  open(gate);
+  gate.stop();
+  pass(10_000);
+  assert.is(heard, 0);
+  assert.is(gate.phase, "opening");
+});
+
+test("the established context is plain data that keeps the chain once, and every proof", () => {
+  const actor = createActor(handshakeMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
+  actor.start();
+  actor.send({ type: "connection.securing" });
+  actor.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });
+  actor.send({ type: "connection.opened" });
+  const { now: _, ...record } = actor.getSnapshot().context;
+  structuredClone(record);
+  assert.equal(record.chain, []);
+  for (const name of ["admission", "tlsVersion", "wellFormed", "path", "revocation", "identity", "role"] as const) {
+    assert.ok(record[name] !== undefined && Result.isSuccess(record[name]), name);
+  }
+  actor.stop();
+});
+
+test.run();
