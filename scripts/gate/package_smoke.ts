@@ -62,9 +62,16 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
       await attempt(`import every export from ${runtime}`, runtime, args, folder);
     }
     const node = resolve("node_modules/.bin/node");
-    for (const name of Object.keys(manifest.bin)) {
-      await attempt(`${name} --help`, node, [join("node_modules", ".bin", name), "--help"], folder);
+    for (const [name, path] of Object.entries(manifest.bin)) {
+      await attempt(`${name} --help on node`, node, [join("node_modules", ".bin", name), "--help"], folder);
+      if (!runtimes.includes("deno")) continue;
+      const program = ["run", "-A", "--no-check", join("node_modules", manifest.name, path), "--help"];
+      await attempt(`${name} --help on deno`, "deno", program, folder);
     }
+    const issue = ["gen-ca", "--out-cert", "ca.pem", "--out-key", "ca-key.pem", "--common-name", "Smoke"];
+    const certutil = join("node_modules", ".bin", "hypha-certutil");
+    await attempt("the installed hypha-certutil makes a CA", node, [certutil, ...issue], folder);
+    await attempt("and inspects it", node, [certutil, "inspect", "ca.pem"], folder);
     return results;
   } finally {
     rmSync(folder, { recursive: true, force: true });
