@@ -31,6 +31,8 @@ export interface RawPeer {
   readonly identified: Promise<IdentifyResult>;
   /** Answers every request of a protocol with these bytes, or never. */
   serve(protocol: string, answer: Uint8Array | "never"): Promise<void>;
+  /** Opens one more connection to the same address. */
+  again(): Promise<Connection>;
   stop(): Promise<void>;
 }
 
@@ -89,6 +91,7 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
         await stream.close();
       }, { force: true });
     },
+    again: () => libp2p.dial(multiaddr(address), { force: true }),
     stop: async () => {
       await libp2p.stop();
     },

@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
+import { rawPeer } from "../support/raw_peer.ts";
 import { identityOf, of, snapshotOf, startTransport, type TestTransport, until } from "../support/transports.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import type { TransportAnswer } from "../../transport/port.ts";
@@ -120,6 +121,27 @@ test("connections beyond the limit of an address are refused: too-many-connectio
   await a.fact(of("peer.closed"));
   assert.is(refusal(await dial(c as TestTransport, a, "again")), "dial.done");
   await Promise.all([a.stop(), (c as TestTransport).stop()]);
+});
+
+test("connections beyond the limit of a peer are refused, and the first ones stay: too-many-connections", async () => {
+  const limits = { ...defaultLimits, connectionsPerPeerMax: 2 };
+  const a = await startTransport({ pki, name: "a", limits });
+  const raw = await rawPeer(pki, "raw", a.addresses[0] as string);
+  const second = await raw.again();
+  await raw.again().catch(() => {});
+  assert.is((await a.fact(of("peer.refused"))).refusal.code, "too-many-connections");
+  assert.equal([raw.connection.status, second.status], ["open", "open"]);
+  assert.is(a.facts.filter(of("peer.closed")).length, 0);
+  const counted = await a.ask({ type: "counters" });
+  assert.is(counted.type === "counters" && counted.counters.accepted, 2);
+  // The peer is closed with its last connection, not with its first.
+  raw.connection.abort(new Error("first"));
+  await until("the first to close", () => raw.connection.status !== "open");
+  const still = await a.ask({ type: "peers" });
+  assert.is(still.type === "peers" && still.list.length, 1);
+  second.abort(new Error("last"));
+  await a.fact(of("peer.closed"));
+  await Promise.all([a.stop(), raw.stop()]);
 });
 
 test("a listen address that is taken: start fails, and nothing is left", async () => {
