@@ -1,8 +1,34 @@
 /**
- * The actors of a node, for those who embed one or read its machines.
+ * The actors of a node, for those who embed one, read its machines, or put its gate into an application of their own.
  *
  * @module
  */
 export * from "./ports.ts";
 export * from "./effect_actor.ts";
+export * from "./scoped_actor.ts";
 export * from "./supervise.ts";
+
+export { type AuditEntry, type AuditSink, logAlone } from "./audit.ts";
+export { type GateFactoryOptions, makeGateFactory } from "./gate.ts";
+export { type HandshakeContext, type HandshakeInput, handshakeMachine, handshakeWith } from "./handshake.ts";
+export { type IdentityInput, identityMachine, type IdentitySaid } from "./identity.ts";
+export { LoadError } from "./load_error.ts";
+export { refusalLedgerMachine } from "./refusal_ledger.ts";
+export { type TrustSaid, trustStoreMachine } from "./trust_store.ts";
+
+export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput, nodeMachine } from "./node.ts";
+export { dataMachine } from "./data.ts";
+export { gatewayMachine } from "./gateway.ts";
+export { schedulerMachine } from "./scheduler.ts";
+export { workerMachine } from "./worker.ts";
+export { allocationMachine } from "./allocation.ts";
+export { evaluationMachine } from "./evaluation.ts";
+export { heldLeaseMachine } from "./held_lease.ts";
+export { jobMachine } from "./job.ts";
+export { leaseMachine } from "./lease.ts";
+export { parameterServerMachine } from "./parameter_server.ts";
+export { type ProbeInput, probeMachine, type ProbeOutcome } from "./probe.ts";
+
+export type * from "./config/config.ts";
+export { ConfigError } from "./config/problem.ts";
+export { loadConfig, parseConfig } from "./config/load.ts";
