@@ -1,0 +1,213 @@
+/**
+ * A simulated disk: the part of Effect's `FileSystem` that a node's actors use, over files in memory, with the faults that
+ * real ones have.
+ *
+ * @module
+ */
+import { Effect, Option, Queue, Stream } from "effect";
+import * as ByteSize from "effect/ByteSize";
+import { type File, FileSystem, FileTypeId, makeNoop, type WatchEvent } from "effect/FileSystem";
+import { systemError, type SystemErrorTag } from "effect/PlatformError";
+
+/** Watchers of one disk at once. */
+export const watchersMax = 64;
+
+interface StoredFile {
+  readonly bytes: Uint8Array;
+  readonly mode: number;
+  readonly inode: number;
+  readonly changedAt: number;
+  readonly readable: boolean;
+}
+
+/** What a disk is made with. */
+export interface DiskOptions {
+  /** Milliseconds since the epoch, for times of change. */
+  readonly now: () => number;
+  /** How long the next open of a file takes, in milliseconds. */
+  readonly openDelayMs: () => number;
+}
+
+/** One node's disk. It outlives the node's process. */
+export class Disk {
+  readonly #files = new Map<string, StoredFile>();
+  readonly #watchers = new Map<number, { readonly folder: string; readonly touched: () => void }>();
+  readonly #options: DiskOptions;
+  #inodes = 1;
+  #watches = 0;
+  /** Nothing can be written any more. */
+  full = false;
+  /** Nobody is told of changes: some file systems say nothing. */
+  silent = false;
+  readonly service: FileSystem;
+
+  constructor(options: DiskOptions) {
+    this.#options = options;
+    this.service = makeNoop({
+      stat: (path) => this.#stat(path),
+      lstat: (path) => this.#stat(path),
+      exists: (path) => Effect.sync(() => this.#files.has(path) || this.#isFolder(path)),
+      open: (path) => this.#open(path),
+      readDirectory: (path) => this.#list(path),
+      watch: (path, options) => this.#watch(path, options?.onReady),
+    } as Partial<FileSystem>);
+  }
+
+  /** Files there are. */
+  get size(): number {
+    return this.#files.size;
+  }
+
+  read(path: string): Uint8Array | undefined {
+    return this.#files.get(path)?.bytes;
+  }
+
+  /** Puts a file in place, whole: as a rename does. Returns whether there was room. */
+  put(path: string, content: string | Uint8Array, mode = 0o600): boolean {
+    if (this.full) return false;
+    const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
+    const inode = this.#inodes++;
+    this.#files.set(path, { bytes, mode, inode, changedAt: this.#options.now(), readable: true });
+    this.#touched(path);
+    return true;
+  }
+
+  /** Leaves only the first part of a file, as a write does that the power ended. */
+  tear(path: string, keep: number): void {
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    const bytes = file.bytes.subarray(0, Math.floor(file.bytes.length * keep));
+    this.#files.set(path, { ...file, bytes, changedAt: this.#options.now() });
+    this.#touched(path);
+  }
+
+  /** Takes the permission to read a file away, or gives it back. */
+  setReadable(path: string, readable: boolean): void {
+    const file = this.#files.get(path);
+    if (file === undefined) return;
+    this.#files.set(path, { ...file, readable });
+    this.#touched(path);
+  }
+
+  remove(path: string): void {
+    if (this.#files.delete(path)) this.#touched(path);
+  }
+
+  #touched(path: string): void {
+    if (this.silent) return;
+    for (const { folder, touched } of this.#watchers.values()) if (path.startsWith(folder)) touched();
+  }
+
+  #isFolder(path: string): boolean {
+    const folder = `${path}/`;
+    for (const name of this.#files.keys()) if (name.startsWith(folder)) return true;
+    return false;
+  }
+
+  #stat(path: string) {
+    return Effect.suspend(() => {
+      const file = this.#files.get(path);
+      if (file !== undefined) return Effect.succeed(infoOf(file));
+      return this.#isFolder(path) ? Effect.succeed(folderInfo) : failed("NotFound", "stat", path);
+    });
+  }
+
+  #open(path: string) {
+    return Effect.suspend(() => {
+      const delayMs = this.#options.openDelayMs();
+      const open = Effect.suspend(() => {
+        const file = this.#files.get(path);
+        if (file === undefined) return failed("NotFound", "open", path);
+        return file.readable ? Effect.succeed(handleOf(file)) : failed("PermissionDenied", "open", path);
+      });
+      return delayMs > 0 ? Effect.delay(open, delayMs) : open;
+    });
+  }
+
+  #list(path: string) {
+    return Effect.suspend(() => {
+      const folder = `${path}/`;
+      const names = [...this.#files.keys()].filter((name) => name.startsWith(folder)).map((name) =>
+        name.slice(folder.length).split("/")[0] as string
+      );
+      return names.length === 0 ? failed("NotFound", "readDirectory", path) : Effect.succeed([...new Set(names)]);
+    });
+  }
+
+  #watch(folder: string, onReady: (() => void) | undefined): Stream.Stream<WatchEvent> {
+    return Stream.callback<WatchEvent>((queue) =>
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const id = this.#watches++;
+          if (this.#watchers.size >= watchersMax) throw new RangeError(`Cannot watch ${folder}: too many watchers`);
+          const touched = () => void Queue.offerUnsafe(queue, { _tag: "Update", path: folder } as WatchEvent);
+          this.#watchers.set(id, { folder: `${folder}/`, touched });
+          onReady?.();
+          return id;
+        }),
+        (id) => Effect.sync(() => this.#watchers.delete(id)),
+      )
+    );
+  }
+
+  /** The node's process ended, and with it what watched. */
+  forgetWatchers(): void {
+    this.#watchers.clear();
+  }
+}
+
+function failed(tag: SystemErrorTag, method: string, path: string) {
+  return Effect.fail(systemError({ _tag: tag, module: "FileSystem", method, pathOrDescriptor: path }));
+}
+
+const nothing = Option.none();
+
+function infoOf({ bytes, mode, inode, changedAt }: StoredFile): File.Info {
+  return {
+    ...folderInfo,
+    type: "File",
+    mtime: Option.some(new Date(changedAt)),
+    ino: Option.some(BigInt(inode)),
+    mode: 0o100000 | mode,
+    size: ByteSize.bytes(bytes.length),
+  };
+}
+
+const folderInfo: File.Info = {
+  type: "Directory",
+  mtime: nothing,
+  atime: nothing,
+  birthtime: nothing,
+  dev: 1n,
+  ino: nothing,
+  mode: 0o40700,
+  nlink: nothing,
+  uid: nothing,
+  gid: nothing,
+  rdev: nothing,
+  size: ByteSize.bytes(0),
+  blksize: nothing,
+  blocks: nothing,
+};
+
+/** An open file keeps the content that it was opened with. */
+function handleOf(file: StoredFile): File {
+  let position = 0;
+  const unused = () => Effect.die(new Error("Cannot do this on a simulated disk"));
+  return {
+    [FileTypeId]: FileTypeId,
+    stat: Effect.sync(() => infoOf(file)),
+    sync: Effect.void,
+    readAlloc: (size) =>
+      Effect.sync(() => {
+        const piece = file.bytes.slice(position, position + Number(size));
+        position += piece.length;
+        return piece.length === 0 ? Option.none() : Option.some(piece);
+      }),
+    read: unused,
+    seek: unused,
+    truncate: unused,
+    write: unused,
+    writeAll: unused,
+  };
+}

@@ -1,0 +1,285 @@
+/**
+ * Executors of simulated workers: the job's machine is the production one; what it invokes to touch the world (directory,
+ * bridge, process) is here, in memory and on virtual time.
+ *
+ * A simulated trainer does what a real one does through its bridge: takes slices, reports batches, pushes its update,
+ * waits for the result; its update is a handful of numbers drawn from the seed.
+ *
+ * @module
+ */
+import { Effect, Exit, Fiber, type Scope } from "effect";
+import { encodePullHeader } from "../../transport/protocols/pull_header.ts";
+import type { JobSpec, Peer, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
+import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
+import { fromEffect } from "../effect_actor.ts";
+import { saveStream, sendFile } from "../job/copy.ts";
+import { jobLimits } from "../job/limits.ts";
+import type { JobInput } from "../job/messages.ts";
+import type { WorkDirectory } from "../job/paths.ts";
+import type { Executor, ExecutorExit } from "../job/process.ts";
+import { type AggregatorLogic, jobMachine } from "../job.ts";
+import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
+import { aggregated } from "../parameter_server/effects.ts";
+import { parameterServerMachine } from "../parameter_server.ts";
+import type { Ports } from "../ports.ts";
+import { fromScoped } from "../scoped_actor.ts";
+import type { RandomStream } from "./random.ts";
+import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
+
+/** How an executor behaves. */
+export type ExecutorHabit =
+  | "honest"
+  /** Ends with code 1 after some batches. */
+  | "crashing"
+  /** Says nothing any more after some batches. */
+  | "hanging"
+  /** Pushes what is no update. */
+  | "garbage";
+
+/** What a simulation sees of its executors. */
+export interface ExecutorWatch {
+  /** A slice was handed out to a trainer by the scheduler. */
+  sliceGiven(job: JobInput, index: number): void;
+  /** A mean was computed from these updates, and the result written. */
+  averaged(round: AveragedRound): void;
+  processStarted(job: JobInput): void;
+  processEnded(job: JobInput): void;
+}
+
+/** One aggregation: updates by sender, and what came out. */
+export interface AveragedRound {
+  readonly spec: JobSpec;
+  readonly updates: ReadonlyMap<Peer, readonly number[]>;
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly out: readonly number[];
+}
+
+/** What the executors of one worker are made with. */
+export interface ExecutorOptions {
+  readonly habit: () => ExecutorHabit;
+  readonly random: RandomStream;
+  /** How long a batch takes, in milliseconds. */
+  readonly batchMs: number;
+  readonly watch: ExecutorWatch;
+  /** Says whether the worker's disk is full. */
+  readonly isDiskFull: () => boolean;
+}
+
+/** Numbers of an update. */
+const updateSize = 4;
+/** The bridge's own patience: an exchange that failed is tried again, so often, so long apart, in milliseconds. */
+const triesMax = 8;
+const againMs = 1_000;
+
+type Ask<A> = Effect.Effect<A, Error, Scope.Scope>;
+
+/** The job's machine with simulated hands. */
+export function makeSimulatedJob(options: ExecutorOptions) {
+  const watchedAggregation = {
+    ...aggregated,
+    getInitialSnapshot(...args: Parameters<typeof aggregated.getInitialSnapshot>) {
+      noteAggregation(options, args[1] as never);
+      return aggregated.getInitialSnapshot(...args);
+    },
+  };
+  const aggregator = parameterServerMachine.provide({ actors: { aggregated: watchedAggregation as never } });
+  return jobMachine.provide({
+    actors: {
+      directory: fromScoped(
+        "directory",
+        ({ ports, workDir }: { readonly ports: Ports; readonly workDir: string }) =>
+          Effect.sync((): WorkDirectory => {
+            const directory = makeMemoryDirectory(`${workDir}/${ports.uuid()}`);
+            directory.full = options.isDiskFull();
+            return directory;
+          }),
+      ) as never,
+      bridge: fromScoped(
+        "bridge",
+        ({ directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
+          Effect.succeed({
+            socketPath: `${directory.path}/bridge.sock`,
+            sendsDone: Effect.void,
+            token: { value: undefined },
+          }),
+      ) as never,
+      executor: fromScoped("executor", (input: StartInput) => startTrainer(input, options)) as never,
+      exit: fromEffect("exit", ({ executor }: RunningInput) => executor.exited) as never,
+      stop: fromEffect("stopped", ({ executor }: RunningInput) => executor.terminate) as never,
+      flush: fromEffect("flushed", (_: { readonly ports: Ports }) => Effect.void) as never,
+      remove: fromEffect("removed", (_: { readonly ports: Ports }) => Effect.void) as never,
+      aggregator: aggregator as unknown as AggregatorLogic,
+    },
+  });
+}
+
+interface StartInput {
+  readonly ports: Ports;
+  readonly job: JobInput;
+  readonly directory: WorkDirectory;
+}
+interface RunningInput {
+  readonly ports: Ports;
+  readonly executor: Executor;
+}
+
+function startTrainer({ job, directory }: StartInput, options: ExecutorOptions) {
+  return Effect.gen(function* () {
+    const { executor } = job.spec;
+    if (executor.class !== "train") return yield* Effect.fail(new Error("Cannot train: the job is of another class"));
+    options.watch.processStarted(job);
+    const training = train({ job, directory, config: executor.config }, options);
+    const fiber = yield* Effect.forkScoped(Effect.scoped(training));
+    yield* Effect.addFinalizer(() => Effect.sync(() => options.watch.processEnded(job)));
+    const exited = Effect.map(
+      Fiber.await(fiber),
+      (exit): ExecutorExit => Exit.isSuccess(exit) ? ended(0, "") : ended(1, String(exit.cause)),
+    );
+    const terminate = Effect.as(Fiber.interrupt(fiber), { code: null, signal: "SIGTERM", tail: "" } as ExecutorExit);
+    return { pid: options.random.whole(2, 32_768), exited, terminate } satisfies Executor;
+  });
+}
+
+const ended = (code: number, tail: string): ExecutorExit => ({ code, signal: null, tail });
+
+interface TrainerOf {
+  readonly job: JobInput;
+  readonly directory: WorkDirectory;
+  readonly config: TrainConfig;
+}
+
+/** The rounds of one trainer, until the scheduler says `Done`. */
+function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
+  const { job, directory, config } = trainer;
+  const habit = options.habit();
+  let batchesLeft = habit === "crashing" || habit === "hanging" ? options.random.whole(2, 12) : Infinity;
+  const tire = Effect.suspend((): Effect.Effect<void, Error> => {
+    batchesLeft -= 1;
+    if (batchesLeft > 0) return Effect.void;
+    return habit === "hanging" ? Effect.never : Effect.fail(new Error("the executor crashed"));
+  });
+  return Effect.gen(function* () {
+    const results = yield* job.network.receive({ peers: config.results.peers });
+    for (let round = 1;; round++) {
+      yield* takeSlice(trainer, options);
+      for (let left = Infinity; left > 0; left--) {
+        yield* Effect.sleep(options.batchMs * (0.5 + options.random.next()));
+        yield* tire;
+        const answer = yield* say(job, { status: { batch_size: config.batch_size } });
+        if (answer.type === "Done") return;
+        if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
+      }
+      const file = `update-${round}.safetensors`;
+      yield* writeUpdate(directory, file, { habit, random: options.random, round });
+      for (const peer of config.updates.peers) yield* patiently(push(job, directory, file, peer));
+      yield* say(job, "update");
+      const stream = yield* results.next;
+      yield* saveStream(stream, directory, `result-${round}.safetensors`, jobLimits);
+      if ((yield* say(job, "update-received")).type === "Done") return;
+    }
+  });
+}
+
+/** Asks the scheduler which slice, and pulls it. */
+function takeSlice({ job, directory, config }: TrainerOf, options: ExecutorOptions): Ask<void> {
+  return Effect.gen(function* () {
+    if (config.data.type !== "scheduler") return;
+    const { dataset, peer } = config.data;
+    const answer = yield* patiently(
+      job.network.request(peer, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs),
+    );
+    const data = "Data" in answer ? answer.Data : "NotFound";
+    if (typeof data !== "object" || !("Success" in data)) return yield* Effect.fail(new Error("there is no slice"));
+    const { data_provider: provider, index } = data.Success;
+    options.watch.sliceGiven(job, index);
+    yield* patiently(pull(job, directory, { provider, dataset, index }));
+  });
+}
+
+function pull(
+  { network }: JobInput,
+  directory: WorkDirectory,
+  { provider, dataset, index }: { readonly provider: PeerText; readonly dataset: string; readonly index: number },
+): Ask<void> {
+  return Effect.gen(function* () {
+    const stream = yield* network.openStream(provider, "/hypha-tensor-stream/pull");
+    yield* stream.write(encodePullHeader({ dataset, index }));
+    const size = yield* saveStream(stream, directory, `slice-${index}`, jobLimits);
+    if (size === 0) return yield* Effect.fail(new Error("the slice is empty"));
+  });
+}
+
+function push({ network }: JobInput, directory: WorkDirectory, file: string, peer: PeerText): Ask<void> {
+  return Effect.scoped(Effect.gen(function* () {
+    const open = yield* directory.openForReading(file);
+    const stream: StreamHandle = yield* network.openStream(peer, "/hypha-tensor-stream/push");
+    yield* sendFile(open, stream, jobLimits);
+  }));
+}
+
+function writeUpdate(
+  directory: WorkDirectory,
+  file: string,
+  { habit, random, round }: { readonly habit: ExecutorHabit; readonly random: RandomStream; readonly round: number },
+): Ask<void> {
+  const values = Float32Array.from({ length: updateSize }, () => random.next() - 0.5);
+  const bytes = habit === "garbage" && round > 1
+    ? random.bytes(64)
+    : encodeTensors(new Map([["w", { shape: [updateSize], values }]]));
+  return Effect.gen(function* () {
+    const writing = yield* directory.create(file);
+    yield* writing.write(bytes);
+    yield* writing.commit;
+  });
+}
+
+function say(job: JobInput, progress: Progress): Ask<ProgressResponse> {
+  const request = { job_id: job.spec.job_id, progress };
+  const said = patiently(job.network.request(job.scheduler, "/hypha-progress/0.0.1", request, jobLimits.exchangeMs));
+  return Effect.flatMap(
+    said,
+    (answer) => answer.type === "Error" ? Effect.fail(new Error("progress is not taken")) : Effect.succeed(answer),
+  );
+}
+
+/** Tries again what failed on the way. */
+function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries = triesMax): Effect.Effect<A, E, R> {
+  return Effect.catch(effect, (error) => {
+    const isFinal = tries <= 1 || (error instanceof TransportError && error.code === "stopped");
+    return isFinal ? Effect.fail(error) : Effect.andThen(Effect.sleep(againMs), patiently(effect, tries - 1));
+  });
+}
+
+/** Remembers what an aggregation is made of, and compares once its result is written. */
+function noteAggregation(
+  { watch }: ExecutorOptions,
+  { job, batch, out }: {
+    readonly job: { readonly spec: JobSpec; readonly directory: WorkDirectory };
+    readonly batch: Readonly<Record<Peer, string>>;
+    readonly out: string;
+  },
+): void {
+  const directory = job.directory as MemoryDirectory;
+  const { executor } = job.spec;
+  if (executor.class !== "aggregate") return;
+  const updates = new Map<Peer, number[]>();
+  for (const [peer, file] of Object.entries(batch)) updates.set(peer, numbersOf(directory.files.get(file)));
+  directory.onCommit = (name) => {
+    if (name !== out) return;
+    const { optimizer } = executor.config;
+    watch.averaged({
+      spec: job.spec,
+      updates,
+      learningRate: optimizer["learning-rate"],
+      momentum: optimizer.momentum,
+      out: numbersOf(directory.files.get(out)),
+    });
+  };
+}
+
+function numbersOf(bytes: Uint8Array | undefined): number[] {
+  const decoded = bytes === undefined ? undefined : decodeTensors(bytes);
+  if (decoded === undefined || decoded._tag === "Failure") return [];
+  return [...decoded.success.get("w")?.values ?? []];
+}

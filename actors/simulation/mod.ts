@@ -1,0 +1,11 @@
+/**
+ * A whole network in one process, in virtual time: to try a policy, a protocol or a fault before production.
+ *
+ * @module
+ */
+export * from "./authority.ts";
+export * from "./node.ts";
+export * from "./random.ts";
+export * from "./simulation.ts";
+export * from "./trace.ts";
+export * from "./virtual_time.ts";

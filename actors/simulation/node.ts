@@ -1,0 +1,317 @@
+/**
+ * A simulated node: a disk that stays, and processes on it that start, crash and start again. What runs in them is the
+ * production node's machine, with the production roles and gates.
+ *
+ * @module
+ */
+import type { AnyActorRef, InspectionEvent } from "xstate";
+import { defaultLimits } from "../../transport/admission.ts";
+import type { PeerText } from "../../transport/port.ts";
+import { type AddressBook, makeSimulatedTransport, type SimulatedHost } from "../../transport/simulated/simulated.ts";
+import type { VirtualNetwork } from "../../transport/simulated/network.ts";
+import type { Resources } from "../../transport/protocols/messages.ts";
+import type { AuditEntry } from "../audit.ts";
+import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
+import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
+import { fromEffect } from "../effect_actor.ts";
+import { makeGateFactory } from "../gate.ts";
+import { nodeMachine } from "../node.ts";
+import type { Ports, Report } from "../ports.ts";
+import { superviseRoot } from "../supervise.ts";
+import { workerMachine } from "../worker.ts";
+import type { Credential } from "./authority.ts";
+import { Disk } from "./disk.ts";
+import { type ExecutorHabit, type ExecutorWatch, makeSimulatedJob } from "./executor.ts";
+import { NodeClock } from "./node_clock.ts";
+import { randomOf } from "./random.ts";
+import { makeVirtualRun } from "./virtual_run.ts";
+import type { VirtualTime } from "./virtual_time.ts";
+import { Effect } from "effect";
+
+/** Roles of nodes. */
+export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
+
+/** What all nodes of a run share. */
+export interface NodeWorld {
+  readonly seed: number | string;
+  readonly time: VirtualTime;
+  readonly network: VirtualNetwork;
+  readonly book: AddressBook;
+  readonly inspect: ((event: InspectionEvent) => void) | undefined;
+  readonly onReport: (node: SimulatedNode, report: Report) => void;
+  readonly onRefusal: (node: SimulatedNode, entry: AuditEntry) => void;
+  readonly onFrame: NonNullable<SimulatedHost["watch"]> extends (link: infer L, frame: infer F) => void
+    ? (node: SimulatedNode, link: L, frame: F) => void
+    : never;
+  readonly onCrash: (node: SimulatedNode, error: unknown) => void;
+  readonly executors: ExecutorWatch;
+}
+
+/** How a node is made. */
+export interface NodeOptions {
+  readonly name: string;
+  readonly role: NodeRole;
+  readonly credential: Credential;
+  /** Another's certificate may be presented with a key of one's own. */
+  readonly keyPem?: string;
+  readonly trustPem: string;
+  readonly crlsPem: string | undefined;
+  readonly gateways: readonly string[];
+  readonly job?: DilocoJobConfig;
+  readonly executors?: readonly ("train" | "aggregate")[];
+  readonly resources?: Resources;
+  readonly slices?: number;
+  readonly batchMs?: number;
+  readonly relayClient?: boolean;
+}
+
+/** Where a node's files lie. */
+export const nodePaths = {
+  cert: "/etc/hypha/cert.pem",
+  key: "/etc/hypha/key.pem",
+  trust: "/etc/hypha/trust.pem",
+  crls: "/etc/hypha/crls.pem",
+  dataset: "/data/digits",
+} as const;
+
+interface Process {
+  readonly host: SimulatedHost;
+  readonly clock: NodeClock;
+  readonly root: ReturnType<typeof superviseRoot<typeof nodeMachine>>;
+}
+
+/** Addresses in the order of their making. */
+export const addressOf = (index: number): string =>
+  `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
+
+/** A node of a run. */
+export class SimulatedNode {
+  readonly name: string;
+  readonly role: NodeRole;
+  readonly address: string;
+  readonly disk: Disk;
+  readonly options: NodeOptions;
+  credential: Credential;
+  /** Milliseconds by which its wall clock is ahead. */
+  #skewMs = 0;
+  habit: ExecutorHabit = "honest";
+  readonly #world: NodeWorld;
+  #process: Process | undefined;
+  #incarnation = 0;
+  #exit: string | undefined;
+
+  constructor(world: NodeWorld, address: string, options: NodeOptions) {
+    this.#world = world;
+    this.options = options;
+    this.name = options.name;
+    this.role = options.role;
+    this.credential = options.credential;
+    this.address = address;
+    const delays = randomOf(world.seed, `disk/${this.name}`);
+    this.disk = new Disk({ now: () => world.time.now, openDelayMs: () => delays.next() * 4 });
+    const { credential, trustPem, crlsPem } = options;
+    this.disk.put(nodePaths.cert, credential.chainPem, 0o644);
+    this.disk.put(nodePaths.key, options.keyPem ?? credential.keyPem, 0o600);
+    this.disk.put(nodePaths.trust, trustPem, 0o644);
+    if (crlsPem !== undefined) this.disk.put(nodePaths.crls, crlsPem, 0o644);
+    for (let slice = 0; slice < (options.slices ?? 0); slice++) {
+      this.disk.put(`${nodePaths.dataset}/${String(slice).padStart(4, "0")}`, `slice ${slice}\n`.repeat(20), 0o644);
+    }
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined;
+  }
+
+  /** How its last process ended by itself. */
+  get exit(): string | undefined {
+    return this.#exit;
+  }
+
+  get peer(): PeerText {
+    return this.#process?.host.peer ?? "";
+  }
+
+  get host(): SimulatedHost | undefined {
+    return this.#process?.host;
+  }
+
+  /** The node's root actor. */
+  get actor(): AnyActorRef | undefined {
+    return this.#process?.root;
+  }
+
+  /** The role's actor, once it runs. */
+  get roleActor(): AnyActorRef | undefined {
+    return this.#process?.root.getSnapshot().children["role"] as AnyActorRef | undefined;
+  }
+
+  get skewMs(): number {
+    return this.#skewMs;
+  }
+  set skewMs(skewMs: number) {
+    this.#skewMs = skewMs;
+    if (this.#process !== undefined) this.#process.clock.skewMs = skewMs;
+  }
+
+  /** What its wall clock says. */
+  now(): number {
+    return this.#world.time.now + this.#skewMs;
+  }
+
+  /** PeerIDs that are established here. */
+  get peers(): readonly PeerText[] {
+    return this.#process?.host.session?.links.list().map(({ peer }) => peer) ?? [];
+  }
+
+  /** Starts a process, unless one runs. */
+  start(): void {
+    if (this.#process !== undefined) return;
+    this.#incarnation += 1;
+    this.#exit = undefined;
+    const { time, network, book, seed } = this.#world;
+    const clock = new NodeClock(time, this.#skewMs);
+    const ids = randomOf(seed, `ids/${this.name}/${this.#incarnation}`);
+    const random = randomOf(seed, `random/${this.name}/${this.#incarnation}`);
+    const ports: Ports = {
+      now: () => clock.now(),
+      random: random.next,
+      uuid: ids.uuid,
+      report: (report) => this.#world.onReport(this, report),
+      run: makeVirtualRun({ clock, disk: this.disk.service, random: random.next }),
+    };
+    const host: SimulatedHost = {
+      name: this.name,
+      network,
+      clock,
+      book,
+      address: this.address,
+      peer: "",
+      stopped: false,
+      watch: (link, frame) => this.#world.onFrame(this, link, frame),
+    };
+    const { inspect } = this.#world;
+    const root = superviseRoot(this.#machine(), {
+      id: this.name,
+      clock: clock.machine as never,
+      input: {
+        config: this.#config(),
+        ports,
+        transport: makeSimulatedTransport(host),
+        makeGate: makeGateFactory({
+          ports,
+          clock: clock.machine as never,
+          ...(inspect === undefined ? {} : { inspect }),
+        }),
+        audit: { record: (entry) => this.#world.onRefusal(this, entry) },
+      },
+      onError: (error) => this.#world.onCrash(this, error),
+      onDone: () => this.#ended(root.getSnapshot().output?.type ?? "stopped"),
+      ...(inspect === undefined ? {} : { inspect }),
+    });
+    this.#process = { host, clock, root };
+  }
+
+  /** The process ended by itself: its timers with it, its connections politely. */
+  #ended(how: string): void {
+    this.#exit = how;
+    this.#world.time.schedule(0, () => this.#end(true));
+  }
+
+  /** kill -9, or the power: `politely` where a kernel is left to end the connections. */
+  crash(politely: boolean): void {
+    this.#end(politely);
+  }
+
+  #end(politely: boolean): void {
+    const ending = this.#process;
+    if (ending === undefined) return;
+    this.#process = undefined;
+    ending.host.stopped = true;
+    ending.clock.stop();
+    this.disk.forgetWatchers();
+    this.#world.network.crash(this.name, politely);
+  }
+
+  /** SIGTERM. */
+  drain(): void {
+    this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
+  }
+
+  #machine(): typeof nodeMachine {
+    if (this.role !== "worker") return nodeMachine;
+    const job = makeSimulatedJob({
+      habit: () => this.habit,
+      random: randomOf(this.#world.seed, `executor/${this.name}/${this.#incarnation}`),
+      batchMs: this.options.batchMs ?? 400,
+      watch: this.#world.executors,
+      isDiskFull: () => this.disk.full,
+    });
+    const sweep = fromEffect("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+    const worker = workerMachine.provide({ actors: { job, sweep: sweep as never } as never });
+    return nodeMachine.provide({ actors: { worker } }) as typeof nodeMachine;
+  }
+
+  #config(): RoleConfig {
+    const { options } = this;
+    const common = commonConfig(options);
+    switch (this.role) {
+      case "gateway":
+        return { ...common, role: "gateway" };
+      case "data":
+        return { ...common, role: "data", datasetPath: nodePaths.dataset };
+      case "scheduler":
+        if (options.job === undefined) throw new Error(`Cannot start scheduler ${this.name}: it has no job`);
+        return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };
+      case "worker":
+        return { ...common, ...workerConfig(options) };
+    }
+  }
+}
+
+function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): CommonConfig {
+  return {
+    certPem: nodePaths.cert,
+    keyPem: nodePaths.key,
+    trustPem: nodePaths.trust,
+    crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
+    listenAddresses: [],
+    externalAddresses: [],
+    gatewayAddresses: gateways,
+    excludeCidr: [],
+    relayCircuit: relayClient,
+    handshakeTimeoutMs: handshakeTimeoutMsDefault,
+    keyExchange: "classical",
+    requireRoles: false,
+    leafAlgorithms: ["ed25519"],
+    caAlgorithms: ["ed25519"],
+    crlGraceHours: 24,
+    limits: defaultLimits,
+    drainTimeoutMs: 10_000,
+    telemetry: {
+      endpoint: undefined,
+      attributes: undefined,
+      headers: undefined,
+      protocol: undefined,
+      sampler: undefined,
+      sampleRatio: undefined,
+    },
+  };
+}
+
+function workerConfig(options: NodeOptions): Omit<WorkerConfig, keyof CommonConfig> {
+  const wanted = options.executors ?? ["train"];
+  return {
+    role: "worker",
+    workDir: "/var/hypha",
+    resources: options.resources ?? { gpu: 1, cpu: 4, storage: 10, memory: 8 },
+    offer: { price: 1, floor: 0, strategy: "flexible" },
+    executors: wanted.map((jobClass) => ({
+      class: jobClass,
+      name: executorsDefault[jobClass],
+      runtime: jobClass === "train" ? "process" : "parameter-server",
+      cmd: jobClass === "train" ? "simulated" : undefined,
+      args: [],
+    })),
+  };
+}

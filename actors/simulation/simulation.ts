@@ -1,0 +1,242 @@
+/**
+ * A whole network in one process, in virtual time: nodes with the production machines on simulated disks, links and clocks.
+ *
+ * ```ts
+ * const sim = await Simulation.create({ seed: 1 });
+ * const gateway = await sim.addNode({ name: "gw", role: "gateway" });
+ * sim.run(10_000);
+ * ```
+ *
+ * @module
+ */
+import type { InspectionEvent } from "xstate";
+import type { DilocoJobConfig } from "../config/config.ts";
+import { executorsDefault } from "../config/defaults.ts";
+import type { AuditEntry } from "../audit.ts";
+import type { Report } from "../ports.ts";
+import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";
+import type { GatedLink } from "../../transport/simulated/links.ts";
+import { VirtualNetwork } from "../../transport/simulated/network.ts";
+import { type Authority, type Credential, makeAuthority } from "./authority.ts";
+import type { AveragedRound } from "./executor.ts";
+import type { JobInput } from "../job/messages.ts";
+import { addressOf, type NodeOptions, nodePaths, type NodeRole, SimulatedNode } from "./node.ts";
+import { randomOf } from "./random.ts";
+import { Trace } from "./trace.ts";
+import { VirtualTime } from "./virtual_time.ts";
+
+/** Every run starts at this instant, in milliseconds since the epoch: 2026-01-01T00:00:00Z. */
+export const startsAt = 1_767_225_600_000;
+const dayMs = 86_400_000;
+/** Nodes of one run. */
+export const nodesMax = 16_384;
+
+/** What a simulation is made with. */
+export interface SimulationOptions {
+  /** Decides everything that is left to chance. */
+  readonly seed: number | string;
+  /** Keeps the trace's lines, for a look at them. */
+  readonly keepTrace?: boolean;
+  /** Sees every event of every machine. */
+  readonly inspect?: (event: InspectionEvent) => void;
+}
+
+/** What a node is made with, beside what the simulation knows. */
+export interface AddNode extends Partial<Omit<NodeOptions, "name" | "role" | "gateways" | "credential">> {
+  readonly name: string;
+  readonly role: NodeRole;
+  /** Names of the gateways that it joins by. */
+  readonly gateways?: readonly string[];
+  /** In place of a certificate of a year. */
+  readonly credential?: Credential;
+}
+
+/** What looks on while a run goes. */
+export interface SimulationWatch {
+  report?(node: SimulatedNode, report: Report): void;
+  refusal?(node: SimulatedNode, entry: AuditEntry): void;
+  frame?(node: SimulatedNode, link: GatedLink, frame: { readonly type: string }): void;
+  crash?(node: SimulatedNode, error: unknown): void;
+  sliceGiven?(job: JobInput, index: number): void;
+  averaged?(round: AveragedRound): void;
+  processStarted?(job: JobInput): void;
+  processEnded?(job: JobInput): void;
+}
+
+/** A network, its authorities and its time. */
+export class Simulation {
+  readonly seed: number | string;
+  readonly time: VirtualTime;
+  readonly network: VirtualNetwork;
+  readonly book: AddressBook;
+  readonly authority: Authority;
+  readonly trace: Trace;
+  readonly nodes = new Map<string, SimulatedNode>();
+  readonly watches: SimulationWatch[] = [];
+  readonly #inspect: ((event: InspectionEvent) => void) | undefined;
+  #crls: string;
+  #crlNumber = 1;
+  readonly #revoked: Credential[] = [];
+
+  private constructor(options: SimulationOptions, authority: Authority, crls: string) {
+    const { seed, keepTrace = false, inspect } = options;
+    this.seed = seed;
+    this.time = new VirtualTime(startsAt);
+    this.network = new VirtualNetwork({ time: this.time, random: randomOf(seed, "links").next });
+    this.book = makeAddressBook();
+    this.authority = authority;
+    this.trace = new Trace(keepTrace);
+    this.#inspect = inspect;
+    this.#crls = crls;
+  }
+
+  /** Makes the authorities and an empty network. */
+  static async create(options: SimulationOptions): Promise<Simulation> {
+    const period = { from: new Date(startsAt - dayMs), to: new Date(startsAt + 3_650 * dayMs) };
+    const authority = await makeAuthority(options.seed, period);
+    const crls = await authority.crls({ number: 1, ...Simulation.#listPeriod, revoked: [] });
+    return new Simulation(options, authority, crls);
+  }
+
+  static readonly #listPeriod = {
+    thisUpdate: new Date(startsAt - dayMs),
+    nextUpdate: new Date(startsAt + 30 * dayMs),
+  };
+
+  /** The newest lists. */
+  get crls(): string {
+    return this.#crls;
+  }
+
+  /** Milliseconds since the start. */
+  get now(): number {
+    return this.time.now - startsAt;
+  }
+
+  /** A certificate of a year, from the intermediate. */
+  issue(name: string, role?: NodeRole, edition = 1): Promise<Credential> {
+    return this.authority.node(name, {
+      ...(role === undefined ? {} : { role }),
+      edition,
+      notBefore: new Date(startsAt - dayMs),
+      notAfter: new Date(startsAt + 365 * dayMs),
+    });
+  }
+
+  /** Makes a node and starts it. */
+  async addNode(options: AddNode): Promise<SimulatedNode> {
+    const node = this.makeNode({
+      ...options,
+      credential: options.credential ?? await this.issue(options.name, options.role),
+    });
+    node.start();
+    return node;
+  }
+
+  /** Makes a node that does not run yet. */
+  makeNode(options: AddNode & { readonly credential: Credential }): SimulatedNode {
+    if (this.nodes.has(options.name) || this.nodes.size >= nodesMax) {
+      throw new RangeError(`Cannot add node ${options.name}: there is one, or there are too many`);
+    }
+    const gateways = (options.gateways ?? []).map((name) => this.nodes.get(name)?.address).filter((found) =>
+      found !== undefined
+    );
+    const node = new SimulatedNode(
+      {
+        seed: this.seed,
+        time: this.time,
+        network: this.network,
+        book: this.book,
+        inspect: this.#inspect,
+        onReport: (of, report) => {
+          this.note("report", of.name, `${report.level} ${report.event} ${report.message}`);
+          for (const watch of this.watches) watch.report?.(of, report);
+        },
+        onRefusal: (of, entry) => {
+          for (const watch of this.watches) watch.refusal?.(of, entry);
+        },
+        onFrame: (of, link, frame) => {
+          this.trace.add({ at: this.now, node: of.name, kind: "frame", from: link.end.remote, text: frame.type });
+          for (const watch of this.watches) watch.frame?.(of, link, frame);
+        },
+        onCrash: (of, error) => {
+          this.note("report", of.name, `crash ${String(error)}`);
+          for (const watch of this.watches) watch.crash?.(of, error);
+        },
+        executors: {
+          sliceGiven: (job, index) => this.watches.forEach((watch) => watch.sliceGiven?.(job, index)),
+          averaged: (round) => this.watches.forEach((watch) => watch.averaged?.(round)),
+          processStarted: (job) => this.watches.forEach((watch) => watch.processStarted?.(job)),
+          processEnded: (job) => this.watches.forEach((watch) => watch.processEnded?.(job)),
+        },
+      },
+      addressOf(this.nodes.size + 1),
+      { trustPem: this.authority.trustPem, crlsPem: this.#crls, ...options, gateways },
+    );
+    this.nodes.set(options.name, node);
+    return node;
+  }
+
+  /** Makes lists that revoke these certificates too; they reach a node by {@linkcode publish}. */
+  async revoke(...credentials: readonly Credential[]): Promise<string> {
+    this.#revoked.push(...credentials);
+    this.#crlNumber += 1;
+    const number = this.#crlNumber;
+    this.#crls = await this.authority.crls({ number, ...Simulation.#listPeriod, revoked: this.#revoked });
+    return this.#crls;
+  }
+
+  /** Puts lists on the disks of nodes, of all by default. */
+  publish(crls: string, nodes: Iterable<SimulatedNode> = this.nodes.values()): void {
+    for (const node of nodes) node.disk.put(nodePaths.crls, crls, 0o644);
+  }
+
+  /** Whether two nodes are established with each other, seen from both. */
+  areConnected(one: SimulatedNode, other: SimulatedNode): boolean {
+    return one.isRunning && other.isRunning && one.peers.includes(other.peer) && other.peers.includes(one.peer);
+  }
+
+  /** Does something later. */
+  after(delayMs: number, task: () => void): void {
+    this.time.schedule(delayMs, task);
+  }
+
+  /** Lets time pass, in milliseconds. */
+  run(forMs: number): void {
+    this.time.runTo(this.time.now + forMs);
+  }
+
+  note(kind: "report" | "fault" | "violation", node: string, text: string): void {
+    this.trace.add({ at: this.now, node, kind, text });
+  }
+}
+
+/** A job for a simulated scheduler: DiLoCo over the data set of {@linkcode nodePaths}. */
+export function simulatedJob(options: { readonly workers: number; readonly rounds: number }): DilocoJobConfig {
+  const model = {
+    repository: "simulated/model",
+    revision: undefined,
+    filenames: ["model.safetensors"],
+    token: undefined,
+    type: "image-classification",
+    inputNames: ["x"],
+  };
+  return {
+    type: "diloco",
+    model,
+    preprocessor: undefined,
+    dataset: "digits",
+    innerOptimizer: { learningRate: 0.001, betas: undefined, epsilon: undefined },
+    outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
+    resources: {
+      numWorkers: options.workers,
+      worker: { gpu: 1, cpu: 1, storage: 1, memory: 1 },
+      parameterServer: { gpu: 0, cpu: 1, storage: 1, memory: 1 },
+      workerPrice: { bid: 10, max: 20 },
+      parameterServerPrice: { bid: 10, max: 20 },
+    },
+    rounds: { updateRounds: options.rounds, avgSamplesBetweenUpdates: 32 * options.workers, maxBatchSize: 8 },
+    executors: { ...executorsDefault },
+    evaluation: undefined,
+  };
+}

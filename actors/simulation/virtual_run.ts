@@ -1,0 +1,52 @@
+/**
+ * `Ports.run` on virtual time: Effects of a simulated node, with its clock, its scheduler, its disk and its randomness.
+ *
+ * @module
+ */
+import { Clock, Context, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { layer as posixPathLayer, Path } from "effect/Path";
+import * as Random from "effect/Random";
+import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner";
+import { Scheduler } from "effect/Scheduler";
+import type { Run, Services } from "../ports.ts";
+import type { NodeClock } from "./node_clock.ts";
+
+/** What the Effects of a node get. */
+export interface VirtualRunOptions {
+  readonly clock: NodeClock;
+  readonly disk: FileSystem;
+  /** Evenly spread in [0, 1). */
+  readonly random: () => number;
+}
+
+/** Makes a `run`: an Effect starts at once, `onExit` is called in a turn of its own. */
+export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run {
+  const services = Context.empty().pipe(
+    Context.add(Clock.Clock, clock.effectClock),
+    Context.add(Scheduler, clock.effectScheduler),
+    Context.add(Random.Random, {
+      nextDoubleUnsafe: random,
+      nextIntUnsafe: () => Math.floor(random() * 2 ** 53) - 2 ** 52,
+    }),
+    Context.add(FileSystem, disk),
+    Context.add(Path, posixPath),
+    Context.add(ChildProcessSpawner, noProcesses),
+  ) as unknown as Context.Context<Services>;
+  const fork = Effect.runForkWith(services);
+  return (effect, onExit) => {
+    const fiber = fork(effect);
+    fiber.addObserver((exit) => void clock.after(0, () => onExit(exit)));
+    return () => fiber.interruptUnsafe();
+  };
+}
+
+/** Paths are text: nothing to simulate. */
+const posixPath: Path = Effect.runSync(Effect.provide(Path, posixPathLayer));
+
+/** A simulated node starts no process: its executors are simulated above that (`executor.ts`). */
+const noProcesses = new Proxy({}, {
+  get: () => {
+    throw new Error("Cannot start a process: this node is simulated");
+  },
+}) as ChildProcessSpawner["Service"];

@@ -1,0 +1,8 @@
+/**
+ * The transport's twin over a virtual network.
+ *
+ * @module
+ */
+export * from "./network.ts";
+export * from "./simulated.ts";
+export type { GatedLink } from "./links.ts";
