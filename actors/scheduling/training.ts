@@ -114,6 +114,9 @@ function answerAggregator(
   if (typeof progress === "object" && "metrics" in progress) return { training, answer: { type: "Ok" } };
   if (progress !== "updated") return { training, answer: { type: "Error" } };
   if (aggregator.state === "done") return { training, answer: { type: "Done" } };
+  // Said again because the answer was lost: the next round's updates follow only after some trainer has this one's result.
+  const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
+  if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
   const roundsDone = training.roundsDone + 1;
   if (roundsDone < plan.rounds) return { training: { ...training, roundsDone }, answer: { type: "Ok" } };
   return {
