@@ -23,10 +23,13 @@ import {
   executorActor,
   exitActor,
   flushActor,
+  type JobPlaces,
   type OpenedBridge,
+  overrunActor,
   removeActor,
   stopActor,
 } from "./job/effects.ts";
+import type { AssignedCell } from "./job/cell/assign.ts";
 import { type JobLimits, jobLimits } from "./job/limits.ts";
 import type { AggregatorInput, JobCommand, JobEnded, JobInput, JobOutcome, JobStarted } from "./job/messages.ts";
 import type { WorkDirectory } from "./job/paths.ts";
@@ -41,6 +44,7 @@ export interface JobContext {
   readonly job: JobInput;
   readonly limits: JobLimits;
   readonly directory: WorkDirectory | undefined;
+  readonly cell: AssignedCell | undefined;
   readonly bridge: OpenedBridge | undefined;
   readonly executor: Executor | undefined;
   /** Set once: the first thing that ended the job. */
@@ -49,10 +53,11 @@ export interface JobContext {
 
 type JobEvent =
   | JobCommand
-  | EffectSaid<"directory", WorkDirectory, PathError>
+  | EffectSaid<"directory", JobPlaces, PathError>
   | EffectSaid<"bridge", OpenedBridge, BridgeNotOpened>
   | EffectSaid<"executor", Executor, ExecutorMissing | ExecutorNotStarted>
   | EffectSaid<"exit", ExecutorExit, never>
+  | EffectSaid<"overrun", string, never>
   | EffectSaid<"stopped", ExecutorExit, never>
   | EffectSaid<"flushed", void, never>
   | EffectSaid<"removed", void, WorkFileFailed>;
@@ -78,6 +83,7 @@ export const jobMachine = setup({
     bridge: bridgeActor,
     executor: executorActor,
     exit: exitActor,
+    overrun: overrunActor,
     stop: stopActor,
     flush: flushActor,
     remove: removeActor,
@@ -116,6 +122,7 @@ export const jobMachine = setup({
     job: input,
     limits: { ...jobLimits, ...input.limits },
     directory: undefined,
+    cell: undefined,
     bridge: undefined,
     executor: undefined,
     outcome: undefined,
@@ -127,7 +134,7 @@ export const jobMachine = setup({
       // The directory is held until everything in it has ended; leaving this state removes it, if `removing` could not.
       invoke: {
         src: "directory",
-        input: ({ context }) => ({ ports: context.job.ports, workDir: context.job.workDir }),
+        input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
       },
       initial: "preparing",
       states: {
@@ -135,7 +142,10 @@ export const jobMachine = setup({
           on: {
             "effect.done.directory": {
               target: "choosing",
-              actions: assign({ directory: ({ event }) => event.value }),
+              actions: assign({
+                directory: ({ event }) => event.value.directory,
+                cell: ({ event }) => event.value.cell,
+              }),
             },
             "effect.failed.directory": {
               target: "removing",
@@ -242,8 +252,15 @@ export const jobMachine = setup({
                   },
                 },
                 running: {
-                  invoke: { src: "exit", input: ({ context }) => runningOf(context) },
+                  invoke: [
+                    { src: "exit", input: ({ context }) => runningOf(context) },
+                    { src: "overrun", input: ({ context }) => placed(context) },
+                  ],
                   on: {
+                    "effect.done.overrun": {
+                      target: "stopping",
+                      actions: { type: "end", params: ({ event }) => failedOf(event.value) },
+                    },
                     "effect.done.exit": [
                       {
                         guard: { type: "succeeded", params: ({ event }) => event.value },
@@ -352,8 +369,8 @@ function crashedOf({ code, signal, tail }: ExecutorExit): JobOutcome {
 }
 
 function placed(context: JobContext) {
-  const { job, limits, directory } = context;
-  return { ports: job.ports, job, limits, directory: present(directory) };
+  const { job, limits, directory, cell } = context;
+  return { ports: job.ports, job, limits, directory: present(directory), cell };
 }
 
 function runningOf({ job, executor }: JobContext) {

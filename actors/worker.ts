@@ -3,7 +3,8 @@
  *
  * ```
  *  sweeping ──▶ serving ── role.drain ──▶ draining ── jobs ended, or time over ──▶ drained
- *               resting ⇄ collecting
+ *     │         resting ⇄ collecting
+ *     └── its directory is another worker's ──▶ failed
  *               (a request opens a window of 200 ms, then offers go out)
  * ```
  *
@@ -15,6 +16,8 @@
  */
 import { assign } from "xstate";
 import { makeJobNetwork } from "./job/ask.ts";
+import { cellDefault } from "./config/cell_config.ts";
+import { cellRefusal, describeCell, isConfined } from "./job/cell/cell.ts";
 import { workerTopic } from "../transport/protocols/messages.ts";
 import { answerRenewal, closeLease, offer, passRenewal, withdrawOffer } from "./scheduling/offering.ts";
 import { requestWindowMs } from "./scheduling/requests.ts";
@@ -46,16 +49,37 @@ const keepRequest = workerSetup.assign({
     event.type === "published" ? [...context.window, { from: event.from, request: event.message }] : context.window,
 });
 
+const keepCell = workerSetup.assign(({ context, event }) => {
+  if (event.type !== "effect.done.sweep") return {};
+  const { cell } = event.value;
+  const refusal = cell === undefined ? undefined : cellRefusal(cell, context.config.cell ?? cellDefault);
+  return { cell, cellProblem: refusal };
+});
+
+const reportCell = workerSetup.createAction(({ context }) => {
+  const { cell, cellProblem, config, ports } = context;
+  if (cell === undefined) return;
+  const { level, user, cgroups, disk, notes } = cell;
+  const refused = cellProblem !== undefined && config.executors.some(({ runtime }) => runtime === "process");
+  ports.report({
+    level: refused ? "error" : isConfined(cell) ? "info" : "warn",
+    event: "worker.cell",
+    message: refused ? `Jobs with executors will be refused: ${cellProblem}` : describeCell(cell),
+    fields: { cell: level, user, cgroups: cgroups.length, disk, confined: isConfined(cell), notes },
+  });
+});
+
 const reportSwept = workerSetup.createAction(({ context, event }) => {
-  if (event.type === "effect.failed.sweep") {
+  if (event.type !== "effect.done.sweep") return;
+  const { removed, failed, unswept } = event.value;
+  if (unswept !== undefined) {
     context.ports.report({
       level: "warn",
       event: "worker.unswept",
-      message: `Cannot sweep left-over work directories: ${event.error.message}`,
+      message: `Cannot sweep left-over work directories: ${unswept}`,
     });
   }
-  if (event.type !== "effect.done.sweep" || event.value.removed.length + event.value.failed.length === 0) return;
-  const { removed, failed } = event.value;
+  if (removed.length + failed.length === 0) return;
   context.ports.report({
     level: failed.length > 0 ? "warn" : "info",
     event: "worker.swept",
@@ -73,11 +97,16 @@ export const workerMachine = workerSetup.createMachine({
     window: [],
     desk: makeJobNetwork(input.transport, input.ports),
     connected: input.peers,
+    cell: undefined,
+    cellProblem: "it has not found out yet how to confine executors",
     untold: 0,
     outcome: { type: "drained" },
   }),
   initial: "sweeping",
+  // For as long as the worker lives: it holds the lock on the directory.
+  invoke: { src: "sweep", input: ({ context: { ports, config } }) => ({ ports, config }) },
   on: {
+    "effect.done.sweep": { actions: [keepCell, reportCell, reportSwept] },
     "request.received": { actions: decline },
     "stream.received": { actions: ({ context, event }) => context.desk.offer(event) },
     "peer.closed": { actions: noteClosed },
@@ -96,10 +125,12 @@ export const workerMachine = workerSetup.createMachine({
   },
   states: {
     sweeping: {
-      invoke: { src: "sweep", input: ({ context: { ports, config } }) => ({ ports, workDir: config.workDir }) },
       on: {
-        "effect.done.sweep": { target: "serving", actions: reportSwept },
-        "effect.failed.sweep": { target: "serving", actions: reportSwept },
+        "effect.done.sweep": { target: "serving", actions: [keepCell, reportCell, reportSwept] },
+        "effect.failed.sweep": {
+          target: "failed",
+          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.error.message }) }),
+        },
         "role.drain": "drained",
       },
       after: { [sweepMs]: "serving" },
@@ -137,6 +168,7 @@ export const workerMachine = workerSetup.createMachine({
       after: { [drainMs]: "drained" },
     },
     drained: { type: "final", entry: ({ context }) => context.desk.stop() },
+    failed: { type: "final", entry: ({ context }) => context.desk.stop() },
   },
   output: ({ context }) => context.outcome,
 });

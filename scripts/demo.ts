@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { chooseCell } from "./demo/cell.ts";
 import { makeCertificates, makeIntruders, revokeCertificate } from "./demo/certificates.ts";
 import { type Layout, type NodePlan, startable } from "./demo/configuration.ts";
 import { writeDataset } from "./demo/dataset.ts";
@@ -43,12 +44,14 @@ interface Network {
   readonly nodes: Map<string, NodeProcess>;
 }
 
-async function prepare(options: DemoOptions, folder: string): Promise<Network> {
+async function prepare(options: DemoOptions, folder: string, display: Display): Promise<Network> {
   shareCompiledCode(join(folder, "compiled"));
   const node = await runtimeBinary("node");
   const certificates = join(folder, "certs");
   const plans = await planNodes(options.runtime);
   await makeCertificates(node, certificates, [...plans.map(({ name }) => name), operator]);
+  const cell = await chooseCell(join(folder, "cell"));
+  display.note(cell.said);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
   const layout: Layout = {
     folder,
@@ -58,6 +61,7 @@ async function prepare(options: DemoOptions, folder: string): Promise<Network> {
     rounds: options.quick ? 8 : 14,
     trainers,
     executor: { cmd: startable(node), args: ["--no-warnings", executor] },
+    cell: cell.table,
   };
   return { plans, layout, nodes: new Map() };
 }
@@ -182,7 +186,7 @@ function printResult(result: DemoResult, { plans, nodes }: Network): void {
 async function perform(options: DemoOptions, folder: string, display: Display): Promise<string[]> {
   const begun = performance.now();
   display.stage("Making a PKI: root → intermediate → one certificate a node, and a revocation list of each CA");
-  const network = await prepare(options, folder);
+  const network = await prepare(options, folder, display);
   const { layout, nodes } = network;
   display.stage(`Starting ${network.plans.length} nodes, one process each (${options.runtime})`);
   await start(network, display);

@@ -6,6 +6,7 @@
  */
 import type { TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm } from "../../pki/certificate.ts";
+import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
 /** What all roles have. Paths are relative to the working directory. */
@@ -55,7 +56,10 @@ export interface ExecutorConfig {
   /** Command and arguments of a `process`: started without a shell. */
   readonly cmd: string | undefined;
   readonly args: readonly string[];
-  /** Whether the job bridge insists on its bearer token; `required` unless said otherwise (`actors/job/bridge/`). */
+  /**
+   * Whether the job bridge insists on its bearer token; where nothing is said, `optional` in a cell that nobody else can
+   * look into (`full`, `root`) and `required` elsewhere.
+   */
   readonly token?: "required" | "optional" | undefined;
 }
 
@@ -69,6 +73,9 @@ export interface WorkerConfig extends CommonConfig {
     readonly strategy: "whole" | "flexible";
   };
   readonly executors: readonly ExecutorConfig[];
+  /** The defaults of `cell_config.ts` where undefined. */
+  readonly cell?: CellConfig | undefined;
+  readonly fetch?: FetchConfig | undefined;
 }
 
 export interface HuggingfaceModel {

@@ -10,6 +10,7 @@ import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import { type AddressUse, readAddress, readCidr } from "./addresses.ts";
+import { cellLevels } from "./cell_config.ts";
 import { excludeCidrDefault } from "./defaults.ts";
 
 /** What a key's schema says about it beside its type. */
@@ -104,6 +105,14 @@ const limits = Schema.Struct({
   ),
 });
 
+const cidr = note(
+  Schema.String.check(Schema.makeFilter((value: string) => {
+    const read = readCidr(value);
+    return typeof read === "string" ? read : undefined;
+  })),
+  { expected: "an address range such as 10.0.0.0/8", example: '"10.0.0.0/8"', description: "" },
+);
+
 const common = {
   cert_pem: path("This node's certificate, intermediates behind it.", '"certs/node-cert.pem"'),
   key_pem: path("Its private key: PKCS#8, readable by its owner only.", '"certs/node-key.pem"'),
@@ -117,13 +126,7 @@ const common = {
   ),
   exclude_cidr: optional(
     list(
-      note(
-        Schema.String.check(Schema.makeFilter((value: string) => {
-          const read = readCidr(value);
-          return typeof read === "string" ? read : undefined;
-        })),
-        { expected: "an address range such as 10.0.0.0/8", example: '"10.0.0.0/8"', description: "" },
-      ),
+      cidr,
       {
         expected: "a list of address ranges such as 10.0.0.0/8",
         example: JSON.stringify(excludeCidrDefault).replaceAll(",", ", "),
@@ -233,6 +236,62 @@ const executor = Schema.Struct({
   token: optional(
     oneOf(["required", "optional"], '"required"', "Whether the program must show BRIDGE_TOKEN at the job bridge."),
   ),
+});
+
+const bytes = (minimum: number, example: string, description: string) =>
+  integer(minimum, 2 ** 53 - 1, example, description);
+const cell = Schema.Struct({
+  level: optional(oneOf(cellLevels, '"full"', "Least confinement at which executors are started.")),
+  allow_unconfined: optional(
+    flag("false", "Whether executors may be started where nothing confines them: only for programs of your own."),
+  ),
+  memory_bytes: optional(bytes(16_777_216, "4294967296", "Memory of an executor.")),
+  pids_max: optional(integer(8, 100_000, "256", "Processes and threads of an executor.")),
+  cpu_seconds: optional(integer(1, 31_536_000, "86400", "Processor time of each of its processes.")),
+  open_files_max: optional(integer(32, 1_000_000, "1024", "Files that each of its processes may hold open.")),
+  disk_bytes: optional(bytes(65_536, "2147483648", "Size of its work directory.")),
+  inodes_max: optional(integer(16, 100_000_000, "100000", "Files in its work directory.")),
+  wall_seconds: optional(integer(1, 2_000_000, "86400", "From its start to its end.")),
+  environment: optional(
+    list(Schema.String.check(Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/)), {
+      expected: "a list of names of variables",
+      example: '["LANG"]',
+      description: "Variables of the worker's own environment that executors get too.",
+    }),
+  ),
+  read_only: optional(
+    list(Schema.String.check(Schema.isPattern(/^\/[^\0]+$/), Schema.isMaxLength(textCharactersMax)), {
+      expected: "a list of absolute paths",
+      example: '["/opt/models"]',
+      description: "What executors may read beside /usr and their own program.",
+    }),
+  ),
+});
+const fetch = Schema.Struct({
+  schemes: optional(
+    list(oneOf(["http", "https"], '"https"', ""), {
+      expected: 'a list of "http", "https"',
+      example: '["https"]',
+      description: "Schemes that are fetched for jobs.",
+    }),
+  ),
+  hosts: optional(
+    list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(253)), {
+      expected: "a list of host names",
+      example: '["huggingface.co"]',
+      description: "Hosts that are fetched from, each with what is below it; all where this is not set.",
+    }),
+  ),
+  deny_cidr: optional(
+    list(cidr, {
+      expected: "a list of address ranges such as 10.0.0.0/8",
+      example: '["127.0.0.0/8", "10.0.0.0/8"]',
+      description: "Addresses that are never fetched from, whatever name leads there; [] denies nothing.",
+    }),
+  ),
+  file_bytes_max: optional(bytes(1, "4294967296", "Largest file fetched.")),
+  redirects_max: optional(integer(0, 20, "5", "Redirects followed in one fetch.")),
+  timeout_ms: optional(integer(100, 86_400_000, "3600000", "Longest time of one fetch.")),
 });
 
 const model = Schema.Struct({
@@ -350,6 +409,8 @@ export const roleSchemas = {
       example: '[{ class = "train", name = "…", runtime = "process", cmd = "…" }]',
       description: "What this worker can run.",
     }),
+    cell: optional(cell),
+    fetch: optional(fetch),
   }),
   data: Schema.Struct({
     ...common,

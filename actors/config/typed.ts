@@ -5,6 +5,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/admission.ts";
+import { type CellConfig, cellDefault, type FetchConfig, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,
   DataConfig,
@@ -89,7 +90,12 @@ function typeGateway(decoded: Decoded<"gateway">): GatewayConfig {
 }
 
 function typeData(decoded: Decoded<"data">): DataConfig {
-  return { ...typeCommon(decoded), role: "data", datasetPath: decoded.dataset_path };
+  return {
+    ...typeCommon(decoded),
+    role: "data",
+    datasetPath: decoded.dataset_path,
+    requireGrant: decoded.require_grant ?? false,
+  };
 }
 
 function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
@@ -106,8 +112,37 @@ function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
       runtime: executor.runtime,
       cmd: executor.cmd,
       args: executor.args ?? [],
-      token: executor.token ?? "required",
+      token: executor.token,
     })),
+    cell: typeCell(decoded.cell ?? {}),
+    fetch: typeFetch(decoded.fetch ?? {}),
+  };
+}
+
+function typeCell(cell: NonNullable<Decoded<"worker">["cell"]>): CellConfig {
+  return {
+    level: cell.level ?? cellDefault.level,
+    allowUnconfined: cell.allow_unconfined ?? cellDefault.allowUnconfined,
+    memoryBytes: cell.memory_bytes ?? cellDefault.memoryBytes,
+    pidsMax: cell.pids_max ?? cellDefault.pidsMax,
+    cpuSeconds: cell.cpu_seconds ?? cellDefault.cpuSeconds,
+    openFilesMax: cell.open_files_max ?? cellDefault.openFilesMax,
+    diskBytes: cell.disk_bytes ?? cellDefault.diskBytes,
+    inodesMax: cell.inodes_max ?? cellDefault.inodesMax,
+    wallSeconds: cell.wall_seconds ?? cellDefault.wallSeconds,
+    environment: cell.environment ?? cellDefault.environment,
+    readOnly: cell.read_only ?? cellDefault.readOnly,
+  };
+}
+
+function typeFetch(fetch: NonNullable<Decoded<"worker">["fetch"]>): FetchConfig {
+  return {
+    schemes: fetch.schemes ?? fetchDefault.schemes,
+    hosts: fetch.hosts ?? fetchDefault.hosts,
+    denyCidr: fetch.deny_cidr ?? fetchDefault.denyCidr,
+    fileBytesMax: fetch.file_bytes_max ?? fetchDefault.fileBytesMax,
+    redirectsMax: fetch.redirects_max ?? fetchDefault.redirectsMax,
+    timeoutMs: fetch.timeout_ms ?? fetchDefault.timeoutMs,
   };
 }
 

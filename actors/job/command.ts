@@ -14,13 +14,11 @@ export interface Command {
   readonly args: readonly string[];
   /** All of it: nothing of the worker's own environment is added. */
   readonly env: Readonly<Record<string, string>>;
+  /** Where it is started; where the worker was by default. */
+  readonly cwd?: string;
+  /** Whether it waits at a gate for the worker's word (`cell/command_line.ts`). */
+  readonly gated?: boolean;
 }
-
-/** Wraps a command into another that confines it. */
-export type Launch = (command: Command) => Command;
-
-/** Starts the executor as it is: in its own process group, nothing more. */
-export const launchBare: Launch = (command) => command;
 
 /** There is no such program. */
 export class ExecutorMissing extends Data.TaggedError("ExecutorMissing")<{
@@ -44,17 +42,18 @@ export interface JobPlace {
   readonly token: string | undefined;
 }
 
-/** Of the worker's environment, all that an executor gets. The existing workers hand on everything. */
-const inherited = ["PATH", "HOME", "LANG"] as const;
+/** Of the worker's environment, all that an executor gets by default. The existing workers hand on everything. */
+const inheritedDefault = ["PATH", "HOME", "LANG"] as const;
 
 /**
  * Makes the command: fills `{SOCKET_PATH}`, `{WORK_DIR}` and `{JOB_JSON}` into the arguments (other braces stay), and
  * finds the program as a shell would, so that a missing one is told the same way on every runtime.
  */
 export function makeCommand(
-  executor: { readonly cmd: string; readonly args: readonly string[] },
+  { cmd = "", args }: { readonly cmd: string | undefined; readonly args: readonly string[] },
   place: JobPlace,
   environment: Readonly<Record<string, string | undefined>>,
+  inherited: readonly string[] = inheritedDefault,
 ): Result.Result<Command, ExecutorMissing> {
   const values: Readonly<Record<string, string>> = {
     SOCKET_PATH: place.socketPath,
@@ -71,8 +70,8 @@ export function makeCommand(
   const fill = (text: string) =>
     text.replace(/\{(SOCKET_PATH|WORK_DIR|JOB_JSON)\}/g, (_, name: string) => values[name] as string);
   return Result.map(
-    findProgram(executor.cmd, environment["PATH"] ?? ""),
-    (file) => ({ file: asItStands(file), args: executor.args.map(fill).map(asItStands), env }),
+    findProgram(cmd, environment["PATH"] ?? ""),
+    (file) => ({ file: asItStands(file), args: args.map(fill).map(asItStands), env }),
   );
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { basename } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
 import { fromEffect } from "../effect_actor.ts";
@@ -13,7 +14,11 @@ import { jobSpecSchema, toJson } from "../../transport/protocols/mod.ts";
 import { type Bridge, openBridge } from "./bridge/bridge.ts";
 import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
 import { defaultWeb } from "./bridge/web.ts";
-import { launchBare, makeCommand } from "./command.ts";
+import { assignCell, type AssignedCell } from "./cell/assign.ts";
+import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
+import { watchLimits } from "./cell/watch.ts";
+import { endUser } from "./cell/job_user.ts";
+import { makeCommand } from "./command.ts";
 import type { JobLimits } from "./limits.ts";
 import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "./paths.ts";
@@ -29,6 +34,7 @@ export interface PlacedJob {
   readonly job: JobInput;
   readonly limits: JobLimits;
   readonly directory: WorkDirectory;
+  readonly cell: AssignedCell | undefined;
 }
 
 /** A bridge and the token it asks for. */
@@ -36,15 +42,27 @@ export interface OpenedBridge extends Bridge {
   readonly token: BridgeToken;
 }
 
-/** Says `effect.done.directory` with a {@linkcode WorkDirectory}; removes it when stopped. */
+/** Where a job lives, and in which cell: as the worker's own process where undefined. */
+export interface JobPlaces {
+  readonly directory: WorkDirectory;
+  readonly cell: AssignedCell | undefined;
+}
+
+/** Says `effect.done.directory` with {@linkcode JobPlaces}; removes the directory when stopped. */
 export const directoryActor = fromScoped(
   "directory",
-  ({ ports, workDir }: { readonly ports: Ports; readonly workDir: string }) => makeWorkDirectory(workDir, ports.uuid()),
+  ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
+    Effect.gen(function* () {
+      const uuid = ports.uuid();
+      const cell = job.cell === undefined ? undefined : yield* assignCell(job.cell, `hypha-${uuid}`);
+      return { directory: yield* makeWorkDirectory(job.workDir, uuid, cell), cell };
+    }),
 );
 
 /** Says `effect.done.bridge` with an {@linkcode OpenedBridge}; closes it when stopped. */
-export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory }: PlacedJob) => {
-  const token = makeBridgeToken(job.executor.token);
+export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory, cell }: PlacedJob) => {
+  const ownRoot = cell !== undefined && hasOwnRoot(cell.cell);
+  const token = makeBridgeToken(job.executor.token ?? (ownRoot ? "optional" : "required"));
   const context = {
     directory,
     jobId: job.spec.job_id,
@@ -56,7 +74,7 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
     web: job.web ?? defaultWeb,
   };
   return Effect.map(openBridge(context, token), (bridge): OpenedBridge => {
-    if (new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
+    if (!ownRoot && new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
       ports.report({
         level: "warn",
         event: "job.socket.long",
@@ -71,13 +89,12 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
 /** Says `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */
 export const executorActor = fromScoped(
   "executor",
-  ({ ports, job, limits, directory, bridge }: PlacedJob & { readonly bridge: OpenedBridge }) =>
+  ({ ports, job, limits, directory, cell, bridge }: PlacedJob & { readonly bridge: OpenedBridge }) =>
     Effect.gen(function* () {
-      const { cmd = "", args } = job.executor;
-      const token = bridge.token.value;
-      const jobJson = toJson(jobSpecSchema, job.spec);
-      const place = { socketPath: bridge.socketPath, workDir: directory.path, jobJson, token };
-      const made = makeCommand({ cmd, args }, place, process.env);
+      const workDir = cell === undefined ? directory.path : workDirIn(cell.cell, directory.path);
+      const socketPath = `${workDir}/${basename(bridge.socketPath)}`;
+      const place = { socketPath, workDir, jobJson: toJson(jobSpecSchema, job.spec), token: bridge.token.value };
+      const made = makeCommand(job.executor, place, process.env, inheritedIn(cell));
       if (Result.isFailure(made)) return yield* Effect.fail(made.failure);
       const fields = { job: job.spec.job_id, task: job.taskId };
       const sink = {
@@ -90,11 +107,20 @@ export const executorActor = fromScoped(
             fields: { ...fields, lines },
           }),
       };
-      const command = (job.launch ?? launchBare)(made.success);
-      const executor = yield* startExecutor(command, { sink, now: ports.now, graceMs: limits.graceMs });
+      const confined = cell === undefined ? made.success : cellCommand(
+        cell.cell,
+        cell.config,
+        { directory: directory.path, user: cell.user, cgroupProcs: cell.cgroupProcs },
+        made.success,
+      );
+      // After the process group: what made itself a daemon where no namespace holds it.
+      if (cell?.user !== undefined) {
+        const { user } = cell;
+        yield* Effect.addFinalizer(() => endUser(user));
+      }
       // Without the record a sweep could not end it; the job itself does well without.
-      yield* Effect.ignore(recordExecutor(directory, executor.pid));
-      return executor;
+      const beforeGo = (pid: number) => Effect.ignore(recordExecutor(directory, pid));
+      return yield* startExecutor(confined, { sink, now: ports.now, graceMs: limits.graceMs, beforeGo });
     }),
 );
 
@@ -102,6 +128,13 @@ export const executorActor = fromScoped(
 export const exitActor = fromEffect(
   "exit",
   ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.exited,
+);
+
+/** Says `effect.done.overrun` with the limit that the job is over. */
+export const overrunActor = fromEffect(
+  "overrun",
+  ({ cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory">) =>
+    cell === undefined ? Effect.never : watchLimits(cell, directory),
 );
 
 /** Ends the executor; says `effect.done.stopped`. */
@@ -125,4 +158,9 @@ export const removeActor = fromEffect(
 /** The peers that a job receives from, by its specification. */
 function pushersOf({ executor }: JobSpec): readonly Peer[] {
   return executor.class === "train" ? executor.config.results.peers : executor.config.updates.peers;
+}
+
+/** Names of the worker's own variables that an executor gets. `HOME` in a cell is its work directory. */
+function inheritedIn(cell: AssignedCell | undefined): readonly string[] | undefined {
+  return cell === undefined ? undefined : ["PATH", ...cell.config.environment];
 }

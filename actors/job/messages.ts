@@ -10,7 +10,7 @@ import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts"
 import type { JobNetwork } from "./network.ts";
 import type { WorkDirectory } from "./paths.ts";
 import type { JobLimits } from "./limits.ts";
-import type { Launch } from "./command.ts";
+import type { CellOfWorker } from "./cell/assign.ts";
 import type { Web } from "./bridge/web.ts";
 
 /** How a job ended. A reason is at most 4,096 bytes of UTF-8. */
@@ -32,8 +32,8 @@ export interface JobInput {
   /** The worker's `work_dir`: the job's own directory is made inside it. */
   readonly workDir: string;
   readonly limits?: Partial<JobLimits>;
-  /** Confines the executor's command; as it is by default. */
-  readonly launch?: Launch;
+  /** Confines the executor; as the worker's own process by default, which only tests and tools do. */
+  readonly cell?: CellOfWorker | undefined;
   /** The web behind `uri` and `huggingface` references; the runtime's own by default. */
   readonly web?: Web;
 }

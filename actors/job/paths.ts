@@ -10,10 +10,13 @@
  * @module
  */
 import {
+  chmodSync,
   closeSync,
   constants,
   existsSync,
+  fchownSync,
   fstatSync,
+  lchownSync,
   lstatSync,
   mkdirSync,
   openSync,
@@ -53,6 +56,12 @@ export interface FileStatus {
   readonly sizeBytes: number;
 }
 
+/** How a work directory is used. */
+export interface WorkDirectoryOptions {
+  /** The user and group that everything made in it is given to: the job's, where it has one of its own. */
+  readonly user?: number | undefined;
+}
+
 /** A work directory. Paths are relative to it, with `/`; every operation refuses what leads out of it. */
 export interface WorkDirectory {
   /** Where it is: for the executor's environment and the log, never for opening. */
@@ -70,6 +79,8 @@ export interface WorkDirectory {
   remove(path: string): Effect.Effect<void, PathError>;
   /** Where a socket of that name can be bound when {@linkcode WorkDirectory.path} makes it too long for that. */
   socketAddress(name: string): string;
+  /** Makes a bound socket reachable by the job's user only: 0600, and the job's own. */
+  giveSocket(name: string): Effect.Effect<void, PathError>;
 }
 
 /** Linux's O_PATH, which `fs.constants` lacks on both runtimes; the same number on x64 and arm64. */
@@ -92,6 +103,8 @@ interface Held {
 /** How names are reached: chosen once, at start. */
 interface Reach {
   readonly leafFlags: number;
+  /** Gives what was just made to the job's user, by its descriptor. */
+  give(fd: number): void;
   hold(parts: readonly string[], create: boolean): Held;
 }
 
@@ -100,18 +113,21 @@ interface Reach {
  *
  * Makes nothing and removes nothing: `work_directory.ts` does.
  */
-export function openWorkDirectory(path: string): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
+export function openWorkDirectory(
+  path: string,
+  options: WorkDirectoryOptions = {},
+): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
   return Effect.map(
     Effect.acquireRelease(
       attempt(path, () => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
       (fd) => Effect.sync(() => closeSync(fd)),
     ),
-    (fd) => workDirectory(path, fd),
+    (fd) => workDirectory(path, fd, options),
   );
 }
 
-function workDirectory(path: string, root: number): WorkDirectory {
-  const reach = existsSync(`/proc/self/fd/${root}/.`) ? descriptorWalk(root) : singleOpen(realpathSync(path));
+function workDirectory(path: string, root: number, { user }: WorkDirectoryOptions): WorkDirectory {
+  const reach = existsSync(`/proc/self/fd/${root}/.`) ? descriptorWalk(root, user) : singleOpen(realpathSync(path));
   const device = fstatSync(root).dev;
   let asides = 0;
   const within = <A>(name: string, use: (held: Held, leaf: string) => A): Effect.Effect<A, PathError> =>
@@ -155,6 +171,12 @@ function workDirectory(path: string, root: number): WorkDirectory {
         if (lstatSync(at).isDirectory()) rmdirSync(at);
         else unlinkSync(at);
       }),
+    giveSocket: (name) =>
+      attempt(name, () => {
+        const at = `/proc/self/fd/${root}/${name}`, socket = existsSync(at) ? at : join(path, name);
+        chmodSync(socket, 0o600);
+        if (user !== undefined) lchownSync(socket, user, user);
+      }),
     socketAddress: (name) => {
       const direct = join(path, name);
       return new TextEncoder().encode(direct).length <= socketPathBytesMax ? direct : `/proc/self/fd/${root}/${name}`;
@@ -163,10 +185,14 @@ function workDirectory(path: string, root: number): WorkDirectory {
 }
 
 /** Linux: every directory through the descriptor of the one above. */
-function descriptorWalk(root: number): Reach {
+function descriptorWalk(root: number, user: number | undefined): Reach {
   const flags = openPathOnly | O_DIRECTORY | O_NOFOLLOW;
+  const give = (fd: number) => {
+    if (user !== undefined) fchownSync(fd, user, user);
+  };
   return {
     leafFlags: O_NOFOLLOW,
+    give,
     hold(parts, create) {
       let fd = root;
       const close = () => {
@@ -175,7 +201,7 @@ function descriptorWalk(root: number): Reach {
       try {
         for (const part of parts) {
           const at = `/proc/self/fd/${fd}/${part}`;
-          if (create) makeIfMissing(at);
+          if (create && makeIfMissing(at)) giveDirectory(at, give);
           const next = openSync(at, flags);
           close();
           fd = next;
@@ -193,6 +219,7 @@ function descriptorWalk(root: number): Reach {
 function singleOpen(root: string): Reach {
   return {
     leafFlags: noFollowAny,
+    give: () => {/* jobs have no user of their own there */},
     hold(parts, create) {
       let directory = root;
       for (const part of parts) {
@@ -205,11 +232,24 @@ function singleOpen(root: string): Reach {
   };
 }
 
-function makeIfMissing(at: string): void {
+/** The job may put something else there at once: what is given is what was opened, and that is a directory. */
+function giveDirectory(at: string, give: Reach["give"]): void {
+  const fd = openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  try {
+    give(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** @returns Whether it was missing. */
+function makeIfMissing(at: string): boolean {
   try {
     mkdirSync(at, 0o700);
+    return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return false;
   }
 }
 
@@ -243,7 +283,7 @@ function beginAside(reach: Reach, path: string, nextName: () => string): Aside {
   const held = reach.hold(parts.slice(0, -1), true);
   let committed = false;
   try {
-    const { fd, aside } = createExclusive(held, reach.leafFlags, nextName);
+    const { fd, aside } = createExclusive(held, reach, nextName);
     return {
       fd,
       commit: () => {
@@ -265,11 +305,22 @@ function beginAside(reach: Reach, path: string, nextName: () => string): Aside {
   }
 }
 
-function createExclusive(held: Held, leafFlags: number, nextName: () => string): { fd: number; aside: string } {
+function createExclusive(
+  held: Held,
+  { leafFlags, give }: Reach,
+  nextName: () => string,
+): { fd: number; aside: string } {
   for (let attempts = 1;; attempts++) {
     const aside = nextName();
     try {
-      return { fd: openSync(held.at(aside), O_WRONLY | O_CREAT | O_EXCL | leafFlags, 0o600), aside };
+      const fd = openSync(held.at(aside), O_WRONLY | O_CREAT | O_EXCL | leafFlags, 0o600);
+      try {
+        give(fd);
+      } catch (error) {
+        closeSync(fd);
+        throw error;
+      }
+      return { fd, aside };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST" || attempts >= asideAttemptsMax) throw error;
     }

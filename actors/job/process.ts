@@ -1,14 +1,19 @@
 /**
  * An executor's process: its own group from the first instant, ended as a group, SIGTERM first and SIGKILL after the
- * grace. A process that leaves its group (`setsid`) escapes this; keeping it in is the cell's business, through `Launch`.
+ * grace. A process that leaves its group (`setsid`) escapes this; keeping it in is the cell's business
+ * (`cell/command_line.ts`): its command waits at a gate until the worker has written down whom to end.
  *
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
+import type { Duplex } from "node:stream";
 import { Data, Deferred, Effect, type Scope } from "effect";
+import { gateFd, statusFd } from "./cell/command_line.ts";
 import type { Command } from "./command.ts";
 import { collectOutput, type OutputSink } from "./output.ts";
+import { plainText } from "./reason.ts";
 
 /** How an executor ended. */
 export interface ExecutorExit {
@@ -42,6 +47,9 @@ export class ExecutorNotStarted extends Data.TaggedError("ExecutorNotStarted")<{
 /** How long output is waited for after the end: a process outside the group may hold the pipes for ever. */
 const drainMs = 250;
 
+/** Characters of bubblewrap's status that are read: its first line names the process. */
+const statusCharactersMax = 4_096;
+
 /** Groups that run now: when this process exits without having ended them, they are killed. */
 const groups = new Set<number>();
 let watchesExit = false;
@@ -54,25 +62,68 @@ let watchesExit = false;
  */
 export function startExecutor(
   command: Command,
-  options: { readonly sink: OutputSink; readonly now: () => number; readonly graceMs: number },
+  options: {
+    readonly sink: OutputSink;
+    readonly now: () => number;
+    readonly graceMs: number;
+    /** Done before the executor's own program begins, where the command has a gate. */
+    readonly beforeGo?: (pid: number) => Effect.Effect<void>;
+  },
 ): Effect.Effect<Executor, ExecutorNotStarted, Scope.Scope> {
-  return Effect.acquireRelease(
-    Effect.gen(function* () {
-      const exit = yield* Deferred.make<ExecutorExit>();
-      const child = yield* spawnGroup(command);
-      watch(child, exit, options);
-      return executor(child.pid as number, exit, options.graceMs);
-    }),
-    (started) => started.terminate,
-  );
+  return Effect.gen(function* () {
+    const started = yield* Effect.acquireRelease(
+      Effect.gen(function* () {
+        const exit = yield* Deferred.make<ExecutorExit>();
+        const child = yield* spawnGroup(command);
+        watch(child, exit, options);
+        return { child, executor: executor(child, exit, options.graceMs) };
+      }),
+      ({ executor }) => executor.terminate,
+    );
+    const { pid, exited } = started.executor;
+    if (command.gated === true) yield* Effect.raceFirst(atGate(started.child), neverAtGate(command.file, exited));
+    yield* options.beforeGo?.(pid) ?? Effect.void;
+    if (command.gated === true) (started.child.stdio[gateFd] as Duplex).write("go\n");
+    return started.executor;
+  });
 }
 
-function spawnGroup({ file, args, env }: Command): Effect.Effect<ChildProcess, ExecutorNotStarted> {
+/** The chain of the cell has come to its end: only the executor's program is missing. */
+function atGate(child: ChildProcess): Effect.Effect<void> {
+  return Effect.callback((resume) => {
+    const gate = child.stdio[gateFd] as Duplex;
+    const arrived = () => resume(Effect.void);
+    gate.once("data", arrived);
+    return Effect.sync(() => gate.off("data", arrived));
+  });
+}
+
+function neverAtGate(file: string, exited: Executor["exited"]): Effect.Effect<never, ExecutorNotStarted> {
+  return Effect.flatMap(exited, ({ code, signal, tail }) => {
+    const said = plainText(tail).trim();
+    return Effect.fail(
+      new ExecutorNotStarted({
+        file,
+        code: "cell",
+        detail: said === "" ? `its cell ended with ${code ?? signal}` : said,
+      }),
+    );
+  });
+}
+
+function spawnGroup({ file, args, env, cwd, gated }: Command): Effect.Effect<ChildProcess, ExecutorNotStarted> {
   return Effect.callback((resume) => {
     const fail = (error: NodeJS.ErrnoException) =>
       resume(Effect.fail(new ExecutorNotStarted({ file, code: error.code ?? "unknown", detail: error.message })));
     try {
-      const child = spawn(file, args, { detached: true, stdio: ["ignore", "pipe", "pipe"], env: { ...env } });
+      const more: ["pipe", "pipe"] | [] = gated === true ? ["pipe", "pipe"] : [];
+      const child = spawn(file, args, {
+        detached: true,
+        stdio: ["ignore", "pipe", "pipe", ...more],
+        env: { ...env },
+        ...(cwd === undefined ? {} : { cwd }),
+      });
+      for (const stream of child.stdio) stream?.on("error", () => {/* it ended: `exit` tells */});
       // The group is known before anything else can happen: whoever exits now kills it.
       if (child.pid !== undefined) hold(child.pid);
       child.once("error", fail);
@@ -102,8 +153,7 @@ function watch(
       if (told) return;
       told = true;
       clearTimeout(timer);
-      child.stdout?.destroy();
-      child.stderr?.destroy();
+      for (const stream of child.stdio) stream?.destroy();
       output.end();
       Deferred.doneUnsafe(exit, Effect.succeed({ code, signal, tail: output.tail() }));
     };
@@ -112,11 +162,15 @@ function watch(
   });
 }
 
-function executor(pid: number, exit: Deferred.Deferred<ExecutorExit>, graceMs: number): Executor {
+function executor(child: ChildProcess, exit: Deferred.Deferred<ExecutorExit>, graceMs: number): Executor {
+  const pid = child.pid as number;
   const exited = Deferred.await(exit);
+  const inside = innerProcess(child);
   const signal = (name: NodeJS.Signals) =>
     Effect.suspend(() => {
-      if (groups.has(pid)) signalGroup(pid, name);
+      if (!groups.has(pid)) return Effect.void;
+      // Bubblewrap would end everything at once, without asking: the executor itself is asked.
+      if (name === "SIGKILL" || !signalInside(inside(), name)) signalGroup(pid, name);
       return Effect.void;
     });
   const terminate = signal("SIGTERM").pipe(
@@ -126,6 +180,31 @@ function executor(pid: number, exit: Deferred.Deferred<ExecutorExit>, graceMs: n
     })),
   );
   return { pid, exited, terminate };
+}
+
+/** The first process of the namespace that bubblewrap made, once it said so. */
+function innerProcess(child: ChildProcess): () => number | undefined {
+  const status = child.stdio[statusFd];
+  let said = "", found: number | undefined;
+  status?.on("data", (bytes: Uint8Array) => {
+    if (found !== undefined || said.length > statusCharactersMax) return;
+    said += new TextDecoder().decode(bytes);
+    const [, pid] = /"child-pid"\s*:\s*([0-9]+)/.exec(said) ?? [];
+    if (pid !== undefined) found = Number(pid);
+  });
+  return () => found;
+}
+
+/** Signals the children of a process; false where that reached none. */
+function signalInside(pid: number | undefined, signal: NodeJS.Signals): boolean {
+  if (pid === undefined) return false;
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean);
+    for (const child of children) process.kill(Number(child), signal);
+    return children.length > 0;
+  } catch {
+    return false;
+  }
 }
 
 function hold(pid: number): void {

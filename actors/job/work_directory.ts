@@ -4,11 +4,14 @@
  *
  * @module
  */
-import { chmodSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { Effect, type Scope } from "effect";
+import { removeCgroups } from "./cell/cgroup.ts";
+import { endUser } from "./cell/job_user.ts";
+import { type DiskSize, mountDisk, unmountDisk } from "./cell/disk.ts";
 import { identifyProcess, isAlive } from "./process_identity.ts";
 import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
 import { openWorkDirectory, type WorkDirectory } from "./paths.ts";
@@ -22,6 +25,14 @@ const openedUpMax = 100_000;
 
 const directoryName = /^hypha-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** Whose a work directory is. */
+export interface DirectoryOwner {
+  /** The job's own user; the worker's where undefined. */
+  readonly user?: number | undefined;
+  /** Makes it a file system of its own, of that size; for a job with its own user. */
+  readonly disk?: Omit<DiskSize, "user"> | undefined;
+}
+
 /**
  * Makes and opens a work directory, and removes it when the scope closes. End whatever runs in it before that.
  *
@@ -31,15 +42,19 @@ const directoryName = /^hypha-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export function makeWorkDirectory(
   workDir: string,
   uuid: string,
+  { user, disk }: DirectoryOwner = {},
 ): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
   const path = join(resolve(workDir), `hypha-${uuid}`);
   const make = Effect.try({
     try: () => {
       mkdirSync(resolve(workDir), { recursive: true, mode: 0o700 });
+      // A job's own user has to get to its directory. What is in the others stays closed to it: they are 0700.
+      if (user !== undefined) chmodSync(resolve(workDir), 0o711);
       // The record comes first: there is never a directory of ours without one.
       writeOwner(path, ownRecord());
       try {
         mkdirSync(path, { mode: 0o700 });
+        if (user !== undefined) chownSync(path, user, user);
       } catch (error) {
         removeOwner(path);
         throw error;
@@ -47,8 +62,13 @@ export function makeWorkDirectory(
     },
     catch: (error) => asFailure(path, error),
   });
+  const mount = user === undefined || disk === undefined ? Effect.void : Effect.mapError(
+    mountDisk(path, { ...disk, user }),
+    (error) => new WorkFileFailed({ code: "disk", path, detail: error.message }),
+  );
   return Effect.acquireRelease(make, () => Effect.ignore(removeWorkDirectory(path))).pipe(
-    Effect.andThen(openWorkDirectory(path)),
+    Effect.andThen(mount),
+    Effect.andThen(openWorkDirectory(path, { user })),
   );
 }
 
@@ -75,7 +95,8 @@ export function removeWorkDirectory(path: string): Effect.Effect<void, WorkFileF
         Effect.andThen(Effect.sleep(removalPauseMs)),
         Effect.andThen(Effect.suspend(() => again(attemptsLeft - 1))),
       ));
-  return again(removalAttemptsMax).pipe(
+  return Effect.ignore(unmountDisk(path)).pipe(
+    Effect.andThen(again(removalAttemptsMax)),
     Effect.andThen(Effect.try({ try: () => removeOwner(path), catch: (error) => asFailure(path, error) })),
   );
 }
@@ -105,6 +126,8 @@ export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFa
       else if (isAlive(owner.worker)) kept.push(path);
       else {
         endExecutor(owner);
+        yield* endUser(userOf(path));
+        yield* Effect.ignore(removeCgroups(basename(path)));
         yield* Effect.match(removeWorkDirectory(path), {
           onSuccess: () => removed.push(path),
           onFailure: (failure) => failed.push(failure),
@@ -135,6 +158,11 @@ function readIfThere(root: string): readonly string[] {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
+}
+
+/** The job's own user: what is not one is left alone by `endUser`. */
+function userOf(path: string): number {
+  return lstatSync(path, { throwIfNoEntry: false })?.uid ?? 0;
 }
 
 /** The group of an executor whose leader still is the process that was started. */

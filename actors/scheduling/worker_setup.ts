@@ -7,12 +7,16 @@ import { setup } from "xstate";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
-import { type EffectSaid, fromEffect } from "../effect_actor.ts";
+import type { EffectSaid } from "../effect_actor.ts";
 import type { JobNetworkDesk } from "../job/ask.ts";
 import type { JobEnded, JobStarted } from "../job/messages.ts";
-import { sweepLeftovers, type Swept } from "../job/work_directory.ts";
+import { cellDefault } from "../config/cell_config.ts";
+import type { Cell } from "../job/cell/cell.ts";
+import type { WorkDirLocked } from "../job/cell/lock.ts";
+import { type PreparedWorker, prepareWorker } from "../job/cell/prepare.ts";
 import { type AggregatorLogic, jobMachine } from "../job.ts";
 import { leaseMachine, type LeaseSaid } from "../lease.ts";
+import { fromScoped } from "../scoped_actor.ts";
 import { parameterServerMachine } from "../parameter_server.ts";
 import type { Ports } from "../ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../role.ts";
@@ -21,7 +25,7 @@ import type { WorkerBook } from "./worker_book.ts";
 
 /** A peer that is away for longer than this is no longer waited for, in milliseconds (`contracts.md`, "Extensions"). */
 export const absenceMs = 10_000;
-/** Left-over work directories are swept within this, in milliseconds. */
+/** Left-over work directories are swept, and a cell is found, within this, in milliseconds. */
 export const sweepMs = 30_000;
 /** A scheduler takes notice of a job's end within this, in milliseconds. */
 export const statusTimeoutMs = 3_000;
@@ -35,6 +39,10 @@ export interface WorkerContext extends RoleInput<WorkerConfig> {
   readonly desk: JobNetworkDesk;
   /** Peers that are connected now: who is not, is not told how its job ended. */
   readonly connected: readonly Peer[];
+  /** Where executors are started; undefined until it is found, and in a simulation. */
+  readonly cell: Cell | undefined;
+  /** Why none can be started now. */
+  readonly cellProblem: string | undefined;
   /** Job statuses that were sent and not answered. */
   readonly untold: number;
   readonly outcome: RoleOutcome;
@@ -46,7 +54,7 @@ export type WorkerEvent =
   | LeaseSaid
   | JobStarted
   | JobEnded
-  | EffectSaid<"sweep", Swept, Error>
+  | EffectSaid<"sweep", PreparedWorker, WorkDirLocked>
   | { readonly type: "window.closed" }
   | { readonly type: "offer.answered"; readonly id: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "offer.lapsed"; readonly id: Uuid }
@@ -62,9 +70,10 @@ export const workerSetup = setup({
     output: {} as RoleOutcome,
   },
   actors: {
-    sweep: fromEffect(
+    sweep: fromScoped(
       "sweep",
-      ({ workDir }: { readonly ports: Ports; readonly workDir: string }) => sweepLeftovers(workDir),
+      ({ ports, config }: { readonly ports: Ports; readonly config: WorkerConfig }) =>
+        prepareWorker({ ports, workDir: config.workDir, config: config.cell ?? cellDefault }),
     ),
     lease: leaseMachine,
     // A machine's snapshot says more than the slot asks for, which its variance doesn't allow without a word.

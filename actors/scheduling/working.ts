@@ -5,6 +5,7 @@
  */
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { cellDefault } from "../config/cell_config.ts";
 import type { JobOutcome } from "../job/messages.ts";
 import { answerAs } from "../role.ts";
 import { instantFromMs } from "./instant.ts";
@@ -66,6 +67,7 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
       executor,
       network: context.desk.network,
       workDir: context.config.workDir,
+      cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
     },
   });
   dispatched(endsAt);
@@ -81,12 +83,13 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
 
 /** What a new job runs with, or why it can't. */
 function begin(
-  { book, config }: WorkerContext,
+  { book, config, cellProblem }: WorkerContext,
   { id, peer, spec }: { readonly id: Uuid; readonly peer: Peer; readonly spec: JobSpec },
 ) {
   const wanted = { class: spec.executor.class, name: spec.executor.descriptor.name };
   const executor = findExecutor(config.executors, wanted);
   if (executor === undefined) return `no executor ${wanted.class}/${wanted.name} here`;
+  if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
   const lease = leaseForJob(book, peer, wanted);

@@ -27,6 +27,8 @@ export interface Layout {
   readonly trainers: number;
   /** Command line that starts the training executor. */
   readonly executor: { readonly cmd: string; readonly args: readonly string[] };
+  /** `[cell]` of the workers. */
+  readonly cell: Readonly<Record<string, unknown>>;
 }
 
 /** The task: a two-layer perceptron on digits, its initial weights drawn from the seed in its revision. */
@@ -56,6 +58,7 @@ function common({ name, port, role }: NodePlan, { certificates, gatewayPort }: L
 function worker(plan: NodePlan, layout: Layout): Record<string, unknown> {
   return {
     work_dir: join(layout.folder, "work", plan.name),
+    cell: layout.cell,
     resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
     offer: { price: 10, floor: 1, strategy: { type: "whole" } },
     executors: [

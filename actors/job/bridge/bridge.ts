@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { chmodSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import process from "node:process";
@@ -75,7 +74,13 @@ export function openBridge(
     bound(server, context);
     const path = context.directory.path;
     yield* Effect.acquireRelease(
-      listen(server, context.directory.socketAddress(socketName), path),
+      Effect.andThen(
+        listen(server, context.directory.socketAddress(socketName), path),
+        Effect.mapError(
+          context.directory.giveSocket(socketName),
+          (error) => new BridgeNotOpened({ path, detail: error.message }),
+        ),
+      ),
       () => close(server),
     );
     return { socketPath: `${path}/${socketName}`, sendsDone: FiberSet.awaitEmpty(sends) };
@@ -139,10 +144,7 @@ function listen(server: Server, address: string, path: string): Effect.Effect<vo
     server.once("error", fail);
     server.once("listening", () => {
       server.off("error", fail);
-      resume(Effect.try({
-        try: () => chmodSync(address, 0o600),
-        catch: (error) => new BridgeNotOpened({ path, detail: (error as Error).message }),
-      }));
+      resume(Effect.void);
     });
     // Binding happens inside `listen`, on both runtimes: no other code runs under this umask.
     const before = process.umask(0o177);

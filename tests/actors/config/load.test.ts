@@ -103,7 +103,7 @@ test("reads a worker with its executors", () => {
       runtime: "process",
       cmd: "node",
       args: ["train.ts", "{SOCKET_PATH}"],
-      token: "required",
+      token: undefined,
     },
     {
       class: "aggregate",

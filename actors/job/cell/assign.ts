@@ -1,0 +1,43 @@
+/**
+ * What one job gets of its worker's cell: a user, control groups, a size for its directory. Held as long as the job lives.
+ *
+ * @module
+ */
+import { Effect, type Scope } from "effect";
+import type { CellConfig } from "../../config/cell_config.ts";
+import { WorkFileFailed } from "../path_refused.ts";
+import type { DirectoryOwner } from "../work_directory.ts";
+import type { Cell } from "./cell.ts";
+import { makeCgroups } from "./cgroup.ts";
+import { freeJobUser, takeJobUser } from "./job_user.ts";
+
+/** A cell and how it is used: the worker's, for all its jobs. */
+export interface CellOfWorker {
+  readonly cell: Cell;
+  readonly config: CellConfig;
+}
+
+/** One job's part of it. */
+export interface AssignedCell extends CellOfWorker, DirectoryOwner {
+  readonly cgroupProcs: readonly string[];
+}
+
+/** @param name Of the job's directory: its control groups are called the same, so that a sweep finds them. */
+export function assignCell(
+  { cell, config }: CellOfWorker,
+  name: string,
+): Effect.Effect<AssignedCell, WorkFileFailed, Scope.Scope> {
+  const fail = (detail: string) => new WorkFileFailed({ code: "cell", path: name, detail });
+  return Effect.gen(function* () {
+    const user = cell.user === "own" ? undefined : yield* Effect.acquireRelease(
+      Effect.suspend(() => {
+        const user = takeJobUser();
+        return user === undefined ? Effect.fail(fail("no user is free for it")) : Effect.succeed(user);
+      }),
+      (user) => Effect.sync(() => freeJobUser(user)),
+    );
+    const cgroupProcs = yield* Effect.mapError(makeCgroups(cell, config, name), (error) => fail(error.message));
+    const disk = cell.disk === "file-system" ? { bytes: config.diskBytes, inodes: config.inodesMax } : undefined;
+    return { cell, config, user, cgroupProcs, disk };
+  });
+}

@@ -1,0 +1,64 @@
+/**
+ * A cell, as it was found possible on this machine: what a worker learns once, when it starts, and starts every executor in.
+ *
+ * @module
+ */
+import { type CellConfig, type CellLevel, cellLevels } from "../../config/cell_config.ts";
+
+/** What this machine lets a worker do. */
+export interface Cell {
+  readonly level: CellLevel;
+  /** Whether each job runs as a user of its own; the worker is root then, and no executor is. */
+  readonly user: "per-job" | "own";
+  /** Control groups that groups of jobs may be made in; none where they are not writable. */
+  readonly cgroups: readonly CgroupParent[];
+  /** Whether a work directory is a file system of its own, with a hard limit. Else it is measured once a second. */
+  readonly disk: "file-system" | "measured";
+  /** Whether the system's tools for limits are here; `none` starts executors as they are, in a process group. */
+  readonly chain: "whole" | "none";
+  /** Why a stronger level was not taken, one line a level. */
+  readonly notes: readonly string[];
+}
+
+/** A directory in which a job's control group is made, and the limits that are set in it. */
+export interface CgroupParent {
+  readonly path: string;
+  readonly limits: readonly { readonly file: string; readonly of: "memoryBytes" | "pidsMax" | "nothing" }[];
+}
+
+/** Whether `level` separates at least as well as `least`. */
+export function isAtLeast(level: CellLevel, least: CellLevel): boolean {
+  return cellLevels.indexOf(level) >= cellLevels.indexOf(least);
+}
+
+/** Whether an executor in such a cell can neither see nor touch what belongs to the worker. */
+export function isConfined({ level, user }: Cell): boolean {
+  return isAtLeast(level, "root") || (level === "namespaces" && user === "per-job");
+}
+
+/**
+ * Whether executors may be started in this cell.
+ *
+ * @returns Why not, to be told to the operator; undefined where they may.
+ */
+export function cellRefusal(cell: Cell, config: CellConfig): string | undefined {
+  if (!isAtLeast(cell.level, config.level)) {
+    return `executors would run at cell level ${cell.level}, and [cell] level asks for ${config.level}${because(cell)}`;
+  }
+  if (isConfined(cell) || config.allowUnconfined) return undefined;
+  return `nothing would confine its executor (cell level ${cell.level}${
+    cell.user === "own" ? ", the worker's own user" : ""
+  }): install bubblewrap 0.8 or newer, or set [cell] allow_unconfined = true for executors of your own${because(cell)}`;
+}
+
+/** A sentence's worth of what is known of the cell, for the log. */
+export function describeCell(cell: Cell): string {
+  const user = cell.user === "per-job" ? "a user of its own for each job" : "the worker's own user";
+  const groups = cell.cgroups.length > 0 ? "control groups" : "no control groups";
+  const disk = cell.disk === "file-system" ? "a file system of its own for each job" : "disk use measured";
+  return `Executors run at cell level ${cell.level}: ${user}, ${groups}, ${disk}`;
+}
+
+function because({ notes }: Cell): string {
+  return notes.length === 0 ? "" : ` (${notes.join("; ")})`;
+}

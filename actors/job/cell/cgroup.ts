@@ -1,0 +1,130 @@
+/**
+ * Control groups: limits for an executor and everything it starts together. Used where the worker may make groups; nothing
+ * is assumed about which version is mounted, or which controllers it was given.
+ *
+ * @module
+ */
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { Effect, type Scope } from "effect";
+import type { CellConfig } from "../../config/cell_config.ts";
+import type { Cell, CgroupParent } from "./cell.ts";
+
+/** Where groups may be: version 2 alone, version 2 beside version 1, version 1 by controller. */
+const hierarchies: readonly { readonly mount: string; readonly controller: string }[] = [
+  { mount: "/sys/fs/cgroup", controller: "" },
+  { mount: "/sys/fs/cgroup/unified", controller: "" },
+  { mount: "/sys/fs/cgroup/memory", controller: "memory" },
+  { mount: "/sys/fs/cgroup/pids", controller: "pids" },
+];
+const limitFiles: CgroupParent["limits"] = [
+  { file: "memory.max", of: "memoryBytes" },
+  { file: "memory.limit_in_bytes", of: "memoryBytes" },
+  { file: "memory.swap.max", of: "nothing" },
+  { file: "pids.max", of: "pidsMax" },
+];
+/** A group is busy until its last process is reaped: tried this often, with this pause. */
+const removalAttemptsMax = 50, removalPauseMs = 20;
+
+/** Finds where groups with limits can be made, by making one. */
+export function findCgroups(uuid: string): readonly CgroupParent[] {
+  const found: CgroupParent[] = [];
+  for (const hierarchy of hierarchies) {
+    for (const path of parentsIn(hierarchy)) {
+      const limits = tryGroup(path, `hypha-${uuid}`);
+      if (limits.length === 0) continue;
+      found.push({ path, limits });
+      break;
+    }
+  }
+  return found;
+}
+
+/** Makes a job's groups and removes them, with everything that still runs in them, when the scope closes. */
+export function makeCgroups(
+  cell: Cell,
+  config: CellConfig,
+  name: string,
+): Effect.Effect<readonly string[], Error, Scope.Scope> {
+  const paths = cell.cgroups.map(({ path }) => join(path, name));
+  return Effect.acquireRelease(
+    Effect.try({
+      try: () => {
+        cell.cgroups.forEach(({ limits }, index) => {
+          const path = paths[index] as string;
+          mkdirSync(path);
+          for (const { file, of } of limits) writeFileSync(join(path, file), String(of === "nothing" ? 0 : config[of]));
+        });
+        return paths.map((path) => join(path, "cgroup.procs"));
+      },
+      catch: (error) => error as Error,
+    }),
+    () => Effect.ignore(removeCgroups(name)),
+  );
+}
+
+/** Ends what runs in a job's groups and removes them; none is fine. */
+export function removeCgroups(name: string): Effect.Effect<void, Error> {
+  const paths = parents().map((path) => join(path, name)).filter((path) => existsSync(path));
+  const attempt = Effect.try({
+    try: () => {
+      for (const path of paths) {
+        endAll(path);
+        if (existsSync(path)) rmdirSync(path);
+      }
+    },
+    catch: (error) => error as Error,
+  });
+  const again = (left: number): Effect.Effect<void, Error> =>
+    Effect.catch(
+      attempt,
+      (error) =>
+        left <= 1
+          ? Effect.fail(error)
+          : Effect.andThen(Effect.sleep(removalPauseMs), Effect.suspend(() => again(left - 1))),
+    );
+  return again(removalAttemptsMax);
+}
+
+function endAll(path: string): void {
+  for (const pid of readFileSync(join(path, "cgroup.procs"), "utf8").split("\n")) {
+    try {
+      if (Number(pid) > 1) process.kill(Number(pid), "SIGKILL");
+    } catch { /* it ended meanwhile */ }
+  }
+}
+
+function parents(): readonly string[] {
+  return [...new Set(hierarchies.flatMap(parentsIn))];
+}
+
+function parentsIn({ mount, controller }: { readonly mount: string; readonly controller: string }): readonly string[] {
+  return [join(mount, ownGroup(controller)), mount];
+}
+
+/** The limits that a new group under `parent` has; none where it can't be made. */
+function tryGroup(parent: string, name: string): CgroupParent["limits"] {
+  const path = join(parent, name);
+  try {
+    mkdirSync(path);
+  } catch {
+    return [];
+  }
+  try {
+    const limits = limitFiles.filter(({ file }) => existsSync(join(path, file)));
+    return limits.some(({ of }) => of !== "nothing") ? limits : [];
+  } finally {
+    rmdirSync(path);
+  }
+}
+
+/** This process's own group in a hierarchy: of version 2 where `controller` is empty. */
+function ownGroup(controller: string): string {
+  try {
+    const lines = readFileSync("/proc/self/cgroup", "utf8").trim().split("\n").map((line) => line.split(":"));
+    return lines.find(([, controllers = ""]) => controllers.split(",").includes(controller))?.[2] ?? "/";
+  } catch {
+    return "/";
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * The command that puts an executor into its cell: a chain of programs, each of which confines a little more and then
+ * becomes the next. No shell ever parses what a job or an operator wrote: the scripts below are fixed, everything else is an
+ * argument of theirs.
+ *
+ * What each step is for, and which traps it avoids:
+ * - `bash`: closes every descriptor that was inherited (Deno hands its children all that it inherited itself), joins the
+ *   control groups, and, for root, binds what the executor may see into a private file system that a job's user can reach
+ *   whatever the permissions above it are.
+ * - `prlimit`: limits of each process.
+ * - `setpriv`: the job's own user, no capability, no way to gain one; killed when the worker ends.
+ * - `sh` (guard): the worker may have ended before that was set.
+ * - `bwrap` or `unshare`: namespaces. As root, bubblewrap alone would leave `/proc/sys` writable: hence `setpriv` before it.
+ * - `sh` (gate): waits for the worker's word, so that a worker that ends meanwhile leaves nothing running.
+ *
+ * @module
+ */
+import { basename, dirname, isAbsolute } from "node:path";
+import process from "node:process";
+import type { CellConfig } from "../../config/cell_config.ts";
+import type { Command } from "../command.ts";
+import type { Cell } from "./cell.ts";
+
+/** A job that is to run in a cell. */
+export interface CellPlace {
+  /** The work directory's path on this machine. */
+  readonly directory: string;
+  /** The job's own user and group; undefined where it runs as the worker's. */
+  readonly user?: number | undefined;
+  /** Files that a process writes its number into to join the job's control groups. */
+  readonly cgroupProcs: readonly string[];
+}
+
+/** Where a work directory is, seen from inside a cell with a root of its own. */
+const insideDirectory = "/job";
+
+/** Descriptors of the chain: bubblewrap's status, and the gate. */
+export const statusFd = 3, gateFd = 4;
+
+const head = `for f in /proc/self/fd/*; do n=\${f##*/}; [ "$n" -gt 4 ] && eval "exec $n>&-"; done
+set -e
+while [ "$1" != -- ]; do case $1 in
+join) echo $$ > "$2"; shift 2;;
+stage) mount -t tmpfs -o mode=0711,size=1m,nosuid,nodev cell "$2"; shift 2;;
+bind) if [ -d "$2" ]; then mkdir "$3"; else : > "$3"; fi; mount --rbind "$2" "$3"; shift 3;;
+*) exit 125;;
+esac; done
+shift; exec "$@"`;
+const guard = '[ "$PPID" = "$1" ] || exit 125; shift; exec "$@"';
+const gate = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; exec "$@"';
+
+/** Sizes of the file systems in memory that a cell has beside its work directory. */
+const scratchBytes = 64 * 1024 * 1024;
+/** Directories that a private file system may be mounted over: the first that is not needed below. */
+const stages = ["/mnt", "/media", "/srv", "/opt", "/home"];
+
+/** Whether a cell has a root directory of its own. */
+export function hasOwnRoot({ level }: Cell): boolean {
+  return level === "full" || level === "root";
+}
+
+/** Where an executor finds its work directory. */
+export function workDirIn(cell: Cell, directory: string): string {
+  return hasOwnRoot(cell) ? insideDirectory : directory;
+}
+
+/** Wraps an executor's command. `pid` is the worker's. */
+export function cellCommand(
+  cell: Cell,
+  config: CellConfig,
+  place: CellPlace,
+  command: Command,
+  pid: number = process.pid,
+): Command {
+  if (cell.chain === "none") return command;
+  const binds = hasOwnRoot(cell) ? bindsOf(config, command) : [];
+  const staged = cell.level === "full" && place.user !== undefined ? stage(place, binds) : undefined;
+  const sources = staged ?? { steps: [], directory: place.directory, binds };
+  const [file = "", ...args] = [
+    ...(staged === undefined ? [] : ["unshare", "--mount", "--propagation", "private"]),
+    "bash",
+    "-c",
+    head,
+    "cell",
+    ...place.cgroupProcs.flatMap((path) => ["join", path]),
+    ...sources.steps,
+    "--",
+    ...processLimits(config),
+    ...privileges(cell, place.user),
+    "sh",
+    "-c",
+    guard,
+    "cell",
+    String(pid),
+    ...namespaces(cell, sources),
+    ...(cell.level === "root" ? jobUser(place.user) : []),
+    ...(place.user === undefined && cell.level === "bare" ? [] : ["prlimit", `--nproc=${config.pidsMax}`]),
+    "sh",
+    "-c",
+    gate,
+    "gate",
+    command.file,
+    ...command.args,
+  ];
+  const env = { ...command.env, HOME: workDirIn(cell, place.directory) };
+  return { file, args, env, cwd: place.directory, gated: true };
+}
+
+interface Bind {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** What an executor may read: its program, and what the operator names. `/usr` is always there. */
+function bindsOf({ readOnly }: CellConfig, { file }: Command): readonly Bind[] {
+  const program = `${dirname(file)}/${basename(file)}`;
+  const paths = [...readOnly, ...(isAbsolute(program) ? [program] : [])]
+    .filter((path) => !/^\/(usr|bin|lib|lib64)\//.test(path));
+  // Outer directories first: what is inside one that is bound already is there with it.
+  return [...new Set(paths)].sort()
+    .filter((path, index, all) => !all.slice(0, index).some((outer) => path.startsWith(`${outer}/`)))
+    .map((path) => ({ source: path, target: path }));
+}
+
+/** Binds everything into one private place: the job's user may not be able to search the directories above it. */
+function stage(place: CellPlace, binds: readonly Bind[]) {
+  const needed = [place.directory, ...binds.map(({ source }) => source), ...place.cgroupProcs];
+  const at = stages.find((path) => !needed.some((source) => source.startsWith(`${path}/`))) ?? "/mnt";
+  const staged = binds.map(({ target }, index) => ({ source: `${at}/${index}`, target }));
+  return {
+    steps: [
+      "stage",
+      at,
+      ...["bind", place.directory, `${at}/job`],
+      ...binds.flatMap(({ source }, index) => ["bind", source, `${at}/${index}`]),
+    ],
+    directory: `${at}/job`,
+    binds: staged,
+  };
+}
+
+function processLimits(config: CellConfig): string[] {
+  return [
+    "prlimit",
+    "--core=0",
+    `--nofile=${config.openFilesMax}`,
+    `--fsize=${config.diskBytes}`,
+    `--cpu=${config.cpuSeconds}:${config.cpuSeconds + 5}`,
+    `--data=${config.memoryBytes}`,
+  ];
+}
+
+/** At level `root` bubblewrap itself needs to be root: the user changes inside. */
+function privileges({ level }: Cell, user: number | undefined): string[] {
+  return level === "root" || user === undefined
+    ? ["setpriv", ...(level === "root" ? [] : ["--no-new-privs"]), "--pdeathsig", "KILL"]
+    : [...jobUser(user), "--pdeathsig", "KILL"];
+}
+
+function jobUser(user: number | undefined): string[] {
+  if (user === undefined) return [];
+  return [
+    "setpriv",
+    `--reuid=${user}`,
+    `--regid=${user}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+  ];
+}
+
+function namespaces(
+  { level }: Cell,
+  { directory, binds }: { readonly directory: string; readonly binds: readonly Bind[] },
+): string[] {
+  if (level === "bare") return [];
+  if (level === "namespaces") {
+    return [
+      "unshare",
+      ...["--user", "--map-current-user", "--net", "--ipc", "--uts", "--pid", "--mount"],
+      ...["--fork", "--kill-child", "--mount-proc"],
+    ];
+  }
+  return [
+    "bwrap",
+    ...(level === "full"
+      ? ["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+      : ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]),
+    ...["--die-with-parent", "--new-session"],
+    ...(level === "full" ? ["--hostname", "cell"] : []),
+    ...["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"],
+    ...["--symlink", "usr/bin", "/bin", "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"],
+    ...["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"],
+    ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/tmp"],
+    ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/dev/shm"],
+    ...binds.flatMap(({ source, target }) => ["--ro-bind", source, asItStands(target)]),
+    ...["--bind", directory, insideDirectory, "--remount-ro", "/dev", "--remount-ro", "/"],
+    ...["--chdir", insideDirectory, "--json-status-fd", String(statusFd), "--"],
+  ].map((arg, index, all) => all[index - 1] === "--ro-bind" ? asItStands(arg) : arg);
+}
+
+/** See `command.ts`: Deno rewrites an argument that equals its own path. */
+function asItStands(path: string): string {
+  return path === process.execPath ? `${dirname(path)}/./${basename(path)}` : path;
+}

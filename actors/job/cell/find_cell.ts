@@ -1,0 +1,76 @@
+/**
+ * Finds out in which cell executors can be started here: by starting something in it, with the arguments, the directory and the
+ * limits of a real job. What a kernel, a container or a policy forbids is not guessed.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect, Result } from "effect";
+import type { CellConfig, CellLevel } from "../../config/cell_config.ts";
+import type { Ports } from "../../ports.ts";
+import { makeCommand } from "../command.ts";
+import { startExecutor } from "../process.ts";
+import { makeWorkDirectory } from "../work_directory.ts";
+import { assignCell } from "./assign.ts";
+import type { Cell } from "./cell.ts";
+import { findCgroups } from "./cgroup.ts";
+import { cellCommand, workDirIn } from "./command_line.ts";
+
+/** A start that takes longer than this is no start, in milliseconds. */
+const tryMs = 10_000;
+/** From asking the probe to end to ending it. */
+const graceMs = 500;
+
+/** What is looked for, and where. */
+export interface CellSearch {
+  readonly ports: Pick<Ports, "uuid" | "now">;
+  readonly config: CellConfig;
+  /** The worker's `work_dir`: directories of its jobs are made there. */
+  readonly workDir: string;
+  /** Tried in this order; all by default. */
+  readonly levels?: readonly CellLevel[];
+}
+
+/** The strongest cell that something could be started in. */
+export function findCell(search: CellSearch): Effect.Effect<Cell> {
+  const isRoot = process.getuid?.() === 0;
+  const levels = search.levels ?? ["full", "root", "namespaces", "bare"];
+  const cgroups = findCgroups(search.ports.uuid());
+  const candidates = levels.filter((level) => isRoot || level !== "root").flatMap((level): Cell[] => {
+    const base = { level, cgroups, chain: "whole", notes: [] } as const;
+    if (!isRoot) return [{ ...base, user: "own", disk: "measured" }];
+    return [{ ...base, user: "per-job", disk: "file-system" }, { ...base, user: "per-job", disk: "measured" }];
+  });
+  return Effect.gen(function* () {
+    const notes: string[] = [];
+    for (const cell of candidates) {
+      const tried = yield* Effect.result(tryCell(cell, search));
+      if (Result.isSuccess(tried)) return { ...cell, notes };
+      notes.push(`${cell.level}${isRoot ? `, ${cell.disk} disk` : ""}: ${tried.failure.slice(0, 300)}`);
+    }
+    return { level: "bare", user: "own", cgroups: [], disk: "measured", chain: "none", notes };
+  });
+}
+
+const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < probe && [ "$back" = held ]';
+
+/** Runs a shell in the cell; fails with what went wrong. */
+function tryCell(cell: Cell, { ports, config, workDir }: CellSearch): Effect.Effect<void, string> {
+  const run = Effect.scoped(Effect.gen(function* () {
+    const uuid = ports.uuid();
+    const assigned = yield* assignCell({ cell, config }, `hypha-${uuid}`);
+    const directory = yield* makeWorkDirectory(workDir, uuid, assigned);
+    const place = { socketPath: "", workDir: workDirIn(cell, directory.path), jobJson: "", token: undefined };
+    const made = makeCommand({ cmd: "sh", args: ["-c", probe] }, place, process.env);
+    const command = yield* Effect.fromResult(made);
+    const confined = cellCommand(cell, config, { ...assigned, directory: directory.path }, command);
+    const sink = { line: () => {}, suppressed: () => {} };
+    const executor = yield* startExecutor(confined, { sink, now: ports.now, graceMs });
+    const { code, signal, tail } = yield* executor.exited;
+    if (code !== 0) return yield* Effect.fail({ message: `ended with ${code ?? signal}: ${tail.trim()}` });
+  }));
+  return run.pipe(
+    Effect.timeoutOrElse({ duration: tryMs, orElse: () => Effect.fail({ message: `no start within ${tryMs} ms` }) }),
+    Effect.mapError(({ message }) => message.replaceAll("\n", " ")),
+  );
+}

@@ -1,0 +1,78 @@
+/**
+ * One worker a work directory: the second would sweep, and be swept by, the first.
+ *
+ * The lock is the kernel's (flock), held by a small helper that ends when the pipe to its worker closes: a killed worker
+ * leaves no lock behind. Neither runtime can lock a file itself. Where there is no `flock` program, nothing is locked.
+ *
+ * @module
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { Data, Effect, type Scope } from "effect";
+
+/** Another worker lives in the directory, or it can't be locked. */
+export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
+  readonly path: string;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot use work_dir ${this.path}: ${this.detail}`;
+  }
+}
+
+/** What `flock` ends with when somebody else has the lock. */
+const takenCode = 75;
+/** The helper answers within this, in milliseconds. */
+const lockMs = 5_000;
+
+/** Locks a worker's `work_dir` (made if it is missing) until the scope closes. */
+export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock", WorkDirLocked, Scope.Scope> {
+  const path = resolve(workDir);
+  const fail = (detail: string) => Effect.fail(new WorkDirLocked({ path, detail }));
+  const take = Effect.callback<ChildProcess | "no-flock", WorkDirLocked>((resume) => {
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      return resume(fail((error as Error).message));
+    }
+    const args = [
+      "-n",
+      "-E",
+      String(takenCode),
+      join(path, "worker.lock"),
+      "sh",
+      "-c",
+      "echo locked; exec cat >/dev/null",
+    ];
+    // Its own group: Ctrl-C in a terminal is for the worker, which releases the lock last.
+    const child = spawn("flock", args, { detached: true, stdio: ["pipe", "pipe", "ignore"] });
+    child.stdin.on("error", () => {/* it ended: `exit` tells */});
+    child.stdout.once("data", () => resume(Effect.succeed(child)));
+    child.once(
+      "error",
+      (error: NodeJS.ErrnoException) =>
+        resume(error.code === "ENOENT" ? Effect.succeed("no-flock") : fail(error.message)),
+    );
+    child.once(
+      "exit",
+      (code) =>
+        resume(
+          fail(code === takenCode ? "another worker uses it; give each worker its own" : `flock ended with ${code}`),
+        ),
+    );
+    return Effect.sync(() => void child.kill("SIGKILL"));
+  }).pipe(Effect.timeoutOrElse({ duration: lockMs, orElse: () => fail(`not locked within ${lockMs} ms`) }));
+  const release = (held: ChildProcess | "no-flock") =>
+    Effect.sync(() => {
+      if (held !== "no-flock") held.stdin?.end();
+    });
+  return Effect.map(
+    Effect.acquireRelease(take, release),
+    (held) => {
+      if (held === "no-flock") return held;
+      held.unref();
+      return "locked";
+    },
+  );
+}

@@ -1,0 +1,46 @@
+/**
+ * What a worker does before it takes jobs: makes sure that its directory is its own, clears what a dead one left, and finds
+ * out in which cell it can start executors.
+ *
+ * @module
+ */
+import { Effect, Result, type Scope } from "effect";
+import type { CellConfig } from "../../config/cell_config.ts";
+import type { Ports } from "../../ports.ts";
+import { sweepLeftovers, type Swept } from "../work_directory.ts";
+import type { Cell } from "./cell.ts";
+import { findCell } from "./find_cell.ts";
+import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
+
+/** A worker that may begin. */
+export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
+  /** Why nothing was swept, where the directory could not be read. */
+  readonly unswept?: string | undefined;
+  /** Absent where none was looked for: in a simulation. */
+  readonly cell?: Cell;
+}
+
+/** Prepares a worker; its directory stays locked until the scope closes. */
+export function prepareWorker(
+  { ports, workDir, config }: {
+    readonly ports: Pick<Ports, "uuid" | "now" | "report">;
+    readonly workDir: string;
+    readonly config: CellConfig;
+  },
+): Effect.Effect<PreparedWorker, WorkDirLocked, Scope.Scope> {
+  return Effect.gen(function* () {
+    const lock = yield* lockWorkDir(workDir);
+    if (lock === "no-flock") {
+      ports.report({
+        level: "warn",
+        event: "worker.unlocked",
+        message: `There is no flock program: nothing keeps a second worker away from ${workDir}`,
+      });
+    }
+    const swept = yield* Effect.result(sweepLeftovers(workDir));
+    const cell = yield* findCell({ ports, config, workDir });
+    return Result.isSuccess(swept)
+      ? { removed: swept.success.removed, failed: swept.success.failed, cell }
+      : { removed: [], failed: [], unswept: swept.failure.message, cell };
+  });
+}
