@@ -17,7 +17,7 @@ import {
 } from "../pki/path.ts";
 import type { PeerIdentity } from "../pki/path.ts";
 import { Internal, type Refusal, TlsVersion } from "../pki/refusal.ts";
-import type { Policy, TrustSnapshot } from "../pki/trust.ts";
+import { type Policy, type TrustSnapshot, widestPolicy } from "../pki/trust.ts";
 
 declare const proof: unique symbol;
 
@@ -129,7 +129,7 @@ const judges: Judges = {
   admission: ({ admission }) => Result.succeed(proven(admission)),
   tlsVersion: ({ version }, checks) => checks.tlsVersion(version),
   wellFormed: ({ chain }, checks) => checks.wellFormed(chain),
-  algorithm: ({ wellFormed, snapshot }, checks) => checks.algorithm(proven(wellFormed), snapshot.policy),
+  algorithm: ({ wellFormed, snapshot }, checks) => checks.algorithm(proven(wellFormed), widestPolicy(snapshot)),
   path: ({ wellFormed, snapshot }, checks) => checks.path(proven(wellFormed), snapshot),
   validity: (evidence, checks) => checks.validity(proven(evidence.path), readClock(evidence)),
   revocation: ({ validity, snapshot }, checks) => {

@@ -23,7 +23,7 @@ import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, setup } from "xstate";
 import type { CrlFloor } from "../pki/crl.ts";
-import type { Policy, TrustMade, TrustSnapshot } from "../pki/trust.ts";
+import { domainsOf, listsOf, type Policy, type TrustMade, type TrustSnapshot } from "../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
 import { signatureOf } from "./files/read_whole.ts";
@@ -123,13 +123,15 @@ function nextTerms({ policy, snapshot, crlFloor, ports }: TrustStoreContext): Tr
   return { policy, crlFloor, previous: snapshot, generation, at: new Date(ports.now()) };
 }
 
-/** Whether a list's grace ended since the snapshot was announced. */
+/** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
 function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
   const now = ports.now();
-  return (snapshot?.revocation?.lists ?? []).some(({ nextUpdate }) => {
-    const end = nextUpdate.getTime() + (snapshot as TrustSnapshot).policy.crlGraceMs;
-    return announcedAt <= end && end < now;
-  });
+  return (snapshot === undefined ? [] : domainsOf(snapshot)).some(({ revocation, policy }) =>
+    (revocation?.lists ?? []).some(({ nextUpdate }) => {
+      const end = nextUpdate.getTime() + policy.crlGraceMs;
+      return announcedAt <= end && end < now;
+    })
+  );
 }
 
 /** Reports the warnings that are new, and returns those that stand. */
@@ -146,14 +148,16 @@ function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarn
 function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   const now = context.ports.now();
   if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
-  const warnings = readWarnings(context.snapshot, { leaves: [], revoked: [], at: new Date(now) });
+  const beside = { leaves: [], revoked: [], at: new Date(now) };
+  const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, beside));
   const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-revoked) /.test(key));
   return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
 }
 
 function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot }: TrustMade): void {
-  const { generation, anchors, revocation } = snapshot;
-  const lists = revocation?.lists.length ?? 0;
+  const { generation } = snapshot;
+  const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
+  const lists = listsOf(snapshot).length;
   ports.report({
     level: "info",
     event: "trust.loaded",

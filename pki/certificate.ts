@@ -84,6 +84,12 @@ export interface Certificate {
   readonly nameConstraints: NameConstraints | undefined;
   readonly subjectKeyId: string | undefined;
   readonly authorityKeyId: string | undefined;
+  /** Whether the authority key identifier names the issuer's certificate, too. */
+  readonly authorityNamesIssuer: boolean;
+  /** Names of the distribution points of its issuer's own lists, the DER of each in hexadecimal. */
+  readonly distributionPoints: readonly string[];
+  /** OIDs of the critical extensions. */
+  readonly critical: readonly string[];
   /** OIDs of critical extensions that the parser does not process. */
   readonly unknownCritical: readonly string[];
 }

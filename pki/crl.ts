@@ -1,49 +1,64 @@
 /**
  * Certificate revocation lists (RFC 5280 §5): DER → compact index, lookups that do not grow with it.
  *
- * The entries stay where they are, in the list's DER; beside them lies an open hash table of their offsets, so that a
- * list costs its bytes and 8 to 16 more an entry, and no object an entry. Everything is plain data.
+ * A list is parsed with its bytes, which its signature is checked over. Once a CA of the bundle was found to have signed
+ * it, the list is sealed: the index stays, the bytes go. Everything is plain data.
  *
  * @module
  */
 import { createHash } from "node:crypto";
-import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { sameBytes, toHex } from "./bytes.ts";
 import { type Certificate, type DistinguishedName, readSignatureAlgorithm, serialOctetsMax } from "./certificate.ts";
-import { decodeDer, DerCursor, tags } from "./der.ts";
+import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 import { readAuthorityKeyId, readExtensionList } from "./extensions.ts";
+import { type ListScope, readScope, scopeKey, wholeScope } from "./crl_scope.ts";
 import { CrlMalformed } from "./refusal.ts";
+import { buildSerialIndex, findEntry, revocationReasons, type SerialIndex } from "./serial_index.ts";
 import { verifySignature } from "./signature.ts";
 import { readTime } from "./time.ts";
 
 /** Bytes of one list. A million entries with reasons have 35 to 53 million. */
 export const crlBytesMax = 128 * 1024 * 1024;
 
-/** One issuer's list. */
-export interface RevocationList {
+/** One issuer's list, as a snapshot holds it. */
+export interface HeldList {
   readonly issuer: DistinguishedName;
   /** Which key signed it, as the list says: a hint. */
   readonly authorityKeyId: string | undefined;
-  /** The CRL number, decimal. */
-  readonly number: string;
+  /** The CRL number, decimal; undefined where the list has none. */
+  readonly number: string | undefined;
+  /** Of a delta list: the number of the complete list that it brings up to date (RFC 5280 §5.2.4). */
+  readonly baseNumber: string | undefined;
+  readonly scope: ListScope;
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
+  readonly entryCount: number;
+  readonly index: SerialIndex;
+  /** What was signed, by which algorithm (OID), and the signature's bytes; gone once a CA of the bundle vouched for it. */
+  readonly tbs?: Uint8Array;
+  readonly signatureAlgorithm?: string;
+  readonly signature?: Uint8Array;
+  /** The key (SPKI, hexadecimal) under which {@linkcode sealList} found the signature good. */
+  readonly verifiedBy?: string;
+  /** The delta that brings this complete list up to date; its dates are in force then. */
+  readonly delta?: HeldList;
+}
+
+/** A list as {@linkcode parseCrl} makes it: with its bytes. */
+export interface RevocationList extends HeldList {
   readonly tbs: Uint8Array;
   readonly signatureAlgorithm: string;
   readonly signature: Uint8Array;
-  readonly entryCount: number;
   /** The content of revokedCertificates. */
   readonly entries: Uint8Array;
-  /** Offset + 1 of an entry in `entries`, or 0; a power of two long, at most half full. */
-  readonly table: Uint32Array;
 }
 
 /** The revocation lists of a snapshot. */
 export interface RevocationIndex {
-  /** Of each issuer the newest first. */
-  readonly lists: readonly RevocationList[];
+  /** Complete lists with their deltas, and deltas without a base, which can revoke and clear nobody: the newest first. */
+  readonly lists: readonly HeldList[];
 }
 
 /** Highest CRL numbers seen (decimal), by {@linkcode floorKeyOf}. Plain data: it may be written to a file. */
@@ -57,83 +72,149 @@ export interface Revocation {
 }
 
 /**
- * Parses one list: version 2, complete and direct, with a CRL number and a next update (RFC 5280 §5.1, §5.2).
+ * Parses one list: version 2, complete or a delta, direct, with a next update (RFC 5280 §5.1, §5.2). The CRL number may be
+ * missing, as in the lists of many CAs: `refuseBareList` is what a stricter profile asks.
  *
- * Does not check the signature or the dates. A list that covers part of its issuer's certificates only, a delta, an
- * indirect list, and a critical extension that is not processed are refused: read as a complete list they would lie.
+ * Does not check the signature or the dates. An indirect list, and a critical extension that is not processed, are
+ * refused: read as a list of its issuer's own it would lie.
  *
  * @param der The list's bytes; the result holds views into them.
+ * @param options Whether the table of entries is to lie in shared memory.
  * @returns The list with its index, or why it is malformed.
  */
-export function parseCrl(der: Uint8Array): Result.Result<RevocationList, CrlMalformed> {
+export function parseCrl(
+  der: Uint8Array,
+  options: { readonly shared?: boolean } = {},
+): Result.Result<RevocationList, CrlMalformed> {
   if (der.length > crlBytesMax) {
     return Result.fail(new CrlMalformed({ detail: `it has more than ${crlBytesMax} bytes` }));
   }
   return Result.mapError(
-    decodeDer(der, readList),
+    decodeDer(der, (cursor) => readList(cursor, options.shared === true)),
     ({ detail, offset }) => new CrlMalformed({ detail: `${detail} (offset ${offset})` }),
   );
 }
 
 /**
- * Looks a serial number up, in constant time.
+ * Looks a serial number up, in constant time: in the list's delta first, where it has one.
  *
  * @param list A parsed list, of the certificate's issuer: the caller has seen to that.
  * @param serial Content octets in hexadecimal, as a certificate has it.
  * @returns When and why it was revoked, or undefined.
  */
-export function findRevocation(list: RevocationList, serial: string): Revocation | undefined {
-  const wanted = Buffer.from(serial, "hex");
-  const { entries, table } = list;
-  const mask = table.length - 1;
-  const cursor = new DerCursor(entries, 0, entries.length, 0);
-  for (let slot = hash(wanted, 0, wanted.length) & mask; table[slot] !== 0; slot = (slot + 1) & mask) {
-    cursor.at = table[slot]! - 1;
-    cursor.end = entries.length;
-    const entry = cursor.enter(tags.sequence, "entry");
-    entry.readAny("serial");
-    if (sameBytes(entry.content, wanted)) return readRevocation(entry);
-  }
-  return undefined;
+export function findRevocation(list: HeldList, serial: string): Revocation | undefined {
+  const found = (list.delta && findEntry(list.delta.index, serial)) ?? findEntry(list.index, serial);
+  const reason = found && revocationReasons[found.reason];
+  if (found === undefined || reason === "removeFromCRL") return undefined;
+  return { revokedAt: new Date(found.seconds * 1_000), reason: reason ?? "unspecified" };
 }
 
-/** Orders lists of one issuer: by number, then by date. Positive where `a` is the newer. */
-export function compareAge(a: RevocationList, b: RevocationList): number {
+/** Orders lists of one issuer: by number, or by date where one has none. Positive where `a` is the newer. */
+export function compareAge(a: HeldList, b: HeldList): number {
+  const dates = a.thisUpdate.getTime() - b.thisUpdate.getTime();
+  if (a.number === undefined || b.number === undefined) return dates;
   const [left, right] = [BigInt(a.number), BigInt(b.number)];
-  return left === right ? a.thisUpdate.getTime() - b.thisUpdate.getTime() : left > right ? 1 : -1;
+  return left === right ? dates : left > right ? 1 : -1;
 }
 
-/** Under which key a list's number is remembered: issuer and signing key, as a CA's new key may count from 1 again. */
-export function floorKeyOf(list: RevocationList): string {
-  return createHash("sha256").update(list.issuer.der).update(list.authorityKeyId ?? "").digest("hex");
+/**
+ * Under which key a list's number is remembered: issuer, signing key (a CA's new key may count from 1 again), what it
+ * covers, and whether it is a delta.
+ */
+export function floorKeyOf(list: HeldList): string {
+  const hash = createHash("sha256").update(list.issuer.der).update(list.authorityKeyId ?? "");
+  if (list.scope !== wholeScope) hash.update(scopeKey(list.scope));
+  if (list.baseNumber !== undefined) hash.update("delta");
+  return hash.digest("hex");
 }
 
-/** Verdicts on signatures, by list and key: a list is checked once for each CA that turns up under its name. */
-const verdicts = new WeakMap<RevocationList, Map<string, boolean>>();
+/**
+ * Puts deltas onto the complete lists that they bring up to date (RFC 5280 §5.2.4): same issuer, key and scope, the
+ * complete list not older than the delta's base and older than the delta. The newest that fits is taken; a delta that
+ * fits none stays beside them.
+ *
+ * @returns All lists, the newest first.
+ */
+export function arrangeLists(lists: readonly HeldList[]): readonly HeldList[] {
+  const ordered = lists.toSorted((a, b) => compareAge(b, a));
+  const deltas = ordered.filter(({ baseNumber }) => baseNumber !== undefined);
+  const used = new Set<HeldList>();
+  const arranged = ordered.map((list) => {
+    const delta = deltas.find((each) => fitsOnto(each, list));
+    if (delta === undefined) return list;
+    used.add(delta);
+    return { ...list, delta, nextUpdate: delta.nextUpdate > list.nextUpdate ? delta.nextUpdate : list.nextUpdate };
+  });
+  return arranged.filter((list) => !used.has(list));
+}
+
+function fitsOnto(delta: HeldList, list: HeldList): boolean {
+  if (list.baseNumber !== undefined || list.number === undefined || delta.number === undefined) return false;
+  const [base, number, next] = [BigInt(delta.baseNumber!), BigInt(list.number), BigInt(delta.number)];
+  return base <= number && number < next && sameBytes(delta.issuer.der, list.issuer.der) &&
+    delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope);
+}
+
+/** What profile `rfc5280` asks of a list beyond {@linkcode parseCrl}: a number and its issuer's key (§5.2.1, §5.2.3). */
+export function refuseBareList(list: HeldList): CrlMalformed | undefined {
+  const missing = list.number === undefined
+    ? "the list has no CRL number"
+    : list.authorityKeyId === undefined
+    ? "the list has no authority key identifier"
+    : undefined;
+  return missing === undefined ? undefined : new CrlMalformed({ detail: missing });
+}
+
+/** Verdicts on signatures, by what was signed and key: a list is checked once for each CA that turns up under its name. */
+const verdicts = new WeakMap<Uint8Array, Map<string, boolean>>();
 /** Keys remembered for one list. Only CAs that a path led through get here, so there are one or two. */
 const verdictsMax = 16;
 
-/** Whether a list's signature verifies under a CA's key. */
-export function isSignedBy(list: RevocationList, issuer: Certificate): boolean {
-  const known = verdicts.get(list) ?? new Map<string, boolean>();
+/** Whether a list's signature, and that of its delta, verify under a CA's key. */
+export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
+  if (list.delta !== undefined && !isSignedBy(list.delta, issuer)) return false;
   const key = toHex(issuer.publicKey.spki);
+  const { tbs, signatureAlgorithm, signature } = list;
+  // A sealed list was found good under one key, and a signature that is good under two does not exist.
+  if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) return list.verifiedBy === key;
+  const known = verdicts.get(tbs) ?? new Map<string, boolean>();
   let verdict = known.get(key);
   if (verdict === undefined) {
-    const { tbs, signatureAlgorithm, signature } = list;
     verdict = verifySignature({ data: tbs, algorithm: signatureAlgorithm, signature }, issuer.publicKey);
     if (known.size >= verdictsMax) known.clear();
     known.set(key, verdict);
-    verdicts.set(list, known);
+    verdicts.set(tbs, known);
   }
   return verdict;
 }
 
 /** Whether somebody has found a list's signature good, in this process: {@linkcode isSignedBy} for any CA. */
-export function wasVerified(list: RevocationList): boolean {
-  return [...verdicts.get(list)?.values() ?? []].includes(true);
+export function wasVerified(list: HeldList): boolean {
+  if (list.verifiedBy !== undefined) return true;
+  return list.tbs !== undefined && [...verdicts.get(list.tbs)?.values() ?? []].includes(true);
 }
 
-function readList(cursor: DerCursor): RevocationList {
+/** The list without its bytes, vouched for by the CA that signed it; as it is where that CA did not. */
+export function sealList(list: HeldList, issuer: Certificate): HeldList {
+  if (list.tbs === undefined || !isSignedBy(list, issuer)) return list;
+  const { tbs: _tbs, signature: _signature, signatureAlgorithm: _algorithm, ...rest } = list;
+  const { entries: _entries, ...held } = rest as typeof rest & { readonly entries?: Uint8Array };
+  return { ...held, issuer: ownName(held.issuer), verifiedBy: toHex(issuer.publicKey.spki) };
+}
+
+/** The list with bytes of its own, which a later check of its signature needs: no view into what it was read from. */
+export function ownList(list: RevocationList): HeldList {
+  const { entries: _entries, ...held } = list;
+  const own = (bytes: Uint8Array) => Uint8Array.from(bytes);
+  return { ...held, issuer: ownName(held.issuer), tbs: own(held.tbs), signature: own(held.signature) };
+}
+
+/** A name whose DER is no view into the list's bytes, which it would keep in memory. */
+function ownName(name: DistinguishedName): DistinguishedName {
+  return { ...name, der: Uint8Array.from(name.der) };
+}
+
+function readList(cursor: DerCursor, shared: boolean): RevocationList {
   const outer = cursor.enter(tags.sequence, "certificate list");
   const fields = outer.enter(tags.sequence, "tbsCertList");
   const tbs = outer.whole;
@@ -152,7 +233,7 @@ function readList(cursor: DerCursor): RevocationList {
     entries = fields.content as Uint8Array<ArrayBuffer>;
     if (entries.length === 0) fields.fail("revokedCertificates are empty");
   }
-  const { number, authorityKeyId } = readListExtensions(fields);
+  const extensions = readListExtensions(fields);
   fields.finish("tbsCertList");
   outer.read(tags.sequence, "signatureAlgorithm");
   if (!sameBytes(outer.whole, algorithm)) outer.fail("the signature algorithm differs between list and tbsCertList");
@@ -160,150 +241,48 @@ function readList(cursor: DerCursor): RevocationList {
   if (signatureAlgorithm === undefined) return outer.fail("the signature algorithm is malformed");
   const signature = outer.octetBits("signature");
   outer.finish("the list");
-  const offsets = readEntries(entries);
-  const { table } = buildTable(entries, offsets);
-  const dates = { thisUpdate, nextUpdate };
-  const entryCount = offsets.length;
-  return { issuer, authorityKeyId, number, ...dates, tbs, signatureAlgorithm, signature, entryCount, entries, table };
+  const index = buildSerialIndex(entries, { delta: extensions.baseNumber !== undefined, shared });
+  const signed = { tbs, signatureAlgorithm, signature, entries };
+  return { issuer, ...extensions, thisUpdate, nextUpdate, entryCount: index.count, index, ...signed };
 }
 
-function readListExtensions(fields: DerCursor): { number: string; authorityKeyId: string | undefined } {
-  if (fields.peek() !== 0xa0) fields.fail("the list has no extensions, so no CRL number");
+function readListExtensions(
+  fields: DerCursor,
+): Pick<HeldList, "number" | "baseNumber" | "authorityKeyId" | "scope"> {
+  let number: string | undefined;
+  let baseNumber: string | undefined;
+  let authorityKeyId: string | undefined;
+  let scope = wholeScope;
+  for (const { oid, critical, value } of fields.peek() === 0xa0 ? readWrapped(fields) : []) {
+    if (oid === "2.5.29.28") scope = readScope(value, critical);
+    else if (oid === "2.5.29.35") {
+      if (critical) value.fail("authorityKeyIdentifier must not be critical");
+      authorityKeyId = readAuthorityKeyId(value).keyId;
+      value.finish("authorityKeyIdentifier");
+    } else if (oid === "2.5.29.20") {
+      if (critical) value.fail("cRLNumber must not be critical");
+      number = readNumber(value, "cRLNumber");
+    } else if (oid === "2.5.29.27") {
+      if (!critical) value.fail("deltaCRLIndicator must be critical");
+      baseNumber = readNumber(value, "deltaCRLIndicator");
+    } else if (critical) value.fail(`critical extension ${oid} is not understood`);
+  }
+  if (baseNumber !== undefined && (number === undefined || BigInt(number) <= BigInt(baseNumber))) {
+    fields.fail("a delta list has no CRL number above its base's");
+  }
+  return { number, baseNumber, authorityKeyId, scope };
+}
+
+function readWrapped(fields: DerCursor) {
   const wrapper = fields.enter(0xa0, "crlExtensions");
   const list = readExtensionList(wrapper);
   wrapper.finish("crlExtensions");
-  let number: string | undefined;
-  let authorityKeyId: string | undefined;
-  for (const { oid, critical, value } of list) {
-    if (oid === "2.5.29.27") value.fail("it is a delta list, and these are not read");
-    if (oid === "2.5.29.28") value.fail("it covers part of its issuer's certificates only (issuingDistributionPoint)");
-    if (oid === "2.5.29.35") {
-      authorityKeyId = readAuthorityKeyId(value);
-      value.finish("authorityKeyIdentifier");
-    } else if (oid === "2.5.29.20") {
-      const octets = value.unsigned("cRLNumber");
-      if (octets.length > serialOctetsMax) value.fail(`the CRL number has more than ${serialOctetsMax} octets`);
-      number = BigInt(`0x${toHex(octets)}`).toString();
-      value.finish("cRLNumber");
-    } else if (critical) value.fail(`critical extension ${oid} is not understood`);
-  }
-  // Required of every CA (RFC 5280 §5.2.3), and what tells an old list that was put back from a new one.
-  if (number === undefined) return fields.fail("the list has no CRL number");
-  return { number, authorityKeyId };
+  return list;
 }
 
-const reasons = [
-  "unspecified",
-  "keyCompromise",
-  "cACompromise",
-  "affiliationChanged",
-  "superseded",
-  "cessationOfOperation",
-  "certificateHold",
-  undefined,
-  "removeFromCRL",
-  "privilegeWithdrawn",
-  "aACompromise",
-] as const;
-
-/**
- * Walks all entries and checks each, so that a lookup can trust what it finds. Makes no object an entry: two cursors
- * are used over and over.
- */
-function readEntries(entries: Uint8Array): Uint32Array {
-  let offsets = new Uint32Array(1_024);
-  let count = 0;
-  const list = new DerCursor(entries, 0, entries.length, 0);
-  const entry = new DerCursor(entries, 0, 0, 1);
-  while (!list.done) {
-    list.enterInto(entry, tags.sequence, "entry");
-    if (count === offsets.length) {
-      const grown = new Uint32Array(count * 2);
-      grown.set(offsets);
-      offsets = grown;
-    }
-    offsets[count++] = list.start;
-    entry.read(tags.integer, "entry's serial number");
-    const size = entry.contentEnd - entry.contentStart;
-    if (size === 0 || size > serialOctetsMax || entries[entry.contentStart]! > 0x7f) {
-      entry.fail("an entry's serial number is not a positive integer of at most 20 octets");
-    }
-    if (entry.peek() !== tags.generalizedTime) entry.read(tags.utcTime, "revocation date");
-    else entry.read(tags.generalizedTime, "revocation date");
-    if (!isTime(entry)) entry.fail("a revocation date is not a time in GMT with seconds");
-    if (!entry.done) checkEntryExtensions(entry);
-    entry.finish("entry");
-  }
-  return offsets.subarray(0, count);
-}
-
-/** Entry extensions are rare beyond the reason, so these may cost objects. */
-function checkEntryExtensions(entry: DerCursor): void {
-  for (const { oid, critical, value } of readExtensionList(entry)) {
-    if (oid === "2.5.29.21") {
-      const code = value.small("reasonCode", tags.enumerated);
-      if (reasons[code] === undefined) value.fail(`reason ${code} does not exist`);
-      // It takes an entry back, which only a delta can do (RFC 5280 §5.3.1).
-      if (reasons[code] === "removeFromCRL") value.fail("removeFromCRL stands in a complete list");
-      value.finish("reasonCode");
-    } else if (oid === "2.5.29.29") value.fail("it is an indirect list (certificateIssuer)");
-    else if (oid !== "2.5.29.24" && critical) value.fail(`critical entry extension ${oid} is not understood`);
-  }
-}
-
-/** Reads date and reason of an entry that {@linkcode readEntries} has checked; the cursor stands behind the serial. */
-function readRevocation(entry: DerCursor): Revocation {
-  entry.readAny("revocation date");
-  const text = Buffer.from(entry.content).toString("latin1");
-  const [, years, rest] = /^(\d\d|\d{4})(\d{10})Z$/.exec(text)!;
-  const year = years!.length === 4 ? Number(years) : Number(years) + (Number(years) < 50 ? 2000 : 1900);
-  const [month, day, hour, minute, second] = rest!.match(/../g)!.map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const revokedAt = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
-  const extension = entry.done ? undefined : readExtensionList(entry).find(({ oid }) => oid === "2.5.29.21");
-  const reason = extension && reasons[extension.value.small("reasonCode", tags.enumerated)];
-  return { revokedAt, reason: reason ?? "unspecified" };
-}
-
-/** Whether the value read last is digits and a Z, month to second in range. */
-function isTime({ bytes, tag, contentStart, contentEnd }: DerCursor): boolean {
-  const digits = tag === tags.utcTime ? 12 : 14;
-  if (contentEnd - contentStart !== digits + 1 || bytes[contentEnd - 1] !== 0x5a) return false;
-  for (let at = contentStart; at < contentEnd - 1; at++) if (bytes[at]! < 0x30 || bytes[at]! > 0x39) return false;
-  const pair = (at: number) => (bytes[at]! - 0x30) * 10 + bytes[at + 1]! - 0x30;
-  const at = contentEnd - 11;
-  const [month, day] = [pair(at), pair(at + 2)];
-  return month >= 1 && month <= 12 && day >= 1 && day <= 31 && pair(at + 4) < 24 && pair(at + 6) < 60 &&
-    pair(at + 8) < 60;
-}
-
-function buildTable(entries: Uint8Array, offsets: Uint32Array): { table: Uint32Array } {
-  let size = 2;
-  while (size < offsets.length * 2) size *= 2;
-  const table = new Uint32Array(size);
-  const cursor = new DerCursor(entries, 0, entries.length, 0);
-  const entry = new DerCursor(entries, 0, 0, 1);
-  for (const offset of offsets) {
-    cursor.at = offset;
-    cursor.enterInto(entry, tags.sequence, "entry");
-    entry.readAny("serial");
-    let slot = hash(entries, entry.contentStart, entry.contentEnd) & (size - 1);
-    while (table[slot] !== 0) slot = (slot + 1) & (size - 1);
-    table[slot] = offset + 1;
-  }
-  return { table };
-}
-
-/** FNV-1a with a final mix. The serials are the CA's own choice, so nobody else can make them collide. */
-function hash(bytes: Uint8Array, start: number, end: number): number {
-  let value = 0x811c9dc5;
-  for (let at = start; at < end; at++) value = Math.imul(value ^ bytes[at]!, 0x01000193);
-  value ^= value >>> 15;
-  value = Math.imul(value, 0x2c1b3c6d);
-  return (value ^ (value >>> 12)) >>> 0;
+function readNumber(value: DerCursor, what: string): string {
+  const octets = value.unsigned(what);
+  if (octets.length > serialOctetsMax) value.fail(`the CRL number has more than ${serialOctetsMax} octets`);
+  value.finish(what);
+  return BigInt(`0x${toHex(octets)}`).toString();
 }

@@ -6,7 +6,7 @@
 import type { Certificate, DistinguishedName } from "./certificate.ts";
 import { DerCursor, type DerCursor as Cursor, tags } from "./der.ts";
 import { toHex } from "./bytes.ts";
-import { readGeneralNames, readNameConstraints } from "./general_name.ts";
+import { readDistributionPoints, readGeneralNames, readNameConstraints, readOneName } from "./general_name.ts";
 
 /** Extensions of one certificate. Those in use have at most a dozen. */
 export const extensionsMax = 64;
@@ -21,6 +21,9 @@ export type Extensions = Pick<
   | "nameConstraints"
   | "subjectKeyId"
   | "authorityKeyId"
+  | "authorityNamesIssuer"
+  | "distributionPoints"
+  | "critical"
   | "unknownCritical"
 >;
 
@@ -33,6 +36,9 @@ export const noExtensions: Extensions = {
   nameConstraints: undefined,
   subjectKeyId: undefined,
   authorityKeyId: undefined,
+  authorityNamesIssuer: false,
+  distributionPoints: [],
+  critical: [],
   unknownCritical: [],
 };
 
@@ -81,7 +87,8 @@ export function readExtensions(cursor: Cursor, subject: DistinguishedName): Exte
   if (extensions.nameConstraints !== undefined && extensions.basicConstraints?.ca !== true) {
     cursor.fail("nameConstraints stand in a certificate that is no CA's");
   }
-  return { ...extensions, unknownCritical };
+  const critical = list.filter((extension) => extension.critical).map(({ oid }) => oid);
+  return { ...extensions, critical, unknownCritical };
 }
 
 /** Reads a SEQUENCE OF Extension: no OID twice, at least one, at most {@linkcode extensionsMax}. */
@@ -106,10 +113,18 @@ export function readExtensionList(cursor: Cursor): readonly RawExtension[] {
   return extensions;
 }
 
-/** Reads the key identifier out of an AuthorityKeyIdentifier; issuer name and serial are hints that nobody here needs. */
-export function readAuthorityKeyId(cursor: Cursor): string | undefined {
+/** What an AuthorityKeyIdentifier says (RFC 5280 §4.2.1.1). */
+export interface AuthorityKey {
+  readonly keyId: string | undefined;
+  /** Whether it names the issuer's own certificate too: a hint that nobody here needs. */
+  readonly namesIssuer: boolean;
+}
+
+/** Reads an AuthorityKeyIdentifier. */
+export function readAuthorityKeyId(cursor: Cursor): AuthorityKey {
   const fields = cursor.enter(tags.sequence, "authorityKeyIdentifier");
   let keyId: string | undefined;
+  let namesIssuer = false;
   for (let last = 0x7f; !fields.done;) {
     const tag = fields.peek();
     if ((tag !== 0x80 && tag !== 0xa1 && tag !== 0x82) || (tag & 0x1f) <= (last & 0x1f) && last !== 0x7f) {
@@ -117,9 +132,10 @@ export function readAuthorityKeyId(cursor: Cursor): string | undefined {
     }
     fields.readAny("authorityKeyIdentifier's field");
     if (tag === 0x80) keyId = toHex(fields.content);
+    else namesIssuer = true;
     last = tag;
   }
-  return keyId;
+  return { keyId, namesIssuer };
 }
 
 const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, critical: boolean) => void>> = {
@@ -142,9 +158,22 @@ const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, 
     if (!critical) value.fail("nameConstraints must be critical");
     to.nameConstraints = readNameConstraints(value);
   },
+  "2.5.29.31": (to, value) => {
+    to.distributionPoints = readDistributionPoints(value);
+  },
+  // Any policy will do here, and whatever could ask for one (policyConstraints) must be critical and is not processed,
+  // so that policies change no verdict (RFC 5280 §6.1): they only have to be well formed.
+  "2.5.29.32": (_, value) => readPolicies(value),
   "2.5.29.35": (to, value, critical) => {
     if (critical) value.fail("authorityKeyIdentifier must not be critical");
-    to.authorityKeyId = readAuthorityKeyId(value);
+    const { keyId, namesIssuer } = readAuthorityKeyId(value);
+    to.authorityKeyId = keyId;
+    to.authorityNamesIssuer = namesIssuer;
+  },
+  // Where to ask about revocation, which nobody here does (RFC 5280 §4.2.2.1).
+  "1.3.6.1.5.5.7.1.1": (_, value, critical) => {
+    if (critical) value.fail("authorityInfoAccess must not be critical");
+    readInfoAccess(value);
   },
   "2.5.29.37": (to, value) => {
     const list = value.enter(tags.sequence, "extKeyUsage");
@@ -177,4 +206,29 @@ function readKeyUsage(cursor: Cursor): readonly string[] {
   const usages = keyUsages.filter((_, bit) => ((content[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0);
   if (usages.length === 0) return cursor.fail("keyUsage allows nothing");
   return usages;
+}
+
+function readPolicies(cursor: Cursor): void {
+  const policies = cursor.enter(tags.sequence, "certificatePolicies");
+  const seen = new Set<string>();
+  if (policies.done) policies.fail("certificatePolicies are empty");
+  while (!policies.done) {
+    const policy = policies.enter(tags.sequence, "policy");
+    const oid = policy.oid("policy");
+    if (seen.has(oid)) policy.fail(`policy ${oid} stands there twice`);
+    seen.add(oid);
+    if (!policy.done) policy.read(tags.sequence, "policy qualifiers");
+    policy.finish("policy");
+  }
+}
+
+function readInfoAccess(cursor: Cursor): void {
+  const accesses = cursor.enter(tags.sequence, "authorityInfoAccess");
+  if (accesses.done) accesses.fail("authorityInfoAccess is empty");
+  while (!accesses.done) {
+    const access = accesses.enter(tags.sequence, "access description");
+    access.oid("access method");
+    readOneName(access);
+    access.finish("access description");
+  }
 }

@@ -5,6 +5,7 @@
  */
 import type { NameConstraints, SubjectAltName } from "./certificate.ts";
 import { Buffer } from "node:buffer";
+import { toHex } from "./bytes.ts";
 import { type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 
@@ -14,6 +15,60 @@ export function readGeneralNames(cursor: DerCursor): readonly SubjectAltName[] {
   const names: SubjectAltName[] = [];
   while (!list.done) names.push(readGeneralName(list, "subject"));
   if (names.length === 0) list.fail("subjectAltName is empty");
+  return names;
+}
+
+/** Reads one GeneralName that is only to be well formed. */
+export function readOneName(cursor: DerCursor): void {
+  readGeneralName(cursor, "subject");
+}
+
+/**
+ * Reads a `[0] DistributionPointName` (RFC 5280 §4.2.1.13): the DER of each of its full names in hexadecimal; none where
+ * it is a name relative to the issuer.
+ */
+export function readDistributionPointNames(cursor: DerCursor): readonly string[] {
+  const choice = cursor.enter(0xa0, "distributionPoint");
+  const relative = choice.peek() === 0xa1;
+  const list = choice.enter(relative ? 0xa1 : 0xa0, "distributionPoint's name");
+  choice.finish("distributionPoint");
+  const names: string[] = [];
+  if (list.done) list.fail("distributionPoint has no name");
+  while (!list.done) {
+    list.readAny("distributionPoint's name");
+    if (!relative) names.push(toHex(list.whole));
+  }
+  return names;
+}
+
+/** Reads ReasonFlags as a number whose bit n is the flag n. At least one of them is set. */
+export function readReasonFlags(cursor: DerCursor, tag: number): number {
+  cursor.read(tag, "reasons");
+  const { content } = cursor;
+  const unused = content[0] ?? 8;
+  if (content.length < 2 || content.length > 3 || unused > 7) return cursor.fail("reasons are not a short bit string");
+  let flags = 0;
+  for (let bit = 0; bit < (content.length - 1) * 8 - unused; bit++) {
+    if ((content[1 + (bit >> 3)]! & (0x80 >> (bit & 7))) !== 0) flags |= 1 << bit;
+  }
+  if (flags === 0) return cursor.fail("reasons are empty");
+  return flags;
+}
+
+/** Reads CRLDistributionPoints: the names of those whose lists the certificate's own issuer makes. */
+export function readDistributionPoints(cursor: DerCursor): readonly string[] {
+  const points = cursor.enter(tags.sequence, "cRLDistributionPoints");
+  const names: string[] = [];
+  if (points.done) points.fail("cRLDistributionPoints are empty");
+  while (!points.done) {
+    const point = points.enter(tags.sequence, "distributionPoint");
+    const own = point.peek() === 0xa0 ? readDistributionPointNames(point) : [];
+    if (point.peek() === 0x81) readReasonFlags(point, 0x81);
+    const indirect = point.peek() === 0xa2;
+    if (indirect) point.enter(0xa2, "cRLIssuer");
+    point.finish("distributionPoint");
+    if (!indirect) names.push(...own);
+  }
   return names;
 }
 

@@ -18,20 +18,28 @@ export {
 export {
   type CrlFloor,
   findRevocation,
+  type HeldList,
   parseCrl,
   type Revocation,
   type RevocationIndex,
   type RevocationList,
 } from "./crl.ts";
+export type { ListScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
+export { ListReader, type ListReaderOptions, type LocatedList } from "./list_reader.ts";
 export { formatPem, parsePem, type PemBlock, PemError } from "./pem.ts";
 export * from "./refusal.ts";
+export { formatSpiffeBundle, parseSpiffeBundle, type SpiffeBundle, SpiffeBundleError } from "./spiffe_bundle.ts";
 export {
   defaultPolicy,
+  type DomainInput,
+  domainsOf,
   makeTrustSnapshot,
   type Policy,
+  readAuthorities,
+  type TrustDomain,
   TrustError,
   type TrustInput,
   type TrustMade,

@@ -5,7 +5,7 @@
  * that proof. {@linkcode verifyPath} composes them in the order in which the gate has them as states:
  *
  * ```text
- * wellFormed → algorithm → path → validity → revocation → identity → role
+ * wellFormed → algorithm → path → validity → revocation (→ name) → identity → role
  * ```
  *
  * All of it is pure: time and trust are arguments. Paths are found before their dates and revocation are looked at, so
@@ -17,14 +17,25 @@ import { Result } from "effect";
 import type { Certificate, Role } from "./certificate.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";
 import { checkIdentity, checkRole } from "./checks/identity.ts";
-import { findPaths } from "./checks/find_paths.ts";
+import { checkName, type ExpectedName } from "./checks/expected_name.ts";
+import { findPaths, type PathLimits } from "./checks/find_paths.ts";
 import { checkRevocation } from "./checks/revocation.ts";
 import { checkValidity } from "./checks/validity.ts";
-import { checkWellFormed } from "./checks/well_formed.ts";
+import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
-import type { TrustSnapshot } from "./trust.ts";
+import { type TrustSnapshot, widestPolicy } from "./trust.ts";
 
-export { checkAlgorithm, checkIdentity, checkRevocation, checkRole, checkValidity, checkWellFormed, findPaths };
+export type { ChainLimits, ExpectedName, PathLimits };
+export {
+  checkAlgorithm,
+  checkIdentity,
+  checkName,
+  checkRevocation,
+  checkRole,
+  checkValidity,
+  checkWellFormed,
+  findPaths,
+};
 
 declare const proof: unique symbol;
 
@@ -47,6 +58,8 @@ export type Path = readonly [leaf: Certificate, ...issuers: Certificate[]];
 export interface PathsFound {
   readonly [proof]: "PathsFound";
   readonly paths: readonly Path[];
+  /** Trust domain of each path's anchor; absent where all are of the node's own bundle. */
+  readonly domains?: readonly (string | undefined)[];
   /** How many signatures were verified to find them. */
   readonly signatureChecks: number;
 }
@@ -55,6 +68,7 @@ export interface PathsFound {
 export interface WithinValidity {
   readonly [proof]: "WithinValidity";
   readonly paths: readonly Path[];
+  readonly domains?: readonly (string | undefined)[];
   readonly at: Date;
 }
 
@@ -63,6 +77,8 @@ export interface NotRevoked {
   readonly [proof]: "NotRevoked";
   readonly path: Path;
   readonly expiresAt: Date;
+  /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
+  readonly domain?: string;
 }
 
 /** What the leaf proves about its holder. Only `checkIdentity` makes one. */
@@ -98,6 +114,18 @@ export interface Verified {
   /** When the first certificate of the path expires. */
   readonly expiresAt: Date;
   readonly signatureChecks: number;
+  /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
+  readonly domain?: string;
+}
+
+/** What {@linkcode verifyPath} is to check for. */
+export interface VerifyOptions extends PathLimits, ChainLimits {
+  /** The time; the caller owns the clock. */
+  readonly at: Date;
+  /** The PeerID that was dialled, where one was. */
+  readonly expectedPeer?: string | undefined;
+  /** The name under which the peer was looked for (RFC 9525). Nodes name none: their peers' identity is the PeerID. */
+  readonly expectedName?: ExpectedName | undefined;
 }
 
 /**
@@ -107,7 +135,7 @@ export interface Verified {
  *
  * @param chain DER as the peer sent it: the leaf first, anything else in any order.
  * @param snapshot What this node trusts.
- * @param options The time to check for, and the PeerID that was dialled, where one was.
+ * @param options The time to check for; whom the caller meant; how long a path may be.
  * @returns Who the peer is, and by which path; or the first refusal.
  *
  * @example A peer that shows nothing
@@ -124,16 +152,18 @@ export interface Verified {
 export function verifyPath(
   chain: readonly Uint8Array[],
   snapshot: TrustSnapshot,
-  options: { readonly at: Date; readonly expectedPeer?: string | undefined },
+  options: VerifyOptions,
 ): Result.Result<Verified, Refusal> {
   return Result.gen(function* () {
-    const wellFormed = yield* checkWellFormed(chain);
-    yield* checkAlgorithm(wellFormed, snapshot.policy);
-    const found = yield* findPaths(wellFormed, snapshot);
+    const wellFormed = yield* checkWellFormed(chain, options);
+    yield* checkAlgorithm(wellFormed, widestPolicy(snapshot));
+    const found = yield* findPaths(wellFormed, snapshot, options);
     const within = yield* checkValidity(found, options.at);
-    const { path, expiresAt } = yield* checkRevocation(within, snapshot, options.at);
+    const { path, expiresAt, domain } = yield* checkRevocation(within, snapshot, options.at);
+    if (options.expectedName !== undefined) yield* checkName(wellFormed, options.expectedName);
     const identity = yield* checkIdentity(wellFormed, options.expectedPeer);
     yield* checkRole(identity, snapshot.policy);
-    return { identity, path, expiresAt, signatureChecks: found.signatureChecks };
+    const { signatureChecks } = found;
+    return { identity, path, expiresAt, signatureChecks, ...(domain === undefined ? {} : { domain }) };
   });
 }

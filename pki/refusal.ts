@@ -31,6 +31,7 @@ export const refusalCodes = [
   "key-usage",
   "extended-key-usage",
   "name-constraint",
+  "name-mismatch",
   "unknown-critical-extension",
   "budget-exceeded",
   "certificate-not-yet-valid",
@@ -55,6 +56,9 @@ export interface CertificateLabel {
   readonly subject: string;
   readonly serial: string;
 }
+
+/** The path on which a refusal arose: the leaf first, then each certificate that was tried above it. */
+export type Tried = readonly CertificateLabel[];
 
 const name = (of: CertificateLabel): string => `${of.subject || "(no subject)"} (serial ${of.serial})`;
 
@@ -130,6 +134,7 @@ export class NoCertificate extends Data.TaggedError("NoCertificate")<{ readonly 
 export class MalformedCertificate extends Data.TaggedError("MalformedCertificate")<{
   readonly detail: string;
   readonly index: number;
+  readonly tried?: Tried;
 }> {
   readonly code = "malformed-certificate";
   readonly hint = "Look at it with: hypha-certutil inspect CERT.pem; then issue it again.";
@@ -152,6 +157,7 @@ export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlg
   readonly certificate: CertificateLabel;
   readonly algorithm: string;
   readonly allowed: readonly string[];
+  readonly tried?: Tried;
 }> {
   readonly code = "unsupported-key-algorithm";
   readonly hint = "Issue the certificate with an allowed key (Ed25519 by default): hypha-certutil gen-cert.";
@@ -164,6 +170,7 @@ export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlg
 export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "unknown-issuer";
   readonly hint =
@@ -177,6 +184,7 @@ export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
 export class BadSignature extends Data.TaggedError("BadSignature")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "bad-signature";
   readonly hint =
@@ -190,6 +198,7 @@ export class BadSignature extends Data.TaggedError("BadSignature")<{
 export class PathTooLong extends Data.TaggedError("PathTooLong")<{
   readonly certificate: CertificateLabel;
   readonly max: number;
+  readonly tried?: Tried;
 }> {
   readonly code = "path-too-long";
   readonly hint = "Issue from a CA nearer to the root, or issue the CA again with a larger path length.";
@@ -201,7 +210,10 @@ export class PathTooLong extends Data.TaggedError("PathTooLong")<{
 }
 
 /** A certificate that signs others is not a CA. */
-export class NotACa extends Data.TaggedError("NotACa")<{ readonly certificate: CertificateLabel }> {
+export class NotACa extends Data.TaggedError("NotACa")<{
+  readonly certificate: CertificateLabel;
+  readonly tried?: Tried;
+}> {
   readonly code = "not-a-ca";
   readonly hint =
     "Only a certificate with basic constraints CA:TRUE may sign others: sign with the intermediate's key.";
@@ -214,6 +226,7 @@ export class NotACa extends Data.TaggedError("NotACa")<{ readonly certificate: C
 export class KeyUsage extends Data.TaggedError("KeyUsage")<{
   readonly certificate: CertificateLabel;
   readonly needed: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "key-usage";
   readonly hint = "Issue the certificate again with the key usage named here.";
@@ -226,6 +239,7 @@ export class KeyUsage extends Data.TaggedError("KeyUsage")<{
 export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
   readonly certificate: CertificateLabel;
   readonly needed: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "extended-key-usage";
   readonly hint = "Issue the certificate again with serverAuth and clientAuth: every node is both.";
@@ -238,6 +252,7 @@ export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
 export class NameConstraint extends Data.TaggedError("NameConstraint")<{
   readonly certificate: CertificateLabel;
   readonly name: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "name-constraint";
   readonly hint = "Issue the certificate from the CA of the domain that it names.";
@@ -246,10 +261,26 @@ export class NameConstraint extends Data.TaggedError("NameConstraint")<{
   }
 }
 
+/** The leaf does not carry the name under which the caller looked for it (RFC 9525). Nodes look for PeerIDs instead. */
+export class NameMismatch extends Data.TaggedError("NameMismatch")<{
+  readonly certificate: CertificateLabel;
+  readonly expected: string;
+  readonly names: readonly string[];
+}> {
+  readonly code = "name-mismatch";
+  readonly hint =
+    "Issue the certificate with the name in its subject alternative names; the common name does not count.";
+  override get message(): string {
+    const names = this.names.length === 0 ? "it has none" : `it has ${this.names.join(", ")}`;
+    return `Cannot accept ${name(this.certificate)} as ${this.expected}: no alternative name matches, ${names}`;
+  }
+}
+
 /** A critical extension that this verifier does not process. */
 export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalExtension")<{
   readonly certificate: CertificateLabel;
   readonly oid: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "unknown-critical-extension";
   readonly hint = "Issue the certificate without the extension, or with the extension not critical.";
@@ -262,6 +293,7 @@ export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalE
 export class BudgetExceeded extends Data.TaggedError("BudgetExceeded")<{
   readonly what: string;
   readonly max: number;
+  readonly tried?: Tried;
 }> {
   readonly code = "budget-exceeded";
   readonly hint = "The peer sent an unusual chain: send the leaf and its intermediates only, leaf first.";
@@ -275,6 +307,7 @@ export class CertificateNotYetValid extends Data.TaggedError("CertificateNotYetV
   readonly certificate: CertificateLabel;
   readonly at: Date;
   readonly notBefore: Date;
+  readonly tried?: Tried;
 }> {
   readonly code = "certificate-not-yet-valid";
   readonly hint = "Check the clocks of both nodes (timedatectl), then the dates: hypha-certutil inspect CERT.pem.";
@@ -290,6 +323,7 @@ export class CertificateExpired extends Data.TaggedError("CertificateExpired")<{
   readonly certificate: CertificateLabel;
   readonly at: Date;
   readonly notAfter: Date;
+  readonly tried?: Tried;
 }> {
   readonly code = "certificate-expired";
   readonly hint = "Issue a new certificate for the node: hypha-certutil gen-cert.";
@@ -306,6 +340,7 @@ export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
   readonly issuer: string;
   readonly revokedAt: Date;
   readonly reason: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "certificate-revoked";
   readonly hint = "If the node is to come back, issue it a certificate with a new key; a revocation is not taken back.";
@@ -320,16 +355,21 @@ export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
 export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
+  /** What the lists that there are lack; undefined where there is none. */
+  readonly why?: string;
+  readonly tried?: Tried;
 }> {
   readonly code = "revocation-unknown";
   readonly hint = "Add the issuer's list to crls_pem: hypha-certutil gen-crl, then cat it to the others.";
   override get message(): string {
-    return `Cannot tell whether ${name(this.certificate)} is revoked: no revocation list of ${this.issuer}`;
+    const lack = this.why === undefined ? `no revocation list of ${this.issuer}` : `${this.why} (${this.issuer})`;
+    return `Cannot tell whether ${name(this.certificate)} is revoked: ${lack}`;
   }
 }
 
 /** A revocation list is not strict DER, or carries what this verifier does not process. */
-export class CrlMalformed extends Data.TaggedError("CrlMalformed")<{ readonly detail: string }> {
+export class CrlMalformed
+  extends Data.TaggedError("CrlMalformed")<{ readonly detail: string; readonly tried?: Tried }> {
   readonly code = "crl-malformed";
   readonly hint = "Look at it with: openssl crl -in crls.pem -noout -text; then generate it again.";
   override get message(): string {
@@ -338,8 +378,9 @@ export class CrlMalformed extends Data.TaggedError("CrlMalformed")<{ readonly de
 }
 
 /** A revocation list's signature does not verify, or its issuer may not sign lists. */
-export class CrlSignature
-  extends Data.TaggedError("CrlSignature")<{ readonly issuer: string; readonly detail: string }> {
+export class CrlSignature extends Data.TaggedError("CrlSignature")<
+  { readonly issuer: string; readonly detail: string; readonly tried?: Tried }
+> {
   readonly code = "crl-signature";
   readonly hint = "Generate the list with the key of the CA it names: hypha-certutil gen-crl.";
   override get message(): string {
@@ -352,6 +393,7 @@ export class CrlNotYetValid extends Data.TaggedError("CrlNotYetValid")<{
   readonly issuer: string;
   readonly at: Date;
   readonly thisUpdate: Date;
+  readonly tried?: Tried;
 }> {
   readonly code = "crl-not-yet-valid";
   readonly hint = "Check the clocks of this node and of the CA (timedatectl).";
@@ -365,6 +407,7 @@ export class CrlExpired extends Data.TaggedError("CrlExpired")<{
   readonly issuer: string;
   readonly at: Date;
   readonly nextUpdate: Date;
+  readonly tried?: Tried;
 }> {
   readonly code = "crl-expired";
   readonly hint = "Generate a new list and distribute it: hypha-certutil gen-crl; nodes take it up without a restart.";
@@ -404,6 +447,7 @@ export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
   readonly certificate: CertificateLabel;
   readonly role: string;
   readonly allowed: readonly string[];
+  readonly tried?: Tried;
 }> {
   readonly code = "role-not-allowed";
   readonly hint =
@@ -468,6 +512,7 @@ export type Refusal =
   | KeyUsage
   | ExtendedKeyUsage
   | NameConstraint
+  | NameMismatch
   | UnknownCriticalExtension
   | BudgetExceeded
   | CertificateNotYetValid
@@ -485,6 +530,22 @@ export type Refusal =
   | HungUp
   | Unreachable
   | Internal;
+
+/** The refusal with the path on which it arose, where it has a place for one and names none yet. */
+export function withTried<A extends Refusal>(refusal: A, path: readonly TriedCertificate[]): A {
+  if (!("certificate" in refusal) && !refusal.code.startsWith("crl-") && refusal.code !== "budget-exceeded") {
+    return refusal;
+  }
+  if ("tried" in refusal && refusal.tried !== undefined) return refusal;
+  const tried: Tried = path.map(({ subject, serial }) => ({ subject: subject.text, serial }));
+  return Object.assign(refusal, { tried });
+}
+
+/** What of a certificate {@linkcode withTried} names. */
+interface TriedCertificate {
+  readonly subject: { readonly text: string };
+  readonly serial: string;
+}
 
 /** A refusal as one JSON object: for logs and audit records. Dates become RFC 3339 text. */
 export function describeRefusal(refusal: Refusal): Record<string, unknown> {

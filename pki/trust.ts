@@ -5,24 +5,21 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Data, Result } from "effect";
+import { Buffer } from "node:buffer";
+import { Result } from "effect";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import {
-  compareAge,
-  type CrlFloor,
-  findRevocation,
-  floorKeyOf,
-  isSignedBy,
-  parseCrl,
-  type RevocationIndex,
-  type RevocationList,
-  wasVerified,
-} from "./crl.ts";
-import { parsePem, type PemBlock } from "./pem.ts";
-import { CrlRollback, CrlSignature } from "./refusal.ts";
+import { arrangeLists, type CrlFloor, findRevocation, type HeldList, isSignedBy, type RevocationIndex } from "./crl.ts";
+import { raiseFloor } from "./crl_floor.ts";
+import { ListReader, type LocatedList } from "./list_reader.ts";
+import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
+import { parseSpiffeBundle } from "./spiffe_bundle.ts";
+import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
+
+export { TrustError } from "./trust_error.ts";
+export { listsMax, type LocatedList } from "./list_reader.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
 export interface Policy {
@@ -40,6 +37,13 @@ export interface Policy {
    * Not for the configuration of nodes: for programs that verify other certificates than theirs.
    */
   readonly purposes?: readonly string[];
+  /**
+   * `network`, the default: key identifiers of CAs and leaves, and the CRL number, may be absent, which those of the
+   * existing network are. `rfc5280`: they are required where the RFC requires them of an issuer.
+   */
+  readonly profile?: "network" | "rfc5280";
+  /** Whether what browsers' CAs must do beyond RFC 5280 is asked of every path (`checks/web_pki.ts`); ignored by default. */
+  readonly webPki?: "require" | "ignore";
 }
 
 /** Ed25519 only, a day of grace for lists, roles optional, every role may connect. */
@@ -51,55 +55,75 @@ export const defaultPolicy: Policy = {
   allowedRoles: ["gateway", "scheduler", "worker", "data"],
 };
 
+/** An organisation that a node trusts for what it may say: its CAs, its lists, its policy. */
+export interface TrustDomain {
+  /**
+   * Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle, whose certificates may claim any.
+   * A certificate of a named domain may claim that domain only.
+   */
+  readonly name: string | undefined;
+  readonly anchors: readonly Certificate[];
+  /** One index per issuer that has a list; undefined when no revocation list is configured. */
+  readonly revocation: RevocationIndex | undefined;
+  readonly policy: Policy;
+  /** Roles that its certificates may claim; all of them where undefined. */
+  readonly roles?: readonly Role[] | undefined;
+}
+
 /** What a node trusts at one moment. */
 export interface TrustSnapshot {
   /** Grows by one with each change of trust on this node. */
   readonly generation: number;
   readonly anchors: readonly Certificate[];
-  /** Changes exactly when the set of anchors or the policy changed: signatures are repeated only then. */
+  /** Changes exactly when the set of anchors or the policy changed, in any domain: signatures are repeated only then. */
   readonly anchorsId: string;
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
   readonly policy: Policy;
+  /** Trust domains beside the node's own bundle, which the fields above describe. Their names differ. */
+  readonly domains?: readonly TrustDomain[];
+}
+
+/** The domains of a snapshot: the node's own bundle, then the others. */
+export function domainsOf(snapshot: TrustSnapshot): readonly TrustDomain[] {
+  const { anchors, revocation, policy, domains = [] } = snapshot;
+  return [{ name: undefined, anchors, revocation, policy }, ...domains];
+}
+
+/** The domain of that name. One that is not there trusts nobody. */
+export function domainOf(snapshot: TrustSnapshot, name: string | undefined): TrustDomain {
+  const nobody: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
+  return domainsOf(snapshot).find((domain) => domain.name === name) ?? nobody;
+}
+
+/** The policy of a snapshot with the algorithms of all its domains: what no domain allows is refused before any search. */
+export function widestPolicy(snapshot: TrustSnapshot): Policy {
+  if (snapshot.domains === undefined) return snapshot.policy;
+  const policies = domainsOf(snapshot).map(({ policy }) => policy);
+  const leafAlgorithms = [...new Set(policies.flatMap((policy) => policy.leafAlgorithms))];
+  const caAlgorithms = [...new Set(policies.flatMap((policy) => policy.caAlgorithms))];
+  return { ...snapshot.policy, leafAlgorithms, caAlgorithms };
+}
+
+/** All revocation lists of a snapshot. */
+export function listsOf(snapshot: TrustSnapshot): readonly HeldList[] {
+  return domainsOf(snapshot).flatMap(({ revocation }) => revocation?.lists ?? []);
 }
 
 /** CA certificates of one bundle. Every search looks at each, so that the number bounds its cost. */
 export const anchorsMax = 1_000;
-/** Revocation lists of one file. */
-export const listsMax = 1_000;
-
-/** A trust bundle or a file of revocation lists that no snapshot can be made of. Which file it is, the caller knows. */
-export class TrustError extends Data.TaggedError("TrustError")<{
-  readonly input: "trust_pem" | "crls_pem";
-  readonly problem:
-    | "pem"
-    | "empty"
-    | "wrong-label"
-    | "certificate"
-    | "no-ca"
-    | "crl"
-    | "crl-signature"
-    | "crl-rollback"
-    | "too-many";
-  /** Line of the PEM block at fault, from 1; undefined where it is the whole. */
-  readonly line: number | undefined;
-  readonly detail: string;
-  readonly hint: string;
-  /** The refusal it amounts to, where there is one: `crl-signature` or `crl-rollback`. */
-  readonly refusal?: CrlSignature | CrlRollback;
-}> {
-  override get message(): string {
-    const where = this.line === undefined ? "" : ` at line ${this.line}`;
-    return `Cannot use ${this.input}${where}: ${this.detail}`;
-  }
-}
+/** Trust domains of one node. Each is searched for each chain. */
+export const domainsMax = 100;
 
 /** What {@linkcode makeTrustSnapshot} reads. */
 export interface TrustInput {
   /** Text of `trust_pem`: every CA certificate in it becomes an anchor, intermediates too. */
   readonly trustPem: string;
-  /** Text of `crls_pem`: any number of lists of any issuers. Undefined where none is configured. */
-  readonly crlsPem?: string | undefined;
+  /**
+   * Content of `crls_pem`: any number of lists of any issuers, PEM or DER; or lists that a {@linkcode ListReader} has read
+   * already. Undefined where none is configured.
+   */
+  readonly crlsPem?: ListSource | undefined;
   readonly policy: Policy;
   readonly generation: number;
   /** The time for the warnings; refuses nothing. */
@@ -108,6 +132,22 @@ export interface TrustInput {
   readonly crlFloor?: CrlFloor | undefined;
   /** The snapshot before: lists in it that were found good on some peer's path since then raise the marks. */
   readonly previous?: TrustSnapshot | undefined;
+  /** Other organisations that this node trusts, each for its own name. */
+  readonly domains?: readonly DomainInput[] | undefined;
+}
+
+/** Lists as text, as bytes, or read already. */
+export type ListSource = string | Uint8Array | readonly LocatedList[];
+
+/** One trust domain to be made part of a snapshot. */
+export interface DomainInput {
+  readonly name: string;
+  /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). */
+  readonly trust: string;
+  readonly crlsPem?: ListSource | undefined;
+  /** The node's own policy where undefined. */
+  readonly policy?: Policy | undefined;
+  readonly roles?: readonly Role[] | undefined;
 }
 
 /** What {@linkcode makeTrustSnapshot} makes. */
@@ -126,137 +166,139 @@ export interface TrustMade {
  *
  * A certificate in the bundle that is no CA is no anchor, and neither is a CA that a list of its issuer revokes, where
  * both issuer and list are given: also a list past its next update revokes. A list must be signed by an anchor of its
- * name, where there is one; the lists of issuers that only peers will send are checked on the path.
+ * name, where there is one; the lists of issuers that only peers will send are checked on the path. Delta lists are put
+ * onto the complete lists that they bring up to date.
  *
  * @returns The snapshot with what an operator should know about it; or the first thing that is wrong.
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
-    const certificates = yield* readBundle(input.trustPem);
-    const cas = certificates.filter(({ basicConstraints }) => basicConstraints?.ca === true);
-    if (cas.length === 0) {
-      return yield* refuse("trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
+    const { policy, generation, at, trustPem, crlsPem } = input;
+    const own = yield* makeDomain({ name: undefined, trust: trustPem, crlsPem, policy });
+    const others: Made[] = [];
+    for (const domain of input.domains ?? []) {
+      if (others.length === domainsMax || others.some(({ domain: { name } }) => name === domain.name)) {
+        const detail = others.length === domainsMax
+          ? `more than ${domainsMax} trust domains`
+          : "its name is given twice";
+        const problem = others.length === domainsMax ? "too-many" : "bundle";
+        return yield* refuse(domain.name, "trust_pem", problem, undefined, detail, "Correct trust_domains.");
+      }
+      others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }));
     }
-    const lists = input.crlsPem === undefined ? [] : yield* readLists(input.crlsPem, cas);
-    const crlFloor = yield* raiseFloor(input, lists);
-    const newest = lists.map(({ list }) => list).sort((a, b) => compareAge(b, a));
-    const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, newest));
+    const all = [own, ...others];
+    const lists = all.flatMap((made) => made.lists);
+    const crlFloor = yield* raiseFloor(
+      input.crlFloor,
+      input.previous === undefined ? [] : listsOf(input.previous),
+      lists,
+    );
+    const domains = others.length === 0 ? {} : { domains: others.map(({ domain }) => domain) };
+    const { anchors, revocation } = own.domain;
+    const anchorsId = identify(all.map(({ domain }) => domain));
+    const snapshot = { generation, anchors, anchorsId, revocation, policy, ...domains };
+    const warnings = all.flatMap(({ domain, leaves, revoked }) => readWarnings(domain, { leaves, revoked, at }));
+    return { snapshot, warnings, crlFloor };
+  });
+}
+
+/** Reads the CA certificates of a bundle: those from which lists are checked while they are read. */
+export function readAuthorities(trust: string): Result.Result<readonly Certificate[], TrustError> {
+  return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
+}
+
+interface Made {
+  readonly domain: TrustDomain;
+  readonly lists: readonly LocatedList[];
+  readonly leaves: readonly Certificate[];
+  readonly revoked: readonly Certificate[];
+}
+
+const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
+
+function makeDomain(
+  input: Omit<DomainInput, "name" | "policy"> & { readonly name: string | undefined; readonly policy: Policy },
+): Result.Result<Made, TrustError> {
+  return Result.gen(function* () {
+    const { name, policy, roles } = input;
+    const certificates = yield* readBundle(input);
+    const cas = certificates.filter(isCa);
+    if (cas.length === 0) {
+      return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
+    }
+    const lists = input.crlsPem === undefined ? [] : yield* readLists(input.crlsPem, cas, policy, name);
+    const arranged = arrangeLists(lists.map(({ list }) => list));
+    const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
     const anchors = cas.filter((ca) => !revoked.includes(ca));
-    const revocation = input.crlsPem === undefined ? undefined : { lists: newest };
-    const { policy, generation } = input;
-    const snapshot = { generation, anchors, anchorsId: identify(anchors, policy), revocation, policy };
+    const revocation = input.crlsPem === undefined ? undefined : { lists: arranged };
     const leaves = certificates.filter((certificate) => !cas.includes(certificate));
-    return { snapshot, warnings: readWarnings(snapshot, { leaves, revoked, at: input.at }), crlFloor };
+    const limits = roles === undefined ? {} : { roles };
+    return { domain: { name, anchors, revocation, policy, ...limits }, lists, leaves, revoked };
   });
 }
 
 const caHint = "Put the CA certificates (root, intermediates) into it: cat intermediate.pem root.pem > ca-bundle.pem";
-const listHint =
-  "Generate the lists again (hypha-certutil gen-crl) and put one behind the other: cat *.crl.pem > crls.pem";
 
-function readBundle(text: string): Result.Result<readonly Certificate[], TrustError> {
+function readBundle(
+  { name, trust }: { readonly name: string | undefined; readonly trust: string },
+): Result.Result<readonly Certificate[], TrustError> {
+  if (!trust.trimStart().startsWith("{")) return readPemBundle(name, trust);
+  return Result.match(parseSpiffeBundle(trust), {
+    onSuccess: ({ authorities }) => Result.succeed(authorities),
+    onFailure: ({ message }) => refuse(name, "trust_pem", "bundle", undefined, message, "Export the bundle again."),
+  });
+}
+
+function readPemBundle(name: string | undefined, text: string): Result.Result<readonly Certificate[], TrustError> {
   return Result.gen(function* () {
-    const blocks = yield* readBlocks("trust_pem", text, { labels: ["CERTIFICATE"], max: anchorsMax, hint: caHint });
+    const stop = (problem: TrustProblem["problem"], line: number | undefined, detail: string, hint = caHint) =>
+      refuse(name, "trust_pem", problem, line, detail, hint);
+    const parsed = parsePem(text);
+    if (Result.isFailure(parsed)) return yield* stop("pem", parsed.failure.line, parsed.failure.detail);
+    const blocks = parsed.success;
+    if (blocks.length === 0) return yield* stop("empty", undefined, "no block CERTIFICATE in it");
+    const wrong = blocks.find(({ label }) => label !== "CERTIFICATE");
+    if (wrong !== undefined) {
+      return yield* stop("wrong-label", wrong.line, `a block ${wrong.label}, where CERTIFICATE is expected`);
+    }
+    if (blocks.length > anchorsMax) {
+      return yield* stop("too-many", blocks[anchorsMax]!.line, `more than ${anchorsMax} blocks`);
+    }
     const certificates = new Map<string, Certificate>();
     for (const [index, { der, line }] of blocks.entries()) {
-      const parsed = parseCertificate(der, index);
-      if (Result.isFailure(parsed)) {
-        const { detail, hint } = parsed.failure;
-        return yield* refuse("trust_pem", "certificate", line, `malformed certificate: ${detail}`, hint);
+      const certificate = parseCertificate(der, index);
+      if (Result.isFailure(certificate)) {
+        const { detail, hint } = certificate.failure;
+        return yield* stop("certificate", line, `malformed certificate: ${detail}`, hint);
       }
-      certificates.set(parsed.success.fingerprint, parsed.success);
+      certificates.set(certificate.success.fingerprint, certificate.success);
     }
     return [...certificates.values()];
   });
 }
 
-interface LocatedList {
-  readonly list: RevocationList;
-  readonly line: number;
-}
-
-function readLists(text: string, cas: readonly Certificate[]): Result.Result<readonly LocatedList[], TrustError> {
-  return Result.gen(function* () {
-    const labels = ["X509 CRL", "CRL"];
-    const blocks = yield* readBlocks("crls_pem", text, { labels, max: listsMax, hint: listHint });
-    const lists: LocatedList[] = [];
-    for (const { der, line } of blocks) {
-      const parsed = parseCrl(der);
-      if (Result.isFailure(parsed)) {
-        const { detail, hint } = parsed.failure;
-        return yield* refuse("crls_pem", "crl", line, `malformed revocation list: ${detail}`, hint);
-      }
-      const refusal = refuseForged(parsed.success, cas);
-      if (refusal !== undefined) {
-        const { message, hint } = refusal;
-        return yield* refuse("crls_pem", "crl-signature", line, message, hint, refusal);
-      }
-      lists.push({ list: parsed.success, line });
-    }
-    return lists;
-  });
-}
-
-/**
- * Why a list cannot be its issuer's, as far as the bundle tells: CAs of that name are in it and none signed the list.
- * A CA whose key identifier is not the one that the list names is left out: it may be an older key of the same CA.
- */
-function refuseForged(list: RevocationList, cas: readonly Certificate[]): CrlSignature | undefined {
-  const { issuer, authorityKeyId } = list;
-  const possible = cas.filter(({ subject, subjectKeyId }) =>
-    sameBytes(subject.der, issuer.der) &&
-    (authorityKeyId === undefined || subjectKeyId === undefined || authorityKeyId === subjectKeyId)
+function readLists(
+  source: ListSource,
+  cas: readonly Certificate[],
+  { profile }: Policy,
+  name: string | undefined,
+): Result.Result<readonly LocatedList[], TrustError> {
+  if (typeof source !== "string" && !(source instanceof Uint8Array)) return Result.succeed(source);
+  const bytes = typeof source === "string" ? Buffer.from(source) : source;
+  const reader = new ListReader({ cas, profile, sizeBytes: bytes.length });
+  reader.push(bytes);
+  return Result.mapError(
+    reader.finish(),
+    (error) => name === undefined ? error : new TrustError({ ...problemOf(error), domain: name }),
   );
-  if (possible.length === 0 || possible.some((ca) => isSignedBy(list, ca))) return undefined;
-  return new CrlSignature({ issuer: issuer.text, detail: "signature does not verify under the CA of that name" });
 }
 
-function readBlocks(
-  input: "trust_pem" | "crls_pem",
-  text: string,
-  { labels, max, hint }: { readonly labels: readonly string[]; readonly max: number; readonly hint: string },
-): Result.Result<readonly PemBlock[], TrustError> {
-  const parsed = parsePem(text);
-  if (Result.isFailure(parsed)) return refuse(input, "pem", parsed.failure.line, parsed.failure.detail, hint);
-  const blocks = parsed.success;
-  if (blocks.length === 0) return refuse(input, "empty", undefined, `no block ${labels[0]} in it`, hint);
-  const wrong = blocks.find(({ label }) => !labels.includes(label));
-  if (wrong !== undefined) {
-    return refuse(input, "wrong-label", wrong.line, `a block ${wrong.label}, where ${labels[0]} is expected`, hint);
-  }
-  if (blocks.length > max) return refuse(input, "too-many", blocks[max]!.line, `more than ${max} blocks`, hint);
-  return Result.succeed(blocks);
-}
-
-/** Refuses a file whose newest list of a CA is older than one seen before, and raises the marks. */
-function raiseFloor(
-  { crlFloor, previous }: TrustInput,
-  lists: readonly LocatedList[],
-): Result.Result<CrlFloor, TrustError> {
-  const floor: Record<string, string> = { ...crlFloor };
-  const mark = (list: RevocationList) => {
-    const key = floorKeyOf(list);
-    if (wasVerified(list) && BigInt(list.number) > BigInt(floor[key] ?? -1)) floor[key] = list.number;
-  };
-  for (const list of previous?.revocation?.lists ?? []) mark(list);
-  const newest = new Map<string, LocatedList>();
-  for (const located of lists) {
-    const other = newest.get(floorKeyOf(located.list));
-    if (other === undefined || compareAge(located.list, other.list) > 0) newest.set(floorKeyOf(located.list), located);
-  }
-  for (const [key, { list, line }] of newest) {
-    const seen = floor[key];
-    if (seen !== undefined && BigInt(list.number) < BigInt(seen)) {
-      const refusal = new CrlRollback({ issuer: list.issuer.text, number: list.number, seen });
-      return refuse("crls_pem", "crl-rollback", line, refusal.message, refusal.hint, refusal);
-    }
-    mark(list);
-  }
-  return Result.succeed(floor);
+function problemOf({ input, problem, line, detail, hint, refusal }: TrustError): TrustProblem {
+  return { input, problem, line, detail, hint, ...(refusal === undefined ? {} : { refusal }) };
 }
 
 /** Whether a list of the CA's issuer revokes it, where an issuer in the bundle signed both. */
-function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly RevocationList[]): boolean {
+function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]): boolean {
   return lists.some((list) => {
     if (!sameBytes(list.issuer.der, ca.issuer.der) || findRevocation(list, ca.serial) === undefined) return false;
     return cas.some((issuer) =>
@@ -267,21 +309,21 @@ function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: 
 }
 
 /** A hash over everything that decides which paths exist. The order of the bundle does not count. */
-function identify(anchors: readonly Certificate[], policy: Policy): string {
-  const prints = anchors.map(({ fingerprint }) => fingerprint).sort();
-  const ruled = Object.entries(policy).sort(([a], [b]) => a < b ? -1 : 1);
-  return createHash("sha256").update(JSON.stringify([prints, ruled])).digest("hex");
+function identify(domains: readonly TrustDomain[]): string {
+  const parts = domains.map(({ name, anchors, policy, roles }) => {
+    const prints = anchors.map(({ fingerprint }) => fingerprint).sort();
+    return [name, prints, Object.entries(policy).sort(([a], [b]) => a < b ? -1 : 1), roles];
+  });
+  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 
 function refuse(
-  input: TrustError["input"],
-  problem: TrustError["problem"],
+  domain: string | undefined,
+  input: TrustProblem["input"],
+  problem: TrustProblem["problem"],
   line: number | undefined,
   detail: string,
   hint: string,
-  refusal?: CrlSignature | CrlRollback,
 ): Result.Result<never, TrustError> {
-  return Result.fail(
-    new TrustError({ input, problem, line, detail, hint, ...(refusal === undefined ? {} : { refusal }) }),
-  );
+  return refuseTrust({ input, problem, line, detail, hint, ...(domain === undefined ? {} : { domain }) });
 }

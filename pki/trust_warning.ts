@@ -5,8 +5,8 @@
  */
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { isSignedBy, type RevocationList } from "./crl.ts";
-import type { TrustSnapshot } from "./trust.ts";
+import { type HeldList, isSignedBy } from "./crl.ts";
+import type { TrustDomain } from "./trust.ts";
 
 /** How long before its next update a list is called due: a day, or a fifth of its period where that is shorter. */
 export const listDueMs = 24 * 60 * 60 * 1_000;
@@ -34,14 +34,14 @@ export interface TrustWarning {
 /**
  * Looks through a snapshot for what is about to go wrong, or has.
  *
- * @param snapshot The snapshot.
+ * @param domain A snapshot (its own bundle), or one of its other domains.
  * @param beside What did not get into it: certificates that are no CA's, revoked CAs; and the time to judge dates by.
  */
 export function readWarnings(
-  snapshot: TrustSnapshot,
+  domain: Omit<TrustDomain, "name"> & { readonly name?: string | undefined },
   beside: { readonly leaves: readonly Certificate[]; readonly revoked: readonly Certificate[]; readonly at: Date },
 ): readonly TrustWarning[] {
-  const { anchors, revocation, policy } = snapshot;
+  const { anchors, revocation, policy } = domain;
   const warnings: TrustWarning[] = [];
   const add = (code: TrustWarning["code"], subject: string | undefined, message: string, level?: "debug") =>
     warnings.push({ code, level: level ?? "warn", subject, message });
@@ -75,7 +75,7 @@ export function readWarnings(
 }
 
 function readDates(
-  { thisUpdate, nextUpdate }: RevocationList,
+  { thisUpdate, nextUpdate }: HeldList,
   graceMs: number,
   at: Date,
 ): readonly [TrustWarning["code"], string] | undefined {

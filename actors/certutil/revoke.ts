@@ -171,7 +171,7 @@ function listedRevocations(file: CrlFile, path: string) {
         revocations.push({ serial: plainSerial(serial), date, reason, subject: "" });
       }
     }
-    return { revocations, numbers: file.own.map(({ number }) => BigInt(number)) };
+    return { revocations, numbers: file.own.map(({ number }) => BigInt(number ?? 0)) };
   });
 }
 

@@ -15,18 +15,23 @@ import {
   BudgetExceeded,
   ExtendedKeyUsage,
   KeyUsage,
+  NameConstraint,
   NotACa,
   PathTooLong,
   type Refusal,
   type RefusalCode,
+  RoleNotAllowed,
   SelfSigned,
   UnknownCriticalExtension,
   UnknownIssuer,
+  withTried,
 } from "../refusal.ts";
 import { verifySignature } from "../signature.ts";
-import type { Policy, TrustSnapshot } from "../trust.ts";
+import { domainsOf, type Policy, type TrustDomain, type TrustSnapshot } from "../trust.ts";
 import { refuseKey, refuseSignatureAlgorithm } from "./algorithm.ts";
 import { type ComparisonBudget, refuseNames } from "./name_constraints.ts";
+import { type Place, refuseBare } from "./profile.ts";
+import { refuseUnusual } from "./web_pki.ts";
 
 /** Certificates of one path, leaf and anchor included. webpki allows 6 CAs between; deployments here have 1 or 2. */
 export const pathLengthMax = 8;
@@ -38,65 +43,102 @@ export const pathsMax = 16;
 /** Purposes that a node's certificate must be good for: every node dials and is dialled (RFC 5280 §4.2.1.12). */
 export const nodePurposes = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"] as const;
 
+/** What a caller may ask of paths beyond the policy. */
+export interface PathLimits {
+  /** CAs allowed between leaf and anchor, those that are self-issued not counted; as the policy has it where undefined. */
+  readonly intermediatesMax?: number | undefined;
+}
+
 /**
  * Finds the paths from the leaf to an anchor on which every signature verifies and every constraint holds: CA flag,
- * key usage, extended key usage, path length, name constraints, critical extensions, algorithms of the CAs
- * (RFC 5280 §6.1). The others may come in any order, and unrelated ones do no harm. Key identifiers order the search
- * and prove nothing.
+ * key usage, extended key usage, path length, name constraints, critical extensions, algorithms of the CAs, what the
+ * anchor's trust domain may speak for (RFC 5280 §6.1). The others may come in any order, and unrelated ones do no harm.
+ * Key identifiers order the search and prove nothing.
  *
  * Looks at no date and at no revocation list: `checkValidity` and `checkRevocation` do.
  *
  * @param wellFormed The chain that the peer sent.
- * @param snapshot Anchors and policy. An anchor may be an intermediate; it is held to its own constraints too.
- * @returns At least one path; or the most telling of the reasons for which there is none.
+ * @param snapshot Anchors and policy, of each trust domain its own. An anchor may be an intermediate; it is held to its
+ * own constraints too.
+ * @returns At least one path; or the most telling of the reasons for which there is none, with the path tried.
  */
-export function findPaths(wellFormed: WellFormed, snapshot: TrustSnapshot): Result.Result<PathsFound, Refusal> {
+export function findPaths(
+  wellFormed: WellFormed,
+  snapshot: TrustSnapshot,
+  limits: PathLimits = {},
+): Result.Result<PathsFound, Refusal> {
   const { leaf } = wellFormed;
-  const anchors = new Set(snapshot.anchors.map(({ fingerprint }) => fingerprint));
-  const search: Search = {
-    policy: snapshot.policy,
-    anchors: snapshot.anchors,
-    // A sent copy of an anchor only leads the long way round, and the leaf issues nothing.
-    sent: wellFormed.others.filter(({ fingerprint }, index, all) =>
-      !anchors.has(fingerprint) && fingerprint !== leaf.fingerprint &&
-      all.findIndex((other) => other.fingerprint === fingerprint) === index
-    ),
-    names: { comparisons: 0 },
-    paths: [],
-    signatureChecks: 0,
-    exhausted: false,
-    refusal: undefined,
-  };
-  const refusal = refuseLeaf(search, leaf);
-  if (refusal !== undefined) return Result.fail(refusal);
-  extend(search, [leaf]);
-  if (search.paths.length === 0) return Result.fail(search.refusal ?? unknownIssuer(leaf));
-  const { paths, signatureChecks } = search;
-  return Result.succeed({ paths, signatureChecks } as unknown as PathsFound);
+  const spent: Spent = { names: { comparisons: 0 }, links: new Map(), signatureChecks: 0, exhausted: false };
+  const paths: Path[] = [];
+  const domains: (string | undefined)[] = [];
+  let refusal: Refusal | undefined;
+  for (const domain of domainsOf(snapshot)) {
+    const search = startSearch(wellFormed, domain, { spent, limits });
+    const refused = refuseLeaf(search, leaf);
+    if (refused === undefined) extend(search, [leaf]);
+    else note(search, refused, [leaf]);
+    for (const path of search.paths.slice(0, pathsMax - paths.length)) {
+      paths.push(path);
+      domains.push(domain.name);
+    }
+    refusal = moreTelling(refusal, search.refusal);
+  }
+  if (paths.length === 0) return Result.fail(refusal ?? withTried(unknownIssuer(leaf), [leaf]));
+  const named = domains.some((name) => name !== undefined) ? { domains } : {};
+  return Result.succeed({ paths, signatureChecks: spent.signatureChecks, ...named } as unknown as PathsFound);
+}
+
+/** What all searches for one leaf spend together. */
+interface Spent {
+  readonly names: ComparisonBudget;
+  /** Signatures verified already, by child and issuer: a link of several paths costs one check. */
+  readonly links: Map<Certificate, Map<Certificate, boolean>>;
+  signatureChecks: number;
+  exhausted: boolean;
 }
 
 interface Search {
+  readonly domain: TrustDomain;
   readonly policy: Policy;
   readonly anchors: readonly Certificate[];
   readonly sent: readonly Certificate[];
-  readonly names: ComparisonBudget;
+  readonly limits: PathLimits;
+  readonly spent: Spent;
   readonly paths: Path[];
-  signatureChecks: number;
-  exhausted: boolean;
   refusal: Refusal | undefined;
+}
+
+function startSearch(
+  { leaf, others }: WellFormed,
+  domain: TrustDomain,
+  common: Pick<Search, "spent" | "limits">,
+): Search {
+  const anchors = new Set(domain.anchors.map(({ fingerprint }) => fingerprint));
+  const seen = new Set([leaf.fingerprint]);
+  // A sent copy of an anchor only leads the long way round, and the leaf issues nothing.
+  const sent = others.filter(({ fingerprint }) => {
+    if (anchors.has(fingerprint) || seen.has(fingerprint)) return false;
+    seen.add(fingerprint);
+    return true;
+  });
+  return { domain, policy: domain.policy, anchors: domain.anchors, sent, ...common, paths: [], refusal: undefined };
 }
 
 /** What of a leaf can be refused whoever issued it. */
 function refuseLeaf(search: Search, leaf: Certificate): Refusal | undefined {
   const certificate = labelOf(leaf);
-  if (isSelfIssued(leaf) && signedBy(search, leaf, leaf)) return new SelfSigned({ certificate });
+  if (isSelfSigned(search, leaf)) return new SelfSigned({ certificate });
   if (leaf.basicConstraints?.ca === true) {
     return new KeyUsage({ certificate, needed: "use by a node: it is a CA's certificate" });
   }
   if (leaf.keyUsage !== undefined && !leaf.keyUsage.includes("digitalSignature")) {
     return new KeyUsage({ certificate, needed: "digitalSignature" });
   }
-  return refusePurposes(search.policy, leaf) ?? refuseCritical(leaf);
+  if (leaf.keyUsage?.includes("keyCertSign") === true) {
+    return new KeyUsage({ certificate, needed: "restraint: only a CA may have keyCertSign (RFC 5280 §4.2.1.3)" });
+  }
+  return refuseKey(leaf, search.policy.leafAlgorithms) ?? refusePurposes(search.policy, leaf) ?? refuseCritical(leaf) ??
+    refuseForm(search, leaf, "leaf") ?? refuseClaims(search.domain, leaf);
 }
 
 /** Goes on from the last certificate of `path` to each that may have issued it; complete paths are collected. */
@@ -106,22 +148,19 @@ function extend(search: Search, path: Path): void {
     sameBytes(issuer.subject.der, last.issuer.der) && !path.some((earlier) => sameKeyAndName(earlier, issuer));
   const anchors = byKeyId(search.anchors.filter(issued), last);
   const sent = byKeyId(search.sent.filter(issued), last);
-  if (anchors.length + sent.length === 0) note(search, unknownIssuer(last));
+  if (anchors.length + sent.length === 0) note(search, unknownIssuer(last), path);
   for (const [index, issuer] of [...anchors, ...sent].entries()) {
-    if (search.exhausted || search.paths.length === pathsMax) return;
-    const refusal = refuseLink(search, path, issuer);
-    if (refusal !== undefined) {
-      note(search, refusal);
-      continue;
-    }
+    if (search.spent.exhausted || search.paths.length === pathsMax) return;
+    const anchored = index < anchors.length;
     const longer: Path = [...path, issuer];
-    if (index >= anchors.length) {
-      extend(search, longer);
-      continue;
+    const refusal = refuseLink(search, path, { issuer, anchored });
+    if (refusal !== undefined) note(search, refusal, longer);
+    else if (!anchored) extend(search, longer);
+    else {
+      const outside = refuseNames(longer, search.spent.names);
+      if (outside === undefined) search.paths.push(longer);
+      else note(search, outside, longer);
     }
-    const outside = refuseNames(longer, search.names);
-    if (outside === undefined) search.paths.push(longer);
-    else note(search, outside);
   }
 }
 
@@ -129,20 +168,20 @@ function extend(search: Search, path: Path): void {
  * Why `issuer`, whose name fits, cannot stand next on `path`. The signature comes first, so that the other reasons are
  * given only for a certificate that did sign.
  */
-function refuseLink(search: Search, path: Path, issuer: Certificate): Refusal | undefined {
+function refuseLink(
+  search: Search,
+  path: Path,
+  { issuer, anchored }: { readonly issuer: Certificate; readonly anchored: boolean },
+): Refusal | undefined {
   const certificate = labelOf(issuer);
   const child = path.at(-1)!;
   if (path.length >= pathLengthMax) return new PathTooLong({ certificate, max: pathLengthMax - 2 });
   const { caAlgorithms } = search.policy;
   const algorithm = refuseSignatureAlgorithm(child, caAlgorithms) ?? refuseKey(issuer, caAlgorithms);
   if (algorithm !== undefined) return algorithm;
-  if (search.signatureChecks >= signatureChecksMax) {
-    search.exhausted = true;
-    return new BudgetExceeded({ what: "signature checks", max: signatureChecksMax });
-  }
-  if (!signedBy(search, child, issuer)) {
-    return new BadSignature({ certificate: labelOf(child), issuer: issuer.subject.text });
-  }
+  const signed = signedBy(search.spent, child, issuer);
+  if (signed === undefined) return new BudgetExceeded({ what: "signature checks", max: signatureChecksMax });
+  if (!signed) return new BadSignature({ certificate: labelOf(child), issuer: issuer.subject.text });
   if (issuer.basicConstraints?.ca !== true) return new NotACa({ certificate });
   if (issuer.keyUsage !== undefined && !issuer.keyUsage.includes("keyCertSign")) {
     return new KeyUsage({ certificate, needed: "keyCertSign" });
@@ -151,13 +190,56 @@ function refuseLink(search: Search, path: Path, issuer: Certificate): Refusal | 
   const below = path.slice(1).filter((ca) => !isSelfIssued(ca)).length;
   const { pathLength } = issuer.basicConstraints;
   if (pathLength !== undefined && below > pathLength) return new PathTooLong({ certificate, max: pathLength });
-  return refusePurposes(search.policy, issuer) ?? refuseCritical(issuer);
+  const { intermediatesMax } = search.limits;
+  const between = anchored || isSelfIssued(issuer) ? below : below + 1;
+  if (intermediatesMax !== undefined && between > intermediatesMax) {
+    return new PathTooLong({ certificate, max: intermediatesMax });
+  }
+  return refusePurposes(search.policy, issuer) ?? refuseCritical(issuer) ??
+    refuseForm(search, issuer, anchored && isSelfIssued(issuer) ? "root" : "intermediate");
 }
 
-function signedBy(search: Search, child: Certificate, issuer: Certificate): boolean {
-  search.signatureChecks += 1;
+/** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a certificate's form. */
+function refuseForm(search: Search, of: Certificate, place: Place): Refusal | undefined {
+  const { profile, webPki, purposes = nodePurposes } = search.policy;
+  const bare = profile === "rfc5280" ? refuseBare(of, place, () => isSelfSigned(search, of)) : undefined;
+  return bare ?? (webPki === "require" ? refuseUnusual(of, place, purposes) : undefined);
+}
+
+function isSelfSigned({ spent }: Search, of: Certificate): boolean {
+  return isSelfIssued(of) && signedBy(spent, of, of) === true;
+}
+
+/** Whether the issuer's key made the child's signature; undefined where the budget is spent. */
+function signedBy(spent: Spent, child: Certificate, issuer: Certificate): boolean | undefined {
+  const known = spent.links.get(child) ?? new Map<Certificate, boolean>();
+  spent.links.set(child, known);
+  let signed = known.get(issuer);
+  if (signed !== undefined) return signed;
+  if (spent.signatureChecks >= signatureChecksMax) {
+    spent.exhausted = true;
+    return undefined;
+  }
+  spent.signatureChecks += 1;
   const { tbs, signatureAlgorithm, signature } = child;
-  return verifySignature({ data: tbs, algorithm: signatureAlgorithm, signature }, issuer.publicKey);
+  signed = verifySignature({ data: tbs, algorithm: signatureAlgorithm, signature }, issuer.publicKey);
+  known.set(issuer, signed);
+  return signed;
+}
+
+/** Why a leaf claims what the CAs of this trust domain may not speak for; undefined where it does not. */
+function refuseClaims({ name, roles }: TrustDomain, leaf: Certificate): Refusal | undefined {
+  if (name === undefined) return undefined;
+  const certificate = labelOf(leaf);
+  for (const { type, value } of leaf.subjectAltNames) {
+    if (type !== "uri") continue;
+    const [, domain, role] = /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(value) ?? [];
+    if (domain !== name) return new NameConstraint({ certificate, name: value });
+    if (roles !== undefined && !roles.some((allowed) => allowed === role)) {
+      return new RoleNotAllowed({ certificate, role: role ?? "a node without a role", allowed: roles });
+    }
+  }
+  return undefined;
 }
 
 /** An extended key usage, where there is one, must allow every purpose; on a CA it bounds what it may issue for. */
@@ -200,16 +282,23 @@ const tellingOrder: readonly RefusalCode[] = [
   "unknown-issuer",
   "bad-signature",
   "unsupported-key-algorithm",
+  "self-signed",
   "not-a-ca",
   "key-usage",
   "path-too-long",
   "extended-key-usage",
   "unknown-critical-extension",
+  "malformed-certificate",
+  "role-not-allowed",
   "name-constraint",
   "budget-exceeded",
 ];
 
-function note(search: Search, refusal: Refusal): void {
-  const before = search.refusal === undefined ? -1 : tellingOrder.indexOf(search.refusal.code);
-  if (tellingOrder.indexOf(refusal.code) > before) search.refusal = refusal;
+function note(search: Search, refusal: Refusal, path: Path): void {
+  search.refusal = moreTelling(search.refusal, withTried(refusal, path));
+}
+
+function moreTelling(before: Refusal | undefined, next: Refusal | undefined): Refusal | undefined {
+  if (before === undefined || next === undefined) return before ?? next;
+  return tellingOrder.indexOf(next.code) > tellingOrder.indexOf(before.code) ? next : before;
 }

@@ -6,7 +6,8 @@
 import { Result } from "effect";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, labelOf } from "../certificate.ts";
-import { findRevocation, isSignedBy, type RevocationIndex, type RevocationList } from "../crl.ts";
+import { compareAge, findRevocation, type HeldList, isSignedBy, refuseBareList, type RevocationIndex } from "../crl.ts";
+import { allReasons, covers, scopeKey } from "../crl_scope.ts";
 import type { NotRevoked, Path, WithinValidity } from "../path.ts";
 import {
   CertificateRevoked,
@@ -15,20 +16,22 @@ import {
   CrlSignature,
   type Refusal,
   RevocationUnknown,
+  withTried,
 } from "../refusal.ts";
-import type { Policy, TrustSnapshot } from "../trust.ts";
+import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
 import { expiryOf } from "./validity.ts";
 
 /**
- * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3, complete lists only).
+ * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
  *
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
- * its issuer: signed by the CA that stands above it on the path, in force at `at`, of several the newest. A list past
- * its `nextUpdate` counts for `policy.crlGraceMs` more. The anchor itself is not looked up: trust in it is withdrawn
- * by taking it out of the bundle, which `makeTrustSnapshot` does when the bundle's own CA revoked it.
+ * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
+ * `at`, of several of one scope the newest, brought up to date by its delta. A list past its `nextUpdate` counts for
+ * `policy.crlGraceMs` more. The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
+ * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
  *
  * @param within The paths that are inside their validity period.
- * @param snapshot Revocation lists and policy.
+ * @param snapshot Revocation lists and policy, of each trust domain its own.
  * @param at The time to check for; the caller owns the clock.
  * @returns The path and when it ends; or the refusal: a revocation before a list that is missing or no good.
  */
@@ -38,9 +41,14 @@ export function checkRevocation(
   at: Date,
 ): Result.Result<NotRevoked, Refusal> {
   let refusal: Refusal | undefined;
-  for (const path of within.paths) {
-    const refused = snapshot.revocation && refusePath(path, snapshot.revocation, snapshot.policy, at);
-    if (refused === undefined) return Result.succeed({ path, expiresAt: expiryOf(path) } as unknown as NotRevoked);
+  for (const [index, path] of within.paths.entries()) {
+    const name = within.domains?.[index];
+    const { revocation, policy } = domainOf(snapshot, name);
+    const refused = revocation && refusePath(path, revocation, policy, at);
+    if (refused === undefined) {
+      const domain = name === undefined ? {} : { domain: name };
+      return Result.succeed({ path, expiresAt: expiryOf(path), ...domain } as unknown as NotRevoked);
+    }
     refusal = moreTelling(refusal, refused);
   }
   return Result.fail(refusal!);
@@ -50,7 +58,7 @@ function refusePath(path: Path, index: RevocationIndex, policy: Policy, at: Date
   let refusal: Refusal | undefined;
   for (let below = 0; below + 1 < path.length; below++) {
     const refused = refuseRevoked(path[below]!, path[below + 1]!, { index, policy, at });
-    if (refused !== undefined) refusal = moreTelling(refusal, refused);
+    if (refused !== undefined) refusal = moreTelling(refusal, withTried(refused, path));
   }
   return refusal;
 }
@@ -63,23 +71,51 @@ function refuseRevoked(
 ): Refusal | undefined {
   const named = index.lists.filter((list) => sameBytes(list.issuer.der, issuer.subject.der));
   const name = issuer.subject.text;
-  if (named.length === 0) return new RevocationUnknown({ certificate: labelOf(certificate), issuer: name });
+  const unknown = (why?: string) =>
+    new RevocationUnknown({ certificate: labelOf(certificate), issuer: name, ...(why === undefined ? {} : { why }) });
+  if (named.length === 0) return unknown();
   if (issuer.keyUsage !== undefined && !issuer.keyUsage.includes("cRLSign")) {
     return new CrlSignature({ issuer: name, detail: "its issuer's key usage lacks cRLSign" });
   }
-  const list = named.find((candidate) => isSignedBy(candidate, issuer));
-  if (list === undefined) {
+  const signed = named.filter((list) => isSignedBy(list, issuer));
+  if (signed.length === 0) {
     return new CrlSignature({ issuer: name, detail: "signature does not verify under the key of that name" });
   }
-  const revocation = findRevocation(list, certificate.serial);
-  if (revocation !== undefined) {
-    return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
+  const relevant = newestOfEach(signed.filter(({ scope }) => covers(scope, certificate)));
+  let refusal: Refusal | undefined;
+  let reasons = 0;
+  for (const list of relevant) {
+    const revocation = findRevocation(list, certificate.serial);
+    if (revocation !== undefined) {
+      return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
+    }
+    if (list.baseNumber !== undefined) continue;
+    const bare = policy.profile === "rfc5280" ? refuseBareList(list) : undefined;
+    const refused = bare ?? refuseDates(list, policy, at);
+    if (refused === undefined) reasons |= list.scope.reasons;
+    refusal ??= refused;
   }
-  return refuseDates(list, policy, at);
+  if (reasons === allReasons) return undefined;
+  return refusal ?? unknown("no list covers it, and every reason to revoke it");
+}
+
+/** Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke. */
+function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
+  const newest = new Map<string, HeldList>();
+  for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
+    const other = newest.get(scopeKey(list.scope));
+    if (other === undefined || compareAge(list, other) > 0) newest.set(scopeKey(list.scope), list);
+  }
+  const deltas = lists.filter((list) => {
+    const complete = newest.get(scopeKey(list.scope));
+    return list.baseNumber !== undefined &&
+      (complete === undefined || compareAge(list, complete.delta ?? complete) > 0);
+  });
+  return [...newest.values(), ...deltas];
 }
 
 /** A list that is not in force clears nobody, but what it revokes stays revoked. */
-function refuseDates(list: RevocationList, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
+function refuseDates(list: HeldList, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
   const { thisUpdate, nextUpdate } = list;
   const issuer = list.issuer.text;
   if (!(at >= thisUpdate)) return new CrlNotYetValid({ issuer, at, thisUpdate });

@@ -6,7 +6,7 @@
 import { Result } from "effect";
 import { type Certificate, labelOf } from "../certificate.ts";
 import type { Path, PathsFound, WithinValidity } from "../path.ts";
-import { CertificateExpired, CertificateNotYetValid } from "../refusal.ts";
+import { CertificateExpired, CertificateNotYetValid, withTried } from "../refusal.ts";
 
 /**
  * Keeps the paths of which every certificate, the anchor's included, is valid at `at`, both ends of its period
@@ -23,14 +23,18 @@ export function checkValidity(
   at: Date,
 ): Result.Result<WithinValidity, CertificateExpired | CertificateNotYetValid> {
   const paths: Path[] = [];
+  const domains: (string | undefined)[] = [];
   let refusal: CertificateExpired | CertificateNotYetValid | undefined;
-  for (const path of found.paths) {
+  for (const [index, path] of found.paths.entries()) {
     let outside: CertificateExpired | CertificateNotYetValid | undefined;
     for (const certificate of path) outside ??= refuseDates(certificate, at);
-    if (outside === undefined) paths.push(path);
-    refusal ??= outside; // the leaf is first in each path, so its refusal is the first path's
+    if (outside === undefined) {
+      paths.push(path);
+      domains.push(found.domains?.[index]);
+    } else refusal ??= withTried(outside, path); // the leaf is first in each path, so its refusal is the first path's
   }
-  if (paths.length > 0) return Result.succeed({ paths, at } as unknown as WithinValidity);
+  const named = found.domains === undefined ? {} : { domains };
+  if (paths.length > 0) return Result.succeed({ paths, at, ...named } as unknown as WithinValidity);
   return Result.fail(refusal!);
 }
 

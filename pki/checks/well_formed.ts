@@ -11,6 +11,12 @@ import { BudgetExceeded, type MalformedCertificate, NoCertificate } from "../ref
 /** Certificates a peer may send: a path of {@linkcode pathLengthMax} and two to spare. OpenSSL's own limit is 100. */
 export const chainCertificatesMax = 10;
 
+/** How much a peer may send. */
+export interface ChainLimits {
+  /** Certificates of a chain; {@linkcode chainCertificatesMax} where undefined. */
+  readonly certificatesMax?: number | undefined;
+}
+
 /**
  * Parses the chain that a peer sent, leaf first.
  *
@@ -21,10 +27,11 @@ export const chainCertificatesMax = 10;
  */
 export function checkWellFormed(
   chain: readonly Uint8Array[],
+  { certificatesMax = chainCertificatesMax }: ChainLimits = {},
 ): Result.Result<WellFormed, NoCertificate | MalformedCertificate | BudgetExceeded> {
   if (chain.length === 0) return Result.fail(new NoCertificate({ detail: "it sent no certificate" }));
-  if (chain.length > chainCertificatesMax) {
-    return Result.fail(new BudgetExceeded({ what: "certificates in a chain", max: chainCertificatesMax }));
+  if (chain.length > certificatesMax) {
+    return Result.fail(new BudgetExceeded({ what: "certificates in a chain", max: certificatesMax }));
   }
   const certificates: Certificate[] = [];
   for (const [index, der] of chain.entries()) {

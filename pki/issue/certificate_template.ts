@@ -6,10 +6,10 @@
  */
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
-import { bitString, constructed, integer, sequence, time } from "./der_writer.ts";
-import { encodeExtensions, type Extension, extensionOids, keyUsage, type KeyUsageName } from "./extensions.ts";
+import { type Extension, extensionOids, keyUsage, type KeyUsageName } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuedKeyAlgorithm, makeSigningKey, readSigningKey, type SigningKey } from "./signing_key.ts";
+import { libraryExtensions, libraryName, librarySigner, loadLibrary, owned, written } from "./to_library.ts";
 import { formatPem } from "../pem.ts";
 
 /** A certificate and its private key. */
@@ -68,21 +68,33 @@ export function randomSerial(): Uint8Array {
 
 /** Signs a template with the issuer's key: DER of an X.509 v3 certificate. */
 export async function signCertificate(template: CertificateTemplate, signer: SigningKey): Promise<Uint8Array> {
-  const { period } = template;
-  if (!(period.notBefore.getTime() <= period.notAfter.getTime())) {
-    throw new IssueError({ problem: "validity", detail: "the validity period ends before it begins" });
+  const { notBefore, notAfter } = checkPeriod(template.period);
+  const library = await loadLibrary();
+  const certificate = await library.X509CertificateGenerator.create({
+    serialNumber: Buffer.from(template.serial).toString("hex"),
+    issuer: libraryName(library, template.issuer),
+    subject: libraryName(library, template.subject),
+    notBefore,
+    notAfter,
+    publicKey: owned(template.spki),
+    extensions: libraryExtensions(library, template.extensions),
+    ...await librarySigner(signer),
+  });
+  return written(certificate.rawData);
+}
+
+/** Cuts milliseconds off; four digits are all that a certificate has for a year, and UTCTime begins in 1950. */
+function checkPeriod({ notBefore, notAfter }: IssuePeriod): IssuePeriod {
+  const refuse = (detail: string) => new IssueError({ problem: "validity", detail });
+  if (!(notBefore.getTime() <= notAfter.getTime())) throw refuse("the validity period ends before it begins");
+  if (notBefore.getUTCFullYear() < 1950 || notAfter.getUTCFullYear() > 9999) {
+    throw refuse("the validity period is not between the years 1950 and 9999");
   }
-  const tbs = sequence(
-    constructed(0, integer(2)),
-    integer(template.serial),
-    signer.signatureAlgorithm,
-    template.issuer,
-    sequence(time(period.notBefore), time(period.notAfter)),
-    template.subject,
-    template.spki,
-    ...(template.extensions.length === 0 ? [] : [constructed(3, encodeExtensions(template.extensions))]),
-  );
-  return sequence(tbs, signer.signatureAlgorithm, bitString(await signer.sign(tbs)));
+  return { notBefore: wholeSeconds(notBefore), notAfter: wholeSeconds(notAfter) };
+}
+
+function wholeSeconds(at: Date): Date {
+  return new Date(Math.floor(at.getTime() / 1_000) * 1_000);
 }
 
 /** The usual extensions with the overrides applied. */

@@ -4,11 +4,11 @@
  * @module
  */
 import { type IssueOverrides, keyToCertify } from "./certificate_template.ts";
-import { bitString, constructed, integer, oid, sequence, setOfOne } from "./der_writer.ts";
-import { encodeExtensions, subjectAltName } from "./extensions.ts";
+import { subjectAltName } from "./extensions.ts";
 import { alternativeNames } from "./issue_node.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 import { formatPem } from "../pem.ts";
+import { libraryExtensions, libraryName, libraryPublicKey, librarySigner, loadLibrary, written } from "./to_library.ts";
 
 /** OID of the attribute that carries the extensions a request asks for (RFC 2985 §5.4.2). */
 export const extensionRequestOid = "1.2.840.113549.1.9.14";
@@ -38,10 +38,13 @@ export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
   const subject = encodeName(request);
   const names = alternativeNames(request.commonName, request.san);
   const key = await keyToCertify(request.keyPem, request.overrides);
-  const attributes = names.length === 0
-    ? []
-    : [sequence(oid(extensionRequestOid), setOfOne(encodeExtensions([subjectAltName(names)])))];
-  const info = sequence(integer(0), subject, key.spki, constructed(0, ...attributes));
-  const der = sequence(info, key.signatureAlgorithm, bitString(await key.sign(info)));
-  return { csrPem: formatPem("CERTIFICATE REQUEST", der), keyPem: key.keyPem };
+  const library = await loadLibrary();
+  const { signingAlgorithm, signingKey } = await librarySigner(key);
+  const made = await library.Pkcs10CertificateRequestGenerator.create({
+    name: libraryName(library, subject),
+    keys: { privateKey: signingKey, publicKey: await libraryPublicKey(key) },
+    signingAlgorithm,
+    extensions: libraryExtensions(library, names.length === 0 ? [] : [subjectAltName(names)]),
+  });
+  return { csrPem: formatPem("CERTIFICATE REQUEST", written(made.rawData)), keyPem: key.keyPem };
 }

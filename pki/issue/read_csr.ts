@@ -23,6 +23,7 @@ export const csrBytesMax = 65_536;
 
 /** What a request asks for; its signature has been checked. */
 export interface Csr {
+  readonly der: Uint8Array;
   /** The subject as the node wrote it. */
   readonly subject: DistinguishedName;
   readonly publicKey: Certificate["publicKey"];
@@ -54,7 +55,7 @@ export function readCsrDer(der: Uint8Array): Csr {
   const { signed, subject, publicKey, names } = read.success;
   if (!verifySignature(signed, publicKey)) throw refused("the request is not signed by the key it is about");
   if (subject.text === "") throw refused("the request has no subject");
-  return { subject, publicKey, names: names?.map(issuable) };
+  return { der, subject, publicKey, names: names?.map(issuable) };
 }
 
 function refused(detail: string): IssueError {

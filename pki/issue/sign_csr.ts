@@ -6,10 +6,12 @@
 import { randomSerial, signCertificate } from "./certificate_template.ts";
 import type { IssuePeriod, IssuerFiles } from "./certificate_template.ts";
 import type { GeneralName } from "./general_name.ts";
+import { IssueError } from "./issue_error.ts";
 import { alternativeNames, nodeExtensions } from "./issue_node.ts";
 import { readIssuer } from "./issuer.ts";
 import { formatPem } from "../pem.ts";
 import { type Csr, readCsr } from "./read_csr.ts";
+import { loadLibrary, owned } from "./to_library.ts";
 
 /** What is signed, by whom. */
 export interface CsrToSign extends IssuePeriod {
@@ -35,6 +37,7 @@ export interface SignedCsr {
 export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
   const issuer = readIssuer(request.issuer);
   const csr = readCsr(request.csrPem);
+  await checkPossession(csr);
   const names = namesFor(csr, request.san);
   const template = {
     serial: randomSerial(),
@@ -46,6 +49,13 @@ export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
   };
   const der = await signCertificate(template, issuer.key);
   return { certPem: formatPem("CERTIFICATE", der), der, names };
+}
+
+/** The library's word on the request's signature, beside that of our own reader: what is signed here lasts a year. */
+async function checkPossession({ der }: Csr): Promise<void> {
+  const { Pkcs10CertificateRequest } = await loadLibrary();
+  if (await new Pkcs10CertificateRequest(owned(der)).verify()) return;
+  throw new IssueError({ problem: "csr", detail: "the request is not signed by the key it is about" });
 }
 
 function namesFor(csr: Csr, san: readonly string[] | undefined): readonly GeneralName[] {

@@ -32,12 +32,24 @@ export interface SigningKey {
   readonly signatureAlgorithm: Uint8Array;
   /** PKCS#8 version 1, PEM. */
   readonly keyPem: string;
+  /** The same as DER. */
+  readonly pkcs8: Uint8Array;
+  /** What WebCrypto calls the algorithm, with the digest that it signs with. */
+  readonly webAlgorithm: WebAlgorithm;
   readonly sign: (tbs: Uint8Array) => Promise<Uint8Array>;
+}
+
+/** An algorithm in WebCrypto's words. */
+export interface WebAlgorithm {
+  readonly name: "Ed25519" | "ECDSA" | "RSASSA-PKCS1-v1_5";
+  readonly namedCurve?: "P-256" | "P-384";
+  readonly hash?: "SHA-256" | "SHA-384";
 }
 
 interface SignatureScheme {
   readonly digest: "sha256" | "sha384" | null;
   readonly algorithm: Uint8Array;
+  readonly web: WebAlgorithm;
 }
 
 const generate = promisify(generateKeyPair);
@@ -84,6 +96,8 @@ function signingKeyOf(key: KeyObject): SigningKey {
     publicBits: Result.getOrThrow(decodeDer(spki, readPublicKey)).raw,
     signatureAlgorithm: scheme.algorithm,
     keyPem: key.export({ type: "pkcs8", format: "pem" }) as string,
+    pkcs8: key.export({ type: "pkcs8", format: "der" }),
+    webAlgorithm: scheme.web,
     sign: (tbs) => signAsync(scheme.digest, tbs, key),
   };
 }
@@ -91,15 +105,20 @@ function signingKeyOf(key: KeyObject): SigningKey {
 /** RFC 8410 §3 for Ed25519, RFC 5758 §3.2 for ECDSA, RFC 4055 §5 for RSA. */
 function schemeOf(key: KeyObject): SignatureScheme {
   const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (key.asymmetricKeyType === "ed25519") return { digest: null, algorithm: sequence(oid("1.3.101.112")) };
+  if (key.asymmetricKeyType === "ed25519") {
+    return { digest: null, algorithm: sequence(oid("1.3.101.112")), web: { name: "Ed25519" } };
+  }
   if (key.asymmetricKeyType === "ec" && curve === "prime256v1") {
-    return { digest: "sha256", algorithm: sequence(oid("1.2.840.10045.4.3.2")) };
+    const web = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+    return { digest: "sha256", algorithm: sequence(oid("1.2.840.10045.4.3.2")), web };
   }
   if (key.asymmetricKeyType === "ec" && curve === "secp384r1") {
-    return { digest: "sha384", algorithm: sequence(oid("1.2.840.10045.4.3.3")) };
+    const web = { name: "ECDSA", namedCurve: "P-384", hash: "SHA-384" } as const;
+    return { digest: "sha384", algorithm: sequence(oid("1.2.840.10045.4.3.3")), web };
   }
   if (key.asymmetricKeyType === "rsa") {
-    return { digest: "sha256", algorithm: sequence(oid("1.2.840.113549.1.1.11"), derNull) };
+    const web = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" } as const;
+    return { digest: "sha256", algorithm: sequence(oid("1.2.840.113549.1.1.11"), derNull), web };
   }
   const label = [key.asymmetricKeyType, curve].filter((part) => part !== undefined).join(" ");
   throw new IssueError({ problem: "key", detail: `keys of type ${label} are not supported` });

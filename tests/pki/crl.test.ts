@@ -3,8 +3,16 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { compareAge, findRevocation, isSignedBy, parseCrl } from "../../pki/crl.ts";
-import { derNull, enumerated, sequence } from "../../pki/issue/der_writer.ts";
+import { compareAge, findRevocation, isSignedBy, parseCrl, sealList, wasVerified } from "../../pki/crl.ts";
+import {
+  constructed,
+  derNull,
+  enumerated,
+  integer,
+  primitive,
+  sequence,
+  utf8String,
+} from "../../pki/issue/der_writer.ts";
 import { at, forge, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
 
 const test = suite("parseCrl()");
@@ -12,6 +20,9 @@ const test = suite("parseCrl()");
 const ca = forge("ca", { ca: true });
 const parse = (options: ForgeListOptions = {}) => Result.getOrThrow(parseCrl(forgeList(ca, options)));
 const extension = (oid: string, critical: boolean, value = derNull) => ({ oid, critical, value });
+const scope = (...parts: Uint8Array[]) => extension("2.5.29.28", true, sequence(...parts));
+const flag = (number: number, value = 0xff) => primitive(number, Uint8Array.of(value));
+const point = (uri: string) => constructed(0, constructed(0, primitive(6, Buffer.from(uri))));
 
 test("reads an empty list", () => {
   const list = parse({ number: 7n });
@@ -37,9 +48,29 @@ test("finds each of 20,000 entries, and none of 20,000 others", () => {
   const revoked = Array.from({ length: 20_000 }, (_, index) => serial(index));
   const list = parse({ revoked });
   assert.is(list.entryCount, 20_000);
-  assert.ok(list.table.length <= 4 * 20_000 && list.table.length >= 2 * 20_000);
+  const { serials, dates, reasons, buckets } = list.index;
+  assert.equal([serials.length, dates.length, reasons.length], [5 * 20_000, 20_000, 0]);
+  assert.ok(buckets.length <= 20_000 / 2);
   for (const one of revoked) assert.ok(findRevocation(list, one));
   for (let index = 20_000; index < 40_000; index++) assert.is(findRevocation(list, serial(index)), undefined);
+});
+
+test("is kept without its bytes once its CA vouched for it, and still knows who that was", () => {
+  const own = Result.getOrThrow(parseCertificate(ca.der));
+  const other = Result.getOrThrow(parseCertificate(forge("ca", { ca: true }).der));
+  const list = parse({ revoked: ["1234"] });
+  assert.is(sealList(list, other), list);
+  const sealed = sealList(list, own);
+  assert.equal([sealed.tbs, sealed.signature, "entries" in sealed], [undefined, undefined, false]);
+  assert.ok(isSignedBy(sealed, own) && wasVerified(sealed));
+  assert.not.ok(isSignedBy(sealed, other));
+  assert.ok(findRevocation(sealed, "1234"));
+});
+
+test("lies in shared memory where that is asked for", () => {
+  const list = Result.getOrThrow(parseCrl(forgeList(ca, { revoked: ["1234"] }), { shared: true }));
+  assert.ok(list.index.serials.buffer instanceof SharedArrayBuffer);
+  assert.ok(findRevocation(list, "1234"));
 });
 
 test("survives structured cloning with its index", () => {
@@ -65,14 +96,36 @@ test("verifies under its issuer's key and no other", () => {
 
 const refused: [name: string, options: ForgeListOptions, problem: string | undefined][] = [
   ["version 1", { version: 0 }, "version is not 2"],
-  ["no CRL number", { omitNumber: true }, "no CRL number"],
-  ["no CRL number among other extensions", { omitNumber: true, add: [extension("1.2.3", false)] }, "no CRL number"],
+  ["no CRL number, and no extension at all", { omitNumber: true }, undefined],
+  ["no CRL number among other extensions", { omitNumber: true, add: [extension("1.2.3", false)] }, undefined],
+  ["a critical CRL number", { omitNumber: true, add: [extension("2.5.29.20", true, integer(1))] }, "not be critical"],
   ["a next update before this update", { thisUpdate: at, nextUpdate: later(-1) }, "before thisUpdate"],
   ["a critical extension that is not known", { add: [extension("1.2.3", true)] }, "critical extension 1.2.3"],
   ["the same, not critical", { add: [extension("1.2.3", false)] }, undefined],
-  ["an issuing distribution point", { add: [extension("2.5.29.28", true, sequence())] }, "issuingDistributionPoint"],
-  ["one that is not critical", { add: [extension("2.5.29.28", false, sequence())] }, "issuingDistributionPoint"],
-  ["a delta list", { add: [extension("2.5.29.27", true, Uint8Array.of(2, 1, 1))] }, "delta list"],
+  ["a scope of nothing", { add: [scope()] }, "is empty"],
+  ["a scope that is not critical", { add: [extension("2.5.29.28", false, sequence(flag(1)))] }, "must be critical"],
+  ["a list of users only", { add: [scope(flag(1))] }, undefined],
+  ["a list of CAs only", { add: [scope(flag(2))] }, undefined],
+  ["a list of both only", { add: [scope(flag(1), flag(2))] }, "at once"],
+  ["a flag that is a default", { add: [scope(flag(1, 0))] }, "not a DER TRUE"],
+  ["a list of some reasons", { add: [scope(Uint8Array.of(0x83, 2, 6, 0x40))] }, undefined],
+  ["an indirect list", { add: [scope(flag(4))] }, "indirect list"],
+  ["a list of attribute certificates", { add: [scope(flag(5))] }, "attribute certificates"],
+  ["a list of one distribution point", { add: [scope(point("http://a.example/1"))] }, undefined],
+  [
+    "a point named relative to the issuer",
+    { add: [scope(constructed(0, constructed(1, utf8String("x"))))] },
+    "relative",
+  ],
+  ["a delta list", { number: 2n, add: [extension("2.5.29.27", true, integer(1))] }, undefined],
+  ["one that is not critical", { number: 2n, add: [extension("2.5.29.27", false, integer(1))] }, "must be critical"],
+  ["a delta that is not newer than its base", { number: 1n, add: [extension("2.5.29.27", true, integer(1))] }, "above"],
+  ["a delta without a number", { omitNumber: true, add: [extension("2.5.29.27", true, integer(1))] }, "above"],
+  ["removeFromCRL in a delta list", {
+    number: 2n,
+    add: [extension("2.5.29.27", true, integer(1))],
+    revoked: [{ serial: "01", reason: 8 }],
+  }, undefined],
   [
     "a critical extension of an entry",
     { revoked: [{ serial: "01", add: [extension("1.2.3", true)] }] },

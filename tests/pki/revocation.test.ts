@@ -1,12 +1,14 @@
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
+import { constructed, integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { keyUsage } from "../../pki/issue/extensions.ts";
-import { verifyPath } from "../../pki/path.ts";
-import type { Refusal } from "../../pki/refusal.ts";
+import { checkRevocation, checkValidity, checkWellFormed, findPaths, verifyPath } from "../../pki/path.ts";
+import type { Refusal, Tried } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
-import { at, dayMs, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
+import { at, dayMs, forge, type Forged, type ForgeListOptions, forgeListPem, later } from "../support/forge.ts";
 
 const test = suite("checkRevocation()");
 
@@ -112,6 +114,109 @@ test("passes over a forged list beside the right one", () => {
   const forged = forgeListPem(middle, { number: 99n, signer: forge("middle", { ca: true }) });
   assert.is(judge(rootList + forged + middleList), "accepted");
   assert.is(judge(rootList + forged + forgeListPem(middle, { revoked: [serial(leaf)] })), "certificate-revoked");
+});
+
+const delta = (base: number) => ({ oid: "2.5.29.27", critical: true, value: integer(base) });
+const scope = (...parts: Uint8Array[]) => ({ oid: "2.5.29.28", critical: true, value: sequence(...parts) });
+const flag = (number: number) => primitive(number, Uint8Array.of(0xff));
+const point = (uri: string) => constructed(0, constructed(0, primitive(6, Buffer.from(uri))));
+
+const complete = (number: bigint, options: ForgeListOptions = {}) =>
+  rootList + forgeListPem(middle, { number, ...options });
+const change = (number: bigint, base: number, options: ForgeListOptions = {}) =>
+  forgeListPem(middle, { number, add: [delta(base)], ...options });
+
+test("merges a delta onto its base: what it adds is revoked", () => {
+  assert.is(judge(complete(5n) + change(6n, 5, { revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(judge(complete(5n) + change(6n, 4, { revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(judge(complete(5n) + change(6n, 5, { revoked: ["7e"] })), "accepted");
+});
+
+test("merges a delta onto its base: what it takes back is not revoked any more", () => {
+  const held = complete(5n, { revoked: [{ serial: serial(leaf), reason: 6 }] });
+  const back = { revoked: [{ serial: serial(leaf), reason: 8 }] };
+  assert.is(judge(held), "certificate-revoked");
+  assert.is(judge(held + change(6n, 5, back)), "accepted");
+  assert.is(judge(held + change(7n, 6, back)), "certificate-revoked", "its base is not there");
+});
+
+test("takes the newest delta of several", () => {
+  const first = change(6n, 5, { revoked: [serial(leaf)] });
+  const second = change(7n, 5);
+  assert.is(judge(complete(5n) + first + second), "accepted");
+  assert.is(judge(complete(5n) + second + first), "accepted");
+  assert.is(judge(complete(7n) + first), "accepted", "a delta older than the complete list counts for nothing");
+});
+
+test("lets a delta without its base revoke, and clear nobody", () => {
+  assert.is(judge(complete(3n) + change(6n, 5, { revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(judge(rootList + change(6n, 5)), "revocation-unknown");
+  assert.is(judge(complete(3n) + change(6n, 5)), "accepted");
+});
+
+test("takes the later end of a list and its delta", () => {
+  const end = new Date(later(3).getTime() + defaultPolicy.crlGraceMs);
+  const lists = complete(5n, { nextUpdate: later(1) }) + change(6n, 5, { nextUpdate: later(3) });
+  assert.is(judge(lists, { at: end }), "accepted");
+  assert.is(judge(lists, { at: new Date(end.getTime() + 1) }), "crl-expired");
+});
+
+test("refuses a list whose delta somebody else signed", () => {
+  const forged = change(6n, 5, { nextUpdate: later(300), signer: forge("middle", { ca: true }) });
+  assert.is(judge(complete(5n) + forged), "crl-signature");
+});
+
+test("honours lists of users only and of CAs only", () => {
+  const users = { add: [scope(flag(1))] };
+  const cas = { add: [scope(flag(2))] };
+  assert.is(judge(rootList + forgeListPem(middle, users)), "accepted");
+  assert.is(judge(rootList + forgeListPem(middle, cas)), "revocation-unknown");
+  assert.is(judge(middleList + forgeListPem(root, cas)), "accepted");
+  assert.is(judge(middleList + forgeListPem(root, users)), "revocation-unknown");
+  const both = forgeListPem(middle, { ...users, revoked: [serial(leaf)] }) + forgeListPem(middle, { number: 9n });
+  assert.is(judge(rootList + both), "certificate-revoked", "a list of another scope takes nothing back");
+});
+
+test("clears only where the lists cover every reason", () => {
+  const reasons = (octet: number, more = 0) => ({ add: [scope(Uint8Array.of(0x83, 3, 7, octet, more))] });
+  const [some, others] = [forgeListPem(middle, reasons(0x60)), forgeListPem(middle, reasons(0x1f, 0x80))];
+  assert.is(judge(rootList + some), "revocation-unknown");
+  assert.is(judge(rootList + some + others), "accepted");
+  assert.is(
+    judge(rootList + forgeListPem(middle, { ...reasons(0x60), revoked: [serial(leaf)] })),
+    "certificate-revoked",
+  );
+});
+
+test("matches the list's distribution point with the certificate's", () => {
+  const points = (uri: string) => ({ oid: "2.5.29.31", critical: false, value: sequence(sequence(point(uri))) });
+  const sharded = forge("leaf", { issuer: middle, add: [points("http://crl.example/1")] });
+  const shard = (uri: string) => forgeListPem(middle, { add: [scope(point(uri))] });
+  assert.is(judge(rootList + shard("http://crl.example/1"), { chain: [sharded, middle] }), "accepted");
+  assert.is(judge(rootList + shard("http://crl.example/2"), { chain: [sharded, middle] }), "revocation-unknown");
+  assert.is(judge(rootList + shard("http://crl.example/1")), "revocation-unknown");
+});
+
+test("takes a list without a number in the network's profile, and refuses it in RFC 5280's", () => {
+  const lists = rootList + forgeListPem(middle, { omitNumber: true });
+  assert.is(judge(lists), "accepted");
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: root.pem, crlsPem: lists, policy: defaultPolicy, generation: 1, at }),
+  );
+  const strict = { ...snapshot, policy: { ...defaultPolicy, profile: "rfc5280" as const } };
+  const within = Result.getOrThrow(checkValidity(
+    Result.getOrThrow(findPaths(Result.getOrThrow(checkWellFormed([leaf.der, middle.der])), snapshot)),
+    at,
+  ));
+  const outcome = checkRevocation(within, strict, at);
+  assert.is(Result.isFailure(outcome) && outcome.failure.code, "crl-malformed");
+});
+
+test("names the path on which a revocation was found", () => {
+  const refusal = refusalOf(rootList + forgeListPem(middle, { revoked: [serial(leaf)] })) as Refusal & {
+    tried?: Tried;
+  };
+  assert.equal(refusal.tried?.map(({ subject }) => subject), ["CN=leaf", "CN=middle", "CN=root"]);
 });
 
 test("refuses a list whose issuer may not sign lists", () => {

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -221,5 +222,29 @@ test("takes as many certificates as are allowed, and no more", () => {
 function namesakeOf(name: string): Forged {
   return forge(name, { ca: true, notAfter: new Date(at.getTime() + 9_999 * dayMs) });
 }
+
+test("remembers the date of a list without a number, and refuses one that lost its number", () => {
+  const list = (days: number, number?: bigint) =>
+    forgeListPem(root, { thisUpdate: later(days), ...(number === undefined ? { omitNumber: true } : { number }) });
+  const first = Result.getOrThrow(make({ crlsPem: list(-2) })).crlFloor;
+  assert.ok(Result.isSuccess(make({ crlsPem: list(-2), crlFloor: first })));
+  const code = (crlsPem: string, crlFloor: Record<string, string>) => {
+    const made = make({ crlsPem, crlFloor });
+    return Result.isFailure(made) ? made.failure.problem : "made";
+  };
+  assert.is(code(list(-3), first), "crl-rollback");
+  const numbered = Result.getOrThrow(make({ crlsPem: list(-1, 1n), crlFloor: first })).crlFloor;
+  assert.is(code(list(-1), numbered), "crl-rollback");
+  assert.is(code(list(-4, 2n), numbered), "made");
+});
+
+test("reads lists as DER, one behind the other, and as bytes of PEM", () => {
+  const der = Buffer.concat([forgeList(root), forgeList(middle)]);
+  const lists = (crlsPem: Uint8Array) => Result.getOrThrow(make({ crlsPem })).snapshot.revocation!.lists.length;
+  assert.is(lists(der), 2);
+  assert.is(lists(Buffer.from(forgeListPem(root) + "a comment\n" + forgeListPem(middle))), 2);
+  const cut = make({ crlsPem: der.subarray(0, -1) });
+  assert.is(Result.isFailure(cut) && cut.failure.problem, "crl");
+});
 
 test.run();

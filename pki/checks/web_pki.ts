@@ -1,0 +1,71 @@
+/**
+ * What the Web PKI asks beyond RFC 5280: the CA/Browser Forum's baseline requirements, as far as a verifier can see them.
+ *
+ * No node of this network asks for these (`policy.webPki`): they are for programs that verify servers' certificates, and
+ * for the conformance suite. Each rule names its section (Baseline Requirements 2.x).
+ *
+ * @module
+ */
+import type { Certificate } from "../certificate.ts";
+import { ExtendedKeyUsage, KeyUsage, MalformedCertificate, type Refusal } from "../refusal.ts";
+import { labelOf } from "../certificate.ts";
+import type { Place } from "./profile.ts";
+
+const serverAuth = "1.3.6.1.5.5.7.3.1";
+const anyPurpose = "2.5.29.37.0";
+const oids = { subjectAltName: "2.5.29.17", extendedKeyUsage: "2.5.29.37" } as const;
+
+/** Why a certificate is not what a CA of the Web PKI may issue; undefined where it is. */
+export function refuseUnusual(of: Certificate, place: Place, purposes: readonly string[]): Refusal | undefined {
+  const index = place === "leaf" ? 0 : 1;
+  const form = refuseIdentifiers(of, place) ?? (place === "leaf" ? refuseServerNames(of, purposes) : undefined);
+  if (form !== undefined) return new MalformedCertificate({ detail: form, index });
+  if (place !== "leaf" && of.keyUsage === undefined) {
+    return new KeyUsage({ certificate: labelOf(of), needed: "everything: a CA must have one (BR 7.1.2.1.2)" });
+  }
+  const purpose = refusePurposes(of, place, purposes);
+  return purpose === undefined ? undefined : new ExtendedKeyUsage({ certificate: labelOf(of), needed: purpose });
+}
+
+/** Key identifiers: nothing but the key (BR 7.1.2.11.1), and a root's own (BR 7.1.2.1.3). */
+function refuseIdentifiers(of: Certificate, place: Place): string | undefined {
+  if (of.authorityNamesIssuer) return "its authority key identifier names issuer and serial (BR 7.1.2.11.1)";
+  if (place === "root" && of.authorityKeyId !== undefined && of.authorityKeyId !== of.subjectKeyId) {
+    return "a root's authority key identifier is not its own (BR 7.1.2.1.3)";
+  }
+  return undefined;
+}
+
+function refusePurposes(of: Certificate, place: Place, purposes: readonly string[]): string | undefined {
+  const usages = of.extendedKeyUsage;
+  if (place === "root" && usages !== undefined) return "absence: a root must have none (BR 7.1.2.1.2)";
+  if (of.critical.includes(oids.extendedKeyUsage)) return "restraint: it must not be critical (BR 7.1.2.7.6)";
+  if (place !== "leaf" || !purposes.includes(serverAuth)) return undefined;
+  if (usages === undefined) return "serverAuth: a server must have it (BR 7.1.2.7.10)";
+  if (usages.includes(anyPurpose)) return "restraint: a server must not claim any purpose (BR 7.1.2.7.10)";
+  return undefined;
+}
+
+/** Names of a server: alternative names in proper form (BR 7.1.2.7.12), a common name that is one of them (BR 7.1.4.3). */
+function refuseServerNames(of: Certificate, purposes: readonly string[]): string | undefined {
+  if (!purposes.includes(serverAuth)) return undefined;
+  const names = of.subjectAltNames;
+  if (names.length === 0) return "it has no subject alternative name (BR 7.1.2.7.12)";
+  if (of.critical.includes(oids.subjectAltName) && of.subject.text !== "") {
+    return "subjectAltName is critical beside a subject (BR 7.1.2.7.12)";
+  }
+  const odd = names.find(({ type, value }) => type === "dns" && !isServerName(value));
+  if (odd !== undefined) return `${odd.value} is not a domain name in preferred syntax (BR 7.1.2.7.12)`;
+  const { commonName } = of.subject;
+  if (commonName === undefined) return undefined;
+  const named = names.some(({ type, value }) => (type === "dns" || type === "ip") && value === commonName);
+  return named ? undefined : "the common name is none of its alternative names (BR 7.1.4.3)";
+}
+
+const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
+const serverName = new RegExp(`^(?=.{1,253}$)(?:\\*\\.)?${label}(?:\\.${label})*$`, "i");
+
+/** Letters, digits and hyphens (RFC 1034 §3.5, RFC 1123 §2.1), a wildcard in front at most, not four numbers. */
+function isServerName(name: string): boolean {
+  return serverName.test(name) && !/^[\d.]+$/.test(name);
+}

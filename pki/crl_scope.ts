@@ -1,0 +1,68 @@
+/**
+ * What a revocation list covers: the issuing distribution point (RFC 5280 §5.2.5), honoured or refused with a reason.
+ *
+ * @module
+ */
+import { toHex } from "./bytes.ts";
+import type { Certificate } from "./certificate.ts";
+import { type DerCursor, tags } from "./der.ts";
+import { readDistributionPointNames, readReasonFlags } from "./general_name.ts";
+
+/** Every reason there is, as flags: bits 1 to 8 of ReasonFlags (RFC 5280 §4.2.1.13). */
+export const allReasons = 0b1_1111_1110;
+
+/** What a list covers, where it does not cover everything its issuer issued. */
+export interface ListScope {
+  readonly only: "users" | "cas" | undefined;
+  /** Names of the distribution point, the DER of each in hexadecimal; undefined where none is named. */
+  readonly points: readonly string[] | undefined;
+  /** Reasons for which certificates are listed, as flags. */
+  readonly reasons: number;
+}
+
+/** The scope of a list without an issuing distribution point. */
+export const wholeScope: ListScope = { only: undefined, points: undefined, reasons: allReasons };
+
+/** Reads an IssuingDistributionPoint. Indirect lists and lists of attribute certificates are refused. */
+export function readScope(value: DerCursor, critical: boolean): ListScope {
+  if (!critical) value.fail("issuingDistributionPoint must be critical");
+  const fields = value.enter(tags.sequence, "issuingDistributionPoint");
+  value.finish("issuingDistributionPoint");
+  let points: readonly string[] | undefined;
+  if (fields.peek() === 0xa0) {
+    points = readDistributionPointNames(fields);
+    if (points.length === 0) {
+      fields.fail("its issuingDistributionPoint has a name relative to the issuer, which is not read");
+    }
+  }
+  const users = readFlag(fields, 0x81);
+  const cas = readFlag(fields, 0x82);
+  const reasons = fields.peek() === 0x83 ? readReasonFlags(fields, 0x83) : allReasons;
+  if (readFlag(fields, 0x84)) fields.fail("it is an indirect list (issuingDistributionPoint), and these are not read");
+  if (readFlag(fields, 0x85)) fields.fail("it covers attribute certificates only (issuingDistributionPoint)");
+  fields.finish("issuingDistributionPoint");
+  if (users && cas) fields.fail("issuingDistributionPoint covers users only and CAs only at once");
+  if (!users && !cas && points === undefined && reasons === allReasons) {
+    fields.fail("issuingDistributionPoint is empty");
+  }
+  return { only: users ? "users" : cas ? "cas" : undefined, points, reasons };
+}
+
+/** Whether a list with this scope speaks about the certificate at all (RFC 5280 §6.3.3 b). */
+export function covers({ only, points }: ListScope, certificate: Certificate): boolean {
+  const ca = certificate.basicConstraints?.ca === true;
+  if (only !== undefined && (only === "cas") !== ca) return false;
+  return points === undefined || points.some((point) => certificate.distributionPoints.includes(point));
+}
+
+/** What tells one scope from another. */
+export function scopeKey({ only, points, reasons }: ListScope): string {
+  return `${only ?? "all"}/${reasons}/${points?.toSorted().join(",") ?? ""}`;
+}
+
+function readFlag(fields: DerCursor, tag: number): boolean {
+  if (fields.peek() !== tag) return false;
+  fields.read(tag, "issuingDistributionPoint's flag");
+  if (toHex(fields.content) !== "ff") fields.fail("issuingDistributionPoint's flag is not a DER TRUE");
+  return true;
+}

@@ -1,0 +1,150 @@
+/**
+ * Reading of a file of revocation lists, PEM or DER, from chunks: in bounded memory, and so that it can be done in
+ * another thread than the one that judges.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { sameBytes } from "./bytes.ts";
+import type { Certificate } from "./certificate.ts";
+import { type HeldList, isSignedBy, ownList, parseCrl, refuseBareList, type RevocationList, sealList } from "./crl.ts";
+import { decodeDer, tags } from "./der.ts";
+import { PemError } from "./pem.ts";
+import { PemStream } from "./pem_stream.ts";
+import { CrlSignature } from "./refusal.ts";
+import { refuseTrust, TrustError } from "./trust_error.ts";
+
+/** Revocation lists of one file. */
+export const listsMax = 1_000;
+
+/** A list, and the line of its file on which it begins (of DER, 1). */
+export interface LocatedList {
+  readonly list: HeldList;
+  readonly line: number;
+}
+
+/** How to read. */
+export interface ListReaderOptions {
+  /** The bundle's CAs: a list that one of them signed is kept without its bytes, one that they forswear is refused. */
+  readonly cas: readonly Certificate[];
+  readonly profile?: "network" | "rfc5280" | undefined;
+  /** Puts the tables of entries into shared memory. */
+  readonly shared?: boolean;
+  /** Size of the file in octets, where it is known. */
+  readonly sizeBytes?: number;
+}
+
+const hint = "Generate the lists again (hypha-certutil gen-crl) and put one behind the other: cat *.crl.pem > crls.pem";
+
+/** Reads lists from chunks. A file that begins as DER does is taken for lists one behind the other. */
+export class ListReader {
+  readonly #options: ListReaderOptions;
+  readonly #lists: LocatedList[] = [];
+  readonly #pem: PemStream;
+  #der: Uint8Array | undefined;
+  #size = 0;
+  #first = true;
+  #error: TrustError | undefined;
+
+  constructor(options: ListReaderOptions) {
+    this.#options = options;
+    const sizeHint = Math.ceil((options.sizeBytes ?? 0) / 4) * 3;
+    this.#pem = new PemStream(({ label, der, line }) => this.#take(label, der, line), sizeHint);
+  }
+
+  /** Takes the next chunk; after a mistake was found, passes over it. */
+  push(chunk: Uint8Array): void {
+    if (chunk.length === 0 || this.#error !== undefined) return;
+    if (this.#first && chunk[0] === tags.sequence) this.#der = new Uint8Array(this.#options.sizeBytes ?? 64 * 1024);
+    this.#first = false;
+    if (this.#der === undefined) this.#attempt(() => this.#pem.push(chunk));
+    else this.#collect(this.#der, chunk);
+  }
+
+  /** Ends the reading. */
+  finish(): Result.Result<readonly LocatedList[], TrustError> {
+    if (this.#error === undefined) this.#attempt(() => this.#der === undefined ? this.#pem.finish() : this.#split());
+    if (this.#error !== undefined) return Result.fail(this.#error);
+    if (this.#lists.length > 0) return Result.succeed(this.#lists);
+    return refuseTrust({
+      input: "crls_pem",
+      problem: "empty",
+      line: undefined,
+      detail: "no block X509 CRL in it",
+      hint,
+    });
+  }
+
+  #attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof TrustError) this.#error = error;
+      else if (error instanceof PemError) this.#error = this.#problem("pem", error.line, error.detail);
+      else throw error;
+    }
+  }
+
+  #collect(der: Uint8Array, chunk: Uint8Array): void {
+    const size = this.#size + chunk.length;
+    if (size > der.length) {
+      const grown = new Uint8Array(Math.max(size, der.length * 2));
+      grown.set(der.subarray(0, this.#size));
+      this.#der = der = grown;
+    }
+    der.set(chunk, this.#size);
+    this.#size = size;
+  }
+
+  #split(): void {
+    const whole = this.#der!.subarray(0, this.#size);
+    const values = decodeDer(whole, (cursor) => {
+      const found: Uint8Array[] = [];
+      while (!cursor.done) {
+        cursor.read(tags.sequence, "list");
+        found.push(cursor.whole);
+      }
+      return found;
+    });
+    if (Result.isFailure(values)) throw this.#problem("crl", 1, `malformed revocation list: ${values.failure.detail}`);
+    this.#der = undefined;
+    for (const der of values.success) this.#take("X509 CRL", der, 1);
+  }
+
+  #take(label: string, der: Uint8Array, line: number): void {
+    if (label !== "X509 CRL" && label !== "CRL") {
+      throw this.#problem("wrong-label", line, `a block ${label}, where X509 CRL is expected`);
+    }
+    if (this.#lists.length === listsMax) throw this.#problem("too-many", line, `more than ${listsMax} blocks`);
+    const { cas, profile, shared = false } = this.#options;
+    const parsed = parseCrl(der, { shared });
+    if (Result.isFailure(parsed)) {
+      throw this.#problem("crl", line, `malformed revocation list: ${parsed.failure.detail}`, parsed.failure.hint);
+    }
+    const list = parsed.success;
+    const bare = profile === "rfc5280" ? refuseBareList(list) : undefined;
+    if (bare !== undefined) throw this.#problem("crl", line, `malformed revocation list: ${bare.detail}`, bare.hint);
+    const possible = cas.filter((ca) => mayHaveSigned(ca, list));
+    const signer = possible.find((ca) => isSignedBy(list, ca));
+    if (signer === undefined && possible.length > 0) {
+      const detail = "signature does not verify under the CA of that name";
+      const refusal = new CrlSignature({ issuer: list.issuer.text, detail });
+      const { message, hint } = refusal;
+      throw new TrustError({ input: "crls_pem", problem: "crl-signature", line, detail: message, hint, refusal });
+    }
+    this.#lists.push({ list: signer === undefined ? ownList(list) : sealList(list, signer), line });
+  }
+
+  #problem(problem: TrustError["problem"], line: number | undefined, detail: string, mend = hint): TrustError {
+    return new TrustError({ input: "crls_pem", problem, line, detail, hint: mend });
+  }
+}
+
+/**
+ * Whether a CA may be the one that signed a list: its name, and its key identifier where both carry one. One with another
+ * identifier is left out: it may be an older key of the same CA.
+ */
+function mayHaveSigned({ subject, subjectKeyId }: Certificate, { issuer, authorityKeyId }: RevocationList): boolean {
+  return sameBytes(subject.der, issuer.der) &&
+    (authorityKeyId === undefined || subjectKeyId === undefined || authorityKeyId === subjectKeyId);
+}

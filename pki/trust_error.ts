@@ -1,0 +1,45 @@
+/**
+ * Why no trust snapshot can be made of a bundle or of a file of revocation lists.
+ *
+ * @module
+ */
+import { Data, Result } from "effect";
+import type { CrlRollback, CrlSignature } from "./refusal.ts";
+
+/** What {@linkcode TrustError} carries. */
+export interface TrustProblem {
+  readonly input: "trust_pem" | "crls_pem";
+  readonly problem:
+    | "pem"
+    | "empty"
+    | "wrong-label"
+    | "certificate"
+    | "no-ca"
+    | "bundle"
+    | "crl"
+    | "crl-signature"
+    | "crl-rollback"
+    | "too-many";
+  /** Line of the PEM block at fault, from 1; undefined where it is the whole. */
+  readonly line: number | undefined;
+  readonly detail: string;
+  readonly hint: string;
+  /** The refusal it amounts to, where there is one: `crl-signature` or `crl-rollback`. */
+  readonly refusal?: CrlSignature | CrlRollback;
+  /** The trust domain whose input it is; undefined for the node's own. */
+  readonly domain?: string;
+}
+
+/** A trust bundle or a file of revocation lists that no snapshot can be made of. Which file it is, the caller knows. */
+export class TrustError extends Data.TaggedError("TrustError")<TrustProblem> {
+  override get message(): string {
+    const where = this.line === undefined ? "" : ` at line ${this.line}`;
+    const whose = this.domain === undefined ? "" : ` of trust domain ${this.domain}`;
+    return `Cannot use ${this.input}${whose}${where}: ${this.detail}`;
+  }
+}
+
+/** Fails with a {@linkcode TrustError}. */
+export function refuseTrust(problem: TrustProblem): Result.Result<never, TrustError> {
+  return Result.fail(new TrustError(problem));
+}
