@@ -1,7 +1,6 @@
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LoadError } from "../../actors/load_error.ts";
@@ -9,6 +8,7 @@ import { type TrustStoreInput, trustStoreMachine } from "../../actors/trust_stor
 import { defaultPolicy, type TrustSnapshot } from "../../pki/trust.ts";
 import { type Host, host, type Said } from "../support/child_host.ts";
 import { makeTestPki } from "../support/pki.ts";
+import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("trustStoreMachine");
 const pki = await makeTestPki();
@@ -250,12 +250,14 @@ test("does not start with a folder in the file's place, nor with a file it may n
   const odd = host(trustStoreMachine, paths);
   hosts.push(odd);
   assert.is(((await odd.hear("trust.failed"))["error"] as LoadError).problem, "not-a-file");
-  if (process.getuid?.() === 0) return; // root reads everything
   await writeFile(join(dir, "closed.pem"), pki.trustPem);
   await chmod(join(dir, "closed.pem"), 0o000);
-  const closed = host(trustStoreMachine, { ...paths, trustPem: join(dir, "closed.pem") });
-  hosts.push(closed);
-  assert.is(((await closed.hear("trust.failed"))["error"] as LoadError).problem, "unreadable");
+  await chmod(folder, 0o755);
+  await unprivileged(async () => {
+    const closed = host(trustStoreMachine, { ...paths, trustPem: join(dir, "closed.pem") });
+    hosts.push(closed);
+    assert.is(((await closed.hear("trust.failed"))["error"] as LoadError).problem, "unreadable");
+  });
 });
 
 test("a folder that cannot be watched is looked at quickly, and that is said", async () => {
