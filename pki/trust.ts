@@ -28,8 +28,11 @@ export interface Policy {
   readonly caAlgorithms: readonly KeyAlgorithm[];
   /** How long past its `nextUpdate` a revocation list still counts, in milliseconds. */
   readonly crlGraceMs: number;
-  /** Whether a leaf must carry a role in its URI SAN. */
-  readonly roles: "require" | "optional";
+  /**
+   * Whether a leaf must carry a role in its URI SAN. `ignore` is for programs that verify other certificates than nodes':
+   * a URI SAN may say anything then.
+   */
+  readonly roles: "require" | "optional" | "ignore";
   /** Roles that may connect; all of them by default. */
   readonly allowedRoles: readonly Role[];
   /**

@@ -202,7 +202,7 @@ function refuseLink(
 /** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a certificate's form. */
 function refuseForm(search: Search, of: Certificate, place: Place): Refusal | undefined {
   const { profile, webPki, purposes = nodePurposes } = search.policy;
-  const bare = profile === "rfc5280" ? refuseBare(of, place, () => isSelfSigned(search, of)) : undefined;
+  const bare = profile === "rfc5280" ? refuseBare(of, place, () => signedBy(search.spent, of, of) === true) : undefined;
   return bare ?? (webPki === "require" ? refuseUnusual(of, place, purposes) : undefined);
 }
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Certificate } from "../certificate.ts";
+import type { Certificate, SubjectAltName } from "../certificate.ts";
 import { ExtendedKeyUsage, KeyUsage, MalformedCertificate, type Refusal } from "../refusal.ts";
 import { labelOf } from "../certificate.ts";
 import type { Place } from "./profile.ts";
@@ -56,10 +56,27 @@ function refuseServerNames(of: Certificate, purposes: readonly string[]): string
   }
   const odd = names.find(({ type, value }) => type === "dns" && !isServerName(value));
   if (odd !== undefined) return `${odd.value} is not a domain name in preferred syntax (BR 7.1.2.7.12)`;
-  const { commonName } = of.subject;
-  if (commonName === undefined) return undefined;
-  const named = names.some(({ type, value }) => (type === "dns" || type === "ip") && value === commonName);
-  return named ? undefined : "the common name is none of its alternative names (BR 7.1.4.3)";
+  return isNamed(of.subject.commonName, names)
+    ? undefined
+    : "the common name is none of its alternative names (BR 7.1.4.3)";
+}
+
+/**
+ * Whether a common name says nothing that the alternative names do not: it is one of them, to the letter. Beside names of
+ * another kind, and above one of them, a host name passes, as it gives nobody a name that it does not have.
+ */
+function isNamed(commonName: string | undefined, names: readonly SubjectAltName[]): boolean {
+  if (commonName === undefined) return true;
+  const values = (type: "dns" | "ip") => names.filter((name) => name.type === type).map(({ value }) => value);
+  if (isAddress(commonName)) return values("ip").includes(commonName);
+  const hosts = values("dns");
+  if (hosts.length === 0) return isServerName(commonName);
+  return hosts.some((host) => host === commonName || host.endsWith(`.${commonName}`));
+}
+
+/** Whether a browser would take a text for an address, in whatever notation (URL Standard §3.5: "ends in a number"). */
+function isAddress(text: string): boolean {
+  return text.includes(":") || /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i.test(text);
 }
 
 const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
