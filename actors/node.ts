@@ -49,6 +49,12 @@ const failAt = (stage: NodeFailed["stage"]) =>
 const failLate = (stage: NodeFailed["stage"], detail: string) =>
   nodeSetup.assign({ exit: { type: "failed", error: new NodeFailed({ stage, cause: undefined, detail }) } });
 
+/** Why the node ends, unless it failed before. */
+const noteDrain = nodeSetup.assign({
+  exit: ({ context, event }) =>
+    context.exit.type === "failed" || event.type !== "drain" ? context.exit : { type: "stopped", reason: event.reason },
+});
+
 const spawnTransport = nodeSetup.assign({
   actor: ({ context, spawn }) => {
     const { config, ports, identity, snapshot, makeGate } = context;
@@ -204,13 +210,7 @@ export const nodeMachine = nodeSetup.createMachine({
         },
       ],
       on: {
-        drain: {
-          target: ".draining",
-          actions: assign({
-            exit: ({ context, event }) =>
-              context.exit.type === "failed" ? context.exit : { type: "stopped", reason: event.reason },
-          }),
-        },
+        drain: { target: ".draining", actions: noteDrain },
         "trust.reload": {
           actions: nodeSetup.enqueueActions(({ self, enqueue }) => {
             if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
@@ -256,7 +256,7 @@ export const nodeMachine = nodeSetup.createMachine({
           after: {
             loadMs: { target: "#node.failed", actions: failLate("load", "key and trust were not loaded in time") },
           },
-          on: { drain: "#node.stopped" },
+          on: { drain: { target: "#node.stopped", actions: noteDrain } },
         },
         listening: {
           entry: [

@@ -13,8 +13,9 @@ import {
   setup,
   SimulatedClock,
 } from "xstate";
-import * as NodeServices from "@effect/platform-node/NodeServices";
-import { Effect } from "effect";
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodePath from "@effect/platform-node/NodePath";
+import { Effect, Layer } from "effect";
 import type { Ports, Report } from "../../actors/ports.ts";
 import type { TransportRef } from "../../actors/role.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
@@ -44,6 +45,9 @@ export interface FakeWorld {
   /** Fields of the reports of an event. */
   reported(event: string): Readonly<Record<string, unknown>>[];
 }
+
+/** What Effects of actors get here: files; no test of a role's machine starts a process. */
+const services = Layer.mergeAll(NodeFileSystem.layer, NodePath.layer);
 
 /** A fresh world. */
 export function makeFakeWorld(): FakeWorld {
@@ -75,7 +79,7 @@ export function makeFakeWorld(): FakeWorld {
       uuid: () => `00000000-0000-4000-8000-${String(++uuids).padStart(12, "0")}`,
       report: (report) => void reports.push(report),
       run: (effect, onExit) => {
-        const fiber = Effect.runFork(Effect.provide(effect, NodeServices.layer));
+        const fiber = Effect.runFork(Effect.provide(effect, services) as typeof effect as Effect.Effect<never>);
         fiber.addObserver((exit) => queueMicrotask(() => onExit(exit)));
         return () => fiber.interruptUnsafe();
       },
