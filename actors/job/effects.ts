@@ -6,14 +6,14 @@
 import { basename } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
+import { fetchDefault } from "../config/cell_config.ts";
 import { fromEffect } from "../effect_actor.ts";
 import type { Ports } from "../ports.ts";
 import { fromScoped } from "../scoped_actor.ts";
-import type { JobSpec, Peer } from "../../transport/protocols/messages.ts";
 import { jobSpecSchema, toJson } from "../../transport/protocols/mod.ts";
 import { type Bridge, openBridge } from "./bridge/bridge.ts";
 import { type BridgeToken, makeBridgeToken } from "./bridge/token.ts";
-import { defaultWeb } from "./bridge/web.ts";
+import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
 import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
 import { watchLimits } from "./cell/watch.ts";
@@ -23,6 +23,7 @@ import type { JobLimits } from "./limits.ts";
 import type { JobInput } from "./messages.ts";
 import type { WorkDirectory } from "./paths.ts";
 import { type Executor, startExecutor } from "./process.ts";
+import { scopeOf } from "./scope.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
 
 /** Bytes of a socket's path that can be connected to: Deno takes 107, Node one more. */
@@ -67,11 +68,11 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
     directory,
     jobId: job.spec.job_id,
     scheduler: job.scheduler,
-    pushers: pushersOf(job.spec),
+    scope: scopeOf(job.spec),
     network: job.network,
     limits,
     report: ports.report,
-    web: job.web ?? defaultWeb,
+    web: job.web ?? webUnder(fetchDefault),
   };
   return Effect.map(openBridge(context, token), (bridge): OpenedBridge => {
     if (!ownRoot && new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {
@@ -154,11 +155,6 @@ export const removeActor = fromEffect(
   "removed",
   ({ path }: { readonly ports: Ports; readonly path: string }) => removeWorkDirectory(path),
 );
-
-/** The peers that a job receives from, by its specification. */
-function pushersOf({ executor }: JobSpec): readonly Peer[] {
-  return executor.class === "train" ? executor.config.results.peers : executor.config.updates.peers;
-}
 
 /** Names of the worker's own variables that an executor gets. `HOME` in a cell is its work directory. */
 function inheritedIn(cell: AssignedCell | undefined): readonly string[] | undefined {

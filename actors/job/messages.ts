@@ -11,7 +11,7 @@ import type { JobNetwork } from "./network.ts";
 import type { WorkDirectory } from "./paths.ts";
 import type { JobLimits } from "./limits.ts";
 import type { CellOfWorker } from "./cell/assign.ts";
-import type { Web } from "./bridge/web.ts";
+import type { Web } from "./bridge/web_request.ts";
 
 /** How a job ended. A reason is at most 4,096 bytes of UTF-8. */
 export type JobOutcome =
@@ -34,7 +34,7 @@ export interface JobInput {
   readonly limits?: Partial<JobLimits>;
   /** Confines the executor; as the worker's own process by default, which only tests and tools do. */
   readonly cell?: CellOfWorker | undefined;
-  /** The web behind `uri` and `huggingface` references; the runtime's own by default. */
+  /** The web behind `uri` and `huggingface` references; under the default rules where undefined. */
   readonly web?: Web;
 }
 

@@ -5,7 +5,8 @@
  */
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import { cellDefault } from "../config/cell_config.ts";
+import { webUnder } from "../job/bridge/web_request.ts";
+import { cellDefault, fetchDefault } from "../config/cell_config.ts";
 import type { JobOutcome } from "../job/messages.ts";
 import { answerAs } from "../role.ts";
 import { instantFromMs } from "./instant.ts";
@@ -67,6 +68,7 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
       executor,
       network: context.desk.network,
       workDir: context.config.workDir,
+      web: webUnder(context.config.fetch ?? fetchDefault),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
     },
   });

@@ -1,9 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, linkSync, lstatSync, mkdirSync, openSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { linkSync, lstatSync, mkdirSync, openSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { closeSync, constants } from "node:fs";
-import { createServer } from "node:http";
 import { connect } from "node:net";
-import type { AddressInfo } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -11,18 +9,18 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openBridge } from "../../actors/job/bridge/bridge.ts";
-import type { BridgeContext } from "../../actors/job/bridge/context.ts";
 import { makeBridgeToken } from "../../actors/job/bridge/token.ts";
-import { defaultWeb } from "../../actors/job/bridge/web.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { openWorkDirectory } from "../../actors/job/paths.ts";
 import { ask, askJson } from "../support/bridge_client.ts";
+import { peer, stranger, withBridge, withWeb } from "../support/job_bridge.ts";
 import {
+  anything,
   eventually,
   fakeNetwork,
   holdOpen,
+  openWeb,
   readAll,
-  realPorts,
   runOf,
   streamPair,
   temporary,
@@ -30,41 +28,7 @@ import {
 } from "../support/job_world.ts";
 
 const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
-const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
-const stranger = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 const toPeer = (strategy: string) => ({ type: "peers", peers: [peer], strategy: { type: strategy }, resource: null });
-
-/** A bridge over a fresh work directory. */
-async function withBridge(
-  changes: Partial<Omit<BridgeContext, "limits">> & { limits?: Partial<BridgeContext["limits"]> },
-  use: (bridge: { socket: string; path: string; outside: string; sendsDone: Effect.Effect<void> }) => Promise<void>,
-  token = makeBridgeToken("optional"),
-  name = "job",
-): Promise<void> {
-  const place = temporary();
-  const path = join(place.path, name), outside = join(place.path, "outside");
-  mkdirSync(path, { mode: 0o700 });
-  mkdirSync(outside);
-  const bridge = await holdOpen(Effect.flatMap(openWorkDirectory(path), (directory) =>
-    openBridge({
-      directory,
-      jobId: "f4633ad1-6b37-4597-85a6-4e58a2117f5a",
-      scheduler: peer,
-      pushers: [],
-      network: fakeNetwork({}),
-      report: realPorts().report,
-      web: defaultWeb,
-      ...changes,
-      limits: { ...jobLimits, idleMs: 2_000, ...changes.limits },
-    }, token)));
-  try {
-    await use({ socket: bridge.value.socketPath, path, outside, sendsDone: bridge.value.sendsDone });
-  } finally {
-    await bridge.close();
-    assert.not.ok(existsSync(join(path, "bridge.sock")), "the socket goes with the bridge");
-    place.remove();
-  }
-}
 
 const test = suite("openBridge()");
 
@@ -95,11 +59,11 @@ for (const umask of [0, 0o777]) {
             directory,
             jobId: "",
             scheduler: peer,
-            pushers: [],
+            scope: anything,
             network: fakeNetwork({}),
             limits: jobLimits,
             report: () => {},
-            web: defaultWeb,
+            web: openWeb,
           }, makeBridgeToken())));
         assert.is(lstatSync(join(path, "bridge.sock")).mode & 0o777, 0o600);
         assert.is(process.umask(), umask, "the process's own umask is as it was");
@@ -266,75 +230,6 @@ test("artifacts do not follow a link that the job put in their way", async () =>
   });
 });
 
-test("the web: redirects are followed and counted, sizes bounded, a broken body is no file", async () => {
-  await withWeb((request, response) => {
-    const path = request.url ?? "";
-    if (path === "/file") return void response.end("0123456789");
-    if (path === "/big") return void response.end("01234567890");
-    if (path === "/loop") return void response.writeHead(302, { location: "/loop" }).end();
-    if (path === "/away") return void response.writeHead(302, { location: "file:///etc/passwd" }).end();
-    if (path === "/hop") return void response.writeHead(307, { location: "/file" }).end();
-    if (path === "/short") {
-      response.writeHead(200, { "content-length": "10" });
-      response.write("012");
-      return void setTimeout(() => response.destroy(), 20);
-    }
-    // "/silent": never answers.
-  }, async (url) => {
-    await withBridge({ limits: { fileBytesMax: 10, idleMs: 300 } }, async ({ socket, path }) => {
-      const fetched = (value: string) => askJson(socket, "/resources/fetch", { type: "uri", value });
-      assert.is((await fetched(`${url}/file`)).body, '[{"path":"artifacts/file","size":10}]');
-      assert.is((await fetched(`${url}/hop`)).body, '[{"path":"artifacts/hop","size":10}]');
-      for (const name of ["big", "loop", "away", "short", "silent"]) {
-        const { status, body } = await fetched(`${url}/${name}`);
-        assert.equal([name, status, JSON.parse(body).error], [name, 500, "connector_error"]);
-      }
-      for (const value of ["", "x", "ftp://x/y", "file:///etc/passwd", "http://", "unix:/x"]) {
-        assert.is((await fetched(value)).status, 400, value);
-      }
-      assert.is((await fetched(`${url}/${"n".repeat(256)}`)).status, 500, "no such file there");
-      assert.equal(readdirSync(join(path, "artifacts")).sort(), ["file", "hop"]);
-    });
-  });
-});
-
-test("a model hub's files come under their names; its token stays with its origin", async () => {
-  const seen: [string, string | undefined][] = [];
-  await withWeb((request, response) => {
-    seen.push(["elsewhere", request.headers.authorization]);
-    response.end("weights");
-  }, async (elsewhere) => {
-    await withWeb((request, response) => {
-      seen.push([request.url ?? "", request.headers.authorization]);
-      if (request.url?.endsWith("config.json")) return void response.end("{}");
-      response.writeHead(302, { location: `${elsewhere.replace("127.0.0.1", "localhost")}/blob` }).end();
-    }, async (hubUrl) => {
-      await withBridge({ web: { fetch: globalThis.fetch, hubUrl } }, async ({ socket }) => {
-        const reference = (over: object) => ({
-          type: "huggingface",
-          repository: "org/model",
-          revision: null,
-          filenames: ["config.json", "sub/model.bin"],
-          token: "hub-token",
-          ...over,
-        });
-        const { body } = await askJson(socket, "/resources/fetch", reference({}));
-        assert.is(body, '[{"path":"artifacts/config.json","size":2},{"path":"artifacts/model.bin","size":7}]');
-        assert.equal(seen, [
-          ["/org/model/resolve/main/config.json", "Bearer hub-token"],
-          ["/org/model/resolve/main/sub/model.bin", "Bearer hub-token"],
-          ["elsewhere", undefined],
-        ]);
-        for (
-          const over of [{ repository: "../x" }, { filenames: ["../x"] }, { filenames: ["/x"] }, { revision: ".." }]
-        ) {
-          assert.is((await askJson(socket, "/resources/fetch", reference(over))).status, 400, JSON.stringify(over));
-        }
-      });
-    });
-  });
-});
-
 test("a pushed file that breaks off, or is over the limit, is not told and leaves nothing; the next one is", async () => {
   const network = fakeNetwork({});
   await withBridge({ network, limits: { fileBytesMax: 10 } }, async ({ socket, path }) => {
@@ -366,10 +261,10 @@ test("a pushed file that breaks off, or is over the limit, is not told and leave
   });
 });
 
-test("a receive that names nobody takes the job's own peers; with none known, everybody", async () => {
-  for (const pushers of [[stranger], []]) {
+test("a receive that names nobody takes the job's own peers; with none known, nobody", async () => {
+  for (const receivesFrom of [[stranger], []]) {
     const network = fakeNetwork({});
-    await withBridge({ network, pushers }, async ({ socket }) => {
+    await withBridge({ network, scope: { ...anything, receivesFrom } }, async ({ socket }) => {
       const resource = { ...toPeer("All"), peers: [] };
       let finish = () => {};
       const receiving = ask(socket, {
@@ -379,7 +274,7 @@ test("a receive that names nobody takes the job's own peers; with none known, ev
         onBody: (_, close) => finish = close,
       });
       await eventually("a receive", () => network.receives.length === 1);
-      assert.equal(network.receives[0]?.peers, pushers.length === 0 ? undefined : pushers);
+      assert.equal(network.receives[0]?.peers, receivesFrom);
       const { near, far } = streamPair({ near: "me", far: stranger });
       network.receives[0]?.push(near);
       await runOf(writeAll(far, "x"));
@@ -476,18 +371,4 @@ function raw(socketPath: string, bytes: string): Promise<string> {
     socket.setTimeout(3_000, () => socket.destroy());
     socket.on("data", (piece: string) => text += piece).on("error", () => {}).once("close", () => done(text));
   });
-}
-
-async function withWeb(
-  serve: Parameters<typeof createServer>[1] & object,
-  use: (url: string) => Promise<void>,
-): Promise<void> {
-  const server = createServer(serve as never);
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  try {
-    await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  } finally {
-    server.closeAllConnections();
-    await new Promise((closed) => server.close(closed));
-  }
 }

@@ -9,7 +9,6 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openBridge } from "../../actors/job/bridge/bridge.ts";
-import { defaultWeb } from "../../actors/job/bridge/web.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { openWorkDirectory } from "../../actors/job/paths.ts";
 import { TransportError } from "../../transport/port.ts";
@@ -17,9 +16,11 @@ import { decodePullHeader } from "../../transport/protocols/mod.ts";
 import type { ProgressRequest } from "../../transport/protocols/messages.ts";
 import { ask, type Asked } from "../support/bridge_client.ts";
 import {
+  anything,
   eventually,
   fakeNetwork,
   holdOpen,
+  openWeb,
   readAll,
   realPorts,
   runOf,
@@ -104,11 +105,11 @@ const open = () =>
       directory,
       jobId: job,
       scheduler,
-      pushers: [],
+      scope: anything,
       network,
       limits: { ...jobLimits, keepaliveMs: 200, idleMs: 5_000 },
       report: realPorts().report,
-      web: defaultWeb,
+      web: openWeb,
     }, { value: "t", policy: "optional" })));
 test.before(async () => {
   await new Promise<void>((listening) => web.listen(0, "127.0.0.1", listening));

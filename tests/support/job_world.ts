@@ -8,9 +8,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomUUID } from "node:crypto";
 import { Effect, Exit, Fiber, Queue } from "effect";
+import { fetchDefault } from "../../actors/config/cell_config.ts";
+import { type Web, webUnder } from "../../actors/job/bridge/web_request.ts";
+import type { JobScope } from "../../actors/job/scope.ts";
 import type { Ports, Report } from "../../actors/ports.ts";
 import type { JobNetwork, PushReceiver } from "../../actors/job/network.ts";
 import { type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
+
+/** A scope that holds everything. */
+export const anything: JobScope = { fetches: () => true, sendsTo: () => true, receivesFrom: allPeers() };
+
+function allPeers(): readonly string[] {
+  const everybody: string[] = [];
+  everybody.includes = () => true;
+  return everybody;
+}
+
+/** The web with nothing denied: servers of tests are on loopback. */
+export const openWeb: Web = webUnder({ ...fetchDefault, denyCidr: [] });
 
 /** Ports that run Effects for real and keep what was reported. */
 export function realPorts(): Ports & { readonly reports: Report[] } {

@@ -55,6 +55,7 @@ export function openBridge(
       return true;
     };
     const receiving = { active: false };
+    const refusals = { scope: 0 };
     const handle = (request: IncomingMessage, response: ServerResponse) => {
       const served = !isAuthorized(request.headers.authorization, token)
         ? Effect.fail(new BridgeProblem({ status: 401, error: "unauthorized", detail: "BRIDGE_TOKEN is required" }))
@@ -63,7 +64,7 @@ export function openBridge(
         : serveRoute({ request, response, context, receiving, startSend });
       underWay += 1;
       const fiber = runRequest(
-        answered(served, response, context).pipe(
+        answered(served, response, { ...context, refusals }).pipe(
           Effect.ensuring(Effect.sync(() => underWay -= 1)),
         ),
       );
@@ -105,15 +106,24 @@ function bound(server: Server, { limits }: BridgeContext): void {
 function answered(
   served: Effect.Effect<void, BridgeProblem>,
   response: ServerResponse,
-  { report, jobId }: BridgeContext,
+  { report, jobId, refusals }: BridgeContext & { readonly refusals: { scope: number } },
 ): Effect.Effect<void> {
   const answer = (problem: BridgeProblem) =>
     Effect.sync(() => {
+      const isScope = problem.error === "job-scope";
+      if (isScope) refusals.scope += 1;
+      // A job may ask as often as it likes: the first, and then each power of two, are said aloud.
+      const aloud = problem.status >= 500 || (isScope && (refusals.scope & (refusals.scope - 1)) === 0);
       report({
-        level: problem.status >= 500 ? "warn" : "debug",
-        event: "job.bridge.problem",
+        level: aloud ? "warn" : "debug",
+        event: isScope ? "job.refused-scope" : "job.bridge.problem",
         message: problem.message,
-        fields: { job: jobId, status: problem.status, error: problem.error },
+        fields: {
+          job: jobId,
+          status: problem.status,
+          error: problem.error,
+          ...(isScope ? { code: "job-scope", count: refusals.scope } : {}),
+        },
       });
       writeProblem(response, problem);
     });

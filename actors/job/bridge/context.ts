@@ -8,7 +8,8 @@ import type { Ports } from "../../ports.ts";
 import type { JobLimits } from "../limits.ts";
 import type { JobNetwork } from "../network.ts";
 import type { WorkDirectory } from "../paths.ts";
-import type { Web } from "./web.ts";
+import type { JobScope } from "../scope.ts";
+import type { Web } from "./web_request.ts";
 
 /** One job's bridge. */
 export interface BridgeContext {
@@ -16,8 +17,7 @@ export interface BridgeContext {
   readonly jobId: Uuid;
   /** Where progress goes. */
   readonly scheduler: Peer;
-  /** Who may push when a receive names nobody: the peers that the job's specification receives from. */
-  readonly pushers: readonly Peer[];
+  readonly scope: JobScope;
   readonly network: JobNetwork;
   readonly limits: JobLimits;
   readonly report: Ports["report"];

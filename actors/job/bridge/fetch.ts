@@ -66,11 +66,22 @@ function fetchHub({ repository, revision, filenames, token }: HuggingfaceReferen
 
 function fetchAll(
   files: readonly Omit<WebFile, "path">[],
-  { directory, limits, web }: BridgeContext,
+  { directory, limits, web, report, jobId: job }: BridgeContext,
 ): Effect.Effect<readonly FetchedFile[], BridgeProblem> {
   return Effect.forEach(files, (file, index) => {
     const path = `artifacts/${webFileName(file.url, index)}`;
-    return Effect.map(fetchWebFile({ ...file, path }, directory, limits, web), (size) => ({ path, size }));
+    const say = (event: string, sizeBytes: number, more: object) =>
+      report({
+        level: "info",
+        event,
+        message: `${path}: ${sizeBytes} bytes from ${file.url.host}`,
+        fields: { job, path, sizeBytes, host: file.url.host, ...more },
+      });
+    const progress = (sizeBytes: number) => say("job.fetch.progress", sizeBytes, {});
+    return Effect.map(fetchWebFile({ ...file, path }, directory, limits, web, progress), ({ sizeBytes, sha256 }) => {
+      say("job.fetch.done", sizeBytes, { sha256 });
+      return { path, size: sizeBytes };
+    });
   });
 }
 

@@ -14,6 +14,7 @@ export type ProblemCode =
   | "network_error"
   | "io_error"
   | "unauthorized"
+  | "job-scope"
   | "busy"
   | "internal_error";
 
@@ -33,6 +34,11 @@ export class BridgeProblem extends Data.TaggedError("BridgeProblem")<{
 /** 400: what was asked for is not allowed. */
 export function invalidRequest(detail: string): BridgeProblem {
   return new BridgeProblem({ status: 400, error: "invalid_request", detail });
+}
+
+/** 403: the job's specification, or its worker's configuration, does not name it. */
+export function outOfScope(detail: string): BridgeProblem {
+  return new BridgeProblem({ status: 403, error: "job-scope", detail });
 }
 
 /** 500: the other end (a web server, a peer) did not do its part. */

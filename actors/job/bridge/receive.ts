@@ -51,10 +51,9 @@ function events(
   response: ServerResponse,
   context: BridgeContext,
 ): Effect.Effect<void, BridgeProblem> {
-  const { directory, jobId, limits, network, pushers, report } = context;
+  const { directory, jobId, limits, network, scope, report } = context;
   return Effect.scoped(Effect.gen(function* () {
-    const named = peers.length > 0 ? peers : pushers;
-    const receiver = yield* network.receive({ peers: named.length > 0 ? named : undefined });
+    const receiver = yield* network.receive({ peers: peers.length > 0 ? peers : scope.receivesFrom });
     const written = { at: yield* Clock.currentTimeMillis };
     yield* Effect.forkScoped(keepalive(response, written, limits.keepaliveMs));
     while (!response.destroyed) {

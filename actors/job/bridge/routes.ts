@@ -14,11 +14,12 @@ import {
   referenceSchema,
   toJson,
 } from "../../../transport/protocols/mod.ts";
+import type { Peer } from "../../../transport/protocols/messages.ts";
 import { field, readJson, shaped, textField, wrongShape } from "./body.ts";
 import type { BridgeContext } from "./context.ts";
 import { fetchResource } from "./fetch.ts";
 import { openApiJson } from "./openapi.ts";
-import { type BridgeProblem, networkFailed } from "./problem.ts";
+import { type BridgeProblem, networkFailed, outOfScope } from "./problem.ts";
 import { receiveResource, type Receiving } from "./receive.ts";
 import { sendResource, type StartSend } from "./send.ts";
 
@@ -64,6 +65,9 @@ function serveFetch({ request, response, context }: Served): Effect.Effect<void,
   return Effect.gen(function* () {
     const body = yield* readJson(request, context.limits);
     const reference = yield* shaped(fromJson(referenceSchema, body));
+    if (!context.scope.fetches(reference)) {
+      return yield* Effect.fail(outOfScope("the job's specification does not name this reference"));
+    }
     writeJson(response, JSON.stringify(yield* fetchResource(reference, context)));
   });
 }
@@ -73,6 +77,7 @@ function serveSend({ request, response, context, startSend }: Served): Effect.Ef
     const body = yield* readJson(request, context.limits);
     const reference = yield* shaped(fromJson(peersReferenceSchema, yield* field(body, "resource")));
     const path = yield* textField(body, "path");
+    yield* within(reference.peers, (peer) => context.scope.sendsTo(peer), "send to");
     yield* sendResource(reference, path, context, startSend);
     response.writeHead(200, { "content-length": "0" });
     response.end();
@@ -87,8 +92,20 @@ function serveReceive({ request, response, context, receiving }: Served): Effect
     if (path !== undefined && path !== null && typeof path !== "string") {
       return yield* Effect.fail(wrongShape("path", "expected a string"));
     }
+    yield* within(reference.peers, (peer) => context.scope.receivesFrom.includes(peer), "receive from");
     yield* receiveResource(reference, path ?? undefined, response, receiving, context);
   });
+}
+
+function within(
+  peers: readonly Peer[],
+  isNamed: (peer: Peer) => boolean,
+  what: string,
+): Effect.Effect<void, BridgeProblem> {
+  const stranger = peers.find((peer) => !isNamed(peer));
+  return stranger === undefined
+    ? Effect.void
+    : Effect.fail(outOfScope(`the job's specification names no ${stranger.slice(0, 128)} to ${what}`));
 }
 
 function serveStatus({ request, response, context }: Served): Effect.Effect<void, BridgeProblem> {

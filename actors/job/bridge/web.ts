@@ -3,20 +3,13 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
 import type { WorkDirectory } from "../paths.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
-
-/** Where the web is, and how it is asked. */
-export interface Web {
-  readonly fetch: typeof globalThis.fetch;
-  /** Base address of the model hub. */
-  readonly hubUrl: string;
-}
-
-/** The runtime's own. */
-export const defaultWeb: Web = { fetch: globalThis.fetch, hubUrl: "https://huggingface.co" };
+import { openWebRequest, type Web } from "./web_request.ts";
 
 /** What is fetched, and where it goes. */
 export interface WebFile {
@@ -26,6 +19,16 @@ export interface WebFile {
   /** In the work directory. */
   readonly path: string;
 }
+
+/** A file that was fetched whole. */
+export interface FetchedWebFile {
+  readonly sizeBytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+/** Bytes between two reports of progress. */
+const progressBytes = 256 * 1024 * 1024;
 
 /** Reads an address: http or https, nothing else. */
 export function parseWebAddress(text: string): Effect.Effect<URL, BridgeProblem> {
@@ -41,61 +44,64 @@ export function webFileName(url: URL, index: number): string {
   return `${last}${url.search}` || `part-${index}.bin`;
 }
 
-/** @returns The file's size in bytes. */
+/** @param onProgress Told of the bytes so far, once every 256 MiB. */
 export function fetchWebFile(
   file: WebFile,
   directory: WorkDirectory,
   limits: JobLimits,
   web: Web,
-): Effect.Effect<number, BridgeProblem> {
-  return Effect.scoped(Effect.gen(function* () {
-    // Ending the scope aborts what is still being read.
-    const controller = yield* Effect.acquireRelease(
-      Effect.sync(() => new AbortController()),
-      (controller) => Effect.sync(() => controller.abort()),
-    );
-    const response = yield* follow(file, limits, web, controller.signal);
+  onProgress: (sizeBytes: number) => void = () => {},
+): Effect.Effect<FetchedWebFile, BridgeProblem> {
+  const bytesMax = Math.min(limits.fileBytesMax, web.rules.fileBytesMax);
+  const fetched = Effect.scoped(Effect.gen(function* () {
+    const response = yield* follow(file, limits, web);
     const out = yield* Effect.mapError(directory.create(file.path), pathProblem);
-    const reader = response.body?.getReader();
+    const pieces: AsyncIterator<Uint8Array> = response[Symbol.asyncIterator]();
+    const digest = createHash("sha256");
     let sizeBytes = 0;
-    while (reader !== undefined) {
-      const piece = yield* step(file.url, limits, () => reader.read());
-      if (piece.done) break;
+    for (;;) {
+      const piece = yield* step(file.url, limits, () => pieces.next());
+      if (piece.done === true) break;
+      const before = sizeBytes;
       sizeBytes += piece.value.length;
-      if (sizeBytes > limits.fileBytesMax) {
-        return yield* Effect.fail(connectorFailed(`${file.url.href} is over ${limits.fileBytesMax} bytes`));
+      if (sizeBytes > bytesMax) {
+        return yield* Effect.fail(connectorFailed(`${file.url.href} is over ${bytesMax} bytes`));
       }
+      digest.update(piece.value);
       yield* Effect.mapError(out.write(piece.value), pathProblem);
+      if (Math.floor(before / progressBytes) !== Math.floor(sizeBytes / progressBytes)) onProgress(sizeBytes);
     }
+    if (!response.complete) return yield* Effect.fail(connectorFailed(`${file.url.href} broke off`));
     yield* Effect.mapError(out.commit, pathProblem);
-    return sizeBytes;
+    return { sizeBytes, sha256: digest.digest("hex") };
   }));
+  return Effect.timeoutOrElse(fetched, {
+    duration: web.rules.timeoutMs,
+    orElse: () => Effect.fail(connectorFailed(`${file.url.href} took more than ${web.rules.timeoutMs} ms`)),
+  });
 }
 
-/** Follows redirects itself: each is counted, stays on http(s), and a token does not leave its origin. */
+/** Follows redirects itself: each is counted, checked as the first address was, and a token does not leave its origin. */
 function follow(
   { url: first, token }: WebFile,
   limits: JobLimits,
   web: Web,
-  signal: AbortSignal,
-): Effect.Effect<Response, BridgeProblem> {
+): Effect.Effect<IncomingMessage, BridgeProblem, Scope.Scope> {
   return Effect.gen(function* () {
     let url = first;
-    for (let redirects = 0; redirects <= limits.redirectsMax; redirects++) {
+    const redirectsMax = Math.min(limits.redirectsMax, web.rules.redirectsMax);
+    for (let redirects = 0; redirects <= redirectsMax; redirects++) {
       const headers: Record<string, string> = token !== undefined && url.origin === first.origin
         ? { authorization: `Bearer ${token}` }
         : {};
-      const response: Response = yield* step(
-        url,
-        limits,
-        () => web.fetch(url, { redirect: "manual", signal, headers }),
-      );
-      if (response.ok) return response;
-      yield* Effect.promise(() => response.body?.cancel().catch(() => {}) ?? Promise.resolve());
-      const location = response.headers.get("location");
-      if (response.status < 300 || response.status > 399 || location === null) {
+      const response = yield* openWebRequest(url, { headers, idleMs: limits.idleMs }, web);
+      const status = response.statusCode ?? 0;
+      if (status >= 200 && status < 300) return response;
+      response.destroy();
+      const { location } = response.headers;
+      if (status < 300 || status > 399 || location === undefined) {
         return yield* Effect.fail(
-          connectorFailed(`HTTP request error: HTTP status ${response.status} for url (${url.href})`),
+          connectorFailed(`HTTP request error: HTTP status ${status} for url (${url.href})`),
         );
       }
       const next: URL | undefined = URL.canParse(location, url) ? new URL(location, url) : undefined;
@@ -105,7 +111,7 @@ function follow(
       url = next;
     }
     return yield* Effect.fail(
-      connectorFailed(`HTTP request error: more than ${limits.redirectsMax} redirects (${first.href})`),
+      connectorFailed(`HTTP request error: more than ${redirectsMax} redirects (${first.href})`),
     );
   });
 }

@@ -1,0 +1,139 @@
+/**
+ * One HTTP request on a job's behalf. The worker stands outside the cell, so it asks only where its operator lets it: the
+ * name is resolved first, its addresses are checked, and the connection goes to the address that was checked. A name that
+ * resolves to something else a moment later (DNS rebinding) changes nothing.
+ *
+ * @module
+ */
+import { lookup } from "node:dns/promises";
+import { type IncomingMessage, request as httpRequest } from "node:http";
+import { request as httpsRequest } from "node:https";
+import { isIP, isIPv6 } from "node:net";
+import { Effect, type Scope } from "effect";
+import { type Cidr, rangeOf, readCidr } from "../../config/addresses.ts";
+import type { FetchConfig } from "../../config/cell_config.ts";
+import { type BridgeProblem, connectorFailed, outOfScope } from "./problem.ts";
+
+/** Where the web is, what of it may be asked, and who knows addresses. */
+export interface Web {
+  readonly rules: FetchConfig;
+  /** All addresses of a name. */
+  readonly resolve: (host: string) => Promise<readonly string[]>;
+  /** Authorities trusted instead of the runtime's own, PEM. */
+  readonly ca?: string;
+  /** Base address of the model hub. */
+  readonly hubUrl: string;
+}
+
+/** The system's resolver and the public hub, under `rules`. */
+export function webUnder(rules: FetchConfig): Web {
+  return {
+    rules,
+    resolve: async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+    hubUrl: "https://huggingface.co",
+  };
+}
+
+/** Whether the configuration lets jobs fetch from there, by scheme and name. @returns Why not. */
+export function refusedByName(url: URL, { schemes, hosts }: FetchConfig): string | undefined {
+  const scheme = url.protocol.slice(0, -1);
+  if (!schemes.some((allowed) => allowed === scheme)) return `scheme ${scheme} is not allowed by [fetch] schemes`;
+  const host = url.hostname.toLowerCase();
+  const named = hosts === undefined ||
+    hosts.some((allowed) => host === allowed.toLowerCase() || host.endsWith(`.${allowed.toLowerCase()}`));
+  return named ? undefined : `host ${host} is not in [fetch] hosts`;
+}
+
+/** Asks for a resource: the response's head, its body still to be read. The request ends with the scope. */
+export function openWebRequest(
+  url: URL,
+  { headers, idleMs }: { readonly headers: Readonly<Record<string, string>>; readonly idleMs: number },
+  web: Web,
+): Effect.Effect<IncomingMessage, BridgeProblem, Scope.Scope> {
+  return Effect.gen(function* () {
+    const refusal = refusedByName(url, web.rules);
+    if (refusal !== undefined) return yield* Effect.fail(outOfScope(`${url.href}: ${refusal}`));
+    const address = yield* allowedAddress(url, web, idleMs);
+    return yield* Effect.acquireRelease(
+      ask(url, address, { headers, idleMs, ca: web.ca }),
+      (response) => Effect.sync(() => void response.destroy()),
+      { interruptible: true },
+    );
+  });
+}
+
+/** Every address of the name has to be allowed: one that is not makes the whole name suspect. */
+function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<string, BridgeProblem> {
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const denied = web.rules.denyCidr.map(readCidr).filter((range): range is Cidr => typeof range !== "string");
+  const addresses = isIP(host) > 0 ? Effect.succeed([host]) : Effect.tryPromise({
+    try: () => web.resolve(host),
+    catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${url.href})`),
+  }).pipe(Effect.timeoutOrElse({
+    duration: idleMs,
+    orElse: () => Effect.fail(connectorFailed(`HTTP request error: ${host} was not resolved in ${idleMs} ms`)),
+  }));
+  return Effect.flatMap(addresses, (found) => {
+    for (const address of found) {
+      const range = rangeOf(plainAddress(address), denied);
+      if (range !== undefined) {
+        return Effect.fail(outOfScope(`${url.href}: ${address} lies inside ${range.text} of [fetch] deny_cidr`));
+      }
+    }
+    const [first] = found;
+    return first === undefined
+      ? Effect.fail(connectorFailed(`HTTP request error: ${host} has no address`))
+      : Effect.succeed(first);
+  });
+}
+
+/** An IPv4 address in IPv6 clothes (RFC 4291 §2.5.5) as what it is; a zone is left out. */
+function plainAddress(address: string): string {
+  const [bare = ""] = address.split("%");
+  if (!isIPv6(bare)) return bare;
+  const [, dotted] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare) ?? [];
+  if (dotted !== undefined) return dotted;
+  const [, high, low] =
+    /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(new URL(`http://[${bare}]`).hostname.slice(1, -1)) ??
+      [];
+  if (high === undefined || low === undefined) return bare;
+  const [a, b] = [parseInt(high, 16), parseInt(low, 16)];
+  return [a >> 8, a & 255, b >> 8, b & 255].join(".");
+}
+
+function ask(
+  url: URL,
+  address: string,
+  { headers, idleMs, ca }: {
+    readonly headers: Readonly<Record<string, string>>;
+    readonly idleMs: number;
+    readonly ca: string | undefined;
+  },
+): Effect.Effect<IncomingMessage, BridgeProblem> {
+  const isTls = url.protocol === "https:";
+  return Effect.callback<IncomingMessage, BridgeProblem>((resume) => {
+    const fail = (error: Error) =>
+      resume(Effect.fail(connectorFailed(`HTTP request error: ${error.message} (${url.href})`)));
+    const host = url.hostname.replace(/^\[|\]$/g, "");
+    const asked = (isTls ? httpsRequest : httpRequest)({
+      host: address,
+      port: url.port === "" ? (isTls ? 443 : 80) : Number(url.port),
+      path: `${url.pathname}${url.search}`,
+      method: "GET",
+      headers: { host: url.host, accept: "*/*", "user-agent": "hypha-worker", ...headers },
+      agent: false,
+      ...(isTls && isIP(host) === 0 ? { servername: host } : {}),
+      ...(ca === undefined ? {} : { ca }),
+    });
+    asked.once("response", (response) => {
+      response.on("error", () => {/* who reads it is told */});
+      resume(Effect.succeed(response));
+    });
+    asked.on("error", fail);
+    asked.end();
+    return Effect.sync(() => void asked.destroy());
+  }).pipe(Effect.timeoutOrElse({
+    duration: idleMs,
+    orElse: () => Effect.fail(connectorFailed(`HTTP request error: nothing for ${idleMs} ms (${url.href})`)),
+  }));
+}
