@@ -4,11 +4,12 @@
  * @module
  */
 import { Result } from "effect";
+import { ChainMemory } from "../pki/chain_memory.ts";
 import { checkIdentity } from "../pki/path.ts";
 import { Internal, type Refusal } from "../pki/refusal.ts";
 import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
-import { handshakeMachine, phaseOf } from "./handshake.ts";
-import { holds } from "./handshake_checks.ts";
+import { type handshakeMachine, handshakeWith, phaseOf } from "./handshake.ts";
+import { holds, rememberingChecks } from "./handshake_checks.ts";
 import type { Ports } from "./ports.ts";
 import { type RootOptions, superviseRoot } from "./supervise.ts";
 
@@ -27,13 +28,16 @@ export interface GateFactoryOptions {
  *
  * A gate says what it has to say after its phase changed, so that a listener sees the phase that goes with it. A
  * listener that throws is reported and harms neither the verdict nor the other listeners. A gate whose actor died of an
- * error is refused with `internal`.
+ * error is refused with `internal`. All gates of a factory remember together which chains they found good.
  */
 export function makeGateFactory(options: GateFactoryOptions): MakeGate {
-  return (input) => makeGate(input, options);
+  const { machine = handshakeWith(rememberingChecks(new ChainMemory())) } = options;
+  return (input) => makeGate(input, { ...options, machine });
 }
 
-function makeGate(input: GateInput, { ports, clock, inspect, machine = handshakeMachine }: GateFactoryOptions): Gate {
+type GateOptions = GateFactoryOptions & Required<Pick<GateFactoryOptions, "machine">>;
+
+function makeGate(input: GateInput, { ports, clock, inspect, machine }: GateOptions): Gate {
   const { id } = input;
   const listeners = new Set<(said: GateSaid) => void>();
   const unsaid: GateSaid[] = [];

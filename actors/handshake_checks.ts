@@ -5,6 +5,7 @@
  * @module
  */
 import { Result } from "effect";
+import type { ChainMemory } from "../pki/chain_memory.ts";
 import type { AlgorithmAllowed, NotRevoked, PathsFound, RoleAllowed, WellFormed, WithinValidity } from "../pki/path.ts";
 import {
   checkAlgorithm,
@@ -100,6 +101,17 @@ export const pkiChecks: Checks = {
   identity: checkIdentity,
   role: checkRole,
 };
+
+/** The same, with a memory of chains that were found good. What time and revocation lists say is judged each time. */
+export function rememberingChecks(memory: ChainMemory): Checks {
+  return {
+    ...pkiChecks,
+    wellFormed: (chain) => memory.checkWellFormed(chain),
+    path: (wellFormed, snapshot) => memory.findPaths(wellFormed, snapshot),
+    validity: (found, at) => memory.checkValidity(found, at),
+    identity: (wellFormed, expectedPeer) => memory.checkIdentity(wellFormed, expectedPeer),
+  };
+}
 
 /** Whether an outcome stands and is a success. Anything that is no outcome is none. */
 export function holds<Proof>(outcome: Outcome<Proof> | undefined): outcome is Result.Success<Proof, Refusal> {

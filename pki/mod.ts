@@ -15,6 +15,7 @@ export {
   type SubjectAltName,
   type ValidityPeriod,
 } from "./certificate.ts";
+export { ChainMemory } from "./chain_memory.ts";
 export {
   type CrlFloor,
   findRevocation,

@@ -15,6 +15,7 @@
  */
 import { Result } from "effect";
 import type { Certificate, Role } from "./certificate.ts";
+import type { ChainMemory } from "./chain_memory.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";
 import { checkIdentity, checkRole } from "./checks/identity.ts";
 import { checkName, type ExpectedName } from "./checks/expected_name.ts";
@@ -126,6 +127,8 @@ export interface VerifyOptions extends PathLimits, ChainLimits {
   readonly expectedPeer?: string | undefined;
   /** The name under which the peer was looked for (RFC 9525). Nodes name none: their peers' identity is the PeerID. */
   readonly expectedName?: ExpectedName | undefined;
+  /** Remembers chains that were found good; nothing is remembered where undefined. */
+  readonly memory?: ChainMemory | undefined;
 }
 
 /**
@@ -155,13 +158,14 @@ export function verifyPath(
   options: VerifyOptions,
 ): Result.Result<Verified, Refusal> {
   return Result.gen(function* () {
-    const wellFormed = yield* checkWellFormed(chain, options);
+    const checks = options.memory ?? { checkWellFormed, findPaths, checkValidity, checkIdentity };
+    const wellFormed = yield* checks.checkWellFormed(chain, options);
     yield* checkAlgorithm(wellFormed, widestPolicy(snapshot));
-    const found = yield* findPaths(wellFormed, snapshot, options);
-    const within = yield* checkValidity(found, options.at);
+    const found = yield* checks.findPaths(wellFormed, snapshot, options);
+    const within = yield* checks.checkValidity(found, options.at);
     const { path, expiresAt, domain } = yield* checkRevocation(within, snapshot, options.at);
     if (options.expectedName !== undefined) yield* checkName(wellFormed, options.expectedName);
-    const identity = yield* checkIdentity(wellFormed, options.expectedPeer);
+    const identity = yield* checks.checkIdentity(wellFormed, options.expectedPeer);
     yield* checkRole(identity, snapshot.policy);
     const { signatureChecks } = found;
     return { identity, path, expiresAt, signatureChecks, ...(domain === undefined ? {} : { domain }) };

@@ -1,0 +1,118 @@
+/**
+ * Memory of chains that were found good: a peer that comes back costs a hash instead of signature checks.
+ *
+ * What is remembered are the parsed chain, its paths and the identity of its leaf. Dates and revocation are never
+ * remembered: `checkValidity` and `checkRevocation` run each time, so that the memory is no way around either.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Result } from "effect";
+import { findPaths, type PathLimits } from "./checks/find_paths.ts";
+import { checkIdentity } from "./checks/identity.ts";
+import { checkValidity } from "./checks/validity.ts";
+import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
+import type { PathsFound, PeerIdentity, WellFormed, WithinValidity } from "./path.ts";
+import type { Refusal } from "./refusal.ts";
+import type { TrustSnapshot } from "./trust.ts";
+
+/** Chains remembered by default, of 5 to 10 kB each: the peers of a large gateway. */
+export const chainsMax = 1_024;
+
+interface Remembered {
+  readonly wellFormed: WellFormed;
+  readonly generation: number;
+  readonly anchorsId: string;
+  readonly found: PathsFound;
+  identity: PeerIdentity | undefined;
+}
+
+/**
+ * A bounded memory, by the hash of a chain's certificates and the snapshot they were judged by. Only chains with a path to
+ * an anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. A new
+ * snapshot makes everything remembered under another one worthless, and an expired chain is forgotten.
+ */
+export class ChainMemory {
+  readonly #max: number;
+  readonly #chains = new Map<string, Remembered>();
+  /** Names of chains that were parsed here, while somebody holds them. */
+  readonly #names = new WeakMap<WellFormed, string>();
+  readonly #namesOfPaths = new WeakMap<PathsFound, string>();
+
+  constructor(max: number = chainsMax) {
+    this.#max = max;
+  }
+
+  /** How many chains are remembered. */
+  get size(): number {
+    return this.#chains.size;
+  }
+
+  /** As the function of that name; a chain that is remembered is not parsed again. */
+  checkWellFormed(chain: readonly Uint8Array[], limits: ChainLimits = {}): ReturnType<typeof checkWellFormed> {
+    const name = nameOf(chain);
+    const known = this.#chains.get(name);
+    if (known !== undefined && chain.length <= (limits.certificatesMax ?? chain.length)) {
+      return Result.succeed(known.wellFormed);
+    }
+    return Result.map(checkWellFormed(chain, limits), (wellFormed) => {
+      this.#names.set(wellFormed, name);
+      return wellFormed;
+    });
+  }
+
+  /** As the function of that name; the paths of a chain that is remembered are not searched again. */
+  findPaths(
+    wellFormed: WellFormed,
+    snapshot: TrustSnapshot,
+    limits: PathLimits = {},
+  ): Result.Result<PathsFound, Refusal> {
+    const name = this.#names.get(wellFormed);
+    // Paths found under a limit of the caller's are not everybody's.
+    if (name === undefined || limits.intermediatesMax !== undefined) return findPaths(wellFormed, snapshot, limits);
+    const known = this.#chains.get(name);
+    const { generation, anchorsId } = snapshot;
+    if (known !== undefined && known.generation === generation && known.anchorsId === anchorsId) {
+      this.#chains.delete(name); // and back at the end: it was seen last
+      this.#chains.set(name, known);
+      return Result.succeed(known.found);
+    }
+    const outcome = findPaths(wellFormed, snapshot, limits);
+    this.#chains.delete(name);
+    if (Result.isFailure(outcome)) return outcome;
+    // A search that cost nothing is what a remembered one is.
+    const found = { ...outcome.success, signatureChecks: 0 } as PathsFound;
+    if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
+    this.#chains.set(name, { wellFormed, generation, anchorsId, found, identity: known?.identity });
+    this.#namesOfPaths.set(found, name);
+    this.#namesOfPaths.set(outcome.success, name);
+    return outcome;
+  }
+
+  /** As the function of that name; an expired chain is forgotten. */
+  checkValidity(found: PathsFound, at: Date): ReturnType<typeof checkValidity> {
+    const outcome: Result.Result<WithinValidity, Refusal> = checkValidity(found, at);
+    const name = this.#namesOfPaths.get(found);
+    if (Result.isFailure(outcome) && name !== undefined) this.#chains.delete(name);
+    return outcome as ReturnType<typeof checkValidity>;
+  }
+
+  /** As the function of that name; the leaf of a chain that is remembered is not read again. */
+  checkIdentity(wellFormed: WellFormed, expectedPeer?: string): ReturnType<typeof checkIdentity> {
+    const known = this.#chains.get(this.#names.get(wellFormed) ?? "");
+    const { identity } = known ?? {};
+    if (identity !== undefined && (expectedPeer === undefined || expectedPeer === identity.peer)) {
+      return Result.succeed(identity);
+    }
+    const outcome = checkIdentity(wellFormed, expectedPeer);
+    if (known !== undefined && Result.isSuccess(outcome)) known.identity = outcome.success;
+    return outcome;
+  }
+}
+
+/** SHA-256 over the certificates, each with its length in front, so that none can be taken for two. */
+function nameOf(chain: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const der of chain) hash.update(`${der.length}:`).update(der);
+  return hash.digest("base64");
+}
