@@ -293,6 +293,9 @@ test("drains: the role first, then the transport, and says what it did", () => {
   assert.not(node.healthy());
   assert.is(node.heard.role.at(-1)?.type, "role.drain");
   assert.is(node.world.take("drain").length, 0, "the role is not done");
+  node.tell({ type: "peer.closed", peer: "gateway", identity: identityOf("gateway"), reason: { type: "by-them" } });
+  node.world.pass(1_000);
+  assert.is(node.world.take("dial").length, 0, "gateways are not dialled any more");
   node.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
   node.leave();
   assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });

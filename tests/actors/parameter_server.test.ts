@@ -10,8 +10,7 @@ import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { parameterServerMachine } from "../../actors/parameter_server.ts";
-import type { TransportAsk } from "../../transport/port.ts";
-import { TransportError } from "../../transport/port.ts";
+import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
@@ -52,6 +51,7 @@ async function start(spec: JobSpec) {
   const rejected: string[] = [];
   const unreachable = new Set<string>();
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
+  const hanging: StreamHandle[] = [];
   let exchanges = 0;
   const accepted = new Map<string, Uint8Array | "cut" | "hang">();
   const desk = makeJobNetwork({ send: (ask: TransportAsk) => hear(ask) }, ports);
@@ -63,6 +63,7 @@ async function start(spec: JobSpec) {
       queueMicrotask(() => {
         ask.replyTo.send({ type: "stream.opened", id: ask.exchange, stream: near });
         if (content instanceof Uint8Array) Effect.runFork(Effect.andThen(far.write(content), far.end));
+        if (content === "hang") hanging.push(far);
         if (content === "cut") Effect.runFork(Effect.andThen(far.write(update(1).subarray(0, 9)), far.abort("cut")));
       });
     }
@@ -135,7 +136,21 @@ async function start(spec: JobSpec) {
     await eventually("it ends", () => actor.getSnapshot().status === "done");
     return actor.getSnapshot().output as JobOutcome;
   };
-  return { actor, clock, ports, push, received, reported, reports, valuesFor, outcome, unreachable, left, end };
+  return {
+    actor,
+    clock,
+    ports,
+    push,
+    received,
+    reported,
+    reports,
+    valuesFor,
+    outcome,
+    unreachable,
+    hanging,
+    left,
+    end,
+  };
 }
 
 function readBytes(stream: ReturnType<typeof streamPair>["far"]): Effect.Effect<Uint8Array, TransportError> {
@@ -189,6 +204,9 @@ test("no longer waits for whom a re-dispatch leaves out, and lets its late push 
   await server.received(1);
   server.actor.send({ type: "job.updated", spec: specOf(["a", "c"]) });
   assert.not(server.push("b", update(100)));
+  const [late] = server.hanging;
+  if (late === undefined) throw new Error("Cannot end the push: it was not let in");
+  await Effect.runPromise(Effect.ignore(Effect.andThen(late.write(update(100)), late.end)));
   server.push("c", update(4));
   await server.reported(1);
   assert.equal(server.valuesFor("a"), [[3]]);

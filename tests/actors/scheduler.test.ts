@@ -9,7 +9,7 @@ import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/scheduling/instant.ts";
 import { schedulerMachine } from "../../actors/scheduler.ts";
 import { CertificateRevoked } from "../../pki/refusal.ts";
-import type { CloseReason, TransportAsk } from "../../transport/port.ts";
+import type { CloseReason, StreamChunk, TransportAsk } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
 import { failedWith, identityOf, makeFakeWorld, requestFrom, settle, startIn } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
@@ -277,6 +277,7 @@ test("rounds go on to the last, then the scheduler ends by itself", () => {
     const answer = say(peer, { JobStatus: { task_id: taskId, status: { type: "Finished" } } });
     assert.equal(answer, { JobStatus: {} });
   }
+  assert.is(world.reported("trainer.lost").length, 0);
   assert.equal(actor.getSnapshot().output, { type: "finished" });
 });
 
@@ -300,6 +301,9 @@ test("a revoked trainer is dropped at once: the aggregator is told, and the trai
   again?.accept();
   assert.is(progress("b", "update"), "declined");
   assert.equal(round("a"), ["Ok", "Continue"]);
+  world.pass(9_000);
+  const renewed = world.take("request").filter(({ message }) => "RenewLease" in message).map(({ peer }) => peer);
+  assert.equal([...new Set(renewed)].sort(), ["a", "aggregator"], "its lease is let go");
   assert.equal(round("a"), ["Done", "Done"]);
   assert.is(world.reported("training.done")[0]?.["trainers"], 1);
 });
@@ -351,6 +355,19 @@ test("without trainers, or without the aggregator, the training fails and says w
   const headless = training(["a"], 1);
   headless.close("aggregator", revoked);
   assert.equal(headless.actor.getSnapshot().output, { type: "failed", reason: "the aggregator is lost" });
+});
+
+test("a trainer that never says that it has the last result is not waited for longer than half a minute", () => {
+  const { world, progress, actor, live } = training(["a", "b"], 1);
+  for (const peer of ["a", "b"]) progress(peer, "update");
+  assert.is(progress("aggregator", "updated"), "Done");
+  assert.is(progress("a", "update-received"), "Done");
+  live(29_500);
+  assert.is(world.reported("training.done").length, 0);
+  live(500);
+  assert.is(world.reported("training.done").length, 1);
+  live(2_500);
+  assert.equal(actor.getSnapshot().output, { type: "finished" });
 });
 
 test("a trainer that had its last round may go", () => {
@@ -430,9 +447,10 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   assert.equal(world.reported("round.evaluated").map(({ round }) => round), [1, 2]);
   push("s", "x3");
   const accept = world.takeOne("stream.accept");
-  const { near, far } = streamPair({ near: "scheduler", far: "s" });
-  accept.replyTo.send({ type: "stream.opened", id: accept.exchange, stream: near });
-  Effect.runFork(Effect.andThen(far.write(bytes.subarray(0, 100)), far.abort("cut")));
+  const { near } = streamPair({ near: "scheduler", far: "s" });
+  const chunks: StreamChunk[] = [{ type: "bytes", bytes }, { type: "end", outcome: "broken" }];
+  const cut = { ...near, read: Effect.sync(() => chunks.shift() as StreamChunk), end: Effect.void };
+  accept.replyTo.send({ type: "stream.opened", id: accept.exchange, stream: cut });
   await eventually("a cut update ends the evaluation", () => world.reported("evaluation.broken").length === 1);
   push("s", "x4");
   assert.is(world.takeOne("stream.reject").exchange, "x4");

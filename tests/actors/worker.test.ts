@@ -200,6 +200,13 @@ test("nothing is promised twice: what is offered is not offered again until the 
   ask("c", { bid: 50 });
   world.pass(200);
   assert.equal(offers().map(({ to }) => to), ["c"]);
+  ask("d");
+  world.pass(200);
+  ask("e");
+  world.pass(90);
+  assert.equal(offers().map(({ to }) => to), ["d"]);
+  world.pass(110);
+  assert.equal(offers(), [], "windows after one another promise no more than one");
 });
 
 test("an offer that could not be delivered frees its resources at once", () => {
