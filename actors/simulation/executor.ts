@@ -88,11 +88,11 @@ export function makeSimulatedJob(options: ExecutorOptions) {
     actors: {
       directory: fromScoped(
         "directory",
-        ({ ports, workDir }: { readonly ports: Ports; readonly workDir: string }) =>
-          Effect.sync((): WorkDirectory => {
-            const directory = makeMemoryDirectory(`${workDir}/${ports.uuid()}`);
+        ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
+          Effect.sync(() => {
+            const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
             directory.full = options.isDiskFull();
-            return directory;
+            return { directory, cell: undefined };
           }),
       ) as never,
       bridge: fromScoped(
@@ -106,6 +106,7 @@ export function makeSimulatedJob(options: ExecutorOptions) {
       ) as never,
       executor: fromScoped("executor", (input: StartInput) => startTrainer(input, options)) as never,
       exit: fromEffect("exit", ({ executor }: RunningInput) => executor.exited) as never,
+      overrun: fromEffect("overrun", (_: { readonly ports: Ports }) => Effect.never) as never,
       stop: fromEffect("stopped", ({ executor }: RunningInput) => executor.terminate) as never,
       flush: fromEffect("flushed", (_: { readonly ports: Ports }) => Effect.void) as never,
       remove: fromEffect("removed", (_: { readonly ports: Ports }) => Effect.void) as never,

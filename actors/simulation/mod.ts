@@ -9,3 +9,8 @@ export * from "./random.ts";
 export * from "./simulation.ts";
 export * from "./trace.ts";
 export * from "./virtual_time.ts";
+export * from "./invariants.ts";
+export * from "./run_scenario.ts";
+export * from "./scenario.ts";
+export * from "./coverage.ts";
+export * from "./shrink.ts";

@@ -6,17 +6,17 @@
  */
 import type { AnyActorRef, InspectionEvent } from "xstate";
 import { defaultLimits } from "../../transport/admission.ts";
-import type { PeerText } from "../../transport/port.ts";
+import type { PeerText, TransportFact } from "../../transport/port.ts";
 import { type AddressBook, makeSimulatedTransport, type SimulatedHost } from "../../transport/simulated/simulated.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
-import type { Resources } from "../../transport/protocols/messages.ts";
+import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../audit.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
-import { fromEffect } from "../effect_actor.ts";
 import { makeGateFactory } from "../gate.ts";
 import { nodeMachine } from "../node.ts";
 import type { Ports, Report } from "../ports.ts";
+import { fromScoped } from "../scoped_actor.ts";
 import { superviseRoot } from "../supervise.ts";
 import { workerMachine } from "../worker.ts";
 import type { Credential } from "./authority.ts";
@@ -43,6 +43,8 @@ export interface NodeWorld {
   readonly onFrame: NonNullable<SimulatedHost["watch"]> extends (link: infer L, frame: infer F) => void
     ? (node: SimulatedNode, link: L, frame: F) => void
     : never;
+  readonly onAnswer: (node: SimulatedNode, message: Message) => void;
+  readonly onFact: (node: SimulatedNode, fact: TransportFact) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
   readonly executors: ExecutorWatch;
 }
@@ -119,6 +121,11 @@ export class SimulatedNode {
     }
   }
 
+  /** Processes that were started. */
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
   get isRunning(): boolean {
     return this.#process !== undefined;
   }
@@ -189,6 +196,8 @@ export class SimulatedNode {
       peer: "",
       stopped: false,
       watch: (link, frame) => this.#world.onFrame(this, link, frame),
+      watchAnswer: (message) => this.#world.onAnswer(this, message),
+      watchFact: (fact) => this.#world.onFact(this, fact),
     };
     const { inspect } = this.#world;
     const root = superviseRoot(this.#machine(), {
@@ -243,11 +252,15 @@ export class SimulatedNode {
     const job = makeSimulatedJob({
       habit: () => this.habit,
       random: randomOf(this.#world.seed, `executor/${this.name}/${this.#incarnation}`),
-      batchMs: this.options.batchMs ?? 400,
+      batchMs: this.options.batchMs ?? 1_000,
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,
     });
-    const sweep = fromEffect("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+    const sweep = fromScoped(
+      "sweep",
+      (_: { readonly ports: Ports }) =>
+        Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
+    );
     const worker = workerMachine.provide({ actors: { job, sweep: sweep as never } as never });
     return nodeMachine.provide({ actors: { worker } }) as typeof nodeMachine;
   }

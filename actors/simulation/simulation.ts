@@ -14,6 +14,8 @@ import type { DilocoJobConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../audit.ts";
 import type { Report } from "../ports.ts";
+import type { TransportFact } from "../../transport/port.ts";
+import type { Message } from "../../transport/protocols/messages.ts";
 import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";
 import type { GatedLink } from "../../transport/simulated/links.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
@@ -56,6 +58,8 @@ export interface SimulationWatch {
   report?(node: SimulatedNode, report: Report): void;
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   frame?(node: SimulatedNode, link: GatedLink, frame: { readonly type: string }): void;
+  answer?(node: SimulatedNode, message: Message): void;
+  fact?(node: SimulatedNode, fact: TransportFact): void;
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
   averaged?(round: AveragedRound): void;
@@ -158,6 +162,12 @@ export class Simulation {
         onFrame: (of, link, frame) => {
           this.trace.add({ at: this.now, node: of.name, kind: "frame", from: link.end.remote, text: frame.type });
           for (const watch of this.watches) watch.frame?.(of, link, frame);
+        },
+        onAnswer: (of, message) => {
+          for (const watch of this.watches) watch.answer?.(of, message);
+        },
+        onFact: (of, fact) => {
+          for (const watch of this.watches) watch.fact?.(of, fact);
         },
         onCrash: (of, error) => {
           this.note("report", of.name, `crash ${String(error)}`);

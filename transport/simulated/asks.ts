@@ -145,6 +145,7 @@ export class Asks {
 
   respond(exchange: string, message: Message): void {
     const offered = this.#takeExchange(exchange);
+    this.#init.host.watchAnswer?.(message);
     offered?.link.end.send({ type: "response", stream: offered.stream, message } as never);
   }
 

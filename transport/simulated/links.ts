@@ -42,6 +42,8 @@ export interface GatedLink {
   readonly direction: "inbound" | "outbound";
   readonly address: AddressText;
   readonly admitted: Admitted | undefined;
+  /** When it began, in the network's time. */
+  readonly bornAt: number;
   /** What the other end's certificate says, whether or not it may. */
   chain: readonly Uint8Array[];
   established: boolean;
@@ -77,6 +79,11 @@ export class Links {
 
   get accepted(): number {
     return this.#accepted;
+  }
+
+  /** Every connection, for whoever looks on. */
+  all(): IterableIterator<GatedLink> {
+    return this.#links.values();
   }
 
   /** Connections, in every phase. */
@@ -170,6 +177,7 @@ export class Links {
       direction,
       address,
       admitted,
+      bornAt: this.#init.host.network.time.now,
       chain: [],
       established: false,
       ended: false,

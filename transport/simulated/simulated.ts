@@ -18,6 +18,7 @@ import {
   type TransportFact,
   type TransportInput,
 } from "../port.ts";
+import type { Message } from "../protocols/messages.ts";
 import { Asks } from "./asks.ts";
 import { type GatedLink, Links } from "./links.ts";
 import type { VirtualNetwork } from "./network.ts";
@@ -47,6 +48,9 @@ export interface SimulatedHost {
   stopped: boolean;
   /** Sees what goes above the gates, when it is delivered here. */
   readonly watch?: (link: GatedLink, frame: { readonly type: string }) => void;
+  /** Sees what is answered here, and what is told to the node. */
+  readonly watchAnswer?: (message: Message) => void;
+  readonly watchFact?: (fact: TransportFact) => void;
   /** The session, once started: for whoever checks that nothing grows. */
   session?: SimulatedSession | undefined;
 }
@@ -119,7 +123,9 @@ export class SimulatedSession {
   /** Each in a turn of its own: an answer is never delivered inside the send that asked. */
   #tell(fact: TransportFact): void {
     this.#host.clock.after(0, () => {
-      if (!this.#silent) this.#sendBack(fact);
+      if (this.#silent) return;
+      this.#host.watchFact?.(fact);
+      this.#sendBack(fact);
     });
   }
 

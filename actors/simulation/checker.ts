@@ -1,0 +1,385 @@
+/**
+ * Watches a run and says which invariant did not hold, where and when.
+ *
+ * @module
+ */
+import type { AnyActorRef } from "xstate";
+import type { TransportFact } from "../../transport/port.ts";
+import type { GatedLink } from "../../transport/simulated/links.ts";
+import type { Message, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
+import type { AuditEntry } from "../audit.ts";
+import type { Report } from "../ports.ts";
+import type { SchedulerContext } from "../scheduling/scheduler_setup.ts";
+import type { WorkerContext } from "../scheduling/worker_setup.ts";
+import type { JobInput } from "../job/messages.ts";
+import type { AveragedRound } from "./executor.ts";
+import type { InvariantName, Violation } from "./invariants.ts";
+import type { SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
+import type { Simulation, SimulationWatch } from "./simulation.ts";
+
+/** A job has this long to end once its lease is over: SIGTERM, grace, SIGKILL, in milliseconds. */
+const endGraceMs = 16_000;
+/** A connection has this long from birth to verdict and multiplexer, and to its close, in milliseconds. */
+const verdictMaxMs = 17_000;
+/** Dials of one gateway address in half a minute; backoff leaves fewer. */
+const dialsMax = 14;
+const dialsWithinMs = 30_000;
+/** Connections and exchanges of one node, and tasks of the whole run for each node. */
+const linksMax = 400;
+const asksMax = 400;
+const tasksPerNodeMax = 3_000;
+/** Codes of refusals that say something about the peer's certificate. */
+const certificateCodes: ReadonlySet<string> = new Set([
+  "certificate-revoked",
+  "certificate-expired",
+  "certificate-not-yet-valid",
+  "unknown-issuer",
+  "bad-signature",
+  "self-signed",
+  "revocation-unknown",
+  "crl-expired",
+  "malformed-certificate",
+]);
+/** Codes that are summed up by the minute. */
+const earlyCodes: ReadonlySet<string> = new Set([
+  "rate-limited",
+  "too-many-connections",
+  "handshake-timeout",
+  "protocol-mismatch",
+]);
+
+interface Refusals {
+  told: number;
+  toldLate: number;
+  recorded: number;
+}
+
+/** Looks on at one run. */
+export class Checker implements SimulationWatch {
+  readonly violations: Violation[] = [];
+  readonly #sim: Simulation;
+  readonly #oracle: Oracle;
+  readonly #holders = new Map<string, Peer>();
+  readonly #ended = new Map<string, number>();
+  readonly #dispatched = new Map<string, { readonly node: SimulatedNode; readonly incarnation: number }>();
+  readonly #running = new Map<string, JobInput>();
+  readonly #overSince = new Map<string, number>();
+  readonly #slices = new Map<string, number[]>();
+  readonly #refusals = new Map<string, Refusals>();
+  readonly #dials = new Map<string, number[]>();
+  readonly #velocity = new Map<string, number[]>();
+  readonly #badSince = new Map<GatedLink, number>();
+  readonly rejected = new Set<string>();
+  readonly #finished = new Set<string>();
+  #dirty = false;
+  /** What a scheduler said of its training's end. */
+  readonly outcomes = new Map<string, string>();
+
+  constructor(sim: Simulation, oracle: Oracle) {
+    this.#sim = sim;
+    this.#oracle = oracle;
+  }
+
+  violate(invariant: InvariantName, node: string, detail: string): void {
+    if (this.violations.some((known) => known.invariant === invariant)) return;
+    this.violations.push({ invariant, node, at: this.#sim.now, detail });
+    this.#sim.note("violation", node, `${invariant}: ${detail}`);
+  }
+
+  /** After each step. */
+  stepped(): void {
+    if (!this.#dirty) return;
+    this.#dirty = false;
+    for (const node of this.#sim.nodes.values()) if (node.role === "worker") this.#checkWorker(node);
+  }
+
+  // ── What is seen ──
+
+  frame(node: SimulatedNode, link: GatedLink): void {
+    const standing = this.#oracle.standingOf(link.chain[0]);
+    const why = this.#oracle.mustRefuse(node, standing, this.#sim.time.now);
+    if (why !== undefined) {
+      this.violate("verified-only", node.name, `heard ${standing?.credential.name ?? "somebody"}: ${why}`);
+    }
+  }
+
+  report(node: SimulatedNode, report: Report): void {
+    const { event, fields = {} } = report;
+    this.#dirty = true;
+    if (event === "job.dispatched" && node.role === "worker") {
+      this.#dispatched.set(this.#key(node, fields["task"]), { node, incarnation: node.incarnation });
+    } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
+    else if (event === "lease.granted" && node.role === "worker") {
+      this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
+    } else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
+    else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
+    else if (event === "training.done") {
+      this.outcomes.set(node.name, "finished");
+      this.#finished.add(this.#key(node, "training"));
+    }
+  }
+
+  #key(node: SimulatedNode, id: unknown): string {
+    return `${node.name}/${node.incarnation}/${id}`;
+  }
+
+  #jobEnded(node: SimulatedNode, fields: Readonly<Record<string, unknown>>): void {
+    const key = this.#key(node, fields["task"]);
+    const times = (this.#ended.get(key) ?? 0) + 1;
+    this.#ended.set(key, times);
+    if (times > 1) this.violate("ends-once", node.name, `job ${fields["job"]} ended ${times} times`);
+    if (/could not run it|Cannot enter state/.test(String(fields["reason"] ?? ""))) {
+      this.violate("no-crash", node.name, `job ${fields["job"]}: ${fields["reason"]}`);
+    }
+    const isSaid = fields["outcome"] === "finished" || String(fields["reason"] ?? "") !== "";
+    if (!isSaid) this.violate("ends-once", node.name, `job ${fields["job"]} failed without a reason`);
+  }
+
+  #dialled(node: SimulatedNode, address: string): void {
+    const key = this.#key(node, address);
+    const now = this.#sim.time.now;
+    const recent = [...this.#dials.get(key) ?? [], now].filter((at) => now - at < dialsWithinMs);
+    this.#dials.set(key, recent);
+    if (recent.length > dialsMax) {
+      this.violate(
+        "redial-paced",
+        node.name,
+        `dialled ${address} ${recent.length} times in ${dialsWithinMs / 1_000} s`,
+      );
+    }
+  }
+
+  fact(node: SimulatedNode, fact: TransportFact): void {
+    if (fact.type === "peer.refused") {
+      const refusals = this.#refusalsOf(node);
+      refusals.told += 1;
+      if (!earlyCodes.has(fact.refusal.code)) refusals.toldLate += 1;
+      this.#dirty = true;
+    }
+    if (fact.type === "peer.closed" && fact.reason.type === "trust.changed") {
+      this.#dropped(node, fact.peer, fact.reason.refusal.code);
+    }
+    if (fact.type === "peer.refused" && fact.peer !== undefined && certificateCodes.has(fact.refusal.code)) {
+      this.#dropped(node, fact.peer.id, fact.refusal.code);
+    }
+  }
+
+  #dropped(node: SimulatedNode, peer: Peer, code: string): void {
+    const dropped = [...this.#sim.nodes.values()].find((other) => other.peer === peer);
+    if (dropped === undefined) return;
+    const chain = dropped.host?.session === undefined ? undefined : dropped.credential.der;
+    const standing = this.#oracle.standingOf(chain);
+    if (!this.#oracle.mayRefuse(node, standing, this.#sim.time.now)) {
+      this.violate("no-bystander", node.name, `refused ${dropped.name} with ${code}`);
+    }
+  }
+
+  refusal(node: SimulatedNode, entry: AuditEntry): void {
+    if (entry.type === "refusal") this.#refusalsOf(node).recorded += 1;
+  }
+
+  #refusalsOf(node: SimulatedNode): Refusals {
+    const key = this.#key(node, "refusals");
+    const known = this.#refusals.get(key);
+    if (known !== undefined) return known;
+    const fresh = { told: 0, toldLate: 0, recorded: 0 };
+    this.#refusals.set(key, fresh);
+    return fresh;
+  }
+
+  crash(node: SimulatedNode, error: unknown): void {
+    this.violate("no-crash", node.name, String(error));
+  }
+
+  answer(node: SimulatedNode, message: Message): void {
+    if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
+    const context = contextOf<SchedulerContext>(node.roleActor);
+    const count = context?.dataset?.slices;
+    if (count === undefined) return;
+    const { index } = message.Data.Success;
+    if (!(index >= 0 && index < count)) this.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
+    const key = this.#key(node, "slices");
+    const given = this.#slices.get(key) ?? new Array<number>(count).fill(0);
+    given[index] = (given[index] ?? 0) + 1;
+    this.#slices.set(key, given);
+    if (Math.max(...given) - Math.min(...given) > 1) {
+      this.violate("slice-once", node.name, `gave slices ${given.join(", ")} times`);
+    }
+  }
+
+  processStarted(job: JobInput): void {
+    this.#running.set(job.taskId, job);
+    this.#dirty = true;
+  }
+  processEnded(job: JobInput): void {
+    this.#running.delete(job.taskId);
+    this.#overSince.delete(job.taskId);
+  }
+
+  averaged({ spec, updates, learningRate, momentum, out }: AveragedRound): void {
+    const { executor } = spec;
+    if (executor.class !== "aggregate") return;
+    const strangers = [...updates.keys()].filter((peer) => !executor.config.updates.peers.includes(peer));
+    if (strangers.length > 0) this.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
+    const named = this.#namedNow(spec.job_id) ?? executor.config.updates.peers;
+    const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
+    if (missing.length > 0) this.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
+    this.#checkMean(spec.job_id, { updates, learningRate, momentum, out });
+  }
+
+  /** Whom the aggregator's worker was last told to wait for. */
+  #namedNow(jobId: Uuid): readonly Peer[] | undefined {
+    for (const node of this.#sim.nodes.values()) {
+      const context = node.role === "worker" ? contextOf<WorkerContext>(node.roleActor) : undefined;
+      for (const { spec } of Object.values(context?.book.jobs ?? {})) {
+        if (spec.job_id === jobId && spec.executor.class === "aggregate") return spec.executor.config.updates.peers;
+      }
+    }
+    return undefined;
+  }
+
+  #checkMean(jobId: Uuid, { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec">): void {
+    const lists = [...updates.values()];
+    const before = this.#velocity.get(jobId) ?? out.map(() => 0);
+    const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);
+    const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);
+    this.#velocity.set(jobId, velocity);
+    const expected = mean.map((value, at) => learningRate * (momentum * (velocity[at] as number) + value));
+    const off = expected.findIndex((value, at) => !(Math.abs(value - (out[at] as number)) < 1e-5));
+    if (off >= 0 || out.length === 0) {
+      this.violate("mean-right", "aggregator", `got ${out.join(", ")} instead of ${expected.join(", ")}`);
+    }
+  }
+
+  // ── What is looked at ──
+
+  #checkWorker(node: SimulatedNode): void {
+    const context = contextOf<WorkerContext>(node.roleActor);
+    if (context === undefined) return;
+    const { offers, leases, jobs } = context.book;
+    const promised = [...Object.values(offers), ...Object.values(leases)];
+    for (const dimension of ["gpu", "cpu", "storage", "memory"] as const satisfies readonly (keyof Resources)[]) {
+      const sum = promised.reduce((total, { resources }) => total + resources[dimension], 0);
+      if (sum > context.config.resources[dimension] + 1e-6) {
+        this.violate(
+          "promised-once",
+          node.name,
+          `promised ${sum} ${dimension} of ${context.config.resources[dimension]}`,
+        );
+      }
+    }
+    for (const { id, holder } of Object.values(leases)) {
+      const first = this.#holders.get(`${node.name}/${id}`);
+      if (first !== undefined && first !== holder) this.violate("one-holder", node.name, `lease ${id} changed hands`);
+    }
+    for (const { taskId, leaseId } of Object.values(jobs)) {
+      const lease = leases[leaseId];
+      const isOver = lease === undefined || lease.over || (node.skewMs === 0 && lease.endsAt < this.#sim.time.now - 50);
+      if (!isOver) this.#overSince.delete(taskId);
+      else if (!this.#overSince.has(taskId)) this.#overSince.set(taskId, this.#sim.time.now);
+      const since = this.#overSince.get(taskId);
+      if (since !== undefined && this.#sim.time.now - since > endGraceMs) {
+        this.violate("job-within-lease", node.name, `job ${taskId} runs on without a lease`);
+      }
+    }
+  }
+
+  /** Every quarter of a second. */
+  look(): void {
+    this.#dirty = true;
+    const now = this.#sim.time.now;
+    for (const node of this.#sim.nodes.values()) {
+      const session = node.host?.session;
+      if (session === undefined) continue;
+      for (const link of session.links.all()) this.#checkLink(node, link, now);
+      if (session.links.size > linksMax || session.asks.size > asksMax) {
+        this.violate("bounded", node.name, `${session.links.size} connections, ${session.asks.size} exchanges`);
+      }
+    }
+    if (this.#sim.time.size > tasksPerNodeMax * (this.#sim.nodes.size + 4)) {
+      this.violate("bounded", "all", `${this.#sim.time.size} timers`);
+    }
+  }
+
+  #checkLink(node: SimulatedNode, link: GatedLink, now: number): void {
+    const { phase } = link.gate;
+    if (phase === "established") {
+      const why = this.#oracle.mustRefuse(node, this.#oracle.standingOf(link.chain[0]), now);
+      if (why !== undefined) {
+        const name = this.#oracle.standingOf(link.chain[0])?.credential.name ?? "somebody";
+        this.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
+      }
+    } else if (phase === "refused" || phase === "closed") {
+      const since = this.#badSince.get(link) ?? now;
+      this.#badSince.set(link, since);
+      if (now - since > 1_000) this.violate("refused-is-closed", node.name, `a ${phase} connection is open`);
+    } else if (now - link.bornAt > verdictMaxMs) {
+      this.violate("handshake-deadline", node.name, `${phase} since ${Math.round(now - link.bornAt)} ms`);
+    }
+  }
+
+  /** At the end, when all has had time to come right. */
+  conclude(expected: { readonly mustServe: readonly SimulatedNode[]; readonly jobMustEnd: boolean }): void {
+    this.look();
+    this.stepped();
+    for (const node of expected.mustServe) this.#checkAlive(node);
+    for (const node of this.#sim.nodes.values()) this.#checkAccounts(node);
+    for (const [key, { node, incarnation }] of this.#dispatched) {
+      if (this.#ended.has(key) || !node.isRunning || node.incarnation !== incarnation) continue;
+      const context = contextOf<WorkerContext>(node.roleActor);
+      const task = key.split("/").at(-1) as string;
+      if (context !== undefined && context.book.jobs[task] === undefined) {
+        this.violate("ends-once", node.name, `job ${task} vanished without an end`);
+      }
+    }
+    for (const node of this.#sim.nodes.values()) {
+      if (node.role === "scheduler") this.#checkJob(node, expected.jobMustEnd);
+    }
+  }
+
+  #checkAlive(node: SimulatedNode): void {
+    if (!node.isRunning) {
+      this.violate("no-crash", node.name, `its process ended: ${node.exit}`);
+      return;
+    }
+    const linked = (node.actor?.getSnapshot() as { context: { linked: readonly string[] } } | undefined)?.context
+      .linked;
+    if (node.role !== "gateway" && node.options.gateways.length > 0 && (linked?.length ?? 0) === 0) {
+      this.violate("live-network", node.name, "is connected to no gateway");
+    }
+  }
+
+  #checkAccounts(node: SimulatedNode): void {
+    if (!node.isRunning) return;
+    const refusals = this.#refusals.get(this.#key(node, "refusals"));
+    const root = node.actor?.getSnapshot() as {
+      context: { ledger: { getSnapshot(): { context: { counts: Readonly<Record<string, number>> } } } };
+    };
+    const { counts } = root.context.ledger.getSnapshot().context;
+    const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    const { told, toldLate, recorded } = refusals ?? { told: 0, toldLate: 0, recorded: 0 };
+    if (counted !== told || recorded !== toldLate) {
+      const detail = `${told} refusals, ${counted} counted; ${toldLate} of their own record, ${recorded} recorded`;
+      this.violate("refusal-recorded", node.name, detail);
+    }
+  }
+
+  #checkJob(node: SimulatedNode, jobMustEnd: boolean): void {
+    const isOver = this.#finished.has(this.#key(node, "training")) || node.exit !== undefined;
+    if (jobMustEnd && !isOver && node.isRunning) {
+      const value = JSON.stringify(node.roleActor?.getSnapshot().value ?? "joining");
+      this.violate("live-job", node.name, `its job is not over: ${value}`);
+    }
+    if (node.isRunning) return;
+    for (const worker of this.#sim.nodes.values()) {
+      const context = worker.role === "worker" ? contextOf<WorkerContext>(worker.roleActor) : undefined;
+      const left = Object.keys(context?.book.leases ?? {}).length + Object.keys(context?.book.offers ?? {}).length;
+      if (left > 0) this.violate("live-lease", worker.name, `${left} promises to nobody`);
+    }
+  }
+}
+
+function contextOf<Context>(actor: AnyActorRef | undefined): Context | undefined {
+  return (actor?.getSnapshot() as { readonly context: Context } | undefined)?.context;
+}

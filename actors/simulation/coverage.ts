@@ -1,0 +1,96 @@
+/**
+ * Which transitions of which machine a batch of runs took, and which it never did.
+ *
+ * @module
+ */
+import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
+import { allocationMachine } from "../allocation.ts";
+import { dataMachine } from "../data.ts";
+import { gatewayMachine } from "../gateway.ts";
+import { gatewayLinkMachine } from "../gateway_link.ts";
+import { handshakeMachine } from "../handshake.ts";
+import { heldLeaseMachine } from "../held_lease.ts";
+import { identityMachine } from "../identity.ts";
+import { jobMachine } from "../job.ts";
+import { leaseMachine } from "../lease.ts";
+import { nodeMachine } from "../node.ts";
+import { parameterServerMachine } from "../parameter_server.ts";
+import { refusalLedgerMachine } from "../refusal_ledger.ts";
+import { schedulerMachine } from "../scheduler.ts";
+import { trustStoreMachine } from "../trust_store.ts";
+import { workerMachine } from "../worker.ts";
+
+/** The machines that a simulated network runs. */
+export const simulatedMachines: readonly AnyStateMachine[] = [
+  nodeMachine,
+  handshakeMachine,
+  trustStoreMachine,
+  identityMachine,
+  refusalLedgerMachine,
+  gatewayLinkMachine,
+  gatewayMachine,
+  dataMachine,
+  schedulerMachine,
+  allocationMachine,
+  heldLeaseMachine,
+  workerMachine,
+  leaseMachine,
+  jobMachine,
+  parameterServerMachine,
+] as never;
+
+/** Coverage of one machine. */
+export interface MachineCoverage {
+  readonly reached: number;
+  readonly total: number;
+  /** Transitions that were never taken: `state event → targets`. */
+  readonly missing: readonly string[];
+}
+
+interface Transition {
+  readonly source: AnyStateNode;
+  readonly eventType: string;
+  readonly target: readonly AnyStateNode[] | undefined;
+}
+
+/** Counts transitions. */
+export class Coverage {
+  readonly #reached = new Set<string>();
+  readonly #names = new WeakMap<object, string>();
+
+  /** For {@linkcode SimulationOptions.inspect}. */
+  readonly inspect = (event: InspectionEvent): void => {
+    if (event.type !== "@xstate.microstep") return;
+    for (const transition of event._transitions as readonly Transition[]) {
+      let name = this.#names.get(transition);
+      if (name === undefined) {
+        name = nameOf(transition);
+        this.#names.set(transition, name);
+      }
+      this.#reached.add(name);
+    }
+  };
+
+  /** What was reached, machine by machine. */
+  of(machines: readonly AnyStateMachine[] = simulatedMachines): Readonly<Record<string, MachineCoverage>> {
+    const coverage: Record<string, MachineCoverage> = {};
+    for (const machine of machines) {
+      const all = [...new Set(transitionsOf(machine.root).map(nameOf))];
+      const missing = all.filter((name) => !this.#reached.has(name));
+      coverage[machine.id] = { reached: all.length - missing.length, total: all.length, missing };
+    }
+    return coverage;
+  }
+}
+
+function transitionsOf(node: AnyStateNode): readonly Transition[] {
+  const own = [...node.transitions.values()].flat() as readonly Transition[];
+  const always = (node.always ?? []) as readonly Transition[];
+  return [...own, ...always, ...Object.values(node.states).flatMap((child) => transitionsOf(child as AnyStateNode))];
+}
+
+/** Generated names of invoked actors (`0.machine.state`) and times are left as they are: they do not change. */
+function nameOf({ source, eventType, target }: Transition): string {
+  const to = (target ?? []).map(({ id }) => id).join(", ");
+  return `${source.id} ${eventType === "" ? "always" : eventType} → ${to === "" ? "(stays)" : to}`;
+}

@@ -1,0 +1,329 @@
+/**
+ * How each kind of trouble is done to a running simulation.
+ *
+ * @module
+ */
+import type { Authority, Credential } from "./authority.ts";
+import { Adversary } from "./adversary.ts";
+import type { Checker } from "./checker.ts";
+import { nodePaths, type SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
+import { randomOf } from "./random.ts";
+import type { FaultKind, ScenarioEvent } from "./scenario.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** What trouble is made with. */
+export interface TroubleInit {
+  readonly sim: Simulation;
+  readonly oracle: Oracle;
+  readonly checker: Checker;
+  /** Certificates that were made for it before the run began, by name. */
+  readonly credentials: ReadonlyMap<string, Credential>;
+  /** Lists by number, from 1. */
+  readonly crls: readonly string[];
+  readonly keyOwner: (credential: Credential) => boolean;
+}
+
+/** Makes trouble, and counts it. */
+export class Trouble {
+  readonly injected = new Map<FaultKind | "revocation", number>();
+  readonly #init: TroubleInit;
+  /** Numbers of the lists on each disk, as far as they are whole. */
+  readonly #onDisk = new Map<string, number>();
+  /** The newest list that was published. */
+  #published = 1;
+  readonly #late = new Map<string, number>();
+  readonly gone = new Set<string>();
+  #adversaries = 0;
+
+  constructor(init: TroubleInit) {
+    this.#init = init;
+  }
+
+  /** A node's process begins with what lies on its disk. */
+  start(node: SimulatedNode): void {
+    if (node.isRunning) return;
+    this.#init.oracle.processBegan(node, this.#onDisk.get(node.name) ?? 1, this.#init.sim.time.now);
+    node.start();
+  }
+
+  inject(event: ScenarioEvent): void {
+    const { sim } = this.#init;
+    const node = sim.nodes.get(event.target);
+    if (node === undefined) return;
+    const other = event.other === undefined ? undefined : sim.nodes.get(event.other);
+    sim.note("fault", node.name, `${event.kind} ${other?.name ?? ""} for ${event.forMs} ms`);
+    this.injected.set(event.kind, (this.injected.get(event.kind) ?? 0) + 1);
+    this.#make(event, node, other ?? node);
+  }
+
+  #make(event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode): void {
+    const { sim } = this.#init;
+    const { network } = sim;
+    const { kind, forMs, amount } = event;
+    switch (kind) {
+      case "revocation":
+        return this.#revoke(node);
+      case "revoked-issuer":
+        return this.#publish(this.#nextNumber());
+      case "partition": {
+        const isolated = amount < 0.5 ? [other] : [...sim.nodes.values()].filter((each) => each !== node);
+        for (const each of isolated) this.#cut(node.name, each.name, forMs, true);
+        return;
+      }
+      case "one-way":
+        return this.#cut(node.name, other.name, forMs, false);
+      case "slow-link": {
+        const slow = { latencyMs: 20 + amount * 400, jitterMs: 50, bandwidth: 5 + amount * 100 };
+        for (const [from, to] of [[node.name, other.name], [other.name, node.name]] as const) {
+          network.setQuality(from, to, slow);
+          sim.after(forMs, () => network.setQuality(from, to, { latencyMs: 1, jitterMs: 2, bandwidth: 100_000 }));
+        }
+        return;
+      }
+      case "reset":
+        for (const end of network.endsAt(node.name)) end.breakOff("reset");
+        return;
+      case "crash":
+      case "power-cut":
+        node.crash(kind === "crash");
+        return sim.after(forMs, () => this.start(node));
+      case "clock-jump":
+        node.skewMs = Math.round((amount - 0.5) * 1_200_000);
+        this.#init.oracle.clockJumped(node);
+        return sim.after(forMs, () => {
+          node.skewMs = 0;
+        });
+      default:
+        return this.#disturb(event, node);
+    }
+  }
+
+  #disturb({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    const { sim, oracle } = this.#init;
+    const until = sim.time.now + forMs + 13_000;
+    switch (kind) {
+      case "torn-file":
+        oracle.excuse(node, until);
+        node.disk.tear(amount < 0.5 ? nodePaths.crls : nodePaths.trust, amount);
+        return sim.after(forMs, () => {
+          node.disk.put(nodePaths.trust, this.#init.sim.authority.trustPem, 0o644);
+          this.#putLists(node, this.#published);
+          this.start(node);
+        });
+      case "unreadable-file": {
+        const path = amount < 0.3 ? nodePaths.key : amount < 0.7 ? nodePaths.crls : nodePaths.trust;
+        oracle.excuse(node, until);
+        node.disk.setReadable(path, false);
+        return sim.after(forMs, () => {
+          node.disk.setReadable(path, true);
+          this.start(node);
+        });
+      }
+      case "stale-crl":
+        // An attacker puts an old list in place; the new one comes back later.
+        node.disk.put(nodePaths.crls, this.#init.crls[0] as string, 0o644);
+        this.#onDisk.set(node.name, 1);
+        return sim.after(forMs, () => this.#putLists(node, this.#published));
+      case "silent-disk":
+        node.disk.silent = true;
+        return sim.after(forMs, () => {
+          node.disk.silent = false;
+        });
+      case "disk-full":
+        node.disk.full = true;
+        oracle.excuse(node, until);
+        return sim.after(forMs, () => {
+          node.disk.full = false;
+          this.#putLists(node, this.#published);
+        });
+      case "late-crl":
+        this.#late.set(node.name, sim.time.now + forMs);
+        return;
+      case "executor-crash":
+      case "executor-hang":
+      case "garbage-update":
+        node.habit = kind === "executor-crash" ? "crashing" : kind === "executor-hang" ? "hanging" : "garbage";
+        return sim.after(forMs + 10_000, () => {
+          node.habit = "honest";
+        });
+      case "rotation":
+        return this.#rotate(node, forMs);
+      case "half-open":
+      case "flood":
+        return this.#flood(kind, node, amount);
+      case "intruder":
+      case "nonsense":
+        return this.#intrude(kind, node);
+      default:
+        return this.#impose(kind as FaultKind, node);
+    }
+  }
+
+  #cut(from: string, to: string, forMs: number, bothWays: boolean): void {
+    const { network } = this.#init.sim;
+    network.cut(from, to);
+    if (bothWays) network.cut(to, from);
+    this.#init.sim.after(forMs, () => {
+      network.heal(from, to);
+      if (bothWays) network.heal(to, from);
+    });
+  }
+
+  // ── Lists ──
+
+  /** Revocations were numbered in the order of their events. */
+  #nextNumber(): number {
+    return Math.min(this.#published + 1, this.#init.crls.length);
+  }
+
+  #revoke(node: SimulatedNode): void {
+    this.gone.add(node.name);
+    this.#publish(this.#nextNumber());
+  }
+
+  #publish(number: number): void {
+    const { sim } = this.#init;
+    this.#published = number;
+    for (const node of sim.nodes.values()) {
+      const waitMs = Math.max(0, (this.#late.get(node.name) ?? 0) - sim.time.now);
+      if (waitMs === 0) this.#putLists(node, number);
+      else sim.after(waitMs, () => this.#putLists(node, number));
+    }
+  }
+
+  #putLists(node: SimulatedNode, number: number): void {
+    const { sim, oracle, crls } = this.#init;
+    if (!node.disk.put(nodePaths.crls, crls[number - 1] as string, 0o644)) return;
+    this.#onDisk.set(node.name, number);
+    if (node.isRunning) oracle.listsCame(node, number, sim.time.now, node.disk.silent);
+  }
+
+  // ── Certificates ──
+
+  /** A new certificate with a new key, and a restart, as an operator rotates. */
+  #rotate(node: SimulatedNode, forMs: number): void {
+    const next = this.#init.credentials.get(`${node.name}/rotated`);
+    if (next === undefined || this.gone.has(node.name)) return;
+    node.disk.put(nodePaths.cert, next.chainPem, 0o644);
+    node.disk.put(nodePaths.key, next.keyPem, 0o600);
+    node.drain();
+    this.#init.sim.after(Math.max(12_000, forMs), () => {
+      node.crash(true);
+      node.credential = next;
+      this.start(node);
+    });
+  }
+
+  // ── Peers that are none ──
+
+  #adversary(
+    chain: readonly Uint8Array[],
+    options: { proven: boolean; silent?: boolean; version?: string },
+  ): Adversary {
+    this.#adversaries += 1;
+    const name = `adversary-${this.#adversaries}`;
+    const address = `/ip4/192.0.2.${this.#adversaries}/tcp/666`;
+    return new Adversary({ name, network: this.#init.sim.network, address, chain, ...options });
+  }
+
+  #impose(kind: FaultKind, node: SimulatedNode): void {
+    const { sim, credentials } = this.#init;
+    const credential = credentials.get(kind);
+    const chain = credential === undefined ? [] : [credential.der, sim.authority.intermediate.der];
+    const adversary = this.#adversary(chain, { proven: kind !== "stolen-certificate" });
+    for (let dial = 0; dial < 3; dial++) sim.after(dial * 700, () => adversary.dial(node.address));
+    sim.after(8_000, () => adversary.stop());
+  }
+
+  #flood(kind: "half-open" | "flood", node: SimulatedNode, amount: number): void {
+    const { sim } = this.#init;
+    const adversary = this.#adversary([], { proven: false, silent: kind === "half-open" });
+    const dials = 20 + Math.floor(amount * 40);
+    for (let dial = 0; dial < dials; dial++) sim.after(dial * (5 + amount * 40), () => adversary.dial(node.address));
+    sim.after(25_000, () => adversary.stop());
+  }
+
+  /** A member of the network that does what is not its to do. */
+  #intrude(kind: "intruder" | "nonsense", node: SimulatedNode): void {
+    const { sim, checker, credentials } = this.#init;
+    const insider = credentials.get("insider");
+    if (insider === undefined) return;
+    const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true });
+    const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
+    const renewals = new Set<string>();
+    adversary.onFrame = (frame) => {
+      if (frame.type !== "response" || !renewals.has(frame.stream)) return;
+      const answer = frame.message;
+      const renewed = answer !== undefined && "RenewLease" in answer && typeof answer.RenewLease === "object";
+      if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
+      const took = answer !== undefined && "DispatchJob" in answer && typeof answer.DispatchJob === "object";
+      if (took) checker.violate("one-holder", node.name, "a stranger's job was taken");
+    };
+    adversary.onAdmitted = (end) => {
+      for (let time = 0; time < 12; time++) {
+        sim.after(200 + time * 900, () => {
+          if (!end.open) return;
+          if (kind === "nonsense") {
+            adversary.request(end, "/hypha-api/0.0.1", undefined);
+            adversary.request(end, "/hypha-progress/0.0.1", { job_id: random.uuid(), progress: "updated" });
+            adversary.push(end, random.bytes(32));
+            return;
+          }
+          for (const id of promisesOf(node)) {
+            renewals.add(adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } }));
+          }
+          for (const spec of specsOf(node)) {
+            const dispatch = { DispatchJob: { id: random.uuid(), spec } };
+            renewals.add(adversary.request(end, "/hypha-api/0.0.1", dispatch));
+          }
+          adversary.push(end, random.bytes(32));
+        });
+      }
+    };
+    adversary.dial(node.address);
+    sim.after(14_000, () => adversary.stop());
+  }
+}
+
+interface Promises {
+  readonly book: {
+    readonly offers: Readonly<Record<string, unknown>>;
+    readonly leases: Readonly<Record<string, unknown>>;
+    readonly jobs: Readonly<Record<string, { readonly spec: never }>>;
+  };
+}
+
+/** An intruder has overheard the ids of offers and leases: they are no secrets. */
+function promisesOf(node: SimulatedNode): readonly string[] {
+  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
+  return book === undefined ? [] : [...Object.keys(book.offers), ...Object.keys(book.leases)].slice(0, 8);
+}
+
+function specsOf(node: SimulatedNode): readonly never[] {
+  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
+  return book === undefined ? [] : Object.values(book.jobs).map(({ spec }) => spec).slice(0, 2);
+}
+
+/** Certificates that kinds of trouble need. */
+export async function troubleCredentials(
+  authority: Authority,
+  needs: { readonly kinds: ReadonlySet<string>; readonly rotating: readonly { name: string; role: string }[] },
+  period: { readonly notBefore: Date; readonly notAfter: Date },
+): Promise<ReadonlyMap<string, Credential>> {
+  const made = new Map<string, Credential>();
+  const { kinds, rotating } = needs;
+  const add = async (name: string, wanted: boolean, request: Parameters<Authority["node"]>[1]) => {
+    if (wanted) made.set(name, await authority.node(name, request));
+  };
+  await add("stranger", kinds.has("stranger"), { ...period, role: "worker", issuer: "stranger" });
+  await add("self-signed", kinds.has("self-signed"), { ...period, role: "worker", issuer: "itself" });
+  const past = { notBefore: new Date(period.notBefore.getTime() - 2_000_000), notAfter: period.notBefore };
+  await add("expired", kinds.has("expired"), { ...past, role: "worker" });
+  await add("stolen-certificate", kinds.has("stolen-certificate"), { ...period, role: "gateway" });
+  await add("insider", kinds.has("intruder") || kinds.has("nonsense"), { ...period, role: "worker" });
+  for (const { name, role } of rotating) {
+    made.set(`${name}/rotated`, await authority.node(name, { ...period, role, edition: 2 }));
+  }
+  return made;
+}

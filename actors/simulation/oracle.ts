@@ -1,0 +1,106 @@
+/**
+ * Who may be where: worked out from what the authorities did and what reached each disk, never from what a node decided.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Credential } from "./authority.ts";
+import type { SimulatedNode } from "./node.ts";
+
+/** A node has this long to act on new lists, in milliseconds. */
+export const graceMs = 1_000;
+/** The same where its disk tells nobody of changes, or was in trouble: a poll and a second look come on top. */
+export const slowGraceMs = 12_000;
+
+/** What is known of a credential. */
+export interface Standing {
+  readonly credential: Credential;
+  /** Why no node may ever let it in. */
+  readonly never: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly notAfter: number;
+  /** Number of the first list that revokes it, or its issuer. */
+  revokedBy: number | undefined;
+}
+
+interface Lists {
+  number: number;
+  /** When they came, or the process that read them began. */
+  since: number;
+  slow: boolean;
+}
+
+/** The truth about certificates. */
+export class Oracle {
+  readonly #byLeaf = new Map<string, Standing>();
+  readonly #cache = new WeakMap<Uint8Array, Standing>();
+  readonly #lists = new Map<string, Lists>();
+  /** Nodes whose disk or clock is in trouble: nothing is held against them for now. */
+  readonly #jumped = new Set<string>();
+  readonly excused = new Map<string, number>();
+
+  /** Its clock is wrong, or was: what it let in by a wrong clock stays until the timer that it set by it. */
+  clockJumped(node: SimulatedNode): void {
+    this.#jumped.add(node.name);
+  }
+
+  know(credential: Credential, about: { readonly never?: string; readonly notAfter: number }): Standing {
+    const standing: Standing = {
+      credential,
+      never: about.never,
+      notAfter: about.notAfter,
+      revokedBy: undefined,
+    };
+    this.#byLeaf.set(Buffer.from(credential.der).toString("base64"), standing);
+    return standing;
+  }
+
+  standingOf(leaf: Uint8Array | undefined): Standing | undefined {
+    if (leaf === undefined) return undefined;
+    const cached = this.#cache.get(leaf);
+    if (cached !== undefined) return cached;
+    const found = this.#byLeaf.get(Buffer.from(leaf).toString("base64"));
+    if (found !== undefined) this.#cache.set(leaf, found);
+    return found;
+  }
+
+  /** A whole, good list of this number came to a node's disk, or its process began with it there. */
+  listsCame(node: SimulatedNode, number: number, at: number, slow: boolean): void {
+    const before = this.#lists.get(node.name);
+    if (before !== undefined && before.number >= number) return;
+    this.#lists.set(node.name, { number, since: at, slow });
+  }
+
+  /** A process began: what it had seen before is forgotten. */
+  processBegan(node: SimulatedNode, number: number, at: number): void {
+    this.#lists.set(node.name, { number, since: at, slow: true });
+  }
+
+  /** Nothing is held against the node until then. */
+  excuse(node: SimulatedNode, until: number): void {
+    this.excused.set(node.name, Math.max(until, this.excused.get(node.name) ?? 0));
+  }
+
+  isExcused(node: SimulatedNode, at: number): boolean {
+    return (this.excused.get(node.name) ?? 0) > at;
+  }
+
+  /** Why this node must not hear the certificate's owner at this time; undefined where it may, or nobody can say. */
+  mustRefuse(node: SimulatedNode, standing: Standing | undefined, at: number): string | undefined {
+    if (standing === undefined) return "nobody issued its certificate";
+    if (standing.never !== undefined) return standing.never;
+    if (this.isExcused(node, at)) return undefined;
+    if (at > standing.notAfter + graceMs && !this.#jumped.has(node.name)) return "its certificate has expired";
+    const lists = this.#lists.get(node.name);
+    if (lists === undefined || standing.revokedBy === undefined || lists.number < standing.revokedBy) return undefined;
+    return at > lists.since + (lists.slow ? slowGraceMs : graceMs) ? "its certificate is revoked" : undefined;
+  }
+
+  /** Whether a node can have a reason to refuse the certificate's owner, for what the certificate is. */
+  mayRefuse(node: SimulatedNode, standing: Standing | undefined, at: number): boolean {
+    if (standing === undefined || standing.never !== undefined || this.isExcused(node, at)) return true;
+    if (at >= standing.notAfter - 1_000 || this.#jumped.has(node.name)) return true;
+    const lists = this.#lists.get(node.name);
+    return standing.revokedBy !== undefined && (lists?.number ?? Infinity) >= standing.revokedBy;
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * One run: a scenario, made, played and judged.
+ *
+ * @module
+ */
+import type { InspectionEvent } from "xstate";
+import type { Credential } from "./authority.ts";
+import { Checker } from "./checker.ts";
+import { Trouble, troubleCredentials } from "./faults.ts";
+import type { Violation } from "./invariants.ts";
+import { Oracle } from "./oracle.ts";
+import type { NodePlan, Scenario } from "./scenario.ts";
+import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
+import type { TraceLine } from "./trace.ts";
+
+/** How often everything is looked at, in milliseconds of the run. */
+const lookEveryMs = 250;
+const dayMs = 86_400_000;
+
+/** How a run is made. */
+export interface RunOptions {
+  readonly keepTrace?: boolean;
+  readonly inspect?: (event: InspectionEvent) => void;
+  /** Ends the run at the first violation; so by default. */
+  readonly stopAtFirst?: boolean;
+}
+
+/** What came of a run. */
+export interface RunResult {
+  readonly seed: number;
+  readonly traceHash: string;
+  /** Things that happened: lines of the trace. */
+  readonly events: number;
+  readonly virtualSeconds: number;
+  readonly violations: readonly Violation[];
+  readonly faults: Readonly<Record<string, number>>;
+  readonly outcome: string;
+  readonly lines: readonly TraceLine[];
+}
+
+/** Plays a scenario. Everything but the making of keys and certificates runs without waiting. */
+export async function runScenario(scenario: Scenario, options: RunOptions = {}): Promise<RunResult> {
+  const { keepTrace = false, stopAtFirst = true, inspect } = options;
+  const sim = await Simulation.create({
+    seed: scenario.seed,
+    keepTrace,
+    ...(inspect === undefined ? {} : { inspect }),
+  });
+  const { checker, trouble, credentials } = await prepare(sim, scenario);
+  let violated = false;
+  const until = startsAt + scenario.troubleMs + scenario.quietMs;
+  try {
+    scheduleAll(sim, scenario, { checker, trouble });
+    while (sim.time.step(until)) {
+      checker.stepped();
+      if (stopAtFirst && checker.violations.length > 0) {
+        violated = true;
+        break;
+      }
+    }
+    if (!violated) conclude(sim, scenario, { checker, trouble, credentials });
+  } catch (error) {
+    checker.violate("no-crash", "all", error instanceof Error ? error.stack ?? error.message : String(error));
+  }
+  return {
+    seed: scenario.seed,
+    traceHash: sim.trace.hash,
+    events: sim.trace.count,
+    virtualSeconds: (sim.time.now - startsAt) / 1_000,
+    violations: checker.violations,
+    faults: Object.fromEntries([...trouble.injected].toSorted()),
+    outcome:
+      [...sim.nodes.values()].map(({ name, exit }) => checker.outcomes.get(name) ?? exit).find((found) =>
+        found !== undefined
+      ) ?? "unfinished",
+    lines: sim.trace.lines,
+  };
+}
+
+function outcomeOf(sim: Simulation, checker: Checker): string {
+  const scheduler = [...sim.nodes.values()].find(({ role }) => role === "scheduler");
+  if (scheduler === undefined) return "none";
+  return checker.outcomes.get(scheduler.name) ?? scheduler.exit ?? "unfinished";
+}
+
+async function prepare(sim: Simulation, scenario: Scenario) {
+  const oracle = new Oracle();
+  const checker = new Checker(sim, oracle);
+  sim.watches.push(checker);
+  const period = { notBefore: new Date(startsAt - dayMs), notAfter: new Date(startsAt + 365 * dayMs) };
+  const kinds = new Set<string>(scenario.events.map(({ kind }) => kind));
+  const rotating = scenario.nodes.filter(({ name }) =>
+    scenario.events.some(({ kind, target }) => kind === "rotation" && target === name)
+  );
+  const own = new Map<string, Credential>();
+  for (const plan of scenario.nodes) own.set(plan.name, await issueFor(sim, plan));
+  const others = await troubleCredentials(sim.authority, { kinds, rotating }, period);
+  const standings = new Map([...own].map(([name, credential]) => [
+    name,
+    oracle.know(credential, {
+      notAfter: startsAt + (scenario.nodes.find((plan) => plan.name === name)?.expiresAfterMs ?? 365 * dayMs),
+    }),
+  ]));
+  for (const [name, credential] of others) {
+    const isMember = name === "insider" || name.endsWith("/rotated");
+    oracle.know(credential, { notAfter: period.notAfter.getTime(), ...(isMember ? {} : { never: `it is ${name}` }) });
+  }
+  const crls = await makeLists(sim, scenario, { own, standings });
+  const trouble = new Trouble({ sim, oracle, checker, credentials: others, crls, keyOwner: () => true });
+  makeNodes(sim, scenario, own);
+  return { checker, trouble, oracle, credentials: own };
+}
+
+function issueFor(sim: Simulation, { name, role, expiresAfterMs, byOther }: NodePlan): Promise<Credential> {
+  return sim.authority.node(name, {
+    role,
+    notBefore: new Date(startsAt - dayMs),
+    notAfter: new Date(startsAt + (expiresAfterMs ?? 365 * dayMs)),
+    ...(byOther === true ? { issuer: "other" } : {}),
+  });
+}
+
+/** One set of lists more for each revocation, in the order of their events; later ones contain the earlier. */
+async function makeLists(
+  sim: Simulation,
+  scenario: Scenario,
+  known: {
+    readonly own: ReadonlyMap<string, Credential>;
+    readonly standings: ReadonlyMap<string, { revokedBy: number | undefined }>;
+  },
+): Promise<readonly string[]> {
+  const lists: string[] = [];
+  const revoked: Credential[] = [];
+  const revokedCas: Credential[] = [];
+  const times = { thisUpdate: new Date(startsAt - dayMs), nextUpdate: new Date(startsAt + 30 * dayMs) };
+  const make = async () =>
+    void lists.push(await sim.authority.crls({ number: lists.length + 1, ...times, revoked, revokedCas }));
+  await make();
+  for (const { kind, target } of scenario.events) {
+    if (kind !== "revocation" && kind !== "revoked-issuer") continue;
+    const hit = kind === "revocation"
+      ? [target]
+      : scenario.nodes.filter(({ byOther }) => byOther === true).map(({ name }) => name);
+    for (const name of hit) {
+      const standing = known.standings.get(name);
+      if (standing !== undefined) standing.revokedBy ??= lists.length + 1;
+    }
+    const credential = known.own.get(target);
+    if (kind === "revoked-issuer") revokedCas.push(sim.authority.other);
+    else if (credential !== undefined) {
+      const isByOther = scenario.nodes.find(({ name }) => name === target)?.byOther === true;
+      if (isByOther) revokedCas.push(sim.authority.other);
+      else revoked.push(credential);
+      if (isByOther) {
+        for (const { name, byOther } of scenario.nodes) {
+          const standing = byOther === true ? known.standings.get(name) : undefined;
+          if (standing !== undefined) standing.revokedBy ??= lists.length + 1;
+        }
+      }
+    }
+    await make();
+  }
+  return lists;
+}
+
+function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap<string, Credential>): void {
+  const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
+  for (const plan of scenario.nodes) {
+    const { name, role, executors } = plan;
+    sim.makeNode({
+      name,
+      role,
+      credential: credentials.get(name) as Credential,
+      gateways: role === "gateway" ? [] : gateways,
+      ...(executors === undefined ? {} : { executors }),
+      ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
+      ...(role === "data" ? { slices: scenario.slices } : {}),
+    });
+  }
+}
+
+function scheduleAll(
+  sim: Simulation,
+  { nodes, events }: Scenario,
+  { checker, trouble }: { readonly checker: Checker; readonly trouble: Trouble },
+): void {
+  for (const [index, { name }] of nodes.entries()) {
+    const node = sim.nodes.get(name);
+    if (node !== undefined) sim.after(index * 20, () => trouble.start(node));
+  }
+  for (const event of events) sim.after(event.at, () => trouble.inject(event));
+  const look = () => {
+    checker.look();
+    sim.after(lookEveryMs, look);
+  };
+  sim.after(lookEveryMs, look);
+}
+
+/** Who has to be there in the end: honest, valid, and not put out by what was done to it. */
+function conclude(
+  sim: Simulation,
+  scenario: Scenario,
+  { checker, trouble, credentials }: {
+    readonly checker: Checker;
+    readonly trouble: Trouble;
+    readonly credentials: ReadonlyMap<string, Credential>;
+  },
+): void {
+  const issuerRevoked = [...trouble.injected.keys()].includes("revoked-issuer") ||
+    scenario.nodes.some(({ name, byOther }) => byOther === true && trouble.gone.has(name));
+  const isOut = ({ name, byOther, expiresAfterMs }: NodePlan) =>
+    trouble.gone.has(name) || expiresAfterMs !== undefined || (byOther === true && issuerRevoked);
+  const honest = scenario.nodes.filter((plan) => !isOut(plan) && credentials.has(plan.name));
+  const gateways = honest.filter(({ role }) => role === "gateway").length;
+  const workers = honest.filter(({ role }) => role === "worker");
+  const restarted = scenario.events.some(({ kind, target }) =>
+    target === "scheduler-1" && (kind === "crash" || kind === "power-cut")
+  );
+  const enough = workers.filter(({ executors }) => executors?.includes("train")).length >= scenario.job.workers + 1;
+  const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 2;
+  const aggregates = workers.some(({ executors }) => executors?.includes("aggregate") === true);
+  const mustServe = gateways === 0
+    ? []
+    : honest.filter(({ role }) => role !== "scheduler").map(({ name }) => sim.nodes.get(name)).filter((node) =>
+      node !== undefined
+    );
+  checker.conclude({ mustServe, jobMustEnd: enough && others && aggregates && gateways > 0 && !restarted });
+}

@@ -1,0 +1,166 @@
+/**
+ * What happens in a run, as plain data drawn from its seed: which nodes there are, and which faults befall them when. Data,
+ * so that a failing run can be made smaller by leaving things out.
+ *
+ * @module
+ */
+import { randomOf, type RandomStream } from "./random.ts";
+import type { NodeRole } from "./node.ts";
+
+/** Kinds of trouble. */
+export const faultKinds = [
+  "partition",
+  "one-way",
+  "slow-link",
+  "reset",
+  "crash",
+  "power-cut",
+  "clock-jump",
+  "torn-file",
+  "unreadable-file",
+  "stale-crl",
+  "silent-disk",
+  "disk-full",
+  "late-crl",
+  "executor-crash",
+  "executor-hang",
+  "garbage-update",
+  "half-open",
+  "flood",
+  "stranger",
+  "expired",
+  "self-signed",
+  "stolen-certificate",
+  "revoked-issuer",
+  "intruder",
+  "nonsense",
+  "rotation",
+] as const;
+export type FaultKind = (typeof faultKinds)[number];
+
+/** One thing that happens to a node. */
+export interface ScenarioEvent {
+  /** Milliseconds after the start. */
+  readonly at: number;
+  readonly kind: FaultKind | "revocation";
+  readonly target: string;
+  /** The other end, where there is one. */
+  readonly other?: string;
+  /** How long, in milliseconds. */
+  readonly forMs: number;
+  /** Something that the kind makes a size of, in [0, 1). */
+  readonly amount: number;
+}
+
+/** A node of a scenario. */
+export interface NodePlan {
+  readonly name: string;
+  readonly role: NodeRole;
+  readonly executors?: readonly ("train" | "aggregate")[];
+  /** Its certificate runs out this long after the start, in milliseconds. */
+  readonly expiresAfterMs?: number;
+  /** Issued by the intermediate that may be revoked. */
+  readonly byOther?: boolean;
+}
+
+/** All of a run. */
+export interface Scenario {
+  readonly seed: number;
+  readonly nodes: readonly NodePlan[];
+  readonly job: { readonly workers: number; readonly rounds: number };
+  readonly slices: number;
+  readonly events: readonly ScenarioEvent[];
+  /** Trouble ends by then, in milliseconds. */
+  readonly troubleMs: number;
+  /** Then all has this long to come right, in milliseconds. */
+  readonly quietMs: number;
+}
+
+/** What scenarios are drawn within. */
+export interface ScenarioTerms {
+  /** Nodes; eight at least. */
+  readonly nodes?: number | undefined;
+  readonly faults?: readonly FaultKind[] | undefined;
+}
+
+/** Trouble lasts this long, and what follows is at least as long, in milliseconds. */
+export const troubleMs = 70_000;
+export const quietMs = 60_000;
+/** A trainer that hangs is noticed after five minutes. */
+const quietAfterHangMs = 340_000;
+
+/** The scenario of a seed. */
+export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
+  const random = randomOf(seed, "scenario");
+  const nodes = drawNodes(random, Math.max(8, terms.nodes ?? 8 + random.whole(0, 3)));
+  const kinds = random.shuffle(terms.faults ?? faultKinds).slice(0, 3 + random.whole(0, 3));
+  const events = [drawRevocation(random, nodes), ...kinds.flatMap((kind) => drawFault(random, nodes, kind))];
+  const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
+  const hangs = kinds.includes("executor-hang");
+  return {
+    seed,
+    nodes,
+    job: { workers: 2 + random.whole(0, Math.max(1, Math.min(2, trainers - 2))), rounds: 4 + random.whole(0, 4) },
+    slices: 3 + random.whole(0, 5),
+    events: events.toSorted((left, right) => left.at - right.at),
+    troubleMs,
+    quietMs: hangs ? quietAfterHangMs : quietMs,
+  };
+}
+
+function drawNodes(random: RandomStream, count: number): readonly NodePlan[] {
+  const nodes: NodePlan[] = [
+    { name: "gateway-1", role: "gateway" },
+    { name: "gateway-2", role: "gateway" },
+    { name: "data-1", role: "data" },
+    { name: "scheduler-1", role: "scheduler" },
+    { name: "worker-1", role: "worker", executors: ["aggregate"] },
+  ];
+  for (let worker = 2; nodes.length < count; worker++) {
+    const expires = random.chance(0.1) ? { expiresAfterMs: random.whole(10_000, 60_000) } : {};
+    nodes.push({
+      name: `worker-${worker}`,
+      role: "worker",
+      executors: random.chance(0.15) ? ["train", "aggregate"] : ["train"],
+      ...expires,
+      ...(random.chance(0.15) ? { byOther: true } : {}),
+    });
+  }
+  return nodes;
+}
+
+function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): ScenarioEvent {
+  const workers = nodes.filter(({ role }) => role === "worker").slice(1);
+  const target = random.chance(0.85) ? random.pick(workers) : random.pick(nodes.slice(1));
+  const at = random.whole(2_000, troubleMs - 10_000);
+  return { at, kind: "revocation", target: target.name, forMs: 0, amount: random.next() };
+}
+
+function drawFault(random: RandomStream, nodes: readonly NodePlan[], kind: FaultKind): readonly ScenarioEvent[] {
+  const times = 1 + random.whole(0, 2);
+  return Array.from({ length: times }, () => {
+    const target = random.pick(targetsOf(nodes, kind)).name;
+    const others = nodes.filter(({ name }) => name !== target);
+    const at = random.whole(500, troubleMs - 25_000);
+    const forMs = random.whole(200, random.chance(0.5) ? 5_000 : 24_000);
+    return { at, kind, target, other: random.pick(others).name, forMs, amount: random.next() };
+  });
+}
+
+function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly NodePlan[] {
+  switch (kind) {
+    case "executor-crash":
+    case "executor-hang":
+    case "garbage-update":
+      return nodes.filter(({ executors }) => executors?.includes("train") === true);
+    case "intruder":
+    case "nonsense":
+      return nodes.filter(({ role }) => role === "worker" || role === "scheduler");
+    case "rotation":
+      return nodes.filter(({ role }) => role === "worker" || role === "data");
+    case "revoked-issuer":
+      return nodes.slice(0, 1);
+    default:
+      return nodes;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * Whole networks in virtual time: replay, invariants on fixed seeds and on seeds of the day, shrinking.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { runScenario, type Scenario, scenarioOf, shrinkScenario } from "../../actors/simulation/mod.ts";
+
+/** Fixed seeds, and those of the day. Two runtimes run them all, inside the simulation's part of the tests' budget. */
+const fixedSeeds = 40;
+const seedsOfTheDay = 10;
+
+const test = suite("simulation of networks");
+
+/** Traces that were: a change of any of them is a change of behaviour, or of a draw, and has to be meant. */
+test("the same seed gives the same trace", async () => {
+  for (const seed of [1, 2]) {
+    const first = await runScenario(scenarioOf(seed));
+    const again = await runScenario(scenarioOf(seed));
+    assert.is(again.traceHash, first.traceHash);
+    assert.is(again.events, first.events);
+  }
+});
+
+test("another seed gives another trace", async () => {
+  const hashes = new Set<string>();
+  for (const seed of [1, 2, 3]) hashes.add((await runScenario(scenarioOf(seed))).traceHash);
+  assert.is(hashes.size, 3);
+});
+
+test("the same seed gives the same trace on the other runtime", async () => {
+  const script = fileURLToPath(new URL("../../scripts/simulate.ts", import.meta.url));
+  const other = "deno" in process.versions
+    ? { command: "node", before: ["--no-warnings"] }
+    : { command: "deno", before: ["run", "-A", "--no-lock"] };
+  const args = [...other.before, script, "--seed", "1", "--runs", "2", "--json"];
+  const { stdout, status } = spawnSync(other.command, args, { encoding: "utf8", timeout: 60_000 });
+  assert.is(status, 0);
+  const there = JSON.parse(stdout) as { seeds: { seed: number; traceHash: string }[] };
+  for (const { seed, traceHash } of there.seeds) {
+    assert.is((await runScenario(scenarioOf(seed))).traceHash, traceHash, `seed ${seed}`);
+  }
+});
+
+async function runSeeds(first: number, count: number): Promise<void> {
+  for (let seed = first; seed < first + count; seed++) {
+    const { violations } = await runScenario(scenarioOf(seed));
+    assert.equal(violations, [], `seed ${seed}: npm run simulate -- --replay ${seed}`);
+  }
+}
+
+test("fixed seeds violate no invariant", () => runSeeds(0, fixedSeeds));
+
+test("seeds of the day violate no invariant", () => {
+  const first = Math.floor(Date.now() / 86_400_000) * 1_000;
+  process.stdout.write(`(seeds from ${first}) `);
+  return runSeeds(first, seedsOfTheDay);
+});
+
+test("a scenario that fails is made smaller", async () => {
+  // A scheduler that is killed for good while it must go on: no scenario of ours does that.
+  const scenario: Scenario = { ...scenarioOf(7), quietMs: 1_000, troubleMs: 20_000 };
+  const { violations } = await runScenario(scenario);
+  const [violation] = violations;
+  assert.ok(violation !== undefined, "a job that has no time is not over");
+  const { scenario: shrunk } = await shrinkScenario(scenario, violation.invariant);
+  assert.ok(shrunk.events.length < scenario.events.length, `${scenario.events.length} → ${shrunk.events.length}`);
+});
+
+test.run();
