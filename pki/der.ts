@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { Data, Result } from "effect";
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
 
 /** Nesting allowed. A certificate's deepest legitimate structure (name constraints of a directory name) has 11. */
 export const derDepthMax = 24;
@@ -23,6 +24,7 @@ export const tags = {
   oid: 0x06,
   enumerated: 0x0a,
   utf8String: 0x0c,
+  numericString: 0x12,
   printableString: 0x13,
   teletexString: 0x14,
   ia5String: 0x16,

@@ -98,7 +98,10 @@ export function printable(text: string): string {
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Text of the string value that the cursor read last; undefined for other types. */
+/**
+ * Text of the string value that the cursor read last; undefined for the types that attributes have beside strings: BIT
+ * STRING (unique identifiers) and SEQUENCE (postal addresses). No attribute has another (RFC 5280 appendix A.1, X.520).
+ */
 function readText(cursor: DerCursor): string | undefined {
   const { tag, content } = cursor;
   switch (tag) {
@@ -108,6 +111,7 @@ function readText(cursor: DerCursor): string | undefined {
       } catch {
         return cursor.fail("a UTF8String is not UTF-8");
       }
+    case tags.numericString:
     case tags.printableString:
     case tags.ia5String:
       if (content.some((octet) => octet > 0x7f)) return cursor.fail("a string holds octets outside of ASCII");
@@ -115,11 +119,28 @@ function readText(cursor: DerCursor): string | undefined {
     case tags.teletexString:
       return latin1(content);
     case tags.bmpString:
-      if (content.length % 2 !== 0) return cursor.fail("a BMPString has half a character");
-      return new TextDecoder("utf-16be").decode(content);
-    default:
+      return readCharacters(cursor, 2) ?? cursor.fail("a BMPString holds what is no character");
+    case tags.universalString:
+      return readCharacters(cursor, 4) ?? cursor.fail("a UniversalString holds what is no character");
+    case tags.bitString:
+    case tags.sequence:
       return undefined;
+    default:
+      return cursor.fail("an attribute's value is neither a string nor a structure");
   }
+}
+
+/** Characters of two or four octets each; undefined where one is none: cut off, half of a pair, beyond Unicode's end. */
+function readCharacters({ content }: DerCursor, octets: 2 | 4): string | undefined {
+  if (content.length % octets !== 0) return undefined;
+  const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
+  let text = "";
+  for (let at = 0; at < content.length; at += octets) {
+    const point = octets === 2 ? view.getUint16(at) : view.getUint32(at);
+    if (point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff)) return undefined;
+    text += String.fromCodePoint(point);
+  }
+  return text;
 }
 
 function latin1(bytes: Uint8Array): string {
