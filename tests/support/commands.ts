@@ -18,7 +18,7 @@ export interface CommandEnded {
 }
 
 const commandTimeoutMs = 20_000;
-const certutilPath = fileURLToPath(new URL("../../scripts/hypha_certutil.ts", import.meta.url));
+const scripts = fileURLToPath(new URL("../../scripts/", import.meta.url));
 
 /** Node's compiled modules, for the processes of this test alone: they take half the time from the second on. */
 const compiled = mkdtempSync(join(tmpdir(), "hypha-compiled-"));
@@ -52,9 +52,18 @@ export async function opensslOk(cwd: string, ...args: readonly string[]): Promis
 
 /** Runs `hypha-certutil`. */
 export function certutil(cwd: string, ...args: readonly string[]): Promise<CommandEnded> {
+  return runScript(cwd, "hypha_certutil.ts", args);
+}
+
+/** Runs another program of `scripts/`, in the folder for temporary files. */
+export function program(name: string, ...args: readonly string[]): Promise<CommandEnded> {
+  return runScript(tmpdir(), name, args);
+}
+
+function runScript(cwd: string, name: string, args: readonly string[]): Promise<CommandEnded> {
   const deno = "Deno" in globalThis;
   // Deno's node:child_process rewrites command lines that begin with its own path.
   const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
   const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
-  return run(self, [...before, certutilPath, ...args], cwd);
+  return run(self, [...before, join(scripts, name), ...args], cwd);
 }
