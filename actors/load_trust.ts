@@ -3,10 +3,18 @@
  *
  * @module
  */
-import { Effect, Result } from "effect";
+import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { CrlFloor } from "../pki/crl.ts";
-import { makeTrustSnapshot, type Policy, type TrustError, type TrustMade, type TrustSnapshot } from "../pki/trust.ts";
+import {
+  makeTrustSnapshot,
+  type Policy,
+  readAuthorities,
+  type TrustError,
+  type TrustMade,
+  type TrustSnapshot,
+} from "../pki/trust.ts";
+import { readLists } from "./files/read_lists.ts";
 import { readWhole } from "./files/read_whole.ts";
 import { LoadError, type LoadProblem } from "./load_error.ts";
 
@@ -33,11 +41,9 @@ export const trustBytesMax = 96 * 1024 * 1024;
 /** A list of a million entries is 48 MB of base64; `pem.ts` takes 256 MB. */
 export const crlsBytesMax = 256 * 1024 * 1024;
 
-/** Loads both files and makes a snapshot of them. */
-export function loadTrust(
-  { trustPem, crlsPem }: TrustPaths,
-  terms: TrustTerms,
-): Effect.Effect<TrustMade, LoadError, FileSystem> {
+/** Loads both files and makes a snapshot of them. Large files of lists are read in a thread of their own. */
+export function loadTrust(paths: TrustPaths, terms: TrustTerms): Effect.Effect<TrustMade, LoadError, FileSystem> {
+  const { trustPem, crlsPem } = paths;
   return Effect.gen(function* () {
     const trust = yield* readWhole({
       path: trustPem,
@@ -45,14 +51,16 @@ export function loadTrust(
       bytesMax: trustBytesMax,
       key: "trust_pem",
     });
-    const crls = crlsPem === undefined ? undefined : yield* readWhole({
-      path: crlsPem,
-      what: "file of revocation lists",
-      bytesMax: crlsBytesMax,
-      key: "crls_pem",
-    });
-    const made = makeTrustSnapshot({ ...terms, trustPem: trust.text, crlsPem: crls?.text });
-    return yield* Effect.fromResult(Result.mapError(made, (error) => located(error, { trustPem, crlsPem })));
+    const lists = crlsPem === undefined ? undefined : yield* loadLists(crlsPem, trust.text, terms.policy);
+    return yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem: trust.text, crlsPem: lists }));
+  }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
+}
+
+function loadLists(path: string, trustPem: string, policy: Policy) {
+  return Effect.gen(function* () {
+    const cas = yield* Effect.fromResult(readAuthorities(trustPem));
+    const options = { path, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
+    return yield* readLists(options, { cas, policy });
   });
 }
 

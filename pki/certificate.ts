@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { toHex } from "./bytes.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { findPaths, type PathLimits } from "./checks/find_paths.ts";
 import { checkIdentity } from "./checks/identity.ts";
 import { checkValidity } from "./checks/validity.ts";

@@ -7,7 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes, toHex } from "./bytes.ts";
 import { type Certificate, type DistinguishedName, readSignatureAlgorithm, serialOctetsMax } from "./certificate.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";

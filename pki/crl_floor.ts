@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { compareAge, type CrlFloor, floorKeyOf, type HeldList, wasVerified } from "./crl.ts";
 import type { LocatedList } from "./list_reader.ts";
 import { CrlRollback } from "./refusal.ts";

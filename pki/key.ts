@@ -5,7 +5,8 @@
  */
 import { createPrivateKey, createPublicKey } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { Data, Result } from "effect";
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate, KeyAlgorithm } from "./certificate.ts";
 import { decodeDer, tags } from "./der.ts";

@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
 import { type HeldList, isSignedBy, ownList, parseCrl, refuseBareList, type RevocationList, sealList } from "./crl.ts";
 import { decodeDer, tags } from "./der.ts";
 import { PemError } from "./pem.ts";
-import { PemStream } from "./pem_stream.ts";
+import { PemStream, release } from "./pem_stream.ts";
 import { CrlSignature } from "./refusal.ts";
 import { refuseTrust, TrustError } from "./trust_error.ts";
 
@@ -64,6 +64,8 @@ export class ListReader {
   /** Ends the reading. */
   finish(): Result.Result<readonly LocatedList[], TrustError> {
     if (this.#error === undefined) this.#attempt(() => this.#der === undefined ? this.#pem.finish() : this.#split());
+    this.#pem.release();
+    if (this.#der !== undefined) this.#der = release(this.#der);
     if (this.#error !== undefined) return Result.fail(this.#error);
     if (this.#lists.length > 0) return Result.succeed(this.#lists);
     return refuseTrust({
@@ -107,7 +109,6 @@ export class ListReader {
       return found;
     });
     if (Result.isFailure(values)) throw this.#problem("crl", 1, `malformed revocation list: ${values.failure.detail}`);
-    this.#der = undefined;
     for (const der of values.success) this.#take("X509 CRL", der, 1);
   }
 

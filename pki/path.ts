@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import type { Certificate, Role } from "./certificate.ts";
 import type { ChainMemory } from "./chain_memory.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";

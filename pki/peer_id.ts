@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { base58btc } from "multiformats/bases/base58";
 import { type Certificate, labelOf } from "./certificate.ts";
 import { UnsupportedKeyAlgorithm } from "./refusal.ts";

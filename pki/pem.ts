@@ -4,7 +4,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Data, Result } from "effect";
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
 
 /** Characters of one file. A revocation list of a million entries has 72 million. */
 export const pemCharactersMax = 256 * 1024 * 1024;

@@ -25,6 +25,11 @@ for (const [value, character] of [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 }
 for (const white of " \t\r\n") values[white.charCodeAt(0)] = 64;
 
+/** Takes an array's memory away from it: a detached buffer holds none, whoever still refers to it. */
+export function release(array: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array((array.buffer as ArrayBuffer).transfer(0));
+}
+
 /** Decodes PEM from chunks of any size. Memory: the largest block's content, once. */
 export class PemStream {
   readonly #listener: BlockListener;
@@ -58,6 +63,11 @@ export class PemStream {
     if (this.#state === "label end" || this.#state === "body" || this.#state === "closing") {
       this.#fail(`the block ${this.#label} has no END line`);
     }
+  }
+
+  /** Gives the buffer's memory back at once, not when somebody collects it. Nothing can be read after it. */
+  release(): void {
+    this.#der = release(this.#der);
   }
 
   #fail(detail: string): never {

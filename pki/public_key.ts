@@ -6,7 +6,7 @@
 import type { Certificate } from "./certificate.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { toHex } from "./bytes.ts";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 
 const curves: Readonly<Record<string, { readonly algorithm: "ecdsa-p256" | "ecdsa-p384"; readonly octets: number }>> = {
   "1.2.840.10045.3.1.7": { algorithm: "ecdsa-p256", octets: 32 },

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { Data } from "effect";
+import * as Data from "effect/Data";
 
 /** What {@linkcode refusalCodes} lists: the closed set of codes. */
 export type RefusalCode = (typeof refusalCodes)[number];

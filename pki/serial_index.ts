@@ -42,7 +42,7 @@ export interface SerialIndex {
   readonly dates: Uint32Array;
   /** Reason codes; empty where no entry has one. */
   readonly reasons: Uint8Array;
-  /** Where each bucket begins, and the end of the last; a power of two and one. */
+  /** Where each bucket begins, and the end of the last. */
   readonly buckets: Uint32Array;
 }
 
@@ -67,14 +67,13 @@ export interface IndexOptions {
  * @throws {DerError} Where an entry breaks a rule; `decodeDer` is the boundary.
  */
 export function buildSerialIndex(entries: Uint8Array, { delta, shared = false }: IndexOptions): SerialIndex {
-  let bucketCount = 1;
-  while (bucketCount * octetsPerBucket < entries.length) bucketCount *= 2;
+  const bucketCount = Math.max(1, Math.floor(entries.length / octetsPerBucket));
   const counts = new Uint32Array(bucketCount + 1);
   let count = 0;
   let width = 1;
   let reasoned = false;
   walk(entries, delta, (entry) => {
-    counts[hash(entries, entry.serialStart, entry.serialEnd) & (bucketCount - 1)]! += 1;
+    counts[bucketOf(entries, entry.serialStart, entry.serialEnd, bucketCount)]! += 1;
     count += 1;
     width = Math.max(width, entry.serialEnd - entry.serialStart);
     reasoned ||= entry.reason !== 0;
@@ -88,7 +87,7 @@ export function buildSerialIndex(entries: Uint8Array, { delta, shared = false }:
     start += here;
   }
   walk(entries, delta, (entry) => {
-    const at = counts[hash(entries, entry.serialStart, entry.serialEnd) & (bucketCount - 1)]!++;
+    const at = counts[bucketOf(entries, entry.serialStart, entry.serialEnd, bucketCount)]!++;
     for (let from = entry.serialEnd - 1, to = at * width + width - 1; from >= entry.serialStart; from--, to--) {
       index.serials[to] = entries[from]!;
     }
@@ -119,7 +118,7 @@ export function findEntry(index: SerialIndex, serial: string): FoundEntry | unde
     start = 1;
   }
   if (size - start > width) return undefined;
-  const bucket = hash(wanted, start, size) & (buckets.length - 2);
+  const bucket = bucketOf(wanted, start, size, buckets.length - 1);
   let found: FoundEntry | undefined;
   for (let at = buckets[bucket]!; at < buckets[bucket + 1]!; at++) {
     if (!isAt(serials, at * width, width, start, size)) continue;
@@ -192,27 +191,35 @@ function readReason(entry: DerCursor, delta: boolean): number {
   return reason;
 }
 
-/** Reads a revocation date: digits and a Z, month to second in range, GeneralizedTime from 2050 on only. */
+/**
+ * Reads a revocation date: digits and a Z, month to second in range, GeneralizedTime from 2050 on only. Runs for each of
+ * very many entries, so it makes nothing that would have to be collected.
+ */
 function readSeconds(entry: DerCursor): number {
   const general = entry.peek() === tags.generalizedTime;
   entry.read(general ? tags.generalizedTime : tags.utcTime, "revocation date");
   const { bytes, contentStart, contentEnd } = entry;
-  const digits = general ? 14 : 12;
-  const isDigit = (at: number) => bytes[at]! >= 0x30 && bytes[at]! <= 0x39;
-  let proper = contentEnd - contentStart === digits + 1 && bytes[contentEnd - 1] === 0x5a;
-  for (let at = contentStart; proper && at < contentEnd - 1; at++) proper = isDigit(at);
+  let proper = contentEnd - contentStart === (general ? 15 : 13) && bytes[contentEnd - 1] === 0x5a;
+  for (let at = contentStart; proper && at < contentEnd - 1; at++) proper = bytes[at]! >= 0x30 && bytes[at]! <= 0x39;
   if (!proper) entry.fail("a revocation date is not a time in GMT with seconds");
-  const pair = (at: number) => (bytes[at]! - 0x30) * 10 + bytes[at + 1]! - 0x30;
   const at = contentEnd - 11;
-  const [month, day, hour, minute, second] = [pair(at), pair(at + 2), pair(at + 4), pair(at + 6), pair(at + 8)];
-  const two = pair(at - 2);
-  const year = general ? pair(contentStart) * 100 + two : two < 50 ? 2000 + two : 1900 + two;
+  const month = twoDigits(bytes, at);
+  const day = twoDigits(bytes, at + 2);
+  const hour = twoDigits(bytes, at + 4);
+  const minute = twoDigits(bytes, at + 6);
+  const second = twoDigits(bytes, at + 8);
+  const two = twoDigits(bytes, at - 2);
+  const year = general ? twoDigits(bytes, contentStart) * 100 + two : two < 50 ? 2000 + two : 1900 + two;
   if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 59) {
     entry.fail("a revocation date is no time of the calendar");
   }
   if (general && year < 2050) entry.fail("a revocation date before 2050 must be a UTCTime");
   const seconds = Date.UTC(year, month - 1, day, hour, minute, second) / 1_000;
   return Math.min(Math.max(seconds, 0), 0xffff_ffff);
+}
+
+function twoDigits(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! - 0x30) * 10 + bytes[at + 1]! - 0x30;
 }
 
 function allocate(
@@ -235,11 +242,11 @@ function allocate(
   };
 }
 
-/** FNV-1a with a final mix. The serials are the CA's own choice, so nobody else can make them collide. */
-function hash(bytes: Uint8Array, start: number, end: number): number {
+/** FNV-1a with a final mix, spread over the buckets. The serials are the CA's own choice: nobody else can make them collide. */
+function bucketOf(bytes: Uint8Array, start: number, end: number, bucketCount: number): number {
   let value = 0x811c9dc5;
   for (let at = start; at < end; at++) value = Math.imul(value ^ bytes[at]!, 0x01000193);
   value ^= value >>> 15;
   value = Math.imul(value, 0x2c1b3c6d);
-  return (value ^ (value >>> 12)) >>> 0;
+  return Math.floor(((value ^ (value >>> 12)) >>> 0) / 0x1_0000_0000 * bucketCount);
 }

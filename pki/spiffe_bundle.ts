@@ -5,7 +5,8 @@
  */
 import { createPublicKey } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { Data, Result } from "effect";
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
 import { type Certificate, parseCertificate } from "./certificate.ts";
 
 /** Characters of one bundle: a thousand CA certificates of a kilobyte, in base64, with their keys. */

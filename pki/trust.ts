@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
 import { arrangeLists, type CrlFloor, findRevocation, type HeldList, isSignedBy, type RevocationIndex } from "./crl.ts";

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { Data, Result } from "effect";
+import * as Data from "effect/Data";
+import * as Result from "effect/Result";
 import type { CrlRollback, CrlSignature } from "./refusal.ts";
 
 /** What {@linkcode TrustError} carries. */

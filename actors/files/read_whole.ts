@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Effect, Option } from "effect";
 import { type File, FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
@@ -34,6 +35,19 @@ export interface ReadOptions {
  * @returns The text and the mode of one and the same file, even when another takes its place meanwhile.
  */
 export function readWhole(options: ReadOptions): Effect.Effect<WholeFile, LoadError, FileSystem> {
+  return Effect.map(readChunks(options), ({ chunks, mode }) => ({ text: textOf(chunks), mode }));
+}
+
+/** As {@linkcode readWhole}, as bytes. */
+export function readBytes(
+  options: ReadOptions,
+): Effect.Effect<{ readonly bytes: Uint8Array; readonly mode: number }, LoadError, FileSystem> {
+  return Effect.map(readChunks(options), ({ chunks, mode }) => ({ bytes: Buffer.concat(chunks), mode }));
+}
+
+function readChunks(
+  options: ReadOptions,
+): Effect.Effect<{ readonly chunks: readonly Uint8Array[]; readonly mode: number }, LoadError, FileSystem> {
   const { path, what, bytesMax } = options;
   const refuse = (problem: LoadError["problem"], detail: string, mend: string) =>
     Effect.fail(new LoadError({ file: path, line: undefined, problem, detail, mend }));
@@ -59,7 +73,7 @@ export function readWhole(options: ReadOptions): Effect.Effect<WholeFile, LoadEr
       left -= chunk.length;
       if (left <= 0) yield* refuse("too-large", `the ${what} grows beyond ${bytesMax} bytes`, `Check ${options.key}.`);
     }
-    return { text: textOf(chunks), mode: info.mode & 0o777 };
+    return { chunks, mode: info.mode & 0o777 };
   });
   return Effect.scoped(read).pipe(
     Effect.mapError((error) => error._tag === "LoadError" ? error : unreadable(error, options)),

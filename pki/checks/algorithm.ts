@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { type Certificate, type KeyAlgorithm, labelOf } from "../certificate.ts";
 import type { AlgorithmAllowed, WellFormed } from "../path.ts";
 import { UnsupportedKeyAlgorithm } from "../refusal.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { labelOf } from "../certificate.ts";
 import type { WellFormed } from "../path.ts";
 import { NameMismatch } from "../refusal.ts";

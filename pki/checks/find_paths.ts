@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, isSelfIssued, labelOf } from "../certificate.ts";
 import type { Path, PathsFound, WellFormed } from "../path.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import type { Certificate, Role, SubjectAltName } from "../certificate.ts";
 import type { PeerIdentity, RoleAllowed, WellFormed } from "../path.ts";
 import { peerIdOf } from "../peer_id.ts";

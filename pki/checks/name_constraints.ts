@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { type Certificate, isSelfIssued, labelOf, type SubjectAltName } from "../certificate.ts";
 import { decodeDer } from "../der.ts";
 import { foldRelativeName, type NameAttribute, readRelativeNames } from "../distinguished_name.ts";

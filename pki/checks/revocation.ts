@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, labelOf } from "../certificate.ts";
 import { compareAge, findRevocation, type HeldList, isSignedBy, refuseBareList, type RevocationIndex } from "../crl.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { type Certificate, labelOf } from "../certificate.ts";
 import type { Path, PathsFound, WithinValidity } from "../path.ts";
 import { CertificateExpired, CertificateNotYetValid, withTried } from "../refusal.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { type Certificate, parseCertificate } from "../certificate.ts";
 import type { WellFormed } from "../path.ts";
 import { BudgetExceeded, type MalformedCertificate, NoCertificate } from "../refusal.ts";

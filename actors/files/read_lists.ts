@@ -1,0 +1,117 @@
+/**
+ * Reading of `crls_pem`: a small file here, a large one in a thread of its own.
+ *
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+import { Data, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { Certificate } from "../../pki/certificate.ts";
+import type { ListSource, Policy } from "../../pki/trust.ts";
+import { TrustError } from "../../pki/trust_error.ts";
+import { LoadError } from "../load_error.ts";
+import type { ListWork, ListWorkSaid } from "./list_worker.ts";
+import { readBytes, type ReadOptions } from "./read_whole.ts";
+
+/** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
+export const apartBytesMin = 256 * 1024;
+
+/** The thread could not be started, or died: the file is read here instead. */
+class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: string }> {}
+
+/**
+ * Reads a file of revocation lists.
+ *
+ * @param options The file.
+ * @param trust The CAs of the bundle, under whose keys the lists are checked while they are read, and the policy.
+ * @returns What `makeTrustSnapshot` takes: bytes, or lists that were read already.
+ */
+export function readLists(
+  options: ReadOptions,
+  trust: { readonly cas: readonly Certificate[]; readonly policy: Policy },
+): Effect.Effect<ListSource, LoadError | TrustError, FileSystem> {
+  const whole = Effect.map(readBytes(options), ({ bytes }) => bytes);
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const size = yield* files.stat(options.path).pipe(
+      Effect.map(({ type, size }) => type === "File" ? Number(size) : 0),
+      Effect.catch(() => Effect.succeed(0)), // reading it says what is wrong with it
+    );
+    if (size < apartBytesMin || size > options.bytesMax) return yield* whole;
+    return yield* readApart(options, trust).pipe(
+      Effect.catchTag("ApartFailed", (): Effect.Effect<ListSource, LoadError, FileSystem> => whole),
+    );
+  });
+}
+
+function readApart(
+  { path, bytesMax, what, key }: ReadOptions,
+  { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy },
+): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> {
+  const work: ListWork = { path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
+  const said = Effect.callback<ListWorkSaid, ApartFailed>((resume) => {
+    const thread = takeThread();
+    thread.removeAllListeners();
+    const fail = (detail: string) => resume(Effect.fail(new ApartFailed({ detail })));
+    const leave = () => thread.removeAllListeners();
+    thread.once("message", (message: ListWorkSaid) => {
+      leave();
+      giveBack(thread);
+      resume(Effect.succeed(message));
+    });
+    thread.once("error", (error) => fail(String(error)));
+    thread.once("exit", (code) => fail(`it ended with ${code}`));
+    thread.ref();
+    thread.postMessage(work);
+    return Effect.sync(() => {
+      leave();
+      void thread.terminate();
+    });
+  }).pipe(Effect.catchDefect((error) => Effect.fail(new ApartFailed({ detail: String(error) }))));
+  return Effect.flatMap(said, (answer): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> => {
+    switch (answer.type) {
+      case "lists":
+        return Effect.succeed(answer.lists);
+      case "problem":
+        return Effect.fail(new TrustError(answer.problem));
+      case "too-large": {
+        const detail = `the ${what} grows beyond ${bytesMax} bytes`;
+        const common = { file: path, line: undefined, mend: `Check ${key}.` };
+        return Effect.fail(new LoadError({ ...common, problem: "too-large", detail }));
+      }
+      case "unreadable":
+        return Effect.fail(new ApartFailed({ detail: answer.code })); // reading it here says what is wrong with it
+    }
+  });
+}
+
+/**
+ * Deno's thread that waits for its next file. Starting one stops Deno's event loop for 40 to 100 ms (on Node for one), so
+ * that it is started once, with the first large file, which is read before a node listens.
+ */
+let waiting: Worker | undefined;
+const keepsThread = "Deno" in globalThis;
+
+function takeThread(): Worker {
+  const thread = waiting;
+  waiting = undefined;
+  if (thread !== undefined) return thread;
+  // In the package the sources are JavaScript: the worker has the ending of whoever starts it.
+  const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  return new Worker(new URL(`./list_worker.${ending}`, import.meta.url), {
+    // It makes next to no garbage: a small heap keeps the peak down (Node; Deno has no such limit).
+    resourceLimits: { maxYoungGenerationSizeMb: 2 },
+  });
+}
+
+function giveBack(thread: Worker): void {
+  if (!keepsThread || waiting !== undefined) return void thread.terminate();
+  thread.unref();
+  // A thread that dies while it waits is no loss: the next file starts another.
+  const forget = () => {
+    if (waiting === thread) waiting = undefined;
+  };
+  thread.once("error", forget);
+  thread.once("exit", forget);
+  waiting = thread;
+}
