@@ -187,8 +187,8 @@ export class DerCursor {
   }
 
   /** Reads an object identifier as dotted text. */
-  oid(what: string): string {
-    this.read(tags.oid, what);
+  oid(what: string, tag: number = tags.oid): string {
+    this.read(tag, what);
     const text = oidText(this.content);
     if (text === undefined) this.fail(`${what} is not an object identifier`);
     return text;

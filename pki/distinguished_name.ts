@@ -123,11 +123,19 @@ function readText(cursor: DerCursor): string | undefined {
     case tags.universalString:
       return readCharacters(cursor, 4) ?? cursor.fail("a UniversalString holds what is no character");
     case tags.bitString:
+      return isBitString(content) ? undefined : cursor.fail("a BIT STRING's count of unused bits is wrong");
     case tags.sequence:
       return undefined;
     default:
       return cursor.fail("an attribute's value is neither a string nor a structure");
   }
+}
+
+/** Up to seven bits of the last octet are unused, and these are zero (X.690 §8.6.2, §11.2). */
+function isBitString(content: Uint8Array): boolean {
+  const unused = content[0] ?? 8;
+  if (unused > 7 || (content.length === 1 && unused > 0)) return false;
+  return (content.at(-1)! & ((1 << unused) - 1)) === 0 || content.length === 1;
 }
 
 /** Characters of two or four octets each; undefined where one is none: cut off, half of a pair, beyond Unicode's end. */

@@ -104,6 +104,7 @@ function readGeneralName(cursor: DerCursor, use: "subject" | "constraint"): Subj
     inner.finish("directoryName");
     return { type: "directory", value: name.text, octets: name.der };
   }
+  if (tag === 0xa0 || tag === 0xa5 || tag === 0x88) return readOtherName(cursor, tag);
   cursor.readAny("general name");
   const { content } = cursor;
   switch (tag) {
@@ -115,14 +116,31 @@ function readGeneralName(cursor: DerCursor, use: "subject" | "constraint"): Subj
       return { type: "uri", value: readAscii(cursor, "uniformResourceIdentifier") };
     case 0x87:
       return { type: "ip", value: readAddress(cursor, use), octets: content };
-    case 0xa0: // otherName
     case 0xa3: // x400Address
-    case 0xa5: // ediPartyName
-    case 0x88: // registeredID
       return { type: "other", value: `[${tag & 0x1f}]`, octets: content };
     default:
       return cursor.fail("a general name has an unknown type");
   }
+}
+
+/** Names of kinds that are not compared, but whose form is known: otherName, ediPartyName, registeredID. */
+function readOtherName(cursor: DerCursor, tag: 0xa0 | 0xa5 | 0x88): SubjectAltName {
+  if (tag === 0x88) cursor.oid("registeredID", tag);
+  else {
+    const name = cursor.enter(tag, tag === 0xa0 ? "otherName" : "ediPartyName");
+    if (tag === 0xa0) name.oid("otherName's type");
+    else if (name.peek() === 0xa0) readWrapped(name, 0xa0);
+    readWrapped(name, tag === 0xa0 ? 0xa0 : 0xa1);
+    name.finish("the name");
+  }
+  return { type: "other", value: `[${tag & 0x1f}]`, octets: cursor.content };
+}
+
+/** One value of any kind in an explicit tag. */
+function readWrapped(cursor: DerCursor, tag: number): void {
+  const wrapped = cursor.enter(tag, "the name's value");
+  wrapped.readAny("the name's value");
+  wrapped.finish("the name's value");
 }
 
 function readAscii(cursor: DerCursor, what: string): string {

@@ -57,6 +57,8 @@ function isAbout(id: string, given: FuzzCase, line: string): boolean {
     case "anchor-not-looked-up":
       if (line.startsWith("[CRL path]")) return given.anchors.flatMap(parsed).some((anchor) => !isSelfIssued(anchor));
       return depth > 0 && depth >= (pathOf(given)?.length ?? Infinity) - 1;
+    case "self-issued-leaf":
+      return sent[0] !== undefined && isSelfIssued(sent[0]);
     case "list-key-id-hint":
       return (given.lists ?? []).some((der) => isListOfOther(der, all));
     default:

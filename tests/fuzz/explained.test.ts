@@ -52,6 +52,7 @@ const cases: Readonly<Record<string, FuzzCase>> = {
   "ca-key-usage-absent": given([proper("leaf", { issuer: muteRoot })], muteRoot),
   "any-purpose": given([proper("leaf", { issuer: root, add: [anyPurpose] })], root),
   "anchor-not-looked-up": given([deepLeaf], middle, [ownList(middle)]),
+  "self-issued-leaf": given([proper("root", { issuer: root, omit: [oids.authorityKeyId] })], root),
   "list-key-id-hint": given([leaf], root, [forgeList(root, { add: [strange] })]),
 };
 

@@ -4,7 +4,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { derValue, oid, sequence, setOfOne } from "../../pki/issue/der_writer.ts";
+import { derNull, derValue, integer, oid, sequence, setOfOne, utf8String } from "../../pki/issue/der_writer.ts";
 import { readTree, writeTree } from "../../scripts/fuzz/der_tree.ts";
 import { judge } from "../../scripts/fuzz/judge.ts";
 import { mutate } from "../../scripts/fuzz/mutate.ts";
@@ -93,6 +93,8 @@ const values: [name: string, tag: number, hex: string, expected: string][] = [
   ["takes a BMPString", 0x1e, "006e00e4", "CN=nä"],
   ["takes a UniversalString", 0x1c, "0000006e", "CN=n"],
   ["takes a BIT STRING, as unique identifiers are", 0x03, "00ff", "CN=#030200ff"],
+  ["refuses a BIT STRING with more than seven bits unused (seed 11, 4037)", 0x03, "46757a7a", "malformed-certificate"],
+  ["refuses a BIT STRING that is empty", 0x03, "", "malformed-certificate"],
   ["refuses a value of a context's tag (seed 1, 1242)", 0x8c, "6e6f6465", "malformed-certificate"],
   ["refuses an object identifier (seed 1, 3478)", 0x06, "2a03", "malformed-certificate"],
   ["refuses an OCTET STRING", 0x04, "6e", "malformed-certificate"],
@@ -102,6 +104,25 @@ const values: [name: string, tag: number, hex: string, expected: string][] = [
 ];
 for (const [name, tag, hex, expected] of values) {
   test(`a name's attribute: ${name}`, () => assert.is(named(tag, hex), expected));
+}
+
+const otherNames: [name: string, der: Uint8Array, expected: string][] = [
+  ["takes an otherName", derValue(0xa0, [oid("1.2.3"), derValue(0xa0, [utf8String("x")])]), "accepted"],
+  ["refuses an otherName that is text (seed 11, 2261)", derValue(0xa0, [Buffer.from("leaf.fuzz.example")]), "refused"],
+  ["refuses an otherName without a type (seed 11, 9455)", derValue(0xa0, [integer(1)]), "refused"],
+  ["refuses an otherName of two values", derValue(0xa0, [oid("1.2.3"), derValue(0xa0, [derNull, derNull])]), "refused"],
+  ["takes an ediPartyName", derValue(0xa5, [derValue(0xa1, [utf8String("x")])]), "accepted"],
+  ["refuses an ediPartyName without a party", derValue(0xa5, [derValue(0xa0, [utf8String("x")])]), "refused"],
+  ["takes a registeredID", derValue(0x88, [Buffer.from("2a03", "hex")]), "accepted"],
+  ["refuses a registeredID that does not end", derValue(0x88, [Buffer.from("2a83", "hex")]), "refused"],
+];
+for (const [name, der, expected] of otherNames) {
+  test(`alternative names: ${name}`, () => {
+    const root = forge("root", { ca: true });
+    const add = [{ oid: "2.5.29.17", critical: false, value: sequence(der) }];
+    const outcome = parseCertificate(forge("node", { issuer: root, add }).der);
+    assert.is(Result.isSuccess(outcome) ? "accepted" : "refused", expected);
+  });
 }
 
 test.run();
