@@ -22,19 +22,25 @@ const keyTypes = { rsa: 0, ed25519: 1, ecdsa: 3 } as const;
  * @returns The text (`12D3KooW…` for Ed25519), or a refusal where libp2p has no type for the key.
  */
 export function peerIdOf(certificate: Certificate): Result.Result<string, UnsupportedKeyAlgorithm> {
-  const { algorithm, raw, spki, label } = certificate.publicKey;
+  const peer = peerIdOfKey(certificate.publicKey);
+  if (peer !== undefined) return Result.succeed(peer);
+  const allowed = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"];
+  const { label: algorithm } = certificate.publicKey;
+  return Result.fail(new UnsupportedKeyAlgorithm({ certificate: labelOf(certificate), algorithm, allowed }));
+}
+
+/** The same of a key alone; undefined where libp2p has no type for it. */
+export function peerIdOfKey({ algorithm, raw, spki }: Certificate["publicKey"]): string | undefined {
   switch (algorithm) {
     case "ed25519":
-      return Result.succeed(encode(keyTypes.ed25519, raw));
+      return encode(keyTypes.ed25519, raw);
     case "ecdsa-p256":
     case "ecdsa-p384":
-      return Result.succeed(encode(keyTypes.ecdsa, spki));
+      return encode(keyTypes.ecdsa, spki);
     case "rsa":
-      return Result.succeed(encode(keyTypes.rsa, spki));
-    case "unknown": {
-      const allowed = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"];
-      return Result.fail(new UnsupportedKeyAlgorithm({ certificate: labelOf(certificate), algorithm: label, allowed }));
-    }
+      return encode(keyTypes.rsa, spki);
+    case "unknown":
+      return undefined;
   }
 }
 

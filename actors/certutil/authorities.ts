@@ -10,6 +10,7 @@ import { issueIntermediate, issueRoot, type SubjectName } from "../../pki/issue/
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { type Lifetime, outlivesWarning, periodOf } from "./lifetime.ts";
+import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 
@@ -54,12 +55,17 @@ export function makeIntermediate(
       });
     }
     const { pathLength } = options;
-    const { certPem, keyPem } = yield* issuing(
+    const { certPem, keyPem, der } = yield* issuing(
       "make intermediate CA",
       () => issueIntermediate({ issuer, pathLength, ...subjectOf(options), ...period }),
     );
     const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
-    return yield* writeOutputs(pairOf(options, certPem, keyPem), options.existing, warnings);
+    return yield* writeIssued(
+      options,
+      issuer,
+      { der, files: pairOf(options, certPem, keyPem), warnings },
+      options.existing,
+    );
   });
 }
 

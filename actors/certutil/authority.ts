@@ -10,11 +10,16 @@ import { type Issuer, readIssuer } from "../../pki/issue/issuer.ts";
 import { IssueError } from "../../pki/issue/mod.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
 import { readInput } from "./input_file.ts";
+import { decryptKey } from "./passphrase.ts";
 
 /** Where a CA's files are. */
 export interface AuthorityFiles {
   readonly caCert: string;
   readonly caKey: string;
+  /** Where the passphrase of an encrypted key is, as `--passin` says it. */
+  readonly passin?: string | undefined;
+  /** Where the CA's issued certificates are recorded; `<caCert>.issued.tsv` when undefined. */
+  readonly issued?: string | undefined;
 }
 
 /** A CA that can sign. */
@@ -32,7 +37,8 @@ export interface Authority {
 export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const certPem = yield* readInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" });
-    const keyPem = yield* readInput(files.caKey, { what: "CA key", flag: "--ca-key" });
+    const keyText = yield* readInput(files.caKey, { what: "CA key", flag: "--ca-key" });
+    const keyPem = yield* decryptKey(keyText, files.caKey, files.passin);
     const issuer = yield* Effect.fromResult(loadIssuer(certPem, keyPem, files));
     return {
       certPem,

@@ -29,7 +29,7 @@ const remedies: Readonly<Record<IssueError["problem"], string>> = {
   "validity": "Check --days, --not-before and --not-after.",
   "issuer-certificate": "Give the CA's certificate in PEM with --ca-cert.",
   "issuer-key":
-    "Give the CA's key as unencrypted PKCS#8 PEM with --ca-key; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW.",
+    "Give the CA's key as PKCS#8 PEM with --ca-key; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW.",
   "issuer-mismatch": "Give the key that was made along with --ca-cert.",
   "issuer-not-ca": "Sign with the root's or the intermediate's certificate and key.",
   "key": "Give the key as unencrypted PKCS#8 PEM.",

@@ -21,8 +21,11 @@ interface ListBlock {
 export interface CrlFile {
   /** The CA's own lists; their signatures hold. */
   readonly own: readonly RevocationList[];
-  /** PEM with `ownPem` in the place of the CA's own lists, or at the end; the other CAs' lists stay as they are. */
-  readonly withOwn: (ownPem: string) => string;
+  /**
+   * PEM with `ownPem` in the place of the CA's own lists, or of its deltas only, or at the end; the other lists stay as
+   * they are.
+   */
+  readonly withOwn: (ownPem: string, replaced: "all" | "deltas") => string;
 }
 
 /**
@@ -46,9 +49,12 @@ export function readCrlFile(
     }
     return {
       own: blocks.filter((_, index) => mine[index]).map(({ list }) => list),
-      withOwn: (ownPem: string) => {
-        const kept = blocks.map(({ der }, index) => mine[index] ? undefined : formatPem("X509 CRL", der));
-        const place = mine.indexOf(true);
+      withOwn: (ownPem, replaced) => {
+        const gone = blocks.map(({ list }, index) =>
+          mine[index] === true && (replaced === "all" || list.baseNumber !== undefined)
+        );
+        const kept = blocks.map(({ der }, index) => gone[index] ? undefined : formatPem("X509 CRL", der));
+        const place = gone.indexOf(true);
         kept.splice(place < 0 ? kept.length : place, place < 0 ? 0 : 1, ownPem);
         return kept.filter((pem) => pem !== undefined).join("");
       },

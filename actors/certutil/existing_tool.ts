@@ -12,7 +12,8 @@ import { makeIntermediate, makeRoot, pairOf } from "./authorities.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { defaultDays, outlivesWarning, periodOf } from "./lifetime.ts";
-import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
+import { writeIssued } from "./issued_record.ts";
+import { issuing, type Outcome } from "./outcome.ts";
 
 /** What all three commands take: the folder, which must be there. */
 export interface ToolFolder {
@@ -51,12 +52,12 @@ export function toolRoot(options: ToolRoot): Effect.Effect<Outcome, CertutilErro
 
 /** Makes `<name>-cert.pem` and `<name>-key.pem` of an organisation's CA under a root. */
 export function toolOrg(options: ToolOrg): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
-  const { organization, name = `${organization} CA`, dir, existing, caCert, caKey } = options;
+  const { organization, name = `${organization} CA`, dir, existing, ...authority } = options;
   const days = defaultDays.intermediate;
   return Effect.flatMap(
     pairIn(dir, fileName(name)),
     (files) =>
-      makeIntermediate({ commonName: name, organization, days, existing, caCert, caKey, pathLength: 0, ...files }),
+      makeIntermediate({ ...authority, commonName: name, organization, days, existing, pathLength: 0, ...files }),
   );
 }
 
@@ -71,14 +72,14 @@ export function toolNode(options: ToolNode): Effect.Effect<Outcome, CertutilErro
     const issuer = yield* readAuthority(options);
     const own = isDnsName(name) ? [`DNS:${name}`] : [];
     const san = [...(options.san.length === 0 ? ["0.0.0.0"] : options.san), ...own];
-    const { certPem, keyPem } = yield* issuing(
+    const { certPem, keyPem, der } = yield* issuing(
       "make node certificate",
       () => issueNode({ issuer, commonName: name, san, ...period }),
     );
     const unnamed = own.length === 0 ? [`${JSON.stringify(name)} is no DNS name, the certificate goes without it`] : [];
     const warnings = [...issuer.warnings, ...unnamed, ...outlivesWarning(period, issuer.certificate)];
     const outputs = [...pairOf(files, certPem, keyPem), { path: trust, content: certPem + issuer.certPem }];
-    return yield* writeOutputs(outputs, existing, warnings);
+    return yield* writeIssued(options, issuer, { der, files: outputs, warnings }, existing);
   });
 }
 

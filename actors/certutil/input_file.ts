@@ -20,6 +20,11 @@ export interface InputRole {
 
 /** Reads a text file whole. */
 export function readInput(path: string, role: InputRole): Effect.Effect<string, CertutilError, FileSystem> {
+  return Effect.map(readInputBytes(path, role), (bytes) => new TextDecoder().decode(bytes));
+}
+
+/** Reads a file whole. */
+export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uint8Array, CertutilError, FileSystem> {
   const { what, flag } = role;
   const refuse = (detail: string, remedy: string) =>
     new CertutilError({ what: `read ${what}`, file: path, detail, remedy });
@@ -40,7 +45,7 @@ export function readInput(path: string, role: InputRole): Effect.Effect<string, 
     if (info.size > inputBytesMax) {
       return yield* refuse(`it is larger than ${inputBytesMax} bytes`, `Check the path given with ${flag}.`);
     }
-    return yield* Effect.mapError(files.readFileString(path), explain);
+    return yield* Effect.mapError(files.readFile(path), explain);
   });
 }
 

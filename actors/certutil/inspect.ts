@@ -1,8 +1,9 @@
 /**
- * Shows what is in a PEM file: certificates, revocation lists, signing requests, keys (never the secret).
+ * Shows what is in a file, PEM or DER: certificates, revocation lists, signing requests, keys (never the secret).
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
@@ -10,11 +11,15 @@ import { parseCrl } from "../../pki/crl.ts";
 import { IssueError } from "../../pki/issue/mod.ts";
 import { readCsrDer } from "../../pki/issue/read_csr.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
-import { parsePrivateKey } from "../../pki/key.ts";
-import { peerIdOf } from "../../pki/peer_id.ts";
+import { parsePrivateKey, type PrivateKey } from "../../pki/key.ts";
+import { decodeDer } from "../../pki/der.ts";
+import { keyIdOf } from "../../pki/issue/extensions.ts";
+import { readPublicKey } from "../../pki/public_key.ts";
+import { peerIdOf, peerIdOfKey } from "../../pki/peer_id.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { readInput } from "./input_file.ts";
+import { readInputBytes } from "./input_file.ts";
+import { decryptKey } from "./passphrase.ts";
 
 /** Entries of a revocation list that are shown; the count tells of the rest. */
 export const entriesShownMax = 1_000;
@@ -36,14 +41,38 @@ export interface Inspection {
   readonly blocks: readonly InspectedBlock[];
 }
 
-/** Reads a PEM file and describes its blocks. */
-export function inspect(file: string): Effect.Effect<Inspection, CertutilError, FileSystem> {
+/**
+ * Reads a file and describes its blocks; one in DER is one block.
+ *
+ * @param passin Where the passphrase of an encrypted key is; without it, such a key is said to be encrypted and no more.
+ */
+export function inspect(
+  file: string,
+  passin?: string | undefined,
+): Effect.Effect<Inspection, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    const text = yield* readInput(file, { what: "file", flag: "FILE" });
+    const bytes = yield* readInputBytes(file, { what: "file", flag: "FILE" });
+    if (bytes[0] === 0x30) {
+      const block = inspectBlock({ label: labelOfDer(bytes), der: bytes, line: 1 });
+      return { file, ok: block.error === undefined, blocks: [block] };
+    }
+    const read = new TextDecoder().decode(bytes);
+    const text = passin === undefined ? read : yield* decryptKey(read, file, passin);
     const blocks = yield* Effect.fromResult(readBlocks(text, file));
     const inspected = blocks.map(inspectBlock);
     return { file, ok: inspected.every(({ error }) => error === undefined), blocks: inspected };
   });
+}
+
+/** What DER is, by its form; what is none of ours is said to be a certificate, so that what is wrong with it is told. */
+function labelOfDer(der: Uint8Array): string {
+  const fits: readonly (readonly [label: string, reads: () => boolean])[] = [
+    ["CERTIFICATE", () => Result.isSuccess(parseCertificate(der))],
+    ["X509 CRL", () => Result.isSuccess(parseCrl(der))],
+    ["CERTIFICATE REQUEST", () => Result.isSuccess(describeCsr(der))],
+    ["PRIVATE KEY", () => Result.isSuccess(parsePrivateKey(formatPem("PRIVATE KEY", der)))],
+  ];
+  return fits.find(([, reads]) => reads())?.[0] ?? "CERTIFICATE";
 }
 
 function readBlocks(text: string, file: string): Result.Result<readonly PemBlock[], CertutilError> {
@@ -52,7 +81,7 @@ function readBlocks(text: string, file: string): Result.Result<readonly PemBlock
       what: "inspect",
       file,
       detail,
-      remedy: "Give a file in PEM; convert DER with: openssl x509 -inform DER -in FILE.",
+      remedy: "Give certificates, revocation lists, requests or keys in PEM, or one of them in DER.",
     });
   const parsed = Result.mapError(parsePem(text), ({ message }) => refuse(message));
   return Result.flatMap(
@@ -81,7 +110,7 @@ function describe(label: string, der: Uint8Array): Described {
     case "ENCRYPTED PRIVATE KEY":
       return described(
         "private-key",
-        Result.map(parsePrivateKey(formatPem(label, der)), ({ label: algorithm }) => ({ algorithm, format: "PKCS#8" })),
+        Result.map(parsePrivateKey(formatPem(label, der)), describeKey),
       );
     default:
       return { kind: "unknown", fields: {}, error: `blocks of this kind are not known here` };
@@ -130,7 +159,8 @@ function describeCrl(der: Uint8Array): Result.Result<Readonly<Record<string, unk
     const revoked = yield* revokedEntries(list);
     return {
       issuer: list.issuer.text,
-      number: list.number,
+      number: list.number ?? null,
+      baseNumber: list.baseNumber ?? null,
       thisUpdate: list.thisUpdate.toISOString(),
       nextUpdate: list.nextUpdate.toISOString(),
       authorityKeyId: list.authorityKeyId ?? null,
@@ -142,6 +172,18 @@ function describeCrl(der: Uint8Array): Result.Result<Readonly<Record<string, unk
       })),
     };
   });
+}
+
+/** A key's public part; the secret is not shown. */
+function describeKey({ label, spki }: PrivateKey): Readonly<Record<string, unknown>> {
+  const publicKey = Result.getOrThrow(decodeDer(spki, readPublicKey));
+  return {
+    algorithm: label,
+    format: "PKCS#8",
+    publicKey: Buffer.from(publicKey.raw).toString("hex"),
+    subjectKeyId: Buffer.from(keyIdOf(publicKey.raw)).toString("hex"),
+    peer: peerIdOfKey(publicKey) ?? null,
+  };
 }
 
 function describeCsr(der: Uint8Array): Result.Result<Readonly<Record<string, unknown>>, { readonly message: string }> {

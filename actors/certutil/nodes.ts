@@ -3,16 +3,18 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
-import { issueCsr, issueNode, signCsr, type SubjectName } from "../../pki/issue/mod.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { isDnsName, issueCsr, issueNode, signCsr, type SubjectName } from "../../pki/issue/mod.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { type PairFiles, pairOf } from "./authorities.ts";
 import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
-import type { CertutilError } from "./certutil_error.ts";
+import { CertutilError } from "./certutil_error.ts";
 import { readInput } from "./input_file.ts";
 import { type Lifetime, outlivesWarning, periodOf } from "./lifetime.ts";
+import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
 
 /**
@@ -21,16 +23,22 @@ import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
  */
 export type ChainFile = "leaf" | "leaf-and-issuer";
 
-/** What a node's certificate is made of. */
-export interface MakeNode extends SubjectName, PairFiles, AuthorityFiles, Lifetime {
+/** Which names a node is to have. */
+export interface NodeNames {
   /** Alternative names; undefined for the usual ones. */
   readonly san: readonly string[] | undefined;
+  /** The role that the certificate grants, in which trust domain: one URI name more. */
+  readonly role?: Role | undefined;
+  readonly trustDomain?: string | undefined;
+}
+
+/** What a node's certificate is made of. */
+export interface MakeNode extends SubjectName, PairFiles, AuthorityFiles, Lifetime, NodeNames {
   readonly chain: ChainFile;
 }
 
 /** What a signing request is made of. */
-export interface MakeCsr extends SubjectName {
-  readonly san: readonly string[] | undefined;
+export interface MakeCsr extends SubjectName, NodeNames {
   readonly outCsr: string;
   readonly outKey: string;
   readonly existing: ExistingFiles;
@@ -52,14 +60,19 @@ export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilErro
     const period = yield* periodOf(options);
     const issuer = yield* readAuthority(options);
     const { commonName, organization, country } = options;
-    const names = options.san === undefined ? {} : { san: options.san };
-    const { certPem, keyPem } = yield* issuing(
+    const names = yield* Effect.fromResult(namesOf(options));
+    const { certPem, keyPem, der } = yield* issuing(
       "make node certificate",
       () => issueNode({ issuer, commonName, organization, country, ...names, ...period }),
     );
     const content = withChain(certPem, issuer, options.chain);
     const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
-    return yield* writeOutputs(pairOf(options, content, keyPem), options.existing, warnings);
+    return yield* writeIssued(
+      options,
+      issuer,
+      { der, files: pairOf(options, content, keyPem), warnings },
+      options.existing,
+    );
   });
 }
 
@@ -67,7 +80,7 @@ export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilErro
 export function makeCsr(options: MakeCsr): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const { commonName, organization, country } = options;
-    const names = options.san === undefined ? {} : { san: options.san };
+    const names = yield* Effect.fromResult(namesOf(options));
     const { csrPem, keyPem } = yield* issuing(
       "make signing request",
       () => issueCsr({ commonName, organization, country, ...names }),
@@ -87,15 +100,31 @@ export function signRequest(options: SignRequest): Effect.Effect<Outcome, Certut
     const issuer = yield* readAuthority(options);
     const csrPem = yield* readInput(options.csr, { what: "signing request", flag: "--csr" });
     const san = options.san === undefined ? {} : { san: options.san };
-    const { certPem, names } = yield* issuing(
+    const { certPem, der, names } = yield* issuing(
       `sign ${options.csr}`,
       () => signCsr({ issuer, csrPem, ...san, ...period }),
     );
     const file = { path: options.outCert, content: withChain(certPem, issuer, options.chain) };
     const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
-    const { lines } = yield* writeOutputs([file], options.existing, warnings);
+    const { lines } = yield* writeIssued(options, issuer, { der, files: [file], warnings }, options.existing);
     return { lines: [...lines, ...names.map(({ type, value }) => `name ${type.toUpperCase()}:${value}`)], warnings };
   });
+}
+
+/** The names as `issueNode` takes them: none given means the usual ones, which a role comes on top of. */
+function namesOf(
+  { san, role, trustDomain, commonName }: NodeNames & { readonly commonName: string },
+): Result.Result<{ readonly san?: readonly string[] }, CertutilError> {
+  if (role === undefined && trustDomain === undefined) return Result.succeed(san === undefined ? {} : { san });
+  const given = role !== undefined && trustDomain !== undefined;
+  if (given && isDnsName(trustDomain) && /^[\w.-]+$/.test(commonName)) {
+    return Result.succeed({ san: [...san ?? [], `URI:spiffe://${trustDomain}/${role}/${commonName}`] });
+  }
+  const detail = given
+    ? `it makes no name of ${trustDomain}, ${role} and ${commonName}`
+    : "one is there without the other";
+  const remedy = "Give both, or write the name: --san URI:spiffe://DOMAIN/ROLE/NAME.";
+  return Result.fail(new CertutilError({ what: "use --role and --trust-domain", detail, remedy }));
 }
 
 function withChain(certPem: string, issuer: Authority, chain: ChainFile): string {

@@ -6,8 +6,11 @@
  * # Revocations of CN=Acme CA, O=Acme. Kept by hypha-certutil; do not remove lines.
  * authority	5a0c…
  * number	7
+ * base	6	1
  * 4f31…	2026-11-25T02:00:00Z	keyCompromise	CN=worker-03
  * ```
+ *
+ * `number` is the last list's; `base` the last complete list's, and how many of the lines it holds.
  *
  * @module
  */
@@ -32,6 +35,9 @@ export interface RevocationRecord {
   readonly authority: string;
   /** Number of the last list made; 0 before the first. */
   readonly number: bigint;
+  /** The last complete list, on which deltas build; undefined before the first. */
+  readonly base: { readonly number: bigint; readonly entries: number } | undefined;
+  /** In the order in which they came. */
   readonly revocations: readonly Revocation[];
 }
 
@@ -49,13 +55,14 @@ export function formatRecord(record: RevocationRecord, subject: string): string 
     `# Revocations of ${printable(subject)}. Kept by hypha-certutil; do not remove lines.`,
     `authority\t${record.authority}`,
     `number\t${record.number}`,
+    ...(record.base === undefined ? [] : [`base\t${record.base.number}\t${record.base.entries}`]),
     ...lines,
     "",
   ].join("\n");
 }
 
-/** Names are quoted by the certificate parser; a tab or line end must still not get into a line of its own. */
-function printable(text: string): string {
+/** Text fit for one field of a record. Names are quoted by the certificate parser; a tab or line end must still not get into a line of its own. */
+export function printable(text: string): string {
   return text.replace(/\p{Cc}/gu, "?");
 }
 
@@ -67,14 +74,17 @@ function printable(text: string): string {
 export function parseRecord(text: string, file: string): Result.Result<RevocationRecord, CertutilError> {
   let authority: string | undefined;
   let number: bigint | undefined;
+  let base: RevocationRecord["base"];
   const revocations: Revocation[] = [];
   for (const [index, line] of text.split("\n").entries()) {
     if (line.trim() === "" || line.startsWith("#")) continue;
     const fields = line.replace(/\r$/, "").split("\t");
-    const [first = "", second = ""] = fields;
+    const [first = "", second = "", third = ""] = fields;
     if (first === "authority" && /^[0-9a-f]{2,128}$/.test(second)) authority = second;
     else if (first === "number" && /^\d{1,48}$/.test(second)) number = BigInt(second);
-    else {
+    else if (first === "base" && /^\d{1,48}$/.test(second) && /^\d{1,9}$/.test(third)) {
+      base = { number: BigInt(second), entries: Number(third) };
+    } else {
       const revocation = parseRevocation(fields);
       if (revocation === undefined) return Result.fail(malformed(file, `line ${index + 1} is not a revocation`));
       revocations.push(revocation);
@@ -82,7 +92,10 @@ export function parseRecord(text: string, file: string): Result.Result<Revocatio
   }
   if (authority === undefined) return Result.fail(malformed(file, "its line `authority` is missing"));
   if (number === undefined) return Result.fail(malformed(file, "its line `number` is missing"));
-  return Result.succeed({ authority, number, revocations });
+  if (base !== undefined && (base.number > number || base.entries > revocations.length)) {
+    return Result.fail(malformed(file, "its line `base` tells of more than the record holds"));
+  }
+  return Result.succeed({ authority, number, base, revocations });
 }
 
 function parseRevocation([serial, date, reason, subject = ""]: readonly string[]): Revocation | undefined {

@@ -37,6 +37,8 @@ export interface MakeCrl extends AuthorityFiles {
   readonly outCrl: string;
   /** Where the CA's revocations are recorded; `<caCert>.revoked.tsv` when undefined. */
   readonly record?: string | undefined;
+  /** A list of what the last complete one lacks, in place of a complete one; complete ones in the file stay. */
+  readonly delta?: boolean;
 }
 
 /** A certificate to revoke. */
@@ -118,23 +120,27 @@ function continueList(options: MakeCrl, authority: Authority, revocation: Revoca
     const file = yield* Effect.fromResult(readCrlFile(crlText, options.outCrl, authority));
     const known = yield* Effect.fromResult(knownRecord(recordText, recordPath, authority));
     const listed = yield* Effect.fromResult(listedRevocations(file, options.outCrl));
-    const { record, warnings } = advance(known, { ...listed, revocation });
+    const { record, base, warnings } = yield* Effect.fromResult(
+      advance(known, { ...listed, revocation, delta: options.delta === true }),
+    );
     const now = yield* Clock.currentTimeMillis;
     const pem = yield* issuing("make revocation list", () =>
       issueCrl({
         issuer: authority,
-        revoked: record.revocations,
+        revoked: record.revocations.slice(base?.entries ?? 0),
+        base: base?.number,
         number: record.number,
         thisUpdate: new Date(now - crlBackdatedMs),
         nextUpdate: new Date(now + days * dayMs),
       }));
     const files = [
       { path: recordPath, content: formatRecord(record, authority.certificate.subject.text) },
-      { path: options.outCrl, content: file.withOwn(pem) },
+      { path: options.outCrl, content: file.withOwn(pem, base === undefined ? "all" : "deltas") },
     ];
     const { lines } = yield* writeOutputs(files, "replace");
-    const summary =
-      `list ${record.number} of ${authority.certificate.subject.text}: ${record.revocations.length} revoked`;
+    const added = base === undefined ? "" : `, ${record.revocations.length - base.entries} since list ${base.number}`;
+    const summary = `list ${record.number} of ${authority.certificate.subject.text}: ` +
+      `${record.revocations.length} revoked${added}`;
     return { lines: [...lines, summary], warnings: [...authority.warnings, ...warnings] };
   }));
 }
@@ -144,7 +150,7 @@ function knownRecord(
   file: string,
   { keyId, certificate }: Authority,
 ): Result.Result<RevocationRecord, CertutilError> {
-  if (text === undefined) return Result.succeed({ authority: keyId, number: 0n, revocations: [] });
+  if (text === undefined) return Result.succeed({ authority: keyId, number: 0n, base: undefined, revocations: [] });
   return Result.flatMap(parseRecord(text, file), (record) => {
     if (record.authority === keyId) return Result.succeed(record);
     return Result.fail(
@@ -158,11 +164,16 @@ function knownRecord(
   });
 }
 
-/** What the CA's own lists in the file tell: their entries, and the highest of their numbers. */
-function listedRevocations(file: CrlFile, path: string) {
+/** What the CA's own lists in the file tell: their entries, their highest number, the newest complete one. */
+function listedRevocations(file: CrlFile, path: string): Result.Result<Listed, CertutilError> {
   return Result.gen(function* () {
     const revocations: Revocation[] = [];
-    for (const list of file.own) {
+    let number = 0n;
+    let complete: bigint | undefined;
+    // Complete lists first: a record that was lost gets its order back from them.
+    for (
+      const list of file.own.toSorted((a, b) => Number(a.baseNumber !== undefined) - Number(b.baseNumber !== undefined))
+    ) {
       const entries = yield* Result.mapError(revokedEntries(list), ({ message: detail }) => {
         const remedy = "Name another file with --out-crl, or move this one away.";
         return new CertutilError({ what: "continue revocation list in", file: path, detail, remedy });
@@ -170,9 +181,31 @@ function listedRevocations(file: CrlFile, path: string) {
       for (const { serial, date, reason = "unspecified" } of entries) {
         revocations.push({ serial: plainSerial(serial), date, reason, subject: "" });
       }
+      const own = BigInt(list.number ?? 0);
+      if (own > number) number = own;
+      if (list.baseNumber === undefined && own > (complete ?? -1n)) complete = own;
     }
-    return { revocations, numbers: file.own.map(({ number }) => BigInt(number ?? 0)) };
+    return { revocations, number, complete };
   });
+}
+
+interface Listed {
+  readonly revocations: readonly Revocation[];
+  readonly number: bigint;
+  /** Number of the newest complete list. */
+  readonly complete: bigint | undefined;
+}
+
+interface Advance extends Listed {
+  readonly revocation: Revocation | undefined;
+  readonly delta: boolean;
+}
+
+interface Advanced {
+  readonly record: RevocationRecord;
+  /** What a delta builds on; undefined for a complete list. */
+  readonly base: RevocationRecord["base"];
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -181,12 +214,8 @@ function listedRevocations(file: CrlFile, path: string) {
  */
 function advance(
   known: RevocationRecord,
-  { revocations: listed, numbers, revocation }: {
-    readonly revocations: readonly Revocation[];
-    readonly numbers: readonly bigint[];
-    readonly revocation: Revocation | undefined;
-  },
-) {
+  { revocations: listed, number: listedNumber, complete, revocation, delta }: Advance,
+): Result.Result<Advanced, CertutilError> {
   const all = new Map(known.revocations.map((each) => [each.serial, each]));
   const before = all.size;
   for (const each of listed) if (!all.has(each.serial)) all.set(each.serial, each);
@@ -195,6 +224,24 @@ function advance(
   const old = revocation && all.get(revocation.serial);
   if (old !== undefined) warnings.push(`already revoked at ${old.date.toISOString()} (${old.reason})`);
   else if (revocation !== undefined) all.set(revocation.serial, revocation);
-  const number = numbers.reduce((highest, each) => each > highest ? each : highest, known.number) + 1n;
-  return { record: { authority: known.authority, number, revocations: [...all.values()] }, warnings };
+  const number = (listedNumber > known.number ? listedNumber : known.number) + 1n;
+  const base = delta ? baseOf(known, complete) : undefined;
+  if (delta && base === undefined) return Result.fail(nothingToBuildOn());
+  const revocations = [...all.values()];
+  const next = base ?? { number, entries: revocations.length };
+  return Result.succeed({ record: { authority: known.authority, number, base: next, revocations }, base, warnings });
+}
+
+/** The complete list that a delta builds on. Of one that the record does not know, a delta repeats what is not in the record. */
+function baseOf(known: RevocationRecord, complete: bigint | undefined): RevocationRecord["base"] {
+  if (known.base !== undefined && known.base.number >= (complete ?? 0n)) return known.base;
+  return complete === undefined ? undefined : { number: complete, entries: 0 };
+}
+
+function nothingToBuildOn(): CertutilError {
+  return new CertutilError({
+    what: "make delta",
+    detail: "there is no complete list to build on",
+    remedy: "Make one first: hypha-certutil gen-crl without --delta.",
+  });
 }

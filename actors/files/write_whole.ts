@@ -16,6 +16,8 @@ export interface OutputFile {
   readonly content: string | Uint8Array;
   /** Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. */
   readonly mode?: number;
+  /** What becomes of this file where it is there already, in place of what is said for all. */
+  readonly existing?: ExistingFiles;
 }
 
 /** What becomes of files that are there already: `keep` refuses to write any of them. */
@@ -45,10 +47,10 @@ export function writeWhole(
   existing: ExistingFiles,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
   return Effect.scoped(Effect.gen(function* () {
-    for (const file of files) yield* checkTarget(file.path, existing);
+    for (const file of files) yield* checkTarget(file.path, file.existing ?? existing);
     const aside: Aside[] = [];
-    for (const file of files) aside.push(yield* writeAside(file));
-    yield* Effect.uninterruptible(moveAll(aside, existing));
+    for (const file of files) aside.push(yield* writeAside(file, existing));
+    yield* Effect.uninterruptible(moveAll(aside));
   }));
 }
 
@@ -57,6 +59,7 @@ interface Aside {
   readonly path: string;
   readonly folder: string;
   readonly temporary: string;
+  readonly existing: ExistingFiles;
 }
 
 /** Says no before anything is written; the move checks again. */
@@ -70,7 +73,7 @@ const checkTarget = Effect.fnUntraced(function* (path: string, existing: Existin
   }
 });
 
-const writeAside = Effect.fnUntraced(function* (file: OutputFile) {
+const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
   const files = yield* FileSystem;
   const paths = yield* Path;
   const folder = paths.dirname(file.path);
@@ -84,14 +87,14 @@ const writeAside = Effect.fnUntraced(function* (file: OutputFile) {
     yield* handle.sync;
   });
   yield* Effect.mapError(write, (error) => notWritten(file.path, error));
-  return { path: file.path, folder, temporary } satisfies Aside;
+  return { path: file.path, folder, temporary, existing: file.existing ?? existing } satisfies Aside;
 });
 
-const moveAll = Effect.fnUntraced(function* (aside: readonly Aside[], existing: ExistingFiles) {
+const moveAll = Effect.fnUntraced(function* (aside: readonly Aside[]) {
   const files = yield* FileSystem;
   const undo: Effect.Effect<void, PlatformError>[] = [];
-  const move = existing === "keep" ? linkNew : replaceOld;
   for (const each of aside) {
+    const move = each.existing === "keep" ? linkNew : replaceOld;
     const moved = Effect.mapError(move(files, each, undo), (error) => notWritten(each.path, error));
     yield* Effect.tapError(
       moved,

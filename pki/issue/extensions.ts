@@ -32,6 +32,7 @@ export const extensionOids = {
   basicConstraints: "2.5.29.19",
   crlNumber: "2.5.29.20",
   reasonCode: "2.5.29.21",
+  deltaCrlIndicator: "2.5.29.27",
   nameConstraints: "2.5.29.30",
   authorityKeyId: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
@@ -100,6 +101,11 @@ export function authorityKeyId(id: Uint8Array): Extension {
 /** A revocation list's number (RFC 5280 §5.2.3). */
 export function crlNumber(number: bigint): Extension {
   return { oid: extensionOids.crlNumber, critical: false, value: integer(number) };
+}
+
+/** What makes a list a delta, critical: the number of its base (RFC 5280 §5.2.4). */
+export function deltaIndicator(base: bigint): Extension {
+  return { oid: extensionOids.deltaCrlIndicator, critical: true, value: integer(base) };
 }
 
 /** One subtree of name constraints: its content octets under the tag of its kind (1 mailbox, 2 DNS, 4 name, 6 URI, 7 IP). */

@@ -6,7 +6,14 @@
 import { Buffer } from "node:buffer";
 import { type IssuerFiles, serialOctets } from "./certificate_template.ts";
 import { bitString, constructed, derValue, enumerated, integer, sequence, time } from "./der_writer.ts";
-import { authorityKeyId, crlNumber, encodeExtensions, type Extension, extensionOids } from "./extensions.ts";
+import {
+  authorityKeyId,
+  crlNumber,
+  deltaIndicator,
+  encodeExtensions,
+  type Extension,
+  extensionOids,
+} from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuerCheck, readIssuer } from "./issuer.ts";
 import { formatPem } from "../pem.ts";
@@ -43,6 +50,11 @@ export interface CrlRequest {
   readonly number: bigint;
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
+  /**
+   * Number of the complete list that this one, a delta, brings up to date; `revoked` is then what that list lacks
+   * (RFC 5280 §5.2.4).
+   */
+  readonly base?: bigint | undefined;
   /** Extensions of the list and of each entry that come on top: tests of odd lists. */
   readonly overrides?: {
     readonly add?: readonly Extension[];
@@ -63,9 +75,13 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
   if (request.nextUpdate.getTime() <= request.thisUpdate.getTime()) {
     throw new IssueError({ problem: "crl", detail: "the list's next update is not after its this update" });
   }
+  if (request.base !== undefined && request.base >= request.number) {
+    throw new IssueError({ problem: "crl", detail: "the delta's number is not above its base's" });
+  }
   const omitted = (request.overrides?.omit ?? []).map((name) => extensionOids[name] as string);
   const extensions = [
     ...[authorityKeyId(issuer.keyId), crlNumber(request.number)].filter(({ oid }) => !omitted.includes(oid)),
+    ...(request.base === undefined ? [] : [deltaIndicator(request.base)]),
     ...(request.overrides?.add ?? []),
   ];
   const entries = request.revoked.map((entry) => encodeEntry(entry, request.overrides?.entryAdd ?? []));

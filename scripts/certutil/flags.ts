@@ -38,11 +38,29 @@ export function daysFlag(days: number, what: string): Flag.Flag<number> {
   );
 }
 
+/** `--passin`. */
+export const passinFlag: Flag.Flag<string | undefined> = optionalFlag(
+  "passin",
+  "SOURCE",
+  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH or stdin.",
+);
+
+/** `--issued`. */
+export const issuedFlag: Flag.Flag<string | undefined> = optionalFlag(
+  "issued",
+  "FILE",
+  "Record of what the CA issued (default: the CA's certificate file + .issued.tsv).",
+);
+
 /** The CA that signs. */
 export const authorityFlags = {
   caCert: fileFlag("ca-cert", "Certificate of the CA that signs."),
-  caKey: fileFlag("ca-key", "Key of the CA that signs (PKCS#8)."),
+  caKey: fileFlag("ca-key", "Key of the CA that signs (PKCS#8, may be encrypted)."),
+  passin: passinFlag,
 };
+
+/** The CA that issues, and keeps a record of it. */
+export const issuerFlags = { ...authorityFlags, issued: issuedFlag };
 
 /** Where certificate and key go. */
 export const pairFlags = {
@@ -80,6 +98,16 @@ export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("sa
   Flag.atLeast(0),
   Flag.map((given) => given.length === 0 ? undefined : splitNames(given)),
 );
+
+/** `--role` and `--trust-domain`: the URI name that they stand for. */
+export const roleFlags = {
+  role: Flag.Literals("role", ["gateway", "scheduler", "worker", "data"]).pipe(
+    Flag.withDescription("Role that the certificate grants: adds URI:spiffe://DOMAIN/ROLE/COMMON-NAME."),
+    Flag.optional,
+    Flag.map(Option.getOrUndefined),
+  ),
+  trustDomain: optionalFlag("trust-domain", "DOMAIN", "Trust domain of --role."),
+};
 
 /** Splits at commas. */
 export function splitNames(given: readonly string[]): readonly string[] {

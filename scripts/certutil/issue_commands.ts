@@ -7,13 +7,16 @@ import { Effect } from "effect";
 import { Command, Flag } from "effect/cli";
 import { defaultDays } from "../../actors/certutil/lifetime.ts";
 import {
-  authorityFlags,
   chainFlag,
   existingFlag,
   fileFlag,
+  issuedFlag,
+  issuerFlags,
   lifetimeFlags,
   optionalFlag,
   pairFlags,
+  passinFlag,
+  roleFlags,
   sanFlag,
   splitNames,
   subjectFlags,
@@ -35,7 +38,7 @@ const genCa = Command.make(
 const genIntermediateCa = Command.make(
   "gen-intermediate-ca",
   {
-    ...authorityFlags,
+    ...issuerFlags,
     ...pairFlags,
     ...subjectFlags,
     ...lifetimeFlags(defaultDays.intermediate),
@@ -52,10 +55,11 @@ const genIntermediateCa = Command.make(
 const genCert = Command.make(
   "gen-cert",
   {
-    ...authorityFlags,
+    ...issuerFlags,
     ...pairFlags,
     ...subjectFlags,
     san: sanFlag,
+    ...roleFlags,
     chain: chainFlag,
     ...lifetimeFlags(defaultDays.node),
   },
@@ -67,6 +71,7 @@ const csr = Command.make(
   {
     ...subjectFlags,
     san: sanFlag,
+    ...roleFlags,
     outCsr: fileFlag("out-csr", "Where the request goes."),
     outKey: fileFlag("out-key", "Where the key goes (0600); it stays on the node."),
     existing: existingFlag,
@@ -77,7 +82,7 @@ const csr = Command.make(
 const sign = Command.make(
   "sign",
   {
-    ...authorityFlags,
+    ...issuerFlags,
     csr: fileFlag("csr", "The request."),
     outCert: fileFlag("out-cert", "Where the certificate goes."),
     san: sanFlag,
@@ -126,6 +131,8 @@ const org = Command.make(
   {
     caCert: fileFlag("root-cert", "The root's certificate."),
     caKey: fileFlag("root-key", "The root's key."),
+    passin: passinFlag,
+    issued: issuedFlag,
     organization: organizationFlag,
     name: nameFlag,
     ...toolFlags,
@@ -136,7 +143,7 @@ const org = Command.make(
 const node = Command.make(
   "node",
   {
-    ...authorityFlags,
+    ...issuerFlags,
     name: Flag.String("name").pipe(Flag.withAlias("n"), Flag.withMetavar("NAME"), Flag.withDescription("Its name.")),
     san: Flag.String("san").pipe(
       Flag.withAlias("s"),

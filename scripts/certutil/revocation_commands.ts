@@ -36,6 +36,10 @@ const listFlags = {
     "FILE",
     "Record of the CA's revocations (default: the --ca-cert file + .revoked.tsv).",
   ),
+  delta: Flag.Boolean("delta").pipe(
+    Flag.withDescription("Make a delta list: what the last complete list lacks. Complete lists in the file stay."),
+    Flag.withDefault(false),
+  ),
 };
 
 const revokeCommand = Command.make(

@@ -97,11 +97,13 @@ test("has the existing tool's commands and file names", async () => {
   const files = (await readdir(join(dir, "pki"))).sort();
   assert.equal(files, [
     "acme-co-ca-cert.pem",
+    "acme-co-ca-cert.pem.issued.tsv",
     "acme-co-ca-key.pem",
     "gw-acme-cert.pem",
     "gw-acme-key.pem",
     "gw-acme-trust.pem",
     "hypha-net-ca-cert.pem",
+    "hypha-net-ca-cert.pem.issued.tsv",
     "hypha-net-ca-key.pem",
   ]);
   const shown = JSON.parse(await done("inspect", "pki/gw-acme-trust.pem", "--json"));

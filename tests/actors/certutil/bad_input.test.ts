@@ -87,8 +87,8 @@ const unreadable: [cert: string, key: string, expected: RegExp][] = [
   ["empty", "root.key", /^Cannot sign with empty: the CA certificate's file holds no certificate\./],
   ["cut.pem", "root.key", /^Cannot sign with cut\.pem: .*line 1.*END/],
   ["bent.pem", "root.key", /^Cannot sign with bent\.pem: Cannot parse certificate/],
-  ["root.pem", "rubbish", /^Cannot sign with rubbish: .*\. Give the CA's key as unencrypted PKCS#8 PEM with --ca-key/],
-  ["root.pem", "encrypted.key", /^Cannot sign with encrypted\.key: it is encrypted\./],
+  ["root.pem", "rubbish", /^Cannot sign with rubbish: .*\. Give the CA's key as PKCS#8 PEM with --ca-key/],
+  ["root.pem", "encrypted.key", /^Cannot read key encrypted\.key: it is encrypted\. .*--passin: pass:TEXT, env:NAME/],
   ["root.pem", "ec.key", /^Cannot sign with ec\.key: EC PRIVATE KEY is not the PKCS#8 format.*openssl pkcs8 -topk8/],
 ];
 for (const [cert, key, expected] of unreadable) {

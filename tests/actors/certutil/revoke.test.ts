@@ -95,7 +95,7 @@ test("records each revocation once, with its first date and reason", async () =>
   const first = await record();
   const { warnings } = await revokeNode("a", "superseded");
   assert.match(warnings.join(), "already revoked");
-  assert.is((await record()).replace("number\t2", "number\t1"), first);
+  assert.is((await record()).replace("number\t2", "number\t1").replace("base\t2", "base\t1"), first);
   assert.match(first, new RegExp(`^${nodes[0]!.serial}\\t[0-9-]{10}T[0-9:]{8}Z\\tkeyCompromise\\tCN=a$`, "m"));
   await revokeNode("b");
   assert.equal(revokedIn((await lists())[0]!), serials("a", "b"));
