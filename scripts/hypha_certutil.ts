@@ -4,6 +4,7 @@ import process from "node:process";
 import * as NodeServices from "@effect/platform-node/NodeServices";
 import { Cause, Effect, Exit } from "effect";
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli";
+import { bundle } from "./certutil/bundle_command.ts";
 import { issueCommands } from "./certutil/issue_commands.ts";
 import { lookCommands } from "./certutil/look_commands.ts";
 import { revocationCommands } from "./certutil/revocation_commands.ts";
@@ -13,7 +14,7 @@ import { version } from "./program/version.ts";
 
 const program = Command.make("hypha-certutil").pipe(
   Command.withDescription("Makes, signs, revokes, shows and judges the certificates of a network."),
-  Command.withSubcommands([...issueCommands, ...revocationCommands, ...lookCommands]),
+  Command.withSubcommands([...issueCommands, ...revocationCommands, bundle, ...lookCommands]),
 );
 
 /** 0 done, 1 not done or refused, 2 wrong usage (said already, with the help). */

@@ -7,6 +7,7 @@ import { Clock, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { type Path, verifyPath } from "../../pki/path.ts";
+import { checkByCheck, type CheckStep } from "./check_by_check.ts";
 import { parsePem } from "../../pki/pem.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
@@ -44,6 +45,10 @@ export interface Verdict {
   readonly hint: string | null;
   /** The peer that a node with this chain is; null where it is refused. */
   readonly peer: { readonly id: string; readonly name: string; readonly role: string | null } | null;
+  /** The checks in their order, as far as they went; the last one is the one that refused. */
+  readonly checks: readonly CheckStep[];
+  /** The certificates of the path on which it was refused, leaf first; empty where there is none, or it is accepted. */
+  readonly tried: readonly string[];
   readonly warnings: readonly string[];
 }
 
@@ -56,16 +61,28 @@ export function verifyChain(options: VerifyChain): Effect.Effect<Verdict, Certut
     const { snapshot, warnings } = yield* readTrust(options, at);
     const outcome = verifyPath(chain, snapshot, { at });
     const said = warnings.filter(({ level }) => level === "warn").map(({ message }) => message);
-    if (Result.isFailure(outcome)) return refused(outcome.failure, said);
+    const checks = checkByCheck(chain, snapshot, at);
+    if (Result.isFailure(outcome)) return refused(outcome.failure, checks, said);
     const { identity, path } = outcome.success;
     const peer = { id: identity.peer, name: identity.name, role: identity.role ?? null };
-    return { ok: true, code: null, path: stepsOf(path), reason: null, hint: null, peer, warnings: said };
+    return {
+      ok: true,
+      code: null,
+      path: stepsOf(path),
+      reason: null,
+      hint: null,
+      peer,
+      checks,
+      tried: [],
+      warnings: said,
+    };
   });
 }
 
-function refused(refusal: Refusal, warnings: readonly string[]): Verdict {
+function refused(refusal: Refusal, checks: readonly CheckStep[], warnings: readonly string[]): Verdict {
   const { code, message: reason, hint } = refusal;
-  return { ok: false, code, path: [], reason, hint, peer: null, warnings };
+  const tried = "tried" in refusal ? (refusal.tried ?? []).map(({ subject }) => subject) : [];
+  return { ok: false, code, path: [], reason, hint, peer: null, checks, tried, warnings };
 }
 
 function stepsOf(path: Path): readonly PathStep[] {

@@ -6,7 +6,7 @@
 import { Console, Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
 import { ProgramFailed } from "../program/failure.ts";
-import { fileFlag, optionalFlag } from "./flags.ts";
+import { fileFlag, optionalFlag, passinFlag } from "./flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 
 const jsonFlag = Flag.Boolean("json").pipe(
@@ -19,12 +19,16 @@ const notMet = new ProgramFailed({ exitCode: 1, said: undefined });
 
 const inspect = Command.make(
   "inspect",
-  { file: Argument.String("file").pipe(Argument.withDescription("File in PEM.")), json: jsonFlag },
-  ({ file, json }) =>
+  {
+    file: Argument.String("file").pipe(Argument.withDescription("File in PEM or DER.")),
+    passin: passinFlag,
+    json: jsonFlag,
+  },
+  ({ file, passin, json }) =>
     Effect.gen(function* () {
       const { inspect } = yield* Effect.promise(() => import("../../actors/certutil/inspect.ts"));
       const { inspectionLines } = yield* Effect.promise(() => import("./look_lines.ts"));
-      const inspection = yield* inspect(file);
+      const inspection = yield* inspect(file, passin);
       const lines = json ? [JSON.stringify(inspection, undefined, 2)] : inspectionLines(inspection).map(escapeUnsafe);
       yield* Console.log(lines.join("\n"));
       if (!inspection.ok) yield* Effect.fail(notMet);
@@ -54,5 +58,23 @@ const verify = Command.make(
     }),
 ).pipe(Command.withDescription("Judge a chain as a node would: exit code 0 accepted, 1 refused."));
 
+const doctor = Command.make(
+  "doctor",
+  {
+    config: fileFlag("config", "The node's configuration, of any role.").pipe(Flag.withAlias("c")),
+    at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
+    json: jsonFlag,
+  },
+  ({ json, ...options }) =>
+    Effect.gen(function* () {
+      const { examine } = yield* Effect.promise(() => import("../../actors/certutil/doctor.ts"));
+      const { diagnosisLines } = yield* Effect.promise(() => import("./look_lines.ts"));
+      const diagnosis = yield* examine(options);
+      const lines = json ? [JSON.stringify(diagnosis, undefined, 2)] : diagnosisLines(diagnosis).map(escapeUnsafe);
+      yield* Console.log(lines.join("\n"));
+      if (!diagnosis.ok) yield* Effect.fail(notMet);
+    }),
+).pipe(Command.withDescription("Examine a node's files: exit code 0 nothing wrong, 1 something is."));
+
 /** All of them. */
-export const lookCommands = [inspect, verify] as const;
+export const lookCommands = [inspect, verify, doctor] as const;

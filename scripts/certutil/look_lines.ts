@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Diagnosis } from "../../actors/certutil/doctor.ts";
 import type { Inspection } from "../../actors/certutil/inspect.ts";
 import type { Verdict } from "../../actors/certutil/verify.ts";
 
@@ -26,11 +27,31 @@ function fieldLines(name: string, value: unknown): readonly string[] {
 export function verdictLines(verdict: Verdict): readonly string[] {
   const { ok, code, path, reason, hint, peer, warnings } = verdict;
   const said = warnings.map((warning) => `warning: ${warning}`);
-  if (!ok) return [`refused: ${code}`, `  ${reason}`, `  ${hint}`, ...said];
+  const checked = [
+    "checks",
+    ...verdict.checks.map((step) => `  ${step.ok ? "ok     " : "refused"}  ${step.check.padEnd(10)}  ${step.detail}`),
+  ];
+  if (!ok) {
+    const tried = verdict.tried.length === 0 ? [] : [`  path tried: ${verdict.tried.join(" ← ")}`];
+    return [`refused: ${code}`, `  ${reason}`, `  ${hint}`, ...tried, ...checked, ...said];
+  }
   const steps = path.map(({ subject, serial, notAfter }, index) => {
     const place = index === path.length - 1 ? "anchor" : index === 0 ? "leaf" : "issuer";
     return `  ${place.padEnd(6)}  ${subject}  serial ${serial}  until ${notAfter}`;
   });
   const who = peer === null ? [] : [`  peer    ${peer.id}${peer.role === null ? "" : `  role ${peer.role}`}`];
-  return ["accepted", ...steps, ...who, ...said];
+  return ["accepted", ...steps, ...who, ...checked, ...said];
+}
+
+/** A diagnosis: a line a finding, what mends it below. */
+export function diagnosisLines({ ok, role, peer, findings }: Diagnosis): readonly string[] {
+  const marks = { ok: "ok", warning: "warn", error: "WRONG" } as const;
+  const lines = findings.flatMap(({ check, level, file, detail, mend }) => [
+    `${marks[level].padEnd(5)}  ${check.padEnd(23)}  ${file === null ? "" : `${file}: `}${detail}`,
+    ...(mend === null ? [] : [`       ${" ".repeat(23)}  → ${mend}`]),
+  ]);
+  const wrong = findings.filter(({ level }) => level === "error").length;
+  const doubtful = findings.filter(({ level }) => level === "warning").length;
+  const who = `${role ?? "no role"}${peer === null ? "" : `, ${peer}`}`;
+  return [...lines, `${ok ? "nothing is wrong" : `${wrong} wrong`}, ${doubtful} warnings (${who})`];
 }

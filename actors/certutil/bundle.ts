@@ -1,0 +1,83 @@
+/**
+ * Making a trust bundle: the CAs' certificates in the specification's order, intermediates before roots.
+ *
+ * @module
+ */
+import { Clock, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { sameBytes } from "../../pki/bytes.ts";
+import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
+import type { ExistingFiles } from "../files/write_whole.ts";
+import { CertutilError } from "./certutil_error.ts";
+import { readInputBytes } from "./input_file.ts";
+import { type Outcome, writeOutputs } from "./outcome.ts";
+
+/** What goes into a bundle, and where it goes. */
+export interface MakeBundle {
+  /** Files of CA certificates, PEM or DER. */
+  readonly certs: readonly string[];
+  readonly out: string;
+  readonly existing: ExistingFiles;
+}
+
+/** Writes the bundle. A certificate that is in several files is in it once; one that is no CA's is refused. */
+export function makeBundle(
+  { certs, out, existing }: MakeBundle,
+): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const found = new Map<string, Certificate>();
+    for (const file of certs) {
+      for (const certificate of yield* readFile(file)) found.set(certificate.fingerprint, certificate);
+    }
+    const ordered = inOrder([...found.values()]);
+    const at = new Date(yield* Clock.currentTimeMillis);
+    const content = ordered.map(({ subject, der }) => `# ${subject.text}\n${formatPem("CERTIFICATE", der)}`).join("");
+    const { lines } = yield* writeOutputs([{ path: out, content }], existing);
+    return { lines: [...lines, ...ordered.map(({ subject }) => subject.text)], warnings: warningsOf(ordered, at) };
+  });
+}
+
+const readFile = Effect.fnUntraced(function* (file: string) {
+  const refuse = (detail: string) =>
+    new CertutilError({ what: "bundle", file, detail, remedy: "Give certificates of CAs, in PEM or DER." });
+  const bytes = yield* readInputBytes(file, { what: "certificate", flag: "CERT" });
+  const ders = bytes[0] === 0x30 ? [{ label: "CERTIFICATE", der: bytes }] : yield* Effect.fromResult(
+    Result.mapError(parsePem(new TextDecoder().decode(bytes)), ({ message }) => refuse(message)),
+  );
+  const certificates: Certificate[] = [];
+  for (const { label, der } of ders) {
+    if (label !== "CERTIFICATE") return yield* refuse(`there is a ${label} in it`);
+    const parsed = yield* Effect.fromResult(Result.mapError(parseCertificate(der), ({ message }) => refuse(message)));
+    if (parsed.basicConstraints?.ca !== true) return yield* refuse(`${parsed.subject.text} is not a CA`);
+    certificates.push(parsed);
+  }
+  if (certificates.length === 0) return yield* refuse("it holds no certificate");
+  return certificates;
+});
+
+/** Each certificate before those of its issuer, the roots last; cross-signed CAs that go round in circles as they came. */
+function inOrder(certificates: readonly Certificate[]): readonly Certificate[] {
+  const ordered: Certificate[] = [];
+  const left = new Set(certificates);
+  while (left.size > 0) {
+    const waits = (one: Certificate) =>
+      [...left].some((other) => other !== one && !isSelfIssued(other) && sameBytes(other.issuer.der, one.subject.der));
+    const next = [...left].find((one) => !waits(one)) ?? [...left][0]!;
+    ordered.push(next);
+    left.delete(next);
+  }
+  return ordered.toSorted((a, b) => Number(isSelfIssued(a)) - Number(isSelfIssued(b)));
+}
+
+function warningsOf(certificates: readonly Certificate[], at: Date): readonly string[] {
+  const expired = certificates.filter(({ period }) => at > period.notAfter);
+  const rootless = certificates.filter((one) =>
+    !isSelfIssued(one) && !certificates.some(({ subject }) => sameBytes(subject.der, one.issuer.der))
+  );
+  return [
+    ...expired.map(({ subject, period }) => `${subject.text} expired at ${period.notAfter.toISOString()}`),
+    ...rootless.map(({ subject, issuer }) => `${subject.text} is in it without its issuer ${issuer.text}`),
+  ];
+}

@@ -1,0 +1,147 @@
+/**
+ * Examines a node's files before the node, or its peers, stumble over them: the specification's list "Troubleshooting
+ * Security Issues", made executable. Each finding comes with what mends it.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Clock, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Certificate, Role } from "../../pki/certificate.ts";
+import { verifyPath } from "../../pki/path.ts";
+import { peerIdOf } from "../../pki/peer_id.ts";
+import { makeTrustSnapshot } from "../../pki/trust.ts";
+import type { CertutilError } from "./certutil_error.ts";
+import { examineBundle, examineChain, readCertificates } from "./doctor/certificates.ts";
+import { type NodeSettings, readSettings } from "./doctor/configuration.ts";
+import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
+import { examineKey, examineMode } from "./doctor/key.ts";
+import { examineLists } from "./doctor/lists.ts";
+import { type NodeFile, readNodeFile } from "./doctor/node_file.ts";
+import { parseTime } from "./lifetime.ts";
+
+/** Everything that was looked at; `ok` when nothing of it is an error. */
+export interface Diagnosis {
+  readonly ok: boolean;
+  readonly config: string;
+  /** Null where the configuration fits no role. */
+  readonly role: Role | null;
+  /** PeerID of the node; null where there is no certificate of a key that libp2p knows. */
+  readonly peer: string | null;
+  readonly findings: readonly Finding[];
+}
+
+/** Examines the files that a configuration names. Changes none. */
+export function examine(
+  { config, at: time }: { readonly config: string; readonly at?: string | undefined },
+): Effect.Effect<Diagnosis, CertutilError, FileSystem> {
+  return Effect.gen(function* () {
+    const asked = yield* Effect.fromResult(parseTime("--at", time));
+    const at = asked ?? new Date(yield* Clock.currentTimeMillis);
+    const settings = yield* readSettings(config, process.env);
+    const files = yield* readFiles(settings);
+    const { findings, chain } = examineFiles(files, settings, at);
+    const peer = chain === undefined ? undefined : peerIdOf(chain[0]!);
+    const id = peer !== undefined && Result.isSuccess(peer) ? peer.success : null;
+    const all = [...settings.findings, ...findings, ...peerFindings(config, id, settings.gatewayAddresses)];
+    return { ok: !all.some(({ level }) => level === "error"), config, role: settings.role, peer: id, findings: all };
+  });
+}
+
+interface NodeFiles {
+  readonly key: NodeFile | undefined;
+  readonly cert: NodeFile | undefined;
+  readonly trust: NodeFile | undefined;
+  readonly crls: NodeFile | undefined;
+  readonly findings: readonly Finding[];
+}
+
+const mends = {
+  key: "hypha-certutil csr --common-name NAME --out-key KEY.pem --out-csr REQUEST.csr",
+  cert: "hypha-certutil sign --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --csr REQUEST.csr --out-cert CERT.pem",
+  trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
+  crls: "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl CRLS.pem",
+};
+
+const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crlsPem }: NodeSettings) {
+  const findings: Finding[] = [];
+  const read = Effect.fnUntraced(function* (path: string | undefined, part: keyof typeof mends, what: string) {
+    if (path === undefined) return undefined;
+    const outcome = yield* readNodeFile(path, { key: `${part}_pem`, what, mend: mends[part] });
+    if ("text" in outcome) return outcome;
+    findings.push(outcome);
+    return undefined;
+  });
+  const key = yield* read(keyPem, "key", "key");
+  const cert = yield* read(certPem, "cert", "certificate");
+  const trust = yield* read(trustPem, "trust", "trust bundle");
+  const crls = yield* read(crlsPem, "crls", "revocation lists");
+  return { key, cert, trust, crls, findings } satisfies NodeFiles;
+});
+
+function examineFiles({ key, cert, trust, crls, findings }: NodeFiles, { policy }: NodeSettings, at: Date) {
+  const keyed = key && examineKey(key, policy.leafAlgorithms);
+  const chain = cert && readCertificates(cert, "certificate-format");
+  const bundle = trust && readCertificates(trust, "bundle-format");
+  const own = chain?.certificates;
+  const anchors = bundle?.certificates;
+  const all = [
+    ...findings,
+    ...keyed?.findings ?? [],
+    ...cert === undefined ? [] : [examineMode("certificate-permissions", cert)],
+    ...chain?.findings ?? [],
+    ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at }),
+    ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
+    ...bundle?.findings ?? [],
+    ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),
+    ...crls === undefined ? [] : [
+      examineMode("crl-permissions", crls),
+      ...examineLists(crls, { bundle: [...anchors ?? [], ...own ?? []], at, graceMs: policy.crlGraceMs }),
+    ],
+    ...own === undefined || trust === undefined ? [] : [verdict(own, { cert: cert!, trust, crls, policy, at })],
+  ];
+  return { findings: all, chain: own };
+}
+
+/** What a peer with the same trust would say. */
+function verdict(
+  chain: readonly Certificate[],
+  { cert, trust, crls, policy, at }: {
+    readonly cert: NodeFile;
+    readonly trust: NodeFile;
+    readonly crls: NodeFile | undefined;
+    readonly policy: NodeSettings["policy"];
+    readonly at: Date;
+  },
+): Finding {
+  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.text, policy, generation: 1, at });
+  if (Result.isFailure(made)) {
+    const { input, detail, hint } = made.failure;
+    return wrong("verification", input === "trust_pem" ? trust.path : crls?.path ?? null, detail, hint);
+  }
+  const outcome = verifyPath(chain.map(({ der }) => der), made.success.snapshot, { at });
+  if (Result.isFailure(outcome)) {
+    return wrong(
+      "verification",
+      cert.path,
+      `${outcome.failure.code}: ${outcome.failure.message}`,
+      outcome.failure.hint,
+    );
+  }
+  const path = outcome.success.path.map(({ subject }) => subject.text).join(" ← ");
+  return fine("verification", cert.path, `peers of the same trust accept it: ${path}`);
+}
+
+/** PeerIDs change with the key: whoever names them in a configuration has to follow. */
+function peerFindings(config: string, peer: string | null, gateways: readonly string[]): readonly Finding[] {
+  const own = peer === null ? [] : [fine("peer-id", null, `peers know this node as ${peer}`)];
+  const mend = "write the address without /p2p/…: the certificate tells who answers";
+  return [
+    ...own,
+    ...gateways.filter((address) => /\/p2p\/[^/]+$/.test(address)).map((address) =>
+      address.endsWith(`/p2p/${peer}`)
+        ? wrong("peer-id", config, `gateway address ${address} is this node's own`, mend)
+        : doubtful("peer-id", config, `gateway address ${address} is of no use once that gateway has a new key`, mend)
+    ),
+  ];
+}

@@ -1,0 +1,80 @@
+/**
+ * What the doctor needs of a node's configuration, whichever role's it is and even where it is broken.
+ *
+ * @module
+ */
+import { parse } from "@std/toml";
+import { Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Role } from "../../../pki/certificate.ts";
+import { defaultPolicy, type Policy } from "../../../pki/trust.ts";
+import type { RoleConfig } from "../../config/config.ts";
+import { parseConfig } from "../../config/load.ts";
+import type { ConfigProblem } from "../../config/problem.ts";
+import { policyOf } from "../../node/inputs.ts";
+import type { CertutilError } from "../certutil_error.ts";
+import { readInput } from "../input_file.ts";
+import { type Finding, fine, wrong } from "./finding.ts";
+
+/** Paths and policy of a node. */
+export interface NodeSettings {
+  readonly role: Role | null;
+  readonly certPem: string | undefined;
+  readonly keyPem: string | undefined;
+  readonly trustPem: string | undefined;
+  readonly crlsPem: string | undefined;
+  readonly gatewayAddresses: readonly string[];
+  readonly policy: Policy;
+  readonly findings: readonly Finding[];
+}
+
+const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
+
+/** Reads the configuration as that of the role that it fits, or fits best. */
+export function readSettings(
+  file: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Effect.Effect<NodeSettings, CertutilError, FileSystem> {
+  return Effect.map(readInput(file, { what: "configuration", flag: "-c" }), (text) => {
+    let best: { readonly role: Role; readonly problems: readonly ConfigProblem[] } | undefined;
+    for (const role of roles) {
+      const parsed = parseConfig(role, { file, text }, { environment, flags: {} });
+      if (Result.isSuccess(parsed)) return fromConfig(file, parsed.success);
+      const { problems } = parsed.failure;
+      if (best === undefined || problems.length < best.problems.length) best = { role, problems };
+    }
+    return fromText(file, text, best!);
+  });
+}
+
+function fromConfig(file: string, config: RoleConfig): NodeSettings {
+  const { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses } = config;
+  const findings = [fine("configuration", file, `a ${role}'s`)];
+  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, policy: policyOf(config), findings };
+}
+
+/** A configuration that fits no role still says where the files are. */
+function fromText(
+  file: string,
+  text: string,
+  { role, problems }: { readonly role: Role; readonly problems: readonly ConfigProblem[] },
+): NodeSettings {
+  const values = Result.getOrElse(
+    Result.try({ try: (): Record<string, unknown> => parse(text), catch: () => undefined }),
+    () => ({} as Record<string, unknown>),
+  );
+  const path = (key: string) => typeof values[key] === "string" ? values[key] as string : undefined;
+  const findings = problems.map(({ key, wrong: what, expected, mend }) =>
+    wrong("configuration", file, `as a ${role}'s: ${key === "" ? "" : `${key}: `}${what}; expected ${expected}`, mend)
+  );
+  return {
+    role: null,
+    certPem: path("cert_pem"),
+    keyPem: path("key_pem"),
+    trustPem: path("trust_pem"),
+    crlsPem: path("crls_pem"),
+    gatewayAddresses: [],
+    policy: defaultPolicy,
+    findings,
+  };
+}
