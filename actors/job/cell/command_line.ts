@@ -49,6 +49,12 @@ shift; exec "$@"`;
 const guard = '[ "$PPID" = "$1" ] || exit 125; shift; exec "$@"';
 const gate = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; exec "$@"';
 
+/**
+ * The first process of a namespace is spared by signals that it does not handle, the kernel's own for a limit among them: so
+ * it stays the shell, and the executor is its child. What follows the last command keeps the shell from becoming it.
+ */
+const gateOfNamespace = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; "$@"; exit $?';
+
 /** Sizes of the file systems in memory that a cell has beside its work directory. */
 const scratchBytes = 64 * 1024 * 1024;
 /** Directories that a private file system may be mounted over: the first that is not needed below. */
@@ -97,7 +103,7 @@ export function cellCommand(
     ...(place.user === undefined && cell.level === "bare" ? [] : ["prlimit", `--nproc=${config.pidsMax}`]),
     "sh",
     "-c",
-    gate,
+    cell.level === "namespaces" ? gateOfNamespace : gate,
     "gate",
     command.file,
     ...command.args,
@@ -145,7 +151,7 @@ function processLimits(config: CellConfig): string[] {
     "--core=0",
     `--nofile=${config.openFilesMax}`,
     `--fsize=${config.diskBytes}`,
-    `--cpu=${config.cpuSeconds}:${config.cpuSeconds + 5}`,
+    `--cpu=${config.cpuSeconds}:${config.cpuSeconds + 2}`,
     `--data=${config.memoryBytes}`,
   ];
 }
@@ -190,14 +196,36 @@ function namespaces(
     ...["--die-with-parent", "--new-session"],
     ...(level === "full" ? ["--hostname", "cell"] : []),
     ...["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"],
-    ...["--symlink", "usr/bin", "/bin", "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"],
+    ...[
+      "--symlink",
+      "usr/bin",
+      "/bin",
+      "--perms",
+      "0755",
+      "--dir",
+      "/etc",
+      "--ro-bind-try",
+      "/etc/alternatives",
+      "/etc/alternatives",
+    ],
     ...["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache", "--proc", "/proc", "--dev", "/dev"],
     ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/tmp"],
     ...["--perms", "1777", "--size", String(scratchBytes), "--tmpfs", "/dev/shm"],
+    // As root, bubblewrap would make them 0700.
+    ...parentsOf(binds.map(({ target }) => target)).flatMap((path) => ["--perms", "0755", "--dir", path]),
     ...binds.flatMap(({ source, target }) => ["--ro-bind", source, asItStands(target)]),
     ...["--bind", directory, insideDirectory, "--remount-ro", "/dev", "--remount-ro", "/"],
     ...["--chdir", insideDirectory, "--json-status-fd", String(statusFd), "--"],
   ].map((arg, index, all) => all[index - 1] === "--ro-bind" ? asItStands(arg) : arg);
+}
+
+/** Every directory above the paths, outer ones first. */
+function parentsOf(paths: readonly string[]): readonly string[] {
+  const parents = paths.flatMap((path) => {
+    const parts = path.split("/").slice(1, -1);
+    return parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
+  });
+  return [...new Set(parents)].filter((path) => !/^\/(usr|bin|lib|lib64|proc|dev|tmp)(\/|$)/.test(path));
 }
 
 /** See `command.ts`: Deno rewrites an argument that equals its own path. */

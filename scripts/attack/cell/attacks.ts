@@ -1,0 +1,38 @@
+/**
+ * The attacks. Each runs a hostile program in a cell and finds out what it could not do.
+ *
+ * A hostile program prints `ESCAPED …` for whatever it got; what it cannot know itself is looked at from outside.
+ *
+ * @module
+ */
+import type { AttackWorld } from "./world.ts";
+import { bridgeAttacks } from "./bridge_attacks.ts";
+import { fileAttacks } from "./file_attacks.ts";
+import { lifetimeAttacks } from "./lifetime_attacks.ts";
+import { limitAttacks } from "./limit_attacks.ts";
+import { raceAttacks } from "./race_attacks.ts";
+import { reachAttacks } from "./reach_attacks.ts";
+
+/** What came of an attack. */
+export interface AttackResult {
+  /** How often it was tried. */
+  readonly attempts: number;
+  /** What it got; empty where it got nothing. */
+  readonly escaped: readonly string[];
+}
+
+/** One attack. `scale` is 1 in full, less in a short run. */
+export interface Attack {
+  readonly id: string;
+  run(world: AttackWorld, scale: number): Promise<AttackResult>;
+}
+
+/** All of them. */
+export const attacks: readonly Attack[] = [
+  ...fileAttacks,
+  ...reachAttacks,
+  ...limitAttacks,
+  ...lifetimeAttacks,
+  ...bridgeAttacks,
+  ...raceAttacks,
+];

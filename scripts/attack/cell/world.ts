@@ -1,0 +1,187 @@
+/**
+ * What the attacks on cells share: a worker's directory, jobs that run hostile programs in real cells, and what of the machine
+ * they must not get at.
+ *
+ * @module
+ */
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { Effect } from "effect";
+import type { CellConfig, CellLevel, FetchConfig } from "../../../actors/config/cell_config.ts";
+import { cellDefault, fetchDefault } from "../../../actors/config/cell_config.ts";
+import type { Web } from "../../../actors/job/bridge/web_request.ts";
+import { webUnder } from "../../../actors/job/bridge/web_request.ts";
+import type { Cell } from "../../../actors/job/cell/cell.ts";
+import { findCell } from "../../../actors/job/cell/find_cell.ts";
+import type { JobOutcome } from "../../../actors/job/messages.ts";
+import type { JobNetwork } from "../../../actors/job/network.ts";
+import { jobMachine } from "../../../actors/job.ts";
+import type { Report } from "../../../actors/ports.ts";
+import { superviseRoot } from "../../../actors/supervise.ts";
+import type { JobSpec } from "../../../transport/protocols/messages.ts";
+import { TransportError } from "../../../transport/port.ts";
+import { makePorts } from "../../program/ports.ts";
+
+export const scheduler = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
+
+/** What a hostile program prints first: an attack that did not run has shown nothing. */
+export const ranMark = "RAN";
+
+/** Where attacks take place. */
+export interface AttackWorld {
+  readonly folder: string;
+  readonly workDir: string;
+  readonly cell: Cell;
+  /** The pinned Node: what programs of more than a line are written for. */
+  readonly node: string;
+}
+
+/** What a hostile job runs, and under which limits. */
+export interface HostileJob {
+  /** A program of the shell, or of Node where `runtime` says so. */
+  readonly code: string;
+  readonly runtime?: "sh" | "node";
+  readonly cell?: Partial<CellConfig>;
+  readonly web?: Web;
+  /** The address that the job's specification names for its model. */
+  readonly uri?: string;
+  readonly token?: "required" | "optional";
+}
+
+/** A job under way. */
+export interface RunningJob {
+  /** Lines that it printed. */
+  readonly output: () => readonly string[];
+  readonly reports: readonly Report[];
+  readonly directory: () => string | undefined;
+  readonly pid: () => number | undefined;
+  cancel(): void;
+  /** How it ended; undefined where it did not within `ms`. */
+  ended(ms: number): Promise<JobOutcome | undefined>;
+}
+
+/** One for all jobs: what is reported differs. */
+const shared = makePorts(() => {});
+const limits = { graceMs: 500, endMs: 5_000, idleMs: 5_000 };
+
+/** Finds the cell of a level; undefined where this machine has none. */
+export async function makeWorld(
+  folder: string,
+  node: string,
+  level: CellLevel | undefined,
+): Promise<AttackWorld | undefined> {
+  const workDir = join(folder, "work");
+  mkdirSync(workDir, { recursive: true, mode: 0o700 });
+  const levels = level === undefined ? {} : { levels: [level] };
+  const cell = await Effect.runPromise(findCell({ ports: shared, config: cellDefault, workDir, ...levels }));
+  if (level !== undefined && (cell.level !== level || cell.chain === "none")) return undefined;
+  return { folder, workDir, cell, node };
+}
+
+/** The web with the default rules and a resolver of the attack's own. */
+export function attackWeb(resolve: (host: string) => string[], over: Partial<FetchConfig> = {}): Web {
+  return { ...webUnder({ ...fetchDefault, ...over }), resolve: (host) => Promise.resolve(resolve(host)) };
+}
+
+/** Starts a job. */
+export function startJob(world: AttackWorld, job: HostileJob): RunningJob {
+  const reports: Report[] = [];
+  const ports = { ...shared, report: (report: Report) => void reports.push(report) };
+  let outcome: JobOutcome | undefined;
+  let pid: number | undefined, directory: string | undefined;
+  const config: CellConfig = { ...cellDefault, allowUnconfined: true, ...job.cell };
+  const [cmd, args] = job.runtime === "node"
+    ? [world.node, ["-e", `console.log(${JSON.stringify(ranMark)});\n${job.code}`]]
+    : ["/bin/sh", ["-c", `echo ${ranMark}\n${job.code}`]];
+  const actor = superviseRoot(jobMachine, {
+    id: "job",
+    input: {
+      ports,
+      taskId: ports.uuid(),
+      spec: specOf(ports.uuid(), job.uri),
+      scheduler,
+      executor: { class: "train", name: "hostile", runtime: "process", cmd, args, token: job.token },
+      network: nobody,
+      workDir: world.workDir,
+      limits,
+      cell: { cell: world.cell, config },
+      ...(job.web === undefined ? {} : { web: job.web }),
+    },
+    onError: (error) => outcome ??= { type: "failed", reason: String(error) },
+    onSnapshot: ({ context, output }) => {
+      pid ??= context.executor?.pid;
+      directory ??= context.directory?.path;
+      outcome ??= output?.outcome;
+    },
+  });
+  return {
+    output: () => reports.filter(({ event }) => event === "job.output").map(({ message }) => message),
+    reports,
+    directory: () => directory,
+    pid: () => pid,
+    cancel: () => actor.send({ type: "job.cancel", reason: "the attack is over" }),
+    ended: async (ms) => {
+      await eventually(() => outcome !== undefined, ms);
+      return outcome;
+    },
+  };
+}
+
+/** Runs a job to its end, or until `ms` have passed: it is cancelled then. */
+export async function runJob(world: AttackWorld, job: HostileJob, ms = 10_000): Promise<RunningJob> {
+  const running = startJob(world, job);
+  if (await running.ended(ms) === undefined) {
+    running.cancel();
+    await running.ended(limits.endMs * 2);
+  }
+  return running;
+}
+
+/** Waits until `holds` does. @returns Whether it did. */
+export async function eventually(holds: () => boolean, ms: number): Promise<boolean> {
+  const until = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > until) return false;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return true;
+}
+
+/** `sleep` processes of this machine whose arguments hold `mark`. */
+export function processesWith(mark: string): number {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid).filter((pid) => {
+    try {
+      const alive = !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+      const [program = "", ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      return alive && program === "sleep" && args.includes(mark);
+    } catch {
+      return false; // It ended while we looked.
+    }
+  }).length;
+}
+
+const nobody: JobNetwork = {
+  request: () => Effect.fail(new TransportError({ code: "not-connected", detail: "nobody is there" })),
+  openStream: () => Effect.fail(new TransportError({ code: "not-connected", detail: "nobody is there" })),
+  receive: () => Effect.succeed({ next: Effect.never, allow: () => {} }),
+};
+
+function specOf(id: string, uri = "http://files.test/model"): JobSpec {
+  const peers = { type: "peers", peers: [scheduler], strategy: { type: "All" }, resource: null } as const;
+  return {
+    job_id: id,
+    executor: {
+      class: "train",
+      descriptor: { name: "hostile" },
+      config: {
+        model: { task: "causal-lm", artifact: { type: "uri", value: uri }, "input-names": [] },
+        data: { type: "scheduler", peer: scheduler, dataset: "digits" },
+        updates: peers,
+        results: peers,
+        optimizer: { "learning-rate": 0.1, betas: null, epsilon: null },
+        batch_size: 1,
+      },
+    },
+  };
+}

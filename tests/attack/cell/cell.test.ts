@@ -1,0 +1,78 @@
+// Hostile executors in real cells, in short: `npm run attack -- cell` is the long form.
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type CellReport, runCellAttacks } from "../../../scripts/attack/cell.ts";
+import { attacks } from "../../../scripts/attack/cell/attacks.ts";
+import { expectationOf, knownIds } from "../../../scripts/attack/cell/expected.ts";
+
+const runtime = process.versions["deno"] === undefined ? "node" : "deno";
+const isRoot = process.getuid?.() === 0;
+const quiet = true;
+/** What takes long by itself is left to the long form. */
+const short = [
+  ...["read-shadow", "worker-key", "other-job", "write-outside", "plant-links", "inherit-descriptor"],
+  ...["network", "abstract-socket", "see-processes", "debug-worker", "gain-privileges", "read-environment"],
+  ...["fork-bomb", "memory-bomb", "file-size-bomb", "disk-bomb", "inode-bomb", "descriptor-bomb"],
+  ...["daemonise", "ignore-term", "graceful-stop", "denied-address", "redirect-inside", "out-of-scope", "other-bridge"],
+  ...["huge-body", "many-headers", "hostile-neighbour", "swapped-while-read", "hostile-paths"],
+];
+
+const test = suite("attacks on cells");
+
+const deviations = ({ attacks }: CellReport) =>
+  attacks.filter(({ expected, held }) => held !== (expected === "held")).map(({ id, seen }) => `${id}: ${seen}`);
+
+test("at the strongest level everything comes as the data file says; as root at full, all are held", async () => {
+  const report = await runCellAttacks({
+    runtime,
+    level: "-",
+    user: isRoot ? "root" : "user",
+    scale: 0.005,
+    ids: short,
+    quiet,
+  });
+  if (report === undefined) throw new Error("Cannot attack: nothing was run");
+  assert.is(report.level, "full", "this machine has no cell of level full: install bubblewrap 0.8 or newer");
+  assert.equal(deviations(report), []);
+  assert.equal([report.exits, report.unhandled, report.attacks.length], [0, 0, short.length]);
+  assert.is(report.ok, true);
+});
+
+test("the same as an ordinary user, where root can become one", async () => {
+  if (!isRoot) return; // That is what ran above.
+  const ids = ["read-shadow", "worker-key", "other-job", "write-outside", "network", "see-processes", "daemonise"];
+  const report = await runCellAttacks({ runtime, level: "full", user: "user", scale: 0.005, ids, quiet });
+  if (report === undefined) throw new Error("Cannot attack: an ordinary user has no cell of level full here");
+  assert.equal(deviations(report), []);
+  assert.is(report.attacks.every(({ held }) => held), true);
+});
+
+test("without a cell the attacks succeed: they can fail, and the file says which", async () => {
+  const ids = ["network", "abstract-socket", "see-processes"];
+  const report = await runCellAttacks({ runtime, level: "bare", user: "user", scale: 0.005, ids, quiet });
+  if (report === undefined) throw new Error("Cannot attack: bare is always there");
+  assert.equal(deviations(report), []);
+  assert.equal(report.attacks.map(({ held }) => held), [false, false, false]);
+});
+
+test("the data file names attacks that there are, with a reason each, and none for root at full", () => {
+  const ids = attacks.map(({ id }) => id);
+  assert.is(new Set(ids).size, ids.length);
+  for (const id of knownIds()) {
+    assert.ok(ids.includes(id), id);
+    assert.is(expectationOf(id, "full", "root").held, true, id);
+  }
+  const file: Record<string, Record<string, string>> = JSON.parse(
+    readFileSync(new URL("../../../scripts/attack/cell/outcomes.json", import.meta.url), "utf8"),
+  );
+  for (const [id, reasons] of Object.entries(file)) {
+    for (const [where, reason] of Object.entries(reasons)) {
+      assert.match(where, /^(full|root|namespaces|bare)\/(root|user)$/, id);
+      assert.ok(reason.length > 10, id);
+    }
+  }
+});
+
+test.run();
