@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import * as Result from "effect/Result";
-import { toHex } from "./bytes.ts";
+import { sameBytes, toHex } from "./bytes.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 import { type Extensions, noExtensions, readExtensions } from "./extensions.ts";
@@ -131,7 +131,7 @@ export function labelOf(certificate: Certificate): CertificateLabel {
 
 /** Whether issuer and subject are the same name. Says nothing about who signed. */
 export function isSelfIssued(certificate: Certificate): boolean {
-  return toHex(certificate.issuer.der) === toHex(certificate.subject.der);
+  return sameBytes(certificate.issuer.der, certificate.subject.der);
 }
 
 function readCertificate(cursor: DerCursor, der: Uint8Array): Certificate {
@@ -140,7 +140,7 @@ function readCertificate(cursor: DerCursor, der: Uint8Array): Certificate {
   const tbs = outer.whole;
   const fields = readFields(inner);
   outer.read(tags.sequence, "signatureAlgorithm");
-  if (toHex(outer.whole) !== toHex(fields.algorithm)) {
+  if (!sameBytes(outer.whole, fields.algorithm)) {
     outer.fail("the signature algorithm differs between certificate and tbsCertificate");
   }
   const signature = outer.octetBits("signature");

@@ -170,10 +170,20 @@ const verdicts = new WeakMap<Uint8Array, Map<string, boolean>>();
 /** Keys remembered for one list. Only CAs that a path led through get here, so there are one or two. */
 const verdictsMax = 16;
 
+const keyNames = new WeakMap<Uint8Array, string>();
+
+function keyName({ publicKey: { spki } }: Certificate): string {
+  const known = keyNames.get(spki);
+  if (known !== undefined) return known;
+  const name = toHex(spki);
+  keyNames.set(spki, name);
+  return name;
+}
+
 /** Whether a list's signature, and that of its delta, verify under a CA's key. */
 export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
   if (list.delta !== undefined && !isSignedBy(list.delta, issuer)) return false;
-  const key = toHex(issuer.publicKey.spki);
+  const key = keyName(issuer);
   const { tbs, signatureAlgorithm, signature } = list;
   // A sealed list was found good under one key, and a signature that is good under two does not exist.
   if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) return list.verifiedBy === key;
@@ -199,7 +209,7 @@ export function sealList(list: HeldList, issuer: Certificate): HeldList {
   if (list.tbs === undefined || !isSignedBy(list, issuer)) return list;
   const { tbs: _tbs, signature: _signature, signatureAlgorithm: _algorithm, ...rest } = list;
   const { entries: _entries, ...held } = rest as typeof rest & { readonly entries?: Uint8Array };
-  return { ...held, issuer: ownName(held.issuer), verifiedBy: toHex(issuer.publicKey.spki) };
+  return { ...held, issuer: ownName(held.issuer), verifiedBy: keyName(issuer) };
 }
 
 /** The list with bytes of its own, which a later check of its signature needs: no view into what it was read from. */

@@ -203,23 +203,30 @@ export class DerCursor {
   }
 }
 
+/** Arcs below this are counted as plain numbers; the few larger ones, such as UUIDs, as big ones. */
+const plainArcMax = 2 ** 46;
+
 /** Dotted text of an object identifier's content octets; undefined where they are not canonical or too long. */
 function oidText(content: Uint8Array): string | undefined {
-  if (content.length === 0 || content.length > oidOctetsMax || content.at(-1)! > 0x7f) return undefined;
-  const arcs: string[] = [];
-  let arc = 0n;
+  if (content.length === 0 || content.length > oidOctetsMax || content[content.length - 1]! > 0x7f) return undefined;
+  let text = "";
+  let arc = 0;
+  let large: bigint | undefined;
   let fresh = true;
-  for (const octet of content) {
+  for (let at = 0; at < content.length; at++) {
+    const octet = content[at]!;
     if (fresh && octet === 0x80) return undefined;
-    arc = arc * 128n + BigInt(octet & 0x7f);
+    if (large === undefined && arc < plainArcMax) arc = arc * 128 + (octet & 0x7f);
+    else large = (large ?? BigInt(arc)) * 128n + BigInt(octet & 0x7f);
     fresh = octet < 0x80;
     if (!fresh) continue;
-    if (arcs.length > 0) arcs.push(arc.toString());
-    else if (arc < 80n) arcs.push((arc / 40n).toString(), (arc % 40n).toString());
-    else arcs.push("2", (arc - 80n).toString());
-    arc = 0n;
+    if (text !== "") text += `.${large ?? arc}`;
+    else if (large !== undefined) text = `2.${large - 80n}`;
+    else text = arc < 80 ? `${Math.floor(arc / 40)}.${arc % 40}` : `2.${arc - 80}`;
+    arc = 0;
+    large = undefined;
   }
-  return arcs.join(".");
+  return text;
 }
 
 function hexByte(value: number): string {

@@ -29,8 +29,8 @@ export const revocationReasons = [
 ] as const;
 
 const removeFromCrl = 8;
-/** Octets of DER for one bucket: three or four entries, so that a lookup reads two places in memory. */
-const octetsPerBucket = 128;
+/** Octets of DER for one bucket: four or five entries, so that a lookup reads two places in memory. */
+const octetsPerBucket = 160;
 
 /** Entries by serial number. Plain data. */
 export interface SerialIndex {

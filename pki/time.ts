@@ -15,28 +15,20 @@ import { type DerCursor, tags } from "./der.ts";
 export function readTime(cursor: DerCursor, what: string): Date {
   const generalized = cursor.peek() === tags.generalizedTime;
   cursor.read(generalized ? tags.generalizedTime : tags.utcTime, what);
-  const text = ascii(cursor.content);
-  const digits = (generalized ? /^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/ : /^(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/)
-    .exec(text);
-  if (digits === null) return cursor.fail(`${what} is not a time in GMT with seconds`);
-  const [first, month, day, hour, minute, second] = digits.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  const year = generalized ? first : first < 50 ? 2000 + first : 1900 + first;
+  const { bytes, contentStart: start, contentEnd: end } = cursor;
+  let proper = end - start === (generalized ? 15 : 13) && bytes[end - 1] === 0x5a;
+  for (let at = start; proper && at < end - 1; at++) proper = bytes[at]! >= 0x30 && bytes[at]! <= 0x39;
+  if (!proper) return cursor.fail(`${what} is not a time in GMT with seconds`);
+  const pair = (at: number) => (bytes[at]! - 0x30) * 10 + bytes[at + 1]! - 0x30;
+  const two = pair(end - 13);
+  const year = generalized ? pair(start) * 100 + two : two < 50 ? 2000 + two : 1900 + two;
   if (generalized && year < 2050) return cursor.fail(`${what} before 2050 must be a UTCTime`);
+  const [month, day, hour] = [pair(end - 11), pair(end - 9), pair(end - 7)];
+  const [minute, second] = [pair(end - 5), pair(end - 3)];
   const time = new Date(Date.UTC(year, month - 1, day, hour, minute, second));
   // Date.UTC carries 31 February over into March: what comes back must be what was written.
   const whole = time.getUTCFullYear() === year && time.getUTCMonth() === month - 1 && time.getUTCDate() === day &&
     time.getUTCHours() === hour && time.getUTCMinutes() === minute && time.getUTCSeconds() === second;
   if (!whole) return cursor.fail(`${what} is not a date of the calendar`);
   return time;
-}
-
-function ascii(bytes: Uint8Array): string {
-  return bytes.length > 15 ? "" : String.fromCharCode(...bytes);
 }

@@ -101,6 +101,7 @@ function refuseRevoked(
 
 /** Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke. */
 function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
+  if (lists.length < 2) return lists;
   const newest = new Map<string, HeldList>();
   for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
     const other = newest.get(scopeKey(list.scope));

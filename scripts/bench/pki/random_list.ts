@@ -61,7 +61,9 @@ export function makeRandomList({ issuer, key, entries, seed, at }: RandomListOpt
   const der = sequence(tbs, algorithm, derValue(0x03, [Uint8Array.of(0), signature]));
   const serial = (index: number) => {
     const at = offsets[index]!;
-    return [...content.subarray(at, at + content[at - 1]!)].map((octet) => octet.toString(16).padStart(2, "0")).join("");
+    return [...content.subarray(at, at + content[at - 1]!)].map((octet) => octet.toString(16).padStart(2, "0")).join(
+      "",
+    );
   };
   return { der, serial };
 }

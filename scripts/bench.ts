@@ -1,0 +1,78 @@
+/**
+ * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures beside our peers', in the same run.
+ *
+ * Without a part all of them, without a runtime both. Exit 0 where every target is met, 1 where one is not, 2 on wrong
+ * usage. `--quick` prints the same rows after a moment; its figures mean nothing.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { type PartName, parts } from "./bench/parts.ts";
+import type { BenchRow } from "./bench/row.ts";
+import { runCommand } from "./gate/command.ts";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const timeoutMs = 30 * 60_000;
+const names = Object.keys(parts) as PartName[];
+
+function usage(reason: string): never {
+  const form = "npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]";
+  console.error(`Cannot run: ${reason}\nUsage: ${form}\nParts: ${names.join(", ")}`);
+  process.exit(2);
+}
+
+function options() {
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        runtime: { type: "string" },
+        json: { type: "boolean", default: false },
+        quick: { type: "boolean", default: false },
+      },
+    });
+    const { runtime, json, quick } = values;
+    if (runtime !== undefined && runtime !== "node" && runtime !== "deno") usage(`--runtime ${runtime} is not known`);
+    const unknown = positionals.find((name) => !names.some((known) => known === name));
+    if (unknown !== undefined) usage(`part ${unknown} is not known`);
+    const chosen = positionals.length === 0 ? names : positionals as PartName[];
+    return { runtimes: runtime === undefined ? ["node", "deno"] as const : [runtime], json, quick, chosen };
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+async function measure(part: PartName, runtime: string, quick: boolean): Promise<readonly BenchRow[]> {
+  const flags = runtime === "deno"
+    ? ["run", "-A", "--quiet", "--v8-flags=--expose-gc"]
+    : ["--no-warnings", "--expose-gc"];
+  const script = join(root, "scripts/bench/run_part.ts");
+  const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
+  const { code, stdout, stderr } = await runCommand(join(root, "node_modules/.bin", runtime), args, { timeoutMs });
+  if (code === 0) return JSON.parse(stdout) as readonly BenchRow[];
+  console.error(stderr);
+  throw new Error(`part ${part} failed on ${runtime} with ${code}`);
+}
+
+function print(rows: readonly BenchRow[]): void {
+  const table = rows.map(({ id, runtime, what, unit, value, peer, peerValue, ratio, op, target, met }) => [
+    met ? "met" : "NOT MET",
+    id,
+    runtime,
+    ratio === null ? `${value} ${unit}` : `${ratio} ×`,
+    `${op} ${target}`,
+    peer === null ? what : `${what}: ${value} ${unit}, ${peer}: ${peerValue}`,
+  ]);
+  const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...table.map((row) => row[column]!.length)));
+  for (const row of table) console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "));
+}
+
+const { runtimes, json, quick, chosen } = options();
+const rows: BenchRow[] = [];
+for (const part of chosen) for (const runtime of runtimes) rows.push(...await measure(part, runtime, quick));
+if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
+else print(rows);
+process.exitCode = rows.every(({ met }) => met) ? 0 : 1;

@@ -1,0 +1,211 @@
+/**
+ * What is compared: one end of a connection, by each of the ways to authenticate it.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
+import { connect, createServer, type TLSSocket } from "node:tls";
+import { noise } from "@chainsafe/libp2p-noise";
+import type { Connection, Stream } from "@libp2p/interface";
+import { tcp } from "@libp2p/tcp";
+import { tls } from "@libp2p/tls";
+import { yamux } from "@libp2p/yamux";
+import { multiaddr } from "@multiformats/multiaddr";
+import { Result } from "effect";
+import { createLibp2p } from "libp2p";
+import { makeGateFactory } from "../../../actors/gate.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
+import { defaultLimits } from "../../../transport/admission.ts";
+import { makeDoor } from "../../../transport/door.ts";
+import { libp2pKey, silentLogger } from "../../../transport/libp2p_node.ts";
+import type { NodeIdentity } from "../../../transport/port.ts";
+import { makePlainGates } from "./plain_gate.ts";
+
+/** The ways. `ours` has the classical key exchange, `limited` is over its limit from the start. */
+export type Way = "ours" | "hybrid" | "plain" | "limited" | "noise" | "tls" | "bare";
+
+/** What an end is made with: all of it goes through a pipe as JSON. */
+export interface EndSetup {
+  readonly way: Way;
+  readonly listens: boolean;
+  readonly identity: {
+    readonly name: string;
+    readonly peer: string;
+    readonly certPem: string;
+    readonly keyPem: string;
+  };
+  readonly chain: readonly string[];
+  readonly trustPem: string;
+  readonly crlsPath: string;
+}
+
+/** A connection of whatever way. */
+export interface Wire {
+  /** Sends so many bytes on a stream of its own; ends when the other side has read them all and said so. */
+  send(bytes: number): Promise<void>;
+  isOpen(): boolean;
+  close(): void;
+}
+
+/** An end. */
+export interface End {
+  readonly address: string;
+  /** Dials; ends when both sides have verified each other. */
+  connect(address: string): Promise<Wire>;
+  /** Takes another revocation list. */
+  trust(crlsPath: string): void;
+}
+
+const chunk = Buffer.alloc(65_536, 7);
+const sink = "/bench/sink/1";
+const unlimited = 1_000_000;
+const dayMs = 86_400_000;
+
+function snapshotFrom({ trustPem }: EndSetup, crlsPath: string, generation: number): TrustSnapshot {
+  const crlsPem = readFileSync(crlsPath, "latin1");
+  const made = makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation, at: new Date() });
+  return Result.getOrThrow(made).snapshot;
+}
+
+/** Makes an end. */
+export function makeEnd(setup: EndSetup): Promise<End> {
+  return setup.way === "bare" ? bareEnd(setup) : libp2pEnd(setup);
+}
+
+function doorOf(setup: EndSetup, identity: NodeIdentity) {
+  const ports = { now: Date.now, report: () => {} };
+  const rate = setup.way === "limited" ? 0 : unlimited;
+  return makeDoor({
+    identity: () => identity,
+    snapshot: snapshotFrom(setup, setup.crlsPath, 1),
+    makeGate: setup.way === "plain" ? makePlainGates(Date.now) : makeGateFactory({ ports }),
+    keyExchange: setup.way === "hybrid" ? "hybrid" : "classical",
+    deadlineMs: 30_000,
+    limits: {
+      ...defaultLimits,
+      connectionsMax: unlimited,
+      connectionsPerAddressMax: unlimited,
+      handshakesPerSecond: rate,
+      handshakesBurst: rate,
+    },
+    now: Date.now,
+  });
+}
+
+async function libp2pEnd(setup: EndSetup): Promise<End> {
+  const { way, listens } = setup;
+  const identity: NodeIdentity = {
+    ...setup.identity,
+    chain: setup.chain.map((der) => Buffer.from(der, "base64")),
+    generation: 1,
+    notAfter: new Date(Date.now() + dayMs),
+  };
+  const door = way === "noise" || way === "tls" ? undefined : doorOf(setup, identity);
+  const node = await createLibp2p({
+    privateKey: await libp2pKey(identity),
+    addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
+    transports: [tcp()],
+    streamMuxers: [yamux()],
+    connectionEncrypters: [door === undefined ? way === "noise" ? noise() : tls() : door.encrypter],
+    connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },
+    ...(door === undefined ? {} : { logger: silentLogger }),
+    connectionManager: {
+      maxConnections: unlimited,
+      inboundConnectionThreshold: unlimited,
+      maxIncomingPendingConnections: unlimited,
+      maxParallelDials: unlimited,
+      maxDialQueueLength: unlimited,
+    },
+    connectionMonitor: { enabled: false },
+  });
+  await node.handle(sink, swallow, { maxInboundStreams: 1_024 });
+  let generation = 1;
+  return {
+    address: node.getMultiaddrs()[0]?.toString() ?? "",
+    connect: async (address) => wireOf(await node.dial(multiaddr(address), { force: true })),
+    trust: (crlsPath) => door?.trustChanged(snapshotFrom(setup, crlsPath, ++generation)),
+  };
+}
+
+/** Reads a stream to its end and says so. */
+async function swallow(stream: Stream): Promise<void> {
+  for await (const piece of stream) void piece.byteLength;
+  stream.send(Buffer.from("."));
+  await stream.close();
+}
+
+function wireOf(connection: Connection): Wire {
+  return {
+    isOpen: () => connection.status === "open",
+    close: () => connection.abort(new Error("enough")),
+    send: async (bytes) => {
+      const stream = await connection.newStream(sink, { maxOutboundStreams: 1_024 });
+      const answered = new Promise<void>((resolve, reject) => {
+        stream.addEventListener("message", () => resolve(), { once: true });
+        stream.addEventListener("close", () => reject(new Error("closed before its answer")), { once: true });
+      });
+      for (let left = bytes; left > 0; left -= chunk.length) {
+        if (stream.send(chunk.subarray(0, Math.min(left, chunk.length)))) continue;
+        await new Promise<void>((resolve) => stream.addEventListener("drain", () => resolve(), { once: true }));
+      }
+      await Promise.all([stream.close(), answered]);
+    },
+  };
+}
+
+async function bareEnd({ listens, identity, trustPem }: EndSetup): Promise<End> {
+  const common = {
+    cert: identity.certPem,
+    key: identity.keyPem,
+    ca: trustPem,
+    minVersion: "TLSv1.3",
+    ecdhCurve: "X25519",
+    allowHalfOpen: true,
+  } as const;
+  let address = "";
+  if (listens) {
+    const server = createServer({ ...common, requestCert: true, rejectUnauthorized: true }, (socket) => {
+      socket.on("error", () => {}).on("data", () => {}).on("end", () => socket.end("."));
+      socket.write("."); // only now does the dialler know that it was let in
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    address = String((server.address() as { port: number }).port);
+  }
+  return {
+    address,
+    connect: (port) =>
+      new Promise((resolve, reject) => {
+        const options = { ...common, checkServerIdentity: () => undefined, port: Number(port), host: "127.0.0.1" };
+        const socket = connect(options);
+        socket.on("error", reject);
+        socket.once("data", () => resolve(bareWire(socket)));
+      }),
+    trust: () => {},
+  };
+}
+
+function bareWire(socket: TLSSocket): Wire {
+  return {
+    isOpen: () => !socket.destroyed,
+    close: () => void socket.destroy(),
+    send: async (bytes) => {
+      const answered = new Promise<void>((resolve) => socket.once("data", () => resolve()));
+      for (let left = bytes; left > 0; left -= chunk.length) {
+        if (socket.write(chunk.subarray(0, Math.min(left, chunk.length)))) continue;
+        await new Promise<void>((resolve) => socket.once("drain", () => resolve()));
+      }
+      socket.end();
+      await answered;
+    },
+  };
+}
+
+/** Connects and waits for the door to be shut: by an end or, where it was quick, by a reset. */
+export function knock(address: string): Promise<void> {
+  const port = Number(/\/tcp\/(\d+)/.exec(address)?.[1]);
+  return new Promise((resolve) => {
+    connectTcp(port, "127.0.0.1").on("error", () => {}).once("close", () => resolve()).resume();
+  });
+}

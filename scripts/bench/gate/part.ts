@@ -1,0 +1,212 @@
+/**
+ * The part `gate` of the performance table: handshakes, throughput, memory and refusals beside js-libp2p with noise, with
+ * `@libp2p/tls`, and bare `node:tls`. Each end has a process of its own; rounds alternate, and medians are compared.
+ *
+ * @module
+ */
+import { type BenchRow, makeRow } from "../row.ts";
+import { measureManyConnections } from "./many_connections.ts";
+import { type HandshakesMeasured, Pair } from "./pair.ts";
+import type { Way } from "./endpoint.ts";
+import { type BenchWorld, makeBenchWorld } from "./world.ts";
+
+interface Sizes {
+  readonly rounds: number;
+  readonly handshakes: number;
+  readonly streamBytes: number;
+  readonly idle: number;
+  readonly many: number;
+}
+const full: Sizes = { rounds: 5, handshakes: 240, streamBytes: 268_435_456, idle: 500, many: 5_000 };
+const short: Sizes = { rounds: 1, handshakes: 16, streamBytes: 1_048_576, idle: 8, many: 16 };
+
+type Ways = Readonly<Record<string, Pair>>;
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const deno = "Deno" in globalThis;
+
+/** Runs all pairs in turns; one round first that is not counted. */
+async function inTurns<T>(
+  pairs: readonly Pair[],
+  rounds: number,
+  work: (pair: Pair) => Promise<T>,
+): Promise<Map<Pair, readonly T[]>> {
+  const seen = new Map<Pair, T[]>(pairs.map((pair) => [pair, []]));
+  for (let round = rounds > 1 ? -1 : 0; round < rounds; round++) {
+    for (const pair of round % 2 === 0 ? pairs : pairs.toReversed()) {
+      const measured = await work(pair);
+      if (round >= 0) seen.get(pair)!.push(measured);
+    }
+  }
+  return seen;
+}
+
+const peers = (ways: Ways): readonly (readonly [string, Pair])[] =>
+  (["noise", "tls", "bare"] as const).flatMap((name) => ways[name] === undefined ? [] : [[name, ways[name]] as const]);
+
+const named: Record<string, string> = { noise: "js-libp2p with noise", tls: "@libp2p/tls", bare: "bare node:tls" };
+
+async function handshakeRows(ways: Ways, { rounds, handshakes }: Sizes): Promise<BenchRow[]> {
+  const pairs = ["ours", "hybrid", "plain", "noise", "tls", "bare"].flatMap((name) => ways[name] ?? []);
+  const rows: BenchRow[] = [];
+  const targets: Record<string, number> = { noise: 1.4, tls: 3.5, bare: 0.5 };
+  const at16 = await inTurns(pairs, rounds, (pair) => pair.handshakes(handshakes, 16));
+  const alone = await inTurns(pairs, rounds, (pair) => pair.handshakes(Math.ceil(handshakes / 4), 1));
+  for (const [measured, suffix, what] of [[at16, "", "16 at once"], [alone, ".sequential", "one by one"]] as const) {
+    const rate = (pair: Pair) => median(measured.get(pair)!.map(({ perSecond }) => perSecond));
+    for (const [name, pair] of peers(ways)) {
+      rows.push(makeRow({
+        id: `P1.${name}${suffix}`,
+        what: `mutual handshakes, ${what}, classical`,
+        unit: "/s",
+        value: rate(ways["ours"]!),
+        peer: { name: named[name]!, value: rate(pair) },
+        op: ">=",
+        target: targets[name]!,
+      }));
+    }
+    rows.push(makeRow({
+      id: `P1.default${suffix}`,
+      what: `mutual handshakes, ${what}, hybrid key exchange`,
+      unit: "/s",
+      value: rate(ways["hybrid"]!),
+      peer: { name: named["noise"]!, value: rate(ways["noise"]!) },
+      op: ">=",
+      target: 0,
+    }));
+  }
+  const cpu = (pair: Pair) => median(at16.get(pair)!.map(({ cpuUs }) => cpuUs));
+  rows.push(makeRow({
+    id: "P8",
+    what: "processor time of a handshake, both ends, with the machine",
+    unit: "µs",
+    value: cpu(ways["ours"]!),
+    peer: { name: "with a plain function", value: cpu(ways["plain"]!) },
+    op: "<=",
+    target: 1.12,
+  }));
+  return rows;
+}
+
+async function throughputRows(ways: Ways, { rounds, streamBytes }: Sizes): Promise<BenchRow[]> {
+  const pairs = ["ours", "noise", "tls", "bare"].flatMap((name) => ways[name] ?? []);
+  const targets: Record<string, number> = { noise: 1.8, tls: 1.4, bare: 0.45 };
+  const turns = Math.min(rounds, 3);
+  const one = await inTurns(pairs, turns, (pair) => pair.throughput(streamBytes, 1));
+  const many = await inTurns(
+    pairs.filter(({ way }) => way !== "bare"),
+    turns,
+    (pair) => pair.throughput(streamBytes / 64, 64),
+  );
+  return [[one, "", "one stream"], [many, ".64", "64 streams"]].flatMap(([measured, suffix, what]) =>
+    peers(ways).filter(([, pair]) => (measured as typeof one).has(pair)).map(([name, pair]) =>
+      makeRow({
+        id: `P7.${name}${suffix}`,
+        what: `${what}, ${Math.round(streamBytes / 1_048_576)} MiB in all`,
+        unit: "MB/s",
+        value: median((measured as typeof one).get(ways["ours"]!)!),
+        peer: { name: named[name]!, value: median((measured as typeof one).get(pair)!) },
+        op: ">=",
+        target: targets[name]!,
+      })
+    )
+  );
+}
+
+async function memoryRows(world: BenchWorld, { idle }: Sizes): Promise<BenchRow[]> {
+  const of: Record<string, { heap: number; rss: number }> = {};
+  for (const way of ["ours", "noise"] as const) {
+    const [pair] = await begin([way], world);
+    await pair!.handshakes(16, 4); // what every process needs once
+    of[way] = await pair!.memory(idle);
+    pair!.stop();
+  }
+  const row = (id: string, what: string, kind: "heap" | "rss", target: number) =>
+    makeRow({
+      id,
+      what: `${what} of an idle connection, its listener`,
+      unit: "bytes",
+      value: of["ours"]![kind],
+      peer: { name: named["noise"]!, value: of["noise"]![kind] },
+      op: "<=",
+      target,
+    });
+  return [row("P6.heap", "heap", "heap", 1.3), row("P6.rss", "resident memory", "rss", 1.5)];
+}
+
+async function refusalRows(ways: Ways, world: BenchWorld, { rounds, handshakes }: Sizes): Promise<BenchRow[]> {
+  const [limited] = await begin(["limited"], world);
+  const refusing = new Pair("ours");
+  await refusing.begin({ ...world.listener, crlsPath: world.revokingPath }, world.revoked);
+  const count = Math.ceil(handshakes / 4);
+  const accepted = ways["ours"]!;
+  const cost = await inTurns([accepted, refusing, limited!], rounds, (pair): Promise<HandshakesMeasured> => {
+    if (pair === limited) return pair.knocks(count * 4);
+    return pair.handshakes(count, 16, { refused: pair === refusing });
+  });
+  const of = (pair: Pair) => median(cost.get(pair)!.map(({ listenerCpuUs }) => listenerCpuUs));
+  const row = (id: string, what: string, pair: Pair, target: number) =>
+    makeRow({
+      id,
+      what: `processor time of ${what}, at the listener`,
+      unit: "µs",
+      value: of(pair),
+      peer: { name: "an accepted handshake", value: of(accepted) },
+      op: "<=",
+      target,
+    });
+  const rows = [
+    row("P9.revoked", "refusing a revoked certificate", refusing, 1.2),
+    row("P9.limit", "refusing an attempt over the limit", limited!, 0.05),
+  ];
+  limited!.stop();
+  refusing.stop();
+  return rows;
+}
+
+async function longListRow(ways: Ways, world: BenchWorld, { rounds, handshakes }: Sizes): Promise<BenchRow> {
+  const long = new Pair("ours");
+  const files = { crlsPath: world.longPath };
+  await long.begin({ ...world.listener, ...files }, { ...world.dialler, ...files });
+  const short = ways["ours"]!;
+  const seen = await inTurns([short, long], rounds, (pair) => pair.handshakes(Math.ceil(handshakes / 2), 1));
+  long.stop();
+  const p50 = (pair: Pair) => median(seen.get(pair)!.flatMap(({ latencies }) => latencies));
+  return makeRow({
+    id: "P3",
+    what: "handshake p50 with a revocation list of 1,000,000 at both ends",
+    unit: "ms",
+    value: p50(long),
+    peer: { name: "with empty lists", value: p50(short) },
+    op: "<=",
+    target: 1.1,
+  });
+}
+
+/** Starts a pair for each way. */
+async function begin(wanted: readonly Way[], world: BenchWorld): Promise<Pair[]> {
+  const pairs = wanted.map((way) => new Pair(way));
+  for (const pair of pairs) await pair.begin(world.listener, world.dialler);
+  return pairs;
+}
+
+/** Measures all of it on this runtime. `@libp2p/tls` cannot run on Deno: it wants a server with an `SNICallback`. */
+export async function measure({ quick }: { readonly quick: boolean }): Promise<readonly BenchRow[]> {
+  const sizes = quick ? short : full;
+  const world = await makeBenchWorld({ quick });
+  const wanted: Way[] = ["ours", "hybrid", "plain", "noise", ...(deno ? [] : ["tls" as const]), "bare"];
+  const pairs = await begin(wanted, world);
+  const ways: Ways = Object.fromEntries(pairs.map((pair) => [pair.way, pair]));
+  try {
+    return [
+      ...await handshakeRows(ways, sizes),
+      await longListRow(ways, world, sizes),
+      ...await memoryRows(world, sizes),
+      ...await throughputRows(ways, sizes),
+      ...await refusalRows(ways, world, sizes),
+      ...await measureManyConnections(world, sizes.many),
+    ];
+  } finally {
+    for (const pair of pairs) pair.stop();
+    world.remove();
+  }
+}

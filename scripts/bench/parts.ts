@@ -1,0 +1,21 @@
+/**
+ * The parts of the performance table. A part is a module with `measure`.
+ *
+ * @module
+ */
+import type { BenchRow } from "./row.ts";
+
+/** What a part's module exports. `quick` is for tests: the same rows, whose figures mean nothing. */
+export interface BenchPart {
+  readonly measure: (options: { readonly quick: boolean }) => Promise<readonly BenchRow[]>;
+}
+
+/** Every part, loaded when it is measured. */
+export const parts = {
+  gate: (): Promise<BenchPart> => import("./gate/part.ts"),
+  pki: (): Promise<BenchPart> => import("./pki/part.ts"),
+  cell: (): Promise<BenchPart> => import("./cell/part.ts"),
+} as const;
+
+/** The name of a part. */
+export type PartName = keyof typeof parts;

@@ -1,0 +1,48 @@
+/**
+ * One row of the performance table: our figure, a peer's in the same run, and the target.
+ *
+ * @module
+ */
+
+/** What a row says. `ratio` is `value / peerValue`, and is what the target is about wherever there is a peer. */
+export interface BenchRow {
+  readonly id: string;
+  readonly runtime: "node" | "deno";
+  readonly what: string;
+  readonly unit: string;
+  readonly value: number;
+  readonly peer: string | null;
+  readonly peerValue: number | null;
+  readonly ratio: number | null;
+  readonly op: "<=" | ">=";
+  readonly target: number;
+  readonly met: boolean;
+}
+
+/** Makes a row of a measurement. */
+export function makeRow(
+  measured: Pick<BenchRow, "id" | "what" | "unit" | "value" | "op" | "target"> & {
+    readonly peer?: { readonly name: string; readonly value: number };
+  },
+): BenchRow {
+  const { peer, value, op, target, ...rest } = measured;
+  const ratio = peer === undefined ? null : value / peer.value;
+  const judged = ratio ?? value;
+  return {
+    id: rest.id,
+    runtime: "Deno" in globalThis ? "deno" : "node",
+    what: rest.what,
+    unit: rest.unit,
+    value: round(value),
+    peer: peer?.name ?? null,
+    peerValue: peer === undefined ? null : round(peer.value),
+    ratio: ratio === null ? null : round(ratio),
+    op,
+    target,
+    met: op === "<=" ? judged <= target : judged >= target,
+  };
+}
+
+function round(value: number): number {
+  return Number(value.toPrecision(4));
+}

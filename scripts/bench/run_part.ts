@@ -1,0 +1,11 @@
+/**
+ * Measures one part on the runtime that runs this, and prints its rows as JSON. Arguments: the part, and `--quick`.
+ *
+ * @module
+ */
+import process from "node:process";
+import { type PartName, parts } from "./parts.ts";
+
+const [part, ...flags] = process.argv.slice(2);
+const { measure } = await parts[part as PartName]();
+process.stdout.write(JSON.stringify(await measure({ quick: flags.includes("--quick") })));
