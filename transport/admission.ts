@@ -36,6 +36,13 @@ export interface Admitted {
   opened(): void;
   /** The connection ended. Calling it again does nothing. */
   release(): void;
+  /** Says what ends this attempt while it is pending, should a source with fewer need its place. */
+  onEvicted(listener: (refusal: TooManyConnections) => void): void;
+}
+
+interface Pending {
+  readonly source: Source;
+  evict: ((refusal: TooManyConnections) => void) | undefined;
 }
 
 interface Source {
@@ -80,7 +87,8 @@ function expandIp6(host: string): string[] {
 export class Admission {
   readonly #limits: TransportLimits;
   readonly #sources = new Map<string, Source>();
-  #pending = 0;
+  /** Oldest first; at most `pendingMax`. */
+  readonly #underWay = new Set<Pending>();
   #open = 0;
 
   constructor(limits: TransportLimits) {
@@ -89,11 +97,15 @@ export class Admission {
 
   /** Handshakes under way and connections established. */
   get counts(): { readonly pending: number; readonly open: number; readonly sources: number } {
-    return { pending: this.#pending, open: this.#open, sources: this.#sources.size };
+    return { pending: this.#underWay.size, open: this.#open, sources: this.#sources.size };
   }
 
   /**
    * Decides about an inbound attempt.
+   *
+   * When all places for handshakes are taken, a source that has fewer than the greediest one gets a place of that
+   * one's: a flood pushes itself out, from however many addresses it comes, and an honest peer, which is done in
+   * milliseconds, gets through.
    *
    * @param address Where it comes from, as a multiaddr.
    * @param now Milliseconds; only differences matter, and a clock that goes back refills nothing.
@@ -102,7 +114,6 @@ export class Admission {
     const limits = this.#limits;
     const key = sourceOf(address);
     const tooMany = (limit: string, max: number) => Result.fail(new TooManyConnections({ limit, max }));
-    if (this.#pending >= limits.pendingMax) return tooMany("handshakes under way", limits.pendingMax);
     if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);
     const source = this.#source(key, now);
     if (source === undefined) return tooMany("sources of connections", sourcesMax);
@@ -116,6 +127,9 @@ export class Admission {
       return Result.fail(
         new RateLimited({ limit: "handshakes a second from one address", max: limits.handshakesPerSecond }),
       );
+    }
+    if (this.#underWay.size >= limits.pendingMax && !this.#makeRoom(source)) {
+      return tooMany("handshakes under way", limits.pendingMax);
     }
     source.tokens -= 1;
     return Result.succeed(this.#count(source));
@@ -152,24 +166,46 @@ export class Admission {
     return false;
   }
 
+  /** Ends the oldest attempt of the source with the most, where that is more than `newcomer` has. */
+  #makeRoom(newcomer: Source): boolean {
+    let oldest: Pending | undefined;
+    for (const attempt of this.#underWay) {
+      if (attempt.evict !== undefined && attempt.source.pending > (oldest?.source ?? newcomer).pending) {
+        oldest = attempt;
+      }
+    }
+    if (oldest === undefined) return false;
+    this.#leave(oldest);
+    oldest.evict?.(
+      new TooManyConnections({ limit: "handshakes under way, the oldest first", max: this.#limits.pendingMax }),
+    );
+    return true;
+  }
+
+  #leave(attempt: Pending): void {
+    if (this.#underWay.delete(attempt)) attempt.source.pending -= 1;
+  }
+
   #count(source: Source): Admitted {
     let state: "pending" | "open" | "released" = "pending";
+    const attempt: Pending = { source, evict: undefined };
     source.pending += 1;
-    this.#pending += 1;
+    this.#underWay.add(attempt);
     return {
+      onEvicted: (listener) => {
+        attempt.evict = listener;
+      },
       opened: () => {
         if (state !== "pending") return;
         state = "open";
-        source.pending -= 1;
-        this.#pending -= 1;
+        this.#leave(attempt);
         source.open += 1;
         this.#open += 1;
       },
       release: () => {
         if (state === "released") return;
         if (state === "pending") {
-          source.pending -= 1;
-          this.#pending -= 1;
+          this.#leave(attempt);
         } else {
           source.open -= 1;
           this.#open -= 1;

@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { setImmediate } from "node:timers";
 import type { Connection, ConnectionGater, ConnectionProtector, MultiaddrConnection } from "@libp2p/interface";
 import { Result } from "effect";
 import type { PeerIdentity } from "../pki/path.ts";
@@ -17,8 +16,6 @@ import type { Outbox } from "./outbox.ts";
 import type { AddressText, CloseReason, GateSaid, PeerText, TransportInput } from "./port.ts";
 import { watchPreamble } from "./preamble.ts";
 
-/** Gates that are re-checked before other events get their turn. One costs 20–200 µs. */
-const reverifySlice = 64;
 /** Refusals of own dials that are remembered, to answer whoever asked for the dial. */
 const dialRefusalsMax = 256;
 
@@ -175,17 +172,7 @@ export class Connections {
   /** New trust: for new gates at once, for all others in slices; a newer snapshot starts over. */
   trustChanged(snapshot: TrustSnapshot): void {
     this.#snapshot = snapshot;
-    const pass = this.book.all();
-    const slice = () => {
-      if (this.#snapshot !== snapshot) return;
-      for (let done = 0; done < reverifySlice; done++) {
-        const next = pass.next();
-        if (next.done === true) return;
-        next.value.gate.send({ type: "trust.changed", snapshot });
-      }
-      setImmediate(slice);
-    };
-    slice();
+    this.book.reverify(snapshot);
   }
 
   /** Marks a point in time: refusals of own dials from here on are found by {@linkcode refusalSince}. */

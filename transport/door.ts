@@ -112,7 +112,7 @@ export function makeDoor(init: DoorInit): Door {
     },
     trustChanged: (next) => {
       snapshot = next;
-      for (const { gate } of [...gates.all()]) gate.send({ type: "trust.changed", snapshot });
+      gates.reverify(next);
     },
   };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { Socket } from "node:net";
+import { setImmediate } from "node:timers";
 import type { Connection, MessageStream, MultiaddrConnection } from "@libp2p/interface";
 import type { Result } from "effect";
 import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
@@ -14,6 +15,8 @@ import type { SocketEnd } from "./secured_stream.ts";
 
 /** How long a connection that we close has to send what it still holds, in milliseconds. */
 const closeGraceMs = 500;
+/** Gates that are re-checked before other events get their turn. One costs 20–200 µs. */
+const reverifySlice = 64;
 
 /** A raw connection with its gate. */
 export interface Gated {
@@ -47,6 +50,8 @@ export interface GateBookInit {
     readonly admission: Result.Result<unknown, Refusal>;
     readonly opened: () => void;
     readonly release: () => void;
+    /** Says what is to happen when the attempt has to make room for another's. */
+    readonly onEvicted?: (listener: (refusal: Refusal) => void) => void;
   };
   /** Everything a gate says, in order; also what it said at its birth. */
   readonly onSaid: (gated: Gated, said: GateSaid) => void;
@@ -98,7 +103,7 @@ export class GateBook {
   birth(raw: MessageStream, direction: "inbound" | "outbound", expectedPeer: PeerText | undefined): Gated {
     const { makeGate, snapshot, deadlineMs, uuid, admit } = this.#init;
     const address = (raw as Partial<MultiaddrConnection>).remoteAddr?.toString() ?? "";
-    const { admission, opened, release } = admit({ direction, address });
+    const { admission, opened, release, onEvicted } = admit({ direction, address });
     const gate = makeGate({
       id: uuid(),
       direction,
@@ -121,12 +126,28 @@ export class GateBook {
     };
     this.#gated.set(raw.timeline, gated);
     const unlisten = gate.listen((said) => this.#said(gated, said));
+    onEvicted?.((refusal) => gate.send({ type: "tls.failed", refusal }));
     noteWhoEnds(gated);
     raw.addEventListener("close", () => this.#ended(gated, { release, unlisten }), { once: true });
     if (gate.phase === "refused" && gate.refusal !== undefined) {
       this.#said(gated, { type: "gate.refused", refusal: gate.refusal });
     }
     return gated;
+  }
+
+  /** Sends every gate through its checks again, in slices; a newer snapshot starts over. */
+  reverify(snapshot: TrustSnapshot): void {
+    const pass = this.#gated.values();
+    const slice = () => {
+      if (this.#init.snapshot() !== snapshot) return;
+      for (let done = 0; done < reverifySlice; done++) {
+        const next = pass.next();
+        if (next.done === true) return;
+        next.value.gate.send({ type: "trust.changed", snapshot });
+      }
+      setImmediate(slice);
+    };
+    slice();
   }
 
   #said(gated: Gated, said: GateSaid): void {

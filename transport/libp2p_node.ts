@@ -150,4 +150,5 @@ const silent = Object.assign(() => {}, {
   error: () => {},
   newScope: () => silent,
 }) as unknown as Logger;
-const silentLogger: ComponentLogger = { forComponent: () => silent };
+/** For libp2p: says nothing, and formats nothing. */
+export const silentLogger: ComponentLogger = { forComponent: () => silent };

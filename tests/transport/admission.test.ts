@@ -36,6 +36,32 @@ test("counts handshakes under way, of one address and in all", () => {
   assert.is(limitOf(admission.admit(from(5), 0)), "handshakes under way");
 });
 
+test("a source with fewer handshakes under way gets a place of the one with the most, the oldest first", () => {
+  const admission = new Admission({ ...limits, pendingPerAddressMax: 5 });
+  const evicted: string[] = [];
+  const attempt = (host: number, name: string) =>
+    admitted(admission.admit(from(host), 0)).onEvicted(({ code }) => evicted.push(`${name}: ${code}`));
+  for (const name of ["a", "b", "c"]) attempt(1, name);
+  attempt(2, "d");
+  attempt(2, "e");
+  attempt(3, "honest");
+  assert.equal(evicted, ["a: too-many-connections"]);
+  assert.is(limitOf(admission.admit(from(1), 0)), "handshakes under way", "the greediest displaces nobody");
+  assert.equal(admission.counts, { pending: 5, open: 0, sources: 3 });
+  attempt(4, "f");
+  assert.is(evicted.length, 2);
+});
+
+test("one that was displaced counts no more, whatever it does afterwards", () => {
+  const admission = new Admission({ ...limits, pendingMax: 1 });
+  const first = admitted(admission.admit(from(1), 0));
+  first.onEvicted(() => first.release());
+  admitted(admission.admit(from(2), 0));
+  first.opened();
+  first.release();
+  assert.equal(admission.counts, { pending: 1, open: 0, sources: 2 });
+});
+
 test("counts connections, of one address and in all", () => {
   const admission = new Admission(limits);
   const open = (host: number) => {

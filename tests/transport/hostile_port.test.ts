@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { hostileClient, hostileServer } from "../support/hostile_tls.ts";
+import { hostileClient, hostileServer } from "../../scripts/attack/gate/hostile_tls.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { descriptors, of, startTransport, until } from "../support/transports.ts";
 

@@ -56,6 +56,9 @@ function expand(secret: Uint8Array, label: string, context: Uint8Array, length: 
 const derive = (secret: Uint8Array, label: string, transcript: Uint8Array) =>
   expand(secret, label, hash(transcript), 32);
 
+/** Octets of content of a record. */
+const recordMax = 16_384;
+
 class Keys {
   readonly #key: Buffer;
   readonly #iv: Buffer;
@@ -75,6 +78,14 @@ class Keys {
     const header = Buffer.concat([u8(23), u16(0x0303), u16(inner.length + 16)]);
     const cipher = createCipheriv("aes-128-gcm", this.#key, this.#nonce()).setAAD(header);
     return Buffer.concat([header, cipher.update(inner), cipher.final(), cipher.getAuthTag()]);
+  }
+  /** As many records as it takes (RFC 8446 §5.1: at most 2^14 octets each). */
+  sealAll(type: number, content: Uint8Array): Buffer {
+    const records: Buffer[] = [];
+    for (let at = 0; at < content.length; at += recordMax) {
+      records.push(this.seal(type, content.subarray(at, at + recordMax)));
+    }
+    return Buffer.concat(records);
   }
   open(header: Uint8Array, body: Buffer): { type: number; content: Buffer } {
     const cipher = createDecipheriv("aes-128-gcm", this.#key, this.#nonce()).setAAD(header);
@@ -156,6 +167,7 @@ function proof(
   side: "client" | "server",
   transcript: Uint8Array,
   secret: Uint8Array,
+  corrupt = false,
 ): Buffer {
   const entries = identity.chain.map((der) => Buffer.concat([vec24(der), u16(0)]));
   const certificate = message(11, Buffer.concat([vec8(Buffer.alloc(0)), vec24(Buffer.concat(entries))]));
@@ -164,6 +176,7 @@ function proof(
     const context = Buffer.from(`${" ".repeat(64)}TLS 1.3, ${side} CertificateVerify\0`, "latin1");
     const signed = Buffer.concat([context, hash(transcript, sent)]);
     const signature = sign(null, signed, createPrivateKey(identity.keyPem));
+    if (corrupt) signature[10]! ^= 1;
     sent = Buffer.concat([sent, message(15, Buffer.concat([u16(0x0807), vec16(signature)]))]);
   }
   const finished = hmac(expand(secret, "finished", Buffer.alloc(0), 32), hash(transcript, sent));
@@ -212,7 +225,16 @@ const failed = (alert: number | undefined): HostileOutcome => ({ sent: false, al
 export async function hostileClient(
   socket: Socket,
   identity: HostileIdentity,
-  options: { readonly ahead?: Uint8Array; readonly then?: Uint8Array } = {},
+  options: {
+    readonly ahead?: Uint8Array;
+    readonly then?: Uint8Array;
+    /** Spoils the signature of CertificateVerify. */
+    readonly corrupt?: boolean;
+    /** Further extensions of the ClientHello, last. */
+    readonly offer?: Uint8Array;
+    /** Written right after the ClientHello, as records of their own. */
+    readonly early?: Uint8Array;
+  } = {},
 ): Promise<HostileOutcome> {
   const own = share();
   const extensions = Buffer.concat([
@@ -220,6 +242,7 @@ export async function hostileClient(
     extension(10, vec16(u16(0x001d))),
     extension(13, vec16(u16(0x0807))),
     extension(51, vec16(Buffer.concat([u16(0x001d), vec16(own.raw)]))),
+    options.offer ?? Buffer.alloc(0),
   ]);
   const hello = message(
     1,
@@ -233,7 +256,7 @@ export async function hostileClient(
     ]),
   );
   const records = new Records(socket, options.ahead ?? new Uint8Array());
-  socket.write(Buffer.concat([u8(22), u16(0x0301), vec16(hello)]));
+  socket.write(Buffer.concat([u8(22), u16(0x0301), vec16(hello), options.early ?? Buffer.alloc(0)]));
   const answer = await records.next();
   if (answer === undefined || answer.type !== 22) return failed(answer?.body[1]);
   const serverHello = answer.body;
@@ -246,7 +269,8 @@ export async function hostileClient(
   if (!(flight instanceof Uint8Array)) return failed(flight);
   const transcript = Buffer.concat([hellos, flight]);
   const keys = new Keys(secrets.client);
-  socket.write(keys.seal(22, proof(identity, "client", transcript, secrets.client)));
+  const shown = proof(identity, "client", transcript, secrets.client, options.corrupt);
+  socket.write(keys.sealAll(22, shown));
   const application = secrets.application(transcript);
   if (options.then !== undefined) socket.write(application.client.seal(23, options.then));
   return aftermath(records, application.server);
