@@ -29,7 +29,7 @@ import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts
 import { signatureOf } from "./files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
 import type { LoadError } from "./load_error.ts";
-import { loadTrust, type TrustPaths, type TrustTerms } from "./load_trust.ts";
+import { filesOf, loadTrust, type TrustPaths, type TrustTerms } from "./load_trust.ts";
 import type { Ports } from "./ports.ts";
 
 /** What a trust store is born with. */
@@ -104,9 +104,9 @@ export interface TrustStoreContext {
   readonly error: unknown;
 }
 
-const look = ({ trustPem, crlsPem }: TrustPaths) =>
+const look = (paths: TrustPaths) =>
   Effect.map(
-    Effect.all([signatureOf(trustPem), crlsPem === undefined ? Effect.succeed("none") : signatureOf(crlsPem)]),
+    Effect.all(filesOf(paths).map(signatureOf)),
     (signatures): Looked => ({ signature: signatures.join(" ") }),
   );
 
@@ -203,7 +203,11 @@ const store = setup({
   },
   actions: {
     take: assign(({ context }, { reading }: { reading: Reading }) => {
-      if (Result.isFailure(reading.outcome)) return { readAs: reading.signature, error: reading.outcome.failure };
+      if (Result.isFailure(reading.outcome)) {
+        const { failure } = reading.outcome;
+        // A file that may not be read is tried again at each poll: giving it back to us changes nothing that a look sees.
+        return { readAs: failure.problem === "unreadable" ? undefined : reading.signature, error: failure };
+      }
       const made = reading.outcome.success;
       return {
         snapshot: made.snapshot,
@@ -271,10 +275,10 @@ const readFiles = store.createStateConfig({
 /** The trust store as a machine. */
 export const trustStoreMachine = store.createMachine({
   id: "trustStore",
-  context: ({ input: { ports, policy, trustPem, crlsPem, crlFloor = {}, timing } }) => ({
+  context: ({ input: { ports, policy, trustPem, crlsPem, domains, crlFloor = {}, timing } }) => ({
     ports,
     policy,
-    paths: { trustPem, crlsPem },
+    paths: { trustPem, crlsPem, domains },
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
     crlFloor,
@@ -312,9 +316,9 @@ export const trustStoreMachine = store.createMachine({
       entry: "markWatched",
       invoke: {
         src: "watchFolders",
-        input: ({ context: { ports, paths: { trustPem, crlsPem } } }) => ({
+        input: ({ context: { ports, paths } }) => ({
           ports,
-          folders: [trustPem, crlsPem ?? trustPem].map((path) => dirname(path)),
+          folders: [...new Set(filesOf(paths).map((path) => dirname(path)))],
         }),
       },
       on: {
