@@ -112,7 +112,8 @@ export class Checker implements SimulationWatch {
     } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
     else if (event === "lease.granted" && node.role === "worker") {
       this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
-    } else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
+    } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
+    else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
     else if (event === "training.done") {
       this.outcomes.set(node.name, "finished");
@@ -134,6 +135,14 @@ export class Checker implements SimulationWatch {
     }
     const isSaid = fields["outcome"] === "finished" || String(fields["reason"] ?? "") !== "";
     if (!isSaid) this.violate("ends-once", node.name, `job ${fields["job"]} failed without a reason`);
+  }
+
+  #checkLapse(node: SimulatedNode, id: string): void {
+    const lease = contextOf<WorkerContext>(node.roleActor)?.book.leases[id];
+    const leftMs = (lease?.endsAt ?? 0) - node.now();
+    if (leftMs > 100 && !this.#oracle.hasJumped(node)) {
+      this.violate("lease-kept", node.name, `lease ${id} lapsed ${Math.round(leftMs)} ms early`);
+    }
   }
 
   #dialled(node: SimulatedNode, address: string): void {

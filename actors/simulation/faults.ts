@@ -4,6 +4,7 @@
  * @module
  */
 import type { Authority, Credential } from "./authority.ts";
+import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
 import { Adversary } from "./adversary.ts";
 import type { Checker } from "./checker.ts";
 import { nodePaths, type SimulatedNode } from "./node.ts";
@@ -63,7 +64,7 @@ export class Trouble {
     const { kind, forMs, amount } = event;
     switch (kind) {
       case "revocation":
-        return this.#revoke(node);
+        return this.#revoke(node, amount);
       case "revoked-issuer":
         return this.#publish(this.#nextNumber());
       case "partition": {
@@ -77,7 +78,7 @@ export class Trouble {
         const slow = { latencyMs: 20 + amount * 400, jitterMs: 50, bandwidth: 5 + amount * 100 };
         for (const [from, to] of [[node.name, other.name], [other.name, node.name]] as const) {
           network.setQuality(from, to, slow);
-          sim.after(forMs, () => network.setQuality(from, to, { latencyMs: 1, jitterMs: 2, bandwidth: 100_000 }));
+          sim.after(forMs, () => network.setQuality(from, to, goodLink));
         }
         return;
       }
@@ -177,14 +178,30 @@ export class Trouble {
     return Math.min(this.#published + 1, this.#init.crls.length);
   }
 
-  #revoke(node: SimulatedNode): void {
+  /** Half of them while the node is connecting, over links on which that takes long: no step of a handshake is spared. */
+  #revoke(node: SimulatedNode, amount: number): void {
+    const { sim } = this.#init;
     this.gone.add(node.name);
-    this.#publish(this.#nextNumber());
+    const number = this.#nextNumber();
+    this.#published = number;
+    if (amount >= 0.5) return this.#publish(number);
+    const slow = { latencyMs: 200 + amount * 600, jitterMs: 100, bandwidth: 1_000 };
+    const others = [...sim.nodes.values()].filter((other) => other !== node);
+    const setAll = (quality: LinkQuality) => {
+      for (const other of others) {
+        sim.network.setQuality(node.name, other.name, quality);
+        sim.network.setQuality(other.name, node.name, quality);
+      }
+    };
+    setAll(slow);
+    for (const end of sim.network.endsAt(node.name)) end.breakOff("reset");
+    sim.after(400 + amount * 5_000, () => this.#publish(number));
+    sim.after(9_000, () => setAll(goodLink));
   }
 
   #publish(number: number): void {
     const { sim } = this.#init;
-    this.#published = number;
+    this.#published = Math.max(this.#published, number);
     for (const node of sim.nodes.values()) {
       const waitMs = Math.max(0, (this.#late.get(node.name) ?? 0) - sim.time.now);
       if (waitMs === 0) this.#putLists(node, number);

@@ -35,6 +35,10 @@ export const invariants = {
     sentence: "A lease has one holder from its beginning to its end, and nobody else renews it.",
     source: "wire.md, Allocation",
   },
+  "lease-kept": {
+    sentence: "A lease lives as long as its giver last said it would.",
+    source: "wire.md, Allocation",
+  },
   "job-within-lease": {
     sentence: "No job runs past its lease on the worker that gave it.",
     source: "wire.md, Allocation",

@@ -44,6 +44,10 @@ export class Oracle {
     this.#jumped.add(node.name);
   }
 
+  hasJumped(node: SimulatedNode): boolean {
+    return this.#jumped.has(node.name);
+  }
+
   know(credential: Credential, about: { readonly never?: string; readonly notAfter: number }): Standing {
     const standing: Standing = {
       credential,

@@ -69,10 +69,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
     virtualSeconds: (sim.time.now - startsAt) / 1_000,
     violations: checker.violations,
     faults: Object.fromEntries([...trouble.injected].toSorted()),
-    outcome:
-      [...sim.nodes.values()].map(({ name, exit }) => checker.outcomes.get(name) ?? exit).find((found) =>
-        found !== undefined
-      ) ?? "unfinished",
+    outcome: outcomeOf(sim, checker),
     lines: sim.trace.lines,
   };
 }
@@ -214,10 +211,12 @@ function conclude(
   const gateways = honest.filter(({ role }) => role === "gateway").length;
   const workers = honest.filter(({ role }) => role === "worker");
   const restarted = scenario.events.some(({ kind, target }) =>
-    target === "scheduler-1" && (kind === "crash" || kind === "power-cut")
+    target.startsWith("scheduler") && (kind === "crash" || kind === "power-cut")
   );
-  const enough = workers.filter(({ executors }) => executors?.includes("train")).length >= scenario.job.workers + 1;
-  const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 2;
+  const schedulers = scenario.nodes.filter(({ role }) => role === "scheduler").length;
+  const enough = workers.filter(({ executors }) => executors?.includes("train")).length >=
+    scenario.job.workers * schedulers + 1;
+  const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 1 + schedulers;
   const aggregates = workers.some(({ executors }) => executors?.includes("aggregate") === true);
   const mustServe = gateways === 0
     ? []

@@ -94,7 +94,8 @@ export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
   const random = randomOf(seed, "scenario");
   const nodes = drawNodes(random, Math.max(8, terms.nodes ?? 8 + random.whole(0, 3)));
   const kinds = random.shuffle(terms.faults ?? faultKinds).slice(0, 3 + random.whole(0, 3));
-  const events = [drawRevocation(random, nodes), ...kinds.flatMap((kind) => drawFault(random, nodes, kind))];
+  const revocation = drawRevocation(random, nodes);
+  const events = [revocation, ...kinds.flatMap((kind) => drawFault(random, nodes, kind, revocation.at))];
   const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
   const hangs = kinds.includes("executor-hang");
   return {
@@ -116,6 +117,7 @@ function drawNodes(random: RandomStream, count: number): readonly NodePlan[] {
     { name: "scheduler-1", role: "scheduler" },
     { name: "worker-1", role: "worker", executors: ["aggregate"] },
   ];
+  if (random.chance(0.4)) nodes.push({ name: "scheduler-2", role: "scheduler" });
   for (let worker = 2; nodes.length < count; worker++) {
     const expires = random.chance(0.1) ? { expiresAfterMs: random.whole(10_000, 60_000) } : {};
     nodes.push({
@@ -136,12 +138,20 @@ function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): Scena
   return { at, kind: "revocation", target: target.name, forMs: 0, amount: random.next() };
 }
 
-function drawFault(random: RandomStream, nodes: readonly NodePlan[], kind: FaultKind): readonly ScenarioEvent[] {
+function drawFault(
+  random: RandomStream,
+  nodes: readonly NodePlan[],
+  kind: FaultKind,
+  revokedAt: number,
+): readonly ScenarioEvent[] {
   const times = 1 + random.whole(0, 2);
   return Array.from({ length: times }, () => {
     const target = random.pick(targetsOf(nodes, kind)).name;
     const others = nodes.filter(({ name }) => name !== target);
-    const at = random.whole(500, troubleMs - 25_000);
+    // An old list is worth something only after a newer one revoked somebody.
+    const at = kind === "stale-crl"
+      ? Math.min(troubleMs - 5_000, revokedAt + random.whole(2_000, 20_000))
+      : random.whole(500, troubleMs - 25_000);
     const forMs = random.whole(200, random.chance(0.5) ? 5_000 : 24_000);
     return { at, kind, target, other: random.pick(others).name, forMs, amount: random.next() };
   });
@@ -158,6 +168,8 @@ function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly NodePl
       return nodes.filter(({ role }) => role === "worker" || role === "scheduler");
     case "rotation":
       return nodes.filter(({ role }) => role === "worker" || role === "data");
+    case "stale-crl":
+      return nodes.filter(({ role }) => role === "gateway" || role === "scheduler");
     case "revoked-issuer":
       return nodes.slice(0, 1);
     default:

@@ -8,11 +8,19 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runScenario, type Scenario, scenarioOf, shrinkScenario } from "../../actors/simulation/mod.ts";
+import {
+  nodePaths,
+  runScenario,
+  type Scenario,
+  scenarioOf,
+  shrinkScenario,
+  Simulation,
+} from "../../actors/simulation/mod.ts";
 
-/** Fixed seeds, and those of the day. Two runtimes run them all, inside the simulation's part of the tests' budget. */
-const fixedSeeds = 40;
-const seedsOfTheDay = 10;
+/** Fixed seeds, and those of the day: as many as the tests' budget has room for, others on each runtime. */
+const fixedSeeds = 20;
+const seedsOfTheDay = 5;
+const firstFixedSeed = "deno" in process.versions ? 1_000 : 0;
 
 const test = suite("simulation of networks");
 
@@ -46,6 +54,22 @@ test("the same seed gives the same trace on the other runtime", async () => {
   }
 });
 
+/** Found by a seed: nothing that a look at the file sees changes when its reader gets it back. */
+test("a trust file that could not be read is read again once it can", async () => {
+  const sim = await Simulation.create({ seed: 131 });
+  const gateway = await sim.addNode({ name: "gateway", role: "gateway" });
+  const worker = await sim.addNode({ name: "worker", role: "worker", gateways: ["gateway"] });
+  sim.run(5_000);
+  assert.ok(sim.areConnected(gateway, worker));
+  gateway.disk.setReadable(nodePaths.trust, false);
+  sim.publish(await sim.revoke(worker.credential), [gateway]);
+  sim.run(3_000);
+  assert.ok(sim.areConnected(gateway, worker), "the trust before stays in force meanwhile");
+  gateway.disk.setReadable(nodePaths.trust, true);
+  sim.run(6_000);
+  assert.not(sim.areConnected(gateway, worker));
+});
+
 async function runSeeds(first: number, count: number): Promise<void> {
   for (let seed = first; seed < first + count; seed++) {
     const { violations } = await runScenario(scenarioOf(seed));
@@ -53,7 +77,7 @@ async function runSeeds(first: number, count: number): Promise<void> {
   }
 }
 
-test("fixed seeds violate no invariant", () => runSeeds(0, fixedSeeds));
+test("fixed seeds violate no invariant", () => runSeeds(firstFixedSeed, fixedSeeds));
 
 test("seeds of the day violate no invariant", () => {
   const first = Math.floor(Date.now() / 86_400_000) * 1_000;

@@ -1,0 +1,165 @@
+/**
+ * Twenty deliberate defects. Each is a patch: a piece of a production file, found exactly once, and what stands there
+ * instead. They are applied to a copy of the tree; the tree itself has no switch for any of them.
+ *
+ * @module
+ */
+
+/** A defect. */
+export interface PlantedBug {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** All of them. */
+export const plantedBugs: readonly PlantedBug[] = [
+  {
+    name: "CRL lookup ignores the intermediate",
+    file: "pki/checks/revocation.ts",
+    find: "for (let below = 0; below + 1 < path.length; below++) {",
+    replace: "for (let below = 0; below < 1; below++) {",
+  },
+  {
+    name: "notAfter is not checked",
+    file: "pki/checks/validity.ts",
+    find: "if (!(at <= notAfter)) return",
+    replace: "if (!(at <= notAfter) && notAfter.getTime() === 0) return",
+  },
+  {
+    name: "notAfter is not checked again while a connection lives",
+    file: "actors/handshake.ts",
+    find: "return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));",
+    replace: "return Math.max(timerMaxMs, leftMs);",
+  },
+  {
+    name: "new trust does not send open connections through the checks again",
+    file: "actors/handshake.ts",
+    find: `          "trust.changed": {
+            target: "reverifying",
+            actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
+          },
+          "connection.opened": {},`,
+    replace: `          "trust.changed": {
+            actions: { type: "takeSnapshot", params: ({ event }) => ({ snapshot: event.snapshot }) },
+          },
+          "connection.opened": {},`,
+  },
+  {
+    name: "new trust does not reach a connection that is being opened",
+    file: "actors/handshake.ts",
+    find: `          "trust.changed": {
+            target: "reverifying",
+            actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
+          },
+          "tls.failed": refusedAsSaid,`,
+    replace: `          "trust.changed": {},
+          "tls.failed": refusedAsSaid,`,
+  },
+  {
+    name: "a refused connection is left open",
+    file: "actors/handshake.ts",
+    find: `refused: { type: "final", entry: "sayRefused" },`,
+    replace: `refused: { type: "final" },`,
+  },
+  {
+    name: "a handshake has no deadline",
+    file: "actors/handshake.ts",
+    find: '        after: { deadline: timedOut },\n        on: {\n          "trust.changed": { actions:',
+    replace: '        on: {\n          "trust.changed": { actions:',
+  },
+  {
+    name: "a list with a lower number is taken",
+    file: "actors/trust_store.ts",
+    find: "return { policy, crlFloor, previous: snapshot, generation, at: new Date(ports.now()) };",
+    replace: "return { policy, crlFloor: crlFloor && {}, generation, at: new Date(ports.now()) };",
+  },
+  {
+    name: "the trust store misses a change, and waits for its poll",
+    file: "actors/trust_store.ts",
+    find: `on: { "files.touched": { target: "settling" } },`,
+    replace: `on: { "files.touched": {} },`,
+  },
+  {
+    name: "a refusal is recorded twice",
+    file: "actors/refusal_ledger.ts",
+    find: `          { type: "record", params: fact },
+        ],`,
+    replace: `          { type: "record", params: fact },
+          { type: "record", params: fact },
+        ],`,
+  },
+  {
+    name: "a stranger renews a lease",
+    file: "actors/lease.ts",
+    find: "params.peer === context.holder,",
+    replace: 'params.peer !== "" || params.peer === context.holder,',
+  },
+  {
+    name: "the timer of a renewed lease runs on",
+    file: "actors/lease.ts",
+    find: `            target: "held",
+            reenter: true,
+            actions: enqueueActions`,
+    replace: `            target: "held",
+            actions: enqueueActions`,
+  },
+  {
+    name: "offers that are out are not counted",
+    file: "actors/scheduling/worker_book.ts",
+    find: "const promised = [...Object.values(book.offers), ...Object.values(book.leases)];",
+    replace: "const promised = [...Object.values(book.leases)];",
+  },
+  {
+    name: "any peer dispatches under another's lease",
+    file: "actors/scheduling/worker_book.ts",
+    find: "return leasesOf(book, sender).find(({ id, descriptors }) =>\n    jobsOfLease(book, id).length === 0 &&",
+    replace:
+      'return [...leasesOf(book, sender), ...Object.values(book.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
+  },
+  {
+    name: "a job outlives its lease",
+    file: "actors/scheduling/offering.ts",
+    find: 'enqueue.sendTo(`job/${taskId}`, { type: "job.cancel", reason: `its lease is over: ${reason}` });',
+    replace: "void taskId;",
+  },
+  {
+    name: "slice index off by one",
+    file: "actors/scheduling/slices.ts",
+    find: "const last = index + 1 >= cursor.count;",
+    replace: "const last = index >= cursor.count;",
+  },
+  {
+    name: "the mean is divided by the wrong count",
+    file: "actors/learning/outer_step.ts",
+    find: "  return sum / values.length;\n}",
+    replace: "  return sum / (values.length + 1);\n}",
+  },
+  {
+    name: "the parameter server does not wait for all",
+    file: "actors/parameter_server.ts",
+    find:
+      "isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),",
+    replace:
+      "isAllThere: ({ context: { expected, received } }) => expected.some((peer) => received[peer] !== undefined),",
+  },
+  {
+    name: "the parameter server waits for whoever was left out",
+    file: "actors/parameter_server.ts",
+    find: "    expected,\n    results: results.peers,",
+    replace: "    results: results.peers,",
+  },
+  {
+    name: "a gateway is dialled again without backoff",
+    file: "actors/backoff.ts",
+    find: "const stepMs = Math.min(backoff.maxMs, backoff.firstMs * 2 ** doublings);",
+    replace: "const stepMs = Math.min(backoff.maxMs, backoff.firstMs + doublings);",
+  },
+  {
+    name: "a lost gateway is not dialled again",
+    file: "actors/gateway_link.ts",
+    find: `    waiting: { after: { backoff: "dialling" } },`,
+    replace: `    waiting: {},`,
+  },
+];

@@ -1,0 +1,247 @@
+/**
+ * One suite for both transports: the words of `transport/port.ts` mean the same over libp2p and over the virtual network.
+ *
+ * @module
+ */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { TransportAnswer, TransportFact } from "../../transport/port.ts";
+import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
+import { makeTestPki, type TestPki } from "../support/pki.ts";
+import { snapshotOf } from "../support/transports.ts";
+
+const health = "/hypha-health/0.0.1" as const;
+const push = "/hypha-tensor-stream/push" as const;
+
+const established = (peer: string) => (fact: TransportFact) =>
+  fact.type === "peer.established" && fact.peer === peer && fact;
+const closed = (peer: string) => (fact: TransportFact) => fact.type === "peer.closed" && fact.peer === peer && fact;
+
+function dial(from: Party, to: Party): Promise<TransportAnswer> {
+  return from.ask({ type: "dial", id: "dial", target: { address: to.address } });
+}
+
+function ask(from: Party, to: Party, id: string, timeoutMs = 2_000): Promise<TransportAnswer> {
+  return from.ask({ type: "request", id, peer: to.peer, protocol: health, message: {}, timeoutMs });
+}
+
+const codeOf = (answer: TransportAnswer): string => {
+  const failed = answer as { readonly error?: { readonly code: string }; readonly refusal?: { readonly code: string } };
+  return failed.error?.code ?? failed.refusal?.code ?? answer.type;
+};
+
+async function connected(meeting: Meeting): Promise<[Party, Party]> {
+  const [a, b] = [await meeting.join("a"), await meeting.join("b")];
+  assert.is((await dial(a, b)).type, "dial.done");
+  await b.fact(established(a.peer));
+  return [a, b];
+}
+
+async function left(...parties: readonly Party[]): Promise<void> {
+  for (const party of parties) await party.stop();
+}
+
+for (const meetingOf of [realMeeting, simulatedMeeting]) {
+  let pki: TestPki;
+  const test = suite(`port over ${meetingOf === realMeeting ? "libp2p" : "the virtual network"}`);
+  test.before(async () => {
+    pki = await makeTestPki();
+  });
+
+  test("dial: done with the peer, established at both ends, done at once when connected", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    const { identity } = await a.fact(established(b.peer));
+    assert.is(identity.name, "b");
+    assert.equal(await dial(a, b), { type: "dial.done", id: "dial", peer: b.peer });
+    const peers = await a.ask({ type: "peers" });
+    assert.equal(peers.type === "peers" && peers.list.map(({ peer }) => peer), [b.peer]);
+    assert.is(a.facts.filter(established(b.peer)).length, 1);
+    await left(a, b);
+  });
+
+  test("dial: nobody there is unreachable", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = [await meeting.join("a"), await meeting.join("b")];
+    await b.stop();
+    assert.is(codeOf(await dial(a, b)), "unreachable");
+    await left(a);
+  });
+
+  test("a stranger's certificate: refused with the reason where it is judged, hung up where it is shown", async () => {
+    const meeting = meetingOf(pki);
+    const other = await makeTestPki({ organization: "Other" });
+    const [a, b] = [await meeting.join("a"), await meeting.join("b", { node: await other.node("b") })];
+    assert.is(codeOf(await dial(a, b)), "unknown-issuer");
+    const refused = await a.fact((fact) => fact.type === "peer.refused" && fact);
+    assert.is(refused.refusal.code, "unknown-issuer");
+    assert.is(refused.direction, "outbound");
+    assert.is(refused.peer?.name, "b");
+    // The stranger trusts our root: it sees its own verdict pass, and then the end.
+    assert.is(codeOf(await dial(b, a)), "hung-up");
+    await left(a, b);
+  });
+
+  test("request: answered, declined, not served, not answered, given up, asked twice", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    assert.is(codeOf(await ask(a, b, "unserved")), "unsupported");
+    b.send({ type: "serve", protocol: health });
+    await meeting.pass(50);
+    const received = (nth: number) =>
+      b.fact(() => b.facts.filter(({ type }) => type === "request.received")[nth] as never) as Promise<
+        Extract<TransportFact, { type: "request.received" }>
+      >;
+    const asking = startAsking(a, b, "one");
+    const first = await received(0);
+    assert.is(first.peer, a.peer);
+    assert.is(first.identity.name, "a");
+    b.send({ type: "respond", exchange: first.exchange, message: { healthy: true } });
+    assert.equal(await asking.answer(meeting), { type: "response", id: "one", message: { healthy: true } });
+    const declined = startAsking(a, b, "two");
+    b.send({ type: "decline", exchange: (await received(1)).exchange });
+    assert.is(codeOf(await declined.answer(meeting)), "no-answer");
+    assert.is(codeOf(await ask(a, b, "three", 300)), "timed-out");
+    const cancelled = startAsking(a, b, "four");
+    await received(3);
+    const twice = startAsking(a, b, "four");
+    assert.is(codeOf(await twice.answer(meeting)), "failed");
+    a.send({ type: "request.cancel", id: "four" });
+    assert.is(codeOf(await cancelled.answer(meeting)), "cancelled");
+    await left(a, b);
+  });
+
+  test("stream: bytes, then whole; rejected ends broken; nobody serves it is unsupported", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    const open = (id: string) => a.ask({ type: "stream.open", id, peer: b.peer, protocol: push, timeoutMs: 2_000 });
+    assert.is(codeOf(await open("unserved")), "unsupported");
+    b.send({ type: "serve", protocol: push });
+    await meeting.pass(50);
+    const opened = await open("one");
+    if (opened.type !== "stream.opened") return assert.unreachable(codeOf(opened));
+    await a.run(opened.stream.write(new Uint8Array([1, 2, 3])));
+    await a.run(opened.stream.end);
+    const offered = await b.fact((fact) => fact.type === "stream.received" && fact);
+    assert.is(offered.peer, a.peer);
+    const taken = await b.ask({ type: "stream.accept", exchange: offered.exchange });
+    if (taken.type !== "stream.opened") return assert.unreachable(codeOf(taken));
+    const chunk = await b.run(taken.stream.read);
+    assert.equal(chunk.type === "bytes" && [...chunk.bytes], [1, 2, 3]);
+    assert.equal(await b.run(taken.stream.read), { type: "end", outcome: "whole" });
+    assert.equal(await b.run(taken.stream.read), { type: "end", outcome: "whole" });
+    const second = await open("two");
+    if (second.type !== "stream.opened") return assert.unreachable(codeOf(second));
+    const next = await b.fact(() => b.facts.filter(({ type }) => type === "stream.received")[1] as never) as {
+      exchange: string;
+    };
+    b.send({ type: "stream.reject", exchange: next.exchange });
+    assert.equal(await a.run(second.stream.read), { type: "end", outcome: "broken" });
+    const late = await b.ask({ type: "stream.accept", exchange: next.exchange });
+    assert.is(codeOf(late), "timed-out");
+    await left(a, b);
+  });
+
+  test("close: by us here, by them there, and asks that were under way fail", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    b.send({ type: "serve", protocol: health });
+    await meeting.pass(50);
+    const asking = startAsking(a, b, "one", 5_000);
+    await b.fact((fact) => fact.type === "request.received" && fact);
+    b.send({ type: "close", peer: a.peer, reason: "enough" });
+    assert.equal((await b.fact(closed(a.peer))).reason, { type: "by-us", detail: "enough" });
+    assert.is((await a.fact(closed(b.peer))).reason.type, "by-them");
+    assert.is((await asking.answer(meeting)).type, "request.failed");
+    await left(a, b);
+  });
+
+  test("trust: a revoked peer is closed with its refusal, and refused when it comes again", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    const crlsPem = await pki.crls({ revoked: [b.node] });
+    a.send({ type: "trust.changed", snapshot: snapshotOf(pki, { crlsPem, generation: 2 }) });
+    const { reason } = await a.fact(closed(b.peer));
+    assert.is(reason.type === "trust.changed" && reason.refusal.code, "certificate-revoked");
+    await b.fact(closed(a.peer));
+    assert.is(codeOf(await dial(a, b)), "certificate-revoked");
+    assert.is(codeOf(await dial(b, a)), "hung-up");
+    await left(a, b);
+  });
+
+  test("publish: nobody to hear it fails; heard with author and who handed it on", async () => {
+    const meeting = meetingOf(pki);
+    const a = await meeting.join("a");
+    const message = {
+      id: "00000000-0000-4000-8000-000000000001",
+      spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [] },
+      timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+      bid: 1,
+    };
+    const publish = (id: string) => a.ask({ type: "publish", id, topic: "hypha/worker", message });
+    assert.is(codeOf(await publish("alone")), "not-connected");
+    const b = await meeting.join("b");
+    b.send({ type: "subscribe", topic: "hypha/worker" });
+    await dial(a, b);
+    await b.fact(established(a.peer));
+    let done = "";
+    for (let time = 0; time < 20 && done !== "publish.done"; time++) {
+      await meeting.pass(200);
+      done = (await publish(`time ${time}`)).type;
+    }
+    assert.is(done, "publish.done");
+    const heard = await b.fact((fact) => fact.type === "published" && fact);
+    assert.equal([heard.from, heard.via, heard.message.id], [a.peer, a.peer, message.id]);
+    await left(a, b);
+  });
+
+  test("record: nobody to keep it fails; kept, found with its publisher; another is missing", async () => {
+    const meeting = meetingOf(pki);
+    const a = await meeting.join("a");
+    const value = new TextEncoder().encode('{"num_slices":3}');
+    const put = (id: string) => a.ask({ type: "record.put", id, key: "digits", value, timeoutMs: 3_000 });
+    assert.is((await put("alone")).type, "record.failed");
+    const b = await meeting.join("b", { gateway: true });
+    await dial(a, b);
+    await b.fact(established(a.peer));
+    let stored = "";
+    for (let time = 0; time < 20 && stored !== "record.stored"; time++) {
+      await meeting.pass(200);
+      stored = (await put(`time ${time}`)).type;
+    }
+    assert.is(stored, "record.stored");
+    const found = await b.ask({ type: "record.get", id: "get", key: "digits", timeoutMs: 3_000 });
+    assert.is(found.type, "record");
+    assert.is(found.type === "record" && found.publisher, a.peer);
+    assert.is((await b.ask({ type: "record.get", id: "none", key: "none", timeoutMs: 3_000 })).type, "record.missing");
+    await left(a, b);
+  });
+
+  test("drain: drained, and everything asked after it is answered with stopped", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    assert.equal(await a.ask({ type: "drain" }), { type: "drained" });
+    await b.fact(closed(a.peer));
+    assert.is(codeOf(await ask(a, b, "late")), "stopped");
+    assert.is((await dial(a, b)).type, "dial.failed");
+    assert.equal(await a.ask({ type: "peers" }), { type: "peers", list: [] });
+    assert.equal(await a.ask({ type: "drain" }), { type: "drained" });
+    await left(b);
+  });
+
+  test.run();
+}
+
+/** Asks without waiting: the answer is fetched later. */
+function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000) {
+  let answer: TransportAnswer | undefined;
+  const replyTo = { send: (said: TransportAnswer) => void (answer = said) };
+  from.send({ type: "request", id, peer: to.peer, protocol: health, message: {}, timeoutMs, replyTo });
+  return {
+    async answer(meeting: Meeting): Promise<TransportAnswer> {
+      for (let time = 0; answer === undefined && time < 400; time++) await meeting.pass(25);
+      if (answer === undefined) throw new Error(`Cannot see the answer to ${id}`);
+      return answer;
+    },
+  };
+}
