@@ -6,11 +6,13 @@
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { CrlFloor } from "../pki/crl.ts";
+import type { Role } from "../pki/certificate.ts";
 import {
+  type DomainInput,
   makeTrustSnapshot,
   type Policy,
   readAuthorities,
-  type TrustError,
+  TrustError,
   type TrustMade,
   type TrustSnapshot,
 } from "../pki/trust.ts";
@@ -23,6 +25,23 @@ export interface TrustPaths {
   readonly trustPem: string;
   /** Undefined where no revocation list is configured. */
   readonly crlsPem: string | undefined;
+  /** Files of other trust domains; none where undefined. */
+  readonly domains?: readonly DomainPaths[] | undefined;
+}
+
+/** Paths of one trust domain, and what its certificates may claim. */
+export interface DomainPaths {
+  readonly name: string;
+  /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
+  readonly trust: string;
+  readonly crlsPem: string | undefined;
+  readonly roles?: readonly Role[] | undefined;
+}
+
+/** All files that a snapshot is made of. */
+export function filesOf({ trustPem, crlsPem, domains = [] }: TrustPaths): readonly string[] {
+  const files = [trustPem, crlsPem, ...domains.flatMap((domain) => [domain.trust, domain.crlsPem])];
+  return files.filter((file) => file !== undefined);
 }
 
 /** What a snapshot is made of, beside the files. */
@@ -41,30 +60,38 @@ export const trustBytesMax = 96 * 1024 * 1024;
 /** A list of a million entries is 48 MB of base64; `pem.ts` takes 256 MB. */
 export const crlsBytesMax = 256 * 1024 * 1024;
 
-/** Loads both files and makes a snapshot of them. Large files of lists are read in a thread of their own. */
+/** Loads the files and makes a snapshot of them. Large files of lists are read in a thread of their own. */
 export function loadTrust(paths: TrustPaths, terms: TrustTerms): Effect.Effect<TrustMade, LoadError, FileSystem> {
-  const { trustPem, crlsPem } = paths;
+  const { policy } = terms;
   return Effect.gen(function* () {
-    const trust = yield* readWhole({
-      path: trustPem,
-      what: "trust bundle",
-      bytesMax: trustBytesMax,
-      key: "trust_pem",
-    });
-    const lists = crlsPem === undefined ? undefined : yield* loadLists(crlsPem, trust.text, terms.policy);
-    return yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem: trust.text, crlsPem: lists }));
+    const own = yield* loadDomain({ trust: paths.trustPem, crlsPem: paths.crlsPem }, policy, "trust_pem");
+    const domains: DomainInput[] = [];
+    for (const { name, roles, ...files } of paths.domains ?? []) {
+      const loaded = Effect.mapError(loadDomain(files, policy, "trust_domains"), (error) => named(error, name));
+      domains.push({ name, roles, ...yield* loaded });
+    }
+    const { trust: trustPem, crlsPem } = own;
+    return yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem, crlsPem, domains }));
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
-function loadLists(path: string, trustPem: string, policy: Policy) {
+function loadDomain({ trust, crlsPem }: Pick<DomainPaths, "trust" | "crlsPem">, policy: Policy, key: string) {
   return Effect.gen(function* () {
-    const cas = yield* Effect.fromResult(readAuthorities(trustPem));
-    const options = { path, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
-    return yield* readLists(options, { cas, policy });
+    const { text } = yield* readWhole({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key });
+    if (crlsPem === undefined) return { trust: text, crlsPem };
+    const cas = yield* Effect.fromResult(readAuthorities(text));
+    const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
+    return { trust: text, crlsPem: yield* readLists(options, { cas, policy }) };
   });
 }
 
-function located({ input, problem, line, detail, hint }: TrustError, { trustPem, crlsPem }: TrustPaths): LoadError {
+function named(error: LoadError | TrustError, domain: string): LoadError | TrustError {
+  if (error._tag === "LoadError") return error;
+  const { input, problem, line, detail, hint } = error;
+  return new TrustError({ input, problem, line, detail, hint, domain });
+}
+
+function located({ input, problem, line, detail, hint, domain }: TrustError, paths: TrustPaths): LoadError {
   const kind: LoadProblem = problem === "empty" || problem === "no-ca"
     ? "empty"
     : problem === "too-many"
@@ -72,6 +99,8 @@ function located({ input, problem, line, detail, hint }: TrustError, { trustPem,
     : problem === "crl-signature" || problem === "crl-rollback"
     ? "rejected"
     : "malformed";
-  const file = input === "trust_pem" ? trustPem : crlsPem ?? trustPem;
+  const { trust, crlsPem } = paths.domains?.find(({ name }) => name === domain) ??
+    { trust: paths.trustPem, crlsPem: paths.crlsPem };
+  const file = input === "trust_pem" ? trust : crlsPem ?? trust;
   return new LoadError({ file, line, problem: kind, detail, mend: hint });
 }

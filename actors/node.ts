@@ -200,6 +200,7 @@ export const nodeMachine = nodeSetup.createMachine({
             ports,
             trustPem: config.trustPem,
             crlsPem: config.crlsPem,
+            domains: config.trustDomains,
             policy: policyOf(config),
           }),
         },

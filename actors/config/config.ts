@@ -5,9 +5,20 @@
  * @module
  */
 import type { TransportLimits } from "../../transport/port.ts";
-import type { KeyAlgorithm } from "../../pki/certificate.ts";
+import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
+
+/** A trust domain: an organisation whose certificates speak for its own name only. */
+export interface TrustDomainConfig {
+  /** As in `spiffe://<name>/…`. */
+  readonly name: string;
+  /** Path of its CA certificates (PEM) or of its SPIFFE bundle (JSON). */
+  readonly trust: string;
+  readonly crlsPem: string | undefined;
+  /** Roles that its certificates may claim; all of them where undefined. */
+  readonly roles: readonly Role[] | undefined;
+}
 
 /** What all roles have. Paths are relative to the working directory. */
 export interface CommonConfig {
@@ -16,6 +27,8 @@ export interface CommonConfig {
   readonly keyPem: string;
   readonly trustPem: string;
   readonly crlsPem: string | undefined;
+  /** Other organisations that this node trusts, each for its own name; none where undefined. */
+  readonly trustDomains?: readonly TrustDomainConfig[] | undefined;
   readonly listenAddresses: readonly string[];
   readonly externalAddresses: readonly string[];
   readonly gatewayAddresses: readonly string[];

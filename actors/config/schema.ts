@@ -113,11 +113,42 @@ const cidr = note(
   { expected: "an address range such as 10.0.0.0/8", example: '"10.0.0.0/8"', description: "" },
 );
 
+const trustDomain = Schema.Struct({
+  name: note(Schema.String.check(Schema.isPattern(/^[a-z0-9._-]{1,255}$/)), {
+    expected: "a trust domain: lower-case letters, digits, dots, hyphens",
+    example: '"partner.example"',
+    description: "Name of the domain, as in spiffe://NAME/….",
+  }),
+  trust_pem: optional(path("Its CA certificates; or name its bundle.", '"certs/partner-ca.pem"')),
+  bundle: optional(path("Its SPIFFE bundle (JSON), in place of trust_pem.", '"certs/partner-bundle.json"')),
+  crls_pem: optional(path("Revocation lists of its CAs.", '"certs/partner-crls.pem"')),
+  roles: optional(
+    list(oneOf(["gateway", "scheduler", "worker", "data"], '"worker"', ""), {
+      expected: 'a list of "gateway", "scheduler", "worker", "data"',
+      example: '["worker"]',
+      description: "Roles that its certificates may claim; all of them where this is not set.",
+    }),
+  ),
+}).check(
+  Schema.makeFilter((domain: { readonly trust_pem?: string; readonly bundle?: string }) =>
+    (domain.trust_pem === undefined) === (domain.bundle === undefined)
+      ? "exactly one of trust_pem and bundle is wanted"
+      : undefined
+  ),
+);
+
 const common = {
   cert_pem: path("This node's certificate, intermediates behind it.", '"certs/node-cert.pem"'),
   key_pem: path("Its private key: PKCS#8, readable by its owner only.", '"certs/node-key.pem"'),
   trust_pem: path("CA certificates that this node trusts.", '"certs/ca-bundle.pem"'),
   crls_pem: optional(path("Revocation lists of those CAs; taken up when the file changes.", '"certs/crls.pem"')),
+  trust_domains: optional(
+    list(trustDomain, {
+      expected: "a list of trust domains, each with a name and either trust_pem or bundle",
+      example: '[{ name = "partner.example", trust_pem = "certs/partner-ca.pem" }]',
+      description: "Other organisations that this node trusts, each for its own name only.",
+    }),
+  ),
   listen_addresses: addresses(
     "listen",
     "such as /ip4/0.0.0.0/tcp/4001",

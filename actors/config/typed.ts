@@ -48,6 +48,12 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
     keyPem: decoded.key_pem,
     trustPem: decoded.trust_pem,
     crlsPem: decoded.crls_pem,
+    trustDomains: decoded.trust_domains?.map(({ name, trust_pem, bundle, crls_pem, roles }) => ({
+      name,
+      trust: trust_pem ?? bundle ?? "",
+      crlsPem: crls_pem,
+      roles,
+    })),
     listenAddresses: decoded.listen_addresses,
     externalAddresses: "external_addresses" in decoded ? decoded.external_addresses ?? [] : [],
     gatewayAddresses: "gateway_addresses" in decoded ? decoded.gateway_addresses : [],

@@ -1,0 +1,146 @@
+import { Buffer } from "node:buffer";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { verifyPath } from "../../pki/path.ts";
+import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { defaultPolicy, type DomainInput, makeTrustSnapshot, type TrustInput } from "../../pki/trust.ts";
+import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
+
+const test = suite("trust domains");
+
+const home = forge("home", { ca: true });
+const partner = forge("partner", { ca: true });
+const rival = forge("rival", { ca: true });
+const node = (issuer: Forged, ...san: string[]) => forge("node", { issuer, san });
+const serial = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der)).serial;
+const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der));
+
+const partnerDomain: DomainInput = { name: "partner.example", trust: partner.pem };
+const make = (domains: readonly DomainInput[], input: Partial<TrustInput> = {}) =>
+  makeTrustSnapshot({ trustPem: home.pem, policy: defaultPolicy, generation: 1, at, domains, ...input });
+
+function judge(
+  leaf: Forged,
+  domains: readonly DomainInput[] = [partnerDomain],
+  input: Partial<TrustInput> = {},
+): string {
+  const { snapshot } = Result.getOrThrow(make(domains, input));
+  const outcome = verifyPath([leaf.der], snapshot, { at });
+  return Result.isSuccess(outcome) ? `accepted by ${outcome.success.domain ?? "home"}` : outcome.failure.code;
+}
+
+test("lets the node's own bundle claim any domain", () => {
+  assert.is(judge(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
+  assert.is(judge(node(home)), "accepted by home");
+});
+
+test("lets a domain claim its own name, and no other", () => {
+  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a")), "accepted by partner.example");
+  assert.is(judge(node(partner)), "accepted by partner.example");
+  assert.is(judge(node(partner, "URI:spiffe://home.example/worker/a")), "name-constraint");
+  assert.is(judge(node(partner, "URI:spiffe://partner.example.evil/worker/a")), "name-constraint");
+  assert.is(judge(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
+  const two = ["URI:spiffe://partner.example/worker/a", "URI:spiffe://home.example/worker/a"];
+  assert.is(judge(node(partner, ...two)), "name-constraint");
+});
+
+test("refuses a CA that no domain has", () => assert.is(judge(node(rival)), "unknown-issuer"));
+
+test("lets a domain claim its roles, and no other", () => {
+  const workers: DomainInput = { ...partnerDomain, roles: ["worker"] };
+  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
+  assert.is(judge(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
+  assert.is(judge(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+});
+
+test("judges revocation by the domain's own lists", () => {
+  const leaf = node(partner, "URI:spiffe://partner.example/worker/a");
+  const revoking: DomainInput = { ...partnerDomain, crlsPem: forgeListPem(partner, { revoked: [serial(leaf)] }) };
+  assert.is(judge(leaf, [revoking]), "certificate-revoked");
+  assert.is(judge(leaf, [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by partner.example");
+  assert.is(judge(node(home), [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by home");
+  assert.is(judge(node(home), [revoking]), "accepted by home");
+});
+
+test("judges algorithms by the domain's own policy", () => {
+  const leaf = forge("node", { issuer: partner, algorithm: "p256" });
+  const lenient = { ...defaultPolicy, leafAlgorithms: ["ed25519", "ecdsa-p256"] as const };
+  assert.is(judge(leaf), "unsupported-key-algorithm");
+  assert.is(judge(leaf, [{ ...partnerDomain, policy: lenient }]), "accepted by partner.example");
+  const ours = forge("node", { issuer: home, algorithm: "p256" });
+  assert.is(judge(ours, [{ ...partnerDomain, policy: lenient }]), "unsupported-key-algorithm");
+});
+
+test("changes anchorsId with a domain's CAs, its name and its roles", () => {
+  const id = (domains: readonly DomainInput[]) => Result.getOrThrow(make(domains)).snapshot.anchorsId;
+  const ids = [[], [partnerDomain], [{ ...partnerDomain, trust: rival.pem }], [{ ...partnerDomain, name: "x" }], [
+    { ...partnerDomain, roles: ["worker" as const] },
+  ]].map(id);
+  assert.is(new Set(ids).size, ids.length);
+  assert.is(id([partnerDomain]), id([{ ...partnerDomain }]));
+});
+
+test("refuses a name twice, and tells whose file is at fault", () => {
+  const twice = make([partnerDomain, partnerDomain]);
+  assert.ok(Result.isFailure(twice) && twice.failure.message.includes("twice"));
+  const broken = make([{ ...partnerDomain, crlsPem: "nothing" }]);
+  assert.ok(Result.isFailure(broken));
+  assert.equal([broken.failure.input, broken.failure.problem, broken.failure.domain], [
+    "crls_pem",
+    "empty",
+    "partner.example",
+  ]);
+});
+
+test("reads back the SPIFFE bundle that it writes, with every kind of key", () => {
+  const cas = [
+    partner,
+    forge("p256", { ca: true, algorithm: "p256" }),
+    forge("rsa", { ca: true, algorithm: "rsa-2048" }),
+  ];
+  const text = formatSpiffeBundle(cas.map(certificate), { sequence: 7, refreshHintSeconds: 300 });
+  const bundle = Result.getOrThrow(parseSpiffeBundle(text));
+  assert.equal(bundle.authorities.map(({ fingerprint }) => fingerprint), cas.map((ca) => certificate(ca).fingerprint));
+  assert.equal([bundle.sequence, bundle.refreshHintSeconds], [7, 300]);
+  assert.is(judge(node(partner), [{ ...partnerDomain, trust: text }]), "accepted by partner.example");
+});
+
+const key = JSON.parse(formatSpiffeBundle([certificate(partner)])).keys[0] as Record<string, unknown>;
+const bundles: [name: string, text: string, problem: string | undefined][] = [
+  [
+    "a key for tokens beside it",
+    JSON.stringify({ keys: [{ ...key, use: "jwt-svid", x5c: undefined }, key] }),
+    undefined,
+  ],
+  ["no JSON", "{", "not JSON"],
+  ["a list", "[]", "JSON object"],
+  ["no keys", "{}", "no list of keys"],
+  [
+    "two certificates for a key",
+    JSON.stringify({ keys: [{ ...key, x5c: [...key["x5c"] as string[], "AA=="] }] }),
+    "exactly one",
+  ],
+  ["no certificate", JSON.stringify({ keys: [{ ...key, x5c: [] }] }), "exactly one"],
+  ["a certificate that is none", JSON.stringify({ keys: [{ ...key, x5c: ["AAAA"] }] }), "Cannot parse certificate"],
+  ["what is no base64", JSON.stringify({ keys: [{ ...key, x5c: ["A-_A"] }] }), "base64"],
+  ["another key than the certificate's", JSON.stringify({ keys: [{ ...key, x: "AAAA" }] }), "not the key"],
+  [
+    "a leaf",
+    JSON.stringify({ keys: [{ ...key, x5c: [Buffer.from(node(partner).der).toString("base64")] }] }),
+    "not a CA's",
+  ],
+  ["a sequence that is no number", JSON.stringify({ keys: [key], spiffe_sequence: "1" }), "spiffe_sequence"],
+  ["a negative refresh hint", JSON.stringify({ keys: [key], spiffe_refresh_hint: -1 }), "spiffe_refresh_hint"],
+];
+for (const [name, text, problem] of bundles) {
+  test(`${problem === undefined ? "takes" : "refuses"} a bundle with ${name}`, () => {
+    const outcome = parseSpiffeBundle(text);
+    if (problem === undefined) return void assert.is(Result.getOrThrow(outcome).authorities.length, 1);
+    assert.ok(Result.isFailure(outcome), "it was taken");
+    assert.ok(outcome.failure.message.includes(problem), outcome.failure.message);
+  });
+}
+
+test.run();
