@@ -74,6 +74,31 @@ test("loads both files and says so once", async () => {
   assert.equal(numbersOf(loaded), [1, 1]);
 });
 
+test("loads the files of other trust domains, and takes up what changes in them", async () => {
+  const dir = join(folder, "domains");
+  await mkdir(dir);
+  const [trust, crlsPem] = [join(dir, "partner.pem"), join(dir, "partner-crls.pem")];
+  const [partner, other] = [
+    await makeTestPki({ organization: "Partner" }),
+    await makeTestPki({ organization: "Other" }),
+  ];
+  await writeFile(trust, partner.trustPem);
+  await writeFile(crlsPem, await partner.crls());
+  const trustPem = join(dir, "trust.pem");
+  await writeFile(trustPem, pki.trustPem);
+  const domains = [{ name: "partner.example", trust, crlsPem, roles: ["worker" as const] }];
+  const store = host(trustStoreMachine, { trustPem, crlsPem: undefined, domains, policy: defaultPolicy });
+  hosts.push(store);
+  const { domains: [loaded] = [], anchorsId } = snapshotOf(await store.hear("trust.loaded"));
+  assert.equal([loaded?.name, loaded?.roles, loaded?.revocation?.lists.length], ["partner.example", ["worker"], 2]);
+  await replace(crlsPem, "nothing");
+  assert.is((await store.see("trust.broken")).fields?.["file"], crlsPem);
+  await replace(crlsPem, await other.crls());
+  await replace(trust, other.trustPem);
+  const changed = snapshotOf(await store.hear("trust.changed"));
+  assert.is.not(changed.anchorsId, anchorsId);
+});
+
 test("a list that is renamed into place is in force well under a second", async () => {
   const { store, crlsPem } = await start({ crls: await pki.crls() });
   await store.hear("trust.loaded");

@@ -3,11 +3,15 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { certificateBytesMax } from "../../pki/certificate.ts";
 import { findPaths, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { checkWellFormed } from "../../pki/checks/well_formed.ts";
+import { nameConstraints } from "../../pki/issue/extensions.ts";
+import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged } from "../support/forge.ts";
 
@@ -20,8 +24,8 @@ const trust = (...anchors: Forged[]): TrustSnapshot =>
   ).snapshot;
 
 /** Searches, and gives what came of it, how many signatures it took, and how long. */
-function search(chain: readonly Forged[], snapshot: TrustSnapshot) {
-  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
+function search(chain: readonly Forged[], snapshot: TrustSnapshot, certificatesMax?: number) {
+  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der), { certificatesMax }));
   const begun = performance.now();
   const found = findPaths(wellFormed, snapshot);
   assert.ok(performance.now() - begun < 1_000, "the search took a second");
@@ -105,6 +109,56 @@ test("a thousand intermediates are refused before one of them is parsed", () => 
   const outcome = checkWellFormed(chain);
   assert.is(Result.isFailure(outcome) && outcome.failure.code, "budget-exceeded");
   assert.ok(performance.now() - begun < 100);
+});
+
+/** Verifies by a budget of its own, whose spending is read afterwards. */
+function spendingOf(leaf: Forged, issuers: readonly Forged[], snapshot: TrustSnapshot) {
+  const chain = [leaf, ...issuers].map(({ der }) => der);
+  const outcome = verifyPath(chain, snapshot, { at, certificatesMax: chain.length });
+  return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+}
+
+test("a fan-out of 1,000 cross-signed intermediates ends at the budget of signatures", () => {
+  const middle = forge("middle", { ca: true, issuer: root });
+  const stranger = forge("stranger", { ca: true });
+  const crossed = Array.from({ length: 1_000 }, () => forge("middle", { ca: true, issuer: stranger, keyOf: middle }));
+  const leaf = forge("node", { issuer: middle });
+  // Each of them did sign the leaf, and leads nowhere: 100 are looked at.
+  assert.is(search([leaf, ...crossed], trust(root), 1_001).verdict, "budget-exceeded");
+  const beside = search([leaf, middle, ...crossed], trust(root), 1_002);
+  assert.is(beside.verdict, "found");
+  assert.ok(beside.checks! <= signatureChecksMax, `${beside.checks} signature checks`);
+});
+
+test("a link that several paths share costs one signature check", () => {
+  const top = forge("top", { ca: true, issuer: root });
+  const middle = forge("middle", { ca: true, issuer: top });
+  const leaf = forge("node", { issuer: middle });
+  const others = Array.from({ length: 6 }, () => forge("top", { ca: true, issuer: root, keyOf: top }));
+  const found = search([leaf, middle, top, ...others], trust(root));
+  assert.equal([found.paths, found.checks], [7, 1 + 7 + 7]);
+});
+
+test("a bomb of name constraints ends at the budget of comparisons", () => {
+  const subtrees = Array.from(
+    { length: 1_200 },
+    (_, index) => ({ tag: 2 as const, content: Buffer.from(`c${index}.example`) }),
+  );
+  const bomb = forge("bomb", { ca: true, issuer: root, add: [nameConstraints(subtrees)] });
+  const names = Array.from({ length: 1_200 }, (_, index) => `DNS:x.c${1_199 - index % 3}.example`);
+  assert.is(spendingOf(forge("node", { issuer: bomb, san: names }), [bomb], trust(root)), "budget-exceeded");
+  assert.is(spendingOf(forge("node", { issuer: bomb, san: names.slice(0, 100) }), [bomb], trust(root)), "accepted");
+});
+
+test("10,000 names, and names of 64 kB, are refused by their size before anything else is done", () => {
+  const many = Array.from({ length: 10_000 }, (_, index) => `DNS:n${index}.example`);
+  assert.is(spendingOf(forge("node", { issuer: root, san: many }), [], trust(root)), "malformed-certificate");
+  const long = Buffer.alloc(65_536, "a").toString();
+  assert.is(spendingOf(forge(long, { issuer: root }), [], trust(root)), "malformed-certificate");
+  const most = many.slice(0, 3_500);
+  const large = forge("node", { issuer: root, san: most });
+  assert.ok(large.der.length < certificateBytesMax);
+  assert.is(spendingOf(large, [], trust(root)), "accepted");
 });
 
 test.run();

@@ -91,6 +91,31 @@ test("gives a gateway its defaults", () => {
   assert.is(config.relayCircuit, false, "a gateway reserves no relay");
 });
 
+test("reads trust domains, of PEM or of a SPIFFE bundle", () => {
+  const read = (table: string) =>
+    parseConfig("gateway", { file: "g.toml", text: `${gateway}[[trust_domains]]\n${table}` }, nothing);
+  const both = read(`name = "a.example"
+trust_pem = "a.pem"
+crls_pem = "a-crls.pem"
+roles = ["worker"]
+[[trust_domains]]
+name = "b.example"
+bundle = "b.json"
+`);
+  assert.equal((Result.getOrThrow(both) as ConfigOf<"gateway">).trustDomains, [
+    { name: "a.example", trust: "a.pem", crlsPem: "a-crls.pem", roles: ["worker"] },
+    { name: "b.example", trust: "b.json", crlsPem: undefined, roles: undefined },
+  ]);
+  for (
+    const wrong of [
+      'name = "a.example"\n',
+      'name = "a.example"\ntrust_pem = "a.pem"\nbundle = "a.json"\n',
+      'name = "spiffe://a"\ntrust_pem = "a.pem"\n',
+      'name = "a.example"\ntrust_pem = "a.pem"\nroles = ["queen"]\n',
+    ]
+  ) assert.ok(Result.isFailure(read(wrong)), wrong);
+});
+
 test("reads a worker with its executors", () => {
   const config = load("worker", worker);
   assert.equal(config.resources, { cpu: 4, memory: 8, storage: 10, gpu: 0 });
