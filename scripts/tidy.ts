@@ -37,6 +37,17 @@ const source = inRooms("pki", "transport", "actors", "scripts");
 const except = (where: (path: string) => boolean, ...paths: readonly string[]) => (path: string) =>
   where(path) && !paths.includes(path);
 
+/** Where paths come from a job, or from who dispatched it. */
+const inJobs = (path: string) =>
+  [
+    "actors/job/bridge/",
+    "actors/job/copy.ts",
+    "actors/job/effects.ts",
+    "actors/job/scope.ts",
+    "actors/parameter_server",
+  ]
+    .some((prefix) => path.startsWith(prefix));
+
 const bans: readonly Ban[] = [
   {
     what: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/,
@@ -67,6 +78,11 @@ const bans: readonly Ban[] = [
     what: /\bconsole\./,
     where: inRooms("pki", "transport", "actors"),
     use: "console is banned outside scripts/, use ports.report",
+  },
+  {
+    what: /from "node:fs(\/promises)?"/,
+    where: inJobs,
+    use: "files of a job are opened by actors/job/paths.ts only, use its WorkDirectory",
   },
   { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
   {

@@ -20,6 +20,12 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["fromPromise", "actors/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
   ["an async guard", "actors/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
   ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
+  [
+    "a job's file opened elsewhere",
+    "actors/job/bridge/a.ts",
+    'import { openSync } from "node:fs";',
+    /use its WorkDirectory/,
+  ],
   ["test.only", "tests/a.test.ts", 'test.only("x", () => {});', /hides the other tests/],
   ["the Deno global", "scripts/a.ts", "Deno.exit(0);", /use node: modules/],
   ["a name that says nothing", "pki/utils.ts", "export {};", /name the file for its topic/],
