@@ -1,0 +1,85 @@
+/**
+ * The stream and `parsePem` read the same language: every text, cut in chunks anywhere, has the same blocks or is refused
+ * by both.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { formatPem, parsePem, PemError } from "../../pki/pem.ts";
+import { PemStream } from "../../pki/pem_stream.ts";
+
+const test = suite("PemStream");
+
+let state = 20_261_125;
+/** Seeded, so that a failure is found again. */
+function random(below: number): number {
+  state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+  return Math.floor(state / 2 ** 32 * below);
+}
+
+type Outcome = readonly string[] | "refused";
+
+function streamed(text: string, chunkMax: number): Outcome {
+  const blocks: string[] = [];
+  const stream = new PemStream(({ label, der, line }) =>
+    blocks.push(`${label} ${line} ${Buffer.from(der).toString("hex")}`)
+  );
+  const bytes = Buffer.from(text);
+  try {
+    for (let at = 0; at < bytes.length;) {
+      const size = 1 + random(chunkMax);
+      stream.push(bytes.subarray(at, at + size));
+      at += size;
+    }
+    stream.finish();
+    return blocks;
+  } catch (error) {
+    assert.instance(error, PemError);
+    return "refused";
+  }
+}
+
+function parsed(text: string): Outcome {
+  const outcome = parsePem(text);
+  if (Result.isFailure(outcome)) return "refused";
+  return outcome.success.map(({ label, der, line }) => `${label} ${line} ${Buffer.from(der).toString("hex")}`);
+}
+
+const block = (size: number) => formatPem("X509 CRL", Uint8Array.from({ length: size }, () => random(256)));
+const whole = () =>
+  `# a comment\n${block(1 + random(200))}${block(1 + random(5))}between\r\n${block(48).replaceAll("\n", "\r\n")}`;
+
+test("reads whole files alike, however they are cut", () => {
+  for (let round = 0; round < 200; round++) {
+    const text = whole();
+    const expected = parsed(text);
+    assert.is(expected.length, 3);
+    for (const chunkMax of [1, 7, 64, 10_000]) assert.equal(streamed(text, chunkMax), expected);
+  }
+});
+
+test("refuses what parsePem refuses, and takes what it takes, in 20,000 altered files", () => {
+  const odd = [..."-=:+/_ \t\r\nAZaz09", "-----", "-----BEGIN ", "-----END X509 CRL-----", "\n\n"];
+  const verdicts = { refused: 0, taken: 0 };
+  for (let round = 0; round < 20_000; round++) {
+    let text = `${round % 3 === 0 ? "x\n" : ""}${block(1 + random(30))}${round % 2 === 0 ? block(3) : ""}`;
+    for (let change = random(3) + 1; change > 0; change--) {
+      const at = random(text.length + 1);
+      text = text.slice(0, at) + odd[random(odd.length)] + text.slice(at + random(3));
+    }
+    const expected = parsed(text);
+    assert.equal(streamed(text, 1 + random(40)), expected, JSON.stringify(text));
+    verdicts[expected === "refused" ? "refused" : "taken"] += 1;
+  }
+  assert.ok(verdicts.refused > 1_000 && verdicts.taken > 1_000, JSON.stringify(verdicts));
+});
+
+test("grows for a block larger than was hinted", () => {
+  const large = block(100_000);
+  assert.equal(streamed(large, 4_096), parsed(large));
+});
+
+test.run();
