@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { seededRandom, shuffled } from "../../actors/learning/random.ts";
 
 /** Where the parts of the data set lie. */
 export interface Dataset {
@@ -18,28 +19,6 @@ export interface Dataset {
 const rowsPerSlice = 96;
 /** Fixes which label goes where when labels are shuffled. */
 const shuffleSeed = 20_251_125;
-
-/** Draws from [0, 1), the same for the same seed (mulberry32, public domain). */
-function seededRandom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
-
-function shuffled<A>(items: readonly A[], random: () => number): A[] {
-  const copy = [...items];
-  for (let index = copy.length - 1; index > 0; index -= 1) {
-    const other = Math.floor(random() * (index + 1));
-    const [a, b] = [copy[index] as A, copy[other] as A];
-    copy[index] = b;
-    copy[other] = a;
-  }
-  return copy;
-}
 
 /** Splits `source` into slices and held-out rows under `folder`. */
 export function writeDataset(source: string, folder: string, { shuffleLabels }: { shuffleLabels: boolean }): Dataset {
