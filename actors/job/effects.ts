@@ -17,6 +17,7 @@ import { webUnder } from "./bridge/web_request.ts";
 import { assignCell, type AssignedCell } from "./cell/assign.ts";
 import { cellCommand, hasOwnRoot, workDirIn } from "./cell/command_line.ts";
 import { watchLimits } from "./cell/watch.ts";
+import { withDenoFlags } from "./cell/deno_flags.ts";
 import { endUser } from "./cell/job_user.ts";
 import { makeCommand } from "./command.ts";
 import type { JobLimits } from "./limits.ts";
@@ -112,7 +113,7 @@ export const executorActor = fromScoped(
         cell.cell,
         cell.config,
         { directory: directory.path, user: cell.user, cgroupProcs: cell.cgroupProcs },
-        made.success,
+        withDenoFlags(made.success, place, cell.config.readOnly),
       );
       // After the process group: what made itself a daemon where no namespace holds it.
       if (cell?.user !== undefined) {

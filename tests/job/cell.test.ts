@@ -8,6 +8,7 @@ import * as assert from "uvu/assert";
 import { type CellConfig, cellDefault, type CellLevel } from "../../actors/config/cell_config.ts";
 import { type Cell, cellRefusal, isAtLeast } from "../../actors/job/cell/cell.ts";
 import { cellCommand } from "../../actors/job/cell/command_line.ts";
+import { withDenoFlags } from "../../actors/job/cell/deno_flags.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
 import { lockWorkDir } from "../../actors/job/cell/lock.ts";
 import { openWorkDirectory } from "../../actors/job/paths.ts";
@@ -77,6 +78,19 @@ test("what is below something that is mounted already is not mounted again", () 
   const { args } = cellCommand(cellOf("full", "own"), config, { directory: "/w", cgroupProcs: [] }, command);
   const mounted = args.flatMap((arg, index) => arg === "--ro-bind" ? [args[index + 2]] : []);
   assert.equal(mounted, ["/usr", "/opt", "/srv/models"]);
+});
+
+test("an executor under Deno gets its permissions too, unless its operator named some", () => {
+  const inside = { workDir: "/job", socketPath: "/job/bridge.sock" };
+  const run = (file: string, ...args: string[]) =>
+    withDenoFlags({ file, args, env: { SOCKET_PATH: "x" } }, inside, ["/srv/code"]).args;
+  assert.equal(run("/opt/deno", "run", "a.ts"), [
+    ...["run", "--no-prompt", "--no-remote", "--allow-read=/job,/srv/code", "--allow-write=/job"],
+    ...["--allow-net=unix:/job/bridge.sock", "--allow-env=SOCKET_PATH", "a.ts"],
+  ]);
+  assert.equal(run("/opt/./deno", "run", "--allow-read", "a.ts"), ["run", "--allow-read", "a.ts"]);
+  assert.equal(run("/opt/deno", "eval", "1"), ["eval", "1"]);
+  assert.equal(run("/opt/node", "run", "a.ts"), ["run", "a.ts"]);
 });
 
 test("a second worker is refused the directory, by name; after the first it may have it", async () => {

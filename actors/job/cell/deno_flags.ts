@@ -1,0 +1,28 @@
+/**
+ * A second layer for executors that run under Deno: its own permissions, narrowed to the job's directory and bridge. Deno
+ * follows links that stand in an allowed directory, so this is never the only layer.
+ *
+ * @module
+ */
+import { basename } from "node:path";
+import type { Command, JobPlace } from "../command.ts";
+
+/** Adds Deno's permission flags to `deno run …`. One that names permissions itself keeps what its operator wrote. */
+export function withDenoFlags(
+  command: Command,
+  { workDir, socketPath }: Pick<JobPlace, "workDir" | "socketPath">,
+  readOnly: readonly string[],
+): Command {
+  const [verb, ...args] = command.args;
+  const named = args.some((arg) => /^(-A|-P|--allow|--deny|--permission|--ignore)/.test(arg));
+  if (basename(command.file) !== "deno" || verb !== "run" || named) return command;
+  const flags = [
+    "--no-prompt",
+    "--no-remote",
+    `--allow-read=${[workDir, ...readOnly].join(",")}`,
+    `--allow-write=${workDir}`,
+    `--allow-net=unix:${socketPath}`,
+    `--allow-env=${Object.keys(command.env).join(",")}`,
+  ];
+  return { ...command, args: [verb, ...flags, ...args] };
+}
