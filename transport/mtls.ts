@@ -138,7 +138,8 @@ function handshake(
       reject(error);
     };
     const onSecure = () => {
-      const chain = peerChain(socket);
+      const chain = readChain(socket);
+      if (chain === undefined) return fail(new TlsFailed({ detail: "the peer's certificate cannot be read" }));
       if (chain.length === 0) return fail(new NoCertificate({ detail: "TLS completed without a certificate" }));
       if (socket.isSessionReused()) return fail(new TlsFailed({ detail: "a resumed session proves no certificate" }));
       gate.send({ type: "tls.secured", version: socket.getProtocol() ?? "unknown", chain });
@@ -173,6 +174,15 @@ function handshake(
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
   });
+}
+
+/** Deno throws where a certificate is no X.509; Node's TLS has refused it by then. */
+function readChain(socket: TLSSocket): Uint8Array[] | undefined {
+  try {
+    return peerChain(socket);
+  } catch {
+    return undefined;
+  }
 }
 
 function ignore(): void {}

@@ -8,6 +8,8 @@ import { HungUp, NoCertificate, ProtocolMismatch, type Refusal, TlsFailed, TlsVe
 
 /** Words of each runtime, in the order in which they are looked for. The rest is `tls-failed`. */
 const wordings: readonly (readonly [RegExp, (detail: string) => Refusal])[] = [
+  // Certificates of more octets than the runtime reads (OpenSSL 100 kB, rustls 64 kB), before anything is parsed.
+  [/PayloadTooLarge|excessive[_ ]message[_ ]size/i, (detail) => new TlsFailed({ detail })],
   [
     /unsupported[_ ]protocol|protocol[_ ]version|version[_ ]too[_ ]low|wrong ssl version|SupportedVersions|incompatible: Tls1[123]|Tls12NotOffered/i,
     (detail) => new TlsVersion({ detail }),

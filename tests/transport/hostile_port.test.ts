@@ -106,6 +106,20 @@ const rows: [name: string, attack: (socket: Socket) => unknown, code: string][] 
 ];
 for (const [name, attack, code] of rows) test(`${name}: ${code}`, () => refused(attack, code));
 
+test("a certificate that is no X.509, with its key: tls-failed, and nothing is thrown", async () => {
+  const member = await pki.node("malformed");
+  for (const octet of [4, 8, 10]) {
+    const leaf = Buffer.from(member.chain[0] as Uint8Array);
+    leaf[octet] = (leaf[octet] as number) ^ 0x40;
+    await refused(async (socket) => {
+      const ahead = await negotiate(socket);
+      const then = Buffer.concat([frame("/multistream/1.0.0"), frame("/yamux/1.0.0")]);
+      const outcome = await hostileClient(socket, { ...member, chain: [leaf] }, { ahead, then });
+      assert.is(outcome.applicationBytes, 0);
+    }, "tls-failed");
+  }
+});
+
 test("a certificate without its key, dialling: tls-failed", async () => {
   const [victim, thief] = [await pki.node("victim"), await pki.node("thief")];
   await refused(async (socket) => {

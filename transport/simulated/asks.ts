@@ -179,8 +179,8 @@ export class Asks {
       this.#asked.delete(stream);
       then(outcome);
     };
-    const late = new TransportError({ code: "timed-out", detail: `no answer after ${timeoutMs} ms` });
-    const timer = clock.after(timeoutMs, () => end(Result.fail(late)));
+    const late = () => new TransportError({ code: "timed-out", detail: `no answer after ${timeoutMs} ms` });
+    const timer = clock.after(timeoutMs, () => end(Result.fail(late())));
     const asked: Asked = { link: undefined, end };
     this.#asked.set(stream, asked);
     connect(peer, (found) => {
@@ -452,8 +452,8 @@ export class Asks {
 
   /** A connection ended: what was under way on it ends with it. */
   linkClosed(link: GatedLink): void {
-    const gone = new TransportError({ code: "stream-reset", detail: "the connection ended" });
-    for (const asked of [...this.#asked.values()]) if (asked.link === link) asked.end(Result.fail(gone));
+    const gone = () => new TransportError({ code: "stream-reset", detail: "the connection ended" });
+    for (const asked of [...this.#asked.values()]) if (asked.link === link) asked.end(Result.fail(gone()));
     for (const { link: of, stream } of [...this.#streams.values()]) if (of === link) stream.lose();
     for (const [exchange, offered] of [...this.#exchanges]) if (offered.link === link) this.#takeExchange(exchange);
   }

@@ -7,10 +7,8 @@ import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { connect, createServer, type TLSSocket } from "node:tls";
-import { noise } from "@chainsafe/libp2p-noise";
 import type { Connection, Stream } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
-import { tls } from "@libp2p/tls";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
@@ -108,7 +106,7 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
     transports: [tcp()],
     streamMuxers: [yamux()],
-    connectionEncrypters: [door === undefined ? way === "noise" ? noise() : tls() : door.encrypter],
+    connectionEncrypters: [door === undefined ? await theirEncrypter(way) : door.encrypter],
     connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },
     ...(door === undefined ? {} : { logger: silentLogger }),
     connectionManager: {
@@ -127,6 +125,12 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     connect: async (address) => wireOf(await node.dial(multiaddr(address), { force: true })),
     trust: (crlsPath) => door?.trustChanged(snapshotFrom(setup, crlsPath, ++generation)),
   };
+}
+
+/** Loaded only where it is compared: `@libp2p/tls` puts a crypto provider of its own under `@peculiar/x509`. */
+async function theirEncrypter(way: Way) {
+  if (way === "noise") return (await import("@chainsafe/libp2p-noise")).noise();
+  return (await import("@libp2p/tls")).tls();
 }
 
 /** Reads a stream to its end and says so. */

@@ -1,0 +1,37 @@
+/**
+ * What an attack on the gate is.
+ *
+ * @module
+ */
+import type { Socket } from "node:net";
+
+/** A certificate with its key. */
+export interface Shown {
+  readonly chain: readonly Uint8Array[];
+  readonly keyPem: string;
+  readonly certPem: string;
+}
+
+/** What an attack may use. */
+export interface GateWorld {
+  readonly port: number;
+  /** A member's certificate with its key. */
+  readonly member: Shown;
+  /** A certificate of a member that is on nobody's side: its key is used for others' certificates. */
+  readonly thief: Shown;
+  /** Notes that the attack got something. */
+  escaped(what: string): void;
+}
+
+/** One attack: `count` connections in full, `parallel` at once. */
+export interface GateAttack {
+  readonly id: string;
+  readonly count: number;
+  readonly parallel: number;
+  /** Refusal codes that may come of it; every attempt has one of them. None: the attacker is a member. */
+  readonly expected: readonly string[];
+  /** It may be over before the node has seen it. */
+  readonly unseen?: boolean;
+  /** What is done on a fresh connection. One that throws was refused early, which is fine. */
+  run(world: GateWorld, socket: Socket): Promise<void>;
+}

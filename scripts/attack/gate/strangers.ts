@@ -1,0 +1,184 @@
+/**
+ * What strangers do to the port: nobody of them has a certificate of the network with its key.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
+import type { GateAttack, GateWorld } from "./attack.ts";
+import { hostileClient } from "./hostile_tls.ts";
+import { frame, hello, negotiate, patient } from "./raw_dial.ts";
+
+const extension = (type: number, body: Uint8Array) => {
+  const head = Buffer.alloc(4);
+  head.writeUInt16BE(type, 0);
+  head.writeUInt16BE(body.length, 2);
+  return Buffer.concat([head, body]);
+};
+/** An offer to resume a session that there never was, with early data (RFC 8446 §4.2.11, §4.2.10). */
+const resumption = Buffer.concat([
+  extension(45, Buffer.from([1, 1])),
+  extension(42, Buffer.alloc(0)),
+  extension(
+    41,
+    Buffer.concat([
+      Buffer.from([0, 22, 0, 16]),
+      randomBytes(16),
+      Buffer.alloc(4),
+      Buffer.from([0, 33, 32]),
+      randomBytes(32),
+    ]),
+  ),
+]);
+const earlyData = Buffer.concat([Buffer.from([23, 3, 3, 0, 64]), randomBytes(64)]);
+
+/** Which octet is spoilt next. */
+let spoilt = 0;
+
+const shows = (
+  id: string,
+  count: number,
+  expected: readonly string[],
+  show: (world: GateWorld) => Parameters<typeof hostileClient>[1],
+  options: Parameters<typeof hostileClient>[2] = {},
+): GateAttack => ({
+  id,
+  count,
+  parallel: 8,
+  expected,
+  run: async (world, socket) => {
+    const ahead = await negotiate(socket);
+    const then = Buffer.concat([frame("/multistream/1.0.0"), frame("/yamux/1.0.0")]);
+    const outcome = await hostileClient(socket, show(world), { ahead, then, ...options });
+    if (outcome.applicationBytes > 0) world.escaped(`${id}: the muxer answered without a verdict`);
+  },
+});
+
+const tlsClient = (id: string, expected: readonly string[], options: ConnectionOptions): GateAttack => ({
+  id,
+  count: 500,
+  parallel: 8,
+  expected,
+  run: async (_world, socket) => {
+    await negotiate(socket);
+    await patient(connectTls({ ...options, socket, rejectUnauthorized: false }));
+  },
+});
+
+const writes = (id: string, expected: readonly string[], bytes: () => Uint8Array, after = false): GateAttack => ({
+  id,
+  count: 1_000,
+  parallel: 16,
+  expected,
+  run: async (_world, socket) => {
+    if (after) await negotiate(socket);
+    socket.write(bytes());
+    await patient(socket);
+  },
+});
+
+/** Sends a byte of the preamble from time to time. */
+async function drip(_world: GateWorld, socket: Socket): Promise<void> {
+  let at = 0;
+  const timer = setInterval(
+    () => socket.write(hello.subarray(at % hello.length, ++at % hello.length || undefined)),
+    1_000,
+  );
+  await patient(socket);
+  clearInterval(timer);
+}
+
+const flooding = ["handshake-timeout", "too-many-connections", "rate-limited", "hung-up"];
+const tooLate = ["handshake-timeout", "too-many-connections", "rate-limited"];
+
+/** Their attacks. */
+export const strangers: readonly GateAttack[] = [
+  { id: "half-open", count: 10_000, parallel: 1_000, expected: tooLate, run: (_world, socket) => patient(socket) },
+  { id: "byte-a-second", count: 1_000, parallel: 1_000, expected: tooLate, run: drip },
+  {
+    id: "half-a-hello",
+    count: 1_000,
+    parallel: 500,
+    expected: tooLate,
+    run: async (_world, socket) => {
+      socket.write(Buffer.concat([hello, Buffer.from("16030102000100", "hex")]));
+      await patient(socket);
+    },
+  },
+  {
+    id: "connect-abort",
+    count: 20_000,
+    parallel: 32,
+    expected: flooding,
+    unseen: true,
+    run: (_world, socket) => {
+      socket.resetAndDestroy();
+      return Promise.resolve();
+    },
+  },
+  writes("random-bytes", ["protocol-mismatch"], () => Buffer.concat([Buffer.from([0x9f]), randomBytes(512)])),
+  writes("http", ["protocol-mismatch"], () => Buffer.from("GET / HTTP/1.1\r\n\r\n")),
+  writes("random-bytes-for-tls", ["protocol-mismatch", "tls-failed"], () => Buffer.alloc(64, 0x55), true),
+  {
+    id: "truncated-record",
+    count: 1_000,
+    parallel: 16,
+    expected: ["hung-up", "tls-failed"],
+    run: async (_world, socket) => {
+      await negotiate(socket);
+      socket.end(Buffer.from("16030102000100010203", "hex"));
+      await patient(socket);
+    },
+  },
+  {
+    id: "multistream-bomb",
+    count: 200,
+    parallel: 8,
+    expected: ["protocol-mismatch", "handshake-timeout", "hung-up"],
+    run: async (_world, socket) => {
+      socket.write(Buffer.concat([frame("/multistream/1.0.0"), ...Array.from({ length: 2_000 }, () => frame("/x/1"))]));
+      socket.resume();
+      await patient(socket);
+    },
+  },
+  tlsClient("tls-1.2", ["tls-version"], { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }),
+  tlsClient("no-certificate", ["no-certificate"], { minVersion: "TLSv1.3" }),
+  shows("empty-certificate", 500, ["no-certificate"], () => ({ chain: [], keyPem: "" })),
+  shows(
+    "stolen-certificate",
+    1_000,
+    ["tls-failed"],
+    ({ member, thief }) => ({ chain: member.chain, keyPem: thief.keyPem }),
+  ),
+  shows("corrupted-verify", 1_000, ["tls-failed"], ({ member }) => member, { corrupt: true }),
+  shows(
+    "malformed-certificate",
+    1_000,
+    ["tls-failed", "malformed-certificate", "unknown-issuer", "disallowed-algorithm", "invalid-signature"],
+    ({ member }) => {
+      const leaf = Buffer.from(member.chain[0]!);
+      leaf[4 + spoilt++ % 40]! ^= 0x40; // version, serial, algorithm, issuer
+      return { ...member, chain: [leaf] };
+    },
+  ),
+  shows(
+    "resumption-and-0-rtt",
+    500,
+    ["tls-failed"],
+    ({ member, thief }) => ({ chain: member.chain, keyPem: thief.keyPem }),
+    {
+      offer: resumption,
+      early: earlyData,
+    },
+  ),
+  shows("certificate-16-mb", 20, ["tls-failed", "hung-up", "handshake-timeout"], ({ member }) => ({
+    ...member,
+    chain: [Buffer.alloc(16_700_000, 0x30)],
+  })),
+  shows("certificates-1000", 100, ["tls-failed", "hung-up"], ({ member }) => ({
+    ...member,
+    chain: Array.from({ length: 1_000 }, () => member.chain[0]!),
+  })),
+];

@@ -1,0 +1,155 @@
+/**
+ * The node under attack, in a process of its own: a whole transport with the network's gate and default limits.
+ *
+ * Hears `footprint`, `dial ADDRESS` or `stop` a line on standard input and answers with a line of JSON. Argument: a file with its setup.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { randomUUID } from "node:crypto";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { Result } from "effect";
+import { setup } from "xstate";
+import { makeGateFactory } from "../../../actors/gate.ts";
+import { superviseRoot } from "../../../actors/supervise.ts";
+import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
+import { defaultLimits } from "../../../transport/admission.ts";
+import type { MakeGate, TransportAsk, TransportFact, TransportInput } from "../../../transport/port.ts";
+import { transportLogic } from "../../../transport/transport.ts";
+import type { EndSetup } from "../../bench/gate/endpoint.ts";
+
+/** What the victim says of itself. */
+export interface Footprint {
+  /** Open sockets. */
+  readonly fds: number;
+  readonly heapBytes: number;
+  /** Gates that live. */
+  readonly actors: number;
+  /** Refusals since its start, by code. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Peers let in since its start, by certificate name. */
+  readonly accepted: Readonly<Record<string, number>>;
+  readonly unhandled: number;
+  /** Its own transport said that it cannot go on. */
+  readonly failed: number;
+}
+
+/** From the first byte to the verdict, in milliseconds: shorter than the default, so that attacks end sooner. */
+const handshakeTimeoutMs = Number(process.argv[3] ?? 5_000);
+
+const files: Omit<EndSetup, "way" | "listens"> = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
+let [unhandled, failed, actors] = [0, 0, 0];
+const refused: Record<string, number> = {};
+const accepted: Record<string, number> = {};
+process.on("unhandledRejection", (error) => {
+  unhandled += 1;
+  process.stderr.write(`unhandled: ${error instanceof Error ? error.stack : error}\n`);
+});
+process.on("uncaughtException", (error) => {
+  unhandled += 1;
+  process.stderr.write(`uncaught: ${error.stack}\n`);
+});
+
+const factory = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
+const makeGate: MakeGate = (input) => {
+  const gate = factory(input);
+  actors += 1;
+  const stop = gate.stop.bind(gate);
+  let stopped = false;
+  return Object.assign(Object.create(gate), {
+    stop: () => {
+      if (!stopped) actors -= 1;
+      stopped = true;
+      stop();
+    },
+  });
+};
+
+const input: TransportInput = {
+  role: "gateway",
+  identity: {
+    ...files.identity,
+    chain: files.chain.map((der) => Buffer.from(der, "base64")),
+    generation: 1,
+    notAfter: new Date(Date.now() + 86_400_000),
+  },
+  snapshot: Result.getOrThrow(makeTrustSnapshot({
+    trustPem: files.trustPem,
+    crlsPem: readFileSync(files.crlsPath, "latin1"),
+    policy: defaultPolicy,
+    generation: 1,
+    at: new Date(),
+  })).snapshot,
+  makeGate,
+  listenAddresses: ["/ip4/127.0.0.1/tcp/0"],
+  externalAddresses: [],
+  gatewayAddresses: [],
+  excludeCidr: [],
+  relay: "server",
+  keyExchange: "classical", // what the hostile TLS speaks, in both directions
+  handshakeTimeoutMs,
+  limits: defaultLimits,
+  now: Date.now,
+  random: Math.random,
+  uuid: randomUUID,
+};
+
+function note(fact: TransportFact): void {
+  if (fact.type === "peer.refused") refused[fact.refusal.code] = (refused[fact.refusal.code] ?? 0) + 1;
+  if (fact.type === "peer.established") accepted[fact.identity.name] = (accepted[fact.identity.name] ?? 0) + 1;
+  if (fact.type === "transport.failed") failed += 1;
+}
+
+const say = (what: unknown) => process.stdout.write(`${JSON.stringify(what)}\n`);
+const holder = superviseRoot(
+  setup({
+    types: { events: {} as TransportFact },
+    actors: { transport: transportLogic },
+    actions: { note: ({ event }) => note(event) },
+  }).createMachine({
+    invoke: { id: "transport", src: "transport", input: () => input },
+    on: { "*": { actions: "note" } },
+  }),
+  {
+    id: "victim",
+    input: undefined,
+    onError: (error: unknown) => {
+      unhandled += 1;
+      process.stderr.write(`actor: ${error}\n`);
+    },
+  },
+);
+const transport = holder.getSnapshot().children["transport"] as { send(ask: TransportAsk): void };
+transport.send({ type: "start", replyTo: { send: say } });
+
+function sockets(): number {
+  let count = 0;
+  for (const fd of readdirSync("/proc/self/fd")) {
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:")) count += 1;
+    } catch {
+      // the descriptor of the listing itself
+    }
+  }
+  return count;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === "stop") break;
+  if (line.startsWith("dial ")) {
+    transport.send({
+      type: "dial",
+      id: line,
+      target: { address: line.slice(5) },
+      replyTo: { send: (answer) => say(answer.type === "dial.done" ? "let in" : answer.refusal.code) },
+    });
+    continue;
+  }
+  (globalThis as { gc?: () => void }).gc?.();
+  const heapBytes = process.memoryUsage().heapUsed;
+  const footprint: Footprint = { fds: sockets(), heapBytes, actors, refused, accepted, unhandled, failed };
+  say(footprint);
+}
+process.exit(0);

@@ -1,0 +1,50 @@
+/**
+ * The short form of `npm run attack -- gate`: every attack a few times on a node of this runtime.
+ *
+ * The attackers run on Node whatever the node runs on: Deno's sockets cannot choose their own address.
+ */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { runtimeBinary } from "../../scripts/demo/processes.ts";
+import type { GateReport } from "../../scripts/attack/gate.ts";
+
+const test = suite("attack gate --quick --json");
+const runtime = "Deno" in globalThis ? "deno" : "node";
+const timeout = 120_000;
+
+const node = await runtimeBinary("node");
+const script = fileURLToPath(new URL("../../scripts/attack.ts", import.meta.url));
+const args = ["--no-warnings", script, "gate", "--quick", "--json", "--runtime", runtime];
+const { code, stdout, stderr } = await new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+  execFile(node, args, { timeout, maxBuffer: 10_000_000 }, (error, stdout, stderr) => {
+    resolve({ code: error === null ? 0 : 1, stdout, stderr });
+  });
+});
+
+test("standard output is the report and nothing else, and everything held", () => {
+  const report: GateReport = JSON.parse(stdout);
+  const lost = report.attacks.filter(({ held }) => !held).map(({ id, seen }) => `${id}: ${seen}`);
+  assert.equal(lost, []);
+  assert.is(report.part, "gate");
+  assert.is(report.runtime, runtime);
+  assert.is(report.exits, 0);
+  assert.is(report.unhandled, 0);
+  assert.ok(report.ok);
+  assert.is(code, 0, stderr);
+});
+
+test("each kind of attack is in it, with its counts", () => {
+  const { attacks }: GateReport = JSON.parse(stdout);
+  const ids = attacks.map(({ id }) => id);
+  for (const id of ["half-open", "stolen-certificate", "stolen-certificate-listening", "yamux-stream-flood"]) {
+    assert.ok(ids.includes(id), id);
+  }
+  for (const { attempts, before, after, honest } of attacks) {
+    assert.ok(attempts > 0);
+    for (const figure of [before.fds, after.fds, before.heapBytes, honest.quietP99Ms]) assert.ok(figure > 0);
+  }
+});
+
+test.run();
