@@ -15,8 +15,8 @@ import { encodeCommonName, forge } from "../support/forge.ts";
 
 const test = suite("fuzz");
 
-test("a thousand mutations: what OpenSSL refuses is refused here, or explained", async () => {
-  const { code, stdout, stderr } = await program("fuzz.ts", "--seed", "7", "--count", "1000", "--json");
+test("four hundred mutations: what OpenSSL refuses is refused here, or explained", async () => {
+  const { code, stdout, stderr } = await program("fuzz.ts", "--seed", "7", "--count", "400", "--json");
   const report: FuzzReport = JSON.parse(stdout);
   assert.equal([report.unexplained, report.crashes], [[], []], stdout);
   assert.is(code, 0, stderr);
@@ -37,12 +37,12 @@ test("a thousand mutations: what OpenSSL refuses is refused here, or explained",
     "verdicts",
     "seconds",
   ]);
-  assert.is(report.accepted + Object.values(report.refused).reduce((sum, each) => sum + each), 1_000);
+  assert.is(report.accepted + Object.values(report.refused).reduce((sum, each) => sum + each), 400);
   // Mutations that do nothing, or of which nothing survives, would find nothing.
-  assert.ok(report.accepted > 100 && report.accepted < 600, String(report.accepted));
+  assert.ok(report.accepted > 50 && report.accepted < 250, String(report.accepted));
   assert.ok(report.asked > report.accepted);
   // The same on every runtime: mutations, keys, signatures, verdicts.
-  assert.is(report.verdicts, "b660fd3e2f96cc88f5098e46e50a244dac1d19d48bb73b305ace7916ef8bbbfb");
+  assert.is(report.verdicts, "8886f469dc2f61281992d57059d53634efe9f63df050dde4825b05a3b2f398c9");
 });
 
 test("ends with 2 on wrong usage", async () => {

@@ -18,7 +18,7 @@ export interface CommandEnded {
   readonly stderr: string;
 }
 
-const commandTimeoutMs = 20_000;
+const commandTimeoutMs = 60_000;
 const scripts = fileURLToPath(new URL("../../scripts/", import.meta.url));
 
 /** Node's compiled modules, for the processes of this test alone: they take half the time from the second on. */
