@@ -42,11 +42,12 @@ export function randomOf(seed: number | string, name: string): RandomStream {
       return shuffled;
     },
     uuid() {
-      const octets = bytes(16);
-      octets[6] = ((octets[6] as number) & 0x0f) | 0x40;
-      octets[8] = ((octets[8] as number) & 0x3f) | 0x80;
-      const hex = Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");
-      return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+      const word = () => Math.floor(next() * 4_294_967_296);
+      const [a, b, c, d] = [word(), word(), word(), word()];
+      const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
+      const third = hex((b & 0xfff) | 0x4000, 4);
+      const fourth = hex((c >>> 16 & 0x3fff) | 0x8000, 4);
+      return `${hex(a, 8)}-${hex(b >>> 16, 4)}-${third}-${fourth}-${hex(c & 0xffff, 4)}${hex(d, 8)}`;
     },
   };
 }

@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { SimulateReport } from "../../scripts/simulate/simulate.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -48,7 +49,20 @@ test("the same seed gives the same trace on the other runtime", async () => {
   const args = [...other.before, script, "--seed", "1", "--runs", "2", "--json"];
   const { stdout, status } = spawnSync(other.command, args, { encoding: "utf8", timeout: 60_000 });
   assert.is(status, 0);
-  const there = JSON.parse(stdout) as { seeds: { seed: number; traceHash: string }[] };
+  const there = JSON.parse(stdout) as SimulateReport;
+  assert.equal(Object.keys(there), [
+    "runtime",
+    "runs",
+    "nodes",
+    "virtualSeconds",
+    "cpuSeconds",
+    "faults",
+    "coverage",
+    "seeds",
+    "failures",
+  ]);
+  assert.is(there.runs, 2);
+  assert.ok(there.nodes >= 8 && there.virtualSeconds >= 240);
   for (const { seed, traceHash } of there.seeds) {
     assert.is((await runScenario(scenarioOf(seed))).traceHash, traceHash, `seed ${seed}`);
   }
@@ -68,6 +82,15 @@ test("a trust file that could not be read is read again once it can", async () =
   gateway.disk.setReadable(nodePaths.trust, true);
   sim.run(6_000);
   assert.not(sim.areConnected(gateway, worker));
+});
+
+test("what is no number or no kind of fault is a usage error", () => {
+  const script = fileURLToPath(new URL("../../scripts/simulate.ts", import.meta.url));
+  const before = "deno" in process.versions ? ["run", "-A", "--no-lock"] : ["--no-warnings"];
+  for (const args of [["--runs", "none"], ["--faults", "rain"], ["--no-such"]]) {
+    const { status, stderr } = spawnSync(process.execPath, [...before, script, ...args], { encoding: "utf8" });
+    assert.is(status, 2, stderr);
+  }
 });
 
 async function runSeeds(first: number, count: number): Promise<void> {
