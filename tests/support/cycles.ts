@@ -31,7 +31,7 @@ const makeGate: MakeGate = (input) => {
 
 const pki = await makeTestPki();
 const snapshot = snapshotOf(pki, { crlsPem: await pki.crls() });
-const common = { pki, snapshot, makeGate } as const;
+const common = { pki, snapshot, makeGate, keyExchange: "classical" } as const;
 const server = await startTransport({ ...common, name: "server" });
 const clients = await Promise.all(
   Array.from({ length: parallel }, (_, n) => startTransport({ ...common, name: `client-${n}`, listenAddresses: [] })),
