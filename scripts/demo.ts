@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { chooseCell } from "./demo/cell.ts";
+import { chooseCell, unmountAll } from "./demo/cell.ts";
 import { makeCertificates, makeIntruders, revokeCertificate } from "./demo/certificates.ts";
 import { type Layout, type NodePlan, startable } from "./demo/configuration.ts";
 import { writeDataset } from "./demo/dataset.ts";
@@ -244,6 +244,7 @@ async function main(): Promise<number> {
   const display = makeDisplay(options);
   const clean = () => {
     endAll(folder);
+    unmountAll(folder);
     if (!options.keep) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     else console.error(`Kept: ${folder}`);
   };

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
@@ -20,6 +22,15 @@ const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package
 export interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
   readonly said: string;
+}
+
+/** Takes away what killed workers left mounted in the demo's folder: jobs' directories are file systems of their own. */
+export function unmountAll(folder: string): void {
+  const table = existsSync("/proc/self/mounts") ? readFileSync("/proc/self/mounts", "utf8") : "";
+  for (const line of table.split("\n")) {
+    const [, at = ""] = line.split(" ");
+    if (at.startsWith(`${folder}/`)) spawnSync("umount", ["--lazy", at], { stdio: "ignore" });
+  }
 }
 
 /** @param workDir A folder in which directories for jobs can be made. */
