@@ -101,6 +101,7 @@ export class SimulatedNode {
   #process: Process | undefined;
   #incarnation = 0;
   #exit: string | undefined;
+  #endedAt = -Infinity;
 
   constructor(world: NodeWorld, address: string, options: NodeOptions) {
     this.#world = world;
@@ -128,6 +129,11 @@ export class SimulatedNode {
 
   get isRunning(): boolean {
     return this.#process !== undefined;
+  }
+
+  /** When its last process ended, in the world's time. */
+  get endedAt(): number {
+    return this.#endedAt;
   }
 
   /** How its last process ended by itself. */
@@ -236,6 +242,7 @@ export class SimulatedNode {
     const ending = this.#process;
     if (ending === undefined) return;
     this.#process = undefined;
+    this.#endedAt = this.#world.time.now;
     ending.host.stopped = true;
     ending.clock.stop();
     this.disk.forgetWatchers();
