@@ -100,7 +100,6 @@ function typeData(decoded: Decoded<"data">): DataConfig {
     ...typeCommon(decoded),
     role: "data",
     datasetPath: decoded.dataset_path,
-    requireGrant: decoded.require_grant ?? false,
   };
 }
 

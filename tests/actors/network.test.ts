@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { DilocoJobConfig } from "../../actors/config/config.ts";
-import { executors, makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
+import { cell, executors, makeNodeNetwork, type NodeNetwork, type RunningNode } from "../support/node_network.ts";
 
 const test = suite("a network of nodes");
 
@@ -65,6 +65,7 @@ async function start(listen: readonly string[], { workers: count, rounds }: { wo
       resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
       offer: { price: 10, floor: 1, strategy: "whole" },
       executors: executors(),
+      cell: cell(),
     };
     workers.push(await network.start(name, "worker", worker as never));
   }

@@ -11,6 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Actor } from "xstate";
 import { logAlone } from "../../actors/audit.ts";
+import { type CellConfig, cellDefault } from "../../actors/config/cell_config.ts";
 import type { CommonConfig, ExecutorConfig, RoleConfig } from "../../actors/config/config.ts";
 import { makeGateFactory } from "../../actors/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node.ts";
@@ -57,6 +58,7 @@ export interface NodeNetwork {
 }
 
 const digits = fileURLToPath(new URL("../data/digits.csv", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
 const trainer = fileURLToPath(new URL("../../scripts/executors/train_digits.ts", import.meta.url));
 const rowsPerSlice = 48;
 const slicesOfTest = 12;
@@ -72,6 +74,12 @@ export function executors(): readonly ExecutorConfig[] {
     { class: "train", name: "diloco-transformer", runtime: "process", cmd, args: [...runtime, trainer] },
     { class: "aggregate", name: "parameter-server", runtime: "parameter-server", cmd: undefined, args: [] },
   ] as readonly ExecutorConfig[];
+}
+
+/** The strongest cell that this machine has, from which the executor's own source can be read. */
+export function cell(): CellConfig {
+  const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json", "mod.ts"];
+  return { ...cellDefault, allowUnconfined: true, readOnly: parts.map((part) => join(root, part)) };
 }
 
 /** Makes the folder, the PKI and the data; starts nothing. */
