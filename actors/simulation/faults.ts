@@ -338,7 +338,7 @@ export async function troubleCredentials(
   const past = { notBefore: new Date(period.notBefore.getTime() - 2_000_000), notAfter: period.notBefore };
   await add("expired", kinds.has("expired"), { ...past, role: "worker" });
   await add("stolen-certificate", kinds.has("stolen-certificate"), { ...period, role: "gateway" });
-  await add("insider", kinds.has("intruder") || kinds.has("nonsense"), { ...period, role: "worker" });
+  await add("insider", kinds.has("intruder") || kinds.has("nonsense"), { ...period, role: "scheduler" });
   for (const { name, role } of rotating) {
     made.set(`${name}/rotated`, await authority.node(name, { ...period, role, edition: 2 }));
   }
