@@ -61,10 +61,10 @@ async function connectMany(command: Extract<Command, { do: "connect" }>): Promis
   const latencies: number[] = [];
   const wires: Wire[] = [];
   let left = command.count;
-  const one = async () => {
+  const one = async (_: unknown, dialler: number) => {
     while (left-- > 0) {
       const begun = performance.now();
-      const wire = await end.connect(command.address).catch((error: unknown) => {
+      const wire = await end.connect(command.address, dialler).catch((error: unknown) => {
         if (command.refused !== true) throw error;
         return undefined;
       });
@@ -73,6 +73,8 @@ async function connectMany(command: Extract<Command, { do: "connect" }>): Promis
     }
   };
   await Promise.all(Array.from({ length: command.parallel }, one));
+  const connections = new Set(wires.map(({ connection }) => connection)).size;
+  if (connections !== wires.length) throw new Error(`${wires.length} dials made ${connections} connections`);
   if (command.keep === true) kept.push(...wires);
   else setTimeout(() => wires.forEach((wire) => wire.close()), 0);
   return { latencies: latencies.sort((a, b) => a - b), open: wires.length };

@@ -16,7 +16,7 @@ import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../../actors/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/admission.ts";
-import { makeDoor } from "../../../transport/door.ts";
+import { type Door, makeDoor } from "../../../transport/door.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p_node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
@@ -41,6 +41,8 @@ export interface EndSetup {
 
 /** A connection of whatever way. */
 export interface Wire {
+  /** The connection itself: two wires of one connection would be one handshake counted twice. */
+  readonly connection: object;
   /** Sends so many bytes on a stream of its own; ends when the other side has read them all and said so. */
   send(bytes: number): Promise<void>;
   isOpen(): boolean;
@@ -50,8 +52,11 @@ export interface Wire {
 /** An end. */
 export interface End {
   readonly address: string;
-  /** Dials; ends when both sides have verified each other. */
-  connect(address: string): Promise<Wire>;
+  /**
+   * Dials; ends when both sides have verified each other. Dials at the same time need diallers of their own, from 0 to
+   * 15: a libp2p node joins its dials of one address into a single connection.
+   */
+  connect(address: string, dialler?: number): Promise<Wire>;
   /** Takes another revocation list. */
   trust(crlsPath: string): void;
 }
@@ -59,6 +64,8 @@ export interface End {
 const chunk = Buffer.alloc(65_536, 7);
 const sink = "/bench/sink/1";
 const unlimited = 1_000_000;
+/** Most dials at once. */
+const diallers = 16;
 const dayMs = 86_400_000;
 
 function snapshotFrom({ trustPem }: EndSetup, crlsPath: string, generation: number): TrustSnapshot {
@@ -100,30 +107,39 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     generation: 1,
     notAfter: new Date(Date.now() + dayMs),
   };
-  const door = way === "noise" || way === "tls" ? undefined : doorOf(setup, identity);
-  const node = await createLibp2p({
-    privateKey: await libp2pKey(identity),
-    addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
-    transports: [tcp()],
-    streamMuxers: [yamux()],
-    connectionEncrypters: [door === undefined ? await theirEncrypter(way) : door.encrypter],
-    connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },
-    ...(door === undefined ? {} : { logger: silentLogger }),
-    connectionManager: {
-      maxConnections: unlimited,
-      inboundConnectionThreshold: unlimited,
-      maxIncomingPendingConnections: unlimited,
-      maxParallelDials: unlimited,
-      maxDialQueueLength: unlimited,
-    },
-    connectionMonitor: { enabled: false },
-  });
+  const doors: Door[] = [];
+  const makeNode = async () => {
+    const door = way === "noise" || way === "tls" ? undefined : doorOf(setup, identity);
+    if (door !== undefined) doors.push(door);
+    return await createLibp2p({
+      privateKey: await libp2pKey(identity),
+      addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
+      transports: [tcp()],
+      streamMuxers: [yamux()],
+      connectionEncrypters: [door === undefined ? await theirEncrypter(way) : door.encrypter],
+      connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },
+      ...(door === undefined ? {} : { logger: silentLogger }),
+      connectionManager: {
+        maxConnections: unlimited,
+        inboundConnectionThreshold: unlimited,
+        maxIncomingPendingConnections: unlimited,
+        maxParallelDials: unlimited,
+        maxDialQueueLength: unlimited,
+      },
+      connectionMonitor: { enabled: false },
+    });
+  };
+  const nodes = await Promise.all(Array.from({ length: listens ? 1 : diallers }, makeNode));
+  const node = nodes[0]!;
   await node.handle(sink, swallow, { maxInboundStreams: 1_024 });
   let generation = 1;
   return {
     address: node.getMultiaddrs()[0]?.toString() ?? "",
-    connect: async (address) => wireOf(await node.dial(multiaddr(address), { force: true })),
-    trust: (crlsPath) => door?.trustChanged(snapshotFrom(setup, crlsPath, ++generation)),
+    connect: async (address, dialler = 0) => wireOf(await nodes[dialler]!.dial(multiaddr(address), { force: true })),
+    trust: (crlsPath) => {
+      const snapshot = snapshotFrom(setup, crlsPath, ++generation);
+      for (const door of doors) door.trustChanged(snapshot);
+    },
   };
 }
 
@@ -142,6 +158,7 @@ async function swallow(stream: Stream): Promise<void> {
 
 function wireOf(connection: Connection): Wire {
   return {
+    connection,
     isOpen: () => connection.status === "open",
     close: () => connection.abort(new Error("enough")),
     send: async (bytes) => {
@@ -192,6 +209,7 @@ async function bareEnd({ listens, identity, trustPem }: EndSetup): Promise<End> 
 
 function bareWire(socket: TLSSocket): Wire {
   return {
+    connection: socket,
     isOpen: () => !socket.destroyed,
     close: () => void socket.destroy(),
     send: async (bytes) => {
