@@ -1,0 +1,63 @@
+/**
+ * Every refusal code has a test that produces it: `refusal_producers.json` names it. A new code without one fails here, and
+ * so does an entry whose test went away or no longer expects the code. What cannot occur yet stands there with the reason.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
+
+interface Producer {
+  readonly file: string;
+  /** The beginning of the test's name, or of its row in the table that the file's tests are made of. */
+  readonly test: string;
+}
+interface Producers {
+  readonly produced: Readonly<Record<string, Producer>>;
+  readonly cannotOccurYet: Readonly<Record<string, string>>;
+}
+
+const { produced, cannotOccurYet }: Producers = JSON.parse(
+  readFileSync(new URL("refusal_producers.json", import.meta.url), "utf8"),
+);
+
+/** From the name of a test, or of a row, to where the next one begins. */
+function bodyOf(text: string, name: string): string | undefined {
+  const start = text.indexOf(name);
+  if (start < 0) return undefined;
+  const next = text.slice(start).search(
+    /\n(?:test\(| {2}test\(|for \(| {2}\[|const |test\.run\(\)| {2}\{(?:\n| name:))/,
+  );
+  return next < 0 ? text.slice(start) : text.slice(start, start + next);
+}
+
+/** What is wrong with a code's entry. */
+function problemOf(code: RefusalCode): string | undefined {
+  const producer = produced[code];
+  if (producer === undefined) return cannotOccurYet[code] === undefined ? "no test produces it" : undefined;
+  if (cannotOccurYet[code] !== undefined) return "it is produced, and cannot occur";
+  const file = new URL(`../../${producer.file}`, import.meta.url);
+  if (!producer.file.endsWith(".test.ts") || !existsSync(file)) return `${producer.file} is no test`;
+  const body = bodyOf(readFileSync(file, "utf8"), producer.test);
+  if (body === undefined) return `${producer.file} has no test "${producer.test}"`;
+  return body.includes(`"${code}"`) ? undefined : `the test "${producer.test}" does not expect it`;
+}
+
+const test = suite("refusals");
+
+for (const code of refusalCodes) {
+  test(`a test produces ${code}`, () => assert.is(problemOf(code), undefined));
+}
+
+test("the table names codes only", () => {
+  const known: readonly string[] = refusalCodes;
+  assert.equal([...Object.keys(produced), ...Object.keys(cannotOccurYet)].filter((code) => !known.includes(code)), []);
+});
+
+test("each class of a refusal has a code of its own in the list, and each code a class", () => {
+  const text = readFileSync(new URL("../../pki/refusal.ts", import.meta.url), "utf8");
+  const codes = [...text.matchAll(/readonly code = "([a-z-]+)"/g)].map((match) => match[1] ?? "");
+  assert.equal(codes.toSorted(), [...refusalCodes].toSorted());
+});
+
+test.run();
