@@ -320,7 +320,10 @@ function bendCritical(random: Random, root: DerNode): void {
 function bendChain(random: Random, world: World, worlds: readonly World[]): Made {
   const given = plain(world);
   const other = plain(random.pick(worlds));
-  const shuffled = (list: readonly Uint8Array[]) => list.toSorted(() => random.chance(0.5) ? 1 : -1);
+  const shuffled = (list: readonly Uint8Array[]) => {
+    const left = [...list];
+    return list.map(() => left.splice(random.int(left.length), 1)[0]!);
+  };
   const bends: Record<string, () => Partial<FuzzCase>> = {
     "order": () => ({ chain: shuffled(given.chain) }),
     "missing": () => ({ chain: given.chain.filter(() => random.chance(0.6)) }),
