@@ -27,6 +27,10 @@ export interface RawPeer {
   readonly connection: Connection;
   /** Sends bytes, half-closes, and reads what comes back. */
   exchange(protocol: string, bytes: Uint8Array): Promise<Answer>;
+  /** Sends bytes and half-closes nothing; what came back first. */
+  converse(protocol: string, bytes: Uint8Array): Promise<Uint8Array>;
+  /** Sends a byte now and then and never ends; how many were taken when the other side gave it up. */
+  trickle(protocol: string, everyMs: number): Promise<{ readonly sent: number; readonly ms: number }>;
   /** What the peer told in identify. */
   readonly identified: Promise<IdentifyResult>;
   /** Answers every request of a protocol with these bytes, or never. */
@@ -81,6 +85,30 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
       }
       await ended;
       return came;
+    },
+    converse: async (protocol, bytes) => {
+      const stream = await connection.newStream(protocol);
+      const first = new Promise<Uint8Array>((resolve, reject) => {
+        stream.addEventListener("message", ({ data }) => resolve(data.subarray()));
+        stream.addEventListener("close", () => reject(new Error("closed without an answer")));
+      });
+      stream.send(bytes);
+      const answer = await first;
+      stream.abort(new Error("read enough"));
+      return answer;
+    },
+    trickle: async (protocol, everyMs) => {
+      const start = performance.now();
+      const stream = await connection.newStream(protocol);
+      let sent = 0;
+      const timer = setInterval(() => {
+        if (stream.status !== "open") return;
+        stream.send(Uint8Array.of(0xbf)); // one more indefinite map inside the last
+        sent += 1;
+      }, everyMs);
+      await new Promise<void>((resolve) => stream.addEventListener("close", () => resolve()));
+      clearInterval(timer);
+      return { sent, ms: performance.now() - start };
     },
     serve: async (protocol, answer) => {
       await libp2p.handle(protocol, async (stream) => {

@@ -6,6 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
 import { of, readAll, startTransport, until } from "../support/transports.ts";
+import { exchangeMaxMs } from "../../transport/requests.ts";
 import { streamBufferMax } from "../../transport/stream_handle.ts";
 import type { StreamHandle, TransportAnswer } from "../../transport/port.ts";
 
@@ -22,11 +23,17 @@ const api = "/hypha-api/0.0.1";
 const push = "/hypha-tensor-stream/push";
 a.send({ type: "serve", protocol: health });
 a.send({ type: "serve", protocol: api });
+/** Runs beside the tests: it takes the ten seconds that an exchange may take. */
+const trickling = raw.trickle(api, 100);
 const code = (answer: TransportAnswer) => "error" in answer ? answer.error.code : answer.type;
 const ask = (id: string, timeoutMs = 2_000, peer = a.peer) =>
   b.ask({ type: "request", id, peer, protocol: health, message: {}, timeoutMs });
 const received = (at: number) =>
   until("a request", () => a.facts.filter(of("request.received"))[at] as { exchange: string } | undefined);
+const receivedBytes = async () => {
+  const counted = await a.ask({ type: "counters" });
+  return counted.type === "counters" ? counted.counters.bytesReceived : Number.NaN;
+};
 const seen = () => a.facts.filter(of("request.received")).length;
 
 test("a declined request is answered by nothing: no-answer", async () => {
@@ -98,8 +105,12 @@ for (const [name, bytes] of malformed) {
 
 test("100 MB where a request has 1 MiB at most: reset, memory bounded, connection alive", async () => {
   const at = seen();
+  const before = await receivedBytes();
   const answer = await raw.exchange(api, new Uint8Array(100_000_000));
   assert.is(answer.outcome, "broken");
+  // The message's bound, the stream's window and the socket's buffers: the rest of the 100 MB never comes here.
+  const taken = await receivedBytes() - before;
+  assert.ok(taken < 8_000_000, `${taken} bytes were taken`);
   assert.is(answer.bytes, 0);
   assert.is(seen(), at);
   assert.is(raw.connection.status, "open");
@@ -205,6 +216,13 @@ test("a connection that dies ends its streams broken and its requests typed", as
   a.send({ type: "close", peer: b.peer, reason: "test" });
   assert.equal(await Effect.runPromise(receiver.read), { type: "end", outcome: "broken" });
   assert.ok(["stream-reset", "no-answer", "not-connected"].includes(code(await pending)), code(await pending));
+});
+
+test("a request that never ends: reset after the exchange's time, and the connection lives", async () => {
+  const { sent, ms } = await trickling;
+  assert.ok(ms >= exchangeMaxMs - 50 && ms < exchangeMaxMs + 3_000, `given up after ${ms} ms`);
+  assert.ok(sent > 10, `${sent} bytes`);
+  assert.is(raw.connection.status, "open");
 });
 
 test("after the drain everything is answered: stopped", async () => {
