@@ -1,10 +1,13 @@
 /** The four programs as one small network: each starts with the least that it needs, joins, answers and takes leave. */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "@std/toml";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { writeOwner } from "../../actors/job/owner_record.ts";
+import { identifyProcess } from "../../actors/job/process_identity.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki } from "../support/pki.ts";
@@ -118,6 +121,33 @@ test("each answers the probe of another", async () => {
 test("the scheduler finds the data node's slices, and goes on looking for workers", async () => {
   const found = await nodes.get("scheduler")?.waitFor("dataset.found");
   assert.is(found?.["slices"], 3);
+});
+
+test("a worker is killed: the others carry on; started again, it clears what its jobs left and is ready", async () => {
+  const worker = nodes.get("worker") as Running;
+  const identity = identifyProcess(worker.child.pid as number);
+  assert.ok(identity !== undefined);
+  // What a job leaves: its directory with the bridge's socket in it, and beside it whose it was.
+  const left = join(workDir, "hypha-3f2504e0-4f89-41d3-9a0c-0305e82c3301");
+  mkdirSync(left, { mode: 0o700 });
+  writeOwner(left, { worker: identity });
+  const bridge = createServer().listen(join(left, "bridge.sock"));
+  await new Promise((listening) => bridge.once("listening", listening));
+  worker.signal("SIGKILL");
+  assert.is((await worker.ended).signal, "SIGKILL");
+  await nodes.get("gateway")?.waitFor("peer.closed", ({ name }) => name === "worker-01");
+  const { config } = await configure("gateway", "operator");
+  const others = roles.filter((role) => role !== "worker");
+  const ended = await Promise.all(
+    others.map((role) => runProgramOnce("gateway", ["probe", "-c", config, addressOf(role), "--timeout", "10000"])),
+  );
+  assert.equal(ended.map(({ code, stderr }) => [code, stderr]), others.map(() => [0, ""]));
+  assert.ok(existsSync(join(left, "bridge.sock")), "left over until it is back");
+  const again = await start("worker");
+  nodes.set("worker", again);
+  await Promise.all([again.waitFor("worker.swept"), again.waitFor("node.ready")]);
+  assert.equal(readdirSync(workDir).filter((name) => name.startsWith("hypha-")), []);
+  bridge.close();
 });
 
 test("each takes leave in order when told to stop, and leaves nothing behind", async () => {
