@@ -37,7 +37,7 @@ interface Exchange {
   readonly body: string;
 }
 const here = dirname(fileURLToPath(import.meta.url));
-const vectors: { exchanges: Exchange[]; file_modes: string[] } = JSON.parse(
+const vectors: { exchanges: Exchange[]; modes: string[]; file_modes: string[] } = JSON.parse(
   readFileSync(join(here, "../vectors/wire/bridge.json"), "utf8"),
 );
 const { differences }: { differences: Record<string, { body: "differs" | "own-words"; why: string }> } = JSON.parse(
@@ -202,6 +202,8 @@ test("every exchange was replayed, every difference is one", () => {
 });
 
 test("files stand as captured, with the captured modes (directories 0700), and were sent whole", async () => {
+  assert.equal(vectors.modes, ["{WORK_DIR} 755 directory", "{WORK_DIR}/bridge.sock 600 socket"]);
+  assert.is(statSync(bridge.value.socketPath).mode & 0o777, 0o600);
   for (const line of vectors.file_modes) {
     const [name = "", mode, size, ...type] = line.split(" ");
     const stats = statSync(join(place.path, name));

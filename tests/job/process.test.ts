@@ -15,9 +15,10 @@ import { eventually, failureOf, runOf, temporary } from "../support/job_world.ts
 
 const here = dirname(fileURLToPath(import.meta.url));
 const node = resolve(here, "../../node_modules/.bin/node");
-const vectors: { args_template: string[]; args: string[]; job_json: string } = JSON.parse(
-  readFileSync(join(here, "../vectors/wire/bridge.json"), "utf8"),
-);
+const vectors: { environment: { added: string[] }; args_template: string[]; args: string[]; job_json: string } = JSON
+  .parse(
+    readFileSync(join(here, "../vectors/wire/bridge.json"), "utf8"),
+  );
 const place = { socketPath: "/w/bridge.sock", workDir: "/w", jobJson: vectors.job_json, token: undefined };
 const environment = { PATH: "/usr/bin:/bin", HOME: "/home/me", LANG: "C", SECRET: "x" };
 
@@ -45,6 +46,8 @@ command("hands on PATH, HOME and LANG, and the job's variables; the token where 
     WORK_DIR: "/w",
     JOB_JSON: vectors.job_json,
   });
+  const added = Object.keys(made("/bin/sh", []).env).filter((name) => !(name in environment));
+  assert.equal(added.sort(), vectors.environment.added);
   assert.is(made("/bin/sh", [], { token: "t" }).env["BRIDGE_TOKEN"], "t");
 });
 
