@@ -1,8 +1,8 @@
 /**
  * Where records of security decisions go.
  *
- * The default is the log: a refusal's log line carries everything that its record does. Whoever must keep records apart
- * injects a sink of their own.
+ * The default is the log: a refusal's line has the code, address, peer, message and hint of its record; what led to it
+ * stands there in the message's words. Whoever must keep records, or wants that as data, injects a sink of their own.
  *
  * @module
  */
@@ -46,7 +46,7 @@ export interface AuditSink {
   record(entry: AuditEntry): void;
 }
 
-/** The default: keeps nothing beside the log, whose lines carry the same data. */
+/** The default: keeps nothing beside the log. */
 export const logAlone: AuditSink = { record: () => {} };
 
 /** At most one alarm about a failing sink in this time, in milliseconds. */

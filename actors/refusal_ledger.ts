@@ -108,7 +108,7 @@ function lineOf({ address, direction, peer, refusal }: PeerRefused) {
   return {
     level: "warn",
     event: "peer.refused",
-    message: `${message}. ${hint}`,
+    message,
     fields: { code, address, direction, ...who, hint },
   } as const;
 }

@@ -67,6 +67,7 @@ test("a refusal is one line and one record, with code, peer and hint", () => {
   const [line] = reports;
   assert.equal([line?.fields?.["name"], line?.fields?.["peer"]], ["worker-01", "12D3KooWx"]);
   assert.is(line?.fields?.["hint"], stranger.hint);
+  assert.is(line?.message, stranger.message, "the hint is said once");
   assert.equal(records.map((each) => each.type === "refusal" && each.code), ["unknown-issuer", "tls-version"]);
   assert.equal(JSON.parse(JSON.stringify(records[0])).data.tag, "UnknownIssuer");
   assert.equal(counts(), { "unknown-issuer": 1, "tls-version": 1 });
