@@ -20,7 +20,7 @@ export function initText({ role, name }: InitOptions): string {
   const sections = tables.map((table) =>
     section(table, keys.filter(({ path }) => path.slice(0, -1).join(".") === table))
   );
-  const text = [header(role), ...sections, ...(role === "worker" ? [executors] : [])].join("\n");
+  const text = [header(role), ...sections, trustDomains, ...(role === "worker" ? [executors] : [])].join("\n");
   return text.replaceAll('"certs/node-', `"certs/${fileNameOf(name)}-`);
 }
 
@@ -41,6 +41,17 @@ function section(table: string, keys: readonly ConfigKey[]): string {
   ]);
   return [...head, ...lines, ""].join("\n");
 }
+
+const trustDomains =
+  `# Organisations beside the one of trust_pem: one table [[trust_domains]] each. A domain's CAs speak for its own names only.
+#[[trust_domains]]
+#name = "partner.example"
+# Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.
+#trust_pem = "certs/partner-ca-bundle.pem"
+#crls_pem = "certs/partner-crls.pem"
+# What its nodes may be here; all roles where it is left out.
+#roles = ["worker"]
+`;
 
 const executors =
   `# What this worker can run: one table [[executors]] each. The aggregation is built in; a program of yours trains.

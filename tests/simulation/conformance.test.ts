@@ -151,7 +151,8 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await b.fact((fact) => fact.type === "request.received" && fact);
     b.send({ type: "close", peer: a.peer, reason: "enough" });
     assert.equal((await b.fact(closed(a.peer))).reason, { type: "by-us", detail: "enough" });
-    assert.is((await a.fact(closed(b.peer))).reason.type, "by-them");
+    // A goodbye that takes longer than its grace ends in a reset, which looks like a loss from here.
+    assert.ok(["by-them", "lost"].includes((await a.fact(closed(b.peer))).reason.type));
     assert.is((await asking.answer(meeting)).type, "request.failed");
     await left(a, b);
   });
