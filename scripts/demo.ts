@@ -58,7 +58,7 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
     certificates,
     gatewayPort: plans[0]?.port ?? 0,
     dataset: writeDataset(digits, folder, options),
-    rounds: options.quick ? 8 : 14,
+    rounds: options.quick ? 10 : 16,
     trainers,
     executor: { cmd: startable(node), args: ["--no-warnings", executor] },
     cell: cell.table,

@@ -62,7 +62,7 @@ test("shuffled labels stay under 20 %, and standard output is one JSON object", 
   assert.ok(result.accuracy < 0.2, String(result.accuracy));
   assert.is(result.runtime, runtime);
   assert.is(result.nodes, 7);
-  assert.is(result.rounds.length, 8);
+  assert.is(result.rounds.length, 10);
   for (const code of ["certificate-revoked", "unknown-issuer", "certificate-expired", "self-signed"]) {
     assert.ok(result.refused[code] >= 1, `${code} in ${JSON.stringify(result.refused)}`);
   }
