@@ -59,7 +59,7 @@ export function readHeaderLength(prefix: Uint8Array, fileBytes: number): Result.
 export function readLayout(header: Uint8Array, fileBytes: number): Result.Result<Layout, MalformedSafetensors> {
   const dataOffset = lengthBytes + header.length;
   const parsed = parseObject(header);
-  if (parsed === undefined) return fail("header is not a JSON object");
+  if (parsed === undefined) return fail("header is not a JSON object in which every name is there once");
   const tensors: TensorEntry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
     if (name === "__metadata__") continue;
@@ -82,12 +82,30 @@ const quoted = (name: string) => JSON.stringify(name.slice(0, 64));
 
 function parseObject(header: Uint8Array): Record<string, unknown> | undefined {
   try {
-    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header));
-    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-    return isObject ? value as Record<string, unknown> : undefined;
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header);
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+    // `JSON.parse` keeps the last of two equal names, another reader may keep the first: both would read another file.
+    return namesWritten(text) === namesKept(value) ? value as Record<string, unknown> : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** How many names the text, which is valid JSON, gives values to. */
+function namesWritten(text: string): number {
+  let count = 0;
+  for (const [, colon] of text.matchAll(/"(?:[^"\\]+|\\.)*"\s*(:)?/g)) if (colon !== undefined) count++;
+  return count;
+}
+
+function namesKept(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  const children: readonly unknown[] = Object.values(value);
+  return children.reduce<number>(
+    (count, child) => count + namesKept(child),
+    Array.isArray(value) ? 0 : children.length,
+  );
 }
 
 function readEntry(name: string, value: unknown, dataOffset: number): Result.Result<TensorEntry, MalformedSafetensors> {

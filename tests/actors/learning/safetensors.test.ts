@@ -7,8 +7,8 @@ import {
   headerMaxBytes,
   readHeaderLength,
   widen,
-} from "../../actors/learning/safetensors.ts";
-import { addTensors, type Tensor } from "../../actors/learning/tensors.ts";
+} from "../../../actors/learning/safetensors.ts";
+import { addTensors, type Tensor } from "../../../actors/learning/tensors.ts";
 
 const test = suite("safetensors");
 
@@ -32,6 +32,7 @@ test("what was written reads as it was, extreme values and empty tensors include
     ["a", tensor([], 7)],
     ["none", tensor([0, 3])],
     ["__proto__", tensor([1], 2)],
+    ['": \\', tensor([1], 3)],
   ]);
   const bytes = encodeTensors(tensors);
   const read = Result.getOrThrow(decodeTensors(bytes));
@@ -107,6 +108,17 @@ const bad: [name: string, bytes: Uint8Array, reason: RegExp][] = [
     ),
     /overlaps/,
   ],
+  // Both once passed: the last of two equal names was taken.
+  [
+    "a name that is there twice, for the same bytes",
+    file(
+      '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"\\u0061":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}',
+      4,
+    ),
+    /once/,
+  ],
+  ["two element types of one tensor", file(entry('"dtype":"BF16","shape":[2],"data_offsets":[0,4]'), 4), /once/],
+  ["a header nested as deep as it is long", file("[".repeat(200_000), 0), /JSON object/],
 ];
 for (const [name, bytes, reason] of bad) {
   test(`refuses ${name}`, () => {

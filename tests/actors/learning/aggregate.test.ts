@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { openWorkDirectory } from "../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../../actors/job/paths.ts";
 import {
   aggregateUpdates,
   decodeTensors,
@@ -13,9 +13,9 @@ import {
   type NamedTensors,
   type OuterOptions,
   updatesMax,
-} from "../../actors/learning/mod.ts";
-import { exactMean } from "../../actors/learning/outer_step.ts";
-import { seededRandom, shuffled } from "../../actors/learning/random.ts";
+} from "../../../actors/learning/mod.ts";
+import { exactMean } from "../../../actors/learning/outer_step.ts";
+import { seededRandom, shuffled } from "../../../actors/learning/random.ts";
 
 const options: OuterOptions = { learningRate: 0.7, momentum: 0.9 };
 const velocity = "velocity.safetensors";

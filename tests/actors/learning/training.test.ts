@@ -3,7 +3,7 @@ import { Result } from "effect";
 import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { learningRateFactor } from "../../actors/learning/learning_rate.ts";
+import { learningRateFactor } from "../../../actors/learning/learning_rate.ts";
 import {
   accuracy,
   applyUpdate,
@@ -14,14 +14,14 @@ import {
   type NamedTensors,
   parseDigits,
   type Tensor,
-} from "../../actors/learning/mod.ts";
-import { gradientOf } from "../../actors/learning/model.ts";
-import { adam, gradientDescent } from "../../actors/learning/optimizer.ts";
-import { exactMean, nesterovStep } from "../../actors/learning/outer_step.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+} from "../../../actors/learning/mod.ts";
+import { gradientOf } from "../../../actors/learning/model.ts";
+import { adam, gradientDescent } from "../../../actors/learning/optimizer.ts";
+import { exactMean, nesterovStep } from "../../../actors/learning/outer_step.ts";
+import { seededRandom, seedOf, shuffled } from "../../../actors/learning/random.ts";
 
 const rows = Result.getOrThrow(
-  parseDigits(readFileSync(new URL("../data/digits.csv", import.meta.url), "utf8")),
+  parseDigits(readFileSync(new URL("../../data/digits.csv", import.meta.url), "utf8")),
 );
 const heldOut = rows.filter((_, i) => i % 5 === 0);
 const training = rows.filter((_, i) => i % 5 !== 0);
@@ -123,6 +123,55 @@ test("Adam's first two steps are the paper's", () => {
   assert.ok(Math.abs((second.get("w")?.values[0] as number) - expected) < 1e-6);
 });
 
+test("Adam is the paper's algorithm, with its defaults, over fifty steps of several parameters", () => {
+  const random = seededRandom(5);
+  const size = 4;
+  const optimizer = adam({ betas: null, epsilon: null });
+  const draw = (scale: number) => Float32Array.from({ length: size }, () => (random() - 0.5) * scale);
+  let values = draw(1);
+  const [expected, m, v] = [Float64Array.from(values), new Float64Array(size), new Float64Array(size)];
+  for (let t = 1; t <= 50; t++) {
+    const gradient = draw(10 ** (t % 5 - 2));
+    const step = optimizer.step(
+      new Map([["w", { shape: [size], values }]]),
+      new Map([["w", { shape: [size], values: gradient }]]),
+      0.01,
+    );
+    values = step.get("w")?.values as Float32Array<ArrayBuffer>;
+    for (let i = 0; i < size; i++) {
+      const g = gradient[i] as number;
+      m[i] = 0.9 * (m[i] as number) + 0.1 * g;
+      v[i] = 0.999 * (v[i] as number) + 0.001 * g * g;
+      const [mean, square] = [(m[i] as number) / (1 - 0.9 ** t), (v[i] as number) / (1 - 0.999 ** t)];
+      expected[i] = (expected[i] as number) - 0.01 * mean / (Math.sqrt(square) + 1e-8);
+      assert.ok(Math.abs((values[i] as number) - (expected[i] as number)) < 1e-5, `step ${t}, ${i}`);
+    }
+  }
+});
+
+test("accuracy is the share of rows whose digit has the largest score", () => {
+  const softmax = Result.getOrThrow(builtinModel("builtin/mlp-64-10", "seed-1"));
+  // Digit 3 has the largest score wherever the first pixel is dark, digit 7 elsewhere.
+  const weight = new Float32Array(640);
+  weight[3 * 64] = 2;
+  const bias = new Float32Array(10);
+  bias[7] = 1;
+  const judge: Model = {
+    ...softmax,
+    parameters: new Map([
+      ["layers.0.weight", { shape: [10, 64], values: weight }],
+      ["layers.0.bias", { shape: [10], values: bias }],
+    ]),
+  };
+  const seen = (first: number, label: number): DigitRow => ({
+    pixels: new Float32Array(64).with(0, first),
+    label,
+  });
+  assert.is(accuracy(judge, [seen(1, 3), seen(0, 7), seen(0, 3), seen(1, 7)]), 0.5);
+  assert.is(accuracy(judge, [seen(1, 3), seen(0, 7), seen(0.4, 7), seen(0.6, 7)]), 0.75);
+  assert.is(accuracy(judge, []), 0);
+});
+
 test("what a trainer sends is θ after − θ before, and what it receives is added to θ before", () => {
   const trainer = makeTrainer(model, { optimizer: { "learning-rate": 0.01, betas: null, epsilon: null } });
   trainer.train(training.slice(0, 32));
@@ -222,12 +271,15 @@ const factors: [name: string, factor: number, expected: number][] = [
   ["before the warm-up ends", learningRateFactor(cosine, 9), 0.9],
   ["after the warm-up", learningRateFactor(cosine, 10), 1],
   ["half way down a cosine", learningRateFactor(cosine, 60), 0.5],
+  ["one step before the end of a cosine", learningRateFactor(cosine, 109), (1 - Math.cos(Math.PI / 100)) / 2],
   ["at the end of a cosine", learningRateFactor(cosine, 110), 0],
   ["long after the end", learningRateFactor(cosine, 9_999), 0],
   ["a quarter down a line", learningRateFactor(linear, 35), 0.75],
+  ["one step before the end of a line", learningRateFactor(linear, 109), 0.01],
   ["at the end of a line", learningRateFactor(linear, 110), 0],
   ["wsd, end unknown", learningRateFactor(wsd, 9_999), 1],
   ["wsd, before the decay", learningRateFactor(wsd, 80, 100), 1],
+  ["wsd, one step into the decay", learningRateFactor(wsd, 81, 100), (1 + Math.cos(Math.PI / 20)) / 2],
   ["wsd, half way down", learningRateFactor(wsd, 90, 100), 0.5],
   ["wsd, at the end", learningRateFactor(wsd, 100, 100), 0],
   ["a training shorter than its warm-up", learningRateFactor({ ...linear, training_steps: 5 }, 20), 0],
