@@ -86,6 +86,11 @@ const bans: readonly Ban[] = [
   },
   { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
   {
+    what: /\.skip\(\s*["'`]/,
+    where: inRooms("tests"),
+    use: "a test that is skipped proves nothing, mend it or take it out",
+  },
+  {
     what: /\bdocument\.(get|query|create|cookie)|\bwindow\.(location|document|open)\b/,
     where: source,
     use: "there is no browser here; document and window only type-check because lib has dom",

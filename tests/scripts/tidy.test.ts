@@ -17,6 +17,7 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["new Date() in pki", "pki/a.ts", "const at = new Date();", /take the time as an argument/],
   ["Math.random for an identifier", "actors/a.ts", "const id = String(Math.random());", /use ports/],
   ["createActor outside supervise.ts", "actors/node.ts", "createActor(machine).start();", /use superviseRoot/],
+  ["a skipped test", "tests/a.test.ts", 'test.skip("x", () => {});', /skipped proves nothing/],
   ["fromPromise", "actors/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
   ["an async guard", "actors/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
   ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
