@@ -31,7 +31,7 @@ const digits = readFileSync(new URL("../data/digits.csv", import.meta.url), "utf
 const rowsPerSlice = 200;
 const batchSize = 32;
 const batchesPerRound = 20;
-const deadlineMs = 30_000;
+const deadlineMs = 20_000;
 
 function jobSpec(changes: Partial<TrainConfig> = {}): JobSpec {
   const peers = { type: "peers", peers: [peer], strategy: { type: "All" }, resource: null } as const;
@@ -299,10 +299,11 @@ async function failure(changes: BridgeChanges, spec: JobSpec): Promise<{ message
   let outcome = { message: "", heard: [] as readonly string[] };
   await withBridge(changes, async ({ socketPath, workDir, heard }) => {
     const bridge = new BridgeClient({ socketPath, token: undefined, retryMs: 5 });
-    const message = await runTraining({ bridge, spec, workDir, report: () => {} }).then(
-      () => "",
-      (error) => String(error),
-    );
+    const ended = runTraining({ bridge, spec, workDir, report: () => {} }).then(() => "", (error) => String(error));
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<string>((resolve) => timer = setTimeout(resolve, deadlineMs, "did not end"));
+    const message = await Promise.race([ended, late]);
+    clearTimeout(timer);
     bridge.close();
     outcome = { message, heard };
   });

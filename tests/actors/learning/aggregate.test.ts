@@ -133,6 +133,17 @@ const f64 = (() => {
   return Uint8Array.from([header.length, 0, 0, 0, 0, 0, 0, 0, ...header, ...new Uint8Array(16)]);
 })();
 
+test("the mean is exact, in every order, where adding up in double precision would lose an update", () =>
+  inFolder(async (folder) => {
+    const values = [2 ** 100, 1, -(2 ** 100)];
+    for (const order of [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]) {
+      rmSync(join(folder, velocity), { force: true });
+      const exit = await aggregate(folder, write(folder, order.map((at) => small(values[at] as number))));
+      assert.ok(Exit.isSuccess(exit));
+      assert.equal([...(read(folder, out).get("w")?.values ?? [])], [Math.fround(0.7 * 1.9 / 3)], order.join());
+    }
+  }));
+
 const refusals: [name: string, update: NamedTensors | Uint8Array, reason: RegExp][] = [
   ["that is no safetensors file", new Uint8Array(100).fill(7), /header/],
   ["that is empty", new Uint8Array(0), /8 bytes/],
