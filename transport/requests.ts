@@ -12,12 +12,17 @@ import type { Outbox } from "./outbox.ts";
 import { type TransportAsk, TransportError } from "./port.ts";
 import type { MessageProtocol } from "./protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes, responseMaxBytes } from "./protocols/mod.ts";
-import { readWhole, sendWhole, transportError } from "./whole_message.ts";
+import { ReadBudget, readWhole, sendWhole, transportError } from "./whole_message.ts";
 
 /** How long an exchange may take at the answering end, in milliseconds; the existing nodes reset after it. */
 export const exchangeMaxMs = 10_000;
 /** Requests of ours under way, and requests of others waiting for an answer of ours. */
 export const requestsMax = 4_096;
+/**
+ * What unfinished requests of one peer may hold in memory together, over all its connections: an open stream may hold
+ * 1 MiB, and a peer may open hundreds.
+ */
+export const unfinishedBytesMax = 33_554_432;
 
 type RequestAsk = Extract<TransportAsk, { type: "request" }>;
 
@@ -42,6 +47,8 @@ export class Requests {
   readonly #parts: SessionParts;
   readonly #asked = new Map<string, AbortController>();
   readonly #waiting = new Map<string, Waiting>();
+  /** Of peers whose requests are being read. */
+  readonly #budgets = new Map<string, ReadBudget>();
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
@@ -133,7 +140,7 @@ export class Requests {
     }, exchangeMaxMs);
     const { signal } = deadline;
     try {
-      const bytes = await readWhole(stream, requestMaxBytes, signal);
+      const bytes = await this.#readRequest(peer, stream, signal);
       const decoded = decodeMessage(protocol, "request", bytes);
       if (Result.isFailure(decoded)) {
         // What does not decode ends without a byte; the connection lives on.
@@ -147,6 +154,16 @@ export class Requests {
     } catch (error) {
       clearTimeout(timer);
       stream.abort(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  async #readRequest(peer: string, stream: Stream, signal: AbortSignal): Promise<Uint8Array> {
+    const budget = this.#budgets.get(peer) ?? new ReadBudget(unfinishedBytesMax);
+    this.#budgets.set(peer, budget);
+    try {
+      return await readWhole(stream, requestMaxBytes, signal, budget);
+    } finally {
+      if (budget.idle && this.#budgets.get(peer) === budget) this.#budgets.delete(peer);
     }
   }
 

@@ -7,19 +7,51 @@ import type { Stream } from "@libp2p/interface";
 import { drained } from "./drained.ts";
 import { TransportError } from "./port.ts";
 
+/** Bytes that several messages may hold together while they are read. */
+export class ReadBudget {
+  readonly #max: number;
+  #held = 0;
+
+  constructor(maxBytes: number) {
+    this.#max = maxBytes;
+  }
+
+  /** Whether nothing is held. */
+  get idle(): boolean {
+    return this.#held === 0;
+  }
+
+  /** Takes bytes; false where there are too many, and they are held all the same until they are given back. */
+  take(bytes: number): boolean {
+    this.#held += bytes;
+    return this.#held <= this.#max;
+  }
+
+  give(bytes: number): void {
+    this.#held -= bytes;
+  }
+}
+
 /**
  * Reads until the other side ends its writing side.
  *
  * @param maxBytes More than this resets the stream and fails with `too-large`.
+ * @param budget What this message holds counts there until it is whole or has failed; more than it allows is `too-large`.
  * @throws TransportError `stream-reset` when the stream broke first (a dead connection and a relay limit end a stream
  * without an error), `timed-out` or `cancelled` as the signal says.
  */
-export function readWhole(stream: Stream, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
+export function readWhole(
+  stream: Stream,
+  maxBytes: number,
+  signal: AbortSignal,
+  budget?: ReadBudget,
+): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let size = 0;
   let whole = stream.remoteWriteStatus === "closed" && stream.status === "open";
   return new Promise((resolve, reject) => {
     const settle = () => {
+      budget?.give(size);
       stream.removeEventListener("message", onMessage);
       stream.removeEventListener("remoteCloseWrite", onWhole);
       stream.removeEventListener("end", onEnd);
@@ -35,7 +67,9 @@ export function readWhole(stream: Stream, maxBytes: number, signal: AbortSignal)
     const onMessage = (event: { data: Uint8Array | { subarray(): Uint8Array } }) => {
       const piece = plainBytes(event.data);
       size += piece.byteLength;
+      const affordable = budget?.take(piece.byteLength) ?? true;
       if (size > maxBytes) return fail("too-large", `more than ${maxBytes} bytes`);
+      if (!affordable) return fail("too-large", "too many bytes of messages that have not ended");
       pieces.push(piece);
     };
     const onWhole = () => {

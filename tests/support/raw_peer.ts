@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Connection, IdentifyResult } from "@libp2p/interface";
+import type { Connection, IdentifyResult, Stream } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { identify } from "@libp2p/identify";
@@ -29,6 +29,8 @@ export interface RawPeer {
   exchange(protocol: string, bytes: Uint8Array): Promise<Answer>;
   /** Sends bytes and half-closes nothing; what came back first. */
   converse(protocol: string, bytes: Uint8Array): Promise<Uint8Array>;
+  /** Opens streams that each send so many bytes and never end; how many of them the other side reset. */
+  hoard(protocol: string, streams: number, bytes: number): Promise<number>;
   /** Sends a byte now and then and never ends; how many were taken when the other side gave it up. */
   trickle(protocol: string, everyMs: number): Promise<{ readonly sent: number; readonly ms: number }>;
   /** What the peer told in identify. */
@@ -96,6 +98,23 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
       const answer = await first;
       stream.abort(new Error("read enough"));
       return answer;
+    },
+    hoard: async (protocol, streams, bytes) => {
+      const opened: Stream[] = [];
+      for (let n = 0; n < streams; n++) {
+        const stream = await connection.newStream(protocol, { maxOutboundStreams: streams });
+        stream.send(new Uint8Array(bytes));
+        opened.push(stream);
+      }
+      const isReset = () => opened.filter(({ status }) => status !== "open").length;
+      // Resets come one after the other: it is over when half a second brings no further one.
+      for (let before = -1; before < isReset();) {
+        before = isReset();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+      const reset = isReset();
+      for (const stream of opened) stream.abort(new Error("enough"));
+      return reset;
     },
     trickle: async (protocol, everyMs) => {
       const start = performance.now();

@@ -6,7 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
 import { of, readAll, startTransport, until } from "../support/transports.ts";
-import { exchangeMaxMs } from "../../transport/requests.ts";
+import { exchangeMaxMs, unfinishedBytesMax } from "../../transport/requests.ts";
 import { streamBufferMax } from "../../transport/stream_handle.ts";
 import type { StreamHandle, TransportAnswer } from "../../transport/port.ts";
 
@@ -119,6 +119,16 @@ test("100 MB where a request has 1 MiB at most: reset, memory bounded, connectio
 test("a request of exactly 1 MiB is read, one byte more is not", async () => {
   assert.equal(await raw.exchange(api, new Uint8Array(1_048_576)), { bytes: 0, outcome: "whole" });
   assert.is((await raw.exchange(api, new Uint8Array(1_048_577))).outcome, "broken");
+});
+
+test("unfinished requests of a peer hold so much memory together and no more; the connection lives", async () => {
+  const streams = 48;
+  const each = 1_000_000;
+  const reset = await raw.hoard(api, streams, each);
+  const held = (streams - reset) * each;
+  assert.ok(held <= unfinishedBytesMax && held > unfinishedBytesMax / 2, `${reset} of ${streams} were reset`);
+  assert.equal(await raw.exchange(api, new Uint8Array(1_048_576)), { bytes: 0, outcome: "whole" }, "given back");
+  assert.is(raw.connection.status, "open");
 });
 
 test("a response that does not decode: malformed; one over 10 MiB: too-large", async () => {
