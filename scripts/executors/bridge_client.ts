@@ -171,7 +171,8 @@ class EventStream<T> implements Receiving<T> {
     this.#rest = lines.pop() ?? "";
     if (this.#rest.length > eventMaxChars) return this.#answer.destroy(new Error("an event is too long")) as never;
     for (const line of lines) if (line.startsWith("data:")) this.#event(line.slice(5));
-    this.#wake?.();
+    // A keepalive is no event: woken by it, whoever waits would take the quiet for the end of its patience.
+    if (this.#loaded.length > 0) this.#wake?.();
   }
 
   #event(text: string): void {
