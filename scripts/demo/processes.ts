@@ -172,15 +172,32 @@ export class NodeProcess {
   }
 }
 
-/** Ends everything that was started and still runs, at once: what a killed worker leaves behind too. */
-export function endAll(folder: string): void {
+/** How long what was killed may take to be gone, in milliseconds: a loaded machine tears down a cell slowly. */
+const endMaxMs = 5_000;
+const endPollMs = 20;
+
+/**
+ * Ends everything that was started and still runs: what a killed worker leaves behind too. Returns when all of it is
+ * gone, and says what is not after {@linkcode endMaxMs}. It blocks, so that a signal's handler can call it.
+ */
+export function endAll(folder: string): readonly string[] {
   for (const child of running) child.kill("SIGKILL");
-  for (const survivor of survivors(folder)) {
-    try {
-      process.kill(Number(survivor.split(" ")[0]), "SIGKILL");
-    } catch {
-      // It ended in the meantime.
-    }
+  const sleeper = new Int32Array(new SharedArrayBuffer(4));
+  const until = performance.now() + endMaxMs;
+  for (;;) {
+    // Looked for again each time: a worker may have started an executor while it was being killed.
+    const left = survivors(folder);
+    if (left.length === 0 || performance.now() > until) return left;
+    for (const survivor of left) kill(Number(survivor.split(" ")[0]));
+    Atomics.wait(sleeper, 0, 0, endPollMs);
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It ended in the meantime.
   }
 }
 

@@ -29,7 +29,7 @@ export const runtimeCommands: Record<Runtime, readonly string[]> = {
 };
 
 /** Longest time for one file on one runtime, in milliseconds. */
-const fileTimeoutMs = 180_000;
+const fileTimeoutMs = 300_000;
 
 /** Every `*.test.ts` under a folder, sorted; fixtures and support files are not tests. */
 export function testFiles(folder: string): string[] {

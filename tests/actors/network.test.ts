@@ -87,7 +87,7 @@ function leftovers(network: NodeNetwork): string[] {
 test("a job is allocated, trained, evaluated and ended by itself", async () => {
   const { network, workers, scheduler } = await start(["/ip4/127.0.0.1/tcp/0"], { workers: 2, rounds: 2 });
   try {
-    const done = await scheduler.said("training.done", undefined, 40_000);
+    const done = await scheduler.said("training.done", undefined, 90_000);
     assert.is(done["rounds"], 2);
     assert.is(evaluated(scheduler).length, 2);
     assert.ok(Number(done["accuracy"]) > 0.3, `accuracy ${done["accuracy"]}`);
@@ -115,7 +115,7 @@ test("a job is allocated, trained, evaluated and ended by itself", async () => {
 test("everybody behind the relay: a job, and a trainer revoked in the middle of it", async () => {
   const { network, gateway, workers, scheduler } = await start([], { workers: 3, rounds: 6 });
   try {
-    await scheduler.said("round.evaluated", undefined, 40_000);
+    await scheduler.said("round.evaluated", undefined, 90_000);
     const lease = await scheduler.said("lease.granted", (fields) => fields["class"] === "train");
     const revoked = workers.find(({ name }) => lease["name"] === name) as RunningNode;
     const before = Date.now();
@@ -130,7 +130,7 @@ test("everybody behind the relay: a job, and a trainer revoked in the middle of 
     }
     await gateway.said("peer.refused", isRevoked);
     await scheduler.said("trainer.lost");
-    const done = await scheduler.said("training.done", undefined, 40_000);
+    const done = await scheduler.said("training.done", undefined, 90_000);
     assert.is(done["rounds"], 6);
     assert.is(done["trainers"], 1);
     assert.is(evaluated(scheduler).length, 6);

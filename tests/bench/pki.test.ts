@@ -15,7 +15,7 @@ async function bench(...args: string[]): Promise<{ code: number; stdout: string 
   const command = ["--no-warnings", "scripts/bench.ts", ...args];
   try {
     const node = join(root, "node_modules/.bin/node");
-    return { code: 0, stdout: (await promisify(execFile)(node, command, { cwd: root, timeout: 60_000 })).stdout };
+    return { code: 0, stdout: (await promisify(execFile)(node, command, { cwd: root, timeout: 150_000 })).stdout };
   } catch (error) {
     const { code, stdout } = error as { code: number; stdout: string };
     return { code, stdout };

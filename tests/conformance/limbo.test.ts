@@ -34,7 +34,7 @@ async function limbo(...args: string[]): Promise<Ran> {
     const { stdout } = await promisify(execFile)(
       node,
       ["--no-warnings", "scripts/limbo.ts", ...args],
-      { cwd: root, timeout: 30_000, maxBuffer: 16 * 1024 * 1024 },
+      { cwd: root, timeout: 120_000, maxBuffer: 16 * 1024 * 1024 },
     );
     return { code: 0, stdout };
   } catch (error) {

@@ -98,7 +98,7 @@ function start(executor: Partial<ExecutorConfig>, over: Partial<JobInput> = {}, 
     output: () => ports.reports.filter(({ event }) => event === "job.output").map(({ message }) => message),
     started: () => eventually("the start", () => said.some(({ type }) => type === "job.started")),
     pid: () => said.find(({ type }) => type === "job.started")?.["pid"] as number,
-    ended: async (withinMs = 8_000): Promise<JobOutcome> => {
+    ended: async (withinMs = 30_000): Promise<JobOutcome> => {
       await eventually("the end", () => said.some(({ type }) => type === "job.ended"), withinMs);
       const ended = said.filter(({ type }) => type === "job.ended") as unknown as JobEnded[];
       assert.is(ended.length, 1, "ended is said once");

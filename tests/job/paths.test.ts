@@ -291,7 +291,7 @@ walk("is not fooled by a directory that is swapped for a link, where opening by 
     const seen = await runOf(use((directory) =>
       Effect.gen(function* () {
         const seen = { byName: 0, byWalk: 0, inside: 0, writtenOutside: 0 };
-        const until = Date.now() + 8_000;
+        const until = Date.now() + 20_000;
         for (let tries = 0; tries < 4_000 || seen.byName === 0 || seen.inside === 0; tries++) {
           if (Date.now() > until) break;
           if (readByName(join(arena, "d/e/f")) === "outside") seen.byName += 1;

@@ -251,7 +251,7 @@ test("when this process exits without ending it, its group is killed", async () 
   const { status, stdout, stderr } = spawnSync(node, args, {
     cwd: resolve(here, "../.."),
     encoding: "utf8",
-    timeout: 20_000,
+    timeout: 90_000,
   });
   assert.is(status, 3, stderr);
   await eventually("its end", () => identifyProcess(Number(stdout)) === undefined);

@@ -47,7 +47,7 @@ test("the same seed gives the same trace on the other runtime", async () => {
     ? { command: "node", before: ["--no-warnings"] }
     : { command: "deno", before: ["run", "-A", "--no-lock"] };
   const args = [...other.before, script, "--seed", "1", "--runs", "2", "--json"];
-  const { stdout, status } = spawnSync(other.command, args, { encoding: "utf8", timeout: 60_000 });
+  const { stdout, status } = spawnSync(other.command, args, { encoding: "utf8", timeout: 150_000 });
   assert.is(status, 0);
   const there = JSON.parse(stdout) as SimulateReport;
   assert.equal(Object.keys(there), [

@@ -60,9 +60,9 @@ export function host<Logic extends AnyActorLogic>(
     send: (event) => {
       (actor.getSnapshot() as { children: Record<string, { send(event: Said): void }> }).children["child"]?.send(event);
     },
-    hear: (type, count = 1, withinMs = 3_000) =>
+    hear: (type, count = 1, withinMs = 15_000) =>
       wait(`${type} ${count}`, () => said.filter((each) => each.type === type)[count - 1], withinMs),
-    see: (event, count = 1, withinMs = 3_000) =>
+    see: (event, count = 1, withinMs = 15_000) =>
       wait(`${event} ${count}`, () => reports.filter((each) => each.event === event)[count - 1], withinMs),
     stop: () => {
       actor.stop();

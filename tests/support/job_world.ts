@@ -63,7 +63,7 @@ export function temporary(): { readonly path: string; remove(): void } {
 }
 
 /** Waits until `holds` does; throws with `what` after `withinMs`. */
-export async function eventually(what: string, holds: () => boolean, withinMs = 5_000): Promise<void> {
+export async function eventually(what: string, holds: () => boolean, withinMs = 20_000): Promise<void> {
   const until = Date.now() + withinMs;
   while (!holds()) {
     if (Date.now() > until) throw new Error(`Cannot see within ${withinMs} ms: ${what}`);

@@ -59,7 +59,7 @@ export interface TestTransport {
 }
 
 /** Waits until `look` gives something, with a deadline. */
-export async function until<T>(what: string, look: () => T | undefined | false, ms = 5_000): Promise<T> {
+export async function until<T>(what: string, look: () => T | undefined | false, ms = 20_000): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
     const found = look();

@@ -20,7 +20,7 @@ test("gates and descriptors equal, heap at most 5 MB more", async () => {
   // Deno takes its own path for Node's and rewrites the arguments; spelt otherwise it does not.
   const { execPath } = process;
   const program = deno ? `${dirname(execPath)}/./${basename(execPath)}` : execPath;
-  const { stdout } = await promisify(execFile)(program, args, { timeout: 60_000 });
+  const { stdout } = await promisify(execFile)(program, args, { timeout: 240_000 });
   const { cycles, before, after } = JSON.parse(stdout.trim().split("\n").at(-1) as string);
   assert.is(cycles, 2_000);
   assert.equal(after.gates, before.gates);

@@ -137,7 +137,7 @@ test("the same handshake with the right key is let in: the hostile end speaks re
   const ahead = await negotiate(socket);
   void hostileClient(socket, member, { ahead });
   // Verified, then waiting for the muxer: the gate's deadline ends that too.
-  const fact = await a.fact(of("peer.refused", ({ peer }) => peer?.name === "member"), 2_000);
+  const fact = await a.fact(of("peer.refused", ({ peer }) => peer?.name === "member"), 10_000);
   assert.is(fact.refusal.code, "handshake-timeout");
   socket.destroy();
 });
@@ -175,7 +175,7 @@ test("an HTTP server that is dialled: protocol-mismatch", async () => {
 
 test("every descriptor is released", async () => {
   // Sixteen strangers were here. Deno opens a pair of sockets for itself at some time after its start.
-  await until("descriptors back", () => descriptors() <= before + 2, 2_000);
+  await until("descriptors back", () => descriptors() <= before + 2, 10_000);
 });
 
 test("the honest peer was served throughout", async () => {

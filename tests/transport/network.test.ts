@@ -32,7 +32,7 @@ async function member(of: TestTransport, name: string, options: object = {}): Pr
 
 /** Publishes again and again until the condition holds: a mesh takes a moment to form. */
 async function publishUntil(by: TestTransport, done: () => boolean): Promise<void> {
-  const end = performance.now() + 8_000;
+  const end = performance.now() + 30_000;
   for (let id = 0; !done(); id++) {
     if (performance.now() > end) throw new Error(`Cannot hear what ${by.name} publishes`);
     await by.ask({ type: "publish", id: `${id}`, topic: workerTopic, message: request });
@@ -77,7 +77,7 @@ test("a record put by one member is found by another, with its publisher", async
 test("a member without an address of its own takes part through the gateway's relay, TLS end to end", async () => {
   const g = await gateway();
   const hidden = await member(g, "hidden", { listenAddresses: [], relay: "client" });
-  const reachable = await hidden.fact(of("reachable"), 8_000);
+  const reachable = await hidden.fact(of("reachable"), 20_000);
   assert.ok(reachable.addresses.every((address) => address.includes("/p2p-circuit/")));
   const s = await member(g, "scheduler", { relay: "client" });
   const dialled = await s.ask({ type: "dial", id: "1", target: { address: reachable.addresses[0] as string } });
@@ -123,7 +123,7 @@ test("a member without an address of its own takes part through the gateway's re
 test("revocation reaches through a relay: closed, and the redial refused, end to end", async () => {
   const g = await gateway();
   const hidden = await member(g, "hidden", { listenAddresses: [], relay: "client" });
-  const { addresses } = await hidden.fact(of("reachable"), 8_000);
+  const { addresses } = await hidden.fact(of("reachable"), 20_000);
   const s = await member(g, "revoked", { listenAddresses: [], relay: "client" });
   const dial = () => s.ask({ type: "dial", id: "1", target: { address: addresses[0] as string } });
   assert.is((await dial()).type, "dial.done");
@@ -163,14 +163,14 @@ test("a reservation is lost with its gateway and made again when the gateway is 
   const options = { pki, name: "gateway", node, role: "gateway", relay: "server" } as const;
   const first = await startTransport(options);
   const hidden = await member(first, "hidden", { listenAddresses: [], relay: "client" });
-  await hidden.fact(of("reachable"), 8_000);
+  await hidden.fact(of("reachable"), 20_000);
   await first.stop();
   await hidden.fact(of("reservation.lost"));
   const [listen] = first.addresses;
   const again = await startTransport({ ...options, listenAddresses: [(listen as string).replace(/\/p2p\/.*/, "")] });
   hidden.facts.length = 0;
   await hidden.ask({ type: "dial", id: "again", target: { address: listen as string } });
-  const { addresses } = await hidden.fact(of("reachable"), 8_000);
+  const { addresses } = await hidden.fact(of("reachable"), 20_000);
   assert.is(addresses.length, 1);
   await Promise.all([hidden, again].map((node) => node.stop()));
 });
