@@ -38,12 +38,13 @@ test("standard output is the report and nothing else, and everything held", () =
 test("each kind of attack is in it, with its counts", () => {
   const { attacks }: GateReport = JSON.parse(stdout);
   const ids = attacks.map(({ id }) => id);
-  for (const id of ["half-open", "stolen-certificate", "stolen-certificate-listening", "yamux-stream-flood"]) {
+  for (const id of ["half-open", "stolen-certificate", "stolen-version-1-certificate-listening", "fuzz-cbor"]) {
     assert.ok(ids.includes(id), id);
   }
   for (const { attempts, before, after, honest } of attacks) {
     assert.ok(attempts > 0);
-    for (const figure of [before.fds, after.fds, before.heapBytes, honest.quietP99Ms]) assert.ok(figure > 0);
+    for (const figure of [before.fds, after.fds, before.heapBytes]) assert.ok(figure > 0);
+    assert.ok(honest === null || honest.quietP99Ms > 0);
   }
 });
 

@@ -28,6 +28,8 @@ export interface GateAttack {
   readonly id: string;
   readonly count: number;
   readonly parallel: number;
+  /** Inputs that each connection brings; one unless said. */
+  readonly inputs?: number;
   /** Refusal codes that may come of it; every attempt has one of them. None: the attacker is a member. */
   readonly expected: readonly string[];
   /** It may be over before the node has seen it. */

@@ -221,6 +221,30 @@ async function aftermath(records: Records, keys: Keys): Promise<HostileOutcome> 
 
 const failed = (alert: number | undefined): HostileOutcome => ({ sent: false, alert, applicationBytes: 0 });
 
+/** A ClientHello that offers what this end speaks: the message, without its record. */
+function clientHello(share: Uint8Array, offer: Uint8Array): Buffer {
+  const extensions = Buffer.concat([
+    extension(43, vec8(u16(0x0304))),
+    extension(10, vec16(u16(0x001d))),
+    extension(13, vec16(u16(0x0807))),
+    extension(51, vec16(Buffer.concat([u16(0x001d), vec16(share)]))),
+    offer,
+  ]);
+  const suites = vec16(u16(0x1301));
+  return message(
+    1,
+    Buffer.concat([u16(0x0303), randomBytes(32), vec8(randomBytes(32)), suites, vec8(u8(0)), vec16(extensions)]),
+  );
+}
+
+const helloRecord = (hello: Uint8Array) => Buffer.concat([u8(22), u16(0x0301), vec16(hello)]);
+
+/** The record of a ClientHello that a listener would answer. */
+export const soundHello = (): Buffer => helloRecord(clientHello(share().raw, Buffer.alloc(0)));
+
+/** A KeyUpdate that asks for one back (RFC 8446 §4.6.3). */
+const keyUpdate = message(24, u8(1));
+
 /** Speaks TLS as a client on a socket, shows what it is told to, and then sends `then` as application data. */
 export async function hostileClient(
   socket: Socket,
@@ -234,29 +258,16 @@ export async function hostileClient(
     readonly offer?: Uint8Array;
     /** Written right after the ClientHello, as records of their own. */
     readonly early?: Uint8Array;
+    /** Says nothing more once the listener has shown itself. */
+    readonly silent?: boolean;
+    /** After Finished: another ClientHello, as for a renegotiation, or a KeyUpdate. */
+    readonly last?: "hello" | "key-update";
   } = {},
 ): Promise<HostileOutcome> {
   const own = share();
-  const extensions = Buffer.concat([
-    extension(43, vec8(u16(0x0304))),
-    extension(10, vec16(u16(0x001d))),
-    extension(13, vec16(u16(0x0807))),
-    extension(51, vec16(Buffer.concat([u16(0x001d), vec16(own.raw)]))),
-    options.offer ?? Buffer.alloc(0),
-  ]);
-  const hello = message(
-    1,
-    Buffer.concat([
-      u16(0x0303),
-      randomBytes(32),
-      vec8(randomBytes(32)),
-      vec16(u16(0x1301)),
-      vec8(u8(0)),
-      vec16(extensions),
-    ]),
-  );
+  const hello = clientHello(own.raw, options.offer ?? Buffer.alloc(0));
   const records = new Records(socket, options.ahead ?? new Uint8Array());
-  socket.write(Buffer.concat([u8(22), u16(0x0301), vec16(hello), options.early ?? Buffer.alloc(0)]));
+  socket.write(Buffer.concat([helloRecord(hello), options.early ?? Buffer.alloc(0)]));
   const answer = await records.next();
   if (answer === undefined || answer.type !== 22) return failed(answer?.body[1]);
   const serverHello = answer.body;
@@ -267,12 +278,18 @@ export async function hostileClient(
   const secrets = schedule(own.secretWith(peer.subarray(4, 36)), hellos);
   const flight = await readFlight(records, new Keys(secrets.server), 20);
   if (!(flight instanceof Uint8Array)) return failed(flight);
+  if (options.silent === true) {
+    while (await records.next() !== undefined); // until the other side has had enough
+    return failed(undefined);
+  }
   const transcript = Buffer.concat([hellos, flight]);
   const keys = new Keys(secrets.client);
   const shown = proof(identity, "client", transcript, secrets.client, options.corrupt);
   socket.write(keys.sealAll(22, shown));
   const application = secrets.application(transcript);
   if (options.then !== undefined) socket.write(application.client.seal(23, options.then));
+  if (options.last === "hello") socket.write(application.client.seal(22, hello));
+  if (options.last === "key-update") socket.write(application.client.seal(22, keyUpdate));
   return aftermath(records, application.server);
 }
 

@@ -7,16 +7,18 @@ import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { GateAttack, GateWorld } from "./attack.ts";
+import { hostileClient } from "./hostile_tls.ts";
 import { frame, negotiate, patient } from "./raw_dial.ts";
 
 /** How long a member that is not thrown out goes on, in milliseconds. */
 const abuseMs = 1_000;
 
+/** Frame types and flags of yamux. */
 const types = { data: 0, window: 1, ping: 2 } as const;
-const flags = { none: 0, syn: 1 } as const;
+const flags = { none: 0, syn: 1, fin: 4 } as const;
 
 /** A frame of yamux: version, type, flags, stream, length. */
-function yamux(type: keyof typeof types, flag: keyof typeof flags, stream: number, length: number): Buffer {
+export function yamux(type: keyof typeof types, flag: keyof typeof flags, stream: number, length: number): Buffer {
   const header = Buffer.alloc(12);
   header.writeUInt8(types[type], 1);
   header.writeUInt16BE(flags[flag], 2);
@@ -26,7 +28,7 @@ function yamux(type: keyof typeof types, flag: keyof typeof flags, stream: numbe
 }
 
 /** Goes through TLS and the multiplexer's negotiation as a member. */
-async function enter({ member }: GateWorld, socket: Socket): Promise<TLSSocket> {
+export async function enter({ member }: GateWorld, socket: Socket): Promise<TLSSocket> {
   await negotiate(socket);
   const tls = connectTls({
     socket,
@@ -58,6 +60,20 @@ const abuses = (id: string, count: number, bytes: () => Buffer, read = true): Ga
   },
 });
 
+/** Is let in, and then goes back to the handshake. */
+const afterwards = (id: string, last: "hello" | "key-update"): GateAttack => ({
+  id,
+  count: 200,
+  parallel: 4,
+  expected: [],
+  run: async ({ member }, socket) => {
+    const ahead = await negotiate(socket);
+    const then = Buffer.concat([frame("/multistream/1.0.0"), frame("/yamux/1.0.0")]);
+    setTimeout(() => socket.destroy(), abuseMs);
+    await hostileClient(socket, member, { ahead, then, last });
+  },
+});
+
 const repeated = (count: number, one: (index: number) => Buffer) =>
   Buffer.concat(Array.from({ length: count }, (_, index) => one(index)));
 const opening = (index: number) => yamux("data", "syn", 2 * index + 1, 0);
@@ -80,5 +96,7 @@ export const members: readonly GateAttack[] = [
       return Buffer.concat([yamux("data", "syn", 1, lines.length), lines]);
     },
   ),
+  afterwards("renegotiation", "hello"),
+  afterwards("key-update", "key-update"),
   abuses("stops-reading", 100, () => repeated(20_000, (index) => yamux("ping", "syn", 0, index)), false),
 ];

@@ -9,6 +9,7 @@ import type { Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import type { GateAttack, GateWorld } from "./attack.ts";
 import { hostileClient } from "./hostile_tls.ts";
+import { malformed, version1 } from "./odd_certificates.ts";
 import { frame, hello, negotiate, patient } from "./raw_dial.ts";
 
 const extension = (type: number, body: Uint8Array) => {
@@ -34,19 +35,17 @@ const resumption = Buffer.concat([
 ]);
 const earlyData = Buffer.concat([Buffer.from([23, 3, 3, 0, 64]), randomBytes(64)]);
 
-/** Which octet is spoilt next. */
-let spoilt = 0;
-
 const shows = (
   id: string,
   count: number,
   expected: readonly string[],
   show: (world: GateWorld) => Parameters<typeof hostileClient>[1],
   options: Parameters<typeof hostileClient>[2] = {},
+  parallel = 8,
 ): GateAttack => ({
   id,
   count,
-  parallel: 8,
+  parallel,
   expected,
   run: async (world, socket) => {
     const ahead = await negotiate(socket);
@@ -92,6 +91,7 @@ async function drip(_world: GateWorld, socket: Socket): Promise<void> {
 
 const flooding = ["handshake-timeout", "too-many-connections", "rate-limited", "hung-up"];
 const tooLate = ["handshake-timeout", "too-many-connections", "rate-limited"];
+const unreadable = ["tls-failed", "malformed-certificate", "unknown-issuer", "self-signed"];
 
 /** Their attacks. */
 export const strangers: readonly GateAttack[] = [
@@ -120,6 +120,11 @@ export const strangers: readonly GateAttack[] = [
   },
   writes("random-bytes", ["protocol-mismatch"], () => Buffer.concat([Buffer.from([0x9f]), randomBytes(512)])),
   writes("http", ["protocol-mismatch"], () => Buffer.from("GET / HTTP/1.1\r\n\r\n")),
+  writes(
+    "another-protocol",
+    ["protocol-mismatch", "handshake-timeout"],
+    () => Buffer.concat([frame("/multistream/1.0.0"), frame("/noise"), Buffer.from([0x9f])]),
+  ),
   writes("random-bytes-for-tls", ["protocol-mismatch", "tls-failed"], () => Buffer.alloc(64, 0x55), true),
   {
     id: "truncated-record",
@@ -153,16 +158,26 @@ export const strangers: readonly GateAttack[] = [
     ({ member, thief }) => ({ chain: member.chain, keyPem: thief.keyPem }),
   ),
   shows("corrupted-verify", 1_000, ["tls-failed"], ({ member }) => member, { corrupt: true }),
+  shows("malformed-certificate", 1_000, unreadable, ({ member }) => ({ ...member, chain: [malformed(member)] })),
   shows(
-    "malformed-certificate",
+    "stolen-malformed-certificate",
     1_000,
-    ["tls-failed", "malformed-certificate", "unknown-issuer", "disallowed-algorithm", "invalid-signature"],
-    ({ member }) => {
-      const leaf = Buffer.from(member.chain[0]!);
-      leaf[4 + spoilt++ % 40]! ^= 0x40; // version, serial, algorithm, issuer
-      return { ...member, chain: [leaf] };
-    },
+    unreadable,
+    ({ member, thief }) => ({ chain: [malformed(member)], keyPem: thief.keyPem }),
   ),
+  shows(
+    "version-1-certificate",
+    1_000,
+    unreadable,
+    ({ thief }) => ({ chain: [version1(thief, thief)], keyPem: thief.keyPem }),
+  ),
+  shows(
+    "stolen-version-1-certificate",
+    1_000,
+    ["tls-failed"],
+    ({ member, thief }) => ({ chain: [version1(member, thief)], keyPem: thief.keyPem }),
+  ),
+  shows("silent-after-the-server", 1_000, tooLate, ({ member }) => member, { silent: true }, 250),
   shows(
     "resumption-and-0-rtt",
     500,

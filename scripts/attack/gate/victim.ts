@@ -39,6 +39,9 @@ export interface Footprint {
 /** From the first byte to the verdict, in milliseconds: shorter than the default, so that attacks end sooner. */
 const handshakeTimeoutMs = Number(process.argv[3] ?? 5_000);
 
+/** What a member may ask; all of it is declined. */
+const protocols = ["/hypha-health/0.0.1", "/hypha-api/0.0.1", "/hypha-progress/0.0.1"] as const;
+
 const files: Omit<EndSetup, "way" | "listens"> = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
 let [unhandled, failed, actors] = [0, 0, 0];
 const refused: Record<string, number> = {};
@@ -97,6 +100,7 @@ const input: TransportInput = {
 };
 
 function note(fact: TransportFact): void {
+  if (fact.type === "request.received") transport.send({ type: "decline", exchange: fact.exchange });
   if (fact.type === "peer.refused") refused[fact.refusal.code] = (refused[fact.refusal.code] ?? 0) + 1;
   if (fact.type === "peer.established") accepted[fact.identity.name] = (accepted[fact.identity.name] ?? 0) + 1;
   if (fact.type === "transport.failed") failed += 1;
@@ -122,7 +126,15 @@ const holder = superviseRoot(
   },
 );
 const transport = holder.getSnapshot().children["transport"] as { send(ask: TransportAsk): void };
-transport.send({ type: "start", replyTo: { send: say } });
+transport.send({
+  type: "start",
+  replyTo: {
+    send: (answer) => {
+      for (const protocol of protocols) transport.send({ type: "serve", protocol });
+      say(answer);
+    },
+  },
+});
 
 function sockets(): number {
   let count = 0;

@@ -1,0 +1,67 @@
+/**
+ * The attackers, in a process of their own that yields to everybody else: an honest peer's latency is the node's doing, not
+ * that of its neighbour in the same loop.
+ *
+ * Hears `{"id", "count"}` a line on standard input and answers `{"problems": […]}` when the attack is over. Argument: a file with
+ * the world, as {@linkcode AttackerSetup}.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
+import { setPriority } from "node:os";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { EndFiles } from "../../bench/gate/world.ts";
+import { attacks } from "./all.ts";
+import type { GateAttack, GateWorld, Shown } from "./attack.ts";
+import { dialFrom } from "./raw_dial.ts";
+
+/** What the attackers know, as JSON. */
+export interface AttackerSetup {
+  readonly port: number;
+  readonly member: EndFiles;
+  readonly thief: EndFiles;
+}
+
+const niceness = 10;
+
+/** Attackers' addresses: 127.0.1.1 to 127.0.20.250. */
+const addressOf = (index: number) => `127.0.${1 + Math.floor(index / 250) % 20}.${1 + index % 250}`;
+
+/** A certificate with its key, out of a file's texts. */
+export const shownBy = ({ chain, identity }: EndFiles): Shown => ({
+  chain: chain.map((der) => Buffer.from(der, "base64")),
+  keyPem: identity.keyPem,
+  certPem: identity.certPem,
+});
+
+/** Attempts, so many at once, each from an address of its own. */
+async function assail(attack: GateAttack, world: GateWorld, count: number): Promise<void> {
+  let left = count;
+  const one = async () => {
+    for (let index = left--; index > 0; index = left--) {
+      const socket = await dialFrom(world.port, addressOf(index));
+      if (socket === undefined) continue;
+      socket.on("error", () => {});
+      await attack.run(world, socket).catch(() => {}); // it was refused in the middle of it
+      socket.destroy();
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(count, attack.parallel) }, one));
+}
+
+if (process.argv[1]?.endsWith("attacker.ts") === true) {
+  setPriority(niceness);
+  const { port, member, thief }: AttackerSetup = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { id, count } = JSON.parse(line) as { readonly id: string; readonly count: number };
+    const problems: string[] = [];
+    const attack = attacks.find((known) => known.id === id);
+    if (attack === undefined) throw new Error(`Cannot attack: there is no ${id}`);
+    const escaped = (what: string) => void problems.push(what);
+    await assail(attack, { port, member: shownBy(member), thief: shownBy(thief), escaped }, count);
+    process.stdout.write(`${JSON.stringify({ problems })}\n`);
+  }
+  process.exit(0);
+}

@@ -1,0 +1,128 @@
+/**
+ * One attack on a node, and what it was seen to do to it.
+ *
+ * @module
+ */
+import type { End } from "../../bench/gate/endpoint.ts";
+import type { GateAttack } from "./attack.ts";
+import type { Attackers, Victim } from "./children.ts";
+import { handshakes, handshakesWhile, p99 } from "./honest.ts";
+import type { Footprint } from "./victim.ts";
+
+/** What a node holds. */
+export interface Held {
+  readonly fds: number;
+  readonly heapBytes: number;
+  readonly actors: number;
+}
+
+/** What came of one attack. */
+export interface GateAttackRow {
+  readonly id: string;
+  readonly attempts: number;
+  readonly expected: string;
+  readonly seen: string;
+  readonly held: boolean;
+  /** Of an honest peer's handshakes meanwhile, and just before; null where none was under way. */
+  readonly honest: { readonly quietP99Ms: number; readonly p99Ms: number } | null;
+  readonly before: Held;
+  readonly after: Held;
+}
+
+/** Everything that an attack takes place in. */
+export interface Siege {
+  readonly victim: Victim;
+  readonly attackers: Attackers;
+  readonly address: string;
+  readonly honest: End;
+  readonly deadlineMs: number;
+  /** Into how many runs the attempts are split: the honest figure is their median. */
+  readonly repeats: number;
+  readonly quick: boolean;
+}
+
+/** How long the victim has to let go of everything after an attack, beyond its deadline, in milliseconds. */
+export const recoveryMs = 8_000;
+/** What may stay of an attack: code that was compiled, caches, sockets that the runtime opens for itself. */
+const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };
+/** Handshakes of the quiet figure. */
+const quietHandshakes = { quick: 5, full: 100 };
+
+type Calm = NonNullable<GateAttackRow["honest"]>;
+
+/** Runs an attack and looks at the node before, meanwhile and after. */
+export async function besiege(attack: GateAttack, count: number, siege: Siege): Promise<GateAttackRow> {
+  const { victim, attackers, address, honest, deadlineMs, repeats, quick } = siege;
+  const before = await victim.footprint();
+  const problems: string[] = [];
+  const figures: Calm[] = [];
+  for (let run = 0; run < repeats; run++) {
+    try {
+      const quiet = await handshakes(honest, address, quick ? quietHandshakes.quick : quietHandshakes.full);
+      const assault = attackers.assail(attack.id, Math.ceil(count / repeats));
+      const latencies = await handshakesWhile(honest, address, assault);
+      problems.push(...await assault);
+      figures.push({ quietP99Ms: p99(quiet), p99Ms: p99(latencies) });
+    } catch (error) {
+      problems.push(`an honest peer was turned away: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  const after = await recovered(victim, before, deadlineMs + recoveryMs);
+  problems.push(...findings(attack, before, after));
+  const codes = newCodes(before, after).map(([code, number]) => `${code} ${number}`);
+  const attempts = Math.ceil(count / repeats) * repeats * (attack.inputs ?? 1);
+  return {
+    id: attack.id,
+    attempts,
+    expected: attack.expected.length > 0 ? attack.expected.join(" | ") : "contained",
+    seen: [...codes, ...problems].join("; ") || "contained",
+    held: problems.length === 0,
+    honest: middle(figures),
+    before: held(before),
+    after: held(after),
+  };
+}
+
+/** The run whose ratio is the median. */
+function middle(figures: readonly Calm[]): Calm | null {
+  const ratio = ({ p99Ms, quietP99Ms }: Calm) => p99Ms / quietP99Ms;
+  return figures.toSorted((a, b) => ratio(a) - ratio(b))[Math.floor(figures.length / 2)] ?? null;
+}
+
+const newCodes = (before: Footprint, after: Footprint) =>
+  Object.entries(after.refused)
+    .map(([code, number]) => [code, number - (before.refused[code] ?? 0)] as const).filter(([, number]) => number > 0);
+
+/** What should not be. */
+function findings(attack: GateAttack, before: Footprint, after: Footprint): string[] {
+  const problems: string[] = [];
+  const codes = newCodes(before, after).map(([code]) => code);
+  const newcomers = Object.keys(after.accepted)
+    .filter((name) => name !== "dialler" && after.accepted[name] !== before.accepted[name]);
+  const stranger = attack.expected.length > 0;
+  const wrong = codes.filter((code) => stranger && !attack.expected.includes(code));
+  if (wrong.length > 0) problems.push(`unexpected codes: ${wrong.join(", ")}`);
+  if (stranger && newcomers.length > 0) problems.push(`let in: ${newcomers.join(", ")}`);
+  if (stranger && codes.length === 0 && attack.unseen !== true) problems.push("no refusal was seen");
+  if (!stranger && newcomers.length === 0) problems.push("the member never came in: nothing was attacked");
+  if (after.actors > before.actors) problems.push(`${after.actors - before.actors} gates stayed`);
+  if (after.fds > before.fds + allowed.fds) problems.push(`${after.fds - before.fds} sockets stayed`);
+  if (after.heapBytes > before.heapBytes + allowed.heapBytes) problems.push("the heap grew");
+  if (after.unhandled > before.unhandled) problems.push("an error was not handled");
+  if (after.failed > before.failed) problems.push("the transport gave up");
+  return problems;
+}
+
+export const held = ({ fds, heapBytes, actors }: Footprint): Held => ({ fds, heapBytes, actors });
+
+/** Waits until the victim holds no more than before. */
+export async function recovered(victim: Victim, before: Footprint, withinMs: number): Promise<Footprint> {
+  const end = performance.now() + withinMs;
+  for (;;) {
+    const after = await victim.footprint();
+    const calm = after.actors <= before.actors && after.fds <= before.fds + allowed.fds &&
+      after.heapBytes <= before.heapBytes + allowed.heapBytes;
+    if (calm || performance.now() > end) return after;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
