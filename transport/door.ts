@@ -15,6 +15,7 @@ import { Result } from "effect";
 import type { Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import { Admission, type Admitted, defaultLimits } from "./admission.ts";
+import { FrameBudgets } from "./frame_guard.ts";
 import { GateBook } from "./gate_book.ts";
 import { mtls } from "./mtls.ts";
 import type { AddressText, GateSaid, MakeGate, NodeIdentity, TransportLimits } from "./port.ts";
@@ -33,6 +34,8 @@ export interface DoorInit {
   /** From the first byte to the verdict, in milliseconds; 5,000 by default. */
   readonly deadlineMs?: number;
   readonly limits?: TransportLimits;
+  /** With `yamux`, the default, what a peer's frames may cost is limited; with `another`, that is the multiplexer's affair. */
+  readonly multiplexer?: "yamux" | "another";
   /** Hears everything that a gate says of the connection with this address. */
   readonly onSaid?: (said: GateSaid, address: AddressText) => void;
   /** Milliseconds since the epoch. */
@@ -78,6 +81,7 @@ export function makeDoor(init: DoorInit): Door {
   const { identity, makeGate, keyExchange = "hybrid", deadlineMs = 5_000, limits = defaultLimits, now } = init;
   let { snapshot } = init;
   const admission = new Admission(limits);
+  const frames = init.multiplexer === "another" ? {} : { frames: new FrameBudgets() };
   const none = { opened: () => {}, release: () => {} };
   const gates = new GateBook({
     makeGate,
@@ -104,7 +108,7 @@ export function makeDoor(init: DoorInit): Door {
       const events = eventsOf(components);
       if (events === undefined) throw new TypeError("Cannot watch connections: libp2p gave no events");
       events.addEventListener("connection:open", ({ detail }) => opened(detail));
-      return mtls({ identity, keyExchange, gates, now })(components);
+      return mtls({ identity, keyExchange, gates, now, ...frames })(components);
     },
     gater: {
       denyInboundConnection: (raw: MultiaddrConnection) =>

@@ -10,6 +10,7 @@ import type { Connection, MessageStream, MultiaddrConnection } from "@libp2p/int
 import type { Result } from "effect";
 import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
+import { limitNegotiation } from "./negotiation_limit.ts";
 import type { AddressText, Gate, GateSaid, MakeGate, PeerText } from "./port.ts";
 import type { SocketEnd } from "./secured_stream.ts";
 
@@ -128,6 +129,14 @@ export class GateBook {
     const unlisten = gate.listen((said) => this.#said(gated, said));
     onEvicted?.((refusal) => gate.send({ type: "tls.failed", refusal }));
     noteWhoEnds(gated);
+    if (direction === "inbound") {
+      const isOver = () => gate.phase !== "admitting" && gate.phase !== "securing";
+      limitNegotiation(
+        raw,
+        isOver,
+        (detail) => gate.send({ type: "tls.failed", refusal: new ProtocolMismatch({ detail }) }),
+      );
+    }
     raw.addEventListener("close", () => this.#ended(gated, { release, unlisten }), { once: true });
     if (gate.phase === "refused" && gate.refusal !== undefined) {
       this.#said(gated, { type: "gate.refused", refusal: gate.refusal });

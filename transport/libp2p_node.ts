@@ -26,6 +26,7 @@ import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
 import type { AddressFilter } from "./address_filter.ts";
+import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "./port.ts";
 
 /** The services of a node. */
@@ -105,7 +106,7 @@ export async function createNode(input: TransportInput, parts: {
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],
     connectionEncrypters: [parts.encrypter],
-    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: streamWindowMax } })],
+    streamMuxers: [limitingMuxer(yamux({ streamOptions: { maxStreamWindowSize: streamWindowMax } }))],
     connectionGater: parts.gater,
     connectionProtector: () => parts.protector,
     connectionManager: {

@@ -18,6 +18,7 @@ import type {
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { HandshakeTimeout, HungUp, Internal, NoCertificate, type Refusal, TlsFailed } from "../pki/refusal.ts";
+import type { FrameBudgets } from "./frame_guard.ts";
 import { type GateBook, GateClosedError, type Gated, socketOf } from "./gate_book.ts";
 import { messageDuplex } from "./message_duplex.ts";
 import { peerChain } from "./peer_chain.ts";
@@ -40,6 +41,8 @@ export interface MtlsInit {
   readonly now: () => number;
   /** Counts application bytes, where somebody wants to know. */
   readonly meter?: Meter;
+  /** What peers' yamux frames may cost. Without it, or with another multiplexer, frames are not looked at. */
+  readonly frames?: FrameBudgets;
 }
 
 /**
@@ -69,12 +72,17 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
     await handshake(gated, socket, { signal: options.signal, now: init.now });
     const { identity } = gate;
     if (identity === undefined) throw refuse(gated, new Internal({ detail: "verdict without an identity" }));
+    const budget = init.frames?.hold(identity.peer);
+    if (budget !== undefined) socket.once("close", () => init.frames?.release(identity.peer));
     const connection = new SecuredStream({
       socket,
       direction,
       log: raw.log.newScope("tls"),
       meter,
       onEnd: (by, detail) => gated.end ??= { by, detail },
+      onBroken: (detail) => gate.send({ type: "close", reason: detail }),
+      now: init.now,
+      ...(budget === undefined ? {} : { budget }),
     });
     return { connection, remotePeer: peerIdFromString(identity.peer) };
   };

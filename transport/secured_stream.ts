@@ -4,10 +4,12 @@
  * @module
  */
 import type { TLSSocket } from "node:tls";
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from "node:timers";
 import type { AbortOptions, Logger, MessageStreamDirection } from "@libp2p/interface";
 import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
+import { type FrameBudget, FrameReader } from "./frame_guard.ts";
 
 /** How a connection came to its end, as far as its socket knows. */
 export type SocketEnd = "them" | "lost";
@@ -26,6 +28,12 @@ export interface SecuredStreamInit {
   readonly meter: Meter;
   /** Called once when the other side ended, or the socket broke, before the stream closes. */
   readonly onEnd: (by: SocketEnd, detail: string) => void;
+  /** What the peer's frames may cost; without one they are not looked at. */
+  readonly budget?: FrameBudget;
+  /** Called when the frames cannot go on, before the stream is aborted. */
+  readonly onBroken?: (detail: string) => void;
+  /** Milliseconds; only differences matter. */
+  readonly now: () => number;
 }
 
 /**
@@ -35,11 +43,21 @@ export interface SecuredStreamInit {
 export class SecuredStream extends AbstractMessageStream {
   readonly #socket: TLSSocket;
   readonly #meter: Meter;
+  readonly #now: () => number;
+  readonly #onBroken: (detail: string) => void;
+  readonly #guard: { readonly budget: FrameBudget; readonly reader: FrameReader } | undefined;
+  /** What arrived and waits for its turn, or for the peer's budget: the socket is paused meanwhile. */
+  #held: Uint8Array[] = [];
+  #heldTimer: NodeJS.Timeout | NodeJS.Immediate | undefined;
+  #endHeld = false;
 
   constructor(init: SecuredStreamInit) {
     super({ log: init.log, direction: init.direction });
     this.#socket = init.socket;
     this.#meter = init.meter;
+    this.#now = init.now;
+    this.#onBroken = init.onBroken ?? (() => {});
+    this.#guard = init.budget === undefined ? undefined : { budget: init.budget, reader: new FrameReader() };
     const { socket, onEnd } = init;
     let ended = false;
     const end = (by: SocketEnd, detail: string) => {
@@ -49,18 +67,67 @@ export class SecuredStream extends AbstractMessageStream {
     };
     socket.on("data", (bytes) => {
       this.#meter.received += bytes.byteLength;
-      this.onData(bytes);
+      if (this.#guard === undefined) this.onData(bytes);
+      else if (this.#held.length > 0) this.#held.push(bytes);
+      else this.#handOn(bytes);
     });
     socket.on("drain", () => this.safeDispatchEvent("drain"));
     socket.once("end", () => {
       end("them", "the peer ended the connection");
-      this.onRemoteCloseWrite();
+      if (this.#held.length > 0) this.#endHeld = true;
+      else this.onRemoteCloseWrite();
     });
     socket.on("error", (error) => {
       end("lost", error.message);
       this.abort(error);
     });
-    socket.once("close", () => this.onTransportClosed());
+    socket.once("close", () => {
+      this.#drop();
+      this.onTransportClosed();
+    });
+  }
+
+  /** Gives the multiplexer what the peer may spend, and holds the rest back. */
+  #handOn(bytes: Uint8Array): void {
+    const { budget, reader } = this.#guard!;
+    const waitMs = budget.waitMs(this.#now());
+    if (waitMs > 0) return this.#hold(bytes, waitMs);
+    const scanned = reader.scan(bytes, 0);
+    if ("broken" in scanned) {
+      this.#onBroken(scanned.broken);
+      this.abort(new Error(`the peer's frames cannot be read: ${scanned.broken}`));
+      return;
+    }
+    if (scanned.us > 0) budget.spend(scanned.us, this.#now());
+    if (scanned.end === bytes.length) return this.onData(bytes);
+    this.onData(bytes.subarray(0, scanned.end));
+    if (this.status === "open") this.#hold(bytes.subarray(scanned.end), 0);
+  }
+
+  #hold(bytes: Uint8Array, waitMs: number): void {
+    this.#socket.pause();
+    this.#held.unshift(bytes);
+    const goOn = () => {
+      this.#heldTimer = undefined;
+      const next = this.#held.shift();
+      if (next !== undefined) this.#handOn(next);
+      if (this.#held.length > 0) {
+        if (this.#heldTimer === undefined) this.#heldTimer = setImmediate(goOn);
+        return;
+      }
+      if (this.#endHeld) this.onRemoteCloseWrite();
+      else if (this.readStatus === "readable") this.#socket.resume();
+    };
+    this.#heldTimer ??= waitMs > 0 ? setTimeout(goOn, waitMs) : setImmediate(goOn);
+  }
+
+  /** Lets go of what is held back: the connection is over. */
+  #drop(): void {
+    this.#held = [];
+    if (this.#heldTimer === undefined) return;
+    clearTimeout(this.#heldTimer as NodeJS.Timeout);
+    clearImmediate(this.#heldTimer as NodeJS.Immediate);
+    this.#heldTimer = undefined;
   }
 
   override sendData(data: Uint8ArrayList): SendResult {
@@ -74,6 +141,7 @@ export class SecuredStream extends AbstractMessageStream {
   }
 
   override sendReset(): void {
+    this.#drop();
     this.#socket.destroy();
   }
 
@@ -82,7 +150,7 @@ export class SecuredStream extends AbstractMessageStream {
   }
 
   override sendResume(): void {
-    this.#socket.resume();
+    if (this.#held.length === 0) this.#socket.resume();
   }
 
   /** Ends the writing side after what is queued has been handed to the socket (TLS `close_notify`). */

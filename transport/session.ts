@@ -6,6 +6,7 @@
 import { addressFilter } from "./address_filter.ts";
 import { Connections } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
+import { FrameBudgets } from "./frame_guard.ts";
 import { Gossip } from "./gossip.ts";
 import { internalsOf } from "./libp2p_internals.ts";
 import { createNode, type Node, protocolVersion } from "./libp2p_node.ts";
@@ -72,6 +73,7 @@ export class Session {
         gates: this.#connections.book,
         now: input.now,
         meter: this.#meter,
+        frames: new FrameBudgets(),
       }),
     });
     if (this.#stopping !== undefined) throw new Error("it was stopped before it started");

@@ -203,7 +203,7 @@ async function readFlight(records: Records, keys: Keys, last: number): Promise<B
 }
 
 /** What comes back after our Finished: an alert, application data, or the end. */
-async function aftermath(records: Records, keys: Keys): Promise<HostileOutcome> {
+async function aftermath(records: Records, keys: Keys, onData = () => {}): Promise<HostileOutcome> {
   let applicationBytes = 0;
   for (;;) {
     const record = await records.next();
@@ -212,7 +212,9 @@ async function aftermath(records: Records, keys: Keys): Promise<HostileOutcome> 
     try {
       const { type, content } = keys.open(record.header, record.body);
       if (type === 21) return { sent: true, alert: content[1], applicationBytes };
-      if (type === 23) applicationBytes += content.length;
+      if (type !== 23) continue;
+      applicationBytes += content.length;
+      onData();
     } catch {
       return { sent: true, alert: undefined, applicationBytes }; // still under handshake keys: no application data
     }
@@ -260,7 +262,7 @@ export async function hostileClient(
     readonly early?: Uint8Array;
     /** Says nothing more once the listener has shown itself. */
     readonly silent?: boolean;
-    /** After Finished: another ClientHello, as for a renegotiation, or a KeyUpdate. */
+    /** Whenever application data came: another ClientHello, as for a renegotiation, or a KeyUpdate. */
     readonly last?: "hello" | "key-update";
   } = {},
 ): Promise<HostileOutcome> {
@@ -288,9 +290,11 @@ export async function hostileClient(
   socket.write(keys.sealAll(22, shown));
   const application = secrets.application(transcript);
   if (options.then !== undefined) socket.write(application.client.seal(23, options.then));
-  if (options.last === "hello") socket.write(application.client.seal(22, hello));
-  if (options.last === "key-update") socket.write(application.client.seal(22, keyUpdate));
-  return aftermath(records, application.server);
+  const { last } = options;
+  const onData = last === undefined ? () => {} : () => {
+    socket.write(application.client.seal(22, last === "hello" ? hello : keyUpdate));
+  };
+  return aftermath(records, application.server, onData);
 }
 
 /** Speaks TLS as a server on a socket. */

@@ -141,7 +141,7 @@ export const strangers: readonly GateAttack[] = [
     id: "multistream-bomb",
     count: 200,
     parallel: 8,
-    expected: ["protocol-mismatch", "handshake-timeout", "hung-up"],
+    expected: ["protocol-mismatch", "hung-up"],
     run: async (_world, socket) => {
       socket.write(Buffer.concat([frame("/multistream/1.0.0"), ...Array.from({ length: 2_000 }, () => frame("/x/1"))]));
       socket.resume();
@@ -174,7 +174,7 @@ export const strangers: readonly GateAttack[] = [
   shows(
     "stolen-version-1-certificate",
     1_000,
-    ["tls-failed"],
+    unreadable, // Deno's TLS skips the proof of possession for it: the gate refuses it for its version
     ({ member, thief }) => ({ chain: [version1(member, thief)], keyPem: thief.keyPem }),
   ),
   shows("silent-after-the-server", 1_000, tooLate, ({ member }) => member, { silent: true }, 250),
