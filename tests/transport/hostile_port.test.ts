@@ -10,7 +10,7 @@ import { descriptors, of, startTransport, until } from "../support/transports.ts
 
 const test = suite("transportLogic and hostile peers");
 const pki = await makeTestPki();
-const handshakeTimeoutMs = 400;
+const handshakeTimeoutMs = 1_000;
 const a = await startTransport({ pki, name: "a", handshakeTimeoutMs });
 // It has no address, so that nobody dials it back and the number of sockets stays as it is.
 const honest = await startTransport({ pki, name: "honest", listenAddresses: [] });
@@ -52,7 +52,7 @@ async function refused(attack: (socket: Socket) => unknown, code: string): Promi
   const fact = await until(
     `a refusal ${code}`,
     () => a.facts.slice(already).find((fact) => fact.type === "peer.refused"),
-    handshakeTimeoutMs + 600,
+    handshakeTimeoutMs + 2_000,
   );
   assert.is(fact.type === "peer.refused" && fact.refusal.code, code);
   socket.resume();
