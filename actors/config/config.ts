@@ -6,6 +6,7 @@
  */
 import type { TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
+import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
@@ -46,9 +47,13 @@ export interface CommonConfig {
     readonly endpoint: string | undefined;
     readonly attributes: string | undefined;
     readonly headers: string | undefined;
-    readonly protocol: string | undefined;
-    readonly sampler: string | undefined;
+    readonly protocol: TelemetryProtocol | undefined;
+    /** Of traces, of which none are sent. */
+    readonly sampler: TelemetrySampler | undefined;
     readonly sampleRatio: number | undefined;
+    readonly intervalMs?: number | undefined;
+    /** Where Prometheus reads; nowhere where undefined. */
+    readonly listen?: string | undefined;
   };
 }
 

@@ -32,3 +32,9 @@ export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];
 
 /** Names of the executors that the existing network's schedulers ask for. */
 export const executorsDefault = { train: "diloco-transformer", aggregate: "parameter-server" } as const;
+
+/** How often metrics are sent (`OTEL_METRIC_EXPORT_INTERVAL`'s default). */
+export const telemetryIntervalMsDefault = 60_000;
+
+/** How long the last sending of metrics may hold up a program that ends. */
+export const telemetryLeaveMs = 2_000;

@@ -12,6 +12,14 @@ import { defaultLimits } from "../../transport/admission.ts";
 import { type AddressUse, readAddress, readCidr } from "./addresses.ts";
 import { cellLevels } from "./cell_config.ts";
 import { excludeCidrDefault } from "./defaults.ts";
+import {
+  readEndpoint,
+  readHeaders,
+  readListenPlace,
+  readPairs,
+  telemetryProtocols,
+  telemetrySamplers,
+} from "./telemetry_values.ts";
 
 /** What a key's schema says about it beside its type. */
 export interface KeyNote {
@@ -34,6 +42,19 @@ const entriesMax = 256;
 
 const text = (said: KeyNote) =>
   note(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), said);
+/** Text that `read` can make something of; what else it says is the complaint. */
+const readable = (read: (value: string) => unknown, said: KeyNote) =>
+  note(
+    Schema.String.check(
+      Schema.isMinLength(1),
+      Schema.isMaxLength(textCharactersMax),
+      Schema.makeFilter((value: string) => {
+        const outcome = read(value);
+        return typeof outcome === "string" ? outcome : undefined;
+      }),
+    ),
+    said,
+  );
 const path = (description: string, example: string) => text({ expected: "the path of a file", example, description });
 const integer = (minimum: number, maximum: number, example: string, description: string) =>
   note(Schema.Int.check(Schema.isBetween({ minimum, maximum })), {
@@ -182,34 +203,43 @@ const common = {
   drain_timeout_ms: optional(integer(0, 600_000, "10000", "How long the node may take to end its work when stopped.")),
   limits: optional(limits),
   telemetry_endpoint: optional(
-    text({
-      expected: "the URL of a collector",
+    readable(readEndpoint, {
+      expected: "the URL of a collector that takes OTLP over HTTP",
       example: '"http://127.0.0.1:4318"',
-      description: "Where telemetry goes.",
+      description: "Collector that metrics are sent to, at /v1/metrics below this address; nothing is sent without it.",
     }),
   ),
   telemetry_attributes: optional(
-    text({
+    readable(readPairs, {
       expected: "attributes such as key=value,key=value",
-      example: '"deployment=lab"',
+      example: '"deployment.environment.name=lab"',
       description: "Telemetry: attributes of this node.",
     }),
   ),
   telemetry_headers: optional(
-    text({
+    readable(readHeaders, {
       expected: "headers such as name=value,name=value",
-      example: '"authorization=…"',
+      example: '"authorization=Bearer%20TOKEN"',
       description: "Telemetry: headers for the collector.",
       secret: true,
     }),
   ),
-  telemetry_protocol: optional(
-    text({ expected: "a protocol's name", example: '"http/json"', description: "Telemetry: protocol." }),
-  ),
+  telemetry_protocol: optional(oneOf(telemetryProtocols, '"http/protobuf"', "Telemetry: how OTLP is written.")),
   telemetry_sampler: optional(
-    text({ expected: "a sampler's name", example: '"always_on"', description: "Telemetry: sampler." }),
+    oneOf(telemetrySamplers, '"always_on"', "Telemetry: sampler of traces, of which this version sends none."),
   ),
-  telemetry_sample_ratio: optional(fraction("0.1", "Telemetry: share of traces kept.")),
+  telemetry_sample_ratio: optional(
+    fraction("0.1", "Telemetry: share of traces kept, of which this version sends none."),
+  ),
+  telemetry_interval_ms: optional(integer(100, 3_600_000, "60000", "Telemetry: how often metrics are sent.")),
+  metrics_listen_address: optional(
+    readable(readListenPlace, {
+      expected: "an IP address and a port, or a port alone for loopback",
+      example: '"127.0.0.1:9464"',
+      description:
+        "Where metrics can be read by Prometheus (GET /metrics, without authentication); nowhere without it.",
+    }),
+  ),
 } as const;
 
 const external = addresses(

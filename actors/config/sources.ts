@@ -24,7 +24,7 @@ export interface Layered {
   readonly problems: readonly ConfigProblem[];
 }
 
-/** OpenTelemetry's own variables, and the keys they stand for. */
+/** OpenTelemetry's own variables, and the keys they stand for. An empty one counts as unset, as its specification has it. */
 const openTelemetry: Readonly<Record<string, string>> = {
   OTEL_EXPORTER_OTLP_ENDPOINT: "telemetry_endpoint",
   OTEL_RESOURCE_ATTRIBUTES: "telemetry_attributes",
@@ -32,6 +32,7 @@ const openTelemetry: Readonly<Record<string, string>> = {
   OTEL_EXPORTER_OTLP_PROTOCOL: "telemetry_protocol",
   OTEL_TRACES_SAMPLER: "telemetry_sampler",
   OTEL_TRACES_SAMPLER_ARG: "telemetry_sample_ratio",
+  OTEL_METRIC_EXPORT_INTERVAL: "telemetry_interval_ms",
 };
 
 /** Roles whose variables may stand in an environment that several programs share. */
@@ -55,6 +56,7 @@ export function layerSources(role: Role, values: Record<string, unknown>, around
   ];
   for (const [key, variable] of variables) {
     const text = around.environment[variable];
+    if (text === "" && variable.startsWith("OTEL_")) continue;
     if (text !== undefined) put(key, text, { type: "environment", variable });
   }
   for (const key of keys) {

@@ -75,6 +75,8 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
       protocol: decoded.telemetry_protocol,
       sampler: decoded.telemetry_sampler,
       sampleRatio: decoded.telemetry_sample_ratio,
+      intervalMs: decoded.telemetry_interval_ms,
+      listen: decoded.metrics_listen_address,
     },
   };
 }

@@ -7,11 +7,14 @@ import process from "node:process";
 import { Effect, type FileSystem } from "effect";
 import { logAlone } from "../../actors/audit.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
+import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
 import { makeGateFactory } from "../../actors/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
 import { superviseRoot } from "../../actors/supervise.ts";
+import type { ObservedNode } from "../../actors/telemetry/samples.ts";
+import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/transport.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
@@ -19,6 +22,7 @@ import { type Log, type LogLevel, makeLog, wantsColour, writeToStderr } from "./
 import type { LogFormat } from "./log_line.ts";
 import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
+import type { TelemetrySources } from "./telemetry.ts";
 
 /** What `run` is told. */
 export interface RunOptions {
@@ -55,7 +59,8 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
       Effect.mapError((error) => failed(error.message)),
     );
     for (const key of idleKeys(config)) {
-      const message = `${key} is set and has no effect: this version sends no telemetry and no metrics`;
+      const message =
+        `${key} is set and has no effect: this version sends metrics, but no traces and no training metrics`;
       log.report({ level: "warn", event: "config.idle", message, fields: { key } });
     }
     const exit = yield* Effect.promise(() => runNode(config, log));
@@ -65,14 +70,23 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
 
 /** Keys that the existing nodes act on and ours do not: better said than silently taken. */
 function idleKeys(config: RoleConfig): readonly string[] {
-  const telemetry = Object.values(config.telemetry).some((value) => value !== undefined);
+  const { sampler, sampleRatio } = config.telemetry;
   const bridge = config.role === "scheduler" && config.statusBridge !== undefined;
-  return [...(telemetry ? ["telemetry_*"] : []), ...(bridge ? ["status_bridge"] : [])];
+  return [
+    ...(sampler === undefined ? [] : ["telemetry_sampler"]),
+    ...(sampleRatio === undefined ? [] : ["telemetry_sample_ratio"]),
+    ...(bridge ? ["status_bridge"] : []),
+  ];
 }
 
 /** The node as a root actor, with signals as its commands. */
 async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
-  const ports = makePorts(log.report);
+  const lines = makeLineTally();
+  const ports = makePorts(lines.meter(log.report));
+  const gates = makeGateTally(ports);
+  const makeGate = gates.meter(makeGateFactory({ ports }));
+  let node: ObservedNode | undefined;
+  const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
   const crash = (error: unknown) => {
     log.report({
       level: "error",
@@ -85,16 +99,17 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const exit = await new Promise<NodeExit>((resolve) => {
     const actor = superviseRoot(nodeMachine, {
       id: "node",
-      input: { config, ports, transport: transportLogic, makeGate: makeGateFactory({ ports }), audit: logAlone },
+      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
         if (context.identity !== undefined) log.name(context.identity.name);
         if (status === "done" && output !== undefined) resolve(output);
       },
     });
+    node = actor;
     listenToSignals({
       stop: (signal) => {
-        exitLater(log, config.drainTimeoutMs + countersMs + closeMs + patienceMs);
+        exitLater(log, config.drainTimeoutMs + countersMs + closeMs + telemetryLeaveMs + patienceMs);
         actor.send({ type: "drain", reason: `${signal} was received` });
       },
       abort: (signal) => exitAtOnce(log, `Ending at once: ${signal} came while the node was taking leave`, 130),
@@ -102,8 +117,17 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
       crash,
     });
   });
+  await leaveTelemetry();
   await dispose(ports);
   return exit;
+}
+
+/** Loaded where it is configured only: the libraries behind it take their time to load. */
+async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<void>> {
+  const { endpoint, listen } = sources.config.telemetry;
+  if (endpoint === undefined && listen === undefined) return () => Promise.resolve();
+  const { startTelemetry } = await import("./telemetry.ts");
+  return startTelemetry(sources);
 }
 
 function exitAtOnce(log: Log, message: string, code: ExitCode): void {

@@ -209,11 +209,15 @@ test("takes telemetry from OTEL_*, unless HYPHA_* says otherwise", () => {
     OTEL_TRACES_SAMPLER_ARG: "0.25",
     OTEL_RESOURCE_ATTRIBUTES: "a=b",
     HYPHA_TELEMETRY_ATTRIBUTES: "c=d",
+    OTEL_METRIC_EXPORT_INTERVAL: "500",
+    OTEL_EXPORTER_OTLP_PROTOCOL: "", // unset, says its specification
   };
   const { telemetry } = load("gateway", `${gateway}telemetry_endpoint = "http://file"\n`, { environment, flags: {} });
   assert.is(telemetry.endpoint, "http://otel");
   assert.is(telemetry.sampleRatio, 0.25);
   assert.is(telemetry.attributes, "c=d");
+  assert.is(telemetry.intervalMs, 500);
+  assert.is(telemetry.protocol, undefined);
 });
 
 const ends: [line: string, accepted: boolean][] = [
@@ -233,6 +237,15 @@ const ends: [line: string, accepted: boolean][] = [
   ["limits = { handshakes_per_second = 0.001 }", false],
   ["telemetry_sample_ratio = 1", true],
   ["telemetry_sample_ratio = 1.01", false],
+  ['telemetry_protocol = "http/json"', true],
+  ['telemetry_protocol = "grpc"', false],
+  ['telemetry_sampler = "parentbased_always_on"', true],
+  ['telemetry_sampler = "xray"', false],
+  ["telemetry_interval_ms = 99", false],
+  ["telemetry_interval_ms = 3600000", true],
+  ['telemetry_endpoint = "collector:4318"', false],
+  ['metrics_listen_address = "9464"', true],
+  ['metrics_listen_address = "localhost:9464"', false],
   [`crls_pem = "${"x".repeat(4_096)}"`, true],
   [`crls_pem = "${"x".repeat(4_097)}"`, false],
 ];

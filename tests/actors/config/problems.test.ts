@@ -186,13 +186,26 @@ test("never shows a secret", () => {
   const around = { environment: { HYPHA_TELEMETRY_HEADERS: "" }, flags: {} };
   const said = [
     ...problems("gateway", [...gateway, "telemetry_headers = 77777"]),
+    ...problems("gateway", [...gateway, 'telemetry_headers = "77777"']),
     ...problems("gateway", gateway, around),
   ].map(describeProblem);
-  assert.is(said.length, 2);
+  assert.is(said.length, 3);
   for (const line of said) {
     assert.not.match(line, /77777/);
     assert.match(line, /not shown/);
   }
+});
+
+test("says where a protocol or sampler that is not spoken stands, in the file and in the environment", () => {
+  const lines = [...gateway, 'telemetry_protocol = "grpc"', 'telemetry_sampler = "jaeger_remote"'];
+  const said = problems("gateway", lines);
+  assert.equal(said.map(where), ["6:22 telemetry_protocol", "7:21 telemetry_sampler"]);
+  assert.match(said[0] && describeProblem(said[0]), 'expected one of "http/protobuf", "http/json"');
+  const around = { environment: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc", OTEL_TRACES_SAMPLER: "xray" }, flags: {} };
+  assert.equal(problems("gateway", gateway, around).map(({ origin }) => origin), [
+    { type: "environment", variable: "OTEL_EXPORTER_OTLP_PROTOCOL" },
+    { type: "environment", variable: "OTEL_TRACES_SAMPLER" },
+  ]);
 });
 
 test("says which variable or flag is at fault", () => {

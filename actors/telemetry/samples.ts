@@ -1,0 +1,151 @@
+/**
+ * A node's metrics at one moment, read off its actors: nothing is counted twice, and the machines know nothing of it.
+ *
+ * @module
+ */
+import { floorKeyOf, type HeldList } from "../../pki/crl.ts";
+import { refusalCodes } from "../../pki/refusal.ts";
+import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
+import type { NodeContext } from "../node/node_setup.ts";
+import type { WorkerBook } from "../scheduling/worker_book.ts";
+import type { InstrumentName, Sample } from "./instruments.ts";
+import type { Direction, GateTally, LineTally } from "./tallies.ts";
+
+/** Most anchors and issuers that get a series of their own each: the soonest to expire. A bundle may have thousands. */
+export const seriesMax = 64;
+/** Longest label, in characters: names of certificates come from others. */
+const labelCharactersMax = 200;
+
+/** What of a node's actor is looked at. */
+export interface ObservedNode {
+  getSnapshot(): {
+    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "peers" | "isReady" | "ledger">;
+    readonly children: Readonly<Record<string, unknown>>;
+  };
+}
+
+/** What samples are made of. */
+export interface Observed {
+  /** Undefined until the node was started. */
+  readonly node: ObservedNode | undefined;
+  readonly gates: GateTally;
+  readonly lines: LineTally;
+  readonly version: string;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+const bound = (text: string): string => text.slice(0, labelCharactersMax);
+const seconds = (date: Date): number => date.getTime() / 1_000;
+
+/** All samples of this moment. */
+export function samplesOf(observed: Observed): readonly Sample[] {
+  const { node, gates, lines } = observed;
+  return [
+    ...(node === undefined ? [] : nodeSamples(node, observed)),
+    ...(["inbound", "outbound"] as const).flatMap((direction) => gateSamples(direction, gates)),
+    ...[...lines.counts].map(({ level, event, count }): Sample => ({
+      name: "hypha_log_lines_total",
+      labels: { level, event },
+      value: count,
+    })),
+  ];
+}
+
+function gateSamples(direction: Direction, { counts }: GateTally): readonly Sample[] {
+  const { pending, open, accepted, durations } = counts[direction];
+  const labels = { direction };
+  return [
+    { name: "hypha_connections_open", labels, value: open },
+    { name: "hypha_handshakes_pending", labels, value: pending },
+    { name: "hypha_handshakes_accepted_total", labels, value: accepted },
+    { name: "hypha_handshake_duration_seconds", labels, value: durations },
+  ];
+}
+
+function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly Sample[] {
+  const { context: { config, snapshot, identity, peers, isReady, ledger }, children } = node.getSnapshot();
+  const { counts, sink } = ledger.getSnapshot().context;
+  const sample = (name: InstrumentName, value: number, labels: Readonly<Record<string, string>> = {}): Sample => ({
+    name,
+    value,
+    labels,
+  });
+  return [
+    sample("hypha_node_ready", isReady ? 1 : 0),
+    sample("hypha_peers", peers.length),
+    sample("hypha_connections_max", config.limits.connectionsMax),
+    sample("hypha_handshakes_pending_max", config.limits.pendingMax),
+    ...refusalCodes.map((code) => sample("hypha_refusals_total", counts[code] ?? 0, { code })),
+    sample("hypha_audit_failures_total", sink.failures),
+    ...(identity === undefined ? [] : [
+      sample("hypha_node_info", 1, { role: config.role, name: bound(identity.name), peer: identity.peer, version }),
+      sample("hypha_certificate_expire_time_seconds", seconds(identity.notAfter), { name: bound(identity.name) }),
+    ]),
+    ...(snapshot === undefined ? [] : trustSamples(snapshot, now)),
+    ...(config.role === "worker" ? workSamples(children["role"]) : []),
+  ];
+}
+
+function trustSamples(snapshot: TrustSnapshot, now: number): readonly Sample[] {
+  const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
+  const soonest = [...new Map(anchors.map((anchor) => [anchor.fingerprint, anchor])).values()]
+    .toSorted((a, b) => a.period.notAfter.getTime() - b.period.notAfter.getTime()).slice(0, seriesMax);
+  return [
+    { name: "hypha_trust_generation", value: snapshot.generation },
+    { name: "hypha_trust_anchors", value: anchors.length },
+    ...soonest.map(({ subject, serial, period }): Sample => ({
+      name: "hypha_trust_anchor_expire_time_seconds",
+      labels: { subject: bound(subject.text), serial },
+      value: seconds(period.notAfter),
+    })),
+    ...worstLists(listsOf(snapshot)).flatMap(({ issuer, thisUpdate, nextUpdate, entries }): Sample[] => [
+      { name: "hypha_crl_age_seconds", labels: { issuer }, value: now / 1_000 - thisUpdate },
+      { name: "hypha_crl_expire_time_seconds", labels: { issuer }, value: nextUpdate },
+      { name: "hypha_crl_remaining_seconds", labels: { issuer }, value: nextUpdate - now / 1_000 },
+      { name: "hypha_crl_entries", labels: { issuer }, value: entries },
+    ]),
+  ];
+}
+
+interface WorstList {
+  readonly issuer: string;
+  /** Unix time in seconds: the oldest and the soonest of the issuer's lists that count. */
+  readonly thisUpdate: number;
+  readonly nextUpdate: number;
+  readonly entries: number;
+}
+
+/**
+ * One row an issuer. Of lists of one key and scope the newest counts, in its delta's place where it has one; of several
+ * scopes the worst date.
+ */
+function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
+  const newest = new Map<string, HeldList>();
+  for (const list of lists) { // the newest first
+    const key = floorKeyOf(list);
+    if (!newest.has(key)) newest.set(key, list);
+  }
+  const rows = new Map<string, WorstList>();
+  for (const list of newest.values()) {
+    const issuer = bound(list.issuer.text);
+    const { thisUpdate, nextUpdate } = list.delta ?? list;
+    const row = rows.get(issuer);
+    rows.set(issuer, {
+      issuer,
+      thisUpdate: Math.min(row?.thisUpdate ?? Infinity, seconds(thisUpdate)),
+      nextUpdate: Math.min(row?.nextUpdate ?? Infinity, seconds(nextUpdate)),
+      entries: (row?.entries ?? 0) + list.entryCount + (list.delta?.entryCount ?? 0),
+    });
+  }
+  return [...rows.values()].toSorted((a, b) => a.nextUpdate - b.nextUpdate).slice(0, seriesMax);
+}
+
+function workSamples(role: unknown): readonly Sample[] {
+  const worker = role as { getSnapshot(): { readonly context?: { readonly book?: WorkerBook } } } | undefined;
+  const book = worker?.getSnapshot().context?.book;
+  return [
+    { name: "hypha_leases", value: Object.keys(book?.leases ?? {}).length },
+    { name: "hypha_jobs", value: Object.keys(book?.jobs ?? {}).length },
+  ];
+}

@@ -1,0 +1,121 @@
+/**
+ * What is counted as it happens, because no actor's state holds it: the life of gates, and lines of the log. Everything
+ * else is read off the actors when somebody wants to know (`samples.ts`).
+ *
+ * @module
+ */
+import type { Gate, GateInput, GateSaid, MakeGate } from "../../transport/port.ts";
+import type { Ports, Report } from "../ports.ts";
+import { durationBounds, type Durations } from "./instruments.ts";
+
+/** Who dialled. */
+export type Direction = GateInput["direction"];
+
+/** The gates of one direction, since the start. */
+export interface GateCounts {
+  readonly pending: number;
+  readonly open: number;
+  readonly accepted: number;
+  readonly durations: Durations;
+}
+
+/** Counts gates. */
+export interface GateTally {
+  readonly counts: Readonly<Record<Direction, GateCounts>>;
+  /** The same gates, counted. */
+  meter(makeGate: MakeGate): MakeGate;
+}
+
+interface Counting {
+  pending: number;
+  open: number;
+  accepted: number;
+  readonly durations: { readonly counts: number[]; sum: number; min: number; max: number };
+}
+
+const nothing = (): Counting => ({
+  pending: 0,
+  open: 0,
+  accepted: 0,
+  durations: { counts: new Array<number>(durationBounds.length + 1).fill(0), sum: 0, min: 0, max: 0 },
+});
+
+/** Makes a tally of gates. `now` in milliseconds. */
+export function makeGateTally({ now }: Pick<Ports, "now">): GateTally {
+  const counts: Record<Direction, Counting> = { inbound: nothing(), outbound: nothing() };
+  return {
+    counts,
+    meter: (makeGate) => (input) => {
+      const bornAt = now();
+      const gate = makeGate(input);
+      follow(gate, counts[input.direction], () => (now() - bornAt) / 1_000);
+      return gate;
+    },
+  };
+}
+
+/** A gate says each of these once at most, and nothing after the last: see `handshake.ts`. */
+function follow(gate: Gate, counting: Counting, ageSeconds: () => number): void {
+  if (gate.phase === "refused" || gate.phase === "closed") return; // at its birth: it was never under way
+  let phase: "pending" | "open" | "over" = "pending";
+  counting.pending += 1;
+  gate.listen(({ type }: GateSaid) => {
+    if (type === "gate.established" && phase === "pending") {
+      phase = "open";
+      counting.pending -= 1;
+      counting.open += 1;
+      counting.accepted += 1;
+      observe(counting.durations, ageSeconds());
+    } else if (type === "gate.refused" || type === "gate.closed") {
+      if (phase === "pending") counting.pending -= 1;
+      if (phase === "open") counting.open -= 1;
+      phase = "over";
+    }
+  });
+}
+
+function observe(durations: Counting["durations"], seconds: number): void {
+  const value = Math.max(0, seconds); // a clock that went back
+  const place = durationBounds.findIndex((bound) => value <= bound);
+  const isFirst = durations.counts.every((count) => count === 0);
+  const index = place < 0 ? durationBounds.length : place;
+  durations.counts[index] = (durations.counts[index] ?? 0) + 1;
+  durations.sum += value;
+  durations.min = isFirst ? value : Math.min(durations.min, value);
+  durations.max = Math.max(durations.max, value);
+}
+
+/** Lines of one level and event. */
+export interface LineCount {
+  readonly level: Report["level"];
+  readonly event: string;
+  readonly count: number;
+}
+
+/** Counts lines of the log. */
+export interface LineTally {
+  readonly counts: Iterable<LineCount>;
+  /** The same reporting, counted. */
+  meter(report: Ports["report"]): Ports["report"];
+}
+
+/** Events that are told apart: the source names about sixty. All others are counted as `other`. */
+export const eventsMax = 128;
+
+/** Makes a tally of lines. */
+export function makeLineTally(): LineTally {
+  const rows = new Map<string, { readonly level: Report["level"]; readonly event: string; count: number }>();
+  const count = ({ level, event }: Report) => {
+    const called = rows.has(`${level} ${event}`) || rows.size < eventsMax ? event : "other";
+    const row = rows.get(`${level} ${called}`) ?? { level, event: called, count: 0 };
+    row.count += 1;
+    rows.set(`${level} ${called}`, row);
+  };
+  return {
+    counts: { [Symbol.iterator]: () => rows.values() },
+    meter: (report) => (line) => {
+      if (line.level !== "debug") count(line);
+      report(line);
+    },
+  };
+}

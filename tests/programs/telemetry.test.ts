@@ -1,0 +1,242 @@
+/** Telemetry of whole programs, against a real collector and a real scrape. */
+import { Buffer } from "node:buffer";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { instruments } from "../../actors/telemetry/instruments.ts";
+import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
+import {
+  exchange,
+  metricsOf,
+  type Posted,
+  resourceOf,
+  scrapeRequest,
+  startCollector,
+  takeIt,
+  valuesOf,
+} from "../support/collector.ts";
+import { makeTestPki, type TestNode } from "../support/pki.ts";
+import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hypha-telemetry-"));
+const pki = await makeTestPki();
+const stranger = await makeTestPki({ organization: "Elsewhere" });
+
+interface Place {
+  readonly config: string;
+  readonly certificates: string;
+}
+
+/** A folder with a gateway's configuration; everybody trusts the same, whoever issued its certificate. */
+async function place(
+  name: string,
+  node: TestNode,
+  { port = 4_001, more = [] as readonly string[] } = {},
+) {
+  const certificates = join(folder, name, "certs");
+  mkdirSync(certificates, { recursive: true });
+  const files = await pki.write(certificates, node, await pki.crls({ number: 1n }));
+  const config = join(folder, name, "gateway.toml");
+  const lines = [
+    `cert_pem = "${files.certPath}"`,
+    `key_pem = "${files.keyPath}"`,
+    `trust_pem = "${files.trustPath}"`,
+    `crls_pem = "${files.crlsPath}"`,
+    `listen_addresses = ["/ip4/127.0.0.1/tcp/${port}"]`,
+    `external_addresses = ["/ip4/127.0.0.1/tcp/${port}"]`,
+    "exclude_cidr = []",
+    ...more,
+  ];
+  writeFileSync(config, lines.join("\n"));
+  return { config, certificates };
+}
+
+/** On Deno with the least permissions: telemetry needs its addresses, and nothing more. */
+function start({ config, certificates }: Place, env: Record<string, string>): Running {
+  const permissions = permissionsFor("gateway", {
+    configPath: config,
+    certificateFolder: certificates,
+    readPaths: [],
+    addresses: ["127.0.0.1"],
+  });
+  return startProgram("gateway", ["run", "-c", config, "--log-format", "json"], { permissions, env });
+}
+
+/** Lines of a page as series and value. */
+function seriesOf(page: string): ReadonlyMap<string, number> {
+  const lines = page.slice(page.indexOf("\r\n\r\n") + 4).split("\n").filter((line) =>
+    line !== "" && !line.startsWith("#")
+  );
+  return new Map(
+    lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ") + 1))]),
+  );
+}
+
+const test = suite("telemetry");
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+
+const port = await freePort();
+const metricsPort = await freePort();
+const collector = await startCollector();
+const startedAt = Date.now();
+const gateway = await place("gateway", await pki.node("gateway-01"), {
+  port,
+  more: [
+    'telemetry_endpoint = "http://127.0.0.1:1"',
+    'telemetry_protocol = "http/json"',
+    'telemetry_attributes = "team=file,zone=a%2Cb"',
+    'telemetry_headers = "authorization=Bearer%20s3cret"',
+    "telemetry_interval_ms = 60000",
+    `metrics_listen_address = "${metricsPort}"`,
+  ],
+});
+const running = start(gateway, {
+  OTEL_EXPORTER_OTLP_ENDPOINT: `${collector.url}/base/`,
+  OTEL_RESOURCE_ATTRIBUTES: "team=env,zone=a%2Cb",
+  OTEL_METRIC_EXPORT_INTERVAL: "200",
+  OTEL_EXPORTER_OTLP_HEADERS: "",
+  OTEL_TRACES_SAMPLER: "always_on",
+});
+
+const count = (posted: Posted, name: string, labels: string) => valuesOf(metricsOf(posted).get(name))[labels] ?? 0;
+
+test("metrics arrive at a collector: names, values, units, headers, resource; the environment stands over the file", async () => {
+  await running.waitFor("node.ready");
+  const friend = await place("friend", await pki.node("friend"));
+  const intruder = await place("intruder", await stranger.node("intruder"));
+  const probe = ({ config }: Place) =>
+    runProgramOnce("gateway", ["probe", "-c", config, `/ip4/127.0.0.1/tcp/${port}`, "--timeout", "5000"]);
+  const [accepted, refused] = await Promise.all([probe(friend), probe(intruder)]);
+  assert.equal([accepted?.code, refused?.code], [0, 1], accepted?.stderr);
+  const posted = await collector.waitFor((each) =>
+    count(each, "hypha_refusals_total", "code=unknown-issuer") === 1 &&
+    count(each, "hypha_handshakes_accepted_total", "direction=inbound") === 1 &&
+    count(each, "hypha_connections_open", "direction=inbound") === 0
+  );
+  assert.is(posted.path, "/base/v1/metrics");
+  assert.equal([posted.headers["authorization"], posted.headers["content-type"]], [
+    "Bearer s3cret",
+    "application/json",
+  ]);
+  const resource = resourceOf(posted);
+  assert.equal([resource["service.name"], resource["team"], resource["zone"]], ["hypha-gateway", "env", "a,b"]);
+  assert.match(resource["service.instance.id"] ?? "", /^[0-9a-f-]{36}$/);
+
+  const metrics = metricsOf(posted);
+  const known: readonly string[] = Object.keys(instruments);
+  assert.equal([...metrics.keys()].filter((name) => !known.includes(name)), []);
+  const workersOnly = ["hypha_leases", "hypha_jobs"];
+  assert.equal(known.filter((name) => !metrics.has(name) && !workersOnly.includes(name)), []);
+  for (const [name, { unit, description }] of metrics) {
+    const instrument = instruments[name as keyof typeof instruments];
+    assert.equal([unit, description], [instrument.unit, instrument.description], name);
+  }
+});
+
+test("counters are cumulative since the start, and gauges say what is", async () => {
+  const last = collector.posts.at(-1);
+  assert.ok(last !== undefined);
+  const metrics = metricsOf(last);
+  const refusals = metrics.get("hypha_refusals_total");
+  assert.equal([refusals?.sum?.isMonotonic, refusals?.sum?.aggregationTemporality], [true, 2]);
+  const [point] = refusals?.sum?.dataPoints ?? [];
+  const from = Number(BigInt(point?.startTimeUnixNano ?? 0) / 1_000_000n);
+  assert.ok(from >= startedAt && from <= Date.now(), `counts since ${from}`);
+  const histogram = metrics.get("hypha_handshake_duration_seconds")?.histogram?.dataPoints
+    .find(({ attributes }) => attributes.some(({ value }) => value.stringValue === "inbound"));
+  assert.equal([histogram?.count, (histogram?.bucketCounts ?? []).reduce((sum, each) => sum + each, 0)], [1, 1]);
+  assert.is(histogram?.bucketCounts?.length, (histogram?.explicitBounds?.length ?? 0) + 1);
+  assert.ok((histogram?.sum ?? 0) > 0.000_1 && (histogram?.sum ?? 0) < 10, `${histogram?.sum} s`);
+
+  const value = (name: string, labels = "") => valuesOf(metrics.get(name))[labels] ?? NaN;
+  const own = Object.entries(valuesOf(metrics.get("hypha_certificate_expire_time_seconds")));
+  const leaf = await pki.node("gateway-01");
+  assert.is(own.length, 1);
+  assert.is(own[0]?.[0], "name=gateway-01");
+  assert.ok(Math.abs((own[0]?.[1] ?? 0) - notAfterOf(leaf)) < 120, "the certificate's own notAfter, as Unix time");
+  assert.equal([value("hypha_node_ready"), value("hypha_trust_generation")], [1, 1]);
+  assert.equal([value("hypha_connections_max"), value("hypha_handshakes_pending_max")], [4_096, 256]);
+
+  const ages = Object.values(valuesOf(metrics.get("hypha_crl_age_seconds")));
+  const due = valuesOf(metrics.get("hypha_crl_expire_time_seconds"));
+  const left = valuesOf(metrics.get("hypha_crl_remaining_seconds"));
+  assert.is(ages.length, Object.keys(due).length);
+  assert.ok(ages.length > 0 && ages.every((age) => age >= 0 && age < 172_800), `${ages}`);
+  const now = Number(BigInt(point?.timeUnixNano ?? 0) / 1_000_000n) / 1_000;
+  for (const [issuer, at] of Object.entries(due)) {
+    assert.ok(at > now && Math.abs(at - now - (left[issuer] ?? 0)) < 2, issuer);
+  }
+  assert.ok(Object.values(valuesOf(metrics.get("hypha_trust_anchor_expire_time_seconds"))).every((at) => at > now));
+});
+
+test("Prometheus reads the same numbers", async () => {
+  const page = await exchange(metricsPort, scrapeRequest);
+  assert.match(page, /^HTTP\/1\.1 200 OK\r\ncontent-type: text\/plain; version=0\.0\.4; charset=utf-8\r\n/);
+  const series = seriesOf(page);
+  assert.is(series.get('hypha_refusals_total{code="unknown-issuer"}'), 1);
+  assert.is(series.get('hypha_refusals_total{code="certificate-revoked"}'), 0, "a code is there before it occurs");
+  assert.is(series.get('hypha_handshakes_accepted_total{direction="inbound"}'), 1);
+  assert.is(series.get('hypha_handshake_duration_seconds_bucket{direction="inbound",le="+Inf"}'), 1);
+  assert.is(series.get('hypha_log_lines_total{level="warn",event="peer.refused"}'), 1);
+  assert.is(series.get("hypha_telemetry_failures_total"), undefined, "the machine's own is for the collector");
+  for (const [name, value] of series) assert.ok(Number.isFinite(value), name);
+  for (const [name, { kind }] of Object.entries(instruments)) {
+    if (series.has(name)) assert.match(page, `# TYPE ${name} ${kind}\n`);
+  }
+});
+
+test("a collector that goes away is said once, and that it is back; the last numbers are sent at the end", async () => {
+  assert.equal(running.events.filter(({ event }) => event === "config.idle").map((each) => each["key"]), [
+    "telemetry_sampler",
+  ]);
+  await collector.close();
+  const unsent = await running.waitFor("telemetry.unsent");
+  assert.is(unsent.level, "warn");
+  assert.match(unsent.message, `Cannot send metrics to ${collector.url}/base/v1/metrics: `);
+  assert.match(String(unsent["hint"]), "telemetry_endpoint");
+  await new Promise((resolve) => setTimeout(resolve, 700)); // three more sendings come to nothing
+  const again = await startCollector(takeIt, collector.port);
+  await running.waitFor("telemetry.sent");
+  assert.is(running.events.filter(({ event }) => event === "telemetry.unsent").length, 1, "quiet after the first");
+  const back = await again.waitFor((each) => count(each, "hypha_telemetry_failures_total", "") >= 2);
+  assert.is(count(back, "hypha_refusals_total", "code=unknown-issuer"), 1, "nothing was lost");
+  const log = JSON.stringify(running.events);
+  assert.not.match(log, "s3cret", "a header is a secret");
+  running.signal("SIGTERM");
+  assert.is((await running.ended).code, 0);
+  assert.is(count(again.posts.at(-1) as Posted, "hypha_node_ready", ""), 0, "the last one is from after the drain");
+  await again.close();
+});
+
+/** What keeps a node from nothing: a collector that never answers, a port that somebody has. */
+test("a collector that never answers and a port that is taken disturb nothing", async () => {
+  const taken = await new Promise<Server>((resolve) => {
+    const server = createServer(() => {}).listen(0, "127.0.0.1", () => resolve(server));
+  });
+  const { port: takenPort } = taken.address() as { port: number };
+  const node = start(await place("disturbed", await pki.node("disturbed"), { port: await freePort() }), {
+    HYPHA_TELEMETRY_ENDPOINT: `http://127.0.0.1:${takenPort}`,
+    HYPHA_METRICS_LISTEN_ADDRESS: `127.0.0.1:${takenPort}`,
+  });
+  await node.waitFor("node.ready");
+  const unserved = await node.waitFor("telemetry.unserved");
+  assert.match(unserved.message, /Cannot listen for metrics: .*in use/i);
+  assert.match(String(unserved["hint"]), "metrics_listen_address");
+  const before = Date.now();
+  node.signal("SIGTERM");
+  assert.is((await node.ended).code, 0);
+  assert.ok(Date.now() - before < 8_000, "it does not wait for the collector");
+  taken.close();
+});
+
+function notAfterOf({ chainPem }: TestNode): number {
+  const der = Buffer.from(/-----BEGIN CERTIFICATE-----([\s\S]*?)-----END/.exec(chainPem)?.[1] ?? "", "base64");
+  const times = [...der.toString("latin1").matchAll(/(\d{12})Z/g)].map((match) => match[1] ?? "");
+  const [year, month, day, hour, minute, second] = (times[1]?.match(/\d\d/g) ?? []).map(Number);
+  return Date.UTC(2000 + (year ?? 0), (month ?? 1) - 1, day, hour, minute, second) / 1_000;
+}
+
+test.run();
