@@ -2,7 +2,9 @@
  * Counts every refusal by code, logs it and records it.
  *
  * Those that come before a certificate was seen can be made by anybody, as fast as packets go: they are summed up per
- * host and minute, for a bounded number of hosts. All others are one line and one record each.
+ * host and minute, for a bounded number of hosts. All others are one line and one record each; how many of them a host
+ * can bring about is what admission lets in (`handshakes_per_second` and `handshakes_burst`), since the attempts above
+ * that end before a certificate.
  *
  * ```
  * resting ── peer.refused (early) ──▶ gathering ── a minute, ledger.flush ──▶ resting
@@ -14,7 +16,7 @@
  * @module
  */
 import { assign, setup } from "xstate";
-import { describeRefusal, type RefusalCode } from "../pki/refusal.ts";
+import { describeRefusal, type Refusal, type RefusalCode } from "../pki/refusal.ts";
 import type { TransportFact } from "../transport/port.ts";
 import { type AuditEntry, type AuditSink, logAlone, type SteadySink, steadySink } from "./audit.ts";
 import type { Ports } from "./ports.ts";
@@ -39,6 +41,8 @@ export interface Gathered {
   readonly counts: Counts;
   readonly firstAt: number;
   readonly lastAt: number;
+  /** The first of each code: it stands in the summary for all. */
+  readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
 }
 
 /** The ledger's state: counters since the node's start, and what the present minute gathered. */
@@ -50,7 +54,10 @@ export interface RefusalLedgerContext {
   readonly gathered: Map<string, Gathered>;
 }
 
-/** Codes that come before a certificate was seen (`contracts.md`: one summary per address and minute). */
+/**
+ * Codes that come before a certificate was seen: one summary per address and minute. Where one of them strikes later (a
+ * peer with too many connections, one that fell silent after its certificate), it is known whom, and a line is due.
+ */
 export const earlyCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   "rate-limited",
   "too-many-connections",
@@ -81,8 +88,13 @@ const plusOne = (counts: Counts, code: RefusalCode): Counts => ({ ...counts, [co
 function gather(gathered: Map<string, Gathered>, { address, refusal }: PeerRefused, at: number): void {
   const host = hostOf(address);
   const row = gathered.has(host) || gathered.size < hostsMax ? host : otherHosts;
-  const { counts, firstAt } = gathered.get(row) ?? { counts: {}, firstAt: at };
-  gathered.set(row, { counts: plusOne(counts, refusal.code), firstAt, lastAt: at });
+  const { counts, firstAt, firsts } = gathered.get(row) ?? { counts: {}, firstAt: at, firsts: {} };
+  gathered.set(row, {
+    counts: plusOne(counts, refusal.code),
+    firstAt,
+    lastAt: at,
+    firsts: refusal.code in firsts ? firsts : { ...firsts, [refusal.code]: refusal },
+  });
 }
 
 function summariesOf(gathered: ReadonlyMap<string, Gathered>): AuditEntry[] {
@@ -113,14 +125,30 @@ function lineOf({ address, direction, peer, refusal }: PeerRefused) {
   } as const;
 }
 
-function summaryLineOf(host: string, counts: Counts) {
-  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-  const whom = host === otherHosts ? "other hosts" : host;
+/** The codes of a row, the most frequent first. */
+function ranked(counts: Counts): readonly (readonly [RefusalCode, number])[] {
+  const entries = Object.entries(counts) as [RefusalCode, number][];
+  return entries.toSorted(([, left], [, right]) => right - left);
+}
+
+/** Such as "5,312 more of `rate-limited`, 3 of `handshake-timeout`". */
+function writeCounts(counts: readonly (readonly [RefusalCode, number])[]): string {
+  return counts.filter(([, count]) => count > 0)
+    .map(([code, count], index) => `${count.toLocaleString("en-US")}${index === 0 ? " more" : ""} of \`${code}\``)
+    .join(", ");
+}
+
+/** One refusal in its own words, the most frequent, and how many more there were. */
+function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gathered) {
+  const [[code, count] = ["internal", 0] as const, ...others] = ranked(counts);
+  const first = firsts[code];
+  const from = host === otherHosts ? "other hosts" : host.replace(/^\/(?:ip[46]|dns[46]?)\//, "");
+  const more = writeCounts([[code, count - 1], ...others]);
   return {
     level: "warn",
     event: "peers.refused",
-    message: `Refused ${total} attempts of ${whom} before a certificate was seen`,
-    fields: { host, refused: counts },
+    message: more === "" ? `${first?.message} (from ${from})` : `${first?.message}; and ${more} from ${from}`,
+    fields: { code, host, refused: counts, seconds: Math.round((lastAt - firstAt) / 1_000), hint: first?.hint },
   } as const;
 }
 
@@ -131,7 +159,7 @@ const ledger = setup({
     events: {} as RefusalLedgerEvent,
   },
   guards: {
-    early: (_, { fact }: { fact: PeerRefused }) => earlyCodes.has(fact.refusal.code),
+    early: (_, { fact }: { fact: PeerRefused }) => fact.peer === undefined && earlyCodes.has(fact.refusal.code),
   },
   actions: {
     count: assign(({ context }, { fact }: { fact: PeerRefused }) => ({
@@ -141,7 +169,7 @@ const ledger = setup({
     report: ({ context }, { fact }: { fact: PeerRefused }) => context.ports.report(lineOf(fact)),
     record: ({ context }, { fact }: { fact: PeerRefused }) => context.sink.record(entryOf(fact, context.ports.now())),
     sumUp: ({ context: { gathered, ports, sink } }) => {
-      for (const [host, { counts }] of gathered) ports.report(summaryLineOf(host, counts));
+      for (const [host, row] of gathered) ports.report(summaryLineOf(host, row));
       for (const entry of summariesOf(gathered)) sink.record(entry);
       gathered.clear();
     },

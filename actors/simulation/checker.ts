@@ -43,7 +43,7 @@ const certificateCodes: ReadonlySet<string> = new Set([
   "crl-expired",
   "malformed-certificate",
 ]);
-/** Codes that are summed up by the minute. */
+/** Codes that are summed up by the minute, where nobody's certificate was seen. */
 const earlyCodes: ReadonlySet<string> = new Set([
   "rate-limited",
   "too-many-connections",
@@ -165,7 +165,7 @@ export class Checker implements SimulationWatch {
     if (fact.type === "peer.refused") {
       const refusals = this.#refusalsOf(node);
       refusals.told += 1;
-      if (!earlyCodes.has(fact.refusal.code)) refusals.toldLate += 1;
+      if (fact.peer !== undefined || !earlyCodes.has(fact.refusal.code)) refusals.toldLate += 1;
       this.#dirty = true;
     }
     if (fact.type === "peer.closed" && fact.reason.type === "trust.changed") {

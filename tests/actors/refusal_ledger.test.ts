@@ -1,3 +1,4 @@
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
@@ -21,6 +22,7 @@ import {
   TooManyConnections,
   UnknownIssuer,
 } from "../../pki/refusal.ts";
+import { Admission, defaultLimits } from "../../transport/admission.ts";
 
 const test = suite("refusalLedgerMachine");
 
@@ -99,6 +101,64 @@ test("early refusals are counted at once and said once a host and minute", () =>
   });
   clock.increment(2 * gatherMs);
   assert.is(reports.length, 2);
+});
+
+test("a summary says one refusal in its own words, how many more there were, of which host, and what to do", () => {
+  const { ledger, clock, reports } = start();
+  for (let attempt = 0; attempt < 5_313; attempt++) ledger.send(refused(limited, `/ip4/198.51.100.7/tcp/${attempt}`));
+  for (let attempt = 0; attempt < 3; attempt++) ledger.send(refused(early[2] ?? limited, "/ip4/198.51.100.7/tcp/1"));
+  ledger.send(refused(new ProtocolMismatch({ detail: "HTTP" }), "/ip6/2001:db8::1/tcp/1"));
+  clock.increment(gatherMs);
+  assert.equal(reports.map(({ message }) => message), [
+    `${limited.message}; and 5,312 more of \`rate-limited\`, 3 of \`handshake-timeout\` from 198.51.100.7`,
+    "Cannot speak with peer: HTTP (from 2001:db8::1)",
+  ]);
+  assert.equal(reports.map(({ fields }) => [fields?.["code"], fields?.["hint"]]), [
+    ["rate-limited", limited.hint],
+    ["protocol-mismatch", new ProtocolMismatch({ detail: "" }).hint],
+  ]);
+});
+
+test("what strikes after a certificate was seen is one line and one record, whatever its code", () => {
+  const { ledger, reports, records } = start();
+  const peer = { name: "worker-01", id: "12D3KooWx" };
+  for (const refusal of early) ledger.send(refused(refusal, "/ip4/127.0.0.1/tcp/1", peer));
+  assert.equal(
+    reports.map(({ event, fields }) => [event, fields?.["name"]]),
+    early.map(() => ["peer.refused", "worker-01"]),
+  );
+  assert.equal(records.map((each) => each.type === "refusal" && each.code), early.map(({ code }) => code));
+});
+
+/**
+ * Goal: a refused member that dials as fast as it can brings about a bounded number of lines, though each refusal with a
+ * certificate is one line and one record. Method: admission with its default limits before the ledger, in virtual time.
+ */
+test("a flood with a certificate is one line and one record each, and no more of them than admission lets in", () => {
+  const { ledger, clock, reports, records, counts } = start();
+  const admission = new Admission(defaultLimits);
+  const address = "/ip4/198.51.100.7/tcp/1";
+  const revoked = new UnknownIssuer({ certificate: { subject: "CN=w", serial: "01" }, issuer: "CN=y" });
+  const seconds = 30;
+  const attempts = 500 * seconds;
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    const admitted = admission.admit(address, clock.now());
+    if (Result.isFailure(admitted)) ledger.send(refused(admitted.failure, address));
+    else {
+      ledger.send(refused(revoked, address, { name: "w", id: "12D3KooWx" }));
+      admitted.success.release();
+    }
+    clock.increment(2);
+  }
+  ledger.send({ type: "ledger.flush" });
+  const { handshakesBurst, handshakesPerSecond } = defaultLimits;
+  const admittedMax = handshakesBurst + handshakesPerSecond * seconds;
+  const lines = reports.filter(({ event }) => event === "peer.refused");
+  assert.is(lines.length, counts()["unknown-issuer"]);
+  assert.is(records.filter(({ type }) => type === "refusal").length, lines.length);
+  assert.ok(lines.length > handshakesBurst && lines.length <= admittedMax, `${lines.length} lines`);
+  assert.is((counts()["rate-limited"] ?? 0) + lines.length, attempts, "every one is counted");
+  assert.is(reports.length - lines.length, 1, "all others are one line");
 });
 
 test("a flood does not put the summary off, and others are said meanwhile", () => {

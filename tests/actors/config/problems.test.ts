@@ -200,7 +200,7 @@ test("says where a protocol or sampler that is not spoken stands, in the file an
   const lines = [...gateway, 'telemetry_protocol = "grpc"', 'telemetry_sampler = "jaeger_remote"'];
   const said = problems("gateway", lines);
   assert.equal(said.map(where), ["6:22 telemetry_protocol", "7:21 telemetry_sampler"]);
-  assert.match(said[0] && describeProblem(said[0]), 'expected one of "http/protobuf", "http/json"');
+  assert.match(said.map(describeProblem).join("\n"), 'expected one of "http/protobuf", "http/json"');
   const around = { environment: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc", OTEL_TRACES_SAMPLER: "xray" }, flags: {} };
   assert.equal(problems("gateway", gateway, around).map(({ origin }) => origin), [
     { type: "environment", variable: "OTEL_EXPORTER_OTLP_PROTOCOL" },
