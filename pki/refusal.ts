@@ -66,7 +66,7 @@ const name = (of: CertificateLabel): string => `${of.subject || "(no subject)"} 
 export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly limit: string; readonly max: number }> {
   readonly code = "rate-limited";
   readonly hint =
-    "Slow the peer down, or raise the limit named here in the configuration if this rate is expected of it.";
+    "If these are nodes of yours behind one address, raise handshakes_per_second and handshakes_burst under [limits]; otherwise block the address at the firewall.";
   override get message(): string {
     return `Cannot admit connection: more than ${this.max} ${this.limit}`;
   }
@@ -77,7 +77,8 @@ export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
   { readonly limit: string; readonly max: number }
 > {
   readonly code = "too-many-connections";
-  readonly hint = "Close idle connections, add a gateway, or raise the limit named here in the configuration.";
+  readonly hint =
+    "If the load is yours, raise the limit named here under [limits], or add a gateway; otherwise block the address at the firewall.";
   override get message(): string {
     return `Cannot admit connection: already ${this.max} ${this.limit}`;
   }
@@ -86,7 +87,8 @@ export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
 /** What arrived is not the protocol spoken on this port. */
 export class ProtocolMismatch extends Data.TaggedError("ProtocolMismatch")<{ readonly detail: string }> {
   readonly code = "protocol-mismatch";
-  readonly hint = "Something other than a Hypha node talks to this port: check what dials it, and the firewall.";
+  readonly hint =
+    "Something other than a Hypha node talks to this port (a scanner, a browser, a health check): point it elsewhere, or block the address at the firewall.";
   override get message(): string {
     return `Cannot speak with peer: ${this.detail}`;
   }
@@ -95,7 +97,7 @@ export class ProtocolMismatch extends Data.TaggedError("ProtocolMismatch")<{ rea
 /** The peer offered no TLS 1.3. */
 export class TlsVersion extends Data.TaggedError("TlsVersion")<{ readonly detail: string }> {
   readonly code = "tls-version";
-  readonly hint = "Only TLS 1.3 is spoken here: update the peer's TLS library.";
+  readonly hint = "Only TLS 1.3 is spoken here: update the peer's software. A scanner can be blocked at the firewall.";
   override get message(): string {
     return `Cannot accept TLS version: ${this.detail}`;
   }
@@ -104,7 +106,8 @@ export class TlsVersion extends Data.TaggedError("TlsVersion")<{ readonly detail
 /** The TLS handshake itself failed: for instance, the peer does not hold the key of the certificate it showed. */
 export class TlsFailed extends Data.TaggedError("TlsFailed")<{ readonly detail: string }> {
   readonly code = "tls-failed";
-  readonly hint = "The peer could not complete TLS: check that its key belongs to its certificate.";
+  readonly hint =
+    "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be somebody with a stolen certificate and no key: block it at the firewall.";
   override get message(): string {
     return `Cannot complete TLS handshake: ${this.detail}`;
   }
@@ -115,7 +118,8 @@ export class HandshakeTimeout extends Data.TaggedError("HandshakeTimeout")<
   { readonly state: string; readonly afterMs: number }
 > {
   readonly code = "handshake-timeout";
-  readonly hint = "The peer went silent: check the network between, or raise handshake_timeout_ms for slow links.";
+  readonly hint =
+    "Check that the peer runs, and the network between; for slow links raise handshake_timeout_ms. Many from one unknown address are an attack: block it at the firewall.";
   override get message(): string {
     return `Cannot wait longer for peer: still ${this.state} after ${this.afterMs} ms`;
   }
@@ -124,7 +128,8 @@ export class HandshakeTimeout extends Data.TaggedError("HandshakeTimeout")<
 /** The peer completed TLS without showing a certificate. */
 export class NoCertificate extends Data.TaggedError("NoCertificate")<{ readonly detail: string }> {
   readonly code = "no-certificate";
-  readonly hint = "Configure cert_pem and key_pem on the peer: both sides authenticate here.";
+  readonly hint =
+    "Set cert_pem and key_pem on the peer: both sides authenticate here. If it is no node of yours, block the address at the firewall.";
   override get message(): string {
     return `Cannot identify peer: ${this.detail}`;
   }
@@ -137,7 +142,8 @@ export class MalformedCertificate extends Data.TaggedError("MalformedCertificate
   readonly tried?: Tried;
 }> {
   readonly code = "malformed-certificate";
-  readonly hint = "Look at it with: hypha-certutil inspect CERT.pem; then issue it again.";
+  readonly hint =
+    "Look at the peer's cert_pem with: hypha-certutil inspect CERT.pem (certificate 0 is the node's own); then issue it again: hypha-certutil gen-cert.";
   override get message(): string {
     return `Cannot parse certificate ${this.index} of the chain: ${this.detail}`;
   }
@@ -146,7 +152,8 @@ export class MalformedCertificate extends Data.TaggedError("MalformedCertificate
 /** The leaf signed itself. It is refused even when it stands in the trust bundle. */
 export class SelfSigned extends Data.TaggedError("SelfSigned")<{ readonly certificate: CertificateLabel }> {
   readonly code = "self-signed";
-  readonly hint = "Have the certificate signed by the organisation's CA: hypha-certutil csr, then hypha-certutil sign.";
+  readonly hint =
+    "Have the certificate signed by the organisation's CA: hypha-certutil csr on the peer, then hypha-certutil sign at the CA.";
   override get message(): string {
     return `Cannot accept certificate ${name(this.certificate)}: it is self-signed`;
   }
@@ -160,7 +167,8 @@ export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlg
   readonly tried?: Tried;
 }> {
   readonly code = "unsupported-key-algorithm";
-  readonly hint = "Issue the certificate with an allowed key (Ed25519 by default): hypha-certutil gen-cert.";
+  readonly hint =
+    "Issue the certificate with an allowed key (hypha-certutil gen-cert makes Ed25519), or allow this one here in leaf_algorithms or ca_algorithms.";
   override get message(): string {
     return `Cannot accept key of ${name(this.certificate)}: ${this.algorithm} is not one of ${this.allowed.join(", ")}`;
   }
@@ -174,7 +182,7 @@ export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
 }> {
   readonly code = "unknown-issuer";
   readonly hint =
-    "If the issuer is to be trusted, put its CA certificate into trust_pem; if it is an intermediate, put it behind the leaf in the peer's cert_pem.";
+    "If the issuer is to be trusted, put its CA certificate into trust_pem here; if it is an intermediate, put it behind the leaf in the peer's cert_pem. Otherwise the peer is a stranger: block its address.";
   override get message(): string {
     return `Cannot find issuer of ${name(this.certificate)}: ${this.issuer} is neither sent nor trusted`;
   }
@@ -188,7 +196,7 @@ export class BadSignature extends Data.TaggedError("BadSignature")<{
 }> {
   readonly code = "bad-signature";
   readonly hint =
-    "The certificate was altered, or its issuer has a namesake with another key: compare the issuer in trust_pem with the CA that signed.";
+    "Compare the CA that signed with the one of that name in trust_pem (hypha-certutil inspect FILE): it may have a namesake with another key. If they are the same, the certificate was altered: issue it again.";
   override get message(): string {
     return `Cannot accept certificate ${name(this.certificate)}: signature does not verify under ${this.issuer}`;
   }
@@ -201,7 +209,8 @@ export class PathTooLong extends Data.TaggedError("PathTooLong")<{
   readonly tried?: Tried;
 }> {
   readonly code = "path-too-long";
-  readonly hint = "Issue from a CA nearer to the root, or issue the CA again with a larger path length.";
+  readonly hint =
+    "Issue the node's certificate from a CA nearer to the root, or issue that CA again with a larger length: hypha-certutil gen-intermediate-ca --path-length N.";
   override get message(): string {
     return `Cannot follow path through ${
       name(this.certificate)
@@ -216,7 +225,7 @@ export class NotACa extends Data.TaggedError("NotACa")<{
 }> {
   readonly code = "not-a-ca";
   readonly hint =
-    "Only a certificate with basic constraints CA:TRUE may sign others: sign with the intermediate's key.";
+    "Only a certificate with CA:TRUE may sign others: issue the certificate below it again with a CA's key, such as the intermediate's: hypha-certutil gen-cert --ca-cert CA.pem.";
   override get message(): string {
     return `Cannot accept issuer ${name(this.certificate)}: it is not a CA`;
   }
@@ -229,7 +238,8 @@ export class KeyUsage extends Data.TaggedError("KeyUsage")<{
   readonly tried?: Tried;
 }> {
   readonly code = "key-usage";
-  readonly hint = "Issue the certificate again with the key usage named here.";
+  readonly hint =
+    "Issue the certificate named here again with this key usage: hypha-certutil gen-cert sets what a node needs, gen-intermediate-ca what a CA needs.";
   override get message(): string {
     return `Cannot use key of ${name(this.certificate)}: key usage lacks ${this.needed}`;
   }
@@ -242,7 +252,8 @@ export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
   readonly tried?: Tried;
 }> {
   readonly code = "extended-key-usage";
-  readonly hint = "Issue the certificate again with serverAuth and clientAuth: every node is both.";
+  readonly hint =
+    "Issue the certificate again with serverAuth and clientAuth, as hypha-certutil gen-cert does: every node is both.";
   override get message(): string {
     return `Cannot use certificate ${name(this.certificate)}: extended key usage lacks ${this.needed}`;
   }
@@ -255,7 +266,8 @@ export class NameConstraint extends Data.TaggedError("NameConstraint")<{
   readonly tried?: Tried;
 }> {
   readonly code = "name-constraint";
-  readonly hint = "Issue the certificate from the CA of the domain that it names.";
+  readonly hint =
+    "Issue the certificate from the CA of the domain that it names, or with a name that its CA may speak for; what that is: hypha-certutil inspect CA.pem, or the name under [[trust_domains]].";
   override get message(): string {
     return `Cannot accept ${name(this.certificate)}: its issuer may not speak for ${this.name}`;
   }
@@ -269,7 +281,7 @@ export class NameMismatch extends Data.TaggedError("NameMismatch")<{
 }> {
   readonly code = "name-mismatch";
   readonly hint =
-    "Issue the certificate with the name in its subject alternative names; the common name does not count.";
+    "Issue the certificate with the name among its alternative names: hypha-certutil gen-cert --san DNS:NAME. The common name does not count.";
   override get message(): string {
     const names = this.names.length === 0 ? "it has none" : `it has ${this.names.join(", ")}`;
     return `Cannot accept ${name(this.certificate)} as ${this.expected}: no alternative name matches, ${names}`;
@@ -283,7 +295,8 @@ export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalE
   readonly tried?: Tried;
 }> {
   readonly code = "unknown-critical-extension";
-  readonly hint = "Issue the certificate without the extension, or with the extension not critical.";
+  readonly hint =
+    "Issue the certificate without the extension, or with the extension not critical; hypha-certutil inspect CERT.pem shows it.";
   override get message(): string {
     return `Cannot accept ${name(this.certificate)}: critical extension ${this.oid} is not understood`;
   }
@@ -296,7 +309,8 @@ export class BudgetExceeded extends Data.TaggedError("BudgetExceeded")<{
   readonly tried?: Tried;
 }> {
   readonly code = "budget-exceeded";
-  readonly hint = "The peer sent an unusual chain: send the leaf and its intermediates only, leaf first.";
+  readonly hint =
+    "Put only the leaf and its intermediates into the peer's cert_pem, leaf first: hypha-certutil inspect CERT.pem shows what is there. From a stranger it is an attack: block the address.";
   override get message(): string {
     return `Cannot verify chain within its budget: more than ${this.max} ${this.what}`;
   }
@@ -326,7 +340,8 @@ export class CertificateExpired extends Data.TaggedError("CertificateExpired")<{
   readonly tried?: Tried;
 }> {
   readonly code = "certificate-expired";
-  readonly hint = "Issue a new certificate for the node: hypha-certutil gen-cert.";
+  readonly hint =
+    "Issue the certificate named here again (hypha-certutil gen-cert for a node, gen-intermediate-ca for a CA) and put it into the peer's cert_pem. If it should still be valid, check the clocks: timedatectl.";
   override get message(): string {
     return `Cannot accept certificate ${
       name(this.certificate)
@@ -343,7 +358,8 @@ export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
   readonly tried?: Tried;
 }> {
   readonly code = "certificate-revoked";
-  readonly hint = "If the node is to come back, issue it a certificate with a new key; a revocation is not taken back.";
+  readonly hint =
+    "It was cut off on purpose. If the node is to come back, issue it a certificate with a new key (hypha-certutil gen-cert); a revocation is not taken back. If it is not, stop it: it still dials.";
   override get message(): string {
     return `Cannot accept certificate ${
       name(this.certificate)
@@ -360,7 +376,8 @@ export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
   readonly tried?: Tried;
 }> {
   readonly code = "revocation-unknown";
-  readonly hint = "Add the issuer's list to crls_pem: hypha-certutil gen-crl, then cat it to the others.";
+  readonly hint =
+    "Add the issuer's list to crls_pem here: hypha-certutil gen-crl --ca-cert CA.pem --ca-key CA-KEY.pem --out-crl CRLS.pem; other CAs' lists in the file stay.";
   override get message(): string {
     const lack = this.why === undefined ? `no revocation list of ${this.issuer}` : `${this.why} (${this.issuer})`;
     return `Cannot tell whether ${name(this.certificate)} is revoked: ${lack}`;
@@ -371,7 +388,8 @@ export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
 export class CrlMalformed
   extends Data.TaggedError("CrlMalformed")<{ readonly detail: string; readonly tried?: Tried }> {
   readonly code = "crl-malformed";
-  readonly hint = "Look at it with: openssl crl -in crls.pem -noout -text; then generate it again.";
+  readonly hint =
+    "Look at crls_pem with: openssl crl -in CRLS.pem -noout -text; then generate it again: hypha-certutil gen-crl.";
   override get message(): string {
     return `Cannot parse revocation list: ${this.detail}`;
   }
@@ -382,7 +400,8 @@ export class CrlSignature extends Data.TaggedError("CrlSignature")<
   { readonly issuer: string; readonly detail: string; readonly tried?: Tried }
 > {
   readonly code = "crl-signature";
-  readonly hint = "Generate the list with the key of the CA it names: hypha-certutil gen-crl.";
+  readonly hint =
+    "Generate the list with the key of the CA it names: hypha-certutil gen-crl. If that was done, trust_pem holds a namesake of that CA with another key.";
   override get message(): string {
     return `Cannot accept revocation list of ${this.issuer}: ${this.detail}`;
   }
@@ -396,7 +415,8 @@ export class CrlNotYetValid extends Data.TaggedError("CrlNotYetValid")<{
   readonly tried?: Tried;
 }> {
   readonly code = "crl-not-yet-valid";
-  readonly hint = "Check the clocks of this node and of the CA (timedatectl).";
+  readonly hint =
+    "Check the clocks of this node and of the CA (timedatectl); if the list was dated wrongly, generate it again: hypha-certutil gen-crl.";
   override get message(): string {
     return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: valid from ${this.thisUpdate.toISOString()}`;
   }
@@ -410,7 +430,8 @@ export class CrlExpired extends Data.TaggedError("CrlExpired")<{
   readonly tried?: Tried;
 }> {
   readonly code = "crl-expired";
-  readonly hint = "Generate a new list and distribute it: hypha-certutil gen-crl; nodes take it up without a restart.";
+  readonly hint =
+    "Generate a new list and put it into crls_pem on every node: hypha-certutil gen-crl; it is taken up without a restart. Until then everybody below this CA is refused.";
   override get message(): string {
     return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: next update was due ${this.nextUpdate.toISOString()}`;
   }
@@ -423,7 +444,8 @@ export class CrlRollback extends Data.TaggedError("CrlRollback")<{
   readonly seen: string;
 }> {
   readonly code = "crl-rollback";
-  readonly hint = "Someone put an old list back: fetch the newest one from the CA.";
+  readonly hint =
+    "Somebody put an old list back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who did.";
   override get message(): string {
     return `Cannot accept revocation list of ${this.issuer}: number ${this.number} is older than ${this.seen}`;
   }
@@ -436,7 +458,7 @@ export class PeerIdMismatch extends Data.TaggedError("PeerIdMismatch")<{
 }> {
   readonly code = "peer-id-mismatch";
   readonly hint =
-    "PeerIDs change when keys are rotated: write the new PeerID, or the address without /p2p/…, into the configuration.";
+    "If that node's key was rotated, write the new PeerID, or the address without /p2p/…, into gateway_addresses; if it was not, somebody else answers at that address: find out who.";
   override get message(): string {
     return `Cannot accept peer ${this.actual}: dialled ${this.expected}`;
   }
@@ -451,7 +473,7 @@ export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
 }> {
   readonly code = "role-not-allowed";
   readonly hint =
-    "Issue the certificate with the role in its URI SAN: hypha-certutil gen-cert --san URI:spiffe://DOMAIN/ROLE/NAME.";
+    "Issue the certificate with the role in its URI SAN: hypha-certutil gen-cert --san URI:spiffe://DOMAIN/ROLE/NAME; or allow the role here (roles of [[trust_domains]], require_roles).";
   override get message(): string {
     return `Cannot accept ${name(this.certificate)} as ${this.role}: allowed are ${this.allowed.join(", ")}`;
   }
@@ -460,7 +482,8 @@ export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
 /** A job asked for something that its specification does not name. */
 export class JobScope extends Data.TaggedError("JobScope")<{ readonly job: string; readonly what: string }> {
   readonly code = "job-scope";
-  readonly hint = "A job may use what its specification names and nothing else: check the executor's request.";
+  readonly hint =
+    "Check what the executor asks for: a job may use what its specification names and nothing else. If the executor is not yours, end its job.";
   override get message(): string {
     return `Cannot let job ${this.job} use ${this.what}: not in its specification`;
   }
@@ -469,7 +492,8 @@ export class JobScope extends Data.TaggedError("JobScope")<{ readonly job: strin
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends Data.TaggedError("HungUp")<{ readonly detail: string }> {
   readonly code = "hung-up";
-  readonly hint = "The peer closed without a word, which is how a refusal looks from here: read the peer's log.";
+  readonly hint =
+    "Read the peer's log of this moment: it closed without a word, which is how a refusal looks from here. If there is nothing, check the network between.";
   override get message(): string {
     return `Cannot establish connection: ${this.detail}`;
   }
@@ -478,7 +502,8 @@ export class HungUp extends Data.TaggedError("HungUp")<{ readonly detail: string
 /** Nobody answered at the address. */
 export class Unreachable extends Data.TaggedError("Unreachable")<{ readonly detail: string }> {
   readonly code = "unreachable";
-  readonly hint = "Check that the node runs, its listen_addresses, and the firewall between.";
+  readonly hint =
+    "Check that the node runs (hypha-ROLE probe -c FILE ADDRESS), its listen_addresses, and the firewall between.";
   override get message(): string {
     return `Cannot reach peer: ${this.detail}`;
   }
@@ -487,7 +512,7 @@ export class Unreachable extends Data.TaggedError("Unreachable")<{ readonly deta
 /** A defect of ours. Whatever it was, the connection is refused. */
 export class Internal extends Data.TaggedError("Internal")<{ readonly detail: string }> {
   readonly code = "internal";
-  readonly hint = "This is a bug: please report it with this line.";
+  readonly hint = "This is a bug: please report it with this line and the version (--version).";
   override get message(): string {
     return `Cannot decide: ${this.detail}`;
   }

@@ -1,0 +1,116 @@
+/**
+ * A realistic refusal of each code, as an operator would meet it.
+ *
+ * @module
+ */
+import {
+  BadSignature,
+  BudgetExceeded,
+  CertificateExpired,
+  type CertificateLabel,
+  CertificateNotYetValid,
+  CertificateRevoked,
+  CrlExpired,
+  CrlMalformed,
+  CrlNotYetValid,
+  CrlRollback,
+  CrlSignature,
+  ExtendedKeyUsage,
+  HandshakeTimeout,
+  HungUp,
+  Internal,
+  JobScope,
+  KeyUsage,
+  MalformedCertificate,
+  NameConstraint,
+  NameMismatch,
+  NoCertificate,
+  NotACa,
+  PathTooLong,
+  PeerIdMismatch,
+  ProtocolMismatch,
+  RateLimited,
+  type Refusal,
+  type RefusalCode,
+  RevocationUnknown,
+  RoleNotAllowed,
+  SelfSigned,
+  TlsFailed,
+  TlsVersion,
+  TooManyConnections,
+  UnknownCriticalExtension,
+  UnknownIssuer,
+  Unreachable,
+  UnsupportedKeyAlgorithm,
+} from "../../pki/refusal.ts";
+
+const at = new Date("2026-03-01T03:00:00Z");
+
+/** Examples in which every text that a peer may have chosen is `text`, or something realistic. */
+export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Refusal>> {
+  const say = (usual: string) => text ?? usual;
+  const certificate: CertificateLabel = { subject: say("CN=worker-07.acme.local, O=Acme"), serial: say("4b1f09c2") };
+  const intermediate: CertificateLabel = { subject: say("CN=Acme CA, O=Acme"), serial: say("22aa31") };
+  const issuer = say("CN=Acme CA, O=Acme");
+  const detail = say;
+  return {
+    "rate-limited": new RateLimited({ limit: "handshakes a second from one address", max: 50 }),
+    "too-many-connections": new TooManyConnections({ limit: "connections from one address", max: 512 }),
+    "protocol-mismatch": new ProtocolMismatch({ detail: detail('it began with "GET / HTTP/1.1"') }),
+    "tls-version": new TlsVersion({ detail: detail("TLSv1.2 instead of TLSv1.3") }),
+    "tls-failed": new TlsFailed({ detail: detail("bad signature in CertificateVerify") }),
+    "handshake-timeout": new HandshakeTimeout({ state: "waiting for TLS", afterMs: 5_000 }),
+    "no-certificate": new NoCertificate({ detail: detail("it sent no certificate") }),
+    "malformed-certificate": new MalformedCertificate({ detail: detail("it is X.509 v1"), index: 0 }),
+    "self-signed": new SelfSigned({ certificate }),
+    "unsupported-key-algorithm": new UnsupportedKeyAlgorithm({
+      certificate,
+      algorithm: say("ecdsa-p256"),
+      allowed: ["ed25519"],
+    }),
+    "unknown-issuer": new UnknownIssuer({ certificate, issuer: say("CN=Elsewhere CA, O=Elsewhere") }),
+    "bad-signature": new BadSignature({ certificate, issuer }),
+    "path-too-long": new PathTooLong({ certificate: intermediate, max: 0 }),
+    "not-a-ca": new NotACa({ certificate: intermediate }),
+    "key-usage": new KeyUsage({ certificate, needed: "digitalSignature" }),
+    "extended-key-usage": new ExtendedKeyUsage({ certificate, needed: "clientAuth" }),
+    "name-constraint": new NameConstraint({ certificate, name: say("DNS:worker-07.partner.example") }),
+    "name-mismatch": new NameMismatch({
+      certificate,
+      expected: say("gateway.acme.local"),
+      names: [say("DNS:worker-07.acme.local")],
+    }),
+    "unknown-critical-extension": new UnknownCriticalExtension({ certificate, oid: say("2.5.29.36") }),
+    "budget-exceeded": new BudgetExceeded({ what: "signature checks", max: 100 }),
+    "certificate-not-yet-valid": new CertificateNotYetValid({
+      certificate,
+      at,
+      notBefore: new Date("2026-03-01T04:00:00Z"),
+    }),
+    "certificate-expired": new CertificateExpired({ certificate, at, notAfter: new Date("2026-02-28T23:59:59Z") }),
+    "certificate-revoked": new CertificateRevoked({
+      certificate,
+      issuer,
+      revokedAt: new Date("2026-02-27T12:00:00Z"),
+      reason: "keyCompromise",
+    }),
+    "revocation-unknown": new RevocationUnknown({ certificate, issuer }),
+    "crl-malformed": new CrlMalformed({ detail: detail("length beyond the end (offset 12)") }),
+    "crl-signature": new CrlSignature({
+      issuer,
+      detail: detail("signature does not verify under the key of that name"),
+    }),
+    "crl-not-yet-valid": new CrlNotYetValid({ issuer, at, thisUpdate: new Date("2026-03-01T04:00:00Z") }),
+    "crl-expired": new CrlExpired({ issuer, at, nextUpdate: new Date("2026-02-20T00:00:00Z") }),
+    "crl-rollback": new CrlRollback({ issuer, number: say("17"), seen: say("19") }),
+    "peer-id-mismatch": new PeerIdMismatch({
+      expected: say("12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"),
+      actual: say("12D3KooWAQDSCwWK89bAyfHvUuN5DyZuH9cd3VqfDfP3ReYYL5yC"),
+    }),
+    "role-not-allowed": new RoleNotAllowed({ certificate, role: say("no role"), allowed: ["gateway", "scheduler"] }),
+    "job-scope": new JobScope({ job: say("7d0f3c1e"), what: say("dataset digits-private") }),
+    "hung-up": new HungUp({ detail: detail("the peer ended the connection") }),
+    "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
+    "internal": new Internal({ detail: detail("check path gave no outcome") }),
+  };
+}
