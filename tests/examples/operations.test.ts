@@ -1,0 +1,183 @@
+/**
+ * README's "Operations": every command, in its order, against the gateway that the tour leaves running. The certificate
+ * tool runs in this process (`tests/certutil/` has it as a process); nodes, probes and openssl are processes.
+ */
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { runCommand } from "../../scripts/gate/command.ts";
+import { initText } from "../../scripts/program/init_text.ts";
+import { certutilHere } from "../support/commands.ts";
+import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "hypha-operations-"));
+const port = await freePort();
+const address = `/ip4/127.0.0.1/tcp/${port}`;
+const at = (...path: readonly string[]) => join(folder, ...path);
+
+/** Commands of the section: one a line, continued lines joined. */
+function commandsOf(heading: string): readonly string[] {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const from = readme.indexOf(`\n## ${heading}\n`);
+  const section = readme.slice(from, readme.indexOf("\n## ", from + 1));
+  return [...section.matchAll(/```sh\n([\s\S]*?)```/g)]
+    .flatMap((match) => (match[1] ?? "").replaceAll("\\\n", " ").split("\n"))
+    .filter((line) => line !== "");
+}
+
+/** Words of a command: bare ones and quoted ones; nothing else of the shell's is used. */
+const wordsOf = (command: string): readonly string[] =>
+  [...command.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare ?? "");
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs one command as it stands, but for the port. */
+async function run(command: string): Promise<Ended> {
+  const [program = "", ...words] = wordsOf(command.replaceAll("/tcp/4001", `/tcp/${port}`));
+  if (program === "hypha-certutil") return await certutilHere(folder, ...words);
+  if (program === "hypha-worker") return await runProgramOnce("worker", words, { cwd: folder });
+  assert.ok(["openssl", "chmod"].includes(program), `${program} is something that this test can run`);
+  return await runCommand(program, words, { cwd: folder, timeoutMs: 20_000 });
+}
+
+function startGateway(): Running {
+  const env = { HYPHA_CRLS_PEM: "certs/crls.pem", HYPHA_LISTEN_ADDRESSES: address };
+  return startProgram("gateway", ["run", "-c", "gateway.toml", "--log-format", "json"], { cwd: folder, env });
+}
+
+/** What the tour leaves: two CAs, two nodes, lists, configurations. */
+async function takeTour(): Promise<void> {
+  mkdirSync(at("certs"));
+  const root = ["--ca-cert", "root-ca-cert.pem", "--ca-key", "root-ca-key.pem"];
+  const ca = ["--ca-cert", "ca-cert.pem", "--ca-key", "ca-key.pem"];
+  const pair = (name: string) => ["--out-cert", `${name}-cert.pem`, "--out-key", `${name}-key.pem`];
+  const certutil = async (...words: readonly string[]) => {
+    const { code, stderr } = await certutilHere(folder, ...words);
+    assert.is(code, 0, stderr);
+  };
+  await certutil("gen-ca", ...pair("root-ca"), "--common-name", "Acme Root CA");
+  await certutil("gen-intermediate-ca", ...root, ...pair("ca"), "--common-name", "Acme CA");
+  await certutil("bundle", "ca-cert.pem", "root-ca-cert.pem", "--out", "certs/ca-bundle.pem");
+  for (const name of ["gateway-01", "worker-01"]) {
+    await certutil("gen-cert", ...ca, ...pair(`certs/${name}`), "--common-name", `${name}.acme.local`);
+  }
+  await certutil("gen-crl", ...root, "--out-crl", "certs/crls.pem");
+  await certutil("gen-crl", ...ca, "--out-crl", "certs/crls.pem");
+  for (const role of ["gateway", "worker"] as const) {
+    const text = initText({ role, name: `${role}-01` }).replaceAll("/tcp/4001", `/tcp/${port}`);
+    writeFileSync(at(`${role}.toml`), text);
+  }
+}
+
+const commands = commandsOf("Operations");
+let gateway: Running;
+let peer: unknown;
+
+/** The gateway with its new pair, for sure: started again. */
+async function restart(): Promise<void> {
+  gateway.signal("SIGTERM");
+  assert.is((await gateway.ended).code, 0);
+  gateway = startGateway();
+  const before = peer;
+  peer = (await gateway.waitFor("node.ready"))["peer"];
+  assert.ok(before !== undefined && peer !== undefined);
+}
+
+/** A probe with files that were put aside. */
+async function probeAside(): Promise<Ended> {
+  const env = { HYPHA_CERT_PEM: "aside-cert.pem", HYPHA_KEY_PEM: "aside-key.pem" };
+  return await runProgramOnce("worker", ["probe", "-c", "worker.toml", address], { cwd: folder, env });
+}
+
+function putAside(): void {
+  copyFileSync(at("certs/worker-01-cert.pem"), at("aside-cert.pem"));
+  copyFileSync(at("certs/worker-01-key.pem"), at("aside-key.pem"));
+}
+
+const refusedWith = (code: string) =>
+  gateway.waitFor("peer.refused", (event) => event["code"] === code && event["name"] === "worker-01.acme.local");
+
+/** What is to be seen after the command that contains this, and before it. */
+const checks: readonly {
+  readonly of: string;
+  readonly before?: () => void | Promise<void>;
+  readonly after?: (ended: Ended) => void | Promise<void>;
+}[] = [
+  { of: "doctor -c gateway.toml", after: ({ stdout }) => assert.match(stdout, "gateway-01") },
+  {
+    of: "--reason keyCompromise",
+    before: putAside,
+    after: async () => {
+      await gateway.waitFor("trust.loaded", ({ generation }) => generation === 2);
+      assert.is((await probeAside()).code, 1);
+      await refusedWith("certificate-revoked");
+    },
+  },
+  {
+    of: "inspect certs/gateway-01-cert.pem",
+    after: async ({ stdout }) => {
+      assert.match(stdout, String(peer));
+      const before = peer;
+      await restart();
+      assert.is(peer, before, "the same key is the same PeerID");
+    },
+  },
+  {
+    of: "gen-crl --ca-cert ca-cert.pem",
+    after: async () => void await gateway.waitFor("trust.loaded", ({ generation }) => Number(generation) >= 2),
+  },
+  { of: "gen-intermediate-ca", before: putAside },
+  {
+    of: "--reason cACompromise",
+    after: async () => {
+      const before = peer;
+      await restart();
+      assert.is.not(peer, before);
+      assert.is((await probeAside()).code, 1);
+      await gateway.waitFor("peer.refused", ({ code }) => code === "unknown-issuer" || code === "certificate-revoked");
+      const { stdout } = await certutilHere(folder, "inspect", "certs/crls.pem", "--json");
+      assert.match(stdout, "cACompromise");
+    },
+  },
+];
+
+const test = suite("README, Operations");
+test.before(async () => {
+  await takeTour();
+  gateway = startGateway();
+  peer = (await gateway.waitFor("node.ready"))["peer"];
+});
+test.after(async () => {
+  gateway.signal("SIGTERM");
+  await gateway.ended;
+  process.chdir(tmpdir());
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("names every check's command once, in this order", () => {
+  assert.ok(commands.length >= 15, `${commands.length} commands`);
+  const places = checks.map(({ of }) => commands.map((command, index) => command.includes(of) ? index : -1));
+  const found = places.map((each) => each.filter((index) => index >= 0));
+  assert.equal(found.map(({ length }) => length), checks.map(() => 1));
+  assert.equal(found.flat(), found.flat().toSorted((a, b) => a - b));
+});
+
+for (const [index, command] of commands.entries()) {
+  test(`${index + 1}: ${command.slice(0, 90)}`, async () => {
+    const check = checks.find(({ of }) => command.includes(of));
+    await check?.before?.();
+    const ended = await run(command);
+    assert.is(ended.code, 0, `${command}\n${ended.stdout}\n${ended.stderr}`);
+    if (command.includes(" probe ")) assert.match(ended.stdout, "is healthy");
+    await check?.after?.(ended);
+  });
+}
+
+test.run();
