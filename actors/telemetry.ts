@@ -54,10 +54,6 @@ export interface TelemetryContext extends TelemetryInput {
 
 /** An endpoint that could not be opened is tried again after this, in milliseconds. */
 export const reopenMs = 30_000;
-function withOwn({ collect, failures }: TelemetryContext): readonly Sample[] {
-  return [...collect(), { name: "hypha_telemetry_failures_total", value: failures }];
-}
-
 function reportUnsent({ ports, failing }: TelemetryContext, error: unknown): void {
   if (failing) return;
   const message = error instanceof Error ? error.message : String(error);
@@ -144,7 +140,7 @@ const failure = ({ event }: FailEvent) => ({ error: event.error });
 const sendOnce = telemetry.createStateConfig({
   invoke: {
     src: "send",
-    input: ({ context }) => ({ ports: context.ports, collector: context.collector, samples: withOwn(context) }),
+    input: ({ context }) => ({ ports: context.ports, collector: context.collector, samples: context.collect() }),
   },
 });
 

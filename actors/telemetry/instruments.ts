@@ -37,6 +37,12 @@ export const instruments = {
     ["direction"],
     "From a connection's first byte to established, of accepted handshakes.",
   ),
+  hypha_connections_closed_total: instrument(
+    "counter",
+    "1",
+    ["reason"],
+    "Connections that ended: by-us, by-them, lost, trust.changed (revoked, or no longer trusted), expired.",
+  ),
   hypha_refusals_total: instrument("counter", "1", ["code"], "Refusals, by code."),
   hypha_audit_failures_total: instrument("counter", "1", [], "Audit records that could not be written."),
   hypha_log_lines_total: instrument("counter", "1", ["level", "event"], "Lines of the log, debug ones aside."),

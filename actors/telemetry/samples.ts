@@ -44,6 +44,11 @@ export function samplesOf(observed: Observed): readonly Sample[] {
   return [
     ...(node === undefined ? [] : nodeSamples(node, observed)),
     ...(["inbound", "outbound"] as const).flatMap((direction) => gateSamples(direction, gates)),
+    ...Object.entries(gates.closed).map(([reason, count]): Sample => ({
+      name: "hypha_connections_closed_total",
+      labels: { reason },
+      value: count,
+    })),
     ...[...lines.counts].map(({ level, event, count }): Sample => ({
       name: "hypha_log_lines_total",
       labels: { level, event },

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Gate, GateInput, GateSaid, MakeGate } from "../../transport/port.ts";
+import type { CloseReason, Gate, GateInput, GateSaid, MakeGate } from "../../transport/port.ts";
 import type { Ports, Report } from "../ports.ts";
 import { durationBounds, type Durations } from "./instruments.ts";
 
@@ -22,6 +22,8 @@ export interface GateCounts {
 /** Counts gates. */
 export interface GateTally {
   readonly counts: Readonly<Record<Direction, GateCounts>>;
+  /** Established connections that ended, by reason. */
+  readonly closed: Readonly<Record<CloseReason["type"], number>>;
   /** The same gates, counted. */
   meter(makeGate: MakeGate): MakeGate;
 }
@@ -43,23 +45,32 @@ const nothing = (): Counting => ({
 /** Makes a tally of gates. `now` in milliseconds. */
 export function makeGateTally({ now }: Pick<Ports, "now">): GateTally {
   const counts: Record<Direction, Counting> = { inbound: nothing(), outbound: nothing() };
+  const closed = { "by-us": 0, "by-them": 0, lost: 0, "trust.changed": 0, expired: 0 };
   return {
     counts,
+    closed,
     meter: (makeGate) => (input) => {
       const bornAt = now();
       const gate = makeGate(input);
-      follow(gate, counts[input.direction], () => (now() - bornAt) / 1_000);
+      follow(gate, { counting: counts[input.direction], closed, ageSeconds: () => (now() - bornAt) / 1_000 });
       return gate;
     },
   };
 }
 
+interface Followed {
+  readonly counting: Counting;
+  readonly closed: Record<CloseReason["type"], number>;
+  readonly ageSeconds: () => number;
+}
+
 /** A gate says each of these once at most, and nothing after the last: see `handshake.ts`. */
-function follow(gate: Gate, counting: Counting, ageSeconds: () => number): void {
+function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
   if (gate.phase === "refused" || gate.phase === "closed") return; // at its birth: it was never under way
   let phase: "pending" | "open" | "over" = "pending";
   counting.pending += 1;
-  gate.listen(({ type }: GateSaid) => {
+  gate.listen((said: GateSaid) => {
+    const { type } = said;
     if (type === "gate.established" && phase === "pending") {
       phase = "open";
       counting.pending -= 1;
@@ -69,6 +80,7 @@ function follow(gate: Gate, counting: Counting, ageSeconds: () => number): void 
     } else if (type === "gate.refused" || type === "gate.closed") {
       if (phase === "pending") counting.pending -= 1;
       if (phase === "open") counting.open -= 1;
+      if (phase === "open" && type === "gate.closed") closed[said.reason.type] += 1;
       phase = "over";
     }
   });

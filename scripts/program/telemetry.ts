@@ -31,14 +31,19 @@ export function startTelemetry(sources: TelemetrySources): () => Promise<void> {
     collector: collectorOf(config, ports),
     intervalMs: config.telemetry.intervalMs ?? telemetryIntervalMsDefault,
     listen: orUndefined(readListenPlace, config.telemetry.listen),
-    collect: () => samplesOf({ node: node(), gates, lines, version, now: ports.now() }),
+    collect: () => [
+      ...samplesOf({ node: node(), gates, lines, version, now: ports.now() }),
+      { name: "hypha_telemetry_failures_total", value: failures },
+    ],
   };
+  let failures = 0;
   let ended = () => {};
   const end = new Promise<void>((resolve) => (ended = resolve));
   const actor = superviseRoot(telemetryMachine, {
     id: "telemetry",
     input,
     onDone: ended,
+    onSnapshot: ({ context }) => (failures = context.failures),
     onError: (error) => {
       ports.report({
         level: "error",
