@@ -78,7 +78,7 @@ export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
 > {
   readonly code = "too-many-connections";
   readonly hint =
-    "If the load is yours, raise the limit named here under [limits], or add a gateway; otherwise block the address at the firewall.";
+    "If the load is yours, add a gateway or raise the limit under [limits] (connections_max, connections_per_address_max, connections_per_peer_max, pending_max, pending_per_address_max); otherwise block the address at the firewall.";
   override get message(): string {
     return `Cannot admit connection: already ${this.max} ${this.limit}`;
   }

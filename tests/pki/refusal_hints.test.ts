@@ -2,12 +2,13 @@
  * The operator's view of each refusal: the line and the hint say what happened, to whom, and what to do, whatever words a
  * peer puts into its certificate.
  */
+import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { keysOf } from "../../actors/config/keys.ts";
 import { describeRefusal, type Refusal, refusalCodes } from "../../pki/refusal.ts";
 import { formatLine, lineLimits, type LogFormat } from "../../scripts/program/log_line.ts";
-import { refusalExamples } from "../support/refusal_examples.ts";
+import { refusalExamples, refusalPage } from "../support/refusal_examples.ts";
 
 const test = suite("refusals as an operator reads them");
 
@@ -82,6 +83,12 @@ test("every command that a hint names is one, with flags that it has", async () 
       for (const [flag] of rest.matchAll(/--[a-z-]+/g)) assert.ok(flags.includes(flag), `${code}: ${command} ${flag}`);
     }
   }
+});
+
+test("docs/refusals.md says what the program says", () => {
+  const page = readFileSync(new URL("../../docs/refusals.md", import.meta.url), "utf8");
+  const plain = (text: string) => text.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---").trim().split("\n");
+  assert.equal(plain(page), plain(refusalPage()));
 });
 
 /** What a hostile certificate may have in its names. */

@@ -32,6 +32,7 @@ import {
   RateLimited,
   type Refusal,
   type RefusalCode,
+  refusalCodes,
   RevocationUnknown,
   RoleNotAllowed,
   SelfSigned,
@@ -113,4 +114,27 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
     "internal": new Internal({ detail: detail("check path gave no outcome") }),
   };
+}
+
+/**
+ * `docs/refusals.md`, up to the formatter's spaces. Written anew by
+ * `npx node -e 'import("./tests/support/refusal_examples.ts").then(({ refusalPage }) => console.log(refusalPage()))'`.
+ */
+export function refusalPage(): string {
+  const examples = refusalExamples();
+  const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("[[", "\\[[");
+  const rows = refusalCodes.map((code) =>
+    `| \`${code}\` | ${cell(examples[code].message)} | ${cell(examples[code].hint)} |`
+  );
+  return `# Refusals
+
+What a node says when it refuses a peer, a certificate or a revocation list: a line \`peer.refused\` in its log with the code, the address,
+the name and PeerID of the certificate where one was seen, what happened, and what to do (\`hint\`). \`rate-limited\`, \`too-many-connections\`,
+\`handshake-timeout\` and \`protocol-mismatch\` are summed up by the minute and host in a line \`peers.refused\` where no certificate was seen. The peer
+learns nothing but a closed connection.
+
+| code | the line, for instance | what to do |
+| --- | --- | --- |
+${rows.join("\n")}
+`;
 }
