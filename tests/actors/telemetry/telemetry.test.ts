@@ -22,6 +22,7 @@ import { eventsMax, makeGateTally, makeLineTally } from "../../../actors/telemet
 import type { ObservedNode } from "../../../actors/telemetry/samples.ts";
 import { defaultLimits } from "../../../transport/admission.ts";
 import type { CloseReason, Gate, GateInput, GatePhase, GateSaid } from "../../../transport/port.ts";
+import { bytesOf, protobufFields } from "../../../transport/protocols/protobuf.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { exchange, metricsOf, type Posted, scrapeRequest, startCollector } from "../../support/collector.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -65,6 +66,12 @@ function rawServer(said: string): Promise<{ readonly url: string; readonly serve
   });
 }
 
+/** The fields of this number in all of these messages. */
+const within = (messages: readonly Uint8Array[], number: number): readonly Buffer[] =>
+  messages.flatMap((message) =>
+    [...protobufFields(message)].filter(({ field }) => field === number).map((field) => Buffer.from(bytesOf(field)))
+  );
+
 test("metrics are written as JSON or as protobuf, once each", async () => {
   const collector = await startCollector();
   assert.is(await outcomeOf(collectorAt(collector.url)), "sent");
@@ -79,8 +86,11 @@ test("metrics are written as JSON or as protobuf, once each", async () => {
   ]);
   assert.is(protobuf?.headers["x-token"], "s3cret");
   const bytes = protobuf?.body ?? Buffer.alloc(0);
-  assert.is(bytes[0], 0x0a, "field 1, resource_metrics");
-  for (const text of ["hypha_refusals_total", "hypha-gateway", "internal"]) assert.ok(bytes.includes(text), text);
+  // opentelemetry/proto/metrics/v1: resource_metrics 1, scope_metrics 2, metrics 2, name 1, unit 3.
+  const metrics = within(within(within([bytes], 1), 2), 2);
+  assert.equal(within(metrics, 1).map((name) => name.toString()), some.map(({ name }) => name));
+  assert.equal(within(metrics, 3).map((unit) => unit.toString()), ["1", "1"]);
+  for (const text of ["hypha-gateway", "internal"]) assert.ok(bytes.includes(text), text);
   await collector.close();
 });
 
