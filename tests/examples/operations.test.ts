@@ -13,6 +13,9 @@ import { initText } from "../../scripts/program/init_text.ts";
 import { certutilHere } from "../support/commands.ts";
 import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
+/** A machine that many share may take its time. */
+const lifeMs = 150_000;
+const patienceMs = 60_000;
 const folder = mkdtempSync(join(tmpdir(), "hypha-operations-"));
 const port = await freePort();
 const address = `/ip4/127.0.0.1/tcp/${port}`;
@@ -49,7 +52,11 @@ async function run(command: string): Promise<Ended> {
 
 function startGateway(): Running {
   const env = { HYPHA_CRLS_PEM: "certs/crls.pem", HYPHA_LISTEN_ADDRESSES: address };
-  return startProgram("gateway", ["run", "-c", "gateway.toml", "--log-format", "json"], { cwd: folder, env });
+  return startProgram("gateway", ["run", "-c", "gateway.toml", "--log-format", "json"], {
+    cwd: folder,
+    env,
+    lifeMs,
+  });
 }
 
 /** What the tour leaves: two CAs, two nodes, lists, configurations. */
@@ -86,23 +93,34 @@ async function restart(): Promise<void> {
   assert.is((await gateway.ended).code, 0);
   gateway = startGateway();
   const before = peer;
-  peer = (await gateway.waitFor("node.ready"))["peer"];
+  peer = (await gateway.waitFor("node.ready", undefined, patienceMs))["peer"];
   assert.ok(before !== undefined && peer !== undefined);
 }
 
-/** A probe with files that were put aside. */
-async function probeAside(): Promise<Ended> {
+/** Asks again while the answer is not the one; the last answer counts. A probe has two seconds, which may be too few. */
+async function insist(ask: () => Promise<Ended>, fits: (ended: Ended) => boolean): Promise<Ended> {
+  const until = Date.now() + patienceMs;
+  let ended = await ask();
+  while (!fits(ended) && Date.now() < until) ended = await ask();
+  return ended;
+}
+
+/** The pair that was put aside is refused, with one of these codes in the gateway's log. */
+async function isRefusedAside(...codes: readonly string[]): Promise<void> {
   const env = { HYPHA_CERT_PEM: "aside-cert.pem", HYPHA_KEY_PEM: "aside-key.pem" };
-  return await runProgramOnce("worker", ["probe", "-c", "worker.toml", address], { cwd: folder, env });
+  const isSaid = () =>
+    gateway.events.some(({ event, code, name }) =>
+      event === "peer.refused" && codes.includes(String(code)) && name === "worker-01.acme.local"
+    );
+  const probe = () => runProgramOnce("worker", ["probe", "-c", "worker.toml", address], { cwd: folder, env });
+  assert.is((await insist(probe, ({ code }) => code === 0 || isSaid())).code, 1);
+  assert.ok(isSaid(), `the log names ${codes.join(" or ")}`);
 }
 
 function putAside(): void {
   copyFileSync(at("certs/worker-01-cert.pem"), at("aside-cert.pem"));
   copyFileSync(at("certs/worker-01-key.pem"), at("aside-key.pem"));
 }
-
-const refusedWith = (code: string) =>
-  gateway.waitFor("peer.refused", (event) => event["code"] === code && event["name"] === "worker-01.acme.local");
 
 /** What is to be seen after the command that contains this, and before it. */
 const checks: readonly {
@@ -116,8 +134,7 @@ const checks: readonly {
     before: putAside,
     after: async () => {
       await gateway.waitFor("trust.loaded", ({ generation }) => generation === 2);
-      assert.is((await probeAside()).code, 1);
-      await refusedWith("certificate-revoked");
+      await isRefusedAside("certificate-revoked");
     },
   },
   {
@@ -140,8 +157,7 @@ const checks: readonly {
       const before = peer;
       await restart();
       assert.is.not(peer, before);
-      assert.is((await probeAside()).code, 1);
-      await gateway.waitFor("peer.refused", ({ code }) => code === "unknown-issuer" || code === "certificate-revoked");
+      await isRefusedAside("unknown-issuer", "certificate-revoked");
       const { stdout } = await certutilHere(folder, "inspect", "certs/crls.pem", "--json");
       assert.match(stdout, "cACompromise");
     },
@@ -152,7 +168,7 @@ const test = suite("README, Operations");
 test.before(async () => {
   await takeTour();
   gateway = startGateway();
-  peer = (await gateway.waitFor("node.ready"))["peer"];
+  peer = (await gateway.waitFor("node.ready", undefined, patienceMs))["peer"];
 });
 test.after(async () => {
   gateway.signal("SIGTERM");
@@ -173,9 +189,10 @@ for (const [index, command] of commands.entries()) {
   test(`${index + 1}: ${command.slice(0, 90)}`, async () => {
     const check = checks.find(({ of }) => command.includes(of));
     await check?.before?.();
-    const ended = await run(command);
+    const isProbe = command.includes(" probe ");
+    const ended = await insist(() => run(command), ({ code }) => code === 0 || !isProbe);
     assert.is(ended.code, 0, `${command}\n${ended.stdout}\n${ended.stderr}`);
-    if (command.includes(" probe ")) assert.match(ended.stdout, "is healthy");
+    if (isProbe) assert.match(ended.stdout, "is healthy");
     await check?.after?.(ended);
   });
 }

@@ -20,6 +20,8 @@ export interface StartOptions {
   readonly permissions?: readonly string[];
   /** Another script than the role's own. */
   readonly script?: URL;
+  /** It is killed after this, in milliseconds; 40 s by default. */
+  readonly lifeMs?: number;
 }
 
 /** How a process ended. */
@@ -76,7 +78,7 @@ export function startProgram(role: Role, args: readonly string[], options: Start
     env: { ...Object.fromEntries(inherited), ...compileCache, ...options.env } as NodeJS.ProcessEnv,
     stdio: ["ignore", "pipe", "pipe"],
   });
-  return follow(child);
+  return follow(child, options.lifeMs ?? 2 * waitMs);
 }
 
 /** Runs a role's program to its end. */
@@ -84,7 +86,7 @@ export function runProgramOnce(role: Role, args: readonly string[], options: Sta
   return startProgram(role, args, options).ended;
 }
 
-function follow(child: ChildProcess): Running {
+function follow(child: ChildProcess, lifeMs: number): Running {
   running.add(child);
   const events: LoggedEvent[] = [];
   const listeners = new Set<() => void>();
@@ -102,7 +104,7 @@ function follow(child: ChildProcess): Running {
     });
   }
   const ended = new Promise<Ended>((resolve, reject) => {
-    const timer = setTimeout(() => child.kill("SIGKILL"), 2 * waitMs);
+    const timer = setTimeout(() => child.kill("SIGKILL"), lifeMs);
     child.on("error", reject);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
