@@ -18,7 +18,7 @@ import {
 } from "../pki/path.ts";
 import type { PeerIdentity } from "../pki/path.ts";
 import { Internal, type Refusal, TlsVersion } from "../pki/refusal.ts";
-import { type Policy, type TrustSnapshot, widestPolicy } from "../pki/trust.ts";
+import { domainOf, type Policy, type TrustSnapshot, widestPolicy } from "../pki/trust.ts";
 
 declare const proof: unique symbol;
 
@@ -149,7 +149,8 @@ const judges: Judges = {
     return checks.revocation(within, snapshot, within.at);
   },
   identity: ({ wellFormed, expectedPeer }, checks) => checks.identity(proven(wellFormed), expectedPeer),
-  role: ({ identity, snapshot }, checks) => checks.role(proven(identity), snapshot.policy),
+  role: ({ identity, revocation, snapshot }, checks) =>
+    checks.role(proven(identity), domainOf(snapshot, proven(revocation).domain).policy),
 };
 
 /**

@@ -83,7 +83,10 @@ export interface Certificate {
   readonly subjectAltNames: readonly SubjectAltName[];
   readonly nameConstraints: NameConstraints | undefined;
   readonly subjectKeyId: string | undefined;
+  /** The issuer's key, as the authority key identifier names it: a hint. */
   readonly authorityKeyId: string | undefined;
+  /** Whether there is an authority key identifier at all: it may name no key. */
+  readonly hasAuthorityKey: boolean;
   /** Whether the authority key identifier names the issuer's certificate, too. */
   readonly authorityNamesIssuer: boolean;
   /** Names of the distribution points of its issuer's own lists, the DER of each in hexadecimal. */

@@ -19,6 +19,9 @@ import type { TrustSnapshot } from "./trust.ts";
 /** Chains remembered by default, of 5 to 10 kB each: the peers of a large gateway. */
 export const chainsMax = 1_024;
 
+/** Octets of a chain that is remembered; an honest one has one to six thousand. Others are judged each time, as strangers are. */
+export const chainBytesMax = 16 * 1024;
+
 interface Remembered {
   readonly wellFormed: WellFormed;
   readonly generation: number;
@@ -28,7 +31,7 @@ interface Remembered {
 }
 
 /**
- * A bounded memory, by the hash of a chain's certificates and the snapshot they were judged by. Only chains with a path to
+ * A memory bounded in chains and in the size of each, by the hash of a chain's certificates and the snapshot they were judged by. Only chains with a path to
  * an anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. A new
  * snapshot makes everything remembered under another one worthless, and an expired chain is forgotten.
  */
@@ -56,7 +59,8 @@ export class ChainMemory {
       return Result.succeed(known.wellFormed);
     }
     return Result.map(checkWellFormed(chain, limits), (wellFormed) => {
-      this.#names.set(wellFormed, name);
+      const octets = chain.reduce((sum, der) => sum + der.length, 0);
+      if (octets <= chainBytesMax) this.#names.set(wellFormed, name);
       return wellFormed;
     });
   }

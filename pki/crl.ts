@@ -6,7 +6,6 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import * as Result from "effect/Result";
 import { sameBytes, toHex } from "./bytes.ts";
 import { type Certificate, type DistinguishedName, readSignatureAlgorithm, serialOctetsMax } from "./certificate.ts";
@@ -61,7 +60,7 @@ export interface RevocationIndex {
   readonly lists: readonly HeldList[];
 }
 
-/** Highest CRL numbers seen (decimal), by {@linkcode floorKeyOf}. Plain data: it may be written to a file. */
+/** Highest CRL numbers seen (decimal), by issuer, signing key and scope. Plain data: it may be written to a file. */
 export type CrlFloor = Readonly<Record<string, string>>;
 
 /** One line of a list. */
@@ -117,15 +116,9 @@ export function compareAge(a: HeldList, b: HeldList): number {
   return left === right ? dates : left > right ? 1 : -1;
 }
 
-/**
- * Under which key a list's number is remembered: issuer, signing key (a CA's new key may count from 1 again), what it
- * covers, and whether it is a delta.
- */
-export function floorKeyOf(list: HeldList): string {
-  const hash = createHash("sha256").update(list.issuer.der).update(list.authorityKeyId ?? "");
-  if (list.scope !== wholeScope) hash.update(scopeKey(list.scope));
-  if (list.baseNumber !== undefined) hash.update("delta");
-  return hash.digest("hex");
+/** From when on a list counts, with its delta where it has one. */
+export function inForceFrom({ thisUpdate, delta }: HeldList): Date {
+  return delta !== undefined && delta.thisUpdate > thisUpdate ? delta.thisUpdate : thisUpdate;
 }
 
 /**
@@ -140,7 +133,9 @@ export function arrangeLists(lists: readonly HeldList[]): readonly HeldList[] {
   const deltas = ordered.filter(({ baseNumber }) => baseNumber !== undefined);
   const used = new Set<HeldList>();
   const arranged = ordered.map((list) => {
-    const delta = deltas.find((each) => fitsOnto(each, list));
+    // Lists without numbers have no place among those with one, so that the order alone would not do.
+    const fitting = deltas.filter((each) => fitsOnto(each, list));
+    const delta = fitting.reduce<HeldList | undefined>((newest, each) => newerOf(newest, each), undefined);
     if (delta === undefined) return list;
     used.add(delta);
     return { ...list, delta, nextUpdate: delta.nextUpdate > list.nextUpdate ? delta.nextUpdate : list.nextUpdate };
@@ -148,11 +143,30 @@ export function arrangeLists(lists: readonly HeldList[]): readonly HeldList[] {
   return arranged.filter((list) => !used.has(list));
 }
 
+function newerOf(a: HeldList | undefined, b: HeldList): HeldList {
+  return a === undefined || compareAge(b, a) > 0 ? b : a;
+}
+
 function fitsOnto(delta: HeldList, list: HeldList): boolean {
   if (list.baseNumber !== undefined || list.number === undefined || delta.number === undefined) return false;
   const [base, number, next] = [BigInt(delta.baseNumber!), BigInt(list.number), BigInt(delta.number)];
   return base <= number && number < next && sameBytes(delta.issuer.der, list.issuer.der) &&
     delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope);
+}
+
+/** Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke. */
+export function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
+  if (lists.length < 2) return lists;
+  const newest = new Map<string, HeldList>();
+  for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
+    newest.set(scopeKey(list.scope), newerOf(newest.get(scopeKey(list.scope)), list));
+  }
+  const deltas = lists.filter((list) => {
+    const complete = newest.get(scopeKey(list.scope));
+    return list.baseNumber !== undefined &&
+      (complete === undefined || compareAge(list, complete.delta ?? complete) > 0);
+  });
+  return [...newest.values(), ...deltas];
 }
 
 /** What profile `rfc5280` asks of a list beyond {@linkcode parseCrl}: a number and its issuer's key (§5.2.1, §5.2.3). */
@@ -198,10 +212,10 @@ export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
   return verdict;
 }
 
-/** Whether somebody has found a list's signature good, in this process: {@linkcode isSignedBy} for any CA. */
-export function wasVerified(list: HeldList): boolean {
-  if (list.verifiedBy !== undefined) return true;
-  return list.tbs !== undefined && [...verdicts.get(list.tbs)?.values() ?? []].includes(true);
+/** The key (SPKI, hexadecimal) under which somebody found a list's signature good, in this process; undefined while nobody did. */
+export function verifierOf(list: HeldList): string | undefined {
+  if (list.verifiedBy !== undefined || list.tbs === undefined) return list.verifiedBy;
+  return [...verdicts.get(list.tbs) ?? []].find(([, good]) => good)?.[0];
 }
 
 /** The list without its bytes, vouched for by the CA that signed it; as it is where that CA did not. */

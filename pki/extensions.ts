@@ -21,6 +21,7 @@ export type Extensions = Pick<
   | "nameConstraints"
   | "subjectKeyId"
   | "authorityKeyId"
+  | "hasAuthorityKey"
   | "authorityNamesIssuer"
   | "distributionPoints"
   | "critical"
@@ -36,6 +37,7 @@ export const noExtensions: Extensions = {
   nameConstraints: undefined,
   subjectKeyId: undefined,
   authorityKeyId: undefined,
+  hasAuthorityKey: false,
   authorityNamesIssuer: false,
   distributionPoints: [],
   critical: [],
@@ -168,6 +170,7 @@ const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, 
     if (critical) value.fail("authorityKeyIdentifier must not be critical");
     const { keyId, namesIssuer } = readAuthorityKeyId(value);
     to.authorityKeyId = keyId;
+    to.hasAuthorityKey = true;
     to.authorityNamesIssuer = namesIssuer;
   },
   // Where to ask about revocation, which nobody here does (RFC 5280 §4.2.2.1).

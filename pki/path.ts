@@ -24,7 +24,7 @@ import { checkRevocation } from "./checks/revocation.ts";
 import { checkValidity } from "./checks/validity.ts";
 import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
-import { type TrustSnapshot, widestPolicy } from "./trust.ts";
+import { domainOf, type TrustSnapshot, widestPolicy } from "./trust.ts";
 
 export type { ChainLimits, ExpectedName, PathLimits };
 export {
@@ -166,7 +166,7 @@ export function verifyPath(
     const { path, expiresAt, domain } = yield* checkRevocation(within, snapshot, options.at);
     if (options.expectedName !== undefined) yield* checkName(wellFormed, options.expectedName);
     const identity = yield* checks.checkIdentity(wellFormed, options.expectedPeer);
-    yield* checkRole(identity, snapshot.policy);
+    yield* checkRole(identity, domainOf(snapshot, domain).policy);
     const { signatureChecks } = found;
     return { identity, path, expiresAt, signatureChecks, ...(domain === undefined ? {} : { domain }) };
   });

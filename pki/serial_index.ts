@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { toHex } from "./bytes.ts";
 import { DerCursor, tags } from "./der.ts";
 import { readExtensionList } from "./extensions.ts";
 
@@ -127,6 +128,32 @@ export function findEntry(index: SerialIndex, serial: string): FoundEntry | unde
     if (reason !== removeFromCrl) return found;
   }
   return found;
+}
+
+/** Answers of {@linkcode findRepeated}: an index does not change. */
+const repeated = new WeakMap<SerialIndex, string | undefined>();
+
+/**
+ * The first serial number that has two entries, in hexadecimal; undefined where each has one. Costs time linear in the
+ * entries, once an index.
+ */
+export function findRepeated(index: SerialIndex): string | undefined {
+  if (!repeated.has(index)) repeated.set(index, searchRepeated(index));
+  return repeated.get(index);
+}
+
+function searchRepeated({ buckets, serials, width }: SerialIndex): string | undefined {
+  for (let bucket = 0; bucket + 1 < buckets.length; bucket++) {
+    const [start, end] = [buckets[bucket]!, buckets[bucket + 1]!];
+    if (end - start < 2) continue;
+    const seen = new Set<string>();
+    for (let at = start; at < end; at++) {
+      const serial = toHex(serials.subarray(at * width, (at + 1) * width));
+      if (seen.has(serial)) return serial;
+      seen.add(serial);
+    }
+  }
+  return undefined;
 }
 
 /** The serial looked for; its octets are read before anything else runs. */

@@ -9,8 +9,17 @@ import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import { arrangeLists, type CrlFloor, findRevocation, type HeldList, isSignedBy, type RevocationIndex } from "./crl.ts";
+import {
+  arrangeLists,
+  type CrlFloor,
+  findRevocation,
+  type HeldList,
+  isSignedBy,
+  newestOfEach,
+  type RevocationIndex,
+} from "./crl.ts";
 import { raiseFloor } from "./crl_floor.ts";
+import { covers } from "./crl_scope.ts";
 import { ListReader, type LocatedList } from "./list_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
@@ -69,7 +78,7 @@ export interface TrustDomain {
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
   readonly policy: Policy;
-  /** Roles that its certificates may claim; all of them where undefined. */
+  /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
   readonly roles?: readonly Role[] | undefined;
 }
 
@@ -300,14 +309,15 @@ function problemOf({ input, problem, line, detail, hint, refusal }: TrustError):
   return { input, problem, line, detail, hint, ...(refusal === undefined ? {} : { refusal }) };
 }
 
-/** Whether a list of the CA's issuer revokes it, where an issuer in the bundle signed both. */
+/** Whether the newest lists of the CA's issuer that are about it revoke it, where an issuer in the bundle signed both. */
 function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]): boolean {
-  return lists.some((list) => {
-    if (!sameBytes(list.issuer.der, ca.issuer.der) || findRevocation(list, ca.serial) === undefined) return false;
-    return cas.some((issuer) =>
-      sameBytes(issuer.subject.der, ca.issuer.der) && isSignedBy(list, issuer) &&
-      verifySignature({ data: ca.tbs, algorithm: ca.signatureAlgorithm, signature: ca.signature }, issuer.publicKey)
-    );
+  const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
+  return named.length > 0 && cas.some((issuer) => {
+    if (!sameBytes(issuer.subject.der, ca.issuer.der)) return false;
+    const own = named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer));
+    const { tbs: data, signatureAlgorithm: algorithm, signature } = ca;
+    return newestOfEach(own).some((list) => findRevocation(list, ca.serial) !== undefined) &&
+      verifySignature({ data, algorithm, signature }, issuer.publicKey);
   });
 }
 

@@ -5,7 +5,7 @@
  */
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { type HeldList, isSignedBy } from "./crl.ts";
+import { type HeldList, inForceFrom, isSignedBy } from "./crl.ts";
 import type { TrustDomain } from "./trust.ts";
 
 /** How long before its next update a list is called due: a day, or a fifth of its period where that is shorter. */
@@ -75,10 +75,12 @@ export function readWarnings(
 }
 
 function readDates(
-  { thisUpdate, nextUpdate }: HeldList,
+  list: HeldList,
   graceMs: number,
   at: Date,
 ): readonly [TrustWarning["code"], string] | undefined {
+  const { nextUpdate } = list;
+  const thisUpdate = inForceFrom(list);
   const left = nextUpdate.getTime() - at.getTime();
   const period = nextUpdate.getTime() - thisUpdate.getTime();
   if (at < thisUpdate) return ["list-not-yet-valid", `is valid from ${thisUpdate.toISOString()} only`];

@@ -15,7 +15,7 @@ import {
   findPaths,
 } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
-import { type TrustSnapshot, widestPolicy } from "../../pki/trust.ts";
+import { domainOf, type TrustSnapshot, widestPolicy } from "../../pki/trust.ts";
 
 /** One check, and what it proved or why it refused. */
 export interface CheckStep {
@@ -48,12 +48,16 @@ export function checkByCheck(chain: readonly Uint8Array[], snapshot: TrustSnapsh
       return `${way} (${paths.length} in all, ${signatureChecks} signatures)`;
     });
     const within = yield* note("validity", checkValidity(found, at), () => `in force at ${at.toISOString()}`);
-    yield* note("revocation", checkRevocation(within, snapshot, at), ({ expiresAt }) => {
+    const clear = yield* note("revocation", checkRevocation(within, snapshot, at), ({ expiresAt }) => {
       const known = snapshot.revocation === undefined ? "no lists to ask" : "nobody on the path is revoked";
       return `${known}; the path ends at ${expiresAt.toISOString()}`;
     });
     const identity = yield* note("identity", checkIdentity(formed, undefined), ({ peer }) => peer);
-    yield* note("role", checkRole(identity, snapshot.policy), ({ role }) => role ?? "none claimed, none required");
+    yield* note(
+      "role",
+      checkRole(identity, domainOf(snapshot, clear.domain).policy),
+      ({ role }) => role ?? "none claimed, none required",
+    );
   });
   return steps;
 }

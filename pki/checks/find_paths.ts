@@ -26,7 +26,7 @@ import {
   UnknownIssuer,
   withTried,
 } from "../refusal.ts";
-import { verifySignature } from "../signature.ts";
+import { isKnownSignature, verifySignature } from "../signature.ts";
 import { domainsOf, type Policy, type TrustDomain, type TrustSnapshot } from "../trust.ts";
 import { refuseKey, refuseSignatureAlgorithm } from "./algorithm.ts";
 import { type ComparisonBudget, refuseNames } from "./name_constraints.ts";
@@ -199,10 +199,15 @@ function refuseLink(
     refuseForm(search, issuer, anchored && isSelfIssued(issuer) ? "root" : "intermediate");
 }
 
-/** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a certificate's form. */
+/**
+ * What the policy's profile, and the rules of the Web PKI where they are asked for, want of a certificate's form. An old
+ * root's signature of itself may be by an algorithm that is not checked here: nothing rests on it.
+ */
 function refuseForm(search: Search, of: Certificate, place: Place): Refusal | undefined {
   const { profile, webPki, purposes = nodePurposes } = search.policy;
-  const bare = profile === "rfc5280" ? refuseBare(of, place, () => signedBy(search.spent, of, of) === true) : undefined;
+  const isOwn = () =>
+    signedBy(search.spent, of, of) === true || (place === "root" && !isKnownSignature(of.signatureAlgorithm));
+  const bare = profile === "rfc5280" ? refuseBare(of, place, isOwn) : undefined;
   return bare ?? (webPki === "require" ? refuseUnusual(of, place, purposes) : undefined);
 }
 
@@ -231,15 +236,15 @@ function signedBy(spent: Spent, child: Certificate, issuer: Certificate): boolea
 function refuseClaims({ name, roles }: TrustDomain, leaf: Certificate): Refusal | undefined {
   if (name === undefined) return undefined;
   const certificate = labelOf(leaf);
-  for (const { type, value } of leaf.subjectAltNames) {
-    if (type !== "uri") continue;
-    const [, domain, role] = /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(value) ?? [];
-    if (domain !== name) return new NameConstraint({ certificate, name: value });
-    if (roles !== undefined && !roles.some((allowed) => allowed === role)) {
-      return new RoleNotAllowed({ certificate, role: role ?? "a node without a role", allowed: roles });
-    }
-  }
-  return undefined;
+  const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
+  const claims = uris.map((uri) => /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(uri) ?? []);
+  const foreign = claims.findIndex(([, domain]) => domain !== name);
+  if (foreign >= 0) return new NameConstraint({ certificate, name: uris[foreign]! });
+  // A leaf that claims no role could be any: where a domain has some only, each of its leaves has to say which.
+  const claimed = claims.length === 0 ? [undefined] : claims.map(([, , role]) => role);
+  const denied = roles && claimed.findIndex((role) => !roles.some((allowed) => allowed === role));
+  if (denied === undefined || denied < 0) return undefined;
+  return new RoleNotAllowed({ certificate, role: claimed[denied] ?? "a node without a role", allowed: roles! });
 }
 
 /** An extended key usage, where there is one, must allow every purpose; on a CA it bounds what it may issue for. */

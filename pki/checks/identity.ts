@@ -84,7 +84,10 @@ function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "ro
     uri,
   );
   if (uris.length > 1) return { role: undefined, domain: undefined, roleClaim: `all of ${uris.join(", ")}` };
-  if (parts === null) return { role: undefined, domain: undefined, roleClaim: uri };
+  // Whoever resolves "." and ".." would read another role than whoever takes the first segment.
+  if (parts === null || uri.split("/").some((segment) => segment === "." || segment === "..")) {
+    return { role: undefined, domain: undefined, roleClaim: uri };
+  }
   const [, domain, segment] = parts as unknown as [string, string, string];
   const role = roles.find((known) => known === segment);
   return role === undefined ? { role, domain, roleClaim: segment } : { role, domain };

@@ -6,12 +6,21 @@
 import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, labelOf } from "../certificate.ts";
-import { compareAge, findRevocation, type HeldList, isSignedBy, refuseBareList, type RevocationIndex } from "../crl.ts";
-import { allReasons, covers, scopeKey } from "../crl_scope.ts";
+import {
+  findRevocation,
+  type HeldList,
+  inForceFrom,
+  isSignedBy,
+  newestOfEach,
+  refuseBareList,
+  type RevocationIndex,
+} from "../crl.ts";
+import { allReasons, covers } from "../crl_scope.ts";
 import type { NotRevoked, Path, WithinValidity } from "../path.ts";
 import {
   CertificateRevoked,
   CrlExpired,
+  type CrlMalformed,
   CrlNotYetValid,
   CrlSignature,
   type Refusal,
@@ -20,6 +29,7 @@ import {
 } from "../refusal.ts";
 import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
 import { expiryOf } from "./validity.ts";
+import { refuseUnusualList } from "./web_pki.ts";
 
 /**
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
@@ -90,8 +100,7 @@ function refuseRevoked(
       return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
     }
     if (list.baseNumber !== undefined) continue;
-    const bare = policy.profile === "rfc5280" ? refuseBareList(list) : undefined;
-    const refused = bare ?? refuseDates(list, policy, at);
+    const refused = refuseListForm(list, policy) ?? refuseDates(list, policy, at);
     if (refused === undefined) reasons |= list.scope.reasons;
     refusal ??= refused;
   }
@@ -99,25 +108,17 @@ function refuseRevoked(
   return refusal ?? unknown("no list covers it, and every reason to revoke it");
 }
 
-/** Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke. */
-function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
-  if (lists.length < 2) return lists;
-  const newest = new Map<string, HeldList>();
-  for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
-    const other = newest.get(scopeKey(list.scope));
-    if (other === undefined || compareAge(list, other) > 0) newest.set(scopeKey(list.scope), list);
-  }
-  const deltas = lists.filter((list) => {
-    const complete = newest.get(scopeKey(list.scope));
-    return list.baseNumber !== undefined &&
-      (complete === undefined || compareAge(list, complete.delta ?? complete) > 0);
-  });
-  return [...newest.values(), ...deltas];
+/** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a list and its delta. */
+function refuseListForm(list: HeldList, policy: Policy): CrlMalformed | undefined {
+  const bare = policy.profile === "rfc5280" ? refuseBareList(list) : undefined;
+  if (bare !== undefined || policy.webPki !== "require") return bare;
+  return refuseUnusualList(list) ?? (list.delta && refuseUnusualList(list.delta));
 }
 
 /** A list that is not in force clears nobody, but what it revokes stays revoked. */
 function refuseDates(list: HeldList, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
-  const { thisUpdate, nextUpdate } = list;
+  const { nextUpdate } = list;
+  const thisUpdate = inForceFrom(list);
   const issuer = list.issuer.text;
   if (!(at >= thisUpdate)) return new CrlNotYetValid({ issuer, at, thisUpdate });
   if (!(at.getTime() <= nextUpdate.getTime() + policy.crlGraceMs)) return new CrlExpired({ issuer, at, nextUpdate });

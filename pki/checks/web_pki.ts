@@ -6,13 +6,26 @@
  *
  * @module
  */
-import type { Certificate, SubjectAltName } from "../certificate.ts";
-import { ExtendedKeyUsage, KeyUsage, MalformedCertificate, type Refusal } from "../refusal.ts";
-import { labelOf } from "../certificate.ts";
+import { type Certificate, labelOf, type SubjectAltName } from "../certificate.ts";
+import type { HeldList } from "../crl.ts";
+import { CrlMalformed, ExtendedKeyUsage, MalformedCertificate, type Refusal } from "../refusal.ts";
+import { findRepeated } from "../serial_index.ts";
 import type { Place } from "./profile.ts";
 
 const serverAuth = "1.3.6.1.5.5.7.3.1";
-const anyPurpose = "2.5.29.37.0";
+/** Purposes that have rules here. Certificates for mail, code or time have requirements of their own, which nobody here knows. */
+const ruledPurposes: readonly string[] = [serverAuth, "1.3.6.1.5.5.7.3.2"];
+/** What a server's certificate must not be good for, beside serverAuth (BR 7.1.2.7.10). */
+const foreignPurposes: Readonly<Record<string, string>> = {
+  "2.5.29.37.0": "any purpose",
+  "1.3.6.1.5.5.7.3.3": "codeSigning",
+  "1.3.6.1.5.5.7.3.4": "emailProtection",
+  "1.3.6.1.5.5.7.3.8": "timeStamping",
+  "1.3.6.1.5.5.7.3.9": "OCSPSigning",
+  "1.3.6.1.4.1.11129.2.4.4": "precertificate signing",
+};
+/** First octet of a uniformResourceIdentifier's DER, in hexadecimal. */
+const uriTag = "86";
 const oids = { subjectAltName: "2.5.29.17", extendedKeyUsage: "2.5.29.37" } as const;
 
 /** Why a certificate is not what a CA of the Web PKI may issue; undefined where it is. */
@@ -20,30 +33,48 @@ export function refuseUnusual(of: Certificate, place: Place, purposes: readonly 
   const index = place === "leaf" ? 0 : 1;
   const form = refuseIdentifiers(of, place) ?? (place === "leaf" ? refuseServerNames(of, purposes) : undefined);
   if (form !== undefined) return new MalformedCertificate({ detail: form, index });
-  if (place !== "leaf" && of.keyUsage === undefined) {
-    return new KeyUsage({ certificate: labelOf(of), needed: "everything: a CA must have one (BR 7.1.2.1.2)" });
-  }
   const purpose = refusePurposes(of, place, purposes);
   return purpose === undefined ? undefined : new ExtendedKeyUsage({ certificate: labelOf(of), needed: purpose });
 }
 
-/** Key identifiers: nothing but the key (BR 7.1.2.11.1), and a root's own (BR 7.1.2.1.3). */
+/**
+ * Why a list is not what a CA of the Web PKI may issue; undefined where it is: its distribution point is named by URIs
+ * (BR 7.2.2.1), and no certificate is listed twice (CA/Browser Forum, servercert issue 589).
+ */
+export function refuseUnusualList({ scope, index }: HeldList): CrlMalformed | undefined {
+  if (scope.points?.some((point) => !point.startsWith(uriTag)) === true) {
+    return new CrlMalformed({ detail: "its distribution point is named by something else than a URI (BR 7.2.2.1)" });
+  }
+  const serial = findRepeated(index);
+  return serial === undefined ? undefined : new CrlMalformed({ detail: `serial number ${serial} is listed twice` });
+}
+
+/** Key identifiers: nothing but the key (BR 7.1.2.11.1), and a root's own (BR 7.1.2.1.3). Where lists are: URIs. */
 function refuseIdentifiers(of: Certificate, place: Place): string | undefined {
   if (of.authorityNamesIssuer) return "its authority key identifier names issuer and serial (BR 7.1.2.11.1)";
+  if (of.hasAuthorityKey && of.authorityKeyId === undefined) {
+    return "its authority key identifier names no key (BR 7.1.2.1.3, 7.1.2.11.1)";
+  }
   if (place === "root" && of.authorityKeyId !== undefined && of.authorityKeyId !== of.subjectKeyId) {
     return "a root's authority key identifier is not its own (BR 7.1.2.1.3)";
+  }
+  if (of.distributionPoints.some((point) => !point.startsWith(uriTag))) {
+    return "a distribution point is named by something else than a URI (BR 7.1.2.11.2)";
   }
   return undefined;
 }
 
 function refusePurposes(of: Certificate, place: Place, purposes: readonly string[]): string | undefined {
   const usages = of.extendedKeyUsage;
+  if (purposes.some((purpose) => !ruledPurposes.includes(purpose))) {
+    return "rules: only those of servers and their clients are known here";
+  }
   if (place === "root" && usages !== undefined) return "absence: a root must have none (BR 7.1.2.1.2)";
   if (of.critical.includes(oids.extendedKeyUsage)) return "restraint: it must not be critical (BR 7.1.2.7.6)";
   if (place !== "leaf" || !purposes.includes(serverAuth)) return undefined;
   if (usages === undefined) return "serverAuth: a server must have it (BR 7.1.2.7.10)";
-  if (usages.includes(anyPurpose)) return "restraint: a server must not claim any purpose (BR 7.1.2.7.10)";
-  return undefined;
+  const foreign = usages.find((usage) => foreignPurposes[usage] !== undefined);
+  return foreign && `restraint: a server must not claim ${foreignPurposes[foreign]} (BR 7.1.2.7.10)`;
 }
 
 /** Names of a server: alternative names in proper form (BR 7.1.2.7.12), a common name that is one of them (BR 7.1.4.3). */
@@ -63,12 +94,14 @@ function refuseServerNames(of: Certificate, purposes: readonly string[]): string
 
 /**
  * Whether a common name says nothing that the alternative names do not: it is one of them, to the letter. Beside names of
- * another kind, and above one of them, a host name passes, as it gives nobody a name that it does not have.
+ * another kind, and above one of them, a host name passes, as it gives nobody a name that it does not have; and so does
+ * what is neither an address nor dotted, as no domain is called that.
  */
 function isNamed(commonName: string | undefined, names: readonly SubjectAltName[]): boolean {
   if (commonName === undefined) return true;
   const values = (type: "dns" | "ip") => names.filter((name) => name.type === type).map(({ value }) => value);
   if (isAddress(commonName)) return values("ip").includes(commonName);
+  if (/^[\w -]*$/.test(commonName)) return true;
   const hosts = values("dns");
   if (hosts.length === 0) return isServerName(commonName);
   return hosts.some((host) => host === commonName || host.endsWith(`.${commonName}`));

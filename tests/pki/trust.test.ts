@@ -152,9 +152,9 @@ test("refuses an older list than it has seen, and takes the same or a newer one"
   assert.is(older.failure.refusal.code, "crl-rollback");
   assert.equal(Result.getOrThrow(number(forgeListPem(root, { number: 10n }), seen)).crlFloor, seen);
   const newer = Result.getOrThrow(number(forgeListPem(root, { number: 11n }), seen)).crlFloor;
-  assert.equal(Object.values(newer), ["11"]);
+  assert.equal([...new Set(Object.values(newer))], ["11"]);
   const beside = forgeListPem(root, { number: 9n }) + forgeListPem(root, { number: 12n });
-  assert.equal(Object.values(Result.getOrThrow(number(beside, newer)).crlFloor), ["12"]);
+  assert.equal([...new Set(Object.values(Result.getOrThrow(number(beside, newer)).crlFloor))], ["12"]);
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {

@@ -26,6 +26,16 @@ const names = (...dns: string[]): Extension => ({
   value: sequence(...dns.map((name) => primitive(2, Buffer.from(name)))),
 });
 
+const serverAnd = (other: string): Extension => extendedKeyUsage([serverAuth, other]);
+/** One distribution point, with a name of each of these kinds. */
+const points = (...kinds: number[]): Extension => ({
+  oid: "2.5.29.31",
+  critical: false,
+  value: sequence(
+    sequence(constructed(0, constructed(0, ...kinds.map((kind) => primitive(kind, Buffer.from("http://a")))))),
+  ),
+});
+
 interface Odd {
   readonly name?: string;
   readonly leaf?: ForgeOptions;
@@ -55,7 +65,39 @@ const cases: [name: string, odd: Odd, verdict: string][] = [
     "extended-key-usage",
   ],
   ["a server without purposes", { leaf: { add: [names("a.example")], omit: ["2.5.29.37"] } }, "extended-key-usage"],
-  ["a CA without key usage", { middle: { omit: [keyUsageOid] } }, "key-usage"],
+  [
+    "a server that signs code",
+    { leaf: { add: [serverAnd("1.3.6.1.5.5.7.3.3"), names("a.example")] } },
+    "extended-key-usage",
+  ],
+  [
+    "a server that signs mail",
+    { leaf: { add: [serverAnd("1.3.6.1.5.5.7.3.4"), names("a.example")] } },
+    "extended-key-usage",
+  ],
+  [
+    "a server that stamps times",
+    { leaf: { add: [serverAnd("1.3.6.1.5.5.7.3.8"), names("a.example")] } },
+    "extended-key-usage",
+  ],
+  [
+    "a server that answers OCSP",
+    { leaf: { add: [serverAnd("1.3.6.1.5.5.7.3.9"), names("a.example")] } },
+    "extended-key-usage",
+  ],
+  [
+    "a server of precertificates",
+    { leaf: { add: [serverAnd("1.3.6.1.4.1.11129.2.4.4"), names("a.example")] } },
+    "extended-key-usage",
+  ],
+  [
+    "a server that is a client too",
+    { leaf: { add: [serverAnd("1.3.6.1.5.5.7.3.2"), names("a.example")] } },
+    "accepted",
+  ],
+  ["a CA without key usage (RFC 5280 §6.1.4 n)", { middle: { omit: [keyUsageOid] } }, "accepted"],
+  ["a distribution point that is a URI", { leaf: { add: [server, names("a.example"), points(6)] } }, "accepted"],
+  ["one that is a host", { leaf: { add: [server, names("a.example"), points(6, 2)] } }, "malformed-certificate"],
   [
     "a root whose authority is itself",
     { root: { add: [subjectKeyId(key(1)), authority(primitive(0, key(1)))] } },

@@ -1,0 +1,80 @@
+/** What a memory of chains must not become: a store for whatever a peer sends, or a way round time, trust or policy. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { chainBytesMax, ChainMemory } from "../../pki/chain_memory.ts";
+import { type VerifyOptions, verifyPath } from "../../pki/path.ts";
+import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
+import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
+
+const test = suite("bounds of ChainMemory");
+
+const root = forge("root", { ca: true });
+const middle = forge("middle", { ca: true, issuer: root, notAfter: later(10) });
+const leaf = forge("leaf", { issuer: middle, san: ["DNS:a.example"], notBefore: later(-5), notAfter: later(30) });
+
+const trust = (policy: Policy = defaultPolicy, crlsPem?: string): TrustSnapshot =>
+  Result.getOrThrow(makeTrustSnapshot({ trustPem: root.pem, crlsPem, policy, generation: 1, at })).snapshot;
+
+function judge(
+  memory: ChainMemory,
+  snapshot: TrustSnapshot,
+  options: Partial<VerifyOptions> = {},
+  chain: readonly Forged[] = [leaf, middle],
+) {
+  const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at, memory, ...options });
+  return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
+}
+
+test("keeps no chain larger than an honest one, however valid", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const ballast = (octets: number) => forge("x".repeat(octets), { ca: true, issuer: root });
+  const size = (chain: readonly Forged[]) => chain.reduce((sum, { der }) => sum + der.length, 0);
+  const frame = size([leaf, middle, ballast(8_000)]) - 8_000;
+  for (const [octets, checks] of [[chainBytesMax, 0], [chainBytesMax + 1, 2]] as const) {
+    const chain = [leaf, middle, ballast(octets - frame)];
+    assert.is(size(chain), octets);
+    assert.is(judge(memory, snapshot, {}, chain), 2);
+    assert.is(judge(memory, snapshot, {}, chain), checks);
+  }
+  assert.is(memory.size, 1);
+});
+
+test("judges time each time: forwards and backwards, and each certificate's", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  assert.is(judge(memory, snapshot), 2);
+  assert.is(judge(memory, snapshot, { at: later(10) }), 0);
+  assert.is(judge(memory, snapshot, { at: later(10.1) }), "certificate-expired");
+  assert.is(judge(memory, snapshot, { at: later(-6) }), "certificate-not-yet-valid");
+  assert.is(judge(memory, snapshot, { at: new Date(Number.NaN) }), "certificate-not-yet-valid");
+});
+
+test("judges the policy each time, in the same generation too", () => {
+  const memory = new ChainMemory();
+  assert.is(judge(memory, trust()), 2);
+  assert.is(judge(memory, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
+  assert.is(judge(memory, trust()), 2);
+  assert.is(judge(memory, trust({ ...defaultPolicy, roles: "require" })), "role-not-allowed");
+  assert.is(judge(memory, trust({ ...defaultPolicy, leafAlgorithms: ["rsa"] })), "unsupported-key-algorithm");
+});
+
+test("judges the dates of lists each time", () => {
+  const memory = new ChainMemory();
+  const list = (ca: Forged) => forgeListPem(ca, { nextUpdate: later(3) });
+  const snapshot = trust(defaultPolicy, list(root) + list(middle));
+  assert.is(judge(memory, snapshot), 2);
+  assert.is(judge(memory, snapshot, { at: later(3.9) }), 0);
+  assert.is(judge(memory, snapshot, { at: later(4.1) }), "crl-expired");
+});
+
+test("judges the name and the depth that a caller asks for, whoever asked before", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const named = (value: string) => ({ expectedName: { type: "dns", value } as const });
+  assert.is(judge(memory, snapshot, named("a.example")), 2);
+  assert.is(judge(memory, snapshot, named("b.example")), "name-mismatch");
+  assert.is(judge(memory, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(judge(memory, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+  assert.is(judge(memory, snapshot), 0);
+});
+
+test.run();
