@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isIP } from "node:net";
 import { Result } from "effect";
 import { parse as parseDomain } from "tldts";
 import { type Certificate, labelOf, parseCertificate } from "../../pki/certificate.ts";
@@ -130,8 +131,9 @@ function policyOf(given: LimboCase): Policy {
   };
 }
 
+/** The suite has addresses among its host names, as a browser has in its address line. */
 function expectedName({ kind, value }: LimboName): ExpectedName {
-  const type = kind === "DNS" ? "dns" : kind === "IP" ? "ip" : "email";
+  const type = kind === "RFC822" ? "email" : kind === "IP" || isIP(value) !== 0 ? "ip" : "dns";
   return { type, value, isPublicSuffix };
 }
 

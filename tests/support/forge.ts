@@ -67,6 +67,8 @@ export interface ForgeOptions {
   readonly tbs?: (tbs: Uint8Array) => Uint8Array;
   /** Signs with this key instead of the issuer's. */
   readonly signer?: Forged;
+  /** What an RSA key signs with; SHA-256 where undefined. */
+  readonly hash?: "sha1";
 }
 
 let serials = 1;
@@ -88,14 +90,14 @@ export function forge(name: string, options: ForgeOptions = {}): Forged {
   const tbs = sequence(
     constructed(0, integer(2)),
     integer(options.serial ?? serials++),
-    signatureAlgorithm(signer.algorithm),
+    signatureAlgorithm(signer.algorithm, options.hash),
     encodeCommonName(issuer.name),
     sequence(time(options.notBefore ?? later(-1)), time(options.notAfter ?? later(365))),
     encodeCommonName(name),
     createPublicKey(key).export({ format: "der", type: "spki" }),
     ...(extensions.length === 0 ? [] : [constructed(3, encodeExtensions(extensions))]),
   );
-  const der = signed(options.tbs?.(tbs) ?? tbs, signer);
+  const der = signed(options.tbs?.(tbs) ?? tbs, signer, options.hash);
   return { ...self, der, pem: formatPem("CERTIFICATE", der) };
 }
 
@@ -158,12 +160,13 @@ function splitName(text: string): GeneralName {
   return { type: text.slice(0, colon).toLowerCase() as GeneralName["type"], value: text.slice(colon + 1) };
 }
 
-function signed(tbs: Uint8Array, { key, algorithm }: Pick<Forged, "key" | "algorithm">): Uint8Array {
-  const hash = algorithm.startsWith("ed") ? null : "sha256";
-  return sequence(tbs, signatureAlgorithm(algorithm), bitString(sign(hash, tbs, key)));
+function signed(tbs: Uint8Array, { key, algorithm }: Pick<Forged, "key" | "algorithm">, old?: "sha1"): Uint8Array {
+  const hash = algorithm.startsWith("ed") ? null : old ?? "sha256";
+  return sequence(tbs, signatureAlgorithm(algorithm, old), bitString(sign(hash, tbs, key)));
 }
 
-function signatureAlgorithm(algorithm: ForgedAlgorithm): Uint8Array {
+function signatureAlgorithm(algorithm: ForgedAlgorithm, old?: "sha1"): Uint8Array {
+  if (old !== undefined) return sequence(oid("1.2.840.113549.1.1.5"), derNull);
   if (algorithm === "ed25519") return sequence(oid("1.3.101.112"));
   if (algorithm === "ed448") return sequence(oid("1.3.101.113"));
   if (algorithm.startsWith("rsa")) return sequence(oid("1.2.840.113549.1.1.11"), derNull);
