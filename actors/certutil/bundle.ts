@@ -1,5 +1,6 @@
 /**
- * Making a trust bundle: the CAs' certificates in the specification's order, intermediates before roots.
+ * Making a trust bundle: the CAs' certificates in the specification's order, intermediates before roots; as PEM or as a
+ * SPIFFE bundle, out of both.
  *
  * @module
  */
@@ -9,22 +10,28 @@ import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
+import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { readInputBytes } from "./input_file.ts";
+import { readIfThere, readInputBytes } from "./input_file.ts";
 import { type Outcome, writeOutputs } from "./outcome.ts";
 
 /** What goes into a bundle, and where it goes. */
 export interface MakeBundle {
-  /** Files of CA certificates, PEM or DER. */
+  /** Files of CA certificates, PEM or DER, and SPIFFE bundles. */
   readonly certs: readonly string[];
   readonly out: string;
+  /** PEM, as `trust_pem` takes it, when undefined; or a SPIFFE bundle (JSON), with what it is to say of itself. */
+  readonly spiffe?: { readonly sequence?: number | undefined; readonly refreshHintSeconds?: number | undefined };
   readonly existing: ExistingFiles;
 }
 
-/** Writes the bundle. A certificate that is in several files is in it once; one that is no CA's is refused. */
+/**
+ * Writes the bundle. A certificate that is in several files is in it once; one that is no CA's is refused. A SPIFFE bundle
+ * that takes the place of one without `sequence` counts on from it.
+ */
 export function makeBundle(
-  { certs, out, existing }: MakeBundle,
+  { certs, out, existing, spiffe }: MakeBundle,
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const found = new Map<string, Certificate>();
@@ -33,7 +40,9 @@ export function makeBundle(
     }
     const ordered = inOrder([...found.values()]);
     const at = new Date(yield* Clock.currentTimeMillis);
-    const content = ordered.map(({ subject, der }) => `# ${subject.text}\n${formatPem("CERTIFICATE", der)}`).join("");
+    const content = spiffe === undefined
+      ? ordered.map(({ subject, der }) => `# ${subject.text}\n${formatPem("CERTIFICATE", der)}`).join("")
+      : formatSpiffeBundle(ordered, { ...spiffe, sequence: spiffe.sequence ?? (yield* nextSequence(out)) });
     const { lines } = yield* writeOutputs([{ path: out, content }], existing);
     return { lines: [...lines, ...ordered.map(({ subject }) => subject.text)], warnings: warningsOf(ordered, at) };
   });
@@ -41,8 +50,14 @@ export function makeBundle(
 
 const readFile = Effect.fnUntraced(function* (file: string) {
   const refuse = (detail: string) =>
-    new CertutilError({ what: "bundle", file, detail, remedy: "Give certificates of CAs, in PEM or DER." });
+    new CertutilError({
+      what: "bundle",
+      file,
+      detail,
+      remedy: "Give certificates of CAs, in PEM or DER, or a SPIFFE bundle.",
+    });
   const bytes = yield* readInputBytes(file, { what: "certificate", flag: "CERT" });
+  if (/^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64)))) return yield* readSpiffe(bytes, refuse);
   const ders = bytes[0] === 0x30 ? [{ label: "CERTIFICATE", der: bytes }] : yield* Effect.fromResult(
     Result.mapError(parsePem(new TextDecoder().decode(bytes)), ({ message }) => refuse(message)),
   );
@@ -55,6 +70,19 @@ const readFile = Effect.fnUntraced(function* (file: string) {
   }
   if (certificates.length === 0) return yield* refuse("it holds no certificate");
   return certificates;
+});
+
+const readSpiffe = Effect.fnUntraced(function* (bytes: Uint8Array, refuse: (detail: string) => CertutilError) {
+  const parsed = parseSpiffeBundle(new TextDecoder().decode(bytes));
+  const { authorities } = yield* Effect.fromResult(Result.mapError(parsed, ({ message }) => refuse(message)));
+  return authorities.length === 0 ? yield* refuse("it holds no certificate") : authorities;
+});
+
+/** The number behind that of the bundle in whose place the new one goes; 1 where there is none, or none with a number. */
+const nextSequence = Effect.fnUntraced(function* (out: string) {
+  const text = yield* readIfThere(out, { what: "bundle", flag: "--out" });
+  const before = text === undefined ? undefined : Result.getOrUndefined(parseSpiffeBundle(text));
+  return (before?.sequence ?? 0) + 1;
 });
 
 /** Each certificate before those of its issuer, the roots last; cross-signed CAs that go round in circles as they came. */

@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
+import { parsePem } from "../../pki/pem.ts";
 import { CertutilError } from "./certutil_error.ts";
 
 /** Largest file that is read, in bytes: a revocation list of a million entries in PEM is a fifth of it. */
@@ -45,7 +46,28 @@ export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uin
     if (info.size > inputBytesMax) {
       return yield* refuse(`it is larger than ${inputBytesMax} bytes`, `Check the path given with ${flag}.`);
     }
+    // A pipe ends with its writer. A device may never, and says no size.
+    const endless = info.type === "CharacterDevice" || info.type === "BlockDevice";
+    if (endless) return yield* refuse("it is a device", `Name a file or a pipe with ${flag}.`);
     return yield* Effect.mapError(files.readFile(path), explain);
+  });
+}
+
+/** The certificates of a file: of one in PEM all of them, of one in DER the one that it is. */
+export function readCertificateFile(path: string, role: InputRole): Effect.Effect<
+  readonly Uint8Array[],
+  CertutilError,
+  FileSystem
+> {
+  const refuse = (detail: string) =>
+    new CertutilError({ what: `read ${role.what}`, file: path, detail, remedy: "Give it in PEM or DER." });
+  return Effect.gen(function* () {
+    const bytes = yield* readInputBytes(path, role);
+    if (bytes[0] === 0x30) return [bytes];
+    const parsed = Result.mapError(parsePem(new TextDecoder().decode(bytes)), ({ message }) => refuse(message));
+    const blocks = yield* Effect.fromResult(parsed);
+    const found = blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => der);
+    return found.length === 0 ? yield* refuse("it holds no certificate") : found;
   });
 }
 

@@ -17,7 +17,7 @@ import type { Path } from "effect/Path";
 import { parseCertificate } from "../../pki/certificate.ts";
 import type { OutputFile } from "../files/write_whole.ts";
 import type { Authority, AuthorityFiles } from "./authority.ts";
-import type { CertutilError } from "./certutil_error.ts";
+import { CertutilError } from "./certutil_error.ts";
 import { holdLock } from "./file_lock.ts";
 import { readIfThere } from "./input_file.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
@@ -49,12 +49,17 @@ export function writeIssued(
   return Effect.scoped(Effect.gen(function* () {
     yield* holdLock(path);
     const before = yield* readIfThere(path, { what: "record of issued certificates", flag: "--issued" });
+    if (before !== undefined && before.trim() !== "" && !before.startsWith("# Issued by ")) {
+      const [what, detail] = ["use record of issued certificates", "it is none"];
+      return yield* new CertutilError({ what, file: path, detail, remedy: "Name another file with --issued." });
+    }
     const subject = printable(authority.certificate.subject.text);
     const head = before ?? `# Issued by ${subject}. Kept by hypha-certutil; one line a certificate.\n`;
     const line = yield* issuing("record certificate", () => Promise.resolve(recordLine(der)));
     const content = `${head}${head === "" || head.endsWith("\n") ? "" : "\n"}${line}\n`;
     const record = { path, content, existing: "replace" as const };
-    const { lines } = yield* writeOutputs([...outputs, record], existing, warnings);
+    const inputs = [files.caCert, files.caKey];
+    const { lines } = yield* writeOutputs([...outputs, record], existing, warnings, inputs);
     return { lines, warnings };
   }));
 }

@@ -7,6 +7,7 @@ import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import type { Role } from "../../pki/certificate.ts";
+import { checkIdentity, checkWellFormed } from "../../pki/path.ts";
 import { isDnsName, issueCsr, issueNode, signCsr, type SubjectName } from "../../pki/issue/mod.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { type PairFiles, pairOf } from "./authorities.ts";
@@ -66,7 +67,7 @@ export function makeNode(options: MakeNode): Effect.Effect<Outcome, CertutilErro
       () => issueNode({ issuer, commonName, organization, country, ...names, ...period }),
     );
     const content = withChain(certPem, issuer, options.chain);
-    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
+    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate), ...claimWarning(der)];
     return yield* writeIssued(
       options,
       issuer,
@@ -105,7 +106,7 @@ export function signRequest(options: SignRequest): Effect.Effect<Outcome, Certut
       () => signCsr({ issuer, csrPem, ...san, ...period }),
     );
     const file = { path: options.outCert, content: withChain(certPem, issuer, options.chain) };
-    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
+    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate), ...claimWarning(der)];
     const { lines } = yield* writeIssued(options, issuer, { der, files: [file], warnings }, options.existing);
     return { lines: [...lines, ...names.map(({ type, value }) => `name ${type.toUpperCase()}:${value}`)], warnings };
   });
@@ -125,6 +126,14 @@ function namesOf(
     : "one is there without the other";
   const remedy = "Give both, or write the name: --san URI:spiffe://DOMAIN/ROLE/NAME.";
   return Result.fail(new CertutilError({ what: "use --role and --trust-domain", detail, remedy }));
+}
+
+/** Nodes refuse a URI name that is no role of theirs, and several of them. */
+function claimWarning(der: Uint8Array): readonly string[] {
+  const read = Result.flatMap(checkWellFormed([der]), (wellFormed) => checkIdentity(wellFormed));
+  const claim = Result.isSuccess(read) ? read.success.roleClaim : undefined;
+  if (claim === undefined) return [];
+  return [`no node accepts ${claim}: a role is one URI:spiffe://DOMAIN/gateway|scheduler|worker|data/NAME`];
 }
 
 function withChain(certPem: string, issuer: Authority, chain: ChainFile): string {

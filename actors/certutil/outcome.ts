@@ -5,7 +5,7 @@
  */
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { Path } from "effect/Path";
+import { Path } from "effect/Path";
 import { IssueError } from "../../pki/issue/mod.ts";
 import { type ExistingFiles, type OutputFile, writeWhole } from "../files/write_whole.ts";
 import { CertutilError, fromFileNotWritten, fromIssueError } from "./certutil_error.ts";
@@ -16,15 +16,27 @@ export interface Outcome {
   readonly warnings: readonly string[];
 }
 
-/** Writes files, all or none, and says so. */
+/**
+ * Writes files, all or none, and says so. No two of them may be one file, and none may be one that was read, such as the
+ * CA's key, which `replace` would put an end to.
+ */
 export function writeOutputs(
   files: readonly OutputFile[],
   existing: ExistingFiles,
   warnings: readonly string[] = [],
+  inputs: readonly string[] = [],
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
-  return Effect.as(Effect.mapError(writeWhole(files, existing), fromFileNotWritten), {
-    lines: files.map(({ path }) => `wrote ${path}`),
-    warnings,
+  return Effect.gen(function* () {
+    const paths = yield* Path;
+    const taken = new Map(inputs.map((path) => [paths.resolve(path), "the command reads it"]));
+    for (const { path } of files) {
+      const detail = taken.get(paths.resolve(path));
+      const remedy = "Choose another name.";
+      if (detail !== undefined) return yield* new CertutilError({ what: "write", file: path, detail, remedy });
+      taken.set(paths.resolve(path), "two of the files have this name");
+    }
+    yield* Effect.mapError(writeWhole(files, existing), fromFileNotWritten);
+    return { lines: files.map(({ path }) => `wrote ${path}`), warnings };
   });
 }
 

@@ -14,15 +14,15 @@ import { readInput } from "./input_file.ts";
 /** Longest passphrase, in octets: OpenSSL reads no more than this either. */
 export const passphraseBytesMax = 1_024;
 
-const forms = "Write it as pass:TEXT, env:NAME, file:PATH or stdin.";
+const forms = "Write it as pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin.";
 
 /**
  * The passphrase that `--passin` names: `pass:TEXT` itself, `env:NAME` in the environment, `file:PATH` the first line of
- * a file, `stdin` the first line of standard input.
+ * a file, `fd:NUMBER` that of an open descriptor, `stdin` that of standard input.
  */
 export function readPassphrase(source: string): Effect.Effect<string, CertutilError, FileSystem> {
   const refuse = (detail: string, remedy = forms) => new CertutilError({ what: "use --passin", detail, remedy });
-  const [, kind, value = ""] = /^(pass|env|file|stdin)(?::(.*))?$/s.exec(source) ?? [];
+  const [, kind, value = ""] = /^(pass|env|file|fd|stdin)(?::(.*))?$/s.exec(source) ?? [];
   return Effect.gen(function* () {
     switch (kind) {
       case "pass":
@@ -34,6 +34,9 @@ export function readPassphrase(source: string): Effect.Effect<string, CertutilEr
       }
       case "file":
         return firstLine(yield* readInput(value, { what: "passphrase", flag: "--passin" }));
+      case "fd":
+        if (!/^\d{1,6}$/.test(value)) return yield* refuse(`fd:${value} is no descriptor`);
+        return firstLine(yield* readInput(`/dev/fd/${value}`, { what: "passphrase", flag: "--passin" }));
       case "stdin":
         return firstLine(yield* readStandardInput(refuse));
       default:

@@ -7,16 +7,15 @@ import { Clock, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
-import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { issueCrl, type RevocationReason } from "../../pki/issue/mod.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
-import { parsePem } from "../../pki/pem.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { type CrlFile, readCrlFile } from "./crl_file.ts";
 import { holdLock } from "./file_lock.ts";
-import { readIfThere, readInput } from "./input_file.ts";
+import { readCertificateFile, readIfThere } from "./input_file.ts";
 import { checkDays } from "./lifetime.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
 import { formatRecord, parseRecord, plainSerial, type Revocation, type RevocationRecord } from "./revocation_record.ts";
@@ -62,8 +61,7 @@ export function makeCrl(options: MakeCrl): Making {
 export function revoke(options: Revoke): Making {
   return Effect.gen(function* () {
     const authority = yield* readAuthority(options);
-    const text = yield* readInput(options.cert, { what: "certificate", flag: "--cert" });
-    const certificate = yield* Effect.fromResult(firstCertificate(text, options.cert));
+    const certificate = yield* firstCertificate(options.cert);
     yield* Effect.fromResult(checkIssued(certificate, authority, options));
     const now = yield* Clock.currentTimeMillis;
     return yield* continueList(options, authority, {
@@ -75,18 +73,13 @@ export function revoke(options: Revoke): Making {
   });
 }
 
-function firstCertificate(text: string, file: string): Result.Result<Certificate, CertutilError> {
-  const refuse = (detail: string) => {
-    const remedy = "Give the certificate to revoke, in PEM, with --cert.";
-    return new CertutilError({ what: "read certificate", file, detail, remedy });
-  };
-  return Result.gen(function* () {
-    const blocks = yield* Result.mapError(parsePem(text), ({ message }) => refuse(message));
-    const block = blocks.find(({ label }) => label === "CERTIFICATE");
-    if (block === undefined) return yield* Result.fail(refuse("it holds no certificate"));
-    return yield* Result.mapError(parseCertificate(block.der), ({ message }) => refuse(message));
-  });
-}
+const firstCertificate = Effect.fnUntraced(function* (file: string) {
+  const [der] = yield* readCertificateFile(file, { what: "certificate", flag: "--cert" });
+  const remedy = "Give the certificate to revoke, in PEM or DER, with --cert.";
+  const refuse = ({ message: detail }: { readonly message: string }) =>
+    new CertutilError({ what: "read certificate", file, detail, remedy });
+  return yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
+});
 
 /** A list counts for its issuer's certificates only: revoking another's would look done and do nothing. */
 function checkIssued(
@@ -95,6 +88,18 @@ function checkIssued(
   files: Revoke,
 ): Result.Result<void, CertutilError> {
   const { tbs: data, signatureAlgorithm: algorithm, signature } = certificate;
+  if (certificate.fingerprint === issuer.fingerprint) {
+    return Result.fail(
+      new CertutilError({
+        what: "revoke",
+        file: files.cert,
+        detail: "it is the CA's own certificate, which no list takes back",
+        remedy: isSelfIssued(issuer)
+          ? "Take the root out of every node's trust_pem; nodes take the change up without a restart."
+          : "Give the certificate and key of the CA above it with --ca-cert and --ca-key.",
+      }),
+    );
+  }
   const named = sameBytes(certificate.issuer.der, issuer.subject.der);
   if (named && verifySignature({ data, algorithm, signature }, issuer.publicKey)) return Result.void;
   const signer = named ? "another CA of the same name" : certificate.issuer.text;

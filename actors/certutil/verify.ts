@@ -8,16 +8,15 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { type Path, verifyPath } from "../../pki/path.ts";
 import { checkByCheck, type CheckStep } from "./check_by_check.ts";
-import { parsePem } from "../../pki/pem.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { readInput } from "./input_file.ts";
+import { readCertificateFile, readInput } from "./input_file.ts";
 import { parseTime } from "./lifetime.ts";
 
 /** What is judged. */
 export interface VerifyChain {
-  /** PEM of the leaf, and behind it what a node would send along. */
+  /** The leaf, and behind it what a node would send along, in PEM; or the leaf in DER. */
   readonly chain: string;
   readonly trust: string;
   readonly crls: string | undefined;
@@ -57,7 +56,7 @@ export function verifyChain(options: VerifyChain): Effect.Effect<Verdict, Certut
   return Effect.gen(function* () {
     const asked = yield* Effect.fromResult(parseTime("--at", options.at));
     const at = asked ?? new Date(yield* Clock.currentTimeMillis);
-    const chain = yield* readChain(options.chain);
+    const chain = yield* readCertificateFile(options.chain, { what: "chain", flag: "CHAIN" });
     const { snapshot, warnings } = yield* readTrust(options, at);
     const outcome = verifyPath(chain, snapshot, { at });
     const said = warnings.filter(({ level }) => level === "warn").map(({ message }) => message);
@@ -93,18 +92,6 @@ function stepsOf(path: Path): readonly PathStep[] {
     notBefore: period.notBefore.toISOString(),
     notAfter: period.notAfter.toISOString(),
   }));
-}
-
-function readChain(file: string): Effect.Effect<readonly Uint8Array[], CertutilError, FileSystem> {
-  const refuse = (detail: string) =>
-    new CertutilError({ what: "read chain", file, detail, remedy: "Give the leaf and its intermediates in PEM." });
-  return Effect.gen(function* () {
-    const text = yield* readInput(file, { what: "chain", flag: "CHAIN" });
-    const blocks = yield* Effect.fromResult(Result.mapError(parsePem(text), ({ message }) => refuse(message)));
-    const chain = blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => der);
-    if (chain.length === 0) return yield* refuse("it holds no certificate");
-    return chain;
-  });
 }
 
 function readTrust(options: VerifyChain, at: Date): Effect.Effect<TrustMade, CertutilError, FileSystem> {

@@ -69,9 +69,16 @@ const checkTarget = Effect.fnUntraced(function* (path: string, existing: Existin
   if (there === undefined) return;
   if (existing === "keep") yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
   if (there.type !== "File") {
-    yield* Effect.fail(new FileNotWritten({ path, problem: "other", detail: `it is a ${there.type.toLowerCase()}` }));
+    yield* Effect.fail(
+      new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${kindOf(there.type)}` }),
+    );
   }
 });
+
+/** `CharacterDevice` as two words. */
+function kindOf(type: string): string {
+  return type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
+}
 
 const writeAside = Effect.fnUntraced(function* (file: OutputFile, existing: ExistingFiles) {
   const files = yield* FileSystem;

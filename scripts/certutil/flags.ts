@@ -42,7 +42,7 @@ export function daysFlag(days: number, what: string): Flag.Flag<number> {
 export const passinFlag: Flag.Flag<string | undefined> = optionalFlag(
   "passin",
   "SOURCE",
-  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH or stdin.",
+  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin.",
 );
 
 /** `--issued`. */

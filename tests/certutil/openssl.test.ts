@@ -140,7 +140,10 @@ test("a PKI of ours, with encrypted keys: what openssl reads, and what it encryp
       ["pass:falsch", "the passphrase is wrong. Check what --passin names."],
       ["env:HYPHA_NO_SUCH", "the environment has no HYPHA_NO_SUCH"],
       ["file:gone", "Cannot read passphrase gone: there is no such file"],
-      ["geheim", "it does not say where the passphrase is. Write it as pass:TEXT, env:NAME, file:PATH or stdin."],
+      [
+        "geheim",
+        "it does not say where the passphrase is. Write it as pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin.",
+      ],
     ]
   ) {
     const { code, stdout, stderr } = await issue("bad", passin!);

@@ -80,15 +80,30 @@ export function certutilWith(cwd: string, input: string, ...args: readonly strin
   return runScript(cwd, "hypha_certutil.ts", args, input);
 }
 
+/** The same as {@linkcode certutil}, from bash and with a redirection of bash's, which may open other descriptors. */
+export function certutilThroughShell(
+  cwd: string,
+  redirection: string,
+  ...args: readonly string[]
+): Promise<CommandEnded> {
+  const [self, ...words] = commandLine("hypha_certutil.ts", args);
+  return run("bash", ["-c", `"$0" "$@" ${redirection}`, self, ...words], cwd);
+}
+
 /** Runs another program of `scripts/`, in the folder for temporary files. */
 export function program(name: string, ...args: readonly string[]): Promise<CommandEnded> {
   return runScript(tmpdir(), name, args);
 }
 
 function runScript(cwd: string, name: string, args: readonly string[], input?: string): Promise<CommandEnded> {
+  const [self, ...words] = commandLine(name, args);
+  return run(self, words, cwd, input);
+}
+
+function commandLine(name: string, args: readonly string[]): readonly [string, ...string[]] {
   const deno = "Deno" in globalThis;
   // Deno's node:child_process rewrites command lines that begin with its own path.
   const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
   const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
-  return run(self, [...before, join(scripts, name), ...args], cwd, input);
+  return [self, ...before, join(scripts, name), ...args];
 }

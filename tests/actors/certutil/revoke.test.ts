@@ -238,7 +238,7 @@ const inputs: [name: string, options: () => Parameters<typeof revoke>[0], expect
   [
     "a key as certificate",
     () => ({ ...ca("int"), cert: at("int.key"), reason: "unspecified" }),
-    "Cannot read certificate int.key: it holds no certificate. Give the certificate to revoke, in PEM, with --cert.",
+    "Cannot read certificate int.key: it holds no certificate. Give it in PEM or DER.",
   ],
   [
     "a folder that is missing",
