@@ -14,6 +14,7 @@ import { makeTrustSnapshot } from "../../pki/trust.ts";
 import type { CertutilError } from "./certutil_error.ts";
 import { examineBundle, examineChain, readCertificates } from "./doctor/certificates.ts";
 import { type NodeSettings, readSettings } from "./doctor/configuration.ts";
+import { examineDomains } from "./doctor/domains.ts";
 import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
 import { examineKey, examineMode } from "./doctor/key.ts";
 import { examineLists } from "./doctor/lists.ts";
@@ -43,7 +44,9 @@ export function examine(
     const { findings, chain } = examineFiles(files, settings, at);
     const peer = chain === undefined ? undefined : peerIdOf(chain[0]!);
     const id = peer !== undefined && Result.isSuccess(peer) ? peer.success : null;
-    const all = [...settings.findings, ...findings, ...peerFindings(config, id, settings.gatewayAddresses)];
+    const domains = yield* examineDomains(settings.trustDomains, { policy: settings.policy, at });
+    const peers = peerFindings(config, id, settings.gatewayAddresses);
+    const all = [...settings.findings, ...findings, ...domains, ...peers];
     return { ok: !all.some(({ level }) => level === "error"), config, role: settings.role, peer: id, findings: all };
   });
 }

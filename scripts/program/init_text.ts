@@ -49,7 +49,7 @@ const trustDomains =
 # Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.
 #trust_pem = "certs/partner-ca-bundle.pem"
 #crls_pem = "certs/partner-crls.pem"
-# What its nodes may be here; all roles where it is left out.
+# What its nodes may be here, and each has to say in its certificate; all roles, and none, where it is left out.
 #roles = ["worker"]
 `;
 

@@ -8,7 +8,7 @@ import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, type Policy } from "../../../pki/trust.ts";
-import type { RoleConfig } from "../../config/config.ts";
+import type { RoleConfig, TrustDomainConfig } from "../../config/config.ts";
 import { parseConfig } from "../../config/load.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
 import { policyOf } from "../../node/inputs.ts";
@@ -24,6 +24,8 @@ export interface NodeSettings {
   readonly trustPem: string | undefined;
   readonly crlsPem: string | undefined;
   readonly gatewayAddresses: readonly string[];
+  /** Other organisations that the node trusts. */
+  readonly trustDomains: readonly TrustDomainConfig[];
   readonly policy: Policy;
   readonly findings: readonly Finding[];
 }
@@ -48,9 +50,10 @@ export function readSettings(
 }
 
 function fromConfig(file: string, config: RoleConfig): NodeSettings {
-  const { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses } = config;
+  const { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains = [] } = config;
   const findings = [fine("configuration", file, `a ${role}'s`)];
-  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, policy: policyOf(config), findings };
+  const policy = policyOf(config);
+  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains, policy, findings };
 }
 
 /** A configuration that fits no role still says where the files are. */
@@ -74,6 +77,7 @@ function fromText(
     trustPem: path("trust_pem"),
     crlsPem: path("crls_pem"),
     gatewayAddresses: [],
+    trustDomains: [],
     policy: defaultPolicy,
     findings,
   };

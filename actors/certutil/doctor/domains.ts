@@ -1,0 +1,54 @@
+/**
+ * The files of a node's other trust domains: can they be used, and what will go wrong with them?
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import { makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
+import type { TrustDomainConfig } from "../../config/config.ts";
+import { doubtful, type Finding, fine, wrong } from "./finding.ts";
+import { readNodeFile } from "./node_file.ts";
+
+const mends = {
+  trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
+  crls: "fetch the newest lists from that organisation",
+};
+
+/** Examines them as the node loads them. */
+export const examineDomains = Effect.fnUntraced(
+  function* (domains: readonly TrustDomainConfig[], { policy, at }: { readonly policy: Policy; readonly at: Date }) {
+    const findings: Finding[] = [];
+    for (const domain of domains) findings.push(...yield* examineDomain(domain, policy, at));
+    return findings as readonly Finding[];
+  },
+);
+
+function examineDomain(
+  { name, trust, crlsPem }: TrustDomainConfig,
+  policy: Policy,
+  at: Date,
+): Effect.Effect<readonly Finding[], never, FileSystem> {
+  return Effect.gen(function* () {
+    const what = `of trust domain ${name}`;
+    const bundle = yield* readNodeFile(trust, { key: "trust_pem", what: `trust bundle ${what}`, mend: mends.trust });
+    if (!("text" in bundle)) return [bundle];
+    const lists = crlsPem === undefined
+      ? undefined
+      : yield* readNodeFile(crlsPem, { key: "crls_pem", what: `revocation lists ${what}`, mend: mends.crls });
+    if (lists !== undefined && !("text" in lists)) return [lists];
+    const made = makeTrustSnapshot({ trustPem: bundle.text, crlsPem: lists?.text, policy, generation: 1, at });
+    if (Result.isFailure(made)) {
+      const { input, detail, hint } = made.failure;
+      return [wrong("trust-domain", input === "crls_pem" ? lists?.path ?? null : trust, `${name}: ${detail}`, hint)];
+    }
+    const warnings = made.success.warnings.filter(({ level, code }) =>
+      level === "warn" && code !== "no-lists-configured"
+    );
+    const anchors = made.success.snapshot.anchors.map(({ subject }) => subject.text).join(", ");
+    return [
+      fine("trust-domain", trust, `${name}: ${anchors}`),
+      ...warnings.map(({ message }) => doubtful("trust-domain", trust, `${name}: ${message}`, mends.crls)),
+    ];
+  });
+}
