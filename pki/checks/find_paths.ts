@@ -47,6 +47,8 @@ export const nodePurposes = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"] as const;
 export interface PathLimits {
   /** CAs allowed between leaf and anchor, those that are self-issued not counted; as the policy has it where undefined. */
   readonly intermediatesMax?: number | undefined;
+  /** Is added to: what the search cost, whatever came of it. */
+  readonly spending?: { signatureChecks: number } | undefined;
 }
 
 /**
@@ -83,6 +85,7 @@ export function findPaths(
     }
     refusal = moreTelling(refusal, search.refusal);
   }
+  if (limits.spending !== undefined) limits.spending.signatureChecks += spent.signatureChecks;
   if (paths.length === 0) return Result.fail(refusal ?? withTried(unknownIssuer(leaf), [leaf]));
   const named = domains.some((name) => name !== undefined) ? { domains } : {};
   return Result.succeed({ paths, signatureChecks: spent.signatureChecks, ...named } as unknown as PathsFound);
