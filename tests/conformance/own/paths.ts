@@ -155,6 +155,10 @@ const uses: readonly OwnCase[] = [
   }),
 ];
 
+const p521 = sequence(
+  sequence(oid("1.2.840.10045.2.1"), oid("1.3.132.0.35")),
+  bitString(Uint8Array.from({ length: 133 }, (_, index) => index === 0 ? 4 : 1)),
+);
 const mlDsa = sequence(oid("2.16.840.1.101.3.4.3.17"));
 const keys: readonly OwnCase[] = [
   odd("key::p256", { root: { algorithm: "p256" }, middle: { algorithm: "p384" }, leaf: { algorithm: "p256" } }, null),
@@ -174,6 +178,7 @@ const keys: readonly OwnCase[] = [
     "unsupported-key-algorithm",
     { suite: "SUCCESS" },
   ),
+  odd("key::p521", { leaf: { tbs: (tbs) => withKey(tbs, p521) } }, "unsupported-key-algorithm", { suite: "SUCCESS" }),
   odd(
     "key::sha1-on-the-leaf",
     { middle: { algorithm: "rsa-2048" }, leaf: { hash: "sha1" } },
