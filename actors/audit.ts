@@ -39,7 +39,7 @@ export type AuditEntry =
   };
 
 /**
- * Takes records. It may throw: a verdict never depends on it, the ledger counts the failure and raises an alarm.
+ * Takes records. It may throw or reject: a verdict never depends on it, the ledger counts the failure and raises an alarm.
  * `record` is called inside the event that led to it, so it must not wait.
  */
 export interface AuditSink {
@@ -64,24 +64,29 @@ export interface SteadySink extends AuditSink {
 export function steadySink(sink: AuditSink, { now, report }: Pick<Ports, "now" | "report">): SteadySink {
   let failures = 0;
   let alarmedAt = -Infinity;
+  const failed = (error: unknown) => {
+    failures += 1;
+    const at = now();
+    if (at >= alarmedAt && at - alarmedAt < alarmEveryMs) return;
+    alarmedAt = at;
+    report({
+      level: "error",
+      event: "audit.failed",
+      message: `Cannot write audit record: ${String(error)}; ${failures} lost so far, verdicts stand`,
+      fields: { failures },
+    });
+  };
   return {
     get failures() {
       return failures;
     },
     record(entry) {
       try {
-        sink.record(entry);
+        const given: unknown = sink.record(entry);
+        // An async sink type-checks too. Left alone, its rejection would end the process.
+        if (given instanceof Promise) given.catch(failed);
       } catch (error) {
-        failures += 1;
-        const at = now();
-        if (at >= alarmedAt && at - alarmedAt < alarmEveryMs) return;
-        alarmedAt = at;
-        report({
-          level: "error",
-          event: "audit.failed",
-          message: `Cannot write audit record: ${String(error)}; ${failures} lost so far, verdicts stand`,
-          fields: { failures },
-        });
+        failed(error);
       }
     },
   };

@@ -139,7 +139,9 @@ export function handshakeWith(checks: Checks) {
       /** The parsed chain holds the bytes; an idle connection keeps nothing twice. */
       settle: assign({ chain: [], verifiedBefore: true, waitingFor: "libp2p" }),
       markOpened: assign({ opened: true }),
-      refuse: assign((_, { refusal }: { refusal: Refusal }) => ({ refusal })),
+      refuse: assign((_, { refusal }: { refusal: Refusal | undefined }) => ({
+        refusal: refusal ?? new Internal({ detail: "refused for no recorded reason" }),
+      })),
       close: assign((_, { reason }: { reason: CloseReason }) => ({
         reason,
         refusal: "refusal" in reason ? reason.refusal : undefined,

@@ -163,11 +163,19 @@ export function judge<Name extends CheckName>(name: Name, evidence: Evidence, ch
   const refuse = (why: string) =>
     Result.fail(new Internal({ detail: `check ${name} failed: ${why}` })) as Outcomes[Name];
   try {
-    const outcome = judges[name](evidence, checks);
-    return Result.isResult(outcome) ? outcome : refuse("it gave no outcome");
+    disown(standing);
+    const outcome: unknown = judges[name](evidence, checks);
+    if (Result.isResult(outcome)) return outcome as Outcomes[Name];
+    disown(outcome);
+    return refuse("it gave no outcome");
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** A promise is no outcome. Refused as it is, it must not end the process should it be rejected later. */
+function disown(given: unknown): void {
+  if (given instanceof Promise) given.catch(() => {});
 }
 
 /**
