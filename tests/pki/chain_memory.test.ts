@@ -1,9 +1,10 @@
+import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { ChainMemory } from "../../pki/chain_memory.ts";
-import { verifyPath } from "../../pki/path.ts";
+import { type ChainLimits, checkWellFormed, type PathLimits, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 
@@ -21,9 +22,10 @@ function trust(options: { generation?: number; anchor?: Forged; revoked?: readon
   return Result.getOrThrow(makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation, at })).snapshot;
 }
 
-function judge(memory: ChainMemory, snapshot: TrustSnapshot, options: { chain?: Forged[]; at?: Date } = {}) {
+type Options = { readonly chain?: Pick<Forged, "der">[]; readonly at?: Date } & PathLimits & ChainLimits;
+function judge(memory: ChainMemory, snapshot: TrustSnapshot, options: Options = {}) {
   const chain = (options.chain ?? [leaf, middle]).map(({ der }) => der);
-  const outcome = verifyPath(chain, snapshot, { at: options.at ?? at, memory });
+  const outcome = verifyPath(chain, snapshot, { ...options, at: options.at ?? at, memory });
   return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
 }
 
@@ -85,6 +87,66 @@ test("insists on the peer that was dialled", () => {
   assert.ok(Result.isSuccess(verifyPath(chain, snapshot, { at, memory, expectedPeer: identity.peer })));
   const outcome = verifyPath(chain, snapshot, { at, memory, expectedPeer: "12D3KooWother" });
   assert.is(Result.isFailure(outcome) && outcome.failure.code, "peer-id-mismatch");
+});
+
+test("forgets a chain that is expired when it is seen first", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
+  assert.is(memory.size, 0);
+});
+
+test("holds a chain that is remembered to how many certificates its caller allows", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 2);
+  assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 0);
+  assert.is(judge(memory, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+});
+
+test("holds a chain that is remembered to how long a path its caller allows, and remembers none found under a limit", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  assert.is(judge(memory, snapshot, { intermediatesMax: 1 }), 2);
+  assert.is(memory.size, 0);
+  assert.is(judge(memory, snapshot), 2);
+  assert.is(judge(memory, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(judge(memory, snapshot), 0);
+});
+
+test("parses the certificates of a remembered chain and reads its leaf once", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const chain = [leaf.der, middle.der];
+  const parsed = () => Result.getOrThrow(memory.checkWellFormed(chain));
+  const verified = (expectedPeer?: string) =>
+    Result.getOrThrow(verifyPath(chain, snapshot, { at, memory, expectedPeer })).identity;
+  const first = verified();
+  assert.ok(first === verified() && first === verified(first.peer));
+  assert.ok(parsed() === parsed());
+});
+
+test("takes certificates that run into each other for no chain that it knows", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  assert.is(judge(memory, snapshot), 2);
+  const joined = Uint8Array.from(Buffer.concat([leaf.der, middle.der]));
+  for (const cut of [1, leaf.der.length - 1, leaf.der.length + 1, joined.length - 1]) {
+    const chain = [{ der: joined.subarray(0, cut) }, { der: joined.subarray(cut) }];
+    assert.is(judge(memory, snapshot, { chain }), "malformed-certificate");
+  }
+});
+
+test("remembers nothing of a chain that somebody else parsed", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const parsed = (...chain: Forged[]) => Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
+  assert.ok(Result.isSuccess(memory.findPaths(parsed(leaf, middle), snapshot)));
+  assert.is(memory.size, 0);
+  assert.ok(Result.isFailure(memory.findPaths(parsed(forge("stranger")), snapshot)));
+});
+
+test("tells leaves apart whatever long certificate stands behind them", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const long = forge("x".repeat(2_000), { ca: true });
+  const first = forge("leaf", { issuer: middle, serial: 0x11 });
+  const second = forge("leaf", { issuer: middle, serial: 0x12 });
+  assert.is(judge(memory, snapshot, { chain: [first, middle, long] }), 2);
+  assert.is(judge(memory, snapshot, { chain: [second, middle, long] }), 2);
 });
 
 test.run();

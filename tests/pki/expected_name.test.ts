@@ -21,6 +21,8 @@ function named(dns: readonly string[], addresses: readonly number[][] = [], emai
 }
 
 const ip6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+const zeros = (octets: number): number[] => Array.from({ length: octets }, () => 0);
+const loopback = [...zeros(15), 1];
 const dns = (value: string): ExpectedName => ({ type: "dns", value });
 const ip = (value: string): ExpectedName => ({ type: "ip", value });
 const email = (value: string): ExpectedName => ({ type: "email", value });
@@ -54,7 +56,24 @@ const cases: [name: string, of: ReturnType<typeof named>, expected: ExpectedName
     email("user@example.com"),
     false,
   ],
+  ["a mailbox at another host", named([], [], ["user@example.com"]), email("user@example.org"), false],
+  [
+    "a mailbox at a host that differs at its begin",
+    named([], [], ["user@example.com"]),
+    email("user@xxample.com"),
+    false,
+  ],
+  ["a mailbox without a local part", named([], [], ["@example.com"]), email("@example.com"), false],
   ["nothing", named([]), email(""), false],
+  ["the loopback address written out", named([], [loopback]), ip("0:0:0:0:0:0:0:1"), true],
+  ["the loopback address in short", named([], [loopback]), ip("::1"), true],
+  ["a longer group that begins alike", named([], [loopback]), ip("::1f"), false],
+  ["a group that is no number", named([], [[0, 1, ...zeros(14)]]), ip("1g::"), false],
+  ["an address that ends in zeros", named([], [[0, 1, ...zeros(14)]]), ip("1::"), true],
+  ["an address that lacks its zeros", named([], [[0, 1, 0, 2, ...zeros(12)]]), ip("1:2"), false],
+  ["an IPv4 address in an IPv6 one", named([], [[...zeros(10), 255, 255, 1, 2, 3, 4]]), ip("::ffff:1.2.3.4"), true],
+  ["the same in groups", named([], [[...zeros(10), 255, 255, 1, 2, 3, 4]]), ip("::ffff:102:304"), true],
+  ["an IPv4 address written as groups", named([], [[192, 0, 2, 1]]), ip("c000:201"), false],
 ];
 for (const [name, of, expected, matches] of cases) {
   test(`${matches ? "takes" : "refuses"} ${name}`, () => {

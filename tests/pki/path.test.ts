@@ -318,6 +318,13 @@ test("gives the most telling of several refusals", () => {
   assert.is(judge([node, namesake], [root, namesake]), "bad-signature");
 });
 
+test("names the certificate whose issuer is unknown, and how it got there", () => {
+  const refusal = refusalOf([leaf, middle], [stranger]);
+  assert.ok(refusal._tag === "UnknownIssuer");
+  assert.equal([refusal.certificate.subject, refusal.issuer], ["CN=middle", "CN=root"]);
+  assert.equal(refusal.tried?.map(({ subject }) => subject), ["CN=leaf", "CN=middle"]);
+});
+
 test("takes a path of as many certificates as are allowed and refuses one more", () => {
   const build = (length: number) => {
     const chain = [root];

@@ -110,6 +110,12 @@ test("as many candidates are kept as are allowed, and no more", () => {
   });
 });
 
+test("a copy of a certificate leads nowhere that the first did not", () => {
+  const middle = forge("middle", { ca: true, issuer: root });
+  const chain = [forge("node", { issuer: middle }), middle, middle, root, middle];
+  assert.equal(search(chain, trust(root)), { verdict: "found", paths: 1, checks: 2 });
+});
+
 test("a thousand intermediates are refused before one of them is parsed", () => {
   const chain = [forge("node", { issuer: root }).der, ...Array.from({ length: 1_000 }, () => new Uint8Array(65_536))];
   const begun = performance.now();

@@ -3,7 +3,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { verifyPath } from "../../pki/path.ts";
+import { checkWellFormed, findPaths, verifyPath } from "../../pki/path.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { defaultPolicy, type DomainInput, makeTrustSnapshot, type TrustInput } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
@@ -44,6 +44,19 @@ test("lets a domain claim its own name, and no other", () => {
   assert.is(judge(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
   const two = ["URI:spiffe://partner.example/worker/a", "URI:spiffe://home.example/worker/a"];
   assert.is(judge(node(partner, ...two)), "name-constraint");
+});
+
+test("says which domain vouches, and nothing of domains where the own bundle does", () => {
+  const verified = (leaf: Forged, ...domains: DomainInput[]) => {
+    const { snapshot } = Result.getOrThrow(make(domains));
+    const found = Result.getOrThrow(findPaths(Result.getOrThrow(checkWellFormed([leaf.der])), snapshot));
+    const outcome = Result.getOrThrow(verifyPath([leaf.der], snapshot, { at }));
+    return [found.domains, "domain" in outcome, outcome.domain];
+  };
+  const shared: DomainInput = { name: "home.example", trust: home.pem };
+  assert.equal(verified(node(home), partnerDomain), [undefined, false, undefined]);
+  assert.equal(verified(node(partner), partnerDomain), [["partner.example"], true, "partner.example"]);
+  assert.equal(verified(node(home), shared), [[undefined, "home.example"], false, undefined]);
 });
 
 test("refuses a CA that no domain has", () => assert.is(judge(node(rival)), "unknown-issuer"));
