@@ -1,0 +1,32 @@
+/**
+ * What the pool and its workers say to each other, a JSON object a line.
+ *
+ * @module
+ */
+
+/** What a worker is told: the text of the mutated file, and the tests to run until one fails. */
+export interface Job {
+  readonly job: number;
+  /** Nothing is changed where undefined: the tests have to pass then. */
+  readonly change?: { readonly file: string; readonly text: string } | undefined;
+  readonly tests: readonly string[];
+}
+
+/** Said as a test file begins. */
+export interface Begun {
+  readonly job: number;
+  readonly begins: string;
+}
+
+/** What it answers. */
+export interface Answer {
+  readonly job: number;
+  /** The test file that failed, and how; undefined where all passed. */
+  readonly failed?: { readonly test: string; readonly what: string } | undefined;
+  /** How long each test file took that ran, in milliseconds. */
+  readonly ms: Readonly<Record<string, number>>;
+  readonly rssBytes: number;
+}
+
+/** What a worker's line begins with: tests print to the same stream. */
+export const answerMark = "@mutant ";
