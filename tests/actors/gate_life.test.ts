@@ -8,12 +8,12 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { makeGateFactory } from "../../actors/gate.ts";
-import { expiryCheckMinMs, handshakeMachine, handshakeWith, timerMaxMs } from "../../actors/handshake.ts";
+import { expiryCheckMinMs, handshakeMachine, handshakeWith, phaseOf, timerMaxMs } from "../../actors/handshake.ts";
 import { type Checks, clockBackMaxMs } from "../../actors/handshake_checks.ts";
 import type { Report } from "../../actors/ports.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { Unreachable } from "../../pki/refusal.ts";
-import type { Gate, GateInput, GateSaid } from "../../transport/port.ts";
+import type { Gate, GateEvent, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 import { type CheckCounts, gateInput, scripted, scriptedChecks, secured } from "../support/gates.ts";
 
@@ -134,11 +134,55 @@ test("what ends before it is open is refused; hung-up where the peer went", () =
       const failed = fresh();
       failed.send({ type, refusal });
       assert.is(failed.refusal, refusal);
+      assert.is(failed.phase, "refused");
     }
     const ours = fresh();
     ours.send({ type: "close", reason: "drain" });
     assert.is(ours.phase, "closed");
+    assert.is(gone.phase, "refused");
   }
+});
+
+test("says who ended it, at every stage, and why it refused", () => {
+  const lastOf = (stage: GatePhase, event: GateEvent) => {
+    const { gate, said } = setUp();
+    if (stage === "securing") gate.send({ type: "connection.securing" });
+    if (stage === "opening") open(gate);
+    if (stage === "established") establish(gate);
+    assert.is(gate.phase, stage);
+    gate.send(event);
+    const last = said.at(-1);
+    assert.is(gate.phase, last?.type === "gate.refused" ? "refused" : "closed");
+    return last?.type === "gate.closed" ? last.reason : last?.type === "gate.refused" ? last.refusal.code : last;
+  };
+  const refusal = new Unreachable({ detail: "test" });
+  const closed = (by: "us" | "them" | "lost") => ({ type: "connection.closed", by, detail: "the end" }) as const;
+  for (const stage of ["admitting", "securing", "opening", "established"] as const) {
+    assert.equal(lastOf(stage, closed("us")), { type: "by-us", detail: "the end" });
+    assert.equal(lastOf(stage, { type: "close", reason: "drain" }), { type: "by-us", detail: "drain" });
+    if (stage === "established") continue;
+    for (const by of ["them", "lost"] as const) assert.is(lastOf(stage, closed(by)), "hung-up");
+    for (const type of ["tls.failed", "opening.failed"] as const) {
+      assert.is(lastOf(stage, { type, refusal }), "unreachable");
+    }
+  }
+  assert.equal(lastOf("established", closed("them")), { type: "by-them" });
+  assert.equal(lastOf("established", closed("lost")), { type: "lost", detail: "the end" });
+  const odd = { type: "tls.failed", refusal } as const;
+  assert.equal(lastOf("established", odd), { type: "lost", detail: "unforeseen tls.failed" });
+});
+
+test("a value of the machine's state is the phase it amounts to", () => {
+  const values: [value: Parameters<typeof phaseOf>[0], phase: GatePhase][] = [
+    ["established", "established"],
+    [{ handshaking: "checkingAdmission" }, "admitting"],
+    [{ handshaking: "admitting" }, "admitting"],
+    [{ handshaking: "securing" }, "securing"],
+    [{ verifying: "checkingPath" }, "verifying"],
+    [{ reverifying: "checkingPath" }, "reverifying"],
+  ];
+  for (const [value, phase] of values) assert.is(phaseOf(value), phase);
+  assert.equal([timerMaxMs, expiryCheckMinMs, clockBackMaxMs], [2_147_483_647, 50, 1_000]);
 });
 
 test("an open connection cannot be opened before its verdict", () => {

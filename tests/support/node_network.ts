@@ -10,7 +10,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Actor } from "xstate";
-import { logAlone } from "../../actors/audit.ts";
+import { type AuditSink, logAlone } from "../../actors/audit.ts";
 import { type CellConfig, cellDefault } from "../../actors/config/cell_config.ts";
 import type { CommonConfig, ExecutorConfig, RoleConfig } from "../../actors/config/config.ts";
 import { makeGateFactory } from "../../actors/gate.ts";
@@ -51,7 +51,12 @@ export interface NodeNetwork {
   /** Path of the slices' directory, and of the held-out rows. */
   readonly slices: string;
   readonly heldOut: string;
-  start(name: string, role: RoleConfig["role"], more?: Partial<Omit<RoleConfig, "role">>): Promise<RunningNode>;
+  start(
+    name: string,
+    role: RoleConfig["role"],
+    more?: Partial<Omit<RoleConfig, "role">>,
+    audit?: AuditSink,
+  ): Promise<RunningNode>;
   /** Puts another list in place of every node's. */
   publishCrls(crlsPem: string): void;
   stop(): Promise<void>;
@@ -103,10 +108,10 @@ export async function makeNodeNetwork(): Promise<NodeNetwork> {
     pki,
     slices,
     heldOut,
-    async start(name, role, more = {}) {
+    async start(name, role, more = {}, audit = logAlone) {
       const certificate = await pki.node(name, { role });
       const files = await pki.write(join(folder, name), certificate, crls);
-      const node = startNode(name, certificate, files, { ...commonOf(files), ...more, role } as RoleConfig);
+      const node = startNode(name, certificate, files, { ...commonOf(files), ...more, role } as RoleConfig, audit);
       nodes.push(node);
       return node;
     },
@@ -150,13 +155,19 @@ function commonOf(files: TestFiles): CommonConfig {
   };
 }
 
-function startNode(name: string, certificate: TestNode, files: TestFiles, config: RoleConfig): RunningNode {
+function startNode(
+  name: string,
+  certificate: TestNode,
+  files: TestFiles,
+  config: RoleConfig,
+  audit: AuditSink,
+): RunningNode {
   const lines: Line[] = [];
   const ports = makePorts((report) => void lines.push({ ...report, at: Date.now() }));
   const { promise, resolve } = Promise.withResolvers<NodeExit>();
   const actor = superviseRoot(nodeMachine, {
     id: name,
-    input: { config, ports, transport: transportLogic, makeGate: makeGateFactory({ ports }), audit: logAlone },
+    input: { config, ports, transport: transportLogic, makeGate: makeGateFactory({ ports }), audit },
     onError: (error) => resolve({ type: "failed", error: error as never }),
     onDone: () => resolve(actor.getSnapshot().output as NodeExit),
   });
