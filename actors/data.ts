@@ -14,12 +14,17 @@
  */
 import { assign, enqueueActions, setup } from "xstate";
 import { Effect } from "effect";
+import type { JobScope } from "../pki/refusal.ts";
+import type { PeerIdentity } from "../pki/path.ts";
 import type { PeerText, RecordAnswer, StreamAnswer, StreamHandle, TransportFact } from "../transport/port.ts";
 import type { DataConfig } from "./config/config.ts";
 import { type EffectFailed, fromEffect } from "./effect_actor.ts";
 import type { Ports } from "./ports.ts";
-import { answerAs, type RoleEvent, type RoleInput, type RoleOutcome } from "./role.ts";
+import { answerAs, type RoleEvent, type RoleInput, type RoleOutcome, type TransportRef } from "./role.ts";
 import { backoffMs } from "./backoff.ts";
+import { findIdentityBy } from "./data/grantor.ts";
+import { checkReader } from "./data/may_read.ts";
+import { isFramed, pullProtocols } from "./streams/stream_file.ts";
 import { type Dataset, scanDataset } from "./data/slices_directory.ts";
 import { type PullOutcome, servePull } from "./data/serve_pull.ts";
 
@@ -32,12 +37,12 @@ const announceTimeoutMs = 10_000;
 /** An attempt that the transport never answers, in milliseconds. */
 const announceDeadlineMs = announceTimeoutMs + 5_000;
 
-const pullProtocol = "/hypha-tensor-stream/pull" as const;
-
 export interface DataContext extends RoleInput<DataConfig> {
   readonly dataset: Dataset | undefined;
   /** Running pulls: who pulls, by exchange. */
-  readonly pulls: Readonly<Record<string, PeerText>>;
+  readonly pulls: Readonly<Record<string, PeerIdentity>>;
+  /** Pulls that were refused with `job-scope`. */
+  readonly refusals: number;
   readonly announcements: number;
   readonly failures: number;
   readonly outcome: RoleOutcome;
@@ -65,16 +70,17 @@ const pull = fromEffect(
   (
     input: {
       readonly ports: Ports;
+      readonly transport: TransportRef;
+      readonly requireGrant: boolean;
       readonly exchange: string;
       readonly stream: StreamHandle;
       readonly dataset: Dataset;
     },
-  ) =>
-    Effect.map(servePull(input.stream, input.dataset), (outcome) => ({
-      exchange: input.exchange,
-      peer: input.stream.peer,
-      outcome,
-    })),
+  ) => {
+    const { ports, transport, requireGrant, stream, dataset, exchange } = input;
+    const rules = { requireGrant, findIdentity: findIdentityBy(transport, ports.uuid), now: ports.now };
+    return Effect.map(servePull(stream, dataset, rules), (outcome) => ({ exchange, peer: stream.peer, outcome }));
+  },
 );
 
 /** The record's value: `{"num_slices": n}` as the existing nodes write it. */
@@ -82,8 +88,8 @@ function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** What is said of a pull. */
-function reportPull(ports: Ports, peer: PeerText, outcome: PullOutcome): void {
+/** What is said of a pull. Those that were refused go to the refusal ledger instead, which counts, logs and records them. */
+function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
   const fields = { peer, ...outcome };
   if (outcome.type === "served") {
     ports.report({
@@ -104,6 +110,14 @@ function reportPull(ports: Ports, peer: PeerText, outcome: PullOutcome): void {
   });
 }
 
+/** Why a peer may not pull here, whatever it asks for. */
+function readerRefusal(
+  { config }: DataContext,
+  { identity, protocol }: Extract<TransportFact, { type: "stream.received" }>,
+): JobScope | undefined {
+  return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
+}
+
 /** The role machine of a data node. */
 export const dataMachine = setup({
   types: {
@@ -114,8 +128,10 @@ export const dataMachine = setup({
   },
   actors: { scan, pull },
   guards: {
-    hasRoom: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
-      fact.protocol === pullProtocol && Object.keys(context.pulls).length < pullsMax,
+    /** A pull, of a peer that may read here, and there is room for it. */
+    isTaken: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
+      pullProtocols.some((pull) => pull === fact.protocol) && readerRefusal(context, fact) === undefined &&
+      Object.keys(context.pulls).length < pullsMax,
     isIdle: ({ context }) => Object.keys(context.pulls).length === 0,
     isStale: ({ context }, params: { readonly announcement: number }) => params.announcement !== context.announcements,
     isOpened: (_, params: { readonly answer: StreamAnswer }) => params.answer.type === "stream.opened",
@@ -131,6 +147,20 @@ export const dataMachine = setup({
         message: `Cannot announce data set ${context.dataset?.name} yet: ${params.why}`,
         fields: { dataset: context.dataset?.name },
       }),
+    /** Refusals are the ledger's: counted by code, one line and one record each. */
+    noteRefusal: enqueueActions(
+      ({ context, enqueue }, params: { readonly identity: PeerIdentity; readonly refusal: JobScope }) => {
+        const { identity: { name, peer }, refusal } = params;
+        enqueue.assign({ refusals: context.refusals + 1 });
+        enqueue.sendParent({
+          type: "peer.refused",
+          address: `/p2p/${peer}`,
+          direction: "inbound",
+          peer: { name, id: peer },
+          refusal,
+        });
+      },
+    ),
     endPull: enqueueActions(({ context, enqueue }, params: { readonly exchange: string }) => {
       const { [params.exchange]: _, ...pulls } = context.pulls;
       enqueue.assign({ pulls });
@@ -143,6 +173,7 @@ export const dataMachine = setup({
     ...input,
     dataset: undefined,
     pulls: {},
+    refusals: 0,
     announcements: 0,
     failures: 0,
     outcome: { type: "drained" },
@@ -168,6 +199,8 @@ export const dataMachine = setup({
             id: `pull/${event.exchange}`,
             input: {
               ports: context.ports,
+              transport: context.transport,
+              requireGrant: context.config.requireGrant === true,
               exchange: event.exchange,
               stream: event.answer.stream,
               dataset: context.dataset,
@@ -179,7 +212,14 @@ export const dataMachine = setup({
     ],
     "effect.done.pull": {
       actions: [
-        ({ context, event }) => reportPull(context.ports, event.value.peer, event.value.outcome),
+        enqueueActions(({ context, event, enqueue }) => {
+          const { exchange, peer, outcome } = event.value;
+          const identity = context.pulls[exchange];
+          if (outcome.type !== "refused") return enqueue(() => reportPull(context.ports, peer, outcome));
+          if (identity !== undefined) {
+            enqueue({ type: "noteRefusal", params: { identity, refusal: outcome.refusal } });
+          }
+        }),
         { type: "endPull", params: ({ event }) => ({ exchange: event.value.exchange }) },
       ],
     },
@@ -200,16 +240,16 @@ export const dataMachine = setup({
       },
     },
     serving: {
-      entry: enqueueActions(({ context, enqueue }) =>
-        enqueue.sendTo(context.transport, { type: "serve", protocol: pullProtocol })
-      ),
+      entry: enqueueActions(({ context, enqueue }) => {
+        for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+      }),
       on: {
         "stream.received": [
           {
-            guard: { type: "hasRoom", params: ({ event }) => event },
+            guard: { type: "isTaken", params: ({ event }) => event },
             actions: enqueueActions(({ context, event, self, enqueue }) => {
-              const { exchange, peer } = event;
-              enqueue.assign({ pulls: { ...context.pulls, [exchange]: peer } });
+              const { exchange, identity } = event;
+              enqueue.assign({ pulls: { ...context.pulls, [exchange]: identity } });
               enqueue.sendTo(context.transport, {
                 type: "stream.accept",
                 exchange,
@@ -221,9 +261,14 @@ export const dataMachine = setup({
             }),
           },
           {
-            actions: enqueueActions(({ context, event, enqueue }) =>
-              enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange })
-            ),
+            actions: enqueueActions(({ context, event, enqueue }) => {
+              enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange });
+              const isPull = pullProtocols.some((pull) => pull === event.protocol);
+              const refusal = isPull ? readerRefusal(context, event) : undefined;
+              if (refusal !== undefined) {
+                enqueue({ type: "noteRefusal", params: { identity: event.identity, refusal } });
+              }
+            }),
           },
         ],
         "role.drain": "draining",
@@ -283,9 +328,9 @@ export const dataMachine = setup({
       },
     },
     draining: {
-      entry: enqueueActions(({ context, enqueue }) =>
-        enqueue.sendTo(context.transport, { type: "unserve", protocol: pullProtocol })
-      ),
+      entry: enqueueActions(({ context, enqueue }) => {
+        for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
+      }),
       always: { guard: "isIdle", target: "drained" },
     },
     drained: { type: "final" },

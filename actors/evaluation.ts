@@ -31,6 +31,7 @@ import {
 } from "./learning/mod.ts";
 import type { Ports } from "./ports.ts";
 import { answerAs, type TransportRef } from "./role.ts";
+import { pushProtocols, readStreamFile } from "./streams/stream_file.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
 export const waitingMax = 4;
@@ -124,23 +125,12 @@ function orFail<A, E>(
     : Effect.fail(new EvaluationFailed({ detail: detail(result.failure) }));
 }
 
-/** Reads a pushed file to its end; one that is cut off or too large fails. */
+/** Reads a pushed file to its end; one that is cut off, too large or another than its digest says fails. */
 function readWhole(stream: StreamHandle) {
   return Effect.gen(function* () {
     const pieces: Uint8Array[] = [];
-    let sizeBytes = 0;
-    while (true) {
-      const chunk = yield* Effect.timeout(stream.read, idleMs);
-      if (chunk.type === "end") {
-        if (chunk.outcome === "whole") break;
-        return yield* Effect.fail(new EvaluationFailed({ detail: "the update was cut off" }));
-      }
-      sizeBytes += chunk.bytes.length;
-      if (sizeBytes > updateBytesMax) {
-        return yield* Effect.fail(new EvaluationFailed({ detail: `the update has more than ${updateBytesMax} bytes` }));
-      }
-      pieces.push(chunk.bytes);
-    }
+    const take = (piece: Uint8Array) => Effect.sync(() => void pieces.push(piece));
+    const sizeBytes = yield* readStreamFile(stream, take, { fileBytesMax: updateBytesMax, idleMs });
     yield* stream.end;
     const bytes = new Uint8Array(sizeBytes);
     let at = 0;
@@ -206,9 +196,9 @@ export const evaluationMachine = setup({
           target: "waiting",
           actions: [
             assign({ loaded: ({ event }) => event.value }),
-            enqueueActions(({ context, enqueue }) =>
-              enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-tensor-stream/push" })
-            ),
+            enqueueActions(({ context, enqueue }) => {
+              for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+            }),
             sendParent({ type: "evaluation.ready" }),
           ],
         },
@@ -298,7 +288,7 @@ export const evaluationMachine = setup({
           enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
         }
         enqueue.assign({ waiting: [] });
-        enqueue.sendTo(context.transport, { type: "unserve", protocol: "/hypha-tensor-stream/push" });
+        for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
         enqueue.sendParent({ type: "evaluation.broken", reason: context.reason });
         enqueue(() =>
           context.ports.report({

@@ -19,6 +19,7 @@
  */
 import { assign } from "xstate";
 import type { PeerText } from "../transport/port.ts";
+import { signerOf } from "./grant.ts";
 import {
   forward,
   isRunning,
@@ -84,8 +85,10 @@ const spawnRole = nodeSetup.enqueueActions(({ context, enqueue }) => {
   const shared = { ports: context.namedPorts, transport: transportOf(context), self, peers: context.peers };
   const id = "role";
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
-  else if (config.role === "scheduler") enqueue.spawnChild("scheduler", { id, input: { ...shared, config } });
-  else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
+  else if (config.role === "scheduler") {
+    const sign = context.identity === undefined ? undefined : signerOf(context.identity);
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign } });
+  } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 });
 

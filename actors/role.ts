@@ -6,6 +6,7 @@
  */
 import type { ActorRef, Snapshot } from "xstate";
 import type { PeerText, ReplyTo, TransportAsk, TransportFact } from "../transport/port.ts";
+import type { Sign } from "./grant.ts";
 import type { Ports } from "./ports.ts";
 
 /** The transport, as a machine sees it: something that takes asks. */
@@ -18,6 +19,8 @@ export interface RoleInput<Config> {
   readonly transport: TransportRef;
   /** This node's own PeerID. */
   readonly self: PeerText;
+  /** Signs grants with the node's own key (`grant.ts`); undefined where that key cannot. */
+  readonly sign?: Sign | undefined;
   /** Who was established when the role started; later ones arrive as facts. */
   readonly peers: readonly PeerText[];
 }

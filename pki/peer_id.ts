@@ -44,6 +44,30 @@ export function peerIdOfKey({ algorithm, raw, spki }: Certificate["publicKey"]):
   }
 }
 
+/**
+ * The Ed25519 key that a PeerID holds itself, as SPKI; undefined for a PeerID of another key, which holds only its hash.
+ *
+ * @param peer Base58btc text.
+ */
+export function ed25519KeyOf(peer: string): Certificate["publicKey"] | undefined {
+  let bytes: Uint8Array;
+  try {
+    bytes = peer.length > peerTextMax ? new Uint8Array(0) : base58btc.baseDecode(peer);
+  } catch {
+    return undefined;
+  }
+  const raw = bytes.subarray(inlineEd25519.length);
+  if (raw.length !== 32 || inlineEd25519.some((octet, at) => bytes[at] !== octet)) return undefined;
+  return { algorithm: "ed25519", label: "Ed25519", raw, spki: new Uint8Array([...ed25519Spki, ...raw]) };
+}
+
+/** Base58 of the longest PeerID has 60 characters; decoding is quadratic. */
+const peerTextMax = 64;
+/** Identity multihash of 36 octets: a PublicKey message of type Ed25519 with 32 octets of key. */
+const inlineEd25519 = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+/** `SEQUENCE { SEQUENCE { 1.3.101.112 }, BIT STRING }` in front of the key (RFC 8410 §4). */
+const ed25519Spki = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 /** PublicKey message `{1: type, 2: data}`, then a multihash: identity (0x00) where it is short, SHA-256 (0x12) else. */
 function encode(type: number, data: Uint8Array): string {
   const length = data.length < 0x80 ? [data.length] : [(data.length & 0x7f) | 0x80, data.length >> 7];

@@ -479,13 +479,19 @@ export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
   }
 }
 
-/** A job asked for something that its specification does not name. */
-export class JobScope extends Data.TaggedError("JobScope")<{ readonly job: string; readonly what: string }> {
+/** A job asked for something that its specification does not name, or a peer for a slice that it was not granted. */
+export class JobScope extends Data.TaggedError("JobScope")<{
+  /** The job's id; `-` where none was named. */
+  readonly job: string;
+  readonly what: string;
+  /** What stands against it; that the specification does not name it where nothing is said. */
+  readonly why?: string;
+}> {
   readonly code = "job-scope";
   readonly hint =
-    "Check what the executor asks for: a job may use what its specification names and nothing else. If the executor is not yours, end its job.";
+    "Check what the executor asks for: a job may use what its specification names and its scheduler granted, nothing else. If the executor is not yours, end its job; for a slice, look at the data node's require_grant.";
   override get message(): string {
-    return `Cannot let job ${this.job} use ${this.what}: not in its specification`;
+    return `Cannot let job ${this.job} use ${this.what}: ${this.why ?? "not in its specification"}`;
   }
 }
 

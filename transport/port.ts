@@ -19,8 +19,22 @@ import type { Message, MessageProtocol, WorkerRequest } from "./protocols/messag
 export type PeerText = string;
 /** A multiaddr as text. */
 export type AddressText = string;
-/** Streams of raw files (`wire.md`: tensor streams). */
-export type StreamProtocol = "/hypha-tensor-stream/pull" | "/hypha-tensor-stream/push";
+/**
+ * Streams of files. The first two are the existing network's: the raw file and nothing else. The others are ours: they carry
+ * length and SHA-256 too, and a puller's grant (`protocols/file_frame.ts`, `protocols/pull_header.ts`).
+ */
+export const streamProtocols = [
+  "/hypha-tensor-stream/pull",
+  "/hypha-tensor-stream/push",
+  "/hypha-tensor-stream/pull/2",
+  "/hypha-tensor-stream/push/2",
+] as const;
+export type StreamProtocol = (typeof streamProtocols)[number];
+
+/** Whether a protocol is one of streams. */
+export function isStreamProtocol(protocol: string): protocol is StreamProtocol {
+  return streamProtocols.some((known) => known === protocol);
+}
 
 /** A node's own key and certificate chain, as TLS wants them. */
 export interface NodeIdentity {
@@ -132,6 +146,8 @@ export class TransportError extends Data.TaggedError("TransportError")<{
     | "malformed"
     | "stream-reset"
     | "unsupported"
+    /** The other side answered with a refusal's code, which is the detail. */
+    | "refused"
     | "stopped"
     | "failed";
   readonly detail: string;

@@ -12,7 +12,15 @@ import { internalsOf } from "./libp2p_internals.ts";
 import { createNode, type Node, protocolVersion } from "./libp2p_node.ts";
 import { mtls } from "./mtls.ts";
 import type { Outbox } from "./outbox.ts";
-import { type AddressText, type NodeIdentity, type TransportAsk, TransportError, type TransportInput } from "./port.ts";
+import {
+  type AddressText,
+  isStreamProtocol,
+  type NodeIdentity,
+  type StreamProtocol,
+  type TransportAsk,
+  TransportError,
+  type TransportInput,
+} from "./port.ts";
 import type { MessageProtocol } from "./protocols/messages.ts";
 import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
@@ -47,7 +55,7 @@ export class Session {
   readonly #outbox: Outbox;
   readonly #connections: Connections;
   readonly #meter: Meter = { received: 0, sent: 0 };
-  readonly #served = new Set<MessageProtocol | "/hypha-tensor-stream/pull" | "/hypha-tensor-stream/push">();
+  readonly #served = new Set<MessageProtocol | StreamProtocol>();
   #identity: NodeIdentity;
   #running: Running | undefined;
   #stopping: Promise<void> | undefined;
@@ -188,9 +196,7 @@ export class Session {
   #serve({ requests, streams }: Running, protocol: Extract<TransportAsk, { type: "serve" }>["protocol"]): void {
     if (this.#served.has(protocol)) return;
     this.#served.add(protocol);
-    const serving = protocol === "/hypha-tensor-stream/pull" || protocol === "/hypha-tensor-stream/push"
-      ? streams.serve(protocol)
-      : requests.serve(protocol);
+    const serving = isStreamProtocol(protocol) ? streams.serve(protocol) : requests.serve(protocol);
     serving.catch((error) => this.#failed(`cannot serve ${protocol}: ${error}`));
   }
 

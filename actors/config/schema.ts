@@ -477,6 +477,12 @@ export const roleSchemas = {
     ...common,
     gateway_addresses: gateways,
     dataset_path: path("Directory whose files are the slices; its name is the dataset's.", '"data/digits"'),
+    require_grant: optional(
+      flag(
+        "false",
+        "Whether a slice goes only to a worker that shows a scheduler's grant; the existing nodes show none.",
+      ),
+    ),
   }),
 } as const satisfies Record<Role, Schema.Top>;
 

@@ -102,6 +102,7 @@ function typeData(decoded: Decoded<"data">): DataConfig {
     ...typeCommon(decoded),
     role: "data",
     datasetPath: decoded.dataset_path,
+    requireGrant: decoded.require_grant ?? false,
   };
 }
 

@@ -1,52 +1,77 @@
 /**
- * One pull: reads the header, writes the slice, ends the stream.
+ * One pull: reads the header, judges it, writes the slice, ends the stream.
  *
  * @module
  */
-import { Effect, Option, Result } from "effect";
+import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
+import type { JobScope } from "../../pki/refusal.ts";
 import type { StreamHandle, TransportError } from "../../transport/port.ts";
-import { decodePullHeader, pullHeaderMaxBytes } from "../../transport/protocols/mod.ts";
+import {
+  decodeGrantedPullHeader,
+  decodePullHeader,
+  type GrantedPullHeader,
+  pullHeaderMaxBytes,
+} from "../../transport/protocols/mod.ts";
+import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../streams/stream_file.ts";
+import { type GrantRules, judgePull } from "./may_read.ts";
 import type { Dataset } from "./slices_directory.ts";
+
+export { pieceBytes };
 
 /** A puller writes its whole header within this, in milliseconds (`wire.md`: an exchange's 10 s). */
 export const headerTimeoutMs = 10_000;
 /** A puller that takes nothing for this long is given up, in milliseconds. */
 export const idleTimeoutMs = 60_000;
-/** Read and written at a time, in bytes: what yamux's window lets through at once. */
-export const pieceBytes = 65_536;
+const limits = { idleMs: idleTimeoutMs };
 
 /** What became of a pull. */
 export type PullOutcome =
   | { readonly type: "served"; readonly index: number; readonly sizeBytes: number }
-  /** Another data set, or an index that there is no slice of: the stream ended without a byte. */
+  /** Another data set, or an index that there is no slice of: the stream ended without a byte of file. */
   | { readonly type: "unknown"; readonly dataset: string; readonly index: number }
+  /** No grant, or one that does not hold: the stream ended without a byte of file. */
+  | { readonly type: "refused"; readonly refusal: JobScope }
   /** No header, or one that doesn't parse: the stream was reset. */
   | { readonly type: "malformed"; readonly reason: string }
   | { readonly type: "broken"; readonly reason: string };
 
-/** Serves one pull. Never fails: whatever happens is its outcome, and the stream is over in each. */
+/**
+ * Serves one pull. Never fails: whatever happens is its outcome, and the stream is over in each.
+ *
+ * A plain pull comes here only where no grant is required (`checkReader`).
+ */
 export function servePull(
   stream: StreamHandle,
   dataset: Dataset,
+  rules: GrantRules,
 ): Effect.Effect<PullOutcome, never, FileSystem | Path> {
+  const endWith = (code: string) =>
+    Effect.andThen(
+      isFramed(stream.protocol) ? writeRefusal(stream, code, limits) : stream.end,
+      untilPullerEnds(stream),
+    );
   return Effect.gen(function* () {
     const header = yield* Effect.timeout(readHeader(stream), headerTimeoutMs);
     if (typeof header === "string") {
       yield* stream.abort(header);
       return { type: "malformed", reason: header } as const;
     }
-    const name = header.dataset === dataset.name ? dataset.slices[header.index] : undefined;
-    if (name === undefined) {
-      yield* stream.end;
-      yield* untilPullerEnds(stream);
-      return { type: "unknown", ...header } as const;
+    const refusal = yield* isFramed(stream.protocol) ? judgePull(header, stream.peer, rules) : Effect.undefined;
+    if (refusal !== undefined) {
+      yield* endWith(refusal.code);
+      return { type: "refused", refusal } as const;
     }
-    const sizeBytes = yield* writeFile(stream, dataset, name);
-    yield* stream.end;
+    const { dataset: asked, index } = header;
+    const name = asked === dataset.name ? dataset.slices[index] : undefined;
+    if (name === undefined) {
+      yield* endWith("not-found");
+      return { type: "unknown", dataset: asked, index } as const;
+    }
+    const sizeBytes = yield* writeSlice(stream, dataset, name);
     yield* untilPullerEnds(stream);
-    return { type: "served", index: header.index, sizeBytes } as const;
+    return { type: "served", index, sizeBytes } as const;
   }).pipe(
     Effect.catch((error) => Effect.as(stream.abort("pull failed"), { type: "broken", reason: error.message } as const)),
     Effect.onInterrupt(() => stream.abort("data node stops")),
@@ -54,13 +79,12 @@ export function servePull(
 }
 
 /** The header, or what is wrong with it. */
-function readHeader(
-  stream: StreamHandle,
-): Effect.Effect<{ readonly dataset: string; readonly index: number } | string, TransportError> {
+function readHeader(stream: StreamHandle): Effect.Effect<GrantedPullHeader | string, TransportError> {
+  const decode = isFramed(stream.protocol) ? decodeGrantedPullHeader : decodePullHeader;
   return Effect.gen(function* () {
     let held = new Uint8Array(0);
     while (true) {
-      const decoded = decodePullHeader(held);
+      const decoded = decode(held);
       if (Result.isFailure(decoded)) return decoded.failure.message;
       if (decoded.success !== undefined) return decoded.success.header;
       const chunk = yield* stream.read;
@@ -74,19 +98,15 @@ function readHeader(
   });
 }
 
-/** Copies a file into the stream, a piece at a time, as fast as the puller takes it. */
-function writeFile(stream: StreamHandle, dataset: Dataset, name: string) {
+/** Copies a file into the stream, a piece at a time, as fast as the puller takes it, and half-closes. */
+function writeSlice(stream: StreamHandle, dataset: Dataset, name: string) {
   return Effect.scoped(Effect.gen(function* () {
     const fs = yield* FileSystem;
     const path = yield* Path;
     const file = yield* fs.open(path.join(dataset.directory, name), { flag: "r" });
-    let sizeBytes = 0;
-    while (true) {
-      const piece = yield* file.readAlloc(pieceBytes);
-      if (Option.isNone(piece) || piece.value.length === 0) return sizeBytes;
-      yield* Effect.timeout(stream.write(piece.value), idleTimeoutMs);
-      sizeBytes += piece.value.length;
-    }
+    const { size } = yield* file.stat;
+    const source = { sizeBytes: Number(size), read: (into: Uint8Array) => Effect.map(file.read(into), Number) };
+    return yield* writeStreamFile(stream, source, limits);
   }));
 }
 

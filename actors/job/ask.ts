@@ -12,13 +12,13 @@ import {
   type ReplyTo,
   type StreamAnswer,
   type StreamHandle,
-  type StreamProtocol,
   type TransportAsk,
   TransportError,
   type TransportFact,
 } from "../../transport/port.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
 import type { Ports } from "../ports.ts";
+import { pushProtocols } from "../streams/stream_file.ts";
 import { type JobNetwork, type PushReceiver, waitingStreamsMax } from "./network.ts";
 
 /** What the worker keeps. */
@@ -31,7 +31,6 @@ export interface JobNetworkDesk {
   stop(): void;
 }
 
-const pushProtocol: StreamProtocol = "/hypha-tensor-stream/push";
 /** The existing network's limit on an exchange (`wire.md`). */
 const openTimeoutMs = 10_000;
 
@@ -55,19 +54,24 @@ export function makeJobNetwork(
           Effect.sync(() => {
             const receiver = new Receiver(peers, waitingMax);
             receivers.add(receiver);
-            if (receivers.size === 1) transport.send({ type: "serve", protocol: pushProtocol });
+            if (receivers.size === 1) {
+              for (const protocol of pushProtocols) transport.send({ type: "serve", protocol });
+            }
             return receiver;
           }),
           (receiver) =>
             Effect.suspend(() => {
               receivers.delete(receiver);
-              if (receivers.size === 0) transport.send({ type: "unserve", protocol: pushProtocol });
+              if (receivers.size === 0) {
+                for (const protocol of pushProtocols) transport.send({ type: "unserve", protocol });
+              }
               return receiver.close("the job no longer receives");
             }),
         ),
     },
     offer({ exchange, peer, protocol }) {
-      const receiver = protocol === pushProtocol ? choose(receivers, peer) : undefined;
+      const isPush = pushProtocols.some((ours) => ours === protocol);
+      const receiver = isPush ? choose(receivers, peer) : undefined;
       if (receiver === undefined) return transport.send({ type: "stream.reject", exchange });
       receiver.waiting += 1;
       const replyTo = { send: (answer: StreamAnswer) => receiver.answered(answer) };

@@ -5,19 +5,14 @@
  * @module
  */
 import { Effect } from "effect";
-import { type StreamChunk, type StreamHandle, TransportError } from "../../transport/port.ts";
-import type { JobLimits } from "./limits.ts";
+import type { StreamHandle, TransportError } from "../../transport/port.ts";
+import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../streams/stream_file.ts";
 import type { ReadableFile, WorkDirectory } from "./paths.ts";
 import type { PathError, WorkFileFailed } from "./path_refused.ts";
 
-/** Bytes read from a file and handed to a stream at once. */
-const pieceBytes = 64 * 1024;
-
-type CopyLimits = Pick<JobLimits, "fileBytesMax" | "idleMs">;
-
 /**
- * Saves a stream as a file, whole or not at all. A raw stream has no length: it is whole only where the sender's
- * half-close was seen. Ends this side of the stream when the file stands, resets it otherwise.
+ * Saves a stream as a file, whole or not at all: the sender's half-close must have been seen and, where the stream carries
+ * them, length and SHA-256 be right. Ends this side of the stream when the file stands, resets it otherwise.
  *
  * @returns The file's size in bytes.
  */
@@ -29,21 +24,7 @@ export function saveStream(
 ): Effect.Effect<number, PathError | TransportError> {
   const save = Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.create(path);
-    let sizeBytes = 0;
-    for (;;) {
-      const chunk: StreamChunk = yield* withinIdle(stream.read, limits, "read");
-      if (chunk.type === "end") {
-        if (chunk.outcome === "whole") break;
-        return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "the stream broke off" }));
-      }
-      sizeBytes += chunk.bytes.length;
-      if (sizeBytes > limits.fileBytesMax) {
-        return yield* Effect.fail(
-          new TransportError({ code: "too-large", detail: `more than ${limits.fileBytesMax} bytes` }),
-        );
-      }
-      yield* file.write(chunk.bytes);
-    }
+    const sizeBytes = yield* readStreamFile(stream, (piece) => file.write(piece), limits);
     yield* file.commit;
     return sizeBytes;
   }));
@@ -63,15 +44,7 @@ export function sendFile(
   limits: CopyLimits,
 ): Effect.Effect<void, TransportError | WorkFileFailed> {
   return Effect.gen(function* () {
-    const piece = new Uint8Array(pieceBytes);
-    for (let position = 0;;) {
-      const count = yield* file.read(piece, position);
-      if (count === 0) break;
-      position += count;
-      // A copy: the stream may keep what it was given until it is drained.
-      yield* withinIdle(stream.write(piece.slice(0, count)), limits, "written");
-    }
-    yield* withinIdle(stream.end, limits, "written");
+    yield* writeStreamFile(stream, file, limits);
     // Resetting at once could take back what is still under way: the receiver ends the stream.
     yield* Effect.ignore(withinIdle(untilEnd(stream), limits, "read"));
     yield* stream.abort("done");
@@ -81,17 +54,5 @@ export function sendFile(
 function untilEnd(stream: StreamHandle): Effect.Effect<void, TransportError> {
   return Effect.gen(function* () {
     while ((yield* stream.read).type !== "end");
-  });
-}
-
-function withinIdle<A, E>(
-  effect: Effect.Effect<A, E>,
-  limits: CopyLimits,
-  done: string,
-): Effect.Effect<A, E | TransportError> {
-  return Effect.timeoutOrElse(effect, {
-    duration: limits.idleMs,
-    orElse: () =>
-      Effect.fail(new TransportError({ code: "timed-out", detail: `nothing ${done} for ${limits.idleMs} ms` })),
   });
 }

@@ -4,13 +4,14 @@
  * @module
  */
 import { Effect } from "effect";
-import type { PeerText, StreamHandle, StreamProtocol } from "../../transport/port.ts";
+import type { PeerText, StreamHandle } from "../../transport/port.ts";
 import type { AggregateConfig, JobSpec } from "../../transport/protocols/messages.ts";
 import { fromEffect } from "../effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { AggregatorInput } from "../job/messages.ts";
 import type { PushReceiver } from "../job/network.ts";
+import { openPush } from "../job/peer_streams.ts";
 import { aggregateUpdates, updatesMax } from "../learning/mod.ts";
 import type { Ports } from "../ports.ts";
 import { fromScoped } from "../scoped_actor.ts";
@@ -18,7 +19,6 @@ import { fromScoped } from "../scoped_actor.ts";
 /** Results sent at once: each holds a stream and a piece of a file. */
 export const sendsAtOnceMax = 8;
 
-const pushProtocol: StreamProtocol = "/hypha-tensor-stream/push";
 const velocityFile = "outer/velocity.safetensors";
 
 /** Updates that were not sent, and why. */
@@ -123,7 +123,7 @@ export const reported = fromEffect(
 function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
-    const stream = yield* network.openStream(peer, pushProtocol, jobLimits.exchangeMs);
+    const stream = yield* openPush(network, peer, jobLimits.exchangeMs);
     yield* sendFile(file, stream, jobLimits);
   }));
 }

@@ -3,10 +3,15 @@
  *
  * @module
  */
-import type { ApiRequest, JobStatus, Peer, ProgressRequest } from "../../transport/protocols/messages.ts";
+import type { ApiRequest, Grant, JobStatus, Peer, ProgressRequest } from "../../transport/protocols/messages.ts";
+import { signGrant } from "../grant.ts";
+import { instantFromMs } from "./instant.ts";
 import { planOf, type SchedulerContext, type SchedulerEvent, schedulerSetup } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, memberOf, trainersOf, type Training, withMember } from "./training.ts";
+
+/** How long a grant holds, in milliseconds: pulls begin at once; the clocks of two nodes may be a minute or two apart. */
+export const grantMs = 300_000;
 
 /** The reason of a failed job, in the worker's words. */
 function failureOf(status: JobStatus): string {
@@ -44,8 +49,20 @@ function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
   const { training, slices, dataset: found } = context;
   if (training.trainers[peer] === undefined || found === undefined) return undefined;
   if (dataset !== context.config.job.dataset) return { slices, data: "NotFound" as const };
-  const taken = takeSlice(slices);
-  return { slices: taken.cursor, data: { Success: { data_provider: found.provider, index: taken.index } } };
+  const { cursor, index } = takeSlice(slices);
+  const grant = grantFor(context, training.trainers[peer], { dataset, index, peer });
+  return { slices: cursor, data: { Success: { data_provider: found.provider, index, ...grant } } };
+}
+
+/** Our word for the data node that this trainer may read this slice: pulled and, where it broke off, pulled again. */
+function grantFor(
+  { ports, sign }: SchedulerContext,
+  member: { readonly jobId: string } | undefined,
+  slice: { readonly dataset: string; readonly index: number; readonly peer: Peer },
+): { readonly grant?: Grant } {
+  if (sign === undefined || member === undefined) return {};
+  const expires = instantFromMs(ports.now() + grantMs);
+  return { grant: signGrant({ ...slice, job: member.jobId, expires }, sign) };
 }
 
 /** What a worker says of its job: one that ended before its last round is a loss. */

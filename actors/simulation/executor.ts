@@ -8,7 +8,7 @@
  * @module
  */
 import { Effect, Exit, Fiber, type Scope } from "effect";
-import { encodePullHeader } from "../../transport/protocols/pull_header.ts";
+import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Peer, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
 import { fromEffect } from "../effect_actor.ts";
@@ -16,6 +16,7 @@ import { saveStream, sendFile } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { WorkDirectory } from "../job/paths.ts";
+import { openPull, openPush } from "../job/peer_streams.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
 import { type AggregatorLogic, jobMachine } from "../job.ts";
 import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
@@ -192,21 +193,21 @@ function takeSlice({ job, directory, config }: TrainerOf, options: ExecutorOptio
     );
     const data = "Data" in answer ? answer.Data : "NotFound";
     if (typeof data !== "object" || !("Success" in data)) return yield* Effect.fail(new Error("there is no slice"));
-    const { data_provider: provider, index } = data.Success;
+    const { data_provider: provider, index, grant } = data.Success;
     options.watch.sliceGiven(job, index);
-    yield* patiently(pull(job, directory, { provider, dataset, index }));
+    yield* patiently(pull(job, directory, provider, { dataset, index, ...(grant && { scheduler: peer, grant }) }));
   });
 }
 
 function pull(
   { network }: JobInput,
   directory: WorkDirectory,
-  { provider, dataset, index }: { readonly provider: PeerText; readonly dataset: string; readonly index: number },
+  provider: PeerText,
+  header: GrantedPullHeader,
 ): Ask<void> {
   return Effect.gen(function* () {
-    const stream = yield* network.openStream(provider, "/hypha-tensor-stream/pull");
-    yield* stream.write(encodePullHeader({ dataset, index }));
-    const size = yield* saveStream(stream, directory, `slice-${index}`, jobLimits);
+    const stream = yield* openPull(network, provider, header);
+    const size = yield* saveStream(stream, directory, `slice-${header.index}`, jobLimits);
     if (size === 0) return yield* Effect.fail(new Error("the slice is empty"));
   });
 }
@@ -214,7 +215,7 @@ function pull(
 function push({ network }: JobInput, directory: WorkDirectory, file: string, peer: PeerText): Ask<void> {
   return Effect.scoped(Effect.gen(function* () {
     const open = yield* directory.openForReading(file);
-    const stream: StreamHandle = yield* network.openStream(peer, "/hypha-tensor-stream/push");
+    const stream: StreamHandle = yield* openPush(network, peer);
     yield* sendFile(open, stream, jobLimits);
   }));
 }

@@ -279,7 +279,7 @@ export class SimulatedNode {
       case "gateway":
         return { ...common, role: "gateway" };
       case "data":
-        return { ...common, role: "data", datasetPath: nodePaths.dataset };
+        return { ...common, role: "data", datasetPath: nodePaths.dataset, requireGrant: true };
       case "scheduler":
         if (options.job === undefined) throw new Error(`Cannot start scheduler ${this.name}: it has no job`);
         return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };

@@ -92,7 +92,7 @@ function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknow
 export function writeConfiguration(plan: NodePlan, layout: Layout): string {
   const own = {
     gateway: () => ({}),
-    data: () => ({ dataset_path: layout.dataset.slices }),
+    data: () => ({ dataset_path: layout.dataset.slices, require_grant: true }),
     worker: () => worker(plan, layout),
     scheduler: () => scheduler(layout),
   }[plan.role]();

@@ -55,7 +55,11 @@ async function start(listen: readonly string[], { workers: count, rounds }: { wo
   const listening = await gateway.said("node.listening");
   const [address] = listening["addresses"] as string[];
   const common = { gatewayAddresses: [address as string], listenAddresses: listen };
-  const data = await network.start("data-01", "data", { ...common, datasetPath: network.slices } as never);
+  const data = await network.start(
+    "data-01",
+    "data",
+    { ...common, datasetPath: network.slices, requireGrant: true } as never,
+  );
   const workers: RunningNode[] = [];
   for (let index = 1; index <= count; index++) {
     const name = `worker-0${index}`;

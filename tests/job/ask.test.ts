@@ -88,7 +88,7 @@ test("push is served while somebody receives, and only then", async () => {
   assert.is(last("stream.reject").exchange, "early");
   const first = await holdOpen(network.receive({ peers: [alice] }));
   const second = await holdOpen(network.receive({ peers: [bob] }));
-  assert.is(types().filter((type) => type === "serve").length, 1);
+  assert.is(types().filter((type) => type === "serve").length, 2, "ours and the plain protocol, once each");
   await first.close();
   assert.not.ok(types().includes("unserve"));
   await second.close();

@@ -5,7 +5,12 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { TransportAnswer, TransportFact } from "../../transport/port.ts";
+import {
+  type StreamProtocol,
+  streamProtocols,
+  type TransportAnswer,
+  type TransportFact,
+} from "../../transport/port.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
 import { snapshotOf } from "../support/transports.ts";
@@ -139,6 +144,32 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.equal(await a.run(second.stream.read), { type: "end", outcome: "broken" });
     const late = await b.ask({ type: "stream.accept", exchange: next.exchange });
     assert.is(codeOf(late), "timed-out");
+    await left(a, b);
+  });
+
+  test("stream: each protocol is served by itself, and its handles say which at both ends", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = await connected(meeting);
+    for (const [at, protocol] of streamProtocols.entries()) {
+      const open = (other: StreamProtocol) =>
+        a.ask({ type: "stream.open", id: `${protocol} ${other}`, peer: b.peer, protocol: other, timeoutMs: 2_000 });
+      b.send({ type: "serve", protocol });
+      await meeting.pass(50);
+      const opened = await open(protocol);
+      if (opened.type !== "stream.opened") return assert.unreachable(codeOf(opened));
+      assert.is(opened.stream.protocol, protocol);
+      const fact = await b.fact(() => b.facts.filter(({ type }) => type === "stream.received")[at] as never) as {
+        readonly exchange: string;
+        readonly protocol: StreamProtocol;
+      };
+      assert.is(fact.protocol, protocol);
+      const taken = await b.ask({ type: "stream.accept", exchange: fact.exchange });
+      if (taken.type !== "stream.opened") return assert.unreachable(codeOf(taken));
+      assert.is(taken.stream.protocol, protocol);
+      b.send({ type: "unserve", protocol });
+      await meeting.pass(50);
+      assert.is(codeOf(await open(protocol)), "unsupported", protocol);
+    }
     await left(a, b);
   });
 

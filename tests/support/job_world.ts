@@ -148,10 +148,14 @@ export interface FakeNetwork extends JobNetwork {
   readonly receives: { readonly peers: readonly string[] | undefined; push(stream: StreamHandle): void }[];
 }
 
-/** @param answers What requests and opened streams get; without an answer they fail. */
+/**
+ * @param answers What requests and opened streams get; without an answer they fail. The peers are the existing network's, which
+ * do not know our protocols, unless `ours` is set.
+ */
 export function fakeNetwork(answers: {
   request?: (peer: string, protocol: string, message: unknown) => Effect.Effect<unknown, TransportError>;
   openStream?: (peer: string, protocol: StreamProtocol) => Effect.Effect<StreamHandle, TransportError>;
+  ours?: boolean;
 }): FakeNetwork {
   const none = (detail: string) => Effect.fail(new TransportError({ code: "not-connected", detail }));
   const receives: { peers: readonly string[] | undefined; push(stream: StreamHandle): void }[] = [];
@@ -159,7 +163,10 @@ export function fakeNetwork(answers: {
     receives,
     request: (peer, protocol, message) =>
       (answers.request?.(peer, protocol, message) ?? none(peer)) as ReturnType<JobNetwork["request"]> as never,
-    openStream: (peer, protocol) => answers.openStream?.(peer, protocol) ?? none(peer),
+    openStream: (peer, protocol) =>
+      protocol.endsWith("/2") && answers.ours !== true
+        ? Effect.fail(new TransportError({ code: "unsupported", detail: protocol }))
+        : answers.openStream?.(peer, protocol) ?? none(peer),
     receive: ({ peers }) =>
       Effect.map(
         Effect.acquireRelease(

@@ -18,7 +18,17 @@ import {
 } from "./schemas.ts";
 
 export { MalformedMessage } from "./malformed.ts";
-export { decodePullHeader, encodePullHeader, type PullHeader, pullHeaderMaxBytes } from "./pull_header.ts";
+export { decodeFileHead, digestBytes, encodeFileHead, type FileHead, fileHeadMaxBytes } from "./file_frame.ts";
+export { signedBytesOf, type UnsignedGrant } from "./grant.ts";
+export {
+  decodeGrantedPullHeader,
+  decodePullHeader,
+  encodeGrantedPullHeader,
+  encodePullHeader,
+  type GrantedPullHeader,
+  type PullHeader,
+  pullHeaderMaxBytes,
+} from "./pull_header.ts";
 export { fromJson, type Schema, toJson } from "./schema.ts";
 export {
   jobSpecSchema,

@@ -1,12 +1,16 @@
 /**
- * What a puller writes first on `/hypha-tensor-stream/pull`: eight bytes of length, little-endian, then that much JSON.
+ * What a puller writes first: on `/hypha-tensor-stream/pull` the slice's name, on `/hypha-tensor-stream/pull/2`, which is ours,
+ * the scheduler's grant too. Eight bytes of length, little-endian, then that much JSON.
  *
  * @module
  */
-import type { Result } from "effect";
-import { attempt, MalformedMessage } from "./malformed.ts";
-import { text, u64 } from "./scalars.ts";
-import { fromJson, type Schema, struct, toJson } from "./schema.ts";
+import { Result } from "effect";
+import { decodeFramedJson, encodeFramedJson } from "./framed_json.ts";
+import type { MalformedMessage } from "./malformed.ts";
+import type { Grant, Peer } from "./messages.ts";
+import { peer, text, u64 } from "./scalars.ts";
+import { omittable, type Schema, struct } from "./schema.ts";
+import { grantSchema } from "./schemas.ts";
 
 /** Names one slice of a dataset. */
 export interface PullHeader {
@@ -15,19 +19,29 @@ export interface PullHeader {
   readonly index: number;
 }
 
+/** A pull of ours: the slice, and whose word there is for it. */
+export interface GrantedPullHeader extends PullHeader {
+  /** The scheduler that signed the grant. */
+  readonly scheduler?: Peer;
+  readonly grant?: Grant;
+}
+
 /** The JSON must be shorter than this: at and above it the existing data nodes shut down. */
 export const pullHeaderMaxBytes = 1_048_576;
-const lengthBytes = 8;
 
 const schema: Schema<PullHeader> = struct<PullHeader>({ dataset: text(), index: u64 });
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const grantedSchema: Schema<GrantedPullHeader> = struct<GrantedPullHeader>({
+  dataset: text(),
+  index: u64,
+  scheduler: omittable(peer),
+  grant: omittable(grantSchema),
+});
+
+/** What was read, and the bytes it took; `undefined` where more must arrive. */
+type Decoded<H> = Result.Result<{ readonly header: H; readonly sizeBytes: number } | undefined, MalformedMessage>;
 
 export function encodePullHeader(header: PullHeader): Uint8Array<ArrayBuffer> {
-  const json = new TextEncoder().encode(toJson(schema, header));
-  const bytes = new Uint8Array(lengthBytes + json.length);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(json.length), true);
-  bytes.set(json, lengthBytes);
-  return bytes;
+  return encodeFramedJson(schema, header);
 }
 
 /**
@@ -36,29 +50,20 @@ export function encodePullHeader(header: PullHeader): Uint8Array<ArrayBuffer> {
  * @param bytes Everything received since the stream began. At most {@linkcode pullHeaderMaxBytes} and eight are looked at.
  * @returns The header and its size, or `undefined` where more must arrive. A stream that ends before then held none.
  */
-export function decodePullHeader(
-  bytes: Uint8Array,
-): Result.Result<{ readonly header: PullHeader; readonly sizeBytes: number } | undefined, MalformedMessage> {
-  return attempt(() => {
-    if (bytes.length < lengthBytes) return undefined;
-    const length = new DataView(bytes.buffer, bytes.byteOffset, lengthBytes).getBigUint64(0, true);
-    if (length >= BigInt(pullHeaderMaxBytes)) throw malformed(`header of ${length} bytes`);
-    const sizeBytes = lengthBytes + Number(length);
-    if (bytes.length < sizeBytes) return undefined;
-    const header = fromJson(schema, parse(bytes.subarray(lengthBytes, sizeBytes)));
-    if (header._tag === "Failure") throw header.failure;
-    return { header: header.success, sizeBytes };
-  });
+export function decodePullHeader(bytes: Uint8Array): Decoded<PullHeader> {
+  return Result.map(decodeFramedJson(schema, bytes, pullHeaderMaxBytes), headerOf);
 }
 
-function parse(json: Uint8Array): unknown {
-  try {
-    return JSON.parse(utf8.decode(json));
-  } catch {
-    throw malformed("header is not JSON");
-  }
+/** The same for `/hypha-tensor-stream/pull/2`. */
+export function encodeGrantedPullHeader(header: GrantedPullHeader): Uint8Array<ArrayBuffer> {
+  return encodeFramedJson(grantedSchema, header);
 }
 
-function malformed(reason: string): MalformedMessage {
-  return new MalformedMessage({ path: "", reason });
+/** The same for `/hypha-tensor-stream/pull/2`. */
+export function decodeGrantedPullHeader(bytes: Uint8Array): Decoded<GrantedPullHeader> {
+  return Result.map(decodeFramedJson(grantedSchema, bytes, pullHeaderMaxBytes), headerOf);
+}
+
+function headerOf<H>(read: { readonly value: H; readonly sizeBytes: number } | undefined) {
+  return read === undefined ? undefined : { header: read.value, sizeBytes: read.sizeBytes };
 }

@@ -168,7 +168,15 @@ const jobStatus = taggedBy<JobStatus>("type", {
   Failed: struct<{ readonly reason?: string }>({ reason: omittable(text(reasonMaxBytes)) }),
   Unknown: none,
 });
-const grant = struct<Grant>({
+/** What is signed of a grant (`grant.ts`). */
+export const unsignedGrantSchema: Schema<Omit<Grant, "signature">> = struct<Omit<Grant, "signature">>({
+  dataset: text(),
+  index: u64,
+  peer,
+  job: uuid,
+  expires: instant,
+});
+export const grantSchema: Schema<Grant> = struct<Grant>({
   dataset: text(),
   index: u64,
   peer,
@@ -195,7 +203,7 @@ export const apiResponseSchema: Schema<ApiResponse> = externallyTagged<ApiRespon
     Success: struct<{ readonly data_provider: string; readonly index: number; readonly grant?: Grant }>({
       data_provider: peer,
       index: u64,
-      grant: omittable(grant),
+      grant: omittable(grantSchema),
     }),
     Error: text(),
   }, ["NotFound"]),

@@ -10,10 +10,11 @@ import type {
   SchedulerReference,
   UriReference,
 } from "../../../transport/protocols/messages.ts";
-import { encodePullHeader } from "../../../transport/protocols/mod.ts";
+import { TransportError } from "../../../transport/port.ts";
 import { saveStream } from "../copy.ts";
+import { openPull } from "../peer_streams.ts";
 import type { BridgeContext } from "./context.ts";
-import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest } from "./problem.ts";
+import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest, outOfScope } from "./problem.ts";
 import { fetchWebFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
 
 /** A file that stands in the work directory. */
@@ -97,16 +98,24 @@ function fetchSlice(
       return yield* Effect.fail(connectorFailed(`the scheduler knows no dataset \`${dataset}\``));
     }
     if ("Error" in answer.Data) return yield* Effect.fail(connectorFailed(answer.Data.Error));
-    const { data_provider, index } = answer.Data.Success;
+    const { data_provider, index, grant } = answer.Data.Success;
     const path = `artifacts/${index}`;
-    const stream = yield* network.openStream(data_provider, "/hypha-tensor-stream/pull", limits.exchangeMs);
-    // A data node resets the stream of a puller that leaves its own side open: the header is all there is to say.
-    yield* stream.write(encodePullHeader({ dataset, index })).pipe(
-      Effect.andThen(stream.end),
-      Effect.onError(() => stream.abort("not asked")),
+    const header = { dataset, index, ...(grant === undefined ? {} : { scheduler: peer, grant }) };
+    const stream = yield* openPull(network, data_provider, header, limits.exchangeMs);
+    const none = () => connectorFailed(`the data node has no slice ${index} of \`${dataset}\``);
+    const size = yield* Effect.mapError(
+      saveStream(stream, directory, path, limits),
+      (error) => error instanceof TransportError && error.code === "refused" ? refused(error.detail, none) : error,
     );
-    const size = yield* saveStream(stream, directory, path, limits);
-    if (size === 0) return yield* Effect.fail(connectorFailed(`the data node has no slice ${index} of \`${dataset}\``));
+    if (size === 0) return yield* Effect.fail(none());
     return [{ path, size }];
   }).pipe(Effect.mapError((error) => error._tag === "BridgeProblem" ? error : copyProblem(error)));
+}
+
+/** The data node said no, and why. */
+function refused(code: string, none: () => BridgeProblem): BridgeProblem {
+  if (code === "not-found") return none();
+  return code === "job-scope"
+    ? outOfScope("the data node does not give this slice to this job")
+    : connectorFailed(`the data node refused: ${code}`);
 }

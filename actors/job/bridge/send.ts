@@ -8,6 +8,7 @@ import type { StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
 import { sendFile } from "../copy.ts";
 import type { ReadableFile } from "../paths.ts";
+import { openPush } from "../peer_streams.ts";
 import type { WorkFileFailed } from "../path_refused.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest, pathProblem } from "./problem.ts";
@@ -74,7 +75,7 @@ function prepareFirst(peer: Peer | undefined, path: string, context: BridgeConte
 }
 
 function openStream(peer: Peer, { network, limits }: BridgeContext): Effect.Effect<StreamHandle, TransportError> {
-  return network.openStream(peer, "/hypha-tensor-stream/push", limits.exchangeMs);
+  return openPush(network, peer, limits.exchangeMs);
 }
 
 function copy(file: ReadableFile, stream: StreamHandle, path: string, context: BridgeContext): Effect.Effect<void> {

@@ -1,0 +1,62 @@
+/**
+ * Who may read a slice: judged before a byte of it is sent.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { Role } from "../../pki/certificate.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { JobScope } from "../../pki/refusal.ts";
+import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
+import { checkGrant } from "../grant.ts";
+import type { FindIdentity } from "./grantor.ts";
+
+/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`contracts.md`). */
+export const readerRoles: readonly Role[] = ["worker"];
+/** Roles whose nodes grant slices. */
+export const grantorRoles: readonly Role[] = ["scheduler"];
+
+const hasRole = (role: Role | undefined, allowed: readonly Role[]) => role === undefined || allowed.includes(role);
+
+const refusal = (job: string, what: string, why: string) => new JobScope({ job, what, why });
+
+/** Whether a peer may read slices at all, and how it asked for one. */
+export function checkReader(
+  { peer, role }: Pick<PeerIdentity, "peer" | "role">,
+  { requireGrant, isGranted }: { readonly requireGrant: boolean; readonly isGranted: boolean },
+): JobScope | undefined {
+  if (!hasRole(role, readerRoles)) return refusal("-", "any slice", `${peer} is a ${role}, and slices are for workers`);
+  if (requireGrant && !isGranted) {
+    return refusal("-", "any slice", `${peer} shows no scheduler's grant, and this data node insists on one`);
+  }
+  return undefined;
+}
+
+/** How grants are judged. */
+export interface GrantRules {
+  readonly requireGrant: boolean;
+  readonly findIdentity: FindIdentity;
+  readonly now: () => number;
+}
+
+/** Judges a pull of ours by its grant. One that shows a grant must show a good one, even where none is required. */
+export function judgePull(
+  header: GrantedPullHeader,
+  peer: string,
+  { requireGrant, findIdentity, now }: GrantRules,
+): Effect.Effect<JobScope | undefined> {
+  const { dataset, index, scheduler, grant } = header;
+  const what = `slice ${index} of ${dataset.slice(0, 256)}`;
+  if (grant === undefined || scheduler === undefined) {
+    return Effect.succeed(requireGrant ? refusal("-", what, "no scheduler's grant was shown") : undefined);
+  }
+  const checked = checkGrant(grant, { dataset, index, peer, scheduler, now: now() });
+  if (Result.isFailure(checked)) return Effect.succeed(checked.failure);
+  return Effect.map(findIdentity(scheduler), (identity) => {
+    if (identity === undefined) return refusal(grant.job, what, `${scheduler}, which granted it, is not verified here`);
+    if (!hasRole(identity.role, grantorRoles)) {
+      return refusal(grant.job, what, `${scheduler} is a ${identity.role}, and schedulers grant slices`);
+    }
+    return undefined;
+  });
+}

@@ -1,0 +1,55 @@
+/**
+ * Streams to peers, of our own protocol where the peer speaks it: it carries length, digest and grant. A peer of the
+ * existing network doesn't, and gets the plain one.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { PeerText, StreamHandle, StreamProtocol, TransportError } from "../../transport/port.ts";
+import { encodeGrantedPullHeader, encodePullHeader, type GrantedPullHeader } from "../../transport/protocols/mod.ts";
+import { isFramed, pullProtocols, pushProtocols } from "../streams/stream_file.ts";
+import type { JobNetwork } from "./network.ts";
+
+/** Opens a stream on which a file is pushed. */
+export function openPush(
+  network: Pick<JobNetwork, "openStream">,
+  peer: PeerText,
+  timeoutMs?: number,
+): Effect.Effect<StreamHandle, TransportError> {
+  return openEither(network, peer, pushProtocols, timeoutMs);
+}
+
+/**
+ * Opens a stream on which a slice is pulled, and asks for it. A data node resets the plain stream of a puller that leaves
+ * its own side open: the header is all there is to say, so this side ends behind it.
+ *
+ * @param header The slice, with the scheduler's grant where it gave one: it is shown only to a peer that knows what it is.
+ */
+export function openPull(
+  network: Pick<JobNetwork, "openStream">,
+  peer: PeerText,
+  header: GrantedPullHeader,
+  timeoutMs?: number,
+): Effect.Effect<StreamHandle, TransportError> {
+  return Effect.flatMap(openEither(network, peer, pullProtocols, timeoutMs), (stream) => {
+    const { dataset, index } = header;
+    const bytes = isFramed(stream.protocol) ? encodeGrantedPullHeader(header) : encodePullHeader({ dataset, index });
+    return stream.write(bytes).pipe(
+      Effect.andThen(stream.end),
+      Effect.as(stream),
+      Effect.onError(() => stream.abort("not asked")),
+    );
+  });
+}
+
+function openEither(
+  network: Pick<JobNetwork, "openStream">,
+  peer: PeerText,
+  [ours, plain]: readonly [StreamProtocol, StreamProtocol],
+  timeoutMs?: number,
+): Effect.Effect<StreamHandle, TransportError> {
+  return Effect.catch(
+    network.openStream(peer, ours, timeoutMs),
+    (error) => error.code === "unsupported" ? network.openStream(peer, plain, timeoutMs) : Effect.fail(error),
+  );
+}

@@ -1,0 +1,231 @@
+/**
+ * Files on streams: raw ones of the existing network, and framed ones of ours, which carry length and SHA-256
+ * (`transport/protocols/file_frame.ts`). Which of them it is, the stream's protocol says.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Effect, Result } from "effect";
+import { type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
+import {
+  decodeFileHead,
+  digestBytes,
+  encodeFileHead,
+  type FileHead,
+  fileHeadMaxBytes,
+} from "../../transport/protocols/mod.ts";
+
+/** Protocols of pulls and pushes: ours first, which carries length and digest, then the existing network's. */
+export const pullProtocols = ["/hypha-tensor-stream/pull/2", "/hypha-tensor-stream/pull"] as const;
+export const pushProtocols = ["/hypha-tensor-stream/push/2", "/hypha-tensor-stream/push"] as const;
+
+/** Bounds of a copy. */
+export interface CopyLimits {
+  /** Bytes of one file. */
+  readonly fileBytesMax: number;
+  /** Between two pieces, in milliseconds. */
+  readonly idleMs: number;
+}
+
+/** Longest time between two pieces is over. */
+export function withinIdle<A, E>(
+  effect: Effect.Effect<A, E>,
+  { idleMs }: Pick<CopyLimits, "idleMs">,
+  done: string,
+): Effect.Effect<A, E | TransportError> {
+  return Effect.timeoutOrElse(effect, {
+    duration: idleMs,
+    orElse: () => Effect.fail(new TransportError({ code: "timed-out", detail: `nothing ${done} for ${idleMs} ms` })),
+  });
+}
+
+/** Whether a stream's files carry length and digest. */
+export function isFramed(protocol: StreamProtocol): boolean {
+  return protocol === pullProtocols[0] || protocol === pushProtocols[0];
+}
+
+/**
+ * Hands a file's pieces to `take`, in order, and succeeds only when all of it came: the sender's half-close was seen and,
+ * where the stream is framed, length and SHA-256 are right. What was taken before a failure is to be thrown away.
+ *
+ * @returns The file's size in bytes. Fails with `refused` where the sender sent a refusal's code instead of a file.
+ */
+export function readStreamFile<E>(
+  stream: StreamHandle,
+  take: (piece: Uint8Array) => Effect.Effect<void, E>,
+  limits: CopyLimits,
+): Effect.Effect<number, E | TransportError> {
+  return Effect.gen(function* () {
+    const reader = isFramed(stream.protocol)
+      ? new FramedReader(limits.fileBytesMax)
+      : new RawReader(limits.fileBytesMax);
+    for (;;) {
+      const chunk = yield* withinIdle(stream.read, limits, "read");
+      if (chunk.type === "end") {
+        if (chunk.outcome === "whole") return yield* orFail(reader.end());
+        return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "the stream broke off" }));
+      }
+      for (const piece of yield* orFail(reader.next(chunk.bytes))) yield* take(piece);
+    }
+  });
+}
+
+/** What a sender of a file reads: at most `into.length` bytes from `position` on; 0 at its end. */
+export interface FileSource<E> {
+  readonly sizeBytes: number;
+  read(into: Uint8Array, position: number): Effect.Effect<number, E>;
+}
+
+/** Bytes read from a file and handed to a stream at once: what yamux's window lets through at once. */
+export const pieceBytes = 64 * 1024;
+
+/**
+ * Writes a file, framed where the stream's protocol is, and half-closes.
+ *
+ * @returns Bytes of file that were written. A file that grows meanwhile is cut at the length that was said; one that shrinks fails.
+ */
+export function writeStreamFile<E>(
+  stream: StreamHandle,
+  source: FileSource<E>,
+  limits: Pick<CopyLimits, "idleMs">,
+): Effect.Effect<number, E | TransportError> {
+  return Effect.gen(function* () {
+    const framed = isFramed(stream.protocol);
+    const hash = framed ? createHash("sha256") : undefined;
+    const write = (bytes: Uint8Array) => withinIdle(stream.write(bytes), limits, "written");
+    if (framed) yield* write(encodeFileHead({ size: source.sizeBytes }));
+    let position = 0;
+    while (!framed || position < source.sizeBytes) {
+      // A new one each time: the stream may keep what it was given until it is drained.
+      const piece = new Uint8Array(framed ? Math.min(pieceBytes, source.sizeBytes - position) : pieceBytes);
+      const count = yield* source.read(piece, position);
+      if (count === 0) break;
+      position += count;
+      const read = count === piece.length ? piece : piece.subarray(0, count);
+      hash?.update(read);
+      yield* write(read);
+    }
+    if (framed && position < source.sizeBytes) {
+      return yield* Effect.fail(new TransportError({ code: "failed", detail: "the file became shorter meanwhile" }));
+    }
+    if (hash !== undefined) yield* write(new Uint8Array(hash.digest()));
+    yield* withinIdle(stream.end, limits, "written");
+    return position;
+  });
+}
+
+/** Says on a framed stream that there is no file, and why. */
+export function writeRefusal(
+  stream: StreamHandle,
+  code: string,
+  limits: Pick<CopyLimits, "idleMs">,
+): Effect.Effect<void, TransportError> {
+  return withinIdle(
+    Effect.andThen(stream.write(encodeFileHead({ refused: code })), stream.end),
+    limits,
+    "written",
+  );
+}
+
+type Read<A> = Result.Result<A, TransportError>;
+
+const failure = (code: TransportError["code"], detail: string): Result.Result<never, TransportError> =>
+  Result.fail(new TransportError({ code, detail }));
+
+function orFail<A>(read: Read<A>): Effect.Effect<A, TransportError> {
+  return Result.isSuccess(read) ? Effect.succeed(read.success) : Effect.fail(read.failure);
+}
+
+interface Reader {
+  next(bytes: Uint8Array): Read<readonly Uint8Array[]>;
+  end(): Read<number>;
+}
+
+class RawReader implements Reader {
+  readonly #bytesMax: number;
+  #sizeBytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  next(bytes: Uint8Array): Read<readonly Uint8Array[]> {
+    this.#sizeBytes += bytes.length;
+    return this.#sizeBytes > this.#bytesMax
+      ? failure("too-large", `more than ${this.#bytesMax} bytes`)
+      : Result.succeed([bytes]);
+  }
+
+  end(): Read<number> {
+    return Result.succeed(this.#sizeBytes);
+  }
+}
+
+const none = new Uint8Array(0);
+
+/** Head, file, digest. What it holds back is never more than a head or a digest. */
+class FramedReader implements Reader {
+  readonly #bytesMax: number;
+  readonly #hash = createHash("sha256");
+  #head: FileHead | undefined;
+  #held: Uint8Array = none;
+  #left = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  next(bytes: Uint8Array): Read<readonly Uint8Array[]> {
+    const rest = this.#head === undefined ? this.#readHead(bytes) : Result.succeed(bytes);
+    if (Result.isFailure(rest)) return Result.fail(rest.failure);
+    const file = rest.success.subarray(0, this.#left);
+    const behind = rest.success.subarray(file.length);
+    this.#left -= file.length;
+    if (file.length > 0) this.#hash.update(file);
+    if (this.#head === undefined) return Result.succeed([]);
+    if ("refused" in this.#head ? behind.length > 0 : this.#held.length + behind.length > digestBytes) {
+      return failure("malformed", "more bytes than were announced");
+    }
+    if (behind.length > 0) this.#held = joined(this.#held, behind);
+    return Result.succeed(file.length > 0 ? [file] : []);
+  }
+
+  #readHead(bytes: Uint8Array): Read<Uint8Array> {
+    const held = joined(this.#held, bytes);
+    const read = decodeFileHead(held);
+    if (Result.isFailure(read)) return failure("malformed", `no head of a file: ${read.failure.reason}`);
+    if (read.success === undefined) {
+      // Shorter than its own length says, which is bounded: it cannot be larger than this.
+      this.#held = held;
+      return held.length > 2 * fileHeadMaxBytes ? failure("malformed", "a head too long") : Result.succeed(none);
+    }
+    const { head, sizeBytes } = read.success;
+    this.#head = head;
+    this.#held = none;
+    if ("size" in head) {
+      if (head.size > this.#bytesMax) return failure("too-large", `more than ${this.#bytesMax} bytes`);
+      this.#left = head.size;
+    }
+    return Result.succeed(held.subarray(sizeBytes));
+  }
+
+  end(): Read<number> {
+    if (this.#head === undefined) return failure("malformed", "the stream ended inside the head");
+    if ("refused" in this.#head) return failure("refused", this.#head.refused.replace(/[^a-z0-9-]/g, "?"));
+    if (this.#left > 0 || this.#held.length < digestBytes) {
+      return failure("stream-reset", "the stream ended inside the file");
+    }
+    const digest = this.#hash.digest();
+    return digest.every((octet, at) => this.#held[at] === octet)
+      ? Result.succeed(this.#head.size)
+      : failure("malformed", "the SHA-256 is another one than announced");
+  }
+}
+
+function joined(one: Uint8Array, other: Uint8Array): Uint8Array {
+  if (one.length === 0) return other;
+  const both = new Uint8Array(one.length + other.length);
+  both.set(one);
+  both.set(other, one.length);
+  return both;
+}
