@@ -12,6 +12,7 @@ import { lifetimeAttacks } from "./lifetime_attacks.ts";
 import { limitAttacks } from "./limit_attacks.ts";
 import { raceAttacks } from "./race_attacks.ts";
 import { reachAttacks } from "./reach_attacks.ts";
+import { schedulerAttacks } from "./scheduler_attacks.ts";
 
 /** What came of an attack. */
 export interface AttackResult {
@@ -34,5 +35,6 @@ export const attacks: readonly Attack[] = [
   ...limitAttacks,
   ...lifetimeAttacks,
   ...bridgeAttacks,
+  ...schedulerAttacks,
   ...raceAttacks,
 ];

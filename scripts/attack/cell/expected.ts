@@ -8,18 +8,38 @@ import { readFileSync } from "node:fs";
 /** `held`, or why not. */
 export type Expectation = { readonly held: true } | { readonly held: false; readonly reason: string };
 
-/** Where an attack is not held: by `level/user`. */
-type Outcomes = Readonly<Record<string, Readonly<Record<string, string>>>>;
-
-const outcomes: Outcomes = JSON.parse(readFileSync(new URL("./outcomes.json", import.meta.url), "utf8"));
-
-/** What is expected; `held` wherever the file has no reason. */
-export function expectationOf(id: string, level: string, user: string): Expectation {
-  const reason = outcomes[id]?.[`${level}/${user}`];
-  return reason === undefined ? { held: true } : { held: false, reason };
+/** Where an attack is held, and by `level/user` why not. */
+export interface Outcome {
+  readonly held: readonly string[];
+  readonly notHeld: Readonly<Record<string, string>>;
 }
 
-/** Every attack that is expected to succeed somewhere. */
-export function knownIds(): readonly string[] {
-  return Object.keys(outcomes);
+/** Everywhere that a worker can be, the strongest first. Level `root` is there for root alone. */
+export const places = [
+  "full/root",
+  "root/root",
+  "namespaces/root",
+  "bare/root",
+  "full/user",
+  "namespaces/user",
+  "bare/user",
+] as const;
+
+/** By attack, in the file's order. */
+export const outcomes: ReadonlyMap<string, Outcome> = new Map(
+  Object.entries(
+    JSON.parse(readFileSync(new URL("./outcomes.json", import.meta.url), "utf8")) as Record<
+      string,
+      { readonly held: readonly string[] } & Readonly<Record<string, string>>
+    >,
+  ).map(([id, { held, ...notHeld }]) => [id, { held, notHeld: notHeld as Readonly<Record<string, string>> }]),
+);
+
+/** What is expected; undefined where the file says nothing, which is a deviation whatever comes. */
+export function expectationOf(id: string, level: string, user: string): Expectation | undefined {
+  const outcome = outcomes.get(id);
+  const place = `${level}/${user}`;
+  const reason = outcome?.notHeld[place];
+  if (reason !== undefined) return { held: false, reason };
+  return outcome?.held.includes(place) === true ? { held: true } : undefined;
 }

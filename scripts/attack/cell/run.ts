@@ -54,10 +54,14 @@ for (const attack of attacks.filter(({ id }) => ids.length === 0 || ids.includes
   rows.push({
     id: attack.id,
     attempts,
-    expected: expectation.held ? "held" : `not held: ${expectation.reason}`,
+    expected: expectation === undefined
+      ? "not in outcomes.json"
+      : expectation.held
+      ? "held"
+      : `not held: ${expectation.reason}`,
     seen: held ? "held" : `not held: ${escaped.slice(0, 3).join("; ").slice(0, 400)}`,
     held,
-    asExpected: held === expectation.held,
+    asExpected: held === expectation?.held,
     honest: null,
     before,
     after: footprint(),

@@ -167,7 +167,8 @@ const nobody: JobNetwork = {
   receive: () => Effect.succeed({ next: Effect.never, allow: () => {} }),
 };
 
-function specOf(id: string, uri = "http://files.test/model"): JobSpec {
+/** A train job of the executor `hostile`. */
+export function specOf(id: string, uri = "http://files.test/model"): JobSpec {
   const peers = { type: "peers", peers: [scheduler], strategy: { type: "All" }, resource: null } as const;
   return {
     job_id: id,

@@ -1,0 +1,334 @@
+/**
+ * A hostile scheduler: it holds a lease, so that the worker takes jobs of it, and each of its messages is made to hurt. They
+ * arrive as bytes and go through the codec, as those of a real one do; the worker is the real machine with real jobs in real
+ * cells, and only its transport is played.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { readdirSync } from "node:fs";
+import { Result } from "effect";
+import { fromCallback } from "xstate";
+import { cellDefault } from "../../../actors/config/cell_config.ts";
+import type { WorkerConfig } from "../../../actors/config/config.ts";
+import type { Report } from "../../../actors/ports.ts";
+import type { TransportRef } from "../../../actors/role.ts";
+import { superviseRoot } from "../../../actors/supervise.ts";
+import { workerMachine } from "../../../actors/worker.ts";
+import type { PeerIdentity } from "../../../pki/path.ts";
+import type { TransportAsk } from "../../../transport/port.ts";
+import type { ApiRequest, ApiResponse, JobSpec } from "../../../transport/protocols/messages.ts";
+import { decodeMessage, encodeMessage } from "../../../transport/protocols/mod.ts";
+import { makePorts } from "../../program/ports.ts";
+import { formatLine } from "../../program/log_line.ts";
+import type { Attack } from "./attacks.ts";
+import { askBridge, escapes } from "./hostile.ts";
+import { type AttackWorld, eventually, runJob, scheduler, specOf } from "./world.ts";
+
+const api = "/hypha-api/0.0.1" as const;
+const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+/** A request of 1 MiB is decoded, judged and answered within this, in milliseconds. */
+const answerMs = 5_000;
+/** Decoding what is wrong, however it is made, ends within this, in milliseconds. */
+const decodeMs = 2_000;
+/** A line of the log, with room for its escapes, in characters. */
+const lineMax = 6 * 16_384;
+
+/** Names that have been trouble somewhere: as a path, as a string of C, as a line, in a log, as an argument. */
+const hostileNames = [
+  "../../../../etc/passwd",
+  "/etc/passwd",
+  "a/b/../../..",
+  "nul\0nul",
+  "x".repeat(65_536),
+  '\x1b[2J\x1b]0;owned\x07\r\n{"level":"info","event":"node.ready","message":"forged"}\n',
+  "\u202egpj.exe\u2028\u2029\u0085",
+  "{WORK_DIR}{JOB_JSON}$(touch /tmp/owned);`id`",
+  "-rf",
+  "__proto__",
+  "",
+];
+
+/** A worker under a played transport. */
+interface Victim {
+  readonly reports: readonly Report[];
+  readonly died: () => unknown;
+  /** What the bytes of a request are answered with; undefined where they do not decode, `declined` for no answer. */
+  ask(bytes: Uint8Array): Promise<ApiResponse | "declined" | undefined>;
+  /** A lease for one job. */
+  lease(): Promise<void>;
+  /** Jobs that came to their end so far. */
+  readonly ended: () => readonly string[];
+  stop(): void;
+}
+
+function startVictim(world: AttackWorld): Victim {
+  const reports: Report[] = [];
+  const asks: TransportAsk[] = [];
+  const ports = { ...makePorts(() => {}), report: (report: Report) => void reports.push(report) };
+  const transport = superviseRoot(
+    fromCallback<TransportAsk>(({ receive }) =>
+      receive((ask) => {
+        asks.push(ask);
+        if (ask.type === "request") {
+          const answer = "WorkerOffer" in ask.message ? { WorkerOffer: {} } : { JobStatus: {} };
+          queueMicrotask(() => ask.replyTo.send({ type: "response", id: ask.id, message: answer }));
+        }
+      })
+    ),
+    { id: "transport", input: undefined as never, onError: () => {} },
+  );
+  const sweep = fromCallback(({ sendBack }) => {
+    const value = { removed: [], kept: [], unowned: [], failed: [], cell: world.cell };
+    sendBack({ type: "effect.done.sweep", value });
+  });
+  let death: unknown;
+  const code = 'echo RAN; [ -n "$JOB_JSON" ] && echo "told ${#JOB_JSON}"; exit 0';
+  const config = {
+    role: "worker",
+    workDir: world.workDir,
+    resources: { cpu: 64, gpu: 0, memory: 64, storage: 64 },
+    offer: { price: 1, floor: 0, strategy: "flexible" },
+    executors: [{ class: "train", name: "hostile", runtime: "process", cmd: "/bin/sh", args: ["-c", code] }],
+    cell: { ...cellDefault, allowUnconfined: true },
+  } as unknown as WorkerConfig;
+  const machine = workerMachine.provide({ actors: { sweep: sweep as never } }) as typeof workerMachine;
+  const actor = superviseRoot(machine, {
+    id: "worker",
+    input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", peers: [scheduler] },
+    onError: (error) => death ??= error,
+  });
+  let exchanges = 0;
+  const ask = async (bytes: Uint8Array) => {
+    const message = decodeMessage(api, "request", bytes);
+    if (Result.isFailure(message)) return undefined;
+    const exchange = `x${exchanges += 1}`;
+    const identity = { peer: scheduler, name: "scheduler", role: "scheduler" } as unknown as PeerIdentity;
+    actor.send({
+      type: "request.received",
+      exchange,
+      peer: scheduler,
+      identity,
+      protocol: api,
+      message: message.success,
+    });
+    const answer = () =>
+      asks.find((sent) => (sent.type === "respond" || sent.type === "decline") && sent.exchange === exchange);
+    await eventually(() => answer() !== undefined, answerMs);
+    const said = answer();
+    return said?.type === "respond" ? said.message as ApiResponse : "declined";
+  };
+  const lease = async () => {
+    const from = asks.length;
+    actor.send({
+      type: "published",
+      topic: "hypha/worker",
+      from: scheduler,
+      via: scheduler,
+      message: {
+        id: ports.uuid(),
+        spec: { resources, executor: [{ class: "train", name: "hostile" }] },
+        timeout: { secs_since_epoch: 0, nanos_since_epoch: 0 },
+        bid: 10,
+      },
+    });
+    const offer = () =>
+      asks.slice(from).flatMap((sent) =>
+        sent.type === "request" && "WorkerOffer" in sent.message ? [sent.message.WorkerOffer as { id: string }] : []
+      )[0];
+    await eventually(() => offer() !== undefined, answerMs);
+    await ask(encodeMessage(api, "request", { RenewLease: { id: offer()?.id ?? ports.uuid() } }));
+  };
+  return {
+    reports,
+    died: () => death,
+    ask,
+    lease,
+    ended: () => reports.filter(({ event }) => event === "job.ended").map(({ fields }) => String(fields?.["outcome"])),
+    stop: () => {
+      actor.stop();
+      transport.stop();
+    },
+  };
+}
+
+function dispatch(spec: JobSpec, id: string): Uint8Array {
+  const message: ApiRequest = { DispatchJob: { id, spec } };
+  return encodeMessage(api, "request", message);
+}
+
+/** A job as its executor is configured, with a name of the attacker's wherever a name stands. */
+function named(name: string, jobId: string, executor = "hostile"): JobSpec {
+  const spec = specOf(jobId, name);
+  if (spec.executor.class !== "train") return spec;
+  const { config } = spec.executor;
+  return {
+    ...spec,
+    executor: {
+      ...spec.executor,
+      descriptor: { name: executor },
+      config: {
+        ...config,
+        data: { type: "scheduler", peer: scheduler, dataset: name },
+        model: { ...config.model, "input-names": [name, name] },
+      },
+    },
+  };
+}
+
+const isFailed = (answer: unknown) =>
+  typeof answer === "object" && answer !== null && "DispatchJob" in answer && answer.DispatchJob === "Failed";
+const isTaken = (answer: unknown) =>
+  typeof answer === "object" && answer !== null && "DispatchJob" in answer && !isFailed(answer);
+
+/** What is wrong with the lines that the reports become. */
+function forged(reports: readonly Report[]): string[] {
+  const wrong = (["text", "json"] as const).flatMap((format) =>
+    reports.map((report) => formatLine({ ...report, time: "2026-01-01T00:00:00.000Z", node: "worker" }, format))
+  ).filter((line) => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(line) || line.length > lineMax);
+  return wrong.map((line) => `a line of the log: ${JSON.stringify(line.slice(0, 80))}`);
+}
+
+/** Whether an honest job still comes to its end, right. */
+async function stillServes(victim: Victim): Promise<string[]> {
+  const before = victim.ended().length;
+  await victim.lease();
+  const answer = await victim.ask(dispatch(specOf(crypto.randomUUID()), crypto.randomUUID()));
+  if (!isTaken(answer)) return [`an honest job was not taken: ${JSON.stringify(answer)}`];
+  await eventually(() => victim.ended().length > before, 15_000);
+  return victim.ended()[before] === "finished" ? [] : [`an honest job: ${victim.ended()[before] ?? "no end"}`];
+}
+
+async function against(world: AttackWorld, attack: (victim: Victim) => Promise<string[]>): Promise<string[]> {
+  const outside = () => readdirSync(world.folder).sort().join();
+  const before = outside();
+  const victim = startVictim(world);
+  try {
+    const escaped = await attack(victim);
+    escaped.push(...await stillServes(victim), ...forged(victim.reports));
+    if (victim.died() !== undefined) escaped.push(`the worker died: ${victim.died()}`);
+    const left = () => readdirSync(world.workDir).filter((name) => name.startsWith("hypha-"));
+    await eventually(() => left().length === 0, 5_000);
+    if (left().length > 0) escaped.push(`left behind: ${left().join()}`);
+    if (outside() !== before) escaped.push("something was made outside");
+    return escaped;
+  } finally {
+    victim.stop();
+  }
+}
+
+const hostileScheduler: Attack = {
+  id: "hostile-names",
+  run: async (world, scale) => {
+    const names = scale < 1 ? hostileNames.slice(0, 6) : hostileNames;
+    const escaped = await against(world, async (victim) => {
+      const escaped: string[] = [];
+      for (const name of names) {
+        const label = JSON.stringify(name.slice(0, 20));
+        await victim.lease();
+        const unknown = await victim.ask(
+          dispatch(named("http://x.test/", crypto.randomUUID(), name), crypto.randomUUID()),
+        );
+        if (!isFailed(unknown)) escaped.push(`an executor ${label} that is not configured: ${JSON.stringify(unknown)}`);
+        const before = victim.ended().length;
+        const taken = await victim.ask(dispatch(named(name, crypto.randomUUID()), crypto.randomUUID()));
+        if (!isTaken(taken)) escaped.push(`a job that names ${label} was not taken`);
+        else if (!await eventually(() => victim.ended().length > before, 15_000)) escaped.push(`${label}: no end`);
+      }
+      const told = victim.reports.filter(({ message }) => message.startsWith("told ")).length;
+      return told === 0 ? [...escaped, "no hostile job ran at all"] : escaped;
+    });
+    return { attempts: names.length * 2, escaped };
+  },
+};
+
+/** The one peer of a specification's `results`, as a list of one in CBOR, and what else can stand there. */
+function withPeers(count: number, present: number): Uint8Array {
+  const one = dispatch(specOf(crypto.randomUUID()), crypto.randomUUID());
+  // 81 58 26: a list of one, bytes, 38 of them.
+  const at = Buffer.from(one).indexOf(Buffer.from([0x65, 0x70, 0x65, 0x65, 0x72, 0x73, 0x81]), 0) + 6;
+  const width = Buffer.from(one).subarray(at + 1)[0] === 0x58 ? 40 : 2 + Buffer.from(one).subarray(at + 1)[1]!;
+  const peer = Buffer.from(one).subarray(at + 1, at + 1 + width);
+  const head = Buffer.alloc(9, 0x9b);
+  head.writeBigUInt64BE(BigInt(count), 1);
+  return Buffer.concat([
+    one.subarray(0, at),
+    head,
+    ...Array.from({ length: present }, () => peer),
+    one.subarray(at + 1 + width),
+  ]);
+}
+
+const manyPeers: Attack = {
+  id: "million-peers",
+  run: async (world) => {
+    const escaped = await against(world, async (victim) => {
+      const escaped: string[] = [];
+      const refused = async (what: string, bytes: Uint8Array) => {
+        const begun = performance.now();
+        if (await victim.ask(bytes) !== undefined) escaped.push(`${what} was decoded`);
+        if (performance.now() - begun > decodeMs) {
+          escaped.push(`${what} took ${Math.round(performance.now() - begun)} ms`);
+        }
+      };
+      await refused("a list of a million peers", withPeers(1_000_000, 1_000_000));
+      await refused("a list that says a million and has one", withPeers(1_000_000, 1));
+      await refused("a list that says 2^60 and has none", withPeers(2 ** 60, 0));
+      // As many as a request holds: decoded, judged, and whatever becomes of the job, the worker goes on.
+      await victim.lease();
+      const before = victim.ended().length;
+      const begun = performance.now();
+      const most = await victim.ask(withPeers(25_000, 25_000));
+      if (performance.now() - begun > answerMs) escaped.push("25,000 peers stop the worker");
+      if (isTaken(most) && !await eventually(() => victim.ended().length > before, 15_000)) {
+        escaped.push("25,000 peers: no end");
+      }
+      if (!isTaken(most)) escaped.push(`25,000 peers: ${JSON.stringify(most)}`);
+      return escaped;
+    });
+    return { attempts: 4, escaped };
+  },
+};
+
+const nested: Attack = {
+  id: "nested-messages",
+  run: async (world) => {
+    const depth = 1_000_000;
+    const escaped = await against(world, async (victim) => {
+      const escaped: string[] = [];
+      const key = Buffer.concat([Buffer.from([0xa1, 0x6b]), Buffer.from("DispatchJob")]);
+      const maps = Buffer.concat(Array.from({ length: 300_000 }, () => Buffer.from([0xa1, 0x61, 0x61])));
+      for (
+        const inner of [Buffer.alloc(depth, 0x81), Buffer.alloc(depth, 0x9f), Buffer.alloc(depth, 0xc1), maps]
+      ) {
+        for (const bytes of [Buffer.concat([key, inner]), inner]) {
+          const begun = performance.now();
+          if (await victim.ask(bytes) !== undefined) {
+            escaped.push(`${inner.subarray(0, 3).toString("hex")}… was decoded`);
+          }
+          if (performance.now() - begun > decodeMs) {
+            escaped.push(`${inner.subarray(0, 3).toString("hex")}… stops the worker`);
+          }
+        }
+      }
+      return escaped;
+    });
+    const code = `${askBridge}
+      const raw = (text, path) => new Promise((resolve) => { const request = http.request({ path, method: "POST", agent: false,
+        socketPath: process.env.SOCKET_PATH, headers: { "content-type": "application/json",
+          ...(process.env.BRIDGE_TOKEN ? { authorization: "Bearer " + process.env.BRIDGE_TOKEN } : {}) } },
+        (response) => { response.resume().on("close", () => resolve(response.statusCode)); });
+        request.on("error", () => resolve(0)); request.end(text); });
+      (async () => { for (const [open, close] of [["[", "]"], ['{"a":', "}"], ['{"resource":', "}"], ['{"progress":', "}"]]) {
+        const n = Math.floor(1000000 / (open.length + 1));
+        for (const text of [open.repeat(n) + "1" + close.repeat(n), open.repeat(n)])
+          for (const path of ["/resources/fetch", "/resources/send", "/status/send"]) { const status = await raw(text, path);
+            if (![400, 413, 422].includes(status)) console.log("ESCAPED", status, path, open); } }
+        if ((await ask("/resources/fetch", { type: "nonsense" })).status !== 422) console.log("ESCAPED the bridge is gone");
+      })();`;
+    const bridge = escapes(await runJob(world, { runtime: "node", code }, 30_000), 24);
+    return { attempts: 8 + bridge.attempts, escaped: [...escaped, ...bridge.escaped] };
+  },
+};
+
+export const schedulerAttacks: readonly Attack[] = [hostileScheduler, manyPeers, nested];

@@ -1,0 +1,60 @@
+/**
+ * The table of what cells hold, for the README, made from `outcomes.json`.
+ *
+ * @module
+ */
+import { type Outcome, outcomes, places } from "./expected.ts";
+
+/** Around the table in the README. */
+export const begin = "<!-- cells: made by `npm run outcomes` -->";
+export const end = "<!-- /cells -->";
+
+const headings: Readonly<Record<(typeof places)[number], string>> = {
+  "full/root": "full, root",
+  "root/root": "root",
+  "namespaces/root": "namespaces, root",
+  "bare/root": "bare, root",
+  "full/user": "full, user",
+  "namespaces/user": "namespaces, user",
+  "bare/user": "bare, user",
+};
+
+/** Attacks that are held everywhere share a row; what is not held has its reason below. */
+export function tableOf(all: ReadonlyMap<string, Outcome> = outcomes): string {
+  const reasons = [...new Set([...all.values()].flatMap(({ notHeld }) => Object.values(notHeld)))];
+  const everywhere = [...all].filter(([, { notHeld }]) => Object.keys(notHeld).length === 0).map(([id]) => id);
+  const rows = [...all].filter(([id]) => !everywhere.includes(id)).map(([id, { held, notHeld }]) => [
+    `\`${id}\``,
+    ...places.map((place) => {
+      const reason = notHeld[place];
+      return reason !== undefined ? `**no** (${reasons.indexOf(reason) + 1})` : held.includes(place) ? "held" : "?";
+    }),
+  ]);
+  const table = [
+    ["attack", ...places.map((place) => headings[place])],
+    [`${everywhere.length} others`, ...places.map(() => "held")],
+    ...rows,
+  ];
+  return [
+    aligned(table),
+    "",
+    ...reasons.map((reason, at) => `${at + 1}. ${reason}`),
+    "",
+    `Held at every level: ${everywhere.map((id) => `\`${id}\``).join(", ")}.`,
+  ].join("\n");
+}
+
+/** Markdown, as the formatter has it. */
+function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const line = (cells: readonly string[]) => `| ${cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(" | ")} |`;
+  const [head = [], ...body] = rows;
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("\n");
+}
+
+/** A page with the table put between its marks; undefined where it has none. */
+export function withTable(page: string, table: string): string | undefined {
+  const from = page.indexOf(begin), to = page.indexOf(end);
+  if (from < 0 || to < from) return undefined;
+  return `${page.slice(0, from + begin.length)}\n\n${table}\n\n${page.slice(to)}`;
+}
