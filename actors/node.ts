@@ -188,6 +188,7 @@ export const nodeMachine = nodeSetup.createMachine({
       isDhtReady: false,
       isReady: false,
       counters: undefined,
+      cell: undefined,
       exit: { type: "stopped", reason: "it was stopped" },
     };
   },
@@ -248,6 +249,7 @@ export const nodeMachine = nodeSetup.createMachine({
             linked: ({ context, event }) => context.linked.filter((address) => address !== event.address),
           }),
         },
+        "role.cell": { actions: assign({ cell: ({ event }) => event.level }) },
         "transport.failed": { target: ".draining", actions: failAt("transport") },
         "xstate.done.actor.role": { target: ".draining", actions: noteRoleDone },
         // A child that died of an error: whatever it was, the node doesn't go on without it.

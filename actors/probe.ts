@@ -42,7 +42,12 @@ export interface ProbeInput {
 
 /** What came of it. */
 export type ProbeOutcome =
-  | { readonly type: "healthy"; readonly peer: PeerText }
+  | {
+    readonly type: "healthy";
+    readonly peer: PeerText;
+    /** The level at which a worker of ours confines its executors. */
+    readonly cell?: string | undefined;
+  }
   /** The node is there and says that it is not ready. */
   | { readonly type: "unhealthy"; readonly peer: PeerText }
   /** No connection: refused here, refused there, or nobody there. */
@@ -150,10 +155,10 @@ export const probeMachine = setup({
               target: "#probe.leaving",
               actions: {
                 type: "setOutcome",
-                params: ({ context: { peer }, event: { message } }) => ({
-                  type: (message as { readonly healthy?: unknown }).healthy === true ? "healthy" : "unhealthy",
-                  peer,
-                }),
+                params: ({ context: { peer }, event: { message } }) => {
+                  const { healthy, cell } = message as { readonly healthy?: unknown; readonly cell?: string };
+                  return healthy === true ? { type: "healthy", peer, cell } : { type: "unhealthy", peer };
+                },
               },
             },
             "request.failed": {

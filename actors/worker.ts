@@ -56,6 +56,11 @@ const keepCell = workerSetup.assign(({ context, event }) => {
   return { cell, cellProblem: refusal };
 });
 
+/** The node tells the level to whoever probes. */
+const tellCell = workerSetup.enqueueActions(({ context, enqueue }) => {
+  if (context.cell !== undefined) enqueue.sendParent({ type: "role.cell", level: context.cell.level } as never);
+});
+
 const reportCell = workerSetup.createAction(({ context }) => {
   const { cell, cellProblem, config, ports } = context;
   if (cell === undefined) return;
@@ -106,7 +111,7 @@ export const workerMachine = workerSetup.createMachine({
   // For as long as the worker lives: it holds the lock on the directory.
   invoke: { src: "sweep", input: ({ context: { ports, config } }) => ({ ports, config }) },
   on: {
-    "effect.done.sweep": { actions: [keepCell, reportCell, reportSwept] },
+    "effect.done.sweep": { actions: [keepCell, reportCell, tellCell, reportSwept] },
     "request.received": { actions: decline },
     "stream.received": { actions: ({ context, event }) => context.desk.offer(event) },
     "peer.closed": { actions: noteClosed },
@@ -126,7 +131,7 @@ export const workerMachine = workerSetup.createMachine({
   states: {
     sweeping: {
       on: {
-        "effect.done.sweep": { target: "serving", actions: [keepCell, reportCell, reportSwept] },
+        "effect.done.sweep": { target: "serving", actions: [keepCell, reportCell, tellCell, reportSwept] },
         "effect.failed.sweep": {
           target: "failed",
           actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.error.message }) }),

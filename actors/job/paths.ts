@@ -30,6 +30,7 @@ import {
   write as writeCallback,
 } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
 import { parsePath, type PathError, type PathRefusalCode, PathRefused, WorkFileFailed } from "./path_refused.ts";
 
@@ -119,15 +120,39 @@ export function openWorkDirectory(
 ): Effect.Effect<WorkDirectory, PathError, Scope.Scope> {
   return Effect.map(
     Effect.acquireRelease(
-      attempt(path, () => openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)),
+      attempt(path, () => {
+        pathReach();
+        return openSync(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+      }),
       (fd) => Effect.sync(() => closeSync(fd)),
     ),
     (fd) => workDirectory(path, fd, options),
   );
 }
 
+/** How paths are walked here: through descriptors, or, on macOS, each in one open that follows no link. */
+export type PathReach = "descriptors" | "single-open";
+
+let reachHere: PathReach | undefined;
+
+/**
+ * How paths are walked on this machine: looked at once, and the same ever after. Linux without `/proc/self/fd` has no safe
+ * way (its kernel knows no `O_NOFOLLOW_ANY` and would ignore it): nothing is opened there.
+ */
+export function pathReach(): PathReach {
+  reachHere ??= existsSync("/proc/self/fd/.")
+    ? "descriptors"
+    : process.platform === "darwin"
+    ? "single-open"
+    : undefined;
+  if (reachHere === undefined) {
+    throw new Error("there is no /proc/self/fd to walk paths by: mount /proc; under Deno, run the worker with -A");
+  }
+  return reachHere;
+}
+
 function workDirectory(path: string, root: number, { user }: WorkDirectoryOptions): WorkDirectory {
-  const reach = existsSync(`/proc/self/fd/${root}/.`) ? descriptorWalk(root, user) : singleOpen(realpathSync(path));
+  const reach = pathReach() === "descriptors" ? descriptorWalk(root, user) : singleOpen(realpathSync(path));
   const device = fstatSync(root).dev;
   let asides = 0;
   const within = <A>(name: string, use: (held: Held, leaf: string) => A): Effect.Effect<A, PathError> =>

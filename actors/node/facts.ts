@@ -96,7 +96,8 @@ export const routeRequest = nodeSetup.enqueueActions(({ context, event, self, en
   if (event.type !== "request.received" || context.actor === undefined) return;
   const { exchange, protocol } = event;
   if (protocol === "/hypha-health/0.0.1") {
-    enqueue.sendTo(context.actor, { type: "respond", exchange, message: { healthy: context.isReady } });
+    const message = { healthy: context.isReady, ...(context.cell === undefined ? {} : { cell: context.cell }) };
+    enqueue.sendTo(context.actor, { type: "respond", exchange, message });
   } else if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", event);
   else enqueue.sendTo(context.actor, { type: "decline", exchange });
 });

@@ -90,6 +90,8 @@ export interface NodeContext extends NodeInput {
   readonly isDhtReady: boolean;
   readonly isReady: boolean;
   readonly counters: TransportCounters | undefined;
+  /** At which level a worker confines its executors: told to whoever probes. */
+  readonly cell: string | undefined;
   readonly exit: NodeExit;
 }
 
@@ -108,7 +110,8 @@ export type NodeEvent =
   | StartAnswer
   | CountersAnswer
   | DrainAnswer
-  | { readonly type: "role.over"; readonly outcome: RoleOutcome };
+  | { readonly type: "role.over"; readonly outcome: RoleOutcome }
+  | { readonly type: "role.cell"; readonly level: string };
 
 /** The transport, once it was made. */
 export function transportOf({ actor }: NodeContext): TransportRef {

@@ -62,7 +62,8 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
     const transport = yield* transportOf(config, ports);
     const outcome = yield* Effect.promise(() => runProbe({ ports, transport, address, timeoutMs }));
     if (outcome.type !== "healthy") return yield* fail(`Cannot find ${address} healthy: ${reasonOf(outcome)}`);
-    process.stdout.write(`${address} is healthy (${outcome.peer})\n`);
+    const cell = outcome.cell === undefined ? "" : `, executors run at cell level ${JSON.stringify(outcome.cell)}`;
+    process.stdout.write(`${address} is healthy (${outcome.peer})${cell}\n`);
   }).pipe(
     Effect.mapError((error) =>
       error._tag === "ProgramFailed" ? error : new ProgramFailed({ exitCode: 1, said: error.message })

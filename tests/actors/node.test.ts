@@ -233,6 +233,18 @@ test("new trust goes to the transport and to the identity at once, in every stat
   assert.is(node.world.takeOne("identity.changed").identity.generation, 2);
 });
 
+test("a worker's level of cells is told to whoever asks for its health", () => {
+  const node = start(configOf("worker"));
+  node.join();
+  const told = () => {
+    node.tell(requestFrom("p", "/hypha-health/0.0.1", {}));
+    return node.world.takeOne("respond").message;
+  };
+  assert.equal(told(), { healthy: true });
+  node.says["role"]?.({ type: "role.cell", level: "full" } as EventObject);
+  assert.equal(told(), { healthy: true, cell: "full" });
+});
+
 test("says who came and who went, with name and reason; a refusal is counted and recorded", () => {
   const node = start(configOf("worker"));
   node.join();

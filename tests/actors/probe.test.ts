@@ -42,6 +42,7 @@ const error = new TransportError({ code: "stream-reset", detail: "gone" });
 
 const cases: [name: string, script: Script, expected: ProbeOutcome["type"]][] = [
   ["a healthy node", { start, dial, request: answer({ healthy: true }), drain }, "healthy"],
+  ["a worker with its cell", { start, dial, request: answer({ healthy: true, cell: "full" }), drain }, "healthy"],
   ["a node that is not ready", { start, dial, request: answer({ healthy: false }), drain }, "unhealthy"],
   ["an answer that says nothing", { start, dial, request: answer({}), drain }, "unhealthy"],
   [

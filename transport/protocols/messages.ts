@@ -40,6 +40,8 @@ export interface ProtocolMessages {
 
 export type HealthRequest = Readonly<Record<never, never>>;
 export interface HealthResponse {
+  /** At which level a worker confines its executors: an extension of ours, which the existing nodes ignore. */
+  readonly cell?: string;
   readonly healthy: boolean;
 }
 

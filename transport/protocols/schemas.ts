@@ -55,7 +55,10 @@ const none: StructSchema<object> = struct({});
 // ── Health ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export const healthRequestSchema: Schema<HealthRequest> = struct<HealthRequest>({});
-export const healthResponseSchema: Schema<HealthResponse> = struct<HealthResponse>({ healthy: boolean });
+export const healthResponseSchema: Schema<HealthResponse> = struct<HealthResponse>({
+  healthy: boolean,
+  cell: omittable(text(64)),
+});
 
 // ── References ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

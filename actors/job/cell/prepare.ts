@@ -7,6 +7,7 @@
 import { Effect, Result, type Scope } from "effect";
 import type { CellConfig } from "../../config/cell_config.ts";
 import type { Ports } from "../../ports.ts";
+import { pathReach } from "../paths.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
@@ -18,6 +19,27 @@ export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
   readonly unswept?: string | undefined;
   /** Absent where none was looked for: in a simulation. */
   readonly cell?: Cell;
+}
+
+/** Says how paths of jobs are walked here: chosen now, for the worker's whole life. */
+function reportPaths(ports: Pick<Ports, "report">): void {
+  try {
+    const paths = pathReach();
+    ports.report({
+      level: paths === "descriptors" ? "debug" : "warn",
+      event: "worker.paths",
+      message: paths === "descriptors"
+        ? "Paths of jobs are walked through directory descriptors"
+        : "There is no /proc/self/fd: paths of jobs are opened whole, following no link, and renamed by name",
+      fields: { paths },
+    });
+  } catch (error) {
+    ports.report({
+      level: "error",
+      event: "worker.paths",
+      message: `Every job will be refused: ${(error as Error).message}`,
+    });
+  }
 }
 
 /** Prepares a worker; its directory stays locked until the scope closes. */
@@ -37,6 +59,7 @@ export function prepareWorker(
         message: `There is no flock program: nothing keeps a second worker away from ${workDir}`,
       });
     }
+    reportPaths(ports);
     const swept = yield* Effect.result(sweepLeftovers(workDir));
     const cell = yield* findCell({ ports, config, workDir });
     return Result.isSuccess(swept)

@@ -1,0 +1,128 @@
+/**
+ * P12: a slice from a data node to a worker's file, beside a stream of the same size that nobody reads or writes a file for
+ * (P7's).
+ *
+ * The data node has a process of its own; this process is the worker's side: transport, pull, work
+ * directory, length and digest checked.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { Effect } from "effect";
+import { makeJobNetwork } from "../../../actors/job/ask.ts";
+import { saveStream } from "../../../actors/job/copy.ts";
+import { jobLimits } from "../../../actors/job/limits.ts";
+import { openWorkDirectory } from "../../../actors/job/paths.ts";
+import { openPull } from "../../../actors/job/peer_streams.ts";
+import { isFramed } from "../../../actors/streams/stream_file.ts";
+import type { DialAnswer } from "../../../transport/port.ts";
+import { Pair } from "../gate/pair.ts";
+import { type BenchWorld, type EndFiles, makeBenchWorld } from "../gate/world.ts";
+import { type BenchRow, makeRow } from "../row.ts";
+import { startTransportEnd } from "./transport_end.ts";
+
+const pieceBytes = 1_048_576;
+const rounds = 5;
+/** The data node serves within this, in milliseconds. */
+const startMs = 30_000;
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+
+/** Measures it with slices of so many bytes. */
+export async function sliceRow(folder: string, sizeBytes: number): Promise<BenchRow> {
+  const world = await makeBenchWorld({ quick: true });
+  const pair = new Pair("ours");
+  const data = await startDataNode(join(folder, "data"), world, sizeBytes);
+  try {
+    await pair.begin(world.listener, world.dialler);
+    const worker = await startWorkerSide(join(folder, "worker"), world.dialler);
+    const ours: number[] = [], theirs: number[] = [];
+    for (let round = 0; round <= rounds; round++) {
+      const pulled = await worker.pull(data.address);
+      const streamed = await pair.throughput(sizeBytes, 1);
+      if (round === 0) continue; // what every process needs once
+      ours.push(sizeBytes / pulled / 1_000);
+      theirs.push(streamed);
+    }
+    await worker.stop();
+    return makeRow({
+      id: "P12",
+      what: `a slice of ${Math.round(sizeBytes / 1_048_576)} MiB, data node to worker's file, digest checked`,
+      unit: "MB/s",
+      value: median(ours),
+      peer: { name: "P7's stream, no file at either end", value: median(theirs) },
+      op: ">=",
+      target: 0.7,
+    });
+  } finally {
+    pair.stop();
+    data.stop();
+    world.remove();
+  }
+}
+
+/** A data node with one slice. */
+async function startDataNode(folder: string, { listener }: BenchWorld, sizeBytes: number) {
+  const slices = join(folder, "slices");
+  mkdirSync(slices, { recursive: true });
+  const fd = openSync(join(slices, "0"), "w");
+  const piece = Buffer.alloc(pieceBytes, 7);
+  for (let left = sizeBytes; left > 0; left -= pieceBytes) writeSync(fd, piece, 0, Math.min(left, pieceBytes));
+  closeSync(fd);
+  const script = fileURLToPath(new URL("./data_process.ts", import.meta.url));
+  const { execPath } = process;
+  const deno = "Deno" in globalThis;
+  // Deno takes its own path for Node's and rewrites the arguments; spelt otherwise it does not.
+  const program = deno ? `${dirname(execPath)}/./${basename(execPath)}` : execPath;
+  const flags = deno ? ["run", "-A", "--quiet"] : ["--no-warnings"];
+  const child = spawn(program, [...flags, script, slices, JSON.stringify(listener)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const address = await new Promise<string>((resolve, reject) => {
+    const late = () => reject(new Error(`the data node was not ready within ${startMs} ms`));
+    const timer = setTimeout(late, startMs);
+    child.once("exit", (code) => reject(new Error(`the data node ended with ${code}`)));
+    child.stdout.setEncoding("utf8").once("data", (line: string) => {
+      clearTimeout(timer);
+      resolve(line.trim());
+    });
+  }).catch((error: unknown) => {
+    child.kill("SIGKILL");
+    throw error;
+  });
+  return { address, stop: () => void child.kill("SIGKILL") };
+}
+
+/** A transport of this process, and a work directory to pull into. */
+async function startWorkerSide(folder: string, files: EndFiles) {
+  mkdirSync(folder, { mode: 0o700 });
+  const end = await startTransportEnd(files, false);
+  const { network } = makeJobNetwork(end, { uuid: randomUUID });
+  return {
+    /** Milliseconds that a pull takes, from asking to the file that stands. */
+    async pull(address: string): Promise<number> {
+      const dialled = await end.ask<DialAnswer>((replyTo) => ({
+        type: "dial",
+        id: "data",
+        target: { address },
+        replyTo,
+      }));
+      if (dialled.type === "dial.failed") throw new Error(dialled.refusal.message);
+      const begun = performance.now();
+      await Effect.runPromise(Effect.scoped(Effect.gen(function* () {
+        const directory = yield* openWorkDirectory(folder);
+        const stream = yield* openPull(network, dialled.peer, { dataset: "slices", index: 0 });
+        if (!isFramed(stream.protocol)) return yield* Effect.die("not our protocol");
+        yield* saveStream(stream, directory, "slice", jobLimits);
+      })));
+      return performance.now() - begun;
+    },
+    stop: () => end.stop(),
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * A transport of this process with, where one is given, a role on top: what a node is made of, without its gateways.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { Result } from "effect";
+import { type AnyActorLogic, setup } from "xstate";
+import { makeGateFactory } from "../../../actors/gate.ts";
+import { superviseRoot } from "../../../actors/supervise.ts";
+import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
+import { defaultLimits } from "../../../transport/admission.ts";
+import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
+import { transportLogic } from "../../../transport/transport.ts";
+import type { EndFiles } from "../gate/world.ts";
+
+/** A running end. */
+export interface TransportEnd {
+  readonly address: string;
+  send(ask: TransportAsk): void;
+  /** Asks, and gives the answer. */
+  ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
+  /** Starts a role's machine, which hears the transport's facts from now on. */
+  play(logic: AnyActorLogic, input: object): void;
+  stop(): Promise<void>;
+}
+
+/** Starts one. */
+export async function startTransportEnd(files: EndFiles, listens: boolean): Promise<TransportEnd> {
+  let role: { send(event: unknown): void } | undefined;
+  const machine = setup({ actors: { transport: transportLogic } }).createMachine({
+    invoke: { id: "transport", src: "transport", input: () => inputOf(files, listens) },
+    on: { "*": { actions: ({ event }) => role?.send(event) } },
+  });
+  const onError = (error: unknown) => {
+    throw error;
+  };
+  const parent = superviseRoot(machine, { id: "end", input: undefined as never, onError });
+  const transport = parent.getSnapshot().children["transport"] as unknown as { send(ask: TransportAsk): void };
+  const send = (ask: TransportAsk) => transport.send(ask);
+  const ask: TransportEnd["ask"] = (make) => new Promise((resolve) => send(make({ send: resolve })));
+  const started = await ask<StartAnswer>((replyTo) => ({ type: "start", replyTo }));
+  if (started.type !== "listening") throw new Error(`an end did not start: ${started.error.message}`);
+  return {
+    address: started.addresses[0] ?? "",
+    send,
+    ask,
+    play: (logic, input) => {
+      role = superviseRoot(logic, { id: "role", input: { ...input, transport, self: files.identity.peer }, onError });
+    },
+    async stop() {
+      await ask((replyTo) => ({ type: "drain", replyTo }));
+      parent.stop();
+    },
+  };
+}
+
+function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boolean): TransportInput {
+  const made = makeTrustSnapshot({
+    trustPem,
+    crlsPem: readFileSync(crlsPath, "latin1"),
+    policy: defaultPolicy,
+    generation: 1,
+    at: new Date(),
+  });
+  return {
+    role: listens ? "data" : "worker",
+    identity: {
+      ...identity,
+      chain: chain.map((der) => Buffer.from(der, "base64")),
+      generation: 1,
+      notAfter: new Date(Date.now() + 86_400_000),
+    },
+    snapshot: Result.getOrThrow(made).snapshot,
+    makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
+    listenAddresses: listens ? ["/ip4/127.0.0.1/tcp/0"] : [],
+    externalAddresses: [],
+    gatewayAddresses: [],
+    excludeCidr: [],
+    relay: "off",
+    keyExchange: "classical",
+    handshakeTimeoutMs: 5_000,
+    limits: defaultLimits,
+    now: Date.now,
+    random: Math.random,
+    uuid: randomUUID,
+  };
+}
