@@ -6,7 +6,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { randomUUID } from "node:crypto";
 import { readdirSync } from "node:fs";
 import { Result } from "effect";
 import { fromCallback } from "xstate";
@@ -24,7 +23,7 @@ import { makePorts } from "../../program/ports.ts";
 import { formatLine } from "../../program/log_line.ts";
 import type { Attack } from "./attacks.ts";
 import { askBridge, escapes } from "./hostile.ts";
-import { type AttackWorld, eventually, runJob, scheduler, specOf } from "./world.ts";
+import { type AttackWorld, eventually, freshId, runJob, scheduler, specOf } from "./world.ts";
 
 const api = "/hypha-api/0.0.1" as const;
 const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
@@ -194,7 +193,7 @@ function forged(reports: readonly Report[]): string[] {
 async function stillServes(victim: Victim): Promise<string[]> {
   const before = victim.ended().length;
   await victim.lease();
-  const answer = await victim.ask(dispatch(specOf(randomUUID()), randomUUID()));
+  const answer = await victim.ask(dispatch(specOf(freshId()), freshId()));
   if (!isTaken(answer)) return [`an honest job was not taken: ${JSON.stringify(answer)}`];
   await eventually(() => victim.ended().length > before, 15_000);
   return victim.ended()[before] === "finished" ? [] : [`an honest job: ${victim.ended()[before] ?? "no end"}`];
@@ -228,11 +227,11 @@ const hostileScheduler: Attack = {
         const label = JSON.stringify(name.slice(0, 20));
         await victim.lease();
         const unknown = await victim.ask(
-          dispatch(named("http://x.test/", randomUUID(), name), randomUUID()),
+          dispatch(named("http://x.test/", freshId(), name), freshId()),
         );
         if (!isFailed(unknown)) escaped.push(`an executor ${label} that is not configured: ${JSON.stringify(unknown)}`);
         const before = victim.ended().length;
-        const taken = await victim.ask(dispatch(named(name, randomUUID()), randomUUID()));
+        const taken = await victim.ask(dispatch(named(name, freshId()), freshId()));
         if (!isTaken(taken)) escaped.push(`a job that names ${label} was not taken`);
         else if (!await eventually(() => victim.ended().length > before, 15_000)) escaped.push(`${label}: no end`);
       }
@@ -245,7 +244,7 @@ const hostileScheduler: Attack = {
 
 /** The one peer of a specification's `results`, as a list of one in CBOR, and what else can stand there. */
 function withPeers(count: number, present: number): Uint8Array {
-  const one = dispatch(specOf(randomUUID()), randomUUID());
+  const one = dispatch(specOf(freshId()), freshId());
   // 81 58 26: a list of one, bytes, 38 of them.
   const at = Buffer.from(one).indexOf(Buffer.from([0x65, 0x70, 0x65, 0x65, 0x72, 0x73, 0x81]), 0) + 6;
   const width = Buffer.from(one).subarray(at + 1)[0] === 0x58 ? 40 : 2 + Buffer.from(one).subarray(at + 1)[1]!;

@@ -63,6 +63,8 @@ export interface RunningJob {
 
 /** One for all jobs: what is reported differs. */
 const shared = makePorts(() => {});
+/** Identifiers of jobs and tasks. */
+export const freshId: () => string = shared.uuid;
 const limits = { graceMs: 500, endMs: 5_000, idleMs: 5_000 };
 
 /** Finds the cell of a level; undefined where this machine has none. */
