@@ -61,6 +61,8 @@ export interface PullAsked {
 export function checkGrant(grant: Grant, asked: PullAsked): Result.Result<GrantHolds, JobScope> {
   const refuse = (why: string) =>
     Result.fail(new JobScope({ job: grant.job, what: `slice ${asked.index} of ${asked.dataset.slice(0, 256)}`, why }));
+  // Where certificates name no role, any member could sign a grant of its own.
+  if (asked.scheduler === asked.peer) return refuse("a node grants nothing to itself");
   if (grant.peer !== asked.peer) return refuse(`the grant is for ${grant.peer}`);
   if (grant.dataset !== asked.dataset || grant.index !== asked.index) return refuse("the grant is for another slice");
   if (asked.now >= msFromInstant(grant.expires)) return refuse("the grant has expired");

@@ -61,6 +61,9 @@ test("a grant holds for its slice, its peer, its scheduler, and until it expires
   assert.equal(whyNot(grant, { ...asked, peer: otherWorker }), ["job-scope", `the grant is for ${worker}`]);
   assert.equal(whyNot(grant, { ...asked, index: 2 }), ["job-scope", "the grant is for another slice"]);
   assert.equal(whyNot(grant, { ...asked, dataset: "letters" }), ["job-scope", "the grant is for another slice"]);
+  const own = signGrant({ ...unsigned, peer: scheduler.peer }, scheduler.sign);
+  const toItself = ["job-scope", "a node grants nothing to itself"];
+  assert.equal(whyNot(own, { ...asked, peer: scheduler.peer }), toItself);
   const unsignedBy = ["job-scope", "the grant is not signed by that scheduler"];
   assert.equal(whyNot(grant, { ...asked, scheduler: impostor.peer }), unsignedBy);
   assert.equal(whyNot(grant, { ...asked, scheduler: "nobody" }), unsignedBy);
