@@ -149,9 +149,10 @@ export const dataMachine = setup({
       }),
     /** Refusals are the ledger's: counted by code, one line and one record each. */
     noteRefusal: enqueueActions(
-      ({ context, enqueue }, params: { readonly identity: PeerIdentity; readonly refusal: JobScope }) => {
+      ({ context, self, enqueue }, params: { readonly identity: PeerIdentity; readonly refusal: JobScope }) => {
         const { identity: { name, peer }, refusal } = params;
         enqueue.assign({ refusals: context.refusals + 1 });
+        if (self._parent === undefined) return;
         enqueue.sendParent({
           type: "peer.refused",
           address: `/p2p/${peer}`,

@@ -57,8 +57,10 @@ const keepCell = workerSetup.assign(({ context, event }) => {
 });
 
 /** The node tells the level to whoever probes. */
-const tellCell = workerSetup.enqueueActions(({ context, enqueue }) => {
-  if (context.cell !== undefined) enqueue.sendParent({ type: "role.cell", level: context.cell.level } as never);
+const tellCell = workerSetup.enqueueActions(({ context, self, enqueue }) => {
+  if (context.cell !== undefined && self._parent !== undefined) {
+    enqueue.sendParent({ type: "role.cell", level: context.cell.level } as never);
+  }
 });
 
 const reportCell = workerSetup.createAction(({ context }) => {

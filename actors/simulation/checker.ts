@@ -10,6 +10,7 @@ import type { Message, Peer, Resources, Uuid } from "../../transport/protocols/m
 import type { AuditEntry } from "../audit.ts";
 import type { Report } from "../ports.ts";
 import type { SchedulerContext } from "../scheduling/scheduler_setup.ts";
+import type { DataContext } from "../data.ts";
 import type { WorkerContext } from "../scheduling/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor.ts";
@@ -369,7 +370,10 @@ export class Checker implements SimulationWatch {
     };
     const { counts } = root.context.ledger.getSnapshot().context;
     const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    const { told, toldLate, recorded } = refusals ?? { told: 0, toldLate: 0, recorded: 0 };
+    // A data node refuses pulls itself, beside what the transport refuses.
+    const pulls = node.role === "data" ? contextOf<DataContext>(node.roleActor)?.refusals ?? 0 : 0;
+    const { recorded, ...said } = refusals ?? { told: 0, toldLate: 0, recorded: 0 };
+    const told = said.told + pulls, toldLate = said.toldLate + pulls;
     if (counted !== told || recorded !== toldLate) {
       const detail = `${told} refusals, ${counted} counted; ${toldLate} of their own record, ${recorded} recorded`;
       this.violate("refusal-recorded", node.name, detail);
