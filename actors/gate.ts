@@ -8,8 +8,8 @@ import { ChainMemory } from "../pki/chain_memory.ts";
 import { checkIdentity } from "../pki/path.ts";
 import { Internal, type Refusal } from "../pki/refusal.ts";
 import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
-import { type handshakeMachine, handshakeWith, phaseOf } from "./handshake.ts";
-import { holds, rememberingChecks } from "./handshake_checks.ts";
+import { handshakeMachine, phaseOf } from "./handshake.ts";
+import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
 import type { Ports } from "./ports.ts";
 import { type RootOptions, superviseRoot } from "./supervise.ts";
 
@@ -19,7 +19,7 @@ export interface GateFactoryOptions {
   /** Timers; the real ones by default. */
   readonly clock?: RootOptions<typeof handshakeMachine>["clock"];
   readonly inspect?: RootOptions<typeof handshakeMachine>["inspect"];
-  /** Another machine than the network's own, for tests and simulations. */
+  /** Another machine than the network's own, with checks of its own, for tests. */
   readonly machine?: typeof handshakeMachine;
 }
 
@@ -31,13 +31,19 @@ export interface GateFactoryOptions {
  * error is refused with `internal`. All gates of a factory remember together which chains they found good.
  */
 export function makeGateFactory(options: GateFactoryOptions): MakeGate {
-  const { machine = handshakeWith(rememberingChecks(new ChainMemory())) } = options;
-  return (input) => makeGate(input, { ...options, machine });
+  const { machine } = options;
+  const own = machine === undefined
+    ? { machine: handshakeMachine, checks: rememberingChecks(new ChainMemory()) }
+    : { machine };
+  return (input) => makeGate(input, { ...options, ...own });
 }
 
-type GateOptions = GateFactoryOptions & Required<Pick<GateFactoryOptions, "machine">>;
+type GateOptions = GateFactoryOptions & {
+  readonly machine: typeof handshakeMachine;
+  readonly checks?: Checks;
+};
 
-function makeGate(input: GateInput, { ports, clock, inspect, machine }: GateOptions): Gate {
+function makeGate(input: GateInput, { ports, clock, inspect, machine, checks }: GateOptions): Gate {
   const { id } = input;
   const listeners = new Set<(said: GateSaid) => void>();
   const unsaid: GateSaid[] = [];
@@ -69,7 +75,7 @@ function makeGate(input: GateInput, { ports, clock, inspect, machine }: GateOpti
 
   const actor = superviseRoot(machine, {
     id,
-    input: { ...input, now: ports.now },
+    input: { ...input, now: ports.now, ...(checks === undefined ? {} : { checks }) },
     onError: refuseDead,
     onEmitted: (said) => {
       unsaid.push(said);

@@ -38,10 +38,13 @@ import {
 /** What a gate is born with: what the transport says, and the node's clock (milliseconds since the epoch). */
 export interface HandshakeInput extends GateInput {
   readonly now: () => number;
+  /** The node's own, with its memory; in place of the machine's. One machine then serves every node of a process. */
+  readonly checks?: Checks;
 }
 
 /** The evidence and every outcome, and in the end why the connection was refused or closed. */
 export interface HandshakeContext extends Evidence {
+  readonly checks: Checks | undefined;
   readonly id: string;
   readonly direction: "inbound" | "outbound";
   readonly address: string;
@@ -59,8 +62,9 @@ export const timerMaxMs = 2 ** 31 - 1;
 export const expiryCheckMinMs = 50;
 
 function contextFrom(input: HandshakeInput): HandshakeContext {
-  const { id, direction, address, expectedPeer, admission, snapshot, deadlineMs, now } = input;
+  const { id, direction, address, expectedPeer, admission, snapshot, deadlineMs, now, checks } = input;
   return {
+    checks,
     id,
     direction,
     address,
@@ -106,7 +110,7 @@ function identityOf(context: HandshakeContext) {
   return context.identity.success;
 }
 
-/** The machine with these checks. Only tests and simulations want other checks than {@linkcode pkiChecks}. */
+/** The machine with these checks, where a gate brings none. Only tests want others than {@linkcode pkiChecks}. */
 export function handshakeWith(checks: Checks) {
   const gate = setup({
     types: {
@@ -124,7 +128,9 @@ export function handshakeWith(checks: Checks) {
       byThem: (_, { by }: { by: "us" | "them" | "lost" }) => by === "them",
     },
     actions: {
-      judge: assign(({ context }, { check }: { check: CheckName }) => ({ [check]: judge(check, context, checks) })),
+      judge: assign(({ context }, { check }: { check: CheckName }) => ({
+        [check]: judge(check, context, context.checks ?? checks),
+      })),
       takeSnapshot: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
       /** Forgets what the new snapshot, or the time that passed, makes stale. */
       begin: assign(({ context }, { snapshot }: { snapshot: TrustSnapshot }) => ({

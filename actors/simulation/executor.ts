@@ -56,7 +56,7 @@ export interface AveragedRound {
   readonly out: readonly number[];
 }
 
-/** What the executors of one worker are made with. */
+/** What the executors of one worker's process are made with. */
 export interface ExecutorOptions {
   readonly habit: () => ExecutorHabit;
   readonly random: RandomStream;
@@ -75,46 +75,59 @@ const againMs = 1_000;
 
 type Ask<A> = Effect.Effect<A, Error, Scope.Scope>;
 
-/** The job's machine with simulated hands. */
-export function makeSimulatedJob(options: ExecutorOptions) {
-  const watchedAggregation = {
-    ...aggregated,
-    getInitialSnapshot(...args: Parameters<typeof aggregated.getInitialSnapshot>) {
-      noteAggregation(options, args[1] as never);
-      return aggregated.getInitialSnapshot(...args);
-    },
-  };
-  const aggregator = parameterServerMachine.provide({ actors: { aggregated: watchedAggregation as never } });
-  return jobMachine.provide({
-    actors: {
-      directory: fromScoped(
-        "directory",
-        ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
-          Effect.sync(() => {
-            const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
-            directory.full = options.isDiskFull();
-            return { directory, cell: undefined };
-          }),
-      ) as never,
-      bridge: fromScoped(
-        "bridge",
-        ({ directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
-          Effect.succeed({
-            socketPath: `${directory.path}/bridge.sock`,
-            sendsDone: Effect.void,
-            token: { value: undefined },
-          }),
-      ) as never,
-      executor: fromScoped("executor", (input: StartInput) => startTrainer(input, options)) as never,
-      exit: fromEffect("exit", ({ executor }: RunningInput) => executor.exited) as never,
-      overrun: fromEffect("overrun", (_: { readonly ports: Ports }) => Effect.never) as never,
-      stop: fromEffect("stopped", ({ executor }: RunningInput) => executor.terminate) as never,
-      flush: fromEffect("flushed", (_: { readonly ports: Ports }) => Effect.void) as never,
-      remove: fromEffect("removed", (_: { readonly ports: Ports }) => Effect.void) as never,
-      aggregator: aggregator as unknown as AggregatorLogic,
-    },
-  });
+/** By the `run` of the process, which all its actors are given: making machines anew for each costs more than running them. */
+const optionsByRun = new WeakMap<Ports["run"], ExecutorOptions>();
+
+/** The jobs of a process, whose actors are given this `run`, get these executors. */
+export function giveExecutors(run: Ports["run"], options: ExecutorOptions): void {
+  optionsByRun.set(run, options);
 }
+
+function optionsOf({ ports }: { readonly ports: Pick<Ports, "run"> }): ExecutorOptions {
+  const options = optionsByRun.get(ports.run);
+  if (options === undefined) throw new Error("Cannot execute: this process was given no executors");
+  return options;
+}
+
+const watchedAggregation = {
+  ...aggregated,
+  getInitialSnapshot(...args: Parameters<typeof aggregated.getInitialSnapshot>) {
+    noteAggregation(args[1] as never);
+    return aggregated.getInitialSnapshot(...args);
+  },
+};
+const aggregator = parameterServerMachine.provide({ actors: { aggregated: watchedAggregation as never } });
+
+/** The job's machine with simulated hands. */
+export const simulatedJobMachine = jobMachine.provide({
+  actors: {
+    directory: fromScoped(
+      "directory",
+      ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
+        Effect.sync(() => {
+          const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
+          directory.full = optionsOf({ ports }).isDiskFull();
+          return { directory, cell: undefined };
+        }),
+    ) as never,
+    bridge: fromScoped(
+      "bridge",
+      ({ directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
+        Effect.succeed({
+          socketPath: `${directory.path}/bridge.sock`,
+          sendsDone: Effect.void,
+          token: { value: undefined },
+        }),
+    ) as never,
+    executor: fromScoped("executor", (input: StartInput) => startTrainer(input, optionsOf(input))) as never,
+    exit: fromEffect("exit", ({ executor }: RunningInput) => executor.exited) as never,
+    overrun: fromEffect("overrun", (_: { readonly ports: Ports }) => Effect.never) as never,
+    stop: fromEffect("stopped", ({ executor }: RunningInput) => executor.terminate) as never,
+    flush: fromEffect("flushed", (_: { readonly ports: Ports }) => Effect.void) as never,
+    remove: fromEffect("removed", (_: { readonly ports: Ports }) => Effect.void) as never,
+    aggregator: aggregator as unknown as AggregatorLogic,
+  },
+});
 
 interface StartInput {
   readonly ports: Ports;
@@ -255,8 +268,8 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
 
 /** Remembers what an aggregation is made of, and compares once its result is written. */
 function noteAggregation(
-  { watch }: ExecutorOptions,
-  { job, batch, out }: {
+  { ports, job, batch, out }: {
+    readonly ports: Pick<Ports, "run">;
     readonly job: { readonly spec: JobSpec; readonly directory: WorkDirectory };
     readonly batch: Readonly<Record<Peer, string>>;
     readonly out: string;
@@ -270,7 +283,7 @@ function noteAggregation(
   directory.onCommit = (name) => {
     if (name !== out) return;
     const { optimizer } = executor.config;
-    watch.averaged({
+    optionsOf({ ports }).watch.averaged({
       spec: job.spec,
       updates,
       learningRate: optimizer["learning-rate"],

@@ -21,7 +21,7 @@ import { superviseRoot } from "../supervise.ts";
 import { workerMachine } from "../worker.ts";
 import type { Credential } from "./authority.ts";
 import { Disk } from "./disk.ts";
-import { type ExecutorHabit, type ExecutorWatch, makeSimulatedJob } from "./executor.ts";
+import { type ExecutorHabit, type ExecutorWatch, giveExecutors, simulatedJobMachine } from "./executor.ts";
 import { NodeClock } from "./node_clock.ts";
 import { randomOf } from "./random.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
@@ -85,6 +85,15 @@ interface Process {
 /** Addresses in the order of their making. */
 export const addressOf = (index: number): string =>
   `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
+
+const sweep = fromScoped(
+  "sweep",
+  (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
+);
+/** The production node; of its worker only what touches a real disk and real processes is another. */
+const simulatedNode = nodeMachine.provide({
+  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep: sweep as never } as never }) },
+}) as typeof nodeMachine;
 
 /** A node of a run. */
 export class SimulatedNode {
@@ -206,7 +215,14 @@ export class SimulatedNode {
       watchFact: (fact) => this.#world.onFact(this, fact),
     };
     const { inspect } = this.#world;
-    const root = superviseRoot(this.#machine(), {
+    giveExecutors(ports.run, {
+      habit: () => this.habit,
+      random: randomOf(seed, `executor/${this.name}/${this.#incarnation}`),
+      batchMs: this.options.batchMs ?? 1_000,
+      watch: this.#world.executors,
+      isDiskFull: () => this.disk.full,
+    });
+    const root = superviseRoot(simulatedNode, {
       id: this.name,
       clock: clock.machine as never,
       input: {
@@ -252,24 +268,6 @@ export class SimulatedNode {
   /** SIGTERM. */
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
-  }
-
-  #machine(): typeof nodeMachine {
-    if (this.role !== "worker") return nodeMachine;
-    const job = makeSimulatedJob({
-      habit: () => this.habit,
-      random: randomOf(this.#world.seed, `executor/${this.name}/${this.#incarnation}`),
-      batchMs: this.options.batchMs ?? 1_000,
-      watch: this.#world.executors,
-      isDiskFull: () => this.disk.full,
-    });
-    const sweep = fromScoped(
-      "sweep",
-      (_: { readonly ports: Ports }) =>
-        Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
-    );
-    const worker = workerMachine.provide({ actors: { job, sweep: sweep as never } as never });
-    return nodeMachine.provide({ actors: { worker } }) as typeof nodeMachine;
   }
 
   #config(): RoleConfig {
