@@ -25,6 +25,7 @@ import { HandshakeTimeout, HungUp, Internal, type Refusal } from "../pki/refusal
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { CloseReason, GateEvent, GateInput, GatePhase, GateSaid } from "../transport/port.ts";
 import {
+  type Birth,
   type CheckName,
   type Checks,
   type Evidence,
@@ -44,16 +45,22 @@ export interface HandshakeInput extends GateInput {
 
 /** The evidence and every outcome, and in the end why the connection was refused or closed. */
 export interface HandshakeContext extends Evidence {
-  readonly checks: Checks | undefined;
-  readonly id: string;
-  readonly direction: "inbound" | "outbound";
-  readonly address: string;
-  readonly deadlineMs: number;
+  /** In one field: xstate copies the context with each assignment, and objects of 20 fields and more are slow to copy. */
+  readonly birth: HandshakeBirth;
   /** What a deadline that fires interrupts. */
   readonly waitingFor: "admission" | "TLS" | "libp2p";
   readonly opened: boolean;
   readonly refusal: Refusal | undefined;
   readonly reason: CloseReason | undefined;
+}
+
+/** What never changes in a gate's life. */
+export interface HandshakeBirth extends Birth {
+  readonly id: string;
+  readonly direction: "inbound" | "outbound";
+  readonly address: string;
+  readonly deadlineMs: number;
+  readonly checks: Checks | undefined;
 }
 
 /** The longest delay that a timer of either runtime keeps: a longer one fires after a millisecond. */
@@ -64,16 +71,9 @@ export const expiryCheckMinMs = 50;
 function contextFrom(input: HandshakeInput): HandshakeContext {
   const { id, direction, address, expectedPeer, admission, snapshot, deadlineMs, now, checks } = input;
   return {
-    checks,
-    id,
-    direction,
-    address,
-    expectedPeer,
+    birth: { id, direction, address, expectedPeer, deadlineMs, checks, now, at: now() },
     admission,
     snapshot,
-    deadlineMs,
-    now,
-    bornAt: now(),
     version: "",
     chain: [],
     verifiedBefore: false,
@@ -97,9 +97,9 @@ function reasonFor(refusal: Refusal): CloseReason {
 }
 
 /** Milliseconds until the first certificate of the path has expired (`notAfter` itself is still valid). */
-function untilExpiryMs({ revocation, now }: HandshakeContext): number {
+function untilExpiryMs({ revocation, birth }: HandshakeContext): number {
   if (!holds(revocation)) return expiryCheckMinMs;
-  const leftMs = revocation.success.expiresAt.getTime() - now() + 1;
+  const leftMs = revocation.success.expiresAt.getTime() - birth.now() + 1;
   return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));
 }
 
@@ -129,7 +129,7 @@ export function handshakeWith(checks: Checks) {
     },
     actions: {
       judge: assign(({ context }, { check }: { check: CheckName }) => ({
-        [check]: judge(check, context, context.checks ?? checks),
+        [check]: judge(check, context, context.birth.checks ?? checks),
       })),
       takeSnapshot: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
       /** Forgets what the new snapshot, or the time that passed, makes stale. */
@@ -164,7 +164,7 @@ export function handshakeWith(checks: Checks) {
       } as const)),
     },
     delays: {
-      deadline: ({ context }) => Math.min(timerMaxMs, context.deadlineMs),
+      deadline: ({ context }) => Math.min(timerMaxMs, context.birth.deadlineMs),
       untilExpiry: ({ context }) => untilExpiryMs(context),
     },
   });
@@ -199,8 +199,8 @@ export function handshakeWith(checks: Checks) {
     target: "#handshake.refused",
     actions: {
       type: "refuse",
-      params: ({ context: { waitingFor, deadlineMs } }: { context: HandshakeContext }) => ({
-        refusal: new HandshakeTimeout({ state: `waiting for ${waitingFor}`, afterMs: deadlineMs }),
+      params: ({ context: { waitingFor, birth } }: { context: HandshakeContext }) => ({
+        refusal: new HandshakeTimeout({ state: `waiting for ${waitingFor}`, afterMs: birth.deadlineMs }),
       }),
     },
   } as const;

@@ -68,10 +68,15 @@ export interface Evidence extends Standing {
   /** Emptied once `wellFormed` holds it parsed. */
   readonly chain: readonly Uint8Array[];
   readonly snapshot: TrustSnapshot;
-  readonly expectedPeer: string | undefined;
-  /** When the gate was born, in milliseconds since the epoch. */
-  readonly bornAt: number;
+  readonly birth: Birth;
   readonly verifiedBefore: boolean;
+}
+
+/** What a gate is born with and keeps. */
+export interface Birth {
+  readonly expectedPeer: string | undefined;
+  /** In milliseconds since the epoch. */
+  readonly at: number;
   readonly now: () => number;
 }
 
@@ -126,11 +131,12 @@ function proven<Proof>(outcome: Outcome<Proof> | undefined): Proof {
 
 /** Reads the clock. One that says nothing, or that stepped back during the handshake, proves no validity period. */
 function readClock(evidence: Evidence): Date {
-  const at = evidence.now();
+  const { birth } = evidence;
+  const at = birth.now();
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) throw new Error(`the clock says ${at}`);
-  if (!evidence.verifiedBefore && at < evidence.bornAt - clockBackMaxMs) {
-    throw new Error(`the clock went back ${evidence.bornAt - at} ms during the handshake`);
+  if (!evidence.verifiedBefore && at < birth.at - clockBackMaxMs) {
+    throw new Error(`the clock went back ${birth.at - at} ms during the handshake`);
   }
   return date;
 }
@@ -148,7 +154,7 @@ const judges: Judges = {
     const within = proven(validity);
     return checks.revocation(within, snapshot, within.at);
   },
-  identity: ({ wellFormed, expectedPeer }, checks) => checks.identity(proven(wellFormed), expectedPeer),
+  identity: ({ wellFormed, birth }, checks) => checks.identity(proven(wellFormed), birth.expectedPeer),
   role: ({ identity, revocation, snapshot }, checks) =>
     checks.role(proven(identity), domainOf(snapshot, proven(revocation).domain).policy),
 };

@@ -117,11 +117,13 @@ function unreadable({ reason }: PlatformError, { path, what, key }: ReadOptions)
  * A file that is not there, or cannot be looked at, has a signature too. Links are followed.
  */
 export function signatureOf(path: string): Effect.Effect<string, never, FileSystem> {
-  return Effect.gen(function* () {
-    const files = yield* FileSystem;
-    const { dev, ino, size, mtime, mode } = yield* files.stat(path);
-    const changedAt = Option.match(mtime, { onNone: () => "-", onSome: (time) => String(time.getTime()) });
-    const inode = Option.match(ino, { onNone: () => "-", onSome: String });
-    return [dev, inode, size, changedAt, mode].join("/");
-  }).pipe(Effect.catch((error) => Effect.succeed(error.reason._tag)));
+  return Effect.flatMap(FileSystem, (files) =>
+    Effect.match(files.stat(path), {
+      onSuccess: ({ dev, ino, size, mtime, mode }) => {
+        const changedAt = Option.isSome(mtime) ? mtime.value.getTime() : "-";
+        const inode = Option.isSome(ino) ? ino.value : "-";
+        return `${dev}/${inode}/${size}/${changedAt}/${mode}`;
+      },
+      onFailure: (error) => error.reason._tag,
+    }));
 }

@@ -1,5 +1,5 @@
 /**
- * The certification authorities of a simulated organisation: real keys, certificates and lists, all from the seed.
+ * The certification authorities of simulated organisations: real keys, certificates and lists; which one, the seed says.
  *
  * Issuing waits for signatures, so everything that a run will publish is made before its first step.
  *
@@ -65,7 +65,48 @@ export function keyOf(seed: number | string, name: string): string {
   return formatPem("PRIVATE KEY", Buffer.concat([pkcs8Head, randomOf(seed, `key/${name}`).bytes(32)]));
 }
 
-/** Makes the authorities of a seed. */
+/**
+ * Organisations that seeds are spread over. Issuing costs as much as a minute of a run's time, and teaches nothing the
+ * tenth time: what an organisation once issued is remembered in the process, so that later seeds of the same one find it.
+ */
+export const organisationsMax = 8;
+/** What is remembered of one organisation: certificates and sets of lists. */
+const issuedMax = 512;
+
+const organisations = new Map<number, Promise<Authority>>();
+
+/** The organisation of a seed: keys and serials are drawn from its number, and it issues the same thing twice the same. */
+export function organisationOf(seed: number | string, period: { from: Date; to: Date }): Promise<Authority> {
+  const number = randomOf(seed, "organisation").whole(0, organisationsMax);
+  const known = organisations.get(number);
+  if (known !== undefined) return known;
+  const made = makeAuthority(`organisation ${number}`, period).then(remembering);
+  organisations.set(number, made);
+  return made;
+}
+
+function remembering(authority: Authority): Authority {
+  const issued = new Map<string, Promise<unknown>>();
+  const once = <A>(key: string, make: () => Promise<A>): Promise<A> => {
+    const before = issued.get(key);
+    if (before !== undefined) return before as Promise<A>;
+    const made = make();
+    if (issued.size >= issuedMax) issued.delete(issued.keys().next().value as string);
+    issued.set(key, made);
+    return made;
+  };
+  const serials = (list: readonly Credential[] = []) => list.map(({ serial }) => serial).join(" ");
+  return {
+    ...authority,
+    node: (name, request) => once(JSON.stringify([name, request]), () => authority.node(name, request)),
+    crls: (request) => {
+      const { revoked, revokedCas, ...rest } = request;
+      return once(JSON.stringify([rest, serials(revoked), serials(revokedCas)]), () => authority.crls(request));
+    },
+  };
+}
+
+/** Makes authorities whose keys are drawn from `seed`. */
 export async function makeAuthority(seed: number | string, period: { from: Date; to: Date }): Promise<Authority> {
   const serialOf = (name: string) => Uint8Array.of(0x40, ...randomOf(seed, `serial/${name}`).bytes(15));
   const validity = { notBefore: period.from, notAfter: period.to };

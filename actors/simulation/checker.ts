@@ -75,6 +75,8 @@ export class Checker implements SimulationWatch {
   readonly #badSince = new Map<GatedLink, number>();
   readonly rejected = new Set<string>();
   readonly #finished = new Set<string>();
+  /** The book of each worker that was looked through last. */
+  readonly #books = new Map<SimulatedNode, WorkerContext["book"]>();
   #dirty = false;
   /** What a scheduler said of its training's end. */
   readonly outcomes = new Map<string, string>();
@@ -87,7 +89,7 @@ export class Checker implements SimulationWatch {
   violate(invariant: InvariantName, node: string, detail: string): void {
     if (this.violations.some((known) => known.invariant === invariant)) return;
     this.violations.push({ invariant, node, at: this.#sim.now, detail });
-    this.#sim.note("violation", node, `${invariant}: ${detail}`);
+    this.#sim.note("violation", node, `${invariant}: ${detail.split("\n")[0]}`);
   }
 
   /** After each step. */
@@ -115,6 +117,7 @@ export class Checker implements SimulationWatch {
     } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
     else if (event === "lease.granted" && node.role === "worker") {
       this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
+      this.#books.delete(node);
     } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
     else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
@@ -266,10 +269,21 @@ export class Checker implements SimulationWatch {
 
   // ── What is looked at ──
 
+  /** Books are never changed, only replaced: one that was looked through needs no second look, but at its jobs' leases. */
   #checkWorker(node: SimulatedNode): void {
     const context = contextOf<WorkerContext>(node.roleActor);
     if (context === undefined) return;
-    const { offers, leases, jobs } = context.book;
+    const { book } = context;
+    if (this.#books.get(node) !== book) {
+      this.#books.set(node, book);
+      this.#checkPromises(node, context);
+    }
+    const { leases, jobs } = book;
+    for (const taskId in jobs) this.#checkJobLease(node, taskId, leases[jobs[taskId]?.leaseId ?? ""]);
+  }
+
+  #checkPromises(node: SimulatedNode, context: WorkerContext): void {
+    const { offers, leases } = context.book;
     const promised = [...Object.values(offers), ...Object.values(leases)];
     for (const dimension of ["gpu", "cpu", "storage", "memory"] as const satisfies readonly (keyof Resources)[]) {
       const sum = promised.reduce((total, { resources }) => total + resources[dimension], 0);
@@ -285,15 +299,20 @@ export class Checker implements SimulationWatch {
       const first = this.#holders.get(`${node.name}/${id}`);
       if (first !== undefined && first !== holder) this.violate("one-holder", node.name, `lease ${id} changed hands`);
     }
-    for (const { taskId, leaseId } of Object.values(jobs)) {
-      const lease = leases[leaseId];
-      const isOver = lease === undefined || lease.over || (node.skewMs === 0 && lease.endsAt < this.#sim.time.now - 50);
-      if (!isOver) this.#overSince.delete(taskId);
-      else if (!this.#overSince.has(taskId)) this.#overSince.set(taskId, this.#sim.time.now);
-      const since = this.#overSince.get(taskId);
-      if (since !== undefined && this.#sim.time.now - since > endGraceMs) {
-        this.violate("job-within-lease", node.name, `job ${taskId} runs on without a lease`);
-      }
+  }
+
+  #checkJobLease(
+    node: SimulatedNode,
+    taskId: string,
+    lease: { readonly over: boolean; readonly endsAt: number } | undefined,
+  ): void {
+    const { now } = this.#sim.time;
+    const isOver = lease === undefined || lease.over || (node.skewMs === 0 && lease.endsAt < now - 50);
+    if (!isOver) return void this.#overSince.delete(taskId);
+    const since = this.#overSince.get(taskId) ?? now;
+    this.#overSince.set(taskId, since);
+    if (now - since > endGraceMs) {
+      this.violate("job-within-lease", node.name, `job ${taskId} runs on without a lease`);
     }
   }
 

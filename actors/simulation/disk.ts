@@ -162,7 +162,17 @@ function failed(tag: SystemErrorTag, method: string, path: string) {
 
 const nothing = Option.none();
 
-function infoOf({ bytes, mode, inode, changedAt }: StoredFile): File.Info {
+const infos = new WeakMap<StoredFile, File.Info>();
+
+function infoOf(file: StoredFile): File.Info {
+  const known = infos.get(file);
+  if (known !== undefined) return known;
+  const info = makeInfo(file);
+  infos.set(file, info);
+  return info;
+}
+
+function makeInfo({ bytes, mode, inode, changedAt }: StoredFile): File.Info {
   return {
     ...folderInfo,
     type: "File",

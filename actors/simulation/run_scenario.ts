@@ -48,6 +48,9 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
   });
   const { checker, trouble, credentials } = await prepare(sim, scenario);
   let violated = false;
+  // Refusals are errors; a stack for each costs more than the checks. Whoever looks at one run gets them.
+  const { stackTraceLimit } = Error;
+  if (!keepTrace) Error.stackTraceLimit = 0;
   const until = startsAt + scenario.troubleMs + scenario.quietMs;
   try {
     scheduleAll(sim, scenario, { checker, trouble });
@@ -61,6 +64,8 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
     if (!violated) conclude(sim, scenario, { checker, trouble, credentials });
   } catch (error) {
     checker.violate("no-crash", "all", error instanceof Error ? error.stack ?? error.message : String(error));
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
   }
   return {
     seed: scenario.seed,

@@ -19,7 +19,7 @@ import type { Message } from "../../transport/protocols/messages.ts";
 import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";
 import type { GatedLink } from "../../transport/simulated/links.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
-import { type Authority, type Credential, makeAuthority } from "./authority.ts";
+import { type Authority, type Credential, organisationOf } from "./authority.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, type NodeOptions, nodePaths, type NodeRole, SimulatedNode } from "./node.ts";
@@ -97,7 +97,7 @@ export class Simulation {
   /** Makes the authorities and an empty network. */
   static async create(options: SimulationOptions): Promise<Simulation> {
     const period = { from: new Date(startsAt - dayMs), to: new Date(startsAt + 3_650 * dayMs) };
-    const authority = await makeAuthority(options.seed, period);
+    const authority = await organisationOf(options.seed, period);
     const crls = await authority.crls({ number: 1, ...Simulation.#listPeriod, revoked: [] });
     return new Simulation(options, authority, crls);
   }
