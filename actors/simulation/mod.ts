@@ -12,5 +12,6 @@ export * from "./virtual_time.ts";
 export * from "./invariants.ts";
 export * from "./run_scenario.ts";
 export * from "./scenario.ts";
+export * from "./wide_scenario.ts";
 export * from "./coverage.ts";
 export * from "./shrink.ts";

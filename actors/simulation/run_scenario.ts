@@ -169,11 +169,12 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
   for (const plan of scenario.nodes) {
     const { name, role, executors } = plan;
+    const joinedBy = plan.gateways ?? (role === "gateway" ? [] : gateways);
     sim.makeNode({
       name,
       role,
       credential: credentials.get(name) as Credential,
-      gateways: role === "gateway" ? [] : gateways,
+      gateways: joinedBy,
       ...(executors === undefined ? {} : { executors }),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),

@@ -61,6 +61,8 @@ export interface NodePlan {
   readonly expiresAfterMs?: number;
   /** Issued by the intermediate that may be revoked. */
   readonly byOther?: boolean;
+  /** Names of the gateways that it joins by, made before it; all for a node of another role, where none are named. */
+  readonly gateways?: readonly string[];
 }
 
 /** All of a run. */

@@ -185,7 +185,8 @@ export class VirtualNetwork {
       far.other = near;
       for (const end of [near, far]) this.#endsOf(end.host).add(end);
       listener.accept(far, from);
-      this.time.schedule(back, () => then(near, ""));
+      // Reset meanwhile: whoever dialled must not get an end that will never say that it closed.
+      this.time.schedule(back, () => near.open ? then(near, "") : then(undefined, "connection reset"));
     });
   }
 
