@@ -246,9 +246,12 @@ export class Trouble {
 
   #impose(kind: FaultKind, node: SimulatedNode): void {
     const { sim, credentials } = this.#init;
-    const credential = credentials.get(kind);
+    const credential = credentials.get(kind === "malformed" ? "old-tls" : kind);
     const chain = credential === undefined ? [] : [credential.der, sim.authority.intermediate.der];
-    const adversary = this.#adversary(chain, { proven: kind !== "stolen-certificate" });
+    // Cut short: it does not parse.
+    if (kind === "malformed") chain[0] = (chain[0] as Uint8Array).slice(0, -9);
+    const version = kind === "old-tls" ? { version: "TLSv1.2" } : {};
+    const adversary = this.#adversary(chain, { proven: kind !== "stolen-certificate", ...version });
     for (let dial = 0; dial < 3; dial++) sim.after(dial * 700, () => adversary.dial(node.address));
     sim.after(8_000, () => adversary.stop());
   }
@@ -337,6 +340,7 @@ export async function troubleCredentials(
   await add("self-signed", kinds.has("self-signed"), { ...period, role: "worker", issuer: "itself" });
   const past = { notBefore: new Date(period.notBefore.getTime() - 2_000_000), notAfter: period.notBefore };
   await add("expired", kinds.has("expired"), { ...past, role: "worker" });
+  await add("old-tls", kinds.has("old-tls") || kinds.has("malformed"), { ...period, role: "worker" });
   await add("stolen-certificate", kinds.has("stolen-certificate"), { ...period, role: "gateway" });
   await add("insider", kinds.has("intruder") || kinds.has("nonsense"), { ...period, role: "scheduler" });
   for (const { name, role } of rotating) {

@@ -31,6 +31,8 @@ export const faultKinds = [
   "expired",
   "self-signed",
   "stolen-certificate",
+  "old-tls",
+  "malformed",
   "revoked-issuer",
   "intruder",
   "nonsense",
