@@ -13,7 +13,8 @@ import { runtimeOf, startUnder } from "./simulate/runtime.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--replay SEED] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide] [--replay SEED] [--trace FILE.html] [--runtime node|deno] [--json]
+--wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
 kinds of fault: ${faultKinds.join(", ")}
 `;
 
@@ -44,6 +45,7 @@ function readOptions(args: readonly string[]) {
       minutes: { type: "string" },
       nodes: { type: "string" },
       faults: { type: "string" },
+      wide: { type: "boolean", default: false },
       replay: { type: "string" },
       trace: { type: "string" },
       runtime: { type: "string" },
@@ -53,10 +55,11 @@ function readOptions(args: readonly string[]) {
   const minutes = numberOf("minutes", values.minutes, 0);
   const options: SimulateOptions = {
     seed: numberOf("seed", values.seed, 0) ?? 1,
-    runs: numberOf("runs", values.runs, 1) ?? (minutes === undefined ? 100 : Infinity),
+    runs: numberOf("runs", values.runs, 1) ?? (minutes !== undefined ? Infinity : values.wide ? 1 : 100),
     minutes,
     nodes: numberOf("nodes", values.nodes, 8),
     faults: faultsOf(values.faults),
+    wide: values.wide,
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
   return { options, json: values.json, trace: values.trace, runtime: values.runtime, replay: values.replay };

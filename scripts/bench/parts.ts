@@ -15,6 +15,7 @@ export const parts = {
   gate: (): Promise<BenchPart> => import("./gate/part.ts"),
   pki: (): Promise<BenchPart> => import("./pki/part.ts"),
   cell: (): Promise<BenchPart> => import("./cell/part.ts"),
+  simulation: (): Promise<BenchPart> => import("./simulation/part.ts"),
 } as const;
 
 /** The name of a part. */

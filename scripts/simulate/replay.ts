@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { type RunResult, runScenario, scenarioOf, type ScenarioTerms } from "../../actors/simulation/mod.ts";
+import { type RunResult, runScenario } from "../../actors/simulation/mod.ts";
+import { chooseScenario, type SimulateOptions } from "./simulate.ts";
 
 /** Plays a seed with its trace kept. */
-export function replay(seed: number, terms: ScenarioTerms): Promise<RunResult> {
-  return runScenario(scenarioOf(seed, terms), { keepTrace: true });
+export function replay(seed: number, terms: Pick<SimulateOptions, "nodes" | "faults" | "wide">): Promise<RunResult> {
+  return runScenario(chooseScenario(seed, terms), { keepTrace: true });
 }

@@ -9,8 +9,10 @@ import {
   type FaultKind,
   type MachineCoverage,
   runScenario,
+  type Scenario,
   scenarioOf,
   shrinkScenario,
+  wideScenarioOf,
 } from "../../actors/simulation/mod.ts";
 import { runtimeOf } from "./runtime.ts";
 
@@ -27,6 +29,8 @@ export interface SimulateOptions {
   readonly minutes: number | undefined;
   readonly nodes: number | undefined;
   readonly faults: readonly FaultKind[] | undefined;
+  /** A wide network for an hour in place of a small one with a job. */
+  readonly wide?: boolean;
   readonly onProgress: (line: string) => void;
 }
 
@@ -55,9 +59,15 @@ export interface SimulateFailure {
   readonly replay: string;
 }
 
+/** What a seed means under these options. */
+export function chooseScenario(seed: number, options: Pick<SimulateOptions, "nodes" | "faults" | "wide">): Scenario {
+  const { nodes, faults, wide = false } = options;
+  return wide ? wideScenarioOf(seed, { nodes }) : scenarioOf(seed, { nodes, faults });
+}
+
 /** Runs a batch. */
 export async function simulate(options: SimulateOptions): Promise<SimulateReport> {
-  const { seed: first, runs, minutes, nodes, faults, onProgress } = options;
+  const { seed: first, runs, minutes, onProgress } = options;
   const startedAt = performance.now();
   const until = startedAt + (minutes ?? Infinity) * 60_000;
   const cpuBefore = process.cpuUsage();
@@ -69,7 +79,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
   let smallest = Infinity;
   let toldAt = startedAt;
   for (let seed = first; seed < first + runs && performance.now() < until; seed++) {
-    const scenario = scenarioOf(seed, { nodes, faults });
+    const scenario = chooseScenario(seed, options);
     const result = await runScenario(scenario, { inspect: coverage.inspect });
     seeds.push({ seed, traceHash: result.traceHash });
     virtualSeconds += result.virtualSeconds;
@@ -110,10 +120,12 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
   };
 }
 
-function replayCommand(seed: number, { nodes, faults }: SimulateOptions): string {
+function replayCommand(seed: number, { nodes, faults, wide }: SimulateOptions): string {
   const of = (name: string, value: string | number | undefined) => value === undefined ? "" : ` --${name} ${value}`;
   const kinds = faults === undefined ? undefined : faults.length === 0 ? "none" : faults.join(",");
-  return `npm run simulate -- --replay ${seed}${of("nodes", nodes)}${of("faults", kinds)}`;
+  return `npm run simulate -- --replay ${seed}${of("nodes", nodes)}${of("faults", kinds)}${
+    wide === true ? " --wide" : ""
+  }`;
 }
 
 /** The report for people. */
