@@ -14,4 +14,5 @@ export * from "./run_scenario.ts";
 export * from "./scenario.ts";
 export * from "./wide_scenario.ts";
 export * from "./coverage.ts";
+export * from "./gate_paths.ts";
 export * from "./shrink.ts";

@@ -1,0 +1,73 @@
+/**
+ * Which ways the gates of a run went, from birth to end, told as the enumeration of the handshake's machine tells them: the
+ * phases that a gate came through, what led from each to the next, and which check ended it.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { InspectionEvent, SnapshotFrom } from "xstate";
+import { type handshakeMachine, phaseOf } from "../handshake.ts";
+import type { CheckName } from "../handshake_checks.ts";
+
+/** A state of the gate's machine. */
+export type GateState = SnapshotFrom<typeof handshakeMachine>;
+
+const checksInOrder: readonly CheckName[] = [
+  "admission",
+  "tlsVersion",
+  "wellFormed",
+  "algorithm",
+  "path",
+  "validity",
+  "revocation",
+  "identity",
+  "role",
+];
+
+/** Paths kept of one batch; there are about a hundred different ones. */
+const pathsMax = 10_000;
+
+/** A state as far as paths tell it: its phase, and in the end the check that failed. */
+export function placeOf({ value, context }: GateState): string {
+  const phase = phaseOf(value as never);
+  if (phase !== "refused" && phase !== "closed") return phase;
+  const failed = checksInOrder.find((name) => {
+    const outcome: unknown = context[name];
+    return Result.isResult(outcome) && Result.isFailure(outcome);
+  });
+  return failed === undefined ? phase : `${phase} by ${failed}`;
+}
+
+/** One step: what happened, and where it led. */
+export function stepOf(event: { readonly type: string; readonly by?: string }, next: GateState): string {
+  const timer = /^xstate\.after\.([A-Za-z]+)/.exec(event.type)?.[1];
+  const what = timer ?? (event.by === undefined ? event.type : `${event.type} by ${event.by}`);
+  return `${what} → ${placeOf(next)}`;
+}
+
+/** Collects paths. What leads from a phase to itself is no step of a simple path. */
+export class GatePaths {
+  readonly #under = new WeakMap<object, { place: string; path: string }>();
+  readonly #reached = new Set<string>();
+
+  /** For {@linkcode SimulationOptions.inspect}. */
+  readonly inspect = (inspected: InspectionEvent): void => {
+    if (inspected.type !== "@xstate.snapshot") return;
+    const { actorRef, event, snapshot } = inspected;
+    if ((actorRef as { readonly logic?: { readonly id?: string } }).logic?.id !== "handshake") return;
+    const state = snapshot as GateState;
+    if (state.status === "stopped") return;
+    const place = placeOf(state);
+    const before = this.#under.get(actorRef);
+    if (before?.place === place) return;
+    const step = before === undefined ? place : stepOf(event, state);
+    const path = before === undefined ? step : `${before.path}, ${step}`;
+    this.#under.set(actorRef, { place, path });
+    if (this.#reached.size < pathsMax) this.#reached.add(path);
+  };
+
+  /** Every path that a gate took, and every beginning of one. */
+  get reached(): ReadonlySet<string> {
+    return this.#reached;
+  }
+}
