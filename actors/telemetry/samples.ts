@@ -3,7 +3,9 @@
  *
  * @module
  */
-import { floorKeyOf, type HeldList } from "../../pki/crl.ts";
+import { toHex } from "../../pki/bytes.ts";
+import type { HeldList } from "../../pki/crl.ts";
+import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
 import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
@@ -128,7 +130,8 @@ interface WorstList {
 function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
   const newest = new Map<string, HeldList>();
   for (const list of lists) { // the newest first
-    const key = floorKeyOf(list);
+    const { issuer: { der }, authorityKeyId = "", baseNumber, scope } = list;
+    const key = [toHex(der), authorityKeyId, baseNumber === undefined ? "" : "delta", scopeKey(scope)].join(" ");
     if (!newest.has(key)) newest.set(key, list);
   }
   const rows = new Map<string, WorstList>();
