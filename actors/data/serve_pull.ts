@@ -74,6 +74,9 @@ export function servePull(
     return { type: "served", index, sizeBytes } as const;
   }).pipe(
     Effect.catch((error) => Effect.as(stream.abort("pull failed"), { type: "broken", reason: error.message } as const)),
+    Effect.catchDefect((defect) =>
+      Effect.as(stream.abort("pull failed"), { type: "broken", reason: String(defect) } as const)
+    ),
     Effect.onInterrupt(() => stream.abort("data node stops")),
   );
 }

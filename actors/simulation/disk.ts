@@ -214,7 +214,13 @@ function handleOf(file: StoredFile): File {
         position += piece.length;
         return piece.length === 0 ? Option.none() : Option.some(piece);
       }),
-    read: unused,
+    read: (into) =>
+      Effect.sync(() => {
+        const piece = file.bytes.subarray(position, position + into.length);
+        into.set(piece);
+        position += piece.length;
+        return piece.length;
+      }),
     seek: unused,
     truncate: unused,
     write: unused,
