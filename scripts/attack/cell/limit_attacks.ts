@@ -80,10 +80,13 @@ const diskGrowth: Attack = {
   },
 };
 
+/** A few seconds of processor time are used up within this, also where a machine has twenty others waiting for its two cores. */
+const spinMs = 120_000;
+
 const cpuSpin: Attack = {
   id: "cpu-spin",
   run: async (world) => {
-    const job = await runJob(world, { code: "trap '' XCPU; while :; do :; done", cell: { cpuSeconds: 1 } }, 12_000);
+    const job = await runJob(world, { code: "trap '' XCPU; while :; do :; done", cell: { cpuSeconds: 1 } }, spinMs);
     const outcome = await job.ended(0);
     const result = escapes(job);
     return outcome?.type === "cancelled" ? { ...result, escaped: ["spins on"] } : result;
