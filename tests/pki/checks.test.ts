@@ -8,9 +8,14 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, type KeyAlgorithm, parseCertificate } from "../../pki/certificate.ts";
+import { chainsMax } from "../../pki/chain_memory.ts";
 import { refuseKey, rsaBitsMax, rsaBitsMin } from "../../pki/checks/algorithm.ts";
+import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
+import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
 import { refuseBare } from "../../pki/checks/profile.ts";
 import { expiryOf } from "../../pki/checks/validity.ts";
+import { chainCertificatesMax } from "../../pki/checks/well_formed.ts";
+import { crlBytesMax } from "../../pki/crl.ts";
 import {
   checkAlgorithm,
   checkIdentity,
@@ -21,7 +26,8 @@ import {
   type PathsFound,
   type PeerIdentity,
 } from "../../pki/path.ts";
-import { defaultPolicy, type Policy } from "../../pki/trust.ts";
+import { entrySerialOctetsMax } from "../../pki/serial_index.ts";
+import { anchorsMax, defaultPolicy, domainsMax, listsMax, type Policy } from "../../pki/trust.ts";
 import { at, forge, type Forged, later } from "../support/forge.ts";
 
 const test = suite("checks");
@@ -46,6 +52,23 @@ test("an RSA key has 2048 to 8192 bits, in whole octets", () => {
     assert.is(withBits(bits), "unsupported-key-algorithm", String(bits));
   }
 });
+
+/** Limits are policy: who changes one changes what a peer can cost or get away with, and says so here. */
+const limits: [name: string, limit: number, value: number][] = [
+  ["certificates of a chain", chainCertificatesMax, 10],
+  ["certificates of a path", pathLengthMax, 8],
+  ["signatures of a search", signatureChecksMax, 100],
+  ["paths of a search", pathsMax, 16],
+  ["comparisons of names in a search", nameComparisonsMax, 250_000],
+  ["chains remembered", chainsMax, 1_024],
+  ["bytes of a revocation list", crlBytesMax, 128 * 1024 * 1024],
+  ["octets of an entry's serial", entrySerialOctetsMax, 20],
+  ["lists of a file", listsMax, 1_000],
+  ["CA certificates of a bundle", anchorsMax, 1_000],
+  ["trust domains", domainsMax, 100],
+  ["grace of a list, in milliseconds", defaultPolicy.crlGraceMs, 86_400_000],
+];
+for (const [name, limit, value] of limits) test(`the limit is ${value}: ${name}`, () => assert.is(limit, value));
 
 test("an unknown key is refused whatever the policy allows", () => {
   const unknown = parsed(forge("leaf", { algorithm: "ed448" }));

@@ -3,7 +3,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { compareAge, findRevocation, isSignedBy, parseCrl, sealList, verifierOf } from "../../pki/crl.ts";
+import { compareAge, crlBytesMax, findRevocation, isSignedBy, parseCrl, sealList, verifierOf } from "../../pki/crl.ts";
 import {
   constructed,
   derNull,
@@ -30,6 +30,21 @@ test("reads an empty list", () => {
   assert.equal([list.number, list.entryCount], ["7", 0]);
   assert.equal([list.thisUpdate, list.nextUpdate], [later(-1), later(30)]);
   assert.is(findRevocation(list, "01"), undefined);
+});
+
+test("refuses more bytes than a list may have, before it looks at one", () => {
+  const detail = (size: number) => {
+    const outcome = parseCrl(new Uint8Array(size));
+    return Result.isFailure(outcome) ? outcome.failure.detail : "parsed";
+  };
+  assert.match(detail(crlBytesMax + 1), "more than 134217728 bytes");
+  assert.not.match(detail(crlBytesMax), "more than");
+});
+
+test("orders two lists by date where either has no number", () => {
+  const [numbered, bare] = [parse({ number: 9n, thisUpdate: later(-3) }), parse({ omitNumber: true })];
+  assert.ok(compareAge(bare, numbered) > 0 && compareAge(numbered, bare) < 0);
+  assert.is(compareAge(bare, bare), 0);
 });
 
 test("finds what is on the list, and only that", () => {

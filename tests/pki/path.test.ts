@@ -14,7 +14,7 @@ import {
   subjectKeyId,
 } from "../../pki/issue/extensions.ts";
 import { derNull } from "../../pki/issue/der_writer.ts";
-import { verifyPath } from "../../pki/path.ts";
+import { checkWellFormed, findPaths, verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy } from "../../pki/trust.ts";
@@ -332,7 +332,33 @@ test("takes a path of as many certificates as are allowed and refuses one more",
     return [forge("node", { issuer: chain[0]! }), ...chain.slice(0, -1)];
   };
   assert.is(judge(build(pathLengthMax), [root]).split(" < ").length, pathLengthMax);
-  assert.is(judge(build(pathLengthMax + 1), [root]), "path-too-long");
+  const refusal = refusalOf(build(pathLengthMax + 1), [root]);
+  assert.equal([refusal.code, refusal._tag === "PathTooLong" && refusal.max], ["path-too-long", 6]);
+});
+
+test("counts the CAs between leaf and anchor against the caller's limit, those that are self-issued not", () => {
+  const within = (intermediatesMax: number, chain: readonly Forged[], anchor: Forged) => {
+    const { snapshot } = Result.getOrThrow(
+      makeTrustSnapshot({ trustPem: anchor.pem, policy: defaultPolicy, generation: 1, at }),
+    );
+    const outcome = findPaths(Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der))), snapshot, {
+      intermediatesMax,
+    });
+    return Result.isSuccess(outcome) ? "found" : outcome.failure.code;
+  };
+  assert.is(within(1, [leaf, middle], root), "found");
+  assert.is(within(0, [leaf, middle], root), "path-too-long");
+  assert.is(within(0, [leaf], middle), "found", "an anchor is not between");
+  assert.is(within(0, [leaf, middle], stranger), "path-too-long", "one between is too many wherever it leads");
+  const rolled = forge("root", { ca: true, issuer: root });
+  assert.is(within(0, [forge("node", { issuer: rolled }), rolled], root), "found", "a CA's new key, signed by its old");
+});
+
+test("tells a CA whose signature is of an unknown algorithm from one whose signature is wrong", () => {
+  const odd = forge("middle", { ca: true, issuer: root, keyOf: middle, signer: forge("odd", { algorithm: "ed448" }) });
+  assert.is(judge([leaf, odd], [root]), "unsupported-key-algorithm");
+  const wrong = forge("middle", { ca: true, issuer: root, keyOf: middle, signer: stranger });
+  assert.is(judge([leaf, wrong], [root]), "bad-signature");
 });
 
 test("takes a chain of as many certificates as are allowed and refuses one more", () => {

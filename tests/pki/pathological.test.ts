@@ -150,6 +150,9 @@ test("a link that several paths share costs one signature check", () => {
   const others = Array.from({ length: 6 }, () => forge("top", { ca: true, issuer: root, keyOf: top }));
   const found = search([leaf, middle, top, ...others], trust(root));
   assert.equal([found.paths, found.checks], [7, 1 + 7 + 7]);
+  const renewed = forge("middle", { ca: true, issuer: top, keyOf: middle });
+  const both = search([leaf, middle, renewed, top], trust(root));
+  assert.equal([both.paths, both.checks], [2, 2 + 2 + 1], "top's link to the root was checked for both");
 });
 
 test("a bomb of name constraints ends at the budget of comparisons", () => {

@@ -159,6 +159,8 @@ test("takes the later end of a list and its delta", () => {
   const lists = complete(5n, { nextUpdate: later(1) }) + change(6n, 5, { nextUpdate: later(3) });
   assert.is(judge(lists, { at: end }), "accepted");
   assert.is(judge(lists, { at: new Date(end.getTime() + 1) }), "crl-expired");
+  const shortened = complete(5n, { nextUpdate: later(3) }) + change(6n, 5, { nextUpdate: later(1) });
+  assert.is(judge(shortened, { at: end }), "accepted");
 });
 
 test("refuses a list whose delta somebody else signed", () => {
@@ -225,6 +227,50 @@ test("refuses a list whose issuer may not sign lists", () => {
   const refusal = refusalOf(rootList + forgeListPem(mute), { chain });
   assert.is(refusal.code, "crl-signature");
   assert.match(refusal.message, "cRLSign");
+});
+
+test("of two revocations, and of two lists that are missing, tells the one nearer to the leaf", () => {
+  const subject = (lists: string) => {
+    const refusal = refusalOf(lists);
+    return "certificate" in refusal ? `${refusal.code} ${refusal.certificate.subject}` : refusal.code;
+  };
+  const both = forgeListPem(root, { revoked: [serial(middle)] }) + forgeListPem(middle, { revoked: [serial(leaf)] });
+  assert.is(subject(both), "certificate-revoked CN=leaf");
+  assert.is(subject(forgeListPem(forge("other", { ca: true }))), "revocation-unknown CN=leaf");
+});
+
+test("judges by the newest list in whatever order a snapshot holds them", () => {
+  const old = forgeListPem(middle, { number: 1n });
+  const fresh = forgeListPem(middle, { number: 2n, revoked: [serial(leaf)] });
+  const trust = { trustPem: root.pem, crlsPem: rootList + old + fresh, policy: defaultPolicy, generation: 1, at };
+  const { snapshot } = Result.getOrThrow(makeTrustSnapshot(trust));
+  for (const lists of [snapshot.revocation!.lists, snapshot.revocation!.lists.toReversed()]) {
+    const outcome = verifyPath([leaf.der, middle.der], { ...snapshot, revocation: { lists } }, { at });
+    assert.is(Result.isFailure(outcome) && outcome.failure.code, "certificate-revoked");
+  }
+});
+
+test("lets several deltas without any complete list revoke, and one as old as its list say nothing new", () => {
+  const revoking = { revoked: [serial(leaf)] };
+  assert.is(judge(rootList + change(6n, 5, revoking) + change(7n, 6)), "certificate-revoked");
+  assert.is(judge(rootList + change(6n, 5) + change(7n, 6)), "revocation-unknown");
+  assert.is(judge(complete(6n) + change(6n, 5, revoking)), "accepted");
+});
+
+test("takes a list whose issuer's certificate says nothing of key usage", () => {
+  const plain = forge("plain", { ca: true, issuer: root, omit: ["2.5.29.15"] });
+  const chain = [forge("node", { issuer: plain, serial: 0x4d }), plain];
+  assert.is(judge(rootList + forgeListPem(plain), { chain }), "accepted");
+  assert.is(judge(rootList + forgeListPem(plain, { revoked: ["4d"] }), { chain }), "certificate-revoked");
+});
+
+test("says why it cannot tell, where a list is there and does not cover the certificate", () => {
+  const why = (lists: string) => {
+    const refusal = refusalOf(lists);
+    return refusal._tag === "RevocationUnknown" ? refusal.why : refusal.code;
+  };
+  assert.is(why(rootList), undefined);
+  assert.is(why(rootList + forgeListPem(middle, { add: [scope(flag(2))] }))?.includes("reason to revoke"), true);
 });
 
 test("takes another path where one is revoked", () => {

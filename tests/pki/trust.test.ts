@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { subjectKeyId } from "../../pki/issue/extensions.ts";
-import { octetString } from "../../pki/issue/der_writer.ts";
+import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { anchorsMax, defaultPolicy, makeTrustSnapshot, TrustError, type TrustInput } from "../../pki/trust.ts";
@@ -155,6 +155,45 @@ test("refuses an older list than it has seen, and takes the same or a newer one"
   assert.equal([...new Set(Object.values(newer))], ["11"]);
   const beside = forgeListPem(root, { number: 9n }) + forgeListPem(root, { number: 12n });
   assert.equal([...new Set(Object.values(Result.getOrThrow(number(beside, newer)).crlFloor))], ["12"]);
+});
+
+test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
+  const scope = (tag: number) => ({
+    oid: "2.5.29.28",
+    critical: true,
+    value: sequence(primitive(tag, Uint8Array.of(0xff))),
+  });
+  const delta = (base: number) => ({ oid: "2.5.29.27", critical: true, value: integer(base) });
+  const users = (number: bigint) => forgeListPem(root, { number, add: [scope(0x81)] });
+  const cas = (number: bigint) => forgeListPem(root, { number, add: [scope(0x82)] });
+  const change = (number: bigint) => forgeListPem(root, { number, add: [delta(10)] });
+  const all = forgeListPem(root, { number: 10n }) + users(3n) + cas(4n) + change(20n);
+  const { crlFloor, snapshot } = Result.getOrThrow(make({ crlsPem: all }));
+  assert.is(snapshot.revocation?.lists.length, 3, "the delta is on its list, and not beside it too");
+  assert.equal(Object.values(crlFloor).sort(), ["10", "20", "3", "4"]);
+  const code = (crlsPem: string) => {
+    const made = make({ crlsPem, crlFloor });
+    return Result.isFailure(made) ? made.failure.problem : "made";
+  };
+  assert.is(code(forgeListPem(root, { number: 11n }) + users(3n) + cas(4n) + change(20n)), "made");
+  assert.is(code(users(2n)), "crl-rollback");
+  assert.is(code(cas(3n)), "crl-rollback");
+  assert.is(code(change(19n)), "crl-rollback");
+  assert.is(code(forgeListPem(root, { number: 9n })), "crl-rollback");
+});
+
+test("lets a CA's new key count from one again", () => {
+  const keyed = (id: number) => forge("root", { ca: true, add: [subjectKeyId(Uint8Array.of(id))] });
+  const [old, renewed] = [keyed(1), keyed(2)];
+  const list = (by: Forged, id: number, number: bigint) =>
+    forgeListPem(by, {
+      number,
+      add: [{ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) }],
+    });
+  const trustPem = old.pem + renewed.pem;
+  const { crlFloor } = Result.getOrThrow(make({ trustPem, crlsPem: list(old, 1, 50n) }));
+  assert.ok(Result.isSuccess(make({ trustPem, crlFloor, crlsPem: list(renewed, 2, 1n) })));
+  assert.ok(Result.isFailure(make({ trustPem, crlFloor, crlsPem: list(old, 1, 49n) })));
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {
