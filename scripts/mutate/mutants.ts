@@ -36,8 +36,8 @@ type Edit = { readonly node: ts.Node; readonly to: string; readonly from?: strin
 
 /** Longest text of a place that an identifier holds in full. */
 const placeTextMax = 160;
-/** Properties that hold words for people: what stands in them decides nothing. */
-const prose = new Set(["detail", "hint", "message", "what", "why", "limit"]);
+/** Properties that hold words for people, or xstate's types: what stands in them decides nothing. */
+const prose = new Set(["detail", "hint", "message", "what", "why", "limit", "types"]);
 /** Parts of a machine that can be taken out. */
 const machineParts = new Set(["guard", "always", "after", "entry", "exit", "actions", "target", "meta"]);
 /** Names of functions that answer yes or no. */

@@ -23,6 +23,13 @@ const flags = "Deno" in globalThis
   ? ["run", "-A", "--no-check", "--quiet", "--v8-flags=--expose-gc"]
   : ["--no-warnings", "--expose-gc"];
 
+const alive = new Set<Worker>();
+
+/** Ends every worker there is. */
+export function killWorkers(): void {
+  for (const worker of [...alive]) worker.kill();
+}
+
 /** One worker process. It takes one job at a time. */
 export class Worker {
   readonly #child: ChildProcess;
@@ -52,6 +59,7 @@ export class Worker {
       if ("begins" in told) this.#begins?.(told.begins);
       else this.#end({ type: "answered", answer: told });
     });
+    alive.add(this);
     this.#child.on("error", (error) => this.#die(error.message));
     this.#child.on("close", (code, signal) => this.#die(`exit ${code ?? signal}: ${this.#errors.trim()}`));
   }
@@ -100,6 +108,7 @@ export class Worker {
 
   #die(detail: string): void {
     this.#alive = false;
+    alive.delete(this);
     this.#end({ type: "died", detail });
   }
 

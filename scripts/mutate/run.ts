@@ -6,9 +6,10 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { applied, type Mutant } from "./mutants.ts";
-import { type Ended, Worker } from "./pool.ts";
+import { type Ended, killWorkers, Worker } from "./pool.ts";
 
 /** How a mutant fared. */
 export interface Verdict {
@@ -205,6 +206,12 @@ async function inParallel(count: number, work: () => Promise<void>): Promise<voi
 /** Judges the mutants. What was not judged when the time was over has no verdict. */
 export async function run(options: RunOptions): Promise<void> {
   const tree = layTree(options.root);
+  const stop = () => {
+    killWorkers();
+    rmSync(tree, { recursive: true, force: true, maxRetries: 5 });
+    process.exit(130);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
   try {
     const tests = [...new Set(options.mutants.flatMap(({ file }) => options.testsOf(file)))];
     const start = performance.now();
@@ -215,6 +222,8 @@ export async function run(options: RunOptions): Promise<void> {
     );
     await working.judge();
   } finally {
-    rmSync(tree, { recursive: true, force: true });
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
+    killWorkers();
+    rmSync(tree, { recursive: true, force: true, maxRetries: 5 });
   }
 }
