@@ -3,17 +3,33 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { compareAge, crlBytesMax, findRevocation, isSignedBy, parseCrl, sealList, verifierOf } from "../../pki/crl.ts";
 import {
+  arrangeLists,
+  compareAge,
+  crlBytesMax,
+  findRevocation,
+  type HeldList,
+  isSignedBy,
+  parseCrl,
+  refuseBareList,
+  sealList,
+  verifierOf,
+} from "../../pki/crl.ts";
+import {
+  bitString,
   constructed,
   derNull,
+  derValue,
   enumerated,
   integer,
+  oid,
   primitive,
   sequence,
+  time,
   utf8String,
 } from "../../pki/issue/der_writer.ts";
-import { at, forge, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
+import { encodeExtensions } from "../../pki/issue/extensions.ts";
+import { at, encodeCommonName, forge, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
 
 const test = suite("parseCrl()");
 
@@ -40,6 +56,108 @@ test("refuses more bytes than a list may have, before it looks at one", () => {
   assert.match(detail(crlBytesMax + 1), "more than 134217728 bytes");
   assert.not.match(detail(crlBytesMax), "more than");
 });
+
+test("puts a delta onto a complete list of its issuer, key and scope that is not older than its base, and onto no other", () => {
+  const base = (number: number) => extension("2.5.29.27", true, integer(number));
+  const key = (id: number) => extension("2.5.29.35", false, Uint8Array.of(0x30, 3, 0x80, 1, id));
+  const users = scope(flag(0x81));
+  const other = (options: ForgeListOptions) =>
+    Result.getOrThrow(parseCrl(forgeList(forge("other", { ca: true }), options)));
+  const delta = (number: bigint, of: number, ...add: ReturnType<typeof extension>[]) =>
+    parse({ number, add: [base(of), ...add] });
+  const cases: [name: string, lists: HeldList[], merged: boolean][] = [
+    ["its base", [parse({ number: 5n }), delta(6n, 5)], true],
+    ["one between base and delta", [parse({ number: 6n }), delta(8n, 5)], true],
+    ["one of the same key", [parse({ number: 5n, add: [key(1)] }), delta(6n, 5, key(1))], true],
+    ["one of the same scope", [parse({ number: 5n, add: [users] }), delta(6n, 5, users)], true],
+    ["one older than its base", [parse({ number: 4n }), delta(6n, 5)], false],
+    ["one of its own number", [parse({ number: 6n }), delta(6n, 5)], false],
+    ["one newer than itself", [parse({ number: 7n }), delta(6n, 5)], false],
+    ["another issuer's", [other({ number: 5n }), delta(6n, 5)], false],
+    ["another key's", [parse({ number: 5n, add: [key(1)] }), delta(6n, 5, key(2))], false],
+    ["one of another scope", [parse({ number: 5n, add: [users] }), delta(6n, 5)], false],
+    ["one without a number", [parse({ omitNumber: true }), delta(6n, 5)], false],
+    ["another delta", [delta(6n, 5), delta(7n, 6)], false],
+  ];
+  for (const [name, lists, merged] of cases) {
+    for (const given of [lists, lists.toReversed()]) {
+      const arranged = arrangeLists(given);
+      assert.equal(
+        [arranged.length, arranged.some((list) => list.delta !== undefined)],
+        [merged ? 1 : 2, merged],
+        name,
+      );
+    }
+  }
+});
+
+test("says what profile rfc5280 misses in a list", () => {
+  const key = extension("2.5.29.35", false, Uint8Array.of(0x30, 3, 0x80, 1, 7));
+  const detail = (options: ForgeListOptions) => refuseBareList(parse(options))?.detail;
+  assert.is(detail({ add: [key] }), undefined);
+  assert.match(detail({ omitNumber: true, add: [key] }) ?? "", "CRL number");
+  assert.match(detail({}) ?? "", "authority key identifier");
+});
+
+const ed25519 = sequence(oid("1.3.101.112"));
+/** A list of parts, proper or not. Its signature is none: parsing does not check it. */
+function rawList(parts: {
+  readonly version?: Uint8Array;
+  readonly inner?: Uint8Array;
+  readonly outer?: Uint8Array;
+  readonly issuer?: Uint8Array;
+  readonly times?: readonly Uint8Array[];
+  readonly entries?: Uint8Array;
+  readonly extensions?: readonly Uint8Array[];
+  readonly behindFields?: Uint8Array;
+  readonly behind?: Uint8Array;
+}): Uint8Array {
+  const { version = integer(1), inner = ed25519, outer = ed25519, issuer = encodeCommonName("ca") } = parts;
+  const { times = [time(later(-1)), time(later(1))], entries, extensions, behindFields, behind } = parts;
+  const some = (value: Uint8Array | undefined) => value === undefined ? [] : [value];
+  const wrapped = extensions === undefined ? [] : [constructed(0, ...extensions)];
+  const fields = sequence(version, inner, issuer, ...times, ...some(entries), ...wrapped, ...some(behindFields));
+  return sequence(fields, outer, bitString(new Uint8Array(64)), ...some(behind));
+}
+const numberOf = (octets: number) => derValue(0x02, [Uint8Array.from({ length: octets }, () => 0x41)]);
+const one = (id: string, critical: boolean, value: Uint8Array) => [encodeExtensions([{ oid: id, critical, value }])];
+const keyOf7 = Uint8Array.of(0x30, 3, 0x80, 1, 7);
+const shapes: [name: string, list: Parameters<typeof rawList>[0], detail: string | undefined][] = [
+  ["a plain list", {}, undefined],
+  ["a list of one moment", { times: [time(at), time(at)] }, undefined],
+  ["a list until 2051", { times: [time(at), time(new Date("2051-01-01T00:00:00Z"))] }, undefined],
+  ["a number of 20 octets", { extensions: one("2.5.29.20", false, numberOf(20)) }, undefined],
+  ["a number of 21 octets", { extensions: one("2.5.29.20", false, numberOf(21)) }, "more than 20 octets"],
+  ["a number with something behind it", {
+    extensions: one("2.5.29.20", false, Buffer.concat([integer(1), derNull])),
+  }, ""],
+  ["a key identifier", { extensions: one("2.5.29.35", false, keyOf7) }, undefined],
+  ["a critical key identifier", { extensions: one("2.5.29.35", true, keyOf7) }, "must not be critical"],
+  ["a key identifier with something behind it", {
+    extensions: one("2.5.29.35", false, Buffer.concat([keyOf7, derNull])),
+  }, ""],
+  ["something behind the extensions", { extensions: [...one("2.5.29.20", false, integer(1)), derNull] }, ""],
+  ["something behind the fields", { extensions: one("2.5.29.20", false, integer(1)), behindFields: derNull }, ""],
+  ["something behind the signature", { behind: derNull }, ""],
+  ["no version", { version: new Uint8Array() }, "version is not 2"],
+  ["version 1", { version: integer(0) }, "version is not 2"],
+  ["no issuer", { issuer: sequence() }, "issuer is empty"],
+  ["no next update", { times: [time(at)] }, "nextUpdate is missing"],
+  ["a next update before the update", { times: [time(at), time(later(-1))] }, "lies before"],
+  ["an empty sequence of entries", { entries: sequence() }, "revokedCertificates are empty"],
+  ["another algorithm outside", { outer: sequence(oid("1.3.101.113")) }, "differs between"],
+  ["an algorithm that is none", { inner: sequence(derNull), outer: sequence(derNull) }, "algorithm is malformed"],
+];
+for (const [name, parts, detail] of shapes) {
+  test(`${detail === undefined ? "reads" : "refuses"} ${name}`, () => {
+    const outcome = parseCrl(rawList(parts));
+    if (detail === undefined) assert.ok(Result.isSuccess(outcome), JSON.stringify(outcome));
+    else {
+      assert.ok(Result.isFailure(outcome));
+      assert.match(outcome.failure.detail, detail);
+    }
+  });
+}
 
 test("orders two lists by date where either has no number", () => {
   const [numbered, bare] = [parse({ number: 9n, thisUpdate: later(-3) }), parse({ omitNumber: true })];

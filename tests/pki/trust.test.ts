@@ -3,6 +3,8 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
+import { floorKeyOf } from "../../pki/crl.ts";
+import { raiseFloor } from "../../pki/crl_floor.ts";
 import { subjectKeyId } from "../../pki/issue/extensions.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
@@ -180,6 +182,15 @@ test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
   assert.is(code(cas(3n)), "crl-rollback");
   assert.is(code(change(19n)), "crl-rollback");
   assert.is(code(forgeListPem(root, { number: 9n })), "crl-rollback");
+});
+
+test("never lowers a mark for a list that was in force before", () => {
+  const { snapshot } = Result.getOrThrow(make({ crlsPem: forgeListPem(root, { number: 8n }) }));
+  const lists = snapshot.revocation!.lists;
+  const key = floorKeyOf(lists[0]!);
+  assert.equal(Result.getOrThrow(raiseFloor({ [key]: "10" }, lists, [])), { [key]: "10" });
+  assert.equal(Result.getOrThrow(raiseFloor({ [key]: "7" }, lists, [])), { [key]: "8" });
+  assert.equal(Result.getOrThrow(raiseFloor(undefined, lists, [])), { [key]: "8" });
 });
 
 test("lets a CA's new key count from one again", () => {

@@ -115,6 +115,43 @@ test("forgets sources at rest and refuses new ones when none is", () => {
   assert.is(admission.counts.sources, sourcesMax);
 });
 
+/** As many sources as are remembered, at 0 ms and each with its bucket emptied; the first so many keep what they got. */
+function full(options: { readonly kept: number; readonly opened?: boolean }) {
+  const many = { pendingMax: 1_000, connectionsMax: 1_000, pendingPerAddressMax: 1, connectionsPerAddressMax: 1 };
+  const admission = new Admission({ ...limits, ...many, handshakesBurst: 1 });
+  const address = (n: number) => `/ip4/10.${n >> 16}.${(n >> 8) & 255}.${n & 255}/tcp/1`;
+  for (let n = 0; n < sourcesMax; n++) {
+    const one = admitted(admission.admit(address(n), 0));
+    if (n >= options.kept) one.release();
+    else if (options.opened === true) one.opened();
+  }
+  return { admission, address };
+}
+const newcomer = "/ip4/192.0.2.1/tcp/1";
+
+test("forgets a source only once its bucket is full again", () => {
+  const { admission } = full({ kept: 0 });
+  assert.is(limitOf(admission.admit(newcomer, 99)), "sources of connections");
+  assert.is(codeOf(admission.admit(newcomer, 100)), "admitted");
+  assert.is(admission.counts.sources, sourcesMax);
+});
+
+test("forgets no source that has a handshake under way or a connection", () => {
+  for (const opened of [false, true]) {
+    const { admission, address } = full({ kept: 2, opened });
+    assert.is(codeOf(admission.admit(newcomer, 10_000)), "admitted");
+    const limit = opened ? "connections from one address" : "handshakes under way from one address";
+    for (const n of [0, 1]) assert.is(limitOf(admission.admit(address(n), 10_000)), limit);
+  }
+});
+
+test("looks at 64 sources for one at rest, and at the next ones the next time", () => {
+  assert.is(codeOf(full({ kept: 63 }).admission.admit(newcomer, 10_000)), "admitted");
+  const { admission } = full({ kept: 64 });
+  assert.is(limitOf(admission.admit(newcomer, 10_000)), "sources of connections");
+  assert.is(codeOf(admission.admit(newcomer, 10_000)), "admitted");
+});
+
 const sources: [address: string, source: string][] = [
   ["/ip4/10.0.0.7/tcp/4001", "10.0.0.7"],
   ["/ip4/10.0.0.7/tcp/4001/p2p/12D3A", "10.0.0.7"],
@@ -129,6 +166,7 @@ for (const [address, source] of sources) {
 
 test("the defaults let an operator's network in and no flood", () => {
   for (const value of Object.values(defaultLimits)) assert.ok(value > 0 && value < 10_000);
+  assert.is(sourcesMax, 16_384);
 });
 
 test.run();
