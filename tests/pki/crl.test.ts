@@ -136,6 +136,12 @@ const shapes: [name: string, list: Parameters<typeof rawList>[0], detail: string
   ["a key identifier with something behind it", {
     extensions: one("2.5.29.35", false, Buffer.concat([keyOf7, derNull])),
   }, ""],
+  ["a scope with something behind it", {
+    extensions: one("2.5.29.28", true, Buffer.concat([sequence(flag(0x81)), derNull])),
+  }, ""],
+  ["a scope with something in it that is none", {
+    extensions: one("2.5.29.28", true, sequence(flag(0x81), flag(0x86))),
+  }, ""],
   ["something behind the extensions", { extensions: [...one("2.5.29.20", false, integer(1)), derNull] }, ""],
   ["something behind the fields", { extensions: one("2.5.29.20", false, integer(1)), behindFields: derNull }, ""],
   ["something behind the signature", { behind: derNull }, ""],

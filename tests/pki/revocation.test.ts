@@ -119,7 +119,8 @@ test("passes over a forged list beside the right one", () => {
 const delta = (base: number) => ({ oid: "2.5.29.27", critical: true, value: integer(base) });
 const scope = (...parts: Uint8Array[]) => ({ oid: "2.5.29.28", critical: true, value: sequence(...parts) });
 const flag = (number: number) => primitive(number, Uint8Array.of(0xff));
-const point = (uri: string) => constructed(0, constructed(0, primitive(6, Buffer.from(uri))));
+const uri = (text: string) => primitive(6, Buffer.from(text));
+const point = (of: string) => constructed(0, constructed(0, uri(of)));
 
 const complete = (number: bigint, options: ForgeListOptions = {}) =>
   rootList + forgeListPem(middle, { number, ...options });
@@ -197,6 +198,23 @@ test("matches the list's distribution point with the certificate's", () => {
   assert.is(judge(rootList + shard("http://crl.example/1"), { chain: [sharded, middle] }), "accepted");
   assert.is(judge(rootList + shard("http://crl.example/2"), { chain: [sharded, middle] }), "revocation-unknown");
   assert.is(judge(rootList + shard("http://crl.example/1")), "revocation-unknown");
+  const twoPoints = {
+    add: [scope(constructed(0, constructed(0, uri("http://crl.example/1"), uri("http://crl.example/2"))))],
+  };
+  assert.is(judge(rootList + forgeListPem(middle, twoPoints), { chain: [sharded, middle] }), "accepted");
+});
+
+test("takes the newest list of each distribution point, and not the newest of all", () => {
+  const points = ["http://crl.example/1", "http://crl.example/2"].map((of) => sequence(point(of)));
+  const both = forge("leaf", {
+    issuer: middle,
+    serial: 0x4e,
+    add: [{ oid: "2.5.29.31", critical: false, value: sequence(...points) }],
+  });
+  const shard = (of: number, number: bigint, revoked: string[] = []) =>
+    forgeListPem(middle, { number, revoked, add: [scope(point(`http://crl.example/${of}`))] });
+  assert.is(judge(rootList + shard(1, 1n, ["4e"]) + shard(2, 2n), { chain: [both, middle] }), "certificate-revoked");
+  assert.is(judge(rootList + shard(1, 1n) + shard(2, 2n), { chain: [both, middle] }), "accepted");
 });
 
 test("takes a list without a number in the network's profile, and refuses it in RFC 5280's", () => {

@@ -156,7 +156,10 @@ test("refuses an older list than it has seen, and takes the same or a newer one"
   const newer = Result.getOrThrow(number(forgeListPem(root, { number: 11n }), seen)).crlFloor;
   assert.equal([...new Set(Object.values(newer))], ["11"]);
   const beside = forgeListPem(root, { number: 9n }) + forgeListPem(root, { number: 12n });
-  assert.equal([...new Set(Object.values(Result.getOrThrow(number(beside, newer)).crlFloor))], ["12"]);
+  const behind = forgeListPem(root, { number: 12n }) + forgeListPem(root, { number: 9n });
+  for (const lists of [beside, behind]) {
+    assert.equal([...new Set(Object.values(Result.getOrThrow(number(lists, newer)).crlFloor))], ["12"]);
+  }
 });
 
 test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
@@ -184,6 +187,12 @@ test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
   assert.is(code(forgeListPem(root, { number: 9n })), "crl-rollback");
 });
 
+test("goes on from a snapshot that had no lists", () => {
+  const { snapshot: previous, crlFloor } = Result.getOrThrow(make({}));
+  const made = Result.getOrThrow(make({ previous, crlFloor, crlsPem: forgeListPem(root, { number: 4n }) }));
+  assert.equal(Object.values(made.crlFloor), ["4"]);
+});
+
 test("never lowers a mark for a list that was in force before", () => {
   const { snapshot } = Result.getOrThrow(make({ crlsPem: forgeListPem(root, { number: 8n }) }));
   const lists = snapshot.revocation!.lists;
@@ -191,6 +200,13 @@ test("never lowers a mark for a list that was in force before", () => {
   assert.equal(Result.getOrThrow(raiseFloor({ [key]: "10" }, lists, [])), { [key]: "10" });
   assert.equal(Result.getOrThrow(raiseFloor({ [key]: "7" }, lists, [])), { [key]: "8" });
   assert.equal(Result.getOrThrow(raiseFloor(undefined, lists, [])), { [key]: "8" });
+});
+
+test("marks the deltas of lists that were in force before", () => {
+  const delta = { oid: "2.5.29.27", critical: true, value: integer(8) };
+  const crlsPem = forgeListPem(root, { number: 8n }) + forgeListPem(root, { number: 9n, add: [delta] });
+  const lists = Result.getOrThrow(make({ crlsPem })).snapshot.revocation!.lists;
+  assert.equal(Object.values(Result.getOrThrow(raiseFloor({}, lists, []))).sort(), ["8", "9"]);
 });
 
 test("lets a CA's new key count from one again", () => {
@@ -283,6 +299,8 @@ test("remembers the date of a list without a number, and refuses one that lost i
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
   assert.is(code(list(-3), first), "crl-rollback");
+  const { refusal } = Result.getOrThrow(Result.flip(make({ crlsPem: list(-3), crlFloor: first })));
+  assert.match(refusal?.message ?? "", `none, of ${later(-3).toISOString()}`);
   const numbered = Result.getOrThrow(make({ crlsPem: list(-1, 1n), crlFloor: first })).crlFloor;
   assert.is(code(list(-1), numbered), "crl-rollback");
   assert.is(code(list(-4, 2n), numbered), "made");

@@ -3,9 +3,16 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { checkWellFormed, findPaths, verifyPath } from "../../pki/path.ts";
+import { checkRevocation, checkWellFormed, findPaths, verifyPath, type WithinValidity } from "../../pki/path.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
-import { defaultPolicy, type DomainInput, makeTrustSnapshot, type TrustInput } from "../../pki/trust.ts";
+import {
+  defaultPolicy,
+  type DomainInput,
+  domainOf,
+  domainsMax,
+  makeTrustSnapshot,
+  type TrustInput,
+} from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
 
 const test = suite("trust domains");
@@ -93,6 +100,24 @@ test("changes anchorsId with a domain's CAs, its name and its roles", () => {
   ]].map(id);
   assert.is(new Set(ids).size, ids.length);
   assert.is(id([partnerDomain]), id([{ ...partnerDomain }]));
+});
+
+test("takes as many domains as are allowed and refuses one more", () => {
+  const domains = (count: number) =>
+    make(Array.from({ length: count }, (_, index) => ({ ...partnerDomain, name: `d${index}.example` })));
+  assert.is(Result.getOrThrow(domains(domainsMax)).snapshot.domains?.length, domainsMax);
+  const outcome = domains(domainsMax + 1);
+  assert.is(Result.isFailure(outcome) && outcome.failure.problem, "too-many");
+});
+
+test("a domain that is not there trusts nobody and clears nobody", () => {
+  const { snapshot } = Result.getOrThrow(make([partnerDomain]));
+  const gone = domainOf(snapshot, "gone.example");
+  assert.equal([gone.anchors, gone.revocation], [[], { lists: [] }]);
+  const leaf = certificate(node(partner));
+  const within = { paths: [[leaf, certificate(partner)]], domains: ["gone.example"], at } as unknown as WithinValidity;
+  const outcome = checkRevocation(within, snapshot, at);
+  assert.is(Result.isFailure(outcome) && outcome.failure.code, "revocation-unknown");
 });
 
 test("refuses a name twice, and tells whose file is at fault", () => {
