@@ -42,6 +42,8 @@ const killedMax = 15;
 /** How long a test file may take: so many times what it takes by itself, and so many milliseconds more. */
 const slower = 8;
 const graceMs = 6_000;
+/** How much longer the second trial of a mutant may take that took too long in the first. */
+const patience = 4;
 /** Nothing is known of a test's time yet. */
 const unknownMs = 120_000;
 
@@ -99,11 +101,11 @@ class Run {
     return ms === undefined ? unknownMs : graceMs + slower * ms;
   };
 
-  #run(worker: Worker, tests: readonly string[], mutant?: Mutant): Promise<Ended> {
+  #run(worker: Worker, tests: readonly string[], mutant?: Mutant, times = 1): Promise<Ended> {
     this.#jobs += 1;
     const original = mutant && readFileSync(join(this.#tree, "original", mutant.file), "utf8");
     const change = mutant && { file: mutant.file, text: applied(original ?? "", mutant) };
-    return worker.run({ job: this.#jobs, change, tests }, this.#allowedMs);
+    return worker.run({ job: this.#jobs, change, tests }, (test) => times * this.#allowedMs(test));
   }
 
   /** Runs every test by itself without a mutant, twice: a process's first run loads the packages. */
@@ -157,15 +159,12 @@ class Run {
   async #judgeOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
     const { mutant, alone } = next;
     const { id } = mutant;
-    const ended = await this.#run(life.worker, this.#ordered(mutant.file), mutant);
-    if (ended.type === "timed out") {
-      this.#options.onVerdict({ id, outcome: "timed out" });
-      return false;
-    }
-    if (ended.type === "died") {
-      // Perhaps of what another mutant left behind.
-      if (alone) this.#options.onVerdict({ id, outcome: "killed", by: "its process died" });
-      else waiting.push({ mutant, alone: true });
+    const ended = await this.#run(life.worker, this.#ordered(mutant.file), mutant, alone ? patience : 1);
+    if (ended.type !== "answered") {
+      // Perhaps of what another mutant left behind, or of a machine that was busy: each gets a second trial.
+      if (!alone) waiting.push({ mutant, alone: true });
+      else if (ended.type === "timed out") this.#options.onVerdict({ id, outcome: "timed out" });
+      else this.#options.onVerdict({ id, outcome: "killed", by: "its process died" });
       return false;
     }
     const { failed, rssBytes } = ended.answer;
