@@ -94,7 +94,7 @@ test("puts a delta onto a complete list of its issuer, key and scope that is not
 test("says what profile rfc5280 misses in a list", () => {
   const key = extension("2.5.29.35", false, Uint8Array.of(0x30, 3, 0x80, 1, 7));
   const detail = (options: ForgeListOptions) => refuseBareList(parse(options))?.detail;
-  assert.is(detail({ add: [key] }), undefined);
+  assert.is(refuseBareList(parse({ add: [key] })), undefined);
   assert.match(detail({ omitNumber: true, add: [key] }) ?? "", "CRL number");
   assert.match(detail({}) ?? "", "authority key identifier");
 });

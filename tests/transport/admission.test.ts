@@ -105,6 +105,18 @@ test("lets a burst through and then so many a second; a clock that goes back ref
   assert.is(codeOf(admission.admit(from(2), 500)), "admitted");
 });
 
+test("refills so many a second, over a long time too", () => {
+  const admission = new Admission({ ...limits, handshakesBurst: 1_000 });
+  const burst = (at: number) => {
+    for (let count = 0;; count++) {
+      const result = admission.admit(from(1), at);
+      if (Result.isFailure(result)) return count;
+      result.success.release();
+    }
+  };
+  assert.equal([burst(0), burst(99_950), burst(99_950 + 10 ** 6)], [1_000, 999, 1_000]);
+});
+
 test("forgets sources at rest and refuses new ones when none is", () => {
   const admission = new Admission({ ...limits, handshakesBurst: 1 });
   for (let n = 0; n < sourcesMax; n++) {
@@ -158,6 +170,10 @@ const sources: [address: string, source: string][] = [
   ["/ip6/2001:db8:1:2:3:4:5:6/tcp/1", "2001:db8:1:2::/64"],
   ["/ip6/2001:db8:1:2::9/tcp/1", "2001:db8:1:2::/64"],
   ["/ip6/::1/tcp/1", "0:0:0:0::/64"],
+  ["/ip6/1::2:3:4:5:6:7/tcp/1", "1:0:2:3::/64"],
+  ["/ip6/1:2:3::/tcp/1", "1:2:3:0::/64"],
+  ["/p2p-circuit/p2p/peer", ">peer"],
+  ["/ip4/10.0.0.7/tcp/4001/p2p-circuit", ">"],
   ["/ip4/10.0.0.7/tcp/4001/p2p/relay/p2p-circuit/p2p/peer", "relay>peer"],
 ];
 for (const [address, source] of sources) {
@@ -167,6 +183,15 @@ for (const [address, source] of sources) {
 test("the defaults let an operator's network in and no flood", () => {
   for (const value of Object.values(defaultLimits)) assert.ok(value > 0 && value < 10_000);
   assert.is(sourcesMax, 16_384);
+  assert.equal(defaultLimits, {
+    pendingMax: 256,
+    pendingPerAddressMax: 64,
+    connectionsMax: 4_096,
+    connectionsPerAddressMax: 512,
+    connectionsPerPeerMax: 8,
+    handshakesPerSecond: 50,
+    handshakesBurst: 200,
+  }, "who changes a default says so here");
 });
 
 test.run();
