@@ -360,6 +360,21 @@ test("a listener that stopped listening hears nothing more, and a stopped gate f
   assert.is(gate.phase, "opening");
 });
 
+test("an inspector is told of each event", () => {
+  const seen: string[] = [];
+  const ports = { now: () => at.getTime(), report: () => {} };
+  const gate = makeGateFactory({
+    ports,
+    clock: new SimulatedClock(),
+    machine: handshakeMachine,
+    inspect: (told) => {
+      if (told.type === "@xstate.event") seen.push(told.event.type);
+    },
+  })(gateInput(trust([root])));
+  gate.send({ type: "connection.securing" });
+  assert.equal(seen.filter((type) => !type.startsWith("xstate.")), ["connection.securing"]);
+});
+
 test("the established context is plain data that keeps the chain once, and every proof", () => {
   const actor = createActor(handshakeMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
   actor.start();

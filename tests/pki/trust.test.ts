@@ -6,10 +6,18 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { floorKeyOf } from "../../pki/crl.ts";
 import { raiseFloor } from "../../pki/crl_floor.ts";
 import { subjectKeyId } from "../../pki/issue/extensions.ts";
+import { ListReader } from "../../pki/list_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
-import { anchorsMax, defaultPolicy, makeTrustSnapshot, TrustError, type TrustInput } from "../../pki/trust.ts";
+import {
+  anchorsMax,
+  defaultPolicy,
+  makeTrustSnapshot,
+  readAuthorities,
+  TrustError,
+  type TrustInput,
+} from "../../pki/trust.ts";
 import { at, dayMs, forge, type Forged, forgeList, forgeListPem, later } from "../support/forge.ts";
 
 const test = suite("makeTrustSnapshot()");
@@ -64,6 +72,21 @@ test("does not leave it out by the list of a namesake's key", () => {
   const crlsPem = forgeListPem(other, { revoked: [serial(under)], add: [aki] });
   assert.is(names({ trustPem: own.pem + under.pem, crlsPem }), "named,under");
   assert.is(names({ trustPem: own.pem + other.pem + under.pem, crlsPem }), "named,named,under");
+});
+
+test("does not leave it out by a list that its issuer's key signed under another name", () => {
+  const renamed = forge("renamed", { ca: true, keyOf: root });
+  const input = { trustPem: root.pem + renamed.pem + middle.pem };
+  const crlsPem = forgeListPem(renamed, { revoked: [serial(middle)] });
+  assert.is(names({ ...input, crlsPem }), "root,renamed,middle");
+  assert.is(names({ ...input, crlsPem: forgeListPem(root, { revoked: [serial(middle)] }) }), "root,renamed");
+});
+
+test("takes lists that were read already", () => {
+  const reader = new ListReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
+  reader.push(Buffer.from(forgeListPem(root, { revoked: [serial(middle)] })));
+  const crlsPem = Result.getOrThrow(reader.finish());
+  assert.is(names({ trustPem: root.pem + middle.pem, crlsPem }), "root");
 });
 
 test("trusts nobody when every CA is revoked, and says so", () => {

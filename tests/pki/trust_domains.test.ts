@@ -73,6 +73,10 @@ test("lets a domain claim its roles, and no other", () => {
   assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
   assert.is(judge(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
   assert.is(judge(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+  const both: DomainInput = { ...partnerDomain, roles: ["worker", "data"] };
+  assert.is(judge(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
+  const beside = node(partner, "DNS:a.partner.example", "URI:spiffe://partner.example/worker/a");
+  assert.is(judge(beside, [workers]), "accepted by partner.example", "a host name claims no domain");
 });
 
 test("judges revocation by the domain's own lists", () => {
@@ -100,6 +104,17 @@ test("changes anchorsId with a domain's CAs, its name and its roles", () => {
   ]].map(id);
   assert.is(new Set(ids).size, ids.length);
   assert.is(id([partnerDomain]), id([{ ...partnerDomain }]));
+});
+
+test("tells whose list is forged, and by what it is refused", () => {
+  const forged = forgeListPem(partner, { signer: rival });
+  const outcome = make([{ ...partnerDomain, crlsPem: forged }]);
+  assert.ok(Result.isFailure(outcome));
+  const { domain, problem, refusal } = outcome.failure;
+  assert.equal([domain, problem, refusal?.code], ["partner.example", "crl-signature", "crl-signature"]);
+  const empty = make([{ ...partnerDomain, crlsPem: "" }]);
+  assert.ok(Result.isFailure(empty) && empty.failure.domain === "partner.example");
+  assert.is(empty.failure.refusal, undefined);
 });
 
 test("takes as many domains as are allowed and refuses one more", () => {

@@ -80,6 +80,19 @@ test("counts connections, of one address and in all", () => {
   open(3);
 });
 
+test("a connection that ended makes room for one of its address, and no more", () => {
+  const admission = new Admission({ ...limits, connectionsMax: 100 });
+  const open = () => {
+    const one = admitted(admission.admit(from(1), 0));
+    one.opened();
+    return one;
+  };
+  const [first] = [open(), open(), open()];
+  first.release();
+  open();
+  assert.is(limitOf(admission.admit(from(1), 0)), "connections from one address");
+});
+
 test("opening after the release counts nothing", () => {
   const admission = new Admission(limits);
   const one = admitted(admission.admit(from(1), 0));
