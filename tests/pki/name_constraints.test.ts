@@ -165,6 +165,20 @@ test("stops at its budget of comparisons, not before", () => {
   assert.is(verdict(nameComparisonsMax / names + 1), "budget-exceeded");
 });
 
+test("spends one comparison on each permitted name up to the one that fits", () => {
+  const names = 500;
+  const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
+  const verdict = (...permitted: Subtree[]) => {
+    const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints(permitted)] });
+    return judge(forge("node", { issuer: ca, san }), ca);
+  };
+  const others = (count: number) => Array.from({ length: count }, (_, index) => subtree(`DNS:${index}.x`));
+  const each = nameComparisonsMax / names;
+  assert.is(verdict(...others(each - 1), subtree("DNS:y")), "accepted");
+  assert.is(verdict(...others(each), subtree("DNS:y")), "budget-exceeded");
+  assert.is(verdict(subtree("DNS:y"), ...others(each)), "accepted", "the first fits, the others are not looked at");
+});
+
 function cnOf(text: string): Uint8Array {
   return sequence(oid("2.5.4.3"), utf8String(text));
 }
