@@ -97,10 +97,13 @@ const { mutants, total } = choose(root, whole, { seed, sample });
 const accepted = readAccepted(join(root, listPath));
 const tree = treeHash(root);
 const verdicts = new Map<string, Verdict>();
-if (state !== undefined) { for (const verdict of remembered(state, tree)) verdicts.set(verdict.id, verdict); }
+const chosen = new Set(mutants.map(({ id }) => id));
+for (const verdict of state === undefined ? [] : remembered(state, tree)) {
+  if (chosen.has(verdict.id)) verdicts.set(verdict.id, verdict);
+}
 const waiting = mutants.filter(({ id }) => !verdicts.has(id));
 
-let told = 0;
+let told = verdicts.size;
 try {
   if (waiting.length > 0) {
     await run({

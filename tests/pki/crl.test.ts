@@ -29,6 +29,7 @@ import {
   utf8String,
 } from "../../pki/issue/der_writer.ts";
 import { encodeExtensions } from "../../pki/issue/extensions.ts";
+import { findEntry } from "../../pki/serial_index.ts";
 import { at, encodeCommonName, forge, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
 
 const test = suite("parseCrl()");
@@ -192,6 +193,37 @@ test("finds each of 20,000 entries, and none of 20,000 others", () => {
   assert.ok(buckets.length <= 20_000 / 2);
   for (const one of revoked) assert.ok(findRevocation(list, one));
   for (let index = 20_000; index < 40_000; index++) assert.is(findRevocation(list, serial(index)), undefined);
+});
+
+test("finds serials whose first bit is set, in a table of many buckets", () => {
+  const serial = (index: number) => `00${(0x80000000 + index * 7).toString(16)}`;
+  const list = parse({ revoked: Array.from({ length: 2_000 }, (_, index) => serial(index)) });
+  for (let index = 0; index < 2_000; index++) assert.ok(findRevocation(list, serial(index)), serial(index));
+  for (let index = 2_000; index < 4_000; index++) assert.is(findRevocation(list, serial(index)), undefined);
+});
+
+test("takes a serial as DER writes it, and no other spelling for it", () => {
+  const found = (revoked: string[], ...serials: string[]) => {
+    const list = parse({ revoked });
+    return serials.map((serial) => findRevocation(list, serial) !== undefined);
+  };
+  assert.equal(found(["0080", "7f"], "0080", "80", "7f", "007f", "000080"), [true, false, true, false, false]);
+  assert.equal(found(["00"], "0101", "00", "0180", "00", "0000", ""), [false, true, false, true, false, false]);
+  assert.equal(found(["01", "02"], "0102", "0201", "01", "02"), [false, false, true, true]);
+  assert.equal(found(["0102", "03"], "02", "01", "0003", "0102", "010203"), [false, false, false, true, false]);
+  assert.equal(found(["01"], "01".repeat(64), "01".repeat(65), "01".repeat(100)), [false, false, false]);
+});
+
+test("of several entries of one serial, takes the one that revokes, wherever it stands", () => {
+  const delta = { number: 9n, add: [extension("2.5.29.27", true, integer(8))] };
+  const [back, revoked] = [{ serial: "4d", reason: 8 }, { serial: "4d", reason: 1 }];
+  for (const entries of [[back, revoked], [revoked, back], [back, revoked, back]]) {
+    assert.is(findRevocation(parse({ ...delta, revoked: entries }), "4d")?.reason, "keyCompromise");
+  }
+  assert.is(findRevocation(parse({ ...delta, revoked: [back] }), "4d"), undefined);
+  const plain = parse({ revoked: ["4d"] });
+  assert.is(findRevocation(plain, "4d")?.reason, "unspecified");
+  assert.equal(findEntry(plain.index, "4d"), { seconds: later(-1).getTime() / 1_000, reason: 0 });
 });
 
 test("is kept without its bytes once its CA vouched for it, and still knows who that was", () => {

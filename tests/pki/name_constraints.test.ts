@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
 import { nameConstraints, type Subtree } from "../../pki/issue/extensions.ts";
-import { constructed, derValue, oid, sequence, setOfOne, utf8String } from "../../pki/issue/der_writer.ts";
+import { constructed, derValue, oid, primitive, sequence, setOfOne, utf8String } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import { at, encodeCommonName, forge, type Forged, type ForgeOptions } from "../support/forge.ts";
@@ -113,16 +113,42 @@ test("refuses a name of a kind that is constrained but not processed, and no oth
   assert.is(judge(forge("node", { issuer: ca, san: ["DNS:a.example"] }), ca), "accepted");
 });
 
+const mailbox = (address: string) =>
+  setOfOne(sequence(oid("1.2.840.113549.1.9.1"), derValue(0x16, [Buffer.from(address)])));
+/** Puts another subject in the place of `CN=node`. */
+const withSubject = (...parts: Uint8Array[]) => (tbs: Uint8Array) => {
+  const plain = encodeCommonName("node");
+  const position = Buffer.from(tbs).lastIndexOf(plain);
+  const before = Buffer.from(tbs).subarray(tbs[1]! < 0x80 ? 2 : 2 + (tbs[1]! & 0x7f), position);
+  return sequence(before, sequence(...parts), Buffer.from(tbs).subarray(position + plain.length));
+};
+
 test("judges the e-mail address of a subject where no alternative name is one", () => {
-  const mail = setOfOne(sequence(oid("1.2.840.113549.1.9.1"), derValue(0x16, [Buffer.from("x@evil.example")])));
-  const withMail = (tbs: Uint8Array) => {
-    const plain = encodeCommonName("node");
-    const position = Buffer.from(tbs).lastIndexOf(plain);
-    const parts = [Buffer.from(tbs).subarray(3, position), sequence(setOfOne(cnOf("node")), mail)];
-    return sequence(...parts, Buffer.from(tbs).subarray(position + plain.length));
+  const tbs = withSubject(setOfOne(cnOf("node")), mailbox("x@evil.example"));
+  assert.is(underCa([], ["email:evil.example"], { tbs }), "name-constraint");
+  assert.is(underCa([], ["email:other.example"], { tbs }), "accepted");
+  assert.is(underCa([], ["email:evil.example"], { tbs, san: ["email:x@good.example"] }), "accepted");
+});
+
+test("judges every part of a subject, and no subject where it is empty", () => {
+  const named = (address: string) => sequence(setOfOne(cnOf("node")), mailbox(address));
+  const judged = (permitted: Uint8Array, ...subject: Uint8Array[]) => {
+    const add = [nameConstraints([{ tag: 4, content: permitted }])];
+    const ca = forge("ca", { ca: true, issuer: root, add });
+    const san = { oid: "2.5.29.17", critical: true, value: sequence(primitive(2, Buffer.from("a.example"))) };
+    return judge(forge("node", { issuer: ca, tbs: withSubject(...subject), add: [san] }), ca);
   };
-  assert.is(underCa([], ["email:evil.example"], { tbs: withMail }), "name-constraint");
-  assert.is(underCa([], ["email:other.example"], { tbs: withMail }), "accepted");
+  const subject = [setOfOne(cnOf("node")), mailbox("x@a.example")];
+  assert.is(judged(named("x@a.example"), ...subject), "accepted");
+  assert.is(judged(named("y@a.example"), ...subject), "name-constraint");
+  assert.is(judged(named("x@a.example"), setOfOne(cnOf("node"))), "name-constraint");
+  assert.is(judged(named("x@a.example")), "accepted");
+});
+
+test("tells kinds of names that are not processed apart", () => {
+  const ca = forge("ca", { ca: true, issuer: root, add: [otherConstraint] });
+  const registered = { oid: "2.5.29.17", critical: false, value: sequence(primitive(8, Uint8Array.of(0x2a, 3))) };
+  assert.is(judge(forge("node", { issuer: ca, add: [registered] }), ca), "accepted");
 });
 
 test("holds intermediates to the constraints above them too, self-issued ones excepted", () => {
