@@ -65,6 +65,8 @@ const rows: [name: string, permitted: string[], excluded: string[], san: string[
   ["a wildcard over an excluded name", [], ["DNS:x.a.example"], ["DNS:*.a.example"], false],
   ["a wildcard beside an excluded name", [], ["DNS:x.b.example"], ["DNS:*.a.example"], true],
   ["a wildcard above a deeper excluded name", [], ["DNS:y.x.a.example"], ["DNS:*.a.example"], true],
+  ["a name above an excluded one", [], ["DNS:x.a.example"], ["DNS:a.example"], true],
+  ["an excluded host that is no host name", [], ["URI:-x-"], ["URI:spiffe://acme/worker/a"], false],
   ["permitted, but excluded too", ["DNS:example"], ["DNS:a.example"], ["DNS:a.example"], false],
   ["an excluded constraint that is no host name", [], ["DNS:.a.example"], ["DNS:b.example"], false],
   ["a host that is permitted in a URI", ["URI:acme"], [], ["URI:spiffe://acme/worker/a"], true],

@@ -354,6 +354,21 @@ test("counts the CAs between leaf and anchor against the caller's limit, those t
   assert.is(within(0, [forge("node", { issuer: rolled }), rolled], root), "found", "a CA's new key, signed by its old");
 });
 
+test("follows a CA that certified its own key under another name", () => {
+  const renamed = forge("renamed", { ca: true, issuer: root, keyOf: root });
+  assert.is(judge([forge("node", { issuer: renamed }), renamed], [root]), "node < renamed < root");
+});
+
+test("names the purpose that is missing, by its OID where it has no name here", () => {
+  const needed = (purposes: string[], policy: Partial<Policy> = {}) => {
+    const refusal = refusalOf([forge("node", { issuer: root, add: [extendedKeyUsage(purposes)] })], [root], { policy });
+    return refusal._tag === "ExtendedKeyUsage" ? refusal.needed : refusal.code;
+  };
+  assert.is(needed([client]), "serverAuth");
+  assert.is(needed([server]), "clientAuth");
+  assert.is(needed([server, client], { purposes: ["1.2.3.4"] }), "1.2.3.4");
+});
+
 test("tells a CA whose signature is of an unknown algorithm from one whose signature is wrong", () => {
   const odd = forge("middle", { ca: true, issuer: root, keyOf: middle, signer: forge("odd", { algorithm: "ed448" }) });
   assert.is(judge([leaf, odd], [root]), "unsupported-key-algorithm");

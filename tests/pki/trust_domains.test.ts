@@ -73,6 +73,13 @@ test("lets a domain claim its roles, and no other", () => {
   assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
   assert.is(judge(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
   assert.is(judge(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+  const claimed = (uri: string) => {
+    const { snapshot } = Result.getOrThrow(make([workers]));
+    const outcome = verifyPath([node(partner, uri).der], snapshot, { at });
+    return Result.isFailure(outcome) && outcome.failure._tag === "RoleNotAllowed" && outcome.failure.role;
+  };
+  assert.is(claimed("URI:spiffe://partner.example/gateway/a"), "gateway");
+  assert.is(claimed("URI:spiffe://partner.example"), "a node without a role");
   const both: DomainInput = { ...partnerDomain, roles: ["worker", "data"] };
   assert.is(judge(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
   const beside = node(partner, "DNS:a.partner.example", "URI:spiffe://partner.example/worker/a");
