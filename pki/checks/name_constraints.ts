@@ -172,6 +172,7 @@ function isEmailWithin(address: string, constraint: string): boolean | undefined
   // Quoted local parts may hold an @; nobody here has one, and two readers would disagree on where it splits.
   if (at < 1 || address.indexOf("@") !== at || !hostName.test(host)) return undefined;
   const split = constraint.lastIndexOf("@");
+  if (split === 0) return undefined; // neither a mailbox nor a host
   if (split < 0) return isHostWithin(host, constraint.toLowerCase());
   return address.slice(0, at) === constraint.slice(0, split) && host === constraint.slice(split + 1).toLowerCase();
 }

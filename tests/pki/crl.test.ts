@@ -177,6 +177,35 @@ test("refuses an entry whose serial is empty, negative, not minimal or longer th
   }
 });
 
+test("reads an entry's date to the second, and refuses one that is not written as a time", () => {
+  const dated = (tag: number, text: string, ...behind: Uint8Array[]) => {
+    const entries = sequence(sequence(integer(5), derValue(tag, [Buffer.from(text)]), ...behind));
+    return Result.getOrUndefined(Result.map(parseCrl(rawList({ entries })), (list) => findRevocation(list, "05")));
+  };
+  const good = "191009190959Z";
+  assert.equal(dated(0x17, good), { revokedAt: new Date("2019-10-09T19:09:59Z"), reason: "unspecified" });
+  assert.equal(dated(0x18, "20590909090909Z")?.revokedAt, new Date("2059-09-09T09:09:09Z"));
+  for (let at = 0; at < good.length; at++) {
+    for (const odd of ["/", ":", "A"]) assert.is(dated(0x17, good.slice(0, at) + odd + good.slice(at + 1)), undefined);
+  }
+  for (const text of ["1910091909Z", "191009190959+", "191009190959ZZ", "1191009190959Z", ""]) {
+    assert.is(dated(0x17, text), undefined, text);
+  }
+  for (const text of ["2059090909090Z", "205909090909090Z", "20490909090909Z", "590909090909Z"]) {
+    assert.is(dated(0x18, text), undefined, text);
+  }
+  const invalidity = encodeExtensions([{
+    oid: "2.5.29.24",
+    critical: true,
+    value: derValue(0x18, [Buffer.from("20200101000000Z")]),
+  }]);
+  assert.is(dated(0x17, good, invalidity)?.reason, "unspecified");
+  const reason = (value: Uint8Array) => encodeExtensions([{ oid: "2.5.29.21", critical: false, value }]);
+  assert.is(dated(0x17, good, reason(enumerated(1)))?.reason, "keyCompromise");
+  assert.is(dated(0x17, good, reason(Buffer.concat([enumerated(1), derNull]))), undefined);
+  assert.is(dated(0x17, good, reason(enumerated(1)), derNull), undefined);
+});
+
 test("orders two lists by date where either has no number", () => {
   const [numbered, bare] = [parse({ number: 9n, thisUpdate: later(-3) }), parse({ omitNumber: true })];
   assert.ok(compareAge(bare, numbered) > 0 && compareAge(numbered, bare) < 0);
