@@ -194,6 +194,20 @@ test("reads an entry's date to the second, and refuses one that is not written a
   for (const text of ["2059090909090Z", "205909090909090Z", "20490909090909Z", "590909090909Z"]) {
     assert.is(dated(0x18, text), undefined, text);
   }
+  for (const text of ["500101000000Z", "490101000000Z", "991231235959Z", "200131000000Z", "201201000000Z"]) {
+    const year = Number(text.slice(0, 2));
+    const full = `${year < 50 ? 20 : 19}${text.slice(0, 2)}`;
+    const iso = `${full}-${text.slice(2, 4)}-${text.slice(4, 6)}T${text.slice(6, 8)}:${text.slice(8, 10)}:${
+      text.slice(10, 12)
+    }Z`;
+    const at = new Date(Math.max(0, Date.parse(iso)));
+    assert.equal(dated(0x17, text)?.revokedAt, at, text);
+  }
+  for (const range of ["200001000000", "201301000000", "200100000000", "200132000000", "200101240000"]) {
+    assert.is(dated(0x17, `${range}Z`), undefined, range);
+  }
+  for (const range of ["200101006000", "200101000060"]) assert.is(dated(0x17, `${range}Z`), undefined, range);
+  assert.equal(dated(0x18, "20500101000000Z")?.revokedAt, new Date("2050-01-01T00:00:00Z"));
   const invalidity = encodeExtensions([{
     oid: "2.5.29.24",
     critical: true,
