@@ -4,6 +4,7 @@
  * ```
  *  ──▶ scanning ── done ──▶ serving ── role.drain ──▶ draining ── no pull left ──▶ drained
  *         │                 (announcing: storing ⇄ stored, retrying; pulls beside it)
+ *         │                     └── role.retire ─▶ retiring ── nobody pulls any more ──▶ draining
  *         └── failed ──▶ failed
  * ```
  *
@@ -32,6 +33,8 @@ import { type PullOutcome, servePull } from "./data/serve_pull.ts";
 export const pullsMax = 64;
 /** The announcement is repeated after this, in milliseconds: a gateway that restarted has forgotten it. */
 export const announceEveryMs = 600_000;
+/** Pullers that know the former PeerID have this long for their next pull, in milliseconds. */
+export const retireQuietMs = 30_000;
 /** One attempt to store the announcement, in milliseconds. */
 const announceTimeoutMs = 10_000;
 /** An attempt that the transport never answers, in milliseconds. */
@@ -118,6 +121,13 @@ function readerRefusal(
   return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
 }
 
+/** A refusal of a reader, as the node's ledger takes it. */
+function refusedOf(
+  { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
+): Extract<TransportFact, { type: "peer.refused" }> {
+  return { type: "peer.refused", address: `/p2p/${peer}`, direction: "inbound", peer: { name, id: peer }, refusal };
+}
+
 /** The role machine of a data node. */
 export const dataMachine = setup({
   types: {
@@ -150,18 +160,29 @@ export const dataMachine = setup({
     /** Refusals are the ledger's: counted by code, one line and one record each. */
     noteRefusal: enqueueActions(
       ({ context, self, enqueue }, params: { readonly identity: PeerIdentity; readonly refusal: JobScope }) => {
-        const { identity: { name, peer }, refusal } = params;
         enqueue.assign({ refusals: context.refusals + 1 });
-        if (self._parent === undefined) return;
-        enqueue.sendParent({
-          type: "peer.refused",
-          address: `/p2p/${peer}`,
-          direction: "inbound",
-          peer: { name, id: peer },
-          refusal,
-        });
+        if (self._parent !== undefined) enqueue.sendParent(refusedOf(params));
       },
     ),
+    rejectPull: enqueueActions(({ context, event, self, enqueue }) => {
+      if (event.type !== "stream.received") return;
+      enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange });
+      const isPull = pullProtocols.some((pull) => pull === event.protocol);
+      const refusal = isPull ? readerRefusal(context, event) : undefined;
+      if (refusal === undefined) return;
+      enqueue.assign({ refusals: context.refusals + 1 });
+      if (self._parent !== undefined) enqueue.sendParent(refusedOf({ identity: event.identity, refusal }));
+    }),
+    acceptPull: enqueueActions(({ context, event, self, enqueue }) => {
+      if (event.type !== "stream.received") return;
+      const { exchange, identity } = event;
+      enqueue.assign({ pulls: { ...context.pulls, [exchange]: identity } });
+      enqueue.sendTo(context.transport, {
+        type: "stream.accept",
+        exchange,
+        replyTo: answerAs(self, (answer: StreamAnswer): DataEvent => ({ type: "pull.accepted", exchange, answer })),
+      });
+    }),
     endPull: enqueueActions(({ context, enqueue }, params: { readonly exchange: string }) => {
       const { [params.exchange]: _, ...pulls } = context.pulls;
       enqueue.assign({ pulls });
@@ -238,6 +259,7 @@ export const dataMachine = setup({
           actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: String(event.error) }) }),
         },
         "role.drain": "drained",
+        "role.retire": "drained",
       },
     },
     serving: {
@@ -246,33 +268,11 @@ export const dataMachine = setup({
       }),
       on: {
         "stream.received": [
-          {
-            guard: { type: "isTaken", params: ({ event }) => event },
-            actions: enqueueActions(({ context, event, self, enqueue }) => {
-              const { exchange, identity } = event;
-              enqueue.assign({ pulls: { ...context.pulls, [exchange]: identity } });
-              enqueue.sendTo(context.transport, {
-                type: "stream.accept",
-                exchange,
-                replyTo: answerAs(
-                  self,
-                  (answer: StreamAnswer): DataEvent => ({ type: "pull.accepted", exchange, answer }),
-                ),
-              });
-            }),
-          },
-          {
-            actions: enqueueActions(({ context, event, enqueue }) => {
-              enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange });
-              const isPull = pullProtocols.some((pull) => pull === event.protocol);
-              const refusal = isPull ? readerRefusal(context, event) : undefined;
-              if (refusal !== undefined) {
-                enqueue({ type: "noteRefusal", params: { identity: event.identity, refusal } });
-              }
-            }),
-          },
+          { guard: { type: "isTaken", params: ({ event }) => event }, actions: "acceptPull" },
+          { actions: "rejectPull" },
         ],
         "role.drain": "draining",
+        "role.retire": "retiring",
       },
       initial: "storing",
       states: {
@@ -327,6 +327,22 @@ export const dataMachine = setup({
         },
         retrying: { after: { retry: "storing" }, on: { rejoined: "storing" } },
       },
+    },
+    /** Announces no more, and serves whom it is known to, until nobody comes. */
+    retiring: {
+      on: {
+        "stream.received": [
+          {
+            guard: { type: "isTaken", params: ({ event }) => event },
+            target: "retiring",
+            reenter: true,
+            actions: "acceptPull",
+          },
+          { actions: "rejectPull" },
+        ],
+        "role.drain": "draining",
+      },
+      after: { [retireQuietMs]: "draining" },
     },
     draining: {
       entry: enqueueActions(({ context, enqueue }) => {

@@ -38,6 +38,7 @@ export const gatewayMachine = setup({
           })),
         },
         "role.drain": "drained",
+        "role.retire": "drained",
       },
     },
     drained: { type: "final" },

@@ -8,6 +8,9 @@
  *        └──── backoff over ──────┘
  * ```
  *
+ * A gateway whose key was replaced is not whom the configuration names (`peer-id-mismatch`): it is dialled again at once at
+ * its address alone, where any gateway that the gate lets in will do, and that is said.
+ *
  * Says `link.up` and `link.down` to its parent. A dial that the transport never answers is given up after
  * {@linkcode dialTimeoutMs}; its late answer is ignored, as its id is not the newest.
  *
@@ -18,6 +21,7 @@ import type { AddressText, CloseReason, DialAnswer, PeerText } from "../transpor
 import type { Refusal } from "../pki/refusal.ts";
 import type { Ports } from "./ports.ts";
 import { answerAs, type TransportRef } from "./role.ts";
+import { withoutPeer } from "../transport/connections.ts";
 import { backoffMs } from "./backoff.ts";
 
 /** A dial that got no answer is given up after this, in milliseconds: above every deadline of the transport's. */
@@ -34,6 +38,8 @@ export interface GatewayLinkContext extends GatewayLinkInput {
   readonly dials: number;
   readonly failures: number;
   readonly peer: PeerText | undefined;
+  /** What is dialled: the configured address, or that without its PeerID. */
+  readonly target: AddressText;
 }
 
 /** What a link hears. */
@@ -61,12 +67,27 @@ export const gatewayLinkMachine = setup({
   guards: {
     isStale: ({ context }, params: Answered) => params.dial !== context.dials,
     isDone: (_, params: Answered) => params.answer.type === "dial.done",
+    /** The address led to another key than it names; without the name it leads there. */
+    isRekeyed: ({ context }, { answer }: Answered) =>
+      answer.type === "dial.failed" && answer.refusal.code === "peer-id-mismatch" &&
+      context.target !== withoutPeer(context.address),
     isOurGateway: ({ context }, params: { readonly peer: PeerText }) => params.peer === context.peer,
   },
   delays: {
     backoff: ({ context }) => backoffMs(context.failures, context.ports.random()),
   },
   actions: {
+    nameNobody: assign({ target: ({ context }) => withoutPeer(context.address) }),
+    nameAgain: assign({ target: ({ context }) => context.address }),
+    reportRekeyed: ({ context }, { answer }: Answered) => {
+      if (answer.type !== "dial.failed") return;
+      context.ports.report({
+        level: "warn",
+        event: "gateway.rekeyed",
+        message: `Gateway ${context.address} has another key, dialling its address alone: ${answer.refusal.message}`,
+        fields: { address: context.address, code: answer.refusal.code, hint: answer.refusal.hint },
+      });
+    },
     reportUnreachable: ({ context }, params: { readonly refusal: Refusal | undefined }) =>
       context.ports.report({
         level: "warn",
@@ -81,7 +102,7 @@ export const gatewayLinkMachine = setup({
   },
 }).createMachine({
   id: "gatewayLink",
-  context: ({ input }) => ({ ...input, dials: 0, failures: 0, peer: undefined }),
+  context: ({ input }) => ({ ...input, dials: 0, failures: 0, peer: undefined, target: input.address }),
   initial: "dialling",
   states: {
     dialling: {
@@ -91,7 +112,7 @@ export const gatewayLinkMachine = setup({
         enqueue.sendTo(context.transport, {
           type: "dial",
           id: `gateway/${context.address}/${dial}`,
-          target: { address: context.address },
+          target: { address: context.target },
           replyTo: answerAs(
             self,
             (answer: DialAnswer): GatewayLinkEvent => ({ type: "dial.answered", dial, answer }),
@@ -119,6 +140,12 @@ export const gatewayLinkMachine = setup({
             }),
           },
           {
+            guard: { type: "isRekeyed", params: ({ event }) => event },
+            target: "dialling",
+            reenter: true,
+            actions: [{ type: "reportRekeyed", params: ({ event }) => event }, "nameNobody"],
+          },
+          {
             target: "waiting",
             actions: [
               assign({ failures: ({ context }) => context.failures + 1 }),
@@ -144,6 +171,6 @@ export const gatewayLinkMachine = setup({
         },
       },
     },
-    waiting: { after: { backoff: "dialling" } },
+    waiting: { entry: "nameAgain", after: { backoff: "dialling" } },
   },
 });

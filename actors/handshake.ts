@@ -49,7 +49,6 @@ export interface HandshakeContext extends Evidence {
   readonly birth: HandshakeBirth;
   /** What a deadline that fires interrupts. */
   readonly waitingFor: "admission" | "TLS" | "libp2p";
-  readonly opened: boolean;
   readonly refusal: Refusal | undefined;
   readonly reason: CloseReason | undefined;
 }
@@ -69,9 +68,19 @@ export const timerMaxMs = 2 ** 31 - 1;
 export const expiryCheckMinMs = 50;
 
 function contextFrom(input: HandshakeInput): HandshakeContext {
-  const { id, direction, address, expectedPeer, admission, snapshot, deadlineMs, now, checks } = input;
+  const { id, direction, address, expectedPeer, admission, snapshot, own, deadlineMs, now, checks } = input;
   return {
-    birth: { id, direction, address, expectedPeer, deadlineMs, checks, now, at: now() },
+    birth: {
+      id,
+      direction,
+      address,
+      expectedPeer,
+      own: { name: own.name, notAfter: own.notAfter },
+      deadlineMs,
+      checks,
+      now,
+      at: now(),
+    },
     admission,
     snapshot,
     version: "",
@@ -96,10 +105,14 @@ function reasonFor(refusal: Refusal): CloseReason {
   return { type: refusal.code === "certificate-expired" ? "expired" : "trust.changed", refusal };
 }
 
-/** Milliseconds until the first certificate of the path has expired (`notAfter` itself is still valid). */
+/**
+ * Milliseconds until the first certificate of the path, or of what we showed the peer, has expired (`notAfter` itself is
+ * still valid).
+ */
 function untilExpiryMs({ revocation, birth }: HandshakeContext): number {
   if (!holds(revocation)) return expiryCheckMinMs;
-  const leftMs = revocation.success.expiresAt.getTime() - birth.now() + 1;
+  const endsAt = Math.min(revocation.success.expiresAt.getTime(), birth.own.notAfter.getTime());
+  const leftMs = endsAt - birth.now() + 1;
   return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));
 }
 

@@ -17,7 +17,7 @@ import {
   findPaths,
 } from "../pki/path.ts";
 import type { PeerIdentity } from "../pki/path.ts";
-import { Internal, type Refusal, TlsVersion } from "../pki/refusal.ts";
+import { CertificateExpired, Internal, type Refusal, TlsVersion } from "../pki/refusal.ts";
 import { domainOf, type Policy, type TrustSnapshot, widestPolicy } from "../pki/trust.ts";
 
 declare const proof: unique symbol;
@@ -70,11 +70,15 @@ export interface Evidence extends Standing {
   readonly snapshot: TrustSnapshot;
   readonly birth: Birth;
   readonly verifiedBefore: boolean;
+  /** libp2p announced the connection: it was let in. */
+  readonly opened: boolean;
 }
 
 /** What a gate is born with and keeps. */
 export interface Birth {
   readonly expectedPeer: string | undefined;
+  /** What we show the peer: its name, and when it ends. */
+  readonly own: { readonly name: string; readonly notAfter: Date };
   /** In milliseconds since the epoch. */
   readonly at: number;
   readonly now: () => number;
@@ -141,6 +145,12 @@ function readClock(evidence: Evidence): Date {
   return date;
 }
 
+/** What ends a connection at our own certificate's end, `notAfter` itself still valid; undefined where nothing does. */
+function checkOwnEnd({ name, notAfter }: Birth["own"], at: Date): CertificateExpired | undefined {
+  if (at <= notAfter) return undefined;
+  return new CertificateExpired({ certificate: { subject: `${name} (this node's own)`, serial: "" }, at, notAfter });
+}
+
 type Judges = { readonly [Name in CheckName]: (evidence: Evidence, checks: Checks) => Outcomes[Name] };
 
 const judges: Judges = {
@@ -149,7 +159,12 @@ const judges: Judges = {
   wellFormed: ({ chain }, checks) => checks.wellFormed(chain),
   algorithm: ({ wellFormed, snapshot }, checks) => checks.algorithm(proven(wellFormed), widestPolicy(snapshot)),
   path: ({ wellFormed, snapshot }, checks) => checks.path(proven(wellFormed), snapshot),
-  validity: (evidence, checks) => checks.validity(proven(evidence.path), readClock(evidence)),
+  validity: (evidence, checks) => {
+    const at = readClock(evidence);
+    // A peer is not refused for what we are: it refuses us. A connection that was let in ends with either certificate.
+    const own = evidence.opened ? checkOwnEnd(evidence.birth.own, at) : undefined;
+    return own === undefined ? checks.validity(proven(evidence.path), at) : Result.fail(own);
+  },
   revocation: ({ validity, snapshot }, checks) => {
     const within = proven(validity);
     return checks.revocation(within, snapshot, within.at);

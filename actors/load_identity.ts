@@ -85,7 +85,8 @@ const loadKey = Effect.fnUntraced(function* (path: string) {
   if (Result.isSuccess(key)) return key.success;
   const { detail, hint, line } = key.failure;
   const problem = text.trim() === "" ? "empty" : "malformed";
-  return yield* Effect.fromResult(fault(path, problem, detail, hint, line));
+  const mend = key.failure.problem === "pem" ? `Copy it again; look at it with: openssl pkey -in ${path} -noout` : hint;
+  return yield* Effect.fromResult(fault(path, problem, detail, mend, line));
 });
 
 function parseCertificates(path: string, text: string): Result.Result<readonly Certificate[], LoadError> {
@@ -131,7 +132,7 @@ function checkOwn({ certPem, at }: IdentityFiles, leaf: Certificate): Result.Res
   }
   if (!(at <= notAfter)) {
     const detail = `the certificate expired at ${notAfter.toISOString()}`;
-    return fault(certPem, "expired", detail, "Issue a new one: hypha-certutil gen-cert, then restart the node");
+    return fault(certPem, "expired", detail, "Issue a new one: hypha-certutil gen-cert");
   }
   if (isSelfIssued(leaf)) {
     const mend = "Have it signed by the organisation's CA: hypha-certutil csr, then hypha-certutil sign";
@@ -140,15 +141,35 @@ function checkOwn({ certPem, at }: IdentityFiles, leaf: Certificate): Result.Res
   return Result.succeed(undefined);
 }
 
-function identityOf({ certPem, generation }: IdentityFiles, chain: readonly Certificate[], key: PrivateKey) {
+/**
+ * When what is sent to peers ends: with the leaf, or with the last of the intermediates that could stand above it. One
+ * that has expired already ends nothing: a peer that accepts the leaf has another.
+ */
+function endOf(chain: readonly Certificate[], at: Date): Date {
+  const [leaf, ...rest] = chain;
+  const alive = rest.filter(({ period }) => period.notAfter >= at);
+  let end = leaf?.period.notAfter ?? at;
+  let issuer = leaf?.issuer;
+  for (const _ of alive) {
+    const above = alive.filter(({ subject }) => issuer?.text === subject.text);
+    const [first, ...others] = above;
+    if (first === undefined) return end;
+    const last = others.reduce((a, b) => a.period.notAfter >= b.period.notAfter ? a : b, first);
+    end = last.period.notAfter < end ? last.period.notAfter : end;
+    issuer = last.issuer;
+  }
+  return end;
+}
+
+function identityOf({ certPem, generation, at }: IdentityFiles, chain: readonly Certificate[], key: PrivateKey) {
   const ders = chain.map(({ der }) => der);
   const read = Result.flatMap(checkWellFormed(ders), (wellFormed) => checkIdentity(wellFormed));
   if (Result.isFailure(read)) return fault(certPem, "rejected", read.failure.message, read.failure.hint);
-  const { peer, name, notAfter } = read.success;
+  const { peer, name } = read.success;
   const identity: NodeIdentity = {
     peer,
     name,
-    notAfter,
+    notAfter: endOf(chain, at),
     generation,
     chain: ders,
     certPem: ders.map((der) => formatPem("CERTIFICATE", der)).join(""),

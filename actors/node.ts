@@ -7,8 +7,13 @@
  *     │            │            │           │             │
  *     └────────────┴────────────┴───────────┴──▶ failed ◀─┘
  *
+ *  joining, ready ── another key ──▶ turning ──▶ listening (again, with a transport of its own)
  *  drain, from every state on the way ──▶ draining
  * ```
+ *
+ * A replaced key makes the node another PeerID. `turning` hands transport and role over to an actor of the former key
+ * (`former.ts`), and takes its addresses over. A new role begins once the role before is over, where the two would want the
+ * same things: a worker's resources and directory, a scheduler's job.
  *
  * Key and trust, the refusal ledger, and a link to each gateway live beside the states. A changed trust snapshot goes to the
  * transport at once, in every state. Facts go on to the role; health is answered here: healthy is only who is ready. Losing all
@@ -30,7 +35,8 @@ import {
   routeStream,
 } from "./node/facts.ts";
 import { policyOf, transportInputOf } from "./node/inputs.ts";
-import { lacking, NodeFailed, nodeSetup, transportOf } from "./node/node_setup.ts";
+import { lacking, NodeFailed, nodeSetup, roleIdOf, transportOf } from "./node/node_setup.ts";
+import { announce, endFormers, noteFormerGone, noteFormerRole, retire } from "./node/turning.ts";
 import { makePeerNames } from "./node/peer_names.ts";
 
 export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput } from "./node/node_setup.ts";
@@ -58,12 +64,20 @@ const noteDrain = nodeSetup.assign({
 
 const spawnTransport = nodeSetup.assign({
   actor: ({ context, spawn }) => {
-    const { config, ports, identity, snapshot, makeGate } = context;
+    const { config, ports, identity, snapshot, makeGate, heritage } = context;
     if (identity === undefined || snapshot === undefined) throw new Error("Cannot listen: nothing was loaded");
     return spawn(context.transport, {
-      input: transportInputOf(config, { ports, identity, snapshot, makeGate }),
+      input: transportInputOf(config, {
+        ports,
+        identity,
+        snapshot,
+        makeGate,
+        listenAddresses: heritage?.listenAddresses,
+      }),
     });
   },
+  spoken: ({ context }) => context.identity,
+  turns: ({ context }) => context.relistens > 0 ? context.turns : context.turns + 1,
 });
 
 const spawnLinks = nodeSetup.enqueueActions(({ context, enqueue }) => {
@@ -79,17 +93,38 @@ const stopLinks = nodeSetup.enqueueActions(({ context, enqueue }) => {
   for (const index of context.config.gatewayAddresses.keys()) enqueue.stopChild(`link/${index}`);
 });
 
-const spawnRole = nodeSetup.enqueueActions(({ context, enqueue }) => {
+/** Roles that want nothing that a former one of the same node still has. */
+const besideFormer: ReadonlySet<string> = new Set(["gateway", "data"]);
+
+const spawnRole = nodeSetup.enqueueActions(({ context, self: node, enqueue }) => {
   const { config } = context;
+  const id = roleIdOf(context.turns);
+  if (isRunning(node.getSnapshot(), id)) return;
+  if (!besideFormer.has(config.role) && context.formers.some(({ roleId }) => roleId !== undefined)) return;
   const self: PeerText = context.identity?.peer ?? "";
   const shared = { ports: context.namedPorts, transport: transportOf(context), self, peers: context.peers };
-  const id = "role";
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
     const sign = context.identity === undefined ? undefined : signerOf(context.identity);
     enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign } });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
+});
+
+const countListening = nodeSetup.assign({ relistens: ({ context }) => context.relistens + 1 });
+const restListening = nodeSetup.assign({ relistens: 0 });
+const takeHeritage = nodeSetup.assign({
+  heritage: ({ context, event }) => event.type === "retired" ? event : context.heritage,
+});
+
+/** A transport that could not listen. */
+const stopTransport = nodeSetup.enqueueActions(({ context, enqueue }) => {
+  if (context.actor !== undefined) enqueue.stopChild(context.actor);
+});
+
+/** The role of a former key made room. */
+const spawnRoleLate = nodeSetup.enqueueActions(({ context, enqueue }) => {
+  if (context.isReady) enqueue(spawnRole);
 });
 
 /** How the role ended is how the node ends. */
@@ -116,6 +151,7 @@ const passTrust = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
   enqueue.assign({ snapshot });
   enqueue.sendTo("identity", { type: "trust.changed", snapshot });
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
+  for (const { id } of context.formers) enqueue.sendTo(id, { type: "trust.changed", snapshot });
 });
 
 /** The pair was loaded: for the first time, or anew. */
@@ -127,7 +163,10 @@ const takeIdentity = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
   if (context.snapshot !== undefined) {
     enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
   }
-  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "identity.changed", identity });
+  // Another key is another PeerID, which wants a transport of its own: `turning` sees to it.
+  if (context.actor !== undefined && identity.peer === context.spoken?.peer) {
+    enqueue.sendTo(context.actor, { type: "identity.changed", identity });
+  }
 });
 
 const reportListening = nodeSetup.createAction(({ context, event }) => {
@@ -181,6 +220,11 @@ export const nodeMachine = nodeSetup.createMachine({
       snapshot: undefined,
       identity: undefined,
       actor: undefined,
+      spoken: undefined,
+      turns: 0,
+      formers: [],
+      heritage: undefined,
+      relistens: 0,
       ledger: spawn("ledger", { id: "ledger", input: { ports: input.ports, sink: input.audit } }),
       peers: [],
       linked: [],
@@ -219,6 +263,7 @@ export const nodeMachine = nodeSetup.createMachine({
         "trust.reload": {
           actions: nodeSetup.enqueueActions(({ self, enqueue }) => {
             if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
+            if (isRunning(self.getSnapshot(), "identity")) enqueue.sendTo("identity", { type: "identity.reload" });
           }),
         },
         "trust.loaded": { actions: passTrust },
@@ -241,7 +286,8 @@ export const nodeMachine = nodeSetup.createMachine({
           actions: nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
             if (event.type !== "link.up") return;
             enqueue.assign({ linked: [...context.linked, event.address] });
-            if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", { type: "rejoined" });
+            const role = roleIdOf(context.turns);
+            if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, { type: "rejoined" });
           }),
         },
         "link.down": {
@@ -251,7 +297,18 @@ export const nodeMachine = nodeSetup.createMachine({
         },
         "role.cell": { actions: assign({ cell: ({ event }) => event.level }) },
         "transport.failed": { target: ".draining", actions: failAt("transport") },
-        "xstate.done.actor.role": { target: ".draining", actions: noteRoleDone },
+        "xstate.done.actor.*": [
+          { guard: "isFormer", actions: noteFormerGone },
+          {
+            guard: "isFormerRole",
+            actions: [noteFormerRole, spawnRoleLate],
+          },
+          {
+            guard: "isRole",
+            target: ".draining",
+            actions: [noteFormerRole, noteRoleDone],
+          },
+        ],
         // A child that died of an error: whatever it was, the node doesn't go on without it.
         "xstate.error.actor.*": { target: ".draining", actions: failAt("internal") },
       },
@@ -272,19 +329,36 @@ export const nodeMachine = nodeSetup.createMachine({
             ),
           ],
           on: {
-            listening: { target: "joining", actions: reportListening },
-            "transport.failed": { target: "#node.failed", actions: failAt("listen") },
+            listening: { target: "joining", actions: [restListening, reportListening] },
+            "transport.failed": [
+              {
+                guard: "isTurning",
+                target: "relistening",
+                actions: [
+                  countListening,
+                  stopTransport,
+                ],
+              },
+              { target: "#node.failed", actions: failAt("listen") },
+            ],
           },
           after: {
             listenMs: { target: "#node.failed", actions: failLate("listen", "the transport did not start in time") },
           },
         },
+        relistening: { after: { relistenMs: "listening" } },
+        turning: {
+          entry: [stopLinks, retire],
+          on: { retired: { target: "listening", actions: takeHeritage } },
+          after: { retireMs: { target: "draining", actions: failLate("transport", "it did not stop listening") } },
+        },
         joining: {
           entry: [
             nodeSetup.sendTo(({ context }) => transportOf(context), { type: "serve", protocol: "/hypha-health/0.0.1" }),
             spawnLinks,
+            announce,
           ],
-          always: { guard: "isJoined", target: "ready" },
+          always: [{ guard: "isOvertaken", target: "turning" }, { guard: "isJoined", target: "ready" }],
           initial: "waiting",
           states: {
             waiting: { after: { joiningReportMs: { target: "waiting", reenter: true, actions: reportJoining } } },
@@ -293,9 +367,10 @@ export const nodeMachine = nodeSetup.createMachine({
         ready: {
           entry: [assign({ isReady: true }), reportReady, spawnRole],
           exit: assign({ isReady: false }),
+          always: { guard: "isOvertaken", target: "turning" },
         },
         draining: {
-          entry: [reportDraining, stopLinks],
+          entry: [reportDraining, stopLinks, endFormers],
           // Nothing that goes wrong now changes that the node ends.
           on: {
             drain: {},
@@ -305,12 +380,21 @@ export const nodeMachine = nodeSetup.createMachine({
           initial: "role",
           states: {
             role: {
-              entry: nodeSetup.enqueueActions(({ self, enqueue }) => {
-                if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", { type: "role.drain" });
+              entry: nodeSetup.enqueueActions(({ context, self, enqueue }) => {
+                const role = roleIdOf(context.turns);
+                if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, { type: "role.drain" });
                 else enqueue.raise({ type: "role.over", outcome: { type: "drained" } });
               }),
               on: {
-                "xstate.done.actor.role": { target: "counting", actions: noteRoleDone },
+                "xstate.done.actor.*": [
+                  { guard: "isFormer", actions: noteFormerGone },
+                  { guard: "isFormerRole", actions: noteFormerRole },
+                  {
+                    guard: "isRole",
+                    target: "counting",
+                    actions: [noteFormerRole, noteRoleDone],
+                  },
+                ],
                 "xstate.error.actor.*": { target: "counting", actions: failAt("internal") },
                 "role.over": "counting",
               },
@@ -334,7 +418,21 @@ export const nodeMachine = nodeSetup.createMachine({
                 if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "drain", replyTo: self });
               }),
               exit: ({ context }) => reportSummary(context),
-              on: { drained: "left" },
+              on: { drained: "parting" },
+              after: { closeMs: "parting" },
+            },
+            /** Former keys take leave beside the present one, within the same times. */
+            parting: {
+              always: [{ guard: "hasFormers", target: "waiting" }, { target: "left" }],
+            },
+            waiting: {
+              on: {
+                "xstate.done.actor.*": {
+                  guard: "isFormer",
+                  target: "parting",
+                  actions: noteFormerGone,
+                },
+              },
               after: { closeMs: "left" },
             },
             left: {

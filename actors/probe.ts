@@ -7,6 +7,9 @@
  *     └── failed, refused, unhealthy, or the time is over
  * ```
  *
+ * An address that names another PeerID than is there is asked again without it, since PeerIDs change with their keys; who
+ * answered is in the outcome.
+ *
  * The time runs from the machine's start to the answer. Every state ignores the transport's facts: the answers tell all.
  *
  * @module
@@ -25,6 +28,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../transport/port.ts";
+import { withoutPeer } from "../transport/connections.ts";
 import type { Ports } from "./ports.ts";
 
 /** What a probe is born with. */
@@ -60,6 +64,8 @@ export type ProbeOutcome =
 interface ProbeContext extends ProbeInput {
   readonly peer: PeerText;
   readonly outcome: ProbeOutcome | undefined;
+  /** What is dialled: the address, or that without its PeerID. */
+  readonly target: AddressText;
   readonly actor: ActorRefFrom<ProbeInput["logic"]>;
 }
 
@@ -76,6 +82,10 @@ export const probeMachine = setup({
     events: {} as StartAnswer | DialAnswer | RequestAnswer | DrainAnswer | TransportFact,
     output: {} as ProbeOutcome,
   },
+  guards: {
+    isRekeyed: ({ context }, { refusal }: { readonly refusal: Refusal }) =>
+      refusal.code === "peer-id-mismatch" && context.target !== withoutPeer(context.address),
+  },
   actions: {
     setOutcome: assign((_, outcome: ProbeOutcome) => ({ outcome })),
   },
@@ -86,6 +96,7 @@ export const probeMachine = setup({
     ...input,
     peer: "",
     outcome: undefined,
+    target: input.address,
     actor: spawn(input.logic, { input: input.transport }),
   }),
   initial: "probing",
@@ -125,16 +136,24 @@ export const probeMachine = setup({
             ({ context, self }) => ({
               type: "dial",
               id: context.ports.uuid(),
-              target: { address: context.address },
+              target: { address: context.target },
               replyTo: self,
             }),
           ),
           on: {
             "dial.done": { target: "asking", actions: assign(({ event }) => ({ peer: event.peer })) },
-            "dial.failed": {
-              target: "#probe.leaving",
-              actions: { type: "setOutcome", params: ({ event }) => ({ type: "refused", refusal: event.refusal }) },
-            },
+            "dial.failed": [
+              {
+                guard: { type: "isRekeyed", params: ({ event }) => ({ refusal: event.refusal }) },
+                target: "dialling",
+                reenter: true,
+                actions: assign({ target: ({ context }) => withoutPeer(context.address) }),
+              },
+              {
+                target: "#probe.leaving",
+                actions: { type: "setOutcome", params: ({ event }) => ({ type: "refused", refusal: event.refusal }) },
+              },
+            ],
           },
         },
         asking: {

@@ -31,7 +31,12 @@ export type RoleEvent =
   /** The node lost its gateways and found one again: what was announced may have to be announced again. */
   | { readonly type: "rejoined" }
   /** Finish or give up what is under way, then end. The node waits, but not for ever. */
-  | { readonly type: "role.drain" };
+  | { readonly type: "role.drain"; readonly reason?: string }
+  /**
+   * The node has another key now, and this role goes on under the former one: begin nothing new, finish what is under way,
+   * then end. After `withinMs` comes `role.drain`.
+   */
+  | { readonly type: "role.retire"; readonly withinMs: number };
 
 /** How a role ended. `failed` makes the program exit with a code other than 0. */
 export type RoleOutcome =

@@ -8,7 +8,7 @@
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
  *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is told
  *
- *  role.drain, in every state ──▶ drained
+ *  role.drain, in every state ──▶ drained; role.retire, while it has no member ──▶ drained, else it goes on to its end
  * ```
  *
  * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`, when its
@@ -19,20 +19,17 @@
  */
 import { assign } from "xstate";
 import { Result } from "effect";
-import type { RecordAnswer } from "../transport/port.ts";
-import { answerAs } from "./role.ts";
 import { answerApi, answerProgressed, routePush } from "./scheduling/answering.ts";
 import { readDatasetRecord } from "./scheduling/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./scheduling/dispatching.ts";
 import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn } from "./scheduling/members.ts";
+import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./scheduling/provider.ts";
 import {
   dispatchDeadlineMs,
   findAgainMs,
   findDeadlineMs,
-  findTimeoutMs,
   lingerMs,
   type SchedulerContext,
-  type SchedulerEvent,
   schedulerSetup,
   silenceCheckMs,
   tailMs,
@@ -40,21 +37,6 @@ import {
 } from "./scheduling/scheduler_setup.ts";
 import { firstSlice } from "./scheduling/slices.ts";
 import { emptyTraining, trainersOf } from "./scheduling/training.ts";
-
-const find = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
-  const lookup = context.lookups + 1;
-  enqueue.assign({ lookups: lookup });
-  enqueue.sendTo(context.transport, {
-    type: "record.get",
-    id: `dataset/${lookup}`,
-    key: context.config.job.dataset,
-    timeoutMs: findTimeoutMs,
-    replyTo: answerAs(
-      self,
-      (answer: RecordAnswer): SchedulerEvent => ({ type: "dataset.answered", lookup, answer }),
-    ),
-  });
-});
 
 /** The data set was found, or why not. */
 const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
@@ -109,6 +91,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
     roundsEvaluated: 0,
     accuracy: undefined,
     lookups: 0,
+    seeks: 0,
     dispatches: 0,
     outcome: { type: "finished" },
   }),
@@ -119,6 +102,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
   ],
   on: {
     "role.drain": { target: ".drained" },
+    "role.retire": { guard: "hasNoMembers", target: ".drained" },
     "request.received": [
       { guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-api/0.0.1" }) }, actions: answerApi },
       {
@@ -133,8 +117,10 @@ export const schedulerMachine = schedulerSetup.createMachine({
       },
     ],
     "stream.received": { actions: routePush },
-    "peer.closed": { actions: noteAbsence },
-    "peer.established": { actions: noteReturn },
+    "peer.closed": { actions: [noteAbsence, noteProviderGone] },
+    "peer.established": { actions: [noteReturn, noteProvider] },
+    "dataset.seek": { actions: seek },
+    "dataset.answered": { actions: takeProvider },
     "absence.over": {
       guard: { type: "isMember", params: ({ event }) => ({ peer: event.peer }) },
       actions: schedulerSetup.raise(({ event }) => ({

@@ -3,13 +3,15 @@
  *
  * ```
  *  sweeping ──▶ serving ── role.drain ──▶ draining ── jobs ended, or time over ──▶ drained
- *     │         resting ⇄ collecting
+ *     │         resting ⇄ collecting         ▲
+ *     │            └── role.retire ─▶ retiring ── no lease and no job left ──▶ drained
  *     └── its directory is another worker's ──▶ failed
  *               (a request opens a window of 200 ms, then offers go out)
  * ```
  *
  * Each lease and each job is a child of its own. Resources are reserved from the offer on and come back when the offer lapses, or
- * when the lease is over and its last job has ended. `draining` takes no requests and grants nothing. A push is handed to the job
+ * when the lease is over and its last job has ended. `draining` takes no requests and grants nothing;
+ * `retiring` makes no new offers, and lets leases that stand go on. A push is handed to the job
  * that receives from its sender, by the desk of `job/ask.ts`; facts about peers that no lease or job depends on change nothing.
  *
  * @module
@@ -139,6 +141,7 @@ export const workerMachine = workerSetup.createMachine({
           actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.error.message }) }),
         },
         "role.drain": "drained",
+        "role.retire": "drained",
       },
       after: { [sweepMs]: "serving" },
     },
@@ -156,6 +159,7 @@ export const workerMachine = workerSetup.createMachine({
           { actions: decline },
         ],
         "role.drain": "draining",
+        "role.retire": "retiring",
       },
       initial: "resting",
       states: {
@@ -164,6 +168,20 @@ export const workerMachine = workerSetup.createMachine({
           on: { published: { guard: "isForWindow", actions: keepRequest } },
           after: { [requestWindowMs]: { target: "resting", actions: offer } },
         },
+      },
+    },
+    retiring: {
+      entry: workerSetup.sendTo(({ context }) => context.transport, { type: "unsubscribe", topic: workerTopic }),
+      always: { guard: "isUnbound", target: "drained" },
+      on: {
+        "request.received": [
+          {
+            guard: { type: "isApi", params: ({ event }) => event },
+            actions: [answerRenewal, answerDispatch, declineOthers],
+          },
+          { actions: decline },
+        ],
+        "role.drain": "draining",
       },
     },
     draining: {

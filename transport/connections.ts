@@ -13,7 +13,7 @@ import type { AddressFilter } from "./address_filter.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import { GateBook, type Gated, socketOf } from "./gate_book.ts";
 import type { Outbox } from "./outbox.ts";
-import type { AddressText, CloseReason, GateSaid, PeerText, TransportInput } from "./port.ts";
+import type { AddressText, CloseReason, GateSaid, NodeIdentity, PeerText, TransportInput } from "./port.ts";
 import { watchPreamble } from "./preamble.ts";
 
 /** Refusals of own dials that are remembered, to answer whoever asked for the dial. */
@@ -41,6 +41,7 @@ export class Connections {
   readonly #peers = new Map<PeerText, PeerEntry>();
   readonly #dialRefusals: DialRefusal[] = [];
   #snapshot: TrustSnapshot;
+  #identity: NodeIdentity;
   #sequence = 0;
   #accepted = 0;
   #onOpened: (connection: Connection, identity: PeerIdentity) => void = () => {};
@@ -49,10 +50,12 @@ export class Connections {
     this.#input = input;
     this.#outbox = outbox;
     this.#snapshot = input.snapshot;
+    this.#identity = input.identity;
     this.#admission = new Admission(input.limits);
     this.book = new GateBook({
       makeGate: input.makeGate,
       snapshot: () => this.#snapshot,
+      identity: () => this.#identity,
       deadlineMs: input.handshakeTimeoutMs,
       uuid: input.uuid,
       admit: ({ direction, address }) => this.#admit(direction, address),
@@ -68,6 +71,39 @@ export class Connections {
   /** The trust that new gates are born with. */
   get snapshot(): TrustSnapshot {
     return this.#snapshot;
+  }
+
+  /** The pair that new handshakes use. */
+  get identity(): NodeIdentity {
+    return this.#identity;
+  }
+
+  /** New handshakes use another certificate of the same key. */
+  identityChanged(identity: NodeIdentity): void {
+    this.#identity = identity;
+  }
+
+  /** Ends the connections that were made with pairs before this one. */
+  closeBefore(generation: number, reason: string): void {
+    for (const gated of [...this.book.all()]) {
+      if (gated.generation < generation) gated.gate.send({ type: "close", reason });
+    }
+  }
+
+  /**
+   * Ends the established connections on which nothing is under way.
+   *
+   * @returns How many are left.
+   */
+  closeIdle(isBusy: (connection: Connection) => boolean, reason: string): number {
+    let busy = 0;
+    for (const { gated } of [...this.#peers.values()]) {
+      for (const { gate, connection } of [...gated]) {
+        if (connection !== undefined && isBusy(connection)) busy += 1;
+        else gate.send({ type: "close", reason });
+      }
+    }
+    return busy;
   }
 
   /** Called with each connection that is established, before anybody else hears of it. */

@@ -86,6 +86,7 @@ export function makeDoor(init: DoorInit): Door {
   const gates = new GateBook({
     makeGate,
     snapshot: () => snapshot,
+    identity,
     deadlineMs,
     uuid: randomUUID,
     admit: ({ direction, address }) => {

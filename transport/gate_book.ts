@@ -11,11 +11,11 @@ import type { Result } from "effect";
 import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import { limitNegotiation } from "./negotiation_limit.ts";
-import type { AddressText, Gate, GateSaid, MakeGate, PeerText } from "./port.ts";
+import type { AddressText, Gate, GateSaid, MakeGate, NodeIdentity, PeerText } from "./port.ts";
 import type { SocketEnd } from "./secured_stream.ts";
 
 /** How long a connection that we close has to send what it still holds, in milliseconds. */
-const closeGraceMs = 500;
+export const closeGraceMs = 500;
 /** Gates that are re-checked before other events get their turn. One costs 20–200 µs. */
 const reverifySlice = 64;
 
@@ -26,6 +26,8 @@ export interface Gated {
   readonly address: AddressText;
   readonly expectedPeer: PeerText | undefined;
   readonly raw: MessageStream;
+  /** The generation of our own pair that the peer was shown. */
+  generation: number;
   /** libp2p's connection, from `connection:open` on. */
   connection: Connection | undefined;
   /** Tells admission that the connection is established. */
@@ -40,6 +42,8 @@ export interface Gated {
 export interface GateBookInit {
   readonly makeGate: MakeGate;
   readonly snapshot: () => TrustSnapshot;
+  /** The pair that new handshakes use. */
+  readonly identity: () => NodeIdentity;
   /** From a gate's birth to its verdict, in milliseconds. */
   readonly deadlineMs: number;
   readonly uuid: () => string;
@@ -102,7 +106,8 @@ export class GateBook {
    * @param expectedPeer The PeerID that was dialled, where one was named.
    */
   birth(raw: MessageStream, direction: "inbound" | "outbound", expectedPeer: PeerText | undefined): Gated {
-    const { makeGate, snapshot, deadlineMs, uuid, admit } = this.#init;
+    const { makeGate, snapshot, identity, deadlineMs, uuid, admit } = this.#init;
+    const own = identity();
     const address = (raw as Partial<MultiaddrConnection>).remoteAddr?.toString() ?? "";
     const { admission, opened, release, onEvicted } = admit({ direction, address });
     const gate = makeGate({
@@ -112,6 +117,7 @@ export class GateBook {
       expectedPeer,
       admission,
       snapshot: snapshot(),
+      own,
       deadlineMs,
     });
     const gated: Gated = {
@@ -120,6 +126,7 @@ export class GateBook {
       address,
       expectedPeer,
       raw,
+      generation: own.generation,
       opened,
       connection: undefined,
       failure: undefined,

@@ -44,11 +44,24 @@ export interface NodeInternals {
   >;
   /** Listens on further addresses of a started node. */
   listen(addresses: Multiaddr[]): Promise<void>;
+  /**
+   * Takes no more connections on sockets of its own; those there are stay. Closing a listener would end them.
+   *
+   * @returns What was listened on, with the ports that there were.
+   */
+  stopListening(): string[];
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
   readonly kad: KadInternals;
   /** Sets what identify says of the protocol's version. */
   setProtocolVersion(version: string): void;
+}
+
+/** A listener of `@libp2p/tcp`. */
+interface Listener {
+  readonly server: { address(): { readonly port: number } | null };
+  readonly status?: { readonly listeningAddr?: { toString(): string } };
+  pause(permanent: boolean): void;
 }
 
 function need<T>(value: T | undefined | null, name: string): T {
@@ -72,8 +85,16 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   const host = need(services.identify?.host, "services.identify.host");
   const pushHost = need(services.identifyPush?.host, "services.identifyPush.host");
   const relayed = transportManager.getTransports().find((transport: object) => "reservationStore" in transport);
+  const stopListening = () =>
+    transportManager.getListeners().filter((listener: object) => "server" in listener).flatMap((listener: Listener) => {
+      const listened = listener.status?.listeningAddr?.toString();
+      const port = listener.server.address()?.port;
+      need(listener.pause, "a TCP listener's pause").call(listener, true);
+      return listened === undefined || port === undefined ? [] : [listened.replace(/\/tcp\/0$/, `/tcp/${port}`)];
+    });
   return {
     events,
+    stopListening,
     listen: (addresses) => transportManager.listen(addresses),
     reservations: relayed?.reservationStore,
     kad: {

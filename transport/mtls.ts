@@ -65,6 +65,7 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
     if (gate.phase !== "securing") throw new GateClosedError(gate.id);
     let socket: TLSSocket;
     try {
+      gated.generation = init.identity().generation;
       socket = startTls(raw, direction, context());
     } catch (error) {
       throw refuse(gated, new Internal({ detail: error instanceof Error ? error.message : String(error) }));

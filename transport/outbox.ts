@@ -9,6 +9,8 @@ import type { ReplyTo, TransportFact } from "./port.ts";
 export interface Outbox {
   /** Says a fact to the parent. */
   tell(fact: TransportFact): void;
+  /** From now on facts go there, and no longer to the parent. */
+  redirect(factsTo: ReplyTo<TransportFact>): void;
   /** Answers an asker; one that is gone or throws harms nobody else. */
   answer<Answer>(replyTo: ReplyTo<Answer>, answer: Answer): void;
   /** After this nothing is delivered any more. */
@@ -18,6 +20,7 @@ export interface Outbox {
 /** Makes an outbox that hands facts to `deliver`, each in a microtask of its own. */
 export function outbox(deliver: (fact: TransportFact) => void): Outbox {
   let open = true;
+  let to = deliver;
   const later = (say: () => void) =>
     queueMicrotask(() => {
       if (!open) return;
@@ -28,7 +31,10 @@ export function outbox(deliver: (fact: TransportFact) => void): Outbox {
       }
     });
   return {
-    tell: (fact) => later(() => deliver(fact)),
+    tell: (fact) => later(() => to(fact)),
+    redirect: (factsTo) => {
+      to = (fact) => factsTo.send(fact);
+    },
     answer: (replyTo, answer) => later(() => replyTo.send(answer)),
     close: () => {
       open = false;

@@ -46,6 +46,7 @@ export interface NodeIdentity {
   /** Grows with each change of the pair. */
   readonly generation: number;
   readonly name: string;
+  /** When what is sent ends: the leaf, or an intermediate that it needs. */
   readonly notAfter: Date;
 }
 
@@ -81,6 +82,8 @@ export interface GateInput {
   /** What admission control decided before any byte was read. */
   readonly admission: Result.Result<unknown, Refusal>;
   readonly snapshot: TrustSnapshot;
+  /** What we show the peer: the connection ends when either end's certificate does. */
+  readonly own: Pick<NodeIdentity, "name" | "notAfter">;
   /** From birth to verdict, in milliseconds. */
   readonly deadlineMs: number;
 }
@@ -180,7 +183,20 @@ export interface StreamHandle {
 /** Everything that can be sent to the transport actor. */
 export type TransportAsk =
   | { readonly type: "start"; readonly replyTo: ReplyTo<StartAnswer> }
-  | { readonly type: "drain"; readonly replyTo: ReplyTo<DrainAnswer> }
+  /**
+   * Makes room for a transport of another key: listens no more, so that the addresses are free. What is connected stays,
+   * and dials of its own go on. Facts go to `factsTo` from now on, no longer to the parent.
+   */
+  | {
+    readonly type: "retire";
+    readonly replyTo: ReplyTo<RetireAnswer>;
+    readonly factsTo: ReplyTo<TransportFact>;
+  }
+  /**
+   * Ends everything. For `graceMs` (none where absent) connections with an exchange, a stream or a relayed circuit on them
+   * are let finish, and can be answered on; idle ones end at once. Asked again, the shorter grace counts.
+   */
+  | { readonly type: "drain"; readonly graceMs?: number; readonly replyTo: ReplyTo<DrainAnswer> }
   | { readonly type: "peers"; readonly replyTo: ReplyTo<PeersAnswer> }
   | { readonly type: "counters"; readonly replyTo: ReplyTo<CountersAnswer> }
   | {
@@ -251,6 +267,14 @@ export interface CountersAnswer {
 export type StartAnswer =
   | { readonly type: "listening"; readonly addresses: readonly AddressText[] }
   | { readonly type: "transport.failed"; readonly error: TransportError };
+/** Answer to `retire`: nothing listens any more. */
+export interface RetireAnswer {
+  readonly type: "retired";
+  /** What was listened on, as a successor is to: where the configuration left the port open, the port there was. */
+  readonly listenAddresses: readonly AddressText[];
+  /** Who is established, and where each can be dialled, with `/p2p/…`; those without an address are not named. */
+  readonly peers: readonly { readonly peer: PeerText; readonly addresses: readonly AddressText[] }[];
+}
 /** Answer to `drain`: every connection is closed and libp2p stopped. */
 export type DrainAnswer = { readonly type: "drained" };
 /** Answer to `peers`: who is established now. */
@@ -287,6 +311,7 @@ export type StreamAnswer =
 export type TransportAnswer =
   | StartAnswer
   | DrainAnswer
+  | RetireAnswer
   | PeersAnswer
   | CountersAnswer
   | DialAnswer
@@ -369,6 +394,14 @@ export interface TransportLimits {
   readonly handshakesBurst: number;
 }
 
+/** What becomes of what was made with a former certificate or key. */
+export interface RotationPolicy {
+  /** `expiry`: connections live on until the former certificate's end; `time`: for `drainMs` at most. */
+  readonly drain: "expiry" | "time";
+  /** In milliseconds. A former key's connections never live longer than this, whatever `drain` says. */
+  readonly drainMs: number;
+}
+
 /** What a transport actor is born with. */
 export interface TransportInput {
   readonly role: Role;
@@ -382,6 +415,8 @@ export interface TransportInput {
   readonly gatewayAddresses: readonly AddressText[];
   /** Addresses of peers inside these ranges are not taken from the network, nor announced, nor dialled. */
   readonly excludeCidr: readonly string[];
+  /** What becomes of connections that were made with a former certificate of the same key. */
+  readonly rotation: RotationPolicy;
   readonly relay: "server" | "client" | "off";
   /** `hybrid`: post-quantum first where the runtime offers it, X25519 always; `classical`: X25519. */
   readonly keyExchange: "hybrid" | "classical";

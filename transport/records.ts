@@ -24,7 +24,7 @@ import {
   kadMessageMaxBytes,
   type KadRecord,
 } from "./protocols/kad_record.ts";
-import { RecordStore, recordTtlMaxS } from "./record_store.ts";
+import { ownerOf, RecordStore, recordTtlMaxS } from "./record_store.ts";
 import type { SessionParts } from "./requests.ts";
 import type { VerifiedPeers } from "./verified_peers.ts";
 import { transportError } from "./whole_message.ts";
@@ -63,7 +63,7 @@ export class Records {
       const key = new TextEncoder().encode(ask.key);
       const publisher = this.#self.toMultihash().bytes;
       const record: KadRecord = { key, value: ask.value, publisher, ttl: recordTtlMaxS };
-      const refused = this.#store.put(record, this.#self.toString());
+      const refused = this.#store.put(record, this.#self.toString(), this.#self.toString());
       if (refused !== undefined) throw new TransportError({ code: "failed", detail: refused });
       const message: KadMessage = { type: "PUT_VALUE", key, record, closer: [], providers: [] };
       const answers = await this.#askClosest(key, message, signal);
@@ -168,7 +168,9 @@ export class Records {
         if (!equals(record.key, key) || peerOf(record.publisher) !== peer.toString()) {
           return Promise.reject(new Error("a record that is not its publisher's"));
         }
-        const refused = this.#store.put(record, peer.toString());
+        const identity = this.#parts.connections.identityOf(peer.toString());
+        if (identity === undefined) return Promise.reject(new Error("its publisher is not established"));
+        const refused = this.#store.put(record, peer.toString(), ownerOf(identity));
         return refused === undefined ? Promise.resolve(message) : Promise.reject(new Error(refused));
       },
     };

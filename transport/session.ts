@@ -4,18 +4,20 @@
  * @module
  */
 import { addressFilter } from "./address_filter.ts";
-import { Connections } from "./connections.ts";
+import { Connections, withoutPeer } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
 import { FrameBudgets } from "./frame_guard.ts";
 import { Gossip } from "./gossip.ts";
-import { internalsOf } from "./libp2p_internals.ts";
+import { internalsOf, type NodeInternals } from "./libp2p_internals.ts";
 import { createNode, type Node, protocolVersion } from "./libp2p_node.ts";
 import { mtls } from "./mtls.ts";
+import { closeGraceMs } from "./gate_book.ts";
 import type { Outbox } from "./outbox.ts";
 import {
   type AddressText,
   isStreamProtocol,
   type NodeIdentity,
+  type PeerText,
   type StreamProtocol,
   type TransportAsk,
   TransportError,
@@ -36,6 +38,16 @@ const dialSlackMs = 5_000;
 /** What a session hears: everything but its own beginning and end. */
 export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
 
+/** How often connections that are let finish are looked at, in milliseconds. */
+const settleLookMs = 50;
+/** Peers whose addresses a successor is told, and addresses of each: it dials them all at once. */
+export const successorPeersMax = 256;
+const successorAddressesMax = 4;
+/** A stream in such a state is over. */
+const overStates: ReadonlySet<string> = new Set(["closed", "reset", "aborted"]);
+/** What is let finish: exchanges, files, and what is relayed for others. */
+const workProtocols = /^\/(hypha-|libp2p\/circuit\/relay\/)/;
+
 type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" }>;
 
 interface Running {
@@ -46,6 +58,7 @@ interface Running {
   readonly gossip: Gossip;
   readonly records: Records;
   readonly reachability: Reachability;
+  readonly internals: NodeInternals;
   readonly verified: VerifiedPeers;
 }
 
@@ -56,14 +69,15 @@ export class Session {
   readonly #connections: Connections;
   readonly #meter: Meter = { received: 0, sent: 0 };
   readonly #served = new Set<MessageProtocol | StreamProtocol>();
-  #identity: NodeIdentity;
+  /** Ends of former certificates' connections, each in its time; as many as there are pairs within one `drainMs`. */
+  readonly #drains = new Set<ReturnType<typeof setTimeout>>();
   #running: Running | undefined;
+  #graceEndsAt = Number.POSITIVE_INFINITY;
   #stopping: Promise<void> | undefined;
 
   constructor(input: TransportInput, outbox: Outbox) {
     this.#input = input;
     this.#outbox = outbox;
-    this.#identity = input.identity;
     this.#connections = new Connections(input, outbox);
   }
 
@@ -76,7 +90,7 @@ export class Session {
       gater: this.#connections.gater(allowed),
       protector: this.#connections.protector(),
       encrypter: mtls({
-        identity: () => this.#identity,
+        identity: () => this.#connections.identity,
         keyExchange: input.keyExchange,
         gates: this.#connections.book,
         now: input.now,
@@ -101,6 +115,7 @@ export class Session {
       libp2p,
       dialler,
       reachability,
+      internals,
       verified,
       requests: new Requests(parts),
       streams: new RawStreams(parts),
@@ -150,6 +165,8 @@ export class Session {
       }
       case "dial":
         return this.#dial(running, ask);
+      case "retire":
+        return this.#retire(running, ask);
       case "close":
         return this.#connections.close(ask.peer, ask.reason);
       case "serve":
@@ -183,6 +200,30 @@ export class Session {
     }
   }
 
+  #retire(running: Running, { replyTo, factsTo }: Extract<TransportAsk, { type: "retire" }>): void {
+    this.#outbox.redirect(factsTo);
+    const listenAddresses = running.internals.stopListening();
+    this.#addressesOfPeers(running).then((peers) =>
+      this.#outbox.answer(replyTo, { type: "retired", listenAddresses, peers })
+    );
+  }
+
+  /** Where those who are established can be dialled: where they were, or as they announced. */
+  async #addressesOfPeers({ libp2p }: Running): Promise<{ peer: PeerText; addresses: AddressText[] }[]> {
+    const allowed = addressFilter(this.#input.excludeCidr);
+    const named = this.#connections.list().slice(0, successorPeersMax).map(async ({ peer }) => {
+      const connection = this.#connections.best(peer);
+      const dialled = connection?.direct === true && connection.direction === "outbound" ? [connection.remoteAddr] : [];
+      const known = connection === undefined
+        ? []
+        : await libp2p.peerStore.get(connection.remotePeer).then(({ addresses }) => addresses, () => []);
+      const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(allowed);
+      const texts = all.map((address) => `${withoutPeer(address.toString())}/p2p/${peer}`);
+      return { peer, addresses: [...new Set(texts)].slice(0, successorAddressesMax) };
+    });
+    return (await Promise.all(named)).filter(({ addresses }) => addresses.length > 0);
+  }
+
   #dial({ dialler }: Running, { id, target, replyTo }: Extract<TransportAsk, { type: "dial" }>): void {
     dialler.dial(target).then(
       ({ remotePeer }) => this.#outbox.answer(replyTo, { type: "dial.done", id, peer: remotePeer.toString() }),
@@ -207,23 +248,54 @@ export class Session {
 
   /** New handshakes use the new pair. Another key is another PeerID, which libp2p cannot take up while it runs. */
   #changeIdentity(identity: NodeIdentity): void {
-    if (identity.peer === this.#identity.peer) this.#identity = identity;
-    else this.#failed("another key needs another transport: its PeerID is fixed");
+    if (identity.peer !== this.#connections.identity.peer) {
+      return this.#failed("another key needs another transport: its PeerID is fixed");
+    }
+    this.#connections.identityChanged(identity);
+    const { drain, drainMs } = this.#input.rotation;
+    if (drain !== "time" || this.#stopping !== undefined) return;
+    const timer = setTimeout(() => {
+      this.#drains.delete(timer);
+      this.#connections.closeBefore(identity.generation, "its certificate was replaced");
+    }, drainMs);
+    this.#drains.add(timer);
   }
 
   #failed(detail: string): void {
     this.#outbox.tell({ type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
   }
 
-  /** Ends every connection and stops libp2p. Calling it again waits for the same end. */
-  stop(reason: string): Promise<void> {
+  /**
+   * Ends every connection and stops libp2p. Calling it again waits for the same end, and may cut its grace short.
+   *
+   * @param graceMs How long connections with work on them may go on.
+   */
+  stop(reason: string, graceMs = 0): Promise<void> {
+    this.#graceEndsAt = Math.min(this.#graceEndsAt, this.#input.now() + graceMs);
     this.#stopping ??= this.#stop(reason);
     return this.#stopping;
   }
 
+  /** Ends idle connections, and looks again until none is left or the grace is over. */
+  async #settle(reason: string): Promise<void> {
+    while (this.#input.now() < this.#graceEndsAt) {
+      const busy = this.#connections.closeIdle(
+        ({ streams }) =>
+          streams.some(({ protocol, status }) => !overStates.has(status) && workProtocols.test(protocol)),
+        reason,
+      );
+      // What leaves with a connection's close takes its grace; only then libp2p may end it.
+      if (busy === 0 && this.#connections.book.size === 0) return;
+      if (busy === 0) this.#graceEndsAt = Math.min(this.#graceEndsAt, this.#input.now() + closeGraceMs);
+      await new Promise((resolve) => setTimeout(resolve, settleLookMs));
+    }
+  }
+
   async #stop(reason: string): Promise<void> {
     const running = this.#running;
+    for (const timer of this.#drains) clearTimeout(timer);
     running?.reachability.stop();
+    if (running !== undefined) await this.#settle(reason);
     running?.requests.stop();
     running?.streams.stop();
     running?.records.stop();

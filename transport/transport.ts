@@ -33,13 +33,22 @@ export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = 
   };
 });
 
+/** What is still done while connections are let finish: what was begun is answered. */
+const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
+  "respond",
+  "decline",
+  "stream.reject",
+  "trust.changed",
+  "counters",
+  "peers",
+]);
 /** Asks that are kept while libp2p starts; more are answered with `stopped`. */
 const earlyAsksMax = 1_024;
 
 interface State {
   input: TransportInput;
   readonly box: Outbox;
-  phase: "idle" | "starting" | "started" | "stopped";
+  phase: "idle" | "starting" | "started" | "draining" | "stopped";
   session: Session | undefined;
   readonly early: SessionAsk[];
 }
@@ -49,12 +58,16 @@ function hear(state: State, ask: TransportAsk): void {
   if (ask.type === "start") return start(state, ask);
   if (session === undefined || phase === "idle" || phase === "stopped") return refuseAsk(state, ask);
   if (ask.type === "drain") {
-    state.phase = "stopped";
+    state.phase = ask.graceMs === undefined ? "stopped" : "draining";
     for (const waiting of early.splice(0)) refuseAsk(state, waiting);
-    const drained = () => box.answer(ask.replyTo, { type: "drained" });
-    session.stop("the node drains").then(drained, drained);
+    const drained = () => {
+      state.phase = "stopped";
+      box.answer(ask.replyTo, { type: "drained" });
+    };
+    session.stop("the node drains", ask.graceMs).then(drained, drained);
     return;
   }
+  if (phase === "draining") return finishing.has(ask.type) ? session.hear(ask) : refuseAsk(state, ask);
   if (phase === "started" || ask.type === "trust.changed" || ask.type === "identity.changed") return session.hear(ask);
   if (early.length >= earlyAsksMax) return refuseAsk(state, ask);
   early.push(ask);
@@ -85,11 +98,16 @@ function start(state: State, ask: Extract<TransportAsk, { type: "start" }>): voi
 /** Answers what cannot be done because there is no running session. */
 function refuseAsk(state: State, ask: TransportAsk): void {
   const { box, phase } = state;
-  const detail = phase === "stopped" ? "the transport was drained" : "the transport was not started";
+  const detail = phase === "stopped" || phase === "draining"
+    ? "the transport was drained"
+    : "the transport was not started";
   const error = new TransportError({ code: "stopped", detail });
   switch (ask.type) {
     case "drain":
       return box.answer(ask.replyTo, { type: "drained" });
+    case "retire":
+      box.redirect(ask.factsTo);
+      return box.answer(ask.replyTo, { type: "retired", listenAddresses: state.input.listenAddresses, peers: [] });
     case "peers":
       return box.answer(ask.replyTo, { type: "peers", list: [] });
     case "counters": {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { TransportLimits } from "../../transport/port.ts";
+import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
 import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
@@ -42,6 +42,8 @@ export interface CommonConfig {
   readonly caAlgorithms: readonly KeyAlgorithm[];
   readonly crlGraceHours: number;
   readonly limits: TransportLimits;
+  /** The defaults of `defaults.ts` where undefined. */
+  readonly rotation?: RotationPolicy | undefined;
   readonly drainTimeoutMs: number;
   readonly telemetry: {
     readonly endpoint: string | undefined;

@@ -5,6 +5,7 @@
  * @module
  */
 import type { KeyAlgorithm } from "../../pki/certificate.ts";
+import type { RotationPolicy } from "../../transport/port.ts";
 
 /** Loopback, private, link-local and unique-local addresses (RFC 6890), as the existing nodes have it. */
 export const excludeCidrDefault: readonly string[] = [
@@ -26,6 +27,12 @@ export const crlGraceHoursDefault = 24;
 
 /** How long a node may take to end its work and close its connections. A job's process gets 5 s to end by itself. */
 export const drainTimeoutMsDefault = 10_000;
+
+/**
+ * Connections of a former certificate do no harm until it ends: peers verified it. A former key gets ten minutes, which
+ * a round of training ends in; a worker takes no new work meanwhile.
+ */
+export const rotationDefault: RotationPolicy = { drain: "expiry", drainMs: 600_000 };
 
 /** The specification asks for Ed25519. */
 export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];

@@ -11,7 +11,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import { type AddressUse, readAddress, readCidr } from "./addresses.ts";
 import { cellLevels } from "./cell_config.ts";
-import { excludeCidrDefault } from "./defaults.ts";
+import { excludeCidrDefault, rotationDefault } from "./defaults.ts";
 import {
   readEndpoint,
   readHeaders,
@@ -126,6 +126,24 @@ const limits = Schema.Struct({
   ),
 });
 
+const rotation = Schema.Struct({
+  drain: optional(
+    oneOf(
+      ["expiry", "time"],
+      JSON.stringify(rotationDefault.drain),
+      "Connections of a former certificate of the same key: until its end, or for drain_ms.",
+    ),
+  ),
+  drain_ms: optional(
+    integer(
+      0,
+      86_400_000,
+      String(rotationDefault.drainMs),
+      "How long what began under a former key may go on: its connections, leases and jobs.",
+    ),
+  ),
+});
+
 const cidr = note(
   Schema.String.check(Schema.makeFilter((value: string) => {
     const read = readCidr(value);
@@ -201,6 +219,7 @@ const common = {
     }),
   ),
   drain_timeout_ms: optional(integer(0, 600_000, "10000", "How long the node may take to end its work when stopped.")),
+  rotation: optional(rotation),
   limits: optional(limits),
   telemetry_endpoint: optional(
     readable(readEndpoint, {

@@ -23,6 +23,7 @@ import {
   executorsDefault,
   handshakeTimeoutMsDefault,
   keyAlgorithmsDefault,
+  rotationDefault,
 } from "./defaults.ts";
 import type { Decoded } from "./schema.ts";
 
@@ -67,6 +68,10 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,
     crlGraceHours: decoded.crl_grace_hours ?? crlGraceHoursDefault,
     limits: typeLimits(decoded.limits ?? {}),
+    rotation: {
+      drain: decoded.rotation?.drain ?? rotationDefault.drain,
+      drainMs: decoded.rotation?.drain_ms ?? rotationDefault.drainMs,
+    },
     drainTimeoutMs: decoded.drain_timeout_ms ?? drainTimeoutMsDefault,
     telemetry: {
       endpoint: decoded.telemetry_endpoint,

@@ -5,7 +5,7 @@
  */
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { NodeContext, NodeEvent } from "./node_setup.ts";
-import { nodeSetup } from "./node_setup.ts";
+import { nodeSetup, roleIdOf } from "./node_setup.ts";
 
 const factTypes: ReadonlySet<string> = new Set<TransportFact["type"]>([
   "peer.established",
@@ -23,8 +23,9 @@ function isFact(event: NodeEvent): event is TransportFact {
 }
 
 /** Hands a fact to the role. What came before the role was there it learns from its input. */
-export const forward = nodeSetup.enqueueActions(({ event, self, enqueue }) => {
-  if (isFact(event) && isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", event);
+export const forward = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
+  const role = roleIdOf(context.turns);
+  if (isFact(event) && isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, event);
 });
 
 /** Whether a child is there and takes events. */
@@ -98,14 +99,15 @@ export const routeRequest = nodeSetup.enqueueActions(({ context, event, self, en
   if (protocol === "/hypha-health/0.0.1") {
     const message = { healthy: context.isReady, ...(context.cell === undefined ? {} : { cell: context.cell }) };
     enqueue.sendTo(context.actor, { type: "respond", exchange, message });
-  } else if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", event);
+  } else if (isRunning(self.getSnapshot(), roleIdOf(context.turns))) enqueue.sendTo(roleIdOf(context.turns), event);
   else enqueue.sendTo(context.actor, { type: "decline", exchange });
 });
 
 /** Streams are the role's, or nobody's. */
 export const routeStream = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
   if (event.type !== "stream.received" || context.actor === undefined) return;
-  if (isRunning(self.getSnapshot(), "role")) enqueue.sendTo("role", event);
+  const role = roleIdOf(context.turns);
+  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, event);
   else enqueue.sendTo(context.actor, { type: "stream.reject", exchange: event.exchange });
 });
 

@@ -4,8 +4,9 @@
  * @module
  */
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
-import type { MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
+import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
 import type { RoleConfig } from "../config/config.ts";
+import { rotationDefault } from "../config/defaults.ts";
 import type { Ports } from "../ports.ts";
 
 /** What the configuration says of whom to trust. */
@@ -33,18 +34,21 @@ export function transportInputOf(
     readonly identity: NodeIdentity;
     readonly snapshot: TrustSnapshot;
     readonly makeGate: MakeGate;
+    /** In place of the configured ones: where a transport before this one listened. */
+    readonly listenAddresses?: readonly AddressText[] | undefined;
   },
 ): TransportInput {
-  const { ports, identity, snapshot, makeGate } = given;
+  const { ports, identity, snapshot, makeGate, listenAddresses = config.listenAddresses } = given;
   return {
     role: config.role,
     identity,
     snapshot,
     makeGate,
-    listenAddresses: config.listenAddresses,
+    listenAddresses,
     externalAddresses: config.externalAddresses,
     gatewayAddresses: config.gatewayAddresses,
     excludeCidr: config.excludeCidr,
+    rotation: config.rotation ?? rotationDefault,
     relay: relayOf(config),
     keyExchange: config.keyExchange,
     handshakeTimeoutMs: config.handshakeTimeoutMs,

@@ -13,6 +13,7 @@ import type {
   MakeGate,
   NodeIdentity,
   PeerText,
+  RetireAnswer,
   StartAnswer,
   TransportAsk,
   TransportCounters,
@@ -22,6 +23,7 @@ import type {
 import type { AuditSink } from "../audit.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { dataMachine } from "../data.ts";
+import { formerMachine } from "../former.ts";
 import { gatewayMachine } from "../gateway.ts";
 import { gatewayLinkMachine, type GatewayLinkSaid } from "../gateway_link.ts";
 import { identityMachine, type IdentitySaid } from "../identity.ts";
@@ -37,6 +39,13 @@ import type { PeerNames } from "./peer_names.ts";
 export const loadMs = 30_000;
 /** The transport listens within this, in milliseconds. */
 export const listenMs = 30_000;
+/** The transport of a former key stops listening within this, in milliseconds. */
+export const retireMs = 5_000;
+/** A transport that takes the addresses over tries again after this, so often: the system may free them late. */
+export const relistenMs = 200;
+export const relistensMax = 25;
+/** Former keys that may be at work beside the present one; the oldest ends at once where there is one more. */
+export const formersMax = 4;
 /** How often a node that can't join says what it waits for, in milliseconds. */
 export const joiningReportMs = 10_000;
 /** Counters are answered within this, in milliseconds. */
@@ -81,6 +90,15 @@ export interface NodeContext extends NodeInput {
   readonly snapshot: TrustSnapshot | undefined;
   readonly identity: NodeIdentity | undefined;
   readonly actor: ActorRefFrom<NodeInput["transport"]> | undefined;
+  /** Whom the transport speaks as; another key than `identity`'s makes the node turn over. */
+  readonly spoken: NodeIdentity | undefined;
+  /** Transports so far. The role of the present one is called {@linkcode roleIdOf} it. */
+  readonly turns: number;
+  /** Former keys whose work goes on. Oldest first. */
+  readonly formers: readonly FormerKey[];
+  /** What the transport before left: where to listen, and whom to tell of the new PeerID. */
+  readonly heritage: RetireAnswer | undefined;
+  readonly relistens: number;
   readonly ledger: ActorRefFrom<typeof refusalLedgerMachine>;
   /** Who is established now. */
   readonly peers: readonly PeerText[];
@@ -95,7 +113,23 @@ export interface NodeContext extends NodeInput {
   readonly exit: NodeExit;
 }
 
-/** What a node hears from outside: that it is to end, and that its trust files are to be read again (SIGHUP). */
+/** A former key's actor, and the role that it may still have. */
+export interface FormerKey {
+  readonly id: string;
+  readonly roleId: string | undefined;
+}
+
+/** What the role of a turn is called among the node's children. */
+export function roleIdOf(turns: number): string {
+  return turns <= 1 ? "role" : `role/${turns}`;
+}
+
+/** Whether an event says that the child of this id reached its end. */
+export function isDone({ type }: { readonly type: string }, id: string | undefined): boolean {
+  return id !== undefined && type === `xstate.done.actor.${id}`;
+}
+
+/** What a node hears from outside: that it is to end, and that its files are to be read again (SIGHUP). */
 export type NodeCommand =
   | { readonly type: "drain"; readonly reason: string }
   | { readonly type: "trust.reload" };
@@ -110,8 +144,12 @@ export type NodeEvent =
   | StartAnswer
   | CountersAnswer
   | DrainAnswer
+  | RetireAnswer
   | { readonly type: "role.over"; readonly outcome: RoleOutcome }
-  | { readonly type: "role.cell"; readonly level: string };
+  | { readonly type: "role.cell"; readonly level: string }
+  /** xstate's own: a child reached its end, or died of an error. */
+  | { readonly type: `xstate.done.actor.${string}`; readonly output?: unknown }
+  | { readonly type: `xstate.error.actor.${string}`; readonly error: unknown };
 
 /** The transport, once it was made. */
 export function transportOf({ actor }: NodeContext): TransportRef {
@@ -143,6 +181,7 @@ export const nodeSetup = setup({
     identity: identityMachine,
     ledger: refusalLedgerMachine,
     gatewayLink: gatewayLinkMachine,
+    former: formerMachine,
     gateway: gatewayMachine,
     scheduler: schedulerMachine,
     worker: workerMachine,
@@ -151,6 +190,18 @@ export const nodeSetup = setup({
   guards: {
     isLoaded: ({ context }) => context.snapshot !== undefined && context.identity !== undefined,
     isJoined: ({ context }) => lacking(context).length === 0,
+    /** The key was replaced: the transport speaks for a PeerID that the node is no longer. */
+    isOvertaken: ({ context: { identity, spoken } }) => spoken !== undefined && identity?.peer !== spoken.peer,
+    isTurning: ({ context }) => context.turns > 1 && context.relistens < relistensMax,
+    isFormer: ({ context, event }) => context.formers.some(({ id }) => isDone(event, id)),
+    /** It was the role of a former key that ended, and not because its work is done. */
+    isFormerRole: ({ context, event }) =>
+      context.formers.some(({ roleId }) => isDone(event, roleId)) && "output" in event &&
+      (event.output as RoleOutcome | undefined)?.type === "drained",
+    /** The present role, or one of a former key whose end is the node's. */
+    isRole: ({ context, event }) =>
+      isDone(event, roleIdOf(context.turns)) || context.formers.some(({ roleId }) => isDone(event, roleId)),
+    hasFormers: ({ context }) => context.formers.length > 0,
     isUnstarted: ({ context }) => context.actor === undefined,
     isFailed: ({ context }) => context.exit.type === "failed",
   },
@@ -160,6 +211,8 @@ export const nodeSetup = setup({
     joiningReportMs,
     countersMs,
     closeMs,
+    retireMs,
+    relistenMs,
     drainMs: ({ context }) => context.config.drainTimeoutMs,
   },
 });

@@ -37,6 +37,9 @@ export const findAgainMs = 1_000;
 /** One look for the data set, and what the transport may take beyond it, in milliseconds. */
 export const findTimeoutMs = 5_000;
 export const findDeadlineMs = findTimeoutMs + 3_000;
+/** Between two looks whether another provides the data set now, and how often when a data node appears. */
+export const seekAgainMs = 5_000;
+export const seeksAtData = 3;
 /** A dispatch is answered within this (`wire.md`: an exchange's 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
@@ -58,6 +61,8 @@ export interface SchedulerContext extends RoleInput<SchedulerConfig> {
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;
   readonly lookups: number;
+  /** How often the data set's record is still to be looked up again. */
+  readonly seeks: number;
   readonly dispatches: number;
   readonly outcome: RoleOutcome;
 }
@@ -70,6 +75,7 @@ export type SchedulerEvent =
   | HeldLeaseSaid
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
   | { readonly type: "member.lost"; readonly peer: Peer; readonly reason: string };
@@ -114,6 +120,7 @@ export const schedulerSetup = setup({
       const member = memberOf(context.training, params.peer);
       return member !== undefined && member.state !== "done";
     },
+    hasNoMembers: ({ context }) => membersOf(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,

@@ -82,6 +82,9 @@ export const workerSetup = setup({
   guards: {
     isForWindow: ({ context }) => context.window.length < requestsPerWindowMax,
     isApi: (_, fact: Extract<TransportFact, { type: "request.received" }>) => fact.protocol === "/hypha-api/0.0.1",
+    /** Nothing is promised any more, and everybody who has to know it was told. */
+    isUnbound: ({ context: { book, untold } }) =>
+      untold === 0 && [book.offers, book.leases, book.jobs].every((promises) => Object.keys(promises).length === 0),
     isAllOver: ({ context }) => Object.keys(context.book.jobs).length === 0 && context.untold === 0,
   },
 });

@@ -219,8 +219,9 @@ export const goOnWithout = workerSetup.enqueueActions(({ context, event, enqueue
 });
 
 /** The worker takes leave: every lease ends, and with it every job. */
-export const endAll = workerSetup.enqueueActions(({ context, enqueue }) => {
+export const endAll = workerSetup.enqueueActions(({ context, event, enqueue }) => {
+  const reason = event.type === "role.drain" ? event.reason ?? "the worker stops" : "the worker stops";
   for (const { id, over } of Object.values(context.book.leases)) {
-    if (!over) enqueue.sendTo(`lease/${id}`, { type: "lease.end", reason: "the worker stops" });
+    if (!over) enqueue.sendTo(`lease/${id}`, { type: "lease.end", reason });
   }
 });

@@ -7,6 +7,7 @@ import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
 import { allocationMachine } from "../allocation.ts";
 import { dataMachine } from "../data.ts";
 import { gatewayMachine } from "../gateway.ts";
+import { formerMachine } from "../former.ts";
 import { gatewayLinkMachine } from "../gateway_link.ts";
 import { handshakeMachine } from "../handshake.ts";
 import { heldLeaseMachine } from "../held_lease.ts";
@@ -26,6 +27,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   handshakeMachine,
   trustStoreMachine,
   identityMachine,
+  formerMachine,
   refusalLedgerMachine,
   gatewayLinkMachine,
   gatewayMachine,

@@ -62,8 +62,10 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
     const transport = yield* transportOf(config, ports);
     const outcome = yield* Effect.promise(() => runProbe({ ports, transport, address, timeoutMs }));
     if (outcome.type !== "healthy") return yield* fail(`Cannot find ${address} healthy: ${reasonOf(outcome)}`);
+    const named = /\/p2p\/([^/]+)$/.exec(address)?.[1] ?? outcome.peer;
+    const rekeyed = named === outcome.peer ? "" : `, which has another key than ${named}`;
     const cell = outcome.cell === undefined ? "" : `, executors run at cell level ${JSON.stringify(outcome.cell)}`;
-    process.stdout.write(`${address} is healthy (${outcome.peer})${cell}\n`);
+    process.stdout.write(`${address} is healthy (${outcome.peer}${rekeyed})${cell}\n`);
   }).pipe(
     Effect.mapError((error) =>
       error._tag === "ProgramFailed" ? error : new ProgramFailed({ exitCode: 1, said: error.message })

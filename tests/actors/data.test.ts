@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
 import type { DataConfig } from "../../actors/config/config.ts";
-import { dataMachine, pullsMax } from "../../actors/data.ts";
+import { dataMachine, pullsMax, retireQuietMs } from "../../actors/data.ts";
 import { pieceBytes } from "../../actors/data/serve_pull.ts";
 import { encodePullHeader } from "../../transport/protocols/mod.ts";
 import type { StreamHandle } from "../../transport/port.ts";
@@ -78,6 +78,23 @@ test("a puller that leaves its side open gets the bytes and the end too", async 
     text: "first",
     outcome: "whole",
   });
+  remove();
+});
+
+test("retiring: announces no more and serves who comes, until nobody came for a while", async () => {
+  const { world, actor, fetched, over, remove } = await start();
+  const put = world.takeOne("record.put");
+  put.replyTo.send({ type: "record.stored", id: put.id });
+  actor.send({ type: "role.retire", withinMs: 600_000 });
+  world.pass(retireQuietMs - 100);
+  assert.equal(await fetched(encodePullHeader({ dataset: "digits", index: 0 })), { text: "first", outcome: "whole" });
+  await over();
+  actor.send({ type: "rejoined" });
+  world.pass(retireQuietMs - 100);
+  assert.is(actor.getSnapshot().status, "active");
+  world.pass(200);
+  assert.equal(actor.getSnapshot().output, { type: "drained" });
+  assert.equal(world.take("record.put"), []);
   remove();
 });
 

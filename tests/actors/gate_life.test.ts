@@ -260,6 +260,24 @@ test("closes a connection whose certificate expires, and not a millisecond befor
   assert.is(gate.refusal?.code, "certificate-expired");
 });
 
+test("closes at the end of what we showed the peer, and not a millisecond before; it is no reason to refuse a peer", () => {
+  const own = { name: "own", notAfter: new Date(at.getTime() + 60_000) };
+  const { gate, said, pass } = setUp({ input: { own } });
+  establish(gate);
+  pass(60_000);
+  assert.is(gate.phase, "established");
+  pass(expiryCheckMinMs);
+  assert.is(gate.phase, "closed");
+  const last = said.at(-1);
+  assert.ok(last?.type === "gate.closed" && last.reason.type === "expired");
+  assert.match(last.reason.refusal.message, /own/);
+  const late = setUp({ input: { own: { ...own, notAfter: new Date(at.getTime() - 1) } } });
+  establish(late.gate);
+  assert.is(late.gate.phase, "established");
+  late.pass(expiryCheckMinMs);
+  assert.equal([late.gate.phase, late.gate.refusal?.code], ["closed", "certificate-expired"]);
+});
+
 test("an expiry beyond 2^31 ms is not looked at in a loop", () => {
   const counts: CheckCounts = new Map();
   const { gate, pass } = setUp({ checks: scriptedChecks({ counts, expiresAt: later(60) }) });

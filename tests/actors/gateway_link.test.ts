@@ -4,16 +4,16 @@ import * as assert from "uvu/assert";
 import { gatewayLinkMachine } from "../../actors/gateway_link.ts";
 import { gatewayMachine } from "../../actors/gateway.ts";
 import type { GatewayConfig } from "../../actors/config/config.ts";
-import { Unreachable } from "../../pki/refusal.ts";
+import { PeerIdMismatch, Unreachable } from "../../pki/refusal.ts";
 import { makeFakeWorld, requestFrom, startIn, startUnderParent } from "../support/fake_transport.ts";
 
 const test = suite("gateways");
 const refusal = new Unreachable({ detail: "nobody there" });
 
-function link() {
+function link(address = "/ip4/127.0.0.1/tcp/1") {
   const world = makeFakeWorld();
   const started = startUnderParent(world, gatewayLinkMachine, {
-    address: "/ip4/127.0.0.1/tcp/1",
+    address,
     transport: world.transport,
     ports: world.ports,
   });
@@ -44,6 +44,30 @@ test("waits twice as long after each failure, never over half a minute, and neve
   assert.is(Math.max(...waits), 22_500, "three quarters of half a minute, by the test's randomness");
   assert.is(world.reported("gateway.unreachable").length, 12);
   assert.is(world.reported("gateway.unreachable")[0]?.["code"], "unreachable");
+});
+
+test("a gateway of another key than the address names is dialled at once by its address, and by name next time", () => {
+  const { world, started, fail, succeed } = link("/ip4/127.0.0.1/tcp/1/p2p/OLD");
+  const mismatch = (by: string) => {
+    const ask = world.takeOne("dial");
+    assert.equal(ask.target, { address: by });
+    const refusal = new PeerIdMismatch({ expected: "OLD", actual: "NEW" });
+    ask.replyTo.send({ type: "dial.failed", id: ask.id, refusal });
+  };
+  mismatch("/ip4/127.0.0.1/tcp/1/p2p/OLD");
+  assert.equal(world.asks.at(-1)?.type === "dial" && (world.asks.at(-1) as { target: object }).target, {
+    address: "/ip4/127.0.0.1/tcp/1",
+  });
+  succeed();
+  assert.is(started.said.at(-1)?.type, "link.up");
+  assert.is(world.reported("gateway.rekeyed")[0]?.["code"], "peer-id-mismatch");
+  started.send({ type: "peer.closed", peer: "gateway", reason: { type: "by-them" } });
+  world.pass(190);
+  mismatch("/ip4/127.0.0.1/tcp/1/p2p/OLD");
+  // Where that fails too, it waits like after every failure: no circle of dials.
+  fail();
+  assert.is(world.take("dial").length, 0);
+  assert.is(world.reported("gateway.unreachable").length, 1);
 });
 
 test("says that it is up, and down when the gateway's last connection closed; another peer's changes nothing", () => {

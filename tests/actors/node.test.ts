@@ -11,7 +11,7 @@ import type { NodeIdentity, TransportAsk, TransportFact, TransportInput } from "
 import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
 
 const test = suite("node");
-const identity = { peer: "self", name: "node-01", generation: 1 } as NodeIdentity;
+const identity = { peer: "self", name: "node-01", generation: 1, notAfter: new Date(4e12) } as NodeIdentity;
 const snapshotOf = (generation: number) => ({ generation }) as TrustSnapshot;
 
 const refusal = new CertificateRevoked({
@@ -243,6 +243,117 @@ test("a worker's level of cells is told to whoever asks for its health", () => {
   assert.equal(told(), { healthy: true });
   node.says["role"]?.({ type: "role.cell", level: "full" } as EventObject);
   assert.equal(told(), { healthy: true, cell: "full" });
+});
+
+/** A worker that is ready and gets another key. */
+function turning(config: RoleConfig) {
+  const node = start(config);
+  if (config.gatewayAddresses.length > 0) node.join();
+  else node.listen();
+  for (const type of ["serve", "dial"] as const) node.world.take(type);
+  const next = { ...identity, peer: "successor", generation: 2 };
+  node.says["identity"]?.({ type: "identity.loaded", identity: next } as EventObject);
+  const retire = node.world.takeOne("retire");
+  const turn = () => {
+    retire.replyTo.send({
+      type: "retired",
+      listenAddresses: ["/ip4/127.0.0.1/tcp/7"],
+      peers: [{ peer: "p", addresses: ["/ip4/127.0.0.1/tcp/8/p2p/p"] }],
+    });
+    const former = node.tell;
+    node.world.takeOne("start").replyTo.send({ type: "listening", addresses: ["/ip4/127.0.0.1/tcp/7"] });
+    return former;
+  };
+  return { ...node, retire, turn };
+}
+
+test("another key: the transport makes room, another takes its addresses over, the peers are dialled", () => {
+  const node = turning(configOf("worker"));
+  assert.is(node.state(), "turning");
+  assert.is(node.world.take("identity.changed").length, 0);
+  assert.is(node.heard.role.at(-1)?.type, "role.retire");
+  node.turn();
+  const input = node.input();
+  assert.equal([input?.identity.peer, input?.listenAddresses], ["successor", ["/ip4/127.0.0.1/tcp/7"]]);
+  const dials = node.world.take("dial").map(({ target }) => target);
+  assert.equal(dials, [{ address: "/ip4/127.0.0.1/tcp/1" }, { address: "/ip4/127.0.0.1/tcp/8/p2p/p" }]);
+  assert.is(node.state(), "joining");
+  const [line] = node.world.reported("node.turning");
+  assert.equal([line?.["peer"], line?.["formerPeer"]], ["successor", "self"]);
+});
+
+test("a worker's new role begins when the former one is over; what the former key's peers ask goes to the former", () => {
+  const node = turning(configOf("worker"));
+  const former = node.says["role"];
+  node.turn();
+  const [dial] = node.world.take("dial");
+  dial?.replyTo.send({ type: "dial.done", id: dial.id, peer: "gateway" });
+  node.tell({ type: "reachable", addresses: ["/x"] });
+  node.tell({ type: "dht.ready" });
+  assert.is(node.state(), "ready");
+  assert.is(node.says["role"], former, "no second role");
+  const before = node.heard.role.length;
+  node.retire.factsTo.send(requestFrom("p", "/hypha-api/0.0.1", { RenewLease: { id: "x" } }));
+  assert.is(node.heard.role.slice(before)[0]?.type, "request.received");
+  node.tell(requestFrom("p", "/hypha-api/0.0.1", { RenewLease: { id: "x" } }));
+  assert.is(node.world.take("decline").length, 1, "nobody is there for the present key");
+  node.retire.factsTo.send(requestFrom("p", "/hypha-health/0.0.1", {}));
+  assert.equal(node.world.takeOne("respond").message, { healthy: true });
+  former?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  assert.is(node.state(), "ready");
+  assert.not(node.says["role"] === former, "a second role");
+  const drain = node.world.takeOne("drain");
+  assert.ok((drain.graceMs ?? 0) > 500_000);
+  drain.replyTo.send({ type: "drained" });
+  assert.is(node.world.reported("former.gone").length, 1);
+});
+
+test("a former role has its time and no more; new trust reaches its transport; a node that drains waits for it", () => {
+  const node = turning(configOf("worker", { rotation: { drain: "expiry", drainMs: 20_000 } }));
+  node.turn();
+  node.says["trustStore"]?.({ type: "trust.changed", snapshot: snapshotOf(2) } as EventObject);
+  assert.is(node.world.take("trust.changed").length, 2);
+  node.world.pass(19_990);
+  assert.is(node.heard.role.at(-1)?.type, "role.retire");
+  node.world.pass(20);
+  assert.equal(node.heard.role.at(-1), { type: "role.drain", reason: "the node's key was replaced" } as EventObject);
+  node.actor.send({ type: "drain", reason: "SIGTERM" });
+  node.world.takeOne("counters").replyTo.send({
+    type: "counters",
+    counters: { accepted: 0, bytesReceived: 0, bytesSent: 0 },
+  });
+  node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  assert.is(node.output(), undefined);
+  node.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  node.world.takeOne("drain").replyTo.send({ type: "drained" });
+  assert.equal(node.output(), { type: "stopped", reason: "SIGTERM" });
+});
+
+test("a scheduler that finishes under its former key ends the node; gateways and data nodes begin anew at once", () => {
+  const scheduler = turning(configOf("scheduler"));
+  scheduler.turn();
+  scheduler.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "finished" } } as EventObject);
+  assert.is(scheduler.state(), "draining");
+  const gateway = turning(configOf("gateway"));
+  const before = gateway.says["role"];
+  gateway.turn();
+  assert.is(gateway.state(), "ready");
+  assert.not(gateway.says["role"] === before);
+});
+
+test("an address that is not free yet is tried again, and not for ever; the transport that can't make room ends the node", () => {
+  const node = turning(configOf("gateway"));
+  node.retire.replyTo.send({ type: "retired", listenAddresses: ["/ip4/127.0.0.1/tcp/7"], peers: [] });
+  for (let time = 0; time < 25; time++) {
+    node.world.takeOne("start").replyTo.send({ type: "transport.failed", error: failedWith("failed") });
+    assert.equal([node.state(), node.input()?.listenAddresses[0]], ["relistening", "/ip4/127.0.0.1/tcp/7"]);
+    node.world.pass(210);
+  }
+  node.world.takeOne("start").replyTo.send({ type: "transport.failed", error: failedWith("failed") });
+  assert.is(node.output()?.type, "failed");
+  const stuck = turning(configOf("gateway"));
+  stuck.world.pass(5_010);
+  assert.is(stuck.state(), "draining");
 });
 
 test("says who came and who went, with name and reason; a refusal is counted and recorded", () => {

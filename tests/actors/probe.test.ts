@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, fromCallback, SimulatedClock } from "xstate";
 import { leaveTimeoutMs, probeMachine, type ProbeOutcome } from "../../actors/probe.ts";
-import { HungUp } from "../../pki/refusal.ts";
+import { HungUp, PeerIdMismatch } from "../../pki/refusal.ts";
 import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "../../transport/port.ts";
 
 type Ask = TransportAsk["type"];
@@ -14,7 +14,7 @@ type Script = Partial<
 
 const timeoutMs = 2_000;
 
-function probe(script: Script) {
+function probe(script: Script, address = "/x") {
   const asked: Ask[] = [];
   const clock = new SimulatedClock();
   const logic = fromCallback<TransportAsk, TransportInput>(({ receive, sendBack }) => {
@@ -23,7 +23,7 @@ function probe(script: Script) {
       queueMicrotask(() => script[ask.type]?.(ask as never, sendBack));
     });
   });
-  const input = { ports: { uuid: () => "id" }, logic, transport: {} as TransportInput, address: "/x", timeoutMs };
+  const input = { ports: { uuid: () => "id" }, logic, transport: {} as TransportInput, address, timeoutMs };
   const actor = createActor(probeMachine, { input, clock });
   actor.start();
   return { actor, asked, clock, outcome: () => actor.getSnapshot().output as ProbeOutcome | undefined };
@@ -71,6 +71,23 @@ const cases: [name: string, script: Script, expected: ProbeOutcome["type"]][] = 
 ];
 
 const test = suite("probeMachine");
+
+test("a node of another key than the address names is asked at its address; who answered is told", async () => {
+  const targets: unknown[] = [];
+  const { outcome } = probe({
+    start,
+    dial: ({ id, target, replyTo }) => {
+      targets.push(target);
+      if (targets.length > 1) return replyTo.send({ type: "dial.done", id, peer: "NEW" });
+      replyTo.send({ type: "dial.failed", id, refusal: new PeerIdMismatch({ expected: "OLD", actual: "NEW" }) });
+    },
+    request: answer({ healthy: true }),
+    drain,
+  }, "/ip4/127.0.0.1/tcp/1/p2p/OLD");
+  await settle();
+  assert.equal(targets, [{ address: "/ip4/127.0.0.1/tcp/1/p2p/OLD" }, { address: "/ip4/127.0.0.1/tcp/1" }]);
+  assert.equal(outcome(), { type: "healthy", peer: "NEW", cell: undefined });
+});
 
 for (const [name, script, expected] of cases) {
   test(`${name} is ${expected}, and the transport is drained`, async () => {

@@ -409,6 +409,54 @@ test("drains from every state", () => {
   }
 });
 
+test("a data node that comes back under another key serves from then on; another data set's size is not taken", () => {
+  const { world, actor, say, close, live } = training(["a"], 1);
+  const provider = () =>
+    (say("a", { Data: { dataset: "digits" } }) as { Data: { Success: { data_provider: string } } }).Data.Success
+      .data_provider;
+  const answer = (publisher: string, slices = 3) => {
+    const ask = world.take("record.get").at(-1);
+    const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
+    ask?.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher });
+  };
+  assert.is(provider(), "data");
+  // Somebody comes who may be it: asked for a few times, as its announcement may be under way.
+  actor.send({ type: "peer.established", peer: "data-2", identity: identityOf("data-2", "data") });
+  answer("data");
+  assert.is(provider(), "data");
+  live(5_500);
+  answer("data-2", 4);
+  assert.is(provider(), "data");
+  live(5_500);
+  answer("data-2");
+  assert.is(provider(), "data-2");
+  assert.equal(world.reported("dataset.moved")[0]?.["formerPeer"], "data");
+  live(20_000);
+  assert.equal(world.take("record.get"), []);
+  // It is gone: looked for until it is back.
+  close("data-2", { type: "lost", detail: "gone" });
+  for (let time = 0; time < 6; time++) {
+    assert.ok(world.take("record.get").length > 0);
+    live(5_500);
+  }
+  actor.send({ type: "peer.established", peer: "data-2", identity: identityOf("data-2", "data") });
+  world.take("record.get");
+  live(20_000);
+  assert.equal(world.take("record.get"), []);
+});
+
+test("retires at once where nobody is leased; with members it goes on to its end", () => {
+  const alone = start(configOf(1, 1)).actor;
+  alone.send({ type: "role.retire", withinMs: 60_000 });
+  assert.equal(alone.getSnapshot().output, { type: "drained" });
+  const { actor } = training(["a"], 1);
+  const before = actor.getSnapshot().value;
+  actor.send({ type: "role.retire", withinMs: 60_000 });
+  assert.equal(actor.getSnapshot().value, before);
+  actor.send({ type: "role.drain", reason: "the node's key was replaced" });
+  assert.equal(actor.getSnapshot().output, { type: "drained" });
+});
+
 test("evaluates each round's model: pushes of the aggregator alone", async () => {
   const folder = temporary();
   const heldOut = join(folder.path, "held_out.csv");

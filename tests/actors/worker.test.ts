@@ -400,6 +400,43 @@ test("draining ends leases, waits for jobs and for their last word, and takes no
   assert.equal(actor.getSnapshot().output, { type: "drained" });
 });
 
+test("a retiring worker offers nothing new, lets its leases go on, and ends when the last is over", () => {
+  const { world, say, lease, actor, ask, offers } = start();
+  const id = lease();
+  actor.send({ type: "role.retire", withinMs: 60_000 });
+  assert.is(actor.getSnapshot().value, "retiring");
+  assert.is(world.takeOne("unsubscribe").topic, "hypha/worker");
+  ask("b");
+  world.pass(200);
+  assert.equal(offers(), []);
+  assert.match(JSON.stringify(say("s", { RenewLease: { id } })), "Renewed");
+  assert.match(JSON.stringify(say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } })), "Dispatched");
+  world.pass(5_000);
+  assert.is(actor.getSnapshot().status, "active");
+  // The holder lets it lapse: its job ends, the holder is told, and nothing is left.
+  world.pass(6_000);
+  const status = world.takeOne("request");
+  assert.ok("JobStatus" in status.message);
+  status.replyTo.send({ type: "response", id: status.id, message: { JobStatus: {} } });
+  assert.equal(actor.getSnapshot().output, { type: "drained" });
+});
+
+test("a worker whose time to retire is over ends its leases with that reason; one without any retires at once", () => {
+  const { world, say, lease, actor, jobs } = start();
+  lease();
+  say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
+  actor.send({ type: "role.retire", withinMs: 1_000 });
+  actor.send({ type: "role.drain", reason: "the node's key was replaced" });
+  assert.ok(jobs.heard.some(([, command]) => "reason" in command && /key was replaced/.test(String(command.reason))));
+  const { message } = world.takeOne("request");
+  const { status } = (message as { JobStatus: { status: { type: string; reason: string } } }).JobStatus;
+  assert.is(status.type, "Failed");
+  assert.match(status.reason, "key was replaced");
+  const idle = start();
+  idle.actor.send({ type: "role.retire", withinMs: 1_000 });
+  assert.equal(idle.actor.getSnapshot().output, { type: "drained" });
+});
+
 test("events that no state waits for change nothing", () => {
   const { actor } = start();
   actor.send({ type: "reachable", addresses: [] });

@@ -46,6 +46,7 @@ for (const role of ["gateway", "scheduler", "worker", "data"] as const) {
         "crlGraceHours",
         "drainTimeoutMs",
         "limits",
+        "rotation",
         "excludeCidr",
         "relayCircuit",
       ] as const

@@ -13,7 +13,7 @@ import {
 } from "../../transport/port.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
-import { snapshotOf } from "../support/transports.ts";
+import { identityOf, snapshotOf } from "../support/transports.ts";
 
 const health = "/hypha-health/0.0.1" as const;
 const push = "/hypha-tensor-stream/push" as const;
@@ -199,6 +199,85 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.is(codeOf(await dial(a, b)), "certificate-revoked");
     assert.is(codeOf(await dial(b, a)), "hung-up");
     await left(a, b);
+  });
+
+  test("identity: another certificate of the same key is shown from now on; another key is not taken up", async () => {
+    const meeting = meetingOf(pki);
+    const [a, b] = [await meeting.join("a"), await meeting.join("b")];
+    const again = await pki.node("a again", { keyPem: a.node.keyPem });
+    a.send({ type: "identity.changed", identity: { ...identityOf(again), generation: 2 } });
+    assert.is((await dial(b, a)).type, "dial.done");
+    assert.is((await b.fact(established(a.peer))).identity.name, "a again");
+    a.send({ type: "identity.changed", identity: { ...identityOf(await pki.node("other")), generation: 3 } });
+    const failed = await a.fact((fact) => fact.type === "transport.failed" && fact);
+    assert.is(failed.error.code, "failed");
+    await left(a, b);
+  });
+
+  test("retire: another key takes the address over, the former one answers whom it knows until it is drained", async () => {
+    const meeting = meetingOf(pki);
+    const [b, a] = [await meeting.join("b"), await meeting.join("a")];
+    a.send({ type: "serve", protocol: health });
+    assert.is((await dial(a, b)).type, "dial.done");
+    await b.fact(established(a.peer));
+    const heard: TransportFact[] = [];
+    const before = a.facts.length;
+    const retired = await a.ask({ type: "retire", factsTo: { send: (fact) => void heard.push(fact) } });
+    if (retired.type !== "retired") return assert.unreachable(codeOf(retired));
+    assert.equal(retired.peers, [{ peer: b.peer, addresses: [b.address] }]);
+    const c = await meeting.join("c");
+    assert.is(codeOf(await dial(c, a)), "unreachable");
+    const successor = await meeting.join("a", { at: retired.listenAddresses[0] ?? a.address });
+    assert.is(successor.address.split("/p2p/")[0], a.address.split("/p2p/")[0]);
+    assert.is(codeOf(await dial(c, a)), "peer-id-mismatch");
+    const [plain = ""] = a.address.split("/p2p/");
+    const found = await c.ask({ type: "dial", id: "plain", target: { address: plain } });
+    assert.equal(found, { type: "dial.done", id: "plain", peer: successor.peer });
+    const told = await successor.ask({
+      type: "dial",
+      id: "told",
+      target: { address: retired.peers[0]?.addresses[0] as string },
+    });
+    assert.is(told.type, "dial.done");
+    await b.fact(established(successor.peer));
+    // An exchange over the former key's connection: begun before the drain, answered within its grace.
+    const asking = startAsking(b, a, "late", 8_000);
+    const received = await a.fact(() => {
+      const fact = heard.find(({ type }) => type === "request.received");
+      return fact as Extract<TransportFact, { type: "request.received" }> | undefined;
+    });
+    let drained = false;
+    a.send({ type: "drain", graceMs: 5_000, replyTo: { send: () => void (drained = true) } });
+    await meeting.pass(300);
+    assert.not(drained);
+    assert.is(codeOf(await ask(a, b, "new")), "stopped");
+    a.send({ type: "respond", exchange: received.exchange, message: { healthy: true } });
+    assert.equal(await asking.answer(meeting), { type: "response", id: "late", message: { healthy: true } });
+    await b.fact(closed(a.peer));
+    for (let time = 0; !drained && time < 100; time++) await meeting.pass(50);
+    assert.ok(drained && a.facts.length === before);
+    await left(a, b, c, successor);
+  });
+
+  test("drain: one that nobody answers ends when the grace is over, or is cut short", async () => {
+    const meeting = meetingOf(pki);
+    for (const [graceMs, cut] of [[300, false], [60_000, true]] as const) {
+      const [a, b] = await connected(meeting);
+      b.send({ type: "serve", protocol: health });
+      await meeting.pass(50);
+      const asking = startAsking(a, b, "never", 30_000);
+      await b.fact((fact) => fact.type === "request.received" && fact);
+      let drained = 0;
+      const replyTo = { send: () => void drained++ };
+      b.send({ type: "drain", graceMs, replyTo });
+      await meeting.pass(100);
+      assert.is(drained, 0);
+      if (cut) b.send({ type: "drain", graceMs: 0, replyTo });
+      for (let time = 0; drained === 0 && time < 100; time++) await meeting.pass(50);
+      assert.ok(drained > 0);
+      assert.is((await asking.answer(meeting)).type, "request.failed");
+      await left(a, b);
+    }
   });
 
   test("publish: nobody to hear it fails; heard with author and who handed it on", async () => {

@@ -19,6 +19,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
+import { withoutPeer } from "../../transport/connections.ts";
 import { makeAddressBook, makeSimulatedTransport } from "../../transport/simulated/simulated.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { TestNode, TestPki } from "./pki.ts";
@@ -44,7 +45,12 @@ export interface Party {
 /** Where parties meet. */
 export interface Meeting {
   readonly name: string;
-  join(name: string, options?: { readonly node?: TestNode; readonly gateway?: boolean }): Promise<Party>;
+  join(name: string, options?: {
+    readonly node?: TestNode;
+    readonly gateway?: boolean;
+    /** Where a party that retired was, in place of an address of its own. */
+    readonly at?: AddressText;
+  }): Promise<Party>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
 }
@@ -54,12 +60,13 @@ export function realMeeting(pki: TestPki): Meeting {
   return {
     name: "libp2p",
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async join(name, { node, gateway = false } = {}) {
+    async join(name, { node, gateway = false, at } = {}) {
       const transport = await startTransport({
         name,
         pki,
         ...(node === undefined ? {} : { node }),
         ...(gateway ? { role: "gateway" as const } : {}),
+        ...(at === undefined ? {} : { listenAddresses: [withoutPeer(at)] }),
       });
       const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
       return {
@@ -96,11 +103,11 @@ export function simulatedMeeting(pki: TestPki): Meeting {
   return {
     name: "simulated",
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
-    async join(name, { node: given, gateway = false } = {}) {
+    async join(name, { node: given, gateway = false, at } = {}) {
       const node = given ?? await pki.node(name);
       const identity = identityOf(node);
       const clock = new NodeClock(time);
-      const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
+      const address = at === undefined ? `/ip4/10.0.0.${++parties}/tcp/4000` : withoutPeer(at);
       const ports = { now: () => clock.now(), report: () => {} };
       const input: TransportInput = {
         role: gateway ? "gateway" : "worker",
@@ -111,6 +118,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         externalAddresses: [],
         gatewayAddresses: [],
         excludeCidr: [],
+        rotation: { drain: "expiry", drainMs: 60_000 },
         relay: "off",
         keyExchange: "hybrid",
         handshakeTimeoutMs: 2_000,

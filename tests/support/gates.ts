@@ -113,6 +113,7 @@ export function gateInput(snapshot: TrustSnapshot, more: Partial<GateInput> = {}
     expectedPeer: undefined,
     admission: Result.succeed({}),
     snapshot,
+    own: { name: "own", notAfter: new Date(8.64e15) },
     deadlineMs: 5_000,
     ...more,
   };

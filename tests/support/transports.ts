@@ -32,7 +32,7 @@ type Question = TransportAsk extends infer A ? A extends { replyTo: ReplyTo<infe
   : never;
 
 /** What a transport of a test is made with. */
-export interface TestTransportOptions extends Partial<Omit<TransportInput, "identity" | "makeGate">> {
+export interface TestTransportOptions extends Partial<Omit<TransportInput, "makeGate">> {
   readonly name: string;
   readonly pki: TestPki;
   /** In place of a fresh certificate of the PKI's. */
@@ -110,6 +110,7 @@ export async function startTransport(options: TestTransportOptions): Promise<Tes
     externalAddresses: [],
     gatewayAddresses: [],
     excludeCidr: [],
+    rotation: { drain: "expiry", drainMs: 60_000 },
     relay: "off",
     keyExchange: "hybrid",
     handshakeTimeoutMs: 2_000,

@@ -95,6 +95,17 @@ export class Asks {
     return this.#asked.size + this.#exchanges.size + this.#offered.size + this.#streams.size;
   }
 
+  /** Whether an exchange or a stream is open on a connection. */
+  isBusy(link: GatedLink): boolean {
+    const held = [
+      ...this.#asked.values(),
+      ...this.#exchanges.values(),
+      ...this.#streams.values(),
+      ...[...this.#offered.values()].map(({ running }) => running),
+    ];
+    return held.some((one) => one.link === link);
+  }
+
   serve(protocol: MessageProtocol | StreamProtocol): void {
     this.#served.add(protocol);
   }

@@ -42,6 +42,8 @@ export interface GatedLink {
   readonly direction: "inbound" | "outbound";
   readonly address: AddressText;
   readonly admitted: Admitted | undefined;
+  /** The generation of our own pair that the peer is shown. */
+  generation: number;
   /** When it began, in the network's time. */
   readonly bornAt: number;
   /** What the other end's certificate says, whether or not it may. */
@@ -160,7 +162,8 @@ export class Links {
       readonly admission: Result.Result<unknown, Refusal>;
     },
   ): GatedLink {
-    const { input, snapshot } = this.#init;
+    const { input, snapshot, identity } = this.#init;
+    const own = identity();
     const { direction, address, admitted, expectedPeer, admission } = about;
     const gate = input.makeGate({
       id: input.uuid(),
@@ -169,6 +172,7 @@ export class Links {
       expectedPeer,
       admission,
       snapshot: snapshot(),
+      own,
       deadlineMs: input.handshakeTimeoutMs,
     });
     const link: GatedLink = {
@@ -177,6 +181,7 @@ export class Links {
       direction,
       address,
       admitted,
+      generation: own.generation,
       bornAt: this.#init.host.network.time.now,
       chain: [],
       established: false,
@@ -220,8 +225,10 @@ export class Links {
     }
   }
 
-  #present({ end }: GatedLink): void {
+  #present(link: GatedLink): void {
+    const { end } = link;
     const identity = this.#init.identity();
+    link.generation = identity.generation;
     end.send({
       type: "certificate",
       version: "TLSv1.3",
@@ -330,6 +337,21 @@ export class Links {
 
   close(peer: PeerText, reason: string): void {
     for (const { gate } of [...this.#peers.get(peer)?.links ?? []]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends the established connections on which nothing is under way; how many are left. */
+  closeIdle(isBusy: (link: GatedLink) => boolean, reason: string): number {
+    let busy = 0;
+    for (const link of [...this.#links].filter(({ established }) => established)) {
+      if (isBusy(link)) busy += 1;
+      else link.gate.send({ type: "close", reason });
+    }
+    return busy;
+  }
+
+  /** Ends the connections that were made with pairs before this one. */
+  closeBefore(generation: number, reason: string): void {
+    for (const link of [...this.#links]) if (link.generation < generation) link.gate.send({ type: "close", reason });
   }
 
   closeAll(reason: string): void {

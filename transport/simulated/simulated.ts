@@ -74,16 +74,30 @@ export function makeSimulatedTransport(host: SimulatedHost): CallbackActorLogic<
   });
 }
 
+type RunningAsk = Exclude<TransportAsk, { type: "start" | "drain" | "trust.changed" }>;
+
+/** How often connections that are let finish are looked at, in milliseconds, and what is still done meanwhile. */
+const settleLookMs = 50;
+const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
+  "respond",
+  "decline",
+  "stream.reject",
+  "counters",
+  "peers",
+]);
+
 /** A transport from its birth to its end. */
 export class SimulatedSession {
   readonly #host: SimulatedHost;
   readonly #input: TransportInput;
-  readonly #sendBack: (fact: TransportFact) => void;
+  /** Where facts go: the parent, or who hears of a transport that retired. */
+  #sendBack: (fact: TransportFact) => void;
   readonly links: Links;
   readonly asks: Asks;
   #identity: NodeIdentity;
   #snapshot: TransportInput["snapshot"];
-  #phase: "idle" | "started" | "stopped" = "idle";
+  #phase: "idle" | "started" | "draining" | "stopped" = "idle";
+  #graceEndsAt = Number.POSITIVE_INFINITY;
   #silent = false;
   #isReachable = false;
   #isDhtReady = false;
@@ -142,8 +156,9 @@ export class SimulatedSession {
       this.asks.trustChanged();
       return this.links.trustChanged(ask.snapshot);
     }
-    if (this.#phase !== "started") return this.#refuse(ask);
-    this.#do(ask);
+    if (ask.type === "drain" && (this.#phase === "started" || this.#phase === "draining")) return this.#drain(ask);
+    if (this.#phase !== "started" && !(this.#phase === "draining" && finishing.has(ask.type))) return this.#refuse(ask);
+    this.#do(ask as RunningAsk);
   }
 
   #start(ask: Extract<TransportAsk, { type: "start" }>): void {
@@ -162,15 +177,38 @@ export class SimulatedSession {
 
   #listener: Parameters<VirtualNetwork["listen"]>[1] | undefined;
 
-  #do(ask: Exclude<TransportAsk, { type: "start" | "trust.changed" }>): void {
+  #retire({ replyTo, factsTo }: Extract<TransportAsk, { type: "retire" }>): void {
+    this.#sendBack = (fact) => factsTo.send(fact);
+    this.stopListening();
+    const peers = this.links.list().flatMap(({ peer }) => {
+      const address = this.#host.book.find(peer);
+      return address === undefined ? [] : [{ peer, addresses: [`${address}/p2p/${peer}`] }];
+    });
+    this.#answer(replyTo, { type: "retired", listenAddresses: this.#input.listenAddresses, peers });
+  }
+
+  #drain({ replyTo, graceMs }: Extract<TransportAsk, { type: "drain" }>): void {
+    const { clock, network } = this.#host;
+    this.#graceEndsAt = Math.min(this.#graceEndsAt, network.time.now + (graceMs ?? 0));
+    this.#phase = "draining";
+    this.stopListening();
+    const settle = () => {
+      const busy = network.time.now < this.#graceEndsAt &&
+        this.links.closeIdle((link) => this.asks.isBusy(link), "the node drains") > 0;
+      if (busy && !this.#silent) return void clock.after(settleLookMs, settle);
+      this.asks.stop();
+      this.links.closeAll("the node drains");
+      this.#phase = "stopped";
+      this.#answer(replyTo, { type: "drained" });
+    };
+    settle();
+  }
+
+  #do(ask: RunningAsk): void {
     const { asks, links } = this;
     switch (ask.type) {
-      case "drain":
-        this.stopListening();
-        this.asks.stop();
-        this.links.closeAll("the node drains");
-        this.#phase = "stopped";
-        return this.#answer(ask.replyTo, { type: "drained" });
+      case "retire":
+        return this.#retire(ask);
       case "peers":
         return this.#answer(ask.replyTo, { type: "peers", list: links.list() });
       case "counters":
@@ -281,6 +319,11 @@ export class SimulatedSession {
   #changeIdentity(identity: NodeIdentity): void {
     if (identity.peer === this.#identity.peer) {
       this.#identity = identity;
+      const { drain, drainMs } = this.#input.rotation;
+      if (drain === "expiry") return;
+      this.#host.clock.after(drainMs, () => {
+        if (!this.#silent) this.links.closeBefore(identity.generation, "its certificate was replaced");
+      });
       return;
     }
     const detail = "another key needs another transport: its PeerID is fixed";
@@ -289,11 +332,20 @@ export class SimulatedSession {
 
   /** Answers what cannot be done because there is no running session. */
   #refuse(ask: TransportAsk): void {
-    const detail = this.#phase === "stopped" ? "the transport was drained" : "the transport was not started";
+    const detail = this.#phase === "stopped" || this.#phase === "draining"
+      ? "the transport was drained"
+      : "the transport was not started";
     const error = new TransportError({ code: "stopped", detail });
     switch (ask.type) {
       case "drain":
         return this.#answer(ask.replyTo, { type: "drained" });
+      case "retire":
+        this.#sendBack = (fact) => ask.factsTo.send(fact);
+        return this.#answer(ask.replyTo, {
+          type: "retired",
+          listenAddresses: this.#input.listenAddresses,
+          peers: [],
+        });
       case "peers":
         return this.#answer(ask.replyTo, { type: "peers", list: [] });
       case "counters":

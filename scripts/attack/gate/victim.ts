@@ -90,6 +90,7 @@ const input: TransportInput = {
   externalAddresses: [],
   gatewayAddresses: [],
   excludeCidr: [],
+  rotation: { drain: "expiry", drainMs: 60_000 },
   relay: "server",
   keyExchange: "classical", // what the hostile TLS speaks, in both directions
   handshakeTimeoutMs,

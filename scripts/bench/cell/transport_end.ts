@@ -79,6 +79,7 @@ function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boo
     externalAddresses: [],
     gatewayAddresses: [],
     excludeCidr: [],
+    rotation: { drain: "expiry", drainMs: 60_000 },
     relay: "off",
     keyExchange: "classical",
     handshakeTimeoutMs: 5_000,
