@@ -6,7 +6,7 @@
  */
 import { Socket } from "node:net";
 import { setImmediate } from "node:timers";
-import type { Connection, MessageStream, MultiaddrConnection } from "@libp2p/interface";
+import type { AbortOptions, Connection, MessageStream, MultiaddrConnection } from "@libp2p/interface";
 import type { Result } from "effect";
 import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
@@ -28,6 +28,8 @@ export interface Gated {
   readonly raw: MessageStream;
   /** The generation of our own pair that the peer was shown. */
   generation: number;
+  /** What runs over the raw connection once the handshake is done: it holds what has not left yet. */
+  secured: { close(options?: AbortOptions): Promise<void>; readonly shutDown: boolean } | undefined;
   /** libp2p's connection, from `connection:open` on. */
   connection: Connection | undefined;
   /** Tells admission that the connection is established. */
@@ -128,6 +130,7 @@ export class GateBook {
       raw,
       generation: own.generation,
       opened,
+      secured: undefined,
       connection: undefined,
       failure: undefined,
       end: undefined,
@@ -136,6 +139,7 @@ export class GateBook {
     const unlisten = gate.listen((said) => this.#said(gated, said));
     onEvicted?.((refusal) => gate.send({ type: "tls.failed", refusal }));
     noteWhoEnds(gated);
+    closeFromAbove(gated);
     if (direction === "inbound") {
       const isOver = () => gate.phase !== "admitting" && gate.phase !== "securing";
       limitNegotiation(
@@ -227,6 +231,31 @@ function noteWhoEnds(gated: Gated): void {
   socket?.prependListener("error", (error: Error) => {
     gated.end ??= { by: "lost", detail: error.message };
   });
+}
+
+/**
+ * libp2p ends the raw connection only, whose socket knows nothing of what TLS does over it. A close would lose what TLS
+ * has still to write, so the secured stream ends first. A reset fails, and leaves the descriptor open, once TLS has
+ * begun to shut the socket down (libuv's `uv_tcp_close_reset`), so it is destroyed then.
+ */
+function closeFromAbove(gated: Gated): void {
+  const raw = gated.raw as Partial<Closable>;
+  const sendClose = raw.sendClose?.bind(raw);
+  const sendReset = raw.sendReset?.bind(raw);
+  if (sendClose === undefined || sendReset === undefined) return;
+  raw.sendClose = async (options) => {
+    await gated.secured?.close(options).catch(() => {}); // not in time, or broken: the raw connection ends either way
+    await sendClose(options);
+  };
+  const socket = socketOf(gated.raw);
+  if (socket === undefined) return;
+  raw.sendReset = (error) => gated.secured?.shutDown ? void socket.destroy() : sendReset(error);
+}
+
+/** How libp2p's raw connections end, once nothing is queued in them and at once (`AbstractMultiaddrConnection`). */
+interface Closable {
+  sendClose(options?: AbortOptions): Promise<void>;
+  sendReset(error: Error): void;
 }
 
 /** The socket under a raw connection; a relayed one has none. */

@@ -85,6 +85,7 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
       now: init.now,
       ...(budget === undefined ? {} : { budget }),
     });
+    gated.secured = connection;
     return { connection, remotePeer: peerIdFromString(identity.peer) };
   };
   return () => ({

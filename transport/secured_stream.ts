@@ -130,6 +130,16 @@ export class SecuredStream extends AbstractMessageStream {
     this.#heldTimer = undefined;
   }
 
+  /** Whether the socket's shutdown has begun, by us or in answer to the other side's end. */
+  get shutDown(): boolean {
+    return this.#socket.writableEnded;
+  }
+
+  /** What the multiplexer answers to late frames while the connection ends goes nowhere; libp2p would give it up at once. */
+  override send(data: Uint8Array | Uint8ArrayList): boolean {
+    return this.writeStatus === "closing" || super.send(data);
+  }
+
   override sendData(data: Uint8ArrayList): SendResult {
     const socket = this.#socket;
     let canSendMore = true;
@@ -153,21 +163,37 @@ export class SecuredStream extends AbstractMessageStream {
     if (this.#held.length === 0) this.#socket.resume();
   }
 
-  /** Ends the writing side after what is queued has been handed to the socket (TLS `close_notify`). */
+  /**
+   * Ends the writing side after what is queued (TLS `close_notify`), and waits until the other side has ended too: a
+   * socket that closes before it has read everything resets the connection, and what is on its way is lost.
+   *
+   * @throws the signal's reason; the socket is left to whoever gave the signal.
+   */
   override async close(options?: AbortOptions): Promise<void> {
     if (this.status !== "open") return;
+    const { signal } = options ?? {};
     this.writeStatus = "closing";
-    await drained(this, options?.signal);
+    await drained(this, signal);
     await new Promise<void>((resolve, reject) => {
-      const { signal } = options ?? {};
-      const abort = () => reject(signal?.reason);
-      signal?.addEventListener("abort", abort, { once: true });
-      this.#socket.end(() => {
-        signal?.removeEventListener("abort", abort);
+      const settle = () => {
+        this.#socket.removeListener("close", onClose);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const onClose = () => {
+        settle();
         resolve();
-      });
+      };
+      const onAbort = () => {
+        settle();
+        reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#socket.once("close", onClose);
+      this.#socket.end();
+      if (signal?.aborted) onAbort();
+      else if (this.#socket.destroyed) onClose();
     });
     this.writeStatus = "closed";
-    if (this.remoteWriteStatus === "closed") this.onTransportClosed();
+    this.onTransportClosed();
   }
 }

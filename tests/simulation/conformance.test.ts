@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
@@ -277,6 +278,40 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       assert.ok(drained > 0);
       assert.is((await asking.answer(meeting)).type, "request.failed");
       await left(a, b);
+    }
+  });
+
+  test("drain: what was sent before a connection's end arrives, also where the other side still talks", async () => {
+    const meeting = meetingOf(pki);
+    const piece = new Uint8Array(65_536).fill(7);
+    for (const pieces of [0, 1, 3]) {
+      const [a, b] = await connected(meeting);
+      a.send({ type: "serve", protocol: health });
+      b.send({ type: "serve", protocol: push });
+      await meeting.pass(50);
+      const opened = await a.ask({ type: "stream.open", id: "one", peer: b.peer, protocol: push, timeoutMs: 2_000 });
+      if (opened.type !== "stream.opened") return assert.unreachable(codeOf(opened));
+      const offered = await b.fact((fact) => fact.type === "stream.received" && fact);
+      const taken = await b.ask({ type: "stream.accept", exchange: offered.exchange });
+      if (taken.type !== "stream.opened") return assert.unreachable(codeOf(taken));
+      await b.run(taken.stream.end);
+      const said = Array.from({ length: 20 }, (_, at) => startAsking(b, a, `${at}`));
+      for (let at = 0; at < pieces; at++) await a.run(opened.stream.write(piece));
+      await a.run(opened.stream.end);
+      let drained = false;
+      a.send({ type: "drain", graceMs: 10_000, replyTo: { send: () => void (drained = true) } });
+      const read = await b.run(Effect.gen(function* () {
+        for (let size = 0;;) {
+          const chunk = yield* taken.stream.read;
+          if (chunk.type === "end") return { size, outcome: chunk.outcome };
+          size += chunk.bytes.byteLength;
+        }
+      }));
+      assert.equal(read, { size: pieces * piece.byteLength, outcome: "whole" });
+      for (let time = 0; !drained && time < 200; time++) await meeting.pass(50);
+      assert.ok(drained);
+      for (const asking of said) await asking.answer(meeting);
+      await left(b);
     }
   });
 

@@ -235,6 +235,31 @@ test("a request that never ends: reset after the exchange's time, and the connec
   assert.is(raw.connection.status, "open");
 });
 
+test("responses that are sent as the connections end arrive: libp2p closed the socket under TLS before it had written", async () => {
+  const hub = await startTransport({ pki, name: "hub", handshakeTimeoutMs: 10_000 });
+  hub.send({ type: "serve", protocol: health });
+  const others = await Promise.all(
+    Array.from({ length: 12 }, (_, at) => startTransport({ pki, name: `spoke-${at}`, listenAddresses: [] })),
+  );
+  const address = hub.addresses[0] as string;
+  const answers = others.map(async (other) => {
+    assert.is((await other.ask({ type: "dial", id: "d", target: { address } })).type, "dial.done");
+    return other.ask({ type: "request", id: "r", peer: hub.peer, protocol: health, message: {}, timeoutMs: 9_000 });
+  });
+  const requests = await until("every request", () => {
+    const found = hub.facts.filter(of("request.received")) as unknown as { exchange: string; peer: string }[];
+    return found.length === others.length && found;
+  });
+  for (const { exchange, peer } of requests) {
+    hub.send({ type: "respond", exchange, message: { healthy: true } });
+    await Promise.resolve(); // the end of the stream leaves in a later job
+    hub.send({ type: "close", peer, reason: "test" });
+  }
+  assert.equal([...new Set((await Promise.all(answers)).map(code))], ["response"]);
+  await hub.stop();
+  await Promise.all(others.map((other) => other.stop()));
+});
+
 test("after the drain everything is answered: stopped", async () => {
   await Promise.all([raw.stop(), b.stop()]);
   assert.equal(await a.ask({ type: "drain" }), { type: "drained" });
