@@ -80,6 +80,13 @@ test("what is below something that is mounted already is not mounted again", () 
   assert.equal(mounted, ["/usr", "/opt", "/srv/models"]);
 });
 
+test("a program below /tmp can be reached by the job's user: its directories are made searchable, on the cell's own /tmp", () => {
+  const { args } = cellCommand(cellOf("root", "per-job"), cellDefault, place, { ...command, file: "/tmp/a/b/program" });
+  const made = args.flatMap((arg, index) => arg === "--dir" ? [`${args[index - 1]} ${args[index + 1]}`] : []);
+  assert.equal(made.filter((dir) => dir.includes("/tmp")), ["0755 /tmp/a", "0755 /tmp/a/b"]);
+  assert.ok(args.lastIndexOf("/tmp") < args.indexOf("/tmp/a"));
+});
+
 test("an executor under Deno gets its permissions too, unless its operator named some", () => {
   const inside = { workDir: "/job", socketPath: "/job/bridge.sock" };
   const run = (file: string, ...args: string[]) =>

@@ -225,7 +225,7 @@ function parentsOf(paths: readonly string[]): readonly string[] {
     const parts = path.split("/").slice(1, -1);
     return parts.map((_, index) => `/${parts.slice(0, index + 1).join("/")}`);
   });
-  return [...new Set(parents)].filter((path) => !/^\/(usr|bin|lib|lib64|proc|dev|tmp)(\/|$)/.test(path));
+  return [...new Set(parents)].filter((path) => !/^\/(usr|bin|lib|lib64|proc|dev)(\/|$)|^\/tmp$/.test(path));
 }
 
 /** See `command.ts`: Deno rewrites an argument that equals its own path. */
