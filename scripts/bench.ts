@@ -51,9 +51,10 @@ async function measure(part: PartName, runtime: string, quick: boolean): Promise
     : ["--no-warnings", "--expose-gc"];
   const script = join(root, "scripts/bench/run_part.ts");
   const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
-  const { code, stdout, stderr } = await runCommand(join(root, "node_modules/.bin", runtime), args, { timeoutMs });
+  // Rows go to standard error as they are measured: an interrupted run has shown what it measured.
+  const onStderr = (text: string) => void process.stderr.write(text);
+  const { code, stdout } = await runCommand(join(root, "node_modules/.bin", runtime), args, { timeoutMs, onStderr });
   if (code === 0) return JSON.parse(stdout) as readonly BenchRow[];
-  console.error(stderr);
   throw new Error(`part ${part} failed on ${runtime} with ${code}`);
 }
 

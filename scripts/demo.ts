@@ -51,7 +51,7 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
   const node = await runtimeBinary("node");
   const certificates = join(folder, "certs");
   const plans = await planNodes(options.runtime);
-  await makeCertificates(node, certificates, [...plans.map(({ name }) => name), operator]);
+  await makeCertificates(node, certificates, [...plans, { name: operator, role: "gateway" }]);
   const cell = await chooseCell(join(folder, "cell"));
   display.note(cell.said);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));

@@ -76,6 +76,12 @@ export const instruments = {
   hypha_crl_entries: instrument("gauge", "1", ["issuer"], "Certificates on an issuer's revocation list."),
   hypha_leases: instrument("gauge", "1", [], "Leases that a worker has given."),
   hypha_jobs: instrument("gauge", "1", [], "Jobs that a worker runs."),
+  hypha_cell_info: instrument(
+    "gauge",
+    "1",
+    ["level", "confined"],
+    "Always 1: the cells that a worker has for executors.",
+  ),
   hypha_telemetry_failures_total: instrument("counter", "1", [], "Sendings to the collector that failed."),
 } as const satisfies Readonly<Record<string, Instrument>>;
 

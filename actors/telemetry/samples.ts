@@ -10,6 +10,7 @@ import { refusalCodes } from "../../pki/refusal.ts";
 import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
 import type { WorkerBook } from "../scheduling/worker_book.ts";
+import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
 import type { Direction, GateTally, LineTally } from "./tallies.ts";
 
@@ -150,10 +151,16 @@ function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
 }
 
 function workSamples(role: unknown): readonly Sample[] {
-  const worker = role as { getSnapshot(): { readonly context?: { readonly book?: WorkerBook } } } | undefined;
-  const book = worker?.getSnapshot().context?.book;
+  type Known = { readonly book?: WorkerBook; readonly cell?: Cell };
+  const worker = role as { getSnapshot(): { readonly context?: Known } } | undefined;
+  const { book, cell } = worker?.getSnapshot().context ?? {};
   return [
     { name: "hypha_leases", value: Object.keys(book?.leases ?? {}).length },
     { name: "hypha_jobs", value: Object.keys(book?.jobs ?? {}).length },
+    ...(cell === undefined ? [] : [{
+      name: "hypha_cell_info" as const,
+      labels: { level: cell.level, confined: `${isConfined(cell)}` },
+      value: 1,
+    }]),
   ];
 }

@@ -19,7 +19,7 @@ export interface BenchRow {
   readonly met: boolean;
 }
 
-/** Makes a row of a measurement. */
+/** Makes a row of a measurement, and says it on standard error. */
 export function makeRow(
   measured: Pick<BenchRow, "id" | "what" | "unit" | "value" | "op" | "target"> & {
     readonly peer?: { readonly name: string; readonly value: number };
@@ -28,7 +28,7 @@ export function makeRow(
   const { peer, value, op, target, ...rest } = measured;
   const ratio = peer === undefined ? null : value / peer.value;
   const judged = ratio ?? value;
-  return {
+  const row: BenchRow = {
     id: rest.id,
     runtime: "Deno" in globalThis ? "deno" : "node",
     what: rest.what,
@@ -41,6 +41,9 @@ export function makeRow(
     target,
     met: op === "<=" ? judged <= target : judged >= target,
   };
+  const figure = row.ratio === null ? `${row.value} ${row.unit}` : `${row.ratio} ×`;
+  console.error(`  ${row.id} (${row.runtime}): ${figure}, ${op} ${target}${row.met ? "" : ": not met"}`);
+  return row;
 }
 
 function round(value: number): number {

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { issueNode, issueRoot } from "../../pki/issue/mod.ts";
@@ -29,8 +28,14 @@ const ca = (folder: string, name: string) => [
   join(folder, `${name}-ca-key.pem`),
 ];
 
-/** root → intermediate → one certificate a node, a list of each CA in `crls.pem`, the root alone in `ca-bundle.pem`. */
-export async function makeCertificates(node: string, folder: string, names: readonly string[]): Promise<void> {
+/** What a node's certificate is to say of it. */
+export interface Certified {
+  readonly name: string;
+  readonly role: "gateway" | "scheduler" | "worker" | "data";
+}
+
+/** root → intermediate → one certificate a node, naming its role, a list of each CA in `crls.pem`, the root alone in `ca-bundle.pem`. */
+export async function makeCertificates(node: string, folder: string, nodes: readonly Certified[]): Promise<void> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const out = (name: string) => [
     "--out-cert",
@@ -41,16 +46,15 @@ export async function makeCertificates(node: string, folder: string, names: read
   await run(node, "gen-ca", ...out("root-ca"), "--common-name", "Hypha Demo Root CA");
   const intermediate = [...ca(folder, "root"), ...out("intermediate-ca"), "--common-name", "Hypha Demo CA"];
   await run(node, "gen-intermediate-ca", ...intermediate);
-  // The bundle anchors the root only, so every node sends its intermediate along.
   copyFileSync(join(folder, "root-ca-cert.pem"), join(folder, "ca-bundle.pem"));
-  const issue = async (name: string) => {
-    await run(node, "gen-cert", ...ca(folder, "intermediate"), ...out(name), "--common-name", `${name}.hypha.local`);
-    const chain = [`${name}-cert.pem`, "intermediate-ca-cert.pem"].map((file) => readFileSync(join(folder, file)));
-    writeFileSync(join(folder, `${name}-cert.pem`), Buffer.concat(chain));
+  const issue = async ({ name, role }: Certified) => {
+    // The bundle anchors the root only, so every node sends its intermediate along.
+    const says = ["--common-name", `${name}.hypha.local`, "--role", role, "--trust-domain", "hypha.local", "--chain"];
+    await run(node, "gen-cert", ...ca(folder, "intermediate"), ...out(name), ...says);
   };
-  const waiting = [...names];
+  const waiting = [...nodes];
   const worker = async () => {
-    for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await issue(name);
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await issue(next);
   };
   await Promise.all([worker(), worker()]);
   for (const name of ["root", "intermediate"]) {

@@ -47,6 +47,7 @@ function common({ name, port, role }: NodePlan, { certificates, gatewayPort }: L
     key_pem: join(certificates, `${name}-key.pem`),
     trust_pem: join(certificates, "ca-bundle.pem"),
     crls_pem: join(certificates, "crls.pem"),
+    require_roles: true,
     listen_addresses: [address],
     // Everything happens on loopback here, which is excluded by default.
     exclude_cidr: [],

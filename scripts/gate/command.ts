@@ -19,6 +19,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
+  /** Hears what the command says on standard error as it says it. */
+  readonly onStderr?: (text: string) => void;
 }
 
 const outputMax = 4_000_000;
@@ -27,7 +29,7 @@ const outputMax = 4_000_000;
 export function runCommand(
   command: string,
   args: readonly string[],
-  { cwd, env, timeoutMs }: CommandOptions,
+  { cwd, env, timeoutMs, onStderr = () => {} }: CommandOptions,
 ): Promise<CommandResult> {
   return new Promise((resolve) => {
     const start = performance.now();
@@ -45,6 +47,7 @@ export function runCommand(
     });
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       if (stderr.length < outputMax) stderr += text;
+      onStderr(text);
     });
     const timer = setTimeout(() => {
       late = true;

@@ -131,7 +131,7 @@ test("metrics arrive at a collector: names, values, units, headers, resource; th
   const metrics = metricsOf(posted);
   const known: readonly string[] = Object.keys(instruments);
   assert.equal([...metrics.keys()].filter((name) => !known.includes(name)), []);
-  const workersOnly = ["hypha_leases", "hypha_jobs"];
+  const workersOnly = ["hypha_leases", "hypha_jobs", "hypha_cell_info"];
   assert.equal(known.filter((name) => !metrics.has(name) && !workersOnly.includes(name)), []);
   for (const [name, { unit, description }] of metrics) {
     const instrument = instruments[name as keyof typeof instruments];

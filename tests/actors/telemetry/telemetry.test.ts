@@ -343,7 +343,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
   assert.is(of("hypha_trust_anchors")[0]?.value, many.length);
 });
 
-test("a worker's leases and jobs are those of its book", () => {
+test("a worker's leases and jobs are those of its book, its cells those that it found", () => {
   const book = { offers: { o: {} }, leases: { a: {}, b: {} }, jobs: { j: {} } };
   const observed = (role: string, children: Readonly<Record<string, unknown>>): ObservedNode => ({
     getSnapshot: () => ({
@@ -363,11 +363,15 @@ test("a worker's leases and jobs are those of its book", () => {
     const samples = samplesOf({ node, gates, lines, version: "1", now: 0 });
     return (name: string) => samples.find((sample) => sample.name === name)?.value;
   };
-  const busy = read(observed("worker", { role: { getSnapshot: () => ({ context: { book } }) } }));
+  const cell = { level: "full", user: "per-job" };
+  const busyWorker = observed("worker", { role: { getSnapshot: () => ({ context: { book, cell } }) } });
+  const told = samplesOf({ node: busyWorker, gates, lines, version: "1", now: 0 });
+  assert.equal(told.find(({ name }) => name === "hypha_cell_info")?.labels, { level: "full", confined: "true" });
+  const busy = read(busyWorker);
   assert.equal([busy("hypha_leases"), busy("hypha_jobs"), busy("hypha_peers"), busy("hypha_node_ready")], [2, 1, 1, 1]);
   assert.is(busy("hypha_audit_failures_total"), 2);
   const idle = read(observed("worker", {}));
-  assert.equal([idle("hypha_leases"), idle("hypha_jobs")], [0, 0]);
+  assert.equal([idle("hypha_leases"), idle("hypha_jobs"), idle("hypha_cell_info")], [0, 0, undefined]);
   assert.is(read(observed("gateway", {}))("hypha_leases"), undefined);
 });
 
