@@ -33,7 +33,7 @@ import type { SimulatedHost } from "./simulated.ts";
 /** The multiplexer is agreed on within this, in milliseconds (libp2p's own limit). */
 const openingMs = 10_000;
 /** Gates that are re-checked in one turn, as the real transport does. */
-const reverifySlice = 64;
+const reverifySlice = 16;
 
 /** A connection with its gate. */
 export interface GatedLink {
