@@ -15,7 +15,7 @@ import { Result } from "effect";
 import type { Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import { Admission, type Admitted, defaultLimits } from "./admission.ts";
-import { FrameBudgets } from "./frame_guard.ts";
+import { defaultFrameLimits, FrameBudgets, type FrameLimits } from "./frame_guard.ts";
 import { GateBook } from "./gate_book.ts";
 import { mtls } from "./mtls.ts";
 import type { AddressText, GateSaid, MakeGate, NodeIdentity, TransportLimits } from "./port.ts";
@@ -36,6 +36,8 @@ export interface DoorInit {
   readonly limits?: TransportLimits;
   /** With `yamux`, the default, what a peer's frames may cost is limited; with `another`, that is the multiplexer's affair. */
   readonly multiplexer?: "yamux" | "another";
+  /** {@linkcode defaultFrameLimits} by default. A longest frame below yamux's `maxStreamWindowSize` would end honest connections. */
+  readonly frames?: FrameLimits;
   /** Hears everything that a gate says of the connection with this address. */
   readonly onSaid?: (said: GateSaid, address: AddressText) => void;
   /** Milliseconds since the epoch. */
@@ -81,7 +83,7 @@ export function makeDoor(init: DoorInit): Door {
   const { identity, makeGate, keyExchange = "hybrid", deadlineMs = 5_000, limits = defaultLimits, now } = init;
   let { snapshot } = init;
   const admission = new Admission(limits);
-  const frames = init.multiplexer === "another" ? {} : { frames: new FrameBudgets() };
+  const frames = init.multiplexer === "another" ? {} : { frames: new FrameBudgets(init.frames ?? defaultFrameLimits) };
   const none = { opened: () => {}, release: () => {} };
   const gates = new GateBook({
     makeGate,

@@ -19,17 +19,29 @@ export const frameCosts = {
   small: 10,
 } as const;
 
-/** What all connections of one peer may cost: a tenth of a core, and so much at once, in microseconds. */
-export const frameBudget = { perSecondUs: 100_000, burstUs: 25_000 } as const;
+/** What frames may be. */
+export interface FrameLimits {
+  /** What all connections of one peer may cost in the long run, in microseconds a second. */
+  readonly perSecondUs: number;
+  /** And at once, in microseconds. */
+  readonly burstUs: number;
+  /**
+   * Longest frame, in bytes. The multiplexer collects a frame whole before it looks at the window: this is the largest window
+   * that the node ever gives, as no sender may have more under way.
+   */
+  readonly frameBytesMax: number;
+}
+
+/** A tenth of a core; frames as long as yamux's own largest window. */
+export const defaultFrameLimits: FrameLimits = {
+  perSecondUs: 100_000,
+  burstUs: 25_000,
+  frameBytesMax: 16 * 1_048_576,
+};
 /** What is handed on before others get their turn, in microseconds. */
 export const frameSliceUs = 4_000;
 /** Data from which on a frame costs what its bytes cost, which the stream's window bounds. */
 const bulkBytes = 1_024;
-/**
- * Longest frame. The multiplexer collects a frame whole before it looks at the window: this is the largest window that is ever
- * given (`streamWindowMax`), as no sender may have more under way.
- */
-export const frameBytesMax = 2 * 1_048_576;
 /** Lines of multistream-select before the first frame: its header, the muxer's name, and some other names. */
 export const negotiationLinesMax = 16;
 
@@ -40,10 +52,16 @@ const muxer = "/yamux/1.0.0\n";
 
 /** The budget of one peer. It may be overdrawn by one slice. */
 export class FrameBudget {
-  #leftUs: number = frameBudget.burstUs;
+  readonly limits: FrameLimits;
+  #leftUs: number;
   #at: number | undefined;
   /** Connections that share it. */
   holders = 0;
+
+  constructor(limits: FrameLimits) {
+    this.limits = limits;
+    this.#leftUs = limits.burstUs;
+  }
 
   /** Takes so much. `now` in milliseconds; a clock that goes back refills nothing. */
   spend(us: number, now: number): void {
@@ -55,23 +73,28 @@ export class FrameBudget {
   waitMs(now: number): number {
     this.#refill(now);
     if (this.#leftUs > 0) return 0;
-    return Math.ceil((frameSliceUs - this.#leftUs) / frameBudget.perSecondUs * 1_000);
+    return Math.ceil((frameSliceUs - this.#leftUs) / this.limits.perSecondUs * 1_000);
   }
 
   #refill(now: number): void {
     const passedMs = Math.max(0, now - (this.#at ?? now));
     this.#at = now;
-    this.#leftUs = Math.min(frameBudget.burstUs, this.#leftUs + passedMs * frameBudget.perSecondUs / 1_000);
+    this.#leftUs = Math.min(this.limits.burstUs, this.#leftUs + passedMs * this.limits.perSecondUs / 1_000);
   }
 }
 
 /** The budgets of everybody who is connected. */
 export class FrameBudgets {
+  readonly #limits: FrameLimits;
   readonly #budgets = new Map<PeerText, FrameBudget>();
+
+  constructor(limits: FrameLimits) {
+    this.#limits = limits;
+  }
 
   /** The budget of a peer, which a further connection holds. */
   hold(peer: PeerText): FrameBudget {
-    const budget = this.#budgets.get(peer) ?? new FrameBudget();
+    const budget = this.#budgets.get(peer) ?? new FrameBudget(this.#limits);
     budget.holders += 1;
     this.#budgets.set(peer, budget);
     return budget;
@@ -97,12 +120,17 @@ export type Scanned =
 /** Reads the frames of one connection as they go by; keeps no more than a header of them. */
 export class FrameReader {
   readonly #header = new Uint8Array(headerBytes);
+  readonly #frameBytesMax: number;
   #headerFill = 0;
   /** Bytes of the present frame's data, or of the present line, that are still to come. */
   #body = 0;
   #lines = 0;
   /** The line that is being read, while the muxer is negotiated; undefined once frames come. */
   #line: string | undefined = "";
+
+  constructor({ frameBytesMax }: Pick<FrameLimits, "frameBytesMax">) {
+    this.#frameBytesMax = frameBytesMax;
+  }
 
   /**
    * Reads on from `start`, to the end of the bytes or to where they have cost {@linkcode frameSliceUs}. What was scanned is to be
@@ -156,7 +184,7 @@ export class FrameReader {
     const opens = (header[3]! & synFlag) !== 0;
     if (type === frameTypes.ping) return frameCosts.ping;
     if (type === frameTypes.data) {
-      if (length > frameBytesMax) return `a frame of ${length} bytes`;
+      if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
       if (!opens && length >= bulkBytes) return 0;
     }

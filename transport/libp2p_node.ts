@@ -56,7 +56,7 @@ const upgradeSlackMs = 5_000;
 /** Streams of one protocol that a connection may have open in each direction (libp2p: 32 and 64). */
 export const streamsPerProtocolMax = 256;
 /** A stream's window, in bytes: half of what libp2p keeps of a paused stream before it resets it (4 MiB). */
-const streamWindowMax = 2 * 1_048_576;
+export const streamWindowMax = 2 * 1_048_576;
 /** Reservations that a gateway grants, and for how long (wire facts: the existing gateways' 128 for an hour). */
 const reservationsMax = 128;
 const reservationTtlMs = 3_600_000;

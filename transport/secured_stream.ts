@@ -57,7 +57,9 @@ export class SecuredStream extends AbstractMessageStream {
     this.#meter = init.meter;
     this.#now = init.now;
     this.#onBroken = init.onBroken ?? (() => {});
-    this.#guard = init.budget === undefined ? undefined : { budget: init.budget, reader: new FrameReader() };
+    this.#guard = init.budget === undefined
+      ? undefined
+      : { budget: init.budget, reader: new FrameReader(init.budget.limits) };
     const { socket, onEnd } = init;
     let ended = false;
     const end = (by: SocketEnd, detail: string) => {

@@ -6,10 +6,10 @@
 import { addressFilter } from "./address_filter.ts";
 import { Connections, withoutPeer } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
-import { FrameBudgets } from "./frame_guard.ts";
+import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { Gossip } from "./gossip.ts";
 import { internalsOf, type NodeInternals } from "./libp2p_internals.ts";
-import { createNode, type Node, protocolVersion } from "./libp2p_node.ts";
+import { createNode, type Node, protocolVersion, streamWindowMax } from "./libp2p_node.ts";
 import { mtls } from "./mtls.ts";
 import { closeGraceMs } from "./gate_book.ts";
 import type { Outbox } from "./outbox.ts";
@@ -95,7 +95,7 @@ export class Session {
         gates: this.#connections.book,
         now: input.now,
         meter: this.#meter,
-        frames: new FrameBudgets(),
+        frames: new FrameBudgets({ ...defaultFrameLimits, frameBytesMax: streamWindowMax }),
       }),
     });
     if (this.#stopping !== undefined) throw new Error("it was stopped before it started");

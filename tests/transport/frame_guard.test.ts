@@ -3,16 +3,16 @@ import { Buffer } from "node:buffer";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import {
+  defaultFrameLimits,
   FrameBudget,
-  frameBudget,
   FrameBudgets,
-  frameBytesMax,
   frameCosts,
   FrameReader,
   frameSliceUs,
   negotiationLinesMax,
 } from "../../transport/frame_guard.ts";
 
+const limits = { ...defaultFrameLimits, frameBytesMax: 2_097_152 };
 const line = (text: string) => Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
 const negotiation = Buffer.concat([line("/multistream/1.0.0"), line("/yamux/1.0.0")]);
 
@@ -27,7 +27,7 @@ function frame(type: "data" | "window" | "ping", { syn = false, length = 0, body
 const data = (bytes: number, syn = false) => frame("data", { syn, length: bytes, body: Buffer.alloc(bytes, 0xff) });
 
 /** Everything that the bytes cost, scanned to their end. */
-function costOf(bytes: Uint8Array, reader = new FrameReader()): number {
+function costOf(bytes: Uint8Array, reader = new FrameReader(limits)): number {
   let cost = 0;
   for (let at = 0; at < bytes.length;) {
     const scanned = reader.scan(bytes, at);
@@ -40,7 +40,7 @@ function costOf(bytes: Uint8Array, reader = new FrameReader()): number {
 }
 
 function brokenBy(bytes: Uint8Array): string | undefined {
-  const scanned = new FrameReader().scan(bytes, 0);
+  const scanned = new FrameReader(limits).scan(bytes, 0);
   return "broken" in scanned ? scanned.broken : undefined;
 }
 
@@ -65,7 +65,7 @@ for (const [name, frames, cost] of rows) {
   test(name, () => {
     const bytes = Buffer.concat([negotiation, frames]);
     assert.is(costOf(bytes), cost, "in one piece");
-    const reader = new FrameReader();
+    const reader = new FrameReader(limits);
     let sum = 0;
     for (const byte of bytes) sum += costOf(Uint8Array.of(byte), reader);
     assert.is(sum, cost, "byte by byte");
@@ -73,9 +73,16 @@ for (const [name, frames, cost] of rows) {
 }
 
 test("the longest frame may be as long as the largest window, and no longer", () => {
-  assert.is(brokenBy(Buffer.concat([negotiation, frame("data", { length: frameBytesMax })])), undefined);
-  const over = frame("data", { length: frameBytesMax + 1 });
+  assert.is(brokenBy(Buffer.concat([negotiation, frame("data", { length: limits.frameBytesMax })])), undefined);
+  const over = frame("data", { length: limits.frameBytesMax + 1 });
   assert.match(brokenBy(Buffer.concat([negotiation, over])) ?? "", /a frame of 2097153 bytes/);
+});
+
+test("a door takes the longest frames that libp2p's yamux sends by itself: it once cut off whoever sent over many streams", () => {
+  const scanned = (length: number) =>
+    new FrameReader(defaultFrameLimits).scan(Buffer.concat([negotiation, frame("data", { length })]), 0);
+  assert.ok("end" in scanned(16 * 1_048_576));
+  assert.ok("broken" in scanned(16 * 1_048_576 + 1));
 });
 
 test("the multiplexer is agreed on within so many lines, of which none is empty or long", () => {
@@ -88,32 +95,32 @@ test("the multiplexer is agreed on within so many lines, of which none is empty 
 
 test("a scan stops where a slice is used up, and goes on there", () => {
   const pings = Buffer.concat([negotiation, ...Array.from({ length: 1_000 }, () => frame("ping"))]);
-  const scanned = new FrameReader().scan(pings, 0);
+  const scanned = new FrameReader(limits).scan(pings, 0);
   assert.ok("end" in scanned && scanned.us === frameSliceUs);
   assert.is("end" in scanned ? scanned.end : 0, negotiation.length + 12 * (frameSliceUs / ping));
   assert.is(costOf(pings), 1_000 * ping);
 });
 
 test("a budget is spent, waited for and filled again, never above its burst", () => {
-  const budget = new FrameBudget();
+  const budget = new FrameBudget(limits);
   assert.is(budget.waitMs(0), 0);
-  budget.spend(frameBudget.burstUs, 0);
+  budget.spend(limits.burstUs, 0);
   const wait = budget.waitMs(0);
-  assert.ok(wait > 0 && wait <= frameSliceUs / frameBudget.perSecondUs * 1_000, String(wait));
+  assert.ok(wait > 0 && wait <= frameSliceUs / limits.perSecondUs * 1_000, String(wait));
   assert.is(budget.waitMs(wait), 0);
   assert.is(budget.waitMs(3_600_000), 0);
-  budget.spend(frameBudget.burstUs, 3_600_000);
+  budget.spend(limits.burstUs, 3_600_000);
   assert.ok(budget.waitMs(3_600_000) > 0, "an hour fills one burst, not more");
 });
 
 test("a clock that goes back fills nothing", () => {
-  const budget = new FrameBudget();
-  budget.spend(frameBudget.burstUs, 1_000_000);
+  const budget = new FrameBudget(limits);
+  budget.spend(limits.burstUs, 1_000_000);
   assert.ok(budget.waitMs(0) > 0);
 });
 
 test("connections of one peer share a budget, which goes with the last of them", () => {
-  const budgets = new FrameBudgets();
+  const budgets = new FrameBudgets(limits);
   const first = budgets.hold("a");
   assert.is(budgets.hold("a"), first);
   assert.is.not(budgets.hold("b"), first);

@@ -17,6 +17,7 @@ import { makeGateFactory } from "../../../actors/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/admission.ts";
 import { type Door, makeDoor } from "../../../transport/door.ts";
+import { defaultFrameLimits } from "../../../transport/frame_guard.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p_node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
@@ -88,6 +89,8 @@ function doorOf(setup: EndSetup, identity: NodeIdentity) {
     makeGate: setup.way === "plain" ? makePlainGates(Date.now) : makeGateFactory({ ports }),
     keyExchange: setup.way === "hybrid" ? "hybrid" : "classical",
     deadlineMs: 30_000,
+    // Every dialler here is the same peer, whose frames would have to wait for their turn; they are read all the same.
+    frames: { ...defaultFrameLimits, perSecondUs: unlimited * 1_000, burstUs: unlimited * 1_000 },
     limits: {
       ...defaultLimits,
       connectionsMax: unlimited,
