@@ -69,12 +69,18 @@ export interface GateBookInit {
   readonly onEnded?: (gated: Gated) => void;
 }
 
-/** The error a refused connection is aborted with. libp2p keeps its message only, so that carries the gate's id. */
+/**
+ * The error a refused connection is aborted with. libp2p keeps its message only, so that carries the gate's id. It has no
+ * stack: one costs more than the rest of an early refusal's record.
+ */
 export class GateClosedError extends Error {
   override readonly name = "GateClosedError";
   readonly gate: string;
   constructor(gate: string) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(`connection refused [gate ${gate}]`);
+    Error.stackTraceLimit = stackTraceLimit;
     this.gate = gate;
   }
 }

@@ -11,6 +11,9 @@ import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
 import { type FrameBudget, FrameReader } from "./frame_guard.ts";
 
+/** From so many bytes on, what is sent leaves at once; less waits for what else is sent in this turn of the loop. */
+const bulkBytes = 4_096;
+
 /** How a connection came to its end, as far as its socket knows. */
 export type SocketEnd = "them" | "lost";
 
@@ -37,8 +40,8 @@ export interface SecuredStreamInit {
 }
 
 /**
- * Wraps a TLS socket after its handshake. Pieces of one `send` leave in one write (`cork`), nothing is copied, reading
- * pauses the socket, and `send` says false until the socket has drained.
+ * Wraps a TLS socket after its handshake. What is sent in one turn of the loop leaves in one write (`cork`), reading pauses
+ * the socket, and `send` says false until the socket has drained.
  */
 export class SecuredStream extends AbstractMessageStream {
   readonly #socket: TLSSocket;
@@ -50,6 +53,12 @@ export class SecuredStream extends AbstractMessageStream {
   #held: Uint8Array[] = [];
   #heldTimer: NodeJS.Timeout | NodeJS.Immediate | undefined;
   #endHeld = false;
+  #corked = false;
+  readonly #uncork = () => {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.#socket.uncork();
+  };
 
   constructor(init: SecuredStreamInit) {
     super({ log: init.log, direction: init.direction });
@@ -144,10 +153,15 @@ export class SecuredStream extends AbstractMessageStream {
 
   override sendData(data: Uint8ArrayList): SendResult {
     const socket = this.#socket;
+    const bulk = data.byteLength >= bulkBytes;
     let canSendMore = true;
-    socket.cork();
+    if (!this.#corked) {
+      this.#corked = true;
+      socket.cork();
+      if (!bulk) setImmediate(this.#uncork);
+    }
     for (const piece of data) canSendMore = socket.write(piece);
-    socket.uncork();
+    if (bulk) this.#uncork();
     this.#meter.sent += data.byteLength;
     return { sentBytes: data.byteLength, canSendMore };
   }
