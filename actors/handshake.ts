@@ -11,9 +11,10 @@
  *     refused            refused      refused              refused                                 closed
  * ```
  *
- * Each check is a state: its entry computes the outcome, one guarded way leads on where the outcome holds, and one
- * unguarded way leads to the safe state, so that an unforeseen case refuses. `verifying` and `reverifying` never rest:
- * they are left within the event that entered them. An event that a state does not foresee refuses or closes too (`*`),
+ * Each check is a state: one guarded way leads on where its outcome holds, and one unguarded way leads to the safe state, so that
+ * an unforeseen case refuses. Entering `verifying` or `reverifying` computes the outcomes in the checks' order, none behind one
+ * that does not hold (one action, as xstate copies a machine's whole context for each); neither rests: they are left within the
+ * event that entered them. An event that a state does not foresee refuses or closes too (`*`),
  * except that `established` ignores a second `connection.opened`, and that `refused` and `closed`, being final, ignore
  * everything.
  *
@@ -31,6 +32,7 @@ import {
   type Evidence,
   holds,
   judge,
+  judgeAll,
   type Outcome,
   pkiChecks,
   withoutStale,
@@ -144,6 +146,7 @@ export function handshakeWith(checks: Checks) {
       judge: assign(({ context }, { check }: { check: CheckName }) => ({
         [check]: judge(check, context, context.birth.checks ?? checks),
       })),
+      judgeAll: assign(({ context }) => judgeAll(context, context.birth.checks ?? checks)),
       takeSnapshot: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
       /** Forgets what the new snapshot, or the time that passed, makes stale. */
       begin: assign(({ context }, { snapshot }: { snapshot: TrustSnapshot }) => ({
@@ -182,16 +185,20 @@ export function handshakeWith(checks: Checks) {
     },
   });
 
+  const refusedFor = (name: CheckName) =>
+    ({
+      target: "#handshake.refused",
+      actions: {
+        type: "refuse",
+        params: ({ context }: { context: HandshakeContext }) => ({ refusal: refusalOf(context, name) }),
+      },
+    }) as const;
   /** A check of a new connection: on to `next` where it holds, refused in every other case. */
   const check = (name: CheckName, next: string) =>
     gate.createStateConfig({
-      entry: { type: "judge", params: { check: name } },
       always: [
         { guard: { type: "holds", params: { check: name } }, target: next },
-        {
-          target: "#handshake.refused",
-          actions: { type: "refuse", params: ({ context }) => ({ refusal: refusalOf(context, name) }) },
-        },
+        refusedFor(name),
       ],
     });
   const closing = (name: CheckName) =>
@@ -205,7 +212,6 @@ export function handshakeWith(checks: Checks) {
   /** The same check of a connection that was let in before: on to `next` where it holds, closed in every other case. */
   const recheck = (name: CheckName, next: string) =>
     gate.createStateConfig({
-      entry: { type: "judge", params: { check: name } },
       always: [{ guard: { type: "holds", params: { check: name } }, target: next }, closing(name)],
     });
   const timedOut = {
@@ -288,7 +294,10 @@ export function handshakeWith(checks: Checks) {
           "*": unforeseen,
         },
         states: {
-          checkingAdmission: check("admission", "admitting"),
+          checkingAdmission: {
+            entry: { type: "judge", params: { check: "admission" } },
+            ...check("admission", "admitting"),
+          },
           admitting: {
             on: {
               "connection.securing": { target: "securing", actions: { type: "waitFor", params: { what: "TLS" } } },
@@ -308,6 +317,7 @@ export function handshakeWith(checks: Checks) {
         },
       },
       verifying: {
+        entry: "judgeAll",
         initial: "checkingTlsVersion",
         states: {
           checkingTlsVersion: check("tlsVersion", "checkingWellFormed"),
@@ -317,10 +327,15 @@ export function handshakeWith(checks: Checks) {
           checkingValidity: check("validity", "checkingRevocation"),
           checkingRevocation: check("revocation", "checkingIdentity"),
           checkingIdentity: check("identity", "checkingRole"),
-          checkingRole: check("role", "verified"),
-          verified: {
-            entry: "settle",
-            always: { target: "#handshake.opening", actions: "sayVerified" },
+          checkingRole: {
+            always: [
+              {
+                guard: { type: "holds", params: { check: "role" } },
+                target: "#handshake.opening",
+                actions: ["settle", "sayVerified"],
+              },
+              refusedFor("role"),
+            ],
           },
         },
       },
@@ -366,6 +381,7 @@ export function handshakeWith(checks: Checks) {
         },
       },
       reverifying: {
+        entry: "judgeAll",
         initial: "checkingTlsVersion",
         states: {
           checkingTlsVersion: recheck("tlsVersion", "checkingWellFormed"),
@@ -376,7 +392,6 @@ export function handshakeWith(checks: Checks) {
           checkingRevocation: recheck("revocation", "checkingIdentity"),
           checkingIdentity: recheck("identity", "checkingRole"),
           checkingRole: {
-            entry: { type: "judge", params: { check: "role" } },
             always: [
               { guard: { type: "holdsOpened", params: { check: "role" } }, target: "#handshake.established" },
               { guard: { type: "holds", params: { check: "role" } }, target: "#handshake.opening" },

@@ -194,6 +194,31 @@ export function judge<Name extends CheckName>(name: Name, evidence: Evidence, ch
   }
 }
 
+/** The checks behind the TLS handshake, in the order in which their states follow each other. */
+export const verifyingChecks = [
+  "tlsVersion",
+  "wellFormed",
+  "algorithm",
+  "path",
+  "validity",
+  "revocation",
+  "identity",
+  "role",
+] as const satisfies readonly CheckName[];
+
+/** Computes the outcomes of these checks, as {@linkcode judge} does, up to the first that does not hold. */
+export function judgeAll(evidence: Evidence, checks: Checks): Standing {
+  const seen: Evidence = { ...evidence };
+  const judged: Standing = {};
+  for (const name of verifyingChecks) {
+    const outcome: Outcome<unknown> | undefined = judge(name, seen, checks);
+    Object.assign(seen, { [name]: outcome });
+    Object.assign(judged, { [name]: outcome });
+    if (!holds(outcome)) break;
+  }
+  return judged;
+}
+
 /** A promise is no outcome. Refused as it is, it must not end the process should it be rejected later. */
 function disown(given: unknown): void {
   if (given instanceof Promise) given.catch(() => {});

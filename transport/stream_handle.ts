@@ -86,6 +86,7 @@ class Inbox {
   readonly #readers: ((chunk: StreamChunk) => void)[] = [];
   #size = 0;
   #paused = false;
+  #resuming = false;
   #whole: boolean;
   #ended = false;
   #stall: ReturnType<typeof setTimeout> | undefined;
@@ -117,7 +118,13 @@ class Inbox {
     this.#chunks.push(bytes);
     this.#size += bytes.byteLength;
     this.#serve();
-    if (this.#size < streamBufferMax || this.#paused || this.#stream.status !== "open") return;
+    this.#pauseIfFull();
+  }
+
+  #pauseIfFull(): void {
+    if (this.#size < streamBufferMax || this.#paused || this.#resuming || this.#stream.readStatus !== "readable") {
+      return;
+    }
     this.#paused = true;
     this.#stream.pause();
   }
@@ -142,9 +149,17 @@ class Inbox {
     }
     if (!this.#paused || this.#size > streamBufferMax / 4) return;
     this.#paused = false;
-    // After this turn: resuming delivers at once what libp2p has kept.
+    // After this turn: resuming delivers at once what libp2p has kept. A pause within that delivery would be forgotten by the
+    // multiplexer, which goes on to open the window: it comes after.
     queueMicrotask(() => {
-      if (this.#stream.readStatus === "paused") this.#stream.resume();
+      if (this.#stream.readStatus !== "paused") return;
+      this.#resuming = true;
+      try {
+        this.#stream.resume();
+      } finally {
+        this.#resuming = false;
+      }
+      this.#pauseIfFull();
     });
   }
 

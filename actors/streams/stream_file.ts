@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { Effect, Result } from "effect";
 import { type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
@@ -59,14 +60,16 @@ export function readStreamFile<E>(
     const reader = isFramed(stream.protocol)
       ? new FramedReader(limits.fileBytesMax)
       : new RawReader(limits.fileBytesMax);
-    for (;;) {
-      const chunk = yield* withinIdle(stream.read, limits, "read");
-      if (chunk.type === "end") {
-        if (chunk.outcome === "whole") return yield* orFail(reader.end());
-        return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "the stream broke off" }));
-      }
-      for (const piece of yield* orFail(reader.next(chunk.bytes))) yield* take(piece);
+    const read = withinIdle(stream.read, limits, "read");
+    let chunk = yield* read;
+    while (chunk.type === "bytes") {
+      const pieces = yield* orFail(reader.next(chunk.bytes));
+      // The next chunk is waited for while this one is written.
+      const taken = Effect.forEach(pieces, take, { discard: true });
+      [, chunk] = yield* Effect.all([taken, read], { concurrency: 2 });
     }
+    if (chunk.outcome === "whole") return yield* orFail(reader.end());
+    return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "the stream broke off" }));
   });
 }
 
@@ -76,8 +79,8 @@ export interface FileSource<E> {
   read(into: Uint8Array, position: number): Effect.Effect<number, E>;
 }
 
-/** Bytes read from a file and handed to a stream at once: what yamux's window lets through at once. */
-export const pieceBytes = 64 * 1024;
+/** Bytes read from a file and handed to a stream at once; as many more are read ahead meanwhile. */
+export const pieceBytes = 256 * 1024;
 
 /**
  * Writes a file, framed where the stream's protocol is, and half-closes.
@@ -94,16 +97,13 @@ export function writeStreamFile<E>(
     const hash = framed ? createHash("sha256") : undefined;
     const write = (bytes: Uint8Array) => withinIdle(stream.write(bytes), limits, "written");
     if (framed) yield* write(encodeFileHead({ size: source.sizeBytes }));
+    const end = framed ? source.sizeBytes : Number.POSITIVE_INFINITY;
     let position = 0;
-    while (!framed || position < source.sizeBytes) {
-      // A new one each time: the stream may keep what it was given until it is drained.
-      const piece = new Uint8Array(framed ? Math.min(pieceBytes, source.sizeBytes - position) : pieceBytes);
-      const count = yield* source.read(piece, position);
-      if (count === 0) break;
-      position += count;
-      const read = count === piece.length ? piece : piece.subarray(0, count);
-      hash?.update(read);
-      yield* write(read);
+    let piece = yield* readPiece(source, position, end);
+    while (piece.length > 0) {
+      position += piece.length;
+      hash?.update(piece);
+      [, piece] = yield* Effect.all([write(piece), readPiece(source, position, end)], { concurrency: 2 });
     }
     if (framed && position < source.sizeBytes) {
       return yield* Effect.fail(new TransportError({ code: "failed", detail: "the file became shorter meanwhile" }));
@@ -112,6 +112,15 @@ export function writeStreamFile<E>(
     yield* withinIdle(stream.end, limits, "written");
     return position;
   });
+}
+
+/** The next piece, empty at the end. It is a new one each time: the stream may keep what it was given until it is drained. */
+function readPiece<E>(source: FileSource<E>, position: number, end: number): Effect.Effect<Uint8Array, E> {
+  const length = Math.min(pieceBytes, end - position);
+  if (length === 0) return Effect.succeed(none);
+  // Not filled with zeros: only what was read is handed on.
+  const piece = Buffer.allocUnsafeSlow(length);
+  return Effect.map(source.read(piece, position), (count) => count === length ? piece : piece.subarray(0, count));
 }
 
 /** Says on a framed stream that there is no file, and why. */

@@ -1,0 +1,78 @@
+/** A handle's inbox against a stream whose multiplexer writes down what it is told. */
+import type { Stream } from "@libp2p/interface";
+import { AbstractStream, type SendResult } from "@libp2p/utils";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { silentLogger } from "../../transport/libp2p_node.ts";
+import { ownStream, streamBufferMax } from "../../transport/stream_handle.ts";
+
+class WrittenDown extends AbstractStream {
+  readonly told: string[] = [];
+  override sendData(data: { byteLength: number }): SendResult {
+    return { sentBytes: data.byteLength, canSendMore: true };
+  }
+  override sendReset(): void {
+    this.told.push("reset");
+  }
+  override sendPause(): void {
+    this.told.push("pause");
+  }
+  override sendResume(): void {
+    this.told.push("resume");
+  }
+  override sendCloseWrite(): Promise<void> {
+    return Promise.resolve();
+  }
+  override sendCloseRead(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+const test = suite("a stream's inbox");
+
+test("a pause comes after the resume that made it necessary: within it, the multiplexer would go on to open the window", async () => {
+  const stream = new WrittenDown({ id: "1", log: silentLogger.forComponent("test"), direction: "inbound" });
+  const { handle } = ownStream({
+    id: "1",
+    peer: "peer",
+    protocol: "/hypha-tensor-stream/push",
+    stream: stream as unknown as Stream,
+  });
+  stream.onData(new Uint8Array(streamBufferMax));
+  assert.equal(stream.told, ["pause"]);
+  stream.onData(new Uint8Array(streamBufferMax + 1)); // kept by libp2p, as the stream is paused
+  const sizes: number[] = [];
+  for (const told of [["pause", "resume", "pause"], ["pause", "resume", "pause", "resume"]]) {
+    const chunk = await Effect.runPromise(handle.read);
+    sizes.push(chunk.type === "bytes" ? chunk.bytes.length : 0);
+    await Promise.resolve();
+    assert.equal(stream.told, told);
+  }
+  assert.equal(sizes, [streamBufferMax, streamBufferMax + 1]);
+  assert.is(stream.status, "open");
+});
+
+test("a reader that is behind when the other side ends still gets everything, and no pause comes too late", async () => {
+  const stream = new WrittenDown({ id: "2", log: silentLogger.forComponent("test"), direction: "inbound" });
+  const { handle } = ownStream({
+    id: "2",
+    peer: "peer",
+    protocol: "/hypha-tensor-stream/push",
+    stream: stream as unknown as Stream,
+  });
+  for (const _ of [1, 2, 3]) stream.onData(new Uint8Array(streamBufferMax));
+  stream.onRemoteCloseWrite();
+  let bytes = 0;
+  for (;;) {
+    const chunk = await Effect.runPromise(handle.read);
+    if (chunk.type === "end") {
+      assert.is(chunk.outcome, "whole");
+      break;
+    }
+    bytes += chunk.bytes.length;
+  }
+  assert.is(bytes, 3 * streamBufferMax);
+});
+
+test.run();
