@@ -12,7 +12,8 @@ import { findPaths, type PathLimits } from "./checks/find_paths.ts";
 import { checkIdentity } from "./checks/identity.ts";
 import { checkValidity } from "./checks/validity.ts";
 import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
-import type { PathsFound, PeerIdentity, WellFormed, WithinValidity } from "./path.ts";
+import type { Certificate } from "./certificate.ts";
+import type { Path, PathsFound, PeerIdentity, WellFormed, WithinValidity } from "./path.ts";
 import type { Refusal } from "./refusal.ts";
 import type { TrustSnapshot } from "./trust.ts";
 
@@ -21,6 +22,9 @@ export const chainsMax = 1_024;
 
 /** Octets of a chain that is remembered; an honest one has one to six thousand. Others are judged each time, as strangers are. */
 export const chainBytesMax = 16 * 1024;
+
+/** Links between CAs remembered: those of a handful of intermediates, and of as many that are being replaced. */
+export const linksMax = 256;
 
 interface Remembered {
   readonly wellFormed: WellFormed;
@@ -34,6 +38,9 @@ interface Remembered {
  * A memory bounded in chains and in the size of each, by the hash of a chain's certificates and the snapshot they were judged by. Only chains with a path to
  * an anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. A new
  * snapshot makes everything remembered under another one worthless, and an expired chain is forgotten.
+ *
+ * Peers share their CAs: a signature between two CAs of a path that led to an anchor is checked for the first of them, and
+ * again under the next snapshot.
  */
 export class ChainMemory {
   readonly #max: number;
@@ -41,6 +48,8 @@ export class ChainMemory {
   /** Names of chains that were parsed here, while somebody holds them. */
   readonly #names = new WeakMap<WellFormed, string>();
   readonly #namesOfPaths = new WeakMap<PathsFound, string>();
+  /** Of one snapshot: child and issuer, both CAs. */
+  #links: { readonly of: string; readonly known: Set<string> } = { of: "", known: new Set() };
 
   constructor(max: number = chainsMax) {
     this.#max = max;
@@ -81,9 +90,12 @@ export class ChainMemory {
       this.#chains.set(name, known);
       return Result.succeed(known.found);
     }
-    const outcome = findPaths(wellFormed, snapshot, limits);
+    const links = this.#linksUnder(snapshot);
+    const isKnownLink = (child: Certificate, issuer: Certificate) => links.has(linkOf(child, issuer));
+    const outcome = findPaths(wellFormed, snapshot, { ...limits, isKnownLink });
     this.#chains.delete(name);
     if (Result.isFailure(outcome)) return outcome;
+    for (const path of outcome.success.paths) rememberLinks(links, path);
     // A search that cost nothing is what a remembered one is.
     const found = { ...outcome.success, signatureChecks: 0 } as PathsFound;
     if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
@@ -91,6 +103,12 @@ export class ChainMemory {
     this.#namesOfPaths.set(found, name);
     this.#namesOfPaths.set(outcome.success, name);
     return outcome;
+  }
+
+  #linksUnder({ generation, anchorsId }: TrustSnapshot): Set<string> {
+    const of = `${generation} ${anchorsId}`;
+    if (this.#links.of !== of) this.#links = { of, known: new Set() };
+    return this.#links.known;
   }
 
   /** As the function of that name; an expired chain is forgotten. */
@@ -112,6 +130,16 @@ export class ChainMemory {
     if (known !== undefined && Result.isSuccess(outcome)) known.identity = outcome.success;
     return outcome;
   }
+}
+
+/** What a path says of CAs: the leaf's own link is its chain's, which is remembered whole. */
+function rememberLinks(links: Set<string>, path: Path): void {
+  for (let at = 1; at + 1 < path.length && links.size < linksMax; at++) links.add(linkOf(path[at]!, path[at + 1]!));
+}
+
+/** Fingerprints are hashes of the whole certificates, key and signature with them. */
+function linkOf(child: Certificate, issuer: Certificate): string {
+  return `${child.fingerprint} ${issuer.fingerprint}`;
 }
 
 /** SHA-256 over the certificates, each with its length in front, so that none can be taken for two. */

@@ -65,7 +65,9 @@ export function readWarnings(
   }
   for (const list of revocation.lists) {
     const text = list.issuer.text;
-    if (!anchors.some((anchor) => isSignedBy(list, anchor))) {
+    // By name first: a signature of somebody else's is costly to find wrong, where the list is long.
+    const named = anchors.filter(({ subject }) => sameBytes(subject.der, list.issuer.der));
+    if (!named.some((anchor) => isSignedBy(list, anchor))) {
       add("list-unverified", text, `the list of ${text} is checked when a peer sends its issuer`, "debug");
     }
     const due = readDates(list, policy.crlGraceMs, beside.at);

@@ -59,7 +59,22 @@ test("forgets an expired chain", () => {
   assert.is(judge(memory, snapshot), 2);
   assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
   assert.is(memory.size, 0);
-  assert.is(judge(memory, snapshot), 2);
+  // The leaf's signature again; that of its CA was not forgotten with it.
+  assert.is(judge(memory, snapshot), 1);
+});
+
+test("checks a signature between CAs once for all peers below, and again under a new snapshot", () => {
+  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const below = (name: string) => [forge(name, { issuer: middle }), middle];
+  assert.is(judge(memory, snapshot, { chain: below("one") }), 2);
+  assert.is(judge(memory, snapshot, { chain: below("two") }), 1);
+  assert.is(judge(memory, trust({ generation: 2 }), { chain: below("three") }), 2);
+  // Another CA of that name, which this root never signed.
+  const impostor = forge("middle", { ca: true, issuer: forge("root", { ca: true }) });
+  assert.is(
+    judge(memory, snapshot, { chain: [forge("leaf", { issuer: impostor }), impostor] }),
+    "bad-signature",
+  );
 });
 
 test("keeps nothing of a stranger, and takes no chain for another", () => {
@@ -67,7 +82,7 @@ test("keeps nothing of a stranger, and takes no chain for another", () => {
   assert.is(judge(memory, snapshot, { chain: [forge("leaf")] }), "self-signed");
   assert.is(memory.size, 0);
   assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { chain: [leaf, middle, root] }), 2);
+  assert.is(judge(memory, snapshot, { chain: [leaf, middle, root] }), 1);
   assert.is(judge(memory, snapshot, { chain: [leaf] }), "unknown-issuer");
 });
 
@@ -77,7 +92,7 @@ test("is bounded: the chain not seen longest goes first", () => {
   for (const chain of [one!, two!, one!, three!]) judge(memory, snapshot, { chain });
   assert.is(memory.size, 2);
   assert.is(judge(memory, snapshot, { chain: one! }), 0);
-  assert.is(judge(memory, snapshot, { chain: two! }), 2);
+  assert.is(judge(memory, snapshot, { chain: two! }), 1);
 });
 
 test("insists on the peer that was dialled", () => {
@@ -146,7 +161,7 @@ test("tells leaves apart whatever long certificate stands behind them", () => {
   const first = forge("leaf", { issuer: middle, serial: 0x11 });
   const second = forge("leaf", { issuer: middle, serial: 0x12 });
   assert.is(judge(memory, snapshot, { chain: [first, middle, long] }), 2);
-  assert.is(judge(memory, snapshot, { chain: [second, middle, long] }), 2);
+  assert.is(judge(memory, snapshot, { chain: [second, middle, long] }), 1);
 });
 
 test.run();
