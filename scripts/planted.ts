@@ -10,16 +10,25 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Found, Shrinking } from "./simulate/find.ts";
 import { type PlantedBug, plantedBugs } from "./simulate/planted_bugs.ts";
+import { runtimeOf } from "./simulate/runtime.ts";
 
 /** What came of one defect. */
-interface Outcome {
+export interface Outcome {
   readonly bug: string;
   readonly found: number;
   readonly runs: number;
   readonly seed: number | null;
   readonly invariants: readonly string[];
+  readonly shrunk: Shrinking | null;
   readonly problem: string | null;
+}
+
+interface Terms {
+  readonly runs: number;
+  readonly enough: number;
+  readonly shrink: boolean;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -45,11 +54,11 @@ function plant(copy: string, { file, find, replace }: PlantedBug): string | unde
 }
 
 /** Runs seeds in a copy. */
-function search(copy: string, runs: number, enough: number): Promise<string> {
+function search(copy: string, { runs, enough, shrink }: Terms): Promise<string> {
   const script = join(copy, "scripts/simulate/find.ts");
-  const child = spawn(process.execPath, ["--no-warnings", script, String(runs), String(enough)], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const before = runtimeOf() === "deno" ? ["run", "-A", "--no-lock"] : ["--no-warnings"];
+  const args = [...before, script, String(runs), String(enough), shrink ? "1" : "0"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let said = "", wrong = "";
   child.stdout.on("data", (piece) => said += piece);
   child.stderr.on("data", (piece) => wrong += piece);
@@ -59,20 +68,25 @@ function search(copy: string, runs: number, enough: number): Promise<string> {
   });
 }
 
-async function judge(bug: PlantedBug, runs: number, enough: number): Promise<Outcome> {
+async function judge(bug: PlantedBug, terms: Terms): Promise<Outcome> {
   const copy = copyTree();
+  const none = { bug: bug.name, found: 0, runs: 0, seed: null, invariants: [], shrunk: null };
   try {
-    const none = { bug: bug.name, found: 0, runs: 0, seed: null, invariants: [] };
     const problem = plant(copy, bug);
     if (problem !== undefined) return { ...none, problem };
-    const { runs: ran, found } = JSON.parse(await search(copy, runs, enough)) as {
-      runs: number;
-      found: { seed: number; invariant: string }[];
-    };
+    const { runs, found, shrunk = null } = JSON.parse(await search(copy, terms)) as Found;
     const invariants = [...new Set(found.map(({ invariant }) => invariant))];
-    return { bug: bug.name, found: found.length, runs: ran, seed: found[0]?.seed ?? null, invariants, problem: null };
+    return {
+      bug: bug.name,
+      found: found.length,
+      runs,
+      seed: found[0]?.seed ?? null,
+      invariants,
+      shrunk,
+      problem: null,
+    };
   } catch (error) {
-    return { bug: bug.name, found: 0, runs: 0, seed: null, invariants: [], problem: (error as Error).message };
+    return { ...none, problem: (error as Error).message };
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
@@ -83,22 +97,28 @@ const { values } = parseArgs({
     runs: { type: "string", default: "500" },
     enough: { type: "string", default: "3" },
     only: { type: "string" },
+    shrink: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
+
+function rowOf({ bug, found, runs, seed, invariants, shrunk, problem }: Outcome): string {
+  const smaller = shrunk === null
+    ? "-"
+    : `${shrunk.events} → ${shrunk.shrunkEvents} events, ${shrunk.nodes} → ${shrunk.shrunkNodes} nodes`;
+  return `| ${bug} | ${found} of ${runs} | ${seed ?? "-"} | ${problem ?? invariants.join(", ")} | ${smaller} |\n`;
+}
+
+const terms = { runs: Number(values.runs), enough: Number(values.enough), shrink: values.shrink };
 const outcomes: Outcome[] = [];
 if (!values.json) {
-  process.stdout.write("| planted bug | found in | first seed | by |\n| --- | --- | --- | --- |\n");
+  const head = "| planted bug | found in | first seed | by | made smaller |";
+  process.stdout.write(`${head}\n| --- | --- | --- | --- | --- |\n`);
 }
 for (const bug of plantedBugs.filter(({ name }) => values.only === undefined || name.includes(values.only))) {
-  const outcome = await judge(bug, Number(values.runs), Number(values.enough));
+  const outcome = await judge(bug, terms);
   outcomes.push(outcome);
-  const { found, runs, seed, invariants, problem } = outcome;
-  if (!values.json) {
-    process.stdout.write(
-      `| ${bug.name} | ${found} of ${runs} | ${seed ?? "-"} | ${problem ?? invariants.join(", ")} |\n`,
-    );
-  }
+  if (!values.json) process.stdout.write(rowOf(outcome));
 }
 const missed = outcomes.filter(({ found }) => found === 0);
 if (values.json) process.stdout.write(`${JSON.stringify(outcomes)}\n`);

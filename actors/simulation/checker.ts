@@ -28,9 +28,9 @@ const verdictMaxMs = 17_000;
 /** Dials of one gateway address in half a minute; backoff leaves fewer. */
 const dialsMax = 14;
 const dialsWithinMs = 30_000;
-/** Connections and exchanges of one node, and tasks of the whole run for each node. */
+/** Connections and exchanges of one node (a member may open 256 of each protocol), and tasks of the run for each node. */
 const linksMax = 400;
-const asksMax = 400;
+const asksMax = 1_200;
 const tasksPerNodeMax = 3_000;
 /** Codes of refusals that say something about the peer's certificate. */
 const certificateCodes: ReadonlySet<string> = new Set([
@@ -75,8 +75,10 @@ export class Checker implements SimulationWatch {
   readonly #badSince = new Map<GatedLink, number>();
   readonly rejected = new Set<string>();
   readonly #finished = new Set<string>();
-  /** The book of each worker that was looked through last. */
-  readonly #books = new Map<SimulatedNode, WorkerContext["book"]>();
+  /** The book of each worker's role that was looked through last. */
+  readonly #books = new Map<AnyActorRef, WorkerContext["book"]>();
+  /** Pulls that each role of a data node refused, by process: a role of a former key ends before the process does. */
+  readonly #pulls = new Map<string, Map<AnyActorRef, number>>();
   #dirty = false;
   /** What a scheduler said of its training's end. */
   readonly outcomes = new Map<string, string>();
@@ -96,7 +98,10 @@ export class Checker implements SimulationWatch {
   stepped(): void {
     if (!this.#dirty) return;
     this.#dirty = false;
-    for (const node of this.#sim.nodes.values()) if (node.role === "worker") this.#checkWorker(node);
+    for (const node of this.#sim.nodes.values()) {
+      if (node.role === "worker") this.#checkWorker(node);
+      else if (node.role === "data") this.#notePulls(node);
+    }
   }
 
   // ── What is seen ──
@@ -117,7 +122,7 @@ export class Checker implements SimulationWatch {
     } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
     else if (event === "lease.granted" && node.role === "worker") {
       this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
-      this.#books.delete(node);
+      for (const actor of node.roleActors) this.#books.delete(actor);
     } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
     else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
@@ -144,7 +149,9 @@ export class Checker implements SimulationWatch {
   }
 
   #checkLapse(node: SimulatedNode, id: string): void {
-    const lease = contextOf<WorkerContext>(node.roleActor)?.book.leases[id];
+    const lease = contextsOf<WorkerContext>(node).map(({ book }) => book.leases[id]).find((found) =>
+      found !== undefined
+    );
     const leftMs = (lease?.endsAt ?? 0) - node.now();
     if (leftMs > 100 && !this.#oracle.hasJumped(node)) {
       this.violate("lease-kept", node.name, `lease ${id} lapsed ${Math.round(leftMs)} ms early`);
@@ -183,9 +190,11 @@ export class Checker implements SimulationWatch {
   #dropped(node: SimulatedNode, peer: Peer, code: string): void {
     const dropped = [...this.#sim.nodes.values()].find((other) => other.peer === peer);
     if (dropped === undefined) return;
-    const chain = dropped.host?.session === undefined ? undefined : dropped.credential.der;
-    const standing = this.#oracle.standingOf(chain);
-    if (!this.#oracle.mayRefuse(node, standing, this.#sim.time.now)) {
+    // One that was given another certificate still has connections that were made with the one before.
+    const shown = dropped.host?.session === undefined ? [] : dropped.credentials;
+    const now = this.#sim.time.now;
+    const mayRefuse = (der: Uint8Array) => this.#oracle.mayRefuse(node, this.#oracle.standingOf(der), now);
+    if (shown.length > 0 && !shown.some(({ der }) => mayRefuse(der))) {
       this.violate("no-bystander", node.name, `refused ${dropped.name} with ${code}`);
     }
   }
@@ -207,14 +216,15 @@ export class Checker implements SimulationWatch {
     this.violate("no-crash", node.name, String(error));
   }
 
-  answer(node: SimulatedNode, message: Message): void {
+  answer(node: SimulatedNode, message: Message, as: Peer): void {
     if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
-    const context = contextOf<SchedulerContext>(node.roleActor);
-    const count = context?.dataset?.slices;
+    const count = contextsOf<SchedulerContext>(node).map(({ dataset }) => dataset?.slices).find((known) =>
+      known !== undefined
+    );
     if (count === undefined) return;
     const { index } = message.Data.Success;
     if (!(index >= 0 && index < count)) this.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
-    const key = this.#key(node, "slices");
+    const key = this.#key(node, `slices/${as}`);
     const given = this.#slices.get(key) ?? new Array<number>(count).fill(0);
     given[index] = (given[index] ?? 0) + 1;
     this.#slices.set(key, given);
@@ -246,8 +256,8 @@ export class Checker implements SimulationWatch {
   /** Whom the aggregator's worker was last told to wait for. */
   #namedNow(jobId: Uuid): readonly Peer[] | undefined {
     for (const node of this.#sim.nodes.values()) {
-      const context = node.role === "worker" ? contextOf<WorkerContext>(node.roleActor) : undefined;
-      for (const { spec } of Object.values(context?.book.jobs ?? {})) {
+      const books = node.role === "worker" ? contextsOf<WorkerContext>(node).map(({ book }) => book) : [];
+      for (const { spec } of books.flatMap(({ jobs }) => Object.values(jobs))) {
         if (spec.job_id === jobId && spec.executor.class === "aggregate") return spec.executor.config.updates.peers;
       }
     }
@@ -271,20 +281,27 @@ export class Checker implements SimulationWatch {
 
   /** Books are never changed, only replaced: one that was looked through needs no second look, but at its jobs' leases. */
   #checkWorker(node: SimulatedNode): void {
-    const context = contextOf<WorkerContext>(node.roleActor);
-    if (context === undefined) return;
-    const { book } = context;
-    if (this.#books.get(node) !== book) {
-      this.#books.set(node, book);
-      this.#checkPromises(node, context);
+    for (const actor of node.roleActors) {
+      const book = contextOf<WorkerContext>(actor)?.book;
+      if (book === undefined) continue;
+      if (this.#books.get(actor) !== book) {
+        this.#books.set(actor, book);
+        this.#checkPromises(node);
+      }
+      const { leases, jobs } = book;
+      for (const taskId in jobs) this.#checkJobLease(node, taskId, leases[jobs[taskId]?.leaseId ?? ""]);
     }
-    const { leases, jobs } = book;
-    for (const taskId in jobs) this.#checkJobLease(node, taskId, leases[jobs[taskId]?.leaseId ?? ""]);
   }
 
-  #checkPromises(node: SimulatedNode, context: WorkerContext): void {
-    const { offers, leases } = context.book;
-    const promised = [...Object.values(offers), ...Object.values(leases)];
+  /** Of all its keys together: a worker has what it has once. */
+  #checkPromises(node: SimulatedNode): void {
+    const contexts = contextsOf<WorkerContext>(node);
+    const [context] = contexts;
+    if (context === undefined) return;
+    const promised = contexts.flatMap(({ book: { offers, leases } }) => [
+      ...Object.values(offers),
+      ...Object.values(leases),
+    ]);
     for (const dimension of ["gpu", "cpu", "storage", "memory"] as const satisfies readonly (keyof Resources)[]) {
       const sum = promised.reduce((total, { resources }) => total + resources[dimension], 0);
       if (sum > context.config.resources[dimension] + 1e-6) {
@@ -295,7 +312,7 @@ export class Checker implements SimulationWatch {
         );
       }
     }
-    for (const { id, holder } of Object.values(leases)) {
+    for (const { id, holder } of contexts.flatMap(({ book: { leases } }) => Object.values(leases))) {
       const first = this.#holders.get(`${node.name}/${id}`);
       if (first !== undefined && first !== holder) this.violate("one-holder", node.name, `lease ${id} changed hands`);
     }
@@ -316,16 +333,23 @@ export class Checker implements SimulationWatch {
     }
   }
 
+  #notePulls(node: SimulatedNode): void {
+    const key = this.#key(node, "pulls");
+    const pulls = this.#pulls.get(key) ?? new Map<AnyActorRef, number>();
+    this.#pulls.set(key, pulls);
+    for (const actor of node.roleActors) pulls.set(actor, contextOf<DataContext>(actor)?.refusals ?? 0);
+  }
+
   /** Every quarter of a second. */
   look(): void {
     this.#dirty = true;
     const now = this.#sim.time.now;
     for (const node of this.#sim.nodes.values()) {
-      const session = node.host?.session;
-      if (session === undefined) continue;
-      for (const link of session.links.all()) this.#checkLink(node, link, now);
-      if (session.links.size > linksMax || session.asks.size > asksMax) {
-        this.violate("bounded", node.name, `${session.links.size} connections, ${session.asks.size} exchanges`);
+      for (const { links, asks } of node.sessions) {
+        for (const link of links.all()) this.#checkLink(node, link, now);
+        if (links.size > linksMax || asks.size > asksMax) {
+          this.violate("bounded", node.name, `${links.size} connections, ${asks.size} exchanges`);
+        }
       }
     }
     if (this.#sim.time.size > tasksPerNodeMax * (this.#sim.nodes.size + 4)) {
@@ -358,9 +382,9 @@ export class Checker implements SimulationWatch {
     for (const node of this.#sim.nodes.values()) this.#checkAccounts(node);
     for (const [key, { node, incarnation }] of this.#dispatched) {
       if (this.#ended.has(key) || !node.isRunning || node.incarnation !== incarnation) continue;
-      const context = contextOf<WorkerContext>(node.roleActor);
+      const contexts = contextsOf<WorkerContext>(node);
       const task = key.split("/").at(-1) as string;
-      if (context !== undefined && context.book.jobs[task] === undefined) {
+      if (contexts.length > 0 && contexts.every(({ book }) => book.jobs[task] === undefined)) {
         this.violate("ends-once", node.name, `job ${task} vanished without an end`);
       }
     }
@@ -390,7 +414,8 @@ export class Checker implements SimulationWatch {
     const { counts } = root.context.ledger.getSnapshot().context;
     const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
     // A data node refuses pulls itself, beside what the transport refuses.
-    const pulls = node.role === "data" ? contextOf<DataContext>(node.roleActor)?.refusals ?? 0 : 0;
+    if (node.role === "data") this.#notePulls(node);
+    const pulls = [...this.#pulls.get(this.#key(node, "pulls"))?.values() ?? []].reduce((sum, some) => sum + some, 0);
     const { recorded, ...said } = refusals ?? { told: 0, toldLate: 0, recorded: 0 };
     const told = said.told + pulls, toldLate = said.toldLate + pulls;
     if (counted !== told || recorded !== toldLate) {
@@ -410,8 +435,8 @@ export class Checker implements SimulationWatch {
     // Another may hold what is promised; a lease outlives its holder by its life, and a job by its end.
     if (schedulers.some((each) => each.isRunning || now - each.endedAt < goneMs)) return;
     for (const worker of this.#sim.nodes.values()) {
-      const context = worker.role === "worker" ? contextOf<WorkerContext>(worker.roleActor) : undefined;
-      const left = Object.keys(context?.book.leases ?? {}).length + Object.keys(context?.book.offers ?? {}).length;
+      const books = worker.role === "worker" ? contextsOf<WorkerContext>(worker).map(({ book }) => book) : [];
+      const left = books.flatMap(({ leases, offers }) => [...Object.keys(leases), ...Object.keys(offers)]).length;
       if (left > 0) this.violate("live-lease", worker.name, `${left} promises to nobody`);
     }
   }
@@ -419,4 +444,9 @@ export class Checker implements SimulationWatch {
 
 function contextOf<Context>(actor: AnyActorRef | undefined): Context | undefined {
   return (actor?.getSnapshot() as { readonly context: Context } | undefined)?.context;
+}
+
+/** The contexts of a node's roles, of all its keys. */
+function contextsOf<Context>(node: SimulatedNode): readonly Context[] {
+  return node.roleActors.map((actor) => contextOf<Context>(actor)).filter((context) => context !== undefined);
 }

@@ -34,8 +34,18 @@ export type ExecutorHabit =
   | "crashing"
   /** Says nothing any more after some batches. */
   | "hanging"
-  /** Pushes what is no update. */
-  | "garbage";
+  /** Pushes what is no update, or one that no model has. */
+  | "garbage"
+  /** Is killed by the kernel when it uses what its worker has not. */
+  | "starving";
+
+/** What a worker does for a job with its hands, step by step. */
+export const handSteps = ["directory", "bridge", "executor", "exit", "overrun", "stop", "flush", "remove"] as const;
+/** A step that does not work: it fails, or never ends; `overrun` says that the executor uses more than it may. */
+export interface BrokenHand {
+  readonly step: (typeof handSteps)[number];
+  readonly how: "fails" | "hangs";
+}
 
 /** What a simulation sees of its executors. */
 export interface ExecutorWatch {
@@ -63,6 +73,8 @@ export interface ExecutorOptions {
   /** How long a batch takes, in milliseconds. */
   readonly batchMs: number;
   readonly watch: ExecutorWatch;
+  /** What of the worker does not work now. */
+  readonly broken: () => BrokenHand | undefined;
   /** Says whether the worker's disk is full. */
   readonly isDiskFull: () => boolean;
 }
@@ -72,6 +84,9 @@ const updateSize = 4;
 /** The bridge's own patience: an exchange that failed is tried again, so often, so long apart, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
+
+/** An executor that uses more than it may is noticed after this, in milliseconds. */
+const overrunMs = 2_500;
 
 type Ask<A> = Effect.Effect<A, Error, Scope.Scope>;
 
@@ -89,6 +104,27 @@ function optionsOf({ ports }: { readonly ports: Pick<Ports, "run"> }): ExecutorO
   return options;
 }
 
+/** A step of a job, unless the worker's hand is broken at it. */
+function byHand<A, E, R>(
+  step: BrokenHand["step"],
+  ports: Pick<Ports, "run">,
+  effect: Effect.Effect<A, E, R>,
+): Effect.Effect<A, E | Error, R> {
+  return Effect.suspend((): Effect.Effect<A, E | Error, R> => {
+    const broken = optionsOf({ ports }).broken();
+    if (broken?.step !== step) return effect;
+    return broken.how === "hangs"
+      ? Effect.never
+      : Effect.fail(new Error(`the worker is broken: ${step} does not work`));
+  });
+}
+
+/** Says that the executor uses more than it may, where that is what is broken. */
+function overrun(ports: Pick<Ports, "run">): Effect.Effect<string> {
+  const said = Effect.suspend(() => optionsOf({ ports }).broken()?.step === "overrun" ? Effect.void : Effect.never);
+  return Effect.as(Effect.andThen(Effect.sleep(overrunMs), said), "it uses more memory than was leased");
+}
+
 const watchedAggregation = {
   ...aggregated,
   getInitialSnapshot(...args: Parameters<typeof aggregated.getInitialSnapshot>) {
@@ -104,27 +140,47 @@ export const simulatedJobMachine = jobMachine.provide({
     directory: fromScoped(
       "directory",
       ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
-        Effect.sync(() => {
-          const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
-          directory.full = optionsOf({ ports }).isDiskFull();
-          return { directory, cell: undefined };
-        }),
+        byHand(
+          "directory",
+          ports,
+          Effect.sync(() => {
+            const directory = makeMemoryDirectory(`${job.workDir}/${ports.uuid()}`);
+            directory.full = optionsOf({ ports }).isDiskFull();
+            return { directory, cell: undefined };
+          }),
+        ),
     ) as never,
     bridge: fromScoped(
       "bridge",
-      ({ directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
-        Effect.succeed({
-          socketPath: `${directory.path}/bridge.sock`,
-          sendsDone: Effect.void,
-          token: { value: undefined },
-        }),
+      ({ ports, directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
+        byHand(
+          "bridge",
+          ports,
+          Effect.succeed({
+            socketPath: `${directory.path}/bridge.sock`,
+            sendsDone: Effect.void,
+            token: { value: undefined },
+          }),
+        ),
     ) as never,
-    executor: fromScoped("executor", (input: StartInput) => startTrainer(input, optionsOf(input))) as never,
-    exit: fromEffect("exit", ({ executor }: RunningInput) => executor.exited) as never,
-    overrun: fromEffect("overrun", (_: { readonly ports: Ports }) => Effect.never) as never,
-    stop: fromEffect("stopped", ({ executor }: RunningInput) => executor.terminate) as never,
-    flush: fromEffect("flushed", (_: { readonly ports: Ports }) => Effect.void) as never,
-    remove: fromEffect("removed", (_: { readonly ports: Ports }) => Effect.void) as never,
+    executor: fromScoped(
+      "executor",
+      (input: StartInput) => byHand("executor", input.ports, startTrainer(input, optionsOf(input))),
+    ) as never,
+    exit: fromEffect("exit", ({ ports, executor }: RunningInput) => byHand("exit", ports, executor.exited)) as never,
+    overrun: fromEffect("overrun", ({ ports }: { readonly ports: Ports }) => overrun(ports)) as never,
+    stop: fromEffect(
+      "stopped",
+      ({ ports, executor }: RunningInput) => byHand("stop", ports, executor.terminate),
+    ) as never,
+    flush: fromEffect(
+      "flushed",
+      ({ ports }: { readonly ports: Ports }) => byHand("flush", ports, Effect.void),
+    ) as never,
+    remove: fromEffect(
+      "removed",
+      ({ ports }: { readonly ports: Ports }) => byHand("remove", ports, Effect.void),
+    ) as never,
     aggregator: aggregator as unknown as AggregatorLogic,
   },
 });
@@ -168,7 +224,8 @@ interface TrainerOf {
 function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   const { job, directory, config } = trainer;
   const habit = options.habit();
-  let batchesLeft = habit === "crashing" || habit === "hanging" ? options.random.whole(2, 12) : Infinity;
+  const isMortal = habit === "crashing" || habit === "hanging" || habit === "starving";
+  let batchesLeft = isMortal ? options.random.whole(2, 12) : Infinity;
   const tire = Effect.suspend((): Effect.Effect<void, Error> => {
     batchesLeft -= 1;
     if (batchesLeft > 0) return Effect.void;
@@ -240,13 +297,29 @@ function writeUpdate(
 ): Ask<void> {
   const values = Float32Array.from({ length: updateSize }, () => random.next() - 0.5);
   const bytes = habit === "garbage" && round > 1
-    ? random.bytes(64)
+    ? garbageOf(random, values)
     : encodeTensors(new Map([["w", { shape: [updateSize], values }]]));
   return Effect.gen(function* () {
     const writing = yield* directory.create(file);
     yield* writing.write(bytes);
     yield* writing.commit;
   });
+}
+
+/** No file of tensors, a tensor that is no number, one of another shape, or one of another name. */
+function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uint8Array {
+  const of = (name: string, shape: readonly number[], content: Float32Array<ArrayBuffer>) =>
+    encodeTensors(new Map([[name, { shape, values: content }]]));
+  switch (random.whole(0, 4)) {
+    case 0:
+      return random.bytes(64);
+    case 1:
+      return of("w", [updateSize], values.fill(NaN, 1, 2));
+    case 2:
+      return of("w", [updateSize - 1], values.slice(1));
+    default:
+      return of("v", [updateSize], values);
+  }
 }
 
 function say(job: JobInput, progress: Progress): Ask<ProgressResponse> {

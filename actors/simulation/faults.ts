@@ -5,11 +5,11 @@
  */
 import type { Authority, Credential } from "./authority.ts";
 import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
-import { Adversary } from "./adversary.ts";
 import type { Checker } from "./checker.ts";
+import { handSteps } from "./executor.ts";
+import { Hostile } from "./hostile.ts";
 import { nodePaths, type SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
-import { randomOf } from "./random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -25,6 +25,12 @@ export interface TroubleInit {
   readonly keyOwner: (credential: Credential) => boolean;
 }
 
+/** A node that was told to stop is started again after this, at least, in milliseconds. */
+const drainMs = 12_000;
+/** New certificates reach one node after another, so long apart at least; key and certificate, at most. In milliseconds. */
+const waveMinMs = 150;
+const copyMaxMs = 2_500;
+
 /** Makes trouble, and counts it. */
 export class Trouble {
   readonly injected = new Map<FaultKind | "revocation", number>();
@@ -35,10 +41,12 @@ export class Trouble {
   #published = 1;
   readonly #late = new Map<string, number>();
   readonly gone = new Set<string>();
-  #adversaries = 0;
+  readonly #hostile: Hostile;
 
   constructor(init: TroubleInit) {
     this.#init = init;
+    const { sim, checker, credentials } = init;
+    this.#hostile = new Hostile({ sim, checker, credentials, start: (node) => this.start(node) });
   }
 
   /** A node's process begins with what lies on its disk. */
@@ -100,7 +108,8 @@ export class Trouble {
     }
   }
 
-  #disturb({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+  #disturb(event: ScenarioEvent, node: SimulatedNode): void {
+    const { kind, forMs, amount } = event;
     const { sim, oracle } = this.#init;
     const until = sim.time.now + forMs + 13_000;
     switch (kind) {
@@ -125,6 +134,7 @@ export class Trouble {
         // An attacker puts an old list in place; the new one comes back later.
         node.disk.put(nodePaths.crls, this.#init.crls[0] as string, 0o644);
         this.#onDisk.set(node.name, 1);
+        oracle.listsCame(node, 1, sim.time.now, node.disk.silent);
         return sim.after(forMs, () => this.#putLists(node, this.#published));
       case "silent-disk":
         node.disk.silent = true;
@@ -150,14 +160,27 @@ export class Trouble {
         });
       case "rotation":
         return this.#rotate(node, forMs);
-      case "half-open":
-      case "flood":
-        return this.#flood(kind, node, amount);
-      case "intruder":
-      case "nonsense":
-        return this.#intrude(kind, node);
+      case "broken-worker":
+        node.broken = {
+          step: handSteps[Math.floor(amount * handSteps.length)] as (typeof handSteps)[number],
+          how: event.at % 2 === 0 ? "fails" : "hangs",
+        };
+        return sim.after(forMs + 5_000, () => {
+          node.broken = undefined;
+        });
+      case "renewal":
+      case "rekey":
+        return this.#renewAll(kind, node, { forMs, amount });
+      case "reload":
+        return node.reload();
+      case "drain":
+        node.drain();
+        return sim.after(Math.max(drainMs, forMs), () => {
+          node.crash(true);
+          this.start(node);
+        });
       default:
-        return this.#impose(kind as FaultKind, node);
+        return this.#hostile.make(event, node);
     }
   }
 
@@ -222,117 +245,49 @@ export class Trouble {
   #rotate(node: SimulatedNode, forMs: number): void {
     const next = this.#init.credentials.get(`${node.name}/rotated`);
     if (next === undefined || this.gone.has(node.name)) return;
-    node.disk.put(nodePaths.cert, next.chainPem, 0o644);
-    node.disk.put(nodePaths.key, next.keyPem, 0o600);
     node.drain();
-    this.#init.sim.after(Math.max(12_000, forMs), () => {
+    this.#init.sim.after(Math.max(drainMs, forMs), () => {
       node.crash(true);
-      node.credential = next;
+      node.replaceCredential(next);
       this.start(node);
     });
   }
 
-  // ── Peers that are none ──
-
-  #adversary(
-    chain: readonly Uint8Array[],
-    options: { proven: boolean; silent?: boolean; version?: string },
-  ): Adversary {
-    this.#adversaries += 1;
-    const name = `adversary-${this.#adversaries}`;
-    const address = `/ip4/192.0.2.${this.#adversaries}/tcp/666`;
-    return new Adversary({ name, network: this.#init.sim.network, address, chain, ...options });
-  }
-
-  #impose(kind: FaultKind, node: SimulatedNode): void {
+  /** Every node in turn gets a new certificate, with the same key or with another, and takes it up as it runs. */
+  #renewAll(
+    kind: "renewal" | "rekey",
+    first: SimulatedNode,
+    { forMs, amount }: Pick<ScenarioEvent, "forMs" | "amount">,
+  ): void {
     const { sim, credentials } = this.#init;
-    const credential = credentials.get(kind === "malformed" ? "old-tls" : kind);
-    const chain = credential === undefined ? [] : [credential.der, sim.authority.intermediate.der];
-    // Cut short: it does not parse.
-    if (kind === "malformed") chain[0] = (chain[0] as Uint8Array).slice(0, -9);
-    const version = kind === "old-tls" ? { version: "TLSv1.2" } : {};
-    const adversary = this.#adversary(chain, { proven: kind !== "stolen-certificate", ...version });
-    for (let dial = 0; dial < 3; dial++) sim.after(dial * 700, () => adversary.dial(node.address));
-    sim.after(8_000, () => adversary.stop());
+    const nodes = [...sim.nodes.values()];
+    const start = nodes.indexOf(first);
+    for (let nth = 0; nth < nodes.length; nth++) {
+      const node = nodes[(start + nth) % nodes.length] as SimulatedNode;
+      sim.after(nth * Math.max(waveMinMs, forMs / nodes.length), () => {
+        const next = credentials.get(`${node.name}/${kind}`);
+        if (next === undefined || this.gone.has(node.name)) return;
+        node.replaceCredential(next, amount * copyMaxMs);
+        // One that starts between the two files finds a pair that does not fit, and is started again by its operator.
+        sim.after(copyMaxMs, () => this.start(node));
+      });
+    }
   }
-
-  #flood(kind: "half-open" | "flood", node: SimulatedNode, amount: number): void {
-    const { sim } = this.#init;
-    const adversary = this.#adversary([], { proven: false, silent: kind === "half-open" });
-    const dials = 20 + Math.floor(amount * 40);
-    for (let dial = 0; dial < dials; dial++) sim.after(dial * (5 + amount * 40), () => adversary.dial(node.address));
-    sim.after(25_000, () => adversary.stop());
-  }
-
-  /** A member of the network that does what is not its to do. */
-  #intrude(kind: "intruder" | "nonsense", node: SimulatedNode): void {
-    const { sim, checker, credentials } = this.#init;
-    const insider = credentials.get("insider");
-    if (insider === undefined) return;
-    const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true });
-    const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
-    const renewals = new Set<string>();
-    adversary.onFrame = (frame) => {
-      if (frame.type !== "response" || !renewals.has(frame.stream)) return;
-      const answer = frame.message;
-      const renewed = answer !== undefined && "RenewLease" in answer && typeof answer.RenewLease === "object";
-      if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
-      const took = answer !== undefined && "DispatchJob" in answer && typeof answer.DispatchJob === "object";
-      if (took) checker.violate("one-holder", node.name, "a stranger's job was taken");
-    };
-    adversary.onAdmitted = (end) => {
-      for (let time = 0; time < 12; time++) {
-        sim.after(200 + time * 900, () => {
-          if (!end.open) return;
-          if (kind === "nonsense") {
-            adversary.request(end, "/hypha-api/0.0.1", undefined);
-            adversary.request(end, "/hypha-progress/0.0.1", { job_id: random.uuid(), progress: "updated" });
-            adversary.push(end, random.bytes(32));
-            return;
-          }
-          for (const id of promisesOf(node)) {
-            renewals.add(adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } }));
-          }
-          for (const spec of specsOf(node)) {
-            const dispatch = { DispatchJob: { id: random.uuid(), spec } };
-            renewals.add(adversary.request(end, "/hypha-api/0.0.1", dispatch));
-          }
-          adversary.push(end, random.bytes(32));
-        });
-      }
-    };
-    adversary.dial(node.address);
-    sim.after(14_000, () => adversary.stop());
-  }
-}
-
-interface Promises {
-  readonly book: {
-    readonly offers: Readonly<Record<string, unknown>>;
-    readonly leases: Readonly<Record<string, unknown>>;
-    readonly jobs: Readonly<Record<string, { readonly spec: never }>>;
-  };
-}
-
-/** An intruder has overheard the ids of offers and leases: they are no secrets. */
-function promisesOf(node: SimulatedNode): readonly string[] {
-  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
-  return book === undefined ? [] : [...Object.keys(book.offers), ...Object.keys(book.leases)].slice(0, 8);
-}
-
-function specsOf(node: SimulatedNode): readonly never[] {
-  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
-  return book === undefined ? [] : Object.values(book.jobs).map(({ spec }) => spec).slice(0, 2);
 }
 
 /** Certificates that kinds of trouble need. */
 export async function troubleCredentials(
   authority: Authority,
-  needs: { readonly kinds: ReadonlySet<string>; readonly rotating: readonly { name: string; role: string }[] },
+  needs: {
+    readonly kinds: ReadonlySet<string>;
+    readonly rotating: readonly { name: string; role: string }[];
+    /** All nodes, with their keys. */
+    readonly nodes: readonly { readonly name: string; readonly role: string; readonly keyPem: string }[];
+  },
   period: { readonly notBefore: Date; readonly notAfter: Date },
 ): Promise<ReadonlyMap<string, Credential>> {
   const made = new Map<string, Credential>();
-  const { kinds, rotating } = needs;
+  const { kinds, rotating, nodes } = needs;
   const add = async (name: string, wanted: boolean, request: Parameters<Authority["node"]>[1]) => {
     if (wanted) made.set(name, await authority.node(name, request));
   };
@@ -342,7 +297,14 @@ export async function troubleCredentials(
   await add("expired", kinds.has("expired"), { ...past, role: "worker" });
   await add("old-tls", kinds.has("old-tls") || kinds.has("malformed"), { ...period, role: "worker" });
   await add("stolen-certificate", kinds.has("stolen-certificate"), { ...period, role: "gateway" });
-  await add("insider", kinds.has("intruder") || kinds.has("nonsense"), { ...period, role: "scheduler" });
+  const insiders = ["intruder", "nonsense", "flooding-member"];
+  await add("insider", insiders.some((kind) => kinds.has(kind)), { ...period, role: "scheduler" });
+  for (const { name, role, keyPem } of nodes) {
+    if (kinds.has("renewal")) {
+      made.set(`${name}/renewal`, await authority.node(name, { ...period, role, edition: 3, keyPem }));
+    }
+    if (kinds.has("rekey")) made.set(`${name}/rekey`, await authority.node(name, { ...period, role, edition: 4 }));
+  }
   for (const { name, role } of rotating) {
     made.set(`${name}/rotated`, await authority.node(name, { ...period, role, edition: 2 }));
   }

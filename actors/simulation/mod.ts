@@ -4,6 +4,7 @@
  * @module
  */
 export * from "./authority.ts";
+export { type BrokenHand, type ExecutorHabit, handSteps } from "./executor.ts";
 export * from "./node.ts";
 export * from "./random.ts";
 export * from "./simulation.ts";

@@ -7,7 +7,12 @@
 import type { AnyActorRef, InspectionEvent } from "xstate";
 import { defaultLimits } from "../../transport/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
-import { type AddressBook, makeSimulatedTransport, type SimulatedHost } from "../../transport/simulated/simulated.ts";
+import {
+  type AddressBook,
+  makeSimulatedTransport,
+  type SimulatedHost,
+  type SimulatedSession,
+} from "../../transport/simulated/simulated.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../audit.ts";
@@ -21,7 +26,13 @@ import { superviseRoot } from "../supervise.ts";
 import { workerMachine } from "../worker.ts";
 import type { Credential } from "./authority.ts";
 import { Disk } from "./disk.ts";
-import { type ExecutorHabit, type ExecutorWatch, giveExecutors, simulatedJobMachine } from "./executor.ts";
+import {
+  type BrokenHand,
+  type ExecutorHabit,
+  type ExecutorWatch,
+  giveExecutors,
+  simulatedJobMachine,
+} from "./executor.ts";
 import { NodeClock } from "./node_clock.ts";
 import { randomOf } from "./random.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
@@ -43,7 +54,7 @@ export interface NodeWorld {
   readonly onFrame: NonNullable<SimulatedHost["watch"]> extends (link: infer L, frame: infer F) => void
     ? (node: SimulatedNode, link: L, frame: F) => void
     : never;
-  readonly onAnswer: (node: SimulatedNode, message: Message) => void;
+  readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
   readonly executors: ExecutorWatch;
@@ -102,10 +113,15 @@ export class SimulatedNode {
   readonly address: string;
   readonly disk: Disk;
   readonly options: NodeOptions;
-  credential: Credential;
+  /** Every certificate that it was ever given, the newest last. */
+  readonly credentials: Credential[] = [];
   /** Milliseconds by which its wall clock is ahead. */
   #skewMs = 0;
   habit: ExecutorHabit = "honest";
+  /** What of a worker does not work. */
+  broken: BrokenHand | undefined;
+  /** What a worker that lies says it has, from its next start on. */
+  claims: Resources | undefined;
   readonly #world: NodeWorld;
   #process: Process | undefined;
   #incarnation = 0;
@@ -117,7 +133,7 @@ export class SimulatedNode {
     this.options = options;
     this.name = options.name;
     this.role = options.role;
-    this.credential = options.credential;
+    this.credentials.push(options.credential);
     this.address = address;
     const delays = randomOf(world.seed, `disk/${this.name}`);
     this.disk = new Disk({ now: () => world.time.now, openDelayMs: () => delays.next() * 4 });
@@ -129,6 +145,20 @@ export class SimulatedNode {
     for (let slice = 0; slice < (options.slices ?? 0); slice++) {
       this.disk.put(`${nodePaths.dataset}/${String(slice).padStart(4, "0")}`, `slice ${slice}\n`.repeat(20), 0o644);
     }
+  }
+
+  /** The newest certificate that it was given. */
+  get credential(): Credential {
+    return this.credentials.at(-1) as Credential;
+  }
+
+  /** Another certificate is put in place of the one before, the key first: two files, which somebody copies by hand. */
+  replaceCredential(next: Credential, betweenMs = 0): void {
+    this.credentials.push(next);
+    this.disk.put(nodePaths.key, next.keyPem, 0o600);
+    const put = () => void this.disk.put(nodePaths.cert, next.chainPem, 0o644);
+    if (betweenMs > 0) this.#world.time.schedule(betweenMs, put);
+    else put();
   }
 
   /** Processes that were started. */
@@ -163,9 +193,22 @@ export class SimulatedNode {
     return this.#process?.root;
   }
 
-  /** The role's actor, once it runs. */
+  /** The role's actor, once it runs; after a change of keys that of the newest. */
   get roleActor(): AnyActorRef | undefined {
-    return this.#process?.root.getSnapshot().children["role"] as AnyActorRef | undefined;
+    return this.roleActors.at(-1);
+  }
+
+  /** The roles of all keys that still have one at work, the oldest first. */
+  get roleActors(): readonly AnyActorRef[] {
+    const children = this.#process?.root.getSnapshot().children ?? {};
+    const names = Object.keys(children).filter((name) => name === "role" || name.startsWith("role/"));
+    const actors = names.map((name) => children[name as never] as AnyActorRef | undefined);
+    return actors.filter((actor) => actor !== undefined && actor.getSnapshot().status === "active") as AnyActorRef[];
+  }
+
+  /** The transports of all keys that are in use. */
+  get sessions(): Iterable<SimulatedSession> {
+    return this.#process?.host.sessions ?? [];
   }
 
   get skewMs(): number {
@@ -210,13 +253,15 @@ export class SimulatedNode {
       address: this.address,
       peer: "",
       stopped: false,
+      sessions: new Set(),
       watch: (link, frame) => this.#world.onFrame(this, link, frame),
-      watchAnswer: (message) => this.#world.onAnswer(this, message),
+      watchAnswer: (message, as) => this.#world.onAnswer(this, message, as),
       watchFact: (fact) => this.#world.onFact(this, fact),
     };
     const { inspect } = this.#world;
     giveExecutors(ports.run, {
       habit: () => this.habit,
+      broken: () => this.broken,
       random: randomOf(seed, `executor/${this.name}/${this.#incarnation}`),
       batchMs: this.options.batchMs ?? 1_000,
       watch: this.#world.executors,
@@ -265,13 +310,18 @@ export class SimulatedNode {
     this.#world.network.crash(this.name, politely);
   }
 
+  /** SIGHUP. */
+  reload(): void {
+    this.#process?.root.send({ type: "trust.reload" });
+  }
+
   /** SIGTERM. */
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
 
   #config(): RoleConfig {
-    const { options } = this;
+    const options = this.claims === undefined ? this.options : { ...this.options, resources: this.claims };
     const common = commonConfig(options);
     switch (this.role) {
       case "gateway":

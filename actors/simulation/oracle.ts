@@ -24,11 +24,18 @@ export interface Standing {
 }
 
 interface Lists {
-  number: number;
+  /** The newest that the node must have read, if it was there for long enough. */
+  readonly number: number;
   /** When they came, or the process that read them began. */
-  since: number;
-  slow: boolean;
+  readonly since: number;
+  readonly slow: boolean;
+  /** The newest that it may have read. */
+  readonly seen: number;
+  readonly before: Lists | undefined;
 }
+
+/** When whoever has these lists must act on them. */
+const readBy = ({ since, slow }: Lists) => since + (slow ? slowGraceMs : graceMs);
 
 /** The truth about certificates. */
 export class Oracle {
@@ -71,13 +78,18 @@ export class Oracle {
   /** A whole, good list of this number came to a node's disk, or its process began with it there. */
   listsCame(node: SimulatedNode, number: number, at: number, slow: boolean): void {
     const before = this.#lists.get(node.name);
-    if (before !== undefined && before.number >= number) return;
-    this.#lists.set(node.name, { number, since: at, slow });
+    const seen = Math.max(number, before?.seen ?? 0);
+    if (before === undefined || before.number < number) {
+      this.#lists.set(node.name, { number, since: at, slow, seen, before });
+    } else if (number < before.number && before.before !== undefined && at < readBy(before)) {
+      // An older one that was under way for longer took the place of a newer, before anybody had to have read that.
+      this.#lists.set(node.name, { ...before.before, seen });
+    }
   }
 
   /** A process began: what it had seen before is forgotten. */
   processBegan(node: SimulatedNode, number: number, at: number): void {
-    this.#lists.set(node.name, { number, since: at, slow: true });
+    this.#lists.set(node.name, { number, since: at, slow: true, seen: number, before: undefined });
   }
 
   /** Nothing is held against the node until then. */
@@ -97,7 +109,7 @@ export class Oracle {
     if (at > standing.notAfter + graceMs && !this.#jumped.has(node.name)) return "its certificate has expired";
     const lists = this.#lists.get(node.name);
     if (lists === undefined || standing.revokedBy === undefined || lists.number < standing.revokedBy) return undefined;
-    return at > lists.since + (lists.slow ? slowGraceMs : graceMs) ? "its certificate is revoked" : undefined;
+    return at > readBy(lists) ? "its certificate is revoked" : undefined;
   }
 
   /** Whether a node can have a reason to refuse the certificate's owner, for what the certificate is. */
@@ -105,6 +117,6 @@ export class Oracle {
     if (standing === undefined || standing.never !== undefined || this.isExcused(node, at)) return true;
     if (at >= standing.notAfter - 1_000 || this.#jumped.has(node.name)) return true;
     const lists = this.#lists.get(node.name);
-    return standing.revokedBy !== undefined && (lists?.number ?? Infinity) >= standing.revokedBy;
+    return standing.revokedBy !== undefined && (lists?.seen ?? Infinity) >= standing.revokedBy;
   }
 }

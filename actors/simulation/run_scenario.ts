@@ -96,7 +96,8 @@ async function prepare(sim: Simulation, scenario: Scenario) {
   );
   const own = new Map<string, Credential>();
   for (const plan of scenario.nodes) own.set(plan.name, await issueFor(sim, plan));
-  const others = await troubleCredentials(sim.authority, { kinds, rotating }, period);
+  const nodes = scenario.nodes.map(({ name, role }) => ({ name, role, keyPem: own.get(name)?.keyPem ?? "" }));
+  const others = await troubleCredentials(sim.authority, { kinds, rotating, nodes }, period);
   const standings = new Map([...own].map(([name, credential]) => [
     name,
     oracle.know(credential, {
@@ -104,7 +105,7 @@ async function prepare(sim: Simulation, scenario: Scenario) {
     }),
   ]));
   for (const [name, credential] of others) {
-    const isMember = name === "insider" || name.endsWith("/rotated");
+    const isMember = name === "insider" || /\/(rotated|renewal|rekey)$/.test(name);
     oracle.know(credential, { notAfter: period.notAfter.getTime(), ...(isMember ? {} : { never: `it is ${name}` }) });
   }
   const crls = await makeLists(sim, scenario, { own, standings });
@@ -217,7 +218,7 @@ function conclude(
   const gateways = honest.filter(({ role }) => role === "gateway").length;
   const workers = honest.filter(({ role }) => role === "worker");
   const restarted = scenario.events.some(({ kind, target }) =>
-    target.startsWith("scheduler") && (kind === "crash" || kind === "power-cut")
+    kind === "rekey" || (target.startsWith("scheduler") && ["crash", "power-cut", "drain"].includes(kind))
   );
   const schedulers = scenario.nodes.filter(({ role }) => role === "scheduler").length;
   const enough = workers.filter(({ executors }) => executors?.includes("train")).length >=

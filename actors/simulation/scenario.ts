@@ -37,6 +37,16 @@ export const faultKinds = [
   "intruder",
   "nonsense",
   "rotation",
+  "renewal",
+  "rekey",
+  "reload",
+  "drain",
+  "broken-worker",
+  "lying-worker",
+  "garbage-answers",
+  "flooding-member",
+  "dropping-gateway",
+  "delaying-gateway",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -93,24 +103,38 @@ export const quietMs = 60_000;
 /** A trainer that hangs is noticed after five minutes. */
 const quietAfterHangMs = 340_000;
 
-/** The scenario of a seed. */
+/**
+ * The scenario of a seed. Each of its parts is drawn by a name of its own, and so is each kind of trouble: a new kind takes
+ * the place of another in some seeds, and leaves the rest as they were.
+ */
 export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
-  const random = randomOf(seed, "scenario");
+  const random = randomOf(seed, "scenario/nodes");
   const nodes = drawNodes(random, Math.max(8, terms.nodes ?? 8 + random.whole(0, 3)));
-  const kinds = random.shuffle(terms.faults ?? faultKinds).slice(0, 3 + random.whole(0, 3));
-  const revocation = drawRevocation(random, nodes);
-  const events = [revocation, ...kinds.flatMap((kind) => drawFault(random, nodes, kind, revocation.at))];
+  const kinds = drawKinds(seed, terms.faults ?? faultKinds);
+  const revocation = drawRevocation(randomOf(seed, "scenario/revocation"), nodes);
+  const events = [
+    revocation,
+    ...kinds.flatMap((kind) => drawFault(randomOf(seed, `scenario/${kind}`), nodes, kind, revocation.at)),
+  ];
   const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
   const hangs = kinds.includes("executor-hang");
+  const job = randomOf(seed, "scenario/job");
   return {
     seed,
     nodes,
-    job: { workers: 2 + random.whole(0, Math.max(1, Math.min(2, trainers - 2))), rounds: 4 + random.whole(0, 4) },
-    slices: 3 + random.whole(0, 5),
+    job: { workers: 2 + job.whole(0, Math.max(1, Math.min(2, trainers - 2))), rounds: 4 + job.whole(0, 4) },
+    slices: 3 + job.whole(0, 5),
     events: events.toSorted((left, right) => left.at - right.at),
     troubleMs,
     quietMs: hangs ? quietAfterHangMs : quietMs,
   };
+}
+
+/** Three to five kinds: those that drew the smallest numbers. */
+function drawKinds(seed: number, from: readonly FaultKind[]): readonly FaultKind[] {
+  const ranked = from.map((kind) => ({ kind, rank: randomOf(seed, `scenario/rank/${kind}`).next() }));
+  const count = randomOf(seed, "scenario/kinds").whole(3, 6);
+  return ranked.toSorted((left, right) => left.rank - right.rank).slice(0, count).map(({ kind }) => kind);
 }
 
 function drawNodes(random: RandomStream, count: number): readonly NodePlan[] {
@@ -142,13 +166,16 @@ function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): Scena
   return { at, kind: "revocation", target: target.name, forMs: 0, amount: random.next() };
 }
 
+/** These reach every node by themselves. */
+const waves: ReadonlySet<FaultKind> = new Set(["renewal", "rekey"]);
+
 function drawFault(
   random: RandomStream,
   nodes: readonly NodePlan[],
   kind: FaultKind,
   revokedAt: number,
 ): readonly ScenarioEvent[] {
-  const times = 1 + random.whole(0, 2);
+  const times = waves.has(kind) ? 1 : 1 + random.whole(0, 2);
   return Array.from({ length: times }, () => {
     const target = random.pick(targetsOf(nodes, kind)).name;
     const others = nodes.filter(({ name }) => name !== target);
@@ -166,12 +193,20 @@ function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly NodePl
     case "executor-crash":
     case "executor-hang":
     case "garbage-update":
+    case "lying-worker":
       return nodes.filter(({ executors }) => executors?.includes("train") === true);
     case "intruder":
     case "nonsense":
+    case "flooding-member":
       return nodes.filter(({ role }) => role === "worker" || role === "scheduler");
     case "rotation":
+    case "broken-worker":
+      return nodes.filter(({ role }) => role === "worker");
+    case "garbage-answers":
       return nodes.filter(({ role }) => role === "worker" || role === "data");
+    case "dropping-gateway":
+    case "delaying-gateway":
+      return nodes.filter(({ role }) => role === "gateway");
     case "stale-crl":
       return nodes.filter(({ role }) => role === "gateway" || role === "scheduler");
     case "revoked-issuer":

@@ -14,7 +14,7 @@ import type { DilocoJobConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../audit.ts";
 import type { Report } from "../ports.ts";
-import type { TransportFact } from "../../transport/port.ts";
+import type { PeerText, TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";
 import type { GatedLink } from "../../transport/simulated/links.ts";
@@ -58,7 +58,8 @@ export interface SimulationWatch {
   report?(node: SimulatedNode, report: Report): void;
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   frame?(node: SimulatedNode, link: GatedLink, frame: { readonly type: string }): void;
-  answer?(node: SimulatedNode, message: Message): void;
+  /** `as` which of its PeerIDs it answers. */
+  answer?(node: SimulatedNode, message: Message, as: PeerText): void;
   fact?(node: SimulatedNode, fact: TransportFact): void;
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
@@ -163,8 +164,8 @@ export class Simulation {
           this.trace.add({ at: this.now, node: of.name, kind: "frame", from: link.end.remote, text: frame.type });
           for (const watch of this.watches) watch.frame?.(of, link, frame);
         },
-        onAnswer: (of, message) => {
-          for (const watch of this.watches) watch.answer?.(of, message);
+        onAnswer: (of, message, as) => {
+          for (const watch of this.watches) watch.answer?.(of, message, as);
         },
         onFact: (of, fact) => {
           for (const watch of this.watches) watch.fact?.(of, fact);

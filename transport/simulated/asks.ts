@@ -19,6 +19,7 @@ import {
 } from "../port.ts";
 import type { OpenFrame } from "./frames.ts";
 import type { GatedLink, Links } from "./links.ts";
+import { offeredStreamsMax, Places, requestsMax } from "./places.ts";
 import { SimulatedStream } from "./streams.ts";
 import type { SimulatedHost } from "./simulated.ts";
 
@@ -58,6 +59,7 @@ interface Offered {
   readonly link: GatedLink;
   readonly stream: string;
   readonly timer: unknown;
+  readonly leave: () => void;
 }
 interface Running {
   readonly link: GatedLink;
@@ -84,6 +86,7 @@ export class Asks {
   readonly #records = new Map<string, Map<PeerText, KeptRecord>>();
   readonly #recent = new Map<PeerText, number>();
   readonly #failed = new Map<PeerText, number>();
+  readonly #places = new Places();
   #numbers = 0;
 
   constructor(init: AsksInit) {
@@ -156,7 +159,7 @@ export class Asks {
 
   respond(exchange: string, message: Message): void {
     const offered = this.#takeExchange(exchange);
-    this.#init.host.watchAnswer?.(message);
+    this.#init.host.watchAnswer?.(message, this.#init.input.identity.peer);
     offered?.link.end.send({ type: "response", stream: offered.stream, message } as never);
   }
 
@@ -170,6 +173,7 @@ export class Asks {
     if (offered === undefined) return undefined;
     this.#exchanges.delete(exchange);
     this.#init.host.clock.cancel(offered.timer as never);
+    offered.leave();
     return offered;
   }
 
@@ -248,6 +252,7 @@ export class Asks {
   #own(
     link: GatedLink,
     about: { readonly stream: string; readonly id: string; readonly peer: PeerText; readonly protocol: StreamProtocol },
+    leave?: () => void,
   ): Running {
     const { host: { clock } } = this.#init;
     const { stream: number, id, peer, protocol } = about;
@@ -261,6 +266,7 @@ export class Asks {
       onOver: () => {
         this.#streams.delete(number);
         this.#takeOffered(id);
+        leave?.();
       },
     });
     const running = { link, stream };
@@ -435,12 +441,15 @@ export class Asks {
     identity: PeerIdentity,
     { stream, protocol, message }: Extract<OpenFrame, { type: "request" }>,
   ): void {
-    const none = (why: "silent" | "unsupported") => link.end.send({ type: "response.none", stream, why } as never);
+    const none = (why: "silent" | "unsupported" | "reset") =>
+      link.end.send({ type: "response.none", stream, why } as never);
     if (!this.#served.has(protocol)) return none("unsupported");
     if (message === undefined) return none("silent");
+    const leave = this.#exchanges.size < requestsMax ? this.#places.take(link, protocol) : undefined;
+    if (leave === undefined) return none("reset");
     const exchange = this.#init.input.uuid();
     const timer = this.#init.host.clock.after(exchangeMaxMs, () => this.decline(exchange, "reset"));
-    this.#exchanges.set(exchange, { link, stream, timer });
+    this.#exchanges.set(exchange, { link, stream, timer, leave });
     this.#init.tell({ type: "request.received", exchange, peer, identity, protocol, message });
   }
 
@@ -453,8 +462,10 @@ export class Asks {
     if (!this.#served.has(protocol)) {
       return link.end.send({ type: "stream.reset", stream, why: "unsupported" } as never);
     }
+    const leave = this.#offered.size < offeredStreamsMax ? this.#places.take(link, protocol) : undefined;
+    if (leave === undefined) return link.end.send({ type: "stream.reset", stream, why: "reset" } as never);
     const exchange = this.#init.input.uuid();
-    const running = this.#own(link, { stream, id: exchange, peer, protocol });
+    const running = this.#own(link, { stream, id: exchange, peer, protocol }, leave);
     const timer = this.#init.host.clock.after(streamAcceptMs, () => this.rejectStream(exchange));
     this.#offered.set(exchange, { running, timer });
     link.end.send({ type: "stream.agreed", stream } as never);

@@ -60,6 +60,8 @@ export interface LinksInit {
   readonly input: TransportInput;
   readonly identity: () => NodeIdentity;
   readonly snapshot: () => TrustSnapshot;
+  /** Whether the transport was drained: a dial that was under way then opens nothing any more. */
+  readonly isOver: () => boolean;
   readonly tell: (fact: TransportFact) => void;
   readonly opened: (link: GatedLink, peer: PeerText) => void;
   readonly closed: (link: GatedLink, peer: PeerText) => void;
@@ -142,6 +144,10 @@ export class Links {
     const { host } = this.#init;
     host.network.dial(host.name, host.address, address, (end, why) => {
       if (host.stopped) return end?.close("the node stopped");
+      if (this.#init.isOver()) {
+        end?.close("the transport was drained");
+        return settle(Result.fail(new HungUp({ detail: "the transport was drained" })));
+      }
       if (end === undefined) return settle(Result.fail(new Unreachable({ detail: why })));
       const admission = Result.succeed(undefined);
       const link = this.#birth(end, { direction: "outbound", address, expectedPeer, admission, admitted: undefined });

@@ -46,6 +46,12 @@ export interface Frame {
   readonly size?: number;
 }
 
+/**
+ * What a host whose process was taken over makes of a frame that it should send: what goes instead, and how much later, in
+ * milliseconds. Nothing, where it drops the frame.
+ */
+export type Tamper = (frame: Frame, remote: string) => readonly { readonly frame: Frame; readonly laterMs: number }[];
+
 /** Who listens at an address. */
 export interface Listener {
   readonly host: string;
@@ -76,6 +82,15 @@ export class WireEnd {
 
   /** Sends a frame; after the end it is lost without a word. */
   send(frame: Frame): void {
+    const tamper = this.network.tamperOf(this.host);
+    if (tamper === undefined || frame.type === "wire.end") return this.#put(frame);
+    for (const { frame: other, laterMs } of tamper(frame, this.remote)) {
+      if (laterMs > 0) this.network.time.schedule(laterMs, () => this.#put(other));
+      else this.#put(other);
+    }
+  }
+
+  #put(frame: Frame): void {
     if (!this.open) return;
     if (this.#underWay + this.#held.length >= framesMax) return this.breakOff("too much under way");
     if (this.#held.length > 0 || this.network.isCut(this.host, this.remote)) return void this.#held.push(frame);
@@ -154,6 +169,7 @@ export class VirtualNetwork {
   readonly #ends = new Map<string, Set<WireEnd>>();
   readonly #cut = new Set<string>();
   readonly #quality = new Map<string, LinkQuality>();
+  readonly #tampers = new Map<string, Tamper>();
 
   constructor({ time, random }: NetworkInit) {
     this.time = time;
@@ -198,6 +214,16 @@ export class VirtualNetwork {
 
   setQuality(from: string, to: string, quality: LinkQuality): void {
     this.#quality.set(linkOf(from, to), quality);
+  }
+
+  /** From now on a host sends what this makes of its frames; `undefined` makes it honest again. */
+  tamper(host: string, tamper: Tamper | undefined): void {
+    if (tamper === undefined) this.#tampers.delete(host);
+    else this.#tampers.set(host, tamper);
+  }
+
+  tamperOf(host: string): Tamper | undefined {
+    return this.#tampers.size === 0 ? undefined : this.#tampers.get(host);
   }
 
   isCut(from: string, to: string): boolean {

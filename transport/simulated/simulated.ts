@@ -49,10 +49,12 @@ export interface SimulatedHost {
   /** Sees what goes above the gates, when it is delivered here. */
   readonly watch?: (link: GatedLink, frame: { readonly type: string }) => void;
   /** Sees what is answered here, and what is told to the node. */
-  readonly watchAnswer?: (message: Message) => void;
+  readonly watchAnswer?: (message: Message, as: PeerText) => void;
   readonly watchFact?: (fact: TransportFact) => void;
   /** The session, once started: for whoever checks that nothing grows. */
   session?: SimulatedSession | undefined;
+  /** All that run: a process whose key was replaced has that of the former key too. */
+  readonly sessions?: Set<SimulatedSession>;
 }
 
 /** An address book that everybody knows. */
@@ -69,8 +71,12 @@ export function makeSimulatedTransport(host: SimulatedHost): CallbackActorLogic<
   return fromCallback<TransportAsk, TransportInput>(({ input, receive, sendBack }) => {
     const session = new SimulatedSession(host, input, sendBack);
     host.session = session;
+    host.sessions?.add(session);
     receive((ask) => session.hear(ask));
-    return () => session.stop();
+    return () => {
+      host.sessions?.delete(session);
+      session.stop();
+    };
   });
 }
 
@@ -116,6 +122,7 @@ export class SimulatedSession {
       input,
       identity: () => this.#identity,
       snapshot: () => this.#snapshot,
+      isOver: () => this.#phase === "stopped",
       tell,
       opened: (link, peer) => this.#opened(link, peer),
       closed: (link, peer) => this.#closed(link, peer),

@@ -1,0 +1,272 @@
+/**
+ * Peers that keep to no rules: strangers with certificates that are no good, members that do what is not theirs to do, and
+ * nodes of ours whose process somebody else took over.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { peerIdOf } from "../../pki/peer_id.ts";
+import { isHandshake } from "../../transport/simulated/frames.ts";
+import type { Frame, Tamper, WireEnd } from "../../transport/simulated/network.ts";
+import type { Message } from "../../transport/protocols/messages.ts";
+import { workerTopic } from "../../transport/protocols/messages.ts";
+import { executorsDefault } from "../config/defaults.ts";
+import { Adversary } from "./adversary.ts";
+import type { Credential } from "./authority.ts";
+import type { Checker } from "./checker.ts";
+import type { SimulatedNode } from "./node.ts";
+import { randomOf, type RandomStream } from "./random.ts";
+import type { FaultKind, ScenarioEvent } from "./scenario.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** What a member that floods sends: bursts, what is in each, and the time between, in milliseconds. */
+const floodBursts = 24;
+const floodEach = 24;
+const floodEveryMs = 100;
+/** Answers that a garbling node remembers, to give them again. */
+const answersMax = 64;
+/** Longest delay of a gateway that delays, in milliseconds. */
+const delayMaxMs = 6_000;
+/** What a member that floods asks workers for. */
+const wanted = { class: "train", name: executorsDefault.train } as const;
+/** What a worker that lies says it has. */
+const lie = { gpu: 64, cpu: 512, storage: 100_000, memory: 4_096 } as const;
+
+/** What hostile peers are made with. */
+export interface HostileInit {
+  readonly sim: Simulation;
+  readonly checker: Checker;
+  readonly credentials: ReadonlyMap<string, Credential>;
+  /** Starts a node's process. */
+  readonly start: (node: SimulatedNode) => void;
+}
+
+/** Makes them, and ends them again. */
+export class Hostile {
+  readonly #init: HostileInit;
+  #adversaries = 0;
+
+  constructor(init: HostileInit) {
+    this.#init = init;
+  }
+
+  make({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    switch (kind) {
+      case "half-open":
+      case "flood":
+        return this.#flood(kind, node, amount);
+      case "intruder":
+      case "nonsense":
+        return this.#intrude(kind, node);
+      case "flooding-member":
+        return this.#floodWithin(node);
+      case "lying-worker":
+        return this.#lie(node, forMs);
+      case "garbage-answers":
+        return this.#takeOver(node, forMs, garbling);
+      case "dropping-gateway":
+        return this.#takeOver(node, forMs, (random) => (frame) => random.chance(0.6) ? [] : [{ frame, laterMs: 0 }]);
+      case "delaying-gateway":
+        return this.#takeOver(node, forMs, (random) => (frame) => [{ frame, laterMs: random.next() * delayMaxMs }]);
+      default:
+        return this.#impose(kind as FaultKind, node);
+    }
+  }
+
+  #adversary(
+    chain: readonly Uint8Array[],
+    options: { proven: boolean; silent?: boolean; version?: string },
+  ): Adversary {
+    this.#adversaries += 1;
+    const name = `adversary-${this.#adversaries}`;
+    const address = `/ip4/192.0.2.${this.#adversaries}/tcp/666`;
+    return new Adversary({ name, network: this.#init.sim.network, address, chain, ...options });
+  }
+
+  #impose(kind: FaultKind, node: SimulatedNode): void {
+    const { sim, credentials } = this.#init;
+    const credential = credentials.get(kind === "malformed" ? "old-tls" : kind);
+    const chain = credential === undefined ? [] : [credential.der, sim.authority.intermediate.der];
+    // Cut short: it does not parse.
+    if (kind === "malformed") chain[0] = (chain[0] as Uint8Array).slice(0, -9);
+    const version = kind === "old-tls" ? { version: "TLSv1.2" } : {};
+    const adversary = this.#adversary(chain, { proven: kind !== "stolen-certificate", ...version });
+    for (let dial = 0; dial < 3; dial++) sim.after(dial * 700, () => adversary.dial(node.address));
+    sim.after(8_000, () => adversary.stop());
+  }
+
+  #flood(kind: "half-open" | "flood", node: SimulatedNode, amount: number): void {
+    const { sim } = this.#init;
+    const adversary = this.#adversary([], { proven: false, silent: kind === "half-open" });
+    const dials = 20 + Math.floor(amount * 40);
+    for (let dial = 0; dial < dials; dial++) sim.after(dial * (5 + amount * 40), () => adversary.dial(node.address));
+    sim.after(25_000, () => adversary.stop());
+  }
+
+  // ── Members ──
+
+  #insider(): { readonly adversary: Adversary; readonly peer: string } | undefined {
+    const { sim, credentials } = this.#init;
+    const insider = credentials.get("insider");
+    if (insider === undefined) return undefined;
+    const parsed = Result.flatMap(parseCertificate(insider.der), peerIdOf);
+    const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true });
+    return { adversary, peer: Result.getOrThrow(parsed) };
+  }
+
+  /** A member of the network that does what is not its to do. */
+  #intrude(kind: "intruder" | "nonsense", node: SimulatedNode): void {
+    const { sim, checker } = this.#init;
+    const adversary = this.#insider()?.adversary;
+    if (adversary === undefined) return;
+    const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
+    const renewals = new Set<string>();
+    adversary.onFrame = (frame) => {
+      if (frame.type !== "response" || !renewals.has(frame.stream)) return;
+      const answer = frame.message;
+      const renewed = answer !== undefined && "RenewLease" in answer && typeof answer.RenewLease === "object";
+      if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
+      const took = answer !== undefined && "DispatchJob" in answer && typeof answer.DispatchJob === "object";
+      if (took) checker.violate("one-holder", node.name, "a stranger's job was taken");
+    };
+    adversary.onAdmitted = (end) => {
+      for (let time = 0; time < 12; time++) {
+        sim.after(200 + time * 900, () => {
+          if (!end.open) return;
+          if (kind === "nonsense") {
+            adversary.request(end, "/hypha-api/0.0.1", undefined);
+            adversary.request(end, "/hypha-progress/0.0.1", { job_id: random.uuid(), progress: "updated" });
+            adversary.push(end, random.bytes(32));
+            return;
+          }
+          for (const id of promisesOf(node)) {
+            renewals.add(adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } }));
+          }
+          for (const spec of specsOf(node)) {
+            const dispatch = { DispatchJob: { id: random.uuid(), spec } };
+            renewals.add(adversary.request(end, "/hypha-api/0.0.1", dispatch));
+          }
+          adversary.push(end, random.bytes(32));
+        });
+      }
+    };
+    adversary.dial(node.address);
+    sim.after(14_000, () => adversary.stop());
+  }
+
+  /** A member that asks for everything, all the time, and for all workers at once. */
+  #floodWithin(node: SimulatedNode): void {
+    const { sim } = this.#init;
+    const insider = this.#insider();
+    if (insider === undefined) return;
+    const { adversary, peer } = insider;
+    const random = randomOf(sim.seed, `flooding/${node.name}/${this.#adversaries}`);
+    adversary.onAdmitted = (end) => {
+      for (let burst = 0; burst < floodBursts; burst++) {
+        sim.after(burst * floodEveryMs, () => {
+          for (let each = 0; each < floodEach && end.open; each++) {
+            floodOnce(adversary, end, { random, peer, now: sim.time.now });
+          }
+        });
+      }
+    };
+    adversary.dial(node.address);
+    sim.after(20_000, () => adversary.stop());
+  }
+
+  // ── Nodes of ours ──
+
+  /** It says that it has what it has not: what runs on it dies when it uses that. */
+  #lie(node: SimulatedNode, forMs: number): void {
+    const { sim, start } = this.#init;
+    const restart = (claims: typeof lie | undefined) => {
+      node.crash(true);
+      node.claims = claims;
+      node.habit = claims === undefined ? "honest" : "starving";
+      start(node);
+    };
+    restart(lie);
+    sim.after(forMs + 5_000, () => restart(undefined));
+  }
+
+  /** Somebody else sits in the node's process, with its key: what it sends above the handshake is no longer its own. */
+  #takeOver(node: SimulatedNode, forMs: number, make: (random: RandomStream) => Tamper): void {
+    const { sim } = this.#init;
+    const tamper = make(randomOf(sim.seed, `taken over/${node.name}/${sim.now}`));
+    sim.network.tamper(
+      node.name,
+      (frame, remote) => isHandshake(frame) ? [{ frame, laterMs: 0 }] : tamper(frame, remote),
+    );
+    sim.after(forMs, () => sim.network.tamper(node.name, undefined));
+  }
+}
+
+/** Answers what does not decode, or what it answered to somebody else; garbles half of what it streams. */
+function garbling(random: RandomStream): Tamper {
+  const earlier: { readonly kind: string; readonly message: Message }[] = [];
+  return (frame) => [{ frame: garbled(frame, random, earlier), laterMs: 0 }];
+}
+
+function garbled(
+  frame: Frame,
+  random: RandomStream,
+  earlier: { readonly kind: string; readonly message: Message }[],
+): Frame {
+  const { type, message, bytes } = frame as Frame & { readonly message?: Message; readonly bytes?: Uint8Array };
+  if (type === "stream.data" && bytes !== undefined && random.chance(0.5)) {
+    return { ...frame, bytes: random.bytes(bytes.length) } as Frame;
+  }
+  if (type !== "response" || message === undefined) return frame;
+  const kind = "healthy" in message ? "health" : "type" in message ? "progress" : "api";
+  const known = earlier.filter((each) => each.kind === kind).map((each) => each.message);
+  if (earlier.length < answersMax) earlier.push({ kind, message });
+  if (random.chance(0.4)) return frame;
+  const other = random.chance(0.5) || known.length === 0 ? undefined : random.pick(known);
+  return { ...frame, message: other } as Frame;
+}
+
+function floodOnce(
+  adversary: Adversary,
+  end: WireEnd,
+  { random, peer, now }: { readonly random: RandomStream; readonly peer: string; readonly now: number },
+): void {
+  const id = random.uuid();
+  switch (random.whole(0, 6)) {
+    case 0:
+      return void adversary.request(end, "/hypha-health/0.0.1", {});
+    case 1:
+      return void adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } });
+    case 2:
+      return void adversary.request(end, "/hypha-api/0.0.1", { Data: { dataset: id } });
+    case 3:
+      return void adversary.request(end, "/hypha-progress/0.0.1", { job_id: id, progress: "updated" });
+    case 4:
+      return adversary.push(end, random.bytes(16));
+    default: {
+      const resources = { gpu: 1, cpu: 1, storage: 1, memory: 1 };
+      const timeout = { secs_since_epoch: Math.floor(now / 1_000) + 5, nanos_since_epoch: 0 };
+      const message = { id, spec: { resources, executor: [wanted] }, timeout, bid: 1_000 };
+      return adversary.gossip(end, peer, { id: random.uuid(), topic: workerTopic, message });
+    }
+  }
+}
+
+interface Promises {
+  readonly book: {
+    readonly offers: Readonly<Record<string, unknown>>;
+    readonly leases: Readonly<Record<string, unknown>>;
+    readonly jobs: Readonly<Record<string, { readonly spec: never }>>;
+  };
+}
+
+/** An intruder has overheard the ids of offers and leases: they are no secrets. */
+function promisesOf(node: SimulatedNode): readonly string[] {
+  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
+  return book === undefined ? [] : [...Object.keys(book.offers), ...Object.keys(book.leases)].slice(0, 8);
+}
+
+function specsOf(node: SimulatedNode): readonly never[] {
+  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
+  return book === undefined ? [] : Object.values(book.jobs).map(({ spec }) => spec).slice(0, 2);
+}
