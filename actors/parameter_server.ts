@@ -15,8 +15,9 @@
  *
  * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them, and whoever is left out is no
  * longer waited for nor let in: its push under way is cut off. A peer pushes once a round; one that is ahead of the others
- * counts for the next. An update that is no update of this model puts its sender out of the training. It knows nothing of leases:
- * the worker ends it with its job.
+ * counts for the next. An update that is no update of this model puts its sender out of the training, and so does one that
+ * broke off and does not come again within {@linkcode brokenPatienceMs}: its sender may believe that it was taken, and would
+ * wait for a result that waits for it. It knows nothing of leases: the worker ends it with its job.
  *
  * @module
  */
@@ -42,6 +43,8 @@ import {
 /** The scheduler is told of a round this often before the job fails, so long apart, in milliseconds. */
 export const reportTriesMax = 5;
 export const reportAgainMs = 1_000;
+/** Whoever knows that its push broke off begins another within seconds; so long is it waited for, in milliseconds. */
+export const brokenPatienceMs = 60_000;
 /** Averaging and the outer step of one round, in milliseconds. */
 const aggregateMs = 600_000;
 
@@ -72,6 +75,8 @@ export type ParameterServerEvent =
   | EffectFailed<"push", unknown>
   | { readonly type: "effect.done.saved"; readonly value: Saved }
   | EffectFailed<"saved", unknown>
+  /** A push of this peer broke off a while ago. */
+  | { readonly type: "update.overdue"; readonly peer: PeerText }
   | { readonly type: "effect.done.aggregated"; readonly value: { readonly sizeBytes: number } }
   | EffectFailed<"aggregated", unknown>
   | { readonly type: "effect.done.distributed"; readonly value: Distributed }
@@ -116,6 +121,7 @@ const serverSetup = setup({
       params.answer.type === "Ok" || params.answer.type === "Continue",
     hasCulprit: ({ context }, params: { readonly error: unknown }) =>
       culpritOf(context.batch, params.error) !== undefined,
+    isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
     isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
   },
 });
@@ -142,6 +148,10 @@ const noteSaved = serverSetup.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== "effect.done.saved") return;
   const { peer, file, sizeBytes, reason } = event.value;
   enqueue.stopChild(`saving/${peer}`);
+  enqueue.cancel(`overdue/${peer}`);
+  if (sizeBytes === undefined) {
+    enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: `overdue/${peer}` });
+  }
   enqueue.assign({
     saving: context.saving.filter((other) => other !== peer),
     received: sizeBytes === undefined ? context.received : { ...context.received, [peer]: file },
@@ -196,6 +206,26 @@ const putOut = serverSetup.enqueueActions(({ context, event, enqueue }) => {
       event: "update.rejected",
       message: `Cannot use update of ${culprit}, which is out of the training: ${messageOf(error)}`,
       fields: { job: context.job.spec.job_id, round: context.round, peer: culprit },
+    })
+  );
+  enqueue(allow);
+});
+
+/** Waits no longer for whose update broke off, and let the rest be a round. */
+const leaveOverdue = serverSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "update.overdue") return;
+  const { peer } = event;
+  enqueue.assign({
+    expected: context.expected.filter((other) => other !== peer),
+    results: context.results.filter((other) => other !== peer),
+    rejected: [...context.rejected, peer],
+  });
+  enqueue(() =>
+    context.job.ports.report({
+      level: "error",
+      event: "update.rejected",
+      message: `Waits no longer for ${peer}, which is out of the training: its update broke off and did not come again`,
+      fields: { job: context.job.spec.job_id, round: context.round, peer },
     })
   );
   enqueue(allow);
@@ -257,6 +287,10 @@ export const parameterServerMachine = serverSetup.createMachine({
         },
         "effect.done.saved": {
           actions: [noteSaved, allow],
+        },
+        "update.overdue": {
+          guard: { type: "isOverdue", params: ({ event }) => event },
+          actions: leaveOverdue,
         },
       },
       initial: "opening",

@@ -9,7 +9,7 @@ import { makeJobNetwork } from "../../actors/job/ask.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
-import { parameterServerMachine } from "../../actors/parameter_server.ts";
+import { brokenPatienceMs, parameterServerMachine } from "../../actors/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
@@ -194,6 +194,32 @@ test("a push that breaks off counts for nothing, and may be made again", async (
   assert.is(server.reports.length, 0);
   assert.ok(server.push("a", update(1)));
   await server.reported(1);
+  await server.end();
+});
+
+/** Its sender may believe that it was taken, and waits for the result: nobody would ever say anything again. */
+test("whose push broke off and does not come again is out; the others go on", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  const broken = (count: number) =>
+    eventually(
+      "it is reported",
+      () => server.ports.reports.filter(({ event }) => event === "update.broken").length === count,
+    );
+  server.push("b", "cut");
+  server.push("c", "cut");
+  await broken(2);
+  server.push("a", update(5));
+  await server.received(1);
+  server.clock.increment(brokenPatienceMs - 1);
+  assert.ok(server.push("b", update(7)), "it may come again until then");
+  await server.received(2);
+  assert.is(server.reports.length, 0);
+  server.clock.increment(1);
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[6]]);
+  assert.equal(server.valuesFor("c"), []);
+  assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "c");
+  assert.not(server.push("c", update(1)));
   await server.end();
 });
 
