@@ -10,20 +10,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { Found, Shrinking } from "./simulate/find.ts";
-import { type PlantedBug, plantedBugs } from "./simulate/planted_bugs.ts";
+import type { Found } from "./simulate/find.ts";
+import { type Outcome, type PlantedBug, plantedBugs } from "./simulate/planted_bugs.ts";
 import { runtimeOf } from "./simulate/runtime.ts";
-
-/** What came of one defect. */
-export interface Outcome {
-  readonly bug: string;
-  readonly found: number;
-  readonly runs: number;
-  readonly seed: number | null;
-  readonly invariants: readonly string[];
-  readonly shrunk: Shrinking | null;
-  readonly problem: string | null;
-}
 
 interface Terms {
   readonly runs: number;

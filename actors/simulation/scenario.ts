@@ -100,8 +100,9 @@ export interface ScenarioTerms {
 /** Trouble lasts this long, and what follows is at least as long, in milliseconds. */
 export const troubleMs = 70_000;
 export const quietMs = 60_000;
-/** A trainer that hangs is noticed after five minutes. */
+/** A trainer that hangs is noticed after five minutes; one that was told garbage may hang too. */
 const quietAfterHangMs = 340_000;
+const hanging: ReadonlySet<FaultKind> = new Set(["executor-hang", "garbage-answers"]);
 
 /**
  * The scenario of a seed. Each of its parts is drawn by a name of its own, and so is each kind of trouble: a new kind takes
@@ -117,7 +118,7 @@ export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
     ...kinds.flatMap((kind) => drawFault(randomOf(seed, `scenario/${kind}`), nodes, kind, revocation.at)),
   ];
   const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
-  const hangs = kinds.includes("executor-hang");
+  const hangs = kinds.some((kind) => hanging.has(kind));
   const job = randomOf(seed, "scenario/job");
   return {
     seed,

@@ -5,12 +5,25 @@
  * @module
  */
 
+import type { Shrinking } from "./find.ts";
+
 /** A defect. */
 export interface PlantedBug {
   readonly name: string;
   readonly file: string;
   readonly find: string;
   readonly replace: string;
+}
+
+/** What came of one defect. */
+export interface Outcome {
+  readonly bug: string;
+  readonly found: number;
+  readonly runs: number;
+  readonly seed: number | null;
+  readonly invariants: readonly string[];
+  readonly shrunk: Shrinking | null;
+  readonly problem: string | null;
 }
 
 /** All of them. */
@@ -159,7 +172,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "a lost gateway is not dialled again",
     file: "actors/gateway_link.ts",
-    find: `    waiting: { after: { backoff: "dialling" } },`,
-    replace: `    waiting: {},`,
+    find: `    waiting: { entry: "nameAgain", after: { backoff: "dialling" } },`,
+    replace: `    waiting: { entry: "nameAgain" },`,
   },
 ];

@@ -11,6 +11,7 @@ import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Coverage, type FaultKind, runScenario, scenarioOf } from "../../actors/simulation/mod.ts";
+import { troubles } from "../support/simulated_troubles.ts";
 
 const test = suite("transitions of simulated machines");
 
@@ -31,6 +32,8 @@ test("each transition is taken in a simulation, or listed with a reason", async 
     const { violations } = await runScenario(scenario, { inspect: coverage.inspect });
     assert.equal(violations, [], `seed ${seed} ${kind ?? ""}`);
   }
+  // Cut short, they leave a job unfinished: what is looked at here are transitions alone.
+  for (const scenario of troubles) await runScenario(scenario, { inspect: coverage.inspect, stopAtFirst: false });
   const missing = namesIn(coverage);
   assert.equal([...missing].filter((name) => listed[name] === undefined), [], "neither taken nor listed");
   assert.equal(Object.keys(listed).filter((name) => !missing.has(name)), [], "listed, and taken or not there");

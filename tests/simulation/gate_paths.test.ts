@@ -33,22 +33,22 @@ import { gateInput, refusalOfCheck, scripted, scriptedChecks, secured } from "..
 const test = suite("paths of simulated gates");
 
 /** Each reaches paths that the others don't. */
-const seeds: readonly [seed: number, kind: FaultKind][] = [
-  [1, "partition"],
-  [2, "one-way"],
-  [4, "reset"],
-  [9, "unreadable-file"],
-  [17, "half-open"],
-  [19, "stranger"],
-  [23, "old-tls"],
-  [24, "malformed"],
-  [68, "stale-crl"],
+const seeds: readonly [seed: number, kind?: FaultKind][] = [
+  [92],
+  [2, "stranger"],
+  [86],
+  [2, "half-open"],
+  [90],
+  [51],
+  [78],
 ];
 
-/** A handshake that a cut link interrupts, at two of its steps, and more half-open connections than a node keeps. */
+/** A handshake that a cut link or a drain interrupts, at two of its steps, and more half-open connections than a node keeps. */
 const crafted: readonly Scenario[] = [
-  onSlowLink(300),
-  onSlowLink(1_300),
+  onSlowLink(trouble("partition", 300, 14_000, 0.3)),
+  onSlowLink(trouble("partition", 1_900, 14_000, 0.3)),
+  onSlowLink(trouble("drain", 1_300, 9_000, 0.3)),
+  onSlowLink(trouble("drain", 2_100, 9_000, 0.3)),
   {
     ...scenarioOf(1, { faults: [] }),
     events: Array.from({ length: 6 }, () => trouble("half-open", 1_000, 9_000, 0.9)),
@@ -57,9 +57,9 @@ const crafted: readonly Scenario[] = [
   },
 ];
 
-function onSlowLink(cutAt: number): Scenario {
-  const events = [trouble("slow-link", 1, 20_000, 0.9), trouble("partition", cutAt, 9_000, 0.3)];
-  return { ...scenarioOf(1, { faults: [] }), events, troubleMs: 12_000, quietMs: 1_000 };
+function onSlowLink(event: ScenarioEvent): Scenario {
+  const events = [trouble("slow-link", 1, 20_000, 0.9), event];
+  return { ...scenarioOf(1, { faults: [] }), events, troubleMs: 16_000, quietMs: 1_000 };
 }
 
 function trouble(kind: FaultKind, at: number, forMs: number, amount: number): ScenarioEvent {
@@ -143,7 +143,7 @@ const listed = JSON.parse(readFileSync(file, "utf8")) as Readonly<Record<string,
 test("each enumerated path is taken in a simulation, or listed with a reason", async () => {
   const paths = new GatePaths();
   for (const [seed, kind] of seeds) {
-    const { violations } = await runScenario(scenarioOf(seed, { faults: [kind] }), { inspect: paths.inspect });
+    const { violations } = await runScenario(scenarioOf(seed, kind && { faults: [kind] }), { inspect: paths.inspect });
     assert.equal(violations, [], `seed ${seed}`);
   }
   // Cut short, they leave a job unfinished: what is looked at here are paths alone.

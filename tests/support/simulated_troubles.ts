@@ -28,6 +28,8 @@ function broken(target: string, step: Step, how: "fails" | "hangs"): ScenarioEve
 
 const everyWorker = (step: Step, how: "fails" | "hangs") => workers.map((name) => broken(name, step, how));
 
+const slowLink = trouble("slow-link", "worker-2", 1, 20_000, 0.9);
+
 /** Nodes of a seed, and these events alone; it ends when they have happened, whatever became of the job. */
 function made(seed: number, forMs: number, ...events: readonly ScenarioEvent[]): Scenario {
   return { ...scenarioOf(seed, { faults: [], nodes: 10 }), events, troubleMs: forMs, quietMs: 2_000 };
@@ -54,6 +56,11 @@ export const troubles: readonly Scenario[] = [
   made(6, 4_000, trouble("drain", "worker-2", 101, 9_000), trouble("drain", "data-1", 45, 9_000)),
   made(21, 20_000, ...workers.flatMap((name) => [12_000, 12_002].map((at) => trouble("drain", name, at, 9_000)))),
   made(22, 40_000, ...everyWorker("stop", "hangs"), ...workers.map((name) => trouble("drain", name, 14_000, 40_000))),
+  // Told to stop between a handshake's verdict and the multiplexer.
+  {
+    ...made(1, 3_000, slowLink, trouble("drain", "worker-2", 2_100, 9_000)),
+    nodes: scenarioOf(1, { faults: [] }).nodes,
+  },
   // Begins with files that are no good.
   made(7, 2_000, trouble("torn-file", "worker-3", 10, 30_000, 0.7), trouble("torn-file", "worker-2", 10, 30_000, 0.3)),
   // Another key: while it is connected with nobody, and shortly before it is told to stop.
