@@ -23,8 +23,8 @@ import {
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 
 /** Fixed seeds, and those of the day: as many as the tests' budget has room for, others on each runtime. */
-const fixedSeeds = 20;
-const seedsOfTheDay = 5;
+const fixedSeeds = 40;
+const seedsOfTheDay = 8;
 const firstFixedSeed = "deno" in process.versions ? 1_000 : 0;
 
 const test = suite("simulation of networks");
