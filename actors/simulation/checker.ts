@@ -66,7 +66,6 @@ export class Checker implements SimulationWatch {
   readonly #holders = new Map<string, Peer>();
   readonly #ended = new Map<string, number>();
   readonly #dispatched = new Map<string, { readonly node: SimulatedNode; readonly incarnation: number }>();
-  readonly #running = new Map<string, JobInput>();
   readonly #overSince = new Map<string, number>();
   readonly #slices = new Map<string, number[]>();
   readonly #refusals = new Map<string, Refusals>();
@@ -79,7 +78,8 @@ export class Checker implements SimulationWatch {
   readonly #books = new Map<AnyActorRef, WorkerContext["book"]>();
   /** Pulls that each role of a data node refused, by process: a role of a former key ends before the process does. */
   readonly #pulls = new Map<string, Map<AnyActorRef, number>>();
-  #dirty = false;
+  /** Nodes of which something was heard since they were last looked through. */
+  readonly #dirty = new Set<SimulatedNode>();
   /** What a scheduler said of its training's end. */
   readonly outcomes = new Map<string, string>();
 
@@ -96,9 +96,10 @@ export class Checker implements SimulationWatch {
 
   /** After each step. */
   stepped(): void {
-    if (!this.#dirty) return;
-    this.#dirty = false;
-    for (const node of this.#sim.nodes.values()) {
+    if (this.#dirty.size === 0) return;
+    const dirty = [...this.#dirty];
+    this.#dirty.clear();
+    for (const node of dirty) {
       if (node.role === "worker") this.#checkWorker(node);
       else if (node.role === "data") this.#notePulls(node);
     }
@@ -116,7 +117,7 @@ export class Checker implements SimulationWatch {
 
   report(node: SimulatedNode, report: Report): void {
     const { event, fields = {} } = report;
-    this.#dirty = true;
+    this.#dirty.add(node);
     if (event === "job.dispatched" && node.role === "worker") {
       this.#dispatched.set(this.#key(node, fields["task"]), { node, incarnation: node.incarnation });
     } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
@@ -177,7 +178,7 @@ export class Checker implements SimulationWatch {
       const refusals = this.#refusalsOf(node);
       refusals.told += 1;
       if (fact.peer !== undefined || !earlyCodes.has(fact.refusal.code)) refusals.toldLate += 1;
-      this.#dirty = true;
+      this.#dirty.add(node);
     }
     if (fact.type === "peer.closed" && fact.reason.type === "trust.changed") {
       this.#dropped(node, fact.peer, fact.reason.refusal.code);
@@ -233,12 +234,7 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  processStarted(job: JobInput): void {
-    this.#running.set(job.taskId, job);
-    this.#dirty = true;
-  }
   processEnded(job: JobInput): void {
-    this.#running.delete(job.taskId);
     this.#overSince.delete(job.taskId);
   }
 
@@ -342,9 +338,9 @@ export class Checker implements SimulationWatch {
 
   /** Every quarter of a second. */
   look(): void {
-    this.#dirty = true;
     const now = this.#sim.time.now;
     for (const node of this.#sim.nodes.values()) {
+      this.#dirty.add(node);
       for (const { links, asks } of node.sessions) {
         for (const link of links.all()) this.#checkLink(node, link, now);
         if (links.size > linksMax || asks.size > asksMax) {
