@@ -1,5 +1,5 @@
 /**
- * Twenty deliberate defects. Each is a patch: a piece of a production file, found exactly once, and what stands there
+ * Deliberate defects. Each is a patch: a piece of a production file, found exactly once, and what stands there
  * instead. They are applied to a copy of the tree; the tree itself has no switch for any of them.
  *
  * @module
@@ -174,5 +174,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     file: "actors/gateway_link.ts",
     find: `    waiting: { entry: "nameAgain", after: { backoff: "dialling" } },`,
     replace: `    waiting: { entry: "nameAgain" },`,
+  },
+  {
+    name: "an update that broke off is waited for for ever",
+    file: "actors/parameter_server.ts",
+    find: `  if (sizeBytes === undefined) {
+    enqueue.raise(`,
+    replace: `  if (sizeBytes === 0) {
+    enqueue.raise(`,
   },
 ];
