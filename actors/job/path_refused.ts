@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { Data, Result } from "effect";
 
 /** Why a path is not opened. Each code is stable. */
@@ -70,8 +71,6 @@ export const pathBytesMax = 4_096;
 /** Components of a path: each costs an open descriptor for a moment. */
 export const componentsMax = 32;
 
-const encoder = new TextEncoder();
-
 /**
  * Splits a relative path and checks each component, before anything is opened. The descriptor walk itself obeys `..`,
  * and a trailing slash makes the system follow a link, so this check comes first and is not optional.
@@ -81,7 +80,7 @@ const encoder = new TextEncoder();
 export function parsePath(path: string): Result.Result<readonly [string, ...string[]], PathRefused> {
   const refuse = (code: PathRefusalCode) => Result.fail(new PathRefused({ code, path }));
   if (path === "") return refuse("empty");
-  if (path.length > pathBytesMax || encoder.encode(path).length > pathBytesMax) return refuse("too-long");
+  if (path.length > pathBytesMax || Buffer.byteLength(path) > pathBytesMax) return refuse("too-long");
   if (path.includes("\0")) return refuse("nul");
   if (path.startsWith("/")) return refuse("absolute");
   const parts = path.split("/");
@@ -89,6 +88,6 @@ export function parsePath(path: string): Result.Result<readonly [string, ...stri
   if (parts.includes("..")) return refuse("traversal");
   if (parts.some((part) => part === "" || part === ".")) return refuse("empty");
   if (parts.length > componentsMax) return refuse("too-deep");
-  if (parts.some((part) => encoder.encode(part).length > componentBytesMax)) return refuse("too-long");
+  if (parts.some((part) => Buffer.byteLength(part) > componentBytesMax)) return refuse("too-long");
   return Result.succeed(parts as [string, ...string[]]);
 }
