@@ -126,7 +126,7 @@ export interface AuthorityKey {
 export function readAuthorityKeyId(cursor: Cursor): AuthorityKey {
   const fields = cursor.enter(tags.sequence, "authorityKeyIdentifier");
   let keyId: string | undefined;
-  let namesIssuer = false;
+  let issuer = false, serial = false;
   for (let last = 0x7f; !fields.done;) {
     const tag = fields.peek();
     if ((tag !== 0x80 && tag !== 0xa1 && tag !== 0x82) || (tag & 0x1f) <= (last & 0x1f) && last !== 0x7f) {
@@ -134,10 +134,13 @@ export function readAuthorityKeyId(cursor: Cursor): AuthorityKey {
     }
     fields.readAny("authorityKeyIdentifier's field");
     if (tag === 0x80) keyId = toHex(fields.content);
-    else namesIssuer = true;
+    else if (tag === 0xa1) issuer = true;
+    else serial = true;
     last = tag;
   }
-  return { keyId, namesIssuer };
+  // RFC 5280 §4.2.1.1: both or neither. By one of them no issuer can be told.
+  if (issuer !== serial) fields.fail("authorityKeyIdentifier has an issuer without its serial number, or the reverse");
+  return { keyId, namesIssuer: issuer };
 }
 
 const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, critical: boolean) => void>> = {

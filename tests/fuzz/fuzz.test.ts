@@ -4,6 +4,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
+import { parseCrl } from "../../pki/crl.ts";
 import { derNull, derValue, integer, oid, sequence, setOfOne, utf8String } from "../../pki/issue/der_writer.ts";
 import { readTree, writeTree } from "../../scripts/fuzz/der_tree.ts";
 import { judge } from "../../scripts/fuzz/judge.ts";
@@ -11,7 +12,7 @@ import { mutate } from "../../scripts/fuzz/mutate.ts";
 import type { FuzzReport } from "../../scripts/fuzz/run.ts";
 import { makeWorlds } from "../../scripts/fuzz/worlds.ts";
 import { program } from "../support/commands.ts";
-import { encodeCommonName, forge } from "../support/forge.ts";
+import { encodeCommonName, forge, forgeList } from "../support/forge.ts";
 
 const test = suite("fuzz");
 
@@ -122,6 +123,25 @@ for (const [name, der, expected] of otherNames) {
     const add = [{ oid: "2.5.29.17", critical: false, value: sequence(der) }];
     const outcome = parseCertificate(forge("node", { issuer: root, add }).der);
     assert.is(Result.isSuccess(outcome) ? "accepted" : "refused", expected);
+  });
+}
+
+const issuerName = derValue(0xa1, [derValue(0x82, [Buffer.from("ca.test")])]);
+const issuerSerial = derValue(0x82, [Uint8Array.of(1)]);
+const keyIdentifiers: [name: string, fields: readonly Uint8Array[], expected: string][] = [
+  ["takes none of its fields", [], "accepted"],
+  ["takes an issuer with its serial number", [issuerName, issuerSerial], "accepted"],
+  ["refuses a serial number without its issuer (seed 20261125, 95196)", [issuerSerial], "refused"],
+  ["refuses an issuer without its serial number", [issuerName], "refused"],
+];
+for (const [name, fields, expected] of keyIdentifiers) {
+  test(`authority key identifiers: ${name}, in a certificate and in a list`, () => {
+    const root = forge("root", { ca: true });
+    const add = [{ oid: "2.5.29.35", critical: false, value: sequence(...fields) }];
+    const certificate = parseCertificate(forge("node", { issuer: root, add }).der);
+    assert.is(Result.isSuccess(certificate) ? "accepted" : "refused", expected);
+    const list = parseCrl(forgeList(root, { add }));
+    assert.is(Result.isSuccess(list) ? "accepted" : "refused", expected);
   });
 }
 
