@@ -20,12 +20,7 @@ export function readJson(
     if (!json.test(request.headers["content-type"] ?? "")) {
       return yield* Effect.fail(plainProblem(415, "Expected request with `Content-Type: application/json`"));
     }
-    const text = yield* readText(request, limits.bodyBytesMax).pipe(
-      Effect.timeoutOrElse({
-        duration: limits.bodyMs,
-        orElse: () => Effect.fail(plainProblem(408, `Body did not arrive within ${limits.bodyMs} ms`)),
-      }),
-    );
+    const text = yield* readText(request, limits);
     return yield* Effect.try({
       try: (): unknown => JSON.parse(text),
       catch: (error) => plainProblem(400, `Failed to parse the request body as JSON: ${(error as Error).message}`),
@@ -65,9 +60,12 @@ export function textField(value: unknown, key: string): Effect.Effect<string, Br
   );
 }
 
-function readText(request: IncomingMessage, bytesMax: number): Effect.Effect<string, BridgeProblem> {
-  const tooLarge = plainProblem(413, `Body is over ${bytesMax} bytes`);
-  if (Number(request.headers["content-length"] ?? 0) > bytesMax) return Effect.fail(tooLarge);
+function readText(
+  request: IncomingMessage,
+  { bodyBytesMax: bytesMax, bodyMs }: Pick<JobLimits, "bodyBytesMax" | "bodyMs">,
+): Effect.Effect<string, BridgeProblem> {
+  const tooLarge = () => Effect.fail(plainProblem(413, `Body is over ${bytesMax} bytes`));
+  if (Number(request.headers["content-length"] ?? 0) > bytesMax) return tooLarge();
   return Effect.callback((resume) => {
     const pieces: Uint8Array[] = [];
     let sizeBytes = 0;
@@ -75,7 +73,7 @@ function readText(request: IncomingMessage, bytesMax: number): Effect.Effect<str
       sizeBytes += piece.length;
       if (sizeBytes <= bytesMax) return void pieces.push(piece);
       stop();
-      resume(Effect.fail(tooLarge));
+      resume(tooLarge());
     };
     const onEnd = () => {
       stop();
@@ -94,7 +92,13 @@ function readText(request: IncomingMessage, bytesMax: number): Effect.Effect<str
       stop();
       resume(Effect.fail(plainProblem(400, "Body broke off")));
     };
+    // A timer of its own: a race would cost each request two fibers.
+    const timer = setTimeout(() => {
+      stop();
+      resume(Effect.fail(plainProblem(408, `Body did not arrive within ${bodyMs} ms`)));
+    }, bodyMs);
     const stop = () => {
+      clearTimeout(timer);
       request.off("data", onData).off("end", onEnd).off("error", onBroken);
       request.pause();
     };

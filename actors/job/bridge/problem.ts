@@ -18,13 +18,16 @@ export type ProblemCode =
   | "busy"
   | "internal_error";
 
-/** A refused or failed request. `error` is absent where the existing workers answer in plain text. */
-export class BridgeProblem extends Data.TaggedError("BridgeProblem")<{
+/**
+ * A refused or failed request. `error` is absent where the existing workers answer in plain text. No `Error`: it is an answer,
+ * and a job that asks for what it may not have would cost a stack each time.
+ */
+export class BridgeProblem extends Data.TaggedClass("BridgeProblem")<{
   readonly status: number;
   readonly error: ProblemCode | undefined;
   readonly detail: string;
 }> {
-  override get message(): string {
+  get message(): string {
     return `Cannot serve job request (${this.status}${
       this.error === undefined ? "" : ` ${this.error}`
     }): ${this.detail}`;
