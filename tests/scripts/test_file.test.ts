@@ -1,8 +1,9 @@
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runTests } from "../../scripts/gate/test_runner.ts";
+import { runTests, runtimeCommands } from "../../scripts/gate/test_runner.ts";
 
 const test = suite("the test runner");
 
@@ -46,5 +47,20 @@ for (const [name, body, passed, failed] of cases) {
     assert.is(result?.failed, failed, result?.output);
   });
 }
+
+test("counts reach a reader that was busy while a thousand tests ran: an exit at once lost them", async () => {
+  const file = join(folder, "many.test.ts");
+  writeFileSync(file, `${head}\nfor (let n = 0; n < 1_000; n++) test("x" + n, () => {});\ntest.run();\n`);
+  const runtime = "Deno" in globalThis ? "deno" : "node";
+  const [, ...args] = runtimeCommands[runtime];
+  const child = spawn(join("node_modules/.bin", runtime), [...args, "scripts/test_file.ts", file], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  // This process is the busy reader: nothing is read while it waits here.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+  let output = "";
+  for await (const text of child.stdout.setEncoding("utf8")) output += text;
+  assert.match(output, /@counts {"passed":1000,"failed":0,"skipped":0}/);
+});
 
 test.run();
