@@ -255,7 +255,8 @@ function closeFromAbove(gated: Gated): void {
   const sendReset = raw.sendReset?.bind(raw);
   if (sendClose === undefined || sendReset === undefined) return;
   raw.sendClose = async (options) => {
-    await gated.secured?.close(options).catch(() => {}); // not in time, or broken: the raw connection ends either way
+    const signal = options?.signal ?? AbortSignal.timeout(closeGraceMs); // a peer that never ends holds nobody up
+    await gated.secured?.close({ signal }).catch(() => {}); // not in time, or broken: the raw connection ends either way
     await sendClose(options);
   };
   const socket = socketOf(gated.raw);

@@ -7,22 +7,12 @@
 import { Result } from "effect";
 import type { InspectionEvent, SnapshotFrom } from "xstate";
 import { type handshakeMachine, phaseOf } from "../handshake.ts";
-import type { CheckName } from "../handshake_checks.ts";
+import { type CheckName, verifyingChecks } from "../handshake_checks.ts";
 
 /** A state of the gate's machine. */
 export type GateState = SnapshotFrom<typeof handshakeMachine>;
 
-const checksInOrder: readonly CheckName[] = [
-  "admission",
-  "tlsVersion",
-  "wellFormed",
-  "algorithm",
-  "path",
-  "validity",
-  "revocation",
-  "identity",
-  "role",
-];
+const checksInOrder: readonly CheckName[] = ["admission", ...verifyingChecks];
 
 /** Paths kept of one batch; there are about a hundred different ones. */
 const pathsMax = 10_000;

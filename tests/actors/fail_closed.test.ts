@@ -11,12 +11,12 @@ import { SimulatedClock } from "xstate";
 import { alarmEveryMs, type AuditSink, steadySink } from "../../actors/audit.ts";
 import { makeGateFactory } from "../../actors/gate.ts";
 import { type handshakeMachine, handshakeWith } from "../../actors/handshake.ts";
-import { type CheckName, type Checks, pkiChecks } from "../../actors/handshake_checks.ts";
+import { type CheckName, type Checks, pkiChecks, verifyingChecks } from "../../actors/handshake_checks.ts";
 import type { Report } from "../../actors/ports.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import type { Gate, GateEvent, GateInput, GateSaid } from "../../transport/port.ts";
 import { at, forge, forgeListPem, later } from "../support/forge.ts";
-import { gateInput } from "../support/gates.ts";
+import { checkNames, gateInput } from "../support/gates.ts";
 
 const test = suite("fail closed");
 
@@ -81,16 +81,8 @@ const mistakes: readonly (readonly [name: string, give: () => unknown])[] = [
     throw undefined;
   }],
 ];
-const checks: readonly Exclude<CheckName, "admission">[] = [
-  "tlsVersion",
-  "wellFormed",
-  "algorithm",
-  "path",
-  "validity",
-  "revocation",
-  "identity",
-  "role",
-];
+const checks = checkNames.filter((name) => name !== "admission");
+test("every check is computed, in the order of the states", () => assert.equal(verifyingChecks, checks));
 const mistaken = (check: CheckName, give: () => unknown, from = 0): Checks => {
   let calls = 0;
   const real = pkiChecks[check as "path"] as (...args: unknown[]) => unknown;

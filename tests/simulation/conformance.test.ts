@@ -12,6 +12,10 @@ import {
   type TransportAnswer,
   type TransportFact,
 } from "../../transport/port.ts";
+import { streamsPerProtocolMax } from "../../transport/libp2p_node.ts";
+import { offeredStreamsMax } from "../../transport/raw_streams.ts";
+import { requestsMax } from "../../transport/requests.ts";
+import * as places from "../../transport/simulated/places.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
 import { identityOf, snapshotOf } from "../support/transports.ts";
@@ -377,6 +381,15 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
 
   test.run();
 }
+
+const limits = suite("limits of both transports");
+limits("exchanges and streams meet the same limits in a simulation", () => {
+  assert.equal(
+    [places.streamsPerProtocolMax, places.requestsMax, places.offeredStreamsMax],
+    [streamsPerProtocolMax, requestsMax, offeredStreamsMax],
+  );
+});
+limits.run();
 
 /** Asks without waiting: the answer is fetched later. */
 function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000) {

@@ -29,16 +29,16 @@ class WrittenDown extends AbstractStream {
   }
 }
 
+function inbound() {
+  const stream = new WrittenDown({ id: "1", log: silentLogger.forComponent("test"), direction: "inbound" });
+  const about = { id: "1", peer: "peer", protocol: "/hypha-tensor-stream/push" } as const;
+  return { stream, ...ownStream({ ...about, stream: stream as unknown as Stream }) };
+}
+
 const test = suite("a stream's inbox");
 
 test("a pause comes after the resume that made it necessary: within it, the multiplexer would go on to open the window", async () => {
-  const stream = new WrittenDown({ id: "1", log: silentLogger.forComponent("test"), direction: "inbound" });
-  const { handle } = ownStream({
-    id: "1",
-    peer: "peer",
-    protocol: "/hypha-tensor-stream/push",
-    stream: stream as unknown as Stream,
-  });
+  const { stream, handle } = inbound();
   stream.onData(new Uint8Array(streamBufferMax));
   assert.equal(stream.told, ["pause"]);
   stream.onData(new Uint8Array(streamBufferMax + 1)); // kept by libp2p, as the stream is paused
@@ -54,13 +54,7 @@ test("a pause comes after the resume that made it necessary: within it, the mult
 });
 
 test("a reader that is behind when the other side ends still gets everything, and no pause comes too late", async () => {
-  const stream = new WrittenDown({ id: "2", log: silentLogger.forComponent("test"), direction: "inbound" });
-  const { handle } = ownStream({
-    id: "2",
-    peer: "peer",
-    protocol: "/hypha-tensor-stream/push",
-    stream: stream as unknown as Stream,
-  });
+  const { stream, handle } = inbound();
   for (const _ of [1, 2, 3]) stream.onData(new Uint8Array(streamBufferMax));
   stream.onRemoteCloseWrite();
   let bytes = 0;
