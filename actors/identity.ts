@@ -22,6 +22,7 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, setup } from "xstate";
+import { ChainMemory } from "../pki/chain_memory.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { NodeIdentity } from "../transport/port.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
@@ -101,6 +102,8 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly warned: string | undefined;
   readonly reviewedAt: number;
   readonly error: unknown;
+  /** Remembers the own chain. */
+  readonly memory: ChainMemory;
 }
 
 /** How often the dates are looked at, in milliseconds. */
@@ -149,9 +152,9 @@ function reportExpiry({ identity, ports, certPem }: IdentityContext): void {
   });
 }
 
-function reportUnverified({ identity, ports, certPem, snapshot }: IdentityContext): void {
+function reportUnverified({ identity, ports, certPem, snapshot, memory }: IdentityContext): void {
   if (identity === undefined || snapshot === undefined) return;
-  const refusal = checkOwnChain(identity, snapshot, new Date(ports.now()));
+  const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
   if (refusal === undefined) return;
   ports.report({
     level: "warn",
@@ -325,6 +328,7 @@ export const identityMachine = machine.createMachine({
     warned: undefined,
     reviewedAt: 0,
     error: undefined,
+    memory: new ChainMemory(1),
   }),
   initial: "loading",
   states: {

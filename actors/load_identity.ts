@@ -6,6 +6,7 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { type Certificate, isSelfIssued, parseCertificate } from "../pki/certificate.ts";
+import type { ChainMemory } from "../pki/chain_memory.ts";
 import { keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "../pki/key.ts";
 import { checkIdentity, checkWellFormed, verifyPath } from "../pki/path.ts";
 import { formatPem, parsePem, type PemBlock } from "../pki/pem.ts";
@@ -57,10 +58,15 @@ export function loadIdentity(files: IdentityFiles): Effect.Effect<NodeIdentity, 
 /**
  * Checks that this node's own trust verifies its own chain: peers of the same organisation would refuse it otherwise.
  *
+ * @param memory Remembers the chain where it is given, so that new revocation lists cost no signature.
  * @returns The refusal that such a peer would have for it; undefined where it would let it in.
  */
-export function checkOwnChain(identity: NodeIdentity, snapshot: TrustSnapshot, at: Date): Refusal | undefined {
-  const verdict = verifyPath(identity.chain, snapshot, { at });
+export function checkOwnChain(
+  { chain }: NodeIdentity,
+  snapshot: TrustSnapshot,
+  { at, memory }: { readonly at: Date; readonly memory?: ChainMemory },
+): Refusal | undefined {
+  const verdict = verifyPath(chain, snapshot, { at, memory });
   return Result.isFailure(verdict) ? verdict.failure : undefined;
 }
 

@@ -28,19 +28,19 @@ export const linksMax = 256;
 
 interface Remembered {
   readonly wellFormed: WellFormed;
-  readonly generation: number;
   readonly anchorsId: string;
   readonly found: PathsFound;
   identity: PeerIdentity | undefined;
 }
 
 /**
- * A memory bounded in chains and in the size of each, by the hash of a chain's certificates and the snapshot they were judged by. Only chains with a path to
- * an anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. A new
- * snapshot makes everything remembered under another one worthless, and an expired chain is forgotten.
+ * A memory bounded in chains and in the size of each, by the hash of a chain's certificates. Only chains with a path to an
+ * anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. What was
+ * found under other anchors or another policy (`TrustSnapshot.anchorsId`) is worthless; new revocation lists alone make no
+ * signature of a chain be checked again. An expired chain is forgotten.
  *
  * Peers share their CAs: a signature between two CAs of a path that led to an anchor is checked for the first of them, and
- * again under the next snapshot.
+ * again under other anchors.
  */
 export class ChainMemory {
   readonly #max: number;
@@ -48,8 +48,8 @@ export class ChainMemory {
   /** Names of chains that were parsed here, while somebody holds them. */
   readonly #names = new WeakMap<WellFormed, string>();
   readonly #namesOfPaths = new WeakMap<PathsFound, string>();
-  /** Of one snapshot: child and issuer, both CAs. */
-  #links: { readonly of: string; readonly known: Set<string> } = { of: "", known: new Set() };
+  /** Under one set of anchors: child and issuer, both CAs. */
+  #links: { readonly of: string | undefined; readonly known: Set<string> } = { of: undefined, known: new Set() };
 
   constructor(max: number = chainsMax) {
     this.#max = max;
@@ -84,8 +84,8 @@ export class ChainMemory {
     // Paths found under a limit of the caller's are not everybody's.
     if (name === undefined || limits.intermediatesMax !== undefined) return findPaths(wellFormed, snapshot, limits);
     const known = this.#chains.get(name);
-    const { generation, anchorsId } = snapshot;
-    if (known !== undefined && known.generation === generation && known.anchorsId === anchorsId) {
+    const { anchorsId } = snapshot;
+    if (known !== undefined && known.anchorsId === anchorsId) {
       this.#chains.delete(name); // and back at the end: it was seen last
       this.#chains.set(name, known);
       return Result.succeed(known.found);
@@ -99,15 +99,14 @@ export class ChainMemory {
     // A search that cost nothing is what a remembered one is.
     const found = { ...outcome.success, signatureChecks: 0 } as PathsFound;
     if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
-    this.#chains.set(name, { wellFormed, generation, anchorsId, found, identity: known?.identity });
+    this.#chains.set(name, { wellFormed, anchorsId, found, identity: known?.identity });
     this.#namesOfPaths.set(found, name);
     this.#namesOfPaths.set(outcome.success, name);
     return outcome;
   }
 
-  #linksUnder({ generation, anchorsId }: TrustSnapshot): Set<string> {
-    const of = `${generation} ${anchorsId}`;
-    if (this.#links.of !== of) this.#links = { of, known: new Set() };
+  #linksUnder({ anchorsId }: TrustSnapshot): Set<string> {
+    if (this.#links.of !== anchorsId) this.#links = { of: anchorsId, known: new Set() };
     return this.#links.known;
   }
 

@@ -127,6 +127,7 @@ export class Checker implements SimulationWatch {
     } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
     else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
+    else if (event === "node.turning") this.#forgetDials(node);
     else if (event === "training.done") {
       this.outcomes.set(node.name, "finished");
       this.#finished.add(this.#key(node, "training"));
@@ -171,6 +172,12 @@ export class Checker implements SimulationWatch {
         `dialled ${address} ${recent.length} times in ${dialsWithinMs / 1_000} s`,
       );
     }
+  }
+
+  /** A node that takes another key joins anew, at once: it is paced from there on. */
+  #forgetDials(node: SimulatedNode): void {
+    const prefix = this.#key(node, "");
+    for (const key of this.#dials.keys()) if (key.startsWith(prefix)) this.#dials.delete(key);
   }
 
   fact(node: SimulatedNode, fact: TransportFact): void {

@@ -20,7 +20,7 @@ import { runtimeOf } from "./runtime.ts";
 const shrunkMax = 5;
 const progressEveryMs = 5_000;
 /** Seeds whose transitions are counted: so many first ones, then one in so many. Looking at every event takes its time. */
-const coveredFirst = 1_000;
+const coveredFirst = 100;
 const coveredEach = 10;
 
 /** What to run. */

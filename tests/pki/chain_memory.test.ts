@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { ChainMemory } from "../../pki/chain_memory.ts";
 import { type ChainLimits, checkWellFormed, type PathLimits, verifyPath } from "../../pki/path.ts";
-import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
+import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 
 const test = suite("ChainMemory");
@@ -15,11 +15,17 @@ const middle = forge("middle", { ca: true, issuer: root });
 const leaf = forge("leaf", { issuer: middle });
 const serial = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der)).serial;
 
-function trust(options: { generation?: number; anchor?: Forged; revoked?: readonly string[] } = {}): TrustSnapshot {
+interface Trust {
+  readonly generation?: number;
+  readonly anchor?: Forged;
+  readonly revoked?: readonly string[];
+  readonly policy?: Partial<Policy>;
+}
+function trust(options: Trust = {}): TrustSnapshot {
   const { generation = 1, anchor = root, revoked = [] } = options;
   const crlsPem = forgeListPem(anchor) + forgeListPem(middle, { revoked });
-  const trustPem = anchor.pem;
-  return Result.getOrThrow(makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation, at })).snapshot;
+  const policy = { ...defaultPolicy, ...options.policy };
+  return Result.getOrThrow(makeTrustSnapshot({ trustPem: anchor.pem, crlsPem, policy, generation, at })).snapshot;
 }
 
 type Options = { readonly chain?: Pick<Forged, "der">[]; readonly at?: Date } & PathLimits & ChainLimits;
@@ -45,13 +51,23 @@ test("is no way around revocation", () => {
   assert.is(judge(memory, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
 });
 
-test("checks signatures again under a new snapshot, and under other anchors of the same generation", () => {
+test("checks signatures again under other anchors and another policy, and not for new lists", () => {
   const memory = new ChainMemory();
   assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ generation: 2 })), 2);
   assert.is(judge(memory, trust({ generation: 2 })), 0);
-  assert.is(judge(memory, trust({ generation: 2, anchor: forge("other", { ca: true }) })), "unknown-issuer");
+  assert.is(judge(memory, trust({ generation: 3, revoked: ["7f"] })), 0);
+  assert.is(judge(memory, trust({ generation: 3, revoked: [serial(leaf)] })), "certificate-revoked");
+  const strict = trust({ generation: 3, policy: { crlGraceMs: 0 } });
+  assert.is(judge(memory, strict), 2);
+  assert.is(judge(memory, strict), 0);
+  assert.is(judge(memory, trust({ generation: 3, anchor: forge("other", { ca: true }) })), "unknown-issuer");
   assert.is(memory.size, 0);
+});
+
+test("does not take a chain in under a policy that would not have let it in the first time", () => {
+  const memory = new ChainMemory();
+  assert.is(judge(memory, trust()), 2);
+  assert.is(judge(memory, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
 });
 
 test("forgets an expired chain", () => {
@@ -63,12 +79,13 @@ test("forgets an expired chain", () => {
   assert.is(judge(memory, snapshot), 1);
 });
 
-test("checks a signature between CAs once for all peers below, and again under a new snapshot", () => {
+test("checks a signature between CAs once for all peers below, and again under another policy", () => {
   const [memory, snapshot] = [new ChainMemory(), trust()];
   const below = (name: string) => [forge(name, { issuer: middle }), middle];
   assert.is(judge(memory, snapshot, { chain: below("one") }), 2);
   assert.is(judge(memory, snapshot, { chain: below("two") }), 1);
-  assert.is(judge(memory, trust({ generation: 2 }), { chain: below("three") }), 2);
+  assert.is(judge(memory, trust({ generation: 2 }), { chain: below("three") }), 1);
+  assert.is(judge(memory, trust({ policy: { crlGraceMs: 0 } }), { chain: below("four") }), 2);
   // Another CA of that name, which this root never signed.
   const impostor = forge("middle", { ca: true, issuer: forge("root", { ca: true }) });
   assert.is(
