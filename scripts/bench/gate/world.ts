@@ -30,6 +30,8 @@ export interface BenchWorld {
   readonly revokingPath: string;
   /** A list of a million, or of a thousand in a quick run, of which none is a member. */
   readonly longPath: string;
+  /** A member whose certificate ends in so many milliseconds, on a full second, and when that is in milliseconds since the epoch. */
+  expiring(inMs: number): Promise<{ readonly end: EndFiles; readonly at: number }>;
   remove(): void;
 }
 
@@ -48,8 +50,8 @@ export async function makeBenchWorld({ quick }: { readonly quick: boolean }): Pr
   };
   const rootList = await issueCrl({ issuer: root, revoked: [], ...list });
   const crlsPath = write("empty.pem", rootList + await issueCrl({ issuer: ca, revoked: [], ...list }));
-  const member = async (name: string): Promise<EndFiles> => {
-    const issued = await issueNode({ issuer: ca, commonName: name, ...period });
+  const member = async (name: string, notAfter = period.notAfter): Promise<EndFiles> => {
+    const issued = await issueNode({ issuer: ca, commonName: name, ...period, notAfter });
     const certificate = Result.getOrThrow(parseCertificate(issued.der, 0));
     return {
       identity: {
@@ -83,6 +85,10 @@ export async function makeBenchWorld({ quick }: { readonly quick: boolean }): Pr
     revoked,
     revokingPath: write("revoking.pem", rootList + revoking),
     longPath: write("long.pem", rootList + long),
+    expiring: async (inMs) => {
+      const at = Math.ceil((Date.now() + inMs) / 1_000) * 1_000;
+      return { end: await member("expiring", new Date(at)), at };
+    },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
