@@ -143,9 +143,8 @@ export function handshakeWith(checks: Checks) {
       byThem: (_, { by }: { by: "us" | "them" | "lost" }) => by === "them",
     },
     actions: {
-      judge: assign(({ context }, { check }: { check: CheckName }) => ({
-        [check]: judge(check, context, context.birth.checks ?? checks),
-      })),
+      /** Admission was decided before the gate was made: no check of ours computes it. */
+      judgeAdmission: assign(({ context }) => ({ admission: judge("admission", context, checks) })),
       judgeAll: assign(({ context }) => judgeAll(context, context.birth.checks ?? checks)),
       takeSnapshot: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
       /** Forgets what the new snapshot, or the time that passed, makes stale. */
@@ -295,7 +294,7 @@ export function handshakeWith(checks: Checks) {
         },
         states: {
           checkingAdmission: {
-            entry: { type: "judge", params: { check: "admission" } },
+            entry: "judgeAdmission",
             ...check("admission", "admitting"),
           },
           admitting: {

@@ -179,6 +179,23 @@ test("knows who it let in, by name, PeerID, role and serial", () => {
   assert.is(judge({ name: "", code: "opening", input: { expectedPeer: peer } }).gate.phase, "opening");
 });
 
+test("all gates of a factory remember one chain together, whose leaf is read once", () => {
+  const made = makeTrustSnapshot({ trustPem: root.pem, crlsPem: undefined, policy: defaultPolicy, generation: 1, at });
+  const { snapshot } = Result.getOrThrow(made);
+  const ports = { now: () => at.getTime(), report: () => {} };
+  const identities = [1, 2].map(() => makeGateFactory({ ports, clock: new SimulatedClock() })).flatMap((makeGate) =>
+    [1, 2].map(() => {
+      const gate = makeGate(gateInput(snapshot));
+      gate.send({ type: "connection.securing" });
+      gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });
+      return gate.identity;
+    })
+  );
+  assert.is(identities[0]?.name, "leaf");
+  assert.ok(identities[0] === identities[1] && identities[2] === identities[3]);
+  assert.ok(identities[0] !== identities[2]);
+});
+
 test("judges alike in both directions", () => {
   for (const direction of ["inbound", "outbound"] as const) {
     assert.is(judge({ name: "", code: "opening", input: { direction } }).gate.phase, "opening");

@@ -265,6 +265,7 @@ test("closes at the end of what we showed the peer, and not a millisecond before
   const { gate, said, pass } = setUp({ input: { own } });
   establish(gate);
   pass(60_000);
+  gate.send({ type: "trust.changed", snapshot: trust([root, stranger]) });
   assert.is(gate.phase, "established");
   pass(expiryCheckMinMs);
   assert.is(gate.phase, "closed");

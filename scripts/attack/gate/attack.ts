@@ -23,11 +23,19 @@ export interface GateWorld {
   escaped(what: string): void;
 }
 
+/**
+ * Connections that an attack begins in a second unless it says otherwise: five times what one address may (`[limits]
+ * handshakes_per_second`). Without a pace the figures would be those of the attackers' processor.
+ */
+export const attackRate = 250;
+
 /** One attack: `count` connections in full, `parallel` at once. */
 export interface GateAttack {
   readonly id: string;
   readonly count: number;
   readonly parallel: number;
+  /** Connections begun in a second; {@linkcode attackRate} unless said, `Infinity` for all at once. */
+  readonly perSecond?: number;
   /** Inputs that each connection brings; one unless said. */
   readonly inputs?: number;
   /** Refusal codes that may come of it; every attempt has one of them. None: the attacker is a member. */

@@ -14,7 +14,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import type { EndFiles } from "../../bench/gate/world.ts";
 import { attacks } from "./all.ts";
-import type { GateAttack, GateWorld, Shown } from "./attack.ts";
+import { attackRate, type GateAttack, type GateWorld, type Shown } from "./attack.ts";
 import { dialFrom } from "./raw_dial.ts";
 
 /** What the attackers know, as JSON. */
@@ -24,7 +24,7 @@ export interface AttackerSetup {
   readonly thief: EndFiles;
 }
 
-const niceness = 10;
+const niceness = 19;
 
 /** Attackers' addresses: 127.0.1.1 to 127.0.20.250. */
 const addressOf = (index: number) => `127.0.${1 + Math.floor(index / 250) % 20}.${1 + index % 250}`;
@@ -36,11 +36,15 @@ export const shownBy = ({ chain, identity }: EndFiles): Shown => ({
   certPem: identity.certPem,
 });
 
-/** Attempts, so many at once, each from an address of its own. */
+/** Attempts, so many at once and so many a second, each from an address of its own. */
 async function assail(attack: GateAttack, world: GateWorld, count: number): Promise<void> {
   let left = count;
+  const { perSecond = attackRate } = attack;
+  const begun = performance.now();
   const one = async () => {
     for (let index = left--; index > 0; index = left--) {
+      const earlyMs = begun + (count - index) * 1_000 / perSecond - performance.now();
+      if (earlyMs > 1) await new Promise((resolve) => setTimeout(resolve, earlyMs));
       const socket = await dialFrom(world.port, addressOf(index));
       if (socket === undefined) continue;
       socket.on("error", () => {});

@@ -57,15 +57,17 @@ export async function besiege(attack: GateAttack, count: number, siege: Siege): 
   const problems: string[] = [];
   const figures: Calm[] = [];
   for (let run = 0; run < repeats; run++) {
+    let assault: Promise<readonly string[]> | undefined;
     try {
       const quiet = await handshakes(honest, address, quick ? quietHandshakes.quick : quietHandshakes.full);
-      const assault = attackers.assail(attack.id, Math.ceil(count / repeats));
+      assault = attackers.assail(attack.id, Math.ceil(count / repeats));
       const latencies = await handshakesWhile(honest, address, assault);
-      problems.push(...await assault);
       figures.push({ quietP99Ms: p99(quiet), p99Ms: p99(latencies) });
     } catch (error) {
       problems.push(`an honest peer was turned away: ${error instanceof Error ? error.message : error}`);
     }
+    // Also where the honest peer failed: the next attack begins when this one is over.
+    problems.push(...await assault ?? []);
   }
   const after = await recovered(victim, before, deadlineMs + recoveryMs);
   problems.push(...findings(attack, before, after));

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
-import type { GateAttack, GateWorld } from "./attack.ts";
+import { attackRate, type GateAttack, type GateWorld } from "./attack.ts";
 import { hostileClient } from "./hostile_tls.ts";
 import { malformed, version1 } from "./odd_certificates.ts";
 import { frame, hello, negotiate, patient } from "./raw_dial.ts";
@@ -41,11 +41,12 @@ const shows = (
   expected: readonly string[],
   show: (world: GateWorld) => Parameters<typeof hostileClient>[1],
   options: Parameters<typeof hostileClient>[2] = {},
-  parallel = 8,
+  { parallel = 8, perSecond = attackRate } = {},
 ): GateAttack => ({
   id,
   count,
   parallel,
+  perSecond,
   expected,
   run: async (world, socket) => {
     const ahead = await negotiate(socket);
@@ -57,7 +58,7 @@ const shows = (
 
 const tlsClient = (id: string, expected: readonly string[], options: ConnectionOptions): GateAttack => ({
   id,
-  count: 500,
+  count: 2_500,
   parallel: 8,
   expected,
   run: async (_world, socket) => {
@@ -68,7 +69,7 @@ const tlsClient = (id: string, expected: readonly string[], options: ConnectionO
 
 const writes = (id: string, expected: readonly string[], bytes: () => Uint8Array, after = false): GateAttack => ({
   id,
-  count: 1_000,
+  count: 2_500,
   parallel: 16,
   expected,
   run: async (_world, socket) => {
@@ -95,11 +96,26 @@ const unreadable = ["tls-failed", "malformed-certificate", "unknown-issuer", "se
 
 /** Their attacks. */
 export const strangers: readonly GateAttack[] = [
-  { id: "half-open", count: 10_000, parallel: 1_000, expected: tooLate, run: (_world, socket) => patient(socket) },
-  { id: "byte-a-second", count: 1_000, parallel: 1_000, expected: tooLate, run: drip },
+  {
+    id: "half-open",
+    count: 10_000,
+    parallel: 1_000,
+    perSecond: 500,
+    expected: tooLate,
+    run: (_world, socket) => patient(socket),
+  },
+  {
+    id: "half-open-at-once",
+    count: 3_000,
+    parallel: 1_000,
+    perSecond: Infinity,
+    expected: tooLate,
+    run: (_world, socket) => patient(socket),
+  },
+  { id: "byte-a-second", count: 3_000, parallel: 1_000, perSecond: Infinity, expected: tooLate, run: drip },
   {
     id: "half-a-hello",
-    count: 1_000,
+    count: 3_000,
     parallel: 500,
     expected: tooLate,
     run: async (_world, socket) => {
@@ -111,6 +127,7 @@ export const strangers: readonly GateAttack[] = [
     id: "connect-abort",
     count: 20_000,
     parallel: 32,
+    perSecond: 2_000,
     expected: flooding,
     unseen: true,
     run: (_world, socket) => {
@@ -128,7 +145,7 @@ export const strangers: readonly GateAttack[] = [
   writes("random-bytes-for-tls", ["protocol-mismatch", "tls-failed"], () => Buffer.alloc(64, 0x55), true),
   {
     id: "truncated-record",
-    count: 1_000,
+    count: 2_500,
     parallel: 16,
     expected: ["hung-up", "tls-failed"],
     run: async (_world, socket) => {
@@ -139,8 +156,9 @@ export const strangers: readonly GateAttack[] = [
   },
   {
     id: "multistream-bomb",
-    count: 200,
+    count: 500,
     parallel: 8,
+    perSecond: 50,
     expected: ["protocol-mismatch", "hung-up"],
     run: async (_world, socket) => {
       socket.write(Buffer.concat([frame("/multistream/1.0.0"), ...Array.from({ length: 2_000 }, () => frame("/x/1"))]));
@@ -150,37 +168,37 @@ export const strangers: readonly GateAttack[] = [
   },
   tlsClient("tls-1.2", ["tls-version"], { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }),
   tlsClient("no-certificate", ["no-certificate"], { minVersion: "TLSv1.3" }),
-  shows("empty-certificate", 500, ["no-certificate"], () => ({ chain: [], keyPem: "" })),
+  shows("empty-certificate", 2_500, ["no-certificate"], () => ({ chain: [], keyPem: "" })),
   shows(
     "stolen-certificate",
-    1_000,
+    2_500,
     ["tls-failed"],
     ({ member, thief }) => ({ chain: member.chain, keyPem: thief.keyPem }),
   ),
-  shows("corrupted-verify", 1_000, ["tls-failed"], ({ member }) => member, { corrupt: true }),
-  shows("malformed-certificate", 1_000, unreadable, ({ member }) => ({ ...member, chain: [malformed(member)] })),
+  shows("corrupted-verify", 2_500, ["tls-failed"], ({ member }) => member, { corrupt: true }),
+  shows("malformed-certificate", 2_500, unreadable, ({ member }) => ({ ...member, chain: [malformed(member)] })),
   shows(
     "stolen-malformed-certificate",
-    1_000,
+    2_500,
     unreadable,
     ({ member, thief }) => ({ chain: [malformed(member)], keyPem: thief.keyPem }),
   ),
   shows(
     "version-1-certificate",
-    1_000,
+    2_500,
     unreadable,
     ({ thief }) => ({ chain: [version1(thief, thief)], keyPem: thief.keyPem }),
   ),
   shows(
     "stolen-version-1-certificate",
-    1_000,
+    2_500,
     unreadable, // Deno's TLS skips the proof of possession for it: the gate refuses it for its version
     ({ member, thief }) => ({ chain: [version1(member, thief)], keyPem: thief.keyPem }),
   ),
-  shows("silent-after-the-server", 1_000, tooLate, ({ member }) => member, { silent: true }, 250),
+  shows("silent-after-the-server", 1_000, tooLate, ({ member }) => member, { silent: true }, { parallel: 250 }),
   shows(
     "resumption-and-0-rtt",
-    500,
+    2_500,
     ["tls-failed"],
     ({ member, thief }) => ({ chain: member.chain, keyPem: thief.keyPem }),
     {
@@ -188,12 +206,26 @@ export const strangers: readonly GateAttack[] = [
       early: earlyData,
     },
   ),
-  shows("certificate-16-mb", 20, ["tls-failed", "hung-up", "handshake-timeout"], ({ member }) => ({
-    ...member,
-    chain: [Buffer.alloc(16_700_000, 0x30)],
-  })),
-  shows("certificates-1000", 100, ["tls-failed", "hung-up"], ({ member }) => ({
-    ...member,
-    chain: Array.from({ length: 1_000 }, () => member.chain[0]!),
-  })),
+  shows(
+    "certificate-16-mb",
+    20,
+    ["tls-failed", "hung-up", "handshake-timeout"],
+    ({ member }) => ({
+      ...member,
+      chain: [Buffer.alloc(16_700_000, 0x30)],
+    }),
+    {},
+    { perSecond: 2 },
+  ),
+  shows(
+    "certificates-1000",
+    100,
+    ["tls-failed", "hung-up"],
+    ({ member }) => ({
+      ...member,
+      chain: Array.from({ length: 1_000 }, () => member.chain[0]!),
+    }),
+    {},
+    { perSecond: 10 },
+  ),
 ];
