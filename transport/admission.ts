@@ -83,6 +83,8 @@ function expandIp6(host: string): string[] {
   return [...before, ...zeros, ...after];
 }
 
+const tooMany = (limit: string, max: number) => new TooManyConnections({ limit, max });
+
 /** Counts connections and attempts of one transport. */
 export class Admission {
   readonly #limits: TransportLimits;
@@ -101,6 +103,31 @@ export class Admission {
   }
 
   /**
+   * Why an inbound attempt would be refused whatever else happens; it is not counted, and takes nobody's place. Undefined
+   * where {@linkcode Admission.admit} is to decide.
+   */
+  refusalOf(address: AddressText, now: number): TooManyConnections | RateLimited | undefined {
+    const key = sourceOf(address);
+    // A source that nobody knows has done nothing; making one here would be a second place where sources are made.
+    return this.#refusalOf(this.#sources.has(key) ? this.#source(key, now) : undefined);
+  }
+
+  /** What counts against a source, or against everybody. */
+  #refusalOf(source: Source | undefined): TooManyConnections | RateLimited | undefined {
+    const limits = this.#limits;
+    if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);
+    if (source === undefined) return undefined;
+    if (source.pending >= limits.pendingPerAddressMax) {
+      return tooMany("handshakes under way from one address", limits.pendingPerAddressMax);
+    }
+    if (source.open + source.pending >= limits.connectionsPerAddressMax) {
+      return tooMany("connections from one address", limits.connectionsPerAddressMax);
+    }
+    if (source.tokens >= 1) return undefined;
+    return new RateLimited({ limit: "handshakes a second from one address", max: limits.handshakesPerSecond });
+  }
+
+  /**
    * Decides about an inbound attempt.
    *
    * When all places for handshakes are taken, a source that has fewer than the greediest one gets a place of that
@@ -111,25 +138,15 @@ export class Admission {
    * @param now Milliseconds; only differences matter, and a clock that goes back refills nothing.
    */
   admit(address: AddressText, now: number): Result.Result<Admitted, TooManyConnections | RateLimited> {
-    const limits = this.#limits;
-    const key = sourceOf(address);
-    const tooMany = (limit: string, max: number) => Result.fail(new TooManyConnections({ limit, max }));
-    if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);
-    const source = this.#source(key, now);
-    if (source === undefined) return tooMany("sources of connections", sourcesMax);
-    if (source.pending >= limits.pendingPerAddressMax) {
-      return tooMany("handshakes under way from one address", limits.pendingPerAddressMax);
-    }
-    if (source.open + source.pending >= limits.connectionsPerAddressMax) {
-      return tooMany("connections from one address", limits.connectionsPerAddressMax);
-    }
-    if (source.tokens < 1) {
-      return Result.fail(
-        new RateLimited({ limit: "handshakes a second from one address", max: limits.handshakesPerSecond }),
-      );
-    }
-    if (this.#underWay.size >= limits.pendingMax && !this.#makeRoom(source)) {
-      return tooMany("handshakes under way", limits.pendingMax);
+    const { pendingMax } = this.#limits;
+    const everybody = this.#refusalOf(undefined);
+    if (everybody !== undefined) return Result.fail(everybody);
+    const source = this.#source(sourceOf(address), now);
+    if (source === undefined) return Result.fail(tooMany("sources of connections", sourcesMax));
+    const own = this.#refusalOf(source);
+    if (own !== undefined) return Result.fail(own);
+    if (this.#underWay.size >= pendingMax && !this.#makeRoom(source)) {
+      return Result.fail(tooMany("handshakes under way", pendingMax));
     }
     source.tokens -= 1;
     return Result.succeed(this.#count(source));
@@ -177,7 +194,7 @@ export class Admission {
     if (oldest === undefined) return false;
     this.#leave(oldest);
     oldest.evict?.(
-      new TooManyConnections({ limit: "handshakes under way, the oldest first", max: this.#limits.pendingMax }),
+      tooMany("handshakes under way, the oldest first", this.#limits.pendingMax),
     );
     return true;
   }

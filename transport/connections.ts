@@ -124,6 +124,14 @@ export class Connections {
     };
   }
 
+  /** Whether an inbound attempt is over a limit; then it is told, and gets no gate. */
+  turnsAway(address: AddressText): boolean {
+    const refusal = this.#admission.refusalOf(address, this.#input.now());
+    if (refusal === undefined) return false;
+    this.#outbox.tell({ type: "peer.refused", address, direction: "inbound", peer: undefined, refusal });
+    return true;
+  }
+
   /** libp2p's connection protector, which sees a dialled connection before its first byte: its gate is born here. */
   protector(): ConnectionProtector {
     return {

@@ -10,11 +10,13 @@ import type {
   ConnectionEncrypter,
   ConnectionGater,
   MultiaddrConnection,
+  Transport,
 } from "@libp2p/interface";
 import { Result } from "effect";
 import type { Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import { Admission, type Admitted, defaultLimits } from "./admission.ts";
+import { turningAway } from "./early_refusal.ts";
 import { defaultFrameLimits, FrameBudgets, type FrameLimits } from "./frame_guard.ts";
 import { GateBook } from "./gate_book.ts";
 import { mtls } from "./mtls.ts";
@@ -40,6 +42,8 @@ export interface DoorInit {
   readonly frames?: FrameLimits;
   /** Hears everything that a gate says of the connection with this address. */
   readonly onSaid?: (said: GateSaid, address: AddressText) => void;
+  /** Hears of each attempt that {@linkcode Door.early} turned away. */
+  readonly onTurnedAway?: (refusal: Refusal, address: AddressText) => void;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
 }
@@ -50,6 +54,11 @@ export interface Door {
   readonly encrypter: (components: object & { readonly logger: ComponentLogger }) => ConnectionEncrypter;
   /** For `connectionGater`; spread it together with a gater of your own. */
   readonly gater: ConnectionGater;
+  /**
+   * Turns attempts over a limit away before libp2p makes connections of them: put around `tcp()`. Without it they are
+   * refused a little later, for four times the price. `onSaid` does not hear of these: `onTurnedAway` does.
+   */
+  readonly early: <Components>(make: (components: Components) => Transport) => (components: Components) => Transport;
   /** Sends every connection through its checks again; one that fails is closed. */
   trustChanged(snapshot: TrustSnapshot): void;
 }
@@ -72,7 +81,7 @@ const eventsOf = (components: object): Events["events"] | undefined => (componen
  * const door = makeDoor({ identity: () => identity, snapshot, makeGate: makeGateFactory({ ports }), now: Date.now });
  * const node = await createLibp2p({
  *   privateKey: await libp2pKey(identity),
- *   transports: [tcp()],
+ *   transports: [door.early(tcp())],
  *   streamMuxers: [yamux()],
  *   connectionEncrypters: [door.encrypter],
  *   connectionGater: door.gater,
@@ -117,6 +126,12 @@ export function makeDoor(init: DoorInit): Door {
       denyInboundConnection: (raw: MultiaddrConnection) =>
         gates.birth(raw, "inbound", undefined).gate.phase === "refused",
     },
+    early: (make) =>
+      turningAway(make, (address) => {
+        const refusal = admission.refusalOf(address, now());
+        if (refusal !== undefined) init.onTurnedAway?.(refusal, address);
+        return refusal !== undefined;
+      }),
     trustChanged: (next) => {
       snapshot = next;
       gates.reverify(next);

@@ -26,6 +26,7 @@ import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
 import type { AddressFilter } from "./address_filter.ts";
+import { turningAway, type TurnsAway } from "./early_refusal.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "./port.ts";
 
@@ -80,6 +81,7 @@ export async function createNode(input: TransportInput, parts: {
   readonly gater: ConnectionGater;
   readonly protector: ConnectionProtector;
   readonly allowed: AddressFilter;
+  readonly turnsAway: TurnsAway;
 }): Promise<Node> {
   const { allowed } = parts;
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
@@ -102,7 +104,7 @@ export async function createNode(input: TransportInput, parts: {
       announceFilter: (addresses) => addresses.filter(allowed),
     },
     transports: [
-      tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }),
+      turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],
     connectionEncrypters: [parts.encrypter],

@@ -89,6 +89,7 @@ export class Session {
       allowed,
       gater: this.#connections.gater(allowed),
       protector: this.#connections.protector(),
+      turnsAway: (address) => this.#connections.turnsAway(address),
       encrypter: mtls({
         identity: () => this.#connections.identity,
         keyExchange: input.keyExchange,

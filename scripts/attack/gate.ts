@@ -13,6 +13,7 @@ import { attacks } from "./gate/all.ts";
 import { type AttackerSetup, shownBy } from "./gate/attacker.ts";
 import { Attackers, Victim } from "./gate/children.ts";
 import { impersonate, impersonations } from "./gate/impersonate.ts";
+import { gateTable } from "./gate/table.ts";
 import { besiege, type GateAttackRow, type Siege } from "./gate/siege.ts";
 
 /** What a run says: contracts.md, "Outputs". */
@@ -73,6 +74,7 @@ export async function attack({ runtime, json, quick }: GateAttackOptions): Promi
     const count = quick ? quickMax.stranger : impersonationsMin;
     const ends = { member: shownBy(world.member), thief: shownBy(world.thief) };
     for (const impersonation of impersonations) keep(await impersonate(impersonation, ends, { victim, count }));
+    if (!json) say(`\n${gateTable(rows)}`);
     const { unhandled } = await victim.footprint();
     // A quick run has too few handshakes for a figure.
     const calm = quick || rows.every(({ honest }) => honest === null || honest.p99Ms <= 2 * honest.quietP99Ms);

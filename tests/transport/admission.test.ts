@@ -207,4 +207,26 @@ test("the defaults let an operator's network in and no flood", () => {
   }, "who changes a default says so here");
 });
 
+test("says beforehand what it would refuse, and takes nothing for it", () => {
+  const admission = new Admission({ ...limits, handshakesPerSecond: 1, handshakesBurst: 3 });
+  const look = (host: number, now = 0) => admission.refusalOf(from(host), now)?.limit ?? "to be admitted";
+  for (let looked = 0; looked < 10; looked++) assert.is(look(1), "to be admitted");
+  assert.is(admission.counts.sources, 0);
+  const first = admitted(admission.admit(from(1), 0));
+  for (let looked = 0; looked < 10; looked++) assert.is(look(1), "to be admitted");
+  const second = admitted(admission.admit(from(1), 0));
+  assert.is(look(1), "handshakes under way from one address");
+  first.opened();
+  second.opened();
+  admitted(admission.admit(from(1), 0)).opened();
+  assert.is(look(1), "connections from one address");
+  first.release();
+  assert.is(look(1), "handshakes a second from one address");
+  assert.is(look(1, 1_000), "to be admitted");
+  for (const host of [2, 3]) admitted(admission.admit(from(host), 0)).opened();
+  assert.is(look(4), "connections");
+  assert.is(limitOf(admission.admit(from(4), 0)), "connections");
+  assert.is(admission.counts.sources, 3);
+});
+
 test.run();

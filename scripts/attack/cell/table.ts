@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { aligned } from "../aligned.ts";
 import { type Outcome, outcomes, places } from "./expected.ts";
 
 /** Around the table in the README. */
@@ -42,14 +43,6 @@ export function tableOf(all: ReadonlyMap<string, Outcome> = outcomes): string {
     "",
     `Held at every level: ${everywhere.map((id) => `\`${id}\``).join(", ")}.`,
   ].join("\n");
-}
-
-/** Markdown, as the formatter has it. */
-function aligned(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const line = (cells: readonly string[]) => `| ${cells.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join(" | ")} |`;
-  const [head = [], ...body] = rows;
-  return [line(head), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("\n");
 }
 
 /** A page with the table put between its marks; undefined where it has none. */

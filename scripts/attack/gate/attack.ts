@@ -24,17 +24,17 @@ export interface GateWorld {
 }
 
 /**
- * Connections that an attack begins in a second unless it says otherwise: five times what one address may (`[limits]
+ * Connections that an attack begins in a second unless it says otherwise: twice what one address may (`[limits]
  * handshakes_per_second`). Without a pace the figures would be those of the attackers' processor.
  */
-export const attackRate = 250;
+export const attackRate = 100;
 
 /** One attack: `count` connections in full, `parallel` at once. */
 export interface GateAttack {
   readonly id: string;
   readonly count: number;
   readonly parallel: number;
-  /** Connections begun in a second; {@linkcode attackRate} unless said, `Infinity` for all at once. */
+  /** Connections begun in a second; {@linkcode attackRate} unless said, more where little is sent. */
   readonly perSecond?: number;
   /** Inputs that each connection brings; one unless said. */
   readonly inputs?: number;

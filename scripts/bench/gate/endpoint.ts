@@ -117,7 +117,7 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     return await createLibp2p({
       privateKey: await libp2pKey(identity),
       addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
-      transports: [tcp()],
+      transports: [door === undefined ? tcp() : door.early(tcp())],
       streamMuxers: [yamux()],
       connectionEncrypters: [door === undefined ? await theirEncrypter(way) : door.encrypter],
       connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },

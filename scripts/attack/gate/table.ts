@@ -1,0 +1,23 @@
+/**
+ * The table of a run, for people and for the README.
+ *
+ * @module
+ */
+import { aligned } from "../aligned.ts";
+import type { GateAttackRow } from "./siege.ts";
+
+const ms = (value: number) => value.toFixed(1);
+
+/** A row an attack, in Markdown: what the node answered, and an honest peer's handshakes meanwhile. */
+export function gateTable(rows: readonly GateAttackRow[]): string {
+  return aligned([
+    ["attack", "attempts", "held", "what came of it", "honest p99, and quiet (ms)"],
+    ...rows.map(({ id, attempts, held, seen, honest }) => [
+      `\`${id}\``,
+      attempts.toLocaleString("en"),
+      held ? "held" : "**no**",
+      seen,
+      honest === null ? "" : `${ms(honest.p99Ms)}, ${ms(honest.quietP99Ms)}`,
+    ]),
+  ]);
+}
