@@ -144,7 +144,7 @@ export const strangers: readonly GateAttack[] = [
   writes("http", ["protocol-mismatch"], () => Buffer.from("GET / HTTP/1.1\r\n\r\n")),
   writes(
     "another-protocol",
-    ["protocol-mismatch", "handshake-timeout"],
+    ["protocol-mismatch", "handshake-timeout", "too-many-connections"],
     () => Buffer.concat([frame("/multistream/1.0.0"), frame("/noise"), Buffer.from([0x9f])]),
     { parallel: 500 }, // they wait for more until their time is over
   ),
