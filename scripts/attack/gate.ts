@@ -64,7 +64,8 @@ export async function attack({ runtime, json, quick }: GateAttackOptions): Promi
     };
     attackers = new Attackers(await runtimeBinary("node"), fileOf("attackers.json", world));
     const honest = await makeEnd({ ...files.dialler, way: "hybrid", listens: false });
-    const siege: Siege = { victim, attackers, address, honest, deadlineMs: timeoutMs, repeats: quick ? 1 : 3, quick };
+    const repeats = quick ? 1 : 3;
+    const siege: Siege = { victim, attackers, address, honest, deadlineMs: timeoutMs, repeats, quiet: [], quick };
     const rows: GateAttackRow[] = [];
     const keep = (row: GateAttackRow) => {
       rows.push(row);

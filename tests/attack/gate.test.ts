@@ -4,6 +4,7 @@
  * The attackers run on Node whatever the node runs on: Deno's sockets cannot choose their own address.
  */
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -33,6 +34,14 @@ test("standard output is the report and nothing else, and everything held", () =
   assert.is(report.unhandled, 0);
   assert.ok(report.ok);
   assert.is(code, 0, stderr);
+});
+
+test("the README's table has a row for each, and none that is gone", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const table = /<!-- gate: [^>]*-->(.*)<!-- \/gate -->/s.exec(readme)?.[1] ?? "";
+  const rows = [...table.matchAll(/^\| `([^`]+)`/gm)].map(([, id]) => id);
+  const { attacks }: GateReport = JSON.parse(stdout);
+  assert.equal(rows, attacks.map(({ id }) => id));
 });
 
 test("each kind of attack is in it, with its counts", () => {

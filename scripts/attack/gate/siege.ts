@@ -23,7 +23,10 @@ export interface GateAttackRow {
   readonly expected: string;
   readonly seen: string;
   readonly held: boolean;
-  /** Of an honest peer's handshakes meanwhile, and just before; null where none was under way. */
+  /**
+   * Of an honest peer's handshakes meanwhile, the median of the runs; and of all those that it made in the run up to here while
+   * nobody attacked: of a hundred the 99th is chance. Null where none was under way.
+   */
   readonly honest: { readonly quietP99Ms: number; readonly p99Ms: number } | null;
   readonly before: Held;
   readonly after: Held;
@@ -38,6 +41,8 @@ export interface Siege {
   readonly deadlineMs: number;
   /** Into how many runs the attempts are split: the honest figure is their median. */
   readonly repeats: number;
+  /** Milliseconds of every handshake while nobody attacked; grows with each attack. */
+  readonly quiet: number[];
   readonly quick: boolean;
 }
 
@@ -45,24 +50,22 @@ export interface Siege {
 export const recoveryMs = 8_000;
 /** What may stay of an attack: code that was compiled, caches, sockets that the runtime opens for itself. */
 const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };
-/** Handshakes of the quiet figure. */
+/** Handshakes before each run of an attack. */
 const quietHandshakes = { quick: 5, full: 100 };
-
-type Calm = NonNullable<GateAttackRow["honest"]>;
 
 /** Runs an attack and looks at the node before, meanwhile and after. */
 export async function besiege(attack: GateAttack, count: number, siege: Siege): Promise<GateAttackRow> {
   const { victim, attackers, address, honest, deadlineMs, repeats, quick } = siege;
   const before = await victim.footprint();
   const problems: string[] = [];
-  const figures: Calm[] = [];
+  const figures: number[] = [];
   for (let run = 0; run < repeats; run++) {
     let assault: Promise<readonly string[]> | undefined;
     try {
-      const quiet = await handshakes(honest, address, quick ? quietHandshakes.quick : quietHandshakes.full);
+      siege.quiet.push(...await handshakes(honest, address, quick ? quietHandshakes.quick : quietHandshakes.full));
       assault = attackers.assail(attack.id, Math.ceil(count / repeats));
       const latencies = await handshakesWhile(honest, address, assault);
-      figures.push({ quietP99Ms: p99(quiet), p99Ms: p99(latencies) });
+      figures.push(p99(latencies));
     } catch (error) {
       problems.push(`an honest peer was turned away: ${error instanceof Error ? error.message : error}`);
     }
@@ -79,17 +82,13 @@ export async function besiege(attack: GateAttack, count: number, siege: Siege): 
     expected: attack.expected.length > 0 ? attack.expected.join(" | ") : "contained",
     seen: [...codes, ...problems].join("; ") || "contained",
     held: problems.length === 0,
-    honest: middle(figures),
+    honest: figures.length === 0 ? null : { quietP99Ms: p99(siege.quiet), p99Ms: median(figures) },
     before: held(before),
     after: held(after),
   };
 }
 
-/** The run whose ratio is the median. */
-function middle(figures: readonly Calm[]): Calm | null {
-  const ratio = ({ p99Ms, quietP99Ms }: Calm) => p99Ms / quietP99Ms;
-  return figures.toSorted((a, b) => ratio(a) - ratio(b))[Math.floor(figures.length / 2)] ?? null;
-}
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
 const newCodes = (before: Footprint, after: Footprint) =>
   Object.entries(after.refused)
