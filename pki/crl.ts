@@ -154,19 +154,25 @@ function fitsOnto(delta: HeldList, list: HeldList): boolean {
     delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope);
 }
 
-/** Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke. */
+/**
+ * Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke.
+ *
+ * Of lists as old as each other, and of deltas, each counts: what any of them revokes is revoked, in whatever order they
+ * were given. A CA without CRL numbers makes such lists within one second.
+ */
 export function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
   if (lists.length < 2) return lists;
   const newest = new Map<string, HeldList>();
   for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
     newest.set(scopeKey(list.scope), newerOf(newest.get(scopeKey(list.scope)), list));
   }
-  const deltas = lists.filter((list) => {
+  return lists.filter((list) => {
     const complete = newest.get(scopeKey(list.scope));
-    return list.baseNumber !== undefined &&
-      (complete === undefined || compareAge(list, complete.delta ?? complete) > 0);
+    if (complete === undefined) return true;
+    if (list.baseNumber === undefined) return compareAge(list, complete) === 0;
+    const age = compareAge(list, complete.delta ?? complete);
+    return complete.delta === undefined ? age > 0 : age >= 0;
   });
-  return [...newest.values(), ...deltas];
 }
 
 /** What profile `rfc5280` asks of a list beyond {@linkcode parseCrl}: a number and its issuer's key (§5.2.1, §5.2.3). */
@@ -214,7 +220,7 @@ export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
 
 /** The key (SPKI, hexadecimal) under which somebody found a list's signature good, in this process; undefined while nobody did. */
 export function verifierOf(list: HeldList): string | undefined {
-  if (list.verifiedBy !== undefined || list.tbs === undefined) return list.verifiedBy;
+  if (list.tbs === undefined) return list.verifiedBy;
   return [...verdicts.get(list.tbs) ?? []].find(([, good]) => good)?.[0];
 }
 

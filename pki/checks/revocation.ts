@@ -36,8 +36,8 @@ import { refuseUnusualList } from "./web_pki.ts";
  *
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
  * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
- * `at`, of several of one scope the newest, brought up to date by its delta. A list past its `nextUpdate` counts for
- * `policy.crlGraceMs` more. The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
+ * `at`, of several of one scope the newest (each of those as old as each other), brought up to date by its delta. A list
+ * past its `nextUpdate` counts for `policy.crlGraceMs` more. The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
  * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
  *
  * @param within The paths that are inside their validity period.

@@ -93,6 +93,15 @@ test("counts a list from its this update on", () => {
   assert.is(judge(lists, { at: new Date(at.getTime() - 1) }), "crl-not-yet-valid");
 });
 
+test("counts a list with its delta from the later of their this updates on", () => {
+  const [early, late] = [later(-0.9), later(-0.5)];
+  const lists = (list: Date, delta: Date) => complete(5n, { thisUpdate: list }) + change(6n, 5, { thisUpdate: delta });
+  for (const merged of [lists(early, late), lists(late, early)]) {
+    assert.is(judge(merged, { at: late }), "accepted");
+    assert.is(judge(merged, { at: new Date(late.getTime() - 1) }), "crl-not-yet-valid");
+  }
+});
+
 test("keeps refusing a revoked certificate when the list is overdue", () => {
   const lists = rootList + forgeListPem(middle, { nextUpdate: at, revoked: [serial(leaf)] });
   assert.is(judge(lists, { at: new Date(at.getTime() + 3 * dayMs) }), "certificate-revoked");
@@ -103,6 +112,19 @@ test("takes the newest of several lists, wherever it stands", () => {
   const fresh = forgeListPem(middle, { number: 2n, revoked: [serial(leaf)] });
   assert.is(judge(rootList + old + fresh), "certificate-revoked");
   assert.is(judge(rootList + fresh + old), "certificate-revoked");
+});
+
+test("of lists as old as each other the first one counted alone, so that a revocation was lost behind it", () => {
+  const revoking = { revoked: [serial(leaf)] };
+  const bare = [forgeListPem(middle, { omitNumber: true }), forgeListPem(middle, { omitNumber: true, ...revoking })];
+  const numbered = [forgeListPem(middle), forgeListPem(middle, revoking)];
+  const deltas = [change(6n, 5), change(6n, 5, revoking)];
+  for (const [first, second] of [bare, numbered, deltas]) {
+    const base = first === deltas[0] ? complete(5n) : rootList;
+    assert.is(judge(base + first + second), "certificate-revoked");
+    assert.is(judge(base + second + first), "certificate-revoked");
+    assert.is(judge(base + first + first), "accepted");
+  }
 });
 
 test("refuses a list that a namesake of the issuer signed", () => {
@@ -223,13 +245,15 @@ test("takes a list without a number in the network's profile, and refuses it in 
   const { snapshot } = Result.getOrThrow(
     makeTrustSnapshot({ trustPem: root.pem, crlsPem: lists, policy: defaultPolicy, generation: 1, at }),
   );
-  const strict = { ...snapshot, policy: { ...defaultPolicy, profile: "rfc5280" as const } };
+  const strict = { ...defaultPolicy, profile: "rfc5280" as const };
   const within = Result.getOrThrow(checkValidity(
     Result.getOrThrow(findPaths(Result.getOrThrow(checkWellFormed([leaf.der, middle.der])), snapshot)),
     at,
   ));
-  const outcome = checkRevocation(within, strict, at);
-  assert.is(Result.isFailure(outcome) && outcome.failure.code, "crl-malformed");
+  for (const policy of [strict, { ...strict, webPki: "require" as const }]) {
+    const outcome = checkRevocation(within, { ...snapshot, policy }, at);
+    assert.is(Result.isFailure(outcome) && outcome.failure.code, "crl-malformed");
+  }
 });
 
 test("names the path on which a revocation was found", () => {
