@@ -2,7 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { chainBytesMax, ChainMemory } from "../../pki/chain_memory.ts";
+import { chainBytesMax, ChainMemory, linksMax } from "../../pki/chain_memory.ts";
 import { type VerifyOptions, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
@@ -38,6 +38,15 @@ test("keeps no chain larger than an honest one, however valid", () => {
     assert.is(judge(memory, snapshot, {}, chain), checks);
   }
   assert.is(memory.size, 1);
+});
+
+test("remembers as many signatures between CAs as are allowed, and no more", () => {
+  const [memory, snapshot] = [new ChainMemory(4), trust()];
+  const cas = Array.from({ length: linksMax + 1 }, () => forge("middle", { ca: true, issuer: root, keyOf: middle }));
+  for (const ca of cas) assert.is(judge(memory, snapshot, {}, [leaf, ca]), 2);
+  const other = forge("other", { issuer: middle });
+  assert.is(judge(memory, snapshot, {}, [other, cas[linksMax - 1]!]), 1);
+  assert.is(judge(memory, snapshot, {}, [other, cas[linksMax]!]), 2);
 });
 
 test("judges time each time: forwards and backwards, and each certificate's", () => {

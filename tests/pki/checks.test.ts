@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, type KeyAlgorithm, parseCertificate } from "../../pki/certificate.ts";
-import { chainsMax } from "../../pki/chain_memory.ts";
+import { chainBytesMax, chainsMax, linksMax } from "../../pki/chain_memory.ts";
 import { refuseKey, rsaBitsMax, rsaBitsMin } from "../../pki/checks/algorithm.ts";
 import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
@@ -61,6 +61,8 @@ const limits: [name: string, limit: number, value: number][] = [
   ["paths of a search", pathsMax, 16],
   ["comparisons of names in a search", nameComparisonsMax, 250_000],
   ["chains remembered", chainsMax, 1_024],
+  ["octets of a chain that is remembered", chainBytesMax, 16_384],
+  ["links between CAs that are remembered", linksMax, 256],
   ["bytes of a revocation list", crlBytesMax, 128 * 1024 * 1024],
   ["octets of an entry's serial", entrySerialOctetsMax, 20],
   ["lists of a file", listsMax, 1_000],

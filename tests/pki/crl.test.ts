@@ -29,7 +29,7 @@ import {
   utf8String,
 } from "../../pki/issue/der_writer.ts";
 import { encodeExtensions } from "../../pki/issue/extensions.ts";
-import { findEntry } from "../../pki/serial_index.ts";
+import { findEntry, findRepeated } from "../../pki/serial_index.ts";
 import { at, encodeCommonName, forge, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
 
 const test = suite("parseCrl()");
@@ -256,6 +256,39 @@ test("finds serials whose first bit is set, in a table of many buckets", () => {
   for (let index = 2_000; index < 4_000; index++) assert.is(findRevocation(list, serial(index)), undefined);
 });
 
+test("finds the serial that is listed twice, in whichever bucket and place of it, and none where each is listed once", () => {
+  const serial = (index: number) => `40${(index * 2_654_435_761 % 2 ** 32).toString(16).padStart(8, "0")}`;
+  const repeated = (revoked: readonly string[]) => findRepeated(parse({ revoked }).index);
+  assert.is(repeated([]), undefined);
+  assert.is(repeated(["4d"]), undefined);
+  assert.is(repeated(["4d", "4d"]), "4d");
+  assert.is(repeated(["01", "4d", "4e"]), undefined);
+  for (const more of [["01"], ["01", "02"]]) {
+    for (const listed of [["4d", "4d", ...more], ["4d", ...more, "4d"], [...more, "4d", "4d"]]) {
+      assert.is(repeated(listed), "4d", listed.join(" "));
+    }
+  }
+  const serials = Array.from({ length: 60 }, (_, index) => serial(index));
+  const once = parse({ revoked: serials }).index;
+  assert.ok(once.buckets.length > 8);
+  assert.is(findRepeated(once), undefined);
+  for (const twice of serials) {
+    const { index } = parse({ revoked: [...serials, twice] });
+    assert.equal([findRepeated(index), findRepeated(index)], [twice, twice]);
+  }
+});
+
+test("holds a date behind 2106 as the last one there is, and none before 1970", () => {
+  const dated = (text: string) => {
+    const { revokedAt } = findRevocation(parse({ revoked: [{ serial: "4d", date: new Date(text) }] }), "4d")!;
+    return revokedAt.toISOString();
+  };
+  const last = "2106-02-07T06:28:15.000Z";
+  assert.is(dated("2106-02-07T06:28:14Z"), "2106-02-07T06:28:14.000Z");
+  for (const text of [last, "2106-02-07T06:28:16Z", "9999-12-31T23:59:59Z"]) assert.is(dated(text), last);
+  assert.is(dated("1969-12-31T23:59:59Z"), "1970-01-01T00:00:00.000Z");
+});
+
 test("takes a serial as DER writes it, and no other spelling for it", () => {
   const found = (revoked: string[], ...serials: string[]) => {
     const list = parse({ revoked });
@@ -292,7 +325,9 @@ test("is kept without its bytes once its CA vouched for it, and still knows who 
   assert.ok(findRevocation(sealed, "1234"));
 });
 
-test("lies in shared memory where that is asked for", () => {
+test("lies in shared memory where that is asked for, and nowhere else", () => {
+  const own = parse({ revoked: ["1234"] }).index;
+  for (const { buffer } of [own.serials, own.dates, own.reasons, own.buckets]) assert.instance(buffer, ArrayBuffer);
   const list = Result.getOrThrow(parseCrl(forgeList(ca, { revoked: ["1234"] }), { shared: true }));
   assert.ok(list.index.serials.buffer instanceof SharedArrayBuffer);
   assert.ok(findRevocation(list, "1234"));

@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
 import { ListReader, type ListReaderOptions, listsMax } from "../../pki/list_reader.ts";
+import { formatPem } from "../../pki/pem.ts";
 import { forge, type Forged, forgeList, forgeListPem } from "../support/forge.ts";
 
 const test = suite("ListReader");
@@ -85,6 +86,31 @@ test("refuses a list that the CA of its name did not sign, unless key identifier
   assert.equal(judged(keyed(1), forged()), ["crl-signature", 1]);
   assert.equal(judged(keyed(), forged(1)), ["crl-signature", 1]);
   assert.is(judged(forge("somebody", { ca: true }), forged()), 1);
+});
+
+test("gives the memory back that it read into, once it is finished", () => {
+  const der = forgeList(ca, { revoked: Array.from({ length: 200 }, (_, index) => `40${1_000 + index}`) });
+  const transfer = ArrayBuffer.prototype.transfer;
+  let given = 0;
+  ArrayBuffer.prototype.transfer = function (size) {
+    if (size === 0) given += this.byteLength;
+    return transfer.call(this, size);
+  };
+  try {
+    for (const chunk of [der, Buffer.from(formatPem("X509 CRL", der))]) {
+      given = 0;
+      assert.is(problemOf(read([chunk], { sizeBytes: chunk.length })), 1);
+      assert.ok(given >= der.length, `${given} of ${der.length}`);
+    }
+  } finally {
+    ArrayBuffer.prototype.transfer = transfer;
+  }
+});
+
+test("blames no file for a mistake of its caller's", () => {
+  const broken = { cas: undefined as never };
+  assert.throws(() => read(pem(forgeListPem(ca)), broken), (error: unknown) => error instanceof TypeError);
+  assert.throws(() => read([forgeList(ca)], broken), (error: unknown) => error instanceof TypeError);
 });
 
 test("puts tables of entries into shared memory where that is asked for", () => {

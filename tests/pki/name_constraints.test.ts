@@ -57,6 +57,8 @@ const rows: [name: string, permitted: string[], excluded: string[], san: string[
   ["a wildcard that is permitted", ["DNS:a.example"], [], ["DNS:*.a.example"], true],
   ["a wildcard wider than permitted", ["DNS:x.a.example"], [], ["DNS:*.a.example"], false],
   ["a name that is no host name", ["DNS:a.example"], [], ["DNS:Node One"], false],
+  ["a name that is no host name, where others are excluded", [], ["DNS:a.example"], ["DNS:Node One"], false],
+  ["a name that is no host name, where everything is permitted", ["DNS:"], [], ["DNS:Node One"], false],
   ["a name with a dot at its end", ["DNS:a.example"], [], ["DNS:a.example."], false],
   ["everything permitted", ["DNS:"], [], ["DNS:a.example"], true],
   ["a constraint with a leading dot", ["DNS:.a.example"], [], ["DNS:x.a.example"], false],

@@ -77,6 +77,21 @@ test("asks for no authority key identifier of what signed itself", () => {
   assert.is(judge(strict, { ...whole, root: [subjectKeyId(rootKey), authorityKeyId(rootKey)] }), "accepted");
 });
 
+test("believes that an old root signed itself where its algorithm is not checked here, and no other certificate", () => {
+  const unchecked = forge("odd", { algorithm: "ed448" });
+  const under = (anchor: Forged) => {
+    const leaf = forge("leaf", { issuer: anchor, add: whole.leaf });
+    const made = makeTrustSnapshot({ trustPem: anchor.pem, policy: strict, generation: 1, at });
+    const outcome = verifyPath([leaf.der], Result.getOrThrow(made).snapshot, { at });
+    return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+  };
+  const add = whole.root;
+  assert.is(under(forge("root", { ca: true, add, signer: unchecked })), "accepted");
+  assert.is(under(forge("root", { ca: true, add, signer: forge("root") })), "malformed-certificate");
+  const above = forge("above", { ca: true });
+  assert.is(under(forge("middle", { ca: true, add, issuer: above, signer: unchecked })), "malformed-certificate");
+});
+
 test("asks for a subject key identifier of the root, too", () => {
   assert.is(judge(strict, { ...whole, root: [] }), "malformed-certificate");
   assert.is(judge(defaultPolicy, { ...whole, root: [] }), "accepted");

@@ -82,6 +82,23 @@ test("does not leave it out by a list that its issuer's key signed under another
   assert.is(names({ ...input, crlsPem: forgeListPem(root, { revoked: [serial(middle)] }) }), "root,renamed");
 });
 
+test("takes no CA of another name for its issuer, even where both have one key", () => {
+  const renamed = forge("renamed", { ca: true, keyOf: root });
+  const input = { trustPem: renamed.pem + middle.pem, crlsPem: forgeListPem(root, { revoked: [serial(middle)] }) };
+  assert.is(names(input), "renamed,middle");
+  assert.is(names({ ...input, trustPem: input.trustPem + root.pem }), "renamed,root");
+});
+
+test("does not leave it out by a list of users' certificates only", () => {
+  const only = (tag: number) => {
+    const value = sequence(primitive(tag, Uint8Array.of(0xff)));
+    return forgeListPem(root, { revoked: [serial(middle)], add: [{ oid: "2.5.29.28", critical: true, value }] });
+  };
+  const trustPem = root.pem + middle.pem;
+  assert.is(names({ trustPem, crlsPem: only(1) }), "root,middle");
+  assert.is(names({ trustPem, crlsPem: only(2) }), "root");
+});
+
 test("takes lists that were read already", () => {
   const reader = new ListReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
   reader.push(Buffer.from(forgeListPem(root, { revoked: [serial(middle)] })));
@@ -247,6 +264,24 @@ test("lets a CA's new key count from one again", () => {
   const { crlFloor } = Result.getOrThrow(make({ trustPem, crlsPem: list(old, 1, 50n) }));
   assert.ok(Result.isSuccess(make({ trustPem, crlFloor, crlsPem: list(renewed, 2, 1n) })));
   assert.ok(Result.isFailure(make({ trustPem, crlFloor, crlsPem: list(old, 1, 49n) })));
+});
+
+test("lets a CA's new key count from one again where its lists name no key, or nobody could check them yet", () => {
+  const [old, renewed] = [forge("root", { ca: true }), forge("root", { ca: true })];
+  const named = (id: number) => ({ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) });
+  const list = (by: Forged, number: bigint, id?: number) =>
+    forgeListPem(by, { number, add: id === undefined ? [] : [named(id)] });
+  const judged = (trustPem: string, crlsPem: string, crlFloor: CrlFloor) => {
+    const made = make({ trustPem, crlsPem, crlFloor });
+    return Result.isFailure(made) ? made.failure.problem : "made";
+  };
+  const nameless = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n) })).crlFloor;
+  assert.is(judged(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
+  assert.is(judged(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
+  const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) })).crlFloor;
+  const elsewhere = forge("elsewhere", { ca: true }).pem;
+  assert.is(judged(elsewhere, list(renewed, 1n, 2), keyed), "made");
+  assert.is(judged(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {

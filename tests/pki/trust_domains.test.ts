@@ -68,6 +68,18 @@ test("says which domain vouches, and nothing of domains where the own bundle doe
 
 test("refuses a CA that no domain has", () => assert.is(judge(node(rival)), "unknown-issuer"));
 
+test("takes a signature that was found wrong for one domain for wrong in the next", () => {
+  const middle = forge("middle", { ca: true, issuer: home });
+  const impostor = forge("middle", { ca: true, issuer: forge("nobody", { ca: true }) });
+  const { snapshot } = Result.getOrThrow(make([{ name: "home.example", trust: home.pem }]));
+  const judged = (issuer: Forged) => {
+    const outcome = verifyPath([node(issuer).der, middle.der], snapshot, { at });
+    return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
+  };
+  assert.is(judged(middle), 3, "the leaf's signature once, the one of the CA under each anchor");
+  assert.is(judged(impostor), "bad-signature");
+});
+
 test("lets a domain claim its roles, and no other", () => {
   const workers: DomainInput = { ...partnerDomain, roles: ["worker"] };
   assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
@@ -145,6 +157,7 @@ test("a domain that is not there trusts nobody and clears nobody", () => {
 test("refuses a name twice, and tells whose file is at fault", () => {
   const twice = make([partnerDomain, partnerDomain]);
   assert.ok(Result.isFailure(twice) && twice.failure.message.includes("twice"));
+  assert.equal([twice.failure.problem, twice.failure.domain], ["bundle", "partner.example"]);
   const broken = make([{ ...partnerDomain, crlsPem: "nothing" }]);
   assert.ok(Result.isFailure(broken));
   assert.equal([broken.failure.input, broken.failure.problem, broken.failure.domain], [

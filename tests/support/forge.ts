@@ -102,8 +102,10 @@ export function forge(name: string, options: ForgeOptions = {}): Forged {
 }
 
 export interface ForgeListOptions {
-  readonly revoked?:
-    readonly (string | { readonly serial: string; readonly reason?: number; readonly add?: Extension[] })[];
+  readonly revoked?: readonly (
+    | string
+    | { readonly serial: string; readonly reason?: number; readonly date?: Date; readonly add?: Extension[] }
+  )[];
   readonly number?: bigint;
   readonly thisUpdate?: Date;
   readonly nextUpdate?: Date;
@@ -128,7 +130,7 @@ export function forgeList(
     ];
     return sequence(
       integer(Buffer.from(entry.serial, "hex")),
-      time(later(-1)),
+      time(entry.date ?? later(-1)),
       ...(own.length === 0 ? [] : [encodeExtensions(own)]),
     );
   });
