@@ -112,6 +112,10 @@ test("takes the newest of several lists, wherever it stands", () => {
   const fresh = forgeListPem(middle, { number: 2n, revoked: [serial(leaf)] });
   assert.is(judge(rootList + old + fresh), "certificate-revoked");
   assert.is(judge(rootList + fresh + old), "certificate-revoked");
+  const held = forgeListPem(middle, { number: 1n, revoked: [{ serial: serial(leaf), reason: 6 }] });
+  const released = forgeListPem(middle, { number: 2n });
+  assert.is(judge(rootList + held + released), "accepted");
+  assert.is(judge(rootList + released + held), "accepted");
 });
 
 test("of lists as old as each other the first one counted alone, so that a revocation was lost behind it", () => {
