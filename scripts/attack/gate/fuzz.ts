@@ -76,7 +76,7 @@ export const fuzzing: readonly GateAttack[] = [
     id: "fuzz-multistream",
     count: 25_000,
     parallel: 32,
-    perSecond: 250,
+    perSecond: 500,
     expected: ["protocol-mismatch", "hung-up", "handshake-timeout", "tls-failed"],
     run: async (_world, socket) => {
       socket.end(mutate(hello, makeRandom(runSeed, stream++)));
@@ -87,7 +87,7 @@ export const fuzzing: readonly GateAttack[] = [
     id: "fuzz-tls",
     count: 25_000,
     parallel: 32,
-    perSecond: 250,
+    perSecond: 500,
     expected: ["tls-failed", "tls-version", "protocol-mismatch", "hung-up", "handshake-timeout", "no-certificate"],
     run: async (_world, socket) => {
       await negotiate(socket);
