@@ -58,21 +58,6 @@ test("the end of a connection ends what was asked on it, and nothing else", asyn
   assert.equal(ofC.map(({ type }) => type), ["response"]);
 });
 
-test("new trust ends a revoked peer's connection, and its next dial at once", async () => {
-  const meeting = simulatedMeeting(pki);
-  const [a, b] = [await meeting.join("a"), await meeting.join("b")];
-  await dial(b, a);
-  await a.fact((fact) => fact.type === "peer.established" && fact);
-  a.send({
-    type: "trust.changed",
-    snapshot: snapshotOf(pki, { crlsPem: await pki.crls({ revoked: [b.node] }), generation: 2 }),
-  });
-  assert.is((await a.fact(closedTo(b.peer))).reason.type, "trust.changed");
-  await b.fact(closedTo(a.peer));
-  const again = await dial(b, a);
-  assert.is(again.type === "dial.failed" && again.refusal.code, "hung-up");
-});
-
 test("who is revoked at whatever moment of the handshake is refused or closed, once, and it is told", async () => {
   const [listener, dialler] = [await pki.node("listener"), await pki.node("dialler")];
   const snapshot = snapshotOf(pki, { crlsPem: await pki.crls({ revoked: [dialler] }), generation: 2 });
