@@ -23,6 +23,7 @@ async function modeOf(role: TransportInput["role"]): Promise<string> {
     gater: {},
     protector: { protect: (stream) => Promise.resolve(stream) },
     allowed: () => true,
+    turnsAway: () => false,
   });
   return node.services.dht.getMode();
 }
