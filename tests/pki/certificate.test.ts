@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { certificateBytesMax, parseCertificate } from "../../pki/certificate.ts";
+import { certificateBytesMax, parseCertificate, readSignatureAlgorithm } from "../../pki/certificate.ts";
+import { decodeDer } from "../../pki/der.ts";
 import { extensionsMax } from "../../pki/extensions.ts";
 import { constructed, derNull, derTrue, derValue, octetString, oid, sequence } from "../../pki/issue/der_writer.ts";
 import {
@@ -240,6 +241,22 @@ test("refuses version 1, which has no version field", () => {
   const { der } = forge("v1", { issuer: ca, tbs: (tbs) => splice(tbs, (parts) => parts.splice(0, 1)) });
   const outcome = parseCertificate(der);
   assert.ok(Result.isFailure(outcome) && outcome.failure.detail.includes("the version is not 3"));
+});
+
+test("counts a chain's certificates from 0 where it is not told which one it reads", () => {
+  const outcome = parseCertificate(new Uint8Array(0));
+  assert.is(Result.isFailure(outcome) && outcome.failure.index, 0);
+});
+
+test("reads a signature algorithm by its OID alone where its parameters are as it wants them", () => {
+  const [rsa, ed25519] = [oid("1.2.840.113549.1.1.11"), oid("1.3.101.112")];
+  const read = (...parts: Uint8Array[]) => Result.getOrThrow(decodeDer(sequence(...parts), readSignatureAlgorithm));
+  assert.is(read(ed25519), "1.3.101.112");
+  assert.is(read(rsa), "1.2.840.113549.1.1.11");
+  assert.is(read(rsa, derNull), "1.2.840.113549.1.1.11");
+  assert.is(read(rsa, Uint8Array.of(5, 1, 0)), "1.2.840.113549.1.1.11 with parameters 050100");
+  assert.is(read(rsa, sequence()), "1.2.840.113549.1.1.11 with parameters 3000");
+  assert.is(read(ed25519, derNull), "1.3.101.112 with parameters 0500");
 });
 
 test("takes the largest certificate and refuses one byte more", () => {

@@ -50,6 +50,14 @@ test("gives TLS a key it can prove possession with", async () => {
   server.close();
 });
 
+test("refuses what stands in a key behind its last field", () => {
+  const der = Buffer.from(ed25519.replace(/-----[^-]+-----|\s/g, ""), "base64");
+  const longer = Buffer.concat([Uint8Array.of(der[0]!, der[1]! + 2), der.subarray(2), Uint8Array.of(5, 0)]);
+  const outcome = parsePrivateKey(pem("PRIVATE KEY", longer));
+  assert.is(Result.isFailure(outcome) && outcome.failure.problem, "malformed");
+  assert.ok(Result.isSuccess(parsePrivateKey(pem("PRIVATE KEY", der))));
+});
+
 test("leaves version 1 as it is", () => {
   assert.is(toTlsPem(Result.getOrThrow(parsePrivateKey(ed25519))), ed25519);
 });

@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { peerIdOf } from "../../pki/peer_id.ts";
+import { inlineKeyOctetsMax, peerIdOf } from "../../pki/peer_id.ts";
 import { forge } from "../support/forge.ts";
 
 const test = suite("peerIdOf()");
@@ -41,6 +41,7 @@ test("hashes an ECDSA key as the specification says", () => {
 });
 
 test("keeps 42 octets inline and hashes more", () => {
+  assert.is(inlineKeyOctetsMax, 42);
   const inline = base58btc.baseDecode(Result.getOrThrow(peerIdOf(parse(forge("node").der))));
   assert.equal([inline[0], inline[1], inline.length], [0x00, 36, 38]);
   const hashed = base58btc.baseDecode(Result.getOrThrow(peerIdOf(parse(forge("node", { algorithm: "p384" }).der))));

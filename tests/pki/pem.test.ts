@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { formatPem, parsePem, pemBlocksMax } from "../../pki/pem.ts";
+import { formatPem, parsePem, pemBlocksMax, pemCharactersMax } from "../../pki/pem.ts";
 
 const test = suite("parsePem()");
 
@@ -55,6 +55,10 @@ test("takes as many blocks as are allowed and no more", () => {
   const outcome = parsePem(one.repeat(pemBlocksMax + 1));
   assert.ok(Result.isFailure(outcome));
   assert.is(outcome.failure.line, pemBlocksMax * 3 + 1);
+});
+
+test("the limits are 256 Mi characters and 10,000 blocks", () => {
+  assert.equal([pemCharactersMax, pemBlocksMax], [268_435_456, 10_000]);
 });
 
 test("reads back what formatPem() writes, of any length", () => {

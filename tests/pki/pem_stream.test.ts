@@ -77,6 +77,35 @@ test("refuses what parsePem refuses, and takes what it takes, in 20,000 altered 
   assert.ok(verdicts.refused > 1_000 && verdicts.taken > 1_000, JSON.stringify(verdicts));
 });
 
+test("says what is wrong with a block as parsePem says it", () => {
+  const detailOf = (text: string) => {
+    try {
+      const stream = new PemStream(() => {});
+      stream.push(Buffer.from(text));
+      stream.finish();
+      return "taken";
+    } catch (error) {
+      return error instanceof PemError ? error.detail : String(error);
+    }
+  };
+  for (const body of ["Proc: 4", "AA;A", "M*A=", "AAA", ""]) {
+    const text = `-----BEGIN X509 CRL-----\n${body}\n-----END X509 CRL-----\n`;
+    const expected = parsePem(text);
+    assert.is(detailOf(text), Result.isFailure(expected) ? expected.failure.detail : "taken");
+  }
+});
+
+test("a buffer that is full when the last octets come grows for them", () => {
+  for (const size of [62, 63, 64, 65, 66, 127, 128, 129, 130]) {
+    const text = block(size);
+    let der = "";
+    const stream = new PemStream((found) => der = Buffer.from(found.der).toString("hex"), 64);
+    stream.push(Buffer.from(text));
+    stream.finish();
+    assert.is(der, Buffer.from(Result.getOrThrow(parsePem(text))[0]!.der).toString("hex"), String(size));
+  }
+});
+
 test("grows for a block larger than was hinted", () => {
   const large = block(100_000);
   assert.equal(streamed(large, 4_096), parsed(large));

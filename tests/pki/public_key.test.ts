@@ -47,6 +47,13 @@ const rows: [name: string, spki: Uint8Array, algorithm: string, label: string][]
   ["RSA with an exponent of 33 bits", rsa(modulus(256), 2n ** 32n + 1n), "rsa", "RSA 2048"],
   ["RSA with an exponent of 34 bits", rsa(modulus(256), 2n ** 33n + 1n), "unknown", "RSA, unusual exponent"],
   ["RSA without its NULL", rsa(modulus(256), 65_537, []), "unknown", "1.2.840.113549.1.1.1"],
+  [
+    "RSA with a NULL that holds something",
+    rsa(modulus(256), 65_537, [Uint8Array.of(5, 1, 0)]),
+    "unknown",
+    "1.2.840.113549.1.1.1",
+  ],
+  ["RSA with an empty SEQUENCE", rsa(modulus(256), 65_537, [sequence()]), "unknown", "1.2.840.113549.1.1.1"],
   ["RSA that is no RSAPublicKey", info([oid("1.2.840.113549.1.1.1"), derNull], derNull), "unknown", "RSA, malformed"],
   ["an algorithm that nobody knows", info([oid("1.2.3")], new Uint8Array(8)), "unknown", "1.2.3"],
 ];

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
+import { BudgetExceeded, HungUp, type Refusal, type RefusalCode, refusalCodes, withTried } from "../../pki/refusal.ts";
 
 interface Producer {
   readonly file: string;
@@ -48,6 +48,15 @@ const test = suite("refusals");
 for (const code of refusalCodes) {
   test(`a test produces ${code}`, () => assert.is(problemOf(code), undefined));
 }
+
+test("a refusal names the path on which it arose first, where it is about a path", () => {
+  const path = (serial: string) => [{ subject: { text: "CN=a" }, serial }];
+  const tried = (refusal: Refusal, serial = "01") => (withTried(refusal, path(serial)) as { tried?: unknown }).tried;
+  const budget = new BudgetExceeded({ what: "signatures", max: 1 });
+  assert.equal(tried(budget), [{ subject: "CN=a", serial: "01" }]);
+  assert.equal(tried(budget, "02"), [{ subject: "CN=a", serial: "01" }]);
+  assert.is(tried(new HungUp({ detail: "gone" })), undefined);
+});
 
 test("the table names codes only", () => {
   const known: readonly string[] = refusalCodes;

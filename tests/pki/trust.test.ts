@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import type { CrlFloor } from "../../pki/crl.ts";
 import { raiseFloor } from "../../pki/crl_floor.ts";
-import { subjectKeyId } from "../../pki/issue/extensions.ts";
+import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
 import { ListReader } from "../../pki/list_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
@@ -307,6 +307,7 @@ test("marks the number of a list that only a peer's path can check once it did, 
 });
 
 const listOf = (from: number, to: number) => forgeListPem(root, { thisUpdate: later(from), nextUpdate: later(to) });
+const keyed = forge("keyed", { ca: true, add: [subjectKeyId(Uint8Array.of(1))] });
 const warned: [name: string, input: Partial<TrustInput>, expected: string][] = [
   ["nothing", { crlsPem: forgeListPem(root) }, ""],
   ["no lists at all", {}, "no-lists-configured"],
@@ -327,6 +328,17 @@ const warned: [name: string, input: Partial<TrustInput>, expected: string][] = [
   [
     "a list of an issuer that peers will send, softly",
     { crlsPem: forgeListPem(root) + forgeListPem(middle) },
+    "list-unverified",
+  ],
+  [
+    "a list of another key of an anchor's name, softly",
+    {
+      trustPem: keyed.pem,
+      crlsPem: forgeListPem(keyed, {
+        signer: forge("keyed", { ca: true }),
+        add: [authorityKeyId(Uint8Array.of(2))],
+      }),
+    },
     "list-unverified",
   ],
 ];

@@ -1,38 +1,14 @@
 /** A handle's inbox against a stream whose multiplexer writes down what it is told. */
-import type { Stream } from "@libp2p/interface";
-import { AbstractStream, type SendResult } from "@libp2p/utils";
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { silentLogger } from "../../transport/libp2p_node.ts";
 import { ownStream, streamBufferMax } from "../../transport/stream_handle.ts";
-
-class WrittenDown extends AbstractStream {
-  readonly told: string[] = [];
-  override sendData(data: { byteLength: number }): SendResult {
-    return { sentBytes: data.byteLength, canSendMore: true };
-  }
-  override sendReset(): void {
-    this.told.push("reset");
-  }
-  override sendPause(): void {
-    this.told.push("pause");
-  }
-  override sendResume(): void {
-    this.told.push("resume");
-  }
-  override sendCloseWrite(): Promise<void> {
-    return Promise.resolve();
-  }
-  override sendCloseRead(): Promise<void> {
-    return Promise.resolve();
-  }
-}
+import { WrittenStream } from "../support/written_stream.ts";
 
 function inbound() {
-  const stream = new WrittenDown({ id: "1", log: silentLogger.forComponent("test"), direction: "inbound" });
+  const stream = new WrittenStream();
   const about = { id: "1", peer: "peer", protocol: "/hypha-tensor-stream/push" } as const;
-  return { stream, ...ownStream({ ...about, stream: stream as unknown as Stream }) };
+  return { stream, ...ownStream({ ...about, stream: stream.stream }) };
 }
 
 const test = suite("a stream's inbox");
@@ -51,6 +27,16 @@ test("a pause comes after the resume that made it necessary: within it, the mult
   }
   assert.equal(sizes, [streamBufferMax, streamBufferMax + 1]);
   assert.is(stream.status, "open");
+});
+
+test("a sender that was stopped goes on when a quarter is left to read, not before", async () => {
+  const { stream, handle } = inbound();
+  for (let piece = 0; piece < 8; piece++) stream.onData(new Uint8Array(streamBufferMax / 8));
+  for (let read = 1; read <= 6; read++) {
+    await Effect.runPromise(handle.read);
+    await Promise.resolve();
+    assert.equal(stream.told, read < 6 ? ["pause"] : ["pause", "resume"], `after ${read} pieces`);
+  }
 });
 
 test("a reader that is behind when the other side ends still gets everything, and no pause comes too late", async () => {

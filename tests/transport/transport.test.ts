@@ -67,6 +67,17 @@ test("a revoked peer is closed within a second and its redial refused", async ()
   await Promise.all([a.stop(), b.stop()]);
 });
 
+test("what is asked of it while it drains is refused, and not done", async () => {
+  const [a, b] = await Promise.all([startTransport({ pki, name: "a" }), startTransport({ pki, name: "b" })]);
+  const draining = a.ask({ type: "drain" });
+  const late = await a.ask({ type: "dial", id: "late", target: { address: b.addresses[0] as string } });
+  assert.is(late.type === "dial.failed" && late.refusal.code, "internal");
+  assert.match(late.type === "dial.failed" ? late.refusal.message : "", "was drained");
+  assert.is((await draining).type, "drained");
+  assert.is(b.facts.filter(of("peer.established")).length, 0);
+  await Promise.all([a.stop(), b.stop()]);
+});
+
 test("says which way a dial failed", async () => {
   const a = await startTransport({ pki, name: "a" });
   const nobody = await a.ask({ type: "dial", id: "1", target: { address: "/ip4/127.0.0.1/tcp/1" } });

@@ -13,6 +13,10 @@ import {
   issueRoot,
   nameConstraints,
 } from "../../../pki/issue/mod.ts";
+import { overridden } from "../../../pki/issue/certificate_template.ts";
+import { derValue, oid, sequence, setOfOne, utf8String } from "../../../pki/issue/der_writer.ts";
+import { isDnsName, parseGeneralName } from "../../../pki/issue/general_name.ts";
+import { libraryName, loadLibrary } from "../../../pki/issue/to_library.ts";
 import { formatPem } from "../../../pki/pem.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
@@ -156,6 +160,56 @@ test("refuses what does not go together", async () => {
   );
   assert.is(await problem(issueRoot({ commonName: "x", notBefore: at, notAfter: at })), "issued");
   assert.is(await problem(issueRoot({ commonName: "x", country: "USA", ...period })), "country");
+});
+
+test("issues for the years 1950 to 9999, to the second", async () => {
+  const make = (notBefore: string, notAfter: string) =>
+    issueRoot({ commonName: "x", notBefore: new Date(notBefore), notAfter: new Date(notAfter) });
+  const widest = ["1950-01-01T00:00:00.000Z", "9999-12-31T23:59:59.000Z"] as const;
+  const { period: written } = parsed((await make(...widest)).der);
+  assert.equal([written.notBefore.toISOString(), written.notAfter.toISOString()], [...widest]);
+  assert.is(await problem(make("1949-12-31T23:59:59Z", "2026-01-01T00:00:00Z")), "validity");
+  assert.is(await problem(make("2026-01-01T00:00:00Z", "+010000-01-01T00:00:00Z")), "validity");
+  const cut = parsed((await make("2026-01-01T00:00:00.999Z", "2026-01-01T00:00:01.001Z")).der).period;
+  assert.equal([cut.notBefore.getTime() % 60_000, cut.notAfter.getTime() % 60_000], [0, 1_000]);
+});
+
+test("an extension that is put in takes the place of the usual one of its OID", () => {
+  const usual = [{ oid: "1.2.3", critical: false, value: Uint8Array.of(5, 0) }];
+  const odd = { oid: "1.2.3", critical: true, value: Uint8Array.of(1, 1, 0xff) };
+  const more = { ...odd, oid: "1.2.4" };
+  assert.equal(overridden(usual, undefined), usual);
+  assert.equal(overridden(usual, { add: [odd, more] }), [odd, more]);
+});
+
+test("reads a name with its kind, without it, and up to 253 characters", () => {
+  const name = (text: string) => {
+    const { type, value } = parseGeneralName(text);
+    return `${type} ${value}`;
+  };
+  assert.is(name("dns:a.example"), "dns a.example");
+  assert.is(name(" a.example "), "dns a.example");
+  assert.is(name("192.0.2.1"), "ip 192.0.2.1");
+  assert.is(name("2001:db8::1"), "ip 2001:db8::1");
+  assert.is(name("spiffe://acme/worker/1"), "uri spiffe://acme/worker/1");
+  const labels = `${"a".repeat(63)}.`.repeat(3);
+  assert.is(isDnsName(labels + "a".repeat(61)), true);
+  assert.is(isDnsName(labels + "a".repeat(62)), false);
+});
+
+test("issues under no CA whose name would be written otherwise than it stands in its certificate", async () => {
+  const library = await loadLibrary();
+  const name = (value: Uint8Array) => sequence(setOfOne(sequence(oid("2.5.4.3"), value)));
+  const refused = (der: Uint8Array) => {
+    try {
+      libraryName(library, der);
+      return "taken";
+    } catch (error) {
+      return error instanceof IssueError ? error.problem : String(error);
+    }
+  };
+  assert.is(refused(name(utf8String("a"))), "taken");
+  assert.is(refused(name(derValue(0x1c, [Uint8Array.of(0, 1, 0xf6, 0)]))), "issuer-certificate"); // a UniversalString
 });
 
 test("draws serials of 20 octets, positive, each of its own", async () => {

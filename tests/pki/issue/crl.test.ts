@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { performance } from "node:perf_hooks";
 import { Result } from "effect";
 import { suite } from "uvu";
@@ -50,6 +51,43 @@ test("writes every reason, and reads it back", async () => {
   const list = read(await issueCrl({ ...base, revoked }));
   assert.equal(Result.getOrThrow(revokedEntries(list)), revoked);
   assert.is(findRevocation(list, "02")?.reason, reasons[1]);
+});
+
+test("the reasons have the numbers of RFC 5280 §5.3.1, and the one without a reason is left out", async () => {
+  assert.equal(Object.entries(revocationReasons).map(([reason, code]) => `${code} ${reason}`), [
+    "0 unspecified",
+    "1 keyCompromise",
+    "2 cACompromise",
+    "3 affiliationChanged",
+    "4 superseded",
+    "5 cessationOfOperation",
+    "6 certificateHold",
+    "9 privilegeWithdrawn",
+    "10 aACompromise",
+  ]);
+  const reasonOid = Buffer.from("0603551d15", "hex");
+  const writes = async (reason: RevocationReason | undefined) => {
+    const [block] = Result.getOrThrow(parsePem(await issueCrl({ ...base, revoked: [{ serial: "01", date, reason }] })));
+    return Buffer.from(block!.der).includes(reasonOid);
+  };
+  assert.equal([await writes(undefined), await writes("unspecified"), await writes("superseded")], [
+    false,
+    false,
+    true,
+  ]);
+});
+
+test("reading entries back, bytes that are none are refused and a programmer's mistake goes through", () => {
+  const entries = (bytes: unknown) => revokedEntries({ entries: bytes } as unknown as RevocationList);
+  assert.ok(Result.isFailure(entries(Uint8Array.of(4, 0))));
+  assert.equal(Result.getOrThrow(entries(new Uint8Array(0))), []);
+  const broken = {
+    length: 2,
+    get 0(): number {
+      throw new TypeError("mistake");
+    },
+  };
+  assert.throws(() => entries(broken), /mistake/);
 });
 
 test("takes serials as certificates and openssl write them", async () => {

@@ -4,6 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, parseCertificate } from "../../../pki/certificate.ts";
 import { issueCsr, IssueError, type IssueOverrides, readCsr, signCsr } from "../../../pki/issue/mod.ts";
+import { derNull, sequence } from "../../../pki/issue/der_writer.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";
 import { makeTestPki } from "../../support/pki.ts";
 
@@ -78,6 +79,15 @@ test("are refused when they are none", async () => {
   assert.is(await problem(() => readCsr(pki.root.certPem)), "csr");
   assert.is(await problem(() => readCsr(formatPem("CERTIFICATE REQUEST", new Uint8Array(65_537)))), "csr");
   assert.is(await problem(() => readCsr(formatPem("CERTIFICATE REQUEST", Uint8Array.of(0x30, 0)))), "csr");
+});
+
+test("are refused with anything behind their signature", async () => {
+  const { csrPem } = await issueCsr({ commonName: "node-1" });
+  const der = Buffer.from(Result.getOrThrow(parsePem(csrPem))[0]!.der);
+  const header = der[1]! < 0x80 ? 2 : 2 + (der[1]! & 0x7f);
+  assert.is(await problem(() => readCsr(formatPem("CERTIFICATE REQUEST", sequence(der.subarray(header))))), "done");
+  const longer = sequence(der.subarray(header), derNull);
+  assert.is(await problem(() => readCsr(formatPem("CERTIFICATE REQUEST", longer))), "csr");
 });
 
 test("prove possession with every algorithm", async () => {

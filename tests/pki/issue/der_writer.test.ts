@@ -55,6 +55,7 @@ test("writes UTCTime through 2049 and GeneralizedTime from 2050", () => {
   assert.is(time(new Date("2049-12-31T23:59:59Z"))[0], 0x17);
   assert.is(time(new Date("2050-01-01T00:00:00Z"))[0], 0x18);
   assert.is(text("1950-01-01T00:00:00Z"), "500101000000Z");
+  assert.is(text("9999-12-31T23:59:59Z"), "99991231235959Z");
 });
 
 test("refuses times that no certificate can hold", () => {

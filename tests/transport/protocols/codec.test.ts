@@ -23,7 +23,8 @@ import {
   toJson,
 } from "../../../transport/protocols/mod.ts";
 import type { ApiResponse, WorkerRequest } from "../../../transport/protocols/messages.ts";
-import { f64 } from "../../../transport/protocols/scalars.ts";
+import { f64, i32NotNegative } from "../../../transport/protocols/scalars.ts";
+import { fromCbor, nullable, toCbor } from "../../../transport/protocols/schema.ts";
 
 const api = "/hypha-api/0.0.1";
 const progress = "/hypha-progress/0.0.1";
@@ -391,3 +392,37 @@ for (
   });
 }
 header.run();
+
+const shapes = suite("scalars and schemas");
+
+shapes("a float is written whole wherever the buffer ends", () => {
+  for (let before = 0; before < 20; before++) {
+    const writer = new CborWriter("exact");
+    writer.bytes(new Uint8Array(240 + before));
+    writer.f64(0.1);
+    const written = writer.finish();
+    assert.is(hexOf(written.subarray(-9)), "fb3fb999999999999a", String(before));
+  }
+  const writer = new CborWriter("exact");
+  for (let count = 0; count < 100; count++) writer.f64(0.1);
+  assert.is(writer.finish().length, 900);
+});
+
+shapes("a signed count goes up to 2^31 - 1", () => {
+  const read = (value: number) => {
+    const writer = new CborWriter("exact");
+    writer.integer(value);
+    return fromCbor(i32NotNegative, writer.finish(), "exact");
+  };
+  assert.is(Result.getOrThrow(read(2_147_483_647)), 2_147_483_647);
+  failure(read(2_147_483_648));
+  failure(read(-1));
+});
+
+shapes("what may be null is read as null, and as what it is", () => {
+  const either = nullable(f64);
+  for (const value of [null, 0.5]) {
+    assert.is(Result.getOrThrow(fromCbor(either, toCbor(either, value, "exact"), "exact")), value);
+  }
+});
+shapes.run();
