@@ -74,6 +74,29 @@ test("who is revoked at whatever moment of the handshake is refused or closed, o
   }
 });
 
+test("who is revoked while a question of his is under way is not heard any more once he is gone", async () => {
+  const [listener, dialler] = [await pki.node("listener"), await pki.node("dialler")];
+  const snapshot = snapshotOf(pki, { crlsPem: await pki.crls({ revoked: [dialler] }), generation: 2 });
+  let heard = 0;
+  for (let afterMs = 0; afterMs < 16; afterMs++) {
+    const meeting = simulatedMeeting(pki);
+    const [a, b] = [await meeting.join("a", { node: listener }), await meeting.join("b", { node: dialler })];
+    a.send({ type: "serve", protocol: health });
+    await dial(b, a);
+    asking(b, request(a));
+    await meeting.pass(afterMs);
+    a.send({ type: "trust.changed", snapshot });
+    await meeting.pass(1_000);
+    const types = a.facts.map(({ type }) => type);
+    const asked = types.indexOf("request.received");
+    const closed = types.findIndex((type) => type === "peer.closed" || type === "peer.refused");
+    assert.ok(closed >= 0, `after ${afterMs} ms`);
+    assert.ok(asked < closed, `heard after the close, after ${afterMs} ms`);
+    heard += asked >= 0 ? 1 : 0;
+  }
+  assert.ok(heard > 0 && heard < 16, "the moment was never in between");
+});
+
 test("while it drains, idle connections end at once, what was asked is answered, and nothing new is begun", async () => {
   const meeting = simulatedMeeting(pki);
   const [a, b, c] = [await meeting.join("a"), await meeting.join("b"), await meeting.join("c")];
