@@ -26,7 +26,11 @@ interface Application {
   readonly node: TestNode;
 }
 
-async function application(name: string, limits: TransportLimits = defaultLimits): Promise<Application> {
+async function application(
+  name: string,
+  { limits = defaultLimits, deadlineMs = 5_000 }: { readonly limits?: TransportLimits; readonly deadlineMs?: number } =
+    {},
+): Promise<Application> {
   const node = await pki.node(name);
   const identity = identityOf(node);
   const [said, turnedAway]: [GateSaid[], string[]] = [[], []];
@@ -36,6 +40,7 @@ async function application(name: string, limits: TransportLimits = defaultLimits
     makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
     now: Date.now,
     limits,
+    deadlineMs,
     onSaid: (what) => said.push(what),
     onTurnedAway: ({ code }, address) => turnedAway.push(`${code} ${address.split("/")[2]}`),
   });
@@ -80,9 +85,8 @@ test("two applications connect, stream, and are parted by a revocation", async (
 
 test("an attempt over a limit is turned away before libp2p makes a connection of it, and told", async () => {
   const { libp2p, said, turnedAway } = await application("a", {
-    ...defaultLimits,
-    handshakesPerSecond: 0,
-    handshakesBurst: 2,
+    limits: { ...defaultLimits, handshakesPerSecond: 0, handshakesBurst: 2 },
+    deadlineMs: 200,
   });
   const port = Number(/\/tcp\/(\d+)/.exec(libp2p.getMultiaddrs()[0]!.toString())?.[1]);
   const closed = () =>
