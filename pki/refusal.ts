@@ -62,8 +62,24 @@ export type Tried = readonly CertificateLabel[];
 
 const name = (of: CertificateLabel): string => `${of.subject || "(no subject)"} (serial ${of.serial})`;
 
+/**
+ * As `Data.TaggedError`, without a stack: a refusal is an answer, whose fields say what led to it, and a stack costs more than
+ * most of the checks (60 µs).
+ */
+const TaggedRefusal = ((tag: string) => {
+  const Tagged = Data.TaggedError(tag) as new (fields: object) => Error;
+  return class extends Tagged {
+    constructor(fields: object) {
+      const { stackTraceLimit } = Error;
+      Error.stackTraceLimit = 0;
+      super(fields);
+      Error.stackTraceLimit = stackTraceLimit;
+    }
+  };
+}) as typeof Data.TaggedError;
+
 /** An attempt arrived faster than the limit for its address allows. */
-export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly limit: string; readonly max: number }> {
+export class RateLimited extends TaggedRefusal("RateLimited")<{ readonly limit: string; readonly max: number }> {
   readonly code = "rate-limited";
   readonly hint =
     "If these are nodes of yours behind one address, raise handshakes_per_second and handshakes_burst under [limits]; otherwise block the address at the firewall.";
@@ -73,7 +89,7 @@ export class RateLimited extends Data.TaggedError("RateLimited")<{ readonly limi
 }
 
 /** There are as many connections or pending handshakes as the limit allows. */
-export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
+export class TooManyConnections extends TaggedRefusal("TooManyConnections")<
   { readonly limit: string; readonly max: number }
 > {
   readonly code = "too-many-connections";
@@ -85,7 +101,7 @@ export class TooManyConnections extends Data.TaggedError("TooManyConnections")<
 }
 
 /** What arrived is not the protocol spoken on this port. */
-export class ProtocolMismatch extends Data.TaggedError("ProtocolMismatch")<{ readonly detail: string }> {
+export class ProtocolMismatch extends TaggedRefusal("ProtocolMismatch")<{ readonly detail: string }> {
   readonly code = "protocol-mismatch";
   readonly hint =
     "Something other than a Hypha node talks to this port (a scanner, a browser, a health check): point it elsewhere, or block the address at the firewall.";
@@ -95,7 +111,7 @@ export class ProtocolMismatch extends Data.TaggedError("ProtocolMismatch")<{ rea
 }
 
 /** The peer offered no TLS 1.3. */
-export class TlsVersion extends Data.TaggedError("TlsVersion")<{ readonly detail: string }> {
+export class TlsVersion extends TaggedRefusal("TlsVersion")<{ readonly detail: string }> {
   readonly code = "tls-version";
   readonly hint = "Only TLS 1.3 is spoken here: update the peer's software. A scanner can be blocked at the firewall.";
   override get message(): string {
@@ -104,7 +120,7 @@ export class TlsVersion extends Data.TaggedError("TlsVersion")<{ readonly detail
 }
 
 /** The TLS handshake itself failed: for instance, the peer does not hold the key of the certificate it showed. */
-export class TlsFailed extends Data.TaggedError("TlsFailed")<{ readonly detail: string }> {
+export class TlsFailed extends TaggedRefusal("TlsFailed")<{ readonly detail: string }> {
   readonly code = "tls-failed";
   readonly hint =
     "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be somebody with a stolen certificate and no key: block it at the firewall.";
@@ -114,7 +130,7 @@ export class TlsFailed extends Data.TaggedError("TlsFailed")<{ readonly detail: 
 }
 
 /** The handshake did not end within its deadline. */
-export class HandshakeTimeout extends Data.TaggedError("HandshakeTimeout")<
+export class HandshakeTimeout extends TaggedRefusal("HandshakeTimeout")<
   { readonly state: string; readonly afterMs: number }
 > {
   readonly code = "handshake-timeout";
@@ -126,7 +142,7 @@ export class HandshakeTimeout extends Data.TaggedError("HandshakeTimeout")<
 }
 
 /** The peer completed TLS without showing a certificate. */
-export class NoCertificate extends Data.TaggedError("NoCertificate")<{ readonly detail: string }> {
+export class NoCertificate extends TaggedRefusal("NoCertificate")<{ readonly detail: string }> {
   readonly code = "no-certificate";
   readonly hint =
     "Set cert_pem and key_pem on the peer: both sides authenticate here. If it is no node of yours, block the address at the firewall.";
@@ -136,7 +152,7 @@ export class NoCertificate extends Data.TaggedError("NoCertificate")<{ readonly 
 }
 
 /** A certificate is not strict DER, not X.509 v3, or larger than the limits. */
-export class MalformedCertificate extends Data.TaggedError("MalformedCertificate")<{
+export class MalformedCertificate extends TaggedRefusal("MalformedCertificate")<{
   readonly detail: string;
   readonly index: number;
   readonly tried?: Tried;
@@ -150,7 +166,7 @@ export class MalformedCertificate extends Data.TaggedError("MalformedCertificate
 }
 
 /** The leaf signed itself. It is refused even when it stands in the trust bundle. */
-export class SelfSigned extends Data.TaggedError("SelfSigned")<{ readonly certificate: CertificateLabel }> {
+export class SelfSigned extends TaggedRefusal("SelfSigned")<{ readonly certificate: CertificateLabel }> {
   readonly code = "self-signed";
   readonly hint =
     "Have the certificate signed by the organisation's CA: hypha-certutil csr on the peer, then hypha-certutil sign at the CA.";
@@ -160,7 +176,7 @@ export class SelfSigned extends Data.TaggedError("SelfSigned")<{ readonly certif
 }
 
 /** A key or signature algorithm that the policy does not allow. */
-export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlgorithm")<{
+export class UnsupportedKeyAlgorithm extends TaggedRefusal("UnsupportedKeyAlgorithm")<{
   readonly certificate: CertificateLabel;
   readonly algorithm: string;
   readonly allowed: readonly string[];
@@ -175,7 +191,7 @@ export class UnsupportedKeyAlgorithm extends Data.TaggedError("UnsupportedKeyAlg
 }
 
 /** No path leads from the leaf to an anchor of this node's trust bundle. */
-export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
+export class UnknownIssuer extends TaggedRefusal("UnknownIssuer")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
   readonly tried?: Tried;
@@ -189,7 +205,7 @@ export class UnknownIssuer extends Data.TaggedError("UnknownIssuer")<{
 }
 
 /** A signature does not verify under the key of the issuer that the names point to. */
-export class BadSignature extends Data.TaggedError("BadSignature")<{
+export class BadSignature extends TaggedRefusal("BadSignature")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
   readonly tried?: Tried;
@@ -203,7 +219,7 @@ export class BadSignature extends Data.TaggedError("BadSignature")<{
 }
 
 /** A path is longer than a CA's path length constraint or this node's limit allows. */
-export class PathTooLong extends Data.TaggedError("PathTooLong")<{
+export class PathTooLong extends TaggedRefusal("PathTooLong")<{
   readonly certificate: CertificateLabel;
   readonly max: number;
   readonly tried?: Tried;
@@ -219,7 +235,7 @@ export class PathTooLong extends Data.TaggedError("PathTooLong")<{
 }
 
 /** A certificate that signs others is not a CA. */
-export class NotACa extends Data.TaggedError("NotACa")<{
+export class NotACa extends TaggedRefusal("NotACa")<{
   readonly certificate: CertificateLabel;
   readonly tried?: Tried;
 }> {
@@ -232,7 +248,7 @@ export class NotACa extends Data.TaggedError("NotACa")<{
 }
 
 /** A certificate's key usage does not allow what it is used for. */
-export class KeyUsage extends Data.TaggedError("KeyUsage")<{
+export class KeyUsage extends TaggedRefusal("KeyUsage")<{
   readonly certificate: CertificateLabel;
   readonly needed: string;
   readonly tried?: Tried;
@@ -246,7 +262,7 @@ export class KeyUsage extends Data.TaggedError("KeyUsage")<{
 }
 
 /** A certificate's extended key usage does not allow what it is used for. */
-export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
+export class ExtendedKeyUsage extends TaggedRefusal("ExtendedKeyUsage")<{
   readonly certificate: CertificateLabel;
   readonly needed: string;
   readonly tried?: Tried;
@@ -260,7 +276,7 @@ export class ExtendedKeyUsage extends Data.TaggedError("ExtendedKeyUsage")<{
 }
 
 /** A name lies outside what a CA above it, or the CA's trust domain, may speak for. */
-export class NameConstraint extends Data.TaggedError("NameConstraint")<{
+export class NameConstraint extends TaggedRefusal("NameConstraint")<{
   readonly certificate: CertificateLabel;
   readonly name: string;
   readonly tried?: Tried;
@@ -274,7 +290,7 @@ export class NameConstraint extends Data.TaggedError("NameConstraint")<{
 }
 
 /** The leaf does not carry the name under which the caller looked for it (RFC 9525). Nodes look for PeerIDs instead. */
-export class NameMismatch extends Data.TaggedError("NameMismatch")<{
+export class NameMismatch extends TaggedRefusal("NameMismatch")<{
   readonly certificate: CertificateLabel;
   readonly expected: string;
   readonly names: readonly string[];
@@ -289,7 +305,7 @@ export class NameMismatch extends Data.TaggedError("NameMismatch")<{
 }
 
 /** A critical extension that this verifier does not process. */
-export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalExtension")<{
+export class UnknownCriticalExtension extends TaggedRefusal("UnknownCriticalExtension")<{
   readonly certificate: CertificateLabel;
   readonly oid: string;
   readonly tried?: Tried;
@@ -303,7 +319,7 @@ export class UnknownCriticalExtension extends Data.TaggedError("UnknownCriticalE
 }
 
 /** The search for a path would cost more than its budget. */
-export class BudgetExceeded extends Data.TaggedError("BudgetExceeded")<{
+export class BudgetExceeded extends TaggedRefusal("BudgetExceeded")<{
   readonly what: string;
   readonly max: number;
   readonly tried?: Tried;
@@ -317,7 +333,7 @@ export class BudgetExceeded extends Data.TaggedError("BudgetExceeded")<{
 }
 
 /** The check ran before a certificate's `notBefore`. */
-export class CertificateNotYetValid extends Data.TaggedError("CertificateNotYetValid")<{
+export class CertificateNotYetValid extends TaggedRefusal("CertificateNotYetValid")<{
   readonly certificate: CertificateLabel;
   readonly at: Date;
   readonly notBefore: Date;
@@ -333,7 +349,7 @@ export class CertificateNotYetValid extends Data.TaggedError("CertificateNotYetV
 }
 
 /** The check ran after a certificate's `notAfter`. */
-export class CertificateExpired extends Data.TaggedError("CertificateExpired")<{
+export class CertificateExpired extends TaggedRefusal("CertificateExpired")<{
   readonly certificate: CertificateLabel;
   readonly at: Date;
   readonly notAfter: Date;
@@ -350,7 +366,7 @@ export class CertificateExpired extends Data.TaggedError("CertificateExpired")<{
 }
 
 /** A certificate of the path stands on its issuer's revocation list. */
-export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
+export class CertificateRevoked extends TaggedRefusal("CertificateRevoked")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
   readonly revokedAt: Date;
@@ -368,7 +384,7 @@ export class CertificateRevoked extends Data.TaggedError("CertificateRevoked")<{
 }
 
 /** Revocation lists are configured, but none is of this certificate's issuer. */
-export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
+export class RevocationUnknown extends TaggedRefusal("RevocationUnknown")<{
   readonly certificate: CertificateLabel;
   readonly issuer: string;
   /** What the lists that there are lack; undefined where there is none. */
@@ -385,8 +401,7 @@ export class RevocationUnknown extends Data.TaggedError("RevocationUnknown")<{
 }
 
 /** A revocation list is not strict DER, or carries what this verifier does not process. */
-export class CrlMalformed
-  extends Data.TaggedError("CrlMalformed")<{ readonly detail: string; readonly tried?: Tried }> {
+export class CrlMalformed extends TaggedRefusal("CrlMalformed")<{ readonly detail: string; readonly tried?: Tried }> {
   readonly code = "crl-malformed";
   readonly hint =
     "Look at crls_pem with: openssl crl -in CRLS.pem -noout -text; then generate it again: hypha-certutil gen-crl.";
@@ -396,7 +411,7 @@ export class CrlMalformed
 }
 
 /** A revocation list's signature does not verify, or its issuer may not sign lists. */
-export class CrlSignature extends Data.TaggedError("CrlSignature")<
+export class CrlSignature extends TaggedRefusal("CrlSignature")<
   { readonly issuer: string; readonly detail: string; readonly tried?: Tried }
 > {
   readonly code = "crl-signature";
@@ -408,7 +423,7 @@ export class CrlSignature extends Data.TaggedError("CrlSignature")<
 }
 
 /** The check ran before a revocation list's `thisUpdate`. */
-export class CrlNotYetValid extends Data.TaggedError("CrlNotYetValid")<{
+export class CrlNotYetValid extends TaggedRefusal("CrlNotYetValid")<{
   readonly issuer: string;
   readonly at: Date;
   readonly thisUpdate: Date;
@@ -423,7 +438,7 @@ export class CrlNotYetValid extends Data.TaggedError("CrlNotYetValid")<{
 }
 
 /** The check ran later than a revocation list's `nextUpdate` and the grace after it. */
-export class CrlExpired extends Data.TaggedError("CrlExpired")<{
+export class CrlExpired extends TaggedRefusal("CrlExpired")<{
   readonly issuer: string;
   readonly at: Date;
   readonly nextUpdate: Date;
@@ -438,7 +453,7 @@ export class CrlExpired extends Data.TaggedError("CrlExpired")<{
 }
 
 /** A revocation list is older than one already seen of the same issuer. */
-export class CrlRollback extends Data.TaggedError("CrlRollback")<{
+export class CrlRollback extends TaggedRefusal("CrlRollback")<{
   readonly issuer: string;
   readonly number: string;
   readonly seen: string;
@@ -452,7 +467,7 @@ export class CrlRollback extends Data.TaggedError("CrlRollback")<{
 }
 
 /** The certificate's key is not the key of the PeerID that was dialled. */
-export class PeerIdMismatch extends Data.TaggedError("PeerIdMismatch")<{
+export class PeerIdMismatch extends TaggedRefusal("PeerIdMismatch")<{
   readonly expected: string;
   readonly actual: string;
 }> {
@@ -465,7 +480,7 @@ export class PeerIdMismatch extends Data.TaggedError("PeerIdMismatch")<{
 }
 
 /** The certificate's role is not one that may do this. */
-export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
+export class RoleNotAllowed extends TaggedRefusal("RoleNotAllowed")<{
   readonly certificate: CertificateLabel;
   readonly role: string;
   readonly allowed: readonly string[];
@@ -480,7 +495,7 @@ export class RoleNotAllowed extends Data.TaggedError("RoleNotAllowed")<{
 }
 
 /** A job asked for something that its specification does not name, or a peer for a slice that it was not granted. */
-export class JobScope extends Data.TaggedError("JobScope")<{
+export class JobScope extends TaggedRefusal("JobScope")<{
   /** The job's id; `-` where none was named. */
   readonly job: string;
   readonly what: string;
@@ -496,7 +511,7 @@ export class JobScope extends Data.TaggedError("JobScope")<{
 }
 
 /** The peer ended the connection before it was established; perhaps it refused us. */
-export class HungUp extends Data.TaggedError("HungUp")<{ readonly detail: string }> {
+export class HungUp extends TaggedRefusal("HungUp")<{ readonly detail: string }> {
   readonly code = "hung-up";
   readonly hint =
     "Read the peer's log of this moment: it closed without a word, which is how a refusal looks from here. If there is nothing, check the network between.";
@@ -506,7 +521,7 @@ export class HungUp extends Data.TaggedError("HungUp")<{ readonly detail: string
 }
 
 /** Nobody answered at the address. */
-export class Unreachable extends Data.TaggedError("Unreachable")<{ readonly detail: string }> {
+export class Unreachable extends TaggedRefusal("Unreachable")<{ readonly detail: string }> {
   readonly code = "unreachable";
   readonly hint =
     "Check that the node runs (hypha-ROLE probe -c FILE ADDRESS), its listen_addresses, and the firewall between.";
@@ -516,7 +531,7 @@ export class Unreachable extends Data.TaggedError("Unreachable")<{ readonly deta
 }
 
 /** A defect of ours. Whatever it was, the connection is refused. */
-export class Internal extends Data.TaggedError("Internal")<{ readonly detail: string }> {
+export class Internal extends TaggedRefusal("Internal")<{ readonly detail: string }> {
   readonly code = "internal";
   readonly hint = "This is a bug: please report it with this line and the version (--version).";
   override get message(): string {

@@ -69,4 +69,11 @@ test("each class of a refusal has a code of its own in the list, and each code a
   assert.equal(codes.toSorted(), [...refusalCodes].toSorted());
 });
 
+test("has no stack, and leaves those of other errors alone", () => {
+  const refusal = new HungUp({ detail: "before TLS" });
+  assert.not.ok(refusal.stack?.includes("refusal.test"));
+  assert.ok(refusal.stack?.includes(refusal.message));
+  assert.ok(new Error("another").stack?.includes("refusal.test"));
+});
+
 test.run();
