@@ -59,12 +59,21 @@ function serverOf(listener: Listener): Server {
   return server;
 }
 
+/** Whoever throws over an attempt has turned it away: in a socket's event it would end the process. */
+function isTurnedAway(turnsAway: TurnsAway, address: AddressText): boolean {
+  try {
+    return turnsAway(address);
+  } catch {
+    return true;
+  }
+}
+
 function lookFirst(server: Server, turnsAway: TurnsAway): void {
   const [goOn] = server.listeners("connection");
   server.removeAllListeners("connection");
   server.on("connection", (socket) => {
     const address = addressOf(socket);
-    if (address === undefined || !turnsAway(address)) return goOn?.(socket);
+    if (address === undefined || !isTurnedAway(turnsAway, address)) return goOn?.(socket);
     socket.on("error", () => {}); // it is nobody's any more
     socket.resetAndDestroy();
   });

@@ -42,7 +42,10 @@ async function application(
     limits,
     deadlineMs,
     onSaid: (what) => said.push(what),
-    onTurnedAway: ({ code }, address) => turnedAway.push(`${code} ${address.split("/")[2]}`),
+    onTurnedAway: ({ code }, address) => {
+      turnedAway.push(`${code} ${address.split("/")[2]}`);
+      throw new Error("a listener that throws turns away all the same, and ends nothing");
+    },
   });
   const libp2p = await createLibp2p({
     privateKey: await libp2pKey(identity),
