@@ -8,8 +8,14 @@ import { createPrivateKey } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
+import { decodeDer, tags } from "../../pki/der.ts";
+import { parsePem } from "../../pki/pem.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { readInput } from "./input_file.ts";
+
+/** PBES2 (RFC 8018 §A.4), and what the names of all sizes and modes of AES begin with. */
+const pbes2Oid = "1.2.840.113549.1.5.13";
+const aesOidPrefix = "2.16.840.1.101.3.4.1.";
 
 /** Longest passphrase, in octets: OpenSSL reads no more than this either. */
 export const passphraseBytesMax = 1_024;
@@ -95,7 +101,8 @@ function decrypt(text: string, file: string, passphrase: string): Result.Result<
     },
     catch: (error) => {
       // What a runtime cannot decrypt (Deno: Triple DES and PKCS#12's schemes) is another matter than a wrong passphrase.
-      const unsupported = /unsupported/i.test(String(error));
+      // Yet one wrong passphrase in 250 leaves what looks padded, and OpenSSL then finds its content unsupported.
+      const unsupported = /unsupported/i.test(String(error)) && !isEncryptedWithAes(text);
       return new CertutilError({
         what: "read key",
         file,
@@ -106,4 +113,20 @@ function decrypt(text: string, file: string, passphrase: string): Result.Result<
       });
     },
   });
+}
+
+/** Whether a key is encrypted with AES (PBES2: RFC 8018 §A.4 and §B.2.5), which each runtime decrypts. */
+function isEncryptedWithAes(text: string): boolean {
+  const [block] = Result.getOrElse(parsePem(text), () => []);
+  if (block === undefined) return false;
+  const cipher = decodeDer(block.der, (outermost) => {
+    const key = outermost.enter(tags.sequence, "the encrypted key");
+    const scheme = key.enter(tags.sequence, "the scheme");
+    key.read(tags.octetString, "what is encrypted");
+    if (scheme.oid("the scheme's name") !== pbes2Oid) return "";
+    const parameters = scheme.enter(tags.sequence, "the scheme's parameters");
+    parameters.read(tags.sequence, "the key derivation");
+    return parameters.enter(tags.sequence, "the cipher").oid("the cipher's name");
+  });
+  return Result.getOrElse(cipher, () => "").startsWith(aesOidPrefix);
 }

@@ -9,9 +9,10 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import { isHandshake } from "../../transport/simulated/frames.ts";
 import type { Frame, Tamper, WireEnd } from "../../transport/simulated/network.ts";
-import type { Message } from "../../transport/protocols/messages.ts";
+import type { JobSpec, Message } from "../../transport/protocols/messages.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { executorsDefault } from "../config/defaults.ts";
+import type { WorkerBook } from "../scheduling/worker_book.ts";
 import { Adversary } from "./adversary.ts";
 import type { Credential } from "./authority.ts";
 import type { Checker } from "./checker.ts";
@@ -118,8 +119,9 @@ export class Hostile {
   /** A member of the network that does what is not its to do. */
   #intrude(kind: "intruder" | "nonsense", node: SimulatedNode): void {
     const { sim, checker } = this.#init;
-    const adversary = this.#insider()?.adversary;
-    if (adversary === undefined) return;
+    const insider = this.#insider();
+    if (insider === undefined) return;
+    const { adversary, peer } = insider;
     const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
     const renewals = new Set<string>();
     adversary.onFrame = (frame) => {
@@ -140,7 +142,7 @@ export class Hostile {
             adversary.push(end, random.bytes(32));
             return;
           }
-          for (const id of promisesOf(node)) {
+          for (const id of promisesToOthers(node, peer)) {
             renewals.add(adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } }));
           }
           for (const spec of specsOf(node)) {
@@ -252,21 +254,23 @@ function floodOnce(
   }
 }
 
-interface Promises {
-  readonly book: {
-    readonly offers: Readonly<Record<string, unknown>>;
-    readonly leases: Readonly<Record<string, unknown>>;
-    readonly jobs: Readonly<Record<string, { readonly spec: never }>>;
-  };
+function bookOf(node: SimulatedNode): WorkerBook | undefined {
+  return (node.roleActor?.getSnapshot() as { context: { book?: WorkerBook } } | undefined)?.context.book;
 }
 
-/** An intruder has overheard the ids of offers and leases: they are no secrets. */
-function promisesOf(node: SimulatedNode): readonly string[] {
-  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
-  return book === undefined ? [] : [...Object.keys(book.offers), ...Object.keys(book.leases)].slice(0, 8);
+/**
+ * The ids of a worker's offers and leases, which an intruder has overheard: they are no secrets. Not those that were made
+ * to its own key, which a flood with the same certificate may have had: such an offer it may take.
+ */
+function promisesToOthers(node: SimulatedNode, peer: string): readonly string[] {
+  const book = bookOf(node);
+  if (book === undefined) return [];
+  const offers = Object.values(book.offers).filter(({ to }) => to !== peer);
+  const leases = Object.values(book.leases).filter(({ holder }) => holder !== peer);
+  return [...offers, ...leases].map(({ id }) => id).slice(0, 8);
 }
 
-function specsOf(node: SimulatedNode): readonly never[] {
-  const book = (node.roleActor?.getSnapshot() as { context: Partial<Promises> } | undefined)?.context.book;
+function specsOf(node: SimulatedNode): readonly JobSpec[] {
+  const book = bookOf(node);
   return book === undefined ? [] : Object.values(book.jobs).map(({ spec }) => spec).slice(0, 2);
 }

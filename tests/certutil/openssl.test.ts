@@ -154,6 +154,24 @@ test("a PKI of ours, with encrypted keys: what openssl reads, and what it encryp
   assert.equal(await readdir(dir), before);
 });
 
+/** An Ed25519 key, encrypted by OpenSSL with AES-256-CBC; one wrong passphrase in 250 leaves what looks padded. */
+const lockedWithGeheim = `-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGaMFYGCSqGSIb3DQEFDTBJMCgGCSqGSIb3DQEFDDAbBAiXYOxqICNL3gIBCjAM
+BggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQnkb4ayLHqSG3SrQ8/Gq5igRAcPeC
+3FZDvmrSxyYgzSBFs8WFRH2YWs5eW1llz/1PNCWFR8+Bw69Qb5KeX/KWrN7nbjf7
+05aLkD1/wCQKQZ/4jw==
+-----END ENCRYPTED PRIVATE KEY-----
+`;
+
+test("a wrong passphrase is called wrong where what it makes happens to be padded", async () => {
+  await writeFile(at("padded.key"), lockedWithGeheim);
+  const inspect = (phrase: string) => certutil(dir, "inspect", "padded.key", "--passin", `pass:${phrase}`);
+  for (const phrase of ["falsch", "falsch474"]) {
+    assert.match((await inspect(phrase)).stderr, "the passphrase is wrong. Check what --passin names.");
+  }
+  assert.is((await inspect("geheim")).code, 0);
+});
+
 test("standard input gives a passphrase; inspect shows the public part of a key, and DER", async () => {
   const { code, stdout } = await certutilWith(dir, "geheim\n", "inspect", "locked.key", "--passin", "stdin", "--json");
   assert.is(code, 0);
