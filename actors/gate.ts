@@ -4,10 +4,11 @@
  * @module
  */
 import { Result } from "effect";
+import type { Actor } from "xstate";
 import { ChainMemory } from "../pki/chain_memory.ts";
-import { checkIdentity } from "../pki/path.ts";
+import { checkIdentity, type PeerIdentity } from "../pki/path.ts";
 import { Internal, type Refusal } from "../pki/refusal.ts";
-import type { Gate, GateInput, GateSaid, MakeGate } from "../transport/port.ts";
+import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../transport/port.ts";
 import { handshakeMachine, phaseOf } from "./handshake.ts";
 import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
 import type { Ports } from "./ports.ts";
@@ -35,7 +36,8 @@ export function makeGateFactory(options: GateFactoryOptions): MakeGate {
   const own = machine === undefined
     ? { machine: handshakeMachine, checks: rememberingChecks(new ChainMemory()) }
     : { machine };
-  return (input) => makeGate(input, { ...options, ...own });
+  const shared: GateOptions = { ...options, ...own };
+  return (input) => new RootGate(input, shared);
 }
 
 type GateOptions = GateFactoryOptions & {
@@ -43,87 +45,96 @@ type GateOptions = GateFactoryOptions & {
   readonly checks?: Checks;
 };
 
-function makeGate(input: GateInput, { ports, clock, inspect, machine, checks }: GateOptions): Gate {
-  const { id } = input;
-  const listeners = new Set<(said: GateSaid) => void>();
-  const unsaid: GateSaid[] = [];
-  let died: Refusal | undefined;
-  let sending = false;
+/** A class, so that the gates of idle connections share their methods. */
+class RootGate implements Gate {
+  readonly id: string;
+  readonly #report: Ports["report"];
+  readonly #listeners = new Set<(said: GateSaid) => void>();
+  readonly #unsaid: GateSaid[] = [];
+  readonly #actor: Actor<typeof handshakeMachine>;
+  #died: Refusal | undefined;
+  #sending = false;
 
-  const flush = () => {
-    for (let said = unsaid.shift(); said !== undefined; said = unsaid.shift()) {
-      for (const listener of [...listeners]) {
-        try {
-          listener(said);
-        } catch (error) {
-          ports.report({
-            level: "error",
-            event: "gate.listener_failed",
-            message: `Cannot deliver ${said.type}: its listener threw`,
-            fields: { gate: id, error: String(error) },
-          });
-        }
-      }
+  constructor(input: GateInput, { ports, clock, inspect, machine, checks }: GateOptions) {
+    this.id = input.id;
+    this.#report = ports.report;
+    this.#actor = superviseRoot(machine, {
+      id: input.id,
+      input: { ...input, now: ports.now, ...(checks === undefined ? {} : { checks }) },
+      onError: (error) => this.#refuseDead(error),
+      onEmitted: (said) => void this.#unsaid.push(said),
+      onSnapshot: () => {
+        if (!this.#sending) this.#flush();
+      },
+      ...(clock === undefined ? {} : { clock }),
+      ...(inspect === undefined ? {} : { inspect }),
+    });
+  }
+
+  get phase(): GatePhase {
+    return this.#died === undefined ? phaseOf(this.#actor.getSnapshot().value) : "refused";
+  }
+
+  get refusal(): Refusal | undefined {
+    return this.#died ?? this.#actor.getSnapshot().context?.refusal;
+  }
+
+  get identity(): PeerIdentity | undefined {
+    const identity = this.#actor.getSnapshot().context?.identity;
+    return holds(identity) ? identity.success : undefined;
+  }
+
+  get presented(): { readonly name: string; readonly id: string } | undefined {
+    const wellFormed = this.#actor.getSnapshot().context?.wellFormed;
+    if (!holds(wellFormed)) return undefined;
+    const claimed = checkIdentity(wellFormed.success);
+    return Result.isSuccess(claimed) ? { name: claimed.success.name, id: claimed.success.peer } : undefined;
+  }
+
+  send(event: GateEvent): void {
+    if (this.#died !== undefined || this.#actor.getSnapshot().status !== "active") return;
+    const outermost = !this.#sending;
+    this.#sending = true;
+    try {
+      this.#actor.send(event);
+    } finally {
+      if (outermost) this.#sending = false;
     }
-  };
-  const refuseDead = (error: unknown) => {
-    if (died !== undefined) return;
-    died = new Internal({ detail: error instanceof Error ? error.message : String(error) });
-    unsaid.push({ type: "gate.refused", refusal: died });
-    if (!sending) flush();
-  };
+    if (outermost) this.#flush();
+  }
 
-  const actor = superviseRoot(machine, {
-    id,
-    input: { ...input, now: ports.now, ...(checks === undefined ? {} : { checks }) },
-    onError: refuseDead,
-    onEmitted: (said) => {
-      unsaid.push(said);
-    },
-    onSnapshot: () => {
-      if (!sending) flush();
-    },
-    ...(clock === undefined ? {} : { clock }),
-    ...(inspect === undefined ? {} : { inspect }),
-  });
+  listen(listener: (said: GateSaid) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
 
-  return {
-    id,
-    get phase() {
-      return died === undefined ? phaseOf(actor.getSnapshot().value) : "refused";
-    },
-    get refusal() {
-      return died ?? actor.getSnapshot().context?.refusal;
-    },
-    get identity() {
-      const identity = actor.getSnapshot().context?.identity;
-      return holds(identity) ? identity.success : undefined;
-    },
-    get presented() {
-      const wellFormed = actor.getSnapshot().context?.wellFormed;
-      if (!holds(wellFormed)) return undefined;
-      const claimed = checkIdentity(wellFormed.success);
-      return Result.isSuccess(claimed) ? { name: claimed.success.name, id: claimed.success.peer } : undefined;
-    },
-    send(event) {
-      if (died !== undefined || actor.getSnapshot().status !== "active") return;
-      const outermost = !sending;
-      sending = true;
-      try {
-        actor.send(event);
-      } finally {
-        if (outermost) sending = false;
-      }
-      if (outermost) flush();
-    },
-    listen(listener) {
-      listeners.add(listener);
-      return () => {
-        listeners.delete(listener);
-      };
-    },
-    stop() {
-      actor.stop();
-    },
-  };
+  stop(): void {
+    this.#actor.stop();
+  }
+
+  #flush(): void {
+    for (let said = this.#unsaid.shift(); said !== undefined; said = this.#unsaid.shift()) {
+      for (const listener of [...this.#listeners]) this.#deliver(said, listener);
+    }
+  }
+
+  #deliver(said: GateSaid, listener: (said: GateSaid) => void): void {
+    try {
+      listener(said);
+    } catch (error) {
+      this.#report({
+        level: "error",
+        event: "gate.listener_failed",
+        message: `Cannot deliver ${said.type}: its listener threw`,
+        fields: { gate: this.id, error: String(error) },
+      });
+    }
+  }
+
+  #refuseDead(error: unknown): void {
+    if (this.#died !== undefined) return;
+    this.#died = new Internal({ detail: error instanceof Error ? error.message : String(error) });
+    this.#unsaid.push({ type: "gate.refused", refusal: this.#died });
+    if (!this.#sending) this.#flush();
+  }
 }
