@@ -582,7 +582,7 @@ export function withTried<A extends Refusal>(refusal: A, path: readonly TriedCer
   if (!("certificate" in refusal) && !refusal.code.startsWith("crl-") && refusal.code !== "budget-exceeded") {
     return refusal;
   }
-  if ("tried" in refusal && refusal.tried !== undefined) return refusal;
+  if ((refusal as { readonly tried?: Tried }).tried !== undefined) return refusal;
   const tried: Tried = path.map(({ subject, serial }) => ({ subject: subject.text, serial }));
   return Object.assign(refusal, { tried });
 }

@@ -171,6 +171,10 @@ test("refuses what admission refused, before anything else", () => {
   assert.is(gate.refusal?.code, "too-many-connections");
 });
 
+test("has the id that it was born with", () => {
+  assert.is(judge({ name: "known", code: "opening", input: { id: "gate-7" } }).gate.id, "gate-7");
+});
+
 test("knows who it let in, by name, PeerID, role and serial", () => {
   const { gate } = judge({ name: "", code: "opening" });
   const { name, role, domain, serial, peer = "" } = gate.identity ?? {};

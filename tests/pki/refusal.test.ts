@@ -5,7 +5,16 @@
 import { existsSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { BudgetExceeded, HungUp, type Refusal, type RefusalCode, refusalCodes, withTried } from "../../pki/refusal.ts";
+import {
+  BudgetExceeded,
+  CrlExpired,
+  HungUp,
+  type Refusal,
+  type RefusalCode,
+  refusalCodes,
+  SelfSigned,
+  withTried,
+} from "../../pki/refusal.ts";
 
 interface Producer {
   readonly file: string;
@@ -55,7 +64,14 @@ test("a refusal names the path on which it arose first, where it is about a path
   const budget = new BudgetExceeded({ what: "signatures", max: 1 });
   assert.equal(tried(budget), [{ subject: "CN=a", serial: "01" }]);
   assert.equal(tried(budget, "02"), [{ subject: "CN=a", serial: "01" }]);
+  const now = new Date(0);
+  assert.equal(tried(new CrlExpired({ issuer: "CN=ca", at: now, nextUpdate: now })), [{
+    subject: "CN=a",
+    serial: "01",
+  }]);
   assert.is(tried(new HungUp({ detail: "gone" })), undefined);
+  const nobody = new SelfSigned({ certificate: { subject: "", serial: "07" } });
+  assert.match(nobody.message, "(no subject) (serial 07)");
 });
 
 test("the table names codes only", () => {
