@@ -294,6 +294,8 @@ export const dataMachine = setup({
             });
           }),
           on: {
+            // The peers that are being told were chosen before: who has joined us since knows nothing.
+            rejoined: { target: "storing", reenter: true },
             announced: [
               { guard: { type: "isStale", params: ({ event }) => event } },
               {

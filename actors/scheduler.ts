@@ -11,6 +11,9 @@
  *  role.drain, in every state ──▶ drained; role.retire, while it has no member ──▶ drained, else it goes on to its end
  * ```
  *
+ * While one part cannot be filled, those that are leased for the other are let go, those that were lost are asked again, and the
+ * parts are filled the other way round (`allocating.regrouping`): the only worker that can aggregate may train.
+ *
  * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`, when its
  * worker ends the lease or says that the job failed, or when a trainer stays silent. Progress, data and offers are answered in
  * every state; what nobody here wants is declined. Facts about peers that are no members are ignored.
@@ -22,7 +25,7 @@ import { Result } from "effect";
 import { answerApi, answerProgressed, routePush } from "./scheduling/answering.ts";
 import { readDatasetRecord } from "./scheduling/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./scheduling/dispatching.ts";
-import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn } from "./scheduling/members.ts";
+import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./scheduling/members.ts";
 import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./scheduling/provider.ts";
 import {
   dispatchDeadlineMs,
@@ -86,6 +89,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
     dataset: undefined,
     slices: firstSlice(1),
     training: emptyTraining,
+    first: "trainers",
     excluded: [],
     evaluation: "none",
     roundsEvaluated: 0,
@@ -193,9 +197,12 @@ export const schedulerMachine = schedulerSetup.createMachine({
       },
     },
     allocating: {
-      initial: "trainers",
+      initial: "judging",
       states: {
         trainers: {
+          after: {
+            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "trainers", reenter: true }],
+          },
           invoke: {
             id: "allocation",
             src: "allocation",
@@ -215,6 +222,9 @@ export const schedulerMachine = schedulerSetup.createMachine({
           on: { "allocation.served": "judging" },
         },
         aggregator: {
+          after: {
+            regroup: [{ guard: "canRegroup", target: "regrouping" }, { target: "aggregator", reenter: true }],
+          },
           invoke: {
             id: "allocation",
             src: "allocation",
@@ -230,9 +240,11 @@ export const schedulerMachine = schedulerSetup.createMachine({
           },
           on: { "allocation.served": "judging" },
         },
+        regrouping: { entry: regroup, always: "judging" },
         // A member may have been lost while another was looked for.
         judging: {
           always: [
+            { guard: "wantsAggregatorFirst", target: "aggregator" },
             { guard: "lacksTrainers", target: "trainers" },
             { guard: "hasNoAggregator", target: "aggregator" },
             { target: "#scheduler.dispatching" },

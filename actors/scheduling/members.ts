@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { absenceMs, schedulerSetup, trainerSilenceMs } from "./scheduler_setup.ts";
-import { memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
+import { absenceMs, type SchedulerContext, schedulerSetup, trainerSilenceMs } from "./scheduler_setup.ts";
+import { emptyTraining, memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
 
 /** A member is out: its lease is released, whoever waits for it is told. */
 export const loseMember = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
@@ -58,4 +58,25 @@ export const loseUndispatched = schedulerSetup.enqueueActions(({ context, enqueu
       (peer === context.training.aggregator?.peer || context.training.aggregator?.state !== "leased");
     if (isDue) enqueue.raise({ type: "member.lost", peer, reason: "it did not answer the dispatch" });
   }
+});
+
+/** Nobody was dispatched yet, and not everybody is to be had: those that are leased are let go, to be chosen anew. */
+export const regroup = schedulerSetup.enqueueActions(({ context, enqueue }) => {
+  const members = membersOf(context.training);
+  for (const { peer, leaseId } of members) {
+    enqueue.cancel(`absence/${peer}`);
+    enqueue.stopChild(`lease/${leaseId}`);
+  }
+  const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
+  enqueue.assign({ training: emptyTraining, excluded: [], first });
+  const released = members.map(({ peer }) => peer);
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "allocation.regrouped",
+      message: `Cannot fill all parts: looking for the ${first} first now; ` +
+        `${released.length} workers were let go, ${context.excluded.length} that were lost are asked again`,
+      fields: { released, forgiven: context.excluded, first },
+    })
+  );
 });

@@ -40,6 +40,12 @@ export const findDeadlineMs = findTimeoutMs + 3_000;
 /** Between two looks whether another provides the data set now, and how often when a data node appears. */
 export const seekAgainMs = 5_000;
 export const seeksAtData = 3;
+/**
+ * Who is leased while others are still missing is let go after this, in milliseconds, those that were lost are asked again, and
+ * the parts are filled the other way round: a worker that trains may be the only one that can aggregate, and another
+ * scheduler may hold who is missing here.
+ */
+export const regroupMs = 20_000;
 /** A dispatch is answered within this (`wire.md`: an exchange's 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
@@ -55,7 +61,9 @@ export interface SchedulerContext extends RoleInput<SchedulerConfig> {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
-  /** Workers that refused or failed: not asked again. */
+  /** Which part is filled first. */
+  readonly first: "trainers" | "aggregator";
+  /** Workers that refused or failed: not asked again, unless there are too few without them. */
   readonly excluded: readonly Peer[];
   readonly evaluation: "none" | "on" | "broken";
   readonly roundsEvaluated: number;
@@ -120,6 +128,8 @@ export const schedulerSetup = setup({
       const member = memberOf(context.training, params.peer);
       return member !== undefined && member.state !== "done";
     },
+    canRegroup: ({ context }) => membersOf(context.training).length + context.excluded.length > 0,
+    wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
     hasNoMembers: ({ context }) => membersOf(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
@@ -133,5 +143,9 @@ export const schedulerSetup = setup({
       isTrained(context.training) &&
       (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),
     isAllEnded: ({ context }) => isAllEnded(context.training),
+  },
+  delays: {
+    // Schedulers that hold what the other wants would otherwise let go, and take again, in step.
+    regroup: ({ context }) => Math.round(regroupMs * (1 + context.ports.random() / 2)),
   },
 });

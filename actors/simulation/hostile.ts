@@ -29,6 +29,8 @@ const floodEveryMs = 100;
 const answersMax = 64;
 /** Longest delay of a gateway that delays, in milliseconds. */
 const delayMaxMs = 6_000;
+/** What a node sent while it was taken over has arrived by then, in milliseconds. */
+const lateMs = 10_000;
 /** What a member that floods asks workers for. */
 const wanted = { class: "train", name: executorsDefault.train } as const;
 /** What a worker that lies says it has. */
@@ -46,6 +48,8 @@ export interface HostileInit {
 /** Makes them, and ends them again. */
 export class Hostile {
   readonly #init: HostileInit;
+  /** Until when what a node answers is not its own, by name. */
+  readonly #takenOver = new Map<string, number>();
   #adversaries = 0;
 
   constructor(init: HostileInit) {
@@ -126,6 +130,7 @@ export class Hostile {
     const renewals = new Set<string>();
     adversary.onFrame = (frame) => {
       if (frame.type !== "response" || !renewals.has(frame.stream)) return;
+      if (sim.now < (this.#takenOver.get(node.name) ?? 0)) return; // it may give the stranger another's answer
       const answer = frame.message;
       const renewed = answer !== undefined && "RenewLease" in answer && typeof answer.RenewLease === "object";
       if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
@@ -200,6 +205,7 @@ export class Hostile {
       node.name,
       (frame, remote) => isHandshake(frame) ? [{ frame, laterMs: 0 }] : tamper(frame, remote),
     );
+    this.#takenOver.set(node.name, sim.now + forMs + lateMs);
     sim.after(forMs, () => sim.network.tamper(node.name, undefined));
   }
 }

@@ -147,6 +147,18 @@ test("pulls over the bound are rejected, as are pushes", async () => {
   remove();
 });
 
+test("a gateway that joins while an announcement is under way is told too", async () => {
+  const { world, actor, remove } = await start();
+  const first = world.takeOne("record.put");
+  actor.send({ type: "rejoined" });
+  const second = world.takeOne("record.put");
+  first.replyTo.send({ type: "record.stored", id: first.id });
+  assert.equal(actor.getSnapshot().value, { serving: "storing" });
+  second.replyTo.send({ type: "record.stored", id: second.id });
+  assert.equal(actor.getSnapshot().value, { serving: "stored" });
+  remove();
+});
+
 test("an announcement that nobody stored is repeated, one that was is renewed, also after a rejoin", async () => {
   const { world, actor, remove } = await start();
   const first = world.takeOne("record.put");

@@ -185,6 +185,51 @@ test("looks for the data set until somebody has announced it, and says what is m
   assert.equal(state(), { allocating: "trainers" });
 });
 
+test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {
+  const { world, found, offer, dispatches, live, state } = start(configOf(2, 1));
+  found();
+  live(31_000);
+  assert.equal(world.reported("allocation.regrouped").length, 0, "nobody was taken");
+  offer("a", "b");
+  assert.equal(state(), { allocating: "aggregator" });
+  live(31_000);
+  assert.equal(world.reported("allocation.regrouped"), [
+    { released: ["a", "b"], forgiven: [], first: "aggregator" },
+  ]);
+  assert.equal(state(), { allocating: "aggregator" });
+  offer("a");
+  assert.equal(state(), { allocating: "trainers" });
+  live(31_000);
+  assert.equal(world.reported("allocation.regrouped").at(-1), {
+    released: ["a"],
+    forgiven: [],
+    first: "trainers",
+  });
+  assert.equal(state(), { allocating: "trainers" });
+  offer("a", "c");
+  offer("b");
+  const [first] = dispatches();
+  assert.is(first?.peer, "b");
+  const executor = first?.spec.executor;
+  assert.ok(executor?.class === "aggregate");
+  assert.equal(executor.config.updates.peers, ["a", "c"]);
+  first?.accept();
+  assert.equal(dispatches().map(({ peer }) => peer), ["a", "c"]);
+});
+
+test("a worker that was lost is asked again where there are too few without it", () => {
+  const { world, actor, found, offer, live, state } = start(configOf(1, 1));
+  found();
+  offer("a");
+  actor.send({ type: "peer.closed", peer: "a", identity: identityOf("a"), reason: revoked });
+  live(31_000);
+  assert.equal(world.reported("allocation.regrouped"), [{ released: [], forgiven: ["a"], first: "aggregator" }]);
+  offer("b");
+  assert.equal(state(), { allocating: "trainers" });
+  offer("a");
+  assert.equal(state(), { dispatching: "aggregator" });
+});
+
 test("allocates trainers, then an aggregator that is none of them; dispatches the aggregator first", () => {
   const { world, found, offer, dispatches, state } = start(configOf(2, 1));
   found();

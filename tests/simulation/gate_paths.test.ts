@@ -41,6 +41,8 @@ const seeds: readonly [seed: number, kind?: FaultKind][] = [
   [90],
   [51],
   [78],
+  [6],
+  [39, "clock-jump"],
 ];
 
 /** A handshake that a cut link or a drain interrupts, at two of its steps, and more half-open connections than a node keeps. */

@@ -20,7 +20,7 @@ import {
   Simulation,
   VirtualTime,
 } from "../../actors/simulation/mod.ts";
-import { VirtualNetwork } from "../../transport/simulated/network.ts";
+import { VirtualNetwork, type WireEnd } from "../../transport/simulated/network.ts";
 
 /** Fixed seeds, and those of the day: as many as the tests' budget has room for, others on each runtime. */
 const fixedSeeds = 80;
@@ -101,6 +101,29 @@ test("a trust file that could not be read is read again once it can", async () =
   assert.not(sim.areConnected(gateway, worker));
 });
 
+/** Found by seed 8,294: a scheduler left while a link was cut, and its worker held on to the connection for ever. */
+test("a connection that is closed while the link is cut ends at the other side once the link works again", () => {
+  for (const crashed of [false, true]) {
+    const time = new VirtualTime(0);
+    const network = new VirtualNetwork({ time, random: () => 0 });
+    const accepted: WireEnd[] = [];
+    network.listen("there", { host: "b", accept: (end) => void accepted.push(end) });
+    const dialled: WireEnd[] = [];
+    network.dial("a", "here", "there", (end) => end && dialled.push(end));
+    time.runTo(1_000);
+    const closed: unknown[] = [];
+    accepted[0]!.onClosed = (why) => closed.push(why);
+    network.cut("a", "b");
+    if (crashed) network.crash("a", true);
+    else dialled[0]!.close("enough");
+    time.runTo(5_000);
+    assert.equal(closed, []);
+    network.heal("a", "b");
+    time.runTo(6_000);
+    assert.equal(closed, [{ by: "them", detail: "the peer ended the connection" }]);
+  }
+});
+
 /** Found by seed 52 with ten nodes: the dialler got an end that was over, and kept it and its gate for ever. */
 test("a connection that is reset before its dialler has it is no connection", () => {
   const time = new VirtualTime(0);
@@ -139,9 +162,12 @@ test("fixed seeds violate no invariant", () => runSeeds(firstFixedSeed, fixedSee
  * transport of a former key told of a refusal when nobody heard it any more. 114: a list that was overtaken was asked for.
  * 100,084: a node that took three keys within half a minute dialled a gateway at once each time, and was taken for hasty.
  * 3,199: a member flooded a worker and was made an offer; as intruder it then took that offer, and was taken for a stranger.
+ * 4,395: a data node announced its data set to the gateway that it had reached, and to no other once that one was gone. 4,400: a
+ * worker that somebody had taken over gave a stranger the answer that it had given its scheduler. 5,890: the only worker that
+ * could aggregate was leased as a trainer. 8,201, 8,294: a worker that had restarted was never asked again.
  */
 test("seeds that found something violate no invariant any more", async () => {
-  for (const seed of [114, 144, 494, 3_199, 100_084]) await runSeeds(seed, 1);
+  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 100_084]) await runSeeds(seed, 1);
 });
 
 test("seeds of the day violate no invariant", () => {

@@ -115,7 +115,7 @@ export class WireEnd {
     this.onFrame(frame);
   }
 
-  /** The link works again. */
+  /** The link works again. An end that was closed meanwhile says so now: its kernel goes on trying. */
   flush(): void {
     for (const frame of this.#held.splice(0)) this.#depart(frame);
   }
@@ -138,9 +138,10 @@ export class WireEnd {
     this.other.#ended({ by: "lost", detail });
   }
 
-  /** This end's process is gone: nobody here hears anything. */
-  vanish(): void {
+  /** This end's process is gone: nobody here hears anything. What its kernel has still to send it sends, while it runs. */
+  vanish(hasKernel: boolean): void {
     this.open = false;
+    if (hasKernel && this.waiting) this.network.leave(this);
     this.onFrame = () => {};
     this.onClosed = () => {};
   }
@@ -148,8 +149,9 @@ export class WireEnd {
   #ended(closed: WireClosed): void {
     if (!this.open) return;
     this.open = false;
-    this.#held.length = 0;
+    if (closed.by !== "us") this.#held.length = 0;
     this.network.forget(this);
+    if (this.waiting) this.network.leave(this);
     this.onClosed(closed);
   }
 }
@@ -168,6 +170,8 @@ export class VirtualNetwork {
   readonly #listeners = new Map<AddressText, Listener>();
   readonly #ends = new Map<string, Set<WireEnd>>();
   readonly #cut = new Set<string>();
+  /** Ends that are closed and could not say so yet, by the link that is cut. */
+  readonly #left = new Map<string, Set<WireEnd>>();
   readonly #quality = new Map<string, LinkQuality>();
   readonly #tampers = new Map<string, Tamper>();
 
@@ -235,14 +239,28 @@ export class VirtualNetwork {
     this.#cut.add(linkOf(from, to));
     this.time.schedule(deadAfterMs, () => {
       if (!this.isCut(from, to)) return;
-      for (const end of [...this.#endsOf(from)]) if (end.remote === to) end.breakOff("nothing arrives any more");
+      for (const end of [...this.#endsOf(from), ...this.#takeLeft(from, to)]) {
+        if (end.remote === to) end.breakOff("nothing arrives any more");
+      }
     });
   }
 
   /** What waited departs. */
   heal(from: string, to: string): void {
     if (!this.#cut.delete(linkOf(from, to))) return;
-    for (const end of [...this.#endsOf(from)]) if (end.remote === to) end.flush();
+    for (const end of [...this.#endsOf(from), ...this.#takeLeft(from, to)]) if (end.remote === to) end.flush();
+  }
+
+  /** An end that is closed has something to send over a link that is cut. */
+  leave(end: WireEnd): void {
+    const link = linkOf(end.host, end.remote);
+    this.#left.set(link, (this.#left.get(link) ?? new Set()).add(end));
+  }
+
+  #takeLeft(from: string, to: string): readonly WireEnd[] {
+    const left = this.#left.get(linkOf(from, to)) ?? [];
+    this.#left.delete(linkOf(from, to));
+    return [...left];
   }
 
   /** Connections between two hosts, or of one, seen from the first. */
@@ -259,7 +277,7 @@ export class VirtualNetwork {
     for (const end of [...this.#endsOf(host)]) {
       if (politely) end.send({ type: "wire.end" });
       else this.time.schedule(deadAfterMs, () => end.other.breakOff("nothing arrives any more"));
-      end.vanish();
+      end.vanish(politely);
     }
     this.#ends.delete(host);
   }
