@@ -21,12 +21,11 @@ const makeGate: MakeGate = (input) => {
   const gate = factory(input);
   gates += 1;
   const stop = gate.stop.bind(gate);
-  return Object.assign(Object.create(gate), {
-    stop: () => {
-      gates -= 1;
-      stop();
-    },
-  });
+  gate.stop = () => {
+    gates -= 1;
+    stop();
+  };
+  return gate;
 };
 
 const pki = await makeTestPki();

@@ -61,13 +61,12 @@ const makeGate: MakeGate = (input) => {
   actors += 1;
   const stop = gate.stop.bind(gate);
   let stopped = false;
-  return Object.assign(Object.create(gate), {
-    stop: () => {
-      if (!stopped) actors -= 1;
-      stopped = true;
-      stop();
-    },
-  });
+  gate.stop = () => {
+    if (!stopped) actors -= 1;
+    stopped = true;
+    stop();
+  };
+  return gate;
 };
 
 const input: TransportInput = {
