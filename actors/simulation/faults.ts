@@ -40,6 +40,8 @@ export class Trouble {
   /** The newest list that was published. */
   #published = 1;
   readonly #late = new Map<string, number>();
+  /** Until when a new pair is on its way to a node's disk. */
+  readonly #copying = new Map<string, number>();
   readonly gone = new Set<string>();
   readonly #hostile: Hostile;
 
@@ -246,11 +248,21 @@ export class Trouble {
     const next = this.#init.credentials.get(`${node.name}/rotated`);
     if (next === undefined || this.gone.has(node.name)) return;
     node.drain();
-    this.#init.sim.after(Math.max(drainMs, forMs), () => {
-      node.crash(true);
-      node.replaceCredential(next);
-      this.start(node);
-    });
+    this.#init.sim.after(Math.max(drainMs, forMs), () =>
+      this.#inTurn(node, () => {
+        node.crash(true);
+        node.replaceCredential(next);
+        this.start(node);
+      }));
+  }
+
+  /** A node's operator puts one pair in place after the other: of two at once the key of one and the certificate of the other stay. */
+  #inTurn(node: SimulatedNode, put: () => void): void {
+    const { sim } = this.#init;
+    const busyMs = (this.#copying.get(node.name) ?? 0) - sim.time.now;
+    if (busyMs > 0) return void sim.after(busyMs, () => this.#inTurn(node, put));
+    this.#copying.set(node.name, sim.time.now + copyMaxMs);
+    put();
   }
 
   /** Every node in turn gets a new certificate, with the same key or with another, and takes it up as it runs. */
@@ -264,13 +276,14 @@ export class Trouble {
     const start = nodes.indexOf(first);
     for (let nth = 0; nth < nodes.length; nth++) {
       const node = nodes[(start + nth) % nodes.length] as SimulatedNode;
-      sim.after(nth * Math.max(waveMinMs, forMs / nodes.length), () => {
-        const next = credentials.get(`${node.name}/${kind}`);
-        if (next === undefined || this.gone.has(node.name)) return;
-        node.replaceCredential(next, amount * copyMaxMs);
-        // One that starts between the two files finds a pair that does not fit, and is started again by its operator.
-        sim.after(copyMaxMs, () => this.start(node));
-      });
+      sim.after(nth * Math.max(waveMinMs, forMs / nodes.length), () =>
+        this.#inTurn(node, () => {
+          const next = credentials.get(`${node.name}/${kind}`);
+          if (next === undefined || this.gone.has(node.name)) return;
+          node.replaceCredential(next, amount * copyMaxMs);
+          // One that starts between the two files finds a pair that does not fit, and is started again by its operator.
+          sim.after(copyMaxMs, () => this.start(node));
+        }));
     }
   }
 }
