@@ -203,6 +203,13 @@ export class Connections {
     }
   }
 
+  /** The configured gateways that are connected. */
+  gateways(): PeerText[] {
+    const { gatewayAddresses } = this.#input;
+    const connected = [...this.open()].filter((connection) => leadsToGateway(connection, gatewayAddresses));
+    return connected.map(({ remotePeer }) => remotePeer.toString());
+  }
+
   /** Ends all connections of a peer; `peer.closed` follows. */
   close(peer: PeerText, reason: string): void {
     for (const { gate } of [...this.#peers.get(peer)?.gated ?? []]) gate.send({ type: "close", reason });
@@ -282,4 +289,14 @@ function watchBeginning({ gate, raw }: Gated): void {
 /** An address without the PeerID at its end, to compare what was dialled with what was meant. */
 export function withoutPeer(address: AddressText): AddressText {
   return address.includes("/p2p-circuit") ? address : address.replace(/\/p2p\/[^/]+$/, "");
+}
+
+/** Whether a connection leads straight to one of these addresses, which may name the peer or not. */
+export function leadsToGateway(
+  { direct, remoteAddr }: Pick<Connection, "direct" | "remoteAddr">,
+  gatewayAddresses: readonly AddressText[],
+): boolean {
+  if (!direct) return false;
+  const address = withoutPeer(remoteAddr.toString());
+  return gatewayAddresses.some((gateway) => withoutPeer(gateway) === address);
 }

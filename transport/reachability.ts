@@ -6,7 +6,7 @@
  */
 import type { Connection } from "@libp2p/interface";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
-import { withoutPeer } from "./connections.ts";
+import { leadsToGateway, withoutPeer } from "./connections.ts";
 import type { NodeInternals } from "./libp2p_internals.ts";
 import type { Node } from "./libp2p_node.ts";
 import type { Outbox } from "./outbox.ts";
@@ -48,10 +48,8 @@ export class Reachability {
 
   /** A connection was established: where it leads to a gateway of ours, a relayed address is asked for. */
   opened(connection: Connection): void {
-    if (this.#input.relay !== "client" || !connection.direct) return;
-    const address = withoutPeer(connection.remoteAddr.toString());
-    const isGateway = this.#input.gatewayAddresses.some((gateway) => withoutPeer(gateway) === address);
-    if (isGateway) this.#reserve(connection, 0);
+    if (this.#input.relay !== "client") return;
+    if (leadsToGateway(connection, this.#input.gatewayAddresses)) this.#reserve(connection, 0);
   }
 
   #reserve(connection: Connection, failures: number): void {

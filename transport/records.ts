@@ -113,18 +113,18 @@ export class Records {
     );
   }
 
-  /** Sends a message to the peers closest to a key, all at once; the answers that came. */
+  /**
+   * Sends a message to the peers closest to a key, all at once; the answers that came. Gateways that are connected are asked in
+   * any case: the search knows nothing of one that has just joined, before it has told what it speaks.
+   */
   async #askClosest(key: Uint8Array, message: KadMessage, signal: AbortSignal): Promise<KadMessage[]> {
-    const peers: PeerId[] = [];
+    const peers = new Set(this.#parts.connections.gateways());
     for await (const event of this.#parts.libp2p.services.dht.getClosestPeers(key, { signal })) {
-      if (event.name !== "FINAL_PEER" || event.peer.id.equals(this.#self)) continue;
-      if (!peers.some((peer) => peer.equals(event.peer.id))) peers.push(event.peer.id);
+      if (event.name === "FINAL_PEER" && !event.peer.id.equals(this.#self)) peers.add(event.peer.id.toString());
     }
     const bytes = encodeKadMessage(message);
     const answers = await Promise.all(
-      peers.slice(0, recordPeersMax).map((peer) =>
-        this.#exchange(peer.toString(), bytes, signal).catch(() => undefined)
-      ),
+      [...peers].slice(0, recordPeersMax).map((peer) => this.#exchange(peer, bytes, signal).catch(() => undefined)),
     );
     signal.throwIfAborted();
     return answers.filter((answer) => answer !== undefined);

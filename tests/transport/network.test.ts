@@ -164,6 +164,27 @@ test("a member that moved is found where it is now", async () => {
   await Promise.all([g, s, after].map((node) => node.stop()));
 });
 
+test("a gateway that has only just joined is told of a record", async () => {
+  const value = new TextEncoder().encode('{"num_slices": 1}');
+  for (let round = 0; round < 6; round++) {
+    const first = await gateway();
+    const second = await gateway();
+    const gatewayAddresses = [first, second].map(({ addresses }) => addresses[0] as string);
+    const data = await member(first, "data", { gatewayAddresses });
+    await data.fact(of("dht.ready"));
+    const dialled = await data.ask({ type: "dial", id: "d", target: { address: second.addresses[0] as string } });
+    assert.is(dialled.type, "dial.done");
+    const put = await data.ask({ type: "record.put", id: "1", key: "digits", value, timeoutMs: 5_000 });
+    assert.is(put.type, "record.stored");
+    await first.stop();
+    const s = await member(second, "scheduler");
+    await s.fact(of("dht.ready"));
+    const found = await s.ask({ type: "record.get", id: "2", key: "digits", timeoutMs: 5_000 });
+    assert.is(found.type, "record", `round ${round}`);
+    await Promise.all([second, data, s].map((node) => node.stop()));
+  }
+});
+
 test("a reservation is lost with its gateway and made again when the gateway is back", async () => {
   const node = await pki.node("gateway");
   const options = { pki, name: "gateway", node, role: "gateway", relay: "server" } as const;
