@@ -23,8 +23,8 @@ import {
 import { VirtualNetwork, type WireEnd } from "../../transport/simulated/network.ts";
 
 /** Fixed seeds, and those of the day: as many as the tests' budget has room for, others on each runtime. */
-const fixedSeeds = 80;
-const seedsOfTheDay = 40;
+const fixedSeeds = 50;
+const seedsOfTheDay = 20;
 const firstFixedSeed = "deno" in process.versions ? 1_000 : 0;
 
 const test = suite("simulation of networks");

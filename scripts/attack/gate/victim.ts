@@ -61,6 +61,10 @@ const makeGate: MakeGate = (input) => {
   actors += 1;
   const stop = gate.stop.bind(gate);
   let stopped = false;
+  // The verdict, and no later: what a member sends with its handshake may end the connection before it is established.
+  gate.listen((said) => {
+    if (said.type === "gate.verified") accepted[said.identity.name] = (accepted[said.identity.name] ?? 0) + 1;
+  });
   gate.stop = () => {
     if (!stopped) actors -= 1;
     stopped = true;
@@ -102,7 +106,6 @@ const input: TransportInput = {
 function note(fact: TransportFact): void {
   if (fact.type === "request.received") transport.send({ type: "decline", exchange: fact.exchange });
   if (fact.type === "peer.refused") refused[fact.refusal.code] = (refused[fact.refusal.code] ?? 0) + 1;
-  if (fact.type === "peer.established") accepted[fact.identity.name] = (accepted[fact.identity.name] ?? 0) + 1;
   if (fact.type === "transport.failed") failed += 1;
 }
 
