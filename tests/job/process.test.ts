@@ -199,7 +199,8 @@ test("SIGTERM comes first, and is enough for who listens", async () => {
     5_000,
   );
   assert.is(exit.code, 7);
-  assert.match(exit.tail, /^up\n[^]*bye\n$/);
+  // The shell says on its other stream that its `sleep` was terminated, which may be read before or after.
+  assert.match(exit.tail, /^up\n[^]*bye\n/);
 });
 
 test("who ignores SIGTERM is killed after the grace, not before", async () => {
