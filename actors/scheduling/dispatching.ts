@@ -27,6 +27,10 @@ function isDispatched(answer: RequestAnswer): boolean {
 export const takeLease = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== "allocation.granted") return;
   const { lease } = event;
+  // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
+  const isTaken = memberOf(context.training, lease.peer) !== undefined ||
+    (event.class === "aggregate" && context.training.aggregator !== undefined);
+  if (isTaken) return;
   const member = { peer: lease.peer, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
   enqueue.assign({

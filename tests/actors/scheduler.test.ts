@@ -217,6 +217,21 @@ test("whom the other part needs is let go: the parts are filled the other way ro
   assert.equal(dispatches().map(({ peer }) => peer), ["a", "c"]);
 });
 
+test("a lease that comes too late takes nobody's part, and nobody gets two", () => {
+  const { world, actor, found, offer, dispatches } = start(configOf(1, 1));
+  found();
+  offer("a");
+  const lease = (peer: string) => ({ id: `late-${peer}`, peer, timeout: instantFromMs(0), price: 1, resources });
+  actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("a") });
+  offer("b");
+  actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("c") });
+  const [first] = dispatches();
+  assert.is(first?.peer, "b");
+  first?.accept();
+  assert.equal(dispatches().map(({ peer }) => peer), ["a"]);
+  assert.is(world.reported("lease.granted").length, 2);
+});
+
 test("a worker that was lost is asked again where there are too few without it", () => {
   const { world, actor, found, offer, live, state } = start(configOf(1, 1));
   found();

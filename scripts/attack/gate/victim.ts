@@ -29,7 +29,7 @@ export interface Footprint {
   readonly actors: number;
   /** Refusals since its start, by code. */
   readonly refused: Readonly<Record<string, number>>;
-  /** Peers let in since its start, by certificate name. */
+  /** Peers that the gate's verdict let in since its start, by certificate name. */
   readonly accepted: Readonly<Record<string, number>>;
   readonly unhandled: number;
   /** Its own transport said that it cannot go on. */
