@@ -100,9 +100,10 @@ export interface ScenarioTerms {
 /** Trouble lasts this long, and what follows is at least as long, in milliseconds. */
 export const troubleMs = 70_000;
 export const quietMs = 60_000;
-/** A trainer that hangs is noticed after five minutes; one that was told garbage may hang too. */
-const quietAfterHangMs = 340_000;
-const hanging: ReadonlySet<FaultKind> = new Set(["executor-hang", "garbage-answers"]);
+/** A trainer that hangs is noticed after five minutes, and the next may hang only when the round goes on without it. */
+const quietForHangMs = 300_000;
+/** Then the rest does all rounds with fewer trainers: eight of up to fourteen seconds. */
+const quietAfterHangMs = 120_000;
 
 /**
  * The scenario of a seed. Each of its parts is drawn by a name of its own, and so is each kind of trouble: a new kind takes
@@ -118,7 +119,7 @@ export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
     ...kinds.flatMap((kind) => drawFault(randomOf(seed, `scenario/${kind}`), nodes, kind, revocation.at)),
   ];
   const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
-  const hangs = kinds.some((kind) => hanging.has(kind));
+  const hangs = countHangs(events);
   const job = randomOf(seed, "scenario/job");
   return {
     seed,
@@ -127,8 +128,14 @@ export function scenarioOf(seed: number, terms: ScenarioTerms = {}): Scenario {
     slices: 3 + job.whole(0, 5),
     events: events.toSorted((left, right) => left.at - right.at),
     troubleMs,
-    quietMs: hangs ? quietAfterHangMs : quietMs,
+    quietMs: hangs > 0 ? quietForHangMs * hangs + quietAfterHangMs : quietMs,
   };
+}
+
+/** How many trainers may hang one after another. Those that were told garbage may hang too, all while it is told. */
+function countHangs(events: readonly ScenarioEvent[]): number {
+  const hung = new Set(events.filter(({ kind }) => kind === "executor-hang").map(({ target }) => target));
+  return hung.size + (events.some(({ kind }) => kind === "garbage-answers") ? 1 : 0);
 }
 
 /** Three to five kinds: those that drew the smallest numbers. */

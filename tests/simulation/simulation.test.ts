@@ -165,10 +165,11 @@ test("fixed seeds violate no invariant", () => runSeeds(firstFixedSeed, fixedSee
  * 4,395: a data node announced its data set to the gateway that it had reached, and to no other once that one was gone. 4,400: a
  * worker that somebody had taken over gave a stranger the answer that it had given its scheduler. 5,890: the only worker that
  * could aggregate was leased as a trainer. 8,201, 8,294: a worker that had restarted was never asked again. 12,977: two
- * new pairs were put on a disk at once, and the key of one stayed beside the certificate of the other.
+ * new pairs were put on a disk at once, and the key of one stayed beside the certificate of the other. 19,936: the second
+ * trainer hung once the first had been given up, and time was given for one.
  */
 test("seeds that found something violate no invariant any more", async () => {
-  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 12_977, 100_084]) {
+  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 12_977, 19_936, 100_084]) {
     await runSeeds(seed, 1);
   }
 });
