@@ -9,6 +9,7 @@ import type { CrlFloor } from "../pki/crl.ts";
 import type { Role } from "../pki/certificate.ts";
 import {
   type DomainInput,
+  type ListSource,
   makeTrustSnapshot,
   type Policy,
   readAuthorities,
@@ -55,30 +56,99 @@ export interface TrustTerms {
   readonly previous?: TrustSnapshot | undefined;
 }
 
+/** What files said when they loaded, by their paths. */
+export interface TrustSources {
+  readonly bundles: ReadonlyMap<string, string>;
+  /** Large lists as they lie in the snapshot, small ones as bytes. */
+  readonly lists: ReadonlyMap<string, ListSource>;
+}
+
+/** A snapshot, and what it was made of. */
+export interface TrustLoaded extends TrustMade {
+  readonly sources: TrustSources;
+  /** Why files did not load, in whose place stands what they said before; one for each. */
+  readonly broken: readonly LoadError[];
+}
+
+/** Nothing was loaded before. */
+export const noSources: TrustSources = { bundles: new Map(), lists: new Map() };
+
 /** A thousand CA certificates of 64 kB, the most that a snapshot takes, as base64. */
 export const trustBytesMax = 96 * 1024 * 1024;
 /** A list of a million entries is 48 MB of base64; `pem.ts` takes 256 MB. */
 export const crlsBytesMax = 256 * 1024 * 1024;
 
-/** Loads the files and makes a snapshot of them. Large files of lists are read in a thread of their own. */
-export function loadTrust(paths: TrustPaths, terms: TrustTerms): Effect.Effect<TrustMade, LoadError, FileSystem> {
+/**
+ * Loads the files and makes a snapshot of them. Large files of lists are read in a thread of their own.
+ *
+ * @param paths The files.
+ * @param terms What else the snapshot is made of.
+ * @param before What the files said before: a file that does not load stands as it was then, so that a torn bundle, or a
+ * partner's, holds up no revocation. Fails with the first file that does not load where this mends nothing.
+ */
+export function loadTrust(
+  paths: TrustPaths,
+  terms: TrustTerms,
+  before: TrustSources = noSources,
+): Effect.Effect<TrustLoaded, LoadError, FileSystem> {
+  const load = (broken: readonly LoadError[]): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
+    loadFiles(paths, terms, standIns(before, broken)).pipe(
+      Effect.map((loaded) => ({ ...loaded, broken })),
+      Effect.catch((error) => {
+        const { file } = error;
+        const mends = before.bundles.has(file) || before.lists.has(file);
+        return mends && broken.every((each) => each.file !== file)
+          ? load([...broken, error])
+          : Effect.fail(broken[0] ?? error);
+      }),
+    );
+  return load([]);
+}
+
+/** What is known of the files that did not load. */
+function standIns({ bundles, lists }: TrustSources, broken: readonly LoadError[]): TrustSources {
+  const named = new Set(broken.map(({ file }) => file));
+  return {
+    bundles: new Map([...bundles].filter(([path]) => named.has(path))),
+    lists: new Map([...lists].filter(([path]) => named.has(path))),
+  };
+}
+
+function loadFiles(paths: TrustPaths, terms: TrustTerms, known: TrustSources) {
   const { policy } = terms;
+  const bundles = new Map<string, string>();
+  const lists = new Map<string, ListSource>();
+  const take = ({ trust, crlsPem }: TrustFiles, key: string) =>
+    Effect.map(loadDomain({ trust, crlsPem }, { policy, key, known }), (loaded) => {
+      bundles.set(trust, loaded.trust);
+      if (crlsPem !== undefined && loaded.crlsPem !== undefined) lists.set(crlsPem, loaded.crlsPem);
+      return loaded;
+    });
   return Effect.gen(function* () {
-    const own = yield* loadDomain({ trust: paths.trustPem, crlsPem: paths.crlsPem }, policy, "trust_pem");
+    const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, "trust_pem");
     const domains: DomainInput[] = [];
     for (const { name, roles, ...files } of paths.domains ?? []) {
-      const loaded = Effect.mapError(loadDomain(files, policy, "trust_domains"), (error) => named(error, name));
+      const loaded = Effect.mapError(take(files, "trust_domains"), (error) => named(error, name));
       domains.push({ name, roles, ...yield* loaded });
     }
     const { trust: trustPem, crlsPem } = own;
-    return yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem, crlsPem, domains }));
+    const made = yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem, crlsPem, domains }));
+    return { ...made, sources: { bundles, lists } };
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
-function loadDomain({ trust, crlsPem }: Pick<DomainPaths, "trust" | "crlsPem">, policy: Policy, key: string) {
+type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem">;
+
+function loadDomain(
+  { trust, crlsPem }: TrustFiles,
+  { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: TrustSources },
+) {
   return Effect.gen(function* () {
-    const { text } = yield* readWhole({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key });
+    const text = known.bundles.get(trust) ??
+      (yield* readWhole({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key })).text;
     if (crlsPem === undefined) return { trust: text, crlsPem };
+    const before = known.lists.get(crlsPem);
+    if (before !== undefined) return { trust: text, crlsPem: before };
     const cas = yield* Effect.fromResult(readAuthorities(text));
     const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
     return { trust: text, crlsPem: yield* readLists(options, { cas, policy }) };

@@ -11,8 +11,9 @@
  *
  * The files are looked at (device, inode, size, times) whenever something in their folders happens, and slowly without
  * that, for file systems that say nothing. They are read once they have stopped changing, so that a list in the middle
- * of being copied is not taken for a whole one. A file that does not load leaves the snapshot before in force, says so,
- * and is read again when it changes, or on `trust.reload` (SIGHUP), which every state of `running` hears.
+ * of being copied is not taken for a whole one. A file that does not load stands as it was before, says so, and is read
+ * again when it changes, or on `trust.reload` (SIGHUP), which every state of `running` hears. What changed in the other
+ * files meanwhile is taken up; where nothing did, or they do not go together, the snapshot before stays in force.
  *
  * Says to its parent `trust.loaded` or `trust.failed` first, and `trust.changed` ever after. A list whose grace ends
  * changes what is trusted too: the snapshot is announced again, so that connections are judged anew.
@@ -23,13 +24,21 @@ import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, setup } from "xstate";
 import type { CrlFloor } from "../pki/crl.ts";
-import { domainsOf, listsOf, type Policy, type TrustMade, type TrustSnapshot } from "../pki/trust.ts";
+import { domainsOf, listsOf, type Policy, type TrustSnapshot } from "../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
 import { signatureOf } from "./files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
 import type { LoadError } from "./load_error.ts";
-import { filesOf, loadTrust, type TrustPaths, type TrustTerms } from "./load_trust.ts";
+import {
+  filesOf,
+  loadTrust,
+  noSources,
+  type TrustLoaded,
+  type TrustPaths,
+  type TrustSources,
+  type TrustTerms,
+} from "./load_trust.ts";
 import type { Ports } from "./ports.ts";
 
 /** What a trust store is born with. */
@@ -64,14 +73,23 @@ export type TrustSaid =
   | { readonly type: "trust.failed"; readonly error: unknown }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
 
-/** A look at both files. */
+/** A look at all files. */
 export interface Looked {
   readonly signature: string;
+  /** What each looked like, by its path. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 /** A reading: what the files looked like before it, and what came of it. */
 export interface Reading extends Looked {
-  readonly outcome: Result.Result<TrustMade, LoadError>;
+  readonly outcome: Result.Result<TrustLoaded, readonly LoadError[]>;
+}
+
+/** What was loaded so far. */
+export interface KnownTrust {
+  readonly sources: TrustSources;
+  /** What each file looked like when it loaded last, by its path. */
+  readonly loadedAs: ReadonlyMap<string, string>;
 }
 
 /** What the store hears. */
@@ -82,7 +100,7 @@ export type TrustStoreEvent =
   | EffectSaid<"lookAtTrust", Looked, never>
   | EffectSaid<"readTrust", Reading, never>;
 
-export interface TrustStoreContext {
+export interface TrustStoreContext extends KnownTrust {
   readonly ports: Ports;
   readonly paths: TrustPaths;
   readonly policy: Policy;
@@ -106,16 +124,31 @@ export interface TrustStoreContext {
 
 const look = (paths: TrustPaths) =>
   Effect.map(
-    Effect.all(filesOf(paths).map(signatureOf)),
-    (signatures): Looked => ({ signature: signatures.join(" ") }),
+    Effect.forEach(filesOf(paths), (path) => Effect.map(signatureOf(path), (signature) => [path, signature] as const)),
+    (seen): Looked => ({ signature: seen.map(([, signature]) => signature).join(" "), files: new Map(seen) }),
   );
 
-const read = (paths: TrustPaths, terms: TrustTerms) =>
+const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: KnownTrust) =>
   Effect.gen(function* () {
-    const { signature } = yield* look(paths);
-    const outcome = yield* Effect.result(loadTrust(paths, terms));
-    return { signature, outcome } satisfies Reading;
+    const looked = yield* look(paths);
+    const loaded = loadTrust(paths, terms, sources).pipe(
+      Effect.mapError((error): readonly LoadError[] => [error]),
+      Effect.filterOrFail(
+        ({ broken }) => broken.length === 0 || isNews(looked.files, { broken, loadedAs }),
+        ({ broken }) => broken,
+      ),
+    );
+    return { ...looked, outcome: yield* Effect.result(loaded) } satisfies Reading;
   });
+
+/** Whether a file that loads has changed. */
+function isNews(
+  files: Looked["files"],
+  { broken, loadedAs }: Pick<TrustLoaded, "broken"> & Pick<KnownTrust, "loadedAs">,
+): boolean {
+  const named = new Set(broken.map(({ file }) => file));
+  return [...files].some(([path, signature]) => !named.has(path) && loadedAs.get(path) !== signature);
+}
 
 /** The terms of the next snapshot. */
 function nextTerms({ policy, snapshot, crlFloor, ports }: TrustStoreContext): TrustTerms {
@@ -154,7 +187,7 @@ function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
 }
 
-function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot }: TrustMade): void {
+function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken }: TrustLoaded): void {
   const { generation } = snapshot;
   const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
   const lists = listsOf(snapshot).length;
@@ -164,9 +197,14 @@ function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot }: TrustMa
     message: `Trust ${generation} is in force: ${anchors.length} anchors, ${lists} revocation lists`,
     fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
   });
+  for (const error of broken) sayBroken(ports, `What ${error.file} said before stays in force`, error);
 }
 
 function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
+  sayBroken(ports, `Trust ${snapshot?.generation ?? 0} stays in force`, error);
+}
+
+function sayBroken(ports: Ports, stays: string, error: unknown): void {
   const place = error instanceof Object && "file" in error
     ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
     : {};
@@ -174,9 +212,21 @@ function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): v
   ports.report({
     level: "warn",
     event: "trust.broken",
-    message: `Trust ${snapshot?.generation ?? 0} stays in force, until the file is mended: ${message}`,
+    message: `${stays}, until the file is mended: ${message}`,
     fields: place,
   });
+}
+
+/** A file that may not be read is tried again at each poll: giving it back to us changes nothing that a look sees. */
+function readAs({ signature, outcome }: Reading): string | undefined {
+  const problems = Result.isFailure(outcome) ? outcome.failure : outcome.success.broken;
+  return problems.some(({ problem }) => problem === "unreadable") ? undefined : signature;
+}
+
+/** What each file looked like when it loaded last. */
+function loadedAs(before: KnownTrust["loadedAs"], files: Looked["files"], { broken }: TrustLoaded) {
+  const old = broken.map(({ file }) => [file, before.get(file) ?? ""] as const);
+  return new Map([...files, ...old]);
 }
 
 const store = setup({
@@ -190,29 +240,27 @@ const store = setup({
     lookAtTrust: fromEffect("lookAtTrust", ({ paths }: EffectInput & { paths: TrustPaths }) => look(paths)),
     readTrust: fromEffect(
       "readTrust",
-      ({ paths, terms }: EffectInput & { paths: TrustPaths; terms: TrustTerms }) => read(paths, terms),
+      ({ paths, terms, known }: EffectInput & { paths: TrustPaths; terms: TrustTerms; known: KnownTrust }) =>
+        read(paths, terms, known),
     ),
   },
   guards: {
     loads: (_, { outcome }: { outcome: Reading["outcome"] }) => Result.isSuccess(outcome),
-    isRead: ({ context }, { signature }: Looked) => signature === context.readAs,
-    hasSettled: ({ context }, { signature }: Looked) =>
-      signature === context.seenAs || context.rounds >= settleRoundsMax,
+    isRead: ({ context }, { signature }: Seen) => signature === context.readAs,
+    hasSettled: ({ context }, { signature }: Seen) => signature === context.seenAs || context.rounds >= settleRoundsMax,
     wasTouched: ({ context }) => context.touched,
     ranOut: ({ context }) => ranOut(context),
   },
   actions: {
     take: assign(({ context }, { reading }: { reading: Reading }) => {
-      if (Result.isFailure(reading.outcome)) {
-        const { failure } = reading.outcome;
-        // A file that may not be read is tried again at each poll: giving it back to us changes nothing that a look sees.
-        return { readAs: failure.problem === "unreadable" ? undefined : reading.signature, error: failure };
-      }
+      if (Result.isFailure(reading.outcome)) return { readAs: readAs(reading), error: reading.outcome.failure[0] };
       const made = reading.outcome.success;
       return {
         snapshot: made.snapshot,
         crlFloor: made.crlFloor,
-        readAs: reading.signature,
+        sources: made.sources,
+        loadedAs: loadedAs(context.loadedAs, reading.files, made),
+        readAs: readAs(reading),
         announcedAt: context.ports.now(),
         reviewedAt: context.ports.now(),
         warned: warn(context, made.warnings),
@@ -221,7 +269,7 @@ const store = setup({
     }),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
     markTouched: assign({ touched: true }),
-    markSeen: assign(({ context }, { signature }: Looked) => ({ seenAs: signature, rounds: context.rounds + 1 })),
+    markSeen: assign(({ context }, { signature }: Seen) => ({ seenAs: signature, rounds: context.rounds + 1 })),
     markRested: assign({ rounds: 0, seenAs: undefined }),
     beginLook: assign({ touched: false }),
     markWatched: assign({ watched: true }),
@@ -235,7 +283,9 @@ const store = setup({
     reportLoaded: ({ context }, { reading }: { reading: Reading }) => {
       if (Result.isSuccess(reading.outcome)) reportLoaded(context, reading.outcome.success);
     },
-    reportBroken: ({ context }, { error }: { error: unknown }) => reportBroken(context, error),
+    reportBroken: ({ context }, { errors }: { errors: readonly unknown[] }) => {
+      for (const error of errors) reportBroken(context, error);
+    },
     reportUnwatched: ({ context }, { error }: { error: unknown }) =>
       context.ports.report({
         level: "warn",
@@ -254,6 +304,7 @@ const store = setup({
   },
 });
 
+type Seen = Pick<Looked, "signature">;
 type ReadEvent = { readonly event: { readonly value: Reading } };
 type LookEvent = { readonly event: { readonly value: Looked } };
 type FailEvent = { readonly event: { readonly error: unknown } };
@@ -261,14 +312,20 @@ const reading = ({ event }: ReadEvent) => ({ reading: event.value });
 const outcome = ({ event }: ReadEvent) => ({ outcome: event.value.outcome });
 const looked = ({ event }: LookEvent) => ({ signature: event.value.signature });
 const failure = ({ event }: FailEvent) => ({ error: event.error });
-const brokenReading = ({ event: { value } }: ReadEvent) => ({
-  error: Result.isFailure(value.outcome) ? value.outcome.failure : undefined,
+const broken = ({ event: { value } }: ReadEvent) => ({
+  errors: Result.isFailure(value.outcome) ? value.outcome.failure : [],
 });
+const brokenOff = ({ event }: FailEvent) => ({ errors: [event.error] });
 
 const readFiles = store.createStateConfig({
   invoke: {
     src: "readTrust",
-    input: ({ context }) => ({ ports: context.ports, paths: context.paths, terms: nextTerms(context) }),
+    input: ({ context }) => ({
+      ports: context.ports,
+      paths: context.paths,
+      terms: nextTerms(context),
+      known: { sources: context.sources, loadedAs: context.loadedAs },
+    }),
   },
 });
 
@@ -282,6 +339,8 @@ export const trustStoreMachine = store.createMachine({
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
     crlFloor,
+    sources: noSources,
+    loadedAs: new Map(),
     readAs: undefined,
     seenAs: undefined,
     rounds: 0,
@@ -372,13 +431,13 @@ export const trustStoreMachine = store.createMachine({
               {
                 target: "#trustStore.running",
                 reenter: true,
-                actions: [{ type: "take", params: reading }, { type: "reportBroken", params: brokenReading }],
+                actions: [{ type: "take", params: reading }, { type: "reportBroken", params: broken }],
               },
             ],
             "effect.failed.readTrust": {
               target: "#trustStore.running",
               reenter: true,
-              actions: { type: "reportBroken", params: failure },
+              actions: { type: "reportBroken", params: brokenOff },
             },
           },
         },

@@ -116,16 +116,13 @@ export class Trouble {
     const until = sim.time.now + forMs + 13_000;
     switch (kind) {
       case "torn-file":
-        oracle.excuse(node, until);
+        // A torn bundle excuses nobody: lists are taken up beside what it said before.
+        if (amount < 0.5) oracle.excuse(node, until);
         node.disk.tear(amount < 0.5 ? nodePaths.crls : nodePaths.trust, amount);
-        return sim.after(forMs, () => {
-          node.disk.put(nodePaths.trust, this.#init.sim.authority.trustPem, 0o644);
-          this.#putLists(node, this.#published);
-          this.start(node);
-        });
+        return sim.after(forMs, () => this.#mend(node));
       case "unreadable-file": {
         const path = amount < 0.3 ? nodePaths.key : amount < 0.7 ? nodePaths.crls : nodePaths.trust;
-        oracle.excuse(node, until);
+        if (path !== nodePaths.trust) oracle.excuse(node, until);
         node.disk.setReadable(path, false);
         return sim.after(forMs, () => {
           node.disk.setReadable(path, true);
@@ -232,6 +229,14 @@ export class Trouble {
       if (waitMs === 0) this.#putLists(node, number);
       else sim.after(waitMs, () => this.#putLists(node, number));
     }
+  }
+
+  /** The files are put back, and the node started if it is down; while the disk is full, once a second. */
+  #mend(node: SimulatedNode): void {
+    const { sim } = this.#init;
+    if (!node.disk.put(nodePaths.trust, sim.authority.trustPem, 0o644)) return sim.after(1_000, () => this.#mend(node));
+    this.#putLists(node, this.#published);
+    this.start(node);
   }
 
   #putLists(node: SimulatedNode, number: number): void {

@@ -144,6 +144,68 @@ test("rubbish leaves the old trust in force, is said once with its line, and the
   assert.is((await store.see("trust.broken", 2)).fields?.["file"], trustPem);
 });
 
+test("a torn bundle holds up no revocation, and torn lists no new anchor", async () => {
+  const { store, crlsPem, trustPem } = await start({ crls: await pki.crls(), timing: { pollMs: 100 } });
+  await store.hear("trust.loaded");
+  await replace(trustPem, pki.trustPem.slice(0, 100));
+  assert.match(
+    (await store.see("trust.broken")).message,
+    /^Trust 1 stays in force, until the file is mended: .*no END/,
+  );
+  await replace(crlsPem, await pki.crls({ number: 2n }));
+  const revoking = await store.hear("trust.changed");
+  assert.equal([snapshotOf(revoking).generation, snapshotOf(revoking).anchors.length], [2, 1]);
+  assert.equal(numbersOf(revoking), [2, 2]);
+  const broken = await store.see("trust.broken", 2);
+  assert.ok(broken.message.startsWith(`What ${trustPem} said before stays in force, until the file is mended: `));
+  assert.is(broken.fields?.["file"], trustPem);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  assert.is(
+    store.said.filter(({ type }) => type === "trust.changed").length,
+    1,
+    "what did not change is not said again",
+  );
+  await replace(crlsPem, "nothing");
+  await store.see("trust.broken", 4);
+  await replace(trustPem, pki.trustPem + pki.intermediate.certPem);
+  const anchored = await store.hear("trust.changed", 2);
+  assert.equal([snapshotOf(anchored).generation, snapshotOf(anchored).anchors.length], [3, 2]);
+  assert.equal(numbersOf(anchored), [2, 2]);
+  await replace(crlsPem, await pki.crls({ number: 1n }));
+  const rolled = (await store.see("trust.broken", 6)).message;
+  assert.match(rolled, "older", "what stands in for a torn list has been seen");
+});
+
+test("a partner's torn files hold up no revocation of our own", async () => {
+  const dir = join(folder, "torn-partner");
+  await mkdir(dir);
+  const partner = await makeTestPki({ organization: "Torn partner" });
+  const [trustPem, crlsPem] = [join(dir, "trust.pem"), join(dir, "crls.pem")];
+  const [trust, partnerCrls] = [join(dir, "partner.pem"), join(dir, "partner-crls.pem")];
+  const files = [
+    [trustPem, pki.trustPem],
+    [crlsPem, await pki.crls()],
+    [trust, partner.trustPem],
+    [partnerCrls, await partner.crls()],
+  ] as const;
+  for (const [path, text] of files) await writeFile(path, text);
+  const domains = [{ name: "partner.example", trust, crlsPem: partnerCrls }];
+  const store = host(trustStoreMachine, { trustPem, crlsPem, domains, policy: defaultPolicy });
+  hosts.push(store);
+  await store.hear("trust.loaded");
+  await replace(trust, "{");
+  await store.see("trust.broken");
+  await unlink(partnerCrls);
+  await store.see("trust.broken", 2);
+  await replace(crlsPem, await pki.crls({ number: 2n }));
+  const changed = await store.hear("trust.changed");
+  assert.equal(numbersOf(changed), [2, 2]);
+  const { domains: [kept] = [] } = snapshotOf(changed);
+  assert.equal([kept?.anchors.length, kept?.revocation?.lists.length], [1, 2]);
+  const named = store.reports.filter(({ event }) => event === "trust.broken").slice(-2);
+  assert.equal(named.map(({ fields }) => fields?.["file"]), [trust, partnerCrls]);
+});
+
 test("a file that goes away leaves the old trust in force until it is back", async () => {
   const { store, crlsPem } = await start({ crls: await pki.crls() });
   await store.hear("trust.loaded");

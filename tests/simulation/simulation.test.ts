@@ -92,13 +92,31 @@ test("a trust file that could not be read is read again once it can", async () =
   const worker = await sim.addNode({ name: "worker", role: "worker", gateways: ["gateway"] });
   sim.run(5_000);
   assert.ok(sim.areConnected(gateway, worker));
-  gateway.disk.setReadable(nodePaths.trust, false);
   sim.publish(await sim.revoke(worker.credential), [gateway]);
+  gateway.disk.setReadable(nodePaths.crls, false);
   sim.run(3_000);
   assert.ok(sim.areConnected(gateway, worker), "the trust before stays in force meanwhile");
-  gateway.disk.setReadable(nodePaths.trust, true);
+  gateway.disk.setReadable(nodePaths.crls, true);
   sim.run(6_000);
   assert.not(sim.areConnected(gateway, worker));
+});
+
+/** Found by seed 40,338: the disk was full when the bundle was to be mended, and no list was taken up any more. */
+test("a bundle that cannot be read holds up no revocation", async () => {
+  const sim = await Simulation.create({ seed: 132 });
+  const gateway = await sim.addNode({ name: "gateway", role: "gateway" });
+  const [torn, kept] = [
+    await sim.addNode({ name: "worker-1", role: "worker", gateways: ["gateway"] }),
+    await sim.addNode({ name: "worker-2", role: "worker", gateways: ["gateway"] }),
+  ];
+  sim.run(5_000);
+  gateway.disk.tear(nodePaths.trust, 0.5);
+  sim.run(2_000);
+  assert.ok(sim.areConnected(gateway, torn));
+  sim.publish(await sim.revoke(torn.credential), [gateway]);
+  sim.run(1_000);
+  assert.not(sim.areConnected(gateway, torn));
+  assert.ok(sim.areConnected(gateway, kept));
 });
 
 /** Found by seed 8,294: a scheduler left while a link was cut, and its worker held on to the connection for ever. */
@@ -166,10 +184,11 @@ test("fixed seeds violate no invariant", () => runSeeds(firstFixedSeed, fixedSee
  * worker that somebody had taken over gave a stranger the answer that it had given its scheduler. 5,890: the only worker that
  * could aggregate was leased as a trainer. 8,201, 8,294: a worker that had restarted was never asked again. 12,977: two
  * new pairs were put on a disk at once, and the key of one stayed beside the certificate of the other. 19,936: the second
- * trainer hung once the first had been given up, and time was given for one.
+ * trainer hung once the first had been given up, and time was given for one. 40,338: a bundle stayed torn, since the disk was
+ * full when it was to be mended, and no list was taken up beside it.
  */
 test("seeds that found something violate no invariant any more", async () => {
-  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 12_977, 19_936, 100_084]) {
+  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 12_977, 19_936, 40_338, 100_084]) {
     await runSeeds(seed, 1);
   }
 });
