@@ -14,10 +14,11 @@
  * ```
  *
  * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them, and whoever is left out is no
- * longer waited for nor let in: its push under way is cut off. A peer pushes once a round; one that is ahead of the others
- * counts for the next. An update that is no update of this model puts its sender out of the training, and so does one that
- * broke off and does not come again within {@linkcode brokenPatienceMs}: its sender may believe that it was taken, and would
- * wait for a result that waits for it. It knows nothing of leases: the worker ends it with its job.
+ * longer waited for nor let in, then or later: its push under way is cut off. A peer pushes once a round; one that is ahead
+ * of the others counts for the next. An update that is no update of this model puts its sender out of the training, and so
+ * does one that broke off and does not come again within {@linkcode brokenPatienceMs}: its sender may believe that it was
+ * taken, and would wait for a result that waits for it. Whoever cannot be sent a result would wait for it just so, and is
+ * out too. It knows nothing of leases: the worker ends it with its job.
  *
  * @module
  */
@@ -53,7 +54,7 @@ interface ParameterServerContext {
   readonly receiver: PushReceiver | undefined;
   readonly expected: readonly PeerText[];
   readonly results: readonly PeerText[];
-  /** Senders of updates that were none: out for good. */
+  /** Who is out for good. */
   readonly rejected: readonly PeerText[];
   /** Whole updates for the round that is collected, by sender. */
   readonly received: Readonly<Record<PeerText, string>>;
@@ -179,7 +180,9 @@ const replaceExpected = serverSetup.enqueueActions(({ context, event, enqueue })
   for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
   enqueue.assign({
     expected,
-    results: results.peers,
+    results: results.peers.filter((peer) => !context.rejected.includes(peer)),
+    // Whoever is named again missed a result, or lost an update that it believes to be here.
+    rejected: [...context.rejected, ...context.expected.filter(isOut)],
     saving: context.saving.filter((peer) => !isOut(peer)),
     received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
   });
@@ -231,16 +234,32 @@ const leaveOverdue = serverSetup.enqueueActions(({ context, event, enqueue }) =>
   enqueue(allow);
 });
 
-const reportUnsent = serverSetup.createAction(({ context, event }) => {
+/** Whoever did not get the result makes no update of it: it is waited for no longer. */
+const leaveUnsent = serverSetup.enqueueActions(({ context, event, enqueue }) => {
   if (event.type !== "effect.done.distributed") return;
-  for (const { peer, reason } of event.value.failed) {
-    context.job.ports.report({
-      level: "warn",
-      event: "result.unsent",
-      message: `Cannot send result of round ${context.round} to ${peer}: ${reason}`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer },
-    });
+  const { failed } = event.value;
+  // A push that is here or under way says that it did get it.
+  const isOut = (peer: PeerText) => allowedNow(context).includes(peer) && failed.some((each) => each.peer === peer);
+  const out = context.expected.filter(isOut);
+  enqueue.assign({
+    expected: context.expected.filter((peer) => !isOut(peer)),
+    results: context.results.filter((peer) => !isOut(peer)),
+    rejected: [...context.rejected, ...out],
+  });
+  for (const { peer, reason } of failed) {
+    const isLeft = out.includes(peer);
+    enqueue(() =>
+      context.job.ports.report({
+        level: "warn",
+        event: "result.unsent",
+        message: `Cannot send result of round ${context.round} to ${peer}${
+          isLeft ? ", which is out of the training" : ""
+        }: ${reason}`,
+        fields: { job: context.job.spec.job_id, round: context.round, peer, out: isLeft },
+      })
+    );
   }
+  enqueue(allow);
 });
 
 /** The job fails of an Effect's error. */
@@ -399,7 +418,7 @@ export const parameterServerMachine = serverSetup.createMachine({
                     "effect.done.distributed": {
                       target: "reporting",
                       actions: [
-                        reportUnsent,
+                        leaveUnsent,
                         assign({ batch: {}, tries: 0 }),
                       ],
                     },

@@ -4,7 +4,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { PeerText, StreamHandle } from "../../transport/port.ts";
+import type { PeerText, StreamHandle, TransportError } from "../../transport/port.ts";
 import type { AggregateConfig, JobSpec } from "../../transport/protocols/messages.ts";
 import { fromEffect } from "../effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
@@ -18,6 +18,10 @@ import { fromScoped } from "../scoped_actor.ts";
 
 /** Results sent at once: each holds a stream and a piece of a file. */
 export const sendsAtOnceMax = 8;
+
+/** A receiver that cannot be reached is tried again this often, so long apart in milliseconds: a key may be changing. */
+export const openTriesMax = 3;
+export const openAgainMs = 1_000;
 
 const velocityFile = "outer/velocity.safetensors";
 
@@ -123,9 +127,24 @@ export const reported = fromEffect(
 function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
-    const stream = yield* openPush(network, peer, jobLimits.exchangeMs);
+    const stream = yield* openPatiently(network, peer, openTriesMax);
     yield* sendFile(file, stream, jobLimits);
   }));
+}
+
+/** Nothing was sent before the stream is there: only until then may it be tried again, or a result would come twice. */
+function openPatiently(
+  network: AggregatorInput["network"],
+  peer: PeerText,
+  tries: number,
+): Effect.Effect<StreamHandle, TransportError> {
+  return Effect.catch(
+    openPush(network, peer, jobLimits.exchangeMs),
+    (error) =>
+      tries > 1
+        ? Effect.andThen(Effect.sleep(openAgainMs), openPatiently(network, peer, tries - 1))
+        : Effect.fail(error),
+  );
 }
 
 /** The configuration of an `aggregate` job; another class never gets here (`worker.ts`). */

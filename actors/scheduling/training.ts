@@ -29,7 +29,7 @@ export interface Member {
 /** A member that trains. */
 export interface Trainer extends Member {
   readonly pace: TrainerPace;
-  /** Its update is on the way: until the aggregator's result comes there is nothing to hear of it. */
+  /** Its update is on the way: until the aggregator says that the round is over there is nothing to hear of it. */
   readonly waiting: boolean;
   /** When it was last heard of, in milliseconds since the epoch. */
   readonly heardAt: number;
@@ -73,7 +73,7 @@ export function answerProgress(training: Training, received: ReceivedProgress, p
   if (trainer?.jobId === received.jobId) return answerTrainer(training, trainer, received, plan);
   const { aggregator } = training;
   if (aggregator?.peer === received.peer && aggregator.jobId === received.jobId) {
-    return answerAggregator(training, aggregator, received.progress, plan);
+    return answerAggregator(training, aggregator, received, plan);
   }
   return { training, answer: undefined };
 }
@@ -108,7 +108,7 @@ function answerTrainer(
 function answerAggregator(
   training: Training,
   aggregator: Aggregator,
-  progress: Progress,
+  { progress, now }: ReceivedProgress,
   plan: RoundPlan,
 ): AnsweredProgress {
   if (typeof progress === "object" && "metrics" in progress) return { training, answer: { type: "Ok" } };
@@ -118,11 +118,21 @@ function answerAggregator(
   const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
   if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
   const roundsDone = training.roundsDone + 1;
-  if (roundsDone < plan.rounds) return { training: { ...training, roundsDone }, answer: { type: "Ok" } };
-  return {
-    training: { ...training, roundsDone, aggregator: { ...aggregator, state: "done" } },
-    answer: { type: "Done" },
-  };
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
+  );
+  const after: Training = { ...training, trainers, roundsDone };
+  if (roundsDone < plan.rounds) return { training: after, answer: { type: "Ok" } };
+  return { training: { ...after, aggregator: { ...aggregator, state: "done" } }, answer: { type: "Done" } };
+}
+
+/** A trainer once the aggregator sent this round's result to all: one that did not say so yet has to be heard of again. */
+function withResult(
+  trainer: Trainer,
+  { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
+): Trainer {
+  const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
+  return isBehind ? { ...trainer, waiting: false, heardAt: now } : trainer;
 }
 
 /** Paces of those that still train. */

@@ -125,7 +125,9 @@ export class Checker implements SimulationWatch {
       this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
       for (const actor of node.roleActors) this.#books.delete(actor);
     } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
-    else if (event === "update.rejected") this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
+    else if (
+      event === "update.rejected" || event === "trainer.gone" || (event === "result.unsent" && fields["out"] === true)
+    ) this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
     else if (event === "node.turning") this.#forgetDials(node);
     else if (event === "training.done") {

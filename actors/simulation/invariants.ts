@@ -56,7 +56,7 @@ export const invariants = {
     source: "contracts.md, Extensions of the wire",
   },
   "waits-for-all": {
-    sentence: "A round's mean is made of an update of every peer that the job still names.",
+    sentence: "A round's mean is made of an update of every peer that the job still names and that did not drop out.",
     source: "contracts.md, Extensions of the wire",
   },
   "mean-right": {

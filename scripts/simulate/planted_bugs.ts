@@ -160,8 +160,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "the parameter server waits for whoever was left out",
     file: "actors/parameter_server.ts",
-    find: "    expected,\n    results: results.peers,",
-    replace: "    results: results.peers,",
+    find: "    expected,\n    results: results.peers.filter(",
+    replace: "    results: results.peers.filter(",
   },
   {
     name: "a gateway is dialled again without backoff",

@@ -239,6 +239,12 @@ test("no longer waits for whom a re-dispatch leaves out, and lets its late push 
   assert.equal(server.valuesFor("b"), [], "nor is it sent the result");
   server.reports[0]?.answer({ type: "Ok" });
   assert.not(server.push("b", update(100)), "in later rounds neither");
+  server.actor.send({ type: "job.updated", spec: specOf(["a", "b", "c"]) });
+  assert.not(server.push("b", update(100)), "nor when the job names it again");
+  server.push("a", update(6));
+  server.push("c", update(8));
+  await server.reported(2);
+  assert.equal(server.valuesFor("a")[1], [7], "and nobody waits for it");
   await server.end();
 });
 
@@ -305,6 +311,11 @@ test("a result that can't be sent to one is sent to the others", async () => {
   await server.reported(1);
   assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[[2]], []]);
   assert.is(server.ports.reports.find(({ event }) => event === "result.unsent")?.fields?.["peer"], "b");
+  server.reports[0]?.answer({ type: "Ok" });
+  assert.not(server.push("b", update(100)));
+  server.push("a", update(4));
+  await server.reported(2);
+  assert.is(server.valuesFor("a").length, 2, "who did not get it is waited for no longer");
   await server.end();
 });
 

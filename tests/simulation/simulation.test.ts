@@ -185,10 +185,30 @@ test("fixed seeds violate no invariant", () => runSeeds(firstFixedSeed, fixedSee
  * could aggregate was leased as a trainer. 8,201, 8,294: a worker that had restarted was never asked again. 12,977: two
  * new pairs were put on a disk at once, and the key of one stayed beside the certificate of the other. 19,936: the second
  * trainer hung once the first had been given up, and time was given for one. 40,338: a bundle stayed torn, since the disk was
- * full when it was to be mended, and no list was taken up beside it.
+ * full when it was to be mended, and no list was taken up beside it. 61,843: a trainer to which a result could not be sent,
+ * once, waited for it for ever, and the aggregator for the trainer. 68,892: so did one whose update was dropped while it was
+ * away, and whom the scheduler named again.
  */
 test("seeds that found something violate no invariant any more", async () => {
-  for (const seed of [114, 144, 494, 3_199, 4_395, 4_400, 5_890, 8_201, 8_294, 12_977, 19_936, 40_338, 100_084]) {
+  for (
+    const seed of [
+      114,
+      144,
+      494,
+      3_199,
+      4_395,
+      4_400,
+      5_890,
+      8_201,
+      8_294,
+      12_977,
+      19_936,
+      40_338,
+      61_843,
+      68_892,
+      100_084,
+    ]
+  ) {
     await runSeeds(seed, 1);
   }
 });

@@ -143,6 +143,13 @@ test("only a trainer that should be training is silent, and only after the bound
   assert.equal(silentTrainers(waiting, 101, 100).map(({ peer }) => peer), ["a"]);
 });
 
+test("who waits for a result is silent when the round is over, and only after the bound", () => {
+  const over = answers(training(), [["a", "j", "update"], ["b", "j", "update"], ["s", "k", "updated"]]);
+  const late = answers(over.training, [["a", "j", "update-received"], ["a", "j", "update"]]).training;
+  assert.equal(silentTrainers(late, 100, 100), []);
+  assert.equal(silentTrainers(late, 101, 100).map(({ peer }) => peer), ["b"], "a waits for the next");
+});
+
 test("a data set's record: publisher and whole number, else the reason", () => {
   const record = (text: string, publisher: string | undefined = "data") =>
     readDatasetRecord({ type: "record", id: "1", key: "k", value: new TextEncoder().encode(text), publisher });
