@@ -319,6 +319,22 @@ test("a result that can't be sent to one is sent to the others", async () => {
   await server.end();
 });
 
+test("who cannot be reached for a moment gets the result once, and stays in", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.unreachable.add("b");
+  server.push("a", update(1));
+  server.push("b", update(3));
+  await eventually("a has it", () => server.valuesFor("a").length === 1);
+  assert.equal(server.valuesFor("b"), []);
+  server.unreachable.delete("b");
+  await server.reported(1);
+  assert.equal(server.valuesFor("b"), [[2]]);
+  assert.not(server.ports.reports.some(({ event }) => event === "result.unsent"));
+  server.reports[0]?.answer({ type: "Ok" });
+  assert.ok(server.push("b", update(4)));
+  await server.end();
+});
+
 test("tells the scheduler again when it doesn't answer, a few times; its Error ends the job", async () => {
   const server = await start(specOf(["a"]));
   server.push("a", update(1));
