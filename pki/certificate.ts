@@ -112,7 +112,7 @@ export interface Certificate {
  * ```ts
  * import * as assert from "uvu/assert";
  * import { Result } from "effect";
- * import { parseCertificate } from "hypha/pki";
+ * import { parseCertificate } from "hypha-runtime/pki";
  *
  * assert.ok(Result.isFailure(parseCertificate(new Uint8Array([0x30, 0x00]))));
  * ```

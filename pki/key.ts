@@ -60,7 +60,7 @@ const generate = "Make a key with: hypha-certutil gen-cert (or openssl genpkey -
  * ```ts
  * import * as assert from "uvu/assert";
  * import { Result } from "effect";
- * import { parsePrivateKey } from "hypha/pki";
+ * import { parsePrivateKey } from "hypha-runtime/pki";
  *
  * const outcome = parsePrivateKey("-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n");
  * assert.is(Result.isFailure(outcome) && outcome.failure.problem, "traditional-format");

@@ -145,7 +145,7 @@ export interface VerifyOptions extends PathLimits, ChainLimits {
  * ```ts
  * import * as assert from "uvu/assert";
  * import { Result } from "effect";
- * import { defaultPolicy, verifyPath } from "hypha/pki";
+ * import { defaultPolicy, verifyPath } from "hypha-runtime/pki";
  *
  * const nobody = { generation: 1, anchors: [], anchorsId: "", revocation: undefined, policy: defaultPolicy };
  * const outcome = verifyPath([], nobody, { at: new Date(0) });

@@ -41,7 +41,7 @@ const dashes = "-----";
  * ```ts
  * import * as assert from "uvu/assert";
  * import { Result } from "effect";
- * import { parsePem } from "hypha/pki";
+ * import { parsePem } from "hypha-runtime/pki";
  *
  * const outcome = parsePem("# a comment\n-----BEGIN CERTIFICATE-----\nAAAA\n");
  * assert.is(Result.isFailure(outcome) && outcome.failure.line, 2);

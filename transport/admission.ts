@@ -58,7 +58,7 @@ interface Source {
  * @example An address
  * ```ts
  * import * as assert from "uvu/assert";
- * import { sourceOf } from "hypha/transport";
+ * import { sourceOf } from "hypha-runtime/transport";
  *
  * assert.is(sourceOf("/ip4/10.0.0.7/tcp/4001"), "10.0.0.7");
  * ```
