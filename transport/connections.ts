@@ -9,7 +9,7 @@ import { Result } from "effect";
 import type { PeerIdentity } from "../pki/path.ts";
 import { type Refusal, TooManyConnections } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
-import type { AddressFilter } from "./address_filter.ts";
+import type { AddressRules } from "./address_filter.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import { GateBook, type Gated, socketOf } from "./gate_book.ts";
 import type { Outbox } from "./outbox.ts";
@@ -112,10 +112,10 @@ export class Connections {
   }
 
   /** libp2p's connection gater. An inbound connection's gate is born here, before a byte was read. */
-  gater(allowed: AddressFilter): ConnectionGater {
+  gater({ mayDial, mayKnow }: AddressRules): ConnectionGater {
     return {
-      denyDialMultiaddr: (address) => !allowed(address),
-      filterMultiaddrForPeer: (_peer, address) => Promise.resolve(allowed(address)),
+      denyDialMultiaddr: (address) => !mayDial(address),
+      filterMultiaddrForPeer: (peer, address) => Promise.resolve(mayKnow(peer.toString(), address)),
       denyInboundConnection: (raw: MultiaddrConnection) => {
         const gated = this.book.birth(raw, "inbound", undefined);
         watchBeginning(gated);
@@ -208,6 +208,14 @@ export class Connections {
     const { gatewayAddresses } = this.#input;
     const connected = [...this.open()].filter((connection) => leadsToGateway(connection, gatewayAddresses));
     return connected.map(({ remotePeer }) => remotePeer.toString());
+  }
+
+  /** Whether a peer is a configured gateway that is connected; of a gateway, whether it is this node itself. */
+  isGateway(peer: PeerText): boolean {
+    if (this.#input.role === "gateway") return peer === this.#input.identity.peer;
+    return [...this.#peers.get(peer)?.gated ?? []].some(({ connection }) =>
+      connection !== undefined && leadsToGateway(connection, this.#input.gatewayAddresses)
+    );
   }
 
   /** Ends all connections of a peer; `peer.closed` follows. */

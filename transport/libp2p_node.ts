@@ -25,7 +25,7 @@ import { type Ping, ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
-import type { AddressFilter } from "./address_filter.ts";
+import type { AddressRules } from "./address_filter.ts";
 import { turningAway, type TurnsAway } from "./early_refusal.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "./port.ts";
@@ -80,10 +80,10 @@ export async function createNode(input: TransportInput, parts: {
   readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
   readonly gater: ConnectionGater;
   readonly protector: ConnectionProtector;
-  readonly allowed: AddressFilter;
+  readonly addresses: AddressRules;
   readonly turnsAway: TurnsAway;
 }): Promise<Node> {
-  const { allowed } = parts;
+  const { announced, mayKnow } = parts.addresses;
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
   const relayServer = {
     relay: circuitRelayServer({
@@ -101,7 +101,7 @@ export async function createNode(input: TransportInput, parts: {
     addresses: {
       listen: [...input.listenAddresses],
       appendAnnounce: [...input.externalAddresses],
-      announceFilter: (addresses) => addresses.filter(allowed),
+      announceFilter: announced,
     },
     transports: [
       turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
@@ -130,7 +130,10 @@ export async function createNode(input: TransportInput, parts: {
         clientMode: input.role !== "gateway",
         initialQuerySelfInterval: 0,
         allowQueryWithZeroPeers: input.role === "gateway",
-        peerInfoMapper: (peer) => ({ ...peer, multiaddrs: peer.multiaddrs.filter(allowed) }),
+        peerInfoMapper: (peer) => ({
+          ...peer,
+          multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id.toString(), address)),
+        }),
       }),
       pubsub: gossipsub({
         globalSignaturePolicy: StrictSign,

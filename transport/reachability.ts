@@ -6,6 +6,7 @@
  */
 import type { Connection } from "@libp2p/interface";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+import { addressFilter } from "./address_filter.ts";
 import { leadsToGateway, withoutPeer } from "./connections.ts";
 import type { NodeInternals } from "./libp2p_internals.ts";
 import type { Node } from "./libp2p_node.ts";
@@ -98,9 +99,16 @@ export class Reachability {
     const now = addresses.join(" ");
     if (now === this.#announced) return;
     this.#announced = now;
-    const mode = addresses.length > 0 || this.#input.role === "gateway" ? "server" : "client";
+    const isReachable = addresses.length > 0 && (this.#input.relay !== "client" || this.#leadsHere(addresses));
+    const mode = isReachable || this.#input.role === "gateway" ? "server" : "client";
     this.#libp2p.services.dht.setMode(mode).catch(() => {});
-    if (addresses.length > 0) this.#outbox.tell({ type: "reachable", addresses });
+    if (isReachable) this.#outbox.tell({ type: "reachable", addresses });
+  }
+
+  /** Who waits for a relay is not reachable yet by an address that only its own configuration lets through. */
+  #leadsHere(addresses: readonly AddressText[]): boolean {
+    const isOutside = addressFilter(this.#input.excludeCidr);
+    return addresses.some((address) => address.includes("/p2p-circuit") || isOutside(multiaddr(address)));
   }
 
   #dhtReady(): void {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { addressFilter } from "./address_filter.ts";
+import { addressRules } from "./address_filter.ts";
 import { Connections, withoutPeer } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
@@ -84,10 +84,10 @@ export class Session {
   /** Starts libp2p. Rejects with what it could not do; nothing is left over then. */
   async start(): Promise<AddressText[]> {
     const input = this.#input;
-    const allowed = addressFilter(input.excludeCidr);
+    const addresses = addressRules(input, (peer) => this.#connections.isGateway(peer));
     const libp2p = await createNode(input, {
-      allowed,
-      gater: this.#connections.gater(allowed),
+      addresses,
+      gater: this.#connections.gater(addresses),
       protector: this.#connections.protector(),
       turnsAway: (address) => this.#connections.turnsAway(address),
       encrypter: mtls({
@@ -211,14 +211,14 @@ export class Session {
 
   /** Where those who are established can be dialled: where they were, or as they announced. */
   async #addressesOfPeers({ libp2p }: Running): Promise<{ peer: PeerText; addresses: AddressText[] }[]> {
-    const allowed = addressFilter(this.#input.excludeCidr);
+    const { mayDial } = addressRules(this.#input, (peer) => this.#connections.isGateway(peer));
     const named = this.#connections.list().slice(0, successorPeersMax).map(async ({ peer }) => {
       const connection = this.#connections.best(peer);
       const dialled = connection?.direct === true && connection.direction === "outbound" ? [connection.remoteAddr] : [];
       const known = connection === undefined
         ? []
         : await libp2p.peerStore.get(connection.remotePeer).then(({ addresses }) => addresses, () => []);
-      const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(allowed);
+      const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(mayDial);
       const texts = all.map((address) => `${withoutPeer(address.toString())}/p2p/${peer}`);
       return { peer, addresses: [...new Set(texts)].slice(0, successorAddressesMax) };
     });

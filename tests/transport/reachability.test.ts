@@ -27,7 +27,14 @@ function nodeOf(input: Partial<TransportInput>, listen: () => Promise<void> = ()
   const reachability = new Reachability(
     libp2p as unknown as Node,
     { events, listen } as unknown as NodeInternals,
-    { role: "worker", relay: "client", gatewayAddresses: [gateway], random: () => 0.5, ...input } as TransportInput,
+    {
+      role: "worker",
+      relay: "client",
+      gatewayAddresses: [gateway],
+      excludeCidr: ["10.0.0.0/8"],
+      random: () => 0.5,
+      ...input,
+    } as TransportInput,
     { tell: (fact: TransportFact) => facts.push(fact) } as unknown as Outbox,
   );
   const say = (type: string) => events.dispatchEvent(new Event(type));
@@ -61,6 +68,19 @@ test("addresses are told when they change, and make a node serve the DHT; after 
   addresses.push("/ip4/192.0.2.1/tcp/2");
   say("self:peer:update");
   assert.is(facts.length, 1);
+});
+
+test("who waits for a relay is not reachable by an address that only its own configuration lets through", () => {
+  const { reachability, facts, modes, addresses, say } = nodeOf({});
+  reachability.started();
+  addresses.push("/ip4/10.0.0.1/tcp/1");
+  say("self:peer:update");
+  assert.equal([facts, modes], [[], ["client"]]);
+  const relayed = `/ip4/10.0.0.2/tcp/1/p2p/${relay}/p2p-circuit`;
+  addresses.push(relayed);
+  say("self:peer:update");
+  assert.equal(facts, [{ type: "reachable", addresses: ["/ip4/10.0.0.1/tcp/1", relayed] }]);
+  assert.equal(modes, ["client", "server"]);
 });
 
 test("a relay without a place is asked again after one second, then after twice as long each time, up to a minute", async () => {
