@@ -49,12 +49,30 @@ export function readAddress(text: string, use: AddressUse): AddressParts | strin
   if (valid === undefined) return `begins with /${hostProtocol}, not with /ip4, /ip6, /dns, /dns4 or /dns6`;
   if (!valid(host)) return `has no valid host behind /${hostProtocol}`;
   if (use === "listen" && isIP(host) === 0) return "names a host to listen on instead of an IP address";
-  if (transport === "udp") return "uses UDP (QUIC), which this network does not speak";
+  if (transport === "udp") return "uses UDP (QUIC), which these programs do not speak";
   if (transport !== "tcp") return "has no /tcp/PORT behind its host";
   const port = Number(portText);
   if (!/^\d{1,5}$/.test(portText) || port > 65_535) return "has no port between 0 and 65535 behind /tcp";
   if (port === 0 && use !== "listen") return "has port 0, which nobody can dial";
   return readTail(rest, use, { hostProtocol, host, port });
+}
+
+/**
+ * Whether an address is one of QUIC (`/ip4/HOST/udp/PORT/quic-v1`), as the existing nodes' own `init` lists them beside each
+ * address of TCP. These programs skip them.
+ */
+export function isQuic(text: string): boolean {
+  return text.length <= addressCharactersMax &&
+    /^\/(ip4|ip6|dns|dns4|dns6)\/[^/]+\/udp\/\d{1,5}\/quic(-v1)?(\/|$)/.test(text);
+}
+
+/** Ranges and names that are for documents and tests: nothing reachable lies there (RFC 5737, RFC 3849, RFC 2606). */
+const exampleRanges = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"].map(readCidr)
+  .filter((range): range is Cidr => typeof range !== "string");
+
+/** Whether a host can only be an example: a documentation address, or a name below `.example`, `.invalid` or `.test`. */
+export function isExample(host: string): boolean {
+  return /(^|\.)(example(\.(com|net|org))?|invalid|test)\.?$/i.test(host) || rangeOf(host, exampleRanges) !== undefined;
 }
 
 function readTail(

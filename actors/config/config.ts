@@ -8,6 +8,7 @@ import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
 import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
+import type { ConfigWarning } from "./warnings.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
 /** A trust domain: an organisation whose certificates speak for its own name only. */
@@ -57,6 +58,8 @@ export interface CommonConfig {
     /** Where Prometheus reads; nowhere where undefined. */
     readonly listen?: string | undefined;
   };
+  /** What was taken otherwise than it was written; none where undefined. */
+  readonly warnings?: readonly ConfigWarning[] | undefined;
 }
 
 export interface GatewayConfig extends CommonConfig {

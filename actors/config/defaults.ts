@@ -37,6 +37,9 @@ export const rotationDefault: RotationPolicy = { drain: "expiry", drainMs: 600_0
 /** The specification asks for Ed25519. */
 export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];
 
+/** What a worker asks where its configuration has no `[offer]`, as the existing nodes' own `init` leaves it out. */
+export const offerDefault = { price: 1, floor: 0, strategy: "flexible" } as const;
+
 /** Names of the executors that the existing network's schedulers ask for. */
 export const executorsDefault = { train: "diloco-transformer", aggregate: "parameter-server" } as const;
 

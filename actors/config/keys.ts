@@ -5,6 +5,7 @@
  */
 import { SchemaAST } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { flagAliasesOf, formerNamesOf } from "./aliases.ts";
 import { type KeyNote, roleSchemas } from "./schema.ts";
 
 /** How a value is written outside TOML. `tables` are written as JSON. */
@@ -20,6 +21,10 @@ export interface ConfigKey extends KeyNote {
   readonly variable: string;
   /** Such as `offer-price`. */
   readonly flag: string;
+  /** Further flags, such as `gateway` for `gateway-addresses`. */
+  readonly flagAliases: readonly string[];
+  /** Former names in TOML, in the same table. */
+  readonly formerNames: readonly string[];
   readonly kind: KeyKind;
   readonly optional: boolean;
 }
@@ -65,6 +70,8 @@ function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean,
     key: path.join("."),
     variable: `HYPHA_${path.map((part) => part.toUpperCase().replaceAll("-", "_")).join("__")}`,
     flag: path.join("-").replaceAll("_", "-"),
+    flagAliases: flagAliasesOf(path),
+    formerNames: formerNamesOf(path),
     kind: kindOf(ast),
     optional: here,
   });

@@ -6,9 +6,12 @@
 import { parse, TomlError } from "@std/toml";
 import { Effect, FileSystem, type PlatformError, Result, Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { RoleConfig } from "./config.ts";
 import { locateKeys } from "./locate.ts";
+import { problemOfOtherRole } from "./other_role.ts";
 import { ConfigError, type ConfigProblem } from "./problem.ts";
+import { placeTried } from "../files/place_tried.ts";
 import { problemOfRule, problemsOfIssue, type Situation } from "./problems_of.ts";
 import { checkRules } from "./rules.ts";
 import { type Decoded, roleSchemas } from "./schema.ts";
@@ -52,18 +55,23 @@ export function parseConfig<R extends Role>(
 ): Result.Result<ConfigOf<R>, ConfigError> {
   const values = parseToml(file, text);
   if (values instanceof ConfigError) return Result.fail(values);
+  const written = locateKeys(text);
+  const other = problemOfOtherRole(role, values, { file, locations: written });
+  if (other !== undefined) return Result.fail(new ConfigError({ problems: [other] }));
+  const renamed = renameKeys(values);
   const layered = layerSources(role, values, around);
   const decoded = Schema.decodeUnknownResult(roleSchemas[role] as unknown as Schema.Codec<Decoded<R>>, {
     errors: "all",
     onExcessProperty: "error",
   })(layered.values);
-  const rules = checkRules(role, layered.values);
-  if (Result.isSuccess(decoded) && rules.length === 0 && layered.problems.length === 0) {
+  const rules = checkRules(role, layered.values, around.purpose);
+  const before = [...problemsOfTwice(file, written, renamed), ...layered.problems];
+  if (Result.isSuccess(decoded) && rules.length === 0 && before.length === 0) {
     return Result.succeed(typeConfig(role, decoded.success) as ConfigOf<R>);
   }
-  const situation: Situation = { role, file, layered, locations: locateKeys(text) };
+  const situation: Situation = { role, file, layered, locations: locateRenamed(written, renamed) };
   const problems = [
-    ...layered.problems,
+    ...before,
     ...(Result.isFailure(decoded) ? problemsOfIssue(situation, decoded.failure.issue) : []),
     ...rules.map((rule) => problemOfRule(situation, rule)),
   ];
@@ -109,7 +117,7 @@ function wholeFile(file: string, wrong: string, expected: string, role: Role): C
 function unreadable(role: Role, file: string, error: PlatformError.PlatformError): ConfigError {
   const tag = error.reason._tag;
   const wrong = tag === "NotFound"
-    ? "there is no such file"
+    ? `there is no such file${placeTried(file)}`
     : tag === "PermissionDenied"
     ? "cannot be read: permission denied"
     : `cannot be read: ${error.reason.message}`;

@@ -18,9 +18,9 @@ export interface ConfigProblem {
   readonly key: string;
   /** Continues the sentence begun by the key. */
   readonly wrong: string;
-  /** Continues the sentence "expected …". */
+  /** Continues the sentence "expected …"; empty where `wrong` says it. */
   readonly expected: string;
-  /** What to do, as an imperative. */
+  /** What to do, as an imperative; empty where `wrong` says it. */
   readonly mend: string;
 }
 
@@ -39,7 +39,8 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{ readonly prob
 /** `file:line:column: key: what is wrong; expected …; what to do`. */
 export function describeProblem({ origin, key, wrong, expected, mend }: ConfigProblem): string {
   const said = key === "" ? wrong : `${key}: ${wrong}`;
-  return `${whereIs(origin)}: ${said}; expected ${expected}; ${mend}`;
+  return [`${whereIs(origin)}: ${said}`, ...(expected === "" ? [] : [`expected ${expected}`]), mend]
+    .filter((part) => part !== "").join("; ");
 }
 
 function whereIs(origin: Origin): string {

@@ -5,8 +5,10 @@
  */
 import type { SchemaIssue } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { foreignKeys } from "./aliases.ts";
 import { noteAt, type PathNote } from "./keys.ts";
 import type { KeyPath, Locations } from "./locate.ts";
+import { nounOf } from "./other_role.ts";
 import { type ConfigProblem, nearestName, type Origin, showValue } from "./problem.ts";
 import type { BrokenRule } from "./rules.ts";
 import type { Layered } from "./sources.ts";
@@ -65,11 +67,17 @@ function problemOfLeaf(situation: Situation, leaf: SchemaIssue.Issue, path: KeyP
     origin: originOf(situation, path),
     key: writeKey(path),
     wrong: complaint === undefined
-      ? `is ${showValue(value, note?.secret)}`
+      ? `is ${showValue(value, note?.secret)}${meantBy(value, note)}`
       : `${showValue(value, note?.secret)} ${complaint}`,
     expected: expectedOf(note),
     mend: `write ${exampleOf(path, note)}`,
   };
+}
+
+/** The one of the values known that was likely meant. */
+function meantBy(value: unknown, note: PathNote | undefined): string {
+  const nearest = typeof value === "string" ? nearestName(value, note?.literals ?? []) : undefined;
+  return nearest === undefined ? "" : `, perhaps ${JSON.stringify(nearest)}`;
 }
 
 const expectedOf = (note: PathNote | undefined): string =>
@@ -85,30 +93,27 @@ function exampleOf(path: KeyPath, note: PathNote | undefined): string {
 
 function unknownKey(situation: Situation, path: KeyPath): ConfigProblem {
   const table = path.slice(0, -1);
+  const name = String(path[path.length - 1]);
   const names = noteAt(situation.role, table)?.names ?? [];
-  const nearest = nearestName(String(path[path.length - 1]), names);
+  const common = { origin: originAt(situation, path, "key"), key: writeKey(path) };
+  const foreign = Object.hasOwn(foreignKeys, name) ? foreignKeys[name] : undefined;
+  if (foreign !== undefined) return { ...common, expected: "", ...foreign };
+  const nearest = nearestName(name, names);
   return {
-    origin: fileOrigin(situation, situation.locations.key(path)),
-    key: writeKey(path),
-    wrong: `is no key of ${table.length === 0 ? `a ${situation.role}'s configuration` : writeKey(table)}`,
+    ...common,
+    wrong: `is no key of ${table.length === 0 ? `a ${nounOf(situation.role)}'s configuration` : writeKey(table)}`,
     expected: nearest === undefined ? `one of ${names.join(", ")}` : `perhaps ${nearest}`,
     mend: "correct its name, or take it out",
   };
 }
 
 function missingKey(situation: Situation, path: KeyPath): ConfigProblem {
-  const { locations } = situation;
   const note = noteAt(situation.role, path);
-  let table = path.slice(0, -1);
-  while (table.length > 0 && locations.key(table) === undefined && locations.value(table) === undefined) {
-    table = table.slice(0, -1);
-  }
-  const at = table.length === 0 ? { line: 1, column: 1 } : locations.key(table) ?? locations.value(table);
   const example = note?.kind === "table"
     ? `a table [${writeKey(path)}]`
     : exampleOf(path, note).replace("for instance: ", "");
   return {
-    origin: fileOrigin(situation, at),
+    origin: originAt(situation, path.slice(0, -1), "key"),
     key: writeKey(path),
     wrong: "is missing",
     expected: expectedOf(note),
@@ -118,24 +123,24 @@ function missingKey(situation: Situation, path: KeyPath): ConfigProblem {
 
 /** Where the value at `path` came from: environment or a flag for the whole key, else its place in the file. */
 function originOf(situation: Situation, path: KeyPath): Origin {
-  const { layered, locations } = situation;
   for (let length = path.length; length > 0; length--) {
-    const origin = layered.origins.get(path.slice(0, length).join("."));
+    const origin = situation.layered.origins.get(path.slice(0, length).join("."));
     if (origin !== undefined) return origin;
   }
-  for (let length = path.length; length > 0; length--) {
-    const here = path.slice(0, length);
-    const at = locations.value(here) ?? locations.key(here);
-    if (at !== undefined) return fileOrigin(situation, at);
-  }
-  return fileOrigin(situation, { line: 1, column: 1 });
+  return originAt(situation, path, "value");
 }
 
-function fileOrigin(
-  { file }: Situation,
-  at: { readonly line: number; readonly column: number } | undefined,
-): Origin {
-  return { type: "file", file, line: at?.line ?? 1, column: at?.column ?? 1 };
+/** Where a key, or its value, stands in the file, or in the job's own source; else where the table around it does. */
+function originAt({ file, locations, layered: { job } }: Situation, path: KeyPath, of: "key" | "value"): Origin {
+  const inJob = job !== undefined && path[0] === "scheduler" && path[1] === "job";
+  if (inJob && job.file === undefined) return { type: "flag", flag: "job" };
+  const source = inJob ? job.locations : locations;
+  const here = inJob ? [...job.prefix, ...path.slice(2)] : path;
+  const other = of === "key" ? "value" : "key";
+  const found = Array.from(here, (_, index) => here.slice(0, here.length - index))
+    .map((part) => source[of](part) ?? source[other](part)).find((at) => at !== undefined);
+  const { line, column } = found ?? { line: 1, column: 1 };
+  return { type: "file", file: inJob ? job.file ?? file : file, line, column };
 }
 
 function valueAt(values: unknown, path: KeyPath): unknown {

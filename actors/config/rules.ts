@@ -5,8 +5,7 @@
  * @module
  */
 import type { Role } from "../../pki/certificate.ts";
-import { type Cidr, rangeOf, readAddress, readCidr } from "./addresses.ts";
-import { excludeCidrDefault } from "./defaults.ts";
+import { isQuic } from "./addresses.ts";
 
 /** A rule that a configuration breaks. */
 export interface BrokenRule {
@@ -16,45 +15,36 @@ export interface BrokenRule {
   readonly mend: string;
 }
 
-/** Every rule that the values break. */
-export function checkRules(role: Role, values: Readonly<Record<string, unknown>>): readonly BrokenRule[] {
+/**
+ * Every rule that the values break.
+ *
+ * @param purpose What the configuration is for: a probe joins no network, and needs no way in.
+ */
+export function checkRules(
+  role: Role,
+  values: Readonly<Record<string, unknown>>,
+  purpose: "run" | "probe" = "run",
+): readonly BrokenRule[] {
   return [
-    ...checkExternal(role, values),
-    ...checkGateways(values),
-    ...checkReachable(role, values),
+    ...checkQuic(values),
+    ...(purpose === "run" ? checkReachable(role, values) : []),
     ...checkExecutors(values),
     ...checkPrices(values),
   ];
 }
 
-/** A gateway that nobody can be told the address of is none. */
-function checkExternal(role: Role, { external_addresses }: Readonly<Record<string, unknown>>): BrokenRule[] {
-  if (role !== "gateway" || !Array.isArray(external_addresses) || external_addresses.length > 0) return [];
-  return [{
-    path: ["external_addresses"],
-    wrong: "names no address",
-    expected: "at least one under which other nodes reach this gateway",
-    mend: 'write for instance: external_addresses = ["/dns4/gateway.example/tcp/4001"]',
-  }];
-}
-
-/** The transport does not dial what lies inside an excluded range: such a gateway would never be reached. */
-function checkGateways({ gateway_addresses, exclude_cidr }: Readonly<Record<string, unknown>>): BrokenRule[] {
-  if (!Array.isArray(gateway_addresses)) return [];
-  const excluded = exclude_cidr === undefined ? excludeCidrDefault : Array.isArray(exclude_cidr) ? exclude_cidr : [];
-  const ranges = excluded.map((text) => typeof text === "string" ? readCidr(text) : "")
-    .filter((range): range is Cidr => typeof range !== "string");
-  return gateway_addresses.flatMap((address: unknown, index): BrokenRule[] => {
-    const parts = typeof address === "string" ? readAddress(address, "gateway") : "";
-    const range = typeof parts === "string" ? undefined : rangeOf(parts.host, ranges);
-    if (range === undefined) return [];
+/** The existing nodes' own `init` lists an address of QUIC beside each of TCP; QUIC alone leaves nothing to use. */
+function checkQuic(values: Readonly<Record<string, unknown>>): BrokenRule[] {
+  return ["listen_addresses", "gateway_addresses"].flatMap((name): BrokenRule[] => {
+    const addresses = values[name];
+    if (!Array.isArray(addresses) || addresses.length === 0) return [];
+    if (!addresses.every((address) => typeof address === "string" && isQuic(address))) return [];
+    const [first] = addresses as string[];
     return [{
-      path: ["gateway_addresses", index],
-      wrong: `${JSON.stringify(address)} lies inside ${range.text} of exclude_cidr`,
-      expected: "a gateway outside the excluded ranges",
-      mend: exclude_cidr === undefined
-        ? "set exclude_cidr without that range (its default has loopback and private ranges; [] excludes nothing)"
-        : "take that range out of exclude_cidr, or name another address",
+      path: [name],
+      wrong: "names QUIC addresses only, and these programs speak TCP",
+      expected: "an address such as /ip4/192.0.2.1/tcp/4001",
+      mend: `add the address of TCP, perhaps ${first?.replace(/\/udp\/(\d+)\/.*$/, "/tcp/$1")}`,
     }];
   });
 }

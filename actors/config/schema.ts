@@ -9,9 +9,22 @@
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/admission.ts";
-import { type AddressUse, readAddress, readCidr } from "./addresses.ts";
-import { cellLevels } from "./cell_config.ts";
-import { excludeCidrDefault, rotationDefault } from "./defaults.ts";
+import { excludeCidrDefault, rotationDefault, telemetryIntervalMsDefault } from "./defaults.ts";
+import { job } from "./job_schema.ts";
+import {
+  addresses,
+  cidr,
+  flag,
+  fraction,
+  integer,
+  list,
+  note,
+  oneOf,
+  optional,
+  path,
+  readable,
+  text,
+} from "./notes.ts";
 import {
   readEndpoint,
   readHeaders,
@@ -20,82 +33,9 @@ import {
   telemetryProtocols,
   telemetrySamplers,
 } from "./telemetry_values.ts";
+import { cell, executor, fetch, offer, wholeResources } from "./worker_schema.ts";
 
-/** What a key's schema says about it beside its type. */
-export interface KeyNote {
-  /** Continues the sentence "expected …". */
-  readonly expected: string;
-  /** The value as it would stand in TOML. */
-  readonly example: string;
-  readonly description: string;
-  /** Never shown in a message. */
-  readonly secret?: boolean;
-}
-
-const note = <S extends Schema.Top>(schema: S, said: KeyNote): S["Rebuild"] => schema.annotate({ ...said } as never);
-const optional = Schema.optionalKey;
-
-/** Longest text taken as a value, in characters: paths are at most 4,096 (Linux PATH_MAX). */
-const textCharactersMax = 4_096;
-/** Most entries taken in any list. */
-const entriesMax = 256;
-
-const text = (said: KeyNote) =>
-  note(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), said);
-/** Text that `read` can make something of; what else it says is the complaint. */
-const readable = (read: (value: string) => unknown, said: KeyNote) =>
-  note(
-    Schema.String.check(
-      Schema.isMinLength(1),
-      Schema.isMaxLength(textCharactersMax),
-      Schema.makeFilter((value: string) => {
-        const outcome = read(value);
-        return typeof outcome === "string" ? outcome : undefined;
-      }),
-    ),
-    said,
-  );
-const path = (description: string, example: string) => text({ expected: "the path of a file", example, description });
-const integer = (minimum: number, maximum: number, example: string, description: string) =>
-  note(Schema.Int.check(Schema.isBetween({ minimum, maximum })), {
-    expected: `a whole number from ${minimum} to ${maximum}`,
-    example,
-    description,
-  });
-const amount = (example: string, description: string, expected = "a number, 0 or more") =>
-  note(Schema.Finite.check(Schema.isGreaterThanOrEqualTo(0)), { expected, example, description });
-const fraction = (example: string, description: string) =>
-  note(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })), {
-    expected: "a number from 0 to 1",
-    example,
-    description,
-  });
-const flag = (example: string, description: string) =>
-  note(Schema.Boolean, { expected: "true or false", example, description });
-const oneOf = <const L extends readonly string[]>(literals: L, example: string, description: string) =>
-  note(Schema.Literals(literals), {
-    expected: `one of ${literals.map((literal) => JSON.stringify(literal)).join(", ")}`,
-    example,
-    description,
-  });
-const list = <S extends Schema.Top>(item: S, said: KeyNote) =>
-  note(Schema.Array(item).check(Schema.isMaxLength(entriesMax)), said);
-
-/** An address of `use`; the complaint says what is wrong with it. */
-const address = (use: AddressUse, expected: string, example: string) =>
-  note(
-    Schema.String.check(Schema.makeFilter((value: string) => {
-      const read = readAddress(value, use);
-      return typeof read === "string" ? read : undefined;
-    })),
-    { expected, example, description: "" },
-  );
-const addresses = (use: AddressUse, expected: string, example: string, description: string) =>
-  list(address(use, `an address ${expected}`, example.slice(1, -1)), {
-    expected: `a list of addresses, each ${expected}`,
-    example,
-    description,
-  });
+export type { KeyNote } from "./notes.ts";
 
 const algorithm = oneOf(["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"], '"ed25519"', "");
 const algorithms = (of: string) =>
@@ -143,14 +83,6 @@ const rotation = Schema.Struct({
     ),
   ),
 });
-
-const cidr = note(
-  Schema.String.check(Schema.makeFilter((value: string) => {
-    const read = readCidr(value);
-    return typeof read === "string" ? read : undefined;
-  })),
-  { expected: "an address range such as 10.0.0.0/8", example: '"10.0.0.0/8"', description: "" },
-);
 
 const trustDomain = Schema.Struct({
   name: note(Schema.String.check(Schema.isPattern(/^[a-z0-9._-]{1,255}$/)), {
@@ -200,7 +132,8 @@ const common = {
       {
         expected: "a list of address ranges such as 10.0.0.0/8",
         example: JSON.stringify(excludeCidrDefault).replaceAll(",", ", "),
-        description: "Addresses inside these ranges are neither announced nor dialled; [] excludes nothing.",
+        description:
+          "Addresses of others inside these ranges are not dialled; [] excludes nothing. What is configured here by hand is used all the same.",
       },
     ),
   ),
@@ -243,14 +176,29 @@ const common = {
       secret: true,
     }),
   ),
-  telemetry_protocol: optional(oneOf(telemetryProtocols, '"http/protobuf"', "Telemetry: how OTLP is written.")),
+  telemetry_protocol: optional(
+    note(Schema.Literals([...telemetryProtocols, "grpc"]), {
+      expected: telemetryProtocols.map((protocol) => JSON.stringify(protocol)).join(" or "),
+      example: '"http/protobuf"',
+      description: 'Telemetry: how OTLP is written; "grpc" is taken for the default, with a warning.',
+      standard: '"http/protobuf"',
+    }),
+  ),
   telemetry_sampler: optional(
     oneOf(telemetrySamplers, '"always_on"', "Telemetry: sampler of traces, of which this version sends none."),
   ),
   telemetry_sample_ratio: optional(
     fraction("0.1", "Telemetry: share of traces kept, of which this version sends none."),
   ),
-  telemetry_interval_ms: optional(integer(100, 3_600_000, "60000", "Telemetry: how often metrics are sent.")),
+  telemetry_interval_ms: optional(
+    integer(
+      100,
+      3_600_000,
+      String(telemetryIntervalMsDefault),
+      "Telemetry: how often metrics are sent.",
+      String(telemetryIntervalMsDefault),
+    ),
+  ),
   metrics_listen_address: optional(
     readable(readListenPlace, {
       expected: "an IP address and a port, or a port alone for loopback",
@@ -265,7 +213,7 @@ const external = addresses(
   "external",
   "such as /dns4/gateway.example/tcp/4001",
   '["/dns4/gateway.example/tcp/4001"]',
-  "Addresses under which others reach this node.",
+  "Addresses under which others reach this node; where there are none, those that it listens on.",
 );
 const gateways = addresses(
   "gateway",
@@ -275,190 +223,11 @@ const gateways = addresses(
 );
 const relayCircuit = flag("true", "Whether this node reserves a relay at its gateways.");
 
-const wholeResources = (of: string) =>
-  Schema.Struct({
-    cpu: integer(0, 1_000_000, "4", `${of}: cores.`),
-    memory: integer(0, 1_000_000_000, "8", `${of}: GB of memory.`),
-    storage: integer(0, 1_000_000_000, "10", `${of}: GB of storage.`),
-    gpu: integer(0, 1_000_000, "0", `${of}: GB of GPU memory.`),
-  });
-const resources = (of: string) =>
-  Schema.Struct({
-    cpu: amount("1.0", `${of}: cores.`),
-    memory: amount("1.0", `${of}: GB of memory.`),
-    storage: amount("1.0", `${of}: GB of storage.`),
-    gpu: amount("0.0", `${of}: GB of GPU memory.`),
-  });
-const price = (of: string) =>
-  Schema.Struct({
-    bid: amount("1.0", `${of}: what is offered.`),
-    max: amount("2.0", `${of}: what is paid at most; nobody is told.`),
-  });
-
-const executor = Schema.Struct({
-  class: oneOf(["train", "aggregate"], '"train"', "Kind of job."),
-  name: text({
-    expected: "the name that schedulers ask for",
-    example: '"diloco-transformer"',
-    description: "Name that schedulers ask for.",
-  }),
-  runtime: oneOf(["process", "parameter-server"], '"process"', "A program of yours, or the built-in aggregation."),
-  cmd: optional(
-    text({ expected: "a program", example: '"python3"', description: "Program to start, without a shell." }),
-  ),
-  args: optional(
-    list(Schema.String.check(Schema.isMaxLength(textCharactersMax)), {
-      expected: "a list of texts",
-      example: '["train.py", "{SOCKET_PATH}"]',
-      description: "Its arguments; {SOCKET_PATH}, {WORK_DIR} and {JOB_JSON} are filled in.",
-    }),
-  ),
-  token: optional(
-    oneOf(["required", "optional"], '"required"', "Whether the program must show BRIDGE_TOKEN at the job bridge."),
-  ),
-});
-
-const bytes = (minimum: number, example: string, description: string) =>
-  integer(minimum, 2 ** 53 - 1, example, description);
-const cell = Schema.Struct({
-  level: optional(oneOf(cellLevels, '"full"', "Least confinement at which executors are started.")),
-  allow_unconfined: optional(
-    flag("false", "Whether executors may be started where nothing confines them: only for programs of your own."),
-  ),
-  memory_bytes: optional(bytes(16_777_216, "4294967296", "Memory of an executor.")),
-  pids_max: optional(integer(8, 100_000, "256", "Processes and threads of an executor.")),
-  cpu_seconds: optional(integer(1, 31_536_000, "86400", "Processor time of each of its processes.")),
-  open_files_max: optional(integer(32, 1_000_000, "1024", "Files that each of its processes may hold open.")),
-  disk_bytes: optional(bytes(65_536, "2147483648", "Size of its work directory.")),
-  inodes_max: optional(integer(16, 100_000_000, "100000", "Files in its work directory.")),
-  wall_seconds: optional(integer(1, 2_000_000, "86400", "From its start to its end.")),
-  environment: optional(
-    list(Schema.String.check(Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/)), {
-      expected: "a list of names of variables",
-      example: '["LANG"]',
-      description: "Variables of the worker's own environment that executors get too.",
-    }),
-  ),
-  read_only: optional(
-    list(Schema.String.check(Schema.isPattern(/^\/[^\0]+$/), Schema.isMaxLength(textCharactersMax)), {
-      expected: "a list of absolute paths",
-      example: '["/opt/models"]',
-      description: "What executors may read beside /usr and their own program.",
-    }),
-  ),
-});
-const fetch = Schema.Struct({
-  schemes: optional(
-    list(oneOf(["http", "https"], '"https"', ""), {
-      expected: 'a list of "http", "https"',
-      example: '["https"]',
-      description: "Schemes that are fetched for jobs.",
-    }),
-  ),
-  hosts: optional(
-    list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(253)), {
-      expected: "a list of host names",
-      example: '["huggingface.co"]',
-      description: "Hosts that are fetched from, each with what is below it; all where this is not set.",
-    }),
-  ),
-  deny_cidr: optional(
-    list(cidr, {
-      expected: "a list of address ranges such as 10.0.0.0/8",
-      example: '["127.0.0.0/8", "10.0.0.0/8"]',
-      description: "Addresses that are never fetched from, whatever name leads there; [] denies nothing.",
-    }),
-  ),
-  file_bytes_max: optional(bytes(1, "4294967296", "Largest file fetched.")),
-  redirects_max: optional(integer(0, 20, "5", "Redirects followed in one fetch.")),
-  timeout_ms: optional(integer(100, 86_400_000, "3600000", "Longest time of one fetch.")),
-});
-
-const model = Schema.Struct({
-  repository: text({ expected: "a repository's name", example: '"acme/model"', description: "Repository." }),
-  revision: optional(text({ expected: "a revision", example: '"main"', description: "Revision." })),
-  filenames: list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), {
-    expected: "a list of file names",
-    example: '["model.safetensors"]',
-    description: "Files.",
-  }),
-  token: optional(
-    text({ expected: "an access token", example: '"hf_…"', description: "Access token.", secret: true }),
-  ),
-  type: text({ expected: "a task such as causal-lm", example: '"image-classification"', description: "Task." }),
-  input_names: list(Schema.String.check(Schema.isMaxLength(textCharactersMax)), {
-    expected: "a list of texts",
-    example: '["pixel_values"]',
-    description: "Names of the model's inputs.",
-  }),
-});
-
-const rate = amount("0.001", "Learning rate.");
-const job = Schema.Struct({
-  type: oneOf(["diloco"], '"diloco"', "Kind of training."),
-  model,
-  preprocessor: optional(model),
-  dataset: Schema.Struct({
-    dataset: text({ expected: "a dataset's name", example: '"digits"', description: "Name a data node announces." }),
-  }),
-  inner_optimizer: Schema.Struct({
-    "learning-rate": rate,
-    betas: optional(
-      note(Schema.Tuple([fraction("0.9", ""), fraction("0.999", "")]), {
-        expected: "two numbers from 0 to 1",
-        example: "[0.9, 0.999]",
-        description: "Adam's decay rates.",
-      }),
-    ),
-    epsilon: optional(amount("1e-8", "Adam's epsilon.")),
-  }),
-  outer_optimizer: Schema.Struct({
-    "learning-rate": rate,
-    momentum: fraction("0.9", "Nesterov's momentum."),
-  }),
-  resources: Schema.Struct({
-    num_workers: integer(1, 1_000, "2", "Trainers to look for."),
-    worker: resources("A trainer"),
-    parameter_server: resources("The parameter server"),
-    worker_price: price("A trainer"),
-    parameter_server_price: price("The parameter server"),
-  }),
-  rounds: Schema.Struct({
-    update_rounds: integer(1, 1_000_000, "10", "Rounds of outer updates."),
-    avg_samples_between_updates: integer(1, 1_000_000_000, "1200", "Samples of all trainers together in a round."),
-    max_batch_size: optional(integer(1, 1_000_000, "32", "Largest batch a trainer is given.")),
-  }),
-  executors: optional(Schema.Struct({
-    train: optional(
-      text({
-        expected: "an executor's name",
-        example: '"diloco-transformer"',
-        description: "Executor asked for to train.",
-      }),
-    ),
-    aggregate: optional(
-      text({
-        expected: "an executor's name",
-        example: '"parameter-server"',
-        description: "Executor asked for to aggregate.",
-      }),
-    ),
-  })),
-  evaluation: optional(Schema.Struct({
-    held_out: path("Rows held out of training: each round's model is evaluated on them.", '"held-out.csv"'),
-  })),
-});
-
 /** The schema of each role. Cross-field rules are in `rules.ts`. */
 export const roleSchemas = {
   gateway: Schema.Struct({
     ...common,
-    external_addresses: addresses(
-      "external",
-      "such as /dns4/gateway.example/tcp/4001",
-      '["/dns4/gateway.example/tcp/4001"]',
-      "Addresses under which others reach this gateway: at least one.",
-    ),
+    external_addresses: optional(external),
   }),
   scheduler: Schema.Struct({
     ...common,
@@ -475,15 +244,9 @@ export const roleSchemas = {
     external_addresses: optional(external),
     gateway_addresses: gateways,
     relay_circuit: optional(relayCircuit),
-    work_dir: path("Directory in which each job gets one of its own.", '"work"'),
+    work_dir: path("Directory in which each job gets one of its own.", '"work"', "the path of a directory"),
     resources: wholeResources("This worker"),
-    offer: Schema.Struct({
-      price: amount("1.0", "What this worker asks."),
-      floor: amount("0.0", "Bids under this are not answered."),
-      strategy: Schema.Struct({
-        type: oneOf(["whole", "flexible"], '"flexible"', "Offer everything, or what was asked for."),
-      }),
-    }),
+    offer: optional(offer),
     executors: list(executor, {
       expected: "tables [[executors]]",
       example: '[{ class = "train", name = "…", runtime = "process", cmd = "…" }]',
@@ -495,7 +258,11 @@ export const roleSchemas = {
   data: Schema.Struct({
     ...common,
     gateway_addresses: gateways,
-    dataset_path: path("Directory whose files are the slices; its name is the dataset's.", '"data/digits"'),
+    dataset_path: path(
+      "Directory whose files are the slices; its name is the dataset's.",
+      '"data/digits"',
+      "the path of a directory",
+    ),
     require_grant: optional(
       flag(
         "false",

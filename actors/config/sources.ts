@@ -7,13 +7,18 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { type ConfigKey, type KeyKind, keysOf } from "./keys.ts";
+import type { JobSource } from "./job_source.ts";
 import { type ConfigProblem, nearestName, type Origin, showValue } from "./problem.ts";
 
 /** What stands around a file. */
 export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** By flag name without dashes, for instance `offer-price`. */
-  readonly flags: Readonly<Record<string, string>>;
+  /** By flag name without dashes, for instance `offer-price`; of a list, each time that it was given. */
+  readonly flags: Readonly<Record<string, string | readonly string[]>>;
+  /** The training job given with `--job`, which stands over the file's and the environment's. */
+  readonly job?: JobSource | undefined;
+  /** What the configuration is for: a probe joins no network. `run` where undefined. */
+  readonly purpose?: "run" | "probe" | undefined;
 }
 
 /** Values of a configuration before they were checked. */
@@ -21,6 +26,8 @@ export interface Layered {
   readonly values: Record<string, unknown>;
   /** By key, where environment or a flag gave it. */
   readonly origins: ReadonlyMap<string, Origin>;
+  /** Where `scheduler.job` came from, if not from the file. */
+  readonly job: JobSource | undefined;
   readonly problems: readonly ConfigProblem[];
 }
 
@@ -43,9 +50,9 @@ export function layerSources(role: Role, values: Record<string, unknown>, around
   const origins = new Map<string, Origin>();
   const problems: ConfigProblem[] = [];
   const keys = keysOf(role);
-  const put = (key: ConfigKey, text: string, origin: Origin) => {
-    const read = readText(text, key.kind);
-    if (read.type === "complaint") problems.push(complain(key, text, origin, read.wrong));
+  const put = (key: ConfigKey, text: string | readonly string[], origin: Origin) => {
+    const read = typeof text === "string" ? readText(text, key.kind) : readAll(text, key.kind);
+    if (read.type === "complaint") problems.push(complain(key, String(text), origin, read.wrong));
     else if (setAt(values, key.path, read.value)) origins.set(key.key, origin);
   };
   const variables: [ConfigKey, string][] = [
@@ -59,11 +66,15 @@ export function layerSources(role: Role, values: Record<string, unknown>, around
     if (text === "" && variable.startsWith("OTEL_")) continue;
     if (text !== undefined) put(key, text, { type: "environment", variable });
   }
+  const { job } = around;
+  if (job !== undefined && setAt(values, ["scheduler", "job"], structuredClone(job.values))) {
+    for (const key of [...origins.keys()]) if (key.startsWith("scheduler.job.")) origins.delete(key);
+  }
   for (const key of keys) {
     const text = around.flags[key.flag];
     if (text !== undefined) put(key, text, { type: "flag", flag: key.flag });
   }
-  return { values, origins, problems: [...problems, ...unknownVariables(around.environment)] };
+  return { values, origins, job, problems: [...problems, ...unknownVariables(around.environment)] };
 }
 
 function complain(key: ConfigKey, text: string, origin: Origin, wrong: string): ConfigProblem {
@@ -125,6 +136,18 @@ function readText(text: string, kind: KeyKind): ReadText {
       return wrong ?? value(numbers.map((read) => read.type === "value" ? read.value : undefined));
     }
   }
+}
+
+/** A list that was given in parts, as a flag may be repeated; of anything else, what was given last. */
+function readAll(texts: readonly string[], kind: KeyKind): ReadText {
+  if (kind !== "texts" && kind !== "numbers" && kind !== "tables") return readText(texts[texts.length - 1] ?? "", kind);
+  const parts: unknown[] = [];
+  for (const text of texts) {
+    const read = readText(text, kind);
+    if (read.type === "complaint") return read;
+    parts.push(...read.value as unknown[]);
+  }
+  return value(parts);
 }
 
 const splitList = (text: string): string[] => text === "" ? [] : text.split(",").map((entry) => entry.trim());

@@ -23,9 +23,11 @@ import {
   executorsDefault,
   handshakeTimeoutMsDefault,
   keyAlgorithmsDefault,
+  offerDefault,
   rotationDefault,
 } from "./defaults.ts";
 import type { Decoded } from "./schema.ts";
+import { warningsOf, withoutQuic } from "./warnings.ts";
 
 /** Gives a decoded configuration its type. */
 export function typeConfig(role: Role, decoded: Decoded<Role>): RoleConfig {
@@ -43,7 +45,7 @@ export function typeConfig(role: Role, decoded: Decoded<Role>): RoleConfig {
 
 type AnyDecoded = Decoded<"gateway"> | Decoded<"scheduler"> | Decoded<"worker"> | Decoded<"data">;
 
-function typeCommon(decoded: AnyDecoded): CommonConfig {
+function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
   return {
     certPem: decoded.cert_pem,
     keyPem: decoded.key_pem,
@@ -55,9 +57,9 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
       crlsPem: crls_pem,
       roles,
     })),
-    listenAddresses: decoded.listen_addresses,
-    externalAddresses: "external_addresses" in decoded ? decoded.external_addresses ?? [] : [],
-    gatewayAddresses: "gateway_addresses" in decoded ? decoded.gateway_addresses : [],
+    listenAddresses: withoutQuic(decoded.listen_addresses),
+    externalAddresses: withoutQuic("external_addresses" in decoded ? decoded.external_addresses ?? [] : []),
+    gatewayAddresses: withoutQuic("gateway_addresses" in decoded ? decoded.gateway_addresses : []),
     excludeCidr: decoded.exclude_cidr ?? excludeCidrDefault,
     relayCircuit: "gateway_addresses" in decoded &&
       ("relay_circuit" in decoded ? decoded.relay_circuit ?? true : true),
@@ -77,12 +79,13 @@ function typeCommon(decoded: AnyDecoded): CommonConfig {
       endpoint: decoded.telemetry_endpoint,
       attributes: decoded.telemetry_attributes,
       headers: decoded.telemetry_headers,
-      protocol: decoded.telemetry_protocol,
+      protocol: decoded.telemetry_protocol === "grpc" ? "http/protobuf" : decoded.telemetry_protocol,
       sampler: decoded.telemetry_sampler,
       sampleRatio: decoded.telemetry_sample_ratio,
       intervalMs: decoded.telemetry_interval_ms,
       listen: decoded.metrics_listen_address,
     },
+    warnings: warningsOf(role, decoded),
   };
 }
 
@@ -99,12 +102,12 @@ function typeLimits(limits: NonNullable<AnyDecoded["limits"]>): CommonConfig["li
 }
 
 function typeGateway(decoded: Decoded<"gateway">): GatewayConfig {
-  return { ...typeCommon(decoded), role: "gateway" };
+  return { ...typeCommon("gateway", decoded), role: "gateway" };
 }
 
 function typeData(decoded: Decoded<"data">): DataConfig {
   return {
-    ...typeCommon(decoded),
+    ...typeCommon("data", decoded),
     role: "data",
     datasetPath: decoded.dataset_path,
     requireGrant: decoded.require_grant ?? false,
@@ -114,11 +117,15 @@ function typeData(decoded: Decoded<"data">): DataConfig {
 function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
   const { offer } = decoded;
   return {
-    ...typeCommon(decoded),
+    ...typeCommon("worker", decoded),
     role: "worker",
     workDir: decoded.work_dir,
     resources: decoded.resources,
-    offer: { price: offer.price, floor: offer.floor, strategy: offer.strategy.type },
+    offer: {
+      price: offer?.price ?? offerDefault.price,
+      floor: offer?.floor ?? offerDefault.floor,
+      strategy: offer?.strategy?.type ?? offerDefault.strategy,
+    },
     executors: decoded.executors.map((executor) => ({
       class: executor.class,
       name: executor.name,
@@ -161,14 +168,16 @@ function typeFetch(fetch: NonNullable<Decoded<"worker">["fetch"]>): FetchConfig 
 
 function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
   return {
-    ...typeCommon(decoded),
+    ...typeCommon("scheduler", decoded),
     role: "scheduler",
     statusBridge: decoded.status_bridge,
     job: typeJob(decoded.scheduler.job),
   };
 }
 
-function typeModel(model: Decoded<"scheduler">["scheduler"]["job"]["model"]): HuggingfaceModel {
+type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
+
+function typeModel(model: DecodedJob["model"] | NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel {
   return {
     repository: model.repository,
     revision: model.revision,
@@ -179,7 +188,7 @@ function typeModel(model: Decoded<"scheduler">["scheduler"]["job"]["model"]): Hu
   };
 }
 
-function typeJob(job: Decoded<"scheduler">["scheduler"]["job"]): DilocoJobConfig {
+function typeJob(job: DecodedJob): DilocoJobConfig {
   const { resources, rounds, inner_optimizer: inner, outer_optimizer: outer } = job;
   return {
     type: job.type,

@@ -238,7 +238,8 @@ const ends: [line: string, accepted: boolean][] = [
   ["telemetry_sample_ratio = 1", true],
   ["telemetry_sample_ratio = 1.01", false],
   ['telemetry_protocol = "http/json"', true],
-  ['telemetry_protocol = "grpc"', false],
+  ['telemetry_protocol = "grpc"', true],
+  ['telemetry_protocol = "thrift"', false],
   ['telemetry_sampler = "parentbased_always_on"', true],
   ['telemetry_sampler = "xray"', false],
   ["telemetry_interval_ms = 99", false],
@@ -260,10 +261,107 @@ test("ignores the variables of other roles", () => {
   load("gateway", gateway, { environment: { HYPHA_WORK_DIR: "w", HYPHA_DATASET_PATH: "d", PATH: "x" }, flags: {} });
 });
 
-test("accepts a gateway inside a private range once exclude_cidr allows it", () => {
-  const text = joined.replace("/dns4/gw.example", "/ip4/127.0.0.1") + 'dataset_path = "d"\n';
-  assert.ok(Result.isFailure(parseConfig("data", { file: "f", text }, nothing)));
-  load("data", `${text}exclude_cidr = ["10.0.0.0/8"]\n`);
+test("takes a gateway inside an excluded range, as it is configured by hand, and says so in one line", () => {
+  const inside = joined.replace("/dns4/gw.example", "/ip4/127.0.0.1").replace("0.0.0.0", "10.0.0.1") +
+    'dataset_path = "d"\n';
+  const { warnings, gatewayAddresses } = load("data", inside);
+  assert.equal(gatewayAddresses, ["/ip4/127.0.0.1/tcp/4001"]);
+  assert.equal(warnings, [{
+    event: "config.excluded",
+    message: "Used although exclude_cidr has their ranges, because they are configured by hand: " +
+      "listen_addresses[0] (10.0.0.0/8), gateway_addresses[0] (127.0.0.0/8)",
+    keys: ["listen_addresses[0]", "gateway_addresses[0]"],
+  }]);
+  assert.equal(load("data", `${inside}exclude_cidr = ["11.0.0.0/8"]\n`).warnings, []);
+});
+
+const examples: [address: string, isExample: boolean][] = [
+  ["/dns4/gateway.example/tcp/4001", true],
+  ["/dns4/gw.lab.test/tcp/4001", true],
+  ["/dns6/gw.invalid/tcp/4001", true],
+  ["/dns4/example.org/tcp/4001", true],
+  ["/ip4/192.0.2.255/tcp/4001", true],
+  ["/ip4/198.51.100.0/tcp/4001", true],
+  ["/ip4/203.0.113.7/tcp/4001", true],
+  ["/ip6/2001:db8:ffff::1/tcp/4001", true],
+  ["/dns4/gateway.example.de/tcp/4001", false],
+  ["/dns4/latest/tcp/4001", false],
+  ["/ip4/192.0.3.0/tcp/4001", false],
+  ["/ip6/2001:db9::1/tcp/4001", false],
+];
+for (const [address, isExample] of examples) {
+  test(`${isExample ? "warns of" : "takes"} a gateway at ${address}`, () => {
+    const announced = load("gateway", gateway.replace("/dns4/gw.example/tcp/4001", address)).warnings ?? [];
+    const dialled = load("data", `${joined.replace("/dns4/gw.example/tcp/4001", address)}dataset_path = "d"\n`);
+    const events = isExample ? ["config.example"] : [];
+    assert.equal(announced.map(({ event }) => event), events);
+    assert.equal((dialled.warnings ?? []).map(({ event }) => event), events);
+    if (isExample) assert.match(announced[0]?.message ?? "", `announces ${address}, an address for examples`);
+  });
+}
+
+test("skips QUIC addresses with one warning, whatever list they are in", () => {
+  const quic = "/ip4/0.0.0.0/udp/4001/quic-v1";
+  const text = gateway.replaceAll('/tcp/4001"', `/tcp/4001\", "${quic}"`);
+  const { listenAddresses, externalAddresses, warnings } = load("gateway", text.replaceAll("gw.example", "gw.net"));
+  assert.equal([listenAddresses.length, externalAddresses.length], [1, 1]);
+  assert.equal(warnings, [{
+    event: "config.quic",
+    message: "Skipped the QUIC addresses listen_addresses[1], external_addresses[1]: these programs speak TCP only",
+    keys: ["listen_addresses[1]", "external_addresses[1]"],
+  }]);
+});
+
+test("sends telemetry over HTTP where gRPC is asked for, with a warning", () => {
+  const real = gateway.replace("gw.example", "gw.net");
+  const asked = `${real}telemetry_endpoint = "http://collector:4317"\ntelemetry_protocol = "grpc"\n`;
+  const { telemetry, warnings } = load("gateway", asked);
+  assert.is(telemetry.protocol, "http/protobuf");
+  assert.equal(warnings?.map(({ event }) => event), ["config.protocol"]);
+  assert.match(warnings?.[0]?.message ?? "", "port 4318");
+  const around = { environment: { OTEL_EXPORTER_OTLP_PROTOCOL: "grpc" }, flags: {} };
+  assert.equal(load("gateway", real, around).warnings?.map(({ event }) => event), ["config.protocol"]);
+});
+
+test("takes the former names of keys, and the spellings of the existing network's documents", () => {
+  const { telemetry } = load(
+    "gateway",
+    `${gateway}exporter_otlp_endpoint = "http://c"
+exporter_otlp_headers = "a=b"
+exporter_otlp_protocol = "http/json"
+resource_attributes = "c=d"
+traces_sampler = "traceidratio"
+traces_sampler_arg = 0.5
+`,
+  );
+  const { endpoint, headers, protocol, attributes, sampler, sampleRatio } = telemetry;
+  assert.equal(
+    [endpoint, headers, protocol, attributes, sampler, sampleRatio],
+    ["http://c", "a=b", "http/json", "c=d", "traceidratio", 0.5],
+  );
+  const { job } = load("scheduler", scheduler.replaceAll("learning-rate", "learning_rate"));
+  assert.equal([job.innerOptimizer.learningRate, job.outerOptimizer.learningRate], [0.01, 0.7]);
+  const offered = worker.replace('[offer.strategy]\ntype = "whole"', 'strategy = "whole"');
+  assert.is(load("worker", offered).offer.strategy, "whole");
+});
+
+test("gives a worker without [offer] a price", () => {
+  const bare = worker.replace(/\[offer\][^]*?(?=\[\[executors)/, "");
+  assert.not.match(bare, "offer");
+  assert.equal(load("worker", bare).offer, { price: 1, floor: 0, strategy: "flexible" });
+});
+
+test("joins what a repeated flag gives, each with its commas", () => {
+  const flags = { "exclude-cidr": ["10.0.0.0/8", "fc00::/7,fe80::/10"], "listen-addresses": ["/ip4/10.0.0.1/tcp/1"] };
+  const config = load("gateway", gateway, { environment: {}, flags });
+  assert.equal(config.excludeCidr, ["10.0.0.0/8", "fc00::/7", "fe80::/10"]);
+  assert.equal(config.listenAddresses, ["/ip4/10.0.0.1/tcp/1"]);
+});
+
+test("a probe needs no way into the network", () => {
+  const alone = `${pem}gateway_addresses = []\ndataset_path = "d"\n`;
+  assert.ok(Result.isFailure(parseConfig("data", { file: "f", text: alone }, nothing)));
+  load("data", alone, { ...nothing, purpose: "probe" });
 });
 
 for (const role of roles) {

@@ -1,0 +1,105 @@
+/**
+ * What a scheduler's configuration has beside the common keys: the training job.
+ *
+ * @module
+ */
+import { Schema } from "effect";
+import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
+import { executorsDefault } from "./defaults.ts";
+import { amount, fraction, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
+
+const modelOf = <const L extends readonly string[]>(tasks: L, type: string, expected: string) =>
+  Schema.Struct({
+    repository: text({ expected: "a repository's name", example: '"acme/model"', description: "Repository." }),
+    revision: optional(text({ expected: "a revision", example: '"main"', description: "Revision." })),
+    filenames: list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), {
+      expected: "a list of file names",
+      example: '["model.safetensors"]',
+      description: "Files.",
+    }),
+    token: optional(
+      text({ expected: "an access token", example: '"hf_…"', description: "Access token.", secret: true }),
+    ),
+    type: oneOf(tasks, type, "Task.", { expected }),
+    input_names: list(Schema.String.check(Schema.isMaxLength(textCharactersMax)), {
+      expected: "a list of texts",
+      example: '["pixel_values"]',
+      description: "Names of the model's inputs.",
+    }),
+  });
+const model = modelOf(
+  modelTasks,
+  '"image-classification"',
+  "a task of the existing nodes, such as image-classification or causal-lm (docs/configuration.md lists them)",
+);
+const preprocessor = modelOf(preprocessorTasks, '"image"', `one of ${preprocessorTasks.join(", ")}`);
+
+const resources = (of: string) =>
+  Schema.Struct({
+    cpu: amount("1.0", `${of}: cores.`),
+    memory: amount("1.0", `${of}: GB of memory.`),
+    storage: amount("1.0", `${of}: GB of storage.`),
+    gpu: amount("0.0", `${of}: GB of GPU memory.`),
+  });
+const price = (of: string) =>
+  Schema.Struct({
+    bid: amount("1.0", `${of}: what is offered.`),
+    max: amount("2.0", `${of}: highest price that is paid; it is not announced.`),
+  });
+
+const rate = amount("0.001", "Learning rate.");
+/** `[scheduler.job]`. */
+export const job = Schema.Struct({
+  type: oneOf(["diloco"], '"diloco"', "Kind of training."),
+  model,
+  preprocessor: optional(preprocessor),
+  dataset: Schema.Struct({
+    dataset: text({ expected: "a dataset's name", example: '"digits"', description: "Name a data node announces." }),
+  }),
+  inner_optimizer: Schema.Struct({
+    "learning-rate": rate,
+    betas: optional(
+      note(Schema.Tuple([fraction("0.9", ""), fraction("0.999", "")]), {
+        expected: "two numbers from 0 to 1",
+        example: "[0.9, 0.999]",
+        description: "Adam's decay rates.",
+      }),
+    ),
+    epsilon: optional(amount("1e-8", "Adam's epsilon.")),
+  }),
+  outer_optimizer: Schema.Struct({
+    "learning-rate": rate,
+    momentum: fraction("0.9", "Nesterov's momentum."),
+  }),
+  resources: Schema.Struct({
+    num_workers: integer(1, 1_000, "2", "Trainers to look for."),
+    worker: resources("A trainer"),
+    parameter_server: resources("The parameter server"),
+    worker_price: price("A trainer"),
+    parameter_server_price: price("The parameter server"),
+  }),
+  rounds: Schema.Struct({
+    update_rounds: integer(1, 1_000_000, "10", "Rounds of outer updates."),
+    avg_samples_between_updates: integer(1, 1_000_000_000, "1200", "Samples of all trainers together in a round."),
+    max_batch_size: optional(integer(1, 1_000_000, "32", "Largest batch a trainer is given.")),
+  }),
+  executors: optional(Schema.Struct({
+    train: optional(
+      text({
+        expected: "an executor's name",
+        example: '"diloco-transformer"',
+        description: "Executor asked for to train.",
+      }),
+    ),
+    aggregate: optional(
+      text({
+        expected: "an executor's name",
+        example: '"parameter-server"',
+        description: "Executor asked for to aggregate.",
+      }),
+    ),
+  })),
+  evaluation: optional(Schema.Struct({
+    held_out: path("Rows held out of training: each round's model is evaluated on them.", '"held-out.csv"'),
+  })),
+});

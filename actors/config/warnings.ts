@@ -1,0 +1,116 @@
+/**
+ * What is taken otherwise than it stands in a configuration, or is hardly meant: one line each, which `run` logs.
+ *
+ * @module
+ */
+import type { Role } from "../../pki/certificate.ts";
+import { type Cidr, isExample, isQuic, rangeOf, readAddress, readCidr } from "./addresses.ts";
+import { excludeCidrDefault } from "./defaults.ts";
+
+/** One line of the log, of level `warn`. */
+export interface ConfigWarning {
+  /** Such as `config.quic`. */
+  readonly event: string;
+  readonly message: string;
+  /** The keys that it is about, such as `listen_addresses[1]`. */
+  readonly keys: readonly string[];
+}
+
+/** What these rules look at, as it was decoded. */
+export interface Warned {
+  readonly listen_addresses: readonly string[];
+  readonly external_addresses?: readonly string[] | undefined;
+  readonly gateway_addresses?: readonly string[] | undefined;
+  readonly exclude_cidr?: readonly string[] | undefined;
+  readonly telemetry_protocol?: string | undefined;
+  readonly telemetry_endpoint?: string | undefined;
+}
+
+/** Every warning of a configuration that is good. */
+export function warningsOf(role: Role, values: Warned): readonly ConfigWarning[] {
+  return [
+    ...skippedQuic(values),
+    ...insideExcluded(values),
+    ...announcedExamples(role, values),
+    ...replacedProtocol(values),
+  ];
+}
+
+/** The addresses of TCP: those of QUIC are skipped. */
+export const withoutQuic = (addresses: readonly string[]): readonly string[] =>
+  addresses.filter((address) => !isQuic(address));
+
+interface Place {
+  readonly key: string;
+  readonly address: string;
+  readonly host: string;
+}
+
+function placesOf(values: Warned): readonly Place[] {
+  return (["listen_addresses", "external_addresses", "gateway_addresses"] as const).flatMap((name) =>
+    (values[name] ?? []).map((address, index) => {
+      const parts = readAddress(address, "dial");
+      const listened = typeof parts === "string" ? readAddress(address, "listen") : parts;
+      return { key: `${name}[${index}]`, address, host: typeof listened === "string" ? "" : listened.host };
+    })
+  );
+}
+
+function skippedQuic(values: Warned): readonly ConfigWarning[] {
+  const keys = placesOf(values).filter(({ address }) => isQuic(address)).map(({ key }) => key);
+  if (keys.length === 0) return [];
+  return [{
+    event: "config.quic",
+    message: `Skipped the QUIC addresses ${keys.join(", ")}: these programs speak TCP only`,
+    keys,
+  }];
+}
+
+/** What the operator wrote is used whatever `exclude_cidr` says: it keeps out what others announce. */
+function insideExcluded(values: Warned): readonly ConfigWarning[] {
+  const ranges = (values.exclude_cidr ?? excludeCidrDefault).map(readCidr)
+    .filter((range): range is Cidr => typeof range !== "string");
+  const inside = placesOf(values).flatMap(({ key, host }) => {
+    const range = rangeOf(host, ranges);
+    return range === undefined || isUnspecified(host) ? [] : [{ key, range }];
+  });
+  if (inside.length === 0) return [];
+  const named = inside.map(({ key, range }) => `${key} (${range.text})`).join(", ");
+  const [, ...more] = inside;
+  return [{
+    event: "config.excluded",
+    message: `Used although exclude_cidr has ${more.length > 0 ? "their ranges" : "its range"}, because ` +
+      `${more.length > 0 ? "they are" : "it is"} configured by hand: ${named}`,
+    keys: inside.map(({ key }) => key),
+  }];
+}
+
+const isUnspecified = (host: string): boolean => host === "0.0.0.0" || /^[0:]+$/.test(host);
+
+/** An address from the documents' examples: nobody reaches a gateway there. */
+function announcedExamples(role: Role, values: Warned): readonly ConfigWarning[] {
+  const prefix = role === "gateway" ? "external_addresses" : "gateway_addresses";
+  const found = placesOf(values).filter(({ key, host }) => key.startsWith(prefix) && isExample(host));
+  const [first] = found;
+  if (first === undefined) return [];
+  const what = role === "gateway"
+    ? `This gateway announces ${first.address}, an address for examples: no other node reaches it there`
+    : `The gateway ${first.address} is an address for examples: nothing answers there`;
+  return [{
+    event: "config.example",
+    message: `${what}; correct ${first.key}`,
+    keys: found.map(({ key }) => key),
+  }];
+}
+
+function replacedProtocol({ telemetry_protocol, telemetry_endpoint }: Warned): readonly ConfigWarning[] {
+  if (telemetry_protocol !== "grpc") return [];
+  const port = telemetry_endpoint !== undefined && /:4317\/?$/.test(telemetry_endpoint)
+    ? "; collectors take HTTP on port 4318, and the endpoint has 4317"
+    : "";
+  return [{
+    event: "config.protocol",
+    message: `Metrics are sent as http/protobuf: telemetry_protocol = "grpc" is not spoken${port}`,
+    keys: ["telemetry_protocol"],
+  }];
+}

@@ -1,0 +1,116 @@
+/**
+ * What a worker's configuration has beside the common keys.
+ *
+ * @module
+ */
+import { Schema } from "effect";
+import { cellDefault, cellLevels, fetchDefault } from "./cell_config.ts";
+import { offerDefault } from "./defaults.ts";
+import { amount, cidr, flag, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
+
+/** Of a worker: whole numbers. */
+export const wholeResources = (of: string) =>
+  Schema.Struct({
+    cpu: integer(0, 1_000_000, "4", `${of}: cores.`),
+    memory: integer(0, 1_000_000_000, "8", `${of}: GB of memory.`),
+    storage: integer(0, 1_000_000_000, "10", `${of}: GB of storage.`),
+    gpu: integer(0, 1_000_000, "0", `${of}: GB of GPU memory.`),
+  });
+/** What a worker asks. The existing nodes' own configuration may lack it. */
+export const offer = Schema.Struct({
+  price: optional(amount(String(offerDefault.price.toFixed(1)), "Price that this worker asks.")),
+  floor: optional(amount(String(offerDefault.floor.toFixed(1)), "Bids under this are not answered.")),
+  strategy: optional(Schema.Struct({
+    type: optional(
+      oneOf(
+        ["whole", "flexible"],
+        JSON.stringify(offerDefault.strategy),
+        "Offer all resources, or those that were asked for.",
+      ),
+    ),
+  })),
+});
+
+/** One of `[[executors]]`. */
+export const executor = Schema.Struct({
+  class: oneOf(["train", "aggregate"], '"train"', "Kind of job."),
+  name: text({
+    expected: "the name that schedulers ask for",
+    example: '"diloco-transformer"',
+    description: "Name that schedulers ask for.",
+  }),
+  runtime: oneOf(["process", "parameter-server"], '"process"', "A program of yours, or the built-in aggregation."),
+  cmd: optional(
+    text({ expected: "a program", example: '"python3"', description: "Program to start, without a shell." }),
+  ),
+  args: optional(
+    list(Schema.String.check(Schema.isMaxLength(textCharactersMax)), {
+      expected: "a list of texts",
+      example: '["train.py", "{SOCKET_PATH}"]',
+      description: "Its arguments; {SOCKET_PATH}, {WORK_DIR} and {JOB_JSON} are filled in.",
+    }),
+  ),
+  token: optional(
+    oneOf(["required", "optional"], '"required"', "Whether the program must show BRIDGE_TOKEN at the job bridge.", {
+      standard: "optional in cells of level full and root, else required",
+    }),
+  ),
+});
+
+const bytes = (minimum: number, example: string, description: string) =>
+  integer(minimum, 2 ** 53 - 1, example, description);
+/** `[cell]`. */
+export const cell = Schema.Struct({
+  level: optional(oneOf(cellLevels, JSON.stringify(cellDefault.level), "Weakest cell in which executors are started.")),
+  allow_unconfined: optional(
+    flag("false", "Whether executors may be started where nothing confines them: only for programs of your own."),
+  ),
+  memory_bytes: optional(bytes(16_777_216, "4294967296", "Memory of an executor.")),
+  pids_max: optional(integer(8, 100_000, "256", "Processes and threads of an executor.")),
+  cpu_seconds: optional(integer(1, 31_536_000, "86400", "Processor time of each of its processes.")),
+  open_files_max: optional(integer(32, 1_000_000, "1024", "Files that each of its processes may hold open.")),
+  disk_bytes: optional(bytes(65_536, "2147483648", "Size of its work directory.")),
+  inodes_max: optional(integer(16, 100_000_000, "100000", "Files in its work directory.")),
+  wall_seconds: optional(integer(1, 2_000_000, "86400", "From its start to its end.")),
+  environment: optional(
+    list(Schema.String.check(Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/)), {
+      expected: "a list of names of variables",
+      example: '["LANG"]',
+      description: "Variables of the worker's own environment that executors get too.",
+    }),
+  ),
+  read_only: optional(
+    list(Schema.String.check(Schema.isPattern(/^\/[^\0]+$/), Schema.isMaxLength(textCharactersMax)), {
+      expected: "a list of absolute paths",
+      example: '["/opt/models"]',
+      description: "What executors may read beside /usr and their own program.",
+    }),
+  ),
+});
+/** `[fetch]`. */
+export const fetch = Schema.Struct({
+  schemes: optional(
+    list(oneOf(["http", "https"], '"https"', ""), {
+      expected: 'a list of "http", "https"',
+      example: '["http", "https"]',
+      description: "Schemes that are fetched for jobs.",
+    }),
+  ),
+  hosts: optional(
+    list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(253)), {
+      expected: "a list of host names",
+      example: '["huggingface.co"]',
+      description: "Hosts that are fetched from, each with what is below it; all where this is not set.",
+    }),
+  ),
+  deny_cidr: optional(
+    list(cidr, {
+      expected: "a list of address ranges such as 10.0.0.0/8",
+      example: JSON.stringify(fetchDefault.denyCidr).replaceAll(",", ", "),
+      description: "Addresses that are never fetched from, whatever name leads there; [] denies nothing.",
+    }),
+  ),
+  file_bytes_max: optional(bytes(1, "4294967296", "Largest file fetched.")),
+  redirects_max: optional(integer(0, 20, "5", "Redirects followed in one fetch.")),
+  timeout_ms: optional(integer(100, 86_400_000, "3600000", "Longest time of one fetch.")),
+});
