@@ -11,7 +11,7 @@ import type { AddressText, TransportLimits } from "./port.ts";
 /**
  * What is allowed unless the configuration says otherwise.
  *
- * A handshake costs about a millisecond of CPU at each end (measured, `ARCHITECTURE.md`), so 256 pending ones are a
+ * A handshake costs about a millisecond of CPU at each end (measured, `docs/performance.md`), so 256 pending ones are a
  * quarter of a second of work. libp2p's own limits (10 pending, 5 a second from one host, 300 connections) are set out
  * of the way: they refuse without a reason and without a trace.
  */

@@ -21,7 +21,7 @@ const instrument = (
   description: string,
 ): Instrument => ({ kind, unit, labels, description });
 
-/** All metrics, by name. `docs/operations.md` has the same table (tested). */
+/** All metrics, by name. `docs/telemetry.md` has the same table (tested). */
 export const instruments = {
   hypha_node_info: instrument("gauge", "1", ["role", "name", "peer", "version"], "Always 1: who this node is."),
   hypha_node_ready: instrument("gauge", "1", [], "1 while the node is ready, else 0."),

@@ -93,7 +93,7 @@ test("whatever is changed in a signed grant, it holds no more", () => {
   }
 });
 
-test("what is signed: a domain of its own, then one CBOR map, as ARCHITECTURE.md writes it down", () => {
+test("what is signed: a domain of its own, then one CBOR map, as docs/wire.md writes it down", () => {
   const bytes = Buffer.from(signedBytesOf(unsigned));
   const domain = Buffer.from("hypha-slice-grant/1\0");
   assert.ok(bytes.subarray(0, domain.length).equals(domain));

@@ -1,6 +1,6 @@
 /**
- * README's "Operations": every command, in its order, against the gateway that the tour leaves running. The certificate
- * tool runs in this process (`tests/certutil/` has it as a process); nodes, probes and openssl are processes.
+ * `docs/operations.md`: every command, in its order, against the gateway of the tour. The certificate tool runs in this
+ * process (`tests/certutil/` runs it as a process); nodes, probes and openssl are processes.
  */
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,12 +21,10 @@ const port = await freePort();
 const address = `/ip4/127.0.0.1/tcp/${port}`;
 const at = (...path: readonly string[]) => join(folder, ...path);
 
-/** Commands of the section: one a line, continued lines joined. */
-function commandsOf(heading: string): readonly string[] {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const from = readme.indexOf(`\n## ${heading}\n`);
-  const section = readme.slice(from, readme.indexOf("\n## ", from + 1));
-  return [...section.matchAll(/```sh\n([\s\S]*?)```/g)]
+/** Commands of the page: one a line, continued lines joined. */
+function commandsOf(path: string): readonly string[] {
+  const page = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+  return [...page.matchAll(/```sh\n([\s\S]*?)```/g)]
     .flatMap((match) => (match[1] ?? "").replaceAll("\\\n", " ").split("\n"))
     .filter((line) => line !== "");
 }
@@ -83,7 +81,7 @@ async function takeTour(): Promise<void> {
   }
 }
 
-const commands = commandsOf("Operations");
+const commands = commandsOf("docs/operations.md");
 let gateway: Running;
 let peer: unknown;
 
@@ -158,7 +156,7 @@ const checks: readonly {
   },
 ];
 
-const test = suite("README, Operations");
+const test = suite("docs/operations.md");
 test.before(async () => {
   await takeTour();
   gateway = startGateway();

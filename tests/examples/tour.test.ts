@@ -1,5 +1,9 @@
-/** README's tour by hand, taken as it stands there, with the programs of this tree. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/**
+ * README's first network, word for word but for the port: on Node from a clone and from the installed package, on Deno from
+ * a clone on a machine that has no Node.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -8,51 +12,86 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/gate/command.ts";
 import { freePort } from "../support/program.ts";
+import { type Block, blocksOf, cloneInto, ShellSession, shows, toolsInto } from "../support/shell_session.ts";
 
-const test = suite("README");
+const patienceMs = 60_000;
+const onDeno = "Deno" in globalThis;
 const folder = mkdtempSync(join(tmpdir(), "hypha-tour-"));
+const pinned = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
+
+const test = suite("README, first network");
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** The commands of the section that begins with this heading. */
-function commandsOf(heading: string): string {
-  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-  const section = readme.slice(readme.indexOf(`\n## ${heading}`));
-  return /```sh\n([\s\S]*?)```/.exec(section)?.[1] ?? "";
+/** The section: two ways to put the commands on the path, then the tour. */
+const [fromClone, fromPackage, ...tour] = blocksOf("README.md", "First network");
+
+/** Takes the tour in a clone of its own, called `name`. */
+async function takeTour(
+  name: string,
+  way: Block | undefined,
+  env: Readonly<Record<string, string>>,
+): Promise<void> {
+  assert.ok(way !== undefined);
+  const port = await freePort();
+  mkdirSync(join(folder, name));
+  const clone = cloneInto(join(folder, name));
+  const session = new ShellSession({ cwd: clone, env, lifeMs: 2 * patienceMs });
+  for (const { language, text } of [way, ...tour]) {
+    await session.take({ language, text: text.replaceAll("/tcp/4001", `/tcp/${port}`) }, patienceMs);
+  }
+  assert.is(await session.end(), 0, session.lines.join("\n"));
+  await listenOn(port);
+  const certificate = join(clone, "tour/certs/gateway-01-cert.pem");
+  const bundle = join(clone, "tour/certs/ca-bundle.pem");
+  const { stdout } = await runCommand("openssl", ["verify", "-CAfile", bundle, certificate], { timeoutMs: patienceMs });
+  assert.match(stdout, ": OK");
 }
 
-test("its tour leads from an empty folder to a worker that is revoked", async () => {
-  const port = await freePort();
-  const programs = fileURLToPath(new URL("../../scripts", import.meta.url));
-  const run = "Deno" in globalThis ? "run -A --quiet --no-check" : "--no-warnings";
-  const tour = commandsOf("A tour by hand")
-    .replaceAll("/tcp/4001", `/tcp/${port}`)
-    .replace("kill %1\n", "");
-  const [before, last] = tour.split(/\n(?=hypha-worker probe [^\n]*exit 1)/);
-  assert.ok(before !== undefined && last !== undefined, "the tour ends with the probe that fails");
-  const bin = join(folder, "bin");
-  mkdirSync(bin);
-  for (const name of ["certutil", "gateway", "worker"]) {
-    const command = `#!/bin/sh\nexec '${process.execPath}' ${run} '${programs}/hypha_${name}.ts' "$@"\n`;
-    writeFileSync(join(bin, `hypha-${name}`), command, { mode: 0o755 });
-  }
-  const script = `
-    set -e
-    PATH='${bin}':$PATH
-    export HYPHA_LISTEN_ADDRESSES=/ip4/127.0.0.1/tcp/${port}
-    trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
-    ${before}
-    for try in 1 2 3 4 5; do
-      if ! { ${last}
-      }; then echo refused; exit 0; fi
-    done
-    exit 1`;
-  const { code, stdout, stderr } = await runCommand("bash", ["-c", script], { cwd: folder, timeoutMs: 40_000 });
-  assert.is(code, 0, `${stdout}\n${stderr}`);
-  assert.match(stdout, "gateway-01-cert.pem: OK");
-  assert.match(stdout, "X509v3 CRL Number");
-  assert.match(stdout, " is healthy (12D3KooW");
-  assert.match(stderr, "hung-up");
-  assert.match(stderr, /peer\.refused.*code=certificate-revoked/);
+/** The gateway has ended: its port is free. */
+function listenOn(port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve()));
+  });
+}
+
+test("names the two ways, and ends with a worker that is cut off", () => {
+  assert.match(fromClone?.text ?? "", "scripts/bin");
+  assert.match(fromPackage?.text ?? "", "npm install -g");
+  assert.ok(tour.some(({ language, text }) => language === "text" && text.includes("certificate-revoked")));
 });
+
+test("a line shows what is documented, in that order", () => {
+  assert.ok(shows("12:00 INFO  gateway  node.ready  Ready", "… INFO … gateway … node.ready …"));
+  assert.not(shows("12:00 INFO  gateway  node.ready  Ready", "… node.ready … gateway …"));
+});
+
+if (onDeno) {
+  test("from a clone, on a machine with Deno and no Node", async () => {
+    const paths = await Promise.all(["bash", "sh", "dirname", "basename", "tr", "mkdir", "cat"].map(async (name) => {
+      const { stdout } = await runCommand("bash", ["-c", `command -v ${name}`], { timeoutMs: patienceMs });
+      return stdout.trim();
+    }));
+    await takeTour("deno-way", fromClone, { PATH: toolsInto(folder, [...paths, process.execPath]) });
+  });
+} else {
+  const prefix = join(folder, "prefix");
+  // Both at once: packing and installing take their time, and the other way needs little of it.
+  const ways = {
+    "from a clone": takeTour("clone-way", fromClone, {}),
+    "from the package that npm pack makes": takeTour("package-way", fromPackage, {
+      PATH: [join(prefix, "bin"), pinned, process.env["PATH"]].join(":"),
+      npm_config_prefix: prefix,
+      npm_config_prefer_offline: "true",
+    }),
+  };
+  for (const [name, way] of Object.entries(ways)) {
+    const settled = way.then(() => undefined, (error: unknown) => error);
+    test(name, async () => {
+      const error = await settled;
+      if (error !== undefined) throw error;
+    });
+  }
+}
 
 test.run();

@@ -128,12 +128,12 @@ export function refusalPage(): string {
   );
   return `# Refusals
 
-What a node says when it refuses a peer, a certificate or a revocation list: a line \`peer.refused\` in its log with the code, the address,
-the name and PeerID of the certificate where one was seen, what happened, and what to do (\`hint\`). \`rate-limited\`, \`too-many-connections\`,
-\`handshake-timeout\` and \`protocol-mismatch\` are summed up by the minute and host in a line \`peers.refused\` where no certificate was seen. The peer
-learns nothing but a closed connection.
+When a node refuses a peer, a certificate or a revocation list, it logs a line \`peer.refused\` with the code, the address, the name and PeerID
+of the certificate where it saw one, the reason, and what to do (\`hint\`). Where it saw no certificate, \`rate-limited\`, \`too-many-connections\`,
+\`handshake-timeout\` and \`protocol-mismatch\` are summed up for each minute and host in a line \`peers.refused\`. The peer sees a closed
+connection only.
 
-| code | the line, for instance | what to do |
+| code | example of the reason | hint |
 | --- | --- | --- |
 ${rows.join("\n")}
 `;

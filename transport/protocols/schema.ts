@@ -2,7 +2,7 @@
  * A message's shape, described once, serves four ways: CBOR out, CBOR in, JSON in, JSON out. In memory a value has the
  * shape it has in JSON (`messages.ts`).
  *
- * Reading follows the existing nodes' readers (`ARCHITECTURE.md`, "Wire"): keys in any order, unknown keys ignored, a
+ * Reading follows the existing nodes' readers (`docs/wire.md`, "CBOR"): keys in any order, unknown keys ignored, a
  * missing optional read as null, floats of exactly the written width, and inside an enum that is tagged by a key
  * ("buffered": its entries are read before the variant is known) floats of 4 and 8 bytes and integers alike.
  *

@@ -1,5 +1,6 @@
 /**
- * What is expected of each attack, by level and user: read from `outcomes.json`, which the README's table is made from too.
+ * What is expected of each attack, by level and user: read from `outcomes.json`, from which the table of
+ * `docs/security.md` is made too.
  *
  * @module
  */

@@ -1,12 +1,12 @@
 /**
- * The table of what cells hold, for the README, made from `outcomes.json`.
+ * The table of what cells hold, for `docs/security.md`, made from `outcomes.json`.
  *
  * @module
  */
 import { aligned } from "../aligned.ts";
 import { type Outcome, outcomes, places } from "./expected.ts";
 
-/** Around the table in the README. */
+/** Around the table in `docs/security.md`. */
 export const begin = "<!-- cells: made by `npm run outcomes` -->";
 export const end = "<!-- /cells -->";
 

@@ -1,5 +1,5 @@
 /**
- * The table of a run, for people and for the README.
+ * The table of a run, for people and for `docs/security.md`.
  *
  * @module
  */

@@ -63,7 +63,7 @@ for (const protocol of [raw, framed] as const) {
   });
 }
 
-test("framed: the bytes are head, file, digest, as ARCHITECTURE.md writes them down", () => {
+test("framed: the bytes are head, file, digest, as docs/wire.md writes them down", () => {
   assert.is(
     whole(new TextEncoder().encode("seven")).toString("hex"),
     "0a00000000000000" + Buffer.from('{"size":5}').toString("hex") + "736576656e" +

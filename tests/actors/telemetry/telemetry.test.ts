@@ -406,8 +406,8 @@ for (const [name, read, text, expected] of readers) {
   test(`reads ${name}`, () => assert.equal(read(text), expected));
 }
 
-test("docs/operations.md has every metric as it is, and alerts on none that is not", () => {
-  const page = readFileSync(new URL("../../../docs/operations.md", import.meta.url), "utf8");
+test("docs/telemetry.md has every metric as it is, and alerts on none that is not", () => {
+  const page = readFileSync(new URL("../../../docs/telemetry.md", import.meta.url), "utf8");
   const cells = (line: string) => line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim());
   const rows = page.split("\n").filter((line) => line.startsWith("| `hypha_")).map(cells)
     .filter((row) => row.length === 5);

@@ -69,8 +69,8 @@ test("the data file says of every attack, everywhere, held or the reason; as roo
   assert.is(expectationOf("no such attack", "full", "root"), undefined);
 });
 
-test("the README's table is the data file's", () => {
-  const page = readFileSync(new URL("../../../README.md", import.meta.url), "utf8");
+test("the table of docs/security.md is the data file's", () => {
+  const page = readFileSync(new URL("../../../docs/security.md", import.meta.url), "utf8");
   assert.is(withTable(page, tableOf()), page, "run: npm run outcomes");
 });
 

@@ -1,0 +1,13 @@
+# Starts the program of this tree that the calling command is named for: on the pinned Node, which ensure.mjs installs
+# first, or on Deno where the machine has no Node. The last step is an exec, so that signals reach the program itself.
+scripts=$(dirname "$0")/..
+program=$scripts/$(basename "$0" | tr - _).ts
+if command -v node >/dev/null 2>&1; then
+  node "$scripts/ensure.mjs" || exit 1
+  exec "$scripts/../node_modules/.bin/node" --no-warnings "$program" "$@"
+fi
+if command -v deno >/dev/null 2>&1; then
+  exec deno run -A --quiet --no-check "$program" "$@"
+fi
+echo "Cannot start $(basename "$0"): neither node nor deno is on PATH" >&2
+exit 1
