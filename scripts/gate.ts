@@ -85,7 +85,8 @@ if (files.length === 0) {
   await commandPart("format", "deno", ["fmt", "--check", "--quiet"]);
   await commandPart("lint", "deno", ["lint", "--quiet"]);
   await commandPart("types (deno check)", "deno", ["check", "--quiet", ...rooms]);
-  await commandPart("types (tsc)", "tsc", ["-p", "tsconfig.json"]);
+  // By its path: the TypeScript that `mutate` parses with installs a `tsc` too.
+  await commandPart("types (tsc)", "node", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.json"]);
   await part("tidy", () => {
     const findings = tidy(process.cwd());
     for (const finding of findings) say(`  ${finding}`);

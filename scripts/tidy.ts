@@ -48,15 +48,18 @@ const inJobs = (path: string) =>
   ]
     .some((prefix) => path.startsWith(prefix));
 
+/** Where the real world's clock, randomness and identifiers become ports. */
+const realPorts = "actors/real_ports.ts";
+
 const bans: readonly Ban[] = [
   {
     what: /\bDate\.now\(|\bnew Date\(\)|\bperformance\.now\(/,
-    where: inRooms("pki", "transport", "actors"),
+    where: except(inRooms("pki", "transport", "actors"), realPorts),
     use: "reading the clock is banned here, take the time as an argument or from ports",
   },
   {
     what: /\bMath\.random\(|\bcrypto\.randomUUID\(|\brandomUUID\(/,
-    where: except(source, "scripts/program/ports.ts"),
+    where: except(source, realPorts),
     use: "drawing is banned here, use ports.uuid for identifiers and ports.random for jitter",
   },
   {

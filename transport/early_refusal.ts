@@ -5,18 +5,12 @@
  * @module
  */
 import { isIPv4, isIPv6, type Socket } from "node:net";
-import type { Listener, Transport } from "@libp2p/interface";
+import type { Transport } from "@libp2p/interface";
+import { checkTcp, type ListenerServer, tcpListenerOf } from "./connection_internals.ts";
 import type { AddressText } from "./port.ts";
 
 /** Whether an attempt from this address is turned away; whoever answers has counted and told it. */
 export type TurnsAway = (address: AddressText) => boolean;
-
-/** What a listener of `@libp2p/tcp` keeps: it takes sockets from this server's event. */
-interface Server {
-  listeners(event: "connection"): ((socket: Socket) => void)[];
-  removeAllListeners(event: "connection"): unknown;
-  on(event: "connection", listener: (socket: Socket) => void): unknown;
-}
 
 /**
  * The other end of a socket as a multiaddr; undefined where the socket has none any more. An IPv4 address in IPv6's clothes
@@ -33,6 +27,7 @@ export function addressOf({ remoteAddress, remotePort }: Pick<Socket, "remoteAdd
  * Gives the listeners of a TCP transport a look at each socket before libp2p has one.
  *
  * @param make `tcp()`, as `createLibp2p` takes it.
+ * @returns What makes the transport; it throws {@linkcode MovedInternal} where the inside of `@libp2p/tcp` is another.
  */
 export function turningAway<Components>(
   make: (components: Components) => Transport,
@@ -40,23 +35,16 @@ export function turningAway<Components>(
 ): (components: Components) => Transport {
   return (components) => {
     const transport = make(components);
+    checkTcp(transport);
     const createListener = transport.createListener.bind(transport);
     return Object.assign(transport, {
       createListener: (options: Parameters<typeof createListener>[0]) => {
         const listener = createListener(options);
-        lookFirst(serverOf(listener), turnsAway);
+        lookFirst(tcpListenerOf(listener).server, turnsAway);
         return listener;
       },
     });
   };
-}
-
-function serverOf(listener: Listener): Server {
-  const { server } = listener as Partial<{ server: Server }>;
-  if (server?.listeners("connection").length !== 1) {
-    throw new Error("Cannot find the server of a TCP listener in libp2p: it was moved");
-  }
-  return server;
 }
 
 /** Whoever throws over an attempt has turned it away: in a socket's event it would end the process. */
@@ -68,7 +56,7 @@ function isTurnedAway(turnsAway: TurnsAway, address: AddressText): boolean {
   }
 }
 
-function lookFirst(server: Server, turnsAway: TurnsAway): void {
+function lookFirst(server: ListenerServer, turnsAway: TurnsAway): void {
   const [goOn] = server.listeners("connection");
   server.removeAllListeners("connection");
   server.on("connection", (socket) => {

@@ -10,6 +10,7 @@ import type { AbortOptions, Connection, MessageStream, MultiaddrConnection } fro
 import type { Result } from "effect";
 import { HungUp, ProtocolMismatch, type Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
+import { closableOf } from "./connection_internals.ts";
 import { limitNegotiation } from "./negotiation_limit.ts";
 import type { AddressText, Gate, GateSaid, MakeGate, NodeIdentity, PeerText } from "./port.ts";
 import type { SocketEnd } from "./secured_stream.ts";
@@ -115,9 +116,11 @@ export class GateBook {
    * @param raw The connection, before anything was read of it.
    * @param direction Who dialled.
    * @param expectedPeer The PeerID that was dialled, where one was named.
+   * @throws {MovedInternal} where libp2p's connections are others than those this was written for.
    */
   birth(raw: MessageStream, direction: "inbound" | "outbound", expectedPeer: PeerText | undefined): Gated {
     const { makeGate, snapshot, identity, deadlineMs, uuid, admit } = this.#init;
+    closableOf(raw); // before there is a gate that nothing would stop
     const own = identity();
     const address = (raw as Partial<MultiaddrConnection>).remoteAddr?.toString() ?? "";
     const { admission, opened, release, onEvicted } = admit({ direction, address });
@@ -250,10 +253,9 @@ function noteWhoEnds(gated: Gated): void {
  * begun to shut the socket down (libuv's `uv_tcp_close_reset`), so it is destroyed then.
  */
 function closeFromAbove(gated: Gated): void {
-  const raw = gated.raw as Partial<Closable>;
-  const sendClose = raw.sendClose?.bind(raw);
-  const sendReset = raw.sendReset?.bind(raw);
-  if (sendClose === undefined || sendReset === undefined) return;
+  const raw = closableOf(gated.raw);
+  const sendClose = raw.sendClose.bind(raw);
+  const sendReset = raw.sendReset.bind(raw);
   raw.sendClose = async (options) => {
     const signal = options?.signal ?? AbortSignal.timeout(closeGraceMs); // a peer that never ends holds nobody up
     await gated.secured?.close({ signal }).catch(() => {}); // not in time, or broken: the raw connection ends either way
@@ -262,12 +264,6 @@ function closeFromAbove(gated: Gated): void {
   const socket = socketOf(gated.raw);
   if (socket === undefined) return;
   raw.sendReset = (error) => gated.secured?.shutDown ? void socket.destroy() : sendReset(error);
-}
-
-/** How libp2p's raw connections end, once nothing is queued in them and at once (`AbstractMultiaddrConnection`). */
-interface Closable {
-  sendClose(options?: AbortOptions): Promise<void>;
-  sendReset(error: Error): void;
 }
 
 /** The socket under a raw connection; a relayed one has none. */

@@ -1,11 +1,14 @@
 /**
- * What this transport uses of libp2p beyond its published types, in one place. Each accessor looks whether what it
- * needs is there, so that a new libp2p that moved it fails at start with its name and not somewhere later.
+ * What this transport uses of a libp2p node beyond its published types. Each accessor looks whether what it needs is there,
+ * so that a new libp2p that moved it fails at start with its name and not somewhere later. Connections, listeners and
+ * multiplexers: `connection_internals.ts`.
  *
  * @module
  */
 import type { Libp2pEvents, PeerId, TypedEventTarget } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
+import { tcpListenerOf } from "./connection_internals.ts";
+import { need, needMethods } from "./moved_internal.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
 export interface KadMessage {
@@ -57,54 +60,68 @@ export interface NodeInternals {
   setProtocolVersion(version: string): void;
 }
 
-/** A listener of `@libp2p/tcp`. */
-interface Listener {
-  readonly server: { address(): { readonly port: number } | null };
-  readonly status?: { readonly listeningAddr?: { toString(): string } };
-  pause(permanent: boolean): void;
-}
+/** What tells the relay's transport from others. */
+const relayTag = "@libp2p/circuit-relay-v2-transport";
 
-function need<T>(value: T | undefined | null, name: string): T {
-  if (value === undefined || value === null) throw new Error(`Cannot find ${name} in libp2p: it was moved`);
-  return value;
-}
-
-/** Finds them in a node that was created, started or not. */
+/**
+ * Finds them in a node that was created, started or not.
+ *
+ * @throws {MovedInternal} naming what is missing.
+ */
 export function internalsOf(libp2p: { readonly services: object }): NodeInternals {
   // deno-lint-ignore no-explicit-any -- the point of this file
   const { components, services } = libp2p as any;
-  const { transportManager, events } = need(components, "components");
-  need(events?.addEventListener, "components.events");
-  need(transportManager?.listen, "components.transportManager.listen");
-  const dht = need(services.dht, "services.dht");
-  const handlers: Record<string, KadHandler> = need(dht.rpc?.handlers, "dht.rpc.handlers");
-  need(handlers["PUT_VALUE"], "dht.rpc.handlers.PUT_VALUE");
-  need(handlers["GET_VALUE"], "dht.rpc.handlers.GET_VALUE");
-  const routing = need(dht.peerRouting, "dht.peerRouting");
-  need(routing.getClosestPeersOffline, "dht.peerRouting.getClosestPeersOffline");
-  const host = need(services.identify?.host, "services.identify.host");
-  const pushHost = need(services.identifyPush?.host, "services.identifyPush.host");
-  const relayed = transportManager.getTransports().find((transport: object) => "reservationStore" in transport);
-  const stopListening = () =>
-    transportManager.getListeners().filter((listener: object) => "server" in listener).flatMap((listener: Listener) => {
-      const listened = listener.status?.listeningAddr?.toString();
-      const port = listener.server.address()?.port;
-      need(listener.pause, "a TCP listener's pause").call(listener, true);
-      return listened === undefined || port === undefined ? [] : [listened.replace(/\/tcp\/0$/, `/tcp/${port}`)];
-    });
+  const { transportManager, events } = need(components, "libp2p", "components");
+  needMethods(need(events, "libp2p", "components.events"), "libp2p", "components.events", ["addEventListener"]);
+  const manager = need(transportManager, "libp2p", "components.transportManager");
+  needMethods(manager, "libp2p", "components.transportManager", ["listen", "getTransports", "getListeners"]);
+  const dht = need(services.dht, "@libp2p/kad-dht", "service in a node that has one");
+  const handlers: Record<string, KadHandler> = need(dht.rpc?.handlers, "@libp2p/kad-dht", "rpc.handlers");
+  for (const type of ["PUT_VALUE", "GET_VALUE"]) {
+    needMethods(need(handlers[type], "@libp2p/kad-dht", `rpc.handlers.${type}`), "@libp2p/kad-dht", type, ["handle"]);
+  }
+  const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
+  needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
+  const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
+  const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   return {
     events,
-    stopListening,
-    listen: (addresses) => transportManager.listen(addresses),
-    reservations: relayed?.reservationStore,
+    stopListening: () => stopListening(manager.getListeners()),
+    listen: (addresses) => manager.listen(addresses),
+    reservations: reservationsOf(manager.getTransports()),
     kad: {
       handlers,
       closestPeersOffline: (key) => routing.getClosestPeersOffline(key),
-      routingTable: need(dht.routingTable, "dht.routingTable"),
+      routingTable: need(dht.routingTable, "@libp2p/kad-dht", "routingTable"),
     },
     setProtocolVersion: (version) => {
       host.protocolVersion = version;
       pushHost.protocolVersion = version;
     },
   };
+}
+
+function reservationsOf(transports: readonly object[]): Reservations | undefined {
+  const relay = transports.find((transport) =>
+    (transport as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === relayTag
+  );
+  if (relay === undefined) return undefined;
+  const { reservationStore } = relay as { readonly reservationStore?: Reservations };
+  const store = need(reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's transport");
+  needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", [
+    "hasReservation",
+    "addRelay",
+    "addEventListener",
+  ]);
+  return store;
+}
+
+function stopListening(listeners: readonly object[]): string[] {
+  return listeners.filter((listener) => "server" in listener).flatMap((listener) => {
+    const tcp = tcpListenerOf(listener);
+    const listened = tcp.status.listeningAddr?.toString();
+    const port = tcp.server.address()?.port;
+    tcp.pause(true);
+    return listened === undefined || port === undefined ? [] : [listened.replace(/\/tcp\/0$/, `/tcp/${port}`)];
+  });
 }

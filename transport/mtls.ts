@@ -18,6 +18,7 @@ import type {
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { HandshakeTimeout, HungUp, Internal, NoCertificate, type Refusal, TlsFailed } from "../pki/refusal.ts";
+import { checkStreams, socketConnectionOf } from "./connection_internals.ts";
 import type { FrameBudgets } from "./frame_guard.ts";
 import { type GateBook, GateClosedError, type Gated, socketOf } from "./gate_book.ts";
 import { messageDuplex } from "./message_duplex.ts";
@@ -50,8 +51,11 @@ export interface MtlsInit {
  *
  * A refused peer learns nothing but that the connection ended. The promise rejects with an error whose message carries
  * the gate's id, since libp2p keeps nothing else of it; the refusal itself is in the gate.
+ *
+ * @throws {MovedInternal} where the streams of `@libp2p/utils` are others than those this was written for.
  */
 export function mtls(init: MtlsInit): (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter {
+  checkStreams();
   const context = secureContexts(init.identity, init.keyExchange);
   const meter = init.meter ?? { received: 0, sent: 0 };
   const secure = async (
@@ -119,12 +123,10 @@ function startTls(
 
 /** Takes the socket out of libp2p's hands, and gives back what was read of it. */
 function takeSocket(raw: MessageStream, socket: Socket): Socket {
+  const { readBuffer: ahead } = socketConnectionOf(raw);
   socket.pause();
   socket.removeAllListeners("data");
   socket.setTimeout(0); // idle connections stay open; a dead one is found by keep-alive
-  const ahead =
-    (raw as unknown as { readBuffer: { byteLength: number; subarray(): Uint8Array; consume(n: number): void } })
-      .readBuffer;
   if (ahead.byteLength > 0) {
     socket.unshift(ahead.subarray());
     ahead.consume(ahead.byteLength);

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { MessageStream, Stream, StreamMuxer } from "@libp2p/interface";
+import type { ComponentLogger, MessageStream, StreamMuxer } from "@libp2p/interface";
+import { checkMuxer, handingMuxerOf } from "./connection_internals.ts";
 
 /** Answers before a protocol is agreed on: the header, and more proposals than any node of this network has protocols for. */
 export const negotiationAnswersMax = 16;
@@ -31,6 +32,11 @@ export function limitNegotiation(
   };
 }
 
+/** What libp2p gives to whatever it makes. */
+interface Loggers {
+  readonly logger: ComponentLogger;
+}
+
 /** A multiplexer's factory, as libp2p is given it. */
 type MuxerFactory = { createStreamMuxer(connection: MessageStream): StreamMuxer };
 
@@ -40,16 +46,16 @@ type MuxerFactory = { createStreamMuxer(connection: MessageStream): StreamMuxer 
  * The multiplexer hands its streams on through `onRemoteStream`; a listener of ours would make it believe that libp2p's own is
  * there already, and streams that come early would be lost.
  */
-export function limitingMuxer<Components, Factory extends MuxerFactory>(
+export function limitingMuxer<Components extends Loggers, Factory extends MuxerFactory>(
   make: (components: Components) => Factory,
 ): (components: Components) => Factory {
   return (components) => {
     const factory = make(components);
+    checkMuxer(factory, components.logger.forComponent("hypha:start"));
     const create = factory.createStreamMuxer.bind(factory);
     factory.createStreamMuxer = (connection) => {
-      const muxer = create(connection) as StreamMuxer & { onRemoteStream?: (stream: Stream) => void };
-      const onRemoteStream = muxer.onRemoteStream?.bind(muxer);
-      if (onRemoteStream === undefined) throw new Error("Cannot find onRemoteStream in the multiplexer: it was moved");
+      const muxer = handingMuxerOf(create(connection));
+      const onRemoteStream = muxer.onRemoteStream.bind(muxer);
       muxer.onRemoteStream = (stream) => {
         limitNegotiation(stream, () => stream.protocol !== "", () => {});
         onRemoteStream(stream);

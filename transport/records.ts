@@ -11,7 +11,7 @@ import { peerIdFromMultihash, peerIdFromString } from "@libp2p/peer-id";
 import { lpStream } from "@libp2p/utils";
 import { Result } from "effect";
 import * as Digest from "multiformats/hashes/digest";
-import { equals } from "uint8arrays/equals";
+import { sameBytes } from "../pki/bytes.ts";
 import type { KadHandler, KadInternals } from "./libp2p_internals.ts";
 import { kadProtocol } from "./libp2p_node.ts";
 import { type PeerText, type RecordAnswer, type TransportAsk, TransportError } from "./port.ts";
@@ -88,7 +88,7 @@ export class Records {
     const records = [own, ...answers.map(({ record }) => record)];
     for (const record of byHolders(records.filter((record) => record !== undefined))) {
       const publisher = peerOf(record.publisher);
-      if (publisher === undefined || !equals(record.key, key)) continue;
+      if (publisher === undefined || !sameBytes(record.key, key)) continue;
       const counts = publisher === this.#self.toString() || (await this.#verified.verify(publisher));
       if (counts) return { type: "record", id, key: text, value: record.value.slice(), publisher };
     }
@@ -165,7 +165,7 @@ export class Records {
           return Promise.reject(new Error("a record that does not decode"));
         }
         const record = decoded.success;
-        if (!equals(record.key, key) || peerOf(record.publisher) !== peer.toString()) {
+        if (!sameBytes(record.key, key) || peerOf(record.publisher) !== peer.toString()) {
           return Promise.reject(new Error("a record that is not its publisher's"));
         }
         const identity = this.#parts.connections.identityOf(peer.toString());
@@ -209,8 +209,8 @@ function byHolders(records: readonly KadRecord[]): KadRecord[] {
   const groups: { readonly record: KadRecord; holders: number }[] = [];
   for (const record of records) {
     const same = groups.find((group) =>
-      equals(group.record.value, record.value) &&
-      equals(group.record.publisher ?? new Uint8Array(), record.publisher ?? new Uint8Array())
+      sameBytes(group.record.value, record.value) &&
+      sameBytes(group.record.publisher ?? new Uint8Array(), record.publisher ?? new Uint8Array())
     );
     if (same === undefined) groups.push({ record, holders: 1 });
     else same.holders += 1;

@@ -3,11 +3,11 @@
  *
  * @module
  */
-import * as NodeServices from "@effect/platform-node/NodeServices";
 import { Cause, Effect, Exit } from "effect";
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli";
 import { type ExitCode, ProgramFailed } from "../program/failure.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
+import { nodeServices } from "../program/node_services.ts";
 import { version } from "../program/version.ts";
 import { bundle } from "./bundle_command.ts";
 import { issueCommands } from "./issue_commands.ts";
@@ -34,7 +34,7 @@ export async function runCertutil(
   const exit = await Effect.runPromiseExit(
     around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
-      Effect.provide(NodeServices.layer),
+      Effect.provide(nodeServices),
     ),
   );
   if (Exit.isSuccess(exit)) return { code: 0 };

@@ -47,7 +47,9 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     return error === undefined;
   };
   try {
-    if (!(await attempt("build", "tsc", ["-p", "tsconfig.build.json"]))) return results;
+    if (!(await attempt("build", "node", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]))) {
+      return results;
+    }
     const packArgs = ["pack", "--ignore-scripts", "--pack-destination", folder];
     if (!(await attempt("pack", "npm", packArgs))) return results;
     const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"));

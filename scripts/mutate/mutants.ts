@@ -9,7 +9,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import ts from "typescript";
+import ts from "@typescript/typescript6";
 
 /** One change of one file. */
 export interface Mutant {

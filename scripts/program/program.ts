@@ -6,7 +6,6 @@
  * @module
  */
 import process from "node:process";
-import * as NodeServices from "@effect/platform-node/NodeServices";
 import { Cause, Effect, Exit, Option } from "effect";
 import { Argument, CliConfig, CliError, Command, Flag, GlobalFlag } from "effect/cli";
 import { keysOf } from "../../actors/config/keys.ts";
@@ -14,6 +13,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { logLevels } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
+import { nodeServices } from "./node_services.ts";
 import { version } from "./version.ts";
 
 /** What a role's node does, for the help text. */
@@ -127,7 +127,7 @@ const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 export async function runProgram(role: Role): Promise<void> {
   const program = Command.runWith(programOf(role), { version })(process.argv.slice(2)).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),
-    Effect.provide(NodeServices.layer),
+    Effect.provide(nodeServices),
   );
   const exit = await Effect.runPromiseExit(program);
   exitAfterOutput(Exit.isSuccess(exit) ? 0 : sayFailure(role, Cause.squash(exit.cause)));

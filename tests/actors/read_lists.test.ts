@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { NodeServices } from "@effect/platform-node";
+import { realServices } from "../../actors/real_ports.ts";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -33,7 +33,7 @@ async function read(
   await writeFile(path, content);
   const options = { path, what: "file of revocation lists", bytesMax, key: "crls_pem" };
   const effect = Effect.result(readLists(options, { cas, policy: defaultPolicy }));
-  return await Effect.runPromise(Effect.provide(effect, NodeServices.layer));
+  return await Effect.runPromise(Effect.provide(effect, realServices));
 }
 
 const apart = (source: ListSource): readonly LocatedList[] => {

@@ -13,8 +13,8 @@ import {
   setup,
   SimulatedClock,
 } from "xstate";
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
-import * as NodePath from "@effect/platform-node/NodePath";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
+import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import type { Ports, Report } from "../../actors/ports.ts";
 import type { TransportRef } from "../../actors/role.ts";

@@ -23,6 +23,11 @@ export class WrittenStream extends AbstractStream {
   override sendReset(): void {
     this.told.push("reset");
   }
+  /** Raw connections end by this. */
+  sendClose(): Promise<void> {
+    this.told.push("close");
+    return Promise.resolve();
+  }
   override sendPause(): void {
     this.told.push("pause");
   }

@@ -9,9 +9,9 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { NodeServices } from "@effect/platform-node";
 import { Effect, Result } from "effect";
 import { readLists } from "../../../actors/files/read_lists.ts";
+import { realServices } from "../../../actors/real_ports.ts";
 import type { SerialIndex } from "../../../pki/serial_index.ts";
 import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/trust.ts";
 
@@ -38,7 +38,7 @@ function load(path: string) {
     const at = new Date();
     return Result.getOrThrow(makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation: 1, at }));
   });
-  return Effect.runPromise(Effect.provide(made, NodeServices.layer));
+  return Effect.runPromise(Effect.provide(made, realServices));
 }
 
 const residentBytes = () =>

@@ -1,5 +1,5 @@
 /** What the doctor finds in the files of other trust domains. */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect } from "effect";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
