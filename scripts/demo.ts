@@ -6,28 +6,24 @@
  *
  * @module
  */
-import { mkdtempSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { BrokenPromise } from "./demo/broken_promise.ts";
 import { chooseCell, unmountAll } from "./demo/cell.ts";
 import { makeCertificates, makeIntruders, revokeCertificate } from "./demo/certificates.ts";
-import { type Layout, type NodePlan, startable } from "./demo/configuration.ts";
+import type { Layout, NodePlan } from "./demo/configuration.ts";
 import { writeDataset } from "./demo/dataset.ts";
-import { type Display, formatTable, makeDisplay } from "./demo/display.ts";
+import { type Display, makeDisplay } from "./demo/display.ts";
+import { makeFolder } from "./demo/folder.ts";
 import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
 import { operator, planNodes, startNode, untilHealthy } from "./demo/network.ts";
 import { type DemoOptions, readOptions } from "./demo/options.ts";
-import {
-  BrokenPromise,
-  endAll,
-  type NodeProcess,
-  runtimeBinary,
-  shareCompiledCode,
-  survivors,
-} from "./demo/processes.ts";
-import { brokenPromises, closingTimes, type DemoResult, summarise } from "./demo/promises.ts";
+import { endAll, type NodeProcess, shareCompiledCode, survivors } from "./demo/processes.ts";
+import { closingTimes, type DemoFacts, type DemoResult, judge, summarise } from "./demo/promises.ts";
+import { printJson, showResult, showVerdict } from "./demo/report.ts";
+import { commandOf, missing } from "./demo/runtimes.ts";
 
 const trainers = 3;
 const allocationTimeoutMs = 60_000;
@@ -46,23 +42,33 @@ interface Network {
   readonly nodes: Map<string, NodeProcess>;
 }
 
+/** What a demo has seen so far: whatever stops it, this is told. */
+interface Seen {
+  network?: Network;
+  closedMs: Record<string, number | null>;
+  facts: DemoFacts;
+}
+
+const roundsOf = ({ quick }: DemoOptions): number => quick ? 10 : 16;
+
 async function prepare(options: DemoOptions, folder: string, display: Display): Promise<Network> {
   shareCompiledCode(join(folder, "compiled"));
-  const node = await runtimeBinary("node");
   const certificates = join(folder, "certs");
   const plans = await planNodes(options.runtime);
-  await makeCertificates(node, certificates, [...plans, { name: operator, role: "gateway" }]);
-  const cell = await chooseCell(join(folder, "cell"));
+  await makeCertificates(certificates, [...plans, { name: operator, role: "gateway" }]);
+  const cell = await chooseCell(folder);
   display.note(cell.said);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
+  const [cmd, ...before] = commandOf(options.tools, []);
   const layout: Layout = {
     folder,
     certificates,
     gatewayPort: plans[0]?.port ?? 0,
     dataset: writeDataset(digits, folder, options),
-    rounds: options.quick ? 10 : 16,
+    rounds: roundsOf(options),
     trainers,
-    executor: { cmd: startable(node), args: ["--no-warnings", executor] },
+    tools: options.tools,
+    executor: { cmd, args: [...before, executor] },
     cell: cell.table,
   };
   return { plans, layout, nodes: new Map() };
@@ -72,7 +78,7 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
 async function start({ plans, layout, nodes }: Network, display: Display): Promise<void> {
   for (const roles of [["gateway"], ["data", "worker"], ["scheduler"]]) {
     const wave = plans.filter(({ role }) => roles.includes(role));
-    for (const plan of wave) nodes.set(plan.name, await startNode(plan, layout));
+    for (const plan of wave) nodes.set(plan.name, startNode(plan, layout));
     const waiting = wave.filter(({ role }) => role !== "scheduler");
     const probe = async () => {
       for (let plan = waiting.shift(); plan !== undefined; plan = waiting.shift()) {
@@ -114,7 +120,6 @@ async function revokeTrainer(
   scheduler: NodeProcess,
   display: Display,
 ): Promise<Revocation> {
-  const node = await runtimeBinary("node");
   const leaseOf = (wanted: string) => (event: { event: string; [field: string]: unknown }) =>
     event.event === "lease.granted" && event["class"] === wanted;
   const nodeOf = (peer: unknown) =>
@@ -128,7 +133,7 @@ async function revokeTrainer(
   }
   const peer = certificatePeer(join(layout.certificates, `${name}-cert.pem`));
   display.stage(`Revoking ${name}, which trains, in the middle of it`);
-  await revokeCertificate(node, layout.certificates, name);
+  await revokeCertificate(layout.certificates, name);
   const written = statSync(join(layout.certificates, "crls.pem")).mtimeMs;
   const others = [...nodes.values()].filter((other) => other.name !== name);
   const closedMs = await untilClosed(() => closingTimes(others, peer, written));
@@ -171,34 +176,32 @@ async function stopAll({ nodes }: Network): Promise<void> {
   }
 }
 
-function printResult(result: DemoResult, { plans, nodes }: Network): void {
-  const rows = plans.map(({ name, role, runtime }) => {
-    const summary = nodes.get(name)?.events.findLast(({ event }) => event === "node.summary");
-    const closed = result.revocation.closedMs[name];
-    const refused = Object.values((summary?.["refused"] ?? {}) as Record<string, number>).reduce((a, b) => a + b, 0);
-    return [
-      name,
-      role,
-      runtime,
-      String(summary?.["accepted"] ?? "—"),
-      String(refused),
-      String(summary?.["bytesSent"] ?? "—"),
-      closed === undefined ? "" : `${closed} ms`,
-    ];
-  });
-  const head = ["node", "role", "runtime", "accepted", "refused", "bytes sent", "CRL written → closed"];
-  console.log(`\n${formatTable([head, ...rows])}\n`);
-  const rounds = result.rounds.map(({ round, accuracy }) => [String(round), `${(accuracy * 100).toFixed(1)} %`]);
-  console.log(`${formatTable([["round", "accuracy on held-out rows"], ...rounds])}\n`);
-  const refused = Object.entries(result.refused).map(([code, count]) => `${code} ${count}`).join(", ");
-  console.log(`handshakes accepted ${result.accepted}; refused: ${refused}`);
-  console.log(`bytes moved ${result.bytes}; accuracy ${(result.accuracy * 100).toFixed(1)} %; ${result.seconds} s`);
+function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
+  const nodes = [...seen.network?.nodes.values() ?? []];
+  const events = seen.network?.nodes.get("scheduler")?.events ?? [];
+  const done = events.find(({ event }) => event === "training.done");
+  const evaluated = events.filter(({ event }) => event === "round.evaluated");
+  return {
+    runtime: options.runtime,
+    nodes: nodes.length,
+    rounds: evaluated.map(({ round, accuracy }) => ({ round: Number(round), accuracy: Number(accuracy) })),
+    accuracy: done === undefined ? null : Number(done["accuracy"]),
+    ...summarise(nodes),
+    revocation: { closedMs: seen.closedMs },
+    seconds: Math.round((performance.now() - begun) / 100) / 10,
+  };
 }
 
-async function perform(options: DemoOptions, folder: string, display: Display): Promise<string[]> {
-  const begun = performance.now();
+/** Work directories of jobs that are still there. */
+function leftovers(folder: string): string[] {
+  const work = readdirSync(join(folder, "work")).flatMap((name) => readdirSync(join(folder, "work", name)));
+  return work.filter((name) => name.startsWith("hypha-")).map((name) => `a work directory was left: ${name}`);
+}
+
+async function perform(options: DemoOptions, folder: string, display: Display, seen: Seen): Promise<void> {
   display.stage("Making a PKI: root → intermediate → one certificate a node, and a revocation list of each CA");
   const network = await prepare(options, folder, display);
+  seen.network = network;
   const { layout, nodes } = network;
   display.stage(`Starting ${network.plans.length} nodes, one process each (${options.runtime})`);
   await start(network, display);
@@ -208,81 +211,84 @@ async function perform(options: DemoOptions, folder: string, display: Display): 
   follow(scheduler, display, layout.rounds);
   await scheduler.waitFor(({ event }) => event === "round.evaluated", "evaluated round", trainingTimeoutMs);
   const revocation = await revokeTrainer(network, scheduler, display);
+  seen.closedMs = revocation.closedMs;
+  const connectedMin = ["gateway", "scheduler", revocation.aggregator];
+  seen.facts = { ...seen.facts, revoked: { redialCode: revocation.redialCode, connectedMin } };
   display.stage(`Training goes on without ${revocation.name}`);
-  const done = await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
+  await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
   display.stage("Three intruders try to get in");
-  const broken: string[] = [];
+  const met = [];
   for (const intruder of await makeIntruders(layout.certificates, new Date())) {
     const code = await tryIntruder(intruder, layout, nodes.get("gateway"));
     display.note(`${intruder.name}: ${code}`);
-    if (code !== intruder.code) broken.push(`the intruder (${intruder.name}) met ${code}, not ${intruder.code}`);
+    met.push({ name: intruder.name, wanted: intruder.code, met: code });
   }
+  seen.facts = { ...seen.facts, intruders: met };
   display.stage("Stopping");
   await stopAll(network);
-  const evaluated = scheduler.events.filter(({ event }) => event === "round.evaluated");
-  const result: DemoResult = {
-    runtime: options.runtime,
-    nodes: network.plans.length,
-    rounds: evaluated.map(({ round, accuracy }) => ({ round: Number(round), accuracy: Number(accuracy) })),
-    accuracy: Number(done["accuracy"]),
-    ...summarise([...nodes.values()]),
-    revocation: { closedMs: revocation.closedMs },
-    seconds: Math.round((performance.now() - begun) / 100) / 10,
+  const alive = await lasting(folder);
+  const left = [...alive.map((survivor) => `a process survives: ${survivor}`), ...leftovers(folder)];
+  const exits = [...nodes.values()].map(({ name, exitCode }) => ({ name, code: exitCode }));
+  seen.facts = { ...seen.facts, left, exits };
+}
+
+/** Performs the demo, takes away what it made, and says how it went. */
+async function demonstrate(options: DemoOptions, folder: string, display: Display, clean: () => readonly string[]) {
+  const begun = performance.now();
+  const seen: Seen = {
+    closedMs: {},
+    facts: { shuffleLabels: options.shuffleLabels, roundsWanted: roundsOf(options), stopped: undefined },
   };
-  if (revocation.redialCode !== "certificate-revoked") {
-    broken.push(`the revoked worker's redial met ${revocation.redialCode}, not certificate-revoked`);
+  try {
+    if (options.tools === "deno") display.note(`All processes run on Deno: ${missing("node")}`);
+    await perform(options, folder, display, seen);
+  } catch (error) {
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    const [reason = ""] = message.split("\n");
+    const hint = options.keep ? "" : ". Run again with --keep to read the nodes' logs";
+    seen.facts = { ...seen.facts, stopped: `${reason}${hint}` };
+    if (options.keep && !(error instanceof BrokenPromise)) writeFileSync(join(folder, "failure.txt"), `${stack}\n`);
   }
-  if (result.rounds.length < layout.rounds) {
-    broken.push(`${result.rounds.length} rounds were evaluated, not ${layout.rounds}`);
-  }
-  for (const survivor of await lasting(folder)) broken.push(`a process survives: ${survivor}`);
-  for (const node of nodes.values()) {
-    if (node.exitCode !== 0) broken.push(`${node.name} ended with exit code ${node.exitCode}, not 0`);
-  }
-  for (const left of readdirSync(join(folder, "work")).flatMap((name) => readdirSync(join(folder, "work", name)))) {
-    if (left.startsWith("hypha-")) broken.push(`a work directory was left: ${left}`);
-  }
-  const connectedMin = ["gateway", "scheduler", revocation.aggregator];
-  broken.push(...brokenPromises(result, { shuffleLabels: options.shuffleLabels, connectedMin }));
+  const result = sum(seen, options, begun);
   display.clear();
-  if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else printResult(result, network);
-  return broken;
+  if (!options.json && seen.network !== undefined && seen.facts.stopped === undefined) {
+    showResult(result, seen.network, display);
+  }
+  const alive = clean().map((survivor) => `a process survives: ${survivor}`);
+  const { left } = seen.facts;
+  const verdict = judge(result, alive.length === 0 ? seen.facts : { ...seen.facts, left: [...left ?? [], ...alive] });
+  if (options.json) printJson(result, verdict);
+  const errors = makeDisplay(options, { out: process.stderr, env: process.env });
+  showVerdict(verdict, display, errors);
+  return verdict.promises.every(({ held }) => held === true) ? 0 : 1;
 }
 
 async function main(): Promise<number> {
   const options = readOptions(process.argv.slice(2));
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), "hypha-demo-")));
+  let folder: string;
+  try {
+    folder = makeFolder();
+  } catch (error) {
+    if (!(error instanceof BrokenPromise)) throw error;
+    console.error(error.message);
+    return 1;
+  }
   const display = makeDisplay(options);
   const clean = () => {
-    for (const survivor of endAll(folder)) console.error(`Broken promise: a process survives: ${survivor}`);
+    const alive = endAll(folder);
     unmountAll(folder);
     if (!options.keep) rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
     else console.error(`Kept: ${folder}`);
+    return alive;
   };
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
     process.once(signal, () => {
-      clean();
+      display.clear();
+      for (const survivor of clean()) console.error(`Broken promise: a process survives: ${survivor}`);
       process.exit(code);
     });
   }
-  try {
-    const broken = await perform(options, folder, display);
-    for (const promise of broken) console.error(`Broken promise: ${promise}`);
-    return broken.length === 0 ? 0 : 1;
-  } catch (error) {
-    display.clear();
-    const reason = error instanceof BrokenPromise
-      ? error.message
-      : error instanceof Error
-      ? error.stack
-      : String(error);
-    console.error(`Broken promise: ${reason}`);
-    if (!options.keep) console.error("Run again with --keep to read the nodes' logs.");
-    return 1;
-  } finally {
-    clean();
-  }
+  return await demonstrate(options, folder, display, clean);
 }
 
 process.exit(await main());

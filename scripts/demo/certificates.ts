@@ -4,20 +4,22 @@
  * @module
  */
 import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { join } from "node:path";
+import { Console, Effect } from "effect";
 import { issueNode, issueRoot } from "../../pki/issue/mod.ts";
-import { BrokenPromise, runOnce } from "./processes.ts";
+import { runCertutil } from "../certutil/program.ts";
+import { BrokenPromise } from "./broken_promise.ts";
 
-const certutil = fileURLToPath(new URL("../hypha_certutil.ts", import.meta.url));
-const commandTimeoutMs = 30_000;
 const dayMs = 86_400_000;
 
-/** Runs `hypha-certutil` and returns what it printed. */
-async function run(node: string, ...args: readonly string[]): Promise<string> {
-  const { code, stdout, stderr } = await runOnce(node, ["--no-warnings", certutil, ...args], commandTimeoutMs);
-  if (code !== 0) throw new BrokenPromise(`hypha-certutil ${args.join(" ")} ended with ${code}: ${stderr || stdout}`);
-  return stdout;
+/** Runs a command of `hypha-certutil` in this process: a process for each would take half a second of a core. */
+async function run(...args: readonly string[]): Promise<void> {
+  const printed: string[] = [];
+  const keep = (...values: readonly unknown[]) => void printed.push(values.join(" "));
+  const console = { ...globalThis.console, log: keep, error: keep };
+  const { code, said } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
+  if (code === 0) return;
+  throw new BrokenPromise(`hypha-certutil ${args[0]} ended with ${code}: ${said ?? printed.join("; ")}`);
 }
 
 /** Files of one CA. */
@@ -35,7 +37,7 @@ export interface Certified {
 }
 
 /** root → intermediate → one certificate a node, naming its role, a list of each CA in `crls.pem`, the root alone in `ca-bundle.pem`. */
-export async function makeCertificates(node: string, folder: string, nodes: readonly Certified[]): Promise<void> {
+export async function makeCertificates(folder: string, nodes: readonly Certified[]): Promise<void> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const out = (name: string) => [
     "--out-cert",
@@ -43,29 +45,25 @@ export async function makeCertificates(node: string, folder: string, nodes: read
     "--out-key",
     join(folder, `${name}-key.pem`),
   ];
-  await run(node, "gen-ca", ...out("root-ca"), "--common-name", "Hypha Demo Root CA");
+  await run("gen-ca", ...out("root-ca"), "--common-name", "Hypha Demo Root CA");
   const intermediate = [...ca(folder, "root"), ...out("intermediate-ca"), "--common-name", "Hypha Demo CA"];
-  await run(node, "gen-intermediate-ca", ...intermediate);
+  await run("gen-intermediate-ca", ...intermediate);
   copyFileSync(join(folder, "root-ca-cert.pem"), join(folder, "ca-bundle.pem"));
   const issue = async ({ name, role }: Certified) => {
     // The bundle anchors the root only, so every node sends its intermediate along.
     const says = ["--common-name", `${name}.hypha.local`, "--role", role, "--trust-domain", "hypha.local", "--chain"];
-    await run(node, "gen-cert", ...ca(folder, "intermediate"), ...out(name), ...says);
+    await run("gen-cert", ...ca(folder, "intermediate"), ...out(name), ...says);
   };
-  const waiting = [...nodes];
-  const worker = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await issue(next);
-  };
-  await Promise.all([worker(), worker()]);
+  for (const node of nodes) await issue(node);
   for (const name of ["root", "intermediate"]) {
-    await run(node, "gen-crl", ...ca(folder, name), "--out-crl", join(folder, "crls.pem"));
+    await run("gen-crl", ...ca(folder, name), "--out-crl", join(folder, "crls.pem"));
   }
 }
 
 /** Revokes a node's certificate: its CA's list in `crls.pem` is replaced, the root's stays. */
-export async function revokeCertificate(node: string, folder: string, name: string): Promise<void> {
+export async function revokeCertificate(folder: string, name: string): Promise<void> {
   const cert = ["--cert", join(folder, `${name}-cert.pem`), "--reason", "keyCompromise"];
-  await run(node, "revoke", ...ca(folder, "intermediate"), ...cert, "--out-crl", join(folder, "crls.pem"));
+  await run("revoke", ...ca(folder, "intermediate"), ...cert, "--out-crl", join(folder, "crls.pem"));
 }
 
 /** One who tries to get in without being entitled, and the code that has to meet it. */

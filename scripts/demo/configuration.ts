@@ -4,10 +4,10 @@
  * @module
  */
 import { writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { stringify } from "@std/toml";
 import type { Dataset } from "./dataset.ts";
-import type { Runtime } from "./options.ts";
+import type { Runtime } from "../gate/runtimes.ts";
 
 /** A node of the demo before it runs. */
 export interface NodePlan {
@@ -25,6 +25,8 @@ export interface Layout {
   readonly dataset: Dataset;
   readonly rounds: number;
   readonly trainers: number;
+  /** What the demo's own commands run on. */
+  readonly tools: Runtime;
   /** Command line that starts the training executor. */
   readonly executor: { readonly cmd: string; readonly args: readonly string[] };
   /** `[cell]` of the workers. */
@@ -101,6 +103,3 @@ export function writeConfiguration(plan: NodePlan, layout: Layout): string {
   writeFileSync(path, `${stringify({ ...common(plan, layout), ...own })}\n`);
   return path;
 }
-
-/** A command as a worker on Deno can start it: there a path equal to its own runtime's would be rewritten. */
-export const startable = (binary: string): string => `${dirname(binary)}/./${basename(binary)}`;

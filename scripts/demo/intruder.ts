@@ -12,7 +12,8 @@ import { Result } from "effect";
 import { parseCertificate, parsePem, peerIdOf } from "../../pki/mod.ts";
 import type { Intruder } from "./certificates.ts";
 import type { Layout } from "./configuration.ts";
-import { BrokenPromise, type NodeProcess } from "./processes.ts";
+import { BrokenPromise } from "./broken_promise.ts";
+import type { NodeProcess } from "./processes.ts";
 
 const attemptTimeoutMs = 10_000;
 

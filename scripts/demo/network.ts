@@ -3,32 +3,35 @@
  *
  * @module
  */
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { createServer } from "node:net";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { permissionsFor } from "../program/deno_permissions.ts";
 import { type Layout, type NodePlan, writeConfiguration } from "./configuration.ts";
-import type { DemoOptions, Runtime } from "./options.ts";
-import { BrokenPromise, NodeProcess, runOnce, runtimeBinary } from "./processes.ts";
+import type { Runtime } from "../gate/runtimes.ts";
+import { BrokenPromise } from "./broken_promise.ts";
+import type { DemoOptions } from "./options.ts";
+import { NodeProcess, runOnce } from "./processes.ts";
+import { commandOf } from "./runtimes.ts";
 
 const script = (role: string) => fileURLToPath(new URL(`../hypha_${role}.ts`, import.meta.url));
 const readyTimeoutMs = 60_000;
 const probePauseMs = 150;
+const probeTimeoutMs = 20_000;
 /** The demo's own certificate: it probes as an operator would. */
 export const operator = "operator";
 
-/** A free port of the loopback interface, now. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
+/** Free ports of the loopback interface, now: all are held until the last is found, so that none comes twice. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer());
+  const ports = await Promise.all(servers.map(async (server) => {
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    return (server.address() as AddressInfo).port;
+  }));
+  await Promise.all(servers.map((server) => new Promise((closed) => server.close(closed))));
+  return ports;
 }
 
 /** A gateway, a data node, four workers and a scheduler, on the runtimes asked for. */
@@ -43,19 +46,17 @@ export async function planNodes(runtime: DemoOptions["runtime"]): Promise<NodePl
     ["scheduler", "scheduler"],
   ];
   const of = (index: number): Runtime => (runtime === "mixed" ? (index % 2 === 0 ? "node" : "deno") : runtime);
-  return await Promise.all(
-    nodes.map(async ([name, role], index) => ({ name, role, runtime: of(index), port: await freePort() })),
-  );
+  const ports = await freePorts(nodes.length);
+  return nodes.map(([name, role], index) => ({ name, role, runtime: of(index), port: ports[index] ?? 0 }));
 }
 
 /** Starts one node with its command-line program, on Deno with the least permissions that its role needs. */
-export async function startNode(plan: NodePlan, layout: Layout): Promise<NodeProcess> {
+export function startNode(plan: NodePlan, layout: Layout): NodeProcess {
   const { name, role, runtime } = plan;
   for (const part of ["config", "logs", join("work", name)]) {
     mkdirSync(join(layout.folder, part), { recursive: true, mode: 0o700 });
   }
   const config = writeConfiguration(plan, layout);
-  const command = await runtimeBinary(runtime);
   const run = [script(role), "run", "-c", config, "--log-format", "json", "--log-level", "info"];
   const permissions = permissionsFor(role, {
     configPath: config,
@@ -63,37 +64,30 @@ export async function startNode(plan: NodePlan, layout: Layout): Promise<NodePro
     readPaths: role === "data" ? [layout.dataset.slices] : role === "scheduler" ? [layout.dataset.heldOut] : [],
     addresses: ["127.0.0.1"],
   });
-  const args = runtime === "node"
-    ? ["--no-warnings", ...run]
-    : ["run", "--quiet", "--no-check", ...permissions, ...run];
+  const [command, ...before] = commandOf(runtime, permissions);
+  const args = [...before, ...run];
   return new NodeProcess({ name, role, runtime, command, args, logFile: join(layout.folder, "logs", `${name}.log`) });
 }
 
-/** Waits until the node answers `probe` healthy. */
+/** Waits until the node says that it is ready, then until it answers `probe` healthy. */
 export async function untilHealthy(node: NodeProcess, plan: NodePlan, layout: Layout): Promise<void> {
-  const command = await runtimeBinary("node");
+  const until = performance.now() + readyTimeoutMs;
+  // A probe costs a process: there is none before the node has said that there is something to ask.
+  await node.waitFor(({ event }) => event === "node.ready", "readiness", readyTimeoutMs);
   const config = writeConfiguration(
-    { name: operator, role: "gateway", runtime: "node", port: layout.gatewayPort },
+    { name: operator, role: "gateway", runtime: layout.tools, port: layout.gatewayPort },
     layout,
   );
   const address = `/ip4/127.0.0.1/tcp/${plan.port}`;
-  const args = ["--no-warnings", script("gateway"), "probe", "-c", config, address, "--timeout", "5000"];
-  const until = performance.now() + readyTimeoutMs;
+  const [command, ...before] = commandOf(layout.tools, ["-A"]);
+  const args = [...before, script("gateway"), "probe", "-c", config, address, "--timeout", "5000"];
   let last = "";
   while (performance.now() < until) {
-    if (node.exitCode !== undefined) {
-      throw new BrokenPromise(`${plan.name} ended (exit ${node.exitCode}) before it was ready: ${lastLines(node)}`);
-    }
-    const { code, stderr } = await runOnce(command, args, 20_000);
+    const { code, stderr } = await runOnce(command, args, probeTimeoutMs);
     if (code === 0) return;
     last = stderr.trim();
+    if (node.exitCode !== undefined) break;
     await new Promise((resolve) => setTimeout(resolve, probePauseMs));
   }
   throw new BrokenPromise(`${plan.name} did not become healthy within ${readyTimeoutMs / 1_000} s: ${last}`);
-}
-
-/** The end of what a node said, for a message. */
-export function lastLines(node: NodeProcess): string {
-  return node.events.slice(-5).map(({ event, message }) => `${event} ${String(message ?? "")}`).join("; ") ||
-    "(silent)";
 }

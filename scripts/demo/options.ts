@@ -5,12 +5,14 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-
-export type Runtime = "node" | "deno";
+import type { Runtime } from "../gate/runtimes.ts";
+import { findBinary, missing } from "./runtimes.ts";
 
 /** What the demo was asked for. */
 export interface DemoOptions {
   readonly runtime: Runtime | "mixed";
+  /** What the demo's own commands and executors run on. */
+  readonly tools: Runtime;
   /** Fewer rounds, same path. */
   readonly quick: boolean;
   readonly json: boolean;
@@ -21,14 +23,31 @@ export interface DemoOptions {
 
 const usage = `Usage: npm run demo [-- OPTIONS]
 
-  --runtime node|deno|mixed   what the nodes run on (node); mixed: half of them on each
-  --quick                     fewer rounds, same path
-  --json                      one JSON object on standard output, progress on standard error
-  --keep                      keeps the folder with certificates, configurations and logs, and says where
-  --shuffle-labels            the control: labels shuffled, accuracy has to stay under 20 %
-  --help                      this text
+  --runtime node|deno|mixed  what the nodes run on; mixed: half of them on each
+                             (default: node; deno on a machine without Node)
+  --quick                    fewer rounds, same path
+  --json                     one JSON object on standard output, progress on
+                             standard error
+  --keep                     keeps the folder with certificates,
+                             configurations and logs, and says where
+  --shuffle-labels           the control: labels shuffled, accuracy has to
+                             stay under 20 %
+  --help                     this text
 
 Exit codes: 0 every promise held, 1 one was broken, 2 wrong usage.`;
+
+/** The runtime asked for, where this machine has it. */
+function chooseRuntime(asked: string | undefined): DemoOptions["runtime"] {
+  if (asked === undefined) return findBinary("node") === undefined ? "deno" : "node";
+  if (asked !== "node" && asked !== "deno" && asked !== "mixed") {
+    throw new Error(`--runtime is node, deno or mixed, not ${asked}`);
+  }
+  const needed: readonly Runtime[] = asked === "mixed" ? ["node", "deno"] : [asked];
+  for (const runtime of needed) {
+    if (findBinary(runtime) === undefined) throw new Error(`--runtime ${asked}, and ${missing(runtime)}`);
+  }
+  return asked;
+}
 
 /** Reads the command line; on wrong usage, says so and exits 2. */
 export function readOptions(args: readonly string[]): DemoOptions {
@@ -36,7 +55,7 @@ export function readOptions(args: readonly string[]): DemoOptions {
     const { values } = parseArgs({
       args: [...args],
       options: {
-        runtime: { type: "string", default: "node" },
+        runtime: { type: "string" },
         quick: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
         keep: { type: "boolean", default: false },
@@ -48,14 +67,13 @@ export function readOptions(args: readonly string[]): DemoOptions {
       console.log(usage);
       process.exit(0);
     }
-    const { runtime } = values;
-    if (runtime !== "node" && runtime !== "deno" && runtime !== "mixed") {
-      throw new Error(`--runtime is node, deno or mixed, not ${runtime}`);
-    }
     const { quick, json, keep } = values;
-    return { runtime, quick, json, keep, shuffleLabels: values["shuffle-labels"] };
+    const runtime = chooseRuntime(values.runtime);
+    const tools = findBinary("node") === undefined ? "deno" : "node";
+    return { runtime, tools, quick, json, keep, shuffleLabels: values["shuffle-labels"] };
   } catch (error) {
-    console.error(`Cannot run demo: ${error instanceof Error ? error.message : String(error)}\n\n${usage}`);
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    console.error(`Cannot run demo: ${reason} (see npm run demo -- --help)`);
     return process.exit(2);
   }
 }

@@ -6,10 +6,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
-import type { Runtime } from "./options.ts";
+import type { Runtime } from "../gate/runtimes.ts";
+import { BrokenPromise } from "./broken_promise.ts";
+
+export { runtimeBinary } from "./runtimes.ts";
 
 /** One line of a node's JSON log. */
 export interface LogEvent {
@@ -18,34 +19,12 @@ export interface LogEvent {
   readonly [field: string]: unknown;
 }
 
-/** A promise of the demo that did not hold. */
-export class BrokenPromise extends Error {
-  override name = "BrokenPromise";
-}
-
-const bin = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
-/** The runtimes' real binaries, found once: a launcher in between would outlive a signal. */
-const binaries = new Map<Runtime, string>();
-
-/** The absolute path of a pinned runtime. */
-export async function runtimeBinary(runtime: Runtime): Promise<string> {
-  const known = binaries.get(runtime);
-  if (known !== undefined) return known;
-  const args = runtime === "node"
-    ? ["-p", "process.execPath"]
-    : ["eval", "import p from 'node:process'; console.log(p.execPath)"];
-  const { stdout, stderr, code } = await runOnce(join(bin, runtime), args, 20_000);
-  if (code !== 0) throw new BrokenPromise(`Cannot find ${runtime}: ${stderr}`);
-  binaries.set(runtime, stdout.trim());
-  return stdout.trim();
-}
-
 /** Where Node keeps what it compiled, so that the second process of a kind starts in half the time. */
 let compileCache: string | undefined;
 
-/** Shares compiled code between the demo's processes, in a folder of its own. */
+/** Shares compiled code between the demo's processes, in a folder of its own where the environment names none. */
 export function shareCompiledCode(folder: string): void {
-  compileCache = folder;
+  compileCache = process.env["NODE_COMPILE_CACHE"] ?? folder;
 }
 
 const environment = () => ({
@@ -69,7 +48,7 @@ export function runOnce(
     let stderr = "";
     child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
-    const timer = setTimeout(() => child.kill("SIGKILL"), timeoutMs);
+    const timer = setTimeout(() => kill(child, "SIGKILL"), timeoutMs);
     child.on("error", (error) => (stderr += error.message));
     child.on("close", (code) => {
       clearTimeout(timer);
@@ -89,6 +68,8 @@ export class NodeProcess {
   readonly #listeners = new Set<(event: LogEvent) => void>();
   readonly ended: Promise<number>;
   exitCode: number | undefined;
+  /** The last line that was no event. */
+  #lastLine = "";
 
   constructor(
     { name, role, runtime, command, args, logFile }: {
@@ -123,9 +104,18 @@ export class NodeProcess {
     return this.#child.pid;
   }
 
+  /** Why it ended, in its own words: its last error, or its last line. */
+  get lastWords(): string {
+    const error = this.events.findLast(({ level }) => level === "error");
+    return String(error?.["message"] ?? this.#lastLine).split("\n")[0] || "it said nothing";
+  }
+
   #read(line: string, logFile: string): void {
     appendFileSync(logFile, `${line}\n`);
-    if (!line.startsWith("{")) return;
+    if (!line.startsWith("{")) {
+      if (line.trim() !== "") this.#lastLine = line.trim();
+      return;
+    }
     try {
       const event = JSON.parse(line) as LogEvent;
       this.events.push(event);
@@ -157,7 +147,7 @@ export class NodeProcess {
         if (fits(event)) finish(() => resolve(event));
       });
       void this.ended.then((code) =>
-        finish(() => reject(new BrokenPromise(`${this.name} ended (exit ${code}) before ${what}`)))
+        finish(() => reject(new BrokenPromise(`${this.name} ended (exit ${code}) before ${what}: ${this.lastWords}`)))
       );
     });
   }
@@ -165,8 +155,8 @@ export class NodeProcess {
   /** Asks the node to drain, then ends it. */
   async stop(graceMs: number): Promise<void> {
     if (this.exitCode !== undefined) return;
-    this.#child.kill("SIGTERM");
-    const timer = setTimeout(() => this.#child.kill("SIGKILL"), graceMs);
+    kill(this.#child, "SIGTERM");
+    const timer = setTimeout(() => kill(this.#child, "SIGKILL"), graceMs);
     await this.ended;
     clearTimeout(timer);
   }
@@ -181,21 +171,23 @@ const endPollMs = 20;
  * gone, and says what is not after {@linkcode endMaxMs}. It blocks, so that a signal's handler can call it.
  */
 export function endAll(folder: string): readonly string[] {
-  for (const child of running) child.kill("SIGKILL");
+  for (const child of running) kill(child, "SIGKILL");
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
   const until = performance.now() + endMaxMs;
   for (;;) {
     // Looked for again each time: a worker may have started an executor while it was being killed.
     const left = survivors(folder);
     if (left.length === 0 || performance.now() > until) return left;
-    for (const survivor of left) kill(Number(survivor.split(" ")[0]));
+    for (const survivor of left) kill({ pid: Number(survivor.split(" ")[0]) }, "SIGKILL");
     Atomics.wait(sleeper, 0, 0, endPollMs);
   }
 }
 
-function kill(pid: number): void {
+/** (Deno's own `child.kill` forgets how the process ended.) */
+function kill({ pid }: { readonly pid?: number | undefined }, signal: NodeJS.Signals): void {
+  if (pid === undefined) return;
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch {
     // It ended in the meantime.
   }

@@ -11,17 +11,55 @@ export const shuffledAccuracyMax = 0.2;
 /** From the list written to the connection closed, in milliseconds (`R5`). */
 export const closedMaxMs = 1_000;
 
-/** The demo's result, as `--json` prints it. */
+/** The verdict when nothing broke. */
+export const allHeld = "all promises held";
+
+/** What the network did, as `--json` prints it. */
 export interface DemoResult {
   readonly runtime: string;
   readonly nodes: number;
   readonly rounds: readonly { readonly round: number; readonly accuracy: number }[];
-  readonly accuracy: number;
+  /** Null when training did not come to its end. */
+  readonly accuracy: number | null;
   readonly bytes: number;
   readonly accepted: number;
   readonly refused: Readonly<Record<string, number>>;
   readonly revocation: { readonly closedMs: Readonly<Record<string, number | null>> };
   readonly seconds: number;
+}
+
+/** How one promise came out. */
+export interface PromiseOutcome {
+  readonly promise: string;
+  /** Null where the demo did not come so far. */
+  readonly held: boolean | null;
+  /** What broke it, one line each. */
+  readonly broken: readonly string[];
+}
+
+/** The promises' outcomes, as `--json` prints them beside the result. */
+export interface Verdict {
+  /** {@linkcode allHeld}, or `broken: ` and what broke. */
+  readonly verdict: string;
+  readonly promises: readonly PromiseOutcome[];
+}
+
+/** What was seen beside the result; undefined where the demo did not come so far. */
+export interface DemoFacts {
+  readonly shuffleLabels: boolean;
+  readonly roundsWanted: number;
+  /** Why the demo stopped before its end. */
+  readonly stopped: string | undefined;
+  readonly revoked?: {
+    /** The code that the revoked trainer's redial met. */
+    readonly redialCode: string;
+    /** Nodes that must have been connected with it. */
+    readonly connectedMin: readonly string[];
+  } | undefined;
+  readonly intruders?: readonly { readonly name: string; readonly wanted: string; readonly met: string }[] | undefined;
+  readonly exits?: readonly { readonly name: string; readonly code: number | undefined }[] | undefined;
+  /** Processes and work directories that are left. */
+  readonly left?: readonly string[] | undefined;
 }
 
 const number = (value: unknown): number => (typeof value === "number" ? value : 0);
@@ -63,27 +101,73 @@ export function summarise(nodes: readonly NodeProcess[]): Pick<DemoResult, "byte
   return { bytes, accepted, refused };
 }
 
-/** The promises that a result breaks, in words. */
-export function brokenPromises(
-  { accuracy, revocation }: DemoResult,
-  { shuffleLabels, connectedMin }: { shuffleLabels: boolean; connectedMin: readonly string[] },
-): string[] {
-  const percent = (value: number) => `${(value * 100).toFixed(1)} %`;
-  const broken: string[] = [];
-  if (shuffleLabels && accuracy >= shuffledAccuracyMax) {
-    broken.push(`accuracy on shuffled labels is ${percent(accuracy)}, not under ${percent(shuffledAccuracyMax)}`);
+const percent = (value: number) => `${(value * 100).toFixed(1)} %`;
+
+function brokenLearning(accuracy: number, shuffleLabels: boolean): string[] {
+  if (shuffleLabels) {
+    const learnt = `accuracy on shuffled labels is ${percent(accuracy)}, not under ${percent(shuffledAccuracyMax)}`;
+    return accuracy < shuffledAccuracyMax ? [] : [learnt];
   }
-  if (!shuffleLabels && !(accuracy >= accuracyMin)) {
-    broken.push(`accuracy is ${percent(accuracy)}, under ${percent(accuracyMin)}`);
-  }
-  for (const [node, ms] of Object.entries(revocation.closedMs)) {
-    if (ms === null) broken.push(`${node} did not close the revoked worker's connection`);
-    else if (ms > closedMaxMs) broken.push(`${node} closed the revoked worker after ${ms} ms, over ${closedMaxMs} ms`);
-  }
-  for (const node of connectedMin) {
-    if (!(node in revocation.closedMs)) {
-      broken.push(`${node} has no closedMs: it was not connected with the revoked worker`);
-    }
-  }
-  return broken;
+  return accuracy >= accuracyMin ? [] : [`accuracy is ${percent(accuracy)}, under ${percent(accuracyMin)}`];
+}
+
+function brokenClosings({ revocation: { closedMs } }: DemoResult, connectedMin: readonly string[]): string[] {
+  const late = Object.entries(closedMs).flatMap(([node, ms]) => {
+    if (ms === null) return [`${node} did not close the revoked worker's connection`];
+    return ms > closedMaxMs ? [`${node} closed the revoked worker after ${ms} ms, over ${closedMaxMs} ms`] : [];
+  });
+  const absent = connectedMin.filter((node) => !(node in closedMs));
+  return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
+}
+
+/** What each promise came to. */
+export function judge(result: DemoResult, facts: DemoFacts): Verdict {
+  const { accuracy, rounds } = result;
+  const { shuffleLabels, roundsWanted, stopped, revoked, intruders, exits, left } = facts;
+  const learning = shuffleLabels
+    ? `shuffled labels teach nothing: accuracy under ${percent(shuffledAccuracyMax)}`
+    : `accuracy on held-out rows is at least ${percent(accuracyMin)}`;
+  const all: readonly (readonly [promise: string, broken: readonly string[] | undefined])[] = [
+    ["every stage comes to its end", stopped === undefined ? [] : [stopped]],
+    [learning, accuracy === null ? undefined : brokenLearning(accuracy, shuffleLabels)],
+    [
+      "every round is evaluated",
+      accuracy === null
+        ? undefined
+        : rounds.length < roundsWanted
+        ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`]
+        : [],
+    ],
+    [
+      `every connection with the revoked trainer is closed within ${closedMaxMs} ms`,
+      revoked && brokenClosings(result, revoked.connectedMin),
+    ],
+    [
+      "the revoked trainer is refused when it dials again",
+      revoked &&
+      (revoked.redialCode === "certificate-revoked"
+        ? []
+        : [`the revoked worker's redial met ${revoked.redialCode}, not certificate-revoked`]),
+    ],
+    [
+      "every intruder is refused for its own fault",
+      intruders?.filter(({ wanted, met }) => wanted !== met)
+        .map(({ name, wanted, met }) => `the intruder (${name}) met ${met}, not ${wanted}`),
+    ],
+    [
+      "every node ends with exit code 0",
+      exits?.filter(({ code }) => code !== 0)
+        .map(({ name, code }) => `${name} ended with exit code ${code ?? "unknown"}, not 0`),
+    ],
+    ["no process and no work directory is left", left],
+  ];
+  const promises = all.map(([promise, broken]) => ({
+    promise,
+    held: broken === undefined ? null : broken.length === 0,
+    broken: broken ?? [],
+  }));
+  const broken = promises.flatMap((each) => each.broken);
+  const unseen = promises.filter(({ held }) => held === null).map(({ promise }) => `not seen: ${promise}`);
+  const complaints = broken.length === 0 ? unseen : broken;
+  return { verdict: complaints.length === 0 ? allHeld : `broken: ${complaints.join("; ")}`, promises };
 }

@@ -1,7 +1,14 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { NodeProcess } from "../../scripts/demo/processes.ts";
-import { brokenPromises, closingTimes, type DemoResult, summarise } from "../../scripts/demo/promises.ts";
+import {
+  allHeld,
+  closingTimes,
+  type DemoFacts,
+  type DemoResult,
+  judge,
+  summarise,
+} from "../../scripts/demo/promises.ts";
 
 const test = suite("the demo's promises");
 
@@ -16,37 +23,72 @@ const kept: DemoResult = {
   revocation: { closedMs: { gateway: 1_000, scheduler: 0 } },
   seconds: 1,
 };
-const needs = { shuffleLabels: false, connectedMin: ["gateway", "scheduler"] };
+const facts: DemoFacts = {
+  shuffleLabels: false,
+  roundsWanted: 1,
+  stopped: undefined,
+  revoked: { redialCode: "certificate-revoked", connectedMin: ["gateway", "scheduler"] },
+  intruders: [{ name: "expired", wanted: "certificate-expired", met: "certificate-expired" }],
+  exits: [{ name: "gateway", code: 0 }],
+  left: [],
+};
+const closed = (closedMs: Record<string, number | null>) => ({ ...kept, revocation: { closedMs } });
 
-const cases: [name: string, result: DemoResult, expected: RegExp | undefined][] = [
-  ["none when all are kept", kept, undefined],
-  ["accuracy of exactly 95 %", { ...kept, accuracy: 0.95 }, undefined],
-  ["accuracy just under 95 %", { ...kept, accuracy: 0.9499 }, /accuracy is 95.0 %, under|accuracy is/],
-  ["an accuracy that is no number", { ...kept, accuracy: Number.NaN }, /accuracy/],
-  ["a closing after 1,001 ms", { ...kept, revocation: { closedMs: { gateway: 1_001, scheduler: 0 } } }, /1001 ms/],
+const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expected: RegExp | undefined][] = [
+  ["none when all are kept", kept, {}, undefined],
+  ["accuracy of exactly 95 %", { ...kept, accuracy: 0.95 }, {}, undefined],
+  ["accuracy just under 95 %", { ...kept, accuracy: 0.9499 }, {}, /accuracy is/],
+  ["an accuracy that is no number", { ...kept, accuracy: Number.NaN }, {}, /accuracy/],
+  ["a control just under 20 %", { ...kept, accuracy: 0.199 }, { shuffleLabels: true }, undefined],
+  ["a control of 20 %", { ...kept, accuracy: 0.2 }, { shuffleLabels: true }, /shuffled labels is 20.0 %/],
+  ["a control that is no number", { ...kept, accuracy: Number.NaN }, { shuffleLabels: true }, /shuffled labels/],
+  ["a round too few", kept, { roundsWanted: 2 }, /1 rounds were evaluated, not 2/],
+  ["a closing after 1,001 ms", closed({ gateway: 1_001, scheduler: 0 }), {}, /1001 ms/],
+  ["a closing that never came", closed({ gateway: null, scheduler: 0 }), {}, /did not close/],
+  ["a node that must have been connected", closed({ gateway: 1 }), {}, /scheduler has no closedMs/],
   [
-    "a closing that never came",
-    { ...kept, revocation: { closedMs: { gateway: null, scheduler: 0 } } },
-    /did not close/,
+    "a redial with another code",
+    kept,
+    { revoked: { redialCode: "hung-up", connectedMin: [] } },
+    /redial met hung-up, not certificate-revoked/,
   ],
   [
-    "a node that must have been connected",
-    { ...kept, revocation: { closedMs: { gateway: 1 } } },
-    /scheduler has no closedMs/,
+    "an intruder with another code",
+    kept,
+    { intruders: [{ name: "expired", wanted: "certificate-expired", met: "self-signed" }] },
+    /\(expired\) met self-signed/,
   ],
+  ["an exit code of 1", kept, { exits: [{ name: "data", code: 1 }] }, /data ended with exit code 1/],
+  ["no exit code", kept, { exits: [{ name: "data", code: undefined }] }, /data ended with exit code unknown/],
+  ["something that is left", kept, { left: ["a work directory was left: x"] }, /was left: x/],
 ];
-for (const [name, result, expected] of cases) {
+for (const [name, result, seen, expected] of cases) {
   test(`broken: ${name}`, () => {
-    const broken = brokenPromises(result, needs);
-    if (expected === undefined) assert.equal(broken, []);
-    else assert.ok(broken.length === 1 && expected.test(broken[0] ?? ""), broken.join("; "));
+    const { verdict, promises } = judge(result, { ...facts, ...seen });
+    const broken = promises.flatMap((each) => each.broken);
+    if (expected === undefined) {
+      assert.is(verdict, allHeld);
+      assert.equal(broken, []);
+      assert.ok(promises.every(({ held }) => held === true));
+    } else {
+      assert.ok(broken.length === 1 && expected.test(broken[0] ?? ""), broken.join("; "));
+      assert.is(verdict, `broken: ${broken[0]}`);
+      assert.is(promises.filter(({ held }) => held === false).length, 1);
+    }
   });
 }
 
-test("the control breaks its promise from 20 % on", () => {
-  const control = { ...needs, shuffleLabels: true };
-  assert.equal(brokenPromises({ ...kept, accuracy: 0.199 }, control), []);
-  assert.is(brokenPromises({ ...kept, accuracy: 0.2 }, control).length, 1);
+test("a demo that stops early has not kept what it did not come to", () => {
+  const early = { ...kept, rounds: [], accuracy: null, revocation: { closedMs: {} } };
+  const stopped = { shuffleLabels: false, roundsWanted: 1, stopped: "gateway ended (exit 1)" };
+  const { verdict, promises } = judge(early, stopped);
+  assert.is(verdict, "broken: gateway ended (exit 1)");
+  assert.equal(promises.map(({ held }) => held), [false, ...promises.slice(1).map(() => null)]);
+});
+
+test("a promise that was not looked at is not held", () => {
+  const { verdict } = judge(kept, { ...facts, left: undefined });
+  assert.match(verdict, /^broken: not seen: no process/);
 });
 
 const log = (name: string, ...events: [ms: number, event: string, peer: string][]) =>

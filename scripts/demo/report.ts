@@ -1,0 +1,55 @@
+/**
+ * The demo's result and verdict, for people and as JSON.
+ *
+ * @module
+ */
+import process from "node:process";
+import type { NodePlan } from "./configuration.ts";
+import type { Display } from "./display.ts";
+import type { NodeProcess } from "./processes.ts";
+import { allHeld, type DemoResult, type Verdict } from "./promises.ts";
+
+/** Shows what each node counted, the rounds and the sums. */
+export function showResult(
+  result: DemoResult,
+  { plans, nodes }: { readonly plans: readonly NodePlan[]; readonly nodes: ReadonlyMap<string, NodeProcess> },
+  display: Display,
+): void {
+  const rows = plans.map(({ name, role, runtime }) => {
+    const summary = nodes.get(name)?.events.findLast(({ event }) => event === "node.summary");
+    const closed = result.revocation.closedMs[name];
+    const refused = Object.values((summary?.["refused"] ?? {}) as Record<string, number>).reduce((a, b) => a + b, 0);
+    const sent = String(summary?.["bytesSent"] ?? "—");
+    const accepted = String(summary?.["accepted"] ?? "—");
+    return [name, role, runtime, accepted, String(refused), sent, closed === undefined ? "" : `${closed ?? "—"} ms`];
+  });
+  display.line("");
+  display.table([["node", "role", "on", "accepted", "refused", "sent", "closed"], ...rows]);
+  display.line(
+    "accepted and refused: handshakes; sent: bytes; closed: from the revocation list written to the connection closed",
+  );
+  display.line("");
+  const rounds = result.rounds.map(({ round, accuracy }) => [String(round), `${(accuracy * 100).toFixed(1)} %`]);
+  display.table([["round", "accuracy on held-out rows"], ...rounds]);
+  display.line("");
+  const refused = Object.entries(result.refused).map(([code, count]) => `${code} ${count}`).join(", ");
+  display.line(`handshakes accepted ${result.accepted}; refused: ${refused}`);
+  const accuracy = result.accuracy === null ? "unknown" : `${(result.accuracy * 100).toFixed(1)} %`;
+  display.line(`bytes moved ${result.bytes}; accuracy ${accuracy}; ${result.seconds} s`);
+  display.line("");
+}
+
+/** Shows the verdict as the last line; before it, on `errors`, what broke. */
+export function showVerdict({ verdict, promises }: Verdict, display: Display, errors: Display): void {
+  display.clear();
+  for (const line of promises.flatMap(({ broken }) => broken)) errors.line(`Broken promise: ${line}`);
+  const held = promises.filter((each) => each.held === true).length;
+  const all = verdict === allHeld;
+  const broken = promises.filter((each) => each.held === false).map(({ promise }) => promise);
+  display.verdict(all ? `${allHeld} (${held} of ${promises.length})` : `promise broken: ${broken.join("; ")}`, all);
+}
+
+/** Prints one JSON object on standard output. */
+export function printJson(result: DemoResult, verdict: Verdict): void {
+  process.stdout.write(`${JSON.stringify({ ...result, ...verdict })}\n`);
+}

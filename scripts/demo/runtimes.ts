@@ -1,0 +1,109 @@
+/**
+ * The runtimes that the demo's processes can run on: what this machine has.
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, realpathSync, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { findRuntime, ownRuntime, type Runtime, startable } from "../gate/runtimes.ts";
+import { BrokenPromise } from "./broken_promise.ts";
+
+/** The oldest Node that runs the programs (`engines` of package.json). */
+export const nodeMin = "22.19";
+/** The oldest Deno that the programs were tried with. */
+export const denoMin = "2.5";
+
+/** A runtime that was found. */
+interface Found {
+  readonly path: string;
+  readonly version: string;
+}
+
+const lookTimeoutMs = 20_000;
+/** Deno puts a `node` of its own into PATH, which is Deno again: it is asked for that too. */
+const tell = "{ path: process.execPath, version: process.versions.NAME ?? '', deno: process.versions.deno ?? '' }";
+const questions: Record<Runtime, readonly string[]> = {
+  node: ["-p", `JSON.stringify(${tell.replace("NAME", "node")})`],
+  deno: ["eval", `import process from "node:process"; console.log(JSON.stringify(${tell.replace("NAME", "deno")}))`],
+};
+
+/** Whether a version is at least another; the first two numbers count. */
+export function isAtLeast(version: string, min: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [majorMin = 0, minorMin = 0] = min.split(".").map(Number);
+  return major > majorMin || (major === majorMin && minor >= minorMin);
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Starts a program once and asks it what it is. */
+function ask(runtime: Runtime, path: string): Found | undefined {
+  const { stdout, status } = spawnSync(startable(path), questions[runtime], {
+    encoding: "utf8",
+    timeout: lookTimeoutMs,
+  });
+  if (status !== 0) return undefined;
+  try {
+    const { path: binary, version, deno } = JSON.parse(stdout) as Found & { readonly deno: string };
+    if (runtime === "node" && deno !== "") return undefined;
+    return { path: realpathSync(binary), version };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The first runtime of `path` that is new enough; undefined where there is none. */
+export function findInPath(runtime: Runtime, path = process.env["PATH"] ?? ""): string | undefined {
+  const min = runtime === "node" ? nodeMin : denoMin;
+  for (const folder of path.split(delimiter).filter((each) => each !== "")) {
+    const program = join(folder, runtime);
+    const found = isProgram(program) ? ask(runtime, program) : undefined;
+    if (found !== undefined && isAtLeast(found.version, min)) return found.path;
+  }
+  return undefined;
+}
+
+const binaries = new Map<Runtime, string | undefined>();
+
+/**
+ * The absolute path of a runtime's binary: the one that runs this process, the pinned one, then that of PATH. Where Deno runs the
+ * demo, PATH alone says whether there is a Node.
+ *
+ * @returns Undefined where the machine has none that is new enough.
+ */
+export function findBinary(runtime: Runtime): string | undefined {
+  if (!binaries.has(runtime)) {
+    const pinned = runtime === ownRuntime || ownRuntime === "node" ? findRuntime(runtime) : undefined;
+    binaries.set(runtime, pinned ?? findInPath(runtime));
+  }
+  return binaries.get(runtime);
+}
+
+/** One line: which runtime is missing, and how to get it. */
+export function missing(runtime: Runtime): string {
+  return runtime === "node"
+    ? `no Node ${nodeMin} or newer in PATH: https://nodejs.org/en/download`
+    : `no Deno ${denoMin} or newer in PATH: npm ci installs one`;
+}
+
+/** The absolute path of a runtime's binary, for those that cannot go on without it. */
+export function runtimeBinary(runtime: Runtime): string {
+  const binary = findBinary(runtime) ?? findRuntime(runtime);
+  if (binary === undefined) throw new BrokenPromise(missing(runtime));
+  return binary;
+}
+
+/** The command that runs a script, in words: the binary, the flags before the script. `permissions` are Deno's. */
+export function commandOf(runtime: Runtime, permissions: readonly string[]): readonly [string, ...string[]] {
+  const binary = startable(runtimeBinary(runtime));
+  return runtime === "node" ? [binary, "--no-warnings"] : [binary, "run", "--quiet", "--no-check", ...permissions];
+}
