@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/gate/command.ts";
+import { needing } from "../support/prerequisites.ts";
 import { freePort } from "../support/program.ts";
 
 const test = suite("README");
@@ -20,7 +21,7 @@ function commandsOf(heading: string): string {
   return /```sh\n([\s\S]*?)```/.exec(section)?.[1] ?? "";
 }
 
-test("its tour leads from an empty folder to a worker that is revoked", async () => {
+needing(test, "bash", "openssl")("its tour leads from an empty folder to a worker that is revoked", async () => {
   const port = await freePort();
   const programs = fileURLToPath(new URL("../../scripts", import.meta.url));
   const run = "Deno" in globalThis ? "run -A --quiet --no-check" : "--no-warnings";
