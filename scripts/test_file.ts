@@ -9,6 +9,7 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
+import { lacking } from "./gate/coverage.ts";
 
 type Suite = () => Promise<[errors: string | true, passed: number, skipped: number, total: number]>;
 
@@ -52,8 +53,9 @@ for (const suite of queue.flat()) {
     fail("a hook", error);
   }
 }
-if (passed + failed === 0) fail(file, "no test ran: does the suite end with test.run()?");
+if (passed + failed + skipped === 0) fail(file, "no test ran: does the suite end with test.run()?");
 
 // What a busy reader has not taken yet waits in this process: an exit at once would lose the end of it, the counts first.
-const counts = `@counts ${JSON.stringify({ passed, failed, skipped })}\n`;
+const missed = Object.keys(lacking()).length === 0 ? {} : { lacking: lacking() };
+const counts = `@counts ${JSON.stringify({ passed, failed, skipped, ...missed })}\n`;
 process.stdout.write(counts, () => process.exit(failed === 0 ? 0 : 1));

@@ -135,7 +135,7 @@ function banFindings({ path, text }: SourceFile): string[] {
 
 function suiteFindings({ path, text }: SourceFile): string[] {
   if (!path.endsWith(".test.ts")) return [];
-  const names = [...text.matchAll(/\bconst (\w+) = suite(?:<[^(]*>)?\(/g)].map((match) => match[1]);
+  const names = [...text.matchAll(/\bconst (\w+) = (?:needing\()?suite(?:<[^(]*>)?\(/g)].map((match) => match[1]);
   return names
     .filter((name) => !text.includes(`${name}.run()`))
     .map((name) => `${path}:1: suite ${name} never runs, end it with ${name}.run()`);

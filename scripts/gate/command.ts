@@ -6,7 +6,10 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 
-/** What a command did. `code` is 124 when its time was over. */
+/** The exit code of a command whose time was over, as `timeout` has it. */
+export const stoppedCode = 124;
+
+/** What a command did. `code` is {@linkcode stoppedCode} when its time was over. */
 export interface CommandResult {
   readonly code: number;
   readonly stdout: string;
@@ -67,7 +70,7 @@ export function runCommand(
     });
     child.on("close", (code) => {
       if (late) stderr += `\nStopped after ${timeoutMs / 1_000} s: it did not end by itself\n`;
-      end(late ? 124 : code ?? 1);
+      end(late ? stoppedCode : code ?? 1);
     });
   });
 }

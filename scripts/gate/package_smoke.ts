@@ -8,7 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { runCommand } from "./command.ts";
-import type { Runtime } from "./test_runner.ts";
+import type { Runtime } from "./runtimes.ts";
 
 /** One thing tried, and what went wrong with it. */
 export interface SmokeResult {

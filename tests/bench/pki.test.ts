@@ -6,6 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { randomWords } from "../../scripts/bench/pki/random_list.ts";
 import { type BenchRow, makeRow } from "../../scripts/bench/row.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const test = suite("npm run bench");
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -22,7 +23,7 @@ async function bench(...args: string[]): Promise<{ code: number; stdout: string 
   }
 }
 
-test("prints every row of part pki as JSON, and nothing else", async () => {
+needing(test, "openssl", "node")("prints every row of part pki as JSON, and nothing else", async () => {
   const { code, stdout } = await bench("pki", "--quick", "--json", "--runtime", runtime);
   const rows = JSON.parse(stdout) as readonly BenchRow[];
   const ids = ["P2.verify", "P2.remembered", "P3.lookup"];

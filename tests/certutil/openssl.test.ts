@@ -7,8 +7,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certutilHere as certutil, certutilWith, openssl, opensslOk } from "../support/commands.ts";
 import { makeTestPki } from "../support/pki.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("hypha-certutil and openssl");
+const test = needing(suite("hypha-certutil and openssl"), "openssl");
 let dir = "";
 test.before(async () => {
   dir = await mkdtemp(join(tmpdir(), "hypha-both-ways-"));

@@ -11,6 +11,7 @@ import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/gate/command.ts";
 import { initText } from "../../scripts/program/init_text.ts";
 import { certutilHere } from "../support/commands.ts";
+import { needing } from "../support/prerequisites.ts";
 import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
 
 /** A machine that many share may take its time. */
@@ -156,7 +157,7 @@ const checks: readonly {
   },
 ];
 
-const test = suite("docs/operations.md");
+const test = needing(suite("docs/operations.md"), "openssl", "chmod");
 test.before(async () => {
   await takeTour();
   gateway = startGateway();

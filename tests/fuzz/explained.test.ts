@@ -7,13 +7,15 @@ import { explained, explanationOf } from "../../scripts/fuzz/explained.ts";
 import { type FuzzCase, judge } from "../../scripts/fuzz/judge.ts";
 import { openOracle, type Oracle } from "../../scripts/fuzz/oracle.ts";
 import { forge, type Forged, forgeList, type ForgeOptions } from "../support/forge.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const test = suite("what we accept and OpenSSL refuses");
+const withOpenssl = needing(test, "openssl");
 let oracle: Oracle;
-test.before(async () => {
+withOpenssl.before(async () => {
   oracle = await openOracle();
 });
-test.after(() => oracle.close());
+withOpenssl.after(() => oracle.close());
 
 const keyIdOfKey = ({ key }: Forged) =>
   keyIdOf(new Uint8Array(createPublicKey(key).export({ format: "der", type: "spki" })).subarray(12));
@@ -56,7 +58,7 @@ const cases: Readonly<Record<string, FuzzCase>> = {
   "list-key-id-hint": given([leaf], root, [forgeList(root, { add: [strange] })]),
 };
 
-test("OpenSSL accepts what the cases depart from", async () => {
+withOpenssl("OpenSSL accepts what the cases depart from", async () => {
   const plain = [given([leaf], root), given([deepLeaf, middle], root, [ownList(root), ownList(middle)])];
   assert.equal(plain.map(judge), ["accepted", "accepted"]);
   assert.equal(await oracle.accepts(plain), [true, true]);
@@ -69,7 +71,7 @@ test("has a case for every row, a section of an RFC, and at most 20 rows", () =>
 });
 
 for (const [id, given] of Object.entries(cases)) {
-  test(`accepts ${id}, and says why OpenSSL does not`, async () => {
+  withOpenssl(`accepts ${id}, and says why OpenSSL does not`, async () => {
     assert.is(judge(given), "accepted");
     const said = await oracle.explain(given);
     const rows = explanationOf(given, said);

@@ -13,10 +13,11 @@ import type { FuzzReport } from "../../scripts/fuzz/run.ts";
 import { makeWorlds } from "../../scripts/fuzz/worlds.ts";
 import { program } from "../support/commands.ts";
 import { encodeCommonName, forge, forgeList } from "../support/forge.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const test = suite("fuzz");
 
-test("four hundred mutations: what OpenSSL refuses is refused here, or explained", async () => {
+needing(test, "openssl")("four hundred mutations: what OpenSSL refuses is refused here, or explained", async () => {
   const { code, stdout, stderr } = await program("fuzz.ts", "--seed", "7", "--count", "400", "--json");
   const report: FuzzReport = JSON.parse(stdout);
   assert.equal([report.unexplained, report.crashes], [[], []], stdout);

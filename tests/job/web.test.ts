@@ -9,6 +9,7 @@ import { fetchDefault } from "../../actors/config/cell_config.ts";
 import { askJson } from "../support/bridge_client.ts";
 import { withBridge, withWeb } from "../support/job_bridge.ts";
 import { openWeb, realPorts, temporary } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const test = suite("fetching from the web");
 
@@ -168,37 +169,40 @@ test("schemes and hosts are the operator's", async () => {
   });
 });
 
-test("over TLS the certificate is checked for the name, though the connection goes to an address", async () => {
-  const place = temporary();
-  const [keyFile, certFile] = [join(place.path, "key.pem"), join(place.path, "cert.pem")];
-  const made = spawnSync("openssl", [
-    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
-    ...["-subj", "/CN=hub.test", "-addext", "subjectAltName=DNS:hub.test", "-keyout", keyFile, "-out", certFile],
-  ]);
-  assert.is(made.status, 0, String(made.stderr));
-  const [key, cert] = [readFileSync(keyFile, "utf8"), readFileSync(certFile, "utf8")];
-  const server = createTlsServer({ cert, key }, (_, response) => void response.end("x"));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  const { port } = server.address() as { port: number };
-  const fetched = async (host: string, ca?: string): Promise<string> => {
-    const web = { ...strictWeb(() => ["127.0.0.1"], { denyCidr: [] }), ...(ca === undefined ? {} : { ca }) };
-    let text = "";
-    await withBridge({ web }, async ({ socket }) => {
-      const value = `https://${host}:${port}/a`;
-      const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
-      text = `${status} ${body}`;
-    });
-    return text;
-  };
-  try {
-    assert.match(await fetched("hub.test", cert), /^200 /);
-    assert.match(await fetched("other.test", cert), /^500 .*connector_error/, "a certificate of another name");
-    assert.match(await fetched("hub.test"), /^500 .*connector_error/, "an authority that nobody trusts");
-  } finally {
-    server.close();
-    server.closeAllConnections();
-    place.remove();
-  }
-});
+needing(test, "openssl")(
+  "over TLS the certificate is checked for the name, though the connection goes to an address",
+  async () => {
+    const place = temporary();
+    const [keyFile, certFile] = [join(place.path, "key.pem"), join(place.path, "cert.pem")];
+    const made = spawnSync("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-subj", "/CN=hub.test", "-addext", "subjectAltName=DNS:hub.test", "-keyout", keyFile, "-out", certFile],
+    ]);
+    assert.is(made.status, 0, String(made.stderr));
+    const [key, cert] = [readFileSync(keyFile, "utf8"), readFileSync(certFile, "utf8")];
+    const server = createTlsServer({ cert, key }, (_, response) => void response.end("x"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+    const { port } = server.address() as { port: number };
+    const fetched = async (host: string, ca?: string): Promise<string> => {
+      const web = { ...strictWeb(() => ["127.0.0.1"], { denyCidr: [] }), ...(ca === undefined ? {} : { ca }) };
+      let text = "";
+      await withBridge({ web }, async ({ socket }) => {
+        const value = `https://${host}:${port}/a`;
+        const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+        text = `${status} ${body}`;
+      });
+      return text;
+    };
+    try {
+      assert.match(await fetched("hub.test", cert), /^200 /);
+      assert.match(await fetched("other.test", cert), /^500 .*connector_error/, "a certificate of another name");
+      assert.match(await fetched("hub.test"), /^500 .*connector_error/, "an authority that nobody trusts");
+    } finally {
+      server.close();
+      server.closeAllConnections();
+      place.remove();
+    }
+  },
+);
 
 test.run();

@@ -14,45 +14,61 @@ import * as assert from "uvu/assert";
 import { parsePem } from "../../pki/pem.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy } from "../../pki/trust.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("a CA made by openssl");
-const folder = mkdtempSync(join(tmpdir(), "hypha-openssl-ca-"));
+const test = needing(suite("a CA made by openssl"), "openssl");
+let folder = "";
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 
 const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
 const read = (file: string) => readFileSync(join(folder, file), "utf8");
 const derOf = (pem: string) => Result.getOrThrow(parsePem(pem)).map(({ der }) => der);
 
-writeFileSync(
-  join(folder, "ca.cnf"),
-  `[req]\ndistinguished_name = dn\n[dn]\n[ca]\ndefault_ca = plain\n[plain]\ndatabase = index.txt\nserial = serial
+test.before(() => {
+  folder = mkdtempSync(join(tmpdir(), "hypha-openssl-ca-"));
+  writeFileSync(
+    join(folder, "ca.cnf"),
+    `[req]\ndistinguished_name = dn\n[dn]\n[ca]\ndefault_ca = plain\n[plain]\ndatabase = index.txt\nserial = serial
 new_certs_dir = .\ncertificate = ca.pem\nprivate_key = ca.key\ndefault_md = default\ndefault_days = 30
 default_crl_days = 7\npolicy = any\n[any]\ncommonName = supplied
 [root]\nbasicConstraints = critical, CA:TRUE\n`,
-);
-writeFileSync(join(folder, "index.txt"), "");
-writeFileSync(join(folder, "serial"), "01\n");
-const request = ["-newkey", "ed25519", "-nodes", "-config", "ca.cnf"];
-openssl("req", "-x509", ...request, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=plain", "-extensions", "root");
-for (const node of ["good", "gone"]) {
-  openssl("req", ...request, "-keyout", `${node}.key`, "-out", `${node}.csr`, "-subj", `/CN=${node}`);
-  writeFileSync(join(folder, "node.ext"), `subjectAltName = DNS:${node}\n`);
-  openssl(
-    "ca",
-    "-batch",
-    "-notext",
-    "-config",
-    "ca.cnf",
-    "-in",
-    `${node}.csr`,
-    "-out",
-    `${node}.pem`,
-    "-extfile",
-    "node.ext",
   );
-}
-openssl("ca", "-config", "ca.cnf", "-revoke", "gone.pem", "-crl_reason", "keyCompromise");
-openssl("ca", "-config", "ca.cnf", "-gencrl", "-out", "crl.pem");
+  writeFileSync(join(folder, "index.txt"), "");
+  writeFileSync(join(folder, "serial"), "01\n");
+  const request = ["-newkey", "ed25519", "-nodes", "-config", "ca.cnf"];
+  openssl(
+    "req",
+    "-x509",
+    ...request,
+    "-keyout",
+    "ca.key",
+    "-out",
+    "ca.pem",
+    "-subj",
+    "/CN=plain",
+    "-extensions",
+    "root",
+  );
+  for (const node of ["good", "gone"]) {
+    openssl("req", ...request, "-keyout", `${node}.key`, "-out", `${node}.csr`, "-subj", `/CN=${node}`);
+    writeFileSync(join(folder, "node.ext"), `subjectAltName = DNS:${node}\n`);
+    openssl(
+      "ca",
+      "-batch",
+      "-notext",
+      "-config",
+      "ca.cnf",
+      "-in",
+      `${node}.csr`,
+      "-out",
+      `${node}.pem`,
+      "-extfile",
+      "node.ext",
+    );
+  }
+  openssl("ca", "-config", "ca.cnf", "-revoke", "gone.pem", "-crl_reason", "keyCompromise");
+  openssl("ca", "-config", "ca.cnf", "-gencrl", "-out", "crl.pem");
+});
 
 const at = new Date();
 

@@ -8,12 +8,16 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parsePem } from "../../pki/pem.ts";
 import { isKnownSignature, verifySignature } from "../../pki/signature.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("RSA-PSS, as openssl signs");
-const folder = mkdtempSync(join(tmpdir(), "hypha-pss-"));
+const test = needing(suite("RSA-PSS, as openssl signs"), "openssl");
+let folder = "";
+test.before(() => {
+  folder = mkdtempSync(join(tmpdir(), "hypha-pss-"));
+  openssl("genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "key.pem");
+});
 test.after(() => rmSync(folder, { recursive: true, force: true }));
 const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
-openssl("genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "key.pem");
 
 function certify(hash: string, salt: string) {
   const pss = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", `rsa_pss_saltlen:${salt}`];

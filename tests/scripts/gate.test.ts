@@ -23,8 +23,9 @@ const npmTest = (...args: string[]) =>
 test("--json writes one object, through npm too, and exits 0 where everything passed", async () => {
   const { code, stdout, stderr } = await npmTest("--json", "--runtime", runtime, plant("good", true));
   assert.is(code, 0, stderr);
-  const { parts, ...summary } = JSON.parse(stdout);
-  assert.equal(summary, { runtimes: [runtime], passed: 1, failed: 0, skipped: 0 });
+  const { parts, seconds, ...summary } = JSON.parse(stdout);
+  assert.equal(summary, { runtimes: [runtime], passed: 1, failed: 0, skipped: 0, notCovered: [] });
+  assert.ok(Number.isInteger(seconds));
   assert.equal(parts.map(({ name }: { name: string }) => name), [`tests on ${runtime}`]);
   assert.match(stderr, "good.test.ts");
 });

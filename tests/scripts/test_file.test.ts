@@ -1,9 +1,11 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runTests, runtimeCommands } from "../../scripts/gate/test_runner.ts";
+import { runTests, runtimeFlags } from "../../scripts/gate/test_runner.ts";
+import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
 
 const test = suite("the test runner");
 
@@ -39,7 +41,7 @@ for (const [name, body, passed, failed] of cases) {
   test(`counts ${name}`, async () => {
     const file = join(folder, `${name.replaceAll(/\W/g, "_")}.test.ts`);
     writeFileSync(file, `${head}\n${body}\n`);
-    const [result] = await runTests([file], ["Deno" in globalThis ? "deno" : "node"], {
+    const [result] = await runTests([file], [ownRuntime], {
       concurrency: 1,
       onResult: () => {},
     });
@@ -51,9 +53,7 @@ for (const [name, body, passed, failed] of cases) {
 test("counts reach a reader that was busy while a thousand tests ran: an exit at once lost them", async () => {
   const file = join(folder, "many.test.ts");
   writeFileSync(file, `${head}\nfor (let n = 0; n < 1_000; n++) test("x" + n, () => {});\ntest.run();\n`);
-  const runtime = "Deno" in globalThis ? "deno" : "node";
-  const [, ...args] = runtimeCommands[runtime];
-  const child = spawn(join("node_modules/.bin", runtime), [...args, "scripts/test_file.ts", file], {
+  const child = spawn(startable(process.execPath), [...runtimeFlags[ownRuntime], "scripts/test_file.ts", file], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   // This process is the busy reader: nothing is read while it waits here.

