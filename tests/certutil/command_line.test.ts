@@ -139,7 +139,8 @@ test("overwrites nothing without --force, and says so in one line", async () => 
 
 test("ends with 2 on wrong usage", async () => {
   assert.is((await certutil(dir, "gen-ca", "--out-cert", "x.pem")).code, 2);
-  assert.is((await certutil(dir, "frobnicate")).code, 2);
+  const { code, stdout, stderr } = await certutil(dir, "frobnicate");
+  assert.equal([code, stdout, stderr.trimEnd().split("\n").length], [2, "", 2], stderr);
 });
 
 test.run();
