@@ -6,13 +6,15 @@
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
-import { issueIntermediate, issueRoot, type SubjectName } from "../../pki/issue/mod.ts";
+import { type Issued, issueIntermediate, issueRoot, type SubjectName } from "../../pki/issue/mod.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
+import { beginRecord } from "./begin_record.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { type Lifetime, outlivesWarning, periodOf } from "./lifetime.ts";
+import { type Lifetime, periodOf, periodUnder } from "./lifetime.ts";
 import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
+import type { Output } from "./replacement.ts";
 
 /** Where a certificate and its key go. */
 export interface PairFiles {
@@ -29,22 +31,22 @@ export interface MakeIntermediate extends SubjectName, PairFiles, AuthorityFiles
   readonly pathLength: number;
 }
 
-/** Makes a root CA: certificate 0644, key 0600. */
+/** Makes a root CA: certificate 0644, key 0600, and an empty record of revocations. */
 export function makeRoot(options: MakeRoot): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
     const period = yield* periodOf(options);
-    const { certPem, keyPem } = yield* issuing("make root CA", () => issueRoot({ ...subjectOf(options), ...period }));
-    return yield* writeOutputs(pairOf(options, certPem, keyPem), options.existing);
+    const root = yield* issuing("make root CA", () => issueRoot({ ...subjectOf(options), ...period }));
+    return yield* writeOutputs(yield* filesOf(options, root), options.existing);
   });
 }
 
-/** Makes an intermediate CA under a root, or under another intermediate that allows it. */
+/** Makes an intermediate CA under a root, or under another intermediate that allows it; with an empty record of revocations. */
 export function makeIntermediate(
   options: MakeIntermediate,
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {
-    const period = yield* periodOf(options);
     const issuer = yield* readAuthority(options);
+    const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
     const room = issuer.certificate.basicConstraints?.pathLength;
     if (room !== undefined && room <= options.pathLength) {
       return yield* new CertutilError({
@@ -55,28 +57,34 @@ export function makeIntermediate(
       });
     }
     const { pathLength } = options;
-    const { certPem, keyPem, der } = yield* issuing(
+    const made = yield* issuing(
       "make intermediate CA",
       () => issueIntermediate({ issuer, pathLength, ...subjectOf(options), ...period }),
     );
-    const warnings = [...issuer.warnings, ...outlivesWarning(period, issuer.certificate)];
-    return yield* writeIssued(
-      options,
-      issuer,
-      { der, files: pairOf(options, certPem, keyPem), warnings },
-      options.existing,
-    );
+    const warnings = [...issuer.warnings, ...ends];
+    const issued = { der: made.der, files: yield* filesOf(options, made), warnings };
+    return yield* writeIssued(options, issuer, issued, options.existing);
   });
 }
+
+/** A new CA's files: its pair, and the record of what it revokes. */
+const filesOf = Effect.fnUntraced(function* (options: PairFiles, { certPem, keyPem, der }: Issued) {
+  return [...pairOf(options, certPem, keyPem, "ca-certificate"), yield* beginRecord(der, options.outCert)];
+});
 
 function subjectOf({ commonName, organization, country }: SubjectName): SubjectName {
   return { commonName, organization, country };
 }
 
 /** The two files of a certificate and its key; the key is closed to others from its first byte on. */
-export function pairOf(files: Omit<PairFiles, "existing">, certPem: string, keyPem: string) {
+export function pairOf(
+  files: Omit<PairFiles, "existing">,
+  certPem: string,
+  keyPem: string,
+  kind: "certificate" | "ca-certificate",
+): readonly Output[] {
   return [
-    { path: files.outKey, content: keyPem, mode: 0o600 },
-    { path: files.outCert, content: certPem, mode: 0o644 },
+    { path: files.outKey, kind: "private-key", content: keyPem, mode: 0o600 },
+    { path: files.outCert, kind, content: certPem, mode: 0o644 },
   ];
 }

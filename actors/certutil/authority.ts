@@ -5,11 +5,14 @@
  */
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
+import { sameBytes } from "../../pki/bytes.ts";
 import type { Certificate } from "../../pki/certificate.ts";
 import { type Issuer, readIssuer } from "../../pki/issue/issuer.ts";
 import { IssueError } from "../../pki/issue/mod.ts";
+import { verifySignature } from "../../pki/signature.ts";
+import { keyWarning } from "./accepted_keys.ts";
 import { CertutilError, fromIssueError } from "./certutil_error.ts";
-import { readInput } from "./input_file.ts";
+import { readPemInput } from "./input_file.ts";
 import { decryptKey } from "./passphrase.ts";
 
 /** Where a CA's files are. */
@@ -33,11 +36,18 @@ export interface Authority {
   readonly warnings: readonly string[];
 }
 
+/** Whether the CA issued a certificate: its name is the issuer, and its key verifies the signature. */
+export function isIssuedBy(certificate: Certificate, { certificate: ca }: Pick<Authority, "certificate">): boolean {
+  const { tbs: data, signatureAlgorithm: algorithm, signature } = certificate;
+  return sameBytes(certificate.issuer.der, ca.subject.der) &&
+    verifySignature({ data, algorithm, signature }, ca.publicKey);
+}
+
 /** Reads a CA's certificate and key, and makes sure that they belong together. */
 export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    const certPem = yield* readInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" });
-    const keyText = yield* readInput(files.caKey, { what: "CA key", flag: "--ca-key" });
+    const certPem = yield* readPemInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" }, "certificate");
+    const keyText = yield* readPemInput(files.caKey, { what: "CA key", flag: "--ca-key" }, "key");
     const keyPem = yield* decryptKey(keyText, files.caKey, files.passin);
     const issuer = yield* Effect.fromResult(loadIssuer(certPem, keyPem, files));
     return {
@@ -45,7 +55,7 @@ export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, C
       keyPem,
       certificate: issuer.certificate,
       keyId: Array.from(issuer.keyId, (octet) => octet.toString(16).padStart(2, "0")).join(""),
-      warnings: yield* openKeyWarning(files.caKey),
+      warnings: [...keyWarning(issuer.certificate.publicKey, "CA"), ...yield* openKeyWarning(files.caKey)],
     };
   });
 }

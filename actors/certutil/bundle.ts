@@ -13,7 +13,7 @@ import { formatPem, parsePem } from "../../pki/pem.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import type { ExistingFiles } from "../files/write_whole.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { readIfThere, readInputBytes } from "./input_file.ts";
+import { readInputBytes, readTextIfThere } from "./input_file.ts";
 import { type Outcome, writeOutputs } from "./outcome.ts";
 
 /** What goes into a bundle, and where it goes. */
@@ -43,7 +43,11 @@ export function makeBundle(
     const content = spiffe === undefined
       ? ordered.map(({ subject, der }) => `# ${subject.text}\n${formatPem("CERTIFICATE", der)}`).join("")
       : formatSpiffeBundle(ordered, { ...spiffe, sequence: spiffe.sequence ?? (yield* nextSequence(out)) });
-    const { lines } = yield* writeOutputs([{ path: out, content }], existing);
+    const { lines } = yield* writeOutputs([{
+      path: out,
+      kind: spiffe === undefined ? "ca-certificate" : "spiffe-bundle",
+      content,
+    }], existing);
     return { lines: [...lines, ...ordered.map(({ subject }) => subject.text)], warnings: warningsOf(ordered, at) };
   });
 }
@@ -80,7 +84,7 @@ const readSpiffe = Effect.fnUntraced(function* (bytes: Uint8Array, refuse: (deta
 
 /** The number behind that of the bundle in whose place the new one goes; 1 where there is none, or none with a number. */
 const nextSequence = Effect.fnUntraced(function* (out: string) {
-  const text = yield* readIfThere(out, { what: "bundle", flag: "--out" });
+  const text = yield* readTextIfThere(out, { what: "bundle", flag: "--out" });
   const before = text === undefined ? undefined : Result.getOrUndefined(parseSpiffeBundle(text));
   return (before?.sequence ?? 0) + 1;
 });

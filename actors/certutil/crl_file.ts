@@ -5,10 +5,12 @@
  */
 import { Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
+import { tags } from "../../pki/der.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { isSignedBy, parseCrl, type RevocationList } from "../../pki/crl.ts";
 import type { Authority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
+import { kindNames, kindOf, pemOf } from "./file_kind.ts";
 
 /** One list of a file. */
 interface ListBlock {
@@ -26,28 +28,31 @@ export interface CrlFile {
    * they are.
    */
   readonly withOwn: (ownPem: string, replaced: "all" | "deltas") => string;
+  readonly warnings: readonly string[];
 }
 
 /**
  * Reads a file of revocation lists. The CA's own are those with its name, and its key identifier where they carry one.
  *
- * @param text The file's text; undefined where there is no file yet.
+ * @param bytes The file, PEM or DER; undefined where there is no file yet.
  * @returns Refuses a file that holds anything else, or a list in the CA's name that the CA did not sign: whatever it
  * is, it is not to be overwritten.
  */
 export function readCrlFile(
-  text: string | undefined,
+  bytes: Uint8Array | undefined,
   file: string,
   authority: Authority,
 ): Result.Result<CrlFile, CertutilError> {
   return Result.gen(function* () {
-    const blocks = text === undefined ? [] : yield* readBlocks(text, file);
+    const blocks = bytes === undefined ? [] : yield* readBlocks(pemOf(bytes), file);
     const mine = blocks.map((block) => isOwn(block.list, authority));
     const forged = blocks.find(({ list }, index) => mine[index] && !isSignedBy(list, authority.certificate));
     if (forged !== undefined) {
       return yield* refuse(file, `the list at line ${forged.line} names this CA, which did not sign it`);
     }
+    const warnings = bytes?.[0] === tags.sequence ? [`${file} was in DER, and is in PEM now`] : [];
     return {
+      warnings,
       own: blocks.filter((_, index) => mine[index]).map(({ list }) => list),
       withOwn: (ownPem, replaced) => {
         const gone = blocks.map(({ list }, index) =>
@@ -66,7 +71,10 @@ function readBlocks(text: string, file: string): Result.Result<readonly ListBloc
   return Result.gen(function* () {
     const blocks: ListBlock[] = [];
     const parsed = yield* Result.mapError(parsePem(text), ({ message }) => refusal(file, message));
-    if (parsed.length === 0 && text.trim() !== "") return yield* refuse(file, "it holds no revocation list");
+    if (parsed.length === 0 && text.trim() !== "") {
+      const kind = kindNames[kindOf(new TextEncoder().encode(text))];
+      return yield* refuse(file, `it holds ${kind}, not a revocation list`);
+    }
     for (const { label, der, line } of parsed) {
       if (label !== "X509 CRL" && label !== "CRL") return yield* refuse(file, `there is a ${label} at line ${line}`);
       const list = yield* Result.mapError(

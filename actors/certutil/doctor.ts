@@ -7,10 +7,8 @@
 import process from "node:process";
 import { Clock, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { Certificate, Role } from "../../pki/certificate.ts";
-import { verifyPath } from "../../pki/path.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
-import { makeTrustSnapshot } from "../../pki/trust.ts";
 import type { CertutilError } from "./certutil_error.ts";
 import { examineBundle, examineChain, readCertificates } from "./doctor/certificates.ts";
 import { type NodeSettings, readSettings } from "./doctor/configuration.ts";
@@ -19,6 +17,7 @@ import { doubtful, type Finding, fine, wrong } from "./doctor/finding.ts";
 import { examineKey, examineMode } from "./doctor/key.ts";
 import { examineLists } from "./doctor/lists.ts";
 import { type NodeFile, readNodeFile } from "./doctor/node_file.ts";
+import { examineLoading, examineOwnTrust } from "./doctor/own_trust.ts";
 import { parseTime } from "./lifetime.ts";
 
 /** Everything that was looked at; `ok` when nothing of it is an error. */
@@ -41,7 +40,7 @@ export function examine(
     const at = asked ?? new Date(yield* Clock.currentTimeMillis);
     const settings = yield* readSettings(config, process.env);
     const files = yield* readFiles(settings);
-    const { findings, chain } = examineFiles(files, settings, at);
+    const { findings, chain } = yield* examineFiles(files, { config, settings, at });
     const peer = chain === undefined ? undefined : peerIdOf(chain[0]!);
     const id = peer !== undefined && Result.isSuccess(peer) ? peer.success : null;
     const domains = yield* examineDomains(settings.trustDomains, { policy: settings.policy, at });
@@ -59,9 +58,16 @@ interface NodeFiles {
   readonly findings: readonly Finding[];
 }
 
+interface Examination {
+  readonly config: string;
+  readonly settings: NodeSettings;
+  readonly at: Date;
+}
+
 const mends = {
   key: "hypha-certutil csr --common-name NAME --out-key KEY.pem --out-csr REQUEST.csr",
-  cert: "hypha-certutil sign --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --csr REQUEST.csr --out-cert CERT.pem",
+  cert:
+    "hypha-certutil sign --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --common-name NAME --csr REQUEST.csr --out-cert CERT.pem",
   trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
   crls: "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl CRLS.pem",
 };
@@ -82,58 +88,36 @@ const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crls
   return { key, cert, trust, crls, findings } satisfies NodeFiles;
 });
 
-function examineFiles({ key, cert, trust, crls, findings }: NodeFiles, { policy }: NodeSettings, at: Date) {
-  const keyed = key && examineKey(key, policy.leafAlgorithms);
-  const chain = cert && readCertificates(cert, "certificate-format");
-  const bundle = trust && readCertificates(trust, "bundle-format");
-  const own = chain?.certificates;
-  const anchors = bundle?.certificates;
-  const all = [
-    ...findings,
-    ...keyed?.findings ?? [],
-    ...cert === undefined ? [] : [examineMode("certificate-permissions", cert)],
-    ...chain?.findings ?? [],
-    ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at }),
-    ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
-    ...bundle?.findings ?? [],
-    ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),
-    ...crls === undefined ? [] : [
-      examineMode("crl-permissions", crls),
-      ...examineLists(crls, { bundle: [...anchors ?? [], ...own ?? []], at, graceMs: policy.crlGraceMs }),
-    ],
-    ...own === undefined || trust === undefined ? [] : [verdict(own, { cert: cert!, trust, crls, policy, at })],
-  ];
-  return { findings: all, chain: own };
-}
-
-/** What a peer with the same trust would say. */
-function verdict(
-  chain: readonly Certificate[],
-  { cert, trust, crls, policy, at }: {
-    readonly cert: NodeFile;
-    readonly trust: NodeFile;
-    readonly crls: NodeFile | undefined;
-    readonly policy: NodeSettings["policy"];
-    readonly at: Date;
+const examineFiles = Effect.fnUntraced(
+  function* ({ key, cert, trust, crls, findings }: NodeFiles, { config, settings, at }: Examination) {
+    const { policy, role, crlsPem } = settings;
+    const keyed = key && examineKey(key, policy.leafAlgorithms);
+    const chain = cert && readCertificates(cert, "certificate-format");
+    const bundle = trust && readCertificates(trust, "bundle-format");
+    const own = chain?.certificates;
+    const anchors = bundle?.certificates;
+    const namesLists = crlsPem !== undefined;
+    const all = [
+      ...findings,
+      ...keyed?.findings ?? [],
+      ...cert === undefined ? [] : [examineMode("certificate-permissions", cert)],
+      ...chain?.findings ?? [],
+      ...own === undefined ? [] : examineChain(cert!.path, own, { key: keyed?.key, at }),
+      ...trust === undefined ? [] : [examineMode("bundle-permissions", trust)],
+      ...bundle?.findings ?? [],
+      ...anchors === undefined ? [] : examineBundle(trust!.path, anchors, at),
+      ...crls === undefined ? [] : [
+        examineMode("crl-permissions", crls),
+        ...examineLists(crls, { bundle: [...anchors ?? [], ...own ?? []], at, graceMs: policy.crlGraceMs }),
+      ],
+      ...own === undefined || trust === undefined
+        ? []
+        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, at }),
+    ];
+    const loading = key === undefined || cert === undefined ? [] : yield* examineLoading({ key, cert, at }, all);
+    return { findings: [...all, ...loading], chain: own };
   },
-): Finding {
-  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.text, policy, generation: 1, at });
-  if (Result.isFailure(made)) {
-    const { input, detail, hint } = made.failure;
-    return wrong("verification", input === "trust_pem" ? trust.path : crls?.path ?? null, detail, hint);
-  }
-  const outcome = verifyPath(chain.map(({ der }) => der), made.success.snapshot, { at });
-  if (Result.isFailure(outcome)) {
-    return wrong(
-      "verification",
-      cert.path,
-      `${outcome.failure.code}: ${outcome.failure.message}`,
-      outcome.failure.hint,
-    );
-  }
-  const path = outcome.success.path.map(({ subject }) => subject.text).join(" ← ");
-  return fine("verification", cert.path, `peers of the same trust accept it: ${path}`);
-}
+);
 
 /** PeerIDs change with the key: whoever names them in a configuration has to follow. */
 function peerFindings(config: string, peer: string | null, gateways: readonly string[]): readonly Finding[] {

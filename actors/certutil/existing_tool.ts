@@ -11,7 +11,7 @@ import type { ExistingFiles } from "../files/write_whole.ts";
 import { makeIntermediate, makeRoot, pairOf } from "./authorities.ts";
 import { type AuthorityFiles, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { defaultDays, outlivesWarning, periodOf } from "./lifetime.ts";
+import { defaultDays, periodUnder } from "./lifetime.ts";
 import { writeIssued } from "./issued_record.ts";
 import { issuing, type Outcome } from "./outcome.ts";
 
@@ -68,8 +68,12 @@ export function toolNode(options: ToolNode): Effect.Effect<Outcome, CertutilErro
     const base = fileName(name).replaceAll(".", "-");
     const files = yield* pairIn(dir, base);
     const trust = (yield* Path).join(dir, `${base}-trust.pem`);
-    const period = yield* periodOf({ days: defaultDays.node });
     const issuer = yield* readAuthority(options);
+    const { period, warnings: ends } = yield* periodUnder(
+      { days: defaultDays.node },
+      issuer.certificate,
+      options.caCert,
+    );
     const own = isDnsName(name) ? [`DNS:${name}`] : [];
     const san = [...(options.san.length === 0 ? ["0.0.0.0"] : options.san), ...own];
     const { certPem, keyPem, der } = yield* issuing(
@@ -77,8 +81,11 @@ export function toolNode(options: ToolNode): Effect.Effect<Outcome, CertutilErro
       () => issueNode({ issuer, commonName: name, san, ...period }),
     );
     const unnamed = own.length === 0 ? [`${JSON.stringify(name)} is no DNS name, the certificate goes without it`] : [];
-    const warnings = [...issuer.warnings, ...unnamed, ...outlivesWarning(period, issuer.certificate)];
-    const outputs = [...pairOf(files, certPem, keyPem), { path: trust, content: certPem + issuer.certPem }];
+    const warnings = [...issuer.warnings, ...unnamed, ...ends];
+    const outputs = [
+      ...pairOf(files, certPem, keyPem, "certificate"),
+      { path: trust, kind: "certificate" as const, content: certPem + issuer.certPem },
+    ];
     return yield* writeIssued(options, issuer, { der, files: outputs, warnings }, existing);
   });
 }

@@ -9,6 +9,7 @@ import { Effect, type Scope } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
+import { fileProblem } from "../files/file_problem.ts";
 import { CertutilError } from "./certutil_error.ts";
 
 /** How long to wait for another holder; holders need some hundredths of a second. */
@@ -85,11 +86,11 @@ function isAlive(owner: string): boolean {
 }
 
 function cannotLock(lock: string, error: PlatformError): CertutilError {
-  const detail = error.reason._tag === "NotFound" ? "its folder is missing" : error.message;
-  return new CertutilError({
-    what: "write",
-    file: lock,
-    detail,
-    remedy: "Choose a folder that is there and writable.",
-  });
+  const details: Partial<Record<string, string>> = {
+    NotFound: "its folder is missing",
+    PermissionDenied: "its folder may not be written",
+  };
+  const detail = details[error.reason._tag] ?? fileProblem(error);
+  const remedy = "Choose a folder that is there and writable.";
+  return new CertutilError({ what: "write", file: lock, detail, remedy });
 }

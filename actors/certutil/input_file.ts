@@ -6,8 +6,12 @@
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
+import { tags } from "../../pki/der.ts";
 import { parsePem } from "../../pki/pem.ts";
+import { fileProblem } from "../files/file_problem.ts";
+import { placeTried } from "../files/place_tried.ts";
 import { CertutilError } from "./certutil_error.ts";
+import { kindNames, kindOf, pemOf } from "./file_kind.ts";
 
 /** Largest file that is read, in bytes: a revocation list of a million entries in PEM is a fifth of it. */
 export const inputBytesMax = 256 * 1024 * 1024;
@@ -24,6 +28,53 @@ export function readInput(path: string, role: InputRole): Effect.Effect<string, 
   return Effect.map(readInputBytes(path, role), (bytes) => new TextDecoder().decode(bytes));
 }
 
+/** Blocks that a command looks for in a file: their PEM labels, and what a message calls them. */
+const wanted = {
+  certificate: { labels: /^CERTIFICATE$/, called: "certificate" },
+  key: { labels: /PRIVATE KEY$/, called: "private key" },
+  request: { labels: /^(NEW )?CERTIFICATE REQUEST$/, called: "signing request" },
+} as const;
+
+/**
+ * Reads a file of PEM blocks as PEM; a file in DER is converted. A file without a block of the kind that is looked for
+ * is refused, and the message says what it holds instead.
+ */
+export function readPemInput(
+  path: string,
+  role: InputRole,
+  kind: keyof typeof wanted,
+): Effect.Effect<string, CertutilError, FileSystem> {
+  return Effect.flatMap(readInputBytes(path, role), (bytes) => Effect.fromResult(pemInput(bytes, path, role, kind)));
+}
+
+function pemInput(
+  bytes: Uint8Array,
+  path: string,
+  { what, flag }: InputRole,
+  kind: keyof typeof wanted,
+): Result.Result<string, CertutilError> {
+  const { labels, called } = wanted[kind];
+  const text = pemOf(bytes);
+  const found = [...text.matchAll(/^-----BEGIN ([A-Z0-9 -]+)-----/gm)].map(([, label]) => label!);
+  if (found.some((label) => labels.test(label))) return Result.succeed(text);
+  const held = kindOf(bytes);
+  const detail = held === "empty"
+    ? "it is empty"
+    : held === "unknown" && bytes[0] === tags.sequence
+    ? `it is neither a ${called} nor another file that is known here, or it is damaged`
+    : held === "unknown"
+    ? "it is neither PEM nor DER"
+    : `it holds ${kindNames[held]}, not a ${called}`;
+  return Result.fail(
+    new CertutilError({
+      what: `read ${what}`,
+      file: path,
+      detail,
+      remedy: `Name a ${called} in PEM or DER with ${flag}.`,
+    }),
+  );
+}
+
 /** Reads a file whole. */
 export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uint8Array, CertutilError, FileSystem> {
   const { what, flag } = role;
@@ -32,11 +83,11 @@ export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uin
   const explain = (error: PlatformError) => {
     switch (error.reason._tag) {
       case "NotFound":
-        return refuse("there is no such file", `Check the path given with ${flag}.`);
+        return refuse(`there is no such file${placeTried(path)}`, `Check the path given with ${flag}.`);
       case "PermissionDenied":
         return refuse("it may not be read", "Run as its owner, or change its permissions.");
       default:
-        return refuse(error.message, `Check the path given with ${flag}.`);
+        return refuse(fileProblem(error), `Check the path given with ${flag}.`);
     }
   };
   return Effect.gen(function* () {
@@ -53,7 +104,7 @@ export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uin
   });
 }
 
-/** The certificates of a file: of one in PEM all of them, of one in DER the one that it is. */
+/** The certificates of a file in PEM or DER, in their order. Blocks of other kinds are passed over. */
 export function readCertificateFile(path: string, role: InputRole): Effect.Effect<
   readonly Uint8Array[],
   CertutilError,
@@ -62,23 +113,28 @@ export function readCertificateFile(path: string, role: InputRole): Effect.Effec
   const refuse = (detail: string) =>
     new CertutilError({ what: `read ${role.what}`, file: path, detail, remedy: "Give it in PEM or DER." });
   return Effect.gen(function* () {
-    const bytes = yield* readInputBytes(path, role);
-    if (bytes[0] === 0x30) return [bytes];
-    const parsed = Result.mapError(parsePem(new TextDecoder().decode(bytes)), ({ message }) => refuse(message));
-    const blocks = yield* Effect.fromResult(parsed);
-    const found = blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => der);
-    return found.length === 0 ? yield* refuse("it holds no certificate") : found;
+    const text = yield* readPemInput(path, role, "certificate");
+    const blocks = yield* Effect.fromResult(Result.mapError(parsePem(text), ({ message }) => refuse(message)));
+    return blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => der);
   });
 }
 
-/** Reads a text file whole; undefined where there is none. */
+/** Reads a file whole; undefined where there is none. */
 export function readIfThere(
   path: string,
   role: InputRole,
-): Effect.Effect<string | undefined, CertutilError, FileSystem> {
+): Effect.Effect<Uint8Array | undefined, CertutilError, FileSystem> {
   return Effect.flatMap(FileSystem, (files) =>
     Effect.matchEffect(files.stat(path), {
-      onFailure: (error) => error.reason._tag === "NotFound" ? Effect.succeed(undefined) : readInput(path, role),
-      onSuccess: () => readInput(path, role),
+      onFailure: (error) => error.reason._tag === "NotFound" ? Effect.succeed(undefined) : readInputBytes(path, role),
+      onSuccess: () => readInputBytes(path, role),
     }));
+}
+
+/** Reads a text file whole; undefined where there is none. */
+export function readTextIfThere(
+  path: string,
+  role: InputRole,
+): Effect.Effect<string | undefined, CertutilError, FileSystem> {
+  return Effect.map(readIfThere(path, role), (bytes) => bytes && new TextDecoder().decode(bytes));
 }

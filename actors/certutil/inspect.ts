@@ -12,13 +12,15 @@ import { IssueError } from "../../pki/issue/mod.ts";
 import { readCsrDer } from "../../pki/issue/read_csr.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { parsePrivateKey, type PrivateKey } from "../../pki/key.ts";
-import { decodeDer } from "../../pki/der.ts";
+import { decodeDer, tags } from "../../pki/der.ts";
 import { keyIdOf } from "../../pki/issue/extensions.ts";
 import { readPublicKey } from "../../pki/public_key.ts";
 import { peerIdOf, peerIdOfKey } from "../../pki/peer_id.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
 import { CertutilError } from "./certutil_error.ts";
+import { pemOf } from "./file_kind.ts";
 import { readInputBytes } from "./input_file.ts";
+import { nameText } from "./node_names.ts";
 import { decryptKey } from "./passphrase.ts";
 
 /** Entries of a revocation list that are shown; the count tells of the rest. */
@@ -42,7 +44,7 @@ export interface Inspection {
 }
 
 /**
- * Reads a file and describes its blocks; one in DER is one block.
+ * Reads a file and describes its blocks; each value of a file in DER is one block.
  *
  * @param passin Where the passphrase of an encrypted key is; without it, such a key is said to be encrypted and no more.
  */
@@ -52,27 +54,17 @@ export function inspect(
 ): Effect.Effect<Inspection, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const bytes = yield* readInputBytes(file, { what: "file", flag: "FILE" });
-    if (bytes[0] === 0x30) {
-      const block = inspectBlock({ label: labelOfDer(bytes), der: bytes, line: 1 });
+    const read = pemOf(bytes);
+    if (bytes[0] === tags.sequence && !read.startsWith("-----BEGIN ")) {
+      // Taken for a certificate, so that the message says what is wrong with it.
+      const block = inspectBlock({ label: "CERTIFICATE", der: bytes, line: 1 });
       return { file, ok: block.error === undefined, blocks: [block] };
     }
-    const read = new TextDecoder().decode(bytes);
     const text = passin === undefined ? read : yield* decryptKey(read, file, passin);
     const blocks = yield* Effect.fromResult(readBlocks(text, file));
     const inspected = blocks.map(inspectBlock);
     return { file, ok: inspected.every(({ error }) => error === undefined), blocks: inspected };
   });
-}
-
-/** What DER is, by its form; what is none of ours is said to be a certificate, so that what is wrong with it is told. */
-function labelOfDer(der: Uint8Array): string {
-  const fits: readonly (readonly [label: string, reads: () => boolean])[] = [
-    ["CERTIFICATE", () => Result.isSuccess(parseCertificate(der))],
-    ["X509 CRL", () => Result.isSuccess(parseCrl(der))],
-    ["CERTIFICATE REQUEST", () => Result.isSuccess(describeCsr(der))],
-    ["PRIVATE KEY", () => Result.isSuccess(parsePrivateKey(formatPem("PRIVATE KEY", der)))],
-  ];
-  return fits.find(([, reads]) => reads())?.[0] ?? "CERTIFICATE";
 }
 
 function readBlocks(text: string, file: string): Result.Result<readonly PemBlock[], CertutilError> {
@@ -86,7 +78,10 @@ function readBlocks(text: string, file: string): Result.Result<readonly PemBlock
   const parsed = Result.mapError(parsePem(text), ({ message }) => refuse(message));
   return Result.flatMap(
     parsed,
-    (blocks) => blocks.length === 0 ? Result.fail(refuse("it holds no PEM block")) : Result.succeed(blocks),
+    (blocks) => {
+      if (blocks.length > 0) return Result.succeed(blocks);
+      return Result.fail(refuse(text.trim() === "" ? "it is empty" : "it is neither PEM nor DER"));
+    },
   );
 }
 
@@ -137,7 +132,7 @@ function describeCertificate(certificate: Certificate): Readonly<Record<string, 
     key: publicKey.label,
     ca: basicConstraints?.ca === true,
     pathLength: basicConstraints?.pathLength ?? null,
-    names: certificate.subjectAltNames.map(labelled),
+    names: certificate.subjectAltNames.map(nameText),
     keyUsage: certificate.keyUsage ?? null,
     extendedKeyUsage: certificate.extendedKeyUsage ?? null,
     subjectKeyId: certificate.subjectKeyId ?? null,
@@ -146,11 +141,6 @@ function describeCertificate(certificate: Certificate): Readonly<Record<string, 
     fingerprint: certificate.fingerprint,
     peer: Result.isSuccess(peer) ? peer.success : null,
   };
-}
-
-/** A name as `--san` takes it. */
-function labelled({ type, value }: { readonly type: string; readonly value: string }): string {
-  return `${["dns", "ip", "uri"].includes(type) ? type.toUpperCase() : type}:${value}`;
 }
 
 function describeCrl(der: Uint8Array): Result.Result<Readonly<Record<string, unknown>>, { readonly message: string }> {
@@ -193,7 +183,7 @@ function describeCsr(der: Uint8Array): Result.Result<Readonly<Record<string, unk
       return {
         subject: subject.text,
         key: publicKey.label,
-        names: (names ?? []).map(labelled),
+        names: names.map(nameText),
       };
     },
     catch: (error) => {

@@ -15,18 +15,19 @@ import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { parseCertificate } from "../../pki/certificate.ts";
-import type { OutputFile } from "../files/write_whole.ts";
 import type { Authority, AuthorityFiles } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { holdLock } from "./file_lock.ts";
-import { readIfThere } from "./input_file.ts";
+import { readTextIfThere } from "./input_file.ts";
+import { nameText } from "./node_names.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
+import type { Output } from "./replacement.ts";
 import { plainSerial, printable } from "./revocation_record.ts";
 
 /** What was issued, and the files that it goes into. */
 export interface IssuedOutput {
   readonly der: Uint8Array;
-  readonly files: readonly OutputFile[];
+  readonly files: readonly Output[];
   readonly warnings: readonly string[];
 }
 
@@ -38,17 +39,20 @@ export function issuedRecordOf(authority: Pick<AuthorityFiles, "caCert" | "issue
 /**
  * Writes what was issued and the CA's record of it, all or none. The record is locked meanwhile: of two who issue at once
  * neither loses its line.
+ *
+ * @param read Files that the command reads beside the CA's: none of them is replaced.
  */
 export function writeIssued(
   files: AuthorityFiles,
   authority: Authority,
   { der, files: outputs, warnings }: IssuedOutput,
   existing: "keep" | "replace",
+  read: readonly string[] = [],
 ): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   const path = issuedRecordOf(files);
   return Effect.scoped(Effect.gen(function* () {
     yield* holdLock(path);
-    const before = yield* readIfThere(path, { what: "record of issued certificates", flag: "--issued" });
+    const before = yield* readTextIfThere(path, { what: "record of issued certificates", flag: "--issued" });
     if (before !== undefined && before.trim() !== "" && !before.startsWith("# Issued by ")) {
       const [what, detail] = ["use record of issued certificates", "it is none"];
       return yield* new CertutilError({ what, file: path, detail, remedy: "Name another file with --issued." });
@@ -57,8 +61,8 @@ export function writeIssued(
     const head = before ?? `# Issued by ${subject}. Kept by hypha-certutil; one line a certificate.\n`;
     const line = yield* issuing("record certificate", () => Promise.resolve(recordLine(der)));
     const content = `${head}${head === "" || head.endsWith("\n") ? "" : "\n"}${line}\n`;
-    const record = { path, content, existing: "replace" as const };
-    const inputs = [files.caCert, files.caKey];
+    const record: Output = { path, kind: "record", content, existing: "replace" };
+    const inputs = [files.caCert, files.caKey, ...read];
     const { lines } = yield* writeOutputs([...outputs, record], existing, warnings, inputs);
     return { lines, warnings };
   }));
@@ -66,7 +70,7 @@ export function writeIssued(
 
 function recordLine(der: Uint8Array): string {
   const { serial, period, fingerprint, subject, subjectAltNames } = Result.getOrThrow(parseCertificate(der));
-  const names = subjectAltNames.map(({ type, value }) => `${type === "email" ? type : type.toUpperCase()}:${value}`);
+  const names = subjectAltNames.map(nameText);
   const time = (at: Date) => at.toISOString().replace(/\.\d+Z$/, "Z");
   const fields = [
     plainSerial(serial),

@@ -47,15 +47,42 @@ export function checkDays(days: number): Result.Result<{ readonly days: number }
 /** Reads an RFC 3339 time; undefined stays undefined. */
 export function parseTime(flag: string, text: string | undefined): Result.Result<Date | undefined, CertutilError> {
   if (text === undefined) return Result.succeed(undefined);
-  const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/.test(text) ? new Date(text) : undefined;
+  const [, day] = /^(\d{4}-\d\d-\d\d)T\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  // `Date` turns the 30th of February into the 2nd of March.
+  const exists = day !== undefined && new Date(`${day}T00:00:00Z`).getUTCDate() === Number(day.slice(-2));
+  const time = exists ? new Date(text) : undefined;
   if (time !== undefined && !Number.isNaN(time.getTime())) return Result.succeed(time);
   const remedy = "Write it as in RFC 3339, for instance 2026-01-31T12:00:00Z.";
   return Result.fail(new CertutilError({ what: `use ${flag}`, detail: `${JSON.stringify(text)} is no time`, remedy }));
 }
 
-/** Says when a certificate outlives its issuer: from then on nobody accepts it. */
-export function outlivesWarning(period: IssuePeriod, issuer: Certificate): readonly string[] {
-  const end = issuer.period.notAfter;
-  if (period.notAfter <= end) return [];
-  return [`the certificate outlives its issuer, which expires at ${end.toISOString()}: it is of no use after that`];
+/** A period, and what the operator must know about it. */
+export interface IssuedPeriod {
+  readonly period: IssuePeriod;
+  readonly warnings: readonly string[];
+}
+
+/**
+ * The period that a lifetime means now under an issuer. It ends with the issuer's certificate at the latest: peers refuse
+ * the certificate after that. An issuer that has expired issues nothing.
+ *
+ * @param file The issuer's certificate, for the message.
+ */
+export function periodUnder(
+  lifetime: Lifetime,
+  { subject, period: { notAfter: end } }: Certificate,
+  file: string,
+): Effect.Effect<IssuedPeriod, CertutilError> {
+  return Effect.gen(function* () {
+    const period = yield* periodOf(lifetime);
+    if (end.getTime() < (yield* Clock.currentTimeMillis)) {
+      const detail = `${subject.text} expired at ${end.toISOString()}, and peers refuse what it issues`;
+      const remedy = "Give a CA's certificate that is still valid with --ca-cert.";
+      return yield* new CertutilError({ what: "sign with", file, detail, remedy });
+    }
+    if (period.notAfter <= end) return { period, warnings: [] };
+    const asked = period.notAfter.toISOString();
+    const warning = `the certificate ends with its issuer at ${end.toISOString()}, not at ${asked}`;
+    return { period: { ...period, notAfter: end }, warnings: [warning] };
+  });
 }

@@ -7,8 +7,9 @@ import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import { IssueError } from "../../pki/issue/mod.ts";
-import { type ExistingFiles, type OutputFile, writeWhole } from "../files/write_whole.ts";
+import { type ExistingFiles, writeWhole } from "../files/write_whole.ts";
 import { CertutilError, fromFileNotWritten, fromIssueError } from "./certutil_error.ts";
+import { checkReplaced, type Output } from "./replacement.ts";
 
 /** Lines for the operator; printing them is the program's work. */
 export interface Outcome {
@@ -17,11 +18,11 @@ export interface Outcome {
 }
 
 /**
- * Writes files, all or none, and says so. No two of them may be one file, and none may be one that was read, such as the
- * CA's key, which `replace` would put an end to.
+ * Writes files, all or none, and says so. No two of them may be one file, and none may be a file that the command reads.
+ * A file that is replaced must be of the same kind; {@linkcode checkReplaced} has the rules.
  */
 export function writeOutputs(
-  files: readonly OutputFile[],
+  files: readonly Output[],
   existing: ExistingFiles,
   warnings: readonly string[] = [],
   inputs: readonly string[] = [],
@@ -35,6 +36,7 @@ export function writeOutputs(
       if (detail !== undefined) return yield* new CertutilError({ what: "write", file: path, detail, remedy });
       taken.set(paths.resolve(path), "two of the files have this name");
     }
+    yield* checkReplaced(files, existing, inputs);
     yield* Effect.mapError(writeWhole(files, existing), fromFileNotWritten);
     return { lines: files.map(({ path }) => `wrote ${path}`), warnings };
   });

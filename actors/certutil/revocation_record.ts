@@ -41,6 +41,13 @@ export interface RevocationRecord {
   readonly revocations: readonly Revocation[];
 }
 
+/** Where a CA's record of revocations is. */
+export function revocationRecordOf(
+  { caCert, record }: { readonly caCert: string; readonly record?: string | undefined },
+): string {
+  return record ?? `${caCert}.revoked.tsv`;
+}
+
 /** The form in which serials are compared. */
 export function plainSerial(serial: string): string {
   return serial.toLowerCase().replace(/^0+(?=.)/, "");

@@ -9,16 +9,23 @@ import type { Path } from "effect/Path";
 import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { issueCrl, type RevocationReason } from "../../pki/issue/mod.ts";
-import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
-import { verifySignature } from "../../pki/signature.ts";
-import { type Authority, type AuthorityFiles, readAuthority } from "./authority.ts";
+import { type Authority, type AuthorityFiles, isIssuedBy, readAuthority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { type CrlFile, readCrlFile } from "./crl_file.ts";
+import { readCrlFile } from "./crl_file.ts";
+import { checkSequence, type KnownLists, listedRevocations, type NextRecord, nextRecord } from "./crl_sequence.ts";
 import { holdLock } from "./file_lock.ts";
-import { readCertificateFile, readIfThere } from "./input_file.ts";
+import { readCertificateFile, readIfThere, readTextIfThere } from "./input_file.ts";
 import { checkDays } from "./lifetime.ts";
 import { issuing, type Outcome, writeOutputs } from "./outcome.ts";
-import { formatRecord, parseRecord, plainSerial, type Revocation, type RevocationRecord } from "./revocation_record.ts";
+import type { Output } from "./replacement.ts";
+import {
+  formatRecord,
+  parseRecord,
+  plainSerial,
+  type Revocation,
+  type RevocationRecord,
+  revocationRecordOf,
+} from "./revocation_record.ts";
 
 const dayMs = 24 * 60 * 60 * 1_000;
 
@@ -38,6 +45,8 @@ export interface MakeCrl extends AuthorityFiles {
   readonly record?: string | undefined;
   /** A list of what the last complete one lacks, in place of a complete one; complete ones in the file stay. */
   readonly delta?: boolean;
+  /** The CA has made no list before: without record and without list, there is nothing to continue. */
+  readonly first?: boolean;
 }
 
 /** A certificate to revoke. */
@@ -87,7 +96,6 @@ function checkIssued(
   { certificate: issuer }: Authority,
   files: Revoke,
 ): Result.Result<void, CertutilError> {
-  const { tbs: data, signatureAlgorithm: algorithm, signature } = certificate;
   if (certificate.fingerprint === issuer.fingerprint) {
     return Result.fail(
       new CertutilError({
@@ -100,8 +108,8 @@ function checkIssued(
       }),
     );
   }
+  if (isIssuedBy(certificate, { certificate: issuer })) return Result.void;
   const named = sameBytes(certificate.issuer.der, issuer.subject.der);
-  if (named && verifySignature({ data, algorithm, signature }, issuer.publicKey)) return Result.void;
   const signer = named ? "another CA of the same name" : certificate.issuer.text;
   return Result.fail(
     new CertutilError({
@@ -115,47 +123,53 @@ function checkIssued(
 
 /** Reads record and list under their locks, adds to them, and writes both or neither. */
 function continueList(options: MakeCrl, authority: Authority, revocation: Revocation | undefined): Making {
-  const recordPath = options.record ?? `${options.caCert}.revoked.tsv`;
+  const recordPath = revocationRecordOf(options);
   return Effect.scoped(Effect.gen(function* () {
     const { days } = yield* Effect.fromResult(checkDays(options.days));
     // Always in the same order, or two who want both could wait for each other.
     for (const path of [recordPath, options.outCrl].toSorted()) yield* holdLock(path);
-    const recordText = yield* readIfThere(recordPath, { what: "revocation record", flag: "--record" });
-    const crlText = yield* readIfThere(options.outCrl, { what: "revocation lists", flag: "--out-crl" });
-    const file = yield* Effect.fromResult(readCrlFile(crlText, options.outCrl, authority));
-    const known = yield* Effect.fromResult(knownRecord(recordText, recordPath, authority));
+    const recordText = yield* readTextIfThere(recordPath, { what: "revocation record", flag: "--record" });
+    const crls = yield* readIfThere(options.outCrl, { what: "revocation lists", flag: "--out-crl" });
+    const file = yield* Effect.fromResult(readCrlFile(crls, options.outCrl, authority));
+    const record = yield* Effect.fromResult(knownRecord(recordText, recordPath, authority));
     const listed = yield* Effect.fromResult(listedRevocations(file, options.outCrl));
-    const { record, base, warnings } = yield* Effect.fromResult(
-      advance(known, { ...listed, revocation, delta: options.delta === true }),
-    );
+    const known: KnownLists = { authority: authority.keyId, record, recordPath, listed, listPath: options.outCrl };
+    yield* Effect.fromResult(checkSequence(known, options.first === true));
+    const next = yield* Effect.fromResult(nextRecord(known, { revocation, delta: options.delta === true }));
     const now = yield* Clock.currentTimeMillis;
     const pem = yield* issuing("make revocation list", () =>
       issueCrl({
         issuer: authority,
-        revoked: record.revocations.slice(base?.entries ?? 0),
-        base: base?.number,
-        number: record.number,
+        revoked: next.record.revocations.slice(next.base?.entries ?? 0),
+        base: next.base?.number,
+        number: next.record.number,
         thisUpdate: new Date(now - crlBackdatedMs),
         nextUpdate: new Date(now + days * dayMs),
       }));
-    const files = [
-      { path: recordPath, content: formatRecord(record, authority.certificate.subject.text) },
-      { path: options.outCrl, content: file.withOwn(pem, base === undefined ? "all" : "deltas") },
+    const { text: subject } = authority.certificate.subject;
+    const content = file.withOwn(pem, next.base === undefined ? "all" : "deltas");
+    const files: readonly Output[] = [
+      { path: recordPath, kind: "record", content: formatRecord(next.record, subject) },
+      { path: options.outCrl, kind: "revocation-list", content },
     ];
-    const { lines } = yield* writeOutputs(files, "replace");
-    const added = base === undefined ? "" : `, ${record.revocations.length - base.entries} since list ${base.number}`;
-    const summary = `list ${record.number} of ${authority.certificate.subject.text}: ` +
-      `${record.revocations.length} revoked${added}`;
-    return { lines: [...lines, summary], warnings: [...authority.warnings, ...warnings] };
+    const { lines } = yield* writeOutputs(files, "replace", [], [options.caCert, options.caKey]);
+    const warnings = [...authority.warnings, ...file.warnings, ...next.warnings];
+    return { lines: [...lines, summaryOf(next, subject)], warnings };
   }));
+}
+
+function summaryOf({ record, base }: NextRecord, subject: string): string {
+  const { number, revocations } = record;
+  const added = base === undefined ? "" : `, ${revocations.length - base.entries} since list ${base.number}`;
+  return `list ${number} of ${subject}: ${revocations.length} revoked${added}`;
 }
 
 function knownRecord(
   text: string | undefined,
   file: string,
   { keyId, certificate }: Authority,
-): Result.Result<RevocationRecord, CertutilError> {
-  if (text === undefined) return Result.succeed({ authority: keyId, number: 0n, base: undefined, revocations: [] });
+): Result.Result<RevocationRecord | undefined, CertutilError> {
+  if (text === undefined) return Result.succeed(undefined);
   return Result.flatMap(parseRecord(text, file), (record) => {
     if (record.authority === keyId) return Result.succeed(record);
     return Result.fail(
@@ -166,87 +180,5 @@ function knownRecord(
         remedy: "Name this CA's record with --record, or move the old CA's away.",
       }),
     );
-  });
-}
-
-/** What the CA's own lists in the file tell: their entries, their highest number, the newest complete one. */
-function listedRevocations(file: CrlFile, path: string): Result.Result<Listed, CertutilError> {
-  return Result.gen(function* () {
-    const revocations: Revocation[] = [];
-    let number = 0n;
-    let complete: bigint | undefined;
-    // Complete lists first: a record that was lost gets its order back from them.
-    for (
-      const list of file.own.toSorted((a, b) => Number(a.baseNumber !== undefined) - Number(b.baseNumber !== undefined))
-    ) {
-      const entries = yield* Result.mapError(revokedEntries(list), ({ message: detail }) => {
-        const remedy = "Name another file with --out-crl, or move this one away.";
-        return new CertutilError({ what: "continue revocation list in", file: path, detail, remedy });
-      });
-      for (const { serial, date, reason = "unspecified" } of entries) {
-        revocations.push({ serial: plainSerial(serial), date, reason, subject: "" });
-      }
-      const own = BigInt(list.number ?? 0);
-      if (own > number) number = own;
-      if (list.baseNumber === undefined && own > (complete ?? -1n)) complete = own;
-    }
-    return { revocations, number, complete };
-  });
-}
-
-interface Listed {
-  readonly revocations: readonly Revocation[];
-  readonly number: bigint;
-  /** Number of the newest complete list. */
-  readonly complete: bigint | undefined;
-}
-
-interface Advance extends Listed {
-  readonly revocation: Revocation | undefined;
-  readonly delta: boolean;
-}
-
-interface Advanced {
-  readonly record: RevocationRecord;
-  /** What a delta builds on; undefined for a complete list. */
-  readonly base: RevocationRecord["base"];
-  readonly warnings: readonly string[];
-}
-
-/**
- * The next record: what the record knows, what the list in force knows beyond it (a record may have been lost, and a
- * list made from an empty one would take every revocation back), and the new revocation. The number goes beyond both.
- */
-function advance(
-  known: RevocationRecord,
-  { revocations: listed, number: listedNumber, complete, revocation, delta }: Advance,
-): Result.Result<Advanced, CertutilError> {
-  const all = new Map(known.revocations.map((each) => [each.serial, each]));
-  const before = all.size;
-  for (const each of listed) if (!all.has(each.serial)) all.set(each.serial, each);
-  const recovered = all.size - before;
-  const warnings = recovered === 0 ? [] : [`took ${recovered} revocations over from the list, the record lacked them`];
-  const old = revocation && all.get(revocation.serial);
-  if (old !== undefined) warnings.push(`already revoked at ${old.date.toISOString()} (${old.reason})`);
-  else if (revocation !== undefined) all.set(revocation.serial, revocation);
-  const number = (listedNumber > known.number ? listedNumber : known.number) + 1n;
-  const base = delta ? baseOf(known, complete) : undefined;
-  if (delta && base === undefined) return Result.fail(nothingToBuildOn());
-  const revocations = [...all.values()];
-  const next = base ?? { number, entries: revocations.length };
-  return Result.succeed({ record: { authority: known.authority, number, base: next, revocations }, base, warnings });
-}
-
-/** The complete list that a delta builds on. Of one that the record does not know, a delta repeats what is not in the record. */
-function baseOf(known: RevocationRecord, complete: bigint | undefined): RevocationRecord["base"] {
-  if (known.base !== undefined && known.base.number >= (complete ?? 0n)) return known.base;
-  return complete === undefined ? undefined : { number: complete, entries: 0 };
-}
-
-function nothingToBuildOn(): CertutilError {
-  return new CertutilError({
-    what: "make delta",
-    detail: "there is no complete list to build on",
-    remedy: "Make one first: hypha-certutil gen-crl without --delta.",
   });
 }

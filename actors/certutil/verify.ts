@@ -11,7 +11,8 @@ import { checkByCheck, type CheckStep } from "./check_by_check.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { readCertificateFile, readInput } from "./input_file.ts";
+import { pemOf } from "./file_kind.ts";
+import { readCertificateFile, readInputBytes } from "./input_file.ts";
 import { parseTime } from "./lifetime.ts";
 
 /** What is judged. */
@@ -96,10 +97,10 @@ function stepsOf(path: Path): readonly PathStep[] {
 
 function readTrust(options: VerifyChain, at: Date): Effect.Effect<TrustMade, CertutilError, FileSystem> {
   return Effect.gen(function* () {
-    const trustPem = yield* readInput(options.trust, { what: "trust bundle", flag: "--trust" });
+    const trustPem = pemOf(yield* readInputBytes(options.trust, { what: "trust bundle", flag: "--trust" }));
     const crlsPem = options.crls === undefined
       ? undefined
-      : yield* readInput(options.crls, { what: "revocation lists", flag: "--crls" });
+      : yield* readInputBytes(options.crls, { what: "revocation lists", flag: "--crls" });
     const made = makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation: 1, at });
     return yield* Effect.fromResult(Result.mapError(made, (error) => fromTrustError(error, options)));
   });

@@ -9,6 +9,7 @@ import { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
+import { fileProblem } from "./file_problem.ts";
 
 /** One file to write. */
 export interface OutputFile {
@@ -153,6 +154,6 @@ function notWritten(path: string, error: PlatformError): FileNotWritten {
     case "PermissionDenied":
       return new FileNotWritten({ path, problem: "not-permitted", detail: "its folder may not be written" });
     default:
-      return new FileNotWritten({ path, problem: "other", detail: error.message });
+      return new FileNotWritten({ path, problem: "other", detail: fileProblem(error) });
   }
 }

@@ -18,6 +18,7 @@ export class IssueError extends Data.TaggedError("IssueError")<{
     | "issuer-not-ca"
     | "key"
     | "csr"
+    | "csr-role"
     | "serial"
     | "crl";
   readonly detail: string;

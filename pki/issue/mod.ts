@@ -22,6 +22,6 @@ export { type IntermediateRequest, issueIntermediate } from "./issue_intermediat
 export { issueNode, type NodeRequest } from "./issue_node.ts";
 export { issueRoot, type RootRequest } from "./issue_root.ts";
 export { type Csr, readCsr } from "./read_csr.ts";
-export { type CsrToSign, signCsr, type SignedCsr } from "./sign_csr.ts";
+export { type CsrToSign, type RenewedIdentity, signCsr, type SignedCsr, type SignerIdentity } from "./sign_csr.ts";
 export type { IssuedKeyAlgorithm } from "./signing_key.ts";
 export type { SubjectName } from "./name.ts";

@@ -14,30 +14,33 @@ import { parsePem } from "../pem.ts";
 import { readPublicKey } from "../public_key.ts";
 import { verifySignature } from "../signature.ts";
 import { extensionOids } from "./extensions.ts";
-import { type GeneralName, parseGeneralName, sanEntriesMax } from "./general_name.ts";
+import { sanEntriesMax } from "./general_name.ts";
 import { extensionRequestOid } from "./issue_csr.ts";
 import { IssueError } from "./issue_error.ts";
 
 /** Largest request that is read, in octets. */
 export const csrBytesMax = 65_536;
+/** Attributes of one request. Those in use have two or three. */
+export const csrAttributesMax = 64;
 
 /** What a request asks for; its signature has been checked. */
 export interface Csr {
   readonly der: Uint8Array;
-  /** The subject as the node wrote it. */
+  /** The subject as the node wrote it; may be empty. */
   readonly subject: DistinguishedName;
   readonly publicKey: Certificate["publicKey"];
-  /** Alternative names asked for; undefined when the request names none. */
-  readonly names: readonly GeneralName[] | undefined;
+  /** Alternative names that it asks for. */
+  readonly names: readonly SubjectAltName[];
+  /** What else it asks for: extensions and attributes, by name where they have one here, else by OID. */
+  readonly others: readonly string[];
 }
 
 /**
- * Reads a request. Its self-signature proves possession of the key; whether the names asked for may be had is the
- * CA's decision.
+ * Reads a request. Its self-signature proves possession of the key; everything else in it is a wish, which the CA
+ * decides on.
  *
  * @param csrPem PEM labelled `CERTIFICATE REQUEST` or `NEW CERTIFICATE REQUEST`.
- * @throws {IssueError} `csr` when it cannot be read or its signature is wrong; `san` when it asks for a name that cannot
- * be issued.
+ * @throws {IssueError} `csr` when it cannot be read or its signature is wrong.
  */
 export function readCsr(csrPem: string): Csr {
   const blocks = parsePem(csrPem);
@@ -52,10 +55,9 @@ export function readCsrDer(der: Uint8Array): Csr {
   if (der.length > csrBytesMax) throw refused(`the request is larger than ${csrBytesMax} octets`);
   const read = decodeDer(der, readRequest);
   if (Result.isFailure(read)) throw refused(read.failure.message);
-  const { signed, subject, publicKey, names } = read.success;
-  if (!verifySignature(signed, publicKey)) throw refused("the request is not signed by the key it is about");
-  if (subject.text === "") throw refused("the request has no subject");
-  return { der, subject, publicKey, names: names?.map(issuable) };
+  const { signed, ...csr } = read.success;
+  if (!verifySignature(signed, csr.publicKey)) throw refused("the request is not signed by the key it is about");
+  return { der, ...csr };
 }
 
 function refused(detail: string): IssueError {
@@ -69,32 +71,39 @@ function readRequest(cursor: DerCursor) {
   if (info.small("version") !== 0) info.fail("the version is not 1");
   const subject = readName(info, "subject");
   const publicKey = readPublicKey(info);
-  const names = readAttributes(info.enter(0xa0, "attributes"));
+  const wishes = readAttributes(info.enter(0xa0, "attributes"));
   info.finish("the request's content");
   const algorithm = readSignatureAlgorithm(request);
   const signature = request.octetBits("signature");
   request.finish("the request");
-  return { signed: { data, algorithm, signature }, subject, publicKey, names };
+  return { signed: { data, algorithm, signature }, subject, publicKey, ...wishes };
 }
 
-/** The names of the extension request; other attributes and extensions are passed over. */
-function readAttributes(list: DerCursor): readonly SubjectAltName[] | undefined {
-  let names: readonly SubjectAltName[] | undefined;
-  while (!list.done) {
+/** Names of attributes, and of extensions, that requests carry. */
+const otherNames: Readonly<Record<string, string>> = {
+  "1.2.840.113549.1.9.2": "unstructuredName",
+  "1.2.840.113549.1.9.7": "challengePassword",
+  ...Object.fromEntries(Object.entries(extensionOids).map(([name, oid]) => [oid, name])),
+};
+
+/** The extension request's names; its other extensions and all other attributes by what they are called. */
+function readAttributes(list: DerCursor): Pick<Csr, "names" | "others"> {
+  const names: SubjectAltName[] = [];
+  const others: string[] = [];
+  for (let count = 1; !list.done; count++) {
+    if (count > csrAttributesMax) list.fail(`more than ${csrAttributesMax} attributes`);
     const attribute = list.enter(tags.sequence, "attribute");
     const type = attribute.oid("attribute type");
     const values = attribute.enter(tags.set, "attribute values");
-    if (type !== extensionRequestOid) continue;
+    if (type !== extensionRequestOid) {
+      others.push(otherNames[type] ?? type);
+      continue;
+    }
     for (const extension of readExtensionList(values)) {
-      if (extension.oid === extensionOids.subjectAltName) names = readGeneralNames(extension.value);
+      if (extension.oid === extensionOids.subjectAltName) names.push(...readGeneralNames(extension.value));
+      else others.push(otherNames[extension.oid] ?? extension.oid);
     }
   }
-  if (names !== undefined && names.length > sanEntriesMax) list.fail(`more than ${sanEntriesMax} names`);
-  return names;
-}
-
-/** Insists on the kinds and forms of names that are issued here. */
-function issuable({ type, value }: SubjectAltName): GeneralName {
-  if (type === "directory" || type === "other") throw refused(`it asks for a name of a kind not issued here: ${value}`);
-  return parseGeneralName(`${type}:${value}`);
+  if (names.length > sanEntriesMax) list.fail(`more than ${sanEntriesMax} names`);
+  return { names, others };
 }

@@ -1,14 +1,20 @@
 /**
- * Certificate signing requests, the CA's half.
+ * Certificate signing requests, the CA's half: only the key is the request's.
  *
  * @module
  */
+import { Result } from "effect";
 import { randomSerial, signCertificate } from "./certificate_template.ts";
 import type { IssuePeriod, IssuerFiles } from "./certificate_template.ts";
+import { sameBytes } from "../bytes.ts";
+import type { Certificate, SubjectAltName } from "../certificate.ts";
+import { decodeDer } from "../der.ts";
+import { readName } from "../distinguished_name.ts";
 import type { GeneralName } from "./general_name.ts";
 import { IssueError } from "./issue_error.ts";
 import { alternativeNames, nodeExtensions } from "./issue_node.ts";
-import { readIssuer } from "./issuer.ts";
+import { type Issuer, readIssuer } from "./issuer.ts";
+import { encodeName, type SubjectName } from "./name.ts";
 import { formatPem } from "../pem.ts";
 import { type Csr, readCsr } from "./read_csr.ts";
 import { loadLibrary, owned } from "./to_library.ts";
@@ -17,38 +23,58 @@ import { loadLibrary, owned } from "./to_library.ts";
 export interface CsrToSign extends IssuePeriod {
   readonly issuer: IssuerFiles;
   readonly csrPem: string;
-  /** Alternative names in place of those asked for: the CA has the last word on names and role. */
-  readonly san?: readonly string[];
+  /** Whose certificate it is to be: nothing of this is taken from the request. */
+  readonly identity: SignerIdentity | RenewedIdentity;
 }
 
-/** The certificate, and the names it was given. */
+/** Subject and names that the signer gives. */
+export interface SignerIdentity extends SubjectName {
+  /** Alternative names; as for a node's certificate when absent. */
+  readonly san?: readonly string[] | undefined;
+}
+
+/** Subject and names of a certificate that the signer renews. Whether it may be renewed is the caller's decision. */
+export interface RenewedIdentity {
+  readonly renews: Certificate;
+}
+
+/** The certificate, and what became of the request's wishes. */
 export interface SignedCsr {
   readonly certPem: string;
   readonly der: Uint8Array;
   readonly names: readonly GeneralName[];
+  /** What the request asked for and did not get: its subject, names, extensions, attributes. */
+  readonly ignored: readonly string[];
 }
 
 /**
- * Signs a request: subject, key and names are the request's, all other extensions those of a node's certificate, so
- * that a request cannot ask for a CA. A URI name grants a role: look at `names`, or fix them with `san`.
+ * Signs a request. Only the key is the request's: subject and alternative names, and with them the role, are the
+ * signer's, and the extensions are those of a node's certificate.
  *
- * @throws {IssueError} When the issuer or the request is not usable, or the request's signature is wrong.
+ * A request that asks for a URI name, which is a role, must ask for one that the signer gives: a node that expects
+ * another role than it gets is a mistake that is better found here.
+ *
+ * @throws {IssueError} When the issuer, a name or the request is not usable, the request's signature is wrong, its key is
+ * the issuer's own, or the period ends after the issuer's certificate.
  */
 export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
   const issuer = readIssuer(request.issuer);
   const csr = readCsr(request.csrPem);
   await checkPossession(csr);
-  const names = namesFor(csr, request.san);
+  checkForeignKey(csr, issuer);
+  checkWithin(request, issuer);
+  const { subject, subjectText, names } = identityOf(request.identity);
+  checkRoleWish(csr, names);
   const template = {
     serial: randomSerial(),
     issuer: issuer.certificate.subject.der,
-    subject: csr.subject.der,
+    subject,
     period: request,
     spki: csr.publicKey.spki,
     extensions: nodeExtensions(csr.publicKey.raw, names, issuer),
   };
   const der = await signCertificate(template, issuer.key);
-  return { certPem: formatPem("CERTIFICATE", der), der, names };
+  return { certPem: formatPem("CERTIFICATE", der), der, names, ignored: ignoredOf(csr, subjectText, names) };
 }
 
 /** The library's word on the request's signature, beside that of our own reader: what is signed here lasts a year. */
@@ -58,7 +84,65 @@ async function checkPossession({ der }: Csr): Promise<void> {
   throw new IssueError({ problem: "csr", detail: "the request is not signed by the key it is about" });
 }
 
-function namesFor(csr: Csr, san: readonly string[] | undefined): readonly GeneralName[] {
-  if (san === undefined && csr.names !== undefined) return csr.names;
-  return alternativeNames(csr.subject.commonName ?? "", san);
+/** A node with the CA's key could not be told from the CA. */
+function checkForeignKey({ publicKey }: Csr, { certificate }: Issuer): void {
+  if (!sameBytes(publicKey.spki, certificate.publicKey.spki)) return;
+  throw new IssueError({ problem: "csr", detail: "the request is about the CA's own key" });
+}
+
+/** A certificate is of no use after its issuer's. */
+function checkWithin({ notAfter }: IssuePeriod, { certificate }: Issuer): void {
+  const end = certificate.period.notAfter;
+  if (Math.floor(notAfter.getTime() / 1_000) <= end.getTime() / 1_000) return;
+  throw new IssueError({ problem: "validity", detail: `the period ends after the CA's, at ${end.toISOString()}` });
+}
+
+interface Identity {
+  /** DER. */
+  readonly subject: Uint8Array;
+  readonly subjectText: string;
+  readonly names: readonly GeneralName[];
+}
+
+function identityOf(identity: CsrToSign["identity"]): Identity {
+  if ("renews" in identity) {
+    const { subject, subjectAltNames } = identity.renews;
+    return { subject: subject.der, subjectText: subject.text, names: subjectAltNames.map(issuable) };
+  }
+  const subject = encodeName(identity);
+  return { subject, subjectText: nameText(subject), names: alternativeNames(identity.commonName, identity.san) };
+}
+
+function nameText(subject: Uint8Array): string {
+  return Result.getOrThrow(decodeDer(subject, (cursor) => readName(cursor, "subject"))).text;
+}
+
+/** Names of the kinds that are issued here. */
+function issuable({ type, value }: SubjectAltName): GeneralName {
+  if (type !== "directory" && type !== "other") return { type, value };
+  throw new IssueError({ problem: "san", detail: `the certificate has a name of a kind not issued here: ${value}` });
+}
+
+function checkRoleWish(csr: Csr, names: readonly GeneralName[]): void {
+  const wish = csr.names.find((name) => name.type === "uri" && !isGiven(name, names));
+  if (wish === undefined) return;
+  const given = names.filter(({ type }) => type === "uri").map(({ value }) => value);
+  const instead = given.length === 0 ? "the signer gives no URI" : `the signer gives ${given.join(", ")}`;
+  throw new IssueError({ problem: "csr-role", detail: `the request asks for URI:${wish.value}, and ${instead}` });
+}
+
+function isGiven({ type, value }: SubjectAltName, names: readonly GeneralName[]): boolean {
+  const plain = (text: string) => type === "dns" ? text.toLowerCase() : text;
+  return names.some((name) => name.type === type && plain(name.value) === plain(value));
+}
+
+function ignoredOf(csr: Csr, subject: string, names: readonly GeneralName[]): readonly string[] {
+  const wished = csr.subject.text;
+  return [
+    ...(wished === "" || wished === subject ? [] : [`subject ${wished}`]),
+    ...csr.names.filter((name) => !isGiven(name, names)).map(({ type, value }) =>
+      `${type === "email" ? type : type.toUpperCase()}:${value}`
+    ),
+    ...csr.others,
+  ];
 }

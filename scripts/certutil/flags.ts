@@ -99,14 +99,14 @@ export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("sa
   Flag.map((given) => given.length === 0 ? undefined : splitNames(given)),
 );
 
-/** `--role` and `--trust-domain`: the URI name that they stand for. */
+/** `--role` and `--domain`: the URI name that they stand for. */
 export const roleFlags = {
   role: Flag.Literals("role", ["gateway", "scheduler", "worker", "data"]).pipe(
     Flag.withDescription("Role that the certificate grants: adds URI:spiffe://DOMAIN/ROLE/COMMON-NAME."),
     Flag.optional,
     Flag.map(Option.getOrUndefined),
   ),
-  trustDomain: optionalFlag("trust-domain", "DOMAIN", "Trust domain of --role."),
+  trustDomain: optionalFlag("domain", "DOMAIN", "Trust domain of --role.").pipe(Flag.withAlias("trust-domain")),
 };
 
 /** Splits at commas. */

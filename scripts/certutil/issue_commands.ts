@@ -26,6 +26,7 @@ import { say } from "./say.ts";
 const load = {
   authorities: Effect.promise(() => import("../../actors/certutil/authorities.ts")),
   nodes: Effect.promise(() => import("../../actors/certutil/nodes.ts")),
+  signRequest: Effect.promise(() => import("../../actors/certutil/sign_request.ts")),
   existingTool: Effect.promise(() => import("../../actors/certutil/existing_tool.ts")),
 };
 
@@ -83,16 +84,25 @@ const sign = Command.make(
   "sign",
   {
     ...issuerFlags,
-    csr: fileFlag("csr", "The request."),
-    outCert: fileFlag("out-cert", "Where the certificate goes."),
+    csr: fileFlag("csr", "The request, PEM or DER: only the key is taken from it."),
+    outCert: fileFlag("out-cert", "Where the certificate goes (0644)."),
+    commonName: optionalFlag(
+      "common-name",
+      "NAME",
+      "Common name of the subject (default, with --force: subject and names of the certificate at --out-cert, which is " +
+        "renewed).",
+    ),
+    organization: subjectFlags.organization,
+    country: subjectFlags.country,
     san: sanFlag,
+    ...roleFlags,
     chain: chainFlag,
     existing: existingFlag,
     ...lifetimeFlags(defaultDays.node),
   },
-  (options) => say(Effect.flatMap(load.nodes, ({ signRequest }) => signRequest(options))),
+  (options) => say(Effect.flatMap(load.signRequest, ({ signRequest }) => signRequest(options))),
 ).pipe(Command.withDescription(
-  "Sign a request. It is given the names that it asks for, roles too, unless --san says others: read what is printed.",
+  "Sign a request. Subject, role and names are those of these flags: nothing but the key is taken from the request.",
 ));
 
 const toolFlags = {

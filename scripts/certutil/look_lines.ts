@@ -53,5 +53,7 @@ export function diagnosisLines({ ok, role, peer, findings }: Diagnosis): readonl
   const wrong = findings.filter(({ level }) => level === "error").length;
   const doubtful = findings.filter(({ level }) => level === "warning").length;
   const who = `${role ?? "no role"}${peer === null ? "" : `, ${peer}`}`;
-  return [...lines, `${ok ? "nothing is wrong" : `${wrong} wrong`}, ${doubtful} warnings (${who})`];
+  const warnings = `${doubtful} ${doubtful === 1 ? "warning" : "warnings"}`;
+  const result = !ok ? `${wrong} wrong, ${warnings}` : doubtful > 0 ? `no error, ${warnings}` : "nothing is wrong";
+  return [...lines, `${result} (${who})`];
 }

@@ -8,7 +8,7 @@ import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli";
 import { type ExitCode, ProgramFailed } from "../program/failure.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 import { nodeServices } from "../program/node_services.ts";
-import { usageLayer } from "../program/usage.ts";
+import { usageErrors } from "../program/usage.ts";
 import { version } from "../program/version.ts";
 import { bundle } from "./bundle_command.ts";
 import { issueCommands } from "./issue_commands.ts";
@@ -35,7 +35,7 @@ export async function runCertutil(
   const exit = await Effect.runPromiseExit(
     around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
-      Effect.provide(usageLayer),
+      Effect.provide(usageErrors),
       Effect.provide(nodeServices),
     ),
   );

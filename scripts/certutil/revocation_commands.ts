@@ -36,6 +36,12 @@ const listFlags = {
     "FILE",
     "Record of the CA's revocations (default: the --ca-cert file + .revoked.tsv).",
   ),
+  first: Flag.Boolean("first").pipe(
+    Flag.withDescription(
+      "The CA has made no list before (default: a list without the CA's record or an earlier list is refused).",
+    ),
+    Flag.withDefault(false),
+  ),
   delta: Flag.Boolean("delta").pipe(
     Flag.withDescription("Make a delta list: what the last complete list lacks. Complete lists in the file stay."),
     Flag.withDefault(false),

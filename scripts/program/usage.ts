@@ -1,79 +1,59 @@
 /**
- * Usage errors of the programs' command lines: one line for each error, then one line that names the help, all on
- * standard error. Standard output stays empty, so that a script's pipe receives no help text.
+ * What a program says of wrong usage: one line an error on standard error, and where to read more. Help that is asked for
+ * goes to standard output.
  *
  * @module
  */
-import { Console } from "effect";
+import { Console, type Layer } from "effect";
 import { type CliError, CliOutput } from "effect/cli";
 import { escapeUnsafe } from "./log_line.ts";
 
-/**
- * Presents usage errors as {@linkcode usageLines}. Help that was asked for (`--help`) and `--version` go to standard
- * output, as usual. Provide this layer to `Command.runWith`; the run still fails with a `CliError`.
- */
-export const usageLayer = CliOutput.layerPresenter({
+/** Says errors of usage in a few lines, for `effect/cli`'s programs: it would print the whole help first. */
+export const usageErrors: Layer.Layer<never> = CliOutput.layerPresenter({
   present: (event) => {
-    if (event._tag === "InvalidInvocation") return Console.error(usageLines(event).join("\n"));
-    if (event._tag === "Help" && event.reason === "Implicit") {
-      return Console.error(usageLines({ ...event, errors: [] }).join("\n"));
+    switch (event._tag) {
+      case "InvalidInvocation":
+        return Console.error(usageText(event.commandPath, event.errors.map(describe)));
+      case "Help": {
+        if (event.reason === "Requested") return CliOutput.defaultPresenter.present(event);
+        const commands = (event.helpDoc.subcommands ?? []).flatMap((group) => group.commands.map(({ name }) => name));
+        return Console.error(usageText(event.commandPath, [`a command is missing: ${commands.join(", ")}`]));
+      }
+      default:
+        return CliOutput.defaultPresenter.present(event);
     }
-    return CliOutput.defaultPresenter.present(event);
   },
 });
 
-/**
- * The lines of one usage error.
- *
- * @param invocation The words of the command, the program's name first, and the errors. Without errors the command
- * itself is incomplete: it lacks a subcommand.
- */
-export function usageLines(
-  { commandPath, errors }: {
-    readonly commandPath: readonly string[];
-    readonly errors: readonly CliError.NonShowHelpErrors[];
-  },
-): readonly string[] {
+function usageText(commandPath: readonly string[], errors: readonly string[]): string {
   const [program = ""] = commandPath;
-  const said = errors.length === 0 ? ["a command is missing"] : errors.map(describe);
-  return [
-    ...said.map((line) => `${program}: ${escapeUnsafe(line)}`),
-    `For all commands and flags: ${commandPath.join(" ")} --help`,
-  ];
+  const lines = [...new Set(errors), `read more with: ${commandPath.join(" ")} --help`];
+  return lines.map((line) => escapeUnsafe(`${program}: ${line}`)).join("\n");
 }
 
-/** One error in one line. Suggestions stand behind it. */
 function describe(error: CliError.NonShowHelpErrors): string {
   switch (error._tag) {
     case "UnrecognizedOption":
-      return `unknown flag ${error.option}${suggestion(error.suggestions)}`;
-    case "UnknownSubcommand":
-      return `unknown command ${JSON.stringify(error.subcommand)}${suggestion(error.suggestions)}`;
+      return `there is no flag ${error.option}${perhaps(error.suggestions)}`;
     case "MissingOption":
-      return `flag --${error.option} is missing`;
+      return `the flag --${error.option} is missing`;
     case "MissingArgument":
-      return `argument ${error.argument.toUpperCase()} is missing`;
+      return `the argument <${error.argument}> is missing`;
     case "UnexpectedArgument":
-      return `unexpected argument ${error.arguments.map((text) => JSON.stringify(text)).join(", ")}`;
+      return `nothing is done with ${error.arguments.map((value) => JSON.stringify(value)).join(", ")}: take it out`;
+    case "UnknownSubcommand":
+      return `there is no command ${JSON.stringify(error.subcommand)}${perhaps(error.suggestions)}`;
     case "InvalidValue":
-      return invalidValue(error);
+      if (/^\d+ occurrences$/.test(error.value)) return `the flag --${error.option} is given more than once`;
+      return error.value === "" && error.kind === "flag"
+        ? `the flag --${error.option} has no value`
+        : `${error.kind === "flag" ? `--${error.option}` : `<${error.option}>`}: ${
+          error.message.replace(/^[^:]*: /, "")
+        }`;
     default:
-      return error.message.replace(/\s*\n\s*/g, " ").trim();
+      return error.message.split("\n")[0] ?? "";
   }
 }
 
-function invalidValue({ kind, option, value, expected }: CliError.InvalidValue): string {
-  const name = kind === "flag" ? `flag --${option}` : `argument ${option.toUpperCase()}`;
-  const count = /^(\d+) occurrences$/.exec(value)?.[1];
-  if (count !== undefined) return `${name} is given ${count} times`;
-  const wanted = expected
-    .replace(/^Expected:? /, "")
-    .replace("a string representing a finite number", "a number")
-    .replace("an integer", "a whole number")
-    .replace(/"([^"]*)"(?: \| )?/g, (_, choice, at) => `${at === 0 ? "" : ", "}${choice}`);
-  return value === "" ? `${name} needs a value (${wanted})` : `${name} is ${JSON.stringify(value)}, expected ${wanted}`;
-}
-
-function suggestion(names: readonly string[]): string {
-  return names.length === 0 ? "" : ` (did you mean ${names.join(" or ")}?)`;
-}
+const perhaps = (suggestions: readonly string[]): string =>
+  suggestions.length === 0 ? "" : `; perhaps ${suggestions.join(", ")}`;

@@ -82,13 +82,15 @@ test("revokes, each CA in its place of one file, and judges by it", async () => 
 test("signs a request, and says which names it grants", async () => {
   const san = ["--san", "URI:spiffe://hypha.local/worker/w2"];
   await done("csr", "--common-name", "w2.hypha.local", ...san, "--out-csr", "w2.csr", "--out-key", "w2-key.pem");
-  const said = await done("sign", ...ca("int"), "--csr", "w2.csr", "--out-cert", "w2-cert.pem");
-  assert.match(said, "name URI:spiffe://hypha.local/worker/w2");
+  const signer = ["--common-name", "w2", "--role", "worker", "--domain", "hypha.local"];
+  const said = await done("sign", ...ca("int"), ...signer, "--csr", "w2.csr", "--out-cert", "w2-cert.pem");
+  assert.match(said, "subject CN=w2\nname IP:0.0.0.0\nname DNS:w2\nname URI:spiffe://hypha.local/worker/w2\n");
+  assert.match(said, "ignored: subject CN=w2.hypha.local, DNS:w2.hypha.local\n");
   assert.is(await mode("w2-key.pem"), "600");
   const { ok, path } = JSON.parse(await done("verify", "--trust", "ca-bundle.pem", "--json", "w2-cert.pem"));
   assert.ok(ok);
   assert.equal(path.map(({ subject }: { subject: string }) => subject), [
-    "CN=w2.hypha.local",
+    "CN=w2",
     "CN=Hypha Intermediate CA",
   ]);
 });
@@ -103,12 +105,14 @@ test("has the existing tool's commands and file names", async () => {
   assert.equal(files, [
     "acme-co-ca-cert.pem",
     "acme-co-ca-cert.pem.issued.tsv",
+    "acme-co-ca-cert.pem.revoked.tsv",
     "acme-co-ca-key.pem",
     "gw-acme-cert.pem",
     "gw-acme-key.pem",
     "gw-acme-trust.pem",
     "hypha-net-ca-cert.pem",
     "hypha-net-ca-cert.pem.issued.tsv",
+    "hypha-net-ca-cert.pem.revoked.tsv",
     "hypha-net-ca-key.pem",
   ]);
   const shown = JSON.parse(await done("inspect", "pki/gw-acme-trust.pem", "--json"));

@@ -216,10 +216,10 @@ test("delta lists: what openssl reads, and what a node makes of base and delta",
   ) {
     await writeFile(at(name), text, { mode: 0o600 });
   }
-  const none = await certutil(dir, "gen-crl", "--delta", ...ca("i"), "--out-crl", "d.pem");
+  const none = await certutil(dir, "gen-crl", "--delta", "--first", ...ca("i"), "--out-crl", "d.pem");
   assert.match(none.stderr, "there is no complete list to build on. Make one first");
-  await done("gen-crl", ...ca("r"), "--out-crl", "d.pem");
-  await done("revoke", ...ca("i"), "--cert", "a.pem", "--out-crl", "d.pem");
+  await done("gen-crl", "--first", ...ca("r"), "--out-crl", "d.pem");
+  await done("revoke", "--first", ...ca("i"), "--cert", "a.pem", "--out-crl", "d.pem");
   await done("revoke", "--delta", ...ca("i"), "--cert", "b.pem", "--reason", "keyCompromise", "--out-crl", "d.pem");
   await done("gen-crl", "--delta", ...ca("i"), "--out-crl", "d.pem");
   const { blocks } = JSON.parse(await done("inspect", "d.pem", "--json"));

@@ -12,8 +12,9 @@ import type { RoleConfig, TrustDomainConfig } from "../../config/config.ts";
 import { parseConfig } from "../../config/load.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
 import { policyOf } from "../../node/inputs.ts";
-import type { CertutilError } from "../certutil_error.ts";
-import { readInput } from "../input_file.ts";
+import { CertutilError } from "../certutil_error.ts";
+import { kindNames, kindOf } from "../file_kind.ts";
+import { readInputBytes } from "../input_file.ts";
 import { type Finding, fine, wrong } from "./finding.ts";
 
 /** Paths and policy of a node. */
@@ -37,15 +38,22 @@ export function readSettings(
   file: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): Effect.Effect<NodeSettings, CertutilError, FileSystem> {
-  return Effect.map(readInput(file, { what: "configuration", flag: "-c" }), (text) => {
+  return Effect.flatMap(readInputBytes(file, { what: "configuration", flag: "-c" }), (bytes) => {
+    const kind = kindOf(bytes);
+    if (kind !== "unknown" && kind !== "empty") {
+      const detail = `it holds ${kindNames[kind]}, not a configuration`;
+      const remedy = "Name the node's configuration (TOML) with -c.";
+      return Effect.fail(new CertutilError({ what: "read configuration", file, detail, remedy }));
+    }
+    const text = new TextDecoder().decode(bytes);
     let best: { readonly role: Role; readonly problems: readonly ConfigProblem[] } | undefined;
     for (const role of roles) {
       const parsed = parseConfig(role, { file, text }, { environment, flags: {} });
-      if (Result.isSuccess(parsed)) return fromConfig(file, parsed.success);
+      if (Result.isSuccess(parsed)) return Effect.succeed(fromConfig(file, parsed.success));
       const { problems } = parsed.failure;
       if (best === undefined || problems.length < best.problems.length) best = { role, problems };
     }
-    return fromText(file, text, best!);
+    return Effect.succeed(fromText(file, text, best!));
   });
 }
 
@@ -67,9 +75,11 @@ function fromText(
     () => ({} as Record<string, unknown>),
   );
   const path = (key: string) => typeof values[key] === "string" ? values[key] as string : undefined;
-  const findings = problems.map(({ key, wrong: what, expected, mend }) =>
-    wrong("configuration", file, `as a ${role}'s: ${key === "" ? "" : `${key}: `}${what}; expected ${expected}`, mend)
-  );
+  const findings = problems.map(({ origin, key, wrong: what, expected, mend }) => {
+    const line = origin.type === "file" && origin.line > 0 ? `line ${origin.line}: ` : "";
+    const said = key === "" ? what : `as a ${role}'s: ${key}: ${what}`;
+    return wrong("configuration", file, `${line}${said}; expected ${expected}`, mend);
+  });
   return {
     role: null,
     certPem: path("cert_pem"),

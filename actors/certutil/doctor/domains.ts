@@ -13,7 +13,9 @@ import { readNodeFile } from "./node_file.ts";
 const mends = {
   trust: "hypha-certutil bundle --out BUNDLE.pem INTERMEDIATE-CERT.pem ROOT-CERT.pem",
   crls: "fetch the newest lists from that organisation",
+  configure: "fetch the lists from that organisation, and set crls_pem in its [[trust_domains]] entry",
 };
+const unlisted = "it has no crls_pem, so that its revoked certificates are accepted";
 
 /** Examines them as the node loads them. */
 export const examineDomains = Effect.fnUntraced(
@@ -37,18 +39,20 @@ function examineDomain(
       ? undefined
       : yield* readNodeFile(crlsPem, { key: "crls_pem", what: `revocation lists ${what}`, mend: mends.crls });
     if (lists !== undefined && !("text" in lists)) return [lists];
-    const made = makeTrustSnapshot({ trustPem: bundle.text, crlsPem: lists?.text, policy, generation: 1, at });
+    const made = makeTrustSnapshot({ trustPem: bundle.text, crlsPem: lists?.bytes, policy, generation: 1, at });
     if (Result.isFailure(made)) {
       const { input, detail, hint } = made.failure;
       return [wrong("trust-domain", input === "crls_pem" ? lists?.path ?? null : trust, `${name}: ${detail}`, hint)];
     }
-    const warnings = made.success.warnings.filter(({ level, code }) =>
-      level === "warn" && code !== "no-lists-configured"
-    );
+    const warnings = made.success.warnings.filter(({ level }) => level !== "debug");
+    const isUnlisted = warnings.some(({ code }) => code === "no-lists-configured");
     const anchors = made.success.snapshot.anchors.map(({ subject }) => subject.text).join(", ");
     return [
       fine("trust-domain", trust, `${name}: ${anchors}`),
-      ...warnings.map(({ message }) => doubtful("trust-domain", trust, `${name}: ${message}`, mends.crls)),
+      ...(isUnlisted ? [doubtful("trust-domain", null, `${name}: ${unlisted}`, mends.configure)] : []),
+      ...warnings
+        .filter(({ code }) => code !== "no-lists-configured")
+        .map(({ message }) => doubtful("trust-domain", trust, `${name}: ${message}`, mends.crls)),
     ];
   });
 }

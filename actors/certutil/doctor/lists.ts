@@ -18,7 +18,7 @@ const make = "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem -
 
 /** Examines format, dates and whose the lists are. */
 export function examineLists(
-  { path, text }: NodeFile,
+  { path, text }: Pick<NodeFile, "path" | "text">,
   { bundle, at, graceMs }: { readonly bundle: readonly Certificate[]; readonly at: Date; readonly graceMs: number },
 ): readonly Finding[] {
   const lists = readLists(path, text);

@@ -5,13 +5,18 @@
  */
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
-import { readInput } from "../input_file.ts";
+import { tags } from "../../../pki/der.ts";
+import { pemOf } from "../file_kind.ts";
+import { readInputBytes } from "../input_file.ts";
 import { type Finding, wrong } from "./finding.ts";
 
-/** Its text and permission bits. */
+/** Its content and permission bits. */
 export interface NodeFile {
   readonly path: string;
+  readonly bytes: Uint8Array;
+  /** As PEM where it is in DER. */
   readonly text: string;
+  readonly isDer: boolean;
   readonly mode: number;
 }
 
@@ -21,9 +26,11 @@ export function readNodeFile(
   { key, what, mend }: { readonly key: string; readonly what: string; readonly mend: string },
 ): Effect.Effect<NodeFile | Finding, never, FileSystem> {
   const reading = Effect.gen(function* () {
-    const text = yield* readInput(path, { what, flag: key });
+    const bytes = yield* readInputBytes(path, { what, flag: key });
     const { mode } = yield* (yield* FileSystem).stat(path);
-    return { path, text, mode: mode & 0o777 };
+    const text = pemOf(bytes);
+    const isDer = bytes[0] === tags.sequence && text.startsWith("-----BEGIN ");
+    return { path, bytes, text, isDer, mode: mode & 0o777 };
   });
   return Effect.match(reading, {
     onSuccess: (file): NodeFile | Finding => file,

@@ -11,7 +11,8 @@ import * as assert from "uvu/assert";
 import { makeIntermediate, makeRoot } from "../../../actors/certutil/authorities.ts";
 import { CertutilError } from "../../../actors/certutil/certutil_error.ts";
 import { inspect } from "../../../actors/certutil/inspect.ts";
-import { makeNode, signRequest } from "../../../actors/certutil/nodes.ts";
+import { makeNode } from "../../../actors/certutil/nodes.ts";
+import { signRequest } from "../../../actors/certutil/sign_request.ts";
 import { verifyChain } from "../../../actors/certutil/verify.ts";
 import { issueRoot } from "../../../pki/issue/mod.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -83,13 +84,23 @@ for (const [cert, key, expected] of authorities) {
 }
 
 const unreadable: [cert: string, key: string, expected: RegExp][] = [
-  ["rubbish", "root.key", /^Cannot sign with rubbish: the CA certificate's file holds no certificate\. Give the CA's /],
-  ["empty", "root.key", /^Cannot sign with empty: the CA certificate's file holds no certificate\./],
+  ["rubbish", "root.key", /^Cannot read CA certificate rubbish: it is neither PEM nor DER\. Name a certificate /],
+  [
+    "empty",
+    "root.key",
+    /^Cannot read CA certificate empty: it is empty\. Name a certificate in PEM or DER with --ca-cert/,
+  ],
+  ["root.key", "root.pem", /^Cannot read CA certificate root\.key: it holds a private key, not a certificate\./],
+  ["root.pem", "root.pem", /^Cannot read CA key root\.pem: it holds a CA's certificate, not a private key\./],
   ["cut.pem", "root.key", /^Cannot sign with cut\.pem: .*line 1.*END/],
   ["bent.pem", "root.key", /^Cannot sign with bent\.pem: Cannot parse certificate/],
-  ["root.pem", "rubbish", /^Cannot sign with rubbish: .*\. Give the CA's key as PKCS#8 PEM with --ca-key/],
+  ["root.pem", "rubbish", /^Cannot read CA key rubbish: it is neither PEM nor DER\. Name a private key in PEM or DER/],
   ["root.pem", "encrypted.key", /^Cannot read key encrypted\.key: it is encrypted\. .*--passin: pass:TEXT, env:NAME/],
-  ["root.pem", "ec.key", /^Cannot sign with ec\.key: EC PRIVATE KEY is not the PKCS#8 format.*openssl pkcs8 -topk8/],
+  [
+    "root.pem",
+    "ec.key",
+    /^Cannot sign with ec\.key: EC PRIVATE KEY is not the PKCS#8 format.*openssl pkcs8 -topk8 -nocrypt -in \S*ec\.key/,
+  ],
 ];
 for (const [cert, key, expected] of unreadable) {
   test(`a CA of ${cert} and ${key}`, async () => assert.match(await said(nodeUnder(cert, key)), expected));
@@ -116,6 +127,7 @@ test("names, days and times that cannot be", async () => {
     await root({ notAfter: "tomorrow" }),
     'Cannot use --not-after: "tomorrow" is no time. Write it as in RFC 3339',
   );
+  assert.match(await root({ notAfter: "2096-02-30T00:00:00Z" }), '"2096-02-30T00:00:00Z" is no time.');
   assert.match(await root({ notAfter: "2001-01-01T00:00:00Z" }), "the validity period ends before it begins");
   const san = makeNode({
     caCert: at("root.pem"),
@@ -135,17 +147,21 @@ test("requests that are none", async () => {
         caCert: at("root.pem"),
         caKey: at("root.key"),
         csr: at(csr),
+        commonName: "x",
         san: undefined,
         chain: "leaf",
         ...outputs(),
       }),
     );
   assert.match(await sign("gone.csr"), "Cannot read signing request gone.csr: there is no such file.");
-  assert.match(await sign("rubbish"), "the file holds no certificate request. Make a new request: hypha-certutil csr.");
+  assert.match(
+    await sign("rubbish"),
+    "Cannot read signing request rubbish: it is neither PEM nor DER. Name a signing request in PEM",
+  );
 });
 
 test("files that cannot be inspected, or only in part", async () => {
-  assert.match(await said(inspect(at("rubbish"))), "it holds no PEM block");
+  assert.match(await said(inspect(at("rubbish"))), "it is neither PEM nor DER");
   const inspection = await Effect.runPromise(Effect.provide(inspect(at("bent.pem")), services));
   assert.is(inspection.ok, false);
   assert.match(inspection.blocks[0]?.error ?? "", "Cannot parse certificate");
@@ -162,7 +178,10 @@ test("trust and lists that cannot be used, and chains that are none", async () =
   assert.match(await verify({ trust: at("empty") }), "Cannot use trust bundle empty: ");
   assert.match(await verify({ trust: at("bent.pem") }), "line 1: malformed certificate");
   assert.match(await verify({ crls: at("rubbish") }), "Cannot use revocation lists rubbish: ");
-  assert.match(await verify({ chain: at("root.key") }), "Cannot read chain root.key: it holds no certificate.");
+  assert.match(
+    await verify({ chain: at("root.key") }),
+    "Cannot read chain root.key: it holds a private key, not a certificate.",
+  );
   assert.match(await verify({ at: "2026-02-30" }), "Cannot use --at");
 });
 
@@ -170,7 +189,7 @@ test("leaves nothing behind", async () => {
   assert.equal((await readdir(dir)).sort(), [...given].sort());
 });
 
-test("warns where a certificate outlives its issuer", async () => {
+test("ends a certificate with its issuer, and says so", async () => {
   const command = makeNode({
     caCert: at("brief.pem"),
     caKey: at("brief.key"),
@@ -180,7 +199,10 @@ test("warns where a certificate outlives its issuer", async () => {
     ...outputs(),
   });
   const { warnings } = await Effect.runPromise(Effect.provide(command, services));
-  assert.match(warnings.join(), "the certificate outlives its issuer");
+  assert.match(warnings.join(), "the certificate ends with its issuer at ");
+  const { blocks } = await Effect.runPromise(Effect.provide(inspect(at("out.pem")), services));
+  const issuer = await Effect.runPromise(Effect.provide(inspect(at("brief.pem")), services));
+  assert.is(blocks[0]?.fields["notAfter"], issuer.blocks[0]?.fields["notAfter"]);
 });
 
 test.run();

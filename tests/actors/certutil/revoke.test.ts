@@ -8,6 +8,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { beginRecord } from "../../../actors/certutil/begin_record.ts";
 import { CertutilError } from "../../../actors/certutil/certutil_error.ts";
 import type { Outcome } from "../../../actors/certutil/outcome.ts";
 import { makeCrl, revoke } from "../../../actors/certutil/revoke.ts";
@@ -26,9 +27,11 @@ let dir = "";
 
 test.before.each(async () => {
   dir = await mkdtemp(join(tmpdir(), "hypha-revoke-"));
-  for (const [name, { certPem, keyPem }] of Object.entries({ root: pki.root, int: pki.intermediate })) {
+  for (const [name, { certPem, keyPem, der }] of Object.entries({ root: pki.root, int: pki.intermediate })) {
     await writeFile(at(`${name}.pem`), certPem);
     await writeFile(at(`${name}.key`), keyPem, { mode: 0o600 });
+    const { path, content } = await run(beginRecord(der, at(`${name}.pem`)));
+    await writeFile(path, content);
   }
   for (const { name, chainPem } of nodes) await writeFile(at(`${name}.pem`), chainPem);
 });
@@ -43,7 +46,7 @@ const ca = (name: string) => ({
 });
 const record = () => readFile(at("int.pem.revoked.tsv"), "utf8");
 
-async function run(command: Effect.Effect<Outcome, CertutilError, FileSystem | Path>): Promise<Outcome> {
+async function run<A = Outcome>(command: Effect.Effect<A, CertutilError, FileSystem | Path>): Promise<A> {
   const result = await Effect.runPromise(Effect.provide(Effect.result(command), services));
   if (Result.isSuccess(result)) return result.success;
   throw result.failure;
@@ -182,7 +185,7 @@ test("refuses to use another CA's record", async () => {
   assert.match(await refusal(() => run(makeCrl(ca("int")))), "it belongs to another CA");
   assert.is(await readFile(at("crls.pem"), "utf8"), before);
   // With a record of its own, the old key's list stays in force beside the new key's.
-  await run(makeCrl({ ...ca("int"), record: at("new.tsv") }));
+  await run(makeCrl({ ...ca("int"), record: at("new.tsv"), first: true }));
   assert.equal(await numbers(), ["Test Intermediate CA 1", "Test Intermediate CA 1"]);
 });
 
@@ -190,7 +193,7 @@ test("overwrites nothing that is no revocation list", async () => {
   await writeFile(at("crls.pem"), pki.root.certPem);
   assert.match(await refusal(() => run(makeCrl(ca("int")))), "there is a CERTIFICATE at line 1");
   await writeFile(at("crls.pem"), "important notes");
-  assert.match(await refusal(() => run(makeCrl(ca("int")))), "it holds no revocation list");
+  assert.match(await refusal(() => run(makeCrl(ca("int")))), "it holds something else, not a revocation list");
   assert.is(await readFile(at("crls.pem"), "utf8"), "important notes");
   await writeFile(at("crls.pem"), "");
   assert.is(await refusal(() => run(makeCrl(ca("int")))), "done");
@@ -238,7 +241,7 @@ const inputs: [name: string, options: () => Parameters<typeof revoke>[0], expect
   [
     "a key as certificate",
     () => ({ ...ca("int"), cert: at("int.key"), reason: "unspecified" }),
-    "Cannot read certificate int.key: it holds no certificate. Give it in PEM or DER.",
+    "Cannot read certificate int.key: it holds a private key, not a certificate. Name a certificate in PEM or DER with --cert.",
   ],
   [
     "a folder that is missing",

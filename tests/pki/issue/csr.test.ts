@@ -3,7 +3,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, parseCertificate } from "../../../pki/certificate.ts";
-import { issueCsr, IssueError, type IssueOverrides, readCsr, signCsr } from "../../../pki/issue/mod.ts";
+import { issueCsr, IssueError, issueNode, type IssueOverrides, readCsr, signCsr } from "../../../pki/issue/mod.ts";
 import { derNull, sequence } from "../../../pki/issue/der_writer.ts";
 import { formatPem, parsePem } from "../../../pki/pem.ts";
 import { makeTestPki } from "../../support/pki.ts";
@@ -26,38 +26,72 @@ async function problem(run: () => unknown): Promise<string> {
   }
 }
 
-test("become certificates with the request's subject, key and names", async () => {
-  const san = ["DNS:node-1.example", "IP:0.0.0.0", "URI:spiffe://acme/worker/w1", "email:ops@acme.example"];
-  const csr = await issueCsr({ commonName: "node-1", organization: "Acme", san });
-  const { der, names, certPem } = await signCsr({ ...base, csrPem: csr.csrPem });
+test("give their key to a certificate whose subject and names are the signer's", async () => {
+  const wishes = ["DNS:other.example", "IP:10.0.0.1", "email:ops@acme.example", "DNS:node-1.example"];
+  const csr = await issueCsr({ commonName: "localhost", organization: "Evil", san: wishes });
+  const san = ["DNS:Node-1.example", "IP:0.0.0.0", "URI:spiffe://acme/worker/w1"];
+  const identity = { commonName: "node-1", organization: "Acme", san };
+  const { der, names, certPem, ignored } = await signCsr({ ...base, identity, csrPem: csr.csrPem });
   const certificate = parsed(der);
   assert.is(certificate.subject.text, "CN=node-1, O=Acme");
   assert.equal(texts(certificate.subjectAltNames), texts(names));
-  assert.equal(texts(names), [
-    "dns:node-1.example",
-    "ip:0.0.0.0",
-    "uri:spiffe://acme/worker/w1",
-    "email:ops@acme.example",
-  ]);
+  assert.equal(texts(names), ["dns:Node-1.example", "ip:0.0.0.0", "uri:spiffe://acme/worker/w1"]);
+  assert.equal(ignored, ["subject CN=localhost, O=Evil", "DNS:other.example", "IP:10.0.0.1", "email:ops@acme.example"]);
   assert.equal(certificate.basicConstraints, { ca: false, pathLength: undefined });
   assert.equal(Buffer.from(readCsr(csr.csrPem).publicKey.spki), Buffer.from(certificate.publicKey.spki));
   assert.is(certPem, formatPem("CERTIFICATE", der));
 });
 
-test("ask for the usual names unless told otherwise", async () => {
-  const csr = await issueCsr({ commonName: "node-1" });
-  assert.equal(texts(readCsr(csr.csrPem).names ?? []), ["ip:0.0.0.0", "dns:node-1"]);
-  const bare = await issueCsr({ commonName: "node-1", san: [] });
-  assert.is(readCsr(bare.csrPem).names, undefined);
-  const { names } = await signCsr({ ...base, csrPem: bare.csrPem });
-  assert.equal(texts(names), ["ip:0.0.0.0", "dns:node-1"]);
+test("named localhost give no certificate of localhost", async () => {
+  const csr = await issueCsr({ commonName: "localhost" });
+  assert.equal(texts(readCsr(csr.csrPem).names), ["ip:0.0.0.0", "dns:localhost"]);
+  const { der, names, ignored } = await signCsr({ ...base, identity: { commonName: "w1" }, csrPem: csr.csrPem });
+  assert.equal(texts(names), ["ip:0.0.0.0", "dns:w1"]);
+  assert.is(parsed(der).subject.text, "CN=w1");
+  assert.equal(ignored, ["subject CN=localhost", "DNS:localhost"]);
 });
 
-test("leave the last word on names to the CA", async () => {
-  const csr = await issueCsr({ commonName: "node-1", san: ["URI:spiffe://acme/gateway/g1"] });
-  const san = ["DNS:node-1", "URI:spiffe://acme/worker/w1"];
-  const { names } = await signCsr({ ...base, csrPem: csr.csrPem, san });
-  assert.equal(texts(names), ["dns:node-1", "uri:spiffe://acme/worker/w1"]);
+test("that ask for nothing get what the signer says", async () => {
+  const bare = await issueCsr({ commonName: "w1", san: [] });
+  assert.equal(readCsr(bare.csrPem).names, []);
+  const { ignored } = await signCsr({ ...base, identity: { commonName: "w1" }, csrPem: bare.csrPem });
+  assert.equal(ignored, []);
+});
+
+test("that ask for another role than the signer gives are refused", async () => {
+  const wish = await issueCsr({ commonName: "w1", san: ["URI:spiffe://acme/gateway/g1"] });
+  const sign = (san: readonly string[] | undefined) =>
+    problem(() => signCsr({ ...base, identity: { commonName: "w1", san }, csrPem: wish.csrPem }));
+  assert.is(await sign(["URI:spiffe://acme/worker/w1"]), "csr-role");
+  assert.is(await sign(undefined), "csr-role");
+  assert.is(await sign(["URI:spiffe://acme/gateway/g1", "DNS:g1"]), "done");
+});
+
+test("renew a certificate with its subject and names, whatever they ask for", async () => {
+  const san = ["URI:spiffe://acme/data/d1"];
+  const old = await issueNode({ ...base, commonName: "d1", organization: "Acme", country: "DE", san });
+  const csr = await issueCsr({ commonName: "d2", san: [] });
+  const renews = parsed(old.der);
+  const { der, ignored } = await signCsr({ ...base, identity: { renews }, csrPem: csr.csrPem });
+  const renewed = parsed(der);
+  assert.equal(Buffer.from(renewed.subject.der), Buffer.from(renews.subject.der));
+  assert.equal(texts(renewed.subjectAltNames), texts(renews.subjectAltNames));
+  assert.is.not(renewed.serial, renews.serial);
+  assert.equal(ignored, ["subject CN=d2"]);
+});
+
+test("about the CA's own key are refused", async () => {
+  const csr = await issueCsr({ commonName: "w1", keyPem: pki.intermediate.keyPem });
+  assert.is(await problem(() => signCsr({ ...base, identity: { commonName: "w1" }, csrPem: csr.csrPem })), "csr");
+});
+
+test("are signed until the CA's own end, and not a second longer", async () => {
+  const { csrPem } = await issueCsr({ commonName: "w1" });
+  const end = parsed(pki.intermediate.der).period.notAfter;
+  const sign = (notAfter: Date) =>
+    problem(() => signCsr({ ...base, notAfter, identity: { commonName: "w1" }, csrPem }));
+  assert.is(await sign(end), "done");
+  assert.is(await sign(new Date(end.getTime() + 1_000)), "validity");
 });
 
 test("are refused when one bit of them is another", async () => {

@@ -85,8 +85,10 @@ test("makes keys and requests that are signed here", async () => {
     const subject = ["-subj", "/C=DE/O=Acme/CN=n.example", "-addext", "subjectAltName=DNS:n.example,IP:10.1.2.3"];
     await opensslOk(dir, "req", "-new", "-newkey", ...key, ...out, ...subject);
     const csrPem = await readFile(join(dir, `${name}.csr`), "utf8");
-    const { certPem, names } = await signCsr({ issuer: pki.intermediate, csrPem, ...period });
-    assert.equal(names, [{ type: "dns", value: "n.example" }, { type: "ip", value: "10.1.2.3" }]);
+    const identity = { commonName: "n.example", san: ["DNS:n.example"] };
+    const { certPem, names, ignored } = await signCsr({ issuer: pki.intermediate, csrPem, identity, ...period });
+    assert.equal(names, [{ type: "dns", value: "n.example" }]);
+    assert.equal(ignored, ["subject C=DE, O=Acme, CN=n.example", "IP:10.1.2.3"]);
     const expected = name === "ed" ? "accepted" : "unsupported-key-algorithm";
     assert.is(verdict(certPem + pki.intermediate.certPem, pki.trustPem), expected);
   }

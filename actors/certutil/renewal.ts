@@ -1,0 +1,86 @@
+/**
+ * The certificate that a signature renews: the one in whose place the new one goes.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import type { ExistingFiles } from "../files/write_whole.ts";
+import { type Authority, isIssuedBy } from "./authority.ts";
+import { CertutilError } from "./certutil_error.ts";
+import { readCertificateFile, readIfThere, readTextIfThere } from "./input_file.ts";
+import { parseRecord, plainSerial, revocationRecordOf } from "./revocation_record.ts";
+
+/** A signature without a common name of its own. */
+export interface Renewal {
+  readonly csr: string;
+  readonly caCert: string;
+  readonly outCert: string;
+  readonly existing: ExistingFiles;
+  /** Parts of an identity: a renewal takes none. */
+  readonly organization?: string | undefined;
+  readonly country?: string | undefined;
+  readonly san?: readonly string[] | undefined;
+  readonly role?: string | undefined;
+  readonly trustDomain?: string | undefined;
+}
+
+/**
+ * Reads the certificate to renew. It must be a node's, issued by the CA, and the CA's record of revocations must not name
+ * it. One that has expired can be renewed.
+ */
+export function readRenewed(
+  options: Renewal,
+  authority: Authority,
+): Effect.Effect<Certificate, CertutilError, FileSystem> {
+  const { csr, outCert, caCert } = options;
+  const named = "Give subject and names: --common-name, and --role with --domain, or --san.";
+  const refuse = (detail: string, remedy = named) =>
+    new CertutilError({ what: "sign", file: csr, detail: `--common-name is missing${detail}`, remedy });
+  return Effect.gen(function* () {
+    const part = partOf(options);
+    if (part !== undefined) return yield* refuse(`, and ${part} cannot be given without it`);
+    const there = yield* readIfThere(outCert, { what: "certificate", flag: "--out-cert" });
+    if (there === undefined) return yield* refuse("; nothing but the key is taken from a request");
+    if (options.existing === "keep") {
+      return yield* refuse(
+        `, and ${outCert} is there`,
+        `To renew that certificate, with its names, add --force. ${named}`,
+      );
+    }
+    const certificate = yield* readOld(outCert);
+    if (certificate.basicConstraints?.ca === true) return yield* refuse(`, and ${outCert} is a CA's`);
+    if (!isIssuedBy(certificate, authority)) {
+      return yield* refuse(`, and ${outCert} is of another CA than ${caCert}: its names are not taken over`);
+    }
+    if (yield* isRevoked(certificate, authority, caCert)) {
+      return yield* refuse(`, and ${outCert} is revoked: its names are not taken over`);
+    }
+    return certificate;
+  });
+}
+
+function partOf({ organization, country, san, role, trustDomain }: Renewal): string | undefined {
+  const parts = { organization, country, san, role, domain: trustDomain };
+  const given = Object.entries(parts).find(([, value]) => value !== undefined);
+  return given === undefined ? undefined : `--${given[0]}`;
+}
+
+const readOld = Effect.fnUntraced(function* (file: string) {
+  const [der] = yield* readCertificateFile(file, { what: "certificate", flag: "--out-cert" });
+  const remedy = "Give subject and names with --common-name.";
+  const refuse = ({ message: detail }: { readonly message: string }) =>
+    new CertutilError({ what: "renew", file, detail, remedy });
+  return yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
+});
+
+/** Whether the record beside the CA's certificate, where there is one, names the certificate. */
+const isRevoked = Effect.fnUntraced(function* (certificate: Certificate, { keyId }: Authority, caCert: string) {
+  const file = revocationRecordOf({ caCert });
+  const text = yield* readTextIfThere(file, { what: "revocation record", flag: "--ca-cert" });
+  if (text === undefined) return false;
+  const record = yield* Effect.fromResult(parseRecord(text, file));
+  const serial = plainSerial(certificate.serial);
+  return record.authority === keyId && record.revocations.some((each) => each.serial === serial);
+});

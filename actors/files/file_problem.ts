@@ -1,0 +1,24 @@
+/**
+ * Failures of the file system in words.
+ *
+ * @module
+ */
+import type { PlatformError } from "effect/PlatformError";
+
+const problems: Readonly<Record<string, string>> = {
+  EDQUOT: "its user's quota of the disk is used up",
+  EFBIG: "it would be larger than this process may write",
+  EIO: "its disk has a fault",
+  ELOOP: "its symbolic links form a circle",
+  EMFILE: "this process has too many files open",
+  ENAMETOOLONG: "its name is too long",
+  ENOSPC: "its disk is full",
+  ENOTDIR: "a part of its path is not a folder",
+  EROFS: "its disk is mounted read-only",
+};
+
+/** What the system says of a file; its own message where the error is none of those that have words here. */
+export function fileProblem(error: PlatformError): string {
+  const cause = error.reason.cause as { readonly code?: unknown } | undefined;
+  return problems[String(cause?.code)] ?? error.message;
+}
