@@ -38,7 +38,7 @@ const coveredWarnings: ReadonlySet<string> = new Set([
 
 /** Verifies the node's chain with the function that its peers use, for the lists' word on revocation, too. */
 export function examineOwnTrust(chain: readonly Certificate[], own: OwnTrust): readonly Finding[] {
-  const { cert, trust, crls, policy, at } = own;
+  const { trust, crls, policy, at } = own;
   const trustPem = new TextDecoder().decode(trust.bytes);
   const made = makeTrustSnapshot({ trustPem, crlsPem: crls?.bytes, policy, generation: 1, at });
   if (Result.isFailure(made)) {
