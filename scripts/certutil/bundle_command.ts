@@ -29,11 +29,14 @@ export const bundle = Command.make(
     ),
     out: fileFlag("out", "Where the bundle goes."),
     spiffe: Flag.Boolean("spiffe").pipe(
-      Flag.withDescription("Write a SPIFFE bundle (JSON) instead of PEM, for [[trust_domains]] of other networks."),
+      Flag.withDescription("Write a SPIFFE bundle (JSON) for [[trust_domains]] of other networks (default: PEM)."),
       Flag.withDefault(false),
     ),
     sequence: countFlag("sequence", "With --spiffe: its sequence number (default: one more than that of --out)."),
-    refreshHint: countFlag("refresh-hint", "With --spiffe: how often to look for a new one, in seconds."),
+    refreshHint: countFlag(
+      "refresh-hint",
+      "With --spiffe: how often to look for a new one, in seconds (default: not said).",
+    ),
     existing: existingFlag,
   },
   ({ spiffe, sequence, refreshHint, ...options }) => {

@@ -9,10 +9,15 @@ import type { ExistingFiles } from "../../actors/files/write_whole.ts";
 
 /** A flag with a file in it, which must be given. */
 export function fileFlag(name: string, description: string): Flag.Flag<string> {
-  return Flag.String(name).pipe(Flag.withMetavar("FILE"), Flag.withDescription(description));
+  return textFlag(name, "FILE", description);
 }
 
-/** A flag with a text in it, which may be left out. */
+/** A flag with a text in it, which must be given. */
+export function textFlag(name: string, metavar: string, description: string): Flag.Flag<string> {
+  return Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
+}
+
+/** A flag with a text in it, which may be left out: its description says what happens then. */
 export function optionalFlag(name: string, metavar: string, description: string): Flag.Flag<string | undefined> {
   return Flag.String(name).pipe(
     Flag.withMetavar(metavar),
@@ -24,7 +29,9 @@ export function optionalFlag(name: string, metavar: string, description: string)
 
 /** `--force`. */
 export const existingFlag: Flag.Flag<ExistingFiles> = Flag.Boolean("force").pipe(
-  Flag.withDescription("Replace files that are there. Without it nothing is overwritten."),
+  Flag.withDescription(
+    "Replace files that are there, each by one of its kind, and no CA's key (default: nothing is replaced).",
+  ),
   Flag.withDefault(false),
   Flag.map((force) => force ? "replace" as const : "keep" as const),
 );
@@ -42,7 +49,7 @@ export function daysFlag(days: number, what: string): Flag.Flag<number> {
 export const passinFlag: Flag.Flag<string | undefined> = optionalFlag(
   "passin",
   "SOURCE",
-  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin.",
+  "Passphrase of an encrypted key: pass:TEXT, env:NAME, file:PATH, fd:NUMBER or stdin (default: none).",
 );
 
 /** `--issued`. */
@@ -54,8 +61,8 @@ export const issuedFlag: Flag.Flag<string | undefined> = optionalFlag(
 
 /** The CA that signs. */
 export const authorityFlags = {
-  caCert: fileFlag("ca-cert", "Certificate of the CA that signs."),
-  caKey: fileFlag("ca-key", "Key of the CA that signs (PKCS#8, may be encrypted)."),
+  caCert: fileFlag("ca-cert", "Certificate of the CA that signs, PEM or DER."),
+  caKey: fileFlag("ca-key", "Key of the CA that signs, PKCS#8 in PEM or DER; may be encrypted."),
   passin: passinFlag,
 };
 
@@ -71,12 +78,9 @@ export const pairFlags = {
 
 /** Parts of the subject. */
 export const subjectFlags = {
-  commonName: Flag.String("common-name").pipe(
-    Flag.withMetavar("NAME"),
-    Flag.withDescription("Common name of the subject."),
-  ),
-  organization: optionalFlag("organization", "ORG", "Organisation of the subject."),
-  country: optionalFlag("country", "CC", "Country of the subject, two letters."),
+  commonName: textFlag("common-name", "NAME", "Common name of the subject."),
+  organization: optionalFlag("organization", "ORG", "Organisation of the subject (default: none)."),
+  country: optionalFlag("country", "CC", "Country of the subject, two letters (default: none)."),
 };
 
 /** When a certificate is valid. */
@@ -84,7 +88,11 @@ export function lifetimeFlags(days: number) {
   return {
     days: daysFlag(days, "it expires"),
     notBefore: optionalFlag("not-before", "RFC3339", "When it becomes valid (default: a day ago)."),
-    notAfter: optionalFlag("not-after", "RFC3339", "When it expires, in place of --days."),
+    notAfter: optionalFlag(
+      "not-after",
+      "RFC3339",
+      "When it expires, at its CA's end at the latest (default: after --days).",
+    ),
   };
 }
 
@@ -92,8 +100,8 @@ export function lifetimeFlags(days: number) {
 export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("san").pipe(
   Flag.withMetavar("NAME"),
   Flag.withDescription(
-    "Alternative name: DNS:x, IP:1.2.3.4 or URI:spiffe://DOMAIN/ROLE/NAME; may be repeated. Unless a DNS name or an " +
-      "address is given, it is IP:0.0.0.0 and the common name.",
+    "Alternative name: DNS:x, IP:1.2.3.4 or URI:spiffe://DOMAIN/ROLE/NAME; may be repeated (default, unless a DNS name " +
+      "or an address is given: IP:0.0.0.0 and the common name).",
   ),
   Flag.atLeast(0),
   Flag.map((given) => given.length === 0 ? undefined : splitNames(given)),
@@ -102,11 +110,15 @@ export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("sa
 /** `--role` and `--domain`: the URI name that they stand for. */
 export const roleFlags = {
   role: Flag.Literals("role", ["gateway", "scheduler", "worker", "data"]).pipe(
-    Flag.withDescription("Role that the certificate grants: adds URI:spiffe://DOMAIN/ROLE/COMMON-NAME."),
+    Flag.withDescription(
+      "Role that the certificate grants: adds URI:spiffe://DOMAIN/ROLE/COMMON-NAME (default: none).",
+    ),
     Flag.optional,
     Flag.map(Option.getOrUndefined),
   ),
-  trustDomain: optionalFlag("domain", "DOMAIN", "Trust domain of --role.").pipe(Flag.withAlias("trust-domain")),
+  trustDomain: optionalFlag("domain", "DOMAIN", "Trust domain of --role (default: none; wanted with --role).").pipe(
+    Flag.withAlias("trust-domain"),
+  ),
 };
 
 /** Splits at commas. */
@@ -116,7 +128,9 @@ export function splitNames(given: readonly string[]): readonly string[] {
 
 /** `--chain`. */
 export const chainFlag: Flag.Flag<"leaf" | "leaf-and-issuer"> = Flag.Boolean("chain").pipe(
-  Flag.withDescription("Put the CA's certificate behind the leaf, for peers whose trust bundle holds the root alone."),
+  Flag.withDescription(
+    "Put the CA's certificate behind the leaf, for peers whose bundle holds the root alone (default: the leaf alone).",
+  ),
   Flag.withDefault(false),
   Flag.map((chain) => chain ? "leaf-and-issuer" as const : "leaf" as const),
 );

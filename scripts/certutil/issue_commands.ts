@@ -117,7 +117,7 @@ const toolFlags = {
 const organizationFlag = Flag.String("organization").pipe(
   Flag.withAlias("o"),
   Flag.withMetavar("ORG"),
-  Flag.withDescription("Organisation."),
+  Flag.withDescription("Organisation (required)"),
 );
 const nameFlag = optionalFlag("name", "NAME", "Common name (default: ORG CA).").pipe(Flag.withAlias("n"));
 
@@ -154,7 +154,11 @@ const node = Command.make(
   "node",
   {
     ...issuerFlags,
-    name: Flag.String("name").pipe(Flag.withAlias("n"), Flag.withMetavar("NAME"), Flag.withDescription("Its name.")),
+    name: Flag.String("name").pipe(
+      Flag.withAlias("n"),
+      Flag.withMetavar("NAME"),
+      Flag.withDescription("Its name (required)"),
+    ),
     san: Flag.String("san").pipe(
       Flag.withAlias("s"),
       Flag.withMetavar("SAN,…"),

@@ -10,7 +10,7 @@ import { fileFlag, optionalFlag, passinFlag } from "./flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
 
 const jsonFlag = Flag.Boolean("json").pipe(
-  Flag.withDescription("Print one JSON object and nothing else."),
+  Flag.withDescription("Print one JSON object and nothing else (default: text)."),
   Flag.withDefault(false),
 );
 
@@ -40,7 +40,7 @@ const verify = Command.make(
   {
     chain: Argument.String("chain").pipe(Argument.withDescription("The leaf, and what a node would send behind it.")),
     trust: fileFlag("trust", "Trust bundle, as in trust_pem."),
-    crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem."),
+    crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem (default: none, nobody is revoked)."),
     at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
     json: jsonFlag,
   },

@@ -43,7 +43,9 @@ const listFlags = {
     Flag.withDefault(false),
   ),
   delta: Flag.Boolean("delta").pipe(
-    Flag.withDescription("Make a delta list: what the last complete list lacks. Complete lists in the file stay."),
+    Flag.withDescription(
+      "Make a delta list of what the last complete list lacks, which stays in the file (default: a complete list).",
+    ),
     Flag.withDefault(false),
   ),
 };
@@ -52,7 +54,7 @@ const revokeCommand = Command.make(
   "revoke",
   {
     ...listFlags,
-    cert: fileFlag("cert", "The certificate to revoke."),
+    cert: fileFlag("cert", "The certificate to revoke, PEM or DER."),
     reason: Flag.Literals("reason", reasons).pipe(
       Flag.withDescription("Why (default unspecified)."),
       Flag.withDefault("unspecified" as const),

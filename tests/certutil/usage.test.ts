@@ -2,6 +2,7 @@
 import { tmpdir } from "node:os";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { commandNames } from "../support/certutil_commands.ts";
 import { certutilHere } from "../support/commands.ts";
 
 const test = suite("usage errors");
@@ -46,5 +47,14 @@ test("help that was asked for goes to standard output", async () => {
   assert.equal([code, stderr], [0, ""]);
   assert.match(stdout, "--common-name");
 });
+
+for (const command of commandNames.filter((name) => name !== "hypha-certutil")) {
+  test(`the help of ${command} says of each flag whether it is required, or what happens without it`, async () => {
+    const { stdout } = await certutilHere(tmpdir(), command, "--help");
+    const flags = /\nFLAGS\n([\s\S]*?)\n\n/.exec(stdout)?.[1]?.split(/\n(?= {2}--)/) ?? [];
+    assert.ok(flags.length > 1, stdout);
+    assert.equal(flags.filter((flag) => !/\(required\)|\(.*default/.test(flag)), []);
+  });
+}
 
 test.run();

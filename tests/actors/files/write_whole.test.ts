@@ -164,4 +164,19 @@ test("says that a folder may not be written", async () => {
   await chmod(dir, 0o700);
 });
 
+test("says in words why the disk takes no more, and leaves nothing behind", async () => {
+  // /dev/full fails each write as a disk without space does.
+  const writing = Effect.flatMap(FileSystem, (real) => {
+    const open: FileSystem["open"] = (path, options) =>
+      real.open(path.endsWith(".tmp") ? "/dev/full" : path, path.endsWith(".tmp") ? { flag: "w" } : options);
+    const full: FileSystem = { ...real, open };
+    return Effect.provideService(writeWhole([{ path: at("a.pem"), content: "a" }], "keep"), FileSystem, full);
+  });
+  const result = await Effect.runPromise(Effect.provide(Effect.flip(writing), services));
+  assert.is(result.detail, "its disk is full");
+  assert.equal(await readdir(dir), []);
+  const long = Effect.flip(writeWhole([{ path: at("x".repeat(300)), content: "a" }], "keep"));
+  assert.is((await Effect.runPromise(Effect.provide(long, services))).detail, "its name is too long");
+});
+
 test.run();
