@@ -93,7 +93,14 @@ export function parseRecord(text: string, file: string): Result.Result<Revocatio
       base = { number: BigInt(second), entries: Number(third) };
     } else {
       const revocation = parseRevocation(fields);
-      if (revocation === undefined) return Result.fail(malformed(file, `line ${index + 1} is not a revocation (serial, time, reason and subject, with tabs between)`));
+      if (revocation === undefined) {
+        return Result.fail(
+          malformed(
+            file,
+            `line ${index + 1} is not a revocation (serial, time, reason and subject, with tabs between)`,
+          ),
+        );
+      }
       revocations.push(revocation);
     }
   }

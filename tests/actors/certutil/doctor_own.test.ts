@@ -1,5 +1,5 @@
 /** The doctor on a node's own certificate under its own trust and lists, for every role. */
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect, Result } from "effect";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
