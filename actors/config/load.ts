@@ -37,9 +37,15 @@ export function loadConfig<R extends Role>(
 ): Effect.Effect<ConfigOf<R>, ConfigError, FileSystem.FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
-    const { size } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
+    const { size, type } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
+    if (type === "Directory") {
+      const mend = `name the file in it: hypha-${role} run -c ${file.replace(/\/$/, "")}/config.toml`;
+      return yield* Effect.fail(wholeFile(file, "is a directory", "a configuration file", mend));
+    }
     if (size > fileBytesMax) {
-      return yield* Effect.fail(wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", role));
+      return yield* Effect.fail(
+        wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", writeOne(role, file)),
+      );
     }
     const text = yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
     const parsed = parseConfig(role, { file, text }, around);
@@ -102,14 +108,16 @@ function parseToml(file: string, text: string): Record<string, unknown> | Config
   }
 }
 
-function wholeFile(file: string, wrong: string, expected: string, role: Role): ConfigError {
+const writeOne = (role: Role, file: string): string => `write one with: hypha-${role} init -o ${file}`;
+
+function wholeFile(file: string, wrong: string, expected: string, mend: string): ConfigError {
   return new ConfigError({
     problems: [{
       origin: { type: "file", file, line: 0, column: 0 },
       key: "",
       wrong,
       expected,
-      mend: `write one with: hypha-${role} init -o ${file}`,
+      mend,
     }],
   });
 }
@@ -121,5 +129,5 @@ function unreadable(role: Role, file: string, error: PlatformError.PlatformError
     : tag === "PermissionDenied"
     ? "cannot be read: permission denied"
     : `cannot be read: ${error.reason.message}`;
-  return wholeFile(file, wrong, "a readable configuration file", role);
+  return wholeFile(file, wrong, "a readable configuration file", writeOne(role, file));
 }
