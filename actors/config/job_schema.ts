@@ -87,14 +87,14 @@ export const job = Schema.Struct({
     train: optional(
       text({
         expected: "an executor's name",
-        example: '"diloco-transformer"',
+        example: JSON.stringify(executorsDefault.train),
         description: "Executor asked for to train.",
       }),
     ),
     aggregate: optional(
       text({
         expected: "an executor's name",
-        example: '"parameter-server"',
+        example: JSON.stringify(executorsDefault.aggregate),
         description: "Executor asked for to aggregate.",
       }),
     ),

@@ -8,6 +8,7 @@ import { Cause, Effect, Exit } from "effect";
 import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli";
 import { type ExitCode, ProgramFailed } from "../program/failure.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
+import { usageErrors } from "../program/usage.ts";
 import { version } from "../program/version.ts";
 import { bundle } from "./bundle_command.ts";
 import { issueCommands } from "./issue_commands.ts";
@@ -34,6 +35,7 @@ export async function runCertutil(
   const exit = await Effect.runPromiseExit(
     around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
+      Effect.provide(usageErrors),
       Effect.provide(NodeServices.layer),
     ),
   );
