@@ -213,7 +213,8 @@ const external = addresses(
   "external",
   "such as /dns4/gateway.example/tcp/4001",
   '["/dns4/gateway.example/tcp/4001"]',
-  "Addresses under which others reach this node; where there are none, those that it listens on.",
+  "Addresses under which others reach this node, beside those that it listens on.",
+  "[]",
 );
 const gateways = addresses(
   "gateway",
