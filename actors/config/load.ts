@@ -62,6 +62,7 @@ export function parseConfig<R extends Role>(
   const values = parseToml(file, text);
   if (values instanceof ConfigError) return Result.fail(values);
   const written = locateKeys(text);
+  const isBare = Object.keys(values).length === 0;
   const other = problemOfOtherRole(role, values, { file, locations: written });
   if (other !== undefined) return Result.fail(new ConfigError({ problems: [other] }));
   const renamed = renameKeys(values);
@@ -81,6 +82,9 @@ export function parseConfig<R extends Role>(
     ...(Result.isFailure(decoded) ? problemsOfIssue(situation, decoded.failure.issue) : []),
     ...rules.map((rule) => problemOfRule(situation, rule)),
   ];
+  if (isBare && problems.every(({ wrong }) => wrong === "is missing")) {
+    return Result.fail(wholeFile(file, "has no key in it", "a configuration", writeOne(role, file)));
+  }
   return Result.fail(new ConfigError({ problems: inOrder(problems) }));
 }
 
@@ -102,10 +106,20 @@ function parseToml(file: string, text: string): Record<string, unknown> | Config
         key: "",
         wrong: `is not TOML here: ${wrong}`,
         expected: "TOML 1.0",
-        mend: "correct the line",
+        mend: mendOfToml(text.split("\n")[error.line - 1] ?? "", wrong),
       }],
     });
   }
+}
+
+/** What was likely meant. The line itself is not repeated: it may hold a secret. */
+function mendOfToml(line: string, wrong: string): string {
+  const value = /^\s*[\w.-]+\s*=\s*(.*)$/.exec(line)?.[1];
+  if (/^\s*(\{|"[^"]*"\s*:)/.test(line)) return 'this looks like JSON: write key = "text", and tables as [table]';
+  if (value === undefined && /^\s*[\w.-]+:(\s|$)/.test(line)) return "this looks like YAML: write key = value";
+  if (/escape/.test(wrong)) return "write \\\\ for each \\, or put the text into single quotes";
+  if (/^(true|false|yes|no|on|off)\b/i.test(value ?? "")) return "write true or false";
+  return /^[A-Za-z~./]/.test(value ?? "") ? 'put text into quotes: key = "text"' : "correct the line";
 }
 
 const writeOne = (role: Role, file: string): string => `write one with: hypha-${role} init -o ${file}`;

@@ -250,7 +250,7 @@ export const roleSchemas = {
     offer: optional(offer),
     executors: list(executor, {
       expected: "tables [[executors]]",
-      example: '[{ class = "train", name = "…", runtime = "process", cmd = "…" }]',
+      example: '[{ class = "aggregate", name = "parameter-server", runtime = "parameter-server" }]',
       description: "What this worker can run.",
     }),
     cell: optional(cell),
