@@ -13,7 +13,7 @@ import { formatPem, parsePem, type PemBlock } from "../pki/pem.ts";
 import type { Refusal } from "../pki/refusal.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { NodeIdentity } from "../transport/port.ts";
-import { readWhole } from "./files/read_whole.ts";
+import { readPem } from "./files/read_pem.ts";
 import { LoadError, type LoadProblem } from "./load_error.ts";
 
 /** Which files, and for what time. */
@@ -41,11 +41,12 @@ export const certBytesMax = 1024 * 1024;
 export function loadIdentity(files: IdentityFiles): Effect.Effect<NodeIdentity, LoadError, FileSystem> {
   return Effect.gen(function* () {
     const key = yield* loadKey(files.keyPem);
-    const { text } = yield* readWhole({
+    const { text } = yield* readPem({
       path: files.certPem,
       what: "certificate",
       bytesMax: certBytesMax,
       key: "cert_pem",
+      wanted: "certificate",
     });
     const certificates = yield* Effect.fromResult(parseCertificates(files.certPem, text));
     const leaf = yield* Effect.fromResult(findOwn(files, certificates, key));
@@ -75,7 +76,13 @@ function fault(file: string, problem: LoadProblem, detail: string, mend: string,
 }
 
 const loadKey = Effect.fnUntraced(function* (path: string) {
-  const { text, mode } = yield* readWhole({ path, what: "private key", bytesMax: keyBytesMax, key: "key_pem" });
+  const { text, mode } = yield* readPem({
+    path,
+    what: "private key",
+    bytesMax: keyBytesMax,
+    key: "key_pem",
+    wanted: "private key",
+  });
   if ((mode & 0o077) !== 0) {
     const octal = mode.toString(8).padStart(4, "0");
     yield* Effect.fromResult(

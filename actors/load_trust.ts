@@ -18,7 +18,7 @@ import {
   type TrustSnapshot,
 } from "../pki/trust.ts";
 import { readLists } from "./files/read_lists.ts";
-import { readWhole } from "./files/read_whole.ts";
+import { pemText, readPem } from "./files/read_pem.ts";
 import { LoadError, type LoadProblem } from "./load_error.ts";
 
 /** Paths of the two files. */
@@ -145,13 +145,18 @@ function loadDomain(
 ) {
   return Effect.gen(function* () {
     const text = known.bundles.get(trust) ??
-      (yield* readWhole({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key })).text;
+      (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" })).text;
     if (crlsPem === undefined) return { trust: text, crlsPem };
     const before = known.lists.get(crlsPem);
     if (before !== undefined) return { trust: text, crlsPem: before };
     const cas = yield* Effect.fromResult(readAuthorities(text));
     const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
-    return { trust: text, crlsPem: yield* readLists(options, { cas, policy }) };
+    const lists = yield* readLists(options, { cas, policy });
+    if (!(lists instanceof Uint8Array)) return { trust: text, crlsPem: lists };
+    return {
+      trust: text,
+      crlsPem: yield* Effect.fromResult(pemText(lists, { ...options, wanted: "revocation list" })),
+    };
   });
 }
 

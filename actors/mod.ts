@@ -31,4 +31,6 @@ export { type ProbeInput, probeMachine, type ProbeOutcome } from "./probe.ts";
 
 export type * from "./config/config.ts";
 export { ConfigError } from "./config/problem.ts";
+export { type JobSource, readJob } from "./config/job_source.ts";
 export { loadConfig, parseConfig } from "./config/load.ts";
+export type { ConfigWarning } from "./config/warnings.ts";

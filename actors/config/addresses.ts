@@ -43,11 +43,12 @@ export interface AddressParts {
  */
 export function readAddress(text: string, use: AddressUse): AddressParts | string {
   if (text.length > addressCharactersMax) return `is longer than ${addressCharactersMax} characters`;
-  if (!text.startsWith("/")) return "does not begin with /";
+  if (!text.startsWith("/")) return `does not begin with /${asMultiaddr(text)}`;
   const [, hostProtocol = "", host = "", transport = "", portText = "", ...rest] = text.replace(/\/$/, "").split("/");
   const valid = Object.hasOwn(hosts, hostProtocol) ? hosts[hostProtocol] : undefined;
   if (valid === undefined) return `begins with /${hostProtocol}, not with /ip4, /ip6, /dns, /dns4 or /dns6`;
   if (!valid(host)) return `has no valid host behind /${hostProtocol}`;
+  if (use === "external" && (host === "0.0.0.0" || /^[0:]+$/.test(host))) return `has ${host}, which nobody can dial`;
   if (use === "listen" && isIP(host) === 0) return "names a host to listen on instead of an IP address";
   if (transport === "udp") return "uses UDP (QUIC), which these programs do not speak";
   if (transport !== "tcp") return "has no /tcp/PORT behind its host";
@@ -73,6 +74,15 @@ const exampleRanges = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "200
 /** Whether a host can only be an example: a documentation address, or a name below `.example`, `.invalid` or `.test`. */
 export function isExample(host: string): boolean {
   return /(^|\.)(example(\.(com|net|org))?|invalid|test)\.?$/i.test(host) || rangeOf(host, exampleRanges) !== undefined;
+}
+
+/** What `HOST:PORT` or a URL was likely meant to be. */
+function asMultiaddr(text: string): string {
+  const [, bracketed, plain = "", port] =
+    /^(?:[a-z+]+:\/\/)?(?:\[([0-9a-f:.]+)\]|([^\s/:[\]]+)):(\d{1,5})\/?$/i.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const protocol = isIPv4(host) ? "ip4" : isIPv6(host) ? "ip6" : "dns4";
+  return port === undefined || hosts[protocol]?.(host) !== true ? "" : `, perhaps /${protocol}/${host}/tcp/${port}`;
 }
 
 function readTail(

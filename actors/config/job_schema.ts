@@ -10,27 +10,42 @@ import { amount, fraction, integer, list, note, oneOf, optional, path, text, tex
 
 const modelOf = <const L extends readonly string[]>(tasks: L, type: string, expected: string) =>
   Schema.Struct({
-    repository: text({ expected: "a repository's name", example: '"acme/model"', description: "Repository." }),
-    revision: optional(text({ expected: "a revision", example: '"main"', description: "Revision." })),
+    repository: text({
+      expected: "a repository's name",
+      example: '"acme/model"',
+      description: "Hugging Face repository.",
+    }),
+    revision: optional(
+      text({
+        expected: "a revision",
+        example: '"main"',
+        description: "Revision of it; the newest where this is not set.",
+      }),
+    ),
     filenames: list(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), {
       expected: "a list of file names",
       example: '["model.safetensors"]',
-      description: "Files.",
+      description: "Files that are fetched from it.",
     }),
     token: optional(
-      text({ expected: "an access token", example: '"hf_…"', description: "Access token.", secret: true }),
+      text({
+        expected: "an access token",
+        example: '"hf_…"',
+        description: "Access token; every worker of the job gets it.",
+        secret: true,
+      }),
     ),
-    type: oneOf(tasks, type, "Task.", { expected }),
+    type: oneOf(tasks, type, "What it is for; the worker's executor wants to know.", { expected }),
     input_names: list(Schema.String.check(Schema.isMaxLength(textCharactersMax)), {
       expected: "a list of texts",
       example: '["pixel_values"]',
-      description: "Names of the model's inputs.",
+      description: "Names of its inputs.",
     }),
   });
 const model = modelOf(
   modelTasks,
   '"image-classification"',
-  "a task of the existing nodes, such as image-classification or causal-lm (docs/configuration.md lists them)",
+  "a task of the existing nodes, such as image-classification or causal-lm (all are in docs/configuration.md)",
 );
 const preprocessor = modelOf(preprocessorTasks, '"image"', `one of ${preprocessorTasks.join(", ")}`);
 
@@ -87,14 +102,14 @@ export const job = Schema.Struct({
     train: optional(
       text({
         expected: "an executor's name",
-        example: '"diloco-transformer"',
+        example: JSON.stringify(executorsDefault.train),
         description: "Executor asked for to train.",
       }),
     ),
     aggregate: optional(
       text({
         expected: "an executor's name",
-        example: '"parameter-server"',
+        example: JSON.stringify(executorsDefault.aggregate),
         description: "Executor asked for to aggregate.",
       }),
     ),

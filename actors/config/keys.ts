@@ -34,6 +34,8 @@ export interface PathNote extends Partial<KeyNote> {
   /** The names known in the table at this path; empty for values. */
   readonly names: readonly string[];
   readonly kind: "value" | "table" | "list";
+  /** Whether it may be left out of the table around it. */
+  readonly optional: boolean;
 }
 
 /** Every key of a role, in the order in which the schema has them. */
@@ -55,7 +57,12 @@ export function noteAt(role: Role, path: readonly PropertyKey[]): PathNote | und
   if (ast === undefined) return undefined;
   const names = SchemaAST.isObjects(ast) ? ast.propertySignatures.map(({ name }) => String(name)) : [];
   const kind = SchemaAST.isObjects(ast) ? "table" : SchemaAST.isArrays(ast) ? "list" : "value";
-  return { ...(SchemaAST.resolve(ast) as Partial<KeyNote> | undefined), names, kind };
+  return {
+    ...(SchemaAST.resolve(ast) as Partial<KeyNote> | undefined),
+    names,
+    kind,
+    optional: SchemaAST.isOptional(ast),
+  };
 }
 
 function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean, found: ConfigKey[]): void {

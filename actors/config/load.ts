@@ -37,9 +37,15 @@ export function loadConfig<R extends Role>(
 ): Effect.Effect<ConfigOf<R>, ConfigError, FileSystem.FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
-    const { size } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
+    const { size, type } = yield* files.stat(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
+    if (type === "Directory") {
+      const mend = `name the file in it: hypha-${role} run -c ${file.replace(/\/$/, "")}/config.toml`;
+      return yield* Effect.fail(wholeFile(file, "is a directory", "a configuration file", mend));
+    }
     if (size > fileBytesMax) {
-      return yield* Effect.fail(wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", role));
+      return yield* Effect.fail(
+        wholeFile(file, `has more than ${fileBytesMax} bytes`, "a configuration", writeOne(role, file)),
+      );
     }
     const text = yield* files.readFileString(file).pipe(Effect.mapError((error) => unreadable(role, file, error)));
     const parsed = parseConfig(role, { file, text }, around);
@@ -56,6 +62,7 @@ export function parseConfig<R extends Role>(
   const values = parseToml(file, text);
   if (values instanceof ConfigError) return Result.fail(values);
   const written = locateKeys(text);
+  const isBare = Object.keys(values).length === 0;
   const other = problemOfOtherRole(role, values, { file, locations: written });
   if (other !== undefined) return Result.fail(new ConfigError({ problems: [other] }));
   const renamed = renameKeys(values);
@@ -75,6 +82,9 @@ export function parseConfig<R extends Role>(
     ...(Result.isFailure(decoded) ? problemsOfIssue(situation, decoded.failure.issue) : []),
     ...rules.map((rule) => problemOfRule(situation, rule)),
   ];
+  if (isBare && problems.every(({ wrong }) => wrong === "is missing")) {
+    return Result.fail(wholeFile(file, "has no key in it", "a configuration", writeOne(role, file)));
+  }
   return Result.fail(new ConfigError({ problems: inOrder(problems) }));
 }
 
@@ -96,20 +106,32 @@ function parseToml(file: string, text: string): Record<string, unknown> | Config
         key: "",
         wrong: `is not TOML here: ${wrong}`,
         expected: "TOML 1.0",
-        mend: "correct the line",
+        mend: mendOfToml(text.split("\n")[error.line - 1] ?? "", wrong),
       }],
     });
   }
 }
 
-function wholeFile(file: string, wrong: string, expected: string, role: Role): ConfigError {
+/** What was likely meant. The line itself is not repeated: it may hold a secret. */
+function mendOfToml(line: string, wrong: string): string {
+  const value = /^\s*[\w.-]+\s*=\s*(.*)$/.exec(line)?.[1];
+  if (/^\s*(\{|"[^"]*"\s*:)/.test(line)) return 'this looks like JSON: write key = "text", and tables as [table]';
+  if (value === undefined && /^\s*[\w.-]+:(\s|$)/.test(line)) return "this looks like YAML: write key = value";
+  if (/escape/.test(wrong)) return "write \\\\ for each \\, or put the text into single quotes";
+  if (/^(true|false|yes|no|on|off)\b/i.test(value ?? "")) return "write true or false";
+  return /^[A-Za-z~./]/.test(value ?? "") ? 'put text into quotes: key = "text"' : "correct the line";
+}
+
+const writeOne = (role: Role, file: string): string => `write one with: hypha-${role} init -o ${file}`;
+
+function wholeFile(file: string, wrong: string, expected: string, mend: string): ConfigError {
   return new ConfigError({
     problems: [{
       origin: { type: "file", file, line: 0, column: 0 },
       key: "",
       wrong,
       expected,
-      mend: `write one with: hypha-${role} init -o ${file}`,
+      mend,
     }],
   });
 }
@@ -121,5 +143,5 @@ function unreadable(role: Role, file: string, error: PlatformError.PlatformError
     : tag === "PermissionDenied"
     ? "cannot be read: permission denied"
     : `cannot be read: ${error.reason.message}`;
-  return wholeFile(file, wrong, "a readable configuration file", role);
+  return wholeFile(file, wrong, "a readable configuration file", writeOne(role, file));
 }

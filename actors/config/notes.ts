@@ -95,11 +95,18 @@ const address = (use: AddressUse, expected: string, example: string) =>
     })),
     { expected, example, description: "" },
   );
-export const addresses = (use: AddressUse, expected: string, example: string, description: string) =>
+export const addresses = (
+  use: AddressUse,
+  expected: string,
+  example: string,
+  description: string,
+  standard?: string,
+) =>
   list(address(use, `an address ${expected}`, example.slice(1, -1)), {
     expected: `a list of addresses, each ${expected}`,
     example,
     description,
+    ...(standard === undefined ? {} : { standard }),
   });
 
 export const cidr = note(

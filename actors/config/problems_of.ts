@@ -99,6 +99,14 @@ function unknownKey(situation: Situation, path: KeyPath): ConfigProblem {
   const foreign = Object.hasOwn(foreignKeys, name) ? foreignKeys[name] : undefined;
   if (foreign !== undefined) return { ...common, expected: "", ...foreign };
   const nearest = nearestName(name, names);
+  if (table.length > 0 && noteAt(situation.role, [name]) !== undefined) {
+    return {
+      ...common,
+      wrong: `is no key of ${writeKey(table)}`,
+      expected: "it at the top of the file",
+      mend: "move it above the first [table]",
+    };
+  }
   return {
     ...common,
     wrong: `is no key of ${table.length === 0 ? `a ${nounOf(situation.role)}'s configuration` : writeKey(table)}`,

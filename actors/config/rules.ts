@@ -28,6 +28,7 @@ export function checkRules(
   return [
     ...checkQuic(values),
     ...(purpose === "run" ? checkReachable(role, values) : []),
+    ...checkTwice(values),
     ...checkExecutors(values),
     ...checkPrices(values),
   ];
@@ -78,6 +79,33 @@ function checkReachable(role: Role, values: Readonly<Record<string, unknown>>): 
       mend: "listen on an address, or set relay_circuit = true",
     }]
     : [];
+}
+
+/** A port that is listened on twice is taken by the node itself; of two executors of one name the second never runs. */
+function checkTwice({ listen_addresses: listen, executors }: Readonly<Record<string, unknown>>): BrokenRule[] {
+  const addresses = (Array.isArray(listen) ? listen : []).map((address: unknown) =>
+    typeof address === "string" && !/\/tcp\/0\/?$/.test(address) ? address.replace(/\/$/, "") : undefined
+  );
+  const names = (Array.isArray(executors) ? executors : []).map((executor: unknown) => {
+    const { class: kind, name } = (executor ?? {}) as Record<string, unknown>;
+    return typeof kind === "string" && typeof name === "string" ? `${kind} ${name}` : undefined;
+  });
+  const again = (texts: readonly (string | undefined)[]) =>
+    texts.flatMap((text, index) => text !== undefined && texts.indexOf(text) < index ? [{ index, text }] : []);
+  return [
+    ...again(addresses).map(({ index, text }): BrokenRule => ({
+      path: ["listen_addresses", index],
+      wrong: `${JSON.stringify(text)} is there already`,
+      expected: "each address once",
+      mend: "take it out",
+    })),
+    ...again(names).map(({ index, text }): BrokenRule => ({
+      path: ["executors", index, "name"],
+      wrong: `there is an executor ${JSON.stringify(text)} already`,
+      expected: "each class and name once",
+      mend: "give it another name, or take it out",
+    })),
+  ];
 }
 
 /** A process needs a command; the built-in aggregation serves aggregate jobs only. */

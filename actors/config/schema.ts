@@ -213,7 +213,8 @@ const external = addresses(
   "external",
   "such as /dns4/gateway.example/tcp/4001",
   '["/dns4/gateway.example/tcp/4001"]',
-  "Addresses under which others reach this node; where there are none, those that it listens on.",
+  "Addresses under which others reach this node, beside those that it listens on.",
+  "[]",
 );
 const gateways = addresses(
   "gateway",
@@ -249,7 +250,7 @@ export const roleSchemas = {
     offer: optional(offer),
     executors: list(executor, {
       expected: "tables [[executors]]",
-      example: '[{ class = "train", name = "…", runtime = "process", cmd = "…" }]',
+      example: '[{ class = "aggregate", name = "parameter-server", runtime = "parameter-server" }]',
       description: "What this worker can run.",
     }),
     cell: optional(cell),

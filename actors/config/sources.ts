@@ -32,7 +32,7 @@ export interface Layered {
 }
 
 /** OpenTelemetry's own variables, and the keys they stand for. An empty one counts as unset, as its specification has it. */
-const openTelemetry: Readonly<Record<string, string>> = {
+export const openTelemetryVariables: Readonly<Record<string, string>> = {
   OTEL_EXPORTER_OTLP_ENDPOINT: "telemetry_endpoint",
   OTEL_RESOURCE_ATTRIBUTES: "telemetry_attributes",
   OTEL_EXPORTER_OTLP_HEADERS: "telemetry_headers",
@@ -56,7 +56,7 @@ export function layerSources(role: Role, values: Record<string, unknown>, around
     else if (setAt(values, key.path, read.value)) origins.set(key.key, origin);
   };
   const variables: [ConfigKey, string][] = [
-    ...Object.entries(openTelemetry).flatMap(([variable, name]): [ConfigKey, string][] =>
+    ...Object.entries(openTelemetryVariables).flatMap(([variable, name]): [ConfigKey, string][] =>
       keys.filter(({ key }) => key === name).map((key) => [key, variable])
     ),
     ...keys.map((key): [ConfigKey, string] => [key, key.variable]),

@@ -6,7 +6,7 @@
 import { Schema } from "effect";
 import { cellDefault, cellLevels, fetchDefault } from "./cell_config.ts";
 import { offerDefault } from "./defaults.ts";
-import { amount, cidr, flag, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
+import { amount, cidr, flag, integer, list, oneOf, optional, text, textCharactersMax } from "./notes.ts";
 
 /** Of a worker: whole numbers. */
 export const wholeResources = (of: string) =>

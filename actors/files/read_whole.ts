@@ -8,6 +8,7 @@ import { Effect, Option } from "effect";
 import { type File, FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import { LoadError } from "../load_error.ts";
+import { placeTried } from "./place_tried.ts";
 
 /** A file as it was read. */
 export interface WholeFile {
@@ -92,7 +93,7 @@ function unreadable({ reason }: PlatformError, { path, what, key }: ReadOptions)
       return new LoadError({
         ...common,
         problem: "missing",
-        detail: `there is no such file for the ${what}`,
+        detail: `there is no such file for the ${what}${placeTried(path)}`,
         mend: `Put it there, or correct ${key}.`,
       });
     case "PermissionDenied":

@@ -3,19 +3,87 @@
  *
  * @module
  */
-import { Effect, type FileSystem, type Path } from "effect";
+import process from "node:process";
+import { Effect, type FileSystem, type Path, Result } from "effect";
+import { parseConfig } from "../../actors/config/load.ts";
+import { ConfigError } from "../../actors/config/problem.ts";
+import { layerSources } from "../../actors/config/sources.ts";
 import { type FileNotWritten, writeWhole } from "../../actors/files/write_whole.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
-import { type InitOptions, initText } from "./init_text.ts";
+import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
+import { findFiles, type InitFiles } from "./init_files.ts";
+import { initText } from "./init_text.ts";
 
-/** Writes the configuration to `output`. */
+/** What `init` is told. */
+export interface InitCommand {
+  readonly role: Role;
+  readonly name: string;
+  /** Path of the file to write. */
+  readonly output: string;
+  readonly force: boolean;
+  /** Keys of the configuration given as flags. */
+  readonly flags: GivenFlags;
+}
+
+/** Longest name of a node, in characters: file names are made of it. */
+const nameCharactersMax = 100;
+
+/** Writes the configuration to `output`, and says what it found and what is still to do. */
 export function init(
-  { role, name, output, force }: InitOptions & { readonly output: string; readonly force: boolean },
+  { role, name, output, force, flags }: InitCommand,
 ): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem | Path.Path> {
-  const content = initText({ role, name });
-  return writeWhole([{ path: output, content }], force ? "replace" : "keep").pipe(
-    Effect.mapError((error) => new ProgramFailed({ exitCode: 1, said: `${error.message}; ${whatToDo(error)}` })),
-  );
+  return Effect.gen(function* () {
+    if (/[/\\\0]/.test(name) || name === "" || name.length > nameCharactersMax) {
+      const said =
+        `the name ${JSON.stringify(name.slice(0, nameCharactersMax))} is to have 1 to ${nameCharactersMax} ` +
+        "characters, none of them a slash: files are called after it; the file to write is named with -o";
+      return yield* Effect.fail(new ProgramFailed({ exitCode: 2, said }));
+    }
+    const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError(failed(2)));
+    const layered = layerSources(role, {}, { ...around, environment: {} });
+    const files = yield* findFiles(name);
+    const content = initText({ role, name, file: output, given: layered.values, files });
+    yield* Effect.fromResult(checkGiven(role, content, { ...around, environment: {} }));
+    yield* writeWhole([{ path: output, content }], force ? "replace" : "keep").pipe(
+      Effect.mapError((error) => new ProgramFailed({ exitCode: 1, said: `${error.message}; ${whatToDo(error)}` })),
+    );
+    process.stdout.write(`${report(role, output, layered.values, files).join("\n")}\n`);
+  });
+}
+
+const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, said: error.message });
+
+/** What was given must be good; what is still missing from the file is for the operator to write. */
+function checkGiven(
+  role: Role,
+  text: string,
+  around: Parameters<typeof parseConfig>[2],
+): Result.Result<void, ProgramFailed> {
+  const parsed = parseConfig(role, { file: "", text }, around);
+  if (Result.isSuccess(parsed)) return Result.succeed(undefined);
+  const problems = parsed.failure.problems.filter(({ origin }) => origin.type !== "file" || origin.file !== "");
+  return problems.length === 0 ? Result.succeed(undefined) : Result.fail(failed(2)(new ConfigError({ problems })));
+}
+
+function report(role: Role, output: string, given: Readonly<Record<string, unknown>>, files: InitFiles): string[] {
+  const open = Object.entries(files).filter(([key]) => given[key] === undefined);
+  const found = open.filter(([, file]) => file.found).map(([, { path }]) => path);
+  const missing = open.filter(([key, file]) => !file.found && key !== "crls_pem").map(([, { path }]) => path);
+  const toFill = [
+    ...(role !== "gateway" && given["gateway_addresses"] === undefined ? ["gateway_addresses"] : []),
+    ...(role === "data" && given["dataset_path"] === undefined ? ["dataset_path"] : []),
+    ...(role === "scheduler" && given["scheduler"] === undefined ? ["[scheduler.job]"] : []),
+  ];
+  return [
+    `wrote ${output}`,
+    ...(found.length > 0 ? [`found ${found.join(", ")}`] : []),
+    ...(missing.length > 0 ? [`not there yet: ${missing.join(", ")} (hypha-certutil makes them)`] : []),
+    ...(files.crls_pem.found || given["crls_pem"] !== undefined
+      ? []
+      : [`without revocation lists: no ${files.crls_pem.path}`]),
+    ...(toFill.length > 0 ? [`to be filled in: ${toFill.join(", ")}`] : []),
+  ];
 }
 
 function whatToDo({ problem }: FileNotWritten): string {

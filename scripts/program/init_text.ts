@@ -1,55 +1,124 @@
 /**
- * The configuration that `init` writes: every key of a role with what it is for; those that may be left out as comments.
+ * The configuration that `init` writes: every key of a role with what it is for; those that may be left out, and those that
+ * nobody but the operator knows, as comments.
  *
  * @module
  */
+import { stringify } from "@std/toml";
 import { type ConfigKey, keysOf } from "../../actors/config/keys.ts";
+import { nounOf } from "../../actors/config/other_role.ts";
 import type { Role } from "../../pki/certificate.ts";
+import { escapeUnsafe } from "./log_line.ts";
+import { expectedFiles, type FileKey, type InitFiles } from "./init_files.ts";
 
-/** What `init` is told. */
+/** What `init` is told, and what it found. */
 export interface InitOptions {
   readonly role: Role;
   /** The node's name: its certificate's files are called after it. */
   readonly name: string;
+  /** Name of the file that is written; `config.toml` where undefined. */
+  readonly file?: string | undefined;
+  /** Values that were given, in tables as in TOML. */
+  readonly given?: Readonly<Record<string, unknown>> | undefined;
+  /** Files that are there; none where undefined. */
+  readonly files?: InitFiles | undefined;
 }
 
-/** A configuration of `role` that loads as it stands, up to the files it names. */
-export function initText({ role, name }: InitOptions): string {
+/** A configuration of `role` that loads as it stands, up to its gateways and the files it names. */
+export function initText(options: InitOptions): string {
+  const { role, given = {} } = options;
   const keys = keysOf(role).filter(({ kind }) => kind !== "tables");
   const tables = [...new Set(keys.map(({ path }) => path.slice(0, -1).join(".")))];
   const sections = tables.map((table) =>
-    section(table, keys.filter(({ path }) => path.slice(0, -1).join(".") === table))
+    section(table, keys.filter(({ path }) => path.slice(0, -1).join(".") === table), options)
   );
-  const text = [header(role), ...sections, trustDomains, ...(role === "worker" ? [executors] : [])].join("\n");
-  return text.replaceAll('"certs/node-', `"certs/${fileNameOf(name)}-`);
+  const listed = (key: string, example: string) =>
+    Array.isArray(given[key]) ? `${stringify({ [key]: given[key] })}\n` : example;
+  const parts = [
+    header(options),
+    ...sections,
+    listed("trust_domains", trustDomains),
+    ...(role === "worker" ? [listed("executors", executors)] : []),
+  ];
+  return parts.join("\n");
 }
 
-const header = (role: Role): string =>
-  `# Configuration of a ${role}. Check and start it with: hypha-${role} run -c FILE
-# Paths are relative to the directory in which the program is started. Keys behind a # may be left out: what
-# they show is the default, or an example where there is none. Each key can be overridden by an environment variable
-# (HYPHA_ and the key in upper case, tables joined by two underscores) and by a flag (--key, tables joined by a dash).
+const header = ({ role, file = "config.toml" }: InitOptions): string =>
+  `# Configuration of a ${nounOf(role)}. Check and start it with: hypha-${role} run -c ${escapeUnsafe(file)}
+# Paths are relative to the directory in which the program is started; ~ is not expanded. Keys behind a # may be left
+# out: what they show is the default, or an example where there is none. Each key can be overridden by an environment
+# variable (HYPHA_ and the key in upper case, tables joined by two underscores) and by a flag (--key, tables joined by a dash).
 `;
 
 /** A table whose keys may all be left out is a comment as a whole. */
-function section(table: string, keys: readonly ConfigKey[]): string {
-  const left = keys.every(({ optional }) => optional);
-  const head = table === "" ? [] : [`${left ? "#" : ""}[${table}]`];
-  const lines = keys.flatMap((key) => [
+function section(table: string, keys: readonly ConfigKey[], options: InitOptions): string {
+  const all = keys.map((key) => ({ key, lines: linesOf(key, options) }));
+  const holds = ({ lines }: (typeof all)[number]) => lines.some((line) => !line.startsWith("#"));
+  const isActive = all.some(holds);
+  // What holds comes first, and the one comment that is a hole: a node without revocation lists.
+  const first = (entry: (typeof all)[number]) => holds(entry) || entry.key.key === "crls_pem";
+  const written = table === "" ? [...all.filter(first), ...all.filter((entry) => !first(entry))] : all;
+  const head = table === "" ? [] : [`${isActive ? "" : "#"}[${table}]`];
+  const lines = written.flatMap(({ key, lines }) => [
     ...(key.description === "" ? [] : [`# ${key.description}`]),
-    `${key.optional ? "#" : ""}${key.path[key.path.length - 1]} = ${key.example}`,
+    ...lines,
   ]);
   return [...head, ...lines, ""].join("\n");
 }
 
+/** The line of a key; of one that is not known yet, an example before it. */
+function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
+  const { role, name, file = "config.toml", files = expectedFiles(name) } = options;
+  const last = key.path[key.path.length - 1] ?? "";
+  const line = (value: unknown) =>
+    isTexts(value)
+      ? `${last} = [${value.map((text) => stringify({ text }).trimEnd().slice("text = ".length)).join(", ")}]`
+      : stringify({ [last]: value }).trimEnd();
+  const value = valueAt(options.given, key.path);
+  if (value !== undefined) return [line(value)];
+  if (key.path.length > 1) return [`${key.optional ? "#" : ""}${last} = ${key.example}`];
+  switch (key.key) {
+    case "cert_pem":
+    case "key_pem":
+    case "trust_pem":
+    case "crls_pem": {
+      const { path, found } = files[key.key satisfies FileKey];
+      return [`${key.optional && !found ? "#" : ""}${line(path)}`];
+    }
+    case "listen_addresses":
+      return [line([`/ip4/0.0.0.0/tcp/${role === "gateway" ? 4001 : 0}`])];
+    case "external_addresses":
+    case "gateway_addresses":
+      // The existing nodes want these keys, also where there is no address yet.
+      return [`# For instance: ${last} = ${key.example}`, `${last} = []`];
+    case "state_dir":
+      return [`#${line(`.hypha/${file.replace(/^.*[/\\]/, "").replace(/\.toml$/, "")}`)}`];
+    default:
+      return [`${key.optional ? "#" : ""}${last} = ${key.example}`];
+  }
+}
+
+const isTexts = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.every((entry) => typeof entry === "string");
+
+function valueAt(given: InitOptions["given"], path: readonly string[]): unknown {
+  return path.reduce<unknown>(
+    (table, step) =>
+      typeof table === "object" && table !== null && Object.hasOwn(table, step)
+        ? (table as Record<string, unknown>)[step]
+        : undefined,
+    given ?? {},
+  );
+}
+
 const trustDomains =
-  `# Organisations beside the one of trust_pem: one table [[trust_domains]] each. A domain's CAs speak for its own names only.
+  `# Other organisations beside the one of trust_pem: one table [[trust_domains]] each. A domain's CAs speak for its own names only.
 #[[trust_domains]]
 #name = "partner.example"
 # Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.
 #trust_pem = "certs/partner-ca-bundle.pem"
 #crls_pem = "certs/partner-crls.pem"
-# What its nodes may be here, and each has to say in its certificate; all roles, and none, where it is left out.
+# Roles that its nodes may have here; each must name its role in its certificate. Where it is left out: all roles, or none named.
 #roles = ["worker"]
 `;
 
@@ -70,8 +139,3 @@ runtime = "parameter-server"
 # Whether the program must show BRIDGE_TOKEN at the job bridge: "required" or "optional".
 #token = "required"
 `;
-
-/** A file's name made of a node's: lower case, what is special as a dash (as the certificate tool has it). */
-export function fileNameOf(name: string): string {
-  return name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "-").slice(0, 100);
-}

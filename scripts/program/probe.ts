@@ -19,6 +19,7 @@ import type { Role } from "../../pki/certificate.ts";
 import type { TransportInput } from "../../transport/port.ts";
 import { transportLogic } from "../../transport/transport.ts";
 import { ProgramFailed } from "./failure.ts";
+import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
 
@@ -30,6 +31,8 @@ export interface ProbeOptions {
   readonly timeoutMs: number;
   /** A multiaddr, with or without `/p2p/…`. */
   readonly address: string;
+  /** Keys of the configuration given as flags. */
+  readonly flags: GivenFlags;
 }
 
 /** Longest that a probe may be told to wait: an hour. */
@@ -50,7 +53,8 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
         2,
       );
     }
-    const config = yield* loadConfig(role, file, { environment: process.env, flags: {} });
+    const around = yield* surroundingsOf(options.flags, "probe");
+    const config = yield* loadConfig(role, file, around);
     const log = makeLog(`hypha-${role}`, {
       level: "error",
       format: "text",

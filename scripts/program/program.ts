@@ -8,12 +8,14 @@
 import process from "node:process";
 import { Cause, Effect, Exit, Option } from "effect";
 import { Argument, CliConfig, CliError, Command, Flag, GlobalFlag } from "effect/cli";
-import { keysOf } from "../../actors/config/keys.ts";
+import { type ConfigKey, keysOf } from "../../actors/config/keys.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
+import type { GivenFlags } from "./given_flags.ts";
 import { logLevels } from "./log.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { nodeServices } from "./node_services.ts";
+import { usageErrors } from "./usage.ts";
 import { version } from "./version.ts";
 
 /** What a role's node does, for the help text. */
@@ -24,53 +26,93 @@ const purposes: Readonly<Record<Role, string>> = {
   data: "Serves a dataset in slices.",
 };
 
+/** The file that `init` writes and the others read where none is named, as in the existing network. */
+const fileDefault = "config.toml";
+
 const configFlag = Flag.String("config").pipe(
   Flag.withAlias("c"),
   Flag.withMetavar("FILE"),
-  Flag.withDescription("Configuration file (TOML)."),
+  Flag.withDefault(fileDefault),
+  Flag.withDescription(`Configuration file (TOML), ${fileDefault} where none is named.`),
 );
 
-/** Every key of the configuration as a flag: absent ones stay what file and environment say. */
-function keyFlags(role: Role) {
-  return Object.fromEntries(
-    keysOf(role).map(({ flag, description, expected, secret }) => [
-      flag,
-      Flag.String(flag).pipe(
-        Flag.optional,
-        Flag.withMetavar("VALUE"),
-        Flag.withDescription(`${description} (${expected})${secret ? " Shows in the list of processes." : ""}`),
-      ),
-    ]),
+/** One letter for flags that have one in the existing network's programs. */
+const letters: Readonly<Record<string, string>> = { "dataset-path": "d" };
+
+/** A flag of one key: absent it stays what file and environment say. Lists may be given several times. */
+function keyFlag({ flag, flagAliases, kind, description, expected, secret }: ConfigKey) {
+  const named = [...flagAliases, ...(letters[flag] === undefined ? [] : [letters[flag]])].reduce(
+    (made, alias) => Flag.withAlias(made, alias),
+    Flag.String(flag).pipe(
+      Flag.withMetavar("VALUE"),
+      Flag.withDescription(`${description} (${expected})${secret ? " Shows in the list of processes." : ""}`),
+    ),
   );
+  const isList = kind === "texts" || kind === "numbers" || kind === "tables";
+  return isList ? Flag.atLeast(named, 0) : Flag.atMost(named, 1);
 }
 
-const given = (flags: Readonly<Record<string, Option.Option<string>>>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(flags).flatMap(([name, value]) => Option.isSome(value) ? [[name, value.value]] : []),
-  );
+/** Every key of the configuration as a flag. */
+const keyFlags = (role: Role) => Object.fromEntries(keysOf(role).map((key) => [key.flag, keyFlag(key)]));
+
+/** The job of a scheduler, whole. */
+const jobFlags = (role: Role): { readonly job?: Flag.Flag<Option.Option<string>> } =>
+  role !== "scheduler" ? {} : {
+    job: Flag.String("job").pipe(
+      Flag.withAlias("j"),
+      Flag.optional,
+      Flag.withMetavar("FILE|JSON"),
+      Flag.withDescription("The training job in place of [scheduler.job]: a TOML or JSON file of it, or JSON."),
+    ),
+  };
+
+/** What was given; of a key that takes one value, that value. */
+function given(
+  role: Role,
+  flags: Readonly<Record<string, readonly string[]>>,
+  job: { readonly job?: Option.Option<string> },
+): GivenFlags {
+  const isList = new Map(keysOf(role).map(({ flag, kind }) => [flag, /^(texts|numbers|tables)$/.test(kind)]));
+  return {
+    keys: Object.fromEntries(
+      Object.entries(flags).flatMap(([name, values]) =>
+        values.length === 0 ? [] : [[name, isList.get(name) === true ? values : values[0] ?? ""]]
+      ),
+    ),
+    job: job.job === undefined ? undefined : Option.getOrUndefined(job.job),
+  };
+}
 
 function initCommand(role: Role) {
   const flags = {
     output: Flag.String("output").pipe(
       Flag.withAlias("o"),
       Flag.withMetavar("FILE"),
-      Flag.withDescription("File to write."),
+      Flag.withDefault(fileDefault),
+      Flag.withDescription(`File to write, ${fileDefault} where none is named.`),
     ),
     name: Flag.String("name").pipe(
       Flag.withAlias("n"),
+      Flag.withMetavar("NAME"),
       Flag.withDefault(role as string),
-      Flag.withDescription("The node's name: its certificate's files are called after it."),
+      Flag.withDescription(
+        `The node's name, after which its certificate's files are called; ${role} where none is given.`,
+      ),
     ),
     force: Flag.Boolean("force").pipe(
       Flag.withDefault(false),
       Flag.withDescription("Replace the file where it is there."),
     ),
+    keys: keyFlags(role),
+    job: jobFlags(role),
   };
-  return Command.make("init", flags, ({ output, name, force }) =>
+  return Command.make("init", flags, ({ output, name, force, keys, job }) =>
     Effect.gen(function* () {
       const { init } = yield* Effect.promise(() => import("./init.ts"));
-      yield* init({ role, name, output, force });
-    })).pipe(Command.withDescription("Write a commented configuration."));
+      yield* init({ role, name, output, force, flags: given(role, keys, job) });
+    })).pipe(
+      Command.withDescription("Write a commented configuration, with what is given here and the files that are there."),
+    );
 }
 
 function runCommand(role: Role) {
@@ -85,11 +127,12 @@ function runCommand(role: Role) {
       Flag.withDescription("Lines for people, or one JSON object a line."),
     ),
     keys: keyFlags(role),
+    job: jobFlags(role),
   };
-  return Command.make("run", flags, ({ config, level, format, keys }) =>
+  return Command.make("run", flags, ({ config, level, format, keys, job }) =>
     Effect.gen(function* () {
       const { run } = yield* Effect.promise(() => import("./run.ts"));
-      yield* run({ role, config, level, format, flags: given(keys) });
+      yield* run({ role, config, level, format, flags: given(role, keys, job) });
     })).pipe(Command.withDescription("Run the node until it is done or told to stop (SIGINT, SIGTERM)."));
 }
 
@@ -104,11 +147,13 @@ function probeCommand(role: Role) {
     address: Argument.String("address").pipe(
       Argument.withDescription("Address of the node to ask, such as /ip4/192.0.2.1/tcp/4001."),
     ),
+    keys: keyFlags(role),
+    job: jobFlags(role),
   };
-  return Command.make("probe", flags, ({ config, timeout, address }) =>
+  return Command.make("probe", flags, ({ config, timeout, address, keys, job }) =>
     Effect.gen(function* () {
       const { probe } = yield* Effect.promise(() => import("./probe.ts"));
-      yield* probe({ role, config, timeoutMs: timeout, address });
+      yield* probe({ role, config, timeoutMs: timeout, address, flags: given(role, keys, job) });
     })).pipe(Command.withDescription("Ask a node whether it is healthy, with this node's own certificate."));
 }
 
@@ -127,6 +172,7 @@ const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 export async function runProgram(role: Role): Promise<void> {
   const program = Command.runWith(programOf(role), { version })(process.argv.slice(2)).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),
+    Effect.provide(usageErrors),
     Effect.provide(nodeServices),
   );
   const exit = await Effect.runPromiseExit(program);
@@ -134,7 +180,7 @@ export async function runProgram(role: Role): Promise<void> {
 }
 
 function sayFailure(role: Role, error: unknown): ExitCode {
-  if (CliError.isCliError(error)) return 2; // said already, with the help
+  if (CliError.isCliError(error)) return 2; // said already
   const message = error instanceof ProgramFailed ? error.said : error instanceof Error ? error.message : String(error);
   if (message !== undefined) {
     const lines = message.split("\n").map((line) => `hypha-${role}: ${escapeUnsafe(line)}\n`);

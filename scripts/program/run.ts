@@ -18,6 +18,7 @@ import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts"
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/transport.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
+import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { type Log, type LogLevel, makeLog, wantsColour, writeToStderr } from "./log.ts";
 import type { LogFormat } from "./log_line.ts";
 import { makePorts, type RealPorts } from "./ports.ts";
@@ -31,8 +32,8 @@ export interface RunOptions {
   readonly config: string;
   readonly level: LogLevel;
   readonly format: LogFormat;
-  /** Keys of the configuration given as flags, by flag name without dashes. */
-  readonly flags: Readonly<Record<string, string>>;
+  /** Keys of the configuration given as flags. */
+  readonly flags: GivenFlags;
 }
 
 /** Added to a drain's own time before the program ends without waiting any longer, in milliseconds. */
@@ -55,9 +56,13 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     return new ProgramFailed({ exitCode: 1, said: format === "json" ? undefined : message });
   };
   return Effect.gen(function* () {
-    const config = yield* loadConfig(role, file, { environment: process.env, flags }).pipe(
+    const config = yield* surroundingsOf(flags, "run").pipe(
+      Effect.flatMap((around) => loadConfig(role, file, around)),
       Effect.mapError((error) => failed(error.message)),
     );
+    for (const { event, message, keys } of config.warnings ?? []) {
+      log.report({ level: "warn", event, message, fields: { keys } });
+    }
     for (const key of idleKeys(config)) {
       const message =
         `${key} is set and has no effect: this version sends metrics, but no traces and no training metrics`;

@@ -5,10 +5,15 @@ import * as assert from "uvu/assert";
 import { keysOf } from "../../actors/config/keys.ts";
 import { type ConfigOf, parseConfig } from "../../actors/config/load.ts";
 import type { Role } from "../../pki/certificate.ts";
-import { fileNameOf, initText } from "../../scripts/program/init_text.ts";
+import { fileNameOf } from "../../scripts/program/init_files.ts";
+import { initText } from "../../scripts/program/init_text.ts";
+
+/** What a node needs to join, and the text does not know. */
+const gateway = ["/dns4/gw.lab/tcp/4001"];
 
 function load<R extends Role>(role: R, text: string): ConfigOf<R> {
-  const parsed = parseConfig(role, { file: "c.toml", text }, { environment: {}, flags: {} });
+  const flags: Record<string, readonly string[]> = role === "gateway" ? {} : { "gateway-addresses": gateway };
+  const parsed = parseConfig(role, { file: "c.toml", text }, { environment: {}, flags });
   if (Result.isFailure(parsed)) throw parsed.failure;
   return parsed.success;
 }
@@ -54,11 +59,39 @@ for (const role of ["gateway", "scheduler", "worker", "data"] as const) {
       assert.equal(full[key], plain[key], key);
     }
   });
+
+  test(`asks only for gateways where a ${role}'s configuration is run as it was written`, () => {
+    const parsed = parseConfig(role, { file: "c.toml", text: initText({ role, name: "n" }) }, {
+      environment: {},
+      flags: {},
+    });
+    const keys = Result.isSuccess(parsed) ? [] : parsed.failure.problems.map(({ key }) => key);
+    assert.equal(keys, role === "gateway" ? [] : ["gateway_addresses"]);
+  });
 }
+
+test("writes values of every kind as they were given, tables too", () => {
+  const given = {
+    listen_addresses: ["/ip4/127.0.0.1/tcp/0"],
+    gateway_addresses: ["/ip4/10.0.0.1/tcp/4001"],
+    work_dir: 'a "quoted" \\ path',
+    crl_grace_hours: 1.5,
+    require_roles: true,
+    offer: { price: 3, strategy: { type: "whole" } },
+    executors: [{ class: "train", name: "n", runtime: "process", cmd: "x", args: ["{JOB_JSON}"] }],
+    trust_domains: [{ name: "p.lab", trust_pem: "p.pem" }],
+  };
+  const config = load("worker", initText({ role: "worker", name: "n", given }));
+  assert.equal(config.listenAddresses, given.listen_addresses);
+  assert.equal([config.workDir, config.crlGraceHours, config.requireRoles], ['a "quoted" \\ path', 1.5, true]);
+  assert.equal(config.offer, { price: 3, floor: 0, strategy: "whole" });
+  assert.equal(config.executors.map(({ cmd, args }) => [cmd, args]), [["x", ["{JOB_JSON}"]]]);
+  assert.equal(config.trustDomains?.map(({ name, trust }) => [name, trust]), [["p.lab", "p.pem"]]);
+});
 
 test("keeps a name's special characters out of the text", () => {
   assert.is(fileNameOf('A/b "\n\\c'), "a-b-c");
-  load("gateway", initText({ role: "gateway", name: '"]\nevil = "' }));
+  load("gateway", initText({ role: "gateway", name: '"]\nevil = "', file: '"\n[evil]' }));
 });
 
 test.run();

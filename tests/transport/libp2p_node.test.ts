@@ -22,7 +22,12 @@ async function modeOf(role: TransportInput["role"]): Promise<string> {
     encrypter: () => ({ protocol: "/tls/1.0.0" }) as never,
     gater: {},
     protector: { protect: (stream) => Promise.resolve(stream) },
-    addresses: { isOutside: () => true, mayDial: () => true, mayKnow: () => true, announced: (own) => [...own] },
+    addresses: {
+      isOutside: () => true,
+      mayDial: () => true,
+      mayKnow: () => true,
+      announced: (own) => [...own],
+    },
     turnsAway: () => false,
   });
   return node.services.dht.getMode();

@@ -16,8 +16,9 @@ const relayed = `/ip4/192.0.2.1/tcp/4001/p2p/${peer}/p2p-circuit/p2p/${peer}`;
 const test = suite("readAddress()");
 
 const accepted: [text: string, uses: AddressUse[]][] = [
-  ["/ip4/0.0.0.0/tcp/4001", ["listen", "external", "gateway", "dial"]],
-  ["/ip6/::/tcp/1", ["listen", "external", "gateway", "dial"]],
+  ["/ip4/0.0.0.0/tcp/4001", ["listen", "gateway", "dial"]],
+  ["/ip6/::/tcp/1", ["listen", "gateway", "dial"]],
+  ["/ip6/::1/tcp/1", ["listen", "external", "gateway", "dial"]],
   ["/ip4/127.0.0.1/tcp/0", ["listen"]],
   ["/ip4/192.0.2.1/tcp/65535", ["listen", "external", "gateway", "dial"]],
   ["/dns4/gw.example/tcp/4001", ["external", "gateway", "dial"]],
@@ -50,6 +51,20 @@ for (const [text, uses] of accepted) {
       assert.is(typeof readAddress(text, use), allowed ? "object" : "string");
     });
   }
+}
+
+const meant: [text: string, perhaps: string][] = [
+  ["192.0.2.1:4001", ", perhaps /ip4/192.0.2.1/tcp/4001"],
+  ["gw.example:4001", ", perhaps /dns4/gw.example/tcp/4001"],
+  ["https://gw.example:443/", ", perhaps /dns4/gw.example/tcp/443"],
+  ["[2001:db8::1]:1", ", perhaps /ip6/2001:db8::1/tcp/1"],
+  ["gw.example", ""],
+  ["a b:1", ""],
+];
+for (const [text, perhaps] of meant) {
+  test(`says what ${text} was meant to be`, () => {
+    assert.is(readAddress(text, "gateway"), `does not begin with /${perhaps}`);
+  });
 }
 
 test("gives an address's parts", () => {

@@ -219,6 +219,47 @@ test("says what to write in place of keys of other releases of the existing node
   assert.match(pool.map(describeProblem).join("\n"), /7:1: scheduler\.job\.resources\.worker_pool: .*num_workers = 2/);
 });
 
+const notToml: [line: string, mend: string][] = [
+  ["require_roles = True", "write true or false"],
+  ["cert_pem = certs/x.pem", 'put text into quotes: key = "text"'],
+  ['cert_pem = "C:\\certs"', "write \\\\ for each \\, or put the text into single quotes"],
+  ["cert_pem: x.pem", "this looks like YAML: write key = value"],
+  ['{ "cert_pem": "x" }', 'this looks like JSON: write key = "text", and tables as [table]'],
+  ["crls_pem = ]", "correct the line"],
+];
+for (const [line, mend] of notToml) {
+  test(`says how to write ${line}`, () => {
+    const [problem, ...more] = problems("gateway", [line]);
+    assert.equal([problem?.mend, more], [mend, []]);
+  });
+}
+
+test("says in one line that a file is empty", () => {
+  assert.equal(problems("worker", ["# nothing"]).map(describeProblem), [
+    "c.toml: has no key in it; expected a configuration; write one with: hypha-worker init -o c.toml",
+  ]);
+});
+
+test("sends a key of the top back there from the table below which it was written", () => {
+  const [problem] = problems("worker", [...worker, "[limits]", 'crls_pem = "x"']);
+  assert.is(
+    problem && describeProblem(problem),
+    `c.toml:${worker.length + 2}:1: limits.crls_pem: is no key of limits; expected it at the top of the file; ` +
+      "move it above the first [table]",
+  );
+});
+
+test("finds addresses and executors that are there twice", () => {
+  const twice =
+    'listen_addresses = ["/ip4/0.0.0.0/tcp/1", "/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/tcp/1/"]';
+  assert.equal(problems("gateway", [...gateway.filter((line) => line !== listen), twice]).map(where), [
+    `5:87 listen_addresses[3]`,
+  ]);
+  const executor = '[[executors]]\nclass = "aggregate"\nname = "ps"\nruntime = "parameter-server"';
+  const lines = [...worker.filter((line) => !line.startsWith("executors")), executor, executor];
+  assert.equal(problems("worker", lines).map(({ key }) => key), ["executors[1].name"]);
+});
+
 test("refuses a key under both of its names", () => {
   const lines = [...gateway, 'telemetry_endpoint = "http://a"', 'exporter_otlp_endpoint = "http://b"'];
   assert.equal(problems("gateway", lines).map(where), ["7:1 exporter_otlp_endpoint"]);

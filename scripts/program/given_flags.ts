@@ -1,0 +1,27 @@
+/**
+ * What the command line gives of a configuration, and the environment around it.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect, type FileSystem } from "effect";
+import { readJob } from "../../actors/config/job_source.ts";
+import type { ConfigError } from "../../actors/config/problem.ts";
+import type { Surroundings } from "../../actors/config/sources.ts";
+
+/** Keys of a configuration as flags. */
+export interface GivenFlags {
+  /** By flag name without dashes; of lists, each time that it was given. */
+  readonly keys: Surroundings["flags"];
+  /** Of `--job`: a file's path, or the job itself. */
+  readonly job: string | undefined;
+}
+
+/** Environment, flags and the job that they name. */
+export function surroundingsOf(
+  { keys, job }: GivenFlags,
+  purpose: NonNullable<Surroundings["purpose"]>,
+): Effect.Effect<Surroundings, ConfigError, FileSystem.FileSystem> {
+  const read = job === undefined ? Effect.succeed(undefined) : readJob(job);
+  return Effect.map(read, (source) => ({ environment: process.env, flags: keys, job: source, purpose }));
+}

@@ -1,0 +1,58 @@
+/**
+ * The files that `init` finds: where it would name them, and where `hypha-certutil` and the existing network's tool put
+ * them.
+ *
+ * @module
+ */
+import { Effect, FileSystem } from "effect";
+
+/** Keys of files that `init` looks for. */
+export type FileKey = "cert_pem" | "key_pem" | "trust_pem" | "crls_pem";
+
+/** Of each key the file to name, and whether it is there. */
+export type InitFiles = Readonly<Record<FileKey, { readonly path: string; readonly found: boolean }>>;
+
+/** A file's name made of a node's: lower case, what is special as a dash (as the certificate tool has it). */
+export function fileNameOf(name: string): string {
+  return name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "-").slice(0, 100);
+}
+
+/** Where each file may lie, the likeliest first; the first is named where none is there. */
+function candidatesOf(name: string): Readonly<Record<FileKey, readonly string[]>> {
+  const file = fileNameOf(name);
+  const own = (kind: string) => [`certs/${file}-${kind}.pem`, `${file}-${kind}.pem`];
+  return {
+    cert_pem: own("cert"),
+    key_pem: own("key"),
+    trust_pem: ["certs/ca-bundle.pem", ...own("trust"), "ca-bundle.pem"],
+    crls_pem: ["certs/crls.pem", "crls.pem"],
+  };
+}
+
+/** Files of a node for which none was looked for. */
+export function expectedFiles(name: string): InitFiles {
+  const { cert_pem, key_pem, trust_pem, crls_pem } = candidatesOf(name);
+  const first = (paths: readonly string[]) => ({ path: paths[0] ?? "", found: false });
+  return { cert_pem: first(cert_pem), key_pem: first(key_pem), trust_pem: first(trust_pem), crls_pem: first(crls_pem) };
+}
+
+/** Looks for a node's files in the working directory, to which paths of a configuration are relative. */
+export function findFiles(name: string): Effect.Effect<InitFiles, never, FileSystem.FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem.FileSystem;
+    const isThere = (path: string) =>
+      Effect.match(files.stat(path), { onSuccess: ({ type }) => type === "File", onFailure: () => false });
+    const find = (paths: readonly string[]) =>
+      Effect.gen(function* () {
+        for (const path of paths) if (yield* isThere(path)) return { path, found: true };
+        return { path: paths[0] ?? "", found: false };
+      });
+    const { cert_pem, key_pem, trust_pem, crls_pem } = candidatesOf(name);
+    return {
+      cert_pem: yield* find(cert_pem),
+      key_pem: yield* find(key_pem),
+      trust_pem: yield* find(trust_pem),
+      crls_pem: yield* find(crls_pem),
+    };
+  });
+}
