@@ -4,7 +4,7 @@
  * @module
  */
 import { addressRules } from "./address_filter.ts";
-import { Connections, withoutPeer } from "./connections.ts";
+import { Connections, namingPeer } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { Gossip } from "./gossip.ts";
@@ -219,7 +219,7 @@ export class Session {
         ? []
         : await libp2p.peerStore.get(connection.remotePeer).then(({ addresses }) => addresses, () => []);
       const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(mayDial);
-      const texts = all.map((address) => `${withoutPeer(address.toString())}/p2p/${peer}`);
+      const texts = all.map((address) => namingPeer(address.toString(), peer));
       return { peer, addresses: [...new Set(texts)].slice(0, successorAddressesMax) };
     });
     return (await Promise.all(named)).filter(({ addresses }) => addresses.length > 0);
