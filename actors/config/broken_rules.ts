@@ -6,6 +6,7 @@
 import { parse } from "@std/toml";
 import { Effect, FileSystem } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { locateRenamed, renameKeys } from "./aliases.ts";
 import { locateKeys } from "./locate.ts";
 import { ConfigError } from "./problem.ts";
 import { problemOfRule } from "./problems_of.ts";
@@ -23,8 +24,10 @@ export function errorOfRules(
   return Effect.gen(function* () {
     const files = yield* FileSystem.FileSystem;
     const text = yield* files.readFileString(file).pipe(Effect.orElseSucceed(() => ""));
-    const layered = layerSources(role, valuesOf(text), around);
-    const situation = { role, file, layered, locations: locateKeys(text) };
+    const values = valuesOf(text);
+    const renamed = renameKeys(values);
+    const layered = layerSources(role, values, around);
+    const situation = { role, file, layered, locations: locateRenamed(locateKeys(text), renamed) };
     return new ConfigError({ problems: rules.map((rule) => problemOfRule(situation, rule)) });
   });
 }

@@ -7,13 +7,14 @@
  * @module
  */
 import { accessSync, constants } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { Effect, type PlatformError, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { RoleConfig } from "../config/config.ts";
 import type { BrokenRule } from "../config/rules.ts";
 import { findProgram } from "../job/command.ts";
 import { deniedByDeno } from "../files/denied.ts";
+import { placeTried } from "../files/place_tried.ts";
 
 /** What a program is found with. */
 export interface PlacesAround {
@@ -46,15 +47,16 @@ function checkDataset(path: string): Check {
   ];
   return Effect.gen(function* () {
     const files = yield* FileSystem;
-    const directory = resolve(path);
-    const { type } = yield* files.stat(directory);
-    if (type !== "Directory") return broken(`${directory} is no directory`, "name the directory that holds the slices");
-    const names = (yield* files.readDirectory(directory)).filter((name) => !name.startsWith("."));
+    const { type } = yield* files.stat(path);
+    if (type !== "Directory") {
+      return broken(`${whole(path)} is no directory`, "name the directory that holds the slices");
+    }
+    const names = (yield* files.readDirectory(path)).filter((name) => !name.startsWith("."));
     if (names.length > 0) return [];
-    return broken(`${directory} is empty`, "put one file a slice there, then start the node");
+    return broken(`${whole(path)} is empty`, "put one file a slice there, then start the node");
   }).pipe(
     Effect.catch((error) =>
-      Effect.succeed(broken(missing(resolve(path), path, error), mendOf(error, "make it, or correct the path")))
+      Effect.succeed(broken(missing(path, error), mendOf(error, "make it, or correct the path")))
     ),
   );
 }
@@ -66,21 +68,24 @@ function checkWorkDir(path: string): Check {
   ];
   return Effect.gen(function* () {
     const files = yield* FileSystem;
-    let place = resolve(path);
+    let place = path;
     let found = yield* Effect.result(files.stat(place));
     while (Result.isFailure(found) && found.failure.reason._tag === "NotFound" && place !== dirname(place)) {
       place = dirname(place);
       found = yield* Effect.result(files.stat(place));
     }
     const { type } = yield* Effect.fromResult(found);
-    if (type !== "Directory") return broken(`${place} is no directory`, "name a directory");
+    if (type !== "Directory") return broken(`${whole(place)} is no directory`, "name a directory");
     const denied = whyNotWritable(place);
     if (denied === undefined) return [];
-    return broken(`this user may not write ${place}`, deniedByDeno(denied) ?? "give it to this user, or name another");
+    return broken(
+      `this user may not write ${whole(place)}`,
+      deniedByDeno(denied) ?? "give it to this user, or name another",
+    );
   }).pipe(
     Effect.catch((error) =>
       Effect.succeed(
-        broken(missing(resolve(path), path, error), mendOf(error, "give it to this user, or name another")),
+        broken(missing(path, error), mendOf(error, "give it to this user, or name another")),
       )
     ),
   );
@@ -105,7 +110,7 @@ function checkExecutors(
     return [{
       path: ["executors", index, "cmd"],
       wrong: isPath
-        ? `there is no program ${resolve(cmd)}${tildeNote(cmd)}`
+        ? `there is no program ${whole(cmd)}`
         : `there is no program ${JSON.stringify(cmd)} in PATH (${searchPath})`,
       expected: "an executable file: its path, or its name in PATH",
       mend: isPath ? "correct the path, or make the file executable: chmod +x" : "install it, or write its whole path",
@@ -116,13 +121,13 @@ function checkExecutors(
 function checkHeldOut(path: string): Check {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
-    const { type } = yield* files.stat(resolve(path));
-    if (type === "File") yield* Effect.scoped(files.open(resolve(path), { flag: "r" }));
-    return type === "File" ? undefined : { wrong: `${resolve(path)} is no file`, mend: "name a file of rows" };
+    const { type } = yield* files.stat(path);
+    if (type === "File") yield* Effect.scoped(files.open(path, { flag: "r" }));
+    return type === "File" ? undefined : { wrong: `${whole(path)} is no file`, mend: "name a file of rows" };
   }).pipe(
     Effect.catch((error) =>
       Effect.succeed({
-        wrong: missing(resolve(path), path, error),
+        wrong: missing(path, error),
         mend: mendOf(error, "put the rows there, or correct the path"),
       })
     ),
@@ -136,18 +141,18 @@ function checkHeldOut(path: string): Check {
   );
 }
 
-function missing(place: string, written: string, error: PlatformError.PlatformError): string {
+function missing(path: string, error: PlatformError.PlatformError): string {
   switch (error.reason._tag) {
     case "NotFound":
-      return `there is no ${place}${tildeNote(written)}`;
+      return `there is no ${whole(path)}`;
     case "PermissionDenied":
-      return `this user may not use ${place}`;
+      return `this user may not use ${whole(path)}`;
     default:
-      return `${place} cannot be used (${error.reason._tag})`;
+      return `${whole(path)} cannot be used (${error.reason._tag})`;
   }
 }
 
 const mendOf = (error: PlatformError.PlatformError, otherwise: string): string => deniedByDeno(error) ?? otherwise;
 
-/** A shell would have made a home of it. */
-const tildeNote = (written: string): string => written.startsWith("~") ? " (~ is not expanded here)" : "";
+/** A path as it is written, and where that leads. */
+const whole = (path: string): string => `${path}${placeTried(path)}`;

@@ -198,7 +198,6 @@ test("what a role's configuration names and this machine lacks is found before t
     ],
     ["a data set that is a file", data(file), /dataset_path: \S+a-file is no directory/],
     ["a data set without slices", data(empty), /dataset_path: \S+empty is empty; .*one file a slice/],
-    ["a data set at ~", data("~/digits"), /dataset_path: there is no \/\S+\/~\/digits \(~ is not expanded here\)/],
     [
       "no executor of that name",
       worker(empty, "sh", "no-such-program"),
