@@ -14,8 +14,9 @@
  * until it does, or until {@linkcode IdentityTiming.patienceMs} has passed. Only then it is said, once for each state of
  * the files, and the pair in force stays; the next change, or `identity.reload` (SIGHUP), has the files read again.
  *
- * Says to its parent `identity.loaded` or `identity.failed` first, and `identity.loaded` again for every new pair, with
- * the next generation. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
+ * Sends its parent `identity.loaded` or `identity.failed` first, and `identity.loaded` again for every new pair, with
+ * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
+ * the node's own trust says of its own chain. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
  *
  * @module
  */
@@ -29,6 +30,7 @@ import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts
 import { signatureOf } from "./files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
 import type { LoadError } from "./load_error.ts";
+import { OwnCertificateRefused } from "./own_certificate.ts";
 import { checkOwnChain, type IdentityFiles, loadIdentity } from "./load_identity.ts";
 import type { Ports } from "./ports.ts";
 
@@ -64,7 +66,10 @@ export const defaultIdentityTiming: IdentityTiming = {
 /** What the machine says to its parent. */
 export type IdentitySaid =
   | { readonly type: "identity.loaded"; readonly identity: NodeIdentity }
-  | { readonly type: "identity.failed"; readonly error: unknown };
+  | { readonly type: "identity.failed"; readonly error: unknown }
+  /** The verdict of the node's own trust on its own chain, after each change of either. */
+  | { readonly type: "identity.accepted" }
+  | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused };
 
 /** A look at both files. */
 export interface IdentityLooked {
@@ -149,18 +154,6 @@ function reportExpiry({ identity, ports, certPem }: IdentityContext): void {
       ? `Own certificate expired at ${when}: peers refuse it. Put a new one in its place: hypha-certutil gen-cert`
       : `Own certificate expires at ${when}. Put a new one in its place before: hypha-certutil gen-cert`,
     fields: { file: certPem, notAfter: when },
-  });
-}
-
-function reportUnverified({ identity, ports, certPem, snapshot, memory }: IdentityContext): void {
-  if (identity === undefined || snapshot === undefined) return;
-  const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
-  if (refusal === undefined) return;
-  ports.report({
-    level: "warn",
-    event: "identity.unverified",
-    message: `Own trust does not verify own certificate, peers that trust the same will refuse it: ${refusal.message}`,
-    fields: { file: certPem, code: refusal.code, hint: refusal.hint },
   });
 }
 
@@ -261,7 +254,6 @@ const machine = setup({
     sayFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
     reportExpiry: ({ context }) => reportExpiry(context),
-    reportUnverified: ({ context }) => reportUnverified(context),
     reportRenewed: ({ context }, { outcome }: IdentityReading) => {
       if (Result.isSuccess(outcome)) reportRenewed(context, outcome.success);
     },
@@ -289,6 +281,17 @@ const sayBroken = machine.enqueueActions(({ context, event, enqueue }) => {
   const warned = `${outcome.failure.problem} ${signature}`;
   enqueue.assign({ warned, brokenSince: undefined });
   if (warned !== context.warned) enqueue(() => reportBroken(context, outcome.failure));
+});
+
+/** What the node's own trust says of its own chain: peers of the same organisation would say the same. */
+const sayVerdict = machine.enqueueActions(({ context, enqueue }) => {
+  const { identity, snapshot, ports, certPem, memory } = context;
+  if (identity === undefined || snapshot === undefined) return;
+  const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
+  const verdict: IdentitySaid = refusal === undefined
+    ? { type: "identity.accepted" }
+    : { type: "identity.refused", error: new OwnCertificateRefused({ file: certPem, refusal }) };
+  enqueue.sendParent(verdict as never);
 });
 
 /** The dates are looked at once an hour. */
@@ -361,10 +364,7 @@ export const identityMachine = machine.createMachine({
       },
       on: {
         "trust.changed": {
-          actions: [
-            { type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) },
-            "reportUnverified",
-          ],
+          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, sayVerdict],
         },
         "identity.reload": { target: ".reading", reenter: true, actions: "forgetBroken" },
         "files.touched": { actions: "markTouched" },
@@ -408,7 +408,7 @@ export const identityMachine = machine.createMachine({
                   "sayLoaded",
                   "markReviewed",
                   "reportExpiry",
-                  "reportUnverified",
+                  sayVerdict,
                 ],
               },
               {

@@ -35,9 +35,10 @@ import {
   routeStream,
 } from "./node/facts.ts";
 import { policyOf, transportInputOf } from "./node/inputs.ts";
-import { lacking, NodeFailed, nodeSetup, roleIdOf, transportOf } from "./node/node_setup.ts";
+import { NodeFailed, nodeSetup, roleIdOf, transportOf } from "./node/node_setup.ts";
 import { announce, endFormers, noteFormerGone, noteFormerRole, retire } from "./node/turning.ts";
 import { makePeerNames } from "./node/peer_names.ts";
+import { reportDraining, reportJoining, reportListening, reportOwnRefused, reportReady } from "./node/reports.ts";
 
 export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput } from "./node/node_setup.ts";
 
@@ -169,45 +170,6 @@ const takeIdentity = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
   }
 });
 
-const reportListening = nodeSetup.createAction(({ context, event }) => {
-  if (event.type !== "listening") return;
-  context.ports.report({
-    level: "info",
-    event: "node.listening",
-    message: `Listening on ${event.addresses.join(", ") || "no address"}`,
-    fields: { addresses: event.addresses, peer: context.identity?.peer, name: context.identity?.name },
-  });
-});
-
-const reportJoining = nodeSetup.createAction(({ context }) => {
-  context.ports.report({
-    level: "warn",
-    event: "node.joining",
-    message: `Cannot join yet: waiting for ${lacking(context).join(", ")}`,
-    fields: { waitingFor: lacking(context) },
-  });
-});
-
-const reportReady = nodeSetup.createAction(({ context }) => {
-  const { role } = context.config;
-  context.ports.report({
-    level: "info",
-    event: "node.ready",
-    message: `Ready as ${role}`,
-    fields: { role, peer: context.identity?.peer, name: context.identity?.name, peers: context.peers.length },
-  });
-});
-
-const reportDraining = nodeSetup.createAction(({ context }) => {
-  const { exit } = context;
-  context.ports.report({
-    level: exit.type === "failed" ? "error" : "info",
-    event: "node.draining",
-    message: exit.type === "failed" ? exit.error.message : `Taking leave: ${exit.reason}`,
-    fields: { reason: exit.type === "failed" ? exit.error.stage : exit.reason },
-  });
-});
-
 /** The machine of a node. Its output says how it ended ({@linkcode NodeExit}). */
 export const nodeMachine = nodeSetup.createMachine({
   id: "node",
@@ -233,6 +195,7 @@ export const nodeMachine = nodeSetup.createMachine({
       isReady: false,
       counters: undefined,
       cell: undefined,
+      isOwnAccepted: false,
       exit: { type: "stopped", reason: "it was stopped" },
     };
   },
@@ -271,6 +234,8 @@ export const nodeMachine = nodeSetup.createMachine({
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: takeIdentity },
         "identity.failed": { target: "failed", actions: failAt("load") },
+        "identity.accepted": { actions: assign({ isOwnAccepted: true }) },
+        "identity.refused": { actions: reportOwnRefused },
         "peer.established": { actions: [noteEstablished, forward] },
         "peer.closed": { actions: [noteClosed, forward] },
         "peer.refused": { actions: nodeSetup.sendTo(({ context }) => context.ledger, ({ event }) => event as never) },
@@ -319,7 +284,10 @@ export const nodeMachine = nodeSetup.createMachine({
           after: {
             loadMs: { target: "#node.failed", actions: failLate("load", "key and trust were not loaded in time") },
           },
-          on: { drain: { target: "#node.stopped", actions: noteDrain } },
+          on: {
+            drain: { target: "#node.stopped", actions: noteDrain },
+            "identity.refused": { target: "#node.failed", actions: failAt("load") },
+          },
         },
         listening: {
           entry: [

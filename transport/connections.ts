@@ -299,6 +299,11 @@ export function withoutPeer(address: AddressText): AddressText {
   return address.includes("/p2p-circuit") ? address : address.replace(/\/p2p\/[^/]+$/, "");
 }
 
+/** An address with the peer's PeerID at its end. A relayed one names the relay before: that is not the peer. */
+export function namingPeer(address: AddressText, peer: PeerText): AddressText {
+  return `${address.replace(/\/p2p\/[^/]+$/, "")}/p2p/${peer}`;
+}
+
 /** Whether a connection leads straight to one of these addresses, which may name the peer or not. */
 export function leadsToGateway(
   { direct, remoteAddr }: Pick<Connection, "direct" | "remoteAddr">,

@@ -7,7 +7,7 @@ import type { Connection } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { HandshakeTimeout, HungUp, ProtocolMismatch, type Refusal, Unreachable } from "../pki/refusal.ts";
-import { type Connections, withoutPeer } from "./connections.ts";
+import { type Connections, namingPeer, withoutPeer } from "./connections.ts";
 import type { Node } from "./libp2p_node.ts";
 import type { AddressText, PeerText, TransportAsk } from "./port.ts";
 
@@ -71,9 +71,7 @@ export class Dialler {
       if (refused || signal.aborted) throw error;
       // The addresses that are remembered lead nowhere: it may have moved, and others know where to.
       const { multiaddrs } = await this.#libp2p.peerRouting.findPeer(id, { signal, useCache: false });
-      const named = multiaddrs.map((known) =>
-        known.toString().includes("/p2p/") ? known : known.encapsulate(`/p2p/${peer}`)
-      );
+      const named = multiaddrs.map((known) => multiaddr(namingPeer(known.toString(), peer as string)));
       if (named.length === 0) throw error;
       return await this.#libp2p.dial(named, { signal });
     }

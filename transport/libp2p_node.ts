@@ -27,6 +27,7 @@ import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
 import type { AddressRules } from "./address_filter.ts";
 import { turningAway, type TurnsAway } from "./early_refusal.ts";
+import type { Listening } from "./listening.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "./port.ts";
 
@@ -82,6 +83,7 @@ export async function createNode(input: TransportInput, parts: {
   readonly protector: ConnectionProtector;
   readonly addresses: AddressRules;
   readonly turnsAway: TurnsAway;
+  readonly listening: Listening;
 }): Promise<Node> {
   const { announced, mayKnow } = parts.addresses;
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
@@ -104,7 +106,9 @@ export async function createNode(input: TransportInput, parts: {
       announceFilter: announced,
     },
     transports: [
-      turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
+      parts.listening.watching(
+        turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
+      ),
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],
     connectionEncrypters: [parts.encrypter],

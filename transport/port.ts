@@ -151,11 +151,14 @@ export class TransportError extends Data.TaggedError("TransportError")<{
     | "unsupported"
     /** The other side answered with a refusal's code, which is the detail. */
     | "refused"
+    /** An address cannot be listened on; the detail is the whole sentence, one for each address. */
+    | "not-listening"
     | "stopped"
     | "failed";
   readonly detail: string;
 }> {
   override get message(): string {
+    if (this.code === "not-listening") return this.detail;
     return `Cannot complete exchange (${this.code}): ${this.detail}`;
   }
 }
@@ -265,7 +268,15 @@ export interface CountersAnswer {
 }
 /** Answer to `start`. */
 export type StartAnswer =
-  | { readonly type: "listening"; readonly addresses: readonly AddressText[] }
+  | {
+    readonly type: "listening";
+    /** What others are told: with `/p2p/…`, without what `excludeCidr` leaves out, with `externalAddresses`. */
+    readonly addresses: readonly AddressText[];
+    /** What is listened on, as it was asked for; where a port was left open, the port that there is. */
+    readonly bound: readonly AddressText[];
+    /** Addresses of a version of IP that this machine does not speak: gone on without. One sentence each. */
+    readonly left: readonly string[];
+  }
   | { readonly type: "transport.failed"; readonly error: TransportError };
 /** Answer to `retire`: nothing listens any more. */
 export interface RetireAnswer {

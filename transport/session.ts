@@ -4,7 +4,7 @@
  * @module
  */
 import { addressRules } from "./address_filter.ts";
-import { Connections, withoutPeer } from "./connections.ts";
+import { Connections, namingPeer } from "./connections.ts";
 import { DialFailed, Dialler } from "./dialing.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { Gossip } from "./gossip.ts";
@@ -18,11 +18,13 @@ import {
   isStreamProtocol,
   type NodeIdentity,
   type PeerText,
+  type StartAnswer,
   type StreamProtocol,
   type TransportAsk,
   TransportError,
   type TransportInput,
 } from "./port.ts";
+import { Listening } from "./listening.ts";
 import type { MessageProtocol } from "./protocols/messages.ts";
 import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
@@ -34,6 +36,9 @@ import { Internal } from "../pki/refusal.ts";
 
 /** How long a dial may take in all, beyond the handshake's own deadline, in milliseconds. */
 const dialSlackMs = 5_000;
+
+/** What a session that has started says: the answer to `start`. */
+export type Started = Omit<Extract<StartAnswer, { type: "listening" }>, "type">;
 
 /** What a session hears: everything but its own beginning and end. */
 export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
@@ -82,11 +87,13 @@ export class Session {
   }
 
   /** Starts libp2p. Rejects with what it could not do; nothing is left over then. */
-  async start(): Promise<AddressText[]> {
+  async start(): Promise<Started> {
     const input = this.#input;
+    const listening = new Listening();
     const addresses = addressRules(input, (peer) => this.#connections.isGateway(peer));
     const libp2p = await createNode(input, {
       addresses,
+      listening,
       gater: this.#connections.gater(addresses),
       protector: this.#connections.protector(),
       turnsAway: (address) => this.#connections.turnsAway(address),
@@ -133,14 +140,23 @@ export class Session {
       await libp2p.start();
     } catch (error) {
       await this.stop("libp2p did not start");
-      throw error;
+      throw listening.error(input.listenAddresses, "failed") ?? error;
+    }
+    const unheard = listening.error(input.listenAddresses, "started");
+    if (unheard !== undefined) {
+      await this.stop("libp2p does not listen where it was to");
+      throw unheard;
     }
     if (this.#stopping !== undefined) {
       await libp2p.stop(); // a stop during the start has stopped what there was then
       throw new Error("it was stopped while it started");
     }
     reachability.started();
-    return libp2p.getMultiaddrs().map((address) => address.toString());
+    return {
+      addresses: libp2p.getMultiaddrs().map((address) => address.toString()),
+      bound: [...listening.bound],
+      left: listening.failures.map(({ address, why }) => `${address}: ${why}`),
+    };
   }
 
   /** Does what is asked. Trust and identity may change at any time; everything else wants a started session. */
@@ -219,7 +235,7 @@ export class Session {
         ? []
         : await libp2p.peerStore.get(connection.remotePeer).then(({ addresses }) => addresses, () => []);
       const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(mayDial);
-      const texts = all.map((address) => `${withoutPeer(address.toString())}/p2p/${peer}`);
+      const texts = all.map((address) => namingPeer(address.toString(), peer));
       return { peer, addresses: [...new Set(texts)].slice(0, successorAddressesMax) };
     });
     return (await Promise.all(named)).filter(({ addresses }) => addresses.length > 0);

@@ -9,14 +9,8 @@
 import { type CallbackActorLogic, fromCallback } from "xstate";
 import { Internal } from "../pki/refusal.ts";
 import { type Outbox, outbox } from "./outbox.ts";
-import {
-  type AddressText,
-  type TransportAsk,
-  TransportError,
-  type TransportFact,
-  type TransportInput,
-} from "./port.ts";
-import { Session, type SessionAsk } from "./session.ts";
+import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "./port.ts";
+import { Session, type SessionAsk, type Started } from "./session.ts";
 
 /** The logic of the transport actor; everything it says unasked goes to its parent. */
 export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = fromCallback<
@@ -77,15 +71,16 @@ function start(state: State, ask: Extract<TransportAsk, { type: "start" }>): voi
   const { box, input, early } = state;
   const fail = (error: unknown) => {
     const detail = error instanceof Error ? error.message : String(error);
-    box.answer(ask.replyTo, { type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
+    const typed = error instanceof TransportError ? error : new TransportError({ code: "failed", detail });
+    box.answer(ask.replyTo, { type: "transport.failed", error: typed });
   };
   if (state.phase !== "idle") return fail(new Error("it was started before"));
   state.phase = "starting";
   const session = new Session(input, box);
   state.session = session;
-  const started = (addresses: readonly AddressText[]) => {
+  const started = (listening: Started) => {
     if (state.phase === "starting") state.phase = "started";
-    box.answer(ask.replyTo, { type: "listening", addresses });
+    box.answer(ask.replyTo, { type: "listening", ...listening });
     for (const waiting of early.splice(0)) hear(state, waiting);
   };
   session.start().then(started, (error) => {

@@ -6,6 +6,7 @@
 import { parse, TomlError } from "@std/toml";
 import { Effect, FileSystem, type PlatformError, Result, Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { deniedByDeno } from "../files/denied.ts";
 import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { RoleConfig } from "./config.ts";
 import { locateKeys } from "./locate.ts";
@@ -138,7 +139,10 @@ function wholeFile(file: string, wrong: string, expected: string, mend: string):
 
 function unreadable(role: Role, file: string, error: PlatformError.PlatformError): ConfigError {
   const tag = error.reason._tag;
-  const wrong = tag === "NotFound"
+  const denied = deniedByDeno(error);
+  const wrong = denied !== undefined
+    ? `cannot be read: ${denied}`
+    : tag === "NotFound"
     ? `there is no such file${placeTried(file)}`
     : tag === "PermissionDenied"
     ? "cannot be read: permission denied"

@@ -8,6 +8,7 @@ import { Effect, Option } from "effect";
 import { type File, FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import { LoadError } from "../load_error.ts";
+import { deniedByDeno } from "./denied.ts";
 import { placeTried } from "./place_tried.ts";
 
 /** A file as it was read. */
@@ -86,8 +87,14 @@ function textOf(chunks: readonly Uint8Array[]): string {
   return chunks.map((chunk) => decoder.decode(chunk, { stream: true })).join("") + decoder.decode();
 }
 
-function unreadable({ reason }: PlatformError, { path, what, key }: ReadOptions): LoadError {
+function unreadable(error: PlatformError, { path, what, key }: ReadOptions): LoadError {
+  const { reason } = error;
   const common = { file: path, line: undefined };
+  const denied = deniedByDeno(error);
+  if (denied !== undefined) {
+    const detail = `the ${what} cannot be read`;
+    return new LoadError({ ...common, problem: "unreadable", detail, mend: denied });
+  }
   switch (reason._tag) {
     case "NotFound":
       return new LoadError({

@@ -75,7 +75,8 @@ export function makeCommand(
   );
 }
 
-function findProgram(cmd: string, path: string): Result.Result<string, ExecutorMissing> {
+/** Finds a program as a shell would: by its path, or by its name in `path`. */
+export function findProgram(cmd: string, path: string): Result.Result<string, ExecutorMissing> {
   const isPath = cmd.includes("/");
   const places = isPath ? [""] : path.split(delimiter).filter((directory) => directory !== "");
   for (const directory of places) {

@@ -104,6 +104,8 @@ export interface NodeContext extends NodeInput {
   readonly peers: readonly PeerText[];
   /** Gateways that are linked now, by configured address. */
   readonly linked: readonly AddressText[];
+  /** Whether the node's own trust has accepted its own certificate: nothing is listened on before. */
+  readonly isOwnAccepted: boolean;
   readonly isReachable: boolean;
   readonly isDhtReady: boolean;
   readonly isReady: boolean;
@@ -188,7 +190,8 @@ export const nodeSetup = setup({
     data: dataMachine,
   },
   guards: {
-    isLoaded: ({ context }) => context.snapshot !== undefined && context.identity !== undefined,
+    isLoaded: ({ context }) =>
+      context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted,
     isJoined: ({ context }) => lacking(context).length === 0,
     /** The key was replaced: the transport speaks for a PeerID that the node is no longer. */
     isOvertaken: ({ context: { identity, spoken } }) => spoken !== undefined && identity?.peer !== spoken.peer,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { deniedByDeno } from "../../actors/files/denied.ts";
 import type { Role } from "../../pki/certificate.ts";
 
 /** What a node touches. Paths as they stand in its configuration. */
@@ -43,4 +44,21 @@ export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
     needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${needs.addresses.join(",")}`,
     ...(everywhere || needs.addresses.length === 0 ? ["--allow-sys=networkInterfaces"] : []),
   ];
+}
+
+/**
+ * The sentence for an error that comes from a missing permission: which one, and all that the role needs.
+ *
+ * @returns Undefined where the error has another cause.
+ */
+export function permissionMessage(role: Role, error: unknown): string | undefined {
+  const denied = deniedByDeno(error);
+  if (denied === undefined) return undefined;
+  const needs: DenoNeeds = {
+    configPath: "CONFIG.toml",
+    certificateFolder: "CERTIFICATE-FOLDER",
+    readPaths: role === "data" ? ["DATASET"] : [],
+    addresses: [],
+  };
+  return `${denied}. A ${role} runs with: deno run ${permissionsFor(role, needs).join(" ")}`;
 }

@@ -10,6 +10,7 @@ import { Cause, Effect, Exit, Option } from "effect";
 import { Argument, CliConfig, CliError, Command, Flag, GlobalFlag } from "effect/cli";
 import { type ConfigKey, keysOf } from "../../actors/config/keys.ts";
 import type { Role } from "../../pki/certificate.ts";
+import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import type { GivenFlags } from "./given_flags.ts";
 import { logLevels } from "./log.ts";
@@ -181,7 +182,9 @@ export async function runProgram(role: Role): Promise<void> {
 
 function sayFailure(role: Role, error: unknown): ExitCode {
   if (CliError.isCliError(error)) return 2; // said already
-  const message = error instanceof ProgramFailed ? error.said : error instanceof Error ? error.message : String(error);
+  const message = error instanceof ProgramFailed
+    ? error.said
+    : permissionMessage(role, error) ?? (error instanceof Error ? error.message : String(error));
   if (message !== undefined) {
     const lines = message.split("\n").map((line) => `hypha-${role}: ${escapeUnsafe(line)}\n`);
     process.stderr.write(lines.join(""));

@@ -6,17 +6,20 @@
 import process from "node:process";
 import { Effect, type FileSystem } from "effect";
 import { logAlone } from "../../actors/audit.ts";
+import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
 import { makeGateFactory } from "../../actors/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node.ts";
+import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
 import { superviseRoot } from "../../actors/supervise.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { transportLogic } from "../../transport/transport.ts";
+import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { type Log, type LogLevel, makeLog, wantsColour, writeToStderr } from "./log.ts";
@@ -56,12 +59,15 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     return new ProgramFailed({ exitCode: 1, said: format === "json" ? undefined : message });
   };
   return Effect.gen(function* () {
-    const config = yield* surroundingsOf(flags, "run").pipe(
-      Effect.flatMap((around) => loadConfig(role, file, around)),
-      Effect.mapError((error) => failed(error.message)),
-    );
+    const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError((error) => failed(error.message)));
+    const config = yield* loadConfig(role, file, around).pipe(Effect.mapError((error) => failed(error.message)));
     for (const { event, message, keys } of config.warnings ?? []) {
       log.report({ level: "warn", event, message, fields: { keys } });
+    }
+    const broken = yield* checkPlaces(config, { searchPath: role === "worker" ? process.env["PATH"] ?? "" : "" });
+    if (broken.length > 0) {
+      const error = yield* errorOfRules({ role, file, around }, broken);
+      return yield* Effect.fail(failed(error.message));
     }
     for (const key of idleKeys(config)) {
       const message =
@@ -93,6 +99,8 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
   const crash = (error: unknown) => {
+    const denied = permissionMessage(config.role, error);
+    if (denied !== undefined) return endDenied(log, denied);
     log.report({
       level: "error",
       event: "node.crashed",
@@ -133,6 +141,12 @@ async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<
   if (endpoint === undefined && listen === undefined) return () => Promise.resolve();
   const { startTelemetry } = await import("./telemetry.ts");
   return startTelemetry(sources);
+}
+
+/** Deno throws some of its refusals where nobody can catch them: out of the turn in which a server is to listen. */
+function endDenied(log: Log, message: string): void {
+  log.report({ level: "error", event: "node.denied", message });
+  exitAfterOutput(1);
 }
 
 function exitAtOnce(log: Log, message: string, code: ExitCode): void {

@@ -6,6 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { expiryWarningMs, identityMachine, type IdentityTiming } from "../../actors/identity.ts";
 import type { LoadError } from "../../actors/load_error.ts";
+import type { OwnCertificateRefused } from "../../actors/own_certificate.ts";
 import { issueIntermediate } from "../../pki/issue/mod.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -268,16 +269,27 @@ test("says when its end comes, and nothing before", async () => {
   assert.is((await late.identity.see("identity.expiring")).level, "warn");
 });
 
-test("says when its own trust does not verify it, and nothing where it does", async () => {
-  const trust = (pem: string) =>
-    Result.getOrThrow(makeTrustSnapshot({ trustPem: pem, policy: defaultPolicy, generation: 1, at: new Date() }));
-  const { identity } = await start();
+test("tells whether its own trust accepts it, at each trust and each new pair; where not, which file and what mends it", async () => {
+  const trust = (pem: string, crlsPem?: string) =>
+    Result.getOrThrow(
+      makeTrustSnapshot({ trustPem: pem, crlsPem, policy: defaultPolicy, generation: 1, at: new Date() }),
+    )
+      .snapshot;
+  const { identity, certPem, keyPem } = await start({ timing: { settleMs: 5, pollMs: 50 } });
   await identity.hear("identity.loaded");
-  identity.send({ type: "trust.changed", snapshot: trust(pki.trustPem).snapshot });
-  assert.equal(identity.reports, []);
-  const stranger = await makeTestPki({ organization: "Stranger" });
-  identity.send({ type: "trust.changed", snapshot: trust(stranger.trustPem).snapshot });
-  assert.is((await identity.see("identity.unverified")).fields?.["code"], "unknown-issuer");
+  identity.send({ type: "trust.changed", snapshot: trust(pki.trustPem, await pki.crls()) });
+  await identity.hear("identity.accepted");
+  identity.send({ type: "trust.changed", snapshot: trust(pki.trustPem, await pki.crls({ revoked: [node] })) });
+  const { error } = await identity.hear("identity.refused") as unknown as { readonly error: OwnCertificateRefused };
+  assert.equal([error.code, error.file], ["certificate-revoked", certPem]);
+  assert.match(error.message, certPem);
+  assert.match(error.message, /gen-cert/);
+  const stranger = await (await makeTestPki({ organization: "Stranger" })).node("worker-01");
+  await writeFile(keyPem, stranger.keyPem);
+  await writeFile(certPem, stranger.chainPem);
+  const second = await identity.hear("identity.refused", 2) as unknown as { readonly error: OwnCertificateRefused };
+  assert.is(second.error.code, "unknown-issuer");
+  assert.match(second.error.message, /cert_pem .* trust_pem/);
 });
 
 test.run();

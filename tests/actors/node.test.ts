@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { type EventObject, fromCallback, type SnapshotFrom } from "xstate";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { nodeMachine } from "../../actors/node.ts";
+import { OwnCertificateRefused } from "../../actors/own_certificate.ts";
 import type { AuditEntry } from "../../actors/audit.ts";
 import { CertificateRevoked, Unreachable } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
@@ -86,10 +87,16 @@ function start(config: RoleConfig) {
   const load = () => {
     says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
     says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+    says["identity"]?.({ type: "identity.accepted" } as EventObject);
   };
   const listen = () => {
     load();
-    world.takeOne("start").replyTo.send({ type: "listening", addresses: ["/ip4/127.0.0.1/tcp/2"] });
+    world.takeOne("start").replyTo.send({
+      type: "listening",
+      addresses: ["/ip4/127.0.0.1/tcp/2"],
+      bound: ["/ip4/0.0.0.0/tcp/2"],
+      left: [],
+    });
   };
   const link = () => {
     const dial = world.takeOne("dial");
@@ -135,7 +142,8 @@ test("loads, listens, joins, and is ready; healthy only then", () => {
   assert.is(node.state(), "loading");
   node.listen();
   assert.is(node.state(), "joining");
-  assert.equal(node.world.reported("node.listening")[0]?.["addresses"], ["/ip4/127.0.0.1/tcp/2"]);
+  const [listening] = node.world.reported("node.listening");
+  assert.equal([listening?.["bound"], listening?.["addresses"]], [["/ip4/0.0.0.0/tcp/2"], ["/ip4/127.0.0.1/tcp/2"]]);
   assert.is(node.world.takeOne("serve").protocol, "/hypha-health/0.0.1");
   assert.not(node.healthy());
   node.link();
@@ -211,6 +219,48 @@ test("what can't be loaded ends the node with the typed error; so does a port th
   assert.is(failed.error.stage, "listen");
 });
 
+test("a certificate that its own trust refuses ends the start, before anything listens; later it is said, and the node goes on", () => {
+  const error = new OwnCertificateRefused({ file: "cert.pem", refusal });
+  const node = start(configOf("worker"));
+  node.says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
+  node.says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+  assert.is(node.state(), "loading", "waits for the verdict");
+  node.says["identity"]?.({ type: "identity.refused", error } as EventObject);
+  const output = node.output();
+  assert.ok(output?.type === "failed");
+  assert.equal([output.error.stage, output.error.cause, output.error.message], ["load", error, error.message]);
+  assert.is(node.world.take("start").length, 0);
+  const running = start(configOf("worker"));
+  running.join();
+  running.says["identity"]?.({ type: "identity.refused", error } as EventObject);
+  assert.is(running.state(), "ready");
+  const [said] = running.world.reports.filter(({ event }) => event === "identity.refused");
+  assert.equal([said?.level, said?.fields?.["file"], said?.fields?.["code"]], [
+    "error",
+    "cert.pem",
+    "certificate-revoked",
+  ]);
+});
+
+test("says what is bound and what is announced: nothing, with the reason; what is gone on without", () => {
+  const said = (role: RoleConfig["role"], more: object, answer: object) => {
+    const node = start(configOf(role, more));
+    node.load();
+    node.world.takeOne("start").replyTo.send({ type: "listening", addresses: [], bound: [], left: [], ...answer });
+    return node.world.reports.filter(({ event }) => /^node\.(un)?listen/.test(event))
+      .map(({ level, message }) => `${level}: ${message}`);
+  };
+  const bound = ["/ip4/10.0.0.1/tcp/4001"];
+  const hidden = said("gateway", { excludeCidr: ["10.0.0.0/8"] }, { bound });
+  assert.match(
+    hidden[0] ?? "",
+    /^warn: Listening on \/ip4\/10\.0\.0\.1\/tcp\/4001; announces no address .*exclude_cidr/,
+  );
+  const worker = said("worker", {}, { left: ["/ip6/::1/tcp/1: this machine does not speak this version of IP"] });
+  assert.match(worker[0] ?? "", /^info: Listening on no address; announces no address of its own .*relay/);
+  assert.match(worker[1] ?? "", /^warn: Does not listen on \/ip6\/::1\/tcp\/1: this machine/);
+});
+
 test("files and transports that never answer are not waited for longer than their time", () => {
   const loading = start(configOf("worker"));
   loading.world.pass(30_010);
@@ -261,7 +311,12 @@ function turning(config: RoleConfig) {
       peers: [{ peer: "p", addresses: ["/ip4/127.0.0.1/tcp/8/p2p/p"] }],
     });
     const former = node.tell;
-    node.world.takeOne("start").replyTo.send({ type: "listening", addresses: ["/ip4/127.0.0.1/tcp/7"] });
+    node.world.takeOne("start").replyTo.send({
+      type: "listening",
+      addresses: ["/ip4/127.0.0.1/tcp/7"],
+      bound: ["/ip4/127.0.0.1/tcp/7"],
+      left: [],
+    });
     return former;
   };
   return { ...node, retire, turn };

@@ -33,7 +33,7 @@ const settle = async () => {
   for (let turn = 0; turn < 20; turn++) await Promise.resolve();
 };
 
-const start: Script["start"] = ({ replyTo }) => replyTo.send({ type: "listening", addresses: [] });
+const start: Script["start"] = ({ replyTo }) => replyTo.send({ type: "listening", addresses: [], bound: [], left: [] });
 const dial: Script["dial"] = ({ id, replyTo }) => replyTo.send({ type: "dial.done", id, peer: "P" });
 const drain: Script["drain"] = ({ replyTo }) => replyTo.send({ type: "drained" });
 const answer = (message: object): NonNullable<Script["request"]> => ({ id, replyTo }) =>

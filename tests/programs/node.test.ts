@@ -127,7 +127,9 @@ test("listens, and answers the probe of a node it knows", async () => {
   assert.is((await running.waitFor("config.idle"))["key"], "telemetry_sampler", "a key without effect is said");
   const listening = await running.waitFor("node.listening");
   assert.is(listening.node, "gateway-01");
-  assert.match(JSON.stringify(listening["addresses"]), `/tcp/${port}`);
+  assert.equal(listening["bound"], [address]);
+  assert.match(JSON.stringify(listening["addresses"]), `${address}/p2p/12D3KooW`);
+  assert.match(listening.message, `Listening on ${address}; announces ${address}/p2p/`);
   await running.waitFor("node.ready");
   const ended = await probe(friend, address, "--timeout", "5000");
   assert.is(ended.code, 0, ended.stderr);

@@ -63,6 +63,8 @@ export const troubles: readonly Scenario[] = [
   },
   // Begins with files that are no good.
   made(7, 2_000, trouble("torn-file", "worker-3", 10, 30_000, 0.7), trouble("torn-file", "worker-2", 10, 30_000, 0.3)),
+  // Waits for a gateway for longer than a node does in silence.
+  made(21, 12_000, trouble("partition", "worker-2", 1, 30_000, 0.9)),
   // Another key: while it is connected with nobody, and shortly before it is told to stop.
   made(21, 12_000, trouble("partition", "worker-2", 1, 30_000, 0.9), trouble("rekey", "worker-2", 5_000, 500, 0)),
   made(

@@ -47,6 +47,7 @@ export interface TestTransport {
   readonly peer: PeerText;
   readonly node: TestNode;
   readonly addresses: readonly AddressText[];
+  readonly bound: readonly AddressText[];
   /** Everything it said unasked, in order. */
   readonly facts: TransportFact[];
   send(ask: TransportAsk): void;
@@ -97,11 +98,12 @@ export function identityOf(node: TestNode): NodeIdentity {
   };
 }
 
-/** Starts a transport on loopback. */
-export async function startTransport(options: TestTransportOptions): Promise<TestTransport> {
-  const { name, pki, node = await pki.node(name), early, ...rest } = options;
+/** What a transport of a test is made with. */
+export function transportInputOf(
+  { pki, node, ...rest }: Partial<TransportInput> & { readonly pki: TestPki; readonly node: TestNode },
+): TransportInput {
   const ports = { now: Date.now, report: () => {} };
-  const input: TransportInput = {
+  return {
     role: "worker" as Role,
     identity: identityOf(node),
     snapshot: snapshotOf(pki),
@@ -120,6 +122,12 @@ export async function startTransport(options: TestTransportOptions): Promise<Tes
     uuid: randomUUID,
     ...rest,
   };
+}
+
+/** Starts a transport on loopback. */
+export async function startTransport(options: TestTransportOptions): Promise<TestTransport> {
+  const { name, pki, node = await pki.node(name), early, ...rest } = options;
+  const input = transportInputOf({ pki, node, ...rest });
   const facts: TransportFact[] = [];
   const parent = createActor(
     setup({
@@ -146,6 +154,7 @@ export async function startTransport(options: TestTransportOptions): Promise<Tes
     peer: input.identity.peer,
     node,
     addresses: started.addresses,
+    bound: started.bound,
     facts,
     send,
     ask,

@@ -1,6 +1,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createNode } from "../../transport/libp2p_node.ts";
+import { Listening } from "../../transport/listening.ts";
 import type { TransportInput } from "../../transport/port.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { identityOf } from "../support/transports.ts";
@@ -29,6 +30,7 @@ async function modeOf(role: TransportInput["role"]): Promise<string> {
       announced: (own) => [...own],
     },
     turnsAway: () => false,
+    listening: new Listening(),
   });
   return node.services.dht.getMode();
 }

@@ -177,7 +177,7 @@ export class SimulatedSession {
     this.#phase = "started";
     network.listen(address, this.#listener = { host: name, accept: (end, from) => this.links.accept(end, from) });
     book.announce(peer, address);
-    this.#answer(ask.replyTo, { type: "listening", addresses: [`${address}/p2p/${peer}`] });
+    this.#answer(ask.replyTo, { type: "listening", addresses: [`${address}/p2p/${peer}`], bound: [address], left: [] });
     if (this.#input.relay !== "client") this.#becomeReachable();
     if (this.#input.role === "gateway") this.#becomeDhtReady();
   }

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem";
+import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";

@@ -1,0 +1,158 @@
+/**
+ * Looks, before a node joins, at what its configuration names outside the network: directories, programs and files of its
+ * role. What is missing here would otherwise end the role after it was announced, or fail every job.
+ *
+ * Certificates, keys and lists are not looked at: their loaders say what is wrong with them.
+ *
+ * @module
+ */
+import { accessSync, constants } from "node:fs";
+import { dirname } from "node:path";
+import { Effect, type PlatformError, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { RoleConfig } from "../config/config.ts";
+import type { BrokenRule } from "../config/rules.ts";
+import { findProgram } from "../job/command.ts";
+import { deniedByDeno } from "../files/denied.ts";
+import { placeTried } from "../files/place_tried.ts";
+
+/** What a program is found with. */
+export interface PlacesAround {
+  /** As in the environment's `PATH`. */
+  readonly searchPath: string;
+}
+
+type Check = Effect.Effect<readonly BrokenRule[], never, FileSystem>;
+
+/** Everything that a role's configuration names and this machine does not have. */
+export function checkPlaces(config: RoleConfig, around: PlacesAround): Check {
+  switch (config.role) {
+    case "data":
+      return checkDataset(config.datasetPath);
+    case "worker":
+      return Effect.map(
+        checkWorkDir(config.workDir),
+        (broken) => [...broken, ...checkExecutors(config.executors, around)],
+      );
+    case "scheduler":
+      return config.job.evaluation === undefined ? Effect.succeed([]) : checkHeldOut(config.job.evaluation.heldOut);
+    case "gateway":
+      return Effect.succeed([]);
+  }
+}
+
+function checkDataset(path: string): Check {
+  const broken = (wrong: string, mend: string): readonly BrokenRule[] => [
+    { path: ["dataset_path"], wrong, expected: "a directory with one file a slice", mend },
+  ];
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const { type } = yield* files.stat(path);
+    if (type !== "Directory") {
+      return broken(`${whole(path)} is no directory`, "name the directory that holds the slices");
+    }
+    const names = (yield* files.readDirectory(path)).filter((name) => !name.startsWith("."));
+    if (names.length > 0) return [];
+    return broken(`${whole(path)} is empty`, "put one file a slice there, then start the node");
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.succeed(broken(missing(path, error), mendOf(error, "make it, or correct the path")))
+    ),
+  );
+}
+
+/** The directory itself is made where it is missing: then the nearest one above it counts. */
+function checkWorkDir(path: string): Check {
+  const broken = (wrong: string, mend: string): readonly BrokenRule[] => [
+    { path: ["work_dir"], wrong, expected: "a directory that this user may write", mend },
+  ];
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    let place = path;
+    let found = yield* Effect.result(files.stat(place));
+    while (Result.isFailure(found) && found.failure.reason._tag === "NotFound" && place !== dirname(place)) {
+      place = dirname(place);
+      found = yield* Effect.result(files.stat(place));
+    }
+    const { type } = yield* Effect.fromResult(found);
+    if (type !== "Directory") return broken(`${whole(place)} is no directory`, "name a directory");
+    const denied = whyNotWritable(place);
+    if (denied === undefined) return [];
+    return broken(
+      `this user may not write ${whole(place)}`,
+      deniedByDeno(denied) ?? "give it to this user, or name another",
+    );
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.succeed(
+        broken(missing(path, error), mendOf(error, "give it to this user, or name another")),
+      )
+    ),
+  );
+}
+
+/** At once, and not through an Effect: where it lacks a permission, Deno throws out of the promise's turn. */
+function whyNotWritable(place: string): unknown {
+  try {
+    return accessSync(place, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    return error;
+  }
+}
+
+function checkExecutors(
+  executors: Extract<RoleConfig, { role: "worker" }>["executors"],
+  { searchPath }: PlacesAround,
+): readonly BrokenRule[] {
+  return executors.flatMap(({ runtime, cmd }, index): BrokenRule[] => {
+    if (runtime !== "process" || cmd === undefined || Result.isSuccess(findProgram(cmd, searchPath))) return [];
+    const isPath = cmd.includes("/");
+    return [{
+      path: ["executors", index, "cmd"],
+      wrong: isPath
+        ? `there is no program ${whole(cmd)}`
+        : `there is no program ${JSON.stringify(cmd)} in PATH (${searchPath})`,
+      expected: "an executable file: its path, or its name in PATH",
+      mend: isPath ? "correct the path, or make the file executable: chmod +x" : "install it, or write its whole path",
+    }];
+  });
+}
+
+function checkHeldOut(path: string): Check {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const { type } = yield* files.stat(path);
+    if (type === "File") yield* Effect.scoped(files.open(path, { flag: "r" }));
+    return type === "File" ? undefined : { wrong: `${whole(path)} is no file`, mend: "name a file of rows" };
+  }).pipe(
+    Effect.catch((error) =>
+      Effect.succeed({
+        wrong: missing(path, error),
+        mend: mendOf(error, "put the rows there, or correct the path"),
+      })
+    ),
+    Effect.map((found) =>
+      found === undefined ? [] : [{
+        path: ["scheduler", "job", "evaluation", "held_out"],
+        expected: "a file of rows to measure the model with",
+        ...found,
+      }]
+    ),
+  );
+}
+
+function missing(path: string, error: PlatformError.PlatformError): string {
+  switch (error.reason._tag) {
+    case "NotFound":
+      return `there is no ${whole(path)}`;
+    case "PermissionDenied":
+      return `this user may not use ${whole(path)}`;
+    default:
+      return `${whole(path)} cannot be used (${error.reason._tag})`;
+  }
+}
+
+const mendOf = (error: PlatformError.PlatformError, otherwise: string): string => deniedByDeno(error) ?? otherwise;
+
+/** A path as it is written, and where that leads. */
+const whole = (path: string): string => `${path}${placeTried(path)}`;
