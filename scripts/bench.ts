@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import { type PartName, parts } from "./bench/parts.ts";
 import type { BenchRow } from "./bench/row.ts";
 import { runCommand } from "./gate/command.ts";
+import { findRuntime, type Runtime, startable } from "./gate/runtimes.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const timeoutMs = 30 * 60_000;
@@ -39,13 +40,13 @@ function options() {
     const unknown = positionals.find((name) => !names.some((known) => known === name));
     if (unknown !== undefined) usage(`part ${unknown} is not known`);
     const chosen = positionals.length === 0 ? names : positionals as PartName[];
-    return { runtimes: runtime === undefined ? ["node", "deno"] as const : [runtime], json, quick, chosen };
+    return { runtimes: runtime === undefined ? ["node", "deno"] as const : [runtime] as const, json, quick, chosen };
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
   }
 }
 
-async function measure(part: PartName, runtime: string, quick: boolean): Promise<readonly BenchRow[]> {
+async function measure(part: PartName, runtime: Runtime, quick: boolean): Promise<readonly BenchRow[]> {
   const flags = runtime === "deno"
     ? ["run", "-A", "--quiet", "--v8-flags=--expose-gc"]
     : ["--no-warnings", "--expose-gc"];
@@ -53,7 +54,7 @@ async function measure(part: PartName, runtime: string, quick: boolean): Promise
   const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
   // Rows go to standard error as they are measured: an interrupted run has shown what it measured.
   const onStderr = (text: string) => void process.stderr.write(text);
-  const { code, stdout } = await runCommand(join(root, "node_modules/.bin", runtime), args, { timeoutMs, onStderr });
+  const { code, stdout } = await runCommand(startable(findRuntime(runtime) ?? runtime), args, { timeoutMs, onStderr });
   if (code === 0) return JSON.parse(stdout) as readonly BenchRow[];
   throw new Error(`part ${part} failed on ${runtime} with ${code}`);
 }

@@ -7,6 +7,16 @@ import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
+// Older ones cannot run the npm that installs. What is started below is the pinned one.
+const nodeMin = 20;
+if (Number(process.versions.node.split(".")[0]) < nodeMin) {
+  console.error(
+    `Cannot start: this tree's npm commands need Node ${nodeMin} or newer, and this is Node ${process.versions.node}: ` +
+      "install it from https://nodejs.org/en/download",
+  );
+  process.exit(1);
+}
+
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bin = join(root, "node_modules", ".bin");
 const stamp = join(root, "node_modules", ".ensured");

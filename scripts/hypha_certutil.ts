@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 /** The program `hypha-certutil`: a CA for development, tests and small networks. */
 import process from "node:process";
-import { runCertutil } from "./certutil/program.ts";
+import { requireNode } from "./program/require_node.ts";
 
+requireNode("hypha-certutil");
+const { runCertutil } = await import("./certutil/program.ts");
 const { code, said } = await runCertutil(process.argv.slice(2));
 if (said !== undefined) process.stderr.write(`${said}\n`);
 process.exitCode = code;

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
 /** The program `hypha-scheduler`. */
-import { runProgram } from "./program/program.ts";
+import { requireNode } from "./program/require_node.ts";
 
+requireNode("hypha-scheduler");
+const { runProgram } = await import("./program/program.ts");
 await runProgram("scheduler");

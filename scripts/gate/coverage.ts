@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { findRuntime } from "./runtimes.ts";
 import { installCommand, missingPrerequisites, prerequisites } from "./prerequisites.ts";
 
 /** How many tests or checks were left out, for each thing that they need. */
@@ -33,13 +32,19 @@ export function sumLacking(all: readonly Lacking[]): Lacking {
 
 const plural = (count: number) => `${count} ${count === 1 ? "test" : "tests"}`;
 
-/** What a tool's absence cost, in words. */
-function costOf(tool: string, count: number): string {
-  if (tool === fullCells) {
-    return `${plural(count)} of cells of level full: this machine does not allow them to this user`;
-  }
-  const covers = prerequisites.find(({ program }) => program === tool)?.covers;
-  return `${plural(count)} without ${tool}${covers === undefined ? "" : `: ${covers}`}`;
+/** Programs of the base system, which nobody installs one by one. */
+const isOther = (tool: string) =>
+  !["node", "npm", fullCells, ...prerequisites.map(({ program }) => program)].includes(tool);
+
+/** What the absence of tools cost, in words. */
+function costsOf(sum: Lacking): readonly string[] {
+  const named = Object.entries(sum).filter(([tool]) => !isOther(tool)).map(([tool, count]) => {
+    if (tool === fullCells) return `${plural(count)} of cells of level full: this machine does not allow them`;
+    const covers = prerequisites.find(({ program }) => program === tool)?.covers;
+    return `${plural(count)} without ${tool}${covers === undefined ? "" : `: ${covers}`}`;
+  });
+  const others = Object.keys(sum).filter(isOther);
+  return others.length === 0 ? named : [...named, `tests that use ${others.join(", ")}`];
 }
 
 /**
@@ -49,15 +54,19 @@ function costOf(tool: string, count: number): string {
  * @param untested Parts that did not run at all, in words.
  */
 export function coverageLines(sum: Lacking, untested: readonly string[]): readonly string[] {
-  const items = [...untested, ...Object.entries(sum).map(([tool, count]) => costOf(tool, count))];
+  const items = [...untested, ...costsOf(sum)];
   if (items.length === 0) return [];
-  return ["Not covered:", ...items.map((item) => `  ${item}`), `To cover it: ${remedy(sum)}`];
+  return ["Not covered:", ...items.map((item) => `  ${item}`), `To cover it: ${remedy(sum, untested).join("; ")}`];
 }
 
-function remedy(sum: Lacking): string {
-  if (findRuntime("node") === undefined) return "install Node and npm (https://nodejs.org), then: npm test";
+function remedy(sum: Lacking, untested: readonly string[]): readonly string[] {
   const packages = missingPrerequisites().map((missing) => missing.package);
-  if (packages.length > 0) return `${installCommand(packages)}`;
-  if (fullCells in sum) return "sudo npm test";
-  return `${installCommand(Object.keys(sum))}`;
+  const others = Object.keys(sum).filter(isOther);
+  const lacksNode = untested.length > 0 || "node" in sum || "npm" in sum;
+  return [
+    ...(packages.length > 0 ? [installCommand(packages)] : []),
+    ...(others.length > 0 ? [`have ${others.join(", ")} in PATH`] : []),
+    ...(lacksNode ? ["install Node with npm (https://nodejs.org), then: npm test"] : []),
+    ...(fullCells in sum && packages.length === 0 ? ["sudo npm test"] : []),
+  ];
 }

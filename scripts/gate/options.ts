@@ -40,7 +40,10 @@ function runtimesFor(asked: string | undefined, fast: boolean): readonly Runtime
 /** Reads the command line; on wrong usage, says so and exits 2. */
 export function gateOptions(): GateOptions {
   try {
+    // `deno task test -- FILE` hands the dashes on, npm takes them away.
+    const args = process.argv.slice(process.argv[2] === "--" ? 3 : 2);
     const { values, positionals: files } = parseArgs({
+      args,
       allowPositionals: true,
       options: {
         runtime: { type: "string" },

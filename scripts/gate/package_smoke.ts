@@ -8,6 +8,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { runCommand } from "./command.ts";
+import { nodeSaying, type OldNode, systemOldNode } from "./old_node.ts";
+import { linksOutside } from "./package_links.ts";
 import type { Runtime } from "./runtimes.ts";
 
 /** One thing tried, and what went wrong with it. */
@@ -36,6 +38,18 @@ process.exit(0);
 `;
 }
 
+/** An installed program on a Node that is too old: one line that names both versions, and exit 1. */
+async function tryOld(
+  { command: [node, ...flags], version }: OldNode,
+  program: string,
+  cwd: string,
+): Promise<SmokeResult> {
+  const { code, stdout, stderr } = await runCommand(node, [...flags, program, "--help"], { cwd, timeoutMs });
+  const says = /^Cannot run [^\n]+ needs Node [^\n]+\n$/.test(stderr) && stderr.includes(`this is Node ${version}`);
+  const error = code === 1 && stdout === "" && says ? undefined : `exit ${code}\n${stdout}${stderr}`;
+  return { what: `${program} on Node ${version} says what it needs`, error };
+}
+
 /** Tries the package as its users would. */
 export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeResult[]> {
   const results: SmokeResult[] = [];
@@ -59,6 +73,11 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     writeFileSync(join(folder, "import.mjs"), `import process from "node:process";\n${importer(manifest)}`);
     const install = ["install", `./${tarball}`, "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error"];
     if (!(await attempt("install the tarball in an empty folder", "npm", install, folder))) return results;
+    const outside = linksOutside(join(folder, "node_modules", manifest.name));
+    const links = outside.length === 0
+      ? undefined
+      : `not in the tarball (files of package.json): ${outside.join(", ")}`;
+    results.push({ what: "the tarball holds what its pages link to", error: links });
     for (const runtime of runtimes) {
       const args = runtime === "node" ? ["import.mjs"] : ["run", "-A", "--no-check", "import.mjs"];
       await attempt(`import every export from ${runtime}`, runtime, args, folder);
@@ -69,6 +88,10 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
       if (!runtimes.includes("deno")) continue;
       const program = ["run", "-A", "--no-check", join("node_modules", manifest.name, path), "--help"];
       await attempt(`${name} --help on deno`, "deno", program, folder);
+    }
+    const old = systemOldNode() ?? nodeSaying("20.20.2");
+    for (const path of Object.values(manifest.bin)) {
+      results.push(await tryOld(old, join("node_modules", manifest.name, path), folder));
     }
     const issue = ["gen-ca", "--out-cert", "ca.pem", "--out-key", "ca-key.pem", "--common-name", "Smoke"];
     const certutil = join("node_modules", ".bin", "hypha-certutil");

@@ -10,17 +10,23 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runtimeBinary } from "../../scripts/demo/processes.ts";
 import type { GateReport } from "../../scripts/attack/gate.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("attack gate --quick --json");
+const test = needing(suite("attack gate --quick --json"), "node");
 const runtime = "Deno" in globalThis ? "deno" : "node";
 const timeout = 120_000;
 
-const node = await runtimeBinary("node");
 const script = fileURLToPath(new URL("../../scripts/attack.ts", import.meta.url));
 const args = ["--no-warnings", script, "gate", "--quick", "--json", "--runtime", runtime];
-const { code, stdout, stderr } = await new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-  execFile(node, args, { timeout, maxBuffer: 10_000_000 }, (error, stdout, stderr) => {
-    resolve({ code: error === null ? 0 : 1, stdout, stderr });
+let code = 1, stdout = "", stderr = "";
+test.before(async () => {
+  const node = await runtimeBinary("node");
+  await new Promise<void>((resolve) => {
+    execFile(node, args, { timeout, maxBuffer: 10_000_000 }, (error, ...said) => {
+      [stdout, stderr] = said;
+      code = error === null ? 0 : 1;
+      resolve();
+    });
   });
 });
 

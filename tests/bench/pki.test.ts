@@ -1,10 +1,10 @@
 import { execFile } from "node:child_process";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { randomWords } from "../../scripts/bench/pki/random_list.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
 import { type BenchRow, makeRow } from "../../scripts/bench/row.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -13,17 +13,17 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const runtime = "Deno" in globalThis ? "deno" : "node";
 
 async function bench(...args: string[]): Promise<{ code: number; stdout: string }> {
-  const command = ["--no-warnings", "scripts/bench.ts", ...args];
+  const [command, ...before] = scriptCommand(ownRuntime);
+  const words = [...before, "scripts/bench.ts", ...args];
   try {
-    const node = join(root, "node_modules/.bin/node");
-    return { code: 0, stdout: (await promisify(execFile)(node, command, { cwd: root, timeout: 150_000 })).stdout };
+    return { code: 0, stdout: (await promisify(execFile)(command, words, { cwd: root, timeout: 150_000 })).stdout };
   } catch (error) {
     const { code, stdout } = error as { code: number; stdout: string };
     return { code, stdout };
   }
 }
 
-needing(test, "openssl", "node")("prints every row of part pki as JSON, and nothing else", async () => {
+needing(test, "openssl")("prints every row of part pki as JSON, and nothing else", async () => {
   const { code, stdout } = await bench("pki", "--quick", "--json", "--runtime", runtime);
   const rows = JSON.parse(stdout) as readonly BenchRow[];
   const ids = ["P2.verify", "P2.remembered", "P3.lookup"];

@@ -26,6 +26,7 @@ import {
   temporary,
   writeAll,
 } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
 const toPeer = (strategy: string) => ({ type: "peers", peers: [peer], strategy: { type: strategy }, resource: null });
@@ -33,7 +34,7 @@ const toPeer = (strategy: string) => ({ type: "peers", peers: [peer], strategy: 
 const test = suite("openBridge()");
 
 for (const umask of [0, 0o777]) {
-  test(`the socket's mode is never wider than 0600, under umask ${umask.toString(8)}`, async () => {
+  needing(test, "node")(`the socket's mode is never wider than 0600, under umask ${umask.toString(8)}`, async () => {
     const place = temporary();
     const path = join(place.path, "job");
     mkdirSync(path, { mode: 0o700 });
@@ -184,7 +185,7 @@ test("requests and sends over their limits are 503, connections over theirs are 
   });
 });
 
-test("nothing outside the work directory is sent, and nothing is written there", async () => {
+needing(test, "mkfifo")("nothing outside the work directory is sent, and nothing is written there", async () => {
   const network = fakeNetwork({ openStream: () => Effect.die("nothing may be sent") });
   await withBridge({ network }, async ({ socket, path, outside }) => {
     writeFileSync(join(outside, "secret"), "secret");

@@ -23,6 +23,7 @@ import {
   temporary,
   writeAll,
 } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
 const scheduler = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
@@ -61,6 +62,7 @@ const aggregation: JobSpec = {
 
 const place = temporary();
 const test = suite("jobMachine");
+const withSleep = needing(test, "sleep");
 test.after(() => place.remove());
 
 /** Starts a job under a parent that keeps what it says. */
@@ -112,7 +114,7 @@ const shell = (script: string): Partial<ExecutorConfig> => ({ args: ["-c", scrip
 const left = () => readdirSync(join(place.path, "work"));
 const reasonOf = (outcome: JobOutcome) => outcome.type === "finished" ? "" : outcome.reason;
 
-test("an executor that exits 0 has finished: its directory, socket and process are gone", async () => {
+needing(test, "wc")("an executor that exits 0 has finished: its directory, socket and process are gone", async () => {
   const job = start(
     shell('test -S "$SOCKET_PATH" && test -d "$WORK_DIR" && echo "$JOB_JSON"; echo "$BRIDGE_TOKEN" | wc -c'),
   );
@@ -145,7 +147,7 @@ test("one that is missing has failed and says so", async () => {
   assert.equal(left(), []);
 });
 
-test("one that hangs and ignores SIGTERM is cancelled all the same, with what it started", async () => {
+withSleep("one that hangs and ignores SIGTERM is cancelled all the same, with what it started", async () => {
   const job = start(shell("trap '' TERM; (trap '' TERM; sleep 60) & echo $!; while :; do sleep 0.1; done"));
   await eventually("its output", () => job.output().length === 1);
   const grandchild = Number(job.output()[0]);
@@ -159,7 +161,7 @@ test("one that hangs and ignores SIGTERM is cancelled all the same, with what it
   assert.equal(left(), []);
 });
 
-test("a job can be cancelled at any moment", async () => {
+withSleep("a job can be cancelled at any moment", async () => {
   for (const afterMs of [0, 1, 3, 6, 12, 25]) {
     const job = start(shell("sleep 60"));
     if (afterMs > 0) await new Promise((done) => setTimeout(done, afterMs));
@@ -199,7 +201,7 @@ test("a worker's directory that cannot be made fails the job", async () => {
   assert.is(outcome.type, "failed");
 });
 
-test("stopping the actor ends everything without asking", async () => {
+withSleep("stopping the actor ends everything without asking", async () => {
   const job = start(shell("sleep 60"));
   await job.started();
   job.stop();
@@ -274,7 +276,7 @@ const program = `
     process.exit(0);
   })().catch((error) => { console.error(error); process.exit(1); });`;
 
-test("a whole job over its bridge: what it sends last arrives whole though it has ended", async () => {
+needing(test, "node")("a whole job over its bridge: what it sends last arrives whole though it has ended", async () => {
   const sent: string[] = [];
   const network = fakeNetwork({
     request: (to, protocol, message) => {

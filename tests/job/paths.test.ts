@@ -23,6 +23,7 @@ import * as assert from "uvu/assert";
 import { openWorkDirectory, type WorkDirectory } from "../../actors/job/paths.ts";
 import { parsePath, type PathError } from "../../actors/job/path_refused.ts";
 import { failureOf, runOf, temporary } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const node = resolve(dirname(fileURLToPath(import.meta.url)), "../../node_modules/.bin/node");
 const long = "n".repeat(255);
@@ -136,7 +137,8 @@ const unreadable: [path: string, code: string][] = [
   [join(root, "d/plain"), "absolute"],
 ];
 for (const [path, code] of unreadable) {
-  walk(`does not read ${path.startsWith("/") ? "an absolute path inside" : path}: ${code}`, async () => {
+  const on = path === "fifo" ? needing(walk, "mkfifo") : walk;
+  on(`does not read ${path.startsWith("/") ? "an absolute path inside" : path}: ${code}`, async () => {
     assert.is(await codeOf(use((directory) => directory.openForReading(path))), code);
   });
 }
@@ -268,7 +270,7 @@ walk("does not open a link as a work directory, and closes every descriptor", as
 
 // A process swaps `swap/d` between a directory and a link to outside, as fast as it can. What opens by name is fooled
 // (that is the control: without it the test would prove nothing), the walk is not.
-walk("is not fooled by a directory that is swapped for a link, where opening by name is", async () => {
+needing(walk, "node")("is not fooled by a directory that is swapped for a link, where opening by name is", async () => {
   const arena = join(root, "swap");
   mkdirSync(join(arena, "d/e"), { recursive: true });
   mkdirSync(join(outside, "d/e"), { recursive: true });

@@ -12,6 +12,7 @@ import { collectOutput, lineCharactersMax, linesPerSecondMax, tailBytesMax } fro
 import { failureReason } from "../../actors/job/reason.ts";
 import { type Executor, startExecutor } from "../../actors/job/process.ts";
 import { eventually, failureOf, runOf, temporary } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const node = resolve(here, "../../node_modules/.bin/node");
@@ -143,6 +144,7 @@ output.run();
 // ── The process ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const test = suite("startExecutor()");
+const withSleep = needing(test, "sleep");
 const here2 = temporary();
 test.after(() => here2.remove());
 
@@ -171,7 +173,7 @@ test("a crash has its signal", async () => {
   assert.equal([exit.code, exit.signal], [null, "SIGSEGV"]);
 });
 
-test("input is empty, and the environment is what was given", async () => {
+needing(test, "env", "sort", "cut")("input is empty, and the environment is what was given", async () => {
   const lines = await run(
     "read x; echo got=$x; env | sort | cut -d= -f1",
     ({ exited }, lines) => Effect.as(exited, lines),
@@ -192,7 +194,7 @@ test("a file that is no program is a typed failure", async () => {
   assert.is((await failureOf(Effect.scoped(startExecutor(big, options)))).code, "E2BIG");
 });
 
-test("SIGTERM comes first, and is enough for who listens", async () => {
+withSleep("SIGTERM comes first, and is enough for who listens", async () => {
   const exit = await run(
     "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done",
     ({ terminate }, lines) => Effect.andThen(waitFor("up", () => lines.includes("up")), terminate),
@@ -203,7 +205,7 @@ test("SIGTERM comes first, and is enough for who listens", async () => {
   assert.match(exit.tail, /^up\n[^]*bye\n/);
 });
 
-test("who ignores SIGTERM is killed after the grace, not before", async () => {
+withSleep("who ignores SIGTERM is killed after the grace, not before", async () => {
   const graceMs = 400;
   const tookMs = await run(
     "trap '' TERM; echo up; while :; do sleep 0.05; done",
@@ -220,7 +222,7 @@ test("who ignores SIGTERM is killed after the grace, not before", async () => {
   assert.ok(tookMs >= graceMs - 20 && tookMs < graceMs + 2_000, `${tookMs} ms`);
 });
 
-test("what it started in its group is gone with it: after its end, and when it is ended", async () => {
+withSleep("what it started in its group is gone with it: after its end, and when it is ended", async () => {
   const grandchildren = (lines: readonly string[]) => lines.filter((line) => /^\d+$/.test(line)).map(Number);
   const family = "(trap '' TERM; exec sleep 60) & echo $!; sh -c 'sleep 60 & echo $!; wait' &";
   for (const [rest, end] of [["sleep 0.3; exit 0", false], ["echo up; wait", true]] as const) {
@@ -236,12 +238,12 @@ test("what it started in its group is gone with it: after its end, and when it i
   }
 });
 
-test("the scope's end is its end", async () => {
+withSleep("the scope's end is its end", async () => {
   const pid = await run("sleep 60", ({ pid }) => Effect.succeed(pid));
   assert.is(identifyProcess(pid), undefined);
 });
 
-test("when this process exits without ending it, its group is killed", async () => {
+needing(withSleep, "node")("when this process exits without ending it, its group is killed", async () => {
   const program = `
     import { Effect } from "effect";
     import { startExecutor } from ${JSON.stringify(resolve(here, "../../actors/job/process.ts"))};
@@ -258,7 +260,7 @@ test("when this process exits without ending it, its group is killed", async () 
   await eventually("its end", () => identifyProcess(Number(stdout)) === undefined);
 });
 
-test("a process is known by its start, not by its number", () => {
+needing(withSleep, "cp", "sh", "cat")("a process is known by its start, not by its number", () => {
   const self = identifyProcess(process.pid);
   assert.ok(self !== undefined && isAlive(self));
   assert.not.ok(isAlive({ ...self, startTime: "1" }));

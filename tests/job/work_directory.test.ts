@@ -24,6 +24,7 @@ import {
 } from "../../actors/job/work_directory.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import { eventually, failureOf, holdOpen, runOf, temporary } from "../support/job_world.ts";
+import { needing } from "../support/prerequisites.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const node = resolve(here, "../../node_modules/.bin/node");
@@ -59,29 +60,32 @@ test("a directory that is there already is a typed failure, and is left alone", 
   place.remove();
 });
 
-test("is removed though the job took its own rights away, and though something still writes in it", async () => {
-  const place = temporary();
-  const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
-  mkdirSync(join(held.value.path, "locked/deep"), { recursive: true });
-  writeFileSync(join(held.value.path, "locked/deep/file"), "x");
-  chmodSync(join(held.value.path, "locked"), 0);
-  const writer = spawn(node, [
-    "-e",
-    `const fs = require("node:fs"); console.log("on"); setTimeout(() => process.exit(), 600);
+needing(test, "node")(
+  "is removed though the job took its own rights away, and though something still writes in it",
+  async () => {
+    const place = temporary();
+    const held = await holdOpen(makeWorkDirectory(place.path, randomUUID()));
+    mkdirSync(join(held.value.path, "locked/deep"), { recursive: true });
+    writeFileSync(join(held.value.path, "locked/deep/file"), "x");
+    chmodSync(join(held.value.path, "locked"), 0);
+    const writer = spawn(node, [
+      "-e",
+      `const fs = require("node:fs"); console.log("on"); setTimeout(() => process.exit(), 600);
      const write = () => { for (let i = 0; i < 20; i++) try {
        fs.mkdirSync(process.argv[1] + "/w/" + i, { recursive: true }); fs.writeFileSync(process.argv[1] + "/w/" + i + "/f", "x"); } catch {}
        setImmediate(write); }; write();`,
-    held.value.path,
-  ], { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = new Promise((exit) => writer.once("exit", exit));
-  await new Promise((on) => writer.stdout.once("data", on));
-  await held.close();
-  await ended;
-  // The writer makes its directories again after the removal, as long as it lives: a worker ends it first.
-  await runOf(removeWorkDirectory(held.value.path));
-  assert.equal(readdirSync(place.path), []);
-  place.remove();
-});
+      held.value.path,
+    ], { stdio: ["ignore", "pipe", "inherit"] });
+    const ended = new Promise((exit) => writer.once("exit", exit));
+    await new Promise((on) => writer.stdout.once("data", on));
+    await held.close();
+    await ended;
+    // The writer makes its directories again after the removal, as long as it lives: a worker ends it first.
+    await runOf(removeWorkDirectory(held.value.path));
+    assert.equal(readdirSync(place.path), []);
+    place.remove();
+  },
+);
 
 /** Another worker's process, which makes a directory, starts an executor there and stays. */
 function worker(root: string, uuid: string) {
@@ -108,49 +112,52 @@ function worker(root: string, uuid: string) {
   return { child, ended, executor };
 }
 
-test("what a killed worker left is swept, with the executor it left running; a living one's is kept", async () => {
-  const place = temporary();
-  const dead = randomUUID(), living = randomUUID(), foreign = randomUUID(), orphan = randomUUID();
-  const killed = worker(place.path, dead), stays = worker(place.path, living);
-  const [left, kept] = await Promise.all([killed.executor, stays.executor]);
-  killed.child.kill("SIGKILL");
-  await killed.ended;
-  assert.ok(identifyProcess(left) !== undefined, "the executor outlives its worker");
-  // Another program's directory, a record without a directory, half a record, and names that are not ours.
-  mkdirSync(join(place.path, `hypha-${foreign}`));
-  const record = readFileSync(join(place.path, `hypha-${dead}.owner`), "utf8");
-  writeFileSync(join(place.path, `hypha-${orphan}.owner`), record);
-  writeFileSync(join(place.path, `hypha-${dead}.owner.${killed.child.pid}.tmp`), "{");
-  writeFileSync(join(place.path, `hypha-${living}.owner.${stays.child.pid}.tmp`), "{");
-  for (const name of ["hypha-notes", "data", "hypha-..", `hypha-${dead}x`]) mkdirSync(join(place.path, name));
+needing(test, "node", "sleep")(
+  "what a killed worker left is swept, with the executor it left running; a living one's is kept",
+  async () => {
+    const place = temporary();
+    const dead = randomUUID(), living = randomUUID(), foreign = randomUUID(), orphan = randomUUID();
+    const killed = worker(place.path, dead), stays = worker(place.path, living);
+    const [left, kept] = await Promise.all([killed.executor, stays.executor]);
+    killed.child.kill("SIGKILL");
+    await killed.ended;
+    assert.ok(identifyProcess(left) !== undefined, "the executor outlives its worker");
+    // Another program's directory, a record without a directory, half a record, and names that are not ours.
+    mkdirSync(join(place.path, `hypha-${foreign}`));
+    const record = readFileSync(join(place.path, `hypha-${dead}.owner`), "utf8");
+    writeFileSync(join(place.path, `hypha-${orphan}.owner`), record);
+    writeFileSync(join(place.path, `hypha-${dead}.owner.${killed.child.pid}.tmp`), "{");
+    writeFileSync(join(place.path, `hypha-${living}.owner.${stays.child.pid}.tmp`), "{");
+    for (const name of ["hypha-notes", "data", "hypha-..", `hypha-${dead}x`]) mkdirSync(join(place.path, name));
 
-  const swept = await runOf(sweepLeftovers(place.path));
-  const names = (paths: readonly string[]) => paths.map((path) => basename(path)).sort();
-  assert.equal(names(swept.removed), [`hypha-${dead}`, `hypha-${orphan}`].sort());
-  assert.equal(names(swept.kept), [`hypha-${living}`]);
-  assert.equal(names(swept.unowned), [`hypha-${foreign}`]);
-  assert.equal(swept.failed, []);
-  assert.equal(
-    readdirSync(place.path).sort(),
-    [
-      "data",
-      "hypha-..",
-      `hypha-${dead}x`,
-      `hypha-${foreign}`,
-      `hypha-${living}`,
-      `hypha-${living}.owner`,
-      `hypha-${living}.owner.${stays.child.pid}.tmp`,
-      "hypha-notes",
-    ].sort(),
-  );
-  await eventually("the left executor's end", () => identifyProcess(left) === undefined);
-  assert.ok(identifyProcess(kept) !== undefined);
-  process.kill(-kept, "SIGKILL");
-  stays.child.kill("SIGKILL");
-  await stays.ended;
-  assert.equal(names((await runOf(sweepLeftovers(place.path))).removed), [`hypha-${living}`]);
-  place.remove();
-});
+    const swept = await runOf(sweepLeftovers(place.path));
+    const names = (paths: readonly string[]) => paths.map((path) => basename(path)).sort();
+    assert.equal(names(swept.removed), [`hypha-${dead}`, `hypha-${orphan}`].sort());
+    assert.equal(names(swept.kept), [`hypha-${living}`]);
+    assert.equal(names(swept.unowned), [`hypha-${foreign}`]);
+    assert.equal(swept.failed, []);
+    assert.equal(
+      readdirSync(place.path).sort(),
+      [
+        "data",
+        "hypha-..",
+        `hypha-${dead}x`,
+        `hypha-${foreign}`,
+        `hypha-${living}`,
+        `hypha-${living}.owner`,
+        `hypha-${living}.owner.${stays.child.pid}.tmp`,
+        "hypha-notes",
+      ].sort(),
+    );
+    await eventually("the left executor's end", () => identifyProcess(left) === undefined);
+    assert.ok(identifyProcess(kept) !== undefined);
+    process.kill(-kept, "SIGKILL");
+    stays.child.kill("SIGKILL");
+    await stays.ended;
+    assert.equal(names((await runOf(sweepLeftovers(place.path))).removed), [`hypha-${living}`]);
+    place.remove();
+  },
+);
 
 test("a number that came back is not taken for the worker, nor for its executor", async () => {
   const place = temporary();

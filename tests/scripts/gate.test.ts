@@ -4,12 +4,14 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../scripts/gate/command.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("npm test");
+const npm = suite("npm test");
+const test = needing(npm, "npm", "node");
 const runtime = "Deno" in globalThis ? "deno" : "node";
 /** Inside the tree, so that uvu resolves. */
 const folder = mkdtempSync(join("tests", "scripts", "fixtures-"));
-test.after(() => rmSync(folder, { recursive: true, force: true }));
+npm.after(() => rmSync(folder, { recursive: true, force: true }));
 
 const head = `import { suite } from "uvu"; import * as assert from "uvu/assert"; const test = suite("planted");`;
 function plant(name: string, ok: boolean): string {
@@ -42,4 +44,4 @@ test("wrong usage exits 2 and says how", async () => {
   assert.match(stderr, "Usage: npm test");
 });
 
-test.run();
+npm.run();

@@ -9,6 +9,7 @@ import { runCommand } from "../../scripts/gate/command.ts";
 import { coverageLines, fullCells } from "../../scripts/gate/coverage.ts";
 import { findProgram, installPrerequisites, missingPrerequisites } from "../../scripts/gate/prerequisites.ts";
 import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { needing } from "../support/prerequisites.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("npm test's prerequisites");
@@ -55,21 +56,24 @@ case "$*" in
 esac`;
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
-test("as root with apt-get, what is missing is installed, an index of packages fetched where there is none", async () => {
-  if (!isRoot) return; // Nobody else may install.
-  const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
-  await on(bin, async () => {
-    assert.equal(missing(), ["bwrap", "openssl"]);
-    const said: string[] = [];
-    await installPrerequisites((text) => said.push(text));
-    assert.equal(missing(), []);
-    assert.equal(said, ["Installing bubblewrap openssl (apt-get) …"]);
-    const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
-    assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
-    await installPrerequisites((text) => said.push(text));
-    assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 3, "nothing is left to install");
-  });
-});
+needing(test, "sh", "dirname", "chmod")(
+  "as root with apt-get, what is missing is installed, an index of packages fetched where there is none",
+  async () => {
+    if (!isRoot) return; // Nobody else may install.
+    const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
+    await on(bin, async () => {
+      assert.equal(missing(), ["bwrap", "openssl"]);
+      const said: string[] = [];
+      await installPrerequisites((text) => said.push(text));
+      assert.equal(missing(), []);
+      assert.equal(said, ["Installing bubblewrap openssl (apt-get) …"]);
+      const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
+      assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
+      await installPrerequisites((text) => said.push(text));
+      assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 3, "nothing is left to install");
+    });
+  },
+);
 
 test("an apt-get that fails is told in one line, and is no failure", async () => {
   if (!isRoot) return;
@@ -80,7 +84,7 @@ test("an apt-get that fails is told in one line, and is no failure", async () =>
 });
 
 test("who is not root installs nothing, and is told the command with sudo", async () => {
-  const bin = machine("ordinary", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
+  const bin = machine("ordinary", [], { "apt-get": aptGet });
   const said: string[] = [];
   await on(bin, () =>
     unprivileged(async () => {

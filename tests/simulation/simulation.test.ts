@@ -6,6 +6,7 @@
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
 import type { Outcome } from "../../scripts/simulate/planted_bugs.ts";
 import type { SimulateReport } from "../../scripts/simulate/simulate.ts";
 import { suite } from "uvu";
@@ -21,6 +22,7 @@ import {
   VirtualTime,
 } from "../../actors/simulation/mod.ts";
 import { VirtualNetwork, type WireEnd } from "../../transport/simulated/network.ts";
+import { needing } from "../support/prerequisites.ts";
 
 /** Fixed seeds, and those of the day: as many as the tests' budget has room for, others on each runtime. */
 const fixedSeeds = 50;
@@ -45,13 +47,12 @@ test("another seed gives another trace", async () => {
   assert.is(hashes.size, 3);
 });
 
-test("the same seed gives the same trace on the other runtime", async () => {
+const other = ownRuntime === "deno" ? "node" : "deno";
+needing(test, other)("the same seed gives the same trace on the other runtime", async () => {
   const script = fileURLToPath(new URL("../../scripts/simulate.ts", import.meta.url));
-  const other = "deno" in process.versions
-    ? { command: "node", before: ["--no-warnings"] }
-    : { command: "deno", before: ["run", "-A", "--no-lock"] };
-  const args = [...other.before, script, "--seed", "1", "--runs", "2", "--json"];
-  const { stdout, status } = spawnSync(other.command, args, { encoding: "utf8", timeout: 150_000 });
+  const [command, ...before] = scriptCommand(other);
+  const args = [...before, script, "--seed", "1", "--runs", "2", "--json"];
+  const { stdout, status } = spawnSync(command, args, { encoding: "utf8", timeout: 150_000 });
   assert.is(status, 0);
   const there = JSON.parse(stdout) as SimulateReport;
   assert.equal(Object.keys(there), [

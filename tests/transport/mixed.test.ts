@@ -4,18 +4,20 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { scriptCommand } from "../../scripts/gate/runtimes.ts";
 import { makeTestPki } from "../support/pki.ts";
+import { needing } from "../support/prerequisites.ts";
 import { of, startTransport } from "../support/transports.ts";
 
 const test = suite("transports of two runtimes");
 const pki = await makeTestPki();
-const bin = fileURLToPath(new URL("../../node_modules/.bin/", import.meta.url));
 
-for (const runtime of ["node", "deno"]) {
-  test(`one here dials one on ${runtime}, is let in, and gets an answer`, async () => {
+for (const runtime of ["node", "deno"] as const) {
+  needing(test, runtime)(`one here dials one on ${runtime}, is let in, and gets an answer`, async () => {
     const { der: _, ...node } = await pki.node("child");
     const script = fileURLToPath(new URL("../support/transport_child.ts", import.meta.url));
-    const child = spawn(`${bin}${runtime}`, [...(runtime === "deno" ? ["run", "-A"] : []), script], {
+    const [command, ...before] = scriptCommand(runtime);
+    const child = spawn(command, [...before, script], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const chain = node.chain.map((certificate) => Buffer.from(certificate).toString("hex"));

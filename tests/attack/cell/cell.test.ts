@@ -7,7 +7,7 @@ import { type CellReport, runCellAttacks } from "../../../scripts/attack/cell.ts
 import { attacks } from "../../../scripts/attack/cell/attacks.ts";
 import { expectationOf, outcomes, places } from "../../../scripts/attack/cell/expected.ts";
 import { tableOf, withTable } from "../../../scripts/attack/cell/table.ts";
-import { isFullCell } from "../../support/prerequisites.ts";
+import { isFullCell, needing } from "../../support/prerequisites.ts";
 
 const runtime = process.versions["deno"] === undefined ? "node" : "deno";
 const isRoot = process.getuid?.() === 0;
@@ -23,11 +23,13 @@ const short = [
 ];
 
 const test = suite("attacks on cells");
+/** Hostile programs of more than a line are written for Node. */
+const withNode = needing(test, "node");
 
 const deviations = ({ attacks }: CellReport) =>
   attacks.filter(({ expected, held }) => held !== (expected === "held")).map(({ id, seen }) => `${id}: ${seen}`);
 
-test("at the strongest level everything comes as the data file says; as root at full, all are held", async () => {
+withNode("at the strongest level everything comes as the data file says; as root at full, all are held", async () => {
   const report = await runCellAttacks({
     runtime,
     level: "-",
@@ -43,7 +45,7 @@ test("at the strongest level everything comes as the data file says; as root at 
   if (isFullCell(report.level) && isRoot) assert.ok(report.attacks.every(({ held }) => held));
 });
 
-test("the same as an ordinary user, where root can become one", async () => {
+withNode("the same as an ordinary user, where root can become one", async () => {
   if (!isRoot) return; // That is what ran above.
   const ids = ["read-shadow", "worker-key", "other-job", "write-outside", "network", "see-processes", "daemonise"];
   const report = await runCellAttacks({ runtime, level: "-", user: "user", scale: 0.005, ids, quiet });
@@ -52,7 +54,7 @@ test("the same as an ordinary user, where root can become one", async () => {
   if (isFullCell(report.level)) assert.ok(report.attacks.every(({ held }) => held));
 });
 
-test("without a cell the attacks succeed: they can fail, and the file says which", async () => {
+withNode("without a cell the attacks succeed: they can fail, and the file says which", async () => {
   const ids = ["network", "abstract-socket", "see-processes"];
   const report = await runCellAttacks({ runtime, level: "bare", user: "user", scale: 0.005, ids, quiet });
   if (report === undefined) throw new Error("Cannot attack: bare is always there");

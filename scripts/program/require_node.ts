@@ -1,0 +1,25 @@
+/**
+ * What a program checks before it loads anything else: an old Node fails somewhere in a package, and says nothing of itself.
+ *
+ * @module
+ */
+import process from "node:process";
+
+/** The oldest Node that runs the programs: `engines` of package.json. */
+export const nodeMin = "22.19";
+
+const number = (version: string) => {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major * 1_000 + minor;
+};
+
+/** Ends the process with one line where its Node is too old. Deno has releases of its own. */
+export function requireNode(program: string): void {
+  const { node, deno } = process.versions as { readonly node?: string; readonly deno?: string };
+  if (deno !== undefined || number(node ?? "") >= number(nodeMin)) return;
+  process.stderr.write(
+    `Cannot run ${program}: it needs Node ${nodeMin} or newer, and this is Node ${node}: ` +
+      "install it from https://nodejs.org/en/download\n",
+  );
+  process.exit(1);
+}
