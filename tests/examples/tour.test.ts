@@ -16,7 +16,7 @@ import { needing } from "../support/prerequisites.ts";
 import { freePort } from "../support/program.ts";
 import { type Block, blocksOf, cloneInto, ShellSession, shows, toolsInto } from "../support/shell_session.ts";
 
-const patienceMs = 60_000;
+const patienceMs = 120_000;
 const onDeno = "Deno" in globalThis;
 const folder = mkdtempSync(join(tmpdir(), "hypha-tour-"));
 const pinned = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
