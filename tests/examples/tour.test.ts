@@ -1,6 +1,6 @@
 /**
  * README's first network, word for word but for the port: on Node from a clone and from the installed package, on Deno from
- * a clone on a machine that has no Node.
+ * a clone on a machine that has no Node. Then the first lines of the existing network's documents, as `docs/wire.md` has them.
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -16,7 +16,7 @@ import { needing } from "../support/prerequisites.ts";
 import { freePort } from "../support/program.ts";
 import { type Block, blocksOf, cloneInto, ShellSession, shows, toolsInto } from "../support/shell_session.ts";
 
-const patienceMs = 60_000;
+const patienceMs = 120_000;
 const onDeno = "Deno" in globalThis;
 const folder = mkdtempSync(join(tmpdir(), "hypha-tour-"));
 const pinned = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
@@ -29,26 +29,36 @@ test.after(() => rmSync(folder, { recursive: true, force: true }));
 /** The section: two ways to put the commands on the path, then the tour. */
 const [fromClone, fromPackage, ...tour] = blocksOf("README.md", "First network");
 
-/** Takes the tour in a clone of its own, called `name`. */
-async function takeTour(
+/** Takes the blocks in a clone of its own, called `name`, and returns the clone and what was seen. */
+async function take(
   name: string,
-  way: Block | undefined,
+  blocks: readonly (Block | undefined)[],
   env: Readonly<Record<string, string>>,
-): Promise<void> {
-  assert.ok(way !== undefined);
+): Promise<{ readonly clone: string; readonly lines: readonly string[] }> {
   const port = await freePort();
   mkdirSync(join(folder, name));
   const clone = cloneInto(join(folder, name));
   const session = new ShellSession({ cwd: clone, env, lifeMs: 2 * patienceMs });
-  for (const { language, text } of [way, ...tour]) {
-    await session.take({ language, text: text.replaceAll("/tcp/4001", `/tcp/${port}`) }, patienceMs);
+  for (const block of blocks) {
+    assert.ok(block !== undefined);
+    await session.take({ ...block, text: block.text.replaceAll("/tcp/4001", `/tcp/${port}`) }, patienceMs);
   }
   assert.is(await session.end(), 0, session.lines.join("\n"));
   await listenOn(port);
+  return { clone, lines: session.lines };
+}
+
+async function takeTour(name: string, way: Block | undefined, env: Readonly<Record<string, string>>): Promise<void> {
+  const { clone } = await take(name, [way, ...tour], env);
   const certificate = join(clone, "tour/certs/gateway-01-cert.pem");
   const bundle = join(clone, "tour/certs/ca-bundle.pem");
   const { stdout } = await runCommand("openssl", ["verify", "-CAfile", bundle, certificate], { timeoutMs: patienceMs });
   assert.match(stdout, ": OK");
+}
+
+async function joinExisting(): Promise<void> {
+  const { lines } = await take("existing", [fromClone, ...blocksOf("docs/wire.md", "Joining an existing network")], {});
+  assert.ok(lines.some((line) => line.includes(" is healthy (12D3KooW")), lines.join("\n"));
 }
 
 /** The gateway has ended: its port is free. */
@@ -88,8 +98,9 @@ if (onDeno) {
         npm_config_prefix: prefix,
         npm_config_prefer_offline: "true",
       }),
+    "the first lines of the existing network's documents": joinExisting,
   };
-  // Both at once: packing and installing take their time, and the other way needs little of it.
+  // All at once: packing and installing wait for the registry and the disk, and the others need little of that time.
   const start = (way: () => Promise<void>) => tools.every(isThere) ? way() : Promise.resolve();
   for (const [name, way] of Object.entries(ways)) {
     const settled = start(way).then(() => undefined, (error: unknown) => error);

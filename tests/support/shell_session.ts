@@ -8,6 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import process from "node:process";
+import type { Writable } from "node:stream";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
@@ -66,10 +67,14 @@ export function shows(line: string, documented: string): boolean {
   });
 }
 
+/** Blocks come through a descriptor of their own: a command would read the rest of them from standard input. */
+const readBlocks = `while IFS= read -r -d '' block <&3; do eval "$block"; done`;
+
 /** One bash, as one reader has it open. It ends at the first command that fails. */
 export class ShellSession {
   readonly lines: string[] = [];
   readonly #child: ChildProcess;
+  readonly #commands: Writable;
   readonly #ended: Promise<number | null>;
   readonly #listeners = new Set<() => void>();
   #typedAt = 0;
@@ -77,14 +82,15 @@ export class ShellSession {
 
   constructor({ cwd, env, lifeMs }: { cwd: string; env: Readonly<Record<string, string>>; lifeMs: number }) {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
-    this.#child = spawn("bash", ["-e"], {
+    this.#child = spawn("bash", ["-e", "-c", readBlocks], {
       cwd,
       env: { ...Object.fromEntries(inherited), ...env } as NodeJS.ProcessEnv,
-      stdio: ["pipe", "pipe", "pipe"],
+      stdio: ["ignore", "pipe", "pipe", "pipe"],
       detached: true,
     });
-    const { stdin, stdout, stderr } = this.#child;
-    stdin?.on("error", () => {}); // bash ended before it read all
+    const { stdout, stderr, stdio } = this.#child;
+    this.#commands = stdio[3] as Writable;
+    this.#commands.on("error", () => {}); // bash ended before it read all
     const read = (line: string) => {
       this.lines.push(line);
       for (const listener of this.#listeners) listener();
@@ -107,7 +113,7 @@ export class ShellSession {
   async take({ language, text }: Block, timeoutMs: number): Promise<void> {
     if (language === "sh") {
       this.#typedAt = this.lines.length;
-      this.#child.stdin?.write(text);
+      this.#commands.write(`${text}\0`);
     } else {
       await Promise.all(text.trim().split("\n").map((line) => this.#see(line, timeoutMs)));
     }
@@ -115,7 +121,7 @@ export class ShellSession {
 
   /** Closes the input; resolves with bash's exit code. */
   end(): Promise<number | null> {
-    this.#child.stdin?.end();
+    this.#commands.end();
     return this.#ended;
   }
 
