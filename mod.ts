@@ -24,10 +24,13 @@ export {
   watchTrust,
   type WatchTrustOptions,
 } from "./actors/watch_trust.ts";
+export type { TrustTiming } from "./actors/trust_store.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./actors/gate.ts";
 export type { Ports, Report, Run, Services } from "./actors/ports.ts";
 export { makePorts, type RealPorts } from "./actors/real_ports.ts";
 export { type Door, type DoorInit, makeDoor } from "./transport/door.ts";
+export type { FrameLimits } from "./transport/frame_guard.ts";
+export type { KeyExchange } from "./transport/tls_context.ts";
 export { libp2pKey } from "./transport/libp2p_node.ts";
 export type {
   AddressText,

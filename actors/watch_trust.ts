@@ -11,7 +11,7 @@ import { LoadError } from "./load_error.ts";
 import type { Ports, Report } from "./ports.ts";
 import { makePorts, type RealPorts } from "./real_ports.ts";
 import { superviseRoot } from "./supervise.ts";
-import type { TrustStoreInput } from "./trust_store.ts";
+import type { TrustStoreInput, TrustTiming } from "./trust_store.ts";
 import { trustWatchMachine } from "./trust_watch.ts";
 
 /** Paths of the files, as in a node's configuration. */
@@ -50,7 +50,7 @@ export interface WatchTrustOptions {
   /** What may be trusted; {@linkcode defaultPolicy} by default. */
   readonly policy?: Policy;
   /** Times in milliseconds; those of a node by default. */
-  readonly timing?: TrustStoreInput["timing"];
+  readonly timing?: Partial<TrustTiming>;
   /** Clock and files, for tests; those of the machine by default. Its `report` is not called. */
   readonly ports?: Ports;
 }

@@ -23,9 +23,11 @@ export const csrBytesMax = 65_536;
 
 /** What a request asks for; its signature has been checked. */
 export interface Csr {
+  /** The whole request. */
   readonly der: Uint8Array;
   /** The subject as the node wrote it. */
   readonly subject: DistinguishedName;
+  /** The key to certify. */
   readonly publicKey: Certificate["publicKey"];
   /** Alternative names asked for; undefined when the request names none. */
   readonly names: readonly GeneralName[] | undefined;

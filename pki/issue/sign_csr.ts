@@ -15,7 +15,9 @@ import { loadLibrary, owned } from "./to_library.ts";
 
 /** What is signed, by whom. */
 export interface CsrToSign extends IssuePeriod {
+  /** The CA that signs it. */
   readonly issuer: IssuerFiles;
+  /** The request, PEM. */
   readonly csrPem: string;
   /** Alternative names in place of those asked for: the CA has the last word on names and role. */
   readonly san?: readonly string[];
@@ -23,8 +25,11 @@ export interface CsrToSign extends IssuePeriod {
 
 /** The certificate, and the names it was given. */
 export interface SignedCsr {
+  /** The certificate, PEM. */
   readonly certPem: string;
+  /** The same, DER. */
   readonly der: Uint8Array;
+  /** The alternative names that it got. */
   readonly names: readonly GeneralName[];
 }
 
