@@ -1,8 +1,48 @@
 /**
- * Hypha: permissioned peer-to-peer compute networks. Everything public, re-exported.
+ * Hypha: permissioned peer-to-peer compute networks.
+ *
+ * By their own names: what an application starts with ({@linkcode makeIdentity}, {@linkcode watchTrust},
+ * {@linkcode makeDoor}, {@linkcode makeGateFactory}), and everything of `hypha-runtime/pki`. All else that is public stands
+ * under the name of its room: {@linkcode issue}, {@linkcode transport}, {@linkcode actors}. The simulation is not loaded from
+ * here: import `hypha-runtime/simulation`.
  *
  * @module
  */
+export * from "./pki/mod.ts";
 export * as pki from "./pki/mod.ts";
+export * as issue from "./pki/issue/mod.ts";
 export * as transport from "./transport/mod.ts";
 export * as actors from "./actors/mod.ts";
+
+export { type IdentityPair, type IdentityTerms, makeIdentity } from "./actors/make_identity.ts";
+export { checkOwnChain } from "./actors/load_identity.ts";
+export { LoadError, type LoadProblem } from "./actors/load_error.ts";
+export {
+  type TrustWatch,
+  type WatchedDomain,
+  type WatchedPaths,
+  watchTrust,
+  type WatchTrustOptions,
+} from "./actors/watch_trust.ts";
+export type { TrustTiming } from "./actors/trust_store.ts";
+export { type GateFactoryOptions, makeGateFactory } from "./actors/gate.ts";
+export type { Ports, Report, Run, Services } from "./actors/ports.ts";
+export { makePorts, type RealPorts } from "./actors/real_ports.ts";
+export { type Door, type DoorInit, makeDoor } from "./transport/door.ts";
+export type { FrameLimits } from "./transport/frame_guard.ts";
+export type { KeyExchange } from "./transport/tls_context.ts";
+export { libp2pKey } from "./transport/libp2p_node.ts";
+export type {
+  AddressText,
+  CloseReason,
+  Gate,
+  GateEvent,
+  GateInput,
+  GatePhase,
+  GateSaid,
+  MakeGate,
+  NodeIdentity,
+  PeerText,
+  TransportLimits,
+} from "./transport/port.ts";
+export { defaultLimits } from "./transport/admission.ts";

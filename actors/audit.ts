@@ -43,6 +43,7 @@ export type AuditEntry =
  * `record` is called inside the event that led to it, so it must not wait.
  */
 export interface AuditSink {
+  /** Keeps one record. An error that it throws changes no verdict. */
   record(entry: AuditEntry): void;
 }
 

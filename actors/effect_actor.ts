@@ -10,13 +10,17 @@ import type { Ports, Services } from "./ports.ts";
 
 /** Said to the parent when the Effect succeeded. */
 export interface EffectDone<Name extends string, A> {
+  /** Names the Effect. */
   readonly type: `effect.done.${Name}`;
+  /** What it succeeded with. */
   readonly value: A;
 }
 
 /** Said to the parent when the Effect failed; a defect arrives as `error` too, as it was thrown. */
 export interface EffectFailed<Name extends string, E> {
+  /** Names the Effect. */
   readonly type: `effect.failed.${Name}`;
+  /** What it failed with. */
   readonly error: E;
 }
 
@@ -25,6 +29,7 @@ export type EffectSaid<Name extends string, A, E> = EffectDone<Name, A> | Effect
 
 /** What every Effect actor is given beside its own input. */
 export interface EffectInput {
+  /** Runs the Effect. */
   readonly ports: Pick<Ports, "run">;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { Actor } from "xstate";
+import type { Actor, ActorOptions, AnyActorLogic } from "xstate";
 import { ChainMemory } from "../pki/chain_memory.ts";
 import { checkIdentity, type PeerIdentity } from "../pki/path.ts";
 import { Internal, type Refusal } from "../pki/refusal.ts";
@@ -12,15 +12,17 @@ import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "
 import { handshakeMachine, phaseOf } from "./handshake.ts";
 import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
 import type { Ports } from "./ports.ts";
-import { type RootOptions, superviseRoot } from "./supervise.ts";
+import { superviseRoot } from "./supervise.ts";
 
 /** What all gates of a node share. */
 export interface GateFactoryOptions {
+  /** The clock that certificates are checked by, and the log. */
   readonly ports: Pick<Ports, "now" | "report">;
   /** Timers; the real ones by default. */
-  readonly clock?: RootOptions<typeof handshakeMachine>["clock"];
-  readonly inspect?: RootOptions<typeof handshakeMachine>["inspect"];
-  /** Another machine than the network's own, with checks of its own, for tests. */
+  readonly clock?: ActorOptions<AnyActorLogic>["clock"];
+  /** Sees every event of every gate's machine. */
+  readonly inspect?: ActorOptions<AnyActorLogic>["inspect"];
+  /** @ignore Another machine than the network's own, with checks of its own, for tests. */
   readonly machine?: typeof handshakeMachine;
 }
 

@@ -40,6 +40,7 @@ import {
 
 /** What a gate is born with: what the transport says, and the node's clock (milliseconds since the epoch). */
 export interface HandshakeInput extends GateInput {
+  /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** The node's own, with its memory; in place of the machine's. One machine then serves every node of a process. */
   readonly checks?: Checks;
@@ -51,7 +52,9 @@ export interface HandshakeContext extends Evidence {
   readonly birth: HandshakeBirth;
   /** What a deadline that fires interrupts. */
   readonly waitingFor: "admission" | "TLS" | "libp2p";
+  /** Why the peer was refused, once it was. */
   readonly refusal: Refusal | undefined;
+  /** Why an established connection ended, once it did. */
   readonly reason: CloseReason | undefined;
 }
 

@@ -36,9 +36,11 @@ import type { Ports } from "./ports.ts";
 
 /** Which files hold the pair. */
 export interface IdentityInput {
+  /** Clock, log and files. */
   readonly ports: Ports;
   /** Paths, as in the configuration. */
   readonly certPem: string;
+  /** Path of the private key. */
   readonly keyPem: string;
   /** Times, for tests; in milliseconds. */
   readonly timing?: Partial<IdentityTiming>;

@@ -71,6 +71,7 @@ const noAggregator = fromCallback<{ type: string }, AggregatorInput>(() => {
   throw new Error("Cannot aggregate: no parameter server was provided");
 }) as unknown as AggregatorLogic;
 
+/** A job on a worker, from its dispatch to the removal of its directory. */
 export const jobMachine = setup({
   types: {
     input: {} as JobInput,

@@ -28,6 +28,7 @@ export class LoadError extends Data.TaggedError("LoadError")<{
   readonly detail: string;
   readonly mend: string;
 }> {
+  /** What happened, in one line. */
   override get message(): string {
     const place = this.line === undefined ? this.file : `${this.file}:${this.line}`;
     return `Cannot load ${place}: ${this.detail}. ${this.mend}`;

@@ -12,9 +12,20 @@ export { type AuditEntry, type AuditSink, logAlone } from "./audit.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./gate.ts";
 export { type HandshakeContext, type HandshakeInput, handshakeMachine, handshakeWith } from "./handshake.ts";
 export { type IdentityInput, identityMachine, type IdentitySaid } from "./identity.ts";
-export { LoadError } from "./load_error.ts";
+export { LoadError, type LoadProblem } from "./load_error.ts";
+export { checkOwnChain } from "./load_identity.ts";
+export { type IdentityPair, type IdentityTerms, makeIdentity } from "./make_identity.ts";
+export { makePorts, type RealPorts, realServices } from "./real_ports.ts";
 export { refusalLedgerMachine } from "./refusal_ledger.ts";
-export { type TrustSaid, trustStoreMachine } from "./trust_store.ts";
+export { trustWatchMachine } from "./trust_watch.ts";
+export { type TrustSaid, type TrustStoreInput, trustStoreMachine, type TrustTiming } from "./trust_store.ts";
+export {
+  type TrustWatch,
+  type WatchedDomain,
+  type WatchedPaths,
+  watchTrust,
+  type WatchTrustOptions,
+} from "./watch_trust.ts";
 
 export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput, nodeMachine } from "./node.ts";
 export { dataMachine } from "./data.ts";

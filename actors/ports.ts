@@ -20,9 +20,13 @@ export type Run = <A, E>(
 
 /** One line of the log. `event` is dotted lower case; what a reader may search for is in `fields`. */
 export interface Report {
+  /** How serious it is. */
   readonly level: "debug" | "info" | "warn" | "error";
+  /** What happened, dotted lower case: `trust.loaded`. */
   readonly event: string;
+  /** The same for a person, in one line. */
   readonly message: string;
+  /** What a reader may search for. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
@@ -34,6 +38,8 @@ export interface Ports {
   readonly random: () => number;
   /** A fresh random UUID, hyphenated lower case. */
   readonly uuid: () => string;
+  /** Takes a line of the log. */
   readonly report: (report: Report) => void;
+  /** Starts an Effect. */
   readonly run: Run;
 }

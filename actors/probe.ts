@@ -33,6 +33,7 @@ import type { Ports } from "./ports.ts";
 
 /** What a probe is born with. */
 export interface ProbeInput {
+  /** Makes identifiers. */
   readonly ports: Pick<Ports, "uuid">;
   /** What speaks for this node: the real transport, or a simulated one. */
   readonly logic: CallbackActorLogic<TransportAsk, TransportInput>;

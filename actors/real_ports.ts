@@ -23,6 +23,11 @@ export const realServices: Layer.Layer<Services> = Layer.provideMerge(
   Layer.mergeAll(NodeFileSystem.layer, NodePath.layer),
 );
 
+/** The real clock: milliseconds since the epoch. */
+export function realNow(): number {
+  return Date.now();
+}
+
 /**
  * Makes ports over the real world. A caller that is done with them calls `dispose`.
  *
@@ -31,7 +36,7 @@ export const realServices: Layer.Layer<Services> = Layer.provideMerge(
 export function makePorts(report: (report: Report) => void): RealPorts {
   const runtime = ManagedRuntime.make(realServices);
   return {
-    now: () => Date.now(),
+    now: realNow,
     random: () => Math.random(),
     uuid: () => randomUUID(),
     report,

@@ -19,7 +19,9 @@ import {
 
 /** How a root is started. */
 export interface RootOptions<Logic extends AnyActorLogic> {
+  /** Name of the actor. */
   readonly id: string;
+  /** The machine's input. */
   readonly input: InputFrom<Logic>;
   /** Called once, when the actor died of an error: refuse and close what it stood for. */
   readonly onError: (error: unknown) => void;
@@ -31,6 +33,7 @@ export interface RootOptions<Logic extends AnyActorLogic> {
   readonly onEmitted?: (emitted: EmittedFrom<Logic>) => void;
   /** Timers of the actor and its children; the real clock by default. */
   readonly clock?: ActorOptions<Logic>["clock"];
+  /** Sees every event of the actor and its children. */
   readonly inspect?: ActorOptions<Logic>["inspect"];
 }
 

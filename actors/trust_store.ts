@@ -43,7 +43,9 @@ import type { Ports } from "./ports.ts";
 
 /** What a trust store is born with. */
 export interface TrustStoreInput extends TrustPaths {
+  /** Clock, log and files. */
   readonly ports: Ports;
+  /** What may be trusted. */
   readonly policy: Policy;
   /** Marks kept from an earlier run; none by default. A list with a lower number than its issuer's mark is refused. */
   readonly crlFloor?: CrlFloor;
@@ -57,6 +59,7 @@ export interface TrustTiming {
   readonly settleMs: number;
   /** How often the files are looked at where nothing was said, and when their folders cannot be watched. */
   readonly pollMs: number;
+  /** The same where the folders cannot be watched. */
   readonly pollUnwatchedMs: number;
 }
 

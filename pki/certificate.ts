@@ -26,20 +26,27 @@ export type KeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa" | "un
 
 /** A distinguished name: its DER (what is compared) and its text (what is shown), such as `CN=gateway-01, O=Acme`. */
 export interface DistinguishedName {
+  /** Its DER, to be compared and put into what is issued. */
   readonly der: Uint8Array;
+  /** For people: `CN=a, O=b`. */
   readonly text: string;
+  /** The first common name; undefined where there is none. */
   readonly commonName: string | undefined;
 }
 
 /** The dates of a certificate, both ends included (RFC 5280 §4.1.2.5). */
 export interface ValidityPeriod {
+  /** The first moment of validity. */
   readonly notBefore: Date;
+  /** The last moment of validity. */
   readonly notAfter: Date;
 }
 
 /** One subject alternative name; `value` is text (IP addresses in their usual notation). */
 export interface SubjectAltName {
+  /** The kind of name. */
   readonly type: "dns" | "ip" | "uri" | "email" | "directory" | "other";
+  /** The name as text. */
   readonly value: string;
   /** What is compared where text would not do: an address's octets, a directory name's DER. */
   readonly octets?: Uint8Array;
@@ -47,20 +54,27 @@ export interface SubjectAltName {
 
 /** Which names a CA may speak for (RFC 5280 §4.2.1.10). Subtrees are written like names; addresses carry their mask. */
 export interface NameConstraints {
+  /** Names must lie in one of these, where any of their kind is listed. */
   readonly permitted: readonly SubjectAltName[];
+  /** Names must lie in none of these. */
   readonly excluded: readonly SubjectAltName[];
 }
 
 /** A certificate as plain, structured-cloneable data. */
 export interface Certificate {
+  /** The whole certificate as it was read. */
   readonly der: Uint8Array;
   /** SHA-256 of the DER, hexadecimal. */
   readonly fingerprint: string;
   /** The serial's content octets as hexadecimal, lower case, leading zeros kept. */
   readonly serial: string;
+  /** Who signed it. */
   readonly issuer: DistinguishedName;
+  /** Whom it names. */
   readonly subject: DistinguishedName;
+  /** When it is valid. */
   readonly period: ValidityPeriod;
+  /** The key that it certifies. */
   readonly publicKey: {
     readonly spki: Uint8Array;
     readonly algorithm: KeyAlgorithm;
@@ -73,15 +87,21 @@ export interface Certificate {
   };
   /** What was signed (tbsCertificate), by which algorithm (OID), and the signature's bytes. */
   readonly tbs: Uint8Array;
+  /** OID of the algorithm that it is signed with. */
   readonly signatureAlgorithm: string;
+  /** The signature. */
   readonly signature: Uint8Array;
+  /** Whether it is a CA, and how many CAs may follow below; undefined where it does not say. */
   readonly basicConstraints: { readonly ca: boolean; readonly pathLength: number | undefined } | undefined;
   /** Names as in RFC 5280 §4.2.1.3, for instance `digitalSignature`, `keyCertSign`, `cRLSign`. */
   readonly keyUsage: readonly string[] | undefined;
   /** OIDs. */
   readonly extendedKeyUsage: readonly string[] | undefined;
+  /** Alternative names, the SPIFFE identity among them. */
   readonly subjectAltNames: readonly SubjectAltName[];
+  /** Which names may stand below it; undefined where it does not say. */
   readonly nameConstraints: NameConstraints | undefined;
+  /** Identifier of its key, hexadecimal; undefined where it has none. */
   readonly subjectKeyId: string | undefined;
   /** The issuer's key, as the authority key identifier names it: a hint. */
   readonly authorityKeyId: string | undefined;

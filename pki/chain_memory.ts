@@ -51,6 +51,7 @@ export class ChainMemory {
   /** Under one set of anchors: child and issuer, both CAs. */
   #links: { readonly of: string | undefined; readonly known: Set<string> } = { of: undefined, known: new Set() };
 
+  /** Remembers nothing yet, and up to `max` chains later. */
   constructor(max: number = chainsMax) {
     this.#max = max;
   }

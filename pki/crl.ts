@@ -23,6 +23,7 @@ export const crlBytesMax = 128 * 1024 * 1024;
 
 /** One issuer's list, as a snapshot holds it. */
 export interface HeldList {
+  /** The CA that signed it. */
   readonly issuer: DistinguishedName;
   /** Which key signed it, as the list says: a hint. */
   readonly authorityKeyId: string | undefined;
@@ -30,14 +31,21 @@ export interface HeldList {
   readonly number: string | undefined;
   /** Of a delta list: the number of the complete list that it brings up to date (RFC 5280 §5.2.4). */
   readonly baseNumber: string | undefined;
+  /** Which certificates it speaks of. */
   readonly scope: ListScope;
+  /** When it was issued. */
   readonly thisUpdate: Date;
+  /** When the next is due. */
   readonly nextUpdate: Date;
+  /** Entries in it. */
   readonly entryCount: number;
+  /** The revoked serials, to be searched. */
   readonly index: SerialIndex;
   /** What was signed, by which algorithm (OID), and the signature's bytes; gone once a CA of the bundle vouched for it. */
   readonly tbs?: Uint8Array;
+  /** OID of the algorithm that it is signed with. */
   readonly signatureAlgorithm?: string;
+  /** The signature. */
   readonly signature?: Uint8Array;
   /** The key (SPKI, hexadecimal) under which {@linkcode sealList} found the signature good. */
   readonly verifiedBy?: string;
@@ -47,8 +55,11 @@ export interface HeldList {
 
 /** A list as {@linkcode parseCrl} makes it: with its bytes. */
 export interface RevocationList extends HeldList {
+  /** What is signed. */
   readonly tbs: Uint8Array;
+  /** OID of the algorithm that it is signed with. */
   readonly signatureAlgorithm: string;
+  /** The signature. */
   readonly signature: Uint8Array;
   /** The content of revokedCertificates. */
   readonly entries: Uint8Array;
@@ -65,6 +76,7 @@ export type CrlFloor = Readonly<Record<string, string>>;
 
 /** One line of a list. */
 export interface Revocation {
+  /** When the certificate was revoked. */
   readonly revokedAt: Date;
   /** As RFC 5280 §5.3.1 names it, for instance `keyCompromise`; `unspecified` where the list gives none. */
   readonly reason: string;

@@ -13,6 +13,7 @@ export const allReasons = 0b1_1111_1110;
 
 /** What a list covers, where it does not cover everything its issuer issued. */
 export interface ListScope {
+  /** Certificates of nodes only, or of CAs only; undefined where of both. */
   readonly only: "users" | "cas" | undefined;
   /** Names of the distribution point, the DER of each in hexadecimal; undefined where none is named. */
   readonly points: readonly string[] | undefined;

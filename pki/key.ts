@@ -15,6 +15,7 @@ import { readPublicKey } from "./public_key.ts";
 
 /** A private key. Holds the secret itself: not for logs, snapshots or context. */
 export interface PrivateKey {
+  /** The kind of key. */
   readonly algorithm: KeyAlgorithm;
   /** The algorithm's name, for messages. */
   readonly label: string;
@@ -39,6 +40,7 @@ export class KeyError extends Data.TaggedError("KeyError")<{
   /** Line of the block at fault, from 1. */
   readonly line?: number;
 }> {
+  /** What happened, in one line. */
   override get message(): string {
     return `Cannot read private key: ${this.detail}`;
   }

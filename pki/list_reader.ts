@@ -19,7 +19,9 @@ export const listsMax = 1_000;
 
 /** A list, and the line of its file on which it begins (of DER, 1). */
 export interface LocatedList {
+  /** The list. */
   readonly list: HeldList;
+  /** The line that its PEM begins on, from 1. */
   readonly line: number;
 }
 
@@ -27,6 +29,7 @@ export interface LocatedList {
 export interface ListReaderOptions {
   /** The bundle's CAs: a list that one of them signed is kept without its bytes, one that they forswear is refused. */
   readonly cas: readonly Certificate[];
+  /** How strictly it is read; as in {@linkcode Policy}. */
   readonly profile?: "network" | "rfc5280" | undefined;
   /** Puts the tables of entries into shared memory. */
   readonly shared?: boolean;
@@ -46,6 +49,7 @@ export class ListReader {
   #first = true;
   #error: TrustError | undefined;
 
+  /** Begins with the first octet of the PEM. */
   constructor(options: ListReaderOptions) {
     this.#options = options;
     const sizeHint = Math.ceil((options.sizeBytes ?? 0) / 4) * 3;

@@ -37,6 +37,7 @@ export {
   defaultPolicy,
   type DomainInput,
   domainsOf,
+  type ListSource,
   makeTrustSnapshot,
   type Policy,
   readAuthorities,
@@ -46,4 +47,6 @@ export {
   type TrustMade,
   type TrustSnapshot,
 } from "./trust.ts";
+export type { TrustProblem } from "./trust_error.ts";
+export type { SerialIndex } from "./serial_index.ts";
 export type { TrustWarning } from "./trust_warning.ts";

@@ -18,7 +18,7 @@ import type { Certificate, Role } from "./certificate.ts";
 import type { ChainMemory } from "./chain_memory.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";
 import { checkIdentity, checkRole } from "./checks/identity.ts";
-import { checkName, type ExpectedName } from "./checks/expected_name.ts";
+import { checkName, type ExpectedName, type Named } from "./checks/expected_name.ts";
 import { findPaths, type PathLimits } from "./checks/find_paths.ts";
 import { checkRevocation } from "./checks/revocation.ts";
 import { checkValidity } from "./checks/validity.ts";
@@ -26,7 +26,7 @@ import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
 import { domainOf, type TrustSnapshot, widestPolicy } from "./trust.ts";
 
-export type { ChainLimits, ExpectedName, PathLimits };
+export type { ChainLimits, ExpectedName, Named, PathLimits };
 export {
   checkAlgorithm,
   checkIdentity,
@@ -42,13 +42,17 @@ declare const proof: unique symbol;
 
 /** A chain that parsed: the leaf and whatever else the peer sent, in its order. Only `checkWellFormed` makes one. */
 export interface WellFormed {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "WellFormed";
+  /** The peer's certificate. */
   readonly leaf: Certificate;
+  /** What else the peer sent. */
   readonly others: readonly Certificate[];
 }
 
 /** Proof that the leaf's key algorithm is allowed. Only `checkAlgorithm` makes one. */
 export interface AlgorithmAllowed {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "AlgorithmAllowed";
 }
 
@@ -57,7 +61,9 @@ export type Path = readonly [leaf: Certificate, ...issuers: Certificate[]];
 
 /** Candidate paths whose signatures and constraints hold; at least one. Only `findPaths` makes one. */
 export interface PathsFound {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "PathsFound";
+  /** The paths that verify, in the order in which they are tried. */
   readonly paths: readonly Path[];
   /** Trust domain of each path's anchor; absent where all are of the node's own bundle. */
   readonly domains?: readonly (string | undefined)[];
@@ -67,16 +73,23 @@ export interface PathsFound {
 
 /** The candidates that are inside their validity period at `at`; at least one. Only `checkValidity` makes one. */
 export interface WithinValidity {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "WithinValidity";
+  /** The paths that are valid at {@linkcode at}. */
   readonly paths: readonly Path[];
+  /** The trust domain of each path. */
   readonly domains?: readonly (string | undefined)[];
+  /** The time of the check. */
   readonly at: Date;
 }
 
 /** The path that is not revoked, and when the first of its certificates expires. Only `checkRevocation` makes one. */
 export interface NotRevoked {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "NotRevoked";
+  /** The path that was chosen, the leaf first. */
   readonly path: Path;
+  /** When the first certificate of the path expires. */
   readonly expiresAt: Date;
   /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
   readonly domain?: string;
@@ -84,36 +97,47 @@ export interface NotRevoked {
 
 /** What the leaf proves about its holder. Only `checkIdentity` makes one. */
 export interface PeerIdentity {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "PeerIdentity";
   /** PeerID of the leaf's key, base58btc text. */
   readonly peer: string;
   /** The subject's common name, or the whole subject where it has none. */
   readonly name: string;
+  /** The leaf's subject, for people. */
   readonly subject: string;
   /** Subject alternative names with their kind in front: `DNS:gateway-01`, `IP:0.0.0.0`, `URI:spiffe://…`. */
   readonly names: readonly string[];
+  /** The role that the certificate grants; undefined where it names none. */
   readonly role: Role | undefined;
+  /** The trust domain; undefined for the own. */
   readonly domain: string | undefined;
   /** What the URI SANs claim where that is not exactly one known role: `checkRole` refuses it. */
   readonly roleClaim?: string;
+  /** The leaf's serial, hexadecimal. */
   readonly serial: string;
+  /** The leaf's issuer, for people. */
   readonly issuer: string;
+  /** The leaf's last moment of validity. */
   readonly notAfter: Date;
 }
 
 /** Proof that the identity's role may connect. Only `checkRole` makes one. */
 export interface RoleAllowed {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "RoleAllowed";
+  /** The role that was allowed. */
   readonly role: Role | undefined;
 }
 
 /** What {@linkcode verifyPath} proved. */
 export interface Verified {
+  /** Who the peer is. */
   readonly identity: PeerIdentity;
   /** Leaf first, the anchor last. */
   readonly path: Path;
   /** When the first certificate of the path expires. */
   readonly expiresAt: Date;
+  /** How many signatures were verified. */
   readonly signatureChecks: number;
   /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
   readonly domain?: string;

@@ -14,13 +14,17 @@ export const pemBlocksMax = 10_000;
 
 /** One block: what its boundary lines call it, its content, and the line (from 1) on which it begins. */
 export interface PemBlock {
+  /** What stands behind `BEGIN`. */
   readonly label: string;
+  /** The content. */
   readonly der: Uint8Array;
+  /** The line that the block begins on, from 1. */
   readonly line: number;
 }
 
 /** Text that is no PEM. `line` counts from 1. */
 export class PemError extends Data.TaggedError("PemError")<{ readonly line: number; readonly detail: string }> {
+  /** What happened, in one line. */
   override get message(): string {
     return `Cannot parse PEM at line ${this.line}: ${this.detail}`;
   }

@@ -53,7 +53,9 @@ export const refusalCodes = [
 
 /** What the certificate at fault is called in a message: its subject, with its serial where there is one. */
 export interface CertificateLabel {
+  /** As text. */
   readonly subject: string;
+  /** Hexadecimal. */
   readonly serial: string;
 }
 
@@ -66,7 +68,7 @@ const name = (of: CertificateLabel): string => `${of.subject || "(no subject)"} 
  * As `Data.TaggedError`, without a stack: a refusal is an answer, whose fields say what led to it, and a stack costs more than
  * most of the checks (60 µs).
  */
-const TaggedRefusal = ((tag: string) => {
+export const TaggedRefusal = ((tag: string) => {
   const Tagged = Data.TaggedError(tag) as new (fields: object) => Error;
   return class extends Tagged {
     constructor(fields: object) {
@@ -80,9 +82,12 @@ const TaggedRefusal = ((tag: string) => {
 
 /** An attempt arrived faster than the limit for its address allows. */
 export class RateLimited extends TaggedRefusal("RateLimited")<{ readonly limit: string; readonly max: number }> {
+  /** For programs; never changes. */
   readonly code = "rate-limited";
+  /** What an operator can do. */
   readonly hint =
     "If these are nodes of yours behind one address, raise handshakes_per_second and handshakes_burst under [limits]; otherwise block the address at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot admit connection: more than ${this.max} ${this.limit}`;
   }
@@ -92,9 +97,12 @@ export class RateLimited extends TaggedRefusal("RateLimited")<{ readonly limit: 
 export class TooManyConnections extends TaggedRefusal("TooManyConnections")<
   { readonly limit: string; readonly max: number }
 > {
+  /** For programs; never changes. */
   readonly code = "too-many-connections";
+  /** What an operator can do. */
   readonly hint =
     "If the load is yours, add a gateway or raise the limit under [limits] (connections_max, connections_per_address_max, connections_per_peer_max, pending_max, pending_per_address_max); otherwise block the address at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot admit connection: already ${this.max} ${this.limit}`;
   }
@@ -102,9 +110,12 @@ export class TooManyConnections extends TaggedRefusal("TooManyConnections")<
 
 /** What arrived is not the protocol spoken on this port. */
 export class ProtocolMismatch extends TaggedRefusal("ProtocolMismatch")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "protocol-mismatch";
+  /** What an operator can do. */
   readonly hint =
     "Something other than a Hypha node talks to this port (a scanner, a browser, a health check): point it elsewhere, or block the address at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot speak with peer: ${this.detail}`;
   }
@@ -112,8 +123,11 @@ export class ProtocolMismatch extends TaggedRefusal("ProtocolMismatch")<{ readon
 
 /** The peer offered no TLS 1.3. */
 export class TlsVersion extends TaggedRefusal("TlsVersion")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "tls-version";
+  /** What an operator can do. */
   readonly hint = "Only TLS 1.3 is spoken here: update the peer's software. A scanner can be blocked at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept TLS version: ${this.detail}`;
   }
@@ -121,9 +135,12 @@ export class TlsVersion extends TaggedRefusal("TlsVersion")<{ readonly detail: s
 
 /** The TLS handshake itself failed: for instance, the peer does not hold the key of the certificate it showed. */
 export class TlsFailed extends TaggedRefusal("TlsFailed")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "tls-failed";
+  /** What an operator can do. */
   readonly hint =
     "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be somebody with a stolen certificate and no key: block it at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot complete TLS handshake: ${this.detail}`;
   }
@@ -133,9 +150,12 @@ export class TlsFailed extends TaggedRefusal("TlsFailed")<{ readonly detail: str
 export class HandshakeTimeout extends TaggedRefusal("HandshakeTimeout")<
   { readonly state: string; readonly afterMs: number }
 > {
+  /** For programs; never changes. */
   readonly code = "handshake-timeout";
+  /** What an operator can do. */
   readonly hint =
     "Check that the peer runs, and the network between; for slow links raise handshake_timeout_ms. Many from one unknown address are an attack: block it at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot wait longer for peer: still ${this.state} after ${this.afterMs} ms`;
   }
@@ -143,9 +163,12 @@ export class HandshakeTimeout extends TaggedRefusal("HandshakeTimeout")<
 
 /** The peer completed TLS without showing a certificate. */
 export class NoCertificate extends TaggedRefusal("NoCertificate")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "no-certificate";
+  /** What an operator can do. */
   readonly hint =
     "Set cert_pem and key_pem on the peer: both sides authenticate here. If it is no node of yours, block the address at the firewall.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot identify peer: ${this.detail}`;
   }
@@ -157,9 +180,12 @@ export class MalformedCertificate extends TaggedRefusal("MalformedCertificate")<
   readonly index: number;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "malformed-certificate";
+  /** What an operator can do. */
   readonly hint =
     "Look at the peer's cert_pem with: hypha-certutil inspect CERT.pem (certificate 0 is the node's own); then issue it again: hypha-certutil gen-cert.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot parse certificate ${this.index} of the chain: ${this.detail}`;
   }
@@ -167,9 +193,12 @@ export class MalformedCertificate extends TaggedRefusal("MalformedCertificate")<
 
 /** The leaf signed itself. It is refused even when it stands in the trust bundle. */
 export class SelfSigned extends TaggedRefusal("SelfSigned")<{ readonly certificate: CertificateLabel }> {
+  /** For programs; never changes. */
   readonly code = "self-signed";
+  /** What an operator can do. */
   readonly hint =
     "Have the certificate signed by the organisation's CA: hypha-certutil csr on the peer, then hypha-certutil sign at the CA.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept certificate ${name(this.certificate)}: it is self-signed`;
   }
@@ -182,9 +211,12 @@ export class UnsupportedKeyAlgorithm extends TaggedRefusal("UnsupportedKeyAlgori
   readonly allowed: readonly string[];
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "unsupported-key-algorithm";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate with an allowed key (hypha-certutil gen-cert makes Ed25519), or allow this one here in leaf_algorithms or ca_algorithms.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept key of ${name(this.certificate)}: ${this.algorithm} is not one of ${this.allowed.join(", ")}`;
   }
@@ -196,9 +228,12 @@ export class UnknownIssuer extends TaggedRefusal("UnknownIssuer")<{
   readonly issuer: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "unknown-issuer";
+  /** What an operator can do. */
   readonly hint =
     "If the issuer is to be trusted, put its CA certificate into trust_pem here; if it is an intermediate, put it behind the leaf in the peer's cert_pem. Otherwise the peer is a stranger: block its address.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot find issuer of ${name(this.certificate)}: ${this.issuer} is neither sent nor trusted`;
   }
@@ -210,9 +245,12 @@ export class BadSignature extends TaggedRefusal("BadSignature")<{
   readonly issuer: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "bad-signature";
+  /** What an operator can do. */
   readonly hint =
     "Compare the CA that signed with the one of that name in trust_pem (hypha-certutil inspect FILE): it may have a namesake with another key. If they are the same, the certificate was altered: issue it again.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept certificate ${name(this.certificate)}: signature does not verify under ${this.issuer}`;
   }
@@ -224,9 +262,12 @@ export class PathTooLong extends TaggedRefusal("PathTooLong")<{
   readonly max: number;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "path-too-long";
+  /** What an operator can do. */
   readonly hint =
     "Issue the node's certificate from a CA nearer to the root, or issue that CA again with a larger length: hypha-certutil gen-intermediate-ca --path-length N.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot follow path through ${
       name(this.certificate)
@@ -239,9 +280,12 @@ export class NotACa extends TaggedRefusal("NotACa")<{
   readonly certificate: CertificateLabel;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "not-a-ca";
+  /** What an operator can do. */
   readonly hint =
     "Only a certificate with CA:TRUE may sign others: issue the certificate below it again with a CA's key, such as the intermediate's: hypha-certutil gen-cert --ca-cert CA.pem.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept issuer ${name(this.certificate)}: it is not a CA`;
   }
@@ -253,9 +297,12 @@ export class KeyUsage extends TaggedRefusal("KeyUsage")<{
   readonly needed: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "key-usage";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate named here again with this key usage: hypha-certutil gen-cert sets what a node needs, gen-intermediate-ca what a CA needs.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot use key of ${name(this.certificate)}: key usage lacks ${this.needed}`;
   }
@@ -267,9 +314,12 @@ export class ExtendedKeyUsage extends TaggedRefusal("ExtendedKeyUsage")<{
   readonly needed: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "extended-key-usage";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate again with serverAuth and clientAuth, as hypha-certutil gen-cert does: every node is both.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot use certificate ${name(this.certificate)}: extended key usage lacks ${this.needed}`;
   }
@@ -281,9 +331,12 @@ export class NameConstraint extends TaggedRefusal("NameConstraint")<{
   readonly name: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "name-constraint";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate from the CA of the domain that it names, or with a name that its CA may speak for; what that is: hypha-certutil inspect CA.pem, or the name under [[trust_domains]].";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept ${name(this.certificate)}: its issuer may not speak for ${this.name}`;
   }
@@ -295,9 +348,12 @@ export class NameMismatch extends TaggedRefusal("NameMismatch")<{
   readonly expected: string;
   readonly names: readonly string[];
 }> {
+  /** For programs; never changes. */
   readonly code = "name-mismatch";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate with the name among its alternative names: hypha-certutil gen-cert --san DNS:NAME. The common name does not count.";
+  /** What happened, for people. */
   override get message(): string {
     const names = this.names.length === 0 ? "it has none" : `it has ${this.names.join(", ")}`;
     return `Cannot accept ${name(this.certificate)} as ${this.expected}: no alternative name matches, ${names}`;
@@ -310,9 +366,12 @@ export class UnknownCriticalExtension extends TaggedRefusal("UnknownCriticalExte
   readonly oid: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "unknown-critical-extension";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate without the extension, or with the extension not critical; hypha-certutil inspect CERT.pem shows it.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept ${name(this.certificate)}: critical extension ${this.oid} is not understood`;
   }
@@ -324,9 +383,12 @@ export class BudgetExceeded extends TaggedRefusal("BudgetExceeded")<{
   readonly max: number;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "budget-exceeded";
+  /** What an operator can do. */
   readonly hint =
     "Put only the leaf and its intermediates into the peer's cert_pem, leaf first: hypha-certutil inspect CERT.pem shows what is there. From a stranger it is an attack: block the address.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot verify chain within its budget: more than ${this.max} ${this.what}`;
   }
@@ -339,8 +401,11 @@ export class CertificateNotYetValid extends TaggedRefusal("CertificateNotYetVali
   readonly notBefore: Date;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "certificate-not-yet-valid";
+  /** What an operator can do. */
   readonly hint = "Check the clocks of both nodes (timedatectl), then the dates: hypha-certutil inspect CERT.pem.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept certificate ${
       name(this.certificate)
@@ -355,9 +420,12 @@ export class CertificateExpired extends TaggedRefusal("CertificateExpired")<{
   readonly notAfter: Date;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "certificate-expired";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate named here again (hypha-certutil gen-cert for a node, gen-intermediate-ca for a CA) and put it into the peer's cert_pem. If it should still be valid, check the clocks: timedatectl.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept certificate ${
       name(this.certificate)
@@ -373,9 +441,12 @@ export class CertificateRevoked extends TaggedRefusal("CertificateRevoked")<{
   readonly reason: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "certificate-revoked";
+  /** What an operator can do. */
   readonly hint =
     "It was cut off on purpose. If the node is to come back, issue it a certificate with a new key (hypha-certutil gen-cert); a revocation is not taken back. If it is not, stop it: it still dials.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept certificate ${
       name(this.certificate)
@@ -391,9 +462,12 @@ export class RevocationUnknown extends TaggedRefusal("RevocationUnknown")<{
   readonly why?: string;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "revocation-unknown";
+  /** What an operator can do. */
   readonly hint =
     "Add the issuer's list to crls_pem here: hypha-certutil gen-crl --ca-cert CA.pem --ca-key CA-KEY.pem --out-crl CRLS.pem; other CAs' lists in the file stay.";
+  /** What happened, for people. */
   override get message(): string {
     const lack = this.why === undefined ? `no revocation list of ${this.issuer}` : `${this.why} (${this.issuer})`;
     return `Cannot tell whether ${name(this.certificate)} is revoked: ${lack}`;
@@ -402,9 +476,12 @@ export class RevocationUnknown extends TaggedRefusal("RevocationUnknown")<{
 
 /** A revocation list is not strict DER, or carries what this verifier does not process. */
 export class CrlMalformed extends TaggedRefusal("CrlMalformed")<{ readonly detail: string; readonly tried?: Tried }> {
+  /** For programs; never changes. */
   readonly code = "crl-malformed";
+  /** What an operator can do. */
   readonly hint =
     "Look at crls_pem with: openssl crl -in CRLS.pem -noout -text; then generate it again: hypha-certutil gen-crl.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot parse revocation list: ${this.detail}`;
   }
@@ -414,9 +491,12 @@ export class CrlMalformed extends TaggedRefusal("CrlMalformed")<{ readonly detai
 export class CrlSignature extends TaggedRefusal("CrlSignature")<
   { readonly issuer: string; readonly detail: string; readonly tried?: Tried }
 > {
+  /** For programs; never changes. */
   readonly code = "crl-signature";
+  /** What an operator can do. */
   readonly hint =
     "Generate the list with the key of the CA it names: hypha-certutil gen-crl. If that was done, trust_pem holds a namesake of that CA with another key.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept revocation list of ${this.issuer}: ${this.detail}`;
   }
@@ -429,9 +509,12 @@ export class CrlNotYetValid extends TaggedRefusal("CrlNotYetValid")<{
   readonly thisUpdate: Date;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "crl-not-yet-valid";
+  /** What an operator can do. */
   readonly hint =
     "Check the clocks of this node and of the CA (timedatectl); if the list was dated wrongly, generate it again: hypha-certutil gen-crl.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: valid from ${this.thisUpdate.toISOString()}`;
   }
@@ -444,9 +527,12 @@ export class CrlExpired extends TaggedRefusal("CrlExpired")<{
   readonly nextUpdate: Date;
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "crl-expired";
+  /** What an operator can do. */
   readonly hint =
     "Generate a new list and put it into crls_pem on every node: hypha-certutil gen-crl; it is taken up without a restart. Until then everybody below this CA is refused.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot use revocation list of ${this.issuer} at ${this.at.toISOString()}: next update was due ${this.nextUpdate.toISOString()}`;
   }
@@ -458,9 +544,12 @@ export class CrlRollback extends TaggedRefusal("CrlRollback")<{
   readonly number: string;
   readonly seen: string;
 }> {
+  /** For programs; never changes. */
   readonly code = "crl-rollback";
+  /** What an operator can do. */
   readonly hint =
     "Somebody put an old list back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who did.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept revocation list of ${this.issuer}: number ${this.number} is older than ${this.seen}`;
   }
@@ -471,9 +560,12 @@ export class PeerIdMismatch extends TaggedRefusal("PeerIdMismatch")<{
   readonly expected: string;
   readonly actual: string;
 }> {
+  /** For programs; never changes. */
   readonly code = "peer-id-mismatch";
+  /** What an operator can do. */
   readonly hint =
     "If that node's key was rotated, write the new PeerID, or the address without /p2p/…, into gateway_addresses; if it was not, somebody else answers at that address: find out who.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept peer ${this.actual}: dialled ${this.expected}`;
   }
@@ -486,9 +578,12 @@ export class RoleNotAllowed extends TaggedRefusal("RoleNotAllowed")<{
   readonly allowed: readonly string[];
   readonly tried?: Tried;
 }> {
+  /** For programs; never changes. */
   readonly code = "role-not-allowed";
+  /** What an operator can do. */
   readonly hint =
     "Issue the certificate with the role in its URI SAN: hypha-certutil gen-cert --san URI:spiffe://DOMAIN/ROLE/NAME; or allow the role here (roles of [[trust_domains]], require_roles).";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot accept ${name(this.certificate)} as ${this.role}: allowed are ${this.allowed.join(", ")}`;
   }
@@ -502,9 +597,12 @@ export class JobScope extends TaggedRefusal("JobScope")<{
   /** What stands against it; that the specification does not name it where nothing is said. */
   readonly why?: string;
 }> {
+  /** For programs; never changes. */
   readonly code = "job-scope";
+  /** What an operator can do. */
   readonly hint =
     "Check what the executor asks for: a job may use what its specification names and its scheduler granted, nothing else. If the executor is not yours, end its job; for a slice, look at the data node's require_grant.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot let job ${this.job} use ${this.what}: ${this.why ?? "not in its specification"}`;
   }
@@ -512,9 +610,12 @@ export class JobScope extends TaggedRefusal("JobScope")<{
 
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends TaggedRefusal("HungUp")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "hung-up";
+  /** What an operator can do. */
   readonly hint =
     "Read the peer's log of this moment: it closed without a word, which is how a refusal looks from here. If there is nothing, check the network between.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot establish connection: ${this.detail}`;
   }
@@ -522,9 +623,12 @@ export class HungUp extends TaggedRefusal("HungUp")<{ readonly detail: string }>
 
 /** Nobody answered at the address. */
 export class Unreachable extends TaggedRefusal("Unreachable")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "unreachable";
+  /** What an operator can do. */
   readonly hint =
     "Check that the node runs (hypha-ROLE probe -c FILE ADDRESS), its listen_addresses, and the firewall between.";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot reach peer: ${this.detail}`;
   }
@@ -532,8 +636,11 @@ export class Unreachable extends TaggedRefusal("Unreachable")<{ readonly detail:
 
 /** A defect of ours. Whatever it was, the connection is refused. */
 export class Internal extends TaggedRefusal("Internal")<{ readonly detail: string }> {
+  /** For programs; never changes. */
   readonly code = "internal";
+  /** What an operator can do. */
   readonly hint = "This is a bug: please report it with this line and the version (--version).";
+  /** What happened, for people. */
   override get message(): string {
     return `Cannot decide: ${this.detail}`;
   }
@@ -588,8 +695,10 @@ export function withTried<A extends Refusal>(refusal: A, path: readonly TriedCer
 }
 
 /** What of a certificate {@linkcode withTried} names. */
-interface TriedCertificate {
+export interface TriedCertificate {
+  /** Its subject. */
   readonly subject: { readonly text: string };
+  /** Hexadecimal. */
   readonly serial: string;
 }
 

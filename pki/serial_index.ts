@@ -35,9 +35,11 @@ const octetsPerBucket = 160;
 
 /** Entries by serial number. Plain data. */
 export interface SerialIndex {
+  /** How many. */
   readonly count: number;
   /** Octets of one serial, leading zeros included. */
   readonly width: number;
+  /** Every serial, sorted by bucket, {@linkcode width} octets each. */
   readonly serials: Uint8Array;
   /** Revocation dates in seconds since 1970. Later than 2106 or before 1970 is held as the nearest of these. */
   readonly dates: Uint32Array;

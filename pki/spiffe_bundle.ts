@@ -26,6 +26,7 @@ export interface SpiffeBundle {
 
 /** Text that is no SPIFFE bundle. */
 export class SpiffeBundleError extends Data.TaggedError("SpiffeBundleError")<{ readonly detail: string }> {
+  /** What happened, in one line. */
   override get message(): string {
     return `Cannot read SPIFFE bundle: ${this.detail}`;
   }

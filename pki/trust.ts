@@ -34,6 +34,7 @@ export { listsMax, type LocatedList } from "./list_reader.ts";
 export interface Policy {
   /** Key algorithms of leaves and of CAs (RSA means 2048 bits or more). */
   readonly leafAlgorithms: readonly KeyAlgorithm[];
+  /** Key algorithms that a CA's certificate may have. */
   readonly caAlgorithms: readonly KeyAlgorithm[];
   /** How long past its `nextUpdate` a revocation list still counts, in milliseconds. */
   readonly crlGraceMs: number;
@@ -74,9 +75,11 @@ export interface TrustDomain {
    * A certificate of a named domain may claim that domain only.
    */
   readonly name: string | undefined;
+  /** Its CA certificates. */
   readonly anchors: readonly Certificate[];
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
+  /** What may be trusted in it. */
   readonly policy: Policy;
   /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
   readonly roles?: readonly Role[] | undefined;
@@ -86,11 +89,13 @@ export interface TrustDomain {
 export interface TrustSnapshot {
   /** Grows by one with each change of trust on this node. */
   readonly generation: number;
+  /** The CA certificates that are trusted. */
   readonly anchors: readonly Certificate[];
   /** Changes exactly when the set of anchors or the policy changed, in any domain: signatures are repeated only then. */
   readonly anchorsId: string;
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
+  /** What may be trusted. */
   readonly policy: Policy;
   /** Trust domains beside the node's own bundle, which the fields above describe. Their names differ. */
   readonly domains?: readonly TrustDomain[];
@@ -136,7 +141,9 @@ export interface TrustInput {
    * already. Undefined where none is configured.
    */
   readonly crlsPem?: ListSource | undefined;
+  /** What may be trusted. */
   readonly policy: Policy;
+  /** Number of the snapshot; each new one has a higher. */
   readonly generation: number;
   /** The time for the warnings; refuses nothing. */
   readonly at: Date;
@@ -153,18 +160,23 @@ export type ListSource = string | Uint8Array | readonly LocatedList[];
 
 /** One trust domain to be made part of a snapshot. */
 export interface DomainInput {
+  /** Name of the domain. */
   readonly name: string;
   /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). */
   readonly trust: string;
+  /** Its revocation lists. */
   readonly crlsPem?: ListSource | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
+  /** Roles that its certificates may claim; all where undefined. */
   readonly roles?: readonly Role[] | undefined;
 }
 
 /** What {@linkcode makeTrustSnapshot} makes. */
 export interface TrustMade {
+  /** The snapshot. */
   readonly snapshot: TrustSnapshot;
+  /** What a person should know about it. */
   readonly warnings: readonly TrustWarning[];
   /**
    * To be handed to the next call: the highest CRL numbers seen up to now, of lists whose signature was found good.

@@ -9,7 +9,9 @@ import type { CrlRollback, CrlSignature } from "./refusal.ts";
 
 /** What {@linkcode TrustError} carries. */
 export interface TrustProblem {
+  /** The input at fault. */
   readonly input: "trust_pem" | "crls_pem";
+  /** What is wrong with it, for programs. */
   readonly problem:
     | "pem"
     | "empty"
@@ -23,7 +25,9 @@ export interface TrustProblem {
     | "too-many";
   /** Line of the PEM block at fault, from 1; undefined where it is the whole. */
   readonly line: number | undefined;
+  /** The same, for people. */
   readonly detail: string;
+  /** What an operator can do. */
   readonly hint: string;
   /** The refusal it amounts to, where there is one: `crl-signature` or `crl-rollback`. */
   readonly refusal?: CrlSignature | CrlRollback;
@@ -33,6 +37,7 @@ export interface TrustProblem {
 
 /** A trust bundle or a file of revocation lists that no snapshot can be made of. Which file it is, the caller knows. */
 export class TrustError extends Data.TaggedError("TrustError")<TrustProblem> {
+  /** What happened, in one line. */
   override get message(): string {
     const where = this.line === undefined ? "" : ` at line ${this.line}`;
     const whose = this.domain === undefined ? "" : ` of trust domain ${this.domain}`;

@@ -13,6 +13,7 @@ export const listDueMs = 24 * 60 * 60 * 1_000;
 
 /** One finding. `level` is the log's. */
 export interface TrustWarning {
+  /** What it is about; never changes. */
   readonly code:
     | "no-lists-configured"
     | "list-due"
@@ -25,9 +26,11 @@ export interface TrustWarning {
     | "anchor-revoked"
     | "no-anchors"
     | "leaf-in-bundle";
+  /** How serious it is. */
   readonly level: "warn" | "debug";
   /** The certificate's subject or the list's issuer; undefined where it is about the whole. */
   readonly subject: string | undefined;
+  /** For people, in one line. */
   readonly message: string;
 }
 

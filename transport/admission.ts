@@ -93,6 +93,7 @@ export class Admission {
   readonly #underWay = new Set<Pending>();
   #open = 0;
 
+  /** Nothing is counted yet. */
   constructor(limits: TransportLimits) {
     this.#limits = limits;
   }

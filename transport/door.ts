@@ -35,6 +35,7 @@ export interface DoorInit {
   readonly keyExchange?: KeyExchange;
   /** From the first byte to the verdict, in milliseconds; 5,000 by default. */
   readonly deadlineMs?: number;
+  /** Limits on connections and handshakes; {@linkcode defaultLimits} by default. */
   readonly limits?: TransportLimits;
   /** With `yamux`, the default, what a peer's frames may cost is limited; with `another`, that is the multiplexer's affair. */
   readonly multiplexer?: "yamux" | "another";

@@ -52,12 +52,14 @@ const muxer = "/yamux/1.0.0\n";
 
 /** The budget of one peer. It may be overdrawn by one slice. */
 export class FrameBudget {
+  /** What may be spent. */
   readonly limits: FrameLimits;
   #leftUs: number;
   #at: number | undefined;
   /** Connections that share it. */
   holders = 0;
 
+  /** Nothing is spent yet. */
   constructor(limits: FrameLimits) {
     this.limits = limits;
     this.#leftUs = limits.burstUs;
@@ -88,6 +90,7 @@ export class FrameBudgets {
   readonly #limits: FrameLimits;
   readonly #budgets = new Map<PeerText, FrameBudget>();
 
+  /** Nobody is connected yet. */
   constructor(limits: FrameLimits) {
     this.#limits = limits;
   }
@@ -106,6 +109,7 @@ export class FrameBudgets {
     if (budget !== undefined && --budget.holders <= 0) this.#budgets.delete(peer);
   }
 
+  /** Peers that are connected. */
   get size(): number {
     return this.#budgets.size;
   }

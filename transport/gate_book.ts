@@ -25,10 +25,15 @@ const reverifySlice = 16;
 
 /** A raw connection with its gate. */
 export interface Gated {
+  /** Decides about the connection. */
   readonly gate: Gate;
+  /** Who dialled. */
   readonly direction: "inbound" | "outbound";
+  /** The other end, as a multiaddr. */
   readonly address: AddressText;
+  /** The PeerID that was dialled, where one was named. */
   readonly expectedPeer: PeerText | undefined;
+  /** libp2p's raw connection. */
   readonly raw: MessageStream;
   /** The generation of our own pair that the peer was shown. */
   generation: number;
@@ -46,12 +51,15 @@ export interface Gated {
 
 /** What the book is made with. */
 export interface GateBookInit {
+  /** Makes the gate of each connection. */
   readonly makeGate: MakeGate;
+  /** What is trusted now. */
   readonly snapshot: () => TrustSnapshot;
   /** The pair that new handshakes use. */
   readonly identity: () => NodeIdentity;
   /** From a gate's birth to its verdict, in milliseconds. */
   readonly deadlineMs: number;
+  /** Makes identifiers of gates. */
   readonly uuid: () => string;
   /** Counts an attempt in, or refuses it; `release` counts it out again. Outbound connections are never refused. */
   readonly admit: (attempt: {
@@ -75,8 +83,11 @@ export interface GateBookInit {
  * stack: one costs more than the rest of an early refusal's record.
  */
 export class GateClosedError extends Error {
+  /** The error's name. */
   override readonly name = "GateClosedError";
+  /** Identifier of the gate. */
   readonly gate: string;
+  /** Carries the identifier of the gate that refused. */
   constructor(gate: string) {
     const { stackTraceLimit } = Error;
     Error.stackTraceLimit = 0;
@@ -91,6 +102,7 @@ export class GateBook {
   readonly #init: GateBookInit;
   readonly #gated = new Map<object, Gated>();
 
+  /** Holds no gate yet. */
   constructor(init: GateBookInit) {
     this.#init = init;
   }

@@ -35,6 +35,7 @@ export const tlsProtocol = "/tls/1.0.0";
 export interface MtlsInit {
   /** The pair that new handshakes use. */
   readonly identity: () => NodeIdentity;
+  /** `hybrid` prefers X25519MLKEM768 where the peer has it. */
   readonly keyExchange: KeyExchange;
   /** Where the gates of this node's connections are. */
   readonly gates: GateBook;

@@ -29,6 +29,7 @@ export const streamProtocols = [
   "/hypha-tensor-stream/pull/2",
   "/hypha-tensor-stream/push/2",
 ] as const;
+/** One of {@linkcode streamProtocols}. */
 export type StreamProtocol = (typeof streamProtocols)[number];
 
 /** Whether a protocol is one of streams. */
@@ -38,13 +39,17 @@ export function isStreamProtocol(protocol: string): protocol is StreamProtocol {
 
 /** A node's own key and certificate chain, as TLS wants them. */
 export interface NodeIdentity {
+  /** Derived from the certificate's key. */
   readonly peer: PeerText;
   /** Leaf first, then intermediates: what is sent to peers. DER. */
   readonly chain: readonly Uint8Array[];
+  /** The chain, PEM. */
   readonly certPem: string;
+  /** The private key, PKCS#8, PEM. */
   readonly keyPem: string;
   /** Grows with each change of the pair. */
   readonly generation: number;
+  /** The certificate's name, for the log. */
   readonly name: string;
   /** When what is sent ends: the leaf, or an intermediate that it needs. */
   readonly notAfter: Date;
@@ -73,7 +78,9 @@ export type GatePhase =
 
 /** What the node hands a gate at its birth. */
 export interface GateInput {
+  /** Identifier, for the log. */
   readonly id: string;
+  /** Who dialled. */
   readonly direction: "inbound" | "outbound";
   /** The peer's address, or the relay's where the connection is relayed. */
   readonly address: AddressText;
@@ -81,6 +88,7 @@ export interface GateInput {
   readonly expectedPeer: PeerText | undefined;
   /** What admission control decided before any byte was read. */
   readonly admission: Result.Result<unknown, Refusal>;
+  /** What is trusted. */
   readonly snapshot: TrustSnapshot;
   /** What we show the peer: the connection ends when either end's certificate does. */
   readonly own: Pick<NodeIdentity, "name" | "notAfter">;
@@ -116,15 +124,21 @@ export type GateSaid =
 
 /** A running gate, seen from the transport. */
 export interface Gate {
+  /** Identifier, for the log. */
   readonly id: string;
+  /** How far it is. */
   readonly phase: GatePhase;
+  /** Why it refused, once it did. */
   readonly refusal: Refusal | undefined;
+  /** Who the peer is, once it was verified. */
   readonly identity: PeerIdentity | undefined;
   /** What the leaf says of itself once it was read, believed or not: a refusal's line names whom it refused. */
   readonly presented?: { readonly name: string; readonly id: PeerText } | undefined;
+  /** Tells it what happened. */
   send(event: GateEvent): void;
   /** Calls `listener` for everything the gate says from now on. Returns how to stop it. */
   listen(listener: (said: GateSaid) => void): () => void;
+  /** Ends its actor. */
   stop(): void;
 }
 
@@ -135,6 +149,7 @@ export type MakeGate = (input: GateInput) => Gate;
 
 /** Where an answer goes: an actor, or anything else with `send`. */
 export interface ReplyTo<Answer> {
+  /** Delivers the answer. */
   send(answer: Answer): void;
 }
 
@@ -157,6 +172,7 @@ export class TransportError extends Data.TaggedError("TransportError")<{
     | "failed";
   readonly detail: string;
 }> {
+  /** What happened, in one line. */
   override get message(): string {
     if (this.code === "not-listening") return this.detail;
     return `Cannot complete exchange (${this.code}): ${this.detail}`;
@@ -170,8 +186,11 @@ export type StreamChunk =
 
 /** A raw stream with a bounded buffer and back-pressure at both ends. */
 export interface StreamHandle {
+  /** Identifier of the stream. */
   readonly id: string;
+  /** The other side. */
   readonly peer: PeerText;
+  /** What is spoken on it. */
   readonly protocol: StreamProtocol;
   /** The next piece; after `end` always `end`. */
   readonly read: Effect.Effect<StreamChunk, TransportError>;
@@ -263,7 +282,9 @@ export type TransportAsk =
 
 /** Answer to `counters`. */
 export interface CountersAnswer {
+  /** Tells answers apart. */
   readonly type: "counters";
+  /** The numbers. */
   readonly counters: TransportCounters;
 }
 /** Answer to `start`. */
@@ -280,6 +301,7 @@ export type StartAnswer =
   | { readonly type: "transport.failed"; readonly error: TransportError };
 /** Answer to `retire`: nothing listens any more. */
 export interface RetireAnswer {
+  /** Tells answers apart. */
   readonly type: "retired";
   /** What was listened on, as a successor is to: where the configuration left the port open, the port there was. */
   readonly listenAddresses: readonly AddressText[];
@@ -293,15 +315,19 @@ export type PeersAnswer = {
   readonly type: "peers";
   readonly list: readonly { readonly peer: PeerText; readonly identity: PeerIdentity }[];
 };
+/** Answers to `dial`. */
 export type DialAnswer =
   | { readonly type: "dial.done"; readonly id: string; readonly peer: PeerText }
   | { readonly type: "dial.failed"; readonly id: string; readonly refusal: Refusal };
+/** Answers to `request`. */
 export type RequestAnswer =
   | { readonly type: "response"; readonly id: string; readonly message: Message }
   | { readonly type: "request.failed"; readonly id: string; readonly error: TransportError };
+/** Answers to `publish`. */
 export type PublishAnswer =
   | { readonly type: "publish.done"; readonly id: string }
   | { readonly type: "publish.failed"; readonly id: string; readonly error: TransportError };
+/** Answers to asks about records. */
 export type RecordAnswer =
   | { readonly type: "record.stored"; readonly id: string }
   | {
@@ -384,8 +410,11 @@ export type TransportFact =
 
 /** Counters of a transport, since its start. */
 export interface TransportCounters {
+  /** Connections whose gate was opened. */
   readonly accepted: number;
+  /** Octets of application data that came. */
   readonly bytesReceived: number;
+  /** Octets of application data that went. */
   readonly bytesSent: number;
 }
 
@@ -395,13 +424,17 @@ export interface TransportCounters {
 export interface TransportLimits {
   /** Handshakes under way, in all and from one address. */
   readonly pendingMax: number;
+  /** Handshakes of one address at once. */
   readonly pendingPerAddressMax: number;
   /** Established connections, in all, from one address and of one PeerID. */
   readonly connectionsMax: number;
+  /** Connections of one address at once. */
   readonly connectionsPerAddressMax: number;
+  /** Connections of one peer at once. */
   readonly connectionsPerPeerMax: number;
   /** Handshakes a second from one address (token bucket), and how many may come at once. */
   readonly handshakesPerSecond: number;
+  /** Handshakes of one address at a stroke. */
   readonly handshakesBurst: number;
 }
 
@@ -415,10 +448,15 @@ export interface RotationPolicy {
 
 /** What a transport actor is born with. */
 export interface TransportInput {
+  /** The node's role. */
   readonly role: Role;
+  /** Key and certificate at the beginning. */
   readonly identity: NodeIdentity;
+  /** What is trusted at the beginning. */
   readonly snapshot: TrustSnapshot;
+  /** Makes the gate of each connection. */
   readonly makeGate: MakeGate;
+  /** Multiaddrs to listen on. */
   readonly listenAddresses: readonly AddressText[];
   /** Announced beside what is listened on. */
   readonly externalAddresses: readonly AddressText[];
@@ -428,13 +466,18 @@ export interface TransportInput {
   readonly excludeCidr: readonly string[];
   /** What becomes of connections that were made with a former certificate of the same key. */
   readonly rotation: RotationPolicy;
+  /** Serves circuits, uses them, or neither. */
   readonly relay: "server" | "client" | "off";
   /** `hybrid`: post-quantum first where the runtime offers it, X25519 always; `classical`: X25519. */
   readonly keyExchange: "hybrid" | "classical";
+  /** From a gate's creation to its verdict, in milliseconds. */
   readonly handshakeTimeoutMs: number;
+  /** Limits on connections and handshakes. */
   readonly limits: TransportLimits;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Evenly spread in [0, 1). */
   readonly random: () => number;
+  /** Makes identifiers. */
   readonly uuid: () => string;
 }

@@ -19,7 +19,9 @@ export type SocketEnd = "them" | "lost";
 
 /** Bytes of application data that went through TLS. Shared by all connections of a transport. */
 export interface Meter {
+  /** Octets that came. */
   received: number;
+  /** Octets that went. */
   sent: number;
 }
 

@@ -17,6 +17,7 @@ export interface TrustDomainConfig {
   readonly name: string;
   /** Path of its CA certificates (PEM) or of its SPIFFE bundle (JSON). */
   readonly trust: string;
+  /** Path of its revocation lists. */
   readonly crlsPem: string | undefined;
   /** Roles that its certificates may claim; all of them where undefined. */
   readonly roles: readonly Role[] | undefined;
@@ -26,26 +27,43 @@ export interface TrustDomainConfig {
 export interface CommonConfig {
   /** Paths of PEM files. */
   readonly certPem: string;
+  /** Path of its private key (PKCS#8, PEM). */
   readonly keyPem: string;
+  /** Path of the CA certificates that are trusted (PEM). */
   readonly trustPem: string;
+  /** Path of the revocation lists (PEM); undefined where none is configured. */
   readonly crlsPem: string | undefined;
   /** Other organisations that this node trusts, each for its own name; none where undefined. */
   readonly trustDomains?: readonly TrustDomainConfig[] | undefined;
+  /** Multiaddrs to listen on. */
   readonly listenAddresses: readonly string[];
+  /** Multiaddrs to announce beside those listened on. */
   readonly externalAddresses: readonly string[];
+  /** Multiaddrs of the gateways to join by. */
   readonly gatewayAddresses: readonly string[];
+  /** Networks whose addresses are neither dialled nor announced. */
   readonly excludeCidr: readonly string[];
+  /** Whether to be reachable through a gateway. */
   readonly relayCircuit: boolean;
+  /** From the first byte of a connection to its verdict, in milliseconds. */
   readonly handshakeTimeoutMs: number;
+  /** `hybrid` prefers X25519MLKEM768 where the peer has it. */
   readonly keyExchange: "hybrid" | "classical";
+  /** Whether a certificate without a role is refused. */
   readonly requireRoles: boolean;
+  /** Key algorithms that a node's certificate may have. */
   readonly leafAlgorithms: readonly KeyAlgorithm[];
+  /** Key algorithms that a CA's certificate may have. */
   readonly caAlgorithms: readonly KeyAlgorithm[];
+  /** How long a revocation list counts after its next update, in hours. */
   readonly crlGraceHours: number;
+  /** Limits on connections and handshakes. */
   readonly limits: TransportLimits;
   /** The defaults of `defaults.ts` where undefined. */
   readonly rotation?: RotationPolicy | undefined;
+  /** How long a node that is told to end waits for what it began, in milliseconds. */
   readonly drainTimeoutMs: number;
+  /** Where traces and metrics go. */
   readonly telemetry: {
     readonly endpoint: string | undefined;
     readonly attributes: string | undefined;
@@ -62,11 +80,15 @@ export interface CommonConfig {
   readonly warnings?: readonly ConfigWarning[] | undefined;
 }
 
+/** A gateway's configuration. */
 export interface GatewayConfig extends CommonConfig {
+  /** Tells the configurations of roles apart. */
   readonly role: "gateway";
 }
 
+/** A data node's configuration. */
 export interface DataConfig extends CommonConfig {
+  /** Tells the configurations of roles apart. */
   readonly role: "data";
   /** The directory whose files are the slices; its base name is the dataset's name. */
   readonly datasetPath: string;
@@ -74,12 +96,17 @@ export interface DataConfig extends CommonConfig {
   readonly requireGrant?: boolean | undefined;
 }
 
+/** A program that a worker runs jobs with. */
 export interface ExecutorConfig {
+  /** The kind of job that it runs. */
   readonly class: "train" | "aggregate";
+  /** Its name, which a job may ask for. */
   readonly name: string;
+  /** A process of its own, or the parameter server inside the worker. */
   readonly runtime: "process" | "parameter-server";
   /** Command and arguments of a `process`: started without a shell. */
   readonly cmd: string | undefined;
+  /** Arguments of the command. */
   readonly args: readonly string[];
   /**
    * Whether the job bridge insists on its bearer token; where nothing is said, `optional` in a cell that nobody else can
@@ -88,43 +115,63 @@ export interface ExecutorConfig {
   readonly token?: "required" | "optional" | undefined;
 }
 
+/** A worker's configuration. */
 export interface WorkerConfig extends CommonConfig {
+  /** Tells the configurations of roles apart. */
   readonly role: "worker";
+  /** Folder below which each job gets a directory of its own. */
   readonly workDir: string;
+  /** What the worker has to lease. */
   readonly resources: Resources;
+  /** What the worker asks for its resources. */
   readonly offer: {
     readonly price: number;
     readonly floor: number;
     readonly strategy: "whole" | "flexible";
   };
+  /** The programs that it runs jobs with. */
   readonly executors: readonly ExecutorConfig[];
   /** The defaults of `cell_config.ts` where undefined. */
   readonly cell?: CellConfig | undefined;
+  /** What jobs may fetch over HTTP; nothing where undefined. */
   readonly fetch?: FetchConfig | undefined;
 }
 
+/** Files of a model repository. */
 export interface HuggingfaceModel {
+  /** Owner and name of the repository. */
   readonly repository: string;
+  /** Branch, tag or commit; the default branch where undefined. */
   readonly revision: string | undefined;
+  /** Files to fetch. */
   readonly filenames: readonly string[];
+  /** Access token for a private repository. */
   readonly token: string | undefined;
   /** The task: `causal-lm`, `image-classification`, … */
   readonly type: string;
+  /** Names of the model's inputs. */
   readonly inputNames: readonly string[];
 }
 
 /** `[scheduler.job]`, `type = "diloco"`. */
 export interface DilocoJobConfig {
+  /** The only kind of job so far. */
   readonly type: "diloco";
+  /** The model to train. */
   readonly model: HuggingfaceModel;
+  /** The preprocessor of the inputs; none where undefined. */
   readonly preprocessor: HuggingfaceModel | undefined;
+  /** Name of the data set, as its data node announces it. */
   readonly dataset: string;
+  /** The trainers' own optimizer. */
   readonly innerOptimizer: {
     readonly learningRate: number;
     readonly betas: readonly [number, number] | undefined;
     readonly epsilon: number | undefined;
   };
+  /** The step that the parameter server takes with the mean of the updates. */
   readonly outerOptimizer: { readonly learningRate: number; readonly momentum: number };
+  /** What each participant needs. */
   readonly resources: {
     readonly numWorkers: number;
     readonly worker: Resources;
@@ -132,6 +179,7 @@ export interface DilocoJobConfig {
     readonly workerPrice: { readonly bid: number; readonly max: number };
     readonly parameterServerPrice: { readonly bid: number; readonly max: number };
   };
+  /** How many rounds, and how many samples in each. */
   readonly rounds: {
     readonly updateRounds: number;
     readonly avgSamplesBetweenUpdates: number;
@@ -143,10 +191,15 @@ export interface DilocoJobConfig {
   readonly evaluation: { readonly heldOut: string } | undefined;
 }
 
+/** A scheduler's configuration. */
 export interface SchedulerConfig extends CommonConfig {
+  /** Tells the configurations of roles apart. */
   readonly role: "scheduler";
+  /** Address that job progress is posted to; none where undefined. */
   readonly statusBridge: string | undefined;
+  /** The job to run. */
   readonly job: DilocoJobConfig;
 }
 
+/** The configuration of any role. */
 export type RoleConfig = GatewayConfig | DataConfig | WorkerConfig | SchedulerConfig;

@@ -29,6 +29,7 @@ export const problemsMax = 20;
 
 /** A configuration that cannot be used, with everything that is wrong with it. */
 export class ConfigError extends Data.TaggedError("ConfigError")<{ readonly problems: readonly ConfigProblem[] }> {
+  /** What happened, in one line. */
   override get message(): string {
     const more = this.problems.length - problemsMax;
     const lines = this.problems.slice(0, problemsMax).map(describeProblem);

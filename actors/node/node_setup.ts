@@ -55,7 +55,9 @@ export const closeMs = 5_000;
 
 /** What a node is born with. */
 export interface NodeInput {
+  /** The configuration of its role. */
   readonly config: RoleConfig;
+  /** The world that its actors get. */
   readonly ports: Ports;
   /** What speaks for the node: `transportLogic`, or a simulated one. */
   readonly transport: CallbackActorLogic<TransportAsk, TransportInput>;
@@ -72,6 +74,7 @@ export class NodeFailed extends Data.TaggedError("NodeFailed")<{
   /** The typed error that led to it, such as `LoadError`. */
   readonly cause: unknown;
 }> {
+  /** What happened, in one line. */
   override get message(): string {
     return this.cause instanceof Error ? this.cause.message : `Cannot go on (${this.stage}): ${this.detail}`;
   }

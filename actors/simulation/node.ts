@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { AnyActorRef, InspectionEvent } from "xstate";
+import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import { defaultLimits } from "../../transport/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import {
@@ -267,7 +267,7 @@ export class SimulatedNode {
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,
     });
-    const root = superviseRoot(simulatedNode, {
+    const root: Actor<typeof simulatedNode> = superviseRoot(simulatedNode, {
       id: this.name,
       clock: clock.machine as never,
       input: {

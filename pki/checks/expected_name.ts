@@ -10,7 +10,9 @@ import { NameMismatch } from "../refusal.ts";
 
 /** The name looked for: a host name (A-labels), an address in its usual notation, or a mailbox. */
 export interface ExpectedName {
+  /** The kind of name. */
   readonly type: "dns" | "ip" | "email";
+  /** The name as the caller wrote it. */
   readonly value: string;
   /**
    * Tells whether a domain is one under which anybody can register (a public suffix): a wildcard directly below such a
@@ -23,7 +25,9 @@ declare const proof: unique symbol;
 
 /** Proof that the leaf carries the expected name. Only {@linkcode checkName} makes one. */
 export interface Named {
+  /** @ignore Only its check makes one. */
   readonly [proof]: "Named";
+  /** The name, as the caller wrote it. */
   readonly name: string;
 }
 

@@ -14,26 +14,33 @@ import { formatPem } from "../pem.ts";
 
 /** A certificate and its private key. */
 export interface Issued {
+  /** The certificate, PEM. */
   readonly certPem: string;
   /** PKCS#8 version 1, PEM, unencrypted. */
   readonly keyPem: string;
+  /** The certificate, DER. */
   readonly der: Uint8Array;
 }
 
 /** A CA: its certificate, and the private key that belongs to it. */
 export interface IssuerFiles {
+  /** The CA's certificate, PEM. */
   readonly certPem: string;
+  /** Its private key, PKCS#8, PEM. */
   readonly keyPem: string;
 }
 
 /** Both ends are part of the period; milliseconds are cut off (RFC 5280 §4.1.2.5). */
 export interface IssuePeriod {
+  /** The first moment of validity. */
   readonly notBefore: Date;
+  /** The last moment of validity. */
   readonly notAfter: Date;
 }
 
 /** Departures from the usual certificate: what tests of odd certificates, and CAs of other origin, need. */
 export interface IssueOverrides {
+  /** Of a fresh key; Ed25519 by default. */
   readonly keyAlgorithm?: IssuedKeyAlgorithm;
   /** Extensions left out. */
   readonly omit?: readonly (keyof typeof extensionOids)[];

@@ -19,8 +19,11 @@ import { encodeGeneralName, type GeneralName } from "./general_name.ts";
 
 /** One extension; `value` is the DER inside its octet string. */
 export interface Extension {
+  /** Dotted. */
   readonly oid: string;
+  /** Whether a reader that does not know it must refuse. */
   readonly critical: boolean;
+  /** DER. */
   readonly value: Uint8Array;
 }
 
@@ -38,8 +41,20 @@ export const extensionOids = {
   extendedKeyUsage: "2.5.29.37",
 } as const;
 
-/** Names of RFC 5280 §4.2.1.3, in the order of their bits. */
-const keyUsageNames = [
+/** One bit of a key usage (RFC 5280 §4.2.1.3). */
+export type KeyUsageName =
+  | "digitalSignature"
+  | "nonRepudiation"
+  | "keyEncipherment"
+  | "dataEncipherment"
+  | "keyAgreement"
+  | "keyCertSign"
+  | "cRLSign"
+  | "encipherOnly"
+  | "decipherOnly";
+
+/** All, in the order of their bits. */
+const keyUsageNames: readonly KeyUsageName[] = [
   "digitalSignature",
   "nonRepudiation",
   "keyEncipherment",
@@ -49,10 +64,7 @@ const keyUsageNames = [
   "cRLSign",
   "encipherOnly",
   "decipherOnly",
-] as const;
-
-/** One bit of a key usage. */
-export type KeyUsageName = (typeof keyUsageNames)[number];
+];
 
 /** `serverAuth` and `clientAuth`: every node is both. */
 export const nodePurposes: readonly string[] = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"];
@@ -110,7 +122,9 @@ export function deltaIndicator(base: bigint): Extension {
 
 /** One subtree of name constraints: its content octets under the tag of its kind (1 mailbox, 2 DNS, 4 name, 6 URI, 7 IP). */
 export interface Subtree {
+  /** The kind of name. */
   readonly tag: 1 | 2 | 4 | 6 | 7;
+  /** Its content octets. */
   readonly content: Uint8Array;
 }
 

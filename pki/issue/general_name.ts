@@ -13,7 +13,9 @@ export const sanEntriesMax = 100;
 
 /** One alternative name, not yet encoded. */
 export interface GeneralName {
+  /** The kind of name. */
   readonly type: "dns" | "ip" | "uri" | "email";
+  /** The name as text. */
   readonly value: string;
 }
 

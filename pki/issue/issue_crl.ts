@@ -38,17 +38,23 @@ export type RevocationReason = keyof typeof revocationReasons;
 export interface RevokedEntry {
   /** Hexadecimal, as `Certificate.serial` or `openssl x509 -serial` say it; colons and case don't matter. */
   readonly serial: string;
+  /** When the certificate was revoked. */
   readonly date: Date;
+  /** Why; `unspecified` where undefined. */
   readonly reason?: RevocationReason | undefined;
 }
 
 /** What a list is made of. */
 export interface CrlRequest {
+  /** The CA that signs it. */
   readonly issuer: IssuerFiles;
+  /** The entries, in the order in which they are written. */
   readonly revoked: readonly RevokedEntry[];
   /** Grows with each list of the issuer (RFC 5280 §5.2.3). */
   readonly number: bigint;
+  /** When it is issued. */
   readonly thisUpdate: Date;
+  /** When the next is due. */
   readonly nextUpdate: Date;
   /**
    * Number of the complete list that this one, a delta, brings up to date; `revoked` is then what that list lacks
@@ -61,6 +67,7 @@ export interface CrlRequest {
     readonly entryAdd?: readonly Extension[];
     readonly omit?: readonly ("authorityKeyId" | "crlNumber")[];
   };
+  /** `unchecked` lets something sign that is no CA. */
   readonly issuerCheck?: IssuerCheck;
 }
 

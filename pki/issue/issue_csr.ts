@@ -19,11 +19,13 @@ export interface CsrRequest extends SubjectName {
   readonly san?: readonly string[];
   /** The key to have certified; a fresh Ed25519 key when absent. */
   readonly keyPem?: string;
+  /** The algorithm of a fresh key. */
   readonly overrides?: Pick<IssueOverrides, "keyAlgorithm">;
 }
 
 /** A signing request and its private key, which stays with the node. */
 export interface IssuedCsr {
+  /** The request, PEM. */
   readonly csrPem: string;
   /** PKCS#8 version 1, PEM, unencrypted. */
   readonly keyPem: string;

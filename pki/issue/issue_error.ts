@@ -23,6 +23,7 @@ export class IssueError extends Data.TaggedError("IssueError")<{
     | "crl";
   readonly detail: string;
 }> {
+  /** What happened, in one line. */
   override get message(): string {
     return `Cannot issue: ${this.detail}`;
   }

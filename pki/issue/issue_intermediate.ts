@@ -20,6 +20,7 @@ import { encodeName, type SubjectName } from "./name.ts";
 
 /** What an intermediate is made of. */
 export interface IntermediateRequest extends SubjectName, IssuePeriod {
+  /** The CA that signs it. */
   readonly issuer: IssuerFiles;
   /** Most CA certificates that may follow below; 0 when absent: it signs nodes, not CAs. */
   readonly pathLength?: number | "unlimited";
@@ -27,6 +28,7 @@ export interface IntermediateRequest extends SubjectName, IssuePeriod {
   readonly keyPem?: string;
   /** `unchecked` lets something sign that is no CA. */
   readonly issuerCheck?: IssuerCheck;
+  /** Departures from the usual certificate. */
   readonly overrides?: IssueOverrides;
 }
 

@@ -32,6 +32,7 @@ import { encodeName, type SubjectName } from "./name.ts";
 
 /** What a node's certificate is made of. */
 export interface NodeRequest extends SubjectName, IssuePeriod {
+  /** The CA that signs it. */
   readonly issuer: IssuerFiles;
   /** Alternative names; {@linkcode alternativeNames} says what absent ones become. */
   readonly san?: readonly string[];
@@ -39,6 +40,7 @@ export interface NodeRequest extends SubjectName, IssuePeriod {
   readonly keyPem?: string;
   /** `unchecked` lets something sign that is no CA. */
   readonly issuerCheck?: IssuerCheck;
+  /** Departures from the usual certificate. */
   readonly overrides?: IssueOverrides;
 }
 

@@ -22,6 +22,7 @@ export interface RootRequest extends SubjectName, IssuePeriod {
   readonly pathLength?: number;
   /** The key to certify; a fresh Ed25519 key when absent. */
   readonly keyPem?: string;
+  /** Departures from the usual certificate. */
   readonly overrides?: IssueOverrides;
 }
 

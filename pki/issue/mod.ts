@@ -18,6 +18,7 @@ export { type GeneralName, isDnsName } from "./general_name.ts";
 export { type CrlRequest, issueCrl, type RevocationReason, revocationReasons, type RevokedEntry } from "./issue_crl.ts";
 export { type CsrRequest, issueCsr, type IssuedCsr } from "./issue_csr.ts";
 export { IssueError } from "./issue_error.ts";
+export type { IssuerCheck } from "./issuer.ts";
 export { type IntermediateRequest, issueIntermediate } from "./issue_intermediate.ts";
 export { issueNode, type NodeRequest } from "./issue_node.ts";
 export { issueRoot, type RootRequest } from "./issue_root.ts";

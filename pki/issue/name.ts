@@ -11,7 +11,9 @@ export const nameCharactersMax = 64;
 
 /** A subject's parts. */
 export interface SubjectName {
+  /** Up to 64 characters. */
   readonly commonName: string;
+  /** Up to 64 characters. */
   readonly organization?: string | undefined;
   /** Two letters (ISO 3166). */
   readonly country?: string | undefined;

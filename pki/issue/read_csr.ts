@@ -25,9 +25,11 @@ export const csrAttributesMax = 64;
 
 /** What a request asks for; its signature has been checked. */
 export interface Csr {
+  /** The whole request. */
   readonly der: Uint8Array;
   /** The subject as the node wrote it; may be empty. */
   readonly subject: DistinguishedName;
+  /** The key to certify. */
   readonly publicKey: Certificate["publicKey"];
   /** Alternative names that it asks for. */
   readonly names: readonly SubjectAltName[];

@@ -21,7 +21,9 @@ import { loadLibrary, owned } from "./to_library.ts";
 
 /** What is signed, by whom. */
 export interface CsrToSign extends IssuePeriod {
+  /** The CA that signs it. */
   readonly issuer: IssuerFiles;
+  /** The request, PEM. */
   readonly csrPem: string;
   /** Whose certificate it is to be: nothing of this is taken from the request. */
   readonly identity: SignerIdentity | RenewedIdentity;
@@ -40,8 +42,11 @@ export interface RenewedIdentity {
 
 /** The certificate, and what became of the request's wishes. */
 export interface SignedCsr {
+  /** The certificate, PEM. */
   readonly certPem: string;
+  /** The same, DER. */
   readonly der: Uint8Array;
+  /** The alternative names that it got. */
   readonly names: readonly GeneralName[];
   /** What the request asked for and did not get: its subject, names, extensions, attributes. */
   readonly ignored: readonly string[];
