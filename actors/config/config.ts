@@ -45,6 +45,8 @@ export interface CommonConfig {
   /** The defaults of `defaults.ts` where undefined. */
   readonly rotation?: RotationPolicy | undefined;
   readonly drainTimeoutMs: number;
+  /** Directory of what the node remembers between two runs; undefined: it remembers nothing. */
+  readonly stateDir?: string | undefined;
   readonly telemetry: {
     readonly endpoint: string | undefined;
     readonly attributes: string | undefined;

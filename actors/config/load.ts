@@ -7,6 +7,7 @@ import { parse, TomlError } from "@std/toml";
 import { Effect, FileSystem, type PlatformError, Result, Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import type { RoleConfig } from "./config.ts";
+import { stateDirDefault } from "./defaults.ts";
 import { locateKeys } from "./locate.ts";
 import { ConfigError, type ConfigProblem } from "./problem.ts";
 import { problemOfRule, problemsOfIssue, type Situation } from "./problems_of.ts";
@@ -59,7 +60,9 @@ export function parseConfig<R extends Role>(
   })(layered.values);
   const rules = checkRules(role, layered.values);
   if (Result.isSuccess(decoded) && rules.length === 0 && layered.problems.length === 0) {
-    return Result.succeed(typeConfig(role, decoded.success) as ConfigOf<R>);
+    const config = typeConfig(role, decoded.success);
+    const stateDir = config.stateDir ?? stateDirDefault(file, around.environment);
+    return Result.succeed({ ...config, stateDir } as ConfigOf<R>);
   }
   const situation: Situation = { role, file, layered, locations: locateKeys(text) };
   const problems = [
