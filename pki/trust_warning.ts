@@ -23,12 +23,18 @@ export interface TrustWarning {
     | "no-list-for-anchor"
     | "anchor-expired"
     | "anchor-revoked"
+    | "anchor-unclear"
     | "no-anchors"
-    | "leaf-in-bundle";
-  readonly level: "warn" | "debug";
+    | "leaf-in-bundle"
+    | "crl-rollback"
+    | "crl-equivocation";
+  readonly level: "error" | "warn" | "debug";
   /** The certificate's subject or the list's issuer; undefined where it is about the whole. */
   readonly subject: string | undefined;
   readonly message: string;
+  /** The trust domain whose file it is about, and the line in it; undefined: the node's own, or no file's. */
+  readonly domain?: string | undefined;
+  readonly line?: number | undefined;
 }
 
 /**
