@@ -81,10 +81,7 @@ export function openState(
     const warn = (event: string, message: string, file: string) =>
       void reports.push({ level: "warn", event, message, fields: { file } });
     const files = yield* FileSystem;
-    yield* Effect.catch(
-      makeStateDirectory(stateDir),
-      (error) => Effect.sync(() => warn("state.unwritable", unwritableText(stateDir, error.message), stateDir)),
-    );
+    yield* Effect.ignore(makeStateDirectory(stateDir)); // the first writing says why it cannot be made
     const mode = yield* Effect.match(files.stat(stateDir), {
       onSuccess: (info) => info.mode,
       onFailure: () => 0,
