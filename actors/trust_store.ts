@@ -23,8 +23,8 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
-import type { HeldList } from "../pki/crl.ts";
-import { type CrlHighWaterMarks, domainKey, keyOfList, raiseMarks } from "../pki/crl_marks.ts";
+import { type HeldList, verifierOf } from "../pki/crl.ts";
+import { type CrlHighWaterMarks, domainKey, raiseMarks } from "../pki/crl_marks.ts";
 import { domainsOf, listsOf, type Policy, type TrustSnapshot } from "../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
@@ -177,16 +177,15 @@ function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreConte
   return { type: "keep", work };
 }
 
-/** Marks of lists that were found good on a peer's path since they were read; undefined where there is nothing new. */
-function noteVouched({ crlMarks, seenLists, vouched }: TrustStoreContext) {
+/** Marks of all lists in force whose signature was found good by now, some on a peer's path only. */
+function noteVouched({ crlMarks, seenLists }: TrustStoreContext): Pick<TrustStoreContext, "crlMarks" | "vouched"> {
   let marks = crlMarks;
   for (const [domain, lists] of seenLists ?? []) marks = raiseMarks(marks, domain, lists);
-  const count = countVouched(seenLists);
-  return marks === crlMarks && count === vouched ? undefined : { crlMarks: marks, vouched: count };
+  return { crlMarks: marks, vouched: countVouched(seenLists) };
 }
 
 const countVouched = (lists: TrustStoreContext["seenLists"]): number =>
-  [...lists?.values() ?? []].flat().filter((list) => keyOfList(list) !== undefined).length;
+  [...lists?.values() ?? []].flat().filter((list) => (verifierOf(list) ?? list.vouchedBy) !== undefined).length;
 
 /** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
 function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
@@ -284,7 +283,7 @@ const store = setup({
     hasSettled: ({ context }, { signature }: Seen) => signature === context.seenAs || context.rounds >= settleRoundsMax,
     wasTouched: ({ context }) => context.touched,
     ranOut: ({ context }) => ranOut(context),
-    isVouched: ({ context }) => noteVouched(context) !== undefined,
+    isVouched: ({ context }) => countVouched(context.seenLists) !== context.vouched,
   },
   actions: {
     take: assign(({ context }, { reading }: { reading: Reading }) => {
@@ -315,7 +314,7 @@ const store = setup({
     review: assign(({ context }) => review(context)),
     keep: sendTo("keeper", ({ context }) => keepWork(context)),
     /** A list of an issuer that only peers send was found good by then: it makes its mark. */
-    noteVouched: assign(({ context }) => noteVouched(context) ?? {}),
+    noteVouched: assign(({ context }) => noteVouched(context)),
     /** The same trust, with a number of its own, because time changed what it says. */
     renew: assign(({ context }) => ({
       announcedAt: context.ports.now(),
