@@ -5,7 +5,8 @@
  */
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { CrlFloor } from "../pki/crl.ts";
+import type { HeldList } from "../pki/crl.ts";
+import { type CrlHighWaterMarks, domainKey, mergeMarks } from "../pki/crl_marks.ts";
 import type { Role } from "../pki/certificate.ts";
 import {
   type DomainInput,
@@ -15,11 +16,14 @@ import {
   readAuthorities,
   TrustError,
   type TrustMade,
-  type TrustSnapshot,
 } from "../pki/trust.ts";
+import type { TrustWarning } from "../pki/trust_warning.ts";
+import { noKept, readKept } from "./files/read_kept.ts";
 import { readLists } from "./files/read_lists.ts";
 import { pemText, readPem } from "./files/read_pem.ts";
+import { keptFolder, marksPath, type OpenedState, openState } from "./files/state_directory.ts";
 import { LoadError, type LoadProblem } from "./load_error.ts";
+import type { Report } from "./ports.ts";
 
 /** Paths of the two files. */
 export interface TrustPaths {
@@ -50,10 +54,15 @@ export interface TrustTerms {
   readonly policy: Policy;
   readonly generation: number;
   readonly at: Date;
-  /** The highest CRL numbers seen so far. */
-  readonly crlFloor: CrlFloor;
-  /** The snapshot in force: its lists that were found good on a peer's path count as seen. */
-  readonly previous?: TrustSnapshot | undefined;
+  /** What was in force so far: none where undefined. */
+  readonly crlMarks?: CrlHighWaterMarks | undefined;
+  /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
+  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  /**
+   * Where marks and lists of an earlier run lie. It is opened at a start, when older lists are taken beside those kept,
+   * with a warning; later a file with an older list is refused.
+   */
+  readonly stateDir?: string | undefined;
 }
 
 /** What files said when they loaded, by their paths. */
@@ -68,6 +77,10 @@ export interface TrustLoaded extends TrustMade {
   readonly sources: TrustSources;
   /** Why files did not load, in whose place stands what they said before; one for each. */
   readonly broken: readonly LoadError[];
+  /** What the kept files hold, by their paths, where the state directory was opened: hashes, joined by spaces. */
+  readonly held: ReadonlyMap<string, string>;
+  /** What an operator should know about the state directory. */
+  readonly reports: readonly Report[];
 }
 
 /** Nothing was loaded before. */
@@ -91,18 +104,24 @@ export function loadTrust(
   terms: TrustTerms,
   before: TrustSources = noSources,
 ): Effect.Effect<TrustLoaded, LoadError, FileSystem> {
-  const load = (broken: readonly LoadError[]): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
-    loadFiles(paths, terms, standIns(before, broken)).pipe(
+  const load = (
+    opened: OpenedState | undefined,
+    broken: readonly LoadError[],
+  ): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
+    loadFiles(paths, { ...terms, opened }, standIns(before, broken)).pipe(
       Effect.map((loaded) => ({ ...loaded, broken })),
       Effect.catch((error) => {
         const { file } = error;
         const mends = before.bundles.has(file) || before.lists.has(file);
         return mends && broken.every((each) => each.file !== file)
-          ? load([...broken, error])
+          ? load(opened, [...broken, error])
           : Effect.fail(broken[0] ?? error);
       }),
     );
-  return load([]);
+  const { stateDir, seenLists } = terms;
+  if (stateDir === undefined || seenLists !== undefined) return load(undefined, []);
+  const domains = [undefined, ...(paths.domains ?? []).map(({ name }) => name)].map(domainKey);
+  return Effect.flatMap(openState(stateDir, domains), (opened) => load(opened, []));
 }
 
 /** What is known of the files that did not load. */
@@ -114,26 +133,45 @@ function standIns({ bundles, lists }: TrustSources, broken: readonly LoadError[]
   };
 }
 
-function loadFiles(paths: TrustPaths, terms: TrustTerms, known: TrustSources) {
-  const { policy } = terms;
+interface OpenedTerms extends TrustTerms {
+  readonly opened: OpenedState | undefined;
+}
+
+function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
+  const { policy, opened } = terms;
   const bundles = new Map<string, string>();
   const lists = new Map<string, ListSource>();
-  const take = ({ trust, crlsPem }: TrustFiles, key: string) =>
-    Effect.map(loadDomain({ trust, crlsPem }, { policy, key, known }), (loaded) => {
+  const kept = new Map<string, readonly HeldList[]>();
+  const held = new Map<string, string>();
+  const reports: Report[] = [...opened?.reports ?? []];
+  const take = ({ trust, crlsPem }: TrustFiles, name: string | undefined) =>
+    Effect.gen(function* () {
+      const key = name === undefined ? "trust_pem" : "trust_domains";
+      const loaded = yield* loadDomain({ trust, crlsPem }, { policy, key, known });
       bundles.set(trust, loaded.trust);
-      if (crlsPem !== undefined && loaded.crlsPem !== undefined) lists.set(crlsPem, loaded.crlsPem);
-      return loaded;
+      if (crlsPem === undefined || loaded.crlsPem === undefined) return loaded;
+      lists.set(crlsPem, loaded.crlsPem);
+      const domain = domainKey(name);
+      const own = { policy, cas: yield* Effect.fromResult(readAuthorities(loaded.trust)), source: loaded.crlsPem };
+      const found = opened === undefined ? noKept : yield* readKept(opened, domain, own);
+      kept.set(domain, found.lists);
+      for (const [path, hashes] of found.held) held.set(path, hashes);
+      reports.push(...found.reports);
+      const rollback = terms.seenLists === undefined || known.lists.has(crlsPem) ? "report" : "refuse";
+      return { ...loaded, rollback } as const;
     });
   return Effect.gen(function* () {
-    const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, "trust_pem");
+    const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
     const domains: DomainInput[] = [];
     for (const { name, roles, ...files } of paths.domains ?? []) {
-      const loaded = Effect.mapError(take(files, "trust_domains"), (error) => named(error, name));
+      const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
       domains.push({ name, roles, ...yield* loaded });
     }
-    const { trust: trustPem, crlsPem } = own;
-    const made = yield* Effect.fromResult(makeTrustSnapshot({ ...terms, trustPem, crlsPem, domains }));
-    return { ...made, sources: { bundles, lists } };
+    const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
+    const input = { ...terms, ...own, trustPem: own.trust, domains, crlMarks, seenLists: terms.seenLists ?? kept };
+    const made = yield* Effect.fromResult(makeTrustSnapshot(input));
+    const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
+    return { ...made, warnings, sources: { bundles, lists }, held, reports };
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
@@ -160,6 +198,23 @@ function loadDomain(
   });
 }
 
+/** Names the file that a warning about older or contradicting lists is about, and what ends it where the CA is right. */
+function placed(warning: TrustWarning, paths: TrustPaths, stateDir: string | undefined): TrustWarning {
+  if (warning.code !== "crl-rollback" && warning.code !== "crl-equivocation") return warning;
+  const { crlsPem } = pathsOf(paths, warning.domain);
+  const place = warning.line === undefined ? crlsPem : `${crlsPem}:${warning.line}`;
+  const anew = warning.code !== "crl-rollback" || stateDir === undefined
+    ? ""
+    : ` If the CA itself began to count anew, stop the node and forget what it saw: rm -r ${marksPath(stateDir)} ${
+      keptFolder(stateDir, domainKey(warning.domain))
+    }`;
+  return { ...warning, message: `${place}: ${warning.message}${anew}` };
+}
+
+function pathsOf(paths: TrustPaths, domain: string | undefined): TrustFiles {
+  return paths.domains?.find(({ name }) => name === domain) ?? { trust: paths.trustPem, crlsPem: paths.crlsPem };
+}
+
 function named(error: LoadError | TrustError, domain: string): LoadError | TrustError {
   if (error._tag === "LoadError") return error;
   const { input, problem, line, detail, hint } = error;
@@ -174,8 +229,7 @@ function located({ input, problem, line, detail, hint, domain }: TrustError, pat
     : problem === "crl-signature" || problem === "crl-rollback"
     ? "rejected"
     : "malformed";
-  const { trust, crlsPem } = paths.domains?.find(({ name }) => name === domain) ??
-    { trust: paths.trustPem, crlsPem: paths.crlsPem };
+  const { trust, crlsPem } = pathsOf(paths, domain);
   const file = input === "trust_pem" ? trust : crlsPem ?? trust;
   return new LoadError({ file, line, problem: kind, detail, mend: hint });
 }

@@ -213,6 +213,7 @@ export const nodeMachine = nodeSetup.createMachine({
             crlsPem: config.crlsPem,
             domains: config.trustDomains,
             policy: policyOf(config),
+            stateDir: config.stateDir,
           }),
         },
         {

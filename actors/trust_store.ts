@@ -22,13 +22,15 @@
  */
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
-import { assign, sendParent, setup } from "xstate";
-import type { CrlFloor } from "../pki/crl.ts";
+import { assign, sendParent, sendTo, setup } from "xstate";
+import { type HeldList, verifierOf } from "../pki/crl.ts";
+import { type CrlHighWaterMarks, domainKey, raiseMarks } from "../pki/crl_marks.ts";
 import { domainsOf, listsOf, type Policy, type TrustSnapshot } from "../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
 import { signatureOf } from "./files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
+import { type ListKeeperEvent, listKeeperLogic } from "./list_keeper.ts";
 import type { LoadError } from "./load_error.ts";
 import {
   filesOf,
@@ -47,8 +49,8 @@ export interface TrustStoreInput extends TrustPaths {
   readonly ports: Ports;
   /** What may be trusted. */
   readonly policy: Policy;
-  /** Marks kept from an earlier run; none by default. A list with a lower number than its issuer's mark is refused. */
-  readonly crlFloor?: CrlFloor;
+  /** Directory of marks and lists from an earlier run, and for a later one; undefined: neither. */
+  readonly stateDir?: string | undefined;
   /** Times, for tests; in milliseconds. */
   readonly timing?: Partial<TrustTiming>;
 }
@@ -109,7 +111,14 @@ export interface TrustStoreContext extends KnownTrust {
   readonly policy: Policy;
   readonly timing: TrustTiming;
   readonly snapshot: TrustSnapshot | undefined;
-  readonly crlFloor: CrlFloor;
+  readonly stateDir: string | undefined;
+  readonly crlMarks: CrlHighWaterMarks;
+  /** The lists in force, by `domainKey`; undefined before the first reading. */
+  readonly seenLists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  /** What the kept files held when the state directory was opened. */
+  readonly held: ReadonlyMap<string, string>;
+  /** Lists in force whose signature was found good, by the last count. */
+  readonly vouched: number;
   /** What the files looked like when they were last read, and at the last look. */
   readonly readAs: string | undefined;
   readonly seenAs: string | undefined;
@@ -154,10 +163,32 @@ function isNews(
 }
 
 /** The terms of the next snapshot. */
-function nextTerms({ policy, snapshot, crlFloor, ports }: TrustStoreContext): TrustTerms {
+function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: TrustStoreContext): TrustTerms {
   const generation = (snapshot?.generation ?? 0) + 1;
-  return { policy, crlFloor, previous: snapshot, generation, at: new Date(ports.now()) };
+  return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };
 }
+
+/** What is to be kept on disk of what is in force. */
+function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): ListKeeperEvent {
+  const files = [{ name: undefined, crlsPem: paths.crlsPem }, ...paths.domains ?? []];
+  const from = files.flatMap(({ name, crlsPem }): [string, Uint8Array | string][] => {
+    const source = crlsPem === undefined ? undefined : sources.lists.get(crlsPem);
+    if (crlsPem === undefined || source === undefined) return [];
+    return [[domainKey(name), source instanceof Uint8Array ? source : crlsPem]];
+  });
+  const work = { marks: crlMarks, lists: seenLists ?? new Map(), sources: new Map(from), held };
+  return { type: "keep", work };
+}
+
+/** Marks of all lists in force whose signature was found good by now, some on a peer's path only. */
+function noteVouched({ crlMarks, seenLists }: TrustStoreContext): Pick<TrustStoreContext, "crlMarks" | "vouched"> {
+  let marks = crlMarks;
+  for (const [domain, lists] of seenLists ?? []) marks = raiseMarks(marks, domain, lists);
+  return { crlMarks: marks, vouched: countVouched(seenLists) };
+}
+
+const countVouched = (lists: TrustStoreContext["seenLists"]): number =>
+  [...lists?.values() ?? []].flat().filter((list) => (verifierOf(list) ?? list.vouchedBy) !== undefined).length;
 
 /** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
 function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
@@ -186,12 +217,13 @@ function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
   const beside = { leaves: [], revoked: [], at: new Date(now) };
   const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, beside));
-  const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-revoked) /.test(key));
+  const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));
   return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
 }
 
-function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken }: TrustLoaded): void {
+function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken, reports }: TrustLoaded): void {
   const { generation } = snapshot;
+  for (const report of reports) ports.report(report);
   const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
   const lists = listsOf(snapshot).length;
   ports.report({
@@ -240,6 +272,7 @@ const store = setup({
   },
   actors: {
     watchFolders: watchFoldersLogic,
+    keeper: listKeeperLogic,
     lookAtTrust: fromEffect("lookAtTrust", ({ paths }: EffectInput & { paths: TrustPaths }) => look(paths)),
     readTrust: fromEffect(
       "readTrust",
@@ -253,6 +286,7 @@ const store = setup({
     hasSettled: ({ context }, { signature }: Seen) => signature === context.seenAs || context.rounds >= settleRoundsMax,
     wasTouched: ({ context }) => context.touched,
     ranOut: ({ context }) => ranOut(context),
+    isVouched: ({ context }) => countVouched(context.seenLists) !== context.vouched,
   },
   actions: {
     take: assign(({ context }, { reading }: { reading: Reading }) => {
@@ -260,7 +294,10 @@ const store = setup({
       const made = reading.outcome.success;
       return {
         snapshot: made.snapshot,
-        crlFloor: made.crlFloor,
+        crlMarks: made.crlMarks,
+        seenLists: made.lists,
+        held: context.seenLists === undefined ? made.held : context.held,
+        vouched: countVouched(made.lists),
         sources: made.sources,
         loadedAs: loadedAs(context.loadedAs, reading.files, made),
         readAs: readAs(reading),
@@ -278,6 +315,9 @@ const store = setup({
     markWatched: assign({ watched: true }),
     markUnwatched: assign({ watched: false }),
     review: assign(({ context }) => review(context)),
+    keep: sendTo("keeper", ({ context }) => keepWork(context)),
+    /** A list of an issuer that only peers send was found good by then: it makes its mark. */
+    noteVouched: assign(({ context }) => noteVouched(context)),
     /** The same trust, with a number of its own, because time changed what it says. */
     renew: assign(({ context }) => ({
       announcedAt: context.ports.now(),
@@ -335,13 +375,17 @@ const readFiles = store.createStateConfig({
 /** The trust store as a machine. */
 export const trustStoreMachine = store.createMachine({
   id: "trustStore",
-  context: ({ input: { ports, policy, trustPem, crlsPem, domains, crlFloor = {}, timing } }) => ({
+  context: ({ input: { ports, policy, trustPem, crlsPem, domains, stateDir, timing } }) => ({
     ports,
     policy,
     paths: { trustPem, crlsPem, domains },
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
-    crlFloor,
+    stateDir,
+    crlMarks: {},
+    seenLists: undefined,
+    held: new Map(),
+    vouched: 0,
     sources: noSources,
     loadedAs: new Map(),
     readAs: undefined,
@@ -354,6 +398,7 @@ export const trustStoreMachine = store.createMachine({
     reviewedAt: 0,
     error: undefined,
   }),
+  invoke: { id: "keeper", src: "keeper", input: ({ context: { ports, stateDir } }) => ({ ports, stateDir }) },
   initial: "loading",
   states: {
     loading: {
@@ -363,7 +408,12 @@ export const trustStoreMachine = store.createMachine({
           {
             guard: { type: "loads", params: outcome },
             target: "running",
-            actions: [{ type: "take", params: reading }, { type: "reportLoaded", params: reading }, "sayLoaded"],
+            actions: [
+              { type: "take", params: reading },
+              { type: "reportLoaded", params: reading },
+              "sayLoaded",
+              "keep",
+            ],
           },
           { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
         ],
@@ -417,6 +467,7 @@ export const trustStoreMachine = store.createMachine({
         reviewing: {
           entry: "review",
           always: [
+            { guard: "isVouched", target: "reviewing", reenter: true, actions: ["noteVouched", "keep"] },
             { guard: "ranOut", target: "watching", actions: ["renew", "sayChanged"] },
             { target: "watching" },
           ],
@@ -429,7 +480,12 @@ export const trustStoreMachine = store.createMachine({
                 guard: { type: "loads", params: outcome },
                 target: "#trustStore.running",
                 reenter: true,
-                actions: [{ type: "take", params: reading }, { type: "reportLoaded", params: reading }, "sayChanged"],
+                actions: [
+                  { type: "take", params: reading },
+                  { type: "reportLoaded", params: reading },
+                  "sayChanged",
+                  "keep",
+                ],
               },
               {
                 target: "#trustStore.running",

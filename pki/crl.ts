@@ -9,6 +9,7 @@
 import * as Result from "effect/Result";
 import { sameBytes, toHex } from "./bytes.ts";
 import { type Certificate, type DistinguishedName, readSignatureAlgorithm, serialOctetsMax } from "./certificate.ts";
+import type { CrlHighWaterMarks } from "./crl_marks.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 import { readAuthorityKeyId, readExtensionList } from "./extensions.ts";
@@ -49,6 +50,11 @@ export interface HeldList {
   readonly signature?: Uint8Array;
   /** The key (SPKI, hexadecimal) under which {@linkcode sealList} found the signature good. */
   readonly verifiedBy?: string;
+  /** Of a list that an earlier process kept: SHA-256 (hexadecimal) of the key under which it found the signature good. */
+  readonly vouchedBy?: string;
+  /** SHA-256 of the list's DER, lower-case hexadecimal, and how many octets that has; where a reader noted them. */
+  readonly sha256?: string;
+  readonly sizeBytes?: number;
   /** The delta that brings this complete list up to date; its dates are in force then. */
   readonly delta?: HeldList;
 }
@@ -69,10 +75,9 @@ export interface RevocationList extends HeldList {
 export interface RevocationIndex {
   /** Complete lists with their deltas, and deltas without a base, which can revoke and clear nobody: the newest first. */
   readonly lists: readonly HeldList[];
+  /** The domain's marks: a list below its own can revoke and clear nobody. None where undefined. */
+  readonly marks?: CrlHighWaterMarks;
 }
-
-/** Highest CRL numbers seen (decimal), by issuer, signing key and scope. Plain data: it may be written to a file. */
-export type CrlFloor = Readonly<Record<string, string>>;
 
 /** One line of a list. */
 export interface Revocation {
@@ -124,8 +129,17 @@ export function findRevocation(list: HeldList, serial: string): Revocation | und
 export function compareAge(a: HeldList, b: HeldList): number {
   const dates = a.thisUpdate.getTime() - b.thisUpdate.getTime();
   if (a.number === undefined || b.number === undefined) return dates;
-  const [left, right] = [BigInt(a.number), BigInt(b.number)];
-  return left === right ? dates : left > right ? 1 : -1;
+  return compareNumbers(a.number, b.number) || dates;
+}
+
+/** Orders CRL numbers, decimal and without leading zeros. */
+export function compareNumbers(a: string, b: string): number {
+  return a.length - b.length || (a === b ? 0 : a > b ? 1 : -1);
+}
+
+/** Whether of two lists neither is newer: of two with numbers their dates do not count. */
+function isAsOld(a: HeldList, b: HeldList): boolean {
+  return a.number !== undefined && b.number !== undefined ? a.number === b.number : compareAge(a, b) === 0;
 }
 
 /** From when on a list counts, with its delta where it has one. */
@@ -161,31 +175,38 @@ function newerOf(a: HeldList | undefined, b: HeldList): HeldList {
 
 function fitsOnto(delta: HeldList, list: HeldList): boolean {
   if (list.baseNumber !== undefined || list.number === undefined || delta.number === undefined) return false;
-  const [base, number, next] = [BigInt(delta.baseNumber!), BigInt(list.number), BigInt(delta.number)];
-  return base <= number && number < next && sameBytes(delta.issuer.der, list.issuer.der) &&
+  return compareNumbers(delta.baseNumber!, list.number) <= 0 && compareNumbers(list.number, delta.number) < 0 &&
+    sameBytes(delta.issuer.der, list.issuer.der) &&
     delta.authorityKeyId === list.authorityKeyId && scopeKey(delta.scope) === scopeKey(list.scope);
 }
 
 /**
  * Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke.
  *
- * Of lists as old as each other, and of deltas, each counts: what any of them revokes is revoked, in whatever order they
- * were given. A CA without CRL numbers makes such lists within one second.
+ * A list with a delta is as new as its delta. Of lists as old as each other, and of deltas, each counts: what any of them
+ * revokes is revoked, in whatever order they were given. A CA without CRL numbers makes such lists within one second; one
+ * that gives a number twice contradicts itself, and is taken at its strictest.
  */
 export function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
   if (lists.length < 2) return lists;
   const newest = new Map<string, HeldList>();
   for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
-    newest.set(scopeKey(list.scope), newerOf(newest.get(scopeKey(list.scope)), list));
+    const other = newest.get(scopeKey(list.scope));
+    const age = other === undefined ? 1 : compareAge(inEffect(list), inEffect(other)) || compareAge(list, other);
+    if (age > 0) newest.set(scopeKey(list.scope), list);
   }
   return lists.filter((list) => {
     const complete = newest.get(scopeKey(list.scope));
     if (complete === undefined) return true;
-    if (list.baseNumber === undefined) return compareAge(list, complete) === 0;
-    const age = compareAge(list, complete.delta ?? complete);
-    return complete.delta === undefined ? age > 0 : age >= 0;
+    if (list.baseNumber === undefined) {
+      return isAsOld(inEffect(list), inEffect(complete)) && (list.delta === undefined || isAsOld(list, complete));
+    }
+    if (compareAge(list, inEffect(complete)) > 0) return true;
+    return complete.delta !== undefined && isAsOld(list, complete.delta);
   });
 }
+
+const inEffect = (list: HeldList): HeldList => list.delta ?? list;
 
 /** What profile `rfc5280` asks of a list beyond {@linkcode parseCrl}: a number and its issuer's key (§5.2.1, §5.2.3). */
 export function refuseBareList(list: HeldList): CrlMalformed | undefined {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { toHex } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
 import { type DerCursor, tags } from "./der.ts";
@@ -60,6 +61,20 @@ export function covers({ only, points }: ListScope, certificate: Certificate): b
 export function scopeKey({ only, points, reasons }: ListScope): string {
   return `${only ?? "all"}/${reasons}/${points?.toSorted().join(",") ?? ""}`;
 }
+
+/**
+ * The same as a name for files and marks: `all`, `users` or `cas`, the reasons where they are not all, and the first half
+ * of the SHA-256 of the points where there are any. Such as `users-r6-p0123456789abcdef0123456789abcdef`.
+ */
+export function scopeName({ only, points, reasons }: ListScope): string {
+  const some = reasons === allReasons ? "" : `-r${reasons.toString(16)}`;
+  if (points === undefined) return `${only ?? "all"}${some}`;
+  const hash = createHash("sha256").update(points.toSorted().join(",")).digest("hex");
+  return `${only ?? "all"}${some}-p${hash.slice(0, 32)}`;
+}
+
+/** What {@linkcode scopeName} writes. */
+export const scopeNamePattern = /^(all|users|cas)(-r[0-9a-f]{1,3})?(-p[0-9a-f]{32})?$/;
 
 function readFlag(fields: DerCursor, tag: number): boolean {
   if (fields.peek() !== tag) return false;

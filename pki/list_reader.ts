@@ -8,9 +8,8 @@ import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
 import { type HeldList, isSignedBy, ownList, parseCrl, refuseBareList, type RevocationList, sealList } from "./crl.ts";
-import { decodeDer, tags } from "./der.ts";
+import { DerListsError, hashOf, ListSplitter } from "./list_splitter.ts";
 import { PemError } from "./pem.ts";
-import { PemStream, release } from "./pem_stream.ts";
 import { CrlSignature } from "./refusal.ts";
 import { refuseTrust, TrustError } from "./trust_error.ts";
 
@@ -43,33 +42,24 @@ const hint = "Generate the lists again (hypha-certutil gen-crl) and put one behi
 export class ListReader {
   readonly #options: ListReaderOptions;
   readonly #lists: LocatedList[] = [];
-  readonly #pem: PemStream;
-  #der: Uint8Array | undefined;
-  #size = 0;
-  #first = true;
+  readonly #splitter: ListSplitter;
   #error: TrustError | undefined;
 
   /** Begins with the first octet of the PEM. */
   constructor(options: ListReaderOptions) {
     this.#options = options;
-    const sizeHint = Math.ceil((options.sizeBytes ?? 0) / 4) * 3;
-    this.#pem = new PemStream(({ label, der, line }) => this.#take(label, der, line), sizeHint);
+    this.#splitter = new ListSplitter(({ label, der, line }) => this.#take(label, der, line), options.sizeBytes);
   }
 
   /** Takes the next chunk; after a mistake was found, passes over it. */
   push(chunk: Uint8Array): void {
-    if (chunk.length === 0 || this.#error !== undefined) return;
-    if (this.#first && chunk[0] === tags.sequence) this.#der = new Uint8Array(this.#options.sizeBytes ?? 64 * 1024);
-    this.#first = false;
-    if (this.#der === undefined) this.#attempt(() => this.#pem.push(chunk));
-    else this.#collect(this.#der, chunk);
+    if (chunk.length > 0 && this.#error === undefined) this.#attempt(() => this.#splitter.push(chunk));
   }
 
   /** Ends the reading. */
   finish(): Result.Result<readonly LocatedList[], TrustError> {
-    if (this.#error === undefined) this.#attempt(() => this.#der === undefined ? this.#pem.finish() : this.#split());
-    this.#pem.release();
-    if (this.#der !== undefined) this.#der = release(this.#der);
+    if (this.#error === undefined) this.#attempt(() => this.#splitter.finish());
+    this.#splitter.release();
     if (this.#error !== undefined) return Result.fail(this.#error);
     if (this.#lists.length > 0) return Result.succeed(this.#lists);
     return refuseTrust({
@@ -87,33 +77,10 @@ export class ListReader {
     } catch (error) {
       if (error instanceof TrustError) this.#error = error;
       else if (error instanceof PemError) this.#error = this.#problem("pem", error.line, error.detail);
-      else throw error;
+      else if (error instanceof DerListsError) {
+        this.#error = this.#problem("crl", 1, `malformed revocation list: ${error.detail}`);
+      } else throw error;
     }
-  }
-
-  #collect(der: Uint8Array, chunk: Uint8Array): void {
-    const size = this.#size + chunk.length;
-    if (size > der.length) {
-      const grown = new Uint8Array(Math.max(size, der.length * 2));
-      grown.set(der.subarray(0, this.#size));
-      this.#der = der = grown;
-    }
-    der.set(chunk, this.#size);
-    this.#size = size;
-  }
-
-  #split(): void {
-    const whole = this.#der!.subarray(0, this.#size);
-    const values = decodeDer(whole, (cursor) => {
-      const found: Uint8Array[] = [];
-      while (!cursor.done) {
-        cursor.read(tags.sequence, "list");
-        found.push(cursor.whole);
-      }
-      return found;
-    });
-    if (Result.isFailure(values)) throw this.#problem("crl", 1, `malformed revocation list: ${values.failure.detail}`);
-    for (const der of values.success) this.#take("X509 CRL", der, 1);
   }
 
   #take(label: string, der: Uint8Array, line: number): void {
@@ -137,7 +104,8 @@ export class ListReader {
       const { message, hint } = refusal;
       throw new TrustError({ input: "crls_pem", problem: "crl-signature", line, detail: message, hint, refusal });
     }
-    this.#lists.push({ list: signer === undefined ? ownList(list) : sealList(list, signer), line });
+    const noted = { ...list, sha256: hashOf(der), sizeBytes: der.length };
+    this.#lists.push({ list: signer === undefined ? ownList(noted) : sealList(noted, signer), line });
   }
 
   #problem(problem: TrustError["problem"], line: number | undefined, detail: string, mend = hint): TrustError {

@@ -17,7 +17,6 @@ export {
 } from "./certificate.ts";
 export { ChainMemory } from "./chain_memory.ts";
 export {
-  type CrlFloor,
   findRevocation,
   type HeldList,
   parseCrl,
@@ -25,6 +24,7 @@ export {
   type RevocationIndex,
   type RevocationList,
 } from "./crl.ts";
+export type { CrlHighWaterMarks, CrlMark } from "./crl_marks.ts";
 export type { ListScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
 export * from "./path.ts";
@@ -41,6 +41,7 @@ export {
   makeTrustSnapshot,
   type Policy,
   readAuthorities,
+  type RollbackPolicy,
   type TrustDomain,
   TrustError,
   type TrustInput,

@@ -9,17 +9,10 @@ import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import {
-  arrangeLists,
-  type CrlFloor,
-  findRevocation,
-  type HeldList,
-  isSignedBy,
-  newestOfEach,
-  type RevocationIndex,
-} from "./crl.ts";
-import { raiseFloor } from "./crl_floor.ts";
+import { findRevocation, type HeldList, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
+import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
+import { type DomainLists, isUnclear, joinLists, type RollbackPolicy, type SeenBefore } from "./domain_lists.ts";
 import { ListReader, type LocatedList } from "./list_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
@@ -28,6 +21,7 @@ import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
 export { TrustError } from "./trust_error.ts";
+export type { RollbackPolicy } from "./domain_lists.ts";
 export { listsMax, type LocatedList } from "./list_reader.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
@@ -147,10 +141,15 @@ export interface TrustInput {
   readonly generation: number;
   /** The time for the warnings; refuses nothing. */
   readonly at: Date;
-  /** The marks made before: a list with a lower number than its issuer's mark is refused. */
-  readonly crlFloor?: CrlFloor | undefined;
-  /** The snapshot before: lists in it that were found good on some peer's path since then raise the marks. */
-  readonly previous?: TrustSnapshot | undefined;
+  /** The marks made before: lists that are older than theirs clear nobody. */
+  readonly crlMarks?: CrlHighWaterMarks | undefined;
+  /**
+   * {@linkcode TrustMade.lists} of the snapshot before, or what an earlier process kept, by `domainKey`: they stand beside
+   * older lists and such as contradict them, and what was found good on some peer's path since then raises the marks.
+   */
+  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
+  readonly rollback?: RollbackPolicy | undefined;
   /** Other organisations that this node trusts, each for its own name. */
   readonly domains?: readonly DomainInput[] | undefined;
 }
@@ -166,6 +165,7 @@ export interface DomainInput {
   readonly trust: string;
   /** Its revocation lists. */
   readonly crlsPem?: ListSource | undefined;
+  readonly rollback?: RollbackPolicy | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
   /** Roles that its certificates may claim; all where undefined. */
@@ -179,10 +179,12 @@ export interface TrustMade {
   /** What a person should know about it. */
   readonly warnings: readonly TrustWarning[];
   /**
-   * To be handed to the next call: the highest CRL numbers seen up to now, of lists whose signature was found good.
-   * A list that nobody could check yet makes no mark: a forged one would lock the right one out.
+   * To be handed to the next call: what was in force up to now, of lists whose signature was found good. A list that
+   * nobody could check yet makes no mark: a forged one would lock the right one out.
    */
-  readonly crlFloor: CrlFloor;
+  readonly crlMarks: CrlHighWaterMarks;
+  /** The lists of each domain, by `domainKey`, as they were read: those of its file, and what stands beside them. */
+  readonly lists: ReadonlyMap<string, readonly HeldList[]>;
 }
 
 /**
@@ -197,8 +199,9 @@ export interface TrustMade {
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
-    const { policy, generation, at, trustPem, crlsPem } = input;
-    const own = yield* makeDomain({ name: undefined, trust: trustPem, crlsPem, policy });
+    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists } = input;
+    const before: SeenBefore = { marks: crlMarks, lists: seenLists };
+    const own = yield* makeDomain({ name: undefined, trust: trustPem, crlsPem, policy, rollback }, before);
     const others: Made[] = [];
     for (const domain of input.domains ?? []) {
       if (others.length === domainsMax || others.some(({ domain: { name } }) => name === domain.name)) {
@@ -208,21 +211,17 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
         const problem = others.length === domainsMax ? "too-many" : "bundle";
         return yield* refuse(domain.name, "trust_pem", problem, undefined, detail, "Correct trust_domains.");
       }
-      others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }));
+      others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }, before));
     }
     const all = [own, ...others];
-    const lists = all.flatMap((made) => made.lists);
-    const crlFloor = yield* raiseFloor(
-      input.crlFloor,
-      input.previous === undefined ? [] : listsOf(input.previous),
-      lists,
-    );
     const domains = others.length === 0 ? {} : { domains: others.map(({ domain }) => domain) };
     const { anchors, revocation } = own.domain;
     const anchorsId = identify(all.map(({ domain }) => domain));
     const snapshot = { generation, anchors, anchorsId, revocation, policy, ...domains };
-    const warnings = all.flatMap(({ domain, leaves, revoked }) => readWarnings(domain, { leaves, revoked, at }));
-    return { snapshot, warnings, crlFloor };
+    const warnings = all.flatMap((made) => [...readWarnings(made.domain, { ...made, at }), ...made.warnings]);
+    const marks = all.reduce((merged, made) => ({ ...merged, ...made.marks }), crlMarks);
+    const lists = new Map(all.map(({ domain: { name }, lists }) => [domainKey(name), lists]));
+    return { snapshot, warnings, crlMarks: marks, lists };
   });
 }
 
@@ -231,17 +230,19 @@ export function readAuthorities(trust: string): Result.Result<readonly Certifica
   return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
 }
 
-interface Made {
+interface Made extends Pick<DomainLists, "lists" | "marks" | "warnings"> {
   readonly domain: TrustDomain;
-  readonly lists: readonly LocatedList[];
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
+
+const noLists: DomainLists = { lists: [], arranged: [], marks: {}, warnings: [] };
 
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
 function makeDomain(
   input: Omit<DomainInput, "name" | "policy"> & { readonly name: string | undefined; readonly policy: Policy },
+  before: SeenBefore,
 ): Result.Result<Made, TrustError> {
   return Result.gen(function* () {
     const { name, policy, roles } = input;
@@ -250,14 +251,23 @@ function makeDomain(
     if (cas.length === 0) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
-    const lists = input.crlsPem === undefined ? [] : yield* readLists(input.crlsPem, cas, policy, name);
-    const arranged = arrangeLists(lists.map(({ list }) => list));
+    const given = input.crlsPem === undefined ? undefined : yield* readLists(input.crlsPem, cas, policy, name);
+    const joined = given === undefined ? noLists : yield* joinLists(given, { ...input, before });
+    const { arranged, lists, marks } = joined;
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
-    const anchors = cas.filter((ca) => !revoked.includes(ca));
-    const revocation = input.crlsPem === undefined ? undefined : { lists: arranged };
+    const trusted = cas.filter((ca) => !revoked.includes(ca));
+    const anchors = trusted.filter((ca) => !isUnclearByBundle(ca, cas, { arranged, marks, name }));
+    const revocation = given === undefined ? undefined : { lists: arranged, marks };
     const leaves = certificates.filter((certificate) => !cas.includes(certificate));
     const limits = roles === undefined ? {} : { roles };
-    return { domain: { name, anchors, revocation, policy, ...limits }, lists, leaves, revoked };
+    const unclear = trusted.filter((ca) => !anchors.includes(ca)).map(({ subject: { text } }): TrustWarning => ({
+      code: "anchor-unclear",
+      level: "warn",
+      subject: text,
+      message: `${text} is no anchor: the list of its issuer is older than one that was in force before`,
+    }));
+    const warnings = [...joined.warnings, ...unclear];
+    return { domain: { name, anchors, revocation, policy, ...limits }, lists, marks, warnings, leaves, revoked };
   });
 }
 
@@ -323,14 +333,34 @@ function problemOf({ input, problem, line, detail, hint, refusal }: TrustError):
 
 /** Whether the newest lists of the CA's issuer that are about it revoke it, where an issuer in the bundle signed both. */
 function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]): boolean {
+  return listsAbout(ca, cas, lists).some(({ issuer, own }) =>
+    own.some((list) => findRevocation(list, ca.serial) !== undefined) && hasSigned(issuer, ca)
+  );
+}
+
+/** Whether lists of another CA's are too old to clear this one. */
+function isUnclearByBundle(
+  ca: Certificate,
+  cas: readonly Certificate[],
+  { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
+): boolean {
+  return listsAbout(ca, cas, arranged).some(({ issuer, own }) =>
+    issuer !== ca && isUnclear(issuer, own, { marks, name }) && hasSigned(issuer, ca)
+  );
+}
+
+/** Of each CA that may have issued `ca`, the newest lists that are about it. */
+function listsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]) {
   const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
-  return named.length > 0 && cas.some((issuer) => {
-    if (!sameBytes(issuer.subject.der, ca.issuer.der)) return false;
-    const own = named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer));
-    const { tbs: data, signatureAlgorithm: algorithm, signature } = ca;
-    return newestOfEach(own).some((list) => findRevocation(list, ca.serial) !== undefined) &&
-      verifySignature({ data, algorithm, signature }, issuer.publicKey);
-  });
+  const issuers = named.length === 0 ? [] : cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
+  return issuers.map((issuer) => ({
+    issuer,
+    own: newestOfEach(named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer))),
+  }));
+}
+
+function hasSigned(issuer: Certificate, { tbs: data, signatureAlgorithm: algorithm, signature }: Certificate): boolean {
+  return verifySignature({ data, algorithm, signature }, issuer.publicKey);
 }
 
 /** A hash over everything that decides which paths exist. The order of the bundle does not count. */

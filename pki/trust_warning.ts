@@ -24,14 +24,20 @@ export interface TrustWarning {
     | "no-list-for-anchor"
     | "anchor-expired"
     | "anchor-revoked"
+    | "anchor-unclear"
     | "no-anchors"
-    | "leaf-in-bundle";
+    | "leaf-in-bundle"
+    | "crl-rollback"
+    | "crl-equivocation";
   /** How serious it is. */
-  readonly level: "warn" | "debug";
+  readonly level: "error" | "warn" | "debug";
   /** The certificate's subject or the list's issuer; undefined where it is about the whole. */
   readonly subject: string | undefined;
   /** For people, in one line. */
   readonly message: string;
+  /** The trust domain whose file it is about, and the line in it; undefined: the node's own, or no file's. */
+  readonly domain?: string | undefined;
+  readonly line?: number | undefined;
 }
 
 /**

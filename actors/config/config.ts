@@ -63,6 +63,8 @@ export interface CommonConfig {
   readonly rotation?: RotationPolicy | undefined;
   /** How long a node that is told to end waits for what it began, in milliseconds. */
   readonly drainTimeoutMs: number;
+  /** Directory of what the node remembers between two runs; undefined: it remembers nothing. */
+  readonly stateDir?: string | undefined;
   /** Where traces and metrics go. */
   readonly telemetry: {
     readonly endpoint: string | undefined;

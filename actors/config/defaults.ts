@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { basename, dirname, join } from "node:path";
 import type { KeyAlgorithm } from "../../pki/certificate.ts";
 import type { RotationPolicy } from "../../transport/port.ts";
 
@@ -48,3 +49,12 @@ export const telemetryIntervalMsDefault = 60_000;
 
 /** How long the last sending of metrics may hold up a program that ends. */
 export const telemetryLeaveMs = 2_000;
+
+/**
+ * The state directory where `state_dir` is not set: the one that systemd made for the service (`$STATE_DIRECTORY`, of
+ * several the first), or `.hypha/NAME` in the folder of the configuration file, NAME its name without `.toml`.
+ */
+export function stateDirDefault(file: string, environment: Readonly<Record<string, string | undefined>>): string {
+  const given = environment["STATE_DIRECTORY"]?.split(":")[0];
+  return given ? given : join(dirname(file), ".hypha", basename(file, ".toml"));
+}

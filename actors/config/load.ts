@@ -9,6 +9,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { deniedByDeno } from "../files/denied.ts";
 import { locateRenamed, problemsOfTwice, renameKeys } from "./aliases.ts";
 import type { RoleConfig } from "./config.ts";
+import { stateDirDefault } from "./defaults.ts";
 import { locateKeys } from "./locate.ts";
 import { problemOfOtherRole } from "./other_role.ts";
 import { ConfigError, type ConfigProblem } from "./problem.ts";
@@ -75,7 +76,9 @@ export function parseConfig<R extends Role>(
   const rules = checkRules(role, layered.values, around.purpose);
   const before = [...problemsOfTwice(file, written, renamed), ...layered.problems];
   if (Result.isSuccess(decoded) && rules.length === 0 && before.length === 0) {
-    return Result.succeed(typeConfig(role, decoded.success) as ConfigOf<R>);
+    const config = typeConfig(role, decoded.success);
+    const stateDir = config.stateDir ?? stateDirDefault(file, around.environment);
+    return Result.succeed({ ...config, stateDir } as ConfigOf<R>);
   }
   const situation: Situation = { role, file, layered, locations: locateRenamed(written, renamed) };
   const problems = [

@@ -75,6 +75,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
       drainMs: decoded.rotation?.drain_ms ?? rotationDefault.drainMs,
     },
     drainTimeoutMs: decoded.drain_timeout_ms ?? drainTimeoutMsDefault,
+    stateDir: decoded.state_dir,
     telemetry: {
       endpoint: decoded.telemetry_endpoint,
       attributes: decoded.telemetry_attributes,

@@ -1,19 +1,26 @@
 /**
- * The thread that reads a large file of revocation lists: the event loop of the node never waits for it.
+ * The thread that reads a large file of revocation lists, and copies lists out of one: the event loop of the node never
+ * waits for it.
  *
  * What it finds goes back as plain data; the tables of entries lie in shared memory and are not copied.
  *
  * @module
  */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
 import { parentPort } from "node:worker_threads";
 import * as Result from "effect/Result";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { ListReader, type LocatedList } from "../../pki/list_reader.ts";
+import { DerListsError } from "../../pki/list_splitter.ts";
+import { PemError } from "../../pki/pem.ts";
 import type { TrustProblem } from "../../pki/trust_error.ts";
+import { type KeepTarget, ListFinder } from "./list_finder.ts";
 
-/** What the thread is asked. */
+/** What the thread is asked: to read a file. */
 export interface ListWork {
+  readonly type: "read";
   readonly path: string;
   readonly bytesMax: number;
   /** DER of the bundle's CAs. */
@@ -21,8 +28,18 @@ export interface ListWork {
   readonly profile: "network" | "rfc5280" | undefined;
 }
 
-/** What it says, once for each file. */
+/** To copy lists, DER, out of a file into others: those that are still in it. */
+export interface KeepWork {
+  readonly type: "keep";
+  readonly source: string;
+  readonly bytesMax: number;
+  readonly targets: readonly KeepTarget[];
+}
+
+/** What it says, once for each question. */
 export type ListWorkSaid =
+  /** Paths of the targets that were written. */
+  | { readonly type: "kept"; readonly written: readonly string[] }
   | { readonly type: "lists"; readonly lists: readonly LocatedList[] }
   | { readonly type: "problem"; readonly problem: Omit<TrustProblem, "refusal"> }
   | { readonly type: "too-large" }
@@ -32,13 +49,65 @@ export type ListWorkSaid =
 const chunkBytes = 256 * 1024;
 
 /** Reads the file from beginning to end, a chunk at a time. */
-function work({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
-  const file = openSync(path, "r");
+function read({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
+  const authorities = cas.map((der) => Result.getOrThrow(parseCertificate(der))); // they parsed before
+  return readChunks(path, bytesMax, (sizeBytes) => {
+    const reader = new ListReader({ cas: authorities, profile, shared: true, sizeBytes });
+    const finish = (): ListWorkSaid =>
+      Result.match(reader.finish(), {
+        onSuccess: (lists) => ({ type: "lists", lists }),
+        onFailure: ({ input, problem, line, detail, hint }) => ({
+          type: "problem",
+          problem: { input, problem, line, detail, hint },
+        }),
+      });
+    return { push: (chunk) => reader.push(chunk), finish };
+  });
+}
+
+function keep({ source, bytesMax, targets }: KeepWork): ListWorkSaid {
+  const finder = new ListFinder(targets);
+  const searched = searchFile(finder, source, bytesMax);
+  if (searched.type !== "kept") return searched;
+  // What contradicts another list may be kept already, and not be in the source any more.
+  for (const { path } of targets.filter((target) => !finder.has(target))) searchFile(finder, path, bytesMax);
+  const whole = targets.filter((target) => finder.has(target));
+  for (const target of whole) writeAside(target.path, finder.take(target));
+  return { type: "kept", written: whole.map(({ path }) => path) };
+}
+
+function searchFile(finder: ListFinder, path: string, bytesMax: number): ListWorkSaid {
   try {
+    return readChunks(path, bytesMax, (sizeBytes) => {
+      const splitter = finder.splitter(sizeBytes);
+      return {
+        push: (chunk) => splitter.push(chunk),
+        finish: () => {
+          splitter.finish();
+          splitter.release();
+          return { type: "kept", written: [] };
+        },
+      };
+    });
+  } catch (error) {
+    // It was replaced by another since it was read: that one is read next.
+    if (error instanceof PemError || error instanceof DerListsError) return { type: "kept", written: [] };
+    throw error;
+  }
+}
+
+interface ChunkReader {
+  readonly push: (chunk: Uint8Array) => void;
+  readonly finish: () => ListWorkSaid;
+}
+
+function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) => ChunkReader): ListWorkSaid {
+  let file: number | undefined;
+  try {
+    file = openSync(path, "r");
     const { size } = fstatSync(file);
     if (size > bytesMax) return { type: "too-large" };
-    const authorities = cas.map((der) => Result.getOrThrow(parseCertificate(der))); // they parsed before
-    const reader = new ListReader({ cas: authorities, profile, shared: true, sizeBytes: size });
+    const reader = begin(size);
     const chunk = new Uint8Array(chunkBytes);
     let read = 0;
     for (let got = readSync(file, chunk); got > 0; got = readSync(file, chunk)) {
@@ -46,19 +115,39 @@ function work({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
       if (read > bytesMax) return { type: "too-large" };
       reader.push(chunk.subarray(0, got));
     }
-    return Result.match(reader.finish(), {
-      onSuccess: (lists) => ({ type: "lists", lists }),
-      onFailure: ({ input, problem, line, detail, hint }) => ({
-        type: "problem",
-        problem: { input, problem, line, detail, hint },
-      }),
-    });
+    return reader.finish();
   } catch (error) {
     if (error instanceof Error && "code" in error) return { type: "unreadable", code: String(error.code) };
+    throw error;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
+}
+
+/** Writes a file whole: aside, synced, moved into place. What a process that was killed left aside is written over. */
+function writeAside(path: string, content: Uint8Array): void {
+  const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  const file = openSync(aside, "w", 0o600);
+  try {
+    for (let at = 0; at < content.length;) at += writeSync(file, content, at);
+    fsyncSync(file);
+    renameSync(aside, path);
+  } catch (error) {
+    rmSync(aside, { force: true });
     throw error;
   } finally {
     closeSync(file);
   }
 }
 
-parentPort?.on("message", (asked: ListWork) => parentPort?.postMessage(work(asked) satisfies ListWorkSaid));
+function work(asked: ListWork | KeepWork): ListWorkSaid {
+  if (asked.type === "read") return read(asked);
+  try {
+    return keep(asked);
+  } catch (error) {
+    if (error instanceof Error && "code" in error) return { type: "unreadable", code: String(error.code) };
+    throw error;
+  }
+}
+
+parentPort?.on("message", (asked: ListWork | KeepWork) => parentPort?.postMessage(work(asked) satisfies ListWorkSaid));

@@ -7,17 +7,23 @@ import { Worker } from "node:worker_threads";
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
+import { crlBytesMax } from "../../pki/crl.ts";
 import type { ListSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
 import { LoadError } from "../load_error.ts";
-import type { ListWork, ListWorkSaid } from "./list_worker.ts";
+import type { KeepTarget } from "./list_finder.ts";
+import type { KeepWork, ListWork, ListWorkSaid } from "./list_worker.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";
 
 /** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
 export const apartBytesMin = 256 * 1024;
 
 /** The thread could not be started, or died: the file is read here instead. */
-class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: string }> {}
+class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: string }> {
+  override get message(): string {
+    return this.detail;
+  }
+}
 
 /**
  * Reads a file of revocation lists.
@@ -48,8 +54,46 @@ function readApart(
   { path, bytesMax, what, key }: ReadOptions,
   { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy },
 ): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> {
-  const work: ListWork = { path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
-  const said = Effect.callback<ListWorkSaid, ApartFailed>((resume) => {
+  const work: ListWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
+  return Effect.flatMap(askThread(work), (answer): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> => {
+    switch (answer.type) {
+      case "lists":
+        return Effect.succeed(answer.lists);
+      case "problem":
+        return Effect.fail(new TrustError(answer.problem));
+      case "too-large": {
+        const detail = `the ${what} grows beyond ${bytesMax} bytes`;
+        const common = { file: path, line: undefined, mend: `Check ${key}.` };
+        return Effect.fail(new LoadError({ ...common, problem: "too-large", detail }));
+      }
+      case "unreadable":
+        return Effect.fail(new ApartFailed({ detail: answer.code })); // reading it here says what is wrong with it
+      case "kept":
+        return Effect.fail(new ApartFailed({ detail: "it answered another question" }));
+    }
+  });
+}
+
+/**
+ * Copies lists out of a large file into others, in a thread of its own: each file whole or not at all.
+ *
+ * @returns Paths of the targets all whose lists were found, and which were written.
+ */
+export function keepApart(
+  { source, targets }: { readonly source: string; readonly targets: readonly KeepTarget[] },
+): Effect.Effect<readonly string[], Error> {
+  const work: KeepWork = { type: "keep", source, bytesMax: crlBytesMax * 2, targets };
+  return Effect.flatMap(askThread(work), (answer) => {
+    if (answer.type === "kept") return Effect.succeed(answer.written);
+    // It went away, or was replaced by one that is no list: the next reading says so.
+    if (answer.type !== "unreadable" || answer.code === "ENOENT") return Effect.succeed([]);
+    return Effect.fail(new ApartFailed({ detail: answer.code }));
+  });
+}
+
+/** Asks a thread one thing. */
+function askThread(work: ListWork | KeepWork): Effect.Effect<ListWorkSaid, ApartFailed> {
+  return Effect.callback<ListWorkSaid, ApartFailed>((resume) => {
     const thread = takeThread();
     thread.removeAllListeners();
     const fail = (detail: string) => resume(Effect.fail(new ApartFailed({ detail })));
@@ -68,21 +112,6 @@ function readApart(
       void thread.terminate();
     });
   }).pipe(Effect.catchDefect((error) => Effect.fail(new ApartFailed({ detail: String(error) }))));
-  return Effect.flatMap(said, (answer): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> => {
-    switch (answer.type) {
-      case "lists":
-        return Effect.succeed(answer.lists);
-      case "problem":
-        return Effect.fail(new TrustError(answer.problem));
-      case "too-large": {
-        const detail = `the ${what} grows beyond ${bytesMax} bytes`;
-        const common = { file: path, line: undefined, mend: `Check ${key}.` };
-        return Effect.fail(new LoadError({ ...common, problem: "too-large", detail }));
-      }
-      case "unreadable":
-        return Effect.fail(new ApartFailed({ detail: answer.code })); // reading it here says what is wrong with it
-    }
-  });
 }
 
 /**

@@ -16,6 +16,7 @@ import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { InvariantName, Violation } from "./invariants.ts";
 import type { SimulatedNode } from "./node.ts";
+import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation, SimulationWatch } from "./simulation.ts";
 
@@ -42,6 +43,7 @@ const certificateCodes: ReadonlySet<string> = new Set([
   "self-signed",
   "revocation-unknown",
   "crl-expired",
+  "crl-rollback",
   "malformed-certificate",
 ]);
 /** Codes that are summed up by the minute, where nobody's certificate was seen. */
@@ -74,6 +76,8 @@ export class Checker implements SimulationWatch {
   readonly #badSince = new Map<GatedLink, number>();
   readonly rejected = new Set<string>();
   readonly #finished = new Set<string>();
+  /** The marks on each node's disk when they were last looked at. */
+  readonly #marks = new Map<string, CrlHighWaterMarks>();
   /** The book of each worker's role that was looked through last. */
   readonly #books = new Map<AnyActorRef, WorkerContext["book"]>();
   /** Pulls that each role of a data node refused, by process: a role of a former key ends before the process does. */
@@ -394,8 +398,21 @@ export class Checker implements SimulationWatch {
       }
     }
     for (const node of this.#sim.nodes.values()) {
+      this.checkMarks(node);
       if (node.role === "scheduler") this.#checkJob(node, expected.jobMustEnd);
     }
+  }
+
+  /** Before each start of a process, and at the end. */
+  checkMarks(node: SimulatedNode): void {
+    const { marks } = node;
+    for (const [place, { number = "0" }] of Object.entries(this.#marks.get(node.name) ?? {})) {
+      const now = marks[place]?.number ?? "none";
+      if (now === "none" || BigInt(now) < BigInt(number)) {
+        this.violate("marks-kept", node.name, `mark ${place} went from ${number} to ${now}`);
+      }
+    }
+    this.#marks.set(node.name, marks);
   }
 
   #checkAlive(node: SimulatedNode): void {

@@ -31,6 +31,7 @@ export interface DiskOptions {
 /** One node's disk. It outlives the node's process. */
 export class Disk {
   readonly #files = new Map<string, StoredFile>();
+  readonly #folders = new Set<string>();
   readonly #watchers = new Map<number, { readonly folder: string; readonly touched: () => void }>();
   readonly #options: DiskOptions;
   #inodes = 1;
@@ -47,7 +48,11 @@ export class Disk {
       stat: (path) => this.#stat(path),
       lstat: (path) => this.#stat(path),
       exists: (path) => Effect.sync(() => this.#files.has(path) || this.#isFolder(path)),
-      open: (path) => this.#open(path),
+      open: (path, options) => options?.flag === "wx" ? this.#create(path, options.mode) : this.#open(path),
+      makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
+      rename: (from, to) => this.#move("rename", from, to),
+      link: (from, to) => this.#move("link", from, to),
+      remove: (path) => Effect.sync(() => this.remove(path)),
       readDirectory: (path) => this.#list(path),
       watch: (path, options) => this.#watch(path, options?.onReady),
     } as Partial<FileSystem>);
@@ -98,7 +103,37 @@ export class Disk {
     for (const { folder, touched } of this.#watchers.values()) if (path.startsWith(folder)) touched();
   }
 
+  /** Writes, where there is room. */
+  #write<A>(method: string, path: string, write: () => A) {
+    return Effect.suspend(() => this.full ? failed("Unknown", method, path) : Effect.sync(write));
+  }
+
+  #move(method: "rename" | "link", from: string, to: string) {
+    return Effect.suspend(() => {
+      const file = this.#files.get(from);
+      if (file === undefined) return failed("NotFound", method, from);
+      if (method === "link" && this.#files.has(to)) return failed("AlreadyExists", method, to);
+      if (method === "rename") this.#files.delete(from);
+      this.#files.set(to, file);
+      this.#touched(to);
+      return Effect.void;
+    });
+  }
+
+  /** A new file; what is written to it is there once the writing ended. */
+  #create(path: string, mode = 0o644) {
+    return Effect.suspend(() => {
+      if (this.#files.has(path)) return failed("AlreadyExists", "open", path);
+      return this.#write("open", path, () => {
+        this.put(path, "", mode);
+        const write = (bytes: Uint8Array) => this.#write("write", path, () => void this.put(path, bytes.slice(), mode));
+        return { ...handleOf(this.#files.get(path)!), writeAll: write };
+      });
+    });
+  }
+
   #isFolder(path: string): boolean {
+    if (this.#folders.has(path)) return true;
     const folder = `${path}/`;
     for (const name of this.#files.keys()) if (name.startsWith(folder)) return true;
     return false;
@@ -130,7 +165,9 @@ export class Disk {
       const names = [...this.#files.keys()].filter((name) => name.startsWith(folder)).map((name) =>
         name.slice(folder.length).split("/")[0] as string
       );
-      return names.length === 0 ? failed("NotFound", "readDirectory", path) : Effect.succeed([...new Set(names)]);
+      return names.length === 0 && !this.#folders.has(path)
+        ? failed("NotFound", "readDirectory", path)
+        : Effect.succeed([...new Set(names)]);
     });
   }
 

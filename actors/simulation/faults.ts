@@ -3,6 +3,9 @@
  *
  * @module
  */
+import * as Result from "effect/Result";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { markKey } from "../../pki/crl_marks.ts";
 import type { Authority, Credential } from "./authority.ts";
 import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
 import type { Checker } from "./checker.ts";
@@ -54,8 +57,21 @@ export class Trouble {
   /** A node's process begins with what lies on its disk. */
   start(node: SimulatedNode): void {
     if (node.isRunning) return;
-    this.#init.oracle.processBegan(node, this.#onDisk.get(node.name) ?? 1, this.#init.sim.time.now);
+    const { oracle, checker, sim } = this.#init;
+    checker.checkMarks(node);
+    oracle.processBegan(node, { number: this.#onDisk.get(node.name) ?? 1, kept: this.#kept(node) }, sim.time.now);
     node.start();
+  }
+
+  /** The number of the lists that both CAs above all nodes have on a node's disk beside its files. */
+  #kept(node: SimulatedNode): number {
+    const { root, intermediate } = this.#init.sim.authority;
+    const marks = Object.values(node.marks);
+    const numbers = [root, intermediate].map(({ der }) => {
+      const key = markKey(Result.getOrThrow(parseCertificate(der)));
+      return Number(marks.find((mark) => mark.key === key)?.number ?? 0);
+    });
+    return Math.min(...numbers);
   }
 
   inject(event: ScenarioEvent): void {

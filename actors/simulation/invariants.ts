@@ -27,6 +27,10 @@ export const invariants = {
     sentence: "Nobody is refused or dropped for a certificate that is good.",
     source: "security.md, Certificate Chain Validation",
   },
+  "marks-kept": {
+    sentence: "The number of a revocation list that a node wrote down never goes back.",
+    source: "membership.md, Revocation that travels",
+  },
   "promised-once": {
     sentence: "A worker's offers and leases together never exceed what it has.",
     source: "wire.md, Allocation",

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
+import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import {
@@ -18,6 +19,8 @@ import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../audit.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
+import { parseMarks } from "../files/marks_text.ts";
+import { marksPath } from "../files/state_directory.ts";
 import { makeGateFactory } from "../gate.ts";
 import { nodeMachine } from "../node.ts";
 import type { Ports, Report } from "../ports.ts";
@@ -85,6 +88,7 @@ export const nodePaths = {
   trust: "/etc/hypha/trust.pem",
   crls: "/etc/hypha/crls.pem",
   dataset: "/data/digits",
+  state: "/var/lib/hypha/state",
 } as const;
 
 interface Process {
@@ -224,6 +228,12 @@ export class SimulatedNode {
     return this.#world.time.now + this.#skewMs;
   }
 
+  /** The marks on its disk, by their places; none where there is no file of them. */
+  get marks(): CrlHighWaterMarks {
+    const bytes = this.disk.read(marksPath(nodePaths.state));
+    return bytes === undefined ? {} : parseMarks(new TextDecoder().decode(bytes)).marks;
+  }
+
   /** PeerIDs that are established here. */
   get peers(): readonly PeerText[] {
     return this.#process?.host.session?.links.list().map(({ peer }) => peer) ?? [];
@@ -356,6 +366,7 @@ function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): C
     crlGraceHours: 24,
     limits: defaultLimits,
     drainTimeoutMs: 10_000,
+    stateDir: nodePaths.state,
     telemetry: {
       endpoint: undefined,
       attributes: undefined,

@@ -87,9 +87,14 @@ export class Oracle {
     }
   }
 
-  /** A process began: what it had seen before is forgotten. */
-  processBegan(node: SimulatedNode, number: number, at: number): void {
-    this.#lists.set(node.name, { number, since: at, slow: true, seen: number, before: undefined });
+  /**
+   * A process began. `kept`: the number of the lists that an earlier one wrote into its state directory, 0 where it wrote
+   * none. Those stay in force; others that it had seen may be known to it, or be forgotten.
+   */
+  processBegan(node: SimulatedNode, { number, kept }: { readonly number: number; readonly kept: number }, at: number) {
+    const newest = Math.max(number, kept);
+    const seen = Math.max(newest, this.#lists.get(node.name)?.seen ?? 0);
+    this.#lists.set(node.name, { number: newest, since: at, slow: true, seen, before: undefined });
   }
 
   /** Nothing is held against the node until then. */

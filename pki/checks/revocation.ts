@@ -7,6 +7,7 @@ import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, labelOf } from "../certificate.ts";
 import {
+  compareAge,
   findRevocation,
   type HeldList,
   inForceFrom,
@@ -15,13 +16,15 @@ import {
   refuseBareList,
   type RevocationIndex,
 } from "../crl.ts";
-import { allReasons, covers } from "../crl_scope.ts";
+import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
+import { allReasons, covers, scopeName } from "../crl_scope.ts";
 import type { NotRevoked, Path, WithinValidity } from "../path.ts";
 import {
   CertificateRevoked,
   CrlExpired,
   type CrlMalformed,
   CrlNotYetValid,
+  CrlRollback,
   CrlSignature,
   type Refusal,
   RevocationUnknown,
@@ -37,7 +40,8 @@ import { refuseUnusualList } from "./web_pki.ts";
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
  * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
  * `at`, of several of one scope the newest (each of those as old as each other), brought up to date by its delta. A list
- * past its `nextUpdate` counts for `policy.crlGraceMs` more. The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
+ * past its `nextUpdate` counts for `policy.crlGraceMs` more; one below its mark (`crl_marks.ts`) revokes and clears nobody.
+ * The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
  * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
  *
  * @param within The paths that are inside their validity period.
@@ -54,7 +58,7 @@ export function checkRevocation(
   for (const [index, path] of within.paths.entries()) {
     const name = within.domains?.[index];
     const { revocation, policy } = domainOf(snapshot, name);
-    const refused = revocation && refusePath(path, revocation, policy, at);
+    const refused = revocation && refusePath(path, { index: revocation, policy, at, domain: domainKey(name) });
     if (refused === undefined) {
       const domain = name === undefined ? {} : { domain: name };
       return Result.succeed({ path, expiresAt: expiryOf(path), ...domain } as unknown as NotRevoked);
@@ -64,10 +68,19 @@ export function checkRevocation(
   return Result.fail(refusal!);
 }
 
-function refusePath(path: Path, index: RevocationIndex, policy: Policy, at: Date): Refusal | undefined {
+/** What a certificate is judged by. */
+interface Terms {
+  readonly index: RevocationIndex;
+  readonly policy: Policy;
+  readonly at: Date;
+  /** As marks name it. */
+  readonly domain: string;
+}
+
+function refusePath(path: Path, terms: Terms): Refusal | undefined {
   let refusal: Refusal | undefined;
   for (let below = 0; below + 1 < path.length; below++) {
-    const refused = refuseRevoked(path[below]!, path[below + 1]!, { index, policy, at });
+    const refused = refuseRevoked(path[below]!, path[below + 1]!, terms);
     if (refused !== undefined) refusal = moreTelling(refusal, withTried(refused, path));
   }
   return refusal;
@@ -77,7 +90,7 @@ function refusePath(path: Path, index: RevocationIndex, policy: Policy, at: Date
 function refuseRevoked(
   certificate: Certificate,
   issuer: Certificate,
-  { index, policy, at }: { readonly index: RevocationIndex; readonly policy: Policy; readonly at: Date },
+  { index, policy, at, domain }: Terms,
 ): Refusal | undefined {
   const named = index.lists.filter((list) => sameBytes(list.issuer.der, issuer.subject.der));
   const name = issuer.subject.text;
@@ -100,12 +113,33 @@ function refuseRevoked(
       return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
     }
     if (list.baseNumber !== undefined) continue;
-    const refused = refuseListForm(list, policy) ?? refuseDates(list, policy, at);
+    const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseListForm(list, policy) ??
+      refuseDates(list, policy, at);
     if (refused === undefined) reasons |= list.scope.reasons;
     refusal ??= refused;
   }
   if (reasons === allReasons) return undefined;
   return refusal ?? unknown("no list covers it, and every reason to revoke it");
+}
+
+/** A list that is older than one that was in force before clears nobody. `relevant`: it, and those beside it. */
+function refuseOlder(
+  list: HeldList,
+  relevant: readonly HeldList[],
+  { issuer, index, domain }: Pick<Terms, "index" | "domain"> & { readonly issuer: Certificate },
+): CrlRollback | undefined {
+  if (index.marks === undefined) return undefined;
+  const scope = scopeName(list.scope);
+  const mark = index.marks[placeOf(domain, markKey(issuer), scope)];
+  const unapplied = mark?.unapplied === undefined
+    ? undefined
+    : relevant.filter((each) => each.baseNumber !== undefined && scopeName(each.scope) === scope).sort(compareAge).at(
+      -1,
+    );
+  const age = { number: effectiveNumber(list), thisUpdate: list.thisUpdate.getTime(), unapplied };
+  const seen = newerThan(age, mark);
+  if (seen === undefined) return undefined;
+  return new CrlRollback({ issuer: issuer.subject.text, number: textOf(age), seen });
 }
 
 /** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a list and its delta. */

@@ -5,12 +5,15 @@
  * @module
  */
 import { deniedByDeno } from "../../actors/files/denied.ts";
+import { stateDirDefault } from "../../actors/config/defaults.ts";
 import type { Role } from "../../pki/certificate.ts";
 
 /** What a node touches. Paths as they stand in its configuration. */
 export interface DenoNeeds {
   /** The configuration file. */
   readonly configPath: string;
+  /** The directory of what it remembers (`state_dir`); the default beside the configuration file where undefined. */
+  readonly stateDir?: string;
   /** The folder of certificate, key, trust and revocation lists: it is watched, so the folder, not the files. */
   readonly certificateFolder: string;
   /** What else is read: a data node's dataset, a scheduler's held-out rows. */
@@ -34,13 +37,15 @@ export interface DenoNeeds {
  */
 export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
   if (role === "worker") return ["-A"];
-  const read = [needs.configPath, needs.certificateFolder, ...needs.readPaths];
+  const stateDir = needs.stateDir ?? stateDirDefault(needs.configPath, {});
+  const read = [needs.configPath, needs.certificateFolder, stateDir, ...needs.readPaths];
   const everywhere = needs.addresses.some((address) => /^(0\.0\.0\.0|\[?::\]?)(:\d+)?$/.test(address));
   return [
     "--no-prompt",
     "--ignore-env",
-    "--allow-env=HYPHA_*,OTEL_*,NO_COLOR,TERM",
+    "--allow-env=HYPHA_*,OTEL_*,STATE_DIRECTORY,NO_COLOR,TERM",
     `--allow-read=${[...new Set(read)].join(",")}`,
+    `--allow-write=${stateDir}`,
     needs.addresses.length === 0 ? "--allow-net" : `--allow-net=${needs.addresses.join(",")}`,
     ...(everywhere || needs.addresses.length === 0 ? ["--allow-sys=networkInterfaces"] : []),
   ];

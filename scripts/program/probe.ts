@@ -82,7 +82,7 @@ function transportOf(config: RoleConfig, ports: Ports) {
   return Effect.gen(function* () {
     const at = new Date(ports.now());
     const identity = yield* loadIdentity({ certPem: config.certPem, keyPem: config.keyPem, generation: 1, at });
-    const { snapshot } = yield* loadTrust(config, { policy: policyOf(config), generation: 1, at, crlFloor: {} });
+    const { snapshot } = yield* loadTrust(config, { policy: policyOf(config), generation: 1, at });
     const input: TransportInput = {
       ...transportInputOf(config, { ports, identity, snapshot, makeGate: makeGateFactory({ ports }) }),
       listenAddresses: [],

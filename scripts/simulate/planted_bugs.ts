@@ -85,8 +85,15 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "a list with a lower number is taken",
     file: "actors/trust_store.ts",
-    find: "return { policy, crlFloor, previous: snapshot, generation, at: new Date(ports.now()) };",
-    replace: "return { policy, crlFloor: crlFloor && {}, generation, at: new Date(ports.now()) };",
+    find: "return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };",
+    replace:
+      "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, generation, at: new Date(ports.now()) };",
+  },
+  {
+    name: "a process that begins does not read what was kept",
+    file: "actors/load_trust.ts",
+    find: "if (stateDir === undefined || seenLists !== undefined) return load(undefined, []);",
+    replace: "if (stateDir !== undefined || seenLists !== undefined) return load(undefined, []);",
   },
   {
     name: "the trust store misses a change, and waits for its poll",

@@ -30,7 +30,7 @@ async function start(
     readonly trust?: string;
     readonly crls?: string | undefined;
     readonly timing?: TrustStoreInput["timing"];
-    readonly crlFloor?: TrustStoreInput["crlFloor"];
+    readonly stateDir?: string;
     readonly now?: () => number;
     readonly crlsPem?: "none";
   } = {},
@@ -45,7 +45,7 @@ async function start(
     crlsPem: options.crlsPem === "none" ? undefined : crlsPem,
     policy: defaultPolicy,
     ...(options.timing === undefined ? {} : { timing: options.timing }),
-    ...(options.crlFloor === undefined ? {} : { crlFloor: options.crlFloor }),
+    stateDir: options.stateDir,
   }, options.now);
   hosts.push(store);
   return { dir, trustPem, crlsPem, store };

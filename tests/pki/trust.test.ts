@@ -3,8 +3,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import type { CrlFloor } from "../../pki/crl.ts";
-import { raiseFloor } from "../../pki/crl_floor.ts";
+import { type CrlHighWaterMarks, ownDomain, raiseMarks } from "../../pki/crl_marks.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
 import { ListReader } from "../../pki/list_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
@@ -17,6 +16,7 @@ import {
   readAuthorities,
   TrustError,
   type TrustInput,
+  type TrustMade,
 } from "../../pki/trust.ts";
 import { at, dayMs, forge, type Forged, forgeList, forgeListPem, later } from "../support/forge.ts";
 
@@ -184,28 +184,28 @@ test("takes a list of a CA's other key, as long as it says so", () => {
 });
 
 test("refuses an older list than it has seen, and takes the same or a newer one", () => {
-  const number = (crlsPem: string, crlFloor?: Record<string, string>) => make({ crlsPem, crlFloor });
-  const seen = Result.getOrThrow(number(forgeListPem(root, { number: 10n }))).crlFloor;
+  const number = (crlsPem: string, crlMarks?: CrlHighWaterMarks) => make({ crlsPem, crlMarks });
+  const seen = Result.getOrThrow(number(forgeListPem(root, { number: 10n }))).crlMarks;
   const older = number(forgeListPem(root, { number: 9n }), seen);
   assert.ok(Result.isFailure(older));
   assert.is(older.failure.problem, "crl-rollback");
   assert.ok(older.failure.refusal?._tag === "CrlRollback");
   assert.equal([older.failure.refusal.number, older.failure.refusal.seen], ["9", "10"]);
   assert.is(older.failure.refusal.code, "crl-rollback");
-  assert.equal(Result.getOrThrow(number(forgeListPem(root, { number: 10n }), seen)).crlFloor, seen);
-  const newer = Result.getOrThrow(number(forgeListPem(root, { number: 11n }), seen)).crlFloor;
-  assert.equal([...new Set(Object.values(newer))], ["11"]);
+  assert.equal(Result.getOrThrow(number(forgeListPem(root, { number: 10n }), seen)).crlMarks, seen);
+  const newer = Result.getOrThrow(number(forgeListPem(root, { number: 11n }), seen)).crlMarks;
+  assert.equal(valuesOf(newer), ["11"]);
   const beside = forgeListPem(root, { number: 9n }) + forgeListPem(root, { number: 12n });
   const behind = forgeListPem(root, { number: 12n }) + forgeListPem(root, { number: 9n });
   for (const lists of [beside, behind]) {
-    assert.equal([...new Set(Object.values(Result.getOrThrow(number(lists, newer)).crlFloor))], ["12"]);
+    assert.equal(valuesOf(Result.getOrThrow(number(lists, newer)).crlMarks), ["12"]);
   }
 });
 
 /** What marks say, whatever keys they stand under. */
-const valuesOf = (floor: CrlFloor) => [...new Set(Object.values(floor))].sort();
+const valuesOf = (marks: CrlHighWaterMarks) => Object.values(marks).map(({ number }) => number).sort();
 
-test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
+test("keeps marks apart: each scope, each key; of a list and its delta one", () => {
   const scope = (tag: number) => ({
     oid: "2.5.29.28",
     critical: true,
@@ -216,11 +216,11 @@ test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
   const cas = (number: bigint) => forgeListPem(root, { number, add: [scope(0x82)] });
   const change = (number: bigint) => forgeListPem(root, { number, add: [delta(10)] });
   const all = forgeListPem(root, { number: 10n }) + users(3n) + cas(4n) + change(20n);
-  const { crlFloor, snapshot } = Result.getOrThrow(make({ crlsPem: all }));
+  const { crlMarks, snapshot } = Result.getOrThrow(make({ crlsPem: all }));
   assert.is(snapshot.revocation?.lists.length, 3, "the delta is on its list, and not beside it too");
-  assert.equal(valuesOf(crlFloor), ["10", "20", "3", "4"]);
+  assert.equal(valuesOf(crlMarks), ["20", "3", "4"]);
   const code = (crlsPem: string) => {
-    const made = make({ crlsPem, crlFloor });
+    const made = make({ crlsPem, crlMarks });
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
   assert.is(code(forgeListPem(root, { number: 11n }) + users(3n) + cas(4n) + change(20n)), "made");
@@ -228,29 +228,28 @@ test("keeps marks apart: complete lists, deltas, each scope, each key", () => {
   assert.is(code(cas(3n)), "crl-rollback");
   assert.is(code(change(19n)), "crl-rollback");
   assert.is(code(forgeListPem(root, { number: 9n })), "crl-rollback");
+  assert.is(code(forgeListPem(root, { number: 19n })), "crl-rollback", "the delta was lost");
+  assert.is(code(forgeListPem(root, { number: 20n })), "made");
 });
 
 test("goes on from a snapshot that had no lists", () => {
-  const { snapshot: previous, crlFloor } = Result.getOrThrow(make({}));
-  const made = Result.getOrThrow(make({ previous, crlFloor, crlsPem: forgeListPem(root, { number: 4n }) }));
-  assert.equal(valuesOf(made.crlFloor), ["4"]);
+  const { lists: seenLists, crlMarks } = Result.getOrThrow(make({}));
+  const made = Result.getOrThrow(make({ seenLists, crlMarks, crlsPem: forgeListPem(root, { number: 4n }) }));
+  assert.equal(valuesOf(made.crlMarks), ["4"]);
 });
 
 test("never lowers a mark for a list that was in force before", () => {
-  const { snapshot, crlFloor } = Result.getOrThrow(make({ crlsPem: forgeListPem(root, { number: 8n }) }));
-  const lists = snapshot.revocation!.lists;
-  const all = (mark: string) => Object.fromEntries(Object.keys(crlFloor).map((key) => [key, mark]));
-  assert.equal(Result.getOrThrow(raiseFloor(all("10"), lists, [])), all("10"));
-  assert.equal(Result.getOrThrow(raiseFloor(all("7"), lists, [])), all("8"));
-  assert.equal(Result.getOrThrow(raiseFloor(undefined, lists, [])), all("8"));
+  const { lists, crlMarks } = Result.getOrThrow(make({ crlsPem: forgeListPem(root, { number: 8n }) }));
+  const own = lists.get(ownDomain)!;
+  const at = (number: string) => raiseMarks(allAt(crlMarks, number), ownDomain, own);
+  assert.equal(at("10"), allAt(crlMarks, "10"));
+  assert.equal(valuesOf(at("7")), ["8"]);
+  assert.equal(raiseMarks({}, ownDomain, own), crlMarks);
+  assert.is(raiseMarks(crlMarks, ownDomain, own), crlMarks, "the same object where nothing changed");
 });
 
-test("marks the deltas of lists that were in force before", () => {
-  const delta = { oid: "2.5.29.27", critical: true, value: integer(8) };
-  const crlsPem = forgeListPem(root, { number: 8n }) + forgeListPem(root, { number: 9n, add: [delta] });
-  const lists = Result.getOrThrow(make({ crlsPem })).snapshot.revocation!.lists;
-  assert.equal(valuesOf(Result.getOrThrow(raiseFloor({}, lists, []))), ["8", "9"]);
-});
+const allAt = (marks: CrlHighWaterMarks, number: string): CrlHighWaterMarks =>
+  Object.fromEntries(Object.entries(marks).map(([place, mark]) => [place, { ...mark, number }]));
 
 test("lets a CA's new key count from one again", () => {
   const keyed = (id: number) => forge("root", { ca: true, add: [subjectKeyId(Uint8Array.of(id))] });
@@ -261,9 +260,9 @@ test("lets a CA's new key count from one again", () => {
       add: [{ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) }],
     });
   const trustPem = old.pem + renewed.pem;
-  const { crlFloor } = Result.getOrThrow(make({ trustPem, crlsPem: list(old, 1, 50n) }));
-  assert.ok(Result.isSuccess(make({ trustPem, crlFloor, crlsPem: list(renewed, 2, 1n) })));
-  assert.ok(Result.isFailure(make({ trustPem, crlFloor, crlsPem: list(old, 1, 49n) })));
+  const { crlMarks } = Result.getOrThrow(make({ trustPem, crlsPem: list(old, 1, 50n) }));
+  assert.ok(Result.isSuccess(make({ trustPem, crlMarks, crlsPem: list(renewed, 2, 1n) })));
+  assert.ok(Result.isFailure(make({ trustPem, crlMarks, crlsPem: list(old, 1, 49n) })));
 });
 
 test("lets a CA's new key count from one again where its lists name no key, or nobody could check them yet", () => {
@@ -271,14 +270,14 @@ test("lets a CA's new key count from one again where its lists name no key, or n
   const named = (id: number) => ({ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) });
   const list = (by: Forged, number: bigint, id?: number) =>
     forgeListPem(by, { number, add: id === undefined ? [] : [named(id)] });
-  const judged = (trustPem: string, crlsPem: string, crlFloor: CrlFloor) => {
-    const made = make({ trustPem, crlsPem, crlFloor });
+  const judged = (trustPem: string, crlsPem: string, { crlMarks, lists: seenLists }: TrustMade) => {
+    const made = make({ trustPem, crlsPem, crlMarks, seenLists });
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
-  const nameless = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n) })).crlFloor;
+  const nameless = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n) }));
   assert.is(judged(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
   assert.is(judged(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
-  const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) })).crlFloor;
+  const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) }));
   const elsewhere = forge("elsewhere", { ca: true }).pem;
   assert.is(judged(elsewhere, list(renewed, 1n, 2), keyed), "made");
   assert.is(judged(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
@@ -287,23 +286,23 @@ test("lets a CA's new key count from one again where its lists name no key, or n
 test("remembers the number of an issuer whose list is taken out for a while", () => {
   const trustPem = root.pem + middle.pem;
   const lists = forgeListPem(root, { number: 5n }) + forgeListPem(middle, { number: 8n });
-  const { crlFloor: first } = Result.getOrThrow(make({ trustPem, crlsPem: lists }));
+  const { crlMarks: first } = Result.getOrThrow(make({ trustPem, crlsPem: lists }));
   const crlsPem = forgeListPem(root, { number: 5n });
-  const { crlFloor: second } = Result.getOrThrow(make({ trustPem, crlsPem, crlFloor: first }));
-  const back = make({ trustPem, crlsPem: forgeListPem(middle, { number: 7n }), crlFloor: second });
+  const { crlMarks: second } = Result.getOrThrow(make({ trustPem, crlsPem, crlMarks: first }));
+  const back = make({ trustPem, crlsPem: forgeListPem(middle, { number: 7n }), crlMarks: second });
   assert.ok(Result.isFailure(back));
 });
 
 test("marks the number of a list that only a peer's path can check once it did, and not before", () => {
   const lists = (number: bigint) => forgeListPem(root) + forgeListPem(middle, { number });
   const first = Result.getOrThrow(make({ crlsPem: lists(8n) }));
-  const marks = { crlFloor: first.crlFloor, previous: first.snapshot };
+  const marks = { crlMarks: first.crlMarks, seenLists: first.lists };
   assert.ok(Result.isSuccess(make({ crlsPem: lists(7n), ...marks })));
   assert.ok(Result.isSuccess(verifyPath([leaf.der, middle.der], first.snapshot, { at })));
   const back = make({ crlsPem: lists(7n), ...marks });
   assert.is(Result.isFailure(back) && back.failure.problem, "crl-rollback");
   const on = Result.getOrThrow(make({ crlsPem: lists(9n), ...marks }));
-  assert.ok(Result.isFailure(make({ crlsPem: lists(7n), crlFloor: on.crlFloor, previous: on.snapshot })));
+  assert.ok(Result.isFailure(make({ crlsPem: lists(7n), crlMarks: on.crlMarks, seenLists: on.lists })));
 });
 
 const listOf = (from: number, to: number) => forgeListPem(root, { thisUpdate: later(from), nextUpdate: later(to) });
@@ -365,16 +364,16 @@ function namesakeOf(name: string): Forged {
 test("remembers the date of a list without a number, and refuses one that lost its number", () => {
   const list = (days: number, number?: bigint) =>
     forgeListPem(root, { thisUpdate: later(days), ...(number === undefined ? { omitNumber: true } : { number }) });
-  const first = Result.getOrThrow(make({ crlsPem: list(-2) })).crlFloor;
-  assert.ok(Result.isSuccess(make({ crlsPem: list(-2), crlFloor: first })));
-  const code = (crlsPem: string, crlFloor: Record<string, string>) => {
-    const made = make({ crlsPem, crlFloor });
+  const first = Result.getOrThrow(make({ crlsPem: list(-2) })).crlMarks;
+  assert.ok(Result.isSuccess(make({ crlsPem: list(-2), crlMarks: first })));
+  const code = (crlsPem: string, crlMarks: CrlHighWaterMarks) => {
+    const made = make({ crlsPem, crlMarks });
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
   assert.is(code(list(-3), first), "crl-rollback");
-  const { refusal } = Result.getOrThrow(Result.flip(make({ crlsPem: list(-3), crlFloor: first })));
+  const { refusal } = Result.getOrThrow(Result.flip(make({ crlsPem: list(-3), crlMarks: first })));
   assert.match(refusal?.message ?? "", `none, of ${later(-3).toISOString()}`);
-  const numbered = Result.getOrThrow(make({ crlsPem: list(-1, 1n), crlFloor: first })).crlFloor;
+  const numbered = Result.getOrThrow(make({ crlsPem: list(-1, 1n), crlMarks: first })).crlMarks;
   assert.is(code(list(-1), numbered), "crl-rollback");
   assert.is(code(list(-4, 2n), numbered), "made");
 });

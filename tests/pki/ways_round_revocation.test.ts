@@ -165,8 +165,8 @@ test("an anchor is taken out by its issuer's newest list, not by an old one", ()
 
 /** The marks that a first file leaves, and what then becomes of a second. */
 function afterwards(first: TrustInput["crlsPem"], second: TrustInput["crlsPem"]): string {
-  const { crlFloor, snapshot } = Result.getOrThrow(make(first));
-  const made = make(second, { crlFloor, previous: snapshot, generation: 2 });
+  const { crlMarks, lists: seenLists } = Result.getOrThrow(make(first));
+  const made = make(second, { crlMarks, seenLists, generation: 2 });
   return Result.isSuccess(made) ? "taken" : made.failure.problem;
 }
 
@@ -194,19 +194,46 @@ test("an old list is a rollback though it names no key, where the new one names 
 test("a CA's new key counts from 1 again", () => {
   const renewed = forge("root", { ca: true });
   const first = forgeListPem(root, { number: 5n });
-  const { crlFloor } = Result.getOrThrow(make(first));
+  const { crlMarks } = Result.getOrThrow(make(first));
   const trustPem = root.pem + renewed.pem;
-  assert.ok(Result.isSuccess(make(first + forgeListPem(renewed, { number: 1n }), { crlFloor, trustPem })));
+  assert.ok(Result.isSuccess(make(first + forgeListPem(renewed, { number: 1n }), { crlMarks, trustPem })));
 });
 
-test("an old delta is a rollback, and an old list of another scope is none", () => {
+test("an old delta is a rollback, and an old list of another scope is one of its own", () => {
   const base = forgeListPem(root, { number: 3n });
   const change = (number: bigint) => base + forgeListPem(root, { number, add: delta(3) });
   assert.is(afterwards(change(9n), change(8n)), "crl-rollback");
   assert.is(afterwards(change(8n), change(9n)), "taken");
-  assert.is(afterwards(change(9n), forgeListPem(root, { number: 4n })), "taken");
+  assert.is(afterwards(change(9n), change(9n)), "taken");
   const users = (number: bigint) => forgeListPem(root, { number, add: [scope(flag(1))] });
   assert.is(afterwards(users(5n), users(4n)), "crl-rollback");
+});
+
+test("a lost delta is a rollback: what it revoked is not cleared by its base, nor by a complete list before it", () => {
+  const both = rootList + forgeListPem(root, { number: 9n, add: delta(1) });
+  assert.is(afterwards(both, rootList), "crl-rollback");
+  assert.is(afterwards(both, forgeListPem(root, { number: 4n })), "crl-rollback");
+  assert.is(afterwards(both, forgeListPem(root, { number: 8n })), "crl-rollback");
+  assert.is(afterwards(both, forgeListPem(root, { number: 9n })), "taken");
+  assert.is(afterwards(both, both), "taken");
+});
+
+test("a newer complete list onto which a delta does not fit hides nothing that the newer delta revokes", () => {
+  const base = forgeListPem(middle, { number: 5n });
+  const change = forgeListPem(middle, { number: 9n, add: delta(5), ...revoking });
+  const keyed = forgeListPem(middle, { number: 7n, add: [authorityKeyId(new Uint8Array(20))] });
+  assert.is(judge(rootList + base + change + keyed), "certificate-revoked");
+  const caughtUp = forgeListPem(middle, { number: 10n, add: [authorityKeyId(new Uint8Array(20))] });
+  assert.is(judge(rootList + base + change + caughtUp), "accepted");
+});
+
+test("of two lists with one number what either revokes is revoked, whichever date is the later", () => {
+  for (const [first, second] of [[-3, -2], [-2, -3]] as const) {
+    const clean = forgeListPem(middle, { number: 5n, thisUpdate: later(first) });
+    const lists = clean + forgeListPem(middle, { number: 5n, thisUpdate: later(second), ...revoking });
+    assert.is(judge(rootList + lists), "certificate-revoked");
+    assert.is(judge(rootList + lists + forgeListPem(middle, { number: 6n })), "accepted");
+  }
 });
 
 test.run();

@@ -102,6 +102,30 @@ test("a trust file that could not be read is read again once it can", async () =
   assert.not(sim.areConnected(gateway, worker));
 });
 
+test("a process that begins with older lists than the one before remembers what those revoked", async () => {
+  const sim = await Simulation.create({ seed: 133 });
+  const gateway = await sim.addNode({ name: "gateway", role: "gateway" });
+  const [gone, kept] = [
+    await sim.addNode({ name: "worker-1", role: "worker", gateways: ["gateway"] }),
+    await sim.addNode({ name: "worker-2", role: "worker", gateways: ["gateway"] }),
+  ];
+  const before = sim.crls;
+  sim.run(8_000);
+  assert.ok(sim.areConnected(gateway, gone));
+  sim.publish(await sim.revoke(gone.credential), [gateway]);
+  sim.run(8_000);
+  assert.equal(Object.values(gateway.marks).map(({ number }) => number).sort(), ["2", "2"]);
+  for (const full of [false, true]) {
+    gateway.crash(false);
+    sim.publish(before, [gateway]);
+    gateway.disk.full = full;
+    gateway.start();
+    sim.run(40_000);
+    assert.not(sim.areConnected(gateway, gone));
+    assert.ok(sim.areConnected(gateway, kept), "what was kept clears who is not revoked");
+  }
+});
+
 /** Found by seed 40,338: the disk was full when the bundle was to be mended, and no list was taken up any more. */
 test("a bundle that cannot be read holds up no revocation", async () => {
   const sim = await Simulation.create({ seed: 132 });

@@ -375,4 +375,19 @@ for (const role of roles) {
   });
 }
 
+test("the state directory lies beside the file, or where systemd made one, unless it is named", () => {
+  const stateDirOf = (file: string, environment: Record<string, string>, more = "") => {
+    const parsed = parseConfig("gateway", { file, text: more + gateway }, { environment, flags: {} });
+    return Result.getOrThrow(parsed).stateDir;
+  };
+  assert.is(stateDirOf("/etc/hypha/gateway.toml", {}), "/etc/hypha/.hypha/gateway");
+  assert.is(stateDirOf("conf.d/east.conf", {}), "conf.d/.hypha/east.conf");
+  assert.is(stateDirOf("gateway.toml", {}), ".hypha/gateway");
+  const systemd = { STATE_DIRECTORY: "/var/lib/hypha:/var/lib/other" };
+  assert.is(stateDirOf("/etc/hypha/gateway.toml", systemd), "/var/lib/hypha");
+  assert.is(stateDirOf("/etc/hypha/gateway.toml", { STATE_DIRECTORY: "" }), "/etc/hypha/.hypha/gateway");
+  assert.is(stateDirOf("/etc/hypha/gateway.toml", systemd, 'state_dir = "state"\n'), "state");
+  assert.is(stateDirOf("/etc/hypha/gateway.toml", { ...systemd, HYPHA_STATE_DIR: "/srv" }), "/srv");
+});
+
 test.run();

@@ -1,0 +1,105 @@
+/**
+ * Writing of marks and of the lists that made them into the state directory: what a start finds where somebody put an
+ * older list back.
+ *
+ * @module
+ */
+import { Data, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import type { HeldList } from "../../pki/crl.ts";
+import { type CrlHighWaterMarks, mergeMarks } from "../../pki/crl_marks.ts";
+import { type KeptLists, listsToKeep } from "../../pki/crl_union.ts";
+import { type KeepTarget, ListFinder } from "./list_finder.ts";
+import { formatMarks } from "./marks_text.ts";
+import { apartBytesMin, keepApart } from "./read_lists.ts";
+import { readBytes } from "./read_whole.ts";
+import { keptFolder, type KeptKind, keptPath, makeStateDirectory, marksPath, readMarks } from "./state_directory.ts";
+import { writeWhole } from "./write_whole.ts";
+
+/** What is to be kept. Domains are named as marks name them. */
+export interface KeepWork {
+  readonly marks: CrlHighWaterMarks;
+  /** The lists in force in each domain, as they were read. */
+  readonly lists: ReadonlyMap<string, readonly HeldList[]>;
+  /** The file that a domain's lists came from: what it said where it is small, its path where it was read apart. */
+  readonly sources: ReadonlyMap<string, Uint8Array | string>;
+  /** What the kept files are known to hold, by their paths: hashes, joined by spaces. */
+  readonly held: ReadonlyMap<string, string>;
+}
+
+/** The state directory could not be written. */
+export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {}
+
+/**
+ * Writes what changed: first the lists, then the marks, each file whole or not at all (aside, synced, renamed; 0600).
+ * Marks never go back: those of another process that uses the same directory are read again and count.
+ *
+ * @returns What the kept files hold now, by their paths.
+ */
+export function keepTrust(
+  stateDir: string,
+  { marks, lists, sources, held }: KeepWork,
+): Effect.Effect<ReadonlyMap<string, string>, KeepFailed, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    yield* makeStateDirectory(stateDir);
+    const disk = yield* readMarks(stateDir);
+    const merged = mergeMarks(disk.marks, marks);
+    const holding = new Map(held);
+    const stale: string[] = [];
+    for (const [domain, own] of lists) {
+      const wanted = listsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
+      stale.push(
+        ...wanted.filter(({ path, hashes }) => hashes.length === 0 && holding.has(path)).map(({ path }) => path),
+      );
+      const targets = wanted.filter(({ path, hashes }) => hashes.length > 0 && holding.get(path) !== hashes.join(" "));
+      const source = sources.get(domain);
+      if (targets.length === 0 || source === undefined) continue;
+      yield* files.makeDirectory(keptFolder(stateDir, domain), { recursive: true, mode: 0o700 });
+      const written = yield* copyLists(source, targets);
+      for (const { path, hashes } of targets) if (written.includes(path)) holding.set(path, hashes.join(" "));
+    }
+    const text = formatMarks(merged);
+    const path = marksPath(stateDir);
+    if (disk.problem !== undefined) yield* Effect.ignore(files.rename(path, `${path}.broken`));
+    if (text !== disk.text && Object.keys(merged).length > 0) {
+      yield* writeWhole([{ path, content: text, mode: 0o600 }], "replace");
+    }
+    for (const each of stale) {
+      yield* files.remove(each, { force: true });
+      holding.delete(each);
+    }
+    return holding;
+  }).pipe(Effect.mapError((error) => new KeepFailed({ detail: error.message })));
+}
+
+/** Without a complete list nothing is stale: what it was is worth keeping for as long as there is no newer. */
+function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: KeptLists): readonly KeepTarget[] {
+  const target = (kind: KeptKind, hashes: readonly (string | undefined)[]) => ({
+    path: keptPath(stateDir, { domain, key, scope, kind }),
+    hashes: hashes.filter((hash) => hash !== undefined),
+  });
+  const targets = [target("complete", [kept.complete]), target("delta", [kept.delta]), target("other", kept.other)];
+  return kept.complete === undefined ? targets.filter(({ hashes }) => hashes.length > 0) : targets;
+}
+
+/** Copies lists out of a file, those that are still in it, and out of what is kept. Says which targets were written. */
+function copyLists(source: Uint8Array | string, targets: readonly KeepTarget[]) {
+  return Effect.gen(function* () {
+    if (typeof source === "string") return yield* keepApart({ source, targets });
+    const finder = new ListFinder(targets);
+    finder.search(source);
+    for (const { path } of targets.filter((target) => !finder.has(target))) {
+      const options = { path, what: "kept list", bytesMax: apartBytesMin, key: "state_dir" };
+      const kept = Effect.match(readBytes(options), { onSuccess: ({ bytes }) => bytes, onFailure: () => undefined });
+      finder.search((yield* kept) ?? new Uint8Array(0));
+    }
+    const whole = targets.filter((target) => finder.has(target));
+    yield* writeWhole(
+      whole.map((target) => ({ path: target.path, content: finder.take(target), mode: 0o600 })),
+      "replace",
+    );
+    return whole.map(({ path }) => path);
+  });
+}

@@ -1,0 +1,54 @@
+/**
+ * Finds lists in a file by the SHA-256 of their DER.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { DerListsError, hashOf, ListSplitter } from "../../pki/list_splitter.ts";
+import { PemError } from "../../pki/pem.ts";
+
+/** A file to write: the lists with these hashes, DER, one behind the other. */
+export interface KeepTarget {
+  readonly path: string;
+  readonly hashes: readonly string[];
+}
+
+/** Collects the lists of some targets out of files. */
+export class ListFinder {
+  readonly #wanted: ReadonlySet<string>;
+  readonly #found = new Map<string, Uint8Array>();
+
+  constructor(targets: readonly KeepTarget[]) {
+    this.#wanted = new Set(targets.flatMap(({ hashes }) => hashes));
+  }
+
+  /** Searches a whole file, PEM or DER. Of one that is torn, what stands before the tear. */
+  search(bytes: Uint8Array): void {
+    const splitter = this.splitter(bytes.length);
+    try {
+      splitter.push(bytes);
+      splitter.finish();
+    } catch (error) {
+      if (!(error instanceof PemError || error instanceof DerListsError)) throw error;
+    }
+  }
+
+  /** The same for a file that comes in chunks. */
+  splitter(sizeBytes: number): ListSplitter {
+    return new ListSplitter(({ der }) => {
+      const hash = hashOf(der);
+      if (this.#wanted.has(hash) && !this.#found.has(hash)) this.#found.set(hash, Uint8Array.from(der));
+    }, sizeBytes);
+  }
+
+  /** Whether all lists of a target were found. */
+  has({ hashes }: KeepTarget): boolean {
+    return hashes.every((hash) => this.#found.has(hash));
+  }
+
+  /** The content of a target that {@linkcode has} all its lists. */
+  take({ hashes }: KeepTarget): Uint8Array {
+    const [only, ...more] = hashes.map((hash) => this.#found.get(hash) ?? new Uint8Array(0));
+    return more.length === 0 && only !== undefined ? only : Buffer.concat([only ?? new Uint8Array(0), ...more]);
+  }
+}

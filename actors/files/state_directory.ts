@@ -1,0 +1,136 @@
+/**
+ * The state directory (`state_dir`): what a node remembers between two runs.
+ *
+ * ```
+ * state_dir/            0700
+ *   crl_marks.json      0600  high-water marks of revocation lists (`pki/crl_marks.ts`)
+ *   crls/DOMAIN/        0700  the lists that made them, DER: KEY-SCOPE.crl, KEY-SCOPE-delta.crl, KEY-SCOPE-other.crl
+ * ```
+ *
+ * DOMAIN is the name of the trust domain, `@own` for the node's own; one that begins with a dot gets an `@` before it.
+ * No fault of what lies here ends a start.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { ownDomain } from "../../pki/crl_marks.ts";
+import { scopeNamePattern } from "../../pki/crl_scope.ts";
+import type { Report } from "../ports.ts";
+import { type MarksRead, parseMarks } from "./marks_text.ts";
+import { readWhole } from "./read_whole.ts";
+
+/** Marks of 100 domains with 50 CAs each take 3 MB. */
+export const marksBytesMax = 16 * 1024 * 1024;
+/** Kept lists of one domain: three for each of the lists that one file may hold. */
+export const keptFilesMax = 3_000;
+
+/** What a kept file holds: the complete list, its delta, or lists that contradict those. */
+export type KeptKind = "complete" | "delta" | "other";
+
+/** A kept file. */
+export interface KeptFile {
+  readonly path: string;
+  readonly domain: string;
+  /** SHA-256 of the key that signed what is in it. */
+  readonly key: string;
+  readonly scope: string;
+  readonly kind: KeptKind;
+}
+
+/** What lay in the state directory when it was opened. */
+export interface OpenedState extends MarksRead {
+  readonly kept: readonly KeptFile[];
+  /** What an operator should know about it. */
+  readonly reports: readonly Report[];
+}
+
+/** The file of marks, as it is. */
+export interface MarksFile extends MarksRead {
+  /** Undefined where there is none, or it cannot be read. */
+  readonly text: string | undefined;
+}
+
+export const marksPath = (stateDir: string): string => join(stateDir, "crl_marks.json");
+/** The folder of a domain's kept lists. */
+export const keptFolder = (stateDir: string, domain: string): string =>
+  join(stateDir, "crls", domain.startsWith(".") ? `@${domain}` : domain);
+/** Where a list is kept. */
+export const keptPath = (stateDir: string, { domain, key, scope, kind }: Omit<KeptFile, "path">): string =>
+  join(keptFolder(stateDir, domain), `${key}-${scope}${kind === "complete" ? "" : `-${kind}`}.crl`);
+
+const keptName = /^([0-9a-f]{64})-((?:all|users|cas)[-rp0-9a-f]*?)(?:-(delta|other))?\.crl$/;
+
+/** Makes the state directory where it is missing. */
+export function makeStateDirectory(stateDir: string) {
+  return Effect.flatMap(FileSystem, (files) => files.makeDirectory(stateDir, { recursive: true, mode: 0o700 }));
+}
+
+/**
+ * Opens the state directory, and makes it where it is missing.
+ *
+ * @param domains Names of the trust domains whose lists matter, as marks have them.
+ */
+export function openState(
+  stateDir: string,
+  domains: readonly string[] = [ownDomain],
+): Effect.Effect<OpenedState, never, FileSystem> {
+  return Effect.gen(function* () {
+    const reports: Report[] = [];
+    const warn = (event: string, message: string, file: string) =>
+      void reports.push({ level: "warn", event, message, fields: { file } });
+    const files = yield* FileSystem;
+    yield* Effect.ignore(makeStateDirectory(stateDir)); // the first writing says why it cannot be made
+    const mode = yield* Effect.match(files.stat(stateDir), {
+      onSuccess: (info) => info.mode,
+      onFailure: () => 0,
+    });
+    if ((mode & 0o022) !== 0) {
+      warn("state.open", `Others may write into ${stateDir}: close it with: chmod 700 ${stateDir}`, stateDir);
+    }
+    const { marks, problem, text } = yield* readMarks(stateDir);
+    const kept = (yield* Effect.forEach(domains, (domain) => listKept(stateDir, domain))).flat();
+    const path = marksPath(stateDir);
+    if (problem !== undefined) warn("state.broken", brokenText(path, problem), path);
+    else if (text === undefined && kept.length > 0) warn("state.broken", brokenText(path, "is missing"), path);
+    return { marks, problem, kept, reports };
+  });
+}
+
+/** The end of a sentence about what cannot be written. */
+export function unwritableText(stateDir: string, detail: string): string {
+  return `Cannot keep the marks of revocation lists in ${stateDir}: ${detail}. A list that is older than one in force ` +
+    `before the next start will not be noticed. Give the directory to the node's user, or name another in state_dir.`;
+}
+
+const brokenText = (path: string, problem: string) =>
+  `${path} ${problem}: marks are taken from the lists kept beside it, and the file is written anew`;
+
+/** Reads the file of marks. */
+export function readMarks(stateDir: string): Effect.Effect<MarksFile, never, FileSystem> {
+  const path = marksPath(stateDir);
+  const options = { path, what: "file of CRL marks", bytesMax: marksBytesMax, key: "state_dir" };
+  return Effect.match(readWhole(options), {
+    onSuccess: ({ text }): MarksFile => ({ ...parseMarks(text), text }),
+    onFailure: ({ problem, detail }): MarksFile => ({
+      marks: {},
+      problem: problem === "missing" ? undefined : `cannot be read (${detail})`,
+      text: undefined,
+    }),
+  });
+}
+
+function listKept(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {
+  const folder = keptFolder(stateDir, domain);
+  const names = Effect.flatMap(FileSystem, (files) => files.readDirectory(folder));
+  return Effect.map(
+    Effect.catch(names, () => Effect.succeed([])),
+    (found) =>
+      found.slice(0, keptFilesMax).flatMap((name) => {
+        const [, key, scope, kind = "complete"] = keptName.exec(name) ?? [];
+        if (key === undefined || scope === undefined || !scopeNamePattern.test(scope)) return [];
+        return [{ path: join(folder, name), domain, key, scope, kind: kind as KeptKind }];
+      }),
+  );
+}

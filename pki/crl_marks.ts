@@ -1,0 +1,246 @@
+/**
+ * High-water marks of revocation lists: what is older than what was in force before clears nobody.
+ *
+ * A mark holds one effective number per trust domain, verifying key and scope: the number of the delta where one is
+ * applied, else that of the complete list. A mark per kind of list would let a lost delta clear what it revoked. A CA
+ * without CRL numbers is marked by dates. Only lists whose signature was found good make marks: a forged one would lock
+ * the right one out.
+ *
+ * Plain data: `actors/files/marks_text.ts` writes it to a file. A key that signs under two names has one mark for both.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { sameBytes } from "./bytes.ts";
+import type { Certificate } from "./certificate.ts";
+import { arrangeLists, compareNumbers, type HeldList, verifierOf } from "./crl.ts";
+import { scopeName } from "./crl_scope.ts";
+
+/** How marks name the node's own bundle. No trust domain can be called so. */
+export const ownDomain = "@own";
+
+/** What was in force under one key, for one scope. */
+export interface CrlMark {
+  /** Name of the trust domain, {@linkcode ownDomain} for the node's own. */
+  readonly domain: string;
+  /** SHA-256 of the issuer's SubjectPublicKeyInfo, lower-case hexadecimal. */
+  readonly key: string;
+  /** As `scopeName` has it. */
+  readonly scope: string;
+  /** The highest effective number, decimal; undefined where no list had one. */
+  readonly number: string | undefined;
+  /** Of lists without a number, the newest date in milliseconds since the epoch; undefined once one had a number. */
+  readonly thisUpdate: number | undefined;
+  /** The highest number of a delta that fitted no complete list, and so revoked only. */
+  readonly unapplied: string | undefined;
+  /** Who the list says it is of, by {@linkcode nameOfIssuer}: finds the mark of a list that nobody has checked yet. */
+  readonly named: string | undefined;
+  /** SHA-256 of the DER of the lists that made the number, lower-case hexadecimal. */
+  readonly sha256: { readonly complete: string | undefined; readonly delta: string | undefined };
+}
+
+/** All marks of a node, each under its {@linkcode placeOf}. */
+export type CrlHighWaterMarks = Readonly<Record<string, CrlMark>>;
+
+/** Lists of one key and scope, and what is in force of them. */
+export interface ListGroup {
+  readonly key: string;
+  readonly scope: string;
+  /** All of them, as they were read. */
+  readonly lists: readonly HeldList[];
+  /** The complete list whose effective number is the highest, with its delta; undefined where there are deltas only. */
+  readonly complete: HeldList | undefined;
+  /** The effective number; of deltas only, the highest. */
+  readonly number: string | undefined;
+  readonly thisUpdate: number;
+  /** The newest delta that is newer than all that is in force. */
+  readonly unapplied: HeldList | undefined;
+}
+
+/** The name of a domain in marks. */
+export const domainKey = (name: string | undefined): string => name ?? ownDomain;
+
+/** Under what a mark is kept. None of the parts holds a space. */
+export const placeOf = (domain: string, key: string, scope: string): string => `${domain} ${key} ${scope}`;
+
+const keys = new WeakMap<Uint8Array, string>();
+
+/** The key of an issuer, as marks name it. */
+export function markKey({ publicKey: { spki } }: Certificate): string {
+  const known = keys.get(spki);
+  if (known !== undefined) return known;
+  const key = createHash("sha256").update(spki).digest("hex");
+  keys.set(spki, key);
+  return key;
+}
+
+/** The key under which a list's signature was found good, in this process or in an earlier one; undefined: not yet. */
+export function keyOfList(list: HeldList): string | undefined {
+  const verifier = verifierOf(list);
+  return verifier === undefined
+    ? list.vouchedBy
+    : createHash("sha256").update(Buffer.from(verifier, "hex")).digest("hex");
+}
+
+/** The number that a list amounts to, with its delta where it has one. */
+export const effectiveNumber = ({ number, delta }: HeldList): string | undefined => delta?.number ?? number;
+
+/**
+ * Sorts lists by key and scope. A list that nobody has checked yet counts for the keys of `named` marks that have its
+ * issuer, key identifier and scope; where there are none, it is left out.
+ */
+export function groupLists(lists: readonly HeldList[], named: readonly CrlMark[] = []): readonly ListGroup[] {
+  const groups = new Map<string, { key: string; scope: string; lists: HeldList[] }>();
+  for (const list of lists) {
+    const scope = scopeName(list.scope);
+    const key = keyOfList(list);
+    for (const each of key === undefined ? keysNamed(list, scope, named) : [key]) {
+      const place = placeOf("", each, scope);
+      const group = groups.get(place) ?? { key: each, scope, lists: [] };
+      group.lists.push(list);
+      groups.set(place, group);
+    }
+  }
+  return [...groups.values()].map((group) => ({ ...group, ...inForce(group.lists) }));
+}
+
+function keysNamed(list: HeldList, scope: string, marks: readonly CrlMark[]): readonly string[] {
+  if (marks.length === 0) return [];
+  const name = nameOfIssuer(list);
+  return marks.filter((mark) => mark.named === name && mark.scope === scope).map(({ key }) => key);
+}
+
+/** Whose list it says it is: SHA-256 (hexadecimal) over the issuer's name and the key identifier. */
+export function nameOfIssuer({ issuer, authorityKeyId = "" }: HeldList): string {
+  return createHash("sha256").update(issuer.der).update(authorityKeyId).digest("hex");
+}
+
+/** Whether both say that they are of one issuer's one key, and cover the same. */
+export function isNamedAlike(a: HeldList, b: HeldList): boolean {
+  return a.authorityKeyId === b.authorityKeyId && sameBytes(a.issuer.der, b.issuer.der) &&
+    scopeName(a.scope) === scopeName(b.scope);
+}
+
+/** What is in force of lists of one key and scope. */
+export function inForce(
+  lists: readonly HeldList[],
+): Pick<ListGroup, "complete" | "number" | "thisUpdate" | "unapplied"> {
+  const arranged = arrangeLists(lists);
+  const highest = (of: readonly HeldList[]) =>
+    of.reduce<HeldList | undefined>((best, each) => best === undefined || isNewer(each, best) ? each : best, undefined);
+  const complete = highest(arranged.filter(({ baseNumber }) => baseNumber === undefined));
+  const delta = highest(arranged.filter(({ baseNumber }) => baseNumber !== undefined));
+  const number = complete === undefined ? delta?.number : effectiveNumber(complete);
+  const isAhead = delta !== undefined && (complete === undefined || isNewer(delta, complete));
+  const thisUpdate = (complete ?? delta)?.thisUpdate.getTime() ?? 0;
+  return { complete, number, thisUpdate, unapplied: isAhead ? delta : undefined };
+}
+
+const isNewer = (a: HeldList, b: HeldList): boolean =>
+  compareMarks(
+    { number: effectiveNumber(a), thisUpdate: a.thisUpdate.getTime() },
+    { number: effectiveNumber(b), thisUpdate: b.thisUpdate.getTime() },
+  ) > 0;
+
+interface Age {
+  readonly number: string | undefined;
+  readonly thisUpdate: number | undefined;
+}
+
+/** Orders what marks hold: a number is newer than none, and without numbers the date counts. */
+function compareMarks(a: Age, b: Age): number {
+  if (a.number !== undefined && b.number !== undefined) return compareNumbers(a.number, b.number);
+  if (a.number !== undefined || b.number !== undefined) return a.number !== undefined ? 1 : -1;
+  return (a.thisUpdate ?? -Infinity) - (b.thisUpdate ?? -Infinity);
+}
+
+/** The number of what is in force, or its date, as text. */
+export const textOf = ({ number, thisUpdate }: Pick<ListGroup, "number" | "thisUpdate">): string =>
+  number ?? `none, of ${new Date(thisUpdate).toISOString()}`;
+
+/** What a group is older than, as text: a number or a date; undefined where it is not older than its mark. */
+export function newerThan(
+  group: Pick<ListGroup, "number" | "thisUpdate" | "unapplied">,
+  mark: CrlMark | undefined,
+): string | undefined {
+  if (mark === undefined) return undefined;
+  const marked = mark.number !== undefined || mark.thisUpdate !== undefined;
+  if (marked && compareMarks(group, mark) < 0) return mark.number ?? new Date(mark.thisUpdate ?? 0).toISOString();
+  const highest = group.unapplied?.number ?? group.number;
+  const lost = mark.unapplied !== undefined && (highest === undefined || compareNumbers(highest, mark.unapplied) < 0);
+  return lost ? mark.unapplied : undefined;
+}
+
+/** Raises the marks of a domain to what is in force of these lists; the same object where that changes nothing. */
+export function raiseMarks(
+  before: CrlHighWaterMarks,
+  domain: string,
+  lists: readonly HeldList[],
+): CrlHighWaterMarks {
+  const raised: Record<string, CrlMark> = { ...before };
+  let changed = false;
+  for (const group of groupLists(lists)) {
+    const place = placeOf(domain, group.key, group.scope);
+    const mark = markOf(domain, group);
+    const old = before[place];
+    const next = old === undefined ? mark : higher(old, mark);
+    if (next === old) continue;
+    raised[place] = next;
+    changed = true;
+  }
+  return changed ? raised : before;
+}
+
+function markOf(domain: string, { key, scope, complete, number, thisUpdate, unapplied }: ListGroup): CrlMark {
+  const named = complete ?? unapplied;
+  const dated = complete !== undefined && number === undefined;
+  return {
+    domain,
+    key,
+    scope,
+    number: complete === undefined ? undefined : number,
+    thisUpdate: dated ? thisUpdate : undefined,
+    unapplied: unapplied?.number,
+    named: named === undefined ? undefined : nameOfIssuer(named),
+    sha256: { complete: complete?.sha256, delta: complete?.delta?.sha256 },
+  };
+}
+
+/** Marks of two sources, of each the higher: the first's where they are equal. */
+export function mergeMarks(a: CrlHighWaterMarks, b: CrlHighWaterMarks): CrlHighWaterMarks {
+  const merged: Record<string, CrlMark> = { ...a };
+  for (const [place, mark] of Object.entries(b)) {
+    const other = merged[place];
+    merged[place] = other === undefined ? mark : higher(other, mark);
+  }
+  return merged;
+}
+
+/** The higher of two marks of one place; `a` itself where `b` says nothing new. */
+function higher(a: CrlMark, b: CrlMark): CrlMark {
+  const order = compareMarks(b, a);
+  const top = order > 0 ? b : order === 0 ? withHashes(a, b) : a;
+  const lone = [a.unapplied, b.unapplied].filter((each) => each !== undefined).sort(compareNumbers).at(-1);
+  // What a delta that fitted nothing revoked is in every list from its number on.
+  const unapplied = lone !== undefined && top.number !== undefined && compareNumbers(top.number, lone) >= 0
+    ? undefined
+    : lone;
+  return top.unapplied === unapplied ? top : { ...top, unapplied };
+}
+
+/** Equal numbers: the hashes of the first stay, unless it had none, or the same number is made of other parts now. */
+function withHashes(a: CrlMark, b: CrlMark): CrlMark {
+  const { complete, delta } = b.sha256;
+  if (complete === undefined || equivocates(a, b.sha256)) return a;
+  return a.sha256.complete === complete && a.sha256.delta === delta ? a : { ...a, sha256: b.sha256 };
+}
+
+/** Whether lists of a mark's own number have another content than those that made it. */
+export function equivocates(mark: CrlMark, { complete, delta }: CrlMark["sha256"]): boolean {
+  if (mark.number === undefined || mark.sha256.complete === undefined || complete === undefined) return false;
+  if (mark.sha256.delta === undefined || delta === undefined) {
+    return mark.sha256.delta === delta && mark.sha256.complete !== complete;
+  }
+  return mark.sha256.delta !== delta;
+}

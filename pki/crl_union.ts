@@ -1,0 +1,156 @@
+/**
+ * Which lists that were in force before stand beside those of a file: where the file's are older, and where a number has
+ * two contents.
+ *
+ * @module
+ */
+import { sameBytes } from "./bytes.ts";
+import { compareNumbers, type HeldList } from "./crl.ts";
+import {
+  type CrlHighWaterMarks,
+  equivocates,
+  groupLists,
+  inForce,
+  isNamedAlike,
+  keyOfList,
+  type ListGroup,
+  newerThan,
+  placeOf,
+  textOf,
+} from "./crl_marks.ts";
+import { scopeName } from "./crl_scope.ts";
+
+/** Lists whose group is older than what was in force before. */
+export interface Rollback {
+  /** The newest of them. */
+  readonly list: HeldList;
+  /** Its number, with its delta's where it has one, or its date; and those of the mark. */
+  readonly number: string;
+  readonly seen: string;
+}
+
+/** Two contents under one number. */
+export interface Equivocation {
+  readonly list: HeldList;
+  readonly number: string;
+  /** SHA-256 of the first content and of the other, hexadecimal. */
+  readonly hashes: readonly [string, string];
+}
+
+/** The files that a node keeps of one key's lists for one scope: SHA-256 of the lists in each. */
+export interface KeptLists {
+  readonly key: string;
+  readonly scope: string;
+  readonly complete: string | undefined;
+  readonly delta: string | undefined;
+  /** Lists that contradict those two, under their numbers. */
+  readonly other: readonly string[];
+}
+
+/**
+ * Of lists that were in force before, those that still are, beside the lists of a file: they are newer, or have the number
+ * of one of the file's and another content. Where the file has no complete list of an issuer and scope, nothing stands in:
+ * whom it certified is refused then.
+ *
+ * @param kept Lists whose signature was found good, in this process or in an earlier one; others are passed over.
+ */
+export function keepBeside(kept: readonly HeldList[], given: readonly HeldList[]): readonly HeldList[] {
+  return kept.filter((list) =>
+    keyOfList(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
+    given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
+    !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
+  );
+}
+
+const coversAsMuch = (a: HeldList, b: HeldList): boolean =>
+  sameBytes(a.issuer.der, b.issuer.der) && scopeName(a.scope) === scopeName(b.scope);
+
+/** Whether two lists are of one key: the one that signed both, or the one that both name as long as nobody knows. */
+function isOfOneKey(a: HeldList, b: HeldList): boolean {
+  const [left, right] = [keyOfList(a), keyOfList(b)];
+  if (left !== undefined && right !== undefined) return left === right && coversAsMuch(a, b);
+  return isNamedAlike(a, b);
+}
+
+/** `given` are of the same key and scope. */
+function isSuperseded(list: HeldList, given: readonly HeldList[]): boolean {
+  if (given.some((each) => contradicts(each, list))) return false;
+  const { complete, number, thisUpdate } = inForce(given);
+  if (complete === undefined) return false;
+  if (number === undefined) return list.number === undefined && thisUpdate >= list.thisUpdate.getTime();
+  return list.number === undefined || compareNumbers(number, list.number) >= 0;
+}
+
+/** Whether two lists of one key and scope, both complete or both deltas, are as old as each other and not the same. */
+function contradicts(a: HeldList, b: HeldList): boolean {
+  if ((a.baseNumber === undefined) !== (b.baseNumber === undefined) || a.number !== b.number) return false;
+  if (a.sha256 === undefined || a.sha256 === b.sha256) return false;
+  return a.number !== undefined || a.thisUpdate.getTime() === b.thisUpdate.getTime();
+}
+
+/** Lists that are older than the marks of their domain; those that nobody has checked yet are found by name. */
+export function findRollbacks(
+  marks: CrlHighWaterMarks,
+  domain: string,
+  lists: readonly HeldList[],
+): readonly Rollback[] {
+  return groupLists(lists, Object.values(marks)).flatMap((group) => {
+    const seen = newerThan(group, marks[placeOf(domain, group.key, group.scope)]);
+    const list = group.complete ?? group.unapplied;
+    if (seen === undefined || list === undefined) return [];
+    return [{ list, number: textOf(group), seen }];
+  });
+}
+
+/** Lists in force that have the number of a mark, or of each other, and another content. One for each key and scope. */
+export function findEquivocations(
+  marks: CrlHighWaterMarks,
+  domain: string,
+  lists: readonly HeldList[],
+): readonly Equivocation[] {
+  return groupLists(lists, Object.values(marks)).flatMap((group) => {
+    for (const list of group.lists) {
+      const twin = group.lists.find((each) => each.number !== undefined && contradicts(each, list));
+      if (twin?.sha256 !== undefined && list.sha256 !== undefined) {
+        return [{ list, number: twin.number!, hashes: [twin.sha256, list.sha256] as const }];
+      }
+    }
+    return againstMark(marks, domain, group);
+  });
+}
+
+function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, complete, number }: ListGroup) {
+  const mark = marks[placeOf(domain, key, scope)];
+  if (complete === undefined || mark === undefined || number === undefined || mark.number !== number) return [];
+  const parts = { complete: complete.sha256, delta: complete.delta?.sha256 };
+  if (!equivocates(mark, parts)) return [];
+  const hashes = [mark.sha256.delta ?? mark.sha256.complete!, parts.delta ?? parts.complete!] as const;
+  return [{ list: complete, number, hashes }];
+}
+
+/** What is worth keeping of the lists in force in a domain, for a start that finds older ones. */
+export function listsToKeep(
+  marks: CrlHighWaterMarks,
+  domain: string,
+  lists: readonly HeldList[],
+): readonly KeptLists[] {
+  return groupLists(lists).flatMap((group) => {
+    const { key, scope } = group;
+    const mark = marks[placeOf(domain, key, scope)];
+    if (newerThan(group, mark) !== undefined) return [];
+    const first = firstOf(group, mark?.sha256.complete, group.complete);
+    const delta = group.complete?.delta ?? group.unapplied;
+    const firstDelta = delta && firstOf(group, mark?.sha256.delta, delta);
+    const twins = group.lists.filter((each) =>
+      [first, firstDelta].some((chosen) => chosen !== undefined && contradicts(each, chosen))
+    );
+    const other = twins.map(({ sha256 }) => sha256!);
+    return [{ key, scope, complete: first?.sha256, delta: firstDelta?.sha256, other: [...new Set(other)] }];
+  });
+}
+
+/** Of several with the same number, the one that made the mark. */
+function firstOf(group: ListGroup, hash: string | undefined, found: HeldList | undefined): HeldList | undefined {
+  if (found === undefined || found.sha256 === hash) return found;
+  return group.lists.find((each) => each.sha256 === hash && contradicts(each, found)) ?? found;
+}

@@ -1,0 +1,111 @@
+/**
+ * The revocation lists of one trust domain: those of its file, and what was in force before and stands beside them.
+ *
+ * @module
+ */
+import * as Result from "effect/Result";
+import type { Certificate } from "./certificate.ts";
+import { arrangeLists, type HeldList } from "./crl.ts";
+import { type CrlHighWaterMarks, domainKey, groupLists, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
+import { findEquivocations, findRollbacks, keepBeside, type Rollback } from "./crl_union.ts";
+import type { LocatedList } from "./list_reader.ts";
+import { CrlRollback } from "./refusal.ts";
+import { refuseTrust, type TrustError } from "./trust_error.ts";
+import type { TrustWarning } from "./trust_warning.ts";
+
+/**
+ * A file with a list that is older than its mark: `refuse`, the default, makes no snapshot of it; `report` takes it, with a
+ * warning, for what it revokes.
+ */
+export type RollbackPolicy = "refuse" | "report";
+
+/** What is known from before. */
+export interface SeenBefore {
+  readonly marks: CrlHighWaterMarks;
+  /** By `domainKey`. */
+  readonly lists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+}
+
+/** The lists of a domain. */
+export interface DomainLists {
+  /** As they were read. */
+  readonly lists: readonly HeldList[];
+  /** With deltas on their bases, the newest first. */
+  readonly arranged: readonly HeldList[];
+  /** The domain's marks, raised to these lists. */
+  readonly marks: CrlHighWaterMarks;
+  readonly warnings: readonly TrustWarning[];
+}
+
+/** Puts the lists of a domain's file together with what was in force before; or says which of them is older. */
+export function joinLists(
+  located: readonly LocatedList[],
+  { name, rollback = "refuse", before }: {
+    readonly name: string | undefined;
+    readonly rollback?: RollbackPolicy | undefined;
+    readonly before: SeenBefore;
+  },
+): Result.Result<DomainLists, TrustError> {
+  const domain = domainKey(name);
+  const seen = before.lists?.get(domain) ?? [];
+  const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
+  const marked = raiseMarks(own, domain, seen);
+  const given = located.map(({ list }) => list);
+  const older = findRollbacks(marked, domain, given);
+  const lineOf = ({ index }: HeldList) => located.find(({ list }) => list.index === index)?.line;
+  if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);
+  const lists = [...given, ...keepBeside(seen, given)];
+  const marks = raiseMarks(marked, domain, lists);
+  const unclear = findRollbacks(marks, domain, lists);
+  const place = (list: HeldList) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
+  const warnings: TrustWarning[] = [
+    ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
+    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes }): TrustWarning => ({
+      code: "crl-equivocation",
+      level: "error",
+      ...place(list),
+      message: `${list.issuer.text} gave number ${number} to two lists that differ (SHA-256 ${hashes[0]} and ${
+        hashes[1]
+      }): what either revokes is refused. Find out at the CA which is right, and generate a list with a higher number there.`,
+    })),
+  ];
+  return Result.succeed({ lists, arranged: arrangeLists(lists), marks, warnings });
+}
+
+function refuseOlder(
+  { list, number, seen }: Rollback,
+  line: number | undefined,
+  name: string | undefined,
+): Result.Result<never, TrustError> {
+  const refusal = new CrlRollback({ issuer: list.issuer.text, number, seen });
+  const { message: detail, hint } = refusal;
+  const domain = name === undefined ? {} : { domain: name };
+  return refuseTrust({ input: "crls_pem", problem: "crl-rollback", line, detail, hint, refusal, ...domain });
+}
+
+function rollbackWarning(
+  { list, number, seen }: Rollback,
+  place: Pick<TrustWarning, "subject" | "domain" | "line">,
+  unclear: readonly Rollback[],
+): TrustWarning {
+  const { issuer } = list;
+  const stays = unclear.some((each) => each.list.issuer.text === issuer.text)
+    ? `it revokes what it names and clears nobody, so that certificates of ${issuer.text} are refused`
+    : "the list that was kept stays in force";
+  const message =
+    `the list of ${issuer.text} has number ${number}, older than ${seen}, which was in force before: ${stays}. ` +
+    "Put the newest list of the CA there, and find out who put the old one back.";
+  return { code: "crl-rollback", level: "error", ...place, message };
+}
+
+/** Whether lists of an issuer, those of each scope that are in force, are older than what was in force before. */
+export function isUnclear(
+  issuer: Certificate,
+  lists: readonly HeldList[],
+  { marks, name }: { readonly marks: CrlHighWaterMarks; readonly name: string | undefined },
+): boolean {
+  const key = markKey(issuer);
+  return groupLists(lists).some((group) =>
+    newerThan(group, marks[placeOf(domainKey(name), key, group.scope)]) !== undefined
+  );
+}
