@@ -48,10 +48,10 @@ export const readable = (read: (value: string) => unknown, said: KeyNote) =>
     said,
   );
 /** A path. Nothing expands `~`: the shell does that, and no shell reads this file. */
-export const path = (description: string, example: string, expected = "the path of a file") =>
+export const path = (description: string, example: string, expected = "the path of a file", standard?: string) =>
   readable(
     (value) => value.startsWith("~") ? "begins with ~, which is not expanded" : { value },
-    { expected, example, description },
+    { expected, example, description, ...(standard === undefined ? {} : { standard }) },
   );
 export const integer = (minimum: number, maximum: number, example: string, description: string, standard?: string) =>
   note(Schema.Int.check(Schema.isBetween({ minimum, maximum })), {

@@ -153,12 +153,12 @@ const common = {
   ),
   drain_timeout_ms: optional(integer(0, 600_000, "10000", "How long the node may take to end its work when stopped.")),
   state_dir: optional(
-    text({
-      expected: "the path of a directory",
-      example: '".hypha/config"',
-      description:
-        "What this node remembers between two runs; default: $STATE_DIRECTORY, or .hypha/NAME beside this file.",
-    }),
+    path(
+      "What this node remembers between two runs; default: $STATE_DIRECTORY, or .hypha/NAME beside this file.",
+      '".hypha/config"',
+      "the path of a directory",
+      "`$STATE_DIRECTORY`, or `.hypha/NAME` beside the file",
+    ),
   ),
   rotation: optional(rotation),
   limits: optional(limits),

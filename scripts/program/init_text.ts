@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { basename, dirname, join } from "node:path";
 import { stringify } from "@std/toml";
 import { type ConfigKey, keysOf } from "../../actors/config/keys.ts";
 import { nounOf } from "../../actors/config/other_role.ts";
@@ -16,7 +17,7 @@ export interface InitOptions {
   readonly role: Role;
   /** The node's name: its certificate's files are called after it. */
   readonly name: string;
-  /** Name of the file that is written; `config.toml` where undefined. */
+  /** Path of the file that is written; `config.toml` where undefined. */
   readonly file?: string | undefined;
   /** Values that were given, in tables as in TOML. */
   readonly given?: Readonly<Record<string, unknown>> | undefined;
@@ -92,7 +93,7 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
       // The existing nodes want these keys, also where there is no address yet.
       return [`# For instance: ${last} = ${key.example}`, `${last} = []`];
     case "state_dir":
-      return [`#${line(`.hypha/${file.replace(/^.*[/\\]/, "").replace(/\.toml$/, "")}`)}`];
+      return [`#${line(join(dirname(file), ".hypha", basename(file, ".toml")))}`];
     default:
       return [`${key.optional ? "#" : ""}${last} = ${key.example}`];
   }

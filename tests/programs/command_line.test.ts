@@ -215,6 +215,24 @@ parameter_server_price = { bid = 100.0, max = 100.0 }
   for (const [file, wanted] of expected) for (const line of wanted) assert.ok(lines(file).has(line), line);
 });
 
+test("run and probe take the short flags too, over the file", async () => {
+  const file = join(folder, "short.toml");
+  assert.is((await runProgramOnce("worker", ["init", "-o", file], { cwd: folder })).code, 0);
+  const given = ["--key", "its-key.pem", "--gateway", "/ip4/127.0.0.1/tcp/1", "--exclude-cidr", "::1/128"];
+  const [run, probe, joinless] = await Promise.all([
+    runProgramOnce("worker", ["run", "-c", file, ...given, "--work-dir", folder], { cwd: folder }),
+    runProgramOnce("worker", ["probe", "-c", file, ...given, "/ip4/127.0.0.1/tcp/1"], { cwd: folder }),
+    runProgramOnce("worker", ["probe", "-c", file, "--key", "its-key.pem", "/ip4/127.0.0.1/tcp/1"], { cwd: folder }),
+  ]);
+  for (const { code, stderr } of [run, probe, joinless]) {
+    assert.is(code, 1);
+    assert.match(
+      stderr,
+      `Cannot load its-key.pem: there is no such file for the private key (tried ${folder}/its-key.pem)`,
+    );
+  }
+});
+
 test("says where in the job's own file a problem stands, or that the flag has it", async () => {
   const job = join(folder, "bad-job.toml");
   writeFileSync(job, '[scheduler.job.model]\ntype = "caussal-lm"\n');

@@ -89,6 +89,16 @@ test("writes values of every kind as they were given, tables too", () => {
   assert.equal(config.trustDomains?.map(({ name, trust }) => [name, trust]), [["p.lab", "p.pem"]]);
 });
 
+test("shows the state directory that holds where none is set", () => {
+  for (const [file, expected] of [["w.toml", ".hypha/w"], ["etc/hypha/w.toml", "etc/hypha/.hypha/w"]] as const) {
+    const text = initText({ role: "worker", name: "n", file });
+    assert.match(text, `\n#state_dir = "${expected}"\n`);
+    const flags = { "gateway-addresses": gateway };
+    const parsed = Result.getOrThrow(parseConfig("worker", { file, text }, { environment: {}, flags }));
+    assert.is(parsed.stateDir, expected);
+  }
+});
+
 test("keeps a name's special characters out of the text", () => {
   assert.is(fileNameOf('A/b "\n\\c'), "a-b-c");
   load("gateway", initText({ role: "gateway", name: '"]\nevil = "', file: '"\n[evil]' }));
