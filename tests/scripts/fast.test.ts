@@ -28,6 +28,9 @@ const tree = new Map([
   ["tests/a.test.ts", 'import "../pki/path.ts";'],
   ["tests/b.test.ts", 'import "./support/program.ts";'],
   ["tests/c.test.ts", 'readFileSync(new URL("data/digits.csv", x)); readFileSync("tests/data/digits.csv");'],
+  ["tests/e.test.ts", 'const scripts = new URL("../scripts/", import.meta.url); run(join(scripts, "lonely.ts"));'],
+  ["scripts/lonely.ts", "export {};"],
+  ["scripts/other.ts", "export {};"],
   ["tests/d.test.ts", 'readdirSync(new URL("./vectors/", import.meta.url)); const name = `${x}`;'],
 ]);
 const always = () => 1;
@@ -36,8 +39,14 @@ const wanted: [name: string, changed: string[], tests: string[]][] = [
   ["who starts a script whose name has a placeholder", ["scripts/hypha_worker.ts"], ["tests/b.test.ts"]],
   ["who reads a file", ["tests/data/digits.csv"], ["tests/c.test.ts"]],
   ["who reads its folder", ["tests/vectors/a.json"], ["tests/d.test.ts"]],
+  ["who joins its name to its folder", ["scripts/lonely.ts"], ["tests/e.test.ts"]],
+  ["nobody else that names its folder", ["scripts/other.ts"], []],
   ["itself", ["tests/c.test.ts"], ["tests/c.test.ts"]],
-  ["every test, for the packages", ["package-lock.json"], ["a", "b", "c", "d"].map((name) => `tests/${name}.test.ts`)],
+  [
+    "every test, for the packages",
+    ["package-lock.json"],
+    ["a", "b", "c", "e", "d"].map((name) => `tests/${name}.test.ts`),
+  ],
   ["none, for a page that no test reads", ["NOTES.md"], []],
 ];
 for (const [name, changed, tests] of wanted) {
