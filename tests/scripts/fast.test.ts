@@ -1,5 +1,5 @@
 /** `npm test -- --fast`: what changed, which tests need it, and how long test files may take. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -9,7 +9,7 @@ import { changedTests, testsFor } from "../../scripts/gate/changed.ts";
 import { runCommand } from "../../scripts/gate/command.ts";
 import { closureOf, importGraph } from "../../scripts/gate/import_graph.ts";
 import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
-import { overBudget, slowestLines } from "../../scripts/gate/test_times.ts";
+import { overBudget, slowestLines, slowFiles } from "../../scripts/gate/test_times.ts";
 import { runTests } from "../../scripts/gate/test_runner.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -151,6 +151,13 @@ test("the slowest ten are told, slowest first; over 20 s without a reason is tol
     ["tests/5.test.ts [node] took 25.0 s,", false],
     ["tests/7.test.ts [node] took 49.0 s,", true],
   ]);
+});
+
+test("the list of slow files names files that exist, each with a reason", () => {
+  for (const [file, reason] of Object.entries(slowFiles())) {
+    assert.ok(existsSync(file), `${file} of scripts/gate/slow_files.json does not exist`);
+    assert.ok(reason.length > 10, file);
+  }
 });
 
 test("files and --fast, and --since without it, are wrong usage", async () => {
