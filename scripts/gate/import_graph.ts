@@ -10,34 +10,49 @@ import { posix } from "node:path";
 export type Tree = ReadonlyMap<string, string>;
 
 const literal = /"([^"\n]+)"|'([^'\n]+)'|`([^`\n]+)`/g;
+const isSource = (path: string) => /\.(ts|mjs|js)$/.test(path);
 const escaped = (text: string) => text.replaceAll(/[.*+?^()|[\]\\]/g, "\\$&");
 
-/** Files that `text`, in the folder `from`, names. */
-function named(text: string, from: string, paths: readonly string[], known: ReadonlySet<string>): string[] {
-  if (!/^[\w./${}-]+$/.test(text) || !/[./]/.test(text)) return [];
-  const targets = text.startsWith(".") ? [posix.normalize(posix.join(from, text))] : [text];
-  return targets.flatMap((target) => {
-    if (known.has(target)) return [target];
-    if (target.startsWith("..") || target === "." || target === "./") return [];
-    if (target.endsWith("/")) return paths.filter((path) => path.startsWith(target));
-    if (!target.includes("${")) return [];
-    const parts = target.split(/\$\{[^}]*\}/).map(escaped);
-    // A placeholder alone fits everything: it says nothing.
-    if (parts.join("").length < 8) return [];
-    const pattern = new RegExp(`^${parts.join("[\\w-]+")}$`);
-    return paths.filter((path) => pattern.test(path));
-  });
+/** A file being read: its folder, and all that it names. */
+interface Reader {
+  readonly from: string;
+  readonly literals: ReadonlySet<string>;
 }
+
+/** Files that one literal names. */
+function named(
+  text: string,
+  { from, literals }: Reader,
+  paths: readonly string[],
+  known: ReadonlySet<string>,
+): string[] {
+  if (!/^[\w./${}-]+$/.test(text) || !/[./]/.test(text)) return [];
+  const target = text.startsWith(".") ? posix.normalize(posix.join(from, text)) : text;
+  if (known.has(target)) return [target];
+  if (target.startsWith("..") || target === "." || target === "./") return [];
+  // A folder stands for its data, and for the sources in it that are named too: their names are joined to it.
+  if (target.endsWith("/")) {
+    return paths.filter((path) => path.startsWith(target) && (!isSource(path) || literals.has(posix.basename(path))));
+  }
+  const parts = target.split(/\$\{[^}]*\}/).map(escaped);
+  // A placeholder alone fits everything: it says nothing.
+  if (parts.length < 2 || parts.join("").length < placeholderMin) return [];
+  const pattern = new RegExp(`^${parts.join("[\\w-]+")}$`);
+  return paths.filter((path) => pattern.test(path));
+}
+
+/** Fewest characters beside placeholders. */
+const placeholderMin = 8;
 
 /** Direct needs of every source file. */
 export function importGraph(tree: Tree): ReadonlyMap<string, ReadonlySet<string>> {
   const paths = [...tree.keys()];
   const known = new Set(paths);
   return new Map(
-    [...tree].filter(([path]) => /\.(ts|mjs|js)$/.test(path)).map(([path, text]) => {
-      const from = posix.dirname(path);
-      const literals = [...text.matchAll(literal)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
-      return [path, new Set(literals.flatMap((each) => named(each, from, paths, known)))];
+    [...tree].filter(([path]) => isSource(path)).map(([path, text]) => {
+      const found = [...text.matchAll(literal)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
+      const reader = { from: posix.dirname(path), literals: new Set(found) };
+      return [path, new Set(found.flatMap((each) => named(each, reader, paths, known)))];
     }),
   );
 }

@@ -6,11 +6,11 @@
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { runCommand } from "./command.ts";
 import { nodeSaying, type OldNode, systemOldNode } from "./old_node.ts";
 import { linksOutside } from "./package_links.ts";
-import type { Runtime } from "./runtimes.ts";
+import { findRuntime, type Runtime, startable } from "./runtimes.ts";
 
 /** One thing tried, and what went wrong with it. */
 export interface SmokeResult {
@@ -19,6 +19,8 @@ export interface SmokeResult {
 }
 
 const timeoutMs = 180_000;
+
+const binary = (runtime: Runtime) => startable(findRuntime(runtime) ?? runtime);
 
 interface Manifest {
   readonly name: string;
@@ -61,7 +63,7 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     return error === undefined;
   };
   try {
-    if (!(await attempt("build", "node", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]))) {
+    if (!(await attempt("build", binary("node"), ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]))) {
       return results;
     }
     const packArgs = ["pack", "--ignore-scripts", "--pack-destination", folder];
@@ -80,14 +82,14 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     results.push({ what: "the tarball holds what its pages link to", error: links });
     for (const runtime of runtimes) {
       const args = runtime === "node" ? ["import.mjs"] : ["run", "-A", "--no-check", "import.mjs"];
-      await attempt(`import every export from ${runtime}`, runtime, args, folder);
+      await attempt(`import every export from ${runtime}`, binary(runtime), args, folder);
     }
-    const node = resolve("node_modules/.bin/node");
+    const node = binary("node");
     for (const [name, path] of Object.entries(manifest.bin)) {
       await attempt(`${name} --help on node`, node, [join("node_modules", ".bin", name), "--help"], folder);
       if (!runtimes.includes("deno")) continue;
       const program = ["run", "-A", "--no-check", join("node_modules", manifest.name, path), "--help"];
-      await attempt(`${name} --help on deno`, "deno", program, folder);
+      await attempt(`${name} --help on deno`, binary("deno"), program, folder);
     }
     const old = systemOldNode() ?? nodeSaying("20.20.2");
     for (const path of Object.values(manifest.bin)) {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { needing } from "../support/prerequisites.ts";
 import { freePort } from "../support/program.ts";
 import { blocksOf, cloneInto, ShellSession } from "../support/shell_session.ts";
 
@@ -22,7 +23,7 @@ if ("Deno" in globalThis) {
     assert.equal([...languages].toSorted(), ["sh", "text"]);
   });
 } else {
-  test("leads from an empty folder to a model that was trained", async () => {
+  needing(test, "bash", "awk", "split")("leads from an empty folder to a model that was trained", async () => {
     const port = await freePort();
     const clone = cloneInto(folder);
     const blocks = [...blocksOf("README.md", "First network").slice(0, 1), ...blocksOf("docs/first-network.md")];

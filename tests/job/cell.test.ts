@@ -13,7 +13,7 @@ import { findCell } from "../../actors/job/cell/find_cell.ts";
 import { lockWorkDir } from "../../actors/job/cell/lock.ts";
 import { openWorkDirectory } from "../../actors/job/paths.ts";
 import { failureOf, holdOpen, realPorts, runOf, temporary } from "../support/job_world.ts";
-import { isFullCell } from "../support/prerequisites.ts";
+import { isFullCell, needing } from "../support/prerequisites.ts";
 
 const cellOf = (level: CellLevel, user: Cell["user"]): Cell => ({
   level,
@@ -101,42 +101,48 @@ test("an executor under Deno gets its permissions too, unless its operator named
   assert.equal(run("/opt/node", "run", "a.ts"), ["run", "a.ts"]);
 });
 
-test("a second worker is refused the directory, by name; after the first it may have it", async () => {
-  const place = temporary();
-  const first = await holdOpen(lockWorkDir(place.path));
-  assert.is(first.value, "locked");
-  const refused = await failureOf(Effect.scoped(lockWorkDir(place.path)));
-  assert.is(refused._tag, "WorkDirLocked");
-  assert.match(refused.message, /another worker uses it/);
-  await first.close();
-  // The helper ends when the pipe to it closes, a moment later.
-  const until = performance.now() + 15_000;
-  let again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
-  while (Result.isFailure(again) && performance.now() < until) {
-    again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
-  }
-  assert.is(Result.isSuccess(again), true);
-  place.remove();
-});
+needing(test, "flock", "sh", "cat")(
+  "a second worker is refused the directory, by name; after the first it may have it",
+  async () => {
+    const place = temporary();
+    const first = await holdOpen(lockWorkDir(place.path));
+    assert.is(first.value, "locked");
+    const refused = await failureOf(Effect.scoped(lockWorkDir(place.path)));
+    assert.is(refused._tag, "WorkDirLocked");
+    assert.match(refused.message, /another worker uses it/);
+    await first.close();
+    // The helper ends when the pipe to it closes, a moment later.
+    const until = performance.now() + 15_000;
+    let again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
+    while (Result.isFailure(again) && performance.now() < until) {
+      again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
+    }
+    assert.is(Result.isSuccess(again), true);
+    place.remove();
+  },
+);
 
-test("the strongest cell here leaves nothing behind; it is full, and what that can't have is said", async () => {
-  const place = temporary();
-  // Below level full a job's user has to be able to search the directories above its own.
-  chmodSync(place.path, 0o755);
-  const search = { ports: realPorts(), workDir: join(place.path, "work") };
-  const cell = await runOf(findCell({ ...search, config: cellDefault }));
-  assert.is(cell.chain, "whole", cell.notes.join("; "));
-  assert.is(cell.user, isRoot ? "per-job" : "own");
-  assert.equal(readdirSync(search.workDir), []);
-  assert.is(readFileSync("/proc/self/mounts", "utf8").includes(place.path), false);
-  if (isFullCell(cell.level)) {
-    const config = { ...cellDefault, readOnly: [join(place.path, "missing")] };
-    const without = await runOf(findCell({ ...search, config, levels: ["full"] }));
-    assert.is(without.level, "bare");
-    assert.match(without.notes.join(), /missing/);
-  }
-  place.remove();
-});
+needing(test, "bash", "sh", "prlimit", "setpriv")(
+  "the strongest cell here leaves nothing behind; it is full, and what that can't have is said",
+  async () => {
+    const place = temporary();
+    // Below level full a job's user has to be able to search the directories above its own.
+    chmodSync(place.path, 0o755);
+    const search = { ports: realPorts(), workDir: join(place.path, "work") };
+    const cell = await runOf(findCell({ ...search, config: cellDefault }));
+    assert.is(cell.chain, "whole", cell.notes.join("; "));
+    assert.is(cell.user, isRoot ? "per-job" : "own");
+    assert.equal(readdirSync(search.workDir), []);
+    assert.is(readFileSync("/proc/self/mounts", "utf8").includes(place.path), false);
+    if (isFullCell(cell.level)) {
+      const config = { ...cellDefault, readOnly: [join(place.path, "missing")] };
+      const without = await runOf(findCell({ ...search, config, levels: ["full"] }));
+      assert.is(without.level, "bare");
+      assert.match(without.notes.join(), /missing/);
+    }
+    place.remove();
+  },
+);
 
 test("what the worker makes in a job's directory is the job's own, where it has a user of its own", async () => {
   if (!isRoot) return; // Nobody else can give files away.

@@ -1,5 +1,5 @@
 /** `npm test -- --fast`: what changed, which tests need it, and how long test files may take. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -9,7 +9,7 @@ import { changedTests, testsFor } from "../../scripts/gate/changed.ts";
 import { runCommand } from "../../scripts/gate/command.ts";
 import { closureOf, importGraph } from "../../scripts/gate/import_graph.ts";
 import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
-import { overBudget, slowestLines } from "../../scripts/gate/test_times.ts";
+import { overBudget, slowestLines, slowFiles } from "../../scripts/gate/test_times.ts";
 import { runTests } from "../../scripts/gate/test_runner.ts";
 import { needing } from "../support/prerequisites.ts";
 
@@ -28,6 +28,9 @@ const tree = new Map([
   ["tests/a.test.ts", 'import "../pki/path.ts";'],
   ["tests/b.test.ts", 'import "./support/program.ts";'],
   ["tests/c.test.ts", 'readFileSync(new URL("data/digits.csv", x)); readFileSync("tests/data/digits.csv");'],
+  ["tests/e.test.ts", 'const scripts = new URL("../scripts/", import.meta.url); run(join(scripts, "lonely.ts"));'],
+  ["scripts/lonely.ts", "export {};"],
+  ["scripts/other.ts", "export {};"],
   ["tests/d.test.ts", 'readdirSync(new URL("./vectors/", import.meta.url)); const name = `${x}`;'],
 ]);
 const always = () => 1;
@@ -36,8 +39,14 @@ const wanted: [name: string, changed: string[], tests: string[]][] = [
   ["who starts a script whose name has a placeholder", ["scripts/hypha_worker.ts"], ["tests/b.test.ts"]],
   ["who reads a file", ["tests/data/digits.csv"], ["tests/c.test.ts"]],
   ["who reads its folder", ["tests/vectors/a.json"], ["tests/d.test.ts"]],
+  ["who joins its name to its folder", ["scripts/lonely.ts"], ["tests/e.test.ts"]],
+  ["nobody else that names its folder", ["scripts/other.ts"], []],
   ["itself", ["tests/c.test.ts"], ["tests/c.test.ts"]],
-  ["every test, for the packages", ["package-lock.json"], ["a", "b", "c", "d"].map((name) => `tests/${name}.test.ts`)],
+  [
+    "every test, for the packages",
+    ["package-lock.json"],
+    ["a", "b", "c", "e", "d"].map((name) => `tests/${name}.test.ts`),
+  ],
   ["none, for a page that no test reads", ["NOTES.md"], []],
 ];
 for (const [name, changed, tests] of wanted) {
@@ -142,6 +151,13 @@ test("the slowest ten are told, slowest first; over 20 s without a reason is tol
     ["tests/5.test.ts [node] took 25.0 s,", false],
     ["tests/7.test.ts [node] took 49.0 s,", true],
   ]);
+});
+
+test("the list of slow files names files that exist, each with a reason", () => {
+  for (const [file, reason] of Object.entries(slowFiles())) {
+    assert.ok(existsSync(file), `${file} of scripts/gate/slow_files.json does not exist`);
+    assert.ok(reason.length > 10, file);
+  }
 });
 
 test("files and --fast, and --since without it, are wrong usage", async () => {

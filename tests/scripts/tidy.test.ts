@@ -32,6 +32,12 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["a name that says nothing", "pki/utils.ts", "export {};", /name the file for its topic/],
   ["a note to self", "pki/a.ts", "// TODO later", /do it now/],
   ["a suite that never runs", "tests/a.test.ts", 'const test = suite("x");', /never runs/],
+  [
+    "one that needs a program and never runs",
+    "tests/a.test.ts",
+    'const test = needing(suite("x"), "openssl");',
+    /never runs/,
+  ],
 ];
 
 for (const [name, path, text, expected] of planted) {

@@ -11,6 +11,7 @@ import process from "node:process";
 import type { Writable } from "node:stream";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { isThere } from "../../scripts/gate/prerequisites.ts";
 
 /** A fenced block: commands (`sh`) or what the reader is to see (`text`). */
 export interface Block {
@@ -36,7 +37,9 @@ export function blocksOf(page: string, heading?: string): readonly Block[] {
 /** A copy of the tree as a clone has it; what is installed is shared with this tree. */
 export function cloneInto(folder: string): string {
   // Without its stamp, ensure.mjs would install into the folder that the clone shares.
-  if (!existsSync(join(root, "node_modules/.ensured"))) throw new Error("install first: node scripts/ensure.mjs");
+  if (isThere("node") && !existsSync(join(root, "node_modules/.ensured"))) {
+    throw new Error("install first: node scripts/ensure.mjs");
+  }
   const clone = join(folder, "clone");
   mkdirSync(clone);
   const left = ["node_modules", "tests", "dist", ".git"];
