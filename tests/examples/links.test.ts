@@ -1,4 +1,4 @@
-/** The documents: links between them resolve, paths that they name exist, and the two that newcomers read first stay short. */
+/** The documents: links between them resolve, paths and commands that they name exist, and the two that newcomers read first stay short. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -79,6 +79,20 @@ test("README links to no file that the package lacks", () => {
     !files.some((entry) => path === entry || path.startsWith(`${entry}/`))
   );
   assert.equal(outside, []);
+});
+
+test("every npm script and deno task that a page names exists", () => {
+  const { scripts } = JSON.parse(textOf("package.json")) as { scripts: Readonly<Record<string, string>> };
+  const { tasks } = JSON.parse(textOf("deno.json")) as { tasks: Readonly<Record<string, string>> };
+  const missing = pages.flatMap((page) => {
+    const text = textOf(page);
+    const named = (what: RegExp) => [...text.matchAll(what)].map(([, name]) => name ?? "");
+    return [
+      ...named(/\bnpm run ([a-z]+)/g).filter((name) => !Object.hasOwn(scripts, name)),
+      ...named(/\bdeno task ([a-z]+)/g).filter((name) => !Object.hasOwn(tasks, name)),
+    ].map((name) => `${page}: ${name}`);
+  });
+  assert.equal(missing, []);
 });
 
 const sizes: readonly [page: string, bytesMax: number][] = [["README.md", 9_000], ["ARCHITECTURE.md", 16_000]];

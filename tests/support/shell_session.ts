@@ -73,6 +73,9 @@ export function shows(line: string, documented: string): boolean {
 /** Blocks come through a descriptor of their own: a command would read the rest of them from standard input. */
 const readBlocks = `while IFS= read -r -d '' block <&3; do eval "$block"; done`;
 
+/** Node keeps what it compiled: a document starts the same programs many times. */
+const compileCache = (cwd: string) => ({ NODE_COMPILE_CACHE: join(cwd, "..", "compiled") });
+
 /** One bash, as one reader has it open. It ends at the first command that fails. */
 export class ShellSession {
   readonly lines: string[] = [];
@@ -87,7 +90,7 @@ export class ShellSession {
     const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
     this.#child = spawn("bash", ["-e", "-c", readBlocks], {
       cwd,
-      env: { ...Object.fromEntries(inherited), ...env } as NodeJS.ProcessEnv,
+      env: { ...Object.fromEntries(inherited), ...compileCache(cwd), ...env } as NodeJS.ProcessEnv,
       stdio: ["ignore", "pipe", "pipe", "pipe"],
       detached: true,
     });
