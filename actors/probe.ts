@@ -10,11 +10,13 @@
  * An address that names another PeerID than is there is asked again without it, since PeerIDs change with their keys; who
  * answered is in the outcome.
  *
- * The time runs from the machine's start to the answer. Every state ignores the transport's facts: the answers tell all.
+ * The time runs from the machine's start to the answer. Of the transport's facts the machine keeps who was established and who
+ * was refused, for their names; the answers decide.
  *
  * @module
  */
 import { type ActorRefFrom, assign, type CallbackActorLogic, sendTo, setup } from "xstate";
+import type { Role } from "../pki/certificate.ts";
 import type { Refusal } from "../pki/refusal.ts";
 import type {
   AddressText,
@@ -33,8 +35,8 @@ import type { Ports } from "./ports.ts";
 
 /** What a probe is born with. */
 export interface ProbeInput {
-  /** Makes identifiers. */
-  readonly ports: Pick<Ports, "uuid">;
+  /** Makes identifiers, and measures the answer. */
+  readonly ports: Pick<Ports, "uuid" | "now">;
   /** What speaks for this node: the real transport, or a simulated one. */
   readonly logic: CallbackActorLogic<TransportAsk, TransportInput>;
   /** Listening nowhere, joining nothing. */
@@ -45,30 +47,50 @@ export interface ProbeInput {
   readonly timeoutMs: number;
 }
 
+/** Who is at the address, as its certificate says. */
+export interface Probed {
+  readonly peer: PeerText;
+  readonly name?: string | undefined;
+  readonly role?: Role | undefined;
+}
+
+/** An answer, and how long it took from the question on, in milliseconds. */
+export interface Answered extends Probed {
+  readonly latencyMs: number;
+}
+
 /** What came of it. */
 export type ProbeOutcome =
-  | {
+  | (Answered & {
     readonly type: "healthy";
-    readonly peer: PeerText;
     /** The level at which a worker of ours confines its executors. */
     readonly cell?: string | undefined;
-  }
+  })
   /** The node is there and says that it is not ready. */
-  | { readonly type: "unhealthy"; readonly peer: PeerText }
-  /** No connection: refused here, refused there, or nobody there. */
-  | { readonly type: "refused"; readonly refusal: Refusal }
+  | (Answered & { readonly type: "unhealthy" })
+  /** No connection: refused here (then perhaps it is known whom), refused there, or nobody there. */
+  | { readonly type: "refused"; readonly refusal: Refusal; readonly presented: Probed | undefined }
   /** A connection, but no answer. */
-  | { readonly type: "unanswered"; readonly peer: PeerText; readonly error: TransportError }
+  | (Probed & { readonly type: "unanswered"; readonly error: TransportError })
   | { readonly type: "timed-out"; readonly during: string; readonly timeoutMs: number }
   | { readonly type: "failed"; readonly error: TransportError };
 
 interface ProbeContext extends ProbeInput {
   readonly peer: PeerText;
+  /** Who was established: the node itself, and a relay before it. */
+  readonly established: readonly Probed[];
+  /** Who was refused here last. */
+  readonly presented: Probed | undefined;
+  readonly askedAt: number;
   readonly outcome: ProbeOutcome | undefined;
   /** What is dialled: the address, or that without its PeerID. */
   readonly target: AddressText;
   readonly actor: ActorRefFrom<ProbeInput["logic"]>;
 }
+
+/** The node that was dialled, by its certificate. */
+const probedOf = ({ peer, established }: ProbeContext): Probed =>
+  established.find((known) => known.peer === peer) ?? { peer };
 
 const health = "/hypha-health/0.0.1" as const;
 
@@ -96,6 +118,9 @@ export const probeMachine = setup({
   context: ({ input, spawn }) => ({
     ...input,
     peer: "",
+    established: [],
+    presented: undefined,
+    askedAt: 0,
     outcome: undefined,
     target: input.address,
     actor: spawn(input.logic, { input: input.transport }),
@@ -119,6 +144,19 @@ export const probeMachine = setup({
         },
       },
       on: {
+        "peer.established": {
+          actions: assign({
+            established: ({ context, event: { peer, identity: { name, role } } }) => [
+              ...context.established,
+              { peer, name, role },
+            ],
+          }),
+        },
+        "peer.refused": {
+          actions: assign({
+            presented: ({ event: { peer } }) => peer && { peer: peer.id, name: peer.name },
+          }),
+        },
         "transport.failed": {
           target: "leaving",
           actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", error: event.error }) },
@@ -152,32 +190,39 @@ export const probeMachine = setup({
               },
               {
                 target: "#probe.leaving",
-                actions: { type: "setOutcome", params: ({ event }) => ({ type: "refused", refusal: event.refusal }) },
+                actions: {
+                  type: "setOutcome",
+                  params: ({ context: { presented }, event: { refusal } }) => ({ type: "refused", refusal, presented }),
+                },
               },
             ],
           },
         },
         asking: {
-          entry: sendTo(
-            ({ context }) => context.actor,
-            ({ context, self }) => ({
-              type: "request",
-              id: context.ports.uuid(),
-              peer: context.peer,
-              protocol: health,
-              message: {},
-              timeoutMs: context.timeoutMs,
-              replyTo: self,
-            }),
-          ),
+          entry: [
+            assign({ askedAt: ({ context }) => context.ports.now() }),
+            sendTo(
+              ({ context }) => context.actor,
+              ({ context, self }) => ({
+                type: "request",
+                id: context.ports.uuid(),
+                peer: context.peer,
+                protocol: health,
+                message: {},
+                timeoutMs: context.timeoutMs,
+                replyTo: self,
+              }),
+            ),
+          ],
           on: {
             response: {
               target: "#probe.leaving",
               actions: {
                 type: "setOutcome",
-                params: ({ context: { peer }, event: { message } }) => {
+                params: ({ context, event: { message } }) => {
                   const { healthy, cell } = message as { readonly healthy?: unknown; readonly cell?: string };
-                  return healthy === true ? { type: "healthy", peer, cell } : { type: "unhealthy", peer };
+                  const answered = { ...probedOf(context), latencyMs: context.ports.now() - context.askedAt };
+                  return healthy === true ? { type: "healthy", ...answered, cell } : { type: "unhealthy", ...answered };
                 },
               },
             },
@@ -185,7 +230,7 @@ export const probeMachine = setup({
               target: "#probe.leaving",
               actions: {
                 type: "setOutcome",
-                params: ({ context: { peer }, event: { error } }) => ({ type: "unanswered", peer, error }),
+                params: ({ context, event: { error } }) => ({ type: "unanswered", ...probedOf(context), error }),
               },
             },
           },

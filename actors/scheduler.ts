@@ -31,6 +31,7 @@ import {
   dispatchDeadlineMs,
   findAgainMs,
   findDeadlineMs,
+  isReported,
   lingerMs,
   type SchedulerContext,
   schedulerSetup,
@@ -47,14 +48,7 @@ const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) =
   const name = context.config.job.dataset;
   const found = readDatasetRecord(event.answer);
   if (Result.isFailure(found)) {
-    enqueue(() =>
-      context.ports.report({
-        level: "warn",
-        event: "dataset.missing",
-        message: `Cannot find data set ${name} yet: ${found.failure}`,
-        fields: { dataset: name, lookups: context.lookups },
-      })
-    );
+    if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
     return;
   }
   const { provider, slices } = found.success;
@@ -68,6 +62,22 @@ const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) =
     })
   );
 });
+
+/** What to look at while nobody announces the data set. */
+function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
+  const { dataset } = config.job;
+  ports.report({
+    level: "warn",
+    event: "dataset.missing",
+    message: `Cannot find data set ${dataset} yet: ${why}`,
+    fields: {
+      dataset,
+      lookups,
+      hint:
+        `Look whether a data node runs whose dataset_path ends in ${dataset}: its log says dataset.announced, or dataset.unannounced with the reason, and it has to be connected with a gateway of this network, as this scheduler has. Correct scheduler.job.dataset where the name is another.`,
+    },
+  });
+}
 
 /** The training is over: what came of it. */
 function reportDone({ ports, training, accuracy }: SchedulerContext): void {

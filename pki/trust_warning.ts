@@ -31,7 +31,7 @@ export interface TrustWarning {
     | "crl-equivocation";
   /** How serious it is. */
   readonly level: "error" | "warn" | "debug";
-  /** The certificate's subject or the list's issuer; undefined where it is about the whole. */
+  /** The certificate's subject, the list's issuer or the domain's name; undefined where it is about the own bundle as a whole. */
   readonly subject: string | undefined;
   /** For people, in one line. */
   readonly message: string;
@@ -50,7 +50,8 @@ export function readWarnings(
   domain: Omit<TrustDomain, "name"> & { readonly name?: string | undefined },
   beside: { readonly leaves: readonly Certificate[]; readonly revoked: readonly Certificate[]; readonly at: Date },
 ): readonly TrustWarning[] {
-  const { anchors, revocation, policy } = domain;
+  const { name, anchors, revocation, policy } = domain;
+  const of = (key: string) => name === undefined ? key : `${key} of trust domain ${name}`;
   const warnings: TrustWarning[] = [];
   const add = (code: TrustWarning["code"], subject: string | undefined, message: string, level?: "debug") =>
     warnings.push({ code, level: level ?? "warn", subject, message });
@@ -60,12 +61,12 @@ export function readWarnings(
   for (const { subject: { text } } of beside.revoked) {
     add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
   }
-  if (anchors.length === 0) add("no-anchors", undefined, "every CA of trust_pem is revoked: everybody is refused");
+  if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: everybody is refused`);
   for (const { subject: { text }, period: { notAfter } } of anchors) {
     if (beside.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
   }
   if (revocation === undefined) {
-    add("no-lists-configured", undefined, "crls_pem is not configured: revoked certificates are accepted");
+    add("no-lists-configured", name, `${of("crls_pem")} is not configured: revoked certificates are accepted`);
     return warnings;
   }
   for (const { subject } of anchors) {

@@ -34,6 +34,12 @@ export const trainerSilenceMs = 300_000;
 export const silenceCheckMs = 10_000;
 /** Between two looks for the data set, in milliseconds. */
 export const findAgainMs = 1_000;
+/** Looks for the data set after which each further one in so many is reported: one line in one to six minutes. */
+export const reportedEach = 64;
+/** Which looks for the data set are reported where they find nothing: the first, the second, the fourth, … */
+export function isReported(lookups: number): boolean {
+  return lookups < reportedEach ? Number.isInteger(Math.log2(lookups)) : lookups % reportedEach === 0;
+}
 /** One look for the data set, and what the transport may take beyond it, in milliseconds. */
 export const findTimeoutMs = 5_000;
 export const findDeadlineMs = findTimeoutMs + 3_000;

@@ -19,6 +19,7 @@ import type { Role } from "../../pki/certificate.ts";
 import type { TransportInput } from "../../transport/port.ts";
 import { transportLogic } from "../../transport/transport.ts";
 import { ProgramFailed } from "./failure.ts";
+import { describeReport, type ProbeReport, reportOf, reportUnasked } from "./probe_report.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
@@ -29,8 +30,10 @@ export interface ProbeOptions {
   /** Path of the configuration file. */
   readonly config: string;
   readonly timeoutMs: number;
-  /** A multiaddr, with or without `/p2p/…`. */
+  /** A multiaddr, with or without `/p2p/…`; one through a relay ends with the node's own PeerID. */
   readonly address: string;
+  /** One line for people, or one object ({@linkcode ProbeReport}) on standard output. */
+  readonly format: "text" | "json";
   /** Keys of the configuration given as flags. */
   readonly flags: GivenFlags;
 }
@@ -40,19 +43,23 @@ export const timeoutMsMax = 3_600_000;
 
 /** Succeeds only where the node there answers that it is healthy. */
 export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
-  const { role, config: file, address, timeoutMs } = options;
-  const fail = (said: string, exitCode: 1 | 2 = 1) => Effect.fail(new ProgramFailed({ exitCode, said }));
+  const { address, format } = options;
   return Effect.gen(function* () {
-    if (timeoutMs < 1 || timeoutMs > timeoutMsMax) {
-      return yield* fail(`--timeout is from 1 to ${timeoutMsMax} ms, not ${timeoutMs}`, 2);
-    }
-    const read = readAddress(address, "dial");
-    if (typeof read === "string") {
-      return yield* fail(
-        `the address ${JSON.stringify(address)} ${read}; write for instance /ip4/192.0.2.1/tcp/4001`,
-        2,
-      );
-    }
+    const report = yield* ask(options).pipe(Effect.catch((unasked) => Effect.succeed(unasked)));
+    const { ok, code } = report;
+    if (format === "json") process.stdout.write(`${JSON.stringify(report)}\n`);
+    else if (ok) process.stdout.write(`${describeReport(report)}\n`);
+    if (ok) return;
+    const said = format === "json" ? undefined : describeReport({ ...report, address });
+    yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, said }));
+  });
+}
+
+function ask(options: ProbeOptions): Effect.Effect<ProbeReport, ProbeReport, FileSystem.FileSystem> {
+  const { role, config: file, address, timeoutMs } = options;
+  const wrong = complaintOf(options);
+  if (wrong !== undefined) return Effect.fail(reportUnasked(address, { code: "usage", reason: wrong }));
+  return Effect.gen(function* () {
     const around = yield* surroundingsOf(options.flags, "probe");
     const config = yield* loadConfig(role, file, around);
     const log = makeLog(`hypha-${role}`, {
@@ -63,33 +70,46 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
       write: writeToStderr(),
     });
     const ports = makePorts(log.report);
-    const transport = yield* transportOf(config, ports);
+    const transport = yield* transportOf(config, { ports, address });
     const outcome = yield* Effect.promise(() => runProbe({ ports, transport, address, timeoutMs }));
-    if (outcome.type !== "healthy") return yield* fail(`Cannot find ${address} healthy: ${reasonOf(outcome)}`);
-    const named = /\/p2p\/([^/]+)$/.exec(address)?.[1] ?? outcome.peer;
-    const rekeyed = named === outcome.peer ? "" : `, which has another key than ${named}`;
-    const cell = outcome.cell === undefined ? "" : `, executors run at cell level ${JSON.stringify(outcome.cell)}`;
-    process.stdout.write(`${address} is healthy (${outcome.peer}${rekeyed})${cell}\n`);
+    return reportOf(address, outcome, transport.identity.name);
   }).pipe(
-    Effect.mapError((error) =>
-      error._tag === "ProgramFailed" ? error : new ProgramFailed({ exitCode: 1, said: error.message })
-    ),
+    Effect.mapError((error) => reportUnasked(address, { code: "configuration", reason: error.message })),
   );
 }
 
-/** A transport that listens nowhere and joins nothing. What the operator names is dialled, whatever range it is in. */
-function transportOf(config: RoleConfig, ports: Ports) {
+/** What is wrong with the command line. */
+function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
+  if (timeoutMs < 1 || timeoutMs > timeoutMsMax) return `--timeout is from 1 to ${timeoutMsMax} ms, not ${timeoutMs}`;
+  const written = JSON.stringify(address);
+  if (isRelayed(address) && !/\/p2p-circuit\/p2p\/[^/]+$/.test(address)) {
+    return `the address ${written} names a relay, and no node behind it; append /p2p/ and the node's PeerID (its log's node.ready line has it)`;
+  }
+  const read = readAddress(address, "dial");
+  if (typeof read !== "string") return undefined;
+  return `the address ${written} ${read}; write for instance /ip4/192.0.2.1/tcp/4001`;
+}
+
+const isRelayed = (address: string): boolean => address.includes("/p2p-circuit");
+
+/**
+ * A transport that listens nowhere and joins nothing; it speaks to relays where the address leads through one. What the
+ * operator names is dialled, whatever range it is in.
+ */
+function transportOf(config: RoleConfig, { ports, address }: Pick<ProbeRun, "ports" | "address">) {
   return Effect.gen(function* () {
     const at = new Date(ports.now());
     const identity = yield* loadIdentity({ certPem: config.certPem, keyPem: config.keyPem, generation: 1, at });
-    const { snapshot } = yield* loadTrust(config, { policy: policyOf(config), generation: 1, at });
+    const { trustPem, crlsPem, trustDomains: domains } = config;
+    const terms = { policy: policyOf(config), generation: 1, at };
+    const { snapshot } = yield* loadTrust({ trustPem, crlsPem, domains }, terms);
     const input: TransportInput = {
       ...transportInputOf(config, { ports, identity, snapshot, makeGate: makeGateFactory({ ports }) }),
       listenAddresses: [],
       externalAddresses: [],
       gatewayAddresses: [],
       excludeCidr: [],
-      relay: "off",
+      relay: isRelayed(address) ? "client" : "off",
     };
     return input;
   });
@@ -113,23 +133,4 @@ function runProbe({ ports, transport, address, timeoutMs }: ProbeRun): Promise<P
       },
     });
   });
-}
-
-function reasonOf(outcome: Exclude<ProbeOutcome, { readonly type: "healthy" }>): string {
-  switch (outcome.type) {
-    case "unhealthy":
-      return "it answers that it is not ready yet";
-    case "refused":
-      // libp2p's own words: it finds out once the certificate was seen.
-      if (/dial self/i.test(outcome.refusal.message)) {
-        return "that is this node itself, which libp2p does not dial. Probe it with the configuration of another node.";
-      }
-      return `${outcome.refusal.code}: ${outcome.refusal.message}. ${outcome.refusal.hint}`;
-    case "unanswered":
-      return `no answer (${outcome.error.code}): ${outcome.error.detail}. Check whether it is a node of this network, and its log.`;
-    case "timed-out":
-      return `${outcome.during} took more than ${outcome.timeoutMs} ms. Check the network between, or raise --timeout.`;
-    case "failed":
-      return outcome.error.message;
-  }
 }

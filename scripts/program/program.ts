@@ -145,16 +145,23 @@ function probeCommand(role: Role) {
       Flag.withMetavar("MS"),
       Flag.withDescription("How long to wait for the answer, in milliseconds (default 2000)."),
     ),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("Print one JSON object on standard output, whatever the outcome."),
+    ),
     address: Argument.String("address").pipe(
-      Argument.withDescription("Address of the node to ask, such as /ip4/192.0.2.1/tcp/4001."),
+      Argument.withDescription(
+        "Address of the node to ask, such as /ip4/192.0.2.1/tcp/4001, or through a relay /…/p2p/RELAY/p2p-circuit/p2p/NODE.",
+      ),
     ),
     keys: keyFlags(role),
     job: jobFlags(role),
   };
-  return Command.make("probe", flags, ({ config, timeout, address, keys, job }) =>
+  return Command.make("probe", flags, ({ config, timeout, json, address, keys, job }) =>
     Effect.gen(function* () {
       const { probe } = yield* Effect.promise(() => import("./probe.ts"));
-      yield* probe({ role, config, timeoutMs: timeout, address, flags: given(role, keys, job) });
+      const format = json ? "json" : "text";
+      yield* probe({ role, config, timeoutMs: timeout, address, format, flags: given(role, keys, job) });
     })).pipe(Command.withDescription("Ask a node whether it is healthy, with this node's own certificate."));
 }
 

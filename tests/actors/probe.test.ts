@@ -3,6 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, fromCallback, SimulatedClock } from "xstate";
 import { leaveTimeoutMs, probeMachine, type ProbeOutcome } from "../../actors/probe.ts";
+import type { Role } from "../../pki/certificate.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { HungUp, PeerIdMismatch } from "../../pki/refusal.ts";
 import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "../../transport/port.ts";
 
@@ -23,7 +25,13 @@ function probe(script: Script, address = "/x") {
       queueMicrotask(() => script[ask.type]?.(ask as never, sendBack));
     });
   });
-  const input = { ports: { uuid: () => "id" }, logic, transport: {} as TransportInput, address, timeoutMs };
+  const input = {
+    ports: { uuid: () => "id", now: () => 1_000 + clock.now() },
+    logic,
+    transport: {} as TransportInput,
+    address,
+    timeoutMs,
+  };
   const actor = createActor(probeMachine, { input, clock });
   actor.start();
   return { actor, asked, clock, outcome: () => actor.getSnapshot().output as ProbeOutcome | undefined };
@@ -86,7 +94,7 @@ test("a node of another key than the address names is asked at its address; who 
   }, "/ip4/127.0.0.1/tcp/1/p2p/OLD");
   await settle();
   assert.equal(targets, [{ address: "/ip4/127.0.0.1/tcp/1/p2p/OLD" }, { address: "/ip4/127.0.0.1/tcp/1" }]);
-  assert.equal(outcome(), { type: "healthy", peer: "NEW", cell: undefined });
+  assert.equal(outcome(), { type: "healthy", peer: "NEW", latencyMs: 0, cell: undefined });
 });
 
 for (const [name, script, expected] of cases) {
@@ -123,6 +131,44 @@ test("does not wait for ever for a transport that does not drain", async () => {
   assert.is(actor.getSnapshot().status, "active");
   clock.increment(leaveTimeoutMs);
   assert.is(outcome()?.type, "healthy");
+});
+
+test("says who answered, by its certificate, and after how long; of a relay before it nothing", async () => {
+  const established = (peer: string, name: string, role: Role): TransportFact => ({
+    type: "peer.established",
+    peer,
+    identity: { peer, name, role } as PeerIdentity,
+  });
+  const { actor, clock, outcome } = probe({
+    start,
+    dial: (ask, say) => {
+      say(established("RELAY", "gateway-01", "gateway"));
+      say(established("P", "worker-01", "worker"));
+      dial?.(ask, say);
+    },
+    request: ({ id, replyTo }) => {
+      clock.increment(7);
+      replyTo.send({ type: "response", id, message: { healthy: false } as never });
+    },
+    drain,
+  });
+  await settle();
+  assert.is(actor.getSnapshot().status, "done");
+  assert.equal(outcome(), { type: "unhealthy", peer: "P", name: "worker-01", role: "worker", latencyMs: 7 });
+});
+
+test("says whom it refused, where a certificate was seen", async () => {
+  const refusal = new HungUp({ detail: "x" });
+  const { outcome } = probe({
+    start,
+    dial: ({ id, replyTo }, say) => {
+      say({ type: "peer.refused", address: "/x", direction: "outbound", peer: { name: "other", id: "O" }, refusal });
+      replyTo.send({ type: "dial.failed", id, refusal });
+    },
+    drain,
+  });
+  await settle();
+  assert.equal(outcome(), { type: "refused", refusal, presented: { peer: "O", name: "other" } });
 });
 
 test("ignores the transport's facts", async () => {

@@ -185,6 +185,18 @@ test("looks for the data set until somebody has announced it, and says what is m
   assert.equal(state(), { allocating: "trainers" });
 });
 
+test("a data set that is not there is looked for every second, and said at growing intervals, with what to look at", () => {
+  const { world } = start(configOf(1, 1));
+  for (let look = 0; look < 200; look++) {
+    const { id, replyTo } = world.takeOne("record.get");
+    replyTo.send({ type: "record.missing", id });
+    world.pass(1_010);
+  }
+  const said = world.reported("dataset.missing");
+  assert.equal(said.map(({ lookups }) => lookups), [1, 2, 4, 8, 16, 32, 64, 128, 192]);
+  assert.match(String(said[0]?.["hint"]), /data node .*digits.* dataset\.announced .*gateway/);
+});
+
 test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {
   const { world, found, offer, dispatches, live, state } = start(configOf(2, 1));
   found();

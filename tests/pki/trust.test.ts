@@ -305,6 +305,18 @@ test("marks the number of a list that only a peer's path can check once it did, 
   assert.ok(Result.isFailure(make({ crlsPem: lists(7n), crlMarks: on.crlMarks, seenLists: on.lists })));
 });
 
+test("without lists each trust domain is warned of by its name", () => {
+  const other = forge("other", { ca: true }).pem;
+  const domains = [{ name: "a.example", trust: other }, { name: "b.example", trust: other }];
+  const { warnings } = Result.getOrThrow(make({ domains }));
+  const said = warnings.filter(({ code }) => code === "no-lists-configured");
+  assert.equal(said.map(({ message, subject }) => [subject, message.split(" is not")[0]]), [
+    [undefined, "crls_pem"],
+    ["a.example", "crls_pem of trust domain a.example"],
+    ["b.example", "crls_pem of trust domain b.example"],
+  ]);
+});
+
 const listOf = (from: number, to: number) => forgeListPem(root, { thisUpdate: later(from), nextUpdate: later(to) });
 const keyed = forge("keyed", { ca: true, add: [subjectKeyId(Uint8Array.of(1))] });
 const warned: [name: string, input: Partial<TrustInput>, expected: string][] = [
