@@ -95,7 +95,7 @@ function follow(scheduler: NodeProcess, display: Display, rounds: number): void 
   scheduler.listen((event) => {
     if (event.event === "round.evaluated") {
       const accuracy = (Number(event["accuracy"]) * 100).toFixed(1);
-      display.progress(Number(event["round"]), rounds, `accuracy on held-out rows ${accuracy} %`);
+      display.progress(Number(event["round"]), rounds, `held-out accuracy ${accuracy} %`);
     }
     if (event.event === "lease.granted") display.note(`${String(event["name"])} leased for ${String(event["class"])}`);
   });

@@ -1,18 +1,53 @@
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+/**
+ * The demo as a whole. On Node in a pseudo-terminal of 80 × 24, its nodes on Node; on Deno as on a machine that has nothing but
+ * Deno, with labels shuffled. `.ci/run` runs it on Node and mixed besides.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { survivors } from "../../scripts/demo/processes.ts";
+import type { DemoResult, Verdict } from "../../scripts/demo/promises.ts";
+import { findInPath, isAtLeast } from "../../scripts/demo/runtimes.ts";
+import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
+import { needing } from "../support/prerequisites.ts";
+import { startInTerminal, type Terminal } from "../support/terminal.ts";
 
 const test = suite("npm run demo");
-const runtime = "Deno" in globalThis ? "deno" : "node";
-const node = join("node_modules", ".bin", "node");
+const onDeno = ownRuntime === "deno";
 const demoTimeoutMs = 150_000;
-/** The demos' folders lie in here, away from those of demos that somebody else runs. A short name: sockets lie below it. */
+/** The demos' folders lie in here, away from those of demos that somebody else runs. */
 const temporary = mkdtempSync(join(tmpdir(), "hd-"));
+/** All that a machine with Deno alone has in its PATH. */
+const denoAlone = join(temporary, "bin");
+mkdirSync(denoAlone);
+if (onDeno) symlinkSync(process.execPath, join(denoAlone, "deno"));
+
+const script = fileURLToPath(new URL("../../scripts/demo.ts", import.meta.url));
+const command: readonly [string, ...string[]] = onDeno
+  ? [startable(process.execPath), "run", "-A", "--quiet", "--no-check", script]
+  : [process.execPath, "--no-warnings", script];
+const environment: Record<string, string | undefined> = {
+  ...process.env,
+  NO_COLOR: "1",
+  TMPDIR: temporary,
+  // Compiled once for all tests: a third of each start.
+  NODE_COMPILE_CACHE: fileURLToPath(new URL("../../node_modules/.cache/node-compile", import.meta.url)),
+  ...(onDeno ? { PATH: denoAlone } : {}),
+};
 
 interface Ended {
   readonly code: number | null;
@@ -26,57 +61,146 @@ function demo(
   onText: (text: string, interrupt: () => void) => void = () => {},
 ): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = spawn(node, ["--no-warnings", "scripts/demo.ts", "--runtime", runtime, ...args], {
-      env: { ...process.env, NO_COLOR: "1", TMPDIR: temporary },
+    const [program, ...before] = command;
+    const child = spawn(program, [...before, ...args], {
+      env: environment as NodeJS.ProcessEnv,
       stdio: ["ignore", "pipe", "pipe"],
     });
-    const timer = setTimeout(() => child.kill("SIGTERM"), demoTimeoutMs);
-    let stdout = "";
-    let stderr = "";
-    const interrupt = () => {
-      if (child.pid !== undefined) process.kill(child.pid, "SIGINT");
-    };
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      stdout += text;
-      onText(stdout + stderr, interrupt);
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      stderr += text;
-      onText(stdout + stderr, interrupt);
-    });
+    const signal = (name: NodeJS.Signals) => void (child.pid !== undefined && process.kill(child.pid, name));
+    const timer = setTimeout(() => signal("SIGTERM"), demoTimeoutMs);
+    const output = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        output[name] += text;
+        onText(output.stdout + output.stderr, () => signal("SIGINT"));
+      });
+    }
     child.on("close", (code) => {
       clearTimeout(timer);
-      resolve({ code, stdout, stderr });
+      resolve({ code, ...output });
     });
   });
 }
 
-test("wrong usage exits 2 and says how", async () => {
-  const { code, stderr } = await demo(["--runtime", "bun"]);
-  assert.is(code, 2);
-  assert.match(stderr, /--runtime is node, deno or mixed, not bun/);
-});
+/** Runs a demo that has to end at once: its exit code, and the one line that it says. */
+function refused(args: readonly string[], env: Record<string, string> = {}): [code: number | null, said: string] {
+  const [program, ...before] = command;
+  const options = { encoding: "utf8", env: { ...environment, ...env } as NodeJS.ProcessEnv } as const;
+  const { status, stdout, stderr } = spawnSync(program, [...before, ...args], options);
+  assert.is(stdout, "");
+  assert.is(stderr.split("\n").length, 2, stderr);
+  return [status, stderr.trimEnd()];
+}
 
-test("shuffled labels stay under 20 %, and standard output is one JSON object", async () => {
-  const { code, stdout, stderr } = await demo(["--quick", "--shuffle-labels", "--json"]);
-  assert.is(code, 0, stderr);
-  const result = JSON.parse(stdout);
-  assert.ok(result.accuracy < 0.2, String(result.accuracy));
-  assert.is(result.runtime, runtime);
+function assertKept(result: DemoResult & Verdict): void {
+  assert.equal(result.promises.flatMap(({ broken }) => broken), []);
+  assert.is(result.verdict, "all promises held");
+  assert.is(result.promises.length, 8);
+  assert.is(result.runtime, ownRuntime);
   assert.is(result.nodes, 7);
   assert.is(result.rounds.length, 10);
   for (const code of ["certificate-revoked", "unknown-issuer", "certificate-expired", "self-signed"]) {
-    assert.ok(result.refused[code] >= 1, `${code} in ${JSON.stringify(result.refused)}`);
+    assert.ok((result.refused[code] ?? 0) >= 1, `${code} in ${JSON.stringify(result.refused)}`);
   }
+  assert.ok(Object.keys(result.revocation.closedMs).length >= 3);
   for (const [name, ms] of Object.entries(result.revocation.closedMs)) {
     assert.ok(typeof ms === "number" && ms <= 1_000, `${name}: ${ms}`);
   }
+  assert.equal(Object.keys(result).sort(), [
+    "accepted",
+    "accuracy",
+    "bytes",
+    "nodes",
+    "promises",
+    "refused",
+    "revocation",
+    "rounds",
+    "runtime",
+    "seconds",
+    "verdict",
+  ]);
+}
+
+test("wrong usage exits 2, and so does a runtime that the machine lacks: one line each", () => {
+  const [code, said] = refused(["--runtime", "bun"]);
+  assert.is(code, 2);
+  assert.match(said, /--runtime is node, deno or mixed, not bun/);
+  assert.is(refused(["--no-such"])[0], 2);
+  for (const runtime of onDeno ? ["node", "mixed"] : []) {
+    const [code, said] = refused(["--runtime", runtime]);
+    assert.is(code, 2);
+    assert.match(said, new RegExp(`^Cannot run demo: --runtime ${runtime}, and no Node 22\\.19 or newer in PATH`));
+  }
 });
 
+test("no directory for temporary files, or one that is a file: one line, exit 1", () => {
+  const file = join(temporary, "file");
+  writeFileSync(file, "");
+  for (const [TMPDIR, reason] of [["/no/such", "there is no such directory"], [file, "it is no directory"]] as const) {
+    const [code, said] = refused(["--quick"], { TMPDIR });
+    assert.is(code, 1);
+    assert.is(said, `Cannot make a folder in ${TMPDIR}: ${reason}. Set TMPDIR to a directory that you can write to`);
+  }
+});
+
+test("a Node that is too old, or Deno under Node's name, is none", () => {
+  assert.equal(["22.18.9", "22.19.0", "23.0.0", "8.99.0"].map((version) => isAtLeast(version, "22.19")), [
+    false,
+    true,
+    true,
+    false,
+  ]);
+  for (const [version, deno, expected] of [["20.18.1", "", false], ["26.3.0", "2.9.6", false], ["24.1.0", "", true]]) {
+    const folder = mkdtempSync(join(temporary, "node-"));
+    const found = JSON.stringify({ path: "/bin/sh", version, deno });
+    writeFileSync(join(folder, "node"), `#!/bin/sh\necho '${found}'\n`, { mode: 0o755 });
+    assert.is(findInPath("node", `/no/such:${folder}`) !== undefined, expected, `${version} ${deno}`);
+  }
+});
+
+if (onDeno) {
+  test("where there is Deno alone it runs on Deno and says so; shuffled labels stay under 20 %", async () => {
+    const { code, stdout, stderr } = await demo(["--quick", "--shuffle-labels", "--json"]);
+    assert.is(code, 0, stderr);
+    const result = JSON.parse(stdout);
+    assertKept(result);
+    assert.ok(result.accuracy < 0.2, String(result.accuracy));
+    assert.match(stderr, /All processes run on Deno: no Node 22\.19 or newer/);
+    assert.match(stderr, /worker-4 \(deno\) answers its probe/);
+    assert.match(stderr, /all promises held \(8 of 8\)\n$/);
+  });
+} else {
+  needing(test, "script")(
+    "80 × 24: nothing wraps, the progress line never stacks, the verdict is last",
+    async () => {
+      const out = join(temporary, "out.json");
+      const bars = ({ rows }: Terminal) => rows.filter((row) => /█|░|round \d+\//.test(row));
+      let most = 0;
+      const { terminal, ended, written } = startInTerminal([...command, "--quick", "--json"], {
+        columns: 80,
+        env: { ...environment, NO_COLOR: "" },
+        redirect: `> '${out}'`,
+        look: (shown) => most = Math.max(most, bars(shown).length),
+      });
+      const shown = () => terminal.rows.join("\n");
+      assert.is(await ended, 0, shown());
+      const result = JSON.parse(readFileSync(out, "utf8"));
+      assertKept(result);
+      assert.ok(result.accuracy >= 0.95, String(result.accuracy));
+      assert.equal(terminal.wrapped, []);
+      assert.is(written().split("round ").length - 1, 10, "each round was shown");
+      assert.is(most, 1, "progress lines that stood there at once");
+      assert.equal(bars(terminal), []);
+      assert.is(terminal.rows.at(-2), "all promises held (8 of 8)");
+    },
+  );
+}
+
+/** On Node when executors run in their cells; on Deno, whose signals are others, as soon as there are nodes. */
 test("Ctrl-C in the middle leaves no process and no folder", async () => {
   let sent = false;
   const { code, stderr } = await demo(["--quick", "--keep"], (text, interrupt) => {
-    if (sent || !text.includes("leased for aggregate")) return;
+    if (sent || !text.includes(onDeno ? "answers its probe" : "leased for aggregate")) return;
     sent = true;
     interrupt();
   });

@@ -11,6 +11,7 @@ import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Coverage, type FaultKind, runScenario, scenarioOf } from "../../actors/simulation/mod.ts";
+import { findRuntime, ownRuntime } from "../../scripts/gate/runtimes.ts";
 import { troubles } from "../support/simulated_troubles.ts";
 
 const test = suite("transitions of simulated machines");
@@ -24,7 +25,19 @@ const listed = read<Readonly<Record<string, string>>>("unreached_transitions.jso
 /** Found by running many seeds and leaving out those whose transitions others take too. */
 const runs = read<readonly Run[]>("transition_seeds.json");
 
-test("each transition is taken in a simulation, or listed with a reason", async () => {
+/** Which transitions a seed takes is the same on both runtimes, as its trace is (`simulation.test.ts`): Deno reads the lists, Node runs them. */
+const half = ownRuntime === "deno" && findRuntime("node") !== undefined;
+
+test("the seeds and the list name what is there", () => {
+  const there = namesIn(new Coverage());
+  assert.equal(Object.keys(listed).filter((name) => !there.has(name)), [], "listed, and not there");
+  assert.ok(Object.values(listed).every((reason) => reason.length > 20));
+  for (const [seed, kind] of runs) {
+    assert.ok(scenarioOf(seed, kind === undefined ? {} : { faults: [kind] }).events.length);
+  }
+});
+
+(half ? () => {} : test)("each transition is taken in a simulation, or listed with a reason", async () => {
   const coverage = new Coverage();
   const untouched = namesIn(coverage);
   for (const [seed, kind] of runs) {
@@ -37,7 +50,6 @@ test("each transition is taken in a simulation, or listed with a reason", async 
   const missing = namesIn(coverage);
   assert.equal([...missing].filter((name) => listed[name] === undefined), [], "neither taken nor listed");
   assert.equal(Object.keys(listed).filter((name) => !missing.has(name)), [], "listed, and taken or not there");
-  assert.ok(Object.values(listed).every((reason) => reason.length > 20));
   assert.ok(untouched.size - missing.size > untouched.size / 2, `${missing.size} of ${untouched.size} missing`);
 });
 

@@ -1,6 +1,6 @@
 /**
  * Opens and closes connections between two transports and prints what it left behind, as JSON:
- * `node --expose-gc tests/support/cycles.ts 2000`.
+ * `node --expose-gc tests/support/cycles.ts CYCLES WARM_UP`.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { descriptors, snapshotOf, startTransport, until } from "./transports.ts"
 
 const cycles = Number(process.argv[2] ?? 2_000);
 /** Connections before the first measurement: caches, code and address books fill. */
-const warmUp = 800;
+const warmUp = Number(process.argv[3] ?? 800);
 const parallel = 8;
 
 let gates = 0;
