@@ -77,6 +77,7 @@ export function randomSerial(): Uint8Array {
 export async function signCertificate(template: CertificateTemplate, signer: SigningKey): Promise<Uint8Array> {
   const { notBefore, notAfter } = checkPeriod(template.period);
   const library = await loadLibrary();
+  const { algorithm, key, crypto } = librarySigner(signer);
   const certificate = await library.X509CertificateGenerator.create({
     serialNumber: Buffer.from(template.serial).toString("hex"),
     issuer: libraryName(library, template.issuer),
@@ -85,8 +86,9 @@ export async function signCertificate(template: CertificateTemplate, signer: Sig
     notAfter,
     publicKey: owned(template.spki),
     extensions: libraryExtensions(library, template.extensions),
-    ...await librarySigner(signer),
-  });
+    signingKey: key,
+    signingAlgorithm: algorithm,
+  }, crypto);
   return written(certificate.rawData);
 }
 

@@ -72,7 +72,7 @@ export interface CrlRequest {
 }
 
 /**
- * Makes a revocation list, in time linear in its entries.
+ * Makes a revocation list, in time linear in its entries. `mod.ts` says why the library does not write it.
  *
  * @returns PEM, labelled `X509 CRL`.
  * @throws {IssueError} When the issuer, a serial or the dates are not usable.

@@ -8,7 +8,7 @@ import { subjectAltName } from "./extensions.ts";
 import { alternativeNames } from "./issue_node.ts";
 import { encodeName, type SubjectName } from "./name.ts";
 import { formatPem } from "../pem.ts";
-import { libraryExtensions, libraryName, libraryPublicKey, librarySigner, loadLibrary, written } from "./to_library.ts";
+import { libraryExtensions, libraryName, librarySigner, loadLibrary, written } from "./to_library.ts";
 
 /** OID of the attribute that carries the extensions a request asks for (RFC 2985 §5.4.2). */
 export const extensionRequestOid = "1.2.840.113549.1.9.14";
@@ -41,12 +41,12 @@ export async function issueCsr(request: CsrRequest): Promise<IssuedCsr> {
   const names = alternativeNames(request.commonName, request.san);
   const key = await keyToCertify(request.keyPem, request.overrides);
   const library = await loadLibrary();
-  const { signingAlgorithm, signingKey } = await librarySigner(key);
+  const { algorithm, key: signingKey, crypto } = librarySigner(key);
   const made = await library.Pkcs10CertificateRequestGenerator.create({
     name: libraryName(library, subject),
-    keys: { privateKey: signingKey, publicKey: await libraryPublicKey(key) },
-    signingAlgorithm,
+    keys: { privateKey: signingKey, publicKey: signingKey },
+    signingAlgorithm: algorithm,
     extensions: libraryExtensions(library, names.length === 0 ? [] : [subjectAltName(names)]),
-  });
+  }, crypto);
   return { csrPem: formatPem("CERTIFICATE REQUEST", written(made.rawData)), keyPem: key.keyPem };
 }

@@ -32,12 +32,14 @@ export interface SigningKey {
   readonly signatureAlgorithm: Uint8Array;
   /** PKCS#8 version 1, PEM. */
   readonly keyPem: string;
-  /** The same as DER. */
-  readonly pkcs8: Uint8Array;
   /** What WebCrypto calls the algorithm, with the digest that it signs with. */
   readonly webAlgorithm: WebAlgorithm;
-  readonly sign: (tbs: Uint8Array) => Promise<Uint8Array>;
+  /** Signs; every signature under what is issued is made by this, whoever composes what is signed. */
+  readonly sign: (tbs: Uint8Array, form?: SignatureForm) => Promise<Uint8Array>;
 }
+
+/** ECDSA's two numbers as X.509 has them (DER), or side by side as WebCrypto has them; other signatures have one form. */
+export type SignatureForm = "x509" | "webcrypto";
 
 /** An algorithm in WebCrypto's words. */
 export interface WebAlgorithm {
@@ -96,9 +98,9 @@ function signingKeyOf(key: KeyObject): SigningKey {
     publicBits: Result.getOrThrow(decodeDer(spki, readPublicKey)).raw,
     signatureAlgorithm: scheme.algorithm,
     keyPem: key.export({ type: "pkcs8", format: "pem" }) as string,
-    pkcs8: key.export({ type: "pkcs8", format: "der" }),
     webAlgorithm: scheme.web,
-    sign: (tbs) => signAsync(scheme.digest, tbs, key),
+    sign: (tbs, form = "x509") =>
+      signAsync(scheme.digest, tbs, form === "x509" ? key : { key, dsaEncoding: "ieee-p1363" }),
   };
 }
 

@@ -4,7 +4,6 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { webcrypto } from "node:crypto";
 import type * as library from "@peculiar/x509";
 import { sameBytes } from "../bytes.ts";
 import type { Extension } from "./extensions.ts";
@@ -40,17 +39,23 @@ export function libraryExtensions({ Extension }: Library, extensions: readonly E
   return extensions.map(({ oid, critical, value }) => new Extension(oid, critical, owned(value)));
 }
 
-/** The private half of a key for WebCrypto, with the algorithm to sign with. */
-export async function librarySigner(key: SigningKey) {
-  const { subtle } = webcrypto;
-  const signingAlgorithm = key.webAlgorithm;
-  const signingKey = await subtle.importKey("pkcs8", owned(key.pkcs8), signingAlgorithm, false, ["sign"]);
-  return { signingAlgorithm, signingKey: signingKey as CryptoKey };
+/**
+ * A key as the library's generators take one, and the cryptography that they call with it. The key itself stays here: the
+ * library is given its algorithm, and what is to be signed comes back to {@linkcode SigningKey.sign}.
+ */
+export function librarySigner(key: SigningKey) {
+  const { webAlgorithm: algorithm } = key;
+  const subtle: Pick<SubtleCrypto, "sign"> & { exportKey(): Promise<ArrayBuffer> } = {
+    sign: async (_algorithm, _key, tbs) => owned(await key.sign(octetsOf(tbs), "webcrypto")).buffer,
+    exportKey: () => Promise.resolve(owned(key.spki).buffer),
+  };
+  return { algorithm, key: { algorithm } as CryptoKey, crypto: { subtle } as unknown as Crypto };
 }
 
-/** The public half of a key for WebCrypto. */
-export async function libraryPublicKey(key: SigningKey): Promise<CryptoKey> {
-  return await webcrypto.subtle.importKey("spki", owned(key.spki), key.webAlgorithm, true, ["verify"]) as CryptoKey;
+function octetsOf(source: BufferSource): Uint8Array {
+  return source instanceof ArrayBuffer
+    ? new Uint8Array(source)
+    : new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
 }
 
 /** What the library wrote. */
