@@ -9,9 +9,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
 import { cellDefault } from "../../actors/config/cell_config.ts";
-import { describeCell, isConfined } from "../../actors/job/cell/cell.ts";
+import { type Cell, describeCell, isConfined } from "../../actors/job/cell/cell.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
+import { hasOwnRoot } from "../../actors/job/cell/command_line.ts";
 import { makePorts } from "../program/ports.ts";
+import { BrokenPromise } from "./broken_promise.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -33,6 +35,23 @@ export function unmountAll(folder: string): void {
   }
 }
 
+/** Bytes of a socket's path that an executor can connect to: Deno takes 107, Node one more. */
+const socketPathBytesMax = 107;
+/** Where a job's socket lies below the demo's folder. */
+const socketPathBytes = "/work/worker-1/hypha-00000000-0000-0000-0000-000000000000/bridge.sock".length;
+
+/**
+ * Checks that executors can connect to the sockets of their jobs: in a cell without a root of its own they see them below the
+ * demo's folder, whose path may be too long then.
+ */
+export function checkSocketPaths(folder: string, cell: Cell): void {
+  const over = new TextEncoder().encode(folder).length + socketPathBytes - socketPathBytesMax;
+  if (over <= 0 || hasOwnRoot(cell)) return;
+  throw new BrokenPromise(
+    `the path ${folder} is ${over} bytes too long for sockets below it: set TMPDIR to a shorter one, such as /tmp`,
+  );
+}
+
 /** Finds the strongest cell of this machine; why there is no stronger one stands in `logs/cell.log` of the demo's folder. */
 export async function chooseCell(folder: string): Promise<DemoCell> {
   const readOnly = parts.map((part) => join(root, part));
@@ -40,6 +59,7 @@ export async function chooseCell(folder: string): Promise<DemoCell> {
   const ports = makePorts(() => {});
   const cell = await Effect.runPromise(findCell({ ports, config, workDir: join(folder, "cell") }));
   await ports.dispose();
+  checkSocketPaths(folder, cell);
   mkdirSync(join(folder, "logs"), { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, "logs", "cell.log"), cell.notes.map((note) => `${note}\n`).join(""));
   if (isConfined(cell)) return { table: { read_only: readOnly }, said: describeCell(cell) };

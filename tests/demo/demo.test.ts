@@ -13,12 +13,18 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { checkSocketPaths } from "../../scripts/demo/cell.ts";
+import { makeCertificates } from "../../scripts/demo/certificates.ts";
+import type { Layout } from "../../scripts/demo/configuration.ts";
+import { planNodes, startNode, untilHealthy } from "../../scripts/demo/network.ts";
 import { survivors } from "../../scripts/demo/processes.ts";
 import type { DemoResult, Verdict } from "../../scripts/demo/promises.ts";
 import { findInPath, isAtLeast } from "../../scripts/demo/runtimes.ts";
@@ -29,7 +35,7 @@ import { startInTerminal, type Terminal } from "../support/terminal.ts";
 const test = suite("npm run demo");
 const onDeno = ownRuntime === "deno";
 const demoTimeoutMs = 150_000;
-/** The demos' folders lie in here, away from those of demos that somebody else runs. */
+/** The demos' folders lie in here, away from those of demos that somebody else runs. A short name: sockets lie below it. */
 const temporary = mkdtempSync(join(tmpdir(), "hd-"));
 /** All that a machine with Deno alone has in its PATH. */
 const denoAlone = join(temporary, "bin");
@@ -156,6 +162,33 @@ test("a Node that is too old, or Deno under Node's name, is none", () => {
     writeFileSync(join(folder, "node"), `#!/bin/sh\necho '${found}'\n`, { mode: 0o755 });
     assert.is(findInPath("node", `/no/such:${folder}`) !== undefined, expected, `${version} ${deno}`);
   }
+});
+
+test("a folder whose path is too long for sockets is told before anything starts", () => {
+  const cell = { level: "bare", user: "own", cgroups: [], disk: "measured", chain: "none", notes: [] } as const;
+  const folder = (bytes: number) => `/${"x".repeat(bytes - 1)}`;
+  checkSocketPaths(folder(38), cell);
+  assert.throws(() => checkSocketPaths(folder(39), cell), /is 1 bytes too long for sockets below it: set TMPDIR/);
+  checkSocketPaths(folder(90), { ...cell, level: "full" });
+});
+
+test("a port in use: one line that names the address", async () => {
+  const [plan] = await planNodes(ownRuntime);
+  if (plan === undefined) return assert.unreachable();
+  const folder = mkdtempSync(join(temporary, "port-"));
+  const certificates = join(folder, "certs");
+  await makeCertificates(certificates, [plan]);
+  const taken = createServer().listen(plan.port, "127.0.0.1");
+  await once(taken, "listening");
+  const layout = { folder, certificates, gatewayPort: plan.port, tools: ownRuntime } as unknown as Layout;
+  const node = startNode(plan, layout);
+  const reason = await untilHealthy(node, plan, layout).then(() => "it started", (error: Error) => error.message);
+  taken.close();
+  assert.match(
+    reason,
+    new RegExp(`^gateway ended \\(exit 1\\) before readiness: .*/ip4/127\\.0\\.0\\.1/tcp/${plan.port}`),
+  );
+  assert.not.match(reason, /\n/);
 });
 
 if (onDeno) {
