@@ -34,7 +34,7 @@ import { startInTerminal, type Terminal } from "../support/terminal.ts";
 
 const test = suite("npm run demo");
 const onDeno = ownRuntime === "deno";
-const demoTimeoutMs = 150_000;
+const demoTimeoutMs = 200_000;
 /** The demos' folders lie in here, away from those of demos that somebody else runs. A short name: sockets lie below it. */
 const temporary = mkdtempSync(join(tmpdir(), "hd-"));
 /** All that a machine with Deno alone has in its PATH. */
