@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { stringify } from "@std/toml";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -37,7 +38,7 @@ const own: Record<Role, Record<string, unknown>> = {
     resources,
     // Its floor lies over the scheduler's bid: nothing is to be trained here.
     offer: { price: 9, floor: 9, strategy: { type: "whole" } },
-    executors: [{ class: "train", name: "none", runtime: "process", cmd: "false" }],
+    executors: [{ class: "train", name: "none", runtime: "process", cmd: process.execPath }],
   },
   scheduler: {
     scheduler: {

@@ -9,6 +9,7 @@ import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
+import { needing } from "../support/prerequisites.ts";
 import { type Ended, runProgramOnce } from "../support/program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hypha-wrong-"));
@@ -174,48 +175,51 @@ test("a certificate that the node's own trust refuses ends the start: which file
   ]);
 });
 
-test("what a role's configuration names and this machine lacks is found before the node joins", async () => {
-  const file = join(folder, "a-file");
-  writeFileSync(file, "");
-  const empty = join(folder, "empty");
-  mkdirSync(empty);
-  writeFileSync(join(folder, "not-executable"), "");
-  chmodSync(join(folder, "not-executable"), 0o644);
-  const executors = (...cmds: readonly string[]) => [
-    ...cmds.map((cmd) => ({ class: "train", name: "a", runtime: "process", cmd })),
-    { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
-  ];
-  const data = (dataset_path: string): Start => ({ role: "data", config: { dataset_path } });
-  const worker = (work_dir: string, ...cmds: readonly string[]): Start => ({
-    role: "worker",
-    config: { work_dir, executors: executors(...cmds) },
-  });
-  await check([
-    [
-      "no data set",
-      data(join(folder, "nothing")),
-      /^hypha-data: \S+\.toml:\d+:\d+: dataset_path: there is no \/.*nothing; .*make it/,
-    ],
-    ["a data set that is a file", data(file), /dataset_path: \S+a-file is no directory/],
-    ["a data set without slices", data(empty), /dataset_path: \S+empty is empty; .*one file a slice/],
-    [
-      "no executor of that name",
-      worker(empty, "sh", "no-such-program"),
-      /^hypha-worker: \S+\.toml:\d+:\d+: executors\[1\]\.cmd: there is no program "no-such-program" in PATH .*install it/,
-    ],
-    [
-      "an executor that may not be run",
-      worker(empty, join(folder, "not-executable")),
-      /executors\[0\]\.cmd: there is no program \/\S+not-executable; .*chmod \+x/,
-    ],
-    [
-      "a work directory inside a file",
-      worker(join(file, "work"), "sh"),
-      /work_dir: \S+a-file\S* (is no directory|cannot be used)/,
-    ],
-    ["no held-out rows", { role: "scheduler" }, /evaluation\.held_out: there is no \/\S+no-rows\.csv/],
-  ]);
-});
+needing(test, "sh")(
+  "what a role's configuration names and this machine lacks is found before the node joins",
+  async () => {
+    const file = join(folder, "a-file");
+    writeFileSync(file, "");
+    const empty = join(folder, "empty");
+    mkdirSync(empty);
+    writeFileSync(join(folder, "not-executable"), "");
+    chmodSync(join(folder, "not-executable"), 0o644);
+    const executors = (...cmds: readonly string[]) => [
+      ...cmds.map((cmd) => ({ class: "train", name: "a", runtime: "process", cmd })),
+      { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
+    ];
+    const data = (dataset_path: string): Start => ({ role: "data", config: { dataset_path } });
+    const worker = (work_dir: string, ...cmds: readonly string[]): Start => ({
+      role: "worker",
+      config: { work_dir, executors: executors(...cmds) },
+    });
+    await check([
+      [
+        "no data set",
+        data(join(folder, "nothing")),
+        /^hypha-data: \S+\.toml:\d+:\d+: dataset_path: there is no \/.*nothing; .*make it/,
+      ],
+      ["a data set that is a file", data(file), /dataset_path: \S+a-file is no directory/],
+      ["a data set without slices", data(empty), /dataset_path: \S+empty is empty; .*one file a slice/],
+      [
+        "no executor of that name",
+        worker(empty, "sh", "no-such-program"),
+        /^hypha-worker: \S+\.toml:\d+:\d+: executors\[1\]\.cmd: there is no program "no-such-program" in PATH .*install it/,
+      ],
+      [
+        "an executor that may not be run",
+        worker(empty, join(folder, "not-executable")),
+        /executors\[0\]\.cmd: there is no program \/\S+not-executable; .*chmod \+x/,
+      ],
+      [
+        "a work directory inside a file",
+        worker(join(file, "work"), "sh"),
+        /work_dir: \S+a-file\S* (is no directory|cannot be used)/,
+      ],
+      ["no held-out rows", { role: "scheduler" }, /evaluation\.held_out: there is no \/\S+no-rows\.csv/],
+    ]);
+  },
+);
 
 test("on Deno, a permission that is missing is named with its flag, and with all that the role needs", async () => {
   if (!onDeno) return;
