@@ -47,6 +47,11 @@ export interface WatchTrustOptions {
    * trust. Without it the error ends the process.
    */
   readonly onFailed?: (error: unknown) => void;
+  /**
+   * Directory that keeps the lists and the highest numbers seen, so that an older list brings nobody back after a restart. One
+   * process may use it at a time. Without it nothing is remembered.
+   */
+  readonly stateDir?: string;
   /** What may be trusted; {@linkcode defaultPolicy} by default. */
   readonly policy?: Policy;
   /** Times in milliseconds; those of a node by default. */
@@ -128,11 +133,12 @@ export async function watchTrust(
 }
 
 /** Paths are taken from the folder that is current now: an application may change it later. */
-function inputOf(paths: WatchedPaths, { policy = defaultPolicy, timing }: WatchTrustOptions, ports: Ports) {
+function inputOf(paths: WatchedPaths, { policy = defaultPolicy, timing, stateDir }: WatchTrustOptions, ports: Ports) {
   const absolute = (path: string | undefined) => path === undefined ? undefined : resolve(path);
   const input: TrustStoreInput = {
     ports,
     policy,
+    stateDir: absolute(stateDir),
     trustPem: resolve(paths.trustPem),
     crlsPem: absolute(paths.crlsPem),
     domains: paths.domains?.map(({ trust, crlsPem, ...domain }) => ({

@@ -54,6 +54,7 @@ export interface HeldList {
   readonly vouchedBy?: string;
   /** SHA-256 of the list's DER, lower-case hexadecimal, and how many octets that has; where a reader noted them. */
   readonly sha256?: string;
+  /** Octets of its DER. */
   readonly sizeBytes?: number;
   /** The delta that brings this complete list up to date; its dates are in force then. */
   readonly delta?: HeldList;

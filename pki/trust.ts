@@ -165,6 +165,7 @@ export interface DomainInput {
   readonly trust: string;
   /** Its revocation lists. */
   readonly crlsPem?: ListSource | undefined;
+  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;

@@ -37,6 +37,7 @@ export interface TrustWarning {
   readonly message: string;
   /** The trust domain whose file it is about, and the line in it; undefined: the node's own, or no file's. */
   readonly domain?: string | undefined;
+  /** The line of the input that it is about, from 1, where there is one. */
   readonly line?: number | undefined;
 }
 

@@ -37,6 +37,7 @@ export interface SignerIdentity extends SubjectName {
 
 /** Subject and names of a certificate that the signer renews. Whether it may be renewed is the caller's decision. */
 export interface RenewedIdentity {
+  /** The certificate that is renewed. */
   readonly renews: Certificate;
 }
 

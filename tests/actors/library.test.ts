@@ -1,4 +1,5 @@
 /** What an application is given: its identity from texts, and trust that is watched. */
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -138,6 +139,22 @@ watching("loads other trust domains", async () => {
   const domains = [{ name: "partner.example", trust: other.trustPem, roles: ["worker" as const] }];
   const trust = await watch({ ...own, domains }, {});
   assert.equal(trust.snapshot().domains?.map(({ name, roles }) => [name, roles]), [["partner.example", ["worker"]]]);
+});
+
+watching("with a state directory an older list brings nobody back, after a restart either", async () => {
+  const paths = await files();
+  const stateDir = join(folder, `state-${folders++}`);
+  await replace(paths.trustPem, pki.trustPem + pki.intermediate.certPem); // both CAs' lists are checked as they are read
+  await replace(paths.crlsPem, await pki.crls({ number: 5n, revoked: [node] }));
+  const first = await watch(paths, { stateDir });
+  await until("the marks", () => existsSync(join(stateDir, "crl_marks.json")));
+  await first.close();
+  await replace(paths.crlsPem, await pki.crls({ number: 4n }));
+  const warnings: string[] = [];
+  const second = await watch(paths, { stateDir, onWarning: ({ message }) => warnings.push(message) });
+  const own = Result.getOrThrow(makeIdentity(pair));
+  assert.is(checkOwnChain(own, second.snapshot(), { at: new Date() })?.code, "certificate-revoked");
+  assert.ok(warnings.length > 0);
 });
 
 watching("fails with the file that does not load, by its absolute path", async () => {

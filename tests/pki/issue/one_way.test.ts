@@ -31,7 +31,7 @@ test("every signature is made by the signing key, none by WebCrypto with a copy 
       const root = await issueRoot({ commonName: "Root", ...period, overrides: { keyAlgorithm } });
       await issueNode({ commonName: "a.example", issuer: root, ...period });
       const { csrPem } = await issueCsr({ commonName: "b.example", overrides: { keyAlgorithm } });
-      await signCsr({ issuer: root, csrPem, ...period });
+      await signCsr({ issuer: root, csrPem, identity: { commonName: "b.example" }, ...period });
       const dates = { thisUpdate: period.notBefore, nextUpdate: period.notAfter };
       await issueCrl({ issuer: root, revoked: [], number: 1n, ...dates });
     }
