@@ -9,6 +9,7 @@ import { compareNumbers, type HeldList } from "../../pki/crl.ts";
 import {
   type CrlHighWaterMarks,
   type CrlMark,
+  equivocates,
   groupLists,
   mergeMarks,
   newerThan,
@@ -19,7 +20,7 @@ import {
 import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
 import { keepBeside, listsToKeep } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
-import type { Extension } from "../../pki/issue/extensions.ts";
+import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
 import { ListReader } from "../../pki/list_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
@@ -159,6 +160,42 @@ test("names every scope in its own way, fit for a file's name", () => {
   assert.not.match("../x", scopeNamePattern);
 });
 
+const hashes: [name: string, mark: CrlMark["sha256"], lists: CrlMark["sha256"], contradict: boolean][] = [
+  ["the same list", { complete: "a", delta: undefined }, { complete: "a", delta: undefined }, false],
+  ["another list", { complete: "a", delta: undefined }, { complete: "b", delta: undefined }, true],
+  ["a base and a delta for a list", { complete: "a", delta: undefined }, { complete: "b", delta: "c" }, false],
+  ["a list for a base and a delta", { complete: "a", delta: "c" }, { complete: "b", delta: undefined }, false],
+  ["another base below the same delta", { complete: "a", delta: "c" }, { complete: "b", delta: "c" }, false],
+  ["another delta", { complete: "a", delta: "c" }, { complete: "a", delta: "d" }, true],
+  ["a list that has no hash", { complete: "a", delta: undefined }, { complete: undefined, delta: undefined }, false],
+  ["a mark that has no hash", { complete: undefined, delta: undefined }, { complete: "b", delta: undefined }, false],
+];
+for (const [name, marked, lists, contradict] of hashes) {
+  test(`${name} ${contradict ? "contradicts" : "does not contradict"} the mark of its number`, () => {
+    const mark = { ...markOf(list(5)), sha256: marked };
+    assert.is(equivocates(mark, lists), contradict);
+    assert.is(equivocates({ ...mark, number: undefined }, lists), false, "only a number can be given twice");
+    const next = mergeMarks({ [place]: mark }, { [place]: { ...mark, sha256: lists } })[place]!.sha256;
+    assert.equal(
+      next,
+      contradict || lists.complete === undefined ? marked : lists,
+      "the newest form, but of the first content",
+    );
+  });
+}
+
+test("groups lists by key and scope, and an unchecked one by the names of marks", () => {
+  const namesake = forge("middle", { ca: true });
+  const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
+  const checked = read([list(5), list(6, { add: [users] }), forgeList(root)]);
+  const groups = groupLists([...checked, ...read([forgeList(namesake, { number: 7n, ...keyed })], [])]);
+  assert.equal(groups.map(({ scope, number }) => [scope, number]), [["all", "5"], ["users", "6"], ["all", "1"]]);
+  const unchecked = read([list(4), list(3, { add: [users] }), list(2, keyed), forgeList(root)], []);
+  assert.equal(groupLists(unchecked), []);
+  const found = groupLists(unchecked, [markOf(list(5))]);
+  assert.equal(found.map(({ key, scope, number }) => [key, scope, number]), [[keyOf(middle), "all", "4"]]);
+});
+
 // ── What stands beside a file ──
 
 const numbersBeside = (kept: readonly Uint8Array[], given: readonly Uint8Array[]) =>
@@ -188,11 +225,26 @@ const beside: [name: string, kept: readonly Uint8Array[], given: readonly Uint8A
     list(0, { omitNumber: true }),
   ], ""],
   ["two of one date", [list(0, { omitNumber: true })], [list(0, { omitNumber: true, ...revoking(leaf) })], "undefined"],
+  ["a list of which the file has two", [list(5)], [list(5), list(5, revoking(leaf))], ""],
+  ["a delta alone, where the file's base is older", [list(7, delta(5))], [list(3)], "d7"],
+  ["a date where the file has a number", [list(0, { omitNumber: true })], [list(1)], ""],
   ["a number where the file lost it", [list(5)], [list(0, { omitNumber: true })], "5"],
 ];
 for (const [name, kept, given, stay] of beside) {
   test(`${stay === "" ? "lets go of" : "keeps"} ${name}`, () => assert.is(numbersBeside(kept, given).join(","), stay));
 }
+
+test("a list of another key of the same name neither stands for a list nor takes its place", () => {
+  const renewed = forge("middle", { ca: true });
+  const both = [root, middle, renewed];
+  const [kept] = read([list(5)], both);
+  const beside = (given: readonly HeldList[]) => keepBeside([kept!], given).length;
+  assert.is(beside(read([forgeList(renewed, { number: 9n })], both)), 1, "by their keys");
+  assert.is(beside(read([list(9)], both)), 0);
+  const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
+  assert.is(beside(read([forgeList(renewed, { number: 9n, ...keyed })], [])), 1, "by the key that one names");
+  assert.is(beside(read([forgeList(renewed, { number: 9n })], [])), 0, "nobody can tell them apart yet");
+});
 
 test("a list that nobody has checked stands beside nothing, unless an earlier process vouched for it", () => {
   const [unknown] = read([list(5)], [root]);
@@ -206,6 +258,15 @@ test("keeps of each key and scope the list, its delta, and what contradicts them
   const kept = (ders: readonly Uint8Array[], marks = marksOf(ders)) =>
     listsToKeep(marks, ownDomain, read(ders)).map(({ complete, delta, other }) => [complete, delta, other]);
   const [base, change, twin] = [list(5), list(7, delta(5)), list(5, revoking(leaf))];
+  const other = list(7, { ...delta(5), ...revoking(leaf) });
+  for (const order of [[base, change, other], [base, other, change]]) {
+    assert.equal(kept(order, marksOf([base, change])), [[hash(base), hash(change), [hash(other)]]]);
+    assert.equal(kept(order, marksOf([base, other])), [[hash(base), hash(other), [hash(change)]]]);
+  }
+  assert.equal(kept([base, change, twin], marksOf([base, change])), [[hash(base), hash(change), [hash(twin)]]]);
+  const [bare, later] = [list(0, { omitNumber: true }), list(0, { omitNumber: true, ...revoking(leaf) })];
+  assert.equal(kept([bare, later], marksOf([bare])), [[hash(bare), undefined, [hash(later)]]]);
+  assert.equal(kept([list(3), change]), [[hash(list(3)), hash(change), []]], "a delta that fits nothing too");
   assert.equal(kept([base]), [[hash(base), undefined, []]]);
   assert.equal(kept([base, change]), [[hash(base), hash(change), []]]);
   assert.equal(kept([list(4), base]), [[hash(base), undefined, []]], "an older list beside it is not worth keeping");
