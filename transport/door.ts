@@ -75,19 +75,9 @@ interface Events {
 const eventsOf = (components: object): Events["events"] | undefined => (components as Partial<Events>).events;
 
 /**
- * Makes a door.
+ * Makes a door. `docs/library.md` begins with an application that uses one, whole; a test runs it.
  *
- * @example In a libp2p application
- * ```ts ignore
- * const door = makeDoor({ identity: () => identity, snapshot, makeGate: makeGateFactory({ ports }), now: Date.now });
- * const node = await createLibp2p({
- *   privateKey: await libp2pKey(identity),
- *   transports: [door.early(tcp())],
- *   streamMuxers: [yamux()],
- *   connectionEncrypters: [door.encrypter],
- *   connectionGater: door.gater,
- * });
- * ```
+ * @throws {MovedInternal} from what it gives to libp2p, where the inside of libp2p is another than the one this was written for.
  */
 export function makeDoor(init: DoorInit): Door {
   const { identity, makeGate, keyExchange = "hybrid", deadlineMs = 5_000, limits = defaultLimits, now } = init;
