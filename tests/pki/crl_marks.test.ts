@@ -18,7 +18,7 @@ import {
   raiseMarks,
 } from "../../pki/crl_marks.ts";
 import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
-import { keepBeside, listsToKeep } from "../../pki/crl_union.ts";
+import { findEquivocations, keepBeside, listsToKeep } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
 import { ListReader } from "../../pki/list_reader.ts";
@@ -275,6 +275,24 @@ test("keeps of each key and scope the list, its delta, and what contradicts them
   }
   assert.equal(kept([base], marksOf([list(6)])), [], "nothing below its mark");
   assert.equal(kept([change]), [[undefined, hash(change), []]]);
+});
+
+test("finds numbers with two contents: against each other, and against the mark", () => {
+  const found = (ders: readonly Uint8Array[], marked: readonly Uint8Array[]) =>
+    findEquivocations(marksOf(marked), ownDomain, read(ders)).map(({ number, hashes }) => [number, hashes]);
+  const [base, twin] = [list(5), list(5, revoking(leaf))];
+  const [change, changed] = [list(7, delta(5)), list(7, { ...delta(5), ...revoking(leaf) })];
+  const [bare, bareTwin] = [list(0, { omitNumber: true }), list(0, { omitNumber: true, ...revoking(leaf) })];
+  assert.equal(found([base], [base]), []);
+  assert.equal(found([base], []), [], "no mark");
+  assert.equal(found([twin], [base]), [["5", [hash(base), hash(twin)]]]);
+  assert.equal(found([twin], [list(4)]), [], "another number");
+  assert.equal(found([base, changed], [base, change]), [["7", [hash(change), hash(changed)]]]);
+  assert.equal(found([list(7)], [base, change]), [], "a list says what base and delta say");
+  assert.equal(found([change], [base, change]), [], "no complete list");
+  assert.equal(found([base, twin, list(9)], [list(9)]).map(([number]) => number), ["5"], "older ones too");
+  assert.equal(found([base, twin, change], [base, change]).map(([number]) => number), ["5"], "below the same delta");
+  assert.equal(found([bare, bareTwin], [bare]), [], "without numbers none is given twice");
 });
 
 // ── A start ──
