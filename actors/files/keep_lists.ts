@@ -7,9 +7,11 @@
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
+import { PlatformError } from "effect/PlatformError";
 import type { HeldList } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, mergeMarks } from "../../pki/crl_marks.ts";
 import { type KeptLists, listsToKeep } from "../../pki/crl_union.ts";
+import { fileProblem } from "./file_problem.ts";
 import { type KeepTarget, ListFinder } from "./list_finder.ts";
 import { formatMarks } from "./marks_text.ts";
 import { apartBytesMin, keepApart } from "./read_lists.ts";
@@ -29,7 +31,11 @@ export interface KeepWork {
 }
 
 /** The state directory could not be written. */
-export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {}
+export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {
+  override get message(): string {
+    return this.detail;
+  }
+}
 
 /**
  * Writes what changed: first the lists, then the marks, each file whole or not at all (aside, synced, renamed; 0600).
@@ -71,8 +77,10 @@ export function keepTrust(
       holding.delete(each);
     }
     return holding;
-  }).pipe(Effect.mapError((error) => new KeepFailed({ detail: error.message })));
+  }).pipe(Effect.mapError((error) => new KeepFailed({ detail: detailOf(error) })));
 }
+
+const detailOf = (error: Error): string => error instanceof PlatformError ? fileProblem(error) : error.message;
 
 /** Without a complete list nothing is stale: what it was is worth keeping for as long as there is no newer. */
 function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: KeptLists): readonly KeepTarget[] {

@@ -12,9 +12,10 @@
  *
  * @module
  */
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
+import type { PlatformError } from "effect/PlatformError";
 import { ownDomain } from "../../pki/crl_marks.ts";
 import { scopeNamePattern } from "../../pki/crl_scope.ts";
 import type { Report } from "../ports.ts";
@@ -62,9 +63,27 @@ export const keptPath = (stateDir: string, { domain, key, scope, kind }: Omit<Ke
 
 const keptName = /^([0-9a-f]{64})-((?:all|users|cas)[-rp0-9a-f]*?)(?:-(delta|other))?\.crl$/;
 
-/** Makes the state directory where it is missing. */
-export function makeStateDirectory(stateDir: string) {
-  return Effect.flatMap(FileSystem, (files) => files.makeDirectory(stateDir, { recursive: true, mode: 0o700 }));
+/**
+ * Makes the state directory where it is missing, and what is missing above it.
+ *
+ * One folder at a time: the recursive call of Node never returns where a file system names folders as missing that exist
+ * above what it will not make (`/proc/x`).
+ */
+export function makeStateDirectory(stateDir: string): Effect.Effect<void, PlatformError, FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const missing: string[] = [];
+    let place = resolve(stateDir);
+    while (!(yield* files.exists(place)) && place !== dirname(place)) {
+      missing.unshift(place);
+      place = dirname(place);
+    }
+    for (const each of missing) {
+      yield* files.makeDirectory(each, { mode: 0o700 }).pipe(
+        Effect.catchIf(({ reason }) => reason._tag === "AlreadyExists", () => Effect.void),
+      );
+    }
+  });
 }
 
 /**

@@ -329,7 +329,7 @@ test("a state directory that cannot be written is said once, and the node starts
   await new Promise((resolve) => setTimeout(resolve, 100));
   const unwritable = store.host.reports.filter(({ event }) => event === "state.unwritable");
   assert.is(unwritable.length, 1);
-  assert.match(unwritable[0]!.message, place.state);
+  assert.match(unwritable[0]!.message, `${place.state}: a part of its path is not a folder.`);
   assert.is(unwritable[0]!.level, "warn");
 });
 
