@@ -138,6 +138,7 @@ export const formerMachine = former.createMachine({
   on: {
     "trust.changed": { actions: { type: "passTrust", params: ({ event }) => ({ snapshot: event.snapshot }) } },
     "peer.refused": { actions: sendParent(({ event }) => event) },
+    "request.malformed": { actions: sendParent(({ event }) => event) },
     "request.received": [
       {
         guard: { type: "isHealth", params: ({ event }) => event },

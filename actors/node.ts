@@ -38,7 +38,14 @@ import { policyOf, transportInputOf } from "./node/inputs.ts";
 import { NodeFailed, nodeSetup, roleIdOf, transportOf } from "./node/node_setup.ts";
 import { announce, endFormers, noteFormerGone, noteFormerRole, retire } from "./node/turning.ts";
 import { makePeerNames } from "./node/peer_names.ts";
-import { reportDraining, reportJoining, reportListening, reportOwnRefused, reportReady } from "./node/reports.ts";
+import {
+  reportDraining,
+  reportJoining,
+  reportListening,
+  reportMalformed,
+  reportOwnRefused,
+  reportReady,
+} from "./node/reports.ts";
 
 export { type NodeCommand, type NodeExit, NodeFailed, type NodeInput } from "./node/node_setup.ts";
 
@@ -241,6 +248,7 @@ export const nodeMachine = nodeSetup.createMachine({
         "peer.closed": { actions: [noteClosed, forward] },
         "peer.refused": { actions: nodeSetup.sendTo(({ context }) => context.ledger, ({ event }) => event as never) },
         "request.received": { actions: routeRequest },
+        "request.malformed": { actions: reportMalformed },
         "stream.received": { actions: routeStream },
         published: { actions: forward },
         reachable: {

@@ -387,6 +387,16 @@ export type TransportFact =
     readonly protocol: MessageProtocol;
     readonly message: Message;
   }
+  /** A member's request that does not decode, or is too large: it got no answer. At most one a minute of each and protocol. */
+  | {
+    readonly type: "request.malformed";
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly protocol: MessageProtocol;
+    readonly detail: string;
+    /** Such requests of this member over this protocol that were not told since the last that was. */
+    readonly untold: number;
+  }
   | {
     readonly type: "stream.received";
     readonly exchange: string;

@@ -5,9 +5,11 @@
  */
 import type { Connection, Stream } from "@libp2p/interface";
 import { Result } from "effect";
+import type { PeerIdentity } from "../pki/path.ts";
 import type { Connections } from "./connections.ts";
 import type { Dialler } from "./dialing.ts";
 import { type Node, streamsPerProtocolMax } from "./libp2p_node.ts";
+import { MalformedRequests } from "./malformed_requests.ts";
 import type { Outbox } from "./outbox.ts";
 import { type TransportAsk, TransportError } from "./port.ts";
 import type { MessageProtocol } from "./protocols/messages.ts";
@@ -23,6 +25,9 @@ export const requestsMax = 4_096;
  * 1 MiB, and a peer may open hundreds.
  */
 export const unfinishedBytesMax = 33_554_432;
+
+/** What is told of a request that does not decode, in characters. */
+const malformedDetailMax = 300;
 
 type RequestAsk = Extract<TransportAsk, { type: "request" }>;
 
@@ -40,6 +45,8 @@ export interface SessionParts {
   readonly dialler: Dialler;
   readonly outbox: Outbox;
   readonly uuid: () => string;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 }
 
 /** The exchanges of a session, in both directions. */
@@ -49,9 +56,11 @@ export class Requests {
   readonly #waiting = new Map<string, Waiting>();
   /** Of peers whose requests are being read. */
   readonly #budgets = new Map<string, ReadBudget>();
+  readonly #malformed: MalformedRequests;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#malformed = new MalformedRequests(parts.now);
   }
 
   /** Sends a request. Its answer goes to the asker: the response, or why there is none. */
@@ -145,6 +154,7 @@ export class Requests {
       if (Result.isFailure(decoded)) {
         // What does not decode ends without a byte; the connection lives on.
         clearTimeout(timer);
+        this.#tellMalformed(identity, protocol, decoded.failure.message);
         await stream.close({ signal });
         return;
       }
@@ -153,8 +163,19 @@ export class Requests {
       outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message: decoded.success });
     } catch (error) {
       clearTimeout(timer);
+      if (error instanceof TransportError && error.code === "too-large") {
+        this.#tellMalformed(identity, protocol, error.detail);
+      }
       stream.abort(error instanceof Error ? error : new Error(String(error)));
     }
+  }
+
+  #tellMalformed(identity: PeerIdentity, protocol: MessageProtocol, reason: string): void {
+    const { peer } = identity;
+    const untold = this.#malformed.note(peer, protocol);
+    const detail = reason.slice(0, malformedDetailMax);
+    if (untold === undefined) return;
+    this.#parts.outbox.tell({ type: "request.malformed", peer, identity, protocol, detail, untold });
   }
 
   async #readRequest(peer: string, stream: Stream, signal: AbortSignal): Promise<Uint8Array> {

@@ -116,6 +116,7 @@ export class Session {
       dialler,
       outbox: this.#outbox,
       uuid: input.uuid,
+      now: input.now,
     };
     const verified = new VerifiedPeers(this.#connections, dialler, input.now);
     const reachability = new Reachability(libp2p, internals, input, this.#outbox);

@@ -74,3 +74,24 @@ export const reportDraining = nodeSetup.createAction(({ context }) => {
     fields: { reason: exit.type === "failed" ? exit.error.stage : exit.reason },
   });
 });
+
+/** Otherwise a member of another version, or a broken one, would be answered by nothing and nobody would know. */
+export const reportMalformed = nodeSetup.createAction(({ context, event }) => {
+  if (event.type !== "request.malformed") return;
+  const { peer, identity: { name }, protocol, detail, untold } = event;
+  const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
+  context.ports.report({
+    level: "warn",
+    event: "request.malformed",
+    message: `Cannot read a request of ${name} (${peer}) over ${protocol}: ${detail}${more}`,
+    fields: {
+      peer,
+      name,
+      protocol,
+      detail,
+      untold,
+      hint:
+        "It got no answer. Compare the versions of both programs (--version); if that node is yours and up to date, report it with this line; if it is not, it may be hostile.",
+    },
+  });
+});

@@ -411,6 +411,27 @@ test("an address that is not free yet is tried again, and not for ever; the tran
   assert.is(stuck.state(), "draining");
 });
 
+test("a member's request that does not decode is one line, which names member and protocol", () => {
+  const node = start(configOf("worker"));
+  node.join();
+  const protocol = "/hypha-api/0.0.1" as const;
+  const fact = {
+    type: "request.malformed",
+    peer: "p",
+    identity: identityOf("p"),
+    protocol,
+    detail: "no CBOR",
+  } as const;
+  node.tell({ ...fact, untold: 0 });
+  node.tell({ ...fact, untold: 41 });
+  const said = node.world.reports.filter(({ event }) => event === "request.malformed");
+  assert.equal(said.map(({ level, message }) => `${level}: ${message}`), [
+    "warn: Cannot read a request of p.name (p) over /hypha-api/0.0.1: no CBOR",
+    "warn: Cannot read a request of p.name (p) over /hypha-api/0.0.1: no CBOR (and 41 more since the last such line)",
+  ]);
+  assert.ok(node.heard.role.every(({ type }) => type !== "request.malformed"));
+});
+
 test("says who came and who went, with name and reason; a refusal is counted and recorded", () => {
   const node = start(configOf("worker"));
   node.join();

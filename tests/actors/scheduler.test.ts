@@ -194,7 +194,7 @@ test("a data set that is not there is looked for every second, and said at growi
   }
   const said = world.reported("dataset.missing");
   assert.equal(said.map(({ lookups }) => lookups), [1, 2, 4, 8, 16, 32, 64, 128, 192]);
-  assert.match(String(said[0]?.["hint"]), /data node .*digits.* dataset\.announced .*gateway/);
+  assert.match(String(said[0]?.["hint"]), /data node .*digits.* dataset\.announced.*gateway/);
 });
 
 test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {

@@ -93,6 +93,21 @@ const malformed: [name: string, bytes: Uint8Array][] = [
   ["a map that promises 2^32 entries", Buffer.from("baffffffff", "hex")],
   ["a text that promises 2^60 bytes", Buffer.from("7b1000000000000000", "hex")],
 ];
+test("a member's request that does not decode is told once a minute, with who sent it and over which protocol", async () => {
+  await raw.exchange(api, malformed[3]?.[1] as Uint8Array);
+  await raw.exchange(api, new Uint8Array(1_048_577));
+  await raw.exchange(health, new Uint8Array(1_048_577));
+  const told = await until("both protocols", () => {
+    const facts = a.facts.filter((fact) => fact.type === "request.malformed");
+    return facts.length >= 2 && facts;
+  });
+  assert.equal(told.map(({ protocol, identity, untold }) => [protocol, identity.name, untold]), [
+    [api, "raw", 0],
+    [health, "raw", 0],
+  ]);
+  assert.ok(told.every(({ peer, detail }) => peer === raw.peer && detail.length > 10 && detail.length <= 300));
+});
+
 for (const [name, bytes] of malformed) {
   test(`${name} as a request ends without a byte, and nobody hears of it`, async () => {
     const at = seen();

@@ -17,6 +17,7 @@ import {
   type TransportFact,
   type TransportInput,
 } from "../port.ts";
+import { MalformedRequests } from "../malformed_requests.ts";
 import type { OpenFrame } from "./frames.ts";
 import type { GatedLink, Links } from "./links.ts";
 import { offeredStreamsMax, Places, requestsMax } from "./places.ts";
@@ -80,6 +81,7 @@ export class Asks {
   readonly #asked = new Map<string, Asked>();
   readonly #byId = new Map<string, string>();
   readonly #exchanges = new Map<string, Offered>();
+  readonly #malformed: MalformedRequests;
   readonly #offered = new Map<string, { readonly running: Running; readonly timer: unknown }>();
   readonly #streams = new Map<string, Running>();
   readonly #seen = new Map<string, true>();
@@ -90,6 +92,7 @@ export class Asks {
   #numbers = 0;
 
   constructor(init: AsksInit) {
+    this.#malformed = new MalformedRequests(init.input.now);
     this.#init = init;
   }
 
@@ -444,7 +447,14 @@ export class Asks {
     const none = (why: "silent" | "unsupported" | "reset") =>
       link.end.send({ type: "response.none", stream, why } as never);
     if (!this.#served.has(protocol)) return none("unsupported");
-    if (message === undefined) return none("silent");
+    if (message === undefined) {
+      const untold = this.#malformed.note(peer, protocol);
+      const detail = "it does not decode";
+      if (untold !== undefined) {
+        this.#init.tell({ type: "request.malformed", peer, identity, protocol, detail, untold });
+      }
+      return none("silent");
+    }
     const leave = this.#exchanges.size < requestsMax ? this.#places.take(link, protocol) : undefined;
     if (leave === undefined) return none("reset");
     const exchange = this.#init.input.uuid();
