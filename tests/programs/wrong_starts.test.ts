@@ -185,7 +185,7 @@ needing(test, "sh")(
     writeFileSync(join(folder, "not-executable"), "");
     chmodSync(join(folder, "not-executable"), 0o644);
     const executors = (...cmds: readonly string[]) => [
-      ...cmds.map((cmd) => ({ class: "train", name: "a", runtime: "process", cmd })),
+      ...cmds.map((cmd, index) => ({ class: "train", name: `trainer-${index}`, runtime: "process", cmd })),
       { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
     ];
     const data = (dataset_path: string): Start => ({ role: "data", config: { dataset_path } });
@@ -223,7 +223,8 @@ needing(test, "sh")(
 
 test("on Deno, a permission that is missing is named with its flag, and with all that the role needs", async () => {
   if (!onDeno) return;
-  const all = /A gateway runs with: deno run .*--allow-read=CONFIG\.toml,CERTIFICATE-FOLDER --allow-net/;
+  const all =
+    /A gateway runs with: deno run .*--allow-read=CONFIG\.toml,CERTIFICATE-FOLDER,\S+CONFIG --allow-write=\S+CONFIG --allow-net/;
   const at = `127.0.0.1:${port + 1}`;
   const listen = { listen_addresses: [`/ip4/127.0.0.1/tcp/${port + 1}`] };
   const [net, env, read] = await Promise.all([
