@@ -211,7 +211,7 @@ if (onDeno) {
       let most = 0;
       const { terminal, ended, written } = startInTerminal([...command, "--quick", "--json"], {
         columns: 80,
-        env: { ...environment, NO_COLOR: "" },
+        env: { ...environment, NO_COLOR: "", CI: "", TERM: "xterm" },
         redirect: `> '${out}'`,
         look: (shown) => most = Math.max(most, bars(shown).length),
       });
