@@ -90,12 +90,6 @@ export const plantedBugs: readonly PlantedBug[] = [
       "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, generation, at: new Date(ports.now()) };",
   },
   {
-    name: "a process that begins does not read what was kept",
-    file: "actors/load_trust.ts",
-    find: "if (stateDir === undefined || seenLists !== undefined) return load(undefined, []);",
-    replace: "if (stateDir !== undefined || seenLists !== undefined) return load(undefined, []);",
-  },
-  {
     name: "the trust store misses a change, and waits for its poll",
     file: "actors/trust_store.ts",
     find: `on: { "files.touched": { target: "settling" } },`,
