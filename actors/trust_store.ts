@@ -20,6 +20,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
@@ -28,6 +29,7 @@ import { type CrlHighWaterMarks, domainKey, raiseMarks } from "../pki/crl_marks.
 import { domainsOf, listsOf, type Policy, type TrustSnapshot } from "../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../pki/trust_warning.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "./effect_actor.ts";
+import type { KeepSource } from "./files/keep_lists.ts";
 import { signatureOf } from "./files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "./files/watch_folders.ts";
 import { type ListKeeperEvent, listKeeperLogic } from "./list_keeper.ts";
@@ -171,10 +173,11 @@ function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: T
 /** What is to be kept on disk of what is in force. */
 function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): ListKeeperEvent {
   const files = [{ name: undefined, crlsPem: paths.crlsPem }, ...paths.domains ?? []];
-  const from = files.flatMap(({ name, crlsPem }): [string, Uint8Array | string][] => {
+  const from = files.flatMap(({ name, crlsPem }): [string, KeepSource][] => {
     const source = crlsPem === undefined ? undefined : sources.lists.get(crlsPem);
     if (crlsPem === undefined || source === undefined) return [];
-    return [[domainKey(name), source instanceof Uint8Array ? source : crlsPem]];
+    const bytes = typeof source === "string" ? Buffer.from(source) : source;
+    return [[domainKey(name), bytes instanceof Uint8Array ? { bytes } : { path: crlsPem }]];
   });
   const work = { marks: crlMarks, lists: seenLists ?? new Map(), sources: new Map(from), held };
   return { type: "keep", work };

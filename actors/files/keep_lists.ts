@@ -24,11 +24,14 @@ export interface KeepWork {
   readonly marks: CrlHighWaterMarks;
   /** The lists in force in each domain, as they were read. */
   readonly lists: ReadonlyMap<string, readonly HeldList[]>;
-  /** The file that a domain's lists came from: what it said where it is small, its path where it was read apart. */
-  readonly sources: ReadonlyMap<string, Uint8Array | string>;
+  /** Where a domain's lists come from. */
+  readonly sources: ReadonlyMap<string, KeepSource>;
   /** What the kept files are known to hold, by their paths: hashes, joined by spaces. */
   readonly held: ReadonlyMap<string, string>;
 }
+
+/** A file of lists: what it said where it is small, its path where it was read in a thread of its own. */
+export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
 /** The state directory could not be written. */
 export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {
@@ -93,11 +96,11 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
 }
 
 /** Copies lists out of a file, those that are still in it, and out of what is kept. Says which targets were written. */
-function copyLists(source: Uint8Array | string, targets: readonly KeepTarget[]) {
+function copyLists(source: KeepSource, targets: readonly KeepTarget[]) {
   return Effect.gen(function* () {
-    if (typeof source === "string") return yield* keepApart({ source, targets });
+    if ("path" in source) return yield* keepApart({ source: source.path, targets });
     const finder = new ListFinder(targets);
-    finder.search(source);
+    finder.search(source.bytes);
     for (const { path } of targets.filter((target) => !finder.has(target))) {
       const options = { path, what: "kept list", bytesMax: apartBytesMin, key: "state_dir" };
       const kept = Effect.match(readBytes(options), { onSuccess: ({ bytes }) => bytes, onFailure: () => undefined });

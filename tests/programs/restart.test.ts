@@ -107,13 +107,28 @@ test("a list that is put back while the node is down is not taken: what was revo
   await stop(second);
 });
 
-test("without the lists that were kept, the older one clears nobody", async () => {
+test("without the lists that were kept, the older one clears nobody: not even the node itself, which says so and ends", async () => {
   rmSync(join(stateDir, "crls"), { recursive: true });
   const third = start();
-  await third.waitFor("node.ready");
-  assert.equal([await probe(friend), await probe(revoked)], [1, 1]);
-  await third.waitFor("peer.refused", (event) => event["code"] === "crl-rollback");
-  await stop(third);
+  const { code } = await third.ended;
+  assert.is(code, 1);
+  const alarm = third.events.find((event) => event["code"] === "crl-rollback");
+  assert.match(alarm?.message ?? "", gateway.crls);
+  const { message } = third.events.at(-1)!;
+  assert.match(message, "own trust refuses it (crl-rollback)");
+  assert.match(message, "number 1 is older than 2");
+});
+
+test("without the marks and with rubbish among the lists, a node with the newest list starts", async () => {
+  writeFileSync(join(stateDir, "crl_marks.json"), '{"version": 1, "marks": [{');
+  mkdirSync(join(stateDir, "crls", "@own"), { recursive: true });
+  writeFileSync(join(stateDir, "crls", "@own", `${"0".repeat(64)}-all.crl`), "rubbish");
+  writeFileSync(gateway.crls, await pki.crls({ number: 3n, revoked: [revoked.node] }));
+  const fourth = start();
+  await fourth.waitFor("node.ready");
+  assert.is(fourth.events.filter(({ event }) => event === "state.broken").length, 2);
+  assert.equal([await probe(friend), await probe(revoked)], [0, 1]);
+  await stop(fourth);
 });
 
 test("what a node keeps is for its user alone", () => {
