@@ -14,20 +14,20 @@ export * as issue from "./pki/issue/mod.ts";
 export * as transport from "./transport/mod.ts";
 export * as actors from "./actors/mod.ts";
 
-export { type IdentityPair, type IdentityTerms, makeIdentity } from "./actors/make_identity.ts";
-export { checkOwnChain } from "./actors/load_identity.ts";
-export { LoadError, type LoadProblem } from "./actors/load_error.ts";
+export { type IdentityPair, type IdentityTerms, makeIdentity } from "./actors/trust/make_identity.ts";
+export { checkOwnChain } from "./actors/trust/load_identity.ts";
+export { LoadError, type LoadProblem } from "./actors/files/load_error.ts";
 export {
   type TrustWatch,
   type WatchedDomain,
   type WatchedPaths,
   watchTrust,
   type WatchTrustOptions,
-} from "./actors/watch_trust.ts";
-export type { TrustTiming } from "./actors/trust_store.ts";
-export { type GateFactoryOptions, makeGateFactory } from "./actors/gate.ts";
-export type { Ports, Report, Run, Services } from "./actors/ports.ts";
-export { makePorts, type RealPorts } from "./actors/real_ports.ts";
+} from "./actors/trust/watch_trust.ts";
+export type { TrustTiming } from "./actors/trust/trust_store.ts";
+export { type GateFactoryOptions, makeGateFactory } from "./actors/gate/gate.ts";
+export type { Ports, Report, Run, Services } from "./actors/runtime/ports.ts";
+export { makePorts, type RealPorts } from "./actors/runtime/real_ports.ts";
 export { type Door, type DoorInit, makeDoor } from "./transport/door.ts";
 export type { FrameLimits } from "./transport/frame_guard.ts";
 export type { KeyExchange } from "./transport/tls_context.ts";

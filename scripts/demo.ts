@@ -34,7 +34,7 @@ const closedWaitMs = 3_000;
 const stopGraceMs = 10_000;
 /** A cell that was told to end is torn down by the kernel, after the worker has gone. */
 const survivorsGraceMs = 2_000;
-const digits = fileURLToPath(new URL("../tests/data/digits.csv", import.meta.url));
+const digits = fileURLToPath(new URL("../tests/fixtures/digits.csv", import.meta.url));
 
 interface Network {
   readonly plans: readonly NodePlan[];

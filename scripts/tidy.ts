@@ -44,12 +44,12 @@ const inJobs = (path: string) =>
     "actors/job/copy.ts",
     "actors/job/effects.ts",
     "actors/job/scope.ts",
-    "actors/parameter_server",
+    "actors/job/parameter_server",
   ]
     .some((prefix) => path.startsWith(prefix));
 
 /** Where the real world's clock, randomness and identifiers become ports. */
-const realPorts = "actors/real_ports.ts";
+const realPorts = "actors/runtime/real_ports.ts";
 
 const bans: readonly Ban[] = [
   {
@@ -64,13 +64,13 @@ const bans: readonly Ban[] = [
   },
   {
     what: /\bcreateActor\b|\binterpret\(/,
-    where: except(source, "actors/supervise.ts"),
-    use: "createActor is banned here, use superviseRoot of actors/supervise.ts",
+    where: except(source, "actors/runtime/supervise.ts"),
+    use: "createActor is banned here, use superviseRoot of actors/runtime/supervise.ts",
   },
   {
     what: /\bfromPromise\b/,
-    where: except(source, "actors/supervise.ts"),
-    use: "fromPromise is banned (it never replays), use fromEffect of actors/effect_actor.ts",
+    where: except(source, "actors/runtime/supervise.ts"),
+    use: "fromPromise is banned (it never replays), use fromEffect of actors/runtime/effect_actor.ts",
   },
   {
     what: /\bguards?:\s*async\b|\basync\s*\([^)]*\)\s*(?::[^=]*)?=>[^,]*\/\/\s*guard/,
@@ -85,7 +85,7 @@ const bans: readonly Ban[] = [
   {
     what: /from "node:fs(\/promises)?"/,
     where: inJobs,
-    use: "files of a job are opened by actors/job/paths.ts only, use its WorkDirectory",
+    use: "files of a job are opened by actors/files/contained_files.ts only, use its WorkDirectory",
   },
   { what: /\b(test|suite)\.only\(/, where: inRooms("tests"), use: "test.only hides the other tests, remove it" },
   {

@@ -10,7 +10,7 @@ import { formatPem, parsePem } from "../../pki/pem.ts";
 import { isSignedBy, parseCrl, type RevocationList } from "../../pki/crl.ts";
 import type { Authority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { kindNames, kindOf, pemOf } from "./file_kind.ts";
+import { kindNames, kindOf, pemOf } from "../files/file_kind.ts";
 
 /** One list of a file. */
 interface ListBlock {

@@ -11,7 +11,7 @@ import { parsePem } from "../../pki/pem.ts";
 import { fileProblem } from "../files/file_problem.ts";
 import { placeTried } from "../files/place_tried.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { kindNames, kindOf, pemOf } from "./file_kind.ts";
+import { kindNames, kindOf, pemOf } from "../files/file_kind.ts";
 
 /** Largest file that is read, in bytes: a revocation list of a million entries in PEM is a fifth of it. */
 export const inputBytesMax = 256 * 1024 * 1024;

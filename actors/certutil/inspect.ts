@@ -18,7 +18,7 @@ import { readPublicKey } from "../../pki/public_key.ts";
 import { peerIdOf, peerIdOfKey } from "../../pki/peer_id.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { pemOf } from "./file_kind.ts";
+import { pemOf } from "../files/file_kind.ts";
 import { readInputBytes } from "./input_file.ts";
 import { nameText } from "./node_names.ts";
 import { decryptKey } from "./passphrase.ts";

@@ -12,7 +12,7 @@ import { type Certificate, certificateBytesMax, parseCertificate } from "../../p
 import { parsePem } from "../../pki/pem.ts";
 import type { ExistingFiles, OutputFile } from "../files/write_whole.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { type FileKind, kindNames, kindOf, pemOf } from "./file_kind.ts";
+import { type FileKind, kindNames, kindOf, pemOf } from "../files/file_kind.ts";
 import { readInputBytes } from "./input_file.ts";
 
 /** A file to write, and what it holds. */

@@ -11,7 +11,7 @@ import { checkByCheck, type CheckStep } from "./check_by_check.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { pemOf } from "./file_kind.ts";
+import { pemOf } from "../files/file_kind.ts";
 import { readCertificateFile, readInputBytes } from "./input_file.ts";
 import { parseTime } from "./lifetime.ts";
 

@@ -8,7 +8,7 @@ import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
-import { checkGrant } from "../grant.ts";
+import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./grantor.ts";
 
 /** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`contracts.md`). */

@@ -14,7 +14,7 @@ import {
   type GrantedPullHeader,
   pullHeaderMaxBytes,
 } from "../../transport/protocols/mod.ts";
-import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../streams/stream_file.ts";
+import { isFramed, pieceBytes, writeRefusal, writeStreamFile } from "../files/stream_file.ts";
 import { type GrantRules, judgePull } from "./may_read.ts";
 import type { Dataset } from "./slices_directory.ts";
 

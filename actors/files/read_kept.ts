@@ -11,7 +11,7 @@ import { crlBytesMax, type HeldList } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, placeOf } from "../../pki/crl_marks.ts";
 import { ListReader, type LocatedList } from "../../pki/list_reader.ts";
 import type { ListSource, Policy } from "../../pki/trust.ts";
-import type { Report } from "../ports.ts";
+import type { Report } from "../runtime/ports.ts";
 import { apartBytesMin, readLists } from "./read_lists.ts";
 import type { KeptFile, OpenedState } from "./state_directory.ts";
 

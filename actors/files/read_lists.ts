@@ -10,7 +10,7 @@ import type { Certificate } from "../../pki/certificate.ts";
 import { crlBytesMax } from "../../pki/crl.ts";
 import type { ListSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
-import { LoadError } from "../load_error.ts";
+import { LoadError } from "./load_error.ts";
 import type { KeepTarget } from "./list_finder.ts";
 import type { KeepWork, ListWork, ListWorkSaid } from "./list_worker.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";

@@ -5,8 +5,8 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { type FileKind, kindOf, pemOf } from "../certutil/file_kind.ts";
-import { LoadError } from "../load_error.ts";
+import { type FileKind, kindOf, pemOf } from "./file_kind.ts";
+import { LoadError } from "./load_error.ts";
 import { readBytes, type ReadOptions, type WholeFile } from "./read_whole.ts";
 
 /** What a file is to hold. */

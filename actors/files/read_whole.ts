@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { Effect, Option } from "effect";
 import { type File, FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
-import { LoadError } from "../load_error.ts";
+import { LoadError } from "./load_error.ts";
 import { deniedByDeno } from "./denied.ts";
 import { placeTried } from "./place_tried.ts";
 

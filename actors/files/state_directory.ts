@@ -18,7 +18,7 @@ import { FileSystem } from "effect/FileSystem";
 import type { PlatformError } from "effect/PlatformError";
 import { ownDomain } from "../../pki/crl_marks.ts";
 import { scopeNamePattern } from "../../pki/crl_scope.ts";
-import type { Report } from "../ports.ts";
+import type { Report } from "../runtime/ports.ts";
 import { type MarksRead, parseMarks } from "./marks_text.ts";
 import { readWhole } from "./read_whole.ts";
 

@@ -6,7 +6,7 @@
 import { Cause, Effect, Exit, Stream } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { type CallbackActorLogic, type EventObject, fromCallback } from "xstate";
-import type { EffectInput } from "../effect_actor.ts";
+import type { EffectInput } from "../runtime/effect_actor.ts";
 
 /** Folders are watched, not files: a file that is replaced by a rename is another file. */
 export interface WatchInput extends EffectInput {

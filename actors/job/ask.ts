@@ -17,8 +17,8 @@ import {
   type TransportFact,
 } from "../../transport/port.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
-import type { Ports } from "../ports.ts";
-import { pushProtocols } from "../streams/stream_file.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { pushProtocols } from "../files/stream_file.ts";
 import { type JobNetwork, type PushReceiver, waitingStreamsMax } from "./network.ts";
 
 /** What the worker keeps. */

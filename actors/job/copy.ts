@@ -6,9 +6,9 @@
  */
 import { Effect } from "effect";
 import type { StreamHandle, TransportError } from "../../transport/port.ts";
-import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../streams/stream_file.ts";
-import type { ReadableFile, WorkDirectory } from "./paths.ts";
-import type { PathError, WorkFileFailed } from "./path_refused.ts";
+import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../files/stream_file.ts";
+import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
+import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
 
 /**
  * Saves a stream as a file, whole or not at all: the sender's half-close must have been seen and, where the stream carries

@@ -4,11 +4,11 @@
  * @module
  */
 import type { ActorRef, Snapshot } from "xstate";
-import type { Ports } from "../ports.ts";
+import type { Ports } from "../runtime/ports.ts";
 import type { ExecutorConfig } from "../config/config.ts";
 import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { JobNetwork } from "./network.ts";
-import type { WorkDirectory } from "./paths.ts";
+import type { WorkDirectory } from "../files/contained_files.ts";
 import type { JobLimits } from "./limits.ts";
 import type { CellOfWorker } from "./cell/assign.ts";
 import type { Web } from "./bridge/web_request.ts";

@@ -7,7 +7,7 @@
 import { Effect } from "effect";
 import type { PeerText, StreamHandle, StreamProtocol, TransportError } from "../../transport/port.ts";
 import { encodeGrantedPullHeader, encodePullHeader, type GrantedPullHeader } from "../../transport/protocols/mod.ts";
-import { isFramed, pullProtocols, pushProtocols } from "../streams/stream_file.ts";
+import { isFramed, pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import type { JobNetwork } from "./network.ts";
 
 /** Opens a stream on which a file is pushed. */

@@ -14,8 +14,8 @@ import { endUser } from "./cell/job_user.ts";
 import { type DiskSize, mountDisk, unmountDisk } from "./cell/disk.ts";
 import { identifyProcess, isAlive } from "./process_identity.ts";
 import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
-import { openWorkDirectory, type WorkDirectory } from "./paths.ts";
-import { type PathError, WorkFileFailed } from "./path_refused.ts";
+import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
+import { type PathError, WorkFileFailed } from "../files/path_refused.ts";
 
 /** A removal is tried this often, with this pause: longer than the grace of what still writes there and is being ended. */
 const removalAttemptsMax = 100;

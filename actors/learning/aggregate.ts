@@ -5,8 +5,8 @@
  * @module
  */
 import { Data, Effect, Result, type Scope } from "effect";
-import type { PathError } from "../job/path_refused.ts";
-import type { ReadableFile, WorkDirectory, WritableFile } from "../job/paths.ts";
+import type { PathError } from "../files/path_refused.ts";
+import type { ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
 import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
 import {
   elementBytes,

@@ -7,7 +7,7 @@ import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.
 import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
-import type { Ports } from "../ports.ts";
+import type { Ports } from "../runtime/ports.ts";
 
 /** What the configuration says of whom to trust. */
 export function policyOf(config: RoleConfig): Policy {

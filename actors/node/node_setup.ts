@@ -20,19 +20,19 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import type { AuditSink } from "../audit.ts";
+import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
-import { dataMachine } from "../data.ts";
-import { formerMachine } from "../former.ts";
-import { gatewayMachine } from "../gateway.ts";
-import { gatewayLinkMachine, type GatewayLinkSaid } from "../gateway_link.ts";
-import { identityMachine, type IdentitySaid } from "../identity.ts";
-import type { Ports } from "../ports.ts";
-import { refusalLedgerMachine } from "../refusal_ledger.ts";
-import type { RoleOutcome, TransportRef } from "../role.ts";
-import { schedulerMachine } from "../scheduler.ts";
-import { type TrustSaid, trustStoreMachine } from "../trust_store.ts";
-import { workerMachine } from "../worker.ts";
+import { dataMachine } from "../data/data.ts";
+import { formerMachine } from "./former.ts";
+import { gatewayMachine } from "../gateway/gateway.ts";
+import { gatewayLinkMachine, type GatewayLinkSaid } from "./gateway_link.ts";
+import { identityMachine, type IdentitySaid } from "../trust/identity.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
+import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
+import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { type TrustSaid, trustStoreMachine } from "../trust/trust_store.ts";
+import { workerMachine } from "../worker/worker.ts";
 import type { PeerNames } from "./peer_names.ts";
 
 /** Key, certificate and trust are loaded within this, in milliseconds. */

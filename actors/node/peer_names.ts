@@ -4,7 +4,7 @@
  * @module
  */
 import type { PeerText } from "../../transport/port.ts";
-import type { Ports, Report } from "../ports.ts";
+import type { Ports, Report } from "../runtime/ports.ts";
 
 /** Names that are remembered after their peers have gone: jobs and leases are reported on later than connections. */
 export const namesMax = 4_096;

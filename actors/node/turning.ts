@@ -5,9 +5,9 @@
  * @module
  */
 import type { DialAnswer } from "../../transport/port.ts";
-import type { RoleRef } from "../former.ts";
+import type { RoleRef } from "./former.ts";
 import { rotationDefault } from "../config/defaults.ts";
-import type { Report } from "../ports.ts";
+import type { Report } from "../runtime/ports.ts";
 import { isRunning } from "./facts.ts";
 import { formersMax, isDone, nodeSetup, roleIdOf, transportOf } from "./node_setup.ts";
 

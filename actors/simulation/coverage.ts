@@ -4,22 +4,22 @@
  * @module
  */
 import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
-import { allocationMachine } from "../allocation.ts";
-import { dataMachine } from "../data.ts";
-import { gatewayMachine } from "../gateway.ts";
-import { formerMachine } from "../former.ts";
-import { gatewayLinkMachine } from "../gateway_link.ts";
-import { handshakeMachine } from "../handshake.ts";
-import { heldLeaseMachine } from "../held_lease.ts";
-import { identityMachine } from "../identity.ts";
-import { jobMachine } from "../job.ts";
-import { leaseMachine } from "../lease.ts";
-import { nodeMachine } from "../node.ts";
-import { parameterServerMachine } from "../parameter_server.ts";
-import { refusalLedgerMachine } from "../refusal_ledger.ts";
-import { schedulerMachine } from "../scheduler.ts";
-import { trustStoreMachine } from "../trust_store.ts";
-import { workerMachine } from "../worker.ts";
+import { allocationMachine } from "../scheduler/allocation.ts";
+import { dataMachine } from "../data/data.ts";
+import { gatewayMachine } from "../gateway/gateway.ts";
+import { formerMachine } from "../node/former.ts";
+import { gatewayLinkMachine } from "../node/gateway_link.ts";
+import { handshakeMachine } from "../gate/handshake.ts";
+import { heldLeaseMachine } from "../scheduler/held_lease.ts";
+import { identityMachine } from "../trust/identity.ts";
+import { jobMachine } from "../job/job.ts";
+import { leaseMachine } from "../worker/lease.ts";
+import { nodeMachine } from "../node/node.ts";
+import { parameterServerMachine } from "../job/parameter_server.ts";
+import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
+import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { trustStoreMachine } from "../trust/trust_store.ts";
+import { workerMachine } from "../worker/worker.ts";
 
 /** The machines that a simulated network runs. */
 export const simulatedMachines: readonly AnyStateMachine[] = [

@@ -16,17 +16,17 @@ import {
 } from "../../transport/simulated/simulated.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
-import type { AuditEntry } from "../audit.ts";
+import type { AuditEntry } from "../trust/audit.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
-import { makeGateFactory } from "../gate.ts";
-import { nodeMachine } from "../node.ts";
-import type { Ports, Report } from "../ports.ts";
-import { fromScoped } from "../scoped_actor.ts";
-import { superviseRoot } from "../supervise.ts";
-import { workerMachine } from "../worker.ts";
+import { makeGateFactory } from "../gate/gate.ts";
+import { nodeMachine } from "../node/node.ts";
+import type { Ports, Report } from "../runtime/ports.ts";
+import { fromScoped } from "../runtime/scoped_actor.ts";
+import { superviseRoot } from "../runtime/supervise.ts";
+import { workerMachine } from "../worker/worker.ts";
 import type { Credential } from "./authority.ts";
 import { Disk } from "./disk.ts";
 import {

@@ -12,8 +12,8 @@
 import type { InspectionEvent } from "xstate";
 import type { DilocoJobConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
-import type { AuditEntry } from "../audit.ts";
-import type { Report } from "../ports.ts";
+import type { AuditEntry } from "../trust/audit.ts";
+import type { Report } from "../runtime/ports.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";

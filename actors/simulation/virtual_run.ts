@@ -9,7 +9,7 @@ import { layer as posixPathLayer, Path } from "effect/Path";
 import * as Random from "effect/Random";
 import { ChildProcessSpawner } from "effect/process/ChildProcessSpawner";
 import { Scheduler } from "effect/Scheduler";
-import type { Run, Services } from "../ports.ts";
+import type { Run, Services } from "../runtime/ports.ts";
 import type { NodeClock } from "./node_clock.ts";
 
 /** What the Effects of a node get. */

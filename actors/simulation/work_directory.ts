@@ -4,8 +4,8 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import { parsePath, type PathError, WorkFileFailed } from "../job/path_refused.ts";
-import type { FileStatus, ReadableFile, WorkDirectory, WritableFile } from "../job/paths.ts";
+import { parsePath, type PathError, WorkFileFailed } from "../files/path_refused.ts";
+import type { FileStatus, ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
 
 /** A work directory that a simulation can look into. */
 export interface MemoryDirectory extends WorkDirectory {

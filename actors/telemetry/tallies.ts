@@ -5,7 +5,7 @@
  * @module
  */
 import type { CloseReason, Gate, GateInput, GateSaid, MakeGate } from "../../transport/port.ts";
-import type { Ports, Report } from "../ports.ts";
+import type { Ports, Report } from "../runtime/ports.ts";
 import { durationBounds, type Durations } from "./instruments.ts";
 
 /** Who dialled. */

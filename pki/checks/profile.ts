@@ -2,7 +2,7 @@
  * What profile `rfc5280` asks of certificates and profile `network` does not: key identifiers.
  *
  * The certificates of the existing network lack them, and no verdict rests on them: they order the search. Each
- * relaxation is a row of `tests/data/profile_network.json`, with the certificate that needs it. The third of them, the CRL
+ * relaxation is a row of `tests/fixtures/profile_network.json`, with the certificate that needs it. The third of them, the CRL
  * number, is in `refuseBareList`.
  *
  * @module

@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import type { Report } from "../../actors/ports.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
 import { formatLine, type LogFormat } from "./log_line.ts";
 
 /** Levels, the most talkative first. */

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Report } from "../../actors/ports.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
 
 /** How lines are written. */
 export type LogFormat = "text" | "json";

@@ -9,8 +9,8 @@ import * as NodeTerminal from "@effect/platform-node-shared/NodeTerminal";
 import { Layer } from "effect";
 import type { Stdio } from "effect/Stdio";
 import type { Terminal } from "effect/Terminal";
-import type { Services } from "../../actors/ports.ts";
-import { realServices } from "../../actors/real_ports.ts";
+import type { Services } from "../../actors/runtime/ports.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
 
 /** All of them. */
 export const nodeServices: Layer.Layer<Services | Stdio | Terminal> = Layer.mergeAll(

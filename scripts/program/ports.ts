@@ -3,4 +3,4 @@
  *
  * @module
  */
-export { makePorts, type RealPorts } from "../../actors/real_ports.ts";
+export { makePorts, type RealPorts } from "../../actors/runtime/real_ports.ts";

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ProbeOutcome } from "../../actors/probe.ts";
+import type { ProbeOutcome } from "../../actors/node/probe.ts";
 import type { Refusal, RefusalCode } from "../../pki/refusal.ts";
 
 /** One object, as `probe --json` prints it. Every key is always there; what is not known is `null`. */

@@ -5,16 +5,16 @@
  */
 import process from "node:process";
 import { Effect, type FileSystem } from "effect";
-import { logAlone } from "../../actors/audit.ts";
+import { logAlone } from "../../actors/trust/audit.ts";
 import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
-import { makeGateFactory } from "../../actors/gate.ts";
-import { type NodeExit, nodeMachine } from "../../actors/node.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
-import { superviseRoot } from "../../actors/supervise.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";

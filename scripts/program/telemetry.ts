@@ -6,9 +6,9 @@
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryIntervalMsDefault } from "../../actors/config/defaults.ts";
 import { readEndpoint, readHeaders, readListenPlace, readPairs } from "../../actors/config/telemetry_values.ts";
-import type { Ports } from "../../actors/ports.ts";
-import { superviseRoot } from "../../actors/supervise.ts";
-import { type TelemetryInput, telemetryMachine } from "../../actors/telemetry.ts";
+import type { Ports } from "../../actors/runtime/ports.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { type TelemetryInput, telemetryMachine } from "../../actors/telemetry/telemetry.ts";
 import { type ObservedNode, samplesOf } from "../../actors/telemetry/samples.ts";
 import type { GateTally, LineTally } from "../../actors/telemetry/tallies.ts";
 import { version } from "./version.ts";

@@ -42,13 +42,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "notAfter is not checked again while a connection lives",
-    file: "actors/handshake.ts",
+    file: "actors/gate/handshake.ts",
     find: "return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));",
     replace: "return Math.max(timerMaxMs, leftMs);",
   },
   {
     name: "new trust does not send open connections through the checks again",
-    file: "actors/handshake.ts",
+    file: "actors/gate/handshake.ts",
     find: `          "trust.changed": {
             target: "reverifying",
             actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
@@ -61,7 +61,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "new trust does not reach a connection that is being opened",
-    file: "actors/handshake.ts",
+    file: "actors/gate/handshake.ts",
     find: `          "trust.changed": {
             target: "reverifying",
             actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
@@ -72,32 +72,32 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a refused connection is left open",
-    file: "actors/handshake.ts",
+    file: "actors/gate/handshake.ts",
     find: `refused: { type: "final", entry: "sayRefused" },`,
     replace: `refused: { type: "final" },`,
   },
   {
     name: "a handshake has no deadline",
-    file: "actors/handshake.ts",
+    file: "actors/gate/handshake.ts",
     find: '        after: { deadline: timedOut },\n        on: {\n          "trust.changed": { actions:',
     replace: '        on: {\n          "trust.changed": { actions:',
   },
   {
     name: "a list with a lower number is taken",
-    file: "actors/trust_store.ts",
+    file: "actors/trust/trust_store.ts",
     find: "return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };",
     replace:
       "return { policy, crlMarks: crlMarks && {}, seenLists: seenLists && new Map(), stateDir, generation, at: new Date(ports.now()) };",
   },
   {
     name: "the trust store misses a change, and waits for its poll",
-    file: "actors/trust_store.ts",
+    file: "actors/trust/trust_store.ts",
     find: `on: { "files.touched": { target: "settling" } },`,
     replace: `on: { "files.touched": {} },`,
   },
   {
     name: "a refusal is recorded twice",
-    file: "actors/refusal_ledger.ts",
+    file: "actors/trust/refusal_ledger.ts",
     find: `          { type: "record", params: fact },
         ],`,
     replace: `          { type: "record", params: fact },
@@ -106,13 +106,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a stranger renews a lease",
-    file: "actors/lease.ts",
+    file: "actors/worker/lease.ts",
     find: "params.peer === context.holder,",
     replace: 'params.peer !== "" || params.peer === context.holder,',
   },
   {
     name: "the timer of a renewed lease runs on",
-    file: "actors/lease.ts",
+    file: "actors/worker/lease.ts",
     find: `            target: "held",
             reenter: true,
             actions: enqueueActions`,
@@ -121,26 +121,26 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "offers that are out are not counted",
-    file: "actors/scheduling/worker_book.ts",
+    file: "actors/worker/worker_book.ts",
     find: "const promised = [...Object.values(book.offers), ...Object.values(book.leases)];",
     replace: "const promised = [...Object.values(book.leases)];",
   },
   {
     name: "any peer dispatches under another's lease",
-    file: "actors/scheduling/worker_book.ts",
+    file: "actors/worker/worker_book.ts",
     find: "return leasesOf(book, sender).find(({ id, descriptors }) =>\n    jobsOfLease(book, id).length === 0 &&",
     replace:
       'return [...leasesOf(book, sender), ...Object.values(book.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
   },
   {
     name: "a job outlives its lease",
-    file: "actors/scheduling/offering.ts",
+    file: "actors/worker/offering.ts",
     find: 'enqueue.sendTo(`job/${taskId}`, { type: "job.cancel", reason: `its lease is over: ${reason}` });',
     replace: "void taskId;",
   },
   {
     name: "slice index off by one",
-    file: "actors/scheduling/slices.ts",
+    file: "actors/scheduler/slices.ts",
     find: "const last = index + 1 >= cursor.count;",
     replace: "const last = index >= cursor.count;",
   },
@@ -152,7 +152,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "the parameter server does not wait for all",
-    file: "actors/parameter_server.ts",
+    file: "actors/job/parameter_server.ts",
     find:
       "isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),",
     replace:
@@ -160,25 +160,25 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "the parameter server waits for whoever was left out",
-    file: "actors/parameter_server.ts",
+    file: "actors/job/parameter_server.ts",
     find: "    expected,\n    results: results.peers.filter(",
     replace: "    results: results.peers.filter(",
   },
   {
     name: "a gateway is dialled again without backoff",
-    file: "actors/backoff.ts",
+    file: "actors/runtime/backoff.ts",
     find: "const stepMs = Math.min(backoff.maxMs, backoff.firstMs * 2 ** doublings);",
     replace: "const stepMs = Math.min(backoff.maxMs, backoff.firstMs + doublings);",
   },
   {
     name: "a lost gateway is not dialled again",
-    file: "actors/gateway_link.ts",
+    file: "actors/node/gateway_link.ts",
     find: `    waiting: { entry: "nameAgain", after: { backoff: "dialling" } },`,
     replace: `    waiting: { entry: "nameAgain" },`,
   },
   {
     name: "an update that broke off is waited for for ever",
-    file: "actors/parameter_server.ts",
+    file: "actors/job/parameter_server.ts",
     find: `  if (sizeBytes === undefined) {
     enqueue.raise(`,
     replace: `  if (sizeBytes === 0) {

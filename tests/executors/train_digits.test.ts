@@ -27,7 +27,7 @@ import { fromJson, peersReferenceSchema, progressSchema, referenceSchema } from 
 import type { JobSpec, TrainConfig } from "../../transport/protocols/messages.ts";
 
 const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
-const digits = readFileSync(new URL("../data/digits.csv", import.meta.url), "utf8").trim().split("\n");
+const digits = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").trim().split("\n");
 const rowsPerSlice = 200;
 const batchSize = 32;
 const batchesPerRound = 20;

@@ -11,7 +11,7 @@ import * as assert from "uvu/assert";
 import { openBridge } from "../../actors/job/bridge/bridge.ts";
 import { makeBridgeToken } from "../../actors/job/bridge/token.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { openWorkDirectory } from "../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../actors/files/contained_files.ts";
 import { ask, askJson } from "../support/bridge_client.ts";
 import { peer, stranger, withBridge, withWeb } from "../support/job_bridge.ts";
 import {

@@ -10,7 +10,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { openBridge } from "../../actors/job/bridge/bridge.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { openWorkDirectory } from "../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../actors/files/contained_files.ts";
 import { TransportError } from "../../transport/port.ts";
 import { decodePullHeader } from "../../transport/protocols/mod.ts";
 import type { ProgressRequest } from "../../transport/protocols/messages.ts";

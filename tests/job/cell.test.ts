@@ -11,7 +11,7 @@ import { cellCommand } from "../../actors/job/cell/command_line.ts";
 import { withDenoFlags } from "../../actors/job/cell/deno_flags.ts";
 import { findCell } from "../../actors/job/cell/find_cell.ts";
 import { lockWorkDir } from "../../actors/job/cell/lock.ts";
-import { openWorkDirectory } from "../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../actors/files/contained_files.ts";
 import { failureOf, holdOpen, realPorts, runOf, temporary } from "../support/job_world.ts";
 import { isFullCell, needing } from "../support/prerequisites.ts";
 

@@ -7,7 +7,7 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AnyEventObject, assign, createActor, fromCallback, setup } from "xstate";
-import { type AggregatorLogic, jobMachine } from "../../actors/job.ts";
+import { type AggregatorLogic, jobMachine } from "../../actors/job/job.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import type { ExecutorConfig } from "../../actors/config/config.ts";

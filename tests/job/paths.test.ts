@@ -20,8 +20,8 @@ import { fileURLToPath } from "node:url";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { openWorkDirectory, type WorkDirectory } from "../../actors/job/paths.ts";
-import { parsePath, type PathError } from "../../actors/job/path_refused.ts";
+import { openWorkDirectory, type WorkDirectory } from "../../actors/files/contained_files.ts";
+import { parsePath, type PathError } from "../../actors/files/path_refused.ts";
 import { failureOf, runOf, temporary } from "../support/job_world.ts";
 import { needing } from "../support/prerequisites.ts";
 

@@ -1,5 +1,5 @@
 /**
- * Profile `network` relaxes what the rows of `tests/data/profile_network.json` say, and nothing else.
+ * Profile `network` relaxes what the rows of `tests/fixtures/profile_network.json` say, and nothing else.
  *
  * @module
  */
@@ -21,7 +21,7 @@ interface Row {
   readonly code: string;
 }
 const rows = JSON.parse(
-  readFileSync(new URL("../data/profile_network.json", import.meta.url), "utf8"),
+  readFileSync(new URL("../fixtures/profile_network.json", import.meta.url), "utf8"),
 ) as readonly Row[];
 
 const [rootKey, middleKey] = [new Uint8Array(20).fill(1), new Uint8Array(20).fill(2)];

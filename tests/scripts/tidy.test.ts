@@ -16,10 +16,10 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["the clock in pki", "pki/a.ts", "const at = Date.now();", /take the time as an argument/],
   ["new Date() in pki", "pki/a.ts", "const at = new Date();", /take the time as an argument/],
   ["Math.random for an identifier", "actors/a.ts", "const id = String(Math.random());", /use ports/],
-  ["createActor outside supervise.ts", "actors/node.ts", "createActor(machine).start();", /use superviseRoot/],
+  ["createActor outside supervise.ts", "actors/node/node.ts", "createActor(machine).start();", /use superviseRoot/],
   ["a skipped test", "tests/a.test.ts", 'test.skip("x", () => {});', /skipped proves nothing/],
-  ["fromPromise", "actors/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
-  ["an async guard", "actors/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
+  ["fromPromise", "actors/node/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
+  ["an async guard", "actors/node/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
   ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
   [
     "a job's file opened elsewhere",
@@ -51,7 +51,7 @@ for (const [name, path, text, expected] of planted) {
 const allowed: [name: string, path: string, text: string][] = [
   ["imports in the right direction", "actors/a.ts", 'import { x } from "../pki/x.ts";'],
   ["prose that names a banned thing", "pki/a.ts", "// not Date.now(), since time is an argument"],
-  ["createActor in supervise.ts", "actors/supervise.ts", "createActor(logic).start();"],
+  ["createActor in supervise.ts", "actors/runtime/supervise.ts", "createActor(logic).start();"],
   ["console in scripts", "scripts/a.ts", "console.log(1);"],
 ];
 

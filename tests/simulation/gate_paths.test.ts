@@ -12,8 +12,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ActorLogic } from "xstate";
 import { getSimplePaths } from "xstate/graph";
-import { handshakeWith } from "../../actors/handshake.ts";
-import type { Checks } from "../../actors/handshake_checks.ts";
+import { handshakeWith } from "../../actors/gate/handshake.ts";
+import type { Checks } from "../../actors/gate/handshake_checks.ts";
 import {
   type FaultKind,
   GatePaths,
@@ -139,7 +139,7 @@ function told(steps: Path["steps"]): string {
   return steps.map(({ event, state }, nth) => nth === 0 ? placeOf(state) : stepOf(event, state)).join(", ");
 }
 
-const file = new URL("../data/simulation/unreached_gate_paths.json", import.meta.url);
+const file = new URL("../fixtures/simulation/unreached_gate_paths.json", import.meta.url);
 const listed = JSON.parse(readFileSync(file, "utf8")) as Readonly<Record<string, string>>;
 
 test("each enumerated path is taken in a simulation, or listed with a reason", async () => {

@@ -4,7 +4,7 @@
  * @module
  */
 import { type AnyActorLogic, type AnyStateMachine, createActor, createMachine, type InputFrom } from "xstate";
-import type { Ports, Report } from "../../actors/ports.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 
 /** What a child said to its parent. */

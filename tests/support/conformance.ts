@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { Effect, Exit } from "effect";
 import { createActor, setup } from "xstate";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { defaultLimits } from "../../transport/admission.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import process from "node:process";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import type { MakeGate, TransportFact } from "../../transport/port.ts";
 import { makeTestPki } from "./pki.ts";
 import { descriptors, snapshotOf, startTransport, until } from "./transports.ts";

@@ -16,8 +16,8 @@ import {
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
-import type { Ports, Report } from "../../actors/ports.ts";
-import type { TransportRef } from "../../actors/role.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
+import type { TransportRef } from "../../actors/runtime/role.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { type PeerText, type TransportAsk, TransportError, type TransportFact } from "../../transport/port.ts";

@@ -13,7 +13,7 @@ import { openBridge } from "../../actors/job/bridge/bridge.ts";
 import type { BridgeContext } from "../../actors/job/bridge/context.ts";
 import { makeBridgeToken } from "../../actors/job/bridge/token.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
-import { openWorkDirectory } from "../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../actors/files/contained_files.ts";
 import { anything, fakeNetwork, holdOpen, openWeb, realPorts, temporary } from "./job_world.ts";
 
 export const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";

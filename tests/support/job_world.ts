@@ -11,7 +11,7 @@ import { Effect, Exit, Fiber, Queue } from "effect";
 import { fetchDefault } from "../../actors/config/cell_config.ts";
 import { type Web, webUnder } from "../../actors/job/bridge/web_request.ts";
 import type { JobScope } from "../../actors/job/scope.ts";
-import type { Ports, Report } from "../../actors/ports.ts";
+import type { Ports, Report } from "../../actors/runtime/ports.ts";
 import type { JobNetwork, PushReceiver } from "../../actors/job/network.ts";
 import { type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
 

@@ -1,6 +1,6 @@
 /**
  * A network of whole nodes in this process, over real transports on loopback: gateway, data node, workers, scheduler, each the
- * machine of `actors/node.ts` with its own certificate and files.
+ * machine of `actors/node/node.ts` with its own certificate and files.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Actor } from "xstate";
-import { type AuditSink, logAlone } from "../../actors/audit.ts";
+import { type AuditSink, logAlone } from "../../actors/trust/audit.ts";
 import { type CellConfig, cellDefault } from "../../actors/config/cell_config.ts";
 import type { CommonConfig, ExecutorConfig, RoleConfig } from "../../actors/config/config.ts";
-import { makeGateFactory } from "../../actors/gate.ts";
-import { type NodeExit, nodeMachine } from "../../actors/node.ts";
-import type { Report } from "../../actors/ports.ts";
-import { superviseRoot } from "../../actors/supervise.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
+import type { Report } from "../../actors/runtime/ports.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import { transportLogic } from "../../transport/transport.ts";
@@ -62,7 +62,7 @@ export interface NodeNetwork {
   stop(): Promise<void>;
 }
 
-const digits = fileURLToPath(new URL("../data/digits.csv", import.meta.url));
+const digits = fileURLToPath(new URL("../fixtures/digits.csv", import.meta.url));
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const trainer = fileURLToPath(new URL("../../scripts/executors/train_digits.ts", import.meta.url));
 const rowsPerSlice = 48;

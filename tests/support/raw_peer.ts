@@ -9,7 +9,7 @@ import { yamux } from "@libp2p/yamux";
 import { identify } from "@libp2p/identify";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { makeDoor } from "../../transport/door.ts";
 import { libp2pKey } from "../../transport/libp2p_node.ts";
 import type { TestPki } from "./pki.ts";

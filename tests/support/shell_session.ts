@@ -46,8 +46,8 @@ export function cloneInto(folder: string): string {
   for (const name of readdirSync(root).filter((name) => !left.includes(name))) {
     cpSync(join(root, name), join(clone, name), { recursive: true });
   }
-  mkdirSync(join(clone, "tests/data"), { recursive: true });
-  cpSync(join(root, "tests/data/digits.csv"), join(clone, "tests/data/digits.csv"));
+  mkdirSync(join(clone, "tests/fixtures"), { recursive: true });
+  cpSync(join(root, "tests/fixtures/digits.csv"), join(clone, "tests/fixtures/digits.csv"));
   symlinkSync(join(root, "node_modules"), join(clone, "node_modules"));
   return clone;
 }

@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Result } from "effect";
 import { createActor, setup } from "xstate";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { parseCertificate, type Role } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";

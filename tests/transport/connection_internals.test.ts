@@ -7,7 +7,7 @@ import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { checkMuxer, checkStreams, checkTcp } from "../../transport/connection_internals.ts";
 import { makeDoor } from "../../transport/door.ts";
 import { libp2pKey, silentLogger } from "../../transport/libp2p_node.ts";

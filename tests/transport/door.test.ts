@@ -6,7 +6,7 @@ import { yamux } from "@libp2p/yamux";
 import { createLibp2p, type Libp2p } from "libp2p";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { type Door, makeDoor } from "../../transport/door.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import { libp2pKey } from "../../transport/libp2p_node.ts";

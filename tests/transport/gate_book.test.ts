@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeGateFactory } from "../../actors/gate.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { type Refusal, TlsFailed, TooManyConnections } from "../../pki/refusal.ts";
 import { GateBook, GateClosedError } from "../../transport/gate_book.ts";
 import { mtls } from "../../transport/mtls.ts";

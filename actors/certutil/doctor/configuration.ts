@@ -13,7 +13,7 @@ import { parseConfig } from "../../config/load.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
 import { policyOf } from "../../node/inputs.ts";
 import { CertutilError } from "../certutil_error.ts";
-import { kindNames, kindOf } from "../file_kind.ts";
+import { kindNames, kindOf } from "../../files/file_kind.ts";
 import { readInputBytes } from "../input_file.ts";
 import { type Finding, fine, wrong } from "./finding.ts";
 

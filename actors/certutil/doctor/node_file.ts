@@ -6,7 +6,7 @@
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { tags } from "../../../pki/der.ts";
-import { pemOf } from "../file_kind.ts";
+import { pemOf } from "../../files/file_kind.ts";
 import { readInputBytes } from "../input_file.ts";
 import { type Finding, wrong } from "./finding.ts";
 

@@ -9,7 +9,7 @@ import type { FileSystem } from "effect/FileSystem";
 import type { Certificate, Role } from "../../../pki/certificate.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { makeTrustSnapshot, type Policy, type TrustMade } from "../../../pki/trust.ts";
-import { loadIdentity } from "../../load_identity.ts";
+import { loadIdentity } from "../../trust/load_identity.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 

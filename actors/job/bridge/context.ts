@@ -4,10 +4,10 @@
  * @module
  */
 import type { Peer, Uuid } from "../../../transport/protocols/messages.ts";
-import type { Ports } from "../../ports.ts";
+import type { Ports } from "../../runtime/ports.ts";
 import type { JobLimits } from "../limits.ts";
 import type { JobNetwork } from "../network.ts";
-import type { WorkDirectory } from "../paths.ts";
+import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { JobScope } from "../scope.ts";
 import type { Web } from "./web_request.ts";
 

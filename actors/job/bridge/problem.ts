@@ -5,7 +5,7 @@
  */
 import { Data } from "effect";
 import type { TransportError } from "../../../transport/port.ts";
-import type { PathError } from "../path_refused.ts";
+import type { PathError } from "../../files/path_refused.ts";
 
 /** Codes of the JSON errors; the first four are the existing workers'. */
 export type ProblemCode =

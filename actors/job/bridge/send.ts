@@ -7,9 +7,9 @@ import { Deferred, Effect } from "effect";
 import type { StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { Peer, PeersReference } from "../../../transport/protocols/messages.ts";
 import { sendFile } from "../copy.ts";
-import type { ReadableFile } from "../paths.ts";
+import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
-import type { WorkFileFailed } from "../path_refused.ts";
+import type { WorkFileFailed } from "../../files/path_refused.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest, pathProblem } from "./problem.ts";
 

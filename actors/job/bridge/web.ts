@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { Effect, type Scope } from "effect";
 import type { JobLimits } from "../limits.ts";
-import type { WorkDirectory } from "../paths.ts";
+import type { WorkDirectory } from "../../files/contained_files.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
 

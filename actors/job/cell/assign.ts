@@ -5,7 +5,7 @@
  */
 import { Effect, type Scope } from "effect";
 import type { CellConfig } from "../../config/cell_config.ts";
-import { WorkFileFailed } from "../path_refused.ts";
+import { WorkFileFailed } from "../../files/path_refused.ts";
 import type { DirectoryOwner } from "../work_directory.ts";
 import type { Cell } from "./cell.ts";
 import { makeCgroups } from "./cgroup.ts";

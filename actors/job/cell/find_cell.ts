@@ -7,7 +7,7 @@
 import process from "node:process";
 import { Effect, Result } from "effect";
 import type { CellConfig, CellLevel } from "../../config/cell_config.ts";
-import type { Ports } from "../../ports.ts";
+import type { Ports } from "../../runtime/ports.ts";
 import { makeCommand } from "../command.ts";
 import { startExecutor } from "../process.ts";
 import { makeWorkDirectory } from "../work_directory.ts";

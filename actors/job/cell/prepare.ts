@@ -6,8 +6,8 @@
  */
 import { Effect, Result, type Scope } from "effect";
 import type { CellConfig } from "../../config/cell_config.ts";
-import type { Ports } from "../../ports.ts";
-import { pathReach } from "../paths.ts";
+import type { Ports } from "../../runtime/ports.ts";
+import { pathReach } from "../../files/contained_files.ts";
 import { sweepLeftovers, type Swept } from "../work_directory.ts";
 import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";

@@ -6,7 +6,7 @@
  */
 import { Effect } from "effect";
 import type { CellConfig } from "../../config/cell_config.ts";
-import type { WorkDirectory } from "../paths.ts";
+import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { AssignedCell } from "./assign.ts";
 
 /** Between two measurements. */

@@ -9,7 +9,7 @@ import { closeSync, fstatSync, mkdirSync, openSync, readdirSync, rmSync, statSyn
 import { join } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
-import { openWorkDirectory, type WorkDirectory } from "../../../actors/job/paths.ts";
+import { openWorkDirectory, type WorkDirectory } from "../../../actors/files/contained_files.ts";
 import type { Attack } from "./attacks.ts";
 
 const races = 1_000_000, controls = 200_000, controlsMin = 40_000, paths = 10_000;

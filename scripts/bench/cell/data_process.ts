@@ -5,7 +5,7 @@
  * @module
  */
 import process from "node:process";
-import { dataMachine } from "../../../actors/data.ts";
+import { dataMachine } from "../../../actors/data/data.ts";
 import { makePorts } from "../../program/ports.ts";
 import { startTransportEnd } from "./transport_end.ts";
 

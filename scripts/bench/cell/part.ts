@@ -19,7 +19,7 @@ import { cellCommand } from "../../../actors/job/cell/command_line.ts";
 import { findCell } from "../../../actors/job/cell/find_cell.ts";
 import { jobLimits } from "../../../actors/job/limits.ts";
 import type { JobNetwork } from "../../../actors/job/network.ts";
-import { openWorkDirectory } from "../../../actors/job/paths.ts";
+import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
 import { startExecutor } from "../../../actors/job/process.ts";
 import { makeWorkDirectory } from "../../../actors/job/work_directory.ts";
 import { makePorts } from "../../program/ports.ts";

@@ -13,7 +13,7 @@ import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import { createLibp2p } from "libp2p";
-import { makeGateFactory } from "../../../actors/gate.ts";
+import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/admission.ts";
 import { type Door, makeDoor } from "../../../transport/door.ts";

@@ -9,7 +9,7 @@ import { HandshakeTimeout, HungUp, type Refusal } from "../../../pki/refusal.ts"
 import type { PeerIdentity } from "../../../pki/path.ts";
 import { widestPolicy } from "../../../pki/trust.ts";
 import type { GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../../transport/port.ts";
-import { rememberingChecks } from "../../../actors/handshake_checks.ts";
+import { rememberingChecks } from "../../../actors/gate/handshake_checks.ts";
 
 /** Makes gates that judge like the network's own, without a machine, supervision or re-verification. */
 export function makePlainGates(now: () => number): MakeGate {

@@ -11,7 +11,7 @@ import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Effect, Result } from "effect";
 import { readLists } from "../../../actors/files/read_lists.ts";
-import { realServices } from "../../../actors/real_ports.ts";
+import { realServices } from "../../../actors/runtime/real_ports.ts";
 import type { SerialIndex } from "../../../pki/serial_index.ts";
 import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/trust.ts";
 

@@ -1,0 +1,142 @@
+/**
+ * How the transport gets gates: root actors made by `superviseRoot`, seen through the Gate port.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { Actor, ActorOptions, AnyActorLogic } from "xstate";
+import { ChainMemory } from "../../pki/chain_memory.ts";
+import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
+import { Internal, type Refusal } from "../../pki/refusal.ts";
+import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
+import { handshakeMachine, phaseOf } from "./handshake.ts";
+import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { superviseRoot } from "../runtime/supervise.ts";
+
+/** What all gates of a node share. */
+export interface GateFactoryOptions {
+  /** The clock that certificates are checked by, and the log. */
+  readonly ports: Pick<Ports, "now" | "report">;
+  /** Timers; the real ones by default. */
+  readonly clock?: ActorOptions<AnyActorLogic>["clock"];
+  /** Sees every event of every gate's machine. */
+  readonly inspect?: ActorOptions<AnyActorLogic>["inspect"];
+  /** @ignore Another machine than the network's own, with checks of its own, for tests. */
+  readonly machine?: typeof handshakeMachine;
+}
+
+/**
+ * Makes the factory that the node hands to the transport.
+ *
+ * A gate says what it has to say after its phase changed, so that a listener sees the phase that goes with it. A
+ * listener that throws is reported and harms neither the verdict nor the other listeners. A gate whose actor died of an
+ * error is refused with `internal`. All gates of a factory remember together which chains they found good.
+ */
+export function makeGateFactory(options: GateFactoryOptions): MakeGate {
+  const { machine } = options;
+  const own = machine === undefined
+    ? { machine: handshakeMachine, checks: rememberingChecks(new ChainMemory()) }
+    : { machine };
+  const shared: GateOptions = { ...options, ...own };
+  return (input) => new RootGate(input, shared);
+}
+
+type GateOptions = GateFactoryOptions & {
+  readonly machine: typeof handshakeMachine;
+  readonly checks?: Checks;
+};
+
+/** A class, so that the gates of idle connections share their methods. */
+class RootGate implements Gate {
+  readonly id: string;
+  readonly #report: Ports["report"];
+  readonly #listeners = new Set<(said: GateSaid) => void>();
+  readonly #unsaid: GateSaid[] = [];
+  readonly #actor: Actor<typeof handshakeMachine>;
+  #died: Refusal | undefined;
+  #sending = false;
+
+  constructor(input: GateInput, { ports, clock, inspect, machine, checks }: GateOptions) {
+    this.id = input.id;
+    this.#report = ports.report;
+    this.#actor = superviseRoot(machine, {
+      id: input.id,
+      input: { ...input, now: ports.now, ...(checks === undefined ? {} : { checks }) },
+      onError: (error) => this.#refuseDead(error),
+      onEmitted: (said) => void this.#unsaid.push(said),
+      onSnapshot: () => {
+        if (!this.#sending) this.#flush();
+      },
+      ...(clock === undefined ? {} : { clock }),
+      ...(inspect === undefined ? {} : { inspect }),
+    });
+  }
+
+  get phase(): GatePhase {
+    return this.#died === undefined ? phaseOf(this.#actor.getSnapshot().value) : "refused";
+  }
+
+  get refusal(): Refusal | undefined {
+    return this.#died ?? this.#actor.getSnapshot().context?.refusal;
+  }
+
+  get identity(): PeerIdentity | undefined {
+    const identity = this.#actor.getSnapshot().context?.identity;
+    return holds(identity) ? identity.success : undefined;
+  }
+
+  get presented(): { readonly name: string; readonly id: string } | undefined {
+    const wellFormed = this.#actor.getSnapshot().context?.wellFormed;
+    if (!holds(wellFormed)) return undefined;
+    const claimed = checkIdentity(wellFormed.success);
+    return Result.isSuccess(claimed) ? { name: claimed.success.name, id: claimed.success.peer } : undefined;
+  }
+
+  send(event: GateEvent): void {
+    if (this.#died !== undefined || this.#actor.getSnapshot().status !== "active") return;
+    const outermost = !this.#sending;
+    this.#sending = true;
+    try {
+      this.#actor.send(event);
+    } finally {
+      if (outermost) this.#sending = false;
+    }
+    if (outermost) this.#flush();
+  }
+
+  listen(listener: (said: GateSaid) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  stop(): void {
+    this.#actor.stop();
+  }
+
+  #flush(): void {
+    for (let said = this.#unsaid.shift(); said !== undefined; said = this.#unsaid.shift()) {
+      for (const listener of [...this.#listeners]) this.#deliver(said, listener);
+    }
+  }
+
+  #deliver(said: GateSaid, listener: (said: GateSaid) => void): void {
+    try {
+      listener(said);
+    } catch (error) {
+      this.#report({
+        level: "error",
+        event: "gate.listener_failed",
+        message: `Cannot deliver ${said.type}: its listener threw`,
+        fields: { gate: this.id, error: String(error) },
+      });
+    }
+  }
+
+  #refuseDead(error: unknown): void {
+    if (this.#died !== undefined) return;
+    this.#died = new Internal({ detail: error instanceof Error ? error.message : String(error) });
+    this.#unsaid.push({ type: "gate.refused", refusal: this.#died });
+    if (!this.#sending) this.#flush();
+  }
+}

@@ -1,0 +1,385 @@
+/**
+ * One dispatched job, from its work directory to its end.
+ *
+ * ```
+ * preparing ─▶ serving ──────────────────────────────────────────┐
+ *    │ │         opening ─▶ executing                            │
+ *    │ │                      starting ─▶ running ─▶ flushing    ├─▶ removing ─▶ done
+ *    │ │                            └──▶ stopping ◀──┘           │
+ *    │ └───▶ aggregating (the parameter server, no process) ─────┤
+ *    └───────────────────────────────────────────────────────────┘
+ * ```
+ *
+ * Whatever fails leads to `removing`; `done` says `job.ended`, once. How long a job may run is its lease's business: the
+ * worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
+ *
+ * @module
+ */
+import { type ActorLogic, assign, enqueueActions, fromCallback, setup, type Snapshot } from "xstate";
+import type { EffectSaid } from "../runtime/effect_actor.ts";
+import {
+  bridgeActor,
+  directoryActor,
+  executorActor,
+  exitActor,
+  flushActor,
+  type JobPlaces,
+  type OpenedBridge,
+  overrunActor,
+  removeActor,
+  stopActor,
+} from "./effects.ts";
+import type { AssignedCell } from "./cell/assign.ts";
+import { type JobLimits, jobLimits } from "./limits.ts";
+import type { AggregatorInput, JobCommand, JobEnded, JobInput, JobOutcome, JobStarted } from "./messages.ts";
+import type { WorkDirectory } from "../files/contained_files.ts";
+import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
+import type { Executor, ExecutorExit, ExecutorNotStarted } from "./process.ts";
+import type { ExecutorMissing } from "./command.ts";
+import type { BridgeNotOpened } from "./bridge/bridge.ts";
+import { failureReason } from "./reason.ts";
+
+/** What a job knows of itself. */
+export interface JobContext {
+  readonly job: JobInput;
+  readonly limits: JobLimits;
+  readonly directory: WorkDirectory | undefined;
+  readonly cell: AssignedCell | undefined;
+  readonly bridge: OpenedBridge | undefined;
+  readonly executor: Executor | undefined;
+  /** Set once: the first thing that ended the job. */
+  readonly outcome: JobOutcome | undefined;
+}
+
+type JobEvent =
+  | JobCommand
+  | EffectSaid<"directory", JobPlaces, PathError>
+  | EffectSaid<"bridge", OpenedBridge, BridgeNotOpened>
+  | EffectSaid<"executor", Executor, ExecutorMissing | ExecutorNotStarted>
+  | EffectSaid<"exit", ExecutorExit, never>
+  | EffectSaid<"overrun", string, never>
+  | EffectSaid<"stopped", ExecutorExit, never>
+  | EffectSaid<"flushed", void, never>
+  | EffectSaid<"removed", void, WorkFileFailed>;
+
+/** The parameter server's logic: `jobMachine.provide({ actors: { aggregator } })`. */
+// deno-lint-ignore no-explicit-any
+export type AggregatorLogic = ActorLogic<Snapshot<JobOutcome>, any, AggregatorInput>;
+
+/** Stands where no parameter server was provided: a job that wants one fails. */
+const noAggregator = fromCallback<{ type: string }, AggregatorInput>(() => {
+  throw new Error("Cannot aggregate: no parameter server was provided");
+}) as unknown as AggregatorLogic;
+
+/** A job on a worker, from its dispatch to the removal of its directory. */
+export const jobMachine = setup({
+  types: {
+    input: {} as JobInput,
+    context: {} as JobContext,
+    events: {} as JobEvent,
+    output: {} as JobEnded,
+  },
+  actors: {
+    directory: directoryActor,
+    bridge: bridgeActor,
+    executor: executorActor,
+    exit: exitActor,
+    overrun: overrunActor,
+    stop: stopActor,
+    flush: flushActor,
+    remove: removeActor,
+    aggregator: noAggregator,
+  },
+  guards: {
+    aggregates: ({ context }) => context.job.executor.runtime === "parameter-server",
+    succeeded: (_, exit: ExecutorExit) => exit.code === 0,
+    hasDirectory: ({ context }) => context.directory !== undefined,
+  },
+  actions: {
+    end: assign({ outcome: ({ context }, outcome: JobOutcome) => context.outcome ?? outcome }),
+    started: enqueueActions(({ context, self, enqueue }) => {
+      const started: JobStarted = { type: "job.started", ...idsOf(context.job), pid: context.executor?.pid };
+      if (self._parent !== undefined) enqueue.sendTo(self._parent, started);
+    }),
+    ended: enqueueActions(({ context, self, enqueue }) => {
+      if (self._parent !== undefined) enqueue.sendTo(self._parent, endedOf(context));
+    }),
+    reportLeft: ({ context }, detail: string) =>
+      context.job.ports.report({
+        level: "error",
+        event: "job.left-behind",
+        message: `job ${context.job.spec.job_id} was not cleaned up: ${detail}`,
+        fields: { job: context.job.spec.job_id, directory: context.directory?.path, pid: context.executor?.pid },
+      }),
+  },
+  delays: {
+    prepare: ({ context }) => context.limits.prepareMs,
+    end: ({ context }) => context.limits.endMs,
+    flush: ({ context }) => context.limits.idleMs,
+  },
+}).createMachine({
+  id: "job",
+  context: ({ input }) => ({
+    job: input,
+    limits: { ...jobLimits, ...input.limits },
+    directory: undefined,
+    cell: undefined,
+    bridge: undefined,
+    executor: undefined,
+    outcome: undefined,
+  }),
+  output: ({ context }) => endedOf(context),
+  initial: "working",
+  states: {
+    working: {
+      // The directory is held until everything in it has ended; leaving this state removes it, if `removing` could not.
+      invoke: {
+        src: "directory",
+        input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
+      },
+      initial: "preparing",
+      states: {
+        preparing: {
+          on: {
+            "effect.done.directory": {
+              target: "choosing",
+              actions: assign({
+                directory: ({ event }) => event.value.directory,
+                cell: ({ event }) => event.value.cell,
+              }),
+            },
+            "effect.failed.directory": {
+              target: "removing",
+              actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
+            },
+            "job.cancel": {
+              target: "removing",
+              actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
+            },
+          },
+          after: {
+            prepare: {
+              target: "removing",
+              actions: { type: "end", params: () => failedOf("its work directory was not made in time") },
+            },
+          },
+        },
+        choosing: {
+          always: [{ guard: "aggregates", target: "aggregating" }, { target: "serving" }],
+        },
+        aggregating: {
+          entry: "started",
+          invoke: {
+            id: "aggregator",
+            src: "aggregator",
+            input: ({ context }) => ({
+              ports: context.job.ports,
+              spec: context.job.spec,
+              scheduler: context.job.scheduler,
+              network: context.job.network,
+              directory: present(context.directory),
+            }),
+            onDone: { target: "removing", actions: { type: "end", params: ({ event }) => event.output } },
+            onError: {
+              target: "removing",
+              actions: { type: "end", params: ({ event }) => failedOf(`the parameter server failed: ${event.error}`) },
+            },
+          },
+          on: {
+            "job.updated": {
+              actions: enqueueActions(({ enqueue, event }) => enqueue.sendTo("aggregator", event)),
+            },
+            "job.cancel": {
+              target: "removing",
+              actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
+            },
+          },
+        },
+        // `job.updated` is ignored from here on: a process keeps the specification it was started with.
+        serving: {
+          invoke: { src: "bridge", input: ({ context }) => placed(context) },
+          initial: "opening",
+          states: {
+            opening: {
+              on: {
+                "effect.done.bridge": {
+                  target: "executing",
+                  actions: assign({ bridge: ({ event }) => event.value }),
+                },
+                "effect.failed.bridge": {
+                  target: "#job.working.removing",
+                  actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
+                },
+                "job.cancel": {
+                  target: "#job.working.removing",
+                  actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
+                },
+              },
+              after: {
+                prepare: {
+                  target: "#job.working.removing",
+                  actions: { type: "end", params: () => failedOf("its bridge was not opened in time") },
+                },
+              },
+            },
+            executing: {
+              invoke: {
+                src: "executor",
+                input: ({ context }) => ({ ...placed(context), bridge: present(context.bridge) }),
+              },
+              initial: "starting",
+              states: {
+                starting: {
+                  on: {
+                    "effect.done.executor": {
+                      target: "running",
+                      actions: [assign({ executor: ({ event }) => event.value }), "started"],
+                    },
+                    "effect.failed.executor": {
+                      target: "#job.working.removing",
+                      actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
+                    },
+                    // Nothing is running yet that could be asked to end: leaving the state ends what is being started.
+                    "job.cancel": {
+                      target: "#job.working.removing",
+                      actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
+                    },
+                  },
+                  after: {
+                    prepare: {
+                      target: "#job.working.removing",
+                      actions: { type: "end", params: () => failedOf("its executor was not started in time") },
+                    },
+                  },
+                },
+                running: {
+                  invoke: [
+                    { src: "exit", input: ({ context }) => runningOf(context) },
+                    { src: "overrun", input: ({ context }) => placed(context) },
+                  ],
+                  on: {
+                    "effect.done.overrun": {
+                      target: "stopping",
+                      actions: { type: "end", params: ({ event }) => failedOf(event.value) },
+                    },
+                    "effect.done.exit": [
+                      {
+                        guard: { type: "succeeded", params: ({ event }) => event.value },
+                        target: "flushing",
+                        actions: { type: "end", params: () => ({ type: "finished" }) },
+                      },
+                      {
+                        target: "#job.working.removing",
+                        actions: { type: "end", params: ({ event }) => crashedOf(event.value) },
+                      },
+                    ],
+                    "effect.failed.exit": {
+                      target: "#job.working.removing",
+                      actions: {
+                        type: "end",
+                        params: ({ event }) => failedOf(`its executor was lost: ${event.error}`),
+                      },
+                    },
+                    "job.cancel": {
+                      target: "stopping",
+                      actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
+                    },
+                  },
+                },
+                stopping: {
+                  invoke: { src: "stop", input: ({ context }) => runningOf(context) },
+                  on: {
+                    "effect.done.stopped": "#job.working.removing",
+                    "effect.failed.stopped": "#job.working.removing",
+                  },
+                  after: {
+                    end: {
+                      target: "#job.working.removing",
+                      actions: { type: "reportLeft", params: () => "its executor did not end" },
+                    },
+                  },
+                },
+                flushing: {
+                  invoke: {
+                    src: "flush",
+                    input: ({ context }) => ({ ports: context.job.ports, bridge: present(context.bridge) }),
+                  },
+                  on: {
+                    "effect.done.flushed": "#job.working.removing",
+                    "effect.failed.flushed": "#job.working.removing",
+                    "job.cancel": "#job.working.removing",
+                  },
+                  after: { flush: "#job.working.removing" },
+                },
+              },
+            },
+          },
+        },
+        removing: {
+          initial: "deciding",
+          states: {
+            deciding: {
+              always: [{ guard: "hasDirectory", target: "deleting" }, { target: "#job.done" }],
+            },
+            deleting: {
+              invoke: {
+                src: "remove",
+                input: ({ context }) => ({ ports: context.job.ports, path: present(context.directory).path }),
+              },
+              on: {
+                "effect.done.removed": "#job.done",
+                "effect.failed.removed": {
+                  target: "#job.done",
+                  actions: { type: "reportLeft", params: ({ event }) => event.error.message },
+                },
+              },
+              after: {
+                end: {
+                  target: "#job.done",
+                  actions: { type: "reportLeft", params: () => "its directory was not removed in time" },
+                },
+              },
+            },
+          },
+        },
+      },
+    },
+    done: { type: "final", entry: "ended" },
+  },
+});
+
+function idsOf({ taskId, spec }: JobInput) {
+  return { task_id: taskId, job_id: spec.job_id };
+}
+
+function endedOf({ job, outcome }: JobContext): JobEnded {
+  return { type: "job.ended", ...idsOf(job), outcome: outcome ?? failedOf("it ended without saying how") };
+}
+
+function failedOf(reason: string): JobOutcome {
+  return { type: "failed", reason: failureReason(reason) };
+}
+
+function cancelledOf(reason: string): JobOutcome {
+  return { type: "cancelled", reason: failureReason(reason) };
+}
+
+function crashedOf({ code, signal, tail }: ExecutorExit): JobOutcome {
+  const how = code === null ? `executor was ended by ${signal}` : `executor exited with code ${code}`;
+  return { type: "failed", reason: failureReason(how, tail) };
+}
+
+function placed(context: JobContext) {
+  const { job, limits, directory, cell } = context;
+  return { ports: job.ports, job, limits, directory: present(directory), cell };
+}
+
+function runningOf({ job, executor }: JobContext) {
+  return { ports: job.ports, executor: present(executor) };
+}
+
+/** A state is entered only after what it needs was assigned. */
+function present<A>(value: A | undefined): A {
+  if (value === undefined) throw new Error("Cannot enter state: what it needs was not made");
+  return value;
+}

@@ -1,0 +1,247 @@
+/**
+ * Asks one node whether it is healthy: over a connection of its own, verified like every other.
+ *
+ * ```
+ * starting ──▶ dialling ──▶ asking ──▶ leaving ──▶ done
+ *     │            │           │          ▲
+ *     └── failed, refused, unhealthy, or the time is over
+ * ```
+ *
+ * An address that names another PeerID than is there is asked again without it, since PeerIDs change with their keys; who
+ * answered is in the outcome.
+ *
+ * The time runs from the machine's start to the answer. Of the transport's facts the machine keeps who was established and who
+ * was refused, for their names; the answers decide.
+ *
+ * @module
+ */
+import { type ActorRefFrom, assign, type CallbackActorLogic, sendTo, setup } from "xstate";
+import type { Role } from "../../pki/certificate.ts";
+import type { Refusal } from "../../pki/refusal.ts";
+import type {
+  AddressText,
+  DialAnswer,
+  DrainAnswer,
+  PeerText,
+  RequestAnswer,
+  StartAnswer,
+  TransportAsk,
+  TransportError,
+  TransportFact,
+  TransportInput,
+} from "../../transport/port.ts";
+import { withoutPeer } from "../../transport/connections.ts";
+import type { Ports } from "../runtime/ports.ts";
+
+/** What a probe is born with. */
+export interface ProbeInput {
+  /** Makes identifiers, and measures the answer. */
+  readonly ports: Pick<Ports, "uuid" | "now">;
+  /** What speaks for this node: the real transport, or a simulated one. */
+  readonly logic: CallbackActorLogic<TransportAsk, TransportInput>;
+  /** Listening nowhere, joining nothing. */
+  readonly transport: TransportInput;
+  /** Whom to ask: a multiaddr, with or without `/p2p/…`. */
+  readonly address: AddressText;
+  /** How long it may take, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Who is at the address, as its certificate says. */
+export interface Probed {
+  readonly peer: PeerText;
+  readonly name?: string | undefined;
+  readonly role?: Role | undefined;
+}
+
+/** An answer, and how long it took from the question on, in milliseconds. */
+export interface Answered extends Probed {
+  readonly latencyMs: number;
+}
+
+/** What came of it. */
+export type ProbeOutcome =
+  | (Answered & {
+    readonly type: "healthy";
+    /** The level at which a worker of ours confines its executors. */
+    readonly cell?: string | undefined;
+  })
+  /** The node is there and says that it is not ready. */
+  | (Answered & { readonly type: "unhealthy" })
+  /** No connection: refused here (then perhaps it is known whom), refused there, or nobody there. */
+  | { readonly type: "refused"; readonly refusal: Refusal; readonly presented: Probed | undefined }
+  /** A connection, but no answer. */
+  | (Probed & { readonly type: "unanswered"; readonly error: TransportError })
+  | { readonly type: "timed-out"; readonly during: string; readonly timeoutMs: number }
+  | { readonly type: "failed"; readonly error: TransportError };
+
+interface ProbeContext extends ProbeInput {
+  readonly peer: PeerText;
+  /** Who was established: the node itself, and a relay before it. */
+  readonly established: readonly Probed[];
+  /** Who was refused here last. */
+  readonly presented: Probed | undefined;
+  readonly askedAt: number;
+  readonly outcome: ProbeOutcome | undefined;
+  /** What is dialled: the address, or that without its PeerID. */
+  readonly target: AddressText;
+  readonly actor: ActorRefFrom<ProbeInput["logic"]>;
+}
+
+/** The node that was dialled, by its certificate. */
+const probedOf = ({ peer, established }: ProbeContext): Probed =>
+  established.find((known) => known.peer === peer) ?? { peer };
+
+const health = "/hypha-health/0.0.1" as const;
+
+/** How long the transport may take to close its connection afterwards, in milliseconds. */
+export const leaveTimeoutMs = 1_000;
+
+/** One question to one node. Its output is a {@linkcode ProbeOutcome}. */
+export const probeMachine = setup({
+  types: {
+    input: {} as ProbeInput,
+    context: {} as ProbeContext,
+    events: {} as StartAnswer | DialAnswer | RequestAnswer | DrainAnswer | TransportFact,
+    output: {} as ProbeOutcome,
+  },
+  guards: {
+    isRekeyed: ({ context }, { refusal }: { readonly refusal: Refusal }) =>
+      refusal.code === "peer-id-mismatch" && context.target !== withoutPeer(context.address),
+  },
+  actions: {
+    setOutcome: assign((_, outcome: ProbeOutcome) => ({ outcome })),
+  },
+  delays: { timeoutMs: ({ context }) => context.timeoutMs, leaveTimeoutMs },
+}).createMachine({
+  id: "probe",
+  context: ({ input, spawn }) => ({
+    ...input,
+    peer: "",
+    established: [],
+    presented: undefined,
+    askedAt: 0,
+    outcome: undefined,
+    target: input.address,
+    actor: spawn(input.logic, { input: input.transport }),
+  }),
+  initial: "probing",
+  output: ({ context: { outcome, timeoutMs } }) => outcome ?? { type: "timed-out", during: "its answer", timeoutMs },
+  states: {
+    probing: {
+      initial: "starting",
+      after: {
+        timeoutMs: {
+          target: "leaving",
+          actions: {
+            type: "setOutcome",
+            params: ({ context: { peer, timeoutMs } }) => ({
+              type: "timed-out",
+              during: peer === "" ? "the handshake" : "its answer",
+              timeoutMs,
+            }),
+          },
+        },
+      },
+      on: {
+        "peer.established": {
+          actions: assign({
+            established: ({ context, event: { peer, identity: { name, role } } }) => [
+              ...context.established,
+              { peer, name, role },
+            ],
+          }),
+        },
+        "peer.refused": {
+          actions: assign({
+            presented: ({ event: { peer } }) => peer && { peer: peer.id, name: peer.name },
+          }),
+        },
+        "transport.failed": {
+          target: "leaving",
+          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", error: event.error }) },
+        },
+      },
+      states: {
+        starting: {
+          entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "start", replyTo: self })),
+          on: {
+            listening: "dialling",
+          },
+        },
+        dialling: {
+          entry: sendTo(
+            ({ context }) => context.actor,
+            ({ context, self }) => ({
+              type: "dial",
+              id: context.ports.uuid(),
+              target: { address: context.target },
+              replyTo: self,
+            }),
+          ),
+          on: {
+            "dial.done": { target: "asking", actions: assign(({ event }) => ({ peer: event.peer })) },
+            "dial.failed": [
+              {
+                guard: { type: "isRekeyed", params: ({ event }) => ({ refusal: event.refusal }) },
+                target: "dialling",
+                reenter: true,
+                actions: assign({ target: ({ context }) => withoutPeer(context.address) }),
+              },
+              {
+                target: "#probe.leaving",
+                actions: {
+                  type: "setOutcome",
+                  params: ({ context: { presented }, event: { refusal } }) => ({ type: "refused", refusal, presented }),
+                },
+              },
+            ],
+          },
+        },
+        asking: {
+          entry: [
+            assign({ askedAt: ({ context }) => context.ports.now() }),
+            sendTo(
+              ({ context }) => context.actor,
+              ({ context, self }) => ({
+                type: "request",
+                id: context.ports.uuid(),
+                peer: context.peer,
+                protocol: health,
+                message: {},
+                timeoutMs: context.timeoutMs,
+                replyTo: self,
+              }),
+            ),
+          ],
+          on: {
+            response: {
+              target: "#probe.leaving",
+              actions: {
+                type: "setOutcome",
+                params: ({ context, event: { message } }) => {
+                  const { healthy, cell } = message as { readonly healthy?: unknown; readonly cell?: string };
+                  const answered = { ...probedOf(context), latencyMs: context.ports.now() - context.askedAt };
+                  return healthy === true ? { type: "healthy", ...answered, cell } : { type: "unhealthy", ...answered };
+                },
+              },
+            },
+            "request.failed": {
+              target: "#probe.leaving",
+              actions: {
+                type: "setOutcome",
+                params: ({ context, event: { error } }) => ({ type: "unanswered", ...probedOf(context), error }),
+              },
+            },
+          },
+        },
+      },
+    },
+    leaving: {
+      entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "drain", replyTo: self })),
+      after: { leaveTimeoutMs: "done" },
+      on: { drained: "done" },
+    },
+    done: { type: "final" },
+  },
+});

@@ -1,0 +1,259 @@
+/**
+ * Finds workers for one kind of job: asks by gossip, collects offers, accepts the best, until there are as many as needed.
+ *
+ * ```
+ *  ──▶ asking ──▶ collecting ── enough offers ──▶ accepting ── all granted ──▶ served
+ *        ▲            │ repeat                        │
+ *        └────────────┴──── fewer granted ◀───────────┘
+ * ```
+ *
+ * An offer lapses at its worker after half a second, so those of one request stand together or not at all: while they are too
+ * few, the request is repeated each {@linkcode requestRepeatMs}, and each {@linkcode allocationWindowMs} the want is reported. It
+ * goes on until it is served or stopped. Says `allocation.granted` for each lease, and `allocation.served` at the end.
+ *
+ * @module
+ */
+import { assign, enqueueActions, sendParent, setup } from "xstate";
+import type { PeerText, PublishAnswer, RequestAnswer } from "../../transport/port.ts";
+import {
+  type Descriptor,
+  type Instant,
+  type Resources,
+  type Uuid,
+  type WorkerOffer,
+  workerTopic,
+} from "../../transport/protocols/messages.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { answerAs, type TransportRef } from "../runtime/role.ts";
+import { allocationWindowMs, chooseOffers, offersMax, type ReceivedOffer } from "./offers.ts";
+import { offerLifeMs } from "../worker/requests.ts";
+import { instantFromMs } from "../runtime/instant.ts";
+
+/** A request that found too few workers is repeated after this, in milliseconds. */
+export const requestRepeatMs = 1_000;
+/** An offer this much older than it may be is not accepted any more: the acceptance has to travel, in milliseconds. */
+const acceptanceMarginMs = 100;
+/** A worker answers an acceptance within this, in milliseconds. */
+const acceptanceTimeoutMs = 2_000;
+/** Answers that the transport owes for longer than it was given are not waited for, in milliseconds. */
+const acceptanceDeadlineMs = acceptanceTimeoutMs + 1_000;
+/** Request ids whose offers are still answered. */
+const requestsKept = 16;
+
+/** What an allocation is born with. */
+export interface AllocationInput {
+  readonly descriptor: Descriptor;
+  readonly count: number;
+  readonly resources: Resources;
+  readonly price: { readonly bid: number; readonly max: number };
+  /** Workers not to be taken. */
+  readonly excluded: readonly PeerText[];
+  readonly transport: TransportRef;
+  readonly ports: Ports;
+}
+
+/** A lease that a worker granted. */
+export interface GrantedLease {
+  readonly id: Uuid;
+  readonly peer: PeerText;
+  readonly timeout: Instant;
+  readonly price: number;
+  readonly resources: Resources;
+}
+
+export interface AllocationContext extends AllocationInput {
+  /** Newest last. */
+  readonly requests: readonly Uuid[];
+  readonly offers: readonly ReceivedOffer[];
+  readonly accepting: Readonly<Record<Uuid, ReceivedOffer>>;
+  readonly granted: readonly PeerText[];
+  readonly asked: number;
+  /** When the shortage was last reported, in milliseconds since the epoch. */
+  readonly reportedAt: number;
+}
+
+/** What an allocation hears. */
+export type AllocationEvent =
+  | {
+    readonly type: "offer.received";
+    readonly exchange: string;
+    readonly peer: PeerText;
+    readonly offer: WorkerOffer;
+  }
+  | { readonly type: "publish.answered"; readonly answer: PublishAnswer }
+  | { readonly type: "acceptance.answered"; readonly id: Uuid; readonly answer: RequestAnswer };
+
+/** What an allocation says to its parent. */
+export type AllocationSaid =
+  | {
+    readonly type: "allocation.granted";
+    readonly class: Descriptor["class"];
+    readonly lease: GrantedLease;
+  }
+  | { readonly type: "allocation.served"; readonly class: Descriptor["class"] };
+
+/** Offers that can still be accepted, by workers that gave no lease yet. */
+function freshOffers(context: AllocationContext): readonly ReceivedOffer[] {
+  const now = context.ports.now();
+  return context.offers.filter(({ at }) => now - at < offerLifeMs - acceptanceMarginMs);
+}
+
+/** The offers to accept now; fewer than are needed when there are too few. */
+function bestOffers(context: AllocationContext): readonly ReceivedOffer[] {
+  return chooseOffers(freshOffers(context), {
+    wanted: context.resources,
+    priceMax: context.price.max,
+    count: context.count - context.granted.length,
+    excluded: new Set([...context.excluded, ...context.granted]),
+  });
+}
+
+function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): GrantedLease | undefined {
+  if (received === undefined || answer.type !== "response" || !("RenewLease" in answer.message)) return undefined;
+  const renewal = answer.message.RenewLease;
+  if (typeof renewal !== "object" || !("Renewed" in renewal)) return undefined;
+  const { id, price, resources } = received.offer;
+  return { id, peer: received.from, timeout: renewal.Renewed.timeout, price, resources };
+}
+
+/** Allocation for one kind of job. */
+export const allocationMachine = setup({
+  types: {
+    input: {} as AllocationInput,
+    context: {} as AllocationContext,
+    events: {} as AllocationEvent,
+  },
+  guards: {
+    isServed: ({ context }) => context.granted.length >= context.count,
+    hasEnough: ({ context }) => bestOffers(context).length >= context.count - context.granted.length,
+    isAllAnswered: ({ context }) => Object.keys(context.accepting).length === 0,
+  },
+  actions: {
+    reportShortage: enqueueActions(({ context, enqueue }) => {
+      const now = context.ports.now();
+      if (now - context.reportedAt < allocationWindowMs) return;
+      const have = context.granted.length + bestOffers(context).length;
+      enqueue.assign({ reportedAt: now });
+      enqueue(() =>
+        context.ports.report({
+          level: "warn",
+          event: "allocation.short",
+          message: `Cannot find enough workers for ${context.descriptor.class}: ${have} of ${context.count} offer`,
+          fields: { class: context.descriptor.class, have, needed: context.count, offers: context.offers.length },
+        })
+      );
+    }),
+  },
+}).createMachine({
+  id: "allocation",
+  context: ({ input }) => ({
+    ...input,
+    requests: [],
+    offers: [],
+    accepting: {},
+    granted: [],
+    asked: 0,
+    reportedAt: input.ports.now(),
+  }),
+  initial: "asking",
+  on: {
+    // Every offer to a request of ours is answered `{}`, wanted or not; others are nobody's.
+    "offer.received": {
+      actions: enqueueActions(({ context, event, enqueue }) => {
+        const { exchange, peer, offer } = event;
+        if (!context.requests.includes(offer.request_id)) {
+          enqueue.sendTo(context.transport, { type: "decline", exchange });
+          return;
+        }
+        const received: ReceivedOffer = { from: peer, offer, at: context.ports.now() };
+        const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
+        enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
+        enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+      }),
+    },
+  },
+  states: {
+    asking: {
+      entry: enqueueActions(({ context, self, enqueue }) => {
+        const id = context.ports.uuid();
+        enqueue.assign({ requests: [...context.requests, id].slice(-requestsKept), asked: context.asked + 1 });
+        enqueue.sendTo(context.transport, {
+          type: "publish",
+          id: `request/${id}`,
+          topic: workerTopic,
+          message: {
+            id,
+            spec: { resources: context.resources, executor: [context.descriptor] },
+            timeout: instantFromMs(context.ports.now() + allocationWindowMs),
+            bid: context.price.bid,
+          },
+          replyTo: answerAs(self, (answer: PublishAnswer): AllocationEvent => ({ type: "publish.answered", answer })),
+        });
+      }),
+      always: "collecting",
+    },
+    collecting: {
+      always: { guard: "hasEnough", target: "accepting" },
+      after: { [requestRepeatMs]: { target: "asking", actions: "reportShortage" } },
+      on: {
+        "publish.answered": {
+          actions: ({ context, event }) => {
+            if (event.answer.type !== "publish.failed") return;
+            context.ports.report({
+              level: "debug",
+              event: "allocation.unheard",
+              message: `Cannot ask for workers yet: ${event.answer.error.message}`,
+              fields: { class: context.descriptor.class },
+            });
+          },
+        },
+      },
+    },
+    accepting: {
+      entry: enqueueActions(({ context, self, enqueue }) => {
+        const chosen = bestOffers(context);
+        enqueue.assign({ accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])) });
+        for (const { from, offer } of chosen) {
+          enqueue.sendTo(context.transport, {
+            type: "request",
+            id: `accept/${offer.id}`,
+            peer: from,
+            protocol: "/hypha-api/0.0.1",
+            message: { RenewLease: { id: offer.id } },
+            timeoutMs: acceptanceTimeoutMs,
+            replyTo: answerAs(
+              self,
+              (answer: RequestAnswer): AllocationEvent => ({ type: "acceptance.answered", id: offer.id, answer }),
+            ),
+          });
+        }
+      }),
+      on: {
+        "acceptance.answered": {
+          actions: enqueueActions(({ context, event, enqueue }) => {
+            const received = context.accepting[event.id];
+            const lease = grantOf(received, event.answer);
+            const { [event.id]: _, ...accepting } = context.accepting;
+            enqueue.assign({
+              accepting,
+              offers: context.offers.filter(({ offer }) => offer.id !== event.id),
+              granted: lease === undefined ? context.granted : [...context.granted, lease.peer],
+            });
+            if (lease !== undefined) {
+              enqueue.sendParent({ type: "allocation.granted", class: context.descriptor.class, lease });
+            }
+          }),
+        },
+      },
+      always: [
+        { guard: "isServed", target: "served" },
+        { guard: "isAllAnswered", target: "collecting" },
+      ],
+      after: { [acceptanceDeadlineMs]: { target: "collecting", actions: assign({ accepting: {} }) } },
+    },
+    served: {
+      type: "final",
+      entry: sendParent(({ context }) => ({ type: "allocation.served", class: context.descriptor.class })),
+    },
+  },
+});

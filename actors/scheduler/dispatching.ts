@@ -1,0 +1,158 @@
+/**
+ * A scheduler's actions around leases and dispatch.
+ *
+ * @module
+ */
+import type { RequestAnswer } from "../../transport/port.ts";
+import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { GrantedLease } from "./allocation.ts";
+import { answerAs } from "../runtime/role.ts";
+import { aggregateJob, trainJob } from "./job_spec.ts";
+import {
+  castOf,
+  dispatchTimeoutMs,
+  redispatchAgainMs,
+  type SchedulerContext,
+  type SchedulerEvent,
+  schedulerSetup,
+} from "./scheduler_setup.ts";
+import { leasedAggregator, leasedTrainer, memberOf, withMember } from "./training.ts";
+
+function isDispatched(answer: RequestAnswer): boolean {
+  return answer.type === "response" && "DispatchJob" in answer.message &&
+    typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
+}
+
+/** A lease was granted: it is held from here on, and its worker is a member. */
+export const takeLease = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "allocation.granted") return;
+  const { lease } = event;
+  // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
+  const isTaken = memberOf(context.training, lease.peer) !== undefined ||
+    (event.class === "aggregate" && context.training.aggregator !== undefined);
+  if (isTaken) return;
+  const member = { peer: lease.peer, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
+  const { training } = context;
+  enqueue.assign({
+    training: event.class === "train"
+      ? { ...training, trainers: { ...training.trainers, [lease.peer]: leasedTrainer(member, context.ports.now()) } }
+      : { ...training, aggregator: leasedAggregator(member) },
+  });
+  enqueue.spawnChild("heldLease", {
+    id: `lease/${lease.id}`,
+    input: {
+      id: lease.id,
+      giver: lease.peer,
+      timeout: lease.timeout,
+      transport: context.transport,
+      ports: context.ports,
+    },
+  });
+  enqueue(() => reportGranted(context, event.class, lease));
+});
+
+function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: GrantedLease): void {
+  ports.report({
+    level: "info",
+    event: "lease.granted",
+    message: `${lease.peer} leases itself for ${jobClass}`,
+    fields: { lease: lease.id, peer: lease.peer, class: jobClass, price: lease.price, resources: lease.resources },
+  });
+}
+
+/** Sends one member its job. */
+function dispatchAsk(
+  { context, self }: { context: SchedulerContext; self: { send(event: SchedulerEvent): void } },
+  member: { readonly peer: Peer; readonly taskId: Uuid },
+  spec: JobSpec,
+) {
+  return {
+    type: "request" as const,
+    id: `dispatch/${member.taskId}/${context.dispatches + 1}`,
+    peer: member.peer,
+    protocol: "/hypha-api/0.0.1" as const,
+    message: { DispatchJob: { id: member.taskId, spec } },
+    timeoutMs: dispatchTimeoutMs,
+    replyTo: answerAs(
+      self,
+      (answer: RequestAnswer): SchedulerEvent => ({
+        type: "dispatch.answered",
+        peer: member.peer,
+        taskId: member.taskId,
+        answer,
+      }),
+    ),
+  };
+}
+
+/** Sends the aggregator its job, or the same job again with the trainers that are left. */
+export const dispatchAggregator = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
+  const { aggregator } = context.training;
+  if (aggregator === undefined) return;
+  const cast = castOf(context);
+  const again = aggregator.state === "running";
+  enqueue.assign({
+    dispatches: context.dispatches + 1,
+    training: { ...context.training, aggregator: { ...aggregator, knows: cast.trainers } },
+  });
+  const spec = aggregateJob(aggregator.jobId, context.config.job, cast);
+  enqueue.sendTo(context.transport, dispatchAsk({ context, self }, aggregator, spec));
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: again ? "job.redispatched" : "job.dispatched",
+      message: `Dispatched aggregation of ${cast.trainers.length} trainers to ${aggregator.peer}`,
+      fields: {
+        job: aggregator.jobId,
+        task: aggregator.taskId,
+        peer: aggregator.peer,
+        class: "aggregate",
+        trainers: cast.trainers,
+      },
+    })
+  );
+});
+
+export const dispatchTrainers = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
+  const cast = castOf(context);
+  enqueue.assign({ dispatches: context.dispatches + 1 });
+  for (const trainer of Object.values(context.training.trainers)) {
+    if (trainer.state !== "leased") continue;
+    const spec = trainJob(trainer.jobId, context.config.job, cast);
+    enqueue.sendTo(context.transport, dispatchAsk({ context, self }, trainer, spec));
+    enqueue(() =>
+      context.ports.report({
+        level: "info",
+        event: "job.dispatched",
+        message: `Dispatched training to ${trainer.peer}`,
+        fields: { job: trainer.jobId, task: trainer.taskId, peer: trainer.peer, class: "train" },
+      })
+    );
+  }
+});
+
+/** What became of a dispatch: the member runs, or is lost to this training. */
+export const noteDispatch = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
+  if (event.type !== "dispatch.answered") return;
+  const member = memberOf(context.training, event.peer);
+  if (member === undefined || member.taskId !== event.taskId) return;
+  if (isDispatched(event.answer)) {
+    if (member.state !== "leased") return;
+    enqueue.assign({ training: withMember(context.training, member.peer, { state: "running" }) });
+    return;
+  }
+  const why = event.answer.type === "request.failed" ? event.answer.error.message : "it refused";
+  if (member.state === "leased") {
+    enqueue.raise({ type: "member.lost", peer: member.peer, reason: `it did not take the job: ${why}` });
+    return;
+  }
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "job.redispatch_failed",
+      message: `Cannot tell aggregator ${member.peer} who is left: ${why}; trying again`,
+      fields: { peer: member.peer, job: member.jobId },
+    })
+  );
+  enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });
+});

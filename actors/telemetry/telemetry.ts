@@ -1,0 +1,221 @@
+/**
+ * A node's telemetry: sends metrics to a collector from time to time, and holds the endpoint that Prometheus reads.
+ *
+ * ```
+ * running: exporting ── off │ sending ⇄ resting        leaving ── sent for the last time, or time over ──▶ left
+ *          serving ──── off │ opening ─▶ open            ▲
+ *             │                ▲    └─▶ waiting ─┘        │
+ *             └──────────── telemetry.leave ──────────────┘
+ * ```
+ *
+ * It is a root of its own beside the node: it looks at the node's actors and is known to none of them, so that a collector
+ * that is down, slow or hostile has nothing to disturb. A failure is said once, and so is that it is over. `leaving` and
+ * `left` ignore everything but the end of the last sending.
+ *
+ * @module
+ */
+import { assign, setup } from "xstate";
+import { telemetryLeaveMs } from "../config/defaults.ts";
+import { isLoopback, type ListenPlace } from "../config/telemetry_values.ts";
+import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { fromScoped } from "../runtime/scoped_actor.ts";
+import type { Sample } from "./instruments.ts";
+import { prometheusText } from "./registry.ts";
+import { type NotListening, type ScrapeOptions, serveMetrics } from "./scrape.ts";
+import { type Collector, type NotSent, sendMetrics } from "./send_metrics.ts";
+
+/** What telemetry is born with. */
+export interface TelemetryInput {
+  readonly ports: Ports;
+  /** Nothing is sent where undefined. */
+  readonly collector: Collector | undefined;
+  /** Between two sendings, in milliseconds. */
+  readonly intervalMs: number;
+  /** Nothing is served where undefined. */
+  readonly listen: ListenPlace | undefined;
+  /** Reads the metrics off the node, now. */
+  readonly collect: () => readonly Sample[];
+}
+
+/** What telemetry hears. */
+export type TelemetryEvent =
+  /** The node has ended: send once more, then end. */
+  | { readonly type: "telemetry.leave" }
+  | EffectSaid<"send", void, NotSent>
+  | EffectSaid<"serve", number, NotListening>;
+
+export interface TelemetryContext extends TelemetryInput {
+  /** Sendings that failed since the start, and whether the last one did. */
+  readonly failures: number;
+  readonly failing: boolean;
+  readonly unserved: boolean;
+}
+
+/** An endpoint that could not be opened is tried again after this, in milliseconds. */
+export const reopenMs = 30_000;
+function reportUnsent({ ports, failing }: TelemetryContext, error: unknown): void {
+  if (failing) return;
+  const message = error instanceof Error ? error.message : String(error);
+  ports.report({
+    level: "warn",
+    event: "telemetry.unsent",
+    message: `${message}. The node goes on without; it is tried again, quietly, until it works`,
+    fields: { hint: "Check that the collector runs and takes OTLP over HTTP, and telemetry_endpoint." },
+  });
+}
+
+function reportSent({ ports, failing, failures }: TelemetryContext): void {
+  if (!failing) return;
+  const message = "Metrics are taken again";
+  ports.report({ level: "info", event: "telemetry.sent", message, fields: { failures } });
+}
+
+function reportServing({ ports, listen }: TelemetryContext, port: number): void {
+  if (listen === undefined) return;
+  const where = `${listen.host}:${port}`;
+  const open = isLoopback(listen)
+    ? ""
+    : "; whoever reaches this address reads them, so let the firewall choose who does";
+  ports.report({
+    level: open === "" ? "info" : "warn",
+    event: "telemetry.serving",
+    message: `Metrics can be read at ${where}/metrics${open}`,
+    fields: { host: listen.host, port },
+  });
+}
+
+function reportUnserved({ ports, listen, unserved }: TelemetryContext, error: unknown): void {
+  if (unserved) return;
+  ports.report({
+    level: "error",
+    event: "telemetry.unserved",
+    message: `${error instanceof Error ? error.message : error}. The node goes on without; it is tried again, quietly`,
+    fields: {
+      place: listen,
+      hint: "See who has the port (ss -ltnp), or name another in metrics_listen_address.",
+    },
+  });
+}
+
+type SendInput = EffectInput & { readonly collector: Collector | undefined; readonly samples: readonly Sample[] };
+
+const telemetry = setup({
+  types: {
+    input: {} as TelemetryInput,
+    context: {} as TelemetryContext,
+    events: {} as TelemetryEvent,
+  },
+  actors: {
+    send: fromEffect("send", ({ collector, samples }: SendInput) => {
+      if (collector === undefined) throw new Error("Cannot send: no collector is configured");
+      return sendMetrics(collector, samples);
+    }),
+    serve: fromScoped("serve", (options: EffectInput & ScrapeOptions) => serveMetrics(options)),
+  },
+  guards: {
+    sends: ({ context }) => context.collector !== undefined,
+    serves: ({ context }) => context.listen !== undefined,
+  },
+  actions: {
+    noteSent: assign({ failing: false }),
+    noteUnsent: assign({ failing: true, failures: ({ context }) => context.failures + 1 }),
+    noteServed: assign({ unserved: false }),
+    noteUnserved: assign({ unserved: true }),
+    reportSent: ({ context }) => reportSent(context),
+    reportUnsent: ({ context }, { error }: { error: unknown }) => reportUnsent(context, error),
+    reportServing: ({ context }, { port }: { port: number }) => reportServing(context, port),
+    reportUnserved: ({ context }, { error }: { error: unknown }) => reportUnserved(context, error),
+  },
+  delays: {
+    interval: ({ context }) => context.intervalMs,
+    reopenMs,
+    leaveMs: telemetryLeaveMs,
+  },
+});
+
+type FailEvent = { readonly event: { readonly error: unknown } };
+const failure = ({ event }: FailEvent) => ({ error: event.error });
+
+const sendOnce = telemetry.createStateConfig({
+  invoke: {
+    src: "send",
+    input: ({ context }) => ({ ports: context.ports, collector: context.collector, samples: context.collect() }),
+  },
+});
+
+/** Telemetry as a machine. It ends after `telemetry.leave`. */
+export const telemetryMachine = telemetry.createMachine({
+  id: "telemetry",
+  context: ({ input }) => ({ ...input, failures: 0, failing: false, unserved: false }),
+  initial: "running",
+  states: {
+    running: {
+      type: "parallel",
+      on: { "telemetry.leave": "leaving" },
+      states: {
+        exporting: {
+          initial: "deciding",
+          states: {
+            deciding: { always: [{ guard: "sends", target: "sending" }, { target: "off" }] },
+            sending: {
+              ...sendOnce,
+              on: {
+                "effect.done.send": { target: "resting", actions: ["reportSent", "noteSent"] },
+                "effect.failed.send": {
+                  target: "resting",
+                  actions: [{ type: "reportUnsent", params: failure }, "noteUnsent"],
+                },
+              },
+            },
+            resting: { after: { interval: "sending" } },
+            off: {},
+          },
+        },
+        serving: {
+          initial: "deciding",
+          states: {
+            deciding: { always: [{ guard: "serves", target: "open" }, { target: "off" }] },
+            open: {
+              invoke: {
+                src: "serve",
+                input: ({ context }) => ({
+                  ports: context.ports,
+                  place: context.listen ?? { host: "127.0.0.1", port: 0 },
+                  page: () => prometheusText(context.collect()),
+                  now: context.ports.now,
+                }),
+              },
+              on: {
+                "effect.done.serve": {
+                  actions: [{ type: "reportServing", params: ({ event }) => ({ port: event.value }) }, "noteServed"],
+                },
+                "effect.failed.serve": {
+                  target: "waiting",
+                  actions: [{ type: "reportUnserved", params: failure }, "noteUnserved"],
+                },
+              },
+            },
+            waiting: { after: { reopenMs: "open" } },
+            off: {},
+          },
+        },
+      },
+    },
+    leaving: {
+      initial: "deciding",
+      after: { leaveMs: "left" },
+      states: {
+        deciding: { always: [{ guard: "sends", target: "sending" }, { target: "#telemetry.left" }] },
+        sending: {
+          ...sendOnce,
+          on: {
+            "effect.done.send": "#telemetry.left",
+            "effect.failed.send": "#telemetry.left",
+          },
+        },
+      },
+    },
+    left: { type: "final" },
+  },
+});

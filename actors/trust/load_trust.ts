@@ -1,0 +1,235 @@
+/**
+ * Reading of the trust bundle and the revocation lists into a snapshot.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { HeldList } from "../../pki/crl.ts";
+import { type CrlHighWaterMarks, domainKey, mergeMarks } from "../../pki/crl_marks.ts";
+import type { Role } from "../../pki/certificate.ts";
+import {
+  type DomainInput,
+  type ListSource,
+  makeTrustSnapshot,
+  type Policy,
+  readAuthorities,
+  TrustError,
+  type TrustMade,
+} from "../../pki/trust.ts";
+import type { TrustWarning } from "../../pki/trust_warning.ts";
+import { noKept, readKept } from "../files/read_kept.ts";
+import { readLists } from "../files/read_lists.ts";
+import { pemText, readPem } from "../files/read_pem.ts";
+import { keptFolder, marksPath, type OpenedState, openState } from "../files/state_directory.ts";
+import { LoadError, type LoadProblem } from "../files/load_error.ts";
+import type { Report } from "../runtime/ports.ts";
+
+/** Paths of the two files. */
+export interface TrustPaths {
+  readonly trustPem: string;
+  /** Undefined where no revocation list is configured. */
+  readonly crlsPem: string | undefined;
+  /** Files of other trust domains; none where undefined. */
+  readonly domains?: readonly DomainPaths[] | undefined;
+}
+
+/** Paths of one trust domain, and what its certificates may claim. */
+export interface DomainPaths {
+  readonly name: string;
+  /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
+  readonly trust: string;
+  readonly crlsPem: string | undefined;
+  readonly roles?: readonly Role[] | undefined;
+}
+
+/** All files that a snapshot is made of. */
+export function filesOf({ trustPem, crlsPem, domains = [] }: TrustPaths): readonly string[] {
+  const files = [trustPem, crlsPem, ...domains.flatMap((domain) => [domain.trust, domain.crlsPem])];
+  return files.filter((file) => file !== undefined);
+}
+
+/** What a snapshot is made of, beside the files. */
+export interface TrustTerms {
+  readonly policy: Policy;
+  readonly generation: number;
+  readonly at: Date;
+  /** What was in force so far: none where undefined. */
+  readonly crlMarks?: CrlHighWaterMarks | undefined;
+  /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
+  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  /**
+   * Where marks and lists of an earlier run lie. It is opened at a start, when older lists are taken beside those kept,
+   * with a warning; later a file with an older list is refused.
+   */
+  readonly stateDir?: string | undefined;
+}
+
+/** What files said when they loaded, by their paths. */
+export interface TrustSources {
+  readonly bundles: ReadonlyMap<string, string>;
+  /** Large lists as they lie in the snapshot, small ones as bytes. */
+  readonly lists: ReadonlyMap<string, ListSource>;
+}
+
+/** A snapshot, and what it was made of. */
+export interface TrustLoaded extends TrustMade {
+  readonly sources: TrustSources;
+  /** Why files did not load, in whose place stands what they said before; one for each. */
+  readonly broken: readonly LoadError[];
+  /** What the kept files hold, by their paths, where the state directory was opened: hashes, joined by spaces. */
+  readonly held: ReadonlyMap<string, string>;
+  /** What an operator should know about the state directory. */
+  readonly reports: readonly Report[];
+}
+
+/** Nothing was loaded before. */
+export const noSources: TrustSources = { bundles: new Map(), lists: new Map() };
+
+/** A thousand CA certificates of 64 kB, the most that a snapshot takes, as base64. */
+export const trustBytesMax = 96 * 1024 * 1024;
+/** A list of a million entries is 48 MB of base64; `pem.ts` takes 256 MB. */
+export const crlsBytesMax = 256 * 1024 * 1024;
+
+/**
+ * Loads the files and makes a snapshot of them. Large files of lists are read in a thread of their own.
+ *
+ * @param paths The files.
+ * @param terms What else the snapshot is made of.
+ * @param before What the files said before: a file that does not load stands as it was then, so that a torn bundle, or a
+ * partner's, holds up no revocation. Fails with the first file that does not load where this mends nothing.
+ */
+export function loadTrust(
+  paths: TrustPaths,
+  terms: TrustTerms,
+  before: TrustSources = noSources,
+): Effect.Effect<TrustLoaded, LoadError, FileSystem> {
+  const load = (
+    opened: OpenedState | undefined,
+    broken: readonly LoadError[],
+  ): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
+    loadFiles(paths, { ...terms, opened }, standIns(before, broken)).pipe(
+      Effect.map((loaded) => ({ ...loaded, broken })),
+      Effect.catch((error) => {
+        const { file } = error;
+        const mends = before.bundles.has(file) || before.lists.has(file);
+        return mends && broken.every((each) => each.file !== file)
+          ? load(opened, [...broken, error])
+          : Effect.fail(broken[0] ?? error);
+      }),
+    );
+  const { stateDir, seenLists } = terms;
+  if (stateDir === undefined || seenLists !== undefined) return load(undefined, []);
+  const domains = [undefined, ...(paths.domains ?? []).map(({ name }) => name)].map(domainKey);
+  return Effect.flatMap(openState(stateDir, domains), (opened) => load(opened, []));
+}
+
+/** What is known of the files that did not load. */
+function standIns({ bundles, lists }: TrustSources, broken: readonly LoadError[]): TrustSources {
+  const named = new Set(broken.map(({ file }) => file));
+  return {
+    bundles: new Map([...bundles].filter(([path]) => named.has(path))),
+    lists: new Map([...lists].filter(([path]) => named.has(path))),
+  };
+}
+
+interface OpenedTerms extends TrustTerms {
+  readonly opened: OpenedState | undefined;
+}
+
+function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
+  const { policy, opened } = terms;
+  const bundles = new Map<string, string>();
+  const lists = new Map<string, ListSource>();
+  const kept = new Map<string, readonly HeldList[]>();
+  const held = new Map<string, string>();
+  const reports: Report[] = [...opened?.reports ?? []];
+  const take = ({ trust, crlsPem }: TrustFiles, name: string | undefined) =>
+    Effect.gen(function* () {
+      const key = name === undefined ? "trust_pem" : "trust_domains";
+      const loaded = yield* loadDomain({ trust, crlsPem }, { policy, key, known });
+      bundles.set(trust, loaded.trust);
+      if (crlsPem === undefined || loaded.crlsPem === undefined) return loaded;
+      lists.set(crlsPem, loaded.crlsPem);
+      const domain = domainKey(name);
+      const own = { policy, cas: yield* Effect.fromResult(readAuthorities(loaded.trust)), source: loaded.crlsPem };
+      const found = opened === undefined ? noKept : yield* readKept(opened, domain, own);
+      kept.set(domain, found.lists);
+      for (const [path, hashes] of found.held) held.set(path, hashes);
+      reports.push(...found.reports);
+      const rollback = terms.seenLists === undefined || known.lists.has(crlsPem) ? "report" : "refuse";
+      return { ...loaded, rollback } as const;
+    });
+  return Effect.gen(function* () {
+    const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
+    const domains: DomainInput[] = [];
+    for (const { name, roles, ...files } of paths.domains ?? []) {
+      const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
+      domains.push({ name, roles, ...yield* loaded });
+    }
+    const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
+    const input = { ...terms, ...own, trustPem: own.trust, domains, crlMarks, seenLists: terms.seenLists ?? kept };
+    const made = yield* Effect.fromResult(makeTrustSnapshot(input));
+    const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
+    return { ...made, warnings, sources: { bundles, lists }, held, reports };
+  }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
+}
+
+type TrustFiles = Pick<DomainPaths, "trust" | "crlsPem">;
+
+function loadDomain(
+  { trust, crlsPem }: TrustFiles,
+  { policy, key, known }: { readonly policy: Policy; readonly key: string; readonly known: TrustSources },
+) {
+  return Effect.gen(function* () {
+    const text = known.bundles.get(trust) ??
+      (yield* readPem({ path: trust, what: "trust bundle", bytesMax: trustBytesMax, key, wanted: "certificate" })).text;
+    if (crlsPem === undefined) return { trust: text, crlsPem };
+    const before = known.lists.get(crlsPem);
+    if (before !== undefined) return { trust: text, crlsPem: before };
+    const cas = yield* Effect.fromResult(readAuthorities(text));
+    const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
+    const lists = yield* readLists(options, { cas, policy });
+    if (!(lists instanceof Uint8Array)) return { trust: text, crlsPem: lists };
+    return {
+      trust: text,
+      crlsPem: yield* Effect.fromResult(pemText(lists, { ...options, wanted: "revocation list" })),
+    };
+  });
+}
+
+/** Names the file that a warning about older or contradicting lists is about, and what ends it where the CA is right. */
+function placed(warning: TrustWarning, paths: TrustPaths, stateDir: string | undefined): TrustWarning {
+  if (warning.code !== "crl-rollback" && warning.code !== "crl-equivocation") return warning;
+  const { crlsPem } = pathsOf(paths, warning.domain);
+  const place = warning.line === undefined ? crlsPem : `${crlsPem}:${warning.line}`;
+  const anew = warning.code !== "crl-rollback" || stateDir === undefined
+    ? ""
+    : ` If the CA itself began to count anew, stop the node and forget what it saw: rm -r ${marksPath(stateDir)} ${
+      keptFolder(stateDir, domainKey(warning.domain))
+    }`;
+  return { ...warning, message: `${place}: ${warning.message}${anew}` };
+}
+
+function pathsOf(paths: TrustPaths, domain: string | undefined): TrustFiles {
+  return paths.domains?.find(({ name }) => name === domain) ?? { trust: paths.trustPem, crlsPem: paths.crlsPem };
+}
+
+function named(error: LoadError | TrustError, domain: string): LoadError | TrustError {
+  if (error._tag === "LoadError") return error;
+  const { input, problem, line, detail, hint } = error;
+  return new TrustError({ input, problem, line, detail, hint, domain });
+}
+
+function located({ input, problem, line, detail, hint, domain }: TrustError, paths: TrustPaths): LoadError {
+  const kind: LoadProblem = problem === "empty" || problem === "no-ca"
+    ? "empty"
+    : problem === "too-many"
+    ? "too-large"
+    : problem === "crl-signature" || problem === "crl-rollback"
+    ? "rejected"
+    : "malformed";
+  const { trust, crlsPem } = pathsOf(paths, domain);
+  const file = input === "trust_pem" ? trust : crlsPem ?? trust;
+  return new LoadError({ file, line, problem: kind, detail, mend: hint });
+}

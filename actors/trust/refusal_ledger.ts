@@ -1,0 +1,218 @@
+/**
+ * Counts every refusal by code, logs it and records it.
+ *
+ * Those that come before a certificate was seen can be made by anybody, as fast as packets go: they are summed up per
+ * host and minute, for a bounded number of hosts. All others are one line and one record each; how many of them a host
+ * can bring about is what admission lets in (`handshakes_per_second` and `handshakes_burst`), since the attempts above
+ * that end before a certificate.
+ *
+ * ```
+ * resting ── peer.refused (early) ──▶ gathering ── a minute, ledger.flush ──▶ resting
+ * ```
+ *
+ * Every state hears `peer.refused` and `ledger.flush`, and there is nothing else to hear; the counters are in the
+ * context (`counts`). The sink never changes a verdict.
+ *
+ * @module
+ */
+import { assign, setup } from "xstate";
+import { describeRefusal, type Refusal, type RefusalCode } from "../../pki/refusal.ts";
+import type { TransportFact } from "../../transport/port.ts";
+import { type AuditEntry, type AuditSink, logAlone, type SteadySink, steadySink } from "./audit.ts";
+import type { Ports } from "../runtime/ports.ts";
+
+/** The transport's fact about a refusal. */
+export type PeerRefused = Extract<TransportFact, { readonly type: "peer.refused" }>;
+
+/** What a ledger is born with. */
+export interface RefusalLedgerInput {
+  readonly ports: Pick<Ports, "now" | "report">;
+  /** The log alone by default. */
+  readonly sink?: AuditSink | undefined;
+}
+
+/** What a ledger hears: refusals as they come, and that it is to write its summaries now (the node stops). */
+export type RefusalLedgerEvent = PeerRefused | { readonly type: "ledger.flush" };
+
+type Counts = Readonly<Partial<Record<RefusalCode, number>>>;
+
+/** Early refusals of one host within the present minute; times in milliseconds since the epoch. */
+export interface Gathered {
+  readonly counts: Counts;
+  readonly firstAt: number;
+  readonly lastAt: number;
+  /** The first of each code: it stands in the summary for all. */
+  readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
+}
+
+/** The ledger's state: counters since the node's start, and what the present minute gathered. */
+export interface RefusalLedgerContext {
+  readonly ports: RefusalLedgerInput["ports"];
+  readonly sink: SteadySink;
+  readonly counts: Counts;
+  /** Changed in place: a copy of the table for each attempt of a flood would cost more than the attempt. */
+  readonly gathered: Map<string, Gathered>;
+}
+
+/**
+ * Codes that come before a certificate was seen: one summary per address and minute. Where one of them strikes later (a
+ * peer with too many connections, one that fell silent after its certificate), it is known whom, and a line is due.
+ */
+export const earlyCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  "rate-limited",
+  "too-many-connections",
+  "handshake-timeout",
+  "protocol-mismatch",
+]);
+/** How long early refusals are gathered, in milliseconds. */
+export const gatherMs = 60_000;
+/** Hosts that are told apart within a minute: about 200 kB of table. All others share one row. */
+export const hostsMax = 1_024;
+/** The row of the hosts beyond {@linkcode hostsMax}. */
+export const otherHosts = "*";
+
+/**
+ * The part of a multiaddr that stays the same from one connection to the next: the host without its port; for a relayed
+ * connection, the relay.
+ */
+export function hostOf(address: string): string {
+  const [, kind, host, ...rest] = address.split("/");
+  if (kind === undefined || host === undefined) return address;
+  const relay = rest.indexOf("p2p-circuit");
+  const through = relay > 1 && rest[relay - 2] === "p2p" ? `/p2p/${rest[relay - 1]}/p2p-circuit` : "";
+  return `/${kind}/${host}${through}`;
+}
+
+const plusOne = (counts: Counts, code: RefusalCode): Counts => ({ ...counts, [code]: (counts[code] ?? 0) + 1 });
+
+function gather(gathered: Map<string, Gathered>, { address, refusal }: PeerRefused, at: number): void {
+  const host = hostOf(address);
+  const row = gathered.has(host) || gathered.size < hostsMax ? host : otherHosts;
+  const { counts, firstAt, firsts } = gathered.get(row) ?? { counts: {}, firstAt: at, firsts: {} };
+  gathered.set(row, {
+    counts: plusOne(counts, refusal.code),
+    firstAt,
+    lastAt: at,
+    firsts: refusal.code in firsts ? firsts : { ...firsts, [refusal.code]: refusal },
+  });
+}
+
+function summariesOf(gathered: ReadonlyMap<string, Gathered>): AuditEntry[] {
+  return [...gathered].map(([host, { counts, firstAt, lastAt }]) => ({
+    type: "refusal.summary",
+    from: new Date(firstAt).toISOString(),
+    to: new Date(lastAt).toISOString(),
+    host,
+    counts,
+  }));
+}
+
+function entryOf({ address, direction, peer, refusal }: PeerRefused, at: number): AuditEntry {
+  const { data } = describeRefusal(refusal);
+  const { code, message, hint } = refusal;
+  const time = new Date(at).toISOString();
+  return { type: "refusal", time, code, address, direction, name: peer?.name, peer: peer?.id, message, hint, data };
+}
+
+function lineOf({ address, direction, peer, refusal }: PeerRefused) {
+  const { code, message, hint } = refusal;
+  const who = peer === undefined ? {} : { name: peer.name, peer: peer.id };
+  return {
+    level: "warn",
+    event: "peer.refused",
+    message,
+    fields: { code, address, direction, ...who, hint },
+  } as const;
+}
+
+/** The codes of a row, the most frequent first. */
+function ranked(counts: Counts): readonly (readonly [RefusalCode, number])[] {
+  const entries = Object.entries(counts) as [RefusalCode, number][];
+  return entries.toSorted(([, left], [, right]) => right - left);
+}
+
+/** Such as "5,312 more of `rate-limited`, 3 of `handshake-timeout`". */
+function writeCounts(counts: readonly (readonly [RefusalCode, number])[]): string {
+  return counts.filter(([, count]) => count > 0)
+    .map(([code, count], index) => `${count.toLocaleString("en-US")}${index === 0 ? " more" : ""} of \`${code}\``)
+    .join(", ");
+}
+
+/** One refusal in its own words, the most frequent, and how many more there were. */
+function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gathered) {
+  const [[code, count] = ["internal", 0] as const, ...others] = ranked(counts);
+  const first = firsts[code];
+  const from = host === otherHosts ? "other hosts" : host.replace(/^\/(?:ip[46]|dns[46]?)\//, "");
+  const more = writeCounts([[code, count - 1], ...others]);
+  return {
+    level: "warn",
+    event: "peers.refused",
+    message: more === "" ? `${first?.message} (from ${from})` : `${first?.message}; and ${more} from ${from}`,
+    fields: { code, host, refused: counts, seconds: Math.round((lastAt - firstAt) / 1_000), hint: first?.hint },
+  } as const;
+}
+
+const ledger = setup({
+  types: {
+    input: {} as RefusalLedgerInput,
+    context: {} as RefusalLedgerContext,
+    events: {} as RefusalLedgerEvent,
+  },
+  guards: {
+    early: (_, { fact }: { fact: PeerRefused }) => fact.peer === undefined && earlyCodes.has(fact.refusal.code),
+  },
+  actions: {
+    count: assign(({ context }, { fact }: { fact: PeerRefused }) => ({
+      counts: plusOne(context.counts, fact.refusal.code),
+    })),
+    gather: ({ context }, { fact }: { fact: PeerRefused }) => gather(context.gathered, fact, context.ports.now()),
+    report: ({ context }, { fact }: { fact: PeerRefused }) => context.ports.report(lineOf(fact)),
+    record: ({ context }, { fact }: { fact: PeerRefused }) => context.sink.record(entryOf(fact, context.ports.now())),
+    sumUp: ({ context: { gathered, ports, sink } }) => {
+      for (const [host, row] of gathered) ports.report(summaryLineOf(host, row));
+      for (const entry of summariesOf(gathered)) sink.record(entry);
+      gathered.clear();
+    },
+  },
+  delays: { gatherMs },
+});
+
+const fact = ({ event }: { event: PeerRefused }) => ({ fact: event });
+const isEarly = { type: "early", params: fact } as const;
+const countAndGather = [{ type: "count", params: fact }, { type: "gather", params: fact }] as const;
+
+/**
+ * Counts, logs and records refusals. Read the counters from the snapshot: `context.counts`, by code, since the start.
+ */
+export const refusalLedgerMachine = ledger.createMachine({
+  id: "refusalLedger",
+  context: ({ input: { ports, sink } }) => ({
+    ports,
+    sink: steadySink(sink ?? logAlone, ports),
+    counts: {},
+    gathered: new Map(),
+  }),
+  initial: "resting",
+  on: {
+    "peer.refused": [
+      { guard: isEarly, actions: countAndGather },
+      {
+        actions: [
+          { type: "count", params: fact },
+          { type: "report", params: fact },
+          { type: "record", params: fact },
+        ],
+      },
+    ],
+    "ledger.flush": { actions: "sumUp" },
+  },
+  states: {
+    /** An early refusal begins a minute; what else comes is the ledger's own business, above. */
+    resting: {
+      on: { "peer.refused": { guard: isEarly, target: "gathering", actions: countAndGather } },
+    },
+    gathering: {
+      after: { gatherMs: { target: "resting", actions: "sumUp" } },
+    },
+  },
+});

@@ -1,0 +1,76 @@
+/**
+ * What the trust store says of what it read, to an operator, and what time brings: each warning once.
+ *
+ * @module
+ */
+import { domainsOf, listsOf } from "../../pki/trust.ts";
+import { readWarnings, type TrustWarning } from "../../pki/trust_warning.ts";
+import type { LoadError } from "../files/load_error.ts";
+import type { TrustLoaded } from "./load_trust.ts";
+import type { Ports } from "../runtime/ports.ts";
+import type { TrustStoreContext } from "./trust_store.ts";
+
+/** How often the dates of the lists are gone through for warnings, in milliseconds. */
+export const reviewEveryMs = 60_000;
+
+/** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
+export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
+  const now = ports.now();
+  return (snapshot === undefined ? [] : domainsOf(snapshot)).some(({ revocation, policy }) =>
+    (revocation?.lists ?? []).some(({ nextUpdate }) => {
+      const end = nextUpdate.getTime() + policy.crlGraceMs;
+      return announcedAt <= end && end < now;
+    })
+  );
+}
+
+/** Reports the warnings that are new, and returns those that stand. */
+export function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarning[]): ReadonlySet<string> {
+  const keyOf = ({ code, subject }: TrustWarning) => `${code} ${subject ?? ""}`;
+  for (const warning of warnings.filter((each) => !warned.has(keyOf(each)))) {
+    const { code, level, subject, message } = warning;
+    ports.report({ level, event: "trust.warning", message, fields: { code, subject } });
+  }
+  return new Set(warnings.map(keyOf));
+}
+
+/** Warnings that time brings; those about what did not get into the snapshot were said when it was loaded. */
+export function review(context: TrustStoreContext): Partial<TrustStoreContext> {
+  const now = context.ports.now();
+  if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
+  const beside = { leaves: [], revoked: [], at: new Date(now) };
+  const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, beside));
+  const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));
+  return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
+}
+
+export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken, reports }: TrustLoaded): void {
+  const { generation } = snapshot;
+  for (const report of reports) ports.report(report);
+  const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
+  const lists = listsOf(snapshot).length;
+  ports.report({
+    level: "info",
+    event: "trust.loaded",
+    message: `Trust ${generation} is in force: ${anchors.length} anchors, ${lists} revocation lists`,
+    fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
+  });
+  for (const error of broken) sayBroken(ports, `What ${error.file} said before stays in force`, error);
+}
+
+export function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
+  sayBroken(ports, `Trust ${snapshot?.generation ?? 0} stays in force`, error);
+}
+
+function sayBroken(ports: Ports, stays: string, error: unknown): void {
+  const place = error instanceof Object && "file" in error
+    ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
+    : {};
+  const message = error instanceof Error ? error.message : String(error);
+  ports.report({
+    level: "warn",
+    event: "trust.broken",
+    message: `${stays}, until the file is mended: ${message}`,
+    fields: place,
+  });
+}

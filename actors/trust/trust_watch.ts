@@ -1,0 +1,78 @@
+/**
+ * The parent of a trust store where there is no node: keeps the newest snapshot and says when there is another.
+ *
+ * ```
+ * loading ─▶ watching ── trust.changed ─▶ watching (emits it)
+ *    │          │
+ *    ▼          ▼
+ *   failed   failed (the trust store died)
+ * ```
+ *
+ * @module
+ */
+import { assign, emit, setup } from "xstate";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import { type TrustSaid, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
+
+interface WatchContext {
+  readonly store: TrustStoreInput;
+  readonly snapshot: TrustSnapshot | undefined;
+  readonly error: unknown;
+}
+
+type WatchEvent = TrustSaid | { readonly type: "trust.reload" };
+type WatchEmitted = Extract<TrustSaid, { readonly type: "trust.changed" }>;
+
+const watch = setup({
+  types: {
+    input: {} as TrustStoreInput,
+    context: {} as WatchContext,
+    events: {} as WatchEvent,
+    emitted: {} as WatchEmitted,
+  },
+  actors: { trustStore: trustStoreMachine },
+  actions: {
+    take: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
+    takeError: assign((_, { error }: { error: unknown }) => ({ error })),
+    sayChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
+  },
+});
+
+/** The watch as a machine. `failed` rests: its context says why. */
+export const trustWatchMachine = watch.createMachine({
+  id: "trustWatch",
+  context: ({ input }) => ({ store: input, snapshot: undefined, error: undefined }),
+  invoke: {
+    id: "trustStore",
+    src: "trustStore",
+    input: ({ context }) => context.store,
+    onError: { target: ".failed", actions: { type: "takeError", params: ({ event }) => ({ error: event.error }) } },
+  },
+  initial: "loading",
+  states: {
+    loading: {
+      on: {
+        "trust.loaded": {
+          target: "watching",
+          actions: { type: "take", params: ({ event }) => ({ snapshot: event.snapshot }) },
+        },
+        "trust.failed": {
+          target: "failed",
+          actions: { type: "takeError", params: ({ event }) => ({ error: event.error }) },
+        },
+      },
+    },
+    watching: {
+      on: {
+        "trust.changed": {
+          actions: [
+            { type: "take", params: ({ event }) => ({ snapshot: event.snapshot }) },
+            { type: "sayChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
+          ],
+        },
+        "trust.reload": { actions: ({ self, event }) => self.getSnapshot().children["trustStore"]?.send(event) },
+      },
+    },
+    failed: {},
+  },
+});

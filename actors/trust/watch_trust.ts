@@ -1,0 +1,159 @@
+/**
+ * Trust for an application: the files of trust and revocation as a snapshot, and a new snapshot whenever they change.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { Result } from "effect";
+import type { Role } from "../../pki/certificate.ts";
+import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
+import { LoadError } from "../files/load_error.ts";
+import type { Ports, Report } from "../runtime/ports.ts";
+import { makePorts, type RealPorts } from "../runtime/real_ports.ts";
+import { superviseRoot } from "../runtime/supervise.ts";
+import type { TrustStoreInput, TrustTiming } from "./trust_store.ts";
+import { trustWatchMachine } from "./trust_watch.ts";
+
+/** Paths of the files, as in a node's configuration. */
+export interface WatchedPaths {
+  /** The CA certificates that are trusted (PEM). */
+  readonly trustPem: string;
+  /** Their revocation lists (PEM). Without them nobody is ever revoked. */
+  readonly crlsPem?: string | undefined;
+  /** Other trust domains; none by default. */
+  readonly domains?: readonly WatchedDomain[] | undefined;
+}
+
+/** Paths of one further trust domain. */
+export interface WatchedDomain {
+  /** Its name, as in `spiffe://NAME/…`. */
+  readonly name: string;
+  /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
+  readonly trust: string;
+  /** Its revocation lists (PEM). */
+  readonly crlsPem?: string | undefined;
+  /** The roles that its certificates may claim; all by default. */
+  readonly roles?: readonly Role[] | undefined;
+}
+
+/** How to watch, and whom to tell. */
+export interface WatchTrustOptions {
+  /** Called with each snapshot after the first: hand it to what judges connections (`door.trustChanged`). */
+  readonly onChange?: (snapshot: TrustSnapshot) => void;
+  /** Called with what a person should know: a file that does not load, a list that is about to run out. */
+  readonly onWarning?: (warning: Report) => void;
+  /**
+   * Called when the watch died, or a callback threw: a revocation may be missed from then on, so close what stands on this
+   * trust. Without it the error ends the process.
+   */
+  readonly onFailed?: (error: unknown) => void;
+  /**
+   * Directory that keeps the lists and the highest numbers seen, so that an older list brings nobody back after a restart. One
+   * process may use it at a time. Without it nothing is remembered.
+   */
+  readonly stateDir?: string;
+  /** What may be trusted; {@linkcode defaultPolicy} by default. */
+  readonly policy?: Policy;
+  /** Times in milliseconds; those of a node by default. */
+  readonly timing?: Partial<TrustTiming>;
+  /** Clock and files, for tests; those of the machine by default. Its `report` is not called. */
+  readonly ports?: Ports;
+}
+
+/** A running watch. Files and timers keep the process alive until it is closed. */
+export interface TrustWatch {
+  /** What is trusted now. */
+  readonly snapshot: () => TrustSnapshot;
+  /** Reads the files again, changed or not. */
+  readonly reload: () => void;
+  /** Ends the watch. A second call does nothing. */
+  readonly close: () => Promise<void>;
+}
+
+/**
+ * Loads the files of trust, and watches them: a renamed file is in force within a second, a torn one changes nothing until it
+ * is whole, and what was loaded before stays in force meanwhile.
+ *
+ * Nothing is judged here: hand the snapshots to `makeDoor`, or to `verifyPath`.
+ *
+ * @param paths The files.
+ * @returns The watch once everything is loaded, or the first file that does not load, what is wrong with it and the command
+ * that mends it. Rejects only with what is no fault of a file.
+ */
+export async function watchTrust(
+  paths: WatchedPaths,
+  options: WatchTrustOptions = {},
+): Promise<Result.Result<TrustWatch, LoadError>> {
+  const failed = options.onFailed ?? endTheProcess;
+  const report = (warning: Report) => {
+    if (warning.level !== "warn" && warning.level !== "error") return;
+    try {
+      options.onWarning?.(warning);
+    } catch (error) {
+      failed(error);
+    }
+  };
+  const own: RealPorts | undefined = options.ports === undefined ? makePorts(report) : undefined;
+  const ports = own ?? { ...options.ports as Ports, report };
+  const end = async () => {
+    actor.stop();
+    await own?.dispose();
+  };
+  const first = Promise.withResolvers<void>();
+  let started = false;
+  const actor = superviseRoot(trustWatchMachine, {
+    id: "trustWatch",
+    input: inputOf(paths, options, ports),
+    onEmitted: ({ snapshot }) => options.onChange?.(snapshot),
+    onSnapshot: ({ value, context: { error } }) => {
+      if (value === "loading") return;
+      if (!started) first.resolve();
+      else if (value === "failed") failed(error);
+    },
+    onError: (error) => started ? failed(error) : first.reject(error),
+  });
+  try {
+    await first.promise;
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  started = true;
+  const { snapshot, error } = actor.getSnapshot().context;
+  if (snapshot === undefined) {
+    await end();
+    if (error instanceof LoadError) return Result.fail(error);
+    throw error;
+  }
+  return Result.succeed({
+    snapshot: () => actor.getSnapshot().context.snapshot ?? snapshot,
+    reload: () => actor.send({ type: "trust.reload" }),
+    close: end,
+  });
+}
+
+/** Paths are taken from the folder that is current now: an application may change it later. */
+function inputOf(paths: WatchedPaths, { policy = defaultPolicy, timing, stateDir }: WatchTrustOptions, ports: Ports) {
+  const absolute = (path: string | undefined) => path === undefined ? undefined : resolve(path);
+  const input: TrustStoreInput = {
+    ports,
+    policy,
+    stateDir: absolute(stateDir),
+    trustPem: resolve(paths.trustPem),
+    crlsPem: absolute(paths.crlsPem),
+    domains: paths.domains?.map(({ trust, crlsPem, ...domain }) => ({
+      ...domain,
+      trust: resolve(trust),
+      crlsPem: absolute(crlsPem),
+    })),
+    ...(timing === undefined ? {} : { timing }),
+  };
+  return input;
+}
+
+/** Trust that cannot be kept current is not to be stood on: an application that says nothing of it ends. */
+function endTheProcess(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,215 @@
+/** A data node: its announcement, and pulls good and bad. */
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Effect } from "effect";
+import type { DataConfig } from "../../actors/config/config.ts";
+import { dataMachine, pullsMax, retireQuietMs } from "../../actors/data/data.ts";
+import { pieceBytes } from "../../actors/data/serve_pull.ts";
+import { encodePullHeader } from "../../transport/protocols/mod.ts";
+import type { StreamHandle } from "../../transport/port.ts";
+import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
+import { eventually, readAll, streamPair, temporary } from "../support/job_world.ts";
+
+const test = suite("data node");
+const large = "x".repeat(3 * pieceBytes + 17);
+
+async function start(
+  { files = { "b.csv": "second", "a.csv": "first", "c.csv": large } as Record<string, string> } = {},
+) {
+  const folder = temporary();
+  const datasetPath = join(folder.path, "digits");
+  mkdirSync(join(datasetPath, "folder"), { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(datasetPath, name), text);
+  writeFileSync(join(datasetPath, ".hidden"), "no slice");
+  symlinkSync("/etc/passwd", join(datasetPath, "link.csv"));
+  const world = makeFakeWorld();
+  const actor = startIn(world, dataMachine, {
+    config: { role: "data", datasetPath } as DataConfig,
+    ports: world.ports,
+    transport: world.transport,
+    self: "data",
+    peers: [],
+  });
+  await eventually("the directory is scanned", () => actor.getSnapshot().value !== "scanning");
+  let exchanges = 0;
+  /** A peer opens a pull; the far end of it, or nothing where it was rejected. */
+  const pull = (peer = "worker", protocol: StreamHandle["protocol"] = "/hypha-tensor-stream/pull") => {
+    const exchange = `x-${++exchanges}`;
+    actor.send({ type: "stream.received", exchange, peer, identity: identityOf(peer), protocol });
+    const [accept] = world.take("stream.accept");
+    if (accept === undefined) return undefined;
+    const { near, far } = streamPair({ near: "data", far: peer }, protocol);
+    accept.replyTo.send({ type: "stream.opened", id: exchange, stream: near });
+    return far;
+  };
+  /** Pulls as a worker of ours does: header, half-close, everything to the end. */
+  const fetched = (header: Uint8Array, halfClose = true) => {
+    const far = pull();
+    if (far === undefined) throw new Error("Cannot pull: it was rejected");
+    const asked = halfClose ? Effect.andThen(far.write(header), far.end) : far.write(header);
+    return Effect.runPromise(Effect.andThen(asked, readAll(far)));
+  };
+  const over = () => eventually("the pull is over", () => Object.keys(actor.getSnapshot().context.pulls).length === 0);
+  return { world, actor, pull, fetched, over, remove: folder.remove };
+}
+
+test("announces its files as slices, sorted by name; folders, links and hidden files are none", async () => {
+  const { world, actor, fetched, remove } = await start();
+  assert.equal(world.take("serve").map(({ protocol }) => protocol), [
+    "/hypha-tensor-stream/pull/2",
+    "/hypha-tensor-stream/pull",
+  ]);
+  const ask = world.takeOne("record.put");
+  assert.equal([ask.key, new TextDecoder().decode(ask.value)], ["digits", '{"num_slices":3}']);
+  ask.replyTo.send({ type: "record.stored", id: ask.id });
+  assert.equal(actor.getSnapshot().value, { serving: "stored" });
+  const header = (index: number) => encodePullHeader({ dataset: "digits", index });
+  assert.equal(await fetched(header(0)), { text: "first", outcome: "whole" });
+  assert.equal(await fetched(header(1)), { text: "second", outcome: "whole" });
+  assert.equal(await fetched(header(2)), { text: large, outcome: "whole" });
+  remove();
+});
+
+test("a puller that leaves its side open gets the bytes and the end too", async () => {
+  const { fetched, remove } = await start();
+  assert.equal(await fetched(encodePullHeader({ dataset: "digits", index: 0 }), false), {
+    text: "first",
+    outcome: "whole",
+  });
+  remove();
+});
+
+test("retiring: announces no more and serves who comes, until nobody came for a while", async () => {
+  const { world, actor, fetched, over, remove } = await start();
+  const put = world.takeOne("record.put");
+  put.replyTo.send({ type: "record.stored", id: put.id });
+  actor.send({ type: "role.retire", withinMs: 600_000 });
+  world.pass(retireQuietMs - 100);
+  assert.equal(await fetched(encodePullHeader({ dataset: "digits", index: 0 })), { text: "first", outcome: "whole" });
+  await over();
+  actor.send({ type: "rejoined" });
+  world.pass(retireQuietMs - 100);
+  assert.is(actor.getSnapshot().status, "active");
+  world.pass(200);
+  assert.equal(actor.getSnapshot().output, { type: "drained" });
+  assert.equal(world.take("record.put"), []);
+  remove();
+});
+
+test("another data set, and an index equal to or over the count: the stream ends without a byte", async () => {
+  const { world, actor, fetched, over, remove } = await start();
+  for (
+    const header of [{ dataset: "none", index: 0 }, { dataset: "digits", index: 3 }, { dataset: "digits", index: 4 }]
+  ) {
+    assert.equal(await fetched(encodePullHeader(header)), { text: "", outcome: "whole" });
+  }
+  await over();
+  assert.is(world.reported("slice.refused").length, 3);
+  assert.is(actor.getSnapshot().status, "active");
+  remove();
+});
+
+test("a header that is none resets the stream; the node lives on", async () => {
+  const { world, fetched, over, remove } = await start();
+  const headerOf = (text: string, length = text.length) => {
+    const bytes = new Uint8Array(8 + text.length);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
+    bytes.set(new TextEncoder().encode(text), 8);
+    return bytes;
+  };
+  const bad = [headerOf("not json"), headerOf('{"dataset":"digits","index":0.5}'), headerOf("{}"), Uint8Array.of(1, 2)];
+  for (const header of [...bad, headerOf("", 1_048_576)]) {
+    assert.equal(await fetched(header), { text: "", outcome: "broken" });
+  }
+  await over();
+  assert.is(world.reported("slice.refused").length, 5);
+  assert.equal((await fetched(encodePullHeader({ dataset: "digits", index: 0 }))).text, "first");
+  remove();
+});
+
+test("a file that is gone breaks that pull alone", async () => {
+  const { world, fetched, over, actor, remove } = await start();
+  remove();
+  assert.equal(await fetched(encodePullHeader({ dataset: "digits", index: 0 })), { text: "", outcome: "broken" });
+  await over();
+  assert.is(world.reported("slice.refused")[0]?.["type"], "broken");
+  assert.is(actor.getSnapshot().status, "active");
+});
+
+test("pulls over the bound are rejected, as are pushes", async () => {
+  const { world, pull, remove } = await start();
+  for (let index = 0; index < pullsMax; index++) assert.ok(pull(`worker-${index}`) !== undefined);
+  assert.is(pull(), undefined);
+  assert.is(world.take("stream.reject").length, 1);
+  assert.is(pull("worker", "/hypha-tensor-stream/push"), undefined);
+  remove();
+});
+
+test("a gateway that joins while an announcement is under way is told too", async () => {
+  const { world, actor, remove } = await start();
+  const first = world.takeOne("record.put");
+  actor.send({ type: "rejoined" });
+  const second = world.takeOne("record.put");
+  first.replyTo.send({ type: "record.stored", id: first.id });
+  assert.equal(actor.getSnapshot().value, { serving: "storing" });
+  second.replyTo.send({ type: "record.stored", id: second.id });
+  assert.equal(actor.getSnapshot().value, { serving: "stored" });
+  remove();
+});
+
+test("an announcement that nobody stored is repeated, one that was is renewed, also after a rejoin", async () => {
+  const { world, actor, remove } = await start();
+  const first = world.takeOne("record.put");
+  first.replyTo.send({ type: "record.failed", id: first.id, error: failedWith("timed-out") });
+  assert.is(world.reported("dataset.unannounced").length, 1);
+  world.pass(190);
+  const second = world.takeOne("record.put");
+  first.replyTo.send({ type: "record.stored", id: first.id });
+  assert.equal(actor.getSnapshot().value, { serving: "storing" }, "a late answer is not this one's");
+  second.replyTo.send({ type: "record.stored", id: second.id });
+  assert.is(world.reported("dataset.announced").length, 1);
+  actor.send({ type: "rejoined" });
+  const third = world.takeOne("record.put");
+  third.replyTo.send({ type: "record.stored", id: third.id });
+  world.pass(599_990);
+  assert.is(world.take("record.put").length, 0);
+  world.pass(10);
+  assert.is(world.take("record.put").length, 1);
+  world.pass(15_010);
+  assert.equal(actor.getSnapshot().value, { serving: "retrying" }, "an answer that never comes is not waited for");
+  remove();
+});
+
+test("draining lets pulls under way end, and takes no new one", async () => {
+  const { world, actor, pull, remove } = await start();
+  const far = pull();
+  actor.send({ type: "role.drain" });
+  assert.is(actor.getSnapshot().value, "draining");
+  assert.is(pull(), undefined);
+  assert.is(world.take("unserve").length, 2);
+  if (far === undefined) throw new Error("Cannot pull");
+  const header = encodePullHeader({ dataset: "digits", index: 0 });
+  const text = await Effect.runPromise(Effect.andThen(Effect.andThen(far.write(header), far.end), readAll(far)));
+  assert.is(text.text, "first");
+  await eventually("it is drained", () => actor.getSnapshot().status === "done");
+  assert.equal(actor.getSnapshot().output, { type: "drained" });
+  remove();
+});
+
+test("requests are declined; a directory that is missing or empty fails with its name", async () => {
+  const { world, actor, remove } = await start();
+  actor.send(requestFrom("s", "/hypha-api/0.0.1", { Data: { dataset: "digits" } }));
+  assert.is(world.take("decline").length, 1);
+  actor.send({ type: "dht.ready" });
+  actor.send({ type: "role.drain" });
+  remove();
+  const empty = await start({ files: {} });
+  const output = empty.actor.getSnapshot().output;
+  assert.ok(output?.type === "failed");
+  assert.match(output.reason, "digits");
+  empty.remove();
+});
+
+test.run();

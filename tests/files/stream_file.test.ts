@@ -1,0 +1,157 @@
+/** Files on streams: raw and framed, whole or not at all. */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Effect, Result } from "effect";
+import { readStreamFile, writeRefusal, writeStreamFile } from "../../actors/files/stream_file.ts";
+import { type StreamProtocol, TransportError } from "../../transport/port.ts";
+import { encodeFileHead } from "../../transport/protocols/mod.ts";
+import { streamPair } from "../support/job_world.ts";
+
+const test = suite("files on streams");
+const framed = "/hypha-tensor-stream/push/2", raw = "/hypha-tensor-stream/push";
+const limits = { fileBytesMax: 200_000, idleMs: 2_000 };
+const body = Uint8Array.from({ length: 150_001 }, (_, at) => at % 251);
+const digestOf = (bytes: Uint8Array) => new Uint8Array(createHash("sha256").update(bytes).digest());
+const whole = (bytes: Uint8Array) => Buffer.concat([encodeFileHead({ size: bytes.length }), bytes, digestOf(bytes)]);
+
+const source = (bytes: Uint8Array, sizeBytes = bytes.length) => ({
+  sizeBytes,
+  read: (into: Uint8Array, position: number) =>
+    Effect.sync(() => {
+      const piece = bytes.subarray(position, position + into.length);
+      into.set(piece);
+      return piece.length;
+    }),
+});
+
+/** Writes pieces and ends, or breaks off, and reads them as a file: the bytes, or the code of the failure. */
+async function read(protocol: StreamProtocol, pieces: readonly Uint8Array[], end: "whole" | "broken" = "whole") {
+  const { near, far } = streamPair({ near: "a", far: "b" }, protocol);
+  const taken: Uint8Array[] = [];
+  const outcome = await Effect.runPromise(
+    Effect.result(
+      Effect.gen(function* () {
+        yield* Effect.forkChild(Effect.gen(function* () {
+          for (const piece of pieces) yield* near.write(piece);
+          yield* end === "whole" ? near.end : near.abort("cut off");
+        }));
+        return yield* readStreamFile(far, (piece) => Effect.sync(() => void taken.push(piece)), limits);
+      }),
+    ),
+  );
+  return Result.isSuccess(outcome)
+    ? { size: outcome.success, bytes: Buffer.concat(taken) }
+    : (outcome.failure as TransportError).code;
+}
+
+for (const protocol of [raw, framed] as const) {
+  test(`${protocol}: what is written is what is read`, async () => {
+    for (const bytes of [body, new Uint8Array(0), body.subarray(0, 65_536)]) {
+      const { near, far } = streamPair({ near: "a", far: "b" }, protocol);
+      const taken: Uint8Array[] = [];
+      const [sent, got] = await Effect.runPromise(
+        Effect.all([
+          writeStreamFile(near, source(bytes), limits),
+          readStreamFile(far, (piece) => Effect.sync(() => void taken.push(piece)), limits),
+        ], { concurrency: 2 }),
+      );
+      assert.equal([sent, got], [bytes.length, bytes.length]);
+      assert.ok(Buffer.concat(taken).equals(bytes));
+    }
+  });
+}
+
+test("framed: the bytes are head, file, digest, as docs/wire.md writes them down", () => {
+  assert.is(
+    whole(new TextEncoder().encode("seven")).toString("hex"),
+    "0a00000000000000" + Buffer.from('{"size":5}').toString("hex") + "736576656e" +
+      createHash("sha256").update("seven").digest("hex"),
+  );
+  assert.is(
+    Buffer.from(encodeFileHead({ refused: "job-scope" })).toString("hex"),
+    "1700000000000000" + Buffer.from('{"refused":"job-scope"}').toString("hex"),
+  );
+});
+
+test("framed: pieces may be cut anywhere", async () => {
+  const small = whole(body.subarray(0, 300));
+  for (let at = 1; at < small.length; at++) {
+    const got = await read(framed, [small.subarray(0, at), small.subarray(at)]);
+    assert.ok(typeof got === "object" && got.bytes.equals(body.subarray(0, 300)), `cut at ${at}`);
+  }
+  const single = await read(framed, Array.from(small, (octet) => Uint8Array.of(octet)));
+  assert.is(typeof single === "object" && single.size, 300);
+});
+
+test("framed: an end before the end is never taken for one, wherever it comes", async () => {
+  const small = whole(body.subarray(0, 40));
+  for (let at = 0; at < small.length; at++) {
+    const code = await read(framed, at === 0 ? [] : [small.subarray(0, at)]);
+    assert.ok(code === "malformed" || code === "stream-reset", `cut at ${at}: ${JSON.stringify(code)}`);
+  }
+  assert.is(await read(framed, [small], "broken"), "stream-reset");
+  assert.is(await read(raw, [small], "broken"), "stream-reset");
+});
+
+test("framed: one wrong octet of file or digest, and octets behind it, are found", async () => {
+  const small = whole(body.subarray(0, 40));
+  const head = encodeFileHead({ size: 40 }).length;
+  for (let at = head; at < small.length; at++) {
+    const wrong = Buffer.from(small);
+    wrong[at] = wrong[at]! ^ 1;
+    assert.is(await read(framed, [wrong]), "malformed", `octet ${at}`);
+  }
+  assert.is(await read(framed, [small, Uint8Array.of(0)]), "malformed");
+});
+
+test("what is too large is refused, framed before a byte of it comes", async () => {
+  assert.is(await read(framed, [encodeFileHead({ size: limits.fileBytesMax + 1 })]), "too-large");
+  assert.is(await read(raw, [new Uint8Array(limits.fileBytesMax), Uint8Array.of(1)]), "too-large");
+  assert.is(typeof await read(raw, [new Uint8Array(limits.fileBytesMax)]), "object");
+});
+
+test("a head that is none: another length, both, neither, no JSON", async () => {
+  const framedJson = (json: string, length = json.length) => {
+    const bytes = Buffer.alloc(8 + json.length, json.padStart(json.length + 8));
+    bytes.writeBigUInt64LE(BigInt(length));
+    return bytes;
+  };
+  for (const json of ["{}", '{"size":1,"refused":"x"}', '{"size":-1}', '{"size":1.5}', "[]", "size", '{"size":"1"}']) {
+    assert.is(await read(framed, [framedJson(json)]), "malformed", json);
+  }
+  assert.is(await read(framed, [framedJson('{"size":0}', 1_024)]), "malformed");
+  assert.is(await read(framed, [framedJson('{"size":0}', 2 ** 50)]), "malformed");
+});
+
+test("a refusal is one, with its code and nothing behind it", async () => {
+  const { near, far } = streamPair({ near: "a", far: "b" }, framed);
+  const [, seen] = await Effect.runPromise(
+    Effect.all([
+      writeRefusal(near, "job-scope", limits),
+      Effect.flip(readStreamFile(far, () => Effect.void, limits)),
+    ], { concurrency: 2 }),
+  );
+  assert.equal([seen.code, seen.detail], ["refused", "job-scope"]);
+  assert.is(await read(framed, [encodeFileHead({ refused: "x" }), Uint8Array.of(1)]), "malformed");
+});
+
+test("a file that shrinks while it is sent breaks off; one that grows is sent at the length that was said", async () => {
+  const { near, far } = streamPair({ near: "a", far: "b" }, framed);
+  const reading = Effect.runPromise(Effect.flip(readStreamFile(far, () => Effect.void, limits)));
+  const sent = await Effect.runPromise(Effect.flip(writeStreamFile(near, source(body.subarray(0, 10), 20), limits)));
+  assert.is((sent as TransportError).code, "failed");
+  await Effect.runPromise(near.abort("as its caller does"));
+  assert.is((await reading).code, "stream-reset");
+  const grown = streamPair({ near: "a", far: "b" }, framed);
+  const [, size] = await Effect.runPromise(
+    Effect.all([
+      writeStreamFile(grown.near, source(body, 100), limits),
+      readStreamFile(grown.far, () => Effect.void, limits),
+    ], { concurrency: 2 }),
+  );
+  assert.is(size, 100);
+});
+
+test.run();

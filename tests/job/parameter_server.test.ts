@@ -1,0 +1,362 @@
+/** The parameter server: whom it waits for, what it does with updates, and how it ends. */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { createActor, SimulatedClock } from "xstate";
+import { Effect } from "effect";
+import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
+import type { JobOutcome } from "../../actors/job/messages.ts";
+import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import { brokenPatienceMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
+import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
+import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
+import { identityOf } from "../support/fake_transport.ts";
+import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
+
+const test = suite("parameter server");
+
+function specOf(updates: readonly string[], results: readonly string[] = updates): JobSpec {
+  const peers = (list: readonly string[]) => ({
+    type: "peers" as const,
+    peers: list,
+    strategy: { type: "All" as const },
+    resource: null,
+  });
+  return {
+    job_id: "00000000-0000-4000-8000-000000000001",
+    executor: {
+      class: "aggregate",
+      descriptor: { name: "parameter-server" },
+      config: {
+        updates: peers(updates),
+        results: peers(results),
+        optimizer: { "learning-rate": 1, momentum: 0 },
+      },
+    },
+  };
+}
+
+const update = (...values: number[]) =>
+  encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
+
+/** A parameter server in a real work directory, over a transport that the test plays. */
+async function start(spec: JobSpec) {
+  const folder = temporary();
+  const held = await holdOpen(makeWorkDirectory(folder.path, "00000000-0000-4000-8000-000000000002"));
+  const ports = realPorts();
+  const clock = new SimulatedClock();
+  const results = new Map<string, Uint8Array[]>();
+  const rejected: string[] = [];
+  const unreachable = new Set<string>();
+  const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
+  const hanging: StreamHandle[] = [];
+  let exchanges = 0;
+  const accepted = new Map<string, Uint8Array | "cut" | "hang">();
+  const desk = makeJobNetwork({ send: (ask: TransportAsk) => hear(ask) }, ports);
+  function hear(ask: TransportAsk): void {
+    if (ask.type === "stream.reject") rejected.push(ask.exchange);
+    if (ask.type === "stream.accept") {
+      const { near, far } = streamPair({ near: "server", far: ask.exchange.split("/")[0] as string });
+      const content = accepted.get(ask.exchange);
+      queueMicrotask(() => {
+        ask.replyTo.send({ type: "stream.opened", id: ask.exchange, stream: near });
+        if (content instanceof Uint8Array) Effect.runFork(Effect.andThen(far.write(content), far.end));
+        if (content === "hang") hanging.push(far);
+        if (content === "cut") Effect.runFork(Effect.andThen(far.write(update(1).subarray(0, 9)), far.abort("cut")));
+      });
+    }
+    if (ask.type === "stream.open") {
+      const { near, far } = streamPair({ near: "server", far: ask.peer });
+      queueMicrotask(() => {
+        if (unreachable.has(ask.peer)) {
+          const error = new TransportError({ code: "not-connected", detail: "gone" });
+          return ask.replyTo.send({ type: "stream.failed", id: ask.id, error });
+        }
+        ask.replyTo.send({ type: "stream.opened", id: ask.id, stream: near });
+        Effect.runPromise(readBytes(far)).then((bytes) =>
+          results.set(ask.peer, [...(results.get(ask.peer) ?? []), bytes])
+        );
+      });
+    }
+    if (ask.type === "request") {
+      assert.is(ask.peer, "scheduler");
+      assert.equal(ask.message, { job_id: spec.job_id, progress: "updated" });
+      reports.push({
+        answer: (message) => ask.replyTo.send({ type: "response", id: ask.id, message }),
+        fail: () =>
+          ask.replyTo.send({
+            type: "request.failed",
+            id: ask.id,
+            error: new TransportError({ code: "timed-out", detail: "" }),
+          }),
+      });
+    }
+  }
+  const actor = createActor(parameterServerMachine, {
+    clock,
+    input: { ports, spec, scheduler: "scheduler", network: desk.network, directory: held.value },
+  });
+  actor.subscribe({ error: () => {} });
+  actor.start();
+  await eventually("it receives", () => actor.getSnapshot().matches({ open: "working" }));
+  /** A push arrives: its bytes, cut off after some, or never ending. Whether it was let in. */
+  const push = (peer: string, content: Uint8Array | "cut" | "hang"): boolean => {
+    const exchange = `${peer}/${++exchanges}`;
+    accepted.set(exchange, content);
+    desk.offer({
+      type: "stream.received",
+      exchange,
+      peer,
+      identity: identityOf(peer),
+      protocol: "/hypha-tensor-stream/push",
+    });
+    return !rejected.includes(exchange);
+  };
+  const received = (count: number) =>
+    eventually(`${count} updates are there`, () => Object.keys(actor.getSnapshot().context.received).length === count);
+  const reported = (count: number) => eventually(`${count} reports`, () => reports.length === count);
+  const valuesFor = (peer: string) =>
+    (results.get(peer) ?? []).map((bytes) => {
+      const tensors = decodeTensors(bytes);
+      return tensors._tag === "Success" ? [...(tensors.success.get("w")?.values ?? [])] : tensors.failure.reason;
+    });
+  const left = () => {
+    const [name] = readdirSync(folder.path);
+    const work = join(folder.path, name as string);
+    return ["updates", "outer"].flatMap((part) => readdirSync(join(work, part))).sort();
+  };
+  const end = async () => {
+    actor.stop();
+    await held.close();
+    folder.remove();
+  };
+  const outcome = async () => {
+    await eventually("it ends", () => actor.getSnapshot().status === "done");
+    return actor.getSnapshot().output as JobOutcome;
+  };
+  return {
+    actor,
+    clock,
+    ports,
+    push,
+    received,
+    reported,
+    reports,
+    valuesFor,
+    outcome,
+    unreachable,
+    hanging,
+    left,
+    end,
+  };
+}
+
+function readBytes(stream: ReturnType<typeof streamPair>["far"]): Effect.Effect<Uint8Array, TransportError> {
+  return Effect.gen(function* () {
+    const pieces: number[] = [];
+    for (;;) {
+      const chunk = yield* stream.read;
+      if (chunk.type === "end") break;
+      pieces.push(...chunk.bytes);
+    }
+    yield* stream.end;
+    return Uint8Array.from(pieces);
+  });
+}
+
+test("waits for every peer that the job names, sends the mean to all, reports, and begins again", async () => {
+  const server = await start(specOf(["a", "b"], ["a", "b", "scheduler"]));
+  assert.ok(server.push("a", update(1, 2)));
+  await server.received(1);
+  assert.not(server.push("stranger", update(9, 9)), "not named");
+  assert.not(server.push("a", update(9, 9)), "once a round");
+  assert.is(server.reports.length, 0);
+  assert.ok(server.push("b", update(3, 6)));
+  await server.reported(1);
+  for (const peer of ["a", "b", "scheduler"]) assert.equal(server.valuesFor(peer), [[2, 4]]);
+  server.reports[0]?.answer({ type: "Ok" });
+  server.push("b", update(1, 1));
+  server.push("a", update(3, 3));
+  await server.reported(2);
+  assert.equal(server.valuesFor("a")[1], [2, 2]);
+  assert.equal(server.left(), ["velocity.safetensors"], "nothing of past rounds is kept but the velocity");
+  server.reports[1]?.answer({ type: "Done" });
+  assert.equal(await server.outcome(), { type: "finished" });
+  await server.end();
+});
+
+test("a push that breaks off counts for nothing, and may be made again", async () => {
+  const server = await start(specOf(["a"]));
+  server.push("a", "cut");
+  await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
+  assert.is(server.reports.length, 0);
+  assert.ok(server.push("a", update(1)));
+  await server.reported(1);
+  await server.end();
+});
+
+/** Its sender may believe that it was taken, and waits for the result: nobody would ever say anything again. */
+test("whose push broke off and does not come again is out; the others go on", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  const broken = (count: number) =>
+    eventually(
+      "it is reported",
+      () => server.ports.reports.filter(({ event }) => event === "update.broken").length === count,
+    );
+  server.push("b", "cut");
+  server.push("c", "cut");
+  await broken(2);
+  server.push("a", update(5));
+  await server.received(1);
+  server.clock.increment(brokenPatienceMs - 1);
+  assert.ok(server.push("b", update(7)), "it may come again until then");
+  await server.received(2);
+  assert.is(server.reports.length, 0);
+  server.clock.increment(1);
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[6]]);
+  assert.equal(server.valuesFor("c"), []);
+  assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "c");
+  assert.not(server.push("c", update(1)));
+  await server.end();
+});
+
+test("no longer waits for whom a re-dispatch leaves out, and lets its late push in no more", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  server.push("a", update(2));
+  server.push("b", "hang");
+  await server.received(1);
+  server.actor.send({ type: "job.updated", spec: specOf(["a", "c"]) });
+  assert.not(server.push("b", update(100)));
+  const [late] = server.hanging;
+  if (late === undefined) throw new Error("Cannot end the push: it was not let in");
+  await Effect.runPromise(Effect.ignore(Effect.andThen(late.write(update(100)), late.end)));
+  server.push("c", update(4));
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[3]]);
+  assert.equal(server.valuesFor("b"), [], "nor is it sent the result");
+  server.reports[0]?.answer({ type: "Ok" });
+  assert.not(server.push("b", update(100)), "in later rounds neither");
+  server.actor.send({ type: "job.updated", spec: specOf(["a", "b", "c"]) });
+  assert.not(server.push("b", update(100)), "nor when the job names it again");
+  server.push("a", update(6));
+  server.push("c", update(8));
+  await server.reported(2);
+  assert.equal(server.valuesFor("a")[1], [7], "and nobody waits for it");
+  await server.end();
+});
+
+test("an update that was there already doesn't count when its sender is left out", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.push("b", update(100));
+  await server.received(1);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  server.push("a", update(2));
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[2]]);
+  await server.end();
+});
+
+test("a re-dispatch that leaves only those that have pushed ends the round", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.push("a", update(5));
+  await server.received(1);
+  server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[5]]);
+  await server.end();
+});
+
+test("nobody left to wait for is a failure", async () => {
+  const server = await start(specOf(["a"]));
+  server.actor.send({ type: "job.updated", spec: specOf([]) });
+  assert.equal(await server.outcome(), { type: "failed", reason: "no trainer is left to wait for" });
+  await server.end();
+});
+
+test("who sends what is no update of this model is out for good; the others' updates still count", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.push("a", update(1, 1));
+  server.push("b", new TextEncoder().encode("rubbish, not tensors"));
+  await server.reported(1);
+  assert.equal(server.valuesFor("a"), [[1, 1]]);
+  assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "b");
+  server.reports[0]?.answer({ type: "Ok" });
+  server.actor.send({ type: "job.updated", spec: specOf(["a", "b"]) });
+  assert.not(server.push("b", update(1, 1)), "even when the job names it again");
+  await server.end();
+});
+
+test("who pushes the next update while results go out is a round ahead", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.push("a", update(1));
+  server.push("b", update(1));
+  await server.reported(1);
+  assert.ok(server.push("a", update(7)));
+  await server.received(1);
+  server.reports[0]?.answer({ type: "Ok" });
+  server.push("b", update(9));
+  await server.reported(2);
+  assert.equal(server.valuesFor("a")[1], [8]);
+  await server.end();
+});
+
+test("a result that can't be sent to one is sent to the others", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.unreachable.add("b");
+  server.push("a", update(1));
+  server.push("b", update(3));
+  await server.reported(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[[2]], []]);
+  assert.is(server.ports.reports.find(({ event }) => event === "result.unsent")?.fields?.["peer"], "b");
+  server.reports[0]?.answer({ type: "Ok" });
+  assert.not(server.push("b", update(100)));
+  server.push("a", update(4));
+  await server.reported(2);
+  assert.is(server.valuesFor("a").length, 2, "who did not get it is waited for no longer");
+  await server.end();
+});
+
+test("who cannot be reached for a moment gets the result once, and stays in", async () => {
+  const server = await start(specOf(["a", "b"]));
+  server.unreachable.add("b");
+  server.push("a", update(1));
+  server.push("b", update(3));
+  await eventually("a has it", () => server.valuesFor("a").length === 1);
+  assert.equal(server.valuesFor("b"), []);
+  server.unreachable.delete("b");
+  await server.reported(1);
+  assert.equal(server.valuesFor("b"), [[2]]);
+  assert.not(server.ports.reports.some(({ event }) => event === "result.unsent"));
+  server.reports[0]?.answer({ type: "Ok" });
+  assert.ok(server.push("b", update(4)));
+  await server.end();
+});
+
+test("tells the scheduler again when it doesn't answer, a few times; its Error ends the job", async () => {
+  const server = await start(specOf(["a"]));
+  server.push("a", update(1));
+  for (let tries = 1; tries <= 5; tries++) {
+    await server.reported(tries);
+    server.reports[tries - 1]?.fail();
+    await eventually("it waits, or fails", () => {
+      const snapshot = server.actor.getSnapshot();
+      return snapshot.status === "done" || JSON.stringify(snapshot.value).includes('"waiting"');
+    });
+    server.clock.increment(1_000);
+  }
+  const outcome = await server.outcome();
+  assert.ok(outcome.type === "failed");
+  assert.match(outcome.reason, "timed-out");
+  await server.end();
+  const other = await start(specOf(["a"]));
+  other.push("a", update(1));
+  await other.reported(1);
+  other.reports[0]?.answer({ type: "Error" });
+  assert.is((await other.outcome()).type, "failed");
+  await other.end();
+});
+
+test.run();

@@ -1,0 +1,209 @@
+/** The aggregator's round against a plain computation: all values in memory, added up in order, in double precision. */
+import { Cause, Effect, Exit, Result } from "effect";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { openWorkDirectory } from "../../actors/files/contained_files.ts";
+import {
+  aggregateUpdates,
+  decodeTensors,
+  encodeTensors,
+  type NamedTensors,
+  type OuterOptions,
+  updatesMax,
+} from "../../actors/learning/mod.ts";
+import { exactMean } from "../../actors/learning/outer_step.ts";
+import { seededRandom, shuffled } from "../../actors/learning/random.ts";
+
+const options: OuterOptions = { learningRate: 0.7, momentum: 0.9 };
+const velocity = "velocity.safetensors";
+const out = "outer.safetensors";
+
+/** Two tensors, one of them over the size of a chunk and no multiple of it. */
+const shapes: readonly (readonly [string, readonly number[]])[] = [["weight", [130, 257]], ["bias", [3]]];
+
+function drawn(seed: number): NamedTensors {
+  const random = seededRandom(seed);
+  return new Map(shapes.map(([name, shape]) => {
+    const size = shape.reduce((a, b) => a * b, 1);
+    return [name, {
+      shape,
+      values: Float32Array.from({ length: size }, () => (random() - 0.5) * 10 ** (random() * 6 - 3)),
+    }];
+  }));
+}
+
+async function inFolder(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "aggregate-"));
+  try {
+    await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function aggregate(folder: string, updates: readonly string[]) {
+  return Effect.runPromiseExit(Effect.scoped(Effect.flatMap(
+    openWorkDirectory(folder),
+    (directory) => aggregateUpdates(directory, { updates, velocity, out }, options),
+  )));
+}
+
+function write(folder: string, updates: readonly (NamedTensors | Uint8Array)[]): string[] {
+  return updates.map((update, i) => {
+    writeFileSync(join(folder, `peer-${i}`), update instanceof Uint8Array ? update : encodeTensors(update));
+    return `peer-${i}`;
+  });
+}
+
+const read = (folder: string, name: string) => Result.getOrThrow(decodeTensors(readFileSync(join(folder, name))));
+
+async function rejected(
+  folder: string,
+  updates: readonly string[],
+): Promise<{ _tag: string; [field: string]: unknown }> {
+  const exit = await aggregate(folder, updates);
+  if (Exit.isSuccess(exit)) throw new Error("was taken");
+  return Cause.squash(exit.cause) as never;
+}
+
+const test = suite("aggregateUpdates()");
+
+for (const workers of [1, 2, 3, 7]) {
+  test(`is the plain computation for ${workers} workers, over three rounds`, () =>
+    inFolder(async (folder) => {
+      const state = new Map<string, Float64Array>();
+      for (let round = 0; round < 3; round++) {
+        const updates = Array.from({ length: workers }, (_, k) => drawn(round * 100 + k));
+        const exit = await aggregate(folder, write(folder, updates));
+        assert.ok(Exit.isSuccess(exit), String(exit));
+        assert.is(exit.value.sizeBytes, readFileSync(join(folder, out)).length);
+        const result = read(folder, out);
+        for (const [name, shape] of shapes) {
+          const values = result.get(name)?.values ?? new Float32Array();
+          assert.equal(result.get(name)?.shape, shape);
+          const before = state.get(name) ?? new Float64Array(values.length);
+          state.set(name, before);
+          for (let i = 0; i < values.length; i++) {
+            let mean = 0;
+            for (const update of updates) mean += (update.get(name)?.values[i] as number) / workers;
+            before[i] = 0.9 * (before[i] as number) + mean;
+            const expected = 0.7 * (0.9 * (before[i] as number) + mean);
+            const off = Math.abs((values[i] as number) - expected);
+            if (off > 1e-6 * Math.abs(expected) + 1e-9) assert.is(values[i], expected, `${name}[${i}], round ${round}`);
+          }
+        }
+      }
+      // What is left: the state, the result, the updates. No half-written file.
+      assert.is(readdirSync(folder).length, workers + 2);
+    }));
+}
+
+test("gives the same bytes whatever the order of the updates, and of the tensors in them", () =>
+  inFolder(async (folder) => {
+    const updates = Array.from({ length: 7 }, (_, k) => drawn(k));
+    const results: string[] = [];
+    for (const seed of [1, 2, 3]) {
+      rmSync(join(folder, velocity), { force: true });
+      const order = shuffled(updates.slice(1), seededRandom(seed))
+        .map((update, i): NamedTensors => i % 2 === 0 ? update : new Map([...update].reverse()));
+      const exit = await aggregate(folder, write(folder, [updates[0] as NamedTensors, ...order]));
+      assert.ok(Exit.isSuccess(exit));
+      results.push(readFileSync(join(folder, out)).toString("hex"));
+    }
+    assert.is(new Set(results).size, 1);
+  }));
+
+test("takes BF16, as the existing executors send it", () =>
+  inFolder(async (folder) => {
+    const header = new TextEncoder().encode('{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}');
+    const bytes = Uint8Array.from([header.length, 0, 0, 0, 0, 0, 0, 0, ...header, 0x80, 0x3f, 0x00, 0xc0]);
+    const exit = await aggregate(folder, write(folder, [bytes]));
+    assert.ok(Exit.isSuccess(exit));
+    const values = [...(read(folder, out).get("w")?.values ?? [])];
+    assert.equal(values, [0.7 * 1.9, -2 * 0.7 * 1.9].map(Math.fround));
+  }));
+
+const small = (...values: number[]): NamedTensors =>
+  new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]);
+const f64 = (() => {
+  const header = new TextEncoder().encode('{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}');
+  return Uint8Array.from([header.length, 0, 0, 0, 0, 0, 0, 0, ...header, ...new Uint8Array(16)]);
+})();
+
+test("the mean is exact, in every order, where adding up in double precision would lose an update", () =>
+  inFolder(async (folder) => {
+    const values = [2 ** 100, 1, -(2 ** 100)];
+    for (const order of [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]) {
+      rmSync(join(folder, velocity), { force: true });
+      const exit = await aggregate(folder, write(folder, order.map((at) => small(values[at] as number))));
+      assert.ok(Exit.isSuccess(exit));
+      assert.equal([...(read(folder, out).get("w")?.values ?? [])], [Math.fround(0.7 * 1.9 / 3)], order.join());
+    }
+  }));
+
+const refusals: [name: string, update: NamedTensors | Uint8Array, reason: RegExp][] = [
+  ["that is no safetensors file", new Uint8Array(100).fill(7), /header/],
+  ["that is empty", new Uint8Array(0), /8 bytes/],
+  ["that is cut short", encodeTensors(small(1, 2)).slice(0, -1), /file at/],
+  ["with NaN in it", small(1, NaN), /finite/],
+  ["with infinity in it", small(-Infinity, 1), /finite/],
+  ["of another shape", small(1, 2, 3), /shape/],
+  ["of other names", new Map([["v", { shape: [2], values: new Float32Array(2) }]]), /missing/],
+  ["with a tensor more", new Map([...small(1, 2), ["v", { shape: [], values: new Float32Array(1) }]]), /2 tensors/],
+  ["of 8-byte elements", f64, /8 bytes/],
+];
+for (const [name, update, reason] of refusals) {
+  test(`rejects an update ${name}, names it, and changes nothing`, () =>
+    inFolder(async (folder) => {
+      assert.ok(Exit.isSuccess(await aggregate(folder, write(folder, [small(1, 2)]))));
+      const before = [velocity, out].map((file) => readFileSync(join(folder, file)).toString("hex"));
+      const error = await rejected(folder, write(folder, [small(1, 2), update]));
+      assert.is(error._tag, "UpdateRejected");
+      assert.is(error["file"], "peer-1");
+      assert.match(String(error["reason"]), reason);
+      assert.equal([velocity, out].map((file) => readFileSync(join(folder, file)).toString("hex")), before);
+      assert.is(readdirSync(folder).filter((file) => file.startsWith(".")).length, 0);
+    }));
+}
+
+test("holds later rounds to the shapes of earlier ones", () =>
+  inFolder(async (folder) => {
+    assert.ok(Exit.isSuccess(await aggregate(folder, write(folder, [small(1, 2)]))));
+    assert.match(String((await rejected(folder, write(folder, [small(1, 2, 3)])))["reason"]), /earlier rounds/);
+  }));
+
+test("an update that is not there, or not inside, is the work directory's error", () =>
+  inFolder(async (folder) => {
+    assert.is((await rejected(folder, ["nothing"]))._tag, "WorkFileFailed");
+    assert.is((await rejected(folder, ["../peer-0"]))._tag, "PathRefused");
+    assert.not.ok(existsSync(join(folder, out)));
+  }));
+
+test("takes as many updates as the bound and rejects one more", () =>
+  inFolder(async (folder) => {
+    const [name] = write(folder, [small(0.5, 3)]);
+    const many = (count: number) => Array.from({ length: count }, () => name as string);
+    assert.ok(Exit.isSuccess(await aggregate(folder, many(updatesMax))));
+    assert.match(String((await rejected(folder, many(updatesMax + 1)))["reason"]), /more than 256/);
+  }));
+test.run();
+
+const mean = suite("exactMean()");
+
+const sums: [values: number[], expected: number][] = [
+  [[3], 3],
+  [[1, 2, 3], 2],
+  // Added in this order in double precision the 1 is lost.
+  [[2 ** 100, 1, -(2 ** 100)], 1 / 3],
+  [[2 ** 127, 2 ** -149, -(2 ** 127)], 2 ** -149 / 3],
+  [[-0, 0], 0],
+];
+for (const [values, expected] of sums) {
+  mean(`of ${values.join(", ")} is ${expected}, in every order`, () => {
+    for (let seed = 0; seed < 6; seed++) assert.is(exactMean(shuffled(values, seededRandom(seed))), expected);
+  });
+}
+mean.run();

@@ -1,0 +1,295 @@
+import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { expiryWarningMs, identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
+import type { LoadError } from "../../actors/files/load_error.ts";
+import type { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
+import { issueIntermediate } from "../../pki/issue/mod.ts";
+import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import type { NodeIdentity } from "../../transport/port.ts";
+import { type Host, host } from "../support/child_host.ts";
+import { makeTestPki, type TestNode } from "../support/pki.ts";
+
+const test = suite("identityMachine");
+const pki = await makeTestPki();
+const folder = await mkdtemp(join(tmpdir(), "hypha-identity-"));
+const node = await pki.node("worker-01", { role: "worker" });
+const other = await pki.node("worker-02");
+const hosts: Host[] = [];
+let files = 0;
+
+interface Written {
+  readonly cert?: string;
+  readonly key?: string;
+  readonly mode?: number;
+  readonly now?: () => number;
+  readonly timing?: Partial<IdentityTiming>;
+}
+
+async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, now, timing }: Written = {}) {
+  const dir = join(folder, String(files++));
+  await mkdir(dir);
+  const [certPem, keyPem] = [join(dir, "cert.pem"), join(dir, "key.pem")];
+  if (cert !== "missing") await writeFile(certPem, cert);
+  if (key !== "missing") {
+    await writeFile(keyPem, key, { mode: 0o600 });
+    await chmod(keyPem, mode);
+  }
+  const identity = host(identityMachine, { certPem, keyPem, ...(timing === undefined ? {} : { timing }) }, now);
+  hosts.push(identity);
+  return { identity, certPem, keyPem };
+}
+
+test.after.each(async () => {
+  await Promise.all(hosts.splice(0).map((each) => each.stop()));
+});
+test.after(() => rm(folder, { recursive: true, force: true }));
+
+test("loads the pair: the chain leaf first, the key as TLS takes it, who it is", async () => {
+  const { identity } = await start({ cert: node.chainPem + pki.root.certPem });
+  const loaded = (await identity.hear("identity.loaded"))["identity"] as NodeIdentity;
+  assert.equal([loaded.name, loaded.generation, loaded.chain.length], ["worker-01", 1, 2]);
+  assert.match(loaded.peer, /^12D3KooW/);
+  assert.equal(loaded.chain.map((der) => der.length), node.chain.map((der) => der.length));
+  assert.is(loaded.certPem.split("BEGIN CERTIFICATE").length, 3);
+  assert.match(loaded.keyPem, "BEGIN PRIVATE KEY");
+});
+
+const expired = await pki.node("old", { notBefore: new Date(1e12), notAfter: new Date(1.1e12) });
+const future = await pki.node("new", { notBefore: new Date(4e12), notAfter: new Date(4.1e12) });
+const self = await pki.selfSigned("self");
+const pair = ({ chainPem, keyPem }: TestNode) => ({ cert: chainPem, key: keyPem });
+
+const bad: [name: string, written: Written, problem: string, file: "cert" | "key", mend: RegExp][] = [
+  ["a key that the group can read", { mode: 0o640 }, "open-to-others", "key", /chmod 600 .*key\.pem/],
+  ["a key that everybody can read", { mode: 0o604 }, "open-to-others", "key", /chmod 600 .*key\.pem/],
+  ["a key that others can write", { mode: 0o602 }, "open-to-others", "key", /chmod 600/],
+  ["a key of another certificate", { key: other.keyPem }, "mismatch", "cert", /openssl pkey/],
+  [
+    "the intermediate in front of the leaf",
+    { cert: pki.intermediate.certPem + node.certPem },
+    "mismatch",
+    "cert",
+    /cat/,
+  ],
+  ["an expired certificate", pair(expired), "expired", "cert", /gen-cert/],
+  ["a certificate of the future", pair(future), "not-yet-valid", "cert", /timedatectl/],
+  ["a self-signed certificate", pair(self), "rejected", "cert", /sign/],
+  ["no certificate file", { cert: "missing" }, "missing", "cert", /cert_pem/],
+  ["no key file", { key: "missing" }, "missing", "key", /key_pem/],
+  ["an empty certificate file", { cert: "" }, "empty", "cert", /certificate/],
+  ["an empty key file", { key: "" }, "empty", "key", /hypha-certutil/],
+  [
+    "rubbish for a certificate",
+    { cert: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" },
+    "malformed",
+    "cert",
+    /inspect/,
+  ],
+  [
+    "rubbish for a key",
+    { key: "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" },
+    "malformed",
+    "key",
+    /pkcs8|gen-cert/,
+  ],
+  [
+    "a key in the traditional format",
+    { key: "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n" },
+    "malformed",
+    "key",
+    /openssl pkcs8/,
+  ],
+  ["a key in the certificate file", { cert: node.chainPem + node.keyPem }, "malformed", "cert", /key_pem/],
+];
+for (const [name, written, problem, file, mend] of bad) {
+  test(`refuses ${name}: one message with file, problem and what mends it`, async () => {
+    const { identity, certPem, keyPem } = await start(written);
+    const error = (await identity.hear("identity.failed"))["error"] as LoadError;
+    assert.equal([error.problem, error.file], [problem, file === "cert" ? certPem : keyPem], error.message);
+    assert.match(error.mend, mend);
+    assert.not(error.message.includes("PRIVATE KEY-----\n"));
+    assert.not(identity.said.some(({ type }) => type === "identity.loaded"));
+  });
+}
+
+/** As an operator's tool does it: written aside, then moved into place. */
+async function put(path: string, text: string, mode = 0o600): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await chmod(`${path}.new`, mode);
+  await rename(`${path}.new`, path);
+}
+
+const quick: Partial<IdentityTiming> = { settleMs: 10, patienceMs: 150 };
+const identityIn = (said: object) => (said as { identity: NodeIdentity }).identity;
+
+test("takes a new certificate of the same key when its file changes: the next generation, the same PeerID", async () => {
+  const { identity, certPem } = await start({ timing: quick });
+  const first = identityIn(await identity.hear("identity.loaded"));
+  const again = await pki.node("worker-01b", { role: "worker", keyPem: node.keyPem });
+  await put(certPem, again.chainPem, 0o644);
+  const second = identityIn(await identity.hear("identity.loaded", 2));
+  assert.equal([second.peer, second.name, second.generation], [first.peer, "worker-01b", 2]);
+  const line = await identity.see("identity.renewed");
+  assert.equal([line.level, line.fields?.["key"]], ["info", "same"]);
+});
+
+test("takes another key with its certificate, whichever file comes first, and is not alarmed in between", async () => {
+  const { identity, certPem, keyPem } = await start({ timing: { settleMs: 10, patienceMs: 10_000 } });
+  const first = identityIn(await identity.hear("identity.loaded"));
+  await put(certPem, other.chainPem, 0o644);
+  await new Promise((resolve) => setTimeout(resolve, 120)); // longer than it takes to settle and to read
+  await put(keyPem, other.keyPem);
+  const second = identityIn(await identity.hear("identity.loaded", 2));
+  assert.ok(second.peer !== first.peer && second.name === "worker-02");
+  assert.is((await identity.see("identity.renewed")).fields?.["key"], "new");
+  await put(keyPem, node.keyPem);
+  await new Promise((resolve) => setTimeout(resolve, 120));
+  await put(certPem, node.chainPem, 0o644);
+  assert.is(identityIn(await identity.hear("identity.loaded", 3)).peer, first.peer);
+  assert.equal(identity.reports.filter(({ event }) => event === "identity.broken"), []);
+});
+
+const future2 = await pki.node("worker-01", {
+  keyPem: node.keyPem,
+  notBefore: new Date(4e12),
+  notAfter: new Date(4.1e12),
+});
+const old2 = await pki.node("worker-01", {
+  keyPem: node.keyPem,
+  notBefore: new Date(1e12),
+  notAfter: new Date(1.1e12),
+});
+/** What is put in place of a good pair, and what is said of it. */
+const noGood: [
+  name: string,
+  change: (paths: { readonly certPem: string; readonly keyPem: string }) => Promise<void>,
+  problem: string,
+  file: "cert" | "key",
+  command: RegExp,
+][] = [
+  ["a certificate of another key", ({ certPem }) => put(certPem, other.chainPem), "mismatch", "cert", /openssl pkey/],
+  ["an expired certificate", ({ certPem }) => put(certPem, old2.chainPem), "expired", "cert", /gen-cert/],
+  [
+    "a certificate of the future",
+    ({ certPem }) => put(certPem, future2.chainPem),
+    "not-yet-valid",
+    "cert",
+    /timedatectl/,
+  ],
+  ["half a certificate", ({ certPem }) => put(certPem, node.chainPem.slice(0, 300)), "malformed", "cert", /inspect/],
+  ["half a key", ({ keyPem }) => put(keyPem, node.keyPem.slice(0, 60)), "malformed", "key", /openssl pkey/],
+  ["an empty key", ({ keyPem }) => put(keyPem, ""), "empty", "key", /hypha-certutil/],
+  ["no key", ({ keyPem }) => rm(keyPem), "missing", "key", /key_pem/],
+  ["a key that others can read", ({ keyPem }) => chmod(keyPem, 0o644), "open-to-others", "key", /chmod 600/],
+];
+for (const [name, change, problem, file, command] of noGood) {
+  test(`keeps its pair when there is ${name}, says so once, and tries again at the next change`, async () => {
+    const { identity, certPem, keyPem } = await start({ timing: { ...quick, pollMs: 30 } });
+    await identity.hear("identity.loaded");
+    await change({ certPem, keyPem });
+    const line = await identity.see("identity.broken");
+    assert.equal([line.level, line.fields?.["problem"]], ["warn", problem]);
+    assert.is(line.fields?.["file"], file === "cert" ? certPem : keyPem);
+    assert.match(line.message, command);
+    assert.not(line.message.includes("PRIVATE KEY-----\n"));
+    // Several polls and readings later nothing more was said, and nothing was taken.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.is(identity.reports.filter(({ event }) => event === "identity.broken").length, 1);
+    assert.is(identity.said.filter(({ type }) => type === "identity.loaded").length, 1);
+    const again = await pki.node("mended", { keyPem: node.keyPem });
+    await put(keyPem, node.keyPem);
+    await put(certPem, again.chainPem);
+    assert.is(identityIn(await identity.hear("identity.loaded", 2)).name, "mended");
+  });
+}
+
+test("the same pair in new files is no new pair; SIGHUP reads files that nobody touched", async () => {
+  const { identity, certPem, keyPem } = await start({ timing: { ...quick, pollMs: 20 } });
+  await identity.hear("identity.loaded");
+  await put(certPem, node.chainPem);
+  await put(keyPem, node.keyPem);
+  identity.send({ type: "identity.reload" });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.is(identity.said.filter(({ type }) => type === "identity.loaded").length, 1);
+  assert.equal(identity.reports, []);
+});
+
+test("a certificate of the future is taken when its time comes, without a change", async () => {
+  const startsAt = Date.now() + 3_600_000;
+  let aheadMs = 0;
+  const { identity, certPem } = await start({ now: () => Date.now() + aheadMs, timing: { ...quick, pollMs: 20 } });
+  await identity.hear("identity.loaded");
+  const soon = await pki.node("soon", { keyPem: node.keyPem, notBefore: new Date(startsAt) });
+  await put(certPem, soon.chainPem);
+  await identity.see("identity.broken");
+  aheadMs = 3_700_000;
+  assert.is(identityIn(await identity.hear("identity.loaded", 2)).name, "soon");
+});
+
+test("its end is that of the leaf, or of an intermediate that it needs", async () => {
+  const end = async (written: Written) =>
+    identityIn(await (await start(written)).identity.hear("identity.loaded")).notAfter;
+  const soon = new Date(Math.floor(Date.now() / 1_000) * 1_000 + 3_600_000);
+  const brief = await issueIntermediate({
+    issuer: pki.root,
+    commonName: "Brief CA",
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: soon,
+  });
+  const below = await pki.node("below", { issuer: brief });
+  assert.equal(await end({ cert: below.certPem + brief.certPem, key: below.keyPem }), soon);
+  const longer = await issueIntermediate({
+    issuer: pki.root,
+    commonName: "Brief CA",
+    keyPem: brief.keyPem,
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(soon.getTime() + 86_400_000),
+  });
+  const both = below.certPem + brief.certPem + longer.certPem;
+  assert.ok(await end({ cert: both, key: below.keyPem }) > soon);
+  assert.ok(await end({ cert: below.certPem, key: below.keyPem }) > soon);
+});
+
+test("takes a key that only its owner can read, even read-only", async () => {
+  const { identity } = await start({ mode: 0o400 });
+  await identity.hear("identity.loaded");
+});
+
+test("says when its end comes, and nothing before", async () => {
+  const endMs = (await (await start()).identity.hear("identity.loaded") as unknown as { identity: NodeIdentity })
+    .identity.notAfter.getTime();
+  const early = await start({ now: () => endMs - expiryWarningMs - 1 });
+  await early.identity.hear("identity.loaded");
+  assert.equal(early.identity.reports, []);
+  const late = await start({ now: () => endMs - expiryWarningMs });
+  assert.is((await late.identity.see("identity.expiring")).level, "warn");
+});
+
+test("tells whether its own trust accepts it, at each trust and each new pair; where not, which file and what mends it", async () => {
+  const trust = (pem: string, crlsPem?: string) =>
+    Result.getOrThrow(
+      makeTrustSnapshot({ trustPem: pem, crlsPem, policy: defaultPolicy, generation: 1, at: new Date() }),
+    )
+      .snapshot;
+  const { identity, certPem, keyPem } = await start({ timing: { settleMs: 5, pollMs: 50 } });
+  await identity.hear("identity.loaded");
+  identity.send({ type: "trust.changed", snapshot: trust(pki.trustPem, await pki.crls()) });
+  await identity.hear("identity.accepted");
+  identity.send({ type: "trust.changed", snapshot: trust(pki.trustPem, await pki.crls({ revoked: [node] })) });
+  const { error } = await identity.hear("identity.refused") as unknown as { readonly error: OwnCertificateRefused };
+  assert.equal([error.code, error.file], ["certificate-revoked", certPem]);
+  assert.match(error.message, certPem);
+  assert.match(error.message, /gen-cert/);
+  const stranger = await (await makeTestPki({ organization: "Stranger" })).node("worker-01");
+  await writeFile(keyPem, stranger.keyPem);
+  await writeFile(certPem, stranger.chainPem);
+  const second = await identity.hear("identity.refused", 2) as unknown as { readonly error: OwnCertificateRefused };
+  assert.is(second.error.code, "unknown-issuer");
+  assert.match(second.error.message, /cert_pem .* trust_pem/);
+});
+
+test.run();

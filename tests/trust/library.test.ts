@@ -1,0 +1,234 @@
+/** What an application is given: its identity from texts, and trust that is watched. */
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { checkOwnChain, type IdentityPair, makeIdentity, type TrustWatch, watchTrust } from "../../mod.ts";
+import { loadIdentity } from "../../actors/trust/load_identity.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
+import type { WatchTrustOptions } from "../../actors/trust/watch_trust.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { snapshotOf, until } from "../support/transports.ts";
+
+const pki = await makeTestPki();
+const node = await pki.node("a.example");
+const pair: IdentityPair = { certPem: node.chainPem, keyPem: node.keyPem };
+const folder = await mkdtemp(join(tmpdir(), "hypha-application-"));
+const watches: TrustWatch[] = [];
+let folders = 0;
+
+const identities = suite("makeIdentity()");
+
+identities("gives what a node has after it loaded the same pair from files", async () => {
+  const [certPem, keyPem] = [join(folder, "node.pem"), join(folder, "node.key")];
+  await writeFile(certPem, node.chainPem);
+  await writeFile(keyPem, node.keyPem, { mode: 0o600 });
+  const ports = makePorts(() => {});
+  const at = new Date();
+  const loaded = await new Promise((resolve) =>
+    ports.run(
+      loadIdentity({ certPem, keyPem, at, generation: 1 }),
+      (exit) => resolve(exit._tag === "Success" && exit.value),
+    )
+  );
+  await ports.dispose();
+  assert.equal(Result.getOrThrow(makeIdentity(pair, { at })), loaded);
+});
+
+identities("takes octets as it takes text, and the number that it is given", () => {
+  const octets = { certPem: new TextEncoder().encode(node.chainPem), keyPem: new TextEncoder().encode(node.keyPem) };
+  const made = Result.getOrThrow(makeIdentity(octets, { generation: 7 }));
+  assert.equal([made.generation, made.name], [7, "a.example"]);
+  assert.is(made.certPem, Result.getOrThrow(makeIdentity(pair)).certPem);
+});
+
+const faults: [name: string, pair: Partial<IdentityPair>, at: Date | undefined, expected: string][] = [
+  ["a key that is none", { keyPem: "key" }, undefined, "keyPem malformed"],
+  ["an empty certificate", { certPem: "" }, undefined, "certPem empty"],
+  ["another's key", { keyPem: pki.root.keyPem }, undefined, "certPem mismatch"],
+  ["a certificate that is over", {}, new Date("2090-01-01T00:00:00Z"), "certPem expired"],
+  ["a certificate of later", {}, new Date("1990-01-01T00:00:00Z"), "certPem not-yet-valid"],
+];
+for (const [name, change, at, expected] of faults) {
+  identities(`refuses ${name}, and says which text is at fault`, () => {
+    const made = makeIdentity({ ...pair, ...change }, at === undefined ? {} : { at });
+    assert.is(Result.isFailure(made) && `${made.failure.file} ${made.failure.problem}`, expected);
+  });
+}
+
+identities("does not ask who trusts it: checkOwnChain() does", async () => {
+  const stranger = await (await makeTestPki({ organization: "Another" })).node("b.example");
+  const made = Result.getOrThrow(makeIdentity({ certPem: stranger.chainPem, keyPem: stranger.keyPem }));
+  assert.is(checkOwnChain(made, snapshotOf(pki), { at: new Date() })?.code, "unknown-issuer");
+  assert.is(checkOwnChain(Result.getOrThrow(makeIdentity(pair)), snapshotOf(pki), { at: new Date() }), undefined);
+});
+
+const watching = suite("watchTrust()");
+
+async function files(): Promise<{ readonly trustPem: string; readonly crlsPem: string }> {
+  const home = join(folder, String(folders++));
+  await mkdir(home);
+  const paths = { trustPem: join(home, "trust.pem"), crlsPem: join(home, "crls.pem") };
+  await writeFile(paths.trustPem, pki.trustPem);
+  await writeFile(paths.crlsPem, await pki.crls());
+  return paths;
+}
+
+async function replace(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}
+
+async function watch(paths: Parameters<typeof watchTrust>[0], options: WatchTrustOptions): Promise<TrustWatch> {
+  const trust = Result.getOrThrow(await watchTrust(paths, { timing: { settleMs: 10 }, ...options }));
+  watches.push(trust);
+  return trust;
+}
+
+watching.after.each(async () => {
+  await Promise.all(watches.splice(0).map((each) => each.close()));
+});
+watching.after(() => rm(folder, { recursive: true, force: true }));
+
+watching("gives the snapshot now, and calls back with each that follows", async () => {
+  const paths = await files();
+  const changes: TrustSnapshot[] = [];
+  const trust = await watch(paths, { onChange: (snapshot) => changes.push(snapshot) });
+  assert.is(trust.snapshot().generation, 1);
+  assert.equal(changes, []);
+  await replace(paths.crlsPem, await pki.crls({ number: 2n, revoked: [node] }));
+  await until("the change", () => changes.length === 1);
+  assert.is(changes[0], trust.snapshot());
+  const identity = Result.getOrThrow(makeIdentity(pair));
+  assert.is(checkOwnChain(identity, trust.snapshot(), { at: new Date() })?.code, "certificate-revoked");
+  trust.reload();
+  await until("the second reading", () => changes.length === 2);
+});
+
+watching("says what a person should know, and keeps what was loaded: a torn file, an older list", async () => {
+  const paths = await files();
+  await replace(paths.crlsPem, await pki.crls({ number: 5n }));
+  const warnings: string[] = [];
+  const trust = await watch(paths, {
+    onWarning: ({ level, event, message }) => warnings.push(`${level} ${event} ${message}`),
+  });
+  await replace(paths.trustPem, pki.trustPem.slice(0, 100));
+  await until("the first warning", () => warnings.length === 1);
+  await replace(paths.trustPem, pki.trustPem);
+  await replace(paths.crlsPem, await pki.crls({ number: 4n }));
+  await until("the second warning", () => warnings.length === 2);
+  assert.match(warnings[0] ?? "", /^warn trust\.broken .*trust\.pem/);
+  assert.match(warnings[1] ?? "", /^warn trust\.broken .*crls\.pem/);
+  assert.is(trust.snapshot().revocation?.lists.length, 2);
+});
+
+watching("warns where nothing can ever be revoked", async () => {
+  const { trustPem } = await files();
+  const warnings: string[] = [];
+  await watch({ trustPem }, { onWarning: ({ message }) => warnings.push(message) });
+  assert.ok(warnings.some((message) => message.includes("crls_pem")), warnings.join("; "));
+});
+
+watching("loads other trust domains", async () => {
+  const [own, other] = [await files(), await files()];
+  const domains = [{ name: "partner.example", trust: other.trustPem, roles: ["worker" as const] }];
+  const trust = await watch({ ...own, domains }, {});
+  assert.equal(trust.snapshot().domains?.map(({ name, roles }) => [name, roles]), [["partner.example", ["worker"]]]);
+});
+
+watching("with a state directory an older list brings nobody back, after a restart either", async () => {
+  const paths = await files();
+  const stateDir = join(folder, `state-${folders++}`);
+  await replace(paths.trustPem, pki.trustPem + pki.intermediate.certPem); // both CAs' lists are checked as they are read
+  await replace(paths.crlsPem, await pki.crls({ number: 5n, revoked: [node] }));
+  const first = await watch(paths, { stateDir });
+  await until("the marks", () => existsSync(join(stateDir, "crl_marks.json")));
+  await first.close();
+  await replace(paths.crlsPem, await pki.crls({ number: 4n }));
+  const warnings: string[] = [];
+  const second = await watch(paths, { stateDir, onWarning: ({ message }) => warnings.push(message) });
+  const own = Result.getOrThrow(makeIdentity(pair));
+  assert.is(checkOwnChain(own, second.snapshot(), { at: new Date() })?.code, "certificate-revoked");
+  assert.ok(warnings.length > 0);
+});
+
+watching("fails with the file that does not load, by its absolute path", async () => {
+  const outcome = await watchTrust({ trustPem: "no-such-trust.pem" });
+  assert.is(Result.isFailure(outcome) && outcome.failure.problem, "missing");
+  assert.is(Result.isFailure(outcome) && outcome.failure.file, join(process.cwd(), "no-such-trust.pem"));
+});
+
+watching("a callback that throws is a failure of the watch, which goes on", async () => {
+  const paths = await files();
+  const failures: unknown[] = [];
+  const trust = await watch(paths, {
+    onChange: () => {
+      throw new Error("mine");
+    },
+    onFailed: (error) => failures.push(error),
+  });
+  await replace(paths.crlsPem, await pki.crls({ number: 2n }));
+  await until("the failure", () => failures.length === 1);
+  assert.match(String(failures[0]), /mine/);
+  await replace(paths.crlsPem, await pki.crls({ number: 3n }));
+  await until("the second", () => failures.length === 2);
+  assert.is(trust.snapshot().generation, 3);
+});
+
+watching("a trust store that dies is a failure of the watch: revocations would be missed in silence", async () => {
+  const paths = await files();
+  const failures: unknown[] = [];
+  const real = makePorts(() => {});
+  let clock = () => Date.now();
+  const trust = await watch(paths, {
+    ports: { ...real, now: () => clock() },
+    onFailed: (error) => failures.push(error),
+  });
+  clock = () => {
+    throw new Error("the clock broke");
+  };
+  trust.reload();
+  await until("the failure", () => failures.length === 1);
+  assert.match(String(failures[0]), /the clock broke/);
+  assert.is(trust.snapshot().generation, 1);
+  await trust.close();
+  await real.dispose();
+});
+
+watching("without onFailed such an error ends the process", async () => {
+  const paths = await files();
+  const listeners = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  const uncaught = new Promise<unknown>((resolve) => process.once("uncaughtException", resolve));
+  try {
+    await watch(paths, {
+      onChange: () => {
+        throw new Error("nobody takes it");
+      },
+    });
+    await replace(paths.crlsPem, await pki.crls({ number: 2n }));
+    assert.match(String(await uncaught), /nobody takes it/);
+  } finally {
+    for (const listener of listeners) process.on("uncaughtException", listener);
+  }
+});
+
+watching("says nothing more once it is closed, and may be closed twice", async () => {
+  const paths = await files();
+  let changes = 0;
+  const trust = await watch(paths, { onChange: () => changes++ });
+  await trust.close();
+  await trust.close();
+  trust.reload();
+  await replace(paths.crlsPem, await pki.crls({ number: 2n }));
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  assert.equal([changes, trust.snapshot().generation], [0, 1]);
+});
+
+identities.run();
+watching.run();
