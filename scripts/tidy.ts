@@ -6,6 +6,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import process from "node:process";
+import { missingRows, roomCircles } from "./tidy/rooms.ts";
+import { largeOnes, sizeFindings, type Sizes } from "./tidy/sizes.ts";
 
 /** A file of the tree: its path with forward slashes, and its text. */
 export interface SourceFile {
@@ -176,8 +178,17 @@ function sourceFiles(root: string, folder: string): SourceFile[] {
 export function tidy(root: string): string[] {
   const files = rooms.flatMap((room) => (existsSync(join(root, room)) ? sourceFiles(root, room) : []));
   const page = join(root, "ARCHITECTURE.md");
-  const dead = existsSync(page) ? deadPaths(readFileSync(page, "utf8"), (path) => existsSync(join(root, path))) : [];
-  return [...findings(files), ...dead];
+  const text = existsSync(page) ? readFileSync(page, "utf8") : "";
+  const dead = deadPaths(text, (path) => existsSync(join(root, path)));
+  const source = files.filter(({ path }) => !path.startsWith("tests/"));
+  const allowed = JSON.parse(readFileSync(new URL("tidy/sizes.json", import.meta.url), "utf8")) as Sizes;
+  return [
+    ...findings(files),
+    ...dead,
+    ...roomCircles(source),
+    ...missingRows(text, files),
+    ...sizeFindings(largeOnes(source), allowed),
+  ];
 }
 
 if (process.argv[1]?.endsWith("scripts/tidy.ts") === true) {

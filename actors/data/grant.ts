@@ -14,9 +14,7 @@ import type { NodeIdentity } from "../../transport/port.ts";
 import type { Grant, Peer } from "../../transport/protocols/messages.ts";
 import { signedBytesOf, type UnsignedGrant } from "../../transport/protocols/mod.ts";
 import { msFromInstant } from "../runtime/instant.ts";
-
-/** Signs with a node's own key. What is signed must say itself what it is about (`transport/protocols/grant.ts`). */
-export type Sign = (bytes: Uint8Array) => Uint8Array;
+import type { Sign } from "../runtime/role.ts";
 
 /** The signature algorithm of grants: the key is the PeerID's own. */
 const ed25519 = "1.3.101.112";

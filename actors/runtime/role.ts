@@ -6,8 +6,10 @@
  */
 import type { ActorRef, Snapshot } from "xstate";
 import type { PeerText, ReplyTo, TransportAsk, TransportFact } from "../../transport/port.ts";
-import type { Sign } from "../data/grant.ts";
 import type { Ports } from "./ports.ts";
+
+/** Signs with a node's own key. What is signed must say itself what it is about (`transport/protocols/grant.ts`). */
+export type Sign = (bytes: Uint8Array) => Uint8Array;
 
 /** The transport, as a machine sees it: something that takes asks. */
 export type TransportRef = ActorRef<Snapshot<unknown>, TransportAsk>;
@@ -19,7 +21,7 @@ export interface RoleInput<Config> {
   readonly transport: TransportRef;
   /** This node's own PeerID. */
   readonly self: PeerText;
-  /** Signs grants with the node's own key (`grant.ts`); undefined where that key cannot. */
+  /** Signs grants with the node's own key (`data/grant.ts`); undefined where that key cannot. */
   readonly sign?: Sign | undefined;
   /** Who was established when the role started; later ones arrive as facts. */
   readonly peers: readonly PeerText[];
