@@ -44,7 +44,8 @@ function linesOf(source: ts.SourceFile, node: ts.Node): number {
 function nameOf(node: ts.Node): string {
   for (let at: ts.Node | undefined = node; at !== undefined; at = at.parent) {
     const { name } = at as { readonly name?: ts.Node };
-    if (name !== undefined && (ts.isIdentifier(name) || ts.isPrivateIdentifier(name))) return name.text;
+    const named = name !== undefined && (ts.isIdentifier(name) || ts.isPrivateIdentifier(name)) ? name.text : "";
+    if (named !== "") return named;
   }
   return "callback";
 }

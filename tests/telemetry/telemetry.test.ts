@@ -423,7 +423,13 @@ test("docs/telemetry.md has every metric as it is, and alerts on none that is no
   assert.equal(named.filter((name) => !Object.hasOwn(instruments, name)), []);
   const events = [...page.matchAll(/\b(?:telemetry|trust|audit|peers)\.[a-z]+/g)].map(([event]) => event)
     .filter((event) => event !== "trust.changed"); // why a connection was closed
-  const source = ["telemetry", "trust_store", "audit", "refusal_ledger"]
+  const source = [
+    "telemetry/telemetry",
+    "trust/trust_store",
+    "trust/trust_reports",
+    "trust/audit",
+    "trust/refusal_ledger",
+  ]
     .map((name) => readFileSync(new URL(`../../actors/${name}.ts`, import.meta.url), "utf8")).join("");
   for (const event of events) assert.ok(source.includes(`event: "${event}"`), event);
 });
