@@ -66,15 +66,18 @@ const keptName = /^([0-9a-f]{64})-((?:all|users|cas)[-rp0-9a-f]*?)(?:-(delta|oth
 /**
  * Makes the state directory where it is missing, and what is missing above it.
  *
- * One folder at a time: the recursive call of Node never returns where a file system names folders as missing that exist
- * above what it will not make (`/proc/x`).
+ * On Node one folder at a time: its recursive call never returns where a file system names folders as missing that exist
+ * above what it will not make (`/proc/x`). On Deno the recursive call: with the least permissions, the folder above may
+ * not even be looked at.
  */
 export function makeStateDirectory(stateDir: string): Effect.Effect<void, PlatformError, FileSystem> {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
+    if ("Deno" in globalThis) return yield* files.makeDirectory(stateDir, { recursive: true, mode: 0o700 });
+    const isThere = (path: string) => Effect.match(files.stat(path), { onSuccess: () => true, onFailure: () => false });
     const missing: string[] = [];
     let place = resolve(stateDir);
-    while (!(yield* files.exists(place)) && place !== dirname(place)) {
+    while (!(yield* isThere(place)) && place !== dirname(place)) {
       missing.unshift(place);
       place = dirname(place);
     }
