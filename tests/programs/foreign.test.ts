@@ -12,7 +12,7 @@ import { makeTestPki } from "../support/pki.ts";
 import { freePort, type Running, startProgram } from "../support/program.ts";
 
 const roles: readonly Role[] = ["gateway", "data", "worker", "scheduler"];
-const textOf = (role: Role) => readFileSync(new URL(`../data/foreign/${role}.toml`, import.meta.url), "utf8");
+const textOf = (role: Role) => readFileSync(new URL(`../fixtures/foreign/${role}.toml`, import.meta.url), "utf8");
 
 const test = suite("configurations of the existing nodes");
 const folder = mkdtempSync(join(tmpdir(), "hypha-foreign-"));

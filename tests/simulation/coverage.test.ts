@@ -20,7 +20,7 @@ const test = suite("transitions of simulated machines");
 type Run = readonly [seed: number, kind?: FaultKind];
 
 const read = <A>(name: string): A =>
-  JSON.parse(readFileSync(new URL(`../data/simulation/${name}`, import.meta.url), "utf8"));
+  JSON.parse(readFileSync(new URL(`../fixtures/simulation/${name}`, import.meta.url), "utf8"));
 const listed = read<Readonly<Record<string, string>>>("unreached_transitions.json");
 /** Found by running many seeds and leaving out those whose transitions others take too. */
 const runs = read<readonly Run[]>("transition_seeds.json");
