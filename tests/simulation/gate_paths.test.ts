@@ -43,6 +43,7 @@ const seeds: readonly [seed: number, kind?: FaultKind][] = [
   [78],
   [6],
   [39, "clock-jump"],
+  [22],
 ];
 
 /** A handshake that a cut link or a drain interrupts, at two of its steps, and more half-open connections than a node keeps. */

@@ -56,6 +56,8 @@ export const troubles: readonly Scenario[] = [
   made(6, 4_000, trouble("drain", "worker-2", 101, 9_000), trouble("drain", "data-1", 45, 9_000)),
   made(21, 20_000, ...workers.flatMap((name) => [12_000, 12_002].map((at) => trouble("drain", name, at, 9_000)))),
   made(22, 40_000, ...everyWorker("stop", "hangs"), ...workers.map((name) => trouble("drain", name, 14_000, 40_000))),
+  // What a data node announces is lost on the way.
+  made(20, 14_000, trouble("dropping-gateway", "data-1", 20, 9_000)),
   // Told to stop between a handshake's verdict and the multiplexer.
   {
     ...made(1, 3_000, slowLink, trouble("drain", "worker-2", 2_100, 9_000)),
