@@ -70,9 +70,8 @@ default_crl_days = 7\npolicy = any\n[any]\ncommonName = supplied
   openssl("ca", "-config", "ca.cnf", "-gencrl", "-out", "crl.pem");
 });
 
-const at = new Date();
-
 function judge(node: string, policy: Policy = defaultPolicy): string {
+  const at = new Date(); // after the files were made: a list of the next second is not valid yet
   const trust = { trustPem: read("ca.pem"), crlsPem: read("crl.pem"), policy, generation: 1, at };
   const made = makeTrustSnapshot(trust);
   if (Result.isFailure(made)) return made.failure.message;
