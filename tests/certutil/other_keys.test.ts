@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { certutilHere as certutil, opensslOk } from "../support/commands.ts";
+import { needing } from "../support/prerequisites.ts";
 
-const test = suite("hypha-certutil: DER, and other keys than Ed25519");
+const test = needing(suite("hypha-certutil: DER, and other keys than Ed25519"), "openssl");
 let dir = "";
 const at = (name: string) => join(dir, name);
 const out = (name: string) => ["--out-cert", `${name}.pem`, "--out-key", `${name}.key`, "--common-name", name];

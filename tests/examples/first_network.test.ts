@@ -11,7 +11,8 @@ import { blocksOf, cloneInto, ShellSession } from "../support/shell_session.ts";
 const patienceMs = 90_000;
 /** A model that learned nothing guesses one digit in ten. */
 const accuracyMin = 0.7;
-const folder = mkdtempSync(join(tmpdir(), "hypha-first-network-"));
+// A short name: the sockets of jobs lie below it, and a cell without a root of its own takes no path over 107 bytes.
+const folder = mkdtempSync(join(tmpdir(), "hfn-"));
 
 const test = suite("docs/first-network.md");
 test.after(() => rmSync(folder, { recursive: true, force: true }));
