@@ -1,8 +1,9 @@
 // Started by whatever Node the machine has: installs from the lock file where that isn't done yet, then runs the given
 // command with the pinned Node and Deno in front of PATH. Standard output belongs to that command alone.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { constants } from "node:os";
 import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -22,11 +23,27 @@ const bin = join(root, "node_modules", ".bin");
 const stamp = join(root, "node_modules", ".ensured");
 const locked = createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
 
+/**
+ * Runs a command to its end. Signals that are sent to this process alone go on to it: the caller's `kill` is meant for the
+ * command. Ctrl-C is not passed on in a terminal, which sends it to both: a second one would end a program at once.
+ */
 function run(command, args, { env = process.env, stdio = "inherit" } = {}) {
   const shell = process.platform === "win32";
-  const { status, signal, error } = spawnSync(command, args, { cwd: root, stdio, shell, env });
-  if (error) console.error(`Cannot run ${command}: ${error.message}`);
-  return signal ? 1 : status ?? 1;
+  const child = spawn(command, args, { cwd: root, stdio, shell, env });
+  const passed = { SIGTERM: true, SIGHUP: true, SIGINT: !process.stdin.isTTY };
+  const listeners = Object.entries(passed).map(([signal, passes]) => [signal, () => passes && child.kill(signal)]);
+  for (const [signal, listener] of listeners) process.on(signal, listener);
+  return new Promise((resolve) => {
+    const end = (status) => {
+      for (const [signal, listener] of listeners) process.off(signal, listener);
+      resolve(status);
+    };
+    child.on("error", (error) => {
+      console.error(`Cannot run ${command}: ${error.message}`);
+      end(1);
+    });
+    child.on("exit", (status, signal) => end(signal ? 128 + constants.signals[signal] : status ?? 1));
+  });
 }
 
 // The stamp is written after npm ci, which empties node_modules first: a failed install leaves none behind.
@@ -34,7 +51,7 @@ const there = [stamp, join(bin, "node"), join(bin, "deno")].every((path) => exis
 if (!there || readFileSync(stamp, "utf8") !== locked) {
   console.error("Installing what package-lock.json names (once; about half a minute) …");
   const flags = ["--include=dev", "--ignore-scripts=false", "--engine-strict=false", "--loglevel=error"];
-  const status = run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
+  const status = await run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
   if (status !== 0) {
     console.error("Cannot install: npm ci failed (its reason stands above). Try again with: npm ci");
     process.exit(status);
@@ -50,5 +67,5 @@ if (command) {
     NODE: join(bin, "node"),
     npm_node_execpath: join(bin, "node"),
   };
-  process.exit(run(command, args, { env }));
+  process.exit(await run(command, args, { env }));
 }

@@ -1,5 +1,7 @@
 /** What a program does about signals, sent by this process to itself. */
+import { spawn } from "node:child_process";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { listenToSignals } from "../../scripts/program/signals.ts";
@@ -59,5 +61,39 @@ test("leaves nothing listening behind", () => {
   listen().quiet();
   assert.is(process.listenerCount("SIGTERM"), before);
 });
+
+/** Starts a command of this tree that prints `ready`, sends it a signal, and says how it ended and what it printed. */
+function signalled(file: string, args: readonly string[], signal: NodeJS.Signals) {
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+  let printed = "";
+  child.stdout.on("data", (bytes) => {
+    const was = printed;
+    printed += String(bytes);
+    if (!was.includes("ready") && printed.includes("ready") && child.pid !== undefined) process.kill(child.pid, signal);
+  });
+  return new Promise<readonly [number | null, string]>((resolve) => {
+    child.on("close", (code) => resolve([code, printed]));
+  });
+}
+
+// On Deno the same process of Node would be tested.
+if (!("Deno" in globalThis)) {
+  const ensure = fileURLToPath(new URL("../../scripts/ensure.mjs", import.meta.url));
+  const stays = `process.on("SIGTERM", () => { console.log("told"); process.exit(7); });
+    setInterval(() => {}, 1000); console.log("ready");`;
+
+  test("npm's commands pass a signal on to the program that they start, and end as it does", async () => {
+    const [told, killed] = await Promise.all([
+      signalled(process.execPath, [ensure, "node", "-e", stays], "SIGTERM"),
+      signalled(
+        process.execPath,
+        [ensure, "node", "-e", 'setInterval(() => {}, 1000); console.log("ready");'],
+        "SIGINT",
+      ),
+    ]);
+    assert.equal(told, [7, "ready\ntold\n"]);
+    assert.equal(killed, [130, "ready\n"]);
+  });
+}
 
 test.run();
