@@ -4,11 +4,13 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { dirname } from "node:path";
 import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
+import { deniedByDeno } from "./denied.ts";
 import { fileProblem } from "./file_problem.ts";
 
 /** One file to write. */
@@ -146,6 +148,12 @@ const syncFolder = (files: FileSystem, folder: string) =>
   Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), (handle) => handle.sync)));
 
 function notWritten(path: string, error: PlatformError): FileNotWritten {
+  if (deniedByDeno(error) !== undefined) {
+    // What it names is the file aside, whose name is another each time.
+    const folder = dirname(path);
+    const detail = `Deno does not allow its folder: add --allow-write=${folder} and --allow-read=${folder}`;
+    return new FileNotWritten({ path, problem: "not-permitted", detail });
+  }
   switch (error.reason._tag) {
     case "AlreadyExists":
       return new FileNotWritten({ path, problem: "exists", detail: "it is there" });

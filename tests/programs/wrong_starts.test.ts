@@ -251,4 +251,15 @@ test("on Deno, a permission that is missing is named with its flag, and with all
   );
 });
 
+test("on Deno, init names the permission to write its folder", async () => {
+  if (!onDeno) return;
+  const needs = { configPath: "-", certificateFolder: "-", readPaths: [], addresses: ["127.0.0.1"] };
+  const ended = await runProgramOnce("gateway", ["init", "-o", join(folder, "new.toml")], {
+    permissions: permissionsFor("gateway", needs),
+  });
+  assert.is(ended.code, 1, ended.stderr);
+  assert.match(ended.stderr, `Deno does not allow its folder: add --allow-write=${folder} `);
+  assert.is(ended.stderr.trim().split("\n").length, 1);
+});
+
 test.run();
