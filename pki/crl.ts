@@ -62,7 +62,7 @@ export interface HeldList {
 
 /** A list as {@linkcode parseCrl} makes it: with its bytes. */
 export interface RevocationList extends HeldList {
-  /** What is signed. */
+  /** The signed bytes. */
   readonly tbs: Uint8Array;
   /** OID of the algorithm that it is signed with. */
   readonly signatureAlgorithm: string;
@@ -76,7 +76,7 @@ export interface RevocationList extends HeldList {
 export interface RevocationIndex {
   /** Complete lists with their deltas, and deltas without a base, which can revoke and clear nobody: the newest first. */
   readonly lists: readonly HeldList[];
-  /** The domain's marks: a list below its own can revoke and clear nobody. None where undefined. */
+  /** The domain's marks: a list below its mark can revoke, but not clear. None where undefined. */
   readonly marks?: CrlHighWaterMarks;
 }
 

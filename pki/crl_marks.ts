@@ -1,5 +1,5 @@
 /**
- * High-water marks of revocation lists: what is older than what was in force before clears nobody.
+ * High-water marks of revocation lists: a list older than its mark can revoke, but not clear.
  *
  * A mark holds one effective number per trust domain, verifying key and scope: the number of the delta where one is
  * applied, else that of the complete list. A mark per kind of list would let a lost delta clear what it revoked. A CA
@@ -20,7 +20,7 @@ import { scopeName } from "./crl_scope.ts";
 /** How marks name the node's own bundle. No trust domain can be called so. */
 export const ownDomain = "@own";
 
-/** What was in force under one key, for one scope. */
+/** The highest list used under one key, for one scope. */
 export interface CrlMark {
   /** Name of the trust domain, {@linkcode ownDomain} for the node's own. */
   readonly domain: string;
@@ -34,7 +34,7 @@ export interface CrlMark {
   readonly thisUpdate: number | undefined;
   /** The highest number of a delta that fitted no complete list, and so revoked only. */
   readonly unapplied: string | undefined;
-  /** Who the list says it is of, by {@linkcode nameOfIssuer}: finds the mark of a list that nobody has checked yet. */
+  /** Who the list says it is of, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
   readonly named: string | undefined;
   /** SHA-256 of the DER of the lists that made the number, lower-case hexadecimal. */
   readonly sha256: { readonly complete: string | undefined; readonly delta: string | undefined };
@@ -43,7 +43,7 @@ export interface CrlMark {
 /** All marks of a node, each under its {@linkcode placeOf}. */
 export type CrlHighWaterMarks = Readonly<Record<string, CrlMark>>;
 
-/** Lists of one key and scope, and what is in force of them. */
+/** Lists of one key and scope, and which of them are used. */
 export interface ListGroup {
   readonly key: string;
   readonly scope: string;
@@ -83,11 +83,11 @@ export function keyOfList(list: HeldList): string | undefined {
     : createHash("sha256").update(Buffer.from(verifier, "hex")).digest("hex");
 }
 
-/** The number that a list amounts to, with its delta where it has one. */
+/** The effective number of a list: its delta's, if it has a delta. */
 export const effectiveNumber = ({ number, delta }: HeldList): string | undefined => delta?.number ?? number;
 
 /**
- * Sorts lists by key and scope. A list that nobody has checked yet counts for the keys of `named` marks that have its
+ * Sorts lists by key and scope. A list whose signature is not verified yet counts for the keys of `named` marks that have its
  * issuer, key identifier and scope; where there are none, it is left out.
  */
 export function groupLists(lists: readonly HeldList[], named: readonly CrlMark[] = []): readonly ListGroup[] {
@@ -122,7 +122,7 @@ export function isNamedAlike(a: HeldList, b: HeldList): boolean {
     scopeName(a.scope) === scopeName(b.scope);
 }
 
-/** What is in force of lists of one key and scope. */
+/** Selects the used lists among those of one key and scope. */
 export function inForce(
   lists: readonly HeldList[],
 ): Pick<ListGroup, "complete" | "number" | "thisUpdate" | "unapplied"> {
@@ -155,7 +155,7 @@ function compareMarks(a: Age, b: Age): number {
   return (a.thisUpdate ?? -Infinity) - (b.thisUpdate ?? -Infinity);
 }
 
-/** The number of what is in force, or its date, as text. */
+/** The effective number, or the date, as text. */
 export const textOf = ({ number, thisUpdate }: Pick<ListGroup, "number" | "thisUpdate">): string =>
   number ?? `none, of ${new Date(thisUpdate).toISOString()}`;
 
@@ -172,7 +172,7 @@ export function newerThan(
   return lost ? mark.unapplied : undefined;
 }
 
-/** Raises the marks of a domain to what is in force of these lists; the same object where that changes nothing. */
+/** Raises the marks of a domain to these lists. Returns the same object if nothing changes. */
 export function raiseMarks(
   before: CrlHighWaterMarks,
   domain: string,

@@ -65,7 +65,7 @@ export function keepBeside(kept: readonly HeldList[], given: readonly HeldList[]
 const coversAsMuch = (a: HeldList, b: HeldList): boolean =>
   sameBytes(a.issuer.der, b.issuer.der) && scopeName(a.scope) === scopeName(b.scope);
 
-/** Whether two lists are of one key: the one that signed both, or the one that both name as long as nobody knows. */
+/** Whether two lists are of one key: the one that signed both, or the one that both name while neither signature is verified. */
 function isOfOneKey(a: HeldList, b: HeldList): boolean {
   const [left, right] = [keyOfList(a), keyOfList(b)];
   if (left !== undefined && right !== undefined) return left === right && coversAsMuch(a, b);
@@ -88,7 +88,7 @@ function contradicts(a: HeldList, b: HeldList): boolean {
   return a.number !== undefined || a.thisUpdate.getTime() === b.thisUpdate.getTime();
 }
 
-/** Lists that are older than the marks of their domain; those that nobody has checked yet are found by name. */
+/** Lists that are older than the marks of their domain; unverified lists are found by name. */
 export function findRollbacks(
   marks: CrlHighWaterMarks,
   domain: string,
@@ -128,7 +128,7 @@ function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, com
   return [{ list: complete, number, hashes }];
 }
 
-/** What is worth keeping of the lists in force in a domain, for a start that finds older ones. */
+/** The lists of a domain to keep, for a start that finds older ones. */
 export function listsToKeep(
   marks: CrlHighWaterMarks,
   domain: string,

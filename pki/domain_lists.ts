@@ -1,5 +1,5 @@
 /**
- * The revocation lists of one trust domain: those of its file, and what was in force before and stands beside them.
+ * The revocation lists of one trust domain: those of its file, joined with the lists used before.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import type { TrustWarning } from "./trust_warning.ts";
  */
 export type RollbackPolicy = "refuse" | "report";
 
-/** What is known from before. */
+/** The marks and lists known from before. */
 export interface SeenBefore {
   readonly marks: CrlHighWaterMarks;
   /** By `domainKey`. */
@@ -90,7 +90,7 @@ function rollbackWarning(
 ): TrustWarning {
   const { issuer } = list;
   const stays = unclear.some((each) => each.list.issuer.text === issuer.text)
-    ? `it revokes what it names and clears nobody, so that certificates of ${issuer.text} are refused`
+    ? `its entries count as revoked, but it clears no certificate, so that certificates of ${issuer.text} are refused`
     : "the list that was kept stays in force";
   const message =
     `the list of ${issuer.text} has number ${number}, older than ${seen}, which was in force before: ${stays}. ` +

@@ -25,7 +25,7 @@ export class ListSplitter {
   #first = true;
 
   /**
-   * @param listener Hears of each list. The bytes are a view into a buffer that is used again.
+   * @param listener Called for each list. The bytes are a view into a buffer that is used again.
    * @param sizeBytes Size of the file in octets, where it is known.
    */
   constructor(listener: BlockListener, sizeBytes?: number) {

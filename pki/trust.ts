@@ -141,11 +141,11 @@ export interface TrustInput {
   readonly generation: number;
   /** The time for the warnings; refuses nothing. */
   readonly at: Date;
-  /** The marks made before: lists that are older than theirs clear nobody. */
+  /** The marks made before: lists older than their mark can revoke, but not clear. */
   readonly crlMarks?: CrlHighWaterMarks | undefined;
   /**
-   * {@linkcode TrustMade.lists} of the snapshot before, or what an earlier process kept, by `domainKey`: they stand beside
-   * older lists and such as contradict them, and what was found good on some peer's path since then raises the marks.
+   * {@linkcode TrustMade.lists} of the snapshot before, or what an earlier process kept, by `domainKey`: they are joined with
+   * older lists and with lists that contradict them. Lists verified on a peer's path since then raise the marks.
    */
   readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
   /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
@@ -184,7 +184,7 @@ export interface TrustMade {
    * nobody could check yet makes no mark: a forged one would lock the right one out.
    */
   readonly crlMarks: CrlHighWaterMarks;
-  /** The lists of each domain, by `domainKey`, as they were read: those of its file, and what stands beside them. */
+  /** The lists of each domain, by `domainKey`, as they were read: those of its file, and those joined with them. */
   readonly lists: ReadonlyMap<string, readonly HeldList[]>;
 }
 

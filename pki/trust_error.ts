@@ -11,7 +11,7 @@ import type { CrlRollback, CrlSignature } from "./refusal.ts";
 export interface TrustProblem {
   /** The input at fault. */
   readonly input: "trust_pem" | "crls_pem";
-  /** What is wrong with it, for programs. */
+  /** The kind of error, for programs. */
   readonly problem:
     | "pem"
     | "empty"

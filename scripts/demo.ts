@@ -42,7 +42,7 @@ interface Network {
   readonly nodes: Map<string, NodeProcess>;
 }
 
-/** What a demo has seen so far: whatever stops it, this is told. */
+/** The demo's results so far. They are printed however it ends. */
 interface Seen {
   network?: Network;
   closedMs: Record<string, number | null>;

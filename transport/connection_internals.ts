@@ -90,7 +90,7 @@ export function checkTcp(transport: Transport): void {
   const made: MessageStream[] = [];
   const upgradeInbound = (raw: MessageStream) => {
     made.push(raw);
-    return new Promise<never>(() => {}); // nobody waits for it, and it is forgotten with the listener
+    return new Promise<never>(() => {}); // no code awaits it; it is collected with the listener
   };
   const options = { upgrader: { upgradeInbound } } as unknown as Parameters<Transport["createListener"]>[0];
   const listener: Listener = transport.createListener(options);

@@ -18,7 +18,7 @@ import { formatRecord, parseRecord, revocationRecordOf } from "./revocation_reco
  * shows. A record that another CA has left there is replaced when it is empty too, and refused otherwise.
  *
  * @param der The new CA's certificate.
- * @param outCert Where the certificate goes: the record lies beside it.
+ * @param outCert Path of the certificate. The record is written next to it.
  */
 export function beginRecord(der: Uint8Array, outCert: string): Effect.Effect<Output, CertutilError, FileSystem> {
   const path = revocationRecordOf({ caCert: outCert });

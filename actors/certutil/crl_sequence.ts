@@ -10,7 +10,7 @@ import { CertutilError } from "./certutil_error.ts";
 import type { CrlFile } from "./crl_file.ts";
 import { plainSerial, type Revocation, type RevocationRecord } from "./revocation_record.ts";
 
-/** What is known of a CA's lists. */
+/** The known lists of a CA. */
 export interface KnownLists {
   /** Key identifier of the CA, hexadecimal. */
   readonly authority: string;
@@ -131,7 +131,7 @@ export function nextRecord(
   return Result.succeed({ record: { authority, number, base: next, revocations }, base, warnings });
 }
 
-/** The complete list that a delta builds on. A delta on one that the record does not know repeats what is not in the record. */
+/** The complete list that a delta builds on. If the record does not know that list, the delta repeats its entries that the record lacks. */
 function baseOf(known: RevocationRecord, complete: bigint | undefined): RevocationRecord["base"] {
   if (known.base !== undefined && known.base.number >= (complete ?? 0n)) return known.base;
   return complete === undefined ? undefined : { number: complete, entries: 0 };

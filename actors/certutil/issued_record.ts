@@ -40,7 +40,7 @@ export function issuedRecordOf(authority: Pick<AuthorityFiles, "caCert" | "issue
  * Writes what was issued and the CA's record of it, all or none. The record is locked meanwhile: of two who issue at once
  * neither loses its line.
  *
- * @param read Files that the command reads beside the CA's: none of them is replaced.
+ * @param read Files that the command reads in addition to the CA's. The command replaces none of them.
  */
 export function writeIssued(
   files: AuthorityFiles,

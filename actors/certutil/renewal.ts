@@ -75,7 +75,7 @@ const readOld = Effect.fnUntraced(function* (file: string) {
   return yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
 });
 
-/** Whether the record beside the CA's certificate, where there is one, names the certificate. */
+/** Whether the CA's revocation record, if it exists, names the certificate. */
 const isRevoked = Effect.fnUntraced(function* (certificate: Certificate, { keyId }: Authority, caCert: string) {
   const file = revocationRecordOf({ caCert });
   const text = yield* readTextIfThere(file, { what: "revocation record", flag: "--ca-cert" });

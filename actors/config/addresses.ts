@@ -48,13 +48,13 @@ export function readAddress(text: string, use: AddressUse): AddressParts | strin
   const valid = Object.hasOwn(hosts, hostProtocol) ? hosts[hostProtocol] : undefined;
   if (valid === undefined) return `begins with /${hostProtocol}, not with /ip4, /ip6, /dns, /dns4 or /dns6`;
   if (!valid(host)) return `has no valid host behind /${hostProtocol}`;
-  if (use === "external" && (host === "0.0.0.0" || /^[0:]+$/.test(host))) return `has ${host}, which nobody can dial`;
+  if (use === "external" && (host === "0.0.0.0" || /^[0:]+$/.test(host))) return `has ${host}, which no peer can dial`;
   if (use === "listen" && isIP(host) === 0) return "names a host to listen on instead of an IP address";
   if (transport === "udp") return "uses UDP (QUIC), which these programs do not speak";
   if (transport !== "tcp") return "has no /tcp/PORT behind its host";
   const port = Number(portText);
   if (!/^\d{1,5}$/.test(portText) || port > 65_535) return "has no port between 0 and 65535 behind /tcp";
-  if (port === 0 && use !== "listen") return "has port 0, which nobody can dial";
+  if (port === 0 && use !== "listen") return "has port 0, which no peer can dial";
   return readTail(rest, use, { hostProtocol, host, port });
 }
 

@@ -37,7 +37,7 @@ export interface CommonConfig {
   readonly trustDomains?: readonly TrustDomainConfig[] | undefined;
   /** Multiaddrs to listen on. */
   readonly listenAddresses: readonly string[];
-  /** Multiaddrs to announce beside those listened on. */
+  /** Multiaddrs to announce in addition to the listen addresses. */
   readonly externalAddresses: readonly string[];
   /** Multiaddrs of the gateways to join by. */
   readonly gatewayAddresses: readonly string[];

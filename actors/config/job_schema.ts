@@ -1,5 +1,5 @@
 /**
- * What a scheduler's configuration has beside the common keys: the training job.
+ * The keys that only a scheduler's configuration has: the training job.
  *
  * @module
  */

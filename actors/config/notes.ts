@@ -7,7 +7,7 @@
 import { Schema } from "effect";
 import { type AddressUse, isQuic, readAddress, readCidr } from "./addresses.ts";
 
-/** What a key's schema says about it beside its type. */
+/** What the schema records of a key in addition to its type. */
 export interface KeyNote {
   /** Continues the sentence "expected …". */
   readonly expected: string;

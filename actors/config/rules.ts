@@ -34,7 +34,7 @@ export function checkRules(
   ];
 }
 
-/** The existing nodes' own `init` lists an address of QUIC beside each of TCP; QUIC alone leaves nothing to use. */
+/** The existing nodes' own `init` lists a QUIC address with each TCP address; QUIC alone leaves no address to use. */
 function checkQuic(values: Readonly<Record<string, unknown>>): BrokenRule[] {
   return ["listen_addresses", "gateway_addresses"].flatMap((name): BrokenRule[] => {
     const addresses = values[name];

@@ -133,7 +133,7 @@ const common = {
         expected: "a list of address ranges such as 10.0.0.0/8",
         example: JSON.stringify(excludeCidrDefault).replaceAll(",", ", "),
         description:
-          "Addresses of others inside these ranges are not dialled; [] excludes nothing. What is configured here by hand is used all the same.",
+          "Addresses of others inside these ranges are not dialled; [] excludes nothing. Addresses configured in this file are used even so.",
       },
     ),
   ),
@@ -154,10 +154,10 @@ const common = {
   drain_timeout_ms: optional(integer(0, 600_000, "10000", "How long the node may take to end its work when stopped.")),
   state_dir: optional(
     path(
-      "What this node remembers between two runs; default: $STATE_DIRECTORY, or .hypha/NAME beside this file.",
+      "Directory of the state kept between runs; default: $STATE_DIRECTORY, or .hypha/NAME next to this file.",
       '".hypha/config"',
       "the path of a directory",
-      "`$STATE_DIRECTORY`, or `.hypha/NAME` beside the file",
+      "`$STATE_DIRECTORY`, or `.hypha/NAME` next to the file",
     ),
   ),
   rotation: optional(rotation),
@@ -221,7 +221,7 @@ const external = addresses(
   "external",
   "such as /dns4/gateway.example/tcp/4001",
   '["/dns4/gateway.example/tcp/4001"]',
-  "Addresses under which others reach this node, beside those that it listens on.",
+  "Addresses at which peers reach this node, in addition to its listen addresses.",
   "[]",
 );
 const gateways = addresses(

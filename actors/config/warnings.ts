@@ -1,5 +1,5 @@
 /**
- * What is taken otherwise than it stands in a configuration, or is hardly meant: one line each, which `run` logs.
+ * Configuration values that are ignored, changed or probably a mistake: one line each, which `run` logs.
  *
  * @module
  */
@@ -87,7 +87,7 @@ function insideExcluded(values: Warned): readonly ConfigWarning[] {
 
 const isUnspecified = (host: string): boolean => host === "0.0.0.0" || /^[0:]+$/.test(host);
 
-/** An address from the documents' examples: nobody reaches a gateway there. */
+/** An address from the documents' examples: no peer reaches a gateway there. */
 function announcedExamples(role: Role, values: Warned): readonly ConfigWarning[] {
   const prefix = role === "gateway" ? "external_addresses" : "gateway_addresses";
   const found = placesOf(values).filter(({ key, host }) => key.startsWith(prefix) && isExample(host));

@@ -1,5 +1,5 @@
 /**
- * What a worker's configuration has beside the common keys.
+ * The keys that only a worker's configuration has.
  *
  * @module
  */
@@ -83,7 +83,7 @@ export const cell = Schema.Struct({
     list(Schema.String.check(Schema.isPattern(/^\/[^\0]+$/), Schema.isMaxLength(textCharactersMax)), {
       expected: "a list of absolute paths",
       example: '["/opt/models"]',
-      description: "What executors may read beside /usr and their own program.",
+      description: "What executors may read in addition to /usr and their own program.",
     }),
   ),
 });

@@ -19,7 +19,7 @@ import { readBytes } from "./read_whole.ts";
 import { keptFolder, type KeptKind, keptPath, makeStateDirectory, marksPath, readMarks } from "./state_directory.ts";
 import { writeWhole } from "./write_whole.ts";
 
-/** What is to be kept. Domains are named as marks name them. */
+/** The marks and lists to keep. Domains are named as marks name them. */
 export interface KeepWork {
   readonly marks: CrlHighWaterMarks;
   /** The lists in force in each domain, as they were read. */
@@ -95,7 +95,7 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
   return kept.complete === undefined ? targets.filter(({ hashes }) => hashes.length > 0) : targets;
 }
 
-/** Copies lists out of a file, those that are still in it, and out of what is kept. Says which targets were written. */
+/** Copies lists from the source file, or from the kept files if the source no longer has them. Returns the written targets. */
 function copyLists(source: KeepSource, targets: readonly KeepTarget[]) {
   return Effect.gen(function* () {
     if ("path" in source) return yield* keepApart({ source: source.path, targets });

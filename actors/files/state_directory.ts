@@ -34,7 +34,7 @@ export type KeptKind = "complete" | "delta" | "other";
 export interface KeptFile {
   readonly path: string;
   readonly domain: string;
-  /** SHA-256 of the key that signed what is in it. */
+  /** SHA-256 of the key that signed the lists in it. */
   readonly key: string;
   readonly scope: string;
   readonly kind: KeptKind;
@@ -64,7 +64,7 @@ export const keptPath = (stateDir: string, { domain, key, scope, kind }: Omit<Ke
 const keptName = /^([0-9a-f]{64})-((?:all|users|cas)[-rp0-9a-f]*?)(?:-(delta|other))?\.crl$/;
 
 /**
- * Makes the state directory where it is missing, and what is missing above it.
+ * Makes the state directory and the missing folders above it.
  *
  * On Node one folder at a time: its recursive call never returns where a file system names folders as missing that exist
  * above what it will not make (`/proc/x`). On Deno the recursive call: with the least permissions, the folder above may
@@ -127,7 +127,7 @@ export function unwritableText(stateDir: string, detail: string): string {
 }
 
 const brokenText = (path: string, problem: string) =>
-  `${path} ${problem}: marks are taken from the lists kept beside it, and the file is written anew`;
+  `${path} ${problem}: the node takes the marks from the lists kept next to it and writes the file again`;
 
 /** Reads the file of marks. */
 export function readMarks(stateDir: string): Effect.Effect<MarksFile, never, FileSystem> {

@@ -6,7 +6,7 @@
 import type { RoleConfig } from "../config/config.ts";
 import { lacking, nodeSetup } from "./node_setup.ts";
 
-/** Peers refuse the node from now on: it is said loudly, and what is begun goes on as far as peers let it. */
+/** Reports that peers refuse this node from now on. Work under way continues as far as peers allow it. */
 export const reportOwnRefused = nodeSetup.createAction(({ context, event }) => {
   if (event.type !== "identity.refused") return;
   const { file, code, hint, refusal } = event.error;
@@ -18,7 +18,7 @@ export const reportOwnRefused = nodeSetup.createAction(({ context, event }) => {
   });
 });
 
-/** What is bound, and what others are told: neither says the other. */
+/** Reports the bound addresses and the announced ones; they can differ. */
 export const reportListening = nodeSetup.createAction(({ context, event }) => {
   if (event.type !== "listening") return;
   const { config, identity, ports } = context;
@@ -37,7 +37,7 @@ export const reportListening = nodeSetup.createAction(({ context, event }) => {
   }
 });
 
-/** Why others are told of no address, or not yet. */
+/** Reports why the node announces no address, or none yet. */
 function announcesNone({ role, excludeCidr, relayCircuit }: RoleConfig): string {
   const excluded = excludeCidr.length > 0 ? "what it listens on lies inside exclude_cidr" : "it listens on none";
   if (role !== "gateway" && relayCircuit) {
@@ -75,7 +75,7 @@ export const reportDraining = nodeSetup.createAction(({ context }) => {
   });
 });
 
-/** Otherwise a member of another version, or a broken one, would be answered by nothing and nobody would know. */
+/** Reports requests that do not decode. The peer gets no answer, so this line is the only trace of a version mismatch or a broken peer. */
 export const reportMalformed = nodeSetup.createAction(({ context, event }) => {
   if (event.type !== "request.malformed") return;
   const { peer, identity: { name }, protocol, detail, untold } = event;

@@ -63,7 +63,7 @@ const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) =
   );
 });
 
-/** What to look at while nobody announces the data set. */
+/** What to check while no node announces the data set. */
 function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
   const { dataset } = config.job;
   ports.report({

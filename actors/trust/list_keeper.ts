@@ -1,5 +1,5 @@
 /**
- * Keeps marks and lists on disk, beside the trust store: one writing at a time, of several that wait the last.
+ * Writes the trust store's marks and lists to disk: one write at a time; of several waiting writes, only the last.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { keepTrust, type KeepWork } from "../files/keep_lists.ts";
 import { unwritableText } from "../files/state_directory.ts";
 import type { Ports } from "../runtime/ports.ts";
 
-/** What a keeper is born with. */
+/** Input of the keeper. */
 export interface ListKeeperInput {
   readonly ports: Pick<Ports, "run" | "report">;
   /** Nothing is kept where undefined. */

@@ -59,7 +59,7 @@ export interface TrustTerms {
   /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
   readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
   /**
-   * Where marks and lists of an earlier run lie. It is opened at a start, when older lists are taken beside those kept,
+   * Where marks and lists of an earlier run lie. It is opened at a start, when older lists are joined with the kept ones,
    * with a warning; later a file with an older list is refused.
    */
   readonly stateDir?: string | undefined;

@@ -35,7 +35,7 @@ export interface IdentityTerms {
  * Whether peers trust the certificate is not checked ({@linkcode checkOwnChain} does), nor who else can read the key.
  *
  * @param pair The texts; an error calls them `certPem` and `keyPem`.
- * @returns The identity, or what is wrong with which text, and the line.
+ * @returns The identity, or the error with the text it is in and the line.
  *
  * @example A pair that was just issued
  * ```ts

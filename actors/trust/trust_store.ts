@@ -168,7 +168,7 @@ function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: T
   return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };
 }
 
-/** What is to be kept on disk of what is in force. */
+/** The marks and lists to keep on disk. */
 function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): ListKeeperEvent {
   const files = [{ name: undefined, crlsPem: paths.crlsPem }, ...paths.domains ?? []];
   const from = files.flatMap(({ name, crlsPem }): [string, KeepSource][] => {

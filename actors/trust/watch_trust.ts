@@ -18,7 +18,7 @@ import { trustWatchMachine } from "./trust_watch.ts";
 export interface WatchedPaths {
   /** The CA certificates that are trusted (PEM). */
   readonly trustPem: string;
-  /** Their revocation lists (PEM). Without them nobody is ever revoked. */
+  /** Their revocation lists (PEM). Without them no certificate is ever revoked. */
   readonly crlsPem?: string | undefined;
   /** Other trust domains; none by default. */
   readonly domains?: readonly WatchedDomain[] | undefined;
@@ -48,7 +48,7 @@ export interface WatchTrustOptions {
    */
   readonly onFailed?: (error: unknown) => void;
   /**
-   * Directory that keeps the lists and the highest numbers seen, so that an older list brings nobody back after a restart. One
+   * Directory that keeps the lists and the highest numbers seen, so that an older list takes no revocation back after a restart. One
    * process may use it at a time. Without it nothing is remembered.
    */
   readonly stateDir?: string;
@@ -62,7 +62,7 @@ export interface WatchTrustOptions {
 
 /** A running watch. Files and timers keep the process alive until it is closed. */
 export interface TrustWatch {
-  /** What is trusted now. */
+  /** The current trust snapshot. */
   readonly snapshot: () => TrustSnapshot;
   /** Reads the files again, changed or not. */
   readonly reload: () => void;
@@ -78,7 +78,7 @@ export interface TrustWatch {
  *
  * @param paths The files.
  * @returns The watch once everything is loaded, or the first file that does not load, what is wrong with it and the command
- * that mends it. Rejects only with what is no fault of a file.
+ * that mends it. Rejects only for errors that no file causes.
  */
 export async function watchTrust(
   paths: WatchedPaths,

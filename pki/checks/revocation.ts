@@ -40,7 +40,7 @@ import { refuseUnusualList } from "./web_pki.ts";
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
  * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
  * `at`, of several of one scope the newest (each of those as old as each other), brought up to date by its delta. A list
- * past its `nextUpdate` counts for `policy.crlGraceMs` more; one below its mark (`crl_marks.ts`) revokes and clears nobody.
+ * past its `nextUpdate` counts for `policy.crlGraceMs` more; one below its mark (`crl_marks.ts`) can revoke, but not clear.
  * The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
  * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
  *
@@ -122,7 +122,7 @@ function refuseRevoked(
   return refusal ?? unknown("no list covers it, and every reason to revoke it");
 }
 
-/** A list that is older than one that was in force before clears nobody. `relevant`: it, and those beside it. */
+/** A list older than one used before can revoke, but not clear. `relevant`: the list and the others of its issuer. */
 function refuseOlder(
   list: HeldList,
   relevant: readonly HeldList[],

@@ -4,7 +4,7 @@
  * Certificates and requests are composed by `@peculiar/x509`, from names and extensions whose DER is written here: an issuer's
  * name has to be its CA's subject byte for byte. Revocation lists are written here as a whole: the library's generator looks
  * through all earlier entries for each new one (4,000 entries 1.1 s, 100,000 ten minutes; here 13 ms and 0.3 s), and gives an
- * entry without a reason an empty list of extensions, which RFC 5280 §4.1 does not allow. Every signature, whoever composed what is signed, is made by `SigningKey.sign`.
+ * entry without a reason an empty list of extensions, which RFC 5280 §4.1 does not allow. `SigningKey.sign` makes every signature.
  *
  * All functions give promises, since a CA's key need not live in this process.
  *

@@ -34,7 +34,7 @@ export interface SigningKey {
   readonly keyPem: string;
   /** What WebCrypto calls the algorithm, with the digest that it signs with. */
   readonly webAlgorithm: WebAlgorithm;
-  /** Signs; every signature under what is issued is made by this, whoever composes what is signed. */
+  /** Signs. Every signature of this module is made here, whether the library or our writer composed the bytes. */
   readonly sign: (tbs: Uint8Array, form?: SignatureForm) => Promise<Uint8Array>;
 }
 

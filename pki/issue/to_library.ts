@@ -41,7 +41,7 @@ export function libraryExtensions({ Extension }: Library, extensions: readonly E
 
 /**
  * A key as the library's generators take one, and the cryptography that they call with it. The key itself stays here: the
- * library is given its algorithm, and what is to be signed comes back to {@linkcode SigningKey.sign}.
+ * library is given its algorithm, and hands the bytes to sign to {@linkcode SigningKey.sign}.
  */
 export function librarySigner(key: SigningKey) {
   const { webAlgorithm: algorithm } = key;

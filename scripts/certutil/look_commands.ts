@@ -40,7 +40,7 @@ const verify = Command.make(
   {
     chain: Argument.String("chain").pipe(Argument.withDescription("The leaf, and what a node would send behind it.")),
     trust: fileFlag("trust", "Trust bundle, as in trust_pem."),
-    crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem (default: none, nobody is revoked)."),
+    crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem (default: none, no certificate is revoked)."),
     at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
     json: jsonFlag,
   },

@@ -37,14 +37,14 @@ export interface PromiseOutcome {
   readonly broken: readonly string[];
 }
 
-/** The promises' outcomes, as `--json` prints them beside the result. */
+/** The promises' outcomes, as `--json` adds them to the result. */
 export interface Verdict {
   /** {@linkcode allHeld}, or `broken: ` and what broke. */
   readonly verdict: string;
   readonly promises: readonly PromiseOutcome[];
 }
 
-/** What was seen beside the result; undefined where the demo did not come so far. */
+/** Observations in addition to the result; undefined if the demo stopped before. */
 export interface DemoFacts {
   readonly shuffleLabels: boolean;
   readonly roundsWanted: number;

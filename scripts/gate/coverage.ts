@@ -32,7 +32,7 @@ export function sumLacking(all: readonly Lacking[]): Lacking {
 
 const plural = (count: number) => `${count} ${count === 1 ? "test" : "tests"}`;
 
-/** Programs of the base system, which nobody installs one by one. */
+/** Programs of the base system: they are not installed one by one. */
 const isOther = (tool: string) =>
   !["node", "npm", fullCells, ...prerequisites.map(({ program }) => program)].includes(tool);
 

@@ -68,7 +68,7 @@ export function slowestLines(results: readonly TimedFile[]): readonly string[] {
   return slowest.map(({ file, runtime, ms }) => `${seconds(ms)}  ${file} [${runtime}]`);
 }
 
-/** Files over their budget that nobody gave a reason for; `fails` where that is sure to be the file and not the machine. */
+/** Files over their budget without a listed reason; `fails` if the excess is too large for machine noise. */
 export function overBudget(
   results: readonly TimedFile[],
   listed: Readonly<Record<string, string>>,

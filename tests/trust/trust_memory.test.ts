@@ -206,7 +206,7 @@ test("a delta that is lost clears nobody: in the running node, at a start, and a
   rmSync(join(place.state, "crls"), { recursive: true });
   const bare = await place.start();
   assert.equal([bare.judge(), bare.judge(other)], ["crl-rollback", "certificate-revoked"]);
-  assert.match(bare.host.reports.find(({ level }) => level === "error")!.message, "clears nobody");
+  assert.match(bare.host.reports.find(({ level }) => level === "error")!.message, "clears no certificate");
   replace(place.crls, rootList + list(8));
   await bare.host.hear("trust.changed");
   assert.is(bare.judge(), "accepted");

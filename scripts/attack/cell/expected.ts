@@ -1,5 +1,5 @@
 /**
- * What is expected of each attack, by level and user: read from `outcomes.json`, from which the table of
+ * The expected outcome of each attack, by level and user: read from `outcomes.json`, from which the table of
  * `docs/security.md` is made too.
  *
  * @module
