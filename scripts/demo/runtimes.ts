@@ -4,14 +4,14 @@
  * @module
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, realpathSync, statSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { realpathSync } from "node:fs";
+import { delimiter } from "node:path";
 import process from "node:process";
 import { findRuntime, ownRuntime, type Runtime, startable } from "../gate/runtimes.ts";
+import { findProgram } from "../gate/prerequisites.ts";
+import { isAtLeast, nodeMin } from "../program/require_node.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 
-/** The oldest Node that runs the programs (`engines` of package.json). */
-export const nodeMin = "22.19";
 /** The oldest Deno that the programs were tried with. */
 export const denoMin = "2.5";
 
@@ -28,22 +28,6 @@ const questions: Record<Runtime, readonly string[]> = {
   node: ["-p", `JSON.stringify(${tell.replace("NAME", "node")})`],
   deno: ["eval", `import process from "node:process"; console.log(JSON.stringify(${tell.replace("NAME", "deno")}))`],
 };
-
-/** Whether a version is at least another; the first two numbers count. */
-export function isAtLeast(version: string, min: string): boolean {
-  const [major = 0, minor = 0] = version.split(".").map(Number);
-  const [majorMin = 0, minorMin = 0] = min.split(".").map(Number);
-  return major > majorMin || (major === majorMin && minor >= minorMin);
-}
-
-function isProgram(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return statSync(path).isFile();
-  } catch {
-    return false;
-  }
-}
 
 /** Starts a program once and asks it what it is. */
 function ask(runtime: Runtime, path: string): Found | undefined {
@@ -65,8 +49,8 @@ function ask(runtime: Runtime, path: string): Found | undefined {
 export function findInPath(runtime: Runtime, path = process.env["PATH"] ?? ""): string | undefined {
   const min = runtime === "node" ? nodeMin : denoMin;
   for (const folder of path.split(delimiter).filter((each) => each !== "")) {
-    const program = join(folder, runtime);
-    const found = isProgram(program) ? ask(runtime, program) : undefined;
+    const program = findProgram(runtime, folder);
+    const found = program === undefined ? undefined : ask(runtime, program);
     if (found !== undefined && isAtLeast(found.version, min)) return found.path;
   }
   return undefined;

@@ -8,15 +8,17 @@ import process from "node:process";
 /** The oldest Node that runs the programs: `engines` of package.json. */
 export const nodeMin = "22.19";
 
-const number = (version: string) => {
+/** Whether a version is at least another; the first two numbers count. */
+export function isAtLeast(version: string, min: string): boolean {
   const [major = 0, minor = 0] = version.split(".").map(Number);
-  return major * 1_000 + minor;
-};
+  const [majorMin = 0, minorMin = 0] = min.split(".").map(Number);
+  return major > majorMin || (major === majorMin && minor >= minorMin);
+}
 
 /** Ends the process with one line where its Node is too old. Deno has releases of its own. */
 export function requireNode(program: string): void {
   const { node, deno } = process.versions as { readonly node?: string; readonly deno?: string };
-  if (deno !== undefined || number(node ?? "") >= number(nodeMin)) return;
+  if (deno !== undefined || isAtLeast(node ?? "", nodeMin)) return;
   process.stderr.write(
     `Cannot run ${program}: it needs Node ${nodeMin} or newer, and this is Node ${node}: ` +
       "install it from https://nodejs.org/en/download\n",

@@ -27,8 +27,9 @@ import type { Layout } from "../../scripts/demo/configuration.ts";
 import { planNodes, startNode, untilHealthy } from "../../scripts/demo/network.ts";
 import { survivors } from "../../scripts/demo/processes.ts";
 import type { DemoResult, Verdict } from "../../scripts/demo/promises.ts";
-import { findInPath, isAtLeast } from "../../scripts/demo/runtimes.ts";
+import { findInPath } from "../../scripts/demo/runtimes.ts";
 import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
+import { isAtLeast } from "../../scripts/program/require_node.ts";
 import { needing } from "../support/prerequisites.ts";
 import { startInTerminal, type Terminal } from "../support/terminal.ts";
 
