@@ -132,27 +132,15 @@ test("reads lists in DER, as the node does", async () => {
   assert.equal([found(diagnosis, "error"), found(diagnosis, "warning")], [[], []]);
 });
 
-const inDer: [what: string, files: () => Files, check: string, command: RegExp][] = [
-  [
-    "a key",
-    () => ({ key: derOf(node.keyPem) }),
-    "key-format",
-    /^openssl pkcs8 -topk8 -nocrypt -inform DER -in .*key\.pem /,
-  ],
-  [
-    "a certificate",
-    () => ({ cert: node.der, trust: pki.intermediate.certPem + pki.trustPem }),
-    "certificate-format",
-    /x509/,
-  ],
-  ["a bundle", () => ({ trust: pki.root.der }), "bundle-format", /^openssl x509 -inform DER -in .*trust\.pem -out /],
+const inDer: [what: string, files: () => Files][] = [
+  ["a key", () => ({ key: derOf(node.keyPem) })],
+  ["a certificate", () => ({ cert: node.der, trust: pki.intermediate.certPem + pki.trustPem })],
+  // The root alone: the chain brings its intermediate.
+  ["a bundle", () => ({ trust: pki.root.der })],
 ];
-for (const [what, files, check, command] of inDer) {
-  test(`judges ${what} in DER as the node does: it is taken, or the conversion is named`, async () => {
-    const errors = found(await diagnose(files()), "error");
-    if (errors.length === 0) return;
-    assert.equal(errors.map((finding) => finding.check), [check]);
-    assert.match(errors[0]!.mend ?? "", command);
+for (const [what, files] of inDer) {
+  test(`takes ${what} in DER, as the node does`, async () => {
+    assert.equal(found(await diagnose(files()), "error"), []);
   });
 }
 

@@ -5,7 +5,6 @@
  */
 import { Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
-import { tags } from "../../../pki/der.ts";
 import { pemOf } from "../../files/file_kind.ts";
 import { readInputBytes } from "../input_file.ts";
 import { type Finding, wrong } from "./finding.ts";
@@ -16,7 +15,6 @@ export interface NodeFile {
   readonly bytes: Uint8Array;
   /** As PEM where it is in DER. */
   readonly text: string;
-  readonly isDer: boolean;
   readonly mode: number;
 }
 
@@ -29,8 +27,7 @@ export function readNodeFile(
     const bytes = yield* readInputBytes(path, { what, flag: key });
     const { mode } = yield* (yield* FileSystem).stat(path);
     const text = pemOf(bytes);
-    const isDer = bytes[0] === tags.sequence && text.startsWith("-----BEGIN ");
-    return { path, bytes, text, isDer, mode: mode & 0o777 };
+    return { path, bytes, text, mode: mode & 0o777 };
   });
   return Effect.match(reading, {
     onSuccess: (file): NodeFile | Finding => file,

@@ -39,16 +39,11 @@ const coveredWarnings: ReadonlySet<string> = new Set([
 /** Verifies the node's chain with the function that its peers use, for the lists' word on revocation, too. */
 export function examineOwnTrust(chain: readonly Certificate[], own: OwnTrust): readonly Finding[] {
   const { trust, crls, policy, at } = own;
-  const trustPem = new TextDecoder().decode(trust.bytes);
-  const made = makeTrustSnapshot({ trustPem, crlsPem: crls?.bytes, policy, generation: 1, at });
+  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.bytes, policy, generation: 1, at });
   if (Result.isFailure(made)) {
     const { input, detail, hint } = made.failure;
     if (input === "crls_pem") return [wrong("verification", crls?.path ?? null, detail, hint)];
-    return [
-      trust.isDer
-        ? wrong("bundle-format", trust.path, inDer, converted(trust.path, "x509"))
-        : wrong("verification", trust.path, detail, hint),
-    ];
+    return [wrong("verification", trust.path, detail, hint)];
   }
   return [...listFindings(own, made.success), ...verdict(chain, own, made.success)];
 }
@@ -101,18 +96,6 @@ export function examineLoading(
   const loading = loadIdentity({ certPem: cert.path, keyPem: key.path, generation: 1, at });
   return Effect.match(loading, {
     onSuccess: () => [],
-    onFailure: ({ file, detail, mend }) => {
-      const der = [
-        ...(key.isDer ? [wrong("key-format", key.path, inDer, converted(key.path, "pkcs8 -topk8 -nocrypt"))] : []),
-        ...(cert.isDer ? [wrong("certificate-format", cert.path, inDer, converted(cert.path, "x509"))] : []),
-      ];
-      return der.length > 0 ? der : [wrong("start", file ?? null, detail, mend)];
-    },
+    onFailure: ({ file, detail, mend }) => [wrong("start", file ?? null, detail, mend)],
   });
-}
-
-const inDer = "it is in DER, and the node reads PEM";
-
-function converted(path: string, tool: string): string {
-  return `openssl ${tool} -inform DER -in ${path} -out ${path}.pem, and name ${path}.pem in the configuration`;
 }
