@@ -12,8 +12,8 @@ import { findProgram } from "../gate/prerequisites.ts";
 import { isAtLeast, nodeMin } from "../program/require_node.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 
-/** The oldest Deno that the programs were tried with. */
-export const denoMin = "2.5";
+/** The oldest Deno that the programs were tried with: README names it too. */
+const denoMin = "2.9";
 
 /** A runtime that was found. */
 interface Found {
