@@ -89,11 +89,11 @@ function rollbackWarning(
   unclear: readonly Rollback[],
 ): TrustWarning {
   const { issuer } = list;
-  const stays = unclear.some((each) => each.list.issuer.text === issuer.text)
+  const effect = unclear.some((each) => each.list.issuer.text === issuer.text)
     ? `its entries count as revoked, but it clears no certificate, so that certificates of ${issuer.text} are refused`
-    : "the list that was kept stays in force";
+    : "the node uses the newer list that it saved";
   const message =
-    `the list of ${issuer.text} has number ${number}, older than ${seen}, which was in force before: ${stays}. ` +
+    `the list of ${issuer.text} has number ${number}, older than ${seen}, which was seen before: ${effect}. ` +
     "Put the newest list of the CA there, and find out who put the old one back.";
   return { code: "crl-rollback", level: "error", ...place, message };
 }

@@ -265,7 +265,7 @@ function makeDomain(
       code: "anchor-unclear",
       level: "warn",
       subject: text,
-      message: `${text} is no anchor: the list of its issuer is older than one that was in force before`,
+      message: `${text} is no anchor: the list of its issuer is older than one seen before`,
     }));
     const warnings = [...joined.warnings, ...unclear];
     return { domain: { name, anchors, revocation, policy, ...limits }, lists, marks, warnings, leaves, revoked };

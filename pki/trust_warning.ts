@@ -62,7 +62,7 @@ export function readWarnings(
   for (const { subject: { text } } of beside.revoked) {
     add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
   }
-  if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: everybody is refused`);
+  if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: all peers are refused`);
   for (const { subject: { text }, period: { notAfter } } of anchors) {
     if (beside.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
   }
@@ -72,7 +72,7 @@ export function readWarnings(
   }
   for (const { subject } of anchors) {
     if (revocation.lists.some((list) => sameBytes(list.issuer.der, subject.der))) continue;
-    add("no-list-for-anchor", subject.text, `no list of ${subject.text}: whom it certified directly is refused`);
+    add("no-list-for-anchor", subject.text, `no list of ${subject.text}: certificates that it issued are refused`);
   }
   for (const list of revocation.lists) {
     const text = list.issuer.text;

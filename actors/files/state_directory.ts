@@ -122,8 +122,8 @@ export function openState(
 
 /** The end of a sentence about what cannot be written. */
 export function unwritableText(stateDir: string, detail: string): string {
-  return `Cannot keep the marks of revocation lists in ${stateDir}: ${detail}. A list that is older than one in force ` +
-    `before the next start will not be noticed. Give the directory to the node's user, or name another in state_dir.`;
+  return `Cannot keep the marks of revocation lists in ${stateDir}: ${detail}. After a restart ` +
+    `the node would accept an older list. Give the directory to the node's user, or name another in state_dir.`;
 }
 
 const brokenText = (path: string, problem: string) =>

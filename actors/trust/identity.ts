@@ -179,7 +179,7 @@ function reportBroken({ ports, identity }: IdentityContext, error: unknown): voi
   ports.report({
     level: "warn",
     event: "identity.broken",
-    message: `The pair before stays in force, until ${until} at most: ${
+    message: `Keeping the previous certificate and key, valid until ${until}: ${
       error instanceof Error ? error.message : error
     }`,
     fields: { file, line, problem },

@@ -52,17 +52,17 @@ export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, br
   ports.report({
     level: "info",
     event: "trust.loaded",
-    message: `Trust ${generation} is in force: ${anchors.length} anchors, ${lists} revocation lists`,
+    message: `Loaded trust snapshot ${generation}: ${anchors.length} anchors, ${lists} revocation lists`,
     fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
   });
-  for (const error of broken) sayBroken(ports, `What ${error.file} said before stays in force`, error);
+  for (const error of broken) sayBroken(ports, `Keeping the previous content of ${error.file}`, error);
 }
 
 export function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
-  sayBroken(ports, `Trust ${snapshot?.generation ?? 0} stays in force`, error);
+  sayBroken(ports, `Keeping trust snapshot ${snapshot?.generation ?? 0}`, error);
 }
 
-function sayBroken(ports: Ports, stays: string, error: unknown): void {
+function sayBroken(ports: Ports, kept: string, error: unknown): void {
   const place = error instanceof Object && "file" in error
     ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
     : {};
@@ -70,7 +70,7 @@ function sayBroken(ports: Ports, stays: string, error: unknown): void {
   ports.report({
     level: "warn",
     event: "trust.broken",
-    message: `${stays}, until the file is mended: ${message}`,
+    message: `${kept} until the file is corrected: ${message}`,
     fields: place,
   });
 }

@@ -221,45 +221,45 @@ needing(test, "sh")(
   },
 );
 
-test("on Deno, a permission that is missing is named with its flag, and with all that the role needs", async () => {
-  if (!onDeno) return;
-  const all =
-    /A gateway runs with: deno run .*--allow-read=CONFIG\.toml,CERTIFICATE-FOLDER,\S+CONFIG --allow-write=\S+CONFIG --allow-net/;
-  const at = `127.0.0.1:${port + 1}`;
-  const listen = { listen_addresses: [`/ip4/127.0.0.1/tcp/${port + 1}`] };
-  const [net, env, read] = await Promise.all([
-    start({ without: "--allow-net", config: listen }),
-    start({ without: "--ignore-env" }),
-    start({ without: "--allow-read" }),
-  ]);
-  const said = endOf(net, "net");
-  assert.match(said, `Deno allows no net access to "${at}": add --allow-net=${at}.`);
-  assert.match(said, all);
-  assert.match(
-    endOf(env, "env"),
-    // With FORCE_COLOR, what looks for colours lists the whole environment.
-    /^hypha-gateway: Deno allows no env access( to "\w+")?: add --allow-env(=\w+)?\. A gateway/,
-  );
-  assert.match(
-    endOf(read, "read"),
-    /^hypha-gateway: \S+: cannot be read: Deno allows no read access to "\S+": add --allow-read=\//,
-  );
-  const interfaces = await start({ without: "--allow-sys", config: { listen_addresses: ["/ip4/0.0.0.0/tcp/0"] } });
-  assert.match(
-    endOf(interfaces, "sys"),
-    /Deno allows no sys access to "networkInterfaces": add --allow-sys=networkInterfaces/,
-  );
-});
-
-test("on Deno, init names the permission to write its folder", async () => {
-  if (!onDeno) return;
-  const needs = { configPath: "-", certificateFolder: "-", readPaths: [], addresses: ["127.0.0.1"] };
-  const ended = await runProgramOnce("gateway", ["init", "-o", join(folder, "new.toml")], {
-    permissions: permissionsFor("gateway", needs),
+if (onDeno) {
+  test("on Deno, a permission that is missing is named with its flag, and with all that the role needs", async () => {
+    const all =
+      /A gateway runs with: deno run .*--allow-read=CONFIG\.toml,CERTIFICATE-FOLDER,\S+CONFIG --allow-write=\S+CONFIG --allow-net/;
+    const at = `127.0.0.1:${port + 1}`;
+    const listen = { listen_addresses: [`/ip4/127.0.0.1/tcp/${port + 1}`] };
+    const [net, env, read] = await Promise.all([
+      start({ without: "--allow-net", config: listen }),
+      start({ without: "--ignore-env" }),
+      start({ without: "--allow-read" }),
+    ]);
+    const said = endOf(net, "net");
+    assert.match(said, `Deno allows no net access to "${at}": add --allow-net=${at}.`);
+    assert.match(said, all);
+    assert.match(
+      endOf(env, "env"),
+      // With FORCE_COLOR, what looks for colours lists the whole environment.
+      /^hypha-gateway: Deno allows no env access( to "\w+")?: add --allow-env(=\w+)?\. A gateway/,
+    );
+    assert.match(
+      endOf(read, "read"),
+      /^hypha-gateway: \S+: cannot be read: Deno allows no read access to "\S+": add --allow-read=\//,
+    );
+    const interfaces = await start({ without: "--allow-sys", config: { listen_addresses: ["/ip4/0.0.0.0/tcp/0"] } });
+    assert.match(
+      endOf(interfaces, "sys"),
+      /Deno allows no sys access to "networkInterfaces": add --allow-sys=networkInterfaces/,
+    );
   });
-  assert.is(ended.code, 1, ended.stderr);
-  assert.match(ended.stderr, `Deno does not allow its folder: add --allow-write=${folder} `);
-  assert.is(ended.stderr.trim().split("\n").length, 1);
-});
+
+  test("on Deno, init names the permission to write its folder", async () => {
+    const needs = { configPath: "-", certificateFolder: "-", readPaths: [], addresses: ["127.0.0.1"] };
+    const ended = await runProgramOnce("gateway", ["init", "-o", join(folder, "new.toml")], {
+      permissions: permissionsFor("gateway", needs),
+    });
+    assert.is(ended.code, 1, ended.stderr);
+    assert.match(ended.stderr, `Deno does not allow its folder: add --allow-write=${folder} `);
+    assert.is(ended.stderr.trim().split("\n").length, 1);
+  });
+}
 
 test.run();

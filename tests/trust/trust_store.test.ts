@@ -150,14 +150,14 @@ test("a torn bundle holds up no revocation, and torn lists no new anchor", async
   await replace(trustPem, pki.trustPem.slice(0, 100));
   assert.match(
     (await store.see("trust.broken")).message,
-    /^Trust 1 stays in force, until the file is mended: .*no END/,
+    /^Keeping trust snapshot 1 until the file is corrected: .*no END/,
   );
   await replace(crlsPem, await pki.crls({ number: 2n }));
   const revoking = await store.hear("trust.changed");
   assert.equal([snapshotOf(revoking).generation, snapshotOf(revoking).anchors.length], [2, 1]);
   assert.equal(numbersOf(revoking), [2, 2]);
   const broken = await store.see("trust.broken", 2);
-  assert.ok(broken.message.startsWith(`What ${trustPem} said before stays in force, until the file is mended: `));
+  assert.ok(broken.message.startsWith(`Keeping the previous content of ${trustPem} until the file is corrected: `));
   assert.is(broken.fields?.["file"], trustPem);
   await new Promise((resolve) => setTimeout(resolve, 400));
   assert.is(
