@@ -49,8 +49,8 @@ export interface KeptLists {
 
 /**
  * Of lists that were in force before, those that still are, beside the lists of a file: they are newer, or have the number
- * of one of the file's and another content. Where the file has no complete list of an issuer and scope, nothing stands in:
- * whom it certified is refused then.
+ * of one of the file's and another content. If the file has no complete list of an issuer and scope, no earlier list takes
+ * its place: peers with certificates of that issuer are refused, and CAs that it certified are no anchors (`isUnclear`).
  *
  * @param kept Lists whose signature was found good, in this process or in an earlier one; others are passed over.
  */

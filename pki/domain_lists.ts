@@ -98,14 +98,24 @@ function rollbackWarning(
   return { code: "crl-rollback", level: "error", ...place, message };
 }
 
-/** Whether lists of an issuer, those of each scope that are in force, are older than what was in force before. */
+/**
+ * Whether lists of an issuer that cover CAs are older than their marks, or missing although they have a mark.
+ *
+ * @param lists The used lists of the issuer, one of each scope.
+ * @param arranged All lists of the domain: a key that signs under two names has one mark for both.
+ */
 export function isUnclear(
   issuer: Certificate,
   lists: readonly HeldList[],
-  { marks, name }: { readonly marks: CrlHighWaterMarks; readonly name: string | undefined },
+  { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
 ): boolean {
-  const key = markKey(issuer);
-  return groupLists(lists).some((group) =>
-    newerThan(group, marks[placeOf(domainKey(name), key, group.scope)]) !== undefined
+  const [domain, key] = [domainKey(name), markKey(issuer)];
+  const groups = groupLists(lists);
+  const present = groupLists(arranged).filter((group) => group.key === key);
+  const isMissing = Object.values(marks).some((mark) =>
+    mark.domain === domain && mark.key === key && !mark.scope.startsWith("users") &&
+    present.every(({ scope }) => scope !== mark.scope)
   );
+  return isMissing ||
+    groups.some((group) => newerThan(group, marks[placeOf(domain, key, group.scope)]) !== undefined);
 }

@@ -265,7 +265,8 @@ function makeDomain(
       code: "anchor-unclear",
       level: "warn",
       subject: text,
-      message: `${text} is no anchor: the list of its issuer is older than one seen before`,
+      message:
+        `${text} is no anchor: the list of its issuer is missing, or older than one seen before: put the newest one into crls_pem`,
     }));
     const warnings = [...joined.warnings, ...unclear];
     return { domain: { name, anchors, revocation, policy, ...limits }, lists, marks, warnings, leaves, revoked };
@@ -339,21 +340,21 @@ function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: 
   );
 }
 
-/** Whether lists of another CA's are too old to clear this one. */
+/** Whether lists of another CA are too old to clear this one, or missing although they were seen before. */
 function isUnclearByBundle(
   ca: Certificate,
   cas: readonly Certificate[],
   { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
 ): boolean {
   return listsAbout(ca, cas, arranged).some(({ issuer, own }) =>
-    issuer !== ca && isUnclear(issuer, own, { marks, name }) && hasSigned(issuer, ca)
+    issuer !== ca && isUnclear(issuer, own, { arranged, marks, name }) && hasSigned(issuer, ca)
   );
 }
 
-/** Of each CA that may have issued `ca`, the newest lists that are about it. */
+/** Of each CA that may have issued `ca`, the newest lists that cover it. */
 function listsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]) {
   const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
-  const issuers = named.length === 0 ? [] : cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
+  const issuers = cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
   return issuers.map((issuer) => ({
     issuer,
     own: newestOfEach(named.filter((list) => covers(list.scope, ca) && isSignedBy(list, issuer))),

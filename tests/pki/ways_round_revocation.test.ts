@@ -170,6 +170,36 @@ function afterwards(first: TrustInput["crlsPem"], second: TrustInput["crlsPem"])
   return Result.isSuccess(made) ? "taken" : made.failure.problem;
 }
 
+test("a list that is taken out of the file clears no anchor that it revoked, nor any other of its issuer", () => {
+  const trustPem = root.pem + middle.pem;
+  const hold = { revoked: [{ serial: serial(middle), reason: 6 }] };
+  const first = Result.getOrThrow(
+    make(forgeListPem(root, { number: 5n, ...hold }) + forgeListPem(middle), { trustPem }),
+  );
+  const second = (rollback: "refuse" | "report", seenLists: TrustInput["seenLists"], crlsPem: string) => {
+    const made = make(crlsPem, { trustPem, crlMarks: first.crlMarks, seenLists, rollback, generation: 2 });
+    const { snapshot, warnings } = Result.getOrThrow(made);
+    const outcome = verifyPath([leaf.der], snapshot, { at });
+    return [Result.isSuccess(outcome) ? "accepted" : outcome.failure.code, warnings.map(({ code }) => code)] as const;
+  };
+  for (const rollback of ["refuse", "report"] as const) {
+    for (const seen of [first.lists, undefined]) {
+      const [outcome, warnings] = second(rollback, seen, forgeListPem(middle));
+      assert.is(outcome, "unknown-issuer");
+      assert.ok(warnings.includes("anchor-unclear"), warnings.join());
+    }
+    const [back] = second(rollback, first.lists, forgeListPem(root, { number: 6n }) + forgeListPem(middle));
+    assert.is(back, "accepted", "a newer list that clears it");
+  }
+});
+
+test("a list of users only that is taken out says nothing of CAs", () => {
+  const trustPem = root.pem + middle.pem;
+  const lists = forgeListPem(root) + forgeListPem(middle);
+  const { crlMarks } = Result.getOrThrow(make(lists + forgeListPem(root, { add: [scope(flag(1))] }), { trustPem }));
+  assert.is(Result.getOrThrow(make(lists, { trustPem, crlMarks })).snapshot.anchors.length, 2);
+});
+
 test("an old list is a rollback, whether the new one was read here or in another thread", () => {
   const [cas] = [[Result.getOrThrow(parseCertificate(root.der))]];
   const apart = (options: ForgeListOptions) => {
