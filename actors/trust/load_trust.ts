@@ -59,8 +59,8 @@ export interface TrustTerms {
   /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
   readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
   /**
-   * Where marks and lists of an earlier run lie. It is opened at a start, when older lists are joined with the kept ones,
-   * with a warning; later a file with an older list is refused.
+   * Where marks and lists of an earlier run lie. It is opened at a start. Older lists are joined with the kept ones,
+   * with a warning.
    */
   readonly stateDir?: string | undefined;
 }
@@ -157,8 +157,8 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
       kept.set(domain, found.lists);
       for (const [path, hashes] of found.held) held.set(path, hashes);
       reports.push(...found.reports);
-      const rollback = terms.seenLists === undefined || known.lists.has(crlsPem) ? "report" : "refuse";
-      return { ...loaded, rollback } as const;
+      // Refusing the file would also hold up what its other lists revoke.
+      return { ...loaded, rollback: "report" } as const;
     });
   return Effect.gen(function* () {
     const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);

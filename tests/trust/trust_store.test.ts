@@ -1,13 +1,15 @@
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import { type TrustStoreInput, trustStoreMachine } from "../../actors/trust/trust_store.ts";
+import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, type TrustSnapshot } from "../../pki/trust.ts";
 import { type Host, host, type Said } from "../support/child_host.ts";
-import { makeTestPki } from "../support/pki.ts";
+import { makeTestPki, type TestNode } from "../support/pki.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("trustStoreMachine");
@@ -172,8 +174,9 @@ test("a torn bundle holds up no revocation, and torn lists no new anchor", async
   assert.equal([snapshotOf(anchored).generation, snapshotOf(anchored).anchors.length], [3, 2]);
   assert.equal(numbersOf(anchored), [2, 2]);
   await replace(crlsPem, await pki.crls({ number: 1n }));
-  const rolled = (await store.see("trust.broken", 6)).message;
-  assert.match(rolled, "older", "what stands in for a torn list has been seen");
+  await store.hear("trust.changed", 3);
+  const rolled = store.reports.filter(({ fields }) => fields?.["code"] === "crl-rollback");
+  assert.ok(rolled.length > 0, "the list that was used in place of a torn one has been seen");
 });
 
 test("a partner's torn files hold up no revocation of our own", async () => {
@@ -215,12 +218,27 @@ test("a file that goes away leaves the old trust in force until it is back", asy
   assert.equal(numbersOf(await store.hear("trust.changed")), [2, 2]);
 });
 
-test("an older list than the one in force is refused as a rollback", async () => {
-  const { store, crlsPem } = await start({ crls: await pki.crls({ number: 5n }) });
+test("an older list takes no revocation back, and holds up no other list of its file", async () => {
+  const both = pki.trustPem + pki.intermediate.certPem;
+  const [first, second] = [await pki.node("first"), await pki.node("second")];
+  const list = (number: bigint, revoked: readonly TestNode[]) => pki.crl(pki.intermediate, { number, revoked });
+  const rootList = (number: bigint) => pki.crl(pki.root, { number });
+  const { store, trustPem, crlsPem } = await start({ crls: await rootList(5n) + await list(5n, [first]) });
   await store.hear("trust.loaded");
-  await replace(crlsPem, await pki.crls({ number: 4n }));
-  assert.match((await store.see("trust.broken")).message, "older");
-  assert.not(store.said.some(({ type }) => type === "trust.changed"));
+  await replace(trustPem, both);
+  await store.hear("trust.changed");
+  await replace(crlsPem, await rootList(4n) + await list(6n, [first, second]));
+  const changed = snapshotOf(await store.hear("trust.changed", 2));
+  const codes = [first, second].map(({ der }) => {
+    const outcome = verifyPath([der, pki.intermediate.der], changed, { at: new Date() });
+    return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+  });
+  assert.equal(codes, ["certificate-revoked", "certificate-revoked"]);
+  const alarm = await store.see("trust.warning", 2);
+  assert.equal([alarm.level, alarm.fields?.["code"]], ["error", "crl-rollback"]);
+  await replace(crlsPem, await rootList(5n) + await list(5n, []));
+  const back = snapshotOf(await store.hear("trust.changed", 3));
+  assert.ok(Result.isFailure(verifyPath([second.der, pki.intermediate.der], back, { at: new Date() })));
 });
 
 test("a new anchor changes the anchors' id, a new list does not", async () => {
