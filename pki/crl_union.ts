@@ -55,11 +55,31 @@ export interface KeptLists {
  * @param kept Lists whose signature was found good, in this process or in an earlier one; others are passed over.
  */
 export function keepBeside(kept: readonly HeldList[], given: readonly HeldList[]): readonly HeldList[] {
-  return kept.filter((list) =>
-    keyOfList(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
-    given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
-    !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
+  return newestOfEachNumber(
+    kept.filter((list) =>
+      keyOfList(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
+      given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
+      !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
+    ),
   );
+}
+
+/**
+ * Lists with one number and different contents that are kept, of each key, scope and number. A CA that repeats a number makes
+ * one more with each list; the oldest ones go, so that a copy of an old list displaces no newer one.
+ */
+export const contradictingMax = 8;
+
+function newestOfEachNumber(lists: readonly HeldList[]): readonly HeldList[] {
+  const groups = new Map<string, HeldList[]>();
+  for (const list of lists) {
+    const { number = "", baseNumber } = list;
+    const place = [keyOfList(list), scopeName(list.scope), baseNumber === undefined ? "complete" : "delta", number]
+      .join();
+    groups.set(place, [...groups.get(place) ?? [], list]);
+  }
+  const newestFirst = (a: HeldList, b: HeldList) => b.thisUpdate.getTime() - a.thisUpdate.getTime();
+  return [...groups.values()].flatMap((group) => group.toSorted(newestFirst).slice(0, contradictingMax));
 }
 
 const coversAsMuch = (a: HeldList, b: HeldList): boolean =>

@@ -4,17 +4,17 @@
  *
  * @module
  */
-import { Data, Effect } from "effect";
+import { Data, Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { PlatformError } from "effect/PlatformError";
-import type { HeldList } from "../../pki/crl.ts";
+import { crlBytesMax, type HeldList } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, mergeMarks } from "../../pki/crl_marks.ts";
 import { type KeptLists, listsToKeep } from "../../pki/crl_union.ts";
 import { fileProblem } from "./file_problem.ts";
 import { type KeepTarget, ListFinder } from "./list_finder.ts";
 import { formatMarks } from "./marks_text.ts";
-import { apartBytesMin, keepApart } from "./read_lists.ts";
+import { keepApart } from "./read_lists.ts";
 import { readBytes } from "./read_whole.ts";
 import { keptFolder, type KeptKind, keptPath, makeStateDirectory, marksPath, readMarks } from "./state_directory.ts";
 import { writeWhole } from "./write_whole.ts";
@@ -34,7 +34,11 @@ export interface KeepWork {
 export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
 /** The state directory could not be written. */
-export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {
+export class KeepFailed extends Data.TaggedError("KeepFailed")<{
+  readonly detail: string;
+  /** What the kept files hold now, where some could be written. */
+  readonly held?: ReadonlyMap<string, string>;
+}> {
   override get message(): string {
     return this.detail;
   }
@@ -57,6 +61,7 @@ export function keepTrust(
     const merged = mergeMarks(disk.marks, marks);
     const holding = new Map(held);
     const stale: string[] = [];
+    let failure: Error | undefined;
     for (const [domain, own] of lists) {
       const wanted = listsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
       stale.push(
@@ -65,10 +70,13 @@ export function keepTrust(
       const targets = wanted.filter(({ path, hashes }) => hashes.length > 0 && holding.get(path) !== hashes.join(" "));
       const source = sources.get(domain);
       if (targets.length === 0 || source === undefined) continue;
-      yield* files.makeDirectory(keptFolder(stateDir, domain), { recursive: true, mode: 0o700 });
-      const written = yield* copyLists(source, targets);
-      for (const { path, hashes } of targets) if (written.includes(path)) holding.set(path, hashes.join(" "));
+      const written = yield* Effect.result(keepLists(keptFolder(stateDir, domain), source, targets));
+      if (Result.isFailure(written)) failure ??= written.failure;
+      else {for (const { path, hashes } of targets) {
+          if (written.success.includes(path)) holding.set(path, hashes.join(" "));
+        }}
     }
+    // Also where a list could not be kept: a mark without its list lets an older list clear no certificate.
     const text = formatMarks(merged);
     const path = marksPath(stateDir);
     if (disk.problem !== undefined) yield* Effect.ignore(files.rename(path, `${path}.broken`));
@@ -79,8 +87,11 @@ export function keepTrust(
       yield* files.remove(each, { force: true });
       holding.delete(each);
     }
+    if (failure !== undefined) return yield* new KeepFailed({ detail: detailOf(failure), held: holding });
     return holding;
-  }).pipe(Effect.mapError((error) => new KeepFailed({ detail: detailOf(error) })));
+  }).pipe(
+    Effect.mapError((error) => error instanceof KeepFailed ? error : new KeepFailed({ detail: detailOf(error) })),
+  );
 }
 
 const detailOf = (error: Error): string => error instanceof PlatformError ? fileProblem(error) : error.message;
@@ -95,6 +106,13 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
   return kept.complete === undefined ? targets.filter(({ hashes }) => hashes.length > 0) : targets;
 }
 
+const keepLists = Effect.fnUntraced(
+  function* (folder: string, source: KeepSource, targets: readonly KeepTarget[]) {
+    yield* (yield* FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 });
+    return yield* copyLists(source, targets);
+  },
+);
+
 /** Copies lists from the source file, or from the kept files if the source no longer has them. Returns the written targets. */
 function copyLists(source: KeepSource, targets: readonly KeepTarget[]) {
   return Effect.gen(function* () {
@@ -102,7 +120,7 @@ function copyLists(source: KeepSource, targets: readonly KeepTarget[]) {
     const finder = new ListFinder(targets);
     finder.search(source.bytes);
     for (const { path } of targets.filter((target) => !finder.has(target))) {
-      const options = { path, what: "kept list", bytesMax: apartBytesMin, key: "state_dir" };
+      const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
       const kept = Effect.match(readBytes(options), { onSuccess: ({ bytes }) => bytes, onFailure: () => undefined });
       finder.search((yield* kept) ?? new Uint8Array(0));
     }

@@ -124,10 +124,14 @@ function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) =
   }
 }
 
-/** Writes a file whole: aside, synced, moved into place. What a process that was killed left aside is written over. */
+/**
+ * Writes a file whole: aside, synced, moved into place. What a killed process left aside is removed. The file is made anew, so
+ * that a link in its place leads nowhere.
+ */
 function writeAside(path: string, content: Uint8Array): void {
   const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
-  const file = openSync(aside, "w", 0o600);
+  rmSync(aside, { force: true });
+  const file = openSync(aside, "wx", 0o600);
   try {
     for (let at = 0; at < content.length;) at += writeSync(file, content, at);
     fsyncSync(file);

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { Cause, Exit } from "effect";
+import { Cause, Effect, Exit } from "effect";
 import { type CallbackActorLogic, fromCallback } from "xstate";
-import { keepTrust, type KeepWork } from "../files/keep_lists.ts";
+import { KeepFailed, keepTrust, type KeepWork } from "../files/keep_lists.ts";
 import { unwritableText } from "../files/state_directory.ts";
 import type { Ports } from "../runtime/ports.ts";
 
@@ -14,44 +14,67 @@ export interface ListKeeperInput {
   readonly ports: Pick<Ports, "run" | "report">;
   /** Nothing is kept where undefined. */
   readonly stateDir: string | undefined;
+  /** {@linkcode keepRetryMs} where undefined. */
+  readonly retryMs?: number | undefined;
 }
 
 /** What it hears. What the kept files hold it knows itself after the first time. */
 export type ListKeeperEvent = { readonly type: "keep"; readonly work: KeepWork };
 
-/** The keeper as actor logic. It says nothing: where it cannot write, it reports that once until it can again. */
+/** After a write that failed, how long until the next try, in milliseconds. */
+export const keepRetryMs = 60_000;
+
+/**
+ * The keeper as actor logic. It sends nothing. Where it cannot write, it reports that once, and tries again until it can.
+ */
 export const listKeeperLogic: CallbackActorLogic<ListKeeperEvent, ListKeeperInput> = fromCallback<
   ListKeeperEvent,
   ListKeeperInput
->(({ input: { ports, stateDir }, receive }) => {
+>(({ input: { ports, stateDir, retryMs = keepRetryMs }, receive }) => {
   let interrupt: (() => void) | undefined;
   let waiting: KeepWork | undefined;
   let held: KeepWork["held"] | undefined;
   let failing = false;
+  let resting = false;
+  let runs = 0;
   const fail = (error: unknown) => {
     if (failing || stateDir === undefined) return;
     failing = true;
     const message = unwritableText(stateDir, error instanceof Error ? error.message : String(error));
     ports.report({ level: "warn", event: "state.unwritable", message, fields: { file: stateDir } });
   };
-  const begin = (directory: string, work: KeepWork) => {
-    interrupt = ports.run(keepTrust(directory, { ...work, held: held ?? work.held }), (exit) => {
+  const begin = (directory: string, work: KeepWork, afterMs = 0) => {
+    const run = ++runs;
+    const keep = Effect.suspend(() => {
+      resting = false;
+      return keepTrust(directory, { ...work, held: held ?? work.held });
+    });
+    resting = afterMs > 0;
+    interrupt = ports.run(resting ? Effect.delay(keep, afterMs) : keep, (exit) => {
+      if (run !== runs || (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))) return;
       interrupt = undefined;
+      const next = waiting;
+      waiting = undefined;
       if (Exit.isSuccess(exit)) {
         held = exit.value;
         failing = false;
-      } else if (!Cause.hasInterruptsOnly(exit.cause)) fail(Cause.squash(exit.cause));
-      const next = waiting;
-      waiting = undefined;
-      if (next !== undefined) begin(directory, next);
+        if (next !== undefined) begin(directory, next);
+      } else {
+        const error = Cause.squash(exit.cause);
+        if (error instanceof KeepFailed) held = error.held ?? held;
+        fail(error);
+        begin(directory, next ?? work, next === undefined ? retryMs : 0);
+      }
     });
   };
   receive(({ work }) => {
     if (stateDir === undefined) return;
-    if (interrupt === undefined) begin(stateDir, work);
+    if (resting) interrupt?.();
+    if (interrupt === undefined || resting) begin(stateDir, work);
     else waiting = work;
   });
   return () => {
+    runs += 1;
     waiting = undefined;
     interrupt?.();
   };

@@ -20,18 +20,17 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
-import { type HeldList, verifierOf } from "../../pki/crl.ts";
-import { type CrlHighWaterMarks, domainKey, raiseMarks } from "../../pki/crl_marks.ts";
+import type { HeldList } from "../../pki/crl.ts";
+import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
-import type { KeepSource } from "../files/keep_lists.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
-import { type ListKeeperEvent, listKeeperLogic } from "./list_keeper.ts";
+import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
+import { listKeeperLogic } from "./list_keeper.ts";
 import type { LoadError } from "../files/load_error.ts";
 import {
   filesOf,
@@ -65,6 +64,8 @@ export interface TrustTiming {
   readonly pollMs: number;
   /** The same where the folders cannot be watched. */
   readonly pollUnwatchedMs: number;
+  /** When marks and lists that could not be kept are written again; {@linkcode keepRetryMs} where undefined. */
+  readonly keepRetryMs?: number;
 }
 
 /** Revocation has a second from the renamed file to the closed connection: this leaves most of it. */
@@ -167,29 +168,6 @@ function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: T
   const generation = (snapshot?.generation ?? 0) + 1;
   return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };
 }
-
-/** The marks and lists to keep on disk. */
-function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): ListKeeperEvent {
-  const files = [{ name: undefined, crlsPem: paths.crlsPem }, ...paths.domains ?? []];
-  const from = files.flatMap(({ name, crlsPem }): [string, KeepSource][] => {
-    const source = crlsPem === undefined ? undefined : sources.lists.get(crlsPem);
-    if (crlsPem === undefined || source === undefined) return [];
-    const bytes = typeof source === "string" ? Buffer.from(source) : source;
-    return [[domainKey(name), bytes instanceof Uint8Array ? { bytes } : { path: crlsPem }]];
-  });
-  const work = { marks: crlMarks, lists: seenLists ?? new Map(), sources: new Map(from), held };
-  return { type: "keep", work };
-}
-
-/** Marks of all lists in force whose signature was found good by now, some on a peer's path only. */
-function noteVouched({ crlMarks, seenLists }: TrustStoreContext): Pick<TrustStoreContext, "crlMarks" | "vouched"> {
-  let marks = crlMarks;
-  for (const [domain, lists] of seenLists ?? []) marks = raiseMarks(marks, domain, lists);
-  return { crlMarks: marks, vouched: countVouched(seenLists) };
-}
-
-const countVouched = (lists: TrustStoreContext["seenLists"]): number =>
-  [...lists?.values() ?? []].flat().filter((list) => (verifierOf(list) ?? list.vouchedBy) !== undefined).length;
 
 /** A file that may not be read is tried again at each poll: giving it back to us changes nothing that a look sees. */
 function readAs({ signature, outcome }: Reading): string | undefined {
@@ -337,7 +315,7 @@ export const trustStoreMachine = store.createMachine({
     reviewedAt: 0,
     error: undefined,
   }),
-  invoke: { id: "keeper", src: "keeper", input: ({ context: { ports, stateDir } }) => ({ ports, stateDir }) },
+  invoke: { id: "keeper", src: "keeper", input: ({ context }) => keeperInput(context) },
   initial: "loading",
   states: {
     loading: {

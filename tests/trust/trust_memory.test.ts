@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,10 +12,12 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -22,10 +25,11 @@ import { apartBytesMin } from "../../actors/files/read_lists.ts";
 import { trustStoreMachine } from "../../actors/trust/trust_store.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { integer } from "../../pki/issue/der_writer.ts";
+import { contradictingMax } from "../../pki/crl_union.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, type TrustSnapshot } from "../../pki/trust.ts";
 import { type Host, host } from "../support/child_host.ts";
-import { at, forge, type Forged, forgeList, type ForgeListOptions, forgeListPem } from "../support/forge.ts";
+import { at, forge, type Forged, forgeList, type ForgeListOptions, forgeListPem, later } from "../support/forge.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
 const test = suite("what the trust store remembers");
@@ -74,7 +78,7 @@ function world(bundle = root.pem + middle.pem): World {
   writeFileSync(trustPem, bundle);
   const start = async (): Promise<Store> => {
     await Promise.all(hosts.splice(0).map((each) => each.stop()));
-    const timing = { settleMs: 10, pollMs: 30, pollUnwatchedMs: 30 };
+    const timing = { settleMs: 10, pollMs: 30, pollUnwatchedMs: 30, keepRetryMs: 50 };
     const store = host(
       trustStoreMachine,
       { trustPem, crlsPem: crls, stateDir: state, policy: defaultPolicy, timing },
@@ -333,6 +337,34 @@ test("a state directory that cannot be written is said once, and the node starts
   assert.is(unwritable[0]!.level, "warn");
 });
 
+test("a list that cannot be kept keeps no mark from the disk, and is written once it can be", async () => {
+  const place = world();
+  mkdirSync(place.kept(), { recursive: true });
+  writeFileSync(place.crls, rootList + list(5, revoking(leaf)));
+  const store = await place.start();
+  await untilMarked(place, "5");
+  await store.host.see("state.unwritable");
+  rmSync(place.kept(), { recursive: true });
+  await until("not written again", () => existsSync(place.kept()));
+  assert.is(store.host.reports.filter(({ event }) => event === "state.unwritable").length, 1);
+});
+
+test("a number that a CA gives again and again keeps no more than some of its lists, the newest", async () => {
+  const place = world();
+  const dated = (day: number, ...leaves: Forged[]) => list(5, { ...revoking(...leaves), thisUpdate: later(day - 30) });
+  writeFileSync(place.crls, rootList + dated(0, other));
+  const store = await place.start();
+  for (let day = 1; day <= contradictingMax + 4; day++) {
+    replace(place.crls, rootList + dated(day, ...(day === 2 ? [] : [leaf])));
+    await store.host.hear("trust.changed", day);
+  }
+  const lists = store.snapshot().revocation?.lists ?? [];
+  assert.ok(lists.length <= contradictingMax + 2, `${lists.length} lists`);
+  replace(place.crls, rootList + dated(1));
+  await store.host.hear("trust.changed", contradictingMax + 5);
+  assert.is(store.judge(), "certificate-revoked", "an old list displaces no newer one");
+});
+
 test("a directory that this user may read and not write holds against an older list, and that is said", async () => {
   const place = world();
   writeFileSync(place.crls, rootList + list(5, revoking(leaf)));
@@ -383,6 +415,20 @@ test("marks never go back, though another process that knows less writes them to
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.is(markOf(place)?.number, "9");
   assert.ok(readFileSync(place.kept()).equals(forgeList(middle, { number: 5n })), "nothing below the mark is kept");
+});
+
+test("a link in the place of a file that the thread writes aside leads nowhere", async () => {
+  const place = world();
+  const serials = Array.from({ length: 12_000 }, (_, index) => (0x10000000 + index).toString(16));
+  writeFileSync(place.crls, Buffer.concat([forgeList(root), forgeList(middle, { number: 5n, revoked: serials })]));
+  const precious = join(place.state, "..", "precious");
+  mkdirSync(join(place.state, "crls", "@own"), { recursive: true });
+  writeFileSync(precious, "precious");
+  symlinkSync(precious, join(place.state, "crls", "@own", `.${key}-all.crl.${process.pid}.tmp`));
+  await place.start();
+  await untilMarked(place, "5");
+  assert.is(readFileSync(precious, "utf8"), "precious");
+  assert.ok(lstatSync(place.kept()).isFile());
 });
 
 test("a large list is kept by the thread that reads it, and is not read twice at the next start", async () => {
