@@ -17,6 +17,7 @@ import { ListReader, type LocatedList } from "./list_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
+import { trustDomainNamePattern } from "./trust_domain_name.ts";
 import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
@@ -211,6 +212,11 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
           : "its name is given twice";
         const problem = others.length === domainsMax ? "too-many" : "bundle";
         return yield* refuse(domain.name, "trust_pem", problem, undefined, detail, "Correct trust_domains.");
+      }
+      if (!trustDomainNamePattern.test(domain.name)) {
+        const detail = `${JSON.stringify(domain.name.slice(0, 100))} is not the name of a trust domain`;
+        const hint = "Use lower-case letters, digits, dots, hyphens and underscores.";
+        return yield* refuse(undefined, "trust_pem", "bundle", undefined, detail, hint);
       }
       others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }, before));
     }

@@ -55,7 +55,7 @@ export function readWarnings(
   const of = (key: string) => name === undefined ? key : `${key} of trust domain ${name}`;
   const warnings: TrustWarning[] = [];
   const add = (code: TrustWarning["code"], subject: string | undefined, message: string, level?: "debug") =>
-    warnings.push({ code, level: level ?? "warn", subject, message });
+    warnings.push({ code, level: level ?? "warn", subject, domain: name, message });
   for (const { subject: { text } } of beside.leaves) {
     add("leaf-in-bundle", text, `${text} is no CA's certificate, so it is no anchor`, "debug");
   }

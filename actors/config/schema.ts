@@ -8,6 +8,7 @@
  */
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
+import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { defaultLimits } from "../../transport/admission.ts";
 import { excludeCidrDefault, rotationDefault, telemetryIntervalMsDefault } from "./defaults.ts";
 import { job } from "./job_schema.ts";
@@ -85,7 +86,7 @@ const rotation = Schema.Struct({
 });
 
 const trustDomain = Schema.Struct({
-  name: note(Schema.String.check(Schema.isPattern(/^[a-z0-9._-]{1,255}$/)), {
+  name: note(Schema.String.check(Schema.isPattern(trustDomainNamePattern)), {
     expected: "a trust domain: lower-case letters, digits, dots, hyphens",
     example: '"partner.example"',
     description: "Name of the domain, as in spiffe://NAME/….",

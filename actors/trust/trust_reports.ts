@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ownDomain } from "../../pki/crl_marks.ts";
 import { domainsOf, listsOf } from "../../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../../pki/trust_warning.ts";
 import type { LoadError } from "../files/load_error.ts";
@@ -26,7 +27,7 @@ export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boo
 
 /** Reports the warnings that are new, and returns those that stand. */
 export function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarning[]): ReadonlySet<string> {
-  const keyOf = ({ code, subject }: TrustWarning) => `${code} ${subject ?? ""}`;
+  const keyOf = ({ code, domain, subject }: TrustWarning) => `${code} ${domain ?? ownDomain} ${subject ?? ""}`;
   for (const warning of warnings.filter((each) => !warned.has(keyOf(each)))) {
     const { code, level, subject, message } = warning;
     ports.report({ level, event: "trust.warning", message, fields: { code, subject } });

@@ -38,6 +38,17 @@ function judge(
   return Result.isSuccess(outcome) ? `accepted by ${outcome.success.domain ?? "home"}` : outcome.failure.code;
 }
 
+test("refuses names that are none: folders are named after domains, and the own bundle has a name of its own", () => {
+  for (const name of ["../../etc", "@own", "", "A.example", "a/b", "a b", "x".repeat(256)]) {
+    const made = make([{ ...partnerDomain, name }]);
+    assert.ok(Result.isFailure(made), name);
+    assert.match(made.failure.detail, "is not the name of a trust domain");
+  }
+  for (const name of ["..", "a-b_c.1", "x".repeat(255)]) {
+    assert.ok(Result.isSuccess(make([{ ...partnerDomain, name }])), name);
+  }
+});
+
 test("lets the node's own bundle claim any domain", () => {
   assert.is(judge(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
   assert.is(judge(node(home)), "accepted by home");
