@@ -18,6 +18,8 @@ export interface Renewal {
   readonly caCert: string;
   readonly outCert: string;
   readonly existing: ExistingFiles;
+  /** The CA's record of revocations; the default lies next to `caCert`. */
+  readonly record?: string | undefined;
   /** Parts of an identity: a renewal takes none. */
   readonly organization?: string | undefined;
   readonly country?: string | undefined;
@@ -54,7 +56,7 @@ export function readRenewed(
     if (!isIssuedBy(certificate, authority)) {
       return yield* refuse(`, and ${outCert} is of another CA than ${caCert}: its names are not taken over`);
     }
-    if (yield* isRevoked(certificate, authority, caCert)) {
+    if (yield* isRevoked(certificate, authority, options)) {
       return yield* refuse(`, and ${outCert} is revoked: its names are not taken over`);
     }
     return certificate;
@@ -75,12 +77,17 @@ const readOld = Effect.fnUntraced(function* (file: string) {
   return yield* Effect.fromResult(Result.mapError(parseCertificate(der!), refuse));
 });
 
-/** Whether the CA's revocation record, if it exists, names the certificate. */
-const isRevoked = Effect.fnUntraced(function* (certificate: Certificate, { keyId }: Authority, caCert: string) {
-  const file = revocationRecordOf({ caCert });
-  const text = yield* readTextIfThere(file, { what: "revocation record", flag: "--ca-cert" });
-  if (text === undefined) return false;
+/** Whether the CA's revocation record names the certificate. Without the CA's own record nothing is renewed. */
+const isRevoked = Effect.fnUntraced(function* (certificate: Certificate, { keyId }: Authority, options: Renewal) {
+  const file = revocationRecordOf(options);
+  const remedy = "Name the record with --record, or give subject and names with --common-name.";
+  const refuse = (detail: string) => new CertutilError({ what: "renew", file: options.outCert, detail, remedy });
+  const text = yield* readTextIfThere(file, { what: "revocation record", flag: "--record" });
+  if (text === undefined) {
+    return yield* refuse(`there is no record ${file} of the CA's revocations: the certificate may be revoked`);
+  }
   const record = yield* Effect.fromResult(parseRecord(text, file));
+  if (record.authority !== keyId) return yield* refuse(`${file} is the record of another CA`);
   const serial = plainSerial(certificate.serial);
-  return record.authority === keyId && record.revocations.some((each) => each.serial === serial);
+  return record.revocations.some((each) => each.serial === serial);
 });

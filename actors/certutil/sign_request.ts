@@ -28,6 +28,8 @@ export interface SignRequest extends AuthorityFiles, Lifetime, NodeNames, Omit<S
   /** Where the certificate goes. Without `commonName`, the certificate there is renewed. */
   readonly outCert: string;
   readonly chain: ChainFile;
+  /** The CA's record of revocations, for a renewal. */
+  readonly record?: string | undefined;
   readonly existing: ExistingFiles;
 }
 

@@ -98,6 +98,11 @@ const sign = Command.make(
     ...roleFlags,
     chain: chainFlag,
     existing: existingFlag,
+    record: optionalFlag(
+      "record",
+      "FILE",
+      "Record of the CA's revocations, which a renewal looks into (default: the --ca-cert file + .revoked.tsv).",
+    ),
     ...lifetimeFlags(defaultDays.node),
   },
   (options) => say(Effect.flatMap(load.signRequest, ({ signRequest }) => signRequest(options))),

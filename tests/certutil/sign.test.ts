@@ -129,6 +129,23 @@ test("renews nothing of another CA, of the same name too, no CA, and nothing tha
   await done(...sign("x", ...worker, "--force"));
 });
 
+test("renews nothing without the CA's record of revocations, or with another CA's", async () => {
+  await done("gen-intermediate-ca", ...ca("root"), ...out("int3"), "--common-name", "Third");
+  const third = (
+    ...more: readonly string[]
+  ) => ["sign", ...ca("int3"), "--csr", "z.csr", "--out-cert", "z.pem", "--force", ...more];
+  await request("z", "w1");
+  await done(...third(...worker));
+  await done("revoke", ...ca("int3"), "--cert", "z.pem", "--out-crl", "z-crls.pem", "--record", "else.tsv", "--first");
+  await refused(/z\.pem is revoked/, ...third("--record", "else.tsv"));
+  await refused(/int\.pem\.revoked\.tsv is the record of another CA/, ...third("--record", "int.pem.revoked.tsv"));
+  await rm(at("int3.pem.revoked.tsv"));
+  const none =
+    /there is no record int3\.pem\.revoked\.tsv .*the certificate may be revoked\. Name the record with --record/;
+  await refused(none, ...third());
+  await done(...third(...worker));
+});
+
 test("refuses a request whose signature is wrong", async () => {
   await request("bent", "w1");
   const [first, ...lines] = (await readFile(at("bent.csr"), "utf8")).split("\n");
