@@ -5,9 +5,12 @@
  */
 import process from "node:process";
 import { Effect, type FileSystem, type Path, Result } from "effect";
+import { keysOf } from "../../actors/config/keys.ts";
 import { parseConfig } from "../../actors/config/load.ts";
 import { ConfigError } from "../../actors/config/problem.ts";
 import { layerSources } from "../../actors/config/sources.ts";
+import { kindNames, kindOf } from "../../actors/files/file_kind.ts";
+import { readBytes } from "../../actors/files/read_whole.ts";
 import { type FileNotWritten, writeWhole } from "../../actors/files/write_whole.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
@@ -28,6 +31,8 @@ export interface InitCommand {
 
 /** Longest name of a node, in characters: file names are made of it. */
 const nameCharactersMax = 100;
+/** A configuration is far smaller; a larger file is not replaced. */
+const replacedBytesMax = 1_048_576;
 
 /** Writes the configuration to `output`, and says what it found and what is still to do. */
 export function init(
@@ -45,11 +50,34 @@ export function init(
     const files = yield* findFiles(name);
     const content = initText({ role, name, file: output, given: layered.values, files });
     yield* Effect.fromResult(checkGiven(role, content, { ...around, environment: {} }));
-    yield* writeWhole([{ path: output, content }], force ? "replace" : "keep").pipe(
+    if (force) yield* checkReplaced(output);
+    const mode = holdsSecret(role, flags) ? { mode: 0o600 } : {};
+    yield* writeWhole([{ path: output, content, ...mode }], force ? "replace" : "keep").pipe(
       Effect.mapError((error) => new ProgramFailed({ exitCode: 1, said: `${error.message}; ${whatToDo(error)}` })),
     );
     process.stdout.write(`${report(role, output, layered.values, files).join("\n")}\n`);
   });
+}
+
+/** Refuses to replace what is no configuration: a key, a certificate, a list. */
+function checkReplaced(output: string): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
+  const reading = readBytes({ path: output, what: "file to replace", bytesMax: replacedBytesMax, key: "-o" });
+  return Effect.gen(function* () {
+    const found = yield* Effect.result(reading);
+    if (Result.isFailure(found)) {
+      if (found.failure.problem === "missing") return;
+      return yield* Effect.fail(new ProgramFailed({ exitCode: 1, said: found.failure.message }));
+    }
+    const kind = kindOf(found.success.bytes);
+    if (kind === "unknown" || kind === "empty") return;
+    const said = `Cannot replace ${output}: it holds ${kindNames[kind]}, not a configuration; name another file`;
+    return yield* Effect.fail(new ProgramFailed({ exitCode: 1, said }));
+  });
+}
+
+/** Whether a value that the flags give is a secret; a job may hold a token. */
+function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
+  return job !== undefined || keysOf(role).some(({ flag, secret }) => secret && keys[flag] !== undefined);
 }
 
 const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, said: error.message });

@@ -19,7 +19,7 @@ import type { Role } from "../../pki/certificate.ts";
 import type { TransportInput } from "../../transport/port.ts";
 import { transportLogic } from "../../transport/transport.ts";
 import { ProgramFailed } from "./failure.ts";
-import { describeReport, type ProbeReport, reportOf, reportUnasked } from "./probe_report.ts";
+import { describeReport, formatReport, type ProbeReport, reportOf, reportUnasked } from "./probe_report.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
@@ -47,8 +47,7 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
   return Effect.gen(function* () {
     const report = yield* ask(options).pipe(Effect.catch((unasked) => Effect.succeed(unasked)));
     const { ok, code } = report;
-    if (format === "json") process.stdout.write(`${JSON.stringify(report)}\n`);
-    else if (ok) process.stdout.write(`${describeReport(report)}\n`);
+    if (format === "json" || ok) process.stdout.write(`${formatReport(report, format)}\n`);
     if (ok) return;
     const said = format === "json" ? undefined : describeReport({ ...report, address });
     yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, said }));

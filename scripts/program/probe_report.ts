@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { escapeUnsafe } from "./log_line.ts";
 import type { ProbeOutcome } from "../../actors/node/probe.ts";
 import type { Refusal, RefusalCode } from "../../pki/refusal.ts";
 
@@ -143,4 +144,12 @@ export function describeReport(report: ProbeReport): string {
     ? `${reason}`
     : `Cannot find ${address} healthy: ${code}: ${reason?.replace(/\.$/, "")}.`;
   return hint === null ? said : `${said} ${hint}`;
+}
+
+/**
+ * The report as `probe` prints it, without the end of the line. The name and the cell level are the peer's own words: control
+ * and format characters in them are escaped, which JSON reads back.
+ */
+export function formatReport(report: ProbeReport, format: "text" | "json"): string {
+  return escapeUnsafe(format === "json" ? JSON.stringify(report) : describeReport(report));
 }

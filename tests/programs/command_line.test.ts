@@ -130,6 +130,25 @@ test("init refuses what it cannot write or name, in one line, and writes nothing
   assert.not(existsSync(output));
 });
 
+test("init --force replaces no key and no certificate, and keeps a secret to its user", async () => {
+  const key = join(folder, "precious.pem");
+  const text = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE KEY-----\n";
+  writeFileSync(key, text, { mode: 0o600 });
+  const headers = join(folder, "headers.toml");
+  const [refused, written] = await Promise.all([
+    runProgramOnce("worker", ["init", "-o", key, "--force"]),
+    runProgramOnce("worker", ["init", "-o", headers, "--telemetry-headers", "authorization=Bearer abc"]),
+  ]);
+  assert.equal([refused.code, refused.stdout], [1, ""]);
+  assert.is(
+    refused.stderr,
+    `hypha-worker: Cannot replace ${key}: it holds a private key, not a configuration; name another file\n`,
+  );
+  assert.is(readFileSync(key, "utf8"), text);
+  assert.is(written.code, 0, written.stderr);
+  assert.is(statSync(headers).mode & 0o777, 0o600);
+});
+
 test("init writes config.toml, takes up the files that it finds, and says what is still to do", async () => {
   const own = join(folder, "own");
   mkdirSync(join(own, "certs"), { recursive: true });
