@@ -83,6 +83,11 @@ export const invariants = {
     sentence: "A gateway that cannot be reached is dialled at growing intervals.",
     source: "design.md, Roots",
   },
+  "nothing-left-open": {
+    sentence:
+      "Ten seconds after troubles and jobs are over, no node holds an exchange, a stream, a dial, a verification or a half-open connection.",
+    source: "ARCHITECTURE.md, Actors",
+  },
   "bounded": {
     sentence: "Nothing grows without bound: connections, exchanges, timers.",
     source: "style.md; targets.md, R8",

@@ -6,7 +6,6 @@
  */
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
-import { defaultLimits } from "../../transport/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import {
   type AddressBook,
@@ -18,7 +17,7 @@ import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
-import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
+import { executorsDefault } from "../config/defaults.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
 import { makeGateFactory } from "../gate/gate.ts";
@@ -36,8 +35,10 @@ import {
   giveExecutors,
   simulatedJobMachine,
 } from "./executor.ts";
+import { configOf, type Knobs, valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
 import { randomOf } from "./random.ts";
+import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 import { Effect } from "effect";
@@ -79,7 +80,23 @@ export interface NodeOptions {
   readonly slices?: number;
   readonly batchMs?: number;
   readonly relayClient?: boolean;
+  /** Limits and times in place of the defaults. */
+  readonly knobs?: Knobs | undefined;
 }
+
+/** What a node holds open, by kind. */
+export interface OpenCounts {
+  /** Requests of the node and of its peers that were not answered. */
+  readonly exchanges: number;
+  /** Streams that are offered or open. */
+  readonly streams: number;
+  readonly dials: number;
+  /** Authors and publishers that are being verified. */
+  readonly verifications: number;
+  /** Connections between their first byte and `established`, or between their refusal and their end. */
+  readonly halfOpen: number;
+}
+export const openKinds = ["exchanges", "streams", "dials", "verifications", "halfOpen"] as const;
 
 /** Where a node's files lie. */
 export const nodePaths = {
@@ -107,7 +124,16 @@ const sweep = fromScoped(
 );
 /** The production node; of its worker only what touches a real disk and real processes is another. */
 const simulatedNode = nodeMachine.provide({
-  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep: sweep as never } as never }) },
+  actors: {
+    trustStore: turnedTrustStore,
+    identity: turnedIdentity,
+    worker: withInput(
+      workerMachine.provide({
+        actors: { job: withInput(simulatedJobMachine, turnJob), sweep: sweep as never } as never,
+      }),
+      turnWorker,
+    ),
+  },
 }) as typeof nodeMachine;
 
 /** A node of a run. */
@@ -215,6 +241,24 @@ export class SimulatedNode {
     return this.#process?.host.sessions ?? [];
   }
 
+  /** What it holds open, with all its keys. */
+  get open(): OpenCounts {
+    const all = [...this.sessions].map(({ open }) => open);
+    const sumOf = (kind: keyof OpenCounts) => all.reduce((sum, counts) => sum + counts[kind], 0);
+    return {
+      exchanges: sumOf("exchanges"),
+      streams: sumOf("streams"),
+      dials: sumOf("dials"),
+      verifications: sumOf("verifications"),
+      halfOpen: sumOf("halfOpen"),
+    };
+  }
+
+  /** From the first byte of a connection to its verdict, in milliseconds. */
+  get handshakeTimeoutMs(): number {
+    return valueOf(this.options.knobs ?? {}, "handshakeTimeoutMs");
+  }
+
   get skewMs(): number {
     return this.#skewMs;
   }
@@ -269,6 +313,7 @@ export class SimulatedNode {
       watchFact: (fact) => this.#world.onFact(this, fact),
     };
     const { inspect } = this.#world;
+    giveKnobs(ports.run, this.options.knobs ?? {});
     giveExecutors(ports.run, {
       habit: () => this.habit,
       broken: () => this.broken,
@@ -347,7 +392,7 @@ export class SimulatedNode {
   }
 }
 
-function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): CommonConfig {
+function commonConfig({ gateways, crlsPem, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
   return {
     certPem: nodePaths.cert,
     keyPem: nodePaths.key,
@@ -358,14 +403,11 @@ function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): C
     gatewayAddresses: gateways,
     excludeCidr: [],
     relayCircuit: relayClient,
-    handshakeTimeoutMs: handshakeTimeoutMsDefault,
     keyExchange: "classical",
     requireRoles: false,
     leafAlgorithms: ["ed25519"],
     caAlgorithms: ["ed25519"],
-    crlGraceHours: 24,
-    limits: defaultLimits,
-    drainTimeoutMs: 10_000,
+    ...configOf(knobs),
     stateDir: nodePaths.state,
     telemetry: {
       endpoint: undefined,

@@ -80,12 +80,13 @@ export const answerRenewal = workerSetup.enqueueActions(({ context, event, enque
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
     return;
   }
-  const endsAt = context.ports.now() + leaseLifeMs;
+  const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
+  const endsAt = context.ports.now() + lifeMs;
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({ book: acceptOffer(context.book, id, endsAt) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
-    input: { id, holder: peer, lifeMs: leaseLifeMs, now: context.ports.now },
+    input: { id, holder: peer, lifeMs, now: context.ports.now },
   });
   enqueue.sendTo(context.transport, {
     type: "respond",

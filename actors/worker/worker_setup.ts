@@ -32,8 +32,14 @@ export const statusTimeoutMs = 3_000;
 /** Jobs and what is said of their end are waited for this long when the worker drains, in milliseconds. */
 export const drainMs = 25_000;
 
+/** What a worker is created with. */
+export interface WorkerInput extends RoleInput<WorkerConfig> {
+  /** How long a lease lives unless it is renewed, in milliseconds; the default of `lease.ts` where undefined. */
+  readonly leaseLifeMs?: number | undefined;
+}
+
 /** A worker's state beside where it is. */
-export interface WorkerContext extends RoleInput<WorkerConfig> {
+export interface WorkerContext extends WorkerInput {
   readonly book: WorkerBook;
   readonly window: readonly ReceivedRequest[];
   readonly desk: JobNetworkDesk;
@@ -64,7 +70,7 @@ export type WorkerEvent =
 /** Types, guards and children of the worker's machine; actions are made from it. */
 export const workerSetup = setup({
   types: {
-    input: {} as RoleInput<WorkerConfig>,
+    input: {} as WorkerInput,
     context: {} as WorkerContext,
     events: {} as WorkerEvent,
     output: {} as RoleOutcome,

@@ -75,6 +75,7 @@ export class Links {
   readonly #peers = new Map<PeerText, { readonly identity: PeerIdentity; readonly links: Set<GatedLink> }>();
   readonly #admission: Admission;
   #accepted = 0;
+  #dialling = 0;
 
   constructor(init: LinksInit) {
     this.#init = init;
@@ -93,6 +94,13 @@ export class Links {
   /** Connections, in every phase. */
   get size(): number {
     return this.#links.size;
+  }
+
+  /** Dials under way, and connections that are not established. */
+  get open(): { readonly dials: number; readonly halfOpen: number } {
+    let halfOpen = 0;
+    for (const { established } of this.#links) if (!established) halfOpen += 1;
+    return { dials: this.#dialling, halfOpen };
   }
 
   list(): { readonly peer: PeerText; readonly identity: PeerIdentity }[] {
@@ -142,7 +150,9 @@ export class Links {
     settle: (outcome: Result.Result<PeerText, Refusal>) => void,
   ): void {
     const { host } = this.#init;
+    this.#dialling += 1;
     host.network.dial(host.name, host.address, address, (end, why) => {
+      this.#dialling -= 1;
       if (host.stopped) return end?.close("the node stopped");
       if (this.#init.isOver()) {
         end?.close("the transport was drained");

@@ -141,6 +141,13 @@ export class SimulatedSession {
     });
   }
 
+  /** What is open, by kind. */
+  get open(): Readonly<Record<"exchanges" | "streams" | "dials" | "verifications" | "halfOpen", number>> {
+    const { exchanges, streams, verifications } = this.asks.open;
+    const { dials, halfOpen } = this.links.open;
+    return { exchanges, streams, verifications, dials: dials + this.#dials.size, halfOpen };
+  }
+
   /** Each in a turn of its own: an answer is never delivered inside the send that asked. */
   #tell(fact: TransportFact): void {
     this.#host.clock.after(0, () => {

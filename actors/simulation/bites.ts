@@ -1,0 +1,155 @@
+/**
+ * Whether a trouble bit: whether its direct effect was observed, rather than only its injection.
+ *
+ * A second run without the trouble would not tell: one message more or less shifts every later draw of a latency, and so
+ * changes the trace of any run. So each kind names the effect by which it is recognised: an effect at its target (or, where
+ * `anywhere`, at any node) between its beginning and {@linkcode lateMs} after its end. Kinds whose effect only their maker
+ * sees (a frame that was dropped) note it themselves. What bites unobserved is not counted.
+ *
+ * @module
+ */
+import type { TransportFact } from "../../transport/port.ts";
+import type { Report } from "../runtime/ports.ts";
+import type { SimulatedNode } from "./node.ts";
+import type { ScenarioEvent, TroubleKind } from "./scenario.ts";
+import type { Simulation, SimulationWatch } from "./simulation.ts";
+
+/** Effects come this long after the end of a trouble, at most, in milliseconds: a dead connection is noticed after 20 s. */
+const lateMs = 25_000;
+/** Where hostile peers dial from (RFC 5737, TEST-NET-1). */
+export const hostileNetwork = "/ip4/192.0.2.";
+
+/** How an effect is recognised; `noted` by whoever makes the trouble. */
+interface Effect {
+  readonly anywhere?: true;
+  readonly reports?: readonly string[];
+  readonly fact?: (fact: TransportFact) => boolean;
+  /** Traffic between target and other. */
+  readonly traffic?: true;
+}
+
+const refusedStranger: Effect = {
+  fact: (fact) => fact.type === "peer.refused" && fact.address.startsWith(hostileNetwork),
+};
+const lostPeer: Effect = {
+  reports: ["gateway.unreachable"],
+  fact: (fact) => fact.type === "peer.closed" && fact.reason.type === "lost",
+};
+const revoked: Effect = {
+  anywhere: true,
+  fact: (fact) =>
+    (fact.type === "peer.closed" && fact.reason.type === "trust.changed") ||
+    (fact.type === "peer.refused" && fact.refusal.code === "certificate-revoked"),
+};
+const failedJob: Effect = { reports: ["job.ended", "job.left-behind"] };
+const brokenFile: Effect = { reports: ["trust.broken", "identity.broken", "identity.refused"] };
+const noted: Effect = {};
+
+const timeCodes: ReadonlySet<string> = new Set([
+  "certificate-expired",
+  "certificate-not-yet-valid",
+  "crl-not-yet-valid",
+]);
+
+/** By kind. */
+const effects: Readonly<Record<TroubleKind, Effect>> = {
+  revocation: revoked,
+  "revoked-issuer": revoked,
+  partition: lostPeer,
+  "one-way": lostPeer,
+  "slow-link": { traffic: true },
+  reset: noted,
+  "torn-stream": noted,
+  crash: noted,
+  "power-cut": noted,
+  "clock-jump": {
+    reports: ["lease.lapsed", "trust.broken", "identity.broken"],
+    fact: (fact) => fact.type === "peer.refused" && timeCodes.has(fact.refusal.code),
+  },
+  "torn-file": brokenFile,
+  "unreadable-file": brokenFile,
+  "stale-crl": { reports: ["trust.broken", "trust.loaded", "trust.warning"] },
+  "silent-disk": noted,
+  "disk-full": { reports: ["state.unwritable", "job.ended"] },
+  "late-crl": noted,
+  "executor-crash": failedJob,
+  "executor-hang": failedJob,
+  "garbage-update": { anywhere: true, reports: ["update.rejected"] },
+  "half-open": refusedStranger,
+  flood: refusedStranger,
+  stranger: refusedStranger,
+  expired: refusedStranger,
+  "self-signed": refusedStranger,
+  "stolen-certificate": refusedStranger,
+  "old-tls": refusedStranger,
+  malformed: refusedStranger,
+  intruder: noted,
+  nonsense: { reports: ["request.malformed"] },
+  rotation: noted,
+  renewal: { anywhere: true, reports: ["identity.renewed"] },
+  rekey: { anywhere: true, reports: ["node.turning"] },
+  reload: { reports: ["trust.loaded"] },
+  drain: { reports: ["node.draining"] },
+  "broken-worker": failedJob,
+  "lying-worker": { reports: ["lease.granted", "job.ended"] },
+  "garbage-answers": noted,
+  "flooding-member": noted,
+  "dropping-gateway": noted,
+  "delaying-gateway": noted,
+};
+
+interface Struck {
+  readonly kind: TroubleKind;
+  readonly effect: Effect;
+  readonly target: string;
+  readonly other: string | undefined;
+  readonly until: number;
+}
+
+/** Observes the effects of a run's troubles. */
+export class Bites implements SimulationWatch {
+  readonly bit = new Set<TroubleKind>();
+  readonly #sim: Simulation;
+  #struck: Struck[] = [];
+
+  constructor(sim: Simulation) {
+    this.#sim = sim;
+  }
+
+  /** A trouble begins. */
+  struck({ kind, target, other, forMs }: ScenarioEvent): void {
+    const effect = effects[kind];
+    if (effect === noted || this.bit.has(kind)) return;
+    this.#struck.push({ kind, effect, target, other, until: this.#sim.now + forMs + lateMs });
+  }
+
+  /** Its maker saw the effect of a trouble. */
+  note(kind: TroubleKind): void {
+    this.bit.add(kind);
+    this.#struck = this.#struck.filter((struck) => struck.kind !== kind);
+  }
+
+  report(node: SimulatedNode, { event }: Report): void {
+    this.#observe(node, ({ effect: { reports } }) => reports?.includes(event) === true);
+  }
+
+  fact(node: SimulatedNode, fact: TransportFact): void {
+    this.#observe(node, ({ effect }) => effect.fact?.(fact) === true);
+  }
+
+  frame(node: SimulatedNode, link: { readonly end: { readonly remote: string } }): void {
+    this.#observe(node, ({ effect, target, other }) => {
+      const { remote } = link.end;
+      return effect.traffic === true && (remote === other || remote === target);
+    });
+  }
+
+  #observe(node: SimulatedNode, shows: (struck: Struck) => boolean): void {
+    if (this.#struck.length === 0) return;
+    for (const struck of this.#struck) {
+      const { kind, effect, target, other, until } = struck;
+      const isThere = effect.anywhere === true || node.name === target || node.name === other;
+      if (isThere && this.#sim.now <= until && shows(struck)) return this.note(kind);
+    }
+  }
+}
