@@ -23,7 +23,7 @@ export const hostileNetwork = "/ip4/192.0.2.";
 interface Effect {
   readonly anywhere?: true;
   readonly reports?: readonly string[];
-  readonly fact?: (fact: TransportFact) => boolean;
+  readonly fact?: (fact: TransportFact, struck: Struck) => boolean;
   /** Traffic between target and other. */
   readonly traffic?: true;
 }
@@ -35,12 +35,11 @@ const lostPeer: Effect = {
   reports: ["gateway.unreachable"],
   fact: (fact) => fact.type === "peer.closed" && fact.reason.type === "lost",
 };
-const revoked: Effect = {
-  anywhere: true,
-  fact: (fact) =>
-    (fact.type === "peer.closed" && fact.reason.type === "trust.changed") ||
-    (fact.type === "peer.refused" && fact.refusal.code === "certificate-revoked"),
-};
+/** The name of a peer that was refused, or disconnected, because it is revoked. */
+function revokedName(fact: TransportFact): string | undefined {
+  if (fact.type === "peer.closed" && fact.reason.type === "trust.changed") return fact.identity.name;
+  return fact.type === "peer.refused" && fact.refusal.code === "certificate-revoked" ? fact.peer?.name : undefined;
+}
 const failedJob: Effect = { reports: ["job.ended", "job.left-behind"] };
 const brokenFile: Effect = { reports: ["trust.broken", "identity.broken", "identity.refused"] };
 const noted: Effect = {};
@@ -53,8 +52,11 @@ const timeCodes: ReadonlySet<string> = new Set([
 
 /** By kind. */
 const effects: Readonly<Record<TroubleKind, Effect>> = {
-  revocation: revoked,
-  "revoked-issuer": revoked,
+  revocation: { anywhere: true, fact: (fact, { target }) => revokedName(fact) === target },
+  "revoked-issuer": {
+    anywhere: true,
+    fact: (fact, { gone }) => !gone.has(revokedName(fact) ?? "") && revokedName(fact) !== undefined,
+  },
   partition: lostPeer,
   "one-way": lostPeer,
   "slow-link": { traffic: true },
@@ -104,23 +106,28 @@ interface Struck {
   readonly target: string;
   readonly other: string | undefined;
   readonly until: number;
+  /** Names of nodes that were revoked themselves. */
+  readonly gone: ReadonlySet<string>;
 }
 
 /** Observes the effects of a run's troubles. */
 export class Bites implements SimulationWatch {
   readonly bit = new Set<TroubleKind>();
   readonly #sim: Simulation;
+  readonly #gone: ReadonlySet<string>;
   #struck: Struck[] = [];
 
-  constructor(sim: Simulation) {
+  constructor(sim: Simulation, gone: ReadonlySet<string>) {
     this.#sim = sim;
+    this.#gone = gone;
   }
 
   /** A trouble begins. */
   struck({ kind, target, other, forMs }: ScenarioEvent): void {
     const effect = effects[kind];
     if (effect === noted || this.bit.has(kind)) return;
-    this.#struck.push({ kind, effect, target, other, until: this.#sim.now + forMs + lateMs });
+    const until = this.#sim.now + forMs + lateMs;
+    this.#struck.push({ kind, effect, target, other, until, gone: this.#gone });
   }
 
   /** Its maker saw the effect of a trouble. */
@@ -134,7 +141,7 @@ export class Bites implements SimulationWatch {
   }
 
   fact(node: SimulatedNode, fact: TransportFact): void {
-    this.#observe(node, ({ effect }) => effect.fact?.(fact) === true);
+    this.#observe(node, (struck) => struck.effect.fact?.(fact, struck) === true);
   }
 
   frame(node: SimulatedNode, link: { readonly end: { readonly remote: string } }): void {

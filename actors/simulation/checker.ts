@@ -16,7 +16,7 @@ import { RefusalChecks } from "./check_refusals.ts";
 import { TrainingChecks } from "./check_training.ts";
 import { WorkChecks } from "./check_work.ts";
 import type { AveragedRound } from "./executor.ts";
-import { Findings } from "./findings.ts";
+import { contextOf, Findings } from "./findings.ts";
 import type { InvariantName, Violation } from "./invariants.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
@@ -165,7 +165,8 @@ export class Checker implements SimulationWatch {
   conclude({ mustServe, jobMustEnd }: Expected): void {
     this.look();
     this.stepped();
-    for (const node of mustServe) this.#checkAlive(node);
+    const gateways = new Set(mustServe.filter(({ role }) => role === "gateway").map(({ address }) => address));
+    for (const node of mustServe) this.#checkAlive(node, gateways);
     for (const node of this.#sim.nodes.values()) this.#refusals.conclude(node);
     this.#work.conclude();
     for (const node of this.#sim.nodes.values()) {
@@ -189,16 +190,14 @@ export class Checker implements SimulationWatch {
     this.#marks.set(node.name, marks);
   }
 
-  #checkAlive(node: SimulatedNode): void {
+  #checkAlive(node: SimulatedNode, gateways: ReadonlySet<string>): void {
     if (!node.isRunning) {
       this.violate("no-crash", node.name, `its process ended: ${node.exit}`);
       return;
     }
-    const linked = (node.actor?.getSnapshot() as { context: { linked: readonly string[] } } | undefined)?.context
-      .linked;
-    if (node.role !== "gateway" && node.options.gateways.length > 0 && (linked?.length ?? 0) === 0) {
-      this.violate("live-network", node.name, "is connected to no gateway");
-    }
+    const { linked = [] } = contextOf<{ readonly linked?: readonly string[] }>(node.actor) ?? {};
+    const missing = node.options.gateways.filter((address) => gateways.has(address) && !linked.includes(address));
+    if (missing.length > 0) this.violate("live-network", node.name, `is not connected to ${missing.join(", ")}`);
   }
 
   /** A lease outlives its holder by its life, and its job by the job's end; while a scheduler runs, it may hold leases. */

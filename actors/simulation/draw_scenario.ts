@@ -33,6 +33,12 @@ const leftOutShare = 0.25;
 const doubledShare = 0.15;
 /** This part of the events waits for a moment of its target. */
 const aimedShare = 0.3;
+/**
+ * A second scheduler, and jobs of three trainers instead of two, in this part of the seeds: only where the network has
+ * trainers enough for all jobs must these come to an end.
+ */
+const rivalShare = 0.25;
+const threeShare = 0.2;
 /** Kinds of trouble in a seed, beside the revocation. */
 const kindsMin = 3;
 const kindsMax = 6;
@@ -40,7 +46,7 @@ const kindsMax = 6;
 /** The scenario of a seed. */
 export function scenarioOf(seed: number, { nodes: count, faults = faultKinds }: ScenarioTerms = {}): Scenario {
   const random = randomOf(seed, "scenario/nodes");
-  const nodes = drawNodes(random, Math.max(8, count ?? 8 + random.whole(0, 3)));
+  const nodes = drawNodes(random, Math.max(8, count ?? 9 + random.whole(0, 3)));
   const weights = drawWeights(seed, faults);
   const revocation = drawRevocation(randomOf(seed, "scenario/revocation"), nodes);
   const events = [
@@ -54,12 +60,11 @@ export function scenarioOf(seed: number, { nodes: count, faults = faultKinds }: 
       })
     ),
   ];
-  const trainers = nodes.filter(({ executors }) => executors?.includes("train") === true).length;
   const job = randomOf(seed, "scenario/job");
   return {
     seed,
     nodes,
-    job: { workers: 2 + job.whole(0, Math.max(1, Math.min(2, trainers - 2))), rounds: 4 + job.whole(0, 4) },
+    job: { workers: job.chance(threeShare) ? 3 : 2, rounds: 4 + job.whole(0, 4) },
     slices: 3 + job.whole(0, 5),
     events: events.toSorted((left, right) => left.at - right.at),
     knobs: drawKnobs(seed),
@@ -98,7 +103,7 @@ function drawNodes(random: RandomStream, count: number): readonly NodePlan[] {
     { name: "scheduler-1", role: "scheduler" },
     { name: "worker-1", role: "worker", executors: ["aggregate"] },
   ];
-  if (random.chance(0.4)) nodes.push({ name: "scheduler-2", role: "scheduler" });
+  if (random.chance(rivalShare)) nodes.push({ name: "scheduler-2", role: "scheduler" });
   for (let worker = 2; nodes.length < count; worker++) {
     const expires = random.chance(0.1) ? { expiresAfterMs: random.whole(10_000, 60_000) } : {};
     nodes.push({
@@ -114,7 +119,7 @@ function drawNodes(random: RandomStream, count: number): readonly NodePlan[] {
 
 function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): ScenarioEvent {
   const workers = nodes.filter(({ role }) => role === "worker").slice(1);
-  const target = random.chance(0.85) ? random.pick(workers) : random.pick(nodes.slice(1));
+  const target = random.chance(0.7) ? random.pick(workers) : random.pick(nodes.slice(1));
   const at = random.whole(2_000, troubleMs - 10_000);
   return { at, kind: "revocation", target: target.name, forMs: 0, amount: random.next() };
 }
@@ -138,30 +143,63 @@ function drawFault(random: RandomStream, terms: FaultTerms): readonly ScenarioEv
 }
 
 function drawEvent(random: RandomStream, { nodes, kind, revokedAt }: FaultTerms): ScenarioEvent {
-  const target = random.pick(targetsOf(nodes, kind)).name;
+  const targets = targetsOf(nodes, kind);
+  // Half of the torn streams meet the first worker, which aggregates: every update is pushed to it.
+  const isFirst = kind === "torn-stream" && random.chance(0.5);
+  const target = (isFirst ? targets[0] as NodePlan : random.pick(targets)).name;
   const other = random.pick(nodes.filter(({ name }) => name !== target)).name;
-  const when = random.chance(aimedShare) && !unaimed.has(kind) ? random.pick(moments) : undefined;
+  const when = drawMoment(random, kind);
   const { at, forMs } = drawTime(random, { kind, revokedAt, when });
   return { at, kind, target, other, forMs, amount: random.next(), ...(when === undefined ? {} : { when }) };
 }
 
-/** When an event begins and how long it lasts: it is over when trouble ends, except an old list, which comes late. */
-function drawTime(
-  random: RandomStream,
-  { kind, revokedAt, when }: {
-    readonly kind: FaultKind;
-    readonly revokedAt: number;
-    readonly when: Moment | undefined;
-  },
-): { readonly at: number; readonly forMs: number } {
-  if (kind === "stale-crl") {
-    // It matters only after a newer one revoked somebody, and until the revoked peer dials again.
-    const at = Math.min(troubleMs - 5_000, revokedAt + random.whole(2_000, 20_000));
-    return { at, forMs: random.whole(5_000, 30_000) };
+/** An intruder uses what its target promised to others, so it comes when there is a promise. */
+function drawMoment(random: RandomStream, kind: FaultKind): Moment | undefined {
+  if (kind === "intruder") return random.pick(["lease.granted", "job.dispatched", "offer.made"]);
+  return random.chance(aimedShare) && !unaimed.has(kind) ? random.pick(moments) : undefined;
+}
+
+interface TimeTerms {
+  readonly kind: FaultKind;
+  readonly revokedAt: number;
+  readonly when: Moment | undefined;
+}
+
+/** When an event begins and how long it lasts, in milliseconds. It is over when trouble ends, except an old list. */
+function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): Pick<ScenarioEvent, "at" | "forMs"> {
+  const aim = when === undefined ? 0 : aimMs;
+  switch (kind) {
+    case "stale-crl": {
+      // It matters only after a newer one revoked somebody, and until the revoked peer dials again.
+      const at = Math.min(troubleMs - 5_000, revokedAt + random.whole(2_000, 20_000));
+      return { at, forMs: random.whole(5_000, 30_000) };
+    }
+    case "late-crl":
+    case "silent-disk":
+      // These matter only when a list is published meanwhile.
+      return { at: Math.max(500, revokedAt - aim - random.whole(0, 6_000)), forMs: random.whole(6_500, 20_000) };
+    case "torn-stream": {
+      // Streams are rare: a round takes up to fourteen seconds.
+      const at = random.whole(500, 20_000);
+      return { at, forMs: random.whole(15_000, troubleMs - aimMs - at) };
+    }
+    case "dropping-gateway":
+    case "delaying-gateway":
+      // Gateways send little by themselves.
+      return { at: random.whole(500, troubleMs - 25_000 - aim), forMs: random.whole(8_000, 24_000) };
+    case "executor-crash":
+    case "executor-hang":
+    case "garbage-update":
+    case "intruder": {
+      // The first jobs begin within a few seconds.
+      const latest = random.chance(0.7) ? 3_000 : troubleMs - 25_000 - aim;
+      return { at: random.whole(500, latest), forMs: random.whole(3_000, 24_000) };
+    }
+    default: {
+      const forMs = random.whole(200, random.chance(0.5) ? 5_000 : 24_000);
+      return { at: random.whole(500, troubleMs - 25_000 - aim), forMs };
+    }
   }
-  const forMs = random.whole(200, random.chance(0.5) ? 5_000 : 24_000);
-  const latest = troubleMs - 25_000 - (when === undefined ? 0 : aimMs);
-  return { at: random.whole(500, latest), forMs };
 }
 
 /** The nodes that a kind of trouble can befall. */
@@ -172,10 +210,10 @@ export function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly
     case "garbage-update":
     case "lying-worker":
       return nodes.filter(({ executors }) => executors?.includes("train") === true);
-    case "intruder":
     case "nonsense":
     case "flooding-member":
       return nodes.filter(({ role }) => role === "worker" || role === "scheduler");
+    case "intruder":
     case "rotation":
     case "broken-worker":
     case "torn-stream":

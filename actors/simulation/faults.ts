@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { OpenFrame } from "../../transport/simulated/frames.ts";
+import type { GatedLink } from "../../transport/simulated/links.ts";
 import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
 import type { Credential } from "./authority.ts";
 import { Bites } from "./bites.ts";
@@ -33,8 +35,9 @@ export interface TroubleInit {
 const excuseMs = 13_000;
 /** A clock is off by half of this at most, in milliseconds. */
 const jumpMs = 1_200_000;
-/** A torn stream loses its connection at this share of its pieces. */
-const tornShare = 0.4;
+/** A stream is torn at this share of its pieces; in this share of the events its connection is reset with it. */
+const tornShare = 0.5;
+const connectionShare = 0.25;
 
 type Make = (event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode) => void;
 
@@ -56,7 +59,7 @@ export class Trouble {
     this.#init = init;
     const { sim, checker, credentials } = init;
     const start = (node: SimulatedNode) => this.start(node);
-    this.bites = new Bites(sim);
+    this.bites = new Bites(sim, this.gone);
     this.#lists = new PublishedLists({ ...init, bites: this.bites, start });
     this.#certificates = new NewCertificates({ sim, bites: this.bites, credentials, gone: this.gone, start });
     this.#hostile = new Hostile({ sim, checker, credentials, bites: this.bites, start });
@@ -103,7 +106,7 @@ export class Trouble {
     partition: ({ forMs, amount }, node, other) => this.#partition(node, amount < 0.5 ? [other] : undefined, forMs),
     "one-way": ({ forMs }, node, other) => this.#cut(node.name, other.name, forMs, "one way"),
     "slow-link": (event, node, other) => this.#slowDown(event, node, other),
-    reset: (_, node) => this.#reset("reset", node),
+    reset: (_, node) => this.#reset(node),
     "torn-stream": (event, node) => this.#tearStreams(event, node),
     crash: ({ forMs }, node) => this.#crash("crash", node, forMs),
     "power-cut": ({ forMs }, node) => this.#crash("power-cut", node, forMs),
@@ -179,25 +182,35 @@ export class Trouble {
     }
   }
 
-  #reset(kind: "reset" | "torn-stream", node: SimulatedNode, remote?: string): void {
-    for (const end of this.#init.sim.network.endsAt(node.name, remote)) {
-      this.bites.note(kind);
+  #reset(node: SimulatedNode): void {
+    for (const end of this.#init.sim.network.endsAt(node.name)) {
+      this.bites.note("reset");
       end.breakOff("reset");
     }
   }
 
-  /** For a while some pieces of streams that arrive at the node are the last of their connection. */
-  #tearStreams({ forMs }: ScenarioEvent, node: SimulatedNode): void {
+  /**
+   * For a while some pieces of streams that arrive at the node are the last of their stream, which is reset at both ends; or
+   * of their connection. The sender may have sent its end already, and believe that all arrived.
+   */
+  #tearStreams({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
     const { sim } = this.#init;
     const random = randomOf(sim.seed, `torn streams/${node.name}/${sim.now}`);
     const until = sim.now + forMs;
-    const watch: Simulation["watches"][number] = {
-      frame: (at, link, { type }) => {
-        if (at !== node || type !== "stream.data" || sim.now > until || !random.chance(tornShare)) return;
-        sim.after(0, () => this.#reset("torn-stream", node, link.end.remote));
-      },
+    const tear = ({ end }: GatedLink, stream: string) => {
+      if (!end.open) return;
+      this.bites.note("torn-stream");
+      if (amount < connectionShare) return end.breakOff("reset");
+      const reset = { type: "stream.reset", stream, why: "reset" } as const;
+      for (const each of [end, end.other]) each.arrive(reset);
     };
-    sim.watches.push(watch);
+    sim.watches.push({
+      frame: (at, link, frame) => {
+        if (at !== node || frame.type !== "stream.data" || sim.now > until || !random.chance(tornShare)) return;
+        const { stream } = frame as Extract<OpenFrame, { type: "stream.data" }>;
+        sim.after(0, () => tear(link, stream));
+      },
+    });
   }
 
   // ── Processes ──
@@ -260,6 +273,8 @@ export class Trouble {
     const path = amount < 0.3 ? nodePaths.key : amount < 0.7 ? nodePaths.crls : nodePaths.trust;
     if (path !== nodePaths.trust) this.#excuse(node, forMs);
     node.disk.setReadable(path, false);
+    // The operator has it read again: a file whose content stays the same is not.
+    node.reload();
     this.#init.sim.after(forMs, () => {
       node.disk.setReadable(path, true);
       this.start(node);

@@ -97,7 +97,7 @@ export const invariants = {
     source: "targets.md, R8 and R16",
   },
   "live-network": {
-    sentence: "Once trouble stops, honest valid nodes are connected to a gateway.",
+    sentence: "When the troubles end, honest, valid nodes are connected to every honest, valid gateway that they name.",
     source: "targets.md, R16",
   },
   "live-job": {

@@ -239,8 +239,10 @@ function conclude(
     kind === "rekey" || (target.startsWith("scheduler") && ["crash", "power-cut", "drain"].includes(kind))
   );
   const schedulers = scenario.nodes.filter(({ role }) => role === "scheduler").length;
-  const enough = workers.filter(({ executors }) => executors?.includes("train")).length >=
-    scenario.job.workers * schedulers + 1;
+  const trainers = workers.filter(({ executors }) => executors?.includes("train") === true);
+  // A scheduler may lease a trainer that can also aggregate as its aggregator.
+  const aggregating = trainers.some(({ executors }) => executors?.includes("aggregate") === true) ? schedulers : 0;
+  const enough = trainers.length >= scenario.job.workers * schedulers + aggregating;
   const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 1 + schedulers;
   const aggregates = workers.some(({ executors }) => executors?.includes("aggregate") === true);
   const mustServe = gateways === 0

@@ -113,13 +113,16 @@ export const quietMs = 60_000;
 export const aimMs = 15_000;
 /** A trainer that hangs is noticed after five minutes, and the next may hang only when the round goes on without it. */
 const quietForHangMs = 300_000;
+/** A trainer whose update broke off is waited for this long: `brokenPatienceMs` of the parameter server. */
+const quietForTornMs = 60_000;
 /** Then the others do all rounds with fewer trainers: eight rounds of up to fourteen seconds. */
-const quietAfterHangMs = 120_000;
+const quietForRoundsMs = 120_000;
 
 /** The time that everything has to recover from these events, in milliseconds. */
 export function quietAfter(events: readonly ScenarioEvent[]): number {
-  const hangs = countHangs(events);
-  return hangs > 0 ? quietForHangMs * hangs + quietAfterHangMs : quietMs;
+  const waitMs = quietForHangMs * countHangs(events) +
+    (events.some(({ kind }) => kind === "torn-stream") ? quietForTornMs : 0);
+  return waitMs > 0 ? waitMs + quietForRoundsMs : quietMs;
 }
 
 /** How many trainers may hang one after another. Trainers that got garbage may hang too, all at the same time. */
