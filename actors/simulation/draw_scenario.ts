@@ -144,8 +144,8 @@ function drawFault(random: RandomStream, terms: FaultTerms): readonly ScenarioEv
 
 function drawEvent(random: RandomStream, { nodes, kind, revokedAt }: FaultTerms): ScenarioEvent {
   const targets = targetsOf(nodes, kind);
-  // Half of the torn streams meet the first worker, which aggregates: every update is pushed to it.
-  const isFirst = kind === "torn-stream" && random.chance(0.5);
+  // Most torn streams meet the first worker, which aggregates: every update is pushed to it.
+  const isFirst = kind === "torn-stream" && random.chance(0.7);
   const target = (isFirst ? targets[0] as NodePlan : random.pick(targets)).name;
   const other = random.pick(nodes.filter(({ name }) => name !== target)).name;
   const when = drawMoment(random, kind);

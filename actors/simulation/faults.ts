@@ -37,7 +37,7 @@ const excuseMs = 13_000;
 const jumpMs = 1_200_000;
 /** A stream is torn at this share of its pieces; in this share of the events its connection is reset with it. */
 const tornShare = 0.5;
-const connectionShare = 0.25;
+const connectionShare = 0.15;
 
 type Make = (event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode) => void;
 

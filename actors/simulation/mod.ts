@@ -20,3 +20,4 @@ export * from "./wide_scenario.ts";
 export * from "./coverage.ts";
 export * from "./gate_paths.ts";
 export * from "./shrink.ts";
+export * from "./mutate_scenario.ts";
