@@ -191,8 +191,8 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
     case "executor-hang":
     case "garbage-update":
     case "intruder": {
-      // The first jobs begin within a few seconds.
-      const latest = random.chance(0.7) ? 3_000 : troubleMs - 25_000 - aim;
+      // The first jobs begin within two seconds, and last for twenty to forty.
+      const latest = random.chance(0.8) ? 15_000 : troubleMs - 25_000 - aim;
       return { at: random.whole(500, latest), forMs: random.whole(3_000, 24_000) };
     }
     default: {

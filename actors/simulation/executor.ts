@@ -220,14 +220,18 @@ interface TrainerOf {
   readonly config: TrainConfig;
 }
 
+/** Habits that end an executor after some batches. */
+const mortal: ReadonlySet<ExecutorHabit> = new Set(["crashing", "hanging", "starving"]);
+
 /** The rounds of one trainer, until the scheduler says `Done`. */
 function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   const { job, directory, config } = trainer;
-  const habit = options.habit();
-  const isMortal = habit === "crashing" || habit === "hanging" || habit === "starving";
-  let batchesLeft = isMortal ? options.random.whole(2, 12) : Infinity;
+  let batchesLeft: number | undefined;
+  // A habit may begin while the executor runs.
   const tire = Effect.suspend((): Effect.Effect<void, Error> => {
-    batchesLeft -= 1;
+    const habit = options.habit();
+    if (!mortal.has(habit)) return Effect.void;
+    batchesLeft = (batchesLeft ?? options.random.whole(2, 12)) - 1;
     if (batchesLeft > 0) return Effect.void;
     return habit === "hanging" ? Effect.never : Effect.fail(new Error("the executor crashed"));
   });
@@ -243,7 +247,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
-      yield* writeUpdate(directory, file, { habit, random: options.random, round });
+      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round });
       for (const peer of config.updates.peers) yield* patiently(push(job, directory, file, peer));
       yield* say(job, "update");
       const stream = yield* results.next;

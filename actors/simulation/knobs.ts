@@ -42,6 +42,8 @@ export const knobRanges = {
   leaseLifeMs: { least: 5_000, most: 12_000, normal: leaseLifeMs },
   jobPrepareMs: { least: 3_000, most: 10_000, normal: jobLimits.prepareMs },
   jobEndMs: { least: 6_000, most: 15_000, normal: jobLimits.endMs },
+  /** An executor's batch: a round has two to six. */
+  batchMs: { least: 500, most: 1_800, normal: 1_000 },
   jobIdleMs: { least: 10_000, most: 60_000, normal: jobLimits.idleMs },
 } as const satisfies Record<string, Range>;
 

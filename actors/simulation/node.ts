@@ -318,7 +318,7 @@ export class SimulatedNode {
       habit: () => this.habit,
       broken: () => this.broken,
       random: randomOf(seed, `executor/${this.name}/${this.#incarnation}`),
-      batchMs: this.options.batchMs ?? 1_000,
+      batchMs: this.options.batchMs ?? valueOf(this.options.knobs ?? {}, "batchMs"),
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,
     });
