@@ -13,9 +13,12 @@ import { runScenario, scenarioOf, simulatedMachines } from "../../actors/simulat
 
 const test = suite("production modules in a simulation");
 
-/** Actors that are others in a simulation: hands, not heads. The machines among them are compared themselves. */
+/**
+ * Actors that differ in a simulation: those that touch the world, and machines that only get another input. The machines
+ * among them are compared themselves.
+ */
 const replaced: Readonly<Record<string, readonly string[]>> = {
-  node: ["worker"],
+  node: ["worker", "trustStore", "identity"],
   worker: ["job", "sweep"],
   job: ["directory", "bridge", "executor", "exit", "overrun", "stop", "flush", "remove", "aggregator"],
   parameterServer: ["aggregated"],
