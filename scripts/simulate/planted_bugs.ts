@@ -1,6 +1,6 @@
 /**
- * Deliberate defects. Each is a patch: a piece of a production file, found exactly once, and what stands there
- * instead. They are applied to a copy of the tree; the tree itself has no switch for any of them.
+ * Deliberate defects. Each is a patch: a piece of a production file, found exactly once, and its replacement. They are
+ * applied to a copy of the tree; the tree itself has no switch for any of them.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface PlantedBug {
   readonly replace: string;
 }
 
-/** What came of one defect. */
+/** The result of one defect. */
 export interface Outcome {
   readonly bug: string;
   readonly found: number;
@@ -105,7 +105,7 @@ export const plantedBugs: readonly PlantedBug[] = [
         ],`,
   },
   {
-    name: "a stranger renews a lease",
+    name: "a peer other than the holder renews a lease",
     file: "actors/worker/lease.ts",
     find: "params.peer === context.holder,",
     replace: 'params.peer !== "" || params.peer === context.holder,',
@@ -120,7 +120,7 @@ export const plantedBugs: readonly PlantedBug[] = [
             actions: enqueueActions`,
   },
   {
-    name: "offers that are out are not counted",
+    name: "open offers are not counted",
     file: "actors/worker/worker_book.ts",
     find: "const promised = [...Object.values(book.offers), ...Object.values(book.leases)];",
     replace: "const promised = [...Object.values(book.leases)];",
@@ -159,7 +159,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       "isAllThere: ({ context: { expected, received } }) => expected.some((peer) => received[peer] !== undefined),",
   },
   {
-    name: "the parameter server waits for whoever was left out",
+    name: "the parameter server waits for trainers that were left out",
     file: "actors/job/parameter_server.ts",
     find: "    expected,\n    results: results.peers.filter(",
     replace: "    results: results.peers.filter(",
@@ -177,7 +177,14 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: `    waiting: { entry: "nameAgain" },`,
   },
   {
-    name: "an update that broke off is waited for for ever",
+    name: "a stream that is over stays in the books",
+    file: "transport/simulated/asks.ts",
+    find: `      onOver: () => {
+        this.#streams.delete(number);`,
+    replace: "      onOver: () => {",
+  },
+  {
+    name: "the parameter server waits for ever for an update that broke off",
     file: "actors/job/parameter_server.ts",
     find: `  if (sizeBytes === undefined) {
     enqueue.raise(`,

@@ -6,9 +6,9 @@ import { runScenario, type Scenario, scenarioOf, shrinkScenario } from "../../ac
 const test = suite("shrinkScenario()");
 
 test("a scenario that fails by a knob keeps this knob, and loses the others, its events and its spare nodes", async () => {
-  // With leases and batches like these a training of seven rounds cannot end in twelve seconds.
+  // With batches like these a training of four rounds does not end in 24 seconds.
   const knobs = { batchMs: 1_800, drainTimeoutMs: 3_000, pendingMax: 40 };
-  const drawn = scenarioOf(2, { faults: ["reset", "slow-link"], nodes: 9 });
+  const drawn = scenarioOf(3, { faults: ["reset", "slow-link"], nodes: 9 });
   const scenario: Scenario = {
     ...drawn,
     job: { workers: 2, rounds: 4 },

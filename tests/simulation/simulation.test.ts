@@ -79,6 +79,7 @@ test("another seed gives another trace", async () => {
     "coverage",
     "seeds",
     "failures",
+    "bit",
   ]);
   assert.is(there.runs, 3);
   assert.ok(there.nodes >= 8 && there.virtualSeconds >= 240);
