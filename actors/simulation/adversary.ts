@@ -1,5 +1,5 @@
 /**
- * Peers that keep to no machine of ours: they speak frames by hand, with whatever certificate they have.
+ * Hostile peers: they run no machine, and send frames by hand, with any certificate.
  *
  * @module
  */
@@ -8,24 +8,24 @@ import type { Message, MessageProtocol } from "../../transport/protocols/message
 import type { AnyFrame } from "../../transport/simulated/frames.ts";
 import type { Frame, VirtualNetwork, WireEnd } from "../../transport/simulated/network.ts";
 
-/** What an adversary has and does. */
+/** An adversary's certificate and behaviour. */
 export interface AdversaryOptions {
   readonly name: string;
   readonly network: VirtualNetwork;
   readonly address: string;
-  /** Leaf first; empty where it shows none. */
+  /** Leaf first; empty where it presents none. */
   readonly chain: readonly Uint8Array[];
-  /** Whether it has the key of its leaf. */
+  /** Whether it holds the key of its leaf. */
   readonly proven: boolean;
   readonly version?: string;
-  /** Dials and says nothing. */
+  /** Dials and sends nothing. */
   readonly silent?: boolean;
 }
 
-/** What it got. */
+/** The result of its dials. */
 export interface AdversaryResult {
   dials: number;
-  /** Connections on which it was let in: the multiplexer was agreed on. */
+  /** Connections that were established: the multiplexer was agreed on. */
   admitted: number;
   refused: number;
 }
@@ -35,9 +35,9 @@ export class Adversary {
   readonly #options: AdversaryOptions;
   readonly result: AdversaryResult = { dials: 0, admitted: 0, refused: 0 };
   readonly ends = new Set<WireEnd>();
-  /** Called when it was let in, which insiders are. */
+  /** Called when a connection is established, as those of members are. */
   onAdmitted: (end: WireEnd) => void = () => {};
-  /** Hears what is answered. */
+  /** Called for each frame above the handshake. */
   onFrame: (frame: AnyFrame) => void = () => {};
   #numbers = 0;
 
@@ -72,7 +72,7 @@ export class Adversary {
     const { chain, proven, version = "TLSv1.3" } = this.#options;
     if (frame.type === "certificate") {
       end.send({ type: "certificate", version, chain, proven } as AnyFrame);
-      // It speaks at once, not waiting for a verdict.
+      // It sends a request at once, without waiting for a verdict.
       this.request(end, "/hypha-health/0.0.1", {});
     } else if (frame.type === "muxer") {
       this.result.admitted += 1;
@@ -81,7 +81,7 @@ export class Adversary {
     } else this.onFrame(frame as AnyFrame);
   }
 
-  /** Sends a request; `undefined` stands for what doesn't decode. */
+  /** Sends a request; `undefined` stands for bytes that do not decode. */
   request(end: WireEnd, protocol: MessageProtocol, message: Message | undefined): string {
     this.#numbers += 1;
     const stream = `${this.name}/${this.#numbers}`;
@@ -98,7 +98,7 @@ export class Adversary {
     end.send({ type: "stream.end", stream } as AnyFrame);
   }
 
-  /** Says that somebody else asked for workers. */
+  /** Forwards a request for workers in the name of `from`. */
   gossip(end: WireEnd, from: PeerText, frame: Omit<Extract<AnyFrame, { type: "gossip" }>, "type" | "from">): void {
     end.send({ ...frame, type: "gossip", from } as AnyFrame);
   }

@@ -19,7 +19,7 @@ const lateMs = 25_000;
 /** Where hostile peers dial from (RFC 5737, TEST-NET-1). */
 export const hostileNetwork = "/ip4/192.0.2.";
 
-/** How an effect is recognised; `noted` by whoever makes the trouble. */
+/** How an effect is recognised; `noted` where the code that makes the trouble notes it. */
 interface Effect {
   readonly anywhere?: true;
   readonly reports?: readonly string[];

@@ -19,9 +19,9 @@ const closeMs = 1_000;
 /** Dials of one gateway address in half a minute; backoff leaves fewer. */
 const dialsMax = 14;
 const dialsWithinMs = 30_000;
-/** Connections and exchanges of one node (a member may open 256 of each protocol), and tasks of the run for each node. */
+/** Connections of one node, its exchanges and streams (a member may open 256 of each protocol), and tasks for each node. */
 const linksMax = 400;
-const asksMax = 1_200;
+const exchangesMax = 1_200;
 const tasksPerNodeMax = 3_000;
 /** Refusal codes that judge the peer's certificate. */
 const certificateCodes: ReadonlySet<string> = new Set([
@@ -103,10 +103,11 @@ export class ConnectionChecks {
   /** Looks at every connection of a node. */
   look(node: SimulatedNode): void {
     const now = this.#sim.time.now;
-    for (const { links, asks } of node.sessions) {
+    for (const { links, open: { exchanges, streams } } of node.sessions) {
       for (const link of links.all()) this.#checkLink(node, link, now);
-      if (links.size > linksMax || asks.size > asksMax) {
-        this.#findings.violate("bounded", node.name, `${links.size} connections, ${asks.size} exchanges`);
+      if (links.size > linksMax || exchanges + streams > exchangesMax) {
+        const detail = `${links.size} connections, ${exchanges + streams} exchanges and streams`;
+        this.#findings.violate("bounded", node.name, detail);
       }
     }
   }

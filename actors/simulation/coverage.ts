@@ -78,7 +78,7 @@ export class Coverage {
     return this.#reached;
   }
 
-  /** Adds what another run took; returns what is new of it. */
+  /** Adds the transitions of another run; returns the new ones. */
   add(other: Coverage): readonly string[] {
     const fresh = [...other.#reached].filter((name) => !this.#reached.has(name));
     for (const name of fresh) this.#reached.add(name);

@@ -39,7 +39,7 @@ const aimedShare = 0.3;
  */
 const rivalShare = 0.25;
 const threeShare = 0.2;
-/** Kinds of trouble in a seed, beside the revocation. */
+/** Kinds of trouble in a seed, in addition to the revocation. */
 const kindsMin = 3;
 const kindsMax = 6;
 
@@ -170,7 +170,7 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
   const aim = when === undefined ? 0 : aimMs;
   switch (kind) {
     case "stale-crl": {
-      // It matters only after a newer one revoked somebody, and until the revoked peer dials again.
+      // It matters only after a newer list revoked a peer, and until that peer dials again.
       const at = Math.min(troubleMs - 5_000, revokedAt + random.whole(2_000, 20_000));
       return { at, forMs: random.whole(5_000, 30_000) };
     }

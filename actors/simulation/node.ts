@@ -1,6 +1,6 @@
 /**
- * A simulated node: a disk that stays, and processes on it that start, crash and start again. What runs in them is the
- * production node's machine, with the production roles and gates.
+ * A simulated node: a disk that stays, and processes on it that start, crash and start again. A process runs the production
+ * machine of a node, with the production roles and gates.
  *
  * @module
  */
@@ -16,8 +16,6 @@ import {
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
-import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
-import { executorsDefault } from "../config/defaults.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
 import { makeGateFactory } from "../gate/gate.ts";
@@ -35,16 +33,14 @@ import {
   giveExecutors,
   simulatedJobMachine,
 } from "./executor.ts";
-import { configOf, type Knobs, valueOf } from "./knobs.ts";
+import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
+import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "./random.ts";
 import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 import { Effect } from "effect";
-
-/** Roles of nodes. */
-export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
 
 /** What all nodes of a run share. */
 export interface NodeWorld {
@@ -64,26 +60,6 @@ export interface NodeWorld {
   readonly executors: ExecutorWatch;
 }
 
-/** How a node is made. */
-export interface NodeOptions {
-  readonly name: string;
-  readonly role: NodeRole;
-  readonly credential: Credential;
-  /** Another's certificate may be presented with a key of one's own. */
-  readonly keyPem?: string;
-  readonly trustPem: string;
-  readonly crlsPem: string | undefined;
-  readonly gateways: readonly string[];
-  readonly job?: DilocoJobConfig;
-  readonly executors?: readonly ("train" | "aggregate")[];
-  readonly resources?: Resources;
-  readonly slices?: number;
-  readonly batchMs?: number;
-  readonly relayClient?: boolean;
-  /** Limits and times in place of the defaults. */
-  readonly knobs?: Knobs | undefined;
-}
-
 /** What a node holds open, by kind. */
 export interface OpenCounts {
   /** Requests of the node and of its peers that were not answered. */
@@ -97,16 +73,6 @@ export interface OpenCounts {
   readonly halfOpen: number;
 }
 export const openKinds = ["exchanges", "streams", "dials", "verifications", "halfOpen"] as const;
-
-/** Where a node's files lie. */
-export const nodePaths = {
-  cert: "/etc/hypha/cert.pem",
-  key: "/etc/hypha/key.pem",
-  trust: "/etc/hypha/trust.pem",
-  crls: "/etc/hypha/crls.pem",
-  dataset: "/data/digits",
-  state: "/var/lib/hypha/state",
-} as const;
 
 interface Process {
   readonly host: SimulatedHost;
@@ -182,7 +148,7 @@ export class SimulatedNode {
     return this.credentials.at(-1) as Credential;
   }
 
-  /** Another certificate is put in place of the one before, the key first: two files, which somebody copies by hand. */
+  /** An operator replaces the pair, the key first: two files, copied by hand. */
   replaceCredential(next: Credential, betweenMs = 0): void {
     this.credentials.push(next);
     this.disk.put(nodePaths.key, next.keyPem, 0o600);
@@ -326,7 +292,7 @@ export class SimulatedNode {
       id: this.name,
       clock: clock.machine as never,
       input: {
-        config: this.#config(),
+        config: nodeConfig(this.claims === undefined ? this.options : { ...this.options, resources: this.claims }),
         ports,
         transport: makeSimulatedTransport(host),
         makeGate: makeGateFactory({
@@ -374,65 +340,4 @@ export class SimulatedNode {
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
-
-  #config(): RoleConfig {
-    const options = this.claims === undefined ? this.options : { ...this.options, resources: this.claims };
-    const common = commonConfig(options);
-    switch (this.role) {
-      case "gateway":
-        return { ...common, role: "gateway" };
-      case "data":
-        return { ...common, role: "data", datasetPath: nodePaths.dataset, requireGrant: true };
-      case "scheduler":
-        if (options.job === undefined) throw new Error(`Cannot start scheduler ${this.name}: it has no job`);
-        return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };
-      case "worker":
-        return { ...common, ...workerConfig(options) };
-    }
-  }
-}
-
-function commonConfig({ gateways, crlsPem, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
-  return {
-    certPem: nodePaths.cert,
-    keyPem: nodePaths.key,
-    trustPem: nodePaths.trust,
-    crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
-    listenAddresses: [],
-    externalAddresses: [],
-    gatewayAddresses: gateways,
-    excludeCidr: [],
-    relayCircuit: relayClient,
-    keyExchange: "classical",
-    requireRoles: false,
-    leafAlgorithms: ["ed25519"],
-    caAlgorithms: ["ed25519"],
-    ...configOf(knobs),
-    stateDir: nodePaths.state,
-    telemetry: {
-      endpoint: undefined,
-      attributes: undefined,
-      headers: undefined,
-      protocol: undefined,
-      sampler: undefined,
-      sampleRatio: undefined,
-    },
-  };
-}
-
-function workerConfig(options: NodeOptions): Omit<WorkerConfig, keyof CommonConfig> {
-  const wanted = options.executors ?? ["train"];
-  return {
-    role: "worker",
-    workDir: "/var/hypha",
-    resources: options.resources ?? { gpu: 1, cpu: 4, storage: 10, memory: 8 },
-    offer: { price: 1, floor: 0, strategy: "flexible" },
-    executors: wanted.map((jobClass) => ({
-      class: jobClass,
-      name: executorsDefault[jobClass],
-      runtime: jobClass === "train" ? "process" : "parameter-server",
-      cmd: jobClass === "train" ? "simulated" : undefined,
-      args: [],
-    })),
-  };
 }

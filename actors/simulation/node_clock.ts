@@ -1,8 +1,8 @@
 /**
- * One node's view of the world's time: its wall clock may be wrong or jump, its timers run with the world, and all of it
- * stops when the node's process ends.
+ * One node's view of the world's time. Its wall clock may be wrong or jump; its timers run with the world, and stop when the
+ * node's process ends.
  *
- * Stands behind xstate's `clock`, Effect's `Clock` and `Scheduler`, and `ports.now`.
+ * It implements xstate's `clock`, Effect's `Clock` and `Scheduler`, and `ports.now`.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { Clock, Duration, Effect } from "effect";
 import { MixedScheduler, type Scheduler } from "effect/Scheduler";
 import type { Scheduled, VirtualTime } from "./virtual_time.ts";
 
-/** What xstate asks of a clock. */
+/** The clock that xstate takes. */
 export interface MachineClock {
   setTimeout(task: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -39,12 +39,12 @@ export class NodeClock {
     });
   }
 
-  /** Milliseconds since the epoch, as this node believes. */
+  /** Milliseconds since the epoch by this node's wall clock. */
   now(): number {
     return this.#time.now + this.#skewMs;
   }
 
-  /** How far the node's wall clock is ahead of the world's, in milliseconds. Setting it is a jump; timers don't notice. */
+  /** How far the node's wall clock is ahead of the world's, in milliseconds. Setting it is a jump, which timers ignore. */
   get skewMs(): number {
     return this.#skewMs;
   }
@@ -52,7 +52,7 @@ export class NodeClock {
     this.#skewMs = skewMs;
   }
 
-  /** Runs `task` after `delayMs`, unless the process has ended by then. */
+  /** Runs `task` after `delayMs`, unless the process ended before. */
   after(delayMs: number, task: () => void): Scheduled {
     return this.#time.schedule(delayMs, () => {
       if (!this.#stopped) task();
@@ -63,7 +63,7 @@ export class NodeClock {
     this.#time.cancel(scheduled);
   }
 
-  /** The process ended: nothing it waited for comes to pass. */
+  /** The process ended: none of its tasks runs any more. */
   stop(): void {
     this.#stopped = true;
   }

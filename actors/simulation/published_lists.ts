@@ -7,7 +7,8 @@ import * as Result from "effect/Result";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { markKey } from "../../pki/crl_marks.ts";
 import type { Bites } from "./bites.ts";
-import { nodePaths, type SimulatedNode } from "./node.ts";
+import type { SimulatedNode } from "./node.ts";
+import { nodePaths } from "./node_config.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
 

@@ -1,18 +1,18 @@
 /**
- * The randomness of a simulated run: one seed, split by name, so that one more draw here reshuffles nothing there.
+ * The randomness of a simulated run: one seed, split by name, so that one more draw of a name changes no other name's draws.
  *
  * @module
  */
 
-/** Draws of one name. */
+/** The draws of one name. */
 export interface RandomStream {
   /** Evenly spread in [0, 1). */
   next(): number;
   /** A whole number from `from` on, below `to`. */
   whole(from: number, to: number): number;
-  /** One of them; there must be one. */
+  /** One element; the list must not be empty. */
   pick<A>(from: readonly A[]): A;
-  /** Whether something of this probability happens. */
+  /** True with this probability. */
   chance(probability: number): boolean;
   /** The same elements in another order. */
   shuffle<A>(list: readonly A[]): readonly A[];
@@ -22,7 +22,7 @@ export interface RandomStream {
   uuid(): string;
 }
 
-/** The draws of `name` in the run of `seed`: the same for ever, on every runtime. */
+/** The draws of `name` in the run of `seed`: always the same, on every runtime. */
 export function randomOf(seed: number | string, name: string): RandomStream {
   const next = sfc32(...mix(`${seed}/${name}`));
   const whole = (from: number, to: number) => from + Math.floor(next() * (to - from));
@@ -52,7 +52,7 @@ export function randomOf(seed: number | string, name: string): RandomStream {
   };
 }
 
-/** Four words from a text, each depending on all of it (FNV-1a with four starting points and a final mix). */
+/** Four words from a text, each a function of the whole text (FNV-1a with four starting points and a final mix). */
 function mix(text: string): [number, number, number, number] {
   const words: [number, number, number, number] = [0x811c9dc5, 0x9e3779b9, 0x85ebca6b, 0xc2b2ae35];
   for (let at = 0; at < text.length; at++) {
@@ -69,7 +69,7 @@ function mix(text: string): [number, number, number, number] {
   return words;
 }
 
-/** Small fast counter generator, 32 bits (Doty-Humphrey, PractRand). Its first draws are thrown away. */
+/** Small fast counter generator, 32 bits (Doty-Humphrey, PractRand). The first draws are discarded. */
 function sfc32(a: number, b: number, c: number, counter: number): () => number {
   const next = () => {
     const sum = (((a + b) | 0) + counter) | 0;

@@ -6,7 +6,7 @@
  */
 import type { Knobs } from "./knobs.ts";
 import type { Moment } from "./moments.ts";
-import type { NodeRole } from "./node.ts";
+import type { NodeRole } from "./node_config.ts";
 
 /** Kinds of trouble. */
 export const faultKinds = [

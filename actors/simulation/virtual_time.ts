@@ -1,8 +1,8 @@
 /**
- * Time that passes only when everything due has happened: a heap of tasks, ordered by when they are due and then by when
- * they were scheduled, of which one is run a step.
+ * Virtual time: a heap of tasks, ordered by due time and then by the order of scheduling. A step runs one task; time passes
+ * to the next due task.
  *
- * xstate's own simulated clock runs timers late on a large step, and in the order of their making: not this one.
+ * xstate's `SimulatedClock` runs timers late after a large step, and in the order of their creation.
  *
  * @module
  */
@@ -14,10 +14,10 @@ export interface Scheduled {
   readonly sequence: number;
 }
 
-/** Tasks under way at once; a run that schedules more has a leak. */
+/** Waiting tasks at once; a run that schedules more has a leak. */
 export const tasksMax = 1_000_000;
 
-/** The world's time, in milliseconds since the epoch. It never goes back; nodes' own clocks do ({@linkcode NodeClock}). */
+/** The world's time, in milliseconds since the epoch. It never goes back; a node's clock may ({@linkcode NodeClock}). */
 export class VirtualTime {
   readonly #heap: Scheduled[] = [];
   #now: number;
@@ -37,14 +37,14 @@ export class VirtualTime {
     return this.#steps;
   }
 
-  /** Tasks that wait, cancelled ones that were not yet met included. */
+  /** Waiting tasks, including cancelled ones that are still in the heap. */
   get size(): number {
     return this.#heap.length;
   }
 
-  /** Runs `task` after `delayMs`; after everything that was scheduled for the same instant before. */
+  /** Runs `task` after `delayMs`, after every task that was scheduled earlier for the same instant. */
   schedule(delayMs: number, task: () => void): Scheduled {
-    if (this.#heap.length >= tasksMax) throw new RangeError(`Cannot schedule: ${tasksMax} tasks wait already`);
+    if (this.#heap.length >= tasksMax) throw new RangeError(`Cannot schedule task: ${tasksMax} tasks wait`);
     const delay = delayMs > 0 ? delayMs : 0;
     const scheduled: Scheduled = { task, due: this.#now + delay, sequence: this.#sequence++ };
     this.#push(scheduled);
@@ -55,7 +55,7 @@ export class VirtualTime {
     if (scheduled !== undefined) scheduled.task = undefined;
   }
 
-  /** Runs the next task if it is due by `until`; false where there is none. */
+  /** Runs the next task if it is due by `until`; false where none is. */
   step(until: number): boolean {
     for (;;) {
       const next = this.#heap[0];
@@ -71,7 +71,7 @@ export class VirtualTime {
     }
   }
 
-  /** Lets time pass to `until`, running all that is due. */
+  /** Lets time pass to `until`, and runs every task that is due. */
   runTo(until: number): void {
     while (this.step(until));
     if (until > this.#now) this.#now = until;

@@ -90,22 +90,15 @@ export class Asks {
   readonly #failed = new Map<PeerText, number>();
   readonly #places = new Places();
   #numbers = 0;
-  #verifying = 0;
 
   constructor(init: AsksInit) {
     this.#malformed = new MalformedRequests(init.input.now);
     this.#init = init;
   }
 
-  /** What is held open: for the invariant that nothing grows. */
-  get size(): number {
-    return this.#asked.size + this.#exchanges.size + this.#offered.size + this.#streams.size;
-  }
-
-  /** The same, by kind. */
-  get open(): { readonly exchanges: number; readonly streams: number; readonly verifications: number } {
-    const exchanges = this.#asked.size + this.#exchanges.size;
-    return { exchanges, streams: this.#offered.size + this.#streams.size, verifications: this.#verifying };
+  /** What is held open, by kind. */
+  get open(): { readonly exchanges: number; readonly streams: number } {
+    return { exchanges: this.#asked.size + this.#exchanges.size, streams: this.#offered.size + this.#streams.size };
   }
 
   /** Whether an exchange or a stream is open on a connection. */
@@ -330,9 +323,7 @@ export class Asks {
     if (seenAt !== undefined && input.now() - seenAt < recentlyVerifiedMs) return then(true);
     const failedAt = this.#failed.get(peer);
     if (failedAt !== undefined && input.now() - failedAt < verifyAgainMs) return then(false);
-    this.#verifying += 1;
     connect(peer, (found) => {
-      this.#verifying -= 1;
       if (Result.isFailure(found)) this.#failed.set(peer, input.now());
       then(Result.isSuccess(found));
     });

@@ -141,11 +141,9 @@ export class SimulatedSession {
     });
   }
 
-  /** What is open, by kind. */
+  /** What is open, by kind; a verification is a dial here. */
   get open(): Readonly<Record<"exchanges" | "streams" | "dials" | "verifications" | "halfOpen", number>> {
-    const { exchanges, streams, verifications } = this.asks.open;
-    const { dials, halfOpen } = this.links.open;
-    return { exchanges, streams, verifications, dials: dials + this.#dials.size, halfOpen };
+    return { ...this.asks.open, ...this.links.open, verifications: this.#dials.size };
   }
 
   /** Each in a turn of its own: an answer is never delivered inside the send that asked. */
