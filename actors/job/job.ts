@@ -16,7 +16,7 @@
  * @module
  */
 import { type ActorLogic, assign, enqueueActions, fromCallback, setup, type Snapshot } from "xstate";
-import type { EffectSaid } from "../runtime/effect_actor.ts";
+import type { EffectEvent } from "../runtime/effect_actor.ts";
 import {
   bridgeActor,
   directoryActor,
@@ -53,14 +53,14 @@ export interface JobContext {
 
 type JobEvent =
   | JobCommand
-  | EffectSaid<"directory", JobPlaces, PathError>
-  | EffectSaid<"bridge", OpenedBridge, BridgeNotOpened>
-  | EffectSaid<"executor", Executor, ExecutorMissing | ExecutorNotStarted>
-  | EffectSaid<"exit", ExecutorExit, never>
-  | EffectSaid<"overrun", string, never>
-  | EffectSaid<"stopped", ExecutorExit, never>
-  | EffectSaid<"flushed", void, never>
-  | EffectSaid<"removed", void, WorkFileFailed>;
+  | EffectEvent<"directory", JobPlaces, PathError>
+  | EffectEvent<"bridge", OpenedBridge, BridgeNotOpened>
+  | EffectEvent<"executor", Executor, ExecutorMissing | ExecutorNotStarted>
+  | EffectEvent<"exit", ExecutorExit, never>
+  | EffectEvent<"overrun", string, never>
+  | EffectEvent<"stopped", ExecutorExit, never>
+  | EffectEvent<"flushed", void, never>
+  | EffectEvent<"removed", void, WorkFileFailed>;
 
 /** The parameter server's logic: `jobMachine.provide({ actors: { aggregator } })`. */
 // deno-lint-ignore no-explicit-any

@@ -17,7 +17,7 @@
 import { assign, setup } from "xstate";
 import { telemetryLeaveMs } from "../config/defaults.ts";
 import { isLoopback, type ListenPlace } from "../config/telemetry_values.ts";
-import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectInput, type EffectEvent, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Sample } from "./instruments.ts";
@@ -42,8 +42,8 @@ export interface TelemetryInput {
 export type TelemetryEvent =
   /** The node has ended: send once more, then end. */
   | { readonly type: "telemetry.leave" }
-  | EffectSaid<"send", void, NotSent>
-  | EffectSaid<"serve", number, NotListening>;
+  | EffectEvent<"send", void, NotSent>
+  | EffectEvent<"serve", number, NotListening>;
 
 export interface TelemetryContext extends TelemetryInput {
   /** Sendings that failed since the start, and whether the last one did. */

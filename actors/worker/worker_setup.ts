@@ -7,7 +7,7 @@ import { setup } from "xstate";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
-import type { EffectSaid } from "../runtime/effect_actor.ts";
+import type { EffectEvent } from "../runtime/effect_actor.ts";
 import type { JobNetworkDesk } from "../job/ask.ts";
 import type { JobEnded, JobStarted } from "../job/messages.ts";
 import { cellDefault } from "../config/cell_config.ts";
@@ -54,7 +54,7 @@ export type WorkerEvent =
   | LeaseSaid
   | JobStarted
   | JobEnded
-  | EffectSaid<"sweep", PreparedWorker, WorkDirLocked>
+  | EffectEvent<"sweep", PreparedWorker, WorkDirLocked>
   | { readonly type: "window.closed" }
   | { readonly type: "offer.answered"; readonly id: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "offer.lapsed"; readonly id: Uuid }
