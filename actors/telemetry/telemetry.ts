@@ -17,7 +17,7 @@
 import { assign, setup } from "xstate";
 import { telemetryLeaveMs } from "../config/defaults.ts";
 import { isLoopback, type ListenPlace } from "../config/telemetry_values.ts";
-import { type EffectInput, type EffectEvent, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Sample } from "./instruments.ts";

@@ -26,7 +26,7 @@ import { assign, sendParent, setup } from "xstate";
 import { ChainMemory } from "../../pki/chain_memory.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
-import { type EffectInput, type EffectEvent, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
 import type { LoadError } from "../files/load_error.ts";

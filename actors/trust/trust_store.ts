@@ -26,7 +26,7 @@ import { assign, sendParent, sendTo, setup } from "xstate";
 import type { HeldList } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
-import { type EffectInput, type EffectEvent, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
 import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
