@@ -101,14 +101,11 @@ interface Process {
 export const addressOf = (index: number): string =>
   `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
 
-const sweep = fromScoped(
-  "sweep",
-  (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
-);
-/** The production node; of its worker only what touches a real disk and real processes is another. */
+const sweep = fromScoped("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+/** The production node. Of its worker, only the parts that touch a real disk and real processes are replaced. */
 const simulatedNode = nodeMachine.provide({
-  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep: sweep as never } as never }) },
-}) as typeof nodeMachine;
+  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep } }) },
+});
 
 /** A node of a run. */
 export class SimulatedNode {
