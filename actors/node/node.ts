@@ -12,7 +12,7 @@
  * ```
  *
  * A replaced key makes the node another PeerID. `turning` hands transport and role over to an actor of the former key
- * (`former.ts`), and takes its addresses over. A new role begins once the role before is over, where the two would want the
+ * (`previous_identity.ts`), and takes its addresses over. A new role begins once the role before is over, where the two would want the
  * same things: a worker's resources and directory, a scheduler's job.
  *
  * Key and trust, the refusal ledger, and a link to each gateway live beside the states. A changed trust snapshot goes to the
@@ -28,7 +28,7 @@ import { signerOf } from "../data/grant.ts";
 import { forward, isRunning, noteClosed, noteEstablished, reportSummary, routeRequest, routeStream } from "./facts.ts";
 import { policyOf, transportInputOf } from "./inputs.ts";
 import { NodeFailed, nodeSetup, roleIdOf, transportOf } from "./node_setup.ts";
-import { announce, endFormers, noteFormerGone, noteFormerRole, retire } from "./turning.ts";
+import { announce, endFormers, noteFormerGone, noteFormerRole, retire } from "./rekeying.ts";
 import { makePeerNames } from "./peer_names.ts";
 import {
   reportDraining,

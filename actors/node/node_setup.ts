@@ -23,7 +23,7 @@ import type {
 import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { dataMachine } from "../data/data.ts";
-import { formerMachine } from "./former.ts";
+import { formerMachine } from "./previous_identity.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine, type GatewayLinkSaid } from "./gateway_link.ts";
 import { identityMachine, type IdentitySaid } from "../trust/identity.ts";

@@ -12,7 +12,7 @@ import type { Frame, Tamper, WireEnd } from "../../transport/simulated/network.t
 import type { JobSpec, Message } from "../../transport/protocols/messages.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { executorsDefault } from "../config/defaults.ts";
-import type { WorkerBook } from "../worker/worker_book.ts";
+import type { WorkerBook } from "../worker/commitments.ts";
 import { Adversary } from "./adversary.ts";
 import type { Credential } from "./authority.ts";
 import type { Checker } from "./checker.ts";

@@ -9,7 +9,7 @@ import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
 import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
-import type { WorkerBook } from "../worker/worker_book.ts";
+import type { WorkerBook } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
 import type { Direction, GateTally, LineTally } from "./tallies.ts";

@@ -19,7 +19,7 @@ import {
   endLease,
   jobsOfLease,
   renewLease,
-} from "./worker_book.ts";
+} from "./commitments.ts";
 import type { WorkerArgs, WorkerEvent } from "./worker_setup.ts";
 
 /** The window is over: offers to those that are worth it. */

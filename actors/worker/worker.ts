@@ -12,7 +12,7 @@
  * Each lease and each job is a child of its own. Resources are reserved from the offer on and come back when the offer lapses, or
  * when the lease is over and its last job has ended. `draining` takes no requests and grants nothing;
  * `retiring` makes no new offers, and lets leases that stand go on. A push is handed to the job
- * that receives from its sender, by the desk of `job/ask.ts`; facts about peers that no lease or job depends on change nothing.
+ * that receives from its sender, by the desk of `job/job_network.ts`; facts about peers that no lease or job depends on change nothing.
  *
  * @module
  */
@@ -21,13 +21,13 @@ import type { TransportFact } from "../../transport/port.ts";
 import type { PreparedWorker } from "../job/cell/prepare.ts";
 import type { EffectDone } from "../runtime/effect_actor.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
-import { makeJobNetwork } from "../job/ask.ts";
+import { makeJobNetwork } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
-import { emptyBook } from "./worker_book.ts";
+import { emptyBook } from "./commitments.ts";
 import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
   answerDispatch,

@@ -8,7 +8,7 @@ import type { RequestAnswer } from "../../transport/port.ts";
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
-import type { JobNetworkDesk } from "../job/ask.ts";
+import type { JobNetworkDesk } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import type { Cell } from "../job/cell/cell.ts";
 import { prepareWorker } from "../job/cell/prepare.ts";
@@ -18,7 +18,7 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
-import type { WorkerBook } from "./worker_book.ts";
+import type { WorkerBook } from "./commitments.ts";
 
 /** A peer that is away for longer than this is no longer waited for, in milliseconds (`contracts.md`, "Extensions"). */
 export const absenceMs = 10_000;

@@ -23,7 +23,7 @@ import {
   type RunningJob,
   sameJob,
   specWithout,
-} from "./worker_book.ts";
+} from "./commitments.ts";
 import {
   absenceMs,
   type ChildDied,

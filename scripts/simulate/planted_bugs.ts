@@ -121,13 +121,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "offers that are out are not counted",
-    file: "actors/worker/worker_book.ts",
+    file: "actors/worker/commitments.ts",
     find: "const promised = [...Object.values(book.offers), ...Object.values(book.leases)];",
     replace: "const promised = [...Object.values(book.leases)];",
   },
   {
     name: "any peer dispatches under another's lease",
-    file: "actors/worker/worker_book.ts",
+    file: "actors/worker/commitments.ts",
     find: "return leasesOf(book, sender).find(({ id, descriptors }) =>\n    jobsOfLease(book, id).length === 0 &&",
     replace:
       'return [...leasesOf(book, sender), ...Object.values(book.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { Effect } from "effect";
-import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeJobNetwork } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";

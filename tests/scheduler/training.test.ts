@@ -24,7 +24,7 @@ import {
   endJob,
   endLease,
   leaseForJob,
-} from "../../actors/worker/worker_book.ts";
+} from "../../actors/worker/commitments.ts";
 import type { JobSpec, Progress } from "../../transport/protocols/messages.ts";
 import { failedWith } from "../support/fake_transport.ts";
 

@@ -15,7 +15,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
-import { makeJobNetwork } from "../../../actors/job/ask.ts";
+import { makeJobNetwork } from "../../../actors/job/job_network.ts";
 import { saveStream } from "../../../actors/job/copy.ts";
 import { jobLimits } from "../../../actors/job/limits.ts";
 import { openWorkDirectory } from "../../../actors/files/contained_files.ts";

@@ -1,7 +1,7 @@
 import { Effect, Exit, Fiber } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeJobNetwork } from "../../actors/job/job_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError, type TransportFact } from "../../transport/port.ts";
 import { failureOf, holdOpen, runOf, streamPair } from "../support/job_world.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 import type { DialAnswer } from "../../transport/port.ts";
-import type { RoleRef } from "./former.ts";
+import type { RoleRef } from "./previous_identity.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Report } from "../runtime/ports.ts";
 import { isRunning } from "./facts.ts";
