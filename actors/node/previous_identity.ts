@@ -1,195 +1,204 @@
 /**
- * What a node was under its former key: the transport and the role that speak as the former PeerID, until what they began
- * has ended.
+ * A node's previous identity: the transport and the role that continue under the previous PeerID after the node's key was
+ * replaced, until the work that was running at that time has ended.
  *
  * ```
  *  ──▶ working ── role over ──▶ settling ── drained ──▶ gone
- *         │                        ▲  (exchanges and circuits are let finish, idle connections end)
+ *         │                        ▲  (exchanges and circuits finish, idle connections are closed)
  *         └── time over ─▶ ending ─┘
- *                          (the role takes leave)
+ *                          (the role drains)
  * ```
  *
- * The time is `drainMs`, or what is left of the former certificate where that is less; `former.end` makes it over. Facts
- * of the former transport come here and go on to the former role; health is answered with yes, as the node works.
- * Refusals go on to the parent. `gone` says nothing: the parent hears that this actor is done.
+ * The time is `drainMs`, or the rest of the previous certificate's life where that is less; `previous.end` ends it at once.
+ * Facts of the previous transport arrive here and are passed on to the previous role. Health is answered with yes, because
+ * the node works. Refusals and malformed requests are passed on to the parent.
  *
  * @module
  */
-import { type ActorRef, assign, type EventObject, sendParent, sendTo, setup, type Snapshot } from "xstate";
+import { type ActorRef, assign, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
 import type { DrainAnswer, NodeIdentity, TransportFact } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { timerMaxMs } from "../gate/handshake.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 import type { RoleEvent, TransportRef } from "../runtime/role.ts";
 
-/** A role's actor, as its node sees it. */
+/** A role's actor as its node sees it. */
 export type RoleRef = ActorRef<Snapshot<unknown>, RoleEvent>;
 
-/** What it is born with. */
-export interface FormerInput {
+/** The events that a previous identity sends to its parent. */
+export type PreviousIdentityEvent = Extract<TransportFact, { type: "peer.refused" | "request.malformed" }>;
+
+/** The input of a previous identity. */
+export interface PreviousIdentityInput extends HasParent<PreviousIdentityEvent> {
   readonly ports: Ports;
   readonly transport: TransportRef;
-  /** Undefined where the former key had no role yet. */
+  /** Undefined where the previous key had no role yet. */
   readonly role: RoleRef | undefined;
   readonly identity: NodeIdentity;
-  /** How long what was begun may go on, in milliseconds. */
+  /** How long running work may continue, in milliseconds. */
   readonly drainMs: number;
-  /** How long the role may take to take leave when the time is over, in milliseconds. */
+  /** How long the role may take to drain when the time is over, in milliseconds. */
   readonly leaveMs: number;
 }
 
-export interface FormerContext extends FormerInput {
+export interface PreviousIdentityContext extends PreviousIdentityInput {
   /** When the time is over, in milliseconds since the epoch. */
   readonly endsAt: number;
 }
 
-/** What it hears. */
-export type FormerEvent =
+/** The events that a previous identity receives. */
+export type PreviousIdentityCommand =
   | TransportFact
   | DrainAnswer
-  /** The former role ended. */
+  /** The previous role ended. */
   | { readonly type: "role.over" }
   /** The time is over now. */
-  | { readonly type: "former.end" }
+  | { readonly type: "previous.end" }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
+
+/** A previous identity as its parent sees it. */
+export type PreviousIdentityRef = ActorRef<Snapshot<unknown>, PreviousIdentityCommand>;
 
 /** The transport closes its connections within this once their time is over, in milliseconds. */
 export const settleMs = 5_000;
 
 const health = "/hypha-health/0.0.1";
 
-const toRole = ({ role }: FormerContext): RoleRef => {
-  if (role === undefined) throw new Error("Cannot tell the former role: there is none");
-  return role;
-};
+type Received = Extract<TransportFact, { type: "request.received" | "stream.received" }>;
+type Passed = Extract<TransportFact, { type: "peer.established" | "peer.closed" | "published" }>;
+type PeerClosed = Extract<TransportFact, { type: "peer.closed" }>;
 
-const former = setup({
-  types: { input: {} as FormerInput, context: {} as FormerContext, events: {} as FormerEvent },
+const remainingMs = ({ endsAt, ports }: PreviousIdentityContext): number => Math.max(0, endsAt - ports.now());
+const isRoleActive = ({ role }: PreviousIdentityContext): boolean => role?.getSnapshot().status === "active";
+
+/** The machine of a previous identity. */
+export const previousIdentityMachine = setup({
+  types: {
+    input: {} as PreviousIdentityInput,
+    context: {} as PreviousIdentityContext,
+    events: {} as PreviousIdentityCommand,
+  },
   guards: {
     hasNoRole: ({ context }) => context.role === undefined,
-    isHealth: (_, { protocol }: Extract<TransportFact, { type: "request.received" }>) => protocol === health,
+    isHealth: (_, { protocol }: Received) => protocol === health,
+    isRoleActive: ({ context }) => isRoleActive(context),
   },
   actions: {
     passTrust: sendTo(
       ({ context }) => context.transport,
-      (_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed", snapshot }),
+      (_, { snapshot }: { readonly snapshot: TrustSnapshot }) => ({ type: "trust.changed", snapshot }),
     ),
+    passToParent: sendTo(({ context }) => context.parent, (_, fact: PreviousIdentityEvent) => fact),
+    passToRole: enqueueActions(({ context, enqueue }, fact: Passed) => {
+      if (context.role !== undefined && isRoleActive(context)) enqueue.sendTo(context.role, fact);
+    }),
+    passRequest: sendTo(({ context }) => present(context.role, "the role"), (_, fact: Received) => fact),
     answerHealth: sendTo(
       ({ context }) => context.transport,
-      (_, { exchange }: { exchange: string }) => ({ type: "respond", exchange, message: { healthy: true } }),
+      (_, { exchange }: Received) => ({ type: "respond", exchange, message: { healthy: true } }),
     ),
     declineRequest: sendTo(
       ({ context }) => context.transport,
-      (_, { exchange }: { exchange: string }) => ({ type: "decline", exchange }),
+      (_, { exchange }: Received) => ({ type: "decline", exchange }),
     ),
     rejectStream: sendTo(
       ({ context }) => context.transport,
-      (_, { exchange }: { exchange: string }) => ({ type: "stream.reject", exchange }),
+      (_, { exchange }: Received) => ({ type: "stream.reject", exchange }),
     ),
-    retireRole: sendTo(({ context }) => toRole(context), ({ context }) => ({
-      type: "role.retire",
-      withinMs: Math.max(0, context.endsAt - context.ports.now()),
-    })),
-    endRole: sendTo(({ context }) => toRole(context), { type: "role.drain", reason: "the node's key was replaced" }),
-    settle: sendTo(({ context }) => context.transport, ({ context, self }) => ({
+    retireRole: enqueueActions(({ context, enqueue }) => {
+      if (context.role === undefined) return;
+      enqueue.sendTo(context.role, { type: "role.retire", withinMs: remainingMs(context) });
+    }),
+    drainRole: enqueueActions(({ context: { role }, enqueue }) => {
+      if (role !== undefined) enqueue.sendTo(role, { type: "role.drain", reason: "the node's key was replaced" });
+    }),
+    drainTransport: sendTo(({ context }) => context.transport, ({ context, self }) => ({
       type: "drain",
-      graceMs: Math.max(0, context.endsAt - context.ports.now()),
+      graceMs: remainingMs(context),
       replyTo: self,
     })),
-    hurry: assign({ endsAt: ({ context }) => Math.min(context.endsAt, context.ports.now()) }),
+    endNow: assign({ endsAt: ({ context }) => Math.min(context.endsAt, context.ports.now()) }),
     cut: sendTo(({ context }) => context.transport, ({ self }) => ({ type: "drain", graceMs: 0, replyTo: self })),
-    reportTimeOver: ({ context: { ports, identity } }) =>
+    reportEnding: ({ context: { ports, identity } }) =>
       ports.report({
         level: "warn",
-        event: "former.ending",
-        message: `What was begun as ${identity.peer} ends now: the time for it is over`,
+        event: "previous_identity.ending",
+        message: `Work that was started as ${identity.peer} ends now: its time is over`,
         fields: { formerPeer: identity.peer, name: identity.name },
+      }),
+    reportClosed: ({ context: { ports, identity } }, { peer, identity: { name }, reason }: PeerClosed) =>
+      ports.report({
+        level: reason.type === "trust.changed" || reason.type === "expired" ? "warn" : "info",
+        event: "previous_identity.closed",
+        message: `Connection with ${name} (${peer}) as ${identity.peer} closed`,
+        fields: { peer, name, reason: reason.type, formerPeer: identity.peer },
       }),
     reportGone: ({ context: { ports, identity } }) =>
       ports.report({
         level: "info",
-        event: "former.gone",
-        message: `Nothing goes on as ${identity.peer} any more`,
+        event: "previous_identity.gone",
+        message: `All work that was started as ${identity.peer} has ended`,
         fields: { formerPeer: identity.peer, name: identity.name },
       }),
   },
   delays: {
-    remaining: ({ context }) => Math.min(timerMaxMs, Math.max(0, context.endsAt - context.ports.now())),
+    remaining: ({ context }) => Math.min(timerMaxMs, remainingMs(context)),
     leaveMs: ({ context }) => context.leaveMs,
-    lastMs: ({ context }) => Math.min(timerMaxMs, Math.max(0, context.endsAt - context.ports.now()) + settleMs),
+    lastMs: ({ context }) => Math.min(timerMaxMs, remainingMs(context) + settleMs),
   },
-});
-
-/** A fact goes on to the role; what only the role could answer gets no once it is over. */
-const forward = former.enqueueActions(({ context, event, enqueue }) => {
-  if (context.role?.getSnapshot().status === "active") enqueue.sendTo(context.role, event as RoleEvent & EventObject);
-  else if (event.type === "request.received") enqueue({ type: "declineRequest", params: event });
-  else if (event.type === "stream.received") enqueue({ type: "rejectStream", params: event });
-});
-
-/** The machine of a former key. */
-export const formerMachine = former.createMachine({
-  id: "former",
+}).createMachine({
+  id: "previousIdentity",
   context: ({ input }) => ({
     ...input,
     endsAt: Math.min(input.ports.now() + input.drainMs, input.identity.notAfter.getTime()),
   }),
   initial: "working",
   on: {
-    "trust.changed": { actions: { type: "passTrust", params: ({ event }) => ({ snapshot: event.snapshot }) } },
-    "peer.refused": { actions: sendParent(({ event }) => event) },
-    "request.malformed": { actions: sendParent(({ event }) => event) },
+    "trust.changed": { actions: { type: "passTrust", params: ({ event }) => event } },
+    "peer.refused": { actions: { type: "passToParent", params: ({ event }) => event } },
+    "request.malformed": { actions: { type: "passToParent", params: ({ event }) => event } },
     "request.received": [
       {
         guard: { type: "isHealth", params: ({ event }) => event },
-        actions: { type: "answerHealth", params: ({ event }) => ({ exchange: event.exchange }) },
+        actions: { type: "answerHealth", params: ({ event }) => event },
       },
-      { actions: forward },
+      { guard: "isRoleActive", actions: { type: "passRequest", params: ({ event }) => event } },
+      { actions: { type: "declineRequest", params: ({ event }) => event } },
     ],
-    "stream.received": { actions: forward },
-    "peer.established": { actions: forward },
+    "stream.received": [
+      { guard: "isRoleActive", actions: { type: "passRequest", params: ({ event }) => event } },
+      { actions: { type: "rejectStream", params: ({ event }) => event } },
+    ],
+    "peer.established": { actions: { type: "passToRole", params: ({ event }) => event } },
     "peer.closed": {
       actions: [
-        forward,
-        ({ context: { ports, identity }, event }) =>
-          ports.report({
-            level: event.reason.type === "trust.changed" || event.reason.type === "expired" ? "warn" : "info",
-            event: "former.closed",
-            message: `Connection with ${event.identity.name} (${event.peer}) as ${identity.peer} closed`,
-            fields: {
-              peer: event.peer,
-              name: event.identity.name,
-              reason: event.reason.type,
-              formerPeer: identity.peer,
-            },
-          }),
+        { type: "passToRole", params: ({ event }) => event },
+        { type: "reportClosed", params: ({ event }) => event },
       ],
     },
-    published: { actions: forward },
-    // It cannot go on: whatever was begun ends.
+    published: { actions: { type: "passToRole", params: ({ event }) => event } },
+    // The transport cannot continue: all running work ends.
     "transport.failed": { target: ".ending" },
   },
   states: {
     working: {
       always: { guard: "hasNoRole", target: "settling" },
-      entry: former.enqueueActions(({ context, enqueue }) => {
-        if (context.role !== undefined) enqueue("retireRole");
-      }),
-      after: { remaining: { target: "ending", actions: "reportTimeOver" } },
-      on: { "role.over": "settling", "former.end": { target: "ending", actions: "hurry" } },
+      entry: "retireRole",
+      after: { remaining: { target: "ending", actions: "reportEnding" } },
+      on: { "role.over": "settling", "previous.end": { target: "ending", actions: "endNow" } },
     },
     ending: {
       always: { guard: "hasNoRole", target: "settling" },
-      entry: former.enqueueActions(({ context, enqueue }) => {
-        if (context.role !== undefined) enqueue("endRole");
-      }),
+      entry: "drainRole",
       after: { leaveMs: "settling" },
       on: { "role.over": "settling" },
     },
     settling: {
-      entry: "settle",
+      entry: "drainTransport",
       after: { lastMs: "gone" },
-      on: { drained: "gone", "former.end": { actions: "cut" } },
+      on: { drained: "gone", "previous.end": { actions: "cut" } },
     },
     gone: { type: "final", entry: "reportGone" },
   },

@@ -1,41 +1,43 @@
 /**
- * A node's actions when its key was replaced: what it was goes on under the former key until it has ended, what it is from
- * now on begins beside it.
+ * A node's actions when its key was replaced: running work continues under the previous identity until it has ended, and new
+ * work begins under the new one.
  *
  * @module
  */
 import type { DialAnswer } from "../../transport/port.ts";
-import type { RoleRef } from "./previous_identity.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Report } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
-import { formersMax, isDone, nodeSetup, roleIdOf, transportOf } from "./node_setup.ts";
+import { type ChildEnded, isDone, type NodeArgs, previousIdentitiesMax, roleIdOf, transportOf } from "./node_setup.ts";
+import type { PreviousIdentityRef } from "./previous_identity.ts";
 
-/** Hands transport and role of the former key to an actor of their own, which hears their facts from now on. */
-export const retire = nodeSetup.enqueueActions(({ context, self, enqueue }) => {
-  const { config, formers, spoken, turns } = context;
-  if (spoken === undefined) return;
+/** Hands transport and role over to an actor of the previous identity, which receives their facts from now on. */
+export function retire({ context, self, enqueue }: NodeArgs): void {
+  const { config, previousIdentities, identityCount } = context;
+  const identity = present(context.activeIdentity, "the active identity");
   const transport = transportOf(context);
-  const id = `former/${turns}`;
-  const roleId = roleIdOf(turns);
-  const hasRole = isRunning(self.getSnapshot(), roleId);
-  const role = hasRole ? self.getSnapshot().children[roleId] as unknown as RoleRef : undefined;
-  for (const { id: oldest } of formers.slice(0, Math.max(0, formers.length + 1 - formersMax))) {
-    enqueue.sendTo(oldest, { type: "former.end" });
+  const id = `previous/${identityCount}`;
+  const roleId = roleIdOf(identityCount);
+  const role = isRunning(self.getSnapshot(), roleId) ? self.getSnapshot().children[roleId] : undefined;
+  const excess = Math.max(0, previousIdentities.length + 1 - previousIdentitiesMax);
+  for (const { id: oldest } of previousIdentities.slice(0, excess)) {
+    enqueue.sendTo<PreviousIdentityRef>(oldest, { type: "previous.end" });
   }
-  enqueue.spawnChild("former", {
+  enqueue.spawnChild("previousIdentity", {
     id,
     input: {
       ports: context.namedPorts,
+      parent: self,
       transport,
       role,
-      identity: spoken,
+      identity,
       drainMs: (config.rotation ?? rotationDefault).drainMs,
       leaveMs: config.drainTimeoutMs,
     },
   });
   enqueue.assign({
-    formers: [...formers, { id, roleId: hasRole ? roleId : undefined }],
+    previousIdentities: [...previousIdentities, { id, roleId: role === undefined ? undefined : roleId }],
     peers: [],
     linked: [],
     isReachable: false,
@@ -44,35 +46,33 @@ export const retire = nodeSetup.enqueueActions(({ context, self, enqueue }) => {
   enqueue.sendTo(transport, {
     type: "retire",
     replyTo: self,
-    factsTo: {
-      send: (fact) => (self.getSnapshot().children[id] as { send(event: unknown): void } | undefined)?.send(fact),
-    },
+    factsTo: { send: (fact) => self.getSnapshot().children[id]?.send(fact) },
   });
   enqueue(() =>
     context.ports.report({
       level: "info",
-      event: "node.turning",
-      message: `Becoming ${context.identity?.peer}; what was begun as ${spoken.peer} goes on until it ends`,
-      fields: { peer: context.identity?.peer, formerPeer: spoken.peer, name: spoken.name },
+      event: "node.rekeying",
+      message: `Becoming ${context.identity?.peer}; work that was started as ${identity.peer} continues until it ends`,
+      fields: { peer: context.identity?.peer, formerPeer: identity.peer, name: identity.name },
     })
   );
-});
+}
 
-/** Dials those who were connected: so they learn the new PeerID, by the certificate's name. */
-export const announce = nodeSetup.enqueueActions(({ context, enqueue }) => {
-  const { heritage } = context;
-  if (heritage === undefined) return;
-  enqueue.assign({ heritage: undefined });
-  for (const { peer, addresses: [address] } of heritage.peers) {
+/** Dials the peers of the previous identity: from the certificate's name they learn the new PeerID. */
+export function announce({ context, enqueue }: NodeArgs): void {
+  const { handover } = context;
+  if (handover === undefined) return;
+  enqueue.assign({ handover: undefined });
+  for (const { peer, addresses: [address] } of handover.peers) {
     if (address === undefined || peer === context.identity?.peer) continue;
     enqueue.sendTo(transportOf(context), {
       type: "dial",
-      id: `announce/${context.turns}/${peer}`,
+      id: `announce/${context.identityCount}/${peer}`,
       target: { address },
       replyTo: { send: (answer: DialAnswer) => reportUnannounced(context.ports.report, peer, answer) },
     });
   }
-});
+}
 
 function reportUnannounced(report: (report: Report) => void, peer: string, answer: DialAnswer): void {
   if (answer.type === "dial.done") return;
@@ -85,22 +85,21 @@ function reportUnannounced(report: (report: Report) => void, peer: string, answe
   });
 }
 
-/** The role of a former key ended: its actor is told, and lets the transport go. */
-export const noteFormerRole = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
-  const former = context.formers.find(({ roleId }) => isDone(event, roleId));
-  if (former === undefined) return;
+/** The role of a previous identity ended: the identity's actor is told, and drains its transport. */
+export function notePreviousRole({ context, enqueue }: NodeArgs, ended: ChildEnded): void {
+  const previous = context.previousIdentities.find(({ roleId }) => isDone(ended, roleId));
+  if (previous === undefined) return;
   enqueue.assign({
-    formers: context.formers.map((each) => each === former ? { ...each, roleId: undefined } : each),
+    previousIdentities: context.previousIdentities.map((each) =>
+      each === previous ? { ...each, roleId: undefined } : each
+    ),
   });
-  enqueue.sendTo(former.id, { type: "role.over" });
-});
+  enqueue.sendTo<PreviousIdentityRef>(previous.id, { type: "role.over" });
+}
 
-/** Nothing goes on under a former key any more. */
-export const noteFormerGone = nodeSetup.assign({
-  formers: ({ context, event }) => context.formers.filter(({ id }) => !isDone(event, id)),
-});
-
-/** Former keys have no more time. */
-export const endFormers = nodeSetup.enqueueActions(({ context, enqueue }) => {
-  for (const { id } of context.formers) enqueue.sendTo(id, { type: "former.end" });
-});
+/** Ends the time of all previous identities. */
+export function endPreviousIdentities({ context, enqueue }: NodeArgs): void {
+  for (const { id } of context.previousIdentities) {
+    enqueue.sendTo<PreviousIdentityRef>(id, { type: "previous.end" });
+  }
+}
