@@ -131,7 +131,6 @@ export const allocationMachine = setup({
     hasEnough: ({ context }) => bestOffers(context).length >= context.count - context.granted.length,
     isAllAnswered: ({ context }) => Object.keys(context.accepting).length === 0,
     isOwnRequest: ({ context }, { offer }: OfferedExchange) => context.requests.includes(offer.request_id),
-    isUnpublished: (_, { answer }: { readonly answer: PublishAnswer }) => answer.type === "publish.failed",
   },
   actions: {
     ask: enqueueActions(({ context, self, enqueue }) => {
@@ -196,13 +195,15 @@ export const allocationMachine = setup({
       ({ context }) => context.parent,
       ({ context }) => ({ type: "allocation.served", class: context.descriptor.class }),
     ),
-    reportUnpublished: ({ context }, { answer }: { readonly answer: PublishAnswer }) =>
+    reportUnpublished: ({ context }, { answer }: { readonly answer: PublishAnswer }) => {
+      if (answer.type === "publish.done") return;
       context.ports.report({
         level: "debug",
         event: "allocation.unheard",
-        message: `Cannot ask for workers yet: ${answer.type === "publish.failed" ? answer.error.message : answer.type}`,
+        message: `Cannot ask for workers yet: ${answer.error.message}`,
         fields: { class: context.descriptor.class },
-      }),
+      });
+    },
     reportShortage: enqueueActions(({ context, enqueue }) => {
       const now = context.ports.now();
       if (now - context.reportedAt < allocationWindowMs) return;
@@ -246,10 +247,7 @@ export const allocationMachine = setup({
       always: { guard: "hasEnough", target: "accepting" },
       after: { [requestRepeatMs]: { target: "asking", actions: "reportShortage" } },
       on: {
-        "publish.answered": {
-          guard: { type: "isUnpublished", params: ({ event }) => event },
-          actions: { type: "reportUnpublished", params: ({ event }) => event },
-        },
+        "publish.answered": { actions: { type: "reportUnpublished", params: ({ event }) => event } },
       },
     },
     accepting: {
