@@ -33,24 +33,32 @@ export function save({ context, enqueue }: ServerArgs, { stream }: { readonly st
 }
 
 /** Counts a whole update for the round; gives the sender of a broken one time to try again. */
-export function noteSaved({ context, enqueue }: ServerArgs, { peer, file, sizeBytes, reason }: Saved): void {
+export function noteSaved({ context, enqueue }: ServerArgs, saved: Saved): void {
+  const { peer } = saved;
+  const { ports, spec } = context.job;
+  const { round } = context;
   enqueue.stopChild(`saving/${peer}`);
   enqueue.cancel(`overdue/${peer}`);
-  if (sizeBytes === undefined) {
+  enqueue.assign({ saving: context.saving.filter((other) => other !== peer) });
+  if (saved.type === "broken") {
     enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: `overdue/${peer}` });
+    enqueue(() =>
+      ports.report({
+        level: "warn",
+        event: "update.broken",
+        message: `Cannot take update of ${peer}: ${saved.reason}`,
+        fields: { job: spec.job_id, round, peer },
+      })
+    );
+    return;
   }
-  enqueue.assign({
-    saving: context.saving.filter((other) => other !== peer),
-    received: sizeBytes === undefined ? context.received : { ...context.received, [peer]: file },
-  });
+  enqueue.assign({ received: { ...context.received, [peer]: saved.file } });
   enqueue(() =>
-    context.job.ports.report({
-      level: sizeBytes === undefined ? "warn" : "debug",
-      event: sizeBytes === undefined ? "update.broken" : "update.received",
-      message: sizeBytes === undefined
-        ? `Cannot take update of ${peer}: ${reason}`
-        : `Received update of ${peer} for round ${context.round}`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer, sizeBytes },
+    ports.report({
+      level: "debug",
+      event: "update.received",
+      message: `Received update of ${peer} for round ${round}`,
+      fields: { job: spec.job_id, round, peer, sizeBytes: saved.sizeBytes },
     })
   );
 }
