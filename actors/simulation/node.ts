@@ -202,9 +202,9 @@ export class SimulatedNode {
   /** The roles of all keys that still have one at work, the oldest first. */
   get roleActors(): readonly AnyActorRef[] {
     const children = this.#process?.root.getSnapshot().children ?? {};
-    const names = Object.keys(children).filter((name) => name === "role" || name.startsWith("role/"));
-    const actors = names.map((name) => children[name as never] as AnyActorRef | undefined);
-    return actors.filter((actor) => actor !== undefined && actor.getSnapshot().status === "active") as AnyActorRef[];
+    return Object.entries<AnyActorRef | undefined>(children)
+      .filter(([name]) => name === "role" || name.startsWith("role/"))
+      .flatMap(([, actor]) => actor?.getSnapshot().status === "active" ? [actor] : []);
   }
 
   /** The transports of all keys that are in use. */
@@ -276,14 +276,14 @@ export class SimulatedNode {
     });
     const root: Actor<typeof simulatedNode> = superviseRoot(simulatedNode, {
       id: this.name,
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: {
         config: this.#config(),
         ports,
         transport: makeSimulatedTransport(host),
         makeGate: makeGateFactory({
           ports,
-          clock: clock.machine as never,
+          clock: clock.machine,
           ...(inspect === undefined ? {} : { inspect }),
         }),
         audit: { record: (entry) => this.#world.onRefusal(this, entry) },
