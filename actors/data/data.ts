@@ -24,7 +24,7 @@ import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs, type RoleEvent, type RoleInput, type RoleOutcome, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
-import { findIdentityBy } from "./grantor.ts";
+import { findIdentityBy } from "./trusted_scheduler.ts";
 import { checkReader } from "./may_read.ts";
 import { isFramed, pullProtocols } from "../files/stream_file.ts";
 import { type Dataset, scanDataset } from "./slices_directory.ts";

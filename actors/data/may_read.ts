@@ -9,7 +9,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
-import type { FindIdentity } from "./grantor.ts";
+import type { FindIdentity } from "./trusted_scheduler.ts";
 
 /** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`contracts.md`). */
 export const readerRoles: readonly Role[] = ["worker"];
