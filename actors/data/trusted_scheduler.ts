@@ -12,7 +12,7 @@ import type { DialAnswer, PeersAnswer, PeerText, ReplyTo, TransportAsk } from ".
 export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined>;
 
 /** Dialling and its handshake; whoever cannot be verified by then counts as nobody. In milliseconds. */
-export const grantorTimeoutMs = 10_000;
+export const trustedSchedulerTimeoutMs = 10_000;
 
 /** Over a transport actor: only `send` is used. */
 export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => string): FindIdentity {
@@ -38,5 +38,5 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
       if (there !== undefined) return there;
       const { type } = yield* dial(peer);
       return type === "dial.done" ? yield* established(peer) : undefined;
-    }).pipe(Effect.timeout(grantorTimeoutMs), Effect.catch(() => Effect.succeed(undefined)));
+    }).pipe(Effect.timeout(trustedSchedulerTimeoutMs), Effect.catch(() => Effect.succeed(undefined)));
 }

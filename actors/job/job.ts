@@ -24,8 +24,8 @@ import {
   exitActor,
   flushActor,
   type JobPlaces,
+  limitExceededActor,
   type OpenedBridge,
-  overrunActor,
   removeActor,
   stopActor,
 } from "./effects.ts";
@@ -55,7 +55,7 @@ const actors = {
   bridge: bridgeActor,
   executor: executorActor,
   exit: exitActor,
-  overrun: overrunActor,
+  limitExceeded: limitExceededActor,
   stop: stopActor,
   flush: flushActor,
   remove: removeActor,
@@ -235,10 +235,10 @@ export const jobMachine = setup({
                 running: {
                   invoke: [
                     { src: "exit", input: ({ context }) => runningOf(context) },
-                    { src: "overrun", input: ({ context }) => placed(context) },
+                    { src: "limitExceeded", input: ({ context }) => placed(context) },
                   ],
                   on: {
-                    "effect.done.overrun": {
+                    "effect.done.limitExceeded": {
                       target: "stopping",
                       actions: { type: "end", params: ({ event }) => failedOf(event.value) },
                     },

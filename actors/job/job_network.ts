@@ -22,7 +22,7 @@ import { pushProtocols } from "../files/stream_file.ts";
 import { type JobNetwork, type PushReceiver, waitingStreamsMax } from "./network.ts";
 
 /** What the worker keeps. */
-export interface JobNetworkDesk {
+export interface JobNetworkHost {
   /** For its jobs. */
   readonly network: JobNetwork;
   /** Hands an incoming push to a job that receives from that peer, or rejects it. */
@@ -35,10 +35,10 @@ export interface JobNetworkDesk {
 const openTimeoutMs = 10_000;
 
 /** @param transport The transport's actor: only `send` is used. */
-export function makeJobNetwork(
+export function makeJobNetworkHost(
   transport: ReplyTo<TransportAsk>,
   ports: Pick<Ports, "uuid">,
-): JobNetworkDesk {
+): JobNetworkHost {
   const receivers = new Set<Receiver>();
   return {
     network: {

@@ -9,8 +9,8 @@ import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
-  castOf,
   dispatchTimeoutMs,
+  participantsOf,
   redispatchAgainMs,
   type SchedulerArgs,
   type SchedulerContext,
@@ -91,25 +91,25 @@ function dispatchAsk(
 export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): void {
   const { aggregator } = context.training;
   if (aggregator === undefined) return;
-  const cast = castOf(context);
+  const participants = participantsOf(context);
   const again = aggregator.state === "running";
   enqueue.assign({
     dispatches: context.dispatches + 1,
-    training: { ...context.training, aggregator: { ...aggregator, knows: cast.trainers } },
+    training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
   });
-  const spec = aggregateJob(aggregator.jobId, context.config.job, cast);
+  const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
   enqueue.sendTo(context.transport, dispatchAsk({ context, self }, aggregator, spec));
   enqueue(() =>
     context.ports.report({
       level: "info",
       event: again ? "job.redispatched" : "job.dispatched",
-      message: `Dispatched aggregation of ${cast.trainers.length} trainers to ${aggregator.peer}`,
+      message: `Dispatched aggregation of ${participants.trainers.length} trainers to ${aggregator.peer}`,
       fields: {
         job: aggregator.jobId,
         task: aggregator.taskId,
         peer: aggregator.peer,
         class: "aggregate",
-        trainers: cast.trainers,
+        trainers: participants.trainers,
       },
     })
   );
@@ -117,11 +117,11 @@ export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): v
 
 /** Sends each trainer that has no job yet its job. */
 export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): void {
-  const cast = castOf(context);
+  const participants = participantsOf(context);
   enqueue.assign({ dispatches: context.dispatches + 1 });
   for (const trainer of Object.values(context.training.trainers)) {
     if (trainer.state !== "leased") continue;
-    const spec = trainJob(trainer.jobId, context.config.job, cast);
+    const spec = trainJob(trainer.jobId, context.config.job, participants);
     enqueue.sendTo(context.transport, dispatchAsk({ context, self }, trainer, spec));
     enqueue(() =>
       context.ports.report({

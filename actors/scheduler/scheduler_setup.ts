@@ -14,7 +14,7 @@ import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
-import type { Cast } from "./job_spec.ts";
+import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
@@ -102,7 +102,7 @@ export function planOf({ config }: SchedulerContext): RoundPlan {
 }
 
 /** Who does what now. */
-export function castOf({ self, training }: SchedulerContext): Cast {
+export function participantsOf({ self, training }: SchedulerContext): Participants {
   return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
 }
 

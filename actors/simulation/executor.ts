@@ -166,7 +166,7 @@ export const simulatedJobMachine = jobMachine.provide({
       (input: StartInput) => byHand("executor", input.ports, startTrainer(input, optionsOf(input))),
     ),
     exit: fromEffect("exit", ({ ports, executor }: RunningInput) => byHand("exit", ports, executor.exited)),
-    overrun: fromEffect("overrun", ({ ports }: { readonly ports: Ports }) => overrun(ports)),
+    limitExceeded: fromEffect("limitExceeded", ({ ports }: { readonly ports: Ports }) => overrun(ports)),
     stop: fromEffect("stopped", ({ ports, executor }: RunningInput) => byHand("stop", ports, executor.terminate)),
     flush: fromEffect("flushed", ({ ports }: { readonly ports: Ports }) => byHand("flush", ports, Effect.void)),
     remove: fromEffect("removed", ({ ports }: { readonly ports: Ports }) => byHand("remove", ports, Effect.void)),

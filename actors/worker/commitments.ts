@@ -36,103 +36,107 @@ export interface RunningJob {
 }
 
 /** All promises of a worker, by id. */
-export interface WorkerBook {
+export interface Commitments {
   readonly offers: Readonly<Record<Uuid, OpenOffer>>;
   readonly leases: Readonly<Record<Uuid, GivenLease>>;
   readonly jobs: Readonly<Record<Uuid, RunningJob>>;
 }
 
 /** Nothing promised. */
-export const emptyBook: WorkerBook = { offers: {}, leases: {}, jobs: {} };
+export const noCommitments: Commitments = { offers: {}, leases: {}, jobs: {} };
 
 /** What is neither offered nor leased. */
-export function availableResources(book: WorkerBook, total: Resources): Resources {
-  const promised = [...Object.values(book.offers), ...Object.values(book.leases)];
+export function availableResources(commitments: Commitments, total: Resources): Resources {
+  const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];
   return subtractResources(total, promised.reduce((sum, { resources }) => addResources(sum, resources), noResources));
 }
 
 /** An offer goes out. */
-export function addOffer(book: WorkerBook, offer: OpenOffer): WorkerBook {
-  return { ...book, offers: { ...book.offers, [offer.id]: offer } };
+export function addOffer(commitments: Commitments, offer: OpenOffer): Commitments {
+  return { ...commitments, offers: { ...commitments.offers, [offer.id]: offer } };
 }
 
 /** An offer lapsed, or could not be delivered. */
-export function dropOffer(book: WorkerBook, id: Uuid): WorkerBook {
-  const { [id]: _, ...offers } = book.offers;
-  return { ...book, offers };
+export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
+  const { [id]: _, ...offers } = commitments.offers;
+  return { ...commitments, offers };
 }
 
 /** An offer becomes a lease of the same id, which it keeps the resources for. */
-export function acceptOffer(book: WorkerBook, id: Uuid, endsAt: number): WorkerBook {
-  const offer = book.offers[id];
-  if (offer === undefined) return book;
+export function acceptOffer(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
+  const offer = commitments.offers[id];
+  if (offer === undefined) return commitments;
   const { to, resources, descriptors } = offer;
   const lease: GivenLease = { id, holder: to, resources, descriptors, endsAt, over: false };
-  return { ...dropOffer(book, id), leases: { ...book.leases, [id]: lease } };
+  return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 
 /** A lease was renewed. */
-export function renewLease(book: WorkerBook, id: Uuid, endsAt: number): WorkerBook {
-  const lease = book.leases[id];
-  return lease === undefined ? book : { ...book, leases: { ...book.leases, [id]: { ...lease, endsAt } } };
+export function renewLease(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
+  const lease = commitments.leases[id];
+  return lease === undefined
+    ? commitments
+    : { ...commitments, leases: { ...commitments.leases, [id]: { ...lease, endsAt } } };
 }
 
 /** A lease is over: gone at once where no job runs under it, else with its last. */
-export function endLease(book: WorkerBook, id: Uuid): WorkerBook {
-  const lease = book.leases[id];
-  if (lease === undefined) return book;
-  return settleLease({ ...book, leases: { ...book.leases, [id]: { ...lease, over: true } } }, id);
+export function endLease(commitments: Commitments, id: Uuid): Commitments {
+  const lease = commitments.leases[id];
+  if (lease === undefined) return commitments;
+  return settleLease({ ...commitments, leases: { ...commitments.leases, [id]: { ...lease, over: true } } }, id);
 }
 
 /** A job was dispatched. */
-export function addJob(book: WorkerBook, job: RunningJob): WorkerBook {
-  return { ...book, jobs: { ...book.jobs, [job.taskId]: job } };
+export function addJob(commitments: Commitments, job: RunningJob): Commitments {
+  return { ...commitments, jobs: { ...commitments.jobs, [job.taskId]: job } };
 }
 
 /** A job ended. */
-export function endJob(book: WorkerBook, taskId: Uuid): WorkerBook {
-  const { [taskId]: ended, ...jobs } = book.jobs;
-  return ended === undefined ? book : settleLease({ ...book, jobs }, ended.leaseId);
+export function endJob(commitments: Commitments, taskId: Uuid): Commitments {
+  const { [taskId]: ended, ...jobs } = commitments.jobs;
+  return ended === undefined ? commitments : settleLease({ ...commitments, jobs }, ended.leaseId);
 }
 
-function settleLease(book: WorkerBook, id: Uuid): WorkerBook {
-  if (book.leases[id]?.over !== true || jobsOfLease(book, id).length > 0) return book;
-  const { [id]: _, ...leases } = book.leases;
-  return { ...book, leases };
+function settleLease(commitments: Commitments, id: Uuid): Commitments {
+  if (commitments.leases[id]?.over !== true || jobsOfLease(commitments, id).length > 0) return commitments;
+  const { [id]: _, ...leases } = commitments.leases;
+  return { ...commitments, leases };
 }
 
 /** The jobs under a lease. */
-export function jobsOfLease(book: WorkerBook, leaseId: Uuid): readonly RunningJob[] {
-  return Object.values(book.jobs).filter((job) => job.leaseId === leaseId);
+export function jobsOfLease(commitments: Commitments, leaseId: Uuid): readonly RunningJob[] {
+  return Object.values(commitments.jobs).filter((job) => job.leaseId === leaseId);
 }
 
 /** The leases that a peer holds. */
-export function leasesOf(book: WorkerBook, holder: Peer): readonly GivenLease[] {
-  return Object.values(book.leases).filter((lease) => lease.holder === holder && !lease.over);
+export function leasesOf(commitments: Commitments, holder: Peer): readonly GivenLease[] {
+  return Object.values(commitments.leases).filter((lease) => lease.holder === holder && !lease.over);
 }
 
 /**
  * The lease that a job is dispatched under: the message does not name it, so it is one of the sender's that was offered for
  * such a job and that no job runs under.
  */
-export function leaseForJob(book: WorkerBook, sender: Peer, wanted: Descriptor): GivenLease | undefined {
-  return leasesOf(book, sender).find(({ id, descriptors }) =>
-    jobsOfLease(book, id).length === 0 &&
+export function leaseForJob(commitments: Commitments, sender: Peer, wanted: Descriptor): GivenLease | undefined {
+  return leasesOf(commitments, sender).find(({ id, descriptors }) =>
+    jobsOfLease(commitments, id).length === 0 &&
     descriptors.some((descriptor) => descriptor.class === wanted.class && descriptor.name === wanted.name)
   );
 }
 
 /** The running job that a dispatch repeats: the same job, of the same class, by the same peer. */
-export function sameJob(book: WorkerBook, sender: Peer, spec: JobSpec): RunningJob | undefined {
-  return Object.values(book.jobs).find((job) =>
+export function sameJob(commitments: Commitments, sender: Peer, spec: JobSpec): RunningJob | undefined {
+  return Object.values(commitments.jobs).find((job) =>
     job.scheduler === sender && job.spec.job_id === spec.job_id && job.spec.executor.class === spec.executor.class
   );
 }
 
 /** A dispatch repeated: the job has another specification from here on. */
-export function replaceSpec(book: WorkerBook, taskId: Uuid, spec: JobSpec): WorkerBook {
-  const job = book.jobs[taskId];
-  return job === undefined ? book : { ...book, jobs: { ...book.jobs, [taskId]: { ...job, spec } } };
+export function replaceSpec(commitments: Commitments, taskId: Uuid, spec: JobSpec): Commitments {
+  const job = commitments.jobs[taskId];
+  return job === undefined
+    ? commitments
+    : { ...commitments, jobs: { ...commitments.jobs, [taskId]: { ...job, spec } } };
 }
 
 /** An aggregation that no longer waits for, nor sends to, a peer that is gone; undefined where it doesn't name it. */

@@ -21,13 +21,13 @@ import type { TransportFact } from "../../transport/port.ts";
 import type { PreparedWorker } from "../job/cell/prepare.ts";
 import type { EffectDone } from "../runtime/effect_actor.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
-import { makeJobNetwork } from "../job/job_network.ts";
+import { makeJobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
-import { emptyBook } from "./commitments.ts";
+import { noCommitments } from "./commitments.ts";
 import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
   answerDispatch,
@@ -110,8 +110,9 @@ const worker = workerSetup.extend({
     unsubscribe: sendTo(({ context }) => context.transport, { type: "unsubscribe", topic: workerTopic }),
     decline: enqueueActions(decline),
     answerRequest: enqueueActions(answerRequest),
-    passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) => context.desk.offer(fact),
-    stopDesk: ({ context }) => context.desk.stop(),
+    passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
+      context.jobNetworkHost.offer(fact),
+    stopJobNetworkHost: ({ context }) => context.jobNetworkHost.stop(),
     takeCell: assign(({ context }, { cell }: Pick<PreparedWorker, "cell">) => ({
       cell,
       cellProblem: cell === undefined ? undefined : cellRefusal(cell, context.config.cell ?? cellDefault),
@@ -129,7 +130,7 @@ const worker = workerSetup.extend({
     closeLease: enqueueActions(closeLease),
     reportStarted,
     closeJob: enqueueActions(closeJob),
-    noteStatus: assign({ untold: ({ context }) => Math.max(0, context.untold - 1) }),
+    noteStatus: assign({ unacknowledged: ({ context }) => Math.max(0, context.unacknowledged - 1) }),
     noteClosed: enqueueActions(noteClosed),
     noteEstablished: enqueueActions(noteEstablished),
     goOnWithout: enqueueActions(goOnWithout),
@@ -157,13 +158,13 @@ export const workerMachine = worker.createMachine({
   id: "worker",
   context: ({ input }) => ({
     ...input,
-    book: emptyBook,
+    book: noCommitments,
     window: [],
-    desk: makeJobNetwork(input.transport, input.ports),
+    jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     connected: input.peers,
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",
-    untold: 0,
+    unacknowledged: 0,
     outcome: { type: "drained" },
   }),
   initial: "sweeping",
@@ -246,8 +247,8 @@ export const workerMachine = worker.createMachine({
       always: { guard: "isAllOver", target: "drained" },
       after: { [drainMs]: "drained" },
     },
-    drained: { type: "final", entry: "stopDesk" },
-    failed: { type: "final", entry: "stopDesk" },
+    drained: { type: "final", entry: "stopJobNetworkHost" },
+    failed: { type: "final", entry: "stopJobNetworkHost" },
   },
   output: ({ context }) => context.outcome,
 });

@@ -8,7 +8,7 @@ import type { RequestAnswer } from "../../transport/port.ts";
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
-import type { JobNetworkDesk } from "../job/job_network.ts";
+import type { JobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import type { Cell } from "../job/cell/cell.ts";
 import { prepareWorker } from "../job/cell/prepare.ts";
@@ -18,7 +18,7 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
-import type { WorkerBook } from "./commitments.ts";
+import type { Commitments } from "./commitments.ts";
 
 /** A peer that is away for longer than this is no longer waited for, in milliseconds (`contracts.md`, "Extensions"). */
 export const absenceMs = 10_000;
@@ -31,9 +31,9 @@ export const drainMs = 25_000;
 
 /** A worker's state beside where it is. */
 export interface WorkerContext extends RoleInput<WorkerConfig> {
-  readonly book: WorkerBook;
+  readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
-  readonly desk: JobNetworkDesk;
+  readonly jobNetworkHost: JobNetworkHost;
   /** Peers that are connected now: who is not, is not told how its job ended. */
   readonly connected: readonly Peer[];
   /** Where executors are started; undefined until it is found, and in a simulation. */
@@ -41,7 +41,7 @@ export interface WorkerContext extends RoleInput<WorkerConfig> {
   /** Why none can be started now. */
   readonly cellProblem: string | undefined;
   /** Job statuses that were sent and not answered. */
-  readonly untold: number;
+  readonly unacknowledged: number;
   readonly outcome: RoleOutcome;
 }
 
@@ -90,9 +90,10 @@ export const workerSetup = setup({
     isJobDeath: (_, { type }: ChildDied) => type.startsWith(jobDied),
     isUndelivered: (_, { answer }: { readonly answer: RequestAnswer }) => answer.type !== "response",
     /** Nothing is promised any more, and everybody who has to know it was told. */
-    isUnbound: ({ context: { book, untold } }) =>
-      untold === 0 && [book.offers, book.leases, book.jobs].every((promises) => Object.keys(promises).length === 0),
-    isAllOver: ({ context }) => Object.keys(context.book.jobs).length === 0 && context.untold === 0,
+    isUnbound: ({ context: { book, unacknowledged } }) =>
+      unacknowledged === 0 &&
+      [book.offers, book.leases, book.jobs].every((promises) => Object.keys(promises).length === 0),
+    isAllOver: ({ context }) => Object.keys(context.book.jobs).length === 0 && context.unacknowledged === 0,
   },
 });
 

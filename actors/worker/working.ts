@@ -76,7 +76,7 @@ export function answerDispatch(
       spec,
       scheduler: peer,
       executor,
-      network: context.desk.network,
+      network: context.jobNetworkHost.network,
       workDir: context.config.workDir,
       web: webUnder(context.config.fetch ?? fetchDefault),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
@@ -150,7 +150,7 @@ export function closeJob(
     enqueue.sendTo<LeaseRef>(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
   }
   if (!context.connected.includes(job.scheduler)) return;
-  enqueue.assign({ untold: context.untold + 1 });
+  enqueue.assign({ unacknowledged: context.unacknowledged + 1 });
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `status/${job.taskId}`,

@@ -122,15 +122,16 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "offers that are out are not counted",
     file: "actors/worker/commitments.ts",
-    find: "const promised = [...Object.values(book.offers), ...Object.values(book.leases)];",
-    replace: "const promised = [...Object.values(book.leases)];",
+    find: "const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];",
+    replace: "const promised = [...Object.values(commitments.leases)];",
   },
   {
     name: "any peer dispatches under another's lease",
     file: "actors/worker/commitments.ts",
-    find: "return leasesOf(book, sender).find(({ id, descriptors }) =>\n    jobsOfLease(book, id).length === 0 &&",
+    find:
+      "return leasesOf(commitments, sender).find(({ id, descriptors }) =>\n    jobsOfLease(commitments, id).length === 0 &&",
     replace:
-      'return [...leasesOf(book, sender), ...Object.values(book.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
+      'return [...leasesOf(commitments, sender), ...Object.values(commitments.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
   },
   {
     name: "a job outlives its lease",
