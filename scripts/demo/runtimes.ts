@@ -7,8 +7,8 @@ import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { delimiter } from "node:path";
 import process from "node:process";
-import { findRuntime, ownRuntime, type Runtime, startable } from "../gate/runtimes.ts";
-import { findProgram } from "../gate/prerequisites.ts";
+import { findRuntime, ownRuntime, type Runtime, startable } from "../check/runtimes.ts";
+import { findProgram } from "../check/prerequisites.ts";
 import { isAtLeast, nodeMin } from "../program/require_node.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 

@@ -28,7 +28,7 @@ import { planNodes, startNode, untilHealthy } from "../../scripts/demo/network.t
 import { survivors } from "../../scripts/demo/processes.ts";
 import type { DemoResult, Verdict } from "../../scripts/demo/promises.ts";
 import { findInPath } from "../../scripts/demo/runtimes.ts";
-import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
+import { ownRuntime, startable } from "../../scripts/check/runtimes.ts";
 import { isAtLeast } from "../../scripts/program/require_node.ts";
 import { needing } from "../support/prerequisites.ts";
 import { startInTerminal, type Terminal } from "../support/terminal.ts";

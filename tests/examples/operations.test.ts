@@ -8,7 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
+import { runCommand } from "../../scripts/check/command.ts";
 import { initText } from "../../scripts/program/init_text.ts";
 import { certutilHere } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";

@@ -5,12 +5,12 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { changedTests, testsFor } from "../../scripts/gate/changed.ts";
-import { runCommand } from "../../scripts/gate/command.ts";
-import { closureOf, importGraph } from "../../scripts/gate/import_graph.ts";
-import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
-import { overBudget, slowestLines, slowFiles } from "../../scripts/gate/test_times.ts";
-import { runTests } from "../../scripts/gate/test_runner.ts";
+import { changedTests, testsFor } from "../../scripts/check/changed.ts";
+import { runCommand } from "../../scripts/check/command.ts";
+import { closureOf, importGraph } from "../../scripts/check/import_graph.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
+import { overBudget, slowestLines, slowFiles } from "../../scripts/check/test_times.ts";
+import { runTests } from "../../scripts/check/test_runner.ts";
 import { needing } from "../support/prerequisites.ts";
 
 const test = suite("npm test -- --fast");
@@ -60,7 +60,7 @@ test("what changed itself comes first, then the quickest", () => {
 });
 
 test("this very file needs what it imports, and what that imports", () => {
-  const paths = ["tests/scripts/fast.test.ts", "scripts/gate/changed.ts", "scripts/gate/import_graph.ts"];
+  const paths = ["tests/scripts/fast.test.ts", "scripts/check/changed.ts", "scripts/check/import_graph.ts"];
   const real = new Map(paths.map((path) => [path, readFileSync(path, "utf8")]));
   assert.equal([...closureOf(paths[0]!, importGraph(real))].toSorted(), paths.toSorted());
 });
@@ -158,7 +158,7 @@ test("the list of slow files names files that exist, each with a reason", () => 
   const listed = Object.entries(slowFiles());
   assert.ok(listed.length > 0);
   for (const [file, reason] of listed) {
-    assert.ok(existsSync(file), `${file} of scripts/gate/slow_files.json does not exist`);
+    assert.ok(existsSync(file), `${file} of scripts/check/slow_files.json does not exist`);
     assert.ok(reason.length > 10, file);
   }
 });
@@ -166,7 +166,7 @@ test("the list of slow files names files that exist, each with a reason", () => 
 test("files and --fast, and --since without it, are wrong usage", async () => {
   const [command, ...before] = scriptCommand(ownRuntime);
   const gate = (...args: readonly string[]) =>
-    runCommand(command, [...before, "scripts/gate.ts", ...args], { timeoutMs: 60_000 });
+    runCommand(command, [...before, "scripts/check.ts", ...args], { timeoutMs: 60_000 });
   const both = await Promise.all([gate("--fast", "tests/pki/pem.test.ts"), gate("--since", "HEAD")]);
   assert.equal(both.map(({ code, stdout }) => [code, stdout]), [[2, ""], [2, ""]]);
   assert.match(both[0]!.stderr, "npm test -- --fast [--since COMMIT]");

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
+import { runCommand } from "../../scripts/check/command.ts";
 import { needing } from "../support/prerequisites.ts";
 
 const npm = suite("npm test");

@@ -3,9 +3,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
-import { nodeSaying, systemOldNode } from "../../scripts/gate/old_node.ts";
-import { findRuntime } from "../../scripts/gate/runtimes.ts";
+import { runCommand } from "../../scripts/check/command.ts";
+import { nodeSaying, systemOldNode } from "../../scripts/check/old_node.ts";
+import { findRuntime } from "../../scripts/check/runtimes.ts";
 import { nodeMin } from "../../scripts/program/require_node.ts";
 import { needing } from "../support/prerequisites.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { linksOutside } from "../../scripts/gate/package_links.ts";
+import { linksOutside } from "../../scripts/check/package_links.ts";
 
 const test = suite("linksOutside()");
 const folder = mkdtempSync(join(tmpdir(), "hypha-links-"));

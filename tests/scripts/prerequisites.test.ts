@@ -5,10 +5,10 @@ import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
-import { coverageLines, fullCells } from "../../scripts/gate/coverage.ts";
-import { findProgram, installPrerequisites, missingPrerequisites } from "../../scripts/gate/prerequisites.ts";
-import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { runCommand } from "../../scripts/check/command.ts";
+import { coverageLines, fullCells } from "../../scripts/check/coverage.ts";
+import { findProgram, installPrerequisites, missingPrerequisites } from "../../scripts/check/prerequisites.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import { needing } from "../support/prerequisites.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
@@ -117,7 +117,7 @@ import { isFullCell, needing, where } from "../../support/prerequisites.ts";`;
 /** `npm test` of one file on a machine with nothing in PATH, or with openssl alone. */
 async function gate(file: string, bin: string, env: Readonly<Record<string, string>> = {}) {
   const [command, ...before] = scriptCommand(ownRuntime);
-  const args = [...before, "scripts/gate.ts", "--runtime", ownRuntime, file];
+  const args = [...before, "scripts/check.ts", "--runtime", ownRuntime, file];
   return await runCommand(command, args, { env: { NO_COLOR: "1", PATH: bin, ...env }, timeoutMs: 60_000 });
 }
 

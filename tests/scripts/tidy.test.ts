@@ -90,7 +90,7 @@ test("lets rooms import one way, and prose name another room", () => {
 });
 
 test("finds a room without a row, and no deeper folder", () => {
-  const files = ["pki/a.ts", "actors/job/cell/a.ts", "scripts/gate/a.ts"].map((path) => ({ path, text: "" }));
+  const files = ["pki/a.ts", "actors/job/cell/a.ts", "scripts/check/a.ts"].map((path) => ({ path, text: "" }));
   const page = "- `pki/`: X.509\n- `actors/`, `scripts/`: more\nText that names `actors/job/` is no row.\n";
   assert.equal(missingRows(page, files), [
     "ARCHITECTURE.md:1: actors/job/ has no row in the list of rooms, write one",

@@ -5,8 +5,8 @@
  * @module
  */
 import type { Test } from "uvu";
-import { fullCells, noteLacking } from "../../scripts/gate/coverage.ts";
-import { isThere } from "../../scripts/gate/prerequisites.ts";
+import { fullCells, noteLacking } from "../../scripts/check/coverage.ts";
+import { isThere } from "../../scripts/check/prerequisites.ts";
 
 /**
  * A suite whose tests run only where all of `tools` are here. The suite itself may hold other tests too.

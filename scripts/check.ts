@@ -9,15 +9,15 @@
  * @module
  */
 import process from "node:process";
-import { changedTests } from "./gate/changed.ts";
-import { coverageLines } from "./gate/coverage.ts";
-import { gateOptions, usage } from "./gate/options.ts";
-import { smokePackage } from "./gate/package_smoke.ts";
-import { Parts } from "./gate/parts.ts";
-import { installPrerequisites, isThere } from "./gate/prerequisites.ts";
-import { findRuntime, scriptCommand, startable } from "./gate/runtimes.ts";
-import { expectedMs, overBudget, slowFiles } from "./gate/test_times.ts";
-import { isCi, testFiles } from "./gate/test_runner.ts";
+import { changedTests } from "./check/changed.ts";
+import { coverageLines } from "./check/coverage.ts";
+import { checkOptions, usage } from "./check/options.ts";
+import { smokePackage } from "./check/package_smoke.ts";
+import { Parts } from "./check/parts.ts";
+import { installPrerequisites, isThere } from "./check/prerequisites.ts";
+import { findRuntime, scriptCommand, startable } from "./check/runtimes.ts";
+import { expectedMs, overBudget, slowFiles } from "./check/test_times.ts";
+import { isCi, testFiles } from "./check/test_runner.ts";
 import { tidy } from "./tidy.ts";
 
 const rooms = ["mod.ts", "pki", "transport", "actors", "tests", "scripts"];
@@ -25,7 +25,7 @@ const documented = ["pki", "transport", "actors", "mod.ts"];
 /** All of a fast run, in seconds; no test begins that is expected to last longer. */
 const fastSeconds = 85;
 
-const options = gateOptions();
+const options = checkOptions();
 const { runtimes, files, json } = options;
 const run = new Parts(json ? (text) => console.error(text) : (text) => console.log(text));
 const untested: string[] = [];

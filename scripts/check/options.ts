@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { availableRuntimes, type Runtime } from "./runtimes.ts";
 
 /** What is to be tested. */
-export interface GateOptions {
+export interface CheckOptions {
   readonly runtimes: readonly Runtime[];
   readonly json: boolean;
   /** Only these test files, and nothing else; everything where empty. */
@@ -38,7 +38,7 @@ function runtimesFor(asked: string | undefined, fast: boolean): readonly Runtime
 }
 
 /** Reads the command line; on wrong usage, says so and exits 2. */
-export function gateOptions(): GateOptions {
+export function checkOptions(): CheckOptions {
   try {
     // `deno task test -- FILE` hands the dashes on, npm takes them away.
     const args = process.argv.slice(process.argv[2] === "--" ? 3 : 2);

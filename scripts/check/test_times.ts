@@ -16,7 +16,7 @@ export interface TimedFile {
 
 /** Below node_modules: known on this machine, gone with an installation. */
 const memory = "node_modules/.cache/hypha/test_times.json";
-const list = "scripts/gate/slow_files.json";
+const list = "scripts/check/slow_files.json";
 /** A file that nothing is known of, in milliseconds: half of all files take less. */
 const unknownMs = 3_000;
 const slowestMax = 10;
