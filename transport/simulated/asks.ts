@@ -17,7 +17,7 @@ import {
   type TransportFact,
   type TransportInput,
 } from "../port.ts";
-import { MalformedRequests } from "../malformed_requests.ts";
+import { MalformedRequests } from "../core/malformed_requests.ts";
 import type { OpenFrame } from "./frames.ts";
 import type { GatedLink, Links } from "./links.ts";
 import { offeredStreamsMax, Places, requestsMax } from "./places.ts";
