@@ -1,6 +1,6 @@
 /**
  * `docs/operations.md`: every command, in its order, against the gateway of the tour. The certificate tool runs in this
- * process (`tests/certutil/` runs it as a process); nodes, probes and openssl are processes.
+ * process (`tests/programs/certutil/` runs it as a process); nodes, probes and openssl are processes.
  */
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
