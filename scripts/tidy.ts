@@ -6,7 +6,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import process from "node:process";
-import { missingRows, roomCircles } from "./tidy/rooms.ts";
+import { mirrorExceptions, mirrorFindings } from "./tidy/mirrors.ts";
+import { type Manifest, undeclaredImports } from "./tidy/packages.ts";
+import { largeRooms, roomCircles, rowFindings } from "./tidy/rooms.ts";
 import { largeOnes, sizeFindings, type Sizes } from "./tidy/sizes.ts";
 
 /** A file of the tree: its path with forward slashes, and its text. */
@@ -166,28 +168,34 @@ export function deadPaths(text: string, exists: (path: string) => boolean): stri
     .map(({ path, line }) => `ARCHITECTURE.md:${line}: ${path} does not exist, correct the path`);
 }
 
+const isSource = (name: string) => name.endsWith(".ts") || name.endsWith(".mjs");
+
 function sourceFiles(root: string, folder: string): SourceFile[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = posix.join(folder, entry.name);
     if (entry.isDirectory()) return sourceFiles(root, path);
-    return entry.name.endsWith(".ts") ? [{ path, text: readFileSync(join(root, path), "utf8") }] : [];
+    return isSource(entry.name) ? [{ path, text: readFileSync(join(root, path), "utf8") }] : [];
   });
 }
 
 /** Everything tidy has to say about the tree at `root`. */
 export function tidy(root: string): string[] {
+  const read = (path: string) => readFileSync(join(root, path), "utf8");
   const files = rooms.flatMap((room) => (existsSync(join(root, room)) ? sourceFiles(root, room) : []));
-  const page = join(root, "ARCHITECTURE.md");
-  const text = existsSync(page) ? readFileSync(page, "utf8") : "";
-  const dead = deadPaths(text, (path) => existsSync(join(root, path)));
+  const page = existsSync(join(root, "ARCHITECTURE.md")) ? read("ARCHITECTURE.md") : "";
   const source = files.filter(({ path }) => !path.startsWith("tests/"));
-  const allowed = JSON.parse(readFileSync(new URL("tidy/sizes.json", import.meta.url), "utf8")) as Sizes;
   return [
     ...findings(files),
-    ...dead,
+    ...deadPaths(page, (path) => existsSync(join(root, path))),
     ...roomCircles(source),
-    ...missingRows(text, files),
-    ...sizeFindings(largeOnes(source), allowed),
+    ...largeRooms(source),
+    ...rowFindings(page, files),
+    ...mirrorFindings(files, JSON.parse(read(mirrorExceptions)) as readonly string[]),
+    ...undeclaredImports(
+      [...files, { path: "mod.ts", text: read("mod.ts") }],
+      JSON.parse(read("package.json")) as Manifest,
+    ),
+    ...sizeFindings(largeOnes(source), JSON.parse(read("scripts/tidy/sizes.json")) as Sizes),
   ];
 }
 

@@ -12,7 +12,7 @@ import { makePorts } from "../../actors/runtime/real_ports.ts";
 import type { WatchTrustOptions } from "../../actors/trust/watch_trust.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { snapshotOf, until } from "../support/transports.ts";
+import { until } from "../support/transports.ts";
 
 const pki = await makeTestPki();
 const node = await pki.node("a.example");
