@@ -168,6 +168,19 @@ export function deadPaths(text: string, exists: (path: string) => boolean): stri
     .map(({ path, line }) => `ARCHITECTURE.md:${line}: ${path} does not exist, correct the path`);
 }
 
+/** Pages that a source file, or a comment of a test, names, and that are not in the tree. */
+export function lostPages(files: readonly SourceFile[], exists: (path: string) => boolean): string[] {
+  return files.filter(({ path }) => !exempt.has(path)).flatMap(({ path, text }) =>
+    text.split("\n").flatMap((line, index) => {
+      if (path.startsWith("tests/") && !/^\s*(?:\/?\*|\/\/)/.test(line)) return [];
+      const named = [...line.matchAll(/(?<![\w./-])\w[\w./-]*\.md\b/g)].map(([page]) => page);
+      return named.filter((page) => !exists(page)).map((page) =>
+        `${path}:${index + 1}: ${page} is no page of this tree, name its whole path, as in docs/wire.md`
+      );
+    })
+  );
+}
+
 const isSource = (name: string) => name.endsWith(".ts") || name.endsWith(".mjs");
 
 function sourceFiles(root: string, folder: string): SourceFile[] {
@@ -180,13 +193,15 @@ function sourceFiles(root: string, folder: string): SourceFile[] {
 
 /** Everything tidy has to say about the tree at `root`. */
 export function tidy(root: string): string[] {
+  const exists = (path: string) => existsSync(join(root, path));
   const read = (path: string) => readFileSync(join(root, path), "utf8");
-  const files = rooms.flatMap((room) => (existsSync(join(root, room)) ? sourceFiles(root, room) : []));
-  const page = existsSync(join(root, "ARCHITECTURE.md")) ? read("ARCHITECTURE.md") : "";
+  const files = rooms.flatMap((room) => (exists(room) ? sourceFiles(root, room) : []));
+  const page = exists("ARCHITECTURE.md") ? read("ARCHITECTURE.md") : "";
   const source = files.filter(({ path }) => !path.startsWith("tests/"));
   return [
     ...findings(files),
-    ...deadPaths(page, (path) => existsSync(join(root, path))),
+    ...deadPaths(page, exists),
+    ...lostPages(files, exists),
     ...roomCircles(source),
     ...largeRooms(source),
     ...rowFindings(page, files),

@@ -16,7 +16,7 @@ import { impersonate, impersonations } from "./gate/impersonate.ts";
 import { gateTable } from "./gate/table.ts";
 import { besiege, type GateAttackRow, type Siege } from "./gate/siege.ts";
 
-/** What a run says: contracts.md, "Outputs". */
+/** What a run reports. */
 export interface GateReport {
   readonly part: "gate";
   readonly runtime: string;

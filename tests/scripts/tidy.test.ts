@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { deadPaths, findings } from "../../scripts/tidy.ts";
+import { deadPaths, findings, lostPages } from "../../scripts/tidy.ts";
 
 const test = suite("tidy");
 
@@ -66,6 +66,19 @@ test("finds a path of ARCHITECTURE.md that does not exist", () => {
   assert.equal(deadPaths(page, (path) => path === "pki/path.ts"), [
     "ARCHITECTURE.md:1: pki/gone.ts does not exist, correct the path",
   ]);
+});
+
+test("finds pages that are not in the tree: comments named pages of another folder", () => {
+  const exists = (path: string) => path === "docs/wire.md";
+  const text =
+    '/** As in `docs/wire.md`, wire.md and design.md. */\nconst page = new URL("../docs/gone.md", import.meta.url);\n';
+  const lost = (path: string, ...names: readonly string[]) =>
+    names.map((name) => `${path}:1: ${name} is no page of this tree, name its whole path, as in docs/wire.md`);
+  assert.equal(lostPages([{ path: "pki/a.ts", text }], exists), lost("pki/a.ts", "wire.md", "design.md"));
+  assert.equal(lostPages([{ path: "tests/a.test.ts", text }], exists), lost("tests/a.test.ts", "wire.md", "design.md"));
+  const source = 'const source = "targets.md, R7";';
+  assert.equal(lostPages([{ path: "scripts/a.ts", text: source }], exists), lost("scripts/a.ts", "targets.md"));
+  assert.equal(lostPages([{ path: "tests/a.test.ts", text: source }], exists), []);
 });
 
 test.run();

@@ -24,7 +24,7 @@ import { offeredStreamsMax, Places, requestsMax } from "./places.ts";
 import { SimulatedStream } from "./streams.ts";
 import type { SimulatedHost } from "./simulated.ts";
 
-/** One exchange, in milliseconds (`wire.md`). */
+/** One exchange, in milliseconds (`docs/wire.md`, "Protocols"). */
 const exchangeMaxMs = 10_000;
 /** An offered stream that nobody takes is reset after this, in milliseconds. */
 const streamAcceptMs = 10_000;
