@@ -3,20 +3,17 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { delimiter, resolve } from "node:path";
 import process from "node:process";
 import { findProgram } from "./prerequisites.ts";
-import { findRuntime } from "./runtimes.ts";
+import { isAtLeast, nodeMin } from "../program/require_node.ts";
+import { askRuntime, findRuntime } from "./runtimes.ts";
 
 /** Words that start a Node, and what it says of its version. */
 export interface OldNode {
   readonly command: readonly [string, ...string[]];
   readonly version: string;
 }
-
-/** Node of this major runs the programs, from some minor on. */
-const newEnough = 22;
 
 /** The pinned Node, made to say that it is another. */
 export function nodeSaying(version: string): OldNode {
@@ -28,16 +25,16 @@ export function nodeSaying(version: string): OldNode {
   };
 }
 
-/** The system's Node, where it is too old; undefined where it is new enough, or there is none. */
-export function systemOldNode(): OldNode | undefined {
+/**
+ * The system's Node, where it is too old for the programs; undefined where it is new enough, or there is none.
+ *
+ * @param path Where it is searched, without the pinned one.
+ */
+export function systemOldNode(path = process.env["PATH"] ?? ""): OldNode | undefined {
   const pinned = resolve("node_modules/.bin");
-  const path = (process.env["PATH"] ?? "").split(delimiter).filter((each) => resolve(each) !== pinned).join(delimiter);
-  const system = findProgram("node", path);
-  if (system === undefined) return undefined;
-  // What Deno puts into PATH as `node` is Deno.
-  const { stdout } = spawnSync(system, ["-p", "process.versions.deno ? '' : process.versions.node"], {
-    encoding: "utf8",
-  });
-  const version = (stdout ?? "").trim();
-  return version !== "" && Number(version.split(".")[0]) < newEnough ? { command: [system], version } : undefined;
+  const others = path.split(delimiter).filter((each) => resolve(each) !== pinned).join(delimiter);
+  const system = findProgram("node", others);
+  const version = system === undefined ? undefined : askRuntime("node", system)?.version;
+  if (system === undefined || version === undefined || isAtLeast(version, nodeMin)) return undefined;
+  return { command: [system], version };
 }

@@ -22,11 +22,36 @@ const found = new Map<Runtime, string | undefined>();
 /** The runtime of this process. */
 export const ownRuntime: Runtime = "deno" in process.versions ? "deno" : "node";
 
-/** How each runtime is asked where its binary is, and which one it is. */
+/** A runtime that was asked. */
+export interface AskedRuntime {
+  /** The absolute path of its binary. */
+  readonly path: string;
+  readonly version: string;
+}
+
+const answer = "JSON.stringify({ path: process.execPath, versions: process.versions })";
 const questions: Record<Runtime, readonly string[]> = {
-  node: ["-p", "process.versions.deno ? '' : process.execPath"],
-  deno: ["eval", "import p from 'node:process'; console.log(p.execPath)"],
+  node: ["-p", answer],
+  deno: ["eval", `import process from "node:process"; console.log(${answer})`],
 };
+
+/**
+ * Starts a program once and asks it where its binary is, and its version.
+ *
+ * @returns Undefined where it is not this runtime: Deno puts a `node` of its own into PATH, which is Deno again.
+ */
+export function askRuntime(runtime: Runtime, program: string): AskedRuntime | undefined {
+  const { stdout, status } = spawnSync(startable(program), questions[runtime], { encoding: "utf8", timeout: startMs });
+  if (status !== 0) return undefined;
+  try {
+    const { path, versions } = JSON.parse(stdout) as { path: string; versions: Readonly<Record<string, string>> };
+    const version = versions[runtime];
+    if (version === undefined || (runtime === "node" && "deno" in versions)) return undefined;
+    return { path, version };
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * The absolute path of a runtime's real binary (a launcher in between would outlive a signal); undefined where this machine
@@ -34,10 +59,7 @@ const questions: Record<Runtime, readonly string[]> = {
  */
 export function findRuntime(runtime: Runtime): string | undefined {
   if (runtime === ownRuntime) return process.execPath;
-  if (!found.has(runtime)) {
-    const asked = spawnSync(join(bin, runtime), questions[runtime], { encoding: "utf8", timeout: startMs });
-    found.set(runtime, asked.status === 0 ? asked.stdout.trim() || undefined : undefined);
-  }
+  if (!found.has(runtime)) found.set(runtime, askRuntime(runtime, join(bin, runtime))?.path);
   return found.get(runtime);
 }
 

@@ -1,6 +1,8 @@
 /** An old Node: the programs and npm's commands say what they need in one line, before anything else loads. */
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../../scripts/check/command.ts";
@@ -14,6 +16,24 @@ const test = needing(old, "node");
 const manifest = JSON.parse(readFileSync("package.json", "utf8"));
 const programs = Object.keys(manifest.bin) as string[];
 const node = findRuntime("node") ?? "node";
+
+const folder = mkdtempSync(join(tmpdir(), "hypha-old-node-"));
+old.after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What a runtime of these versions answers. */
+const printed = (versions: object) => JSON.stringify({ path: "/opt/node", versions });
+
+/** `ensure.mjs` in a tree where everything is installed: in this one it might install, under the tests that run. */
+function installedEnsure(): string {
+  const tree = mkdtempSync(join(folder, "tree-"));
+  const lock = readFileSync("package-lock.json");
+  for (const each of ["scripts", "node_modules"]) mkdirSync(join(tree, each));
+  cpSync("scripts/ensure.mjs", join(tree, "scripts/ensure.mjs"));
+  writeFileSync(join(tree, "package-lock.json"), lock);
+  writeFileSync(join(tree, "node_modules/.ensured"), createHash("sha256").update(lock).digest("hex"));
+  symlinkSync(resolve("node_modules/.bin"), join(tree, "node_modules/.bin"));
+  return join(tree, "scripts/ensure.mjs");
+}
 
 const saying = (version: string) => nodeSaying(version).command.slice(1);
 const sourceOf = (program: string) => `scripts/${program.replace("-", "_")}.ts`;
@@ -50,17 +70,30 @@ test("npm's commands say the same of a Node that cannot start the pinned one", a
     stderr,
     /^Cannot start: [^\n]* need Node 20 or newer, and this is Node 18\.19\.1: install it from [^\n]+\n$/,
   );
-  // Without its stamp it would install, under the tests that run.
-  if (!existsSync("node_modules/.ensured")) return;
-  const enough = await run(node, ...saying("20.0.0"), "scripts/ensure.mjs", "node", "--version");
+  const enough = await run(node, ...saying("20.0.0"), installedEnsure(), "node", "--version");
   assert.equal([enough.code, enough.stdout], [0, `${(await run(node, "--version")).stdout}`]);
 });
 
-test("a Node of the system that is too old is found as what it is", () => {
-  const system = systemOldNode();
-  if (system === undefined) return; // There is none here.
-  assert.match(spawnSync(system.command[0], ["--version"], { encoding: "utf8" }).stdout, `v${system.version}`);
-  assert.ok(Number(system.version.split(".")[0]) < 22);
-});
+const systems: [name: string, prints: string, version: string | undefined][] = [
+  ["22.18.9", printed({ node: "22.18.9" }), "22.18.9"],
+  ["20.20.2", printed({ node: "20.20.2" }), "20.20.2"],
+  [`${nodeMin}.0`, printed({ node: `${nodeMin}.0` }), undefined],
+  ["24.0.0", printed({ node: "24.0.0" }), undefined],
+  ["Deno under Node's name", printed({ node: "20.20.2", deno: "2.9.6" }), undefined],
+  ["a program that prints something else", "v20.20.2", undefined],
+];
+for (const [name, prints, version] of systems) {
+  needing(old, "sh")(
+    `${name} as the system's Node is ${version === undefined ? "none that is too old" : "too old"}`,
+    () => {
+      const bin = mkdtempSync(join(folder, "system-"));
+      const command = join(bin, "node");
+      writeFileSync(command, `#!/bin/sh\necho '${prints}'\n`, { mode: 0o755 });
+      assert.equal(systemOldNode(bin), version === undefined ? undefined : { command: [command], version });
+    },
+  );
+}
+
+old("a system without a Node has none that is too old", () => assert.is(systemOldNode(folder), undefined));
 
 old.run();
