@@ -145,6 +145,19 @@ function suiteFindings({ path, text }: SourceFile): string[] {
     .map((name) => `${path}:1: suite ${name} never runs, end it with ${name}.run()`);
 }
 
+/** A test whose body begins with a return that depends on the machine. */
+const leaving = /^\s*\w+(?:\([^\n]*?\))?\(\s*["'`][^\n]*=> \{\n\s*if \([^\n]*\) return;/gm;
+
+function leavingFindings({ path, text }: SourceFile): string[] {
+  if (!path.endsWith(".test.ts")) return [];
+  return [...text.matchAll(leaving)].map(({ index }) =>
+    `${path}:${
+      text.slice(0, index).split("\n").length
+    }: a test that returns at once passes untested, declare it only ` +
+    "where it can run (tests/support/prerequisites.ts)"
+  );
+}
+
 /** What is wrong with these files, one line each: `path:line: what, and what to use instead`. */
 export function findings(files: readonly SourceFile[]): string[] {
   return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
@@ -152,6 +165,7 @@ export function findings(files: readonly SourceFile[]): string[] {
     ...importFindings(file),
     ...banFindings(file),
     ...suiteFindings(file),
+    ...leavingFindings(file),
   ]);
 }
 

@@ -11,6 +11,9 @@ export type Lacking = Readonly<Record<string, number>>;
 /** A cell of level full that this machine does not allow although its programs are there. */
 export const fullCells = "full cells";
 
+/** Root's rights: what only root may do is not tested without them. */
+export const rootRights = "root's rights";
+
 const counts = new Map<string, number>();
 
 /** Notes that one test, or one check of a test, was left out for want of `tool`. */
@@ -34,11 +37,12 @@ const plural = (count: number) => `${count} ${count === 1 ? "test" : "tests"}`;
 
 /** Programs of the base system: they are not installed one by one. */
 const isOther = (tool: string) =>
-  !["node", "npm", fullCells, ...prerequisites.map(({ program }) => program)].includes(tool);
+  !["node", "npm", fullCells, rootRights, ...prerequisites.map(({ program }) => program)].includes(tool);
 
 /** What the absence of tools cost, in words. */
 function costsOf(sum: Lacking): readonly string[] {
   const named = Object.entries(sum).filter(([tool]) => !isOther(tool)).map(([tool, count]) => {
+    if (tool === rootRights) return `${plural(count)} without ${rootRights}: what a worker does as root`;
     if (tool === fullCells) return `${plural(count)} of cells of level full: this machine does not allow them`;
     const covers = prerequisites.find(({ program }) => program === tool)?.covers;
     return `${plural(count)} without ${tool}${covers === undefined ? "" : `: ${covers}`}`;
@@ -67,6 +71,6 @@ function remedy(sum: Lacking, untested: readonly string[]): readonly string[] {
     ...(packages.length > 0 ? [installCommand(packages)] : []),
     ...(others.length > 0 ? [`have ${others.join(", ")} in PATH`] : []),
     ...(lacksNode ? ["install Node with npm (https://nodejs.org), then: npm test"] : []),
-    ...(fullCells in sum && packages.length === 0 ? ["sudo npm test"] : []),
+    ...(rootRights in sum || (fullCells in sum && packages.length === 0) ? ["sudo npm test"] : []),
   ];
 }

@@ -49,14 +49,18 @@ export function missingPrerequisites(): readonly Prerequisite[] {
   return prerequisites.filter(({ program }) => !isThere(program));
 }
 
+/** Whether this process has root's rights. */
+export const isRoot = (): boolean => process.geteuid?.() === 0;
+
 /**
  * Installs what is missing where this user may and apt-get is here; otherwise changes nothing.
  *
  * @param say Hears what is being done, and why it failed.
+ * @param mayInstall Whether this user may install packages.
  */
-export async function installPrerequisites(say: (text: string) => void): Promise<void> {
+export async function installPrerequisites(say: (text: string) => void, mayInstall = isRoot()): Promise<void> {
   const packages = missingPrerequisites().map((missing) => missing.package);
-  if (packages.length === 0 || process.geteuid?.() !== 0 || !isThere("apt-get")) return;
+  if (packages.length === 0 || !mayInstall || !isThere("apt-get")) return;
   say(`Installing ${packages.join(" ")} (apt-get) …`);
   const apt = (...args: readonly string[]) =>
     runCommand("apt-get", ["-o", `DPkg::Lock::Timeout=${lockSeconds}`, ...args], {
@@ -79,5 +83,5 @@ export async function installPrerequisites(say: (text: string) => void): Promise
 /** The one command that gives this machine the packages. */
 export function installCommand(packages: readonly string[]): string {
   if (!isThere("apt-get")) return `install ${packages.join(" and ")} with this system's package manager`;
-  return `${process.geteuid?.() === 0 ? "" : "sudo "}apt-get install -y ${packages.join(" ")}`;
+  return `${isRoot() ? "" : "sudo "}apt-get install -y ${packages.join(" ")}`;
 }

@@ -33,6 +33,18 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["a note to self", "pki/a.ts", "// TODO later", /do it now/],
   ["a suite that never runs", "tests/a.test.ts", 'const test = suite("x");', /never runs/],
   [
+    "a test that returns at once",
+    "tests/a.test.ts",
+    'test("x", async () => {\n  if (!isRoot) return;\n  assert.ok(false);\n});',
+    /returns at once passes untested/,
+  ],
+  [
+    "one of a suite that needs a program",
+    "tests/a.test.ts",
+    'needing(test, "sh")("x", () => {\n  if (system === undefined) return; // none here\n});',
+    /returns at once passes untested/,
+  ],
+  [
     "one that needs a program and never runs",
     "tests/a.test.ts",
     'const test = needing(suite("x"), "openssl");',

@@ -13,7 +13,7 @@ import { findCell } from "../../../actors/job/cell/find_cell.ts";
 import { lockWorkDir } from "../../../actors/job/cell/lock.ts";
 import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
 import { failureOf, holdOpen, realPorts, runOf, temporary } from "../../support/job_world.ts";
-import { isFullCell, needing } from "../../support/prerequisites.ts";
+import { asRoot, isFullCell, needing } from "../../support/prerequisites.ts";
 
 const cellOf = (level: CellLevel, user: Cell["user"]): Cell => ({
   level,
@@ -144,24 +144,26 @@ needing(test, "bash", "sh", "prlimit", "setpriv")(
   },
 );
 
-test("what the worker makes in a job's directory is the job's own, where it has a user of its own", async () => {
-  if (!isRoot) return; // Nobody else can give files away.
-  const place = temporary();
-  const path = join(place.path, "job");
-  mkdirSync(path);
-  const opened = await holdOpen(openWorkDirectory(path, { user: 61_999 }));
-  const file = await holdOpen(opened.value.create("a/b/file"));
-  await runOf(file.value.write(new Uint8Array(1)));
-  await runOf(file.value.commit);
-  await file.close();
-  writeFileSync(join(path, "socket"), "");
-  await runOf(opened.value.giveSocket("socket"));
-  const { statSync } = await import("node:fs");
-  for (const name of ["a", "a/b", "a/b/file", "socket"]) assert.is(statSync(join(path, name)).uid, 61_999, name);
-  assert.is(statSync(join(path, "socket")).mode & 0o777, 0o600);
-  await opened.close();
-  place.remove();
-  assert.not.ok(existsSync(path));
-});
+asRoot(test)(
+  "what the worker makes in a job's directory is the job's own, where it has a user of its own",
+  async () => {
+    const place = temporary();
+    const path = join(place.path, "job");
+    mkdirSync(path);
+    const opened = await holdOpen(openWorkDirectory(path, { user: 61_999 }));
+    const file = await holdOpen(opened.value.create("a/b/file"));
+    await runOf(file.value.write(new Uint8Array(1)));
+    await runOf(file.value.commit);
+    await file.close();
+    writeFileSync(join(path, "socket"), "");
+    await runOf(opened.value.giveSocket("socket"));
+    const { statSync } = await import("node:fs");
+    for (const name of ["a", "a/b", "a/b/file", "socket"]) assert.is(statSync(join(path, name)).uid, 61_999, name);
+    assert.is(statSync(join(path, "socket")).mode & 0o777, 0o600);
+    await opened.close();
+    place.remove();
+    assert.not.ok(existsSync(path));
+  },
+);
 
 test.run();

@@ -20,7 +20,6 @@ chmodSync(machines, 0o755);
 test.after(() => {
   for (const each of [folder, machines]) rmSync(each, { recursive: true, force: true });
 });
-const isRoot = process.geteuid?.() === 0;
 
 /** A PATH with these programs of the system and these scripts, and nothing else. */
 function machine(name: string, programs: readonly string[], scripts: Readonly<Record<string, string>> = {}): string {
@@ -57,29 +56,27 @@ esac`;
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
 needing(test, "sh", "dirname", "chmod")(
-  "as root with apt-get, what is missing is installed, an index of packages fetched where there is none",
+  "who may install, and has apt-get, gets what is missing, an index of packages fetched where there is none",
   async () => {
-    if (!isRoot) return; // Nobody else may install.
     const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
     await on(bin, async () => {
       assert.equal(missing(), ["bwrap", "openssl"]);
       const said: string[] = [];
-      await installPrerequisites((text) => said.push(text));
+      await installPrerequisites((text) => said.push(text), true);
       assert.equal(missing(), []);
       assert.equal(said, ["Installing bubblewrap openssl (apt-get) …"]);
       const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
       assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
-      await installPrerequisites((text) => said.push(text));
+      await installPrerequisites((text) => said.push(text), true);
       assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 3, "nothing is left to install");
     });
   },
 );
 
 test("an apt-get that fails is told in one line, and is no failure", async () => {
-  if (!isRoot) return;
   const bin = machine("offline", ["sh"], { "apt-get": "echo noise >&2; echo 'E: no network' >&2; exit 100" });
   const said: string[] = [];
-  await on(bin, () => installPrerequisites((text) => said.push(text)));
+  await on(bin, () => installPrerequisites((text) => said.push(text), true));
   assert.is(said.at(-1), "Cannot install bubblewrap openssl: apt-get ended with 100: E: no network");
 });
 
@@ -112,7 +109,7 @@ test("without apt-get the packages are named; where programs are there but not a
 });
 
 const head = `import { suite } from "uvu"; import * as assert from "uvu/assert";
-import { isFullCell, needing, where } from "../../../support/prerequisites.ts";`;
+import { isFullCell, needing, where } from "../../support/prerequisites.ts";`;
 
 /** `npm test` of one file on a machine with nothing in PATH, or with openssl alone. */
 async function gate(file: string, bin: string, env: Readonly<Record<string, string>> = {}) {
@@ -147,6 +144,21 @@ const whole = needing(suite("whole"), "openssl"); whole("v", () => {}); whole.ru
   const there = await gate(file, machine("with", [], { openssl: "", bwrap: "" }), { CI: "" });
   assert.is(there.stdout.trim().split("\n").at(-1), "5 passed, 0 failed", there.stdout);
   assert.match(there.stdout, "cells of level full: this machine does not allow them");
+});
+
+test("what only root may do is skipped for others, and told", async () => {
+  const file = join(folder, "root.test.ts");
+  const body = (uid: number) =>
+    `${head} import process from "node:process"; import { asRoot } from "../../support/prerequisites.ts";
+process.geteuid = () => ${uid}; const test = suite("p"); asRoot(test)("x", () => {}); test.run();\n`;
+  const ran = async (uid: number) => {
+    writeFileSync(file, body(uid));
+    return (await gate(file, join(machines, "with"), { CI: "" })).stdout;
+  };
+  assert.match(await ran(0), /\n1 passed, 0 failed\n$/);
+  const stdout = await ran(1_000);
+  assert.match(stdout, "0 passed, 0 failed, 1 skipped");
+  assert.match(stdout, "1 test without root's rights: what a worker does as root\nTo cover it: sudo npm test\n");
 });
 
 test("a file of which nothing runs here is no failure, but one without a test is", async () => {
