@@ -159,7 +159,8 @@ test("a Node that is too old, or Deno under Node's name, is none", () => {
   ]);
   for (const [version, deno, expected] of [["20.18.1", "", false], ["26.3.0", "2.9.6", false], ["24.1.0", "", true]]) {
     const folder = mkdtempSync(join(temporary, "node-"));
-    const found = JSON.stringify({ path: "/bin/sh", version, deno });
+    const versions = deno === "" ? { node: version } : { node: version, deno };
+    const found = JSON.stringify({ path: "/bin/sh", versions });
     writeFileSync(join(folder, "node"), `#!/bin/sh\necho '${found}'\n`, { mode: 0o755 });
     assert.is(findInPath("node", `/no/such:${folder}`) !== undefined, expected, `${version} ${deno}`);
   }
