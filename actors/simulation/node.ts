@@ -6,7 +6,7 @@
  */
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import {
   type AddressBook,

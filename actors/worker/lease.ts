@@ -20,7 +20,7 @@ import type { PeerText } from "../../transport/port.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
 
-/** A lease lives this long unless it is renewed, in milliseconds (`wire.md`, "Allocation"). */
+/** A lease lives this long unless it is renewed, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const leaseLifeMs = 10_000;
 
 /** The input of the giver's side of a lease. */

@@ -11,9 +11,9 @@ import { type AnyActorLogic, setup } from "xstate";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
-import { defaultLimits } from "../../../transport/admission.ts";
+import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/transport.ts";
+import { transportLogic } from "../../../transport/core/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */
