@@ -1,5 +1,5 @@
 /**
- * What a node's machine writes into the log about itself.
+ * Log lines of a node about itself.
  *
  * @module
  */
@@ -12,7 +12,7 @@ interface Reporting {
   readonly context: NodeContext;
 }
 
-/** Reports that peers refuse this node from now on. Work under way continues as far as peers allow it. */
+/** Reports that peers refuse this node from now on. Running work continues as far as peers allow it. */
 export function reportOwnRefused(
   { context }: Reporting,
   { error: { file, code, hint, refusal } }: Extract<IdentitySaid, { type: "identity.refused" }>,
