@@ -11,7 +11,7 @@ import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./trusted_scheduler.ts";
 
-/** Roles whose nodes read slices: jobs run on workers. A certificate without a role counts as any (`docs/wire.md`, "Extensions"). */
+/** Roles whose nodes read slices, because jobs run on workers. No role counts as any role (`docs/wire.md`, "Extensions"). */
 export const readerRoles: readonly Role[] = ["worker"];
 /** Roles whose nodes grant slices. */
 export const trustedSchedulerRoles: readonly Role[] = ["scheduler"];

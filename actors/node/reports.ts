@@ -79,12 +79,15 @@ export function reportDraining({ context }: Reporting): void {
   context.ports.report({
     level: exit.type === "failed" ? "error" : "info",
     event: "node.draining",
-    message: exit.type === "failed" ? exit.error.message : `Taking leave: ${exit.reason}`,
+    message: exit.type === "failed" ? exit.error.message : `Draining: ${exit.reason}`,
     fields: { reason: exit.type === "failed" ? exit.error.stage : exit.reason },
   });
 }
 
-/** Reports requests that do not decode. The peer gets no answer, so this line is the only trace of a version mismatch or a broken peer. */
+/**
+ * Reports requests that do not decode. The peer gets no answer, so this line is the only trace of a version mismatch or a
+ * broken peer.
+ */
 export function reportMalformed(
   { context }: Reporting,
   { peer, identity: { name }, protocol, detail, untold }: Extract<TransportFact, { type: "request.malformed" }>,

@@ -59,6 +59,7 @@ declare const events: unique symbol;
 
 /** Actor logic that sends `Event` to its parent. The property exists in the type only, not at run time. */
 export interface Sends<Event extends EventObject> {
+  /** Any of the events. */
   readonly [events]: Event;
 }
 

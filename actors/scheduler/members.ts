@@ -80,7 +80,7 @@ export function regroup({ context, enqueue }: SchedulerArgs): void {
       level: "warn",
       event: "allocation.regrouped",
       message: `Cannot fill all parts: looking for the ${first} first now; ` +
-        `${released.length} workers were let go, ${context.excluded.length} that were lost are asked again`,
+        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
       fields: { released, forgiven: context.excluded, first },
     })
   );

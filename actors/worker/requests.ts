@@ -65,7 +65,7 @@ function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boo
     request.spec.executor.every((descriptor) => findExecutor(executors, descriptor) !== undefined);
 }
 
-/** `whole` offers everything this worker has, at the better of bid and price; `flexible` offers the resources asked for, at the bid. */
+/** `whole` offers all resources of this worker, at the better of bid and price; `flexible` those asked for, at the bid. */
 function offerFor(
   { from, request }: ReceivedRequest,
   available: Resources,

@@ -8,7 +8,7 @@ import type { Resources } from "../../transport/protocols/messages.ts";
 /** Zero in every dimension. */
 export const noResources: Resources = { gpu: 0, cpu: 0, storage: 0, memory: 0 };
 
-/** Weights of one core and of one GB of GPU memory, memory and storage in comparisons of prices (`docs/wire.md`, "Allocation"). */
+/** Weights of a core and of a GB of GPU memory, memory and storage in comparisons of prices (`docs/wire.md`, "Allocation"). */
 const weights: Resources = { cpu: 1, gpu: 25, memory: 0.1, storage: 0.01 };
 
 /** Floating-point sums of the same few numbers in different orders differ by less than this. */
