@@ -100,12 +100,12 @@ function atGate(child: ChildProcess): Effect.Effect<void> {
 
 function neverAtGate(file: string, exited: Executor["exited"]): Effect.Effect<never, ExecutorNotStarted> {
   return Effect.flatMap(exited, ({ code, signal, tail }) => {
-    const said = plainText(tail).trim();
+    const output = plainText(tail).trim();
     return Effect.fail(
       new ExecutorNotStarted({
         file,
         code: "cell",
-        detail: said === "" ? `its cell ended with ${code ?? signal}` : said,
+        detail: output === "" ? `its cell ended with ${code ?? signal}` : output,
       }),
     );
   });
@@ -185,11 +185,11 @@ function executor(child: ChildProcess, exit: Deferred.Deferred<ExecutorExit>, gr
 /** The first process of bubblewrap's namespace, once bubblewrap reported it. */
 function innerProcess(child: ChildProcess): () => number | undefined {
   const status = child.stdio[statusFd];
-  let said = "", found: number | undefined;
+  let output = "", found: number | undefined;
   status?.on("data", (bytes: Uint8Array) => {
-    if (found !== undefined || said.length > statusCharactersMax) return;
-    said += new TextDecoder().decode(bytes);
-    const [, pid] = /"child-pid"\s*:\s*([0-9]+)/.exec(said) ?? [];
+    if (found !== undefined || output.length > statusCharactersMax) return;
+    output += new TextDecoder().decode(bytes);
+    const [, pid] = /"child-pid"\s*:\s*([0-9]+)/.exec(output) ?? [];
     if (pid !== undefined) found = Number(pid);
   });
   return () => found;

@@ -15,12 +15,12 @@ const decoder = new TextDecoder();
  */
 export function failureReason(summary: string, tail = ""): string {
   const head = encoder.encode(plainText(summary)).subarray(0, reasonMaxBytes);
-  const said = plainText(tail).trim();
-  if (said === "") return wholeText(head);
+  const output = plainText(tail).trim();
+  if (output === "") return wholeText(head);
   const joint = encoder.encode("; its last output:\n");
   const room = reasonMaxBytes - head.length - joint.length;
   if (room <= 0) return wholeText(head);
-  const bytes = encoder.encode(said);
+  const bytes = encoder.encode(output);
   return decoder.decode(head) + decoder.decode(joint) + wholeText(bytes.subarray(Math.max(0, bytes.length - room)));
 }
 

@@ -52,7 +52,7 @@ export function noteReturn({ enqueue }: SchedulerArgs, { peer }: { readonly peer
 /** Trainers that send no progress for too long are lost: their executors hang. */
 export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
-    enqueue.raise({ type: "member.lost", peer, reason: `it said nothing for ${trainerSilenceMs / 1_000} s` });
+    enqueue.raise({ type: "member.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
   }
 }
 

@@ -240,7 +240,7 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     allocating: {
-      initial: "judging",
+      initial: "deciding",
       states: {
         trainers: {
           after: {
@@ -263,7 +263,7 @@ export const schedulerMachine = scheduler.createMachine({
               parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
         aggregator: {
           after: {
@@ -283,11 +283,11 @@ export const schedulerMachine = scheduler.createMachine({
               parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
-        regrouping: { entry: "regroup", always: "judging" },
+        regrouping: { entry: "regroup", always: "deciding" },
         // A member may have been lost while another was allocated.
-        judging: {
+        deciding: {
           always: [
             { guard: "wantsAggregatorFirst", target: "aggregator" },
             { guard: "lacksTrainers", target: "trainers" },
@@ -304,7 +304,7 @@ export const schedulerMachine = scheduler.createMachine({
         aggregator: {
           entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#scheduler.allocating.judging" },
+            { guard: "hasNoAggregator", target: "#scheduler.allocating.deciding" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },

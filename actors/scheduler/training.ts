@@ -32,7 +32,7 @@ export interface Trainer extends Member {
   /** It sent its update: it sends no progress until the aggregator reports the round. */
   readonly waiting: boolean;
   /** Time of its last message, in milliseconds since the epoch. */
-  readonly heardAt: number;
+  readonly lastMessageAt: number;
 }
 
 /** The member that aggregates. */
@@ -85,8 +85,8 @@ function answerTrainer(
   plan: RoundPlan,
 ): AnsweredProgress {
   if (before.state === "done") return { training, answer: { type: "Done" } };
-  const trainer: Trainer = { ...before, heardAt: now, waiting: progress === "update" };
-  const heard = withTrainer(training, trainer);
+  const trainer: Trainer = { ...before, lastMessageAt: now, waiting: progress === "update" };
+  const updated = withTrainer(training, trainer);
   const paced = (answered: PacedAnswer): AnsweredProgress => ({
     training: withTrainer(training, {
       ...trainer,
@@ -95,14 +95,14 @@ function answerTrainer(
     }),
     answer: answered.answer,
   });
-  if (progress === "update") return { training: heard, answer: { type: "Ok" } };
+  if (progress === "update") return { training: updated, answer: { type: "Ok" } };
   if (progress === "update-received") return paced(answerUpdateReceived(trainer.pace, plan));
-  if (typeof progress === "object" && "metrics" in progress) return { training: heard, answer: { type: "Ok" } };
+  if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
   if (typeof progress === "object" && "status" in progress) {
     const paces = pacesOf(training);
     return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
   }
-  return { training: heard, answer: { type: "Error" } };
+  return { training: updated, answer: { type: "Error" } };
 }
 
 function answerAggregator(
@@ -132,7 +132,7 @@ function withResult(
   { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
 ): Trainer {
   const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
-  return isBehind ? { ...trainer, waiting: false, heardAt: now } : trainer;
+  return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
 }
 
 /** Paces of the trainers that are not done. */
@@ -179,13 +179,15 @@ export function withoutMember(training: Training, peer: Peer): Training {
 
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">, now: number): Trainer {
-  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
+  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
 }
 
 /** Running trainers that sent no message for longer than `silenceMaxMs`. */
 export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
   return Object.values(training.trainers)
-    .filter(({ state, waiting, heardAt }) => state === "running" && !waiting && now - heardAt > silenceMaxMs);
+    .filter(({ state, waiting, lastMessageAt }) =>
+      state === "running" && !waiting && now - lastMessageAt > silenceMaxMs
+    );
 }
 
 /** A new aggregator, leased and not dispatched. */

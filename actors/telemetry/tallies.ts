@@ -69,8 +69,8 @@ function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
   if (gate.phase === "refused" || gate.phase === "closed") return; // refused when it was created: it was never pending
   let phase: "pending" | "open" | "over" = "pending";
   counting.pending += 1;
-  gate.listen((said: GateSaid) => {
-    const { type } = said;
+  gate.listen((event: GateSaid) => {
+    const { type } = event;
     if (type === "gate.established" && phase === "pending") {
       phase = "open";
       counting.pending -= 1;
@@ -80,7 +80,7 @@ function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
     } else if (type === "gate.refused" || type === "gate.closed") {
       if (phase === "pending") counting.pending -= 1;
       if (phase === "open") counting.open -= 1;
-      if (phase === "open" && type === "gate.closed") closed[said.reason.type] += 1;
+      if (phase === "open" && type === "gate.closed") closed[event.reason.type] += 1;
       phase = "over";
     }
   });

@@ -16,7 +16,7 @@ export class ToolFailed extends Data.TaggedError("ToolFailed")<{ readonly tool: 
 /** Time limit of a tool, in milliseconds. */
 const toolMs = 5_000;
 /** Characters of a tool's output that are kept. */
-const saidMax = 1_000;
+const outputMax = 1_000;
 
 /**
  * Runs a tool.
@@ -26,13 +26,13 @@ const saidMax = 1_000;
 export function runTool(tool: string, args: readonly string[]): Effect.Effect<string, ToolFailed> {
   return Effect.callback<string, ToolFailed>((resume) => {
     const child = spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "", complaint = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => said = (said + text).slice(-saidMax));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => complaint = (complaint + text).slice(-saidMax));
+    let output = "", complaint = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => output = (output + text).slice(-outputMax));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => complaint = (complaint + text).slice(-outputMax));
     child.once("error", (error) => resume(Effect.fail(new ToolFailed({ tool, detail: error.message }))));
     child.once("close", (code, signal) =>
       resume(
-        code === 0 ? Effect.succeed(said) : Effect.fail(
+        code === 0 ? Effect.succeed(output) : Effect.fail(
           new ToolFailed({ tool, detail: complaint.trim() || `ended with ${code ?? signal}` }),
         ),
       ));
