@@ -185,6 +185,8 @@ const evaluation = setup({
     }),
     takeStream: assign({ stream: (_, { stream }: { readonly stream: StreamHandle }) => stream }),
     dropStream: assign({ stream: undefined }),
+    resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
+      void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
     takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
       const round = context.rounds + 1;
       const { rows } = present(context.loaded, "the model");
@@ -301,7 +303,11 @@ export const evaluationMachine = evaluation.createMachine({
     },
     broken: {
       entry: "end",
-      on: { "update.offered": { actions: { type: "reject", params: ({ event }) => event } } },
+      on: {
+        "update.offered": { actions: { type: "reject", params: ({ event }) => event } },
+        // It was accepted before, and opened after the time limit.
+        "stream.opened": { actions: { type: "resetStream", params: ({ event }) => event } },
+      },
     },
   },
 });

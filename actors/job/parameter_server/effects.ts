@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Cause, Effect } from "effect";
 import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { AggregateConfig, JobSpec } from "../../../transport/protocols/messages.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
@@ -61,9 +61,10 @@ export const saved = fromEffect(
     readonly file: string;
   }) =>
     saveStream(stream, job.directory, file, jobLimits).pipe(
-      Effect.match({
+      // A defect too: without an outcome the round would wait for this peer forever.
+      Effect.matchCause({
         onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
-        onFailure: (error): Saved => ({ type: "broken", peer: stream.peer, file, reason: error.message }),
+        onFailure: (cause): Saved => ({ type: "broken", peer: stream.peer, file, reason: reasonOf(cause) }),
       }),
     ),
 );
@@ -122,6 +123,11 @@ export const reported = fromEffect(
       jobLimits.exchangeMs,
     ),
 );
+
+function reasonOf(cause: Cause.Cause<Error>): string {
+  const error = Cause.squash(cause);
+  return error instanceof Error ? error.message : String(error);
+}
 
 function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
   return Effect.scoped(Effect.gen(function* () {
