@@ -15,7 +15,7 @@ export {
   type SubjectAltName,
   type ValidityPeriod,
 } from "./certificate.ts";
-export { ChainMemory } from "./chain_memory.ts";
+export { ChainMemory } from "./verification_cache.ts";
 export {
   findRevocation,
   type HeldList,
@@ -29,7 +29,7 @@ export type { ListScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
-export { ListReader, type ListReaderOptions, type LocatedList } from "./list_reader.ts";
+export { ListReader, type ListReaderOptions, type LocatedList } from "./crl_reader.ts";
 export { formatPem, parsePem, type PemBlock, PemError } from "./pem.ts";
 export * from "./refusal.ts";
 export { formatSpiffeBundle, parseSpiffeBundle, type SpiffeBundle, SpiffeBundleError } from "./spiffe_bundle.ts";

@@ -15,7 +15,7 @@
  */
 import * as Result from "effect/Result";
 import type { Certificate, Role } from "./certificate.ts";
-import type { ChainMemory } from "./chain_memory.ts";
+import type { ChainMemory } from "./verification_cache.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";
 import { checkIdentity, checkRole } from "./checks/identity.ts";
 import { checkName, type ExpectedName, type Named } from "./checks/expected_name.ts";

@@ -12,8 +12,8 @@ import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from
 import { findRevocation, type HeldList, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
-import { type DomainLists, isUnclear, joinLists, type RollbackPolicy, type SeenBefore } from "./domain_lists.ts";
-import { ListReader, type LocatedList } from "./list_reader.ts";
+import { type DomainLists, isUnclear, joinLists, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
+import { ListReader, type LocatedList } from "./crl_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
@@ -22,8 +22,8 @@ import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
 export { TrustError } from "./trust_error.ts";
-export type { RollbackPolicy } from "./domain_lists.ts";
-export { listsMax, type LocatedList } from "./list_reader.ts";
+export type { RollbackPolicy } from "./domain_crls.ts";
+export { listsMax, type LocatedList } from "./crl_reader.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
 export interface Policy {

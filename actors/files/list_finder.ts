@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { DerListsError, hashOf, ListSplitter } from "../../pki/list_splitter.ts";
+import { DerListsError, hashOf, ListSplitter } from "../../pki/crl_splitter.ts";
 import { PemError } from "../../pki/pem.ts";
 
 /** A file to write: the lists with these hashes, DER, one behind the other. */

@@ -9,7 +9,7 @@ import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { crlBytesMax, type HeldList } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, placeOf } from "../../pki/crl_marks.ts";
-import { ListReader, type LocatedList } from "../../pki/list_reader.ts";
+import { ListReader, type LocatedList } from "../../pki/crl_reader.ts";
 import type { ListSource, Policy } from "../../pki/trust.ts";
 import type { Report } from "../runtime/ports.ts";
 import { apartBytesMin, readLists } from "./read_lists.ts";

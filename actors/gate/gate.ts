@@ -5,12 +5,12 @@
  */
 import { Result } from "effect";
 import type { Actor, ActorOptions, AnyActorLogic } from "xstate";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { ChainMemory } from "../../pki/verification_cache.ts";
 import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
 import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
-import { handshakeMachine, phaseOf } from "./handshake.ts";
-import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
+import { handshakeMachine, phaseOf } from "./connection_gate.ts";
+import { type Checks, holds, rememberingChecks } from "./gate_checks.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
 

@@ -6,8 +6,8 @@
  */
 import { Result } from "effect";
 import type { InspectionEvent, SnapshotFrom } from "xstate";
-import { type handshakeMachine, phaseOf } from "../gate/handshake.ts";
-import { type CheckName, verifyingChecks } from "../gate/handshake_checks.ts";
+import { type handshakeMachine, phaseOf } from "../gate/connection_gate.ts";
+import { type CheckName, verifyingChecks } from "../gate/gate_checks.ts";
 
 /** A state of the gate's machine. */
 export type GateState = SnapshotFrom<typeof handshakeMachine>;

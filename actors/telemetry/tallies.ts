@@ -64,7 +64,7 @@ interface Followed {
   readonly ageSeconds: () => number;
 }
 
-/** A gate says each of these once at most, and nothing after the last: see `handshake.ts`. */
+/** A gate says each of these once at most, and nothing after the last: see `connection_gate.ts`. */
 function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
   if (gate.phase === "refused" || gate.phase === "closed") return; // at its birth: it was never under way
   let phase: "pending" | "open" | "over" = "pending";

@@ -23,7 +23,7 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, setup } from "xstate";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { ChainMemory } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";

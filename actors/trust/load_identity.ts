@@ -6,7 +6,7 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
-import type { ChainMemory } from "../../pki/chain_memory.ts";
+import type { ChainMemory } from "../../pki/verification_cache.ts";
 import { keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "../../pki/key.ts";
 import { checkIdentity, checkWellFormed, verifyPath } from "../../pki/path.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";

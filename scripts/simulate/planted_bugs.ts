@@ -42,13 +42,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "notAfter is not checked again while a connection lives",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: "return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));",
     replace: "return Math.max(timerMaxMs, leftMs);",
   },
   {
     name: "new trust does not send open connections through the checks again",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: `          "trust.changed": {
             target: "reverifying",
             actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
@@ -61,7 +61,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "new trust does not reach a connection that is being opened",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: `          "trust.changed": {
             target: "reverifying",
             actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
@@ -72,13 +72,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a refused connection is left open",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: `refused: { type: "final", entry: "sayRefused" },`,
     replace: `refused: { type: "final" },`,
   },
   {
     name: "a handshake has no deadline",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: '        after: { deadline: timedOut },\n        on: {\n          "trust.changed": { actions:',
     replace: '        on: {\n          "trust.changed": { actions:',
   },

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { apartBytesMin, readLists } from "../../actors/files/read_lists.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import { findRevocation } from "../../pki/crl.ts";
-import type { LocatedList } from "../../pki/list_reader.ts";
+import type { LocatedList } from "../../pki/crl_reader.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { defaultPolicy, type ListSource, readAuthorities } from "../../pki/trust.ts";
 import type { TrustError } from "../../pki/trust_error.ts";

@@ -8,8 +8,14 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { expiryCheckMinMs, handshakeMachine, handshakeWith, phaseOf, timerMaxMs } from "../../actors/gate/handshake.ts";
-import { type Checks, clockBackMaxMs } from "../../actors/gate/handshake_checks.ts";
+import {
+  expiryCheckMinMs,
+  handshakeMachine,
+  handshakeWith,
+  phaseOf,
+  timerMaxMs,
+} from "../../actors/gate/connection_gate.ts";
+import { type Checks, clockBackMaxMs } from "../../actors/gate/gate_checks.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { Unreachable } from "../../pki/refusal.ts";

@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, type KeyAlgorithm, parseCertificate } from "../../pki/certificate.ts";
-import { chainBytesMax, chainsMax, linksMax } from "../../pki/chain_memory.ts";
+import { chainBytesMax, chainsMax, linksMax } from "../../pki/verification_cache.ts";
 import { refuseKey, rsaBitsMax, rsaBitsMin } from "../../pki/checks/algorithm.ts";
 import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";

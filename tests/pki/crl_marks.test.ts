@@ -21,7 +21,7 @@ import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
 import { findEquivocations, keepBeside, listsToKeep } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/list_reader.ts";
+import { ListReader } from "../../pki/crl_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeList, type ForgeListOptions, later } from "../support/forge.ts";

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { type CrlHighWaterMarks, ownDomain, raiseMarks } from "../../pki/crl_marks.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/list_reader.ts";
+import { ListReader } from "../../pki/crl_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";

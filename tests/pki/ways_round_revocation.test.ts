@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { constructed, integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension, keyUsage } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/list_reader.ts";
+import { ListReader } from "../../pki/crl_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput } from "../../pki/trust.ts";
 import {

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AnyStateMachine, createMachine, setup, StateMachine } from "xstate";
-import { handshakeMachine } from "../../actors/gate/handshake.ts";
+import { handshakeMachine } from "../../actors/gate/connection_gate.ts";
 import { nodesOf, safeStates, structuralFindings } from "../support/structure.ts";
 
 const actors = fileURLToPath(new URL("../../actors/", import.meta.url));

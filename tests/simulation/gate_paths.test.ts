@@ -12,8 +12,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ActorLogic } from "xstate";
 import { getSimplePaths } from "xstate/graph";
-import { handshakeWith } from "../../actors/gate/handshake.ts";
-import type { Checks } from "../../actors/gate/handshake_checks.ts";
+import { handshakeWith } from "../../actors/gate/connection_gate.ts";
+import type { Checks } from "../../actors/gate/gate_checks.ts";
 import {
   type FaultKind,
   GatePaths,

@@ -5,7 +5,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { CheckName, Checks, Outcome } from "../../actors/gate/handshake_checks.ts";
+import type { CheckName, Checks, Outcome } from "../../actors/gate/gate_checks.ts";
 import { CertificateExpired, Internal, type Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import type { GateEvent, GateInput } from "../../transport/port.ts";

@@ -4,12 +4,12 @@
  * @module
  */
 import { Result } from "effect";
-import { ChainMemory } from "../../../pki/chain_memory.ts";
+import { ChainMemory } from "../../../pki/verification_cache.ts";
 import { HandshakeTimeout, HungUp, type Refusal } from "../../../pki/refusal.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import { widestPolicy } from "../../../pki/trust.ts";
 import type { GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../../transport/port.ts";
-import { rememberingChecks } from "../../../actors/gate/handshake_checks.ts";
+import { rememberingChecks } from "../../../actors/gate/gate_checks.ts";
 
 /** Makes gates that judge like the network's own, without a machine, supervision or re-verification. */
 export function makePlainGates(now: () => number): MakeGate {

@@ -9,7 +9,7 @@ import { createPublicKey, generateKeyPairSync, verify, X509Certificate } from "n
 import { X509Certificate as PeculiarCertificate } from "@peculiar/x509";
 import { Result } from "effect";
 import { parseCertificate } from "../../../pki/certificate.ts";
-import { ChainMemory } from "../../../pki/chain_memory.ts";
+import { ChainMemory } from "../../../pki/verification_cache.ts";
 import { findRevocation, parseCrl } from "../../../pki/crl.ts";
 import { issueCrl, issueIntermediate, issueNode, issueRoot } from "../../../pki/issue/mod.ts";
 import { parsePem } from "../../../pki/pem.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { ChainMemory } from "../../pki/chain_memory.ts";
+import type { ChainMemory } from "../../pki/verification_cache.ts";
 import type {
   AlgorithmAllowed,
   NotRevoked,

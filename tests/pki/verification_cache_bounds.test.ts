@@ -2,7 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { chainBytesMax, ChainMemory, linksMax } from "../../pki/chain_memory.ts";
+import { chainBytesMax, ChainMemory, linksMax } from "../../pki/verification_cache.ts";
 import { type VerifyOptions, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";

@@ -17,8 +17,13 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ActorLogic, SnapshotFrom } from "xstate";
 import { getAdjacencyMap, getSimplePaths } from "xstate/graph";
-import { type HandshakeInput, type handshakeMachine, handshakeWith, phaseOf } from "../../actors/gate/handshake.ts";
-import { type CheckName, type Checks, holds } from "../../actors/gate/handshake_checks.ts";
+import {
+  type HandshakeInput,
+  type handshakeMachine,
+  handshakeWith,
+  phaseOf,
+} from "../../actors/gate/connection_gate.ts";
+import { type CheckName, type Checks, holds } from "../../actors/gate/gate_checks.ts";
 import { RateLimited, Unreachable } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { GateEvent } from "../../transport/port.ts";

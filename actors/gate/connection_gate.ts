@@ -36,7 +36,7 @@ import {
   type Outcome,
   pkiChecks,
   withoutStale,
-} from "./handshake_checks.ts";
+} from "./gate_checks.ts";
 
 /** What a gate is born with: what the transport says, and the node's clock (milliseconds since the epoch). */
 export interface HandshakeInput extends GateInput {

@@ -3,7 +3,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { ChainMemory } from "../../pki/verification_cache.ts";
 import { type ChainLimits, checkWellFormed, type PathLimits, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";

@@ -8,7 +8,7 @@ import type { Certificate } from "./certificate.ts";
 import { arrangeLists, type HeldList } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey, groupLists, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback } from "./crl_union.ts";
-import type { LocatedList } from "./list_reader.ts";
+import type { LocatedList } from "./crl_reader.ts";
 import { CrlRollback } from "./refusal.ts";
 import { refuseTrust, type TrustError } from "./trust_error.ts";
 import type { TrustWarning } from "./trust_warning.ts";

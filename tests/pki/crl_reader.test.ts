@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader, type ListReaderOptions, listsMax } from "../../pki/list_reader.ts";
+import { ListReader, type ListReaderOptions, listsMax } from "../../pki/crl_reader.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { forge, type Forged, forgeList, forgeListPem } from "../support/forge.ts";
 

@@ -8,7 +8,7 @@ import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
 import { type HeldList, isSignedBy, ownList, parseCrl, refuseBareList, type RevocationList, sealList } from "./crl.ts";
-import { DerListsError, hashOf, ListSplitter } from "./list_splitter.ts";
+import { DerListsError, hashOf, ListSplitter } from "./crl_splitter.ts";
 import { PemError } from "./pem.ts";
 import { CrlSignature } from "./refusal.ts";
 import { refuseTrust, TrustError } from "./trust_error.ts";
