@@ -10,13 +10,13 @@ import { decodeDer, tags } from "./der.ts";
 import { type BlockListener, PemStream, release } from "./pem_stream.ts";
 
 /** A file of DER is not lists one behind the other. */
-export class DerListsError extends Data.TaggedError("DerListsError")<{ readonly detail: string }> {}
+export class DerCrlsError extends Data.TaggedError("DerCrlsError")<{ readonly detail: string }> {}
 
 /** The name of a list's content: SHA-256 of its DER, lower-case hexadecimal. */
 export const hashOf = (der: Uint8Array): string => createHash("sha256").update(der).digest("hex");
 
 /** Splits chunks of a file into lists. A file that begins as DER does is taken for lists one behind the other. */
-export class ListSplitter {
+export class CrlSplitter {
   readonly #listener: BlockListener;
   readonly #sizeBytes: number | undefined;
   readonly #pem: PemStream;
@@ -43,7 +43,7 @@ export class ListSplitter {
     else this.#collect(this.#der, chunk);
   }
 
-  /** Ends the file. @throws {PemError | DerListsError} */
+  /** Ends the file. @throws {PemError | DerCrlsError} */
   finish(): void {
     if (this.#der === undefined) this.#pem.finish();
     else this.#split(this.#der.subarray(0, this.#size));
@@ -75,7 +75,7 @@ export class ListSplitter {
       }
       return found;
     });
-    if (Result.isFailure(values)) throw new DerListsError({ detail: values.failure.detail });
+    if (Result.isFailure(values)) throw new DerCrlsError({ detail: values.failure.detail });
     for (const der of values.success) this.#listener({ label: "X509 CRL", der, line: 1 });
   }
 }

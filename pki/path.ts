@@ -15,7 +15,7 @@
  */
 import * as Result from "effect/Result";
 import type { Certificate, Role } from "./certificate.ts";
-import type { ChainMemory } from "./verification_cache.ts";
+import type { VerificationCache } from "./verification_cache.ts";
 import { checkAlgorithm } from "./checks/algorithm.ts";
 import { checkIdentity, checkRole } from "./checks/identity.ts";
 import { checkName, type ExpectedName, type Named } from "./checks/expected_name.ts";
@@ -152,7 +152,7 @@ export interface VerifyOptions extends PathLimits, ChainLimits {
   /** The name under which the peer was looked for (RFC 9525). Nodes name none: their peers' identity is the PeerID. */
   readonly expectedName?: ExpectedName | undefined;
   /** Remembers chains that were found good; nothing is remembered where undefined. */
-  readonly memory?: ChainMemory | undefined;
+  readonly memory?: VerificationCache | undefined;
 }
 
 /**

@@ -9,11 +9,11 @@ import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import { findRevocation, type HeldList, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
+import { findRevocation, type HeldCrl, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
-import { type DomainLists, isUnclear, joinLists, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
-import { ListReader, type LocatedList } from "./crl_reader.ts";
+import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
+import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
@@ -23,7 +23,7 @@ import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
 export { TrustError } from "./trust_error.ts";
 export type { RollbackPolicy } from "./domain_crls.ts";
-export { listsMax, type LocatedList } from "./crl_reader.ts";
+export { crlsMax, type LocatedCrl } from "./crl_reader.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
 export interface Policy {
@@ -118,7 +118,7 @@ export function widestPolicy(snapshot: TrustSnapshot): Policy {
 }
 
 /** All revocation lists of a snapshot. */
-export function listsOf(snapshot: TrustSnapshot): readonly HeldList[] {
+export function crlsOf(snapshot: TrustSnapshot): readonly HeldCrl[] {
   return domainsOf(snapshot).flatMap(({ revocation }) => revocation?.lists ?? []);
 }
 
@@ -132,10 +132,10 @@ export interface TrustInput {
   /** Text of `trust_pem`: every CA certificate in it becomes an anchor, intermediates too. */
   readonly trustPem: string;
   /**
-   * Content of `crls_pem`: any number of lists of any issuers, PEM or DER; or lists that a {@linkcode ListReader} has read
+   * Content of `crls_pem`: any number of lists of any issuers, PEM or DER; or lists that a {@linkcode CrlReader} has read
    * already. Undefined where none is configured.
    */
-  readonly crlsPem?: ListSource | undefined;
+  readonly crlsPem?: CrlSource | undefined;
   /** What may be trusted. */
   readonly policy: Policy;
   /** Number of the snapshot; each new one has a higher. */
@@ -148,7 +148,7 @@ export interface TrustInput {
    * {@linkcode TrustMade.lists} of the snapshot before, or what an earlier process kept, by `domainKey`: they are joined with
    * older lists and with lists that contradict them. Lists verified on a peer's path since then raise the marks.
    */
-  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** Other organisations that this node trusts, each for its own name. */
@@ -156,7 +156,7 @@ export interface TrustInput {
 }
 
 /** Lists as text, as bytes, or read already. */
-export type ListSource = string | Uint8Array | readonly LocatedList[];
+export type CrlSource = string | Uint8Array | readonly LocatedCrl[];
 
 /** One trust domain to be made part of a snapshot. */
 export interface DomainInput {
@@ -165,7 +165,7 @@ export interface DomainInput {
   /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). */
   readonly trust: string;
   /** Its revocation lists. */
-  readonly crlsPem?: ListSource | undefined;
+  readonly crlsPem?: CrlSource | undefined;
   /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** The node's own policy where undefined. */
@@ -186,7 +186,7 @@ export interface TrustMade {
    */
   readonly crlMarks: CrlHighWaterMarks;
   /** The lists of each domain, by `domainKey`, as they were read: those of its file, and those joined with them. */
-  readonly lists: ReadonlyMap<string, readonly HeldList[]>;
+  readonly lists: ReadonlyMap<string, readonly HeldCrl[]>;
 }
 
 /**
@@ -237,13 +237,13 @@ export function readAuthorities(trust: string): Result.Result<readonly Certifica
   return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
 }
 
-interface Made extends Pick<DomainLists, "lists" | "marks" | "warnings"> {
+interface Made extends Pick<DomainCrls, "lists" | "marks" | "warnings"> {
   readonly domain: TrustDomain;
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
 
-const noLists: DomainLists = { lists: [], arranged: [], marks: {}, warnings: [] };
+const noCrls: DomainCrls = { lists: [], arranged: [], marks: {}, warnings: [] };
 
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
@@ -258,8 +258,8 @@ function makeDomain(
     if (cas.length === 0) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
-    const given = input.crlsPem === undefined ? undefined : yield* readLists(input.crlsPem, cas, policy, name);
-    const joined = given === undefined ? noLists : yield* joinLists(given, { ...input, before });
+    const given = input.crlsPem === undefined ? undefined : yield* readCrls(input.crlsPem, cas, policy, name);
+    const joined = given === undefined ? noCrls : yield* joinCrls(given, { ...input, before });
     const { arranged, lists, marks } = joined;
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
     const trusted = cas.filter((ca) => !revoked.includes(ca));
@@ -319,15 +319,15 @@ function readPemBundle(name: string | undefined, text: string): Result.Result<re
   });
 }
 
-function readLists(
-  source: ListSource,
+function readCrls(
+  source: CrlSource,
   cas: readonly Certificate[],
   { profile }: Policy,
   name: string | undefined,
-): Result.Result<readonly LocatedList[], TrustError> {
+): Result.Result<readonly LocatedCrl[], TrustError> {
   if (typeof source !== "string" && !(source instanceof Uint8Array)) return Result.succeed(source);
   const bytes = typeof source === "string" ? Buffer.from(source) : source;
-  const reader = new ListReader({ cas, profile, sizeBytes: bytes.length });
+  const reader = new CrlReader({ cas, profile, sizeBytes: bytes.length });
   reader.push(bytes);
   return Result.mapError(
     reader.finish(),
@@ -340,8 +340,8 @@ function problemOf({ input, problem, line, detail, hint, refusal }: TrustError):
 }
 
 /** Whether the newest lists of the CA's issuer that are about it revoke it, where an issuer in the bundle signed both. */
-function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]): boolean {
-  return listsAbout(ca, cas, lists).some(({ issuer, own }) =>
+function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]): boolean {
+  return crlsAbout(ca, cas, lists).some(({ issuer, own }) =>
     own.some((list) => findRevocation(list, ca.serial) !== undefined) && hasSigned(issuer, ca)
   );
 }
@@ -350,15 +350,15 @@ function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: 
 function isUnclearByBundle(
   ca: Certificate,
   cas: readonly Certificate[],
-  { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
+  { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
 ): boolean {
-  return listsAbout(ca, cas, arranged).some(({ issuer, own }) =>
+  return crlsAbout(ca, cas, arranged).some(({ issuer, own }) =>
     issuer !== ca && isUnclear(issuer, own, { arranged, marks, name }) && hasSigned(issuer, ca)
   );
 }
 
 /** Of each CA that may have issued `ca`, the newest lists that cover it. */
-function listsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]) {
+function crlsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]) {
   const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
   const issuers = cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
   return issuers.map((issuer) => ({

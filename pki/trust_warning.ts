@@ -5,11 +5,11 @@
  */
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { type HeldList, inForceFrom, isSignedBy } from "./crl.ts";
+import { type HeldCrl, inForceFrom, isSignedBy } from "./crl.ts";
 import type { TrustDomain } from "./trust.ts";
 
 /** How long before its next update a list is called due: a day, or a fifth of its period where that is shorter. */
-export const listDueMs = 24 * 60 * 60 * 1_000;
+export const crlDueMs = 24 * 60 * 60 * 1_000;
 
 /** One finding. `level` is the log's. */
 export interface TrustWarning {
@@ -88,7 +88,7 @@ export function readWarnings(
 }
 
 function readDates(
-  list: HeldList,
+  list: HeldCrl,
   graceMs: number,
   at: Date,
 ): readonly [TrustWarning["code"], string] | undefined {
@@ -105,6 +105,6 @@ function readDates(
       `was due ${nextUpdate.toISOString()}: its certificates are refused from ${end.toISOString()}`,
     ];
   }
-  if (left < Math.min(listDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
+  if (left < Math.min(crlDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
   return undefined;
 }

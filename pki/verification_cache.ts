@@ -42,7 +42,7 @@ interface Remembered {
  * Peers share their CAs: a signature between two CAs of a path that led to an anchor is checked for the first of them, and
  * again under other anchors.
  */
-export class ChainMemory {
+export class VerificationCache {
   readonly #max: number;
   readonly #chains = new Map<string, Remembered>();
   /** Names of chains that were parsed here, while somebody holds them. */

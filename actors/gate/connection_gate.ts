@@ -39,7 +39,7 @@ import {
 } from "./gate_checks.ts";
 
 /** What a gate is born with: what the transport says, and the node's clock (milliseconds since the epoch). */
-export interface HandshakeInput extends GateInput {
+export interface ConnectionGateInput extends GateInput {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** The node's own, with its memory; in place of the machine's. One machine then serves every node of a process. */
@@ -47,7 +47,7 @@ export interface HandshakeInput extends GateInput {
 }
 
 /** The evidence and every outcome, and in the end why the connection was refused or closed. */
-export interface HandshakeContext extends Evidence {
+export interface ConnectionGateContext extends Evidence {
   /** In one field: xstate copies the context with each assignment, and objects of 20 fields and more are slow to copy. */
   readonly birth: HandshakeBirth;
   /** What a deadline that fires interrupts. */
@@ -72,7 +72,7 @@ export const timerMaxMs = 2 ** 31 - 1;
 /** The shortest time between two looks at an expiry, in milliseconds: a clock that stands still is not asked in a loop. */
 export const expiryCheckMinMs = 50;
 
-function contextFrom(input: HandshakeInput): HandshakeContext {
+function contextFrom(input: ConnectionGateInput): ConnectionGateContext {
   const { id, direction, address, expectedPeer, admission, snapshot, own, deadlineMs, now, checks } = input;
   return {
     birth: {
@@ -99,7 +99,7 @@ function contextFrom(input: HandshakeInput): HandshakeContext {
 }
 
 /** The refusal that a failed check amounts to; a check without an outcome is a defect, and refuses. */
-function refusalOf(context: HandshakeContext, check: CheckName): Refusal {
+function refusalOf(context: ConnectionGateContext, check: CheckName): Refusal {
   const outcome: Outcome<unknown> | undefined = context[check];
   if (Result.isResult(outcome) && Result.isFailure(outcome)) return outcome.failure as Refusal;
   return new Internal({ detail: `check ${check} gave no outcome` });
@@ -114,14 +114,14 @@ function reasonFor(refusal: Refusal): CloseReason {
  * Milliseconds until the first certificate of the path, or of what we showed the peer, has expired (`notAfter` itself is
  * still valid).
  */
-function untilExpiryMs({ revocation, birth }: HandshakeContext): number {
+function untilExpiryMs({ revocation, birth }: ConnectionGateContext): number {
   if (!holds(revocation)) return expiryCheckMinMs;
   const endsAt = Math.min(revocation.success.expiresAt.getTime(), birth.own.notAfter.getTime());
   const leftMs = endsAt - birth.now() + 1;
   return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));
 }
 
-function identityOf(context: HandshakeContext) {
+function identityOf(context: ConnectionGateContext) {
   if (context.identity === undefined || Result.isFailure(context.identity)) {
     throw new Error("verified without identity");
   }
@@ -132,8 +132,8 @@ function identityOf(context: HandshakeContext) {
 export function handshakeWith(checks: Checks) {
   const gate = setup({
     types: {
-      input: {} as HandshakeInput,
-      context: {} as HandshakeContext,
+      input: {} as ConnectionGateInput,
+      context: {} as ConnectionGateContext,
       events: {} as GateEvent,
       emitted: {} as GateSaid,
       meta: {} as { safe: readonly string[] },
@@ -159,7 +159,7 @@ export function handshakeWith(checks: Checks) {
         version,
         chain,
       })),
-      waitFor: assign((_, { what }: { what: HandshakeContext["waitingFor"] }) => ({ waitingFor: what })),
+      waitFor: assign((_, { what }: { what: ConnectionGateContext["waitingFor"] }) => ({ waitingFor: what })),
       /** The parsed chain holds the bytes; an idle connection keeps nothing twice. */
       settle: assign({ chain: [], verifiedBefore: true, waitingFor: "libp2p" }),
       markOpened: assign({ opened: true }),
@@ -192,7 +192,7 @@ export function handshakeWith(checks: Checks) {
       target: "#handshake.refused",
       actions: {
         type: "refuse",
-        params: ({ context }: { context: HandshakeContext }) => ({ refusal: refusalOf(context, name) }),
+        params: ({ context }: { context: ConnectionGateContext }) => ({ refusal: refusalOf(context, name) }),
       },
     }) as const;
   /** A check of a new connection: on to `next` where it holds, refused in every other case. */
@@ -208,7 +208,7 @@ export function handshakeWith(checks: Checks) {
       target: "#handshake.closed",
       actions: {
         type: "close",
-        params: ({ context }: { context: HandshakeContext }) => ({ reason: reasonFor(refusalOf(context, name)) }),
+        params: ({ context }: { context: ConnectionGateContext }) => ({ reason: reasonFor(refusalOf(context, name)) }),
       },
     }) as const;
   /** The same check of a connection that was let in before: on to `next` where it holds, closed in every other case. */
@@ -220,7 +220,7 @@ export function handshakeWith(checks: Checks) {
     target: "#handshake.refused",
     actions: {
       type: "refuse",
-      params: ({ context: { waitingFor, birth } }: { context: HandshakeContext }) => ({
+      params: ({ context: { waitingFor, birth } }: { context: ConnectionGateContext }) => ({
         refusal: new HandshakeTimeout({ state: `waiting for ${waitingFor}`, afterMs: birth.deadlineMs }),
       }),
     },
@@ -409,7 +409,7 @@ export function handshakeWith(checks: Checks) {
 }
 
 /** The gate of this network. */
-export const handshakeMachine = handshakeWith(pkiChecks);
+export const connectionGateMachine = handshakeWith(pkiChecks);
 
 /** The phase that a value of the machine's state amounts to. */
 export function phaseOf(value: string | Readonly<Record<string, unknown>>): GatePhase {

@@ -5,11 +5,11 @@
  */
 import { Result } from "effect";
 import type { Actor, ActorOptions, AnyActorLogic } from "xstate";
-import { ChainMemory } from "../../pki/verification_cache.ts";
+import { VerificationCache } from "../../pki/verification_cache.ts";
 import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
 import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
-import { handshakeMachine, phaseOf } from "./connection_gate.ts";
+import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
 import { type Checks, holds, rememberingChecks } from "./gate_checks.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
@@ -23,7 +23,7 @@ export interface GateFactoryOptions {
   /** Sees every event of every gate's machine. */
   readonly inspect?: ActorOptions<AnyActorLogic>["inspect"];
   /** @ignore Another machine than the network's own, with checks of its own, for tests. */
-  readonly machine?: typeof handshakeMachine;
+  readonly machine?: typeof connectionGateMachine;
 }
 
 /**
@@ -36,14 +36,14 @@ export interface GateFactoryOptions {
 export function makeGateFactory(options: GateFactoryOptions): MakeGate {
   const { machine } = options;
   const own = machine === undefined
-    ? { machine: handshakeMachine, checks: rememberingChecks(new ChainMemory()) }
+    ? { machine: connectionGateMachine, checks: rememberingChecks(new VerificationCache()) }
     : { machine };
   const shared: GateOptions = { ...options, ...own };
   return (input) => new RootGate(input, shared);
 }
 
 type GateOptions = GateFactoryOptions & {
-  readonly machine: typeof handshakeMachine;
+  readonly machine: typeof connectionGateMachine;
   readonly checks?: Checks;
 };
 
@@ -53,7 +53,7 @@ class RootGate implements Gate {
   readonly #report: Ports["report"];
   readonly #listeners = new Set<(said: GateSaid) => void>();
   readonly #unsaid: GateSaid[] = [];
-  readonly #actor: Actor<typeof handshakeMachine>;
+  readonly #actor: Actor<typeof connectionGateMachine>;
   #died: Refusal | undefined;
   #sending = false;
 

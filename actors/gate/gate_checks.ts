@@ -5,7 +5,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { ChainMemory } from "../../pki/verification_cache.ts";
+import type { VerificationCache } from "../../pki/verification_cache.ts";
 import type {
   AlgorithmAllowed,
   NotRevoked,
@@ -119,7 +119,7 @@ export const pkiChecks: Checks = {
 };
 
 /** The same, with a memory of chains that were found good. What time and revocation lists say is judged each time. */
-export function rememberingChecks(memory: ChainMemory): Checks {
+export function rememberingChecks(memory: VerificationCache): Checks {
   return {
     ...pkiChecks,
     wellFormed: (chain) => memory.checkWellFormed(chain),

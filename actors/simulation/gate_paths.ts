@@ -6,11 +6,11 @@
  */
 import { Result } from "effect";
 import type { InspectionEvent, SnapshotFrom } from "xstate";
-import { type handshakeMachine, phaseOf } from "../gate/connection_gate.ts";
+import { type connectionGateMachine, phaseOf } from "../gate/connection_gate.ts";
 import { type CheckName, verifyingChecks } from "../gate/gate_checks.ts";
 
 /** A state of the gate's machine. */
-export type GateState = SnapshotFrom<typeof handshakeMachine>;
+export type GateState = SnapshotFrom<typeof connectionGateMachine>;
 
 const checksInOrder: readonly CheckName[] = ["admission", ...verifyingChecks];
 

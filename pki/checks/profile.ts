@@ -3,7 +3,7 @@
  *
  * The certificates of the existing network lack them, and no verdict rests on them: they order the search. Each
  * relaxation is a row of `tests/fixtures/profile_network.json`, with the certificate that needs it. The third of them, the CRL
- * number, is in `refuseBareList`.
+ * number, is in `refuseBareCrl`.
  *
  * @module
  */

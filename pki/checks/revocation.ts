@@ -9,11 +9,11 @@ import { type Certificate, labelOf } from "../certificate.ts";
 import {
   compareAge,
   findRevocation,
-  type HeldList,
+  type HeldCrl,
   inForceFrom,
   isSignedBy,
   newestOfEach,
-  refuseBareList,
+  refuseBareCrl,
   type RevocationIndex,
 } from "../crl.ts";
 import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
@@ -32,7 +32,7 @@ import {
 } from "../refusal.ts";
 import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
 import { expiryOf } from "./validity.ts";
-import { refuseUnusualList } from "./web_pki.ts";
+import { refuseUnusualCrl } from "./web_pki.ts";
 
 /**
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
@@ -113,7 +113,7 @@ function refuseRevoked(
       return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
     }
     if (list.baseNumber !== undefined) continue;
-    const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseListForm(list, policy) ??
+    const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseCrlForm(list, policy) ??
       refuseDates(list, policy, at);
     if (refused === undefined) reasons |= list.scope.reasons;
     refusal ??= refused;
@@ -124,8 +124,8 @@ function refuseRevoked(
 
 /** A list older than one used before can revoke, but not clear. `relevant`: the list and the others of its issuer. */
 function refuseOlder(
-  list: HeldList,
-  relevant: readonly HeldList[],
+  list: HeldCrl,
+  relevant: readonly HeldCrl[],
   { issuer, index, domain }: Pick<Terms, "index" | "domain"> & { readonly issuer: Certificate },
 ): CrlRollback | undefined {
   if (index.marks === undefined) return undefined;
@@ -143,14 +143,14 @@ function refuseOlder(
 }
 
 /** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a list and its delta. */
-function refuseListForm(list: HeldList, policy: Policy): CrlMalformed | undefined {
-  const bare = policy.profile === "rfc5280" ? refuseBareList(list) : undefined;
+function refuseCrlForm(list: HeldCrl, policy: Policy): CrlMalformed | undefined {
+  const bare = policy.profile === "rfc5280" ? refuseBareCrl(list) : undefined;
   if (bare !== undefined || policy.webPki !== "require") return bare;
-  return refuseUnusualList(list) ?? (list.delta && refuseUnusualList(list.delta));
+  return refuseUnusualCrl(list) ?? (list.delta && refuseUnusualCrl(list.delta));
 }
 
 /** A list that is not in force clears nobody, but what it revokes stays revoked. */
-function refuseDates(list: HeldList, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
+function refuseDates(list: HeldCrl, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
   const { nextUpdate } = list;
   const thisUpdate = inForceFrom(list);
   const issuer = list.issuer.text;

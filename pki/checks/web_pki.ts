@@ -7,7 +7,7 @@
  * @module
  */
 import { type Certificate, labelOf, type SubjectAltName } from "../certificate.ts";
-import type { HeldList } from "../crl.ts";
+import type { HeldCrl } from "../crl.ts";
 import { CrlMalformed, ExtendedKeyUsage, MalformedCertificate, type Refusal } from "../refusal.ts";
 import { findRepeated } from "../serial_index.ts";
 import type { Place } from "./profile.ts";
@@ -41,7 +41,7 @@ export function refuseUnusual(of: Certificate, place: Place, purposes: readonly 
  * Why a list is not what a CA of the Web PKI may issue; undefined where it is: its distribution point is named by URIs
  * (BR 7.2.2.1), and no certificate is listed twice (CA/Browser Forum, servercert issue 589).
  */
-export function refuseUnusualList({ scope, index }: HeldList): CrlMalformed | undefined {
+export function refuseUnusualCrl({ scope, index }: HeldCrl): CrlMalformed | undefined {
   if (scope.points?.some((point) => !point.startsWith(uriTag)) === true) {
     return new CrlMalformed({ detail: "its distribution point is named by something else than a URI (BR 7.2.2.1)" });
   }

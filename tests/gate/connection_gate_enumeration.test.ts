@@ -18,8 +18,8 @@ import * as assert from "uvu/assert";
 import type { ActorLogic, SnapshotFrom } from "xstate";
 import { getAdjacencyMap, getSimplePaths } from "xstate/graph";
 import {
-  type HandshakeInput,
-  type handshakeMachine,
+  type ConnectionGateInput,
+  type connectionGateMachine,
   handshakeWith,
   phaseOf,
 } from "../../actors/gate/connection_gate.ts";
@@ -37,7 +37,7 @@ import {
   secured,
 } from "../support/gates.ts";
 
-type State = SnapshotFrom<typeof handshakeMachine>;
+type State = SnapshotFrom<typeof connectionGateMachine>;
 
 const behaviours: readonly Behaviour[] = ["refuses", "throws", "says nothing", "promises"];
 /** Checks that a new snapshot makes run again even where the anchors are the same, and those that new anchors add. */
@@ -97,7 +97,7 @@ function proofOf(name: CheckName, { context }: State): ScriptedProof | undefined
   return holds<unknown>(outcome) ? outcome.success as ScriptedProof : undefined;
 }
 
-type Logic = ActorLogic<State, GateEvent, HandshakeInput>;
+type Logic = ActorLogic<State, GateEvent, ConnectionGateInput>;
 
 /** The gate with these checks, as the traversal wants it. */
 const gateOf = (checks: Checks) => handshakeWith(checks) as unknown as Logic;

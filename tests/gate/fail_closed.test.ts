@@ -10,7 +10,7 @@ import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
 import { alarmEveryMs, type AuditSink, steadySink } from "../../actors/trust/audit.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { type handshakeMachine, handshakeWith } from "../../actors/gate/connection_gate.ts";
+import { type connectionGateMachine, handshakeWith } from "../../actors/gate/connection_gate.ts";
 import { type CheckName, type Checks, pkiChecks, verifyingChecks } from "../../actors/gate/gate_checks.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
@@ -33,7 +33,7 @@ const trust = (crlsPem?: string): TrustSnapshot => {
 };
 
 interface SetUp {
-  readonly machine?: typeof handshakeMachine;
+  readonly machine?: typeof connectionGateMachine;
   readonly now?: () => number;
   readonly input?: Partial<GateInput>;
 }

@@ -9,8 +9,8 @@ import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import {
+  connectionGateMachine,
   expiryCheckMinMs,
-  handshakeMachine,
   handshakeWith,
   phaseOf,
   timerMaxMs,
@@ -53,7 +53,7 @@ function setUp(options: { readonly input?: Partial<GateInput>; readonly checks?:
   const skew = { ms: 0 };
   const reports: Report[] = [];
   const ports = { now: () => at.getTime() + clock.now() + skew.ms, report: (each: Report) => void reports.push(each) };
-  const machine = checks === undefined ? handshakeMachine : handshakeWith(checks);
+  const machine = checks === undefined ? connectionGateMachine : handshakeWith(checks);
   const snapshot = checks === undefined ? trust([root]) : scripted(1, "a");
   const gate = makeGateFactory({ ports, clock, machine })(gateInput(snapshot, input));
   const said: GateSaid[] = [];
@@ -391,7 +391,7 @@ test("an inspector is told of each event", () => {
   const gate = makeGateFactory({
     ports,
     clock: new SimulatedClock(),
-    machine: handshakeMachine,
+    machine: connectionGateMachine,
     inspect: (told) => {
       if (told.type === "@xstate.event") seen.push(told.event.type);
     },
@@ -401,7 +401,7 @@ test("an inspector is told of each event", () => {
 });
 
 test("the established context is plain data that keeps the chain once, and every proof", () => {
-  const actor = createActor(handshakeMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
+  const actor = createActor(connectionGateMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
   actor.start();
   actor.send({ type: "connection.securing" });
   actor.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });

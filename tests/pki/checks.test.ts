@@ -27,7 +27,7 @@ import {
   type PeerIdentity,
 } from "../../pki/path.ts";
 import { entrySerialOctetsMax } from "../../pki/serial_index.ts";
-import { anchorsMax, defaultPolicy, domainsMax, listsMax, type Policy } from "../../pki/trust.ts";
+import { anchorsMax, crlsMax, defaultPolicy, domainsMax, type Policy } from "../../pki/trust.ts";
 import { at, forge, type Forged, later } from "../support/forge.ts";
 
 const test = suite("checks");
@@ -65,7 +65,7 @@ const limits: [name: string, limit: number, value: number][] = [
   ["links between CAs that are remembered", linksMax, 256],
   ["bytes of a revocation list", crlBytesMax, 128 * 1024 * 1024],
   ["octets of an entry's serial", entrySerialOctetsMax, 20],
-  ["lists of a file", listsMax, 1_000],
+  ["lists of a file", crlsMax, 1_000],
   ["CA certificates of a bundle", anchorsMax, 1_000],
   ["trust domains", domainsMax, 100],
   ["grace of a list, in milliseconds", defaultPolicy.crlGraceMs, 86_400_000],

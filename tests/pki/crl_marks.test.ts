@@ -5,12 +5,12 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { compareNumbers, type HeldList } from "../../pki/crl.ts";
+import { compareNumbers, type HeldCrl } from "../../pki/crl.ts";
 import {
   type CrlHighWaterMarks,
   type CrlMark,
   equivocates,
-  groupLists,
+  groupCrls,
   mergeMarks,
   newerThan,
   ownDomain,
@@ -18,10 +18,10 @@ import {
   raiseMarks,
 } from "../../pki/crl_marks.ts";
 import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
-import { findEquivocations, keepBeside, listsToKeep } from "../../pki/crl_union.ts";
+import { crlsToKeep, findEquivocations, keepBeside } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/crl_reader.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
@@ -40,9 +40,9 @@ const delta = (base: number): { add: Extension[] } => ({
 const users: Extension = { oid: "2.5.29.28", critical: true, value: sequence(primitive(0x81, Uint8Array.of(0xff))) };
 
 /** Lists as they are read, checked under `cas`. */
-function read(ders: readonly Uint8Array[], cas: readonly Forged[] = [root, middle]): readonly HeldList[] {
+function read(ders: readonly Uint8Array[], cas: readonly Forged[] = [root, middle]): readonly HeldCrl[] {
   return ders.flatMap((der) => {
-    const reader = new ListReader({ cas: cas.map(certificate) });
+    const reader = new CrlReader({ cas: cas.map(certificate) });
     reader.push(der);
     return Result.getOrThrow(reader.finish()).map(({ list }) => list);
   });
@@ -94,7 +94,7 @@ test("a delta that fits no complete list is remembered beside the number, until 
   assert.equal([after(7).number, after(7).unapplied], ["7", undefined]);
 });
 
-const group = (...ders: Uint8Array[]) => groupLists(read(ders))[0]!;
+const group = (...ders: Uint8Array[]) => groupCrls(read(ders))[0]!;
 const older: [name: string, mark: CrlMark, lists: readonly Uint8Array[], seen: string | undefined][] = [
   ["a number below", markOf(list(5)), [list(4)], "5"],
   ["the number itself", markOf(list(5)), [list(5, revoking(leaf))], undefined],
@@ -188,11 +188,11 @@ test("groups lists by key and scope, and an unchecked one by the names of marks"
   const namesake = forge("middle", { ca: true });
   const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
   const checked = read([list(5), list(6, { add: [users] }), forgeList(root)]);
-  const groups = groupLists([...checked, ...read([forgeList(namesake, { number: 7n, ...keyed })], [])]);
+  const groups = groupCrls([...checked, ...read([forgeList(namesake, { number: 7n, ...keyed })], [])]);
   assert.equal(groups.map(({ scope, number }) => [scope, number]), [["all", "5"], ["users", "6"], ["all", "1"]]);
   const unchecked = read([list(4), list(3, { add: [users] }), list(2, keyed), forgeList(root)], []);
-  assert.equal(groupLists(unchecked), []);
-  const found = groupLists(unchecked, [markOf(list(5))]);
+  assert.equal(groupCrls(unchecked), []);
+  const found = groupCrls(unchecked, [markOf(list(5))]);
   assert.equal(found.map(({ key, scope, number }) => [key, scope, number]), [[keyOf(middle), "all", "4"]]);
 });
 
@@ -238,7 +238,7 @@ test("a list of another key of the same name neither stands for a list nor takes
   const renewed = forge("middle", { ca: true });
   const both = [root, middle, renewed];
   const [kept] = read([list(5)], both);
-  const beside = (given: readonly HeldList[]) => keepBeside([kept!], given).length;
+  const beside = (given: readonly HeldCrl[]) => keepBeside([kept!], given).length;
   assert.is(beside(read([forgeList(renewed, { number: 9n })], both)), 1, "by their keys");
   assert.is(beside(read([list(9)], both)), 0);
   const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
@@ -256,7 +256,7 @@ test("a list that nobody has checked stands beside nothing, unless an earlier pr
 
 test("keeps of each key and scope the list, its delta, and what contradicts them", () => {
   const kept = (ders: readonly Uint8Array[], marks = marksOf(ders)) =>
-    listsToKeep(marks, ownDomain, read(ders)).map(({ complete, delta, other }) => [complete, delta, other]);
+    crlsToKeep(marks, ownDomain, read(ders)).map(({ complete, delta, other }) => [complete, delta, other]);
   const [base, change, twin] = [list(5), list(7, delta(5)), list(5, revoking(leaf))];
   const other = list(7, { ...delta(5), ...revoking(leaf) });
   for (const order of [[base, change, other], [base, other, change]]) {

@@ -5,16 +5,16 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader, type ListReaderOptions, listsMax } from "../../pki/crl_reader.ts";
+import { CrlReader, type CrlReaderOptions, crlsMax } from "../../pki/crl_reader.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { forge, type Forged, forgeList, forgeListPem } from "../support/forge.ts";
 
-const test = suite("ListReader");
+const test = suite("CrlReader");
 
 const ca = forge("ca", { ca: true });
 const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der));
-function read(chunks: readonly Uint8Array[], options: Partial<ListReaderOptions> = {}) {
-  const reader = new ListReader({ cas: [certificate(ca)], ...options });
+function read(chunks: readonly Uint8Array[], options: Partial<CrlReaderOptions> = {}) {
+  const reader = new CrlReader({ cas: [certificate(ca)], ...options });
   for (const chunk of chunks) reader.push(chunk);
   return reader.finish();
 }
@@ -40,8 +40,8 @@ test("reads lists in DER, one behind the other, in chunks of any size, whether t
 test("takes as many lists as are allowed and refuses one more, with its line", () => {
   const one = forgeListPem(ca);
   const lines = one.trimEnd().split("\n").length;
-  assert.is(problemOf(read(pem(one.repeat(listsMax)))), listsMax);
-  assert.equal(problemOf(read(pem(one.repeat(listsMax + 1)))), ["too-many", listsMax * lines + 1]);
+  assert.is(problemOf(read(pem(one.repeat(crlsMax)))), crlsMax);
+  assert.equal(problemOf(read(pem(one.repeat(crlsMax + 1)))), ["too-many", crlsMax * lines + 1]);
 });
 
 test("keeps to the first mistake, whatever comes behind it", () => {

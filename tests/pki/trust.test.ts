@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { type CrlHighWaterMarks, ownDomain, raiseMarks } from "../../pki/crl_marks.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/crl_reader.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
@@ -100,7 +100,7 @@ test("does not leave it out by a list of users' certificates only", () => {
 });
 
 test("takes lists that were read already", () => {
-  const reader = new ListReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
+  const reader = new CrlReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
   reader.push(Buffer.from(forgeListPem(root, { revoked: [serial(middle)] })));
   const crlsPem = Result.getOrThrow(reader.finish());
   assert.is(names({ trustPem: root.pem + middle.pem, crlsPem }), "root");

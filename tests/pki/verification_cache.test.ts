@@ -3,12 +3,12 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { ChainMemory } from "../../pki/verification_cache.ts";
+import { VerificationCache } from "../../pki/verification_cache.ts";
 import { type ChainLimits, checkWellFormed, type PathLimits, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 
-const test = suite("ChainMemory");
+const test = suite("VerificationCache");
 
 const root = forge("root", { ca: true });
 const middle = forge("middle", { ca: true, issuer: root });
@@ -29,14 +29,14 @@ function trust(options: Trust = {}): TrustSnapshot {
 }
 
 type Options = { readonly chain?: Pick<Forged, "der">[]; readonly at?: Date } & PathLimits & ChainLimits;
-function judge(memory: ChainMemory, snapshot: TrustSnapshot, options: Options = {}) {
+function judge(memory: VerificationCache, snapshot: TrustSnapshot, options: Options = {}) {
   const chain = (options.chain ?? [leaf, middle]).map(({ der }) => der);
   const outcome = verifyPath(chain, snapshot, { ...options, at: options.at ?? at, memory });
   return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
 }
 
 test("remembers a chain: no signature is checked again", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot), 2);
   assert.is(judge(memory, snapshot), 0);
   const again = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at, memory }));
@@ -45,14 +45,14 @@ test("remembers a chain: no signature is checked again", () => {
 });
 
 test("is no way around revocation", () => {
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   assert.is(judge(memory, trust()), 2);
   assert.is(judge(memory, trust({ revoked: [serial(leaf)] })), "certificate-revoked");
   assert.is(judge(memory, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
 });
 
 test("checks signatures again under other anchors and another policy, and not for new lists", () => {
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   assert.is(judge(memory, trust()), 2);
   assert.is(judge(memory, trust({ generation: 2 })), 0);
   assert.is(judge(memory, trust({ generation: 3, revoked: ["7f"] })), 0);
@@ -65,13 +65,13 @@ test("checks signatures again under other anchors and another policy, and not fo
 });
 
 test("does not take a chain in under a policy that would not have let it in the first time", () => {
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   assert.is(judge(memory, trust()), 2);
   assert.is(judge(memory, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
 });
 
 test("forgets an expired chain", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot), 2);
   assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
   assert.is(memory.size, 0);
@@ -80,7 +80,7 @@ test("forgets an expired chain", () => {
 });
 
 test("checks a signature between CAs once for all peers below, and again under another policy", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const below = (name: string) => [forge(name, { issuer: middle }), middle];
   assert.is(judge(memory, snapshot, { chain: below("one") }), 2);
   assert.is(judge(memory, snapshot, { chain: below("two") }), 1);
@@ -95,7 +95,7 @@ test("checks a signature between CAs once for all peers below, and again under a
 });
 
 test("keeps nothing of a stranger, and takes no chain for another", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot, { chain: [forge("leaf")] }), "self-signed");
   assert.is(memory.size, 0);
   assert.is(judge(memory, snapshot), 2);
@@ -104,7 +104,7 @@ test("keeps nothing of a stranger, and takes no chain for another", () => {
 });
 
 test("is bounded: the chain not seen longest goes first", () => {
-  const [memory, snapshot] = [new ChainMemory(2), trust()];
+  const [memory, snapshot] = [new VerificationCache(2), trust()];
   const [one, two, three] = ["one", "two", "three"].map((name) => [forge(name, { issuer: middle }), middle]);
   for (const chain of [one!, two!, one!, three!]) judge(memory, snapshot, { chain });
   assert.is(memory.size, 2);
@@ -113,7 +113,7 @@ test("is bounded: the chain not seen longest goes first", () => {
 });
 
 test("insists on the peer that was dialled", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const chain = [leaf.der, middle.der];
   const { identity } = Result.getOrThrow(verifyPath(chain, snapshot, { at, memory }));
   assert.ok(Result.isSuccess(verifyPath(chain, snapshot, { at, memory, expectedPeer: identity.peer })));
@@ -122,20 +122,20 @@ test("insists on the peer that was dialled", () => {
 });
 
 test("forgets a chain that is expired when it is seen first", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
   assert.is(memory.size, 0);
 });
 
 test("holds a chain that is remembered to how many certificates its caller allows", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 2);
   assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 0);
   assert.is(judge(memory, snapshot, { certificatesMax: 1 }), "budget-exceeded");
 });
 
 test("holds a chain that is remembered to how long a path its caller allows, and remembers none found under a limit", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot, { intermediatesMax: 1 }), 2);
   assert.is(memory.size, 0);
   assert.is(judge(memory, snapshot), 2);
@@ -144,7 +144,7 @@ test("holds a chain that is remembered to how long a path its caller allows, and
 });
 
 test("parses the certificates of a remembered chain and reads its leaf once", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const chain = [leaf.der, middle.der];
   const parsed = () => Result.getOrThrow(memory.checkWellFormed(chain));
   const verified = (expectedPeer?: string) =>
@@ -155,7 +155,7 @@ test("parses the certificates of a remembered chain and reads its leaf once", ()
 });
 
 test("takes certificates that run into each other for no chain that it knows", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot), 2);
   const joined = Uint8Array.from(Buffer.concat([leaf.der, middle.der]));
   for (const cut of [1, leaf.der.length - 1, leaf.der.length + 1, joined.length - 1]) {
@@ -165,7 +165,7 @@ test("takes certificates that run into each other for no chain that it knows", (
 });
 
 test("remembers nothing of a chain that somebody else parsed", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const parsed = (...chain: Forged[]) => Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
   assert.ok(Result.isSuccess(memory.findPaths(parsed(leaf, middle), snapshot)));
   assert.is(memory.size, 0);
@@ -173,7 +173,7 @@ test("remembers nothing of a chain that somebody else parsed", () => {
 });
 
 test("tells leaves apart whatever long certificate stands behind them", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const long = forge("x".repeat(2_000), { ca: true });
   const first = forge("leaf", { issuer: middle, serial: 0x11 });
   const second = forge("leaf", { issuer: middle, serial: 0x12 });

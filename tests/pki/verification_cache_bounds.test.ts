@@ -2,12 +2,12 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { chainBytesMax, ChainMemory, linksMax } from "../../pki/verification_cache.ts";
+import { chainBytesMax, linksMax, VerificationCache } from "../../pki/verification_cache.ts";
 import { type VerifyOptions, verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 
-const test = suite("bounds of ChainMemory");
+const test = suite("bounds of VerificationCache");
 
 const root = forge("root", { ca: true });
 const middle = forge("middle", { ca: true, issuer: root, notAfter: later(10) });
@@ -17,7 +17,7 @@ const trust = (policy: Policy = defaultPolicy, crlsPem?: string): TrustSnapshot 
   Result.getOrThrow(makeTrustSnapshot({ trustPem: root.pem, crlsPem, policy, generation: 1, at })).snapshot;
 
 function judge(
-  memory: ChainMemory,
+  memory: VerificationCache,
   snapshot: TrustSnapshot,
   options: Partial<VerifyOptions> = {},
   chain: readonly Forged[] = [leaf, middle],
@@ -27,7 +27,7 @@ function judge(
 }
 
 test("keeps no chain larger than an honest one, however valid", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const ballast = (octets: number) => forge("x".repeat(octets), { ca: true, issuer: root });
   const size = (chain: readonly Forged[]) => chain.reduce((sum, { der }) => sum + der.length, 0);
   const frame = size([leaf, middle, ballast(8_000)]) - 8_000;
@@ -41,7 +41,7 @@ test("keeps no chain larger than an honest one, however valid", () => {
 });
 
 test("remembers as many signatures between CAs as are allowed, and no more", () => {
-  const [memory, snapshot] = [new ChainMemory(4), trust()];
+  const [memory, snapshot] = [new VerificationCache(4), trust()];
   const cas = Array.from({ length: linksMax + 1 }, () => forge("middle", { ca: true, issuer: root, keyOf: middle }));
   for (const ca of cas) assert.is(judge(memory, snapshot, {}, [leaf, ca]), 2);
   const other = forge("other", { issuer: middle });
@@ -50,7 +50,7 @@ test("remembers as many signatures between CAs as are allowed, and no more", () 
 });
 
 test("judges time each time: forwards and backwards, and each certificate's", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   assert.is(judge(memory, snapshot), 2);
   assert.is(judge(memory, snapshot, { at: later(10) }), 0);
   assert.is(judge(memory, snapshot, { at: later(10.1) }), "certificate-expired");
@@ -59,7 +59,7 @@ test("judges time each time: forwards and backwards, and each certificate's", ()
 });
 
 test("judges the policy each time, in the same generation too", () => {
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   assert.is(judge(memory, trust()), 2);
   assert.is(judge(memory, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
   assert.is(judge(memory, trust()), 2);
@@ -68,7 +68,7 @@ test("judges the policy each time, in the same generation too", () => {
 });
 
 test("judges the dates of lists each time", () => {
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   const list = (ca: Forged) => forgeListPem(ca, { nextUpdate: later(3) });
   const snapshot = trust(defaultPolicy, list(root) + list(middle));
   assert.is(judge(memory, snapshot), 2);
@@ -77,7 +77,7 @@ test("judges the dates of lists each time", () => {
 });
 
 test("judges the name and the depth that a caller asks for, whoever asked before", () => {
-  const [memory, snapshot] = [new ChainMemory(), trust()];
+  const [memory, snapshot] = [new VerificationCache(), trust()];
   const named = (value: string) => ({ expectedName: { type: "dns", value } as const });
   assert.is(judge(memory, snapshot, named("a.example")), 2);
   assert.is(judge(memory, snapshot, named("b.example")), "name-mismatch");

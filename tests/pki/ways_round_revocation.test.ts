@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { constructed, integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension, keyUsage } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/crl_reader.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput } from "../../pki/trust.ts";
 import {
@@ -203,7 +203,7 @@ test("a list of users only that is taken out says nothing of CAs", () => {
 test("an old list is a rollback, whether the new one was read here or in another thread", () => {
   const [cas] = [[Result.getOrThrow(parseCertificate(root.der))]];
   const apart = (options: ForgeListOptions) => {
-    const reader = new ListReader({ cas, shared: true });
+    const reader = new CrlReader({ cas, shared: true });
     reader.push(forgeList(root, options));
     return structuredClone(Result.getOrThrow(reader.finish()));
   };

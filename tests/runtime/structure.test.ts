@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AnyStateMachine, createMachine, setup, StateMachine } from "xstate";
-import { handshakeMachine } from "../../actors/gate/connection_gate.ts";
+import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import { nodesOf, safeStates, structuralFindings } from "../support/structure.ts";
 
 const actors = fileURLToPath(new URL("../../actors/", import.meta.url));
@@ -54,7 +54,7 @@ test("every file with a machine exports it, so that none escapes the test", asyn
 });
 
 test("the handshake says which of its states are safe", () => {
-  assert.equal(safeStates(handshakeMachine), ["refused", "closed"]);
+  assert.equal(safeStates(connectionGateMachine), ["refused", "closed"]);
 });
 
 /** A place in a configuration: the keys that lead to it. */
@@ -77,20 +77,20 @@ function changedAt(config: unknown, [key, ...rest]: Place, change: (there: unkno
 }
 
 const rebuilt = (config: unknown): AnyStateMachine =>
-  createMachine(config as never, handshakeMachine.implementations as never) as unknown as AnyStateMachine;
+  createMachine(config as never, connectionGateMachine.implementations as never) as unknown as AnyStateMachine;
 
 test("a guard without its fallback fails the structural test, whichever it is", () => {
-  const lists = guardedLists(handshakeMachine.config);
+  const lists = guardedLists(connectionGateMachine.config);
   assert.ok(lists.length >= 18, `${lists.length} guarded lists`);
   for (const place of lists) {
-    const broken = changedAt(handshakeMachine.config, place, (list) => (list as unknown[]).slice(0, -1));
+    const broken = changedAt(connectionGateMachine.config, place, (list) => (list as unknown[]).slice(0, -1));
     assert.ok(structuralFindings(rebuilt(broken)).length > 0, `${place.join(".")} without its last way`);
   }
 });
 
 test("a fallback that leads to an unsafe state fails the structural test", () => {
-  for (const place of guardedLists(handshakeMachine.config)) {
-    const astray = changedAt(handshakeMachine.config, place, (list) => {
+  for (const place of guardedLists(connectionGateMachine.config)) {
+    const astray = changedAt(connectionGateMachine.config, place, (list) => {
       const ways = list as { target?: string }[];
       return [...ways.slice(0, -1), { ...ways.at(-1), target: "#handshake.established" }];
     });
@@ -99,7 +99,7 @@ test("a fallback that leads to an unsafe state fails the structural test", () =>
 });
 
 test("a state that waits without a deadline fails the structural test", () => {
-  const config = handshakeMachine.config as unknown as { states: Record<string, { after?: unknown }> };
+  const config = connectionGateMachine.config as unknown as { states: Record<string, { after?: unknown }> };
   for (const state of ["handshaking", "opening", "established"]) {
     const patient = changedAt(config, ["states", state, "after"], () => undefined);
     assert.ok(structuralFindings(rebuilt(patient)).length > 0, `${state} without its deadline`);
@@ -122,9 +122,9 @@ test("an unnamed, unknown or async guard fails the structural test", () => {
 });
 
 test("the handshake's own structure is whole", () => {
-  assert.equal(structuralFindings(handshakeMachine), []);
-  assert.equal(structuralFindings(rebuilt(handshakeMachine.config)), []);
-  assert.ok(nodesOf(handshakeMachine).length > 25);
+  assert.equal(structuralFindings(connectionGateMachine), []);
+  assert.equal(structuralFindings(rebuilt(connectionGateMachine.config)), []);
+  assert.ok(nodesOf(connectionGateMachine).length > 25);
 });
 
 test.run();

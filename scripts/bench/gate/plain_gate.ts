@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import { ChainMemory } from "../../../pki/verification_cache.ts";
+import { VerificationCache } from "../../../pki/verification_cache.ts";
 import { HandshakeTimeout, HungUp, type Refusal } from "../../../pki/refusal.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import { widestPolicy } from "../../../pki/trust.ts";
@@ -13,7 +13,7 @@ import { rememberingChecks } from "../../../actors/gate/gate_checks.ts";
 
 /** Makes gates that judge like the network's own, without a machine, supervision or re-verification. */
 export function makePlainGates(now: () => number): MakeGate {
-  const checks = rememberingChecks(new ChainMemory());
+  const checks = rememberingChecks(new VerificationCache());
   const verify = (event: Extract<GateEvent, { type: "tls.secured" }>, { snapshot, expectedPeer }: GateInput) =>
     Result.gen(function* () {
       yield* checks.tlsVersion(event.version);

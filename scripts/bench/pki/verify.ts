@@ -9,7 +9,7 @@ import { createPublicKey, generateKeyPairSync, verify, X509Certificate } from "n
 import { X509Certificate as PeculiarCertificate } from "@peculiar/x509";
 import { Result } from "effect";
 import { parseCertificate } from "../../../pki/certificate.ts";
-import { ChainMemory } from "../../../pki/verification_cache.ts";
+import { VerificationCache } from "../../../pki/verification_cache.ts";
 import { findRevocation, parseCrl } from "../../../pki/crl.ts";
 import { issueCrl, issueIntermediate, issueNode, issueRoot } from "../../../pki/issue/mod.ts";
 import { parsePem } from "../../../pki/pem.ts";
@@ -52,7 +52,7 @@ export async function measureVerification(options: CpuOptions): Promise<readonly
       if (!verify(null, tbs, key, signature)) throw new Error("bad signature");
     }
   };
-  const memory = new ChainMemory();
+  const memory = new VerificationCache();
   const judge = (remembered: boolean) => () => {
     const outcome = verifyPath(chain, snapshot, remembered ? { at, memory } : { at });
     if (Result.isFailure(outcome)) throw outcome.failure;
