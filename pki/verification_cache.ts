@@ -8,12 +8,12 @@
  */
 import { createHash } from "node:crypto";
 import * as Result from "effect/Result";
-import { findPaths, type PathLimits } from "./checks/find_paths.ts";
-import { checkIdentity } from "./checks/identity.ts";
-import { checkValidity } from "./checks/validity.ts";
-import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
 import type { Certificate } from "./certificate.ts";
-import type { Path, PathsFound, PeerIdentity, WellFormed, WithinValidity } from "./path.ts";
+import { type CheckFunctions, pkiChecks } from "./checks/check_table.ts";
+import { findPaths, type Path, type PathLimits, type PathsFound, withoutSearch } from "./checks/find_paths.ts";
+import { checkIdentity, type PeerIdentity } from "./checks/identity.ts";
+import { checkValidity, type WithinValidity } from "./checks/validity.ts";
+import { type ChainLimits, checkWellFormed, type WellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
 import type { TrustSnapshot } from "./trust.ts";
 
@@ -97,8 +97,7 @@ export class VerificationCache {
     this.#chains.delete(name);
     if (Result.isFailure(outcome)) return outcome;
     for (const path of outcome.success.paths) rememberLinks(links, path);
-    // A search that cost nothing is what a remembered one is.
-    const found = { ...outcome.success, signatureChecks: 0 } as PathsFound;
+    const found = withoutSearch(outcome.success);
     if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
     this.#chains.set(name, { wellFormed, anchorsId, found, identity: known?.identity });
     this.#namesOfPaths.set(found, name);
@@ -130,6 +129,17 @@ export class VerificationCache {
     if (known !== undefined && Result.isSuccess(outcome)) known.identity = outcome.success;
     return outcome;
   }
+}
+
+/** The checks, with a cache of chains that were found good. Dates, CRLs and roles are checked each time. */
+export function cachedChecks(cache: VerificationCache): CheckFunctions {
+  return {
+    ...pkiChecks,
+    wellFormed: (chain, limits) => cache.checkWellFormed(chain, limits),
+    path: (wellFormed, snapshot, limits) => cache.findPaths(wellFormed, snapshot, limits),
+    validity: (found, at) => cache.checkValidity(found, at),
+    identity: (wellFormed, expectedPeer) => cache.checkIdentity(wellFormed, expectedPeer),
+  };
 }
 
 /** What a path says of CAs: the leaf's own link is its chain's, which is remembered whole. */

@@ -67,7 +67,7 @@ export function checkOwnChain(
   snapshot: TrustSnapshot,
   { at, memory }: { readonly at: Date; readonly memory?: VerificationCache },
 ): Refusal | undefined {
-  const verdict = verifyPath(chain, snapshot, { at, memory });
+  const verdict = verifyPath(chain, snapshot, { at, cache: memory });
   return Result.isFailure(verdict) ? verdict.failure : undefined;
 }
 

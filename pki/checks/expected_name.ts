@@ -5,8 +5,9 @@
  */
 import * as Result from "effect/Result";
 import { labelOf } from "../certificate.ts";
-import type { WellFormed } from "../path.ts";
 import { NameMismatch } from "../refusal.ts";
+import type { Proof } from "./proof.ts";
+import type { WellFormed } from "./well_formed.ts";
 
 /** The name looked for: a host name (A-labels), an address in its usual notation, or a mailbox. */
 export interface ExpectedName {
@@ -21,12 +22,8 @@ export interface ExpectedName {
   readonly isPublicSuffix?: (domain: string) => boolean;
 }
 
-declare const proof: unique symbol;
-
 /** Proof that the leaf carries the expected name. Only {@linkcode checkName} makes one. */
-export interface Named {
-  /** @ignore Only its check makes one. */
-  readonly [proof]: "Named";
+export interface Named extends Proof<"Named"> {
   /** The name, as the caller wrote it. */
   readonly name: string;
 }

@@ -1,5 +1,5 @@
 /**
- * Third check of the gate: which paths lead from the leaf to an anchor?
+ * Which paths lead from the leaf to an anchor?
  *
  * A depth-first search over the anchors and what the peer sent. Every signature it verifies is counted against a
  * budget, and it goes on from a certificate only after a signature verified, so the budget bounds the whole search.
@@ -9,7 +9,6 @@
 import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, isSelfIssued, labelOf } from "../certificate.ts";
-import type { Path, PathsFound, WellFormed } from "../path.ts";
 import {
   BadSignature,
   BudgetExceeded,
@@ -31,7 +30,22 @@ import { domainsOf, type Policy, type TrustDomain, type TrustSnapshot } from "..
 import { refuseKey, refuseSignatureAlgorithm } from "./algorithm.ts";
 import { type ComparisonBudget, refuseNames } from "./name_constraints.ts";
 import { type Place, refuseBare } from "./profile.ts";
+import type { Proof } from "./proof.ts";
 import { refuseUnusual } from "./web_pki.ts";
+import type { WellFormed } from "./well_formed.ts";
+
+/** One candidate: leaf first, the anchor last. */
+export type Path = readonly [leaf: Certificate, ...issuers: Certificate[]];
+
+/** Candidate paths whose signatures and constraints hold; at least one. Only {@linkcode findPaths} makes one. */
+export interface PathsFound extends Proof<"PathsFound"> {
+  /** The paths that verify, in the order in which they are tried. */
+  readonly paths: readonly Path[];
+  /** Trust domain of each path's anchor; absent where all are of the node's own bundle. */
+  readonly domains?: readonly (string | undefined)[];
+  /** How many signatures were verified to find them. */
+  readonly signatureChecks: number;
+}
 
 /** Certificates of one path, leaf and anchor included. webpki allows 6 CAs between; deployments here have 1 or 2. */
 export const pathLengthMax = 8;
@@ -93,6 +107,11 @@ export function findPaths(
   if (paths.length === 0) return Result.fail(refusal ?? withTried(unknownIssuer(leaf), [leaf]));
   const named = domains.some((name) => name !== undefined) ? { domains } : {};
   return Result.succeed({ paths, signatureChecks: spent.signatureChecks, ...named } as unknown as PathsFound);
+}
+
+/** The same proof for a chain whose search is cached: to find its paths again verifies no signature. */
+export function withoutSearch(found: PathsFound): PathsFound {
+  return { ...found, signatureChecks: 0 } as unknown as PathsFound;
 }
 
 /** What all searches for one leaf spend together. */

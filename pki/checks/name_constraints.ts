@@ -10,7 +10,7 @@ import * as Result from "effect/Result";
 import { type Certificate, isSelfIssued, labelOf, type SubjectAltName } from "../certificate.ts";
 import { decodeDer } from "../der.ts";
 import { foldRelativeName, type NameAttribute, readRelativeNames } from "../distinguished_name.ts";
-import type { Path } from "../path.ts";
+import type { Path } from "./find_paths.ts";
 import { BudgetExceeded, NameConstraint } from "../refusal.ts";
 
 /** Comparisons of a name with a constraint, in one search (Go crypto/x509 and webpki: 250,000). */

@@ -1,5 +1,5 @@
 /**
- * Fifth check of the gate: has an issuer taken a certificate of the path back?
+ * Has an issuer revoked a certificate of the path?
  *
  * @module
  */
@@ -18,7 +18,6 @@ import {
 } from "../crl.ts";
 import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
 import { allReasons, covers, scopeName } from "../crl_scope.ts";
-import type { NotRevoked, Path, WithinValidity } from "../path.ts";
 import {
   CertificateRevoked,
   CrlExpired,
@@ -31,8 +30,20 @@ import {
   withTried,
 } from "../refusal.ts";
 import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
-import { expiryOf } from "./validity.ts";
+import type { Path } from "./find_paths.ts";
+import type { Proof } from "./proof.ts";
+import { expiryOf, type WithinValidity } from "./validity.ts";
 import { refuseUnusualCrl } from "./web_pki.ts";
+
+/** The path that is not revoked, and when its first certificate expires. Only {@linkcode checkRevocation} makes one. */
+export interface NotRevoked extends Proof<"NotRevoked"> {
+  /** The path that was chosen, the leaf first. */
+  readonly path: Path;
+  /** When the first certificate of the path expires. */
+  readonly expiresAt: Date;
+  /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
+  readonly domain?: string;
+}
 
 /**
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
@@ -68,7 +79,7 @@ export function checkRevocation(
   return Result.fail(refusal!);
 }
 
-/** What a certificate is judged by. */
+/** What a certificate is checked against. */
 interface Terms {
   readonly index: RevocationIndex;
   readonly policy: Policy;

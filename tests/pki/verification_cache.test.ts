@@ -29,156 +29,156 @@ function trust(options: Trust = {}): TrustSnapshot {
 }
 
 type Options = { readonly chain?: Pick<Forged, "der">[]; readonly at?: Date } & PathLimits & ChainLimits;
-function judge(memory: VerificationCache, snapshot: TrustSnapshot, options: Options = {}) {
+function judge(cache: VerificationCache, snapshot: TrustSnapshot, options: Options = {}) {
   const chain = (options.chain ?? [leaf, middle]).map(({ der }) => der);
-  const outcome = verifyPath(chain, snapshot, { ...options, at: options.at ?? at, memory });
+  const outcome = verifyPath(chain, snapshot, { ...options, at: options.at ?? at, cache });
   return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
 }
 
 test("remembers a chain: no signature is checked again", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot), 0);
-  const again = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at, memory }));
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot), 0);
+  const again = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at, cache }));
   const fresh = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at }));
   assert.equal({ ...again, signatureChecks: 2 }, fresh);
 });
 
 test("is no way around revocation", () => {
-  const memory = new VerificationCache();
-  assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ revoked: [serial(leaf)] })), "certificate-revoked");
-  assert.is(judge(memory, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
+  const cache = new VerificationCache();
+  assert.is(judge(cache, trust()), 2);
+  assert.is(judge(cache, trust({ revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(judge(cache, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
 });
 
 test("checks signatures again under other anchors and another policy, and not for new lists", () => {
-  const memory = new VerificationCache();
-  assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ generation: 2 })), 0);
-  assert.is(judge(memory, trust({ generation: 3, revoked: ["7f"] })), 0);
-  assert.is(judge(memory, trust({ generation: 3, revoked: [serial(leaf)] })), "certificate-revoked");
+  const cache = new VerificationCache();
+  assert.is(judge(cache, trust()), 2);
+  assert.is(judge(cache, trust({ generation: 2 })), 0);
+  assert.is(judge(cache, trust({ generation: 3, revoked: ["7f"] })), 0);
+  assert.is(judge(cache, trust({ generation: 3, revoked: [serial(leaf)] })), "certificate-revoked");
   const strict = trust({ generation: 3, policy: { crlGraceMs: 0 } });
-  assert.is(judge(memory, strict), 2);
-  assert.is(judge(memory, strict), 0);
-  assert.is(judge(memory, trust({ generation: 3, anchor: forge("other", { ca: true }) })), "unknown-issuer");
-  assert.is(memory.size, 0);
+  assert.is(judge(cache, strict), 2);
+  assert.is(judge(cache, strict), 0);
+  assert.is(judge(cache, trust({ generation: 3, anchor: forge("other", { ca: true }) })), "unknown-issuer");
+  assert.is(cache.size, 0);
 });
 
 test("does not take a chain in under a policy that would not have let it in the first time", () => {
-  const memory = new VerificationCache();
-  assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
+  const cache = new VerificationCache();
+  assert.is(judge(cache, trust()), 2);
+  assert.is(judge(cache, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
 });
 
 test("forgets an expired chain", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
-  assert.is(memory.size, 0);
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot, { at: later(4_000) }), "certificate-expired");
+  assert.is(cache.size, 0);
   // The leaf's signature again; that of its CA was not forgotten with it.
-  assert.is(judge(memory, snapshot), 1);
+  assert.is(judge(cache, snapshot), 1);
 });
 
 test("checks a signature between CAs once for all peers below, and again under another policy", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const below = (name: string) => [forge(name, { issuer: middle }), middle];
-  assert.is(judge(memory, snapshot, { chain: below("one") }), 2);
-  assert.is(judge(memory, snapshot, { chain: below("two") }), 1);
-  assert.is(judge(memory, trust({ generation: 2 }), { chain: below("three") }), 1);
-  assert.is(judge(memory, trust({ policy: { crlGraceMs: 0 } }), { chain: below("four") }), 2);
+  assert.is(judge(cache, snapshot, { chain: below("one") }), 2);
+  assert.is(judge(cache, snapshot, { chain: below("two") }), 1);
+  assert.is(judge(cache, trust({ generation: 2 }), { chain: below("three") }), 1);
+  assert.is(judge(cache, trust({ policy: { crlGraceMs: 0 } }), { chain: below("four") }), 2);
   // Another CA of that name, which this root never signed.
   const impostor = forge("middle", { ca: true, issuer: forge("root", { ca: true }) });
   assert.is(
-    judge(memory, snapshot, { chain: [forge("leaf", { issuer: impostor }), impostor] }),
+    judge(cache, snapshot, { chain: [forge("leaf", { issuer: impostor }), impostor] }),
     "bad-signature",
   );
 });
 
 test("keeps nothing of a stranger, and takes no chain for another", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot, { chain: [forge("leaf")] }), "self-signed");
-  assert.is(memory.size, 0);
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { chain: [leaf, middle, root] }), 1);
-  assert.is(judge(memory, snapshot, { chain: [leaf] }), "unknown-issuer");
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot, { chain: [forge("leaf")] }), "self-signed");
+  assert.is(cache.size, 0);
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot, { chain: [leaf, middle, root] }), 1);
+  assert.is(judge(cache, snapshot, { chain: [leaf] }), "unknown-issuer");
 });
 
 test("is bounded: the chain not seen longest goes first", () => {
-  const [memory, snapshot] = [new VerificationCache(2), trust()];
+  const [cache, snapshot] = [new VerificationCache(2), trust()];
   const [one, two, three] = ["one", "two", "three"].map((name) => [forge(name, { issuer: middle }), middle]);
-  for (const chain of [one!, two!, one!, three!]) judge(memory, snapshot, { chain });
-  assert.is(memory.size, 2);
-  assert.is(judge(memory, snapshot, { chain: one! }), 0);
-  assert.is(judge(memory, snapshot, { chain: two! }), 1);
+  for (const chain of [one!, two!, one!, three!]) judge(cache, snapshot, { chain });
+  assert.is(cache.size, 2);
+  assert.is(judge(cache, snapshot, { chain: one! }), 0);
+  assert.is(judge(cache, snapshot, { chain: two! }), 1);
 });
 
 test("insists on the peer that was dialled", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const chain = [leaf.der, middle.der];
-  const { identity } = Result.getOrThrow(verifyPath(chain, snapshot, { at, memory }));
-  assert.ok(Result.isSuccess(verifyPath(chain, snapshot, { at, memory, expectedPeer: identity.peer })));
-  const outcome = verifyPath(chain, snapshot, { at, memory, expectedPeer: "12D3KooWother" });
+  const { identity } = Result.getOrThrow(verifyPath(chain, snapshot, { at, cache }));
+  assert.ok(Result.isSuccess(verifyPath(chain, snapshot, { at, cache, expectedPeer: identity.peer })));
+  const outcome = verifyPath(chain, snapshot, { at, cache, expectedPeer: "12D3KooWother" });
   assert.is(Result.isFailure(outcome) && outcome.failure.code, "peer-id-mismatch");
 });
 
 test("forgets a chain that is expired when it is seen first", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot, { at: later(4_000) }), "certificate-expired");
-  assert.is(memory.size, 0);
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot, { at: later(4_000) }), "certificate-expired");
+  assert.is(cache.size, 0);
 });
 
 test("holds a chain that is remembered to how many certificates its caller allows", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 2);
-  assert.is(judge(memory, snapshot, { certificatesMax: 2 }), 0);
-  assert.is(judge(memory, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot, { certificatesMax: 2 }), 2);
+  assert.is(judge(cache, snapshot, { certificatesMax: 2 }), 0);
+  assert.is(judge(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
 });
 
 test("holds a chain that is remembered to how long a path its caller allows, and remembers none found under a limit", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot, { intermediatesMax: 1 }), 2);
-  assert.is(memory.size, 0);
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { intermediatesMax: 0 }), "path-too-long");
-  assert.is(judge(memory, snapshot), 0);
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot, { intermediatesMax: 1 }), 2);
+  assert.is(cache.size, 0);
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(judge(cache, snapshot), 0);
 });
 
 test("parses the certificates of a remembered chain and reads its leaf once", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const chain = [leaf.der, middle.der];
-  const parsed = () => Result.getOrThrow(memory.checkWellFormed(chain));
+  const parsed = () => Result.getOrThrow(cache.checkWellFormed(chain));
   const verified = (expectedPeer?: string) =>
-    Result.getOrThrow(verifyPath(chain, snapshot, { at, memory, expectedPeer })).identity;
+    Result.getOrThrow(verifyPath(chain, snapshot, { at, cache, expectedPeer })).identity;
   const first = verified();
   assert.ok(first === verified() && first === verified(first.peer));
   assert.ok(parsed() === parsed());
 });
 
 test("takes certificates that run into each other for no chain that it knows", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot), 2);
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot), 2);
   const joined = Uint8Array.from(Buffer.concat([leaf.der, middle.der]));
   for (const cut of [1, leaf.der.length - 1, leaf.der.length + 1, joined.length - 1]) {
     const chain = [{ der: joined.subarray(0, cut) }, { der: joined.subarray(cut) }];
-    assert.is(judge(memory, snapshot, { chain }), "malformed-certificate");
+    assert.is(judge(cache, snapshot, { chain }), "malformed-certificate");
   }
 });
 
 test("remembers nothing of a chain that somebody else parsed", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const parsed = (...chain: Forged[]) => Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der)));
-  assert.ok(Result.isSuccess(memory.findPaths(parsed(leaf, middle), snapshot)));
-  assert.is(memory.size, 0);
-  assert.ok(Result.isFailure(memory.findPaths(parsed(forge("stranger")), snapshot)));
+  assert.ok(Result.isSuccess(cache.findPaths(parsed(leaf, middle), snapshot)));
+  assert.is(cache.size, 0);
+  assert.ok(Result.isFailure(cache.findPaths(parsed(forge("stranger")), snapshot)));
 });
 
 test("tells leaves apart whatever long certificate stands behind them", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const long = forge("x".repeat(2_000), { ca: true });
   const first = forge("leaf", { issuer: middle, serial: 0x11 });
   const second = forge("leaf", { issuer: middle, serial: 0x12 });
-  assert.is(judge(memory, snapshot, { chain: [first, middle, long] }), 2);
-  assert.is(judge(memory, snapshot, { chain: [second, middle, long] }), 1);
+  assert.is(judge(cache, snapshot, { chain: [first, middle, long] }), 2);
+  assert.is(judge(cache, snapshot, { chain: [second, middle, long] }), 1);
 });
 
 test.run();

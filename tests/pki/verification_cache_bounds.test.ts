@@ -1,4 +1,4 @@
-/** What a memory of chains must not become: a store for whatever a peer sends, or a way round time, trust or policy. */
+/** What a cache of chains must not become: a store for whatever a peer sends, or a way round time, trust or policy. */
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -17,73 +17,73 @@ const trust = (policy: Policy = defaultPolicy, crlsPem?: string): TrustSnapshot 
   Result.getOrThrow(makeTrustSnapshot({ trustPem: root.pem, crlsPem, policy, generation: 1, at })).snapshot;
 
 function judge(
-  memory: VerificationCache,
+  cache: VerificationCache,
   snapshot: TrustSnapshot,
   options: Partial<VerifyOptions> = {},
   chain: readonly Forged[] = [leaf, middle],
 ) {
-  const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at, memory, ...options });
+  const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at, cache, ...options });
   return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
 }
 
 test("keeps no chain larger than an honest one, however valid", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const ballast = (octets: number) => forge("x".repeat(octets), { ca: true, issuer: root });
   const size = (chain: readonly Forged[]) => chain.reduce((sum, { der }) => sum + der.length, 0);
   const frame = size([leaf, middle, ballast(8_000)]) - 8_000;
   for (const [octets, checks] of [[chainBytesMax, 0], [chainBytesMax + 1, 2]] as const) {
     const chain = [leaf, middle, ballast(octets - frame)];
     assert.is(size(chain), octets);
-    assert.is(judge(memory, snapshot, {}, chain), 2);
-    assert.is(judge(memory, snapshot, {}, chain), checks);
+    assert.is(judge(cache, snapshot, {}, chain), 2);
+    assert.is(judge(cache, snapshot, {}, chain), checks);
   }
-  assert.is(memory.size, 1);
+  assert.is(cache.size, 1);
 });
 
 test("remembers as many signatures between CAs as are allowed, and no more", () => {
-  const [memory, snapshot] = [new VerificationCache(4), trust()];
+  const [cache, snapshot] = [new VerificationCache(4), trust()];
   const cas = Array.from({ length: linksMax + 1 }, () => forge("middle", { ca: true, issuer: root, keyOf: middle }));
-  for (const ca of cas) assert.is(judge(memory, snapshot, {}, [leaf, ca]), 2);
+  for (const ca of cas) assert.is(judge(cache, snapshot, {}, [leaf, ca]), 2);
   const other = forge("other", { issuer: middle });
-  assert.is(judge(memory, snapshot, {}, [other, cas[linksMax - 1]!]), 1);
-  assert.is(judge(memory, snapshot, {}, [other, cas[linksMax]!]), 2);
+  assert.is(judge(cache, snapshot, {}, [other, cas[linksMax - 1]!]), 1);
+  assert.is(judge(cache, snapshot, {}, [other, cas[linksMax]!]), 2);
 });
 
 test("judges time each time: forwards and backwards, and each certificate's", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { at: later(10) }), 0);
-  assert.is(judge(memory, snapshot, { at: later(10.1) }), "certificate-expired");
-  assert.is(judge(memory, snapshot, { at: later(-6) }), "certificate-not-yet-valid");
-  assert.is(judge(memory, snapshot, { at: new Date(Number.NaN) }), "certificate-not-yet-valid");
+  const [cache, snapshot] = [new VerificationCache(), trust()];
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot, { at: later(10) }), 0);
+  assert.is(judge(cache, snapshot, { at: later(10.1) }), "certificate-expired");
+  assert.is(judge(cache, snapshot, { at: later(-6) }), "certificate-not-yet-valid");
+  assert.is(judge(cache, snapshot, { at: new Date(Number.NaN) }), "certificate-not-yet-valid");
 });
 
 test("judges the policy each time, in the same generation too", () => {
-  const memory = new VerificationCache();
-  assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
-  assert.is(judge(memory, trust()), 2);
-  assert.is(judge(memory, trust({ ...defaultPolicy, roles: "require" })), "role-not-allowed");
-  assert.is(judge(memory, trust({ ...defaultPolicy, leafAlgorithms: ["rsa"] })), "unsupported-key-algorithm");
+  const cache = new VerificationCache();
+  assert.is(judge(cache, trust()), 2);
+  assert.is(judge(cache, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
+  assert.is(judge(cache, trust()), 2);
+  assert.is(judge(cache, trust({ ...defaultPolicy, roles: "require" })), "role-not-allowed");
+  assert.is(judge(cache, trust({ ...defaultPolicy, leafAlgorithms: ["rsa"] })), "unsupported-key-algorithm");
 });
 
 test("judges the dates of lists each time", () => {
-  const memory = new VerificationCache();
+  const cache = new VerificationCache();
   const list = (ca: Forged) => forgeListPem(ca, { nextUpdate: later(3) });
   const snapshot = trust(defaultPolicy, list(root) + list(middle));
-  assert.is(judge(memory, snapshot), 2);
-  assert.is(judge(memory, snapshot, { at: later(3.9) }), 0);
-  assert.is(judge(memory, snapshot, { at: later(4.1) }), "crl-expired");
+  assert.is(judge(cache, snapshot), 2);
+  assert.is(judge(cache, snapshot, { at: later(3.9) }), 0);
+  assert.is(judge(cache, snapshot, { at: later(4.1) }), "crl-expired");
 });
 
 test("judges the name and the depth that a caller asks for, whoever asked before", () => {
-  const [memory, snapshot] = [new VerificationCache(), trust()];
+  const [cache, snapshot] = [new VerificationCache(), trust()];
   const named = (value: string) => ({ expectedName: { type: "dns", value } as const });
-  assert.is(judge(memory, snapshot, named("a.example")), 2);
-  assert.is(judge(memory, snapshot, named("b.example")), "name-mismatch");
-  assert.is(judge(memory, snapshot, { intermediatesMax: 0 }), "path-too-long");
-  assert.is(judge(memory, snapshot, { certificatesMax: 1 }), "budget-exceeded");
-  assert.is(judge(memory, snapshot), 0);
+  assert.is(judge(cache, snapshot, named("a.example")), 2);
+  assert.is(judge(cache, snapshot, named("b.example")), "name-mismatch");
+  assert.is(judge(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(judge(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+  assert.is(judge(cache, snapshot), 0);
 });
 
 test.run();

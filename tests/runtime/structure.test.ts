@@ -35,7 +35,7 @@ const test = suite("structure of the machines");
 test("every machine of actors/ is as a machine has to be", async () => {
   const machines = await discover(actors);
   const names = machines.map(([name]) => name);
-  for (const file of ["handshake", "trust_store", "identity", "refusal_ledger"]) {
+  for (const file of ["connection_gate", "trust_store", "identity", "refusal_ledger"]) {
     assert.ok(names.some((name) => name.startsWith(`${file}.ts`)), `${file}.ts was found among ${names}`);
   }
   const findings = machines.flatMap(([name, machine]) => structuralFindings(machine).map((line) => `${name}: ${line}`));
@@ -53,7 +53,7 @@ test("every file with a machine exports it, so that none escapes the test", asyn
   assert.equal(silent, []);
 });
 
-test("the handshake says which of its states are safe", () => {
+test("the connection gate says which of its states are safe", () => {
   assert.equal(safeStates(connectionGateMachine), ["refused", "closed"]);
 });
 
@@ -92,7 +92,7 @@ test("a fallback that leads to an unsafe state fails the structural test", () =>
   for (const place of guardedLists(connectionGateMachine.config)) {
     const astray = changedAt(connectionGateMachine.config, place, (list) => {
       const ways = list as { target?: string }[];
-      return [...ways.slice(0, -1), { ...ways.at(-1), target: "#handshake.established" }];
+      return [...ways.slice(0, -1), { ...ways.at(-1), target: "#connectionGate.established" }];
     });
     assert.ok(structuralFindings(rebuilt(astray)).length > 0, `${place.join(".")} leads to established`);
   }
@@ -121,7 +121,7 @@ test("an unnamed, unknown or async guard fails the structural test", () => {
   }
 });
 
-test("the handshake's own structure is whole", () => {
+test("the connection gate's own structure is whole", () => {
   assert.equal(structuralFindings(connectionGateMachine), []);
   assert.equal(structuralFindings(rebuilt(connectionGateMachine.config)), []);
   assert.ok(nodesOf(connectionGateMachine).length > 25);

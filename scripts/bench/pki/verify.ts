@@ -52,9 +52,9 @@ export async function measureVerification(options: CpuOptions): Promise<readonly
       if (!verify(null, tbs, key, signature)) throw new Error("bad signature");
     }
   };
-  const memory = new VerificationCache();
+  const cache = new VerificationCache();
   const judge = (remembered: boolean) => () => {
-    const outcome = verifyPath(chain, snapshot, remembered ? { at, memory } : { at });
+    const outcome = verifyPath(chain, snapshot, remembered ? { at, cache } : { at });
     if (Result.isFailure(outcome)) throw outcome.failure;
   };
   judge(true)();
