@@ -27,11 +27,21 @@ export {
 export type { CrlHighWaterMarks, CrlMark } from "./crl_marks.ts";
 export type { CrlScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
+export {
+  type CheckName,
+  type CheckScope,
+  checkTable,
+  type Outcome,
+  type Outcomes,
+  type Proofs,
+} from "./checks/check_table.ts";
+export type { Proof } from "./checks/proof.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
 export { CrlReader, type CrlReaderOptions, type LocatedCrl } from "./crl_reader.ts";
 export { formatPem, parsePem, type PemBlock, PemError } from "./pem.ts";
 export * from "./refusal.ts";
+export { type RefusalPhase, type RefusalRow, refusalTable } from "./refusal_table.ts";
 export { formatSpiffeBundle, parseSpiffeBundle, type SpiffeBundle, SpiffeBundleError } from "./spiffe_bundle.ts";
 export {
   type CrlSource,

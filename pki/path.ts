@@ -94,6 +94,7 @@ const chainAndNameChecks = checksOf("chain", "name");
 
 /** What {@linkcode verifyStepByStep} tells beside the verdict. */
 export interface VerifiedSteps {
+  /** What {@linkcode verifyPath} returns. */
   readonly verdict: Result.Result<Verified, Refusal>;
   /** The outcome of each check up to the first that refused. */
   readonly outcomes: Outcomes;

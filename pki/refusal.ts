@@ -22,18 +22,16 @@ export const refusalCodes: readonly RefusalCode[] = Object.keys(refusalTable) as
 /** The path on which a refusal arose: the leaf first, then each certificate that was tried above it. */
 export type Tried = readonly CertificateLabel[];
 
-type Row<Code extends RefusalCode> = (typeof refusalTable)[Code];
-
 /** The data that leads to a refusal. */
-export type RefusalFields<Code extends RefusalCode> = Parameters<Row<Code>["message"]>[0];
+export type RefusalFields<Code extends RefusalCode> = Parameters<(typeof refusalTable)[Code]["message"]>[0];
 
 /** A refusal of this code. */
 export type RefusalOf<Code extends RefusalCode> =
   & YieldableError
   & RefusalFields<Code>
-  & (Row<Code> extends { readonly tried: true } ? { readonly tried?: Tried } : unknown)
+  & ((typeof refusalTable)[Code] extends { readonly tried: true } ? { readonly tried?: Tried } : unknown)
   & {
-    readonly _tag: Row<Code>["tag"];
+    readonly _tag: (typeof refusalTable)[Code]["tag"];
     /** For programs; never changes. */
     readonly code: Code;
     /** What an operator can do. */
@@ -44,7 +42,9 @@ export type RefusalOf<Code extends RefusalCode> =
  * The class of a row. Its errors have no stack: a refusal is an answer, whose fields tell what led to it, and a stack costs
  * more than most of the checks (60 µs).
  */
-function refusal<Code extends RefusalCode>(code: Code): new (fields: RefusalFields<Code>) => RefusalOf<Code> {
+export function refusalClass<Code extends RefusalCode>(
+  code: Code,
+): new (fields: RefusalFields<Code>) => RefusalOf<Code> {
   const { tag, hint, message } = refusalTable[code];
   const Tagged = Data.TaggedError(tag) as new (fields: object) => Error;
   const write = message as (fields: unknown) => string;
@@ -64,109 +64,109 @@ function refusal<Code extends RefusalCode>(code: Code): new (fields: RefusalFiel
 }
 
 /** An attempt arrived faster than the limit for its address allows. */
-export class RateLimited extends refusal("rate-limited") {}
+export class RateLimited extends refusalClass("rate-limited") {}
 
 /** There are as many connections or pending handshakes as the limit allows. */
-export class TooManyConnections extends refusal("too-many-connections") {}
+export class TooManyConnections extends refusalClass("too-many-connections") {}
 
 /** What arrived is not the protocol spoken on this port. */
-export class ProtocolMismatch extends refusal("protocol-mismatch") {}
+export class ProtocolMismatch extends refusalClass("protocol-mismatch") {}
 
 /** The peer offered no TLS 1.3. */
-export class TlsVersion extends refusal("tls-version") {}
+export class TlsVersion extends refusalClass("tls-version") {}
 
 /** The TLS handshake itself failed: for instance, the peer does not hold the key of the certificate it showed. */
-export class TlsFailed extends refusal("tls-failed") {}
+export class TlsFailed extends refusalClass("tls-failed") {}
 
 /** The handshake did not end within its deadline. */
-export class HandshakeTimeout extends refusal("handshake-timeout") {}
+export class HandshakeTimeout extends refusalClass("handshake-timeout") {}
 
 /** The peer completed TLS without showing a certificate. */
-export class NoCertificate extends refusal("no-certificate") {}
+export class NoCertificate extends refusalClass("no-certificate") {}
 
 /** A certificate is not strict DER, not X.509 v3, or larger than the limits. */
-export class MalformedCertificate extends refusal("malformed-certificate") {}
+export class MalformedCertificate extends refusalClass("malformed-certificate") {}
 
 /** The leaf signed itself. It is refused even when it stands in the trust bundle. */
-export class SelfSigned extends refusal("self-signed") {}
+export class SelfSigned extends refusalClass("self-signed") {}
 
 /** A key or signature algorithm that the policy does not allow. */
-export class UnsupportedKeyAlgorithm extends refusal("unsupported-key-algorithm") {}
+export class UnsupportedKeyAlgorithm extends refusalClass("unsupported-key-algorithm") {}
 
 /** No path leads from the leaf to an anchor of this node's trust bundle. */
-export class UnknownIssuer extends refusal("unknown-issuer") {}
+export class UnknownIssuer extends refusalClass("unknown-issuer") {}
 
 /** A signature does not verify under the key of the issuer that the names point to. */
-export class BadSignature extends refusal("bad-signature") {}
+export class BadSignature extends refusalClass("bad-signature") {}
 
 /** A path is longer than a CA's path length constraint or this node's limit allows. */
-export class PathTooLong extends refusal("path-too-long") {}
+export class PathTooLong extends refusalClass("path-too-long") {}
 
 /** A certificate that signs others is not a CA. */
-export class NotACa extends refusal("not-a-ca") {}
+export class NotACa extends refusalClass("not-a-ca") {}
 
 /** A certificate's key usage does not allow what it is used for. */
-export class KeyUsage extends refusal("key-usage") {}
+export class KeyUsage extends refusalClass("key-usage") {}
 
 /** A certificate's extended key usage does not allow what it is used for. */
-export class ExtendedKeyUsage extends refusal("extended-key-usage") {}
+export class ExtendedKeyUsage extends refusalClass("extended-key-usage") {}
 
 /** A name lies outside what a CA above it, or the CA's trust domain, may speak for. */
-export class NameConstraint extends refusal("name-constraint") {}
+export class NameConstraint extends refusalClass("name-constraint") {}
 
 /** The leaf does not carry the name under which the caller looked for it (RFC 9525). Nodes look for PeerIDs instead. */
-export class NameMismatch extends refusal("name-mismatch") {}
+export class NameMismatch extends refusalClass("name-mismatch") {}
 
 /** A critical extension that this verifier does not process. */
-export class UnknownCriticalExtension extends refusal("unknown-critical-extension") {}
+export class UnknownCriticalExtension extends refusalClass("unknown-critical-extension") {}
 
 /** The search for a path would cost more than its budget. */
-export class BudgetExceeded extends refusal("budget-exceeded") {}
+export class BudgetExceeded extends refusalClass("budget-exceeded") {}
 
 /** The check ran before a certificate's `notBefore`. */
-export class CertificateNotYetValid extends refusal("certificate-not-yet-valid") {}
+export class CertificateNotYetValid extends refusalClass("certificate-not-yet-valid") {}
 
 /** The check ran after a certificate's `notAfter`. */
-export class CertificateExpired extends refusal("certificate-expired") {}
+export class CertificateExpired extends refusalClass("certificate-expired") {}
 
 /** A certificate of the path stands on its issuer's revocation list. */
-export class CertificateRevoked extends refusal("certificate-revoked") {}
+export class CertificateRevoked extends refusalClass("certificate-revoked") {}
 
 /** Revocation lists are configured, but none is of this certificate's issuer. */
-export class RevocationUnknown extends refusal("revocation-unknown") {}
+export class RevocationUnknown extends refusalClass("revocation-unknown") {}
 
 /** A revocation list is not strict DER, or carries what this verifier does not process. */
-export class CrlMalformed extends refusal("crl-malformed") {}
+export class CrlMalformed extends refusalClass("crl-malformed") {}
 
 /** A revocation list's signature does not verify, or its issuer may not sign lists. */
-export class CrlSignature extends refusal("crl-signature") {}
+export class CrlSignature extends refusalClass("crl-signature") {}
 
 /** The check ran before a revocation list's `thisUpdate`. */
-export class CrlNotYetValid extends refusal("crl-not-yet-valid") {}
+export class CrlNotYetValid extends refusalClass("crl-not-yet-valid") {}
 
 /** The check ran later than a revocation list's `nextUpdate` and the grace after it. */
-export class CrlExpired extends refusal("crl-expired") {}
+export class CrlExpired extends refusalClass("crl-expired") {}
 
 /** A revocation list is older than one already seen of the same issuer. */
-export class CrlRollback extends refusal("crl-rollback") {}
+export class CrlRollback extends refusalClass("crl-rollback") {}
 
 /** The certificate's key is not the key of the PeerID that was dialled. */
-export class PeerIdMismatch extends refusal("peer-id-mismatch") {}
+export class PeerIdMismatch extends refusalClass("peer-id-mismatch") {}
 
 /** The certificate's role is not one that may do this. */
-export class RoleNotAllowed extends refusal("role-not-allowed") {}
+export class RoleNotAllowed extends refusalClass("role-not-allowed") {}
 
 /** A job asked for something that its specification does not name, or a peer for a slice that it was not granted. */
-export class JobScope extends refusal("job-scope") {}
+export class JobScope extends refusalClass("job-scope") {}
 
 /** The peer ended the connection before it was established; perhaps it refused us. */
-export class HungUp extends refusal("hung-up") {}
+export class HungUp extends refusalClass("hung-up") {}
 
 /** Nobody answered at the address. */
-export class Unreachable extends refusal("unreachable") {}
+export class Unreachable extends refusalClass("unreachable") {}
 
 /** A defect of ours. Whatever it was, the connection is refused. */
-export class Internal extends refusal("internal") {}
+export class Internal extends refusalClass("internal") {}
 
 /** Every reason to refuse. Match on `code` or `_tag`. */
 export type Refusal = { [Code in RefusalCode]: RefusalOf<Code> }[RefusalCode];

@@ -37,6 +37,7 @@ export type RefusalPhase =
 export interface RefusalRow {
   /** `_tag` of the error, and the name of its class. */
   readonly tag: string;
+  /** When it arises. */
   readonly phase: RefusalPhase;
   /**
    * Every refusal is counted. Each is one line of the log and one audit record; but where no certificate was seen, those with

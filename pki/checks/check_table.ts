@@ -25,14 +25,23 @@ export type Outcome<Proof> = Result.Result<Proof, Refusal>;
 
 /** What each check proves, by the check's name. */
 export interface Proofs {
+  /** TLS 1.3. */
   readonly tlsVersion: Tls13;
+  /** The chain, parsed. */
   readonly wellFormed: WellFormed;
+  /** The leaf's algorithm. */
   readonly algorithm: AlgorithmAllowed;
+  /** Paths to an anchor. */
   readonly path: PathsFound;
+  /** Paths within their dates. */
   readonly validity: WithinValidity;
+  /** The path that is not revoked. */
   readonly revocation: NotRevoked;
+  /** The name that was looked for. */
   readonly expectedName: Named;
+  /** Who the peer is. */
   readonly identity: PeerIdentity;
+  /** The role that may connect. */
   readonly role: RoleAllowed;
 }
 

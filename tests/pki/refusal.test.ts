@@ -84,7 +84,7 @@ test("the table names codes only", () => {
 
 test("each class of a refusal has a code of its own in the list, and each code a class", () => {
   const text = readFileSync(new URL("../../pki/refusal.ts", import.meta.url), "utf8");
-  const classes = [...text.matchAll(/export class (\w+) extends refusal\("([a-z-]+)"\)/g)];
+  const classes = [...text.matchAll(/export class (\w+) extends refusalClass\("([a-z-]+)"\)/g)];
   const codes = classes.map(([, , code = ""]) => code);
   for (const [, name, code] of classes) assert.is(refusalTable[code as RefusalCode].tag, name);
   assert.equal(codes.toSorted(), [...refusalCodes].toSorted());

@@ -143,12 +143,10 @@ export function refusalPage(): string {
   return `# Refusals
 
 When a node refuses a peer, a certificate or a revocation list, it logs a line \`peer.refused\` with the code, the address, the name and PeerID
-of the certificate where it saw one, the reason, and what to do (\`hint\`). Where it saw no certificate, ${
-    summed.slice(0, -1).join(", ")
-  }
-and ${
-    summed.at(-1)
-  } are summed up for each minute and host in a line \`peers.refused\`. The peer sees a closed connection only.
+of the certificate where it saw one, the reason, and what to do (\`hint\`). The peer sees a closed connection only.
+
+Where it saw no certificate, the refusals of some codes are summed up for each minute and host, in a line \`peers.refused\`:
+${summed.join(", ")}.
 
 ## The checks
 
@@ -158,10 +156,13 @@ A verification makes these checks in this order and stops at the first that refu
 | --- | --- | --- | --- |
 ${checks.join("\n")}
 
-The others arise at admission (${codesOf("admission")}), in the handshake (${
-    codesOf("handshake")
-  }), when trust files load
-(${codesOf("trust files")}), while a job runs (${codesOf("job")}), or at any time (${codesOf("any")}).
+The others arise elsewhere:
+
+- at admission: ${codesOf("admission")};
+- in the handshake, before the checks: ${codesOf("handshake")};
+- when trust files load: ${codesOf("trust files")};
+- while a job runs: ${codesOf("job")};
+- at any time: ${codesOf("any")}.
 
 ## The codes
 
