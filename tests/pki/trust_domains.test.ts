@@ -2,6 +2,8 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { SimulatedClock } from "xstate";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { checkRevocation, checkWellFormed, findPaths, verifyPath, type WithinValidity } from "../../pki/path.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
@@ -11,9 +13,12 @@ import {
   domainOf,
   domainsMax,
   makeTrustSnapshot,
+  type Policy,
   type TrustInput,
+  type TrustSnapshot,
 } from "../../pki/trust.ts";
-import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
+import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
+import { gateInput } from "../support/gates.ts";
 
 const test = suite("trust domains");
 
@@ -224,6 +229,49 @@ for (const [name, text, problem] of bundles) {
     if (problem === undefined) return void assert.is(Result.getOrThrow(outcome).authorities.length, 1);
     assert.ok(Result.isFailure(outcome), "it was taken");
     assert.ok(outcome.failure.message.includes(problem), outcome.failure.message);
+  });
+}
+
+/** For each field of a policy: a stricter value, the code that it gives, and when that shows. */
+const stricter: { readonly [Field in keyof Policy]-?: readonly [Policy[Field], code: string, at?: Date] } = {
+  leafAlgorithms: [["rsa"], "unsupported-key-algorithm"],
+  caAlgorithms: [["rsa"], "unsupported-key-algorithm"],
+  crlGraceMs: [0, "crl-expired", later(30.5)],
+  roles: ["require", "role-not-allowed"],
+  allowedRoles: [["gateway"], "role-not-allowed"],
+  purposes: [["1.3.6.1.5.5.7.3.4"], "extended-key-usage"],
+  profile: ["rfc5280", "malformed-certificate"],
+  webPki: ["require", "malformed-certificate"],
+};
+
+/** What `verifyPath` and a gate make of a leaf; they must agree. */
+function verdictOf(leaf: Forged, snapshot: TrustSnapshot, time: Date): string {
+  const outcome = verifyPath([leaf.der], snapshot, { at: time });
+  const verdict = Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+  const ports = { now: () => time.getTime(), report: () => {} };
+  const gate = makeGateFactory({ ports, clock: new SimulatedClock() })(gateInput(snapshot));
+  gate.send({ type: "connection.securing" });
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der] });
+  assert.is(gate.refusal?.code ?? "accepted", verdict, "the gate and verifyPath");
+  return verdict;
+}
+
+for (const [field, [value, code, time = at]] of Object.entries(stricter)) {
+  test(`the policy of one trust domain does not apply to another: ${field}`, () => {
+    const strict: Policy = { ...defaultPolicy, [field]: value };
+    // A leaf without a role, but where the role itself is what is refused.
+    const claim = (domain: string) => field === "allowedRoles" ? [`URI:spiffe://${domain}/worker/a`] : [];
+    const ours = node(home, ...claim("home.example"));
+    const theirs = node(partner, ...claim("partner.example"));
+    const under = (own: Policy, other: Policy) => {
+      const crls = (ca: Forged) => field === "crlGraceMs" ? { crlsPem: forgeListPem(ca) } : {};
+      const made = make([{ ...partnerDomain, policy: other, ...crls(partner) }], { policy: own, ...crls(home) });
+      const { snapshot } = Result.getOrThrow(made);
+      return [verdictOf(ours, snapshot, time), verdictOf(theirs, snapshot, time)];
+    };
+    assert.equal(under(defaultPolicy, defaultPolicy), ["accepted", "accepted"]);
+    assert.equal(under(strict, defaultPolicy), [code, "accepted"], "the node's own");
+    assert.equal(under(defaultPolicy, strict), ["accepted", code], "the partner's");
   });
 }
 
