@@ -54,7 +54,7 @@ export function superviseRoot<Logic extends AnyActorLogic>(logic: Logic, options
         onError(error);
       }
     };
-  if (options.onEmitted !== undefined) actor.on("*", safely(options.onEmitted) as never);
+  if (options.onEmitted !== undefined) actor.on("*", safely(options.onEmitted));
   actor.subscribe({
     next: safely(options.onSnapshot as ((snapshot: unknown) => void) | undefined),
     error: onError,

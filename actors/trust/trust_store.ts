@@ -26,7 +26,7 @@ import { assign, sendParent, sendTo, setup } from "xstate";
 import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
-import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
 import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
@@ -103,8 +103,8 @@ export type TrustStoreEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "trust.reload" }
   | WatchSaid
-  | EffectSaid<"lookAtTrust", Looked, never>
-  | EffectSaid<"readTrust", Reading, never>;
+  | EffectEvent<"lookAtTrust", Looked, never>
+  | EffectEvent<"readTrust", Reading, never>;
 
 export interface TrustStoreContext extends KnownTrust {
   readonly ports: Ports;
