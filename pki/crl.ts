@@ -26,13 +26,13 @@ export const crlBytesMax = 128 * 1024 * 1024;
 export interface HeldCrl {
   /** The CA that signed it. */
   readonly issuer: DistinguishedName;
-  /** Which key signed it, as the list says: a hint. */
+  /** The key identifier that the list gives for its issuer: a hint. */
   readonly authorityKeyId: string | undefined;
   /** The CRL number, decimal; undefined where the list has none. */
   readonly number: string | undefined;
   /** Of a delta list: the number of the complete list that it brings up to date (RFC 5280 §5.2.4). */
   readonly baseNumber: string | undefined;
-  /** Which certificates it speaks of. */
+  /** The certificates that it covers. */
   readonly scope: CrlScope;
   /** When it was issued. */
   readonly thisUpdate: Date;
@@ -74,7 +74,7 @@ export interface RevocationList extends HeldCrl {
 
 /** The revocation lists of a snapshot. */
 export interface RevocationIndex {
-  /** Complete lists with their deltas, and deltas without a base, which can revoke and clear nobody: the newest first. */
+  /** Complete lists with their deltas, and deltas without a base, which can revoke but not clear: the newest first. */
   readonly lists: readonly HeldCrl[];
   /** The domain's marks: a list below its mark can revoke, but not clear. None where undefined. */
   readonly marks?: CrlHighWaterMarks;
@@ -90,13 +90,13 @@ export interface Revocation {
 
 /**
  * Parses one list: version 2, complete or a delta, direct, with a next update (RFC 5280 §5.1, §5.2). The CRL number may be
- * missing, as in the lists of many CAs: `refuseBareCrl` is what a stricter profile asks.
+ * missing, as in the lists of many CAs; a stricter profile calls `refuseBareCrl`.
  *
- * Does not check the signature or the dates. An indirect list, and a critical extension that is not processed, are
- * refused: read as a list of its issuer's own it would lie.
+ * Does not check the signature or the dates. Refuses an indirect list, and a critical extension that is not processed:
+ * such a list does not mean what a plain list of its issuer means.
  *
  * @param der The list's bytes; the result holds views into them.
- * @param options Whether the table of entries is to lie in shared memory.
+ * @param options Whether to put the table of entries into shared memory.
  * @returns The list with its index, or why it is malformed.
  */
 export function parseCrl(
@@ -115,7 +115,7 @@ export function parseCrl(
 /**
  * Looks a serial number up, in constant time: in the list's delta first, where it has one.
  *
- * @param list A parsed list, of the certificate's issuer: the caller has seen to that.
+ * @param list A parsed list. The caller makes sure that it is of the certificate's issuer.
  * @param serial Content octets in hexadecimal, as a certificate has it.
  * @returns When and why it was revoked, or undefined.
  */
@@ -143,7 +143,7 @@ function isAsOld(a: HeldCrl, b: HeldCrl): boolean {
   return a.number !== undefined && b.number !== undefined ? a.number === b.number : compareAge(a, b) === 0;
 }
 
-/** From when on a list counts, with its delta where it has one. */
+/** When a list becomes valid, with its delta where it has one. */
 export function inForceFrom({ thisUpdate, delta }: HeldCrl): Date {
   return delta !== undefined && delta.thisUpdate > thisUpdate ? delta.thisUpdate : thisUpdate;
 }
@@ -151,7 +151,7 @@ export function inForceFrom({ thisUpdate, delta }: HeldCrl): Date {
 /**
  * Puts deltas onto the complete lists that they bring up to date (RFC 5280 §5.2.4): same issuer, key and scope, the
  * complete list not older than the delta's base and older than the delta. The newest that fits is taken; a delta that
- * fits none stays beside them.
+ * fits none stays in the result.
  *
  * @returns All lists, the newest first.
  */
@@ -184,9 +184,9 @@ function fitsOnto(delta: HeldCrl, list: HeldCrl): boolean {
 /**
  * Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke.
  *
- * A list with a delta is as new as its delta. Of lists as old as each other, and of deltas, each counts: what any of them
- * revokes is revoked, in whatever order they were given. A CA without CRL numbers makes such lists within one second; one
- * that gives a number twice contradicts itself, and is taken at its strictest.
+ * A list with a delta is as new as its delta. All lists of the same age count, and all deltas: an entry in any of them
+ * revokes, and the order of the input does not matter. A CA without CRL numbers makes such lists within one second. A CA
+ * that uses a number twice contradicts itself; the union of its entries counts.
  */
 export function newestOfEach(lists: readonly HeldCrl[]): readonly HeldCrl[] {
   if (lists.length < 2) return lists;
@@ -219,9 +219,9 @@ export function refuseBareCrl(list: HeldCrl): CrlMalformed | undefined {
   return missing === undefined ? undefined : new CrlMalformed({ detail: missing });
 }
 
-/** Verdicts on signatures, by what was signed and key: a list is checked once for each CA that turns up under its name. */
+/** Results of signature checks, by signed bytes and key: a list is checked once for each CA of its issuer's name. */
 const verdicts = new WeakMap<Uint8Array, Map<string, boolean>>();
-/** Keys remembered for one list. Only CAs that a path led through get here, so there are one or two. */
+/** Keys cached for one list. Only CAs of a verified path get here, so there are one or two. */
 const verdictsMax = 16;
 
 const keyNames = new WeakMap<Uint8Array, string>();
@@ -239,7 +239,7 @@ export function isSignedBy(list: HeldCrl, issuer: Certificate): boolean {
   if (list.delta !== undefined && !isSignedBy(list.delta, issuer)) return false;
   const key = keyName(issuer);
   const { tbs, signatureAlgorithm, signature } = list;
-  // A sealed list was found good under one key, and a signature that is good under two does not exist.
+  // A sealed list was verified under one key; no signature verifies under two.
   if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) return list.verifiedBy === key;
   const known = verdicts.get(tbs) ?? new Map<string, boolean>();
   let verdict = known.get(key);
@@ -252,13 +252,13 @@ export function isSignedBy(list: HeldCrl, issuer: Certificate): boolean {
   return verdict;
 }
 
-/** The key (SPKI, hexadecimal) under which somebody found a list's signature good, in this process; undefined while nobody did. */
+/** The key (SPKI, hexadecimal) under which this process verified a list's signature; undefined until then. */
 export function verifierOf(list: HeldCrl): string | undefined {
   if (list.tbs === undefined) return list.verifiedBy;
   return [...verdicts.get(list.tbs) ?? []].find(([, good]) => good)?.[0];
 }
 
-/** The list without its bytes, vouched for by the CA that signed it; as it is where that CA did not. */
+/** The list without its bytes, verified under the CA that signed it; unchanged where that CA did not sign it. */
 export function sealCrl(list: HeldCrl, issuer: Certificate): HeldCrl {
   if (list.tbs === undefined || !isSignedBy(list, issuer)) return list;
   const { tbs: _tbs, signature: _signature, signatureAlgorithm: _algorithm, ...rest } = list;
@@ -273,7 +273,7 @@ export function ownCrl(list: RevocationList): HeldCrl {
   return { ...held, issuer: ownName(held.issuer), tbs: own(held.tbs), signature: own(held.signature) };
 }
 
-/** A name whose DER is no view into the list's bytes, which it would keep in memory. */
+/** A name with its own copy of the DER: a view would keep the list's bytes in memory. */
 function ownName(name: DistinguishedName): DistinguishedName {
   return { ...name, der: Uint8Array.from(name.der) };
 }

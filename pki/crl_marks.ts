@@ -3,8 +3,8 @@
  *
  * A mark holds one effective number per trust domain, verifying key and scope: the number of the delta where one is
  * applied, else that of the complete list. A mark per kind of list would let a lost delta clear what it revoked. A CA
- * without CRL numbers is marked by dates. Only lists whose signature was found good make marks: a forged one would lock
- * the right one out.
+ * without CRL numbers is marked by dates. Only lists with a verified signature make marks: a forged list would block
+ * the genuine one.
  *
  * Plain data: `actors/files/marks_text.ts` writes it to a file. A key that signs under two names has one mark for both.
  *
@@ -17,7 +17,7 @@ import type { Certificate } from "./certificate.ts";
 import { arrangeCrls, compareNumbers, type HeldCrl, verifierOf } from "./crl.ts";
 import { scopeName } from "./crl_scope.ts";
 
-/** How marks name the node's own bundle. No trust domain can be called so. */
+/** The name of the node's own bundle in marks. No trust domain can have this name. */
 export const ownDomain = "@own";
 
 /** The highest list used under one key, for one scope. */
@@ -34,7 +34,7 @@ export interface CrlMark {
   readonly thisUpdate: number | undefined;
   /** The highest number of a delta that fitted no complete list, and so revoked only. */
   readonly unapplied: string | undefined;
-  /** Who the list says it is of, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
+  /** The issuer that the list names, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
   readonly named: string | undefined;
   /** SHA-256 of the DER of the lists that made the number, lower-case hexadecimal. */
   readonly sha256: { readonly complete: string | undefined; readonly delta: string | undefined };
@@ -54,7 +54,7 @@ export interface CrlGroup {
   /** The effective number; of deltas only, the highest. */
   readonly number: string | undefined;
   readonly thisUpdate: number;
-  /** The newest delta that is newer than all that is in force. */
+  /** The newest delta that is newer than every used list. */
   readonly unapplied: HeldCrl | undefined;
 }
 
@@ -111,12 +111,12 @@ function keysNamed(list: HeldCrl, scope: string, marks: readonly CrlMark[]): rea
   return marks.filter((mark) => mark.named === name && mark.scope === scope).map(({ key }) => key);
 }
 
-/** Whose list it says it is: SHA-256 (hexadecimal) over the issuer's name and the key identifier. */
+/** The issuer that a list names: SHA-256 (hexadecimal) over the issuer's name and the key identifier. */
 export function nameOfIssuer({ issuer, authorityKeyId = "" }: HeldCrl): string {
   return createHash("sha256").update(issuer.der).update(authorityKeyId).digest("hex");
 }
 
-/** Whether both say that they are of one issuer's one key, and cover the same. */
+/** Whether both lists name the same issuer and key, and cover the same. */
 export function isNamedAlike(a: HeldCrl, b: HeldCrl): boolean {
   return a.authorityKeyId === b.authorityKeyId && sameBytes(a.issuer.der, b.issuer.der) &&
     scopeName(a.scope) === scopeName(b.scope);
@@ -148,7 +148,7 @@ interface Age {
   readonly thisUpdate: number | undefined;
 }
 
-/** Orders what marks hold: a number is newer than none, and without numbers the date counts. */
+/** Compares marks: a number is newer than no number; without numbers the dates count. */
 function compareMarks(a: Age, b: Age): number {
   if (a.number !== undefined && b.number !== undefined) return compareNumbers(a.number, b.number);
   if (a.number !== undefined || b.number !== undefined) return a.number !== undefined ? 1 : -1;
@@ -159,7 +159,7 @@ function compareMarks(a: Age, b: Age): number {
 export const textOf = ({ number, thisUpdate }: Pick<CrlGroup, "number" | "thisUpdate">): string =>
   number ?? `none, of ${new Date(thisUpdate).toISOString()}`;
 
-/** What a group is older than, as text: a number or a date; undefined where it is not older than its mark. */
+/** The number or date that a group is older than, as text; undefined where it is not older than its mark. */
 export function newerThan(
   group: Pick<CrlGroup, "number" | "thisUpdate" | "unapplied">,
   mark: CrlMark | undefined,
@@ -217,7 +217,7 @@ export function mergeMarks(a: CrlHighWaterMarks, b: CrlHighWaterMarks): CrlHighW
   return merged;
 }
 
-/** The higher of two marks of one place; `a` itself where `b` says nothing new. */
+/** The higher of two marks of one place; `a` itself where `b` adds nothing. */
 function higher(a: CrlMark, b: CrlMark): CrlMark {
   const order = compareMarks(b, a);
   const top = order > 0 ? b : order === 0 ? withHashes(a, b) : a;

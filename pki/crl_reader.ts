@@ -1,6 +1,6 @@
 /**
- * Reading of a file of revocation lists, PEM or DER, from chunks: in bounded memory, and so that it can be done in
- * another thread than the one that judges.
+ * Reads a file of revocation lists, PEM or DER, from chunks: in bounded memory, and in another thread than the one that
+ * verifies peers.
  *
  * @module
  */
@@ -24,9 +24,9 @@ export interface LocatedCrl {
   readonly line: number;
 }
 
-/** How to read. */
+/** Options of a reader. */
 export interface CrlReaderOptions {
-  /** The bundle's CAs: a list that one of them signed is kept without its bytes, one that they forswear is refused. */
+  /** The bundle's CAs. A list that one of them signed is kept without its bytes; a list of their name that none signed is refused. */
   readonly cas: readonly Certificate[];
   /** How strictly it is read; as in {@linkcode Policy}. */
   readonly profile?: "network" | "rfc5280" | undefined;
@@ -38,25 +38,25 @@ export interface CrlReaderOptions {
 
 const hint = "Generate the lists again (hypha-certutil gen-crl) and put one behind the other: cat *.crl.pem > crls.pem";
 
-/** Reads lists from chunks. A file that begins as DER does is taken for lists one behind the other. */
+/** Reads lists from chunks. A file that begins like DER is read as concatenated lists. */
 export class CrlReader {
   readonly #options: CrlReaderOptions;
   readonly #lists: LocatedCrl[] = [];
   readonly #splitter: CrlSplitter;
   #error: TrustError | undefined;
 
-  /** Begins with the first octet of the PEM. */
+  /** Starts at the first octet of the file. */
   constructor(options: CrlReaderOptions) {
     this.#options = options;
     this.#splitter = new CrlSplitter(({ label, der, line }) => this.#take(label, der, line), options.sizeBytes);
   }
 
-  /** Takes the next chunk; after a mistake was found, passes over it. */
+  /** Reads the next chunk; ignores it after an error. */
   push(chunk: Uint8Array): void {
     if (chunk.length > 0 && this.#error === undefined) this.#attempt(() => this.#splitter.push(chunk));
   }
 
-  /** Ends the reading. */
+  /** Ends the file and returns its lists. */
   finish(): Result.Result<readonly LocatedCrl[], TrustError> {
     if (this.#error === undefined) this.#attempt(() => this.#splitter.finish());
     this.#splitter.release();

@@ -9,7 +9,7 @@ import type { Certificate } from "./certificate.ts";
 import { type DerCursor, tags } from "./der.ts";
 import { readDistributionPointNames, readReasonFlags } from "./general_name.ts";
 
-/** Every reason there is, as flags: bits 1 to 8 of ReasonFlags (RFC 5280 §4.2.1.13). */
+/** Every reason, as flags: bits 1 to 8 of ReasonFlags (RFC 5280 §4.2.1.13). */
 export const allReasons = 0b1_1111_1110;
 
 /** What a list covers, where it does not cover everything its issuer issued. */
@@ -50,14 +50,14 @@ export function readScope(value: DerCursor, critical: boolean): CrlScope {
   return { only: users ? "users" : cas ? "cas" : undefined, points, reasons };
 }
 
-/** Whether a list with this scope speaks about the certificate at all (RFC 5280 §6.3.3 b). */
+/** Whether a list with this scope covers the certificate (RFC 5280 §6.3.3 b). */
 export function covers({ only, points }: CrlScope, certificate: Certificate): boolean {
   const ca = certificate.basicConstraints?.ca === true;
   if (only !== undefined && (only === "cas") !== ca) return false;
   return points === undefined || points.some((point) => certificate.distributionPoints.includes(point));
 }
 
-/** What tells one scope from another. */
+/** The key by which scopes are compared. */
 export function scopeKey({ only, points, reasons }: CrlScope): string {
   return `${only ?? "all"}/${reasons}/${points?.toSorted().join(",") ?? ""}`;
 }

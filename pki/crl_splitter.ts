@@ -1,5 +1,5 @@
 /**
- * Takes a file of revocation lists apart, PEM or DER, from chunks: the bytes of each list, unread.
+ * Splits a file of revocation lists, PEM or DER, read in chunks, into the bytes of each list.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import * as Result from "effect/Result";
 import { decodeDer, tags } from "./der.ts";
 import { type BlockListener, PemStream, release } from "./pem_stream.ts";
 
-/** A file of DER is not lists one behind the other. */
+/** A DER file that is not a sequence of lists. */
 export class DerCrlsError extends Data.TaggedError("DerCrlsError")<{ readonly detail: string }> {}
 
 /** The name of a list's content: SHA-256 of its DER, lower-case hexadecimal. */
 export const hashOf = (der: Uint8Array): string => createHash("sha256").update(der).digest("hex");
 
-/** Splits chunks of a file into lists. A file that begins as DER does is taken for lists one behind the other. */
+/** Splits chunks of a file into lists. A file that begins like DER is read as concatenated lists. */
 export class CrlSplitter {
   readonly #listener: BlockListener;
   readonly #sizeBytes: number | undefined;
@@ -34,7 +34,7 @@ export class CrlSplitter {
     this.#pem = new PemStream(listener, Math.ceil((sizeBytes ?? 0) / 4) * 3);
   }
 
-  /** Takes the next chunk. @throws {PemError} */
+  /** Reads the next chunk. @throws {PemError} */
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
     if (this.#first && chunk[0] === tags.sequence) this.#der = new Uint8Array(this.#sizeBytes ?? 64 * 1024);
@@ -49,7 +49,7 @@ export class CrlSplitter {
     else this.#split(this.#der.subarray(0, this.#size));
   }
 
-  /** Gives the buffers back. */
+  /** Frees the buffers. */
   release(): void {
     this.#pem.release();
     if (this.#der !== undefined) this.#der = release(this.#der);

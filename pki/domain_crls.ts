@@ -1,5 +1,5 @@
 /**
- * The revocation lists of one trust domain: those of its file, joined with the lists used before.
+ * The revocation lists of one trust domain: the lists of its file, joined with the lists used before.
  *
  * @module
  */
@@ -37,7 +37,7 @@ export interface DomainCrls {
   readonly warnings: readonly TrustWarning[];
 }
 
-/** Puts the lists of a domain's file together with what was in force before; or says which of them is older. */
+/** Joins the lists of a domain's file with the lists used before; or fails with the list that is older than its mark. */
 export function joinCrls(
   located: readonly LocatedCrl[],
   { name, rollback = "refuse", before }: {

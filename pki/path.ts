@@ -76,8 +76,8 @@ export interface VerifyOptions extends PathLimits, ChainLimits {
  * import { Result } from "effect";
  * import { defaultPolicy, verifyPath } from "hypha-runtime/pki";
  *
- * const nobody = { generation: 1, anchors: [], anchorsId: "", revocation: undefined, policy: defaultPolicy };
- * const outcome = verifyPath([], nobody, { at: new Date(0) });
+ * const nothing = { generation: 1, anchors: [], anchorsId: "", revocation: undefined, policy: defaultPolicy };
+ * const outcome = verifyPath([], nothing, { at: new Date(0) });
  * assert.is(Result.isFailure(outcome) && outcome.failure.code, "no-certificate");
  * ```
  */
@@ -92,7 +92,7 @@ export function verifyPath(
 const chainChecks = checksOf("chain");
 const chainAndNameChecks = checksOf("chain", "name");
 
-/** What {@linkcode verifyStepByStep} tells beside the verdict. */
+/** The verdict with the outcome of each check. */
 export interface VerifiedSteps {
   /** What {@linkcode verifyPath} returns. */
   readonly verdict: Result.Result<Verified, Refusal>;

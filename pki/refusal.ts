@@ -87,7 +87,7 @@ export class NoCertificate extends refusalClass("no-certificate") {}
 /** A certificate is not strict DER, not X.509 v3, or larger than the limits. */
 export class MalformedCertificate extends refusalClass("malformed-certificate") {}
 
-/** The leaf signed itself. It is refused even when it stands in the trust bundle. */
+/** The leaf signed itself. It is refused even when it is in the trust bundle. */
 export class SelfSigned extends refusalClass("self-signed") {}
 
 /** A key or signature algorithm that the policy does not allow. */
@@ -129,7 +129,7 @@ export class CertificateNotYetValid extends refusalClass("certificate-not-yet-va
 /** The check ran after a certificate's `notAfter`. */
 export class CertificateExpired extends refusalClass("certificate-expired") {}
 
-/** A certificate of the path stands on its issuer's revocation list. */
+/** A certificate of the path is on its issuer's revocation list. */
 export class CertificateRevoked extends refusalClass("certificate-revoked") {}
 
 /** Revocation lists are configured, but none is of this certificate's issuer. */
@@ -162,16 +162,16 @@ export class JobScope extends refusalClass("job-scope") {}
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends refusalClass("hung-up") {}
 
-/** Nobody answered at the address. */
+/** No node answered at the address. */
 export class Unreachable extends refusalClass("unreachable") {}
 
-/** A defect of ours. Whatever it was, the connection is refused. */
+/** A defect of this program. The connection is refused. */
 export class Internal extends refusalClass("internal") {}
 
 /** Every reason to refuse. Match on `code` or `_tag`. */
 export type Refusal = { [Code in RefusalCode]: RefusalOf<Code> }[RefusalCode];
 
-/** The refusal with the path on which it arose, where it has a place for one and names none yet. */
+/** Adds the path on which the refusal arose, where its row of the table has one and none is set. */
 export function withTried<A extends Refusal>(refusal: A, path: readonly TriedCertificate[]): A {
   if (!("tried" in refusalTable[refusal.code])) return refusal;
   if ((refusal as { readonly tried?: Tried }).tried !== undefined) return refusal;
@@ -179,7 +179,7 @@ export function withTried<A extends Refusal>(refusal: A, path: readonly TriedCer
   return Object.assign(refusal, { tried });
 }
 
-/** What of a certificate {@linkcode withTried} names. */
+/** The part of a certificate that {@linkcode withTried} reads. */
 export interface TriedCertificate {
   /** Its subject. */
   readonly subject: { readonly text: string };

@@ -5,7 +5,7 @@
  * @module
  */
 
-/** What the certificate at fault is called in a message: its subject, with its serial where there is one. */
+/** The label of the certificate at fault in a message: its subject and serial. */
 export interface CertificateLabel {
   /** As text. */
   readonly subject: string;
@@ -279,7 +279,7 @@ export const refusalTable = {
       "Add the issuer's list to crls_pem here: hypha-certutil gen-crl --ca-cert CA.pem --ca-key CA-KEY.pem --out-crl CRLS.pem; other CAs' lists in the file stay.",
     message: ({ why, issuer, certificate }: OfCertificate & {
       readonly issuer: string;
-      /** What the lists that there are lack; undefined where there is none. */
+      /** Why the issuer's lists are not enough; undefined where it has none. */
       readonly why?: string;
     }) => {
       const lack = why === undefined ? `no revocation list of ${issuer}` : `${why} (${issuer})`;
@@ -357,7 +357,7 @@ export const refusalTable = {
       /** The job's id; `-` where none was named. */
       readonly job: string;
       readonly what: string;
-      /** What stands against it; that the specification does not name it where nothing is said. */
+      /** The reason; where undefined, the specification does not name it. */
       readonly why?: string;
     }) => `Cannot let job ${job} use ${what}: ${why ?? "not in its specification"}`,
   },

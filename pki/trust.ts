@@ -50,7 +50,7 @@ export interface Policy {
    * existing network are. `rfc5280`: they are required where the RFC requires them of an issuer.
    */
   readonly profile?: "network" | "rfc5280";
-  /** Whether what browsers' CAs must do beyond RFC 5280 is asked of every path (`checks/web_pki.ts`); ignored by default. */
+  /** Whether every path must meet the CA/Browser Forum's rules beyond RFC 5280 (`checks/web_pki.ts`); ignored by default. */
   readonly webPki?: "require" | "ignore";
 }
 
@@ -63,7 +63,7 @@ export const defaultPolicy: Policy = {
   allowedRoles: ["gateway", "scheduler", "worker", "data"],
 };
 
-/** An organisation that a node trusts for what it may say: its CAs, its lists, its policy. */
+/** An organisation that a node trusts: its CAs, its lists, its policy, and what its certificates may claim. */
 export interface TrustDomain {
   /**
    * Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle, whose certificates may claim any.
@@ -74,7 +74,7 @@ export interface TrustDomain {
   readonly anchors: readonly Certificate[];
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
-  /** What may be trusted in it. */
+  /** The policy for its certificates. */
   readonly policy: Policy;
   /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
   readonly roles?: readonly Role[] | undefined;
@@ -90,9 +90,9 @@ export interface TrustSnapshot {
   readonly anchorsId: string;
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
-  /** What may be trusted. */
+  /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
-  /** Trust domains beside the node's own bundle, which the fields above describe. Their names differ. */
+  /** Other trust domains; the fields above describe the node's own bundle. Their names differ. */
   readonly domains?: readonly TrustDomain[];
 }
 
@@ -102,10 +102,10 @@ export function domainsOf(snapshot: TrustSnapshot): readonly TrustDomain[] {
   return [{ name: undefined, anchors, revocation, policy }, ...domains];
 }
 
-/** The domain of that name. One that is not there trusts nobody. */
+/** The domain of that name. An unknown domain has no anchors. */
 export function domainOf(snapshot: TrustSnapshot, name: string | undefined): TrustDomain {
-  const nobody: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
-  return domainsOf(snapshot).find((domain) => domain.name === name) ?? nobody;
+  const unknown: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
+  return domainsOf(snapshot).find((domain) => domain.name === name) ?? unknown;
 }
 
 /** The policy of a snapshot with the algorithms of all its domains: what no domain allows is refused before any search. */
@@ -122,7 +122,7 @@ export function crlsOf(snapshot: TrustSnapshot): readonly HeldCrl[] {
   return domainsOf(snapshot).flatMap(({ revocation }) => revocation?.lists ?? []);
 }
 
-/** CA certificates of one bundle. Every search looks at each, so that the number bounds its cost. */
+/** CA certificates of one bundle. Every search visits each of them, so the number bounds its cost. */
 export const anchorsMax = 1_000;
 /** Trust domains of one node. Each is searched for each chain. */
 export const domainsMax = 100;
@@ -136,11 +136,11 @@ export interface TrustInput {
    * already. Undefined where none is configured.
    */
   readonly crlsPem?: CrlSource | undefined;
-  /** What may be trusted. */
+  /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
   /** Number of the snapshot; each new one has a higher. */
   readonly generation: number;
-  /** The time for the warnings; refuses nothing. */
+  /** The time for the warnings; the snapshot does not depend on it. */
   readonly at: Date;
   /** The marks made before: lists older than their mark can revoke, but not clear. */
   readonly crlMarks?: CrlHighWaterMarks | undefined;
@@ -149,7 +149,7 @@ export interface TrustInput {
    * older lists and with lists that contradict them. Lists verified on a peer's path since then raise the marks.
    */
   readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
-  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
+  /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** Other organisations that this node trusts, each for its own name. */
   readonly domains?: readonly DomainInput[] | undefined;
@@ -166,7 +166,7 @@ export interface DomainInput {
   readonly trust: string;
   /** Its revocation lists. */
   readonly crlsPem?: CrlSource | undefined;
-  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
+  /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
@@ -178,11 +178,11 @@ export interface DomainInput {
 export interface TrustMade {
   /** The snapshot. */
   readonly snapshot: TrustSnapshot;
-  /** What a person should know about it. */
+  /** Findings for the operator. */
   readonly warnings: readonly TrustWarning[];
   /**
-   * To be handed to the next call: what was in force up to now, of lists whose signature was found good. A list that
-   * nobody could check yet makes no mark: a forged one would lock the right one out.
+   * For the next call: the marks up to now, of lists with a verified signature. A list whose signature could not be checked
+   * yet makes no mark: a forged list would block the genuine one.
    */
   readonly crlMarks: CrlHighWaterMarks;
   /** The lists of each domain, by `domainKey`, as they were read: those of its file, and those joined with them. */
@@ -193,11 +193,11 @@ export interface TrustMade {
  * Makes a snapshot of a trust bundle and revocation lists.
  *
  * A certificate in the bundle that is no CA is no anchor, and neither is a CA that a list of its issuer revokes, where
- * both issuer and list are given: also a list past its next update revokes. A list must be signed by an anchor of its
+ * both issuer and list are given; a list past its next update still revokes. A list must be signed by an anchor of its
  * name, where there is one; the lists of issuers that only peers will send are checked on the path. Delta lists are put
  * onto the complete lists that they bring up to date.
  *
- * @returns The snapshot with what an operator should know about it; or the first thing that is wrong.
+ * @returns The snapshot with findings for the operator; or the first error.
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {

@@ -70,18 +70,18 @@ const gate = setup({
     meta: {} as { safe: readonly string[] },
   },
   guards: {
-    /** Whether the check's outcome stands and is a success. */
+    /** Whether the check's outcome is known and a success. */
     holds: ({ context }, { check }: { check: GateCheckName }) => holds(context[check]),
     holdsOpened: ({ context }, { check }: { check: GateCheckName }) => context.opened && holds(context[check]),
     byUs: (_, { by }: { by: "us" | "them" | "lost" }) => by === "us",
     byThem: (_, { by }: { by: "us" | "them" | "lost" }) => by === "them",
   },
   actions: {
-    /** Admission was decided before the gate was made: no check of ours computes it. */
+    /** The transport decided admission before it made the gate: no check computes it. */
     evaluateAdmission: assign(({ context }) => ({ admission: evaluateAdmission(context.admission) })),
     evaluateChecks: assign(({ context }) => evaluateChecks(context, context.input.checks ?? pkiChecks)),
     takeSnapshot: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
-    /** Forgets what the new snapshot, or the time that passed, makes stale. */
+    /** Drops the cached outcomes that the new snapshot, or the time that passed, makes stale. */
     begin: assign(({ context }, { snapshot }: { snapshot: TrustSnapshot }) => ({
       ...staleOutcomes(context, snapshot),
       snapshot,
@@ -176,7 +176,7 @@ const timedOut = {
     }),
   },
 } as const;
-const refusedAsSaid = {
+const refusedAsTold = {
   target: "#connectionGate.refused",
   actions: { type: "refuse", params: ({ event }: { event: { refusal: Refusal } }) => ({ refusal: event.refusal }) },
 } as const;
@@ -241,8 +241,8 @@ export const connectionGateMachine = gate.createMachine({
       after: { deadline: timedOut },
       on: {
         "trust.changed": { actions: { type: "takeSnapshot", params: ({ event }) => ({ snapshot: event.snapshot }) } },
-        "tls.failed": refusedAsSaid,
-        "opening.failed": refusedAsSaid,
+        "tls.failed": refusedAsTold,
+        "opening.failed": refusedAsTold,
         "connection.closed": endedEarly,
         "close": closedAsAsked,
         "*": unforeseen,
@@ -283,8 +283,8 @@ export const connectionGateMachine = gate.createMachine({
           target: "reverifying",
           actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
         },
-        "tls.failed": refusedAsSaid,
-        "opening.failed": refusedAsSaid,
+        "tls.failed": refusedAsTold,
+        "opening.failed": refusedAsTold,
         "connection.closed": endedEarly,
         "close": closedAsAsked,
         "*": unforeseen,
@@ -326,7 +326,7 @@ export const connectionGateMachine = gate.createMachine({
   },
 });
 
-/** The phase that a value of the machine's state amounts to. */
+/** The phase of a value of the machine's state. */
 export function phaseOf(value: string | Readonly<Record<string, unknown>>): GatePhase {
   if (typeof value === "string") return value as GatePhase;
   if ("handshaking" in value) return value["handshaking"] === "securing" ? "securing" : "admitting";

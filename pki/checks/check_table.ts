@@ -51,7 +51,7 @@ export type CheckName = keyof Proofs;
 /** The outcomes known so far. An outcome that was not computed yet, or that is stale, is undefined. */
 export type Outcomes = { readonly [Name in CheckName]?: Outcome<Proofs[Name]> | undefined };
 
-/** What the caller of a verification brings, beside what it trusts. */
+/** The caller's input to a verification, in addition to the trust snapshot. */
 export interface VerificationTerms {
   /** The time to check for; the caller owns the clock. Called once, by the check of the validity periods. */
   readonly at: () => Date;

@@ -53,7 +53,7 @@ const prefixes: Readonly<Record<SubjectAltName["type"], string>> = {
 };
 
 /**
- * Reads off the leaf who its holder is, and checks that it is the peer that was dialled.
+ * Reads the holder's identity from the leaf, and checks that it is the peer that was dialled.
  *
  * Reads only: the checks before it proved that the leaf can be trusted. `checkRole` refuses an unclear role.
  *
@@ -86,7 +86,7 @@ export function checkIdentity(
 
 /**
  * Checks that the role of an identity may connect. A leaf without a URI SAN has no role: it passes unless the policy
- * requires one, whatever `allowedRoles` says. A leaf whose URI SANs name no single known role is refused always.
+ * requires one, independent of `allowedRoles`. A leaf whose URI SANs do not name exactly one known role is always refused.
  *
  * @returns Proof of the check, or `role-not-allowed`.
  */
@@ -104,7 +104,7 @@ export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result
   );
 }
 
-/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; what it claims where it is not that. */
+/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
 function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "roleClaim"> {
   const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
   if (uris.length === 0) return { role: undefined, domain: undefined };
@@ -114,7 +114,7 @@ function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "ro
     uri,
   );
   if (uris.length > 1) return { role: undefined, domain: undefined, roleClaim: `all of ${uris.join(", ")}` };
-  // Whoever resolves "." and ".." would read another role than whoever takes the first segment.
+  // A reader that resolves "." and ".." finds another role than one that takes the first segment.
   if (parts === null || uri.split("/").some((segment) => segment === "." || segment === "..")) {
     return { role: undefined, domain: undefined, roleClaim: uri };
   }

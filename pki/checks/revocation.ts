@@ -49,16 +49,16 @@ export interface NotRevoked extends Proof<"NotRevoked"> {
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
  *
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
- * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
- * `at`, of several of one scope the newest (each of those as old as each other), brought up to date by its delta. A list
- * past its `nextUpdate` counts for `policy.crlGraceMs` more; one below its mark (`crl_marks.ts`) can revoke, but not clear.
- * The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
- * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
+ * its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
+ * scope (all of them where several have the same age), brought up to date by its delta. A list past its `nextUpdate` counts
+ * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. The anchor itself is not
+ * looked up: it is distrusted by removing it from the bundle, which `makeTrustSnapshot` does when another CA of the bundle
+ * revoked it.
  *
  * @param within The paths that are inside their validity period.
- * @param snapshot Revocation lists and policy, of each trust domain its own.
+ * @param snapshot Revocation lists and policy of each trust domain.
  * @param at The time to check for; the caller owns the clock.
- * @returns The path and when it ends; or the refusal: a revocation before a list that is missing or no good.
+ * @returns The path and when it expires; or the refusal: a revocation takes precedence over a missing or unusable list.
  */
 export function checkRevocation(
   within: WithinValidity,
@@ -97,7 +97,7 @@ function refusePath(path: Path, terms: Terms): Refusal | undefined {
   return refusal;
 }
 
-/** Why a certificate is revoked, or why that cannot be told; undefined where it is not. */
+/** The refusal of a revoked certificate, or of one whose status is unknown; undefined where it is not revoked. */
 function refuseRevoked(
   certificate: Certificate,
   issuer: Certificate,
@@ -153,14 +153,14 @@ function refuseOlder(
   return new CrlRollback({ issuer: issuer.subject.text, number: textOf(age), seen });
 }
 
-/** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a list and its delta. */
+/** Checks a list and its delta against the policy's profile, and against the rules of the Web PKI where it requires them. */
 function refuseCrlForm(list: HeldCrl, policy: Policy): CrlMalformed | undefined {
   const bare = policy.profile === "rfc5280" ? refuseBareCrl(list) : undefined;
   if (bare !== undefined || policy.webPki !== "require") return bare;
   return refuseUnusualCrl(list) ?? (list.delta && refuseUnusualCrl(list.delta));
 }
 
-/** A list that is not in force clears nobody, but what it revokes stays revoked. */
+/** A list outside its dates clears no certificate; its entries still revoke. */
 function refuseDates(list: HeldCrl, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
   const { nextUpdate } = list;
   const thisUpdate = inForceFrom(list);

@@ -49,7 +49,7 @@ export function checkValidity(
   return Result.fail(refusal!);
 }
 
-/** The end of a path: when the first of its certificates expires. */
+/** When the first certificate of a path expires. */
 export function expiryOf(path: Path): Date {
   return path.reduce((first, { period }) => period.notAfter < first ? period.notAfter : first, path[0].period.notAfter);
 }

@@ -1,7 +1,7 @@
 /**
- * What the Web PKI asks beyond RFC 5280: the CA/Browser Forum's baseline requirements, as far as a verifier can see them.
+ * The rules of the Web PKI beyond RFC 5280: the CA/Browser Forum's baseline requirements, as far as a verifier can check them.
  *
- * No node of this network asks for these (`policy.webPki`): they are for programs that verify servers' certificates, and
+ * Nodes of this network do not apply them (`policy.webPki`): they are for programs that verify servers' certificates, and
  * for the conformance suite. Each rule names its section (Baseline Requirements 2.x).
  *
  * @module
@@ -13,9 +13,9 @@ import { findRepeated } from "../serial_index.ts";
 import type { Place } from "./profile.ts";
 
 const serverAuth = "1.3.6.1.5.5.7.3.1";
-/** Purposes that have rules here. Certificates for mail, code or time have requirements of their own, which nobody here knows. */
+/** Purposes that have rules here. The requirements for certificates for mail, code or time are not implemented. */
 const ruledPurposes: readonly string[] = [serverAuth, "1.3.6.1.5.5.7.3.2"];
-/** What a server's certificate must not be good for, beside serverAuth (BR 7.1.2.7.10). */
+/** Purposes that a server's certificate must not have in addition to serverAuth (BR 7.1.2.7.10). */
 const foreignPurposes: Readonly<Record<string, string>> = {
   "2.5.29.37.0": "any purpose",
   "1.3.6.1.5.5.7.3.3": "codeSigning",
@@ -97,9 +97,9 @@ function refuseServerNames(of: Certificate, purposes: readonly string[]): Malfor
 }
 
 /**
- * Whether a common name says nothing that the alternative names do not: it is one of them, to the letter. Beside names of
- * another kind, and above one of them, a host name passes, as it gives nobody a name that it does not have; and so does
- * what is neither an address nor dotted, as no domain is called that.
+ * Whether a common name adds no name to the alternative names: it is exactly one of them. A host name also passes where there
+ * are names of other kinds only, or where it is a parent of one of the names; so does a text that is neither an address nor
+ * dotted, because it is no domain name.
  */
 function isNamed(commonName: string | undefined, names: readonly SubjectAltName[]): boolean {
   if (commonName === undefined) return true;
@@ -111,7 +111,7 @@ function isNamed(commonName: string | undefined, names: readonly SubjectAltName[
   return hosts.some((host) => host === commonName || host.endsWith(`.${commonName}`));
 }
 
-/** Whether a browser would take a text for an address, in whatever notation (URL Standard §3.5: "ends in a number"). */
+/** Whether a browser would read a text as an address, in any notation (URL Standard §3.5: "ends in a number"). */
 function isAddress(text: string): boolean {
   return text.includes(":") || /(?:^|\.)(?:\d+|0x[0-9a-f]*)\.?$/i.test(text);
 }

@@ -9,8 +9,8 @@ import { BudgetExceeded, type MalformedCertificate, NoCertificate } from "../ref
 import type { Proof } from "./proof.ts";
 
 /**
- * A chain that parsed: the leaf and whatever else the peer sent, in the order sent. Only {@linkcode checkWellFormed} makes
- * one.
+ * A chain that parsed: the leaf and the other certificates that the peer sent, in their order. Only
+ * {@linkcode checkWellFormed} makes one.
  */
 export interface WellFormed extends Proof<"WellFormed"> {
   /** The peer's certificate. */

@@ -1,5 +1,5 @@
 /**
- * P2: what verifying a chain costs beside its raw signature checks; P3: a lookup; and parsing beside other parsers.
+ * P2: the cost of verifying a chain compared to its raw signature checks; P3: a lookup; and parsing compared to other parsers.
  *
  * @module
  */
@@ -53,12 +53,16 @@ export async function measureVerification(options: CpuOptions): Promise<readonly
     }
   };
   const cache = new VerificationCache();
-  const judge = (remembered: boolean) => () => {
+  const verifyChain = (remembered: boolean) => () => {
     const outcome = verifyPath(chain, snapshot, remembered ? { at, cache } : { at });
     if (Result.isFailure(outcome)) throw outcome.failure;
   };
-  judge(true)();
-  const [rawUs, freshUs, seenUs] = cpuOf([raw, judge(false), judge(true)], options) as [number, number, number];
+  verifyChain(true)();
+  const [rawUs, freshUs, seenUs] = cpuOf([raw, verifyChain(false), verifyChain(true)], options) as [
+    number,
+    number,
+    number,
+  ];
   const peer = { name: "node:crypto verify, both signatures", value: rawUs };
   const common = { unit: "µs CPU", op: "<=", peer } as const;
   return [
