@@ -44,7 +44,7 @@ const ofConnection: readonly GateCheckName[] = ["tlsVersion", "wellFormed", "ide
 const every = <T>(checks: readonly GateCheckName[], make: (check: GateCheckName, behaviour: Behaviour) => T): T[] =>
   checks.flatMap((check) => behaviours.map((behaviour) => make(check, behaviour)));
 
-const born = scripted(1, "anchors-1");
+const initial = scripted(1, "anchors-1");
 const changes: readonly TrustSnapshot[] = [
   scripted(2, "anchors-1"),
   scripted(3, "anchors-2"),
@@ -104,9 +104,9 @@ interface Given {
 }
 const optionsFor = (
   wanted: readonly GateEvent[],
-  { checks = scriptedChecks(), admission = gateInput(born).admission }: Given = {},
+  { checks = scriptedChecks(), admission = gateInput(initial).admission }: Given = {},
 ) => ({
-  input: { ...gateInput(born, { admission: admission as never }), now: () => 1_000, checks },
+  input: { ...gateInput(initial, { admission: admission as never }), now: () => 1_000, checks },
   events: (state: State) => [...wanted, ...timersOf(state)],
   serializeState,
   stopWhen: (state: State) => state.status === "done",

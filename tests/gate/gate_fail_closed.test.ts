@@ -1,6 +1,6 @@
 /**
  * Whatever goes wrong in a gate, the connection is refused or closed: an error thrown anywhere, a rejected promise, an
- * outcome that is none, a clock that jumps, an event that says nothing. And what goes wrong in the audit changes nothing.
+ * outcome that is none, a clock that jumps, an event without a content. And what goes wrong in the audit changes nothing.
  *
  * @module
  */
@@ -208,7 +208,7 @@ test("a clock that jumps back before a list's time closes, and does not bring a 
   }
 });
 
-test("a clock that jumps back or ahead between birth and verdict refuses", () => {
+test("a clock that jumps back or ahead between creation and verdict refuses", () => {
   for (const days of [-400, -1, 366]) {
     const { gate, time } = setUp();
     gate.send({ type: "connection.securing" });

@@ -202,7 +202,7 @@ test("a second chain on an established connection closes it", () => {
   assert.is(gate.phase, "closed");
 });
 
-test("the newest snapshot is the one that judges", () => {
+test("the newest snapshot counts", () => {
   const { gate } = setUp();
   gate.send({ type: "connection.securing" });
   gate.send({ type: "trust.changed", snapshot: trust([root], lists(["55"])) });

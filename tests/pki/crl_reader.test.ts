@@ -58,12 +58,12 @@ test("keeps to the first mistake, whatever comes behind it", () => {
 test("wants a number and a key identifier in profile rfc5280 only", () => {
   const identified = { add: [authorityKeyId(Uint8Array.of(7))] };
   for (const profile of ["network", "rfc5280"] as const) {
-    const judged = (options: Parameters<typeof forgeListPem>[1]) =>
+    const evaluated = (options: Parameters<typeof forgeListPem>[1]) =>
       problemOf(read(pem(forgeListPem(ca, options)), { profile }));
     const bare = profile === "network" ? 1 : ["crl", 1];
-    assert.is(judged(identified), 1);
-    assert.equal(judged({}), bare);
-    assert.equal(judged({ ...identified, omitNumber: true }), bare);
+    assert.is(evaluated(identified), 1);
+    assert.equal(evaluated({}), bare);
+    assert.equal(evaluated({ ...identified, omitNumber: true }), bare);
   }
 });
 
@@ -80,12 +80,12 @@ test("refuses a list that the CA of its name did not sign, unless key identifier
     forge("ca", { ca: true, add: id.length === 0 ? [] : [subjectKeyId(Uint8Array.from(id))] });
   const forged = (...id: number[]) =>
     pem(forgeListPem(forge("ca", { ca: true }), id.length === 0 ? {} : { add: [authorityKeyId(Uint8Array.from(id))] }));
-  const judged = (of: Forged, list: Uint8Array[]) => problemOf(read(list, { cas: [certificate(of)] }));
-  assert.equal(judged(keyed(1), forged(1)), ["crl-signature", 1]);
-  assert.is(judged(keyed(1), forged(2)), 1);
-  assert.equal(judged(keyed(1), forged()), ["crl-signature", 1]);
-  assert.equal(judged(keyed(), forged(1)), ["crl-signature", 1]);
-  assert.is(judged(forge("somebody", { ca: true }), forged()), 1);
+  const evaluated = (of: Forged, list: Uint8Array[]) => problemOf(read(list, { cas: [certificate(of)] }));
+  assert.equal(evaluated(keyed(1), forged(1)), ["crl-signature", 1]);
+  assert.is(evaluated(keyed(1), forged(2)), 1);
+  assert.equal(evaluated(keyed(1), forged()), ["crl-signature", 1]);
+  assert.equal(evaluated(keyed(), forged(1)), ["crl-signature", 1]);
+  assert.is(evaluated(forge("somebody", { ca: true }), forged()), 1);
 });
 
 test("gives the memory back that it read into, once it is finished", () => {

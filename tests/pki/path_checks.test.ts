@@ -79,7 +79,7 @@ test("an unknown key is refused whatever the policy allows", () => {
   assert.is(refuseKey(unknown, allowed)?.code, "unsupported-key-algorithm");
 });
 
-test("checkAlgorithm() judges the leaf's key and its signature, each by itself", () => {
+test("checkAlgorithm() evaluates the leaf's key and its signature, each by itself", () => {
   const policy = (more: Partial<Policy>): Policy => ({ ...defaultPolicy, ...more });
   const p256 = forge("leaf", { issuer: root, algorithm: "p256" });
   assert.is(codeOf(checkAlgorithm(wellFormed(p256), defaultPolicy)), "unsupported-key-algorithm");
@@ -117,17 +117,17 @@ test("checkIdentity() tells a role or what is claimed in place of one, never bot
 });
 
 test("checkRole() lets in whom the policy allows, and says whom it refused", () => {
-  const judge = (identity: Partial<PeerIdentity>, policy: Partial<Policy> = {}) => {
+  const evaluate = (identity: Partial<PeerIdentity>, policy: Partial<Policy> = {}) => {
     const outcome = checkRole(identity as PeerIdentity, { ...defaultPolicy, ...policy });
     return Result.isSuccess(outcome) ? "accepted" : outcome.failure.role;
   };
-  assert.is(judge({}), "accepted");
-  assert.is(judge({}, { roles: "require" }), "a node without a role");
-  assert.is(judge({ role: "worker" }), "accepted");
-  assert.is(judge({ role: "worker" }, { allowedRoles: ["gateway"] }), "worker");
-  assert.is(judge({ roleClaim: "root" }), "root");
-  assert.is(judge({ roleClaim: "root" }, { roles: "ignore" }), "accepted");
-  assert.is(judge({ role: "worker" }, { allowedRoles: ["gateway"], roles: "ignore" }), "accepted");
+  assert.is(evaluate({}), "accepted");
+  assert.is(evaluate({}, { roles: "require" }), "a node without a role");
+  assert.is(evaluate({ role: "worker" }), "accepted");
+  assert.is(evaluate({ role: "worker" }, { allowedRoles: ["gateway"] }), "worker");
+  assert.is(evaluate({ roleClaim: "root" }), "root");
+  assert.is(evaluate({ roleClaim: "root" }, { roles: "ignore" }), "accepted");
+  assert.is(evaluate({ role: "worker" }, { allowedRoles: ["gateway"], roles: "ignore" }), "accepted");
 });
 
 const found = (...paths: Path[]) => ({ paths, signatureChecks: 0 }) as unknown as PathsFound;

@@ -270,17 +270,17 @@ test("lets a CA's new key count from one again where its lists name no key, or n
   const named = (id: number) => ({ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) });
   const list = (by: Forged, number: bigint, id?: number) =>
     forgeListPem(by, { number, add: id === undefined ? [] : [named(id)] });
-  const judged = (trustPem: string, crlsPem: string, { crlMarks, lists: seenLists }: TrustMade) => {
+  const evaluated = (trustPem: string, crlsPem: string, { crlMarks, lists: seenLists }: TrustMade) => {
     const made = make({ trustPem, crlsPem, crlMarks, seenLists });
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
   const nameless = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n) }));
-  assert.is(judged(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
-  assert.is(judged(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
+  assert.is(evaluated(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
+  assert.is(evaluated(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
   const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) }));
   const elsewhere = forge("elsewhere", { ca: true }).pem;
-  assert.is(judged(elsewhere, list(renewed, 1n, 2), keyed), "made");
-  assert.is(judged(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
+  assert.is(evaluated(elsewhere, list(renewed, 1n, 2), keyed), "made");
+  assert.is(evaluated(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {

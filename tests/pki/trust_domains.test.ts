@@ -33,7 +33,7 @@ const partnerDomain: DomainInput = { name: "partner.example", trust: partner.pem
 const make = (domains: readonly DomainInput[], input: Partial<TrustInput> = {}) =>
   makeTrustSnapshot({ trustPem: home.pem, policy: defaultPolicy, generation: 1, at, domains, ...input });
 
-function judge(
+function evaluate(
   leaf: Forged,
   domains: readonly DomainInput[] = [partnerDomain],
   input: Partial<TrustInput> = {},
@@ -55,18 +55,18 @@ test("refuses names that are none: folders are named after domains, and the own 
 });
 
 test("lets the node's own bundle claim any domain", () => {
-  assert.is(judge(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
-  assert.is(judge(node(home)), "accepted by home");
+  assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
+  assert.is(evaluate(node(home)), "accepted by home");
 });
 
 test("lets a domain claim its own name, and no other", () => {
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a")), "accepted by partner.example");
-  assert.is(judge(node(partner)), "accepted by partner.example");
-  assert.is(judge(node(partner, "URI:spiffe://home.example/worker/a")), "name-constraint");
-  assert.is(judge(node(partner, "URI:spiffe://partner.example.evil/worker/a")), "name-constraint");
-  assert.is(judge(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a")), "accepted by partner.example");
+  assert.is(evaluate(node(partner)), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://home.example/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example.evil/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
   const two = ["URI:spiffe://partner.example/worker/a", "URI:spiffe://home.example/worker/a"];
-  assert.is(judge(node(partner, ...two)), "name-constraint");
+  assert.is(evaluate(node(partner, ...two)), "name-constraint");
 });
 
 test("says which domain vouches, and nothing of domains where the own bundle does", () => {
@@ -82,25 +82,25 @@ test("says which domain vouches, and nothing of domains where the own bundle doe
   assert.equal(verified(node(home), shared), [[undefined, "home.example"], false, undefined]);
 });
 
-test("refuses a CA that no domain has", () => assert.is(judge(node(rival)), "unknown-issuer"));
+test("refuses a CA that no domain has", () => assert.is(evaluate(node(rival)), "unknown-issuer"));
 
 test("takes a signature that was found wrong for one domain for wrong in the next", () => {
   const middle = forge("middle", { ca: true, issuer: home });
   const impostor = forge("middle", { ca: true, issuer: forge("nobody", { ca: true }) });
   const { snapshot } = Result.getOrThrow(make([{ name: "home.example", trust: home.pem }]));
-  const judged = (issuer: Forged) => {
+  const evaluated = (issuer: Forged) => {
     const outcome = verifyPath([node(issuer).der, middle.der], snapshot, { at });
     return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
   };
-  assert.is(judged(middle), 3, "the leaf's signature once, the one of the CA under each anchor");
-  assert.is(judged(impostor), "bad-signature");
+  assert.is(evaluated(middle), 3, "the leaf's signature once, the one of the CA under each anchor");
+  assert.is(evaluated(impostor), "bad-signature");
 });
 
 test("lets a domain claim its roles, and no other", () => {
   const workers: DomainInput = { ...partnerDomain, roles: ["worker"] };
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
-  assert.is(judge(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
+  assert.is(evaluate(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
   const claimed = (uri: string) => {
     const { snapshot } = Result.getOrThrow(make([workers]));
     const outcome = verifyPath([node(partner, uri).der], snapshot, { at });
@@ -109,27 +109,27 @@ test("lets a domain claim its roles, and no other", () => {
   assert.is(claimed("URI:spiffe://partner.example/gateway/a"), "gateway");
   assert.is(claimed("URI:spiffe://partner.example"), "a node without a role");
   const both: DomainInput = { ...partnerDomain, roles: ["worker", "data"] };
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
   const beside = node(partner, "DNS:a.partner.example", "URI:spiffe://partner.example/worker/a");
-  assert.is(judge(beside, [workers]), "accepted by partner.example", "a host name claims no domain");
+  assert.is(evaluate(beside, [workers]), "accepted by partner.example", "a host name claims no domain");
 });
 
-test("judges revocation by the domain's own lists", () => {
+test("evaluates revocation by the domain's own lists", () => {
   const leaf = node(partner, "URI:spiffe://partner.example/worker/a");
   const revoking: DomainInput = { ...partnerDomain, crlsPem: forgeListPem(partner, { revoked: [serial(leaf)] }) };
-  assert.is(judge(leaf, [revoking]), "certificate-revoked");
-  assert.is(judge(leaf, [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by partner.example");
-  assert.is(judge(node(home), [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by home");
-  assert.is(judge(node(home), [revoking]), "accepted by home");
+  assert.is(evaluate(leaf, [revoking]), "certificate-revoked");
+  assert.is(evaluate(leaf, [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by partner.example");
+  assert.is(evaluate(node(home), [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by home");
+  assert.is(evaluate(node(home), [revoking]), "accepted by home");
 });
 
-test("judges algorithms by the domain's own policy", () => {
+test("evaluates algorithms by the domain's own policy", () => {
   const leaf = forge("node", { issuer: partner, algorithm: "p256" });
   const lenient = { ...defaultPolicy, leafAlgorithms: ["ed25519", "ecdsa-p256"] as const };
-  assert.is(judge(leaf), "unsupported-key-algorithm");
-  assert.is(judge(leaf, [{ ...partnerDomain, policy: lenient }]), "accepted by partner.example");
+  assert.is(evaluate(leaf), "unsupported-key-algorithm");
+  assert.is(evaluate(leaf, [{ ...partnerDomain, policy: lenient }]), "accepted by partner.example");
   const ours = forge("node", { issuer: home, algorithm: "p256" });
-  assert.is(judge(ours, [{ ...partnerDomain, policy: lenient }]), "unsupported-key-algorithm");
+  assert.is(evaluate(ours, [{ ...partnerDomain, policy: lenient }]), "unsupported-key-algorithm");
 });
 
 test("changes anchorsId with a domain's CAs, its name and its roles", () => {
@@ -193,7 +193,7 @@ test("reads back the SPIFFE bundle that it writes, with every kind of key", () =
   const bundle = Result.getOrThrow(parseSpiffeBundle(text));
   assert.equal(bundle.authorities.map(({ fingerprint }) => fingerprint), cas.map((ca) => certificate(ca).fingerprint));
   assert.equal([bundle.sequence, bundle.refreshHintSeconds], [7, 300]);
-  assert.is(judge(node(partner), [{ ...partnerDomain, trust: text }]), "accepted by partner.example");
+  assert.is(evaluate(node(partner), [{ ...partnerDomain, trust: text }]), "accepted by partner.example");
 });
 
 const key = JSON.parse(formatSpiffeBundle([certificate(partner)])).keys[0] as Record<string, unknown>;

@@ -29,7 +29,7 @@ function trust(options: Trust = {}): TrustSnapshot {
 }
 
 type Options = { readonly chain?: Pick<Forged, "der">[]; readonly at?: Date } & PathLimits & ChainLimits;
-function judge(cache: VerificationCache, snapshot: TrustSnapshot, options: Options = {}) {
+function evaluate(cache: VerificationCache, snapshot: TrustSnapshot, options: Options = {}) {
   const chain = (options.chain ?? [leaf, middle]).map(({ der }) => der);
   const outcome = verifyPath(chain, snapshot, { ...options, at: options.at ?? at, cache });
   return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
@@ -37,8 +37,8 @@ function judge(cache: VerificationCache, snapshot: TrustSnapshot, options: Optio
 
 test("remembers a chain: no signature is checked again", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot), 0);
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot), 0);
   const again = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at, cache }));
   const fresh = Result.getOrThrow(verifyPath([leaf.der, middle.der], snapshot, { at }));
   assert.equal({ ...again, signatureChecks: 2 }, fresh);
@@ -46,70 +46,70 @@ test("remembers a chain: no signature is checked again", () => {
 
 test("is no way around revocation", () => {
   const cache = new VerificationCache();
-  assert.is(judge(cache, trust()), 2);
-  assert.is(judge(cache, trust({ revoked: [serial(leaf)] })), "certificate-revoked");
-  assert.is(judge(cache, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(evaluate(cache, trust()), 2);
+  assert.is(evaluate(cache, trust({ revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(evaluate(cache, trust({ generation: 2, revoked: [serial(leaf)] })), "certificate-revoked");
 });
 
 test("checks signatures again under other anchors and another policy, and not for new lists", () => {
   const cache = new VerificationCache();
-  assert.is(judge(cache, trust()), 2);
-  assert.is(judge(cache, trust({ generation: 2 })), 0);
-  assert.is(judge(cache, trust({ generation: 3, revoked: ["7f"] })), 0);
-  assert.is(judge(cache, trust({ generation: 3, revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(evaluate(cache, trust()), 2);
+  assert.is(evaluate(cache, trust({ generation: 2 })), 0);
+  assert.is(evaluate(cache, trust({ generation: 3, revoked: ["7f"] })), 0);
+  assert.is(evaluate(cache, trust({ generation: 3, revoked: [serial(leaf)] })), "certificate-revoked");
   const strict = trust({ generation: 3, policy: { crlGraceMs: 0 } });
-  assert.is(judge(cache, strict), 2);
-  assert.is(judge(cache, strict), 0);
-  assert.is(judge(cache, trust({ generation: 3, anchor: forge("other", { ca: true }) })), "unknown-issuer");
+  assert.is(evaluate(cache, strict), 2);
+  assert.is(evaluate(cache, strict), 0);
+  assert.is(evaluate(cache, trust({ generation: 3, anchor: forge("other", { ca: true }) })), "unknown-issuer");
   assert.is(cache.size, 0);
 });
 
 test("does not take a chain in under a policy that would not have let it in the first time", () => {
   const cache = new VerificationCache();
-  assert.is(judge(cache, trust()), 2);
-  assert.is(judge(cache, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
+  assert.is(evaluate(cache, trust()), 2);
+  assert.is(evaluate(cache, trust({ policy: { caAlgorithms: ["rsa"] } })), "unsupported-key-algorithm");
 });
 
 test("forgets an expired chain", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot, { at: later(4_000) }), "certificate-expired");
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot, { at: later(4_000) }), "certificate-expired");
   assert.is(cache.size, 0);
   // The leaf's signature again; that of its CA was not forgotten with it.
-  assert.is(judge(cache, snapshot), 1);
+  assert.is(evaluate(cache, snapshot), 1);
 });
 
 test("checks a signature between CAs once for all peers below, and again under another policy", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
   const below = (name: string) => [forge(name, { issuer: middle }), middle];
-  assert.is(judge(cache, snapshot, { chain: below("one") }), 2);
-  assert.is(judge(cache, snapshot, { chain: below("two") }), 1);
-  assert.is(judge(cache, trust({ generation: 2 }), { chain: below("three") }), 1);
-  assert.is(judge(cache, trust({ policy: { crlGraceMs: 0 } }), { chain: below("four") }), 2);
+  assert.is(evaluate(cache, snapshot, { chain: below("one") }), 2);
+  assert.is(evaluate(cache, snapshot, { chain: below("two") }), 1);
+  assert.is(evaluate(cache, trust({ generation: 2 }), { chain: below("three") }), 1);
+  assert.is(evaluate(cache, trust({ policy: { crlGraceMs: 0 } }), { chain: below("four") }), 2);
   // Another CA of that name, which this root never signed.
   const impostor = forge("middle", { ca: true, issuer: forge("root", { ca: true }) });
   assert.is(
-    judge(cache, snapshot, { chain: [forge("leaf", { issuer: impostor }), impostor] }),
+    evaluate(cache, snapshot, { chain: [forge("leaf", { issuer: impostor }), impostor] }),
     "bad-signature",
   );
 });
 
 test("keeps nothing of a stranger, and takes no chain for another", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot, { chain: [forge("leaf")] }), "self-signed");
+  assert.is(evaluate(cache, snapshot, { chain: [forge("leaf")] }), "self-signed");
   assert.is(cache.size, 0);
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot, { chain: [leaf, middle, root] }), 1);
-  assert.is(judge(cache, snapshot, { chain: [leaf] }), "unknown-issuer");
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot, { chain: [leaf, middle, root] }), 1);
+  assert.is(evaluate(cache, snapshot, { chain: [leaf] }), "unknown-issuer");
 });
 
 test("is bounded: the chain not seen longest goes first", () => {
   const [cache, snapshot] = [new VerificationCache(2), trust()];
   const [one, two, three] = ["one", "two", "three"].map((name) => [forge(name, { issuer: middle }), middle]);
-  for (const chain of [one!, two!, one!, three!]) judge(cache, snapshot, { chain });
+  for (const chain of [one!, two!, one!, three!]) evaluate(cache, snapshot, { chain });
   assert.is(cache.size, 2);
-  assert.is(judge(cache, snapshot, { chain: one! }), 0);
-  assert.is(judge(cache, snapshot, { chain: two! }), 1);
+  assert.is(evaluate(cache, snapshot, { chain: one! }), 0);
+  assert.is(evaluate(cache, snapshot, { chain: two! }), 1);
 });
 
 test("insists on the peer that was dialled", () => {
@@ -123,24 +123,24 @@ test("insists on the peer that was dialled", () => {
 
 test("forgets a chain that is expired when it is seen first", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot, { at: later(4_000) }), "certificate-expired");
+  assert.is(evaluate(cache, snapshot, { at: later(4_000) }), "certificate-expired");
   assert.is(cache.size, 0);
 });
 
 test("holds a chain that is remembered to how many certificates its caller allows", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot, { certificatesMax: 2 }), 2);
-  assert.is(judge(cache, snapshot, { certificatesMax: 2 }), 0);
-  assert.is(judge(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+  assert.is(evaluate(cache, snapshot, { certificatesMax: 2 }), 2);
+  assert.is(evaluate(cache, snapshot, { certificatesMax: 2 }), 0);
+  assert.is(evaluate(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
 });
 
 test("holds a chain that is remembered to how long a path its caller allows, and remembers none found under a limit", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot, { intermediatesMax: 1 }), 2);
+  assert.is(evaluate(cache, snapshot, { intermediatesMax: 1 }), 2);
   assert.is(cache.size, 0);
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
-  assert.is(judge(cache, snapshot), 0);
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(evaluate(cache, snapshot), 0);
 });
 
 test("parses the certificates of a remembered chain and reads its leaf once", () => {
@@ -156,11 +156,11 @@ test("parses the certificates of a remembered chain and reads its leaf once", ()
 
 test("takes certificates that run into each other for no chain that it knows", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot), 2);
   const joined = Uint8Array.from(Buffer.concat([leaf.der, middle.der]));
   for (const cut of [1, leaf.der.length - 1, leaf.der.length + 1, joined.length - 1]) {
     const chain = [{ der: joined.subarray(0, cut) }, { der: joined.subarray(cut) }];
-    assert.is(judge(cache, snapshot, { chain }), "malformed-certificate");
+    assert.is(evaluate(cache, snapshot, { chain }), "malformed-certificate");
   }
 });
 
@@ -177,8 +177,8 @@ test("tells leaves apart whatever long certificate stands behind them", () => {
   const long = forge("x".repeat(2_000), { ca: true });
   const first = forge("leaf", { issuer: middle, serial: 0x11 });
   const second = forge("leaf", { issuer: middle, serial: 0x12 });
-  assert.is(judge(cache, snapshot, { chain: [first, middle, long] }), 2);
-  assert.is(judge(cache, snapshot, { chain: [second, middle, long] }), 1);
+  assert.is(evaluate(cache, snapshot, { chain: [first, middle, long] }), 2);
+  assert.is(evaluate(cache, snapshot, { chain: [second, middle, long] }), 1);
 });
 
 test.run();

@@ -16,7 +16,7 @@ const leaf = forge("leaf", { issuer: middle, san: ["DNS:a.example"], notBefore: 
 const trust = (policy: Policy = defaultPolicy, crlsPem?: string): TrustSnapshot =>
   Result.getOrThrow(makeTrustSnapshot({ trustPem: root.pem, crlsPem, policy, generation: 1, at })).snapshot;
 
-function judge(
+function evaluate(
   cache: VerificationCache,
   snapshot: TrustSnapshot,
   options: Partial<VerifyOptions> = {},
@@ -34,8 +34,8 @@ test("keeps no chain larger than an honest one, however valid", () => {
   for (const [octets, checks] of [[chainBytesMax, 0], [chainBytesMax + 1, 2]] as const) {
     const chain = [leaf, middle, ballast(octets - frame)];
     assert.is(size(chain), octets);
-    assert.is(judge(cache, snapshot, {}, chain), 2);
-    assert.is(judge(cache, snapshot, {}, chain), checks);
+    assert.is(evaluate(cache, snapshot, {}, chain), 2);
+    assert.is(evaluate(cache, snapshot, {}, chain), checks);
   }
   assert.is(cache.size, 1);
 });
@@ -43,47 +43,47 @@ test("keeps no chain larger than an honest one, however valid", () => {
 test("remembers as many signatures between CAs as are allowed, and no more", () => {
   const [cache, snapshot] = [new VerificationCache(4), trust()];
   const cas = Array.from({ length: linksMax + 1 }, () => forge("middle", { ca: true, issuer: root, keyOf: middle }));
-  for (const ca of cas) assert.is(judge(cache, snapshot, {}, [leaf, ca]), 2);
+  for (const ca of cas) assert.is(evaluate(cache, snapshot, {}, [leaf, ca]), 2);
   const other = forge("other", { issuer: middle });
-  assert.is(judge(cache, snapshot, {}, [other, cas[linksMax - 1]!]), 1);
-  assert.is(judge(cache, snapshot, {}, [other, cas[linksMax]!]), 2);
+  assert.is(evaluate(cache, snapshot, {}, [other, cas[linksMax - 1]!]), 1);
+  assert.is(evaluate(cache, snapshot, {}, [other, cas[linksMax]!]), 2);
 });
 
-test("judges time each time: forwards and backwards, and each certificate's", () => {
+test("evaluates time each time: forwards and backwards, and each certificate's", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot, { at: later(10) }), 0);
-  assert.is(judge(cache, snapshot, { at: later(10.1) }), "certificate-expired");
-  assert.is(judge(cache, snapshot, { at: later(-6) }), "certificate-not-yet-valid");
-  assert.is(judge(cache, snapshot, { at: new Date(Number.NaN) }), "certificate-not-yet-valid");
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot, { at: later(10) }), 0);
+  assert.is(evaluate(cache, snapshot, { at: later(10.1) }), "certificate-expired");
+  assert.is(evaluate(cache, snapshot, { at: later(-6) }), "certificate-not-yet-valid");
+  assert.is(evaluate(cache, snapshot, { at: new Date(Number.NaN) }), "certificate-not-yet-valid");
 });
 
-test("judges the policy each time, in the same generation too", () => {
+test("evaluates the policy each time, in the same generation too", () => {
   const cache = new VerificationCache();
-  assert.is(judge(cache, trust()), 2);
-  assert.is(judge(cache, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
-  assert.is(judge(cache, trust()), 2);
-  assert.is(judge(cache, trust({ ...defaultPolicy, roles: "require" })), "role-not-allowed");
-  assert.is(judge(cache, trust({ ...defaultPolicy, leafAlgorithms: ["rsa"] })), "unsupported-key-algorithm");
+  assert.is(evaluate(cache, trust()), 2);
+  assert.is(evaluate(cache, trust({ ...defaultPolicy, profile: "rfc5280" })), "malformed-certificate");
+  assert.is(evaluate(cache, trust()), 2);
+  assert.is(evaluate(cache, trust({ ...defaultPolicy, roles: "require" })), "role-not-allowed");
+  assert.is(evaluate(cache, trust({ ...defaultPolicy, leafAlgorithms: ["rsa"] })), "unsupported-key-algorithm");
 });
 
-test("judges the dates of lists each time", () => {
+test("evaluates the dates of lists each time", () => {
   const cache = new VerificationCache();
   const list = (ca: Forged) => forgeListPem(ca, { nextUpdate: later(3) });
   const snapshot = trust(defaultPolicy, list(root) + list(middle));
-  assert.is(judge(cache, snapshot), 2);
-  assert.is(judge(cache, snapshot, { at: later(3.9) }), 0);
-  assert.is(judge(cache, snapshot, { at: later(4.1) }), "crl-expired");
+  assert.is(evaluate(cache, snapshot), 2);
+  assert.is(evaluate(cache, snapshot, { at: later(3.9) }), 0);
+  assert.is(evaluate(cache, snapshot, { at: later(4.1) }), "crl-expired");
 });
 
-test("judges the name and the depth that a caller asks for, whoever asked before", () => {
+test("evaluates the name and the depth that a caller asks for, whoever asked before", () => {
   const [cache, snapshot] = [new VerificationCache(), trust()];
   const named = (value: string) => ({ expectedName: { type: "dns", value } as const });
-  assert.is(judge(cache, snapshot, named("a.example")), 2);
-  assert.is(judge(cache, snapshot, named("b.example")), "name-mismatch");
-  assert.is(judge(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
-  assert.is(judge(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
-  assert.is(judge(cache, snapshot), 0);
+  assert.is(evaluate(cache, snapshot, named("a.example")), 2);
+  assert.is(evaluate(cache, snapshot, named("b.example")), "name-mismatch");
+  assert.is(evaluate(cache, snapshot, { intermediatesMax: 0 }), "path-too-long");
+  assert.is(evaluate(cache, snapshot, { certificatesMax: 1 }), "budget-exceeded");
+  assert.is(evaluate(cache, snapshot), 0);
 });
 
 test.run();

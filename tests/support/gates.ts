@@ -108,7 +108,7 @@ export const checkNames: readonly GateCheckName[] = [
   "role",
 ];
 
-/** What a gate is born with, in tests. */
+/** The input of a gate, in tests. */
 export function gateInput(snapshot: TrustSnapshot, more: Partial<GateInput> = {}): GateInput {
   return {
     id: "gate-1",
