@@ -26,7 +26,7 @@ export const chainBytesMax = 16 * 1024;
 /** Links between CAs that are cached: those of a few intermediates, and of as many that are being replaced. */
 export const linksMax = 256;
 
-interface Remembered {
+interface CachedChain {
   readonly wellFormed: WellFormed;
   readonly anchorsId: string;
   readonly found: PathsFound;
@@ -43,7 +43,7 @@ interface Remembered {
  */
 export class VerificationCache {
   readonly #max: number;
-  readonly #chains = new Map<string, Remembered>();
+  readonly #chains = new Map<string, CachedChain>();
   /** Keys of chains that were parsed here, as long as they are referenced. */
   readonly #names = new WeakMap<WellFormed, string>();
   readonly #namesOfPaths = new WeakMap<PathsFound, string>();
@@ -95,7 +95,7 @@ export class VerificationCache {
     const outcome = findPaths(wellFormed, snapshot, { ...limits, isKnownLink });
     this.#chains.delete(name);
     if (Result.isFailure(outcome)) return outcome;
-    for (const path of outcome.success.paths) rememberLinks(links, path);
+    for (const path of outcome.success.paths) cacheLinks(links, path);
     const found = withoutSearch(outcome.success);
     if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
     this.#chains.set(name, { wellFormed, anchorsId, found, identity: known?.identity });
@@ -142,7 +142,7 @@ export function cachedChecks(cache: VerificationCache): CheckFunctions {
 }
 
 /** Caches the links between the CAs of a path. The leaf's link is cached with its chain. */
-function rememberLinks(links: Set<string>, path: Path): void {
+function cacheLinks(links: Set<string>, path: Path): void {
   for (let at = 1; at + 1 < path.length && links.size < linksMax; at++) links.add(linkOf(path[at]!, path[at + 1]!));
 }
 

@@ -10,15 +10,16 @@ import type { TrustSnapshot } from "../../pki/trust.ts";
 const checks = checksOf("chain");
 type StepName = (typeof checks)[number]["name"];
 
+/** The name of a check in the command's output: the table's, but for one that was published under another. */
+type Label = Exclude<StepName, "wellFormed"> | "form";
+const labelOf = (name: StepName): Label => name === "wellFormed" ? "form" : name;
+
 /** One check, and what it proved or why it refused. */
 export interface CheckStep {
-  readonly check: string;
+  readonly check: Label;
   readonly ok: boolean;
   readonly detail: string;
 }
-
-/** The name of a check in the command's output, where it is not the table's. */
-const labels: Readonly<Partial<Record<StepName, string>>> = { wellFormed: "form" };
 
 /** What the operator reads of each proof. */
 const details: { readonly [Name in StepName]: (proof: Proofs[Name], snapshot: TrustSnapshot) => string } = {
@@ -51,7 +52,7 @@ function stepOf<Name extends StepName>(
   snapshot: TrustSnapshot,
 ): readonly CheckStep[] {
   if (outcome === undefined) return [];
-  const check = labels[name] ?? name;
+  const check = labelOf(name);
   if (Result.isSuccess(outcome)) return [{ check, ok: true, detail: details[name](outcome.success, snapshot) }];
   return [{ check, ok: false, detail: `${outcome.failure.code}: ${outcome.failure.message}` }];
 }
