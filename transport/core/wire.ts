@@ -21,8 +21,10 @@ import type { Refusal } from "../../pki/refusal.ts";
 import type { AddressText, NodeIdentity, PeerText, TransportError } from "../port.ts";
 import type { KadMessage } from "../protocols/kad_record.ts";
 
-/** Whose protocol the core's Kademlia streams speak. */
+/** Kademlia's protocol: its inbound streams are the core's. */
 export const kadProtocol = "/ipfs/kad/1.0.0";
+/** How long a connection that is closed gently has to send what it still holds, in milliseconds. */
+export const closeGraceMs = 500;
 
 // ── Connections ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
