@@ -23,9 +23,9 @@ export const waitersPerDialMax = 1_024;
 
 /** What a dialler is made with. */
 export interface DiallerInit {
-  readonly wire: Wire;
+  readonly wire: Pick<Wire, "dial" | "findPeer">;
   readonly clock: Clock;
-  readonly table: ConnectionTable;
+  readonly table: Pick<ConnectionTable, "mark" | "refusalSince" | "isSecuring" | "best" | "open" | "identityOf">;
   /** How long a `dial` may take in all, in milliseconds. */
   readonly timeoutMs: number;
 }
