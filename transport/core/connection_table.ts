@@ -7,6 +7,7 @@
  * @module
  */
 import { Result } from "effect";
+import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { HungUp, type Refusal, TooManyConnections } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
@@ -37,9 +38,9 @@ const dialRefusalsMax = 256;
 export interface ConnectionTableListener {
   /** An inbound attempt over a limit was turned away without a gate. */
   turnedAway?(address: AddressText, refusal: Refusal): void;
-  /** A connection was established; `first` where its peer had no other. */
+  /** A connection was established; `first` where its member had no other. */
   established?(connection: WireConnection, identity: PeerIdentity, first: boolean): void;
-  /** An established connection ended; `last` where its peer has no other. */
+  /** An established connection ended; `last` where its member has no other. */
   left?(connection: WireConnection, identity: PeerIdentity, reason: CloseReason, last: boolean): void;
   /** A connection was refused before it was established. */
   refused?(connection: WireConnection, gate: Gate, refusal: Refusal): void;
@@ -76,6 +77,7 @@ export interface ConnectionRow {
 interface Row extends ConnectionRow {
   generation: number;
   established: boolean;
+  member: Member | undefined;
   readonly admitted: Admitted | undefined;
   readonly unlisten: () => void;
 }
@@ -99,7 +101,9 @@ export class ConnectionTable implements ConnectionListener {
   readonly #init: ConnectionTableInit;
   readonly #admission: Admission;
   readonly #rows = new Map<WireConnection, Row>();
+  /** The established ones, by PeerID and by member. */
   readonly #peers = new Map<PeerText, Set<Row>>();
+  readonly #members = new Map<Member, Set<Row>>();
   readonly #dialRefusals: DialRefusal[] = [];
   #snapshot: TrustSnapshot;
   #sequence = 0;
@@ -142,6 +146,7 @@ export class ConnectionTable implements ConnectionListener {
       gate,
       generation: own.generation,
       established: false,
+      member: undefined,
       admitted,
       unlisten: gate.listen((said) => this.#said(row, said)),
     };
@@ -188,9 +193,11 @@ export class ConnectionTable implements ConnectionListener {
     row.established = true;
     row.admitted?.opened();
     this.#accepted += 1;
-    if (others === undefined) this.#peers.set(identity.peer, new Set([row]));
-    else others.add(row);
-    this.#init.listener.established?.(connection, identity, others === undefined);
+    row.member = memberOf(identity);
+    const first = !this.#members.has(row.member);
+    addTo(this.#peers, identity.peer, row);
+    addTo(this.#members, row.member, row);
+    this.#init.listener.established?.(connection, identity, first);
     return true;
   }
 
@@ -242,13 +249,18 @@ export class ConnectionTable implements ConnectionListener {
     return this.#rows.values();
   }
 
-  /** The peers that are established, each with what its oldest connection proved. */
+  /** The members that are established, each with what its oldest connection proved. */
   list(): { readonly peer: PeerText; readonly identity: PeerIdentity }[] {
-    return [...this.#peers].flatMap(([peer, rows]) => {
+    return [...this.#members.values()].flatMap((rows) => {
       const [first] = rows;
       const identity = first?.gate.identity;
-      return identity === undefined ? [] : [{ peer, identity }];
+      return identity === undefined ? [] : [{ peer: identity.peer, identity }];
     });
+  }
+
+  /** The PeerIDs that are established. */
+  peers(): IterableIterator<PeerText> {
+    return this.#peers.keys();
   }
 
   /** What the certificate of this connection proved; undefined unless the connection is established. */
@@ -381,10 +393,8 @@ export class ConnectionTable implements ConnectionListener {
       return;
     }
     row.established = false;
-    const rows = this.#peers.get(identity.peer);
-    rows?.delete(row);
-    const last = rows === undefined || rows.size === 0;
-    if (last) this.#peers.delete(identity.peer);
+    takeFrom(this.#peers, identity.peer, row);
+    const last = row.member === undefined || takeFrom(this.#members, row.member, row);
     this.#init.listener.left?.(row.connection, identity, reason, last);
   }
 
@@ -396,6 +406,21 @@ export class ConnectionTable implements ConnectionListener {
     }
     this.#init.listener.refused?.(connection, gate, refusal);
   }
+}
+
+function addTo<K>(rows: Map<K, Set<Row>>, key: K, row: Row): void {
+  const known = rows.get(key);
+  if (known === undefined) rows.set(key, new Set([row]));
+  else known.add(row);
+}
+
+/** Whether it was the last one of its key. */
+function takeFrom<K>(rows: Map<K, Set<Row>>, key: K, row: Row): boolean {
+  const known = rows.get(key);
+  known?.delete(row);
+  if (known !== undefined && known.size > 0) return false;
+  rows.delete(key);
+  return true;
 }
 
 /** Whether a dialled connection was dialled for this target. */

@@ -319,7 +319,7 @@ export class Session {
   ): void {
     const { input, wire } = this.#init;
     const { mayDial } = addressRules(input, (peer) => this.#isGateway(peer));
-    const listed = this.#table.list().slice(0, successorPeersMax).map(({ peer }) => peer);
+    const listed = [...this.#table.peers()].slice(0, successorPeersMax);
     const found = new Map<PeerText, readonly AddressText[]>();
     const finish = () =>
       done(listed.flatMap((peer) => {
@@ -417,7 +417,7 @@ export class Session {
 
   /** The peers that are established. */
   peers(): readonly PeerText[] {
-    return this.#table.list().map(({ peer }) => peer);
+    return [...this.#table.peers()];
   }
 
   /** Every connection in every phase. */

@@ -140,16 +140,37 @@ test("two certificates of one key: each connection has its own identity, and a r
   const [first, second] = [new FakeConnection(), new FakeConnection({ direction: "outbound" })];
   assert.ok(first.stand(table, chainOf(peer)));
   assert.ok(second.stand(table, chainOf(renewed)));
+  assert.equal(log, ["established peer first", "established renewed first"]);
   assert.equal([table.identityOf(first)?.name, table.identityOf(second)?.name], ["peer", "renewed"]);
   const crlsPem = await pki.crls({ revoked: [peer] });
   table.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
   clock.pass(0);
-  assert.equal(log.slice(2), ["left peer certificate-revoked"]);
+  assert.equal(log.slice(2), ["left peer certificate-revoked last"]);
   assert.is(table.identityOf(first), undefined);
   assert.is(table.identityOf(second)?.name, "renewed");
   assert.ok(table.has(peerOf(peer)));
   assert.equal(first.closes, ["now"]);
   assert.equal(second.closes, []);
+});
+
+test("a renewal with the same key and name is the same member: it is established once and leaves once", async () => {
+  const { table, clock, log } = tableWith();
+  const renewed = await pki.node("peer", { keyPem: peer.keyPem });
+  assert.is.not(renewed.serial, peer.serial);
+  const [before, after] = [new FakeConnection(), new FakeConnection()];
+  before.stand(table, chainOf(peer));
+  after.stand(table, chainOf(renewed));
+  assert.is(table.list().length, 1);
+  const crlsPem = await pki.crls({ revoked: [peer] });
+  table.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
+  clock.pass(0);
+  after.end(table);
+  assert.equal(log, [
+    "established peer first",
+    "established peer",
+    "left peer certificate-revoked",
+    "left peer by-them last",
+  ]);
 });
 
 test("a change of trust reaches every connection, also beyond the first slice", async () => {
