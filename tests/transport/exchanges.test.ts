@@ -1,14 +1,14 @@
 /** Exchanges and streams, good and bad: whatever arrives, the exchange ends typed and the connection lives. */
 import { Buffer } from "node:buffer";
 import { Effect } from "effect";
-import { rawPeer } from "../../support/raw_peer.ts";
+import { rawPeer } from "../support/raw_peer.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeTestPki } from "../../support/pki.ts";
-import { of, readAll, startTransport, until } from "../../support/transports.ts";
-import { exchangeMaxMs, unfinishedBytesMax } from "../../../transport/core/requests.ts";
-import { streamBufferMax } from "../../../transport/core/stream_handle.ts";
-import type { StreamHandle, TransportAnswer } from "../../../transport/port.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { of, readAll, startTransport, until } from "../support/transports.ts";
+import { exchangeMaxMs, unfinishedBytesMax } from "../../transport/core/requests.ts";
+import { streamBufferMax } from "../../transport/core/stream_handle.ts";
+import type { StreamHandle, TransportAnswer } from "../../transport/port.ts";
 
 const test = suite("exchanges");
 const pki = await makeTestPki();
