@@ -64,8 +64,8 @@ export interface TransportWatch {
   session?(session: Session): void;
   /** A fact is delivered, to the parent or where a retiring transport sends it. */
   fact?(fact: Parameters<Outbox["tell"]>[0]): void;
-  /** A request is answered here. */
-  answer?(message: Message): void;
+  /** A request is answered here; `self` tells the transports of a process apart. */
+  answer?(message: Message, self: PeerText): void;
 }
 
 /** What a session is made with. */
@@ -281,7 +281,7 @@ export class Session {
     "request": (ask) => this.#requests.request(ask),
     "request.cancel": ({ id }) => this.#requests.cancel(id),
     "respond": (ask) => {
-      this.#init.watch.answer?.(ask.message);
+      this.#init.watch.answer?.(ask.message, this.#init.input.identity.peer);
       this.#requests.respond(ask);
     },
     "decline": ({ exchange }) => this.#requests.decline(exchange),
@@ -414,6 +414,16 @@ export class Session {
   }
 
   // ── For a caller that looks on ──
+
+  /** This node. */
+  get self(): PeerText {
+    return this.#init.input.identity.peer;
+  }
+
+  /** Whether its wire has stopped. */
+  get isStopped(): boolean {
+    return this.#phase === "stopped";
+  }
 
   /** The peers that are established. */
   peers(): readonly PeerText[] {
