@@ -12,7 +12,7 @@ import {
   type TransportAnswer,
   type TransportFact,
 } from "../../transport/port.ts";
-import { streamsPerProtocolMax } from "../../transport/libp2p/node.ts";
+import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
 import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
 import { requestsMax } from "../../transport/core/requests.ts";
 import * as places from "../../transport/simulated/places.ts";

@@ -7,7 +7,7 @@ import { createLibp2p, type Libp2p } from "libp2p";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
-import { type Door, makeDoor } from "../../../transport/libp2p/mtls_security.ts";
+import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { libp2pKey } from "../../../transport/libp2p/node.ts";
 import { addressOf } from "../../../transport/libp2p/early_refusal.ts";
@@ -15,12 +15,12 @@ import type { GateSaid, TransportLimits } from "../../../transport/port.ts";
 import { makeTestPki, type TestNode } from "../../support/pki.ts";
 import { identityOf, snapshotOf, until } from "../../support/transports.ts";
 
-const test = suite("makeDoor()");
+const test = suite("makeMtlsSecurity()");
 const pki = await makeTestPki();
 
 interface Application {
   readonly libp2p: Libp2p;
-  readonly door: Door;
+  readonly security: MtlsSecurity;
   readonly said: GateSaid[];
   readonly turnedAway: string[];
   readonly node: TestNode;
@@ -34,7 +34,7 @@ async function application(
   const node = await pki.node(name);
   const identity = identityOf(node);
   const [said, turnedAway]: [GateSaid[], string[]] = [[], []];
-  const door = makeDoor({
+  const security = makeMtlsSecurity({
     identity: () => identity,
     snapshot: snapshotOf(pki),
     makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
@@ -50,13 +50,13 @@ async function application(
   const libp2p = await createLibp2p({
     privateKey: await libp2pKey(identity),
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
-    transports: [door.early(tcp())],
+    transports: [security.early(tcp())],
     streamMuxers: [yamux()],
-    connectionEncrypters: [door.encrypter],
-    connectionGater: { ...door.gater, denyDialMultiaddr: () => false },
+    connectionEncrypters: [security.encrypter],
+    connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
     services: { identify: identify() },
   });
-  return { libp2p, door, said, turnedAway, node };
+  return { libp2p, security, said, turnedAway, node };
 }
 
 test("two applications connect, stream, and are parted by a revocation", async () => {
@@ -74,7 +74,7 @@ test("two applications connect, stream, and are parted by a revocation", async (
   stream.addEventListener("message", ({ data }) => back += new TextDecoder().decode(data.subarray()));
   await until("the echo", () => back === "hello");
   const crlsPem = await pki.crls({ revoked: [a.node] });
-  b.door.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
+  b.security.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
   await until("the close", () => connection.status !== "open", 1_000);
   assert.is(b.said.at(-1)?.type, "gate.closed");
   const refused = await a.libp2p.dial(b.libp2p.getMultiaddrs()).then(() => "connected", () => "refused");
