@@ -159,6 +159,7 @@ export class StreamPair {
     this.#clock.after(0, () => {
       if (this.isOver) return;
       const verdict = accept(this.b);
+      if (this.isOver) return;
       if (typeof verdict === "string") return this.close(verdict === "refused" ? "reset" : verdict, verdict);
       this.#atB = verdict;
       this.#atA?.opened?.();
