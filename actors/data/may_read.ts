@@ -11,7 +11,7 @@ import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./grantor.ts";
 
-/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`contracts.md`). */
+/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`docs/wire.md`, "Extensions"). */
 export const readerRoles: readonly Role[] = ["worker"];
 /** Roles whose nodes grant slices. */
 export const grantorRoles: readonly Role[] = ["scheduler"];

@@ -31,7 +31,7 @@ export interface JobNetworkDesk {
   stop(): void;
 }
 
-/** The existing network's limit on an exchange (`wire.md`). */
+/** The existing network's limit on an exchange (`docs/wire.md`, "Protocols"). */
 const openTimeoutMs = 10_000;
 
 /** @param transport The transport's actor: only `send` is used. */

@@ -1,6 +1,6 @@
 /**
  * A scheduler's evaluation: keeps the model of the training from the aggregator's updates, and measures it on held-out rows
- * after each round (`contracts.md`, "Extensions of the wire").
+ * after each round (`docs/wire.md`, "Extensions").
  *
  * ```
  *  loading ── done ──▶ waiting ── update.offered ──▶ accepting ──▶ receiving ── applied ──▶ waiting

@@ -39,7 +39,7 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobS
 
 /**
  * The job of the aggregator: updates from the trainers, results to them, and to the scheduler where it evaluates
- * (`contracts.md`, "Extensions of the wire").
+ * (`docs/wire.md`, "Extensions").
  */
 export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobSpec {
   const { learningRate, momentum } = config.outerOptimizer;

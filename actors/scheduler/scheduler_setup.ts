@@ -26,7 +26,7 @@ import {
   type Training,
 } from "./training.ts";
 
-/** A member whose connection is away for longer than this is lost, in milliseconds (`contracts.md`, "Extensions"). */
+/** A member whose connection is away for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
 /** A trainer that should be training and says nothing for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
@@ -52,7 +52,7 @@ export const seeksAtData = 3;
  * scheduler may hold who is missing here.
  */
 export const regroupMs = 20_000;
-/** A dispatch is answered within this (`wire.md`: an exchange's 10 s), in milliseconds. */
+/** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 /** A re-dispatch that got no answer is repeated after this, in milliseconds. */

@@ -19,7 +19,7 @@ import { assign, enqueueActions, sendParent, setup } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 
-/** A lease lives this long unless it is renewed, in milliseconds (`wire.md`, "Allocation"). */
+/** A lease lives this long unless it is renewed, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const leaseLifeMs = 10_000;
 
 /** What a lease is born with. */

@@ -23,7 +23,7 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
 import type { WorkerBook } from "./worker_book.ts";
 
-/** A peer that is away for longer than this is no longer waited for, in milliseconds (`contracts.md`, "Extensions"). */
+/** A peer that is away for longer than this is no longer waited for, in milliseconds. */
 export const absenceMs = 10_000;
 /** Left-over work directories are swept, and a cell is found, within this, in milliseconds. */
 export const sweepMs = 30_000;
