@@ -1,4 +1,4 @@
-/** Requests both ways over streams in memory: deadlines, limits, ends. Over real connections: `exchanges.test.ts`. */
+/** Requests both ways over streams in memory: deadlines, limits, ends. Over real connections: `tests/network/exchanges.test.ts`. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { exchangeMaxMs, Requests, requestsMax, unfinishedBytesMax } from "../../../transport/core/requests.ts";
