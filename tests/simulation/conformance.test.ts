@@ -1,5 +1,5 @@
 /**
- * One suite for both transports: the words of `transport/port.ts` mean the same over libp2p and over the virtual network.
+ * One suite for both wires: what `transport/port.ts` promises holds over libp2p and over the virtual network.
  *
  * @module
  */
@@ -12,10 +12,6 @@ import {
   type TransportAnswer,
   type TransportFact,
 } from "../../transport/port.ts";
-import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
-import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
-import { requestsMax } from "../../transport/core/requests.ts";
-import * as places from "../../transport/simulated/places.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
 import { identityOf, snapshotOf } from "../support/transports.ts";
@@ -384,15 +380,6 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
 
   test.run();
 }
-
-const limits = suite("limits of both transports");
-limits("exchanges and streams meet the same limits in a simulation", () => {
-  assert.equal(
-    [places.streamsPerProtocolMax, places.requestsMax, places.offeredStreamsMax],
-    [streamsPerProtocolMax, requestsMax, offeredStreamsMax],
-  );
-});
-limits.run();
 
 /** Asks without waiting: the answer is fetched later. */
 function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000) {
