@@ -41,7 +41,7 @@ export interface WireConnection {
   readonly relay: PeerText | undefined;
   /** The PeerID that was dialled, where one was named. */
   readonly expectedPeer: PeerText | undefined;
-  /** Whether streams can be opened: after `opened` was accepted, and until either side begins to close. */
+  /** Whether streams can be opened: from the call of `opened` on, and until either side begins to close. */
   readonly isOpen: boolean;
   /** Whether the wire itself carries work over the connection for others (a relayed circuit). */
   readonly isRelaying: boolean;
@@ -87,7 +87,10 @@ export interface WireStream {
   end(last?: Uint8Array): void;
   /** Resets both directions. `closed` follows later, as `reset`. */
   abort(detail: string): void;
-  /** Stops `data` after the current call. What is on its way is kept within the stream's window. */
+  /**
+   * Stops `data` after the current call. What is on its way is kept within the stream's window. `closed` waits for it, unless
+   * the stream is reset; where the connection ends, what is kept is delivered first, paused or not.
+   */
   pause(): void;
   /** Goes on with `data`, not inside this call. */
   resume(): void;
