@@ -42,7 +42,7 @@ export class AskedRequest implements StreamListener {
     this.#giveUpDial = dialler.connect(peer, timeoutMs, (outcome) => {
       this.#giveUpDial = undefined;
       if (Result.isSuccess(outcome)) this.#send(outcome.success);
-      else this.#end(Result.fail(outcome.failure));
+      else this.#end(outcome.failure);
     });
   }
 
@@ -55,7 +55,7 @@ export class AskedRequest implements StreamListener {
   data(bytes: Uint8Array): void {
     if (this.#state !== "asking") return;
     const error = this.#message.add(bytes);
-    if (error !== undefined) this.#end(Result.fail(error));
+    if (error !== undefined) this.#end(error);
   }
 
   ended(): void {
@@ -71,23 +71,24 @@ export class AskedRequest implements StreamListener {
 
   closed(how: StreamEnd, detail: string): void {
     this.#stream = undefined;
-    this.#end(Result.fail(streamFailure(how, detail)));
+    this.#end(this.#state === "asking" ? streamFailure(how, detail) : undefined);
   }
 
   /** Ends it, with this answer where it has none yet. */
   fail(code: TransportError["code"], detail: string): void {
-    this.#end(Result.fail(new TransportError({ code, detail })));
+    this.#end(new TransportError({ code, detail }));
   }
 
-  #end(outcome: Result.Result<Message, TransportError>): void {
+  /** @param error Why there is no answer; undefined where it was answered. */
+  #end(error: TransportError | undefined): void {
     if (this.#state === "over") return;
     const isAnswered = this.#state === "answered";
     this.#state = "over";
     this.#message.drop();
     this.#init.parts.clock.cancel(this.#timer);
     this.#giveUpDial?.();
-    this.#stream?.abort(Result.isFailure(outcome) ? outcome.failure.detail : "over");
-    if (!isAnswered) this.#init.answered(outcome);
+    this.#stream?.abort(error?.detail ?? "over");
+    if (!isAnswered && error !== undefined) this.#init.answered(Result.fail(error));
     this.#init.over();
   }
 }

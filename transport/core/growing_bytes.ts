@@ -12,6 +12,8 @@ const none = new Uint8Array();
 /** A queue of bytes. It does not bound itself: its owner looks at `sizeBytes`. */
 export class GrowingBytes {
   #held: Uint8Array = none;
+  /** Where the queue begins in `#held`. */
+  #start = 0;
   #sizeBytes = 0;
 
   /** How many bytes are held. */
@@ -19,27 +21,31 @@ export class GrowingBytes {
     return this.#sizeBytes;
   }
 
-  /** Adds a piece at the end. The piece belongs to the queue from here on. */
+  /** Adds a piece at the end. The piece belongs to the queue from here on, which reads it and never writes into it. */
   append(piece: Uint8Array): void {
-    const sizeBytes = this.#sizeBytes + piece.byteLength;
     if (this.#sizeBytes === 0) {
       this.#held = piece.buffer.byteLength > sharedBufferFactor * piece.byteLength ? new Uint8Array(piece) : piece;
+      this.#start = 0;
     } else {
-      if (sizeBytes > this.#held.byteLength) this.#grow(sizeBytes);
-      this.#held.set(piece, this.#sizeBytes);
+      const end = this.#start + this.#sizeBytes;
+      if (end + piece.byteLength > this.#held.byteLength) this.#move(2 * this.#sizeBytes + piece.byteLength);
+      this.#held.set(piece, this.#start + this.#sizeBytes);
     }
-    this.#sizeBytes = sizeBytes;
+    this.#sizeBytes += piece.byteLength;
   }
 
-  #grow(sizeBytes: number): void {
-    const larger = new Uint8Array(Math.max(sizeBytes, 2 * this.#held.byteLength));
-    larger.set(this.#held.subarray(0, this.#sizeBytes));
-    this.#held = larger;
+  /** Moves what is held to the beginning of an array of its own. */
+  #move(capacityBytes: number): void {
+    const moved = new Uint8Array(capacityBytes);
+    moved.set(this.view());
+    this.#held = moved;
+    this.#start = 0;
   }
 
   /** The bytes that are held, as a view: valid until the next call. */
   view(): Uint8Array {
-    return this.#sizeBytes === this.#held.byteLength ? this.#held : this.#held.subarray(0, this.#sizeBytes);
+    const isAll = this.#sizeBytes === this.#held.byteLength;
+    return isAll ? this.#held : this.#held.subarray(this.#start, this.#start + this.#sizeBytes);
   }
 
   /** All bytes; they belong to the caller. The queue is empty after it. */
@@ -51,15 +57,17 @@ export class GrowingBytes {
 
   /** Removes bytes from the beginning. */
   drop(count: number): void {
+    this.#start += count;
     this.#sizeBytes -= count;
     if (this.#sizeBytes <= 0) return this.clear();
-    // A copy: the rest would otherwise keep what was dropped, and a later piece must not be written into a sender's buffer.
-    this.#held = new Uint8Array(this.#held.subarray(count, count + this.#sizeBytes));
+    // Once more was dropped than is left, the rest moves: it costs less than what was dropped did, and lets that go.
+    if (this.#start > this.#sizeBytes) this.#move(this.#sizeBytes);
   }
 
   /** Removes everything. */
   clear(): void {
     this.#held = none;
+    this.#start = 0;
     this.#sizeBytes = 0;
   }
 }

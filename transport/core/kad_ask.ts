@@ -67,7 +67,7 @@ export class KadAsk implements StreamListener {
 
   closed(how: StreamEnd, detail: string): void {
     this.#stream = undefined;
-    this.#end(streamFailure(how, detail));
+    this.#end(this.#state === "asking" ? streamFailure(how, detail) : undefined);
   }
 
   /** Gives it up where it has no answer yet; after its answer its stream ends by itself. */
@@ -80,15 +80,16 @@ export class KadAsk implements StreamListener {
     this.#end(new TransportError({ code, detail }));
   }
 
-  #end(error: TransportError): void {
+  /** @param error Why there is no answer; undefined where it was answered. */
+  #end(error: TransportError | undefined): void {
     if (this.#state === "over") return;
     const isAnswered = this.#state === "answered";
     this.#state = "over";
     this.#reader.clear();
     this.#init.parts.clock.cancel(this.#timer);
     this.#giveUpDial?.();
-    this.#stream?.abort(error.detail);
-    if (!isAnswered) this.#init.answered(Result.fail(error));
+    this.#stream?.abort(error?.detail ?? "over");
+    if (!isAnswered && error !== undefined) this.#init.answered(Result.fail(error));
     this.#init.over();
   }
 }

@@ -155,7 +155,7 @@ class OpeningStream {
       clock,
       opened: () => this.#end(Result.succeed(this.#owned.handle)),
       closed: (how, detail) => {
-        this.#end(Result.fail(streamFailure(how, detail)));
+        if (!this.#isEnded) this.#end(Result.fail(streamFailure(how, detail)));
         listener.closed(this.#owned);
       },
     });

@@ -109,7 +109,7 @@ export class Records implements KeepsRecords {
 
   /**
    * Sends a message to the peers closest to a key, all at once; `then` receives the answers that came. Connected gateways are
-   * asked in any case: the search knows nothing of one that has just joined, before it has told which protocols it speaks.
+   * asked in any case: the search knows nothing of one that has just joined, before identify has named its protocols.
    */
   #askClosest(
     running: RunningAsk,

@@ -6,7 +6,6 @@
 import { Effect } from "effect";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../port.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { streamFailure } from "./stream_failure.ts";
 import type { StreamEnd, StreamListener, WireStream } from "./wire.ts";
 
 /**
@@ -99,7 +98,7 @@ export class OwnedStream implements StreamListener {
   #end(how: StreamEnd, detail: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#outlet.fail(streamFailure(how, detail));
+    this.#outlet.fail(detail);
     this.#inbox.end("broken");
     this.#init.closed(how, detail);
   }
@@ -135,7 +134,8 @@ class Outlet {
   #stream: WireStream | undefined;
   #isDraining = false;
   #state: "writable" | "ending" | "ended" = "writable";
-  #failure: TransportError | undefined;
+  /** Why no write succeeds any more. */
+  #failure: string | undefined;
 
   constructor(clock: Clock, stalled: () => void) {
     this.#stall = new Stall(clock, stalled);
@@ -148,7 +148,7 @@ class Outlet {
   /** Sends bytes and resumes the writer once more are taken. Returns how to give the wait up. */
   write(bytes: Uint8Array, resume: Resume): Effect.Effect<void> | void {
     if (this.#stream === undefined || this.#state !== "writable" || this.#failure !== undefined) {
-      return resume(Effect.fail(this.#failure ?? endedError()));
+      return resume(Effect.fail(resetError(this.#failure ?? "the stream's writing side has ended")));
     }
     if (this.#stream.send(bytes)) return resume(Effect.void);
     this.#isDraining = true;
@@ -158,7 +158,7 @@ class Outlet {
   /** Ends the writing side, once what was written has left. */
   end(resume: Resume): Effect.Effect<void> | void {
     if (this.#stream === undefined || this.#state !== "writable" || this.#failure !== undefined) {
-      return resume(Effect.fail(this.#failure ?? endedError()));
+      return resume(Effect.fail(resetError(this.#failure ?? "the stream's writing side has ended")));
     }
     this.#state = "ending";
     if (this.#isDraining) return this.#wait(resume);
@@ -189,10 +189,10 @@ class Outlet {
   }
 
   /** The stream is over: no write succeeds any more. */
-  fail(failure: TransportError): void {
-    this.#failure = failure;
+  fail(detail: string): void {
+    this.#failure = detail;
     this.#stall.stop();
-    this.#resume(Effect.fail(new TransportError({ code: "stream-reset", detail: failure.detail })));
+    if (this.#writers.size > 0) this.#resume(Effect.fail(resetError(detail)));
   }
 
   #resume(outcome: Effect.Effect<void, TransportError>): void {
@@ -202,8 +202,8 @@ class Outlet {
   }
 }
 
-function endedError(): TransportError {
-  return new TransportError({ code: "stream-reset", detail: "the stream's writing side has ended" });
+function resetError(detail: string): TransportError {
+  return new TransportError({ code: "stream-reset", detail });
 }
 
 /** The reading side: what has arrived and was not read yet. */

@@ -66,6 +66,21 @@ test("a whole piece is not copied, and never written to", () => {
   assert.is(held.sizeBytes, 0);
 });
 
+test("dropping small messages from a large piece costs no copy of the rest each time, and lets the dropped bytes go", () => {
+  const held = new GrowingBytes();
+  const piece = Uint8Array.from({ length: 4_096 }, (_, index) => index % 251);
+  held.append(piece);
+  const buffers = new Set<ArrayBufferLike>();
+  for (let at = 0; at < piece.length; at += 8) {
+    const view = held.view();
+    assert.equal([view[0], view.length], [at % 251, piece.length - at]);
+    buffers.add(view.buffer);
+    held.drop(8);
+  }
+  assert.ok(buffers.size <= 12, `${buffers.size} buffers for 512 messages`);
+  assert.is(held.sizeBytes, 0);
+});
+
 test("a stream that closed too early is an error with the code of its end", () => {
   const codes = (["done", "reset", "unsupported", "too-many", "connection"] as const).map((how) =>
     streamFailure(how, "").code
