@@ -5,7 +5,7 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { TransportFact } from "../../transport/port.ts";
-import type { ConnectionView } from "../../transport/core/session.ts";
+import type { ConnectionRow } from "../../transport/core/connection_table.ts";
 import { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { Message, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
@@ -74,7 +74,7 @@ export class Checker implements SimulationWatch {
   readonly #refusals = new Map<string, Refusals>();
   readonly #dials = new Map<string, number[]>();
   readonly #velocity = new Map<string, number[]>();
-  readonly #badSince = new WeakMap<ConnectionView["connection"], number>();
+  readonly #badSince = new WeakMap<ConnectionRow["connection"], number>();
   readonly rejected = new Set<string>();
   readonly #finished = new Set<string>();
   /** The marks on each node's disk when they were last looked at. */
@@ -371,7 +371,7 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  #checkConnection(node: SimulatedNode, { connection, phase }: ConnectionView, now: number): void {
+  #checkConnection(node: SimulatedNode, { connection, gate: { phase } }: ConnectionRow, now: number): void {
     if (!(connection instanceof SimulatedConnection)) return;
     if (phase === "established") {
       const standing = this.#oracle.standingOf(connection.chain[0]);

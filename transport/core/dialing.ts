@@ -88,7 +88,9 @@ export class Dialler implements Connects {
   ): GiveUp {
     const failed = (code: TransportError["code"], detail: string) =>
       done(Result.fail(new TransportError({ code, detail })));
-    const parsed = parseTarget({ peer });
+    // Parsing costs more than the rest; a peer with a connection needs none.
+    const isConnected = this.#init.table.best(peer) !== undefined;
+    const parsed = isConnected ? Result.succeed<ParsedTarget>({ peer }) : parseTarget({ peer });
     if (Result.isFailure(parsed)) {
       let over = false;
       this.#init.clock.soon(() => over || failed("not-connected", parsed.failure.message));

@@ -23,7 +23,7 @@ import { isMessageProtocol, type Message } from "../protocols/messages.ts";
 import { addressRules } from "./address_filter.ts";
 import { leadsToGateway, namingPeer } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { ConnectionTable } from "./connection_table.ts";
+import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
@@ -75,15 +75,6 @@ export interface SessionInit {
   readonly wire: Wire;
   readonly outbox: Outbox;
   readonly watch: TransportWatch;
-}
-
-/** A connection, for a caller that looks on. */
-export interface ConnectionView {
-  readonly connection: WireConnection;
-  readonly phase: GatePhase;
-  readonly identity: PeerIdentity | undefined;
-  readonly generation: number;
-  readonly established: boolean;
 }
 
 /** One start of a wire, until its stop. */
@@ -431,10 +422,8 @@ export class Session {
   }
 
   /** Every connection in every phase. */
-  *connections(): IterableIterator<ConnectionView> {
-    for (const { connection, gate, generation, established } of this.#table.rows()) {
-      yield { connection, phase: gate.phase, identity: gate.identity, generation, established };
-    }
+  connections(): IterableIterator<ConnectionRow> {
+    return this.#table.rows();
   }
 
   /** Connections that were established since the start. */

@@ -66,7 +66,8 @@ export class StreamPlaces implements OpensStreams {
 /** The same listener, which leaves its place at the end of the stream. */
 function leaving(listener: StreamListener, leave: () => void): StreamListener {
   return {
-    opened: () => listener.opened?.(),
+    // A wire acknowledges a stream only to a listener that waits for it.
+    ...(listener.opened === undefined ? {} : { opened: () => listener.opened?.() }),
     data: (bytes) => listener.data(bytes),
     ended: () => listener.ended(),
     drained: () => listener.drained?.(),
