@@ -11,6 +11,8 @@ import type { StreamEnd, StreamListener, WireStream } from "../../transport/core
 export interface PairOptions {
   /** Undelivered bytes over which `send` returns false. */
   readonly windowBytes?: number;
+  /** From the opening until the other side is asked, in milliseconds. */
+  readonly agreesAfterMs?: number;
   /** Between two deliveries, in milliseconds. */
   readonly delayMs?: number;
   /** Largest piece that is delivered at once. */
@@ -139,6 +141,7 @@ export class StreamPair {
   readonly b: PairEnd;
   isOver = false;
   readonly #clock: Clock;
+  readonly #options: PairOptions;
   readonly #there: Lane;
   readonly #back: Lane;
   #atA: StreamListener | undefined;
@@ -146,6 +149,7 @@ export class StreamPair {
 
   constructor(clock: Clock, protocol: string, options: PairOptions = {}) {
     this.#clock = clock;
+    this.#options = options;
     this.a = new PairEnd(this, protocol);
     this.b = new PairEnd(this, protocol);
     this.#there = new Lane(this, clock, options);
@@ -156,7 +160,7 @@ export class StreamPair {
   open(atA: StreamListener, accept: (stream: WireStream) => PairVerdict): this {
     this.#atA = atA;
     this.#there.isHeld = true;
-    this.#clock.after(0, () => {
+    this.#clock.after(this.#options.agreesAfterMs ?? 0, () => {
       if (this.isOver) return;
       const verdict = accept(this.b);
       if (this.isOver) return;

@@ -145,7 +145,7 @@ export class Records implements KeepsRecords {
         answered: (answer) => {
           if (Result.isSuccess(answer)) answers.push(answer.success);
           left -= 1;
-          if (left === 0 && !running.isOver) then(answers);
+          if (left === 0) then(answers);
         },
         over: () => this.#messages.delete(message),
       });

@@ -127,7 +127,16 @@ test("a stream that is not opened is answered with its reason, and nothing of it
   }
 });
 
-test("a stream that is opened too late is aborted, and its opening says nothing more", () => {
+test("a stream that the other side does not agree to in time is aborted", () => {
+  const it = played({ accept: () => new NotedListener(), pair: { agreesAfterMs: 2_001 } });
+  it.open("a");
+  it.clock.pass(2_000);
+  assert.equal([it.said(), it.session.pairs[0]?.a.told, it.streams.size], [["timed-out"], ["abort"], 0]);
+  it.clock.pass(1);
+  assert.is(it.clock.waiting, 0);
+});
+
+test("a stream whose dial ends too late is not opened, and its opening says nothing more", () => {
   const there = new NotedListener();
   const it = played({ accept: () => there });
   it.open("a", 0);

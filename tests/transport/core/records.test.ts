@@ -240,6 +240,22 @@ test("a peer that answers and does not close its stream has its time and no more
   assert.equal([it.records.size, it.clock.waiting, it.session.pairs[0]?.b.how], [0, 0, "reset"]);
 });
 
+test("stopping ends such a stream too", () => {
+  const it = played({
+    closest: [peerA],
+    answer: (_peer, pair) => {
+      pair.hold(pair.b);
+      return kadMessage({ type: "PUT_VALUE" });
+    },
+  });
+  it.put();
+  it.clock.pass(0);
+  it.records.stop();
+  assert.is(it.records.size, 0);
+  it.clock.pass(0);
+  assert.equal([it.said(), it.clock.waiting, it.session.pairs[0]?.b.how], [["record.stored"], 0, "reset"]);
+});
+
 test("an ask whose time is over says so at once and gives up its search, its messages or its verification", () => {
   const stages: [Options, number][] = [
     [{ closestPeers: () => () => {} }, 0],

@@ -306,7 +306,8 @@ test("a request whose stream broke is forgotten", () => {
 test("so many requests wait for an answer and no more; one that is answered makes room", () => {
   const it = played();
   const early = it.opened();
-  for (let each = 0; each < requestsMax; each++) it.opened().pair.a.end(question);
+  const full = Array.from({ length: requestsMax }, () => it.opened());
+  for (const { pair } of full) pair.a.end(question);
   it.clock.pass(0);
   assert.is(it.exchanges().length, requestsMax);
   assert.is(it.opened().pair.a.how, "reset");
@@ -318,6 +319,10 @@ test("so many requests wait for an answer and no more; one that is answered make
   it.opened().pair.a.end(question);
   it.clock.pass(0);
   assert.is(it.exchanges().length, requestsMax + 1);
+  assert.is(it.opened().pair.a.how, "reset");
+  full[1]?.pair.close("connection");
+  it.clock.pass(0);
+  assert.is(it.opened().pair.a.how, undefined);
 });
 
 test("unfinished requests of a peer hold so much together and no more; those of another peer are not counted", () => {
