@@ -270,14 +270,16 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     if (!this.#owner.isServed(protocol)) return this.#reset(number, "unsupported");
     const stream = new SimulatedStream(this, { number, protocol, isOpener: false });
     const verdict = this.#owner.listener.stream(this, stream);
+    // libp2p agrees on a protocol that is served before it asks for the stream's reader: a refusal is a reset afterwards.
+    const isAgreed = frame.opens === "acknowledged" && verdict !== "unsupported";
+    if (isAgreed) this.sendFrame({ type: "stream.agreed", stream: number });
     if (typeof verdict === "string") {
       stream.drop();
-      return this.#reset(number, verdict === "refused" ? "reset" : verdict);
+      return this.#reset(number, verdict === "unsupported" ? "unsupported" : "reset");
     }
     if (this.phase !== "open") return this.clock.soon(() => verdict.closed("connection", "the connection ended"));
     stream.listenedTo(verdict);
     this.#streams.set(number, stream);
-    if (frame.opens === "acknowledged") this.sendFrame({ type: "stream.agreed", stream: number });
     stream.arrived(frame);
   }
 

@@ -39,7 +39,7 @@ export interface StreamDataFrame {
 }
 
 /** Why a stream is refused or ended. */
-export type ResetReason = "reset" | "unsupported" | "too-many";
+export type ResetReason = "reset" | "unsupported";
 
 /** What belongs to a stream. */
 export type StreamFrame =
