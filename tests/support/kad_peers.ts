@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { peerIdFromString } from "@libp2p/peer-id";
 import { base58btc } from "multiformats/bases/base58";
 import { prefixLength } from "../../transport/core/length_prefixed.ts";
 import type { PeerText } from "../../transport/port.ts";
@@ -16,6 +17,14 @@ export function multihash(byte: number): Uint8Array {
 /** That PeerID. */
 export function kadPeer(byte: number): PeerText {
   return base58btc.baseEncode(multihash(byte));
+}
+
+/** A key byte, and bytes that are its PeerID in another spelling. */
+export function respelled(): { readonly byte: number; readonly publisher: Uint8Array } {
+  const cidOf = (byte: number) => peerIdFromString(kadPeer(byte)).toCID().toString();
+  // A CID in base32 without the letter that base58 lacks: read as base58, it is bytes whose text is a PeerID again.
+  const byte = Array.from({ length: 256 }, (_, each) => each).find((each) => !cidOf(each).includes("l")) ?? 0;
+  return { byte, publisher: base58btc.baseDecode(cidOf(byte)) };
 }
 
 /** The bytes of a text. */

@@ -8,7 +8,7 @@ import { recordsPerPublisherMax } from "../../../transport/core/record_store.ts"
 import type { StreamListener, Wire } from "../../../transport/core/wire.ts";
 import type { RecordAnswer } from "../../../transport/port.ts";
 import type { KadMessage, KadRecord } from "../../../transport/protocols/kad_record.ts";
-import { framed, kadMessage, kadPeer, recordOf, utf8 } from "../../support/kad_peers.ts";
+import { framed, kadMessage, kadPeer, recordOf, respelled, utf8 } from "../../support/kad_peers.ts";
 import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import type { StreamPair } from "../../support/wire_pair.ts";
@@ -181,7 +181,8 @@ test("a found record counts with a verified publisher; the one that most peers h
 test("a record of another key, without a publisher or of one that is no PeerID does not count, nor is it verified", () => {
   const { publisher: _, ...nobodys } = recordOf(20, "data");
   let verified = 0;
-  for (const record of [recordOf(20, "datb"), nobodys, { ...nobodys, publisher: utf8("nobody") }]) {
+  const publishers = [utf8("nobody"), respelled().publisher].map((publisher) => ({ ...nobodys, publisher }));
+  for (const record of [recordOf(20, "datb"), nobodys, ...publishers]) {
     const it = played({ closest: [peerA], answer: () => found(record), verify: (_peer, then) => then(++verified > 0) });
     it.get();
     it.clock.pass(0);
