@@ -104,6 +104,26 @@ test("an attempt over a limit is turned away before libp2p makes a connection of
   await libp2p.stop();
 });
 
+test("no more connections of one peer than its limit: it once took the limit and did not apply it", async () => {
+  const limits = { ...defaultLimits, connectionsPerPeerMax: 2 };
+  const [a, b] = await Promise.all([application("a"), application("b", { limits })]);
+  const dial = () => a.libp2p.dial(b.libp2p.getMultiaddrs(), { force: true });
+  const connections = [await dial(), await dial()];
+  const refused = () => b.said.flatMap((what) => what.type === "gate.refused" ? [what.refusal.code] : []);
+  assert.equal(refused(), []);
+  // A third is refused once its certificate was verified: it may stand for a moment at the side that dialled.
+  const third = await dial().catch(() => undefined);
+  await until("the refusal", () => refused().length > 0);
+  await until("the end of the third", () => third === undefined || third.status !== "open");
+  assert.equal(refused(), ["too-many-connections"]);
+  assert.equal(connections.map(({ status }) => status), ["open", "open"]);
+  await connections[0]?.close();
+  await until("the end of the first", () => b.said.some(({ type }) => type === "gate.closed"));
+  await dial();
+  assert.equal(refused(), ["too-many-connections"], "its place is free again");
+  await Promise.all([a.libp2p.stop(), b.libp2p.stop()]);
+});
+
 test("the other end's address is what libp2p would call it", () => {
   const of = (remoteAddress: string | undefined, remotePort: number | undefined = 4001) =>
     addressOf({ remoteAddress, remotePort });
