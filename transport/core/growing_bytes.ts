@@ -5,7 +5,9 @@
  * @module
  */
 
-/** A piece that is a small part of a larger buffer is copied where the buffer exceeds it by this factor. */
+/** A piece of so many bytes is copied. Asking for the buffer of a small array costs more: V8 has to create it. */
+const copiedMaxBytes = 1_024;
+/** A larger piece is copied where the buffer that it is a part of exceeds it by this factor. */
 const sharedBufferFactor = 2;
 const none = new Uint8Array();
 
@@ -24,7 +26,7 @@ export class GrowingBytes {
   /** Adds a piece at the end. The piece belongs to the queue from here on, which reads it and never writes into it. */
   append(piece: Uint8Array): void {
     if (this.#sizeBytes === 0) {
-      this.#held = piece.buffer.byteLength > sharedBufferFactor * piece.byteLength ? new Uint8Array(piece) : piece;
+      this.#held = isCopied(piece) ? new Uint8Array(piece) : piece;
       this.#start = 0;
     } else {
       const end = this.#start + this.#sizeBytes;
@@ -70,4 +72,9 @@ export class GrowingBytes {
     this.#start = 0;
     this.#sizeBytes = 0;
   }
+}
+
+function isCopied(piece: Uint8Array): boolean {
+  const { byteLength } = piece;
+  return byteLength <= copiedMaxBytes || piece.buffer.byteLength > sharedBufferFactor * byteLength;
 }

@@ -52,16 +52,20 @@ test("many pieces of one byte hold no more than the bytes, and a small piece doe
   assert.is(held.view().buffer.byteLength, 10);
 });
 
-test("a whole piece is not copied, and never written to", () => {
+test("a large piece that is its whole buffer is not copied, and no piece is ever written to", () => {
   const held = new GrowingBytes();
-  const piece = bytes(1, 2, 3, 4);
+  const piece = new Uint8Array(2_000).fill(1);
   held.append(piece);
   assert.is(held.view(), piece);
+  held.append(bytes(2));
+  assert.equal([held.take(), piece], [Uint8Array.of(...piece, 2), new Uint8Array(2_000).fill(1)]);
+  const small = bytes(1, 2, 3, 4);
+  held.append(small);
   held.drop(2);
   held.append(bytes(9, 9));
-  assert.equal([held.take(), piece], [bytes(3, 4, 9, 9), bytes(1, 2, 3, 4)]);
+  assert.equal([held.take(), small], [bytes(3, 4, 9, 9), bytes(1, 2, 3, 4)]);
   assert.equal([held.sizeBytes, held.view()], [0, bytes()]);
-  held.append(piece);
+  held.append(small);
   held.drop(4);
   assert.is(held.sizeBytes, 0);
 });
