@@ -83,16 +83,8 @@ export async function createNode(input: TransportInput, parts: {
   readonly listening: Listening;
 }): Promise<Node> {
   const { addresses } = parts;
-  const mayKnow = (peer: PeerId, address: Multiaddr) => addresses.mayKnow(peer.toString(), address.toString());
+  const mayKnow: MayKnow = (peer, address) => addresses.mayKnow(peer.toString(), address.toString());
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
-  const relayServer = {
-    relay: circuitRelayServer({
-      // Members are verified, and a whole job must be able to run through a relay: no limit on data or time.
-      reservations: { maxReservations: reservationsMax, reservationTtl: reservationTtlMs, applyDefaultLimit: false },
-      maxInboundHopStreams: circuitsPerPeerMax,
-      maxOutboundStopStreams: circuitsPerPeerMax,
-    }),
-  };
   return await createLibp2p({
     start: false,
     privateKey: await libp2pKey(input.identity),
@@ -126,32 +118,46 @@ export async function createNode(input: TransportInput, parts: {
       reconnectRetries: 0, // the node dials its gateways itself
     },
     connectionMonitor: { pingTimeout: { minTimeout: pingTimeoutMs } },
-    services: {
-      identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
-      identifyPush: identifyPush({ maxInboundStreams: 8, maxOutboundStreams: 8, runOnLimitedConnection: true }),
-      ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
-      dht: kadDHT({
-        protocol: kadProtocol,
-        clientMode: input.role !== "gateway",
-        initialQuerySelfInterval: 0,
-        allowQueryWithZeroPeers: input.role === "gateway",
-        peerInfoMapper: (peer) => ({
-          ...peer,
-          multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id, address)),
-        }),
-      }),
-      pubsub: gossipsub({
-        globalSignaturePolicy: StrictSign,
-        allowPublishToZeroTopicPeers: false,
-        emitSelf: false,
-        runOnLimitedConnection: true,
-        fallbackToFloodsub: false,
-        maxInboundDataLength: gossipRpcMaxBytes,
-      }),
-      ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
-      ...(input.relay === "server" ? relayServer : {}),
-    },
+    services: servicesOf(input, mayKnow),
   }) as unknown as Node;
+}
+
+type MayKnow = (peer: PeerId, address: Multiaddr) => boolean;
+
+function servicesOf(input: TransportInput, mayKnow: MayKnow) {
+  const relayServer = {
+    relay: circuitRelayServer({
+      // Members are verified, and a whole job must be able to run through a relay: no limit on data or time.
+      reservations: { maxReservations: reservationsMax, reservationTtl: reservationTtlMs, applyDefaultLimit: false },
+      maxInboundHopStreams: circuitsPerPeerMax,
+      maxOutboundStopStreams: circuitsPerPeerMax,
+    }),
+  };
+  return {
+    identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
+    identifyPush: identifyPush({ maxInboundStreams: 8, maxOutboundStreams: 8, runOnLimitedConnection: true }),
+    ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
+    dht: kadDHT({
+      protocol: kadProtocol,
+      clientMode: input.role !== "gateway",
+      initialQuerySelfInterval: 0,
+      allowQueryWithZeroPeers: input.role === "gateway",
+      peerInfoMapper: (peer) => ({
+        ...peer,
+        multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id, address)),
+      }),
+    }),
+    pubsub: gossipsub({
+      globalSignaturePolicy: StrictSign,
+      allowPublishToZeroTopicPeers: false,
+      emitSelf: false,
+      runOnLimitedConnection: true,
+      fallbackToFloodsub: false,
+      maxInboundDataLength: gossipRpcMaxBytes,
+    }),
+    ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
+    ...(input.relay === "server" ? relayServer : {}),
+  };
 }
 
 /** libp2p's log lines are dropped: the transport's facts report what matters, and formatting costs time. */
