@@ -385,7 +385,6 @@ export class Session {
     return this.#table.rows();
   }
 
-  /** Connections that were established since the start. */
   get accepted(): number {
     return this.#table.accepted;
   }
