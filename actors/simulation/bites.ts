@@ -89,7 +89,7 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   nonsense: { reports: ["request.malformed"] },
   rotation: noted,
   renewal: { anywhere: true, reports: ["identity.renewed"] },
-  rekey: { anywhere: true, reports: ["node.turning"] },
+  rekey: { anywhere: true, reports: ["node.rekeying"] },
   reload: { reports: ["trust.loaded"] },
   drain: { reports: ["node.draining"] },
   "broken-worker": failedJob,
@@ -144,11 +144,11 @@ export class Bites implements SimulationWatch {
     this.#observe(node, (struck) => struck.effect.fact?.(fact, struck) === true);
   }
 
-  frame(node: SimulatedNode, link: { readonly end: { readonly remote: string } }): void {
-    this.#observe(node, ({ effect, target, other }) => {
-      const { remote } = link.end;
-      return effect.traffic === true && (remote === other || remote === target);
-    });
+  bytes(node: SimulatedNode, { remoteHost }: { readonly remoteHost: string }): void {
+    this.#observe(
+      node,
+      ({ effect, target, other }) => effect.traffic === true && (remoteHost === other || remoteHost === target),
+    );
   }
 
   #observe(node: SimulatedNode, shows: (struck: Struck) => boolean): void {

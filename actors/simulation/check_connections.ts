@@ -5,7 +5,8 @@
  */
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
-import type { GatedLink } from "../../transport/simulated/links.ts";
+import type { ConnectionRow } from "../../transport/core/connection_table.ts";
+import { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { keyOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
@@ -20,8 +21,8 @@ const closeMs = 1_000;
 const dialsMax = 14;
 const dialsWithinMs = 30_000;
 /** Connections of one node, its exchanges and streams (a member may open 256 of each protocol), and tasks for each node. */
-const linksMax = 400;
-const exchangesMax = 1_200;
+const connectionsMax = 400;
+const openMax = 1_200;
 const tasksPerNodeMax = 3_000;
 /** Refusal codes that judge the peer's certificate. */
 const certificateCodes: ReadonlySet<string> = new Set([
@@ -43,7 +44,7 @@ export class ConnectionChecks {
   readonly #findings: Findings;
   readonly #oracle: Oracle;
   readonly #dials = new Map<string, number[]>();
-  readonly #endedSince = new Map<GatedLink, number>();
+  readonly #endedSince = new WeakMap<ConnectionRow["connection"], number>();
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
     this.#sim = sim;
@@ -51,9 +52,9 @@ export class ConnectionChecks {
     this.#oracle = oracle;
   }
 
-  /** A message above the gate was delivered. */
-  heard(node: SimulatedNode, link: GatedLink): void {
-    const standing = this.#oracle.standingOf(link.chain[0]);
+  /** Bytes above the gate were delivered. */
+  received(node: SimulatedNode, { chain }: SimulatedConnection): void {
+    const standing = this.#oracle.standingOf(chain[0]);
     const why = this.#oracle.mustRefuse(node, standing, this.#sim.time.now);
     if (why !== undefined) {
       const name = standing?.credential.name ?? "an unknown peer";
@@ -92,7 +93,7 @@ export class ConnectionChecks {
     const dropped = [...this.#sim.nodes.values()].find((other) => other.peer === peer);
     if (dropped === undefined) return;
     // After a renewal, connections that were made with the previous certificate go on.
-    const shown = dropped.host?.session === undefined ? [] : dropped.credentials;
+    const shown = dropped.sessions.length === 0 ? [] : dropped.credentials;
     const now = this.#sim.time.now;
     const mayRefuse = (der: Uint8Array) => this.#oracle.mayRefuse(node, this.#oracle.standingOf(der), now);
     if (shown.length > 0 && !shown.some(({ der }) => mayRefuse(der))) {
@@ -103,10 +104,11 @@ export class ConnectionChecks {
   /** Looks at every connection of a node. */
   look(node: SimulatedNode): void {
     const now = this.#sim.time.now;
-    for (const { links, open: { exchanges, streams } } of node.sessions) {
-      for (const link of links.all()) this.#checkLink(node, link, now);
-      if (links.size > linksMax || exchanges + streams > exchangesMax) {
-        const detail = `${links.size} connections, ${exchanges + streams} exchanges and streams`;
+    for (const session of node.sessions) {
+      const rows = [...session.connections()];
+      for (const row of rows) this.#checkConnection(node, row, now);
+      if (rows.length > connectionsMax || session.size > openMax) {
+        const detail = `${rows.length} connections, ${session.size} exchanges and streams`;
         this.#findings.violate("bounded", node.name, detail);
       }
     }
@@ -119,22 +121,26 @@ export class ConnectionChecks {
     }
   }
 
-  #checkLink(node: SimulatedNode, link: GatedLink, now: number): void {
-    const { phase } = link.gate;
+  #checkConnection(node: SimulatedNode, { connection, gate: { phase } }: ConnectionRow, now: number): void {
+    if (!(connection instanceof SimulatedConnection)) return;
     if (phase === "established") {
-      const standing = this.#oracle.standingOf(link.chain[0]);
+      const standing = this.#oracle.standingOf(connection.chain[0]);
       const why = this.#oracle.mustRefuse(node, standing, now);
       if (why === undefined) return;
       const name = standing?.credential.name ?? "an unknown peer";
       this.#findings.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
     } else if (phase === "refused" || phase === "closed") {
-      const since = this.#endedSince.get(link) ?? now;
-      this.#endedSince.set(link, since);
+      const since = this.#endedSince.get(connection) ?? now;
+      this.#endedSince.set(connection, since);
       if (now - since > closeMs) {
         this.#findings.violate("refused-is-closed", node.name, `a ${phase} connection is open`);
       }
-    } else if (now - link.bornAt > node.handshakeTimeoutMs + afterHandshakeMs) {
-      this.#findings.violate("handshake-deadline", node.name, `${phase} since ${Math.round(now - link.bornAt)} ms`);
+    } else if (now - connection.createdAt > node.handshakeTimeoutMs + afterHandshakeMs) {
+      this.#findings.violate(
+        "handshake-deadline",
+        node.name,
+        `${phase} since ${Math.round(now - connection.createdAt)} ms`,
+      );
     }
   }
 }

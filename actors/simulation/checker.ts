@@ -6,7 +6,7 @@
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Message, Peer } from "../../transport/protocols/messages.ts";
-import type { GatedLink } from "../../transport/simulated/links.ts";
+import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { AuditEntry } from "../trust/audit.ts";
@@ -81,8 +81,8 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  frame(node: SimulatedNode, link: GatedLink): void {
-    this.#connections.heard(node, link);
+  bytes(node: SimulatedNode, from: SimulatedConnection): void {
+    this.#connections.received(node, from);
   }
 
   report(node: SimulatedNode, { event, fields = {} }: Report): void {
@@ -107,7 +107,7 @@ export class Checker implements SimulationWatch {
         return void this.#training.rejected.add(`${fields["job"]}/${fields["peer"]}`);
       case "gateway.unreachable":
         return this.#connections.dialled(node, String(fields["address"]));
-      case "node.turning":
+      case "node.rekeying":
         return this.#connections.forgetDials(node);
       case "training.done":
         return this.#training.finished(node);

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { OpenFrame } from "../../transport/simulated/frames.ts";
-import type { GatedLink } from "../../transport/simulated/links.ts";
-import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
+import { isStreamProtocol } from "../../transport/port.ts";
+import type { StreamDataFrame, StreamFrame } from "../../transport/simulated/frames.ts";
+import { goodLink, type LinkQuality, type Tamper } from "../../transport/simulated/network.ts";
 import type { Credential } from "./authority.ts";
 import { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
@@ -40,6 +40,7 @@ const jumpMs = 1_200_000;
 const tornShare = 0.5;
 const connectionShare = 0.15;
 
+type StreamResetFrame = Extract<StreamFrame, { type: "stream.reset" }>;
 type Make = (event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode) => void;
 
 /** Makes trouble, and counts it. */
@@ -191,27 +192,35 @@ export class Trouble {
   }
 
   /**
-   * For a while some pieces of streams that arrive at the node are the last of their stream, which is reset at both ends; or
-   * of their connection. The sender may have sent its end already, and believe that all arrived.
+   * For a while some pieces of streams to the node are the last of their stream, which is reset at both ends; or of their
+   * connection. The sender may have sent its end already, and believe that all arrived.
    */
   #tearStreams({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
     const { sim } = this.#init;
+    const { network } = sim;
     const random = randomOf(sim.seed, `torn streams/${node.name}/${sim.now}`);
-    const until = sim.now + forMs;
-    const tear = ({ end }: GatedLink, stream: string) => {
-      if (!end.open) return;
+    const tear = (sender: string, reset: StreamResetFrame) => {
       this.bites.note("torn-stream");
-      if (amount < connectionShare) return end.breakOff("reset");
-      const reset = { type: "stream.reset", stream, why: "reset" } as const;
-      for (const each of [end, end.other]) each.arrive(reset);
+      for (const end of network.endsAt(sender, node.name)) {
+        if (amount < connectionShare) end.breakOff("reset");
+        else end.arrive(reset);
+      }
     };
-    sim.watches.push({
-      frame: (at, link, frame) => {
-        if (at !== node || frame.type !== "stream.data" || sim.now > until || !random.chance(tornShare)) return;
-        const { stream } = frame as Extract<OpenFrame, { type: "stream.data" }>;
-        sim.after(0, () => tear(link, stream));
-      },
-    });
+    for (const { name } of sim.nodes.values()) {
+      if (name === node.name || network.tamperOf(name) !== undefined) continue;
+      const tamper: Tamper = (frame, remote) => {
+        const { type, stream, protocol, opens } = frame as StreamDataFrame;
+        const isPiece = remote === node.name && type === "stream.data" && opens === "no" && isStreamProtocol(protocol);
+        if (!isPiece || !random.chance(tornShare)) return [{ frame, laterMs: 0 }];
+        const reset = { type: "stream.reset", stream, why: "reset" } as const;
+        sim.after(0, () => tear(name, reset));
+        return [{ frame: reset, laterMs: 0 }];
+      };
+      network.tamper(name, tamper);
+      sim.after(forMs, () => {
+        if (network.tamperOf(name) === tamper) network.tamper(name, undefined);
+      });
+    }
   }
 
   // ── Processes ──

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type { CommonConfig } from "../config/config.ts";
 import { crlGraceHoursDefault, drainTimeoutMsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
 import { jobLimits } from "../job/limits.ts";

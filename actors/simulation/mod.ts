@@ -16,7 +16,7 @@ export * from "./run_scenario.ts";
 export * from "./scenario.ts";
 export * from "./draw_scenario.ts";
 export * from "./knobs.ts";
-export { type Moment, moments } from "./moments.ts";
+export { byteMomentOf, type Moment, moments } from "./moments.ts";
 export * from "./wide_scenario.ts";
 export * from "./coverage.ts";
 export * from "./gate_paths.ts";

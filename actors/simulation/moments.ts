@@ -5,12 +5,22 @@
  *
  * @module
  */
+import { gossipProtocol } from "../../transport/simulated/wire.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { SimulationWatch } from "./simulation.ts";
 
-/** Messages that arrive at the node. */
-export const frameMoments = ["request", "response", "stream.open", "stream.data", "stream.end", "gossip"] as const;
+/** Bytes that arrive at the node, by their protocol. */
+const protocols = {
+  "/hypha-api/0.0.1": "api",
+  "/hypha-progress/0.0.1": "progress",
+  "/hypha-tensor-stream/push": "push",
+  "/hypha-tensor-stream/push/2": "push",
+  "/hypha-tensor-stream/pull": "pull",
+  "/hypha-tensor-stream/pull/2": "pull",
+  [gossipProtocol]: "gossip",
+} as const;
+export const byteMoments = ["api", "progress", "push", "pull", "gossip"] as const;
 /** Events that the node reports. */
 export const reportMoments = [
   "node.ready",
@@ -23,8 +33,13 @@ export const reportMoments = [
   "peer.closed",
   "gateway.unreachable",
 ] as const;
-export const moments = [...frameMoments, ...reportMoments] as const;
+export const moments = [...byteMoments, ...reportMoments] as const;
 export type Moment = (typeof moments)[number];
+
+/** The moment that bytes of a protocol make; undefined where none. */
+export function byteMomentOf(protocol: string): string | undefined {
+  return (protocols as Readonly<Record<string, string>>)[protocol];
+}
 
 interface Aim {
   readonly node: SimulatedNode;
@@ -43,8 +58,9 @@ export class MomentWatch implements SimulationWatch {
     return () => this.#strike(aim);
   }
 
-  frame(node: SimulatedNode, _: unknown, { type }: { readonly type: string }): void {
-    if (this.#aims.size > 0) this.#came(node, type);
+  bytes(node: SimulatedNode, _: unknown, protocol: string): void {
+    const moment = this.#aims.size > 0 ? byteMomentOf(protocol) : undefined;
+    if (moment !== undefined) this.#came(node, moment);
   }
 
   report(node: SimulatedNode, { event }: Report): void {

@@ -7,13 +7,12 @@
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
-import {
-  type AddressBook,
-  makeSimulatedTransport,
-  type SimulatedHost,
-  type SimulatedSession,
-} from "../../transport/simulated/simulated.ts";
+import type { Session } from "../../transport/core/session.ts";
+import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
+import type { Directory } from "../../transport/simulated/directory.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
+import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
+import type { SimulatedHost } from "../../transport/simulated/wire.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { parseMarks } from "../files/marks_text.ts";
@@ -47,13 +46,12 @@ export interface NodeWorld {
   readonly seed: number | string;
   readonly time: VirtualTime;
   readonly network: VirtualNetwork;
-  readonly book: AddressBook;
+  readonly directory: Directory;
   readonly inspect: ((event: InspectionEvent) => void) | undefined;
   readonly onReport: (node: SimulatedNode, report: Report) => void;
   readonly onRefusal: (node: SimulatedNode, entry: AuditEntry) => void;
-  readonly onFrame: NonNullable<SimulatedHost["watch"]> extends (link: infer L, frame: infer F) => void
-    ? (node: SimulatedNode, link: L, frame: F) => void
-    : never;
+  /** Bytes of a stream or of gossip are handed over above the gates. */
+  readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
@@ -61,46 +59,32 @@ export interface NodeWorld {
 }
 
 /** What a node holds open, by kind. */
-export interface OpenCounts {
-  /** Requests of the node and of its peers that were not answered. */
-  readonly exchanges: number;
-  /** Streams that are offered or open. */
-  readonly streams: number;
-  readonly dials: number;
-  /** Authors and publishers that are being verified. */
-  readonly verifications: number;
-  /** Connections between their first byte and `established`, or between their refusal and their end. */
-  readonly halfOpen: number;
-}
+export type OpenCounts = Session["open"];
 export const openKinds = ["exchanges", "streams", "dials", "verifications", "halfOpen"] as const;
 
 interface Process {
   readonly host: SimulatedHost;
   readonly clock: NodeClock;
   readonly root: ReturnType<typeof superviseRoot<typeof nodeMachine>>;
+  readonly sessions: readonly Session[];
 }
 
 /** Addresses in the order of their making. */
 export const addressOf = (index: number): string =>
   `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
 
-const sweep = fromScoped(
-  "sweep",
-  (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
-);
-/** The production node; of its worker only what touches a real disk and real processes is another. */
+const sweep = fromScoped("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+/** The production node. Of its worker, only the parts that touch a real disk and real processes are replaced. */
 const simulatedNode = nodeMachine.provide({
   actors: {
     trustStore: turnedTrustStore,
     identity: turnedIdentity,
     worker: withInput(
-      workerMachine.provide({
-        actors: { job: withInput(simulatedJobMachine, turnJob), sweep: sweep as never } as never,
-      }),
+      workerMachine.provide({ actors: { job: withInput(simulatedJobMachine, turnJob), sweep } }),
       turnWorker,
     ),
   },
-}) as typeof nodeMachine;
+});
 
 /** A node of a run. */
 export class SimulatedNode {
@@ -177,11 +161,7 @@ export class SimulatedNode {
   }
 
   get peer(): PeerText {
-    return this.#process?.host.peer ?? "";
-  }
-
-  get host(): SimulatedHost | undefined {
-    return this.#process?.host;
+    return this.#process?.sessions.at(-1)?.self ?? "";
   }
 
   /** The node's root actor. */
@@ -197,19 +177,19 @@ export class SimulatedNode {
   /** The roles of all keys that still have one at work, the oldest first. */
   get roleActors(): readonly AnyActorRef[] {
     const children = this.#process?.root.getSnapshot().children ?? {};
-    const names = Object.keys(children).filter((name) => name === "role" || name.startsWith("role/"));
-    const actors = names.map((name) => children[name as never] as AnyActorRef | undefined);
-    return actors.filter((actor) => actor !== undefined && actor.getSnapshot().status === "active") as AnyActorRef[];
+    return Object.entries<AnyActorRef | undefined>(children)
+      .filter(([name]) => name === "role" || name.startsWith("role/"))
+      .flatMap(([, actor]) => actor?.getSnapshot().status === "active" ? [actor] : []);
   }
 
   /** The transports of all keys that are in use. */
-  get sessions(): Iterable<SimulatedSession> {
-    return this.#process?.host.sessions ?? [];
+  get sessions(): readonly Session[] {
+    return this.#process?.sessions ?? [];
   }
 
   /** What it holds open, with all its keys. */
   get open(): OpenCounts {
-    const all = [...this.sessions].map(({ open }) => open);
+    const all = this.sessions.map(({ open }) => open);
     const sumOf = (kind: keyof OpenCounts) => all.reduce((sum, counts) => sum + counts[kind], 0);
     return {
       exchanges: sumOf("exchanges"),
@@ -246,7 +226,7 @@ export class SimulatedNode {
 
   /** PeerIDs that are established here. */
   get peers(): readonly PeerText[] {
-    return this.#process?.host.session?.links.list().map(({ peer }) => peer) ?? [];
+    return this.sessions.at(-1)?.peers() ?? [];
   }
 
   /** Starts a process, unless one runs. */
@@ -254,7 +234,7 @@ export class SimulatedNode {
     if (this.#process !== undefined) return;
     this.#incarnation += 1;
     this.#exit = undefined;
-    const { time, network, book, seed } = this.#world;
+    const { time, network, directory, seed } = this.#world;
     const clock = new NodeClock(time, this.#skewMs);
     const ids = randomOf(seed, `ids/${this.name}/${this.#incarnation}`);
     const random = randomOf(seed, `random/${this.name}/${this.#incarnation}`);
@@ -269,15 +249,17 @@ export class SimulatedNode {
       name: this.name,
       network,
       clock,
-      book,
+      directory,
       address: this.address,
-      peer: "",
       stopped: false,
-      sessions: new Set(),
-      watch: (link, frame) => this.#world.onFrame(this, link, frame),
-      watchAnswer: (message, as) => this.#world.onAnswer(this, message, as),
-      watchFact: (fact) => this.#world.onFact(this, fact),
+      watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
     };
+    const sessions: Session[] = [];
+    const transport = makeSimulatedTransport(host, {
+      session: (session) => keepRunning(sessions, session),
+      answer: (message, self) => this.#world.onAnswer(this, message, self),
+      fact: (fact) => this.#world.onFact(this, fact),
+    });
     const { inspect } = this.#world;
     giveKnobs(ports.run, this.options.knobs ?? {});
     giveExecutors(ports.run, {
@@ -290,14 +272,14 @@ export class SimulatedNode {
     });
     const root: Actor<typeof simulatedNode> = superviseRoot(simulatedNode, {
       id: this.name,
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: {
         config: nodeConfig(this.claims === undefined ? this.options : { ...this.options, resources: this.claims }),
         ports,
-        transport: makeSimulatedTransport(host),
+        transport,
         makeGate: makeGateFactory({
           ports,
-          clock: clock.machine as never,
+          clock: clock.machine,
           ...(inspect === undefined ? {} : { inspect }),
         }),
         audit: { record: (entry) => this.#world.onRefusal(this, entry) },
@@ -306,7 +288,7 @@ export class SimulatedNode {
       onDone: () => this.#ended(root.getSnapshot().output?.type ?? "stopped"),
       ...(inspect === undefined ? {} : { inspect }),
     });
-    this.#process = { host, clock, root };
+    this.#process = { host, clock, root, sessions };
   }
 
   /** The process ended by itself: its timers with it, its connections politely. */
@@ -340,4 +322,9 @@ export class SimulatedNode {
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
+}
+
+/** Adds a session, and drops those that have ended: of keys that were replaced. */
+function keepRunning(sessions: Session[], session: Session): void {
+  sessions.splice(0, sessions.length, ...sessions.filter(({ isStopped }) => !isStopped), session);
 }

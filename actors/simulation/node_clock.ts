@@ -1,23 +1,24 @@
 /**
- * One node's view of the world's time. Its wall clock may be wrong or jump; its timers run with the world, and stop when the
- * node's process ends.
+ * One node's view of the world's time: its wall clock may be wrong or jump, its timers run with the world, and all of it
+ * stops when the node's process ends.
  *
- * It implements xstate's `clock`, Effect's `Clock` and `Scheduler`, and `ports.now`.
+ * Stands behind xstate's `clock`, Effect's `Clock` and `Scheduler`, the transport's clock, and `ports.now`.
  *
  * @module
  */
 import { Clock, Duration, Effect } from "effect";
 import { MixedScheduler, type Scheduler } from "effect/Scheduler";
+import type { Clock as TransportClock } from "../../transport/core/clock.ts";
 import type { Scheduled, VirtualTime } from "./virtual_time.ts";
 
-/** The clock that xstate takes. */
+/** What xstate asks of a clock. */
 export interface MachineClock {
   setTimeout(task: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
 }
 
 /** A process's clock. */
-export class NodeClock {
+export class NodeClock implements TransportClock {
   readonly #time: VirtualTime;
   #skewMs: number;
   #stopped = false;
@@ -39,12 +40,17 @@ export class NodeClock {
     });
   }
 
-  /** Milliseconds since the epoch by this node's wall clock. */
+  /** Milliseconds since the epoch, as this node believes. */
   now(): number {
     return this.#time.now + this.#skewMs;
   }
 
-  /** How far the node's wall clock is ahead of the world's, in milliseconds. Setting it is a jump, which timers ignore. */
+  /** The world's time: no jump of the wall clock changes it. */
+  monotonic(): number {
+    return this.#time.now;
+  }
+
+  /** How far the node's wall clock is ahead of the world's, in milliseconds. Setting it is a jump; timers don't notice. */
   get skewMs(): number {
     return this.#skewMs;
   }
@@ -52,7 +58,7 @@ export class NodeClock {
     this.#skewMs = skewMs;
   }
 
-  /** Runs `task` after `delayMs`, unless the process ended before. */
+  /** Runs `task` after `delayMs`, unless the process has ended by then. */
   after(delayMs: number, task: () => void): Scheduled {
     return this.#time.schedule(delayMs, () => {
       if (!this.#stopped) task();
@@ -63,7 +69,19 @@ export class NodeClock {
     this.#time.cancel(scheduled);
   }
 
-  /** The process ended: none of its tasks runs any more. */
+  /** Runs `task` before time passes, unless the process has ended by then. */
+  soon(task: () => void): void {
+    this.#time.soon(() => {
+      if (!this.#stopped) task();
+    });
+  }
+
+  /** Runs `task` after everything that is due now. */
+  yield(task: () => void): void {
+    this.after(0, task);
+  }
+
+  /** The process ended: nothing it waited for comes to pass. */
   stop(): void {
     this.#stopped = true;
   }

@@ -1,8 +1,8 @@
 /**
- * Virtual time: a heap of tasks, ordered by due time and then by the order of scheduling. A step runs one task; time passes
- * to the next due task.
+ * Time that passes only when everything due has happened: a heap of tasks, ordered by when they are due and then by when
+ * they were scheduled, of which one is run a step.
  *
- * xstate's `SimulatedClock` runs timers late after a large step, and in the order of their creation.
+ * xstate's own simulated clock runs timers late on a large step, and in the order of their making: not this one.
  *
  * @module
  */
@@ -14,12 +14,15 @@ export interface Scheduled {
   readonly sequence: number;
 }
 
-/** Waiting tasks at once; a run that schedules more has a leak. */
+/** Tasks under way at once; a run that schedules more has a leak. */
 export const tasksMax = 1_000_000;
+/** Tasks that one step may add with {@linkcode VirtualTime.soon}; a chain of more never ends. */
+export const soonMax = 1_000_000;
 
-/** The world's time, in milliseconds since the epoch. It never goes back; a node's clock may ({@linkcode NodeClock}). */
+/** The world's time, in milliseconds since the epoch. It never goes back; nodes' own clocks do ({@linkcode NodeClock}). */
 export class VirtualTime {
   readonly #heap: Scheduled[] = [];
+  #soon: (() => void)[] = [];
   #now: number;
   #sequence = 0;
   #steps = 0;
@@ -37,26 +40,36 @@ export class VirtualTime {
     return this.#steps;
   }
 
-  /** Waiting tasks, including cancelled ones that are still in the heap. */
+  /** Tasks that wait, cancelled ones that were not yet met included. */
   get size(): number {
     return this.#heap.length;
   }
 
-  /** Runs `task` after `delayMs`, after every task that was scheduled earlier for the same instant. */
+  /** Runs `task` after `delayMs`; after everything that was scheduled for the same instant before. */
   schedule(delayMs: number, task: () => void): Scheduled {
-    if (this.#heap.length >= tasksMax) throw new RangeError(`Cannot schedule task: ${tasksMax} tasks wait`);
+    if (this.#heap.length >= tasksMax) throw new RangeError(`Cannot schedule: ${tasksMax} tasks wait already`);
     const delay = delayMs > 0 ? delayMs : 0;
     const scheduled: Scheduled = { task, due: this.#now + delay, sequence: this.#sequence++ };
     this.#push(scheduled);
     return scheduled;
   }
 
+  /** Runs `task` at the end of the current step, before time passes; outside of a step, at the beginning of the next. */
+  soon(task: () => void): void {
+    this.#soon.push(task);
+  }
+
   cancel(scheduled: Scheduled | undefined): void {
     if (scheduled !== undefined) scheduled.task = undefined;
   }
 
-  /** Runs the next task if it is due by `until`; false where none is. */
+  /** Runs the next task if it is due by `until`, and what it wants done soon; false where there is none. */
   step(until: number): boolean {
+    if (this.#soon.length > 0) {
+      this.#steps += 1;
+      this.#empty();
+      return true;
+    }
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.due > until) return false;
@@ -67,11 +80,26 @@ export class VirtualTime {
       if (next.due > this.#now) this.#now = next.due;
       this.#steps += 1;
       task();
+      if (this.#soon.length > 0) this.#empty();
       return true;
     }
   }
 
-  /** Lets time pass to `until`, and runs every task that is due. */
+  /** In order, and what they add with them. */
+  #empty(): void {
+    const queue = this.#soon;
+    let next = 0;
+    try {
+      while (next < queue.length) {
+        if (next >= soonMax) throw new RangeError(`Cannot go on: one step wants more than ${soonMax} tasks done soon`);
+        (queue[next++] as () => void)();
+      }
+    } finally {
+      this.#soon = next === queue.length ? [] : queue.slice(next);
+    }
+  }
+
+  /** Lets time pass to `until`, running all that is due. */
   runTo(until: number): void {
     while (this.step(until));
     if (until > this.#now) this.#now = until;

@@ -9,7 +9,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type FaultKind, faultKinds, runScenario, scenarioOf } from "../../actors/simulation/mod.ts";
-import { findRuntime, ownRuntime } from "../../scripts/gate/runtimes.ts";
+import { findRuntime, ownRuntime } from "../../scripts/check/runtimes.ts";
 
 const test = suite("bites");
 /** What a seed does is the same on both runtimes (`simulation.test.ts`). */

@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { hunt, huntText } from "../../../scripts/simulate/hunt.ts";
-import { ownRuntime } from "../../../scripts/gate/runtimes.ts";
+import { ownRuntime } from "../../../scripts/check/runtimes.ts";
 
 const test = suite("hunt()");
 

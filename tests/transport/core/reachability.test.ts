@@ -1,0 +1,122 @@
+/** When a node says how it is reached, and how it asks again where a relay has no place for it. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { Reachability } from "../../../transport/core/reachability.ts";
+import type { WireConnection } from "../../../transport/core/wire.ts";
+import type { TransportFact, TransportInput } from "../../../transport/port.ts";
+import { FakeConnection } from "../../support/fake_wire.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
+
+const test = suite("Reachability");
+const relay = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
+const gateway = "/ip4/127.0.0.1/tcp/4001";
+
+/** A node whose wire is the test: reservations are answered by `places`. */
+function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) => boolean = () => true) {
+  const clock = new ManualClock();
+  const facts: TransportFact[] = [];
+  const serves: boolean[] = [];
+  const asked: number[] = [];
+  const state = { best: undefined as WireConnection | undefined };
+  const reachability = new Reachability({
+    input: {
+      role: "worker",
+      relay: "client",
+      gatewayAddresses: [gateway],
+      excludeCidr: ["10.0.0.0/8"],
+      random: () => 0.5,
+      ...input,
+    },
+    wire: {
+      reserve: (_connection, done) => {
+        asked.push(clock.monotonic());
+        const attempt = asked.length;
+        clock.soon(() => done(places(attempt)));
+      },
+      serveDht: (serving) => serves.push(serving),
+    },
+    clock,
+    outbox: { tell: (fact) => facts.push(fact) },
+    best: () => state.best,
+  });
+  const connection = new FakeConnection({ direction: "outbound", address: `${gateway}/p2p/${relay}` });
+  connection.isOpen = true;
+  return { reachability, clock, facts, serves, asked, state, connection };
+}
+
+test("a gateway's DHT is ready at once, another node's when it has searched for itself; each tells it once", () => {
+  const { reachability, facts } = nodeOf({ role: "gateway" });
+  reachability.started();
+  assert.equal(facts, [{ type: "dht.ready" }]);
+  reachability.dhtReady();
+  assert.is(facts.length, 1);
+  const worker = nodeOf();
+  worker.reachability.started();
+  assert.equal(worker.facts, []);
+  worker.reachability.dhtReady();
+  assert.equal(worker.facts, [{ type: "dht.ready" }]);
+});
+
+test("addresses are told when they change, and make a node serve the DHT; after a stop nothing is told", () => {
+  const { reachability, facts, serves } = nodeOf();
+  reachability.started();
+  reachability.addresses(["/ip4/192.0.2.1/tcp/1"]);
+  reachability.addresses(["/ip4/192.0.2.1/tcp/1"]);
+  assert.equal(facts, [{ type: "reachable", addresses: ["/ip4/192.0.2.1/tcp/1"] }]);
+  reachability.addresses([]);
+  assert.equal([facts.length, serves], [1, [true, false]]);
+  reachability.stop();
+  reachability.addresses(["/ip4/192.0.2.1/tcp/2"]);
+  reachability.dhtReady();
+  assert.is(facts.length, 1);
+});
+
+test("a node that waits for a relay is not reachable by an address that only its own configuration lets through", () => {
+  const { reachability, facts, serves } = nodeOf();
+  reachability.started();
+  reachability.addresses(["/ip4/10.0.0.1/tcp/1"]);
+  assert.equal([facts, serves], [[], [false]]);
+  const relayed = `/ip4/10.0.0.2/tcp/1/p2p/${relay}/p2p-circuit`;
+  reachability.addresses(["/ip4/10.0.0.1/tcp/1", relayed]);
+  assert.equal(facts, [{ type: "reachable", addresses: ["/ip4/10.0.0.1/tcp/1", relayed] }]);
+  assert.equal(serves, [false, true]);
+});
+
+test("a relay without a place is asked again after one second, then after twice as long each time, up to a minute", () => {
+  const { reachability, clock, asked, connection } = nodeOf({}, () => false);
+  reachability.established(connection, relay);
+  clock.pass(1_000 + 2_000 + 4_000 + 8_000 + 16_000 + 32_000 + 60_000 + 60_000);
+  const waits = asked.map((at, index) => at - (asked[index - 1] ?? 0));
+  assert.equal(waits, [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  reachability.stop();
+  assert.is(clock.waiting, 0);
+});
+
+test("only a direct connection to a configured gateway is asked, once while it holds the reservation", () => {
+  const { reachability, clock, asked, connection } = nodeOf();
+  reachability.established(new FakeConnection({ address: "/ip4/127.0.0.1/tcp/4002" }), relay);
+  reachability.established(new FakeConnection({ address: gateway, relay }), relay);
+  assert.equal(asked, []);
+  reachability.established(connection, relay);
+  reachability.established(connection, relay);
+  clock.settle();
+  reachability.established(connection, relay);
+  assert.is(asked.length, 1);
+});
+
+test("a reservation that is lost is told, and asked for again where the relay is still connected", () => {
+  const { reachability, clock, asked, facts, connection, state } = nodeOf();
+  reachability.established(connection, relay);
+  clock.settle();
+  reachability.reservationLost(relay);
+  clock.pass(5_000);
+  assert.equal([facts, asked.length], [[{ type: "reservation.lost", relay }], 1]);
+  state.best = connection;
+  reachability.reservationLost(relay);
+  clock.pass(999);
+  assert.is(asked.length, 1);
+  clock.pass(1);
+  assert.is(asked.length, 2);
+});
+
+test.run();

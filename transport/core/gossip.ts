@@ -1,0 +1,69 @@
+/**
+ * Gossip: what is published on a topic, decoded, from authors that count here.
+ *
+ * A message's author need not be a connected peer, and a revoked one's message may arrive through an honest peer. It is
+ * handed on and delivered only when its author is verified here and not revoked; an author that is not connected is
+ * dialled first, which sends it through the gate.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { type TransportAsk, TransportError } from "../port.ts";
+import { decodeWorkerRequest, encodeWorkerRequest } from "../protocols/mod.ts";
+import type { SessionParts } from "./parts.ts";
+import type { GossipMessage } from "./wire.ts";
+
+/** Topics that may be subscribed to at once. */
+export const topicsMax = 64;
+
+/** The topics of a session. */
+export class Gossip {
+  readonly #parts: SessionParts;
+  readonly #topics = new Set<string>();
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  subscribe(topic: string): void {
+    if (this.#topics.has(topic) || this.#topics.size >= topicsMax) return;
+    this.#topics.add(topic);
+    this.#parts.wire.subscribe(topic);
+  }
+
+  unsubscribe(topic: string): void {
+    if (this.#topics.delete(topic)) this.#parts.wire.unsubscribe(topic);
+  }
+
+  /** Publishes a message. With no peer to hand it to, that is `not-connected`. */
+  publish({ id, topic, message, replyTo }: Extract<TransportAsk, { type: "publish" }>): void {
+    const { wire, outbox } = this.#parts;
+    const answer = (outcome: Result.Result<void, TransportError>) =>
+      outbox.answer(
+        replyTo,
+        Result.isSuccess(outcome)
+          ? { type: "publish.done", id }
+          : { type: "publish.failed", id, error: outcome.failure },
+      );
+    const encoded = Result.try({
+      try: () => encodeWorkerRequest(message),
+      catch: (error) => new TransportError({ code: "failed", detail: String(error) }),
+    });
+    if (Result.isFailure(encoded)) return answer(Result.fail(encoded.failure));
+    wire.publish(topic, encoded.success, answer);
+  }
+
+  /** Decides whether a message is delivered and handed on. The wire has verified its signature. */
+  received(message: GossipMessage): void {
+    const { topic, author, via, bytes } = message;
+    if (!this.#topics.has(topic)) return message.settle("ignore");
+    const decoded = decodeWorkerRequest(bytes);
+    if (Result.isFailure(decoded)) return message.settle("reject");
+    this.#parts.verified.verify(author, (counts) => {
+      // The topic may have been left while the author was verified.
+      if (!counts || !this.#topics.has(topic)) return message.settle("ignore");
+      this.#parts.outbox.tell({ type: "published", topic, from: author, via, message: decoded.success });
+      message.settle("accept");
+    });
+  }
+}

@@ -1,0 +1,132 @@
+/**
+ * How peers can reach this node: its addresses, its reservation at a relay, and its place in the DHT. Nodes of this network
+ * count themselves as started once these stand.
+ *
+ * @module
+ */
+import { multiaddr } from "@multiformats/multiaddr";
+import type { AddressText, PeerText, TransportInput } from "../port.ts";
+import { addressFilter } from "./address_filter.ts";
+import { leadsToGateway } from "./addresses.ts";
+import type { Clock, Timer } from "./clock.ts";
+import type { Outbox } from "./outbox.ts";
+import type { Wire, WireConnection } from "./wire.ts";
+
+/** First and longest wait before a relay is asked again for a reservation, in milliseconds. */
+const reserveAgainMs = 1_000;
+const reserveAgainMaxMs = 60_000;
+
+/** What it is made with. */
+export interface ReachabilityInit {
+  readonly input: Pick<TransportInput, "role" | "relay" | "gatewayAddresses" | "excludeCidr" | "random">;
+  readonly wire: Pick<Wire, "reserve" | "serveDht">;
+  readonly clock: Clock;
+  readonly outbox: Pick<Outbox, "tell">;
+  /** The best connection to a peer. */
+  readonly best: (peer: PeerText) => WireConnection | undefined;
+}
+
+/** Watches and mends a session's reachability. */
+export class Reachability {
+  readonly #init: ReachabilityInit;
+  readonly #reserved = new Set<PeerText>();
+  readonly #reserving = new Set<PeerText>();
+  readonly #timers = new Map<PeerText, Timer>();
+  #addresses: readonly AddressText[] = [];
+  #announced = "";
+  #ready = false;
+  #stopped = false;
+
+  /** Nothing is known yet. */
+  constructor(init: ReachabilityInit) {
+    this.#init = init;
+  }
+
+  /** The wire has started. A gateway's DHT waits for no other node. */
+  started(): void {
+    this.#look();
+    if (this.#init.input.role === "gateway") this.dhtReady();
+  }
+
+  /** This node's announced addresses, now. */
+  addresses(own: readonly AddressText[]): void {
+    this.#addresses = own;
+    this.#look();
+  }
+
+  /** A connection was established: where it leads to a configured gateway, a relayed address is asked for. */
+  established(connection: WireConnection, peer: PeerText): void {
+    const { relay, gatewayAddresses } = this.#init.input;
+    if (relay === "client" && leadsToGateway(connection, gatewayAddresses)) this.#reserve(connection, peer, 0);
+  }
+
+  #reserve(connection: WireConnection, relay: PeerText, failures: number): void {
+    if (this.#stopped || !connection.isOpen || this.#reserving.has(relay) || this.#reserved.has(relay)) return;
+    this.#reserving.add(relay);
+    this.#init.wire.reserve(connection, (reserved) => {
+      this.#reserving.delete(relay);
+      if (this.#stopped) return;
+      if (reserved) {
+        this.#reserved.add(relay);
+        return this.#look();
+      }
+      const spread = 0.75 + this.#init.input.random() / 2;
+      const waitMs = Math.min(reserveAgainMaxMs, reserveAgainMs * 2 ** failures) * spread;
+      this.#again(relay, () => this.#reserve(connection, relay, failures + 1), waitMs);
+    });
+  }
+
+  /** A reservation ended. */
+  reservationLost(relay: PeerText): void {
+    this.#reserved.delete(relay);
+    if (this.#stopped) return;
+    this.#init.outbox.tell({ type: "reservation.lost", relay });
+    this.#look();
+    const connection = this.#init.best(relay);
+    if (connection === undefined || connection.relay !== undefined) return;
+    this.#again(relay, () => this.#reserve(connection, relay, 1), reserveAgainMs);
+  }
+
+  #again(relay: PeerText, run: () => void, waitMs: number): void {
+    const { clock } = this.#init;
+    clock.cancel(this.#timers.get(relay));
+    const task = () => {
+      this.#timers.delete(relay);
+      run();
+    };
+    this.#timers.set(relay, clock.after(waitMs, task));
+  }
+
+  /** Tells the addresses when they changed. A node with an address serves the DHT, one without only asks it. */
+  #look(): void {
+    if (this.#stopped) return;
+    const { input: { relay, role }, wire, outbox } = this.#init;
+    const addresses = this.#addresses;
+    const now = addresses.join(" ");
+    if (now === this.#announced) return;
+    this.#announced = now;
+    const isReachable = addresses.length > 0 && (relay !== "client" || this.#leadsHere(addresses));
+    wire.serveDht(isReachable || role === "gateway");
+    if (isReachable) outbox.tell({ type: "reachable", addresses });
+  }
+
+  /** A node that waits for a relay is not reachable yet by an address that only its own configuration lets through. */
+  #leadsHere(addresses: readonly AddressText[]): boolean {
+    const isOutside = addressFilter(this.#init.input.excludeCidr);
+    return addresses.some((address) => address.includes("/p2p-circuit") || isOutside(multiaddr(address)));
+  }
+
+  /** The DHT knows this node. */
+  dhtReady(): void {
+    if (this.#ready || this.#stopped) return;
+    this.#ready = true;
+    this.#init.outbox.tell({ type: "dht.ready" });
+  }
+
+  /** Nothing is asked again. */
+  stop(): void {
+    this.#stopped = true;
+    for (const timer of this.#timers.values()) this.#init.clock.cancel(timer);
+    this.#timers.clear();
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Requests and responses: one stream an exchange, one CBOR item each way, ended after it, no length prefix.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
+import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
+import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
+import { AskedRequest } from "./asked_request.ts";
+import { MalformedRequests } from "./malformed_requests.ts";
+import type { SessionParts } from "./parts.ts";
+import { ReceivedRequest } from "./received_request.ts";
+import { ReadBudget } from "./whole_message.ts";
+import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
+
+export { exchangeMaxMs } from "./received_request.ts";
+
+/** Requests of ours under way, and requests of peers waiting for an answer of ours. */
+export const requestsMax = 4_096;
+/**
+ * What unfinished requests of one peer may hold in memory together, over all its connections: an open stream may hold
+ * 1 MiB, and a peer may open hundreds.
+ */
+export const unfinishedBytesMax = 33_554_432;
+
+/** How much is reported of why a request does not decode, in characters. */
+const malformedDetailMax = 300;
+/** How much is reported of why a request has no encoding, in characters. */
+const failedDetailMax = 200;
+
+type Ask<T extends TransportAsk["type"]> = Extract<TransportAsk, { type: T }>;
+
+/** The exchanges of a session, in both directions. */
+export class Requests {
+  readonly #parts: SessionParts;
+  /** Requests of ours that are not answered, by the asker's id. */
+  readonly #asked = new Map<string, AskedRequest>();
+  /** Those, and answered ones whose stream is not closed yet. */
+  readonly #askedOpen = new Set<AskedRequest>();
+  /** Requests of peers that wait for an answer, by exchange. */
+  readonly #waiting = new Map<string, ReceivedRequest>();
+  /** Those, the ones that are being read and the ones whose answer is on its way. */
+  readonly #received = new Set<ReceivedRequest>();
+  /** Of peers whose requests are being read. */
+  readonly #budgets = new Map<PeerText, ReadBudget>();
+  readonly #malformed: MalformedRequests;
+  #isStopped = false;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.#malformed = new MalformedRequests(() => parts.clock.monotonic());
+  }
+
+  /** Exchanges that are open, in both directions. */
+  get size(): number {
+    return this.#askedOpen.size + this.#received.size;
+  }
+
+  /** Sends a request. Its answer goes to the asker: the response, or why there is none. */
+  request(ask: Ask<"request">): void {
+    const { id } = ask;
+    if (this.#isStopped) return this.#fail(ask, "stopped", "the transport stops");
+    if (this.#asked.has(id)) return this.#fail(ask, "failed", "there is a request with this id");
+    if (this.#askedOpen.size >= requestsMax) return this.#fail(ask, "failed", `already ${requestsMax} requests`);
+    const bytes = this.#encoded(ask);
+    if (bytes === undefined) return;
+    const request = new AskedRequest({
+      parts: this.#parts,
+      ask,
+      bytes,
+      answered: (outcome) => {
+        this.#asked.delete(id);
+        this.#answer(ask, outcome);
+      },
+      over: () => this.#askedOpen.delete(request),
+    });
+    this.#asked.set(id, request);
+    this.#askedOpen.add(request);
+  }
+
+  #encoded(ask: Ask<"request">): Uint8Array | undefined {
+    try {
+      const message = ask.message as ProtocolMessages[MessageProtocol]["request"];
+      const bytes = encodeMessage(ask.protocol, "request", message);
+      if (bytes.byteLength <= requestMaxBytes) return bytes;
+      this.#fail(ask, "too-large", `a request of ${bytes.byteLength} bytes`);
+    } catch (error) {
+      // A message of the wrong shape: the asker's mistake.
+      this.#fail(ask, "failed", (error instanceof Error ? error.message : String(error)).slice(0, failedDetailMax));
+    }
+    return undefined;
+  }
+
+  #fail(ask: Ask<"request">, code: TransportError["code"], detail: string): void {
+    this.#answer(ask, Result.fail(new TransportError({ code, detail })));
+  }
+
+  #answer({ id, replyTo }: Ask<"request">, outcome: Result.Result<Message, TransportError>): void {
+    const answer = Result.isSuccess(outcome)
+      ? { type: "response", id, message: outcome.success } as const
+      : { type: "request.failed", id, error: outcome.failure } as const;
+    this.#parts.outbox.answer(replyTo, answer);
+  }
+
+  /** Gives a request up; it is answered with `cancelled`. */
+  cancel(id: string): void {
+    this.#asked.get(id)?.fail("cancelled", "the asker gave it up");
+  }
+
+  /** A peer opened a stream of a protocol that is served. */
+  received(
+    _connection: WireConnection,
+    identity: PeerIdentity,
+    protocol: MessageProtocol,
+    stream: WireStream,
+  ): StreamListener | "refused" {
+    if (this.#isStopped || this.#waiting.size >= requestsMax) return "refused";
+    const { clock, uuid } = this.#parts;
+    const exchange = uuid();
+    const budget = this.#budgetOf(identity.peer);
+    const request: ReceivedRequest = new ReceivedRequest({
+      protocol,
+      stream,
+      clock,
+      budget,
+      whole: (bytes) => this.#whole({ exchange, identity, request }, bytes),
+      tooLarge: (detail) => this.#reportMalformed(identity, protocol, detail),
+      over: () => {
+        this.#received.delete(request);
+        this.#waiting.delete(exchange);
+        this.#leave(identity.peer, budget);
+      },
+    });
+    this.#received.add(request);
+    return request;
+  }
+
+  #whole(
+    { exchange, identity, request }: {
+      readonly exchange: string;
+      readonly identity: PeerIdentity;
+      readonly request: ReceivedRequest;
+    },
+    bytes: Uint8Array,
+  ): void {
+    const { protocol } = request;
+    const decoded = decodeMessage(protocol, "request", bytes);
+    if (Result.isFailure(decoded)) {
+      // A malformed request ends without a byte; the connection lives on.
+      this.#reportMalformed(identity, protocol, decoded.failure.message);
+      return request.answer();
+    }
+    if (this.#waiting.size >= requestsMax) return request.abort("too many requests");
+    this.#waiting.set(exchange, request);
+    const { peer } = identity;
+    this.#parts.outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message: decoded.success });
+  }
+
+  #reportMalformed(identity: PeerIdentity, protocol: MessageProtocol, reason: string): void {
+    const { peer } = identity;
+    const untold = this.#malformed.note(peer, protocol);
+    if (untold === undefined) return;
+    const detail = reason.slice(0, malformedDetailMax);
+    this.#parts.outbox.tell({ type: "request.malformed", peer, identity, protocol, detail, untold });
+  }
+
+  #budgetOf(peer: PeerText): ReadBudget {
+    const budget = this.#budgets.get(peer) ?? new ReadBudget(unfinishedBytesMax);
+    this.#budgets.set(peer, budget);
+    budget.users += 1;
+    return budget;
+  }
+
+  #leave(peer: PeerText, budget: ReadBudget): void {
+    budget.users -= 1;
+    if (budget.users === 0) this.#budgets.delete(peer);
+  }
+
+  /** Answers an exchange. One that is over, or was answered, is left alone. */
+  respond({ exchange, message }: Ask<"respond">): void {
+    const request = this.#take(exchange);
+    if (request === undefined) return;
+    try {
+      const response = message as ProtocolMessages[MessageProtocol]["response"];
+      request.answer(encodeMessage(request.protocol, "response", response));
+    } catch (error) {
+      request.abort(String(error)); // a message of the wrong shape: the answerer's mistake, and this exchange's end
+    }
+  }
+
+  /** Ends an exchange without a byte. */
+  decline(exchange: string): void {
+    this.#take(exchange)?.answer();
+  }
+
+  #take(exchange: string): ReceivedRequest | undefined {
+    const request = this.#waiting.get(exchange);
+    this.#waiting.delete(exchange);
+    return request;
+  }
+
+  /** Ends everything, and takes nothing more. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const request of [...this.#askedOpen]) request.fail("stopped", "the transport stops");
+    for (const request of [...this.#received]) request.abort("the transport stops");
+  }
+}
