@@ -107,8 +107,9 @@ export class ConnectionChecks {
     for (const session of node.sessions) {
       const rows = [...session.connections()];
       for (const row of rows) this.#checkConnection(node, row, now);
-      if (rows.length > connectionsMax || session.size > openMax) {
-        const detail = `${rows.length} connections, ${session.size} exchanges and streams`;
+      const { exchanges, streams } = session.open;
+      if (rows.length > connectionsMax || exchanges + streams > openMax) {
+        const detail = `${rows.length} connections, ${exchanges + streams} exchanges and streams`;
         this.#findings.violate("bounded", node.name, detail);
       }
     }

@@ -7,8 +7,9 @@
  *
  * @module
  */
+import type { OpenCounts } from "../../transport/core/parts.ts";
 import type { CheckInit, Findings } from "./findings.ts";
-import { type OpenCounts, openKinds, type SimulatedNode } from "./node.ts";
+import { openKinds, type SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** Nodes have this long to close what is open, in milliseconds. */

@@ -7,6 +7,7 @@
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
+import type { OpenCounts } from "../../transport/core/parts.ts";
 import type { Session } from "../../transport/core/session.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { Directory } from "../../transport/simulated/directory.ts";
@@ -58,8 +59,7 @@ export interface NodeWorld {
   readonly executors: ExecutorWatch;
 }
 
-/** What a node holds open, by kind. */
-export type OpenCounts = Session["open"];
+/** All kinds of {@linkcode OpenCounts}. */
 export const openKinds = ["exchanges", "streams", "dials", "verifications", "halfOpen"] as const;
 
 interface Process {

@@ -21,6 +21,7 @@ const runs: readonly Run[] = [
   ...[5, 14, 21, 3, 8, 9, 0, 1, 15, 2, 7, 16, 17, 28].map((seed): Run => [seed]),
   [0, "revoked-issuer"],
   [0, "nonsense"],
+  [2, "garbage-update"],
 ];
 
 (half ? () => {} : test)("each kind of trouble bites in a seed", async () => {

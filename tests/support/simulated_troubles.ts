@@ -48,6 +48,8 @@ export const troubles: readonly Scenario[] = [
     made(20, 25_000, ...everyWorker("executor", how)),
     made(20, 60_000, ...everyWorker("remove", how)),
     made(21, 25_000, ...everyWorker("directory", how)),
+    made(20, 70_000, ...everyWorker("flush", how)),
+    made(20, 40_000, ...everyWorker("stop", how), ...cut(9_000)),
   ]),
   // Two workers that can do both, for a job that needs three: it is tried one way round, then the other.
   only(made(20, 80_000), ["gateway-1", "gateway-2", "data-1", "scheduler-1", "worker-2", "worker-3"]),
@@ -56,7 +58,7 @@ export const troubles: readonly Scenario[] = [
     20,
     20_000,
     trouble("partition", "scheduler-1", 3_000, 15_000, 0.9),
-    trouble("clock-jump", "scheduler-1", 10_200, 8_000, 0.99),
+    trouble("clock-jump", "scheduler-1", 10_300, 8_000, 0.99),
   ),
   made(20, 25_000, ...everyWorker("overrun", "fails")),
   made(20, 25_000, ...everyWorker("exit", "fails")),

@@ -26,7 +26,7 @@ import { Dialler } from "./dialing.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
 import type { Outbox } from "./outbox.ts";
-import type { SessionParts } from "./parts.ts";
+import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
 import { Records } from "./records.ts";
@@ -389,21 +389,11 @@ export class Session {
     return this.#table.accepted;
   }
 
-  /** What is under way, by kind. `halfOpen`: connections that are not established, or not any more. */
-  get open(): Readonly<Record<"exchanges" | "streams" | "dials" | "verifications" | "halfOpen", number>> {
-    let halfOpen = 0;
-    for (const { established } of this.#table.rows()) if (!established) halfOpen += 1;
-    return {
-      exchanges: this.#requests.size + this.#records.size,
-      streams: this.#streams.size + this.#kad.size,
-      dials: this.#dialler.size,
-      verifications: this.#verified.size,
-      halfOpen,
-    };
-  }
-
-  /** What is under way, of all kinds together. */
-  get size(): number {
-    return Object.values(this.open).reduce((sum, count) => sum + count, 0);
+  /** What is under way, by kind. */
+  get open(): OpenCounts {
+    const exchanges = this.#requests.size + this.#records.size;
+    const streams = this.#streams.size + this.#kad.size;
+    const { halfOpen } = this.#table;
+    return { exchanges, streams, dials: this.#dialler.size, verifications: this.#verified.size, halfOpen };
   }
 }
