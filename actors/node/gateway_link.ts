@@ -23,7 +23,7 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
 /** A dial that got no answer is given up after this, in milliseconds: above every deadline of the transport's. */

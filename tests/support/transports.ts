@@ -24,7 +24,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import type { TestNode, TestPki } from "./pki.ts";
 
 /** An ask without its `replyTo`, which the test's transport fills in. */
