@@ -12,6 +12,13 @@ import type { PeerIdentity } from "./path.ts";
 /** A member, as text that is equal for equal members: PeerID, trust domain, role, and SPIFFE name or subject and issuer. */
 export type Member = string & { readonly member: unique symbol };
 
+/** A member that is connected, and where it is reached. */
+export interface ConnectedMember {
+  /** PeerID, base58btc text. */
+  readonly peer: string;
+  readonly member: Member;
+}
+
 /** What of an identity makes the member. */
 export type MemberFacts = Pick<PeerIdentity, "peer" | "domain" | "role" | "names" | "subject" | "issuer">;
 

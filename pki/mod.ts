@@ -27,7 +27,7 @@ export {
 export type { CrlHighWaterMarks, CrlMark } from "./crl_marks.ts";
 export type { ListScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
-export { type Member, type MemberFacts, memberOf } from "./member.ts";
+export { type ConnectedMember, type Member, type MemberFacts, memberOf } from "./member.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
 export { ListReader, type ListReaderOptions, type LocatedList } from "./list_reader.ts";

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { memberOf } from "../../pki/member.ts";
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
@@ -25,12 +26,15 @@ export function isRunning(
   return child !== undefined && child.getSnapshot().status === "active";
 }
 
-/** Notes a peer's first connection. */
+/** Notes a member's first connection. */
 export function noteEstablished(
   { context, enqueue }: NodeArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  enqueue.assign({ peers: [...context.peers.filter((other) => other !== peer), peer] });
+  const here = memberOf(identity);
+  enqueue.assign({
+    members: [...context.members.filter(({ member }) => member !== here), { peer, member: here }],
+  });
   enqueue(() => {
     context.names.remember(peer, identity.name);
     context.ports.report({
@@ -42,12 +46,13 @@ export function noteEstablished(
   });
 }
 
-/** Notes the end of a peer's last connection, and tells the gateway links: one of them may have led to this peer. */
+/** Notes the end of a member's last connection, and tells the gateway links: one of them may have led to this peer. */
 export function noteClosed(
   { context, self, enqueue }: NodeArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  enqueue.assign({ peers: context.peers.filter((other) => other !== peer) });
+  const gone = memberOf(identity);
+  enqueue.assign({ members: context.members.filter(({ member }) => member !== gone) });
   for (const index of context.config.gatewayAddresses.keys()) {
     if (isRunning(self.getSnapshot(), `link/${index}`)) {
       enqueue.sendTo<GatewayLinkRef>(`link/${index}`, { type: "peer.closed", peer, reason });

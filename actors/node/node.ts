@@ -69,7 +69,7 @@ export const nodeMachine = node.createMachine({
       handover: undefined,
       relistens: 0,
       ledger: spawn("ledger", { id: "ledger", input: { ports: input.ports, sink: input.audit } }),
-      peers: [],
+      members: [],
       linked: [],
       isReachable: false,
       isDhtReady: false,

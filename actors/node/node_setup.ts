@@ -5,6 +5,7 @@
  */
 import { Data } from "effect";
 import { type ActorRefFrom, type CallbackActorLogic, setup } from "xstate";
+import type { ConnectedMember } from "../../pki/member.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type {
   AddressText,
@@ -105,8 +106,8 @@ export interface NodeContext extends NodeInput {
   readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
   readonly ledger: ActorRefFrom<typeof refusalLedgerMachine>;
-  /** Established peers. */
-  readonly peers: readonly PeerText[];
+  /** Established members. */
+  readonly members: readonly ConnectedMember[];
   /** Linked gateways, by configured address. */
   readonly linked: readonly AddressText[];
   /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */

@@ -69,7 +69,12 @@ export function reportReady({ context }: Reporting): void {
     level: "info",
     event: "node.ready",
     message: `Ready as ${role}`,
-    fields: { role, peer: context.identity?.peer, name: context.identity?.name, peers: context.peers.length },
+    fields: {
+      role,
+      peer: context.identity?.peer,
+      name: context.identity?.name,
+      peers: new Set(context.members.map(({ peer }) => peer)).size,
+    },
   });
 }
 

@@ -3,13 +3,15 @@
  *
  * @module
  */
+import { memberOf as provenMember } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
-import { answerProgress, type Member, memberOf, trainersOf, withMember } from "./training.ts";
+import { answerProgress, type Member, memberBy, trainersOf, withMember } from "./training.ts";
 
 /** How long a grant holds, in milliseconds: pulls begin at once; the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
@@ -43,16 +45,22 @@ function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly e
 
 /** The running allocation answers offers. */
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
-  const { exchange, peer, message: offer } = request;
+  const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined) decline(args, request);
-  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, offer });
+  else {args.enqueue.sendTo(allocation, {
+      type: "offer.received",
+      exchange,
+      peer,
+      proven: provenMember(identity),
+      offer,
+    });}
 }
 
 function answerData(args: SchedulerArgs, request: RequestWith<{ readonly dataset: string }>): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message } = request;
-  const answer = sliceFor(context, peer, message.dataset);
+  const { exchange, peer, identity, message } = request;
+  const answer = sliceFor(context, { peer, proven: provenMember(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ slices: answer.slices });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
@@ -64,8 +72,8 @@ function answerJobStatus(
   request: RequestWith<{ readonly task_id: Uuid; readonly status: JobStatus }>,
 ): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message: { task_id, status } } = request;
-  const member = memberOf(context.training, peer);
+  const { exchange, peer, identity, message: { task_id, status } } = request;
+  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
   if (member?.taskId !== task_id) return decline(args, request);
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
   if (status.type === "Running") return;
@@ -76,9 +84,13 @@ function answerJobStatus(
 }
 
 /** The next slice for a trainer; `NotFound` for another data set; nothing for whoever holds no job here. */
-function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
+function sliceFor(
+  context: SchedulerContext,
+  { peer, proven }: { readonly peer: Peer; readonly proven: ReturnType<typeof provenMember> },
+  dataset: string,
+) {
   const { training, slices, dataset: found } = context;
-  if (training.trainers[peer] === undefined || found === undefined) return undefined;
+  if (training.trainers[peer]?.proven !== proven || found === undefined) return undefined;
   if (dataset !== context.config.job.dataset) return { slices, data: "NotFound" as const };
   const { cursor, index } = takeSlice(slices);
   const grant = grantFor(context, training.trainers[peer], { dataset, index, peer });
@@ -108,8 +120,8 @@ function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Membe
 
 function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message: { job_id: jobId, progress } } = request;
-  const received = { peer, jobId, progress, now: context.ports.now() };
+  const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
+  const received = { peer, proven: provenMember(identity), jobId, progress, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
@@ -146,10 +158,11 @@ function reportProgress(
 /** Hands a push of the aggregator to the evaluation; rejects all other streams. */
 export function routePush(
   { context, self, enqueue }: SchedulerArgs,
-  { exchange, peer }: { readonly exchange: string; readonly peer: Peer },
+  { exchange, peer, identity }: { readonly exchange: string; readonly peer: Peer; readonly identity: PeerIdentity },
 ): void {
   const evaluation = self.getSnapshot().children["evaluation"];
-  const wanted = evaluation !== undefined && context.evaluation === "on" && peer === context.training.aggregator?.peer;
+  const wanted = evaluation !== undefined && context.evaluation === "on" &&
+    provenMember(identity) === context.training.aggregator?.proven;
   if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", exchange, peer });
   else enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
 }

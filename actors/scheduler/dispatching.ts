@@ -32,7 +32,8 @@ export function takeLease(
   const isTaken = memberOf(context.training, lease.peer) !== undefined ||
     (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
-  const member = { peer: lease.peer, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
+  const { peer, proven } = lease;
+  const member = { peer, proven, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
   enqueue.assign({
     training: jobClass === "train"

@@ -3,10 +3,11 @@
  *
  * @module
  */
+import { memberOf as provenMember } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
-import { emptyTraining, memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
+import { emptyTraining, memberBy, memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
 
 /** A member is out: its lease is released, whoever waits for it is told. */
 export function loseMember(
@@ -33,9 +34,9 @@ export function loseMember(
 /** A member went away: at once when its certificate is the reason, else after a while. */
 export function noteAbsence(
   { context, enqueue }: SchedulerArgs,
-  { peer, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  const member = memberOf(context.training, peer);
+  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
   if (member === undefined || member.state === "done") return;
   if (reason.type === "trust.changed" || reason.type === "expired") {
     enqueue.raise({ type: "member.lost", peer, reason: `its certificate is not accepted: ${reason.refusal.code}` });
@@ -45,8 +46,12 @@ export function noteAbsence(
 }
 
 /** A member came back in time. */
-export function noteReturn({ enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
-  enqueue.cancel(`absence/${peer}`);
+export function noteReturn(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
+  if (member !== undefined) enqueue.cancel(`absence/${peer}`);
 }
 
 /** Trainers that should be training and say nothing are lost: their executors hang. */

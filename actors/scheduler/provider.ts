@@ -30,8 +30,11 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 const seekSoon = { id: "dataset.seek" } as const;
 
 /** The provider's last connection closed: until it is back, or another publishes the data set, the record is looked up. */
-export function noteProviderGone({ context, enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
-  if (peer !== context.dataset?.provider) return;
+export function noteProviderGone(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
+  if (peer !== context.dataset?.provider || !mayProvide(identity.role)) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
@@ -43,7 +46,7 @@ export function noteProvider(
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
-  if (peer === context.dataset.provider) {
+  if (peer === context.dataset.provider && mayProvide(identity.role)) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
   } else if (identity.role === "data") {
@@ -51,6 +54,11 @@ export function noteProvider(
     enqueue.cancel(seekSoon.id);
     enqueue.raise({ type: "dataset.seek" });
   }
+}
+
+/** Only data nodes provide: a certificate that names another role does not. */
+function mayProvide(role: string | undefined): boolean {
+  return role === undefined || role === "data";
 }
 
 /** Looks the record up once more, and again after a while, as often as there is reason to. */

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Member as ProvenMember } from "../../pki/member.ts";
 import type { Peer, Progress, ProgressResponse, Uuid } from "../../transport/protocols/messages.ts";
 import {
   answerStatus,
@@ -17,6 +18,8 @@ import {
 /** What a lease was granted for. */
 export interface Member {
   readonly peer: Peer;
+  /** What its certificate proved when it offered: only its connections speak for it. */
+  readonly proven: ProvenMember;
   readonly leaseId: Uuid;
   readonly taskId: Uuid;
   readonly jobId: Uuid;
@@ -55,6 +58,7 @@ export const emptyTraining: Training = { trainers: {}, aggregator: undefined, ro
 /** One progress message. */
 export interface ReceivedProgress {
   readonly peer: Peer;
+  readonly proven: ProvenMember;
   readonly jobId: Uuid;
   readonly progress: Progress;
   /** Milliseconds since the epoch. */
@@ -70,9 +74,11 @@ export interface AnsweredProgress {
 /** Answers a progress message (`docs/wire.md`, "Health and progress"). */
 export function answerProgress(training: Training, received: ReceivedProgress, plan: RoundPlan): AnsweredProgress {
   const trainer = training.trainers[received.peer];
-  if (trainer?.jobId === received.jobId) return answerTrainer(training, trainer, received, plan);
+  if (trainer?.jobId === received.jobId && trainer.proven === received.proven) {
+    return answerTrainer(training, trainer, received, plan);
+  }
   const { aggregator } = training;
-  if (aggregator?.peer === received.peer && aggregator.jobId === received.jobId) {
+  if (aggregator?.proven === received.proven && aggregator.jobId === received.jobId) {
     return answerAggregator(training, aggregator, received, plan);
   }
   return { training, answer: undefined };
@@ -146,6 +152,15 @@ export function memberOf(training: Training, peer: Peer): Member | undefined {
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
+/** The member that a connection of a peer speaks for: none where its certificate proved another. */
+export function memberBy(
+  training: Training,
+  { peer, proven }: { readonly peer: Peer; readonly proven: ProvenMember },
+): Member | undefined {
+  const member = memberOf(training, peer);
+  return member?.proven === proven ? member : undefined;
+}
+
 /** A member by the lease it gave. */
 export function memberByLease(training: Training, leaseId: Uuid): Member | undefined {
   return membersOf(training).find((member) => member.leaseId === leaseId);
@@ -178,7 +193,10 @@ export function withoutMember(training: Training, peer: Peer): Training {
 }
 
 /** A new trainer, leased and not dispatched. */
-export function leasedTrainer(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">, now: number): Trainer {
+export function leasedTrainer(
+  member: Pick<Member, "peer" | "proven" | "leaseId" | "taskId" | "jobId">,
+  now: number,
+): Trainer {
   return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
 }
 
@@ -189,7 +207,7 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 }
 
 /** A new aggregator, leased and not dispatched. */
-export function leasedAggregator(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">): Aggregator {
+export function leasedAggregator(member: Pick<Member, "peer" | "proven" | "leaseId" | "taskId" | "jobId">): Aggregator {
   return { ...member, state: "leased", ended: false, knows: [] };
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { JobRef } from "../job/messages.ts";
@@ -73,7 +74,7 @@ export function answerRenewal(
 ): void {
   const taken = context.book.offers[id];
   if (context.book.leases[id]?.over === false) {
-    enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, exchange });
+    enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, member: memberOf(identity), exchange });
     return;
   }
   if (taken === undefined || taken.to !== peer || !mayHold(identity.role)) {
@@ -81,11 +82,12 @@ export function answerRenewal(
     return;
   }
   const endsAt = context.ports.now() + leaseLifeMs;
+  const holder = memberOf(identity);
   enqueue.cancel(`offer/${id}`);
-  enqueue.assign({ book: acceptOffer(context.book, id, endsAt) });
+  enqueue.assign({ book: acceptOffer(context.book, id, holder, endsAt) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
-    input: { id, holder: peer, lifeMs: leaseLifeMs, now: context.ports.now, parent: self },
+    input: { id, holder, lifeMs: leaseLifeMs, now: context.ports.now, parent: self },
   });
   enqueue.sendTo(context.transport, {
     type: "respond",
@@ -119,7 +121,7 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
     message: { RenewLease: { Renewed: { id, timeout: instantFromMs(endsAt) } } },
   });
   enqueue(() => {
-    const peer = context.book.leases[id]?.holder;
+    const peer = context.book.leases[id]?.peer;
     context.ports.report({
       level: "debug",
       event: "lease.renewed",
@@ -159,8 +161,8 @@ export function closeLease(
     context.ports.report({
       level: how === "lapsed" ? "warn" : "info",
       event: how === "lapsed" ? "lease.lapsed" : "lease.ended",
-      message: `Lease of ${lease.holder} is over: ${reason}`,
-      fields: { lease: id, peer: lease.holder, reason, jobs: jobs.map(({ spec }) => spec.job_id) },
+      message: `Lease of ${lease.peer} is over: ${reason}`,
+      fields: { lease: id, peer: lease.peer, reason, jobs: jobs.map(({ spec }) => spec.job_id) },
     })
   );
 }

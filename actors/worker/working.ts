@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Member, memberOf } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
@@ -45,14 +46,15 @@ export function answerDispatch(
       exchange,
       message: { DispatchJob: { Dispatched: { id, timeout: instantFromMs(endsAt) } } },
     });
-  const running = sameJob(context.book, peer, spec);
+  const holder = memberOf(identity);
+  const running = sameJob(context.book, holder, spec);
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
     enqueue.assign({ book: replaceSpec(context.book, running.taskId, spec) });
     enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
     return dispatched(lease.endsAt);
   }
-  const refusal = mayHold(identity.role) ? begin(context, { id, peer, spec }) : "its role may not dispatch";
+  const refusal = mayHold(identity.role) ? begin(context, { id, peer, holder, spec }) : "its role may not dispatch";
   if (typeof refusal === "string") {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { DispatchJob: "Failed" } });
     enqueue(() =>
@@ -96,7 +98,12 @@ export function answerDispatch(
 /** What a new job runs with, or why it can't. */
 function begin(
   { book, config, cellProblem }: WorkerContext,
-  { id, peer, spec }: { readonly id: Uuid; readonly peer: Peer; readonly spec: JobSpec },
+  { id, peer, holder, spec }: {
+    readonly id: Uuid;
+    readonly peer: Peer;
+    readonly holder: Member;
+    readonly spec: JobSpec;
+  },
 ) {
   const wanted = { class: spec.executor.class, name: spec.executor.descriptor.name };
   const executor = findExecutor(config.executors, wanted);
@@ -104,9 +111,9 @@ function begin(
   if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
-  const lease = leaseForJob(book, peer, wanted);
+  const lease = leaseForJob(book, holder, wanted);
   if (lease === undefined) return "its sender holds no free lease for such a job";
-  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, spec };
+  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec };
   return { job, executor, endsAt: lease.endsAt };
 }
 
@@ -149,7 +156,7 @@ export function closeJob(
   if (outcome.type === "failed" && context.book.leases[job.leaseId]?.over === false) {
     enqueue.sendTo<LeaseRef>(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
   }
-  if (!context.connected.includes(job.scheduler)) return;
+  if (!context.connected.some(({ member }) => member === job.holder)) return;
   enqueue.assign({ unacknowledged: context.unacknowledged + 1 });
   enqueue.sendTo(context.transport, {
     type: "request",
@@ -173,20 +180,23 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A peer's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without it. Else
- * its leases lapse by themselves, and aggregations wait for it a while.
+ * A member's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without its peer.
+ * Else its leases lapse by themselves, and aggregations wait a while, unless another member of the same PeerID is connected.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
-  { peer, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  enqueue.assign({ connected: context.connected.filter((other) => other !== peer) });
+  const holder = memberOf(identity);
+  const connected = context.connected.filter(({ member }) => member !== holder);
+  enqueue.assign({ connected });
   const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
   const delay = isUnwanted ? 0 : absenceMs;
+  const isAway = isUnwanted || connected.every((other) => other.peer !== peer);
   const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
-  if (isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
+  if (isAway && isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
   if (!isUnwanted) return;
-  for (const { id } of leasesOf(context.book, peer)) {
+  for (const { id } of leasesOf(context.book, holder)) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, {
       type: "lease.end",
       reason: `its holder's certificate is not accepted: ${reason.refusal.code}`,
@@ -194,10 +204,16 @@ export function noteClosed(
   }
 }
 
-/** A peer is here, perhaps again. */
-export function noteEstablished({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
+/** A member is here, perhaps again. */
+export function noteEstablished(
+  { context, enqueue }: WorkerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const here = memberOf(identity);
   enqueue.cancel(`absence/${peer}`);
-  enqueue.assign({ connected: [...context.connected.filter((other) => other !== peer), peer] });
+  enqueue.assign({
+    connected: [...context.connected.filter(({ member }) => member !== here), { peer, member: here }],
+  });
 }
 
 /** A peer stayed away: aggregations no longer wait for it. */
