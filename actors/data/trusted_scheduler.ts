@@ -5,10 +5,14 @@
  * @module
  */
 import { Effect } from "effect";
+import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { DialAnswer, PeersAnswer, PeerText, ReplyTo, TransportAsk } from "../../transport/port.ts";
 
-/** Finds what a peer's certificate proved here; undefined for a peer that the gate does not let in, or that is not there. */
+/**
+ * Finds what a peer's certificate proved here; undefined for a peer that the gate does not let in, or that is not there. Of several
+ * members of the PeerID, one that may be a scheduler.
+ */
 export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined>;
 
 /** Dialling and its handshake; whoever cannot be verified by then counts as nobody. In milliseconds. */
@@ -21,7 +25,10 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
       Effect.callback<PeersAnswer>((resume) => {
         transport.send({ type: "peers", replyTo: { send: (answer) => resume(Effect.succeed(answer)) } });
       }),
-      ({ list }) => list.find((there) => there.peer === peer)?.identity,
+      ({ list }) => {
+        const members = list.filter((there) => there.peer === peer).map(({ identity }) => identity);
+        return members.find(({ role }) => standsFor(role, "scheduler")) ?? members[0];
+      },
     );
   const dial = (peer: PeerText) =>
     Effect.callback<DialAnswer>((resume) => {

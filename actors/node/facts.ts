@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { memberOf } from "../../pki/member.ts";
+import { isConnectedAs, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
@@ -31,10 +31,7 @@ export function noteEstablished(
   { context, enqueue }: NodeArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  const here = memberOf(identity);
-  enqueue.assign({
-    members: [...context.members.filter(({ member }) => member !== here), { peer, member: here }],
-  });
+  enqueue.assign({ members: withConnected(context.members, identity) });
   enqueue(() => {
     context.names.remember(peer, identity.name);
     context.ports.report({
@@ -46,15 +43,19 @@ export function noteEstablished(
   });
 }
 
-/** Notes the end of a member's last connection, and tells the gateway links: one of them may have led to this peer. */
+/**
+ * Notes the end of a member's last connection. Tells the gateway links, of which one may have led to this peer, unless another
+ * member of the PeerID that may be a gateway is still connected.
+ */
 export function noteClosed(
   { context, self, enqueue }: NodeArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  const gone = memberOf(identity);
-  enqueue.assign({ members: context.members.filter(({ member }) => member !== gone) });
+  const members = withoutConnected(context.members, identity);
+  const isGatewayLeft = isConnectedAs(members, peer, "gateway");
+  enqueue.assign({ members });
   for (const index of context.config.gatewayAddresses.keys()) {
-    if (isRunning(self.getSnapshot(), `link/${index}`)) {
+    if (!isGatewayLeft && isRunning(self.getSnapshot(), `link/${index}`)) {
       enqueue.sendTo<GatewayLinkRef>(`link/${index}`, { type: "peer.closed", peer, reason });
     }
   }

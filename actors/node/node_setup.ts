@@ -13,7 +13,6 @@ import type {
   DrainAnswer,
   MakeGate,
   NodeIdentity,
-  PeerText,
   RetireAnswer,
   StartAnswer,
   TransportAsk,

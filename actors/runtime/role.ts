@@ -34,7 +34,7 @@ export interface RoleInput<Config> {
   readonly self: PeerText;
   /** Signs grants with the node's own key (`data/grant.ts`); undefined where that key cannot. */
   readonly sign?: Sign | undefined;
-  /** Members that were established when the role started; later ones arrive as facts. */
+  /** Members that were connected when the role started. A role that needs to know who is follows the facts from there. */
   readonly members: readonly ConnectedMember[];
 }
 

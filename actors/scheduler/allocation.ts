@@ -59,7 +59,7 @@ export interface GrantedLease {
   readonly id: Uuid;
   readonly peer: PeerText;
   /** What the certificate proved of the worker when it offered. */
-  readonly proven: Member;
+  readonly member: Member;
   readonly timeout: Instant;
   readonly price: number;
   readonly resources: Resources;
@@ -80,7 +80,7 @@ export interface AllocationContext extends AllocationInput {
 export interface OfferedExchange {
   readonly exchange: string;
   readonly peer: PeerText;
-  readonly proven: Member;
+  readonly member: Member;
   readonly offer: WorkerOffer;
 }
 
@@ -120,7 +120,7 @@ function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): Gr
   const renewal = answer.message.RenewLease;
   if (typeof renewal !== "object" || !("Renewed" in renewal)) return undefined;
   const { id, price, resources } = received.offer;
-  return { id, peer: received.from, proven: received.proven, timeout: renewal.Renewed.timeout, price, resources };
+  return { id, peer: received.from, member: received.member, timeout: renewal.Renewed.timeout, price, resources };
 }
 
 /** Allocation for one kind of job. */
@@ -153,8 +153,8 @@ export const allocationMachine = setup({
         replyTo: answerAs(self, (answer: PublishAnswer): AllocationCommand => ({ type: "publish.answered", answer })),
       });
     }),
-    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, proven, offer }: OfferedExchange) => {
-      const received: ReceivedOffer = { from: peer, proven, offer, at: context.ports.now() };
+    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, member, offer }: OfferedExchange) => {
+      const received: ReceivedOffer = { from: peer, member, offer, at: context.ports.now() };
       const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
       enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
       enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { memberOf as provenMember } from "../../pki/member.ts";
+import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
@@ -11,7 +11,7 @@ import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
-import { answerProgress, type Member, memberBy, trainersOf, withMember } from "./training.ts";
+import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
 
 /** How long a grant holds, in milliseconds: pulls begin at once; the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
@@ -48,49 +48,47 @@ function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined) decline(args, request);
-  else {args.enqueue.sendTo(allocation, {
-      type: "offer.received",
-      exchange,
-      peer,
-      proven: provenMember(identity),
-      offer,
-    });}
+  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
 function answerData(args: SchedulerArgs, request: RequestWith<{ readonly dataset: string }>): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message } = request;
-  const answer = sliceFor(context, { peer, proven: provenMember(identity) }, message.dataset);
+  const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ slices: answer.slices });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
 }
 
-/** A member reports its own task only. One that ended before its last round is lost. */
+/** A participant reports its own task only. One that ended before its last round is lost. */
 function answerJobStatus(
   args: SchedulerArgs,
   request: RequestWith<{ readonly task_id: Uuid; readonly status: JobStatus }>,
 ): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { task_id, status } } = request;
-  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
-  if (member?.taskId !== task_id) return decline(args, request);
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant?.taskId !== task_id) return decline(args, request);
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
   if (status.type === "Running") return;
-  enqueue.assign({ training: withMember(context.training, peer, { ended: true }) });
-  enqueue(() => reportEnded(context, member, status));
-  if (member.state === "done") return;
-  enqueue.raise({ type: "member.lost", peer, reason: `its job ended before the last round: ${failureOf(status)}` });
+  enqueue.assign({ training: withParticipant(context.training, peer, { ended: true }) });
+  enqueue(() => reportEnded(context, participant, status));
+  if (participant.state === "done") return;
+  enqueue.raise({
+    type: "participant.lost",
+    peer,
+    reason: `its job ended before the last round: ${failureOf(status)}`,
+  });
 }
 
 /** The next slice for a trainer; `NotFound` for another data set; nothing for whoever holds no job here. */
 function sliceFor(
   context: SchedulerContext,
-  { peer, proven }: { readonly peer: Peer; readonly proven: ReturnType<typeof provenMember> },
+  { peer, member }: { readonly peer: Peer; readonly member: Member },
   dataset: string,
 ) {
   const { training, slices, dataset: found } = context;
-  if (training.trainers[peer]?.proven !== proven || found === undefined) return undefined;
+  if (training.trainers[peer]?.member !== member || found === undefined) return undefined;
   if (dataset !== context.config.job.dataset) return { slices, data: "NotFound" as const };
   const { cursor, index } = takeSlice(slices);
   const grant = grantFor(context, training.trainers[peer], { dataset, index, peer });
@@ -100,15 +98,15 @@ function sliceFor(
 /** Our word for the data node that this trainer may read this slice: pulled and, where it broke off, pulled again. */
 function grantFor(
   { ports, sign }: SchedulerContext,
-  member: { readonly jobId: string } | undefined,
+  participant: { readonly jobId: string } | undefined,
   slice: { readonly dataset: string; readonly index: number; readonly peer: Peer },
 ): { readonly grant?: Grant } {
-  if (sign === undefined || member === undefined) return {};
+  if (sign === undefined || participant === undefined) return {};
   const expires = instantFromMs(ports.now() + grantMs);
-  return { grant: signGrant({ ...slice, job: member.jobId, expires }, sign) };
+  return { grant: signGrant({ ...slice, job: participant.jobId, expires }, sign) };
 }
 
-function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Member, status: JobStatus): void {
+function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Participant, status: JobStatus): void {
   const outcome = status.type.toLowerCase();
   ports.report({
     level: status.type === "Finished" ? "info" : "warn",
@@ -121,7 +119,7 @@ function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Membe
 function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
-  const received = { peer, proven: provenMember(identity), jobId, progress, now: context.ports.now() };
+  const received = { peer, member: memberOf(identity), jobId, progress, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
@@ -162,7 +160,7 @@ export function routePush(
 ): void {
   const evaluation = self.getSnapshot().children["evaluation"];
   const wanted = evaluation !== undefined && context.evaluation === "on" &&
-    provenMember(identity) === context.training.aggregator?.proven;
+    memberOf(identity) === context.training.aggregator?.member;
   if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", exchange, peer });
   else enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
 }

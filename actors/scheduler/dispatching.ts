@@ -16,29 +16,32 @@ import {
   type SchedulerContext,
   type SchedulerEvent,
 } from "./scheduler_setup.ts";
-import { leasedAggregator, leasedTrainer, memberOf, withMember } from "./training.ts";
+import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {
   return answer.type === "response" && "DispatchJob" in answer.message &&
     typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
 }
 
-/** A lease was granted: it is held from here on, and its worker is a member. */
+/** A lease was granted: it is held from here on, and its worker is a participant. */
 export function takeLease(
   { context, self, enqueue }: SchedulerArgs,
   { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
 ): void {
   // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
-  const isTaken = memberOf(context.training, lease.peer) !== undefined ||
+  const isTaken = participantOf(context.training, lease.peer) !== undefined ||
     (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
-  const { peer, proven } = lease;
-  const member = { peer, proven, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
+  const { peer, member } = lease;
+  const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
   enqueue.assign({
     training: jobClass === "train"
-      ? { ...training, trainers: { ...training.trainers, [lease.peer]: leasedTrainer(member, context.ports.now()) } }
-      : { ...training, aggregator: leasedAggregator(member) },
+      ? {
+        ...training,
+        trainers: { ...training.trainers, [lease.peer]: leasedTrainer(participant, context.ports.now()) },
+      }
+      : { ...training, aggregator: leasedAggregator(participant) },
   });
   enqueue.spawnChild("heldLease", {
     id: `lease/${lease.id}`,
@@ -63,25 +66,25 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
   });
 }
 
-/** Sends one member its job. */
+/** Sends one participant its job. */
 function dispatchAsk(
   { context, self }: Pick<SchedulerArgs, "context" | "self">,
-  member: { readonly peer: Peer; readonly taskId: Uuid },
+  participant: { readonly peer: Peer; readonly taskId: Uuid },
   spec: JobSpec,
 ) {
   return {
     type: "request" as const,
-    id: `dispatch/${member.taskId}/${context.dispatches + 1}`,
-    peer: member.peer,
+    id: `dispatch/${participant.taskId}/${context.dispatches + 1}`,
+    peer: participant.peer,
     protocol: "/hypha-api/0.0.1" as const,
-    message: { DispatchJob: { id: member.taskId, spec } },
+    message: { DispatchJob: { id: participant.taskId, spec } },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,
       (answer: RequestAnswer): SchedulerEvent => ({
         type: "dispatch.answered",
-        peer: member.peer,
-        taskId: member.taskId,
+        peer: participant.peer,
+        taskId: participant.taskId,
         answer,
       }),
     ),
@@ -135,29 +138,29 @@ export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): voi
   }
 }
 
-/** What became of a dispatch: the member runs, or is lost to this training. */
+/** What became of a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
   { context, enqueue }: SchedulerArgs,
   { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
 ): void {
-  const member = memberOf(context.training, peer);
-  if (member === undefined || member.taskId !== taskId) return;
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined || participant.taskId !== taskId) return;
   if (isDispatched(answer)) {
-    if (member.state !== "leased") return;
-    enqueue.assign({ training: withMember(context.training, member.peer, { state: "running" }) });
+    if (participant.state !== "leased") return;
+    enqueue.assign({ training: withParticipant(context.training, participant.peer, { state: "running" }) });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";
-  if (member.state === "leased") {
-    enqueue.raise({ type: "member.lost", peer: member.peer, reason: `it did not take the job: ${why}` });
+  if (participant.state === "leased") {
+    enqueue.raise({ type: "participant.lost", peer: participant.peer, reason: `it did not take the job: ${why}` });
     return;
   }
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: "job.redispatch_failed",
-      message: `Cannot tell aggregator ${member.peer} who is left: ${why}; trying again`,
-      fields: { peer: member.peer, job: member.jobId },
+      message: `Cannot tell aggregator ${participant.peer} who is left: ${why}; trying again`,
+      fields: { peer: participant.peer, job: participant.jobId },
     })
   );
   enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });

@@ -16,7 +16,7 @@ export const offersMax = 1_024;
 export interface ReceivedOffer {
   readonly from: Peer;
   /** What the certificate of the connection proved that the offer came in on. */
-  readonly proven: Member;
+  readonly member: Member;
   readonly offer: WorkerOffer;
   /** When it came, in milliseconds since the epoch by the clock here. */
   readonly at: number;

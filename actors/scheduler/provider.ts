@@ -5,8 +5,8 @@
  * @module
  */
 import { Result } from "effect";
+import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { findTimeoutMs, type SchedulerArgs, type SchedulerEvent, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
@@ -29,12 +29,16 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 
 const seekSoon = { id: "dataset.seek" } as const;
 
-/** The provider's last connection closed: until it is back, or another publishes the data set, the record is looked up. */
+/**
+ * The last connection of the provider closed, with which it may be a data node: until it is back, or another publishes the data
+ * set, the record is looked up.
+ */
 export function noteProviderGone(
   { context, enqueue }: SchedulerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  if (peer !== context.dataset?.provider || !mayProvide(identity.role)) return;
+  if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
+  if (isConnectedAs(context.members, peer, "data")) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
@@ -46,7 +50,7 @@ export function noteProvider(
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
-  if (peer === context.dataset.provider && mayProvide(identity.role)) {
+  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
   } else if (identity.role === "data") {
@@ -54,11 +58,6 @@ export function noteProvider(
     enqueue.cancel(seekSoon.id);
     enqueue.raise({ type: "dataset.seek" });
   }
-}
-
-/** Only data nodes provide: a certificate that names another role does not. */
-function mayProvide(role: string | undefined): boolean {
-  return role === undefined || role === "data";
 }
 
 /** Looks the record up once more, and again after a while, as often as there is reason to. */

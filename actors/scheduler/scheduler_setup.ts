@@ -18,16 +18,16 @@ import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
+  allParticipants,
   isAggregatorBehind,
   isAllEnded,
   isTrained,
-  memberOf,
-  membersOf,
+  participantOf,
   trainersOf,
   type Training,
 } from "./training.ts";
 
-/** A member whose connection is away for longer than this is lost, in milliseconds. */
+/** A participant whose connection is away for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
 /** A trainer that should be training and says nothing for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
@@ -93,7 +93,7 @@ export type SchedulerEvent =
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
-  | { readonly type: "member.lost"; readonly peer: Peer; readonly reason: string };
+  | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
 
 /** The rounds that the configuration asks for. */
 export function planOf({ config }: SchedulerContext): RoundPlan {
@@ -106,9 +106,9 @@ export function participantsOf({ self, training }: SchedulerContext): Participan
   return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
 }
 
-/** Workers that may not be allocated: members, and those that refused. */
+/** Workers that may not be allocated: participants, and those that refused. */
 export function takenPeers({ training, excluded }: SchedulerContext): readonly Peer[] {
-  return [...excluded, ...membersOf(training).map(({ peer }) => peer)];
+  return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
 /** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
@@ -124,13 +124,13 @@ export const schedulerSetup = setup({
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
-    isMember: ({ context }, params: { readonly peer: Peer }) => {
-      const member = memberOf(context.training, params.peer);
-      return member !== undefined && member.state !== "done";
+    isParticipant: ({ context }, params: { readonly peer: Peer }) => {
+      const participant = participantOf(context.training, params.peer);
+      return participant !== undefined && participant.state !== "done";
     },
-    canRegroup: ({ context }) => membersOf(context.training).length + context.excluded.length > 0,
+    canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
-    hasNoMembers: ({ context }) => membersOf(context.training).length === 0,
+    hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,

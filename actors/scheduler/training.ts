@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Member as ProvenMember } from "../../pki/member.ts";
+import type { Member } from "../../pki/member.ts";
 import type { Peer, Progress, ProgressResponse, Uuid } from "../../transport/protocols/messages.ts";
 import {
   answerStatus,
@@ -16,10 +16,10 @@ import {
 } from "./rounds.ts";
 
 /** What a lease was granted for. */
-export interface Member {
+export interface Participant {
   readonly peer: Peer;
   /** What its certificate proved when it offered: only its connections speak for it. */
-  readonly proven: ProvenMember;
+  readonly member: Member;
   readonly leaseId: Uuid;
   readonly taskId: Uuid;
   readonly jobId: Uuid;
@@ -29,8 +29,8 @@ export interface Member {
   readonly ended: boolean;
 }
 
-/** A member that trains. */
-export interface Trainer extends Member {
+/** A participant that trains. */
+export interface Trainer extends Participant {
   readonly pace: TrainerPace;
   /** Its update is on the way: until the aggregator says that the round is over there is nothing to hear of it. */
   readonly waiting: boolean;
@@ -38,8 +38,8 @@ export interface Trainer extends Member {
   readonly heardAt: number;
 }
 
-/** The member that aggregates. */
-export interface Aggregator extends Member {
+/** The participant that aggregates. */
+export interface Aggregator extends Participant {
   /** Trainers that it was last told of. */
   readonly knows: readonly Peer[];
 }
@@ -58,7 +58,7 @@ export const emptyTraining: Training = { trainers: {}, aggregator: undefined, ro
 /** One progress message. */
 export interface ReceivedProgress {
   readonly peer: Peer;
-  readonly proven: ProvenMember;
+  readonly member: Member;
   readonly jobId: Uuid;
   readonly progress: Progress;
   /** Milliseconds since the epoch. */
@@ -74,11 +74,11 @@ export interface AnsweredProgress {
 /** Answers a progress message (`docs/wire.md`, "Health and progress"). */
 export function answerProgress(training: Training, received: ReceivedProgress, plan: RoundPlan): AnsweredProgress {
   const trainer = training.trainers[received.peer];
-  if (trainer?.jobId === received.jobId && trainer.proven === received.proven) {
+  if (trainer?.jobId === received.jobId && trainer.member === received.member) {
     return answerTrainer(training, trainer, received, plan);
   }
   const { aggregator } = training;
-  if (aggregator?.proven === received.proven && aggregator.jobId === received.jobId) {
+  if (aggregator?.member === received.member && aggregator.jobId === received.jobId) {
     return answerAggregator(training, aggregator, received, plan);
   }
   return { training, answer: undefined };
@@ -147,27 +147,27 @@ function pacesOf(training: Training): Record<Peer, TrainerPace> {
   return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
 }
 
-/** A member of the training, whatever it does. */
-export function memberOf(training: Training, peer: Peer): Member | undefined {
+/** A participant of the training, whatever it does. */
+export function participantOf(training: Training, peer: Peer): Participant | undefined {
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
-/** The member that a connection of a peer speaks for: none where its certificate proved another. */
-export function memberBy(
+/** The participant that a connection of a peer speaks for: none where its certificate proved another. */
+export function participantBy(
   training: Training,
-  { peer, proven }: { readonly peer: Peer; readonly proven: ProvenMember },
-): Member | undefined {
-  const member = memberOf(training, peer);
-  return member?.proven === proven ? member : undefined;
+  { peer, member }: { readonly peer: Peer; readonly member: Member },
+): Participant | undefined {
+  const participant = participantOf(training, peer);
+  return participant?.member === member ? participant : undefined;
 }
 
-/** A member by the lease it gave. */
-export function memberByLease(training: Training, leaseId: Uuid): Member | undefined {
-  return membersOf(training).find((member) => member.leaseId === leaseId);
+/** A participant by the lease it gave. */
+export function participantByLease(training: Training, leaseId: Uuid): Participant | undefined {
+  return allParticipants(training).find((participant) => participant.leaseId === leaseId);
 }
 
 /** Everyone that takes part. */
-export function membersOf(training: Training): readonly Member[] {
+export function allParticipants(training: Training): readonly Participant[] {
   const trainers = Object.values(training.trainers);
   return training.aggregator === undefined ? trainers : [...trainers, training.aggregator];
 }
@@ -177,16 +177,16 @@ export function withTrainer(training: Training, trainer: Trainer): Training {
   return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
 }
 
-/** The training with whatever is said of one member changed. */
-export function withMember(training: Training, peer: Peer, change: Partial<Member>): Training {
+/** The training with whatever is said of one participant changed. */
+export function withParticipant(training: Training, peer: Peer, change: Partial<Participant>): Training {
   const trainer = training.trainers[peer];
   if (trainer !== undefined) return withTrainer(training, { ...trainer, ...change });
   const { aggregator } = training;
   return aggregator?.peer === peer ? { ...training, aggregator: { ...aggregator, ...change } } : training;
 }
 
-/** The training without one member. */
-export function withoutMember(training: Training, peer: Peer): Training {
+/** The training without one participant. */
+export function withoutParticipant(training: Training, peer: Peer): Training {
   const { [peer]: _, ...trainers } = training.trainers;
   const aggregator = training.aggregator?.peer === peer ? undefined : training.aggregator;
   return { ...training, trainers, aggregator };
@@ -194,10 +194,10 @@ export function withoutMember(training: Training, peer: Peer): Training {
 
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(
-  member: Pick<Member, "peer" | "proven" | "leaseId" | "taskId" | "jobId">,
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
   now: number,
 ): Trainer {
-  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
+  return { ...participant, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
 }
 
 /** Trainers that should be training and were not heard of for longer than `silenceMaxMs`. */
@@ -207,8 +207,10 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 }
 
 /** A new aggregator, leased and not dispatched. */
-export function leasedAggregator(member: Pick<Member, "peer" | "proven" | "leaseId" | "taskId" | "jobId">): Aggregator {
-  return { ...member, state: "leased", ended: false, knows: [] };
+export function leasedAggregator(
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
+): Aggregator {
+  return { ...participant, state: "leased", ended: false, knows: [] };
 }
 
 /** PeerIDs of the trainers. */
@@ -230,5 +232,5 @@ export function isTrained(training: Training): boolean {
 
 /** Whether every worker said that its job ended. */
 export function isAllEnded(training: Training): boolean {
-  return membersOf(training).every(({ ended }) => ended);
+  return allParticipants(training).every(({ ended }) => ended);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { AnyActorRef } from "xstate";
+import type { Member } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { ConnectionRow } from "../../transport/core/connection_table.ts";
 import { SimulatedConnection } from "../../transport/simulated/connection.ts";
@@ -66,7 +67,9 @@ export class Checker implements SimulationWatch {
   readonly violations: Violation[] = [];
   readonly #sim: Simulation;
   readonly #oracle: Oracle;
+  /** Who holds each lease: the PeerID by the worker's log, and the member when its book was first looked through. */
   readonly #holders = new Map<string, Peer>();
+  readonly #members = new Map<string, Member>();
   readonly #ended = new Map<string, number>();
   readonly #dispatched = new Map<string, { readonly node: SimulatedNode; readonly incarnation: number }>();
   readonly #overSince = new Map<string, number>();
@@ -322,9 +325,12 @@ export class Checker implements SimulationWatch {
         );
       }
     }
-    for (const { id, holder } of contexts.flatMap(({ book: { leases } }) => Object.values(leases))) {
-      const first = this.#holders.get(`${node.name}/${id}`);
-      if (first !== undefined && first !== holder) this.violate("one-holder", node.name, `lease ${id} changed hands`);
+    for (const { id, peer, holder } of contexts.flatMap(({ book: { leases } }) => Object.values(leases))) {
+      const key = `${node.name}/${id}`;
+      const member = this.#members.get(key) ?? holder;
+      this.#members.set(key, member);
+      const isHeld = (this.#holders.get(key) ?? peer) === peer && member === holder;
+      if (!isHeld) this.violate("one-holder", node.name, `lease ${id} changed hands`);
     }
   }
 

@@ -272,7 +272,7 @@ function promisesToOthers(node: SimulatedNode, peer: string): readonly string[] 
   const book = bookOf(node);
   if (book === undefined) return [];
   const offers = Object.values(book.offers).filter(({ to }) => to !== peer);
-  const leases = Object.values(book.leases).filter(({ holder }) => holder !== peer);
+  const leases = Object.values(book.leases).filter((lease) => lease.peer !== peer);
   return [...offers, ...leases].map(({ id }) => id).slice(0, 8);
 }
 

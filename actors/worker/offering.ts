@@ -4,7 +4,7 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
-import { memberOf } from "../../pki/member.ts";
+import { memberOf, standsFor } from "../../pki/member.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { JobRef } from "../job/messages.ts";
@@ -77,7 +77,7 @@ export function answerRenewal(
     enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, member: memberOf(identity), exchange });
     return;
   }
-  if (taken === undefined || taken.to !== peer || !mayHold(identity.role)) {
+  if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
     return;
   }
@@ -102,11 +102,6 @@ export function answerRenewal(
       fields: { lease: id, peer, price: taken.price, resources: taken.resources, class: taken.descriptors[0]?.class },
     })
   );
-}
-
-/** Only schedulers lease: a certificate that names another role doesn't. */
-export function mayHold(role: string | undefined): boolean {
-  return role === undefined || role === "scheduler";
 }
 
 type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;

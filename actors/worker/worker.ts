@@ -161,7 +161,6 @@ export const workerMachine = worker.createMachine({
     book: noCommitments,
     window: [],
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
-    connected: input.members,
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",
     unacknowledged: 0,

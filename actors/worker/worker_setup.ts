@@ -7,7 +7,6 @@ import { setup } from "xstate";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { WorkerConfig } from "../config/config.ts";
-import type { ConnectedMember } from "../../pki/member.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { JobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
@@ -35,8 +34,6 @@ export interface WorkerContext extends RoleInput<WorkerConfig> {
   readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
   readonly jobNetworkHost: JobNetworkHost;
-  /** Connected members. A disconnected scheduler is not notified of job results. */
-  readonly connected: readonly ConnectedMember[];
   /** Where executors are started; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
   /** Why none can be started now. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Member, memberOf } from "../../pki/member.ts";
+import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
@@ -13,7 +13,6 @@ import type { RequestWith } from "../runtime/requests.ts";
 import type { LeaseRef } from "./lease.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
-import { mayHold } from "./offering.ts";
 import { findExecutor } from "./requests.ts";
 import {
   addJob,
@@ -54,7 +53,9 @@ export function answerDispatch(
     enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
     return dispatched(lease.endsAt);
   }
-  const refusal = mayHold(identity.role) ? begin(context, { id, peer, holder, spec }) : "its role may not dispatch";
+  const refusal = standsFor(identity.role, "scheduler")
+    ? begin(context, { id, peer, holder, spec })
+    : "its role may not dispatch";
   if (typeof refusal === "string") {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { DispatchJob: "Failed" } });
     enqueue(() =>
@@ -156,7 +157,7 @@ export function closeJob(
   if (outcome.type === "failed" && context.book.leases[job.leaseId]?.over === false) {
     enqueue.sendTo<LeaseRef>(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
   }
-  if (!context.connected.some(({ member }) => member === job.holder)) return;
+  if (!context.members.some(({ member }) => member === job.holder)) return;
   enqueue.assign({ unacknowledged: context.unacknowledged + 1 });
   enqueue.sendTo(context.transport, {
     type: "request",
@@ -181,22 +182,22 @@ function statusOf(outcome: JobOutcome): JobStatus {
 
 /**
  * A member's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without its peer.
- * Else its leases lapse by themselves, and aggregations wait a while, unless another member of the same PeerID is connected.
+ * Else its leases lapse by themselves, and aggregations wait a while. A job names PeerIDs: while another member of the same
+ * PeerID that may be a worker is connected, aggregations do not notice.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  const holder = memberOf(identity);
-  const connected = context.connected.filter(({ member }) => member !== holder);
-  enqueue.assign({ connected });
+  const members = withoutConnected(context.members, identity);
+  enqueue.assign({ members });
   const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
   const delay = isUnwanted ? 0 : absenceMs;
-  const isAway = isUnwanted || connected.every((other) => other.peer !== peer);
+  const isAway = standsFor(identity.role, "worker") && !isConnectedAs(members, peer, "worker");
   const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
   if (isAway && isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
   if (!isUnwanted) return;
-  for (const { id } of leasesOf(context.book, holder)) {
+  for (const { id } of leasesOf(context.book, memberOf(identity))) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, {
       type: "lease.end",
       reason: `its holder's certificate is not accepted: ${reason.refusal.code}`,
@@ -209,11 +210,8 @@ export function noteEstablished(
   { context, enqueue }: WorkerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  const here = memberOf(identity);
-  enqueue.cancel(`absence/${peer}`);
-  enqueue.assign({
-    connected: [...context.connected.filter(({ member }) => member !== here), { peer, member: here }],
-  });
+  if (standsFor(identity.role, "worker")) enqueue.cancel(`absence/${peer}`);
+  enqueue.assign({ members: withConnected(context.members, identity) });
 }
 
 /** A peer stayed away: aggregations no longer wait for it. */

@@ -153,7 +153,7 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
     ports: world.ports,
     transport: world.transport,
     self: "data",
-    peers: [],
+    members: [],
   });
   await eventually("the directory is scanned", () => data.state() !== "scanning");
   /** Who is established; who else can be dialled. */

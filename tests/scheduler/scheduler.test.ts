@@ -8,6 +8,8 @@ import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { memberOf } from "../../pki/member.ts";
 import { CertificateRevoked } from "../../pki/refusal.ts";
 import type { CloseReason, StreamChunk, TransportAsk } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
@@ -65,7 +67,7 @@ function start(config: SchedulerConfig) {
     ports: world.ports,
     transport: world.transport,
     self: "scheduler",
-    peers: [],
+    members: [],
   });
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
@@ -162,8 +164,8 @@ function training(trainers: readonly string[], rounds: number) {
     const aggregated = progress("aggregator", "updated");
     return [aggregated, ...left.map((peer) => progress(peer, "update-received"))];
   };
-  const close = (peer: string, reason: CloseReason) =>
-    started.actor.send({ type: "peer.closed", peer, identity: identityOf(peer), reason });
+  const close = (peer: string, reason: CloseReason, role?: Role) =>
+    started.actor.send({ type: "peer.closed", peer, identity: identityOf(peer, role), reason });
   return { ...started, jobs, progress, round, close };
 }
 
@@ -233,7 +235,14 @@ test("a lease that comes too late takes nobody's part, and nobody gets two", () 
   const { world, actor, found, offer, dispatches } = start(configOf(1, 1));
   found();
   offer("a");
-  const lease = (peer: string) => ({ id: `late-${peer}`, peer, timeout: instantFromMs(0), price: 1, resources });
+  const lease = (peer: string) => ({
+    id: `late-${peer}`,
+    peer,
+    member: memberOf(identityOf(peer)),
+    timeout: instantFromMs(0),
+    price: 1,
+    resources,
+  });
   actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("a") });
   offer("b");
   actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("c") });
@@ -506,7 +515,7 @@ test("a data node that comes back under another key serves from then on; another
   live(20_000);
   assert.equal(world.take("record.get"), []);
   // It is gone: looked for until it is back.
-  close("data-2", { type: "lost", detail: "gone" });
+  close("data-2", { type: "lost", detail: "gone" }, "data");
   for (let time = 0; time < 6; time++) {
     assert.ok(world.take("record.get").length > 0);
     live(5_500);

@@ -23,8 +23,10 @@ import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import type { CloseReason, Gate, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
 import { bytesOf, protobufFields } from "../../transport/protocols/protobuf.ts";
+import { withConnected } from "../../pki/member.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import { exchange, metricsOf, type Posted, scrapeRequest, startCollector } from "../support/collector.ts";
+import { identityOf } from "../support/fake_transport.ts";
 import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("telemetry's parts");
@@ -316,7 +318,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
         config: { role: "gateway", limits: defaultLimits },
         snapshot: { ...snapshot, anchors: many },
         identity: undefined,
-        peers: [],
+        members: [],
         isReady: false,
         ledger: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
       } as never,
@@ -352,7 +354,7 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
         config: { role, limits: defaultLimits },
         snapshot: undefined,
         identity: undefined,
-        peers: ["p"],
+        members: withConnected(withConnected([], identityOf("p", "scheduler")), identityOf("p", "worker")),
         isReady: true,
         ledger: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
       } as never,

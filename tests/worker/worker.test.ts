@@ -8,6 +8,7 @@ import type { jobMachine } from "../../actors/job/job.ts";
 import type { JobCommand, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import { type EffectDone, fromSource } from "../../actors/runtime/effect_actor.ts";
 import { workerMachine } from "../../actors/worker/worker.ts";
+import { withConnected } from "../../pki/member.ts";
 import { CertificateRevoked } from "../../pki/refusal.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { ApiRequest, JobSpec } from "../../transport/protocols/messages.ts";
@@ -99,7 +100,7 @@ function start(strategy: "whole" | "flexible" = "flexible") {
     ports: world.ports,
     transport: world.transport,
     self: "worker",
-    peers: ["s"],
+    members: withConnected([], identityOf("s")),
   });
   let requests = 0;
   const ask = (from: string, { bid = 20, cpu = 2, of = "train" as "train" | "aggregate" } = {}) => {
@@ -235,7 +236,7 @@ test("an offer becomes a lease for whom it was made, once, and not after it laps
   assert.ok(isRenewed(say("s", { RenewLease: { id } }, "scheduler")));
   assert.is(world.reported("lease.granted")[0]?.["peer"], "s");
   world.pass(700);
-  assert.ok(isRenewed(say("s", { RenewLease: { id } })), "a lease doesn't lapse with its offer");
+  assert.ok(isRenewed(say("s", { RenewLease: { id } }, "scheduler")), "a lease doesn't lapse with its offer");
   ask("s");
   world.pass(200);
   const [late] = offers();

@@ -17,6 +17,7 @@ import type { Report } from "../../../actors/runtime/ports.ts";
 import type { TransportRef } from "../../../actors/runtime/role.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { workerMachine } from "../../../actors/worker/worker.ts";
+import { withConnected } from "../../../pki/member.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import type { TransportAsk } from "../../../transport/port.ts";
 import type { ApiRequest, ApiResponse, JobSpec } from "../../../transport/protocols/messages.ts";
@@ -95,9 +96,19 @@ function startVictim(world: AttackWorld): Victim {
     cell: { ...cellDefault, allowUnconfined: true },
   } as unknown as WorkerConfig;
   const machine = workerMachine.provide({ actors: { sweep } });
+  const identity = {
+    peer: scheduler,
+    name: "scheduler",
+    subject: "CN=scheduler",
+    issuer: "CN=ca",
+    names: [],
+    domain: undefined,
+    role: "scheduler",
+  } as unknown as PeerIdentity;
+  const members = withConnected([], identity);
   const actor = superviseRoot(machine, {
     id: "worker",
-    input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", peers: [scheduler] },
+    input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", members },
     onError: (error) => death ??= error,
   });
   let exchanges = 0;
@@ -105,7 +116,6 @@ function startVictim(world: AttackWorld): Victim {
     const message = decodeMessage(api, "request", bytes);
     if (Result.isFailure(message)) return undefined;
     const exchange = `x${exchanges += 1}`;
-    const identity = { peer: scheduler, name: "scheduler", role: "scheduler" } as unknown as PeerIdentity;
     actor.send({
       type: "request.received",
       exchange,

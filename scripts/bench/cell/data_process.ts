@@ -14,5 +14,5 @@ const end = await startTransportEnd(JSON.parse(files), true);
 const ports = makePorts(({ level, message }) => {
   if (level === "error") process.stderr.write(`${message}\n`);
 });
-end.play(dataMachine, { config: { role: "data", datasetPath }, ports, peers: [] });
+end.play(dataMachine, { config: { role: "data", datasetPath }, ports, members: [] });
 process.stdout.write(`${end.address}\n`);

@@ -1,85 +1,97 @@
 /**
- * A scheduler's actions around members that go away.
+ * A scheduler's actions around participants that go away.
  *
  * @module
  */
-import { memberOf as provenMember } from "../../pki/member.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
-import { emptyTraining, memberBy, memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
+import {
+  allParticipants,
+  emptyTraining,
+  participantBy,
+  participantOf,
+  silentTrainers,
+  trainersOf,
+  withoutParticipant,
+} from "./training.ts";
 
-/** A member is out: its lease is released, whoever waits for it is told. */
-export function loseMember(
+/** A participant is out: its lease is released, whoever waits for it is told. */
+export function loseParticipant(
   { context, enqueue }: SchedulerArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
 ): void {
-  const member = memberOf(context.training, peer);
-  if (member === undefined) return;
-  const wasAggregator = context.training.aggregator?.peer === member.peer;
-  const training = withoutMember(context.training, member.peer);
-  enqueue.assign({ training, excluded: [...context.excluded, member.peer] });
-  enqueue.cancel(`absence/${member.peer}`);
-  enqueue.stopChild(`lease/${member.leaseId}`);
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined) return;
+  const wasAggregator = context.training.aggregator?.peer === participant.peer;
+  const training = withoutParticipant(context.training, participant.peer);
+  enqueue.assign({ training, excluded: [...context.excluded, participant.peer] });
+  enqueue.cancel(`absence/${participant.peer}`);
+  enqueue.stopChild(`lease/${participant.leaseId}`);
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: wasAggregator ? "aggregator.lost" : "trainer.lost",
-      message: `Lost ${wasAggregator ? "aggregator" : "trainer"} ${member.peer}: ${reason}`,
-      fields: { peer: member.peer, job: member.jobId, reason, left: trainersOf(training).length },
+      message: `Lost ${wasAggregator ? "aggregator" : "trainer"} ${participant.peer}: ${reason}`,
+      fields: { peer: participant.peer, job: participant.jobId, reason, left: trainersOf(training).length },
     })
   );
 }
 
-/** A member went away: at once when its certificate is the reason, else after a while. */
+/** A participant went away: at once when its certificate is the reason, else after a while. */
 export function noteAbsence(
   { context, enqueue }: SchedulerArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
-  if (member === undefined || member.state === "done") return;
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant === undefined || participant.state === "done") return;
   if (reason.type === "trust.changed" || reason.type === "expired") {
-    enqueue.raise({ type: "member.lost", peer, reason: `its certificate is not accepted: ${reason.refusal.code}` });
+    enqueue.raise({
+      type: "participant.lost",
+      peer,
+      reason: `its certificate is not accepted: ${reason.refusal.code}`,
+    });
   } else {
     enqueue.raise({ type: "absence.over", peer }, { delay: absenceMs, id: `absence/${peer}` });
   }
 }
 
-/** A member came back in time. */
+/** A participant came back in time. */
 export function noteReturn(
   { context, enqueue }: SchedulerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  const member = memberBy(context.training, { peer, proven: provenMember(identity) });
-  if (member !== undefined) enqueue.cancel(`absence/${peer}`);
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant !== undefined) enqueue.cancel(`absence/${peer}`);
 }
 
 /** Trainers that should be training and say nothing are lost: their executors hang. */
 export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
-    enqueue.raise({ type: "member.lost", peer, reason: `it said nothing for ${trainerSilenceMs / 1_000} s` });
+    enqueue.raise({ type: "participant.lost", peer, reason: `it said nothing for ${trainerSilenceMs / 1_000} s` });
   }
 }
 
-/** Members that did not answer their dispatch are lost. */
+/** Participants that did not answer their dispatch are lost. */
 export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
-  for (const { peer, state } of membersOf(context.training)) {
+  for (const { peer, state } of allParticipants(context.training)) {
     const isDue = state === "leased" &&
       (peer === context.training.aggregator?.peer || context.training.aggregator?.state !== "leased");
-    if (isDue) enqueue.raise({ type: "member.lost", peer, reason: "it did not answer the dispatch" });
+    if (isDue) enqueue.raise({ type: "participant.lost", peer, reason: "it did not answer the dispatch" });
   }
 }
 
 /** Nobody was dispatched yet, and not everybody is to be had: those that are leased are let go, to be chosen anew. */
 export function regroup({ context, enqueue }: SchedulerArgs): void {
-  const members = membersOf(context.training);
-  for (const { peer, leaseId } of members) {
+  const participants = allParticipants(context.training);
+  for (const { peer, leaseId } of participants) {
     enqueue.cancel(`absence/${peer}`);
     enqueue.stopChild(`lease/${leaseId}`);
   }
   const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({ training: emptyTraining, excluded: [], first });
-  const released = members.map(({ peer }) => peer);
+  const released = participants.map(({ peer }) => peer);
   enqueue(() =>
     context.ports.report({
       level: "warn",
