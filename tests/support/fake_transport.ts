@@ -146,14 +146,15 @@ export function identityOf(peer: PeerText, role?: Role): PeerIdentity {
 
 let exchanges = 0;
 
-/** A request that arrives. */
+/** A request that arrives, of a peer by its name or as its certificate proves it. */
 export function requestFrom(
-  peer: PeerText,
+  from: PeerText | PeerIdentity,
   protocol: MessageProtocol,
   message: Message,
   role?: Role,
 ): Extract<TransportFact, { type: "request.received" }> {
-  const identity = identityOf(peer, role);
+  const identity = typeof from === "string" ? identityOf(from, role) : from;
+  const { peer } = identity;
   return { type: "request.received", exchange: `exchange-${++exchanges}`, peer, identity, protocol, message };
 }
 
