@@ -166,7 +166,7 @@ export function trainSpec(jobId = "job-1"): JobSpec {
 }
 
 /** An aggregation of the updates of these peers. */
-export function aggregateSpec(updates: readonly string[], jobId = "job-2"): JobSpec {
+export function aggregateSpec(updates: readonly string[], jobId = "job-2", scheduler = "s"): JobSpec {
   const peers = (list: readonly string[]) => ({
     type: "peers" as const,
     peers: list,
@@ -180,7 +180,7 @@ export function aggregateSpec(updates: readonly string[], jobId = "job-2"): JobS
       descriptor: { name: "parameter-server" },
       config: {
         updates: peers(updates),
-        results: peers([...updates, "s"]),
+        results: peers([...updates, scheduler]),
         optimizer: { "learning-rate": 0.7, momentum: 0.9 },
       },
     },
