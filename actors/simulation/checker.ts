@@ -4,7 +4,6 @@
  * @module
  */
 import type { AnyActorRef } from "xstate";
-import type { Member } from "../../pki/member.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { ConnectionRow } from "../../transport/core/connection_table.ts";
 import { SimulatedConnection } from "../../transport/simulated/connection.ts";
@@ -17,6 +16,7 @@ import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { InvariantName, Violation } from "./invariants.ts";
+import { LeaseHolders } from "./lease_holders.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Oracle } from "./oracle.ts";
@@ -67,9 +67,7 @@ export class Checker implements SimulationWatch {
   readonly violations: Violation[] = [];
   readonly #sim: Simulation;
   readonly #oracle: Oracle;
-  /** Who holds each lease: the PeerID by the worker's log, and the member when its book was first looked through. */
-  readonly #holders = new Map<string, Peer>();
-  readonly #members = new Map<string, Member>();
+  readonly #holders = new LeaseHolders();
   readonly #ended = new Map<string, number>();
   readonly #dispatched = new Map<string, { readonly node: SimulatedNode; readonly incarnation: number }>();
   readonly #overSince = new Map<string, number>();
@@ -130,7 +128,7 @@ export class Checker implements SimulationWatch {
       this.#dispatched.set(this.#key(node, fields["task"]), { node, incarnation: node.incarnation });
     } else if (event === "job.ended" && node.role === "worker") this.#jobEnded(node, fields);
     else if (event === "lease.granted" && node.role === "worker") {
-      this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
+      this.#holders.granted(node.name, String(fields["lease"]), String(fields["peer"]));
       for (const actor of node.roleActors) this.#books.delete(actor);
     } else if (event === "lease.lapsed") this.#checkLapse(node, String(fields["lease"]));
     else if (
@@ -325,13 +323,9 @@ export class Checker implements SimulationWatch {
         );
       }
     }
-    for (const { id, peer, holder } of contexts.flatMap(({ book: { leases } }) => Object.values(leases))) {
-      const key = `${node.name}/${id}`;
-      const member = this.#members.get(key) ?? holder;
-      this.#members.set(key, member);
-      const isHeld = (this.#holders.get(key) ?? peer) === peer && member === holder;
-      if (!isHeld) this.violate("one-holder", node.name, `lease ${id} changed hands`);
-    }
+    const leases = contexts.flatMap(({ book }) => Object.values(book.leases));
+    const changed = this.#holders.changed(node.name, leases);
+    if (changed !== undefined) this.violate("one-holder", node.name, `lease ${changed} changed hands`);
   }
 
   #checkJobLease(

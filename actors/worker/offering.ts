@@ -99,7 +99,14 @@ export function answerRenewal(
       level: "info",
       event: "lease.granted",
       message: `Leased to ${peer}`,
-      fields: { lease: id, peer, price: taken.price, resources: taken.resources, class: taken.descriptors[0]?.class },
+      fields: {
+        lease: id,
+        peer,
+        name: identity.name,
+        price: taken.price,
+        resources: taken.resources,
+        class: taken.descriptors[0]?.class,
+      },
     })
   );
 }
@@ -126,14 +133,14 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
   });
 }
 
-/** A peer that does not hold the lease asked for its renewal. */
+/** A member that does not hold the lease asked for its renewal. */
 export function answerRefused({ context, enqueue }: WorkerArgs, { id, exchange, peer }: Refused): void {
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: "lease.refused",
-      message: `Cannot renew lease for ${peer}: another peer holds it`,
+      message: `Cannot renew lease for ${peer}: another member holds it`,
       fields: { lease: id, peer },
     })
   );

@@ -63,7 +63,7 @@ export function answerDispatch(
         level: "warn",
         event: "job.refused",
         message: `Cannot take job of ${peer}: ${refusal}`,
-        fields: { peer, task: id, job: spec.job_id, reason: refusal },
+        fields: { peer, name: identity.name, task: id, job: spec.job_id, reason: refusal },
       })
     );
     return;
@@ -91,7 +91,7 @@ export function answerDispatch(
       level: "info",
       event: "job.dispatched",
       message: `Took ${spec.executor.class} job of ${peer}`,
-      fields: { peer, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
+      fields: { peer, name: identity.name, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
     })
   );
 }

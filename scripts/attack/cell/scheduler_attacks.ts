@@ -65,6 +65,18 @@ interface Victim {
   stop(): void;
 }
 
+/** What the attacker's certificate proves. */
+const identity = {
+  peer: scheduler,
+  name: "scheduler",
+  subject: "CN=scheduler",
+  issuer: "CN=ca",
+  names: [],
+  domain: undefined,
+  role: "scheduler",
+} as unknown as PeerIdentity;
+const members = withConnected([], identity);
+
 function startVictim(world: AttackWorld): Victim {
   const reports: Report[] = [];
   const asks: TransportAsk[] = [];
@@ -96,16 +108,6 @@ function startVictim(world: AttackWorld): Victim {
     cell: { ...cellDefault, allowUnconfined: true },
   } as unknown as WorkerConfig;
   const machine = workerMachine.provide({ actors: { sweep } });
-  const identity = {
-    peer: scheduler,
-    name: "scheduler",
-    subject: "CN=scheduler",
-    issuer: "CN=ca",
-    names: [],
-    domain: undefined,
-    role: "scheduler",
-  } as unknown as PeerIdentity;
-  const members = withConnected([], identity);
   const actor = superviseRoot(machine, {
     id: "worker",
     input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", members },
