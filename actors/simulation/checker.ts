@@ -116,9 +116,8 @@ export class Checker implements SimulationWatch {
   bytes(node: SimulatedNode, { chain }: SimulatedConnection): void {
     const standing = this.#oracle.standingOf(chain[0]);
     const why = this.#oracle.mustRefuse(node, standing, this.#sim.time.now);
-    if (why !== undefined) {
-      this.violate("verified-only", node.name, `heard ${standing?.credential.name ?? "somebody"}: ${why}`);
-    }
+    const name = standing?.credential.name ?? "somebody";
+    if (why !== undefined) this.violate("verified-only", node.name, `heard ${name}: ${why}`);
   }
 
   report(node: SimulatedNode, report: Report): void {
@@ -356,13 +355,10 @@ export class Checker implements SimulationWatch {
     for (const node of this.#sim.nodes.values()) {
       this.#dirty.add(node);
       for (const session of node.sessions) {
-        let connections = 0;
-        for (const view of session.connections()) {
-          this.#checkConnection(node, view, now);
-          connections += 1;
-        }
-        if (connections > connectionsMax || session.size > openMax) {
-          this.violate("bounded", node.name, `${connections} connections, ${session.size} exchanges and streams`);
+        const rows = [...session.connections()];
+        for (const row of rows) this.#checkConnection(node, row, now);
+        if (rows.length > connectionsMax || session.size > openMax) {
+          this.violate("bounded", node.name, `${rows.length} connections, ${session.size} exchanges and streams`);
         }
       }
     }
@@ -376,10 +372,8 @@ export class Checker implements SimulationWatch {
     if (phase === "established") {
       const standing = this.#oracle.standingOf(connection.chain[0]);
       const why = this.#oracle.mustRefuse(node, standing, now);
-      if (why !== undefined) {
-        const name = standing?.credential.name ?? "somebody";
-        this.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
-      }
+      const name = standing?.credential.name ?? "somebody";
+      if (why !== undefined) this.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
     } else if (phase === "refused" || phase === "closed") {
       const since = this.#badSince.get(connection) ?? now;
       this.#badSince.set(connection, since);

@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { Effect, Exit } from "effect";
 import { createActor, setup } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { HostilePeer } from "../../actors/simulation/hostile_peer.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
@@ -20,9 +21,14 @@ import type {
   TransportLimits,
 } from "../../transport/port.ts";
 import { withoutPeer } from "../../transport/core/addresses.ts";
+import type { Session } from "../../transport/core/session.ts";
+import { makeTransport } from "../../transport/core/transport.ts";
+import { realClock } from "../../transport/libp2p/real_clock.ts";
+import { Libp2pWire } from "../../transport/libp2p/wire.ts";
 import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
+import { SimulatedWire } from "../../transport/simulated/wire.ts";
 import type { TestNode, TestPki } from "./pki.ts";
 import { startTransport, transportInputOf, until } from "./transports.ts";
 
@@ -35,6 +41,8 @@ export interface Party {
   readonly node: TestNode;
   readonly address: AddressText;
   readonly facts: readonly TransportFact[];
+  /** What is open in its core: exchanges, streams, dials, handshakes. */
+  readonly size: number;
   send(ask: TransportAsk): void;
   ask(question: Question): Promise<TransportAnswer>;
   /** The first fact that `select` picks, said already or within ten seconds. */
@@ -58,6 +66,8 @@ export interface JoinOptions {
 export interface Meeting {
   readonly name: string;
   join(name: string, options?: JoinOptions): Promise<Party>;
+  /** A member without a core, which keeps to no rule. */
+  intrude(name: string): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
   /** The wall clocks of all parties jump, in milliseconds; timers do not notice. */
@@ -74,10 +84,23 @@ export function realMeeting(pki: TestPki): Meeting {
     name: "libp2p",
     jump: (ms) => void (aheadMs += ms),
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    async intrude(name) {
+      const input = transportInputOf({ pki, node: await pki.node(name) });
+      const peer = new HostilePeer(new Libp2pWire(input, realClock(Date.now)), input.identity);
+      await new Promise((resolve) => peer.wire.start(peer, resolve));
+      return peer;
+    },
     async join(name, { node, gateway = false, at, early, limits = {} } = {}) {
+      let session: Session | undefined;
+      const logic = makeTransport({
+        makeWire: (input, clock) => new Libp2pWire(input, clock),
+        clock: (input) => realClock(input.now),
+        watch: { session: (started) => session = started },
+      });
       const transport = await startTransport({
         name,
         pki,
+        logic,
         ...(node === undefined ? {} : { node }),
         ...(gateway ? { role: "gateway" as const } : {}),
         ...(at === undefined ? {} : { listenAddresses: [withoutPeer(at)] }),
@@ -91,6 +114,9 @@ export function realMeeting(pki: TestPki): Meeting {
         node: transport.node,
         address,
         facts: transport.facts,
+        get size() {
+          return session?.size ?? 0;
+        },
         send: transport.send,
         ask: (question) => transport.ask(question as never),
         fact: (select) => transport.fact(select, 10_000),
@@ -124,6 +150,15 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       for (const clock of clocks) clock.skewMs += ms;
     },
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
+    async intrude(name) {
+      const input = transportInputOf({ pki, node: await pki.node(name), uuid: randomUUID });
+      const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
+      const host = { name, network, clock: new NodeClock(time), directory, address, stopped: false };
+      const peer = new HostilePeer(new SimulatedWire(host, input), input.identity);
+      peer.wire.start(peer, () => {});
+      time.runTo(time.now + 1);
+      return peer;
+    },
     async join(name, { node: given, gateway = false, at, early, limits = {} } = {}) {
       const node = given ?? await pki.node(name);
       const clock = new NodeClock(time);
@@ -142,7 +177,9 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         uuid: randomUUID,
       });
       const { identity } = input;
-      const logic = makeSimulatedTransport({ name, network, clock, directory, address, stopped: false });
+      const host = { name, network, clock, directory, address, stopped: false };
+      let session: Session | undefined;
+      const logic = makeSimulatedTransport(host, { session: (started) => session = started });
       const facts: TransportFact[] = [];
       const parent = createActor(
         setup({
@@ -177,6 +214,9 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         node,
         address: `${address}/p2p/${identity.peer}`,
         facts,
+        get size() {
+          return session?.size ?? 0;
+        },
         send: (said) => child.send(said),
         ask: (question) => ask(question),
         fact: (select) =>

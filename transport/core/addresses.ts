@@ -4,6 +4,7 @@
  * @module
  */
 import type { AddressText, PeerText } from "../port.ts";
+import type { ConnectionTable } from "./connection_table.ts";
 import type { WireConnection } from "./wire.ts";
 
 /** An address without the PeerID at its end, to compare where two addresses lead. A relayed one stays as it is. */
@@ -24,4 +25,13 @@ export function leadsToGateway(
   if (relay !== undefined) return false;
   const place = withoutPeer(address);
   return gatewayAddresses.some((gateway) => withoutPeer(gateway) === place);
+}
+
+/** The peers at the ends of open connections that lead straight to one of these addresses. */
+export function gatewaysAmong(
+  table: Pick<ConnectionTable, "open" | "identityOf">,
+  gatewayAddresses: readonly AddressText[],
+): readonly PeerText[] {
+  const leading = [...table.open()].filter((connection) => leadsToGateway(connection, gatewayAddresses));
+  return [...new Set(leading.flatMap((connection) => table.identityOf(connection)?.peer ?? []))];
 }

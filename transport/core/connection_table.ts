@@ -21,9 +21,10 @@ import type {
   PeerText,
   TransportLimits,
 } from "../port.ts";
-import { withoutPeer } from "./addresses.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import type { Clock } from "./clock.ts";
+import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
+import { Groups } from "./groups.ts";
 import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.ts";
 
 /**
@@ -31,8 +32,6 @@ import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.t
  * closes: ending a connection costs libp2p some milliseconds.
  */
 export const reverifySlice = 16;
-/** Refusals of own dials that are remembered, to answer the asker of the dial. */
-const dialRefusalsMax = 256;
 
 /** What the table reports. All of it is called synchronously; the receiver defers what it passes on. */
 export interface ConnectionTableListener {
@@ -82,31 +81,16 @@ interface Row extends ConnectionRow {
   readonly unlisten: () => void;
 }
 
-/** A refusal of a connection that we dialled. */
-interface DialRefusal {
-  readonly sequence: number;
-  readonly address: AddressText;
-  readonly expectedPeer: PeerText | undefined;
-  readonly refusal: Refusal;
-}
-
-/** What a dial was for: its own refusals are found by this. */
-export interface DialedTarget {
-  readonly peer?: PeerText;
-  readonly address?: AddressText;
-}
-
 /** All connections of one transport, each with its gate. */
 export class ConnectionTable implements ConnectionListener {
   readonly #init: ConnectionTableInit;
   readonly #admission: Admission;
   readonly #rows = new Map<WireConnection, Row>();
   /** The established ones, by PeerID and by member. */
-  readonly #peers = new Map<PeerText, Set<Row>>();
-  readonly #members = new Map<Member, Set<Row>>();
-  readonly #dialRefusals: DialRefusal[] = [];
+  readonly #peers = new Groups<PeerText, Row>();
+  readonly #members = new Groups<Member, Row>();
+  readonly #dialRefusals = new DialRefusals();
   #snapshot: TrustSnapshot;
-  #sequence = 0;
   #accepted = 0;
 
   /** Holds no connection yet. */
@@ -195,8 +179,8 @@ export class ConnectionTable implements ConnectionListener {
     this.#accepted += 1;
     row.member = memberOf(identity);
     const first = !this.#members.has(row.member);
-    addTo(this.#peers, identity.peer, row);
-    addTo(this.#members, row.member, row);
+    this.#peers.add(identity.peer, row);
+    this.#members.add(row.member, row);
     this.#init.listener.established?.(connection, identity, first);
     return true;
   }
@@ -352,12 +336,12 @@ export class ConnectionTable implements ConnectionListener {
 
   /** Marks a point in time: refusals of own dials from here on are found by {@linkcode refusalSince}. */
   mark(): number {
-    return this.#sequence;
+    return this.#dialRefusals.mark();
   }
 
   /** Why a dial to this peer or address was refused since `mark`, as far as a gate refused it. */
   refusalSince(mark: number, target: DialedTarget): Refusal | undefined {
-    return this.#dialRefusals.findLast((one) => one.sequence >= mark && isFor(one, target))?.refusal;
+    return this.#dialRefusals.since(mark, target);
   }
 
   /** Whether a handshake with this peer or address is under way. */
@@ -393,43 +377,15 @@ export class ConnectionTable implements ConnectionListener {
       return;
     }
     row.established = false;
-    takeFrom(this.#peers, identity.peer, row);
-    const last = row.member === undefined || takeFrom(this.#members, row.member, row);
+    this.#peers.remove(identity.peer, row);
+    const last = row.member === undefined || this.#members.remove(row.member, row);
     this.#init.listener.left?.(row.connection, identity, reason, last);
   }
 
   #refused({ connection, gate }: Row, refusal: Refusal): void {
-    if (connection.direction === "outbound") {
-      const { address, expectedPeer } = connection;
-      this.#dialRefusals.push({ sequence: this.#sequence++, address, expectedPeer, refusal });
-      if (this.#dialRefusals.length > dialRefusalsMax) this.#dialRefusals.shift();
-    }
+    if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal);
     this.#init.listener.refused?.(connection, gate, refusal);
   }
-}
-
-function addTo<K>(rows: Map<K, Set<Row>>, key: K, row: Row): void {
-  const known = rows.get(key);
-  if (known === undefined) rows.set(key, new Set([row]));
-  else known.add(row);
-}
-
-/** Whether it was the last one of its key. */
-function takeFrom<K>(rows: Map<K, Set<Row>>, key: K, row: Row): boolean {
-  const known = rows.get(key);
-  known?.delete(row);
-  if (known !== undefined && known.size > 0) return false;
-  rows.delete(key);
-  return true;
-}
-
-/** Whether a dialled connection was dialled for this target. */
-function isFor(
-  { address, expectedPeer }: Pick<WireConnection, "address" | "expectedPeer">,
-  target: DialedTarget,
-): boolean {
-  return (target.peer !== undefined && target.peer === expectedPeer) ||
-    (target.address !== undefined && withoutPeer(target.address) === withoutPeer(address));
 }
 
 /** Sending to a gate changes its phase, which the type checker does not know. */

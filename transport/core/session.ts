@@ -8,10 +8,8 @@ import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import {
-  type AddressText,
   type CloseReason,
   type Gate,
-  type GatePhase,
   isStreamProtocol,
   type NodeIdentity,
   type PeerText,
@@ -19,9 +17,9 @@ import {
   TransportError,
   type TransportInput,
 } from "../port.ts";
-import { isMessageProtocol, type Message } from "../protocols/messages.ts";
+import { isMessageProtocol } from "../protocols/messages.ts";
 import { addressRules } from "./address_filter.ts";
-import { leadsToGateway, namingPeer } from "./addresses.ts";
+import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
@@ -33,7 +31,9 @@ import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
 import { Records } from "./records.ts";
 import { Requests } from "./requests.ts";
+import { addressesOfPeers } from "./successor.ts";
 import { StreamPlaces, type StreamVerdict } from "./stream_places.ts";
+import type { TransportWatch } from "./transport_watch.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
 import {
   closeGraceMs,
@@ -49,24 +49,11 @@ import {
 const dialSlackMs = 5_000;
 /** How often connections that are let finish are looked at, in milliseconds. */
 const settleLookMs = 50;
-/** Peers whose addresses a successor is told, and addresses of each: it dials them all at once. */
-export const successorPeersMax = 256;
-const successorAddressesMax = 4;
 
 /** What a session handles: everything but its own beginning and end. */
 export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
 type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" }>;
 type Handlers = { readonly [T in RunningAsk["type"]]: (ask: Extract<RunningAsk, { type: T }>) => void };
-
-/** What looks on at a transport; a simulation does. */
-export interface TransportWatch {
-  /** A session began. */
-  session?(session: Session): void;
-  /** A fact is delivered, to the parent or where a retiring transport sends it. */
-  fact?(fact: Parameters<Outbox["tell"]>[0]): void;
-  /** A request is answered here; `self` tells the transports of a process apart. */
-  answer?(message: Message, self: PeerText): void;
-}
 
 /** What a session is made with. */
 export interface SessionInit {
@@ -116,7 +103,7 @@ export class Session {
         identityOf: (connection) => this.#table.identityOf(connection),
         has: (peer) => this.#table.has(peer),
         best: (peer) => this.#table.best(peer),
-        gateways: () => this.#gateways(),
+        gateways: () => gatewaysAmong(this.#table, input.gatewayAddresses),
       },
       streams: this.#places,
       dialler: this.#dialler,
@@ -208,12 +195,6 @@ export class Session {
     });
   }
 
-  #gateways(): PeerText[] {
-    const { gatewayAddresses } = this.#init.input;
-    const leading = [...this.#table.open()].filter((connection) => leadsToGateway(connection, gatewayAddresses));
-    return [...new Set(leading.flatMap((connection) => this.#table.identityOf(connection)?.peer ?? []))];
-  }
-
   /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
   #isGateway(peer: PeerText): boolean {
     const { role, identity, gatewayAddresses } = this.#init.input;
@@ -301,33 +282,11 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    this.#addressesOfPeers((peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }));
-  }
-
-  /** Where the established peers can be dialled: where they were, or as they announced. */
-  #addressesOfPeers(
-    done: (peers: readonly { readonly peer: PeerText; readonly addresses: readonly AddressText[] }[]) => void,
-  ): void {
-    const { input, wire } = this.#init;
-    const { mayDial } = addressRules(input, (peer) => this.#isGateway(peer));
-    const listed = [...this.#table.peers()].slice(0, successorPeersMax);
-    const found = new Map<PeerText, readonly AddressText[]>();
-    const finish = () =>
-      done(listed.flatMap((peer) => {
-        const addresses = found.get(peer) ?? [];
-        return addresses.length === 0 ? [] : [{ peer, addresses }];
-      }));
-    if (listed.length === 0) return finish();
-    for (const peer of listed) {
-      const best = this.#table.best(peer);
-      const dialled = best?.relay === undefined && best?.direction === "outbound" ? [best.address] : [];
-      wire.addressesOf(peer, (known) => {
-        const all = [...dialled, ...known].filter((address) => mayDial(multiaddr(address)));
-        const named = all.map((address) => namingPeer(address, peer));
-        found.set(peer, [...new Set(named)].slice(0, successorAddressesMax));
-        if (found.size === listed.length) finish();
-      });
-    }
+    const { mayDial } = addressRules(this.#init.input, (peer) => this.#isGateway(peer));
+    addressesOfPeers(
+      { wire, table: this.#table, mayDial: (address) => mayDial(multiaddr(address)) },
+      (peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }),
+    );
   }
 
   /** New handshakes use the new pair. Another key is another PeerID, which a wire cannot take up while it runs. */
@@ -426,7 +385,6 @@ export class Session {
     return this.#table.rows();
   }
 
-  /** Connections that were established since the start. */
   get accepted(): number {
     return this.#table.accepted;
   }

@@ -12,7 +12,8 @@ import { Internal } from "../../pki/refusal.ts";
 import { type TransportAsk, TransportError, type TransportInput } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import { type Outbox, outbox } from "./outbox.ts";
-import { Session, type SessionAsk, type TransportWatch } from "./session.ts";
+import { Session, type SessionAsk } from "./session.ts";
+import type { TransportWatch } from "./transport_watch.ts";
 import type { Wire } from "./wire.ts";
 
 /** What a transport runs on. */

@@ -8,12 +8,17 @@ import type { Connection, MessageStream, MultiaddrConnection, Stream } from "@li
 import type { PeerIdentity } from "../../pki/path.ts";
 import { ProtocolMismatch, type Refusal } from "../../pki/refusal.ts";
 import type { AddressText, NodeIdentity, PeerText } from "../port.ts";
-import type { ConnectionListener, StreamListener, WireConnection, WireStream } from "../core/wire.ts";
+import {
+  closeGraceMs,
+  type ConnectionListener,
+  type StreamListener,
+  type WireConnection,
+  type WireStream,
+} from "../core/wire.ts";
 import { limitNegotiation } from "./negotiation_limit.ts";
 import { watchPreamble } from "./preamble.ts";
 import {
   closeFromAbove,
-  closeGraceMs,
   ConnectionClosed,
   noteWhoEnds,
   type RawEnd,

@@ -45,7 +45,7 @@ export interface NodeServices extends Record<string, unknown> {
 /** A libp2p node of this network. */
 export type Node = Libp2p<NodeServices>;
 
-/** What identify says of the protocol's version. */
+/** The protocol's version in identify. */
 export const protocolVersion = "/hypha-identify/0.0.1";
 
 /** libp2p's own limits, set out of the way of `admission.ts`: libp2p gives no reason when it applies them. */

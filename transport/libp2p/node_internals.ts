@@ -34,7 +34,7 @@ export interface KadInternals {
   readonly handlers: Record<string, KadHandler>;
   /** Replaces what takes Kademlia's streams. The DHT binds it when it begins to serve: before the start. */
   takeStreams(takes: TakesStream): void;
-  /** Peers of the routing table that are closest to a key, without asking anybody. */
+  /** Peers of the routing table that are closest to a key, without a search. */
   closestPeersOffline(key: Uint8Array): Promise<{ id: PeerId; multiaddrs: Multiaddr[] }[]>;
 }
 
@@ -68,14 +68,14 @@ export interface NodeInternals {
   readonly reservations: Reservations | undefined;
   readonly kad: KadInternals;
   readonly gossip: GossipInternals;
-  /** Sets what identify says of the protocol's version. */
+  /** Sets the protocol's version in identify. */
   setProtocolVersion(version: string): void;
 }
 
 /** The types of messages that the DHT's own handlers answer: those without records. */
 export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS", "ADD_PROVIDER"] as const;
 
-/** What tells the relay's transport from others. */
+/** The relay's transport has this tag. */
 const relayTag = "@libp2p/circuit-relay-v2-transport";
 
 /**

@@ -7,11 +7,9 @@
 import { Socket } from "node:net";
 import type { AbortOptions, MessageStream } from "@libp2p/interface";
 import { HungUp, ProtocolMismatch, type Refusal } from "../../pki/refusal.ts";
+import { closeGraceMs } from "../core/wire.ts";
 import { closableOf } from "./connection_internals.ts";
 import type { SocketEnd } from "./secured_stream.ts";
-
-/** How long a connection that we close has to send what it still holds, in milliseconds. */
-export const closeGraceMs = 500;
 
 /** What is known about the end of a raw connection. The first cause stays. */
 export interface RawEnd {

@@ -222,7 +222,7 @@ export class Libp2pStream implements WireStream {
   }
 
   /**
-   * Reports `drained` when nothing of what was sent is left. A multiplexer says `drain` to all of its streams whenever the
+   * Reports `drained` when nothing of what was sent is left. A multiplexer reports `drain` to all of its streams whenever the
    * connection drains, also to those whose window is used up: what counts is what the stream still holds.
    */
   #look(): void {

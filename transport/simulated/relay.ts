@@ -6,7 +6,7 @@
 import { Result } from "effect";
 import { type Refusal, Unreachable } from "../../pki/refusal.ts";
 import type { Timer } from "../core/clock.ts";
-import type { AddressText, PeerText } from "../port.ts";
+import type { PeerText } from "../port.ts";
 import { CircuitEnd } from "./circuit.ts";
 import type { SimulatedConnection } from "./connection.ts";
 import type { RelayFrame } from "./frames.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import type { CallbackActorLogic } from "xstate";
-import type { TransportWatch } from "../core/session.ts";
+import type { TransportWatch } from "../core/transport_watch.ts";
 import { makeTransport } from "../core/transport.ts";
 import type { TransportAsk, TransportInput } from "../port.ts";
 import { type SimulatedHost, SimulatedWire } from "./wire.ts";

@@ -157,6 +157,31 @@ test("a connection that libp2p announces without a verdict, or for another peer 
   assert.equal(stranger.told, ["abort"]);
 });
 
+test("a connection that is announced twice is closed", async () => {
+  const { connections, own, raw } = open(new Noting());
+  connections.opened(announced(raw).libp2p);
+  assert.not(own.isOpen);
+  await turns();
+  assert.equal(raw.told, ["reset"]);
+});
+
+test("a stream that a peer opens is read by the verdict; over a connection that closes it is reset unseen", () => {
+  const { own } = open(new Noting());
+  const seen: string[] = [];
+  const receive = () => {
+    const stream = new WrittenStream();
+    own.receive(stream.stream, "/x", (_, { protocol }) => {
+      seen.push(protocol);
+      return { data: (bytes) => void seen.push(String(bytes)), ended: () => {}, closed: () => {} };
+    });
+    stream.onData(Uint8Array.of(1));
+    return stream.told;
+  };
+  assert.equal([receive(), seen], [[], ["/x", "1"]]);
+  own.close("gently", "enough");
+  assert.equal([receive(), seen.length], [["reset"], 2]);
+});
+
 test("after a refusal nothing goes on: no pair is shown, no chain is read, nothing fails once more", async () => {
   const listener = new Noting("opening");
   const { own } = begun(listener);

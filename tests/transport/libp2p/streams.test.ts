@@ -246,6 +246,55 @@ test("what the negotiation read ahead comes first, then the end that came with i
   }
 });
 
+test("what the negotiation puts back behind an end that was reported already still comes first", async () => {
+  const stream = new WrittenStream();
+  const put: Uint8Array[] = [];
+  const negotiate = ({ data }: { data: { subarray(): Uint8Array } }) => void put.push(data.subarray());
+  stream.addEventListener("message", negotiate);
+  stream.onData(bytes(7));
+  stream.onRemoteCloseWrite();
+  stream.removeEventListener("message", negotiate);
+  stream.unshift(put[0]!);
+  assert.ok(stream.readableEnded);
+  const { heard, listener } = noting();
+  const wire = Libp2pStream.received(owner(), stream.stream, "/x");
+  wire.pause();
+  wire.listen(listener);
+  await turn();
+  assert.equal(heard, []);
+  wire.resume();
+  await turn();
+  assert.equal(heard, ["data 7", "ended"]);
+});
+
+test("libp2p gives up a paused stream that holds too much: that is a reset, whatever it had before", async () => {
+  const { wire, heard, stream } = received(new WrittenStream());
+  wire.pause();
+  stream.onData(bytes(1));
+  stream.onRemoteCloseWrite();
+  stream.abort(new Error("too much"));
+  await turn();
+  assert.equal(heard, ["closed reset"]);
+});
+
+test("an abort in the turn in which the other side ended reports no end", async () => {
+  const { wire, heard, stream } = received(new WrittenStream());
+  stream.onRemoteCloseWrite();
+  wire.abort("enough");
+  await turn();
+  assert.equal(heard, ["closed reset"]);
+});
+
+test("a stream whose last bytes did not leave is not done", async () => {
+  const { wire, heard, stream } = received(new Narrow());
+  stream.full = true;
+  wire.end(bytes(1));
+  stream.onRemoteCloseWrite();
+  stream.onTransportClosed();
+  await turn();
+  assert.equal(heard, ["ended", "closed connection"]);
+});
+
 test("a stream that has closed before its listener came reports that", async () => {
   const stream = new WrittenStream();
   stream.onRemoteReset();
