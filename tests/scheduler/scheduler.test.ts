@@ -6,6 +6,7 @@ import * as assert from "uvu/assert";
 import { Effect } from "effect";
 import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
 import { identityOf, requestFrom, settle } from "../support/fake_transport.ts";
@@ -398,16 +399,18 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   const [aggregate] = dispatches();
   assert.ok(aggregate?.spec.executor.class === "aggregate");
   assert.equal(aggregate.spec.executor.config.results.peers, ["a", "scheduler"]);
-  const push = (peer: string, exchange: string) =>
+  const push = (peer: string, exchange: string, role?: Role) =>
     actor.send({
       type: "stream.received",
       exchange,
       peer,
-      identity: identityOf(peer),
+      identity: identityOf(peer, role),
       protocol: "/hypha-tensor-stream/push",
     });
   push("a", "x");
   assert.is(world.takeOne("stream.reject").exchange, "x", "a trainer's");
+  push("s", "x0", "scheduler");
+  assert.is(world.takeOne("stream.reject").exchange, "x0", "another member's of the aggregator's PeerID");
   const model = builtinModel("builtin/mlp-64-32-10", "seed-7");
   assert.ok(model._tag === "Success");
   const bytes = encodeTensors(model.success.parameters);

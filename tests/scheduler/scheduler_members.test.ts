@@ -124,7 +124,8 @@ test("the provider is looked for only when no data node of its PeerID is connect
     provenOf(pki, await pki.node("data", { role: "gateway", keyPem: node.keyPem })),
     provenOf(pki, await pki.node("data-2", { role: "data", keyPem: node.keyPem })),
   ];
-  open(data);
+  // A data node comes, and the record names the provider, which is not connected yet.
+  open(provenOf(pki, await pki.node("data-3", { role: "data" })));
   const ask = world.takeOne("record.get");
   const value = new TextEncoder().encode(JSON.stringify({ num_slices: 3 }));
   ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: data.peer });
@@ -132,15 +133,18 @@ test("the provider is looked for only when no data node of its PeerID is connect
   assert.is(Data.Success.data_provider, data.peer);
   live(20_000);
   world.take("record.get");
-  for (const each of [gateway, moved]) open(each);
+  close(gateway, lost);
+  live(6_000);
+  assert.equal(world.take("record.get"), [], "a gateway of its PeerID is not the provider");
+  for (const each of [data, gateway, moved]) open(each);
   live(20_000);
   world.take("record.get");
   close(gateway, lost);
   close(data, revoked);
   live(6_000);
   assert.equal(world.take("record.get"), [], "another data node of that PeerID is there");
-  open(gateway);
   close(moved, lost);
+  open(gateway);
   live(16_000);
   assert.ok(world.take("record.get").length >= 3, "a gateway of that PeerID does not provide");
   assert.is(actor.getSnapshot().status, "active");

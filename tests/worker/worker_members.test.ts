@@ -124,6 +124,10 @@ test("an aggregation waits on while another worker of the PeerID is connected, a
     };
     const updates = () => jobs.heard.filter(([, { type }]) => type === "job.updated").length;
     const second = { ...other, names: ["URI:spiffe://test.hypha/worker/second"] } as PeerIdentity;
+    open(namesake);
+    close(namesake, reason);
+    live(12_000);
+    assert.is(updates(), 0, "its scheduler has nothing to do with it");
     for (const each of [other, second, namesake]) open(each);
     close(namesake, reason);
     close(other, reason);
