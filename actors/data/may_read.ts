@@ -1,5 +1,5 @@
 /**
- * Who may read a slice: judged before a byte of it is sent.
+ * Which peers may read a slice. Checked before any byte of it is sent.
  *
  * @module
  */
@@ -25,14 +25,14 @@ export function checkReader(
   return undefined;
 }
 
-/** How grants are judged. */
+/** The rules for grants. */
 export interface GrantRules {
   readonly requireGrant: boolean;
   readonly findIdentity: FindIdentity;
   readonly now: () => number;
 }
 
-/** Judges a pull of ours by its grant. One that shows a grant must show a good one, even where none is required. */
+/** Checks the grant of a pull over our protocol. A grant that is present must be valid, even where none is required. */
 export function judgePull(
   header: GrantedPullHeader,
   peer: string,

@@ -23,12 +23,12 @@ function isDispatched(answer: RequestAnswer): boolean {
     typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
 }
 
-/** A lease was granted: it is held from here on, and its worker is a participant. */
+/** Takes a granted lease: starts renewing it, and makes its worker a participant. */
 export function takeLease(
   { context, self, enqueue }: SchedulerArgs,
   { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
 ): void {
-  // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
+  // The allocation may have been given up meanwhile: then the existing participant keeps its part, and this lease lapses.
   const isTaken = participantOf(context.training, lease.peer) !== undefined ||
     (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
@@ -138,7 +138,7 @@ export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): voi
   }
 }
 
-/** What became of a dispatch: the participant runs, or is lost to this training. */
+/** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
   { context, enqueue }: SchedulerArgs,
   { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
@@ -159,7 +159,7 @@ export function noteDispatch(
     context.ports.report({
       level: "warn",
       event: "job.redispatch_failed",
-      message: `Cannot tell aggregator ${participant.peer} who is left: ${why}; trying again`,
+      message: `Cannot update the trainers of aggregator ${participant.peer}: ${why}; trying again`,
       fields: { peer: participant.peer, job: participant.jobId },
     })
   );

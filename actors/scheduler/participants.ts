@@ -1,5 +1,5 @@
 /**
- * A scheduler's actions around participants that go away.
+ * A scheduler's actions around participants that are lost.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
   withoutParticipant,
 } from "./training.ts";
 
-/** A participant is out: its lease is released, whoever waits for it is told. */
+/** Removes a participant and releases its lease. Its worker is not allocated again. */
 export function loseParticipant(
   { context, enqueue }: SchedulerArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
@@ -39,7 +39,7 @@ export function loseParticipant(
   );
 }
 
-/** A participant went away: at once when its certificate is the reason, else after a while. */
+/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */
 export function noteAbsence(
   { context, enqueue }: SchedulerArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
@@ -57,7 +57,7 @@ export function noteAbsence(
   }
 }
 
-/** A participant came back in time. */
+/** A participant reconnected in time. */
 export function noteReturn(
   { context, enqueue }: SchedulerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
@@ -66,10 +66,10 @@ export function noteReturn(
   if (participant !== undefined) enqueue.cancel(`absence/${peer}`);
 }
 
-/** Trainers that should be training and say nothing are lost: their executors hang. */
+/** Trainers that send no progress for too long are lost: their executors hang. */
 export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
-    enqueue.raise({ type: "participant.lost", peer, reason: `it said nothing for ${trainerSilenceMs / 1_000} s` });
+    enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
   }
 }
 
@@ -82,7 +82,7 @@ export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
   }
 }
 
-/** Nobody was dispatched yet, and not everybody is to be had: those that are leased are let go, to be chosen anew. */
+/** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
 export function regroup({ context, enqueue }: SchedulerArgs): void {
   const participants = allParticipants(context.training);
   for (const { peer, leaseId } of participants) {
@@ -97,7 +97,7 @@ export function regroup({ context, enqueue }: SchedulerArgs): void {
       level: "warn",
       event: "allocation.regrouped",
       message: `Cannot fill all parts: looking for the ${first} first now; ` +
-        `${released.length} workers were let go, ${context.excluded.length} that were lost are asked again`,
+        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
       fields: { released, forgiven: context.excluded, first },
     })
   );

@@ -1,6 +1,6 @@
 /**
- * A training as its scheduler keeps it: who takes part, how far everyone is, and what each progress message is answered.
- * Plain data and pure functions; the machine in `scheduler.ts` moves it.
+ * The state of a training: its participants, their progress, and the answer to each progress message. Plain data and pure
+ * functions; the machine in `scheduler.ts` holds the state.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import {
   type TrainerPace,
 } from "./rounds.ts";
 
-/** What a lease was granted for. */
+/** A worker that was leased for this training. */
 export interface Participant {
   readonly peer: Peer;
   /** What its certificate proved when it offered: only its connections speak for it. */
@@ -23,28 +23,28 @@ export interface Participant {
   readonly leaseId: Uuid;
   readonly taskId: Uuid;
   readonly jobId: Uuid;
-  /** `leased`: not dispatched yet. `done`: its last round is over, it may go. */
+  /** `leased`: has no job yet. `done`: its last round is over. */
   readonly state: "leased" | "running" | "done";
-  /** Whether its worker said that the job ended. */
+  /** Whether its worker reported the end of the job. */
   readonly ended: boolean;
 }
 
 /** A participant that trains. */
 export interface Trainer extends Participant {
   readonly pace: TrainerPace;
-  /** Its update is on the way: until the aggregator says that the round is over there is nothing to hear of it. */
+  /** It sent its update: it sends no progress until the aggregator reports the round. */
   readonly waiting: boolean;
-  /** When it was last heard of, in milliseconds since the epoch. */
-  readonly heardAt: number;
+  /** Time of its last message, in milliseconds since the epoch. */
+  readonly lastMessageAt: number;
 }
 
 /** The participant that aggregates. */
 export interface Aggregator extends Participant {
-  /** Trainers that it was last told of. */
+  /** The trainers in its newest job. */
   readonly knows: readonly Peer[];
 }
 
-/** A training under way. */
+/** A training. */
 export interface Training {
   readonly trainers: Readonly<Record<Peer, Trainer>>;
   readonly aggregator: Aggregator | undefined;
@@ -52,7 +52,7 @@ export interface Training {
   readonly roundsDone: number;
 }
 
-/** Before anybody takes part. */
+/** A training without participants. */
 export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0 };
 
 /** One progress message. */
@@ -65,7 +65,7 @@ export interface ReceivedProgress {
   readonly now: number;
 }
 
-/** The training after a message and the answer to it; no answer at all for a job that the sender doesn't do. */
+/** The training after a message, and the answer; no answer for a job that is not the sender's. */
 export interface AnsweredProgress {
   readonly training: Training;
   readonly answer: ProgressResponse | undefined;
@@ -91,8 +91,8 @@ function answerTrainer(
   plan: RoundPlan,
 ): AnsweredProgress {
   if (before.state === "done") return { training, answer: { type: "Done" } };
-  const trainer: Trainer = { ...before, heardAt: now, waiting: progress === "update" };
-  const heard = withTrainer(training, trainer);
+  const trainer: Trainer = { ...before, lastMessageAt: now, waiting: progress === "update" };
+  const updated = withTrainer(training, trainer);
   const paced = (answered: PacedAnswer): AnsweredProgress => ({
     training: withTrainer(training, {
       ...trainer,
@@ -101,14 +101,14 @@ function answerTrainer(
     }),
     answer: answered.answer,
   });
-  if (progress === "update") return { training: heard, answer: { type: "Ok" } };
+  if (progress === "update") return { training: updated, answer: { type: "Ok" } };
   if (progress === "update-received") return paced(answerUpdateReceived(trainer.pace, plan));
-  if (typeof progress === "object" && "metrics" in progress) return { training: heard, answer: { type: "Ok" } };
+  if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
   if (typeof progress === "object" && "status" in progress) {
     const paces = pacesOf(training);
     return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
   }
-  return { training: heard, answer: { type: "Error" } };
+  return { training: updated, answer: { type: "Error" } };
 }
 
 function answerAggregator(
@@ -120,7 +120,7 @@ function answerAggregator(
   if (typeof progress === "object" && "metrics" in progress) return { training, answer: { type: "Ok" } };
   if (progress !== "updated") return { training, answer: { type: "Error" } };
   if (aggregator.state === "done") return { training, answer: { type: "Done" } };
-  // Said again because the answer was lost: the next round's updates follow only after some trainer has this one's result.
+  // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
   const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
   if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
   const roundsDone = training.roundsDone + 1;
@@ -132,27 +132,27 @@ function answerAggregator(
   return { training: { ...after, aggregator: { ...aggregator, state: "done" } }, answer: { type: "Done" } };
 }
 
-/** A trainer once the aggregator sent this round's result to all: one that did not say so yet has to be heard of again. */
+/** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms. */
 function withResult(
   trainer: Trainer,
   { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
 ): Trainer {
   const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
-  return isBehind ? { ...trainer, waiting: false, heardAt: now } : trainer;
+  return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
 }
 
-/** Paces of those that still train. */
+/** Paces of the trainers that are not done. */
 function pacesOf(training: Training): Record<Peer, TrainerPace> {
   const running = Object.values(training.trainers).filter(({ state }) => state !== "done");
   return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
 }
 
-/** A participant of the training, whatever it does. */
+/** The participant with this PeerID. */
 export function participantOf(training: Training, peer: Peer): Participant | undefined {
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
-/** The participant that a connection of a peer speaks for: none where its certificate proved another. */
+/** The participant with this PeerID, if it is this member. */
 export function participantBy(
   training: Training,
   { peer, member }: { readonly peer: Peer; readonly member: Member },
@@ -161,12 +161,12 @@ export function participantBy(
   return participant?.member === member ? participant : undefined;
 }
 
-/** A participant by the lease it gave. */
+/** The participant with this lease. */
 export function participantByLease(training: Training, leaseId: Uuid): Participant | undefined {
   return allParticipants(training).find((participant) => participant.leaseId === leaseId);
 }
 
-/** Everyone that takes part. */
+/** All participants. */
 export function allParticipants(training: Training): readonly Participant[] {
   const trainers = Object.values(training.trainers);
   return training.aggregator === undefined ? trainers : [...trainers, training.aggregator];
@@ -177,7 +177,7 @@ export function withTrainer(training: Training, trainer: Trainer): Training {
   return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
 }
 
-/** The training with whatever is said of one participant changed. */
+/** The training with fields of one participant changed. */
 export function withParticipant(training: Training, peer: Peer, change: Partial<Participant>): Training {
   const trainer = training.trainers[peer];
   if (trainer !== undefined) return withTrainer(training, { ...trainer, ...change });
@@ -197,13 +197,15 @@ export function leasedTrainer(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
   now: number,
 ): Trainer {
-  return { ...participant, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
+  return { ...participant, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
 }
 
-/** Trainers that should be training and were not heard of for longer than `silenceMaxMs`. */
+/** Running trainers that sent no message for longer than `silenceMaxMs`. */
 export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
   return Object.values(training.trainers)
-    .filter(({ state, waiting, heardAt }) => state === "running" && !waiting && now - heardAt > silenceMaxMs);
+    .filter(({ state, waiting, lastMessageAt }) =>
+      state === "running" && !waiting && now - lastMessageAt > silenceMaxMs
+    );
 }
 
 /** A new aggregator, leased and not dispatched. */
@@ -218,7 +220,7 @@ export function trainersOf(training: Training): readonly Peer[] {
   return Object.keys(training.trainers);
 }
 
-/** Whether the aggregator waits for a trainer that is gone: it has to be told. */
+/** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */
 export function isAggregatorBehind({ aggregator, trainers }: Training): boolean {
   return aggregator !== undefined && aggregator.state === "running" &&
     aggregator.knows.some((peer) => trainers[peer] === undefined);
@@ -230,7 +232,7 @@ export function isTrained(training: Training): boolean {
     Object.values(training.trainers).every(({ state }) => state === "done");
 }
 
-/** Whether every worker said that its job ended. */
+/** Whether every worker reported the end of its job. */
 export function isAllEnded(training: Training): boolean {
   return allParticipants(training).every(({ ended }) => ended);
 }

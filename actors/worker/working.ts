@@ -1,5 +1,5 @@
 /**
- * A worker's actions around jobs, and around the peers they depend on.
+ * A worker's actions around jobs, and around the peers that jobs depend on.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import {
   type WorkerEvent,
 } from "./worker_setup.ts";
 
-/** `DispatchJob`: starts a job under a lease of the sender's, or tells a running one what changed. */
+/** `DispatchJob`: starts a job under a lease of the sender, or updates a running job. */
 export function answerDispatch(
   { context, self, enqueue }: WorkerArgs,
   { exchange, peer, identity, message: { id, spec } }: RequestWith<{ readonly id: Uuid; readonly spec: JobSpec }>,
@@ -96,7 +96,7 @@ export function answerDispatch(
   );
 }
 
-/** What a new job runs with, or why it can't. */
+/** The lease and executor of a new job, or why it cannot run. */
 function begin(
   { book, config, cellProblem }: WorkerContext,
   { id, peer, holder, spec }: {
@@ -118,7 +118,7 @@ function begin(
   return { job, executor, endsAt: lease.endsAt };
 }
 
-/** A job runs. */
+/** Reports that a job runs. */
 export function reportStarted(
   { context }: { readonly context: WorkerContext },
   { task_id: task, job_id: job, pid }: JobStarted,
@@ -131,7 +131,7 @@ export function reportStarted(
   });
 }
 
-/** A job ended: its scheduler is told, and one that failed frees its lease. */
+/** A job ended: notifies its scheduler. A failed job ends its lease. */
 export function closeJob(
   { context, self, enqueue }: WorkerArgs,
   { taskId, outcome }: { readonly taskId: Uuid; readonly outcome: JobOutcome },
@@ -181,9 +181,9 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A member's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without its peer.
- * Else its leases lapse by themselves, and aggregations wait a while. A job names PeerIDs: while another member of the same
- * PeerID that may be a worker is connected, aggregations do not notice.
+ * A member's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
+ * without its peer. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time. A job names
+ * PeerIDs: aggregations notice nothing while another member of the PeerID that may be a worker is connected.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
@@ -205,7 +205,7 @@ export function noteClosed(
   }
 }
 
-/** A member is here, perhaps again. */
+/** A member connected, perhaps again. */
 export function noteEstablished(
   { context, enqueue }: WorkerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
@@ -214,7 +214,7 @@ export function noteEstablished(
   enqueue.assign({ members: withConnected(context.members, identity) });
 }
 
-/** A peer stayed away: aggregations no longer wait for it. */
+/** A peer stayed disconnected: aggregations no longer wait for it. */
 export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
   let { book } = context;
   for (const { taskId, spec } of Object.values(context.book.jobs)) {
@@ -234,7 +234,7 @@ export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readon
   enqueue.assign({ book });
 }
 
-/** The worker takes leave: every lease ends, and with it every job. */
+/** The worker drains: ends every lease, and with it every job. */
 export function endAll(
   { context, enqueue }: WorkerArgs,
   { reason = "the worker stops" }: { readonly reason?: string },

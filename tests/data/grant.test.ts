@@ -276,7 +276,7 @@ test("a node of another role grants nothing, and one of another role reads nothi
 test("of several members of the grantor's PeerID, one that may be a scheduler is believed", async () => {
   for (const roles of [["worker", "scheduler"], ["gateway", undefined], ["scheduler", "worker"]] as const) {
     const node = await dataNode();
-    node.others.push(...roles.map((role) => ({ ...identityOf(scheduler.peer, role), subject: `CN=${role}` })));
+    node.others.push(...roles.map((role) => identityOf(scheduler.peer, role, `as ${role}`)));
     assert.is(await node.pull({}), served, roles.join());
     node.stop();
   }

@@ -206,7 +206,7 @@ test("a gateway that is lost is dialled again, the node stays ready, and its rol
 test("a gateway's link counts while any member of its PeerID that may be a gateway is connected", () => {
   const node = start(configOf("worker"));
   node.join();
-  const named = (name: string, role?: Role) => ({ ...identityOf("gateway", role), subject: `CN=${name}`, name });
+  const named = (name: string, role?: Role) => identityOf("gateway", role, name);
   const [gateway, unnamed, worker] = [named("gateway", "gateway"), named("unnamed"), named("worker", "worker")];
   const open = (identity: PeerIdentity) => node.tell({ type: "peer.established", peer: "gateway", identity });
   const close = (identity: PeerIdentity) =>

@@ -130,11 +130,11 @@ export function startUnderParent<Logic extends AnyActorLogic>(
 }
 
 /** An identity as a certificate proves it. */
-export function identityOf(peer: PeerText, role?: Role): PeerIdentity {
+export function identityOf(peer: PeerText, role?: Role, name = `${peer}.name`): PeerIdentity {
   return {
     peer,
-    name: `${peer}.name`,
-    subject: `CN=${peer}.name`,
+    name,
+    subject: `CN=${name}`,
     names: [],
     role,
     domain: undefined,

@@ -21,7 +21,9 @@ const renewed = provenOf(pki, await pki.node("one", { role: "scheduler", keyPem 
 const other = provenOf(pki, await pki.node("one", { role: "worker", keyPem }));
 /** The same key and role under another name. */
 const namesake = provenOf(pki, await pki.node("two", { role: "scheduler", keyPem }));
-assert.is(new Set([scheduler, renewed, other, namesake].map(({ peer }) => peer)).size, 1);
+/** The same key in another role under another name. */
+const second = provenOf(pki, await pki.node("second", { role: "worker", keyPem }));
+assert.is(new Set([scheduler, renewed, other, namesake, second].map(({ peer }) => peer)).size, 1);
 assert.is.not(scheduler.serial, renewed.serial);
 
 /** A worker that runs a training for `scheduler`, under a lease of its. */
@@ -123,7 +125,6 @@ test("an aggregation waits on while another worker of the PeerID is connected, a
       }
     };
     const updates = () => jobs.heard.filter(([, { type }]) => type === "job.updated").length;
-    const second = { ...other, names: ["URI:spiffe://test.hypha/worker/second"] } as PeerIdentity;
     open(namesake);
     close(namesake, reason);
     live(12_000);

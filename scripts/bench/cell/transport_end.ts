@@ -22,7 +22,7 @@ export interface TransportEnd {
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */
   ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
-  /** Starts a role's machine, which hears the transport's facts from now on. */
+  /** Starts a role's machine, which receives the transport's facts from now on. */
   play(logic: AnyActorLogic, input: object): void;
   stop(): Promise<void>;
 }
