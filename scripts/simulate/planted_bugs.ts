@@ -107,8 +107,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "a stranger renews a lease",
     file: "actors/worker/lease.ts",
-    find: "peer === context.holder,",
-    replace: 'peer !== "" || peer === context.holder,',
+    find: "member === context.holder,",
+    replace: '(member as string) !== "" || member === context.holder,',
   },
   {
     name: "the timer of a renewed lease runs on",
