@@ -23,7 +23,7 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
 /** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */

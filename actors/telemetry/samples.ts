@@ -4,10 +4,10 @@
  * @module
  */
 import { toHex } from "../../pki/bytes.ts";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
-import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
+import { crlsOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
@@ -107,7 +107,7 @@ function trustSamples(snapshot: TrustSnapshot, now: number): readonly Sample[] {
       labels: { subject: bound(subject.text), serial },
       value: seconds(period.notAfter),
     })),
-    ...worstLists(listsOf(snapshot)).flatMap(({ issuer, thisUpdate, nextUpdate, entries }): Sample[] => [
+    ...worstLists(crlsOf(snapshot)).flatMap(({ issuer, thisUpdate, nextUpdate, entries }): Sample[] => [
       { name: "hypha_crl_age_seconds", labels: { issuer }, value: now / 1_000 - thisUpdate },
       { name: "hypha_crl_expire_time_seconds", labels: { issuer }, value: nextUpdate },
       { name: "hypha_crl_remaining_seconds", labels: { issuer }, value: nextUpdate - now / 1_000 },
@@ -128,8 +128,8 @@ interface WorstList {
  * One row for each issuer. Of lists of one key and scope the newest counts, with its delta's dates where it has one; of several
  * scopes the worst date counts.
  */
-function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
-  const newest = new Map<string, HeldList>();
+function worstLists(lists: readonly HeldCrl[]): readonly WorstList[] {
+  const newest = new Map<string, HeldCrl>();
   for (const list of lists) { // the newest first
     const { issuer: { der }, authorityKeyId = "", baseNumber, scope } = list;
     const key = [toHex(der), authorityKeyId, baseNumber === undefined ? "" : "delta", scopeKey(scope)].join(" ");

@@ -64,7 +64,7 @@ interface Followed {
   readonly ageSeconds: () => number;
 }
 
-/** A gate emits each of these at most once, and none after the last: see `handshake.ts`. */
+/** A gate emits each of these at most once, and none after the last: see `connection_gate.ts`. */
 function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
   if (gate.phase === "refused" || gate.phase === "closed") return; // refused when it was created: it was never pending
   let phase: "pending" | "open" | "over" = "pending";

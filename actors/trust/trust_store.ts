@@ -23,7 +23,7 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
 import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
@@ -115,7 +115,7 @@ export interface TrustStoreContext extends KnownTrust {
   readonly stateDir: string | undefined;
   readonly crlMarks: CrlHighWaterMarks;
   /** The lists in force, by `domainKey`; undefined before the first reading. */
-  readonly seenLists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly seenLists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** What the kept files held when the state directory was opened. */
   readonly held: ReadonlyMap<string, string>;
   /** Lists in force whose signature was found good, by the last count. */
