@@ -22,7 +22,7 @@ export interface TransportEnd {
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */
   ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
-  /** Starts a role's machine, which hears the transport's facts from now on. */
+  /** Starts a role's machine, which receives the transport's facts from now on. */
   play(logic: AnyActorLogic, input: object): void;
   stop(): Promise<void>;
 }
@@ -37,7 +37,7 @@ export async function startTransportEnd(files: EndFiles, listens: boolean): Prom
   const onError = (error: unknown) => {
     throw error;
   };
-  const parent = superviseRoot(machine, { id: "end", input: undefined as never, onError });
+  const parent = superviseRoot(machine, { id: "end", input: undefined, onError });
   const transport = parent.getSnapshot().children["transport"] as unknown as { send(ask: TransportAsk): void };
   const send = (ask: TransportAsk) => transport.send(ask);
   const ask: TransportEnd["ask"] = (make) => new Promise((resolve) => send(make({ send: resolve })));

@@ -68,7 +68,7 @@ export function makeRandomList({ issuer, key, entries, seed, at }: RandomListOpt
   return { der, serial };
 }
 
-/** Random 32-bit words (xorshift128, Marsaglia 2003): fast, and good enough for serials nobody has to guess. */
+/** Random 32-bit words (xorshift128, Marsaglia 2003): fast, and good enough for serials that need not be unpredictable. */
 export function randomWords(seed: number): () => number {
   let [x, y, z, w] = [seed >>> 0 || 1, 362_436_069, 521_288_629, 88_675_123];
   return () => {
