@@ -77,6 +77,8 @@ export interface NodeOptions {
   readonly slices?: number;
   readonly batchMs?: number;
   readonly relayClient?: boolean;
+  /** False: peers reach it through a gateway's relay only. */
+  readonly isDialable?: boolean;
 }
 
 /** Where a node's files lie. */
@@ -253,6 +255,7 @@ export class SimulatedNode {
       clock,
       directory,
       address: this.address,
+      isDialable: this.options.isDialable ?? true,
       stopped: false,
       watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
     };
