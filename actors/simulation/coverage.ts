@@ -18,6 +18,7 @@ import { nodeMachine } from "../node/node.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
 
@@ -27,6 +28,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   handshakeMachine,
   trustStoreMachine,
   identityMachine,
+  watchedFilesMachine,
   formerMachine,
   refusalLedgerMachine,
   gatewayLinkMachine,
