@@ -217,6 +217,27 @@ test("a delta that is lost clears nobody: in the running node, at a start, and a
   await untilMarked(place, "8");
 });
 
+test("a mark whose list is lost holds against an older list at every later reading too", async () => {
+  const place = world();
+  writeFileSync(place.crls, rootList + list(5, revoking(leaf)));
+  await place.start();
+  await untilMarked(place, "5");
+  await hosts.splice(0)[0]!.stop();
+  rmSync(join(place.state, "crls"), { recursive: true });
+  writeFileSync(place.crls, rootList + list(4));
+  const store = await place.start();
+  assert.is(store.judge(), "crl-rollback");
+  store.host.send({ type: "trust.reload" });
+  await store.host.hear("trust.changed");
+  assert.is(store.judge(), "crl-rollback");
+  replace(place.crls, rootList + "# the same\n" + list(4));
+  await store.host.hear("trust.changed", 2);
+  assert.equal([store.judge(), markOf(place)?.number], ["crl-rollback", "5"]);
+  replace(place.crls, rootList + list(6));
+  await store.host.hear("trust.changed", 3);
+  assert.is(store.judge(), "accepted");
+});
+
 test("the delta that a newer complete list makes needless is removed", async () => {
   const place = world();
   writeFileSync(place.crls, rootList + list(5) + list(7, delta(5)));
