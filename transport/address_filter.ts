@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { BlockList, isIP } from "node:net";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+import { type Cidr, rangeFinder, readCidr } from "./ip_ranges.ts";
 import type { AddressText, PeerText, TransportInput } from "./port.ts";
 
 /** Says whether an address may be used. */
@@ -19,21 +19,17 @@ export type AddressFilter = (address: Multiaddr) => boolean;
  * @throws RangeError for what is no range, naming it.
  */
 export function addressFilter(cidrs: readonly string[]): AddressFilter {
-  const excluded = new BlockList();
-  for (const cidr of cidrs) {
-    const [network = "", prefix = ""] = cidr.split("/");
-    const family = isIP(network);
-    const bits = Number(prefix);
-    if (family === 0 || prefix === "" || !Number.isInteger(bits) || bits < 0 || bits > (family === 4 ? 32 : 128)) {
-      throw new RangeError(`Cannot exclude ${cidr}: not an address range such as 10.0.0.0/8`);
-    }
-    excluded.addSubnet(network, bits, family === 4 ? "ipv4" : "ipv6");
-  }
+  const excluded = rangeFinder(cidrs.map(rangeFrom));
   return (address) => {
     const host = address.getComponents().find(({ name }) => name === "ip4" || name === "ip6");
-    if (host?.value === undefined) return true;
-    return !excluded.check(host.value, host.name === "ip4" ? "ipv4" : "ipv6");
+    return host?.value === undefined || excluded(host.value) === undefined;
   };
+}
+
+function rangeFrom(text: string): Cidr {
+  const range = readCidr(text);
+  if (typeof range !== "string") return range;
+  throw new RangeError(`Cannot exclude ${text}: not an address range such as 10.0.0.0/8`);
 }
 
 /** The filters of a node. */

@@ -5,7 +5,8 @@
  * @module
  */
 import { Schema } from "effect";
-import { type AddressUse, isQuic, readAddress, readCidr } from "./addresses.ts";
+import { readCidr } from "../../transport/ip_ranges.ts";
+import { type AddressUse, isQuic, readAddress } from "./addresses.ts";
 
 /** What the schema records of a key in addition to its type. */
 export interface KeyNote {
