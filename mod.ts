@@ -28,10 +28,10 @@ export type { TrustTiming } from "./actors/trust/trust_store.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./actors/gate/gate.ts";
 export type { Ports, Report, Run, Services } from "./actors/runtime/ports.ts";
 export { makePorts, type RealPorts } from "./actors/runtime/real_ports.ts";
-export { type Door, type DoorInit, makeDoor } from "./transport/door.ts";
-export type { FrameLimits } from "./transport/frame_guard.ts";
-export type { KeyExchange } from "./transport/tls_context.ts";
-export { libp2pKey } from "./transport/libp2p_node.ts";
+export { type Door, type DoorInit, makeDoor } from "./transport/libp2p/mtls_security.ts";
+export type { FrameLimits } from "./transport/libp2p/frame_guard.ts";
+export type { KeyExchange } from "./transport/libp2p/tls_context.ts";
+export { libp2pKey } from "./transport/libp2p/node.ts";
 export type {
   AddressText,
   CloseReason,
@@ -45,4 +45,4 @@ export type {
   PeerText,
   TransportLimits,
 } from "./transport/port.ts";
-export { defaultLimits } from "./transport/admission.ts";
+export { defaultLimits } from "./transport/core/admission.ts";

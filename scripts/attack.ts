@@ -22,7 +22,7 @@ export interface AttackOptions {
   readonly rest: readonly string[];
 }
 
-/** What a part gives back: contracts.md, "Outputs". */
+/** What a part gives back. */
 export interface AttackReport {
   readonly part: string;
   readonly ok: boolean;

@@ -12,8 +12,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { type PartName, parts } from "./bench/parts.ts";
 import type { BenchRow } from "./bench/row.ts";
-import { runCommand } from "./gate/command.ts";
-import { findRuntime, type Runtime, startable } from "./gate/runtimes.ts";
+import { runCommand } from "./check/command.ts";
+import { findRuntime, type Runtime, startable } from "./check/runtimes.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const timeoutMs = 30 * 60_000;

@@ -9,7 +9,7 @@
 import { resolve } from "node:path";
 import process from "node:process";
 import { pathToFileURL } from "node:url";
-import { lacking } from "./gate/coverage.ts";
+import { lacking } from "./check/coverage.ts";
 
 type Suite = () => Promise<[errors: string | true, passed: number, skipped: number, total: number]>;
 

@@ -6,7 +6,9 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import process from "node:process";
-import { missingRows, roomCircles } from "./tidy/rooms.ts";
+import { mirrorExceptions, mirrorFindings } from "./tidy/mirrors.ts";
+import { type Manifest, undeclaredImports } from "./tidy/packages.ts";
+import { largeRooms, roomCircles, rowFindings } from "./tidy/rooms.ts";
 import { largeOnes, sizeFindings, type Sizes } from "./tidy/sizes.ts";
 
 /** A file of the tree: its path with forward slashes, and its text. */
@@ -143,6 +145,19 @@ function suiteFindings({ path, text }: SourceFile): string[] {
     .map((name) => `${path}:1: suite ${name} never runs, end it with ${name}.run()`);
 }
 
+/** A test whose body begins with a return that depends on the machine. */
+const leaving = /^\s*\w+(?:\([^\n]*?\))?\(\s*["'`][^\n]*=> \{\n\s*if \([^\n]*\) return;/gm;
+
+function leavingFindings({ path, text }: SourceFile): string[] {
+  if (!path.endsWith(".test.ts")) return [];
+  return [...text.matchAll(leaving)].map(({ index }) =>
+    `${path}:${
+      text.slice(0, index).split("\n").length
+    }: a test that returns at once passes untested, declare it only ` +
+    "where it can run (tests/support/prerequisites.ts)"
+  );
+}
+
 /** What is wrong with these files, one line each: `path:line: what, and what to use instead`. */
 export function findings(files: readonly SourceFile[]): string[] {
   return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
@@ -150,6 +165,7 @@ export function findings(files: readonly SourceFile[]): string[] {
     ...importFindings(file),
     ...banFindings(file),
     ...suiteFindings(file),
+    ...leavingFindings(file),
   ]);
 }
 
@@ -166,28 +182,49 @@ export function deadPaths(text: string, exists: (path: string) => boolean): stri
     .map(({ path, line }) => `ARCHITECTURE.md:${line}: ${path} does not exist, correct the path`);
 }
 
+/** Pages that a source file, or a comment of a test, names, and that are not in the tree. */
+export function lostPages(files: readonly SourceFile[], exists: (path: string) => boolean): string[] {
+  return files.filter(({ path }) => !exempt.has(path)).flatMap(({ path, text }) =>
+    text.split("\n").flatMap((line, index) => {
+      if (path.startsWith("tests/") && !/^\s*(?:\/?\*|\/\/)/.test(line)) return [];
+      const named = [...line.matchAll(/(?<![\w./-])\w[\w./-]*\.md\b/g)].map(([page]) => page);
+      return named.filter((page) => !exists(page)).map((page) =>
+        `${path}:${index + 1}: ${page} is no page of this tree, name its whole path, as in docs/wire.md`
+      );
+    })
+  );
+}
+
+const isSource = (name: string) => name.endsWith(".ts") || name.endsWith(".mjs");
+
 function sourceFiles(root: string, folder: string): SourceFile[] {
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
     const path = posix.join(folder, entry.name);
     if (entry.isDirectory()) return sourceFiles(root, path);
-    return entry.name.endsWith(".ts") ? [{ path, text: readFileSync(join(root, path), "utf8") }] : [];
+    return isSource(entry.name) ? [{ path, text: readFileSync(join(root, path), "utf8") }] : [];
   });
 }
 
 /** Everything tidy has to say about the tree at `root`. */
 export function tidy(root: string): string[] {
-  const files = rooms.flatMap((room) => (existsSync(join(root, room)) ? sourceFiles(root, room) : []));
-  const page = join(root, "ARCHITECTURE.md");
-  const text = existsSync(page) ? readFileSync(page, "utf8") : "";
-  const dead = deadPaths(text, (path) => existsSync(join(root, path)));
+  const exists = (path: string) => existsSync(join(root, path));
+  const read = (path: string) => readFileSync(join(root, path), "utf8");
+  const files = rooms.flatMap((room) => (exists(room) ? sourceFiles(root, room) : []));
+  const page = exists("ARCHITECTURE.md") ? read("ARCHITECTURE.md") : "";
   const source = files.filter(({ path }) => !path.startsWith("tests/"));
-  const allowed = JSON.parse(readFileSync(new URL("tidy/sizes.json", import.meta.url), "utf8")) as Sizes;
   return [
     ...findings(files),
-    ...dead,
+    ...deadPaths(page, exists),
+    ...lostPages(files, exists),
     ...roomCircles(source),
-    ...missingRows(text, files),
-    ...sizeFindings(largeOnes(source), allowed),
+    ...largeRooms(source),
+    ...rowFindings(page, files),
+    ...mirrorFindings(files, JSON.parse(read(mirrorExceptions)) as readonly string[]),
+    ...undeclaredImports(
+      [...files, { path: "mod.ts", text: read("mod.ts") }],
+      JSON.parse(read("package.json")) as Manifest,
+    ),
+    ...sizeFindings(largeOnes(source), JSON.parse(read("scripts/tidy/sizes.json")) as Sizes),
   ];
 }
 

@@ -3,13 +3,13 @@
  *
  * @module
  */
-export * from "./admission.ts";
-export * from "./door.ts";
-export { defaultFrameLimits, FrameBudget, FrameBudgets, type FrameLimits } from "./frame_guard.ts";
-export * from "./gate_book.ts";
-export { libp2pKey } from "./libp2p_node.ts";
-export * from "./mtls.ts";
+export * from "./core/admission.ts";
+export * from "./libp2p/mtls_security.ts";
+export { defaultFrameLimits, FrameBudget, FrameBudgets, type FrameLimits } from "./libp2p/frame_guard.ts";
+export * from "./core/gate_book.ts";
+export { libp2pKey } from "./libp2p/node.ts";
+export * from "./libp2p/mtls.ts";
 export * from "./port.ts";
-export type { Meter, SocketEnd } from "./secured_stream.ts";
-export type { KeyExchange } from "./tls_context.ts";
-export * from "./transport.ts";
+export type { Meter, SocketEnd } from "./libp2p/secured_stream.ts";
+export type { KeyExchange } from "./libp2p/tls_context.ts";
+export * from "./core/transport.ts";

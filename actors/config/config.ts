@@ -189,7 +189,7 @@ export interface DilocoJobConfig {
   };
   /** Names of the executors asked for; the existing network's by default. */
   readonly executors: { readonly train: string; readonly aggregate: string };
-  /** Held-out rows that the scheduler evaluates each round's model on (`contracts.md`, "Extensions"): ours. */
+  /** Held-out rows that the scheduler evaluates each round's model on (`docs/wire.md`, "Extensions"). */
   readonly evaluation: { readonly heldOut: string } | undefined;
 }
 

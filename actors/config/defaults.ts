@@ -1,6 +1,6 @@
 /**
  * What holds where the configuration is silent. Each value with its reason; the limits on connections have theirs in
- * `transport/admission.ts`.
+ * `transport/core/admission.ts`.
  *
  * @module
  */

@@ -79,12 +79,12 @@ function collect(ast: SchemaAST.AST, path: readonly string[], optional: boolean,
     flag: path.join("-").replaceAll("_", "-"),
     flagAliases: flagAliasesOf(path),
     formerNames: formerNamesOf(path),
-    kind: kindOf(ast),
+    kind: keyKindOf(ast),
     optional: here,
   });
 }
 
-function kindOf(ast: SchemaAST.AST): KeyKind {
+function keyKindOf(ast: SchemaAST.AST): KeyKind {
   if (SchemaAST.isNumber(ast)) return "number";
   if (SchemaAST.isBoolean(ast)) return "boolean";
   if (!SchemaAST.isArrays(ast)) return "text";

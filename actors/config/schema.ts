@@ -9,7 +9,7 @@
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import { excludeCidrDefault, rotationDefault, telemetryIntervalMsDefault } from "./defaults.ts";
 import { job } from "./job_schema.ts";
 import {

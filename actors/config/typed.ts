@@ -4,7 +4,7 @@
  * @module
  */
 import type { Role } from "../../pki/certificate.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import { type CellConfig, cellDefault, type FetchConfig, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,

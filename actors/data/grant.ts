@@ -1,7 +1,7 @@
 /**
  * Grants: a scheduler's signed word that one peer may read one slice for one job until a moment.
  *
- * Signing and checking are pure; which scheduler is believed is the data node's own question (`data/grantor.ts`).
+ * Signing and checking are pure; which scheduler is believed is the data node's own question (`data/trusted_scheduler.ts`).
  *
  * @module
  */

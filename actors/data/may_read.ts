@@ -9,12 +9,12 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
-import type { FindIdentity } from "./grantor.ts";
+import type { FindIdentity } from "./trusted_scheduler.ts";
 
-/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`contracts.md`). */
+/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`docs/wire.md`, "Extensions"). */
 export const readerRoles: readonly Role[] = ["worker"];
 /** Roles whose nodes grant slices. */
-export const grantorRoles: readonly Role[] = ["scheduler"];
+export const trustedSchedulerRoles: readonly Role[] = ["scheduler"];
 
 const hasRole = (role: Role | undefined, allowed: readonly Role[]) => role === undefined || allowed.includes(role);
 
@@ -54,7 +54,7 @@ export function judgePull(
   if (Result.isFailure(checked)) return Effect.succeed(checked.failure);
   return Effect.map(findIdentity(scheduler), (identity) => {
     if (identity === undefined) return refusal(grant.job, what, `${scheduler}, which granted it, is not verified here`);
-    if (!hasRole(identity.role, grantorRoles)) {
+    if (!hasRole(identity.role, trustedSchedulerRoles)) {
       return refusal(grant.job, what, `${scheduler} is a ${identity.role}, and schedulers grant slices`);
     }
     return undefined;

@@ -20,7 +20,7 @@ import type { Dataset } from "./slices_directory.ts";
 
 export { pieceBytes };
 
-/** A puller writes its whole header within this, in milliseconds (`wire.md`: an exchange's 10 s). */
+/** A puller writes its whole header within this, in milliseconds (`docs/wire.md`, "Protocols": 10 s). */
 export const headerTimeoutMs = 10_000;
 /** A puller that takes nothing for this long is given up, in milliseconds. */
 export const idleTimeoutMs = 60_000;

@@ -73,13 +73,13 @@ const checkTarget = Effect.fnUntraced(function* (path: string, existing: Existin
   if (existing === "keep") yield* Effect.fail(new FileNotWritten({ path, problem: "exists", detail: "it is there" }));
   if (there.type !== "File") {
     yield* Effect.fail(
-      new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${kindOf(there.type)}` }),
+      new FileNotWritten({ path, problem: "other", detail: `it is no file but a ${nameOfType(there.type)}` }),
     );
   }
 });
 
 /** `CharacterDevice` as two words. */
-function kindOf(type: string): string {
+function nameOfType(type: string): string {
   return type.replace(/(?<=[a-z])(?=[A-Z])/g, " ").toLowerCase();
 }
 

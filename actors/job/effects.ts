@@ -132,9 +132,9 @@ export const exitActor = fromEffect(
   ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.exited,
 );
 
-/** Says `effect.done.overrun` with the limit that the job is over. */
-export const overrunActor = fromEffect(
-  "overrun",
+/** Says `effect.done.limitExceeded` with the limit that the job is over. */
+export const limitExceededActor = fromEffect(
+  "limitExceeded",
   ({ cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory">) =>
     cell === undefined ? Effect.never : watchLimits(cell, directory),
 );

@@ -8,7 +8,7 @@
 export interface JobLimits {
   /** Work directory and bridge stand within this. */
   readonly prepareMs: number;
-  /** From SIGTERM to SIGKILL (`wire.md`: the existing workers' 5 s). */
+  /** From SIGTERM to SIGKILL (5 s, as in the existing workers). */
   readonly graceMs: number;
   /** A job that is still not gone this long after it was told to end is given up, and reported. */
   readonly endMs: number;
@@ -20,7 +20,7 @@ export interface JobLimits {
   readonly requestsMax: number;
   /** Connections to the bridge's socket at once; one more is closed. */
   readonly connectionsMax: number;
-  /** Between two keep-alive comments of a quiet event stream (`wire.md`: 5 s). */
+  /** Between two keep-alive comments of a quiet event stream (5 s, as in the existing workers). */
   readonly keepaliveMs: number;
   /** An event stream's reader that takes nothing for this long is given up. */
   readonly readerMs: number;
@@ -28,7 +28,7 @@ export interface JobLimits {
   readonly fileBytesMax: number;
   /** A fetch, send or receive in which nothing moves for this long is given up. */
   readonly idleMs: number;
-  /** Answers of the scheduler, and opening of a stream (`wire.md`: 10 s an exchange). */
+  /** Answers of the scheduler, and opening of a stream (`docs/wire.md`, "Protocols": 10 s). */
   readonly exchangeMs: number;
   /** Copies to peers that go on in the background at once; one more is answered 503. */
   readonly sendsMax: number;

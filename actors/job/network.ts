@@ -1,5 +1,5 @@
 /**
- * The network as a job sees it: the port behind the bridge and under the parameter server. `ask.ts` speaks it over a
+ * The network as a job sees it: the port behind the bridge and under the parameter server. `job_network.ts` speaks it over a
  * transport actor; a test or a simulation puts something else there.
  *
  * @module

@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { type ActorRefFrom, assign, type CallbackActorLogic, sendTo, setup } from "xstate";
+import { type ActorRefFrom, assign, type CallbackActorLogic, enqueueActions, sendTo, setup } from "xstate";
 import type { Role } from "../../pki/certificate.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type {
@@ -30,8 +30,9 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { withoutPeer } from "../../transport/connections.ts";
+import { withoutPeer } from "../../transport/core/connections.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 
 /** What a probe is born with. */
 export interface ProbeInput {
@@ -76,10 +77,11 @@ export type ProbeOutcome =
   | { readonly type: "failed"; readonly error: TransportError };
 
 interface ProbeContext extends ProbeInput {
-  readonly peer: PeerText;
-  /** Who was established: the node itself, and a relay before it. */
+  /** The PeerID that the dial led to. */
+  readonly peer: PeerText | undefined;
+  /** Established peers: the node itself, and a relay before it. */
   readonly established: readonly Probed[];
-  /** Who was refused here last. */
+  /** The peer that was refused here last. */
   readonly presented: Probed | undefined;
   readonly askedAt: number;
   readonly outcome: ProbeOutcome | undefined;
@@ -89,8 +91,10 @@ interface ProbeContext extends ProbeInput {
 }
 
 /** The node that was dialled, by its certificate. */
-const probedOf = ({ peer, established }: ProbeContext): Probed =>
-  established.find((known) => known.peer === peer) ?? { peer };
+function probedOf({ peer: dialled, established }: ProbeContext): Probed {
+  const peer = present(dialled, "the PeerID that was dialled");
+  return established.find((known) => known.peer === peer) ?? { peer };
+}
 
 const health = "/hypha-health/0.0.1" as const;
 
@@ -111,13 +115,48 @@ export const probeMachine = setup({
   },
   actions: {
     setOutcome: assign((_, outcome: ProbeOutcome) => ({ outcome })),
+    start: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "start", replyTo: self })),
+    dial: sendTo(({ context }) => context.actor, ({ context, self }) => ({
+      type: "dial",
+      id: context.ports.uuid(),
+      target: { address: context.target },
+      replyTo: self,
+    })),
+    dialAddressAlone: assign({ target: ({ context }) => withoutPeer(context.address) }),
+    ask: enqueueActions(({ context, self, enqueue }) => {
+      enqueue.assign({ askedAt: context.ports.now() });
+      enqueue.sendTo(context.actor, {
+        type: "request",
+        id: context.ports.uuid(),
+        peer: present(context.peer, "the PeerID that was dialled"),
+        protocol: health,
+        message: {},
+        timeoutMs: context.timeoutMs,
+        replyTo: self,
+      });
+    }),
+    takePeer: assign((_, { peer }: { readonly peer: PeerText }) => ({ peer })),
+    noteEstablished: assign({
+      established: (
+        { context },
+        { peer, identity: { name, role } }: Extract<TransportFact, { type: "peer.established" }>,
+      ) => [
+        ...context.established,
+        { peer, name, role },
+      ],
+    }),
+    notePresented: assign({
+      presented: (_, { peer }: Extract<TransportFact, { type: "peer.refused" }>) =>
+        peer && { peer: peer.id, name: peer.name },
+    }),
+    drain: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "drain", replyTo: self })),
   },
   delays: { timeoutMs: ({ context }) => context.timeoutMs, leaveTimeoutMs },
 }).createMachine({
   id: "probe",
   context: ({ input, spawn }) => ({
     ...input,
-    peer: "",
+    peer: undefined,
     established: [],
     presented: undefined,
     askedAt: 0,
@@ -137,7 +176,7 @@ export const probeMachine = setup({
             type: "setOutcome",
             params: ({ context: { peer, timeoutMs } }) => ({
               type: "timed-out",
-              during: peer === "" ? "the handshake" : "its answer",
+              during: peer === undefined ? "the handshake" : "its answer",
               timeoutMs,
             }),
           },
@@ -145,17 +184,10 @@ export const probeMachine = setup({
       },
       on: {
         "peer.established": {
-          actions: assign({
-            established: ({ context, event: { peer, identity: { name, role } } }) => [
-              ...context.established,
-              { peer, name, role },
-            ],
-          }),
+          actions: { type: "noteEstablished", params: ({ event }) => event },
         },
         "peer.refused": {
-          actions: assign({
-            presented: ({ event: { peer } }) => peer && { peer: peer.id, name: peer.name },
-          }),
+          actions: { type: "notePresented", params: ({ event }) => event },
         },
         "transport.failed": {
           target: "leaving",
@@ -164,29 +196,21 @@ export const probeMachine = setup({
       },
       states: {
         starting: {
-          entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "start", replyTo: self })),
+          entry: "start",
           on: {
             listening: "dialling",
           },
         },
         dialling: {
-          entry: sendTo(
-            ({ context }) => context.actor,
-            ({ context, self }) => ({
-              type: "dial",
-              id: context.ports.uuid(),
-              target: { address: context.target },
-              replyTo: self,
-            }),
-          ),
+          entry: "dial",
           on: {
-            "dial.done": { target: "asking", actions: assign(({ event }) => ({ peer: event.peer })) },
+            "dial.done": { target: "asking", actions: { type: "takePeer", params: ({ event }) => event } },
             "dial.failed": [
               {
                 guard: { type: "isRekeyed", params: ({ event }) => ({ refusal: event.refusal }) },
                 target: "dialling",
                 reenter: true,
-                actions: assign({ target: ({ context }) => withoutPeer(context.address) }),
+                actions: "dialAddressAlone",
               },
               {
                 target: "#probe.leaving",
@@ -199,21 +223,7 @@ export const probeMachine = setup({
           },
         },
         asking: {
-          entry: [
-            assign({ askedAt: ({ context }) => context.ports.now() }),
-            sendTo(
-              ({ context }) => context.actor,
-              ({ context, self }) => ({
-                type: "request",
-                id: context.ports.uuid(),
-                peer: context.peer,
-                protocol: health,
-                message: {},
-                timeoutMs: context.timeoutMs,
-                replyTo: self,
-              }),
-            ),
-          ],
+          entry: "ask",
           on: {
             response: {
               target: "#probe.leaving",
@@ -238,7 +248,7 @@ export const probeMachine = setup({
       },
     },
     leaving: {
-      entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "drain", replyTo: self })),
+      entry: "drain",
       after: { leaveTimeoutMs: "done" },
       on: { drained: "done" },
     },

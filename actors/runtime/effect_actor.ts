@@ -8,7 +8,15 @@
  * @module
  */
 import { Cause, Data, type Effect, Exit, Result } from "effect";
-import { type ActorLogic, type EventObject, fromCallback, type Snapshot } from "xstate";
+import {
+  type ActorLogic,
+  type AnyActorLogic,
+  type EventObject,
+  fromCallback,
+  type InputFrom,
+  type Snapshot,
+} from "xstate";
+import type { ParentRef } from "./parent.ts";
 import type { Ports, Services } from "./ports.ts";
 
 /** Sent to the parent when the Effect succeeded. */
@@ -62,8 +70,13 @@ export type SendingLogic<Event extends EventObject, Input> =
 /** Actor logic that runs an Effect. */
 export type EffectLogic<Name extends string, A, E, Input> = SendingLogic<EffectEvent<Name, A, E>, Input>;
 
-/** The events that an actor sends to its parent. */
-export type EventOf<Logic> = Logic extends Sends<infer Event> ? Event : never;
+/** The events that an actor sends to its parent: those of {@linkcode fromSource}, or of the parent that its input names. */
+export type EventOf<Logic> = Logic extends Sends<infer Event> ? Event
+  : Logic extends AnyActorLogic ? EventOfParent<InputFrom<Logic>>
+  : never;
+type EventOfParent<Input> = Input extends { readonly parent?: infer Parent }
+  ? Parent extends ParentRef<infer Event> ? Event : never
+  : never;
 
 /** The events that a machine receives from its actors, given by name as in `setup({ actors })`. */
 export type EventsOf<Actors> = { readonly [Key in keyof Actors]: EventOf<Actors[Key]> }[keyof Actors];

@@ -1,6 +1,6 @@
 /**
  * A scheduler's evaluation: keeps the model of the training from the aggregator's updates, and measures it on held-out rows
- * after each round (`contracts.md`, "Extensions of the wire").
+ * after each round (`docs/wire.md`, "Extensions").
  *
  * ```
  *  loading ── done ──▶ waiting ── update.offered ──▶ accepting ──▶ receiving ── applied ──▶ waiting
@@ -14,12 +14,12 @@
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
 import { Data, Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
 import type { HuggingfaceModel } from "../config/config.ts";
-import { type EffectFailed, fromEffect } from "../runtime/effect_actor.ts";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import {
   accuracy,
   applyUpdate,
@@ -29,8 +29,10 @@ import {
   type Model,
   parseDigits,
 } from "../learning/mod.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { answerAs, type TransportRef } from "../runtime/role.ts";
+import { present } from "../runtime/present.ts";
+import type { TransportRef } from "../runtime/role.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
@@ -51,8 +53,8 @@ export class EvaluationFailed extends Data.TaggedError("EvaluationFailed")<{ rea
   }
 }
 
-/** What an evaluation is born with. */
-export interface EvaluationInput {
+/** The input of an evaluation. */
+export interface EvaluationInput extends HasParent<EvaluationEvent> {
   readonly ports: Ports;
   readonly transport: TransportRef;
   /** Path of the held-out rows. */
@@ -60,6 +62,7 @@ export interface EvaluationInput {
   readonly model: Pick<HuggingfaceModel, "repository" | "revision">;
 }
 
+/** An update that the aggregator wants to push. */
 interface Offered {
   readonly exchange: string;
   readonly peer: PeerText;
@@ -75,20 +78,12 @@ export interface EvaluationContext extends EvaluationInput {
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;
   readonly rounds: number;
-  readonly reason: string;
+  /** Why the evaluation is broken. */
+  readonly reason: string | undefined;
 }
 
-/** What an evaluation hears. */
+/** The events that an evaluation sends to its parent. */
 export type EvaluationEvent =
-  | { readonly type: "update.offered"; readonly exchange: string; readonly peer: PeerText }
-  | { readonly type: "update.accepted"; readonly answer: StreamAnswer }
-  | { readonly type: "effect.done.load"; readonly value: Loaded }
-  | EffectFailed<"load", unknown>
-  | { readonly type: "effect.done.receive"; readonly value: { readonly model: Model; readonly accuracy: number } }
-  | EffectFailed<"receive", unknown>;
-
-/** What an evaluation says to its parent. */
-export type EvaluationSaid =
   | { readonly type: "evaluation.ready" }
   | { readonly type: "round.evaluated"; readonly round: number; readonly accuracy: number }
   | { readonly type: "evaluation.broken"; readonly reason: string };
@@ -142,28 +137,91 @@ function readWhole(stream: StreamHandle) {
   });
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
+const actors = { load, receive };
 
-/** Evaluation of one training. */
-export const evaluationMachine = setup({
+/** The events that an evaluation receives. */
+export type EvaluationCommand =
+  | Offered & { readonly type: "update.offered" }
+  | StreamAnswer
+  | EventsOf<typeof actors>;
+
+interface Evaluated {
+  readonly model: Model;
+  readonly accuracy: number;
+}
+
+const evaluation = setup({
   types: {
     input: {} as EvaluationInput,
     context: {} as EvaluationContext,
-    events: {} as EvaluationEvent,
+    events: {} as EvaluationCommand,
   },
-  actors: { load, receive },
+  actors,
   guards: {
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
-    isOpened: (_, params: { readonly answer: StreamAnswer }) => params.answer.type === "stream.opened",
   },
   actions: {
-    reject: enqueueActions(({ context, enqueue }, { exchange }: { readonly exchange: string }) =>
-      enqueue.sendTo(context.transport, { type: "stream.reject", exchange })
+    keepOffered: assign({
+      waiting: ({ context }, { exchange, peer }: Offered) => [...context.waiting, { exchange, peer }],
+    }),
+    reject: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: Offered) => ({ type: "stream.reject", exchange }),
     ),
-    keepReason: assign({ reason: (_, { error }: { readonly error: unknown }) => messageOf(error) }),
+    takeLoaded: assign({ loaded: (_, { value }: { readonly value: Loaded }) => value }),
+    begin: enqueueActions(({ context, enqueue }) => {
+      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+      enqueue.sendTo(context.parent, { type: "evaluation.ready" });
+    }),
+    acceptNext: enqueueActions(({ context, self, enqueue }) => {
+      const [next, ...waiting] = context.waiting;
+      enqueue.assign({ waiting });
+      enqueue.sendTo(context.transport, {
+        type: "stream.accept",
+        exchange: present(next, "a waiting update").exchange,
+        replyTo: self,
+      });
+    }),
+    takeStream: assign({ stream: (_, { stream }: { readonly stream: StreamHandle }) => stream }),
+    dropStream: assign({ stream: undefined }),
+    takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
+      const round = context.rounds + 1;
+      const { rows } = present(context.loaded, "the model");
+      enqueue.assign({ rounds: round, loaded: { rows, model } });
+      enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
+      enqueue(() =>
+        context.ports.report({
+          level: "info",
+          event: "round.evaluated",
+          message: `Round ${round}: accuracy ${(accuracy * 100).toFixed(1)} % on held-out rows`,
+          fields: { round, accuracy, rows: rows.length },
+        })
+      );
+    }),
+    keepReason: assign({ reason: (_, { reason }: { readonly reason: string }) => reason }),
+    end: enqueueActions(({ context, enqueue }) => {
+      const reason = present(context.reason, "the reason");
+      for (const { exchange } of context.waiting) {
+        enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+      }
+      enqueue.assign({ waiting: [] });
+      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
+      enqueue.sendTo(context.parent, { type: "evaluation.broken", reason });
+      enqueue(() =>
+        context.ports.report({
+          level: "warn",
+          event: "evaluation.broken",
+          message: `Cannot evaluate the model any more: ${reason}`,
+          fields: { rounds: context.rounds },
+        })
+      );
+    }),
   },
-}).createMachine({
+});
+
+/** Evaluation of one training. */
+export const evaluationMachine = evaluation.createMachine({
   id: "evaluation",
   context: ({ input }) => ({
     ...input,
@@ -171,17 +229,12 @@ export const evaluationMachine = setup({
     waiting: [],
     stream: undefined,
     rounds: 0,
-    reason: "",
+    reason: undefined,
   }),
   initial: "loading",
   on: {
     "update.offered": [
-      {
-        guard: "hasRoom",
-        actions: assign({
-          waiting: ({ context, event }) => [...context.waiting, { exchange: event.exchange, peer: event.peer }],
-        }),
-      },
+      { guard: "hasRoom", actions: { type: "keepOffered", params: ({ event }) => event } },
       { actions: { type: "reject", params: ({ event }) => event } },
     ],
   },
@@ -194,111 +247,60 @@ export const evaluationMachine = setup({
       on: {
         "effect.done.load": {
           target: "waiting",
-          actions: [
-            assign({ loaded: ({ event }) => event.value }),
-            enqueueActions(({ context, enqueue }) => {
-              for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
-            }),
-            sendParent({ type: "evaluation.ready" }),
-          ],
+          actions: [{ type: "takeLoaded", params: ({ event }) => event }, "begin"],
         },
         "effect.failed.load": {
           target: "broken",
-          actions: { type: "keepReason", params: ({ event }) => event },
+          actions: { type: "keepReason", params: ({ event }) => ({ reason: event.error.message }) },
         },
       },
       after: {
         [loadMs]: {
           target: "broken",
-          actions: { type: "keepReason", params: { error: "reading the held-out rows takes too long" } },
+          actions: { type: "keepReason", params: { reason: "reading the held-out rows takes too long" } },
         },
       },
     },
     waiting: { always: { guard: "isWaitedFor", target: "accepting" } },
     accepting: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const [next, ...waiting] = context.waiting;
-        if (next === undefined) return;
-        enqueue.assign({ waiting });
-        enqueue.sendTo(context.transport, {
-          type: "stream.accept",
-          exchange: next.exchange,
-          replyTo: answerAs(
-            self,
-            (answer: StreamAnswer): EvaluationEvent => ({ type: "update.accepted", answer }),
-          ),
-        });
-      }),
+      entry: "acceptNext",
       on: {
-        "update.accepted": [
-          {
-            guard: { type: "isOpened", params: ({ event }) => event },
-            target: "receiving",
-            actions: assign({
-              stream: ({ event }) => event.answer.type === "stream.opened" ? event.answer.stream : undefined,
-            }),
-          },
-          { target: "broken", actions: { type: "keepReason", params: { error: "the update's stream did not open" } } },
-        ],
+        "stream.opened": { target: "receiving", actions: { type: "takeStream", params: ({ event }) => event } },
+        "stream.failed": {
+          target: "broken",
+          actions: { type: "keepReason", params: { reason: "the update's stream did not open" } },
+        },
       },
       after: {
         [acceptMs]: {
           target: "broken",
-          actions: { type: "keepReason", params: { error: "the update's stream did not open in time" } },
+          actions: { type: "keepReason", params: { reason: "the update's stream did not open in time" } },
         },
       },
     },
     receiving: {
       invoke: {
         src: "receive",
-        input: ({ context }) => ({
-          ports: context.ports,
-          stream: context.stream as StreamHandle,
-          loaded: context.loaded as Loaded,
+        input: ({ context: { ports, stream, loaded } }) => ({
+          ports,
+          stream: present(stream, "the update's stream"),
+          loaded: present(loaded, "the model"),
         }),
       },
-      exit: assign({ stream: undefined }),
+      exit: "dropStream",
       on: {
         "effect.done.receive": {
           target: "waiting",
-          actions: enqueueActions(({ context, event, enqueue }) => {
-            const round = context.rounds + 1;
-            const rows = context.loaded?.rows ?? [];
-            enqueue.assign({ rounds: round, loaded: { rows, model: event.value.model } });
-            enqueue.sendParent({ type: "round.evaluated", round, accuracy: event.value.accuracy });
-            enqueue(() =>
-              context.ports.report({
-                level: "info",
-                event: "round.evaluated",
-                message: `Round ${round}: accuracy ${(event.value.accuracy * 100).toFixed(1)} % on held-out rows`,
-                fields: { round, accuracy: event.value.accuracy, rows: rows.length },
-              })
-            );
-          }),
+          actions: { type: "takeRound", params: ({ event }) => event.value },
         },
         "effect.failed.receive": {
           target: "broken",
-          actions: { type: "keepReason", params: ({ event }) => event },
+          actions: { type: "keepReason", params: ({ event }) => ({ reason: event.error.message }) },
         },
       },
     },
     broken: {
-      entry: enqueueActions(({ context, enqueue }) => {
-        for (const { exchange } of context.waiting) {
-          enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
-        }
-        enqueue.assign({ waiting: [] });
-        for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
-        enqueue.sendParent({ type: "evaluation.broken", reason: context.reason });
-        enqueue(() =>
-          context.ports.report({
-            level: "warn",
-            event: "evaluation.broken",
-            message: `Cannot evaluate the model any more: ${context.reason}`,
-            fields: { rounds: context.rounds },
-          })
-        );
-      }),
+      entry: "end",
       on: { "update.offered": { actions: { type: "reject", params: ({ event }) => event } } },
     },
   },

@@ -6,7 +6,7 @@
 import type { Peer, Resources, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { fitsResources, pricePerUnit } from "../worker/resources.ts";
 
-/** How long a scheduler waits for enough offers to one request, in milliseconds (`wire.md`, "Allocation"). */
+/** How long a scheduler waits for enough offers to one request, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const allocationWindowMs = 5_000;
 /** Offers kept for one allocation; further ones are passed over. */
 export const offersMax = 1_024;

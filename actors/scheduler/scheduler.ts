@@ -20,9 +20,12 @@
  *
  * @module
  */
-import { assign } from "xstate";
+import { assign, enqueueActions, raise } from "xstate";
 import { Result } from "effect";
-import { answerApi, answerProgressed, routePush } from "./answering.ts";
+import type { RecordAnswer } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import type { RoleOutcome } from "../runtime/role.ts";
+import { answerRequest, routePush } from "./answering.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./members.ts";
@@ -33,6 +36,7 @@ import {
   findDeadlineMs,
   isReported,
   lingerMs,
+  type SchedulerArgs,
   type SchedulerContext,
   schedulerSetup,
   silenceCheckMs,
@@ -42,11 +46,10 @@ import {
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
 
-/** The data set was found, or why not. */
-const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "dataset.answered") return;
+/** Takes the data set's record, or reports why there is none. */
+function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
   const name = context.config.job.dataset;
-  const found = readDatasetRecord(event.answer);
+  const found = readDatasetRecord(answer);
   if (Result.isFailure(found)) {
     if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
     return;
@@ -61,7 +64,7 @@ const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) =
       fields: { dataset: name, slices, peer: provider },
     })
   );
-});
+}
 
 /** What to check while no node announces the data set. */
 function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
@@ -91,8 +94,61 @@ function reportDone({ ports, training, accuracy }: SchedulerContext): void {
   });
 }
 
+/** Starts the evaluation where the job has one. */
+function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
+  const { ports, transport, config: { job } } = context;
+  if (job.evaluation === undefined) return;
+  enqueue.spawnChild("evaluation", {
+    id: "evaluation",
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model },
+  });
+}
+
+/** Offers and progress are answered in every state. */
+function serveRequests({ context, enqueue }: SchedulerArgs): void {
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
+}
+
+const scheduler = schedulerSetup.extend({
+  actions: {
+    serveRequests: enqueueActions(serveRequests),
+    answerRequest: enqueueActions(answerRequest),
+    routePush: enqueueActions(routePush),
+    startEvaluation: enqueueActions(startEvaluation),
+    noteAbsence: enqueueActions(noteAbsence),
+    noteReturn: enqueueActions(noteReturn),
+    loseMember: enqueueActions(loseMember),
+    loseSilent: enqueueActions(loseSilent),
+    loseUndispatched: enqueueActions(loseUndispatched),
+    regroup: enqueueActions(regroup),
+    find: enqueueActions(find),
+    noteLookup: enqueueActions(noteLookup),
+    noteProvider: enqueueActions(noteProvider),
+    noteProviderGone: enqueueActions(noteProviderGone),
+    seek: enqueueActions(seek),
+    takeProvider: enqueueActions(takeProvider),
+    takeLease: enqueueActions(takeLease),
+    dispatchAggregator: enqueueActions(dispatchAggregator),
+    dispatchTrainers: enqueueActions(dispatchTrainers),
+    noteDispatch: enqueueActions(noteDispatch),
+    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
+      type: "member.lost",
+      peer,
+      reason,
+    })),
+    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
+      roundsEvaluated: round,
+      accuracy,
+    })),
+    noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
+    setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
+    reportDone: ({ context }) => reportDone(context),
+  },
+});
+
 /** The role machine of a scheduler. */
-export const schedulerMachine = schedulerSetup.createMachine({
+export const schedulerMachine = scheduler.createMachine({
   id: "scheduler",
   context: ({ input }) => ({
     ...input,
@@ -110,78 +166,55 @@ export const schedulerMachine = schedulerSetup.createMachine({
     outcome: { type: "finished" },
   }),
   initial: "preparing",
-  entry: [
-    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" }),
-    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" }),
-  ],
+  entry: "serveRequests",
   on: {
     "role.drain": { target: ".drained" },
     "role.retire": { guard: "hasNoMembers", target: ".drained" },
-    "request.received": [
-      { guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-api/0.0.1" }) }, actions: answerApi },
-      {
-        guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-progress/0.0.1" }) },
-        actions: answerProgressed,
-      },
-      {
-        actions: schedulerSetup.sendTo(
-          ({ context }) => context.transport,
-          ({ event }) => ({ type: "decline", exchange: event.type === "request.received" ? event.exchange : "" }),
-        ),
-      },
-    ],
-    "stream.received": { actions: routePush },
-    "peer.closed": { actions: [noteAbsence, noteProviderGone] },
-    "peer.established": { actions: [noteReturn, noteProvider] },
-    "dataset.seek": { actions: seek },
-    "dataset.answered": { actions: takeProvider },
+    "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "routePush", params: ({ event }) => event } },
+    "peer.closed": {
+      actions: [
+        { type: "noteAbsence", params: ({ event }) => event },
+        { type: "noteProviderGone", params: ({ event }) => event },
+      ],
+    },
+    "peer.established": {
+      actions: [
+        { type: "noteReturn", params: ({ event }) => event },
+        { type: "noteProvider", params: ({ event }) => event },
+      ],
+    },
+    "dataset.seek": { actions: "seek" },
+    "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
-      guard: { type: "isMember", params: ({ event }) => ({ peer: event.peer }) },
-      actions: schedulerSetup.raise(({ event }) => ({
-        type: "member.lost",
-        peer: event.type === "absence.over" ? event.peer : "",
-        reason: "its connection was gone for too long",
-      })),
+      guard: { type: "isMember", params: ({ event }) => event },
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.peer, reason: "its connection was gone for too long" }),
+      },
     },
     "held.lost": {
       guard: { type: "isMember", params: ({ event }) => ({ peer: event.giver }) },
-      actions: schedulerSetup.raise(({ event }) => ({
-        type: "member.lost",
-        peer: event.type === "held.lost" ? event.giver : "",
-        reason: event.type === "held.lost" ? `its lease is over: ${event.reason}` : "",
-      })),
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.giver, reason: `its lease is over: ${event.reason}` }),
+      },
     },
-    "member.lost": { actions: loseMember },
-    "allocation.granted": { actions: takeLease },
-    "dispatch.answered": { actions: noteDispatch },
-    "round.evaluated": {
-      actions: assign({
-        roundsEvaluated: ({ event }) => event.round,
-        accuracy: ({ event }) => event.accuracy,
-      }),
-    },
-    "evaluation.broken": { actions: assign({ evaluation: "broken" }) },
+    "member.lost": { actions: { type: "loseMember", params: ({ event }) => event } },
+    "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
+    "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
+    "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
+    "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
   },
   states: {
     preparing: {
       always: { guard: "doesNotEvaluate", target: "finding" },
-      entry: schedulerSetup.enqueueActions(({ context, enqueue }) => {
-        if (context.config.job.evaluation === undefined) return;
-        enqueue.spawnChild("evaluation", {
-          id: "evaluation",
-          input: {
-            ports: context.ports,
-            transport: context.transport,
-            heldOut: context.config.job.evaluation.heldOut,
-            model: context.config.job.model,
-          },
-        });
-      }),
+      entry: "startEvaluation",
       on: {
-        "evaluation.ready": { target: "finding", actions: assign({ evaluation: "on" }) },
+        "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
         "evaluation.broken": {
           target: "failed",
-          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.reason }) }),
+          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
         },
       },
     },
@@ -189,16 +222,16 @@ export const schedulerMachine = schedulerSetup.createMachine({
       initial: "asking",
       states: {
         asking: {
-          entry: find,
+          entry: "find",
           on: {
             "dataset.answered": [
               { guard: { type: "isStaleLookup", params: ({ event }) => event } },
               {
                 guard: { type: "isFound", params: ({ event }) => event },
                 target: "#scheduler.allocating",
-                actions: noteLookup,
+                actions: { type: "noteLookup", params: ({ event }) => event },
               },
-              { target: "waiting", actions: noteLookup },
+              { target: "waiting", actions: { type: "noteLookup", params: ({ event }) => event } },
             ],
           },
           after: { [findDeadlineMs]: "waiting" },
@@ -216,7 +249,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context }) => ({
+            input: ({ context, self }) => ({
               descriptor: { class: "train" as const, name: context.config.job.executors.train },
               count: Math.max(
                 0,
@@ -227,6 +260,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
               excluded: takenPeers(context),
               transport: context.transport,
               ports: context.ports,
+              parent: self,
             }),
           },
           on: { "allocation.served": "judging" },
@@ -238,7 +272,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context }) => ({
+            input: ({ context, self }) => ({
               descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
               count: 1,
               resources: context.config.job.resources.parameterServer,
@@ -246,11 +280,12 @@ export const schedulerMachine = schedulerSetup.createMachine({
               excluded: takenPeers(context),
               transport: context.transport,
               ports: context.ports,
+              parent: self,
             }),
           },
           on: { "allocation.served": "judging" },
         },
-        regrouping: { entry: regroup, always: "judging" },
+        regrouping: { entry: "regroup", always: "judging" },
         // A member may have been lost while another was looked for.
         judging: {
           always: [
@@ -267,17 +302,17 @@ export const schedulerMachine = schedulerSetup.createMachine({
       states: {
         // First, so that it receives before any trainer can send.
         aggregator: {
-          entry: dispatchAggregator,
+          entry: "dispatchAggregator",
           always: [
             { guard: "hasNoAggregator", target: "#scheduler.allocating.judging" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
-          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
         trainers: {
-          entry: dispatchTrainers,
+          entry: "dispatchTrainers",
           always: { guard: "isEveryTrainerDispatched", target: "#scheduler.training" },
-          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
       },
     },
@@ -287,23 +322,23 @@ export const schedulerMachine = schedulerSetup.createMachine({
         {
           guard: "hasNoTrainers",
           target: "failed",
-          actions: assign({ outcome: { type: "failed", reason: "no trainer is left" } }),
+          actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
         },
         {
           guard: "hasNoAggregator",
           target: "failed",
-          actions: assign({ outcome: { type: "failed", reason: "the aggregator is lost" } }),
+          actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
         },
-        { guard: "isAggregatorBehind", actions: dispatchAggregator },
+        { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
       ],
-      on: { redispatch: { actions: dispatchAggregator } },
+      on: { redispatch: { actions: "dispatchAggregator" } },
       initial: "rounds",
       states: {
         rounds: {
           always: { guard: "isAggregated", target: "tail" },
           initial: "listening",
           states: {
-            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: loseSilent } } },
+            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: "loseSilent" } } },
           },
         },
         // The last update is out; receipts of trainers and the last evaluation are still to come.
@@ -311,12 +346,12 @@ export const schedulerMachine = schedulerSetup.createMachine({
       },
     },
     concluding: {
-      entry: ({ context }) => reportDone(context),
+      entry: "reportDone",
       always: { guard: "isAllEnded", target: "finished" },
       after: { [lingerMs]: "finished" },
     },
     finished: { type: "final" },
-    drained: { type: "final", entry: assign({ outcome: { type: "drained" } }) },
+    drained: { type: "final", entry: { type: "setOutcome", params: { type: "drained" } } },
     failed: { type: "final" },
   },
   output: ({ context }) => context.outcome,

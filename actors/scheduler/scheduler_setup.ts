@@ -5,15 +5,16 @@
  */
 import { setup } from "xstate";
 import { Result } from "effect";
-import type { RecordAnswer, RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { MessageProtocol, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import { allocationMachine, type AllocationSaid } from "./allocation.ts";
+import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
+import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
-import { evaluationMachine, type EvaluationSaid } from "./evaluation.ts";
-import { heldLeaseMachine, type HeldLeaseSaid } from "./held_lease.ts";
+import { evaluationMachine } from "./evaluation.ts";
+import { heldLeaseMachine } from "./held_lease.ts";
+import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
-import type { Cast } from "./job_spec.ts";
+import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
@@ -26,7 +27,7 @@ import {
   type Training,
 } from "./training.ts";
 
-/** A member whose connection is away for longer than this is lost, in milliseconds (`contracts.md`, "Extensions"). */
+/** A member whose connection is away for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
 /** A trainer that should be training and says nothing for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
@@ -52,7 +53,7 @@ export const seeksAtData = 3;
  * scheduler may hold who is missing here.
  */
 export const regroupMs = 20_000;
-/** A dispatch is answered within this (`wire.md`: an exchange's 10 s), in milliseconds. */
+/** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
 export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 /** A re-dispatch that got no answer is repeated after this, in milliseconds. */
@@ -81,12 +82,12 @@ export interface SchedulerContext extends RoleInput<SchedulerConfig> {
   readonly outcome: RoleOutcome;
 }
 
-/** What a scheduler hears. */
+const actors = { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine };
+
+/** The events that a scheduler receives. */
 export type SchedulerEvent =
   | RoleEvent
-  | AllocationSaid
-  | EvaluationSaid
-  | HeldLeaseSaid
+  | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "dataset.seek" }
@@ -101,7 +102,7 @@ export function planOf({ config }: SchedulerContext): RoundPlan {
 }
 
 /** Who does what now. */
-export function castOf({ self, training }: SchedulerContext): Cast {
+export function participantsOf({ self, training }: SchedulerContext): Participants {
   return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
 }
 
@@ -110,7 +111,7 @@ export function takenPeers({ training, excluded }: SchedulerContext): readonly P
   return [...excluded, ...membersOf(training).map(({ peer }) => peer)];
 }
 
-/** Types, guards and children of the scheduler's machine; actions are made from it. */
+/** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
 export const schedulerSetup = setup({
   types: {
     input: {} as RoleInput<SchedulerConfig>,
@@ -118,16 +119,9 @@ export const schedulerSetup = setup({
     events: {} as SchedulerEvent,
     output: {} as RoleOutcome,
   },
-  actors: { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine },
+  actors,
   guards: {
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
-    isOf: (
-      _,
-      { event, protocol }: {
-        readonly event: Extract<TransportFact, { type: "request.received" }>;
-        readonly protocol: MessageProtocol;
-      },
-    ) => event.protocol === protocol,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
     isMember: ({ context }, params: { readonly peer: Peer }) => {
@@ -155,3 +149,6 @@ export const schedulerSetup = setup({
     regroup: ({ context }) => Math.round(regroupMs * (1 + context.ports.random() / 2)),
   },
 });
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type SchedulerArgs = Omit<Parameters<Parameters<typeof schedulerSetup.enqueueActions>[0]>[0], "event">;

@@ -67,7 +67,7 @@ export interface AnsweredProgress {
   readonly answer: ProgressResponse | undefined;
 }
 
-/** Answers a progress message (`wire.md`, "Health and progress"). */
+/** Answers a progress message (`docs/wire.md`, "Health and progress"). */
 export function answerProgress(training: Training, received: ReceivedProgress, plan: RoundPlan): AnsweredProgress {
   const trainer = training.trainers[received.peer];
   if (trainer?.jobId === received.jobId) return answerTrainer(training, trainer, received, plan);

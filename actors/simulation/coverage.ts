@@ -7,7 +7,7 @@ import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
 import { allocationMachine } from "../scheduler/allocation.ts";
 import { dataMachine } from "../data/data.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
-import { formerMachine } from "../node/former.ts";
+import { previousIdentityMachine } from "../node/previous_identity.ts";
 import { gatewayLinkMachine } from "../node/gateway_link.ts";
 import { handshakeMachine } from "../gate/handshake.ts";
 import { heldLeaseMachine } from "../scheduler/held_lease.ts";
@@ -29,7 +29,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   trustStoreMachine,
   identityMachine,
   watchedFilesMachine,
-  formerMachine,
+  previousIdentityMachine,
   refusalLedgerMachine,
   gatewayLinkMachine,
   gatewayMachine,

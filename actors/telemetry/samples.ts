@@ -9,7 +9,7 @@ import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
 import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
-import type { WorkerBook } from "../worker/worker_book.ts";
+import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
 import type { Direction, GateTally, LineTally } from "./tallies.ts";
@@ -151,7 +151,7 @@ function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
 }
 
 function workSamples(role: unknown): readonly Sample[] {
-  type Known = { readonly book?: WorkerBook; readonly cell?: Cell };
+  type Known = { readonly book?: Commitments; readonly cell?: Cell };
   const worker = role as { getSnapshot(): { readonly context?: Known } } | undefined;
   const { book, cell } = worker?.getSnapshot().context ?? {};
   return [

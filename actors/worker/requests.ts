@@ -7,11 +7,11 @@ import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/m
 import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
 import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
 
-/** Requests are collected this long before they are ranked, in milliseconds (`wire.md`, "Allocation"). */
+/** Requests are collected this long before they are ranked, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const requestWindowMs = 200;
-/** Requests of one window; further ones are dropped (`wire.md`, "Allocation"). */
+/** Requests of one window; further ones are dropped (`docs/wire.md`, "Allocation"). */
 export const requestsPerWindowMax = 100;
-/** An offer that nobody accepted lapses after this, in milliseconds (`wire.md`, "Allocation"). */
+/** An offer that nobody accepted lapses after this, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const offerLifeMs = 500;
 
 /** A request and the scheduler that made it. */

@@ -8,7 +8,7 @@ import type { Resources } from "../../transport/protocols/messages.ts";
 /** Nothing of anything. */
 export const noResources: Resources = { gpu: 0, cpu: 0, storage: 0, memory: 0 };
 
-/** What one core, one GB of GPU memory, memory and storage count for when prices are compared (`wire.md`, "Allocation"). */
+/** What one core, one GB of GPU memory, memory and storage count for when prices are compared (`docs/wire.md`, "Allocation"). */
 const weights: Resources = { cpu: 1, gpu: 25, memory: 0.1, storage: 0.01 };
 
 /** Sums of floats of the same few numbers, in another order, differ by less than this. */

@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runtimeBinary } from "../demo/processes.ts";
 
-/** What came of one run: contracts.md, "Outputs". */
+/** What a run reports. */
 export interface CellReport {
   readonly part: "cell";
   readonly runtime: string;

@@ -16,7 +16,7 @@ import { impersonate, impersonations } from "./gate/impersonate.ts";
 import { gateTable } from "./gate/table.ts";
 import { besiege, type GateAttackRow, type Siege } from "./gate/siege.ts";
 
-/** What a run says: contracts.md, "Outputs". */
+/** What a run reports. */
 export interface GateReport {
   readonly part: "gate";
   readonly runtime: string;
@@ -40,7 +40,7 @@ const deadlineMs = { quick: 2_000, full: 5_000 };
 /** Attempts of a quick run: of strangers, of members (who last about a second each), of what weighs 16 MB. */
 const quickMax = { stranger: 8, member: 4, heavy: 1 };
 const heavy = "certificate-16-mb";
-/** Attempts of each impersonation while listening: R6. */
+/** Attempts of each impersonation while listening. */
 const impersonationsMin = 1_000;
 
 /** Runs every attack on one runtime's node. */

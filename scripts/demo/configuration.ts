@@ -7,7 +7,7 @@ import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { stringify } from "@std/toml";
 import type { Dataset } from "./dataset.ts";
-import type { Runtime } from "../gate/runtimes.ts";
+import type { Runtime } from "../check/runtimes.ts";
 
 /** A node of the demo before it runs. */
 export interface NodePlan {

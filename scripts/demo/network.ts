@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { permissionsFor } from "../program/deno_permissions.ts";
 import { type Layout, type NodePlan, writeConfiguration } from "./configuration.ts";
-import type { Runtime } from "../gate/runtimes.ts";
+import type { Runtime } from "../check/runtimes.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 import type { DemoOptions } from "./options.ts";
 import { NodeProcess, runOnce } from "./processes.ts";

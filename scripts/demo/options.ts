@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import type { Runtime } from "../gate/runtimes.ts";
+import type { Runtime } from "../check/runtimes.ts";
 import { findBinary, missing } from "./runtimes.ts";
 
 /** What the demo was asked for. */

@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { appendFileSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import process from "node:process";
-import type { Runtime } from "../gate/runtimes.ts";
+import type { Runtime } from "../check/runtimes.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 
 export { runtimeBinary } from "./runtimes.ts";

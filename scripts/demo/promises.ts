@@ -8,7 +8,7 @@ import type { LogEvent, NodeProcess } from "./processes.ts";
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
 export const accuracyMin = 0.95;
 export const shuffledAccuracyMax = 0.2;
-/** From the list written to the connection closed, in milliseconds (`R5`). */
+/** From the list written to the connection closed, in milliseconds. */
 export const closedMaxMs = 1_000;
 
 /** The verdict when nothing broke. */

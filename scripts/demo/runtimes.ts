@@ -3,55 +3,24 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { delimiter } from "node:path";
 import process from "node:process";
-import { findRuntime, ownRuntime, type Runtime, startable } from "../gate/runtimes.ts";
-import { findProgram } from "../gate/prerequisites.ts";
+import { askRuntime, findRuntime, ownRuntime, type Runtime, startable } from "../check/runtimes.ts";
+import { findProgram } from "../check/prerequisites.ts";
 import { isAtLeast, nodeMin } from "../program/require_node.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 
 /** The oldest Deno that the programs were tried with: README names it too. */
 const denoMin = "2.9";
 
-/** A runtime that was found. */
-interface Found {
-  readonly path: string;
-  readonly version: string;
-}
-
-const lookTimeoutMs = 20_000;
-/** Deno puts a `node` of its own into PATH, which is Deno again: it is asked for that too. */
-const tell = "{ path: process.execPath, version: process.versions.NAME ?? '', deno: process.versions.deno ?? '' }";
-const questions: Record<Runtime, readonly string[]> = {
-  node: ["-p", `JSON.stringify(${tell.replace("NAME", "node")})`],
-  deno: ["eval", `import process from "node:process"; console.log(JSON.stringify(${tell.replace("NAME", "deno")}))`],
-};
-
-/** Starts a program once and asks it what it is. */
-function ask(runtime: Runtime, path: string): Found | undefined {
-  const { stdout, status } = spawnSync(startable(path), questions[runtime], {
-    encoding: "utf8",
-    timeout: lookTimeoutMs,
-  });
-  if (status !== 0) return undefined;
-  try {
-    const { path: binary, version, deno } = JSON.parse(stdout) as Found & { readonly deno: string };
-    if (runtime === "node" && deno !== "") return undefined;
-    return { path: realpathSync(binary), version };
-  } catch {
-    return undefined;
-  }
-}
-
 /** The first runtime of `path` that is new enough; undefined where there is none. */
 export function findInPath(runtime: Runtime, path = process.env["PATH"] ?? ""): string | undefined {
   const min = runtime === "node" ? nodeMin : denoMin;
   for (const folder of path.split(delimiter).filter((each) => each !== "")) {
     const program = findProgram(runtime, folder);
-    const found = program === undefined ? undefined : ask(runtime, program);
-    if (found !== undefined && isAtLeast(found.version, min)) return found.path;
+    const found = program === undefined ? undefined : askRuntime(runtime, program);
+    if (found !== undefined && isAtLeast(found.version, min)) return realpathSync(found.path);
   }
   return undefined;
 }

@@ -66,25 +66,44 @@ export function roomCircles(files: readonly SourceFile[]): string[] {
     .sort();
 }
 
-/** Folders of the source that the page has no row for: a row of its list begins with one path in backquotes, or several. */
-export function missingRows(page: string, files: readonly SourceFile[]): string[] {
+/** Largest share of one room of `actors/` in the lines of all source files, in percent. */
+export const roomShareMax = 20;
+
+/** Rooms of `actors/` that hold more of the source than {@linkcode roomShareMax}. */
+export function largeRooms(files: readonly SourceFile[]): string[] {
+  const source = files.filter(({ path }) => !path.startsWith("tests/"));
+  const lines = ({ text }: SourceFile) => text.split("\n").length - 1;
+  const all = source.reduce((sum, file) => sum + lines(file), 0);
+  const rooms = new Map<string, number>();
+  for (const file of source) {
+    const room = roomOfFile(file.path);
+    if (room?.startsWith("actors/") === true) rooms.set(room, (rooms.get(room) ?? 0) + lines(file));
+  }
+  return [...rooms].filter(([, own]) => own * 100 > all * roomShareMax).map(([room, own]) =>
+    `${room}/:1: this room holds ${Math.round((own * 100) / all)} % of the source, more than ${roomShareMax}: split it`
+  );
+}
+
+/**
+ * Compares the list of rooms with the tree: a row of the list begins with one path in backquotes, or several. Every folder of
+ * pki, transport and actors has a row; scripts and tests have one row each.
+ */
+export function rowFindings(page: string, files: readonly SourceFile[]): string[] {
   const heads = [...page.matchAll(/^- ((?:`[\w./]+\/`(?:, )?)+):/gm)].map(([, head = ""]) => head);
-  const rows = new Set(heads.flatMap((head) => [...head.matchAll(/`([^`]+)`/g)].map(([, path]) => path)));
+  const rows = new Set(heads.flatMap((head) => [...head.matchAll(/`([^`]+)`/g)].map(([, path = ""]) => path)));
   const folders = new Set(files.map(({ path }) => `${posix.dirname(path)}/`).flatMap(withParents));
-  return [...folders]
-    .filter((folder) => isRoomFolder(folder) && !rows.has(folder))
-    .sort()
-    .map((folder) => `ARCHITECTURE.md:1: ${folder} has no row in the list of rooms, write one`);
+  const missing = [...folders].filter((folder) => needsRow(folder) && !rows.has(folder)).sort();
+  const stale = [...rows].filter((folder) => !folders.has(folder)).sort();
+  return [
+    ...missing.map((folder) => `ARCHITECTURE.md:1: ${folder} has no row in the list of rooms, write one`),
+    ...stale.map((folder) => `ARCHITECTURE.md:1: ${folder} has a row in the list of rooms and no file, take it out`),
+  ];
 }
 
 /** The folder and those above it: `a/b/` is below `a/`. */
 function withParents(folder: string): string[] {
-  const parts = folder.split("/").filter((part) => part !== "");
+  const parts = folder.split("/").filter((part) => part !== "" && part !== ".");
   return parts.map((_, index) => `${parts.slice(0, index + 1).join("/")}/`);
 }
 
-/** Folders of one or two levels: what lies deeper belongs to its room's row. Folders of scripts and tests have one row. */
-function isRoomFolder(folder: string): boolean {
-  const depth = folder.split("/").length - 1;
-  return depth === 1 || (depth === 2 && /^(pki|transport|actors)\//.test(folder));
-}
+const needsRow = (folder: string) => /^[^/]+\/$|^(?:pki|transport|actors)\//.test(folder);

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { randomWords } from "../../scripts/bench/pki/random_list.ts";
-import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import { type BenchRow, makeRow } from "../../scripts/bench/row.ts";
 import { needing } from "../support/prerequisites.ts";
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import { type LimboReport, runSuite } from "../../scripts/limbo/report.ts";
 import { type LimboCase, readSuite } from "../../scripts/limbo/suite.ts";
 import { needing } from "../support/prerequisites.ts";

@@ -28,7 +28,7 @@ import { planNodes, startNode, untilHealthy } from "../../scripts/demo/network.t
 import { survivors } from "../../scripts/demo/processes.ts";
 import type { DemoResult, Verdict } from "../../scripts/demo/promises.ts";
 import { findInPath } from "../../scripts/demo/runtimes.ts";
-import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
+import { ownRuntime, startable } from "../../scripts/check/runtimes.ts";
 import { isAtLeast } from "../../scripts/program/require_node.ts";
 import { needing } from "../support/prerequisites.ts";
 import { startInTerminal, type Terminal } from "../support/terminal.ts";
@@ -159,7 +159,8 @@ test("a Node that is too old, or Deno under Node's name, is none", () => {
   ]);
   for (const [version, deno, expected] of [["20.18.1", "", false], ["26.3.0", "2.9.6", false], ["24.1.0", "", true]]) {
     const folder = mkdtempSync(join(temporary, "node-"));
-    const found = JSON.stringify({ path: "/bin/sh", version, deno });
+    const versions = deno === "" ? { node: version } : { node: version, deno };
+    const found = JSON.stringify({ path: "/bin/sh", versions });
     writeFileSync(join(folder, "node"), `#!/bin/sh\necho '${found}'\n`, { mode: 0o755 });
     assert.is(findInPath("node", `/no/such:${folder}`) !== undefined, expected, `${version} ${deno}`);
   }

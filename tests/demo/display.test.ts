@@ -6,7 +6,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeDisplay, progressLine, wrap } from "../../scripts/demo/display.ts";
 import { commandOf } from "../../scripts/demo/runtimes.ts";
-import { ownRuntime } from "../../scripts/gate/runtimes.ts";
+import { ownRuntime } from "../../scripts/check/runtimes.ts";
 import { needing } from "../support/prerequisites.ts";
 import { startInTerminal, Terminal } from "../support/terminal.ts";
 

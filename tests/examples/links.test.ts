@@ -72,6 +72,19 @@ test("every path of the tree that a page names exists", () => {
   assert.equal(missing, []);
 });
 
+test("CONTRIBUTING answers the questions of newcomers, each by a path", () => {
+  const section = textOf("CONTRIBUTING.md").split("\n## Where is …?\n")[1]?.split("\n## ")[0] ?? "";
+  const rows = section.split("\n").filter((line) => line.startsWith("|")).slice(2).map((line) => line.split("|"));
+  const questions = [/number of a CRL/, /renew a lease/, /first meet libp2p/, /at expiry/, /socket of a job/];
+  for (const question of questions) assert.ok(rows.some(([, asked = ""]) => question.test(asked)), String(question));
+  const named = ([, asked = "", answer = ""]: readonly string[]) => {
+    const paths = [...answer.matchAll(/`([\w./]+\.ts)`/g)].map(([, path = ""]) => path);
+    return { asked: asked.trim(), paths, missing: paths.filter((path) => !existsSync(join(root, path))) };
+  };
+  const answers = rows.map(named);
+  assert.equal(answers.filter(({ paths, missing }) => paths.length === 0 || missing.length > 0), []);
+});
+
 test("README links to no file that the package lacks", () => {
   const { files } = JSON.parse(textOf("package.json")) as { files: readonly string[] };
   const local = linksOf(textOf("README.md")).filter((link) => !/^[a-z]+:|^#/.test(link));

@@ -1,6 +1,6 @@
 /**
  * `docs/operations.md`: every command, in its order, against the gateway of the tour. The certificate tool runs in this
- * process (`tests/certutil/` runs it as a process); nodes, probes and openssl are processes.
+ * process (`tests/programs/certutil/` runs it as a process); nodes, probes and openssl are processes.
  */
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
+import { runCommand } from "../../scripts/check/command.ts";
 import { initText } from "../../scripts/program/init_text.ts";
 import { certutilHere } from "../support/commands.ts";
 import { needing } from "../support/prerequisites.ts";

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { Effect } from "effect";
-import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
@@ -54,7 +54,7 @@ async function start(spec: JobSpec) {
   const hanging: StreamHandle[] = [];
   let exchanges = 0;
   const accepted = new Map<string, Uint8Array | "cut" | "hang">();
-  const desk = makeJobNetwork({ send: (ask: TransportAsk) => hear(ask) }, ports);
+  const host = makeJobNetworkHost({ send: (ask: TransportAsk) => hear(ask) }, ports);
   function hear(ask: TransportAsk): void {
     if (ask.type === "stream.reject") rejected.push(ask.exchange);
     if (ask.type === "stream.accept") {
@@ -96,7 +96,7 @@ async function start(spec: JobSpec) {
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: desk.network, directory: held.value },
+    input: { ports, spec, scheduler: "scheduler", network: host.network, directory: held.value },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
@@ -105,7 +105,7 @@ async function start(spec: JobSpec) {
   const push = (peer: string, content: Uint8Array | "cut" | "hang"): boolean => {
     const exchange = `${peer}/${++exchanges}`;
     accepted.set(exchange, content);
-    desk.offer({
+    host.offer({
       type: "stream.received",
       exchange,
       peer,

@@ -6,7 +6,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { runCommand } from "../../scripts/gate/command.ts";
+import { runCommand } from "../../scripts/check/command.ts";
 import { applied, mutantsOf } from "../../scripts/mutate/mutants.ts";
 import type { MutationReport } from "../../scripts/mutate/report.ts";
 

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { ownRuntime, startable } from "../../scripts/gate/runtimes.ts";
-import { runTests, runtimeFlags } from "../../scripts/gate/test_runner.ts";
+import { ownRuntime, startable } from "../../scripts/check/runtimes.ts";
+import { runTests, runtimeFlags } from "../../scripts/check/test_runner.ts";
 
 const test = suite("the test runner");
 

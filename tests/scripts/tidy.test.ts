@@ -1,8 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { deadPaths, findings } from "../../scripts/tidy.ts";
-import { missingRows, roomCircles } from "../../scripts/tidy/rooms.ts";
-import { fileLinesMax, functionLinesMax, largeOnes, sizeFindings } from "../../scripts/tidy/sizes.ts";
+import { deadPaths, findings, lostPages } from "../../scripts/tidy.ts";
 
 const test = suite("tidy");
 
@@ -34,6 +32,18 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["a name that says nothing", "pki/utils.ts", "export {};", /name the file for its topic/],
   ["a note to self", "pki/a.ts", "// TODO later", /do it now/],
   ["a suite that never runs", "tests/a.test.ts", 'const test = suite("x");', /never runs/],
+  [
+    "a test that returns at once",
+    "tests/a.test.ts",
+    'test("x", async () => {\n  if (!isRoot) return;\n  assert.ok(false);\n});',
+    /returns at once passes untested/,
+  ],
+  [
+    "one of a suite that needs a program",
+    "tests/a.test.ts",
+    'needing(test, "sh")("x", () => {\n  if (system === undefined) return; // none here\n});',
+    /returns at once passes untested/,
+  ],
   [
     "one that needs a program and never runs",
     "tests/a.test.ts",
@@ -70,54 +80,17 @@ test("finds a path of ARCHITECTURE.md that does not exist", () => {
   ]);
 });
 
-const node = { path: "actors/node/node.ts", text: 'import { roleMachine } from "../worker/worker.ts";' };
-
-test("finds rooms that import each other, by a type too and by a detour", () => {
-  const direct = { path: "actors/worker/worker.ts", text: 'import type { Node } from "../node/node.ts";' };
-  assert.is(roomCircles([node, direct]).length, 2);
-  assert.match(roomCircles([node, direct])[0] ?? "", /node.* and .*worker import each other .*move what both need/);
-  const detour = [
-    { path: "actors/worker/a.ts", text: 'const job = await import("../job/job.ts");' },
-    { path: "actors/job/job.ts", text: 'export * from "../node/facts.ts";' },
-  ];
-  assert.is(roomCircles([node, ...detour]).length, 3);
-});
-
-test("lets rooms import one way, and prose name another room", () => {
-  const job = { path: "actors/job/job.ts", text: '/** As in: import x from "../worker/worker.ts"; */' };
-  const worker = { path: "actors/worker/worker.ts", text: 'import "../job/job.ts";\nimport "./lease.ts";' };
-  assert.equal(roomCircles([node, job, worker]), []);
-});
-
-test("finds a room without a row, and no deeper folder", () => {
-  const files = ["pki/a.ts", "actors/job/cell/a.ts", "scripts/gate/a.ts"].map((path) => ({ path, text: "" }));
-  const page = "- `pki/`: X.509\n- `actors/`, `scripts/`: more\nText that names `actors/job/` is no row.\n";
-  assert.equal(missingRows(page, files), [
-    "ARCHITECTURE.md:1: actors/job/ has no row in the list of rooms, write one",
-  ]);
-});
-
-const linesOf = (count: number) => "//\n".repeat(count);
-const long = (lines: number) => `const large = () => {\n${linesOf(lines - 2)}};\n`;
-
-test("finds files and functions over their limit, and none at it", () => {
-  const sized = (text: string) => largeOnes([{ path: "pki/a.ts", text }]);
-  assert.equal(sized(linesOf(fileLinesMax)), {});
-  assert.equal(sized(linesOf(fileLinesMax + 1)), { "pki/a.ts": fileLinesMax + 1 });
-  assert.equal(sized(long(functionLinesMax)), {});
-  assert.equal(sized(long(functionLinesMax + 1)), { "pki/a.ts#large": functionLinesMax + 1 });
-});
-
-test("sizes only shrink: what is new, grown, smaller or gone is found", () => {
-  const allowed = { "pki/a.ts": 500, "pki/a.ts#f": 90 };
-  assert.equal(sizeFindings(allowed, allowed), []);
-  assert.match(
-    sizeFindings({ ...allowed, "pki/b.ts": 401 }, allowed)[0] ?? "",
-    /pki\/b\.ts:1: this file has 401 lines/,
-  );
-  assert.match(sizeFindings({ ...allowed, "pki/a.ts#f": 91 }, allowed)[0] ?? "", /f has grown from 90 to 91 lines/);
-  assert.match(sizeFindings({ ...allowed, "pki/a.ts": 450 }, allowed)[0] ?? "", /has 450 lines, lower its 500/);
-  assert.match(sizeFindings({ "pki/a.ts": 500 }, allowed)[0] ?? "", /pki\/a\.ts#f is not too large any more/);
+test("finds pages that are not in the tree: comments named pages of another folder", () => {
+  const exists = (path: string) => path === "docs/wire.md";
+  const text =
+    '/** As in `docs/wire.md`, wire.md and design.md. */\nconst page = new URL("../docs/gone.md", import.meta.url);\n';
+  const lost = (path: string, ...names: readonly string[]) =>
+    names.map((name) => `${path}:1: ${name} is no page of this tree, name its whole path, as in docs/wire.md`);
+  assert.equal(lostPages([{ path: "pki/a.ts", text }], exists), lost("pki/a.ts", "wire.md", "design.md"));
+  assert.equal(lostPages([{ path: "tests/a.test.ts", text }], exists), lost("tests/a.test.ts", "wire.md", "design.md"));
+  const source = 'const source = "targets.md, R7";';
+  assert.equal(lostPages([{ path: "scripts/a.ts", text: source }], exists), lost("scripts/a.ts", "targets.md"));
+  assert.equal(lostPages([{ path: "tests/a.test.ts", text: source }], exists), []);
 });
 
 test.run();

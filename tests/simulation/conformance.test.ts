@@ -12,9 +12,9 @@ import {
   type TransportAnswer,
   type TransportFact,
 } from "../../transport/port.ts";
-import { streamsPerProtocolMax } from "../../transport/libp2p_node.ts";
-import { offeredStreamsMax } from "../../transport/raw_streams.ts";
-import { requestsMax } from "../../transport/requests.ts";
+import { streamsPerProtocolMax } from "../../transport/libp2p/node.ts";
+import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
+import { requestsMax } from "../../transport/core/requests.ts";
 import * as places from "../../transport/simulated/places.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";

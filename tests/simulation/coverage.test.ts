@@ -11,7 +11,7 @@ import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Coverage, type FaultKind, runScenario, scenarioOf } from "../../actors/simulation/mod.ts";
-import { findRuntime, ownRuntime } from "../../scripts/gate/runtimes.ts";
+import { findRuntime, ownRuntime } from "../../scripts/check/runtimes.ts";
 import { troubles } from "../support/simulated_troubles.ts";
 
 const test = suite("transitions of simulated machines");

@@ -6,7 +6,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { findRuntime, ownRuntime, scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { findRuntime, ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
 import type { Outcome } from "../../scripts/simulate/planted_bugs.ts";
 import type { SimulateReport } from "../../scripts/simulate/simulate.ts";
 import { suite } from "uvu";

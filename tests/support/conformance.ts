@@ -9,7 +9,7 @@ import { createActor, setup } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type {
   AddressText,
   PeerText,
@@ -19,7 +19,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { withoutPeer } from "../../transport/connections.ts";
+import { withoutPeer } from "../../transport/core/connections.ts";
 import { makeAddressBook, makeSimulatedTransport } from "../../transport/simulated/simulated.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { TestNode, TestPki } from "./pki.ts";

@@ -18,8 +18,8 @@ import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
-import { defaultLimits } from "../../transport/admission.ts";
-import { transportLogic } from "../../transport/transport.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
+import { transportLogic } from "../../transport/core/transport.ts";
 import { makeTestPki, type TestFiles, type TestNode, type TestPki } from "./pki.ts";
 
 /** A line of a node's log. */

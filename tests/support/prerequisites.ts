@@ -5,8 +5,8 @@
  * @module
  */
 import type { Test } from "uvu";
-import { fullCells, noteLacking } from "../../scripts/gate/coverage.ts";
-import { isThere } from "../../scripts/gate/prerequisites.ts";
+import { fullCells, noteLacking, rootRights } from "../../scripts/check/coverage.ts";
+import { isRoot, isThere } from "../../scripts/check/prerequisites.ts";
 
 /**
  * A suite whose tests run only where all of `tools` are here. The suite itself may hold other tests too.
@@ -19,7 +19,16 @@ import { isThere } from "../../scripts/gate/prerequisites.ts";
  * ```
  */
 export function needing<T>(test: Test<T>, ...tools: readonly string[]): Test<T> {
-  const missing = tools.filter((tool) => !isThere(tool));
+  return lacking(test, tools.filter((tool) => !isThere(tool)));
+}
+
+/** A suite whose tests run only as root. */
+export function asRoot<T>(test: Test<T>): Test<T> {
+  return lacking(test, isRoot() ? [] : [rootRights]);
+}
+
+/** The suite where nothing is missing, else one whose tests are skipped and noted. */
+function lacking<T>(test: Test<T>, missing: readonly string[]): Test<T> {
   if (missing.length === 0) return test;
   const skip = (name?: string) => {
     test.skip(name);

@@ -10,8 +10,8 @@ import { identify } from "@libp2p/identify";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { makeDoor } from "../../transport/door.ts";
-import { libp2pKey } from "../../transport/libp2p_node.ts";
+import { makeDoor } from "../../transport/libp2p/mtls_security.ts";
+import { libp2pKey } from "../../transport/libp2p/node.ts";
 import type { TestPki } from "./pki.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
 

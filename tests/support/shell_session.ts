@@ -11,7 +11,7 @@ import process from "node:process";
 import type { Writable } from "node:stream";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { isThere } from "../../scripts/gate/prerequisites.ts";
+import { isThere } from "../../scripts/check/prerequisites.ts";
 
 /** A fenced block: commands (`sh`) or what the reader is to see (`text`). */
 export interface Block {

@@ -11,7 +11,7 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { parseCertificate, type Role } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type {
   AddressText,
   NodeIdentity,
@@ -24,7 +24,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { transportLogic } from "../../transport/transport.ts";
+import { transportLogic } from "../../transport/core/transport.ts";
 import type { TestNode, TestPki } from "./pki.ts";
 
 /** An ask without its `replyTo`, which the test's transport fills in. */

@@ -5,7 +5,7 @@
  */
 import type { Stream } from "@libp2p/interface";
 import { AbstractStream, type SendResult } from "@libp2p/utils";
-import { silentLogger } from "../../transport/libp2p_node.ts";
+import { silentLogger } from "../../transport/libp2p/node.ts";
 
 /** What it was told, in order; `onData` and its like play the other side. */
 export class WrittenStream extends AbstractStream {

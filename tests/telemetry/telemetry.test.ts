@@ -20,7 +20,7 @@ import { pageLifeMs, scrapersMax, serveMetrics } from "../../actors/telemetry/sc
 import { type Collector, NotSent, sendMetrics } from "../../actors/telemetry/send_metrics.ts";
 import { eventsMax, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type { CloseReason, Gate, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
 import { bytesOf, protobufFields } from "../../transport/protocols/protobuf.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { scriptCommand } from "../../scripts/gate/runtimes.ts";
+import { scriptCommand } from "../../scripts/check/runtimes.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { needing } from "../support/prerequisites.ts";
 import { of, startTransport } from "../support/transports.ts";

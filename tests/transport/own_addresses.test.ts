@@ -2,7 +2,7 @@
 import { multiaddr } from "@multiformats/multiaddr";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { addressRules } from "../../transport/address_filter.ts";
+import { addressRules } from "../../transport/core/address_filter.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { freePort } from "../support/program.ts";
 import { of, startTransport } from "../support/transports.ts";

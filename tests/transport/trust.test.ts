@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
 import { rawPeer } from "../support/raw_peer.ts";
 import { identityOf, of, snapshotOf, startTransport, type TestTransport, until } from "../support/transports.ts";
-import { defaultLimits } from "../../transport/admission.ts";
+import { defaultLimits } from "../../transport/core/admission.ts";
 import type { TransportAnswer } from "../../transport/port.ts";
 
 const test = suite("transportLogic and trust");

@@ -22,7 +22,7 @@ import {
   TooManyConnections,
   UnknownIssuer,
 } from "../../pki/refusal.ts";
-import { Admission, defaultLimits } from "../../transport/admission.ts";
+import { Admission, defaultLimits } from "../../transport/core/admission.ts";
 
 const test = suite("refusalLedgerMachine");
 

@@ -46,7 +46,7 @@ import {
   taggedBy,
 } from "./schema.ts";
 
-/** Longest `reason` of a failed job, in bytes of UTF-8 (`contracts.md`, "Extensions"). */
+/** Longest `reason` of a failed job, in bytes of UTF-8 (`docs/wire.md`, "Extensions"). */
 export const reasonMaxBytes = 4096;
 
 type Untagged<T> = Omit<T, "type" | "class">;

@@ -17,14 +17,14 @@ import {
   type TransportFact,
   type TransportInput,
 } from "../port.ts";
-import { MalformedRequests } from "../malformed_requests.ts";
+import { MalformedRequests } from "../core/malformed_requests.ts";
 import type { OpenFrame } from "./frames.ts";
 import type { GatedLink, Links } from "./links.ts";
 import { offeredStreamsMax, Places, requestsMax } from "./places.ts";
 import { SimulatedStream } from "./streams.ts";
 import type { SimulatedHost } from "./simulated.ts";
 
-/** One exchange, in milliseconds (`wire.md`). */
+/** One exchange, in milliseconds (`docs/wire.md`, "Protocols"). */
 const exchangeMaxMs = 10_000;
 /** An offered stream that nobody takes is reset after this, in milliseconds. */
 const streamAcceptMs = 10_000;

@@ -14,7 +14,7 @@ import {
 } from "../../pki/refusal.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { Admission, type Admitted } from "../admission.ts";
+import { Admission, type Admitted } from "../core/admission.ts";
 import type {
   AddressText,
   CloseReason,

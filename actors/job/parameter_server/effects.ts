@@ -30,14 +30,13 @@ export interface Distributed {
   readonly failed: readonly { readonly peer: PeerText; readonly reason: string }[];
 }
 
-/** One push: a whole update, or a broken one. */
-export interface Saved {
-  readonly peer: PeerText;
-  readonly file: string;
-  /** Undefined where the push was broken off: its sender may try again. */
-  readonly sizeBytes: number | undefined;
-  readonly reason: string;
-}
+/** One push: a whole update, or one that broke off, which its sender may repeat. */
+export type Saved =
+  & { readonly peer: PeerText; readonly file: string }
+  & (
+    | { readonly type: "whole"; readonly sizeBytes: number }
+    | { readonly type: "broken"; readonly reason: string }
+  );
 
 /** Lets pushes in for as long as it is held. */
 export const receiver = fromScoped(
@@ -63,8 +62,8 @@ export const saved = fromEffect(
   }) =>
     saveStream(stream, job.directory, file, jobLimits).pipe(
       Effect.match({
-        onSuccess: (sizeBytes): Saved => ({ peer: stream.peer, file, sizeBytes, reason: "" }),
-        onFailure: (error): Saved => ({ peer: stream.peer, file, sizeBytes: undefined, reason: error.message }),
+        onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
+        onFailure: (error): Saved => ({ type: "broken", peer: stream.peer, file, reason: error.message }),
       }),
     ),
 );

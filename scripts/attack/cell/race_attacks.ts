@@ -1,5 +1,5 @@
 /**
- * Hostile paths, and names that are swapped for links while they are opened (R11). The attacker is a process of its own that
+ * Hostile paths, and names that are swapped for links while they are opened. The attacker is a process of its own that
  * does nothing but swap; the control opens the same names after looking at their text only, and must be caught.
  *
  * @module

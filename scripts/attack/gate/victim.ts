@@ -15,9 +15,9 @@ import { setup } from "xstate";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
-import { defaultLimits } from "../../../transport/admission.ts";
+import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { MakeGate, TransportAsk, TransportFact, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/transport.ts";
+import { transportLogic } from "../../../transport/core/transport.ts";
 import type { EndSetup } from "../../bench/gate/endpoint.ts";
 
 /** What the victim says of itself. */

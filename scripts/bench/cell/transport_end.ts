@@ -11,9 +11,9 @@ import { type AnyActorLogic, setup } from "xstate";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
-import { defaultLimits } from "../../../transport/admission.ts";
+import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/transport.ts";
+import { transportLogic } from "../../../transport/core/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */
@@ -37,7 +37,7 @@ export async function startTransportEnd(files: EndFiles, listens: boolean): Prom
   const onError = (error: unknown) => {
     throw error;
   };
-  const parent = superviseRoot(machine, { id: "end", input: undefined as never, onError });
+  const parent = superviseRoot(machine, { id: "end", input: undefined, onError });
   const transport = parent.getSnapshot().children["transport"] as unknown as { send(ask: TransportAsk): void };
   const send = (ask: TransportAsk) => transport.send(ask);
   const ask: TransportEnd["ask"] = (make) => new Promise((resolve) => send(make({ send: resolve })));

@@ -15,10 +15,10 @@ import { Result } from "effect";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
-import { defaultLimits } from "../../../transport/admission.ts";
-import { type Door, makeDoor } from "../../../transport/door.ts";
-import { defaultFrameLimits } from "../../../transport/frame_guard.ts";
-import { libp2pKey, silentLogger } from "../../../transport/libp2p_node.ts";
+import { defaultLimits } from "../../../transport/core/admission.ts";
+import { type Door, makeDoor } from "../../../transport/libp2p/mtls_security.ts";
+import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
+import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
 

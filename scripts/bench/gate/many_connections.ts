@@ -38,7 +38,7 @@ async function measureExpiry(world: BenchWorld, address: string): Promise<number
   }
 }
 
-/** Measures P11 and the closing of R5 with so many connections. */
+/** Measures row P11, and how soon revoked peers are closed, with so many connections. */
 export async function measureManyConnections(world: BenchWorld, count: number): Promise<BenchRow[]> {
   const pair = new Pair("ours");
   const revoked = new EndProcess();

@@ -1,0 +1,40 @@
+/**
+ * A Node that is too old for the programs: the system's own where it is one, else the pinned one that says so.
+ *
+ * @module
+ */
+import { delimiter, resolve } from "node:path";
+import process from "node:process";
+import { findProgram } from "./prerequisites.ts";
+import { isAtLeast, nodeMin } from "../program/require_node.ts";
+import { askRuntime, findRuntime } from "./runtimes.ts";
+
+/** Words that start a Node, and what it says of its version. */
+export interface OldNode {
+  readonly command: readonly [string, ...string[]];
+  readonly version: string;
+}
+
+/** The pinned Node, made to say that it is another. */
+export function nodeSaying(version: string): OldNode {
+  const change = 'import p from "node:process"; Object.defineProperty(p, "versions", { value: { ...p.versions, node: ' +
+    `${JSON.stringify(version)} } });`;
+  return {
+    command: [findRuntime("node") ?? "node", "--no-warnings", "--import", `data:text/javascript,${change}`],
+    version,
+  };
+}
+
+/**
+ * The system's Node, where it is too old for the programs; undefined where it is new enough, or there is none.
+ *
+ * @param path Where it is searched, without the pinned one.
+ */
+export function systemOldNode(path = process.env["PATH"] ?? ""): OldNode | undefined {
+  const pinned = resolve("node_modules/.bin");
+  const others = path.split(delimiter).filter((each) => resolve(each) !== pinned).join(delimiter);
+  const system = findProgram("node", others);
+  const version = system === undefined ? undefined : askRuntime("node", system)?.version;
+  if (system === undefined || version === undefined || isAtLeast(version, nodeMin)) return undefined;
+  return { command: [system], version };
+}

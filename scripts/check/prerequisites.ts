@@ -1,0 +1,87 @@
+/**
+ * Programs of the system that tests use, and how a machine gets them: `npm test` installs them where it can.
+ *
+ * @module
+ */
+import { accessSync, constants, statSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import process from "node:process";
+import { runCommand } from "./command.ts";
+import { findRuntime } from "./runtimes.ts";
+
+/** A program of the system, the Debian package that has it, and what its absence costs. */
+export interface Prerequisite {
+  readonly program: string;
+  readonly package: string;
+  readonly covers: string;
+}
+
+/** What `npm test` installs. */
+export const prerequisites: readonly Prerequisite[] = [
+  { program: "bwrap", package: "bubblewrap", covers: "cells of levels full and root" },
+  { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
+];
+
+/** An index of packages is fetched and a package installed within this, in milliseconds. */
+const installMs = 180_000;
+/** Another apt-get may be at work: waited for, in seconds. */
+const lockSeconds = 60;
+
+/** The absolute path of a program in PATH; undefined where there is none. */
+export function findProgram(program: string, path = process.env["PATH"] ?? ""): string | undefined {
+  return path.split(delimiter).filter((folder) => folder !== "").map((folder) => join(folder, program)).find((file) => {
+    try {
+      accessSync(file, constants.X_OK);
+      return statSync(file).isFile();
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Whether something that tests use is here: a program in PATH, or (`node`, `deno`) a pinned runtime. */
+export function isThere(tool: string): boolean {
+  return tool === "node" || tool === "deno" ? findRuntime(tool) !== undefined : findProgram(tool) !== undefined;
+}
+
+/** The prerequisites that this machine lacks. */
+export function missingPrerequisites(): readonly Prerequisite[] {
+  return prerequisites.filter(({ program }) => !isThere(program));
+}
+
+/** Whether this process has root's rights. */
+export const isRoot = (): boolean => process.geteuid?.() === 0;
+
+/**
+ * Installs what is missing where this user may and apt-get is here; otherwise changes nothing.
+ *
+ * @param say Hears what is being done, and why it failed.
+ * @param mayInstall Whether this user may install packages.
+ */
+export async function installPrerequisites(say: (text: string) => void, mayInstall = isRoot()): Promise<void> {
+  const packages = missingPrerequisites().map((missing) => missing.package);
+  if (packages.length === 0 || !mayInstall || !isThere("apt-get")) return;
+  say(`Installing ${packages.join(" ")} (apt-get) …`);
+  const apt = (...args: readonly string[]) =>
+    runCommand("apt-get", ["-o", `DPkg::Lock::Timeout=${lockSeconds}`, ...args], {
+      env: { DEBIAN_FRONTEND: "noninteractive" },
+      timeoutMs: installMs,
+    });
+  const install = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
+  let last = await apt(...install);
+  // A fresh image has no index of packages; one that is old names versions that are gone.
+  if (last.code !== 0) {
+    const updated = await apt("update", "-qq");
+    last = updated.code === 0 ? await apt(...install) : updated;
+  }
+  if (last.code !== 0) {
+    const reason = last.stderr.trim().split("\n").at(-1) ?? "";
+    say(`Cannot install ${packages.join(" ")}: apt-get ended with ${last.code}${reason === "" ? "" : `: ${reason}`}`);
+  }
+}
+
+/** The one command that gives this machine the packages. */
+export function installCommand(packages: readonly string[]): string {
+  if (!isThere("apt-get")) return `install ${packages.join(" and ")} with this system's package manager`;
+  return `${isRoot() ? "" : "sudo "}apt-get install -y ${packages.join(" ")}`;
+}

@@ -1,0 +1,208 @@
+// Files from the web, through the bridge: what is followed, what is refused, and that nothing denied is ever connected to.
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { createServer as createTlsServer } from "node:https";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { fetchDefault } from "../../../actors/config/cell_config.ts";
+import { askJson } from "../../support/bridge_client.ts";
+import { withBridge, withWeb } from "../../support/job_bridge.ts";
+import { openWeb, realPorts, temporary } from "../../support/job_world.ts";
+import { needing } from "../../support/prerequisites.ts";
+
+const test = suite("fetching from the web");
+
+test("the web: redirects are followed and counted, sizes bounded, a broken body is no file", async () => {
+  await withWeb((request, response) => {
+    const path = request.url ?? "";
+    if (path === "/file") return void response.end("0123456789");
+    if (path === "/big") return void response.end("01234567890");
+    if (path === "/loop") return void response.writeHead(302, { location: "/loop" }).end();
+    if (path === "/away") return void response.writeHead(302, { location: "file:///etc/passwd" }).end();
+    if (path === "/hop") return void response.writeHead(307, { location: "/file" }).end();
+    if (path === "/short") {
+      response.writeHead(200, { "content-length": "10" });
+      response.write("012");
+      return void setTimeout(() => response.destroy(), 20);
+    }
+    // "/silent": never answers.
+  }, async (url) => {
+    await withBridge({ limits: { fileBytesMax: 10, idleMs: 300 } }, async ({ socket, path }) => {
+      const fetched = (value: string) => askJson(socket, "/resources/fetch", { type: "uri", value });
+      assert.is((await fetched(`${url}/file`)).body, '[{"path":"artifacts/file","size":10}]');
+      assert.is((await fetched(`${url}/hop`)).body, '[{"path":"artifacts/hop","size":10}]');
+      for (const name of ["big", "loop", "away", "short", "silent"]) {
+        const { status, body } = await fetched(`${url}/${name}`);
+        assert.equal([name, status, JSON.parse(body).error], [name, 500, "connector_error"]);
+      }
+      for (const value of ["", "x", "ftp://x/y", "file:///etc/passwd", "http://", "unix:/x"]) {
+        assert.is((await fetched(value)).status, 400, value);
+      }
+      assert.is((await fetched(`${url}/${"n".repeat(256)}`)).status, 500, "no such file there");
+      assert.equal(readdirSync(join(path, "artifacts")).sort(), ["file", "hop"]);
+    });
+  });
+});
+
+test("a model hub's files come under their names; its token stays with its origin", async () => {
+  const seen: [string, string | undefined][] = [];
+  await withWeb((request, response) => {
+    seen.push(["elsewhere", request.headers.authorization]);
+    response.end("weights");
+  }, async (elsewhere) => {
+    await withWeb((request, response) => {
+      seen.push([request.url ?? "", request.headers.authorization]);
+      if (request.url?.endsWith("config.json")) return void response.end("{}");
+      response.writeHead(302, { location: `${elsewhere.replace("127.0.0.1", "localhost")}/blob` }).end();
+    }, async (hubUrl) => {
+      await withBridge({ web: { ...openWeb, hubUrl } }, async ({ socket }) => {
+        const reference = (over: object) => ({
+          type: "huggingface",
+          repository: "org/model",
+          revision: null,
+          filenames: ["config.json", "sub/model.bin"],
+          token: "hub-token",
+          ...over,
+        });
+        const { body } = await askJson(socket, "/resources/fetch", reference({}));
+        assert.is(body, '[{"path":"artifacts/config.json","size":2},{"path":"artifacts/model.bin","size":7}]');
+        assert.equal(seen, [
+          ["/org/model/resolve/main/config.json", "Bearer hub-token"],
+          ["/org/model/resolve/main/sub/model.bin", "Bearer hub-token"],
+          ["elsewhere", undefined],
+        ]);
+        for (
+          const over of [{ repository: "../x" }, { filenames: ["../x"] }, { filenames: ["/x"] }, { revision: ".." }]
+        ) {
+          assert.is((await askJson(socket, "/resources/fetch", reference(over))).status, 400, JSON.stringify(over));
+        }
+      });
+    });
+  });
+});
+
+/** The rules as they are by default, under a resolver of the test's own. */
+const strictWeb = (resolve: (host: string) => string[], over: Partial<typeof fetchDefault> = {}) => ({
+  ...openWeb,
+  rules: { ...fetchDefault, ...over },
+  resolve: (host: string) => Promise.resolve(resolve(host)),
+});
+
+test("what lies inside deny_cidr is not connected to, however it is spelt, and the refusal is counted", async () => {
+  let connections = 0;
+  await withWeb((_, response) => {
+    connections += 1;
+    response.end("secret");
+  }, async (url) => {
+    const { port } = new URL(url);
+    const ports = realPorts();
+    const names: Record<string, string[]> = {
+      "metadata.test": ["169.254.169.254"],
+      "mixed.test": ["93.184.216.34", "127.0.0.1"],
+      "mapped.test": ["::ffff:127.0.0.1"],
+      "private.test": ["fd00::1"],
+    };
+    await withBridge(
+      { web: strictWeb((host) => names[host] ?? []), report: ports.report },
+      async ({ socket, path }) => {
+        for (
+          const host of [
+            ...["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:7f00:1]"],
+            ...[
+              "169.254.169.254",
+              "10.0.0.1",
+              "[fe80::1]",
+              "[64:ff9b::7f00:1]",
+              "[2002:7f00:1::]",
+              ...Object.keys(names),
+            ],
+          ]
+        ) {
+          const value = `http://${host}:${port}/x`;
+          const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+          assert.equal([host, status, JSON.parse(body).error], [host, 403, "job-scope"]);
+        }
+        assert.equal(readdirSync(path).includes("artifacts"), false, "nothing was made for it");
+      },
+    );
+    const told = ports.reports.filter(({ event }) => event === "job.refused-scope");
+    assert.equal(told.length, 17, "each is reported");
+    assert.equal(told.at(-1)?.fields?.["count"], 17);
+  });
+  assert.is(connections, 0);
+});
+
+test("a redirect is checked as the first address was, and a name is asked for once", async () => {
+  let asked = 0;
+  await withWeb((request, response) => {
+    if (request.url === "/hop") return void response.writeHead(302, { location: "http://inner.test/secret" }).end();
+    response.end("public");
+  }, async (url) => {
+    const { port } = new URL(url);
+    // 127.0.0.1 plays the public address; 10/8 is denied. A second answer for the same name would be the inner one.
+    const resolve = (host: string) => host === "outer.test" ? [asked++ === 0 ? "127.0.0.1" : "10.0.0.1"] : ["10.0.0.2"];
+    await withBridge({ web: strictWeb(resolve, { denyCidr: ["10.0.0.0/8"] }) }, async ({ socket, path }) => {
+      const fetched = (value: string) => askJson(socket, "/resources/fetch", { type: "uri", value });
+      assert.is((await fetched(`http://outer.test:${port}/file`)).status, 200);
+      assert.is(asked, 1, "connected to the address that was checked");
+      assert.is((await fetched(`http://outer.test:${port}/file`)).status, 403, "a rebound name");
+      asked = 0;
+      assert.is((await fetched(`http://outer.test:${port}/hop`)).status, 403);
+      assert.equal(readdirSync(join(path, "artifacts")), ["file"]);
+    });
+  });
+});
+
+test("schemes and hosts are the operator's", async () => {
+  await withWeb((_, response) => void response.end("x"), async (url) => {
+    const { port } = new URL(url);
+    const web = strictWeb(() => ["127.0.0.1"], { denyCidr: [], hosts: ["Hub.test"], schemes: ["http"] });
+    await withBridge({ web }, async ({ socket }) => {
+      const status = async (value: string) =>
+        (await askJson(socket, "/resources/fetch", { type: "uri", value })).status;
+      assert.is(await status(`http://hub.test:${port}/a`), 200);
+      assert.is(await status(`http://files.hub.test:${port}/a`), 200);
+      assert.is(await status(`http://evilhub.test:${port}/a`), 403);
+      assert.is(await status(`https://hub.test:${port}/a`), 403);
+    });
+  });
+});
+
+needing(test, "openssl")(
+  "over TLS the certificate is checked for the name, though the connection goes to an address",
+  async () => {
+    const place = temporary();
+    const [keyFile, certFile] = [join(place.path, "key.pem"), join(place.path, "cert.pem")];
+    const made = spawnSync("openssl", [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
+      ...["-subj", "/CN=hub.test", "-addext", "subjectAltName=DNS:hub.test", "-keyout", keyFile, "-out", certFile],
+    ]);
+    assert.is(made.status, 0, String(made.stderr));
+    const [key, cert] = [readFileSync(keyFile, "utf8"), readFileSync(certFile, "utf8")];
+    const server = createTlsServer({ cert, key }, (_, response) => void response.end("x"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+    const { port } = server.address() as { port: number };
+    const fetched = async (host: string, ca?: string): Promise<string> => {
+      const web = { ...strictWeb(() => ["127.0.0.1"], { denyCidr: [] }), ...(ca === undefined ? {} : { ca }) };
+      let text = "";
+      await withBridge({ web }, async ({ socket }) => {
+        const value = `https://${host}:${port}/a`;
+        const { status, body } = await askJson(socket, "/resources/fetch", { type: "uri", value });
+        text = `${status} ${body}`;
+      });
+      return text;
+    };
+    try {
+      assert.match(await fetched("hub.test", cert), /^200 /);
+      assert.match(await fetched("other.test", cert), /^500 .*connector_error/, "a certificate of another name");
+      assert.match(await fetched("hub.test"), /^500 .*connector_error/, "an authority that nobody trusts");
+    } finally {
+      server.close();
+      server.closeAllConnections();
+      place.remove();
+    }
+  },
+);
+
+test.run();

@@ -1,0 +1,169 @@
+// Cells: what is refused, what the chain of commands says, one worker a directory, and a real executor in the strongest cell.
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type CellConfig, cellDefault, type CellLevel } from "../../../actors/config/cell_config.ts";
+import { type Cell, cellRefusal, isAtLeast } from "../../../actors/job/cell/cell.ts";
+import { cellCommand } from "../../../actors/job/cell/command_line.ts";
+import { withDenoFlags } from "../../../actors/job/cell/deno_flags.ts";
+import { findCell } from "../../../actors/job/cell/find_cell.ts";
+import { lockWorkDir } from "../../../actors/job/cell/lock.ts";
+import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
+import { failureOf, holdOpen, realPorts, runOf, temporary } from "../../support/job_world.ts";
+import { asRoot, isFullCell, needing } from "../../support/prerequisites.ts";
+
+const cellOf = (level: CellLevel, user: Cell["user"]): Cell => ({
+  level,
+  user,
+  cgroups: [],
+  disk: "measured",
+  chain: "whole",
+  notes: [],
+});
+const isRoot = process.getuid?.() === 0;
+
+const test = suite("cells");
+
+const refusals: [level: CellLevel, user: Cell["user"], config: Partial<CellConfig>, refused: boolean][] = [
+  ["full", "per-job", {}, false],
+  ["full", "own", {}, false],
+  ["root", "per-job", {}, false],
+  ["root", "per-job", { level: "full" }, true],
+  ["full", "own", { level: "full" }, false],
+  ["namespaces", "per-job", {}, false],
+  ["namespaces", "own", {}, true],
+  ["namespaces", "own", { allowUnconfined: true }, false],
+  ["bare", "per-job", {}, true],
+  ["bare", "own", { allowUnconfined: true }, false],
+  ["bare", "own", { allowUnconfined: true, level: "namespaces" }, true],
+];
+for (const [level, user, config, refused] of refusals) {
+  test(`${level} with ${user} user and ${JSON.stringify(config)} is ${refused ? "refused" : "taken"}`, () => {
+    assert.is(cellRefusal(cellOf(level, user), { ...cellDefault, ...config }) !== undefined, refused);
+  });
+}
+
+test("levels are ordered", () => {
+  assert.is(isAtLeast("full", "root"), true);
+  assert.is(isAtLeast("root", "root"), true);
+  assert.is(isAtLeast("namespaces", "root"), false);
+});
+
+const command = { file: "/opt/program", args: ["a b", "$(id)", "--"], env: { SECRET: "x" } };
+const place = { directory: "/w/hypha-1", user: 61_999, cgroupProcs: ["/cg/hypha-1/cgroup.procs"] };
+
+test("what a job or an operator wrote is an argument, never part of a script; its environment is no argument", () => {
+  for (const level of ["full", "root", "namespaces", "bare"] as const) {
+    const { args, env, file } = cellCommand(cellOf(level, "per-job"), cellDefault, place, command, 77);
+    assert.equal(args.slice(-4), ["/opt/program", "a b", "$(id)", "--"], level);
+    assert.is([file, ...args].some((arg) => arg.includes("SECRET")), false);
+    assert.is(env["SECRET"], "x");
+  }
+});
+
+test("no level runs an executor as root: its own user comes before the namespaces, or inside at level root", () => {
+  const position = (level: CellLevel, what: string) =>
+    cellCommand(cellOf(level, "per-job"), cellDefault, place, command).args.indexOf(what);
+  assert.ok(position("full", "--reuid=61999") < position("full", "bwrap"));
+  assert.ok(position("root", "--reuid=61999") > position("root", "bwrap"));
+  assert.ok(position("namespaces", "--reuid=61999") < position("namespaces", "--map-current-user"));
+  assert.ok(position("bare", "--reuid=61999") > 0);
+  assert.is(position("full", "/w/hypha-1") > 0, true);
+});
+
+test("what is below something that is mounted already is not mounted again", () => {
+  const config = { ...cellDefault, readOnly: ["/opt", "/usr/share", "/srv/models", "/srv/models/a"] };
+  const { args } = cellCommand(cellOf("full", "own"), config, { directory: "/w", cgroupProcs: [] }, command);
+  const mounted = args.flatMap((arg, index) => arg === "--ro-bind" ? [args[index + 2]] : []);
+  assert.equal(mounted, ["/usr", "/opt", "/srv/models"]);
+});
+
+test("a program below /tmp can be reached by the job's user: its directories are made searchable, on the cell's own /tmp", () => {
+  const { args } = cellCommand(cellOf("root", "per-job"), cellDefault, place, { ...command, file: "/tmp/a/b/program" });
+  const made = args.flatMap((arg, index) => arg === "--dir" ? [`${args[index - 1]} ${args[index + 1]}`] : []);
+  assert.equal(made.filter((dir) => dir.includes("/tmp")), ["0755 /tmp/a", "0755 /tmp/a/b"]);
+  assert.ok(args.lastIndexOf("/tmp") < args.indexOf("/tmp/a"));
+});
+
+test("an executor under Deno gets its permissions too, unless its operator named some", () => {
+  const inside = { workDir: "/job", socketPath: "/job/bridge.sock" };
+  const run = (file: string, ...args: string[]) =>
+    withDenoFlags({ file, args, env: { SOCKET_PATH: "x" } }, inside, ["/srv/code"]).args;
+  assert.equal(run("/opt/deno", "run", "a.ts"), [
+    ...["run", "--no-prompt", "--no-remote", "--allow-read=/job,/srv/code", "--allow-write=/job"],
+    ...["--allow-net=unix:/job/bridge.sock", "--allow-env=SOCKET_PATH", "a.ts"],
+  ]);
+  assert.equal(run("/opt/./deno", "run", "--allow-read", "a.ts"), ["run", "--allow-read", "a.ts"]);
+  assert.equal(run("/opt/deno", "eval", "1"), ["eval", "1"]);
+  assert.equal(run("/opt/node", "run", "a.ts"), ["run", "a.ts"]);
+});
+
+needing(test, "flock", "sh", "cat")(
+  "a second worker is refused the directory, by name; after the first it may have it",
+  async () => {
+    const place = temporary();
+    const first = await holdOpen(lockWorkDir(place.path));
+    assert.is(first.value, "locked");
+    const refused = await failureOf(Effect.scoped(lockWorkDir(place.path)));
+    assert.is(refused._tag, "WorkDirLocked");
+    assert.match(refused.message, /another worker uses it/);
+    await first.close();
+    // The helper ends when the pipe to it closes, a moment later.
+    const until = performance.now() + 15_000;
+    let again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
+    while (Result.isFailure(again) && performance.now() < until) {
+      again = await runOf(Effect.result(Effect.scoped(lockWorkDir(place.path))));
+    }
+    assert.is(Result.isSuccess(again), true);
+    place.remove();
+  },
+);
+
+needing(test, "bash", "sh", "prlimit", "setpriv")(
+  "the strongest cell here leaves nothing behind; it is full, and what that can't have is said",
+  async () => {
+    const place = temporary();
+    // Below level full a job's user has to be able to search the directories above its own.
+    chmodSync(place.path, 0o755);
+    const search = { ports: realPorts(), workDir: join(place.path, "work") };
+    const cell = await runOf(findCell({ ...search, config: cellDefault }));
+    assert.is(cell.chain, "whole", cell.notes.join("; "));
+    assert.is(cell.user, isRoot ? "per-job" : "own");
+    assert.equal(readdirSync(search.workDir), []);
+    assert.is(readFileSync("/proc/self/mounts", "utf8").includes(place.path), false);
+    if (isFullCell(cell.level)) {
+      const config = { ...cellDefault, readOnly: [join(place.path, "missing")] };
+      const without = await runOf(findCell({ ...search, config, levels: ["full"] }));
+      assert.is(without.level, "bare");
+      assert.match(without.notes.join(), /missing/);
+    }
+    place.remove();
+  },
+);
+
+asRoot(test)(
+  "what the worker makes in a job's directory is the job's own, where it has a user of its own",
+  async () => {
+    const place = temporary();
+    const path = join(place.path, "job");
+    mkdirSync(path);
+    const opened = await holdOpen(openWorkDirectory(path, { user: 61_999 }));
+    const file = await holdOpen(opened.value.create("a/b/file"));
+    await runOf(file.value.write(new Uint8Array(1)));
+    await runOf(file.value.commit);
+    await file.close();
+    writeFileSync(join(path, "socket"), "");
+    await runOf(opened.value.giveSocket("socket"));
+    const { statSync } = await import("node:fs");
+    for (const name of ["a", "a/b", "a/b/file", "socket"]) assert.is(statSync(join(path, name)).uid, 61_999, name);
+    assert.is(statSync(join(path, "socket")).mode & 0o777, 0o600);
+    await opened.close();
+    place.remove();
+    assert.not.ok(existsSync(path));
+  },
+);
+
+test.run();

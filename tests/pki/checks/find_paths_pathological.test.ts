@@ -1,0 +1,180 @@
+/**
+ * Chains made to cost. Each must end soon, by a limit that is counted, not by luck.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { certificateBytesMax } from "../../../pki/certificate.ts";
+import { findPaths, pathsMax, signatureChecksMax } from "../../../pki/checks/find_paths.ts";
+import { checkWellFormed } from "../../../pki/checks/well_formed.ts";
+import { nameConstraints } from "../../../pki/issue/extensions.ts";
+import { verifyPath } from "../../../pki/path.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
+import { at, forge, type Forged } from "../../support/forge.ts";
+
+const test = suite("pathological chains");
+
+const root = forge("root", { ca: true });
+const trust = (...anchors: Forged[]): TrustSnapshot =>
+  Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: anchors.map(({ pem }) => pem).join(""), policy: defaultPolicy, generation: 1, at }),
+  ).snapshot;
+
+/** Searches, and gives what came of it, how many signatures it took, and how long. */
+function search(chain: readonly Forged[], snapshot: TrustSnapshot, certificatesMax?: number) {
+  const wellFormed = Result.getOrThrow(checkWellFormed(chain.map(({ der }) => der), { certificatesMax }));
+  const spending = { signatureChecks: 0 };
+  const begun = performance.now();
+  const found = findPaths(wellFormed, snapshot, { spending });
+  assert.ok(performance.now() - begun < 1_000, "the search took a second");
+  const checks = spending.signatureChecks;
+  assert.ok(checks <= signatureChecksMax, `${checks} signature checks`);
+  if (Result.isFailure(found)) return { verdict: found.failure.code, paths: 0, checks };
+  assert.is(found.success.signatureChecks, checks);
+  return { verdict: "found", paths: found.success.paths.length, checks };
+}
+
+test("two CAs that certify each other end in no path", () => {
+  const a = forge("a", { ca: true });
+  const b = forge("b", { ca: true });
+  const ab = forge("a", { ca: true, issuer: b, keyOf: a });
+  const ba = forge("b", { ca: true, issuer: a, keyOf: b });
+  const outcome = search([forge("node", { issuer: a }), ab, ba], trust(root));
+  assert.equal(outcome, { verdict: "unknown-issuer", paths: 0, checks: 2 });
+});
+
+test("a cycle beside an honest path does not hide it", () => {
+  const a = forge("a", { ca: true, issuer: root });
+  const b = forge("b", { ca: true });
+  const ab = forge("a", { ca: true, issuer: b, keyOf: a });
+  const ba = forge("b", { ca: true, issuer: a, keyOf: b });
+  assert.equal(search([forge("node", { issuer: a }), ab, ba, a], trust(root)), {
+    verdict: "found",
+    paths: 1,
+    checks: 4,
+  });
+});
+
+test("a mesh of CAs that certify one another ends in no path", () => {
+  // Every name is issued by every other, and none by an anchor.
+  const cas = ["a", "b", "c", "d"].map((name) => forge(name, { ca: true }));
+  const mesh = cas.flatMap((subject) =>
+    cas.filter((issuer) => issuer !== subject).map((issuer) =>
+      forge(subject.name, { ca: true, issuer, keyOf: subject })
+    )
+  );
+  const node = forge("node", { issuer: cas[0]! });
+  // Nine links between them, and the leaf's to the three certificates of its issuer.
+  const outcome = search([node, ...mesh.slice(0, 9)], trust(root));
+  assert.is(outcome.verdict, "unknown-issuer");
+  assert.ok(outcome.checks <= 9 * 3 + 3, `${outcome.checks} signature checks`);
+});
+
+test("one name on every certificate, and each with another key, ends at the budget of signatures", () => {
+  const cas = Array.from({ length: 9 }, () => forge("same", { ca: true }));
+  // Each is certified by the next in line, so a path may wind through all; every wrong turn costs a signature.
+  const sent = cas.map((subject, index) => forge("same", { ca: true, issuer: cas[(index + 1) % 9]!, keyOf: subject }));
+  const anchors = Array.from({ length: 40 }, () => forge("same", { ca: true }));
+  const outcome = search([forge("node", { issuer: cas[0]! }), ...sent], trust(...anchors));
+  assert.equal(outcome, { verdict: "budget-exceeded", paths: 0, checks: signatureChecksMax });
+});
+
+test("the budget is what it says: one signature less is no refusal", () => {
+  const decoys = (count: number) => Array.from({ length: count }, () => forge("ca", { ca: true }));
+  const real = forge("ca", { ca: true });
+  const node = forge("node", { issuer: real });
+  const within = search([node], trust(...decoys(signatureChecksMax - 1), real));
+  assert.equal(within, { verdict: "found", paths: 1, checks: signatureChecksMax });
+  assert.is(search([node], trust(...decoys(signatureChecksMax), real)).verdict, "budget-exceeded");
+});
+
+test("a path found before the budget ended counts", () => {
+  const decoys = Array.from({ length: signatureChecksMax }, () => forge("ca", { ca: true }));
+  const real = forge("ca", { ca: true });
+  const outcome = search([forge("node", { issuer: real })], trust(real, ...decoys));
+  assert.equal(outcome, { verdict: "found", paths: 1, checks: signatureChecksMax });
+});
+
+test("as many candidates are kept as are allowed, and no more", () => {
+  const ca = forge("ca", { ca: true });
+  const renewed = (count: number) => Array.from({ length: count }, () => forge("ca", { ca: true, keyOf: ca }));
+  const node = forge("node", { issuer: ca });
+  assert.is(search([node], trust(...renewed(pathsMax - 1))).paths, pathsMax - 1);
+  assert.equal(search([node], trust(...renewed(pathsMax + 5))), {
+    verdict: "found",
+    paths: pathsMax,
+    checks: pathsMax,
+  });
+});
+
+test("a copy of a certificate leads nowhere that the first did not", () => {
+  const middle = forge("middle", { ca: true, issuer: root });
+  const chain = [forge("node", { issuer: middle }), middle, middle, root, middle];
+  assert.equal(search(chain, trust(root)), { verdict: "found", paths: 1, checks: 2 });
+});
+
+test("a thousand intermediates are refused before one of them is parsed", () => {
+  const chain = [forge("node", { issuer: root }).der, ...Array.from({ length: 1_000 }, () => new Uint8Array(65_536))];
+  const begun = performance.now();
+  const outcome = checkWellFormed(chain);
+  assert.is(Result.isFailure(outcome) && outcome.failure.code, "budget-exceeded");
+  assert.ok(performance.now() - begun < 100);
+});
+
+/** Verifies by a budget of its own, whose spending is read afterwards. */
+function spendingOf(leaf: Forged, issuers: readonly Forged[], snapshot: TrustSnapshot) {
+  const chain = [leaf, ...issuers].map(({ der }) => der);
+  const outcome = verifyPath(chain, snapshot, { at, certificatesMax: chain.length });
+  return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+}
+
+test("a fan-out of 1,000 cross-signed intermediates ends at the budget of signatures", () => {
+  const middle = forge("middle", { ca: true, issuer: root });
+  const stranger = forge("stranger", { ca: true });
+  const crossed = Array.from({ length: 1_000 }, () => forge("middle", { ca: true, issuer: stranger, keyOf: middle }));
+  const leaf = forge("node", { issuer: middle });
+  // Each of them did sign the leaf, and leads nowhere: 100 are looked at.
+  const outcome = search([leaf, ...crossed], trust(root), 1_001);
+  assert.equal(outcome, { verdict: "budget-exceeded", paths: 0, checks: signatureChecksMax });
+  const beside = search([leaf, middle, ...crossed], trust(root), 1_002);
+  assert.is(beside.verdict, "found");
+});
+
+test("a link that several paths share costs one signature check", () => {
+  const top = forge("top", { ca: true, issuer: root });
+  const middle = forge("middle", { ca: true, issuer: top });
+  const leaf = forge("node", { issuer: middle });
+  const others = Array.from({ length: 6 }, () => forge("top", { ca: true, issuer: root, keyOf: top }));
+  const found = search([leaf, middle, top, ...others], trust(root));
+  assert.equal([found.paths, found.checks], [7, 1 + 7 + 7]);
+  const renewed = forge("middle", { ca: true, issuer: top, keyOf: middle });
+  const both = search([leaf, middle, renewed, top], trust(root));
+  assert.equal([both.paths, both.checks], [2, 2 + 2 + 1], "top's link to the root was checked for both");
+});
+
+test("a bomb of name constraints ends at the budget of comparisons", () => {
+  const subtrees = Array.from(
+    { length: 1_200 },
+    (_, index) => ({ tag: 2 as const, content: Buffer.from(`c${index}.example`) }),
+  );
+  const bomb = forge("bomb", { ca: true, issuer: root, add: [nameConstraints(subtrees)] });
+  const names = Array.from({ length: 1_200 }, (_, index) => `DNS:x.c${1_199 - index % 3}.example`);
+  assert.is(spendingOf(forge("node", { issuer: bomb, san: names }), [bomb], trust(root)), "budget-exceeded");
+  assert.is(spendingOf(forge("node", { issuer: bomb, san: names.slice(0, 100) }), [bomb], trust(root)), "accepted");
+});
+
+test("10,000 names, and names of 64 kB, are refused by their size before anything else is done", () => {
+  const many = Array.from({ length: 10_000 }, (_, index) => `DNS:n${index}.example`);
+  assert.is(spendingOf(forge("node", { issuer: root, san: many }), [], trust(root)), "malformed-certificate");
+  const long = Buffer.alloc(65_536, "a").toString();
+  assert.is(spendingOf(forge(long, { issuer: root }), [], trust(root)), "malformed-certificate");
+  const most = many.slice(0, 3_500);
+  const large = forge("node", { issuer: root, san: most });
+  assert.ok(large.der.length < certificateBytesMax);
+  assert.is(spendingOf(large, [], trust(root)), "accepted");
+});
+
+test.run();

@@ -1,0 +1,91 @@
+/** What a leaf may claim in its URI: spellings that mean something else to somebody, and claims of another domain's. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { verifyPath } from "../../../pki/path.ts";
+import { defaultPolicy, type DomainInput, makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
+import { at, forge, type Forged } from "../../support/forge.ts";
+
+const test = suite("claims in a URI");
+
+const home = forge("home", { ca: true });
+const partner = forge("partner", { ca: true });
+
+function judge(
+  issuer: Forged,
+  uris: readonly string[],
+  domain: Partial<DomainInput> = {},
+  policy: Policy = defaultPolicy,
+) {
+  const domains = [{ name: "partner.example", trust: partner.pem, ...domain }];
+  const made = makeTrustSnapshot({ trustPem: home.pem, policy, generation: 1, at, domains });
+  const leaf = forge("node", { issuer, san: uris.map((uri) => `URI:${uri}`) });
+  const outcome = verifyPath([leaf.der], Result.getOrThrow(made).snapshot, { at });
+  if (Result.isFailure(outcome)) return outcome.failure.code;
+  const { identity } = outcome.success;
+  return `${identity.role ?? "no role"} of ${identity.domain ?? "no domain"}`;
+}
+
+const spellings: [uri: string, home: string, partner: string][] = [
+  ["spiffe://partner.example/worker/a", "worker of partner.example", "worker of partner.example"],
+  ["spiffe://partner.example/worker/a/b", "worker of partner.example", "worker of partner.example"],
+  ["SPIFFE://partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://Partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://partner.example:8443/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://me@partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://home.example@partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://partner%2eexample/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://partner.example./worker/a", "worker of partner.example.", "name-constraint"],
+  ["spiffe://partner.example", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a/", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example//worker/a", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker%2fa/b", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/work%65r/a", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/Worker/a", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/../gateway/a", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/.", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/./worker/a", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a?x=1", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a#x", "role-not-allowed", "role-not-allowed"],
+  ["spiffe:/partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://../worker/a", "role-not-allowed", "name-constraint"],
+  ["https://partner.example/worker/a", "role-not-allowed", "name-constraint"],
+];
+for (const [uri, atHome, atPartner] of spellings) {
+  test(`reads ${uri}`, () => {
+    assert.is(judge(home, [uri]), atHome);
+    assert.is(judge(partner, [uri]), atPartner);
+  });
+}
+
+test("takes no two URIs, not even twice the same", () => {
+  const own = "spiffe://partner.example/worker/a";
+  assert.is(judge(home, [own, own]), "role-not-allowed");
+  assert.is(judge(partner, [own, own]), "role-not-allowed");
+  assert.is(judge(partner, [own, "spiffe://home.example/worker/a"]), "name-constraint");
+});
+
+test("a domain that has some roles only cannot leave the role out, and so be any", () => {
+  const roles = { roles: ["worker"] } as const;
+  assert.is(judge(partner, [], roles), "role-not-allowed");
+  assert.is(judge(partner, ["spiffe://partner.example/worker/a"], roles), "worker of partner.example");
+  assert.is(judge(partner, ["spiffe://partner.example/gateway/a"], roles), "role-not-allowed");
+  assert.is(judge(partner, []), "no role of no domain", "one that has all may");
+  assert.is(judge(home, [], roles), "no role of no domain", "and so may the node's own bundle");
+});
+
+test("holds a domain's leaf to the domain's own policy of roles", () => {
+  const strict: Policy = { ...defaultPolicy, roles: "require" };
+  const gateways: Policy = { ...defaultPolicy, allowedRoles: ["gateway"] };
+  const worker = ["spiffe://partner.example/worker/a"];
+  assert.is(judge(partner, [], { policy: strict }), "role-not-allowed");
+  assert.is(judge(home, [], { policy: strict }), "no role of no domain");
+  assert.is(judge(partner, worker, { policy: gateways }), "role-not-allowed");
+  assert.is(judge(partner, worker, { policy: defaultPolicy }, gateways), "worker of partner.example");
+  assert.is(judge(home, ["spiffe://home.example/worker/a"], { policy: defaultPolicy }, gateways), "role-not-allowed");
+});
+
+test.run();

@@ -1,0 +1,60 @@
+/** Usage errors of `hypha-certutil`: the error and where to read more, on standard error, and nothing else. */
+import { tmpdir } from "node:os";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { commandNames } from "../../support/certutil_commands.ts";
+import { certutilHere } from "../../support/commands.ts";
+
+const test = suite("usage errors");
+
+const pair = ["--out-cert", "x.pem", "--out-key", "x.key"];
+const cases: [name: string, args: readonly string[], said: RegExp, help: string][] = [
+  ["no command", [], /command.*gen-ca.*doctor/, "hypha-certutil --help"],
+  ["an unknown command", ["frobnicate"], /"frobnicate"/, "hypha-certutil --help"],
+  ["a command that is nearly one", ["gen-cr"], /"gen-cr".*gen-crl/, "hypha-certutil --help"],
+  ["a missing flag", ["gen-ca", "--out-cert", "x"], /--out-key/, "hypha-certutil gen-ca --help"],
+  ["a misspelled flag", ["gen-ca", ...pair, "--comon-name", "x"], /--comon-name.*--common-name/, "gen-ca --help"],
+  ["a flag without its value", ["gen-ca", "--out-cert"], /--out-cert/, "gen-ca --help"],
+  ["a flag twice", ["gen-ca", ...pair, "--out-cert", "y.pem", "--common-name", "x"], /--out-cert/, "gen-ca --help"],
+  [
+    "a number that is none",
+    ["gen-ca", ...pair, "--common-name", "x", "--days", "ten"],
+    /--days.*"ten"/,
+    "gen-ca --help",
+  ],
+  [
+    "an unknown choice",
+    ["gen-cert", ...pair, "--ca-cert", "a", "--ca-key", "b", "--common-name", "x", "--role", "boss"],
+    /--role.*"boss".*gateway/,
+    "gen-cert --help",
+  ],
+  ["a missing argument", ["inspect"], /file/, "inspect --help"],
+  ["an argument too many", ["inspect", "a", "b\u001b[2J"], /"b\\u001b\[2J"/, "inspect --help"],
+];
+for (const [name, args, said, help] of cases) {
+  test(`${name}: two lines on standard error`, async () => {
+    const { code, stdout, stderr } = await certutilHere(tmpdir(), ...args);
+    const [first, second, ...rest] = stderr.trimEnd().split("\n");
+    assert.equal([code, stdout, rest], [2, "", []], `${stdout}${stderr}`);
+    assert.match(first ?? "", /^hypha-certutil: /);
+    assert.match(first ?? "", said);
+    assert.ok(second?.endsWith(help), second);
+  });
+}
+
+test("help that was asked for goes to standard output", async () => {
+  const { code, stdout, stderr } = await certutilHere(tmpdir(), "gen-ca", "--help");
+  assert.equal([code, stderr], [0, ""]);
+  assert.match(stdout, "--common-name");
+});
+
+for (const command of commandNames.filter((name) => name !== "hypha-certutil")) {
+  test(`the help of ${command} says of each flag whether it is required, or what happens without it`, async () => {
+    const { stdout } = await certutilHere(tmpdir(), command, "--help");
+    const flags = /\nFLAGS\n([\s\S]*?)\n\n/.exec(stdout)?.[1]?.split(/\n(?= {2}--)/) ?? [];
+    assert.ok(flags.length > 1, stdout);
+    assert.equal(flags.filter((flag) => !/\(required\)|\(.*default/.test(flag)), []);
+  });
+}
+
+test.run();

@@ -1,0 +1,171 @@
+/** A machine that lacks what tests use: `npm test` installs it, or says what it could not cover; in CI it fails. */
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { runCommand } from "../../../scripts/check/command.ts";
+import { coverageLines, fullCells } from "../../../scripts/check/coverage.ts";
+import { findProgram, installPrerequisites, missingPrerequisites } from "../../../scripts/check/prerequisites.ts";
+import { ownRuntime, scriptCommand } from "../../../scripts/check/runtimes.ts";
+import { needing } from "../../support/prerequisites.ts";
+import { unprivileged } from "../../support/unprivileged.ts";
+
+const test = suite("npm test's prerequisites");
+/** Inside the tree, so that uvu resolves. */
+const folder = mkdtempSync(join("tests", "scripts", "fixtures-"));
+const machines = mkdtempSync(join(tmpdir(), "hypha-machine-"));
+chmodSync(machines, 0o755);
+test.after(() => {
+  for (const each of [folder, machines]) rmSync(each, { recursive: true, force: true });
+});
+
+/** A PATH with these programs of the system and these scripts, and nothing else. */
+function machine(name: string, programs: readonly string[], scripts: Readonly<Record<string, string>> = {}): string {
+  const bin = join(machines, name);
+  mkdirSync(bin);
+  for (const program of programs) {
+    const real = findProgram(program);
+    if (real !== undefined) symlinkSync(real, join(bin, program));
+  }
+  for (const [program, text] of Object.entries(scripts)) {
+    writeFileSync(join(bin, program), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  }
+  return bin;
+}
+
+/** Does something on a machine with this PATH. */
+async function on<A>(path: string, work: () => A | Promise<A>): Promise<A> {
+  const before = process.env["PATH"];
+  process.env["PATH"] = path;
+  try {
+    return await work();
+  } finally {
+    process.env["PATH"] = before;
+  }
+}
+
+/** An apt-get that fails until it has fetched its index, as in a fresh image, and installs into its own folder. */
+const aptGet = `here=$(dirname "$0"); echo "$@" >> "$here/calls"
+case "$*" in
+*update*) : > "$here/index" ;;
+*install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
+  for name in bwrap openssl; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
+esac`;
+const missing = () => missingPrerequisites().map(({ program }) => program);
+
+needing(test, "sh", "dirname", "chmod")(
+  "who may install, and has apt-get, gets what is missing, an index of packages fetched where there is none",
+  async () => {
+    const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
+    await on(bin, async () => {
+      assert.equal(missing(), ["bwrap", "openssl"]);
+      const said: string[] = [];
+      await installPrerequisites((text) => said.push(text), true);
+      assert.equal(missing(), []);
+      assert.equal(said, ["Installing bubblewrap openssl (apt-get) …"]);
+      const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
+      assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
+      await installPrerequisites((text) => said.push(text), true);
+      assert.is(readFileSync(join(bin, "calls"), "utf8").trim().split("\n").length, 3, "nothing is left to install");
+    });
+  },
+);
+
+test("an apt-get that fails is told in one line, and is no failure", async () => {
+  const bin = machine("offline", ["sh"], { "apt-get": "echo noise >&2; echo 'E: no network' >&2; exit 100" });
+  const said: string[] = [];
+  await on(bin, () => installPrerequisites((text) => said.push(text), true));
+  assert.is(said.at(-1), "Cannot install bubblewrap openssl: apt-get ended with 100: E: no network");
+});
+
+test("who is not root installs nothing, and is told the command with sudo", async () => {
+  const bin = machine("ordinary", [], { "apt-get": aptGet });
+  const said: string[] = [];
+  await on(bin, () =>
+    unprivileged(async () => {
+      await installPrerequisites((text) => said.push(text));
+      assert.equal(said, []);
+      assert.equal(coverageLines({ openssl: 2, bwrap: 1 }, []), [
+        "Not covered:",
+        "  2 tests without openssl: what the openssl program reads and writes",
+        "  1 test without bwrap: cells of levels full and root",
+        "To cover it: sudo apt-get install -y bubblewrap openssl",
+      ]);
+    }));
+});
+
+test("without apt-get the packages are named; where programs are there but not allowed, root is", async () => {
+  const bin = machine("other", []);
+  await on(bin, async () => {
+    await installPrerequisites(() => assert.unreachable());
+    const [, , last] = coverageLines({ bwrap: 1 }, []);
+    assert.is(last, "To cover it: install bubblewrap and openssl with this system's package manager");
+  });
+  const both = machine("both", [], { bwrap: "", openssl: "" });
+  await on(both, () => assert.is(coverageLines({ [fullCells]: 1 }, []).at(-1), "To cover it: sudo npm test"));
+  assert.equal(coverageLines({}, []), []);
+});
+
+const head = `import { suite } from "uvu"; import * as assert from "uvu/assert";
+import { isFullCell, needing, where } from "../../support/prerequisites.ts";`;
+
+/** `npm test` of one file on a machine with nothing in PATH, or with openssl alone. */
+async function gate(file: string, bin: string, env: Readonly<Record<string, string>> = {}) {
+  const [command, ...before] = scriptCommand(ownRuntime);
+  const args = [...before, "scripts/check.ts", "--runtime", ownRuntime, file];
+  return await runCommand(command, args, { env: { NO_COLOR: "1", PATH: bin, ...env }, timeoutMs: 60_000 });
+}
+
+test("a test that needs a program is skipped without it: exit 0, and the closing lines say so; in CI it fails", async () => {
+  const file = join(folder, "needing.test.ts");
+  writeFileSync(
+    file,
+    `${head} const test = suite("planted"); test("x", () => {}); let ran = 0;
+const some = needing(test, "openssl"); some.before(() => { ran += 1; }); some("y", () => { ran += 1; });
+test("z", async () => { await where("openssl", () => { ran += 1; }); });
+test("w", () => { isFullCell("namespaces"); console.log("ran " + ran); }); test.run();
+const whole = needing(suite("whole"), "openssl"); whole("v", () => {}); whole.run();\n`,
+  );
+  const without = await gate(file, machine("empty", []), { CI: "" });
+  const lines = without.stdout.trim().split("\n");
+  assert.is(without.code, 0, without.stdout);
+  assert.is(lines.at(-1), "3 passed, 0 failed, 2 skipped");
+  assert.match(without.stdout, "3 tests without openssl: what the openssl program reads and writes\n");
+  assert.match(without.stdout, "1 test without bwrap: cells of levels full and root\n");
+  assert.match(without.stdout, "To cover it: install bubblewrap and openssl with");
+
+  const strict = await gate(file, join(machines, "empty"), { CI: "true" });
+  assert.is(strict.code, 1, strict.stdout);
+  assert.is(strict.stdout.trim().split("\n").at(-1), "3 passed, 2 failed");
+  assert.match(strict.stdout, "CI is set, and openssl, bwrap is missing");
+
+  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "" }), { CI: "" });
+  assert.is(there.stdout.trim().split("\n").at(-1), "5 passed, 0 failed", there.stdout);
+  assert.match(there.stdout, "cells of level full: this machine does not allow them");
+});
+
+test("what only root may do is skipped for others, and told", async () => {
+  const file = join(folder, "root.test.ts");
+  const body = (uid: number) =>
+    `${head} import process from "node:process"; import { asRoot } from "../../support/prerequisites.ts";
+process.geteuid = () => ${uid}; const test = suite("p"); asRoot(test)("x", () => {}); test.run();\n`;
+  const ran = async (uid: number) => {
+    writeFileSync(file, body(uid));
+    return (await gate(file, join(machines, "with"), { CI: "" })).stdout;
+  };
+  assert.match(await ran(0), /\n1 passed, 0 failed\n$/);
+  const stdout = await ran(1_000);
+  assert.match(stdout, "0 passed, 0 failed, 1 skipped");
+  assert.match(stdout, "1 test without root's rights: what a worker does as root\nTo cover it: sudo npm test\n");
+});
+
+test("a file of which nothing runs here is no failure, but one without a test is", async () => {
+  const file = join(folder, "nothing.test.ts");
+  writeFileSync(file, `${head} const test = needing(suite("p"), "openssl"); test("x", () => {}); test.run();\n`);
+  const { code, stdout } = await gate(file, join(machines, "empty"), { CI: "" });
+  assert.equal([code, stdout.trim().split("\n").at(-1)], [0, "0 passed, 0 failed, 1 skipped"], stdout);
+});
+
+test.run();

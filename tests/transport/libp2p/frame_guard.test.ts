@@ -1,0 +1,134 @@
+/** What a peer's frames cost, read beside the bytes that they are made of. */
+import { Buffer } from "node:buffer";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  defaultFrameLimits,
+  FrameBudget,
+  FrameBudgets,
+  frameCosts,
+  FrameReader,
+  frameSliceUs,
+  negotiationLinesMax,
+} from "../../../transport/libp2p/frame_guard.ts";
+
+const limits = { ...defaultFrameLimits, frameBytesMax: 2_097_152 };
+const line = (text: string) => Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
+const negotiation = Buffer.concat([line("/multistream/1.0.0"), line("/yamux/1.0.0")]);
+
+function frame(type: "data" | "window" | "ping", { syn = false, length = 0, body = new Uint8Array() } = {}): Buffer {
+  const header = Buffer.alloc(12);
+  header.writeUInt8({ data: 0, window: 1, ping: 2 }[type], 1);
+  header.writeUInt16BE(syn ? 1 : 0, 2);
+  header.writeUInt32BE(1, 4);
+  header.writeUInt32BE(length, 8);
+  return Buffer.concat([header, body]);
+}
+const data = (bytes: number, syn = false) => frame("data", { syn, length: bytes, body: Buffer.alloc(bytes, 0xff) });
+
+/** Everything that the bytes cost, scanned to their end. */
+function costOf(bytes: Uint8Array, reader = new FrameReader(limits)): number {
+  let cost = 0;
+  for (let at = 0; at < bytes.length;) {
+    const scanned = reader.scan(bytes, at);
+    if ("broken" in scanned) throw new Error(scanned.broken);
+    assert.ok(scanned.end > at, "a scan goes on");
+    at = scanned.end;
+    cost += scanned.us;
+  }
+  return cost;
+}
+
+function brokenBy(bytes: Uint8Array): string | undefined {
+  const scanned = new FrameReader(limits).scan(bytes, 0);
+  return "broken" in scanned ? scanned.broken : undefined;
+}
+
+const test = suite("FrameReader and FrameBudget");
+const { opening, ping, small } = frameCosts;
+
+const rows: [name: string, frames: Uint8Array, cost: number][] = [
+  ["the negotiation of the multiplexer costs nothing", Buffer.alloc(0), 0],
+  ["a stream that opens with a window update", frame("window", { syn: true }), opening],
+  ["a stream that opens with data", data(5_000, true), opening],
+  ["a window update, whose length is no data's", frame("window", { length: 4_294_967_295 }), small],
+  ["a ping", frame("ping", { syn: true, length: 7 }), ping],
+  ["data of 1,023 bytes", data(1_023), small],
+  ["data of 1,024 bytes costs what its window bounds", data(1_024), 0],
+  [
+    "frames behind each other",
+    Buffer.concat([data(70_000), frame("ping"), data(3), frame("window")]),
+    ping + 2 * small,
+  ],
+];
+for (const [name, frames, cost] of rows) {
+  test(name, () => {
+    const bytes = Buffer.concat([negotiation, frames]);
+    assert.is(costOf(bytes), cost, "in one piece");
+    const reader = new FrameReader(limits);
+    let sum = 0;
+    for (const byte of bytes) sum += costOf(Uint8Array.of(byte), reader);
+    assert.is(sum, cost, "byte by byte");
+  });
+}
+
+test("the longest frame may be as long as the largest window, and no longer", () => {
+  assert.is(brokenBy(Buffer.concat([negotiation, frame("data", { length: limits.frameBytesMax })])), undefined);
+  const over = frame("data", { length: limits.frameBytesMax + 1 });
+  assert.match(brokenBy(Buffer.concat([negotiation, over])) ?? "", /a frame of 2097153 bytes/);
+});
+
+test("a door takes the longest frames that libp2p's yamux sends by itself: it once cut off whoever sent over many streams", () => {
+  const scanned = (length: number) =>
+    new FrameReader(defaultFrameLimits).scan(Buffer.concat([negotiation, frame("data", { length })]), 0);
+  assert.ok("end" in scanned(16 * 1_048_576));
+  assert.ok("broken" in scanned(16 * 1_048_576 + 1));
+});
+
+test("the multiplexer is agreed on within so many lines, of which none is empty or long", () => {
+  const lines = (count: number) => Buffer.concat(Array.from({ length: count }, () => line("/x")));
+  assert.is(brokenBy(lines(negotiationLinesMax)), undefined);
+  assert.match(brokenBy(lines(negotiationLinesMax + 1)) ?? "", /does not agree/);
+  assert.match(brokenBy(Uint8Array.of(0)) ?? "", /cannot be read/);
+  assert.match(brokenBy(Uint8Array.of(0x80, 1)) ?? "", /cannot be read/);
+});
+
+test("a scan stops where a slice is used up, and goes on there", () => {
+  const pings = Buffer.concat([negotiation, ...Array.from({ length: 1_000 }, () => frame("ping"))]);
+  const scanned = new FrameReader(limits).scan(pings, 0);
+  assert.ok("end" in scanned && scanned.us === frameSliceUs);
+  assert.is("end" in scanned ? scanned.end : 0, negotiation.length + 12 * (frameSliceUs / ping));
+  assert.is(costOf(pings), 1_000 * ping);
+});
+
+test("a budget is spent, waited for and filled again, never above its burst", () => {
+  const budget = new FrameBudget(limits);
+  assert.is(budget.waitMs(0), 0);
+  budget.spend(limits.burstUs, 0);
+  const wait = budget.waitMs(0);
+  assert.ok(wait > 0 && wait <= frameSliceUs / limits.perSecondUs * 1_000, String(wait));
+  assert.is(budget.waitMs(wait), 0);
+  assert.is(budget.waitMs(3_600_000), 0);
+  budget.spend(limits.burstUs, 3_600_000);
+  assert.ok(budget.waitMs(3_600_000) > 0, "an hour fills one burst, not more");
+});
+
+test("a clock that goes back fills nothing", () => {
+  const budget = new FrameBudget(limits);
+  budget.spend(limits.burstUs, 1_000_000);
+  assert.ok(budget.waitMs(0) > 0);
+});
+
+test("connections of one peer share a budget, which goes with the last of them", () => {
+  const budgets = new FrameBudgets(limits);
+  const first = budgets.hold("a");
+  assert.is(budgets.hold("a"), first);
+  assert.is.not(budgets.hold("b"), first);
+  budgets.release("a");
+  assert.is(budgets.size, 2);
+  budgets.release("a");
+  budgets.release("b");
+  assert.is(budgets.size, 0);
+});
+
+test.run();

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { internalsOf } from "../../../transport/libp2p/node_internals.ts";
+import { type InternalPackage, MovedInternal, writtenFor } from "../../../transport/libp2p/moved_internal.ts";
+
+const test = suite("internalsOf()");
+
+const relayTag = "@libp2p/circuit-relay-v2-transport";
+
+/** A node with everything that is looked for, as far as it is looked at. */
+const node = (transports: readonly object[] = []) => ({
+  components: {
+    events: { addEventListener: () => {} },
+    transportManager: { listen: () => {}, getTransports: () => transports, getListeners: () => [] },
+  },
+  services: {
+    dht: {
+      rpc: { handlers: { PUT_VALUE: { handle: () => {} }, GET_VALUE: { handle: () => {} } } },
+      peerRouting: { getClosestPeersOffline: () => {} },
+      routingTable: {},
+    },
+    identify: { host: {} },
+    identifyPush: { host: {} },
+  },
+});
+
+test("finds what is there", () => assert.is(internalsOf(node()).reservations, undefined));
+
+const missing: [path: string, name: InternalPackage, missing: string][] = [
+  ["components", "libp2p", "components"],
+  ["components.events", "libp2p", "components.events"],
+  ["components.events.addEventListener", "libp2p", "components.events.addEventListener()"],
+  ["components.transportManager", "libp2p", "components.transportManager"],
+  ["components.transportManager.listen", "libp2p", "components.transportManager.listen()"],
+  ["components.transportManager.getListeners", "libp2p", "components.transportManager.getListeners()"],
+  ["services.dht", "@libp2p/kad-dht", "service in a node that has one"],
+  ["services.dht.rpc", "@libp2p/kad-dht", "rpc.handlers"],
+  ["services.dht.rpc.handlers.PUT_VALUE", "@libp2p/kad-dht", "rpc.handlers.PUT_VALUE"],
+  ["services.dht.rpc.handlers.GET_VALUE", "@libp2p/kad-dht", "rpc.handlers.GET_VALUE"],
+  ["services.dht.rpc.handlers.GET_VALUE.handle", "@libp2p/kad-dht", "GET_VALUE.handle()"],
+  ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
+  ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
+  ["services.dht.routingTable", "@libp2p/kad-dht", "routingTable"],
+  ["services.identify", "@libp2p/identify", "host in identify"],
+  ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
+];
+for (const [path, name, what] of missing) {
+  test(`names ${name}, its versions and ${what} where ${path} was moved`, () => {
+    for (const nothing of [undefined, null]) {
+      const moved = node();
+      const keys = path.split(".");
+      const last = keys.pop() as string;
+      const holder = keys.reduce<Record<string, unknown>>((at, key) => at[key] as Record<string, unknown>, moved);
+      holder[last] = nothing;
+      const found = writtenFor[name]; // what is installed for these tests
+      assert.throws(
+        () => internalsOf(moved),
+        (error: unknown) =>
+          error instanceof MovedInternal &&
+          error.message ===
+            `Cannot use ${name} ${found}: it has no ${what}, which ${found} has. Run: npm install ${name}@${found}`,
+      );
+    }
+  });
+}
+
+test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
+  const store = { hasReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
+  const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
+  assert.is(withRelay({ reservationStore: store })().reservations, store as never);
+  assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
+  const moved = { ...store, addRelay: undefined };
+  assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
+});
+
+test("the versions it was written for are those that package.json names", () => {
+  const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
+  const named = Object.fromEntries(Object.keys(writtenFor).map((name) => [name, dependencies[name]]));
+  assert.equal(named, { ...writtenFor });
+});
+
+test.run();

@@ -1,0 +1,197 @@
+/**
+ * What the frames of a member may cost this node. TLS lets a member through, not a flood: a frame of twelve bytes makes the
+ * multiplexer open a stream or answer a ping, and a length of 4 GiB makes it wait for as much.
+ *
+ * Frames are counted as they arrive, before the multiplexer sees them (yamux specification: "Framing"). A peer that is over its
+ * budget isn't cut off: it waits, like anybody whose receiver reads slowly.
+ *
+ * @module
+ */
+import type { PeerText } from "../port.ts";
+
+/** What frames cost, in microseconds of this node's time (measured on one core at about 3 GHz, rounded up). */
+export const frameCosts = {
+  /** A new stream: an object, a negotiation, an answer. */
+  opening: 100,
+  /** A ping is answered. */
+  ping: 20,
+  /** A window update, or data of less than {@linkcode bulkBytes}. */
+  small: 10,
+} as const;
+
+/** What frames may be. */
+export interface FrameLimits {
+  /** What all connections of one peer may cost in the long run, in microseconds a second. */
+  readonly perSecondUs: number;
+  /** And at once, in microseconds. */
+  readonly burstUs: number;
+  /**
+   * Longest frame, in bytes. The multiplexer collects a frame whole before it looks at the window: this is the largest window
+   * that the node ever gives, as no sender may have more under way.
+   */
+  readonly frameBytesMax: number;
+}
+
+/** A tenth of a core; frames as long as yamux's own largest window. */
+export const defaultFrameLimits: FrameLimits = {
+  perSecondUs: 100_000,
+  burstUs: 25_000,
+  frameBytesMax: 16 * 1_048_576,
+};
+/** What is handed on before others get their turn, in microseconds. */
+export const frameSliceUs = 4_000;
+/** Data from which on a frame costs what its bytes cost, which the stream's window bounds. */
+const bulkBytes = 1_024;
+/** Lines of multistream-select before the first frame: its header, the muxer's name, and some other names. */
+export const negotiationLinesMax = 16;
+
+const headerBytes = 12;
+const frameTypes = { data: 0, ping: 2 } as const;
+const synFlag = 1;
+const muxer = "/yamux/1.0.0\n";
+
+/** The budget of one peer. It may be overdrawn by one slice. */
+export class FrameBudget {
+  /** What may be spent. */
+  readonly limits: FrameLimits;
+  #leftUs: number;
+  #at: number | undefined;
+  /** Connections that share it. */
+  holders = 0;
+
+  /** Nothing is spent yet. */
+  constructor(limits: FrameLimits) {
+    this.limits = limits;
+    this.#leftUs = limits.burstUs;
+  }
+
+  /** Takes so much. `now` in milliseconds; a clock that goes back refills nothing. */
+  spend(us: number, now: number): void {
+    this.#refill(now);
+    this.#leftUs -= us;
+  }
+
+  /** How long until there is something to spend, in milliseconds; 0 where there is. */
+  waitMs(now: number): number {
+    this.#refill(now);
+    if (this.#leftUs > 0) return 0;
+    return Math.ceil((frameSliceUs - this.#leftUs) / this.limits.perSecondUs * 1_000);
+  }
+
+  #refill(now: number): void {
+    const passedMs = Math.max(0, now - (this.#at ?? now));
+    this.#at = now;
+    this.#leftUs = Math.min(this.limits.burstUs, this.#leftUs + passedMs * this.limits.perSecondUs / 1_000);
+  }
+}
+
+/** The budgets of everybody who is connected. */
+export class FrameBudgets {
+  readonly #limits: FrameLimits;
+  readonly #budgets = new Map<PeerText, FrameBudget>();
+
+  /** Nobody is connected yet. */
+  constructor(limits: FrameLimits) {
+    this.#limits = limits;
+  }
+
+  /** The budget of a peer, which a further connection holds. */
+  hold(peer: PeerText): FrameBudget {
+    const budget = this.#budgets.get(peer) ?? new FrameBudget(this.#limits);
+    budget.holders += 1;
+    this.#budgets.set(peer, budget);
+    return budget;
+  }
+
+  /** A connection of the peer ended. */
+  release(peer: PeerText): void {
+    const budget = this.#budgets.get(peer);
+    if (budget !== undefined && --budget.holders <= 0) this.#budgets.delete(peer);
+  }
+
+  /** Peers that are connected. */
+  get size(): number {
+    return this.#budgets.size;
+  }
+}
+
+/** How far a scan came, or why the connection has to end. */
+export type Scanned =
+  /** Bytes up to `end` may be handed on; they cost `us`. */
+  | { readonly end: number; readonly us: number }
+  | { readonly broken: string };
+
+/** Reads the frames of one connection as they go by; keeps no more than a header of them. */
+export class FrameReader {
+  readonly #header = new Uint8Array(headerBytes);
+  readonly #frameBytesMax: number;
+  #headerFill = 0;
+  /** Bytes of the present frame's data, or of the present line, that are still to come. */
+  #body = 0;
+  #lines = 0;
+  /** The line that is being read, while the muxer is negotiated; undefined once frames come. */
+  #line: string | undefined = "";
+
+  constructor({ frameBytesMax }: Pick<FrameLimits, "frameBytesMax">) {
+    this.#frameBytesMax = frameBytesMax;
+  }
+
+  /**
+   * Reads on from `start`, to the end of the bytes or to where they have cost {@linkcode frameSliceUs}. What was scanned is to be
+   * handed on: the next scan goes on behind it.
+   */
+  scan(bytes: Uint8Array, start: number): Scanned {
+    let at = start;
+    let us = 0;
+    while (at < bytes.length && us < frameSliceUs) {
+      if (this.#body > 0 && this.#line === undefined) {
+        const taken = Math.min(this.#body, bytes.length - at);
+        this.#body -= taken;
+        at += taken;
+        continue;
+      }
+      const byte = bytes[at++]!;
+      if (this.#line !== undefined) {
+        const broken = this.#readLine(byte);
+        if (broken !== undefined) return { broken };
+        continue;
+      }
+      this.#header[this.#headerFill++] = byte;
+      if (this.#headerFill < headerBytes) continue;
+      this.#headerFill = 0;
+      const cost = this.#readHeader();
+      if (typeof cost === "string") return { broken: cost };
+      us += cost;
+    }
+    return { end: at, us };
+  }
+
+  /** A line of multistream-select: a length (shorter than 128 here), and so many bytes. */
+  #readLine(byte: number): string | undefined {
+    if (this.#body === 0) {
+      if (++this.#lines > negotiationLinesMax) return "it does not agree on a multiplexer";
+      if (byte === 0 || byte > 127) return "its negotiation of a multiplexer cannot be read";
+      this.#body = byte;
+      this.#line = "";
+      return undefined;
+    }
+    this.#line += String.fromCharCode(byte);
+    if (--this.#body === 0 && this.#line === muxer) this.#line = undefined;
+    return undefined;
+  }
+
+  /** What the frame costs, or why it may not be. */
+  #readHeader(): number | string {
+    const header = this.#header;
+    const type = header[1];
+    const length = ((header[8]! << 24) | (header[9]! << 16) | (header[10]! << 8) | header[11]!) >>> 0;
+    const opens = (header[3]! & synFlag) !== 0;
+    if (type === frameTypes.ping) return frameCosts.ping;
+    if (type === frameTypes.data) {
+      if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
+      this.#body = length;
+      if (!opens && length >= bulkBytes) return 0;
+    }
+    return opens ? frameCosts.opening : frameCosts.small;
+  }
+}

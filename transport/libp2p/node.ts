@@ -1,0 +1,164 @@
+/**
+ * Builds the libp2p node: mutual TLS over TCP, yamux, and the services of this network (`wire`: "Protocols on a
+ * connection").
+ *
+ * @module
+ */
+import { createPrivateKey } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { circuitRelayServer, circuitRelayTransport } from "@libp2p/circuit-relay-v2";
+import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
+import { dcutr } from "@libp2p/dcutr";
+import { type GossipSub, gossipsub, StrictSign } from "@libp2p/gossipsub";
+import { type Identify, identify, type IdentifyPush, identifyPush } from "@libp2p/identify";
+import type {
+  ComponentLogger,
+  ConnectionEncrypter,
+  ConnectionGater,
+  ConnectionProtector,
+  Libp2p,
+  Logger,
+  PrivateKey,
+} from "@libp2p/interface";
+import { type KadDHT, kadDHT } from "@libp2p/kad-dht";
+import { type Ping, ping } from "@libp2p/ping";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
+import { createLibp2p } from "libp2p";
+import type { AddressRules } from "../core/address_filter.ts";
+import { turningAway, type TurnsAway } from "./early_refusal.ts";
+import type { Listening } from "./listening.ts";
+import { limitingMuxer } from "./negotiation_limit.ts";
+import type { NodeIdentity, TransportInput } from "../port.ts";
+
+/** The services of a node. */
+export interface NodeServices extends Record<string, unknown> {
+  readonly identify: Identify;
+  readonly identifyPush: IdentifyPush;
+  readonly ping: Ping;
+  readonly dht: KadDHT;
+  readonly pubsub: GossipSub;
+}
+
+/** A libp2p node of this network. */
+export type Node = Libp2p<NodeServices>;
+
+/** Kademlia's protocol. */
+export const kadProtocol = "/ipfs/kad/1.0.0";
+/** What identify says of the protocol's version. */
+export const protocolVersion = "/hypha-identify/0.0.1";
+
+/** libp2p's own limits, set out of the way of `admission.ts`: where they strike they give no reason. */
+const outOfTheWay = 1_000_000;
+/**
+ * Deadline of an upgrade, of one address and of a dial, in milliseconds: above the gate's own, which is to be the one
+ * that fires.
+ */
+const upgradeSlackMs = 5_000;
+/** Streams of one protocol that a connection may have open in each direction (libp2p: 32 and 64). */
+export const streamsPerProtocolMax = 256;
+/** A stream's window, in bytes: half of what libp2p keeps of a paused stream before it resets it (4 MiB). */
+export const streamWindowMax = 2 * 1_048_576;
+/** Reservations that a gateway grants, and for how long (wire facts: the existing gateways' 128 for an hour). */
+const reservationsMax = 128;
+const reservationTtlMs = 3_600_000;
+/** Circuits that one member may have through a gateway at once. */
+const circuitsPerPeerMax = 256;
+/** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
+const gossipRpcMaxBytes = 131_072;
+/** A peer that does not answer a ping for so long is gone, in milliseconds. Training keeps both cores busy. */
+const pingTimeoutMs = 20_000;
+
+/** The key of a node, as libp2p wants it. Only Ed25519 keys make PeerIDs of this network. */
+export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
+  const { d, crv } = createPrivateKey(identity.keyPem).export({ format: "jwk" });
+  if (crv !== "Ed25519" || d === undefined) throw new TypeError("Cannot make a PeerID: the key is not Ed25519");
+  return generateKeyPairFromSeed("Ed25519", Uint8Array.from(Buffer.from(d, "base64url")));
+}
+
+/** Builds a node that is not yet started: listeners are attached first, or early connections would be missed. */
+export async function createNode(input: TransportInput, parts: {
+  readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
+  readonly gater: ConnectionGater;
+  readonly protector: ConnectionProtector;
+  readonly addresses: AddressRules;
+  readonly turnsAway: TurnsAway;
+  readonly listening: Listening;
+}): Promise<Node> {
+  const { announced, mayKnow } = parts.addresses;
+  const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
+  const relayServer = {
+    relay: circuitRelayServer({
+      // Members are verified, and a whole job must be able to run through a relay: no limit on data or time.
+      reservations: { maxReservations: reservationsMax, reservationTtl: reservationTtlMs, applyDefaultLimit: false },
+      maxInboundHopStreams: circuitsPerPeerMax,
+      maxOutboundStopStreams: circuitsPerPeerMax,
+    }),
+  };
+  return await createLibp2p({
+    start: false,
+    privateKey: await libp2pKey(input.identity),
+    nodeInfo: { name: "hypha", version: "0.1.0", userAgent: "hypha/0.1.0" },
+    logger: silentLogger,
+    addresses: {
+      listen: [...input.listenAddresses],
+      appendAnnounce: [...input.externalAddresses],
+      announceFilter: announced,
+    },
+    transports: [
+      parts.listening.watching(
+        turningAway(tcp({ inboundSocketInactivityTimeout: 0, outboundSocketInactivityTimeout: 0 }), parts.turnsAway),
+      ),
+      ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
+    ],
+    connectionEncrypters: [parts.encrypter],
+    streamMuxers: [limitingMuxer(yamux({ streamOptions: { maxStreamWindowSize: streamWindowMax } }))],
+    connectionGater: parts.gater,
+    connectionProtector: () => parts.protector,
+    connectionManager: {
+      maxConnections: outOfTheWay,
+      inboundConnectionThreshold: outOfTheWay,
+      maxIncomingPendingConnections: outOfTheWay,
+      inboundUpgradeTimeout: deadlineMs,
+      addressDialTimeout: deadlineMs,
+      dialTimeout: 2 * deadlineMs,
+      reconnectRetries: 0, // the node dials its gateways itself
+    },
+    connectionMonitor: { pingTimeout: { minTimeout: pingTimeoutMs } },
+    services: {
+      identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
+      identifyPush: identifyPush({ maxInboundStreams: 8, maxOutboundStreams: 8, runOnLimitedConnection: true }),
+      ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
+      dht: kadDHT({
+        protocol: kadProtocol,
+        clientMode: input.role !== "gateway",
+        initialQuerySelfInterval: 0,
+        allowQueryWithZeroPeers: input.role === "gateway",
+        peerInfoMapper: (peer) => ({
+          ...peer,
+          multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id.toString(), address)),
+        }),
+      }),
+      pubsub: gossipsub({
+        globalSignaturePolicy: StrictSign,
+        allowPublishToZeroTopicPeers: false,
+        emitSelf: false,
+        runOnLimitedConnection: true,
+        fallbackToFloodsub: false,
+        maxInboundDataLength: gossipRpcMaxBytes,
+      }),
+      ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
+      ...(input.relay === "server" ? relayServer : {}),
+    },
+  }) as unknown as Node;
+}
+
+/** libp2p tells what it does through this; the transport's facts say what matters, and formatting costs time. */
+const silent = Object.assign(() => {}, {
+  enabled: false,
+  trace: () => {},
+  error: () => {},
+  newScope: () => silent,
+}) as unknown as Logger;
+/** For libp2p: says nothing, and formats nothing. */
+export const silentLogger: ComponentLogger = { forComponent: () => silent };
