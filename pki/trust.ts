@@ -258,7 +258,7 @@ function makeDomain(
     if (cas.length === 0) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
-    const given = input.crlsPem === undefined ? undefined : yield* readLists(input.crlsPem, cas, policy, name);
+    const given = input.crlsPem === undefined ? undefined : yield* readCrls(input.crlsPem, cas, policy, name);
     const joined = given === undefined ? noLists : yield* joinLists(given, { ...input, before });
     const { arranged, lists, marks } = joined;
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
@@ -319,7 +319,7 @@ function readPemBundle(name: string | undefined, text: string): Result.Result<re
   });
 }
 
-function readLists(
+function readCrls(
   source: ListSource,
   cas: readonly Certificate[],
   { profile }: Policy,

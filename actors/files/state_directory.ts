@@ -112,7 +112,7 @@ export function openState(
       warn("state.open", `Others may write into ${stateDir}: close it with: chmod 700 ${stateDir}`, stateDir);
     }
     const { marks, problem, text } = yield* readMarks(stateDir);
-    const kept = (yield* Effect.forEach(domains, (domain) => listKept(stateDir, domain))).flat();
+    const kept = (yield* Effect.forEach(domains, (domain) => listKeptCrls(stateDir, domain))).flat();
     const path = marksPath(stateDir);
     if (problem !== undefined) warn("state.broken", brokenText(path, problem), path);
     else if (text === undefined && kept.length > 0) warn("state.broken", brokenText(path, "is missing"), path);
@@ -143,7 +143,7 @@ export function readMarks(stateDir: string): Effect.Effect<MarksFile, never, Fil
   });
 }
 
-function listKept(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {
+function listKeptCrls(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {
   const folder = keptFolder(stateDir, domain);
   const names = Effect.flatMap(FileSystem, (files) => files.readDirectory(folder));
   return Effect.map(

@@ -19,7 +19,7 @@ import {
 } from "../../pki/trust.ts";
 import type { TrustWarning } from "../../pki/trust_warning.ts";
 import { noKept, readKept } from "../files/read_kept.ts";
-import { readLists } from "../files/read_lists.ts";
+import { readCrls } from "../files/read_crls.ts";
 import { pemText, readPem } from "../files/read_pem.ts";
 import { keptFolder, marksPath, type OpenedState, openState } from "../files/state_directory.ts";
 import { LoadError, type LoadProblem } from "../files/load_error.ts";
@@ -189,7 +189,7 @@ function loadDomain(
     if (before !== undefined) return { trust: text, crlsPem: before };
     const cas = yield* Effect.fromResult(readAuthorities(text));
     const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
-    const lists = yield* readLists(options, { cas, policy });
+    const lists = yield* readCrls(options, { cas, policy });
     if (!(lists instanceof Uint8Array)) return { trust: text, crlsPem: lists };
     return {
       trust: text,

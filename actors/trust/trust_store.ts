@@ -33,7 +33,7 @@ import {
   watchedFilesMachine,
 } from "../files/watched_files.ts";
 import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
-import { listKeeperLogic } from "./list_keeper.ts";
+import { crlKeeperLogic } from "./crl_keeper.ts";
 import type { LoadError } from "../files/load_error.ts";
 import {
   filesOf,
@@ -184,7 +184,7 @@ function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { b
 
 const actors = {
   watchedFiles: watchedFilesMachine,
-  keeper: listKeeperLogic,
+  keeper: crlKeeperLogic,
   readTrust: fromEffect(
     "readTrust",
     ({ paths, terms, known }: EffectInput & { paths: TrustPaths; terms: TrustTerms; known: KnownTrust }) =>

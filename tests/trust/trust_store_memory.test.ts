@@ -21,7 +21,7 @@ import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { apartBytesMin } from "../../actors/files/read_lists.ts";
+import { apartBytesMin } from "../../actors/files/read_crls.ts";
 import { trustStoreMachine } from "../../actors/trust/trust_store.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { integer } from "../../pki/issue/der_writer.ts";

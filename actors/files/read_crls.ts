@@ -11,8 +11,8 @@ import { crlBytesMax } from "../../pki/crl.ts";
 import type { ListSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
 import { LoadError } from "./load_error.ts";
-import type { KeepTarget } from "./list_finder.ts";
-import type { KeepWork, ListWork, ListWorkSaid } from "./list_worker.ts";
+import type { KeepTarget } from "./crl_finder.ts";
+import type { CrlWork, CrlWorkEvent, KeepWork } from "./crl_worker.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";
 
 /** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
@@ -32,7 +32,7 @@ class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: str
  * @param trust The CAs of the bundle, under whose keys the lists are checked while they are read, and the policy.
  * @returns What `makeTrustSnapshot` takes: bytes, or lists that were read already.
  */
-export function readLists(
+export function readCrls(
   options: ReadOptions,
   trust: { readonly cas: readonly Certificate[]; readonly policy: Policy },
 ): Effect.Effect<ListSource, LoadError | TrustError, FileSystem> {
@@ -54,7 +54,7 @@ function readApart(
   { path, bytesMax, what, key }: ReadOptions,
   { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy },
 ): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> {
-  const work: ListWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
+  const work: CrlWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
   return Effect.flatMap(askThread(work), (answer): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> => {
     switch (answer.type) {
       case "lists":
@@ -92,13 +92,13 @@ export function keepApart(
 }
 
 /** Asks a thread one thing. */
-function askThread(work: ListWork | KeepWork): Effect.Effect<ListWorkSaid, ApartFailed> {
-  return Effect.callback<ListWorkSaid, ApartFailed>((resume) => {
+function askThread(work: CrlWork | KeepWork): Effect.Effect<CrlWorkEvent, ApartFailed> {
+  return Effect.callback<CrlWorkEvent, ApartFailed>((resume) => {
     const thread = takeThread();
     thread.removeAllListeners();
     const fail = (detail: string) => resume(Effect.fail(new ApartFailed({ detail })));
     const leave = () => thread.removeAllListeners();
-    thread.once("message", (message: ListWorkSaid) => {
+    thread.once("message", (message: CrlWorkEvent) => {
       leave();
       giveBack(thread);
       resume(Effect.succeed(message));
@@ -127,7 +127,7 @@ function takeThread(): Worker {
   if (thread !== undefined) return thread;
   // In the package the sources are JavaScript: the worker has the ending of whoever starts it.
   const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  return new Worker(new URL(`./list_worker.${ending}`, import.meta.url), {
+  return new Worker(new URL(`./crl_worker.${ending}`, import.meta.url), {
     // It makes next to no garbage: a small heap keeps the peak down (Node; Deno has no such limit).
     resourceLimits: { maxYoungGenerationSizeMb: 2 },
   });

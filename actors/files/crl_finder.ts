@@ -14,7 +14,7 @@ export interface KeepTarget {
 }
 
 /** Collects the lists of some targets out of files. */
-export class ListFinder {
+export class CrlFinder {
   readonly #wanted: ReadonlySet<string>;
   readonly #found = new Map<string, Uint8Array>();
 
