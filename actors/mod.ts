@@ -16,7 +16,7 @@ export { LoadError, type LoadProblem } from "./files/load_error.ts";
 export { checkOwnChain } from "./trust/load_identity.ts";
 export { type IdentityPair, type IdentityTerms, makeIdentity } from "./trust/make_identity.ts";
 export { makePorts, type RealPorts, realServices } from "./runtime/real_ports.ts";
-export { refusalLedgerMachine } from "./trust/refusal_ledger.ts";
+export { refusalLogMachine } from "./trust/refusal_log.ts";
 export { trustWatchMachine } from "./trust/trust_watch.ts";
 export { type TrustSaid, type TrustStoreInput, trustStoreMachine, type TrustTiming } from "./trust/trust_store.ts";
 export {

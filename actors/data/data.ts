@@ -93,7 +93,7 @@ function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** What is said of a pull. Those that were refused go to the refusal ledger instead, which counts, logs and records them. */
+/** What is said of a pull. Those that were refused go to the refusal log instead, which counts, logs and records them. */
 function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
   const fields = { peer, ...outcome };
   if (outcome.type === "served") {
@@ -123,7 +123,7 @@ function readerRefusal(
   return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
 }
 
-/** A refusal of a reader, as the node's ledger takes it. */
+/** A refusal of a reader, as the node's refusal log takes it. */
 function refusedOf(
   { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
 ): Extract<TransportFact, { type: "peer.refused" }> {

@@ -39,7 +39,7 @@ export type AuditEntry =
   };
 
 /**
- * Takes records. It may throw or reject: a verdict never depends on it, the ledger counts the failure and raises an alarm.
+ * Takes records. It may throw or reject: a verdict never depends on it, the refusal log counts the failure and raises an alarm.
  * `record` is called inside the event that led to it, so it must not wait.
  */
 export interface AuditSink {

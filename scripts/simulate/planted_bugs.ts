@@ -97,7 +97,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "a refusal is recorded twice",
-    file: "actors/trust/refusal_ledger.ts",
+    file: "actors/trust/refusal_log.ts",
     find: `          { type: "record", params: fact },
         ],`,
     replace: `          { type: "record", params: fact },

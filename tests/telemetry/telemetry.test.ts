@@ -339,7 +339,7 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
         identity: undefined,
         peers: [],
         isReady: false,
-        ledger: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
+        refusalLog: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
       } as never,
     }),
   };
@@ -375,7 +375,7 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
         identity: undefined,
         peers: ["p"],
         isReady: true,
-        ledger: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
+        refusalLog: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
       } as never,
     }),
   });
@@ -449,7 +449,7 @@ test("docs/telemetry.md has every metric as it is, and alerts on none that is no
     "trust/trust_store",
     "trust/trust_reports",
     "trust/audit",
-    "trust/refusal_ledger",
+    "trust/refusal_log",
   ]
     .map((name) => readFileSync(new URL(`../../actors/${name}.ts`, import.meta.url), "utf8")).join("");
   for (const event of events) assert.ok(source.includes(`event: "${event}"`), event);

@@ -7,10 +7,10 @@
  * that end before a certificate.
  *
  * ```
- * resting ── peer.refused (early) ──▶ gathering ── a minute, ledger.flush ──▶ resting
+ * resting ── peer.refused (early) ──▶ gathering ── a minute, refusals.flush ──▶ resting
  * ```
  *
- * Every state hears `peer.refused` and `ledger.flush`, and there is nothing else to hear; the counters are in the
+ * Every state hears `peer.refused` and `refusals.flush`, and there is nothing else to hear; the counters are in the
  * context (`counts`). The sink never changes a verdict.
  *
  * @module
@@ -24,15 +24,15 @@ import type { Ports } from "../runtime/ports.ts";
 /** The transport's fact about a refusal. */
 export type PeerRefused = Extract<TransportFact, { readonly type: "peer.refused" }>;
 
-/** What a ledger is born with. */
-export interface RefusalLedgerInput {
+/** Input of the refusal log. */
+export interface RefusalLogInput {
   readonly ports: Pick<Ports, "now" | "report">;
   /** The log alone by default. */
   readonly sink?: AuditSink | undefined;
 }
 
-/** What a ledger hears: refusals as they come, and that it is to write its summaries now (the node stops). */
-export type RefusalLedgerEvent = PeerRefused | { readonly type: "ledger.flush" };
+/** Events of the refusal log: a refusal, and the command to write its summaries now (the node stops). */
+export type RefusalLogEvent = PeerRefused | { readonly type: "refusals.flush" };
 
 type Counts = Readonly<Partial<Record<RefusalCode, number>>>;
 
@@ -45,9 +45,9 @@ export interface Gathered {
   readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
 }
 
-/** The ledger's state: counters since the node's start, and what the present minute gathered. */
-export interface RefusalLedgerContext {
-  readonly ports: RefusalLedgerInput["ports"];
+/** Context of the refusal log: counters since the node started, and the summaries of the current minute. */
+export interface RefusalLogContext {
+  readonly ports: RefusalLogInput["ports"];
   readonly sink: SteadySink;
   readonly counts: Counts;
   /** Changed in place: a copy of the table for each attempt of a flood would cost more than the attempt. */
@@ -152,11 +152,11 @@ function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gather
   } as const;
 }
 
-const ledger = setup({
+const refusalLog = setup({
   types: {
-    input: {} as RefusalLedgerInput,
-    context: {} as RefusalLedgerContext,
-    events: {} as RefusalLedgerEvent,
+    input: {} as RefusalLogInput,
+    context: {} as RefusalLogContext,
+    events: {} as RefusalLogEvent,
   },
   guards: {
     early: (_, { fact }: { fact: PeerRefused }) => fact.peer === undefined && earlyCodes.has(fact.refusal.code),
@@ -184,8 +184,8 @@ const countAndGather = [{ type: "count", params: fact }, { type: "gather", param
 /**
  * Counts, logs and records refusals. Read the counters from the snapshot: `context.counts`, by code, since the start.
  */
-export const refusalLedgerMachine = ledger.createMachine({
-  id: "refusalLedger",
+export const refusalLogMachine = refusalLog.createMachine({
+  id: "refusalLog",
   context: ({ input: { ports, sink } }) => ({
     ports,
     sink: steadySink(sink ?? logAlone, ports),
@@ -204,10 +204,10 @@ export const refusalLedgerMachine = ledger.createMachine({
         ],
       },
     ],
-    "ledger.flush": { actions: "sumUp" },
+    "refusals.flush": { actions: "sumUp" },
   },
   states: {
-    /** An early refusal begins a minute; what else comes is the ledger's own business, above. */
+    /** An early refusal begins a minute; what else comes is the refusal log's own business, above. */
     resting: {
       on: { "peer.refused": { guard: isEarly, target: "gathering", actions: countAndGather } },
     },
