@@ -61,8 +61,8 @@ export const defaultIdentityTiming: IdentityTiming = {
   patienceMs: 3_000,
 };
 
-/** What the machine says to its parent. */
-export type IdentitySaid =
+/** What the machine sends its parent. */
+export type IdentityEvent =
   | { readonly type: "identity.loaded"; readonly identity: NodeIdentity }
   | { readonly type: "identity.failed"; readonly error: unknown }
   /** The verdict of the node's own trust on its own chain, after each change of either. */
@@ -76,7 +76,7 @@ export interface IdentityReading {
 }
 
 /** What it hears. */
-export type IdentityEvent =
+export type IdentityMachineEvent =
   /** Trust is there or changed: its own chain is checked against it. */
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   /** Read the files again, changed or not (SIGHUP). */
@@ -187,8 +187,8 @@ const brokenOff = ({ error }: { readonly error: unknown }): FilesRead => ({
   mendsItself: true,
 });
 
-/** What the node's own trust says of its own chain: peers of the same organisation would say the same. */
-function verdictOf({ identity, snapshot, ports, certPem, memory }: IdentityContext): IdentitySaid | undefined {
+/** The verdict of the node's own trust on its own chain. Peers of the same organisation reach the same. */
+function verdictOf({ identity, snapshot, ports, certPem, memory }: IdentityContext): IdentityEvent | undefined {
   if (identity === undefined || snapshot === undefined) return undefined;
   const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
   return refusal === undefined
@@ -205,7 +205,7 @@ const machine = setup({
   types: {
     input: {} as IdentityInput,
     context: {} as IdentityContext,
-    events: {} as IdentityEvent,
+    events: {} as IdentityMachineEvent,
   },
   actors,
   guards: {
@@ -221,8 +221,8 @@ const machine = setup({
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
     takeTrust: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
     tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
-    sayLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
-    sayFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
+    sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
+    sendFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
     reportExpiry: ({ context }) => reportExpiry(context),
     reportBroken: ({ context }) => reportBroken(context, context.error),
@@ -240,7 +240,7 @@ const machine = setup({
   },
 });
 
-/** Tells the parent what the node's own trust says of its own chain. */
+/** Sends the parent the verdict of the node's own trust on its own chain. */
 const sendVerdict = machine.enqueueActions(({ context, enqueue }) => {
   const verdict = verdictOf(context);
   if (verdict !== undefined) enqueue.sendParent(verdict);
@@ -281,13 +281,13 @@ export const identityMachine = machine.createMachine({
           {
             guard: { type: "loads", params: reading },
             target: "running",
-            actions: [{ type: "take", params: reading }, "sayLoaded", "markReviewed", "reportExpiry"],
+            actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
           },
-          { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
+          { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readIdentity": {
           target: "failed",
-          actions: [{ type: "takeError", params: failure }, "sayFailed"],
+          actions: [{ type: "takeError", params: failure }, "sendFailed"],
         },
       },
     },
@@ -333,7 +333,7 @@ export const identityMachine = machine.createMachine({
                 actions: [
                   { type: "reportRenewed", params: reading },
                   { type: "take", params: reading },
-                  "sayLoaded",
+                  "sendLoaded",
                   "markReviewed",
                   "reportExpiry",
                   sendVerdict,

@@ -1,5 +1,5 @@
 /**
- * What the trust store says of what it read, to an operator, and what time brings: each warning once.
+ * Reports of the trust store: what it read, and the warnings that time brings, each once.
  *
  * @module
  */
@@ -56,14 +56,14 @@ export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, br
     message: `Loaded trust snapshot ${generation}: ${anchors.length} anchors, ${lists} revocation lists`,
     fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
   });
-  for (const error of broken) sayBroken(ports, `Keeping the previous content of ${error.file}`, error);
+  for (const error of broken) reportKept(ports, `Keeping the previous content of ${error.file}`, error);
 }
 
 export function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
-  sayBroken(ports, `Keeping trust snapshot ${snapshot?.generation ?? 0}`, error);
+  reportKept(ports, `Keeping trust snapshot ${snapshot?.generation ?? 0}`, error);
 }
 
-function sayBroken(ports: Ports, kept: string, error: unknown): void {
+function reportKept(ports: Ports, kept: string, error: unknown): void {
   const place = error instanceof Object && "file" in error
     ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
     : {};

@@ -74,8 +74,8 @@ export interface TrustTiming {
 /** Revocation has a second from the renamed file to the closed connection: this leaves most of it. */
 export const defaultTiming: TrustTiming = { settleMs: 50, pollMs: 5_000, pollUnwatchedMs: 500 };
 
-/** What the store says to its parent. */
-export type TrustSaid =
+/** What the store sends its parent. */
+export type TrustEvent =
   | { readonly type: "trust.loaded"; readonly snapshot: TrustSnapshot }
   | { readonly type: "trust.failed"; readonly error: unknown }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
@@ -231,7 +231,7 @@ const store = setup({
     keep: sendTo("keeper", ({ context }) => keepWork(context)),
     /** A list of an issuer that only peers send was found good by then: it makes its mark. */
     noteVouched: assign(({ context }) => noteVouched(context)),
-    /** The same trust, with a number of its own, because time changed what it says. */
+    /** The same trust with the next generation: time changed its verdicts. */
     renew: assign(({ context }) => ({
       announcedAt: context.ports.now(),
       snapshot: context.snapshot && { ...context.snapshot, generation: context.snapshot.generation + 1 },
@@ -250,9 +250,9 @@ const store = setup({
           `Cannot watch the folders of trust_pem and crls_pem, looking every ${context.timing.pollUnwatchedMs} ms instead`,
         fields: { error: String(error) },
       }),
-    sayLoaded: sendParent(({ context }) => ({ type: "trust.loaded", snapshot: context.snapshot })),
-    sayChanged: sendParent(({ context }) => ({ type: "trust.changed", snapshot: context.snapshot })),
-    sayFailed: sendParent(({ context }) => ({ type: "trust.failed", error: context.errors[0] })),
+    sendLoaded: sendParent(({ context }) => ({ type: "trust.loaded", snapshot: context.snapshot })),
+    sendChanged: sendParent(({ context }) => ({ type: "trust.changed", snapshot: context.snapshot })),
+    sendFailed: sendParent(({ context }) => ({ type: "trust.failed", error: context.errors[0] })),
   },
 });
 
@@ -311,15 +311,15 @@ export const trustStoreMachine = store.createMachine({
             actions: [
               { type: "take", params: reading },
               { type: "reportLoaded", params: reading },
-              "sayLoaded",
+              "sendLoaded",
               "keep",
             ],
           },
-          { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
+          { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readTrust": {
           target: "failed",
-          actions: [{ type: "takeError", params: failure }, "sayFailed"],
+          actions: [{ type: "takeError", params: failure }, "sendFailed"],
         },
       },
     },
@@ -347,7 +347,7 @@ export const trustStoreMachine = store.createMachine({
           entry: "review",
           always: [
             { guard: "isVouched", target: "reviewing", reenter: true, actions: ["noteVouched", "keep"] },
-            { guard: "ranOut", target: "resting", actions: ["renew", "sayChanged"] },
+            { guard: "ranOut", target: "resting", actions: ["renew", "sendChanged"] },
             { target: "resting" },
           ],
         },
@@ -362,7 +362,7 @@ export const trustStoreMachine = store.createMachine({
                 actions: [
                   { type: "take", params: reading },
                   { type: "reportLoaded", params: reading },
-                  "sayChanged",
+                  "sendChanged",
                   "keep",
                   { type: "tellFiles", params: answer },
                 ],

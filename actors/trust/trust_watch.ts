@@ -12,7 +12,7 @@
  */
 import { assign, emit, setup } from "xstate";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { type TrustSaid, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
+import { type TrustEvent, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
 
 interface WatchContext {
   readonly store: TrustStoreInput;
@@ -20,8 +20,8 @@ interface WatchContext {
   readonly error: unknown;
 }
 
-type WatchEvent = TrustSaid | { readonly type: "trust.reload" };
-type WatchEmitted = Extract<TrustSaid, { readonly type: "trust.changed" }>;
+type WatchEvent = TrustEvent | { readonly type: "trust.reload" };
+type WatchEmitted = Extract<TrustEvent, { readonly type: "trust.changed" }>;
 
 const watch = setup({
   types: {
@@ -34,7 +34,7 @@ const watch = setup({
   actions: {
     take: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
-    sayChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
+    sendChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
   },
 });
 
@@ -67,7 +67,7 @@ export const trustWatchMachine = watch.createMachine({
         "trust.changed": {
           actions: [
             { type: "take", params: ({ event }) => ({ snapshot: event.snapshot }) },
-            { type: "sayChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
+            { type: "sendChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
           ],
         },
         "trust.reload": { actions: ({ self, event }) => self.getSnapshot().children["trustStore"]?.send(event) },
