@@ -24,8 +24,7 @@ export interface KeyNote {
 }
 
 /** Adds a note to a schema. */
-export const note = <S extends Schema.Top>(schema: S, said: KeyNote): S["Rebuild"] =>
-  schema.annotate({ ...said } as never);
+export const note = <S extends Schema.Top>(schema: S, said: KeyNote): S["Rebuild"] => schema.annotate({ ...said });
 export const optional: typeof Schema.optionalKey = Schema.optionalKey;
 
 /** Longest text taken as a value, in characters: paths are at most 4,096 (Linux PATH_MAX). */
