@@ -20,7 +20,7 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import { assign, sendParent, sendTo, setup } from "xstate";
+import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
 import { ChainMemory } from "../../pki/chain_memory.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -221,6 +221,11 @@ const machine = setup({
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
     takeTrust: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
     tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
+    /** Sends the parent the verdict of the node's own trust on its own chain. */
+    sendVerdict: enqueueActions(({ context, enqueue }) => {
+      const verdict = verdictOf(context);
+      if (verdict !== undefined) enqueue.sendParent(verdict);
+    }),
     sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
     sendFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
@@ -238,12 +243,6 @@ const machine = setup({
         fields: { error: String(error) },
       }),
   },
-});
-
-/** Sends the parent the verdict of the node's own trust on its own chain. */
-const sendVerdict = machine.enqueueActions(({ context, enqueue }) => {
-  const verdict = verdictOf(context);
-  if (verdict !== undefined) enqueue.sendParent(verdict);
 });
 
 type ReadEvent = { readonly event: { readonly value: IdentityReading } };
@@ -304,7 +303,7 @@ export const identityMachine = machine.createMachine({
       },
       on: {
         "trust.changed": {
-          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, sendVerdict],
+          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, "sendVerdict"],
         },
         "identity.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
         "files.changed": { target: ".reading" },
@@ -336,7 +335,7 @@ export const identityMachine = machine.createMachine({
                   "sendLoaded",
                   "markReviewed",
                   "reportExpiry",
-                  sendVerdict,
+                  "sendVerdict",
                   { type: "tellFiles", params: answer },
                 ],
               },

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { assign, emit, setup } from "xstate";
+import { assign, emit, sendTo, setup } from "xstate";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { type TrustEvent, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
 
@@ -34,6 +34,7 @@ const watch = setup({
   actions: {
     take: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
+    reload: sendTo("trustStore", { type: "trust.reload" }),
     sendChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
   },
 });
@@ -70,7 +71,7 @@ export const trustWatchMachine = watch.createMachine({
             { type: "sendChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
           ],
         },
-        "trust.reload": { actions: ({ self, event }) => self.getSnapshot().children["trustStore"]?.send(event) },
+        "trust.reload": { actions: "reload" },
       },
     },
     failed: {},
