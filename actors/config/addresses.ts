@@ -60,7 +60,7 @@ export function readAddress(text: string, use: AddressUse): AddressParts | strin
 }
 
 /**
- * Whether an address is one of QUIC (`/ip4/HOST/udp/PORT/quic-v1`), as the existing nodes' own `init` lists them beside each
+ * Whether an address is one of QUIC (`/ip4/HOST/udp/PORT/quic-v1`), as the `init` of the existing nodes lists them with each
  * address of TCP. These programs skip them.
  */
 export function isQuic(text: string): boolean {
@@ -68,7 +68,7 @@ export function isQuic(text: string): boolean {
     /^\/(ip4|ip6|dns|dns4|dns6)\/[^/]+\/udp\/\d{1,5}\/quic(-v1)?(\/|$)/.test(text);
 }
 
-/** Ranges and names that are for documents and tests: nothing reachable lies there (RFC 5737, RFC 3849, RFC 2606). */
+/** Ranges and names for documents and tests: no host there is reachable (RFC 5737, RFC 3849, RFC 2606). */
 const exampleRange = rangeFinder(
   ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"].map(readCidr)
     .filter((range): range is Cidr => typeof range !== "string"),

@@ -13,7 +13,7 @@ import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { ConfigWarning } from "./warnings.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
-/** A trust domain: an organisation whose certificates speak for its own name only. */
+/** A trust domain: an organisation whose certificates are valid for its own name only. */
 export interface TrustDomainConfig {
   /** As in `spiffe://<name>/…`. */
   readonly name: string;
@@ -25,7 +25,7 @@ export interface TrustDomainConfig {
   readonly roles: readonly Role[] | undefined;
 }
 
-/** What all roles have. Paths are relative to the working directory. */
+/** The configuration of every role. Paths are relative to the working directory. */
 export interface CommonConfig {
   /** Paths of PEM files. */
   readonly certPem: string;
@@ -80,7 +80,7 @@ export interface CommonConfig {
     /** Where Prometheus reads; nowhere where undefined. */
     readonly listen?: string | undefined;
   };
-  /** What was taken otherwise than it was written; none where undefined. */
+  /** Values that are used otherwise than written; none where undefined. */
   readonly warnings?: readonly ConfigWarning[] | undefined;
 }
 
@@ -113,7 +113,7 @@ export interface ExecutorConfig {
   /** Arguments of the command. */
   readonly args: readonly string[];
   /**
-   * Whether the job bridge insists on its bearer token; where nothing is said, `optional` in a cell that nobody else can
+   * Whether the job bridge requires its bearer token; where undefined, `optional` in a cell that other processes cannot
    * look into (`full`, `root`) and `required` elsewhere.
    */
   readonly token?: "required" | "optional" | undefined;

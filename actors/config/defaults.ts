@@ -1,6 +1,5 @@
 /**
- * What holds where the configuration is silent. Each value with its reason; the limits on connections have theirs in
- * `transport/core/admission.ts`.
+ * The defaults, each with its reason. Those of the limits on connections are in `transport/core/admission.ts`.
  *
  * @module
  */
@@ -20,7 +19,7 @@ export const excludeCidrDefault: readonly string[] = [
   "fe80::/10",
 ];
 
-/** From birth to verdict of a connection; libp2p's own limits lie above it. */
+/** From the start of a connection to its verdict; libp2p's own limits are higher. */
 export const handshakeTimeoutMsDefault = 5_000;
 
 /** How long a revocation list past its `nextUpdate` still counts: fail closed, but without a cliff. */
@@ -50,7 +49,7 @@ export const relayCircuitDefault = true;
 /** The existing nodes show no grant. */
 export const requireGrantDefault = false;
 
-/** What a worker asks where its configuration has no `[offer]`, as the existing nodes' own `init` leaves it out. */
+/** The offer of a worker without `[offer]`, which the `init` of the existing nodes leaves out. */
 export const offerDefault = { price: 1, floor: 0, strategy: "flexible" } as const;
 
 /** Names of the executors that the existing network's schedulers ask for. */

@@ -1,8 +1,9 @@
 /**
- * What may stand in a configuration: one schema a role, with the keys as they are spelt in TOML.
+ * The schema of each role's configuration, with the keys as TOML spells them.
  *
- * Each key carries what the loader, the command line and `init` need to speak of it: what was expected, a line that
- * shows how to write it, what it is for, and whether its value is a secret.
+ * Each key has a note for the loader, the command line and `init`: the expected value, an example line, its purpose,
+ * and whether its value is a secret. Types and defaults of the actors' configuration are derived from here
+ * (`settings.ts`, `typed.ts`).
  *
  * @module
  */

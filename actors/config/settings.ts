@@ -35,7 +35,7 @@ function spelt(value: unknown): unknown {
 
 const camel = (key: string) => key.replace(/[_-]([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
-/** The value as it stands in TOML. */
+/** The value as TOML. */
 export function tomlOf(value: string | number | boolean | readonly (string | number)[]): string {
   return Array.isArray(value) ? `[${value.map((each) => JSON.stringify(each)).join(", ")}]` : JSON.stringify(value);
 }

@@ -67,7 +67,7 @@ function skippedQuic(values: Warned): readonly ConfigWarning[] {
   }];
 }
 
-/** What the operator wrote is used whatever `exclude_cidr` says: it keeps out what others announce. */
+/** The operator's addresses are used even inside `exclude_cidr`, which filters the addresses that others announce. */
 function insideExcluded(values: Warned): readonly ConfigWarning[] {
   const excluded = rangeFinder(
     (values.exclude_cidr ?? excludeCidrDefault).map(readCidr)

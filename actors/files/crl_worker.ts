@@ -2,7 +2,7 @@
  * The thread that reads a large file of revocation lists, and copies lists out of one: the event loop of the node never
  * waits for it.
  *
- * What it finds goes back as plain data; the tables of entries lie in shared memory and are not copied.
+ * What it finds goes back as plain data; the tables of entries are in shared memory and are not copied.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export interface KeepWork {
   readonly targets: readonly KeepTarget[];
 }
 
-/** What it says, once for each question. */
+/** Its answer, one for each question. */
 export type CrlWorkEvent =
   /** Paths of the targets that were written. */
   | { readonly type: "kept"; readonly written: readonly string[] }

@@ -76,7 +76,7 @@ export function kindOf(bytes: Uint8Array): FileKind {
   return isLabelOf("signing request", first) ? "signing-request" : "unknown";
 }
 
-/** PKCS#8 says so in its label, the traditional format in a header. */
+/** PKCS#8 has it in its label, the traditional format in a header. */
 function isEncrypted(label: string, text: string): boolean {
   return label.startsWith("ENCRYPTED") || /^Proc-Type: 4,ENCRYPTED/m.test(text);
 }

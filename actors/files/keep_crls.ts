@@ -30,7 +30,7 @@ export interface KeepWork {
   readonly held: ReadonlyMap<string, string>;
 }
 
-/** A file of lists: what it said where it is small, its path where it was read in a thread of its own. */
+/** A file of lists: its content where it is small, its path where a separate thread read it. */
 export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
 /** The state directory could not be written. */

@@ -1,5 +1,5 @@
 /**
- * Reading of a node's files of PEM: DER is taken too, and a file of another kind is called by its name.
+ * Reads a node's PEM files. DER is accepted too; an error names the kind of a wrong file.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { type BlockKind, type FileKind, holdsBlock, kindNames, kindOf, pemOf } f
 import { LoadError } from "./load_error.ts";
 import { readBytes, type ReadOptions, type WholeFile } from "./read_whole.ts";
 
-/** What a file is to hold. */
+/** The expected content of a file. */
 export type Wanted = Exclude<BlockKind, "signing request">;
 
 /** Kinds that are surely another file. A file of another kind is for the parser to refuse. */
@@ -33,8 +33,8 @@ function nameOther(bytes: Uint8Array): string | undefined {
 /**
  * Reads a file of PEM, or of DER, which becomes PEM.
  *
- * Refuses a file that holds no block that is wanted but one of another kind: what is empty or no PEM at all is for the
- * parser to judge.
+ * Refuses a file that holds no wanted block but one of another kind. The parser refuses empty files and those that are
+ * not PEM.
  */
 export function readPem(options: ReadOptions & { readonly wanted: Wanted }): Effect.Effect<
   WholeFile,

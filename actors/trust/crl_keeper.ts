@@ -18,7 +18,7 @@ export interface CrlKeeperInput {
   readonly retryMs?: number | undefined;
 }
 
-/** What it hears. What the kept files hold it knows itself after the first time. */
+/** Its events. After the first write the keeper itself knows the content of the kept files. */
 export type CrlKeeperEvent = { readonly type: "keep"; readonly work: KeepWork };
 
 /** After a write that failed, how long until the next try, in milliseconds. */

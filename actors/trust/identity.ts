@@ -53,7 +53,7 @@ export interface IdentityInput {
 /** Times of the machine, in milliseconds. */
 export type IdentityTiming = WatchedFilesTiming;
 
-/** A rotation has no deadline of its own; a person who copies two files by hand should not be alarmed in between. */
+/** A rotation has no deadline; the patience covers the time in which a person copies two files by hand. */
 export const defaultIdentityTiming: IdentityTiming = {
   settleMs: 50,
   pollMs: 10_000,
@@ -75,9 +75,9 @@ export interface IdentityReading {
   readonly outcome: Result.Result<NodeIdentity, LoadError>;
 }
 
-/** What it hears. */
+/** The events of the machine. */
 export type IdentityMachineEvent =
-  /** Trust is there or changed: its own chain is checked against it. */
+  /** Trust was loaded or changed: the machine checks its own chain against it. */
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "identity.reload" }
@@ -99,7 +99,7 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
 
 /** How often the dates are looked at, in milliseconds. */
 export const reviewEveryMs = 60 * 60 * 1_000;
-/** From when on the coming end of the certificate is said, in milliseconds before it. */
+/** How long before its end the machine warns about a certificate, in milliseconds. */
 export const expiryWarningMs = 14 * 24 * 60 * 60 * 1_000;
 
 const read = (files: IdentityFiles) =>

@@ -1,5 +1,5 @@
 /**
- * What the trust store has kept on disk: the marks and lists that it hands to the keeper.
+ * The marks and lists that the trust store gives the keeper to write to disk.
  *
  * @module
  */

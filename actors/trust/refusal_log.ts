@@ -1,17 +1,16 @@
 /**
  * Counts every refusal by code, logs it and records it.
  *
- * Those that come before a certificate was seen can be made by anybody, as fast as packets go: they are summed up per
- * host and minute, for a bounded number of hosts. All others are one line and one record each; how many of them a host
- * can bring about is what admission lets in (`handshakes_per_second` and `handshakes_burst`), since the attempts above
- * that end before a certificate.
+ * Anyone can cause refusals before a certificate is seen, as fast as packets arrive: they are summarised per host and
+ * minute, for a bounded number of hosts. Every other refusal is one line and one record; admission
+ * (`handshakes_per_second` and `handshakes_burst`) limits how many of them a host can cause, since further attempts end
+ * before a certificate.
  *
  * ```
  * resting ── peer.refused (early) ──▶ gathering ── a minute, refusals.flush ──▶ resting
  * ```
  *
- * Every state hears `peer.refused` and `refusals.flush`, and there is nothing else to hear; the counters are in the
- * context (`counts`). The sink never changes a verdict.
+ * Every state handles `peer.refused` and `refusals.flush`, its only events; the counters are in the context (`counts`). The sink never changes a verdict.
  *
  * @module
  */
@@ -41,7 +40,7 @@ export interface Gathered {
   readonly counts: Counts;
   readonly firstAt: number;
   readonly lastAt: number;
-  /** The first of each code: it stands in the summary for all. */
+  /** The first of each code: the summary quotes it for all. */
   readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
 }
 
@@ -55,8 +54,8 @@ export interface RefusalLogContext {
 }
 
 /**
- * Codes that come before a certificate was seen: one summary per address and minute. Where one of them strikes later (a
- * peer with too many connections, one that fell silent after its certificate), it is known whom, and a line is due.
+ * Codes of refusals before a certificate was seen: one summary per address and minute. Where one of them comes later (a
+ * peer with too many connections, or one that fell silent after its certificate), the peer is known and gets a line.
  */
 export const earlyCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   "rate-limited",
@@ -138,7 +137,7 @@ function writeCounts(counts: readonly (readonly [RefusalCode, number])[]): strin
     .join(", ");
 }
 
-/** One refusal in its own words, the most frequent, and how many more there were. */
+/** The message of the most frequent refusal, and the numbers of the others. */
 function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gathered) {
   const [[code, count] = ["internal", 0] as const, ...others] = ranked(counts);
   const first = firsts[code];
@@ -207,7 +206,7 @@ export const refusalLogMachine = refusalLog.createMachine({
     "refusals.flush": { actions: "sumUp" },
   },
   states: {
-    /** An early refusal begins a minute; what else comes is the refusal log's own business, above. */
+    /** An early refusal begins a minute; the root handles everything else. */
     resting: {
       on: { "peer.refused": { guard: isEarly, target: "gathering", actions: countAndGather } },
     },

@@ -47,7 +47,7 @@ import {
 import type { Ports } from "../runtime/ports.ts";
 import { ranOut, reportBroken, reportLoaded, review, warn } from "./trust_reports.ts";
 
-/** What a trust store is born with. */
+/** Input of the trust store. */
 export interface TrustStoreInput extends TrustPaths {
   /** Clock, log and files. */
   readonly ports: Ports;
@@ -59,11 +59,11 @@ export interface TrustStoreInput extends TrustPaths {
   readonly timing?: Partial<TrustTiming>;
 }
 
-/** How quick the store is, in milliseconds. */
+/** Times of the store, in milliseconds. */
 export interface TrustTiming {
   /** Files that stay the same this long have stopped changing. A change is in force after about twice this time. */
   readonly settleMs: number;
-  /** How often the files are looked at where nothing was said, and when their folders cannot be watched. */
+  /** How often the files are looked at without a change in their folders. */
   readonly pollMs: number;
   /** The same where the folders cannot be watched. */
   readonly pollUnwatchedMs: number;
@@ -71,7 +71,7 @@ export interface TrustTiming {
   readonly keepRetryMs?: number;
 }
 
-/** Revocation has a second from the renamed file to the closed connection: this leaves most of it. */
+/** A revocation may take one second from the renamed file to the closed connection: these times use a part of it. */
 export const defaultTiming: TrustTiming = { settleMs: 50, pollMs: 5_000, pollUnwatchedMs: 500 };
 
 /** What the store sends its parent. */
@@ -92,7 +92,7 @@ export interface KnownTrust {
   readonly loadedAs: ReadonlyMap<string, string>;
 }
 
-/** What the store hears. */
+/** The events of the store. */
 export type TrustStoreEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "trust.reload" }
@@ -107,17 +107,17 @@ export interface TrustStoreContext extends KnownTrust {
   readonly snapshot: TrustSnapshot | undefined;
   readonly stateDir: string | undefined;
   readonly crlMarks: CrlHighWaterMarks;
-  /** The lists in force, by `domainKey`; undefined before the first reading. */
+  /** The current lists, by `domainKey`; undefined before the first reading. */
   readonly seenLists: ReadonlyMap<string, readonly HeldList[]> | undefined;
   /** What the kept files held when the state directory was opened. */
   readonly held: ReadonlyMap<string, string>;
-  /** Lists in force whose signature was found good, by the last count. */
+  /** Number of current lists with a verified signature, by the last count. */
   readonly vouched: number;
   /** What the files looked like when they were last read; undefined: each poll reads them again. */
   readonly readAs: string | undefined;
-  /** When the snapshot was last announced: lists that ran out since change what is trusted. */
+  /** When the snapshot was last announced: lists whose grace ended since then change what is trusted. */
   readonly announcedAt: number;
-  /** Warnings that stand, so that each is said once. */
+  /** Current warnings: each is reported once. */
   readonly warned: ReadonlySet<string>;
   readonly reviewedAt: number;
   /** Why the last reading brought nothing; empty where it did. */
@@ -229,7 +229,7 @@ const store = setup({
     tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
     review: assign(({ context }) => review(context)),
     keep: sendTo("keeper", ({ context }) => keepWork(context)),
-    /** A list of an issuer that only peers send was found good by then: it makes its mark. */
+    /** The signature of a list was verified meanwhile, on a peer's path: the list makes its mark. */
     noteVouched: assign(({ context }) => noteVouched(context)),
     /** The same trust with the next generation: time changed its verdicts. */
     renew: assign(({ context }) => ({

@@ -1,11 +1,11 @@
 /**
- * The parent of a trust store where there is no node: keeps the newest snapshot and says when there is another.
+ * The parent of a trust store in an application without a node: keeps the newest snapshot and emits each new one.
  *
  * ```
  * loading ─▶ watching ── trust.changed ─▶ watching (emits it)
  *    │          │
  *    ▼          ▼
- *   failed   failed (the trust store died)
+ *   failed   failed (the trust store stopped with an error)
  * ```
  *
  * @module
@@ -39,7 +39,7 @@ const watch = setup({
   },
 });
 
-/** The watch as a machine. `failed` rests: its context says why. */
+/** The watch as a machine. The context of `failed` has the error. */
 export const trustWatchMachine = watch.createMachine({
   id: "trustWatch",
   context: ({ input }) => ({ store: input, snapshot: undefined, error: undefined }),

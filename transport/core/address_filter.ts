@@ -1,6 +1,6 @@
 /**
- * Which addresses are announced, remembered and dialled. What lies inside `exclude_cidr` is not, unless the operator
- * configured it by hand.
+ * Decides which addresses are announced, remembered and dialled. Addresses inside `exclude_cidr` are not, unless the
+ * operator configured them.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { type Cidr, rangeFinder, readCidr } from "../ip_ranges.ts";
 import type { AddressText, PeerText, TransportInput } from "../port.ts";
 
-/** Says whether an address may be used. */
+/** Whether an address may be used. */
 export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
@@ -16,7 +16,7 @@ export type AddressFilter = (address: Multiaddr) => boolean;
  * address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
- * @throws RangeError for what is no range, naming it.
+ * @throws RangeError that names the first text that is not a range.
  */
 export function addressFilter(cidrs: readonly string[]): AddressFilter {
   const excluded = rangeFinder(cidrs.map(rangeFrom));
@@ -88,7 +88,7 @@ export function addressRules(
   };
 }
 
-/** An address up to its port: what lies behind names peers. */
+/** An address up to its port: the rest names peers. */
 const placeOf = (address: Multiaddr): string => address.toString().split("/").slice(0, 5).join("/");
 
 /** The relay of a relayed address. */
