@@ -3,13 +3,13 @@
  *
  * ```
  *  ──▶ scanning ── done ──▶ serving ── role.drain ──▶ draining ── no pull left ──▶ drained
- *         │                 (announcing: storing ⇄ stored, retrying; pulls beside it)
- *         │                     └── role.retire ─▶ retiring ── nobody pulls any more ──▶ draining
+ *         │                 (announcing: storing ⇄ stored, retrying; pulls in parallel)
+ *         │                     └── role.retire ─▶ retiring ── no pulls for a while ──▶ draining
  *         └── failed ──▶ failed
  * ```
  *
- * Each pull is a child of its own; one that sends rubbish is reset and harms nobody. `draining` rejects new pulls. Requests are
- * declined: a data node answers none but health, which the node itself serves.
+ * Each pull is a child of its own; a malformed one is reset and does not disturb the others. `draining` rejects new pulls.
+ * Requests are declined: the node itself answers health, and a data node serves no other protocol of requests.
  *
  * @module
  */
@@ -32,18 +32,18 @@ import { type PullOutcome, servePull } from "./serve_pull.ts";
 
 /** Pulls served at once; a further one is rejected. Each holds a file and a piece of {@linkcode pieceBytes}. */
 export const pullsMax = 64;
-/** The announcement is repeated after this, in milliseconds: a gateway that restarted has forgotten it. */
+/** The announcement is repeated after this, in milliseconds: a gateway that restarted no longer has it. */
 export const announceEveryMs = 600_000;
-/** Pullers that know the former PeerID have this long for their next pull, in milliseconds. */
+/** Pullers that know the previous PeerID have this long for their next pull, in milliseconds. */
 export const retireQuietMs = 30_000;
 /** One attempt to store the announcement, in milliseconds. */
 const announceTimeoutMs = 10_000;
-/** An attempt that the transport never answers, in milliseconds. */
+/** An attempt that the transport does not answer is given up after this, in milliseconds. */
 const announceDeadlineMs = announceTimeoutMs + 5_000;
 
 export interface DataContext extends RoleInput<DataConfig> {
   readonly dataset: Dataset | undefined;
-  /** Running pulls: who pulls, by exchange. */
+  /** Pullers of the running pulls, by exchange. */
   readonly pulls: Readonly<Record<string, PeerIdentity>>;
   /** Pulls that were refused with `job-scope`. */
   readonly refusals: number;
@@ -93,7 +93,7 @@ function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** What is said of a pull. Those that were refused go to the refusal log instead, which counts, logs and records them. */
+/** Reports a pull. The refusal log counts, logs and records refused ones. */
 function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
   const fields = { peer, ...outcome };
   if (outcome.type === "served") {
@@ -115,7 +115,7 @@ function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, 
   });
 }
 
-/** Why a peer may not pull here, whatever it asks for. */
+/** Why a peer may not pull any slice here. */
 function readerRefusal(
   { config }: DataContext,
   { identity, protocol }: ReceivedStream,
@@ -123,7 +123,7 @@ function readerRefusal(
   return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
 }
 
-/** A refusal of a reader, as the node's refusal log takes it. */
+/** A refusal of a reader, in the form that the node's refusal log takes. */
 function refusedOf(
   { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
 ): Extract<TransportFact, { type: "peer.refused" }> {
@@ -333,7 +333,7 @@ export const dataMachine = setup({
         retrying: { after: { retry: "storing" }, on: { rejoined: "storing" } },
       },
     },
-    /** Announces no more, and serves whom it is known to, until nobody comes. */
+    /** Announces no more. Serves peers that know the previous PeerID, until no pull arrives for a while. */
     retiring: {
       on: {
         "stream.received": [

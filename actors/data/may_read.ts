@@ -1,5 +1,5 @@
 /**
- * Who may read a slice: judged before a byte of it is sent.
+ * Which peers may read a slice. Checked before any byte of it is sent.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./trusted_scheduler.ts";
 
-/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`docs/wire.md`, "Extensions"). */
+/** Roles whose nodes read slices, because jobs run on workers. No role counts as any role (`docs/wire.md`, "Extensions"). */
 export const readerRoles: readonly Role[] = ["worker"];
 /** Roles whose nodes grant slices. */
 export const trustedSchedulerRoles: readonly Role[] = ["scheduler"];
@@ -32,14 +32,14 @@ export function checkReader(
   return undefined;
 }
 
-/** How grants are judged. */
+/** The rules for grants. */
 export interface GrantRules {
   readonly requireGrant: boolean;
   readonly findIdentity: FindIdentity;
   readonly now: () => number;
 }
 
-/** Judges a pull of ours by its grant. One that shows a grant must show a good one, even where none is required. */
+/** Checks the grant of a pull over our protocol. A grant that is present must be valid, even where none is required. */
 export function judgePull(
   header: GrantedPullHeader,
   peer: string,

@@ -6,7 +6,8 @@
  *  ──▶ forwarding ── role.drain ──▶ drained
  * ```
  *
- * Requests of `/hypha-api/0.0.1` are declined: gateways list the protocol and answer nothing (`docs/wire.md`). Other facts are ignored.
+ * Requests of `/hypha-api/0.0.1` are declined: gateways list the protocol and answer nothing (`docs/wire.md`). Other
+ * facts are ignored.
  *
  * @module
  */

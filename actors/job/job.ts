@@ -10,8 +10,8 @@
  *    └───────────────────────────────────────────────────────────┘
  * ```
  *
- * Whatever fails leads to `removing`; `done` says `job.ended`, once. How long a job may run is its lease's business: the
- * worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
+ * Every failure leads to `removing`; `done` sends `job.ended`, once. The lease limits how long a job may run: when it is over,
+ * the worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
  *
  * @module
  */
@@ -38,7 +38,7 @@ import { present } from "../runtime/present.ts";
 import type { Executor, ExecutorExit } from "./process.ts";
 import { failureReason } from "./reason.ts";
 
-/** What a job knows of itself. */
+/** The context of a job. */
 export interface JobContext {
   readonly job: JobInput;
   readonly limits: JobLimits;
@@ -46,7 +46,7 @@ export interface JobContext {
   readonly cell: AssignedCell | undefined;
   readonly bridge: OpenedBridge | undefined;
   readonly executor: Executor | undefined;
-  /** Set once: the first thing that ended the job. */
+  /** Set once: the first event that ended the job. */
   readonly outcome: JobOutcome | undefined;
 }
 
@@ -117,7 +117,7 @@ export const jobMachine = setup({
   initial: "working",
   states: {
     working: {
-      // The directory is held until everything in it has ended; leaving this state removes it, if `removing` could not.
+      // Held until all processes in it have ended. Leaving this state removes the directory if `removing` could not.
       invoke: {
         src: "directory",
         input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
@@ -175,7 +175,7 @@ export const jobMachine = setup({
             },
           },
         },
-        // `job.updated` is ignored from here on: a process keeps the specification it was started with.
+        // `job.updated` is ignored in this state: a process keeps the specification that it was started with.
         serving: {
           invoke: { src: "bridge", input: ({ context }) => placed(context) },
           initial: "opening",
@@ -219,7 +219,7 @@ export const jobMachine = setup({
                       target: "#job.working.removing",
                       actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
                     },
-                    // Nothing is running yet that could be asked to end: leaving the state ends what is being started.
+                    // There is no running process yet that could be terminated: leaving the state ends the starting one.
                     "job.cancel": {
                       target: "#job.working.removing",
                       actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },

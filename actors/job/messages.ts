@@ -28,14 +28,14 @@ export interface JobInput {
   /** The task's id, from `DispatchJob`. */
   readonly taskId: Uuid;
   readonly spec: JobSpec;
-  /** The peer that dispatched: progress goes there. */
+  /** The peer that dispatched the job, and receives its progress. */
   readonly scheduler: Peer;
   readonly executor: ExecutorConfig;
   readonly network: JobNetwork;
   /** The worker's `work_dir`: the job's own directory is made inside it. */
   readonly workDir: string;
   readonly limits?: Partial<JobLimits>;
-  /** Confines the executor; as the worker's own process by default, which only tests and tools do. */
+  /** Confines the executor. Without it the executor runs as the worker's own process: in tests and tools only. */
   readonly cell?: CellOfWorker | undefined;
   /** The web behind `uri` and `huggingface` references; under the default rules where undefined. */
   readonly web?: Web;

@@ -14,7 +14,7 @@
  * ```
  *
  * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them. A peer that is left out is
- * out for good, and a push of its under way is reset. A peer pushes once a round; a push that is ahead of the others
+ * out for good, and its running push is reset. A peer pushes once a round; a push that is ahead of the others
  * counts for the next round. Three kinds of trainer are dropped:
  *
  * - one whose update does not fit the model;
@@ -158,7 +158,7 @@ export const parameterServerMachine = server.createMachine({
                 collecting: {
                   always: [
                     {
-                      guard: "isNobodyLeft",
+                      guard: "hasNoTrainers",
                       target: "#parameterServer.failed",
                       actions: { type: "failOf", params: "no trainer is left to wait for" },
                     },
@@ -200,7 +200,7 @@ export const parameterServerMachine = server.createMachine({
                     },
                   },
                 },
-                // Bounded by the copies' own limits: a receiver that takes nothing is given up.
+                // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
                 distributing: {
                   invoke: {
                     src: "distributed",

@@ -1,5 +1,5 @@
 /**
- * A node's tie to one gateway: dialled until it stands, and again whenever it is lost, for as long as the node runs.
+ * A node's link to one gateway. It dials until it is connected, and again after each loss, for as long as the node runs.
  *
  * ```
  *  ──▶ dialling ── dial.done ──▶ linked
@@ -8,11 +8,11 @@
  *        └──── backoff over ──────┘
  * ```
  *
- * A gateway whose key was replaced is not whom the configuration names (`peer-id-mismatch`): it is dialled again at once at
- * its address alone, where any gateway that the gate lets in will do, and that is said.
+ * A gateway whose key was replaced has another PeerID than the configuration names (`peer-id-mismatch`). The link reports
+ * this and dials again at once by the address alone, where it takes any gateway that the gate accepts.
  *
- * Says `link.up` and `link.down` to its parent. A dial that the transport never answers is given up after
- * {@linkcode dialTimeoutMs}; its late answer is ignored, as its id is not the newest.
+ * Sends `link.up` and `link.down` to its parent. Gives up a dial that the transport does not answer within
+ * {@linkcode dialTimeoutMs}, and ignores its late answer, whose number is not the newest.
  *
  * @module
  */
@@ -23,10 +23,10 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
-/** A dial that got no answer is given up after this, in milliseconds: above every deadline of the transport's. */
+/** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */
 export const dialTimeoutMs = 30_000;
 
 /** The input of a link. */
@@ -40,7 +40,7 @@ export interface GatewayLinkContext extends GatewayLinkInput {
   readonly dials: number;
   readonly failures: number;
   readonly peer: PeerText | undefined;
-  /** What is dialled: the configured address, or that without its PeerID. */
+  /** The address to dial: the configured one, or that without its PeerID. */
   readonly target: AddressText;
 }
 
@@ -77,7 +77,7 @@ export const gatewayLinkMachine = setup({
   },
   guards: {
     isStale: ({ context }, { dial }: { readonly dial: number }) => dial !== context.dials,
-    /** The address led to another key than it names; without the name it leads there. */
+    /** The address led to another key than it names. Without the PeerID the dial accepts that key. */
     isRekeyed: ({ context }, { refusal }: DialFailed) =>
       refusal.code === "peer-id-mismatch" && context.target !== withoutPeer(context.address),
     isOurGateway: ({ context }, { peer }: { readonly peer: PeerText }) => peer === context.peer,

@@ -69,14 +69,14 @@ export interface NodeInput {
   readonly audit: AuditSink;
 }
 
-/** The node could not start, or could not go on. */
+/** The node could not start, or could not continue. */
 export class NodeFailed extends Data.TaggedError("NodeFailed")<{
   readonly stage: "load" | "listen" | "transport" | "role" | "internal";
   readonly detail: string;
   /** The typed error that led to it, such as `LoadError`. */
   readonly cause: unknown;
 }> {
-  /** What happened, in one line. */
+  /** The failure in one line. */
   override get message(): string {
     return this.cause instanceof Error ? this.cause.message : `Cannot go on (${this.stage}): ${this.detail}`;
   }
@@ -87,7 +87,7 @@ export type NodeExit =
   | { readonly type: "stopped"; readonly reason: string }
   | { readonly type: "failed"; readonly error: NodeFailed };
 
-/** A node's state beside where it is. */
+/** The context of a node. */
 export interface NodeContext extends NodeInput {
   readonly names: PeerNames;
   /** The ports that children report through: every line about a peer carries its name. */

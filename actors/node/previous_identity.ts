@@ -18,7 +18,7 @@
 import { type ActorRef, assign, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
 import type { DrainAnswer, NodeIdentity, TransportFact } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { timerMaxMs } from "../gate/handshake.ts";
+import { timerMaxMs } from "../gate/connection_gate.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";

@@ -7,11 +7,11 @@
  *     └── failed, refused, unhealthy, or the time is over
  * ```
  *
- * An address that names another PeerID than is there is asked again without it, since PeerIDs change with their keys; who
- * answered is in the outcome.
+ * Where the address names another PeerID than the node has, the probe dials again without the PeerID, because PeerIDs change
+ * with their keys. The outcome names the peer that answered.
  *
- * The time runs from the machine's start to the answer. Of the transport's facts the machine keeps who was established and who
- * was refused, for their names; the answers decide.
+ * The time runs from the machine's start to the answer. The machine keeps established and refused peers of the transport's
+ * facts for their names; only the answers decide the outcome.
  *
  * @module
  */
@@ -30,48 +30,48 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 
-/** What a probe is born with. */
+/** The input of a probe. */
 export interface ProbeInput {
   /** Makes identifiers, and measures the answer. */
   readonly ports: Pick<Ports, "uuid" | "now">;
-  /** What speaks for this node: the real transport, or a simulated one. */
+  /** The real transport, or a simulated one. */
   readonly logic: CallbackActorLogic<TransportAsk, TransportInput>;
-  /** Listening nowhere, joining nothing. */
+  /** Its input: no addresses to listen on, no gateways. */
   readonly transport: TransportInput;
-  /** Whom to ask: a multiaddr, with or without `/p2p/…`. */
+  /** The node to ask: a multiaddr, with or without `/p2p/…`. */
   readonly address: AddressText;
-  /** How long it may take, in milliseconds. */
+  /** The time limit in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Who is at the address, as its certificate says. */
+/** The peer at the address, by its certificate. */
 export interface Probed {
   readonly peer: PeerText;
   readonly name?: string | undefined;
   readonly role?: Role | undefined;
 }
 
-/** An answer, and how long it took from the question on, in milliseconds. */
+/** The peer that answered, and the time from request to answer in milliseconds. */
 export interface Answered extends Probed {
   readonly latencyMs: number;
 }
 
-/** What came of it. */
+/** The outcome of a probe. */
 export type ProbeOutcome =
   | (Answered & {
     readonly type: "healthy";
-    /** The level at which a worker of ours confines its executors. */
+    /** The level at which a worker confines its executors. Only our workers send it. */
     readonly cell?: string | undefined;
   })
-  /** The node is there and says that it is not ready. */
+  /** The node answered that it is not ready. */
   | (Answered & { readonly type: "unhealthy" })
-  /** No connection: refused here (then perhaps it is known whom), refused there, or nobody there. */
+  /** No connection: this node refused the peer (whose certificate is then known), the peer refused, or no peer is there. */
   | { readonly type: "refused"; readonly refusal: Refusal; readonly presented: Probed | undefined }
-  /** A connection, but no answer. */
+  /** The peer was connected and did not answer. */
   | (Probed & { readonly type: "unanswered"; readonly error: TransportError })
   | { readonly type: "timed-out"; readonly during: string; readonly timeoutMs: number }
   | { readonly type: "failed"; readonly error: TransportError };
@@ -85,7 +85,7 @@ interface ProbeContext extends ProbeInput {
   readonly presented: Probed | undefined;
   readonly askedAt: number;
   readonly outcome: ProbeOutcome | undefined;
-  /** What is dialled: the address, or that without its PeerID. */
+  /** The address to dial: the given one, or that without its PeerID. */
   readonly target: AddressText;
   readonly actor: ActorRefFrom<ProbeInput["logic"]>;
 }

@@ -57,8 +57,9 @@ export interface EffectInput {
 
 declare const events: unique symbol;
 
-/** Actor logic that sends `Event` to its parent. The type alone says so: at run time there is no such property. */
+/** Actor logic that sends `Event` to its parent. The property exists in the type only, not at run time. */
 export interface Sends<Event extends EventObject> {
+  /** Any of the events. */
   readonly [events]: Event;
 }
 
@@ -125,7 +126,7 @@ export function effectDone<Name extends string, A>(name: Name, value: A): Effect
   return { type: `effect.done.${name}`, value };
 }
 
-/** The event of an Effect that failed: with its typed error, else with what was thrown. */
+/** The event of an Effect that failed, with its typed error or with the thrown value. */
 export function effectFailed<Name extends string, E>(name: Name, cause: Cause.Cause<E>): EffectFailed<Name, E> {
   const failed = Cause.findError(cause);
   const error = Result.isSuccess(failed) ? failed.success : new EffectDied({ cause: Cause.squash(cause) });

@@ -40,7 +40,7 @@ export type Handler<Args, Message> = (args: Args, request: RequestWith<Message>)
  *
  * @param table One role's handlers.
  * @param args What each handler is given besides the request.
- * @returns Whether there was a handler. The transport decodes what it knows only, so there always should be one.
+ * @returns Whether there was a handler. The transport decodes known protocols and variants only, so one is expected.
  */
 export function handleRequest<Args>(table: RequestTable<Args>, args: Args, request: ReceivedRequest): boolean {
   const entry: unknown = ownEntry(table, request.protocol);

@@ -1,5 +1,5 @@
 /**
- * Finds workers for one kind of job: asks by gossip, collects offers, accepts the best, until there are as many as needed.
+ * Finds workers for one kind of job: asks by gossip, collects offers and accepts the best, until enough are granted.
  *
  * ```
  *  ──▶ asking ──▶ collecting ── enough offers ──▶ accepting ── all granted ──▶ served
@@ -7,9 +7,10 @@
  *        └────────────┴──── fewer granted ◀───────────┘
  * ```
  *
- * An offer lapses at its worker after half a second, so those of one request stand together or not at all: while they are too
- * few, the request is repeated each {@linkcode requestRepeatMs}, and each {@linkcode allocationWindowMs} the want is reported. It
- * goes on until it is served or stopped. Says `allocation.granted` for each lease, and `allocation.served` at the end.
+ * An offer lapses at its worker after half a second, so the offers of one request are accepted together or not at all. While
+ * there are too few, the request is repeated each {@linkcode requestRepeatMs}, and the shortage is reported each
+ * {@linkcode allocationWindowMs}. The allocation continues until it is served or stopped. It sends `allocation.granted` for
+ * each lease, and `allocation.served` at the end.
  *
  * @module
  */
@@ -32,13 +33,13 @@ import { instantFromMs } from "../runtime/instant.ts";
 
 /** A request that found too few workers is repeated after this, in milliseconds. */
 export const requestRepeatMs = 1_000;
-/** An offer this much older than it may be is not accepted any more: the acceptance has to travel, in milliseconds. */
+/** An offer is accepted only while it has this much life left, in milliseconds: the acceptance has to travel. */
 const acceptanceMarginMs = 100;
 /** A worker answers an acceptance within this, in milliseconds. */
 const acceptanceTimeoutMs = 2_000;
-/** Answers that the transport owes for longer than it was given are not waited for, in milliseconds. */
+/** The allocation waits this long for answers, in milliseconds: longer than the timeout that it gives the transport. */
 const acceptanceDeadlineMs = acceptanceTimeoutMs + 1_000;
-/** Request ids whose offers are still answered. */
+/** Newest requests whose offers are answered. */
 const requestsKept = 16;
 
 /** The input of an allocation. */
@@ -232,7 +233,7 @@ export const allocationMachine = setup({
   }),
   initial: "asking",
   on: {
-    // An offer to a request of ours is answered `{}` whether it is taken or not. Other offers are declined.
+    // Offers to own requests are answered `{}`, taken or not. Other offers are declined.
     "offer.received": [
       {
         guard: { type: "isOwnRequest", params: ({ event }) => event },

@@ -11,10 +11,10 @@ import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_s
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Member, memberOf, trainersOf, withMember } from "./training.ts";
 
-/** How long a grant holds, in milliseconds: pulls begin at once; the clocks of two nodes may be a minute or two apart. */
+/** Life of a grant, in milliseconds: pulls start at once, but the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
 
-/** The reason of a failed job, in the worker's words. */
+/** The reason of a failed job as its worker reports it. */
 function failureOf(status: JobStatus): string {
   return status.type === "Failed" ? status.reason ?? "its worker gives no reason" : status.type;
 }
@@ -75,7 +75,7 @@ function answerJobStatus(
   enqueue.raise({ type: "member.lost", peer, reason: `its job ended before the last round: ${failureOf(status)}` });
 }
 
-/** The next slice for a trainer; `NotFound` for another data set; nothing for whoever holds no job here. */
+/** The next slice for a trainer; `NotFound` for another data set; undefined for a peer that is no trainer of this job. */
 function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
   const { training, slices, dataset: found } = context;
   if (training.trainers[peer] === undefined || found === undefined) return undefined;
@@ -85,7 +85,7 @@ function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
   return { slices: cursor, data: { Success: { data_provider: found.provider, index, ...grant } } };
 }
 
-/** Our word for the data node that this trainer may read this slice: pulled and, where it broke off, pulled again. */
+/** A grant for the data node: this trainer may read this slice, and read it again after a broken pull. */
 function grantFor(
   { ports, sign }: SchedulerContext,
   member: { readonly jobId: string } | undefined,

@@ -23,12 +23,12 @@ function isDispatched(answer: RequestAnswer): boolean {
     typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
 }
 
-/** A lease was granted: it is held from here on, and its worker is a member. */
+/** Takes a granted lease: starts renewing it, and makes its worker a member. */
 export function takeLease(
   { context, self, enqueue }: SchedulerArgs,
   { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
 ): void {
-  // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
+  // The allocation may have been given up meanwhile: then the existing member keeps its part, and this lease lapses.
   const isTaken = memberOf(context.training, lease.peer) !== undefined ||
     (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
@@ -134,7 +134,7 @@ export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): voi
   }
 }
 
-/** What became of a dispatch: the member runs, or is lost to this training. */
+/** Notes the answer to a dispatch: the member runs, or is lost to this training. */
 export function noteDispatch(
   { context, enqueue }: SchedulerArgs,
   { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
@@ -155,7 +155,7 @@ export function noteDispatch(
     context.ports.report({
       level: "warn",
       event: "job.redispatch_failed",
-      message: `Cannot tell aggregator ${member.peer} who is left: ${why}; trying again`,
+      message: `Cannot update the trainers of aggregator ${member.peer}: ${why}; trying again`,
       fields: { peer: member.peer, job: member.jobId },
     })
   );

@@ -8,9 +8,9 @@
  *     └──────────── failed ──▶ broken ◀──────────────────┴─────────────┘
  * ```
  *
- * Says `evaluation.ready` once, `round.evaluated` after each update, or `evaluation.broken`: an update that is missing would
- * make every later accuracy that of another model, so that the first failure ends it. While one update is received a further
- * one waits, at most {@linkcode waitingMax}; others are rejected.
+ * Sends `evaluation.ready` once, and `round.evaluated` after each update. After a missing update every later accuracy would be
+ * that of another model, so the first failure ends the evaluation with `evaluation.broken`. While one update is received, at
+ * most {@linkcode waitingMax} wait; further ones are rejected.
  *
  * @module
  */
@@ -39,14 +39,14 @@ import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
 export const waitingMax = 4;
 /** The largest update that is evaluated, in bytes: it is held in memory with the model. */
 export const updateBytesMax = 256 * 1024 * 1024;
-/** An update in which nothing moves for this long is broken, in milliseconds. */
+/** An update that receives no bytes for this long is broken, in milliseconds. */
 const idleMs = 30_000;
 /** The transport accepts a stream within this, in milliseconds. */
 const acceptMs = 10_000;
 /** Held-out rows are read within this, in milliseconds. */
 const loadMs = 30_000;
 
-/** Evaluation can't be done, or no longer. */
+/** The model cannot be evaluated, or no longer. */
 export class EvaluationFailed extends Data.TaggedError("EvaluationFailed")<{ readonly detail: string }> {
   override get message(): string {
     return `Cannot evaluate the model: ${this.detail}`;
@@ -120,7 +120,7 @@ function orFail<A, E>(
     : Effect.fail(new EvaluationFailed({ detail: detail(result.failure) }));
 }
 
-/** Reads a pushed file to its end; one that is cut off, too large or another than its digest says fails. */
+/** Reads a pushed file to its end. Fails when it is cut off or too large, or does not match its digest. */
 function readWhole(stream: StreamHandle) {
   return Effect.gen(function* () {
     const pieces: Uint8Array[] = [];
@@ -185,6 +185,8 @@ const evaluation = setup({
     }),
     takeStream: assign({ stream: (_, { stream }: { readonly stream: StreamHandle }) => stream }),
     dropStream: assign({ stream: undefined }),
+    resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
+      void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
     takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
       const round = context.rounds + 1;
       const { rows } = present(context.loaded, "the model");
@@ -301,7 +303,11 @@ export const evaluationMachine = evaluation.createMachine({
     },
     broken: {
       entry: "end",
-      on: { "update.offered": { actions: { type: "reject", params: ({ event }) => event } } },
+      on: {
+        "update.offered": { actions: { type: "reject", params: ({ event }) => event } },
+        // It was accepted before, and opened after the time limit.
+        "stream.opened": { actions: { type: "resetStream", params: ({ event }) => event } },
+      },
     },
   },
 });

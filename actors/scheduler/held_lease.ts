@@ -1,5 +1,5 @@
 /**
- * A lease as its holder keeps it: renewed when two thirds of what is left are over, until it is released or lost.
+ * The holder's side of a lease: renews it after two thirds of its remaining life, until it is released or lost.
  *
  * ```
  *  ──▶ holding ── two thirds over ──▶ renewing ── Renewed ──▶ holding
@@ -9,7 +9,8 @@
  *                          └── life over ──▶ lost
  * ```
  *
- * `held.release` ends it from every state: nothing is sent, the giver lets it lapse. Says `held.lost` to its parent, once.
+ * `held.release` ends it from every state: no message is sent, and the lease lapses at its giver. Sends `held.lost` to its
+ * parent, once.
  *
  * @module
  */
@@ -22,11 +23,11 @@ import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
 import { msFromInstant } from "../runtime/instant.ts";
 
-/** Between two tries of a renewal that got no answer, in milliseconds. */
+/** Pause after a renewal without an answer, in milliseconds. */
 export const renewalRetryMs = 500;
-/** A renewal is answered within this, in milliseconds: several fit into what is left of a lease. */
+/** A renewal is answered within this, in milliseconds: several tries fit into the remaining life of a lease. */
 export const renewalTimeoutMs = 2_000;
-/** A giver's end of lease that is further away than this by our clock tells of a clock astray, in milliseconds. */
+/** An end of lease that is further away than this by the clock here means that the clocks differ, in milliseconds. */
 const leaseLeftMaxMs = 60_000;
 
 /** The input of the holder's side of a lease. */
@@ -59,15 +60,15 @@ export type HeldLeaseEvent = {
 };
 
 /**
- * What is left of a lease, in milliseconds. The giver's clock need not agree with ours: an end that is past, or further away
- * than any lease lives, is taken for a full life from now.
+ * The remaining life of a lease, in milliseconds. The clocks of giver and holder may differ: an end that is past, or further
+ * away than any lease lives, counts as a full life from now.
  */
 export function leaseLeftMs(timeout: Instant, now: number): number {
   const left = msFromInstant(timeout) - now;
   return left > 0 && left <= leaseLeftMaxMs ? left : leaseLifeMs;
 }
 
-/** The end of the renewed lease, where the answer says so. */
+/** The end of the renewed lease; undefined where the answer is no renewal. */
 function renewedUntil(answer: RequestAnswer): Instant | undefined {
   if (answer.type !== "response" || !("RenewLease" in answer.message)) return undefined;
   const renewal = answer.message.RenewLease;

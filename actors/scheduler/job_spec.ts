@@ -6,10 +6,10 @@
 import type { JobSpec, ModelReference, Peer, PeersReference, Uuid } from "../../transport/protocols/messages.ts";
 import type { DilocoJobConfig, HuggingfaceModel } from "../config/config.ts";
 
-/** Rows a batch where `max_batch_size` says nothing. */
+/** Rows of a batch where `max_batch_size` is not configured. */
 export const defaultBatchSize = 32;
 
-/** Who does what in a training. */
+/** The participants of a training. */
 export interface Participants {
   readonly scheduler: Peer;
   readonly aggregator: Peer;

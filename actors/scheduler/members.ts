@@ -1,5 +1,5 @@
 /**
- * A scheduler's actions around members that go away.
+ * A scheduler's actions around members that are lost.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Peer } from "../../transport/protocols/messages.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
 import { emptyTraining, memberOf, membersOf, silentTrainers, trainersOf, withoutMember } from "./training.ts";
 
-/** A member is out: its lease is released, whoever waits for it is told. */
+/** Removes a member and releases its lease. Its worker is not allocated again. */
 export function loseMember(
   { context, enqueue }: SchedulerArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
@@ -30,7 +30,7 @@ export function loseMember(
   );
 }
 
-/** A member went away: at once when its certificate is the reason, else after a while. */
+/** A member's connection closed. The member is lost at once because of its certificate, else after `absenceMs`. */
 export function noteAbsence(
   { context, enqueue }: SchedulerArgs,
   { peer, reason }: Extract<TransportFact, { type: "peer.closed" }>,
@@ -44,15 +44,15 @@ export function noteAbsence(
   }
 }
 
-/** A member came back in time. */
+/** A member reconnected in time. */
 export function noteReturn({ enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
   enqueue.cancel(`absence/${peer}`);
 }
 
-/** Trainers that should be training and say nothing are lost: their executors hang. */
+/** Trainers that send no progress for too long are lost: their executors hang. */
 export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
-    enqueue.raise({ type: "member.lost", peer, reason: `it said nothing for ${trainerSilenceMs / 1_000} s` });
+    enqueue.raise({ type: "member.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
   }
 }
 
@@ -65,7 +65,7 @@ export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
   }
 }
 
-/** Nobody was dispatched yet, and not everybody is to be had: those that are leased are let go, to be chosen anew. */
+/** Releases all members, none of which has a job yet, and allocates again with the other part first. */
 export function regroup({ context, enqueue }: SchedulerArgs): void {
   const members = membersOf(context.training);
   for (const { peer, leaseId } of members) {
@@ -80,7 +80,7 @@ export function regroup({ context, enqueue }: SchedulerArgs): void {
       level: "warn",
       event: "allocation.regrouped",
       message: `Cannot fill all parts: looking for the ${first} first now; ` +
-        `${released.length} workers were let go, ${context.excluded.length} that were lost are asked again`,
+        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
       fields: { released, forgiven: context.excluded, first },
     })
   );

@@ -1,6 +1,7 @@
 /**
- * A scheduler's actions around the data set's provider: when it goes away, or a data node appears that may be the same under
- * another key, the record is looked up again, and whoever publishes it now serves the slices from here on.
+ * A scheduler's actions around the data set's provider. When the provider disconnects, or a data node appears that may be
+ * the same one with another key, the scheduler looks up the record again. Its current publisher serves the slices from then
+ * on.
  *
  * @module
  */
@@ -11,7 +12,7 @@ import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { findTimeoutMs, type SchedulerArgs, type SchedulerEvent, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
 
-/** Asks for the data set's record. */
+/** Looks up the data set's record. */
 export function find({ context, self, enqueue }: SchedulerArgs): void {
   const lookup = context.lookups + 1;
   enqueue.assign({ lookups: lookup });
@@ -29,7 +30,7 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 
 const seekSoon = { id: "dataset.seek" } as const;
 
-/** The provider's last connection closed: until it is back, or another publishes the data set, the record is looked up. */
+/** The provider's last connection closed: looks up the record until it is back, or another peer publishes the data set. */
 export function noteProviderGone({ context, enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
   if (peer !== context.dataset?.provider) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
@@ -37,7 +38,7 @@ export function noteProviderGone({ context, enqueue }: SchedulerArgs, { peer }: 
   enqueue.raise({ type: "dataset.seek" });
 }
 
-/** The provider is back, or a data node came that may be it under another key. */
+/** The provider is back, or a data node connected that may be the provider with another key. */
 export function noteProvider(
   { context, enqueue }: SchedulerArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
@@ -53,7 +54,7 @@ export function noteProvider(
   }
 }
 
-/** Looks the record up once more, and again after a while, as often as there is reason to. */
+/** Looks up the record, and again after a pause, while tries are left. */
 export function seek(args: SchedulerArgs): void {
   const { context, enqueue } = args;
   if (context.seeks <= 0) return;
@@ -62,7 +63,7 @@ export function seek(args: SchedulerArgs): void {
   enqueue.raise({ type: "dataset.seek" }, { ...seekSoon, delay: seekAgainMs });
 }
 
-/** Somebody else publishes the data set now. One of another size is another data set: its slices would not fit. */
+/** Takes another publisher of the data set. A record of another size is another data set, whose slices would not fit. */
 export function takeProvider(
   { context, enqueue }: SchedulerArgs,
   { lookup, answer }: { readonly lookup: number; readonly answer: RecordAnswer },

@@ -1,22 +1,22 @@
 /**
- * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs, answers their progress round by round
- * until the last, and goes on with those that are left when one is lost.
+ * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
+ * round until the last. When a trainer is lost, it continues with the others.
  *
  * ```
  *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ training ──▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
- *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is told
+ *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
  *
- *  role.drain, in every state ──▶ drained; role.retire, while it has no member ──▶ drained, else it goes on to its end
+ *  role.drain, in every state ──▶ drained; role.retire, without members ──▶ drained, else the training continues
  * ```
  *
- * While one part cannot be filled, those that are leased for the other are let go, those that were lost are asked again, and the
- * parts are filled the other way round (`allocating.regrouping`): the only worker that can aggregate may train.
+ * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
+ * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
- * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`, when its
- * worker ends the lease or says that the job failed, or when a trainer stays silent. Progress, data and offers are answered in
- * every state; what nobody here wants is declined. Facts about peers that are no members are ignored.
+ * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
+ * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
+ * every state, other requests declined. Facts about peers that are no members are ignored.
  *
  * @module
  */
@@ -66,7 +66,7 @@ function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly 
   );
 }
 
-/** What to check while no node announces the data set. */
+/** Reports that no node announces the data set, with a hint. */
 function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
   const { dataset } = config.job;
   ports.report({
@@ -77,12 +77,12 @@ function reportMissing({ ports, config, lookups }: SchedulerContext, why: string
       dataset,
       lookups,
       hint:
-        `Look whether a data node runs whose dataset_path ends in ${dataset}: its log says dataset.announced, or dataset.unannounced with the reason, and it has to be connected with a gateway of this network, as this scheduler has. Correct scheduler.job.dataset where the name is another.`,
+        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
     },
   });
 }
 
-/** The training is over: what came of it. */
+/** Reports the end of the training. */
 function reportDone({ ports, training, accuracy }: SchedulerContext): void {
   const rounds = training.roundsDone;
   const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
@@ -240,7 +240,7 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     allocating: {
-      initial: "judging",
+      initial: "deciding",
       states: {
         trainers: {
           after: {
@@ -263,7 +263,7 @@ export const schedulerMachine = scheduler.createMachine({
               parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
         aggregator: {
           after: {
@@ -283,11 +283,11 @@ export const schedulerMachine = scheduler.createMachine({
               parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
-        regrouping: { entry: "regroup", always: "judging" },
-        // A member may have been lost while another was looked for.
-        judging: {
+        regrouping: { entry: "regroup", always: "deciding" },
+        // A member may have been lost while another was allocated.
+        deciding: {
           always: [
             { guard: "wantsAggregatorFirst", target: "aggregator" },
             { guard: "lacksTrainers", target: "trainers" },
@@ -300,11 +300,11 @@ export const schedulerMachine = scheduler.createMachine({
     dispatching: {
       initial: "aggregator",
       states: {
-        // First, so that it receives before any trainer can send.
+        // The aggregator first, so that it receives before any trainer sends.
         aggregator: {
           entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#scheduler.allocating.judging" },
+            { guard: "hasNoAggregator", target: "#scheduler.allocating.deciding" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
           after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
@@ -341,7 +341,7 @@ export const schedulerMachine = scheduler.createMachine({
             listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: "loseSilent" } } },
           },
         },
-        // The last update is out; receipts of trainers and the last evaluation are still to come.
+        // The last result was sent; trainers' receipts and the last evaluation are still missing.
         tail: { after: { [tailMs]: "#scheduler.concluding" } },
       },
     },

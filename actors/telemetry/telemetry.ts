@@ -1,16 +1,16 @@
 /**
- * A node's telemetry: sends metrics to a collector from time to time, and holds the endpoint that Prometheus reads.
+ * A node's telemetry: sends metrics to a collector at intervals, and serves the endpoint that Prometheus reads.
  *
  * ```
- * running: exporting ── off │ sending ⇄ resting        leaving ── sent for the last time, or time over ──▶ left
+ * running: exporting ── off │ sending ⇄ resting        leaving ── last export done, or time over ──▶ left
  *          serving ──── off │ opening ─▶ open            ▲
  *             │                ▲    └─▶ waiting ─┘        │
  *             └──────────── telemetry.leave ──────────────┘
  * ```
  *
- * It is a root of its own beside the node: it looks at the node's actors and is known to none of them, so that a collector
- * that is down, slow or hostile has nothing to disturb. A failure is said once, and so is that it is over. `leaving` and
- * `left` ignore everything but the end of the last sending.
+ * It is a root actor of its own. It reads the snapshots of the node's actors, and none of them refers to it, so that a collector
+ * that is down, slow or hostile cannot disturb the node. A failure is reported once, and so is its end. `leaving` and `left`
+ * ignore all events except the end of the last export.
  *
  * @module
  */
@@ -29,19 +29,19 @@ import { type Collector, sendMetrics } from "./send_metrics.ts";
 /** The input of telemetry. */
 export interface TelemetryInput {
   readonly ports: Ports;
-  /** Nothing is sent where undefined. */
+  /** Undefined: no export. */
   readonly collector: Collector | undefined;
-  /** Between two sendings, in milliseconds. */
+  /** Interval of exports, in milliseconds. */
   readonly intervalMs: number;
-  /** Nothing is served where undefined. */
+  /** Undefined: no endpoint. */
   readonly listen: ListenPlace | undefined;
-  /** Reads the metrics off the node, now. */
+  /** Reads the node's current metrics. */
   readonly collect: () => readonly Sample[];
 }
 
 /** The events that telemetry receives. */
 export type TelemetryEvent =
-  /** The node has ended: send once more, then end. */
+  /** The node has ended: export once more, then end. */
   | { readonly type: "telemetry.leave" }
   | EventsOf<typeof actors>;
 
@@ -53,7 +53,7 @@ const actors = {
 };
 
 export interface TelemetryContext extends TelemetryInput {
-  /** Sendings that failed since the start, and whether the last one did. */
+  /** Failed exports since the start, and whether the last one failed. */
   readonly failures: number;
   readonly failing: boolean;
   readonly unserved: boolean;
@@ -82,7 +82,7 @@ function reportServing({ ports, listen }: TelemetryContext, port: number): void 
   const where = `${listen.host}:${port}`;
   const open = isLoopback(listen)
     ? ""
-    : "; whoever reaches this address reads them, so let the firewall choose who does";
+    : "; every host that reaches this address can read them: restrict access with a firewall";
   ports.report({
     level: open === "" ? "info" : "warn",
     event: "telemetry.serving",
@@ -146,7 +146,7 @@ const sendOnce = telemetry.createStateConfig({
   },
 });
 
-/** Telemetry as a machine. It ends after `telemetry.leave`. */
+/** The machine of telemetry. It ends after `telemetry.leave`. */
 export const telemetryMachine = telemetry.createMachine({
   id: "telemetry",
   context: ({ input }) => ({ ...input, failures: 0, failing: false, unserved: false }),

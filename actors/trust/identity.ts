@@ -21,7 +21,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
@@ -94,7 +94,7 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   /** Why the last reading brought no pair. */
   readonly error: unknown;
   /** Remembers the own chain. */
-  readonly memory: ChainMemory;
+  readonly memory: VerificationCache;
 }
 
 /** How often the dates are looked at, in milliseconds. */
@@ -269,7 +269,7 @@ export const identityMachine = machine.createMachine({
     readAs: undefined,
     reviewedAt: 0,
     error: undefined,
-    memory: new ChainMemory(1),
+    memory: new VerificationCache(1),
   }),
   initial: "loading",
   states: {

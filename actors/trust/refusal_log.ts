@@ -15,7 +15,8 @@
  * @module
  */
 import { assign, setup } from "xstate";
-import { describeRefusal, type Refusal, type RefusalCode } from "../../pki/refusal.ts";
+import { describeRefusal, type Refusal, type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import { type AuditEntry, type AuditSink, logAlone, type SteadySink, steadySink } from "./audit.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -57,12 +58,9 @@ export interface RefusalLogContext {
  * Codes of refusals before a certificate was seen: one summary per address and minute. Where one of them comes later (a
  * peer with too many connections, or one that fell silent after its certificate), the peer is known and gets a line.
  */
-export const earlyCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
-  "rate-limited",
-  "too-many-connections",
-  "handshake-timeout",
-  "protocol-mismatch",
-]);
+export const earlyCodes: ReadonlySet<RefusalCode> = new Set(
+  refusalCodes.filter((code) => "logged" in refusalTable[code]),
+);
 /** How long early refusals are gathered, in milliseconds. */
 export const gatherMs = 60_000;
 /** Hosts that are told apart within a minute: about 200 kB of table. All others share one row. */

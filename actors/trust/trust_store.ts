@@ -20,7 +20,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
 import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
@@ -108,7 +108,7 @@ export interface TrustStoreContext extends KnownTrust {
   readonly stateDir: string | undefined;
   readonly crlMarks: CrlHighWaterMarks;
   /** The current lists, by `domainKey`; undefined before the first reading. */
-  readonly seenLists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly seenLists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** What the kept files held when the state directory was opened. */
   readonly held: ReadonlyMap<string, string>;
   /** Number of current lists with a verified signature, by the last count. */

@@ -38,7 +38,7 @@ export interface WatchedDomain {
 
 /** Options of the watch, and its callbacks. */
 export interface WatchTrustOptions {
-  /** Called with each snapshot after the first: pass it to the connections' checks (`door.trustChanged`). */
+  /** Called with each snapshot after the first: pass it to the connections' checks (`trustChanged` of `makeMtlsSecurity`). */
   readonly onChange?: (snapshot: TrustSnapshot) => void;
   /** Called with warnings for an operator: a file that does not load, a list that is about to expire. */
   readonly onWarning?: (warning: Report) => void;
@@ -74,7 +74,7 @@ export interface TrustWatch {
  * Loads the files of trust, and watches them. A renamed file takes effect within a second; a torn one has no effect until
  * it is whole, and its previous content stays in force meanwhile.
  *
- * Evaluates no certificate: pass the snapshots to `makeDoor`, or to `verifyPath`.
+ * Verifies no certificate: pass the snapshots to `makeMtlsSecurity`, or to `verifyPath`.
  *
  * @param paths The files.
  * @returns The watch once everything is loaded, or the first file that does not load, what is wrong with it and the command

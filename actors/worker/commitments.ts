@@ -1,13 +1,13 @@
 /**
- * What a worker has promised: offers that are out, leases, and the jobs under them. Plain data and pure functions; the rule
- * they keep is that nothing is promised twice.
+ * A worker's commitments: open offers, leases, and the jobs under them. Plain data and pure functions. They keep one rule: no
+ * resource is promised twice.
  *
  * @module
  */
 import type { Descriptor, JobSpec, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
 import { addResources, noResources, subtractResources } from "./resources.ts";
 
-/** An offer that is out: its resources are reserved until it is accepted or lapses. */
+/** An open offer: its resources are reserved until it is accepted or lapses. */
 export interface OpenOffer {
   readonly id: Uuid;
   readonly to: Peer;
@@ -16,7 +16,7 @@ export interface OpenOffer {
   readonly price: number;
 }
 
-/** A lease that was given. Its resources are free again when it is over and its last job has ended. */
+/** A given lease. Its resources are free again when it is over and its last job has ended. */
 export interface GivenLease {
   readonly id: Uuid;
   readonly holder: Peer;
@@ -35,34 +35,34 @@ export interface RunningJob {
   readonly spec: JobSpec;
 }
 
-/** All promises of a worker, by id. */
+/** All commitments of a worker, by id. */
 export interface Commitments {
   readonly offers: Readonly<Record<Uuid, OpenOffer>>;
   readonly leases: Readonly<Record<Uuid, GivenLease>>;
   readonly jobs: Readonly<Record<Uuid, RunningJob>>;
 }
 
-/** Nothing promised. */
+/** No commitments. */
 export const noCommitments: Commitments = { offers: {}, leases: {}, jobs: {} };
 
-/** What is neither offered nor leased. */
+/** The resources that are neither offered nor leased. */
 export function availableResources(commitments: Commitments, total: Resources): Resources {
   const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];
   return subtractResources(total, promised.reduce((sum, { resources }) => addResources(sum, resources), noResources));
 }
 
-/** An offer goes out. */
+/** Adds an open offer. */
 export function addOffer(commitments: Commitments, offer: OpenOffer): Commitments {
   return { ...commitments, offers: { ...commitments.offers, [offer.id]: offer } };
 }
 
-/** An offer lapsed, or could not be delivered. */
+/** Removes an offer that lapsed, or could not be delivered. */
 export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
   const { [id]: _, ...offers } = commitments.offers;
   return { ...commitments, offers };
 }
 
-/** An offer becomes a lease of the same id, which it keeps the resources for. */
+/** Turns an offer into a lease of the same id, which keeps the resources. */
 export function acceptOffer(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
   const offer = commitments.offers[id];
   if (offer === undefined) return commitments;
@@ -71,7 +71,7 @@ export function acceptOffer(commitments: Commitments, id: Uuid, endsAt: number):
   return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 
-/** A lease was renewed. */
+/** Moves the end of a lease. */
 export function renewLease(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
   const lease = commitments.leases[id];
   return lease === undefined
@@ -79,19 +79,19 @@ export function renewLease(commitments: Commitments, id: Uuid, endsAt: number): 
     : { ...commitments, leases: { ...commitments.leases, [id]: { ...lease, endsAt } } };
 }
 
-/** A lease is over: gone at once where no job runs under it, else with its last. */
+/** Ends a lease: it is removed at once where no job runs under it, else with the last of them. */
 export function endLease(commitments: Commitments, id: Uuid): Commitments {
   const lease = commitments.leases[id];
   if (lease === undefined) return commitments;
   return settleLease({ ...commitments, leases: { ...commitments.leases, [id]: { ...lease, over: true } } }, id);
 }
 
-/** A job was dispatched. */
+/** Adds a job. */
 export function addJob(commitments: Commitments, job: RunningJob): Commitments {
   return { ...commitments, jobs: { ...commitments.jobs, [job.taskId]: job } };
 }
 
-/** A job ended. */
+/** Removes a job. */
 export function endJob(commitments: Commitments, taskId: Uuid): Commitments {
   const { [taskId]: ended, ...jobs } = commitments.jobs;
   return ended === undefined ? commitments : settleLease({ ...commitments, jobs }, ended.leaseId);
@@ -114,8 +114,8 @@ export function leasesOf(commitments: Commitments, holder: Peer): readonly Given
 }
 
 /**
- * The lease that a job is dispatched under: the message does not name it, so it is one of the sender's that was offered for
- * such a job and that no job runs under.
+ * The lease that a job is dispatched under. The message does not name it: it is a lease of the sender that was offered for
+ * such a job and has no running job.
  */
 export function leaseForJob(commitments: Commitments, sender: Peer, wanted: Descriptor): GivenLease | undefined {
   return leasesOf(commitments, sender).find(({ id, descriptors }) =>
@@ -131,7 +131,7 @@ export function sameJob(commitments: Commitments, sender: Peer, spec: JobSpec): 
   );
 }
 
-/** A dispatch repeated: the job has another specification from here on. */
+/** Replaces the specification of a job that was dispatched again. */
 export function replaceSpec(commitments: Commitments, taskId: Uuid, spec: JobSpec): Commitments {
   const job = commitments.jobs[taskId];
   return job === undefined
@@ -139,7 +139,7 @@ export function replaceSpec(commitments: Commitments, taskId: Uuid, spec: JobSpe
     : { ...commitments, jobs: { ...commitments.jobs, [taskId]: { ...job, spec } } };
 }
 
-/** An aggregation that no longer waits for, nor sends to, a peer that is gone; undefined where it doesn't name it. */
+/** An aggregation without one peer, in both directions; undefined where the job does not name the peer. */
 export function specWithout(spec: JobSpec, peer: Peer): JobSpec | undefined {
   const { executor } = spec;
   if (executor.class !== "aggregate" || !executor.config.updates.peers.includes(peer)) return undefined;

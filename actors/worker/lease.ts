@@ -1,17 +1,17 @@
 /**
- * A lease as its giver keeps it: one holder, ten seconds of life, renewed by the holder alone.
+ * The giver's side of a lease: one holder, ten seconds of life, renewed by the holder alone.
  *
  * ```
- *          lease.renew by the holder (ten seconds anew)
+ *          lease.renew by the holder (another ten seconds)
  *            ┌──┐
  *            ▼  │
  *  ────────▶ held ──── life over ───▶ lapsed
  *            │  │
- *            │  └── lease.renew by another: refused, nothing changes
+ *            │  └── lease.renew by another peer: refused, the lease stays as it is
  *            └───── lease.end ──────▶ ended
  * ```
  *
- * Says to its parent `lease.renewed` or `lease.refused` for each `lease.renew`, and `lease.over` once, before it ends.
+ * Sends its parent `lease.renewed` or `lease.refused` for each `lease.renew`, and `lease.over` once, before it ends.
  *
  * @module
  */
@@ -53,7 +53,7 @@ export type LeaseEvent =
   | { readonly type: "lease.refused"; readonly id: Uuid; readonly exchange: string; readonly peer: PeerText }
   | { readonly type: "lease.over"; readonly id: Uuid; readonly how: "lapsed" | "ended"; readonly reason: string };
 
-/** A lease, seen from its parent. */
+/** A lease as its parent sees it. */
 export type LeaseRef = ActorRef<Snapshot<unknown>, LeaseCommand>;
 
 /** The giver's side of one lease. */

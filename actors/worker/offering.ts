@@ -22,7 +22,7 @@ import {
 } from "./commitments.ts";
 import type { WorkerArgs, WorkerEvent } from "./worker_setup.ts";
 
-/** The window is over: offers to those that are worth it. */
+/** The window is over: makes offers to the best requests. */
 export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
   const available = availableResources(context.book, config.resources);
@@ -60,13 +60,13 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   enqueue.assign({ book, window: [] });
 }
 
-/** An offer that its scheduler did not take, or never got, is off: its resources are free again. */
+/** Withdraws an offer that its scheduler did not accept or did not receive, and frees its resources. */
 export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readonly id: Uuid }): void {
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({ book: dropOffer(context.book, id) });
 }
 
-/** `RenewLease`: takes an offer, or renews a lease; a stranger's is refused. */
+/** `RenewLease`: turns an offer into a lease, or renews a lease. Refuses peers that the offer was not made to. */
 export function answerRenewal(
   { context, self, enqueue }: WorkerArgs,
   { exchange, peer, identity, message: { id } }: RequestWith<{ readonly id: Uuid }>,
@@ -102,7 +102,7 @@ export function answerRenewal(
   );
 }
 
-/** Only schedulers lease: a certificate that names another role doesn't. */
+/** Only schedulers may lease. A certificate that names another role may not; one without a role may. */
 export function mayHold(role: string | undefined): boolean {
   return role === undefined || role === "scheduler";
 }
@@ -110,7 +110,7 @@ export function mayHold(role: string | undefined): boolean {
 type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;
 type Refused = Extract<LeaseEvent, { type: "lease.refused" }>;
 
-/** The lease was renewed: its holder gets the new end. */
+/** The lease was renewed: sends its holder the new end. */
 export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, endsAt }: Renewed): void {
   enqueue.assign({ book: renewLease(context.book, id, endsAt) });
   enqueue.sendTo(context.transport, {
@@ -129,7 +129,7 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
   });
 }
 
-/** A peer that does not hold the lease asked for its renewal. */
+/** Refuses a renewal by a peer that does not hold the lease. */
 export function answerRefused({ context, enqueue }: WorkerArgs, { id, exchange, peer }: Refused): void {
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
   enqueue(() =>
@@ -142,7 +142,7 @@ export function answerRefused({ context, enqueue }: WorkerArgs, { id, exchange, 
   );
 }
 
-/** A lease is over: its jobs are cancelled, its resources come back with the last of them. */
+/** A lease is over: cancels its jobs. Its resources are free again with the last of them. */
 export function closeLease(
   { context, enqueue }: WorkerArgs,
   { id, how, reason }: Extract<LeaseEvent, { type: "lease.over" }>,

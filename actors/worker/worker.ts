@@ -1,5 +1,6 @@
 /**
- * A worker's machine: offers what it has, leases it to one holder at a time, runs the jobs that are dispatched under its leases.
+ * A worker's machine: offers its resources, leases them to one holder at a time, and runs the jobs that are dispatched under
+ * its leases.
  *
  * ```
  *  sweeping ──▶ serving ── role.drain ──▶ draining ── jobs ended, or time over ──▶ drained
@@ -9,10 +10,10 @@
  *               (a request opens a window of 200 ms, then offers go out)
  * ```
  *
- * Each lease and each job is a child of its own. Resources are reserved from the offer on and come back when the offer lapses, or
- * when the lease is over and its last job has ended. `draining` takes no requests and grants nothing;
- * `retiring` makes no new offers, and lets leases that stand go on. A push is handed to the job
- * that receives from its sender, by the desk of `job/job_network.ts`; facts about peers that no lease or job depends on change nothing.
+ * Each lease and each job is a child of its own. Resources are reserved from the offer on, until the offer lapses, or the lease
+ * is over and its last job has ended. `draining` takes no requests and grants no leases. `retiring` makes no new offers and
+ * keeps the existing leases. The job network host (`job/job_network.ts`) hands a push to the job that receives from its sender.
+ * Facts about peers that no lease or job depends on are ignored.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What a worker's machine is made of beside its states: context, events, guards, children, and its times.
+ * Context, events, guards, children and times of the worker's machine.
  *
  * @module
  */
@@ -20,27 +20,27 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
 import type { Commitments } from "./commitments.ts";
 
-/** A peer that is away for longer than this is no longer waited for, in milliseconds. */
+/** Aggregations wait this long for a disconnected peer, in milliseconds. */
 export const absenceMs = 10_000;
 /** Left-over work directories are swept, and a cell is found, within this, in milliseconds. */
 export const sweepMs = 30_000;
-/** A scheduler takes notice of a job's end within this, in milliseconds. */
+/** A scheduler acknowledges the end of a job within this, in milliseconds. */
 export const statusTimeoutMs = 3_000;
-/** Jobs and what is said of their end are waited for this long when the worker drains, in milliseconds. */
+/** A draining worker waits this long for its jobs and the acknowledgement of their ends, in milliseconds. */
 export const drainMs = 25_000;
 
-/** A worker's state beside where it is. */
+/** The context of a worker. */
 export interface WorkerContext extends RoleInput<WorkerConfig> {
   readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
   readonly jobNetworkHost: JobNetworkHost;
-  /** Peers that are connected now: who is not, is not told how its job ended. */
+  /** Connected peers. A disconnected scheduler is not notified of job results. */
   readonly connected: readonly Peer[];
-  /** Where executors are started; undefined until it is found, and in a simulation. */
+  /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
-  /** Why none can be started now. */
+  /** Why no executor can be started now. */
   readonly cellProblem: string | undefined;
-  /** Job statuses that were sent and not answered. */
+  /** Job statuses that were sent and not acknowledged. */
   readonly unacknowledged: number;
   readonly outcome: RoleOutcome;
 }
@@ -89,7 +89,7 @@ export const workerSetup = setup({
     isForWindow: ({ context }) => context.window.length < requestsPerWindowMax,
     isJobDeath: (_, { type }: ChildDied) => type.startsWith(jobDied),
     isUndelivered: (_, { answer }: { readonly answer: RequestAnswer }) => answer.type !== "response",
-    /** Nothing is promised any more, and everybody who has to know it was told. */
+    /** There are no commitments, and all job results were acknowledged. */
     isUnbound: ({ context: { book, unacknowledged } }) =>
       unacknowledged === 0 &&
       [book.offers, book.leases, book.jobs].every((promises) => Object.keys(promises).length === 0),

@@ -1,5 +1,5 @@
 /**
- * A worker's actions around jobs, and around the peers they depend on.
+ * A worker's actions around jobs, and around the peers that jobs depend on.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import {
   type WorkerEvent,
 } from "./worker_setup.ts";
 
-/** `DispatchJob`: starts a job under a lease of the sender's, or tells a running one what changed. */
+/** `DispatchJob`: starts a job under a lease of the sender, or updates a running job. */
 export function answerDispatch(
   { context, self, enqueue }: WorkerArgs,
   { exchange, peer, identity, message: { id, spec } }: RequestWith<{ readonly id: Uuid; readonly spec: JobSpec }>,
@@ -93,7 +93,7 @@ export function answerDispatch(
   );
 }
 
-/** What a new job runs with, or why it can't. */
+/** The lease and executor of a new job, or why it cannot run. */
 function begin(
   { book, config, cellProblem }: WorkerContext,
   { id, peer, spec }: { readonly id: Uuid; readonly peer: Peer; readonly spec: JobSpec },
@@ -110,7 +110,7 @@ function begin(
   return { job, executor, endsAt: lease.endsAt };
 }
 
-/** A job runs. */
+/** Reports that a job runs. */
 export function reportStarted(
   { context }: { readonly context: WorkerContext },
   { task_id: task, job_id: job, pid }: JobStarted,
@@ -123,7 +123,7 @@ export function reportStarted(
   });
 }
 
-/** A job ended: its scheduler is told, and one that failed frees its lease. */
+/** A job ended: notifies its scheduler. A failed job ends its lease. */
 export function closeJob(
   { context, self, enqueue }: WorkerArgs,
   { taskId, outcome }: { readonly taskId: Uuid; readonly outcome: JobOutcome },
@@ -173,8 +173,8 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A peer's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without it. Else
- * its leases lapse by themselves, and aggregations wait for it a while.
+ * A peer's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
+ * without it. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
@@ -194,13 +194,13 @@ export function noteClosed(
   }
 }
 
-/** A peer is here, perhaps again. */
+/** A peer connected, perhaps again. */
 export function noteEstablished({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
   enqueue.cancel(`absence/${peer}`);
   enqueue.assign({ connected: [...context.connected.filter((other) => other !== peer), peer] });
 }
 
-/** A peer stayed away: aggregations no longer wait for it. */
+/** A peer stayed disconnected: aggregations no longer wait for it. */
 export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
   let { book } = context;
   for (const { taskId, spec } of Object.values(context.book.jobs)) {
@@ -220,7 +220,7 @@ export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readon
   enqueue.assign({ book });
 }
 
-/** The worker takes leave: every lease ends, and with it every job. */
+/** The worker drains: ends every lease, and with it every job. */
 export function endAll(
   { context, enqueue }: WorkerArgs,
   { reason = "the worker stops" }: { readonly reason?: string },

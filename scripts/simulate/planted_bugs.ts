@@ -42,45 +42,45 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "notAfter is not checked again while a connection lives",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/gate_context.ts",
     find: "return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));",
     replace: "return Math.max(timerMaxMs, leftMs);",
   },
   {
     name: "new trust does not send open connections through the checks again",
-    file: "actors/gate/handshake.ts",
-    find: `          "trust.changed": {
-            target: "reverifying",
-            actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
-          },
-          "connection.opened": {},`,
-    replace: `          "trust.changed": {
-            actions: { type: "takeSnapshot", params: ({ event }) => ({ snapshot: event.snapshot }) },
-          },
-          "connection.opened": {},`,
+    file: "actors/gate/connection_gate.ts",
+    find: `        "trust.changed": {
+          target: "reverifying",
+          actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
+        },
+        "connection.opened": {},`,
+    replace: `        "trust.changed": {
+          actions: { type: "takeSnapshot", params: ({ event }) => ({ snapshot: event.snapshot }) },
+        },
+        "connection.opened": {},`,
   },
   {
     name: "new trust does not reach a connection that is being opened",
-    file: "actors/gate/handshake.ts",
-    find: `          "trust.changed": {
-            target: "reverifying",
-            actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
-          },
-          "tls.failed": refusedAsSaid,`,
-    replace: `          "trust.changed": {},
-          "tls.failed": refusedAsSaid,`,
+    file: "actors/gate/connection_gate.ts",
+    find: `        "trust.changed": {
+          target: "reverifying",
+          actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
+        },
+        "tls.failed": refusedAsSaid,`,
+    replace: `        "trust.changed": {},
+        "tls.failed": refusedAsSaid,`,
   },
   {
     name: "a refused connection is left open",
-    file: "actors/gate/handshake.ts",
+    file: "actors/gate/connection_gate.ts",
     find: `refused: { type: "final", entry: "sayRefused" },`,
     replace: `refused: { type: "final" },`,
   },
   {
     name: "a handshake has no deadline",
-    file: "actors/gate/handshake.ts",
-    find: '        after: { deadline: timedOut },\n        on: {\n          "trust.changed": { actions:',
-    replace: '        on: {\n          "trust.changed": { actions:',
+    file: "actors/gate/connection_gate.ts",
+    find: '      after: { deadline: timedOut },\n      on: {\n        "trust.changed": { actions:',
+    replace: '      on: {\n        "trust.changed": { actions:',
   },
   {
     name: "a list with a lower number is taken",

@@ -19,7 +19,7 @@ import type { Report } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { makeTestPki, type TestFiles, type TestNode, type TestPki } from "./pki.ts";
 
 /** A line of a node's log. */

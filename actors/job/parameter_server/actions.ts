@@ -8,10 +8,10 @@ import type { JobSpec } from "../../../transport/protocols/messages.ts";
 import type { Distributed, Saved } from "./effects.ts";
 import { allowedNow, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
 
-/** A sender that knows of its broken push starts another within seconds. It is waited for this long, in milliseconds. */
+/** The sender of a broken push is waited for this long, in milliseconds. It usually starts another within seconds. */
 export const brokenPatienceMs = 60_000;
 
-/** Lets pushes of the peers in that are waited for, and no others. */
+/** Accepts pushes of the peers that are waited for, and no others. */
 export function allow({ context }: { readonly context: ParameterServerContext }): void {
   context.receiver?.allow(allowedNow(context));
 }

@@ -12,7 +12,7 @@ import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { aggregated, distributed, push, receiver, reported, saved } from "./effects.ts";
 
-/** The scheduler is told of a round this often before the job fails, so long apart, in milliseconds. */
+/** Tries of reporting a round to the scheduler before the job fails. */
 export const reportTriesMax = 5;
 
 export interface ParameterServerContext {
@@ -20,7 +20,7 @@ export interface ParameterServerContext {
   readonly receiver: PushReceiver | undefined;
   readonly expected: readonly PeerText[];
   readonly results: readonly PeerText[];
-  /** Who is out for good. */
+  /** Peers that are out for good. */
   readonly rejected: readonly PeerText[];
   /** Whole updates for the round that is collected, by sender. */
   readonly received: Readonly<Record<PeerText, string>>;
@@ -46,7 +46,7 @@ export function culpritOf(batch: Readonly<Record<PeerText, string>>, error: unkn
   return error instanceof UpdateRejected ? Object.keys(batch).find((peer) => batch[peer] === error.file) : undefined;
 }
 
-/** Whose push is let in now. */
+/** The peers whose pushes are accepted now. */
 export function allowedNow({ expected, received, saving }: ParameterServerContext): readonly PeerText[] {
   return expected.filter((peer) => received[peer] === undefined && !saving.includes(peer));
 }
@@ -62,7 +62,7 @@ export const serverSetup = setup({
   actors,
   guards: {
     isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),
-    isNobodyLeft: ({ context }) => context.expected.length === 0,
+    hasNoTrainers: ({ context }) => context.expected.length === 0,
     isDone: (_, params: { readonly answer: ProgressResponse }) => params.answer.type === "Done",
     isOk: (_, params: { readonly answer: ProgressResponse }) =>
       params.answer.type === "Ok" || params.answer.type === "Continue",

@@ -13,7 +13,7 @@ import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/core/transport.ts";
+import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */
@@ -22,7 +22,7 @@ export interface TransportEnd {
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */
   ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
-  /** Starts a role's machine, which hears the transport's facts from now on. */
+  /** Starts a role's machine, which receives the transport's facts from now on. */
   play(logic: AnyActorLogic, input: object): void;
   stop(): Promise<void>;
 }

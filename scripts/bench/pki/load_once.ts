@@ -1,5 +1,5 @@
 /**
- * Loads one file of revocation lists as a node does, in a process of its own, and says what it cost: the longest stall of
+ * Loads one file of revocation lists as a node does, in a process of its own, and reports the cost: the longest stall of
  * the event loop, the wall time, what is kept, and the process's peak over its idle.
  *
  * Arguments: the bundle, the file, a small file to warm up with.

@@ -1,7 +1,7 @@
 /**
  * P10: how much faster than time a network of ten nodes is simulated, and what a network of a thousand costs for an hour.
  *
- * Every run is judged by all invariants, as `npm run simulate` does; one that violates any ends the measurement.
+ * Every run is checked by all invariants, as `npm run simulate` does; one that violates any ends the measurement.
  *
  * @module
  */

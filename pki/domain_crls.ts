@@ -1,0 +1,121 @@
+/**
+ * The revocation lists of one trust domain: the lists of its file, joined with the lists used before.
+ *
+ * @module
+ */
+import * as Result from "effect/Result";
+import type { Certificate } from "./certificate.ts";
+import { arrangeCrls, type HeldCrl } from "./crl.ts";
+import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
+import { findEquivocations, findRollbacks, keepBeside, type Rollback } from "./crl_union.ts";
+import type { LocatedCrl } from "./crl_reader.ts";
+import { CrlRollback } from "./refusal.ts";
+import { refuseTrust, type TrustError } from "./trust_error.ts";
+import type { TrustWarning } from "./trust_warning.ts";
+
+/**
+ * A file with a list that is older than its mark: `refuse`, the default, makes no snapshot of it; `report` takes it, with a
+ * warning, for what it revokes.
+ */
+export type RollbackPolicy = "refuse" | "report";
+
+/** The marks and lists known from before. */
+export interface SeenBefore {
+  readonly marks: CrlHighWaterMarks;
+  /** By `domainKey`. */
+  readonly lists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
+}
+
+/** The lists of a domain. */
+export interface DomainCrls {
+  /** As they were read. */
+  readonly lists: readonly HeldCrl[];
+  /** With deltas on their bases, the newest first. */
+  readonly arranged: readonly HeldCrl[];
+  /** The domain's marks, raised to these lists. */
+  readonly marks: CrlHighWaterMarks;
+  readonly warnings: readonly TrustWarning[];
+}
+
+/** Joins the lists of a domain's file with the lists used before; or fails with the list that is older than its mark. */
+export function joinCrls(
+  located: readonly LocatedCrl[],
+  { name, rollback = "refuse", before }: {
+    readonly name: string | undefined;
+    readonly rollback?: RollbackPolicy | undefined;
+    readonly before: SeenBefore;
+  },
+): Result.Result<DomainCrls, TrustError> {
+  const domain = domainKey(name);
+  const seen = before.lists?.get(domain) ?? [];
+  const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
+  const marked = raiseMarks(own, domain, seen);
+  const given = located.map(({ list }) => list);
+  const older = findRollbacks(marked, domain, given);
+  const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
+  if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);
+  const lists = [...given, ...keepBeside(seen, given)];
+  const marks = raiseMarks(marked, domain, lists);
+  const unclear = findRollbacks(marks, domain, lists);
+  const place = (list: HeldCrl) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
+  const warnings: TrustWarning[] = [
+    ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
+    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes }): TrustWarning => ({
+      code: "crl-equivocation",
+      level: "error",
+      ...place(list),
+      message: `${list.issuer.text} gave number ${number} to two lists that differ (SHA-256 ${hashes[0]} and ${
+        hashes[1]
+      }): what either revokes is refused. Find out at the CA which is right, and generate a list with a higher number there.`,
+    })),
+  ];
+  return Result.succeed({ lists, arranged: arrangeCrls(lists), marks, warnings });
+}
+
+function refuseOlder(
+  { list, number, seen }: Rollback,
+  line: number | undefined,
+  name: string | undefined,
+): Result.Result<never, TrustError> {
+  const refusal = new CrlRollback({ issuer: list.issuer.text, number, seen });
+  const { message: detail, hint } = refusal;
+  const domain = name === undefined ? {} : { domain: name };
+  return refuseTrust({ input: "crls_pem", problem: "crl-rollback", line, detail, hint, refusal, ...domain });
+}
+
+function rollbackWarning(
+  { list, number, seen }: Rollback,
+  place: Pick<TrustWarning, "subject" | "domain" | "line">,
+  unclear: readonly Rollback[],
+): TrustWarning {
+  const { issuer } = list;
+  const effect = unclear.some((each) => each.list.issuer.text === issuer.text)
+    ? `its entries count as revoked, but it clears no certificate, so that certificates of ${issuer.text} are refused`
+    : "the node uses the newer list that it saved";
+  const message =
+    `the list of ${issuer.text} has number ${number}, older than ${seen}, which was seen before: ${effect}. ` +
+    "Put the newest list of the CA there, and find out who put the old one back.";
+  return { code: "crl-rollback", level: "error", ...place, message };
+}
+
+/**
+ * Whether lists of an issuer that cover CAs are older than their marks, or missing although they have a mark.
+ *
+ * @param lists The used lists of the issuer, one of each scope.
+ * @param arranged All lists of the domain: a key that signs under two names has one mark for both.
+ */
+export function isUnclear(
+  issuer: Certificate,
+  lists: readonly HeldCrl[],
+  { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
+): boolean {
+  const [domain, key] = [domainKey(name), markKey(issuer)];
+  const groups = groupCrls(lists);
+  const present = groupCrls(arranged).filter((group) => group.key === key);
+  const isMissing = Object.values(marks).some((mark) =>
+    mark.domain === domain && mark.key === key && !mark.scope.startsWith("users") &&
+    present.every(({ scope }) => scope !== mark.scope)
+  );
+  return isMissing ||
+    groups.some((group) => newerThan(group, marks[placeOf(domain, key, group.scope)]) !== undefined);
+}
