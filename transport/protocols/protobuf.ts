@@ -1,6 +1,9 @@
 /**
  * The part of protocol buffers that this network's own messages need (protobuf.dev: "Encoding").
  *
+ * `protons-runtime`, which libp2p brings, does not replace the reader: it takes tags and lengths modulo 2^32, accepts a
+ * number that is cut off at the end and one over 2^53, and recurses into groups.
+ *
  * @module
  */
 
