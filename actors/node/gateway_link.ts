@@ -58,12 +58,12 @@ export type GatewayLinkEvent =
   | { readonly type: "link.up"; readonly address: AddressText; readonly peer: PeerText }
   | { readonly type: "link.down"; readonly address: AddressText };
 
-interface Dialled {
+export interface Dialled {
   /** Number of the dial that this answers. */
   readonly dial: number;
   readonly peer: PeerText;
 }
-interface DialFailed {
+export interface DialFailed {
   readonly dial: number;
   readonly refusal: Refusal;
 }

@@ -63,7 +63,7 @@ export interface EvaluationInput extends HasParent<EvaluationEvent> {
 }
 
 /** An update that the aggregator wants to push. */
-interface Offered {
+export interface Offered {
   readonly exchange: string;
   readonly peer: PeerText;
 }
@@ -145,7 +145,7 @@ export type EvaluationCommand =
   | StreamAnswer
   | EventsOf<typeof actors>;
 
-interface Evaluated {
+export interface Evaluated {
   readonly model: Model;
   readonly accuracy: number;
 }
