@@ -36,7 +36,7 @@ import {
   simulatedJobMachine,
 } from "./executor.ts";
 import { NodeClock } from "./node_clock.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 import { Effect } from "effect";

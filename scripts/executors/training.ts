@@ -15,7 +15,7 @@ import {
   parseDigits,
   type Trainer,
 } from "../../actors/learning/mod.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, Receiving } from "./bridge_client.ts";

@@ -18,7 +18,7 @@ import {
 import { gradientOf } from "../../actors/learning/model.ts";
 import { adam, gradientDescent } from "../../actors/learning/optimizer.ts";
 import { exactMean, nesterovStep } from "../../actors/learning/outer_step.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 
 const rows = Result.getOrThrow(
   parseDigits(readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8")),

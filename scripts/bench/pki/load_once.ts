@@ -10,7 +10,7 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Effect, Result } from "effect";
-import { readLists } from "../../../actors/files/read_lists.ts";
+import { readCrls } from "../../../actors/files/read_crls.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import type { SerialIndex } from "../../../pki/serial_index.ts";
 import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/trust.ts";
@@ -32,7 +32,7 @@ const collect = (globalThis as { gc?: () => void }).gc ?? (() => {});
 
 function load(path: string) {
   const options = { path, what: "file of revocation lists", bytesMax: 256 * 1024 * 1024, key: "crls_pem" };
-  const source = readLists(options, { cas, policy: defaultPolicy });
+  const source = readCrls(options, { cas, policy: defaultPolicy });
   const made = Effect.map(source, (crlsPem) => {
     if (typeof crlsPem === "string" || crlsPem instanceof Uint8Array) throw new Error("it was not read apart");
     const at = new Date();
