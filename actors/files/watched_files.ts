@@ -84,7 +84,7 @@ export type WatchedFilesEvent =
 /** What the owner sends to the machine. */
 export type WatchedFilesCommand = FilesRead | { readonly type: "files.reload" };
 
-interface Context extends WatchedFilesInput {
+export interface WatchedFilesContext extends WatchedFilesInput {
   /** What the files looked like at the last look. */
   readonly seenAs: string | undefined;
   /** Looks since the files began to change. */
@@ -126,7 +126,7 @@ const actors = {
 const watch = setup({
   types: {
     input: {} as WatchedFilesInput,
-    context: {} as Context,
+    context: {} as WatchedFilesContext,
     events: {} as WatchedFilesCommand | EventsOf<typeof actors>,
   },
   actors,
