@@ -106,7 +106,7 @@ const spawnRole = nodeSetup.enqueueActions(({ context, self: node, enqueue }) =>
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
     const sign = context.identity === undefined ? undefined : signerOf(context.identity);
-    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign } });
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign, evaluator: context.evaluator } });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 });

@@ -30,6 +30,7 @@ import { identityMachine, type IdentitySaid } from "../trust/identity.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
+import type { Evaluator } from "../scheduler/evaluator.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustSaid, trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
@@ -65,6 +66,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
 }
 
 /** The node could not start, or could not go on. */

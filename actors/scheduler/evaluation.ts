@@ -15,23 +15,21 @@
  * @module
  */
 import { assign, enqueueActions, sendParent, setup } from "xstate";
-import { Data, Effect, Result } from "effect";
+import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
-import type { HuggingfaceModel } from "../config/config.ts";
 import { type EffectFailed, fromEffect } from "../runtime/effect_actor.ts";
-import {
-  accuracy,
-  applyUpdate,
-  builtinModel,
-  decodeTensors,
-  type DigitRow,
-  type Model,
-  parseDigits,
-} from "../learning/mod.ts";
+import { decodeTensors } from "../learning/mod.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
+import {
+  type Evaluated,
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type ModelReference,
+} from "./evaluator.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
 export const waitingMax = 4;
@@ -44,20 +42,15 @@ const acceptMs = 10_000;
 /** Held-out rows are read within this, in milliseconds. */
 const loadMs = 30_000;
 
-/** Evaluation can't be done, or no longer. */
-export class EvaluationFailed extends Data.TaggedError("EvaluationFailed")<{ readonly detail: string }> {
-  override get message(): string {
-    return `Cannot evaluate the model: ${this.detail}`;
-  }
-}
-
 /** What an evaluation is born with. */
 export interface EvaluationInput {
   readonly ports: Ports;
   readonly transport: TransportRef;
   /** Path of the held-out rows. */
   readonly heldOut: string;
-  readonly model: Pick<HuggingfaceModel, "repository" | "revision">;
+  readonly model: ModelReference;
+  /** Knows the models of this program's jobs; without one the evaluation fails at its start. */
+  readonly evaluator: Evaluator | undefined;
 }
 
 interface Offered {
@@ -65,13 +58,8 @@ interface Offered {
   readonly peer: PeerText;
 }
 
-export interface Loaded {
-  readonly rows: readonly DigitRow[];
-  readonly model: Model;
-}
-
 export interface EvaluationContext extends EvaluationInput {
-  readonly loaded: Loaded | undefined;
+  readonly loaded: EvaluatedModel | undefined;
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;
   readonly rounds: number;
@@ -82,9 +70,9 @@ export interface EvaluationContext extends EvaluationInput {
 export type EvaluationEvent =
   | { readonly type: "update.offered"; readonly exchange: string; readonly peer: PeerText }
   | { readonly type: "update.accepted"; readonly answer: StreamAnswer }
-  | { readonly type: "effect.done.load"; readonly value: Loaded }
+  | { readonly type: "effect.done.load"; readonly value: EvaluatedModel }
   | EffectFailed<"load", unknown>
-  | { readonly type: "effect.done.receive"; readonly value: { readonly model: Model; readonly accuracy: number } }
+  | { readonly type: "effect.done.receive"; readonly value: Evaluated }
   | EffectFailed<"receive", unknown>;
 
 /** What an evaluation says to its parent. */
@@ -95,34 +83,27 @@ export type EvaluationSaid =
 
 const load = fromEffect(
   "load",
-  ({ heldOut, model }: { readonly ports: Ports } & Pick<EvaluationInput, "heldOut" | "model">) =>
+  ({ heldOut, model, evaluator }: { readonly ports: Ports } & Omit<EvaluationInput, "transport">) =>
     Effect.gen(function* () {
+      if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
       const fs = yield* FileSystem;
       const text = yield* fs.readFileString(heldOut);
-      const rows = yield* orFail(parseDigits(text), (error) => `${heldOut}: ${error.message}`);
-      if (rows.length === 0) return yield* Effect.fail(new EvaluationFailed({ detail: `${heldOut} has no rows` }));
-      return { rows, model: yield* orFail(builtinModel(model.repository, model.revision ?? null), String) };
+      return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, model));
     }),
 );
 
 const receive = fromEffect(
   "receive",
-  ({ stream, loaded }: { readonly ports: Ports; readonly stream: StreamHandle; readonly loaded: Loaded }) =>
+  ({ stream, loaded }: { readonly ports: Ports; readonly stream: StreamHandle; readonly loaded: EvaluatedModel }) =>
     Effect.gen(function* () {
       const bytes = yield* readWhole(stream);
-      const tensors = yield* orFail(decodeTensors(bytes), (error) => error.message);
-      const model = yield* orFail(applyUpdate(loaded.model, tensors), (error) => error.message);
-      return { model, accuracy: accuracy(model, loaded.rows) };
+      const tensors = yield* orFail(decodeTensors(bytes));
+      return yield* orFail(loaded.apply(tensors));
     }).pipe(Effect.onError(() => stream.abort("update not taken"))),
 );
 
-function orFail<A, E>(
-  result: Result.Result<A, E>,
-  detail: (error: E) => string,
-): Effect.Effect<A, EvaluationFailed> {
-  return Result.isSuccess(result)
-    ? Effect.succeed(result.success)
-    : Effect.fail(new EvaluationFailed({ detail: detail(result.failure) }));
+function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<A, EvaluationFailed> {
+  return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
 }
 
 /** Reads a pushed file to its end; one that is cut off, too large or another than its digest says fails. */
@@ -189,7 +170,7 @@ export const evaluationMachine = setup({
     loading: {
       invoke: {
         src: "load",
-        input: ({ context: { ports, heldOut, model } }) => ({ ports, heldOut, model }),
+        input: ({ context: { ports, heldOut, model, evaluator } }) => ({ ports, heldOut, model, evaluator }),
       },
       on: {
         "effect.done.load": {
@@ -254,7 +235,7 @@ export const evaluationMachine = setup({
         input: ({ context }) => ({
           ports: context.ports,
           stream: context.stream as StreamHandle,
-          loaded: context.loaded as Loaded,
+          loaded: context.loaded as EvaluatedModel,
         }),
       },
       exit: assign({ stream: undefined }),
@@ -263,15 +244,15 @@ export const evaluationMachine = setup({
           target: "waiting",
           actions: enqueueActions(({ context, event, enqueue }) => {
             const round = context.rounds + 1;
-            const rows = context.loaded?.rows ?? [];
-            enqueue.assign({ rounds: round, loaded: { rows, model: event.value.model } });
+            const { model } = event.value;
+            enqueue.assign({ rounds: round, loaded: model });
             enqueue.sendParent({ type: "round.evaluated", round, accuracy: event.value.accuracy });
             enqueue(() =>
               context.ports.report({
                 level: "info",
                 event: "round.evaluated",
                 message: `Round ${round}: accuracy ${(event.value.accuracy * 100).toFixed(1)} % on held-out rows`,
-                fields: { round, accuracy: event.value.accuracy, rows: rows.length },
+                fields: { round, accuracy: event.value.accuracy, rows: model.rows },
               })
             );
           }),

@@ -174,6 +174,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
             transport: context.transport,
             heldOut: context.config.job.evaluation.heldOut,
             model: context.config.job.model,
+            evaluator: context.evaluator,
           },
         });
       }),

@@ -10,6 +10,7 @@ import type { MessageProtocol, Peer, Uuid } from "../../transport/protocols/mess
 import { allocationMachine, type AllocationSaid } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine, type EvaluationSaid } from "./evaluation.ts";
+import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine, type HeldLeaseSaid } from "./held_lease.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
@@ -62,8 +63,14 @@ export const tailMs = 30_000;
 /** Workers say that their jobs ended within this, in milliseconds; the existing ones don't. */
 export const lingerMs = 2_000;
 
+/** The input of a scheduler. */
+export interface SchedulerInput extends RoleInput<SchedulerConfig> {
+  /** Measures the model after each round; a job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+}
+
 /** A scheduler's state beside where it is. */
-export interface SchedulerContext extends RoleInput<SchedulerConfig> {
+export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
@@ -113,7 +120,7 @@ export function takenPeers({ training, excluded }: SchedulerContext): readonly P
 /** Types, guards and children of the scheduler's machine; actions are made from it. */
 export const schedulerSetup = setup({
   types: {
-    input: {} as RoleInput<SchedulerConfig>,
+    input: {} as SchedulerInput,
     context: {} as SchedulerContext,
     events: {} as SchedulerEvent,
     output: {} as RoleOutcome,

@@ -15,6 +15,7 @@ import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -95,6 +96,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const lines = makeLineTally();
   const ports = makePorts(lines.meter(log.report));
   const gates = makeGateTally(ports);
+  const evaluator = await loadEvaluator(config);
   const makeGate = gates.meter(makeGateFactory({ ports }));
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
@@ -112,7 +114,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const exit = await new Promise<NodeExit>((resolve) => {
     const actor = superviseRoot(nodeMachine, {
       id: "node",
-      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone },
+      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, evaluator },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
         if (context.identity !== undefined) log.name(context.identity.name);
@@ -133,6 +135,13 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   await leaveTelemetry();
   await dispose(ports);
   return exit;
+}
+
+/** The evaluator of the demo's models, for a scheduler whose job has an evaluation. */
+async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined> {
+  if (config.role !== "scheduler" || config.job.evaluation === undefined) return undefined;
+  const { digitsEvaluator } = await import("../executors/evaluator.ts");
+  return digitsEvaluator;
 }
 
 /** Loaded where it is configured only: the libraries behind it take their time to load. */
