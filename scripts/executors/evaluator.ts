@@ -4,15 +4,9 @@
  * @module
  */
 import * as Result from "effect/Result";
-import {
-  accuracy,
-  applyUpdate,
-  builtinModel,
-  type DigitRow,
-  type Model,
-  parseDigits,
-} from "../../actors/learning/mod.ts";
 import { type EvaluatedModel, EvaluationFailed, type Evaluator } from "../../actors/scheduler/evaluator.ts";
+import { type DigitRow, parseDigits } from "./digits.ts";
+import { accuracy, applyUpdate, builtinModel, type Model } from "./model.ts";
 
 /** The evaluator that `hypha-scheduler` hands to its node. */
 export const digitsEvaluator: Evaluator = {

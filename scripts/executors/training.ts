@@ -6,19 +6,14 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Result from "effect/Result";
-import {
-  builtinModel,
-  decodeTensors,
-  type DigitRow,
-  encodeTensors,
-  makeTrainer,
-  parseDigits,
-  type Trainer,
-} from "../../actors/learning/mod.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, Receiving } from "./bridge_client.ts";
+import { type DigitRow, parseDigits } from "./digits.ts";
+import { builtinModel } from "./model.ts";
+import { seededRandom, seedOf, shuffled } from "./random.ts";
+import { makeTrainer, type Trainer } from "./trainer.ts";
 
 /** What a training runs with. */
 export interface TrainingInput {

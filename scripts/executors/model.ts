@@ -8,7 +8,7 @@ import * as Data from "effect/Data";
 import * as Result from "effect/Result";
 import type { DigitRow } from "./digits.ts";
 import { seededRandom } from "./random.ts";
-import { addTensors, type NamedTensors, type Tensor, type TensorMismatch } from "./tensors.ts";
+import { addTensors, type NamedTensors, type Tensor, type TensorMismatch } from "../../actors/learning/tensors.ts";
 
 /** A model: sizes from the input to the classes, and its parameters `layers.<i>.weight` (out × in) and `.bias`. */
 export interface Model {

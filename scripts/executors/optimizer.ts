@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { NamedTensors, Tensor } from "./tensors.ts";
+import type { NamedTensors, Tensor } from "../../actors/learning/tensors.ts";
 
 /** Keeps its state from step to step, over the rounds of a training too. */
 export interface Optimizer {

@@ -3,25 +3,17 @@ import { Result } from "effect";
 import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { learningRateFactor } from "../../actors/learning/learning_rate.ts";
-import {
-  accuracy,
-  applyUpdate,
-  builtinModel,
-  type DigitRow,
-  makeTrainer,
-  type Model,
-  type NamedTensors,
-  parseDigits,
-  type Tensor,
-} from "../../actors/learning/mod.ts";
-import { gradientOf } from "../../actors/learning/model.ts";
-import { adam, gradientDescent } from "../../actors/learning/optimizer.ts";
-import { exactMean, nesterovStep } from "../../actors/learning/outer_step.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import type { NamedTensors, Tensor } from "../../../actors/learning/mod.ts";
+import { exactMean, nesterovStep } from "../../../actors/learning/outer_step.ts";
+import { type DigitRow, parseDigits } from "../../../scripts/executors/digits.ts";
+import { learningRateFactor } from "../../../scripts/executors/learning_rate.ts";
+import { accuracy, applyUpdate, builtinModel, gradientOf, type Model } from "../../../scripts/executors/model.ts";
+import { adam, gradientDescent } from "../../../scripts/executors/optimizer.ts";
+import { seededRandom, seedOf, shuffled } from "../../../scripts/executors/random.ts";
+import { makeTrainer } from "../../../scripts/executors/trainer.ts";
 
 const rows = Result.getOrThrow(
-  parseDigits(readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8")),
+  parseDigits(readFileSync(new URL("../../fixtures/digits.csv", import.meta.url), "utf8")),
 );
 const heldOut = rows.filter((_, i) => i % 5 === 0);
 const training = rows.filter((_, i) => i % 5 !== 0);

@@ -10,7 +10,7 @@ import type { DigitRow } from "./digits.ts";
 import { learningRateFactor } from "./learning_rate.ts";
 import { applyUpdate, gradientOf, type Model } from "./model.ts";
 import { adam } from "./optimizer.ts";
-import { type NamedTensors, subtractTensors, type TensorMismatch } from "./tensors.ts";
+import { type NamedTensors, subtractTensors, type TensorMismatch } from "../../actors/learning/tensors.ts";
 
 /** What a trainer does, from its job specification. */
 export interface TrainerOptions {
