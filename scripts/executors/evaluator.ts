@@ -19,7 +19,7 @@ export const digitsEvaluator: Evaluator = {
       if (rows.length === 0) return yield* Result.fail(new EvaluationFailed({ detail: `${path} has no rows` }));
       const model = yield* Result.mapError(
         builtinModel(repository, revision ?? null),
-        (error) => new EvaluationFailed({ detail: String(error) }),
+        ({ message }) => new EvaluationFailed({ detail: message }),
       );
       return evaluated(model, rows);
     }),

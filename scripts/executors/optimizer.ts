@@ -1,26 +1,22 @@
-/**
- * The trainers' inner optimizers: Adam (Kingma and Ba 2015, algorithm 1) and plain gradient descent.
- *
- * @module
- */
-import type { NamedTensors, Tensor } from "../../actors/learning/tensors.ts";
+import type { NamedTensors, Tensor } from "../../actors/learning/mod.ts";
 
-/** Keeps its state from step to step, over the rounds of a training too. */
+/** An inner optimizer. It keeps its state from step to step, across the rounds of a training. */
 export interface Optimizer {
-  /** The parameters after one step against the gradient. */
+  /** Returns the parameters after one step against the gradient. */
   step(parameters: NamedTensors, gradients: NamedTensors, learningRate: number): NamedTensors;
 }
 
-/** What a job specification says of Adam; null for the defaults. */
+/** The options of Adam in a job specification; null stands for the default. */
 export interface AdamOptions {
   readonly betas: readonly [number, number] | null;
   readonly epsilon: number | null;
 }
 
-/** The paper's. */
+/** The defaults of the paper. */
 const defaultBetas: readonly [number, number] = [0.9, 0.999];
 const defaultEpsilon = 1e-8;
 
+/** Makes an optimizer by Adam (Kingma and Ba 2015, algorithm 1). */
 export function adam({ betas, epsilon }: AdamOptions): Optimizer {
   const [beta1, beta2] = betas ?? defaultBetas;
   const floor = epsilon ?? defaultEpsilon;
@@ -36,41 +32,21 @@ export function adam({ betas, epsilon }: AdamOptions): Optimizer {
     step(parameters, gradients, learningRate) {
       steps++;
       const [correct1, correct2] = [1 - beta1 ** steps, 1 - beta2 ** steps];
-      return mapParameters(parameters, gradients, (name, values, gradient) => {
+      const next = new Map<string, Tensor>();
+      for (const [name, { shape, values }] of parameters) {
+        const gradient = gradients.get(name)?.values;
+        if (gradient === undefined) throw new TypeError(`Cannot step: no gradient of ${name}`);
         const m = moment(first, name, values.length);
         const v = moment(second, name, values.length);
-        return values.map((value, i) => {
+        const stepped = values.map((value, i) => {
           const g = gradient[i] as number;
           const mean = m[i] = beta1 * (m[i] as number) + (1 - beta1) * g;
           const square = v[i] = beta2 * (v[i] as number) + (1 - beta2) * g * g;
           return value - learningRate * (mean / correct1) / (Math.sqrt(square / correct2) + floor);
         });
-      });
+        next.set(name, { shape, values: stepped });
+      }
+      return next;
     },
   };
-}
-
-export function gradientDescent(): Optimizer {
-  return {
-    step: (parameters, gradients, learningRate) =>
-      mapParameters(
-        parameters,
-        gradients,
-        (_, values, gradient) => values.map((value, i) => value - learningRate * (gradient[i] as number)),
-      ),
-  };
-}
-
-function mapParameters(
-  parameters: NamedTensors,
-  gradients: NamedTensors,
-  each: (name: string, values: Float32Array, gradient: Float32Array) => Float32Array,
-): NamedTensors {
-  const next = new Map<string, Tensor>();
-  for (const [name, { shape, values }] of parameters) {
-    const gradient = gradients.get(name)?.values;
-    if (gradient === undefined) throw new TypeError(`Cannot step: no gradient of ${name}`);
-    next.set(name, { shape, values: each(name, values, gradient) });
-  }
-  return next;
 }
