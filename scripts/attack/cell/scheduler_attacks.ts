@@ -16,8 +16,8 @@ import type { TransportRef } from "../../../actors/runtime/role.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { workerMachine } from "../../../actors/worker/worker.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
-import type { TransportAsk } from "../../../transport/port.ts";
-import type { ApiRequest, ApiResponse, JobSpec } from "../../../transport/protocols/messages.ts";
+import type { TransportAsk, TransportFact } from "../../../transport/port.ts";
+import type { ApiRequest, ApiResponse, JobSpec, Message } from "../../../transport/protocols/messages.ts";
 import { decodeMessage, encodeMessage } from "../../../transport/protocols/mod.ts";
 import { makePorts } from "../../program/ports.ts";
 import { formatLine } from "../../program/log_line.ts";
@@ -103,15 +103,7 @@ function startVictim(world: AttackWorld): Victim {
     const message = decodeMessage(api, "request", bytes);
     if (Result.isFailure(message)) return undefined;
     const exchange = `x${exchanges += 1}`;
-    const identity = { peer: scheduler, name: "scheduler", role: "scheduler" } as unknown as PeerIdentity;
-    actor.send({
-      type: "request.received",
-      exchange,
-      peer: scheduler,
-      identity,
-      protocol: api,
-      message: message.success,
-    });
+    actor.send(requestEvent(exchange, message.success));
     const answer = () =>
       asks.find((sent) => (sent.type === "respond" || sent.type === "decline") && sent.exchange === exchange);
     await eventually(() => answer() !== undefined, answerMs);
@@ -120,18 +112,7 @@ function startVictim(world: AttackWorld): Victim {
   };
   const lease = async () => {
     const from = asks.length;
-    actor.send({
-      type: "published",
-      topic: "hypha/worker",
-      from: scheduler,
-      via: scheduler,
-      message: {
-        id: ports.uuid(),
-        spec: { resources, executor: [{ class: "train", name: "hostile" }] },
-        timeout: { secs_since_epoch: 0, nanos_since_epoch: 0 },
-        bid: 10,
-      },
-    });
+    actor.send(leaseRequestEvent(ports.uuid()));
     const offer = () =>
       asks.slice(from).flatMap((sent) =>
         sent.type === "request" && "WorkerOffer" in sent.message ? [sent.message.WorkerOffer as { id: string }] : []
@@ -150,6 +131,20 @@ function startVictim(world: AttackWorld): Victim {
       transport.stop();
     },
   };
+}
+
+/** A request of the scheduler, as the transport reports it. */
+function requestEvent(exchange: string, message: Message): TransportFact {
+  const identity = { peer: scheduler, name: "scheduler", role: "scheduler" } as unknown as PeerIdentity;
+  return { type: "request.received", exchange, peer: scheduler, identity, protocol: api, message };
+}
+
+/** The scheduler's broadcast that asks workers for a lease. */
+function leaseRequestEvent(id: string): TransportFact {
+  const spec = { resources, executor: [{ class: "train", name: "hostile" }] } as const;
+  const timeout = { secs_since_epoch: 0, nanos_since_epoch: 0 };
+  const message = { id, spec, timeout, bid: 10 };
+  return { type: "published", topic: "hypha/worker", from: scheduler, via: scheduler, message };
 }
 
 function dispatch(spec: JobSpec, id: string): Uint8Array {
