@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 /** Parts that there are; each is a module with `attack(options)`. */
 const parts = ["gate", "cell"] as const;
 
-export interface AttackOptions {
+interface AttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   /** A short form, for tests. */
@@ -23,7 +23,7 @@ export interface AttackOptions {
 }
 
 /** What a part gives back. */
-export interface AttackReport {
+interface AttackReport {
   readonly part: string;
   readonly ok: boolean;
 }

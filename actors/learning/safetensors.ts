@@ -11,7 +11,7 @@ import * as Result from "effect/Result";
 import { type NamedTensors, sizeOf, type Tensor } from "./tensors.ts";
 
 /** Element types that are read. Ours are written as F32; the existing executors send BF16. */
-export type DType = "F64" | "F32" | "F16" | "BF16";
+type DType = "F64" | "F32" | "F16" | "BF16";
 export const elementBytes: Readonly<Record<DType, 2 | 4 | 8>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
 /** Longest header, in bytes: about 10,000 tensors. The format itself allows 100 MB. */

@@ -30,7 +30,7 @@ export interface CellReport {
 }
 
 /** How the attacks are run. */
-export interface CellAttackOptions {
+interface CellAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;
@@ -46,7 +46,7 @@ const levels = ["full", "root", "namespaces", "bare"];
 const script = fileURLToPath(new URL("./cell/run.ts", import.meta.url));
 
 /** One run: who attacks, and at which level. */
-export interface CellRun {
+interface CellRun {
   readonly runtime: "node" | "deno";
   /** `-` for the strongest. */
   readonly level: string;

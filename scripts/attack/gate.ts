@@ -29,7 +29,7 @@ export interface GateReport {
 }
 
 /** How the attacks are run. `quick` is for tests: a few attempts each. */
-export interface GateAttackOptions {
+interface GateAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;

@@ -6,7 +6,7 @@
 import type { BenchRow } from "./row.ts";
 
 /** What a part's module exports. `quick` is for tests: the same rows, whose figures mean nothing. */
-export interface BenchPart {
+interface BenchPart {
   readonly measure: (options: { readonly quick: boolean }) => Promise<readonly BenchRow[]>;
 }
 

@@ -13,7 +13,7 @@ export function fileFlag(name: string, description: string): Flag.Flag<string> {
 }
 
 /** A flag with a text in it, which must be given. */
-export function textFlag(name: string, metavar: string, description: string): Flag.Flag<string> {
+function textFlag(name: string, metavar: string, description: string): Flag.Flag<string> {
   return Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
 }
 

@@ -11,7 +11,7 @@ import { runCommand } from "./command.ts";
 import { closureOf, importGraph } from "./import_graph.ts";
 
 /** Tests for a change. */
-export interface ChangedTests {
+interface ChangedTests {
   /** The commit that changes count from, as git writes it shortly. */
   readonly since: string;
   readonly changed: readonly string[];

@@ -10,7 +10,7 @@ import process from "node:process";
 export const stoppedCode = 124;
 
 /** What a command did. `code` is {@linkcode stoppedCode} when its time was over. */
-export interface CommandResult {
+interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -18,7 +18,7 @@ export interface CommandResult {
 }
 
 /** How a command runs. */
-export interface CommandOptions {
+interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;

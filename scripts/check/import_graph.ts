@@ -7,7 +7,7 @@
 import { posix } from "node:path";
 
 /** Paths below the root, with forward slashes, and the text of those that are source. */
-export type Tree = ReadonlyMap<string, string>;
+type Tree = ReadonlyMap<string, string>;
 
 const literal = /"([^"\n]+)"|'([^'\n]+)'|`([^`\n]+)`/g;
 const isSource = (path: string) => /\.(ts|mjs|js)$/.test(path);

@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import { availableRuntimes, type Runtime } from "./runtimes.ts";
 
 /** What is to be tested. */
-export interface CheckOptions {
+interface CheckOptions {
   readonly runtimes: readonly Runtime[];
   readonly json: boolean;
   /** Only these test files, and nothing else; everything where empty. */

@@ -13,7 +13,7 @@ import { linksOutside } from "./package_links.ts";
 import { findRuntime, type Runtime, startable } from "./runtimes.ts";
 
 /** One thing tried, and what went wrong with it. */
-export interface SmokeResult {
+interface SmokeResult {
   readonly what: string;
   readonly error: string | undefined;
 }

@@ -10,7 +10,7 @@ import { runCommand } from "./command.ts";
 import { findRuntime } from "./runtimes.ts";
 
 /** A program of the system, the Debian package that has it, and what its absence costs. */
-export interface Prerequisite {
+interface Prerequisite {
   readonly program: string;
   readonly package: string;
   readonly covers: string;

@@ -23,7 +23,7 @@ const found = new Map<Runtime, string | undefined>();
 export const ownRuntime: Runtime = "deno" in process.versions ? "deno" : "node";
 
 /** A runtime that was asked. */
-export interface AskedRuntime {
+interface AskedRuntime {
   /** The absolute path of its binary. */
   readonly path: string;
   readonly version: string;

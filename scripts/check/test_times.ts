@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 import type { Runtime } from "./runtimes.ts";
 
 /** What is known of a file's time, and on which runtime. */
-export interface TimedFile {
+interface TimedFile {
   readonly file: string;
   readonly runtime: Runtime;
   readonly ms: number;
@@ -22,7 +22,7 @@ const unknownMs = 3_000;
 const slowestMax = 10;
 
 /** Longest time of a file on one runtime, unless {@linkcode slowFiles} lists it. */
-export const fileBudgetMs = 20_000;
+const fileBudgetMs = 20_000;
 /** A shared machine is noisy: only a file that takes three times its budget fails, and in CI alone. */
 const toleranceInCi = 3;
 

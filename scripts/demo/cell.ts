@@ -21,7 +21,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json"];
 
 /** `[cell]` of the demo's workers, and what is said of it. */
-export interface DemoCell {
+interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
   readonly said: string;
 }

@@ -31,7 +31,7 @@ const ca = (folder: string, name: string) => [
 ];
 
 /** What a node's certificate is to say of it. */
-export interface Certified {
+interface Certified {
   readonly name: string;
   readonly role: "gateway" | "scheduler" | "worker" | "data";
 }

@@ -7,9 +7,9 @@ import type { LogEvent, NodeProcess } from "./processes.ts";
 
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
 export const accuracyMin = 0.95;
-export const shuffledAccuracyMax = 0.2;
+const shuffledAccuracyMax = 0.2;
 /** From the list written to the connection closed, in milliseconds. */
-export const closedMaxMs = 1_000;
+const closedMaxMs = 1_000;
 
 /** The verdict when nothing broke. */
 export const allHeld = "all promises held";
@@ -29,7 +29,7 @@ export interface DemoResult {
 }
 
 /** How one promise came out. */
-export interface PromiseOutcome {
+interface PromiseOutcome {
   readonly promise: string;
   /** Null where the demo did not come so far. */
   readonly held: boolean | null;
@@ -66,7 +66,7 @@ const number = (value: unknown): number => (typeof value === "number" ? value : 
 const at = ({ time }: LogEvent): number => Date.parse(time);
 
 /** Whether a node had a connection with `peer` at a time (milliseconds since the epoch), by its log. */
-export function wasConnected(node: NodeProcess, peer: string, when: number): boolean {
+function wasConnected(node: NodeProcess, peer: string, when: number): boolean {
   const last = node.events
     .filter(({ event, peer: of }) => (event === "peer.established" || event === "peer.closed") && of === peer)
     .filter((event) => at(event) <= when)

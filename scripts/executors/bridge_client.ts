@@ -7,7 +7,7 @@ import type { Buffer } from "node:buffer";
 import { Agent, type IncomingMessage, request } from "node:http";
 
 /** How the bridge is reached. */
-export interface BridgeOptions {
+interface BridgeOptions {
   readonly socketPath: string;
   /** Bearer token, where the worker gave one. */
   readonly token: string | undefined;
@@ -16,7 +16,7 @@ export interface BridgeOptions {
 }
 
 /** A file that a peer pushed, as the bridge announces it. */
-export interface ReceivedFile {
+interface ReceivedFile {
   /** Inside the work directory. */
   readonly path: string;
   readonly size: number;

@@ -15,7 +15,7 @@ export interface DigitRow {
 }
 
 /** A file of digits that holds something else. */
-export class MalformedDigits extends Data.TaggedError("MalformedDigits")<{
+class MalformedDigits extends Data.TaggedError("MalformedDigits")<{
   /** From 1. */
   readonly line: number;
   readonly reason: string;
@@ -29,7 +29,7 @@ const pixelCount = 64;
 const pixelMax = 16;
 const labelMax = 9;
 /** Rows of one file: bounds what a data node can make a trainer hold. */
-export const rowsMax = 1_000_000;
+const rowsMax = 1_000_000;
 
 /** Reads a slice or the held-out rows. Empty lines are skipped. */
 export function parseDigits(text: string): Result.Result<readonly DigitRow[], MalformedDigits> {

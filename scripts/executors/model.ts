@@ -87,7 +87,7 @@ export function accuracy(model: Model, rows: readonly DigitRow[]): number {
 }
 
 /** Mean cross-entropy over a batch, and its gradient by every parameter. */
-export interface Gradient {
+interface Gradient {
   readonly loss: number;
   readonly gradients: NamedTensors;
 }

@@ -1,13 +1,13 @@
 import type { NamedTensors, Tensor } from "../../actors/learning/mod.ts";
 
 /** An inner optimizer. It keeps its state from step to step, across the rounds of a training. */
-export interface Optimizer {
+interface Optimizer {
   /** Returns the parameters after one step against the gradient. */
   step(parameters: NamedTensors, gradients: NamedTensors, learningRate: number): NamedTensors;
 }
 
 /** The options of Adam in a job specification; null stands for the default. */
-export interface AdamOptions {
+interface AdamOptions {
   readonly betas: readonly [number, number] | null;
   readonly epsilon: number | null;
 }

@@ -13,7 +13,7 @@ import { adam } from "./optimizer.ts";
 import { type NamedTensors, subtractTensors, type TensorMismatch } from "../../actors/learning/tensors.ts";
 
 /** What a trainer does, from its job specification. */
-export interface TrainerOptions {
+interface TrainerOptions {
   readonly optimizer: Adam;
   readonly scheduler?: LearningRateScheduler | null;
 }

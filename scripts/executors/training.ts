@@ -16,7 +16,7 @@ import { seededRandom, seedOf, shuffled } from "./random.ts";
 import { makeTrainer, type Trainer } from "./trainer.ts";
 
 /** What a training runs with. */
-export interface TrainingInput {
+interface TrainingInput {
   readonly bridge: BridgeClient;
   readonly spec: JobSpec;
   readonly workDir: string;

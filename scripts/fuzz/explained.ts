@@ -14,7 +14,7 @@ import rows from "./explained.json" with { type: "json" };
 import { type FuzzCase, pathOf } from "./judge.ts";
 
 /** One difference that is meant. */
-export interface Explained {
+interface Explained {
   readonly id: string;
   /** What OpenSSL asks and we do not, and why. */
   readonly rule: string;

@@ -18,7 +18,7 @@ export interface FuzzCase {
 }
 
 /** The default, without the grace for lists that OpenSSL does not know. */
-export const fuzzPolicy: Policy = { ...defaultPolicy, crlGraceMs: 0 };
+const fuzzPolicy: Policy = { ...defaultPolicy, crlGraceMs: 0 };
 
 /** PEM of several. */
 export function pemOf(label: string, ders: readonly Uint8Array[]): string {

@@ -15,7 +15,7 @@ const batchSize = 2_000;
 /** Of the refused that cost OpenSSL a process of their own, one in so many is asked for. */
 const refusedAskedEvery = 50;
 /** A mutation that we accept and OpenSSL refuses. */
-export interface ExtraAccept {
+interface ExtraAccept {
   readonly index: number;
   readonly world: string;
   readonly target: string;
@@ -49,7 +49,7 @@ export interface FuzzReport {
 }
 
 /** How to run. */
-export interface FuzzOptions {
+interface FuzzOptions {
   readonly seed: number;
   readonly count: number;
   readonly onProgress?: (done: number) => void;

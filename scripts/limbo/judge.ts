@@ -16,7 +16,7 @@ import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.
 import type { LimboCase, LimboName } from "./suite.ts";
 
 /** Certificates that a case may send: its pathological ones have hundreds, and all of them are to be searched. */
-export const limboCertificatesMax = 2_000;
+const limboCertificatesMax = 2_000;
 
 const algorithms = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"] as const;
 const purposes: Readonly<Record<string, string>> = {

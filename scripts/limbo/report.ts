@@ -8,7 +8,7 @@ import { judgeCase, type LimboVerdict } from "./judge.ts";
 import type { LimboCase } from "./suite.ts";
 
 /** One line of the report. */
-export interface LimboLine {
+interface LimboLine {
   readonly id: string;
   readonly expected: "SUCCESS" | "FAILURE";
   readonly actual: "SUCCESS" | "FAILURE";
@@ -34,7 +34,7 @@ export interface LimboReport {
  * suite at hand has none. A case that none of the rows names, refused by the same rule, counts as
  * known too: the contradiction is the suite's own.
  */
-export interface LimboException {
+interface LimboException {
   readonly rule: string;
   readonly code: string;
   readonly says: readonly string[];
@@ -44,7 +44,7 @@ export interface LimboException {
 }
 
 /** All there are. */
-export const knownExceptions: readonly LimboException[] = exceptions;
+const knownExceptions: readonly LimboException[] = exceptions;
 
 /** Judges all cases. A verdict that throws is a crash, and counts as a refusal. */
 export function runSuite(cases: readonly LimboCase[], now: Date): LimboReport {

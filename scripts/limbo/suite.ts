@@ -30,7 +30,7 @@ export interface LimboCase {
 }
 
 /** Cases of one file. The suite has some thousands. */
-export const casesMax = 100_000;
+const casesMax = 100_000;
 
 /** Reads a suite; a string says why it is none. Fields that later versions add are passed over. */
 export function readSuite(text: string): readonly LimboCase[] | string {

@@ -9,7 +9,7 @@ import { join, posix } from "node:path";
 import { type Mutant, mutantsOf } from "./mutants.ts";
 
 /** The plan as data. Sources are named by path; one that ends in `/` or in no `.ts` stands for all it begins. */
-export interface Plan {
+interface Plan {
   /** Every mutant of these is judged. */
   readonly whole: readonly string[];
   /** Of each of these about so many, chosen by the seed; files that are whole do not count. */

@@ -14,7 +14,7 @@ export interface Accepted {
 }
 
 /** A mutant that no test noticed. */
-export interface Survivor {
+interface Survivor {
   readonly id: string;
   readonly file: string;
   readonly line: number;
@@ -25,7 +25,7 @@ export interface Survivor {
 }
 
 /** Counts of one file. */
-export interface FileCounts {
+interface FileCounts {
   readonly file: string;
   readonly killed: number;
   readonly timedOut: number;

@@ -9,7 +9,7 @@ import { stateDirDefault } from "../../actors/config/defaults.ts";
 import type { Role } from "../../pki/certificate.ts";
 
 /** What a node touches. Paths as they stand in its configuration. */
-export interface DenoNeeds {
+interface DenoNeeds {
   /** The configuration file. */
   readonly configPath: string;
   /** The directory of what it remembers (`state_dir`); the default beside the configuration file where undefined. */

@@ -19,7 +19,7 @@ import { findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
 /** What `init` is told. */
-export interface InitCommand {
+interface InitCommand {
   readonly role: Role;
   readonly name: string;
   /** Path of the file to write. */

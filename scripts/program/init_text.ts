@@ -13,7 +13,7 @@ import { escapeUnsafe } from "./log_line.ts";
 import { expectedFiles, type FileKey, type InitFiles } from "./init_files.ts";
 
 /** What `init` is told, and what it found. */
-export interface InitOptions {
+interface InitOptions {
   readonly role: Role;
   /** The node's name: its certificate's files are called after it. */
   readonly name: string;

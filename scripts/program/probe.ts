@@ -25,7 +25,7 @@ import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
 
 /** What `probe` is told. */
-export interface ProbeOptions {
+interface ProbeOptions {
   readonly role: Role;
   /** Path of the configuration file. */
   readonly config: string;
@@ -39,7 +39,7 @@ export interface ProbeOptions {
 }
 
 /** Longest that a probe may be told to wait: an hour. */
-export const timeoutMsMax = 3_600_000;
+const timeoutMsMax = 3_600_000;
 
 /** Succeeds only where the node there answers that it is healthy. */
 export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {

@@ -6,7 +6,7 @@
 import process from "node:process";
 
 /** What happens to a program. */
-export interface SignalHandlers {
+interface SignalHandlers {
   /** SIGINT or SIGTERM, the first time: end in order. */
   readonly stop: (signal: string) => void;
   /** The second time: end at once. */

@@ -27,7 +27,7 @@ export const otherTests: Readonly<Record<string, string>> = {
 export const mirrorExceptions = "scripts/tidy/mirrors.json";
 
 /** The source files that a test file may mirror, the most exact name first. */
-export function mirroredBy(test: string): readonly string[] {
+function mirroredBy(test: string): readonly string[] {
   const path = test.replace(/^tests\//, "").replace(/\.test\.ts$/, "");
   const [folder, words] = [posix.dirname(path), posix.basename(path).split("_")];
   const names = words.map((_, index) => words.slice(0, words.length - index).join("_"));

@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 
 /** `held`, or why not. */
-export type Expectation = { readonly held: true } | { readonly held: false; readonly reason: string };
+type Expectation = { readonly held: true } | { readonly held: false; readonly reason: string };
 
 /** Where an attack is held, and by `level/user` why not. */
 export interface Outcome {

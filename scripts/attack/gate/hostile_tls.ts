@@ -29,7 +29,7 @@ export interface HostileIdentity {
 }
 
 /** How far the hostile end came. */
-export interface HostileOutcome {
+interface HostileOutcome {
   /** Whether all of its messages were sent, the last one being Finished. */
   readonly sent: boolean;
   /** An alert that came back, encrypted or not. */

@@ -18,7 +18,7 @@ export interface Ends {
 }
 
 /** What the listener shows. */
-export interface Impersonation {
+interface Impersonation {
   readonly id: string;
   readonly expected: readonly string[];
   show(ends: Ends): HostileIdentity;

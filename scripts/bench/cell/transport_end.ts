@@ -17,7 +17,7 @@ import { transportLogic } from "../../../transport/core/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */
-export interface TransportEnd {
+interface TransportEnd {
   readonly address: string;
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */

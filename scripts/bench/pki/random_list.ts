@@ -9,7 +9,7 @@ import { constructed, derValue, integer, sequence, time } from "../../../pki/iss
 import { crlNumber, encodeExtensions } from "../../../pki/issue/extensions.ts";
 
 /** What to make. */
-export interface RandomListOptions {
+interface RandomListOptions {
   /** The issuer's name, DER. */
   readonly issuer: Uint8Array;
   readonly key: KeyObject;
