@@ -21,7 +21,7 @@ import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
 import { operator, planNodes, startNode, untilHealthy } from "./demo/network.ts";
 import { type DemoOptions, readOptions } from "./demo/options.ts";
 import { endAll, type NodeProcess, shareCompiledCode, survivors } from "./demo/processes.ts";
-import { closingTimes, type DemoFacts, type DemoResult, judge, summarise } from "./demo/promises.ts";
+import { closingTimes, type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { commandOf, missing } from "./demo/runtimes.ts";
 
@@ -256,7 +256,10 @@ async function demonstrate(options: DemoOptions, folder: string, display: Displa
   }
   const alive = clean().map((survivor) => `a process survives: ${survivor}`);
   const { left } = seen.facts;
-  const verdict = judge(result, alive.length === 0 ? seen.facts : { ...seen.facts, left: [...left ?? [], ...alive] });
+  const verdict = evaluate(
+    result,
+    alive.length === 0 ? seen.facts : { ...seen.facts, left: [...left ?? [], ...alive] },
+  );
   if (options.json) printJson(result, verdict);
   const errors = makeDisplay(options, { out: process.stderr, env: process.env });
   showVerdict(verdict, display, errors);

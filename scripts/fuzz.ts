@@ -1,5 +1,5 @@
 /**
- * Bends valid chains and lists, and judges them by our verifier and by OpenSSL.
+ * Bends valid chains and lists, and evaluates them by our verifier and by OpenSSL.
  *
  * `npm run fuzz -- --seed N --count M [--runtime node|deno] [--json]`. Exit 0: nothing that OpenSSL refuses is accepted
  * here without a row of `scripts/fuzz/explained.json`, and nothing throws; 1: there is something; 2: wrong usage.

@@ -121,7 +121,7 @@ function brokenClosings({ revocation: { closedMs } }: DemoResult, connectedMin: 
 }
 
 /** What each promise came to. */
-export function judge(result: DemoResult, facts: DemoFacts): Verdict {
+export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
   const { accuracy, rounds } = result;
   const { shuffleLabels, roundsWanted, stopped, revoked, intruders, exits, left } = facts;
   const learning = shuffleLabels

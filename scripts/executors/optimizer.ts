@@ -6,7 +6,7 @@ interface Optimizer {
   step(parameters: NamedTensors, gradients: NamedTensors, learningRate: number): NamedTensors;
 }
 
-/** The options of Adam in a job specification; null stands for the default. */
+/** The options of Adam in a job specification; null means the default. */
 interface AdamOptions {
   readonly betas: readonly [number, number] | null;
   readonly epsilon: number | null;

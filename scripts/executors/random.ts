@@ -1,10 +1,10 @@
 /**
- * Draws that are a function of their seed: initial weights and the order of batches.
+ * Random numbers that depend on a seed alone, for initial weights and the order of batches.
  *
  * @module
  */
 
-/** Draws evenly from [0, 1), the same on every runtime for the same seed (mulberry32). Never for secrets. */
+/** Draws uniformly from [0, 1), equally on every runtime for a seed (mulberry32). Do not use it for secrets. */
 export function seededRandom(seed: number): () => number {
   let state = seed | 0;
   return () => {
@@ -15,14 +15,14 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-/** A seed from any text (FNV-1a, 32 bits). */
+/** Makes a seed of a text (FNV-1a, 32 bits). */
 export function seedOf(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x0100_0193);
   return hash >>> 0;
 }
 
-/** The items in a drawn order (Fisher–Yates); the list given stays as it is. */
+/** Returns the items in a random order (Fisher–Yates). Does not change `items`. */
 export function shuffled<A>(items: readonly A[], random: () => number): A[] {
   const copy = [...items];
   for (let index = copy.length - 1; index > 0; index--) {

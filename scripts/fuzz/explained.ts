@@ -11,7 +11,7 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import rows from "./explained.json" with { type: "json" };
-import { type FuzzCase, pathOf } from "./judge.ts";
+import { type FuzzCase, pathOf } from "./evaluate.ts";
 
 /** One difference that is meant. */
 interface Explained {

@@ -6,11 +6,11 @@
 import { Buffer } from "node:buffer";
 import { oid } from "../../pki/issue/der_writer.ts";
 import { copyTree, type DerNode, type LengthLie, readTree, walk, writeTree } from "./der_tree.ts";
-import type { FuzzCase } from "./judge.ts";
+import type { FuzzCase } from "./evaluate.ts";
 import { makeRandom, type Random } from "./random.ts";
 import { type SignedPart, signedWith, type World } from "./worlds.ts";
 
-/** One mutation, ready to be judged. */
+/** One mutation, ready to be evaluated. */
 export interface Mutation extends FuzzCase {
   readonly index: number;
   readonly world: string;

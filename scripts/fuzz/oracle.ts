@@ -1,5 +1,5 @@
 /**
- * OpenSSL's verdict on many cases: a process judges hundreds of leaves under the same trust, a shell asks for the rest
+ * OpenSSL's verdict on many cases: a process evaluates hundreds of leaves under the same trust, a shell asks for the rest
  * one after the other.
  *
  * @module
@@ -9,8 +9,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { type FuzzCase, pemOf } from "./judge.ts";
-import { judgedAt } from "./worlds.ts";
+import { type FuzzCase, pemOf } from "./evaluate.ts";
+import { evaluatedAt } from "./worlds.ts";
 
 /** Commands of one shell. */
 const commandsAtOnce = 64;
@@ -31,7 +31,7 @@ export interface Oracle {
 
 /** Strict, at the fixed time, nothing trusted but what is named. */
 const usual = ["verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-no-CAfile", "-partial_chain"];
-const at = ["-attime", String(judgedAt.getTime() / 1_000)];
+const at = ["-attime", String(evaluatedAt.getTime() / 1_000)];
 
 /** Opens a folder of its own. */
 export async function openOracle(): Promise<Oracle> {
@@ -45,7 +45,7 @@ export async function openOracle(): Promise<Oracle> {
   return {
     accepts: async (cases) => {
       const dir = await folder();
-      const verdicts = await judgeAll(cases, dir);
+      const verdicts = await evaluateAll(cases, dir);
       await rm(dir, { recursive: true });
       return verdicts;
     },
@@ -69,7 +69,7 @@ function contextKey({ chain, anchors, lists }: FuzzCase): string {
     String(lists === undefined);
 }
 
-async function judgeAll(cases: readonly FuzzCase[], dir: string): Promise<readonly boolean[]> {
+async function evaluateAll(cases: readonly FuzzCase[], dir: string): Promise<readonly boolean[]> {
   const contexts = new Map<string, number[]>();
   for (const [index, given] of cases.entries()) {
     const key = contextKey(given);

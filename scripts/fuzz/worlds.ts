@@ -23,8 +23,8 @@ import {
 import { encodeName } from "../../pki/issue/name.ts";
 import { secretOf } from "./random.ts";
 
-/** The time at which everything is judged. */
-export const judgedAt = new Date("2026-11-25T12:00:00Z");
+/** The time at which everything is evaluated. */
+export const evaluatedAt = new Date("2026-11-25T12:00:00Z");
 
 /** Something signed, and who signs it. */
 export interface SignedPart {
@@ -44,7 +44,7 @@ export interface World {
 
 const ed25519 = sequence(oid("1.3.101.112"));
 const dayMs = 24 * 60 * 60 * 1_000;
-const later = (days: number) => new Date(judgedAt.getTime() + days * dayMs);
+const later = (days: number) => new Date(evaluatedAt.getTime() + days * dayMs);
 
 interface Maker {
   readonly name: string;

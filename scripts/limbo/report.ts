@@ -4,7 +4,7 @@
  * @module
  */
 import exceptions from "./exceptions.json" with { type: "json" };
-import { judgeCase, type LimboVerdict } from "./judge.ts";
+import { evaluateCase, type LimboVerdict } from "./evaluate.ts";
 import type { LimboCase } from "./suite.ts";
 
 /** One line of the report. */
@@ -46,11 +46,11 @@ interface LimboException {
 /** All there are. */
 const knownExceptions: readonly LimboException[] = exceptions;
 
-/** Judges all cases. A verdict that throws is a crash, and counts as a refusal. */
+/** Evaluates all cases. A verdict that throws is a crash, and counts as a refusal. */
 export function runSuite(cases: readonly LimboCase[], now: Date): LimboReport {
   const crashes: string[] = [];
   const lines = cases.map((given): LimboLine => {
-    const { actual, code, reason } = judgeSafely(given, now, crashes);
+    const { actual, code, reason } = evaluateSafely(given, now, crashes);
     const stricter = given.expected_result === "SUCCESS" && actual === "FAILURE";
     return {
       id: given.id,
@@ -85,9 +85,9 @@ export function staleExceptions({ cases }: Pick<LimboReport, "cases">): readonly
   return [...named.filter((id) => !seen.includes(id)), ...seen.filter((id) => !named.includes(id))];
 }
 
-function judgeSafely(given: LimboCase, now: Date, crashes: string[]): LimboVerdict {
+function evaluateSafely(given: LimboCase, now: Date, crashes: string[]): LimboVerdict {
   try {
-    return judgeCase(given, now);
+    return evaluateCase(given, now);
   } catch (error) {
     crashes.push(given.id);
     return { actual: "FAILURE", code: "internal", reason: `crash: ${String(error)}` };

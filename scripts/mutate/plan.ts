@@ -1,5 +1,5 @@
 /**
- * What is mutated, and which tests judge it: `plan.json`, and what paths and imports say.
+ * What is mutated, and which tests evaluate it: `plan.json`, and what paths and imports say.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import { type Mutant, mutantsOf } from "./mutants.ts";
 
 /** The plan as data. Sources are named by path; one that ends in `/` or in no `.ts` stands for all it begins. */
 interface Plan {
-  /** Every mutant of these is judged. */
+  /** Every mutant of these is evaluated. */
   readonly whole: readonly string[];
   /** Of each of these about so many, chosen by the seed; files that are whole do not count. */
   readonly sampled: readonly { readonly where: string; readonly mutants: number }[];
-  /** Tests that judge a source beside those that carry its name or import it. */
+  /** Tests that evaluate a source beside those that carry its name or import it. */
   readonly tests: Readonly<Record<string, readonly string[]>>;
-  /** Tests that are too slow, or start too much, to judge a source because they import it. */
+  /** Tests that are too slow, or start too much, to evaluate a source because they import it. */
   readonly slow: readonly string[];
-  /** Tests that hold sockets and processes: a process in which one of them failed judges nothing more. */
+  /** Tests that hold sockets and processes: a process in which one of them failed evaluates nothing more. */
   readonly apart: readonly string[];
 }
 
@@ -51,14 +51,14 @@ function lot(seed: number, id: string): number {
   return createHash("sha256").update(`${seed} ${id}`).digest().readUInt32BE();
 }
 
-/** A part of the tree and what is judged of it. */
+/** A part of the tree and what is evaluated of it. */
 export interface Chosen {
   readonly mutants: readonly Mutant[];
-  /** How many there are, judged or not. */
+  /** How many there are, evaluated or not. */
   readonly total: number;
 }
 
-/** Every mutant to be judged, and of the sampled parts how many there were to choose from. */
+/** Every mutant to be evaluated, and of the sampled parts how many there were to choose from. */
 export function choose(
   root: string,
   plan: Plan,

@@ -1,5 +1,5 @@
 /**
- * Workers that judge mutants: started, timed, thrown away and started anew.
+ * Workers that evaluate mutants: started, timed, thrown away and started anew.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Judges mutants, two at a time, in a copy of the tree.
+ * Evaluates mutants, two at a time, in a copy of the tree.
  *
  * @module
  */
@@ -32,9 +32,9 @@ export interface RunOptions {
   readonly say: (text: string) => void;
 }
 
-/** Mutants judged at once. */
+/** Mutants evaluated at once. */
 const workersMax = 2;
-/** Mutants that one process judges, and the memory above which it judges no more. */
+/** Mutants that one process evaluates, and the memory above which it evaluates no more. */
 const jobsMax = 80;
 const rssMaxBytes = 900 * 1024 * 1024;
 /** After so many killed mutants a process is asked whether the tests still pass in it without one. */
@@ -67,7 +67,7 @@ function layTree(root: string): string {
 
 interface Waiting {
   readonly mutant: Mutant;
-  /** To be judged by a process that judges nothing else. */
+  /** To be evaluated by a process that evaluates nothing else. */
   readonly alone: boolean;
 }
 
@@ -139,7 +139,7 @@ class Run {
     return this.#options.testsOf(source).toSorted((a, b) => ms(a) - ms(b));
   }
 
-  async judge(): Promise<void> {
+  async evaluate(): Promise<void> {
     const waiting: Waiting[] = this.#options.mutants.map((mutant) => ({ mutant, alone: false }));
     await inParallel(workersMax, async () => {
       let life: Life | undefined;
@@ -147,7 +147,7 @@ class Run {
         if (performance.now() > this.#options.endsAt) break;
         if (next.alone && life !== undefined) life = await this.#end(life, waiting);
         life ??= new Life(this.#tree);
-        const stays = await this.#judgeOne(life, next, waiting);
+        const stays = await this.#evaluateOne(life, next, waiting);
         if (life.killed.length >= killedMax) await this.#settle(life, waiting);
         if (next.alone || !stays || waiting.length === 0 || !life.worker.alive) life = await this.#end(life, waiting);
       }
@@ -155,8 +155,8 @@ class Run {
     });
   }
 
-  /** Judges one mutant; says whether the process may judge another. */
-  async #judgeOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
+  /** Evaluates one mutant; says whether the process may evaluate another. */
+  async #evaluateOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
     const { mutant, alone } = next;
     const { id } = mutant;
     const ended = await this.#run(life.worker, this.#ordered(mutant.file), mutant, alone ? patience : 1);
@@ -176,8 +176,8 @@ class Run {
 
   /**
    * What a process killed counts only where the tests that failed still pass in it without a mutant: else one mutant may
-   * have spoilt another's verdict, and each of them is judged again by a process of its own. Those of a process that is
-   * gone are judged again too.
+   * have spoilt another's verdict, and each of them is evaluated again by a process of its own. Those of a process that is
+   * gone are evaluated again too.
    */
   async #settle({ worker, killed }: Life, waiting: Waiting[]): Promise<void> {
     const open = killed.splice(0);
@@ -202,7 +202,7 @@ async function inParallel(count: number, work: () => Promise<void>): Promise<voi
   await Promise.all(Array.from({ length: count }, work));
 }
 
-/** Judges the mutants. What was not judged when the time was over has no verdict. */
+/** Evaluates the mutants. What was not evaluated when the time was over has no verdict. */
 export async function run(options: RunOptions): Promise<void> {
   const tree = layTree(options.root);
   const stop = () => {
@@ -219,7 +219,7 @@ export async function run(options: RunOptions): Promise<void> {
     options.say(
       `${tests.length} test files pass without a mutant (${((performance.now() - start) / 1_000).toFixed(0)} s)`,
     );
-    await working.judge();
+    await working.evaluate();
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
     killWorkers();

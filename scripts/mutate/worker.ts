@@ -1,5 +1,5 @@
 /**
- * Judges mutants in one process, one after the other: `worker.ts TREE`, a job a line on standard input, an answer a line
+ * Evaluates mutants in one process, one after the other: `worker.ts TREE`, a job a line on standard input, an answer a line
  * on standard output.
  *
  * Starting a process and loading the packages costs a second, a mutant's tests a few hundred milliseconds. So the packages
@@ -77,7 +77,7 @@ async function runFile(path: string): Promise<string | undefined> {
   return count === 0 ? "no test ran" : trouble;
 }
 
-async function judge(tree: string, job: Job): Promise<Answer> {
+async function evaluate(tree: string, job: Job): Promise<Answer> {
   const own = grow(tree, job);
   process.chdir(own);
   const ms: Record<string, number> = {};
@@ -100,7 +100,7 @@ async function judge(tree: string, job: Job): Promise<Answer> {
 const tree = process.argv[2];
 if (tree !== undefined) {
   for await (const line of createInterface({ input: process.stdin })) {
-    const answer = await judge(tree, JSON.parse(line) as Job);
+    const answer = await evaluate(tree, JSON.parse(line) as Job);
     say(`${answerMark}${JSON.stringify(answer)}\n`);
   }
   ending = true;

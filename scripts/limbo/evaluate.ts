@@ -53,8 +53,8 @@ export interface LimboVerdict {
   readonly reason: string | undefined;
 }
 
-/** Judges a case. `now` is for cases that name no time. */
-export function judgeCase(given: LimboCase, now: Date): LimboVerdict {
+/** Evaluates a case. `now` is for cases that name no time. */
+export function evaluateCase(given: LimboCase, now: Date): LimboVerdict {
   const refusal = refuse(given, now);
   if (refusal === undefined) return { actual: "SUCCESS", code: undefined, reason: undefined };
   return { actual: "FAILURE", code: refusal.code, reason: refusal.message };
