@@ -1,7 +1,7 @@
 /**
- * `npm run attack [-- gate|cell]`: attacks a node, or the cells of a worker, and says what it could not do.
+ * `npm run attack [-- gate|cell]`: attacks a node, or the cells of a worker, and reports the result of each attack.
  *
- * Exit 0 when everything came as expected, 1 when not, 2 on wrong usage.
+ * Exits with 0 when every result is the expected one, 1 otherwise, 2 on wrong usage.
  *
  * @module
  */
@@ -22,7 +22,7 @@ interface AttackOptions {
   readonly rest: readonly string[];
 }
 
-/** What a part gives back. */
+/** The result of a part. */
 interface AttackReport {
   readonly part: string;
   readonly ok: boolean;

@@ -1,8 +1,8 @@
 /**
- * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures beside our peers', in the same run.
+ * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures and those of comparable software, in the same run.
  *
- * Without a part all of them, without a runtime both. Exit 0 where every target is met, 1 where one is not, 2 on wrong
- * usage. `--quick` prints the same rows after a moment; its figures mean nothing.
+ * Without a part it runs all, without a runtime both. Exits with 0 when every target is met, 1 when one is not, 2 on wrong
+ * usage. `--quick` prints the same rows after a moment; its figures have no meaning.
  *
  * @module
  */

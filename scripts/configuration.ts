@@ -1,5 +1,5 @@
 /**
- * `npm run configuration`: every key of every role in `docs/configuration.md`; with `--check` only says whether that page is
+ * `npm run configuration`: every key of every role in `docs/configuration.md`; with `--check` it only reports whether that page is
  * current.
  *
  * @module

@@ -2,7 +2,7 @@
  * `npm run demo`: from an empty folder to a trained model, over mutual TLS.
  *
  * Makes a PKI, starts one process a node, trains a model on digits by DiLoCo rounds, revokes a trainer's certificate in
- * the middle, lets intruders try the door, and says what happened. Exit 1 names the promise that broke.
+ * the middle, lets intruders try to join, and reports the results. On exit 1 it names the broken promise.
  *
  * @module
  */
@@ -29,10 +29,10 @@ const trainers = 3;
 const allocationTimeoutMs = 60_000;
 const trainingTimeoutMs = 180_000;
 const redialTimeoutMs = 30_000;
-/** Longer than the promise, so that a late closing is seen and told as late. */
+/** Longer than the promise, so that the demo sees a late close and reports it as late. */
 const closedWaitMs = 3_000;
 const stopGraceMs = 10_000;
-/** A cell that was told to end is torn down by the kernel, after the worker has gone. */
+/** The kernel removes a cell after its worker has exited. */
 const survivorsGraceMs = 2_000;
 const digits = fileURLToPath(new URL("../tests/fixtures/digits.csv", import.meta.url));
 
@@ -159,7 +159,7 @@ async function untilClosed(look: () => Record<string, number | null>): Promise<R
   }
 }
 
-/** What of the demo's processes is still there when all had the time to end. */
+/** Returns the processes of the demo that still run after all had time to end. */
 async function lasting(folder: string): Promise<readonly string[]> {
   const until = performance.now() + survivorsGraceMs;
   for (;;) {
@@ -232,7 +232,7 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   seen.facts = { ...seen.facts, left, exits };
 }
 
-/** Performs the demo, takes away what it made, and says how it went. */
+/** Performs the demo, removes its files, and reports the result. */
 async function demonstrate(options: DemoOptions, folder: string, display: Display, clean: () => readonly string[]) {
   const begun = performance.now();
   const seen: Seen = {

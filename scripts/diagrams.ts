@@ -1,6 +1,6 @@
 /**
  * `npm run diagrams`: a Mermaid state diagram of every machine that a network runs, in `docs/machines.md`; with `--check`
- * only says whether that page is current.
+ * it only reports whether that page is current.
  *
  * @module
  */

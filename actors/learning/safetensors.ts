@@ -59,7 +59,7 @@ export function readHeaderLength(prefix: Uint8Array, fileBytes: number): Result.
 export function readLayout(header: Uint8Array, fileBytes: number): Result.Result<Layout, MalformedSafetensors> {
   const dataOffset = lengthBytes + header.length;
   const parsed = parseObject(header);
-  if (parsed === undefined) return fail("header is not a JSON object with unique names");
+  if (parsed === undefined) return fail("header is not a JSON object in which every name appears once");
   const tensors: TensorEntry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
     if (name === "__metadata__") continue;

@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runtimeBinary } from "../demo/processes.ts";
 
-/** What a run reports. */
+/** The report of a run. */
 export interface CellReport {
   readonly part: "cell";
   readonly runtime: string;
@@ -37,8 +37,8 @@ interface CellAttackOptions {
   readonly rest: readonly string[];
 }
 
-/** What a run without root's rights runs as, where root starts it. */
-const nobody = 65_534;
+/** The user of a run without root's rights, where root starts it. */
+const unprivilegedId = 65_534;
 /** Share of the attempts of a full run. */
 const quickScale = 0.01;
 const runMs = 900_000;
@@ -57,7 +57,7 @@ interface CellRun {
   readonly quiet?: boolean;
 }
 
-/** Runs the attacks as the command line says. A level that this machine lacks is told, not skipped silently. */
+/** Runs the attacks of the command line. Reports a level that this machine lacks. */
 export async function attack(options: CellAttackOptions): Promise<CellReport[]> {
   const isRoot = process.getuid?.() === 0;
   const valueOf = (name: string) => {
@@ -96,8 +96,8 @@ export async function runCellAttacks(run: CellRun): Promise<CellReport | undefin
   const node = await runtimeBinary("node");
   const binary = await runtimeBinary(run.runtime);
   const drop = run.user === "user" && process.getuid?.() === 0;
-  if (drop) chownSync(folder, nobody, nobody);
-  const as = drop ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"] : [];
+  if (drop) chownSync(folder, unprivilegedId, unprivilegedId);
+  const as = drop ? ["setpriv", `--reuid=${unprivilegedId}`, `--regid=${unprivilegedId}`, "--clear-groups"] : [];
   const flags = run.runtime === "node" ? ["--no-warnings"] : ["run", "-A", "--no-check", "--quiet"];
   const [command = "", ...args] = [...as, binary, ...flags, script, folder, node, run.level, String(run.scale)];
   // Descriptor 9 is one that no executor may get hold of.

@@ -16,7 +16,7 @@ import { impersonate, impersonations } from "./gate/impersonate.ts";
 import { gateTable } from "./gate/table.ts";
 import { besiege, type GateAttackRow, type Siege } from "./gate/siege.ts";
 
-/** What a run reports. */
+/** The report of a run. */
 export interface GateReport {
   readonly part: "gate";
   readonly runtime: string;
@@ -59,7 +59,7 @@ export async function attack({ runtime, json, quick }: GateAttackOptions): Promi
     const address = (await victim.started()).addresses[0]!;
     const world: AttackerSetup = {
       port: Number(address.split("/")[4]),
-      member: files.revoked, // revoked elsewhere: a member here, and nobody's friend
+      member: files.revoked, // revoked in another network, a member in this one
       thief: files.listener,
     };
     attackers = new Attackers(await runtimeBinary("node"), fileOf("attackers.json", world));

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a row says. `ratio` is `value / peerValue`, and is what the target is about wherever there is a peer. */
+/** The data of a row. `ratio` is `value / peerValue`; where a peer exists, the target applies to the ratio. */
 export interface BenchRow {
   readonly id: string;
   readonly runtime: "node" | "deno";
@@ -19,7 +19,7 @@ export interface BenchRow {
   readonly met: boolean;
 }
 
-/** Makes a row of a measurement, and says it on standard error. */
+/** Makes a row of a measurement and prints it on standard error. */
 export function makeRow(
   measured: Pick<BenchRow, "id" | "what" | "unit" | "value" | "op" | "target"> & {
     readonly peer?: { readonly name: string; readonly value: number };
@@ -27,7 +27,7 @@ export function makeRow(
 ): BenchRow {
   const { peer, value, op, target, ...rest } = measured;
   const ratio = peer === undefined ? null : value / peer.value;
-  const judged = ratio ?? value;
+  const compared = ratio ?? value;
   const row: BenchRow = {
     id: rest.id,
     runtime: "Deno" in globalThis ? "deno" : "node",
@@ -39,7 +39,7 @@ export function makeRow(
     ratio: ratio === null ? null : round(ratio),
     op,
     target,
-    met: op === "<=" ? judged <= target : judged >= target,
+    met: op === "<=" ? compared <= target : compared >= target,
   };
   const figure = row.ratio === null ? `${row.value} ${row.unit}` : `${row.ratio} ×`;
   console.error(`  ${row.id} (${row.runtime}): ${figure}, ${op} ${target}${row.met ? "" : ": not met"}`);

@@ -35,7 +35,7 @@ export const bundle = Command.make(
     sequence: countFlag("sequence", "With --spiffe: its sequence number (default: one more than that of --out)."),
     refreshHint: countFlag(
       "refresh-hint",
-      "With --spiffe: how often to look for a new one, in seconds (default: not said).",
+      "With --spiffe: how often to look for a new one, in seconds (default: not stated).",
     ),
     existing: existingFlag,
   },

@@ -1,5 +1,5 @@
 /**
- * What `inspect` and `verify` print for people.
+ * The text output of `inspect` and `verify`.
  *
  * @module
  */

@@ -16,17 +16,17 @@ import { lookCommands } from "./look_commands.ts";
 import { revocationCommands } from "./revocation_commands.ts";
 
 const program = Command.make("hypha-certutil").pipe(
-  Command.withDescription("Makes, signs, revokes, shows and judges the certificates of a network."),
+  Command.withDescription("Makes, signs, revokes, shows and verifies the certificates of a network."),
   Command.withSubcommands([...issueCommands, ...revocationCommands, bundle, ...lookCommands]),
 );
 
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
 /**
- * Runs it.
+ * Runs the program.
  *
- * @param around Changes the services: tests catch what is printed.
- * @returns Exit code: 0 done, 1 not done or refused, 2 wrong usage; and what went wrong, where it was not said already.
+ * @param around Changes the services. Tests use it to read the output.
+ * @returns The exit code (0 done, 1 not done or refused, 2 wrong usage), and the failure where nothing printed it yet.
  */
 export async function runCertutil(
   args: readonly string[],

@@ -1,8 +1,8 @@
 /**
- * What changed, and which tests that concerns: `npm test -- --fast`.
+ * Finds the changed files and the tests that need them: `npm test -- --fast`.
  *
- * Changed is what git sees between a commit and the working tree, new files included. The commit is the one given, else the
- * last that this branch shares with `origin/main` (or `main`), else, on `main` itself, the one before.
+ * A file is changed when git sees a difference between a commit and the working tree, or when it is new. The commit is the
+ * given one, else the last that this branch shares with `origin/main` (or `main`), else, on `main` itself, the previous one.
  *
  * @module
  */
@@ -20,7 +20,7 @@ interface ChangedTests {
 }
 
 const gitMs = 20_000;
-/** Whatever these say concerns every test. */
+/** A change of these files concerns every test. */
 const everywhere = ["package.json", "package-lock.json", "deno.json", "tsconfig.json", "scripts/test_file.ts"];
 
 async function git(...args: readonly string[]): Promise<string | undefined> {

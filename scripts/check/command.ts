@@ -9,7 +9,7 @@ import process from "node:process";
 /** The exit code of a command whose time was over, as `timeout` has it. */
 export const stoppedCode = 124;
 
-/** What a command did. `code` is {@linkcode stoppedCode} when its time was over. */
+/** The result of a command. `code` is {@linkcode stoppedCode} after a timeout. */
 interface CommandResult {
   readonly code: number;
   readonly stdout: string;
@@ -22,7 +22,7 @@ interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
-  /** Hears what the command says on standard error as it says it. */
+  /** Called with the text on standard error, as the command writes it. */
   readonly onStderr?: (text: string) => void;
 }
 

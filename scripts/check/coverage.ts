@@ -1,5 +1,5 @@
 /**
- * What a test file could not cover on this machine: counted in the process that runs the file, told by the runner at its end.
+ * The tests that a file could not run on this machine. The process of the file counts them; the runner reports them at its end.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export function noteLacking(tool: string): void {
   counts.set(tool, (counts.get(tool) ?? 0) + 1);
 }
 
-/** What was noted in this process. */
+/** The gaps that this process noted. */
 export function lacking(): Lacking {
   return Object.fromEntries(counts);
 }
@@ -39,7 +39,7 @@ const plural = (count: number) => `${count} ${count === 1 ? "test" : "tests"}`;
 const isOther = (tool: string) =>
   !["node", "npm", fullCells, rootRights, ...prerequisites.map(({ program }) => program)].includes(tool);
 
-/** What the absence of tools cost, in words. */
+/** Describes the tests that are left out because tools are missing. */
 function costsOf(sum: Lacking): readonly string[] {
   const named = Object.entries(sum).filter(([tool]) => !isOther(tool)).map(([tool, count]) => {
     if (tool === rootRights) return `${plural(count)} without ${rootRights}: what a worker does as root`;

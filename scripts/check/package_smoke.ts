@@ -49,7 +49,7 @@ async function tryOld(
   const { code, stdout, stderr } = await runCommand(node, [...flags, program, "--help"], { cwd, timeoutMs });
   const says = /^Cannot run [^\n]+ needs Node [^\n]+\n$/.test(stderr) && stderr.includes(`this is Node ${version}`);
   const error = code === 1 && stdout === "" && says ? undefined : `exit ${code}\n${stdout}${stderr}`;
-  return { what: `${program} on Node ${version} says what it needs`, error };
+  return { what: `${program} on Node ${version} names the version that it needs`, error };
 }
 
 /** Tries the package as its users would. */

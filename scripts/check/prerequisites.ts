@@ -16,7 +16,7 @@ interface Prerequisite {
   readonly covers: string;
 }
 
-/** What `npm test` installs. */
+/** The programs that `npm test` installs. */
 export const prerequisites: readonly Prerequisite[] = [
   { program: "bwrap", package: "bubblewrap", covers: "cells of levels full and root" },
   { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
@@ -53,9 +53,9 @@ export function missingPrerequisites(): readonly Prerequisite[] {
 export const isRoot = (): boolean => process.geteuid?.() === 0;
 
 /**
- * Installs what is missing where this user may and apt-get is here; otherwise changes nothing.
+ * Installs the missing programs with apt-get, if it exists and this user may; otherwise changes nothing.
  *
- * @param say Hears what is being done, and why it failed.
+ * @param say Called with progress and with the reason of a failure.
  * @param mayInstall Whether this user may install packages.
  */
 export async function installPrerequisites(say: (text: string) => void, mayInstall = isRoot()): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * How long test files take: remembered from run to run, the slowest told, and those that take too long.
+ * The times of test files. They are kept from run to run; the slowest files, and those over the limit, are reported.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Runtime } from "./runtimes.ts";
 
-/** What is known of a file's time, and on which runtime. */
+/** The time of a file on a runtime. */
 interface TimedFile {
   readonly file: string;
   readonly runtime: Runtime;

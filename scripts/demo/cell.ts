@@ -1,5 +1,5 @@
 /**
- * In which cell the demo's executors run: what this machine allows, found before the workers are told.
+ * The cell of the demo's executors: the strongest level of this machine, found before the workers start.
  *
  * @module
  */
@@ -17,10 +17,10 @@ import { BrokenPromise } from "./broken_promise.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** What the training executor is made of: it may read that, and nothing else of this tree. */
+/** The files of the training executor. It may read no other file of this tree. */
 const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json"];
 
-/** `[cell]` of the demo's workers, and what is said of it. */
+/** `[cell]` of the demo's workers, and its description. */
 interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
   readonly said: string;
@@ -52,7 +52,7 @@ export function checkSocketPaths(folder: string, cell: Cell): void {
   );
 }
 
-/** Finds the strongest cell of this machine; why there is no stronger one stands in `logs/cell.log` of the demo's folder. */
+/** Finds the strongest cell of this machine. `logs/cell.log` of the demo's folder gives the reason why no stronger one works. */
 export async function chooseCell(folder: string): Promise<DemoCell> {
   const readOnly = parts.map((part) => join(root, part));
   const config = { ...cellDefault, readOnly };

@@ -30,7 +30,7 @@ const ca = (folder: string, name: string) => [
   join(folder, `${name}-ca-key.pem`),
 ];
 
-/** What a node's certificate is to say of it. */
+/** The data for a node's certificate. */
 interface Certified {
   readonly name: string;
   readonly role: "gateway" | "scheduler" | "worker" | "data";
@@ -69,7 +69,7 @@ export async function revokeCertificate(folder: string, name: string): Promise<v
 /** One who tries to get in without being entitled, and the code that has to meet it. */
 export interface Intruder {
   readonly name: string;
-  /** What its certificate says; the gateway's log names it. */
+  /** The name in its certificate; the gateway's log uses it. */
   readonly commonName: string;
   readonly code: string;
   readonly certPem: string;

@@ -1,5 +1,5 @@
 /**
- * What the demo shows while it runs: on a terminal a bar, and no line wider than the terminal is; plain lines elsewhere.
+ * The output of the demo: on a terminal a bar, and no line wider than the terminal; plain lines elsewhere.
  *
  * @module
  */
@@ -31,9 +31,9 @@ export interface Display {
 }
 
 const barMax = 28;
-/** A bar shorter than this says nothing. */
+/** A shorter bar carries no information. */
 const barMin = 6;
-/** What a terminal that does not tell its width is taken for. */
+/** The width of a terminal that does not report one. */
 const columnsDefault = 80;
 const columnsMin = 20;
 
@@ -90,7 +90,7 @@ export function makeDisplay(
   const plain = !terminal || has("NO_COLOR") || has("CI") || env["TERM"] === "dumb";
   const start = performance.now();
   const seconds = () => `${((performance.now() - start) / 1_000).toFixed(1).padStart(6)} s  `;
-  // The last column stays free: what stands there makes some terminals begin a new line.
+  // The last column stays free: text there makes some terminals begin a new line.
   const width = () =>
     terminal
       ? Math.max(columnsMin, out.columns === undefined || out.columns === 0 ? columnsDefault : out.columns) - 1

@@ -107,7 +107,7 @@ export class NodeProcess {
   /** Why it ended, in its own words: its last error, or its last line. */
   get lastWords(): string {
     const error = this.events.findLast(({ level }) => level === "error");
-    return String(error?.["message"] ?? this.#lastLine).split("\n")[0] || "it said nothing";
+    return String(error?.["message"] ?? this.#lastLine).split("\n")[0] || "it printed nothing";
   }
 
   #read(line: string, logFile: string): void {
@@ -167,8 +167,8 @@ const endMaxMs = 5_000;
 const endPollMs = 20;
 
 /**
- * Ends everything that was started and still runs: what a killed worker leaves behind too. Returns when all of it is
- * gone, and says what is not after {@linkcode endMaxMs}. It blocks, so that a signal's handler can call it.
+ * Ends every started process that still runs, including those that a killed worker left behind. Returns when all are gone,
+ * or after {@linkcode endMaxMs} with the rest. It blocks, so that a signal handler can call it.
  */
 export function endAll(folder: string): readonly string[] {
   for (const child of running) kill(child, "SIGKILL");

@@ -1,5 +1,5 @@
 /**
- * What the demo promises, checked over the logs of its nodes.
+ * The promises of the demo, checked with the logs of its nodes.
  *
  * @module
  */
@@ -14,7 +14,7 @@ const closedMaxMs = 1_000;
 /** The verdict when nothing broke. */
 export const allHeld = "all promises held";
 
-/** What the network did, as `--json` prints it. */
+/** The results of the network, as `--json` prints them. */
 export interface DemoResult {
   readonly runtime: string;
   readonly nodes: number;
@@ -33,7 +33,7 @@ interface PromiseOutcome {
   readonly promise: string;
   /** Null where the demo did not come so far. */
   readonly held: boolean | null;
-  /** What broke it, one line each. */
+  /** The reasons why it is broken, one line each. */
   readonly broken: readonly string[];
 }
 
@@ -85,7 +85,7 @@ export function closingTimes(nodes: readonly NodeProcess[], peer: string, when: 
   }));
 }
 
-/** Sums what the nodes said of themselves at their end. */
+/** Sums the summaries that the nodes logged at their end. */
 export function summarise(nodes: readonly NodeProcess[]): Pick<DemoResult, "bytes" | "accepted" | "refused"> {
   const refused: Record<string, number> = {};
   let bytes = 0;
@@ -120,7 +120,7 @@ function brokenClosings({ revocation: { closedMs } }: DemoResult, connectedMin: 
   return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
 }
 
-/** What each promise came to. */
+/** Evaluates each promise. */
 export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
   const { accuracy, rounds } = result;
   const { shuffleLabels, roundsWanted, stopped, revoked, intruders, exits, left } = facts;

@@ -78,7 +78,7 @@ function lengthOctets(length: number, lie: LengthLie | undefined): Uint8Array {
   return Uint8Array.of(0x80 | octets.length, ...octets);
 }
 
-/** Every node below and including these, each with the list that it stands in. */
+/** Every node of these trees, each with the list that contains it. */
 export function walk(nodes: DerNode[]): { node: DerNode; list: DerNode[] }[] {
   return nodes.flatMap((node) => [{ node, list: nodes }, ...(node.children === undefined ? [] : walk(node.children))]);
 }

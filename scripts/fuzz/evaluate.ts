@@ -10,7 +10,7 @@ import { formatPem } from "../../pki/pem.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { evaluatedAt } from "./worlds.ts";
 
-/** What is evaluated, all of it DER. */
+/** The input of an evaluation, as DER. */
 export interface FuzzCase {
   readonly chain: readonly Uint8Array[];
   readonly anchors: readonly Uint8Array[];

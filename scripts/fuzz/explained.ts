@@ -1,8 +1,8 @@
 /**
- * What we accept and OpenSSL refuses, with the reason: rows of `explained.json`, each with a test of its own.
+ * The cases that we accept and OpenSSL refuses, with the reason: rows of `explained.json`, each with its own test.
  *
- * A row explains a refusal when OpenSSL says what the row says *and* the case is what the row is about: a message alone
- * could hide another difference behind it.
+ * A row explains a refusal when OpenSSL prints its message *and* the case matches its description: a message alone could hide
+ * another difference.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { type FuzzCase, pathOf } from "./evaluate.ts";
 /** One difference that is meant. */
 interface Explained {
   readonly id: string;
-  /** What OpenSSL asks and we do not, and why. */
+  /** A requirement of OpenSSL that we do not have, and the reason. */
   readonly rule: string;
   /** Section of the RFC that decides. */
   readonly rfc: string;
@@ -29,7 +29,7 @@ export const explained: readonly Explained[] = rows;
 
 const patterns = explained.map((row) => ({ row, says: new RegExp(row.says) }));
 
-/** Rows that explain everything that OpenSSL said; undefined where a line is left without one. */
+/** Rows that explain every line of OpenSSL; undefined where a line has no row. */
 export function explanationOf(given: FuzzCase, said: string): readonly Explained[] | undefined {
   const lines = said.split("\n").filter((line) => /error \d+ at|rror:/.test(line));
   const found = lines.map((line) =>
@@ -38,7 +38,7 @@ export function explanationOf(given: FuzzCase, said: string): readonly Explained
   return lines.length === 0 || found.includes(undefined) ? undefined : found as readonly Explained[];
 }
 
-/** Whether the case is one that the row speaks of. */
+/** Whether the case matches the description of the row. */
 function isAbout(id: string, given: FuzzCase, line: string): boolean {
   const sent = given.chain.flatMap(parsed);
   const all = [...sent, ...given.anchors.flatMap(parsed)];

@@ -1,5 +1,5 @@
 /**
- * Mutations that know the structure: of octets as they stand, of values that are signed anew, of chains and lists whole.
+ * Mutations that know the structure: of octets, of values with a new signature, and of whole chains and lists.
  *
  * @module
  */
@@ -10,11 +10,11 @@ import type { FuzzCase } from "./evaluate.ts";
 import { makeRandom, type Random } from "./random.ts";
 import { type SignedPart, signedWith, type World } from "./worlds.ts";
 
-/** One mutation, ready to be evaluated. */
+/** One mutation, ready for evaluation. */
 export interface Mutation extends FuzzCase {
   readonly index: number;
   readonly world: string;
-  /** What was bent: `leaf`, `issuer`, `anchor`, `list` or `chain`. */
+  /** The mutated part: `leaf`, `issuer`, `anchor`, `list` or `chain`. */
   readonly target: Target;
   readonly kind: string;
 }
@@ -280,7 +280,7 @@ function edge(random: Random, node: DerNode): void {
     : text(random.pick(names));
 }
 
-/** The list of extensions, wherever it stands: `[3]` of a certificate, `[0]` of a revocation list. */
+/** The list of extensions: `[3]` of a certificate, `[0]` of a revocation list. */
 function extensionsOf(root: DerNode): DerNode[] | undefined {
   return root.children!.findLast(({ tag }) => tag === 0xa3 || tag === 0xa0)?.children?.[0]?.children;
 }

@@ -24,7 +24,7 @@ const timeoutMs = 120_000;
 export interface Oracle {
   /** For each case, whether `openssl verify` accepts it for both purposes. */
   readonly accepts: (cases: readonly FuzzCase[]) => Promise<readonly boolean[]>;
-  /** What it says about one case that it refuses. */
+  /** Its message about one case that it refuses. */
   readonly explain: (given: FuzzCase) => Promise<string>;
   readonly close: () => Promise<void>;
 }
@@ -100,7 +100,7 @@ async function evaluateAll(cases: readonly FuzzCase[], dir: string): Promise<rea
   return cases.map((_, index) => accepted.get(`leaf-${index}`) === purposes.length);
 }
 
-/** Writes a case's files, and says the arguments that name them. */
+/** Writes the files of a case. Returns the arguments that name them. */
 async function writeContext({ chain, anchors, lists }: FuzzCase, path: string): Promise<string[]> {
   const args = ["-trusted", `${path}.trusted`];
   await writeFile(`${path}.trusted`, pemOf("CERTIFICATE", anchors));
@@ -118,7 +118,7 @@ async function writeContext({ chain, anchors, lists }: FuzzCase, path: string): 
   return args;
 }
 
-/** Runs a program; its exit code says nothing here, what it printed does. */
+/** Runs a program. Callers ignore the exit code and read the output. */
 function run(program: string, args: readonly string[], cwd: string): Promise<string> {
   const env = { PATH: process.env["PATH"], OPENSSL_CONF: "/dev/null" };
   return new Promise((resolve, reject) => {

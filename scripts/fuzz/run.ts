@@ -1,5 +1,5 @@
 /**
- * Evaluates mutations by ours and by OpenSSL, and counts.
+ * Evaluates mutations with our verifier and with OpenSSL, and counts the differences.
  *
  * @module
  */
@@ -23,7 +23,7 @@ interface ExtraAccept {
   readonly openssl: string;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface FuzzReport {
   readonly runtime: "node" | "deno";
   readonly seed: number;
@@ -65,7 +65,7 @@ export async function fuzz({ seed, count, onProgress }: FuzzOptions): Promise<Fu
     let asking: Promise<void> = Promise.resolve();
     for (let from = 0; from < count; from += batchSize) {
       const batch = evaluateBatch(worlds, { seed, from, to: Math.min(count, from + batchSize) }, tally);
-      // OpenSSL evaluates one batch while ours evaluates the next.
+      // OpenSSL evaluates one batch while our verifier evaluates the next.
       await asking;
       asking = askBatch(oracle, batch, tally);
       onProgress?.(from + batch.length);

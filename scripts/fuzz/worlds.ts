@@ -23,7 +23,7 @@ import {
 import { encodeName } from "../../pki/issue/name.ts";
 import { secretOf } from "./random.ts";
 
-/** The time at which everything is evaluated. */
+/** The time of every evaluation. */
 export const evaluatedAt = new Date("2026-11-25T12:00:00Z");
 
 /** Something signed, and who signs it. */
@@ -60,7 +60,7 @@ function maker(seed: number, name: string): Maker {
   return { name, key, spki, keyId: keyIdOf(spki.subarray(12)) };
 }
 
-/** Signs the encoded content anew: the outer algorithm is Ed25519's, whatever the content says. */
+/** Signs the encoded content again. The outer algorithm is always Ed25519, also where the content names another one. */
 export function signedWith(content: Uint8Array, key: KeyObject): Uint8Array {
   return sequence(content, ed25519, bitString(sign(null, content, key)));
 }

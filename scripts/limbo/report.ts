@@ -1,5 +1,5 @@
 /**
- * A run over a suite: each case's verdict beside the expected one, and what of it was not to be expected.
+ * A run over a suite: the verdict of each case, the expected one, and the unexpected differences.
  *
  * @module
  */
@@ -18,7 +18,7 @@ interface LimboLine {
   readonly exception: string | null;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface LimboReport {
   readonly runtime: "node" | "deno";
   readonly cases: readonly LimboLine[];

@@ -1,5 +1,5 @@
 /**
- * What is mutated, and which tests evaluate it: `plan.json`, and what paths and imports say.
+ * The sources that are mutated and the tests that evaluate them, from `plan.json`, paths and imports.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { type Mutant, mutantsOf } from "./mutants.ts";
 
-/** The plan as data. Sources are named by path; one that ends in `/` or in no `.ts` stands for all it begins. */
+/** The plan as data. Sources are named by path; one that ends in `/` or not in `.ts` is a prefix. */
 interface Plan {
-  /** Every mutant of these is evaluated. */
+  /** Sources whose mutants are all evaluated. */
   readonly whole: readonly string[];
   /** Of each of these about so many, chosen by the seed; files that are whole do not count. */
   readonly sampled: readonly { readonly where: string; readonly mutants: number }[];
-  /** Tests that evaluate a source beside those that carry its name or import it. */
+  /** Tests that evaluate a source, besides those that have its name or import it. */
   readonly tests: Readonly<Record<string, readonly string[]>>;
   /** Tests that are too slow, or start too much, to evaluate a source because they import it. */
   readonly slow: readonly string[];
-  /** Tests that hold sockets and processes: a process in which one of them failed evaluates nothing more. */
+  /** Tests that hold sockets and processes: a process in which one of them failed evaluates no further mutant. */
   readonly apart: readonly string[];
 }
 
@@ -51,7 +51,7 @@ function lot(seed: number, id: string): number {
   return createHash("sha256").update(`${seed} ${id}`).digest().readUInt32BE();
 }
 
-/** A part of the tree and what is evaluated of it. */
+/** A part of the tree and the share of it that is evaluated. */
 export interface Chosen {
   readonly mutants: readonly Mutant[];
   /** How many there are, evaluated or not. */

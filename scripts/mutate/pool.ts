@@ -50,7 +50,7 @@ export class Worker {
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-erroredMax);
     });
-    this.#child.stdin?.on("error", () => {}); // it died; "close" says so
+    this.#child.stdin?.on("error", () => {}); // it died; "close" reports it
     if (this.#child.stdout === null) throw new Error("a worker without output");
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       const mark = line.indexOf(answerMark);
@@ -74,7 +74,7 @@ export class Worker {
     return this.#jobs;
   }
 
-  /** Runs one job; a worker is killed that takes longer over a test file than `allowedMs` says. */
+  /** Runs one job; it kills a worker that needs more than `allowedMs` for a test file. */
   run(job: Job, allowedMs: (test: string) => number): Promise<Ended> {
     return new Promise((resolve) => {
       const late = () => {

@@ -19,7 +19,7 @@ export interface Verdict {
   readonly by?: string | undefined;
 }
 
-/** What a run is made with. */
+/** The options of a run. */
 export interface RunOptions {
   readonly root: string;
   readonly mutants: readonly Mutant[];
@@ -47,10 +47,10 @@ const patience = 4;
 /** Nothing is known of a test's time yet. */
 const unknownMs = 120_000;
 
-/** What of the tree a copy needs. */
+/** The parts of the tree that a copy needs. */
 const parts = ["pki", "transport", "actors", "scripts", "tests", "mod.ts", "package.json", "deno.json", "docs"];
 
-/** Copies the tree into a new folder, beside the packages and the worker. The caller removes it. */
+/** Copies the tree, the packages and the worker into a new folder. The caller removes it. */
 function layTree(root: string): string {
   const tree = mkdtempSync(join(tmpdir(), "hypha-mutants-"));
   mkdirSync(join(tree, "original"));
@@ -67,7 +67,7 @@ function layTree(root: string): string {
 
 interface Waiting {
   readonly mutant: Mutant;
-  /** To be evaluated by a process that evaluates nothing else. */
+  /** A process evaluates this mutant and no other. */
   readonly alone: boolean;
 }
 
@@ -155,7 +155,7 @@ class Run {
     });
   }
 
-  /** Evaluates one mutant; says whether the process may evaluate another. */
+  /** Evaluates one mutant; returns whether the process may evaluate another. */
   async #evaluateOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
     const { mutant, alone } = next;
     const { id } = mutant;
@@ -175,9 +175,9 @@ class Run {
   }
 
   /**
-   * What a process killed counts only where the tests that failed still pass in it without a mutant: else one mutant may
-   * have spoilt another's verdict, and each of them is evaluated again by a process of its own. Those of a process that is
-   * gone are evaluated again too.
+   * The kills of a process count only where the failed tests still pass in it without a mutant. Otherwise one mutant may have
+   * influenced the verdict of another, and each gets a new evaluation in a separate process. The mutants of a process that
+   * died get a new evaluation too.
    */
   async #settle({ worker, killed }: Life, waiting: Waiting[]): Promise<void> {
     const open = killed.splice(0);
@@ -202,7 +202,7 @@ async function inParallel(count: number, work: () => Promise<void>): Promise<voi
   await Promise.all(Array.from({ length: count }, work));
 }
 
-/** Evaluates the mutants. What was not evaluated when the time was over has no verdict. */
+/** Evaluates the mutants. Those that are left when the time is over have no verdict. */
 export async function run(options: RunOptions): Promise<void> {
   const tree = layTree(options.root);
   const stop = () => {

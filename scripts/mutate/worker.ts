@@ -3,8 +3,8 @@
  * on standard output.
  *
  * Starting a process and loading the packages costs a second, a mutant's tests a few hundred milliseconds. So the packages
- * stay loaded and everything of ours is loaded anew for each mutant, under a path of its own: a copy of the tree made of
- * hard links, in which the mutated file is another one. No module and no state of ours outlives its mutant.
+ * stay loaded, and the worker loads our modules again for each mutant, from a separate path: a copy of the tree of hard links
+ * with the mutated file in place of the original. No module and no state of ours outlives its mutant.
  *
  * @module
  */

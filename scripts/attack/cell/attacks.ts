@@ -14,11 +14,11 @@ import { raceAttacks } from "./race_attacks.ts";
 import { reachAttacks } from "./reach_attacks.ts";
 import { schedulerAttacks } from "./scheduler_attacks.ts";
 
-/** What came of an attack. */
+/** The result of an attack. */
 export interface AttackResult {
   /** How often it was tried. */
   readonly attempts: number;
-  /** What it got; empty where it got nothing. */
+  /** The things that the attack reached; empty where the cell held. */
   readonly escaped: readonly string[];
 }
 

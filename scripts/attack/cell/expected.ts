@@ -36,7 +36,7 @@ export const outcomes: ReadonlyMap<string, Outcome> = new Map(
   ).map(([id, { held, ...notHeld }]) => [id, { held, notHeld: notHeld as Readonly<Record<string, string>> }]),
 );
 
-/** What is expected; undefined where the file says nothing, which is a deviation whatever comes. */
+/** The expected result; undefined where the file has none: then every result is a deviation. */
 export function expectationOf(id: string, level: string, user: string): Expectation | undefined {
   const outcome = outcomes.get(id);
   const place = `${level}/${user}`;

@@ -23,7 +23,7 @@ function withSwapper<A>(folder: string, node: string, use: (work: string, outsid
   mkdirSync(outside);
   writeFileSync(join(work, "d", "f"), "inside");
   writeFileSync(join(outside, "f"), "outside");
-  // What the other side makes in a gap is put away: the swapping must not stop.
+  // Remove files that the other side makes in a gap: the swapping must not stop.
   const code = `const fs = require("node:fs"); process.chdir(process.argv[1]); fs.symlinkSync("../outside", "link");
     let junk = 0;
     const move = (from, to) => { try { fs.renameSync(from, to); } catch { try { fs.renameSync(to, "junk" + junk++);

@@ -1,7 +1,7 @@
 /**
- * A hostile scheduler: it holds a lease, so that the worker takes jobs of it, and each of its messages is made to hurt. They
- * arrive as bytes and go through the codec, as those of a real one do; the worker is the real machine with real jobs in real
- * cells, and only its transport is played.
+ * A hostile scheduler. It holds a lease, so the worker takes its jobs, and each of its messages is an attack. The messages
+ * arrive as bytes and pass the codec, as on a real network. The worker is the real machine with real jobs in real cells; only
+ * its transport is a fake.
  *
  * @module
  */
@@ -27,14 +27,14 @@ import { type AttackWorld, eventually, freshId, runJob, scheduler, specOf } from
 
 const api = "/hypha-api/0.0.1" as const;
 const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
-/** A request of 1 MiB is decoded, judged and answered within this, in milliseconds. */
+/** A worker decodes, checks and answers a request of 1 MiB within this, in milliseconds. */
 const answerMs = 5_000;
-/** Decoding what is wrong, however it is made, ends within this, in milliseconds. */
+/** Decoding any malformed message ends within this, in milliseconds. */
 const decodeMs = 2_000;
 /** A line of the log, with room for its escapes, in characters. */
 const lineMax = 6 * 16_384;
 
-/** Names that have been trouble somewhere: as a path, as a string of C, as a line, in a log, as an argument. */
+/** Names that attack paths, strings of C, lines of logs, and arguments. */
 const hostileNames = [
   "../../../../etc/passwd",
   "/etc/passwd",
@@ -49,15 +49,15 @@ const hostileNames = [
   "",
 ];
 
-/** A worker under a played transport. */
+/** A worker with a fake transport. */
 interface Victim {
   readonly reports: readonly Report[];
   readonly died: () => unknown;
-  /** What the bytes of a request are answered with; undefined where they do not decode, `declined` for no answer. */
+  /** Returns the answer to the bytes of a request; undefined where they do not decode, `declined` for no answer. */
   ask(bytes: Uint8Array): Promise<ApiResponse | "declined" | undefined>;
   /** A lease for one job. */
   lease(): Promise<void>;
-  /** Jobs that came to their end so far. */
+  /** The outcomes of the jobs that have ended. */
   readonly ended: () => readonly string[];
   stop(): void;
 }
@@ -152,7 +152,7 @@ function dispatch(spec: JobSpec, id: string): Uint8Array {
   return encodeMessage(api, "request", message);
 }
 
-/** A job as its executor is configured, with a name of the attacker's wherever a name stands. */
+/** A job for the configured executor. The attacker chooses every name in it. */
 function named(name: string, jobId: string, executor = "hostile"): JobSpec {
   const spec = specOf(jobId, name);
   if (spec.executor.class !== "train") return spec;
@@ -176,7 +176,7 @@ const isFailed = (answer: unknown) =>
 const isTaken = (answer: unknown) =>
   typeof answer === "object" && answer !== null && "DispatchJob" in answer && !isFailed(answer);
 
-/** What is wrong with the lines that the reports become. */
+/** Faults of the log lines that the reports become. */
 function forged(reports: readonly Report[]): string[] {
   const wrong = (["text", "json"] as const).flatMap((format) =>
     reports.map((report) => formatLine({ ...report, time: "2026-01-01T00:00:00.000Z", node: "worker" }, format))
@@ -237,7 +237,7 @@ const hostileScheduler: Attack = {
   },
 };
 
-/** The one peer of a specification's `results`, as a list of one in CBOR, and what else can stand there. */
+/** The single peer in `results` of a specification as a CBOR list of one, and hostile values in its place. */
 function withPeers(count: number, present: number): Uint8Array {
   const one = dispatch(specOf(freshId()), freshId());
   // 81 58 26: a list of one, bytes, 38 of them.
@@ -267,9 +267,9 @@ const manyPeers: Attack = {
         }
       };
       await refused("a list of a million peers", withPeers(1_000_000, 1_000_000));
-      await refused("a list that says a million and has one", withPeers(1_000_000, 1));
-      await refused("a list that says 2^60 and has none", withPeers(2 ** 60, 0));
-      // As many as a request holds: decoded, judged, and whatever becomes of the job, the worker goes on.
+      await refused("a list that claims a million and has one", withPeers(1_000_000, 1));
+      await refused("a list that claims 2^60 and has none", withPeers(2 ** 60, 0));
+      // As many as a request holds. The worker decodes and checks them and continues, whatever the outcome of the job.
       await victim.lease();
       const before = victim.ended().length;
       const begun = performance.now();

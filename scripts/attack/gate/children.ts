@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Footprint } from "./victim.ts";
 
-/** A process that is told a line and answers with a line of JSON. */
+/** A process that reads lines and answers each with a line of JSON. */
 class LineProcess {
   readonly #child: ChildProcess;
   readonly #lines: ((line: string) => void)[] = [];
@@ -20,7 +20,7 @@ class LineProcess {
     createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#lines.shift()?.(line));
   }
 
-  /** The next line that it says. */
+  /** Waits for its next line. */
   next<T>(withinMs: number): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no answer within ${withinMs / 1_000} s`)), withinMs);
@@ -65,7 +65,7 @@ export class Victim {
     return this.#process.exits;
   }
 
-  /** What it says once it listens. */
+  /** Its first line, when it listens. */
   started(): Promise<{ readonly addresses: readonly string[] }> {
     return this.#process.next(answerMs);
   }
@@ -89,7 +89,7 @@ export class Victim {
 /** Longest that one assault may take, in milliseconds. */
 const assaultMs = 15 * 60_000;
 
-/** Whoever attacks: always on Node, since Deno's sockets cannot choose their own address. */
+/** The attackers. They run on Node, because a socket of Deno cannot choose its local address. */
 export class Attackers {
   readonly #process: LineProcess;
 
@@ -98,7 +98,7 @@ export class Attackers {
     this.#process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts"), file]);
   }
 
-  /** Attacks so often; what they got that nobody should get. */
+  /** Attacks `count` times. Returns the forbidden results. */
   async assail(id: string, count: number): Promise<readonly string[]> {
     this.#process.tell(JSON.stringify({ id, count }));
     const { problems } = await this.#process.next<{ readonly problems: readonly string[] }>(assaultMs);

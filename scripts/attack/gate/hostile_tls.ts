@@ -20,7 +20,7 @@ import {
 } from "node:crypto";
 import type { Socket } from "node:net";
 
-/** What the hostile end shows, and with which key it signs. */
+/** The certificate of the hostile end, and the key that it signs with. */
 export interface HostileIdentity {
   /** Leaf first, DER; none for an empty Certificate message. */
   readonly chain: readonly Uint8Array[];
@@ -202,7 +202,7 @@ async function readFlight(records: Records, keys: Keys, last: number): Promise<B
   }
 }
 
-/** What comes back after our Finished: an alert, application data, or the end. */
+/** The reply after our Finished: an alert, application data, or the end. */
 async function aftermath(records: Records, keys: Keys, onData = () => {}): Promise<HostileOutcome> {
   let applicationBytes = 0;
   for (;;) {
@@ -223,7 +223,7 @@ async function aftermath(records: Records, keys: Keys, onData = () => {}): Promi
 
 const failed = (alert: number | undefined): HostileOutcome => ({ sent: false, alert, applicationBytes: 0 });
 
-/** A ClientHello that offers what this end speaks: the message, without its record. */
+/** A ClientHello with the algorithms of this end: the message, without its record. */
 function clientHello(share: Uint8Array, offer: Uint8Array): Buffer {
   const extensions = Buffer.concat([
     extension(43, vec8(u16(0x0304))),
@@ -247,7 +247,7 @@ export const soundHello = (): Buffer => helloRecord(clientHello(share().raw, Buf
 /** A KeyUpdate that asks for one back (RFC 8446 §4.6.3). */
 const keyUpdate = message(24, u8(1));
 
-/** Speaks TLS as a client on a socket, shows what it is told to, and then sends `then` as application data. */
+/** Runs TLS as a client on a socket, presents the given certificate, then sends `then` as application data. */
 export async function hostileClient(
   socket: Socket,
   identity: HostileIdentity,
@@ -260,7 +260,7 @@ export async function hostileClient(
     readonly offer?: Uint8Array;
     /** Written right after the ClientHello, as records of their own. */
     readonly early?: Uint8Array;
-    /** Says nothing more once the listener has shown itself. */
+    /** Stops after the certificate of the listener. */
     readonly silent?: boolean;
     /** Whenever application data came: another ClientHello, as for a renegotiation, or a KeyUpdate. */
     readonly last?: "hello" | "key-update";
@@ -297,7 +297,7 @@ export async function hostileClient(
   return aftermath(records, application.server, onData);
 }
 
-/** Speaks TLS as a server on a socket. */
+/** Runs TLS as a server on a socket. */
 export async function hostileServer(
   socket: Socket,
   identity: HostileIdentity,

@@ -17,7 +17,7 @@ export interface Ends {
   readonly thief: Shown;
 }
 
-/** What the listener shows. */
+/** The certificate that the listener presents. */
 interface Impersonation {
   readonly id: string;
   readonly expected: readonly string[];

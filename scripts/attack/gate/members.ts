@@ -1,5 +1,5 @@
 /**
- * What a member can do that turned against the network: it is let in, and then abuses the connection.
+ * Attacks of a hostile member: the gate establishes its connection, and the member abuses it.
  *
  * @module
  */

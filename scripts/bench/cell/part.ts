@@ -159,7 +159,7 @@ async function bridgeRow(folder: string, { requests }: Sizes): Promise<BenchRow>
     const bridge = yield* openBridge({
       directory,
       jobId: "f4633ad1-6b37-4597-85a6-4e58a2117f5a",
-      scheduler: "nobody",
+      scheduler: "no-scheduler",
       scope,
       network,
       report: () => {},

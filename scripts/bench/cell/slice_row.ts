@@ -1,9 +1,7 @@
 /**
- * P12: a slice from a data node to a worker's file, beside a stream of the same size that nobody reads or writes a file for
- * (P7's).
+ * P12: a slice from a data node to a worker's file, compared with a stream of the same size without files (that of P7).
  *
- * The data node has a process of its own; this process is the worker's side: transport, pull, work
- * directory, length and digest checked.
+ * The data node has its own process. This process is the worker: transport, pull, work directory, checks of length and digest.
  *
  * @module
  */
@@ -105,7 +103,7 @@ async function startWorkerSide(folder: string, files: EndFiles) {
   const end = await startTransportEnd(files, false);
   const { network } = makeJobNetwork(end, { uuid: randomUUID });
   return {
-    /** Milliseconds that a pull takes, from asking to the file that stands. */
+    /** Milliseconds of a pull, from the request to the complete file. */
     async pull(address: string): Promise<number> {
       const dialled = await end.ask<DialAnswer>((replyTo) => ({
         type: "dial",

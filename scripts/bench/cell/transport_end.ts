@@ -22,7 +22,7 @@ interface TransportEnd {
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */
   ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
-  /** Starts a role's machine, which hears the transport's facts from now on. */
+  /** Starts the machine of a role, which receives the facts of the transport. */
   play(logic: AnyActorLogic, input: object): void;
   stop(): Promise<void>;
 }

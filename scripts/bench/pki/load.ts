@@ -1,5 +1,5 @@
 /**
- * P4 and P5: loading a revocation list of a million entries, from PEM and from DER, beside `openssl crl`.
+ * P4 and P5: loading a revocation list of a million entries, from PEM and from DER, compared with `openssl crl`.
  *
  * @module
  */

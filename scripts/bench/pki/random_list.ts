@@ -8,7 +8,7 @@ import type { KeyObject } from "node:crypto";
 import { constructed, derValue, integer, sequence, time } from "../../../pki/issue/der_writer.ts";
 import { crlNumber, encodeExtensions } from "../../../pki/issue/extensions.ts";
 
-/** What to make. */
+/** The size and shape of the list. */
 interface RandomListOptions {
   /** The issuer's name, DER. */
   readonly issuer: Uint8Array;
@@ -68,7 +68,7 @@ export function makeRandomList({ issuer, key, entries, seed, at }: RandomListOpt
   return { der, serial };
 }
 
-/** Random 32-bit words (xorshift128, Marsaglia 2003): fast, and good enough for serials nobody has to guess. */
+/** Random 32-bit words (xorshift128, Marsaglia 2003): fast, and sufficient for serials that need no secrecy. */
 export function randomWords(seed: number): () => number {
   let [x, y, z, w] = [seed >>> 0 || 1, 362_436_069, 521_288_629, 88_675_123];
   return () => {

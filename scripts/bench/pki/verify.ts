@@ -1,5 +1,5 @@
 /**
- * P2: what verifying a chain costs beside its raw signature checks; P3: a lookup; and parsing beside other parsers.
+ * P2: the cost of verifying a chain compared with its raw signature checks; P3: a lookup; parsing compared with other parsers.
  *
  * @module
  */
