@@ -1,5 +1,5 @@
 /**
- * What is banned in this tree, and what to use instead. Part of `npm test`; a new kind of mistake gets a line here.
+ * The things that are banned in this tree, and their replacements. Part of `npm test`. Add a line for a new kind of mistake.
  *
  * @module
  */
@@ -26,7 +26,7 @@ interface Ban {
 const rooms = ["pki", "transport", "actors", "scripts", "tests"] as const;
 type Room = (typeof rooms)[number];
 
-/** Which rooms a room may import from, beside itself. */
+/** The rooms that a room may import from, besides itself. */
 const mayImport: Record<Room, readonly Room[]> = {
   pki: [],
   transport: ["pki"],
@@ -158,7 +158,7 @@ function leavingFindings({ path, text }: SourceFile): string[] {
   );
 }
 
-/** What is wrong with these files, one line each: `path:line: what, and what to use instead`. */
+/** The findings in these files, one line each: `path:line: the fault, and its replacement`. */
 export function findings(files: readonly SourceFile[]): string[] {
   return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
     ...(badNames.test(file.path) ? [`${file.path}:1: the name says nothing, name the file for its topic`] : []),
@@ -205,7 +205,7 @@ function sourceFiles(root: string, folder: string): SourceFile[] {
   });
 }
 
-/** Everything tidy has to say about the tree at `root`. */
+/** All findings of tidy in the tree at `root`. */
 export function tidy(root: string): string[] {
   const exists = (path: string) => existsSync(join(root, path));
   const read = (path: string) => readFileSync(join(root, path), "utf8");

@@ -18,7 +18,7 @@ import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
-/** What `init` is told. */
+/** The options of `init`. */
 interface InitCommand {
   readonly role: Role;
   readonly name: string;
@@ -34,7 +34,7 @@ const nameCharactersMax = 100;
 /** A configuration is far smaller; a larger file is not replaced. */
 const replacedBytesMax = 1_048_576;
 
-/** Writes the configuration to `output`, and says what it found and what is still to do. */
+/** Writes the configuration to `output`. Prints the files that it found and the remaining steps. */
 export function init(
   { role, name, output, force, flags }: InitCommand,
 ): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem | Path.Path> {
@@ -82,7 +82,7 @@ function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
 
 const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, said: error.message });
 
-/** What was given must be good; what is still missing from the file is for the operator to write. */
+/** The given values must be valid. The operator adds the values that are missing from the file. */
 function checkGiven(
   role: Role,
   text: string,

@@ -1,6 +1,6 @@
 /**
- * The configuration that `init` writes: every key of a role with what it is for; those that may be left out, and those that
- * nobody but the operator knows, as comments.
+ * The configuration that `init` writes: every key of a role with its purpose. Optional keys, and keys that only the operator
+ * knows, are comments.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import type { Role } from "../../pki/certificate.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { expectedFiles, type FileKey, type InitFiles } from "./init_files.ts";
 
-/** What `init` is told, and what it found. */
+/** The options of `init`, and the files that it found. */
 interface InitOptions {
   readonly role: Role;
   /** The node's name: its certificate's files are called after it. */
@@ -25,7 +25,7 @@ interface InitOptions {
   readonly files?: InitFiles | undefined;
 }
 
-/** A configuration of `role` that loads as it stands, up to its gateways and the files it names. */
+/** A configuration of `role` that loads unchanged, except for its gateways and the files that it names. */
 export function initText(options: InitOptions): string {
   const { role, given = {} } = options;
   const keys = keysOf(role).filter(({ kind }) => kind !== "tables");
@@ -56,7 +56,7 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   const all = keys.map((key) => ({ key, lines: linesOf(key, options) }));
   const holds = ({ lines }: (typeof all)[number]) => lines.some((line) => !line.startsWith("#"));
   const isActive = all.some(holds);
-  // What holds comes first, and the one comment that is a hole: a node without revocation lists.
+  // Active keys come first, and the comment about a security gap: a node without revocation lists.
   const first = (entry: (typeof all)[number]) => holds(entry) || entry.key.key === "crls_pem";
   const written = table === "" ? [...all.filter(first), ...all.filter((entry) => !first(entry))] : all;
   const head = table === "" ? [] : [`${isActive ? "" : "#"}[${table}]`];

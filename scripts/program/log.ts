@@ -45,7 +45,7 @@ export function makeLog(node: string, { level, format, colour, now, write }: Log
       try {
         write(`${formatLine({ ...report, time: new Date(now()).toISOString(), node: called }, format, colour)}\n`);
       } catch {
-        // A field that throws when read, or an output that is gone. There is nowhere left to say so.
+        // A field throws on access, or the output is gone. No place is left to report it.
       }
     },
     name: (name) => (called = name),

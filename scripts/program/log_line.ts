@@ -1,6 +1,6 @@
 /**
- * One line an event: as JSON for programs, as text for people. What a peer can influence cannot forge a line, hide one
- * or make one long: control and format characters are escaped, every part is bounded.
+ * One line for each event: JSON for programs, text for people. A peer's data cannot forge a line, hide one or make one long:
+ * the formatter escapes control and format characters and bounds every part.
  *
  * @module
  */

@@ -24,7 +24,7 @@ import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
 
-/** What `probe` is told. */
+/** The options of `probe`. */
 interface ProbeOptions {
   readonly role: Role;
   /** Path of the configuration file. */
@@ -38,7 +38,7 @@ interface ProbeOptions {
   readonly flags: GivenFlags;
 }
 
-/** Longest that a probe may be told to wait: an hour. */
+/** The longest timeout of a probe: an hour. */
 const timeoutMsMax = 3_600_000;
 
 /** Succeeds only where the node there answers that it is healthy. */
@@ -77,7 +77,7 @@ function ask(options: ProbeOptions): Effect.Effect<ProbeReport, ProbeReport, Fil
   );
 }
 
-/** What is wrong with the command line. */
+/** Describes the error in the command line. */
 function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
   if (timeoutMs < 1 || timeoutMs > timeoutMsMax) return `--timeout is from 1 to ${timeoutMsMax} ms, not ${timeoutMs}`;
   const written = JSON.stringify(address);
@@ -92,8 +92,8 @@ function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
 const isRelayed = (address: string): boolean => address.includes("/p2p-circuit");
 
 /**
- * A transport that listens nowhere and joins nothing; it speaks to relays where the address leads through one. What the
- * operator names is dialled, whatever range it is in.
+ * A transport that does not listen and joins no network. It uses a relay where the address leads through one. It dials the
+ * operator's address in any range.
  */
 function transportOf(config: RoleConfig, { ports, address }: Pick<ProbeRun, "ports" | "address">) {
   return Effect.gen(function* () {

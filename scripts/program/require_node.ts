@@ -1,5 +1,5 @@
 /**
- * What a program checks before it loads anything else: an old Node fails somewhere in a package, and says nothing of itself.
+ * Checks the version of Node before any other module loads. An old Node fails inside a package, with an unclear error.
  *
  * @module
  */

@@ -29,7 +29,7 @@ import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
 import type { TelemetrySources } from "./telemetry.ts";
 
-/** What `run` is told. */
+/** The options of `run`. */
 export interface RunOptions {
   readonly role: Role;
   /** Path of the configuration file. */
@@ -40,12 +40,12 @@ export interface RunOptions {
   readonly flags: GivenFlags;
 }
 
-/** Added to a drain's own time before the program ends without waiting any longer, in milliseconds. */
+/** Time after the limit of a drain until the program exits, in milliseconds. */
 const patienceMs = 2_000;
-/** How long what still runs may take to be interrupted at the end, in milliseconds. */
+/** Effects that still run at the end are interrupted within this, in milliseconds. */
 const disposeMs = 2_000;
 
-/** Runs a node until it is done or told to stop. Succeeds where it ended in order. */
+/** Runs a node until it is done or a signal stops it. Succeeds when it ended in order. */
 export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
   const { role, config: file, level, format, flags } = options;
   const log = makeLog(`hypha-${role}`, {
@@ -80,7 +80,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   });
 }
 
-/** Keys that the existing nodes act on and ours do not: better said than silently taken. */
+/** Keys that the existing nodes use and ours ignore. The log names them. */
 function idleKeys(config: RoleConfig): readonly string[] {
   const { sampler, sampleRatio } = config.telemetry;
   const bridge = config.role === "scheduler" && config.statusBridge !== undefined;
@@ -106,7 +106,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
     log.report({
       level: "error",
       event: "node.crashed",
-      message: `Cannot go on after an error that nobody expected: ${error instanceof Error ? error.message : error}`,
+      message: `Cannot continue after an unexpected error: ${error instanceof Error ? error.message : error}`,
       fields: { stack: error instanceof Error ? error.stack : undefined },
     });
     exitAfterOutput(1);
@@ -144,7 +144,7 @@ async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined>
   return digitsEvaluator;
 }
 
-/** Loaded where it is configured only: the libraries behind it take their time to load. */
+/** Loads telemetry only where it is configured: its libraries load slowly. */
 async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<void>> {
   const { endpoint, listen } = sources.config.telemetry;
   if (endpoint === undefined && listen === undefined) return () => Promise.resolve();
@@ -152,7 +152,7 @@ async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<
   return startTelemetry(sources);
 }
 
-/** Deno throws some of its refusals where nobody can catch them: out of the turn in which a server is to listen. */
+/** Deno throws some permission errors outside of any caller's reach: in the turn after a server starts to listen. */
 function endDenied(log: Log, message: string): void {
   log.report({ level: "error", event: "node.denied", message });
   exitAfterOutput(1);
@@ -163,7 +163,7 @@ function exitAtOnce(log: Log, message: string, code: ExitCode): void {
   exitAfterOutput(code);
 }
 
-/** Taking leave has deadlines of its own; this one is for a node that does not keep them. */
+/** A drain has its own deadlines. This one is for a node that does not keep them. */
 function exitLater(log: Log, ms: number): void {
   setTimeout(() => exitAtOnce(log, `Ending at once: taking leave took more than ${ms} ms`, 1), ms).unref();
 }
