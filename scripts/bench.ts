@@ -52,7 +52,7 @@ async function measure(part: PartName, runtime: Runtime, quick: boolean): Promis
     : ["--no-warnings", "--expose-gc"];
   const script = join(root, "scripts/bench/run_part.ts");
   const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
-  // Rows go to standard error as they are measured: an interrupted run has shown what it measured.
+  // Each row goes to standard error after its measurement, so an interrupted run has printed its results.
   const onStderr = (text: string) => void process.stderr.write(text);
   const { code, stdout } = await runCommand(startable(findRuntime(runtime) ?? runtime), args, { timeoutMs, onStderr });
   if (code === 0) return JSON.parse(stdout) as readonly BenchRow[];

@@ -2,7 +2,7 @@
  * The one check of the tree: format, lint, types, tidy, every test on Node and on Deno, doc examples, the built package.
  *
  * `npm test [-- FILES…] [--runtime node|deno] [--json]`. Given files, it runs only those tests. `npm test -- --fast` runs the
- * tests that need what changed, on Node, for at most 90 seconds. It installs the system's programs that tests use where it
+ * tests of changed files, on Node, for at most 90 seconds. It installs the system's programs that tests use where it
  * can; where it cannot, it lists at its end the parts that it did not cover. With `CI=true` that is a failure. The last line is
  * `N passed, N failed`. It exits with 0 when everything passed, 1 when something failed, 2 on wrong usage.
  *

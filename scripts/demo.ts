@@ -114,7 +114,7 @@ const names = (event: object, name: string, peer: string): boolean => {
   return text.includes(peer) || text.includes(`${name}.hypha.local`);
 };
 
-/** Revokes the certificate of a trainer that holds a lease, and sees what becomes of its connections. */
+/** Revokes the certificate of a trainer that holds a lease, and watches its connections. */
 async function revokeTrainer(
   { layout, nodes }: Network,
   scheduler: NodeProcess,

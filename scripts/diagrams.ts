@@ -57,7 +57,7 @@ function transitionsOf(node: AnyStateNode): readonly Transition[] {
   const own = [...node.transitions.values()].flat() as readonly Transition[];
   const always = (node.always ?? []) as readonly Transition[];
   const below = Object.values(node.states).flatMap((child) => transitionsOf(child as AnyStateNode));
-  // The machine itself has no box: what it does in every state is drawn from each of its states.
+  // The machine itself has no box: its transitions are drawn from each of its states.
   const outer = node.parent === undefined
     ? Object.values(node.states).flatMap((child) => own.map((transition) => ({ ...pick(transition), source: child })))
     : own;

@@ -1,5 +1,5 @@
-// Started by whatever Node the machine has: installs from the lock file where that isn't done yet, then runs the given
-// command with the pinned Node and Deno in front of PATH. Standard output belongs to that command alone.
+// Runs on any Node of the machine. Installs from the lock file if that is not done yet, then runs the given command with the
+// pinned Node and Deno first in PATH. Only that command writes to standard output.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";

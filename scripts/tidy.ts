@@ -110,7 +110,7 @@ const bans: readonly Ban[] = [
 const exempt = new Set(["scripts/tidy.ts", "tests/scripts/tidy.test.ts"]);
 const badNames = /(^|\/)(utils?|common|misc|helpers?|manager)(\.|\/)/;
 
-/** The text without its comments, line by line, so that prose may name what code may not use. */
+/** The text without its comments, line by line, so that comments may name banned things. */
 function codeLines(text: string): string[] {
   const withoutBlocks = text.replace(/\/\*[\s\S]*?\*\//g, (block) => block.replace(/[^\n]/g, ""));
   return withoutBlocks.split("\n").map((line) => line.replace(/(^|\s)\/\/.*$/, "$1"));

@@ -89,7 +89,7 @@ export async function attack(options: CellAttackOptions): Promise<CellReport[]> 
   return reports;
 }
 
-/** Runs attacks in a process of their own; undefined where this machine has no such level. */
+/** Runs attacks in a separate process; undefined where this machine has no such level. */
 export async function runCellAttacks(run: CellRun): Promise<CellReport | undefined> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "hypha-attack-")));
   chmodSync(folder, 0o755);
@@ -100,7 +100,7 @@ export async function runCellAttacks(run: CellRun): Promise<CellReport | undefin
   const as = drop ? ["setpriv", `--reuid=${unprivilegedId}`, `--regid=${unprivilegedId}`, "--clear-groups"] : [];
   const flags = run.runtime === "node" ? ["--no-warnings"] : ["run", "-A", "--no-check", "--quiet"];
   const [command = "", ...args] = [...as, binary, ...flags, script, folder, node, run.level, String(run.scale)];
-  // Descriptor 9 is one that no executor may get hold of.
+  // No executor may get access to descriptor 9.
   const secret = openSync("/etc/passwd", "r");
   try {
     const child = spawn(command, [...args, ...run.ids ?? []], {

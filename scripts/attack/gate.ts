@@ -37,7 +37,7 @@ interface GateAttackOptions {
 
 /** From the victim's first byte to its verdict; a quick run has less time to wait. */
 const deadlineMs = { quick: 2_000, full: 5_000 };
-/** Attempts of a quick run: of strangers, of members (who last about a second each), of what weighs 16 MB. */
+/** Attempts of a quick run: by strangers, by members (about a second each), and with 16 MB of data. */
 const quickMax = { stranger: 8, member: 4, heavy: 1 };
 const heavy = "certificate-16-mb";
 /** Attempts of each impersonation while listening. */

@@ -23,7 +23,7 @@ function fieldLines(name: string, value: unknown): readonly string[] {
   return rows.length === 1 ? [`  ${name}: ${rows[0]}`] : [`  ${name}:`, ...rows.map((row) => `    ${row}`)];
 }
 
-/** A verdict: the path from the leaf to the anchor, or the refusal with what to do. */
+/** A verdict: the path from the leaf to the anchor, or the refusal with its hint. */
 export function verdictLines(verdict: Verdict): readonly string[] {
   const { ok, code, path, reason, hint, peer, warnings } = verdict;
   const said = warnings.map((warning) => `warning: ${warning}`);
@@ -43,7 +43,7 @@ export function verdictLines(verdict: Verdict): readonly string[] {
   return ["accepted", ...steps, ...who, ...checked, ...said];
 }
 
-/** A diagnosis: a line a finding, what mends it below. */
+/** A diagnosis: one line for each finding, with its repair below. */
 export function diagnosisLines({ ok, role, peer, findings }: Diagnosis): readonly string[] {
   const marks = { ok: "ok", warning: "warn", error: "WRONG" } as const;
   const lines = findings.flatMap(({ check, level, file, detail, mend }) => [

@@ -40,9 +40,9 @@ async function baseOf(since: string | undefined): Promise<string | undefined> {
 }
 
 /**
- * Finds the tests for what changed.
+ * Finds the tests of changed files.
  *
- * @param expectedMs What a test file is expected to take.
+ * @param expectedMs The expected time of a test file.
  * @returns Undefined where git knows no commit to compare with.
  */
 export async function changedTests(

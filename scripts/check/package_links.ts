@@ -1,5 +1,5 @@
 /**
- * Links of the pages in a folder: a packed package must hold whatever its pages link to.
+ * Links of the pages in a folder: a packed package must contain every target of its pages.
  *
  * @module
  */

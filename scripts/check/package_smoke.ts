@@ -12,7 +12,7 @@ import { nodeSaying, type OldNode, systemOldNode } from "./old_node.ts";
 import { linksOutside } from "./package_links.ts";
 import { findRuntime, type Runtime, startable } from "./runtimes.ts";
 
-/** One thing tried, and what went wrong with it. */
+/** One trial and its error. */
 interface SmokeResult {
   readonly what: string;
   readonly error: string | undefined;

@@ -1,5 +1,5 @@
 /**
- * The parts of a run: what each counts, how long it takes, and the summary.
+ * The parts of a run: their counts, their times, and the summary.
  *
  * @module
  */
@@ -87,7 +87,7 @@ export class Parts {
     });
   }
 
-  /** The slowest files, each part's time, and what was not covered. */
+  /** Prints the slowest files, the time of each part, and the tests that are left out. */
   closing(notCovered: readonly string[]): void {
     if (this.files.length > 1) {
       this.say(`Slowest of ${this.files.length} files:`);

@@ -9,7 +9,7 @@ import process from "node:process";
 import { runCommand } from "./command.ts";
 import { findRuntime } from "./runtimes.ts";
 
-/** A program of the system, the Debian package that has it, and what its absence costs. */
+/** A program of the system, its Debian package, and the tests that need it. */
 interface Prerequisite {
   readonly program: string;
   readonly package: string;
@@ -69,7 +69,7 @@ export async function installPrerequisites(say: (text: string) => void, mayInsta
     });
   const install = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
   let last = await apt(...install);
-  // A fresh image has no index of packages; one that is old names versions that are gone.
+  // A fresh image has no index of packages; an old index names versions that no longer exist.
   if (last.code !== 0) {
     const updated = await apt("update", "-qq");
     last = updated.code === 0 ? await apt(...install) : updated;

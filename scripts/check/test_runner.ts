@@ -1,5 +1,5 @@
 /**
- * Runs test files, each in a process of its own, on Node and on Deno.
+ * Runs test files, each in a separate process, on Node and on Deno.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export const runtimeFlags: Record<Runtime, readonly string[]> = {
   deno: ["run", "-A", "--no-check", "--quiet", "--v8-flags=--expose-gc"],
 };
 
-/** Node compiles a module once for all test files: 0.15 s of each. Deno has a cache of its own. */
+/** Node compiles a module once for all test files: 0.15 s of each. Deno has its own cache. */
 const compiled = resolve("node_modules/.cache/node-compile");
 /** Longest time for one file on one runtime, in milliseconds. */
 const fileTimeoutMs = 300_000;

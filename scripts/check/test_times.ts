@@ -36,7 +36,7 @@ function read(path: string): Record<string, unknown> {
   }
 }
 
-/** Remembers what was measured. Where that cannot be written, nothing is remembered. */
+/** Writes the measured times. Where the file cannot be written, they are lost. */
 export function remember(results: readonly TimedFile[]): void {
   const times = read(memory) as Times;
   for (const { file, runtime, ms } of results) times[`${file} ${runtime}`] = Math.round(ms);
@@ -44,7 +44,7 @@ export function remember(results: readonly TimedFile[]): void {
     mkdirSync(dirname(memory), { recursive: true });
     writeFileSync(memory, `${JSON.stringify(times, undefined, 1)}\n`);
   } catch {
-    // A tree that belongs to somebody else.
+    // The tree belongs to another user.
   }
 }
 

@@ -26,7 +26,7 @@ interface DemoCell {
   readonly said: string;
 }
 
-/** Takes away what killed workers left mounted in the demo's folder: jobs' directories are file systems of their own. */
+/** Unmounts the job directories that killed workers left in the demo's folder: each is a file system. */
 export function unmountAll(folder: string): void {
   const table = existsSync("/proc/self/mounts") ? readFileSync("/proc/self/mounts", "utf8") : "";
   for (const line of table.split("\n")) {
@@ -37,12 +37,12 @@ export function unmountAll(folder: string): void {
 
 /** Bytes of a socket's path that an executor can connect to: Deno takes 107, Node one more. */
 const socketPathBytesMax = 107;
-/** Where a job's socket lies below the demo's folder. */
+/** The path of a job's socket below the demo's folder. */
 const socketPathBytes = "/work/worker-1/hypha-00000000-0000-0000-0000-000000000000/bridge.sock".length;
 
 /**
- * Checks that executors can connect to the sockets of their jobs: in a cell without a root of its own they see them below the
- * demo's folder, whose path may be too long then.
+ * Checks that executors can connect to the sockets of their jobs: in a cell without its own root the path of a
+ * socket begins with the demo's folder and may be too long.
  */
 export function checkSocketPaths(folder: string, cell: Cell): void {
   const over = new TextEncoder().encode(folder).length + socketPathBytes - socketPathBytesMax;

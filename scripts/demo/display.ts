@@ -5,7 +5,7 @@
  */
 import process from "node:process";
 
-/** Where a display writes: standard output or standard error. */
+/** The output of a display: standard output or standard error. */
 interface Screen {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -18,7 +18,7 @@ export interface Display {
   stage(title: string): void;
   /** Something worth a line happened. */
   note(text: string): void;
-  /** Training goes on: `done` of `total` rounds. */
+  /** Shows the progress of the training: `done` of `total` rounds. */
   progress(done: number, total: number, text: string): void;
   /** A line of the result, or an empty one. */
   line(text: string): void;

@@ -70,7 +70,7 @@ async function knock({ certPem, keyPem }: Intruder, port: number): Promise<void>
   }
 }
 
-/** Lets an intruder try to get in at the gateway; the code with which the gateway refused it, by its log. */
+/** Makes an intruder dial the gateway. Returns the code of the refusal in the gateway's log. */
 export async function tryIntruder(
   intruder: Intruder,
   { gatewayPort }: Pick<Layout, "gatewayPort">,

@@ -19,10 +19,10 @@ export interface LogEvent {
   readonly [field: string]: unknown;
 }
 
-/** Where Node keeps what it compiled, so that the second process of a kind starts in half the time. */
+/** The folder of Node's compiled code: the second process of a kind starts in half the time. */
 let compileCache: string | undefined;
 
-/** Shares compiled code between the demo's processes, in a folder of its own where the environment names none. */
+/** Shares compiled code between the demo's processes, in a separate folder where the environment names none. */
 export function shareCompiledCode(folder: string): void {
   compileCache = process.env["NODE_COMPILE_CACHE"] ?? folder;
 }
@@ -162,7 +162,7 @@ export class NodeProcess {
   }
 }
 
-/** How long what was killed may take to be gone, in milliseconds: a loaded machine tears down a cell slowly. */
+/** Killed processes are gone within this, in milliseconds: a loaded machine removes a cell slowly. */
 const endMaxMs = 5_000;
 const endPollMs = 20;
 
@@ -193,7 +193,7 @@ function kill({ pid }: { readonly pid?: number | undefined }, signal: NodeJS.Sig
   }
 }
 
-/** Processes on this machine whose command line or environment names `folder`: nothing of the demo may survive it. */
+/** Processes on this machine whose command line or environment names `folder`: no process of the demo may survive it. */
 export function survivors(folder: string): string[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid).flatMap((pid) => {
     try {

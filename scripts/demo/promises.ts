@@ -39,7 +39,7 @@ interface PromiseOutcome {
 
 /** The promises' outcomes, as `--json` adds them to the result. */
 export interface Verdict {
-  /** {@linkcode allHeld}, or `broken: ` and what broke. */
+  /** {@linkcode allHeld}, or `broken: ` and the broken promises. */
   readonly verdict: string;
   readonly promises: readonly PromiseOutcome[];
 }

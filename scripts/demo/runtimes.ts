@@ -1,5 +1,5 @@
 /**
- * The runtimes that the demo's processes can run on: what this machine has.
+ * The runtimes of this machine, for the demo's processes.
  *
  * @module
  */

@@ -40,7 +40,7 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
   const { config } = spec.executor;
   const trainer = trainerOf(config);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
-  // Pushes are taken only while somebody receives: open before the first difference leaves.
+  // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
   const results = await bridge.receive(config.results, (file) => readFile(join(workDir, file.path)));
   try {
     for (let round = 1;; round++) {
@@ -104,7 +104,7 @@ async function say(bridge: BridgeClient, progress: Progress): Promise<ProgressRe
   return answer;
 }
 
-/** Waits for the round's update. One that came late from an earlier round belongs to everybody's parameters too. */
+/** Waits for the update of the round. Also applies late updates of earlier rounds: the other trainers have them too. */
 async function takeResults(results: Receiving<Uint8Array>, trainer: Trainer): Promise<void> {
   for (
     let bytes: Uint8Array | undefined = await results.next(resultTimeoutMs);

@@ -1,5 +1,5 @@
 /**
- * DER as a tree that can be bent: values are exchanged, lengths lie, and what is around them is written anew.
+ * DER as a tree for mutations: it can replace values and write false lengths, and it encodes the surrounding values again.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export type LengthLie =
   | { readonly kind: "indefinite" }
   | { readonly kind: "huge" };
 
-/** Deepest nesting that is opened; what is deeper stays octets. */
+/** The deepest nesting that is parsed; deeper values stay octets. */
 const depthMax = 24;
 
 /** Reads values that fill `bytes` to its end; undefined where they do not. */

@@ -56,7 +56,7 @@ function plain({ chain, anchors, lists }: World): FuzzCase {
   return { chain: ders(chain), anchors: ders(anchors), lists: lists && ders(lists) };
 }
 
-/** Bends one signed part of the world. A world without what is wanted has its leaf bent. */
+/** Mutates one signed part of the world. In a world without that part it mutates the leaf. */
 function bendPart(random: Random, world: World, wanted: Target, worlds: readonly World[]): Made {
   const { chain, anchors, lists } = world;
   const has = { leaf: true, issuer: chain.length > 1, anchor: true, list: lists !== undefined, chain: false };
@@ -133,7 +133,7 @@ const octetBends: Readonly<
   },
 };
 
-/** Bends of the content, which is then signed anew. */
+/** Mutations of the content, which then gets a new signature. */
 const treeBends: Readonly<Record<string, Bend>> = {
   "content-flip": (random, root) => flip(random, random.pick(leaves(root))),
   "content-edge": (random, root) => edge(random, random.pick(leaves(root))),

@@ -29,11 +29,11 @@ export interface Oracle {
   readonly close: () => Promise<void>;
 }
 
-/** Strict, at the fixed time, nothing trusted but what is named. */
+/** Strict, at the fixed time, with only the named anchors. */
 const usual = ["verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-no-CAfile", "-partial_chain"];
 const at = ["-attime", String(evaluatedAt.getTime() / 1_000)];
 
-/** Opens a folder of its own. */
+/** Opens an oracle with its own folder. */
 export async function openOracle(): Promise<Oracle> {
   const root = await mkdtemp(join(tmpdir(), "hypha-fuzz-"));
   let made = 0;

@@ -15,7 +15,7 @@ export interface Random {
   readonly bytes: (count: number) => Uint8Array;
 }
 
-/** Makes a generator; every pair of seed and stream gives a series of its own. */
+/** Makes a generator. Every pair of seed and stream gives another series. */
 export function makeRandom(seed: number, stream: number): Random {
   let state = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(stream + 1, 0xc2b2ae35);
   const next = () => {

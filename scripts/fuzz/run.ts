@@ -12,7 +12,7 @@ import { makeWorlds, type World } from "./worlds.ts";
 
 /** Mutations evaluated before OpenSSL is asked. */
 const batchSize = 2_000;
-/** Of the refused that cost OpenSSL a process of their own, one in so many is asked for. */
+/** A refused case that costs OpenSSL a separate process is asked once in this many. */
 const refusedAskedEvery = 50;
 /** A mutation that we accept and OpenSSL refuses. */
 interface ExtraAccept {

@@ -1,5 +1,5 @@
 /**
- * Valid chains to begin with: what they are mutated from, with the keys to sign them anew.
+ * Valid chains as the start of mutations, with the keys to sign them again.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export interface SignedPart {
 /** A chain that both accept. */
 export interface World {
   readonly name: string;
-  /** Leaf first; what a peer sends. */
+  /** The chain that a peer sends, leaf first. */
   readonly chain: readonly SignedPart[];
   readonly anchors: readonly SignedPart[];
   /** Undefined where no revocation list is configured. */

@@ -15,7 +15,7 @@ import { type CrlMalformed, KeyUsage, MalformedCertificate, type Refusal } from 
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import type { LimboCase, LimboName } from "./suite.ts";
 
-/** Certificates that a case may send: its pathological ones have hundreds, and all of them are to be searched. */
+/** Certificates that a case may send: its pathological cases have hundreds, and the search must cover all. */
 const limboCertificatesMax = 2_000;
 
 const algorithms = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"] as const;

@@ -29,7 +29,7 @@ export interface LimboReport {
 }
 
 /**
- * A rule by which we refuse what the suite wants accepted: the code and words (one of them) of that refusal, the case of
+ * A rule by which we refuse a case that the suite wants accepted: the code and words (one of them) of that refusal, the case of
  * the suite that wants it so, and those that it is known to hit: of the suite, or of ours (`own::`) where the part of the
  * suite at hand has none. A case that none of the rows names, refused by the same rule, counts as
  * known too: the contradiction is the suite's own.

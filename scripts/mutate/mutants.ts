@@ -68,7 +68,7 @@ function bare(node: ts.Expression): ts.Expression {
   return ts.isParenthesizedExpression(node) || ts.isAsExpression(node) ? bare(node.expression) : node;
 }
 
-/** Whether an expression is a yes or no, as far as its form tells. */
+/** Whether an expression is boolean, as far as its form shows. */
 function isDecision(of: ts.Expression): boolean {
   const node = bare(of);
   if (ts.isPrefixUnaryExpression(node)) return node.operator === ts.SyntaxKind.ExclamationToken;
@@ -90,7 +90,7 @@ function isCondition(node: ts.Node): boolean {
   return isAnswer(node);
 }
 
-/** Whether `node` is what a function answers: its return expression, or an arrow function's whole body. */
+/** Whether `node` is the result of a function: its return expression, or the whole body of an arrow function. */
 function isAnswer(node: ts.Node): boolean {
   return ts.isReturnStatement(node.parent) || (ts.isArrowFunction(node.parent) && node.parent.body === node);
 }

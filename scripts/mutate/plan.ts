@@ -46,7 +46,7 @@ function sourcesOf(root: string, where: string): string[] {
   return filesBelow(root, folder, ".ts").filter((path) => path.startsWith(where));
 }
 
-/** The first 32 bits of a hash: by it a mutant is chosen, whatever else is added or taken away. */
+/** The first 32 bits of a hash: it chooses a mutant independently of the other mutants. */
 function lot(seed: number, id: string): number {
   return createHash("sha256").update(`${seed} ${id}`).digest().readUInt32BE();
 }
@@ -83,7 +83,7 @@ function importsOf(root: string, path: string): string[] {
   return [...text.matchAll(/\bfrom\s+"(\.[^"]*)"/g)].map(([, to = ""]) => posix.join(posix.dirname(path), to));
 }
 
-/** Finds the tests of each source: those the plan names, the one that has its name, and those that import it. */
+/** Finds the tests of each source: the tests in the plan, the test with its name, and the tests that import it. */
 export function testsOf(root: string, plan: Plan): (source: string) => readonly string[] {
   const tests = filesBelow(root, "tests", ".test.ts");
   const imports = new Map(tests.map((test) => [test, importsOf(root, test)]));

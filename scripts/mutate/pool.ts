@@ -1,5 +1,5 @@
 /**
- * Workers that evaluate mutants: started, timed, thrown away and started anew.
+ * Workers that evaluate mutants: started, timed, stopped and replaced.
  *
  * @module
  */
@@ -45,7 +45,7 @@ export class Worker {
       cwd: tree,
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0", DENO_DIR: `${tree}/deno` },
-      detached: true, // a group of its own: what its tests started ends with it
+      detached: true, // a separate group: the processes of its tests end with it
     });
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-erroredMax);
@@ -96,7 +96,7 @@ export class Worker {
     });
   }
 
-  /** Ends it and whatever its tests started. */
+  /** Ends it and all processes of its tests. */
   kill(): void {
     this.#alive = false;
     try {

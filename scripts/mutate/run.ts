@@ -39,7 +39,7 @@ const jobsMax = 80;
 const rssMaxBytes = 900 * 1024 * 1024;
 /** After so many killed mutants a process is asked whether the tests still pass in it without one. */
 const killedMax = 15;
-/** How long a test file may take: so many times what it takes by itself, and so many milliseconds more. */
+/** The time limit of a test file: a multiple of its usual time, plus milliseconds. */
 const slower = 8;
 const graceMs = 6_000;
 /** How much longer the second trial of a mutant may take that took too long in the first. */
@@ -76,7 +76,7 @@ export class BrokenWithoutMutant extends Error {
   override readonly name = "BrokenWithoutMutant";
 }
 
-/** One process, and what it killed since it was last asked. */
+/** One process, and its kills since the last check. */
 class Life {
   readonly worker: Worker;
   readonly killed: { readonly mutant: Mutant; readonly verdict: Verdict }[] = [];
@@ -161,7 +161,7 @@ class Run {
     const { id } = mutant;
     const ended = await this.#run(life.worker, this.#ordered(mutant.file), mutant, alone ? patience : 1);
     if (ended.type !== "answered") {
-      // Perhaps of what another mutant left behind, or of a machine that was busy: each gets a second trial.
+      // The cause may be another mutant or a busy machine: each mutant gets a second trial.
       if (!alone) waiting.push({ mutant, alone: true });
       else if (ended.type === "timed out") this.#options.onVerdict({ id, outcome: "timed out" });
       else this.#options.onVerdict({ id, outcome: "killed", by: "its process died" });

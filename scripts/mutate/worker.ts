@@ -57,7 +57,7 @@ process.stdout.write = ((text: string | Uint8Array) => {
   return true;
 }) as typeof process.stdout.write;
 
-/** Runs one file; what failed in it, or undefined. */
+/** Runs one file. Returns the failure, or undefined. */
 async function runFile(path: string): Promise<string | undefined> {
   const queue: Suite[][] = [[]];
   Object.assign(globalThis, { UVU_DEFER: 1, UVU_QUEUE: queue });

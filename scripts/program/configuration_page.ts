@@ -94,7 +94,7 @@ function defaultOf(role: Role, key: ConfigKey): string {
   if (!key.optional) return "required";
   if (key.standard !== undefined) return /^[["\d]/.test(key.standard) ? code(key.standard) : key.standard;
   if (key.kind === "tables") return "none";
-  // A table that may be left out as a whole has keys of its own that may not.
+  // An optional table may have required keys.
   if (noteAt(role, key.path)?.optional === false) return "required in its table";
   const given = key.path.reduceRight<unknown>((value, step) => ({ [step]: value }), parse(`x = ${key.example}`)["x"]);
   return isDeepStrictEqual(typed(role, {}), typed(role, given as Record<string, unknown>)) ? code(key.example) : "none";

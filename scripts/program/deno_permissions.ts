@@ -33,7 +33,7 @@ interface DenoNeeds {
  * with full access only.
  *
  * The environment is closed but for the configuration's own variables: libp2p's logger and its colour detection list
- * the whole of it on import, which no list of names could allow. `--ignore-env` makes what is not listed look unset.
+ * the whole of it on import, which no list of names could allow. `--ignore-env` makes other variables appear unset.
  */
 export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
   if (role === "worker") return ["-A"];

@@ -23,8 +23,7 @@ export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{
 const outputMs = 1_000;
 
 /**
- * Ends the process once what was written has left. Not everything that libp2p opens lets a process end by itself on
- * every runtime.
+ * Ends the process when its output is written. Some resources of libp2p keep a process alive on some runtimes.
  */
 export function exitAfterOutput(code: ExitCode): void {
   setTimeout(() => process.exit(code), outputMs);

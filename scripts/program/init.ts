@@ -59,7 +59,7 @@ export function init(
   });
 }
 
-/** Refuses to replace what is no configuration: a key, a certificate, a list. */
+/** Refuses to replace a file that is no configuration: a key, a certificate, a list. */
 function checkReplaced(output: string): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
   const reading = readBytes({ path: output, what: "file to replace", bytesMax: replacedBytesMax, key: "-o" });
   return Effect.gen(function* () {

@@ -21,7 +21,7 @@ interface InitOptions {
   readonly file?: string | undefined;
   /** Values that were given, in tables as in TOML. */
   readonly given?: Readonly<Record<string, unknown>> | undefined;
-  /** Files that are there; none where undefined. */
+  /** The files that exist; none where undefined. */
   readonly files?: InitFiles | undefined;
 }
 
@@ -67,7 +67,7 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   return [...head, ...lines, ""].join("\n");
 }
 
-/** The line of a key; of one that is not known yet, an example before it. */
+/** The line of a key. A key without a value gets an example before it. */
 function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const { role, name, file = "config.toml", files = expectedFiles(name) } = options;
   const last = key.path[key.path.length - 1] ?? "";

@@ -34,7 +34,7 @@ export interface Log {
 /**
  * Makes a log.
  *
- * @param node What the lines call this node until its certificate is read.
+ * @param node The name of this node in the lines until its certificate is read.
  */
 export function makeLog(node: string, { level, format, colour, now, write }: LogOptions): Log {
   const least = logLevels.indexOf(level);

@@ -8,7 +8,7 @@ import { escapeUnsafe } from "./log_line.ts";
 import type { ProbeOutcome } from "../../actors/node/probe.ts";
 import type { Refusal, RefusalCode } from "../../pki/refusal.ts";
 
-/** One object, as `probe --json` prints it. Every key is always there; what is not known is `null`. */
+/** One object, as `probe --json` prints it. Every key is always present; unknown values are `null`. */
 export interface ProbeReport {
   /** Whether the node answered that it is healthy: then the exit code is 0. */
   readonly ok: boolean;
@@ -55,7 +55,7 @@ export function reportUnasked(
 /**
  * A probe that has an outcome.
  *
- * @param own The name in this node's own certificate: what the other side's log calls it.
+ * @param own The name in this node's own certificate. The log of the other node uses it.
  */
 export function reportOf(address: string, outcome: ProbeOutcome, own: string): ProbeReport {
   const known = "peer" in outcome ? outcome : outcome.type === "refused" ? outcome.presented : undefined;

@@ -176,7 +176,7 @@ function programOf(role: Role) {
 /** Without effect's own log-level flag: `run` has its own. */
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** Runs the program and ends the process: with 0 when it did what it was asked, 1 when not, 2 on wrong usage. */
+/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage. */
 export async function runProgram(role: Role): Promise<void> {
   const program = Command.runWith(programOf(role), { version })(process.argv.slice(2)).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),

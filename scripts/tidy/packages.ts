@@ -1,5 +1,5 @@
 /**
- * Imports by bare names: what the source imports is what package.json declares.
+ * Imports by bare names: package.json must declare every package that the source imports.
  *
  * @module
  */

@@ -41,7 +41,7 @@ function roomImports(files: readonly SourceFile[]): readonly RoomImport[] {
 /**
  * The circles among rooms: one finding for each import inside a circle.
  *
- * @returns `file: what, and what to do instead`, sorted.
+ * @returns The findings, `file: the fault, and its repair`, sorted.
  */
 export function roomCircles(files: readonly SourceFile[]): string[] {
   const imports = roomImports(files);

@@ -40,7 +40,7 @@ function linesOf(source: ts.SourceFile, node: ts.Node): number {
   return at(node.end) - at(node.getStart(source)) + 1;
 }
 
-/** The function's own name, or that of what it is assigned to; of a callback, that of what encloses it. */
+/** The name of the function, or of the variable that it is assigned to; for a callback, that of the enclosing function. */
 function nameOf(node: ts.Node): string {
   for (let at: ts.Node | undefined = node; at !== undefined; at = at.parent) {
     const { name } = at as { readonly name?: ts.Node };

@@ -1,7 +1,7 @@
 /**
- * The attacks. Each runs a hostile program in a cell and finds out what it could not do.
+ * The attacks. Each runs a hostile program in a cell and checks that the cell held.
  *
- * A hostile program prints `ESCAPED …` for whatever it got; what it cannot know itself is looked at from outside.
+ * A hostile program prints `ESCAPED …` for each thing that it reached. The attack checks the rest from outside.
  *
  * @module
  */

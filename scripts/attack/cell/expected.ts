@@ -15,7 +15,7 @@ export interface Outcome {
   readonly notHeld: Readonly<Record<string, string>>;
 }
 
-/** Everywhere that a worker can be, the strongest first. Level `root` is there for root alone. */
+/** All places of a worker, the strongest first. Only root has level `root`. */
 export const places = [
   "full/root",
   "root/root",

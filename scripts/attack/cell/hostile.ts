@@ -1,5 +1,5 @@
 /**
- * Pieces of hostile programs, and how what they got is read.
+ * Pieces of hostile programs, and the parser of their reports.
  *
  * @module
  */

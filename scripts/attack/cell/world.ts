@@ -33,7 +33,7 @@ export interface AttackWorld {
   readonly folder: string;
   readonly workDir: string;
   readonly cell: Cell;
-  /** The pinned Node: what programs of more than a line are written for. */
+  /** The pinned Node, for programs of more than one line. */
   readonly node: string;
 }
 
@@ -61,7 +61,7 @@ export interface RunningJob {
   ended(ms: number): Promise<JobOutcome | undefined>;
 }
 
-/** One for all jobs: what is reported differs. */
+/** The ports of all jobs; only `report` differs. */
 const shared = makePorts(() => {});
 /** Identifiers of jobs and tasks. */
 export const freshId: () => string = shared.uuid;

@@ -36,7 +36,7 @@ export const shownBy = ({ chain, identity }: EndFiles): Shown => ({
   certPem: identity.certPem,
 });
 
-/** Attempts, so many at once and so many a second, each from an address of its own. */
+/** Makes the attempts with limits on their number at once and per second, each from another address. */
 async function assail(attack: GateAttack, world: GateWorld, count: number): Promise<void> {
   let left = count;
   const { perSecond = attackRate } = attack;

@@ -70,7 +70,7 @@ export class Victim {
     return this.#process.next(answerMs);
   }
 
-  /** Has it dial; `let in`, or the code of the refusal. */
+  /** Makes it dial. Returns `let in`, or the code of the refusal. */
   dial(address: string): Promise<string> {
     this.#process.tell(`dial ${address}`);
     return this.#process.next(answerMs);

@@ -12,12 +12,12 @@ import { soundHello } from "./hostile_tls.ts";
 import { enter, yamux } from "./members.ts";
 import { frame, hello, negotiate, patient } from "./raw_dial.ts";
 
-/** How long a member waits for what becomes of its input, in milliseconds. */
+/** How long a member waits for the effect of its input, in milliseconds. */
 const waitMs = 60;
 const framesPerConnection = 5;
 const streamsPerConnection = 50;
 
-/** Every connection draws from a stream of its own. */
+/** Every connection has its own stream of random numbers. */
 const runSeed = 1;
 let stream = 0;
 

@@ -1,6 +1,6 @@
 /**
- * A TLS 1.3 handshake by hand, both ends, that can do what no library lets one do: show any certificate and sign with
- * another key (RFC 8446; X25519, AES-128-GCM, Ed25519 only).
+ * Both ends of a TLS 1.3 handshake, written by hand, because no library can present any certificate and sign with another key
+ * (RFC 8446; X25519, AES-128-GCM, Ed25519 only).
  *
  * @module
  */
@@ -258,7 +258,7 @@ export async function hostileClient(
     readonly corrupt?: boolean;
     /** Further extensions of the ClientHello, last. */
     readonly offer?: Uint8Array;
-    /** Written right after the ClientHello, as records of their own. */
+    /** Sent directly after the ClientHello, as separate records. */
     readonly early?: Uint8Array;
     /** Stops after the certificate of the listener. */
     readonly silent?: boolean;

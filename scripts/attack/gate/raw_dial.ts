@@ -22,7 +22,7 @@ export function dialFrom(port: number, localAddress: string): Promise<Socket | u
   });
 }
 
-/** Negotiates `/tls/1.0.0`; what came behind the answer. Throws where the connection ends. */
+/** Negotiates `/tls/1.0.0`. Returns the bytes after the answer. Throws where the connection ends. */
 export function negotiate(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let read = Buffer.alloc(0);

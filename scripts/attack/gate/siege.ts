@@ -1,5 +1,5 @@
 /**
- * One attack on a node, and what it was seen to do to it.
+ * One attack on a node, and its measured effects.
  *
  * @module
  */
@@ -46,7 +46,7 @@ export interface Siege {
   readonly quick: boolean;
 }
 
-/** How long the victim has to let go of everything after an attack, beyond its deadline, in milliseconds. */
+/** The victim frees its resources within this time after its deadline, in milliseconds. */
 export const recoveryMs = 8_000;
 /** Resources that may remain after an attack: compiled code, caches, sockets of the runtime. */
 const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };

@@ -29,7 +29,7 @@ export interface Footprint {
   readonly actors: number;
   /** Refusals since its start, by code. */
   readonly refused: Readonly<Record<string, number>>;
-  /** Peers that the gate's verdict let in since its start, by certificate name. */
+  /** Peers that the gate accepted since its start, by certificate name. */
   readonly accepted: Readonly<Record<string, number>>;
   readonly unhandled: number;
   /** Its transport reported that it cannot continue. */
@@ -61,7 +61,7 @@ const makeGate: MakeGate = (input) => {
   actors += 1;
   const stop = gate.stop.bind(gate);
   let stopped = false;
-  // The verdict, and no later: what a member sends with its handshake may end the connection before it is established.
+  // Count at the verdict: bytes that a member sends with its handshake may end the connection before it is established.
   gate.listen((said) => {
     if (said.type === "gate.verified") accepted[said.identity.name] = (accepted[said.identity.name] ?? 0) + 1;
   });

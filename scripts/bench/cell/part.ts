@@ -1,5 +1,5 @@
 /**
- * The part `cell` of the performance table: what confinement costs.
+ * The part `cell` of the performance table: the cost of confinement.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A transport of this process with, where one is given, a role on top: what a node is made of, without its gateways.
+ * A transport of this process, with an optional role: the parts of a node, without its gateways.
  *
  * @module
  */
