@@ -57,7 +57,7 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
   const plans = await planNodes(options.runtime);
   await makeCertificates(certificates, [...plans, { name: operator, role: "gateway" }]);
   const cell = await chooseCell(folder);
-  display.note(cell.said);
+  display.note(cell.description);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
   const [cmd, ...before] = commandOf(options.tools, []);
   const layout: Layout = {

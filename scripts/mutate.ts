@@ -103,7 +103,7 @@ for (const verdict of state === undefined ? [] : remembered(state, tree)) {
 }
 const waiting = mutants.filter(({ id }) => !verdicts.has(id));
 
-let told = verdicts.size;
+let reported = verdicts.size;
 try {
   if (waiting.length > 0) {
     await run({
@@ -116,9 +116,9 @@ try {
       onVerdict: (verdict) => {
         verdicts.set(verdict.id, verdict);
         if (state !== undefined) appendFileSync(state, `${JSON.stringify({ ...verdict, tree })}\n`);
-        if (verdicts.size < told + 100) return;
-        told = verdicts.size;
-        console.error(`${told} of ${mutants.length} evaluated (${seconds()} s)`);
+        if (verdicts.size < reported + 100) return;
+        reported = verdicts.size;
+        console.error(`${reported} of ${mutants.length} evaluated (${seconds()} s)`);
       },
     });
   }

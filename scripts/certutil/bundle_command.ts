@@ -40,7 +40,7 @@ export const bundle = Command.make(
     existing: existingFlag,
   },
   ({ spiffe, sequence, refreshHint, ...options }) => {
-    const told = spiffe ? { spiffe: { sequence, refreshHintSeconds: refreshHint } } : {};
-    return say(Effect.flatMap(load, ({ makeBundle }) => makeBundle({ ...options, ...told })));
+    const stated = spiffe ? { spiffe: { sequence, refreshHintSeconds: refreshHint } } : {};
+    return say(Effect.flatMap(load, ({ makeBundle }) => makeBundle({ ...options, ...stated })));
   },
 ).pipe(Command.withDescription("Make a trust bundle: intermediates before roots, each once."));

@@ -15,7 +15,7 @@ const jsonFlag = Flag.Boolean("json").pipe(
 );
 
 /** Prints nothing more: the command has printed its verdict. */
-const notMet = new ProgramFailed({ exitCode: 1, said: undefined });
+const notMet = new ProgramFailed({ exitCode: 1, notice: undefined });
 
 const inspect = Command.make(
   "inspect",

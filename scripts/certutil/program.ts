@@ -31,7 +31,7 @@ const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 export async function runCertutil(
   args: readonly string[],
   around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
-): Promise<{ readonly code: ExitCode; readonly said?: string }> {
+): Promise<{ readonly code: ExitCode; readonly notice?: string }> {
   const exit = await Effect.runPromiseExit(
     around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
@@ -44,5 +44,5 @@ export async function runCertutil(
   if (CliError.isCliError(error)) return { code: 2 };
   if (error instanceof ProgramFailed) return { code: error.exitCode };
   const message = error instanceof Error ? error.message : String(error);
-  return { code: 1, said: `hypha-certutil: ${escapeUnsafe(message)}` };
+  return { code: 1, notice: `hypha-certutil: ${escapeUnsafe(message)}` };
 }

@@ -16,7 +16,7 @@ export interface OldNode {
 }
 
 /** The pinned Node, which reports a false version. */
-export function nodeSaying(version: string): OldNode {
+export function nodeReporting(version: string): OldNode {
   const change = 'import p from "node:process"; Object.defineProperty(p, "versions", { value: { ...p.versions, node: ' +
     `${JSON.stringify(version)} } });`;
   return {

@@ -8,7 +8,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
-import { nodeSaying, type OldNode, systemOldNode } from "./old_node.ts";
+import { nodeReporting, type OldNode, systemOldNode } from "./old_node.ts";
 import { linksOutside } from "./package_links.ts";
 import { findRuntime, type Runtime, startable } from "./runtimes.ts";
 
@@ -91,7 +91,7 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
       const program = ["run", "-A", "--no-check", join("node_modules", manifest.name, path), "--help"];
       await attempt(`${name} --help on deno`, binary("deno"), program, folder);
     }
-    const old = systemOldNode() ?? nodeSaying("20.20.2");
+    const old = systemOldNode() ?? nodeReporting("20.20.2");
     for (const path of Object.values(manifest.bin)) {
       results.push(await tryOld(old, join("node_modules", manifest.name, path), folder));
     }

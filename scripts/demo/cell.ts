@@ -23,7 +23,7 @@ const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package
 /** `[cell]` of the demo's workers, and its description. */
 interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
-  readonly said: string;
+  readonly description: string;
 }
 
 /** Unmounts the job directories that killed workers left in the demo's folder: each is a file system. */
@@ -62,10 +62,10 @@ export async function chooseCell(folder: string): Promise<DemoCell> {
   checkSocketPaths(folder, cell);
   mkdirSync(join(folder, "logs"), { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, "logs", "cell.log"), cell.notes.map((note) => `${note}\n`).join(""));
-  if (isConfined(cell)) return { table: { read_only: readOnly }, said: describeCell(cell) };
+  if (isConfined(cell)) return { table: { read_only: readOnly }, description: describeCell(cell) };
   return {
     table: { read_only: readOnly, allow_unconfined: true },
-    said: `${describeCell(cell)}. Nothing confines them, which is allowed because they are the demo's own. ` +
+    description: `${describeCell(cell)}. Nothing confines them, which is allowed because they are the demo's own. ` +
       "Install bubblewrap 0.8 or newer to see them confined",
   };
 }

@@ -17,9 +17,9 @@ async function run(...args: readonly string[]): Promise<void> {
   const printed: string[] = [];
   const keep = (...values: readonly unknown[]) => void printed.push(values.join(" "));
   const console = { ...globalThis.console, log: keep, error: keep };
-  const { code, said } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
+  const { code, notice } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
   if (code === 0) return;
-  throw new BrokenPromise(`hypha-certutil ${args[0]} ended with ${code}: ${said ?? printed.join("; ")}`);
+  throw new BrokenPromise(`hypha-certutil ${args[0]} ended with ${code}: ${notice ?? printed.join("; ")}`);
 }
 
 /** Files of one CA. */

@@ -69,11 +69,11 @@ function tailOf(lie: LengthLie | undefined): Uint8Array[] {
 function lengthOctets(length: number, lie: LengthLie | undefined): Uint8Array {
   if (lie?.kind === "indefinite") return Uint8Array.of(0x80);
   if (lie?.kind === "huge") return Uint8Array.of(0x84, 0xff, 0xff, 0xff, 0xff);
-  const said = Math.max(0, length + (lie?.kind === "off" ? lie.by : 0));
+  const claimed = Math.max(0, length + (lie?.kind === "off" ? lie.by : 0));
   const zeros = lie?.kind === "padded" ? lie.zeros : 0;
-  if (said < 0x80 && zeros === 0) return Uint8Array.of(said);
+  if (claimed < 0x80 && zeros === 0) return Uint8Array.of(claimed);
   const octets: number[] = [];
-  for (let rest = said; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
+  for (let rest = claimed; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
   octets.unshift(...new Array<number>(zeros).fill(0));
   return Uint8Array.of(0x80 | octets.length, ...octets);
 }

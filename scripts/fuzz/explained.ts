@@ -30,8 +30,8 @@ export const explained: readonly Explained[] = rows;
 const patterns = explained.map((row) => ({ row, says: new RegExp(row.says) }));
 
 /** Rows that explain every line of OpenSSL; undefined where a line has no row. */
-export function explanationOf(given: FuzzCase, said: string): readonly Explained[] | undefined {
-  const lines = said.split("\n").filter((line) => /error \d+ at|rror:/.test(line));
+export function explanationOf(given: FuzzCase, output: string): readonly Explained[] | undefined {
+  const lines = output.split("\n").filter((line) => /error \d+ at|rror:/.test(line));
   const found = lines.map((line) =>
     patterns.find(({ row, says }) => says.test(line) && isAbout(row.id, given, line))?.row
   );

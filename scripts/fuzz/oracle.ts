@@ -54,8 +54,8 @@ export async function openOracle(): Promise<Oracle> {
       const args = await writeContext(given, join(dir, "0"));
       await writeFile(join(dir, "leaf"), pemOf("CERTIFICATE", given.chain.slice(0, 1)));
       for (const purpose of purposes) {
-        const said = await run("openssl", [...usual, ...at, ...args, "-purpose", purpose, "leaf"], dir);
-        if (!/^leaf: OK$/m.test(said)) return said.trim();
+        const output = await run("openssl", [...usual, ...at, ...args, "-purpose", purpose, "leaf"], dir);
+        if (!/^leaf: OK$/m.test(output)) return output.trim();
       }
       return "accepted";
     },
@@ -94,8 +94,8 @@ async function evaluateAll(cases: readonly FuzzCase[], dir: string): Promise<rea
   const accepted = new Map<string, number>();
   for (let from = 0; from < commands.length; from += commandsAtOnce) {
     const script = commands.slice(from, from + commandsAtOnce).join("\n");
-    const said = await run("sh", ["-c", `${script}\ntrue`], dir);
-    for (const [, leaf] of said.matchAll(/^(leaf-\d+): OK$/gm)) accepted.set(leaf!, (accepted.get(leaf!) ?? 0) + 1);
+    const output = await run("sh", ["-c", `${script}\ntrue`], dir);
+    for (const [, leaf] of output.matchAll(/^(leaf-\d+): OK$/gm)) accepted.set(leaf!, (accepted.get(leaf!) ?? 0) + 1);
   }
   return cases.map((_, index) => accepted.get(`leaf-${index}`) === purposes.length);
 }

@@ -55,9 +55,9 @@ export class Worker {
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       const mark = line.indexOf(answerMark);
       if (mark < 0) return;
-      const told = JSON.parse(line.slice(mark + answerMark.length)) as Answer | Begun;
-      if ("begins" in told) this.#begins?.(told.begins);
-      else this.#end({ type: "answered", answer: told });
+      const message = JSON.parse(line.slice(mark + answerMark.length)) as Answer | Begun;
+      if ("begins" in message) this.#begins?.(message.begins);
+      else this.#end({ type: "answered", answer: message });
     });
     alive.add(this);
     this.#child.on("error", (error) => this.#die(error.message));

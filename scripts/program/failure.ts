@@ -12,10 +12,10 @@ export type ExitCode = 0 | 1 | 2 | 130;
 /** Ends the program with `exitCode`. Prints the message on standard error where nothing printed it yet. */
 export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{
   readonly exitCode: ExitCode;
-  readonly said: string | undefined;
+  readonly notice: string | undefined;
 }> {
   override get message(): string {
-    return this.said ?? `exit code ${this.exitCode}`;
+    return this.notice ?? `exit code ${this.exitCode}`;
   }
 }
 

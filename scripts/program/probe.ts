@@ -49,8 +49,8 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
     const { ok, code } = report;
     if (format === "json" || ok) process.stdout.write(`${formatReport(report, format)}\n`);
     if (ok) return;
-    const said = format === "json" ? undefined : describeReport({ ...report, address });
-    yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, said }));
+    const notice = format === "json" ? undefined : describeReport({ ...report, address });
+    yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, notice }));
   });
 }
 

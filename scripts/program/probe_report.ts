@@ -140,10 +140,10 @@ export function describeReport(report: ProbeReport): string {
     const level = cell === null ? "" : `, executors run at cell level ${JSON.stringify(cell)}`;
     return `${address} is healthy (${peer}${rekeyed})${level}`;
   }
-  const said = code === "usage" || code === "configuration"
+  const notice = code === "usage" || code === "configuration"
     ? `${reason}`
     : `Cannot find ${address} healthy: ${code}: ${reason?.replace(/\.$/, "")}.`;
-  return hint === null ? said : `${said} ${hint}`;
+  return hint === null ? notice : `${notice} ${hint}`;
 }
 
 /**

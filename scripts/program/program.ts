@@ -190,7 +190,7 @@ export async function runProgram(role: Role): Promise<void> {
 function sayFailure(role: Role, error: unknown): ExitCode {
   if (CliError.isCliError(error)) return 2; // printed already
   const message = error instanceof ProgramFailed
-    ? error.said
+    ? error.notice
     : permissionMessage(role, error) ?? (error instanceof Error ? error.message : String(error));
   if (message !== undefined) {
     const lines = message.split("\n").map((line) => `hypha-${role}: ${escapeUnsafe(line)}\n`);

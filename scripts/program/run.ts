@@ -57,7 +57,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   });
   const failed = (message: string) => {
     if (format === "json") log.report({ level: "error", event: "node.failed", message });
-    return new ProgramFailed({ exitCode: 1, said: format === "json" ? undefined : message });
+    return new ProgramFailed({ exitCode: 1, notice: format === "json" ? undefined : message });
   };
   return Effect.gen(function* () {
     const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError((error) => failed(error.message)));

@@ -107,8 +107,8 @@ function startVictim(world: AttackWorld): Victim {
     const answer = () =>
       asks.find((sent) => (sent.type === "respond" || sent.type === "decline") && sent.exchange === exchange);
     await eventually(() => answer() !== undefined, answerMs);
-    const said = answer();
-    return said?.type === "respond" ? said.message as ApiResponse : "declined";
+    const reply = answer();
+    return reply?.type === "respond" ? reply.message as ApiResponse : "declined";
   };
   const lease = async () => {
     const from = asks.length;

@@ -31,7 +31,7 @@ class LineProcess {
     });
   }
 
-  tell(line: string): void {
+  send(line: string): void {
     this.#child.stdin!.write(`${line}\n`);
   }
 
@@ -39,7 +39,7 @@ class LineProcess {
     this.#child.removeAllListeners("exit");
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
     if (line === undefined) this.#child.stdin!.end();
-    else this.tell(line);
+    else this.send(line);
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
     this.#child.kill("SIGKILL");
   }
@@ -72,12 +72,12 @@ export class Victim {
 
   /** Makes it dial. Returns `let in`, or the code of the refusal. */
   dial(address: string): Promise<string> {
-    this.#process.tell(`dial ${address}`);
+    this.#process.send(`dial ${address}`);
     return this.#process.next(answerMs);
   }
 
   footprint(): Promise<Footprint> {
-    this.#process.tell("footprint");
+    this.#process.send("footprint");
     return this.#process.next(answerMs);
   }
 
@@ -100,7 +100,7 @@ export class Attackers {
 
   /** Attacks `count` times. Returns the forbidden results. */
   async assail(id: string, count: number): Promise<readonly string[]> {
-    this.#process.tell(JSON.stringify({ id, count }));
+    this.#process.send(JSON.stringify({ id, count }));
     const { problems } = await this.#process.next<{ readonly problems: readonly string[] }>(assaultMs);
     return problems;
   }

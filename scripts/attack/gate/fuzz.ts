@@ -42,8 +42,8 @@ function mutate(sound: Uint8Array, random: Random): Buffer {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const streamOf = (number: number, protocol: string, body: Uint8Array): Buffer => {
-  const said = Buffer.concat([frame("/multistream/1.0.0"), frame(protocol), body]);
-  return Buffer.concat([yamux("data", "syn", number, said.length), said, yamux("data", "fin", number, 0)]);
+  const bytes = Buffer.concat([frame("/multistream/1.0.0"), frame(protocol), body]);
+  return Buffer.concat([yamux("data", "syn", number, bytes.length), bytes, yamux("data", "fin", number, 0)]);
 };
 
 /** Messages that a node takes, to be spoilt. */

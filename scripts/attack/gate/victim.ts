@@ -62,8 +62,8 @@ const makeGate: MakeGate = (input) => {
   const stop = gate.stop.bind(gate);
   let stopped = false;
   // Count at the verdict: bytes that a member sends with its handshake may end the connection before it is established.
-  gate.listen((said) => {
-    if (said.type === "gate.verified") accepted[said.identity.name] = (accepted[said.identity.name] ?? 0) + 1;
+  gate.listen((event) => {
+    if (event.type === "gate.verified") accepted[event.identity.name] = (accepted[event.identity.name] ?? 0) + 1;
   });
   gate.stop = () => {
     if (!stopped) actors -= 1;
