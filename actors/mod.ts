@@ -10,7 +10,7 @@ export * from "./runtime/supervise.ts";
 
 export { type AuditEntry, type AuditSink, logAlone } from "./trust/audit.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./gate/gate.ts";
-export { type HandshakeContext, type HandshakeInput, handshakeMachine, handshakeWith } from "./gate/handshake.ts";
+export { type ConnectionGateContext, type ConnectionGateInput, connectionGateMachine } from "./gate/connection_gate.ts";
 export { type IdentityInput, identityMachine, type IdentitySaid } from "./trust/identity.ts";
 export { LoadError, type LoadProblem } from "./files/load_error.ts";
 export { checkOwnChain } from "./trust/load_identity.ts";

@@ -48,7 +48,7 @@ export interface SubjectAltName {
   readonly type: "dns" | "ip" | "uri" | "email" | "directory" | "other";
   /** The name as text. */
   readonly value: string;
-  /** What is compared where text would not do: an address's octets, a directory name's DER. */
+  /** What is compared in place of the text: an address's octets, a directory name's DER. */
   readonly octets?: Uint8Array;
 }
 
@@ -68,9 +68,9 @@ export interface Certificate {
   readonly fingerprint: string;
   /** The serial's content octets as hexadecimal, lower case, leading zeros kept. */
   readonly serial: string;
-  /** Who signed it. */
+  /** The name of the CA that signed it. */
   readonly issuer: DistinguishedName;
-  /** Whom it names. */
+  /** The name of its holder. */
   readonly subject: DistinguishedName;
   /** When it is valid. */
   readonly period: ValidityPeriod;
@@ -91,7 +91,7 @@ export interface Certificate {
   readonly signatureAlgorithm: string;
   /** The signature. */
   readonly signature: Uint8Array;
-  /** Whether it is a CA, and how many CAs may follow below; undefined where it does not say. */
+  /** Whether it is a CA, and how many CAs may follow below; undefined where the extension is absent. */
   readonly basicConstraints: { readonly ca: boolean; readonly pathLength: number | undefined } | undefined;
   /** Names as in RFC 5280 §4.2.1.3, for instance `digitalSignature`, `keyCertSign`, `cRLSign`. */
   readonly keyUsage: readonly string[] | undefined;
@@ -99,7 +99,7 @@ export interface Certificate {
   readonly extendedKeyUsage: readonly string[] | undefined;
   /** Alternative names, the SPIFFE identity among them. */
   readonly subjectAltNames: readonly SubjectAltName[];
-  /** Which names may stand below it; undefined where it does not say. */
+  /** The names that certificates below it may have; undefined where it sets no limit. */
   readonly nameConstraints: NameConstraints | undefined;
   /** Identifier of its key, hexadecimal; undefined where it has none. */
   readonly subjectKeyId: string | undefined;
@@ -118,14 +118,14 @@ export interface Certificate {
 }
 
 /**
- * Parses one certificate. Only X.509 v3 in strict DER is taken: no trailing bytes, inner signature algorithm equal to
+ * Parses one certificate. Accepts only X.509 v3 in strict DER: no trailing bytes, inner signature algorithm equal to
  * the outer one, a positive serial of at most 20 octets, an issuer that is not empty, no extension twice, no unique
  * identifiers (RFC 5280 §4.1).
  *
- * Judges nothing: neither signature nor dates, and critical extensions that it does not know are only listed.
+ * Verifies neither signature nor dates; lists critical extensions that it does not know.
  *
  * @param der The certificate's bytes; the result holds views into them.
- * @param index Where the certificate stands in its chain or file, for the message.
+ * @param index The position of the certificate in its chain or file, for the message.
  * @returns The certificate, or why it is malformed.
  *
  * @example Bytes that are no certificate
@@ -147,12 +147,12 @@ export function parseCertificate(der: Uint8Array, index = 0): Result.Result<Cert
   );
 }
 
-/** What a certificate is called in refusals. */
+/** The label of a certificate in refusals. */
 export function labelOf(certificate: Certificate): CertificateLabel {
   return { subject: certificate.subject.text, serial: certificate.serial };
 }
 
-/** Whether issuer and subject are the same name. Says nothing about who signed. */
+/** Whether issuer and subject are the same name. Does not check who signed. */
 export function isSelfIssued(certificate: Certificate): boolean {
   return sameBytes(certificate.issuer.der, certificate.subject.der);
 }

@@ -13,7 +13,7 @@ import type { CrlHighWaterMarks } from "./crl_marks.ts";
 import { decodeDer, type DerCursor, tags } from "./der.ts";
 import { readName } from "./distinguished_name.ts";
 import { readAuthorityKeyId, readExtensionList } from "./extensions.ts";
-import { type ListScope, readScope, scopeKey, wholeScope } from "./crl_scope.ts";
+import { type CrlScope, readScope, scopeKey, wholeScope } from "./crl_scope.ts";
 import { CrlMalformed } from "./refusal.ts";
 import { buildSerialIndex, findEntry, revocationReasons, type SerialIndex } from "./serial_index.ts";
 import { verifySignature } from "./signature.ts";
@@ -23,17 +23,17 @@ import { readTime } from "./time.ts";
 export const crlBytesMax = 128 * 1024 * 1024;
 
 /** One issuer's list, as a snapshot holds it. */
-export interface HeldList {
+export interface HeldCrl {
   /** The CA that signed it. */
   readonly issuer: DistinguishedName;
-  /** Which key signed it, as the list says: a hint. */
+  /** The key identifier that the list gives for its issuer: a hint. */
   readonly authorityKeyId: string | undefined;
   /** The CRL number, decimal; undefined where the list has none. */
   readonly number: string | undefined;
   /** Of a delta list: the number of the complete list that it brings up to date (RFC 5280 §5.2.4). */
   readonly baseNumber: string | undefined;
-  /** Which certificates it speaks of. */
-  readonly scope: ListScope;
+  /** The certificates that it covers. */
+  readonly scope: CrlScope;
   /** When it was issued. */
   readonly thisUpdate: Date;
   /** When the next is due. */
@@ -48,7 +48,7 @@ export interface HeldList {
   readonly signatureAlgorithm?: string;
   /** The signature. */
   readonly signature?: Uint8Array;
-  /** The key (SPKI, hexadecimal) under which {@linkcode sealList} found the signature good. */
+  /** The key (SPKI, hexadecimal) under which {@linkcode sealCrl} found the signature good. */
   readonly verifiedBy?: string;
   /** Of a list that an earlier process kept: SHA-256 (hexadecimal) of the key under which it found the signature good. */
   readonly vouchedBy?: string;
@@ -57,11 +57,11 @@ export interface HeldList {
   /** Octets of its DER. */
   readonly sizeBytes?: number;
   /** The delta that brings this complete list up to date; its dates are in force then. */
-  readonly delta?: HeldList;
+  readonly delta?: HeldCrl;
 }
 
 /** A list as {@linkcode parseCrl} makes it: with its bytes. */
-export interface RevocationList extends HeldList {
+export interface RevocationList extends HeldCrl {
   /** The signed bytes. */
   readonly tbs: Uint8Array;
   /** OID of the algorithm that it is signed with. */
@@ -74,8 +74,8 @@ export interface RevocationList extends HeldList {
 
 /** The revocation lists of a snapshot. */
 export interface RevocationIndex {
-  /** Complete lists with their deltas, and deltas without a base, which can revoke and clear nobody: the newest first. */
-  readonly lists: readonly HeldList[];
+  /** Complete lists with their deltas, and deltas without a base, which can revoke but not clear: the newest first. */
+  readonly lists: readonly HeldCrl[];
   /** The domain's marks: a list below its mark can revoke, but not clear. None where undefined. */
   readonly marks?: CrlHighWaterMarks;
 }
@@ -90,13 +90,13 @@ export interface Revocation {
 
 /**
  * Parses one list: version 2, complete or a delta, direct, with a next update (RFC 5280 §5.1, §5.2). The CRL number may be
- * missing, as in the lists of many CAs: `refuseBareList` is what a stricter profile asks.
+ * missing, as in the lists of many CAs; a stricter profile calls `refuseBareCrl`.
  *
- * Does not check the signature or the dates. An indirect list, and a critical extension that is not processed, are
- * refused: read as a list of its issuer's own it would lie.
+ * Does not check the signature or the dates. Refuses an indirect list, and a critical extension that is not processed:
+ * such a list does not mean what a plain list of its issuer means.
  *
  * @param der The list's bytes; the result holds views into them.
- * @param options Whether the table of entries is to lie in shared memory.
+ * @param options Whether to put the table of entries into shared memory.
  * @returns The list with its index, or why it is malformed.
  */
 export function parseCrl(
@@ -107,7 +107,7 @@ export function parseCrl(
     return Result.fail(new CrlMalformed({ detail: `it has more than ${crlBytesMax} bytes` }));
   }
   return Result.mapError(
-    decodeDer(der, (cursor) => readList(cursor, options.shared === true)),
+    decodeDer(der, (cursor) => readCrl(cursor, options.shared === true)),
     ({ detail, offset }) => new CrlMalformed({ detail: `${detail} (offset ${offset})` }),
   );
 }
@@ -115,11 +115,11 @@ export function parseCrl(
 /**
  * Looks a serial number up, in constant time: in the list's delta first, where it has one.
  *
- * @param list A parsed list, of the certificate's issuer: the caller has seen to that.
+ * @param list A parsed list. The caller makes sure that it is of the certificate's issuer.
  * @param serial Content octets in hexadecimal, as a certificate has it.
  * @returns When and why it was revoked, or undefined.
  */
-export function findRevocation(list: HeldList, serial: string): Revocation | undefined {
+export function findRevocation(list: HeldCrl, serial: string): Revocation | undefined {
   const found = (list.delta && findEntry(list.delta.index, serial)) ?? findEntry(list.index, serial);
   const reason = found && revocationReasons[found.reason];
   if (found === undefined || reason === "removeFromCRL") return undefined;
@@ -127,7 +127,7 @@ export function findRevocation(list: HeldList, serial: string): Revocation | und
 }
 
 /** Orders lists of one issuer: by number, or by date where one has none. Positive where `a` is the newer. */
-export function compareAge(a: HeldList, b: HeldList): number {
+export function compareAge(a: HeldCrl, b: HeldCrl): number {
   const dates = a.thisUpdate.getTime() - b.thisUpdate.getTime();
   if (a.number === undefined || b.number === undefined) return dates;
   return compareNumbers(a.number, b.number) || dates;
@@ -139,30 +139,30 @@ export function compareNumbers(a: string, b: string): number {
 }
 
 /** Whether of two lists neither is newer: of two with numbers their dates do not count. */
-function isAsOld(a: HeldList, b: HeldList): boolean {
+function isAsOld(a: HeldCrl, b: HeldCrl): boolean {
   return a.number !== undefined && b.number !== undefined ? a.number === b.number : compareAge(a, b) === 0;
 }
 
-/** From when on a list counts, with its delta where it has one. */
-export function inForceFrom({ thisUpdate, delta }: HeldList): Date {
+/** When a list becomes valid, with its delta where it has one. */
+export function inForceFrom({ thisUpdate, delta }: HeldCrl): Date {
   return delta !== undefined && delta.thisUpdate > thisUpdate ? delta.thisUpdate : thisUpdate;
 }
 
 /**
  * Puts deltas onto the complete lists that they bring up to date (RFC 5280 §5.2.4): same issuer, key and scope, the
  * complete list not older than the delta's base and older than the delta. The newest that fits is taken; a delta that
- * fits none stays beside them.
+ * fits none stays in the result.
  *
  * @returns All lists, the newest first.
  */
-export function arrangeLists(lists: readonly HeldList[]): readonly HeldList[] {
+export function arrangeCrls(lists: readonly HeldCrl[]): readonly HeldCrl[] {
   const ordered = lists.toSorted((a, b) => compareAge(b, a));
   const deltas = ordered.filter(({ baseNumber }) => baseNumber !== undefined);
-  const used = new Set<HeldList>();
+  const used = new Set<HeldCrl>();
   const arranged = ordered.map((list) => {
     // Lists without numbers have no place among those with one, so that the order alone would not do.
     const fitting = deltas.filter((each) => fitsOnto(each, list));
-    const delta = fitting.reduce<HeldList | undefined>((newest, each) => newerOf(newest, each), undefined);
+    const delta = fitting.reduce<HeldCrl | undefined>((newest, each) => newerOf(newest, each), undefined);
     if (delta === undefined) return list;
     used.add(delta);
     return { ...list, delta, nextUpdate: delta.nextUpdate > list.nextUpdate ? delta.nextUpdate : list.nextUpdate };
@@ -170,11 +170,11 @@ export function arrangeLists(lists: readonly HeldList[]): readonly HeldList[] {
   return arranged.filter((list) => !used.has(list));
 }
 
-function newerOf(a: HeldList | undefined, b: HeldList): HeldList {
+function newerOf(a: HeldCrl | undefined, b: HeldCrl): HeldCrl {
   return a === undefined || compareAge(b, a) > 0 ? b : a;
 }
 
-function fitsOnto(delta: HeldList, list: HeldList): boolean {
+function fitsOnto(delta: HeldCrl, list: HeldCrl): boolean {
   if (list.baseNumber !== undefined || list.number === undefined || delta.number === undefined) return false;
   return compareNumbers(delta.baseNumber!, list.number) <= 0 && compareNumbers(list.number, delta.number) < 0 &&
     sameBytes(delta.issuer.der, list.issuer.der) &&
@@ -184,13 +184,13 @@ function fitsOnto(delta: HeldList, list: HeldList): boolean {
 /**
  * Of each scope the newest complete list, and the deltas that are newer: these lack their base, but they can revoke.
  *
- * A list with a delta is as new as its delta. Of lists as old as each other, and of deltas, each counts: what any of them
- * revokes is revoked, in whatever order they were given. A CA without CRL numbers makes such lists within one second; one
- * that gives a number twice contradicts itself, and is taken at its strictest.
+ * A list with a delta is as new as its delta. All lists of the same age count, and all deltas: an entry in any of them
+ * revokes, and the order of the input does not matter. A CA without CRL numbers makes such lists within one second. A CA
+ * that uses a number twice contradicts itself; the union of its entries counts.
  */
-export function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
+export function newestOfEach(lists: readonly HeldCrl[]): readonly HeldCrl[] {
   if (lists.length < 2) return lists;
-  const newest = new Map<string, HeldList>();
+  const newest = new Map<string, HeldCrl>();
   for (const list of lists.filter(({ baseNumber }) => baseNumber === undefined)) {
     const other = newest.get(scopeKey(list.scope));
     const age = other === undefined ? 1 : compareAge(inEffect(list), inEffect(other)) || compareAge(list, other);
@@ -207,10 +207,10 @@ export function newestOfEach(lists: readonly HeldList[]): readonly HeldList[] {
   });
 }
 
-const inEffect = (list: HeldList): HeldList => list.delta ?? list;
+const inEffect = (list: HeldCrl): HeldCrl => list.delta ?? list;
 
 /** What profile `rfc5280` asks of a list beyond {@linkcode parseCrl}: a number and its issuer's key (§5.2.1, §5.2.3). */
-export function refuseBareList(list: HeldList): CrlMalformed | undefined {
+export function refuseBareCrl(list: HeldCrl): CrlMalformed | undefined {
   const missing = list.number === undefined
     ? "the list has no CRL number"
     : list.authorityKeyId === undefined
@@ -219,9 +219,9 @@ export function refuseBareList(list: HeldList): CrlMalformed | undefined {
   return missing === undefined ? undefined : new CrlMalformed({ detail: missing });
 }
 
-/** Verdicts on signatures, by what was signed and key: a list is checked once for each CA that turns up under its name. */
+/** Results of signature checks, by signed bytes and key: a list is checked once for each CA of its issuer's name. */
 const verdicts = new WeakMap<Uint8Array, Map<string, boolean>>();
-/** Keys remembered for one list. Only CAs that a path led through get here, so there are one or two. */
+/** Keys cached for one list. Only CAs of a verified path get here, so there are one or two. */
 const verdictsMax = 16;
 
 const keyNames = new WeakMap<Uint8Array, string>();
@@ -235,11 +235,11 @@ function keyName({ publicKey: { spki } }: Certificate): string {
 }
 
 /** Whether a list's signature, and that of its delta, verify under a CA's key. */
-export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
+export function isSignedBy(list: HeldCrl, issuer: Certificate): boolean {
   if (list.delta !== undefined && !isSignedBy(list.delta, issuer)) return false;
   const key = keyName(issuer);
   const { tbs, signatureAlgorithm, signature } = list;
-  // A sealed list was found good under one key, and a signature that is good under two does not exist.
+  // A sealed list was verified under one key; no signature verifies under two.
   if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) return list.verifiedBy === key;
   const known = verdicts.get(tbs) ?? new Map<string, boolean>();
   let verdict = known.get(key);
@@ -252,14 +252,14 @@ export function isSignedBy(list: HeldList, issuer: Certificate): boolean {
   return verdict;
 }
 
-/** The key (SPKI, hexadecimal) under which somebody found a list's signature good, in this process; undefined while nobody did. */
-export function verifierOf(list: HeldList): string | undefined {
+/** The key (SPKI, hexadecimal) under which this process verified a list's signature; undefined until then. */
+export function verifierOf(list: HeldCrl): string | undefined {
   if (list.tbs === undefined) return list.verifiedBy;
   return [...verdicts.get(list.tbs) ?? []].find(([, good]) => good)?.[0];
 }
 
-/** The list without its bytes, vouched for by the CA that signed it; as it is where that CA did not. */
-export function sealList(list: HeldList, issuer: Certificate): HeldList {
+/** The list without its bytes, verified under the CA that signed it; unchanged where that CA did not sign it. */
+export function sealCrl(list: HeldCrl, issuer: Certificate): HeldCrl {
   if (list.tbs === undefined || !isSignedBy(list, issuer)) return list;
   const { tbs: _tbs, signature: _signature, signatureAlgorithm: _algorithm, ...rest } = list;
   const { entries: _entries, ...held } = rest as typeof rest & { readonly entries?: Uint8Array };
@@ -267,18 +267,18 @@ export function sealList(list: HeldList, issuer: Certificate): HeldList {
 }
 
 /** The list with bytes of its own, which a later check of its signature needs: no view into what it was read from. */
-export function ownList(list: RevocationList): HeldList {
+export function ownCrl(list: RevocationList): HeldCrl {
   const { entries: _entries, ...held } = list;
   const own = (bytes: Uint8Array) => Uint8Array.from(bytes);
   return { ...held, issuer: ownName(held.issuer), tbs: own(held.tbs), signature: own(held.signature) };
 }
 
-/** A name whose DER is no view into the list's bytes, which it would keep in memory. */
+/** A name with its own copy of the DER: a view would keep the list's bytes in memory. */
 function ownName(name: DistinguishedName): DistinguishedName {
   return { ...name, der: Uint8Array.from(name.der) };
 }
 
-function readList(cursor: DerCursor, shared: boolean): RevocationList {
+function readCrl(cursor: DerCursor, shared: boolean): RevocationList {
   const outer = cursor.enter(tags.sequence, "certificate list");
   const fields = outer.enter(tags.sequence, "tbsCertList");
   const tbs = outer.whole;
@@ -297,7 +297,7 @@ function readList(cursor: DerCursor, shared: boolean): RevocationList {
     entries = fields.content as Uint8Array<ArrayBuffer>;
     if (entries.length === 0) fields.fail("revokedCertificates are empty");
   }
-  const extensions = readListExtensions(fields);
+  const extensions = readCrlExtensions(fields);
   fields.finish("tbsCertList");
   outer.read(tags.sequence, "signatureAlgorithm");
   if (!sameBytes(outer.whole, algorithm)) outer.fail("the signature algorithm differs between list and tbsCertList");
@@ -310,9 +310,9 @@ function readList(cursor: DerCursor, shared: boolean): RevocationList {
   return { issuer, ...extensions, thisUpdate, nextUpdate, entryCount: index.count, index, ...signed };
 }
 
-function readListExtensions(
+function readCrlExtensions(
   fields: DerCursor,
-): Pick<HeldList, "number" | "baseNumber" | "authorityKeyId" | "scope"> {
+): Pick<HeldCrl, "number" | "baseNumber" | "authorityKeyId" | "scope"> {
   let number: string | undefined;
   let baseNumber: string | undefined;
   let authorityKeyId: string | undefined;

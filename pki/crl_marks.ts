@@ -3,8 +3,8 @@
  *
  * A mark holds one effective number per trust domain, verifying key and scope: the number of the delta where one is
  * applied, else that of the complete list. A mark per kind of list would let a lost delta clear what it revoked. A CA
- * without CRL numbers is marked by dates. Only lists whose signature was found good make marks: a forged one would lock
- * the right one out.
+ * without CRL numbers is marked by dates. Only lists with a verified signature make marks: a forged list would block
+ * the genuine one.
  *
  * Plain data: `actors/files/marks_text.ts` writes it to a file. A key that signs under two names has one mark for both.
  *
@@ -14,10 +14,10 @@ import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { arrangeLists, compareNumbers, type HeldList, verifierOf } from "./crl.ts";
+import { arrangeCrls, compareNumbers, type HeldCrl, verifierOf } from "./crl.ts";
 import { scopeName } from "./crl_scope.ts";
 
-/** How marks name the node's own bundle. No trust domain can be called so. */
+/** The name of the node's own bundle in marks. No trust domain can have this name. */
 export const ownDomain = "@own";
 
 /** The highest list used under one key, for one scope. */
@@ -34,7 +34,7 @@ export interface CrlMark {
   readonly thisUpdate: number | undefined;
   /** The highest number of a delta that fitted no complete list, and so revoked only. */
   readonly unapplied: string | undefined;
-  /** Who the list says it is of, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
+  /** The issuer that the list names, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
   readonly named: string | undefined;
   /** SHA-256 of the DER of the lists that made the number, lower-case hexadecimal. */
   readonly sha256: { readonly complete: string | undefined; readonly delta: string | undefined };
@@ -44,18 +44,18 @@ export interface CrlMark {
 export type CrlHighWaterMarks = Readonly<Record<string, CrlMark>>;
 
 /** Lists of one key and scope, and which of them are used. */
-export interface ListGroup {
+export interface CrlGroup {
   readonly key: string;
   readonly scope: string;
   /** All of them, as they were read. */
-  readonly lists: readonly HeldList[];
+  readonly lists: readonly HeldCrl[];
   /** The complete list whose effective number is the highest, with its delta; undefined where there are deltas only. */
-  readonly complete: HeldList | undefined;
+  readonly complete: HeldCrl | undefined;
   /** The effective number; of deltas only, the highest. */
   readonly number: string | undefined;
   readonly thisUpdate: number;
-  /** The newest delta that is newer than all that is in force. */
-  readonly unapplied: HeldList | undefined;
+  /** The newest delta that is newer than every used list. */
+  readonly unapplied: HeldCrl | undefined;
 }
 
 /** The name of a domain in marks. */
@@ -76,7 +76,7 @@ export function markKey({ publicKey: { spki } }: Certificate): string {
 }
 
 /** The key under which a list's signature was found good, in this process or in an earlier one; undefined: not yet. */
-export function keyOfList(list: HeldList): string | undefined {
+export function keyOfCrl(list: HeldCrl): string | undefined {
   const verifier = verifierOf(list);
   return verifier === undefined
     ? list.vouchedBy
@@ -84,17 +84,17 @@ export function keyOfList(list: HeldList): string | undefined {
 }
 
 /** The effective number of a list: its delta's, if it has a delta. */
-export const effectiveNumber = ({ number, delta }: HeldList): string | undefined => delta?.number ?? number;
+export const effectiveNumber = ({ number, delta }: HeldCrl): string | undefined => delta?.number ?? number;
 
 /**
  * Sorts lists by key and scope. A list whose signature is not verified yet counts for the keys of `named` marks that have its
  * issuer, key identifier and scope; where there are none, it is left out.
  */
-export function groupLists(lists: readonly HeldList[], named: readonly CrlMark[] = []): readonly ListGroup[] {
-  const groups = new Map<string, { key: string; scope: string; lists: HeldList[] }>();
+export function groupCrls(lists: readonly HeldCrl[], named: readonly CrlMark[] = []): readonly CrlGroup[] {
+  const groups = new Map<string, { key: string; scope: string; lists: HeldCrl[] }>();
   for (const list of lists) {
     const scope = scopeName(list.scope);
-    const key = keyOfList(list);
+    const key = keyOfCrl(list);
     for (const each of key === undefined ? keysNamed(list, scope, named) : [key]) {
       const place = placeOf("", each, scope);
       const group = groups.get(place) ?? { key: each, scope, lists: [] };
@@ -105,30 +105,30 @@ export function groupLists(lists: readonly HeldList[], named: readonly CrlMark[]
   return [...groups.values()].map((group) => ({ ...group, ...inForce(group.lists) }));
 }
 
-function keysNamed(list: HeldList, scope: string, marks: readonly CrlMark[]): readonly string[] {
+function keysNamed(list: HeldCrl, scope: string, marks: readonly CrlMark[]): readonly string[] {
   if (marks.length === 0) return [];
   const name = nameOfIssuer(list);
   return marks.filter((mark) => mark.named === name && mark.scope === scope).map(({ key }) => key);
 }
 
-/** Whose list it says it is: SHA-256 (hexadecimal) over the issuer's name and the key identifier. */
-export function nameOfIssuer({ issuer, authorityKeyId = "" }: HeldList): string {
+/** The issuer that a list names: SHA-256 (hexadecimal) over the issuer's name and the key identifier. */
+export function nameOfIssuer({ issuer, authorityKeyId = "" }: HeldCrl): string {
   return createHash("sha256").update(issuer.der).update(authorityKeyId).digest("hex");
 }
 
-/** Whether both say that they are of one issuer's one key, and cover the same. */
-export function isNamedAlike(a: HeldList, b: HeldList): boolean {
+/** Whether both lists name the same issuer and key, and cover the same. */
+export function isNamedAlike(a: HeldCrl, b: HeldCrl): boolean {
   return a.authorityKeyId === b.authorityKeyId && sameBytes(a.issuer.der, b.issuer.der) &&
     scopeName(a.scope) === scopeName(b.scope);
 }
 
 /** Selects the used lists among those of one key and scope. */
 export function inForce(
-  lists: readonly HeldList[],
-): Pick<ListGroup, "complete" | "number" | "thisUpdate" | "unapplied"> {
-  const arranged = arrangeLists(lists);
-  const highest = (of: readonly HeldList[]) =>
-    of.reduce<HeldList | undefined>((best, each) => best === undefined || isNewer(each, best) ? each : best, undefined);
+  lists: readonly HeldCrl[],
+): Pick<CrlGroup, "complete" | "number" | "thisUpdate" | "unapplied"> {
+  const arranged = arrangeCrls(lists);
+  const highest = (of: readonly HeldCrl[]) =>
+    of.reduce<HeldCrl | undefined>((best, each) => best === undefined || isNewer(each, best) ? each : best, undefined);
   const complete = highest(arranged.filter(({ baseNumber }) => baseNumber === undefined));
   const delta = highest(arranged.filter(({ baseNumber }) => baseNumber !== undefined));
   const number = complete === undefined ? delta?.number : effectiveNumber(complete);
@@ -137,7 +137,7 @@ export function inForce(
   return { complete, number, thisUpdate, unapplied: isAhead ? delta : undefined };
 }
 
-const isNewer = (a: HeldList, b: HeldList): boolean =>
+const isNewer = (a: HeldCrl, b: HeldCrl): boolean =>
   compareMarks(
     { number: effectiveNumber(a), thisUpdate: a.thisUpdate.getTime() },
     { number: effectiveNumber(b), thisUpdate: b.thisUpdate.getTime() },
@@ -148,7 +148,7 @@ interface Age {
   readonly thisUpdate: number | undefined;
 }
 
-/** Orders what marks hold: a number is newer than none, and without numbers the date counts. */
+/** Compares marks: a number is newer than no number; without numbers the dates count. */
 function compareMarks(a: Age, b: Age): number {
   if (a.number !== undefined && b.number !== undefined) return compareNumbers(a.number, b.number);
   if (a.number !== undefined || b.number !== undefined) return a.number !== undefined ? 1 : -1;
@@ -156,12 +156,12 @@ function compareMarks(a: Age, b: Age): number {
 }
 
 /** The effective number, or the date, as text. */
-export const textOf = ({ number, thisUpdate }: Pick<ListGroup, "number" | "thisUpdate">): string =>
+export const textOf = ({ number, thisUpdate }: Pick<CrlGroup, "number" | "thisUpdate">): string =>
   number ?? `none, of ${new Date(thisUpdate).toISOString()}`;
 
-/** What a group is older than, as text: a number or a date; undefined where it is not older than its mark. */
+/** The number or date that a group is older than, as text; undefined where it is not older than its mark. */
 export function newerThan(
-  group: Pick<ListGroup, "number" | "thisUpdate" | "unapplied">,
+  group: Pick<CrlGroup, "number" | "thisUpdate" | "unapplied">,
   mark: CrlMark | undefined,
 ): string | undefined {
   if (mark === undefined) return undefined;
@@ -176,11 +176,11 @@ export function newerThan(
 export function raiseMarks(
   before: CrlHighWaterMarks,
   domain: string,
-  lists: readonly HeldList[],
+  lists: readonly HeldCrl[],
 ): CrlHighWaterMarks {
   const raised: Record<string, CrlMark> = { ...before };
   let changed = false;
-  for (const group of groupLists(lists)) {
+  for (const group of groupCrls(lists)) {
     const place = placeOf(domain, group.key, group.scope);
     const mark = markOf(domain, group);
     const old = before[place];
@@ -192,7 +192,7 @@ export function raiseMarks(
   return changed ? raised : before;
 }
 
-function markOf(domain: string, { key, scope, complete, number, thisUpdate, unapplied }: ListGroup): CrlMark {
+function markOf(domain: string, { key, scope, complete, number, thisUpdate, unapplied }: CrlGroup): CrlMark {
   const named = complete ?? unapplied;
   const dated = complete !== undefined && number === undefined;
   return {
@@ -217,7 +217,7 @@ export function mergeMarks(a: CrlHighWaterMarks, b: CrlHighWaterMarks): CrlHighW
   return merged;
 }
 
-/** The higher of two marks of one place; `a` itself where `b` says nothing new. */
+/** The higher of two marks of one place; `a` itself where `b` adds nothing. */
 function higher(a: CrlMark, b: CrlMark): CrlMark {
   const order = compareMarks(b, a);
   const top = order > 0 ? b : order === 0 ? withHashes(a, b) : a;

@@ -9,11 +9,11 @@ import type { Certificate } from "./certificate.ts";
 import { type DerCursor, tags } from "./der.ts";
 import { readDistributionPointNames, readReasonFlags } from "./general_name.ts";
 
-/** Every reason there is, as flags: bits 1 to 8 of ReasonFlags (RFC 5280 §4.2.1.13). */
+/** Every reason, as flags: bits 1 to 8 of ReasonFlags (RFC 5280 §4.2.1.13). */
 export const allReasons = 0b1_1111_1110;
 
 /** What a list covers, where it does not cover everything its issuer issued. */
-export interface ListScope {
+export interface CrlScope {
   /** Certificates of nodes only, or of CAs only; undefined where of both. */
   readonly only: "users" | "cas" | undefined;
   /** Names of the distribution point, the DER of each in hexadecimal; undefined where none is named. */
@@ -23,10 +23,10 @@ export interface ListScope {
 }
 
 /** The scope of a list without an issuing distribution point. */
-export const wholeScope: ListScope = { only: undefined, points: undefined, reasons: allReasons };
+export const wholeScope: CrlScope = { only: undefined, points: undefined, reasons: allReasons };
 
 /** Reads an IssuingDistributionPoint. Indirect lists and lists of attribute certificates are refused. */
-export function readScope(value: DerCursor, critical: boolean): ListScope {
+export function readScope(value: DerCursor, critical: boolean): CrlScope {
   if (!critical) value.fail("issuingDistributionPoint must be critical");
   const fields = value.enter(tags.sequence, "issuingDistributionPoint");
   value.finish("issuingDistributionPoint");
@@ -50,15 +50,15 @@ export function readScope(value: DerCursor, critical: boolean): ListScope {
   return { only: users ? "users" : cas ? "cas" : undefined, points, reasons };
 }
 
-/** Whether a list with this scope speaks about the certificate at all (RFC 5280 §6.3.3 b). */
-export function covers({ only, points }: ListScope, certificate: Certificate): boolean {
+/** Whether a list with this scope covers the certificate (RFC 5280 §6.3.3 b). */
+export function covers({ only, points }: CrlScope, certificate: Certificate): boolean {
   const ca = certificate.basicConstraints?.ca === true;
   if (only !== undefined && (only === "cas") !== ca) return false;
   return points === undefined || points.some((point) => certificate.distributionPoints.includes(point));
 }
 
-/** What tells one scope from another. */
-export function scopeKey({ only, points, reasons }: ListScope): string {
+/** The key by which scopes are compared. */
+export function scopeKey({ only, points, reasons }: CrlScope): string {
   return `${only ?? "all"}/${reasons}/${points?.toSorted().join(",") ?? ""}`;
 }
 
@@ -66,7 +66,7 @@ export function scopeKey({ only, points, reasons }: ListScope): string {
  * The same as a name for files and marks: `all`, `users` or `cas`, the reasons where they are not all, and the first half
  * of the SHA-256 of the points where there are any. Such as `users-r6-p0123456789abcdef0123456789abcdef`.
  */
-export function scopeName({ only, points, reasons }: ListScope): string {
+export function scopeName({ only, points, reasons }: CrlScope): string {
   const some = reasons === allReasons ? "" : `-r${reasons.toString(16)}`;
   if (points === undefined) return `${only ?? "all"}${some}`;
   const hash = createHash("sha256").update(points.toSorted().join(",")).digest("hex");

@@ -5,15 +5,15 @@
  * @module
  */
 import { sameBytes } from "./bytes.ts";
-import { compareNumbers, type HeldList } from "./crl.ts";
+import { compareNumbers, type HeldCrl } from "./crl.ts";
 import {
+  type CrlGroup,
   type CrlHighWaterMarks,
   equivocates,
-  groupLists,
+  groupCrls,
   inForce,
   isNamedAlike,
-  keyOfList,
-  type ListGroup,
+  keyOfCrl,
   newerThan,
   placeOf,
   textOf,
@@ -23,7 +23,7 @@ import { scopeName } from "./crl_scope.ts";
 /** Lists whose group is older than what was in force before. */
 export interface Rollback {
   /** The newest of them. */
-  readonly list: HeldList;
+  readonly list: HeldCrl;
   /** Its number, with its delta's where it has one, or its date; and those of the mark. */
   readonly number: string;
   readonly seen: string;
@@ -31,14 +31,14 @@ export interface Rollback {
 
 /** Two contents under one number. */
 export interface Equivocation {
-  readonly list: HeldList;
+  readonly list: HeldCrl;
   readonly number: string;
   /** SHA-256 of the first content and of the other, hexadecimal. */
   readonly hashes: readonly [string, string];
 }
 
 /** The files that a node keeps of one key's lists for one scope: SHA-256 of the lists in each. */
-export interface KeptLists {
+export interface KeptCrls {
   readonly key: string;
   readonly scope: string;
   readonly complete: string | undefined;
@@ -54,10 +54,10 @@ export interface KeptLists {
  *
  * @param kept Lists whose signature was found good, in this process or in an earlier one; others are passed over.
  */
-export function keepBeside(kept: readonly HeldList[], given: readonly HeldList[]): readonly HeldList[] {
+export function keepBeside(kept: readonly HeldCrl[], given: readonly HeldCrl[]): readonly HeldCrl[] {
   return newestOfEachNumber(
     kept.filter((list) =>
-      keyOfList(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
+      keyOfCrl(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
       given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
       !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
     ),
@@ -70,30 +70,30 @@ export function keepBeside(kept: readonly HeldList[], given: readonly HeldList[]
  */
 export const contradictingMax = 8;
 
-function newestOfEachNumber(lists: readonly HeldList[]): readonly HeldList[] {
-  const groups = new Map<string, HeldList[]>();
+function newestOfEachNumber(lists: readonly HeldCrl[]): readonly HeldCrl[] {
+  const groups = new Map<string, HeldCrl[]>();
   for (const list of lists) {
     const { number = "", baseNumber } = list;
-    const place = [keyOfList(list), scopeName(list.scope), baseNumber === undefined ? "complete" : "delta", number]
+    const place = [keyOfCrl(list), scopeName(list.scope), baseNumber === undefined ? "complete" : "delta", number]
       .join();
     groups.set(place, [...groups.get(place) ?? [], list]);
   }
-  const newestFirst = (a: HeldList, b: HeldList) => b.thisUpdate.getTime() - a.thisUpdate.getTime();
+  const newestFirst = (a: HeldCrl, b: HeldCrl) => b.thisUpdate.getTime() - a.thisUpdate.getTime();
   return [...groups.values()].flatMap((group) => group.toSorted(newestFirst).slice(0, contradictingMax));
 }
 
-const coversAsMuch = (a: HeldList, b: HeldList): boolean =>
+const coversAsMuch = (a: HeldCrl, b: HeldCrl): boolean =>
   sameBytes(a.issuer.der, b.issuer.der) && scopeName(a.scope) === scopeName(b.scope);
 
 /** Whether two lists are of one key: the one that signed both, or the one that both name while neither signature is verified. */
-function isOfOneKey(a: HeldList, b: HeldList): boolean {
-  const [left, right] = [keyOfList(a), keyOfList(b)];
+function isOfOneKey(a: HeldCrl, b: HeldCrl): boolean {
+  const [left, right] = [keyOfCrl(a), keyOfCrl(b)];
   if (left !== undefined && right !== undefined) return left === right && coversAsMuch(a, b);
   return isNamedAlike(a, b);
 }
 
 /** `given` are of the same key and scope. */
-function isSuperseded(list: HeldList, given: readonly HeldList[]): boolean {
+function isSuperseded(list: HeldCrl, given: readonly HeldCrl[]): boolean {
   if (given.some((each) => contradicts(each, list))) return false;
   const { complete, number, thisUpdate } = inForce(given);
   if (complete === undefined) return false;
@@ -102,7 +102,7 @@ function isSuperseded(list: HeldList, given: readonly HeldList[]): boolean {
 }
 
 /** Whether two lists of one key and scope, both complete or both deltas, are as old as each other and not the same. */
-function contradicts(a: HeldList, b: HeldList): boolean {
+function contradicts(a: HeldCrl, b: HeldCrl): boolean {
   if ((a.baseNumber === undefined) !== (b.baseNumber === undefined) || a.number !== b.number) return false;
   if (a.sha256 === undefined || a.sha256 === b.sha256) return false;
   return a.number !== undefined || a.thisUpdate.getTime() === b.thisUpdate.getTime();
@@ -112,9 +112,9 @@ function contradicts(a: HeldList, b: HeldList): boolean {
 export function findRollbacks(
   marks: CrlHighWaterMarks,
   domain: string,
-  lists: readonly HeldList[],
+  lists: readonly HeldCrl[],
 ): readonly Rollback[] {
-  return groupLists(lists, Object.values(marks)).flatMap((group) => {
+  return groupCrls(lists, Object.values(marks)).flatMap((group) => {
     const seen = newerThan(group, marks[placeOf(domain, group.key, group.scope)]);
     const list = group.complete ?? group.unapplied;
     if (seen === undefined || list === undefined) return [];
@@ -126,9 +126,9 @@ export function findRollbacks(
 export function findEquivocations(
   marks: CrlHighWaterMarks,
   domain: string,
-  lists: readonly HeldList[],
+  lists: readonly HeldCrl[],
 ): readonly Equivocation[] {
-  return groupLists(lists, Object.values(marks)).flatMap((group) => {
+  return groupCrls(lists, Object.values(marks)).flatMap((group) => {
     for (const list of group.lists) {
       const twin = group.lists.find((each) => each.number !== undefined && contradicts(each, list));
       if (twin?.sha256 !== undefined && list.sha256 !== undefined) {
@@ -139,7 +139,7 @@ export function findEquivocations(
   });
 }
 
-function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, complete, number }: ListGroup) {
+function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, complete, number }: CrlGroup) {
   const mark = marks[placeOf(domain, key, scope)];
   if (complete === undefined || mark === undefined || number === undefined || mark.number !== number) return [];
   const parts = { complete: complete.sha256, delta: complete.delta?.sha256 };
@@ -149,12 +149,12 @@ function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, com
 }
 
 /** The lists of a domain to keep, for a start that finds older ones. */
-export function listsToKeep(
+export function crlsToKeep(
   marks: CrlHighWaterMarks,
   domain: string,
-  lists: readonly HeldList[],
-): readonly KeptLists[] {
-  return groupLists(lists).flatMap((group) => {
+  lists: readonly HeldCrl[],
+): readonly KeptCrls[] {
+  return groupCrls(lists).flatMap((group) => {
     const { key, scope } = group;
     const mark = marks[placeOf(domain, key, scope)];
     if (newerThan(group, mark) !== undefined) return [];
@@ -170,7 +170,7 @@ export function listsToKeep(
 }
 
 /** Of several with the same number, the one that made the mark. */
-function firstOf(group: ListGroup, hash: string | undefined, found: HeldList | undefined): HeldList | undefined {
+function firstOf(group: CrlGroup, hash: string | undefined, found: HeldCrl | undefined): HeldCrl | undefined {
   if (found === undefined || found.sha256 === hash) return found;
   return group.lists.find((each) => each.sha256 === hash && contradicts(each, found)) ?? found;
 }

@@ -2,7 +2,7 @@
  * Strict, bounded DER (X.690 §10): definite minimal lengths, low tag numbers, canonical booleans and integers.
  *
  * A cursor walks the bytes and throws {@linkcode DerError} where they break a rule; {@linkcode decodeDer} is the only
- * boundary, and turns that error into a Result. Nothing is copied: what a cursor hands out are views.
+ * boundary, and turns that error into a Result. Nothing is copied: a cursor returns views.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export const derDepthMax = 24;
 /** Content octets of an object identifier. The longest in use (a UUID under 2.25) has 20. */
 export const oidOctetsMax = 64;
 
-/** Universal tags that X.509 uses, as they stand on the wire. */
+/** Universal tags that X.509 uses, as encoded. */
 export const tags = {
   boolean: 0x01,
   integer: 0x02,
@@ -110,7 +110,7 @@ export class DerCursor {
     this.readAny(what);
   }
 
-  /** Like {@linkcode read}, whatever the tag. */
+  /** Like {@linkcode read}, for any tag. */
   readAny(what: string): void {
     const { bytes, at, end } = this;
     if (at + 2 > end) this.fail(`${what} is cut off`);

@@ -99,7 +99,7 @@ export function printable(text: string): string {
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * Text of the string value that the cursor read last; undefined for the types that attributes have beside strings: BIT
+ * Text of the string value that the cursor read last; undefined for the other types that attributes have: BIT
  * STRING (unique identifiers) and SEQUENCE (postal addresses). No attribute has another (RFC 5280 appendix A.1, X.520).
  */
 function readText(cursor: DerCursor): string | undefined {
@@ -138,7 +138,7 @@ function isBitString(content: Uint8Array): boolean {
   return (content.at(-1)! & ((1 << unused) - 1)) === 0 || content.length === 1;
 }
 
-/** Characters of two or four octets each; undefined where one is none: cut off, half of a pair, beyond Unicode's end. */
+/** Characters of two or four octets each; undefined where one is invalid: cut off, half of a pair, beyond Unicode's end. */
 function readCharacters({ content }: DerCursor, octets: 2 | 4): string | undefined {
   if (content.length % octets !== 0) return undefined;
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);

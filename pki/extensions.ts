@@ -44,7 +44,7 @@ export const noExtensions: Extensions = {
   unknownCritical: [],
 };
 
-/** One extension as it stands: a cursor over the content of its octet string. */
+/** One extension: a cursor over the content of its octet string. */
 export interface RawExtension {
   readonly oid: string;
   readonly critical: boolean;
@@ -65,7 +65,7 @@ const keyUsages = [
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] };
 
-/** Reads a certificate's `[3] Extensions`. `subject` is wanted because an empty one makes its names critical. */
+/** Reads a certificate's `[3] Extensions`. `subject` matters because an empty one makes the alternative names critical. */
 export function readExtensions(cursor: Cursor, subject: DistinguishedName): Extensions {
   const wrapper = cursor.enter(0xa3, "extensions");
   const list = readExtensionList(wrapper);
@@ -115,10 +115,10 @@ export function readExtensionList(cursor: Cursor): readonly RawExtension[] {
   return extensions;
 }
 
-/** What an AuthorityKeyIdentifier says (RFC 5280 §4.2.1.1). */
+/** The content of an AuthorityKeyIdentifier (RFC 5280 §4.2.1.1). */
 export interface AuthorityKey {
   readonly keyId: string | undefined;
-  /** Whether it names the issuer's own certificate too: a hint that nobody here needs. */
+  /** Whether it names the issuer's own certificate too: a hint that is not used here. */
   readonly namesIssuer: boolean;
 }
 
@@ -166,8 +166,8 @@ const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, 
   "2.5.29.31": (to, value) => {
     to.distributionPoints = readDistributionPoints(value);
   },
-  // Any policy will do here, and whatever could ask for one (policyConstraints) must be critical and is not processed,
-  // so that policies change no verdict (RFC 5280 §6.1): they only have to be well formed.
+  // Any policy is accepted. policyConstraints, which can require one, is critical and not processed, so that policies change
+  // no verdict (RFC 5280 §6.1): they only have to be well formed.
   "2.5.29.32": (_, value) => readPolicies(value),
   "2.5.29.35": (to, value, critical) => {
     if (critical) value.fail("authorityKeyIdentifier must not be critical");
@@ -176,7 +176,7 @@ const readers: Readonly<Record<string, (to: Mutable<Extensions>, value: Cursor, 
     to.hasAuthorityKey = true;
     to.authorityNamesIssuer = namesIssuer;
   },
-  // Where to ask about revocation, which nobody here does (RFC 5280 §4.2.2.1).
+  // The address of an OCSP responder, which is not used here (RFC 5280 §4.2.2.1).
   "1.3.6.1.5.5.7.1.1": (_, value, critical) => {
     if (critical) value.fail("authorityInfoAccess must not be critical");
     readInfoAccess(value);

@@ -19,13 +19,13 @@ export interface PrivateKey {
   readonly algorithm: KeyAlgorithm;
   /** The algorithm's name, for messages. */
   readonly label: string;
-  /** PKCS#8 version 1, whatever was read. */
+  /** PKCS#8 version 1, also where version 2 was read. */
   readonly pkcs8: Uint8Array;
   /** The public key that belongs to it. */
   readonly spki: Uint8Array;
 }
 
-/** Text that is no private key a node can use. */
+/** A text that is not a private key that a node can use. */
 export class KeyError extends Data.TaggedError("KeyError")<{
   readonly problem:
     | "pem"
@@ -53,10 +53,10 @@ const generate = "Make a key with: hypha-certutil gen-cert (or openssl genpkey -
 
 /**
  * Reads the private key of a PEM file: exactly one, in PKCS#8, not encrypted (specification: "Certificate
- * Requirements"). Other blocks, such as certificates, are passed over.
+ * Requirements"). Other blocks, such as certificates, are ignored.
  *
  * @param pem The file's text.
- * @returns The key; or what is wrong, with the command that mends it.
+ * @returns The key; or the error, with the command that corrects it.
  *
  * @example A key in the traditional format
  * ```ts
@@ -97,7 +97,7 @@ export function parsePrivateKey(pem: string): Result.Result<PrivateKey, KeyError
   return readKey(block.der, block.line);
 }
 
-/** Whether a key is the one whose public half stands in a certificate. */
+/** Whether a private key belongs to the public key of a certificate. */
 export function keyMatches(certificate: Certificate, key: PrivateKey): boolean {
   return sameBytes(certificate.publicKey.spki, key.spki);
 }

@@ -15,29 +15,39 @@ export {
   type SubjectAltName,
   type ValidityPeriod,
 } from "./certificate.ts";
-export { ChainMemory } from "./chain_memory.ts";
+export { VerificationCache } from "./verification_cache.ts";
 export {
   findRevocation,
-  type HeldList,
+  type HeldCrl,
   parseCrl,
   type Revocation,
   type RevocationIndex,
   type RevocationList,
 } from "./crl.ts";
 export type { CrlHighWaterMarks, CrlMark } from "./crl_marks.ts";
-export type { ListScope } from "./crl_scope.ts";
+export type { CrlScope } from "./crl_scope.ts";
 export { KeyError, keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "./key.ts";
+export {
+  type CheckName,
+  type CheckScope,
+  checkTable,
+  type Outcome,
+  type Outcomes,
+  type Proofs,
+} from "./checks/check_table.ts";
+export type { Proof } from "./checks/proof.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
-export { ListReader, type ListReaderOptions, type LocatedList } from "./list_reader.ts";
+export { CrlReader, type CrlReaderOptions, type LocatedCrl } from "./crl_reader.ts";
 export { formatPem, parsePem, type PemBlock, PemError } from "./pem.ts";
 export * from "./refusal.ts";
+export { type RefusalPhase, type RefusalRow, refusalTable } from "./refusal_table.ts";
 export { formatSpiffeBundle, parseSpiffeBundle, type SpiffeBundle, SpiffeBundleError } from "./spiffe_bundle.ts";
 export {
+  type CrlSource,
   defaultPolicy,
   type DomainInput,
   domainsOf,
-  type ListSource,
   makeTrustSnapshot,
   type Policy,
   readAuthorities,

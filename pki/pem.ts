@@ -14,7 +14,7 @@ export const pemBlocksMax = 10_000;
 
 /** One block: what its boundary lines call it, its content, and the line (from 1) on which it begins. */
 export interface PemBlock {
-  /** What stands behind `BEGIN`. */
+  /** The text after `BEGIN`. */
   readonly label: string;
   /** The content. */
   readonly der: Uint8Array;
@@ -62,10 +62,11 @@ export function parsePem(text: string): Result.Result<readonly PemBlock[], PemEr
     if (blocks.length === pemBlocksMax) {
       return Result.fail(new PemError({ line, detail: `more than ${pemBlocksMax} blocks` }));
     }
-    const block = readBlock(text, at);
-    if (typeof block === "string") return Result.fail(new PemError({ line, detail: block }));
-    blocks.push({ label: block.label, der: block.der, line });
-    at = findBoundary(text, block.end);
+    const read = readBlock(text, at, line);
+    if (Result.isFailure(read)) return Result.fail(read.failure);
+    const { label, der, end } = read.success;
+    blocks.push({ label, der, line });
+    at = findBoundary(text, end);
   }
   return Result.succeed(blocks);
 }
@@ -85,29 +86,36 @@ function findBoundary(text: string, from: number): number {
   return -1;
 }
 
-/** Reads the block that begins at `at`; a string says what is wrong with it. */
-function readBlock(text: string, at: number): { label: string; der: Uint8Array; end: number } | string {
+/** Reads the block that begins at `at`, on this line; `end` is where the text goes on. */
+function readBlock(
+  text: string,
+  at: number,
+  line: number,
+): Result.Result<{ readonly label: string; readonly der: Uint8Array; readonly end: number }, PemError> {
+  const refuse = (detail: string) => Result.fail(new PemError({ line, detail }));
   const labelEnd = text.indexOf(dashes, at + begin.length);
   const label = labelEnd < 0 ? "" : text.slice(at + begin.length, labelEnd);
-  if (!/^[A-Z0-9]+(?:[ -][A-Z0-9]+){0,7}$/.test(label)) return "the BEGIN line has no proper label";
+  if (!/^[A-Z0-9]+(?:[ -][A-Z0-9]+){0,7}$/.test(label)) return refuse("the BEGIN line has no proper label");
   const bodyStart = labelEnd + dashes.length;
   const closing = `-----END ${label}-----`;
   const bodyEnd = text.indexOf(dashes, bodyStart);
-  if (bodyEnd < 0) return `the block ${label} has no END line`;
-  if (!text.startsWith(closing, bodyEnd)) return `the block ${label} does not end with ${closing}`;
+  if (bodyEnd < 0) return refuse(`the block ${label} has no END line`);
+  if (!text.startsWith(closing, bodyEnd)) return refuse(`the block ${label} does not end with ${closing}`);
   const body = text.slice(bodyStart, bodyEnd);
-  if (!/^[ \t]*\r?\n/.test(body)) return "something follows on the BEGIN line";
-  if (body.includes(":")) return `the block ${label} has headers, as encrypted keys in the traditional format do`;
+  if (!/^[ \t]*\r?\n/.test(body)) return refuse("something follows on the BEGIN line");
+  if (body.includes(":")) {
+    return refuse(`the block ${label} has headers, as encrypted keys in the traditional format do`);
+  }
   const base64 = body.replace(/[ \t\r\n]+/g, "");
   const der = Buffer.from(base64, "base64");
   // Buffer skips what is no base64, so the length tells whether anything was skipped.
-  if (base64.length === 0) return `the block ${label} is empty`;
+  if (base64.length === 0) return refuse(`the block ${label} is empty`);
   if (base64.length % 4 !== 0 || der.length !== (base64.length / 4) * 3 - padding(base64) || /[-_]/.test(base64)) {
-    return `the block ${label} is not base64`;
+    return refuse(`the block ${label} is not base64`);
   }
   // Small buffers lie in a shared pool: a copy keeps what a clone or a transfer of the certificate takes along small.
   const own = der.length < der.buffer.byteLength ? Uint8Array.from(der) : new Uint8Array(der.buffer);
-  return { label, der: own, end: bodyEnd + closing.length };
+  return Result.succeed({ label, der: own, end: bodyEnd + closing.length });
 }
 
 function padding(base64: string): number {

@@ -8,7 +8,7 @@ import { PemError } from "./pem.ts";
 /** Longest label of a block. `X509 CRL` has 8 characters. */
 export const labelCharactersMax = 80;
 
-/** Hears of a block. `der` is a view into a buffer that is used again: whoever keeps it copies it. */
+/** Called for each block. `der` is a view into a buffer that is reused: a listener that keeps it must copy it. */
 export type BlockListener = (
   block: { readonly label: string; readonly der: Uint8Array; readonly line: number },
 ) => void;
@@ -25,7 +25,7 @@ for (const [value, character] of [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 }
 for (const white of " \t\r\n") values[white.charCodeAt(0)] = 64;
 
-/** Takes an array's memory away from it: a detached buffer holds none, whoever still refers to it. */
+/** Frees the memory of an array: a detached buffer holds none, even where it is still referenced. */
 export function release(array: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array((array.buffer as ArrayBuffer).transfer(0));
 }
@@ -50,7 +50,7 @@ export class PemStream {
     this.#der = new Uint8Array(Math.max(sizeHint, 64));
   }
 
-  /** Takes the next chunk. @throws {PemError} */
+  /** Reads the next chunk. @throws {PemError} */
   push(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length;) {
       at = this.#state === "body" ? this.#readBody(chunk, at) : this.#readText(chunk, at);
@@ -65,7 +65,7 @@ export class PemStream {
     }
   }
 
-  /** Gives the buffer's memory back at once, not when somebody collects it. Nothing can be read after it. */
+  /** Frees the buffer at once, without waiting for garbage collection. Nothing can be read afterwards. */
   release(): void {
     this.#der = release(this.#der);
   }

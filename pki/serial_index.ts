@@ -3,7 +3,7 @@
  *
  * Serial numbers lie side by side, all as wide as the widest and sorted by bucket, so that an entry costs its serial,
  * four octets for its date and one for its bucket; the list's DER is not needed any more. The arrays may lie in shared
- * memory: whoever gets them from another thread copies nothing.
+ * memory, so that another thread receives them without a copy.
  *
  * @module
  */
@@ -271,7 +271,7 @@ function allocate(
   };
 }
 
-/** FNV-1a with a final mix, spread over the buckets. The serials are the CA's own choice: nobody else can make them collide. */
+/** FNV-1a with a final mix, spread over the buckets. The CA chooses the serials, so that nobody else can make them collide. */
 function bucketOf(bytes: Uint8Array, start: number, end: number, bucketCount: number): number {
   let value = 0x811c9dc5;
   for (let at = start; at < end; at++) value = Math.imul(value ^ bytes[at]!, 0x01000193);

@@ -51,7 +51,7 @@ function pssMethods([hash, arc, salt]: (string | number)[]): (readonly [string, 
 
 /** Keys made of SPKIs, the oldest thrown out first: making one costs as much as verifying with it. */
 const keys = new Map<string, KeyObject>();
-/** Keys kept. They are CAs' keys, of which a network has a handful; a stranger's may come and go. */
+/** Keys cached. They are CAs' keys, of which a network has a few; keys from unknown peers evict each other. */
 const keysMax = 256;
 
 /** Whether a signature algorithm (OID) is one that is checked here at all. SHA-1 and MD5 are not. */

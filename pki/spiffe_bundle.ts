@@ -20,7 +20,7 @@ export interface SpiffeBundle {
   readonly authorities: readonly Certificate[];
   /** Grows with each change of the bundle; undefined where it carries none. */
   readonly sequence: number | undefined;
-  /** How often to look for a new bundle, in seconds; undefined where it says nothing. */
+  /** How often to look for a new bundle, in seconds; undefined where the bundle has no hint. */
   readonly refreshHintSeconds: number | undefined;
 }
 
@@ -34,7 +34,7 @@ export class SpiffeBundleError extends Data.TaggedError("SpiffeBundleError")<{ r
 
 /**
  * Reads a bundle. Keys for other uses than X.509 (`jwt-svid`), and those without a use, are passed over, as the
- * specification wants; each other key has one certificate (`x5c`) with the same key in it.
+ * specification requires; each other key has one certificate (`x5c`) with the same key in it.
  *
  * @param text The JSON.
  * @returns The CA certificates, or why it is no bundle.
@@ -91,7 +91,7 @@ function readAuthority(
   if (Result.isFailure(parsed)) return refuse(`key ${index}: ${parsed.failure.message}`);
   const certificate = parsed.success;
   if (certificate.basicConstraints?.ca !== true) return refuse(`the certificate of key ${index} is not a CA's`);
-  // Whoever reads the key and whoever reads the certificate must come to trust the same CA.
+  // A reader of the key and a reader of the certificate must trust the same CA.
   const own = Result.getOrUndefined(Result.try(() => jwkOf(certificate.publicKey.spki) as Record<string, unknown>));
   if (own === undefined) return refuse(`the certificate of key ${index} has a key that cannot be read`);
   const differs = Object.keys(own).find((field) => own[field] !== jwk[field]);

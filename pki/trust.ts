@@ -9,11 +9,11 @@ import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import { findRevocation, type HeldList, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
+import { findRevocation, type HeldCrl, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
-import { type DomainLists, isUnclear, joinLists, type RollbackPolicy, type SeenBefore } from "./domain_lists.ts";
-import { ListReader, type LocatedList } from "./list_reader.ts";
+import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
+import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
 import { parsePem } from "./pem.ts";
 import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
@@ -22,8 +22,8 @@ import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
 export { TrustError } from "./trust_error.ts";
-export type { RollbackPolicy } from "./domain_lists.ts";
-export { listsMax, type LocatedList } from "./list_reader.ts";
+export type { RollbackPolicy } from "./domain_crls.ts";
+export { crlsMax, type LocatedCrl } from "./crl_reader.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
 export interface Policy {
@@ -50,7 +50,7 @@ export interface Policy {
    * existing network are. `rfc5280`: they are required where the RFC requires them of an issuer.
    */
   readonly profile?: "network" | "rfc5280";
-  /** Whether what browsers' CAs must do beyond RFC 5280 is asked of every path (`checks/web_pki.ts`); ignored by default. */
+  /** Whether every path must meet the CA/Browser Forum's rules beyond RFC 5280 (`checks/web_pki.ts`); ignored by default. */
   readonly webPki?: "require" | "ignore";
 }
 
@@ -63,7 +63,7 @@ export const defaultPolicy: Policy = {
   allowedRoles: ["gateway", "scheduler", "worker", "data"],
 };
 
-/** An organisation that a node trusts for what it may say: its CAs, its lists, its policy. */
+/** An organisation that a node trusts: its CAs, its lists, its policy, and what its certificates may claim. */
 export interface TrustDomain {
   /**
    * Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle, whose certificates may claim any.
@@ -74,7 +74,7 @@ export interface TrustDomain {
   readonly anchors: readonly Certificate[];
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
-  /** What may be trusted in it. */
+  /** The policy for its certificates. */
   readonly policy: Policy;
   /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
   readonly roles?: readonly Role[] | undefined;
@@ -90,9 +90,9 @@ export interface TrustSnapshot {
   readonly anchorsId: string;
   /** One index per issuer that has a list; undefined when no revocation list is configured. */
   readonly revocation: RevocationIndex | undefined;
-  /** What may be trusted. */
+  /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
-  /** Trust domains beside the node's own bundle, which the fields above describe. Their names differ. */
+  /** Other trust domains; the fields above describe the node's own bundle. Their names differ. */
   readonly domains?: readonly TrustDomain[];
 }
 
@@ -102,10 +102,10 @@ export function domainsOf(snapshot: TrustSnapshot): readonly TrustDomain[] {
   return [{ name: undefined, anchors, revocation, policy }, ...domains];
 }
 
-/** The domain of that name. One that is not there trusts nobody. */
+/** The domain of that name. An unknown domain has no anchors. */
 export function domainOf(snapshot: TrustSnapshot, name: string | undefined): TrustDomain {
-  const nobody: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
-  return domainsOf(snapshot).find((domain) => domain.name === name) ?? nobody;
+  const unknown: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
+  return domainsOf(snapshot).find((domain) => domain.name === name) ?? unknown;
 }
 
 /** The policy of a snapshot with the algorithms of all its domains: what no domain allows is refused before any search. */
@@ -118,11 +118,11 @@ export function widestPolicy(snapshot: TrustSnapshot): Policy {
 }
 
 /** All revocation lists of a snapshot. */
-export function listsOf(snapshot: TrustSnapshot): readonly HeldList[] {
+export function crlsOf(snapshot: TrustSnapshot): readonly HeldCrl[] {
   return domainsOf(snapshot).flatMap(({ revocation }) => revocation?.lists ?? []);
 }
 
-/** CA certificates of one bundle. Every search looks at each, so that the number bounds its cost. */
+/** CA certificates of one bundle. Every search visits each of them, so the number bounds its cost. */
 export const anchorsMax = 1_000;
 /** Trust domains of one node. Each is searched for each chain. */
 export const domainsMax = 100;
@@ -132,15 +132,15 @@ export interface TrustInput {
   /** Text of `trust_pem`: every CA certificate in it becomes an anchor, intermediates too. */
   readonly trustPem: string;
   /**
-   * Content of `crls_pem`: any number of lists of any issuers, PEM or DER; or lists that a {@linkcode ListReader} has read
+   * Content of `crls_pem`: any number of lists of any issuers, PEM or DER; or lists that a {@linkcode CrlReader} has read
    * already. Undefined where none is configured.
    */
-  readonly crlsPem?: ListSource | undefined;
-  /** What may be trusted. */
+  readonly crlsPem?: CrlSource | undefined;
+  /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
   /** Number of the snapshot; each new one has a higher. */
   readonly generation: number;
-  /** The time for the warnings; refuses nothing. */
+  /** The time for the warnings; the snapshot does not depend on it. */
   readonly at: Date;
   /** The marks made before: lists older than their mark can revoke, but not clear. */
   readonly crlMarks?: CrlHighWaterMarks | undefined;
@@ -148,15 +148,15 @@ export interface TrustInput {
    * {@linkcode TrustMade.lists} of the snapshot before, or what an earlier process kept, by `domainKey`: they are joined with
    * older lists and with lists that contradict them. Lists verified on a peer's path since then raise the marks.
    */
-  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
-  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
+  readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
+  /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** Other organisations that this node trusts, each for its own name. */
   readonly domains?: readonly DomainInput[] | undefined;
 }
 
 /** Lists as text, as bytes, or read already. */
-export type ListSource = string | Uint8Array | readonly LocatedList[];
+export type CrlSource = string | Uint8Array | readonly LocatedCrl[];
 
 /** One trust domain to be made part of a snapshot. */
 export interface DomainInput {
@@ -165,8 +165,8 @@ export interface DomainInput {
   /** Its CA certificates in PEM, or its SPIFFE bundle (JSON). */
   readonly trust: string;
   /** Its revocation lists. */
-  readonly crlsPem?: ListSource | undefined;
-  /** What becomes of `crlsPem` with a list older than its mark: see {@linkcode RollbackPolicy}. */
+  readonly crlsPem?: CrlSource | undefined;
+  /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
@@ -178,26 +178,26 @@ export interface DomainInput {
 export interface TrustMade {
   /** The snapshot. */
   readonly snapshot: TrustSnapshot;
-  /** What a person should know about it. */
+  /** Findings for the operator. */
   readonly warnings: readonly TrustWarning[];
   /**
-   * To be handed to the next call: what was in force up to now, of lists whose signature was found good. A list that
-   * nobody could check yet makes no mark: a forged one would lock the right one out.
+   * For the next call: the marks up to now, of lists with a verified signature. A list whose signature could not be checked
+   * yet makes no mark: a forged list would block the genuine one.
    */
   readonly crlMarks: CrlHighWaterMarks;
   /** The lists of each domain, by `domainKey`, as they were read: those of its file, and those joined with them. */
-  readonly lists: ReadonlyMap<string, readonly HeldList[]>;
+  readonly lists: ReadonlyMap<string, readonly HeldCrl[]>;
 }
 
 /**
  * Makes a snapshot of a trust bundle and revocation lists.
  *
  * A certificate in the bundle that is no CA is no anchor, and neither is a CA that a list of its issuer revokes, where
- * both issuer and list are given: also a list past its next update revokes. A list must be signed by an anchor of its
+ * both issuer and list are given; a list past its next update still revokes. A list must be signed by an anchor of its
  * name, where there is one; the lists of issuers that only peers will send are checked on the path. Delta lists are put
  * onto the complete lists that they bring up to date.
  *
- * @returns The snapshot with what an operator should know about it; or the first thing that is wrong.
+ * @returns The snapshot with findings for the operator; or the first error.
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
@@ -237,13 +237,13 @@ export function readAuthorities(trust: string): Result.Result<readonly Certifica
   return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
 }
 
-interface Made extends Pick<DomainLists, "lists" | "marks" | "warnings"> {
+interface Made extends Pick<DomainCrls, "lists" | "marks" | "warnings"> {
   readonly domain: TrustDomain;
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
 
-const noLists: DomainLists = { lists: [], arranged: [], marks: {}, warnings: [] };
+const noCrls: DomainCrls = { lists: [], arranged: [], marks: {}, warnings: [] };
 
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
@@ -258,8 +258,8 @@ function makeDomain(
     if (cas.length === 0) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
-    const given = input.crlsPem === undefined ? undefined : yield* readLists(input.crlsPem, cas, policy, name);
-    const joined = given === undefined ? noLists : yield* joinLists(given, { ...input, before });
+    const given = input.crlsPem === undefined ? undefined : yield* readCrls(input.crlsPem, cas, policy, name);
+    const joined = given === undefined ? noCrls : yield* joinCrls(given, { ...input, before });
     const { arranged, lists, marks } = joined;
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
     const trusted = cas.filter((ca) => !revoked.includes(ca));
@@ -319,15 +319,15 @@ function readPemBundle(name: string | undefined, text: string): Result.Result<re
   });
 }
 
-function readLists(
-  source: ListSource,
+function readCrls(
+  source: CrlSource,
   cas: readonly Certificate[],
   { profile }: Policy,
   name: string | undefined,
-): Result.Result<readonly LocatedList[], TrustError> {
+): Result.Result<readonly LocatedCrl[], TrustError> {
   if (typeof source !== "string" && !(source instanceof Uint8Array)) return Result.succeed(source);
   const bytes = typeof source === "string" ? Buffer.from(source) : source;
-  const reader = new ListReader({ cas, profile, sizeBytes: bytes.length });
+  const reader = new CrlReader({ cas, profile, sizeBytes: bytes.length });
   reader.push(bytes);
   return Result.mapError(
     reader.finish(),
@@ -340,8 +340,8 @@ function problemOf({ input, problem, line, detail, hint, refusal }: TrustError):
 }
 
 /** Whether the newest lists of the CA's issuer that are about it revoke it, where an issuer in the bundle signed both. */
-function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]): boolean {
-  return listsAbout(ca, cas, lists).some(({ issuer, own }) =>
+function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]): boolean {
+  return crlsAbout(ca, cas, lists).some(({ issuer, own }) =>
     own.some((list) => findRevocation(list, ca.serial) !== undefined) && hasSigned(issuer, ca)
   );
 }
@@ -350,15 +350,15 @@ function isRevokedByBundle(ca: Certificate, cas: readonly Certificate[], lists: 
 function isUnclearByBundle(
   ca: Certificate,
   cas: readonly Certificate[],
-  { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
+  { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
 ): boolean {
-  return listsAbout(ca, cas, arranged).some(({ issuer, own }) =>
+  return crlsAbout(ca, cas, arranged).some(({ issuer, own }) =>
     issuer !== ca && isUnclear(issuer, own, { arranged, marks, name }) && hasSigned(issuer, ca)
   );
 }
 
 /** Of each CA that may have issued `ca`, the newest lists that cover it. */
-function listsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldList[]) {
+function crlsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly HeldCrl[]) {
   const named = lists.filter((list) => sameBytes(list.issuer.der, ca.issuer.der));
   const issuers = cas.filter(({ subject }) => sameBytes(subject.der, ca.issuer.der));
   return issuers.map((issuer) => ({

@@ -7,7 +7,7 @@ import * as Data from "effect/Data";
 import * as Result from "effect/Result";
 import type { CrlRollback, CrlSignature } from "./refusal.ts";
 
-/** What {@linkcode TrustError} carries. */
+/** The fields of {@linkcode TrustError}. */
 export interface TrustProblem {
   /** The input at fault. */
   readonly input: "trust_pem" | "crls_pem";
@@ -29,13 +29,13 @@ export interface TrustProblem {
   readonly detail: string;
   /** What an operator can do. */
   readonly hint: string;
-  /** The refusal it amounts to, where there is one: `crl-signature` or `crl-rollback`. */
+  /** The refusal that caused it, where there is one: `crl-signature` or `crl-rollback`. */
   readonly refusal?: CrlSignature | CrlRollback;
   /** The trust domain whose input it is; undefined for the node's own. */
   readonly domain?: string;
 }
 
-/** A trust bundle or a file of revocation lists that no snapshot can be made of. Which file it is, the caller knows. */
+/** A trust bundle or a file of revocation lists that no snapshot can be made of. The caller knows the file. */
 export class TrustError extends Data.TaggedError("TrustError")<TrustProblem> {
   /** What happened, in one line. */
   override get message(): string {

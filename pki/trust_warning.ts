@@ -1,15 +1,15 @@
 /**
- * What an operator should know about a trust snapshot before it refuses somebody.
+ * Findings about a trust snapshot that an operator should see before peers are refused.
  *
  * @module
  */
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { type HeldList, inForceFrom, isSignedBy } from "./crl.ts";
+import { type HeldCrl, inForceFrom, isSignedBy } from "./crl.ts";
 import type { TrustDomain } from "./trust.ts";
 
-/** How long before its next update a list is called due: a day, or a fifth of its period where that is shorter. */
-export const listDueMs = 24 * 60 * 60 * 1_000;
+/** How long before its next update a list counts as due: a day, or a fifth of its period where that is shorter. */
+export const crlDueMs = 24 * 60 * 60 * 1_000;
 
 /** One finding. `level` is the log's. */
 export interface TrustWarning {
@@ -42,29 +42,29 @@ export interface TrustWarning {
 }
 
 /**
- * Looks through a snapshot for what is about to go wrong, or has.
+ * Finds what is wrong with a snapshot, or will be soon.
  *
  * @param domain A snapshot (its own bundle), or one of its other domains.
- * @param beside What did not get into it: certificates that are no CA's, revoked CAs; and the time to judge dates by.
+ * @param omitted What the snapshot leaves out: certificates that are no CA's, revoked CAs; and the time to compare dates with.
  */
 export function readWarnings(
   domain: Omit<TrustDomain, "name"> & { readonly name?: string | undefined },
-  beside: { readonly leaves: readonly Certificate[]; readonly revoked: readonly Certificate[]; readonly at: Date },
+  omitted: { readonly leaves: readonly Certificate[]; readonly revoked: readonly Certificate[]; readonly at: Date },
 ): readonly TrustWarning[] {
   const { name, anchors, revocation, policy } = domain;
   const of = (key: string) => name === undefined ? key : `${key} of trust domain ${name}`;
   const warnings: TrustWarning[] = [];
   const add = (code: TrustWarning["code"], subject: string | undefined, message: string, level?: "debug") =>
     warnings.push({ code, level: level ?? "warn", subject, domain: name, message });
-  for (const { subject: { text } } of beside.leaves) {
+  for (const { subject: { text } } of omitted.leaves) {
     add("leaf-in-bundle", text, `${text} is no CA's certificate, so it is no anchor`, "debug");
   }
-  for (const { subject: { text } } of beside.revoked) {
+  for (const { subject: { text } } of omitted.revoked) {
     add("anchor-revoked", text, `${text} is revoked by its issuer's list, so it is no anchor`);
   }
   if (anchors.length === 0) add("no-anchors", name, `every CA of ${of("trust_pem")} is revoked: all peers are refused`);
   for (const { subject: { text }, period: { notAfter } } of anchors) {
-    if (beside.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
+    if (omitted.at > notAfter) add("anchor-expired", text, `${text} expired ${notAfter.toISOString()}`);
   }
   if (revocation === undefined) {
     add("no-lists-configured", name, `${of("crls_pem")} is not configured: revoked certificates are accepted`);
@@ -76,19 +76,19 @@ export function readWarnings(
   }
   for (const list of revocation.lists) {
     const text = list.issuer.text;
-    // By name first: a signature of somebody else's is costly to find wrong, where the list is long.
+    // Names first: checking a signature of a long list is expensive.
     const named = anchors.filter(({ subject }) => sameBytes(subject.der, list.issuer.der));
     if (!named.some((anchor) => isSignedBy(list, anchor))) {
       add("list-unverified", text, `the list of ${text} is checked when a peer sends its issuer`, "debug");
     }
-    const due = readDates(list, policy.crlGraceMs, beside.at);
+    const due = readDates(list, policy.crlGraceMs, omitted.at);
     if (due !== undefined) add(due[0], text, `the list of ${text} ${due[1]}`);
   }
   return warnings;
 }
 
 function readDates(
-  list: HeldList,
+  list: HeldCrl,
   graceMs: number,
   at: Date,
 ): readonly [TrustWarning["code"], string] | undefined {
@@ -105,6 +105,6 @@ function readDates(
       `was due ${nextUpdate.toISOString()}: its certificates are refused from ${end.toISOString()}`,
     ];
   }
-  if (left < Math.min(listDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
+  if (left < Math.min(crlDueMs, period / 5)) return ["list-due", `is due ${nextUpdate.toISOString()}`];
   return undefined;
 }

@@ -77,6 +77,16 @@ const bans: readonly Ban[] = [
     use: "fromPromise is banned (it never replays), use fromEffect of actors/runtime/effect_actor.ts",
   },
   {
+    what: /\._parent\b/,
+    where: source,
+    use: "_parent is xstate's own, take the parent as input (actors/runtime/parent.ts)",
+  },
+  {
+    what: /\bif \(event\.type !== "(?!@xstate)/,
+    where: except(inRooms("actors"), "actors/trust/identity.ts"),
+    use: "an action does not ask for its event, take the event's data as params",
+  },
+  {
     what: /\bguards?:\s*async\b|\basync\s*\([^)]*\)\s*(?::[^=]*)?=>[^,]*\/\/\s*guard/,
     where: () => true,
     use: "an async guard always passes, compute the outcome first and guard on it",

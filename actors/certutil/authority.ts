@@ -19,7 +19,7 @@ import { decryptKey } from "./passphrase.ts";
 export interface AuthorityFiles {
   readonly caCert: string;
   readonly caKey: string;
-  /** Where the passphrase of an encrypted key is, as `--passin` says it. */
+  /** Where the passphrase of an encrypted key is, as `--passin` gives it. */
   readonly passin?: string | undefined;
   /** Where the CA's issued certificates are recorded; `<caCert>.issued.tsv` when undefined. */
   readonly issued?: string | undefined;
@@ -32,7 +32,7 @@ export interface Authority {
   readonly certificate: Certificate;
   /** Its key identifier, hexadecimal: what tells CAs of one name apart. */
   readonly keyId: string;
-  /** What an operator should hear about its files. */
+  /** Warnings about its files. */
   readonly warnings: readonly string[];
 }
 
@@ -74,7 +74,7 @@ function loadIssuer(
   });
 }
 
-/** The specification wants keys closed to others; an open one may have been copied already. */
+/** The specification requires keys that only their owner can read; an open one may have been copied already. */
 function openKeyWarning(path: string): Effect.Effect<readonly string[], never, FileSystem> {
   return Effect.flatMap(FileSystem, (files) =>
     Effect.match(files.stat(path), {

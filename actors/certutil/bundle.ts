@@ -82,7 +82,7 @@ const readSpiffe = Effect.fnUntraced(function* (bytes: Uint8Array, refuse: (deta
   return authorities.length === 0 ? yield* refuse("it holds no certificate") : authorities;
 });
 
-/** The number behind that of the bundle in whose place the new one goes; 1 where there is none, or none with a number. */
+/** The number after that of the bundle that the new one replaces; 1 where there is none, or none with a number. */
 const nextSequence = Effect.fnUntraced(function* (out: string) {
   const text = yield* readTextIfThere(out, { what: "bundle", flag: "--out" });
   const before = text === undefined ? undefined : Result.getOrUndefined(parseSpiffeBundle(text));

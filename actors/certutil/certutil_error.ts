@@ -1,5 +1,5 @@
 /**
- * What `hypha-certutil` says when it cannot do something.
+ * The errors of `hypha-certutil`.
  *
  * @module
  */

@@ -19,7 +19,7 @@ interface ListBlock {
   readonly list: RevocationList;
 }
 
-/** A file's lists, told apart by whose they are. */
+/** A file's lists: the CA's own, and those of other CAs. */
 export interface CrlFile {
   /** The CA's own lists; their signatures hold. */
   readonly own: readonly RevocationList[];
@@ -35,8 +35,8 @@ export interface CrlFile {
  * Reads a file of revocation lists. The CA's own are those with its name, and its key identifier where they carry one.
  *
  * @param bytes The file, PEM or DER; undefined where there is no file yet.
- * @returns Refuses a file that holds anything else, or a list in the CA's name that the CA did not sign: whatever it
- * is, it is not to be overwritten.
+ * @returns Refuses a file that holds anything else, or a list in the CA's name that the CA did not sign: it must not be
+ * overwritten.
  */
 export function readCrlFile(
   bytes: Uint8Array | undefined,

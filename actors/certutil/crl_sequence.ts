@@ -1,6 +1,6 @@
 /**
  * The sequence of a CA's revocation lists: each contains the revocations of those before it, and a higher number. What
- * came before stands in the CA's record and in the file in which the new list takes its place.
+ * came before is in the CA's record and in the file that the new list is written to.
  *
  * @module
  */

@@ -119,7 +119,7 @@ const examineFiles = Effect.fnUntraced(
   },
 );
 
-/** PeerIDs change with the key: whoever names them in a configuration has to follow. */
+/** PeerIDs change with the key: configurations that name them must be changed too. */
 function peerFindings(config: string, peer: string | null, gateways: readonly string[]): readonly Finding[] {
   const own = peer === null ? [] : [fine("peer-id", null, `peers know this node as ${peer}`)];
   const mend = "write the address without /p2p/…: the certificate tells who answers";

@@ -73,7 +73,7 @@ const clearStale = Effect.fnUntraced(function* (files: FileSystem, lock: string,
 const readOwner = (files: FileSystem, path: string) =>
   Effect.match(files.readFileString(path), { onSuccess: (text) => text, onFailure: () => undefined });
 
-/** Whoever cannot be asked counts as alive: another host, or a lock that is still being written. */
+/** A holder whose state is unknown counts as alive: one on another host, or a lock that is still being written. */
 function isAlive(owner: string): boolean {
   const match = /^(\S+) (\d+) \S+\n$/.exec(owner);
   if (match === null || match[1] !== hostname()) return true;

@@ -37,7 +37,7 @@ const wanted = {
 
 /**
  * Reads a file of PEM blocks as PEM; a file in DER is converted. A file without a block of the kind that is looked for
- * is refused, and the message says what it holds instead.
+ * is refused, and the message names its content.
  */
 export function readPemInput(
   path: string,
@@ -97,7 +97,7 @@ export function readInputBytes(path: string, role: InputRole): Effect.Effect<Uin
     if (info.size > inputBytesMax) {
       return yield* refuse(`it is larger than ${inputBytesMax} bytes`, `Check the path given with ${flag}.`);
     }
-    // A pipe ends with its writer. A device may never, and says no size.
+    // A pipe ends with its writer. A device may never end, and has no size.
     const endless = info.type === "CharacterDevice" || info.type === "BlockDevice";
     if (endless) return yield* refuse("it is a device", `Name a file or a pipe with ${flag}.`);
     return yield* Effect.mapError(files.readFile(path), explain);
@@ -119,7 +119,7 @@ export function readCertificateFile(path: string, role: InputRole): Effect.Effec
   });
 }
 
-/** Reads a file whole; undefined where there is none. */
+/** Reads a whole file; undefined where it does not exist. */
 export function readIfThere(
   path: string,
   role: InputRole,
@@ -131,7 +131,7 @@ export function readIfThere(
     }));
 }
 
-/** Reads a text file whole; undefined where there is none. */
+/** Reads a whole text file; undefined where it does not exist. */
 export function readTextIfThere(
   path: string,
   role: InputRole,

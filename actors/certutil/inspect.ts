@@ -46,7 +46,7 @@ export interface Inspection {
 /**
  * Reads a file and describes its blocks; each value of a file in DER is one block.
  *
- * @param passin Where the passphrase of an encrypted key is; without it, such a key is said to be encrypted and no more.
+ * @param passin Where the passphrase of an encrypted key is; without it, the report on such a key is only that it is encrypted.
  */
 export function inspect(
   file: string,
@@ -56,7 +56,7 @@ export function inspect(
     const bytes = yield* readInputBytes(file, { what: "file", flag: "FILE" });
     const read = pemOf(bytes);
     if (bytes[0] === tags.sequence && !read.startsWith("-----BEGIN ")) {
-      // Taken for a certificate, so that the message says what is wrong with it.
+      // Read as a certificate, so that the message names what is wrong with it.
       const block = inspectBlock({ label: "CERTIFICATE", der: bytes, line: 1 });
       return { file, ok: block.error === undefined, blocks: [block] };
     }

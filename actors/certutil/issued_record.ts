@@ -1,6 +1,6 @@
 /**
- * A CA's record of what it has issued: a text file beside its certificate, one line a certificate, fit for review in
- * version control. Whether one of them was revoked stands in the record of revocations.
+ * A CA's record of the certificates that it issued: a text file next to its certificate, one line for each, fit for review in
+ * version control. The record of revocations has the revoked ones.
  *
  * ```text
  * # Issued by CN=Acme CA, O=Acme. Kept by hypha-certutil; one line a certificate.

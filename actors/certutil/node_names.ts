@@ -11,7 +11,7 @@ import type { Authority } from "./authority.ts";
 import { CertutilError } from "./certutil_error.ts";
 
 /**
- * What stands in a node's certificate file: the leaf alone, or with its issuer's certificates behind it, which peers
+ * The content of a node's certificate file: the leaf alone, or followed by its issuer's certificates, which peers
  * need that anchor the root only.
  */
 export type ChainFile = "leaf" | "leaf-and-issuer";

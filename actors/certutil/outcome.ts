@@ -1,5 +1,5 @@
 /**
- * What a command has to say when it has done its work.
+ * The result of a command.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { type ExistingFiles, writeWhole } from "../files/write_whole.ts";
 import { CertutilError, fromFileNotWritten, fromIssueError } from "./certutil_error.ts";
 import { checkReplaced, type Output } from "./replacement.ts";
 
-/** Lines for the operator; printing them is the program's work. */
+/** Lines for the operator; the program prints them. */
 export interface Outcome {
   readonly lines: readonly string[];
   readonly warnings: readonly string[];
 }
 
 /**
- * Writes files, all or none, and says so. No two of them may be one file, and none may be a file that the command reads.
+ * Writes files, all or none, and reports them. No two of them may be one file, and none may be a file that the command reads.
  * A file that is replaced must be of the same kind; {@linkcode checkReplaced} has the rules.
  */
 export function writeOutputs(

@@ -75,7 +75,7 @@ const encrypted = /-----BEGIN ENCRYPTED PRIVATE KEY-----/;
  *
  * @param text The key file's text.
  * @param file Its path, for the message.
- * @param passin What `--passin` said; undefined where it was not given.
+ * @param passin The value of `--passin`; undefined where it was not given.
  */
 export function decryptKey(
   text: string,

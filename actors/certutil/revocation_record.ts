@@ -1,5 +1,5 @@
 /**
- * A CA's record of what it has revoked: a text file beside its certificate, one line a revocation, fit for review in
+ * A CA's record of its revocations: a text file next to its certificate, one line for each revocation, fit for review in
  * version control.
  *
  * ```text

@@ -126,7 +126,7 @@ function continueList(options: MakeCrl, authority: Authority, revocation: Revoca
   const recordPath = revocationRecordOf(options);
   return Effect.scoped(Effect.gen(function* () {
     const { days } = yield* Effect.fromResult(checkDays(options.days));
-    // Always in the same order, or two who want both could wait for each other.
+    // Always in the same order: otherwise two processes that need both locks could deadlock.
     for (const path of [recordPath, options.outCrl].toSorted()) yield* holdLock(path);
     const recordText = yield* readTextIfThere(recordPath, { what: "revocation record", flag: "--record" });
     const crls = yield* readIfThere(options.outCrl, { what: "revocation lists", flag: "--out-crl" });

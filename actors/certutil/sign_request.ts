@@ -35,7 +35,7 @@ export interface SignRequest extends AuthorityFiles, Lifetime, NodeNames, Omit<S
 
 /**
  * Signs a request. Subject and names are those of the options, or those of the certificate that is renewed: nothing but
- * the key is the request's. Says what the certificate was given, and what the request asked for in vain.
+ * the key is the request's. Reports what the certificate contains, and what the request asked for in vain.
  */
 export function signRequest(options: SignRequest): Effect.Effect<Outcome, CertutilError, FileSystem | Path> {
   return Effect.gen(function* () {

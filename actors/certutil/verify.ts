@@ -1,12 +1,12 @@
 /**
- * Judges a chain as a node would, and says by which path, or why not.
+ * Verifies a chain as a node does, and reports by which path, or why not.
  *
  * @module
  */
 import { Clock, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
-import { type Path, verifyPath } from "../../pki/path.ts";
+import { type Path, verifyStepByStep } from "../../pki/path.ts";
 import { checkByCheck, type CheckStep } from "./check_by_check.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustError, type TrustMade } from "../../pki/trust.ts";
@@ -15,7 +15,7 @@ import { pemOf } from "../files/file_kind.ts";
 import { readCertificateFile, readInputBytes } from "./input_file.ts";
 import { parseTime } from "./lifetime.ts";
 
-/** What is judged. */
+/** What is verified. */
 export interface VerifyChain {
   /** The leaf, and behind it what a node would send along, in PEM; or the leaf in DER. */
   readonly chain: string;
@@ -52,16 +52,16 @@ export interface Verdict {
   readonly warnings: readonly string[];
 }
 
-/** Judges a chain with the policy that is the default of nodes. */
+/** Verifies a chain with the default policy of nodes. */
 export function verifyChain(options: VerifyChain): Effect.Effect<Verdict, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const asked = yield* Effect.fromResult(parseTime("--at", options.at));
     const at = asked ?? new Date(yield* Clock.currentTimeMillis);
     const chain = yield* readCertificateFile(options.chain, { what: "chain", flag: "CHAIN" });
     const { snapshot, warnings } = yield* readTrust(options, at);
-    const outcome = verifyPath(chain, snapshot, { at });
+    const { verdict: outcome, outcomes } = verifyStepByStep(chain, snapshot, { at });
     const said = warnings.filter(({ level }) => level === "warn").map(({ message }) => message);
-    const checks = checkByCheck(chain, snapshot, at);
+    const checks = checkByCheck(outcomes, snapshot);
     if (Result.isFailure(outcome)) return refused(outcome.failure, checks, said);
     const { identity, path } = outcome.success;
     const peer = { id: identity.peer, name: identity.name, role: identity.role ?? null };

@@ -3,27 +3,28 @@
  *
  * ```
  *  ──▶ scanning ── done ──▶ serving ── role.drain ──▶ draining ── no pull left ──▶ drained
- *         │                 (announcing: storing ⇄ stored, retrying; pulls beside it)
- *         │                     └── role.retire ─▶ retiring ── nobody pulls any more ──▶ draining
+ *         │                 (announcing: storing ⇄ stored, retrying; pulls in parallel)
+ *         │                     └── role.retire ─▶ retiring ── no pulls for a while ──▶ draining
  *         └── failed ──▶ failed
  * ```
  *
- * Each pull is a child of its own; one that sends rubbish is reset and harms nobody. `draining` rejects new pulls. Requests are
- * declined: a data node answers none but health, which the node itself serves.
+ * Each pull is a child of its own; a malformed one is reset and does not disturb the others. `draining` rejects new pulls.
+ * Requests are declined: the node itself answers health, and a data node serves no other protocol of requests.
  *
  * @module
  */
-import { assign, enqueueActions, setup } from "xstate";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
 import { Effect } from "effect";
 import type { JobScope } from "../../pki/refusal.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText, RecordAnswer, StreamAnswer, StreamHandle, TransportFact } from "../../transport/port.ts";
 import type { DataConfig } from "../config/config.ts";
-import { type EffectFailed, fromEffect } from "../runtime/effect_actor.ts";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 import { answerAs, type RoleEvent, type RoleInput, type RoleOutcome, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
-import { findIdentityBy } from "./grantor.ts";
+import { findIdentityBy } from "./trusted_scheduler.ts";
 import { checkReader } from "./may_read.ts";
 import { isFramed, pullProtocols } from "../files/stream_file.ts";
 import { type Dataset, scanDataset } from "./slices_directory.ts";
@@ -31,18 +32,18 @@ import { type PullOutcome, servePull } from "./serve_pull.ts";
 
 /** Pulls served at once; a further one is rejected. Each holds a file and a piece of {@linkcode pieceBytes}. */
 export const pullsMax = 64;
-/** The announcement is repeated after this, in milliseconds: a gateway that restarted has forgotten it. */
+/** The announcement is repeated after this, in milliseconds: a gateway that restarted no longer has it. */
 export const announceEveryMs = 600_000;
-/** Pullers that know the former PeerID have this long for their next pull, in milliseconds. */
+/** Pullers that know the previous PeerID have this long for their next pull, in milliseconds. */
 export const retireQuietMs = 30_000;
 /** One attempt to store the announcement, in milliseconds. */
 const announceTimeoutMs = 10_000;
-/** An attempt that the transport never answers, in milliseconds. */
+/** An attempt that the transport does not answer is given up after this, in milliseconds. */
 const announceDeadlineMs = announceTimeoutMs + 5_000;
 
 export interface DataContext extends RoleInput<DataConfig> {
   readonly dataset: Dataset | undefined;
-  /** Running pulls: who pulls, by exchange. */
+  /** Pullers of the running pulls, by exchange. */
   readonly pulls: Readonly<Record<string, PeerIdentity>>;
   /** Pulls that were refused with `job-scope`. */
   readonly refusals: number;
@@ -50,18 +51,6 @@ export interface DataContext extends RoleInput<DataConfig> {
   readonly failures: number;
   readonly outcome: RoleOutcome;
 }
-
-type DataEvent =
-  | RoleEvent
-  | { readonly type: "effect.done.scan"; readonly value: Dataset }
-  | EffectFailed<"scan", unknown>
-  | { readonly type: "announced"; readonly announcement: number; readonly answer: RecordAnswer }
-  | { readonly type: "pull.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
-  | {
-    readonly type: "effect.done.pull";
-    readonly value: { readonly exchange: string; readonly peer: PeerText; readonly outcome: PullOutcome };
-  }
-  | EffectFailed<"pull", unknown>;
 
 const scan = fromEffect(
   "scan",
@@ -86,12 +75,25 @@ const pull = fromEffect(
   },
 );
 
+const actors = { scan, pull };
+
+type DataEvent =
+  | RoleEvent
+  | EventsOf<typeof actors>
+  | { readonly type: "announced"; readonly announcement: number; readonly answer: RecordAnswer }
+  | { readonly type: "pull.opened"; readonly exchange: string; readonly stream: StreamHandle }
+  | { readonly type: "pull.unopened"; readonly exchange: string };
+
+type ReceivedStream = Extract<TransportFact, { type: "stream.received" }>;
+type OpenedPull = Extract<DataEvent, { type: "pull.opened" }>;
+type EndedPull = Extract<DataEvent, { type: "effect.done.pull" }>["value"];
+
 /** The record's value: `{"num_slices": n}` as the existing nodes write it. */
 function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** What is said of a pull. Those that were refused go to the refusal ledger instead, which counts, logs and records them. */
+/** Reports a pull. The refusal ledger counts, logs and records refused ones. */
 function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
   const fields = { peer, ...outcome };
   if (outcome.type === "served") {
@@ -113,15 +115,15 @@ function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, 
   });
 }
 
-/** Why a peer may not pull here, whatever it asks for. */
+/** Why a peer may not pull any slice here. */
 function readerRefusal(
   { config }: DataContext,
-  { identity, protocol }: Extract<TransportFact, { type: "stream.received" }>,
+  { identity, protocol }: ReceivedStream,
 ): JobScope | undefined {
   return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
 }
 
-/** A refusal of a reader, as the node's ledger takes it. */
+/** A refusal of a reader, in the form that the node's refusal ledger takes. */
 function refusedOf(
   { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
 ): Extract<TransportFact, { type: "peer.refused" }> {
@@ -136,57 +138,116 @@ export const dataMachine = setup({
     events: {} as DataEvent,
     output: {} as RoleOutcome,
   },
-  actors: { scan, pull },
+  actors,
   guards: {
-    /** A pull, of a peer that may read here, and there is room for it. */
-    isTaken: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
+    /** A pull by a peer that may read here, while there is room for it. */
+    isTaken: ({ context }, fact: ReceivedStream) =>
       pullProtocols.some((pull) => pull === fact.protocol) && readerRefusal(context, fact) === undefined &&
       Object.keys(context.pulls).length < pullsMax,
     isIdle: ({ context }) => Object.keys(context.pulls).length === 0,
-    isStale: ({ context }, params: { readonly announcement: number }) => params.announcement !== context.announcements,
-    isOpened: (_, params: { readonly answer: StreamAnswer }) => params.answer.type === "stream.opened",
-    isStored: (_, params: { readonly answer: RecordAnswer }) => params.answer.type === "record.stored",
+    isStale: ({ context }, { announcement }: { readonly announcement: number }) =>
+      announcement !== context.announcements,
+    isStored: (_, { answer }: { readonly answer: RecordAnswer }) => answer.type === "record.stored",
   },
   delays: { retry: ({ context }) => backoffMs(context.failures, context.ports.random()) },
   actions: {
+    takeDataset: assign({ dataset: (_, { value }: { readonly value: Dataset }) => value }),
+    setFailed: assign((_, { error }: { readonly error: unknown }) => ({
+      outcome: { type: "failed", reason: String(error) },
+    })),
+    servePulls: enqueueActions(({ context, enqueue }) => {
+      for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+    }),
+    unservePulls: enqueueActions(({ context, enqueue }) => {
+      for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
+    }),
+    announce: enqueueActions(({ context, self, enqueue }) => {
+      const dataset = present(context.dataset, "the data set");
+      const announcement = context.announcements + 1;
+      enqueue.assign({ announcements: announcement });
+      enqueue.sendTo(context.transport, {
+        type: "record.put",
+        id: `announce/${announcement}`,
+        key: dataset.name,
+        value: announcementOf(dataset),
+        timeoutMs: announceTimeoutMs,
+        replyTo: answerAs(self, (answer: RecordAnswer): DataEvent => ({ type: "announced", announcement, answer })),
+      });
+    }),
+    clearFailures: assign({ failures: 0 }),
     countFailure: assign({ failures: ({ context }) => context.failures + 1 }),
-    reportUnannounced: ({ context }, params: { readonly why: string }) =>
+    reportAnnounced: ({ context }) =>
+      context.ports.report({
+        level: "info",
+        event: "dataset.announced",
+        message: `Announced data set ${context.dataset?.name} of ${context.dataset?.slices.length} slices`,
+        fields: { dataset: context.dataset?.name, slices: context.dataset?.slices.length },
+      }),
+    reportUnannounced: ({ context }, { answer }: { readonly answer: RecordAnswer }) => {
+      const why = answer.type === "record.failed" ? answer.error.message : "no peer stored it";
       context.ports.report({
         level: "warn",
         event: "dataset.unannounced",
-        message: `Cannot announce data set ${context.dataset?.name} yet: ${params.why}`,
+        message: `Cannot announce data set ${context.dataset?.name} yet: ${why}`,
         fields: { dataset: context.dataset?.name },
-      }),
-    /** Refusals are the ledger's: counted by code, one line and one record each. */
-    noteRefusal: enqueueActions(
-      ({ context, self, enqueue }, params: { readonly identity: PeerIdentity; readonly refusal: JobScope }) => {
-        enqueue.assign({ refusals: context.refusals + 1 });
-        if (self._parent !== undefined) enqueue.sendParent(refusedOf(params));
-      },
+      });
+    },
+    declineRequest: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: { readonly exchange: string }) => ({ type: "decline", exchange }),
     ),
-    rejectPull: enqueueActions(({ context, event, self, enqueue }) => {
-      if (event.type !== "stream.received") return;
-      enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange });
-      const isPull = pullProtocols.some((pull) => pull === event.protocol);
-      const refusal = isPull ? readerRefusal(context, event) : undefined;
+    rejectStream: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: { readonly exchange: string }) => ({ type: "stream.reject", exchange }),
+    ),
+    rejectPull: enqueueActions(({ context, enqueue }, fact: ReceivedStream) => {
+      enqueue.sendTo(context.transport, { type: "stream.reject", exchange: fact.exchange });
+      const isPull = pullProtocols.some((pull) => pull === fact.protocol);
+      const refusal = isPull ? readerRefusal(context, fact) : undefined;
       if (refusal === undefined) return;
       enqueue.assign({ refusals: context.refusals + 1 });
-      if (self._parent !== undefined) enqueue.sendParent(refusedOf({ identity: event.identity, refusal }));
+      if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity: fact.identity, refusal }));
     }),
-    acceptPull: enqueueActions(({ context, event, self, enqueue }) => {
-      if (event.type !== "stream.received") return;
-      const { exchange, identity } = event;
+    acceptPull: enqueueActions(({ context, self, enqueue }, { exchange, identity }: ReceivedStream) => {
       enqueue.assign({ pulls: { ...context.pulls, [exchange]: identity } });
       enqueue.sendTo(context.transport, {
         type: "stream.accept",
         exchange,
-        replyTo: answerAs(self, (answer: StreamAnswer): DataEvent => ({ type: "pull.accepted", exchange, answer })),
+        replyTo: answerAs(
+          self,
+          (answer: StreamAnswer): DataEvent =>
+            answer.type === "stream.opened"
+              ? { type: "pull.opened", exchange, stream: answer.stream }
+              : { type: "pull.unopened", exchange },
+        ),
       });
     }),
-    endPull: enqueueActions(({ context, enqueue }, params: { readonly exchange: string }) => {
-      const { [params.exchange]: _, ...pulls } = context.pulls;
+    startPull: enqueueActions(({ context, enqueue }, { exchange, stream }: OpenedPull) => {
+      const { ports, transport, config } = context;
+      enqueue.spawnChild("pull", {
+        id: `pull/${exchange}`,
+        input: {
+          ports,
+          transport,
+          requireGrant: config.requireGrant === true,
+          exchange,
+          stream,
+          dataset: present(context.dataset, "the data set"),
+        },
+      });
+    }),
+    notePull: enqueueActions(({ context, enqueue }, { exchange, peer, outcome }: EndedPull) => {
+      if (outcome.type !== "refused") return enqueue(() => reportPull(context.ports, peer, outcome));
+      const identity = context.pulls[exchange];
+      if (identity === undefined) return;
+      const { refusal } = outcome;
+      enqueue.assign({ refusals: context.refusals + 1 });
+      if (context.parent !== undefined) enqueue.sendTo(context.parent, refusedOf({ identity, refusal }));
+    }),
+    endPull: enqueueActions(({ context, enqueue }, { exchange }: { readonly exchange: string }) => {
+      const { [exchange]: _, ...pulls } = context.pulls;
       enqueue.assign({ pulls });
-      enqueue.stopChild(`pull/${params.exchange}`);
+      enqueue.stopChild(`pull/${exchange}`);
     }),
   },
 }).createMachine({
@@ -202,47 +263,14 @@ export const dataMachine = setup({
   }),
   initial: "scanning",
   on: {
-    "request.received": {
-      actions: enqueueActions(({ context, event, enqueue }) =>
-        enqueue.sendTo(context.transport, { type: "decline", exchange: event.exchange })
-      ),
-    },
-    "stream.received": {
-      actions: enqueueActions(({ context, event, enqueue }) =>
-        enqueue.sendTo(context.transport, { type: "stream.reject", exchange: event.exchange })
-      ),
-    },
-    "pull.accepted": [
-      {
-        guard: { type: "isOpened", params: ({ event }) => event },
-        actions: enqueueActions(({ context, event, enqueue }) => {
-          if (event.answer.type !== "stream.opened" || context.dataset === undefined) return;
-          enqueue.spawnChild("pull", {
-            id: `pull/${event.exchange}`,
-            input: {
-              ports: context.ports,
-              transport: context.transport,
-              requireGrant: context.config.requireGrant === true,
-              exchange: event.exchange,
-              stream: event.answer.stream,
-              dataset: context.dataset,
-            },
-          });
-        }),
-      },
-      { actions: { type: "endPull", params: ({ event }) => ({ exchange: event.exchange }) } },
-    ],
+    "request.received": { actions: { type: "declineRequest", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "rejectStream", params: ({ event }) => event } },
+    "pull.opened": { actions: { type: "startPull", params: ({ event }) => event } },
+    "pull.unopened": { actions: { type: "endPull", params: ({ event }) => event } },
     "effect.done.pull": {
       actions: [
-        enqueueActions(({ context, event, enqueue }) => {
-          const { exchange, peer, outcome } = event.value;
-          const identity = context.pulls[exchange];
-          if (outcome.type !== "refused") return enqueue(() => reportPull(context.ports, peer, outcome));
-          if (identity !== undefined) {
-            enqueue({ type: "noteRefusal", params: { identity, refusal: outcome.refusal } });
-          }
-        }),
-        { type: "endPull", params: ({ event }) => ({ exchange: event.value.exchange }) },
+        { type: "notePull", params: ({ event }) => event.value },
+        { type: "endPull", params: ({ event }) => event.value },
       ],
     },
   },
@@ -253,23 +281,24 @@ export const dataMachine = setup({
         input: ({ context }) => ({ ports: context.ports, datasetPath: context.config.datasetPath }),
       },
       on: {
-        "effect.done.scan": { target: "serving", actions: assign({ dataset: ({ event }) => event.value }) },
+        "effect.done.scan": { target: "serving", actions: { type: "takeDataset", params: ({ event }) => event } },
         "effect.failed.scan": {
           target: "failed",
-          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: String(event.error) }) }),
+          actions: { type: "setFailed", params: ({ event }) => event },
         },
         "role.drain": "drained",
         "role.retire": "drained",
       },
     },
     serving: {
-      entry: enqueueActions(({ context, enqueue }) => {
-        for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
-      }),
+      entry: "servePulls",
       on: {
         "stream.received": [
-          { guard: { type: "isTaken", params: ({ event }) => event }, actions: "acceptPull" },
-          { actions: "rejectPull" },
+          {
+            guard: { type: "isTaken", params: ({ event }) => event },
+            actions: { type: "acceptPull", params: ({ event }) => event },
+          },
+          { actions: { type: "rejectPull", params: ({ event }) => event } },
         ],
         "role.drain": "draining",
         "role.retire": "retiring",
@@ -277,60 +306,34 @@ export const dataMachine = setup({
       initial: "storing",
       states: {
         storing: {
-          entry: enqueueActions(({ context, self, enqueue }) => {
-            if (context.dataset === undefined) return;
-            const announcement = context.announcements + 1;
-            enqueue.assign({ announcements: announcement });
-            enqueue.sendTo(context.transport, {
-              type: "record.put",
-              id: `announce/${announcement}`,
-              key: context.dataset.name,
-              value: announcementOf(context.dataset),
-              timeoutMs: announceTimeoutMs,
-              replyTo: answerAs(
-                self,
-                (answer: RecordAnswer): DataEvent => ({ type: "announced", announcement, answer }),
-              ),
-            });
-          }),
+          entry: "announce",
           on: {
-            // The peers that are being told were chosen before: who has joined us since knows nothing.
+            // The peers that store the record were chosen before: the gateway that was found now has no copy.
             rejoined: { target: "storing", reenter: true },
             announced: [
               { guard: { type: "isStale", params: ({ event }) => event } },
               {
                 guard: { type: "isStored", params: ({ event }) => event },
                 target: "stored",
-                actions: assign({ failures: 0 }),
+                actions: "clearFailures",
               },
               {
                 target: "retrying",
-                actions: ["countFailure", {
-                  type: "reportUnannounced",
-                  params: ({ event }) => ({
-                    why: event.answer.type === "record.failed" ? event.answer.error.message : "no peer stored it",
-                  }),
-                }],
+                actions: ["countFailure", { type: "reportUnannounced", params: ({ event }) => event }],
               },
             ],
           },
           after: { [announceDeadlineMs]: { target: "retrying", actions: "countFailure" } },
         },
         stored: {
-          entry: ({ context }) =>
-            context.ports.report({
-              level: "info",
-              event: "dataset.announced",
-              message: `Announced data set ${context.dataset?.name} of ${context.dataset?.slices.length} slices`,
-              fields: { dataset: context.dataset?.name, slices: context.dataset?.slices.length },
-            }),
+          entry: "reportAnnounced",
           after: { [announceEveryMs]: "storing" },
           on: { rejoined: "storing" },
         },
         retrying: { after: { retry: "storing" }, on: { rejoined: "storing" } },
       },
     },
-    /** Announces no more, and serves whom it is known to, until nobody comes. */
+    /** Announces no more. Serves peers that know the previous PeerID, until no pull arrives for a while. */
     retiring: {
       on: {
         "stream.received": [
@@ -338,18 +341,16 @@ export const dataMachine = setup({
             guard: { type: "isTaken", params: ({ event }) => event },
             target: "retiring",
             reenter: true,
-            actions: "acceptPull",
+            actions: { type: "acceptPull", params: ({ event }) => event },
           },
-          { actions: "rejectPull" },
+          { actions: { type: "rejectPull", params: ({ event }) => event } },
         ],
         "role.drain": "draining",
       },
       after: { [retireQuietMs]: "draining" },
     },
     draining: {
-      entry: enqueueActions(({ context, enqueue }) => {
-        for (const protocol of pullProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
-      }),
+      entry: "unservePulls",
       always: { guard: "isIdle", target: "drained" },
     },
     drained: { type: "final" },

@@ -1,22 +1,22 @@
 /**
- * What a data node says of its data set in the DHT: `{"num_slices": n}`.
+ * The DHT record of a data set: `{"num_slices": n}`.
  *
  * @module
  */
 import { Result } from "effect";
 import type { PeerText, RecordAnswer } from "../../transport/port.ts";
 
-/** Bytes of a record that are looked at: the existing nodes write about 20. */
+/** Bytes of a record that are read: the existing nodes write about 20. */
 export const recordBytesMax = 4_096;
 
 /** A data set that can be trained on. */
 export interface FoundDataset {
-  /** Who serves the slices: the record's publisher. */
+  /** The record's publisher, which serves the slices. */
   readonly provider: PeerText;
   readonly slices: number;
 }
 
-/** Reads the answer to `record.get`; a failure says what is missing, in words for the log. */
+/** Reads the answer to `record.get`. A failure is a text for the log. */
 export function readDatasetRecord(answer: RecordAnswer): Result.Result<FoundDataset, string> {
   switch (answer.type) {
     case "record":

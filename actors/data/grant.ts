@@ -1,7 +1,7 @@
 /**
- * Grants: a scheduler's signed word that one peer may read one slice for one job until a moment.
+ * Grants: a scheduler's signed statement that one peer may read one slice for one job until a given time.
  *
- * Signing and checking are pure; which scheduler is believed is the data node's own question (`data/grantor.ts`).
+ * Signing and checking are pure. `data/trusted_scheduler.ts` decides which schedulers a data node trusts.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import type { Sign } from "../runtime/role.ts";
 /** The signature algorithm of grants: the key is the PeerID's own. */
 const ed25519 = "1.3.101.112";
 
-/** A node's signer; undefined where its key is not Ed25519: then its PeerID does not hold the key that a verifier needs. */
+/** A node's signer; undefined where its key is not Ed25519: then its PeerID does not contain the key for a verifier. */
 export function signerOf({ keyPem, peer }: Pick<NodeIdentity, "keyPem" | "peer">): Sign | undefined {
   if (ed25519KeyOf(peer) === undefined) return undefined;
   const key: KeyObject = createPrivateKey(keyPem);
@@ -39,13 +39,13 @@ export interface GrantHolds {
   readonly grant: Grant;
 }
 
-/** A pull, as the data node sees it. */
+/** A pull as the data node sees it. */
 export interface PullAsked {
   readonly dataset: string;
   readonly index: number;
-  /** Who pulls: what its certificate proved, not what it says. */
+  /** The puller's PeerID, proved by its certificate. */
   readonly peer: Peer;
-  /** The scheduler whose grant it is said to be. */
+  /** The scheduler that the header names. */
   readonly scheduler: Peer;
   /** Milliseconds since the epoch. */
   readonly now: number;

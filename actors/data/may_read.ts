@@ -1,5 +1,5 @@
 /**
- * Who may read a slice: judged before a byte of it is sent.
+ * Which peers may read a slice. Checked before any byte of it is sent.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
-import type { FindIdentity } from "./grantor.ts";
+import type { FindIdentity } from "./trusted_scheduler.ts";
 
-/** Roles whose nodes read slices: jobs run on workers. A certificate without a role stands for any (`docs/wire.md`, "Extensions"). */
+/** Roles whose nodes read slices, because jobs run on workers. No role counts as any role (`docs/wire.md`, "Extensions"). */
 export const readerRoles: readonly Role[] = ["worker"];
 /** Roles whose nodes grant slices. */
-export const grantorRoles: readonly Role[] = ["scheduler"];
+export const trustedSchedulerRoles: readonly Role[] = ["scheduler"];
 
 const hasRole = (role: Role | undefined, allowed: readonly Role[]) => role === undefined || allowed.includes(role);
 
@@ -32,14 +32,14 @@ export function checkReader(
   return undefined;
 }
 
-/** How grants are judged. */
+/** The rules for grants. */
 export interface GrantRules {
   readonly requireGrant: boolean;
   readonly findIdentity: FindIdentity;
   readonly now: () => number;
 }
 
-/** Judges a pull of ours by its grant. One that shows a grant must show a good one, even where none is required. */
+/** Checks the grant of a pull over our protocol. A grant that is present must be valid, even where none is required. */
 export function judgePull(
   header: GrantedPullHeader,
   peer: string,
@@ -54,7 +54,7 @@ export function judgePull(
   if (Result.isFailure(checked)) return Effect.succeed(checked.failure);
   return Effect.map(findIdentity(scheduler), (identity) => {
     if (identity === undefined) return refusal(grant.job, what, `${scheduler}, which granted it, is not verified here`);
-    if (!hasRole(identity.role, grantorRoles)) {
+    if (!hasRole(identity.role, trustedSchedulerRoles)) {
       return refusal(grant.job, what, `${scheduler} is a ${identity.role}, and schedulers grant slices`);
     }
     return undefined;

@@ -1,5 +1,5 @@
 /**
- * One pull: reads the header, judges it, writes the slice, ends the stream.
+ * One pull: reads and checks the header, writes the slice, ends the stream.
  *
  * @module
  */
@@ -22,25 +22,25 @@ export { pieceBytes };
 
 /** A puller writes its whole header within this, in milliseconds (`docs/wire.md`, "Protocols": 10 s). */
 export const headerTimeoutMs = 10_000;
-/** A puller that takes nothing for this long is given up, in milliseconds. */
+/** A pull whose puller takes no bytes for this long is given up, in milliseconds. */
 export const idleTimeoutMs = 60_000;
 const limits = { idleMs: idleTimeoutMs };
 
-/** What became of a pull. */
+/** The outcome of a pull. */
 export type PullOutcome =
   | { readonly type: "served"; readonly index: number; readonly sizeBytes: number }
-  /** Another data set, or an index that there is no slice of: the stream ended without a byte of file. */
+  /** Another data set, or an index without a slice: the stream ended without a byte of file. */
   | { readonly type: "unknown"; readonly dataset: string; readonly index: number }
-  /** No grant, or one that does not hold: the stream ended without a byte of file. */
+  /** No grant, or an invalid one: the stream ended without a byte of file. */
   | { readonly type: "refused"; readonly refusal: JobScope }
-  /** No header, or one that doesn't parse: the stream was reset. */
+  /** No header, or one that does not parse: the stream was reset. */
   | { readonly type: "malformed"; readonly reason: string }
   | { readonly type: "broken"; readonly reason: string };
 
 /**
- * Serves one pull. Never fails: whatever happens is its outcome, and the stream is over in each.
+ * Serves one pull. Never fails: every failure is an outcome, and each outcome ends the stream.
  *
- * A plain pull comes here only where no grant is required (`checkReader`).
+ * A pull without a grant reaches this function only where none is required (`checkReader`).
  */
 export function servePull(
   stream: StreamHandle,
@@ -81,7 +81,7 @@ export function servePull(
   );
 }
 
-/** The header, or what is wrong with it. */
+/** The header, or why it is invalid. */
 function readHeader(stream: StreamHandle): Effect.Effect<GrantedPullHeader | string, TransportError> {
   const decode = isFramed(stream.protocol) ? decodeGrantedPullHeader : decodePullHeader;
   return Effect.gen(function* () {
@@ -114,8 +114,8 @@ function writeSlice(stream: StreamHandle, dataset: Dataset, name: string) {
 }
 
 /**
- * Waits until the puller has ended its side too. Existing pullers leave it open and drop the stream once they have the file;
- * one that does neither is cut off.
+ * Waits until the puller has ended its side too. Existing pullers leave it open and drop the stream once they have the file.
+ * A stream of a puller that does neither is reset.
  */
 function untilPullerEnds(stream: StreamHandle): Effect.Effect<void> {
   const ended: Effect.Effect<void, TransportError> = Effect.flatMap(

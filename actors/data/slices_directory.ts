@@ -1,5 +1,5 @@
 /**
- * A data node's directory: which files are slices, in which order.
+ * A data node's directory: the files that are slices, and their order.
  *
  * @module
  */
@@ -7,19 +7,19 @@ import { Data, Effect, type PlatformError } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import { Path } from "effect/Path";
 
-/** Slices of one directory; more files than this and the node refuses to start. */
+/** Slices of one directory. With more files the node does not start. */
 export const slicesMax = 1_000_000;
 
-/** A data set as it lies on disk. */
+/** A data set on disk. */
 export interface Dataset {
-  /** The directory's own name: what the data set is called on the network. */
+  /** The directory's own name, which is the data set's name on the network. */
   readonly name: string;
   readonly directory: string;
   /** File names, sorted by code units: slice `i` is the file at `i`. */
   readonly slices: readonly string[];
 }
 
-/** The directory can't be served. */
+/** The directory cannot be served. */
 export class DatasetUnusable extends Data.TaggedError("DatasetUnusable")<{
   readonly path: string;
   readonly detail: string;

@@ -8,9 +8,9 @@ import { Data, Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { PlatformError } from "effect/PlatformError";
-import { crlBytesMax, type HeldList } from "../../pki/crl.ts";
+import { crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, mergeMarks } from "../../pki/crl_marks.ts";
-import { type KeptLists, listsToKeep } from "../../pki/crl_union.ts";
+import { crlsToKeep, type KeptCrls } from "../../pki/crl_union.ts";
 import { fileProblem } from "./file_problem.ts";
 import { type KeepTarget, ListFinder } from "./list_finder.ts";
 import { formatMarks } from "./marks_text.ts";
@@ -23,7 +23,7 @@ import { writeWhole } from "./write_whole.ts";
 export interface KeepWork {
   readonly marks: CrlHighWaterMarks;
   /** The lists in force in each domain, as they were read. */
-  readonly lists: ReadonlyMap<string, readonly HeldList[]>;
+  readonly lists: ReadonlyMap<string, readonly HeldCrl[]>;
   /** Where a domain's lists come from. */
   readonly sources: ReadonlyMap<string, KeepSource>;
   /** What the kept files are known to hold, by their paths: hashes, joined by spaces. */
@@ -63,7 +63,7 @@ export function keepTrust(
     const stale: string[] = [];
     let failure: Error | undefined;
     for (const [domain, own] of lists) {
-      const wanted = listsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
+      const wanted = crlsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
       stale.push(
         ...wanted.filter(({ path, hashes }) => hashes.length === 0 && holding.has(path)).map(({ path }) => path),
       );
@@ -97,7 +97,7 @@ export function keepTrust(
 const detailOf = (error: Error): string => error instanceof PlatformError ? fileProblem(error) : error.message;
 
 /** Without a complete list nothing is stale: what it was is worth keeping for as long as there is no newer. */
-function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: KeptLists): readonly KeepTarget[] {
+function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: KeptCrls): readonly KeepTarget[] {
   const target = (kind: KeptKind, hashes: readonly (string | undefined)[]) => ({
     path: keptPath(stateDir, { domain, key, scope, kind }),
     hashes: hashes.filter((hash) => hash !== undefined),

@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { DerListsError, hashOf, ListSplitter } from "../../pki/list_splitter.ts";
+import { CrlSplitter, DerCrlsError, hashOf } from "../../pki/crl_splitter.ts";
 import { PemError } from "../../pki/pem.ts";
 
 /** A file to write: the lists with these hashes, DER, one behind the other. */
@@ -29,13 +29,13 @@ export class ListFinder {
       splitter.push(bytes);
       splitter.finish();
     } catch (error) {
-      if (!(error instanceof PemError || error instanceof DerListsError)) throw error;
+      if (!(error instanceof PemError || error instanceof DerCrlsError)) throw error;
     }
   }
 
   /** The same for a file that comes in chunks. */
-  splitter(sizeBytes: number): ListSplitter {
-    return new ListSplitter(({ der }) => {
+  splitter(sizeBytes: number): CrlSplitter {
+    return new CrlSplitter(({ der }) => {
       const hash = hashOf(der);
       if (this.#wanted.has(hash) && !this.#found.has(hash)) this.#found.set(hash, Uint8Array.from(der));
     }, sizeBytes);

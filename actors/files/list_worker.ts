@@ -12,8 +12,8 @@ import process from "node:process";
 import { parentPort } from "node:worker_threads";
 import * as Result from "effect/Result";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { ListReader, type LocatedList } from "../../pki/list_reader.ts";
-import { DerListsError } from "../../pki/list_splitter.ts";
+import { CrlReader, type LocatedCrl } from "../../pki/crl_reader.ts";
+import { DerCrlsError } from "../../pki/crl_splitter.ts";
 import { PemError } from "../../pki/pem.ts";
 import type { TrustProblem } from "../../pki/trust_error.ts";
 import { type KeepTarget, ListFinder } from "./list_finder.ts";
@@ -40,7 +40,7 @@ export interface KeepWork {
 export type ListWorkSaid =
   /** Paths of the targets that were written. */
   | { readonly type: "kept"; readonly written: readonly string[] }
-  | { readonly type: "lists"; readonly lists: readonly LocatedList[] }
+  | { readonly type: "lists"; readonly lists: readonly LocatedCrl[] }
   | { readonly type: "problem"; readonly problem: Omit<TrustProblem, "refusal"> }
   | { readonly type: "too-large" }
   /** An error of the file system. */
@@ -52,7 +52,7 @@ const chunkBytes = 256 * 1024;
 function read({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
   const authorities = cas.map((der) => Result.getOrThrow(parseCertificate(der))); // they parsed before
   return readChunks(path, bytesMax, (sizeBytes) => {
-    const reader = new ListReader({ cas: authorities, profile, shared: true, sizeBytes });
+    const reader = new CrlReader({ cas: authorities, profile, shared: true, sizeBytes });
     const finish = (): ListWorkSaid =>
       Result.match(reader.finish(), {
         onSuccess: (lists) => ({ type: "lists", lists }),
@@ -91,7 +91,7 @@ function searchFile(finder: ListFinder, path: string, bytesMax: number): ListWor
     });
   } catch (error) {
     // It was replaced by another since it was read: that one is read next.
-    if (error instanceof PemError || error instanceof DerListsError) return { type: "kept", written: [] };
+    if (error instanceof PemError || error instanceof DerCrlsError) return { type: "kept", written: [] };
     throw error;
   }
 }

@@ -7,17 +7,17 @@ import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
-import { crlBytesMax, type HeldList } from "../../pki/crl.ts";
+import { crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, placeOf } from "../../pki/crl_marks.ts";
-import { ListReader, type LocatedList } from "../../pki/list_reader.ts";
-import type { ListSource, Policy } from "../../pki/trust.ts";
+import { CrlReader, type LocatedCrl } from "../../pki/crl_reader.ts";
+import type { CrlSource, Policy } from "../../pki/trust.ts";
 import type { Report } from "../runtime/ports.ts";
 import { apartBytesMin, readLists } from "./read_lists.ts";
 import type { KeptFile, OpenedState } from "./state_directory.ts";
 
 /** What was kept of a domain. */
 export interface KeptRead {
-  readonly lists: readonly HeldList[];
+  readonly lists: readonly HeldCrl[];
   /** What each file holds, by its path: hashes, joined by spaces. */
   readonly held: ReadonlyMap<string, string>;
   readonly reports: readonly Report[];
@@ -31,7 +31,7 @@ export interface KeptFor {
   readonly cas: readonly Certificate[];
   readonly policy: Policy;
   /** The lists of the domain's own file: a large list that is in it too is not read twice. */
-  readonly source: ListSource;
+  readonly source: CrlSource;
 }
 
 /**
@@ -44,7 +44,7 @@ export function readKept(
   { cas, policy, source }: KeptFor,
 ): Effect.Effect<KeptRead, never, FileSystem> {
   return Effect.gen(function* () {
-    const lists: HeldList[] = [];
+    const lists: HeldCrl[] = [];
     const held = new Map<string, string>();
     const reports: Report[] = [];
     for (const file of kept.filter((each) => each.domain === domain)) {
@@ -64,7 +64,7 @@ export function readKept(
 }
 
 /** The hash of a large kept list that the domain's own file has too. */
-function isInSource({ path, domain, key, scope, kind }: KeptFile, marks: CrlHighWaterMarks, source: ListSource) {
+function isInSource({ path, domain, key, scope, kind }: KeptFile, marks: CrlHighWaterMarks, source: CrlSource) {
   const hash = kind === "other" ? undefined : marks[placeOf(domain, key, scope)]?.sha256[kind];
   const twin = isRead(source) ? source.find(({ list }) => hash !== undefined && list.sha256 === hash) : undefined;
   if (twin === undefined || (twin.list.sizeBytes ?? 0) < apartBytesMin) return Effect.succeed(undefined);
@@ -75,7 +75,7 @@ function isInSource({ path, domain, key, scope, kind }: KeptFile, marks: CrlHigh
     }));
 }
 
-const isRead = (source: ListSource): source is readonly LocatedList[] =>
+const isRead = (source: CrlSource): source is readonly LocatedCrl[] =>
   typeof source !== "string" && !(source instanceof Uint8Array);
 
 function readOne({ path, key }: KeptFile, trust: Pick<KeptFor, "cas" | "policy">) {
@@ -83,13 +83,13 @@ function readOne({ path, key }: KeptFile, trust: Pick<KeptFor, "cas" | "policy">
     const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
     const source = yield* readLists(options, trust);
     const located = isRead(source) ? source : yield* Effect.fromResult(parse(source, trust));
-    return located.map(({ list }): HeldList => ({ ...list, vouchedBy: key }));
+    return located.map(({ list }): HeldCrl => ({ ...list, vouchedBy: key }));
   });
 }
 
 function parse(source: string | Uint8Array, { cas, policy }: Pick<KeptFor, "cas" | "policy">) {
   const bytes = typeof source === "string" ? Buffer.from(source) : source;
-  const reader = new ListReader({ cas, profile: policy.profile, sizeBytes: bytes.length });
+  const reader = new CrlReader({ cas, profile: policy.profile, sizeBytes: bytes.length });
   reader.push(bytes);
   return reader.finish();
 }

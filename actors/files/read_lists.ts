@@ -8,7 +8,7 @@ import { Data, Effect } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { Certificate } from "../../pki/certificate.ts";
 import { crlBytesMax } from "../../pki/crl.ts";
-import type { ListSource, Policy } from "../../pki/trust.ts";
+import type { CrlSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
 import { LoadError } from "./load_error.ts";
 import type { KeepTarget } from "./list_finder.ts";
@@ -35,7 +35,7 @@ class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: str
 export function readLists(
   options: ReadOptions,
   trust: { readonly cas: readonly Certificate[]; readonly policy: Policy },
-): Effect.Effect<ListSource, LoadError | TrustError, FileSystem> {
+): Effect.Effect<CrlSource, LoadError | TrustError, FileSystem> {
   const whole = Effect.map(readBytes(options), ({ bytes }) => bytes);
   return Effect.gen(function* () {
     const files = yield* FileSystem;
@@ -45,7 +45,7 @@ export function readLists(
     );
     if (size < apartBytesMin || size > options.bytesMax) return yield* whole;
     return yield* readApart(options, trust).pipe(
-      Effect.catchTag("ApartFailed", (): Effect.Effect<ListSource, LoadError, FileSystem> => whole),
+      Effect.catchTag("ApartFailed", (): Effect.Effect<CrlSource, LoadError, FileSystem> => whole),
     );
   });
 }
@@ -53,9 +53,9 @@ export function readLists(
 function readApart(
   { path, bytesMax, what, key }: ReadOptions,
   { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy },
-): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> {
+): Effect.Effect<CrlSource, LoadError | TrustError | ApartFailed> {
   const work: ListWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
-  return Effect.flatMap(askThread(work), (answer): Effect.Effect<ListSource, LoadError | TrustError | ApartFailed> => {
+  return Effect.flatMap(askThread(work), (answer): Effect.Effect<CrlSource, LoadError | TrustError | ApartFailed> => {
     switch (answer.type) {
       case "lists":
         return Effect.succeed(answer.lists);

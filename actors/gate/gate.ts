@@ -1,16 +1,16 @@
 /**
- * How the transport gets gates: root actors made by `superviseRoot`, seen through the Gate port.
+ * How the transport gets gates: root actors that `superviseRoot` makes, behind the Gate port.
  *
  * @module
  */
 import { Result } from "effect";
 import type { Actor, ActorOptions, AnyActorLogic } from "xstate";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { type CheckFunctions, holds } from "../../pki/checks/check_table.ts";
 import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
+import { cachedChecks, VerificationCache } from "../../pki/verification_cache.ts";
 import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
-import { handshakeMachine, phaseOf } from "./handshake.ts";
-import { type Checks, holds, rememberingChecks } from "./handshake_checks.ts";
+import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
 
@@ -22,30 +22,23 @@ export interface GateFactoryOptions {
   readonly clock?: ActorOptions<AnyActorLogic>["clock"];
   /** Sees every event of every gate's machine. */
   readonly inspect?: ActorOptions<AnyActorLogic>["inspect"];
-  /** @ignore Another machine than the network's own, with checks of its own, for tests. */
-  readonly machine?: typeof handshakeMachine;
+  /** @ignore Other functions than those of `pki/`, for tests. */
+  readonly checks?: CheckFunctions;
 }
 
 /**
  * Makes the factory that the node hands to the transport.
  *
- * A gate says what it has to say after its phase changed, so that a listener sees the phase that goes with it. A
- * listener that throws is reported and harms neither the verdict nor the other listeners. A gate whose actor died of an
- * error is refused with `internal`. All gates of a factory remember together which chains they found good.
+ * A gate delivers its events after its phase changed, so that a listener sees the phase that belongs to the event. A
+ * listener that throws is reported and affects neither the verdict nor the other listeners. A gate whose actor failed is
+ * refused with `internal`. All gates of a factory share one cache of verified chains.
  */
 export function makeGateFactory(options: GateFactoryOptions): MakeGate {
-  const { machine } = options;
-  const own = machine === undefined
-    ? { machine: handshakeMachine, checks: rememberingChecks(new ChainMemory()) }
-    : { machine };
-  const shared: GateOptions = { ...options, ...own };
+  const shared = { ...options, checks: options.checks ?? cachedChecks(new VerificationCache()) };
   return (input) => new RootGate(input, shared);
 }
 
-type GateOptions = GateFactoryOptions & {
-  readonly machine: typeof handshakeMachine;
-  readonly checks?: Checks;
-};
+type GateOptions = GateFactoryOptions & { readonly checks: CheckFunctions };
 
 /** A class, so that the gates of idle connections share their methods. */
 class RootGate implements Gate {
@@ -53,16 +46,16 @@ class RootGate implements Gate {
   readonly #report: Ports["report"];
   readonly #listeners = new Set<(said: GateSaid) => void>();
   readonly #unsaid: GateSaid[] = [];
-  readonly #actor: Actor<typeof handshakeMachine>;
+  readonly #actor: Actor<typeof connectionGateMachine>;
   #died: Refusal | undefined;
   #sending = false;
 
-  constructor(input: GateInput, { ports, clock, inspect, machine, checks }: GateOptions) {
+  constructor(input: GateInput, { ports, clock, inspect, checks }: GateOptions) {
     this.id = input.id;
     this.#report = ports.report;
-    this.#actor = superviseRoot(machine, {
+    this.#actor = superviseRoot(connectionGateMachine, {
       id: input.id,
-      input: { ...input, now: ports.now, ...(checks === undefined ? {} : { checks }) },
+      input: { ...input, now: ports.now, checks },
       onError: (error) => this.#refuseDead(error),
       onEmitted: (said) => void this.#unsaid.push(said),
       onSnapshot: () => {

@@ -1,12 +1,13 @@
 /**
- * A gateway's machine. What a gateway is (relay, DHT server, health) its transport already does; the machine subscribes to
- * the workers' topic, so that requests travel through it, and takes leave at once.
+ * A gateway's machine. Its transport already serves as relay and DHT server, and its node answers health. The machine
+ * subscribes to the workers' topic, so that requests travel through it, and drains at once.
  *
  * ```
  *  ──▶ forwarding ── role.drain ──▶ drained
  * ```
  *
- * Requests of `/hypha-api/0.0.1` are declined: gateways list the protocol and answer nothing (`docs/wire.md`). Other facts are ignored.
+ * Requests of `/hypha-api/0.0.1` are declined: gateways list the protocol and answer nothing (`docs/wire.md`). Other
+ * facts are ignored.
  *
  * @module
  */
@@ -23,20 +24,22 @@ export const gatewayMachine = setup({
     events: {} as RoleEvent,
     output: {} as RoleOutcome,
   },
+  actions: {
+    subscribe: sendTo(({ context }) => context.transport, { type: "subscribe", topic: workerTopic }),
+    decline: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: { readonly exchange: string }) => ({ type: "decline", exchange }),
+    ),
+  },
 }).createMachine({
   id: "gateway",
   context: ({ input }) => ({ ...input }),
   initial: "forwarding",
   states: {
     forwarding: {
-      entry: sendTo(({ context }) => context.transport, { type: "subscribe", topic: workerTopic }),
+      entry: "subscribe",
       on: {
-        "request.received": {
-          actions: sendTo(({ context }) => context.transport, ({ event }) => ({
-            type: "decline",
-            exchange: event.exchange,
-          })),
-        },
+        "request.received": { actions: { type: "decline", params: ({ event }) => event } },
         "role.drain": "drained",
         "role.retire": "drained",
       },

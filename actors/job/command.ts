@@ -1,5 +1,5 @@
 /**
- * What is started for a job: file, arguments and environment, from the executor's configuration.
+ * The command that is started for a job: file, arguments and environment, from the executor's configuration.
  *
  * @module
  */
@@ -12,15 +12,15 @@ import { Data, Result } from "effect";
 export interface Command {
   readonly file: string;
   readonly args: readonly string[];
-  /** All of it: nothing of the worker's own environment is added. */
+  /** The whole environment: nothing of the worker's own is added. */
   readonly env: Readonly<Record<string, string>>;
-  /** Where it is started; where the worker was by default. */
+  /** Its working directory; the worker's own by default. */
   readonly cwd?: string;
-  /** Whether it waits at a gate for the worker's word (`cell/command_line.ts`). */
+  /** Whether it waits at a gate until the worker lets it go (`cell/command_line.ts`). */
   readonly gated?: boolean;
 }
 
-/** There is no such program. */
+/** The program does not exist. */
 export class ExecutorMissing extends Data.TaggedError("ExecutorMissing")<{
   readonly cmd: string;
   /** The `PATH` that was searched; empty where the command is a path. */
@@ -32,22 +32,22 @@ export class ExecutorMissing extends Data.TaggedError("ExecutorMissing")<{
   }
 }
 
-/** What an executor is told of its job. */
+/** The data of a job that its executor gets. */
 export interface JobPlace {
   readonly socketPath: string;
   readonly workDir: string;
   /** The JobSpec as JSON. */
   readonly jobJson: string;
-  /** Absent where the bridge asks for none. */
+  /** Absent where the bridge requires none. */
   readonly token: string | undefined;
 }
 
-/** Of the worker's environment, all that an executor gets by default. The existing workers hand on everything. */
+/** The variables of the worker's environment that an executor gets by default. The existing workers pass on all. */
 const inheritedDefault = ["PATH", "HOME", "LANG"] as const;
 
 /**
  * Makes the command: fills `{SOCKET_PATH}`, `{WORK_DIR}` and `{JOB_JSON}` into the arguments (other braces stay), and
- * finds the program as a shell would, so that a missing one is told the same way on every runtime.
+ * finds the program as a shell would, so that a missing one is reported the same way on every runtime.
  */
 export function makeCommand(
   { cmd = "", args }: { readonly cmd: string | undefined; readonly args: readonly string[] },
@@ -66,7 +66,7 @@ export function makeCommand(
     if (value !== undefined) env[name] = value;
   }
   Object.assign(env, values, place.token === undefined ? {} : { BRIDGE_TOKEN: place.token });
-  // One pass: a value that holds another's placeholder is not filled in again.
+  // One pass: placeholders inside a value are not filled in.
   const fill = (text: string) =>
     text.replace(/\{(SOCKET_PATH|WORK_DIR|JOB_JSON)\}/g, (_, name: string) => values[name] as string);
   return Result.map(

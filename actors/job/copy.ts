@@ -1,6 +1,6 @@
 /**
- * Files to streams and streams to files, piece by piece: at most one piece is in memory, and a file received has its
- * name only when all of it is there.
+ * Copies files to streams and streams to files, piece by piece. At most one piece is in memory, and a received file gets its
+ * name only when it is complete.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
 import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
 
 /**
- * Saves a stream as a file, whole or not at all: the sender's half-close must have been seen and, where the stream carries
- * them, length and SHA-256 be right. Ends this side of the stream when the file stands, resets it otherwise.
+ * Saves a stream as a file, whole or not at all. Requires the sender's half-close and, where the stream carries them, the
+ * right length and SHA-256. Ends this side of the stream when the file is saved, resets it otherwise.
  *
  * @returns The file's size in bytes.
  */
@@ -35,8 +35,8 @@ export function saveStream(
 }
 
 /**
- * Writes a file to a stream, half-closes, and waits until the other side is done with the stream; one that never says
- * so is let go after `idleMs`. Resets the stream when anything fails.
+ * Writes a file to a stream, half-closes, and waits until the other side is done with the stream, for at most `idleMs`.
+ * Resets the stream when anything fails.
  */
 export function sendFile(
   file: ReadableFile,
@@ -45,7 +45,7 @@ export function sendFile(
 ): Effect.Effect<void, TransportError | WorkFileFailed> {
   return Effect.gen(function* () {
     yield* writeStreamFile(stream, file, limits);
-    // Resetting at once could take back what is still under way: the receiver ends the stream.
+    // A reset now could discard bytes that are still in transit: the receiver ends the stream.
     yield* Effect.ignore(withinIdle(untilEnd(stream), limits, "read"));
     yield* stream.abort("done");
   }).pipe(Effect.onError(() => stream.abort("not sent")));

@@ -1,5 +1,5 @@
 /**
- * What the job's machine invokes: its directory, bridge and executor, each held as long as its actor lives.
+ * The actors that the job's machine invokes: directory, bridge and executor, each held as long as its actor lives.
  *
  * @module
  */
@@ -27,10 +27,10 @@ import { type Executor, startExecutor } from "./process.ts";
 import { scopeOf } from "./scope.ts";
 import { makeWorkDirectory, recordExecutor, removeWorkDirectory } from "./work_directory.ts";
 
-/** Bytes of a socket's path that can be connected to: Deno takes 107, Node one more. */
+/** Most bytes of a socket's path that a client can connect to: 107 on Deno, one more on Node. */
 const socketPathBytesMax = 107;
 
-/** A job that has its place. */
+/** A job with its work directory and cell. */
 export interface PlacedJob {
   readonly ports: Ports;
   readonly job: JobInput;
@@ -39,18 +39,18 @@ export interface PlacedJob {
   readonly cell: AssignedCell | undefined;
 }
 
-/** A bridge and the token it asks for. */
+/** A bridge and its token. */
 export interface OpenedBridge extends Bridge {
   readonly token: BridgeToken;
 }
 
-/** Where a job lives, and in which cell: as the worker's own process where undefined. */
+/** A job's work directory and cell. Without a cell the executor runs as the worker's own process. */
 export interface JobPlaces {
   readonly directory: WorkDirectory;
   readonly cell: AssignedCell | undefined;
 }
 
-/** Says `effect.done.directory` with {@linkcode JobPlaces}; removes the directory when stopped. */
+/** Sends `effect.done.directory` with {@linkcode JobPlaces}; removes the directory when stopped. */
 export const directoryActor = fromScoped(
   "directory",
   ({ ports, job }: { readonly ports: Ports; readonly job: JobInput }) =>
@@ -61,7 +61,7 @@ export const directoryActor = fromScoped(
     }),
 );
 
-/** Says `effect.done.bridge` with an {@linkcode OpenedBridge}; closes it when stopped. */
+/** Sends `effect.done.bridge` with an {@linkcode OpenedBridge}; closes it when stopped. */
 export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory, cell }: PlacedJob) => {
   const ownRoot = cell !== undefined && hasOwnRoot(cell.cell);
   const token = makeBridgeToken(job.executor.token ?? (ownRoot ? "optional" : "required"));
@@ -88,7 +88,7 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
   });
 });
 
-/** Says `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */
+/** Sends `effect.done.executor` with an {@linkcode Executor}; ends its process group when stopped. */
 export const executorActor = fromScoped(
   "executor",
   ({ ports, job, limits, directory, cell, bridge }: PlacedJob & { readonly bridge: OpenedBridge }) =>
@@ -115,43 +115,43 @@ export const executorActor = fromScoped(
         { directory: directory.path, user: cell.user, cgroupProcs: cell.cgroupProcs },
         withDenoFlags(made.success, place, cell.config.readOnly),
       );
-      // After the process group: what made itself a daemon where no namespace holds it.
+      // After the process group: daemons of the job where no namespace contains them.
       if (cell?.user !== undefined) {
         const { user } = cell;
         yield* Effect.addFinalizer(() => endUser(user));
       }
-      // Without the record a sweep could not end it; the job itself does well without.
+      // The record lets a sweep end the process; the job itself does not need it.
       const beforeGo = (pid: number) => Effect.ignore(recordExecutor(directory, pid));
       return yield* startExecutor(confined, { sink, now: ports.now, graceMs: limits.graceMs, beforeGo });
     }),
 );
 
-/** Says `effect.done.exit` when the executor has ended by itself. */
+/** Sends `effect.done.exit` when the executor has ended by itself. */
 export const exitActor = fromEffect(
   "exit",
   ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.exited,
 );
 
-/** Says `effect.done.overrun` with the limit that the job is over. */
-export const overrunActor = fromEffect(
-  "overrun",
+/** Sends `effect.done.limitExceeded` with the limit that the job exceeds. */
+export const limitExceededActor = fromEffect(
+  "limitExceeded",
   ({ cell, directory }: Pick<PlacedJob, "ports" | "cell" | "directory">) =>
     cell === undefined ? Effect.never : watchLimits(cell, directory),
 );
 
-/** Ends the executor; says `effect.done.stopped`. */
+/** Ends the executor; sends `effect.done.stopped`. */
 export const stopActor = fromEffect(
   "stopped",
   ({ executor }: { readonly ports: Ports; readonly executor: Executor }) => executor.terminate,
 );
 
-/** Waits for copies to peers that the executor left behind; says `effect.done.flushed`. */
+/** Waits for running copies to peers after the executor has ended; sends `effect.done.flushed`. */
 export const flushActor = fromEffect(
   "flushed",
   ({ bridge }: { readonly ports: Ports; readonly bridge: Bridge }) => bridge.sendsDone,
 );
 
-/** Removes the work directory; says `effect.done.removed`. */
+/** Removes the work directory; sends `effect.done.removed`. */
 export const removeActor = fromEffect(
   "removed",
   ({ path }: { readonly ports: Ports; readonly path: string }) => removeWorkDirectory(path),

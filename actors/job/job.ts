@@ -10,13 +10,13 @@
  *    └───────────────────────────────────────────────────────────┘
  * ```
  *
- * Whatever fails leads to `removing`; `done` says `job.ended`, once. How long a job may run is its lease's business: the
- * worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
+ * Every failure leads to `removing`; `done` sends `job.ended`, once. The lease limits how long a job may run: when it is over,
+ * the worker sends `job.cancel`. Every other state has a deadline of its own (`job/limits.ts`).
  *
  * @module
  */
-import { type ActorLogic, assign, enqueueActions, fromCallback, setup, type Snapshot } from "xstate";
-import type { EffectSaid } from "../runtime/effect_actor.ts";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
+import type { EventsOf } from "../runtime/effect_actor.ts";
 import {
   bridgeActor,
   directoryActor,
@@ -24,22 +24,21 @@ import {
   exitActor,
   flushActor,
   type JobPlaces,
+  limitExceededActor,
   type OpenedBridge,
-  overrunActor,
   removeActor,
   stopActor,
 } from "./effects.ts";
 import type { AssignedCell } from "./cell/assign.ts";
 import { type JobLimits, jobLimits } from "./limits.ts";
-import type { AggregatorInput, JobCommand, JobEnded, JobInput, JobOutcome, JobStarted } from "./messages.ts";
+import type { JobCommand, JobEnded, JobInput, JobOutcome, JobUpdated } from "./messages.ts";
+import { parameterServerMachine } from "./parameter_server.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
-import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
-import type { Executor, ExecutorExit, ExecutorNotStarted } from "./process.ts";
-import type { ExecutorMissing } from "./command.ts";
-import type { BridgeNotOpened } from "./bridge/bridge.ts";
+import { present } from "../runtime/present.ts";
+import type { Executor, ExecutorExit } from "./process.ts";
 import { failureReason } from "./reason.ts";
 
-/** What a job knows of itself. */
+/** The context of a job. */
 export interface JobContext {
   readonly job: JobInput;
   readonly limits: JobLimits;
@@ -47,49 +46,31 @@ export interface JobContext {
   readonly cell: AssignedCell | undefined;
   readonly bridge: OpenedBridge | undefined;
   readonly executor: Executor | undefined;
-  /** Set once: the first thing that ended the job. */
+  /** Set once: the first event that ended the job. */
   readonly outcome: JobOutcome | undefined;
 }
 
-type JobEvent =
-  | JobCommand
-  | EffectSaid<"directory", JobPlaces, PathError>
-  | EffectSaid<"bridge", OpenedBridge, BridgeNotOpened>
-  | EffectSaid<"executor", Executor, ExecutorMissing | ExecutorNotStarted>
-  | EffectSaid<"exit", ExecutorExit, never>
-  | EffectSaid<"overrun", string, never>
-  | EffectSaid<"stopped", ExecutorExit, never>
-  | EffectSaid<"flushed", void, never>
-  | EffectSaid<"removed", void, WorkFileFailed>;
-
-/** The parameter server's logic: `jobMachine.provide({ actors: { aggregator } })`. */
-// deno-lint-ignore no-explicit-any
-export type AggregatorLogic = ActorLogic<Snapshot<JobOutcome>, any, AggregatorInput>;
-
-/** Stands where no parameter server was provided: a job that wants one fails. */
-const noAggregator = fromCallback<{ type: string }, AggregatorInput>(() => {
-  throw new Error("Cannot aggregate: no parameter server was provided");
-}) as unknown as AggregatorLogic;
+const actors = {
+  directory: directoryActor,
+  bridge: bridgeActor,
+  executor: executorActor,
+  exit: exitActor,
+  limitExceeded: limitExceededActor,
+  stop: stopActor,
+  flush: flushActor,
+  remove: removeActor,
+  aggregator: parameterServerMachine,
+};
 
 /** A job on a worker, from its dispatch to the removal of its directory. */
 export const jobMachine = setup({
   types: {
     input: {} as JobInput,
     context: {} as JobContext,
-    events: {} as JobEvent,
+    events: {} as JobCommand | EventsOf<typeof actors>,
     output: {} as JobEnded,
   },
-  actors: {
-    directory: directoryActor,
-    bridge: bridgeActor,
-    executor: executorActor,
-    exit: exitActor,
-    overrun: overrunActor,
-    stop: stopActor,
-    flush: flushActor,
-    remove: removeActor,
-    aggregator: noAggregator,
-  },
+  actors,
   guards: {
     aggregates: ({ context }) => context.job.executor.runtime === "parameter-server",
     succeeded: (_, exit: ExecutorExit) => exit.code === 0,
@@ -97,12 +78,16 @@ export const jobMachine = setup({
   },
   actions: {
     end: assign({ outcome: ({ context }, outcome: JobOutcome) => context.outcome ?? outcome }),
-    started: enqueueActions(({ context, self, enqueue }) => {
-      const started: JobStarted = { type: "job.started", ...idsOf(context.job), pid: context.executor?.pid };
-      if (self._parent !== undefined) enqueue.sendTo(self._parent, started);
+    takePlaces: assign((_, { directory, cell }: JobPlaces) => ({ directory, cell })),
+    takeBridge: assign({ bridge: (_, { value }: { readonly value: OpenedBridge }) => value }),
+    takeExecutor: assign({ executor: (_, { value }: { readonly value: Executor }) => value }),
+    updateAggregator: sendTo("aggregator", (_, update: JobUpdated) => update),
+    sendStarted: enqueueActions(({ context: { job, executor }, enqueue }) => {
+      if (job.parent === undefined) return;
+      enqueue.sendTo(job.parent, { type: "job.started", ...idsOf(job), pid: executor?.pid });
     }),
-    ended: enqueueActions(({ context, self, enqueue }) => {
-      if (self._parent !== undefined) enqueue.sendTo(self._parent, endedOf(context));
+    sendEnded: enqueueActions(({ context, enqueue }) => {
+      if (context.job.parent !== undefined) enqueue.sendTo(context.job.parent, endedOf(context));
     }),
     reportLeft: ({ context }, detail: string) =>
       context.job.ports.report({
@@ -132,7 +117,7 @@ export const jobMachine = setup({
   initial: "working",
   states: {
     working: {
-      // The directory is held until everything in it has ended; leaving this state removes it, if `removing` could not.
+      // Held until all processes in it have ended. Leaving this state removes the directory if `removing` could not.
       invoke: {
         src: "directory",
         input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
@@ -143,10 +128,7 @@ export const jobMachine = setup({
           on: {
             "effect.done.directory": {
               target: "choosing",
-              actions: assign({
-                directory: ({ event }) => event.value.directory,
-                cell: ({ event }) => event.value.cell,
-              }),
+              actions: { type: "takePlaces", params: ({ event }) => event.value },
             },
             "effect.failed.directory": {
               target: "removing",
@@ -168,7 +150,7 @@ export const jobMachine = setup({
           always: [{ guard: "aggregates", target: "aggregating" }, { target: "serving" }],
         },
         aggregating: {
-          entry: "started",
+          entry: "sendStarted",
           invoke: {
             id: "aggregator",
             src: "aggregator",
@@ -177,7 +159,7 @@ export const jobMachine = setup({
               spec: context.job.spec,
               scheduler: context.job.scheduler,
               network: context.job.network,
-              directory: present(context.directory),
+              directory: present(context.directory, "the work directory"),
             }),
             onDone: { target: "removing", actions: { type: "end", params: ({ event }) => event.output } },
             onError: {
@@ -186,16 +168,14 @@ export const jobMachine = setup({
             },
           },
           on: {
-            "job.updated": {
-              actions: enqueueActions(({ enqueue, event }) => enqueue.sendTo("aggregator", event)),
-            },
+            "job.updated": { actions: { type: "updateAggregator", params: ({ event }) => event } },
             "job.cancel": {
               target: "removing",
               actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
             },
           },
         },
-        // `job.updated` is ignored from here on: a process keeps the specification it was started with.
+        // `job.updated` is ignored in this state: a process keeps the specification that it was started with.
         serving: {
           invoke: { src: "bridge", input: ({ context }) => placed(context) },
           initial: "opening",
@@ -204,7 +184,7 @@ export const jobMachine = setup({
               on: {
                 "effect.done.bridge": {
                   target: "executing",
-                  actions: assign({ bridge: ({ event }) => event.value }),
+                  actions: { type: "takeBridge", params: ({ event }) => event },
                 },
                 "effect.failed.bridge": {
                   target: "#job.working.removing",
@@ -225,7 +205,7 @@ export const jobMachine = setup({
             executing: {
               invoke: {
                 src: "executor",
-                input: ({ context }) => ({ ...placed(context), bridge: present(context.bridge) }),
+                input: ({ context }) => ({ ...placed(context), bridge: present(context.bridge, "the bridge") }),
               },
               initial: "starting",
               states: {
@@ -233,13 +213,13 @@ export const jobMachine = setup({
                   on: {
                     "effect.done.executor": {
                       target: "running",
-                      actions: [assign({ executor: ({ event }) => event.value }), "started"],
+                      actions: [{ type: "takeExecutor", params: ({ event }) => event }, "sendStarted"],
                     },
                     "effect.failed.executor": {
                       target: "#job.working.removing",
                       actions: { type: "end", params: ({ event }) => failedOf(event.error.message) },
                     },
-                    // Nothing is running yet that could be asked to end: leaving the state ends what is being started.
+                    // There is no running process yet that could be terminated: leaving the state ends the starting one.
                     "job.cancel": {
                       target: "#job.working.removing",
                       actions: { type: "end", params: ({ event }) => cancelledOf(event.reason) },
@@ -255,10 +235,10 @@ export const jobMachine = setup({
                 running: {
                   invoke: [
                     { src: "exit", input: ({ context }) => runningOf(context) },
-                    { src: "overrun", input: ({ context }) => placed(context) },
+                    { src: "limitExceeded", input: ({ context }) => placed(context) },
                   ],
                   on: {
-                    "effect.done.overrun": {
+                    "effect.done.limitExceeded": {
                       target: "stopping",
                       actions: { type: "end", params: ({ event }) => failedOf(event.value) },
                     },
@@ -302,7 +282,10 @@ export const jobMachine = setup({
                 flushing: {
                   invoke: {
                     src: "flush",
-                    input: ({ context }) => ({ ports: context.job.ports, bridge: present(context.bridge) }),
+                    input: ({ context }) => ({
+                      ports: context.job.ports,
+                      bridge: present(context.bridge, "the bridge"),
+                    }),
                   },
                   on: {
                     "effect.done.flushed": "#job.working.removing",
@@ -324,7 +307,10 @@ export const jobMachine = setup({
             deleting: {
               invoke: {
                 src: "remove",
-                input: ({ context }) => ({ ports: context.job.ports, path: present(context.directory).path }),
+                input: ({ context }) => ({
+                  ports: context.job.ports,
+                  path: present(context.directory, "the work directory").path,
+                }),
               },
               on: {
                 "effect.done.removed": "#job.done",
@@ -344,7 +330,7 @@ export const jobMachine = setup({
         },
       },
     },
-    done: { type: "final", entry: "ended" },
+    done: { type: "final", entry: "sendEnded" },
   },
 });
 
@@ -371,15 +357,9 @@ function crashedOf({ code, signal, tail }: ExecutorExit): JobOutcome {
 
 function placed(context: JobContext) {
   const { job, limits, directory, cell } = context;
-  return { ports: job.ports, job, limits, directory: present(directory), cell };
+  return { ports: job.ports, job, limits, directory: present(directory, "the work directory"), cell };
 }
 
 function runningOf({ job, executor }: JobContext) {
-  return { ports: job.ports, executor: present(executor) };
-}
-
-/** A state is entered only after what it needs was assigned. */
-function present<A>(value: A | undefined): A {
-  if (value === undefined) throw new Error("Cannot enter state: what it needs was not made");
-  return value;
+  return { ports: job.ports, executor: present(executor, "the executor") };
 }

@@ -1,36 +1,36 @@
 /**
- * Every bound of a job, in one place. A worker may hand its jobs others; a test hands them smaller ones.
+ * Every bound of a job, in one place. A worker may give its jobs other bounds; tests give them smaller ones.
  *
  * @module
  */
 
 /** Bounds of one job. Sizes in bytes, times in milliseconds. */
 export interface JobLimits {
-  /** Work directory and bridge stand within this. */
+  /** Work directory and bridge are ready within this. */
   readonly prepareMs: number;
   /** From SIGTERM to SIGKILL (5 s, as in the existing workers). */
   readonly graceMs: number;
-  /** A job that is still not gone this long after it was told to end is given up, and reported. */
+  /** A job whose process has not ended this long after its termination is reported and no longer waited for. */
   readonly endMs: number;
   /** A bridge request's body. */
   readonly bodyBytesMax: number;
-  /** A bridge request's body is there within this. */
+  /** A bridge request's body arrives within this. */
   readonly bodyMs: number;
-  /** Bridge requests under way at once; one more is answered 503. */
+  /** Concurrent bridge requests; one more is answered 503. */
   readonly requestsMax: number;
-  /** Connections to the bridge's socket at once; one more is closed. */
+  /** Concurrent connections to the bridge's socket; one more is closed. */
   readonly connectionsMax: number;
-  /** Between two keep-alive comments of a quiet event stream (5 s, as in the existing workers). */
+  /** Interval of keep-alive comments in a quiet event stream (5 s, as in the existing workers). */
   readonly keepaliveMs: number;
-  /** An event stream's reader that takes nothing for this long is given up. */
+  /** An event stream whose reader takes no bytes for this long is ended. */
   readonly readerMs: number;
-  /** One file fetched or received. */
+  /** Size of one fetched or received file. */
   readonly fileBytesMax: number;
-  /** A fetch, send or receive in which nothing moves for this long is given up. */
+  /** A fetch, send or receive without progress for this long is given up. */
   readonly idleMs: number;
   /** Answers of the scheduler, and opening of a stream (`docs/wire.md`, "Protocols": 10 s). */
   readonly exchangeMs: number;
-  /** Copies to peers that go on in the background at once; one more is answered 503. */
+  /** Concurrent background copies to peers; one more is answered 503. */
   readonly sendsMax: number;
   /** Files of one `huggingface` reference. */
   readonly filesMax: number;

@@ -1,9 +1,10 @@
 /**
- * What a job is born with, what it hears and what it says: the words between the worker's machine and `job.ts`.
+ * The interface between the worker's machine and `job.ts`: a job's input, its events and its output.
  *
  * @module
  */
 import type { ActorRef, Snapshot } from "xstate";
+import type { ParentRef } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { ExecutorConfig } from "../config/config.ts";
 import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
@@ -19,33 +20,40 @@ export type JobOutcome =
   | { readonly type: "failed"; readonly reason: string }
   | { readonly type: "cancelled"; readonly reason: string };
 
-/** What the job's actor is born with. */
+/** The input of a job. */
 export interface JobInput {
+  /** The worker; undefined where a test or a tool runs a job without one. */
+  readonly parent?: ParentRef<JobEvent> | undefined;
   readonly ports: Ports;
   /** The task's id, from `DispatchJob`. */
   readonly taskId: Uuid;
   readonly spec: JobSpec;
-  /** The peer that dispatched: progress goes there. */
+  /** The peer that dispatched the job, and receives its progress. */
   readonly scheduler: Peer;
   readonly executor: ExecutorConfig;
   readonly network: JobNetwork;
   /** The worker's `work_dir`: the job's own directory is made inside it. */
   readonly workDir: string;
   readonly limits?: Partial<JobLimits>;
-  /** Confines the executor; as the worker's own process by default, which only tests and tools do. */
+  /** Confines the executor. Without it the executor runs as the worker's own process: in tests and tools only. */
   readonly cell?: CellOfWorker | undefined;
   /** The web behind `uri` and `huggingface` references; under the default rules where undefined. */
   readonly web?: Web;
 }
 
-/** What a job hears. */
+/** The events that a job receives. */
 export type JobCommand =
   /** Its lease lapsed, its holder was revoked, or the worker drains. */
   | { readonly type: "job.cancel"; readonly reason: string }
-  /** The same job dispatched again: for the parameter server (fewer `updates`); ignored by a process. */
-  | { readonly type: "job.updated"; readonly spec: JobSpec };
+  | JobUpdated;
 
-/** Said to the parent, once, and the output of the finished actor (`xstate.done.actor.<id>`). */
+/** The same job dispatched again: for the parameter server (fewer `updates`); ignored by a process. */
+export interface JobUpdated {
+  readonly type: "job.updated";
+  readonly spec: JobSpec;
+}
+
+/** Sent to the parent once, and the output of the finished actor (`xstate.done.actor.<id>`). */
 export interface JobEnded {
   readonly type: "job.ended";
   readonly task_id: Uuid;
@@ -53,7 +61,7 @@ export interface JobEnded {
   readonly outcome: JobOutcome;
 }
 
-/** Said to the parent when the executor (or the parameter server) runs. */
+/** Sent to the parent when the executor or the parameter server runs. */
 export interface JobStarted {
   readonly type: "job.started";
   readonly task_id: Uuid;
@@ -62,9 +70,12 @@ export interface JobStarted {
   readonly pid: number | undefined;
 }
 
+/** The events that a job sends to its parent. */
+export type JobEvent = JobStarted | JobEnded;
+
 /**
- * What an aggregator (`runtime = "parameter-server"`) is born with: the logic is handed to the machine with
- * `jobMachine.provide({ actors: { aggregator } })`. Its output is a {@linkcode JobOutcome}; it hears `job.updated`.
+ * The input of an aggregator (`runtime = "parameter-server"`). Its output is a {@linkcode JobOutcome}; it receives
+ * `job.updated`.
  */
 export interface AggregatorInput {
   readonly ports: Ports;
@@ -74,5 +85,5 @@ export interface AggregatorInput {
   readonly directory: WorkDirectory;
 }
 
-/** A job, seen from its parent. */
+/** A job as its parent sees it. */
 export type JobRef = ActorRef<Snapshot<unknown>, JobCommand>;

@@ -1,6 +1,6 @@
 /**
- * The network as a job sees it: the port behind the bridge and under the parameter server. `ask.ts` speaks it over a
- * transport actor; a test or a simulation puts something else there.
+ * The network as a job sees it: the port behind the bridge and the parameter server. `job_network.ts` implements it over a
+ * transport actor; tests and simulations have other implementations.
  *
  * @module
  */
@@ -8,26 +8,26 @@ import type { Effect, Scope } from "effect";
 import type { PeerText, StreamHandle, StreamProtocol, TransportError } from "../../transport/port.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
 
-/** Who may push files to a job while it receives. */
+/** The peers that may push files to a job while it receives. */
 export interface ReceiveOptions {
-  /** PeerIDs; `undefined` lets every peer in that got through the gate. */
+  /** PeerIDs; `undefined` accepts every peer that the gate accepted. */
   readonly peers: readonly PeerText[] | undefined;
-  /** Accepted streams that may wait to be taken; one over it is rejected. {@linkcode waitingStreamsMax} by default. */
+  /** Accepted streams that may wait to be taken; one more is rejected. {@linkcode waitingStreamsMax} by default. */
   readonly waitingMax?: number;
 }
 
-/** Accepted streams that wait to be taken, at most: bounds what pushers can make a job hold open. */
+/** Most accepted streams that wait to be taken: bounds the streams that pushers can make a job hold open. */
 export const waitingStreamsMax = 16;
 
-/** A running receive. It ends with the scope it was opened in: what still waits then is reset. */
+/** A running receive. It ends with the scope that it was opened in, which resets waiting streams. */
 export interface PushReceiver {
-  /** The next accepted stream, oldest first. Fails with `stopped` when the transport went away. */
+  /** The next accepted stream, oldest first. Fails with `stopped` when the transport ended. */
   readonly next: Effect.Effect<StreamHandle, TransportError>;
   /** Replaces the set of peers: a stream of a peer left out is rejected from now on. */
   allow(peers: readonly PeerText[] | undefined): void;
 }
 
-/** What a job may ask of the network. Interrupting an Effect cancels what it asked for. */
+/** The network of a job. Interrupting an Effect cancels its request. */
 export interface JobNetwork {
   /** One request and its response. `timeoutMs` ends it with `timed-out`. */
   request<P extends MessageProtocol>(
@@ -42,6 +42,6 @@ export interface JobNetwork {
     protocol: StreamProtocol,
     timeoutMs?: number,
   ): Effect.Effect<StreamHandle, TransportError>;
-  /** Takes pushes from now until the scope closes. Push is offered to the network only while someone receives. */
+  /** Takes pushes from now until the scope closes. The push protocols are served only while a job receives. */
   receive(options: ReceiveOptions): Effect.Effect<PushReceiver, never, Scope.Scope>;
 }

@@ -1,6 +1,6 @@
 /**
- * What an executor prints: lines for the log, bounded in length and number, and the last bytes for the reason of a
- * failure. Never holds more than a line and the tail, however much is printed.
+ * An executor's output: lines for the log, bounded in length and number, and the last bytes for the reason of a failure.
+ * Holds at most one line and the tail in memory.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import { plainText } from "./reason.ts";
 
 /** Characters of a line that are logged. */
 export const lineCharactersMax = 2_000;
-/** Lines logged in a second; the others are counted. */
+/** Lines logged in a second; further ones are counted. */
 export const linesPerSecondMax = 50;
 /** Bytes kept for the reason of a failure. */
 export const tailBytesMax = 4_096;
 
-/** Where lines go. */
+/** Receives the lines. */
 export interface OutputSink {
   line(text: string): void;
-  /** Said when lines are logged again, and at the end. */
+  /** Called when lines are logged again, and at the end. */
   suppressed(lines: number): void;
 }
 
@@ -24,13 +24,17 @@ export interface OutputSink {
 export interface ExecutorOutput {
   /** Takes a piece of one of the streams. */
   take(stream: "stdout" | "stderr", bytes: Uint8Array): void;
-  /** The streams ended: what is left is a line. */
+  /** The streams ended: the rest is a line. */
   end(): void;
-  /** The last bytes of both, as they came. */
+  /** The last bytes of both, in order of arrival. */
   tail(): string;
 }
 
-/** @param now Milliseconds; only differences count. */
+/**
+ * Collects the output of one executor.
+ *
+ * @param now Milliseconds; only differences count.
+ */
 export function collectOutput(sink: OutputSink, now: () => number): ExecutorOutput {
   const partial = { stdout: new PartialLine(), stderr: new PartialLine() };
   let tail = new Uint8Array(0);
@@ -83,7 +87,7 @@ class PartialLine {
 
   #append(bytes: Uint8Array): void {
     this.#open = true;
-    // Decoding stops with the room: a line of a gigabyte costs no more than one of 2,000 characters.
+    // Decoding stops at the limit: a line of a gigabyte costs no more than one of 2,000 characters.
     if (this.#text.length >= lineCharactersMax) return;
     this.#text += this.#decoder.decode(bytes.subarray(0, lineCharactersMax * 4), { stream: true });
   }

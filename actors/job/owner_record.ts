@@ -1,6 +1,6 @@
 /**
- * Who a work directory belongs to, written beside it (`hypha-<uuid>.owner`), where the job cannot reach it through the
- * bridge. After a worker was killed the next one reads from it what may be swept.
+ * The record of a work directory's owner: a file next to the directory (`hypha-<uuid>.owner`), which the job cannot reach
+ * through the bridge. After a worker was killed, the next one reads it to learn which directories to sweep.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface OwnerRecord {
   readonly executor?: ProcessIdentity;
 }
 
-/** Bytes of an owner file that are read: it is a few hundred long. */
+/** Bytes of an owner file that are read; it has a few hundred. */
 const recordBytesMax = 4_096;
 
 /** Path of the record of a work directory. */
@@ -22,7 +22,7 @@ export function ownerPath(directory: string): string {
   return `${directory}.owner`;
 }
 
-/** Writes the record aside and renames: a reader sees a whole one or none. */
+/** Writes the record to another file and renames it: a reader sees a whole record or none. */
 export function writeOwner(directory: string, record: OwnerRecord): void {
   const aside = `${ownerPath(directory)}.${process.pid}.tmp`;
   const fd = openSync(aside, "w", 0o600);
@@ -34,7 +34,7 @@ export function writeOwner(directory: string, record: OwnerRecord): void {
   renameSync(aside, ownerPath(directory));
 }
 
-/** The record of a work directory; `undefined` when there is none that can be read. */
+/** The record of a work directory; `undefined` where it is missing or unreadable. */
 export function readOwner(directory: string): OwnerRecord | undefined {
   try {
     const record: unknown = JSON.parse(readFileSync(ownerPath(directory), "utf8").slice(0, recordBytesMax));
@@ -46,7 +46,7 @@ export function readOwner(directory: string): OwnerRecord | undefined {
   }
 }
 
-/** Removes the record; none is fine. */
+/** Removes the record, if there is one. */
 export function removeOwner(directory: string): void {
   rmSync(ownerPath(directory), { force: true });
 }

@@ -1,6 +1,6 @@
 /**
- * The parameter server: collects one update of each trainer, takes the outer step, sends the result to all, says so to the
- * scheduler, until that answers `Done`.
+ * The parameter server: collects one update of each trainer, takes the outer step, sends the result to all trainers and
+ * reports the round to the scheduler, until the scheduler answers `Done`.
  *
  * ```
  *  opening ──▶ working
@@ -10,270 +10,72 @@
  *                   └───────────────────────── Ok: the next round ───────────────┘
  *                taking ── a push ──▶ (saving, a child of its own) ──▶ taking
  *
- *  nobody left to wait for, file system or scheduler gone ──▶ failed
+ *  no trainer left, file system or scheduler gone ──▶ failed
  * ```
  *
- * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them, and whoever is left out is no
- * longer waited for nor let in, then or later: its push under way is cut off. A peer pushes once a round; one that is ahead
- * of the others counts for the next. An update that is no update of this model puts its sender out of the training, and so
- * does one that broke off and does not come again within {@linkcode brokenPatienceMs}: its sender may believe that it was
- * taken, and would wait for a result that waits for it. Whoever cannot be sent a result would wait for it just so, and is
- * out too. It knows nothing of leases: the worker ends it with its job.
+ * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them. A peer that is left out is
+ * out for good, and its running push is reset. A peer pushes once a round; a push that is ahead of the others
+ * counts for the next round. Three kinds of trainer are dropped:
+ *
+ * - one whose update does not fit the model;
+ * - one whose push broke off and was not repeated within {@linkcode brokenPatienceMs}: it may believe that its update was
+ *   taken, and would wait for a result that waits for it;
+ * - one that did not receive a result, for the same reason.
+ *
+ * The parameter server knows nothing of leases: the worker ends it with its job.
  *
  * @module
  */
-import { assign, setup } from "xstate";
-import { type PeerText, type StreamHandle, TransportError } from "../../transport/port.ts";
-import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
-import type { EffectFailed } from "../runtime/effect_actor.ts";
-import type { AggregatorInput, JobOutcome } from "./messages.ts";
+import { assign, enqueueActions } from "xstate";
+import { present } from "../runtime/present.ts";
 import type { PushReceiver } from "./network.ts";
-import { UpdateRejected } from "../learning/mod.ts";
 import {
-  aggregateConfig,
-  aggregated,
-  type Distributed,
-  distributed,
-  push,
-  receiver,
-  reported,
-  type Saved,
-  saved,
-} from "./parameter_server/effects.ts";
+  allow,
+  leaveOverdue,
+  leaveUnsent,
+  messageOf,
+  noteSaved,
+  putOut,
+  replaceExpected,
+  save,
+} from "./parameter_server/actions.ts";
+import { aggregateConfig } from "./parameter_server/effects.ts";
+import { type ParameterServerContext, serverSetup } from "./parameter_server/setup.ts";
 
-/** The scheduler is told of a round this often before the job fails, so long apart, in milliseconds. */
-export const reportTriesMax = 5;
+export { brokenPatienceMs } from "./parameter_server/actions.ts";
+export { reportTriesMax } from "./parameter_server/setup.ts";
+
+/** Between two reports of a round to the scheduler, in milliseconds. */
 export const reportAgainMs = 1_000;
-/** Whoever knows that its push broke off begins another within seconds; so long is it waited for, in milliseconds. */
-export const brokenPatienceMs = 60_000;
 /** Averaging and the outer step of one round, in milliseconds. */
 const aggregateMs = 600_000;
 
-interface ParameterServerContext {
-  readonly job: AggregatorInput;
-  readonly receiver: PushReceiver | undefined;
-  readonly expected: readonly PeerText[];
-  readonly results: readonly PeerText[];
-  /** Who is out for good. */
-  readonly rejected: readonly PeerText[];
-  /** Whole updates for the round that is collected, by sender. */
-  readonly received: Readonly<Record<PeerText, string>>;
-  readonly saving: readonly PeerText[];
-  /** Updates of the round that is aggregated. */
-  readonly batch: Readonly<Record<PeerText, string>>;
-  readonly round: number;
-  readonly pushes: number;
-  readonly tries: number;
-  readonly outcome: JobOutcome;
-}
-
-/** What a parameter server hears, beside its own Effects. */
-export type ParameterServerEvent =
-  | { readonly type: "job.updated"; readonly spec: JobSpec }
-  | { readonly type: "effect.done.receiver"; readonly value: PushReceiver }
-  | EffectFailed<"receiver", unknown>
-  | { readonly type: "effect.done.push"; readonly value: StreamHandle }
-  | EffectFailed<"push", unknown>
-  | { readonly type: "effect.done.saved"; readonly value: Saved }
-  | EffectFailed<"saved", unknown>
-  /** A push of this peer broke off a while ago. */
-  | { readonly type: "update.overdue"; readonly peer: PeerText }
-  | { readonly type: "effect.done.aggregated"; readonly value: { readonly sizeBytes: number } }
-  | EffectFailed<"aggregated", unknown>
-  | { readonly type: "effect.done.distributed"; readonly value: Distributed }
-  | EffectFailed<"distributed", unknown>
-  | { readonly type: "effect.done.reported"; readonly value: ProgressResponse }
-  | EffectFailed<"reported", unknown>;
-
-/** The sender of the update that an error is about. */
-function culpritOf(batch: Readonly<Record<PeerText, string>>, error: unknown): PeerText | undefined {
-  return error instanceof UpdateRejected ? Object.keys(batch).find((peer) => batch[peer] === error.file) : undefined;
-}
-
-/** Whose push is let in now. */
-function allowedNow({ expected, received, saving }: ParameterServerContext): readonly PeerText[] {
-  return expected.filter((peer) => received[peer] === undefined && !saving.includes(peer));
-}
-
-function allow({ context }: { readonly context: ParameterServerContext }): void {
-  context.receiver?.allow(allowedNow(context));
-}
-
 const resultFile = ({ round }: ParameterServerContext): string => `outer/${round}.safetensors`;
 
-function without<A>(record: Readonly<Record<string, A>>, key: string): Record<string, A> {
-  const { [key]: _, ...rest } = record;
-  return rest;
-}
-
-const serverSetup = setup({
-  types: {
-    input: {} as AggregatorInput,
-    context: {} as ParameterServerContext,
-    events: {} as ParameterServerEvent,
-    output: {} as JobOutcome,
-  },
-  actors: { receiver, push, saved, aggregated, distributed, reported },
-  guards: {
-    isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),
-    isNobodyLeft: ({ context }) => context.expected.length === 0,
-    isDone: (_, params: { readonly answer: ProgressResponse }) => params.answer.type === "Done",
-    isOk: (_, params: { readonly answer: ProgressResponse }) =>
-      params.answer.type === "Ok" || params.answer.type === "Continue",
-    hasCulprit: ({ context }, params: { readonly error: unknown }) =>
-      culpritOf(context.batch, params.error) !== undefined,
-    isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
-    isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
+const server = serverSetup.extend({
+  actions: {
+    allow,
+    save: enqueueActions(save),
+    noteSaved: enqueueActions(noteSaved),
+    replaceExpected: enqueueActions(replaceExpected),
+    putOut: enqueueActions(putOut),
+    leaveOverdue: enqueueActions(leaveOverdue),
+    leaveUnsent: enqueueActions(leaveUnsent),
+    takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
+    /** From here on a push counts for the next round. */
+    beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
+    dropBatch: assign({ batch: {}, tries: 0 }),
+    countTry: assign({ tries: ({ context }) => context.tries + 1 }),
+    countRound: assign({ round: ({ context }) => context.round + 1 }),
+    failOf: assign((_, reason: string) => ({ outcome: { type: "failed", reason } })),
+    failOfError: assign((_, { error }: { readonly error: unknown }) => ({
+      outcome: { type: "failed", reason: messageOf(error) },
+    })),
   },
 });
 
-/** Takes a push in, or cuts it off: it may have been let in just before its sender was left out. */
-const save = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "effect.done.push") return;
-  const stream = event.value;
-  const { peer } = stream;
-  if (!allowedNow(context).includes(peer)) {
-    enqueue(() => context.job.ports.run(stream.abort("not expected"), () => {}));
-    return;
-  }
-  const pushes = context.pushes + 1;
-  const file = `updates/${pushes}-${peer}.safetensors`;
-  enqueue.assign({ pushes, saving: [...context.saving, peer] });
-  enqueue.spawnChild("saved", {
-    id: `saving/${peer}`,
-    input: { ports: context.job.ports, job: context.job, stream, file },
-  });
-});
-
-const noteSaved = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "effect.done.saved") return;
-  const { peer, file, sizeBytes, reason } = event.value;
-  enqueue.stopChild(`saving/${peer}`);
-  enqueue.cancel(`overdue/${peer}`);
-  if (sizeBytes === undefined) {
-    enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: `overdue/${peer}` });
-  }
-  enqueue.assign({
-    saving: context.saving.filter((other) => other !== peer),
-    received: sizeBytes === undefined ? context.received : { ...context.received, [peer]: file },
-  });
-  enqueue(() =>
-    context.job.ports.report({
-      level: sizeBytes === undefined ? "warn" : "debug",
-      event: sizeBytes === undefined ? "update.broken" : "update.received",
-      message: sizeBytes === undefined
-        ? `Cannot take update of ${peer}: ${reason}`
-        : `Received update of ${peer} for round ${context.round}`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer, sizeBytes },
-    })
-  );
-});
-
-/** The job again, with whom it still waits for. */
-const replaceExpected = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "job.updated") return;
-  const { spec } = event;
-  if (spec.executor.class !== "aggregate") return;
-  const { updates, results } = spec.executor.config;
-  const expected = updates.peers.filter((peer) => !context.rejected.includes(peer));
-  const isOut = (peer: PeerText) => !expected.includes(peer);
-  for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
-  enqueue.assign({
-    expected,
-    results: results.peers.filter((peer) => !context.rejected.includes(peer)),
-    // Whoever is named again missed a result, or lost an update that it believes to be here.
-    rejected: [...context.rejected, ...context.expected.filter(isOut)],
-    saving: context.saving.filter((peer) => !isOut(peer)),
-    received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
-  });
-  enqueue(allow);
-});
-
-/** Leaves out whose update cannot be used. */
-const putOut = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "effect.failed.aggregated") return;
-  const { error } = event;
-  const culprit = culpritOf(context.batch, error);
-  if (culprit === undefined) return;
-  enqueue.assign({
-    expected: context.expected.filter((peer) => peer !== culprit),
-    results: context.results.filter((peer) => peer !== culprit),
-    rejected: [...context.rejected, culprit],
-    // What others sent for this round still counts, unless they are already a round ahead.
-    received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
-    batch: {},
-  });
-  enqueue(() =>
-    context.job.ports.report({
-      level: "error",
-      event: "update.rejected",
-      message: `Cannot use update of ${culprit}, which is out of the training: ${messageOf(error)}`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer: culprit },
-    })
-  );
-  enqueue(allow);
-});
-
-/** Waits no longer for whose update broke off, and let the rest be a round. */
-const leaveOverdue = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "update.overdue") return;
-  const { peer } = event;
-  enqueue.assign({
-    expected: context.expected.filter((other) => other !== peer),
-    results: context.results.filter((other) => other !== peer),
-    rejected: [...context.rejected, peer],
-  });
-  enqueue(() =>
-    context.job.ports.report({
-      level: "error",
-      event: "update.rejected",
-      message: `Waits no longer for ${peer}, which is out of the training: its update broke off and did not come again`,
-      fields: { job: context.job.spec.job_id, round: context.round, peer },
-    })
-  );
-  enqueue(allow);
-});
-
-/** Whoever did not get the result makes no update of it: it is waited for no longer. */
-const leaveUnsent = serverSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "effect.done.distributed") return;
-  const { failed } = event.value;
-  // A push that is here or under way says that it did get it.
-  const isOut = (peer: PeerText) => allowedNow(context).includes(peer) && failed.some((each) => each.peer === peer);
-  const out = context.expected.filter(isOut);
-  enqueue.assign({
-    expected: context.expected.filter((peer) => !isOut(peer)),
-    results: context.results.filter((peer) => !isOut(peer)),
-    rejected: [...context.rejected, ...out],
-  });
-  for (const { peer, reason } of failed) {
-    const isLeft = out.includes(peer);
-    enqueue(() =>
-      context.job.ports.report({
-        level: "warn",
-        event: "result.unsent",
-        message: `Cannot send result of round ${context.round} to ${peer}${
-          isLeft ? ", which is out of the training" : ""
-        }: ${reason}`,
-        fields: { job: context.job.spec.job_id, round: context.round, peer, out: isLeft },
-      })
-    );
-  }
-  enqueue(allow);
-});
-
-/** The job fails of an Effect's error. */
-const failOfError = serverSetup.assign({
-  outcome: ({ event }): JobOutcome => ({
-    type: "failed",
-    reason: "error" in event ? messageOf(event.error) : event.type,
-  }),
-});
-
-const failOf = (reason: string) => serverSetup.assign({ outcome: { type: "failed", reason } });
-
-/** The machine of runtime `parameter-server`: handed to `jobMachine` as its `aggregator`. */
-export const parameterServerMachine = serverSetup.createMachine({
+/** The machine of runtime `parameter-server`: the `aggregator` of `jobMachine`. */
+export const parameterServerMachine = server.createMachine({
   id: "parameterServer",
   context: ({ input }) => ({
     job: input,
@@ -291,7 +93,7 @@ export const parameterServerMachine = serverSetup.createMachine({
   }),
   initial: "open",
   on: {
-    "job.updated": { actions: replaceExpected },
+    "job.updated": { actions: { type: "replaceExpected", params: ({ event }) => event } },
   },
   states: {
     open: {
@@ -302,14 +104,14 @@ export const parameterServerMachine = serverSetup.createMachine({
       on: {
         "effect.failed.receiver": {
           target: "failed",
-          actions: failOfError,
+          actions: { type: "failOfError", params: ({ event }) => event },
         },
         "effect.done.saved": {
-          actions: [noteSaved, allow],
+          actions: [{ type: "noteSaved", params: ({ event }) => event.value }, "allow"],
         },
         "update.overdue": {
           guard: { type: "isOverdue", params: ({ event }) => event },
-          actions: leaveOverdue,
+          actions: { type: "leaveOverdue", params: ({ event }) => event },
         },
       },
       initial: "opening",
@@ -318,7 +120,7 @@ export const parameterServerMachine = serverSetup.createMachine({
           on: {
             "effect.done.receiver": {
               target: "working",
-              actions: [assign({ receiver: ({ event }) => event.value }), allow],
+              actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
             },
           },
         },
@@ -333,18 +135,18 @@ export const parameterServerMachine = serverSetup.createMachine({
                     src: "push",
                     input: ({ context }) => ({
                       ports: context.job.ports,
-                      receiver: context.receiver as PushReceiver,
+                      receiver: present(context.receiver, "the receiver"),
                     }),
                   },
                   on: {
                     "effect.done.push": {
                       target: "taking",
                       reenter: true,
-                      actions: [save, allow],
+                      actions: [{ type: "save", params: ({ event }) => ({ stream: event.value }) }, "allow"],
                     },
                     "effect.failed.push": {
                       target: "#parameterServer.failed",
-                      actions: failOfError,
+                      actions: { type: "failOfError", params: ({ event }) => event },
                     },
                   },
                 },
@@ -356,18 +158,14 @@ export const parameterServerMachine = serverSetup.createMachine({
                 collecting: {
                   always: [
                     {
-                      guard: "isNobodyLeft",
+                      guard: "hasNoTrainers",
                       target: "#parameterServer.failed",
-                      actions: failOf("no trainer is left to wait for"),
+                      actions: { type: "failOf", params: "no trainer is left to wait for" },
                     },
                     {
                       guard: "isAllThere",
                       target: "aggregating",
-                      // From here on a push counts for the next round.
-                      actions: [
-                        assign({ batch: ({ context }) => context.received, received: {} }),
-                        allow,
-                      ],
+                      actions: ["beginRound", "allow"],
                     },
                   ],
                 },
@@ -387,22 +185,22 @@ export const parameterServerMachine = serverSetup.createMachine({
                       {
                         guard: { type: "hasCulprit", params: ({ event }) => event },
                         target: "collecting",
-                        actions: putOut,
+                        actions: { type: "putOut", params: ({ event }) => event },
                       },
                       {
                         target: "#parameterServer.failed",
-                        actions: failOfError,
+                        actions: { type: "failOfError", params: ({ event }) => event },
                       },
                     ],
                   },
                   after: {
                     [aggregateMs]: {
                       target: "#parameterServer.failed",
-                      actions: failOf("averaging takes too long"),
+                      actions: { type: "failOf", params: "averaging takes too long" },
                     },
                   },
                 },
-                // Bounded by the copies' own limits: a receiver that takes nothing is given up.
+                // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
                 distributing: {
                   invoke: {
                     src: "distributed",
@@ -417,19 +215,16 @@ export const parameterServerMachine = serverSetup.createMachine({
                   on: {
                     "effect.done.distributed": {
                       target: "reporting",
-                      actions: [
-                        leaveUnsent,
-                        assign({ batch: {}, tries: 0 }),
-                      ],
+                      actions: [{ type: "leaveUnsent", params: ({ event }) => event.value }, "dropBatch"],
                     },
                     "effect.failed.distributed": {
                       target: "#parameterServer.failed",
-                      actions: failOfError,
+                      actions: { type: "failOfError", params: ({ event }) => event },
                     },
                   },
                 },
                 reporting: {
-                  entry: assign({ tries: ({ context }) => context.tries + 1 }),
+                  entry: "countTry",
                   invoke: {
                     src: "reported",
                     input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
@@ -443,18 +238,18 @@ export const parameterServerMachine = serverSetup.createMachine({
                       {
                         guard: { type: "isOk", params: ({ event }) => ({ answer: event.value }) },
                         target: "collecting",
-                        actions: assign({ round: ({ context }) => context.round + 1 }),
+                        actions: "countRound",
                       },
                       {
                         target: "#parameterServer.failed",
-                        actions: failOf("the scheduler cannot place the round"),
+                        actions: { type: "failOf", params: "the scheduler cannot place the round" },
                       },
                     ],
                     "effect.failed.reported": [
                       { guard: "isWorthRetrying", target: "waiting" },
                       {
                         target: "#parameterServer.failed",
-                        actions: failOfError,
+                        actions: { type: "failOfError", params: ({ event }) => event },
                       },
                     ],
                   },
@@ -471,8 +266,3 @@ export const parameterServerMachine = serverSetup.createMachine({
   },
   output: ({ context }) => context.outcome,
 });
-
-function messageOf(error: unknown): string {
-  if (error instanceof TransportError) return `${error.code}: ${error.detail}`;
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,6 +1,6 @@
 /**
- * Streams to peers, of our own protocol where the peer speaks it: it carries length, digest and grant. A peer of the
- * existing network doesn't, and gets the plain one.
+ * Streams to peers. Our own protocol carries length, digest and grant. Peers of the existing network do not support it and
+ * get the plain protocol.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { encodeGrantedPullHeader, encodePullHeader, type GrantedPullHeader } fro
 import { isFramed, pullProtocols, pushProtocols } from "../files/stream_file.ts";
 import type { JobNetwork } from "./network.ts";
 
-/** Opens a stream on which a file is pushed. */
+/** Opens a stream for pushing a file. */
 export function openPush(
   network: Pick<JobNetwork, "openStream">,
   peer: PeerText,
@@ -20,10 +20,10 @@ export function openPush(
 }
 
 /**
- * Opens a stream on which a slice is pulled, and asks for it. A data node resets the plain stream of a puller that leaves
- * its own side open: the header is all there is to say, so this side ends behind it.
+ * Opens a stream for pulling a slice, and writes the header. A data node resets the plain stream of a puller that leaves its
+ * own side open, so this side ends after the header.
  *
- * @param header The slice, with the scheduler's grant where it gave one: it is shown only to a peer that knows what it is.
+ * @param header The slice, with the scheduler's grant where it gave one. Only peers that support grants receive it.
  */
 export function openPull(
   network: Pick<JobNetwork, "openStream">,

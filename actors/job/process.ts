@@ -1,7 +1,7 @@
 /**
- * An executor's process: its own group from the first instant, ended as a group, SIGTERM first and SIGKILL after the
- * grace. A process that leaves its group (`setsid`) escapes this; keeping it in is the cell's business
- * (`cell/command_line.ts`): its command waits at a gate until the worker has written down whom to end.
+ * An executor's process. It has its own process group from the start and is ended as a group: SIGTERM first, SIGKILL after the
+ * grace. A process that leaves its group (`setsid`) is contained by the cell (`cell/command_line.ts`), whose command waits at
+ * a gate until the worker has recorded the process.
  *
  * @module
  */
@@ -19,20 +19,20 @@ import { plainText } from "./reason.ts";
 export interface ExecutorExit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** The end of what it printed. */
+  /** The end of its output. */
   readonly tail: string;
 }
 
 /** A running executor. */
 export interface Executor {
   readonly pid: number;
-  /** Waits for its end; its whole group is gone then. */
+  /** Waits for its end, and that of its whole group. */
   readonly exited: Effect.Effect<ExecutorExit>;
-  /** Ends it: SIGTERM to the group, SIGKILL after the grace. Returns when it is gone. */
+  /** Ends it: SIGTERM to the group, SIGKILL after the grace. Returns when it has ended. */
   readonly terminate: Effect.Effect<ExecutorExit>;
 }
 
-/** The system would not start it. */
+/** The system did not start it. */
 export class ExecutorNotStarted extends Data.TaggedError("ExecutorNotStarted")<{
   readonly file: string;
   readonly code: string;
@@ -44,13 +44,13 @@ export class ExecutorNotStarted extends Data.TaggedError("ExecutorNotStarted")<{
   }
 }
 
-/** How long output is waited for after the end: a process outside the group may hold the pipes for ever. */
+/** Output is waited for this long after the end: a process outside the group may hold the pipes open forever. */
 const drainMs = 250;
 
 /** Characters of bubblewrap's status that are read: its first line names the process. */
 const statusCharactersMax = 4_096;
 
-/** Groups that run now: when this process exits without having ended them, they are killed. */
+/** Running groups. They are killed when this process exits before it has ended them. */
 const groups = new Set<number>();
 let watchesExit = false;
 
@@ -66,7 +66,7 @@ export function startExecutor(
     readonly sink: OutputSink;
     readonly now: () => number;
     readonly graceMs: number;
-    /** Done before the executor's own program begins, where the command has a gate. */
+    /** Runs before the executor's own program starts, where the command has a gate. */
     readonly beforeGo?: (pid: number) => Effect.Effect<void>;
   },
 ): Effect.Effect<Executor, ExecutorNotStarted, Scope.Scope> {
@@ -88,7 +88,7 @@ export function startExecutor(
   });
 }
 
-/** The chain of the cell has come to its end: only the executor's program is missing. */
+/** The cell's chain has reached its gate: only the executor's program remains to be started. */
 function atGate(child: ChildProcess): Effect.Effect<void> {
   return Effect.callback((resume) => {
     const gate = child.stdio[gateFd] as Duplex;
@@ -100,12 +100,12 @@ function atGate(child: ChildProcess): Effect.Effect<void> {
 
 function neverAtGate(file: string, exited: Executor["exited"]): Effect.Effect<never, ExecutorNotStarted> {
   return Effect.flatMap(exited, ({ code, signal, tail }) => {
-    const said = plainText(tail).trim();
+    const output = plainText(tail).trim();
     return Effect.fail(
       new ExecutorNotStarted({
         file,
         code: "cell",
-        detail: said === "" ? `its cell ended with ${code ?? signal}` : said,
+        detail: output === "" ? `its cell ended with ${code ?? signal}` : output,
       }),
     );
   });
@@ -124,7 +124,7 @@ function spawnGroup({ file, args, env, cwd, gated }: Command): Effect.Effect<Chi
         ...(cwd === undefined ? {} : { cwd }),
       });
       for (const stream of child.stdio) stream?.on("error", () => {/* it ended: `exit` tells */});
-      // The group is known before anything else can happen: whoever exits now kills it.
+      // The group is known before any other code runs: an exit now kills it.
       if (child.pid !== undefined) hold(child.pid);
       child.once("error", fail);
       child.once("spawn", () => resume(Effect.succeed(child)));
@@ -144,7 +144,7 @@ function watch(
   child.stderr?.on("data", (bytes: Uint8Array) => output.take("stderr", bytes));
   child.on("error", () => {/* a signal that could not be sent; the exit is still to come */});
   child.once("exit", (code, signal) => {
-    // What it started in its group ends with it; the group's number stays taken while one of them lives.
+    // Its children in the group end with it. The group's number stays in use while one of them lives.
     const pid = child.pid as number;
     signalGroup(pid, "SIGKILL");
     groups.delete(pid);
@@ -169,7 +169,7 @@ function executor(child: ChildProcess, exit: Deferred.Deferred<ExecutorExit>, gr
   const signal = (name: NodeJS.Signals) =>
     Effect.suspend(() => {
       if (!groups.has(pid)) return Effect.void;
-      // Bubblewrap would end everything at once, without asking: the executor itself is asked.
+      // A signal to bubblewrap would kill everything at once: SIGTERM goes to the executor itself.
       if (name === "SIGKILL" || !signalInside(inside(), name)) signalGroup(pid, name);
       return Effect.void;
     });
@@ -182,14 +182,14 @@ function executor(child: ChildProcess, exit: Deferred.Deferred<ExecutorExit>, gr
   return { pid, exited, terminate };
 }
 
-/** The first process of the namespace that bubblewrap made, once it said so. */
+/** The first process of bubblewrap's namespace, once bubblewrap reported it. */
 function innerProcess(child: ChildProcess): () => number | undefined {
   const status = child.stdio[statusFd];
-  let said = "", found: number | undefined;
+  let output = "", found: number | undefined;
   status?.on("data", (bytes: Uint8Array) => {
-    if (found !== undefined || said.length > statusCharactersMax) return;
-    said += new TextDecoder().decode(bytes);
-    const [, pid] = /"child-pid"\s*:\s*([0-9]+)/.exec(said) ?? [];
+    if (found !== undefined || output.length > statusCharactersMax) return;
+    output += new TextDecoder().decode(bytes);
+    const [, pid] = /"child-pid"\s*:\s*([0-9]+)/.exec(output) ?? [];
     if (pid !== undefined) found = Number(pid);
   });
   return () => found;
@@ -219,5 +219,5 @@ function hold(pid: number): void {
 function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal);
-  } catch { /* nobody is left in it */ }
+  } catch { /* the group is empty */ }
 }

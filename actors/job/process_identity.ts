@@ -1,12 +1,12 @@
 /**
- * Which process a number stands for: numbers come back, so a process is known by its boot, its number and when it began.
+ * The identity of a process. Process numbers are reused, so a process is identified by boot, number and start time.
  *
  * @module
  */
 import { readFileSync } from "node:fs";
 import process from "node:process";
 
-/** A process, for as long as the machine runs. Boot and start are empty where there is no `/proc` (macOS). */
+/** A process, until the machine restarts. Boot and start are empty where there is no `/proc` (macOS). */
 export interface ProcessIdentity {
   readonly bootId: string;
   readonly pid: number;
@@ -14,13 +14,13 @@ export interface ProcessIdentity {
   readonly startTime: string;
 }
 
-/** The identity of a running process; `undefined` when there is none of that number. */
+/** The identity of a running process; `undefined` where no process has that number. */
 export function identifyProcess(pid: number): ProcessIdentity | undefined {
   const bootId = readOrEmpty("/proc/sys/kernel/random/boot_id").trim();
   if (bootId === "") return exists(pid) ? { bootId, pid, startTime: "" } : undefined;
   const stat = readOrEmpty(`/proc/${pid}/stat`);
   // The command's name may hold spaces and parentheses: fields are counted after the last `)`. Field 22 is the start;
-  // field 3 the state, and a zombie runs no more.
+  // field 3 is the state, and a zombie no longer runs.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const startTime = fields[19];
   if (stat === "" || startTime === undefined || fields[0] === "Z" || fields[0] === "X") return undefined;
@@ -41,7 +41,7 @@ function readOrEmpty(path: string): string {
   }
 }
 
-/** Signal 0 asks whether there is such a process; EPERM says there is, someone else's. */
+/** Signal 0 checks for the process; EPERM means that it exists and belongs to another user. */
 function exists(pid: number): boolean {
   try {
     return process.kill(pid, 0);

@@ -1,5 +1,5 @@
 /**
- * Why a job failed, in at most 4,096 bytes: what happened first, then the end of what the executor said.
+ * The reason of a failed job, in at most 4,096 bytes: the summary, then the end of the executor's output.
  *
  * @module
  */
@@ -9,28 +9,28 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /**
- * Joins a summary and the tail of an executor's output, keeping the tail's end where there is too much.
+ * Joins a summary and the tail of an executor's output. Too long a tail is cut at its start.
  *
- * @param tail Text of the executor's: its control characters are replaced.
+ * @param tail Output of the executor; its control characters are replaced.
  */
 export function failureReason(summary: string, tail = ""): string {
   const head = encoder.encode(plainText(summary)).subarray(0, reasonMaxBytes);
-  const said = plainText(tail).trim();
-  if (said === "") return wholeText(head);
+  const output = plainText(tail).trim();
+  if (output === "") return wholeText(head);
   const joint = encoder.encode("; its last output:\n");
   const room = reasonMaxBytes - head.length - joint.length;
   if (room <= 0) return wholeText(head);
-  const bytes = encoder.encode(said);
+  const bytes = encoder.encode(output);
   return decoder.decode(head) + decoder.decode(joint) + wholeText(bytes.subarray(Math.max(0, bytes.length - room)));
 }
 
-/** Replaces what a terminal would obey: control characters but line ends and tabs. */
+/** Replaces control characters, which a terminal would obey, except line ends and tabs. */
 export function plainText(text: string): string {
   // deno-lint-ignore no-control-regex
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, " ");
 }
 
-/** Decodes bytes that may begin or end inside a character, leaving the broken ends out: the text must not grow. */
+/** Decodes bytes that may start or end inside a character. Drops the broken ends, so that the text does not grow. */
 function wholeText(bytes: Uint8Array): string {
   let from = 0, to = bytes.length;
   while (from < to && ((bytes[from] ?? 0) & 0xc0) === 0x80) from++;

@@ -1,21 +1,21 @@
 /**
- * What a job may use: exactly what its specification names.
+ * A job's scope: the references and peers that its specification names.
  *
  * @module
  */
 import type { HuggingfaceReference, JobSpec, Peer, Reference } from "../../transport/protocols/messages.ts";
 
-/** The bounds of one job. */
+/** The scope of one job. */
 export interface JobScope {
-  /** Whether the specification names what a reference names. */
+  /** Whether the specification names a reference. */
   fetches(reference: Reference): boolean;
   /** Whether files may be sent to a peer. */
   sendsTo(peer: Peer): boolean;
-  /** Whose files may be received. */
+  /** The peers whose files may be received. */
   readonly receivesFrom: readonly Peer[];
 }
 
-/** Reads the scope off a specification. */
+/** The scope of a specification. */
 export function scopeOf({ executor }: JobSpec): JobScope {
   if (executor.class === "aggregate") {
     const { updates, results } = executor.config;
@@ -34,7 +34,7 @@ export function scopeOf({ executor }: JobSpec): JobScope {
   };
 }
 
-/** Whether `asked` is `allowed`, or a part of it. */
+/** Whether `asked` equals `allowed`, or is a part of it. */
 function covers(allowed: Reference, asked: Reference): boolean {
   switch (allowed.type) {
     case "uri":

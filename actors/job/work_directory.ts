@@ -1,6 +1,6 @@
 /**
- * A job's directory from its making to its removal: `<work_dir>/hypha-<uuid>`, 0700, with a record beside it of who made
- * it. It is removed with the scope that made it; one whose worker was killed is swept by the next worker.
+ * A job's directory, from its creation to its removal: `<work_dir>/hypha-<uuid>`, 0700, with a record of its owner next to it.
+ * It is removed with the scope that created it. The next worker sweeps the directories of a killed one.
  *
  * @module
  */
@@ -17,26 +17,26 @@ import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_re
 import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
 import { type PathError, WorkFileFailed } from "../files/path_refused.ts";
 
-/** A removal is tried this often, with this pause: longer than the grace of what still writes there and is being ended. */
+/** Tries of a removal, and the pause between two: together longer than the grace of processes that still write there. */
 const removalAttemptsMax = 100;
 const removalPauseMs = 100;
-/** Directories opened up for removal, at most: a job may have made a million. */
+/** Most directories that are made searchable for removal: a job may have made a million. */
 const openedUpMax = 100_000;
 
 const directoryName = /^hypha-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** Whose a work directory is. */
+/** The owner of a work directory. */
 export interface DirectoryOwner {
   /** The job's own user; the worker's where undefined. */
   readonly user?: number | undefined;
-  /** Makes it a file system of its own, of that size; for a job with its own user. */
+  /** Makes it a file system of its own, of this size; for a job with its own user. */
   readonly disk?: Omit<DiskSize, "user"> | undefined;
 }
 
 /**
- * Makes and opens a work directory, and removes it when the scope closes. End whatever runs in it before that.
+ * Creates and opens a work directory, and removes it when the scope closes. The caller ends its processes before that.
  *
- * @param workDir The worker's `work_dir`; made (0700) if it is missing.
+ * @param workDir The worker's `work_dir`; created (0700) where it is missing.
  * @param uuid Names the directory.
  */
 export function makeWorkDirectory(
@@ -48,9 +48,9 @@ export function makeWorkDirectory(
   const make = Effect.try({
     try: () => {
       mkdirSync(resolve(workDir), { recursive: true, mode: 0o700 });
-      // A job's own user has to get to its directory. What is in the others stays closed to it: they are 0700.
+      // A job's own user has to reach its directory. The other directories stay closed to it: they are 0700.
       if (user !== undefined) chmodSync(resolve(workDir), 0o711);
-      // The record comes first: there is never a directory of ours without one.
+      // The record is written first, so that every directory of ours has one.
       writeOwner(path, ownRecord());
       try {
         mkdirSync(path, { mode: 0o700 });
@@ -72,7 +72,7 @@ export function makeWorkDirectory(
   );
 }
 
-/** Writes down which process runs in the directory, so that a sweep can end it if this worker can't. */
+/** Records the process that runs in the directory, so that a sweep can end it if this worker cannot. */
 export function recordExecutor(directory: WorkDirectory, pid: number): Effect.Effect<void, WorkFileFailed> {
   return Effect.try({
     try: () => {
@@ -83,7 +83,7 @@ export function recordExecutor(directory: WorkDirectory, pid: number): Effect.Ef
   });
 }
 
-/** Removes a work directory and its record. One that is gone already is fine. */
+/** Removes a work directory and its record, if they exist. */
 export function removeWorkDirectory(path: string): Effect.Effect<void, WorkFileFailed> {
   const attempt = Effect.tryPromise({
     try: () => rm(path, { recursive: true, force: true }),
@@ -101,20 +101,20 @@ export function removeWorkDirectory(path: string): Effect.Effect<void, WorkFileF
   );
 }
 
-/** What a sweep found. Paths. */
+/** The result of a sweep, as paths. */
 export interface Swept {
   readonly removed: readonly string[];
-  /** Their worker lives. */
+  /** Their worker runs. */
   readonly kept: readonly string[];
-  /** Named like ours, but nobody says whose: another program's, left alone. */
+  /** Named like ours and without a record: they belong to another program and are kept. */
   readonly unowned: readonly string[];
   /** Their worker is dead and they could not be removed. */
   readonly failed: readonly WorkFileFailed[];
 }
 
 /**
- * Removes the work directories whose worker is dead, and kills the process groups those left running. Only direct
- * children of `workDir` with a record of ours are touched.
+ * Removes the work directories whose worker is dead, and kills their running process groups. Touches only direct children of
+ * `workDir` with a record of ours.
  */
 export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFailed> {
   return Effect.gen(function* () {
@@ -144,7 +144,7 @@ function candidates(root: string): readonly string[] {
   for (const name of readIfThere(root)) {
     const directory = name.endsWith(".owner") ? name.slice(0, -".owner".length) : name;
     if (directoryName.test(directory)) found.add(join(root, directory));
-    // A record half written: of a worker killed while writing it, or about to rename it.
+    // A partly written record, of a worker that was killed while writing or before renaming it.
     const [, pid] = /^hypha-[0-9a-f-]{36}\.owner\.([0-9]+)\.tmp$/.exec(name) ?? [];
     if (pid !== undefined && identifyProcess(Number(pid)) === undefined) rmSync(join(root, name), { force: true });
   }
@@ -160,12 +160,12 @@ function readIfThere(root: string): readonly string[] {
   }
 }
 
-/** The job's own user: what is not one is left alone by `endUser`. */
+/** The directory's user. `endUser` ignores users that are not a job's own. */
 function userOf(path: string): number {
   return lstatSync(path, { throwIfNoEntry: false })?.uid ?? 0;
 }
 
-/** The group of an executor whose leader still is the process that was started. */
+/** Ends an executor's group, if its leader still is the process that was started. */
 function endExecutor({ executor }: OwnerRecord): void {
   if (executor === undefined || !isAlive(executor)) return;
   try {
@@ -173,7 +173,7 @@ function endExecutor({ executor }: OwnerRecord): void {
   } catch { /* it ended meanwhile */ }
 }
 
-/** A job may have taken its own rights away: directories are made searchable again. Links are not followed. */
+/** Makes directories searchable again: a job may have removed its own permissions. Does not follow links. */
 function openUp(path: string): void {
   const queue = [path];
   for (let opened = 0; opened < openedUpMax; opened++) {

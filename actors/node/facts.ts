@@ -1,34 +1,22 @@
 /**
- * A node's actions on what its transport tells: remembers who is there, says so in the log, and hands it on to the role.
+ * A node's actions on facts of its transport: it keeps the list of peers, logs the fact, and passes it on to the role.
  *
  * @module
  */
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
-import type { NodeContext, NodeEvent } from "./node_setup.ts";
-import { nodeSetup, roleIdOf } from "./node_setup.ts";
+import type { MessageProtocol } from "../../transport/protocols/messages.ts";
+import type { ReceivedRequest } from "../runtime/requests.ts";
+import type { GatewayLinkRef } from "./gateway_link.ts";
+import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
+import type { RoleRef } from "./previous_identity.ts";
 
-const factTypes: ReadonlySet<string> = new Set<TransportFact["type"]>([
-  "peer.established",
-  "peer.closed",
-  "request.received",
-  "stream.received",
-  "published",
-  "reachable",
-  "reservation.lost",
-  "dht.ready",
-]);
-
-function isFact(event: NodeEvent): event is TransportFact {
-  return factTypes.has(event.type);
+/** Passes a fact on to the role. A role that starts later learns the peers from its input. */
+export function passToRole({ context, self, enqueue }: NodeArgs, fact: TransportFact): void {
+  const role = roleIdOf(context.identityCount);
+  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, fact);
 }
 
-/** Hands a fact to the role. What came before the role was there it learns from its input. */
-export const forward = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  const role = roleIdOf(context.turns);
-  if (isFact(event) && isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, event);
-});
-
-/** Whether a child is there and takes events. */
+/** Whether there is a child of this id that takes events. */
 export function isRunning(
   snapshot: { readonly children: Readonly<Record<string, unknown>> },
   id: string,
@@ -37,10 +25,11 @@ export function isRunning(
   return child !== undefined && child.getSnapshot().status === "active";
 }
 
-/** A peer is here. */
-export const noteEstablished = nodeSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "peer.established") return;
-  const { peer, identity } = event;
+/** Notes a peer's first connection. */
+export function noteEstablished(
+  { context, enqueue }: NodeArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
   enqueue.assign({ peers: [...context.peers.filter((other) => other !== peer), peer] });
   enqueue(() => {
     context.names.remember(peer, identity.name);
@@ -51,16 +40,17 @@ export const noteEstablished = nodeSetup.enqueueActions(({ context, event, enque
       fields: { peer, name: identity.name, ...(identity.role === undefined ? {} : { role: identity.role }) },
     });
   });
-});
+}
 
-/** A peer is gone: said with the reason, and to the links, of which one may have led to it. */
-export const noteClosed = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  if (event.type !== "peer.closed") return;
-  const { peer, identity, reason } = event;
+/** Notes the end of a peer's last connection, and tells the gateway links: one of them may have led to this peer. */
+export function noteClosed(
+  { context, self, enqueue }: NodeArgs,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
   enqueue.assign({ peers: context.peers.filter((other) => other !== peer) });
   for (const index of context.config.gatewayAddresses.keys()) {
     if (isRunning(self.getSnapshot(), `link/${index}`)) {
-      enqueue.sendTo(`link/${index}`, { type: "peer.closed", peer, reason });
+      enqueue.sendTo<GatewayLinkRef>(`link/${index}`, { type: "peer.closed", peer, reason });
     }
   }
   enqueue(() =>
@@ -71,7 +61,7 @@ export const noteClosed = nodeSetup.enqueueActions(({ context, event, self, enqu
       fields: { peer, name: identity.name, reason: reason.type, ...closeFields(reason) },
     })
   );
-});
+}
 
 function describeClose(reason: CloseReason): string {
   switch (reason.type) {
@@ -92,31 +82,45 @@ function closeFields(reason: CloseReason): Record<string, unknown> {
   return "detail" in reason ? { detail: reason.detail } : {};
 }
 
-/** Health is the node's own to answer: healthy is who is ready. Others' requests are the role's, or nobody's. */
-export const routeRequest = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  if (event.type !== "request.received" || context.actor === undefined) return;
-  const { exchange, protocol } = event;
-  if (protocol === "/hypha-health/0.0.1") {
-    const message = { healthy: context.isReady, ...(context.cell === undefined ? {} : { cell: context.cell }) };
-    enqueue.sendTo(context.actor, { type: "respond", exchange, message });
-  } else if (isRunning(self.getSnapshot(), roleIdOf(context.turns))) enqueue.sendTo(roleIdOf(context.turns), event);
-  else enqueue.sendTo(context.actor, { type: "decline", exchange });
-});
+/** The node's answer to a request. Health is its own to answer: only a ready node is healthy. The role gets the others. */
+const requests = {
+  "/hypha-health/0.0.1": answerHealth,
+  "/hypha-api/0.0.1": passRequest,
+  "/hypha-progress/0.0.1": passRequest,
+} as const satisfies Record<MessageProtocol, (args: NodeArgs, request: ReceivedRequest) => void>;
 
-/** Streams are the role's, or nobody's. */
-export const routeStream = nodeSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  if (event.type !== "stream.received" || context.actor === undefined) return;
-  const role = roleIdOf(context.turns);
-  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, event);
-  else enqueue.sendTo(context.actor, { type: "stream.reject", exchange: event.exchange });
-});
+/** Answers a request, or passes it on to the role. */
+export function routeRequest(args: NodeArgs, request: ReceivedRequest): void {
+  requests[request.protocol](args, request);
+}
 
-/** The node's last line: what it did. */
+function answerHealth({ context, enqueue }: NodeArgs, { exchange }: ReceivedRequest): void {
+  const message = { healthy: context.isReady, ...(context.cell === undefined ? {} : { cell: context.cell }) };
+  enqueue.sendTo(transportOf(context), { type: "respond", exchange, message });
+}
+
+function passRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequest): void {
+  const role = roleIdOf(context.identityCount);
+  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, request);
+  else enqueue.sendTo(transportOf(context), { type: "decline", exchange: request.exchange });
+}
+
+/** Passes a stream on to the role; rejects it where there is none. */
+export function routeStream(
+  { context, self, enqueue }: NodeArgs,
+  stream: Extract<TransportFact, { type: "stream.received" }>,
+): void {
+  const role = roleIdOf(context.identityCount);
+  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, stream);
+  else enqueue.sendTo(transportOf(context), { type: "stream.reject", exchange: stream.exchange });
+}
+
+/** The last line of a node's log: its counters. */
 export function reportSummary({ ports, counters, ledger }: NodeContext): void {
   ports.report({
     level: "info",
     event: "node.summary",
-    message: "What this node did",
+    message: "Summary of this node's work",
     fields: {
       accepted: counters?.accepted ?? null,
       refused: ledger.getSnapshot().context.counts,

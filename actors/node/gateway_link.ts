@@ -1,5 +1,5 @@
 /**
- * A node's tie to one gateway: dialled until it stands, and again whenever it is lost, for as long as the node runs.
+ * A node's link to one gateway. It dials until it is connected, and again after each loss, for as long as the node runs.
  *
  * ```
  *  ──▶ dialling ── dial.done ──▶ linked
@@ -8,27 +8,29 @@
  *        └──── backoff over ──────┘
  * ```
  *
- * A gateway whose key was replaced is not whom the configuration names (`peer-id-mismatch`): it is dialled again at once at
- * its address alone, where any gateway that the gate lets in will do, and that is said.
+ * A gateway whose key was replaced has another PeerID than the configuration names (`peer-id-mismatch`). The link reports
+ * this and dials again at once by the address alone, where it takes any gateway that the gate accepts.
  *
- * Says `link.up` and `link.down` to its parent. A dial that the transport never answers is given up after
- * {@linkcode dialTimeoutMs}; its late answer is ignored, as its id is not the newest.
+ * Sends `link.up` and `link.down` to its parent. Gives up a dial that the transport does not answer within
+ * {@linkcode dialTimeoutMs}, and ignores its late answer, whose number is not the newest.
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { type ActorRef, assign, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
 import type { AddressText, CloseReason, DialAnswer, PeerText } from "../../transport/port.ts";
 import type { Refusal } from "../../pki/refusal.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { withoutPeer } from "../../transport/core/connections.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
-/** A dial that got no answer is given up after this, in milliseconds: above every deadline of the transport's. */
+/** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */
 export const dialTimeoutMs = 30_000;
 
-/** What a link is born with. */
-export interface GatewayLinkInput {
+/** The input of a link. */
+export interface GatewayLinkInput extends HasParent<GatewayLinkEvent> {
   readonly address: AddressText;
   readonly transport: TransportRef;
   readonly ports: Ports;
@@ -38,23 +40,32 @@ export interface GatewayLinkContext extends GatewayLinkInput {
   readonly dials: number;
   readonly failures: number;
   readonly peer: PeerText | undefined;
-  /** What is dialled: the configured address, or that without its PeerID. */
+  /** The address to dial: the configured one, or that without its PeerID. */
   readonly target: AddressText;
 }
 
-/** What a link hears. */
-export type GatewayLinkEvent =
-  | { readonly type: "dial.answered"; readonly dial: number; readonly answer: DialAnswer }
+/** The events that a link receives. */
+export type GatewayLinkCommand =
+  | Dialled & { readonly type: "dial.done" }
+  | DialFailed & { readonly type: "dial.failed" }
   | { readonly type: "peer.closed"; readonly peer: PeerText; readonly reason: CloseReason };
 
-/** What a link says to its parent. */
-export type GatewayLinkSaid =
+/** A gateway link as its parent sees it. */
+export type GatewayLinkRef = ActorRef<Snapshot<unknown>, GatewayLinkCommand>;
+
+/** The events that a link sends to its parent. */
+export type GatewayLinkEvent =
   | { readonly type: "link.up"; readonly address: AddressText; readonly peer: PeerText }
   | { readonly type: "link.down"; readonly address: AddressText };
 
-export interface Answered {
+interface Dialled {
+  /** Number of the dial that this answers. */
   readonly dial: number;
-  readonly answer: DialAnswer;
+  readonly peer: PeerText;
+}
+interface DialFailed {
+  readonly dial: number;
+  readonly refusal: Refusal;
 }
 
 /** One gateway's link. */
@@ -62,41 +73,65 @@ export const gatewayLinkMachine = setup({
   types: {
     input: {} as GatewayLinkInput,
     context: {} as GatewayLinkContext,
-    events: {} as GatewayLinkEvent,
+    events: {} as GatewayLinkCommand,
   },
   guards: {
-    isStale: ({ context }, params: Answered) => params.dial !== context.dials,
-    isDone: (_, params: Answered) => params.answer.type === "dial.done",
-    /** The address led to another key than it names; without the name it leads there. */
-    isRekeyed: ({ context }, { answer }: Answered) =>
-      answer.type === "dial.failed" && answer.refusal.code === "peer-id-mismatch" &&
-      context.target !== withoutPeer(context.address),
-    isOurGateway: ({ context }, params: { readonly peer: PeerText }) => params.peer === context.peer,
+    isStale: ({ context }, { dial }: { readonly dial: number }) => dial !== context.dials,
+    /** The address led to another key than it names. Without the PeerID the dial accepts that key. */
+    isRekeyed: ({ context }, { refusal }: DialFailed) =>
+      refusal.code === "peer-id-mismatch" && context.target !== withoutPeer(context.address),
+    isOurGateway: ({ context }, { peer }: { readonly peer: PeerText }) => peer === context.peer,
   },
   delays: {
     backoff: ({ context }) => backoffMs(context.failures, context.ports.random()),
   },
   actions: {
-    nameNobody: assign({ target: ({ context }) => withoutPeer(context.address) }),
-    nameAgain: assign({ target: ({ context }) => context.address }),
-    reportRekeyed: ({ context }, { answer }: Answered) => {
-      if (answer.type !== "dial.failed") return;
+    dial: enqueueActions(({ context, self, enqueue }) => {
+      const dial = context.dials + 1;
+      enqueue.assign({ dials: dial });
+      enqueue.sendTo(context.transport, {
+        type: "dial",
+        id: `gateway/${context.address}/${dial}`,
+        target: { address: context.target },
+        replyTo: answerAs(
+          self,
+          (answer: DialAnswer): GatewayLinkCommand =>
+            answer.type === "dial.done"
+              ? { type: "dial.done", dial, peer: answer.peer }
+              : { type: "dial.failed", dial, refusal: answer.refusal },
+        ),
+      });
+    }),
+    dialAddressAlone: assign({ target: ({ context }) => withoutPeer(context.address) }),
+    dialConfigured: assign({ target: ({ context }) => context.address }),
+    takePeer: assign((_, { peer }: Dialled) => ({ failures: 0, peer })),
+    countFailure: assign({ failures: ({ context }) => context.failures + 1 }),
+    countLoss: assign({ failures: 1 }),
+    sendUp: sendTo(({ context }) => context.parent, ({ context }) => ({
+      type: "link.up",
+      address: context.address,
+      peer: present(context.peer, "the gateway's PeerID"),
+    })),
+    sendDown: sendTo(
+      ({ context }) => context.parent,
+      ({ context }) => ({ type: "link.down", address: context.address }),
+    ),
+    reportRekeyed: ({ context }, { refusal }: DialFailed) =>
       context.ports.report({
         level: "warn",
         event: "gateway.rekeyed",
-        message: `Gateway ${context.address} has another key, dialling its address alone: ${answer.refusal.message}`,
-        fields: { address: context.address, code: answer.refusal.code, hint: answer.refusal.hint },
-      });
-    },
-    reportUnreachable: ({ context }, params: { readonly refusal: Refusal | undefined }) =>
+        message: `Gateway ${context.address} has another key, dialling its address alone: ${refusal.message}`,
+        fields: { address: context.address, code: refusal.code, hint: refusal.hint },
+      }),
+    reportUnreachable: ({ context }, { refusal }: { readonly refusal: Refusal | undefined }) =>
       context.ports.report({
         level: "warn",
         event: "gateway.unreachable",
-        message: `Cannot reach gateway ${context.address}: ${params.refusal?.message ?? "the dial got no answer"}`,
+        message: `Cannot reach gateway ${context.address}: ${refusal?.message ?? "the dial got no answer"}`,
         fields: {
           address: context.address,
           failures: context.failures,
-          ...(params.refusal === undefined ? {} : { code: params.refusal.code, hint: params.refusal.hint }),
+          ...(refusal === undefined ? {} : { code: refusal.code, hint: refusal.hint }),
         },
       }),
   },
@@ -106,71 +141,44 @@ export const gatewayLinkMachine = setup({
   initial: "dialling",
   states: {
     dialling: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const dial = context.dials + 1;
-        enqueue(assign({ dials: dial }));
-        enqueue.sendTo(context.transport, {
-          type: "dial",
-          id: `gateway/${context.address}/${dial}`,
-          target: { address: context.target },
-          replyTo: answerAs(
-            self,
-            (answer: DialAnswer): GatewayLinkEvent => ({ type: "dial.answered", dial, answer }),
-          ),
-        });
-      }),
+      entry: "dial",
       after: {
         [dialTimeoutMs]: {
           target: "waiting",
-          actions: [
-            assign({ failures: ({ context }) => context.failures + 1 }),
-            { type: "reportUnreachable", params: { refusal: undefined } },
-          ],
+          actions: ["countFailure", { type: "reportUnreachable", params: { refusal: undefined } }],
         },
       },
       on: {
-        "dial.answered": [
+        "dial.done": [
           { guard: { type: "isStale", params: ({ event }) => event } },
-          {
-            guard: { type: "isDone", params: ({ event }) => event },
-            target: "linked",
-            actions: assign({
-              failures: 0,
-              peer: ({ context, event }) => event.answer.type === "dial.done" ? event.answer.peer : context.peer,
-            }),
-          },
+          { target: "linked", actions: { type: "takePeer", params: ({ event }) => event } },
+        ],
+        "dial.failed": [
+          { guard: { type: "isStale", params: ({ event }) => event } },
           {
             guard: { type: "isRekeyed", params: ({ event }) => event },
             target: "dialling",
             reenter: true,
-            actions: [{ type: "reportRekeyed", params: ({ event }) => event }, "nameNobody"],
+            actions: [{ type: "reportRekeyed", params: ({ event }) => event }, "dialAddressAlone"],
           },
           {
             target: "waiting",
-            actions: [
-              assign({ failures: ({ context }) => context.failures + 1 }),
-              {
-                type: "reportUnreachable",
-                params: ({ event }) => ({
-                  refusal: event.answer.type === "dial.failed" ? event.answer.refusal : undefined,
-                }),
-              },
-            ],
+            actions: ["countFailure", { type: "reportUnreachable", params: ({ event }) => event }],
           },
         ],
       },
     },
     linked: {
-      entry: sendParent(({ context }) => ({ type: "link.up", address: context.address, peer: context.peer })),
-      exit: sendParent(({ context }) => ({ type: "link.down", address: context.address })),
+      entry: "sendUp",
+      exit: "sendDown",
       on: {
         "peer.closed": {
-          guard: { type: "isOurGateway", params: ({ event }) => ({ peer: event.peer }) },
+          guard: { type: "isOurGateway", params: ({ event }) => event },
           target: "waiting",
-          actions: assign({ failures: 1 }),
+          actions: "countLoss",
         },
       },
     },
-    waiting: { entry: "nameAgain", after: { backoff: "dialling" } },
+    waiting: { entry: "dialConfigured", after: { backoff: "dialling" } },
   },
 });

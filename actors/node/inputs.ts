@@ -1,5 +1,5 @@
 /**
- * From a node's configuration to what its children are born with.
+ * From a node's configuration to the inputs of its children.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Ports } from "../runtime/ports.ts";
 
-/** What the configuration says of whom to trust. */
+/** The trust policy of a configuration. */
 export function policyOf(config: RoleConfig): Policy {
   return {
     ...defaultPolicy,
@@ -20,13 +20,13 @@ export function policyOf(config: RoleConfig): Policy {
   };
 }
 
-/** A gateway relays; others reserve where the configuration lets them and there is a gateway to reserve at. */
+/** A gateway relays. Other roles reserve where the configuration allows it and names a gateway. */
 export function relayOf(config: RoleConfig): TransportInput["relay"] {
   if (config.role === "gateway") return "server";
   return config.relayCircuit && config.gatewayAddresses.length > 0 ? "client" : "off";
 }
 
-/** What the transport is born with. */
+/** The input of the transport. */
 export function transportInputOf(
   config: RoleConfig,
   given: {
@@ -34,7 +34,7 @@ export function transportInputOf(
     readonly identity: NodeIdentity;
     readonly snapshot: TrustSnapshot;
     readonly makeGate: MakeGate;
-    /** In place of the configured ones: where a transport before this one listened. */
+    /** Replaces the configured addresses: those that the previous transport listened on. */
     readonly listenAddresses?: readonly AddressText[] | undefined;
   },
 ): TransportInput {

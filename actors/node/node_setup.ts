@@ -1,5 +1,5 @@
 /**
- * What a node's machine is made of beside its states: input, context, events, guards, children, and its times.
+ * Input, context, events, guards, delays and children of the node's machine.
  *
  * @module
  */
@@ -23,10 +23,11 @@ import type {
 import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { dataMachine } from "../data/data.ts";
-import { formerMachine } from "./former.ts";
+import { previousIdentityMachine } from "./previous_identity.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
-import { gatewayLinkMachine, type GatewayLinkSaid } from "./gateway_link.ts";
+import { gatewayLinkMachine } from "./gateway_link.ts";
 import { identityMachine, type IdentitySaid } from "../trust/identity.ts";
+import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
@@ -40,27 +41,28 @@ import type { PeerNames } from "./peer_names.ts";
 export const loadMs = 30_000;
 /** The transport listens within this, in milliseconds. */
 export const listenMs = 30_000;
-/** The transport of a former key stops listening within this, in milliseconds. */
+/** The transport of a previous identity stops listening within this, in milliseconds. */
 export const retireMs = 5_000;
-/** A transport that takes the addresses over tries again after this, so often: the system may free them late. */
+/** A transport that takes over the addresses tries again after this, in milliseconds: the system may free them late. */
 export const relistenMs = 200;
+/** Tries to take over the addresses. */
 export const relistensMax = 25;
-/** Former keys that may be at work beside the present one; the oldest ends at once where there is one more. */
-export const formersMax = 4;
-/** How often a node that can't join says what it waits for, in milliseconds. */
+/** Previous identities that may have running work; with one more, the oldest ends at once. */
+export const previousIdentitiesMax = 4;
+/** How often a node that cannot join reports what it waits for, in milliseconds. */
 export const joiningReportMs = 10_000;
 /** Counters are answered within this, in milliseconds. */
 export const countersMs = 1_000;
 /** The transport closes its connections within this, in milliseconds; the role has the rest of the drain's time. */
 export const closeMs = 5_000;
 
-/** What a node is born with. */
+/** The input of a node. */
 export interface NodeInput {
   /** The configuration of its role. */
   readonly config: RoleConfig;
-  /** The world that its actors get. */
+  /** Clock, randomness, log and Effects of its actors. */
   readonly ports: Ports;
-  /** What speaks for the node: `transportLogic`, or a simulated one. */
+  /** The transport: `transportLogic`, or a simulated one. */
   readonly transport: CallbackActorLogic<TransportAsk, TransportInput>;
   /** From `makeGateFactory` (`gate.ts`). */
   readonly makeGate: MakeGate;
@@ -70,14 +72,14 @@ export interface NodeInput {
   readonly evaluator?: Evaluator | undefined;
 }
 
-/** The node could not start, or could not go on. */
+/** The node could not start, or could not continue. */
 export class NodeFailed extends Data.TaggedError("NodeFailed")<{
   readonly stage: "load" | "listen" | "transport" | "role" | "internal";
   readonly detail: string;
   /** The typed error that led to it, such as `LoadError`. */
   readonly cause: unknown;
 }> {
-  /** What happened, in one line. */
+  /** The failure in one line. */
   override get message(): string {
     return this.cause instanceof Error ? this.cause.message : `Cannot go on (${this.stage}): ${this.detail}`;
   }
@@ -88,7 +90,7 @@ export type NodeExit =
   | { readonly type: "stopped"; readonly reason: string }
   | { readonly type: "failed"; readonly error: NodeFailed };
 
-/** A node's state beside where it is. */
+/** The context of a node. */
 export interface NodeContext extends NodeInput {
   readonly names: PeerNames;
   /** The ports that children report through: every line about a peer carries its name. */
@@ -96,76 +98,94 @@ export interface NodeContext extends NodeInput {
   readonly snapshot: TrustSnapshot | undefined;
   readonly identity: NodeIdentity | undefined;
   readonly actor: ActorRefFrom<NodeInput["transport"]> | undefined;
-  /** Whom the transport speaks as; another key than `identity`'s makes the node turn over. */
-  readonly spoken: NodeIdentity | undefined;
-  /** Transports so far. The role of the present one is called {@linkcode roleIdOf} it. */
-  readonly turns: number;
-  /** Former keys whose work goes on. Oldest first. */
-  readonly formers: readonly FormerKey[];
-  /** What the transport before left: where to listen, and whom to tell of the new PeerID. */
-  readonly heritage: RetireAnswer | undefined;
+  /** The identity that the transport presents; the node rekeys when `identity` has another key. */
+  readonly activeIdentity: NodeIdentity | undefined;
+  /** Identities so far, each with its own transport. {@linkcode roleIdOf} it names the role of the active one. */
+  readonly identityCount: number;
+  /** Previous identities with running work, oldest first. */
+  readonly previousIdentities: readonly PreviousIdentity[];
+  /** The answer of the previous transport: where to listen, and the peers to tell of the new PeerID. */
+  readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
   readonly ledger: ActorRefFrom<typeof refusalLedgerMachine>;
-  /** Who is established now. */
+  /** Established peers. */
   readonly peers: readonly PeerText[];
-  /** Gateways that are linked now, by configured address. */
+  /** Linked gateways, by configured address. */
   readonly linked: readonly AddressText[];
-  /** Whether the node's own trust has accepted its own certificate: nothing is listened on before. */
+  /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */
   readonly isOwnAccepted: boolean;
   readonly isReachable: boolean;
   readonly isDhtReady: boolean;
   readonly isReady: boolean;
   readonly counters: TransportCounters | undefined;
-  /** At which level a worker confines its executors: told to whoever probes. */
+  /** The level at which a worker confines its executors. The node tells it to peers that probe. */
   readonly cell: string | undefined;
   readonly exit: NodeExit;
 }
 
-/** A former key's actor, and the role that it may still have. */
-export interface FormerKey {
+/** A previous identity's actor, and the role that it may still have. */
+export interface PreviousIdentity {
   readonly id: string;
   readonly roleId: string | undefined;
 }
 
-/** What the role of a turn is called among the node's children. */
-export function roleIdOf(turns: number): string {
-  return turns <= 1 ? "role" : `role/${turns}`;
+/** The id of an identity's role among the node's children. */
+export function roleIdOf(identityCount: number): string {
+  return identityCount <= 1 ? "role" : `role/${identityCount}`;
 }
 
-/** Whether an event says that the child of this id reached its end. */
-export function isDone({ type }: { readonly type: string }, id: string | undefined): boolean {
+/** xstate's own: a child reached its end. The type names the child. Of the node's children only roles have an output. */
+export interface ChildEnded {
+  readonly type: `xstate.done.actor.${string}`;
+  readonly output?: RoleOutcome;
+}
+
+/** Whether the child of this id reached its end. */
+export function isDone({ type }: ChildEnded, id: string | undefined): boolean {
   return id !== undefined && type === `xstate.done.actor.${id}`;
 }
 
-/** What a node hears from outside: that it is to end, and that its files are to be read again (SIGHUP). */
+/** The commands that a node takes from outside: end, and read the files again (SIGHUP). */
 export type NodeCommand =
   | { readonly type: "drain"; readonly reason: string }
   | { readonly type: "trust.reload" };
 
-/** All that a node hears. */
+const actors = {
+  trustStore: trustStoreMachine,
+  identity: identityMachine,
+  ledger: refusalLedgerMachine,
+  gatewayLink: gatewayLinkMachine,
+  previousIdentity: previousIdentityMachine,
+  gateway: gatewayMachine,
+  scheduler: schedulerMachine,
+  worker: workerMachine,
+  data: dataMachine,
+};
+
+/** The events that a node receives. */
 export type NodeEvent =
   | NodeCommand
   | TrustSaid
   | IdentitySaid
-  | GatewayLinkSaid
+  | EventsOf<typeof actors>
   | TransportFact
   | StartAnswer
   | CountersAnswer
   | DrainAnswer
   | RetireAnswer
-  | { readonly type: "role.over"; readonly outcome: RoleOutcome }
-  | { readonly type: "role.cell"; readonly level: string }
-  /** xstate's own: a child reached its end, or died of an error. */
-  | { readonly type: `xstate.done.actor.${string}`; readonly output?: unknown }
+  /** There is no role that has to drain. */
+  | { readonly type: "role.over" }
+  | ChildEnded
+  /** xstate's own: a child died of an error. */
   | { readonly type: `xstate.error.actor.${string}`; readonly error: unknown };
 
-/** The transport, once it was made. */
+/** The active identity's transport. */
 export function transportOf({ actor }: NodeContext): TransportRef {
   if (actor === undefined) throw new Error("Cannot use transport: it was not made");
   return actor;
 }
 
-/** What a joining node still lacks: a gateway, an address at which others reach it, its place in the DHT. */
+/** What a joining node still lacks: a gateway, an address at which others can reach it, its place in the DHT. */
 export function lacking({ config, linked, isReachable, isDhtReady }: NodeContext): readonly string[] {
   if (config.role === "gateway" || config.gatewayAddresses.length === 0) return [];
   const lacks = {
@@ -176,7 +196,7 @@ export function lacking({ config, linked, isReachable, isDhtReady }: NodeContext
   return Object.entries(lacks).filter(([, isLacking]) => isLacking).map(([what]) => what);
 }
 
-/** Types, guards and children of the node's machine; actions are made from it. */
+/** Types, guards, delays and children of the node's machine. `node.ts` adds the actions. */
 export const nodeSetup = setup({
   types: {
     input: {} as NodeInput,
@@ -184,33 +204,25 @@ export const nodeSetup = setup({
     events: {} as NodeEvent,
     output: {} as NodeExit,
   },
-  actors: {
-    trustStore: trustStoreMachine,
-    identity: identityMachine,
-    ledger: refusalLedgerMachine,
-    gatewayLink: gatewayLinkMachine,
-    former: formerMachine,
-    gateway: gatewayMachine,
-    scheduler: schedulerMachine,
-    worker: workerMachine,
-    data: dataMachine,
-  },
+  actors,
   guards: {
     isLoaded: ({ context }) =>
       context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted,
     isJoined: ({ context }) => lacking(context).length === 0,
-    /** The key was replaced: the transport speaks for a PeerID that the node is no longer. */
-    isOvertaken: ({ context: { identity, spoken } }) => spoken !== undefined && identity?.peer !== spoken.peer,
-    isTurning: ({ context }) => context.turns > 1 && context.relistens < relistensMax,
-    isFormer: ({ context, event }) => context.formers.some(({ id }) => isDone(event, id)),
-    /** It was the role of a former key that ended, and not because its work is done. */
-    isFormerRole: ({ context, event }) =>
-      context.formers.some(({ roleId }) => isDone(event, roleId)) && "output" in event &&
-      (event.output as RoleOutcome | undefined)?.type === "drained",
-    /** The present role, or one of a former key whose end is the node's. */
-    isRole: ({ context, event }) =>
-      isDone(event, roleIdOf(context.turns)) || context.formers.some(({ roleId }) => isDone(event, roleId)),
-    hasFormers: ({ context }) => context.formers.length > 0,
+    /** The key was replaced: the transport presents a PeerID that is no longer the node's. */
+    isIdentityReplaced: ({ context: { identity, activeIdentity } }) =>
+      activeIdentity !== undefined && identity?.peer !== activeIdentity.peer,
+    isTakingOver: ({ context }) => context.identityCount > 1 && context.relistens < relistensMax,
+    isPreviousIdentity: ({ context }, ended: ChildEnded) =>
+      context.previousIdentities.some(({ id }) => isDone(ended, id)),
+    /** The role of a previous identity ended because it drained, not because its work is done. */
+    isPreviousRole: ({ context }, ended: ChildEnded) =>
+      context.previousIdentities.some(({ roleId }) => isDone(ended, roleId)) && ended.output?.type === "drained",
+    /** The active identity's role, or that of a previous identity whose end is the node's. */
+    isRole: ({ context }, ended: ChildEnded) =>
+      isDone(ended, roleIdOf(context.identityCount)) ||
+      context.previousIdentities.some(({ roleId }) => isDone(ended, roleId)),
+    hasPreviousIdentities: ({ context }) => context.previousIdentities.length > 0,
     isUnstarted: ({ context }) => context.actor === undefined,
     isFailed: ({ context }) => context.exit.type === "failed",
   },
@@ -225,3 +237,6 @@ export const nodeSetup = setup({
     drainMs: ({ context }) => context.config.drainTimeoutMs,
   },
 });
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type NodeArgs = Omit<Parameters<Parameters<typeof nodeSetup.enqueueActions>[0]>[0], "event">;

@@ -1,15 +1,15 @@
 /**
- * Names of peers for the log: PeerIDs change at rotation, so every line that names a peer says its certificate's name too.
+ * Names of peers for the log. PeerIDs change at rotation, so every line about a peer carries its certificate's name too.
  *
  * @module
  */
 import type { PeerText } from "../../transport/port.ts";
 import type { Ports, Report } from "../runtime/ports.ts";
 
-/** Names that are remembered after their peers have gone: jobs and leases are reported on later than connections. */
+/** Names that are kept after their peers disconnected: reports on jobs and leases come later than those on connections. */
 export const namesMax = 4_096;
 
-/** What peers are called. */
+/** Names of peers. */
 export interface PeerNames {
   remember(peer: PeerText, name: string): void;
   of(peer: PeerText): string | undefined;
@@ -17,7 +17,7 @@ export interface PeerNames {
   naming(ports: Ports): Ports;
 }
 
-/** Remembers the newest {@linkcode namesMax} names. */
+/** Keeps the newest {@linkcode namesMax} names. */
 export function makePeerNames(): PeerNames {
   const names = new Map<PeerText, string>();
   const named = (report: Report): Report => {

@@ -1,8 +1,8 @@
 /**
- * Looks, before a node joins, at what its configuration names outside the network: directories, programs and files of its
- * role. What is missing here would otherwise end the role after it was announced, or fail every job.
+ * Checks, before a node joins, the directories, programs and files that its role's configuration names. A missing one would
+ * otherwise end the role after it was announced, or fail every job.
  *
- * Certificates, keys and lists are not looked at: their loaders say what is wrong with them.
+ * Does not check certificates, keys and lists: their loaders report what is wrong with them.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { findProgram } from "../job/command.ts";
 import { deniedByDeno } from "../files/denied.ts";
 import { placeTried } from "../files/place_tried.ts";
 
-/** What a program is found with. */
+/** The environment in which programs are found. */
 export interface PlacesAround {
   /** As in the environment's `PATH`. */
   readonly searchPath: string;
@@ -61,7 +61,7 @@ function checkDataset(path: string): Check {
   );
 }
 
-/** The directory itself is made where it is missing: then the nearest one above it counts. */
+/** A missing directory is made later: then the nearest existing one above it is checked. */
 function checkWorkDir(path: string): Check {
   const broken = (wrong: string, mend: string): readonly BrokenRule[] => [
     { path: ["work_dir"], wrong, expected: "a directory that this user may write", mend },
@@ -91,7 +91,7 @@ function checkWorkDir(path: string): Check {
   );
 }
 
-/** At once, and not through an Effect: where it lacks a permission, Deno throws out of the promise's turn. */
+/** Synchronous: without the permission, Deno throws outside the promise of the asynchronous call. */
 function whyNotWritable(place: string): unknown {
   try {
     return accessSync(place, constants.W_OK | constants.X_OK);
@@ -154,5 +154,5 @@ function missing(path: string, error: PlatformError.PlatformError): string {
 
 const mendOf = (error: PlatformError.PlatformError, otherwise: string): string => deniedByDeno(error) ?? otherwise;
 
-/** A path as it is written, and where that leads. */
+/** A path as configured, and the absolute path that it leads to. */
 const whole = (path: string): string => `${path}${placeTried(path)}`;

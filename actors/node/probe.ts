@@ -7,15 +7,15 @@
  *     └── failed, refused, unhealthy, or the time is over
  * ```
  *
- * An address that names another PeerID than is there is asked again without it, since PeerIDs change with their keys; who
- * answered is in the outcome.
+ * Where the address names another PeerID than the node has, the probe dials again without the PeerID, because PeerIDs change
+ * with their keys. The outcome names the peer that answered.
  *
- * The time runs from the machine's start to the answer. Of the transport's facts the machine keeps who was established and who
- * was refused, for their names; the answers decide.
+ * The time runs from the machine's start to the answer. The machine keeps established and refused peers of the transport's
+ * facts for their names; only the answers decide the outcome.
  *
  * @module
  */
-import { type ActorRefFrom, assign, type CallbackActorLogic, sendTo, setup } from "xstate";
+import { type ActorRefFrom, assign, type CallbackActorLogic, enqueueActions, sendTo, setup } from "xstate";
 import type { Role } from "../../pki/certificate.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type {
@@ -32,65 +32,69 @@ import type {
 } from "../../transport/port.ts";
 import { withoutPeer } from "../../transport/core/connections.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 
-/** What a probe is born with. */
+/** The input of a probe. */
 export interface ProbeInput {
   /** Makes identifiers, and measures the answer. */
   readonly ports: Pick<Ports, "uuid" | "now">;
-  /** What speaks for this node: the real transport, or a simulated one. */
+  /** The real transport, or a simulated one. */
   readonly logic: CallbackActorLogic<TransportAsk, TransportInput>;
-  /** Listening nowhere, joining nothing. */
+  /** Its input: no addresses to listen on, no gateways. */
   readonly transport: TransportInput;
-  /** Whom to ask: a multiaddr, with or without `/p2p/…`. */
+  /** The node to ask: a multiaddr, with or without `/p2p/…`. */
   readonly address: AddressText;
-  /** How long it may take, in milliseconds. */
+  /** The time limit in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Who is at the address, as its certificate says. */
+/** The peer at the address, by its certificate. */
 export interface Probed {
   readonly peer: PeerText;
   readonly name?: string | undefined;
   readonly role?: Role | undefined;
 }
 
-/** An answer, and how long it took from the question on, in milliseconds. */
+/** The peer that answered, and the time from request to answer in milliseconds. */
 export interface Answered extends Probed {
   readonly latencyMs: number;
 }
 
-/** What came of it. */
+/** The outcome of a probe. */
 export type ProbeOutcome =
   | (Answered & {
     readonly type: "healthy";
-    /** The level at which a worker of ours confines its executors. */
+    /** The level at which a worker confines its executors. Only our workers send it. */
     readonly cell?: string | undefined;
   })
-  /** The node is there and says that it is not ready. */
+  /** The node answered that it is not ready. */
   | (Answered & { readonly type: "unhealthy" })
-  /** No connection: refused here (then perhaps it is known whom), refused there, or nobody there. */
+  /** No connection: this node refused the peer (whose certificate is then known), the peer refused, or no peer is there. */
   | { readonly type: "refused"; readonly refusal: Refusal; readonly presented: Probed | undefined }
-  /** A connection, but no answer. */
+  /** The peer was connected and did not answer. */
   | (Probed & { readonly type: "unanswered"; readonly error: TransportError })
   | { readonly type: "timed-out"; readonly during: string; readonly timeoutMs: number }
   | { readonly type: "failed"; readonly error: TransportError };
 
 interface ProbeContext extends ProbeInput {
-  readonly peer: PeerText;
-  /** Who was established: the node itself, and a relay before it. */
+  /** The PeerID that the dial led to. */
+  readonly peer: PeerText | undefined;
+  /** Established peers: the node itself, and a relay before it. */
   readonly established: readonly Probed[];
-  /** Who was refused here last. */
+  /** The peer that was refused here last. */
   readonly presented: Probed | undefined;
   readonly askedAt: number;
   readonly outcome: ProbeOutcome | undefined;
-  /** What is dialled: the address, or that without its PeerID. */
+  /** The address to dial: the given one, or that without its PeerID. */
   readonly target: AddressText;
   readonly actor: ActorRefFrom<ProbeInput["logic"]>;
 }
 
 /** The node that was dialled, by its certificate. */
-const probedOf = ({ peer, established }: ProbeContext): Probed =>
-  established.find((known) => known.peer === peer) ?? { peer };
+function probedOf({ peer: dialled, established }: ProbeContext): Probed {
+  const peer = present(dialled, "the PeerID that was dialled");
+  return established.find((known) => known.peer === peer) ?? { peer };
+}
 
 const health = "/hypha-health/0.0.1" as const;
 
@@ -111,13 +115,48 @@ export const probeMachine = setup({
   },
   actions: {
     setOutcome: assign((_, outcome: ProbeOutcome) => ({ outcome })),
+    start: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "start", replyTo: self })),
+    dial: sendTo(({ context }) => context.actor, ({ context, self }) => ({
+      type: "dial",
+      id: context.ports.uuid(),
+      target: { address: context.target },
+      replyTo: self,
+    })),
+    dialAddressAlone: assign({ target: ({ context }) => withoutPeer(context.address) }),
+    ask: enqueueActions(({ context, self, enqueue }) => {
+      enqueue.assign({ askedAt: context.ports.now() });
+      enqueue.sendTo(context.actor, {
+        type: "request",
+        id: context.ports.uuid(),
+        peer: present(context.peer, "the PeerID that was dialled"),
+        protocol: health,
+        message: {},
+        timeoutMs: context.timeoutMs,
+        replyTo: self,
+      });
+    }),
+    takePeer: assign((_, { peer }: { readonly peer: PeerText }) => ({ peer })),
+    noteEstablished: assign({
+      established: (
+        { context },
+        { peer, identity: { name, role } }: Extract<TransportFact, { type: "peer.established" }>,
+      ) => [
+        ...context.established,
+        { peer, name, role },
+      ],
+    }),
+    notePresented: assign({
+      presented: (_, { peer }: Extract<TransportFact, { type: "peer.refused" }>) =>
+        peer && { peer: peer.id, name: peer.name },
+    }),
+    drain: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "drain", replyTo: self })),
   },
   delays: { timeoutMs: ({ context }) => context.timeoutMs, leaveTimeoutMs },
 }).createMachine({
   id: "probe",
   context: ({ input, spawn }) => ({
     ...input,
-    peer: "",
+    peer: undefined,
     established: [],
     presented: undefined,
     askedAt: 0,
@@ -137,7 +176,7 @@ export const probeMachine = setup({
             type: "setOutcome",
             params: ({ context: { peer, timeoutMs } }) => ({
               type: "timed-out",
-              during: peer === "" ? "the handshake" : "its answer",
+              during: peer === undefined ? "the handshake" : "its answer",
               timeoutMs,
             }),
           },
@@ -145,17 +184,10 @@ export const probeMachine = setup({
       },
       on: {
         "peer.established": {
-          actions: assign({
-            established: ({ context, event: { peer, identity: { name, role } } }) => [
-              ...context.established,
-              { peer, name, role },
-            ],
-          }),
+          actions: { type: "noteEstablished", params: ({ event }) => event },
         },
         "peer.refused": {
-          actions: assign({
-            presented: ({ event: { peer } }) => peer && { peer: peer.id, name: peer.name },
-          }),
+          actions: { type: "notePresented", params: ({ event }) => event },
         },
         "transport.failed": {
           target: "leaving",
@@ -164,29 +196,21 @@ export const probeMachine = setup({
       },
       states: {
         starting: {
-          entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "start", replyTo: self })),
+          entry: "start",
           on: {
             listening: "dialling",
           },
         },
         dialling: {
-          entry: sendTo(
-            ({ context }) => context.actor,
-            ({ context, self }) => ({
-              type: "dial",
-              id: context.ports.uuid(),
-              target: { address: context.target },
-              replyTo: self,
-            }),
-          ),
+          entry: "dial",
           on: {
-            "dial.done": { target: "asking", actions: assign(({ event }) => ({ peer: event.peer })) },
+            "dial.done": { target: "asking", actions: { type: "takePeer", params: ({ event }) => event } },
             "dial.failed": [
               {
                 guard: { type: "isRekeyed", params: ({ event }) => ({ refusal: event.refusal }) },
                 target: "dialling",
                 reenter: true,
-                actions: assign({ target: ({ context }) => withoutPeer(context.address) }),
+                actions: "dialAddressAlone",
               },
               {
                 target: "#probe.leaving",
@@ -199,21 +223,7 @@ export const probeMachine = setup({
           },
         },
         asking: {
-          entry: [
-            assign({ askedAt: ({ context }) => context.ports.now() }),
-            sendTo(
-              ({ context }) => context.actor,
-              ({ context, self }) => ({
-                type: "request",
-                id: context.ports.uuid(),
-                peer: context.peer,
-                protocol: health,
-                message: {},
-                timeoutMs: context.timeoutMs,
-                replyTo: self,
-              }),
-            ),
-          ],
+          entry: "ask",
           on: {
             response: {
               target: "#probe.leaving",
@@ -238,7 +248,7 @@ export const probeMachine = setup({
       },
     },
     leaving: {
-      entry: sendTo(({ context }) => context.actor, ({ self }) => ({ type: "drain", replyTo: self })),
+      entry: "drain",
       after: { leaveTimeoutMs: "done" },
       on: { drained: "done" },
     },

@@ -1,28 +1,35 @@
 /**
- * What a node's machine writes into the log about itself.
+ * Log lines of a node about itself.
  *
  * @module
  */
 import type { RoleConfig } from "../config/config.ts";
-import { lacking, nodeSetup } from "./node_setup.ts";
+import type { StartAnswer, TransportFact } from "../../transport/port.ts";
+import type { IdentitySaid } from "../trust/identity.ts";
+import { lacking, type NodeContext } from "./node_setup.ts";
 
-/** Reports that peers refuse this node from now on. Work under way continues as far as peers allow it. */
-export const reportOwnRefused = nodeSetup.createAction(({ context, event }) => {
-  if (event.type !== "identity.refused") return;
-  const { file, code, hint, refusal } = event.error;
+interface Reporting {
+  readonly context: NodeContext;
+}
+
+/** Reports that peers refuse this node from now on. Running work continues as far as peers allow it. */
+export function reportOwnRefused(
+  { context }: Reporting,
+  { error: { file, code, hint, refusal } }: Extract<IdentitySaid, { type: "identity.refused" }>,
+): void {
   context.ports.report({
     level: "error",
     event: "identity.refused",
     message: `Own trust refuses own certificate ${file} now, and so do peers that trust the same: ${refusal.message}`,
     fields: { file, code, hint },
   });
-});
+}
 
 /** Reports the bound addresses and the announced ones; they can differ. */
-export const reportListening = nodeSetup.createAction(({ context, event }) => {
-  if (event.type !== "listening") return;
-  const { config, identity, ports } = context;
-  const { addresses, bound, left } = event;
+export function reportListening(
+  { context: { config, identity, ports } }: Reporting,
+  { addresses, bound, left }: Extract<StartAnswer, { type: "listening" }>,
+): void {
   const fields = { bound, addresses, peer: identity?.peer, name: identity?.name };
   const announced = addresses.length > 0 ? `announces ${addresses.join(", ")}` : announcesNone(config);
   ports.report({
@@ -35,7 +42,7 @@ export const reportListening = nodeSetup.createAction(({ context, event }) => {
     const message = `Does not listen on ${place}`;
     ports.report({ level: "warn", event: "node.unlistened", message, fields: { place } });
   }
-});
+}
 
 /** Reports why the node announces no address, or none yet. */
 function announcesNone({ role, excludeCidr, relayCircuit }: RoleConfig): string {
@@ -46,16 +53,17 @@ function announcesNone({ role, excludeCidr, relayCircuit }: RoleConfig): string 
   return `announces no address (${excluded}): others cannot find it; set external_addresses, or change exclude_cidr`;
 }
 
-export const reportJoining = nodeSetup.createAction(({ context }) => {
+/** Reports what the node still waits for. */
+export function reportJoining({ context }: Reporting): void {
   context.ports.report({
     level: "warn",
     event: "node.joining",
     message: `Cannot join yet: waiting for ${lacking(context).join(", ")}`,
     fields: { waitingFor: lacking(context) },
   });
-});
+}
 
-export const reportReady = nodeSetup.createAction(({ context }) => {
+export function reportReady({ context }: Reporting): void {
   const { role } = context.config;
   context.ports.report({
     level: "info",
@@ -63,22 +71,27 @@ export const reportReady = nodeSetup.createAction(({ context }) => {
     message: `Ready as ${role}`,
     fields: { role, peer: context.identity?.peer, name: context.identity?.name, peers: context.peers.length },
   });
-});
+}
 
-export const reportDraining = nodeSetup.createAction(({ context }) => {
+/** Reports that the node drains, and why. */
+export function reportDraining({ context }: Reporting): void {
   const { exit } = context;
   context.ports.report({
     level: exit.type === "failed" ? "error" : "info",
     event: "node.draining",
-    message: exit.type === "failed" ? exit.error.message : `Taking leave: ${exit.reason}`,
+    message: exit.type === "failed" ? exit.error.message : `Draining: ${exit.reason}`,
     fields: { reason: exit.type === "failed" ? exit.error.stage : exit.reason },
   });
-});
+}
 
-/** Reports requests that do not decode. The peer gets no answer, so this line is the only trace of a version mismatch or a broken peer. */
-export const reportMalformed = nodeSetup.createAction(({ context, event }) => {
-  if (event.type !== "request.malformed") return;
-  const { peer, identity: { name }, protocol, detail, untold } = event;
+/**
+ * Reports requests that do not decode. The peer gets no answer, so this line is the only trace of a version mismatch or a
+ * broken peer.
+ */
+export function reportMalformed(
+  { context }: Reporting,
+  { peer, identity: { name }, protocol, detail, untold }: Extract<TransportFact, { type: "request.malformed" }>,
+): void {
   const more = untold === 0 ? "" : ` (and ${untold} more since the last such line)`;
   context.ports.report({
     level: "warn",
@@ -94,4 +107,4 @@ export const reportMalformed = nodeSetup.createAction(({ context, event }) => {
         "It got no answer. Compare the versions of both programs (--version); if that node is yours and up to date, report it with this line; if it is not, it may be hostile.",
     },
   });
-});
+}

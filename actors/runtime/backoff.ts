@@ -1,5 +1,5 @@
 /**
- * How long to wait before trying again.
+ * The wait before another attempt.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Backoff {
 /** Redialling a gateway: soon at first, since the usual reason is a restart; never more than half a minute apart. */
 export const redialBackoff: Backoff = { firstMs: 250, maxMs: 30_000 };
 
-/** Doublings after which every wait is the longest one anyway; keeps the power finite. */
+/** Doublings after which every wait is the longest one; keeps the power finite. */
 const doublingsMax = 30;
 
 /**

@@ -1,6 +1,6 @@
 /**
- * What an actor is given of the world: clock, randomness, identifiers, a place to report to, and a way to run Effects.
- * Each of them is replaced in a simulation, which makes a run a function of its seed.
+ * The interface between an actor and the world: clock, randomness, identifiers, log, and a way to run Effects. A simulation
+ * replaces each of them, which makes a run a function of its seed.
  *
  * @module
  */
@@ -18,19 +18,19 @@ export type Run = <A, E>(
   onExit: (exit: Exit.Exit<A, E>) => void,
 ) => () => void;
 
-/** One line of the log. `event` is dotted lower case; what a reader may search for is in `fields`. */
+/** One line of the log. `event` is dotted lower case; `fields` holds the data to search for. */
 export interface Report {
-  /** How serious it is. */
+  /** The severity. */
   readonly level: "debug" | "info" | "warn" | "error";
-  /** What happened, dotted lower case: `trust.loaded`. */
+  /** The event, dotted lower case: `trust.loaded`. */
   readonly event: string;
-  /** The same for a person, in one line. */
+  /** The event in one line of plain text. */
   readonly message: string;
-  /** What a reader may search for. */
+  /** Data to search for. */
   readonly fields?: Readonly<Record<string, unknown>>;
 }
 
-/** What every actor is given. */
+/** The ports that every actor gets. */
 export interface Ports {
   /** Milliseconds since the epoch. */
   readonly now: () => number;

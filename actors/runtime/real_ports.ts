@@ -1,6 +1,6 @@
 /**
- * The world, as a program or an application gives it to its actors: the real clock, randomness, identifiers, files and
- * processes. The only file outside `scripts/` that reads the clock or draws: everything else is given ports.
+ * The real ports of a program or an application: clock, randomness, identifiers, files and processes. The only file outside
+ * `scripts/` that reads the clock or draws random numbers: all other files take them from ports.
  *
  * @module
  */

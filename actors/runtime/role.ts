@@ -1,42 +1,52 @@
 /**
- * What every role's machine is born with, what it hears of the network, and how it ends: the words between `node.ts` and
- * the machines of gateway, scheduler, worker and data node.
+ * The interface between `node.ts` and the machines of gateway, scheduler, worker and data node: a role's input, its events
+ * and its output.
  *
  * @module
  */
 import type { ActorRef, Snapshot } from "xstate";
 import type { PeerText, ReplyTo, TransportAsk, TransportFact } from "../../transport/port.ts";
+import type { ParentRef } from "./parent.ts";
 import type { Ports } from "./ports.ts";
 
-/** Signs with a node's own key. What is signed must say itself what it is about (`transport/protocols/grant.ts`). */
+/** Signs with a node's own key. The signed bytes must name their own purpose (`transport/protocols/grant.ts`). */
 export type Sign = (bytes: Uint8Array) => Uint8Array;
 
-/** The transport, as a machine sees it: something that takes asks. */
+/** The transport as a machine sees it: an actor that takes asks. */
 export type TransportRef = ActorRef<Snapshot<unknown>, TransportAsk>;
 
-/** What a role is born with, beside its configuration. */
+/** The events that a role sends to its node. */
+export type RoleFact =
+  /** The level at which a worker confines its executors. The node tells it to peers that probe. */
+  | { readonly type: "role.cell"; readonly level: string }
+  /** A role refused a member what it asked for. */
+  | Extract<TransportFact, { type: "peer.refused" }>;
+
+/** A role's input besides its configuration. */
 export interface RoleInput<Config> {
   readonly config: Config;
   readonly ports: Ports;
   readonly transport: TransportRef;
+  /** The node; undefined where the role runs without one. */
+  readonly parent?: ParentRef<RoleFact> | undefined;
   /** This node's own PeerID. */
   readonly self: PeerText;
   /** Signs grants with the node's own key (`data/grant.ts`); undefined where that key cannot. */
   readonly sign?: Sign | undefined;
-  /** Who was established when the role started; later ones arrive as facts. */
+  /** Peers that were established when the role started; later ones arrive as facts. */
   readonly peers: readonly PeerText[];
 }
 
-/** What a role hears: facts of the transport, that it is to take leave, and that the node joined (again). */
+/** The events that a role receives: facts of the transport, commands of the node, and that the node joined again. */
 export type RoleEvent =
   | TransportFact
-  /** The node lost its gateways and found one again: what was announced may have to be announced again. */
+  /** The node lost its gateways and found one again: a role may have to repeat its announcements. */
   | { readonly type: "rejoined" }
-  /** Finish or give up what is under way, then end. The node waits, but not for ever. */
+  /** Finish or give up running work, then end. The node waits for a limited time. */
   | { readonly type: "role.drain"; readonly reason?: string }
   /**
-   * The node has another key now, and this role goes on under the former one: begin nothing new, finish what is under way,
-   * then end. After `withinMs` comes `role.drain`.
+   * The node has another key now, and this role continues under the previous one: start nothing new, finish running work,
+   * then end. `role.drain` follows after `withinMs`.
    */
   | { readonly type: "role.retire"; readonly withinMs: number };
 

@@ -1,44 +1,42 @@
 /**
- * Things that are held, as actors: a machine invokes one, hears `effect.done.<name>` with what was acquired, and it
- * stays acquired until the actor is stopped. The counterpart of `fromEffect` for directories, sockets and processes.
+ * Held resources as actors. A machine invokes one and receives `effect.done.<name>` with the resource, which stays
+ * acquired until the actor is stopped. The counterpart of `fromEffect` for directories, sockets and processes.
  *
  * @module
  */
-import { Cause, Effect, Exit, type Scope } from "effect";
-import { type CallbackActorLogic, type EventObject, fromCallback } from "xstate";
+import { Effect, Exit, type Scope } from "effect";
 import type { Services } from "./ports.ts";
-import type { EffectInput } from "./effect_actor.ts";
+import {
+  effectDone,
+  type EffectEvent,
+  effectFailed,
+  type EffectInput,
+  type EffectLogic,
+  fromSource,
+} from "./effect_actor.ts";
 
 /**
- * Turns a scoped Effect into actor logic. Stopping the actor closes the scope, in the background: who must know that it
- * is closed gives the Effect a release that says so.
+ * Turns a scoped Effect into actor logic. Stopping the actor closes the scope in the background; a caller that has to
+ * know when it is closed adds a finalizer that reports it.
  *
- * Says `effect.done.<name>` or `effect.failed.<name>`, once.
+ * Sends `effect.done.<name>` once. Sends `effect.failed.<name>` when the Effect fails, or its scope cannot be kept.
  *
  * @param name Distinguishes the events of one machine's several Effects.
- * @param make From the actor's input to what is acquired.
+ * @param make From the actor's input to the resource.
  */
 export function fromScoped<const Name extends string, A, E, Input extends EffectInput>(
   name: Name,
   make: (input: Input) => Effect.Effect<A, E, Services | Scope.Scope>,
-): CallbackActorLogic<EventObject, Input> {
-  return fromCallback<EventObject, Input>(({ input, sendBack }) => {
-    let stopped = false;
-    const say = (event: EventObject) => {
-      if (!stopped) sendBack(event);
-    };
+): EffectLogic<Name, A, E, Input> {
+  return fromSource<EffectEvent<Name, A, E>, Input>((input, send) => {
     const held = Effect.scoped(Effect.gen(function* () {
       const exit = yield* Effect.exit(make(input));
       if (Exit.isFailure(exit)) return yield* exit;
-      say({ type: `effect.done.${name}`, value: exit.value } as EventObject);
+      send(effectDone(name, exit.value));
       return yield* Effect.never;
     }));
-    const interrupt = input.ports.run(held, (exit) => {
-      if (Exit.isFailure(exit)) say({ type: `effect.failed.${name}`, error: Cause.squash(exit.cause) } as EventObject);
+    return input.ports.run(held, (exit) => {
+      if (Exit.isFailure(exit)) send(effectFailed(name, exit.cause));
     });
-    return () => {
-      stopped = true;
-      interrupt();
-    };
   });
 }

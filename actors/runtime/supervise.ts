@@ -1,9 +1,9 @@
 /**
  * The only place that creates root actors.
  *
- * Without an `error` observer an actor's error is thrown again from a timer and ends the process; with one it keeps its
- * last state and says nothing more, so that whoever waits would wait for ever. A root made here has an observer that
- * tells its owner, and a listener that throws harms neither the actor nor the other listeners.
+ * Without an `error` observer, an actor's error is thrown again from a timer and ends the process. With one, the actor
+ * keeps its last state and sends nothing more, so that its callers would wait forever. A root made here reports the error
+ * to its owner. A listener that throws harms neither the actor nor the other listeners.
  *
  * @module
  */
@@ -17,13 +17,13 @@ import {
   type SnapshotFrom,
 } from "xstate";
 
-/** How a root is started. */
+/** Options of a root actor. */
 export interface RootOptions<Logic extends AnyActorLogic> {
   /** Name of the actor. */
   readonly id: string;
   /** The machine's input. */
   readonly input: InputFrom<Logic>;
-  /** Called once, when the actor died of an error: refuse and close what it stood for. */
+  /** Called once, when the actor died of an error: the owner refuses and closes what the actor controlled. */
   readonly onError: (error: unknown) => void;
   /** Called with every new snapshot. */
   readonly onSnapshot?: (snapshot: SnapshotFrom<Logic>) => void;
@@ -54,7 +54,7 @@ export function superviseRoot<Logic extends AnyActorLogic>(logic: Logic, options
         onError(error);
       }
     };
-  if (options.onEmitted !== undefined) actor.on("*", safely(options.onEmitted) as never);
+  if (options.onEmitted !== undefined) actor.on("*", safely(options.onEmitted));
   actor.subscribe({
     next: safely(options.onSnapshot as ((snapshot: unknown) => void) | undefined),
     error: onError,

@@ -1,5 +1,5 @@
 /**
- * Finds workers for one kind of job: asks by gossip, collects offers, accepts the best, until there are as many as needed.
+ * Finds workers for one kind of job: asks by gossip, collects offers and accepts the best, until enough are granted.
  *
  * ```
  *  ──▶ asking ──▶ collecting ── enough offers ──▶ accepting ── all granted ──▶ served
@@ -7,13 +7,14 @@
  *        └────────────┴──── fewer granted ◀───────────┘
  * ```
  *
- * An offer lapses at its worker after half a second, so those of one request stand together or not at all: while they are too
- * few, the request is repeated each {@linkcode requestRepeatMs}, and each {@linkcode allocationWindowMs} the want is reported. It
- * goes on until it is served or stopped. Says `allocation.granted` for each lease, and `allocation.served` at the end.
+ * An offer lapses at its worker after half a second, so the offers of one request are accepted together or not at all. While
+ * there are too few, the request is repeated each {@linkcode requestRepeatMs}, and the shortage is reported each
+ * {@linkcode allocationWindowMs}. The allocation continues until it is served or stopped. It sends `allocation.granted` for
+ * each lease, and `allocation.served` at the end.
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
 import type { PeerText, PublishAnswer, RequestAnswer } from "../../transport/port.ts";
 import {
   type Descriptor,
@@ -23,6 +24,7 @@ import {
   type WorkerOffer,
   workerTopic,
 } from "../../transport/protocols/messages.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { allocationWindowMs, chooseOffers, offersMax, type ReceivedOffer } from "./offers.ts";
@@ -31,22 +33,22 @@ import { instantFromMs } from "../runtime/instant.ts";
 
 /** A request that found too few workers is repeated after this, in milliseconds. */
 export const requestRepeatMs = 1_000;
-/** An offer this much older than it may be is not accepted any more: the acceptance has to travel, in milliseconds. */
+/** An offer is accepted only while it has this much life left, in milliseconds: the acceptance has to travel. */
 const acceptanceMarginMs = 100;
 /** A worker answers an acceptance within this, in milliseconds. */
 const acceptanceTimeoutMs = 2_000;
-/** Answers that the transport owes for longer than it was given are not waited for, in milliseconds. */
+/** The allocation waits this long for answers, in milliseconds: longer than the timeout that it gives the transport. */
 const acceptanceDeadlineMs = acceptanceTimeoutMs + 1_000;
-/** Request ids whose offers are still answered. */
+/** Newest requests whose offers are answered. */
 const requestsKept = 16;
 
-/** What an allocation is born with. */
-export interface AllocationInput {
+/** The input of an allocation. */
+export interface AllocationInput extends HasParent<AllocationEvent> {
   readonly descriptor: Descriptor;
   readonly count: number;
   readonly resources: Resources;
   readonly price: { readonly bid: number; readonly max: number };
-  /** Workers not to be taken. */
+  /** Workers that must not be taken. */
   readonly excluded: readonly PeerText[];
   readonly transport: TransportRef;
   readonly ports: Ports;
@@ -72,19 +74,21 @@ export interface AllocationContext extends AllocationInput {
   readonly reportedAt: number;
 }
 
-/** What an allocation hears. */
-export type AllocationEvent =
-  | {
-    readonly type: "offer.received";
-    readonly exchange: string;
-    readonly peer: PeerText;
-    readonly offer: WorkerOffer;
-  }
+/** An offer that arrived as a request, which waits for its answer. */
+export interface OfferedExchange {
+  readonly exchange: string;
+  readonly peer: PeerText;
+  readonly offer: WorkerOffer;
+}
+
+/** The events that an allocation receives. */
+export type AllocationCommand =
+  | OfferedExchange & { readonly type: "offer.received" }
   | { readonly type: "publish.answered"; readonly answer: PublishAnswer }
   | { readonly type: "acceptance.answered"; readonly id: Uuid; readonly answer: RequestAnswer };
 
-/** What an allocation says to its parent. */
-export type AllocationSaid =
+/** The events that an allocation sends to its parent. */
+export type AllocationEvent =
   | {
     readonly type: "allocation.granted";
     readonly class: Descriptor["class"];
@@ -121,14 +125,86 @@ export const allocationMachine = setup({
   types: {
     input: {} as AllocationInput,
     context: {} as AllocationContext,
-    events: {} as AllocationEvent,
+    events: {} as AllocationCommand,
   },
   guards: {
     isServed: ({ context }) => context.granted.length >= context.count,
     hasEnough: ({ context }) => bestOffers(context).length >= context.count - context.granted.length,
     isAllAnswered: ({ context }) => Object.keys(context.accepting).length === 0,
+    isOwnRequest: ({ context }, { offer }: OfferedExchange) => context.requests.includes(offer.request_id),
   },
   actions: {
+    ask: enqueueActions(({ context, self, enqueue }) => {
+      const id = context.ports.uuid();
+      enqueue.assign({ requests: [...context.requests, id].slice(-requestsKept), asked: context.asked + 1 });
+      enqueue.sendTo(context.transport, {
+        type: "publish",
+        id: `request/${id}`,
+        topic: workerTopic,
+        message: {
+          id,
+          spec: { resources: context.resources, executor: [context.descriptor] },
+          timeout: instantFromMs(context.ports.now() + allocationWindowMs),
+          bid: context.price.bid,
+        },
+        replyTo: answerAs(self, (answer: PublishAnswer): AllocationCommand => ({ type: "publish.answered", answer })),
+      });
+    }),
+    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, offer }: OfferedExchange) => {
+      const received: ReceivedOffer = { from: peer, offer, at: context.ports.now() };
+      const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
+      enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
+      enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+    }),
+    declineOffer: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: OfferedExchange) => ({ type: "decline", exchange }),
+    ),
+    accept: enqueueActions(({ context, self, enqueue }) => {
+      const chosen = bestOffers(context);
+      enqueue.assign({ accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])) });
+      for (const { from, offer: { id } } of chosen) {
+        enqueue.sendTo(context.transport, {
+          type: "request",
+          id: `accept/${id}`,
+          peer: from,
+          protocol: "/hypha-api/0.0.1",
+          message: { RenewLease: { id } },
+          timeoutMs: acceptanceTimeoutMs,
+          replyTo: answerAs(
+            self,
+            (answer: RequestAnswer): AllocationCommand => ({ type: "acceptance.answered", id, answer }),
+          ),
+        });
+      }
+    }),
+    takeAnswer: enqueueActions(
+      ({ context, enqueue }, { id, answer }: { readonly id: Uuid; readonly answer: RequestAnswer }) => {
+        const { [id]: received, ...accepting } = context.accepting;
+        const lease = grantOf(received, answer);
+        enqueue.assign({
+          accepting,
+          offers: context.offers.filter(({ offer }) => offer.id !== id),
+          granted: lease === undefined ? context.granted : [...context.granted, lease.peer],
+        });
+        if (lease === undefined) return;
+        enqueue.sendTo(context.parent, { type: "allocation.granted", class: context.descriptor.class, lease });
+      },
+    ),
+    giveUpAnswers: assign({ accepting: {} }),
+    sendServed: sendTo(
+      ({ context }) => context.parent,
+      ({ context }) => ({ type: "allocation.served", class: context.descriptor.class }),
+    ),
+    reportUnpublished: ({ context }, { answer }: { readonly answer: PublishAnswer }) => {
+      if (answer.type === "publish.done") return;
+      context.ports.report({
+        level: "debug",
+        event: "allocation.unheard",
+        message: `Cannot ask for workers yet: ${answer.error.message}`,
+        fields: { class: context.descriptor.class },
+      });
+    },
     reportShortage: enqueueActions(({ context, enqueue }) => {
       const now = context.ports.now();
       if (now - context.reportedAt < allocationWindowMs) return;
@@ -157,103 +233,33 @@ export const allocationMachine = setup({
   }),
   initial: "asking",
   on: {
-    // Every offer to a request of ours is answered `{}`, wanted or not; others are nobody's.
-    "offer.received": {
-      actions: enqueueActions(({ context, event, enqueue }) => {
-        const { exchange, peer, offer } = event;
-        if (!context.requests.includes(offer.request_id)) {
-          enqueue.sendTo(context.transport, { type: "decline", exchange });
-          return;
-        }
-        const received: ReceivedOffer = { from: peer, offer, at: context.ports.now() };
-        const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
-        enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
-        enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
-      }),
-    },
+    // Offers to own requests are answered `{}`, taken or not. Other offers are declined.
+    "offer.received": [
+      {
+        guard: { type: "isOwnRequest", params: ({ event }) => event },
+        actions: { type: "keepOffer", params: ({ event }) => event },
+      },
+      { actions: { type: "declineOffer", params: ({ event }) => event } },
+    ],
   },
   states: {
-    asking: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const id = context.ports.uuid();
-        enqueue.assign({ requests: [...context.requests, id].slice(-requestsKept), asked: context.asked + 1 });
-        enqueue.sendTo(context.transport, {
-          type: "publish",
-          id: `request/${id}`,
-          topic: workerTopic,
-          message: {
-            id,
-            spec: { resources: context.resources, executor: [context.descriptor] },
-            timeout: instantFromMs(context.ports.now() + allocationWindowMs),
-            bid: context.price.bid,
-          },
-          replyTo: answerAs(self, (answer: PublishAnswer): AllocationEvent => ({ type: "publish.answered", answer })),
-        });
-      }),
-      always: "collecting",
-    },
+    asking: { entry: "ask", always: "collecting" },
     collecting: {
       always: { guard: "hasEnough", target: "accepting" },
       after: { [requestRepeatMs]: { target: "asking", actions: "reportShortage" } },
       on: {
-        "publish.answered": {
-          actions: ({ context, event }) => {
-            if (event.answer.type !== "publish.failed") return;
-            context.ports.report({
-              level: "debug",
-              event: "allocation.unheard",
-              message: `Cannot ask for workers yet: ${event.answer.error.message}`,
-              fields: { class: context.descriptor.class },
-            });
-          },
-        },
+        "publish.answered": { actions: { type: "reportUnpublished", params: ({ event }) => event } },
       },
     },
     accepting: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const chosen = bestOffers(context);
-        enqueue.assign({ accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])) });
-        for (const { from, offer } of chosen) {
-          enqueue.sendTo(context.transport, {
-            type: "request",
-            id: `accept/${offer.id}`,
-            peer: from,
-            protocol: "/hypha-api/0.0.1",
-            message: { RenewLease: { id: offer.id } },
-            timeoutMs: acceptanceTimeoutMs,
-            replyTo: answerAs(
-              self,
-              (answer: RequestAnswer): AllocationEvent => ({ type: "acceptance.answered", id: offer.id, answer }),
-            ),
-          });
-        }
-      }),
-      on: {
-        "acceptance.answered": {
-          actions: enqueueActions(({ context, event, enqueue }) => {
-            const received = context.accepting[event.id];
-            const lease = grantOf(received, event.answer);
-            const { [event.id]: _, ...accepting } = context.accepting;
-            enqueue.assign({
-              accepting,
-              offers: context.offers.filter(({ offer }) => offer.id !== event.id),
-              granted: lease === undefined ? context.granted : [...context.granted, lease.peer],
-            });
-            if (lease !== undefined) {
-              enqueue.sendParent({ type: "allocation.granted", class: context.descriptor.class, lease });
-            }
-          }),
-        },
-      },
+      entry: "accept",
+      on: { "acceptance.answered": { actions: { type: "takeAnswer", params: ({ event }) => event } } },
       always: [
         { guard: "isServed", target: "served" },
         { guard: "isAllAnswered", target: "collecting" },
       ],
-      after: { [acceptanceDeadlineMs]: { target: "collecting", actions: assign({ accepting: {} }) } },
+      after: { [acceptanceDeadlineMs]: { target: "collecting", actions: "giveUpAnswers" } },
     },
-    served: {
-      type: "final",
-      entry: sendParent(({ context }) => ({ type: "allocation.served", class: context.descriptor.class })),
-    },
+    served: { type: "final", entry: "sendServed" },
   },
 });

@@ -3,48 +3,79 @@
  *
  * @module
  */
-import type { ApiRequest, Grant, JobStatus, Peer, ProgressRequest } from "../../transport/protocols/messages.ts";
+import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
-import { planOf, type SchedulerContext, type SchedulerEvent, schedulerSetup } from "./scheduler_setup.ts";
+import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
+import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
-import { answerProgress, memberOf, trainersOf, type Training, withMember } from "./training.ts";
+import { answerProgress, type Member, memberOf, trainersOf, withMember } from "./training.ts";
 
-/** How long a grant holds, in milliseconds: pulls begin at once; the clocks of two nodes may be a minute or two apart. */
+/** Life of a grant, in milliseconds: pulls start at once, but the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
 
-/** The reason of a failed job, in the worker's words. */
+/** The reason of a failed job as its worker reports it. */
 function failureOf(status: JobStatus): string {
   return status.type === "Failed" ? status.reason ?? "its worker gives no reason" : status.type;
 }
 
-/** Requests of `/hypha-api/0.0.1`: offers, job statuses, and slices for trainers. */
-export const answerApi = schedulerSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  if (event.type !== "request.received") return;
-  const { exchange, peer } = event;
-  const message = event.message as ApiRequest;
-  if ("WorkerOffer" in message) {
-    const allocation = self.getSnapshot().children["allocation"];
-    if (allocation === undefined) enqueue.sendTo(context.transport, { type: "decline", exchange });
-    else enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, offer: message.WorkerOffer });
-    return;
-  }
-  if ("Data" in message) {
-    const answer = sliceFor(context, peer, message.Data.dataset);
-    if (answer === undefined) return enqueue.sendTo(context.transport, { type: "decline", exchange });
-    enqueue.assign({ slices: answer.slices });
-    enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
-    return;
-  }
-  const member = memberOf(context.training, peer);
-  if (!("JobStatus" in message) || member?.taskId !== message.JobStatus.task_id) {
-    return enqueue.sendTo(context.transport, { type: "decline", exchange });
-  }
-  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
-  noteStatus(context, member.peer, message.JobStatus.status, enqueue);
-});
+/** The requests that a scheduler answers, by protocol and variant. It declines the others. */
+const requests: RequestTable<SchedulerArgs> = {
+  "/hypha-health/0.0.1": decline,
+  "/hypha-progress/0.0.1": answerProgressRequest,
+  "/hypha-api/0.0.1": {
+    WorkerOffer: passOffer,
+    Data: answerData,
+    JobStatus: answerJobStatus,
+    RenewLease: decline,
+    DispatchJob: decline,
+  },
+};
 
-/** The next slice for a trainer; `NotFound` for another data set; nothing for whoever holds no job here. */
+/** Answers a request, or declines it. */
+export function answerRequest(args: SchedulerArgs, request: ReceivedRequest): void {
+  if (!handleRequest(requests, args, request)) decline(args, request);
+}
+
+function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly exchange: string }): void {
+  enqueue.sendTo(context.transport, { type: "decline", exchange });
+}
+
+/** The running allocation answers offers. */
+function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
+  const { exchange, peer, message: offer } = request;
+  const allocation = args.self.getSnapshot().children["allocation"];
+  if (allocation === undefined) decline(args, request);
+  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, offer });
+}
+
+function answerData(args: SchedulerArgs, request: RequestWith<{ readonly dataset: string }>): void {
+  const { context, enqueue } = args;
+  const { exchange, peer, message } = request;
+  const answer = sliceFor(context, peer, message.dataset);
+  if (answer === undefined) return decline(args, request);
+  enqueue.assign({ slices: answer.slices });
+  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
+}
+
+/** A member reports its own task only. One that ended before its last round is lost. */
+function answerJobStatus(
+  args: SchedulerArgs,
+  request: RequestWith<{ readonly task_id: Uuid; readonly status: JobStatus }>,
+): void {
+  const { context, enqueue } = args;
+  const { exchange, peer, message: { task_id, status } } = request;
+  const member = memberOf(context.training, peer);
+  if (member?.taskId !== task_id) return decline(args, request);
+  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
+  if (status.type === "Running") return;
+  enqueue.assign({ training: withMember(context.training, peer, { ended: true }) });
+  enqueue(() => reportEnded(context, member, status));
+  if (member.state === "done") return;
+  enqueue.raise({ type: "member.lost", peer, reason: `its job ended before the last round: ${failureOf(status)}` });
+}
+
+/** The next slice for a trainer; `NotFound` for another data set; undefined for a peer that is no trainer of this job. */
 function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
   const { training, slices, dataset: found } = context;
   if (training.trainers[peer] === undefined || found === undefined) return undefined;
@@ -54,7 +85,7 @@ function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
   return { slices: cursor, data: { Success: { data_provider: found.provider, index, ...grant } } };
 }
 
-/** Our word for the data node that this trainer may read this slice: pulled and, where it broke off, pulled again. */
+/** A grant for the data node: this trainer may read this slice, and read it again after a broken pull. */
 function grantFor(
   { ports, sign }: SchedulerContext,
   member: { readonly jobId: string } | undefined,
@@ -65,45 +96,26 @@ function grantFor(
   return { grant: signGrant({ ...slice, job: member.jobId, expires }, sign) };
 }
 
-/** What a worker says of its job: one that ended before its last round is a loss. */
-function noteStatus(
-  context: SchedulerContext,
-  peer: Peer,
-  status: JobStatus,
-  enqueue: {
-    assign(change: { training: Training }): void;
-    raise(event: SchedulerEvent): void;
-    (action: () => void): void;
-  },
-): void {
-  const member = memberOf(context.training, peer);
-  if (member === undefined || status.type === "Running") return;
+function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Member, status: JobStatus): void {
   const outcome = status.type.toLowerCase();
-  enqueue.assign({ training: withMember(context.training, peer, { ended: true }) });
-  enqueue(() =>
-    context.ports.report({
-      level: status.type === "Finished" ? "info" : "warn",
-      event: "job.ended",
-      message: `Job ${member.jobId} of ${peer} ended: ${failureOf(status)}`,
-      fields: { job: member.jobId, task: member.taskId, peer, outcome, reason: failureOf(status) },
-    })
-  );
-  if (member.state === "done") return;
-  enqueue.raise({ type: "member.lost", peer, reason: `its job ended before the last round: ${failureOf(status)}` });
+  ports.report({
+    level: status.type === "Finished" ? "info" : "warn",
+    event: "job.ended",
+    message: `Job ${jobId} of ${peer} ended: ${failureOf(status)}`,
+    fields: { job: jobId, task: taskId, peer, outcome, reason: failureOf(status) },
+  });
 }
 
-/** Progress of a job (`/hypha-progress/0.0.1`). */
-export const answerProgressed = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "request.received") return;
-  const { exchange, peer } = event;
-  const { job_id: jobId, progress } = event.message as ProgressRequest;
+function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
+  const { context, enqueue } = args;
+  const { exchange, peer, message: { job_id: jobId, progress } } = request;
   const received = { peer, jobId, progress, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
-  if (answer === undefined) return enqueue.sendTo(context.transport, { type: "decline", exchange });
+  if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
-});
+}
 
 function reportProgress(
   { ports, training: before }: SchedulerContext,
@@ -131,12 +143,13 @@ function reportProgress(
   });
 }
 
-/** A push: the aggregator's, for the evaluation, or nobody's. */
-export const routePush = schedulerSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  if (event.type !== "stream.received") return;
-  const { exchange, peer } = event;
+/** Hands a push of the aggregator to the evaluation; rejects all other streams. */
+export function routePush(
+  { context, self, enqueue }: SchedulerArgs,
+  { exchange, peer }: { readonly exchange: string; readonly peer: Peer },
+): void {
   const evaluation = self.getSnapshot().children["evaluation"];
   const wanted = evaluation !== undefined && context.evaluation === "on" && peer === context.training.aggregator?.peer;
   if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", exchange, peer });
   else enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
-});
+}

@@ -4,17 +4,17 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
-import type { JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
-  castOf,
   dispatchTimeoutMs,
+  participantsOf,
   redispatchAgainMs,
+  type SchedulerArgs,
   type SchedulerContext,
   type SchedulerEvent,
-  schedulerSetup,
 } from "./scheduler_setup.ts";
 import { leasedAggregator, leasedTrainer, memberOf, withMember } from "./training.ts";
 
@@ -23,18 +23,19 @@ function isDispatched(answer: RequestAnswer): boolean {
     typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
 }
 
-/** A lease was granted: it is held from here on, and its worker is a member. */
-export const takeLease = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "allocation.granted") return;
-  const { lease } = event;
-  // Granted to an allocation that was given up in that moment: whoever has a part already keeps it, and the lease lapses.
+/** Takes a granted lease: starts renewing it, and makes its worker a member. */
+export function takeLease(
+  { context, self, enqueue }: SchedulerArgs,
+  { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
+): void {
+  // The allocation may have been given up meanwhile: then the existing member keeps its part, and this lease lapses.
   const isTaken = memberOf(context.training, lease.peer) !== undefined ||
-    (event.class === "aggregate" && context.training.aggregator !== undefined);
+    (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
   const member = { peer: lease.peer, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
   enqueue.assign({
-    training: event.class === "train"
+    training: jobClass === "train"
       ? { ...training, trainers: { ...training.trainers, [lease.peer]: leasedTrainer(member, context.ports.now()) } }
       : { ...training, aggregator: leasedAggregator(member) },
   });
@@ -46,10 +47,11 @@ export const takeLease = schedulerSetup.enqueueActions(({ context, event, enqueu
       timeout: lease.timeout,
       transport: context.transport,
       ports: context.ports,
+      parent: self,
     },
   });
-  enqueue(() => reportGranted(context, event.class, lease));
-});
+  enqueue(() => reportGranted(context, jobClass, lease));
+}
 
 function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: GrantedLease): void {
   ports.report({
@@ -62,7 +64,7 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
 
 /** Sends one member its job. */
 function dispatchAsk(
-  { context, self }: { context: SchedulerContext; self: { send(event: SchedulerEvent): void } },
+  { context, self }: Pick<SchedulerArgs, "context" | "self">,
   member: { readonly peer: Peer; readonly taskId: Uuid },
   spec: JobSpec,
 ) {
@@ -86,39 +88,40 @@ function dispatchAsk(
 }
 
 /** Sends the aggregator its job, or the same job again with the trainers that are left. */
-export const dispatchAggregator = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
+export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): void {
   const { aggregator } = context.training;
   if (aggregator === undefined) return;
-  const cast = castOf(context);
+  const participants = participantsOf(context);
   const again = aggregator.state === "running";
   enqueue.assign({
     dispatches: context.dispatches + 1,
-    training: { ...context.training, aggregator: { ...aggregator, knows: cast.trainers } },
+    training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
   });
-  const spec = aggregateJob(aggregator.jobId, context.config.job, cast);
+  const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
   enqueue.sendTo(context.transport, dispatchAsk({ context, self }, aggregator, spec));
   enqueue(() =>
     context.ports.report({
       level: "info",
       event: again ? "job.redispatched" : "job.dispatched",
-      message: `Dispatched aggregation of ${cast.trainers.length} trainers to ${aggregator.peer}`,
+      message: `Dispatched aggregation of ${participants.trainers.length} trainers to ${aggregator.peer}`,
       fields: {
         job: aggregator.jobId,
         task: aggregator.taskId,
         peer: aggregator.peer,
         class: "aggregate",
-        trainers: cast.trainers,
+        trainers: participants.trainers,
       },
     })
   );
-});
+}
 
-export const dispatchTrainers = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
-  const cast = castOf(context);
+/** Sends each trainer that has no job yet its job. */
+export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): void {
+  const participants = participantsOf(context);
   enqueue.assign({ dispatches: context.dispatches + 1 });
   for (const trainer of Object.values(context.training.trainers)) {
     if (trainer.state !== "leased") continue;
-    const spec = trainJob(trainer.jobId, context.config.job, cast);
+    const spec = trainJob(trainer.jobId, context.config.job, participants);
     enqueue.sendTo(context.transport, dispatchAsk({ context, self }, trainer, spec));
     enqueue(() =>
       context.ports.report({
@@ -129,19 +132,21 @@ export const dispatchTrainers = schedulerSetup.enqueueActions(({ context, self, 
       })
     );
   }
-});
+}
 
-/** What became of a dispatch: the member runs, or is lost to this training. */
-export const noteDispatch = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "dispatch.answered") return;
-  const member = memberOf(context.training, event.peer);
-  if (member === undefined || member.taskId !== event.taskId) return;
-  if (isDispatched(event.answer)) {
+/** Notes the answer to a dispatch: the member runs, or is lost to this training. */
+export function noteDispatch(
+  { context, enqueue }: SchedulerArgs,
+  { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
+): void {
+  const member = memberOf(context.training, peer);
+  if (member === undefined || member.taskId !== taskId) return;
+  if (isDispatched(answer)) {
     if (member.state !== "leased") return;
     enqueue.assign({ training: withMember(context.training, member.peer, { state: "running" }) });
     return;
   }
-  const why = event.answer.type === "request.failed" ? event.answer.error.message : "it refused";
+  const why = answer.type === "request.failed" ? answer.error.message : "it refused";
   if (member.state === "leased") {
     enqueue.raise({ type: "member.lost", peer: member.peer, reason: `it did not take the job: ${why}` });
     return;
@@ -150,9 +155,9 @@ export const noteDispatch = schedulerSetup.enqueueActions(({ context, event, enq
     context.ports.report({
       level: "warn",
       event: "job.redispatch_failed",
-      message: `Cannot tell aggregator ${member.peer} who is left: ${why}; trying again`,
+      message: `Cannot update the trainers of aggregator ${member.peer}: ${why}; trying again`,
       fields: { peer: member.peer, job: member.jobId },
     })
   );
   enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });
-});
+}

@@ -8,20 +8,22 @@
  *     └──────────── failed ──▶ broken ◀──────────────────┴─────────────┘
  * ```
  *
- * Says `evaluation.ready` once, `round.evaluated` after each update, or `evaluation.broken`: an update that is missing would
- * make every later accuracy that of another model, so that the first failure ends it. While one update is received a further
- * one waits, at most {@linkcode waitingMax}; others are rejected.
+ * Sends `evaluation.ready` once, and `round.evaluated` after each update. After a missing update every later accuracy would be
+ * that of another model, so the first failure ends the evaluation with `evaluation.broken`. While one update is received, at
+ * most {@linkcode waitingMax} wait; further ones are rejected.
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
-import { type EffectFailed, fromEffect } from "../runtime/effect_actor.ts";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import { decodeTensors } from "../learning/mod.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { answerAs, type TransportRef } from "../runtime/role.ts";
+import { present } from "../runtime/present.ts";
+import type { TransportRef } from "../runtime/role.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
 import {
   type Evaluated,
@@ -35,24 +37,25 @@ import {
 export const waitingMax = 4;
 /** The largest update that is evaluated, in bytes: it is held in memory with the model. */
 export const updateBytesMax = 256 * 1024 * 1024;
-/** An update in which nothing moves for this long is broken, in milliseconds. */
+/** An update that receives no bytes for this long is broken, in milliseconds. */
 const idleMs = 30_000;
 /** The transport accepts a stream within this, in milliseconds. */
 const acceptMs = 10_000;
 /** Held-out rows are read within this, in milliseconds. */
 const loadMs = 30_000;
 
-/** What an evaluation is born with. */
-export interface EvaluationInput {
+/** The input of an evaluation. */
+export interface EvaluationInput extends HasParent<EvaluationEvent> {
   readonly ports: Ports;
   readonly transport: TransportRef;
   /** Path of the held-out rows. */
   readonly heldOut: string;
   readonly model: ModelReference;
-  /** Knows the models of this program's jobs; without one the evaluation fails at its start. */
+  /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
   readonly evaluator: Evaluator | undefined;
 }
 
+/** An update that the aggregator wants to push. */
 interface Offered {
   readonly exchange: string;
   readonly peer: PeerText;
@@ -63,27 +66,21 @@ export interface EvaluationContext extends EvaluationInput {
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;
   readonly rounds: number;
-  readonly reason: string;
+  /** Why the evaluation is broken. */
+  readonly reason: string | undefined;
 }
 
-/** What an evaluation hears. */
+/** The events that an evaluation sends to its parent. */
 export type EvaluationEvent =
-  | { readonly type: "update.offered"; readonly exchange: string; readonly peer: PeerText }
-  | { readonly type: "update.accepted"; readonly answer: StreamAnswer }
-  | { readonly type: "effect.done.load"; readonly value: EvaluatedModel }
-  | EffectFailed<"load", unknown>
-  | { readonly type: "effect.done.receive"; readonly value: Evaluated }
-  | EffectFailed<"receive", unknown>;
-
-/** What an evaluation says to its parent. */
-export type EvaluationSaid =
   | { readonly type: "evaluation.ready" }
   | { readonly type: "round.evaluated"; readonly round: number; readonly accuracy: number }
   | { readonly type: "evaluation.broken"; readonly reason: string };
 
 const load = fromEffect(
   "load",
-  ({ heldOut, model, evaluator }: { readonly ports: Ports } & Omit<EvaluationInput, "transport">) =>
+  (
+    { heldOut, model, evaluator }: { readonly ports: Ports } & Pick<EvaluationInput, "heldOut" | "model" | "evaluator">,
+  ) =>
     Effect.gen(function* () {
       if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
       const fs = yield* FileSystem;
@@ -106,7 +103,7 @@ function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<
   return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
 }
 
-/** Reads a pushed file to its end; one that is cut off, too large or another than its digest says fails. */
+/** Reads a pushed file to its end. Fails when it is cut off or too large, or does not match its digest. */
 function readWhole(stream: StreamHandle) {
   return Effect.gen(function* () {
     const pieces: Uint8Array[] = [];
@@ -123,28 +120,87 @@ function readWhole(stream: StreamHandle) {
   });
 }
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error);
+const actors = { load, receive };
 
-/** Evaluation of one training. */
-export const evaluationMachine = setup({
+/** The events that an evaluation receives. */
+export type EvaluationCommand =
+  | Offered & { readonly type: "update.offered" }
+  | StreamAnswer
+  | EventsOf<typeof actors>;
+
+const evaluation = setup({
   types: {
     input: {} as EvaluationInput,
     context: {} as EvaluationContext,
-    events: {} as EvaluationEvent,
+    events: {} as EvaluationCommand,
   },
-  actors: { load, receive },
+  actors,
   guards: {
     isWaitedFor: ({ context }) => context.waiting.length > 0,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
-    isOpened: (_, params: { readonly answer: StreamAnswer }) => params.answer.type === "stream.opened",
   },
   actions: {
-    reject: enqueueActions(({ context, enqueue }, { exchange }: { readonly exchange: string }) =>
-      enqueue.sendTo(context.transport, { type: "stream.reject", exchange })
+    keepOffered: assign({
+      waiting: ({ context }, { exchange, peer }: Offered) => [...context.waiting, { exchange, peer }],
+    }),
+    reject: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: Offered) => ({ type: "stream.reject", exchange }),
     ),
-    keepReason: assign({ reason: (_, { error }: { readonly error: unknown }) => messageOf(error) }),
+    takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
+    begin: enqueueActions(({ context, enqueue }) => {
+      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+      enqueue.sendTo(context.parent, { type: "evaluation.ready" });
+    }),
+    acceptNext: enqueueActions(({ context, self, enqueue }) => {
+      const [next, ...waiting] = context.waiting;
+      enqueue.assign({ waiting });
+      enqueue.sendTo(context.transport, {
+        type: "stream.accept",
+        exchange: present(next, "a waiting update").exchange,
+        replyTo: self,
+      });
+    }),
+    takeStream: assign({ stream: (_, { stream }: { readonly stream: StreamHandle }) => stream }),
+    dropStream: assign({ stream: undefined }),
+    resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
+      void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
+    takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
+      const round = context.rounds + 1;
+      enqueue.assign({ rounds: round, loaded: model });
+      enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
+      enqueue(() =>
+        context.ports.report({
+          level: "info",
+          event: "round.evaluated",
+          message: `Round ${round}: accuracy ${(accuracy * 100).toFixed(1)} % on held-out rows`,
+          fields: { round, accuracy, rows: model.rows },
+        })
+      );
+    }),
+    keepReason: assign({ reason: (_, { reason }: { readonly reason: string }) => reason }),
+    end: enqueueActions(({ context, enqueue }) => {
+      const reason = present(context.reason, "the reason");
+      for (const { exchange } of context.waiting) {
+        enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+      }
+      enqueue.assign({ waiting: [] });
+      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
+      enqueue.sendTo(context.parent, { type: "evaluation.broken", reason });
+      enqueue(() =>
+        context.ports.report({
+          level: "warn",
+          event: "evaluation.broken",
+          message: `Cannot evaluate the model any more: ${reason}`,
+          fields: { rounds: context.rounds },
+        })
+      );
+    }),
   },
-}).createMachine({
+});
+
+/** Evaluation of one training. */
+export const evaluationMachine = evaluation.createMachine({
   id: "evaluation",
   context: ({ input }) => ({
     ...input,
@@ -152,17 +208,12 @@ export const evaluationMachine = setup({
     waiting: [],
     stream: undefined,
     rounds: 0,
-    reason: "",
+    reason: undefined,
   }),
   initial: "loading",
   on: {
     "update.offered": [
-      {
-        guard: "hasRoom",
-        actions: assign({
-          waiting: ({ context, event }) => [...context.waiting, { exchange: event.exchange, peer: event.peer }],
-        }),
-      },
+      { guard: "hasRoom", actions: { type: "keepOffered", params: ({ event }) => event } },
       { actions: { type: "reject", params: ({ event }) => event } },
     ],
   },
@@ -175,112 +226,65 @@ export const evaluationMachine = setup({
       on: {
         "effect.done.load": {
           target: "waiting",
-          actions: [
-            assign({ loaded: ({ event }) => event.value }),
-            enqueueActions(({ context, enqueue }) => {
-              for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
-            }),
-            sendParent({ type: "evaluation.ready" }),
-          ],
+          actions: [{ type: "takeLoaded", params: ({ event }) => event }, "begin"],
         },
         "effect.failed.load": {
           target: "broken",
-          actions: { type: "keepReason", params: ({ event }) => event },
+          actions: { type: "keepReason", params: ({ event }) => ({ reason: event.error.message }) },
         },
       },
       after: {
         [loadMs]: {
           target: "broken",
-          actions: { type: "keepReason", params: { error: "reading the held-out rows takes too long" } },
+          actions: { type: "keepReason", params: { reason: "reading the held-out rows takes too long" } },
         },
       },
     },
     waiting: { always: { guard: "isWaitedFor", target: "accepting" } },
     accepting: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const [next, ...waiting] = context.waiting;
-        if (next === undefined) return;
-        enqueue.assign({ waiting });
-        enqueue.sendTo(context.transport, {
-          type: "stream.accept",
-          exchange: next.exchange,
-          replyTo: answerAs(
-            self,
-            (answer: StreamAnswer): EvaluationEvent => ({ type: "update.accepted", answer }),
-          ),
-        });
-      }),
+      entry: "acceptNext",
       on: {
-        "update.accepted": [
-          {
-            guard: { type: "isOpened", params: ({ event }) => event },
-            target: "receiving",
-            actions: assign({
-              stream: ({ event }) => event.answer.type === "stream.opened" ? event.answer.stream : undefined,
-            }),
-          },
-          { target: "broken", actions: { type: "keepReason", params: { error: "the update's stream did not open" } } },
-        ],
+        "stream.opened": { target: "receiving", actions: { type: "takeStream", params: ({ event }) => event } },
+        "stream.failed": {
+          target: "broken",
+          actions: { type: "keepReason", params: { reason: "the update's stream did not open" } },
+        },
       },
       after: {
         [acceptMs]: {
           target: "broken",
-          actions: { type: "keepReason", params: { error: "the update's stream did not open in time" } },
+          actions: { type: "keepReason", params: { reason: "the update's stream did not open in time" } },
         },
       },
     },
     receiving: {
       invoke: {
         src: "receive",
-        input: ({ context }) => ({
-          ports: context.ports,
-          stream: context.stream as StreamHandle,
-          loaded: context.loaded as EvaluatedModel,
+        input: ({ context: { ports, stream, loaded } }) => ({
+          ports,
+          stream: present(stream, "the update's stream"),
+          loaded: present(loaded, "the model"),
         }),
       },
-      exit: assign({ stream: undefined }),
+      exit: "dropStream",
       on: {
         "effect.done.receive": {
           target: "waiting",
-          actions: enqueueActions(({ context, event, enqueue }) => {
-            const round = context.rounds + 1;
-            const { model } = event.value;
-            enqueue.assign({ rounds: round, loaded: model });
-            enqueue.sendParent({ type: "round.evaluated", round, accuracy: event.value.accuracy });
-            enqueue(() =>
-              context.ports.report({
-                level: "info",
-                event: "round.evaluated",
-                message: `Round ${round}: accuracy ${(event.value.accuracy * 100).toFixed(1)} % on held-out rows`,
-                fields: { round, accuracy: event.value.accuracy, rows: model.rows },
-              })
-            );
-          }),
+          actions: { type: "takeRound", params: ({ event }) => event.value },
         },
         "effect.failed.receive": {
           target: "broken",
-          actions: { type: "keepReason", params: ({ event }) => event },
+          actions: { type: "keepReason", params: ({ event }) => ({ reason: event.error.message }) },
         },
       },
     },
     broken: {
-      entry: enqueueActions(({ context, enqueue }) => {
-        for (const { exchange } of context.waiting) {
-          enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
-        }
-        enqueue.assign({ waiting: [] });
-        for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
-        enqueue.sendParent({ type: "evaluation.broken", reason: context.reason });
-        enqueue(() =>
-          context.ports.report({
-            level: "warn",
-            event: "evaluation.broken",
-            message: `Cannot evaluate the model any more: ${context.reason}`,
-            fields: { rounds: context.rounds },
-          })
-        );
-      }),
-      on: { "update.offered": { actions: { type: "reject", params: ({ event }) => event } } },
+      entry: "end",
+      on: {
+        "update.offered": { actions: { type: "reject", params: ({ event }) => event } },
+        // It was accepted before, and opened after the time limit.
+        "stream.opened": { actions: { type: "resetStream", params: ({ event }) => event } },
+      },
     },
   },
 });

@@ -1,5 +1,5 @@
 /**
- * A lease as its holder keeps it: renewed when two thirds of what is left are over, until it is released or lost.
+ * The holder's side of a lease: renews it after two thirds of its remaining life, until it is released or lost.
  *
  * ```
  *  ──▶ holding ── two thirds over ──▶ renewing ── Renewed ──▶ holding
@@ -9,27 +9,29 @@
  *                          └── life over ──▶ lost
  * ```
  *
- * `held.release` ends it from every state: nothing is sent, the giver lets it lapse. Says `held.lost` to its parent, once.
+ * `held.release` ends it from every state: no message is sent, and the lease lapses at its giver. Sends `held.lost` to its
+ * parent, once.
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { assign, enqueueActions, sendTo, setup } from "xstate";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
 import type { Instant, Uuid } from "../../transport/protocols/messages.ts";
+import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
 import { msFromInstant } from "../runtime/instant.ts";
 
-/** Between two tries of a renewal that got no answer, in milliseconds. */
+/** Pause after a renewal without an answer, in milliseconds. */
 export const renewalRetryMs = 500;
-/** A renewal is answered within this, in milliseconds: several fit into what is left of a lease. */
+/** A renewal is answered within this, in milliseconds: several tries fit into the remaining life of a lease. */
 export const renewalTimeoutMs = 2_000;
-/** A giver's end of lease that is further away than this by our clock tells of a clock astray, in milliseconds. */
+/** An end of lease that is further away than this by the clock here means that the clocks differ, in milliseconds. */
 const leaseLeftMaxMs = 60_000;
 
-/** What the holder's side of a lease is born with. */
-export interface HeldLeaseInput {
+/** The input of the holder's side of a lease. */
+export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
   readonly id: Uuid;
   readonly giver: PeerText;
   /** The end of the lease, by the giver's clock. */
@@ -44,13 +46,13 @@ export interface HeldLeaseContext extends HeldLeaseInput {
   readonly tries: number;
 }
 
-/** What the holder's side of a lease hears. */
-export type HeldLeaseEvent =
+/** The events that the holder's side of a lease receives. */
+export type HeldLeaseCommand =
   | { readonly type: "renewal.answered"; readonly answer: RequestAnswer }
   | { readonly type: "held.release" };
 
-/** What it says to its parent. */
-export type HeldLeaseSaid = {
+/** The event that it sends to its parent. */
+export type HeldLeaseEvent = {
   readonly type: "held.lost";
   readonly id: Uuid;
   readonly giver: PeerText;
@@ -58,19 +60,23 @@ export type HeldLeaseSaid = {
 };
 
 /**
- * What is left of a lease, in milliseconds. The giver's clock need not agree with ours: an end that is past, or further away
- * than any lease lives, is taken for a full life from now.
+ * The remaining life of a lease, in milliseconds. The clocks of giver and holder may differ: an end that is past, or further
+ * away than any lease lives, counts as a full life from now.
  */
 export function leaseLeftMs(timeout: Instant, now: number): number {
   const left = msFromInstant(timeout) - now;
   return left > 0 && left <= leaseLeftMaxMs ? left : leaseLifeMs;
 }
 
-/** The end of the renewed lease, where the answer says so. */
+/** The end of the renewed lease; undefined where the answer is no renewal. */
 function renewedUntil(answer: RequestAnswer): Instant | undefined {
   if (answer.type !== "response" || !("RenewLease" in answer.message)) return undefined;
   const renewal = answer.message.RenewLease;
   return typeof renewal === "object" && "Renewed" in renewal ? renewal.Renewed.timeout : undefined;
+}
+
+interface Answered {
+  readonly answer: RequestAnswer;
 }
 
 /** The holder's side of one lease. */
@@ -78,12 +84,40 @@ export const heldLeaseMachine = setup({
   types: {
     input: {} as HeldLeaseInput,
     context: {} as HeldLeaseContext,
-    events: {} as HeldLeaseEvent,
+    events: {} as HeldLeaseCommand,
   },
   guards: {
-    isRenewed: (_, params: { readonly answer: RequestAnswer }) => renewedUntil(params.answer) !== undefined,
-    isUnanswered: (_, params: { readonly answer: RequestAnswer }) => params.answer.type === "request.failed",
+    isRenewed: (_, { answer }: Answered) => renewedUntil(answer) !== undefined,
+    isUnanswered: (_, { answer }: Answered) => answer.type === "request.failed",
     isOver: ({ context }) => context.ports.now() >= context.endsAt,
+  },
+  actions: {
+    renew: enqueueActions(({ context, self, enqueue }) => {
+      const tries = context.tries + 1;
+      enqueue.assign({ tries });
+      enqueue.sendTo(context.transport, {
+        type: "request",
+        id: `renew/${context.id}/${tries}`,
+        peer: context.giver,
+        protocol: "/hypha-api/0.0.1",
+        message: { RenewLease: { id: context.id } },
+        timeoutMs: renewalTimeoutMs,
+        replyTo: answerAs(self, (answer: RequestAnswer): HeldLeaseCommand => ({ type: "renewal.answered", answer })),
+      });
+    }),
+    takeRenewal: assign({
+      endsAt: ({ context }, { answer }: Answered) => {
+        const timeout = renewedUntil(answer);
+        const now = context.ports.now();
+        return timeout === undefined ? context.endsAt : now + leaseLeftMs(timeout, now);
+      },
+    }),
+    sendLost: sendTo(({ context }) => context.parent, ({ context }) => ({
+      type: "held.lost",
+      id: context.id,
+      giver: context.giver,
+      reason: context.ports.now() >= context.endsAt ? "its renewals got no answer" : "its giver ended it",
+    })),
   },
   delays: {
     untilRenewal: ({ context }) => Math.max(0, Math.round((context.endsAt - context.ports.now()) * (2 / 3))),
@@ -102,54 +136,28 @@ export const heldLeaseMachine = setup({
   states: {
     holding: { after: { untilRenewal: "renewing" } },
     renewing: {
-      entry: enqueueActions(({ context, self, enqueue }) => {
-        const tries = context.tries + 1;
-        enqueue(assign({ tries }));
-        enqueue.sendTo(context.transport, {
-          type: "request",
-          id: `renew/${context.id}/${tries}`,
-          peer: context.giver,
-          protocol: "/hypha-api/0.0.1",
-          message: { RenewLease: { id: context.id } },
-          timeoutMs: renewalTimeoutMs,
-          replyTo: answerAs(self, (answer: RequestAnswer): HeldLeaseEvent => ({ type: "renewal.answered", answer })),
-        });
-      }),
+      entry: "renew",
       after: { untilEnd: "lost" },
       on: {
         "renewal.answered": [
           {
-            guard: { type: "isRenewed", params: ({ event }) => ({ answer: event.answer }) },
+            guard: { type: "isRenewed", params: ({ event }) => event },
             target: "holding",
-            actions: assign({
-              endsAt: ({ context, event }) => {
-                const timeout = renewedUntil(event.answer);
-                const now = context.ports.now();
-                return timeout === undefined ? context.endsAt : now + leaseLeftMs(timeout, now);
-              },
-            }),
+            actions: { type: "takeRenewal", params: ({ event }) => event },
           },
-          { guard: { type: "isUnanswered", params: ({ event }) => ({ answer: event.answer }) }, target: "retrying" },
+          { guard: { type: "isUnanswered", params: ({ event }) => event }, target: "retrying" },
           { target: "lost" },
         ],
       },
     },
     retrying: {
-      // The lease's own end is never outwaited: what is left may be less than the pause.
+      // The remaining life may be shorter than the pause: the lease's own end counts.
       after: {
         retry: [{ guard: "isOver", target: "lost" }, { target: "renewing" }],
         untilEnd: "lost",
       },
     },
-    lost: {
-      type: "final",
-      entry: sendParent(({ context }) => ({
-        type: "held.lost",
-        id: context.id,
-        giver: context.giver,
-        reason: context.ports.now() >= context.endsAt ? "its renewals got no answer" : "its giver ended it",
-      })),
-    },
+    lost: { type: "final", entry: "sendLost" },
     released: { type: "final" },
   },
 });

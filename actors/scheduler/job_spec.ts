@@ -6,18 +6,18 @@
 import type { JobSpec, ModelReference, Peer, PeersReference, Uuid } from "../../transport/protocols/messages.ts";
 import type { DilocoJobConfig, HuggingfaceModel } from "../config/config.ts";
 
-/** Rows a batch where `max_batch_size` says nothing. */
+/** Rows of a batch where `max_batch_size` is not configured. */
 export const defaultBatchSize = 32;
 
-/** Who does what in a training. */
-export interface Cast {
+/** The participants of a training. */
+export interface Participants {
   readonly scheduler: Peer;
   readonly aggregator: Peer;
   readonly trainers: readonly Peer[];
 }
 
 /** The job of a trainer: slices from the scheduler, updates to the aggregator, results from it. */
-export function trainJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobSpec {
+export function trainJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
   const { learningRate, betas, epsilon } = config.innerOptimizer;
   return {
     job_id: jobId,
@@ -26,9 +26,9 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobS
       descriptor: { name: config.executors.train },
       config: {
         model: modelReference(config.model),
-        data: { type: "scheduler", peer: cast.scheduler, dataset: config.dataset },
-        updates: peersReference([cast.aggregator]),
-        results: peersReference([cast.aggregator]),
+        data: { type: "scheduler", peer: participants.scheduler, dataset: config.dataset },
+        updates: peersReference([participants.aggregator]),
+        results: peersReference([participants.aggregator]),
         optimizer: { "learning-rate": learningRate, betas: betas ?? null, epsilon: epsilon ?? null },
         batch_size: config.rounds.maxBatchSize ?? defaultBatchSize,
         ...(config.preprocessor === undefined ? {} : { preprocessor: modelReference(config.preprocessor) }),
@@ -41,16 +41,18 @@ export function trainJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobS
  * The job of the aggregator: updates from the trainers, results to them, and to the scheduler where it evaluates
  * (`docs/wire.md`, "Extensions").
  */
-export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, cast: Cast): JobSpec {
+export function aggregateJob(jobId: Uuid, config: DilocoJobConfig, participants: Participants): JobSpec {
   const { learningRate, momentum } = config.outerOptimizer;
-  const listeners = config.evaluation === undefined ? cast.trainers : [...cast.trainers, cast.scheduler];
+  const listeners = config.evaluation === undefined
+    ? participants.trainers
+    : [...participants.trainers, participants.scheduler];
   return {
     job_id: jobId,
     executor: {
       class: "aggregate",
       descriptor: { name: config.executors.aggregate },
       config: {
-        updates: peersReference(cast.trainers),
+        updates: peersReference(participants.trainers),
         results: peersReference(listeners),
         optimizer: { "learning-rate": learningRate, momentum },
       },

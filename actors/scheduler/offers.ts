@@ -8,24 +8,24 @@ import { fitsResources, pricePerUnit } from "../worker/resources.ts";
 
 /** How long a scheduler waits for enough offers to one request, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const allocationWindowMs = 5_000;
-/** Offers kept for one allocation; further ones are passed over. */
+/** Offers kept for one allocation; further ones are dropped. */
 export const offersMax = 1_024;
 
 /** An offer and the worker that made it. */
 export interface ReceivedOffer {
   readonly from: Peer;
   readonly offer: WorkerOffer;
-  /** When it came, in milliseconds since the epoch by the clock here. */
+  /** When it arrived, in milliseconds since the epoch by the clock here. */
   readonly at: number;
 }
 
-/** What offers are chosen by. */
+/** The criteria for choosing offers. */
 export interface OfferCriteria {
   readonly wanted: Resources;
-  /** The private maximum: a dearer offer is ignored. */
+  /** The private maximum: offers with a higher price are ignored. */
   readonly priceMax: number;
   readonly count: number;
-  /** Workers that are not to be taken, however cheap. */
+  /** Workers that must not be taken at any price. */
   readonly excluded: ReadonlySet<Peer>;
 }
 

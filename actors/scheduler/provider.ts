@@ -1,17 +1,19 @@
 /**
- * A scheduler's actions around the data set's provider: when it goes away, or a data node appears that may be the same under
- * another key, the record is looked up again, and whoever publishes it now serves the slices from here on.
+ * A scheduler's actions around the data set's provider. When the provider disconnects, or a data node appears that may be
+ * the same one with another key, the scheduler looks up the record again. Its current publisher serves the slices from then
+ * on.
  *
  * @module
  */
 import { Result } from "effect";
-import type { RecordAnswer } from "../../transport/port.ts";
+import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
-import { findTimeoutMs, type SchedulerEvent, schedulerSetup, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
+import { findTimeoutMs, type SchedulerArgs, type SchedulerEvent, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
 
-/** Asks for the data set's record. */
-export const find = schedulerSetup.enqueueActions(({ context, self, enqueue }) => {
+/** Looks up the data set's record. */
+export function find({ context, self, enqueue }: SchedulerArgs): void {
   const lookup = context.lookups + 1;
   enqueue.assign({ lookups: lookup });
   enqueue.sendTo(context.transport, {
@@ -24,43 +26,50 @@ export const find = schedulerSetup.enqueueActions(({ context, self, enqueue }) =
       (answer: RecordAnswer): SchedulerEvent => ({ type: "dataset.answered", lookup, answer }),
     ),
   });
-});
+}
 
 const seekSoon = { id: "dataset.seek" } as const;
 
-/** The provider's last connection closed: until it is back, or another publishes the data set, the record is looked up. */
-export const noteProviderGone = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "peer.closed" || event.peer !== context.dataset?.provider) return;
+/** The provider's last connection closed: looks up the record until it is back, or another peer publishes the data set. */
+export function noteProviderGone({ context, enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
+  if (peer !== context.dataset?.provider) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
-});
+}
 
-/** The provider is back, or a data node came that may be it under another key. */
-export const noteProvider = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "peer.established" || context.dataset === undefined) return;
-  if (event.peer === context.dataset.provider) {
+/** The provider is back, or a data node connected that may be the provider with another key. */
+export function noteProvider(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  if (context.dataset === undefined) return;
+  if (peer === context.dataset.provider) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
-  } else if (event.identity.role === "data") {
+  } else if (identity.role === "data") {
     enqueue.assign({ seeks: Math.max(context.seeks, seeksAtData) });
     enqueue.cancel(seekSoon.id);
     enqueue.raise({ type: "dataset.seek" });
   }
-});
+}
 
-/** Looks the record up once more, and again after a while, as often as there is reason to. */
-export const seek = schedulerSetup.enqueueActions(({ context, enqueue }) => {
+/** Looks up the record, and again after a pause, while tries are left. */
+export function seek(args: SchedulerArgs): void {
+  const { context, enqueue } = args;
   if (context.seeks <= 0) return;
   enqueue.assign({ seeks: context.seeks - 1 });
-  enqueue(find);
+  find(args);
   enqueue.raise({ type: "dataset.seek" }, { ...seekSoon, delay: seekAgainMs });
-});
+}
 
-/** Somebody else publishes the data set now. One of another size is another data set: its slices would not fit. */
-export const takeProvider = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "dataset.answered" || event.lookup !== context.lookups || context.dataset === undefined) return;
-  const found = readDatasetRecord(event.answer);
+/** Takes another publisher of the data set. A record of another size is another data set, whose slices would not fit. */
+export function takeProvider(
+  { context, enqueue }: SchedulerArgs,
+  { lookup, answer }: { readonly lookup: number; readonly answer: RecordAnswer },
+): void {
+  if (lookup !== context.lookups || context.dataset === undefined) return;
+  const found = readDatasetRecord(answer);
   if (Result.isFailure(found) || found.success.provider === context.dataset.provider) return;
   const { provider, slices } = found.success;
   if (slices !== context.dataset.slices) return;
@@ -74,4 +83,4 @@ export const takeProvider = schedulerSetup.enqueueActions(({ context, event, enq
       fields: { dataset: context.config.job.dataset, slices, peer: provider, formerPeer: context.dataset?.provider },
     })
   );
-});
+}

@@ -1,5 +1,5 @@
 /**
- * When a trainer stops for a round's update, and what each progress message is answered.
+ * When a trainer stops for a round's update, and the answer to each progress message.
  *
  * The trainers of a round together process `avg_samples_between_updates` samples. Each one's share follows its speed, so that
  * a fast trainer does more and all stop at about the same time; until speeds are known, shares are equal.
@@ -8,13 +8,13 @@
  */
 import type { Peer, ProgressResponse } from "../../transport/protocols/messages.ts";
 
-/** What is known of one trainer. */
+/** The pace of one trainer. */
 export interface TrainerPace {
   /** Rounds whose update this trainer has received. */
   readonly roundsDone: number;
-  /** Samples reported in the round under way. */
+  /** Samples reported in the current round. */
   readonly samples: number;
-  /** Batches still to come when it was told to stop; undefined while it wasn't. */
+  /** Remaining batches at the time of its `ScheduleUpdate`; undefined before. */
   readonly scheduled: number | undefined;
   /** When the round's first batch was reported, and how many samples that was: speed counts from there. */
   readonly firstAt: number | undefined;
@@ -30,10 +30,10 @@ export const freshPace: TrainerPace = {
   firstSamples: 0,
 };
 
-/** A trainer is told to stop once it is this many batches or fewer from its share: later knowledge of speeds is better. */
+/** `ScheduleUpdate` is sent this many batches before the share, or fewer: later, the speeds are known better. */
 export const batchesAheadMax = 3;
 
-/** What progress is judged by. */
+/** The rounds of a training. */
 export interface RoundPlan {
   readonly samplesPerRound: number;
   readonly rounds: number;
@@ -68,7 +68,7 @@ export function answerStatus(
   const share = shareOf({ ...paces, [status.peer]: pace }, status.peer, status.now, plan.samplesPerRound);
   const batchesLeft = status.batchSize > 0 ? Math.ceil((share - samples) / status.batchSize) : 0;
   if (batchesLeft > batchesAheadMax) return { pace, answer: { type: "Continue" } };
-  // Not even a share that is already reached is answered with 0: the existing executors were never seen to take it.
+  // Never 0, not even after the share was reached: it is unknown whether the existing executors accept it.
   const counter = Math.max(1, batchesLeft);
   return { pace: { ...pace, scheduled: counter }, answer: { type: "ScheduleUpdate", counter } };
 }

@@ -1,28 +1,31 @@
 /**
- * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs, answers their progress round by round
- * until the last, and goes on with those that are left when one is lost.
+ * A scheduler's machine: finds the data set, allocates workers, dispatches the jobs and answers their progress, round by
+ * round until the last. When a trainer is lost, it continues with the others.
  *
  * ```
  *  preparing ──▶ finding ──▶ allocating ──▶ dispatching ──▶ training ──▶ concluding ──▶ finished
  *      │            ▲ │      (trainers ─▶    (aggregator ─▶      │
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
- *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is told
+ *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
  *
- *  role.drain, in every state ──▶ drained; role.retire, while it has no member ──▶ drained, else it goes on to its end
+ *  role.drain, in every state ──▶ drained; role.retire, without members ──▶ drained, else the training continues
  * ```
  *
- * While one part cannot be filled, those that are leased for the other are let go, those that were lost are asked again, and the
- * parts are filled the other way round (`allocating.regrouping`): the only worker that can aggregate may train.
+ * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
+ * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
- * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`, when its
- * worker ends the lease or says that the job failed, or when a trainer stays silent. Progress, data and offers are answered in
- * every state; what nobody here wants is declined. Facts about peers that are no members are ignored.
+ * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
+ * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
+ * every state, other requests declined. Facts about peers that are no members are ignored.
  *
  * @module
  */
-import { assign } from "xstate";
+import { assign, enqueueActions, raise } from "xstate";
 import { Result } from "effect";
-import { answerApi, answerProgressed, routePush } from "./answering.ts";
+import type { RecordAnswer } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import type { RoleOutcome } from "../runtime/role.ts";
+import { answerRequest, routePush } from "./answering.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./members.ts";
@@ -33,6 +36,7 @@ import {
   findDeadlineMs,
   isReported,
   lingerMs,
+  type SchedulerArgs,
   type SchedulerContext,
   schedulerSetup,
   silenceCheckMs,
@@ -42,11 +46,10 @@ import {
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
 
-/** The data set was found, or why not. */
-const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "dataset.answered") return;
+/** Takes the data set's record, or reports why there is none. */
+function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
   const name = context.config.job.dataset;
-  const found = readDatasetRecord(event.answer);
+  const found = readDatasetRecord(answer);
   if (Result.isFailure(found)) {
     if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
     return;
@@ -61,9 +64,9 @@ const noteLookup = schedulerSetup.enqueueActions(({ context, event, enqueue }) =
       fields: { dataset: name, slices, peer: provider },
     })
   );
-});
+}
 
-/** What to check while no node announces the data set. */
+/** Reports that no node announces the data set, with a hint. */
 function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
   const { dataset } = config.job;
   ports.report({
@@ -74,12 +77,12 @@ function reportMissing({ ports, config, lookups }: SchedulerContext, why: string
       dataset,
       lookups,
       hint:
-        `Look whether a data node runs whose dataset_path ends in ${dataset}: its log says dataset.announced, or dataset.unannounced with the reason, and it has to be connected with a gateway of this network, as this scheduler has. Correct scheduler.job.dataset where the name is another.`,
+        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
     },
   });
 }
 
-/** The training is over: what came of it. */
+/** Reports the end of the training. */
 function reportDone({ ports, training, accuracy }: SchedulerContext): void {
   const rounds = training.roundsDone;
   const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
@@ -91,8 +94,61 @@ function reportDone({ ports, training, accuracy }: SchedulerContext): void {
   });
 }
 
+/** Starts the evaluation where the job has one. */
+function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
+  const { ports, transport, evaluator, config: { job } } = context;
+  if (job.evaluation === undefined) return;
+  enqueue.spawnChild("evaluation", {
+    id: "evaluation",
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator },
+  });
+}
+
+/** Offers and progress are answered in every state. */
+function serveRequests({ context, enqueue }: SchedulerArgs): void {
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
+}
+
+const scheduler = schedulerSetup.extend({
+  actions: {
+    serveRequests: enqueueActions(serveRequests),
+    answerRequest: enqueueActions(answerRequest),
+    routePush: enqueueActions(routePush),
+    startEvaluation: enqueueActions(startEvaluation),
+    noteAbsence: enqueueActions(noteAbsence),
+    noteReturn: enqueueActions(noteReturn),
+    loseMember: enqueueActions(loseMember),
+    loseSilent: enqueueActions(loseSilent),
+    loseUndispatched: enqueueActions(loseUndispatched),
+    regroup: enqueueActions(regroup),
+    find: enqueueActions(find),
+    noteLookup: enqueueActions(noteLookup),
+    noteProvider: enqueueActions(noteProvider),
+    noteProviderGone: enqueueActions(noteProviderGone),
+    seek: enqueueActions(seek),
+    takeProvider: enqueueActions(takeProvider),
+    takeLease: enqueueActions(takeLease),
+    dispatchAggregator: enqueueActions(dispatchAggregator),
+    dispatchTrainers: enqueueActions(dispatchTrainers),
+    noteDispatch: enqueueActions(noteDispatch),
+    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
+      type: "member.lost",
+      peer,
+      reason,
+    })),
+    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
+      roundsEvaluated: round,
+      accuracy,
+    })),
+    noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
+    setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
+    reportDone: ({ context }) => reportDone(context),
+  },
+});
+
 /** The role machine of a scheduler. */
-export const schedulerMachine = schedulerSetup.createMachine({
+export const schedulerMachine = scheduler.createMachine({
   id: "scheduler",
   context: ({ input }) => ({
     ...input,
@@ -110,79 +166,55 @@ export const schedulerMachine = schedulerSetup.createMachine({
     outcome: { type: "finished" },
   }),
   initial: "preparing",
-  entry: [
-    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" }),
-    schedulerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" }),
-  ],
+  entry: "serveRequests",
   on: {
     "role.drain": { target: ".drained" },
     "role.retire": { guard: "hasNoMembers", target: ".drained" },
-    "request.received": [
-      { guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-api/0.0.1" }) }, actions: answerApi },
-      {
-        guard: { type: "isOf", params: ({ event }) => ({ event, protocol: "/hypha-progress/0.0.1" }) },
-        actions: answerProgressed,
-      },
-      {
-        actions: schedulerSetup.sendTo(
-          ({ context }) => context.transport,
-          ({ event }) => ({ type: "decline", exchange: event.type === "request.received" ? event.exchange : "" }),
-        ),
-      },
-    ],
-    "stream.received": { actions: routePush },
-    "peer.closed": { actions: [noteAbsence, noteProviderGone] },
-    "peer.established": { actions: [noteReturn, noteProvider] },
-    "dataset.seek": { actions: seek },
-    "dataset.answered": { actions: takeProvider },
+    "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "routePush", params: ({ event }) => event } },
+    "peer.closed": {
+      actions: [
+        { type: "noteAbsence", params: ({ event }) => event },
+        { type: "noteProviderGone", params: ({ event }) => event },
+      ],
+    },
+    "peer.established": {
+      actions: [
+        { type: "noteReturn", params: ({ event }) => event },
+        { type: "noteProvider", params: ({ event }) => event },
+      ],
+    },
+    "dataset.seek": { actions: "seek" },
+    "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
-      guard: { type: "isMember", params: ({ event }) => ({ peer: event.peer }) },
-      actions: schedulerSetup.raise(({ event }) => ({
-        type: "member.lost",
-        peer: event.type === "absence.over" ? event.peer : "",
-        reason: "its connection was gone for too long",
-      })),
+      guard: { type: "isMember", params: ({ event }) => event },
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.peer, reason: "its connection was gone for too long" }),
+      },
     },
     "held.lost": {
       guard: { type: "isMember", params: ({ event }) => ({ peer: event.giver }) },
-      actions: schedulerSetup.raise(({ event }) => ({
-        type: "member.lost",
-        peer: event.type === "held.lost" ? event.giver : "",
-        reason: event.type === "held.lost" ? `its lease is over: ${event.reason}` : "",
-      })),
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.giver, reason: `its lease is over: ${event.reason}` }),
+      },
     },
-    "member.lost": { actions: loseMember },
-    "allocation.granted": { actions: takeLease },
-    "dispatch.answered": { actions: noteDispatch },
-    "round.evaluated": {
-      actions: assign({
-        roundsEvaluated: ({ event }) => event.round,
-        accuracy: ({ event }) => event.accuracy,
-      }),
-    },
-    "evaluation.broken": { actions: assign({ evaluation: "broken" }) },
+    "member.lost": { actions: { type: "loseMember", params: ({ event }) => event } },
+    "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
+    "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
+    "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
+    "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
   },
   states: {
     preparing: {
       always: { guard: "doesNotEvaluate", target: "finding" },
-      entry: schedulerSetup.enqueueActions(({ context, enqueue }) => {
-        if (context.config.job.evaluation === undefined) return;
-        enqueue.spawnChild("evaluation", {
-          id: "evaluation",
-          input: {
-            ports: context.ports,
-            transport: context.transport,
-            heldOut: context.config.job.evaluation.heldOut,
-            model: context.config.job.model,
-            evaluator: context.evaluator,
-          },
-        });
-      }),
+      entry: "startEvaluation",
       on: {
-        "evaluation.ready": { target: "finding", actions: assign({ evaluation: "on" }) },
+        "evaluation.ready": { target: "finding", actions: { type: "noteEvaluation", params: "on" } },
         "evaluation.broken": {
           target: "failed",
-          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.reason }) }),
+          actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
         },
       },
     },
@@ -190,16 +222,16 @@ export const schedulerMachine = schedulerSetup.createMachine({
       initial: "asking",
       states: {
         asking: {
-          entry: find,
+          entry: "find",
           on: {
             "dataset.answered": [
               { guard: { type: "isStaleLookup", params: ({ event }) => event } },
               {
                 guard: { type: "isFound", params: ({ event }) => event },
                 target: "#scheduler.allocating",
-                actions: noteLookup,
+                actions: { type: "noteLookup", params: ({ event }) => event },
               },
-              { target: "waiting", actions: noteLookup },
+              { target: "waiting", actions: { type: "noteLookup", params: ({ event }) => event } },
             ],
           },
           after: { [findDeadlineMs]: "waiting" },
@@ -208,7 +240,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
       },
     },
     allocating: {
-      initial: "judging",
+      initial: "deciding",
       states: {
         trainers: {
           after: {
@@ -217,7 +249,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context }) => ({
+            input: ({ context, self }) => ({
               descriptor: { class: "train" as const, name: context.config.job.executors.train },
               count: Math.max(
                 0,
@@ -228,9 +260,10 @@ export const schedulerMachine = schedulerSetup.createMachine({
               excluded: takenPeers(context),
               transport: context.transport,
               ports: context.ports,
+              parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
         aggregator: {
           after: {
@@ -239,7 +272,7 @@ export const schedulerMachine = schedulerSetup.createMachine({
           invoke: {
             id: "allocation",
             src: "allocation",
-            input: ({ context }) => ({
+            input: ({ context, self }) => ({
               descriptor: { class: "aggregate" as const, name: context.config.job.executors.aggregate },
               count: 1,
               resources: context.config.job.resources.parameterServer,
@@ -247,13 +280,14 @@ export const schedulerMachine = schedulerSetup.createMachine({
               excluded: takenPeers(context),
               transport: context.transport,
               ports: context.ports,
+              parent: self,
             }),
           },
-          on: { "allocation.served": "judging" },
+          on: { "allocation.served": "deciding" },
         },
-        regrouping: { entry: regroup, always: "judging" },
-        // A member may have been lost while another was looked for.
-        judging: {
+        regrouping: { entry: "regroup", always: "deciding" },
+        // A member may have been lost while another was allocated.
+        deciding: {
           always: [
             { guard: "wantsAggregatorFirst", target: "aggregator" },
             { guard: "lacksTrainers", target: "trainers" },
@@ -266,19 +300,19 @@ export const schedulerMachine = schedulerSetup.createMachine({
     dispatching: {
       initial: "aggregator",
       states: {
-        // First, so that it receives before any trainer can send.
+        // The aggregator first, so that it receives before any trainer sends.
         aggregator: {
-          entry: dispatchAggregator,
+          entry: "dispatchAggregator",
           always: [
-            { guard: "hasNoAggregator", target: "#scheduler.allocating.judging" },
+            { guard: "hasNoAggregator", target: "#scheduler.allocating.deciding" },
             { guard: "isAggregatorRunning", target: "trainers" },
           ],
-          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
         trainers: {
-          entry: dispatchTrainers,
+          entry: "dispatchTrainers",
           always: { guard: "isEveryTrainerDispatched", target: "#scheduler.training" },
-          after: { [dispatchDeadlineMs]: { actions: loseUndispatched } },
+          after: { [dispatchDeadlineMs]: { actions: "loseUndispatched" } },
         },
       },
     },
@@ -288,36 +322,36 @@ export const schedulerMachine = schedulerSetup.createMachine({
         {
           guard: "hasNoTrainers",
           target: "failed",
-          actions: assign({ outcome: { type: "failed", reason: "no trainer is left" } }),
+          actions: { type: "setOutcome", params: { type: "failed", reason: "no trainer is left" } },
         },
         {
           guard: "hasNoAggregator",
           target: "failed",
-          actions: assign({ outcome: { type: "failed", reason: "the aggregator is lost" } }),
+          actions: { type: "setOutcome", params: { type: "failed", reason: "the aggregator is lost" } },
         },
-        { guard: "isAggregatorBehind", actions: dispatchAggregator },
+        { guard: "isAggregatorBehind", actions: "dispatchAggregator" },
       ],
-      on: { redispatch: { actions: dispatchAggregator } },
+      on: { redispatch: { actions: "dispatchAggregator" } },
       initial: "rounds",
       states: {
         rounds: {
           always: { guard: "isAggregated", target: "tail" },
           initial: "listening",
           states: {
-            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: loseSilent } } },
+            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: "loseSilent" } } },
           },
         },
-        // The last update is out; receipts of trainers and the last evaluation are still to come.
+        // The last result was sent; trainers' receipts and the last evaluation are still missing.
         tail: { after: { [tailMs]: "#scheduler.concluding" } },
       },
     },
     concluding: {
-      entry: ({ context }) => reportDone(context),
+      entry: "reportDone",
       always: { guard: "isAllEnded", target: "finished" },
       after: { [lingerMs]: "finished" },
     },
     finished: { type: "final" },
-    drained: { type: "final", entry: assign({ outcome: { type: "drained" } }) },
+    drained: { type: "final", entry: { type: "setOutcome", params: { type: "drained" } } },
     failed: { type: "final" },
   },
   output: ({ context }) => context.outcome,

@@ -1,20 +1,21 @@
 /**
- * What a scheduler's machine is made of beside its states: context, events, guards, and its times.
+ * Context, events, guards, children and times of the scheduler's machine.
  *
  * @module
  */
 import { setup } from "xstate";
 import { Result } from "effect";
-import type { RecordAnswer, RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { MessageProtocol, Peer, Uuid } from "../../transport/protocols/messages.ts";
-import { allocationMachine, type AllocationSaid } from "./allocation.ts";
+import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
+import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
-import { evaluationMachine, type EvaluationSaid } from "./evaluation.ts";
+import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
-import { heldLeaseMachine, type HeldLeaseSaid } from "./held_lease.ts";
+import { heldLeaseMachine } from "./held_lease.ts";
+import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
-import type { Cast } from "./job_spec.ts";
+import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
@@ -27,30 +28,30 @@ import {
   type Training,
 } from "./training.ts";
 
-/** A member whose connection is away for longer than this is lost, in milliseconds. */
+/** A member that is disconnected for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
-/** A trainer that should be training and says nothing for this long is lost, in milliseconds. */
+/** A running trainer that sends no message for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
-/** How often silence is looked for, in milliseconds. */
+/** Pause between two checks for silent trainers, in milliseconds. */
 export const silenceCheckMs = 10_000;
-/** Between two looks for the data set, in milliseconds. */
+/** Pause between two look-ups of the data set, in milliseconds. */
 export const findAgainMs = 1_000;
-/** Looks for the data set after which each further one in so many is reported: one line in one to six minutes. */
+/** After this many failed look-ups of the data set, one in this many is reported: a line in one to six minutes. */
 export const reportedEach = 64;
-/** Which looks for the data set are reported where they find nothing: the first, the second, the fourth, … */
+/** Whether a failed look-up of the data set is reported: the first, the second, the fourth, … */
 export function isReported(lookups: number): boolean {
   return lookups < reportedEach ? Number.isInteger(Math.log2(lookups)) : lookups % reportedEach === 0;
 }
-/** One look for the data set, and what the transport may take beyond it, in milliseconds. */
+/** Time limit of one look-up of the data set; the deadline adds the transport's own time. In milliseconds. */
 export const findTimeoutMs = 5_000;
 export const findDeadlineMs = findTimeoutMs + 3_000;
-/** Between two looks whether another provides the data set now, and how often when a data node appears. */
+/** Pause between two look-ups for another provider, in milliseconds, and their number when a data node appears. */
 export const seekAgainMs = 5_000;
 export const seeksAtData = 3;
 /**
- * Who is leased while others are still missing is let go after this, in milliseconds, those that were lost are asked again, and
- * the parts are filled the other way round: a worker that trains may be the only one that can aggregate, and another
- * scheduler may hold who is missing here.
+ * While workers are missing, the leased ones are released after this, in milliseconds; lost ones may be leased again, and the
+ * parts are filled in the other order. A leased trainer may be the only worker that can aggregate, and another scheduler may
+ * hold the missing workers.
  */
 export const regroupMs = 20_000;
 /** A dispatch is answered within this (`docs/wire.md`, "Protocols": 10 s), in milliseconds. */
@@ -58,23 +59,23 @@ export const dispatchTimeoutMs = 10_000;
 export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 /** A re-dispatch that got no answer is repeated after this, in milliseconds. */
 export const redispatchAgainMs = 1_000;
-/** What is still to come after the aggregator's last round (evaluation, trainers' receipts) is waited for this long. */
+/** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
 export const tailMs = 30_000;
-/** Workers say that their jobs ended within this, in milliseconds; the existing ones don't. */
+/** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
 /** The input of a scheduler. */
 export interface SchedulerInput extends RoleInput<SchedulerConfig> {
-  /** Measures the model after each round; a job with `evaluation` fails without one. */
+  /** Measures the model after each round. A job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
 
-/** A scheduler's state beside where it is. */
+/** The context of a scheduler. */
 export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
-  /** Which part is filled first. */
+  /** The part that is filled first. */
   readonly first: "trainers" | "aggregator";
   /** Workers that refused or failed: not asked again, unless there are too few without them. */
   readonly excluded: readonly Peer[];
@@ -82,18 +83,18 @@ export interface SchedulerContext extends SchedulerInput {
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;
   readonly lookups: number;
-  /** How often the data set's record is still to be looked up again. */
+  /** Remaining look-ups of the data set's record. */
   readonly seeks: number;
   readonly dispatches: number;
   readonly outcome: RoleOutcome;
 }
 
-/** What a scheduler hears. */
+const actors = { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine };
+
+/** The events that a scheduler receives. */
 export type SchedulerEvent =
   | RoleEvent
-  | AllocationSaid
-  | EvaluationSaid
-  | HeldLeaseSaid
+  | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "dataset.seek" }
@@ -107,8 +108,8 @@ export function planOf({ config }: SchedulerContext): RoundPlan {
   return { rounds: updateRounds, samplesPerRound: avgSamplesBetweenUpdates };
 }
 
-/** Who does what now. */
-export function castOf({ self, training }: SchedulerContext): Cast {
+/** The current participants. */
+export function participantsOf({ self, training }: SchedulerContext): Participants {
   return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
 }
 
@@ -117,7 +118,7 @@ export function takenPeers({ training, excluded }: SchedulerContext): readonly P
   return [...excluded, ...membersOf(training).map(({ peer }) => peer)];
 }
 
-/** Types, guards and children of the scheduler's machine; actions are made from it. */
+/** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
 export const schedulerSetup = setup({
   types: {
     input: {} as SchedulerInput,
@@ -125,16 +126,9 @@ export const schedulerSetup = setup({
     events: {} as SchedulerEvent,
     output: {} as RoleOutcome,
   },
-  actors: { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine },
+  actors,
   guards: {
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
-    isOf: (
-      _,
-      { event, protocol }: {
-        readonly event: Extract<TransportFact, { type: "request.received" }>;
-        readonly protocol: MessageProtocol;
-      },
-    ) => event.protocol === protocol,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
     isMember: ({ context }, params: { readonly peer: Peer }) => {
@@ -158,7 +152,10 @@ export const schedulerSetup = setup({
     isAllEnded: ({ context }) => isAllEnded(context.training),
   },
   delays: {
-    // Schedulers that hold what the other wants would otherwise let go, and take again, in step.
+    // Random, because two schedulers that hold what the other needs would otherwise release and take again in step.
     regroup: ({ context }) => Math.round(regroupMs * (1 + context.ports.random() / 2)),
   },
 });
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type SchedulerArgs = Omit<Parameters<Parameters<typeof schedulerSetup.enqueueActions>[0]>[0], "event">;

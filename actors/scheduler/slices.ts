@@ -1,14 +1,14 @@
 /**
- * Which slice of a data set is handed out next: every slice once an epoch, then again from the first.
+ * The order of slices: every slice once an epoch, then again from the first.
  *
  * @module
  */
 
-/** Where the handing out stands. */
+/** Position in the order of slices. */
 export interface SliceCursor {
   readonly count: number;
   readonly next: number;
-  /** Whole passes over the data set that are done. */
+  /** Completed passes over the data set. */
   readonly epoch: number;
 }
 
@@ -17,7 +17,7 @@ export function firstSlice(count: number): SliceCursor {
   return { count, next: 0, epoch: 0 };
 }
 
-/** The slice to hand out, and the cursor after it. */
+/** The next slice, and the cursor after it. */
 export function takeSlice(cursor: SliceCursor): { readonly index: number; readonly cursor: SliceCursor } {
   const index = cursor.next;
   const last = index + 1 >= cursor.count;

@@ -1,6 +1,6 @@
 /**
- * A training as its scheduler keeps it: who takes part, how far everyone is, and what each progress message is answered.
- * Plain data and pure functions; the machine in `scheduler.ts` moves it.
+ * The state of a training: its members, their progress, and the answer to each progress message. Plain data and pure
+ * functions; the machine in `scheduler.ts` holds the state.
  *
  * @module
  */
@@ -14,34 +14,34 @@ import {
   type TrainerPace,
 } from "./rounds.ts";
 
-/** What a lease was granted for. */
+/** A worker that was leased for this training. */
 export interface Member {
   readonly peer: Peer;
   readonly leaseId: Uuid;
   readonly taskId: Uuid;
   readonly jobId: Uuid;
-  /** `leased`: not dispatched yet. `done`: its last round is over, it may go. */
+  /** `leased`: has no job yet. `done`: its last round is over. */
   readonly state: "leased" | "running" | "done";
-  /** Whether its worker said that the job ended. */
+  /** Whether its worker reported the end of the job. */
   readonly ended: boolean;
 }
 
 /** A member that trains. */
 export interface Trainer extends Member {
   readonly pace: TrainerPace;
-  /** Its update is on the way: until the aggregator says that the round is over there is nothing to hear of it. */
+  /** It sent its update: it sends no progress until the aggregator reports the round. */
   readonly waiting: boolean;
-  /** When it was last heard of, in milliseconds since the epoch. */
-  readonly heardAt: number;
+  /** Time of its last message, in milliseconds since the epoch. */
+  readonly lastMessageAt: number;
 }
 
 /** The member that aggregates. */
 export interface Aggregator extends Member {
-  /** Trainers that it was last told of. */
+  /** The trainers in its newest job. */
   readonly knows: readonly Peer[];
 }
 
-/** A training under way. */
+/** A training. */
 export interface Training {
   readonly trainers: Readonly<Record<Peer, Trainer>>;
   readonly aggregator: Aggregator | undefined;
@@ -49,7 +49,7 @@ export interface Training {
   readonly roundsDone: number;
 }
 
-/** Before anybody takes part. */
+/** A training without members. */
 export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0 };
 
 /** One progress message. */
@@ -61,7 +61,7 @@ export interface ReceivedProgress {
   readonly now: number;
 }
 
-/** The training after a message and the answer to it; no answer at all for a job that the sender doesn't do. */
+/** The training after a message, and the answer; no answer for a job that is not the sender's. */
 export interface AnsweredProgress {
   readonly training: Training;
   readonly answer: ProgressResponse | undefined;
@@ -85,8 +85,8 @@ function answerTrainer(
   plan: RoundPlan,
 ): AnsweredProgress {
   if (before.state === "done") return { training, answer: { type: "Done" } };
-  const trainer: Trainer = { ...before, heardAt: now, waiting: progress === "update" };
-  const heard = withTrainer(training, trainer);
+  const trainer: Trainer = { ...before, lastMessageAt: now, waiting: progress === "update" };
+  const updated = withTrainer(training, trainer);
   const paced = (answered: PacedAnswer): AnsweredProgress => ({
     training: withTrainer(training, {
       ...trainer,
@@ -95,14 +95,14 @@ function answerTrainer(
     }),
     answer: answered.answer,
   });
-  if (progress === "update") return { training: heard, answer: { type: "Ok" } };
+  if (progress === "update") return { training: updated, answer: { type: "Ok" } };
   if (progress === "update-received") return paced(answerUpdateReceived(trainer.pace, plan));
-  if (typeof progress === "object" && "metrics" in progress) return { training: heard, answer: { type: "Ok" } };
+  if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
   if (typeof progress === "object" && "status" in progress) {
     const paces = pacesOf(training);
     return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
   }
-  return { training: heard, answer: { type: "Error" } };
+  return { training: updated, answer: { type: "Error" } };
 }
 
 function answerAggregator(
@@ -114,7 +114,7 @@ function answerAggregator(
   if (typeof progress === "object" && "metrics" in progress) return { training, answer: { type: "Ok" } };
   if (progress !== "updated") return { training, answer: { type: "Error" } };
   if (aggregator.state === "done") return { training, answer: { type: "Done" } };
-  // Said again because the answer was lost: the next round's updates follow only after some trainer has this one's result.
+  // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
   const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
   if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
   const roundsDone = training.roundsDone + 1;
@@ -126,32 +126,32 @@ function answerAggregator(
   return { training: { ...after, aggregator: { ...aggregator, state: "done" } }, answer: { type: "Done" } };
 }
 
-/** A trainer once the aggregator sent this round's result to all: one that did not say so yet has to be heard of again. */
+/** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms. */
 function withResult(
   trainer: Trainer,
   { roundsDone, now }: { readonly roundsDone: number; readonly now: number },
 ): Trainer {
   const isBehind = trainer.waiting && trainer.pace.roundsDone < roundsDone;
-  return isBehind ? { ...trainer, waiting: false, heardAt: now } : trainer;
+  return isBehind ? { ...trainer, waiting: false, lastMessageAt: now } : trainer;
 }
 
-/** Paces of those that still train. */
+/** Paces of the trainers that are not done. */
 function pacesOf(training: Training): Record<Peer, TrainerPace> {
   const running = Object.values(training.trainers).filter(({ state }) => state !== "done");
   return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
 }
 
-/** A member of the training, whatever it does. */
+/** The member with this PeerID. */
 export function memberOf(training: Training, peer: Peer): Member | undefined {
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
-/** A member by the lease it gave. */
+/** The member with this lease. */
 export function memberByLease(training: Training, leaseId: Uuid): Member | undefined {
   return membersOf(training).find((member) => member.leaseId === leaseId);
 }
 
-/** Everyone that takes part. */
+/** All members. */
 export function membersOf(training: Training): readonly Member[] {
   const trainers = Object.values(training.trainers);
   return training.aggregator === undefined ? trainers : [...trainers, training.aggregator];
@@ -162,7 +162,7 @@ export function withTrainer(training: Training, trainer: Trainer): Training {
   return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
 }
 
-/** The training with whatever is said of one member changed. */
+/** The training with fields of one member changed. */
 export function withMember(training: Training, peer: Peer, change: Partial<Member>): Training {
   const trainer = training.trainers[peer];
   if (trainer !== undefined) return withTrainer(training, { ...trainer, ...change });
@@ -179,13 +179,15 @@ export function withoutMember(training: Training, peer: Peer): Training {
 
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">, now: number): Trainer {
-  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, heardAt: now };
+  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
 }
 
-/** Trainers that should be training and were not heard of for longer than `silenceMaxMs`. */
+/** Running trainers that sent no message for longer than `silenceMaxMs`. */
 export function silentTrainers(training: Training, now: number, silenceMaxMs: number): readonly Trainer[] {
   return Object.values(training.trainers)
-    .filter(({ state, waiting, heardAt }) => state === "running" && !waiting && now - heardAt > silenceMaxMs);
+    .filter(({ state, waiting, lastMessageAt }) =>
+      state === "running" && !waiting && now - lastMessageAt > silenceMaxMs
+    );
 }
 
 /** A new aggregator, leased and not dispatched. */
@@ -198,7 +200,7 @@ export function trainersOf(training: Training): readonly Peer[] {
   return Object.keys(training.trainers);
 }
 
-/** Whether the aggregator waits for a trainer that is gone: it has to be told. */
+/** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */
 export function isAggregatorBehind({ aggregator, trainers }: Training): boolean {
   return aggregator !== undefined && aggregator.state === "running" &&
     aggregator.knows.some((peer) => trainers[peer] === undefined);
@@ -210,7 +212,7 @@ export function isTrained(training: Training): boolean {
     Object.values(training.trainers).every(({ state }) => state === "done");
 }
 
-/** Whether every worker said that its job ended. */
+/** Whether every worker reported the end of its job. */
 export function isAllEnded(training: Training): boolean {
   return membersOf(training).every(({ ended }) => ended);
 }

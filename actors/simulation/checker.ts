@@ -133,7 +133,7 @@ export class Checker implements SimulationWatch {
       event === "update.rejected" || event === "trainer.gone" || (event === "result.unsent" && fields["out"] === true)
     ) this.rejected.add(`${fields["job"]}/${fields["peer"]}`);
     else if (event === "gateway.unreachable") this.#dialled(node, String(fields["address"]));
-    else if (event === "node.turning") this.#forgetDials(node);
+    else if (event === "node.rekeying") this.#forgetDials(node);
     else if (event === "training.done") {
       this.outcomes.set(node.name, "finished");
       this.#finished.add(this.#key(node, "training"));

@@ -7,9 +7,9 @@ import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
 import { allocationMachine } from "../scheduler/allocation.ts";
 import { dataMachine } from "../data/data.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
-import { formerMachine } from "../node/former.ts";
+import { previousIdentityMachine } from "../node/previous_identity.ts";
 import { gatewayLinkMachine } from "../node/gateway_link.ts";
-import { handshakeMachine } from "../gate/handshake.ts";
+import { connectionGateMachine } from "../gate/connection_gate.ts";
 import { heldLeaseMachine } from "../scheduler/held_lease.ts";
 import { identityMachine } from "../trust/identity.ts";
 import { jobMachine } from "../job/job.ts";
@@ -24,10 +24,10 @@ import { workerMachine } from "../worker/worker.ts";
 /** The machines that a simulated network runs. */
 export const simulatedMachines: readonly AnyStateMachine[] = [
   nodeMachine,
-  handshakeMachine,
+  connectionGateMachine,
   trustStoreMachine,
   identityMachine,
-  formerMachine,
+  previousIdentityMachine,
   refusalLedgerMachine,
   gatewayLinkMachine,
   gatewayMachine,

@@ -18,7 +18,8 @@ import type { JobInput } from "../job/messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
-import { type AggregatorLogic, jobMachine } from "../job/job.ts";
+import type { OpenedBridge } from "../job/effects.ts";
+import { jobMachine } from "../job/job.ts";
 import { decodeTensors, encodeTensors } from "../learning/safetensors.ts";
 import { aggregated } from "../job/parameter_server/effects.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
@@ -109,13 +110,11 @@ function byHand<A, E, R>(
   step: BrokenHand["step"],
   ports: Pick<Ports, "run">,
   effect: Effect.Effect<A, E, R>,
-): Effect.Effect<A, E | Error, R> {
-  return Effect.suspend((): Effect.Effect<A, E | Error, R> => {
+): Effect.Effect<A, E, R> {
+  return Effect.suspend((): Effect.Effect<A, E, R> => {
     const broken = optionsOf({ ports }).broken();
     if (broken?.step !== step) return effect;
-    return broken.how === "hangs"
-      ? Effect.never
-      : Effect.fail(new Error(`the worker is broken: ${step} does not work`));
+    return broken.how === "hangs" ? Effect.never : Effect.die(new Error(`the worker is broken: ${step} does not work`));
   });
 }
 
@@ -125,14 +124,13 @@ function overrun(ports: Pick<Ports, "run">): Effect.Effect<string> {
   return Effect.as(Effect.andThen(Effect.sleep(overrunMs), said), "it uses more memory than was leased");
 }
 
-const watchedAggregation = {
+const watchedAggregation: typeof aggregated = {
   ...aggregated,
-  getInitialSnapshot(...args: Parameters<typeof aggregated.getInitialSnapshot>) {
-    noteAggregation(args[1] as never);
-    return aggregated.getInitialSnapshot(...args);
+  getInitialSnapshot(scope, input) {
+    noteAggregation(input);
+    return aggregated.getInitialSnapshot(scope, input);
   },
 };
-const aggregator = parameterServerMachine.provide({ actors: { aggregated: watchedAggregation as never } });
 
 /** The job's machine with simulated hands. */
 export const simulatedJobMachine = jobMachine.provide({
@@ -149,39 +147,30 @@ export const simulatedJobMachine = jobMachine.provide({
             return { directory, cell: undefined };
           }),
         ),
-    ) as never,
+    ),
     bridge: fromScoped(
       "bridge",
       ({ ports, directory }: { readonly ports: Ports; readonly directory: WorkDirectory }) =>
         byHand(
           "bridge",
           ports,
-          Effect.succeed({
+          Effect.succeed<OpenedBridge>({
             socketPath: `${directory.path}/bridge.sock`,
             sendsDone: Effect.void,
-            token: { value: undefined },
+            token: { value: "simulated", policy: "optional" },
           }),
         ),
-    ) as never,
+    ),
     executor: fromScoped(
       "executor",
       (input: StartInput) => byHand("executor", input.ports, startTrainer(input, optionsOf(input))),
-    ) as never,
-    exit: fromEffect("exit", ({ ports, executor }: RunningInput) => byHand("exit", ports, executor.exited)) as never,
-    overrun: fromEffect("overrun", ({ ports }: { readonly ports: Ports }) => overrun(ports)) as never,
-    stop: fromEffect(
-      "stopped",
-      ({ ports, executor }: RunningInput) => byHand("stop", ports, executor.terminate),
-    ) as never,
-    flush: fromEffect(
-      "flushed",
-      ({ ports }: { readonly ports: Ports }) => byHand("flush", ports, Effect.void),
-    ) as never,
-    remove: fromEffect(
-      "removed",
-      ({ ports }: { readonly ports: Ports }) => byHand("remove", ports, Effect.void),
-    ) as never,
-    aggregator: aggregator as unknown as AggregatorLogic,
+    ),
+    exit: fromEffect("exit", ({ ports, executor }: RunningInput) => byHand("exit", ports, executor.exited)),
+    limitExceeded: fromEffect("limitExceeded", ({ ports }: { readonly ports: Ports }) => overrun(ports)),
+    stop: fromEffect("stopped", ({ ports, executor }: RunningInput) => byHand("stop", ports, executor.terminate)),
+    flush: fromEffect("flushed", ({ ports }: { readonly ports: Ports }) => byHand("flush", ports, Effect.void)),
+    remove: fromEffect("removed", ({ ports }: { readonly ports: Ports }) => byHand("remove", ports, Effect.void)),
+    aggregator: parameterServerMachine.provide({ actors: { aggregated: watchedAggregation } }),
   },
 });
 
@@ -198,7 +187,7 @@ interface RunningInput {
 function startTrainer({ job, directory }: StartInput, options: ExecutorOptions) {
   return Effect.gen(function* () {
     const { executor } = job.spec;
-    if (executor.class !== "train") return yield* Effect.fail(new Error("Cannot train: the job is of another class"));
+    if (executor.class !== "train") return yield* Effect.die(new Error("Cannot train: the job is of another class"));
     options.watch.processStarted(job);
     const training = train({ job, directory, config: executor.config }, options);
     const fiber = yield* Effect.forkScoped(Effect.scoped(training));

@@ -6,13 +6,11 @@
  */
 import { Result } from "effect";
 import type { InspectionEvent, SnapshotFrom } from "xstate";
-import { type handshakeMachine, phaseOf } from "../gate/handshake.ts";
-import { type CheckName, verifyingChecks } from "../gate/handshake_checks.ts";
+import { type connectionGateMachine, phaseOf } from "../gate/connection_gate.ts";
+import { gateCheckNames } from "../gate/gate_checks.ts";
 
 /** A state of the gate's machine. */
-export type GateState = SnapshotFrom<typeof handshakeMachine>;
-
-const checksInOrder: readonly CheckName[] = ["admission", ...verifyingChecks];
+export type GateState = SnapshotFrom<typeof connectionGateMachine>;
 
 /** Paths kept of one batch; there are about a hundred different ones. */
 const pathsMax = 10_000;
@@ -21,7 +19,7 @@ const pathsMax = 10_000;
 export function placeOf({ value, context }: GateState): string {
   const phase = phaseOf(value as never);
   if (phase !== "refused" && phase !== "closed") return phase;
-  const failed = checksInOrder.find((name) => {
+  const failed = gateCheckNames.find((name) => {
     const outcome: unknown = context[name];
     return Result.isResult(outcome) && Result.isFailure(outcome);
   });
@@ -44,7 +42,7 @@ export class GatePaths {
   readonly inspect = (inspected: InspectionEvent): void => {
     if (inspected.type !== "@xstate.snapshot") return;
     const { actorRef, event, snapshot } = inspected;
-    if ((actorRef as { readonly logic?: { readonly id?: string } }).logic?.id !== "handshake") return;
+    if ((actorRef as { readonly logic?: { readonly id?: string } }).logic?.id !== "connectionGate") return;
     const state = snapshot as GateState;
     if (state.status === "stopped") return;
     const place = placeOf(state);

@@ -12,7 +12,7 @@ import type { Frame, Tamper, WireEnd } from "../../transport/simulated/network.t
 import type { JobSpec, Message } from "../../transport/protocols/messages.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { executorsDefault } from "../config/defaults.ts";
-import type { WorkerBook } from "../worker/worker_book.ts";
+import type { Commitments } from "../worker/commitments.ts";
 import { Adversary } from "./adversary.ts";
 import type { Credential } from "./authority.ts";
 import type { Checker } from "./checker.ts";
@@ -260,8 +260,8 @@ function floodOnce(
   }
 }
 
-function bookOf(node: SimulatedNode): WorkerBook | undefined {
-  return (node.roleActor?.getSnapshot() as { context: { book?: WorkerBook } } | undefined)?.context.book;
+function bookOf(node: SimulatedNode): Commitments | undefined {
+  return (node.roleActor?.getSnapshot() as { context: { book?: Commitments } } | undefined)?.context.book;
 }
 
 /**

@@ -101,14 +101,11 @@ interface Process {
 export const addressOf = (index: number): string =>
   `/ip4/10.${index >> 16 & 255}.${index >> 8 & 255}.${index & 255}/tcp/4000`;
 
-const sweep = fromScoped(
-  "sweep",
-  (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [], unswept: undefined, cell: undefined }),
-);
-/** The production node; of its worker only what touches a real disk and real processes is another. */
+const sweep = fromScoped("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
+/** The production node. Of its worker, only the parts that touch a real disk and real processes are replaced. */
 const simulatedNode = nodeMachine.provide({
-  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep: sweep as never } as never }) },
-}) as typeof nodeMachine;
+  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep } }) },
+});
 
 /** A node of a run. */
 export class SimulatedNode {
@@ -205,9 +202,9 @@ export class SimulatedNode {
   /** The roles of all keys that still have one at work, the oldest first. */
   get roleActors(): readonly AnyActorRef[] {
     const children = this.#process?.root.getSnapshot().children ?? {};
-    const names = Object.keys(children).filter((name) => name === "role" || name.startsWith("role/"));
-    const actors = names.map((name) => children[name as never] as AnyActorRef | undefined);
-    return actors.filter((actor) => actor !== undefined && actor.getSnapshot().status === "active") as AnyActorRef[];
+    return Object.entries<AnyActorRef | undefined>(children)
+      .filter(([name]) => name === "role" || name.startsWith("role/"))
+      .flatMap(([, actor]) => actor?.getSnapshot().status === "active" ? [actor] : []);
   }
 
   /** The transports of all keys that are in use. */
@@ -279,14 +276,14 @@ export class SimulatedNode {
     });
     const root: Actor<typeof simulatedNode> = superviseRoot(simulatedNode, {
       id: this.name,
-      clock: clock.machine as never,
+      clock: clock.machine,
       input: {
         config: this.#config(),
         ports,
         transport: makeSimulatedTransport(host),
         makeGate: makeGateFactory({
           ports,
-          clock: clock.machine as never,
+          clock: clock.machine,
           ...(inspect === undefined ? {} : { inspect }),
         }),
         audit: { record: (entry) => this.#world.onRefusal(this, entry) },

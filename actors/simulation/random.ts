@@ -37,7 +37,8 @@ export function randomOf(seed: number | string, name: string): RandomStream {
       const shuffled = [...list];
       for (let last = shuffled.length - 1; last > 0; last--) {
         const other = whole(0, last + 1);
-        [shuffled[last], shuffled[other]] = [shuffled[other] as never, shuffled[last] as never];
+        const swapped = shuffled.splice(other, 1, ...shuffled.slice(last, last + 1));
+        shuffled.splice(last, 1, ...swapped);
       }
       return shuffled;
     },

@@ -1,14 +1,14 @@
 /**
- * Every metric of a node: its name, kind, labels, and what it says. One name for OTLP and for Prometheus, with the unit
- * behind it, so that a dashboard works whichever way the numbers came.
+ * Every metric of a node: its name, kind, labels and description. OTLP and Prometheus use the same names, with the unit as
+ * suffix, so that a dashboard works with both.
  *
  * @module
  */
 
-/** What there is to know about a metric beside its values. */
+/** A metric without its values. */
 export interface Instrument {
   readonly kind: "counter" | "gauge" | "histogram";
-  /** As UCUM writes it; `1` for what is counted. */
+  /** In UCUM; `1` for counts. */
   readonly unit: "1" | "s";
   readonly labels: readonly string[];
   readonly description: string;
@@ -90,7 +90,7 @@ export type InstrumentName = keyof typeof instruments;
 /** Upper ends of the histogram's buckets in seconds: OpenTelemetry's advice for durations of requests (HTTP server). */
 export const durationBounds: readonly number[] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-/** What a histogram has seen; `counts` has one place more than there are bounds. */
+/** A histogram's values; `counts` has one entry more than there are bounds. */
 export interface Durations {
   readonly counts: readonly number[];
   readonly sum: number;

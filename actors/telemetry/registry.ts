@@ -8,7 +8,7 @@ import * as Metric from "effect/Metric";
 import { formatUnsafe } from "effect/observability/PrometheusMetrics";
 import { durationBounds, type Durations, instruments, type Sample } from "./instruments.ts";
 
-/** A registry that holds these samples and nothing else. */
+/** A registry that holds exactly these samples. */
 export function registryOf(samples: readonly Sample[]): Context.Context<never> {
   const context = Context.make(Metric.MetricRegistry, new Map()) as Context.Context<never>;
   for (const sample of samples) register(sample, context);
@@ -38,7 +38,7 @@ function register({ name, labels = {}, value }: Sample, context: Context.Context
   }
 }
 
-/** Effect counts cumulatively: each bucket holds what the ones before it hold. */
+/** Effect's buckets are cumulative: each includes those before it. */
 function histogramState({ counts, sum, min, max }: Durations) {
   let count = 0;
   const buckets = durationBounds.map((boundary, index): [number, number] => {

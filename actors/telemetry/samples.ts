@@ -1,25 +1,25 @@
 /**
- * A node's metrics at one moment, read off its actors: nothing is counted twice, and the machines know nothing of it.
+ * A node's metrics at one moment, read from the snapshots of its actors. The machines count nothing for telemetry.
  *
  * @module
  */
 import { toHex } from "../../pki/bytes.ts";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import { scopeKey } from "../../pki/crl_scope.ts";
 import { refusalCodes } from "../../pki/refusal.ts";
-import { domainsOf, listsOf, type TrustSnapshot } from "../../pki/trust.ts";
+import { crlsOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeContext } from "../node/node_setup.ts";
-import type { WorkerBook } from "../worker/worker_book.ts";
+import type { Commitments } from "../worker/commitments.ts";
 import { type Cell, isConfined } from "../job/cell/cell.ts";
 import type { InstrumentName, Sample } from "./instruments.ts";
 import type { Direction, GateTally, LineTally } from "./tallies.ts";
 
-/** Most anchors and issuers that get a series of their own each: the soonest to expire. A bundle may have thousands. */
+/** Most anchors and issuers with a series of their own: those that expire soonest. A bundle may have thousands. */
 export const seriesMax = 64;
-/** Longest label, in characters: names of certificates come from others. */
+/** Longest label, in characters: peers and CAs choose the names in certificates. */
 const labelCharactersMax = 200;
 
-/** What of a node's actor is looked at. */
+/** The parts of a node's actor that are read. */
 export interface ObservedNode {
   getSnapshot(): {
     readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "peers" | "isReady" | "ledger">;
@@ -27,7 +27,7 @@ export interface ObservedNode {
   };
 }
 
-/** What samples are made of. */
+/** The sources of samples. */
 export interface Observed {
   /** Undefined until the node was started. */
   readonly node: ObservedNode | undefined;
@@ -107,7 +107,7 @@ function trustSamples(snapshot: TrustSnapshot, now: number): readonly Sample[] {
       labels: { subject: bound(subject.text), serial },
       value: seconds(period.notAfter),
     })),
-    ...worstLists(listsOf(snapshot)).flatMap(({ issuer, thisUpdate, nextUpdate, entries }): Sample[] => [
+    ...worstLists(crlsOf(snapshot)).flatMap(({ issuer, thisUpdate, nextUpdate, entries }): Sample[] => [
       { name: "hypha_crl_age_seconds", labels: { issuer }, value: now / 1_000 - thisUpdate },
       { name: "hypha_crl_expire_time_seconds", labels: { issuer }, value: nextUpdate },
       { name: "hypha_crl_remaining_seconds", labels: { issuer }, value: nextUpdate - now / 1_000 },
@@ -118,18 +118,18 @@ function trustSamples(snapshot: TrustSnapshot, now: number): readonly Sample[] {
 
 interface WorstList {
   readonly issuer: string;
-  /** Unix time in seconds: the oldest and the soonest of the issuer's lists that count. */
+  /** Unix time in seconds: the oldest and the soonest date of the issuer's current lists. */
   readonly thisUpdate: number;
   readonly nextUpdate: number;
   readonly entries: number;
 }
 
 /**
- * One row an issuer. Of lists of one key and scope the newest counts, in its delta's place where it has one; of several
- * scopes the worst date.
+ * One row for each issuer. Of lists of one key and scope the newest counts, with its delta's dates where it has one; of several
+ * scopes the worst date counts.
  */
-function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
-  const newest = new Map<string, HeldList>();
+function worstLists(lists: readonly HeldCrl[]): readonly WorstList[] {
+  const newest = new Map<string, HeldCrl>();
   for (const list of lists) { // the newest first
     const { issuer: { der }, authorityKeyId = "", baseNumber, scope } = list;
     const key = [toHex(der), authorityKeyId, baseNumber === undefined ? "" : "delta", scopeKey(scope)].join(" ");
@@ -151,7 +151,7 @@ function worstLists(lists: readonly HeldList[]): readonly WorstList[] {
 }
 
 function workSamples(role: unknown): readonly Sample[] {
-  type Known = { readonly book?: WorkerBook; readonly cell?: Cell };
+  type Known = { readonly book?: Commitments; readonly cell?: Cell };
   const worker = role as { getSnapshot(): { readonly context?: Known } } | undefined;
   const { book, cell } = worker?.getSnapshot().context ?? {};
   return [

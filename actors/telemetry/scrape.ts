@@ -1,6 +1,6 @@
 /**
  * The endpoint that Prometheus reads: `GET /metrics` over HTTP/1.1, one request a connection, everything bounded. Plain
- * sockets, because what an HTTP server bounds differs between the runtimes.
+ * sockets, because the limits of an HTTP server differ between the runtimes.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Data, Effect, type Scope } from "effect";
 import type { ListenPlace } from "../config/telemetry_values.ts";
 
-/** Connections at once: a scraper or two, and a person. */
+/** Concurrent connections: a scraper or two, and a person. */
 export const scrapersMax = 16;
 /** Bytes of a request's head. Prometheus sends some 300. */
 export const headBytesMax = 8_192;
-/** From a connection's beginning to its end, in milliseconds. */
+/** Time limit of a connection, in milliseconds. */
 export const scrapeTimeoutMs = 5_000;
-/** A page is given out again for this long, in milliseconds: asking faster costs the node nothing. */
+/** A page is cached for this long, in milliseconds: frequent requests cost the node nothing. */
 export const pageLifeMs = 1_000;
 
 /** The endpoint could not be opened. */
@@ -25,7 +25,7 @@ export class NotListening extends Data.TaggedError("NotListening")<{ readonly de
   }
 }
 
-/** What is served, and where. */
+/** The page, and the address that serves it. */
 export interface ScrapeOptions {
   readonly place: ListenPlace;
   /** The page; may throw, which answers 500. */
@@ -83,7 +83,7 @@ function answerOne(socket: Socket, page: () => string, timeoutMs: number): void 
     const end = head.indexOf("\r\n\r\n");
     if (end < 0 && head.length <= headBytesMax) return;
     answered = true;
-    // What still comes is not read; the other end sees the answer, then the end.
+    // Further bytes are not read; the other end gets the answer, then the end.
     socket.end(end >= 0 && end <= headBytesMax ? responseTo(head, page) : response(431, ""));
   });
 }

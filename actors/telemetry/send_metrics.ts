@@ -1,6 +1,6 @@
 /**
- * One sending of metrics to a collector: OTLP over HTTP. Whatever the collector does, this ends in time, with success or
- * with a reason; nothing is kept and nothing repeated, since every sending carries all there is (cumulative counters).
+ * One export of metrics to a collector: OTLP over HTTP. It ends in time, with success or a reason, whatever the collector does.
+ * Nothing is kept and nothing repeated, because every export carries all values (cumulative counters).
  *
  * @module
  */
@@ -17,23 +17,23 @@ import type { TelemetryProtocol } from "../config/telemetry_values.ts";
 import { type InstrumentName, instruments, type Sample } from "./instruments.ts";
 import { registryOf } from "./registry.ts";
 
-/** Where to, how, and as whom. */
+/** The collector's address, encoding and headers, and the resource that identifies this node. */
 export interface Collector {
   readonly url: URL;
   readonly protocol: TelemetryProtocol;
   readonly headers: Readonly<Record<string, string>>;
   /** Attributes of the resource; `service.name` among them. */
   readonly resource: Readonly<Record<string, string>>;
-  /** Since when counters count, in milliseconds since the epoch. */
+  /** Start of the counters, in milliseconds since the epoch. */
   readonly startedAt: number;
   /** {@linkcode sendTimeoutMs} by default. */
   readonly timeoutMs?: number;
 }
 
-/** How long a collector may take, in milliseconds (`OTEL_EXPORTER_OTLP_TIMEOUT`'s default). */
+/** Time limit of an export, in milliseconds (`OTEL_EXPORTER_OTLP_TIMEOUT`'s default). */
 export const sendTimeoutMs = 10_000;
 
-/** A sending that failed. */
+/** A failed export. */
 export class NotSent extends Data.TaggedError("NotSent")<{ readonly url: string; readonly detail: string }> {
   override get message(): string {
     return `Cannot send metrics to ${this.url}: ${this.detail}`;
@@ -47,7 +47,7 @@ export function sendMetrics(collector: Collector, samples: readonly Sample[]): E
   return Effect.suspend(() => {
     const sending: Sending = { problem: "nothing was sent", over: false };
     let exportNow: Effect.Effect<void> = Effect.void;
-    // The exporter's own loop never comes to a round: it is told when.
+    // The exporter's own loop never runs: it is triggered here.
     const once = Effect.gen(function* () {
       yield* OtlpMetrics.make({
         url: url.href,
@@ -76,13 +76,13 @@ export function sendMetrics(collector: Collector, samples: readonly Sample[]): E
 
 interface Sending {
   problem: string | undefined;
-  /** The exporter sends once more when its scope closes: that goes nowhere. */
+  /** The exporter exports once more when its scope closes: that export is dropped. */
   over: boolean;
 }
 
 /**
- * Posts once and tells the exporter that all is well: its own repetitions and its silent pause of a minute are not
- * wanted, the next sending carries everything. Neither a redirect nor the answer's body is followed.
+ * Posts once and always reports success to the exporter, to prevent its own repetitions and its silent pause of a minute: the
+ * next export carries all values. Does not follow redirects, and does not read the answer's body.
  */
 function clientFor({ timeoutMs = sendTimeoutMs }: Collector, sending: Sending): HttpClient.HttpClient {
   const taken = (request: HttpClientRequest) =>
@@ -117,7 +117,7 @@ async function post(request: HttpClientRequest, url: URL, signal: AbortSignal): 
   return response.status >= 200 && response.status < 300 ? undefined : `it answers ${response.status}`;
 }
 
-/** The innermost cause: `fetch failed` says nothing. Bounded, since a resolver or a proxy may have words of its own. */
+/** The innermost cause, because `fetch failed` is no reason. Bounded, because a resolver or a proxy may add text. */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const { code } = cause as { readonly code?: unknown };
@@ -136,7 +136,7 @@ const noSerialization = {
 
 type MetricsData = Parameters<OtlpSerialization.OtlpSerialization["Service"]["metrics"]>[0];
 
-/** The exporter knows no units and takes its own start for the counters'. */
+/** Adds units, and replaces the exporter's own start by that of the counters. */
 function bodyFor({ protocol, startedAt }: Collector) {
   const layer = protocol === "http/json" ? OtlpSerialization.layerJson : OtlpSerialization.layerProtobuf;
   return (data: MetricsData) => {

@@ -1,6 +1,6 @@
 /**
- * What is counted as it happens, because no actor's state holds it: the life of gates, and lines of the log. Everything
- * else is read off the actors when somebody wants to know (`samples.ts`).
+ * Counters of events that no actor's state holds: phases of gates, and lines of the log. All other metrics are read from the
+ * actors on request (`samples.ts`).
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { CloseReason, Gate, GateInput, GateSaid, MakeGate } from "../../tra
 import type { Ports, Report } from "../runtime/ports.ts";
 import { durationBounds, type Durations } from "./instruments.ts";
 
-/** Who dialled. */
+/** The direction of a connection. */
 export type Direction = GateInput["direction"];
 
 /** The gates of one direction, since the start. */
@@ -24,7 +24,7 @@ export interface GateTally {
   readonly counts: Readonly<Record<Direction, GateCounts>>;
   /** Established connections that ended, by reason. */
   readonly closed: Readonly<Record<CloseReason["type"], number>>;
-  /** The same gates, counted. */
+  /** Wraps a factory of gates, and counts its gates. */
   meter(makeGate: MakeGate): MakeGate;
 }
 
@@ -42,7 +42,7 @@ const nothing = (): Counting => ({
   durations: { counts: new Array<number>(durationBounds.length + 1).fill(0), sum: 0, min: 0, max: 0 },
 });
 
-/** Makes a tally of gates. `now` in milliseconds. */
+/** Makes a counter of gates. `now` in milliseconds. */
 export function makeGateTally({ now }: Pick<Ports, "now">): GateTally {
   const counts: Record<Direction, Counting> = { inbound: nothing(), outbound: nothing() };
   const closed = { "by-us": 0, "by-them": 0, lost: 0, "trust.changed": 0, expired: 0 };
@@ -64,13 +64,13 @@ interface Followed {
   readonly ageSeconds: () => number;
 }
 
-/** A gate says each of these once at most, and nothing after the last: see `handshake.ts`. */
+/** A gate emits each of these at most once, and none after the last: see `connection_gate.ts`. */
 function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
-  if (gate.phase === "refused" || gate.phase === "closed") return; // at its birth: it was never under way
+  if (gate.phase === "refused" || gate.phase === "closed") return; // refused when it was created: it was never pending
   let phase: "pending" | "open" | "over" = "pending";
   counting.pending += 1;
-  gate.listen((said: GateSaid) => {
-    const { type } = said;
+  gate.listen((event: GateSaid) => {
+    const { type } = event;
     if (type === "gate.established" && phase === "pending") {
       phase = "open";
       counting.pending -= 1;
@@ -80,14 +80,14 @@ function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
     } else if (type === "gate.refused" || type === "gate.closed") {
       if (phase === "pending") counting.pending -= 1;
       if (phase === "open") counting.open -= 1;
-      if (phase === "open" && type === "gate.closed") closed[said.reason.type] += 1;
+      if (phase === "open" && type === "gate.closed") closed[event.reason.type] += 1;
       phase = "over";
     }
   });
 }
 
 function observe(durations: Counting["durations"], seconds: number): void {
-  const value = Math.max(0, seconds); // a clock that went back
+  const value = Math.max(0, seconds); // the clock may have gone back
   const place = durationBounds.findIndex((bound) => value <= bound);
   const isFirst = durations.counts.every((count) => count === 0);
   const index = place < 0 ? durationBounds.length : place;
@@ -107,14 +107,14 @@ export interface LineCount {
 /** Counts lines of the log. */
 export interface LineTally {
   readonly counts: Iterable<LineCount>;
-  /** The same reporting, counted. */
+  /** Wraps a report function, and counts its lines. */
   meter(report: Ports["report"]): Ports["report"];
 }
 
-/** Events that are told apart: the source names about sixty. All others are counted as `other`. */
+/** Events that are counted separately: the source has about sixty. All others are counted as `other`. */
 export const eventsMax = 128;
 
-/** Makes a tally of lines. */
+/** Makes a counter of lines. */
 export function makeLineTally(): LineTally {
   const rows = new Map<string, { readonly level: Report["level"]; readonly event: string; count: number }>();
   const count = ({ level, event }: Report) => {

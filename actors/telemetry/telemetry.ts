@@ -1,52 +1,59 @@
 /**
- * A node's telemetry: sends metrics to a collector from time to time, and holds the endpoint that Prometheus reads.
+ * A node's telemetry: sends metrics to a collector at intervals, and serves the endpoint that Prometheus reads.
  *
  * ```
- * running: exporting ── off │ sending ⇄ resting        leaving ── sent for the last time, or time over ──▶ left
+ * running: exporting ── off │ sending ⇄ resting        leaving ── last export done, or time over ──▶ left
  *          serving ──── off │ opening ─▶ open            ▲
  *             │                ▲    └─▶ waiting ─┘        │
  *             └──────────── telemetry.leave ──────────────┘
  * ```
  *
- * It is a root of its own beside the node: it looks at the node's actors and is known to none of them, so that a collector
- * that is down, slow or hostile has nothing to disturb. A failure is said once, and so is that it is over. `leaving` and
- * `left` ignore everything but the end of the last sending.
+ * It is a root actor of its own. It reads the snapshots of the node's actors, and none of them refers to it, so that a collector
+ * that is down, slow or hostile cannot disturb the node. A failure is reported once, and so is its end. `leaving` and `left`
+ * ignore all events except the end of the last export.
  *
  * @module
  */
 import { assign, setup } from "xstate";
 import { telemetryLeaveMs } from "../config/defaults.ts";
 import { isLoopback, type ListenPlace } from "../config/telemetry_values.ts";
-import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Sample } from "./instruments.ts";
 import { prometheusText } from "./registry.ts";
-import { type NotListening, type ScrapeOptions, serveMetrics } from "./scrape.ts";
-import { type Collector, type NotSent, sendMetrics } from "./send_metrics.ts";
+import { type ScrapeOptions, serveMetrics } from "./scrape.ts";
+import { type Collector, sendMetrics } from "./send_metrics.ts";
 
-/** What telemetry is born with. */
+/** The input of telemetry. */
 export interface TelemetryInput {
   readonly ports: Ports;
-  /** Nothing is sent where undefined. */
+  /** Undefined: no export. */
   readonly collector: Collector | undefined;
-  /** Between two sendings, in milliseconds. */
+  /** Interval of exports, in milliseconds. */
   readonly intervalMs: number;
-  /** Nothing is served where undefined. */
+  /** Undefined: no endpoint. */
   readonly listen: ListenPlace | undefined;
-  /** Reads the metrics off the node, now. */
+  /** Reads the node's current metrics. */
   readonly collect: () => readonly Sample[];
 }
 
-/** What telemetry hears. */
+/** The events that telemetry receives. */
 export type TelemetryEvent =
-  /** The node has ended: send once more, then end. */
+  /** The node has ended: export once more, then end. */
   | { readonly type: "telemetry.leave" }
-  | EffectSaid<"send", void, NotSent>
-  | EffectSaid<"serve", number, NotListening>;
+  | EventsOf<typeof actors>;
+
+type SendInput = EffectInput & { readonly collector: Collector; readonly samples: readonly Sample[] };
+
+const actors = {
+  send: fromEffect("send", ({ collector, samples }: SendInput) => sendMetrics(collector, samples)),
+  serve: fromScoped("serve", (options: EffectInput & ScrapeOptions) => serveMetrics(options)),
+};
 
 export interface TelemetryContext extends TelemetryInput {
-  /** Sendings that failed since the start, and whether the last one did. */
+  /** Failed exports since the start, and whether the last one failed. */
   readonly failures: number;
   readonly failing: boolean;
   readonly unserved: boolean;
@@ -54,13 +61,12 @@ export interface TelemetryContext extends TelemetryInput {
 
 /** An endpoint that could not be opened is tried again after this, in milliseconds. */
 export const reopenMs = 30_000;
-function reportUnsent({ ports, failing }: TelemetryContext, error: unknown): void {
+function reportUnsent({ ports, failing }: TelemetryContext, { message }: Error): void {
   if (failing) return;
-  const message = error instanceof Error ? error.message : String(error);
   ports.report({
     level: "warn",
     event: "telemetry.unsent",
-    message: `${message}. The node goes on without; it is tried again, quietly, until it works`,
+    message: `${message}. The node continues without it and tries again, without further log lines, until it works`,
     fields: { hint: "Check that the collector runs and takes OTLP over HTTP, and telemetry_endpoint." },
   });
 }
@@ -76,7 +82,7 @@ function reportServing({ ports, listen }: TelemetryContext, port: number): void 
   const where = `${listen.host}:${port}`;
   const open = isLoopback(listen)
     ? ""
-    : "; whoever reaches this address reads them, so let the firewall choose who does";
+    : "; every host that reaches this address can read them: restrict access with a firewall";
   ports.report({
     level: open === "" ? "info" : "warn",
     event: "telemetry.serving",
@@ -85,12 +91,12 @@ function reportServing({ ports, listen }: TelemetryContext, port: number): void 
   });
 }
 
-function reportUnserved({ ports, listen, unserved }: TelemetryContext, error: unknown): void {
+function reportUnserved({ ports, listen, unserved }: TelemetryContext, { message }: Error): void {
   if (unserved) return;
   ports.report({
     level: "error",
     event: "telemetry.unserved",
-    message: `${error instanceof Error ? error.message : error}. The node goes on without; it is tried again, quietly`,
+    message: `${message}. The node continues without it and tries again, without further log lines`,
     fields: {
       place: listen,
       hint: "See who has the port (ss -ltnp), or name another in metrics_listen_address.",
@@ -98,21 +104,13 @@ function reportUnserved({ ports, listen, unserved }: TelemetryContext, error: un
   });
 }
 
-type SendInput = EffectInput & { readonly collector: Collector | undefined; readonly samples: readonly Sample[] };
-
 const telemetry = setup({
   types: {
     input: {} as TelemetryInput,
     context: {} as TelemetryContext,
     events: {} as TelemetryEvent,
   },
-  actors: {
-    send: fromEffect("send", ({ collector, samples }: SendInput) => {
-      if (collector === undefined) throw new Error("Cannot send: no collector is configured");
-      return sendMetrics(collector, samples);
-    }),
-    serve: fromScoped("serve", (options: EffectInput & ScrapeOptions) => serveMetrics(options)),
-  },
+  actors,
   guards: {
     sends: ({ context }) => context.collector !== undefined,
     serves: ({ context }) => context.listen !== undefined,
@@ -123,9 +121,9 @@ const telemetry = setup({
     noteServed: assign({ unserved: false }),
     noteUnserved: assign({ unserved: true }),
     reportSent: ({ context }) => reportSent(context),
-    reportUnsent: ({ context }, { error }: { error: unknown }) => reportUnsent(context, error),
-    reportServing: ({ context }, { port }: { port: number }) => reportServing(context, port),
-    reportUnserved: ({ context }, { error }: { error: unknown }) => reportUnserved(context, error),
+    reportUnsent: ({ context }, { error }: { readonly error: Error }) => reportUnsent(context, error),
+    reportServing: ({ context }, { port }: { readonly port: number }) => reportServing(context, port),
+    reportUnserved: ({ context }, { error }: { readonly error: Error }) => reportUnserved(context, error),
   },
   delays: {
     interval: ({ context }) => context.intervalMs,
@@ -134,17 +132,21 @@ const telemetry = setup({
   },
 });
 
-type FailEvent = { readonly event: { readonly error: unknown } };
+type FailEvent = { readonly event: { readonly error: Error } };
 const failure = ({ event }: FailEvent) => ({ error: event.error });
 
 const sendOnce = telemetry.createStateConfig({
   invoke: {
     src: "send",
-    input: ({ context }) => ({ ports: context.ports, collector: context.collector, samples: context.collect() }),
+    input: ({ context }) => ({
+      ports: context.ports,
+      collector: present(context.collector, "the collector"),
+      samples: context.collect(),
+    }),
   },
 });
 
-/** Telemetry as a machine. It ends after `telemetry.leave`. */
+/** The machine of telemetry. It ends after `telemetry.leave`. */
 export const telemetryMachine = telemetry.createMachine({
   id: "telemetry",
   context: ({ input }) => ({ ...input, failures: 0, failing: false, unserved: false }),
@@ -181,7 +183,7 @@ export const telemetryMachine = telemetry.createMachine({
                 src: "serve",
                 input: ({ context }) => ({
                   ports: context.ports,
-                  place: context.listen ?? { host: "127.0.0.1", port: 0 },
+                  place: present(context.listen, "the address to listen on"),
                   page: () => prometheusText(context.collect()),
                   now: context.ports.now,
                 }),

@@ -23,10 +23,10 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, setup } from "xstate";
-import { ChainMemory } from "../../pki/chain_memory.ts";
+import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
-import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
 import type { LoadError } from "../files/load_error.ts";
@@ -90,8 +90,8 @@ export type IdentityEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "identity.reload" }
   | WatchSaid
-  | EffectSaid<"lookAtIdentity", IdentityLooked, never>
-  | EffectSaid<"readIdentity", IdentityReading, never>;
+  | EffectEvent<"lookAtIdentity", IdentityLooked, never>
+  | EffectEvent<"readIdentity", IdentityReading, never>;
 
 export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly timing: IdentityTiming;
@@ -110,7 +110,7 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly reviewedAt: number;
   readonly error: unknown;
   /** Remembers the own chain. */
-  readonly memory: ChainMemory;
+  readonly memory: VerificationCache;
 }
 
 /** How often the dates are looked at, in milliseconds. */
@@ -333,7 +333,7 @@ export const identityMachine = machine.createMachine({
     warned: undefined,
     reviewedAt: 0,
     error: undefined,
-    memory: new ChainMemory(1),
+    memory: new VerificationCache(1),
   }),
   initial: "loading",
   states: {

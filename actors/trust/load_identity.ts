@@ -6,7 +6,7 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
-import type { ChainMemory } from "../../pki/chain_memory.ts";
+import type { VerificationCache } from "../../pki/verification_cache.ts";
 import { keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "../../pki/key.ts";
 import { checkIdentity, checkWellFormed, verifyPath } from "../../pki/path.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
@@ -65,9 +65,9 @@ export function loadIdentity(files: IdentityFiles): Effect.Effect<NodeIdentity, 
 export function checkOwnChain(
   { chain }: NodeIdentity,
   snapshot: TrustSnapshot,
-  { at, memory }: { readonly at: Date; readonly memory?: ChainMemory },
+  { at, memory }: { readonly at: Date; readonly memory?: VerificationCache },
 ): Refusal | undefined {
-  const verdict = verifyPath(chain, snapshot, { at, memory });
+  const verdict = verifyPath(chain, snapshot, { at, cache: memory });
   return Result.isFailure(verdict) ? verdict.failure : undefined;
 }
 

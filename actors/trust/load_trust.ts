@@ -5,12 +5,12 @@
  */
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, domainKey, mergeMarks } from "../../pki/crl_marks.ts";
 import type { Role } from "../../pki/certificate.ts";
 import {
+  type CrlSource,
   type DomainInput,
-  type ListSource,
   makeTrustSnapshot,
   type Policy,
   readAuthorities,
@@ -57,7 +57,7 @@ export interface TrustTerms {
   /** What was in force so far: none where undefined. */
   readonly crlMarks?: CrlHighWaterMarks | undefined;
   /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
-  readonly seenLists?: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /**
    * Where marks and lists of an earlier run lie. It is opened at a start. Older lists are joined with the kept ones,
    * with a warning.
@@ -69,7 +69,7 @@ export interface TrustTerms {
 export interface TrustSources {
   readonly bundles: ReadonlyMap<string, string>;
   /** Large lists as they lie in the snapshot, small ones as bytes. */
-  readonly lists: ReadonlyMap<string, ListSource>;
+  readonly lists: ReadonlyMap<string, CrlSource>;
 }
 
 /** A snapshot, and what it was made of. */
@@ -140,8 +140,8 @@ interface OpenedTerms extends TrustTerms {
 function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   const { policy, opened } = terms;
   const bundles = new Map<string, string>();
-  const lists = new Map<string, ListSource>();
-  const kept = new Map<string, readonly HeldList[]>();
+  const lists = new Map<string, CrlSource>();
+  const kept = new Map<string, readonly HeldCrl[]>();
   const held = new Map<string, string>();
   const reports: Report[] = [...opened?.reports ?? []];
   const take = ({ trust, crlsPem }: TrustFiles, name: string | undefined) =>

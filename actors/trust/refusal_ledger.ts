@@ -16,7 +16,8 @@
  * @module
  */
 import { assign, setup } from "xstate";
-import { describeRefusal, type Refusal, type RefusalCode } from "../../pki/refusal.ts";
+import { describeRefusal, type Refusal, type RefusalCode, refusalCodes } from "../../pki/refusal.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import { type AuditEntry, type AuditSink, logAlone, type SteadySink, steadySink } from "./audit.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -58,12 +59,9 @@ export interface RefusalLedgerContext {
  * Codes that come before a certificate was seen: one summary per address and minute. Where one of them strikes later (a
  * peer with too many connections, one that fell silent after its certificate), it is known whom, and a line is due.
  */
-export const earlyCodes: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
-  "rate-limited",
-  "too-many-connections",
-  "handshake-timeout",
-  "protocol-mismatch",
-]);
+export const earlyCodes: ReadonlySet<RefusalCode> = new Set(
+  refusalCodes.filter((code) => "logged" in refusalTable[code]),
+);
 /** How long early refusals are gathered, in milliseconds. */
 export const gatherMs = 60_000;
 /** Hosts that are told apart within a minute: about 200 kB of table. All others share one row. */

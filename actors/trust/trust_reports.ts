@@ -4,7 +4,7 @@
  * @module
  */
 import { ownDomain } from "../../pki/crl_marks.ts";
-import { domainsOf, listsOf } from "../../pki/trust.ts";
+import { crlsOf, domainsOf } from "../../pki/trust.ts";
 import { readWarnings, type TrustWarning } from "../../pki/trust_warning.ts";
 import type { LoadError } from "../files/load_error.ts";
 import type { TrustLoaded } from "./load_trust.ts";
@@ -49,7 +49,7 @@ export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, br
   const { generation } = snapshot;
   for (const report of reports) ports.report(report);
   const anchors = domainsOf(snapshot).flatMap((domain) => domain.anchors);
-  const lists = listsOf(snapshot).length;
+  const lists = crlsOf(snapshot).length;
   ports.report({
     level: "info",
     event: "trust.loaded",

@@ -23,10 +23,10 @@
 import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
-import type { HeldList } from "../../pki/crl.ts";
+import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
-import { type EffectInput, type EffectSaid, fromEffect } from "../runtime/effect_actor.ts";
+import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
 import { signatureOf } from "../files/read_whole.ts";
 import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
 import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
@@ -103,8 +103,8 @@ export type TrustStoreEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "trust.reload" }
   | WatchSaid
-  | EffectSaid<"lookAtTrust", Looked, never>
-  | EffectSaid<"readTrust", Reading, never>;
+  | EffectEvent<"lookAtTrust", Looked, never>
+  | EffectEvent<"readTrust", Reading, never>;
 
 export interface TrustStoreContext extends KnownTrust {
   readonly ports: Ports;
@@ -115,7 +115,7 @@ export interface TrustStoreContext extends KnownTrust {
   readonly stateDir: string | undefined;
   readonly crlMarks: CrlHighWaterMarks;
   /** The lists in force, by `domainKey`; undefined before the first reading. */
-  readonly seenLists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly seenLists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** What the kept files held when the state directory was opened. */
   readonly held: ReadonlyMap<string, string>;
   /** Lists in force whose signature was found good, by the last count. */

@@ -1,29 +1,30 @@
 /**
- * A lease as its giver keeps it: one holder, ten seconds of life, renewed by the holder alone.
+ * The giver's side of a lease: one holder, ten seconds of life, renewed by the holder alone.
  *
  * ```
- *          lease.renew by the holder (ten seconds anew)
+ *          lease.renew by the holder (another ten seconds)
  *            ┌──┐
  *            ▼  │
  *  ────────▶ held ──── life over ───▶ lapsed
  *            │  │
- *            │  └── lease.renew by another: refused, nothing changes
+ *            │  └── lease.renew by another peer: refused, the lease stays as it is
  *            └───── lease.end ──────▶ ended
  * ```
  *
- * Says to its parent `lease.renewed` or `lease.refused` for each `lease.renew`, and `lease.over` once, before it ends.
+ * Sends its parent `lease.renewed` or `lease.refused` for each `lease.renew`, and `lease.over` once, before it ends.
  *
  * @module
  */
-import { assign, enqueueActions, sendParent, setup } from "xstate";
+import { type ActorRef, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
+import type { HasParent } from "../runtime/parent.ts";
 
 /** A lease lives this long unless it is renewed, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const leaseLifeMs = 10_000;
 
-/** What a lease is born with. */
-export interface LeaseInput {
+/** The input of the giver's side of a lease. */
+export interface LeaseInput extends HasParent<LeaseEvent> {
   readonly id: Uuid;
   readonly holder: PeerText;
   readonly lifeMs: number;
@@ -35,26 +36,55 @@ export interface LeaseContext extends LeaseInput {
   readonly endsAt: number;
 }
 
-/** What a lease hears. */
-export type LeaseEvent =
-  | { readonly type: "lease.renew"; readonly peer: PeerText; readonly exchange: string }
+/** A renewal that a peer asked for, and the exchange that waits for the answer. */
+export interface RenewalAsked {
+  readonly peer: PeerText;
+  readonly exchange: string;
+}
+
+/** The events that a lease receives. */
+export type LeaseCommand =
+  | RenewalAsked & { readonly type: "lease.renew" }
   | { readonly type: "lease.end"; readonly reason: string };
 
-/** What a lease says to its parent. */
-export type LeaseSaid =
+/** The events that a lease sends to its parent. */
+export type LeaseEvent =
   | { readonly type: "lease.renewed"; readonly id: Uuid; readonly exchange: string; readonly endsAt: number }
   | { readonly type: "lease.refused"; readonly id: Uuid; readonly exchange: string; readonly peer: PeerText }
   | { readonly type: "lease.over"; readonly id: Uuid; readonly how: "lapsed" | "ended"; readonly reason: string };
+
+/** A lease as its parent sees it. */
+export type LeaseRef = ActorRef<Snapshot<unknown>, LeaseCommand>;
 
 /** The giver's side of one lease. */
 export const leaseMachine = setup({
   types: {
     input: {} as LeaseInput,
     context: {} as LeaseContext,
-    events: {} as LeaseEvent,
+    events: {} as LeaseCommand,
   },
   guards: {
-    isHolder: ({ context }, params: { readonly peer: PeerText }) => params.peer === context.holder,
+    isHolder: ({ context }, { peer }: RenewalAsked) => peer === context.holder,
+  },
+  actions: {
+    renew: enqueueActions(({ context, enqueue }, { exchange }: RenewalAsked) => {
+      const endsAt = context.now() + context.lifeMs;
+      enqueue.assign({ endsAt });
+      enqueue.sendTo(context.parent, { type: "lease.renewed", id: context.id, exchange, endsAt });
+    }),
+    refuse: sendTo(
+      ({ context }) => context.parent,
+      ({ context }, { peer, exchange }: RenewalAsked) => ({ type: "lease.refused", id: context.id, exchange, peer }),
+    ),
+    sendOver: sendTo(
+      ({ context }) => context.parent,
+      ({ context }, { how, reason }: { readonly how: "lapsed" | "ended"; readonly reason: string }) => ({
+        type: "lease.over",
+        id: context.id,
+        how,
+        reason,
+      }),
+    ),
   },
   delays: { life: ({ context }) => context.lifeMs },
 }).createMachine({
@@ -67,43 +97,22 @@ export const leaseMachine = setup({
       on: {
         "lease.renew": [
           {
-            guard: { type: "isHolder", params: ({ event }) => ({ peer: event.peer }) },
+            guard: { type: "isHolder", params: ({ event }) => event },
             target: "held",
             reenter: true,
-            actions: enqueueActions(({ context, event, enqueue }) => {
-              const endsAt = context.now() + context.lifeMs;
-              enqueue(assign({ endsAt }));
-              enqueue.sendParent({ type: "lease.renewed", id: context.id, exchange: event.exchange, endsAt });
-            }),
+            actions: { type: "renew", params: ({ event }) => event },
           },
-          {
-            actions: sendParent(({ context, event }) => ({
-              type: "lease.refused",
-              id: context.id,
-              exchange: event.exchange,
-              peer: event.peer,
-            })),
-          },
+          { actions: { type: "refuse", params: ({ event }) => event } },
         ],
         "lease.end": {
           target: "ended",
-          actions: sendParent(({ context, event }) => ({
-            type: "lease.over",
-            id: context.id,
-            how: "ended",
-            reason: event.reason,
-          })),
+          actions: { type: "sendOver", params: ({ event }) => ({ how: "ended", reason: event.reason }) },
         },
       },
     },
     lapsed: {
       type: "final",
-      entry: sendParent(({ context }) => ({
-        type: "lease.over",
-        id: context.id,
-        how: "lapsed",
-        reason: "its holder did not renew it in time",
-      })),
+      entry: { type: "sendOver", params: { how: "lapsed", reason: "its holder did not renew it in time" } },
     },
     ended: { type: "final" },
   },

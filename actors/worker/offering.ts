@@ -4,8 +4,10 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
-import type { ApiRequest, Uuid } from "../../transport/protocols/messages.ts";
-import { leaseLifeMs } from "./lease.ts";
+import type { Uuid } from "../../transport/protocols/messages.ts";
+import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
+import type { JobRef } from "../job/messages.ts";
+import type { RequestWith } from "../runtime/requests.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { offerLifeMs, planOffers } from "./requests.ts";
@@ -17,11 +19,11 @@ import {
   endLease,
   jobsOfLease,
   renewLease,
-} from "./worker_book.ts";
-import { type WorkerContext, type WorkerEvent, workerSetup } from "./worker_setup.ts";
+} from "./commitments.ts";
+import type { WorkerArgs, WorkerEvent } from "./worker_setup.ts";
 
-/** The window is over: offers to those that are worth it. */
-export const offer = workerSetup.enqueueActions(({ context, self, enqueue }) => {
+/** The window is over: makes offers to the best requests. */
+export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
   const available = availableResources(context.book, config.resources);
   let { book } = context;
@@ -56,24 +58,22 @@ export const offer = workerSetup.enqueueActions(({ context, self, enqueue }) => 
     );
   }
   enqueue.assign({ book, window: [] });
-});
+}
 
-/** An offer that its scheduler did not take, or never got, is off: its resources are free again. */
-export const withdrawOffer = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type === "offer.answered" && event.answer.type === "response") return;
-  if (event.type !== "offer.answered" && event.type !== "offer.lapsed") return;
-  enqueue.cancel(`offer/${event.id}`);
-  enqueue.assign({ book: dropOffer(context.book, event.id) });
-});
+/** Withdraws an offer that its scheduler did not accept or did not receive, and frees its resources. */
+export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readonly id: Uuid }): void {
+  enqueue.cancel(`offer/${id}`);
+  enqueue.assign({ book: dropOffer(context.book, id) });
+}
 
-/** `RenewLease`: takes an offer, or renews a lease; a stranger's is refused. */
-export const answerRenewal = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "request.received" || !("RenewLease" in (event.message as ApiRequest))) return;
-  const { exchange, peer, identity } = event;
-  const { id } = (event.message as { readonly RenewLease: { readonly id: Uuid } }).RenewLease;
+/** `RenewLease`: turns an offer into a lease, or renews a lease. Refuses peers that the offer was not made to. */
+export function answerRenewal(
+  { context, self, enqueue }: WorkerArgs,
+  { exchange, peer, identity, message: { id } }: RequestWith<{ readonly id: Uuid }>,
+): void {
   const taken = context.book.offers[id];
   if (context.book.leases[id]?.over === false) {
-    enqueue.sendTo(`lease/${id}`, { type: "lease.renew", peer, exchange });
+    enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, exchange });
     return;
   }
   if (taken === undefined || taken.to !== peer || !mayHold(identity.role)) {
@@ -85,7 +85,7 @@ export const answerRenewal = workerSetup.enqueueActions(({ context, event, enque
   enqueue.assign({ book: acceptOffer(context.book, id, endsAt) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
-    input: { id, holder: peer, lifeMs: leaseLifeMs, now: context.ports.now },
+    input: { id, holder: peer, lifeMs: leaseLifeMs, now: context.ports.now, parent: self },
   });
   enqueue.sendTo(context.transport, {
     type: "respond",
@@ -100,60 +100,60 @@ export const answerRenewal = workerSetup.enqueueActions(({ context, event, enque
       fields: { lease: id, peer, price: taken.price, resources: taken.resources, class: taken.descriptors[0]?.class },
     })
   );
-});
+}
 
-/** Only schedulers lease: a certificate that names another role doesn't. */
+/** Only schedulers may lease. A certificate that names another role may not; one without a role may. */
 export function mayHold(role: string | undefined): boolean {
   return role === undefined || role === "scheduler";
 }
 
-/** What a lease said of a renewal, passed on to whoever asked. */
-export const passRenewal = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "lease.renewed" && event.type !== "lease.refused") return;
-  const { id, exchange } = event;
-  if (event.type === "lease.renewed") {
-    enqueue.assign({ book: renewLease(context.book, id, event.endsAt) });
-    enqueue.sendTo(context.transport, {
-      type: "respond",
-      exchange,
-      message: { RenewLease: { Renewed: { id, timeout: instantFromMs(event.endsAt) } } },
-    });
-  } else {
-    enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
-  }
-  enqueue(() => reportRenewal(context, event));
-});
+type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;
+type Refused = Extract<LeaseEvent, { type: "lease.refused" }>;
 
-function reportRenewal({ ports, book }: WorkerContext, event: WorkerEvent): void {
-  if (event.type === "lease.renewed") {
-    const peer = book.leases[event.id]?.holder;
-    ports.report({
+/** The lease was renewed: sends its holder the new end. */
+export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, endsAt }: Renewed): void {
+  enqueue.assign({ book: renewLease(context.book, id, endsAt) });
+  enqueue.sendTo(context.transport, {
+    type: "respond",
+    exchange,
+    message: { RenewLease: { Renewed: { id, timeout: instantFromMs(endsAt) } } },
+  });
+  enqueue(() => {
+    const peer = context.book.leases[id]?.holder;
+    context.ports.report({
       level: "debug",
       event: "lease.renewed",
       message: `Renewed lease of ${peer}`,
-      fields: { lease: event.id, peer },
+      fields: { lease: id, peer },
     });
-  } else if (event.type === "lease.refused") {
-    ports.report({
-      level: "warn",
-      event: "lease.refused",
-      message: `Cannot renew lease for ${event.peer}: another peer holds it`,
-      fields: { lease: event.id, peer: event.peer },
-    });
-  }
+  });
 }
 
-/** A lease is over: its jobs are cancelled, its resources come back with the last of them. */
-export const closeLease = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "lease.over") return;
-  const { id, how, reason } = event;
+/** Refuses a renewal by a peer that does not hold the lease. */
+export function answerRefused({ context, enqueue }: WorkerArgs, { id, exchange, peer }: Refused): void {
+  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "lease.refused",
+      message: `Cannot renew lease for ${peer}: another peer holds it`,
+      fields: { lease: id, peer },
+    })
+  );
+}
+
+/** A lease is over: cancels its jobs. Its resources are free again with the last of them. */
+export function closeLease(
+  { context, enqueue }: WorkerArgs,
+  { id, how, reason }: Extract<LeaseEvent, { type: "lease.over" }>,
+): void {
   const lease = context.book.leases[id];
   enqueue.stopChild(`lease/${id}`);
   if (lease === undefined) return;
   const jobs = jobsOfLease(context.book, id);
   enqueue.assign({ book: endLease(context.book, id) });
   for (const { taskId } of jobs) {
-    enqueue.sendTo(`job/${taskId}`, { type: "job.cancel", reason: `its lease is over: ${reason}` });
+    enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.cancel", reason: `its lease is over: ${reason}` });
   }
   enqueue(() =>
     context.ports.report({
@@ -163,4 +163,4 @@ export const closeLease = workerSetup.enqueueActions(({ context, event, enqueue 
       fields: { lease: id, peer: lease.holder, reason, jobs: jobs.map(({ spec }) => spec.job_id) },
     })
   );
-});
+}

@@ -1,5 +1,5 @@
 /**
- * How a worker chooses whom to offer itself to, out of the requests of one window.
+ * How a worker chooses the requests of one window that it makes offers to.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
 export const requestWindowMs = 200;
 /** Requests of one window; further ones are dropped (`docs/wire.md`, "Allocation"). */
 export const requestsPerWindowMax = 100;
-/** An offer that nobody accepted lapses after this, in milliseconds (`docs/wire.md`, "Allocation"). */
+/** An offer that was not accepted lapses after this, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const offerLifeMs = 500;
 
 /** A request and the scheduler that made it. */
@@ -20,7 +20,7 @@ export interface ReceivedRequest {
   readonly request: WorkerRequest;
 }
 
-/** What is offered to one scheduler. */
+/** An offer to one scheduler, before it is sent. */
 export interface PlannedOffer {
   readonly to: Peer;
   readonly request: WorkerRequest;
@@ -28,16 +28,16 @@ export interface PlannedOffer {
   readonly price: number;
 }
 
-/** What a worker weighs requests by. */
+/** The configuration that a worker weighs requests by. */
 export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">;
 
 /**
  * Chooses offers for the requests of a window: drops those that name an executor this worker lacks, bid under its floor or
- * don't fit, ranks the rest by bid per weighted unit, highest first, and offers as long as resources last. What is promised to
- * one request is not there for the next.
+ * do not fit; ranks the rest by bid per weighted unit, highest first; and offers while resources last. Resources offered to
+ * one request are not available to the next.
  *
  * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
- * @param available What is neither leased nor offered now.
+ * @param available Resources that are neither leased nor offered.
  */
 export function planOffers(
   window: readonly ReceivedRequest[],
@@ -59,13 +59,13 @@ export function planOffers(
   return planned;
 }
 
-/** Whether every executor named is here, and the bid is at the floor or over it. */
+/** Whether this worker has every executor named, and the bid reaches the floor. */
 function canServe(request: WorkerRequest, { offer, executors }: OfferTerms): boolean {
   return request.bid >= offer.floor && request.spec.executor.length > 0 &&
     request.spec.executor.every((descriptor) => findExecutor(executors, descriptor) !== undefined);
 }
 
-/** `whole` offers everything this worker has, at the better of bid and price; `flexible` what was asked, at the bid. */
+/** `whole` offers all resources of this worker, at the better of bid and price; `flexible` those asked for, at the bid. */
 function offerFor(
   { from, request }: ReceivedRequest,
   available: Resources,

@@ -1,17 +1,17 @@
 /**
- * Arithmetic on resources: what fits, what is left, what they weigh when prices are compared.
+ * Arithmetic on resources: fit, sum, difference, and their weight in comparisons of prices.
  *
  * @module
  */
 import type { Resources } from "../../transport/protocols/messages.ts";
 
-/** Nothing of anything. */
+/** Zero in every dimension. */
 export const noResources: Resources = { gpu: 0, cpu: 0, storage: 0, memory: 0 };
 
-/** What one core, one GB of GPU memory, memory and storage count for when prices are compared (`docs/wire.md`, "Allocation"). */
+/** Weights of a core and of a GB of GPU memory, memory and storage in comparisons of prices (`docs/wire.md`, "Allocation"). */
 const weights: Resources = { cpu: 1, gpu: 25, memory: 0.1, storage: 0.01 };
 
-/** Sums of floats of the same few numbers, in another order, differ by less than this. */
+/** Floating-point sums of the same few numbers in different orders differ by less than this. */
 const tolerance = 1e-9;
 
 /** The sum, dimension by dimension. */
@@ -24,7 +24,7 @@ export function addResources(left: Resources, right: Resources): Resources {
   };
 }
 
-/** What is left of `left`; may be below zero. */
+/** The difference, dimension by dimension; may be below zero. */
 export function subtractResources(left: Resources, right: Resources): Resources {
   return {
     gpu: left.gpu - right.gpu,

@@ -1,5 +1,6 @@
 /**
- * A worker's machine: offers what it has, leases it to one holder at a time, runs the jobs that are dispatched under its leases.
+ * A worker's machine: offers its resources, leases them to one holder at a time, and runs the jobs that are dispatched under
+ * its leases.
  *
  * ```
  *  sweeping ──▶ serving ── role.drain ──▶ draining ── jobs ended, or time over ──▶ drained
@@ -9,63 +10,69 @@
  *               (a request opens a window of 200 ms, then offers go out)
  * ```
  *
- * Each lease and each job is a child of its own. Resources are reserved from the offer on and come back when the offer lapses, or
- * when the lease is over and its last job has ended. `draining` takes no requests and grants nothing;
- * `retiring` makes no new offers, and lets leases that stand go on. A push is handed to the job
- * that receives from its sender, by the desk of `job/ask.ts`; facts about peers that no lease or job depends on change nothing.
+ * Each lease and each job is a child of its own. Resources are reserved from the offer on, until the offer lapses, or the lease
+ * is over and its last job has ended. `draining` takes no requests and grants no leases. `retiring` makes no new offers and
+ * keeps the existing leases. The job network host (`job/job_network.ts`) hands a push to the job that receives from its sender.
+ * Facts about peers that no lease or job depends on are ignored.
  *
  * @module
  */
-import { assign } from "xstate";
-import { makeJobNetwork } from "../job/ask.ts";
+import { assign, enqueueActions, sendTo } from "xstate";
+import type { TransportFact } from "../../transport/port.ts";
+import type { PreparedWorker } from "../job/cell/prepare.ts";
+import type { EffectDone } from "../runtime/effect_actor.ts";
+import { handleRequest, type ReceivedRequest, type RequestTable } from "../runtime/requests.ts";
+import { makeJobNetworkHost } from "../job/job_network.ts";
 import { cellDefault } from "../config/cell_config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
-import { answerRenewal, closeLease, offer, passRenewal, withdrawOffer } from "./offering.ts";
+import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
-import { emptyBook } from "./worker_book.ts";
-import { drainMs, sweepMs, workerSetup } from "./worker_setup.ts";
+import { noCommitments } from "./commitments.ts";
+import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
   answerDispatch,
   closeJob,
   endAll,
+  endOfDeath,
   goOnWithout,
   noteClosed,
   noteEstablished,
   reportStarted,
 } from "./working.ts";
 
-const decline = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "request.received") return;
-  enqueue.sendTo(context.transport, { type: "decline", exchange: event.exchange });
-});
+/** The requests that a worker answers, by protocol and variant. It declines the others. */
+const requests: RequestTable<WorkerArgs> = {
+  "/hypha-health/0.0.1": decline,
+  "/hypha-progress/0.0.1": decline,
+  "/hypha-api/0.0.1": {
+    RenewLease: answerRenewal,
+    DispatchJob: answerDispatch,
+    WorkerOffer: decline,
+    JobStatus: decline,
+    Data: decline,
+  },
+};
 
-const declineOthers = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "request.received") return;
-  if ("RenewLease" in event.message || "DispatchJob" in event.message) return;
-  enqueue.sendTo(context.transport, { type: "decline", exchange: event.exchange });
-});
+function answerRequest(args: WorkerArgs, request: ReceivedRequest): void {
+  if (!handleRequest(requests, args, request)) decline(args, request);
+}
 
-const keepRequest = workerSetup.assign({
-  window: ({ context, event }) =>
-    event.type === "published" ? [...context.window, { from: event.from, request: event.message }] : context.window,
-});
+function decline({ context, enqueue }: WorkerArgs, { exchange }: { readonly exchange: string }): void {
+  enqueue.sendTo(context.transport, { type: "decline", exchange });
+}
 
-const keepCell = workerSetup.assign(({ context, event }) => {
-  if (event.type !== "effect.done.sweep") return {};
-  const { cell } = event.value;
-  const refusal = cell === undefined ? undefined : cellRefusal(cell, context.config.cell ?? cellDefault);
-  return { cell, cellProblem: refusal };
-});
+function serve({ context, enqueue }: WorkerArgs): void {
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "subscribe", topic: workerTopic });
+}
 
-/** The node tells the level to whoever probes. */
-const tellCell = workerSetup.enqueueActions(({ context, self, enqueue }) => {
-  if (context.cell !== undefined && self._parent !== undefined) {
-    enqueue.sendParent({ type: "role.cell", level: context.cell.level } as never);
-  }
-});
+/** The node tells the level to peers that probe it. */
+function sendCell({ context: { cell, parent }, enqueue }: WorkerArgs): void {
+  if (cell !== undefined && parent !== undefined) enqueue.sendTo(parent, { type: "role.cell", level: cell.level });
+}
 
-const reportCell = workerSetup.createAction(({ context }) => {
+function reportCell({ context }: { readonly context: WorkerContext }): void {
   const { cell, cellProblem, config, ports } = context;
   if (cell === undefined) return;
   const { level, user, cgroups, disk, notes } = cell;
@@ -76,11 +83,12 @@ const reportCell = workerSetup.createAction(({ context }) => {
     message: refused ? `Jobs with executors will be refused: ${cellProblem}` : describeCell(cell),
     fields: { cell: level, user, cgroups: cgroups.length, disk, confined: isConfined(cell), notes },
   });
-});
+}
 
-const reportSwept = workerSetup.createAction(({ context, event }) => {
-  if (event.type !== "effect.done.sweep") return;
-  const { removed, failed, unswept } = event.value;
+function reportSwept(
+  { context }: { readonly context: WorkerContext },
+  { removed, failed, unswept }: PreparedWorker,
+): void {
   if (unswept !== undefined) {
     context.ports.report({
       level: "warn",
@@ -95,50 +103,110 @@ const reportSwept = workerSetup.createAction(({ context, event }) => {
     message: `Removed ${removed.length} left-over work directories, ${failed.length} could not be removed`,
     fields: { removed, failed: failed.map(({ message }) => message) },
   });
+}
+
+const worker = workerSetup.extend({
+  actions: {
+    serve: enqueueActions(serve),
+    unsubscribe: sendTo(({ context }) => context.transport, { type: "unsubscribe", topic: workerTopic }),
+    decline: enqueueActions(decline),
+    answerRequest: enqueueActions(answerRequest),
+    passStream: ({ context }, fact: Extract<TransportFact, { type: "stream.received" }>) =>
+      context.jobNetworkHost.offer(fact),
+    stopJobNetworkHost: ({ context }) => context.jobNetworkHost.stop(),
+    takeCell: assign(({ context }, { cell }: Pick<PreparedWorker, "cell">) => ({
+      cell,
+      cellProblem: cell === undefined ? undefined : cellRefusal(cell, context.config.cell ?? cellDefault),
+    })),
+    sendCell: enqueueActions(sendCell),
+    reportCell,
+    reportSwept,
+    keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
+      window: [...context.window, { from, request: message }],
+    })),
+    offer: enqueueActions(offer),
+    withdrawOffer: enqueueActions(withdrawOffer),
+    answerRenewed: enqueueActions(answerRenewed),
+    answerRefused: enqueueActions(answerRefused),
+    closeLease: enqueueActions(closeLease),
+    reportStarted,
+    closeJob: enqueueActions(closeJob),
+    noteStatus: assign({ unacknowledged: ({ context }) => Math.max(0, context.unacknowledged - 1) }),
+    noteClosed: enqueueActions(noteClosed),
+    noteEstablished: enqueueActions(noteEstablished),
+    goOnWithout: enqueueActions(goOnWithout),
+    endAll: enqueueActions(endAll),
+    setFailed: assign((_, { error }: { readonly error: Error }) => ({
+      outcome: { type: "failed", reason: error.message },
+    })),
+  },
 });
 
+/** Takes the cell that was found, and reports both the cell and the swept directories. */
+const takePrepared = [
+  { type: "takeCell", params: prepared },
+  "reportCell",
+  "sendCell",
+  { type: "reportSwept", params: prepared },
+] as const;
+
+function prepared({ event }: { readonly event: EffectDone<"sweep", PreparedWorker> }): PreparedWorker {
+  return event.value;
+}
+
 /** The role machine of a worker. */
-export const workerMachine = workerSetup.createMachine({
+export const workerMachine = worker.createMachine({
   id: "worker",
   context: ({ input }) => ({
     ...input,
-    book: emptyBook,
+    book: noCommitments,
     window: [],
-    desk: makeJobNetwork(input.transport, input.ports),
+    jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     connected: input.peers,
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",
-    untold: 0,
+    unacknowledged: 0,
     outcome: { type: "drained" },
   }),
   initial: "sweeping",
   // For as long as the worker lives: it holds the lock on the directory.
   invoke: { src: "sweep", input: ({ context: { ports, config } }) => ({ ports, config }) },
   on: {
-    "effect.done.sweep": { actions: [keepCell, reportCell, tellCell, reportSwept] },
-    "request.received": { actions: decline },
-    "stream.received": { actions: ({ context, event }) => context.desk.offer(event) },
-    "peer.closed": { actions: noteClosed },
-    "peer.established": { actions: noteEstablished },
-    "absence.over": { actions: goOnWithout },
-    "offer.answered": { actions: withdrawOffer },
-    "offer.lapsed": { actions: withdrawOffer },
-    "lease.renewed": { actions: passRenewal },
-    "lease.refused": { actions: passRenewal },
-    "lease.over": { actions: closeLease },
-    "job.started": { actions: reportStarted },
-    "job.ended": { actions: closeJob },
-    "status.answered": { actions: assign({ untold: ({ context }) => Math.max(0, context.untold - 1) }) },
-    // A job whose actor died of an error; the wildcard also keeps it from taking the worker with it.
-    "xstate.error.actor.*": { actions: closeJob },
+    "effect.done.sweep": { actions: takePrepared },
+    "request.received": { actions: { type: "decline", params: ({ event }) => event } },
+    "stream.received": { actions: { type: "passStream", params: ({ event }) => event } },
+    "peer.closed": { actions: { type: "noteClosed", params: ({ event }) => event } },
+    "peer.established": { actions: { type: "noteEstablished", params: ({ event }) => event } },
+    "absence.over": { actions: { type: "goOnWithout", params: ({ event }) => event } },
+    "offer.answered": {
+      guard: { type: "isUndelivered", params: ({ event }) => event },
+      actions: { type: "withdrawOffer", params: ({ event }) => event },
+    },
+    "offer.lapsed": { actions: { type: "withdrawOffer", params: ({ event }) => event } },
+    "lease.renewed": { actions: { type: "answerRenewed", params: ({ event }) => event } },
+    "lease.refused": { actions: { type: "answerRefused", params: ({ event }) => event } },
+    "lease.over": { actions: { type: "closeLease", params: ({ event }) => event } },
+    "job.started": { actions: { type: "reportStarted", params: ({ event }) => event } },
+    "job.ended": {
+      actions: { type: "closeJob", params: ({ event }) => ({ taskId: event.task_id, outcome: event.outcome }) },
+    },
+    "status.answered": { actions: "noteStatus" },
+    // Without a transition for it, the error of a child would end the worker.
+    "xstate.error.actor.*": [
+      {
+        guard: { type: "isJobDeath", params: ({ event }) => event },
+        actions: { type: "closeJob", params: ({ event }) => endOfDeath(event) },
+      },
+      {},
+    ],
   },
   states: {
     sweeping: {
       on: {
-        "effect.done.sweep": { target: "serving", actions: [keepCell, reportCell, tellCell, reportSwept] },
+        "effect.done.sweep": { target: "serving", actions: takePrepared },
         "effect.failed.sweep": {
           target: "failed",
-          actions: assign({ outcome: ({ event }) => ({ type: "failed", reason: event.error.message }) }),
+          actions: { type: "setFailed", params: ({ event }) => event },
         },
         "role.drain": "drained",
         "role.retire": "drained",
@@ -146,54 +214,42 @@ export const workerMachine = workerSetup.createMachine({
       after: { [sweepMs]: "serving" },
     },
     serving: {
-      entry: [
-        workerSetup.sendTo(({ context }) => context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" }),
-        workerSetup.sendTo(({ context }) => context.transport, { type: "subscribe", topic: workerTopic }),
-      ],
+      entry: "serve",
       on: {
-        "request.received": [
-          {
-            guard: { type: "isApi", params: ({ event }) => event },
-            actions: [answerRenewal, answerDispatch, declineOthers],
-          },
-          { actions: decline },
-        ],
-        "role.drain": "draining",
+        "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+        "role.drain": { target: "draining", actions: { type: "endAll", params: ({ event }) => event } },
         "role.retire": "retiring",
       },
       initial: "resting",
       states: {
-        resting: { on: { published: { target: "collecting", actions: keepRequest } } },
+        resting: {
+          on: {
+            published: { target: "collecting", actions: { type: "keepRequest", params: ({ event }) => event } },
+          },
+        },
         collecting: {
-          on: { published: { guard: "isForWindow", actions: keepRequest } },
-          after: { [requestWindowMs]: { target: "resting", actions: offer } },
+          on: {
+            published: { guard: "isForWindow", actions: { type: "keepRequest", params: ({ event }) => event } },
+          },
+          after: { [requestWindowMs]: { target: "resting", actions: "offer" } },
         },
       },
     },
     retiring: {
-      entry: workerSetup.sendTo(({ context }) => context.transport, { type: "unsubscribe", topic: workerTopic }),
+      entry: "unsubscribe",
       always: { guard: "isUnbound", target: "drained" },
       on: {
-        "request.received": [
-          {
-            guard: { type: "isApi", params: ({ event }) => event },
-            actions: [answerRenewal, answerDispatch, declineOthers],
-          },
-          { actions: decline },
-        ],
-        "role.drain": "draining",
+        "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+        "role.drain": { target: "draining", actions: { type: "endAll", params: ({ event }) => event } },
       },
     },
     draining: {
-      entry: [
-        workerSetup.sendTo(({ context }) => context.transport, { type: "unsubscribe", topic: workerTopic }),
-        endAll,
-      ],
+      entry: "unsubscribe",
       always: { guard: "isAllOver", target: "drained" },
       after: { [drainMs]: "drained" },
     },
-    drained: { type: "final", entry: ({ context }) => context.desk.stop() },
-    failed: { type: "final", entry: ({ context }) => context.desk.stop() },
+    drained: { type: "final", entry: "stopJobNetworkHost" },
+    failed: { type: "final", entry: "stopJobNetworkHost" },
   },
   output: ({ context }) => context.outcome,
 });

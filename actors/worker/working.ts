@@ -1,13 +1,15 @@
 /**
- * A worker's actions around jobs, and around the peers they depend on.
+ * A worker's actions around jobs, and around the peers that jobs depend on.
  *
  * @module
  */
-import type { RequestAnswer } from "../../transport/port.ts";
-import type { ApiRequest, JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
+import type { JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
-import type { JobOutcome } from "../job/messages.ts";
+import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
+import type { RequestWith } from "../runtime/requests.ts";
+import type { LeaseRef } from "./lease.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { mayHold } from "./offering.ts";
@@ -21,15 +23,22 @@ import {
   type RunningJob,
   sameJob,
   specWithout,
-} from "./worker_book.ts";
-import { absenceMs, statusTimeoutMs, type WorkerContext, type WorkerEvent, workerSetup } from "./worker_setup.ts";
+} from "./commitments.ts";
+import {
+  absenceMs,
+  type ChildDied,
+  jobDied,
+  statusTimeoutMs,
+  type WorkerArgs,
+  type WorkerContext,
+  type WorkerEvent,
+} from "./worker_setup.ts";
 
-/** `DispatchJob`: starts a job under a lease of the sender's, or tells a running one what changed. */
-export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "request.received" || !("DispatchJob" in (event.message as ApiRequest))) return;
-  const { exchange, peer, identity } = event;
-  const { id, spec } = (event.message as { readonly DispatchJob: { readonly id: Uuid; readonly spec: JobSpec } })
-    .DispatchJob;
+/** `DispatchJob`: starts a job under a lease of the sender, or updates a running job. */
+export function answerDispatch(
+  { context, self, enqueue }: WorkerArgs,
+  { exchange, peer, identity, message: { id, spec } }: RequestWith<{ readonly id: Uuid; readonly spec: JobSpec }>,
+): void {
   const dispatched = (endsAt: number) =>
     enqueue.sendTo(context.transport, {
       type: "respond",
@@ -40,7 +49,7 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
     enqueue.assign({ book: replaceSpec(context.book, running.taskId, spec) });
-    enqueue.sendTo(`job/${running.taskId}`, { type: "job.updated", spec });
+    enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
     return dispatched(lease.endsAt);
   }
   const refusal = mayHold(identity.role) ? begin(context, { id, peer, spec }) : "its role may not dispatch";
@@ -61,12 +70,13 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
   enqueue.spawnChild("job", {
     id: `job/${id}`,
     input: {
+      parent: self,
       ports: context.ports,
       taskId: id,
       spec,
       scheduler: peer,
       executor,
-      network: context.desk.network,
+      network: context.jobNetworkHost.network,
       workDir: context.config.workDir,
       web: webUnder(context.config.fetch ?? fetchDefault),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
@@ -81,9 +91,9 @@ export const answerDispatch = workerSetup.enqueueActions(({ context, event, enqu
       fields: { peer, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
     })
   );
-});
+}
 
-/** What a new job runs with, or why it can't. */
+/** The lease and executor of a new job, or why it cannot run. */
 function begin(
   { book, config, cellProblem }: WorkerContext,
   { id, peer, spec }: { readonly id: Uuid; readonly peer: Peer; readonly spec: JobSpec },
@@ -100,26 +110,27 @@ function begin(
   return { job, executor, endsAt: lease.endsAt };
 }
 
-/** A job runs. */
-export const reportStarted = workerSetup.createAction(({ context, event }) => {
-  if (event.type !== "job.started") return;
-  const { task_id: task, job_id: job, pid } = event;
+/** Reports that a job runs. */
+export function reportStarted(
+  { context }: { readonly context: WorkerContext },
+  { task_id: task, job_id: job, pid }: JobStarted,
+): void {
   context.ports.report({
     level: "info",
     event: "job.started",
     message: `Job ${job} runs`,
     fields: { task, job, class: context.book.jobs[task]?.spec.executor.class, ...(pid === undefined ? {} : { pid }) },
   });
-});
+}
 
-/** A job ended: its scheduler is told, and one that failed frees its lease. */
-export const closeJob = workerSetup.enqueueActions(({ context, event, self, enqueue }) => {
-  const ended = endedOf(event);
-  if (ended === undefined) return;
-  const job = context.book.jobs[ended.taskId];
-  enqueue.stopChild(`job/${ended.taskId}`);
+/** A job ended: notifies its scheduler. A failed job ends its lease. */
+export function closeJob(
+  { context, self, enqueue }: WorkerArgs,
+  { taskId, outcome }: { readonly taskId: Uuid; readonly outcome: JobOutcome },
+): void {
+  const job = context.book.jobs[taskId];
+  enqueue.stopChild(`job/${taskId}`);
   if (job === undefined) return;
-  const { outcome } = ended;
   enqueue.assign({ book: endJob(context.book, job.taskId) });
   enqueue(() =>
     context.ports.report({
@@ -136,10 +147,10 @@ export const closeJob = workerSetup.enqueueActions(({ context, event, self, enqu
     })
   );
   if (outcome.type === "failed" && context.book.leases[job.leaseId]?.over === false) {
-    enqueue.sendTo(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
+    enqueue.sendTo<LeaseRef>(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
   }
   if (!context.connected.includes(job.scheduler)) return;
-  enqueue.assign({ untold: context.untold + 1 });
+  enqueue.assign({ unacknowledged: context.unacknowledged + 1 });
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `status/${job.taskId}`,
@@ -149,20 +160,12 @@ export const closeJob = workerSetup.enqueueActions(({ context, event, self, enqu
     timeoutMs: statusTimeoutMs,
     replyTo: answerAs(self, (_: RequestAnswer): WorkerEvent => ({ type: "status.answered" })),
   });
-});
+}
 
-/** A job's end: its own word, or that its actor died of an error. */
-function endedOf(
-  event: WorkerEvent | { readonly type: string; readonly error?: unknown },
-): { readonly taskId: Uuid; readonly outcome: JobOutcome } | undefined {
-  if (event.type === "job.ended") {
-    const { task_id: taskId, outcome } = event as Extract<WorkerEvent, { type: "job.ended" }>;
-    return { taskId, outcome };
-  }
-  const died = "xstate.error.actor.job/";
-  if (!event.type.startsWith(died)) return undefined;
-  const reason = `the worker could not run it: ${"error" in event ? String(event.error) : "unknown"}`;
-  return { taskId: event.type.slice(died.length), outcome: { type: "failed", reason } };
+/** The end of a job whose actor died of an error. */
+export function endOfDeath({ type, error }: ChildDied): { readonly taskId: Uuid; readonly outcome: JobOutcome } {
+  const reason = `the worker could not run it: ${error}`;
+  return { taskId: type.slice(jobDied.length), outcome: { type: "failed", reason } };
 }
 
 function statusOf(outcome: JobOutcome): JobStatus {
@@ -170,12 +173,13 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A peer's last connection closed. Because of its certificate: its leases end at once, and aggregations go on without it. Else
- * its leases lapse by themselves, and aggregations wait for it a while.
+ * A peer's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
+ * without it. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time.
  */
-export const noteClosed = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "peer.closed") return;
-  const { peer, reason } = event;
+export function noteClosed(
+  { context, enqueue }: WorkerArgs,
+  { peer, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
   enqueue.assign({ connected: context.connected.filter((other) => other !== peer) });
   const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
   const delay = isUnwanted ? 0 : absenceMs;
@@ -183,45 +187,45 @@ export const noteClosed = workerSetup.enqueueActions(({ context, event, enqueue 
   if (isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
   if (!isUnwanted) return;
   for (const { id } of leasesOf(context.book, peer)) {
-    enqueue.sendTo(`lease/${id}`, {
+    enqueue.sendTo<LeaseRef>(`lease/${id}`, {
       type: "lease.end",
       reason: `its holder's certificate is not accepted: ${reason.refusal.code}`,
     });
   }
-});
+}
 
-/** A peer is here, perhaps again. */
-export const noteEstablished = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "peer.established") return;
-  enqueue.cancel(`absence/${event.peer}`);
-  enqueue.assign({ connected: [...context.connected.filter((other) => other !== event.peer), event.peer] });
-});
+/** A peer connected, perhaps again. */
+export function noteEstablished({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
+  enqueue.cancel(`absence/${peer}`);
+  enqueue.assign({ connected: [...context.connected.filter((other) => other !== peer), peer] });
+}
 
-/** A peer stayed away: aggregations no longer wait for it. */
-export const goOnWithout = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "absence.over") return;
+/** A peer stayed disconnected: aggregations no longer wait for it. */
+export function goOnWithout({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
   let { book } = context;
   for (const { taskId, spec } of Object.values(context.book.jobs)) {
-    const left = specWithout(spec, event.peer);
+    const left = specWithout(spec, peer);
     if (left === undefined) continue;
     book = replaceSpec(book, taskId, left);
-    enqueue.sendTo(`job/${taskId}`, { type: "job.updated", spec: left });
+    enqueue.sendTo<JobRef>(`job/${taskId}`, { type: "job.updated", spec: left });
     enqueue(() =>
       context.ports.report({
         level: "warn",
         event: "trainer.gone",
-        message: `Job ${spec.job_id} no longer waits for ${event.peer}`,
-        fields: { job: spec.job_id, peer: event.peer },
+        message: `Job ${spec.job_id} no longer waits for ${peer}`,
+        fields: { job: spec.job_id, peer },
       })
     );
   }
   enqueue.assign({ book });
-});
+}
 
-/** The worker takes leave: every lease ends, and with it every job. */
-export const endAll = workerSetup.enqueueActions(({ context, event, enqueue }) => {
-  const reason = event.type === "role.drain" ? event.reason ?? "the worker stops" : "the worker stops";
+/** The worker drains: ends every lease, and with it every job. */
+export function endAll(
+  { context, enqueue }: WorkerArgs,
+  { reason = "the worker stops" }: { readonly reason?: string },
+): void {
   for (const { id, over } of Object.values(context.book.leases)) {
-    if (!over) enqueue.sendTo(`lease/${id}`, { type: "lease.end", reason });
+    if (!over) enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.end", reason });
   }
-});
+}

@@ -1,14 +1,21 @@
 /**
- * Second check of the gate: is the leaf's key of an allowed kind? Also the same question for CAs.
+ * Is the leaf's key of an allowed kind? The same question for CAs.
  *
  * @module
  */
 import * as Result from "effect/Result";
 import { type Certificate, type KeyAlgorithm, labelOf } from "../certificate.ts";
-import type { AlgorithmAllowed, WellFormed } from "../path.ts";
 import { UnsupportedKeyAlgorithm } from "../refusal.ts";
 import { isKnownSignature } from "../signature.ts";
 import type { Policy } from "../trust.ts";
+import type { Proof } from "./proof.ts";
+import type { WellFormed } from "./well_formed.ts";
+
+/** Proof that the leaf's key algorithm is allowed. Only {@linkcode checkAlgorithm} makes one. */
+export interface AlgorithmAllowed extends Proof<"AlgorithmAllowed"> {
+  /** The algorithm of the leaf's key, for people. */
+  readonly label: string;
+}
 
 /** Shortest RSA modulus in bits (specification: "Certificate Requirements"; CA/Browser Forum baseline §6.1.5). */
 export const rsaBitsMin = 2_048;
@@ -29,7 +36,8 @@ export function checkAlgorithm(
 ): Result.Result<AlgorithmAllowed, UnsupportedKeyAlgorithm> {
   const { leaf } = wellFormed;
   const refusal = refuseKey(leaf, policy.leafAlgorithms) ?? refuseSignatureAlgorithm(leaf, policy.caAlgorithms);
-  return refusal === undefined ? Result.succeed({} as AlgorithmAllowed) : Result.fail(refusal);
+  if (refusal !== undefined) return Result.fail(refusal);
+  return Result.succeed({ label: leaf.publicKey.label } as unknown as AlgorithmAllowed);
 }
 
 /** Why a certificate's key is not allowed; undefined where it is. */

@@ -1,12 +1,13 @@
 /**
- * Does a leaf carry the name under which its holder was looked for (RFC 9525)? Nodes look for PeerIDs and ask for none.
+ * Does the leaf carry the name that the caller looked for (RFC 9525)? Nodes look for PeerIDs and do not use this check.
  *
  * @module
  */
 import * as Result from "effect/Result";
 import { labelOf } from "../certificate.ts";
-import type { WellFormed } from "../path.ts";
 import { NameMismatch } from "../refusal.ts";
+import type { Proof } from "./proof.ts";
+import type { WellFormed } from "./well_formed.ts";
 
 /** The name looked for: a host name (A-labels), an address in its usual notation, or a mailbox. */
 export interface ExpectedName {
@@ -15,25 +16,21 @@ export interface ExpectedName {
   /** The name as the caller wrote it. */
   readonly value: string;
   /**
-   * Tells whether a domain is one under which anybody can register (a public suffix): a wildcard directly below such a
-   * domain matches nothing. Without it only top-level domains count as such.
+   * Whether a domain is a public suffix, under which anybody can register: a wildcard directly below such a domain matches
+   * nothing. Without this function only top-level domains count as public suffixes.
    */
   readonly isPublicSuffix?: (domain: string) => boolean;
 }
 
-declare const proof: unique symbol;
-
 /** Proof that the leaf carries the expected name. Only {@linkcode checkName} makes one. */
-export interface Named {
-  /** @ignore Only its check makes one. */
-  readonly [proof]: "Named";
+export interface Named extends Proof<"Named"> {
   /** The name, as the caller wrote it. */
   readonly name: string;
 }
 
 /**
  * Checks that one of the leaf's alternative names is the expected one. The common name does not count (RFC 9525 §2). A
- * wildcard stands for exactly one whole label, the leftmost, and for no address.
+ * wildcard matches exactly one whole label, the leftmost, and no address.
  *
  * @returns Proof of the check, or `name-mismatch`.
  */
@@ -65,7 +62,7 @@ function isSameHost(presented: string, { value, isPublicSuffix }: ExpectedName):
   return dot > 0 && wanted.slice(dot + 1) === base;
 }
 
-/** One text for all notations of an address; the value as it is where it is none. */
+/** One text for all notations of an address; the value itself where it is not an address. */
 function addressKey(value: string): string {
   if (/^\d+(\.\d+){3}$/.test(value)) return value;
   const lower = value.toLowerCase();

@@ -1,5 +1,5 @@
 /**
- * Third check of the gate: which paths lead from the leaf to an anchor?
+ * Which paths lead from the leaf to an anchor?
  *
  * A depth-first search over the anchors and what the peer sent. Every signature it verifies is counted against a
  * budget, and it goes on from a certificate only after a signature verified, so the budget bounds the whole search.
@@ -9,7 +9,6 @@
 import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, isSelfIssued, labelOf } from "../certificate.ts";
-import type { Path, PathsFound, WellFormed } from "../path.ts";
 import {
   BadSignature,
   BudgetExceeded,
@@ -31,7 +30,22 @@ import { domainsOf, type Policy, type TrustDomain, type TrustSnapshot } from "..
 import { refuseKey, refuseSignatureAlgorithm } from "./algorithm.ts";
 import { type ComparisonBudget, refuseNames } from "./name_constraints.ts";
 import { type Place, refuseBare } from "./profile.ts";
+import type { Proof } from "./proof.ts";
 import { refuseUnusual } from "./web_pki.ts";
+import type { WellFormed } from "./well_formed.ts";
+
+/** One candidate: leaf first, the anchor last. */
+export type Path = readonly [leaf: Certificate, ...issuers: Certificate[]];
+
+/** Candidate paths whose signatures and constraints hold; at least one. Only {@linkcode findPaths} makes one. */
+export interface PathsFound extends Proof<"PathsFound"> {
+  /** The paths that verify, in the order in which they are tried. */
+  readonly paths: readonly Path[];
+  /** Trust domain of each path's anchor; absent where all are of the node's own bundle. */
+  readonly domains?: readonly (string | undefined)[];
+  /** How many signatures were verified to find them. */
+  readonly signatureChecks: number;
+}
 
 /** Certificates of one path, leaf and anchor included. webpki allows 6 CAs between; deployments here have 1 or 2. */
 export const pathLengthMax = 8;
@@ -47,7 +61,7 @@ export const nodePurposes = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"] as const;
 export interface PathLimits {
   /** CAs allowed between leaf and anchor, those that are self-issued not counted; as the policy has it where undefined. */
   readonly intermediatesMax?: number | undefined;
-  /** Is added to: what the search cost, whatever came of it. */
+  /** A counter to which the search adds its cost, whether it succeeds or not. */
   readonly spending?: { signatureChecks: number } | undefined;
   /** Whether the issuer's signature on the child is known to be good: a check that costs nothing. */
   readonly isKnownLink?: ((child: Certificate, issuer: Certificate) => boolean) | undefined;
@@ -64,7 +78,7 @@ export interface PathLimits {
  * @param wellFormed The chain that the peer sent.
  * @param snapshot Anchors and policy, of each trust domain its own. An anchor may be an intermediate; it is held to its
  * own constraints too.
- * @returns At least one path; or the most telling of the reasons for which there is none, with the path tried.
+ * @returns At least one path; or the most specific reason why there is none, with the path tried.
  */
 export function findPaths(
   wellFormed: WellFormed,
@@ -95,7 +109,12 @@ export function findPaths(
   return Result.succeed({ paths, signatureChecks: spent.signatureChecks, ...named } as unknown as PathsFound);
 }
 
-/** What all searches for one leaf spend together. */
+/** The same proof for a chain whose search is cached: to find its paths again verifies no signature. */
+export function withoutSearch(found: PathsFound): PathsFound {
+  return { ...found, signatureChecks: 0 } as unknown as PathsFound;
+}
+
+/** The budget that all searches for one leaf share. */
 interface Spent {
   readonly names: ComparisonBudget;
   /** Signatures verified already, by child and issuer: a link of several paths costs one check. */
@@ -132,7 +151,7 @@ function startSearch(
   return { domain, policy: domain.policy, anchors: domain.anchors, sent, ...common, paths: [], refusal: undefined };
 }
 
-/** What of a leaf can be refused whoever issued it. */
+/** Refusals of a leaf that do not depend on its issuer. */
 function refuseLeaf(search: Search, leaf: Certificate): Refusal | undefined {
   const certificate = labelOf(leaf);
   if (isSelfSigned(search, leaf)) return new SelfSigned({ certificate });
@@ -149,7 +168,7 @@ function refuseLeaf(search: Search, leaf: Certificate): Refusal | undefined {
     refuseForm(search, leaf, "leaf") ?? refuseClaims(search.domain, leaf);
 }
 
-/** Goes on from the last certificate of `path` to each that may have issued it; complete paths are collected. */
+/** Extends `path` by each certificate that may have issued its last one; collects complete paths. */
 function extend(search: Search, path: Path): void {
   const last = path.at(-1)!;
   const issued = (issuer: Certificate) =>
@@ -208,8 +227,8 @@ function refuseLink(
 }
 
 /**
- * What the policy's profile, and the rules of the Web PKI where they are asked for, want of a certificate's form. An old
- * root's signature of itself may be by an algorithm that is not checked here: nothing rests on it.
+ * Checks the form of a certificate against the policy's profile, and against the rules of the Web PKI where the policy
+ * requires them. An old root's self-signature may use an unsupported algorithm: nothing depends on it.
  */
 function refuseForm(search: Search, of: Certificate, place: Place): Refusal | undefined {
   const { profile, webPki, purposes = nodePurposes } = search.policy;
@@ -240,7 +259,7 @@ function signedBy(spent: Spent, child: Certificate, issuer: Certificate): boolea
   return signed;
 }
 
-/** Why a leaf claims what the CAs of this trust domain may not speak for; undefined where it does not. */
+/** Why the CAs of this trust domain may not issue what a leaf claims; undefined where they may. */
 function refuseClaims({ name, roles }: TrustDomain, leaf: Certificate): Refusal | undefined {
   if (name === undefined) return undefined;
   const certificate = labelOf(leaf);
@@ -248,7 +267,7 @@ function refuseClaims({ name, roles }: TrustDomain, leaf: Certificate): Refusal 
   const claims = uris.map((uri) => /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(uri) ?? []);
   const foreign = claims.findIndex(([, domain]) => domain !== name);
   if (foreign >= 0) return new NameConstraint({ certificate, name: uris[foreign]! });
-  // A leaf that claims no role could be any: where a domain has some only, each of its leaves has to say which.
+  // A leaf without a role could have any: where a domain is limited to some roles, each of its leaves must name one.
   const claimed = claims.length === 0 ? [undefined] : claims.map(([, , role]) => role);
   const denied = roles && claimed.findIndex((role) => !roles.some((allowed) => allowed === role));
   if (denied === undefined || denied < 0) return undefined;
@@ -278,7 +297,7 @@ function sameKeyAndName(a: Certificate, b: Certificate): boolean {
   return sameBytes(a.subject.der, b.subject.der) && sameBytes(a.publicKey.spki, b.publicKey.spki);
 }
 
-/** Those whose key identifier is the one that the child names come first, those that name another last. */
+/** Issuers with the key identifier that the child names come first, issuers with another come last. */
 function byKeyId(issuers: readonly Certificate[], child: Certificate): readonly Certificate[] {
   const wanted = child.authorityKeyId;
   if (wanted === undefined || issuers.length < 2) return issuers;
@@ -290,7 +309,7 @@ function unknownIssuer(of: Certificate): UnknownIssuer {
   return new UnknownIssuer({ certificate: labelOf(of), issuer: of.issuer.text });
 }
 
-/** From what says least about the certificate to what says most: of several refusals the last in this list is given. */
+/** From the least specific to the most specific: of several refusals the last in this list is returned. */
 const tellingOrder: readonly RefusalCode[] = [
   "unknown-issuer",
   "bad-signature",

@@ -1,14 +1,45 @@
 /**
- * Sixth and seventh check of the gate: who is it, and may that role connect?
+ * Who is the peer, and may its role connect?
  *
  * @module
  */
 import * as Result from "effect/Result";
 import type { Certificate, Role, SubjectAltName } from "../certificate.ts";
-import type { PeerIdentity, RoleAllowed, WellFormed } from "../path.ts";
 import { peerIdOf } from "../peer_id.ts";
 import { PeerIdMismatch, RoleNotAllowed, type UnsupportedKeyAlgorithm } from "../refusal.ts";
 import type { Policy } from "../trust.ts";
+import type { Proof } from "./proof.ts";
+import type { WellFormed } from "./well_formed.ts";
+
+/** What the leaf proves about its holder. Only {@linkcode checkIdentity} makes one. */
+export interface PeerIdentity extends Proof<"PeerIdentity"> {
+  /** PeerID of the leaf's key, base58btc text. */
+  readonly peer: string;
+  /** The subject's common name, or the whole subject where it has none. */
+  readonly name: string;
+  /** The leaf's subject, for people. */
+  readonly subject: string;
+  /** Subject alternative names with their kind in front: `DNS:gateway-01`, `IP:0.0.0.0`, `URI:spiffe://…`. */
+  readonly names: readonly string[];
+  /** The role that the certificate grants; undefined where it names none. */
+  readonly role: Role | undefined;
+  /** The trust domain; undefined for the own. */
+  readonly domain: string | undefined;
+  /** What the URI SANs claim where that is not exactly one known role: `checkRole` refuses it. */
+  readonly roleClaim?: string;
+  /** The leaf's serial, hexadecimal. */
+  readonly serial: string;
+  /** The leaf's issuer, for people. */
+  readonly issuer: string;
+  /** The leaf's last moment of validity. */
+  readonly notAfter: Date;
+}
+
+/** Proof that the identity's role may connect. Only {@linkcode checkRole} makes one. */
+export interface RoleAllowed extends Proof<"RoleAllowed"> {
+  /** The role that was allowed. */
+  readonly role: Role | undefined;
+}
 
 const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
 
@@ -22,10 +53,9 @@ const prefixes: Readonly<Record<SubjectAltName["type"], string>> = {
 };
 
 /**
- * Reads off the leaf who its holder is, and checks that it is the peer that was dialled.
+ * Reads the holder's identity from the leaf, and checks that it is the peer that was dialled.
  *
- * Reads only: that the leaf is to be believed is what the checks before it proved. A role that cannot be told is left
- * to `checkRole`.
+ * Reads only: the checks before it proved that the leaf can be trusted. `checkRole` refuses an unclear role.
  *
  * @param wellFormed The chain; only its leaf counts.
  * @param expectedPeer PeerID that was dialled, as base58btc text; undefined where none was named.
@@ -56,7 +86,7 @@ export function checkIdentity(
 
 /**
  * Checks that the role of an identity may connect. A leaf without a URI SAN has no role: it passes unless the policy
- * requires one, whatever `allowedRoles` says. A leaf whose URI SANs name no single known role is refused always.
+ * requires one, independent of `allowedRoles`. A leaf whose URI SANs do not name exactly one known role is always refused.
  *
  * @returns Proof of the check, or `role-not-allowed`.
  */
@@ -74,7 +104,7 @@ export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result
   );
 }
 
-/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; what it claims where it is not that. */
+/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
 function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "roleClaim"> {
   const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
   if (uris.length === 0) return { role: undefined, domain: undefined };
@@ -84,7 +114,7 @@ function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "ro
     uri,
   );
   if (uris.length > 1) return { role: undefined, domain: undefined, roleClaim: `all of ${uris.join(", ")}` };
-  // Whoever resolves "." and ".." would read another role than whoever takes the first segment.
+  // A reader that resolves "." and ".." finds another role than one that takes the first segment.
   if (parts === null || uri.split("/").some((segment) => segment === "." || segment === "..")) {
     return { role: undefined, domain: undefined, roleClaim: uri };
   }

@@ -1,8 +1,8 @@
 /**
  * Name constraints (RFC 5280 §4.2.1.10): which names the CAs of a path may speak for.
  *
- * Fails closed: a name of a constrained kind that cannot be compared refuses the path, which is every name of a kind
- * that is not processed here (otherName and its like).
+ * Fails closed: a name of a constrained kind that cannot be compared refuses the path. That includes every name of a kind
+ * that is not processed here, such as otherName.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import * as Result from "effect/Result";
 import { type Certificate, isSelfIssued, labelOf, type SubjectAltName } from "../certificate.ts";
 import { decodeDer } from "../der.ts";
 import { foldRelativeName, type NameAttribute, readRelativeNames } from "../distinguished_name.ts";
-import type { Path } from "../path.ts";
+import type { Path } from "./find_paths.ts";
 import { BudgetExceeded, NameConstraint } from "../refusal.ts";
 
 /** Comparisons of a name with a constraint, in one search (Go crypto/x509 and webpki: 250,000). */
@@ -25,7 +25,7 @@ export interface ComparisonBudget {
  * Why a name on `path` lies outside of what a CA above it may speak for; undefined where none does.
  *
  * @param path Leaf first, the anchor last; the anchor's constraints count too.
- * @param budget Is spent; shared by all paths of a search.
+ * @param budget Counts comparisons; all paths of a search share it.
  */
 export function refuseNames(path: Path, budget: ComparisonBudget): NameConstraint | BudgetExceeded | undefined {
   for (let above = path.length - 1; above > 0; above--) {
@@ -52,7 +52,7 @@ interface Prepared {
 
 const exhausted = Symbol("exhausted");
 
-/** The first name of a certificate that is excluded, not permitted, or cannot be judged. */
+/** The first name of a certificate that is excluded, not permitted, or cannot be compared. */
 function findOutside(
   certificate: Certificate,
   permitted: readonly Prepared[],
@@ -78,7 +78,7 @@ function findOutside(
   return undefined;
 }
 
-/** Whether a constraint is about names of that kind; kinds that are not processed are told apart by their tag. */
+/** Whether a constraint applies to names of that kind; kinds that are not processed are distinguished by their tag. */
 function sameKind(name: SubjectAltName, constraint: SubjectAltName): boolean {
   return name.type === constraint.type && (name.type !== "other" || name.value === constraint.value);
 }
@@ -136,7 +136,7 @@ const hostName = new RegExp(`^(?=.{1,253}$)${label}(?:\\.${label})*$`);
 
 /**
  * `example.com` covers itself and all below it; the empty constraint covers everything. A wildcard name lies within a
- * permitted subtree only if all that it stands for does, and within an excluded one if any of it does.
+ * permitted subtree only if every name that it matches does, and within an excluded one if any of them does.
  */
 function isDnsWithin(name: string, constraint: string, use: "permitted" | "excluded"): boolean | undefined {
   const wildcard = name.startsWith("*.");
@@ -145,7 +145,7 @@ function isDnsWithin(name: string, constraint: string, use: "permitted" | "exclu
   if (constraint === "") return true;
   if (!hostName.test(constraint)) return undefined;
   if (base === constraint || base.endsWith(`.${constraint}`)) return true;
-  // *.example.com stands for a.example.com too, which an excluded a.example.com covers.
+  // *.example.com matches a.example.com too, which an excluded a.example.com covers.
   return wildcard && use === "excluded" && constraint.endsWith(`.${base}`) &&
     !constraint.slice(0, -base.length - 1).includes(".");
 }
@@ -169,7 +169,7 @@ function hostOfUri(uri: string): string | undefined {
 function isEmailWithin(address: string, constraint: string): boolean | undefined {
   const at = address.lastIndexOf("@");
   const host = address.slice(at + 1).toLowerCase();
-  // Quoted local parts may hold an @; nobody here has one, and two readers would disagree on where it splits.
+  // Quoted local parts may hold an @. They are not supported: two readers would split them at different places.
   if (at < 1 || address.indexOf("@") !== at || !hostName.test(host)) return undefined;
   const split = constraint.lastIndexOf("@");
   if (split === 0) return undefined; // neither a mailbox nor a host

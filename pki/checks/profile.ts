@@ -1,23 +1,23 @@
 /**
- * What profile `rfc5280` asks of certificates and profile `network` does not: key identifiers.
+ * The requirements of profile `rfc5280` that profile `network` leaves out: key identifiers.
  *
- * The certificates of the existing network lack them, and no verdict rests on them: they order the search. Each
+ * The certificates of the existing network lack them, and no verdict depends on them: they order the search. Each
  * relaxation is a row of `tests/fixtures/profile_network.json`, with the certificate that needs it. The third of them, the CRL
- * number, is in `refuseBareList`.
+ * number, is in `refuseBareCrl`.
  *
  * @module
  */
 import type { Certificate } from "../certificate.ts";
 import { MalformedCertificate } from "../refusal.ts";
 
-/** Where a certificate stands on its path. A root is an anchor that is self-issued. */
+/** The position of a certificate on its path. A root is an anchor that is self-issued. */
 export type Place = "leaf" | "intermediate" | "root";
 
 /**
  * Why a certificate lacks what RFC 5280 requires of its issuer: a subject key identifier in each CA's certificate
  * (§4.2.1.2), an authority key identifier with a key in each that is not self-signed (§4.2.1.1).
  *
- * @param isSelfSigned Is asked only where it matters, as it may cost a signature check.
+ * @param isSelfSigned Called only where it matters, because it may cost a signature check.
  */
 export function refuseBare(
   { subjectKeyId, authorityKeyId }: Certificate,

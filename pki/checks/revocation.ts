@@ -1,5 +1,5 @@
 /**
- * Fifth check of the gate: has an issuer taken a certificate of the path back?
+ * Has an issuer revoked a certificate of the path?
  *
  * @module
  */
@@ -9,16 +9,15 @@ import { type Certificate, labelOf } from "../certificate.ts";
 import {
   compareAge,
   findRevocation,
-  type HeldList,
+  type HeldCrl,
   inForceFrom,
   isSignedBy,
   newestOfEach,
-  refuseBareList,
+  refuseBareCrl,
   type RevocationIndex,
 } from "../crl.ts";
 import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
 import { allReasons, covers, scopeName } from "../crl_scope.ts";
-import type { NotRevoked, Path, WithinValidity } from "../path.ts";
 import {
   CertificateRevoked,
   CrlExpired,
@@ -31,23 +30,35 @@ import {
   withTried,
 } from "../refusal.ts";
 import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
-import { expiryOf } from "./validity.ts";
-import { refuseUnusualList } from "./web_pki.ts";
+import type { Path } from "./find_paths.ts";
+import type { Proof } from "./proof.ts";
+import { expiryOf, type WithinValidity } from "./validity.ts";
+import { refuseUnusualCrl } from "./web_pki.ts";
+
+/** The path that is not revoked, and when its first certificate expires. Only {@linkcode checkRevocation} makes one. */
+export interface NotRevoked extends Proof<"NotRevoked"> {
+  /** The path that was chosen, the leaf first. */
+  readonly path: Path;
+  /** When the first certificate of the path expires. */
+  readonly expiresAt: Date;
+  /** The trust domain that vouches for the leaf; absent where it is the node's own bundle. */
+  readonly domain?: string;
+}
 
 /**
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
  *
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
- * its issuer: signed by the CA that stands above it on the path, covering the certificate and every reason, in force at
- * `at`, of several of one scope the newest (each of those as old as each other), brought up to date by its delta. A list
- * past its `nextUpdate` counts for `policy.crlGraceMs` more; one below its mark (`crl_marks.ts`) can revoke, but not clear.
- * The anchor itself is not looked up: trust in it is withdrawn by taking it out of the bundle,
- * which `makeTrustSnapshot` does when the bundle's own CA revoked it.
+ * its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
+ * scope (all of them where several have the same age), brought up to date by its delta. A list past its `nextUpdate` counts
+ * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. The anchor itself is not
+ * looked up: it is distrusted by removing it from the bundle, which `makeTrustSnapshot` does when another CA of the bundle
+ * revoked it.
  *
  * @param within The paths that are inside their validity period.
- * @param snapshot Revocation lists and policy, of each trust domain its own.
+ * @param snapshot Revocation lists and policy of each trust domain.
  * @param at The time to check for; the caller owns the clock.
- * @returns The path and when it ends; or the refusal: a revocation before a list that is missing or no good.
+ * @returns The path and when it expires; or the refusal: a revocation takes precedence over a missing or unusable list.
  */
 export function checkRevocation(
   within: WithinValidity,
@@ -68,7 +79,7 @@ export function checkRevocation(
   return Result.fail(refusal!);
 }
 
-/** What a certificate is judged by. */
+/** What a certificate is checked against. */
 interface Terms {
   readonly index: RevocationIndex;
   readonly policy: Policy;
@@ -86,7 +97,7 @@ function refusePath(path: Path, terms: Terms): Refusal | undefined {
   return refusal;
 }
 
-/** Why a certificate is revoked, or why that cannot be told; undefined where it is not. */
+/** The refusal of a revoked certificate, or of one whose status is unknown; undefined where it is not revoked. */
 function refuseRevoked(
   certificate: Certificate,
   issuer: Certificate,
@@ -113,7 +124,7 @@ function refuseRevoked(
       return new CertificateRevoked({ certificate: labelOf(certificate), issuer: name, ...revocation });
     }
     if (list.baseNumber !== undefined) continue;
-    const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseListForm(list, policy) ??
+    const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseCrlForm(list, policy) ??
       refuseDates(list, policy, at);
     if (refused === undefined) reasons |= list.scope.reasons;
     refusal ??= refused;
@@ -124,8 +135,8 @@ function refuseRevoked(
 
 /** A list older than one used before can revoke, but not clear. `relevant`: the list and the others of its issuer. */
 function refuseOlder(
-  list: HeldList,
-  relevant: readonly HeldList[],
+  list: HeldCrl,
+  relevant: readonly HeldCrl[],
   { issuer, index, domain }: Pick<Terms, "index" | "domain"> & { readonly issuer: Certificate },
 ): CrlRollback | undefined {
   if (index.marks === undefined) return undefined;
@@ -142,15 +153,15 @@ function refuseOlder(
   return new CrlRollback({ issuer: issuer.subject.text, number: textOf(age), seen });
 }
 
-/** What the policy's profile, and the rules of the Web PKI where they are asked for, want of a list and its delta. */
-function refuseListForm(list: HeldList, policy: Policy): CrlMalformed | undefined {
-  const bare = policy.profile === "rfc5280" ? refuseBareList(list) : undefined;
+/** Checks a list and its delta against the policy's profile, and against the rules of the Web PKI where it requires them. */
+function refuseCrlForm(list: HeldCrl, policy: Policy): CrlMalformed | undefined {
+  const bare = policy.profile === "rfc5280" ? refuseBareCrl(list) : undefined;
   if (bare !== undefined || policy.webPki !== "require") return bare;
-  return refuseUnusualList(list) ?? (list.delta && refuseUnusualList(list.delta));
+  return refuseUnusualCrl(list) ?? (list.delta && refuseUnusualCrl(list.delta));
 }
 
-/** A list that is not in force clears nobody, but what it revokes stays revoked. */
-function refuseDates(list: HeldList, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
+/** A list outside its dates clears no certificate; its entries still revoke. */
+function refuseDates(list: HeldCrl, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {
   const { nextUpdate } = list;
   const thisUpdate = inForceFrom(list);
   const issuer = list.issuer.text;

@@ -1,18 +1,29 @@
 /**
- * Fourth check of the gate: is every certificate of a path inside its validity period?
+ * Is every certificate of a path inside its validity period?
  *
  * @module
  */
 import * as Result from "effect/Result";
 import { type Certificate, labelOf } from "../certificate.ts";
-import type { Path, PathsFound, WithinValidity } from "../path.ts";
 import { CertificateExpired, CertificateNotYetValid, withTried } from "../refusal.ts";
+import type { Path, PathsFound } from "./find_paths.ts";
+import type { Proof } from "./proof.ts";
+
+/** The candidates that are inside their validity period at `at`; at least one. Only {@linkcode checkValidity} makes one. */
+export interface WithinValidity extends Proof<"WithinValidity"> {
+  /** The paths that are valid at {@linkcode at}. */
+  readonly paths: readonly Path[];
+  /** The trust domain of each path. */
+  readonly domains?: readonly (string | undefined)[];
+  /** The time of the check. */
+  readonly at: Date;
+}
 
 /**
  * Keeps the paths of which every certificate, the anchor's included, is valid at `at`, both ends of its period
  * included (RFC 5280 §4.1.2.5; a fraction of a second after `notAfter` is after it).
  *
- * Checks dates only. Where no path is left, the leaf's own refusal goes before that of a CA.
+ * Checks dates only. Where no path is left, the leaf's refusal takes precedence over that of a CA.
  *
  * @param found The candidates.
  * @param at The time to check for; the caller owns the clock.
@@ -38,7 +49,7 @@ export function checkValidity(
   return Result.fail(refusal!);
 }
 
-/** The end of a path: when the first of its certificates expires. */
+/** When the first certificate of a path expires. */
 export function expiryOf(path: Path): Date {
   return path.reduce((first, { period }) => period.notAfter < first ? period.notAfter : first, path[0].period.notAfter);
 }

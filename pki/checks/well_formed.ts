@@ -1,12 +1,23 @@
 /**
- * First check of the gate: is what the peer sent a chain of certificates at all?
+ * Is what the peer sent a chain of X.509 certificates, within its limits?
  *
  * @module
  */
 import * as Result from "effect/Result";
 import { type Certificate, parseCertificate } from "../certificate.ts";
-import type { WellFormed } from "../path.ts";
 import { BudgetExceeded, type MalformedCertificate, NoCertificate } from "../refusal.ts";
+import type { Proof } from "./proof.ts";
+
+/**
+ * A chain that parsed: the leaf and the other certificates that the peer sent, in their order. Only
+ * {@linkcode checkWellFormed} makes one.
+ */
+export interface WellFormed extends Proof<"WellFormed"> {
+  /** The peer's certificate. */
+  readonly leaf: Certificate;
+  /** What else the peer sent. */
+  readonly others: readonly Certificate[];
+}
 
 /** Certificates a peer may send: a path of {@linkcode pathLengthMax} and two to spare. OpenSSL's own limit is 100. */
 export const chainCertificatesMax = 10;
@@ -20,7 +31,7 @@ export interface ChainLimits {
 /**
  * Parses the chain that a peer sent, leaf first.
  *
- * Checks form and size only; which of the others belong to the leaf is for `findPaths` to find out.
+ * Checks form and size only: `findPaths` finds out which of the other certificates belong to the leaf.
  *
  * @param chain DER of each certificate, leaf first, the others in any order.
  * @returns The parsed chain; or `no-certificate`, `malformed-certificate`, or `budget-exceeded` where there are too many.

@@ -1,6 +1,6 @@
 /**
- * Composes and signs one certificate. Knows the form, not the policy: what goes into which kind of certificate is said
- * by `issueRoot`, `issueIntermediate` and `issueNode`.
+ * Composes and signs one certificate. Knows the form, not the policy: `issueRoot`, `issueIntermediate` and
+ * `issueNode` decide the content of each kind of certificate.
  *
  * @module
  */

@@ -106,7 +106,7 @@ export function bitString(content: Uint8Array): Uint8Array {
   return derValue(tag.bitString, [Uint8Array.of(0), content]);
 }
 
-/** A BIT STRING of named bits (`KeyUsage`): bit 0 first, trailing zeros left out as DER wants. */
+/** A BIT STRING of named bits (`KeyUsage`): bit 0 first, trailing zeros left out as DER requires. */
 export function namedBits(bits: readonly number[]): Uint8Array {
   const last = Math.max(-1, ...bits);
   const octets = new Uint8Array(Math.floor(last / 8) + 1);

@@ -72,7 +72,7 @@ export interface CrlRequest {
 }
 
 /**
- * Makes a revocation list, in time linear in its entries. `mod.ts` says why the library does not write it.
+ * Makes a revocation list, in time linear in its entries. `mod.ts` explains why the library does not write it.
  *
  * @returns PEM, labelled `X509 CRL`.
  * @throws {IssueError} When the issuer, a serial or the dates are not usable.
@@ -105,7 +105,7 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
   return formatPem("X509 CRL", der);
 }
 
-/** An entry without a reason says `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */
+/** An entry without a reason means `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */
 function encodeEntry({ serial, date, reason }: RevokedEntry, added: readonly Extension[]): Uint8Array {
   const code = revocationReasons[reason ?? "unspecified"];
   const extensions = [

@@ -34,7 +34,7 @@ import { encodeName, type SubjectName } from "./name.ts";
 export interface NodeRequest extends SubjectName, IssuePeriod {
   /** The CA that signs it. */
   readonly issuer: IssuerFiles;
-  /** Alternative names; {@linkcode alternativeNames} says what absent ones become. */
+  /** Alternative names; {@linkcode alternativeNames} has the defaults. */
   readonly san?: readonly string[];
   /** The key to certify; a fresh Ed25519 key when absent. */
   readonly keyPem?: string;

@@ -21,7 +21,7 @@ export interface Issuer {
   readonly keyId: Uint8Array;
 }
 
-/** Whether issuing checks that the issuer is a CA; `unchecked` is for tests of certificates that nobody should accept. */
+/** Whether issuing checks that the issuer is a CA; `unchecked` is for tests of certificates that must be refused. */
 export type IssuerCheck = "ca" | "unchecked";
 
 /**

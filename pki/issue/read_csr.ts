@@ -1,5 +1,5 @@
 /**
- * Reads a certificate signing request and checks that whoever made it holds the key.
+ * Reads a certificate signing request and checks that its maker holds the key.
  *
  * @module
  */

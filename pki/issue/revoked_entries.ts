@@ -1,6 +1,6 @@
 /**
- * Reads a revocation list back entry by entry, for the CA that continues it. Whoever only asks about one certificate
- * uses `findRevocation`.
+ * Reads a revocation list back entry by entry, for the CA that continues it. To look up one
+ * certificate, use `findRevocation`.
  *
  * @module
  */

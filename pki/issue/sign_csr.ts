@@ -83,7 +83,7 @@ export async function signCsr(request: CsrToSign): Promise<SignedCsr> {
   return { certPem: formatPem("CERTIFICATE", der), der, names, ignored: ignoredOf(csr, subjectText, names) };
 }
 
-/** The library's word on the request's signature, beside that of our own reader: what is signed here lasts a year. */
+/** The library verifies the request's signature too, after our own reader: the certificate signed here lasts a year. */
 async function checkPossession({ der }: Csr): Promise<void> {
   const { Pkcs10CertificateRequest } = await loadLibrary();
   if (await new Pkcs10CertificateRequest(owned(der)).verify()) return;

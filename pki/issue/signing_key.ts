@@ -26,9 +26,9 @@ export type IssuedKeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa-
 export interface SigningKey {
   /** DER of the SubjectPublicKeyInfo. */
   readonly spki: Uint8Array;
-  /** The key's bits, without what says its algorithm. */
+  /** The key's bits, without its algorithm. */
   readonly publicBits: Uint8Array;
-  /** DER of the AlgorithmIdentifier that stands beside each signature. */
+  /** DER of the AlgorithmIdentifier that goes with each signature. */
   readonly signatureAlgorithm: Uint8Array;
   /** PKCS#8 version 1, PEM. */
   readonly keyPem: string;
@@ -82,7 +82,7 @@ function generateFor(algorithm: IssuedKeyAlgorithm): Promise<{ privateKey: KeyOb
  * Reads a private key.
  *
  * @param keyPem PKCS#8 PEM, version 1 or 2, not encrypted.
- * @throws {IssueError} `key` when it cannot be read, or its algorithm is none of ours.
+ * @throws {IssueError} `key` when it cannot be read, or its algorithm is not supported.
  */
 export function readSigningKey(keyPem: string): SigningKey {
   const key = parsePrivateKey(keyPem);

@@ -1,5 +1,5 @@
 /**
- * Our names, extensions and keys as the library wants them.
+ * Converts our names, extensions and keys for the library.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { Extension } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import type { SigningKey } from "./signing_key.ts";
 
-/** The library, loaded when it is first wanted. */
+/** The library, loaded at its first use. */
 export function loadLibrary() {
   return import("./x509_library.ts");
 }
 
 type Library = Awaited<ReturnType<typeof loadLibrary>>;
 
-/** Bytes in a buffer of their own, as WebCrypto's types want them. */
+/** Bytes in a buffer of their own, as WebCrypto's types require. */
 export function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(bytes);
 }
@@ -25,7 +25,7 @@ export function owned(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 /**
  * A name from its DER.
  *
- * @throws {IssueError} `issuer-certificate` when the library would write it otherwise than it stands there: a certificate
+ * @throws {IssueError} `issuer-certificate` when the library would write it in another form: a certificate
  * whose issuer is not byte for byte its CA's subject is of no use.
  */
 export function libraryName({ Name }: Library, der: Uint8Array): library.Name {

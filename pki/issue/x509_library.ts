@@ -4,7 +4,7 @@
  *
  * @module
  */
-// The library's container of services wants this first.
+// The library's service container needs this first.
 import "reflect-metadata";
 export {
   Extension,

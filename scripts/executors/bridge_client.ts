@@ -169,7 +169,7 @@ class EventStream<T> implements Receiving<T> {
   #take(piece: string): void {
     const lines = (this.#rest + piece).split("\n");
     this.#rest = lines.pop() ?? "";
-    if (this.#rest.length > eventMaxChars) return this.#answer.destroy(new Error("an event is too long")) as never;
+    if (this.#rest.length > eventMaxChars) return void this.#answer.destroy(new Error("an event is too long"));
     for (const line of lines) if (line.startsWith("data:")) this.#event(line.slice(5));
     // A keepalive is no event. If it woke the waiting caller, the caller would report a timeout too early.
     if (this.#loaded.length > 0) this.#wake?.();

@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import { Result } from "effect";
 import { parse as parseDomain } from "tldts";
 import { type Certificate, labelOf, parseCertificate } from "../../pki/certificate.ts";
-import { arrangeLists, parseCrl, type RevocationIndex } from "../../pki/crl.ts";
+import { arrangeCrls, parseCrl, type RevocationIndex } from "../../pki/crl.ts";
 import { parsePem } from "../../pki/pem.ts";
 import { checkName, checkWellFormed, type ExpectedName, verifyPath } from "../../pki/path.ts";
 import { type CrlMalformed, KeyUsage, MalformedCertificate, type Refusal } from "../../pki/refusal.ts";
@@ -113,7 +113,7 @@ function readIndex(given: LimboCase): Result.Result<RevocationIndex | undefined,
     if (Result.isFailure(list)) return Result.fail(list.failure);
     lists.push(list.success);
   }
-  return Result.succeed({ lists: arrangeLists(lists) });
+  return Result.succeed({ lists: arrangeCrls(lists) });
 }
 
 function policyOf(given: LimboCase): Policy {

@@ -40,7 +40,7 @@ needing(test, "openssl")("prints every row of part pki as JSON, and nothing else
   assert.is(code, rows.every(({ met }) => met) ? 0 : 1);
 });
 
-test("judges the ratio where there is a peer, and the value where there is none", () => {
+test("compares the ratio where there is a peer, and the value where there is none", () => {
   const common = { id: "x", what: "x", unit: "ms", value: 3 };
   const peer = { name: "peer", value: 2 };
   assert.ok(makeRow({ ...common, op: "<=", target: 1.5, peer }).met);

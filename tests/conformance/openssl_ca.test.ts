@@ -70,7 +70,7 @@ default_crl_days = 7\npolicy = any\n[any]\ncommonName = supplied
   openssl("ca", "-config", "ca.cnf", "-gencrl", "-out", "crl.pem");
 });
 
-function judge(node: string, policy: Policy = defaultPolicy): string {
+function evaluate(node: string, policy: Policy = defaultPolicy): string {
   const at = new Date(); // after the files were made: a list of the next second is not valid yet
   const trust = { trustPem: read("ca.pem"), crlsPem: read("crl.pem"), policy, generation: 1, at };
   const made = makeTrustSnapshot(trust);
@@ -81,12 +81,12 @@ function judge(node: string, policy: Policy = defaultPolicy): string {
 
 test("makes lists without a number, which count", () => {
   assert.not.match(openssl("crl", "-in", "crl.pem", "-noout", "-text").toString(), "CRL Number");
-  assert.is(judge("good"), "accepted");
-  assert.is(judge("gone"), "certificate-revoked");
+  assert.is(evaluate("good"), "accepted");
+  assert.is(evaluate("gone"), "certificate-revoked");
 });
 
 test("does not meet profile rfc5280", () => {
-  assert.match(judge("good", { ...defaultPolicy, profile: "rfc5280" }), "no CRL number");
+  assert.match(evaluate("good", { ...defaultPolicy, profile: "rfc5280" }), "no CRL number");
 });
 
 test.run();

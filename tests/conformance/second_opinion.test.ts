@@ -124,8 +124,8 @@ const cases: Record<string, Case> = {
 };
 
 for (const [name, given] of Object.entries(cases)) {
-  test(`both judge ${name}`, async () => {
-    const ours = judge(given);
+  test(`both evaluate ${name}`, async () => {
+    const ours = evaluate(given);
     assert.is(ours, given.good, "ours");
     await where("openssl", () => {
       assert.is(ask(given), given.stricter === undefined ? given.good : !given.good, "OpenSSL");
@@ -133,7 +133,7 @@ for (const [name, given] of Object.entries(cases)) {
   });
 }
 
-function judge({ chain, anchors, crlsPem }: Case): boolean {
+function evaluate({ chain, anchors, crlsPem }: Case): boolean {
   const trustPem = anchors.map(({ pem }) => pem).join("");
   const made = Result.getOrThrow(makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation: 1, at }));
   return Result.isSuccess(verifyPath(chain.map(({ der }) => der), made.snapshot, { at }));

@@ -9,9 +9,9 @@ import * as assert from "uvu/assert";
 import { apartBytesMin, readLists } from "../../actors/files/read_lists.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import { findRevocation } from "../../pki/crl.ts";
-import type { LocatedList } from "../../pki/list_reader.ts";
+import type { LocatedCrl } from "../../pki/crl_reader.ts";
 import { formatPem } from "../../pki/pem.ts";
-import { defaultPolicy, type ListSource, readAuthorities } from "../../pki/trust.ts";
+import { type CrlSource, defaultPolicy, readAuthorities } from "../../pki/trust.ts";
 import type { TrustError } from "../../pki/trust_error.ts";
 import { forge, forgeList, type ForgeListOptions, forgeListPem } from "../support/forge.ts";
 
@@ -28,7 +28,7 @@ let files = 0;
 async function read(
   content: string | Uint8Array,
   bytesMax = 4_000_000,
-): Promise<Result.Result<ListSource, LoadError | TrustError>> {
+): Promise<Result.Result<CrlSource, LoadError | TrustError>> {
   const path = join(folder, String(files++));
   await writeFile(path, content);
   const options = { path, what: "file of revocation lists", bytesMax, key: "crls_pem" };
@@ -36,7 +36,7 @@ async function read(
   return await Effect.runPromise(Effect.provide(effect, realServices));
 }
 
-const apart = (source: ListSource): readonly LocatedList[] => {
+const apart = (source: CrlSource): readonly LocatedCrl[] => {
   if (typeof source === "string" || source instanceof Uint8Array) throw new Error("it was read here");
   return source;
 };

@@ -41,7 +41,7 @@ const oids = { subjectKeyId: "2.5.29.14", keyUsage: "2.5.29.15", authorityKeyId:
 const bareRoot = proper("root", { ca: true, omit: [oids.subjectKeyId, oids.authorityKeyId] });
 const muteRoot = proper("root", { ca: true, omit: [oids.keyUsage] });
 const anyPurpose = extendedKeyUsage(["2.5.29.37.0"]);
-const ownList = (ca: Forged) => forgeList(ca, { add: [authorityKeyId(keyIdOfKey(ca))] });
+const ownCrl = (ca: Forged) => forgeList(ca, { add: [authorityKeyId(keyIdOfKey(ca))] });
 
 function given(chain: readonly Forged[], anchor: Forged, lists?: readonly Uint8Array[]): FuzzCase {
   return { chain: chain.map(({ der }) => der), anchors: [anchor.der], lists };
@@ -53,13 +53,13 @@ const cases: Readonly<Record<string, FuzzCase>> = {
   "authority-key-id-hint": given([proper("leaf", { issuer: root, add: [strange] })], root),
   "ca-key-usage-absent": given([proper("leaf", { issuer: muteRoot })], muteRoot),
   "any-purpose": given([proper("leaf", { issuer: root, add: [anyPurpose] })], root),
-  "anchor-not-looked-up": given([deepLeaf], middle, [ownList(middle)]),
+  "anchor-not-looked-up": given([deepLeaf], middle, [ownCrl(middle)]),
   "self-issued-leaf": given([proper("root", { issuer: root, omit: [oids.authorityKeyId] })], root),
   "list-key-id-hint": given([leaf], root, [forgeList(root, { add: [strange] })]),
 };
 
 withOpenssl("OpenSSL accepts what the cases depart from", async () => {
-  const plain = [given([leaf], root), given([deepLeaf, middle], root, [ownList(root), ownList(middle)])];
+  const plain = [given([leaf], root), given([deepLeaf, middle], root, [ownCrl(root), ownCrl(middle)])];
   assert.equal(plain.map(evaluate), ["accepted", "accepted"]);
   assert.equal(await oracle.accepts(plain), [true, true]);
 });

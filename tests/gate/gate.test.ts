@@ -34,7 +34,7 @@ interface Row {
   readonly input?: Partial<GateInput>;
 }
 
-function judge(row: Row) {
+function evaluate(row: Row) {
   const { chain = [leaf, middle], crlsPem, policy, version = "TLSv1.3", now = at, input } = row;
   const made = makeTrustSnapshot({
     trustPem: root.pem,
@@ -155,8 +155,8 @@ const rows: readonly Row[] = [
 const test = suite("the gate's verdicts");
 
 for (const row of rows) {
-  test(`judges ${row.name}: ${row.code}`, () => {
-    const { gate, said } = judge(row);
+  test(`evaluates ${row.name}: ${row.code}`, () => {
+    const { gate, said } = evaluate(row);
     const verdict = gate.phase === "refused" ? gate.refusal?.code : gate.phase;
     assert.is(verdict, row.code, gate.refusal?.message);
     assert.equal(said.map(({ type }) => type), [row.code === "opening" ? "gate.verified" : "gate.refused"]);
@@ -166,21 +166,21 @@ for (const row of rows) {
 
 test("refuses what admission refused, before anything else", () => {
   const admission = Result.fail(new TooManyConnections({ limit: "pending handshakes", max: 10 }));
-  const { gate } = judge({ name: "", code: "internal", input: { admission } });
+  const { gate } = evaluate({ name: "", code: "internal", input: { admission } });
   assert.is(gate.phase, "refused");
   assert.is(gate.refusal?.code, "too-many-connections");
 });
 
-test("has the id that it was born with", () => {
-  assert.is(judge({ name: "known", code: "opening", input: { id: "gate-7" } }).gate.id, "gate-7");
+test("has the id of its input", () => {
+  assert.is(evaluate({ name: "known", code: "opening", input: { id: "gate-7" } }).gate.id, "gate-7");
 });
 
 test("knows who it let in, by name, PeerID, role and serial", () => {
-  const { gate } = judge({ name: "", code: "opening" });
+  const { gate } = evaluate({ name: "", code: "opening" });
   const { name, role, domain, serial, peer = "" } = gate.identity ?? {};
   assert.equal([name, role, domain, serial], ["leaf", "worker", "acme", "55"]);
   assert.match(peer, /^12D3KooW/);
-  assert.is(judge({ name: "", code: "opening", input: { expectedPeer: peer } }).gate.phase, "opening");
+  assert.is(evaluate({ name: "", code: "opening", input: { expectedPeer: peer } }).gate.phase, "opening");
 });
 
 test("all gates of a factory remember one chain together, whose leaf is read once", () => {
@@ -200,10 +200,10 @@ test("all gates of a factory remember one chain together, whose leaf is read onc
   assert.ok(identities[0] !== identities[2]);
 });
 
-test("judges alike in both directions", () => {
+test("gives the same verdict in both directions", () => {
   for (const direction of ["inbound", "outbound"] as const) {
-    assert.is(judge({ name: "", code: "opening", input: { direction } }).gate.phase, "opening");
-    assert.is(judge({ name: "", code: "internal", input: { direction }, chain: [] }).gate.phase, "refused");
+    assert.is(evaluate({ name: "", code: "opening", input: { direction } }).gate.phase, "opening");
+    assert.is(evaluate({ name: "", code: "internal", input: { direction }, chain: [] }).gate.phase, "refused");
   }
 });
 

@@ -1,6 +1,6 @@
 /**
  * Whatever goes wrong in a gate, the connection is refused or closed: an error thrown anywhere, a rejected promise, an
- * outcome that is none, a clock that jumps, an event that says nothing. And what goes wrong in the audit changes nothing.
+ * outcome that is none, a clock that jumps, an event without a content. And what goes wrong in the audit changes nothing.
  *
  * @module
  */
@@ -10,9 +10,9 @@ import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
 import { alarmEveryMs, type AuditSink, steadySink } from "../../actors/trust/audit.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { type handshakeMachine, handshakeWith } from "../../actors/gate/handshake.ts";
-import { type CheckName, type Checks, pkiChecks, verifyingChecks } from "../../actors/gate/handshake_checks.ts";
+import { gateCheckNames, type VerifyingCheckName } from "../../actors/gate/gate_checks.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
+import { type CheckFunctions, pkiChecks } from "../../pki/checks/check_table.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import type { Gate, GateEvent, GateInput, GateSaid } from "../../transport/port.ts";
 import { at, forge, forgeListPem, later } from "../support/forge.ts";
@@ -33,17 +33,17 @@ const trust = (crlsPem?: string): TrustSnapshot => {
 };
 
 interface SetUp {
-  readonly machine?: typeof handshakeMachine;
+  readonly checks?: CheckFunctions;
   readonly now?: () => number;
   readonly input?: Partial<GateInput>;
 }
 
-function setUp({ machine = handshakeWith(pkiChecks), now, input }: SetUp = {}) {
+function setUp({ checks = pkiChecks, now, input }: SetUp = {}) {
   const clock = new SimulatedClock();
   const time = { now: now ?? (() => at.getTime() + clock.now()) };
   const reports: Report[] = [];
   const ports = { now: () => time.now(), report: (report: Report) => void reports.push(report) };
-  const gate = makeGateFactory({ ports, clock, machine })(gateInput(trust(), input));
+  const gate = makeGateFactory({ ports, clock, checks })(gateInput(trust(), input));
   const said: GateSaid[] = [];
   gate.listen((each) => said.push(each));
   return { gate, said, reports, time, pass: (ms: number) => clock.increment(ms) };
@@ -81,18 +81,19 @@ const mistakes: readonly (readonly [name: string, give: () => unknown])[] = [
     throw undefined;
   }],
 ];
-const checks = checkNames.filter((name) => name !== "admission");
-test("every check is computed, in the order of the states", () => assert.equal(verifyingChecks, checks));
-const mistaken = (check: CheckName, give: () => unknown, from = 0): Checks => {
+const isVerifying = (name: string): name is VerifyingCheckName => name !== "admission";
+const checks = checkNames.filter(isVerifying);
+test("every check is made, in this order", () => assert.equal(gateCheckNames, checkNames));
+const mistaken = (check: VerifyingCheckName, give: () => unknown, from = 0): CheckFunctions => {
   let calls = 0;
   const real = pkiChecks[check as "path"] as (...args: unknown[]) => unknown;
-  return { ...pkiChecks, [check]: (...args: unknown[]) => calls++ < from ? real(...args) : give() } as Checks;
+  return { ...pkiChecks, [check]: (...args: unknown[]) => calls++ < from ? real(...args) : give() } as CheckFunctions;
 };
 
 for (const check of checks) {
   test(`whatever ${check} gives that is no outcome, the connection is refused`, async () => {
     for (const [name, give] of mistakes) {
-      const { gate, said } = setUp({ machine: handshakeWith(mistaken(check, give)) });
+      const { gate, said } = setUp({ checks: mistaken(check, give) });
       open(gate);
       assert.is(gate.phase, "refused", name);
       assert.is(gate.refusal?.code, "internal", name);
@@ -107,7 +108,7 @@ for (const check of checks) {
 test("whatever a check gives at a later verification that is no outcome, the connection is closed", async () => {
   for (const check of ["algorithm", "path", "validity", "revocation", "role"] as const) {
     for (const [name, give] of mistakes) {
-      const { gate, said } = setUp({ machine: handshakeWith(mistaken(check, give, 1)) });
+      const { gate, said } = setUp({ checks: mistaken(check, give, 1) });
       establish(gate);
       gate.send({ type: "trust.changed", snapshot: { ...trust(), anchorsId: "other" } });
       assert.is(gate.phase, "closed", `${check}: ${name}`);
@@ -207,7 +208,7 @@ test("a clock that jumps back before a list's time closes, and does not bring a 
   }
 });
 
-test("a clock that jumps back or ahead between birth and verdict refuses", () => {
+test("a clock that jumps back or ahead between creation and verdict refuses", () => {
   for (const days of [-400, -1, 366]) {
     const { gate, time } = setUp();
     gate.send({ type: "connection.securing" });

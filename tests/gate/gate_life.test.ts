@@ -8,9 +8,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { expiryCheckMinMs, handshakeMachine, handshakeWith, phaseOf, timerMaxMs } from "../../actors/gate/handshake.ts";
-import { type Checks, clockBackMaxMs } from "../../actors/gate/handshake_checks.ts";
+import { connectionGateMachine, expiryCheckMinMs, phaseOf, timerMaxMs } from "../../actors/gate/connection_gate.ts";
+import { clockBackMaxMs } from "../../actors/gate/gate_checks.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
+import type { CheckFunctions } from "../../pki/checks/check_table.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { Unreachable } from "../../pki/refusal.ts";
 import type { Gate, GateEvent, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
@@ -41,15 +42,16 @@ class RuntimeClock extends SimulatedClock {
 }
 
 /** A gate on a clock of its own; `pass` lets time go by, for timers and dates alike. */
-function setUp(options: { readonly input?: Partial<GateInput>; readonly checks?: Checks } = {}) {
+function setUp(options: { readonly input?: Partial<GateInput>; readonly checks?: CheckFunctions } = {}) {
   const { input, checks } = options;
   const clock = new RuntimeClock();
   const skew = { ms: 0 };
   const reports: Report[] = [];
   const ports = { now: () => at.getTime() + clock.now() + skew.ms, report: (each: Report) => void reports.push(each) };
-  const machine = checks === undefined ? handshakeMachine : handshakeWith(checks);
   const snapshot = checks === undefined ? trust([root]) : scripted(1, "a");
-  const gate = makeGateFactory({ ports, clock, machine })(gateInput(snapshot, input));
+  const gate = makeGateFactory({ ports, clock, ...(checks === undefined ? {} : { checks }) })(
+    gateInput(snapshot, input),
+  );
   const said: GateSaid[] = [];
   gate.listen((each) => said.push(each));
   return { gate, said, reports, skew, pass: (ms: number) => clock.increment(ms) };
@@ -200,7 +202,7 @@ test("a second chain on an established connection closes it", () => {
   assert.is(gate.phase, "closed");
 });
 
-test("the newest snapshot is the one that judges", () => {
+test("the newest snapshot counts", () => {
   const { gate } = setUp();
   gate.send({ type: "connection.securing" });
   gate.send({ type: "trust.changed", snapshot: trust([root], lists(["55"])) });
@@ -385,7 +387,6 @@ test("an inspector is told of each event", () => {
   const gate = makeGateFactory({
     ports,
     clock: new SimulatedClock(),
-    machine: handshakeMachine,
     inspect: (told) => {
       if (told.type === "@xstate.event") seen.push(told.event.type);
     },
@@ -395,13 +396,13 @@ test("an inspector is told of each event", () => {
 });
 
 test("the established context is plain data that keeps the chain once, and every proof", () => {
-  const actor = createActor(handshakeMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
+  const actor = createActor(connectionGateMachine, { input: { ...gateInput(trust([root])), now: () => at.getTime() } });
   actor.start();
   actor.send({ type: "connection.securing" });
   actor.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der, middle.der] });
   actor.send({ type: "connection.opened" });
-  const { birth: { now: _, checks: __, ...birth }, ...record } = actor.getSnapshot().context;
-  structuredClone({ birth, record });
+  const { input: { now: _, checks: __, ...input }, ...record } = actor.getSnapshot().context;
+  structuredClone({ input, record });
   assert.equal(record.chain, []);
   for (const name of ["admission", "tlsVersion", "wellFormed", "path", "revocation", "identity", "role"] as const) {
     assert.ok(record[name] !== undefined && Result.isSuccess(record[name]), name);

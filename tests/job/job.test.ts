@@ -7,7 +7,8 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AnyEventObject, assign, createActor, fromCallback, setup } from "xstate";
-import { type AggregatorLogic, jobMachine } from "../../actors/job/job.ts";
+import { jobMachine } from "../../actors/job/job.ts";
+import type { parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import type { AggregatorInput, JobEnded, JobInput, JobOutcome } from "../../actors/job/messages.ts";
 import type { ExecutorConfig } from "../../actors/config/config.ts";
@@ -85,7 +86,7 @@ function start(executor: Partial<ExecutorConfig>, over: Partial<JobInput> = {}, 
     invoke: {
       id: "job",
       src: "job",
-      input: () => input,
+      input: ({ self }) => ({ ...input, parent: self }),
       onDone: { actions: assign({ output: ({ event }) => event.output }) },
     },
     on: { "job.*": { actions: ({ event }) => void said.push(event) } },
@@ -220,7 +221,7 @@ test("the parameter server runs in the job's place, hears of updates, and its ou
     states: { on: {}, off: { after: { 20: "end" } }, end: { type: "final" } },
     output: { type: "finished" },
   });
-  const logic = jobMachine.provide({ actors: { aggregator: server as unknown as AggregatorLogic } });
+  const logic = jobMachine.provide({ actors: { aggregator: server as unknown as typeof parameterServerMachine } });
   const job = start({ class: "aggregate", runtime: "parameter-server" }, { spec: aggregation }, logic);
   await job.started();
   assert.is(job.pid(), undefined);
@@ -235,13 +236,13 @@ test("the parameter server runs in the job's place, hears of updates, and its ou
   assert.equal(await cancelled.ended(), { type: "cancelled", reason: "drain" });
 });
 
-test("a parameter server that dies, or was not provided, fails the job", async () => {
+test("a parameter server that dies, or gets a job of another class, fails the job", async () => {
   const dying = fromCallback<AnyEventObject, AggregatorInput>(() => {
     throw new Error("out of memory");
-  }) as unknown as AggregatorLogic;
+  }) as unknown as typeof parameterServerMachine;
   const logic = jobMachine.provide({ actors: { aggregator: dying } });
   assert.match(reasonOf(await start({ runtime: "parameter-server" }, {}, logic).ended()), /out of memory/);
-  assert.match(reasonOf(await start({ runtime: "parameter-server" }).ended()), /no parameter server/);
+  assert.match(reasonOf(await start({ runtime: "parameter-server" }).ended()), /of another class/);
   assert.equal(left(), []);
 });
 

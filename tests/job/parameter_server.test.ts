@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { Effect } from "effect";
-import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
@@ -53,15 +53,16 @@ async function start(spec: JobSpec) {
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
   const hanging: StreamHandle[] = [];
   let exchanges = 0;
-  const accepted = new Map<string, Uint8Array | "cut" | "hang">();
-  const desk = makeJobNetwork({ send: (ask: TransportAsk) => hear(ask) }, ports);
+  const accepted = new Map<string, Uint8Array | "cut" | "hang" | "defect">();
+  const host = makeJobNetworkHost({ send: (ask: TransportAsk) => hear(ask) }, ports);
   function hear(ask: TransportAsk): void {
     if (ask.type === "stream.reject") rejected.push(ask.exchange);
     if (ask.type === "stream.accept") {
       const { near, far } = streamPair({ near: "server", far: ask.exchange.split("/")[0] as string });
       const content = accepted.get(ask.exchange);
       queueMicrotask(() => {
-        ask.replyTo.send({ type: "stream.opened", id: ask.exchange, stream: near });
+        const read = content === "defect" ? Effect.die(new Error("a defect")) : near.read;
+        ask.replyTo.send({ type: "stream.opened", id: ask.exchange, stream: { ...near, read } });
         if (content instanceof Uint8Array) Effect.runFork(Effect.andThen(far.write(content), far.end));
         if (content === "hang") hanging.push(far);
         if (content === "cut") Effect.runFork(Effect.andThen(far.write(update(1).subarray(0, 9)), far.abort("cut")));
@@ -96,16 +97,16 @@ async function start(spec: JobSpec) {
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: desk.network, directory: held.value },
+    input: { ports, spec, scheduler: "scheduler", network: host.network, directory: held.value },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
   await eventually("it receives", () => actor.getSnapshot().matches({ open: "working" }));
   /** A push arrives: its bytes, cut off after some, or never ending. Whether it was let in. */
-  const push = (peer: string, content: Uint8Array | "cut" | "hang"): boolean => {
+  const push = (peer: string, content: Uint8Array | "cut" | "hang" | "defect"): boolean => {
     const exchange = `${peer}/${++exchanges}`;
     accepted.set(exchange, content);
-    desk.offer({
+    host.offer({
       type: "stream.received",
       exchange,
       peer,
@@ -192,6 +193,15 @@ test("a push that breaks off counts for nothing, and may be made again", async (
   server.push("a", "cut");
   await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
   assert.is(server.reports.length, 0);
+  assert.ok(server.push("a", update(1)));
+  await server.reported(1);
+  await server.end();
+});
+
+test("a defect while a push is saved counts as a broken push: the round does not wait for it forever", async () => {
+  const server = await start(specOf(["a"]));
+  server.push("a", "defect");
+  await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
   assert.ok(server.push("a", update(1)));
   await server.reported(1);
   await server.end();

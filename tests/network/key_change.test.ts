@@ -128,7 +128,7 @@ test(`${changes} changes of a gateway's key under load: every exchange is done, 
   assert.is(peers.size, changes);
   assert.ok(counts.exchanges > changes && counts.slowestMs < promiseMs);
   // What was the former key's is gone: the transports, and who said that they still work.
-  await gateway.said("former.gone");
+  await gateway.said("previous_identity.gone");
   for (const { event, level } of gateway.lines) assert.not(level === "error", event);
   await Promise.all(clients.map((each) => each.stop()));
   await network.stop();
@@ -186,7 +186,7 @@ test("a data node under another key announces its data set anew, and the record 
   const put = await caller.ask({ type: "record.put", id: "p", key: "digits", value, timeoutMs: 5_000 });
   assert.is(put.type, "record.failed");
   // The former key is gone when its time is over.
-  await data.said("former.gone");
+  await data.said("previous_identity.gone");
   await caller.stop();
   await network.stop();
 });

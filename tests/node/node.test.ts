@@ -296,7 +296,7 @@ test("a worker's level of cells is told to whoever asks for its health", () => {
 });
 
 /** A worker that is ready and gets another key. */
-function turning(config: RoleConfig) {
+function rekeying(config: RoleConfig) {
   const node = start(config);
   if (config.gatewayAddresses.length > 0) node.join();
   else node.listen();
@@ -323,8 +323,8 @@ function turning(config: RoleConfig) {
 }
 
 test("another key: the transport makes room, another takes its addresses over, the peers are dialled", () => {
-  const node = turning(configOf("worker"));
-  assert.is(node.state(), "turning");
+  const node = rekeying(configOf("worker"));
+  assert.is(node.state(), "rekeying");
   assert.is(node.world.take("identity.changed").length, 0);
   assert.is(node.heard.role.at(-1)?.type, "role.retire");
   node.turn();
@@ -333,12 +333,12 @@ test("another key: the transport makes room, another takes its addresses over, t
   const dials = node.world.take("dial").map(({ target }) => target);
   assert.equal(dials, [{ address: "/ip4/127.0.0.1/tcp/1" }, { address: "/ip4/127.0.0.1/tcp/8/p2p/p" }]);
   assert.is(node.state(), "joining");
-  const [line] = node.world.reported("node.turning");
+  const [line] = node.world.reported("node.rekeying");
   assert.equal([line?.["peer"], line?.["formerPeer"]], ["successor", "self"]);
 });
 
 test("a worker's new role begins when the former one is over; what the former key's peers ask goes to the former", () => {
-  const node = turning(configOf("worker"));
+  const node = rekeying(configOf("worker"));
   const former = node.says["role"];
   node.turn();
   const [dial] = node.world.take("dial");
@@ -360,11 +360,11 @@ test("a worker's new role begins when the former one is over; what the former ke
   const drain = node.world.takeOne("drain");
   assert.ok((drain.graceMs ?? 0) > 500_000);
   drain.replyTo.send({ type: "drained" });
-  assert.is(node.world.reported("former.gone").length, 1);
+  assert.is(node.world.reported("previous_identity.gone").length, 1);
 });
 
 test("a former role has its time and no more; new trust reaches its transport; a node that drains waits for it", () => {
-  const node = turning(configOf("worker", { rotation: { drain: "expiry", drainMs: 20_000 } }));
+  const node = rekeying(configOf("worker", { rotation: { drain: "expiry", drainMs: 20_000 } }));
   node.turn();
   node.says["trustStore"]?.({ type: "trust.changed", snapshot: snapshotOf(2) } as EventObject);
   assert.is(node.world.take("trust.changed").length, 2);
@@ -385,11 +385,11 @@ test("a former role has its time and no more; new trust reaches its transport; a
 });
 
 test("a scheduler that finishes under its former key ends the node; gateways and data nodes begin anew at once", () => {
-  const scheduler = turning(configOf("scheduler"));
+  const scheduler = rekeying(configOf("scheduler"));
   scheduler.turn();
   scheduler.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "finished" } } as EventObject);
   assert.is(scheduler.state(), "draining");
-  const gateway = turning(configOf("gateway"));
+  const gateway = rekeying(configOf("gateway"));
   const before = gateway.says["role"];
   gateway.turn();
   assert.is(gateway.state(), "ready");
@@ -397,7 +397,7 @@ test("a scheduler that finishes under its former key ends the node; gateways and
 });
 
 test("an address that is not free yet is tried again, and not for ever; the transport that can't make room ends the node", () => {
-  const node = turning(configOf("gateway"));
+  const node = rekeying(configOf("gateway"));
   node.retire.replyTo.send({ type: "retired", listenAddresses: ["/ip4/127.0.0.1/tcp/7"], peers: [] });
   for (let time = 0; time < 25; time++) {
     node.world.takeOne("start").replyTo.send({ type: "transport.failed", error: failedWith("failed") });
@@ -406,7 +406,7 @@ test("an address that is not free yet is tried again, and not for ever; the tran
   }
   node.world.takeOne("start").replyTo.send({ type: "transport.failed", error: failedWith("failed") });
   assert.is(node.output()?.type, "failed");
-  const stuck = turning(configOf("gateway"));
+  const stuck = rekeying(configOf("gateway"));
   stuck.world.pass(5_010);
   assert.is(stuck.state(), "draining");
 });

@@ -4,15 +4,15 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import {
-  arrangeLists,
+  arrangeCrls,
   compareAge,
   crlBytesMax,
   findRevocation,
-  type HeldList,
+  type HeldCrl,
   isSignedBy,
   parseCrl,
-  refuseBareList,
-  sealList,
+  refuseBareCrl,
+  sealCrl,
   verifierOf,
 } from "../../pki/crl.ts";
 import {
@@ -66,7 +66,7 @@ test("puts a delta onto a complete list of its issuer, key and scope that is not
     Result.getOrThrow(parseCrl(forgeList(forge("other", { ca: true }), options)));
   const delta = (number: bigint, of: number, ...add: ReturnType<typeof extension>[]) =>
     parse({ number, add: [base(of), ...add] });
-  const cases: [name: string, lists: HeldList[], merged: boolean][] = [
+  const cases: [name: string, lists: HeldCrl[], merged: boolean][] = [
     ["its base", [parse({ number: 5n }), delta(6n, 5)], true],
     ["one between base and delta", [parse({ number: 6n }), delta(8n, 5)], true],
     ["one of the same key", [parse({ number: 5n, add: [key(1)] }), delta(6n, 5, key(1))], true],
@@ -82,7 +82,7 @@ test("puts a delta onto a complete list of its issuer, key and scope that is not
   ];
   for (const [name, lists, merged] of cases) {
     for (const given of [lists, lists.toReversed()]) {
-      const arranged = arrangeLists(given);
+      const arranged = arrangeCrls(given);
       assert.equal(
         [arranged.length, arranged.some((list) => list.delta !== undefined)],
         [merged ? 1 : 2, merged],
@@ -94,8 +94,8 @@ test("puts a delta onto a complete list of its issuer, key and scope that is not
 
 test("says what profile rfc5280 misses in a list", () => {
   const key = extension("2.5.29.35", false, Uint8Array.of(0x30, 3, 0x80, 1, 7));
-  const detail = (options: ForgeListOptions) => refuseBareList(parse(options))?.detail;
-  assert.is(refuseBareList(parse({ add: [key] })), undefined);
+  const detail = (options: ForgeListOptions) => refuseBareCrl(parse(options))?.detail;
+  assert.is(refuseBareCrl(parse({ add: [key] })), undefined);
   assert.match(detail({ omitNumber: true, add: [key] }) ?? "", "CRL number");
   assert.match(detail({}) ?? "", "authority key identifier");
 });
@@ -167,13 +167,15 @@ for (const [name, parts, detail] of shapes) {
 }
 
 test("refuses an entry whose serial is empty, negative, not minimal or longer than 20 octets", () => {
-  const judged = (serial: string) => {
+  const evaluated = (serial: string) => {
     const entries = sequence(sequence(derValue(0x02, [Buffer.from(serial, "hex")]), time(at)));
     return Result.isSuccess(parseCrl(rawList({ entries })));
   };
-  for (const serial of ["00", "7f", "0080", "7f".repeat(20), `00${"80".repeat(19)}`]) assert.ok(judged(serial), serial);
+  for (const serial of ["00", "7f", "0080", "7f".repeat(20), `00${"80".repeat(19)}`]) {
+    assert.ok(evaluated(serial), serial);
+  }
   for (const serial of ["", "80", "ff00", "0001", "007f", "7f".repeat(21), `00${"80".repeat(20)}`]) {
-    assert.not.ok(judged(serial), serial);
+    assert.not.ok(evaluated(serial), serial);
   }
 });
 
@@ -317,8 +319,8 @@ test("is kept without its bytes once its CA vouched for it, and still knows who 
   const own = Result.getOrThrow(parseCertificate(ca.der));
   const other = Result.getOrThrow(parseCertificate(forge("ca", { ca: true }).der));
   const list = parse({ revoked: ["1234"] });
-  assert.is(sealList(list, other), list);
-  const sealed = sealList(list, own);
+  assert.is(sealCrl(list, other), list);
+  const sealed = sealCrl(list, own);
   assert.equal([sealed.tbs, sealed.signature, "entries" in sealed], [undefined, undefined, false]);
   assert.ok(isSignedBy(sealed, own) && verifierOf(sealed) !== undefined);
   assert.not.ok(isSignedBy(sealed, other));

@@ -5,12 +5,12 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { compareNumbers, type HeldList } from "../../pki/crl.ts";
+import { compareNumbers, type HeldCrl } from "../../pki/crl.ts";
 import {
   type CrlHighWaterMarks,
   type CrlMark,
   equivocates,
-  groupLists,
+  groupCrls,
   mergeMarks,
   newerThan,
   ownDomain,
@@ -18,10 +18,10 @@ import {
   raiseMarks,
 } from "../../pki/crl_marks.ts";
 import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
-import { findEquivocations, keepBeside, listsToKeep } from "../../pki/crl_union.ts";
+import { crlsToKeep, findEquivocations, keepBeside } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/list_reader.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustMade } from "../../pki/trust.ts";
 import { at, forge, type Forged, forgeList, type ForgeListOptions, later } from "../support/forge.ts";
@@ -40,9 +40,9 @@ const delta = (base: number): { add: Extension[] } => ({
 const users: Extension = { oid: "2.5.29.28", critical: true, value: sequence(primitive(0x81, Uint8Array.of(0xff))) };
 
 /** Lists as they are read, checked under `cas`. */
-function read(ders: readonly Uint8Array[], cas: readonly Forged[] = [root, middle]): readonly HeldList[] {
+function read(ders: readonly Uint8Array[], cas: readonly Forged[] = [root, middle]): readonly HeldCrl[] {
   return ders.flatMap((der) => {
-    const reader = new ListReader({ cas: cas.map(certificate) });
+    const reader = new CrlReader({ cas: cas.map(certificate) });
     reader.push(der);
     return Result.getOrThrow(reader.finish()).map(({ list }) => list);
   });
@@ -94,7 +94,7 @@ test("a delta that fits no complete list is remembered beside the number, until 
   assert.equal([after(7).number, after(7).unapplied], ["7", undefined]);
 });
 
-const group = (...ders: Uint8Array[]) => groupLists(read(ders))[0]!;
+const group = (...ders: Uint8Array[]) => groupCrls(read(ders))[0]!;
 const older: [name: string, mark: CrlMark, lists: readonly Uint8Array[], seen: string | undefined][] = [
   ["a number below", markOf(list(5)), [list(4)], "5"],
   ["the number itself", markOf(list(5)), [list(5, revoking(leaf))], undefined],
@@ -188,11 +188,11 @@ test("groups lists by key and scope, and an unchecked one by the names of marks"
   const namesake = forge("middle", { ca: true });
   const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
   const checked = read([list(5), list(6, { add: [users] }), forgeList(root)]);
-  const groups = groupLists([...checked, ...read([forgeList(namesake, { number: 7n, ...keyed })], [])]);
+  const groups = groupCrls([...checked, ...read([forgeList(namesake, { number: 7n, ...keyed })], [])]);
   assert.equal(groups.map(({ scope, number }) => [scope, number]), [["all", "5"], ["users", "6"], ["all", "1"]]);
   const unchecked = read([list(4), list(3, { add: [users] }), list(2, keyed), forgeList(root)], []);
-  assert.equal(groupLists(unchecked), []);
-  const found = groupLists(unchecked, [markOf(list(5))]);
+  assert.equal(groupCrls(unchecked), []);
+  const found = groupCrls(unchecked, [markOf(list(5))]);
   assert.equal(found.map(({ key, scope, number }) => [key, scope, number]), [[keyOf(middle), "all", "4"]]);
 });
 
@@ -238,7 +238,7 @@ test("a list of another key of the same name neither stands for a list nor takes
   const renewed = forge("middle", { ca: true });
   const both = [root, middle, renewed];
   const [kept] = read([list(5)], both);
-  const beside = (given: readonly HeldList[]) => keepBeside([kept!], given).length;
+  const beside = (given: readonly HeldCrl[]) => keepBeside([kept!], given).length;
   assert.is(beside(read([forgeList(renewed, { number: 9n })], both)), 1, "by their keys");
   assert.is(beside(read([list(9)], both)), 0);
   const keyed = { add: [authorityKeyId(new Uint8Array(20).fill(7))] };
@@ -256,7 +256,7 @@ test("a list that nobody has checked stands beside nothing, unless an earlier pr
 
 test("keeps of each key and scope the list, its delta, and what contradicts them", () => {
   const kept = (ders: readonly Uint8Array[], marks = marksOf(ders)) =>
-    listsToKeep(marks, ownDomain, read(ders)).map(({ complete, delta, other }) => [complete, delta, other]);
+    crlsToKeep(marks, ownDomain, read(ders)).map(({ complete, delta, other }) => [complete, delta, other]);
   const [base, change, twin] = [list(5), list(7, delta(5)), list(5, revoking(leaf))];
   const other = list(7, { ...delta(5), ...revoking(leaf) });
   for (const order of [[base, change, other], [base, other, change]]) {
@@ -306,7 +306,7 @@ const make = (ders: readonly Uint8Array[], input: Partial<TrustInput> = {}) =>
     at,
     ...input,
   });
-const judge = ({ snapshot }: TrustMade, who = leaf) => {
+const evaluate = ({ snapshot }: TrustMade, who = leaf) => {
   const outcome = verifyPath([who.der, middle.der], snapshot, { at });
   return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
 };
@@ -319,7 +319,7 @@ const alarms = ({ warnings }: TrustMade) => warnings.filter(({ level }) => level
 
 test("at a start the list that was kept stays in force, where the file's is older", () => {
   const started = Result.getOrThrow(make([list(4)], earlier([list(5, revoking(leaf))])));
-  assert.equal([judge(started), judge(started, other)], ["certificate-revoked", "accepted"]);
+  assert.equal([evaluate(started), evaluate(started, other)], ["certificate-revoked", "accepted"]);
   assert.equal(alarms(started), ["crl-rollback"]);
   assert.match(started.warnings.find(({ code }) => code === "crl-rollback")!.message, "number 4, older than 5");
 });
@@ -327,7 +327,7 @@ test("at a start the list that was kept stays in force, where the file's is olde
 test("at a start a delta that the file lost stays on its base", () => {
   const [base, change] = [list(5), list(7, { ...delta(5), ...revoking(leaf) })];
   const started = Result.getOrThrow(make([base], earlier([base, change])));
-  assert.equal([judge(started), judge(started, other)], ["certificate-revoked", "accepted"]);
+  assert.equal([evaluate(started), evaluate(started, other)], ["certificate-revoked", "accepted"]);
   assert.equal(alarms(started), ["crl-rollback"]);
   assert.equal(alarms(Result.getOrThrow(make([base, change], earlier([base, change])))), []);
 });
@@ -336,28 +336,28 @@ test("at a start that finds a mark and no kept list, the older list revokes what
   const [base, change] = [list(5, revoking(other)), list(7, { ...delta(5), ...revoking(leaf, other) })];
   const lost = earlier([base, change], []);
   const started = Result.getOrThrow(make([base], lost));
-  assert.equal([judge(started), judge(started, other)], ["crl-rollback", "certificate-revoked"]);
+  assert.equal([evaluate(started), evaluate(started, other)], ["crl-rollback", "certificate-revoked"]);
   assert.equal(alarms(started), ["crl-rollback"]);
   const outcome = Result.getOrThrow(Result.flip(verifyPath([leaf.der, middle.der], started.snapshot, { at })));
   assert.ok(outcome._tag === "CrlRollback");
   assert.equal([outcome.issuer, outcome.number, outcome.seen], ["CN=middle", "5", "7"]);
-  assert.is(judge(Result.getOrThrow(make([list(7)], lost))), "accepted", "a list of the mark's number ends it");
+  assert.is(evaluate(Result.getOrThrow(make([list(7)], lost))), "accepted", "a list of the mark's number ends it");
 });
 
 test("the same where the mark has no name by which an unchecked list is found", () => {
   const { crlMarks = {} } = earlier([list(5)]);
   const nameless = { [place]: { ...crlMarks[place]!, named: undefined } };
   const started = Result.getOrThrow(make([list(4)], { rollback: "report", crlMarks: nameless }));
-  assert.equal([judge(started), alarms(started)], ["crl-rollback", []]);
+  assert.equal([evaluate(started), alarms(started)], ["crl-rollback", []]);
 });
 
 test("an unapplied delta that is lost clears nobody", () => {
   const [base, change] = [list(3), list(7, { ...delta(5), ...revoking(leaf) })];
   const first = Result.getOrThrow(make([base, change]));
-  assert.equal([judge(first), judge(first, other)], ["certificate-revoked", "accepted"]);
+  assert.equal([evaluate(first), evaluate(first, other)], ["certificate-revoked", "accepted"]);
   const lost = earlier([base, change], []);
-  assert.is(judge(Result.getOrThrow(make([base], lost))), "crl-rollback");
-  assert.is(judge(Result.getOrThrow(make([base, change], lost)), other), "accepted");
+  assert.is(evaluate(Result.getOrThrow(make([base], lost))), "crl-rollback");
+  assert.is(evaluate(Result.getOrThrow(make([base, change], lost)), other), "accepted");
 });
 
 test("marks of one trust domain say nothing in another, nor those of one scope of another", () => {
@@ -372,28 +372,28 @@ test("marks of one trust domain say nothing in another, nor those of one scope o
     return Result.getOrThrow(make([], { trustPem: elsewhere.pem, crlsPem: forgeList(elsewhere), domains, ...input }));
   };
   const { crlMarks } = earlier([list(5)]);
-  assert.is(judge(partner(list(4), { crlMarks })), "accepted");
+  assert.is(evaluate(partner(list(4), { crlMarks })), "accepted");
   const theirs = raiseMarks({}, "partner.example", read([list(5)]));
-  assert.is(judge(partner(list(4), { crlMarks: theirs })), "crl-rollback");
-  assert.is(judge(Result.getOrThrow(make([list(4)], { crlMarks: theirs }))), "accepted");
+  assert.is(evaluate(partner(list(4), { crlMarks: theirs })), "crl-rollback");
+  assert.is(evaluate(Result.getOrThrow(make([list(4)], { crlMarks: theirs }))), "accepted");
   const named = Object.values(partner(list(6), { crlMarks: { ...crlMarks, ...theirs } }).crlMarks);
   const middles = named.filter(({ key }) => key === keyOf(middle));
   assert.equal(middles.map(({ domain, number }) => [domain, number]).sort(), [["@own", "5"], ["partner.example", "5"]]);
   const scoped = marksOf([list(5, { add: [users] })]);
-  assert.is(judge(Result.getOrThrow(make([list(4)], { rollback: "report", crlMarks: scoped }))), "accepted");
+  assert.is(evaluate(Result.getOrThrow(make([list(4)], { rollback: "report", crlMarks: scoped }))), "accepted");
 });
 
 test("a list with a number that was in force, and other content, revokes beside it, with an alarm that names both", () => {
   const [first, twin] = [list(5, revoking(leaf)), list(5, { thisUpdate: later(-0.5) })];
   const started = Result.getOrThrow(make([twin], earlier([first])));
-  assert.equal([judge(started), judge(started, other)], ["certificate-revoked", "accepted"]);
+  assert.equal([evaluate(started), evaluate(started, other)], ["certificate-revoked", "accepted"]);
   assert.equal(alarms(started), ["crl-equivocation"]);
   const { message } = started.warnings.find(({ code }) => code === "crl-equivocation")!;
   assert.match(message, hash(first));
   assert.match(message, hash(twin));
   const changed = make([twin], { crlMarks: marksOf([first]), seenLists: new Map([[ownDomain, read([first])]]) });
-  assert.equal(judge(Result.getOrThrow(changed)), "certificate-revoked", "in the running process too");
-  assert.equal(judge(Result.getOrThrow(make([list(6)], earlier([first])))), "accepted", "a higher number ends it");
+  assert.equal(evaluate(Result.getOrThrow(changed)), "certificate-revoked", "in the running process too");
+  assert.equal(evaluate(Result.getOrThrow(make([list(6)], earlier([first])))), "accepted", "a higher number ends it");
 });
 
 test("an alarm tells of another content where only the mark is left", () => {
@@ -419,7 +419,7 @@ test("a CA of the bundle is no anchor while the list about it is older than its 
     }));
   const started = make2(1n);
   assert.equal(started.snapshot.anchors.map(({ subject }) => subject.text), ["CN=root"]);
-  assert.is(judge(started), "crl-rollback");
+  assert.is(evaluate(started), "crl-rollback");
   assert.ok(started.warnings.some(({ code, subject }) => code === "anchor-unclear" && subject === "CN=middle"));
   assert.is(make2(2n).snapshot.anchors.length, 2);
 });

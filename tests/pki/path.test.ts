@@ -29,7 +29,7 @@ interface Options {
 }
 
 /** Judges a chain by anchors: the code of the refusal, or the subjects of the path. */
-function judge(chain: readonly Forged[], anchors: readonly Forged[], options: Options = {}): string {
+function evaluate(chain: readonly Forged[], anchors: readonly Forged[], options: Options = {}): string {
   const outcome = verify(chain, anchors, options);
   if (Result.isFailure(outcome)) return outcome.failure.code;
   return outcome.success.path.map(({ subject }) => subject.commonName).join(" < ");
@@ -58,16 +58,16 @@ const stranger = forge("stranger", { ca: true });
 const critical = (oid: string): Extension => ({ oid, critical: true, value: derNull });
 
 test("takes leaf and intermediate where only the root is an anchor", () => {
-  assert.is(judge([leaf, middle], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf, middle], [root]), "leaf < middle < root");
 });
 
 test("takes the leaf alone where the intermediate is an anchor", () => {
-  assert.is(judge([leaf], [middle]), "leaf < middle");
+  assert.is(evaluate([leaf], [middle]), "leaf < middle");
 });
 
 test("takes leaf and intermediate where the intermediate is an anchor", () => {
-  assert.is(judge([leaf, middle], [middle]), "leaf < middle");
-  assert.is(judge([leaf, middle], [middle, root]), "leaf < middle");
+  assert.is(evaluate([leaf, middle], [middle]), "leaf < middle");
+  assert.is(evaluate([leaf, middle], [middle, root]), "leaf < middle");
   assert.is(Result.getOrThrow(verify([leaf, middle], [middle, root])).signatureChecks, 1);
 });
 
@@ -75,7 +75,7 @@ test("takes the others in any order, with the root, strangers and copies among t
   const low = forge("low", { ca: true, issuer: middle });
   const node = forge("node", { issuer: low });
   for (const others of [[low, middle, root], [root, middle, low], [stranger, middle, low, low, node], [middle, low]]) {
-    assert.is(judge([node, ...others], [root]), "node < low < middle < root");
+    assert.is(evaluate([node, ...others], [root]), "node < low < middle < root");
   }
 });
 
@@ -106,16 +106,16 @@ test("takes the existing network's chain, whose certificates have no key identif
 
 test("takes a leaf of a CA that was renewed with its old key, whichever certificate is the anchor", () => {
   const renewed = forge("middle", { ca: true, issuer: root, keyOf: middle, notAfter: later(900) });
-  assert.is(judge([leaf], [renewed]), "leaf < middle");
-  assert.is(judge([leaf, renewed], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf], [renewed]), "leaf < middle");
+  assert.is(evaluate([leaf, renewed], [root]), "leaf < middle < root");
   const expired = forge("middle", { ca: true, issuer: root, keyOf: middle, notBefore: later(-9), notAfter: later(-2) });
-  assert.is(judge([leaf, expired, renewed], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf, expired, renewed], [root]), "leaf < middle < root");
 });
 
 test("finds the right one of two CAs of one name", () => {
   const namesake = forge("middle", { ca: true, issuer: root });
-  assert.is(judge([leaf, namesake, middle], [root]), "leaf < middle < root");
-  assert.is(judge([leaf], [namesake, middle]), "leaf < middle");
+  assert.is(evaluate([leaf, namesake, middle], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf], [namesake, middle]), "leaf < middle");
 });
 
 test("asks the CA first whose key identifier the certificate names, and believes no identifier", () => {
@@ -128,14 +128,14 @@ test("asks the CA first whose key identifier the certificate names, and believes
   assert.is(first(forge("node", { issuer: named, add: [aki] })), "07");
   assert.is(first(forge("node", { issuer: named })), "08");
   const other = one(8);
-  assert.is(judge([forge("node", { issuer: other, add: [aki] })], [named, other]), "node < ca");
-  assert.is(judge([forge("node", { issuer: named, signer: stranger, add: [aki] })], [named]), "bad-signature");
+  assert.is(evaluate([forge("node", { issuer: other, add: [aki] })], [named, other]), "node < ca");
+  assert.is(evaluate([forge("node", { issuer: named, signer: stranger, add: [aki] })], [named]), "bad-signature");
 });
 
 test("follows a cross-signature to the anchor that is there", () => {
   const crossed = forge("root", { ca: true, issuer: stranger, keyOf: root });
-  assert.is(judge([leaf, middle, crossed], [stranger]), "leaf < middle < root < stranger");
-  assert.is(judge([leaf, middle, crossed], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf, middle, crossed], [stranger]), "leaf < middle < root < stranger");
+  assert.is(evaluate([leaf, middle, crossed], [root]), "leaf < middle < root");
 });
 
 const roleUri = (text: string) => forge("node", { issuer: root, san: [`URI:${text}`] });
@@ -275,8 +275,8 @@ const rows: [name: string, chain: Forged[], expected: string, options?: Options 
 ];
 
 for (const [name, chain, expected, options = {}] of rows) {
-  test(`judges ${name}: ${expected}`, () => {
-    assert.is(judge(chain, options.anchors ?? [root], options), expected);
+  test(`evaluates ${name}: ${expected}`, () => {
+    assert.is(evaluate(chain, options.anchors ?? [root], options), expected);
   });
 }
 
@@ -288,7 +288,7 @@ test("refuses an expired CA, and prefers to speak of the leaf", () => {
   const both = refusalOf([forge("node", { issuer: old, notBefore: later(1) }), old], [root]);
   assert.is(both.code, "certificate-not-yet-valid");
   assert.match(both.message, "CN=node");
-  assert.is(judge([forge("node", { issuer: old })], [old]), "certificate-expired");
+  assert.is(evaluate([forge("node", { issuer: old })], [old]), "certificate-expired");
 });
 
 test("names the first certificate to expire", () => {
@@ -299,7 +299,7 @@ test("names the first certificate to expire", () => {
 
 test("gives the PeerID that was dialled when it is the leaf's", () => {
   const { identity } = Result.getOrThrow(verify([leaf, middle], [root]));
-  assert.is(judge([leaf, middle], [root], { expectedPeer: identity.peer }), "leaf < middle < root");
+  assert.is(evaluate([leaf, middle], [root], { expectedPeer: identity.peer }), "leaf < middle < root");
 });
 
 test("says which URI or roles it found", () => {
@@ -313,9 +313,9 @@ test("gives the most telling of several refusals", () => {
   const namesake = forge("ca", { ca: true });
   const real = forge("ca", { ca: true, issuer: root, add: [extendedKeyUsage([server])] });
   const node = forge("node", { issuer: real });
-  assert.is(judge([node, namesake, real], [root]), "extended-key-usage");
-  assert.is(judge([node, real, namesake], [root]), "extended-key-usage");
-  assert.is(judge([node, namesake], [root, namesake]), "bad-signature");
+  assert.is(evaluate([node, namesake, real], [root]), "extended-key-usage");
+  assert.is(evaluate([node, real, namesake], [root]), "extended-key-usage");
+  assert.is(evaluate([node, namesake], [root, namesake]), "bad-signature");
 });
 
 test("names the certificate whose issuer is unknown, and how it got there", () => {
@@ -331,7 +331,7 @@ test("takes a path of as many certificates as are allowed and refuses one more",
     while (chain.length < length - 1) chain.unshift(forge(`ca ${chain.length}`, { ca: true, issuer: chain[0]! }));
     return [forge("node", { issuer: chain[0]! }), ...chain.slice(0, -1)];
   };
-  assert.is(judge(build(pathLengthMax), [root]).split(" < ").length, pathLengthMax);
+  assert.is(evaluate(build(pathLengthMax), [root]).split(" < ").length, pathLengthMax);
   const refusal = refusalOf(build(pathLengthMax + 1), [root]);
   assert.equal([refusal.code, refusal._tag === "PathTooLong" && refusal.max], ["path-too-long", 6]);
 });
@@ -356,7 +356,7 @@ test("counts the CAs between leaf and anchor against the caller's limit, those t
 
 test("follows a CA that certified its own key under another name", () => {
   const renamed = forge("renamed", { ca: true, issuer: root, keyOf: root });
-  assert.is(judge([forge("node", { issuer: renamed }), renamed], [root]), "node < renamed < root");
+  assert.is(evaluate([forge("node", { issuer: renamed }), renamed], [root]), "node < renamed < root");
 });
 
 test("names the purpose that is missing, by its OID where it has no name here", () => {
@@ -371,15 +371,15 @@ test("names the purpose that is missing, by its OID where it has no name here", 
 
 test("tells a CA whose signature is of an unknown algorithm from one whose signature is wrong", () => {
   const odd = forge("middle", { ca: true, issuer: root, keyOf: middle, signer: forge("odd", { algorithm: "ed448" }) });
-  assert.is(judge([leaf, odd], [root]), "unsupported-key-algorithm");
+  assert.is(evaluate([leaf, odd], [root]), "unsupported-key-algorithm");
   const wrong = forge("middle", { ca: true, issuer: root, keyOf: middle, signer: stranger });
-  assert.is(judge([leaf, wrong], [root]), "bad-signature");
+  assert.is(evaluate([leaf, wrong], [root]), "bad-signature");
 });
 
 test("takes a chain of as many certificates as are allowed and refuses one more", () => {
   const others = Array.from({ length: chainCertificatesMax - 2 }, () => stranger);
-  assert.is(judge([leaf, middle, ...others], [root]), "leaf < middle < root");
-  assert.is(judge([leaf, middle, ...others, stranger], [root]), "budget-exceeded");
+  assert.is(evaluate([leaf, middle, ...others], [root]), "leaf < middle < root");
+  assert.is(evaluate([leaf, middle, ...others, stranger], [root]), "budget-exceeded");
 });
 
 test("names the malformed one by its place", () => {
@@ -409,7 +409,7 @@ test("refuses a leaf with any one bit changed", () => {
 test("keeps its hands off the ca flag of a leaf's basic constraints", () => {
   const plain = forge("node", { issuer: root, add: [basicConstraints(false)] });
   assert.is(Result.getOrThrow(parseCertificate(plain.der)).basicConstraints?.ca, false);
-  assert.is(judge([plain], [root]), "node < root");
+  assert.is(evaluate([plain], [root]), "node < root");
 });
 
 test.run();

@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type Certificate, type KeyAlgorithm, parseCertificate } from "../../pki/certificate.ts";
-import { chainBytesMax, chainsMax, linksMax } from "../../pki/chain_memory.ts";
+import { chainBytesMax, chainsMax, linksMax } from "../../pki/verification_cache.ts";
 import { refuseKey, rsaBitsMax, rsaBitsMin } from "../../pki/checks/algorithm.ts";
 import { pathLengthMax, pathsMax, signatureChecksMax } from "../../pki/checks/find_paths.ts";
 import { nameComparisonsMax } from "../../pki/checks/name_constraints.ts";
@@ -27,7 +27,7 @@ import {
   type PeerIdentity,
 } from "../../pki/path.ts";
 import { entrySerialOctetsMax } from "../../pki/serial_index.ts";
-import { anchorsMax, defaultPolicy, domainsMax, listsMax, type Policy } from "../../pki/trust.ts";
+import { anchorsMax, crlsMax, defaultPolicy, domainsMax, type Policy } from "../../pki/trust.ts";
 import { at, forge, type Forged, later } from "../support/forge.ts";
 
 const test = suite("checks");
@@ -65,7 +65,7 @@ const limits: [name: string, limit: number, value: number][] = [
   ["links between CAs that are remembered", linksMax, 256],
   ["bytes of a revocation list", crlBytesMax, 128 * 1024 * 1024],
   ["octets of an entry's serial", entrySerialOctetsMax, 20],
-  ["lists of a file", listsMax, 1_000],
+  ["lists of a file", crlsMax, 1_000],
   ["CA certificates of a bundle", anchorsMax, 1_000],
   ["trust domains", domainsMax, 100],
   ["grace of a list, in milliseconds", defaultPolicy.crlGraceMs, 86_400_000],
@@ -79,7 +79,7 @@ test("an unknown key is refused whatever the policy allows", () => {
   assert.is(refuseKey(unknown, allowed)?.code, "unsupported-key-algorithm");
 });
 
-test("checkAlgorithm() judges the leaf's key and its signature, each by itself", () => {
+test("checkAlgorithm() evaluates the leaf's key and its signature, each by itself", () => {
   const policy = (more: Partial<Policy>): Policy => ({ ...defaultPolicy, ...more });
   const p256 = forge("leaf", { issuer: root, algorithm: "p256" });
   assert.is(codeOf(checkAlgorithm(wellFormed(p256), defaultPolicy)), "unsupported-key-algorithm");
@@ -117,17 +117,17 @@ test("checkIdentity() tells a role or what is claimed in place of one, never bot
 });
 
 test("checkRole() lets in whom the policy allows, and says whom it refused", () => {
-  const judge = (identity: Partial<PeerIdentity>, policy: Partial<Policy> = {}) => {
+  const evaluate = (identity: Partial<PeerIdentity>, policy: Partial<Policy> = {}) => {
     const outcome = checkRole(identity as PeerIdentity, { ...defaultPolicy, ...policy });
     return Result.isSuccess(outcome) ? "accepted" : outcome.failure.role;
   };
-  assert.is(judge({}), "accepted");
-  assert.is(judge({}, { roles: "require" }), "a node without a role");
-  assert.is(judge({ role: "worker" }), "accepted");
-  assert.is(judge({ role: "worker" }, { allowedRoles: ["gateway"] }), "worker");
-  assert.is(judge({ roleClaim: "root" }), "root");
-  assert.is(judge({ roleClaim: "root" }, { roles: "ignore" }), "accepted");
-  assert.is(judge({ role: "worker" }, { allowedRoles: ["gateway"], roles: "ignore" }), "accepted");
+  assert.is(evaluate({}), "accepted");
+  assert.is(evaluate({}, { roles: "require" }), "a node without a role");
+  assert.is(evaluate({ role: "worker" }), "accepted");
+  assert.is(evaluate({ role: "worker" }, { allowedRoles: ["gateway"] }), "worker");
+  assert.is(evaluate({ roleClaim: "root" }), "root");
+  assert.is(evaluate({ roleClaim: "root" }, { roles: "ignore" }), "accepted");
+  assert.is(evaluate({ role: "worker" }, { allowedRoles: ["gateway"], roles: "ignore" }), "accepted");
 });
 
 const found = (...paths: Path[]) => ({ paths, signatureChecks: 0 }) as unknown as PathsFound;

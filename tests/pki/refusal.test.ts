@@ -15,6 +15,9 @@ import {
   SelfSigned,
   withTried,
 } from "../../pki/refusal.ts";
+import { checkTable } from "../../pki/checks/check_table.ts";
+import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import { earlyCodes } from "../../actors/trust/refusal_ledger.ts";
 
 interface Producer {
   readonly file: string;
@@ -81,8 +84,33 @@ test("the table names codes only", () => {
 
 test("each class of a refusal has a code of its own in the list, and each code a class", () => {
   const text = readFileSync(new URL("../../pki/refusal.ts", import.meta.url), "utf8");
-  const codes = [...text.matchAll(/readonly code = "([a-z-]+)"/g)].map((match) => match[1] ?? "");
+  const classes = [...text.matchAll(/export class (\w+) extends refusalClass\("([a-z-]+)"\)/g)];
+  const codes = classes.map(([, , code = ""]) => code);
+  for (const [, name, code] of classes) assert.is(refusalTable[code as RefusalCode].tag, name);
   assert.equal(codes.toSorted(), [...refusalCodes].toSorted());
+});
+
+test("the phases of the table are the checks, in their order, and what is no check", () => {
+  const others: readonly RefusalPhase[] = ["admission", "handshake", "trust files", "job", "any"];
+  const phases = [...new Set(refusalCodes.map((code) => refusalTable[code].phase))];
+  const checks: readonly string[] = checkTable.map(({ name }) => name);
+  assert.equal(phases.filter((phase) => !others.includes(phase)).toSorted(), checks.toSorted(), "each check refuses");
+  assert.equal(others.filter((phase) => !phases.includes(phase)), []);
+});
+
+test("what comes before a certificate is summed up, and nothing else", () => {
+  const summed = refusalCodes.filter((code) => "logged" in refusalTable[code]);
+  assert.equal(summed, ["rate-limited", "too-many-connections", "protocol-mismatch", "handshake-timeout"]);
+  assert.equal([...earlyCodes].toSorted(), summed.toSorted());
+});
+
+test("a refusal has its row's tag, hint and words, and the fields that led to it", () => {
+  const refusal = new BudgetExceeded({ what: "signatures", max: 7 });
+  const { tag, hint } = refusalTable["budget-exceeded"];
+  assert.equal([refusal._tag, refusal.code, refusal.hint], [tag, "budget-exceeded", hint]);
+  assert.equal([refusal.what, refusal.max], ["signatures", 7]);
+  assert.is(refusal.message, "Cannot verify chain within its budget: more than 7 signatures");
+  assert.ok(refusal instanceof Error && refusal instanceof BudgetExceeded && !(refusal instanceof HungUp as boolean));
 });
 
 test("has no stack, and leaves those of other errors alone", () => {

@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { type CrlHighWaterMarks, ownDomain, raiseMarks } from "../../pki/crl_marks.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader } from "../../pki/list_reader.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
 import { integer, octetString, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
@@ -100,7 +100,7 @@ test("does not leave it out by a list of users' certificates only", () => {
 });
 
 test("takes lists that were read already", () => {
-  const reader = new ListReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
+  const reader = new CrlReader({ cas: Result.getOrThrow(readAuthorities(root.pem + middle.pem)) });
   reader.push(Buffer.from(forgeListPem(root, { revoked: [serial(middle)] })));
   const crlsPem = Result.getOrThrow(reader.finish());
   assert.is(names({ trustPem: root.pem + middle.pem, crlsPem }), "root");
@@ -270,17 +270,17 @@ test("lets a CA's new key count from one again where its lists name no key, or n
   const named = (id: number) => ({ oid: "2.5.29.35", critical: false, value: Uint8Array.of(0x30, 3, 0x80, 1, id) });
   const list = (by: Forged, number: bigint, id?: number) =>
     forgeListPem(by, { number, add: id === undefined ? [] : [named(id)] });
-  const judged = (trustPem: string, crlsPem: string, { crlMarks, lists: seenLists }: TrustMade) => {
+  const evaluated = (trustPem: string, crlsPem: string, { crlMarks, lists: seenLists }: TrustMade) => {
     const made = make({ trustPem, crlsPem, crlMarks, seenLists });
     return Result.isFailure(made) ? made.failure.problem : "made";
   };
   const nameless = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n) }));
-  assert.is(judged(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
-  assert.is(judged(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
+  assert.is(evaluated(old.pem + renewed.pem, list(renewed, 1n), nameless), "made");
+  assert.is(evaluated(old.pem + renewed.pem, list(old, 49n), nameless), "crl-rollback");
   const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) }));
   const elsewhere = forge("elsewhere", { ca: true }).pem;
-  assert.is(judged(elsewhere, list(renewed, 1n, 2), keyed), "made");
-  assert.is(judged(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
+  assert.is(evaluated(elsewhere, list(renewed, 1n, 2), keyed), "made");
+  assert.is(evaluated(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {

@@ -2,6 +2,8 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { SimulatedClock } from "xstate";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { checkRevocation, checkWellFormed, findPaths, verifyPath, type WithinValidity } from "../../pki/path.ts";
 import { formatSpiffeBundle, parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
@@ -11,9 +13,12 @@ import {
   domainOf,
   domainsMax,
   makeTrustSnapshot,
+  type Policy,
   type TrustInput,
+  type TrustSnapshot,
 } from "../../pki/trust.ts";
-import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
+import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
+import { gateInput } from "../support/gates.ts";
 
 const test = suite("trust domains");
 
@@ -28,7 +33,7 @@ const partnerDomain: DomainInput = { name: "partner.example", trust: partner.pem
 const make = (domains: readonly DomainInput[], input: Partial<TrustInput> = {}) =>
   makeTrustSnapshot({ trustPem: home.pem, policy: defaultPolicy, generation: 1, at, domains, ...input });
 
-function judge(
+function evaluate(
   leaf: Forged,
   domains: readonly DomainInput[] = [partnerDomain],
   input: Partial<TrustInput> = {},
@@ -50,18 +55,18 @@ test("refuses names that are none: folders are named after domains, and the own 
 });
 
 test("lets the node's own bundle claim any domain", () => {
-  assert.is(judge(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
-  assert.is(judge(node(home)), "accepted by home");
+  assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
+  assert.is(evaluate(node(home)), "accepted by home");
 });
 
 test("lets a domain claim its own name, and no other", () => {
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a")), "accepted by partner.example");
-  assert.is(judge(node(partner)), "accepted by partner.example");
-  assert.is(judge(node(partner, "URI:spiffe://home.example/worker/a")), "name-constraint");
-  assert.is(judge(node(partner, "URI:spiffe://partner.example.evil/worker/a")), "name-constraint");
-  assert.is(judge(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a")), "accepted by partner.example");
+  assert.is(evaluate(node(partner)), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://home.example/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example.evil/worker/a")), "name-constraint");
+  assert.is(evaluate(node(partner, "URI:https://partner.example/worker/a")), "name-constraint");
   const two = ["URI:spiffe://partner.example/worker/a", "URI:spiffe://home.example/worker/a"];
-  assert.is(judge(node(partner, ...two)), "name-constraint");
+  assert.is(evaluate(node(partner, ...two)), "name-constraint");
 });
 
 test("says which domain vouches, and nothing of domains where the own bundle does", () => {
@@ -77,25 +82,25 @@ test("says which domain vouches, and nothing of domains where the own bundle doe
   assert.equal(verified(node(home), shared), [[undefined, "home.example"], false, undefined]);
 });
 
-test("refuses a CA that no domain has", () => assert.is(judge(node(rival)), "unknown-issuer"));
+test("refuses a CA that no domain has", () => assert.is(evaluate(node(rival)), "unknown-issuer"));
 
 test("takes a signature that was found wrong for one domain for wrong in the next", () => {
   const middle = forge("middle", { ca: true, issuer: home });
   const impostor = forge("middle", { ca: true, issuer: forge("nobody", { ca: true }) });
   const { snapshot } = Result.getOrThrow(make([{ name: "home.example", trust: home.pem }]));
-  const judged = (issuer: Forged) => {
+  const evaluated = (issuer: Forged) => {
     const outcome = verifyPath([node(issuer).der, middle.der], snapshot, { at });
     return Result.isSuccess(outcome) ? outcome.success.signatureChecks : outcome.failure.code;
   };
-  assert.is(judged(middle), 3, "the leaf's signature once, the one of the CA under each anchor");
-  assert.is(judged(impostor), "bad-signature");
+  assert.is(evaluated(middle), 3, "the leaf's signature once, the one of the CA under each anchor");
+  assert.is(evaluated(impostor), "bad-signature");
 });
 
 test("lets a domain claim its roles, and no other", () => {
   const workers: DomainInput = { ...partnerDomain, roles: ["worker"] };
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
-  assert.is(judge(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
+  assert.is(evaluate(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
   const claimed = (uri: string) => {
     const { snapshot } = Result.getOrThrow(make([workers]));
     const outcome = verifyPath([node(partner, uri).der], snapshot, { at });
@@ -104,27 +109,27 @@ test("lets a domain claim its roles, and no other", () => {
   assert.is(claimed("URI:spiffe://partner.example/gateway/a"), "gateway");
   assert.is(claimed("URI:spiffe://partner.example"), "a node without a role");
   const both: DomainInput = { ...partnerDomain, roles: ["worker", "data"] };
-  assert.is(judge(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
+  assert.is(evaluate(node(partner, "URI:spiffe://partner.example/data/a"), [both]), "accepted by partner.example");
   const beside = node(partner, "DNS:a.partner.example", "URI:spiffe://partner.example/worker/a");
-  assert.is(judge(beside, [workers]), "accepted by partner.example", "a host name claims no domain");
+  assert.is(evaluate(beside, [workers]), "accepted by partner.example", "a host name claims no domain");
 });
 
-test("judges revocation by the domain's own lists", () => {
+test("evaluates revocation by the domain's own lists", () => {
   const leaf = node(partner, "URI:spiffe://partner.example/worker/a");
   const revoking: DomainInput = { ...partnerDomain, crlsPem: forgeListPem(partner, { revoked: [serial(leaf)] }) };
-  assert.is(judge(leaf, [revoking]), "certificate-revoked");
-  assert.is(judge(leaf, [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by partner.example");
-  assert.is(judge(node(home), [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by home");
-  assert.is(judge(node(home), [revoking]), "accepted by home");
+  assert.is(evaluate(leaf, [revoking]), "certificate-revoked");
+  assert.is(evaluate(leaf, [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by partner.example");
+  assert.is(evaluate(node(home), [partnerDomain], { crlsPem: forgeListPem(home) }), "accepted by home");
+  assert.is(evaluate(node(home), [revoking]), "accepted by home");
 });
 
-test("judges algorithms by the domain's own policy", () => {
+test("evaluates algorithms by the domain's own policy", () => {
   const leaf = forge("node", { issuer: partner, algorithm: "p256" });
   const lenient = { ...defaultPolicy, leafAlgorithms: ["ed25519", "ecdsa-p256"] as const };
-  assert.is(judge(leaf), "unsupported-key-algorithm");
-  assert.is(judge(leaf, [{ ...partnerDomain, policy: lenient }]), "accepted by partner.example");
+  assert.is(evaluate(leaf), "unsupported-key-algorithm");
+  assert.is(evaluate(leaf, [{ ...partnerDomain, policy: lenient }]), "accepted by partner.example");
   const ours = forge("node", { issuer: home, algorithm: "p256" });
-  assert.is(judge(ours, [{ ...partnerDomain, policy: lenient }]), "unsupported-key-algorithm");
+  assert.is(evaluate(ours, [{ ...partnerDomain, policy: lenient }]), "unsupported-key-algorithm");
 });
 
 test("changes anchorsId with a domain's CAs, its name and its roles", () => {
@@ -188,7 +193,7 @@ test("reads back the SPIFFE bundle that it writes, with every kind of key", () =
   const bundle = Result.getOrThrow(parseSpiffeBundle(text));
   assert.equal(bundle.authorities.map(({ fingerprint }) => fingerprint), cas.map((ca) => certificate(ca).fingerprint));
   assert.equal([bundle.sequence, bundle.refreshHintSeconds], [7, 300]);
-  assert.is(judge(node(partner), [{ ...partnerDomain, trust: text }]), "accepted by partner.example");
+  assert.is(evaluate(node(partner), [{ ...partnerDomain, trust: text }]), "accepted by partner.example");
 });
 
 const key = JSON.parse(formatSpiffeBundle([certificate(partner)])).keys[0] as Record<string, unknown>;
@@ -224,6 +229,49 @@ for (const [name, text, problem] of bundles) {
     if (problem === undefined) return void assert.is(Result.getOrThrow(outcome).authorities.length, 1);
     assert.ok(Result.isFailure(outcome), "it was taken");
     assert.ok(outcome.failure.message.includes(problem), outcome.failure.message);
+  });
+}
+
+/** For each field of a policy: a stricter value, the code that it gives, and when that shows. */
+const stricter: { readonly [Field in keyof Policy]-?: readonly [Policy[Field], code: string, at?: Date] } = {
+  leafAlgorithms: [["rsa"], "unsupported-key-algorithm"],
+  caAlgorithms: [["rsa"], "unsupported-key-algorithm"],
+  crlGraceMs: [0, "crl-expired", later(30.5)],
+  roles: ["require", "role-not-allowed"],
+  allowedRoles: [["gateway"], "role-not-allowed"],
+  purposes: [["1.3.6.1.5.5.7.3.4"], "extended-key-usage"],
+  profile: ["rfc5280", "malformed-certificate"],
+  webPki: ["require", "malformed-certificate"],
+};
+
+/** What `verifyPath` and a gate make of a leaf; they must agree. */
+function verdictOf(leaf: Forged, snapshot: TrustSnapshot, time: Date): string {
+  const outcome = verifyPath([leaf.der], snapshot, { at: time });
+  const verdict = Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+  const ports = { now: () => time.getTime(), report: () => {} };
+  const gate = makeGateFactory({ ports, clock: new SimulatedClock() })(gateInput(snapshot));
+  gate.send({ type: "connection.securing" });
+  gate.send({ type: "tls.secured", version: "TLSv1.3", chain: [leaf.der] });
+  assert.is(gate.refusal?.code ?? "accepted", verdict, "the gate and verifyPath");
+  return verdict;
+}
+
+for (const [field, [value, code, time = at]] of Object.entries(stricter)) {
+  test(`the policy of one trust domain does not apply to another: ${field}`, () => {
+    const strict: Policy = { ...defaultPolicy, [field]: value };
+    // A leaf without a role, but where the role itself is what is refused.
+    const claim = (domain: string) => field === "allowedRoles" ? [`URI:spiffe://${domain}/worker/a`] : [];
+    const ours = node(home, ...claim("home.example"));
+    const theirs = node(partner, ...claim("partner.example"));
+    const under = (own: Policy, other: Policy) => {
+      const crls = (ca: Forged) => field === "crlGraceMs" ? { crlsPem: forgeListPem(ca) } : {};
+      const made = make([{ ...partnerDomain, policy: other, ...crls(partner) }], { policy: own, ...crls(home) });
+      const { snapshot } = Result.getOrThrow(made);
+      return [verdictOf(ours, snapshot, time), verdictOf(theirs, snapshot, time)];
+    };
+    assert.equal(under(defaultPolicy, defaultPolicy), ["accepted", "accepted"]);
+    assert.equal(under(strict, defaultPolicy), [code, "accepted"], "the node's own");
+    assert.equal(under(defaultPolicy, strict), ["accepted", code], "the partner's");
   });
 }
 

@@ -70,7 +70,7 @@ test("takes up a renewed certificate, keeps its pair where the key is open to ot
   const renewed = await running.waitFor("identity.renewed", (event) => event["key"] === "new");
   assert.equal([renewed.level, renewed["formerPeer"]], ["warn", before]);
   await running.waitFor("node.ready", ({ peer }) => peer === renewed["peer"]);
-  await running.waitFor("former.gone");
+  await running.waitFor("previous_identity.gone");
   // The PeerID in the address is the former one: the address alone still leads there, and the probe says so.
   const args = ["probe", "-c", friend.config, `${address}/p2p/${before}`, "--timeout", "10000"];
   const probed = await runProgramOnce("gateway", args);

@@ -20,11 +20,11 @@ import {
   addJob,
   addOffer,
   availableResources,
-  emptyBook,
   endJob,
   endLease,
   leaseForJob,
-} from "../../actors/worker/worker_book.ts";
+  noCommitments,
+} from "../../actors/worker/commitments.ts";
 import type { JobSpec, Progress } from "../../transport/protocols/messages.ts";
 import { failedWith } from "../support/fake_transport.ts";
 
@@ -172,8 +172,8 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
   const total = { cpu: 4, gpu: 0, memory: 0, storage: 0 };
   const descriptor = { class: "train", name: "x" } as const;
   const offer = { id: "1", to: "s", resources: { ...total, cpu: 3 }, descriptors: [descriptor], price: 1 };
-  const left = (book: typeof emptyBook) => availableResources(book, total).cpu;
-  const offered = addOffer(emptyBook, offer);
+  const left = (book: typeof noCommitments) => availableResources(book, total).cpu;
+  const offered = addOffer(noCommitments, offer);
   assert.is(left(offered), 1);
   const leased = acceptOffer(offered, "1", 10);
   assert.is(left(leased), 1);

@@ -19,6 +19,13 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
   ["createActor outside supervise.ts", "actors/node/node.ts", "createActor(machine).start();", /use superviseRoot/],
   ["a skipped test", "tests/a.test.ts", 'test.skip("x", () => {});', /skipped proves nothing/],
   ["fromPromise", "actors/node/node.ts", "invoke: fromPromise(load)", /use fromEffect/],
+  ["the parent by xstate's own field", "actors/node/node.ts", "self._parent?.send(event);", /take the parent as input/],
+  [
+    "an action that asks for its event",
+    "actors/node/node.ts",
+    'if (event.type !== "peer.closed") return;',
+    /take the event's data as params/,
+  ],
   ["an async guard", "actors/node/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
   ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
   [

@@ -12,8 +12,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ActorLogic } from "xstate";
 import { getSimplePaths } from "xstate/graph";
-import { handshakeWith } from "../../actors/gate/handshake.ts";
-import type { Checks } from "../../actors/gate/handshake_checks.ts";
+import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import {
   type FaultKind,
   GatePaths,
@@ -28,6 +27,7 @@ import {
 import { Result } from "effect";
 import type { GateEvent, GateInput } from "../../transport/port.ts";
 import { RateLimited, Unreachable } from "../../pki/refusal.ts";
+import type { CheckFunctions } from "../../pki/checks/check_table.ts";
 import { gateInput, refusalOfCheck, scripted, scriptedChecks, secured } from "../support/gates.ts";
 
 const test = suite("paths of simulated gates");
@@ -102,9 +102,9 @@ function enumerate(): ReadonlySet<string> {
   ];
   for (const birth of births) {
     for (const checks of [scriptedChecks(), runningOut()]) {
-      const logic = handshakeWith(checks) as unknown as ActorLogic<GateState, GateEvent, GateInput>;
+      const logic = connectionGateMachine as unknown as ActorLogic<GateState, GateEvent, GateInput>;
       const found = getSimplePaths(logic, {
-        input: { ...gateInput(scripted(1, "anchors-1"), birth), now: () => 1_000 },
+        input: { ...gateInput(scripted(1, "anchors-1"), birth), now: () => 1_000, checks },
         events: (state: GateState) => [...events, ...timersOf(state)],
         serializeState: placeOf,
         stopWhen: ({ status }: GateState) => status === "done",
@@ -117,7 +117,7 @@ function enumerate(): ReadonlySet<string> {
 }
 
 /** A certificate that is valid at the first look, and has run out at every later one. */
-function runningOut(): Checks {
+function runningOut(): CheckFunctions {
   const checks = scriptedChecks();
   const seen = new WeakSet<object>();
   return {

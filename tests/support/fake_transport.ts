@@ -109,15 +109,15 @@ export function startIn<Logic extends AnyActorLogic>(
   return actor as Actor<Logic>;
 }
 
-/** Starts a machine under a parent that keeps what it says. */
+/** Starts a machine under a parent that records its events. */
 export function startUnderParent<Logic extends AnyActorLogic>(
   world: FakeWorld,
   logic: Logic,
-  input: InputFrom<Logic>,
+  input: Omit<InputFrom<Logic>, "parent">,
 ): { readonly said: EventObject[]; send(event: unknown): void; state(): unknown } {
   const said: EventObject[] = [];
   const parent = setup({ actors: { child: logic as AnyActorLogic } }).createMachine({
-    invoke: { id: "child", src: "child", input: input as never },
+    invoke: { id: "child", src: "child", input: ({ self }: { self: unknown }) => ({ ...input, parent: self }) },
     on: { "*": { actions: ({ event }) => void said.push(event) } },
   });
   const actor = startIn(world, parent, undefined as never);

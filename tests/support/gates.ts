@@ -5,7 +5,8 @@
  * @module
  */
 import { Result } from "effect";
-import type { CheckName, Checks, Outcome } from "../../actors/gate/handshake_checks.ts";
+import type { GateCheckName } from "../../actors/gate/gate_checks.ts";
+import { type CheckFunctions, type Outcome, pkiChecks } from "../../pki/checks/check_table.ts";
 import { CertificateExpired, Internal, type Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import type { GateEvent, GateInput } from "../../transport/port.ts";
@@ -14,11 +15,11 @@ import type { GateEvent, GateInput } from "../../transport/port.ts";
 export type Behaviour = "refuses" | "throws" | "says nothing" | "promises";
 
 /** What checks do; those not named pass. */
-export type Script = Readonly<Partial<Record<CheckName, Behaviour>>>;
+export type Script = Readonly<Partial<Record<GateCheckName, Behaviour>>>;
 
 /** What a scripted check proves: which check, under which anchors and snapshot. */
 export interface ScriptedProof {
-  readonly of: CheckName;
+  readonly of: GateCheckName;
   readonly script: Script;
   readonly generation?: number;
   readonly anchorsId?: string;
@@ -48,19 +49,21 @@ export function secured(script: Script = {}): Extract<GateEvent, { type: "tls.se
 }
 
 /** The refusal of a scripted check. */
-export function refusalOfCheck(check: CheckName): Refusal {
+export function refusalOfCheck(check: GateCheckName): Refusal {
   if (check !== "validity") return new Internal({ detail: `scripted ${check}` });
   const certificate = { subject: "CN=scripted", serial: "01" };
   return new CertificateExpired({ certificate, at: new Date(2_000), notAfter: new Date(1_000) });
 }
 
 /** How often each check ran. */
-export type CheckCounts = Map<CheckName, number>;
+export type CheckCounts = Map<GateCheckName, number>;
 
 /** Checks that follow the scripts. `expiresAt` is what the revocation check proves. */
-export function scriptedChecks(options: { readonly expiresAt?: Date; readonly counts?: CheckCounts } = {}): Checks {
+export function scriptedChecks(
+  options: { readonly expiresAt?: Date; readonly counts?: CheckCounts } = {},
+): CheckFunctions {
   const { expiresAt = new Date(8.64e15), counts } = options;
-  const run = (of: CheckName, script: Script, more: Partial<ScriptedProof> = {}): Outcome<never> => {
+  const run = (of: GateCheckName, script: Script, more: Partial<ScriptedProof> = {}): Outcome<never> => {
     counts?.set(of, (counts.get(of) ?? 0) + 1);
     switch (script[of]) {
       case undefined:
@@ -79,6 +82,7 @@ export function scriptedChecks(options: { readonly expiresAt?: Date; readonly co
   const scriptOf = (proof: unknown) => (proof as ScriptedProof).script;
   const madeUnder = ({ generation, anchorsId }: TrustSnapshot) => ({ generation, anchorsId });
   return {
+    ...pkiChecks,
     tlsVersion: (version) => run("tlsVersion", version === "TLSv1.3" ? {} : { tlsVersion: version as Behaviour }),
     wellFormed: ([leaf]) => run("wellFormed", JSON.parse(new TextDecoder().decode(leaf)) as Script),
     algorithm: (_, policy) => run("algorithm", under(policy).script, { generation: under(policy).generation }),
@@ -91,8 +95,8 @@ export function scriptedChecks(options: { readonly expiresAt?: Date; readonly co
   };
 }
 
-/** The names of the checks, in the order in which the gate runs them. */
-export const checkNames: readonly CheckName[] = [
+/** The checks that the gate must make, in the order in which it must make them. A test compares the table with this. */
+export const checkNames: readonly GateCheckName[] = [
   "admission",
   "tlsVersion",
   "wellFormed",
@@ -104,7 +108,7 @@ export const checkNames: readonly CheckName[] = [
   "role",
 ];
 
-/** What a gate is born with, in tests. */
+/** The input of a gate, in tests. */
 export function gateInput(snapshot: TrustSnapshot, more: Partial<GateInput> = {}): GateInput {
   return {
     id: "gate-1",

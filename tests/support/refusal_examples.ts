@@ -44,6 +44,8 @@ import {
   Unreachable,
   UnsupportedKeyAlgorithm,
 } from "../../pki/refusal.ts";
+import { checkTable } from "../../pki/checks/check_table.ts";
+import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
 
 const at = new Date("2026-03-01T03:00:00Z");
 
@@ -116,6 +118,12 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
   };
 }
 
+const scopes = {
+  connection: "for a connection",
+  chain: "for every chain",
+  name: "where the caller names whom it looks for",
+} as const;
+
 /**
  * `docs/refusals.md`, up to the formatter's spaces. Written anew by
  * `npx node -e 'import("./tests/support/refusal_examples.ts").then(({ refusalPage }) => console.log(refusalPage()))'`.
@@ -123,15 +131,40 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
 export function refusalPage(): string {
   const examples = refusalExamples();
   const cell = (text: string) => text.replaceAll("|", "\\|").replaceAll("[[", "\\[[");
+  const summed = refusalCodes.filter((code) => "logged" in refusalTable[code]).map((code) => `\`${code}\``);
+  const codesOf = (phase: RefusalPhase) =>
+    refusalCodes.filter((code) => refusalTable[code].phase === phase).map((code) => `\`${code}\``).join(", ");
+  const checks = checkTable.map(({ name, question, scope }) =>
+    `| \`${name}\` | ${question} | ${scopes[scope]} | ${codesOf(name)} |`
+  );
   const rows = refusalCodes.map((code) =>
     `| \`${code}\` | ${cell(examples[code].message)} | ${cell(examples[code].hint)} |`
   );
   return `# Refusals
 
 When a node refuses a peer, a certificate or a revocation list, it logs a line \`peer.refused\` with the code, the address, the name and PeerID
-of the certificate where it saw one, the reason, and what to do (\`hint\`). Where it saw no certificate, \`rate-limited\`, \`too-many-connections\`,
-\`handshake-timeout\` and \`protocol-mismatch\` are summed up for each minute and host in a line \`peers.refused\`. The peer sees a closed
-connection only.
+of the certificate where it saw one, the reason, and what to do (\`hint\`). The peer sees a closed connection only.
+
+Where it saw no certificate, the refusals of some codes are summed up for each minute and host, in a line \`peers.refused\`:
+${summed.join(", ")}.
+
+## The checks
+
+A verification makes these checks in this order and stops at the first that refuses. A code stands at the first check that gives it.
+
+| check | question | made | codes |
+| --- | --- | --- | --- |
+${checks.join("\n")}
+
+The others arise elsewhere:
+
+- at admission: ${codesOf("admission")};
+- in the handshake, before the checks: ${codesOf("handshake")};
+- when trust files load: ${codesOf("trust files")};
+- while a job runs: ${codesOf("job")};
+- at any time: ${codesOf("any")}.
+
+## The codes
 
 | code | example of the reason | hint |
 | --- | --- | --- |

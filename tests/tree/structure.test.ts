@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type AnyStateMachine, createMachine, setup, StateMachine } from "xstate";
-import { handshakeMachine } from "../../actors/gate/handshake.ts";
+import { connectionGateMachine } from "../../actors/gate/connection_gate.ts";
 import { nodesOf, safeStates, structuralFindings } from "../support/structure.ts";
 
 const actors = fileURLToPath(new URL("../../actors/", import.meta.url));
@@ -35,7 +35,7 @@ const test = suite("structure of the machines");
 test("every machine of actors/ is as a machine has to be", async () => {
   const machines = await discover(actors);
   const names = machines.map(([name]) => name);
-  for (const file of ["handshake", "trust_store", "identity", "refusal_ledger"]) {
+  for (const file of ["connection_gate", "trust_store", "identity", "refusal_ledger"]) {
     assert.ok(names.some((name) => name.startsWith(`${file}.ts`)), `${file}.ts was found among ${names}`);
   }
   const findings = machines.flatMap(([name, machine]) => structuralFindings(machine).map((line) => `${name}: ${line}`));
@@ -53,8 +53,8 @@ test("every file with a machine exports it, so that none escapes the test", asyn
   assert.equal(silent, []);
 });
 
-test("the handshake says which of its states are safe", () => {
-  assert.equal(safeStates(handshakeMachine), ["refused", "closed"]);
+test("the connection gate says which of its states are safe", () => {
+  assert.equal(safeStates(connectionGateMachine), ["refused", "closed"]);
 });
 
 /** A place in a configuration: the keys that lead to it. */
@@ -77,29 +77,29 @@ function changedAt(config: unknown, [key, ...rest]: Place, change: (there: unkno
 }
 
 const rebuilt = (config: unknown): AnyStateMachine =>
-  createMachine(config as never, handshakeMachine.implementations as never) as unknown as AnyStateMachine;
+  createMachine(config as never, connectionGateMachine.implementations as never) as unknown as AnyStateMachine;
 
 test("a guard without its fallback fails the structural test, whichever it is", () => {
-  const lists = guardedLists(handshakeMachine.config);
+  const lists = guardedLists(connectionGateMachine.config);
   assert.ok(lists.length >= 18, `${lists.length} guarded lists`);
   for (const place of lists) {
-    const broken = changedAt(handshakeMachine.config, place, (list) => (list as unknown[]).slice(0, -1));
+    const broken = changedAt(connectionGateMachine.config, place, (list) => (list as unknown[]).slice(0, -1));
     assert.ok(structuralFindings(rebuilt(broken)).length > 0, `${place.join(".")} without its last way`);
   }
 });
 
 test("a fallback that leads to an unsafe state fails the structural test", () => {
-  for (const place of guardedLists(handshakeMachine.config)) {
-    const astray = changedAt(handshakeMachine.config, place, (list) => {
+  for (const place of guardedLists(connectionGateMachine.config)) {
+    const astray = changedAt(connectionGateMachine.config, place, (list) => {
       const ways = list as { target?: string }[];
-      return [...ways.slice(0, -1), { ...ways.at(-1), target: "#handshake.established" }];
+      return [...ways.slice(0, -1), { ...ways.at(-1), target: "#connectionGate.established" }];
     });
     assert.ok(structuralFindings(rebuilt(astray)).length > 0, `${place.join(".")} leads to established`);
   }
 });
 
 test("a state that waits without a deadline fails the structural test", () => {
-  const config = handshakeMachine.config as unknown as { states: Record<string, { after?: unknown }> };
+  const config = connectionGateMachine.config as unknown as { states: Record<string, { after?: unknown }> };
   for (const state of ["handshaking", "opening", "established"]) {
     const patient = changedAt(config, ["states", state, "after"], () => undefined);
     assert.ok(structuralFindings(rebuilt(patient)).length > 0, `${state} without its deadline`);
@@ -121,10 +121,10 @@ test("an unnamed, unknown or async guard fails the structural test", () => {
   }
 });
 
-test("the handshake's own structure is whole", () => {
-  assert.equal(structuralFindings(handshakeMachine), []);
-  assert.equal(structuralFindings(rebuilt(handshakeMachine.config)), []);
-  assert.ok(nodesOf(handshakeMachine).length > 25);
+test("the connection gate's own structure is whole", () => {
+  assert.equal(structuralFindings(connectionGateMachine), []);
+  assert.equal(structuralFindings(rebuilt(connectionGateMachine.config)), []);
+  assert.ok(nodesOf(connectionGateMachine).length > 25);
 });
 
 test.run();

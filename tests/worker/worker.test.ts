@@ -1,9 +1,12 @@
 /** A worker: offers, leases, jobs, and what it does when peers go. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { assign, fromCallback, setup } from "xstate";
+import { assign, setup } from "xstate";
 import type { WorkerConfig } from "../../actors/config/config.ts";
-import type { JobCommand, JobInput } from "../../actors/job/messages.ts";
+import type { PreparedWorker } from "../../actors/job/cell/prepare.ts";
+import type { jobMachine } from "../../actors/job/job.ts";
+import type { JobCommand, JobInput, JobOutcome } from "../../actors/job/messages.ts";
+import { type EffectDone, fromSource } from "../../actors/runtime/effect_actor.ts";
 import { workerMachine } from "../../actors/worker/worker.ts";
 import { CertificateRevoked } from "../../pki/refusal.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
@@ -63,9 +66,9 @@ function fakeJobs() {
       },
       over: {
         type: "final",
-        entry: ({ context, self }) => {
+        entry: ({ context }) => {
           const { taskId: task_id, spec: { job_id } } = context.input;
-          self._parent?.send({ type: "job.ended", task_id, job_id, outcome: context.outcome } as never);
+          context.input.parent?.send({ type: "job.ended", task_id, job_id, outcome: context.outcome as JobOutcome });
         },
       },
     },
@@ -76,10 +79,11 @@ function fakeJobs() {
 function start(strategy: "whole" | "flexible" = "flexible") {
   const world = makeFakeWorld();
   const jobs = fakeJobs();
-  const sweep = fromCallback(({ sendBack }) => {
-    sendBack({ type: "effect.done.sweep", value: { removed: ["/old"], kept: [], unowned: [], failed: [] } });
+  const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
+    send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [] } });
+    return () => {};
   });
-  const machine = workerMachine.provide({ actors: { sweep: sweep as never, job: jobs.logic as never } });
+  const machine = workerMachine.provide({ actors: { sweep, job: jobs.logic as unknown as typeof jobMachine } });
   const config = {
     role: "worker",
     workDir: "/nowhere",
@@ -90,7 +94,7 @@ function start(strategy: "whole" | "flexible" = "flexible") {
       { class: "aggregate", name: "parameter-server", runtime: "parameter-server", cmd: undefined, args: [] },
     ],
   } as unknown as WorkerConfig;
-  const actor = startIn(world, machine as typeof workerMachine, {
+  const actor = startIn(world, machine, {
     config,
     ports: world.ports,
     transport: world.transport,

@@ -81,7 +81,7 @@ function orderFinding(path: string, chain: readonly Certificate[]): Finding {
   return fine("chain-order", path, "leaf first, each before its issuer");
 }
 
-/** Whether a certificate is in force, and how much longer. */
+/** Whether a certificate is valid, and how much longer. */
 export function expiryFinding(
   check: string,
   path: string,

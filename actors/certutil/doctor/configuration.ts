@@ -64,7 +64,7 @@ function fromConfig(file: string, config: RoleConfig): NodeSettings {
   return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains, policy, findings };
 }
 
-/** A configuration that fits no role still says where the files are. */
+/** A configuration that fits no role still names the files. */
 function fromText(
   file: string,
   text: string,

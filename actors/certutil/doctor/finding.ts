@@ -33,7 +33,7 @@ export function wrong(check: string, file: string | null, detail: string, mend: 
 
 const dayMs = 24 * 60 * 60 * 1_000;
 
-/** From this many days before its end on, a certificate is said to expire soon. */
+/** From this many days before its end on, a certificate counts as expiring soon. */
 export const soonDays = 30;
 
 /** Whole days from one time to another; negative once it has passed. */

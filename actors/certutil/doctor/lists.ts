@@ -11,7 +11,7 @@ import { parsePem } from "../../../pki/pem.ts";
 import { daysUntil, doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 
-/** From this many days before its next update on, a list is said to be due. */
+/** From this many days before its next update on, a list counts as due. */
 export const dueDays = 3;
 
 const make = "hypha-certutil gen-crl --ca-cert CA-CERT.pem --ca-key CA-KEY.pem --out-crl";

@@ -18,7 +18,7 @@ export interface NodeFile {
   readonly mode: number;
 }
 
-/** Reads a file; what stands in the way is a finding. */
+/** Reads a file; an error is a finding. */
 export function readNodeFile(
   path: string,
   { key, what, mend }: { readonly key: string; readonly what: string; readonly mend: string },

@@ -13,7 +13,7 @@ import { loadIdentity } from "../../trust/load_identity.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import type { NodeFile } from "./node_file.ts";
 
-/** The files, and what the configuration says of them. */
+/** The files, and their keys in the configuration. */
 export interface OwnTrust {
   readonly config: string;
   readonly role: Role | null;

@@ -28,7 +28,7 @@ export function readJson(
   });
 }
 
-/** The value of a reader, or the answer for a wrong shape. */
+/** The value that was read, or the problem for a wrong shape. */
 export function shaped<A>(read: Result.Result<A, MalformedMessage>): Effect.Effect<A, BridgeProblem> {
   return Result.isSuccess(read)
     ? Effect.succeed(read.success)
@@ -92,7 +92,7 @@ function readText(
       stop();
       resume(Effect.fail(plainProblem(400, "Body broke off")));
     };
-    // A timer of its own: a race would cost each request two fibers.
+    // A plain timer: a race of Effects would cost each request two fibers.
     const timer = setTimeout(() => {
       stop();
       resume(Effect.fail(plainProblem(408, `Body did not arrive within ${bodyMs} ms`)));

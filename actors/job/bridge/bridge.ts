@@ -1,9 +1,9 @@
 /**
- * The job bridge: HTTP/1.1 over a Unix socket in the job's work directory, the only way out an executor needs.
+ * The job bridge: HTTP/1.1 over a Unix socket in the job's work directory, the only connection an executor needs.
  *
- * The socket is reachable by the worker's own user only, from its first instant: it is bound under a umask of 0177 inside
- * a 0700 directory. Requests, bodies, connections and background copies are bounded (`limits.ts`); what a request started
- * ends with it, and everything ends with the scope.
+ * Only the worker's own user can reach the socket, from the start: it is bound under a umask of 0177 inside a 0700 directory.
+ * Requests, bodies, connections and background copies are bounded (`limits.ts`). A request's work ends with the request, and
+ * everything ends with the scope.
  *
  * @module
  */
@@ -17,11 +17,11 @@ import { serveRoute } from "./routes.ts";
 import { type BridgeToken, isAuthorized } from "./token.ts";
 import type { StartSend } from "./send.ts";
 
-/** A standing bridge. */
+/** An open bridge. */
 export interface Bridge {
-  /** For the executor. */
+  /** The socket for the executor. */
   readonly socketPath: string;
-  /** Waits until no copy to a peer is under way any more: a job may end right after its last send. */
+  /** Waits for running copies to peers: a job may end right after its last send. */
   readonly sendsDone: Effect.Effect<void>;
 }
 
@@ -37,7 +37,7 @@ export class BridgeNotOpened extends Data.TaggedError("BridgeNotOpened")<{
 
 const socketName = "bridge.sock";
 
-/** Opens a job's bridge; it closes with the scope, and what it was doing is interrupted. */
+/** Opens a job's bridge. Closing the scope closes it and interrupts its requests and copies. */
 export function openBridge(
   context: BridgeContext,
   token: BridgeToken,
@@ -88,10 +88,10 @@ export function openBridge(
   });
 }
 
-/** Slow and idle connections end, and there are never more than `connectionsMax`. */
+/** Ends slow and idle connections, and limits their number to `connectionsMax`. */
 function bound(server: Server, { limits }: BridgeContext): void {
   server.headersTimeout = limits.bodyMs;
-  // A request whose body is slow is answered by `body.ts`; this one is for what never becomes a request.
+  // `body.ts` answers requests with a slow body; this limit is for connections that never send a whole head.
   server.requestTimeout = limits.bodyMs * 2;
   let connections = 0;
   server.on("connection", (socket: Socket) => {
@@ -102,7 +102,7 @@ function bound(server: Server, { limits }: BridgeContext): void {
   server.on("clientError", (_, socket) => socket.destroy());
 }
 
-/** Turns a problem into its answer; a defect is told as `internal_error` and reported. */
+/** Turns a problem into its answer. A defect is answered with `internal_error` and reported. */
 function answered(
   served: Effect.Effect<void, BridgeProblem>,
   response: ServerResponse,
@@ -112,7 +112,7 @@ function answered(
     Effect.sync(() => {
       const isScope = problem.error === "job-scope";
       if (isScope) refusals.scope += 1;
-      // A job may ask as often as it likes: the first, and then each power of two, are said aloud.
+      // A job may repeat refused requests: the first, and each power of two, are logged as warnings.
       const aloud = problem.status >= 500 || (isScope && (refusals.scope & (refusals.scope - 1)) === 0);
       report({
         level: aloud ? "warn" : "debug",
@@ -142,7 +142,7 @@ function writeProblem(response: ServerResponse, { status, error, detail }: Bridg
     "content-type": error === undefined ? "text/plain; charset=utf-8" : "application/json",
     "content-length": String(new TextEncoder().encode(body).length),
     ...(status === 401 ? { "www-authenticate": "Bearer" } : {}),
-    // What is left of a body that was not read would be taken for the next request.
+    // The rest of an unread body would be parsed as the next request.
     ...(response.req.complete ? {} : { connection: "close" }),
   });
   response.end(body);

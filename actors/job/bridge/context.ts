@@ -1,5 +1,5 @@
 /**
- * What the bridge's routes share: the job they serve, and what they may use.
+ * The context that the bridge's routes share: the job, its network, its directory and its limits.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { JobScope } from "../scope.ts";
 import type { Web } from "./web_request.ts";
 
-/** One job's bridge. */
+/** The context of one job's bridge. */
 export interface BridgeContext {
   readonly directory: WorkDirectory;
   readonly jobId: Uuid;
-  /** Where progress goes. */
+  /** Receives the progress. */
   readonly scheduler: Peer;
   readonly scope: JobScope;
   readonly network: JobNetwork;

@@ -17,13 +17,13 @@ import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, connectorFailed, copyProblem, invalidRequest, outOfScope } from "./problem.ts";
 import { fetchWebFile, parseWebAddress, type WebFile, webFileName } from "./web.ts";
 
-/** A file that stands in the work directory. */
+/** A file in the work directory. */
 export interface FetchedFile {
   readonly path: string;
   readonly size: number;
 }
 
-/** Fetches what a reference names. A second file of the same name replaces the first. */
+/** Fetches the files of a reference. A second file of the same name replaces the first. */
 export function fetchResource(
   reference: Reference,
   context: BridgeContext,
@@ -36,7 +36,7 @@ export function fetchResource(
     case "scheduler":
       return fetchSlice(reference, context);
     case "peers":
-      // As the existing workers: a job gets at peers' files through the scheduler's word only.
+      // As in the existing workers: a job gets files of peers only where the scheduler names the peer.
       return Effect.fail(invalidRequest("unsupported strategy"));
   }
 }
@@ -86,7 +86,7 @@ function fetchAll(
   });
 }
 
-/** Asks the scheduler which slice comes next and who has it, and pulls it from there. */
+/** Asks the scheduler for the next slice and its data node, and pulls the slice from there. */
 function fetchSlice(
   { peer, dataset }: SchedulerReference,
   { directory, network, limits }: BridgeContext,
@@ -112,7 +112,7 @@ function fetchSlice(
   }).pipe(Effect.mapError((error) => error._tag === "BridgeProblem" ? error : copyProblem(error)));
 }
 
-/** The data node said no, and why. */
+/** The problem for a data node's refusal. */
 function refused(code: string, none: () => BridgeProblem): BridgeProblem {
   if (code === "not-found") return none();
   return code === "job-scope"

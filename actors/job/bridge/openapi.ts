@@ -1,6 +1,6 @@
 /**
- * `GET /openapi.json`: what the bridge serves, for people and generators. The existing workers' document names only
- * itself; ours names every route.
+ * `GET /openapi.json`: the description of the bridge, for people and generators. The existing workers' document describes only
+ * itself; ours describes every route.
  *
  * @module
  */
@@ -36,5 +36,5 @@ const document = {
   components: { securitySchemes: { bridgeToken: { type: "http", scheme: "bearer" } } },
 };
 
-/** The document as it is sent. */
+/** The document as JSON text. */
 export const openApiJson: string = JSON.stringify(document);

@@ -1,5 +1,5 @@
 /**
- * What the bridge answers when it does not do as asked.
+ * The bridge's answers to refused and failed requests.
  *
  * @module
  */
@@ -19,8 +19,8 @@ export type ProblemCode =
   | "internal_error";
 
 /**
- * A refused or failed request. `error` is absent where the existing workers answer in plain text. No `Error`: it is an answer,
- * and a job that asks for what it may not have would cost a stack each time.
+ * A refused or failed request. `error` is absent where the existing workers answer in plain text. It is no `Error`, because each
+ * refused request would cost a stack trace.
  */
 export class BridgeProblem extends Data.TaggedClass("BridgeProblem")<{
   readonly status: number;
@@ -34,7 +34,7 @@ export class BridgeProblem extends Data.TaggedClass("BridgeProblem")<{
   }
 }
 
-/** 400: what was asked for is not allowed. */
+/** 400: the request is not allowed. */
 export function invalidRequest(detail: string): BridgeProblem {
   return new BridgeProblem({ status: 400, error: "invalid_request", detail });
 }
@@ -44,17 +44,17 @@ export function outOfScope(detail: string): BridgeProblem {
   return new BridgeProblem({ status: 403, error: "job-scope", detail });
 }
 
-/** 500: the other end (a web server, a peer) did not do its part. */
+/** 500: the other end (a web server, a peer) failed. */
 export function connectorFailed(detail: string): BridgeProblem {
   return new BridgeProblem({ status: 500, error: "connector_error", detail });
 }
 
-/** 500: the scheduler gave no answer. */
+/** 500: the scheduler did not answer. */
 export function networkFailed({ code, detail }: TransportError): BridgeProblem {
   return new BridgeProblem({ status: 500, error: "network_error", detail: `no answer (${code}): ${detail}` });
 }
 
-/** 503: too much is under way for this job. */
+/** 503: the job has too many requests or copies running. */
 export function busy(detail: string): BridgeProblem {
   return new BridgeProblem({ status: 503, error: "busy", detail });
 }
@@ -64,7 +64,7 @@ export function plainProblem(status: 400 | 408 | 413 | 415 | 422, detail: string
   return new BridgeProblem({ status, error: undefined, detail });
 }
 
-/** A path that is not allowed is the asker's fault (400), a file system that fails is not (500). */
+/** 400 for a path that is not allowed, 500 for a file system that fails. */
 export function pathProblem(error: PathError): BridgeProblem {
   return error._tag === "PathRefused"
     ? invalidRequest(error.detail)

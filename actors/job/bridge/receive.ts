@@ -1,8 +1,8 @@
 /**
- * `POST /resources/receive`: files that peers push, each saved whole and then told to the job as a server-sent event.
+ * `POST /resources/receive`: files that peers push. Each is saved whole and then reported to the job as a server-sent event.
  *
- * One file at a time: the next stream is taken when the event before it is written, so a job that reads slowly slows its
- * pushers and nothing piles up here.
+ * One file at a time: the next stream is taken after the event before it was written. A job that reads slowly slows down its
+ * pushers, and the worker buffers nothing.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { type BridgeProblem, connectorFailed, pathProblem } from "./problem.ts";
 
 const defaultPath = "incoming";
 
-/** Whether a job receives: one receive at a time; a second one gets a stream that ends at once. */
+/** Whether a job receives. It has one receive at a time; a second one gets an event stream that ends at once. */
 export interface Receiving {
   active: boolean;
 }
@@ -76,7 +76,7 @@ function events(
   }));
 }
 
-/** A comment after `everyMs` without anything written. A reader that is behind gets none: it has something to read. */
+/** Writes a comment after `everyMs` without an event, unless the reader has unread bytes. */
 function keepalive(response: ServerResponse, written: { at: number }, everyMs: number): Effect.Effect<never> {
   return Effect.forever(Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis;
@@ -87,7 +87,7 @@ function keepalive(response: ServerResponse, written: { at: number }, everyMs: n
   }));
 }
 
-/** Writes and waits until the reader has room again; one that takes nothing for `readerMs` is given up. */
+/** Writes and waits until the reader has room again. Fails when the reader takes no bytes for `readerMs`. */
 function write(response: ServerResponse, text: string, readerMs: number): Effect.Effect<void, BridgeProblem> {
   return Effect.callback<void>((resume) => {
     if (response.write(text)) return resume(Effect.void);

@@ -1,5 +1,5 @@
 /**
- * The bridge's routes: from a request to what is done, from what was done to the answer.
+ * The bridge's routes: reads each request, calls its handler and writes the answer.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { type BridgeProblem, networkFailed, outOfScope } from "./problem.ts";
 import { receiveResource, type Receiving } from "./receive.ts";
 import { sendResource, type StartSend } from "./send.ts";
 
-/** One request, and what serving it needs. */
+/** One request, and the state that serving it needs. */
 export interface Served {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -45,7 +45,7 @@ const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ["/status/send", { method: "POST", serve: serveStatus }],
 ]);
 
-/** Serves a request: 404 where there is no such route, 405 with `allow` where it takes another method. */
+/** Serves a request: 404 for an unknown route, 405 with `allow` for another method. */
 export function serveRoute(served: Served): Effect.Effect<void, BridgeProblem> {
   const { request, response } = served;
   const [path = ""] = (request.url ?? "").split("?");

@@ -15,16 +15,16 @@ import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest,
 
 /** Peers of one send. */
 const peersMax = 1_024;
-/** Peers that one send copies to at once. */
+/** Concurrent copies of one send. */
 const concurrency = 8;
 
-/** Starts something that outlives its request; `undefined` when too much is under way. */
+/** Starts a copy that outlives its request. Returns false where too many copies are running. */
 export type StartSend = (copy: Effect.Effect<void>) => boolean;
 
 /**
- * Accepts a send, and answers as soon as it is accepted. The file is opened before that, so that what is sent is what was
- * there when it was asked for. `All` opens its streams afterwards and tells nobody of a failure; `One` and `Random` take
- * the first peer and open its stream before they answer.
+ * Accepts a send, and answers as soon as it is accepted. The file is opened before that, so that the copy has the content at the
+ * time of the request. `All` opens its streams afterwards and reports failures in the log only; `One` and `Random` take the
+ * first peer and open its stream before they answer.
  */
 export function sendResource(
   reference: PeersReference,
@@ -47,7 +47,7 @@ export function sendResource(
   });
 }
 
-/** A missing file is accepted too, as by the existing workers, and reported: the copy would have failed untold. */
+/** Accepts a missing file, as the existing workers do, and reports it in the log. */
 function prepareAll(peers: readonly Peer[], path: string, context: BridgeContext) {
   return context.directory.openForReading(path).pipe(
     Effect.map((file) =>

@@ -11,7 +11,7 @@ import type { WorkDirectory } from "../../files/contained_files.ts";
 import { type BridgeProblem, connectorFailed, invalidRequest, pathProblem } from "./problem.ts";
 import { openWebRequest, type Web } from "./web_request.ts";
 
-/** What is fetched, and where it goes. */
+/** A file to fetch, and its place in the work directory. */
 export interface WebFile {
   readonly url: URL;
   /** Sent as a bearer token, to the address's own origin only. */
@@ -30,7 +30,7 @@ export interface FetchedWebFile {
 /** Bytes between two reports of progress. */
 const progressBytes = 256 * 1024 * 1024;
 
-/** Reads an address: http or https, nothing else. */
+/** Parses an address. Accepts http and https only. */
 export function parseWebAddress(text: string): Effect.Effect<URL, BridgeProblem> {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   return url !== undefined && isWeb(url)
@@ -44,7 +44,11 @@ export function webFileName(url: URL, index: number): string {
   return `${last}${url.search}` || `part-${index}.bin`;
 }
 
-/** @param onProgress Told of the bytes so far, once every 256 MiB. */
+/**
+ * Fetches one file.
+ *
+ * @param onProgress Called with the bytes so far, once every 256 MiB.
+ */
 export function fetchWebFile(
   file: WebFile,
   directory: WorkDirectory,
@@ -81,7 +85,7 @@ export function fetchWebFile(
   });
 }
 
-/** Follows redirects itself: each is counted, checked as the first address was, and a token does not leave its origin. */
+/** Follows redirects itself: counts each, checks it like the first address, and sends a token to its own origin only. */
 function follow(
   { url: first, token }: WebFile,
   limits: JobLimits,

@@ -1,7 +1,7 @@
 /**
- * One HTTP request on a job's behalf. The worker stands outside the cell, so it asks only where its operator lets it: the
- * name is resolved first, its addresses are checked, and the connection goes to the address that was checked. A name that
- * resolves to something else a moment later (DNS rebinding) changes nothing.
+ * One HTTP request for a job. The worker is outside the cell, so it sends requests only where its operator allows them: it
+ * resolves the name, checks its addresses, and connects to a checked address. A name that resolves to another address later
+ * (DNS rebinding) has no effect.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { type Cidr, rangeOf, readCidr } from "../../config/addresses.ts";
 import type { FetchConfig } from "../../config/cell_config.ts";
 import { type BridgeProblem, connectorFailed, outOfScope } from "./problem.ts";
 
-/** Where the web is, what of it may be asked, and who knows addresses. */
+/** The rules for requests, the resolver, and the addresses of hub and authorities. */
 export interface Web {
   readonly rules: FetchConfig;
   /** All addresses of a name. */
@@ -34,7 +34,7 @@ export function webUnder(rules: FetchConfig): Web {
   };
 }
 
-/** Whether the configuration lets jobs fetch from there, by scheme and name. @returns Why not. */
+/** Why the configuration does not let jobs fetch from there, by scheme and name; undefined where it does. */
 export function refusedByName(url: URL, { schemes, hosts }: FetchConfig): string | undefined {
   const scheme = url.protocol.slice(0, -1);
   if (!schemes.some((allowed) => allowed === scheme)) return `scheme ${scheme} is not allowed by [fetch] schemes`;
@@ -44,7 +44,7 @@ export function refusedByName(url: URL, { schemes, hosts }: FetchConfig): string
   return named ? undefined : `host ${host} is not in [fetch] hosts`;
 }
 
-/** Asks for a resource: the response's head, its body still to be read. The request ends with the scope. */
+/** Requests a resource. The result is the response's head with an unread body. The request ends with the scope. */
 export function openWebRequest(
   url: URL,
   { headers, idleMs }: { readonly headers: Readonly<Record<string, string>>; readonly idleMs: number },
@@ -62,7 +62,7 @@ export function openWebRequest(
   });
 }
 
-/** Every address of the name has to be allowed: one that is not makes the whole name suspect. */
+/** Requires that every address of the name is allowed: a single forbidden one refuses the name. */
 function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<string, BridgeProblem> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
   const denied = web.rules.denyCidr.map(readCidr).filter((range): range is Cidr => typeof range !== "string");
@@ -87,7 +87,7 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
   });
 }
 
-/** An IPv4 address in IPv6 clothes (RFC 4291 §2.5.5) as what it is; a zone is left out. */
+/** The IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5); other addresses without their zone. */
 function plainAddress(address: string): string {
   const [bare = ""] = address.split("%");
   if (!isIPv6(bare)) return bare;

@@ -1,5 +1,5 @@
 /**
- * What one job gets of its worker's cell: a user, control groups, a size for its directory. Held as long as the job lives.
+ * One job's part of its worker's cell: a user, control groups, a size for its directory. Held as long as the job lives.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Cell } from "./cell.ts";
 import { makeCgroups } from "./cgroup.ts";
 import { freeJobUser, takeJobUser } from "./job_user.ts";
 
-/** A cell and how it is used: the worker's, for all its jobs. */
+/** A worker's cell and its configuration, for all jobs. */
 export interface CellOfWorker {
   readonly cell: Cell;
   readonly config: CellConfig;
@@ -22,7 +22,11 @@ export interface AssignedCell extends CellOfWorker, DirectoryOwner {
   readonly cgroupProcs: readonly string[];
 }
 
-/** @param name Of the job's directory: its control groups are called the same, so that a sweep finds them. */
+/**
+ * Assigns a job its part of the cell.
+ *
+ * @param name The name of the job's directory. Its control groups get the same name, so that a sweep finds them.
+ */
 export function assignCell(
   { cell, config }: CellOfWorker,
   name: string,

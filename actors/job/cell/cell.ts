@@ -1,22 +1,22 @@
 /**
- * A cell, as it was found possible on this machine: what a worker learns once, when it starts, and starts every executor in.
+ * A cell: the confinement that this machine allows. A worker finds it once, when it starts, and starts every executor in it.
  *
  * @module
  */
 import { type CellConfig, type CellLevel, cellLevels } from "../../config/cell_config.ts";
 
-/** What this machine lets a worker do. */
+/** The confinement that this machine allows a worker. */
 export interface Cell {
   readonly level: CellLevel;
   /** Whether each job runs as a user of its own; the worker is root then, and no executor is. */
   readonly user: "per-job" | "own";
-  /** Control groups that groups of jobs may be made in; none where they are not writable. */
+  /** Control groups under which jobs get their own; none where they are not writable. */
   readonly cgroups: readonly CgroupParent[];
   /** Whether a work directory is a file system of its own, with a hard limit. Else it is measured once a second. */
   readonly disk: "file-system" | "measured";
   /** Whether the system's tools for limits are here; `none` starts executors as they are, in a process group. */
   readonly chain: "whole" | "none";
-  /** Why a stronger level was not taken, one line a level. */
+  /** Why each stronger level is not possible, one line a level. */
   readonly notes: readonly string[];
 }
 
@@ -31,7 +31,7 @@ export function isAtLeast(level: CellLevel, least: CellLevel): boolean {
   return cellLevels.indexOf(level) >= cellLevels.indexOf(least);
 }
 
-/** Whether an executor in such a cell can neither see nor touch what belongs to the worker. */
+/** Whether an executor in such a cell can neither see nor change the worker's files and processes. */
 export function isConfined({ level, user }: Cell): boolean {
   return isAtLeast(level, "root") || (level === "namespaces" && user === "per-job");
 }
@@ -39,7 +39,7 @@ export function isConfined({ level, user }: Cell): boolean {
 /**
  * Whether executors may be started in this cell.
  *
- * @returns Why not, to be told to the operator; undefined where they may.
+ * @returns Why not, for the operator; undefined where they may.
  */
 export function cellRefusal(cell: Cell, config: CellConfig): string | undefined {
   if (!isAtLeast(cell.level, config.level)) {
@@ -51,7 +51,7 @@ export function cellRefusal(cell: Cell, config: CellConfig): string | undefined 
   }): install bubblewrap 0.8 or newer, or set [cell] allow_unconfined = true for executors of your own${because(cell)}`;
 }
 
-/** A sentence's worth of what is known of the cell, for the log. */
+/** The cell in one sentence, for the log. */
 export function describeCell(cell: Cell): string {
   const user = cell.user === "per-job" ? "a user of its own for each job" : "the worker's own user";
   const groups = cell.cgroups.length > 0 ? "control groups" : "no control groups";

@@ -1,6 +1,6 @@
 /**
- * Control groups: limits for an executor and everything it starts together. Used where the worker may make groups; nothing
- * is assumed about which version is mounted, or which controllers it was given.
+ * Control groups: limits for an executor together with its child processes. Used where the worker may make groups. The mounted
+ * version and the available controllers are probed.
  *
  * @module
  */
@@ -24,7 +24,7 @@ const limitFiles: CgroupParent["limits"] = [
   { file: "memory.swap.max", of: "nothing" },
   { file: "pids.max", of: "pidsMax" },
 ];
-/** A group is busy until its last process is reaped: tried this often, with this pause. */
+/** Tries of removing a group, and the pause between two: a group is busy until its last process is reaped. */
 const removalAttemptsMax = 50, removalPauseMs = 20;
 
 /** Finds where groups with limits can be made, by making one. */
@@ -41,7 +41,7 @@ export function findCgroups(uuid: string): readonly CgroupParent[] {
   return found;
 }
 
-/** Makes a job's groups and removes them, with everything that still runs in them, when the scope closes. */
+/** Makes a job's groups. Closing the scope kills their processes and removes them. */
 export function makeCgroups(
   cell: Cell,
   config: CellConfig,
@@ -64,7 +64,7 @@ export function makeCgroups(
   );
 }
 
-/** Ends what runs in a job's groups and removes them; none is fine. */
+/** Kills the processes in a job's groups and removes the groups, if there are any. */
 export function removeCgroups(name: string): Effect.Effect<void, Error> {
   const paths = parents().map((path) => join(path, name)).filter((path) => existsSync(path));
   const attempt = Effect.try({
@@ -103,7 +103,7 @@ function parentsIn({ mount, controller }: { readonly mount: string; readonly con
   return [join(mount, ownGroup(controller)), mount];
 }
 
-/** The limits that a new group under `parent` has; none where it can't be made. */
+/** The limits that a new group under `parent` has; none where it cannot be made. */
 function tryGroup(parent: string, name: string): CgroupParent["limits"] {
   const path = join(parent, name);
   try {

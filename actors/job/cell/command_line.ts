@@ -1,17 +1,16 @@
 /**
- * The command that puts an executor into its cell: a chain of programs, each of which confines a little more and then
- * becomes the next. No shell ever parses what a job or an operator wrote: the scripts below are fixed, everything else is an
- * argument of theirs.
+ * The command that puts an executor into its cell: a chain of programs, each of which confines more and then executes the next.
+ * No shell parses text of a job or an operator: the scripts below are fixed, and all else is an argument of theirs.
  *
- * What each step is for, and which traps it avoids:
+ * The purpose of each step:
  * - `bash`: closes every descriptor that was inherited (Deno hands its children all that it inherited itself), joins the
- *   control groups, and, for root, binds what the executor may see into a private file system that a job's user can reach
- *   whatever the permissions above it are.
+ *   control groups, and, for root, binds the files that the executor may see into a private file system that a job's user
+ *   can reach independent of the permissions above it.
  * - `prlimit`: limits of each process.
  * - `setpriv`: the job's own user, no capability, no way to gain one; killed when the worker ends.
- * - `sh` (guard): the worker may have ended before that was set.
+ * - `sh` (guard): ends the chain if the worker ended before `setpriv` took effect.
  * - `bwrap` or `unshare`: namespaces. As root, bubblewrap alone would leave `/proc/sys` writable: hence `setpriv` before it.
- * - `sh` (gate): waits for the worker's word, so that a worker that ends meanwhile leaves nothing running.
+ * - `sh` (gate): waits until the worker lets it go, so that a worker that ends meanwhile leaves no process running.
  *
  * @module
  */
@@ -21,7 +20,7 @@ import type { CellConfig } from "../../config/cell_config.ts";
 import type { Command } from "../command.ts";
 import type { Cell } from "./cell.ts";
 
-/** A job that is to run in a cell. */
+/** A job that runs in a cell. */
 export interface CellPlace {
   /** The work directory's path on this machine. */
   readonly directory: string;
@@ -31,7 +30,7 @@ export interface CellPlace {
   readonly cgroupProcs: readonly string[];
 }
 
-/** Where a work directory is, seen from inside a cell with a root of its own. */
+/** The path of the work directory inside a cell with a root of its own. */
 const insideDirectory = "/job";
 
 /** Descriptors of the chain: bubblewrap's status, and the gate. */
@@ -50,14 +49,15 @@ const guard = '[ "$PPID" = "$1" ] || exit 125; shift; exec "$@"';
 const gate = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; exec "$@"';
 
 /**
- * The first process of a namespace is spared by signals that it does not handle, the kernel's own for a limit among them: so
- * it stays the shell, and the executor is its child. What follows the last command keeps the shell from becoming it.
+ * The first process of a namespace ignores signals that it does not handle, including the kernel's own for a limit. So the shell
+ * stays the first process, and the executor is its child. The text after the last command keeps the shell from executing it
+ * in its own place.
  */
 const gateOfNamespace = 'echo R >&4; read g <&4 || exit 125; exec 3>&- 4>&-; "$@"; exit $?';
 
-/** Sizes of the file systems in memory that a cell has beside its work directory. */
+/** Sizes of a cell's file systems in memory, besides the work directory. */
 const scratchBytes = 64 * 1024 * 1024;
-/** Directories that a private file system may be mounted over: the first that is not needed below. */
+/** Directories over which a private file system may be mounted. The first one that the job does not need is taken. */
 const stages = ["/mnt", "/media", "/srv", "/opt", "/home"];
 
 /** Whether a cell has a root directory of its own. */
@@ -65,7 +65,7 @@ export function hasOwnRoot({ level }: Cell): boolean {
   return level === "full" || level === "root";
 }
 
-/** Where an executor finds its work directory. */
+/** The path under which an executor finds its work directory. */
 export function workDirIn(cell: Cell, directory: string): string {
   return hasOwnRoot(cell) ? insideDirectory : directory;
 }
@@ -117,12 +117,12 @@ interface Bind {
   readonly target: string;
 }
 
-/** What an executor may read: its program, and what the operator names. `/usr` is always there. */
+/** The paths that an executor may read: its program, and those that the operator names. `/usr` is always readable. */
 function bindsOf({ readOnly }: CellConfig, { file }: Command): readonly Bind[] {
   const program = `${dirname(file)}/${basename(file)}`;
   const paths = [...readOnly, ...(isAbsolute(program) ? [program] : [])]
     .filter((path) => !/^\/(usr|bin|lib|lib64)\//.test(path));
-  // Outer directories first: what is inside one that is bound already is there with it.
+  // Outer directories first: a path inside a bound directory is bound with it.
   return [...new Set(paths)].sort()
     .filter((path, index, all) => !all.slice(0, index).some((outer) => path.startsWith(`${outer}/`)))
     .map((path) => ({ source: path, target: path }));

@@ -1,13 +1,13 @@
 /**
- * A second layer for executors that run under Deno: its own permissions, narrowed to the job's directory and bridge. Deno
- * follows links that stand in an allowed directory, so this is never the only layer.
+ * A second layer for executors that run under Deno: its permissions, narrowed to the job's directory and bridge. Deno follows
+ * links inside an allowed directory, so this is never the only layer.
  *
  * @module
  */
 import { basename } from "node:path";
 import type { Command, JobPlace } from "../command.ts";
 
-/** Adds Deno's permission flags to `deno run …`. One that names permissions itself keeps what its operator wrote. */
+/** Adds Deno's permission flags to `deno run …`. A command with permission flags of its own keeps them. */
 export function withDenoFlags(
   command: Command,
   { workDir, socketPath }: Pick<JobPlace, "workDir" | "socketPath">,

@@ -1,5 +1,5 @@
 /**
- * A work directory that is a file system of its own, in memory: full when it is full, however fast a job writes.
+ * A work directory that is a file system of its own, in memory: a hard limit, independent of how fast a job writes.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { Effect } from "effect";
 import { runTool, type ToolFailed } from "./tool.ts";
 
-/** How large it may become, and whose it is. */
+/** Its size limit and its owner. */
 export interface DiskSize {
   readonly bytes: number;
   readonly inodes: number;
@@ -20,12 +20,12 @@ export function mountDisk(path: string, { bytes, inodes, user }: DiskSize): Effe
   return Effect.asVoid(runTool("mount", ["-t", "tmpfs", "-o", options, "hypha-job", path]));
 }
 
-/** Takes it away again, whatever still holds a file in it; nothing mounted there is fine. */
+/** Unmounts it, if it is mounted, even while a process has a file open in it. */
 export function unmountDisk(path: string): Effect.Effect<void, ToolFailed> {
   return Effect.suspend(() => isMounted(path) ? Effect.asVoid(runTool("umount", ["--lazy", path])) : Effect.void);
 }
 
-/** Whether something is mounted at exactly `path` (proc(5): octal escapes stand for spaces in its fifth field). */
+/** Whether a file system is mounted at exactly `path` (proc(5): octal escapes stand for spaces in its fifth field). */
 function isMounted(path: string): boolean {
   let table = "";
   try {

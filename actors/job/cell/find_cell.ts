@@ -1,6 +1,6 @@
 /**
- * Finds out in which cell executors can be started here: by starting something in it, with the arguments, the directory and the
- * limits of a real job. What a kernel, a container or a policy forbids is not guessed.
+ * Finds the cell in which executors can be started here, by starting a probe with the arguments, the directory and the limits
+ * of a real job. Restrictions of kernel, container or policy are not guessed.
  *
  * @module
  */
@@ -16,22 +16,22 @@ import type { Cell } from "./cell.ts";
 import { findCgroups } from "./cgroup.ts";
 import { cellCommand, workDirIn } from "./command_line.ts";
 
-/** A start that takes longer than this is no start, in milliseconds. */
+/** A probe that takes longer than this has failed, in milliseconds. */
 const tryMs = 10_000;
-/** From asking the probe to end to ending it. */
+/** From SIGTERM to SIGKILL for the probe, in milliseconds. */
 const graceMs = 500;
 
-/** What is looked for, and where. */
+/** The levels to try, and where. */
 export interface CellSearch {
   readonly ports: Pick<Ports, "uuid" | "now">;
   readonly config: CellConfig;
-  /** The worker's `work_dir`: directories of its jobs are made there. */
+  /** The worker's `work_dir`: it holds the directories of its jobs. */
   readonly workDir: string;
   /** Tried in this order; all by default. */
   readonly levels?: readonly CellLevel[];
 }
 
-/** The strongest cell that something could be started in. */
+/** The strongest cell in which a probe could be started. */
 export function findCell(search: CellSearch): Effect.Effect<Cell> {
   const isRoot = process.getuid?.() === 0;
   const levels = search.levels ?? ["full", "root", "namespaces", "bare"];
@@ -54,7 +54,7 @@ export function findCell(search: CellSearch): Effect.Effect<Cell> {
 
 const probe = 'umask 077; cd "$WORK_DIR" && echo held > probe && read back < probe && [ "$back" = held ]';
 
-/** Runs a shell in the cell; fails with what went wrong. */
+/** Runs a shell in the cell. Fails with the reason as text. */
 function tryCell(cell: Cell, { ports, config, workDir }: CellSearch): Effect.Effect<void, string> {
   const run = Effect.scoped(Effect.gen(function* () {
     const uuid = ports.uuid();

@@ -1,5 +1,5 @@
 /**
- * A user for one job: a number that nothing else on the machine runs as.
+ * A user for one job: a number that no other process on the machine runs as.
  *
  * @module
  */
@@ -8,15 +8,15 @@ import { readdirSync, statSync } from "node:fs";
 import { Effect } from "effect";
 import { runTool } from "./tool.ts";
 
-/** Numbers that systemd keeps for users made on the fly: no distribution gives them to an account. */
+/** Numbers that systemd reserves for dynamic users: no distribution gives them to an account. */
 const userMin = 61_184, userMax = 65_519;
-/** Draws before giving up. */
+/** Tries of drawing a free number. */
 const drawsMax = 64;
 
 /** Users of running jobs of this worker. */
 const taken = new Set<number>();
 
-/** Takes a user; undefined where all that were drawn are in use. It is not a secret, but must differ between workers. */
+/** Takes a user; undefined where all drawn ones are in use. Not a secret, but it must differ between workers. */
 export function takeJobUser(): number | undefined {
   const running = usersOfProcesses();
   for (let draws = 0; draws < drawsMax; draws++) {
@@ -28,12 +28,12 @@ export function takeJobUser(): number | undefined {
   return undefined;
 }
 
-/** Gives a user back. */
+/** Releases a user. */
 export function freeJobUser(user: number): void {
   taken.delete(user);
 }
 
-/** Ends everything that runs as a job's user: what left its process group too. */
+/** Ends all processes that run as a job's user, including those that left its process group. */
 export function endUser(user: number): Effect.Effect<void> {
   if (user < userMin || user > userMax) return Effect.void;
   const as = [`--reuid=${user}`, `--regid=${user}`, "--clear-groups"];

@@ -1,8 +1,8 @@
 /**
- * One worker a work directory: the second would sweep, and be swept by, the first.
+ * The lock on a work directory: one worker each, because two would sweep each other's directories.
  *
- * The lock is the kernel's (flock), held by a small helper that ends when the pipe to its worker closes: a killed worker
- * leaves no lock behind. Neither runtime can lock a file itself. Where there is no `flock` program, nothing is locked.
+ * The lock is the kernel's (flock). A small helper holds it and ends when the pipe to its worker closes, so that a killed worker
+ * leaves no lock behind. Neither runtime can lock a file itself. Without the `flock` program there is no lock.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Data, Effect, type Scope } from "effect";
 
-/** Another worker lives in the directory, or it can't be locked. */
+/** Another worker uses the directory, or it cannot be locked. */
 export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
   readonly path: string;
   readonly detail: string;
@@ -21,12 +21,12 @@ export class WorkDirLocked extends Data.TaggedError("WorkDirLocked")<{
   }
 }
 
-/** What `flock` ends with when somebody else has the lock. */
+/** The exit code of `flock` when another process holds the lock. */
 const takenCode = 75;
 /** The helper answers within this, in milliseconds. */
 const lockMs = 5_000;
 
-/** Locks a worker's `work_dir` (made if it is missing) until the scope closes. */
+/** Locks a worker's `work_dir` (created where it is missing) until the scope closes. */
 export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock", WorkDirLocked, Scope.Scope> {
   const path = resolve(workDir);
   const fail = (detail: string) => Effect.fail(new WorkDirLocked({ path, detail }));
@@ -45,7 +45,7 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
       "-c",
       "echo locked; exec cat >/dev/null",
     ];
-    // Its own group: Ctrl-C in a terminal is for the worker, which releases the lock last.
+    // Its own group: Ctrl-C in a terminal must reach the worker only, which releases the lock last.
     const child = spawn("flock", args, { detached: true, stdio: ["pipe", "pipe", "ignore"] });
     child.stdin.on("error", () => {/* it ended: `exit` tells */});
     child.stdout.once("data", () => resume(Effect.succeed(child)));

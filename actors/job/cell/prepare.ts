@@ -1,6 +1,6 @@
 /**
- * What a worker does before it takes jobs: makes sure that its directory is its own, clears what a dead one left, and finds
- * out in which cell it can start executors.
+ * The preparation of a worker before it takes jobs: it locks its directory, sweeps the left-overs of dead workers, and finds the
+ * cell in which it can start executors.
  *
  * @module
  */
@@ -13,15 +13,15 @@ import type { Cell } from "./cell.ts";
 import { findCell } from "./find_cell.ts";
 import { lockWorkDir, type WorkDirLocked } from "./lock.ts";
 
-/** A worker that may begin. */
+/** The result of the preparation. */
 export interface PreparedWorker extends Pick<Swept, "removed" | "failed"> {
   /** Why nothing was swept, where the directory could not be read. */
   readonly unswept?: string | undefined;
-  /** Absent where none was looked for: in a simulation. */
+  /** Absent in a simulation. */
   readonly cell?: Cell;
 }
 
-/** Says how paths of jobs are walked here: chosen now, for the worker's whole life. */
+/** Reports how paths of jobs are walked here. The way is chosen once, for the worker's whole life. */
 function reportPaths(ports: Pick<Ports, "report">): void {
   try {
     const paths = pathReach();

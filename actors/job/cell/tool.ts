@@ -6,29 +6,33 @@
 import { spawn } from "node:child_process";
 import { Data, Effect } from "effect";
 
-/** The tool is missing, said no, or took too long. */
+/** The tool is missing, failed, or took too long. */
 export class ToolFailed extends Data.TaggedError("ToolFailed")<{ readonly tool: string; readonly detail: string }> {
   override get message(): string {
     return `Cannot run ${this.tool}: ${this.detail}`;
   }
 }
 
-/** Longest time of a tool, in milliseconds. */
+/** Time limit of a tool, in milliseconds. */
 const toolMs = 5_000;
-/** Characters of what a tool says that are kept. */
-const saidMax = 1_000;
+/** Characters of a tool's output that are kept. */
+const outputMax = 1_000;
 
-/** @returns What it said on standard output. */
+/**
+ * Runs a tool.
+ *
+ * @returns Its standard output.
+ */
 export function runTool(tool: string, args: readonly string[]): Effect.Effect<string, ToolFailed> {
   return Effect.callback<string, ToolFailed>((resume) => {
     const child = spawn(tool, args, { stdio: ["ignore", "pipe", "pipe"] });
-    let said = "", complaint = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => said = (said + text).slice(-saidMax));
-    child.stderr.setEncoding("utf8").on("data", (text: string) => complaint = (complaint + text).slice(-saidMax));
+    let output = "", complaint = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => output = (output + text).slice(-outputMax));
+    child.stderr.setEncoding("utf8").on("data", (text: string) => complaint = (complaint + text).slice(-outputMax));
     child.once("error", (error) => resume(Effect.fail(new ToolFailed({ tool, detail: error.message }))));
     child.once("close", (code, signal) =>
       resume(
-        code === 0 ? Effect.succeed(said) : Effect.fail(
+        code === 0 ? Effect.succeed(output) : Effect.fail(
           new ToolFailed({ tool, detail: complaint.trim() || `ended with ${code ?? signal}` }),
         ),
       ));

@@ -1,6 +1,6 @@
 /**
- * What no limit of the system's ends: a job that runs too long, and a directory that grows where it is no file system of its
- * own. The directory is measured once a second: how far it overshoots depends on how fast the job writes.
+ * Limits that the system does not enforce: the run time of a job, and the size of a directory that is no file system of its own.
+ * The directory is measured once a second, so a fast writer exceeds the limit before it is noticed.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { CellConfig } from "../../config/cell_config.ts";
 import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { AssignedCell } from "./assign.ts";
 
-/** Between two measurements. */
+/** Pause between two measurements. */
 const measureMs = 1_000;
-/** Names that are looked at without letting others run. */
+/** Names that are read before other tasks run. */
 const namesAtOnce = 500;
 
-/** Waits until the job is over one of its limits. @returns Which. */
+/** Waits until the job exceeds a limit. @returns The limit. */
 export function watchLimits(cell: AssignedCell, directory: WorkDirectory): Effect.Effect<string> {
   const { config, disk } = cell;
   const late = Effect.as(Effect.sleep(config.wallSeconds * 1_000), `it ran longer than ${config.wallSeconds} s`);
@@ -32,7 +32,7 @@ function watchDisk(directory: WorkDirectory, config: CellConfig): Effect.Effect<
   });
 }
 
-/** Counts until it is over a limit; what vanishes meanwhile, or can't be read, counts as nothing. */
+/** Counts until a limit is exceeded. Files that vanish or cannot be read count as empty. */
 function measure(directory: WorkDirectory, { diskBytes, inodesMax }: CellConfig) {
   return Effect.gen(function* () {
     let bytes = 0, inodes = 0;

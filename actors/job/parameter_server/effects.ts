@@ -1,9 +1,9 @@
 /**
- * The Effects of a parameter server: what its machine invokes.
+ * The Effects that the parameter server's machine invokes.
  *
  * @module
  */
-import { Effect } from "effect";
+import { Cause, Effect } from "effect";
 import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { AggregateConfig, JobSpec } from "../../../transport/protocols/messages.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
@@ -16,37 +16,36 @@ import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
 
-/** Results sent at once: each holds a stream and a piece of a file. */
+/** Concurrent copies of a result: each holds a stream and a piece of a file. */
 export const sendsAtOnceMax = 8;
 
-/** A receiver that cannot be reached is tried again this often, so long apart in milliseconds: a key may be changing. */
+/** Tries of reaching a receiver, and the pause between two in milliseconds: its key may be changing. */
 export const openTriesMax = 3;
 export const openAgainMs = 1_000;
 
 const velocityFile = "outer/velocity.safetensors";
 
-/** Updates that were not sent, and why. */
+/** Results that were not sent, and why. */
 export interface Distributed {
   readonly failed: readonly { readonly peer: PeerText; readonly reason: string }[];
 }
 
-/** One push: a whole update, or a broken one. */
-export interface Saved {
-  readonly peer: PeerText;
-  readonly file: string;
-  /** Undefined where the push was broken off: its sender may try again. */
-  readonly sizeBytes: number | undefined;
-  readonly reason: string;
-}
+/** One push: a whole update, or one that broke off, which its sender may repeat. */
+export type Saved =
+  & { readonly peer: PeerText; readonly file: string }
+  & (
+    | { readonly type: "whole"; readonly sizeBytes: number }
+    | { readonly type: "broken"; readonly reason: string }
+  );
 
-/** Lets pushes in for as long as it is held. */
+/** Accepts pushes for as long as it is held. */
 export const receiver = fromScoped(
   "receiver",
   ({ job, peers }: { readonly ports: Ports; readonly job: AggregatorInput; readonly peers: readonly PeerText[] }) =>
     job.network.receive({ peers, waitingMax: updatesMax }),
 );
 
-/** The next push that was let in. */
+/** The next accepted push. */
 export const push = fromEffect(
   "push",
   ({ receiver }: { readonly ports: Ports; readonly receiver: PushReceiver }) => receiver.next,
@@ -62,9 +61,10 @@ export const saved = fromEffect(
     readonly file: string;
   }) =>
     saveStream(stream, job.directory, file, jobLimits).pipe(
-      Effect.match({
-        onSuccess: (sizeBytes): Saved => ({ peer: stream.peer, file, sizeBytes, reason: "" }),
-        onFailure: (error): Saved => ({ peer: stream.peer, file, sizeBytes: undefined, reason: error.message }),
+      // A defect too: without an outcome the round would wait for this peer forever.
+      Effect.matchCause({
+        onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
+        onFailure: (cause): Saved => ({ type: "broken", peer: stream.peer, file, reason: reasonOf(cause) }),
       }),
     ),
 );
@@ -87,7 +87,7 @@ export const aggregated = fromEffect(
   },
 );
 
-/** Sends a round's result to all, and removes the round's files. */
+/** Sends a round's result to all receivers, and removes the round's files. */
 export const distributed = fromEffect(
   "distributed",
   ({ job, peers, out, spent }: {
@@ -112,7 +112,7 @@ export const distributed = fromEffect(
     }),
 );
 
-/** Tells the scheduler that a round's result is out. */
+/** Reports to the scheduler that a round's result was sent. */
 export const reported = fromEffect(
   "reported",
   ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) =>
@@ -124,6 +124,11 @@ export const reported = fromEffect(
     ),
 );
 
+function reasonOf(cause: Cause.Cause<Error>): string {
+  const error = Cause.squash(cause);
+  return error instanceof Error ? error.message : String(error);
+}
+
 function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
@@ -132,7 +137,7 @@ function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out
   }));
 }
 
-/** Nothing was sent before the stream is there: only until then may it be tried again, or a result would come twice. */
+/** Opening a stream may be repeated, because no byte was sent. A repeated copy could deliver the result twice. */
 function openPatiently(
   network: AggregatorInput["network"],
   peer: PeerText,
@@ -147,7 +152,7 @@ function openPatiently(
   );
 }
 
-/** The configuration of an `aggregate` job; another class never gets here (`worker.ts`). */
+/** The configuration of an `aggregate` job. The worker refuses jobs of another class (`worker.ts`). */
 export function aggregateConfig({ executor }: JobSpec): AggregateConfig {
   if (executor.class !== "aggregate") throw new TypeError("Cannot aggregate: the job is of another class");
   return executor.config;

@@ -4,7 +4,7 @@
  * @module
  */
 import { readdirSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, type RequestListener } from "node:http";
 import process from "node:process";
 import type { Attack, AttackResult } from "./attacks.ts";
 import { askBridge, escapes } from "./hostile.ts";
@@ -167,10 +167,10 @@ function footprint(): Footprint {
 }
 
 async function withServer(
-  serve: Parameters<typeof createServer>[1] & object,
+  serve: RequestListener,
   use: (port: number) => Promise<AttackResult>,
 ): Promise<AttackResult> {
-  const server = createServer(serve as never);
+  const server = createServer(serve);
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", () => listening()));
   try {
     return await use((server.address() as { port: number }).port);

@@ -11,6 +11,8 @@ import { Result } from "effect";
 import { fromCallback } from "xstate";
 import { cellDefault } from "../../../actors/config/cell_config.ts";
 import type { WorkerConfig } from "../../../actors/config/config.ts";
+import type { PreparedWorker } from "../../../actors/job/cell/prepare.ts";
+import { type EffectDone, fromSource } from "../../../actors/runtime/effect_actor.ts";
 import type { Report } from "../../../actors/runtime/ports.ts";
 import type { TransportRef } from "../../../actors/runtime/role.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
@@ -76,11 +78,11 @@ function startVictim(world: AttackWorld): Victim {
         }
       })
     ),
-    { id: "transport", input: undefined as never, onError: () => {} },
+    { id: "transport", input: undefined, onError: () => {} },
   );
-  const sweep = fromCallback(({ sendBack }) => {
-    const value = { removed: [], kept: [], unowned: [], failed: [], cell: world.cell };
-    sendBack({ type: "effect.done.sweep", value });
+  const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
+    send({ type: "effect.done.sweep", value: { removed: [], failed: [], cell: world.cell } });
+    return () => {};
   });
   let death: unknown;
   const code = 'echo RAN; [ -n "$JOB_JSON" ] && echo "told ${#JOB_JSON}"; exit 0';
@@ -92,7 +94,7 @@ function startVictim(world: AttackWorld): Victim {
     executors: [{ class: "train", name: "hostile", runtime: "process", cmd: "/bin/sh", args: ["-c", code] }],
     cell: { ...cellDefault, allowUnconfined: true },
   } as unknown as WorkerConfig;
-  const machine = workerMachine.provide({ actors: { sweep: sweep as never } }) as typeof workerMachine;
+  const machine = workerMachine.provide({ actors: { sweep } });
   const actor = superviseRoot(machine, {
     id: "worker",
     input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", peers: [scheduler] },

@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
-import { makeJobNetwork } from "../../../actors/job/ask.ts";
+import { makeJobNetworkHost } from "../../../actors/job/job_network.ts";
 import { saveStream } from "../../../actors/job/copy.ts";
 import { jobLimits } from "../../../actors/job/limits.ts";
 import { openWorkDirectory } from "../../../actors/files/contained_files.ts";
@@ -101,7 +101,7 @@ async function startDataNode(folder: string, { listener }: BenchWorld, sizeBytes
 async function startWorkerSide(folder: string, files: EndFiles) {
   mkdirSync(folder, { mode: 0o700 });
   const end = await startTransportEnd(files, false);
-  const { network } = makeJobNetwork(end, { uuid: randomUUID });
+  const { network } = makeJobNetworkHost(end, { uuid: randomUUID });
   return {
     /** Milliseconds of a pull, from the request to the complete file. */
     async pull(address: string): Promise<number> {

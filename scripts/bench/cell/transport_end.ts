@@ -37,7 +37,7 @@ export async function startTransportEnd(files: EndFiles, listens: boolean): Prom
   const onError = (error: unknown) => {
     throw error;
   };
-  const parent = superviseRoot(machine, { id: "end", input: undefined as never, onError });
+  const parent = superviseRoot(machine, { id: "end", input: undefined, onError });
   const transport = parent.getSnapshot().children["transport"] as unknown as { send(ask: TransportAsk): void };
   const send = (ask: TransportAsk) => transport.send(ask);
   const ask: TransportEnd["ask"] = (make) => new Promise((resolve) => send(make({ send: resolve })));

@@ -1,5 +1,5 @@
 /**
- * One end in a process of its own: hears a command a line on standard input, answers a line each.
+ * One end in a process of its own: reads one command a line from standard input, and answers each with one line.
  *
  * @module
  */

@@ -40,11 +40,11 @@ export interface EndSetup {
   readonly crlsPath: string;
 }
 
-/** A connection of whatever way. */
+/** A connection of any kind. */
 export interface Wire {
   /** The connection itself: two wires of one connection would be one handshake counted twice. */
   readonly connection: object;
-  /** Sends so many bytes on a stream of its own; ends when the other side has read them all and said so. */
+  /** Sends so many bytes on a stream of its own; ends when the other side has confirmed that it read them all. */
   send(bytes: number): Promise<void>;
   isOpen(): boolean;
   close(): void;
@@ -152,7 +152,7 @@ async function theirEncrypter(way: Way) {
   return (await import("@libp2p/tls")).tls();
 }
 
-/** Reads a stream to its end and says so. */
+/** Reads a stream to its end and confirms it. */
 async function swallow(stream: Stream): Promise<void> {
   for await (const piece of stream) void piece.byteLength;
   stream.send(Buffer.from("."));

@@ -1,5 +1,5 @@
 /**
- * The part `gate` of the performance table: handshakes, throughput, memory and refusals beside js-libp2p with noise, with
+ * The part `gate` of the performance table: handshakes, throughput, memory and refusals compared to js-libp2p with noise, with
  * `@libp2p/tls`, and bare `node:tls`. Each end has a process of its own; rounds alternate, and medians are compared.
  *
  * @module
@@ -192,7 +192,7 @@ async function begin(wanted: readonly Way[], world: BenchWorld): Promise<Pair[]>
   return pairs;
 }
 
-/** Measures all of it on this runtime. `@libp2p/tls` cannot run on Deno: it wants a server with an `SNICallback`. */
+/** Measures all of it on this runtime. `@libp2p/tls` cannot run on Deno: it needs a server with an `SNICallback`. */
 export async function measure({ quick }: { readonly quick: boolean }): Promise<readonly BenchRow[]> {
   const sizes = quick ? short : full;
   const world = await makeBenchWorld({ quick });

@@ -4,29 +4,23 @@
  * @module
  */
 import { Result } from "effect";
-import { ChainMemory } from "../../../pki/chain_memory.ts";
-import { HandshakeTimeout, HungUp, type Refusal } from "../../../pki/refusal.ts";
+import { verifyingChecks } from "../../../actors/gate/gate_checks.ts";
+import { firstRefusal, holds, runChecks } from "../../../pki/checks/check_table.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
-import { widestPolicy } from "../../../pki/trust.ts";
+import { HandshakeTimeout, HungUp, Internal, type Refusal } from "../../../pki/refusal.ts";
+import { cachedChecks, VerificationCache } from "../../../pki/verification_cache.ts";
 import type { GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../../transport/port.ts";
-import { rememberingChecks } from "../../../actors/gate/handshake_checks.ts";
 
-/** Makes gates that judge like the network's own, without a machine, supervision or re-verification. */
+/** Makes gates that run the network's own checks, without a machine, supervision or re-verification. */
 export function makePlainGates(now: () => number): MakeGate {
-  const checks = rememberingChecks(new ChainMemory());
-  const verify = (event: Extract<GateEvent, { type: "tls.secured" }>, { snapshot, expectedPeer }: GateInput) =>
-    Result.gen(function* () {
-      yield* checks.tlsVersion(event.version);
-      const wellFormed = yield* checks.wellFormed(event.chain);
-      yield* checks.algorithm(wellFormed, widestPolicy(snapshot));
-      const found = yield* checks.path(wellFormed, snapshot);
-      const at = new Date(now());
-      const within = yield* checks.validity(found, at);
-      yield* checks.revocation(within, snapshot, at);
-      const identity = yield* checks.identity(wellFormed, expectedPeer);
-      yield* checks.role(identity, snapshot.policy);
-      return identity;
-    });
+  const functions = cachedChecks(new VerificationCache());
+  const verify = ({ version, chain }: Extract<GateEvent, { type: "tls.secured" }>, input: GateInput) => {
+    const { snapshot, expectedPeer } = input;
+    const terms = { at: () => new Date(now()), expectedPeer };
+    const evidence = { version, chain, snapshot, terms };
+    const outcomes = runChecks(verifyingChecks, evidence, (check, seen) => check.run(seen, functions));
+    return { refused: firstRefusal(verifyingChecks, outcomes), proven: outcomes.identity };
+  };
   return (input) => {
     const listeners = new Set<(said: GateSaid) => void>();
     let phase: GatePhase = "admitting";
@@ -58,9 +52,12 @@ export function makePlainGates(now: () => number): MakeGate {
         if (phase === "refused" || phase === "closed") return;
         if (event.type === "connection.securing") phase = "securing";
         else if (event.type === "tls.secured") {
-          const verdict = verify(event, input);
-          if (Result.isFailure(verdict)) return refuse(verdict.failure);
-          [phase, identity] = ["opening", verdict.success];
+          const { refused, proven } = verify(event, input);
+          if (refused !== undefined || !holds(proven)) {
+            return refuse(refused ?? new Internal({ detail: "no identity" }));
+          }
+          phase = "opening";
+          identity = proven.success;
           say({ type: "gate.verified", identity });
         } else if (event.type === "connection.opened" && identity !== undefined) {
           clearTimeout(timer);

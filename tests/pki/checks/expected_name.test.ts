@@ -95,13 +95,13 @@ test("is asked by verifyPath only where the caller expects a name", () => {
   const leaf = forge("leaf", { issuer: root, san: ["DNS:leaf.example"] });
   const trust = { trustPem: root.pem, policy: defaultPolicy, generation: 1, at };
   const { snapshot } = Result.getOrThrow(makeTrustSnapshot(trust));
-  const judge = (expectedName?: ExpectedName) => {
+  const evaluate = (expectedName?: ExpectedName) => {
     const outcome = verifyPath([leaf.der], snapshot, { at, expectedName });
     return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
   };
-  assert.is(judge(), "accepted");
-  assert.is(judge(dns("leaf.example")), "accepted");
-  assert.is(judge(dns("leaf")), "name-mismatch");
+  assert.is(evaluate(), "accepted");
+  assert.is(evaluate(dns("leaf.example")), "accepted");
+  assert.is(evaluate(dns("leaf")), "name-mismatch");
 });
 
 test.run();

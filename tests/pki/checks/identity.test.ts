@@ -11,7 +11,7 @@ const test = suite("claims in a URI");
 const home = forge("home", { ca: true });
 const partner = forge("partner", { ca: true });
 
-function judge(
+function evaluate(
   issuer: Forged,
   uris: readonly string[],
   domain: Partial<DomainInput> = {},
@@ -56,36 +56,39 @@ const spellings: [uri: string, home: string, partner: string][] = [
 ];
 for (const [uri, atHome, atPartner] of spellings) {
   test(`reads ${uri}`, () => {
-    assert.is(judge(home, [uri]), atHome);
-    assert.is(judge(partner, [uri]), atPartner);
+    assert.is(evaluate(home, [uri]), atHome);
+    assert.is(evaluate(partner, [uri]), atPartner);
   });
 }
 
 test("takes no two URIs, not even twice the same", () => {
   const own = "spiffe://partner.example/worker/a";
-  assert.is(judge(home, [own, own]), "role-not-allowed");
-  assert.is(judge(partner, [own, own]), "role-not-allowed");
-  assert.is(judge(partner, [own, "spiffe://home.example/worker/a"]), "name-constraint");
+  assert.is(evaluate(home, [own, own]), "role-not-allowed");
+  assert.is(evaluate(partner, [own, own]), "role-not-allowed");
+  assert.is(evaluate(partner, [own, "spiffe://home.example/worker/a"]), "name-constraint");
 });
 
 test("a domain that has some roles only cannot leave the role out, and so be any", () => {
   const roles = { roles: ["worker"] } as const;
-  assert.is(judge(partner, [], roles), "role-not-allowed");
-  assert.is(judge(partner, ["spiffe://partner.example/worker/a"], roles), "worker of partner.example");
-  assert.is(judge(partner, ["spiffe://partner.example/gateway/a"], roles), "role-not-allowed");
-  assert.is(judge(partner, []), "no role of no domain", "one that has all may");
-  assert.is(judge(home, [], roles), "no role of no domain", "and so may the node's own bundle");
+  assert.is(evaluate(partner, [], roles), "role-not-allowed");
+  assert.is(evaluate(partner, ["spiffe://partner.example/worker/a"], roles), "worker of partner.example");
+  assert.is(evaluate(partner, ["spiffe://partner.example/gateway/a"], roles), "role-not-allowed");
+  assert.is(evaluate(partner, []), "no role of no domain", "one that has all may");
+  assert.is(evaluate(home, [], roles), "no role of no domain", "and so may the node's own bundle");
 });
 
 test("holds a domain's leaf to the domain's own policy of roles", () => {
   const strict: Policy = { ...defaultPolicy, roles: "require" };
   const gateways: Policy = { ...defaultPolicy, allowedRoles: ["gateway"] };
   const worker = ["spiffe://partner.example/worker/a"];
-  assert.is(judge(partner, [], { policy: strict }), "role-not-allowed");
-  assert.is(judge(home, [], { policy: strict }), "no role of no domain");
-  assert.is(judge(partner, worker, { policy: gateways }), "role-not-allowed");
-  assert.is(judge(partner, worker, { policy: defaultPolicy }, gateways), "worker of partner.example");
-  assert.is(judge(home, ["spiffe://home.example/worker/a"], { policy: defaultPolicy }, gateways), "role-not-allowed");
+  assert.is(evaluate(partner, [], { policy: strict }), "role-not-allowed");
+  assert.is(evaluate(home, [], { policy: strict }), "no role of no domain");
+  assert.is(evaluate(partner, worker, { policy: gateways }), "role-not-allowed");
+  assert.is(evaluate(partner, worker, { policy: defaultPolicy }, gateways), "worker of partner.example");
+  assert.is(
+    evaluate(home, ["spiffe://home.example/worker/a"], { policy: defaultPolicy }, gateways),
+    "role-not-allowed",
+  );
 });
 
 test.run();

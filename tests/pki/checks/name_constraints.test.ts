@@ -24,7 +24,7 @@ const { snapshot } = Result.getOrThrow(
   makeTrustSnapshot({ trustPem: root.pem, policy: defaultPolicy, generation: 1, at }),
 );
 
-function judge(...chain: Forged[]): string {
+function evaluate(...chain: Forged[]): string {
   const outcome = verifyPath(chain.map(({ der }) => der), snapshot, { at });
   return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
 }
@@ -50,7 +50,7 @@ function subtree(text: string): Subtree {
 function underCa(permitted: string[], excluded: string[], options: ForgeOptions & { name?: string }): string {
   const add = [nameConstraints(permitted.map(subtree), excluded.map(subtree))];
   const ca = forge("ca", { ca: true, issuer: root, add });
-  return judge(forge(options.name ?? "node", { issuer: ca, ...options }), ca);
+  return evaluate(forge(options.name ?? "node", { issuer: ca, ...options }), ca);
 }
 
 const rows: [name: string, permitted: string[], excluded: string[], san: string[], expected: boolean][] = [
@@ -113,7 +113,7 @@ const rows: [name: string, permitted: string[], excluded: string[], san: string[
 ];
 
 for (const [name, permitted, excluded, san, expected] of rows) {
-  test(`judges ${name}`, () => {
+  test(`evaluates ${name}`, () => {
     const verdict = underCa(permitted, excluded, { san, name: "Node X" });
     assert.is(verdict, expected ? "accepted" : "name-constraint");
   });
@@ -129,8 +129,8 @@ const otherConstraint = {
 test("refuses a name of a kind that is constrained but not processed, and no other", () => {
   const ca = forge("ca", { ca: true, issuer: root, add: [otherConstraint] });
   const add = [{ oid: "2.5.29.17", critical: false, value: sequence(otherName) }];
-  assert.is(judge(forge("node", { issuer: ca, add }), ca), "name-constraint");
-  assert.is(judge(forge("node", { issuer: ca, san: ["DNS:a.example"] }), ca), "accepted");
+  assert.is(evaluate(forge("node", { issuer: ca, add }), ca), "name-constraint");
+  assert.is(evaluate(forge("node", { issuer: ca, san: ["DNS:a.example"] }), ca), "accepted");
 });
 
 const mailbox = (address: string) =>
@@ -143,49 +143,49 @@ const withSubject = (...parts: Uint8Array[]) => (tbs: Uint8Array) => {
   return sequence(before, sequence(...parts), Buffer.from(tbs).subarray(position + plain.length));
 };
 
-test("judges the e-mail address of a subject where no alternative name is one", () => {
+test("evaluates the e-mail address of a subject where no alternative name is one", () => {
   const tbs = withSubject(setOfOne(cnOf("node")), mailbox("x@evil.example"));
   assert.is(underCa([], ["email:evil.example"], { tbs }), "name-constraint");
   assert.is(underCa([], ["email:other.example"], { tbs }), "accepted");
   assert.is(underCa([], ["email:evil.example"], { tbs, san: ["email:x@good.example"] }), "accepted");
 });
 
-test("judges every part of a subject, and no subject where it is empty", () => {
+test("evaluates every part of a subject, and no subject where it is empty", () => {
   const named = (address: string) => sequence(setOfOne(cnOf("node")), mailbox(address));
-  const judged = (permitted: Uint8Array, ...subject: Uint8Array[]) => {
+  const evaluated = (permitted: Uint8Array, ...subject: Uint8Array[]) => {
     const add = [nameConstraints([{ tag: 4, content: permitted }])];
     const ca = forge("ca", { ca: true, issuer: root, add });
     const san = { oid: "2.5.29.17", critical: true, value: sequence(primitive(2, Buffer.from("a.example"))) };
-    return judge(forge("node", { issuer: ca, tbs: withSubject(...subject), add: [san] }), ca);
+    return evaluate(forge("node", { issuer: ca, tbs: withSubject(...subject), add: [san] }), ca);
   };
   const subject = [setOfOne(cnOf("node")), mailbox("x@a.example")];
-  assert.is(judged(named("x@a.example"), ...subject), "accepted");
-  assert.is(judged(named("y@a.example"), ...subject), "name-constraint");
-  assert.is(judged(named("x@a.example"), setOfOne(cnOf("node"))), "name-constraint");
-  assert.is(judged(named("x@a.example")), "accepted");
+  assert.is(evaluated(named("x@a.example"), ...subject), "accepted");
+  assert.is(evaluated(named("y@a.example"), ...subject), "name-constraint");
+  assert.is(evaluated(named("x@a.example"), setOfOne(cnOf("node"))), "name-constraint");
+  assert.is(evaluated(named("x@a.example")), "accepted");
 });
 
 test("tells kinds of names that are not processed apart", () => {
   const ca = forge("ca", { ca: true, issuer: root, add: [otherConstraint] });
   const registered = { oid: "2.5.29.17", critical: false, value: sequence(primitive(8, Uint8Array.of(0x2a, 3))) };
-  assert.is(judge(forge("node", { issuer: ca, add: [registered] }), ca), "accepted");
+  assert.is(evaluate(forge("node", { issuer: ca, add: [registered] }), ca), "accepted");
 });
 
 test("holds intermediates to the constraints above them too, self-issued ones excepted", () => {
   const add = [nameConstraints([], [subtree("CN:inner")])];
   const outer = forge("outer", { ca: true, issuer: root, add });
   const inner = forge("inner", { ca: true, issuer: outer });
-  assert.is(judge(forge("node", { issuer: inner }), inner, outer), "name-constraint");
+  assert.is(evaluate(forge("node", { issuer: inner }), inner, outer), "name-constraint");
   const own = forge("outer", { ca: true, issuer: root, add: [nameConstraints([], [subtree("CN:outer")])] });
   const next = forge("outer", { ca: true, issuer: own });
-  assert.is(judge(forge("node", { issuer: next }), next, own), "accepted");
+  assert.is(evaluate(forge("node", { issuer: next }), next, own), "accepted");
 });
 
 test("holds a leaf to them that bears its issuer's name", () => {
   const add = [nameConstraints([], [subtree("DNS:a.example")])];
   const ca = forge("ca", { ca: true, issuer: root, add });
-  assert.is(judge(forge("ca", { issuer: ca, san: ["DNS:a.example"] }), ca), "name-constraint");
-  assert.is(judge(forge("ca", { issuer: ca, san: ["DNS:b.example"] }), ca), "accepted");
+  assert.is(evaluate(forge("ca", { issuer: ca, san: ["DNS:a.example"] }), ca), "name-constraint");
+  assert.is(evaluate(forge("ca", { issuer: ca, san: ["DNS:b.example"] }), ca), "accepted");
 });
 
 test("holds to an anchor's own constraints", () => {
@@ -205,7 +205,7 @@ test("stops at its budget of comparisons, not before", () => {
   const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
   const verdict = (subtrees: number) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints([], many(subtrees))] });
-    return judge(forge("node", { issuer: ca, san }), ca);
+    return evaluate(forge("node", { issuer: ca, san }), ca);
   };
   assert.is(verdict(nameComparisonsMax / names), "accepted");
   assert.is(verdict(nameComparisonsMax / names + 1), "budget-exceeded");
@@ -216,7 +216,7 @@ test("spends one comparison on each permitted name up to the one that fits", () 
   const san = Array.from({ length: names }, (_, index) => `DNS:n${index}.y`);
   const verdict = (...permitted: Subtree[]) => {
     const ca = forge("ca", { ca: true, issuer: root, add: [nameConstraints(permitted)] });
-    return judge(forge("node", { issuer: ca, san }), ca);
+    return evaluate(forge("node", { issuer: ca, san }), ca);
   };
   const others = (count: number) => Array.from({ length: count }, (_, index) => subtree(`DNS:${index}.x`));
   const each = nameComparisonsMax / names;

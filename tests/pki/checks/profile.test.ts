@@ -32,7 +32,7 @@ const whole = {
 };
 type Extensions = { readonly [K in keyof typeof whole]: readonly Extension[] };
 
-function judge(policy: Policy, extensions: Extensions, numbered = true): string {
+function evaluate(policy: Policy, extensions: Extensions, numbered = true): string {
   const root = forge("root", { ca: true, add: extensions.root });
   const middle = forge("middle", { ca: true, issuer: root, add: extensions.middle });
   const leaf = forge("leaf", { issuer: middle, add: extensions.leaf });
@@ -53,8 +53,8 @@ const without: Record<string, readonly [Extensions, boolean?]> = {
 };
 
 test("accepts in both what has all identifiers", () => {
-  assert.is(judge(defaultPolicy, whole), "accepted");
-  assert.is(judge(strict, whole), "accepted");
+  assert.is(evaluate(defaultPolicy, whole), "accepted");
+  assert.is(evaluate(strict, whole), "accepted");
 });
 
 test("has a test for each row, and a row for each test", () => {
@@ -64,8 +64,8 @@ test("has a test for each row, and a row for each test", () => {
 for (const { rule, absentFrom, code } of rows) {
   test(`relaxes: ${rule}, absent from ${absentFrom}`, () => {
     const [extensions, numbered] = without[`${rule}/${absentFrom}`]!;
-    assert.is(judge(defaultPolicy, extensions, numbered), "accepted");
-    assert.is(judge(strict, extensions, numbered), code);
+    assert.is(evaluate(defaultPolicy, extensions, numbered), "accepted");
+    assert.is(evaluate(strict, extensions, numbered), code);
   });
 }
 
@@ -74,7 +74,7 @@ test("asks for no authority key identifier of what signed itself", () => {
     Result.getOrThrow(parseCertificate(forge("root", { ca: true, add: whole.root }).der)).authorityKeyId,
     undefined,
   );
-  assert.is(judge(strict, { ...whole, root: [subjectKeyId(rootKey), authorityKeyId(rootKey)] }), "accepted");
+  assert.is(evaluate(strict, { ...whole, root: [subjectKeyId(rootKey), authorityKeyId(rootKey)] }), "accepted");
 });
 
 test("believes that an old root signed itself where its algorithm is not checked here, and no other certificate", () => {
@@ -93,8 +93,8 @@ test("believes that an old root signed itself where its algorithm is not checked
 });
 
 test("asks for a subject key identifier of the root, too", () => {
-  assert.is(judge(strict, { ...whole, root: [] }), "malformed-certificate");
-  assert.is(judge(defaultPolicy, { ...whole, root: [] }), "accepted");
+  assert.is(evaluate(strict, { ...whole, root: [] }), "malformed-certificate");
+  assert.is(evaluate(defaultPolicy, { ...whole, root: [] }), "accepted");
 });
 
 test.run();

@@ -6,7 +6,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../../pki/certificate.ts";
 import { constructed, integer, primitive, sequence } from "../../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension, keyUsage } from "../../../pki/issue/extensions.ts";
-import { ListReader } from "../../../pki/list_reader.ts";
+import { CrlReader } from "../../../pki/crl_reader.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustInput } from "../../../pki/trust.ts";
 import {
@@ -32,7 +32,7 @@ const revoking: ForgeListOptions = { revoked: [serial(leaf)] };
 const make = (crlsPem: TrustInput["crlsPem"], more: Partial<TrustInput> = {}) =>
   makeTrustSnapshot({ trustPem: root.pem, crlsPem, policy: defaultPolicy, generation: 1, at, ...more });
 
-function judge(crlsPem: string, chain: readonly Forged[] = [leaf, middle], time = at, trustPem = root.pem): string {
+function evaluate(crlsPem: string, chain: readonly Forged[] = [leaf, middle], time = at, trustPem = root.pem): string {
   const made = make(crlsPem, { trustPem });
   if (Result.isFailure(made)) return `file: ${made.failure.problem}`;
   const outcome = verifyPath(chain.map(({ der }) => der), made.success.snapshot, { at: time });
@@ -53,8 +53,8 @@ test("a list of users only does not clear a CA that the CA's own list revokes", 
   const users = forgeListPem(root, { number: 9n, add: [scope(flag(1))] });
   const cas = forgeListPem(root, { number: 1n, revoked: [serial(middle)], add: [scope(flag(2))] });
   const lists = users + cas + forgeListPem(middle);
-  assert.is(judge(lists), "certificate-revoked");
-  assert.is(judge(users + forgeListPem(middle)), "revocation-unknown", "nobody speaks about the CA");
+  assert.is(evaluate(lists), "certificate-revoked");
+  assert.is(evaluate(users + forgeListPem(middle)), "revocation-unknown", "nobody speaks about the CA");
 });
 
 test("a list of another distribution point does not clear", () => {
@@ -62,45 +62,45 @@ test("a list of another distribution point does not clear", () => {
   const sharded = forge("leaf", { issuer: middle, add: [points("http://crl.example/1")] });
   const own = forgeListPem(middle, { ...{ revoked: [serial(sharded)] }, add: [scope(point("http://crl.example/1"))] });
   const other = forgeListPem(middle, { number: 9n, add: [scope(point("http://crl.example/2"))] });
-  assert.is(judge(rootList + own + other, [sharded, middle]), "certificate-revoked");
-  assert.is(judge(rootList + other, [sharded, middle]), "revocation-unknown");
+  assert.is(evaluate(rootList + own + other, [sharded, middle]), "certificate-revoked");
+  assert.is(evaluate(rootList + other, [sharded, middle]), "revocation-unknown");
 });
 
 test("a list of other reasons does not clear, and one of the reason at hand revokes", () => {
   const reasons = (octet: number, more: number) => scope(Uint8Array.of(0x83, 3, 7, octet, more));
   const compromise = forgeListPem(middle, { ...revoking, add: [reasons(0x40, 0)] });
   const others = forgeListPem(middle, { number: 9n, add: [reasons(0x3f, 0x80)] });
-  assert.is(judge(rootList + others), "revocation-unknown");
-  assert.is(judge(rootList + compromise + others), "certificate-revoked");
+  assert.is(evaluate(rootList + others), "revocation-unknown");
+  assert.is(evaluate(rootList + compromise + others), "certificate-revoked");
 });
 
 test("takes nothing back by removeFromCRL in a complete list", () => {
-  assert.is(judge(rootList + forgeListPem(middle, back)), "file: crl");
+  assert.is(evaluate(rootList + forgeListPem(middle, back)), "file: crl");
 });
 
 test("takes nothing back by a delta of another base, another issuer, another key or another scope", () => {
   const complete = (number: bigint) => rootList + forgeListPem(middle, { ...held, number });
   const change = (base: number, options: ForgeListOptions = {}) =>
     forgeListPem(middle, { number: 9n, add: delta(base), ...back, ...options });
-  assert.is(judge(complete(5n) + change(5)), "accepted", "this one fits");
-  assert.is(judge(complete(5n) + change(6)), "certificate-revoked");
-  assert.is(judge(complete(5n) + forgeListPem(root, { number: 9n, add: delta(5), ...back })), "certificate-revoked");
-  assert.is(judge(complete(5n) + change(5, { signer: forge("middle", { ca: true }) })), "crl-signature");
+  assert.is(evaluate(complete(5n) + change(5)), "accepted", "this one fits");
+  assert.is(evaluate(complete(5n) + change(6)), "certificate-revoked");
+  assert.is(evaluate(complete(5n) + forgeListPem(root, { number: 9n, add: delta(5), ...back })), "certificate-revoked");
+  assert.is(evaluate(complete(5n) + change(5, { signer: forge("middle", { ca: true }) })), "crl-signature");
   const keyed = change(5, { add: delta(5, authorityKeyId(new Uint8Array(20))) });
-  assert.is(judge(complete(5n) + keyed), "certificate-revoked");
-  assert.is(judge(complete(5n) + change(5, { add: delta(5, scope(flag(1))) })), "certificate-revoked");
+  assert.is(evaluate(complete(5n) + keyed), "certificate-revoked");
+  assert.is(evaluate(complete(5n) + change(5, { add: delta(5, scope(flag(1))) })), "certificate-revoked");
 });
 
 test("takes nothing back by a delta that is not in force yet, and revokes by it", () => {
   const [thisUpdate, nextUpdate] = [later(1), later(40)];
   const complete = rootList + forgeListPem(middle, { ...held, number: 5n });
   const early = forgeListPem(middle, { number: 6n, add: delta(5), ...back, thisUpdate, nextUpdate });
-  assert.is(judge(complete + early), "crl-not-yet-valid");
-  assert.is(judge(complete + early, [leaf, middle], new Date(thisUpdate.getTime() - 1)), "crl-not-yet-valid");
-  assert.is(judge(complete + early, [leaf, middle], thisUpdate), "accepted");
+  assert.is(evaluate(complete + early), "crl-not-yet-valid");
+  assert.is(evaluate(complete + early, [leaf, middle], new Date(thisUpdate.getTime() - 1)), "crl-not-yet-valid");
+  assert.is(evaluate(complete + early, [leaf, middle], thisUpdate), "accepted");
   const clean = rootList + forgeListPem(middle, { number: 5n });
   const coming = forgeListPem(middle, { number: 6n, add: delta(5), ...revoking, thisUpdate, nextUpdate });
-  assert.is(judge(clean + coming), "certificate-revoked");
+  assert.is(evaluate(clean + coming), "certificate-revoked");
 });
 
 test("takes the newest delta, whatever lists without a number stand among them", () => {
@@ -113,15 +113,15 @@ test("takes the newest delta, whatever lists without a number stand among them",
   const complete = rootList + forgeListPem(middle, { ...held, number: 5n, thisUpdate: later(-11) });
   for (const order of [[0, 1], [1, 0]] as const) {
     const lists = order.map((index) => deltas[index]!);
-    assert.is(judge(complete + lists[0] + bare + lists[1]), "certificate-revoked");
+    assert.is(evaluate(complete + lists[0] + bare + lists[1]), "certificate-revoked");
   }
 });
 
 test("does not read a serial another way: with leading zeros, negative, or cut", () => {
   const high = forge("leaf", { issuer: middle, serial: Buffer.from("00ff01", "hex") });
-  assert.is(judge(rootList + forgeListPem(middle, { revoked: ["ff01"] }), [high, middle]), "certificate-revoked");
+  assert.is(evaluate(rootList + forgeListPem(middle, { revoked: ["ff01"] }), [high, middle]), "certificate-revoked");
   for (const other of ["ff", "ff0100", "01ff01", "7f01"]) {
-    assert.is(judge(rootList + forgeListPem(middle, { revoked: [other] }), [high, middle]), "accepted", other);
+    assert.is(evaluate(rootList + forgeListPem(middle, { revoked: [other] }), [high, middle]), "accepted", other);
   }
   const bend = (from: string, to: string) => {
     const der = Buffer.from(forgeList(middle, { revoked: ["7a7b7c"] }));
@@ -136,22 +136,22 @@ test("does not read a serial another way: with leading zeros, negative, or cut",
 
 test("is not cleared by a list of a namesake, nor by one without the right to sign lists", () => {
   const namesake = forge("middle", { ca: true, issuer: root });
-  assert.is(judge(rootList + forgeListPem(namesake)), "crl-signature");
-  assert.is(judge(rootList + forgeListPem(namesake, { number: 9n }), [leaf, middle, namesake]), "crl-signature");
+  assert.is(evaluate(rootList + forgeListPem(namesake)), "crl-signature");
+  assert.is(evaluate(rootList + forgeListPem(namesake, { number: 9n }), [leaf, middle, namesake]), "crl-signature");
   const mute = forge("middle", { ca: true, issuer: root, keyOf: middle, add: [keyUsage(["keyCertSign"])] });
-  assert.is(judge(rootList + forgeListPem(middle), [leaf, mute]), "crl-signature");
+  assert.is(evaluate(rootList + forgeListPem(middle), [leaf, mute]), "crl-signature");
 });
 
 test("stays revoked when the newest list is past its time", () => {
   const lists = rootList + forgeListPem(middle, { ...revoking, number: 2n, nextUpdate: later(1) }) +
     forgeListPem(middle, { number: 1n, nextUpdate: later(300) });
-  assert.is(judge(lists, [leaf, middle], new Date(at.getTime() + 30 * dayMs)), "certificate-revoked");
+  assert.is(evaluate(lists, [leaf, middle], new Date(at.getTime() + 30 * dayMs)), "certificate-revoked");
 });
 
 test("an anchor is taken out by its issuer's newest list, not by an old one", () => {
   const both = root.pem + middle.pem;
   const now = (old: ForgeListOptions, fresh: ForgeListOptions) =>
-    judge(
+    evaluate(
       forgeListPem(root, { number: 1n, ...old }) + forgeListPem(root, { number: 2n, ...fresh }) + forgeListPem(middle),
       [leaf],
       at,
@@ -203,7 +203,7 @@ test("a list of users only that is taken out says nothing of CAs", () => {
 test("an old list is a rollback, whether the new one was read here or in another thread", () => {
   const [cas] = [[Result.getOrThrow(parseCertificate(root.der))]];
   const apart = (options: ForgeListOptions) => {
-    const reader = new ListReader({ cas, shared: true });
+    const reader = new CrlReader({ cas, shared: true });
     reader.push(forgeList(root, options));
     return structuredClone(Result.getOrThrow(reader.finish()));
   };
@@ -252,17 +252,17 @@ test("a newer complete list onto which a delta does not fit hides nothing that t
   const base = forgeListPem(middle, { number: 5n });
   const change = forgeListPem(middle, { number: 9n, add: delta(5), ...revoking });
   const keyed = forgeListPem(middle, { number: 7n, add: [authorityKeyId(new Uint8Array(20))] });
-  assert.is(judge(rootList + base + change + keyed), "certificate-revoked");
+  assert.is(evaluate(rootList + base + change + keyed), "certificate-revoked");
   const caughtUp = forgeListPem(middle, { number: 10n, add: [authorityKeyId(new Uint8Array(20))] });
-  assert.is(judge(rootList + base + change + caughtUp), "accepted");
+  assert.is(evaluate(rootList + base + change + caughtUp), "accepted");
 });
 
 test("of two lists with one number what either revokes is revoked, whichever date is the later", () => {
   for (const [first, second] of [[-3, -2], [-2, -3]] as const) {
     const clean = forgeListPem(middle, { number: 5n, thisUpdate: later(first) });
     const lists = clean + forgeListPem(middle, { number: 5n, thisUpdate: later(second), ...revoking });
-    assert.is(judge(rootList + lists), "certificate-revoked");
-    assert.is(judge(rootList + lists + forgeListPem(middle, { number: 6n })), "accepted");
+    assert.is(evaluate(rootList + lists), "certificate-revoked");
+    assert.is(evaluate(rootList + lists + forgeListPem(middle, { number: 6n })), "accepted");
   }
 });
 

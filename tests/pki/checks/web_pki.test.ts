@@ -43,7 +43,7 @@ interface Odd {
   readonly root?: ForgeOptions;
 }
 
-const judge = (odd: Odd, web = true): string =>
+const evaluate = (odd: Odd, web = true): string =>
   codeOf(verify(odd, web ? policy : { ...policy, webPki: "ignore" as const }));
 
 const codeOf = (outcome: ReturnType<typeof verify>): string =>
@@ -162,8 +162,8 @@ const cases: [name: string, odd: Odd, verdict: string][] = [
 ];
 for (const [name, odd, verdict] of cases) {
   test(`${verdict === "accepted" ? "accepts" : "refuses"} ${name}`, () => {
-    assert.is(judge(odd), verdict);
-    assert.is(judge(odd, false), "accepted");
+    assert.is(evaluate(odd), verdict);
+    assert.is(evaluate(odd, false), "accepted");
   });
 }
 
@@ -188,12 +188,13 @@ test("says which certificate has what form, and what it claims", () => {
 
 test("asks a client for no name and no purposes, and knows no rules for anybody else", () => {
   const [clientAuth, emailProtection] = ["1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.4"];
-  const judged = (purposes: readonly string[], leaf: ForgeOptions) => codeOf(verify({ leaf }, { ...policy, purposes }));
+  const evaluated = (purposes: readonly string[], leaf: ForgeOptions) =>
+    codeOf(verify({ leaf }, { ...policy, purposes }));
   const both = { add: [extendedKeyUsage([clientAuth, emailProtection])] };
-  assert.is(judged([clientAuth], { add: [], omit: ["2.5.29.37"] }), "accepted");
-  assert.is(judged([clientAuth], both), "accepted");
-  assert.is(judged([clientAuth, emailProtection], both), "extended-key-usage");
-  assert.is(judged([emailProtection], both), "extended-key-usage");
+  assert.is(evaluated([clientAuth], { add: [], omit: ["2.5.29.37"] }), "accepted");
+  assert.is(evaluated([clientAuth], both), "accepted");
+  assert.is(evaluated([clientAuth, emailProtection], both), "extended-key-usage");
+  assert.is(evaluated([emailProtection], both), "extended-key-usage");
 });
 
 const scope = (...kinds: number[]): Extension => ({
@@ -230,7 +231,7 @@ for (const [name, given, problem] of lists) {
 
 test("refuses keyCertSign without a CA, in every profile", () => {
   assert.is(
-    judge({ leaf: { add: [server, names("a.example"), keyUsage(["digitalSignature", "keyCertSign"])] } }, false),
+    evaluate({ leaf: { add: [server, names("a.example"), keyUsage(["digitalSignature", "keyCertSign"])] } }, false),
     "key-usage",
   );
 });
@@ -246,7 +247,7 @@ test("processes certificate policies and information access: well formed, and no
   const access = (isCritical: boolean, ...parts: Uint8Array[]) =>
     extension("1.3.6.1.5.5.7.1.1", sequence(...parts), isCritical);
   const good = sequence(oid("1.3.6.1.5.5.7.48.1"), primitive(6, Buffer.from("http://ocsp.example")));
-  const leaf = (added: Extension) => judge({ leaf: { add: [server, names("a.example"), added] } }, false);
+  const leaf = (added: Extension) => evaluate({ leaf: { add: [server, names("a.example"), added] } }, false);
   assert.is(leaf(policies("1.2.3", "2.23.140.1.2.1")), "accepted");
   assert.is(leaf(policies("1.2.3", "1.2.3")), "malformed-certificate");
   assert.is(leaf(policies()), "malformed-certificate");

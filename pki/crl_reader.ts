@@ -1,32 +1,32 @@
 /**
- * Reading of a file of revocation lists, PEM or DER, from chunks: in bounded memory, and so that it can be done in
- * another thread than the one that judges.
+ * Reads a file of revocation lists, PEM or DER, from chunks: in bounded memory, and in another thread than the one that
+ * verifies peers.
  *
  * @module
  */
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
-import { type HeldList, isSignedBy, ownList, parseCrl, refuseBareList, type RevocationList, sealList } from "./crl.ts";
-import { DerListsError, hashOf, ListSplitter } from "./list_splitter.ts";
+import { type HeldCrl, isSignedBy, ownCrl, parseCrl, refuseBareCrl, type RevocationList, sealCrl } from "./crl.ts";
+import { CrlSplitter, DerCrlsError, hashOf } from "./crl_splitter.ts";
 import { PemError } from "./pem.ts";
 import { CrlSignature } from "./refusal.ts";
 import { refuseTrust, TrustError } from "./trust_error.ts";
 
 /** Revocation lists of one file. */
-export const listsMax = 1_000;
+export const crlsMax = 1_000;
 
 /** A list, and the line of its file on which it begins (of DER, 1). */
-export interface LocatedList {
+export interface LocatedCrl {
   /** The list. */
-  readonly list: HeldList;
+  readonly list: HeldCrl;
   /** The line that its PEM begins on, from 1. */
   readonly line: number;
 }
 
-/** How to read. */
-export interface ListReaderOptions {
-  /** The bundle's CAs: a list that one of them signed is kept without its bytes, one that they forswear is refused. */
+/** Options of a reader. */
+export interface CrlReaderOptions {
+  /** The bundle's CAs. A list that one of them signed is kept without its bytes; a list of their name that none signed is refused. */
   readonly cas: readonly Certificate[];
   /** How strictly it is read; as in {@linkcode Policy}. */
   readonly profile?: "network" | "rfc5280" | undefined;
@@ -38,26 +38,26 @@ export interface ListReaderOptions {
 
 const hint = "Generate the lists again (hypha-certutil gen-crl) and put one behind the other: cat *.crl.pem > crls.pem";
 
-/** Reads lists from chunks. A file that begins as DER does is taken for lists one behind the other. */
-export class ListReader {
-  readonly #options: ListReaderOptions;
-  readonly #lists: LocatedList[] = [];
-  readonly #splitter: ListSplitter;
+/** Reads lists from chunks. A file that begins like DER is read as concatenated lists. */
+export class CrlReader {
+  readonly #options: CrlReaderOptions;
+  readonly #lists: LocatedCrl[] = [];
+  readonly #splitter: CrlSplitter;
   #error: TrustError | undefined;
 
-  /** Begins with the first octet of the PEM. */
-  constructor(options: ListReaderOptions) {
+  /** Starts at the first octet of the file. */
+  constructor(options: CrlReaderOptions) {
     this.#options = options;
-    this.#splitter = new ListSplitter(({ label, der, line }) => this.#take(label, der, line), options.sizeBytes);
+    this.#splitter = new CrlSplitter(({ label, der, line }) => this.#take(label, der, line), options.sizeBytes);
   }
 
-  /** Takes the next chunk; after a mistake was found, passes over it. */
+  /** Reads the next chunk; ignores it after an error. */
   push(chunk: Uint8Array): void {
     if (chunk.length > 0 && this.#error === undefined) this.#attempt(() => this.#splitter.push(chunk));
   }
 
-  /** Ends the reading. */
-  finish(): Result.Result<readonly LocatedList[], TrustError> {
+  /** Ends the file and returns its lists. */
+  finish(): Result.Result<readonly LocatedCrl[], TrustError> {
     if (this.#error === undefined) this.#attempt(() => this.#splitter.finish());
     this.#splitter.release();
     if (this.#error !== undefined) return Result.fail(this.#error);
@@ -77,7 +77,7 @@ export class ListReader {
     } catch (error) {
       if (error instanceof TrustError) this.#error = error;
       else if (error instanceof PemError) this.#error = this.#problem("pem", error.line, error.detail);
-      else if (error instanceof DerListsError) {
+      else if (error instanceof DerCrlsError) {
         this.#error = this.#problem("crl", 1, `malformed revocation list: ${error.detail}`);
       } else throw error;
     }
@@ -87,14 +87,14 @@ export class ListReader {
     if (label !== "X509 CRL" && label !== "CRL") {
       throw this.#problem("wrong-label", line, `a block ${label}, where X509 CRL is expected`);
     }
-    if (this.#lists.length === listsMax) throw this.#problem("too-many", line, `more than ${listsMax} blocks`);
+    if (this.#lists.length === crlsMax) throw this.#problem("too-many", line, `more than ${crlsMax} blocks`);
     const { cas, profile, shared = false } = this.#options;
     const parsed = parseCrl(der, { shared });
     if (Result.isFailure(parsed)) {
       throw this.#problem("crl", line, `malformed revocation list: ${parsed.failure.detail}`, parsed.failure.hint);
     }
     const list = parsed.success;
-    const bare = profile === "rfc5280" ? refuseBareList(list) : undefined;
+    const bare = profile === "rfc5280" ? refuseBareCrl(list) : undefined;
     if (bare !== undefined) throw this.#problem("crl", line, `malformed revocation list: ${bare.detail}`, bare.hint);
     const possible = cas.filter((ca) => mayHaveSigned(ca, list));
     const signer = possible.find((ca) => isSignedBy(list, ca));
@@ -105,7 +105,7 @@ export class ListReader {
       throw new TrustError({ input: "crls_pem", problem: "crl-signature", line, detail: message, hint, refusal });
     }
     const noted = { ...list, sha256: hashOf(der), sizeBytes: der.length };
-    this.#lists.push({ list: signer === undefined ? ownList(noted) : sealList(noted, signer), line });
+    this.#lists.push({ list: signer === undefined ? ownCrl(noted) : sealCrl(noted, signer), line });
   }
 
   #problem(problem: TrustError["problem"], line: number | undefined, detail: string, mend = hint): TrustError {

@@ -5,16 +5,16 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { authorityKeyId, subjectKeyId } from "../../pki/issue/extensions.ts";
-import { ListReader, type ListReaderOptions, listsMax } from "../../pki/list_reader.ts";
+import { CrlReader, type CrlReaderOptions, crlsMax } from "../../pki/crl_reader.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { forge, type Forged, forgeList, forgeListPem } from "../support/forge.ts";
 
-const test = suite("ListReader");
+const test = suite("CrlReader");
 
 const ca = forge("ca", { ca: true });
 const certificate = ({ der }: Forged) => Result.getOrThrow(parseCertificate(der));
-function read(chunks: readonly Uint8Array[], options: Partial<ListReaderOptions> = {}) {
-  const reader = new ListReader({ cas: [certificate(ca)], ...options });
+function read(chunks: readonly Uint8Array[], options: Partial<CrlReaderOptions> = {}) {
+  const reader = new CrlReader({ cas: [certificate(ca)], ...options });
   for (const chunk of chunks) reader.push(chunk);
   return reader.finish();
 }
@@ -40,8 +40,8 @@ test("reads lists in DER, one behind the other, in chunks of any size, whether t
 test("takes as many lists as are allowed and refuses one more, with its line", () => {
   const one = forgeListPem(ca);
   const lines = one.trimEnd().split("\n").length;
-  assert.is(problemOf(read(pem(one.repeat(listsMax)))), listsMax);
-  assert.equal(problemOf(read(pem(one.repeat(listsMax + 1)))), ["too-many", listsMax * lines + 1]);
+  assert.is(problemOf(read(pem(one.repeat(crlsMax)))), crlsMax);
+  assert.equal(problemOf(read(pem(one.repeat(crlsMax + 1)))), ["too-many", crlsMax * lines + 1]);
 });
 
 test("keeps to the first mistake, whatever comes behind it", () => {
@@ -58,12 +58,12 @@ test("keeps to the first mistake, whatever comes behind it", () => {
 test("wants a number and a key identifier in profile rfc5280 only", () => {
   const identified = { add: [authorityKeyId(Uint8Array.of(7))] };
   for (const profile of ["network", "rfc5280"] as const) {
-    const judged = (options: Parameters<typeof forgeListPem>[1]) =>
+    const evaluated = (options: Parameters<typeof forgeListPem>[1]) =>
       problemOf(read(pem(forgeListPem(ca, options)), { profile }));
     const bare = profile === "network" ? 1 : ["crl", 1];
-    assert.is(judged(identified), 1);
-    assert.equal(judged({}), bare);
-    assert.equal(judged({ ...identified, omitNumber: true }), bare);
+    assert.is(evaluated(identified), 1);
+    assert.equal(evaluated({}), bare);
+    assert.equal(evaluated({ ...identified, omitNumber: true }), bare);
   }
 });
 
@@ -80,12 +80,12 @@ test("refuses a list that the CA of its name did not sign, unless key identifier
     forge("ca", { ca: true, add: id.length === 0 ? [] : [subjectKeyId(Uint8Array.from(id))] });
   const forged = (...id: number[]) =>
     pem(forgeListPem(forge("ca", { ca: true }), id.length === 0 ? {} : { add: [authorityKeyId(Uint8Array.from(id))] }));
-  const judged = (of: Forged, list: Uint8Array[]) => problemOf(read(list, { cas: [certificate(of)] }));
-  assert.equal(judged(keyed(1), forged(1)), ["crl-signature", 1]);
-  assert.is(judged(keyed(1), forged(2)), 1);
-  assert.equal(judged(keyed(1), forged()), ["crl-signature", 1]);
-  assert.equal(judged(keyed(), forged(1)), ["crl-signature", 1]);
-  assert.is(judged(forge("somebody", { ca: true }), forged()), 1);
+  const evaluated = (of: Forged, list: Uint8Array[]) => problemOf(read(list, { cas: [certificate(of)] }));
+  assert.equal(evaluated(keyed(1), forged(1)), ["crl-signature", 1]);
+  assert.is(evaluated(keyed(1), forged(2)), 1);
+  assert.equal(evaluated(keyed(1), forged()), ["crl-signature", 1]);
+  assert.equal(evaluated(keyed(), forged(1)), ["crl-signature", 1]);
+  assert.is(evaluated(forge("somebody", { ca: true }), forged()), 1);
 });
 
 test("gives the memory back that it read into, once it is finished", () => {

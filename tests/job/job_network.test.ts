@@ -1,7 +1,7 @@
 import { Effect, Exit, Fiber } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeJobNetwork } from "../../actors/job/ask.ts";
+import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError, type TransportFact } from "../../transport/port.ts";
 import { failureOf, holdOpen, runOf, streamPair } from "../support/job_world.ts";
 
@@ -9,10 +9,10 @@ const alice = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const bob = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 
 /** A transport that keeps what it is asked; a test answers. */
-function desk() {
+function host() {
   const asked: TransportAsk[] = [];
   let ids = 0;
-  const made = makeJobNetwork({ send: (ask) => void asked.push(ask) }, { uuid: () => `id-${ids++}` });
+  const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, { uuid: () => `id-${ids++}` });
   const last = <T extends TransportAsk["type"]>(type: T) => {
     const found = asked.findLast((ask) => ask.type === type);
     if (found === undefined) throw new Error(`Cannot find ask: ${type}`);
@@ -32,10 +32,10 @@ function desk() {
 }
 const tick = () => new Promise((done) => setTimeout(done, 0));
 
-const test = suite("makeJobNetwork()");
+const test = suite("makeJobNetworkHost()");
 
 test("a request is asked with an id of its own and gives the response, or the error", async () => {
-  const { network, last } = desk();
+  const { network, last } = host();
   const first = runOf(network.request(alice, "/hypha-health/0.0.1", {}, 50));
   await tick();
   const { replyTo: _, ...ask } = last("request");
@@ -58,7 +58,7 @@ test("a request is asked with an id of its own and gives the response, or the er
 });
 
 test("interrupting a request cancels it; one that was answered is not cancelled", async () => {
-  const { network, last, types } = desk();
+  const { network, last, types } = host();
   const fiber = Effect.runFork(network.request(alice, "/hypha-health/0.0.1", {}, 50));
   await tick();
   await runOf(Fiber.interrupt(fiber));
@@ -72,7 +72,7 @@ test("interrupting a request cancels it; one that was answered is not cancelled"
 });
 
 test("a stream that opens after nobody wants it any more is reset", async () => {
-  const { network, last } = desk();
+  const { network, last } = host();
   const fiber = Effect.runFork(network.openStream(alice, "/hypha-tensor-stream/pull"));
   await tick();
   await runOf(Fiber.interrupt(fiber));
@@ -83,7 +83,7 @@ test("a stream that opens after nobody wants it any more is reset", async () => 
 });
 
 test("push is served while somebody receives, and only then", async () => {
-  const { network, types, push, last } = desk();
+  const { network, types, push, last } = host();
   push(alice, "early");
   assert.is(last("stream.reject").exchange, "early");
   const first = await holdOpen(network.receive({ peers: [alice] }));
@@ -98,7 +98,7 @@ test("push is served while somebody receives, and only then", async () => {
 });
 
 test("a push goes to who names its sender, then to who takes everybody, then to nobody", async () => {
-  const { network, accept, push, last } = desk();
+  const { network, accept, push, last } = host();
   const everybody = await holdOpen(network.receive({ peers: undefined }));
   const named = await holdOpen(network.receive({ peers: [alice] }));
   const [fromAlice, fromBob] = [accept(alice, "a"), accept(bob, "b")];
@@ -116,7 +116,7 @@ test("a push goes to who names its sender, then to who takes everybody, then to 
 });
 
 test("so many streams wait, one more is rejected; who waits for one gets it at once", async () => {
-  const { network, accept, push, last } = desk();
+  const { network, accept, push, last } = host();
   const held = await holdOpen(network.receive({ peers: [alice], waitingMax: 2 }));
   const streams = [accept(alice, "a"), accept(alice, "b")];
   push(alice, "c");
@@ -136,7 +136,7 @@ test("so many streams wait, one more is rejected; who waits for one gets it at o
 });
 
 test("what waits when the receive ends is reset, and whoever waits when the transport ends is told", async () => {
-  const { network, push, last, stop } = desk();
+  const { network, push, last, stop } = host();
   const held = await holdOpen(network.receive({ peers: [alice] }));
   const ends = ["a", "b"].map((exchange) => {
     push(alice, exchange);

@@ -17,8 +17,9 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { ActorLogic, SnapshotFrom } from "xstate";
 import { getAdjacencyMap, getSimplePaths } from "xstate/graph";
-import { type HandshakeInput, type handshakeMachine, handshakeWith, phaseOf } from "../../actors/gate/handshake.ts";
-import { type CheckName, type Checks, holds } from "../../actors/gate/handshake_checks.ts";
+import { type ConnectionGateInput, connectionGateMachine, phaseOf } from "../../actors/gate/connection_gate.ts";
+import type { GateCheckName } from "../../actors/gate/gate_checks.ts";
+import { type CheckFunctions, holds } from "../../pki/checks/check_table.ts";
 import { RateLimited, Unreachable } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { GateEvent } from "../../transport/port.ts";
@@ -32,18 +33,18 @@ import {
   secured,
 } from "../support/gates.ts";
 
-type State = SnapshotFrom<typeof handshakeMachine>;
+type State = SnapshotFrom<typeof connectionGateMachine>;
 
 const behaviours: readonly Behaviour[] = ["refuses", "throws", "says nothing", "promises"];
 /** Checks that a new snapshot makes run again even where the anchors are the same, and those that new anchors add. */
-const ofSnapshot: readonly CheckName[] = ["revocation", "role"];
-const ofAnchors: readonly CheckName[] = ["algorithm", "path", "validity", ...ofSnapshot];
-const ofConnection: readonly CheckName[] = ["tlsVersion", "wellFormed", "identity"];
+const ofSnapshot: readonly GateCheckName[] = ["revocation", "role"];
+const ofAnchors: readonly GateCheckName[] = ["algorithm", "path", "validity", ...ofSnapshot];
+const ofConnection: readonly GateCheckName[] = ["tlsVersion", "wellFormed", "identity"];
 
-const every = <T>(checks: readonly CheckName[], make: (check: CheckName, behaviour: Behaviour) => T): T[] =>
+const every = <T>(checks: readonly GateCheckName[], make: (check: GateCheckName, behaviour: Behaviour) => T): T[] =>
   checks.flatMap((check) => behaviours.map((behaviour) => make(check, behaviour)));
 
-const born = scripted(1, "anchors-1");
+const initial = scripted(1, "anchors-1");
 const changes: readonly TrustSnapshot[] = [
   scripted(2, "anchors-1"),
   scripted(3, "anchors-2"),
@@ -87,18 +88,25 @@ function serializeState(state: State): string {
   return JSON.stringify([value, proofs, generation, anchorsId, policy, context.opened]);
 }
 
-function proofOf(name: CheckName, { context }: State): ScriptedProof | undefined {
+function proofOf(name: GateCheckName, { context }: State): ScriptedProof | undefined {
   const outcome = context[name];
   return holds<unknown>(outcome) ? outcome.success as ScriptedProof : undefined;
 }
 
-type Logic = ActorLogic<State, GateEvent, HandshakeInput>;
+type Logic = ActorLogic<State, GateEvent, ConnectionGateInput>;
 
-/** The gate with these checks, as the traversal wants it. */
-const gateOf = (checks: Checks) => handshakeWith(checks) as unknown as Logic;
+/** The gate, as the traversal wants it. */
+const gate = connectionGateMachine as unknown as Logic;
 
-const optionsFor = (wanted: readonly GateEvent[], admission: unknown = gateInput(born).admission) => ({
-  input: { ...gateInput(born, { admission: admission as never }), now: () => 1_000 },
+interface Given {
+  readonly checks?: CheckFunctions;
+  readonly admission?: unknown;
+}
+const optionsFor = (
+  wanted: readonly GateEvent[],
+  { checks = scriptedChecks(), admission = gateInput(initial).admission }: Given = {},
+) => ({
+  input: { ...gateInput(initial, { admission: admission as never }), now: () => 1_000, checks },
   events: (state: State) => [...wanted, ...timersOf(state)],
   serializeState,
   stopWhen: (state: State) => state.status === "done",
@@ -117,16 +125,16 @@ function isProven(state: State): boolean {
 }
 
 type Adjacency = { state: State; transitions: Record<string, { event: GateEvent; state: State }> };
-const graphOf = (logic: Logic, options: ReturnType<typeof optionsFor>): Adjacency[] =>
-  Object.values(getAdjacencyMap(logic, options as never)) as Adjacency[];
+const graphOf = (options: ReturnType<typeof optionsFor>): Adjacency[] =>
+  Object.values(getAdjacencyMap(gate, options as never)) as Adjacency[];
 
-const whole = graphOf(gateOf(scriptedChecks()), optionsFor(events));
+const whole = graphOf(optionsFor(events));
 const states = whole.map(({ state }) => state);
 const steps = whole.flatMap(({ state, transitions }) =>
   Object.values(transitions).map(({ event, state: next }) => ({ state, event, next }))
 );
 
-const test = suite("handshake, every path");
+const test = suite("connection gate, every path");
 
 test("every state is one of those that are drawn, and none died of an error", () => {
   assert.ok(states.length > 50 && steps.length > 1_000, `${states.length} states, ${steps.length} steps`);
@@ -204,7 +212,7 @@ test("every simple path, one by one, with a change that is accepted and one that
     { type: "trust.changed", snapshot: scripted(2, "anchors-2") },
     { type: "trust.changed", snapshot: scripted(3, "anchors-3", { path: "refuses" }) },
   ];
-  const paths = getSimplePaths(gateOf(scriptedChecks()), optionsFor(few) as never) as unknown as readonly {
+  const paths = getSimplePaths(gate, optionsFor(few) as never) as unknown as readonly {
     readonly steps: readonly { readonly state: State }[];
   }[];
   assert.ok(paths.length > 20, `${paths.length} paths`);
@@ -218,14 +226,14 @@ test("every simple path, one by one, with a change that is accepted and one that
 test("what admission refuses never gets further", () => {
   const refused = Result.fail(new RateLimited({ limit: "handshakes a second", max: 5 }));
   for (const admission of [refused, undefined, true, Promise.resolve(true)]) {
-    const reached = graphOf(gateOf(scriptedChecks()), optionsFor(events, admission ?? null));
+    const reached = graphOf(optionsFor(events, { admission: admission ?? null }));
     assert.equal(reached.map(({ state }) => phase(state)), ["refused"], String(admission));
   }
 });
 
 test("a gate whose path check says nothing of the snapshot is caught by these tests", () => {
-  const careless = gateOf({ ...scriptedChecks(), path: () => Result.succeed({ script: {} }) as never });
-  const reached = graphOf(careless, optionsFor(events)).map(({ state }) => state);
+  const careless = { ...scriptedChecks(), path: () => Result.succeed({ script: {} }) as never };
+  const reached = graphOf(optionsFor(events, { checks: careless })).map(({ state }) => state);
   assert.ok(reached.some((state) => phase(state) === "established" && !isProven(state)));
 });
 

@@ -1,8 +1,8 @@
 /**
- * The job's network over a transport actor: asks as Effects, and incoming pushes handed to the job that receives them.
+ * The job network over a transport actor: requests and streams as Effects, and incoming pushes for the jobs that receive them.
  *
- * One of these serves all jobs of a worker. The worker's machine hands it each `stream.received` fact of the push
- * protocol; it offers push to the network only while some job receives.
+ * One job network host serves all jobs of a worker. The worker's machine passes it each `stream.received` fact. It serves the
+ * push protocols only while a job receives.
  *
  * @module
  */
@@ -21,24 +21,28 @@ import type { Ports } from "../runtime/ports.ts";
 import { pushProtocols } from "../files/stream_file.ts";
 import { type JobNetwork, type PushReceiver, waitingStreamsMax } from "./network.ts";
 
-/** What the worker keeps. */
-export interface JobNetworkDesk {
-  /** For its jobs. */
+/** The worker's side of the job network. */
+export interface JobNetworkHost {
+  /** The network that its jobs get. */
   readonly network: JobNetwork;
-  /** Hands an incoming push to a job that receives from that peer, or rejects it. */
+  /** Passes an incoming push to a job that receives from that peer, or rejects it. */
   offer(fact: Extract<TransportFact, { type: "stream.received" }>): void;
-  /** The transport went away: whoever waits for a stream is told. */
+  /** The transport ended: fails the jobs that wait for a stream. */
   stop(): void;
 }
 
 /** The existing network's limit on an exchange (`docs/wire.md`, "Protocols"). */
 const openTimeoutMs = 10_000;
 
-/** @param transport The transport's actor: only `send` is used. */
-export function makeJobNetwork(
+/**
+ * Makes the job network of one worker.
+ *
+ * @param transport The transport's actor, of which only `send` is used.
+ */
+export function makeJobNetworkHost(
   transport: ReplyTo<TransportAsk>,
   ports: Pick<Ports, "uuid">,
-): JobNetworkDesk {
+): JobNetworkHost {
   const receivers = new Set<Receiver>();
   return {
     network: {
@@ -86,8 +90,8 @@ export function makeJobNetwork(
 }
 
 /**
- * A push names no job, only its sender is known. Whoever names the sender goes before whoever takes everybody; among
- * equals the one that has received longest.
+ * Chooses the receiver of a push, which names its sender and no job. Receivers that name the sender take precedence over those
+ * that accept all peers; among equals, the oldest receiver.
  */
 function choose(receivers: ReadonlySet<Receiver>, peer: PeerText): Receiver | undefined {
   const free = [...receivers].filter((receiver) => receiver.takes(peer));
@@ -115,7 +119,7 @@ function request<P extends MessageProtocol>(
   });
 }
 
-/** There is no taking back of an opening stream: one that comes after the interruption is reset. */
+/** Opening a stream cannot be cancelled: a stream that opens after the interruption is reset. */
 function openStream(
   ask: (id: string, replyTo: ReplyTo<StreamAnswer>) => void,
   ports: Pick<Ports, "uuid">,
@@ -135,10 +139,10 @@ function openStream(
   });
 }
 
-/** One running receive: streams that wait, or takers that do. */
+/** One running receive: waiting streams, or waiting takers. */
 class Receiver implements PushReceiver {
   peers: readonly PeerText[] | undefined;
-  /** Accepted and not yet taken, those still being accepted included. */
+  /** Streams that are accepted, or being accepted, and not taken yet. */
   waiting = 0;
   readonly #waitingMax: number;
   readonly #streams: StreamHandle[] = [];

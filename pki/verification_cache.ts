@@ -1,32 +1,32 @@
 /**
- * Memory of chains that were found good: a peer that comes back costs a hash instead of signature checks.
+ * A cache of verified chains: a returning peer costs a hash instead of signature checks.
  *
- * What is remembered are the parsed chain, its paths and the identity of its leaf. Dates and revocation are never
- * remembered: `checkValidity` and `checkRevocation` run each time, so that the memory is no way around either.
+ * It holds the parsed chain, its paths and the identity of its leaf. Dates and revocation are never cached:
+ * `checkValidity` and `checkRevocation` run each time.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import * as Result from "effect/Result";
-import { findPaths, type PathLimits } from "./checks/find_paths.ts";
-import { checkIdentity } from "./checks/identity.ts";
-import { checkValidity } from "./checks/validity.ts";
-import { type ChainLimits, checkWellFormed } from "./checks/well_formed.ts";
 import type { Certificate } from "./certificate.ts";
-import type { Path, PathsFound, PeerIdentity, WellFormed, WithinValidity } from "./path.ts";
+import { type CheckFunctions, pkiChecks } from "./checks/check_table.ts";
+import { findPaths, type Path, type PathLimits, type PathsFound, withoutSearch } from "./checks/find_paths.ts";
+import { checkIdentity, type PeerIdentity } from "./checks/identity.ts";
+import { checkValidity, type WithinValidity } from "./checks/validity.ts";
+import { type ChainLimits, checkWellFormed, type WellFormed } from "./checks/well_formed.ts";
 import type { Refusal } from "./refusal.ts";
 import type { TrustSnapshot } from "./trust.ts";
 
-/** Chains remembered by default, of 5 to 10 kB each: the peers of a large gateway. */
+/** Chains cached by default, of 5 to 10 kB each: the peers of a large gateway. */
 export const chainsMax = 1_024;
 
-/** Octets of a chain that is remembered; an honest one has one to six thousand. Others are judged each time, as strangers are. */
+/** Octets of a chain that is cached; an honest one has one to six thousand. Larger chains are verified each time. */
 export const chainBytesMax = 16 * 1024;
 
-/** Links between CAs remembered: those of a handful of intermediates, and of as many that are being replaced. */
+/** Links between CAs that are cached: those of a few intermediates, and of as many that are being replaced. */
 export const linksMax = 256;
 
-interface Remembered {
+interface CachedChain {
   readonly wellFormed: WellFormed;
   readonly anchorsId: string;
   readonly found: PathsFound;
@@ -34,34 +34,33 @@ interface Remembered {
 }
 
 /**
- * A memory bounded in chains and in the size of each, by the hash of a chain's certificates. Only chains with a path to an
- * anchor get in, so that strangers cannot push honest peers out; of these, the one not seen longest goes first. What was
- * found under other anchors or another policy (`TrustSnapshot.anchorsId`) is worthless; new revocation lists alone make no
- * signature of a chain be checked again. An expired chain is forgotten.
+ * The cache is bounded in chains and in the size of each; the key is the hash of a chain's certificates. Only chains with a
+ * path to an anchor are cached, so that strangers cannot evict honest peers; the least recently used chain is evicted first.
+ * Entries made under other anchors or another policy (`TrustSnapshot.anchorsId`) are not used; new revocation lists alone
+ * cause no signature check. An expired chain is removed.
  *
- * Peers share their CAs: a signature between two CAs of a path that led to an anchor is checked for the first of them, and
- * again under other anchors.
+ * Peers share their CAs: a signature between two CAs of a verified path is checked once under one set of anchors.
  */
-export class ChainMemory {
+export class VerificationCache {
   readonly #max: number;
-  readonly #chains = new Map<string, Remembered>();
-  /** Names of chains that were parsed here, while somebody holds them. */
+  readonly #chains = new Map<string, CachedChain>();
+  /** Keys of chains that were parsed here, as long as they are referenced. */
   readonly #names = new WeakMap<WellFormed, string>();
   readonly #namesOfPaths = new WeakMap<PathsFound, string>();
   /** Under one set of anchors: child and issuer, both CAs. */
   #links: { readonly of: string | undefined; readonly known: Set<string> } = { of: undefined, known: new Set() };
 
-  /** Remembers nothing yet, and up to `max` chains later. */
+  /** An empty cache for up to `max` chains. */
   constructor(max: number = chainsMax) {
     this.#max = max;
   }
 
-  /** How many chains are remembered. */
+  /** The number of cached chains. */
   get size(): number {
     return this.#chains.size;
   }
 
-  /** As the function of that name; a chain that is remembered is not parsed again. */
+  /** As the function of that name; a cached chain is not parsed again. */
   checkWellFormed(chain: readonly Uint8Array[], limits: ChainLimits = {}): ReturnType<typeof checkWellFormed> {
     const name = nameOf(chain);
     const known = this.#chains.get(name);
@@ -75,19 +74,19 @@ export class ChainMemory {
     });
   }
 
-  /** As the function of that name; the paths of a chain that is remembered are not searched again. */
+  /** As the function of that name; the paths of a cached chain are not searched again. */
   findPaths(
     wellFormed: WellFormed,
     snapshot: TrustSnapshot,
     limits: PathLimits = {},
   ): Result.Result<PathsFound, Refusal> {
     const name = this.#names.get(wellFormed);
-    // Paths found under a limit of the caller's are not everybody's.
+    // Paths found under a limit of one caller are not cached for others.
     if (name === undefined || limits.intermediatesMax !== undefined) return findPaths(wellFormed, snapshot, limits);
     const known = this.#chains.get(name);
     const { anchorsId } = snapshot;
     if (known !== undefined && known.anchorsId === anchorsId) {
-      this.#chains.delete(name); // and back at the end: it was seen last
+      this.#chains.delete(name); // moves to the end: the most recently used
       this.#chains.set(name, known);
       return Result.succeed(known.found);
     }
@@ -96,9 +95,8 @@ export class ChainMemory {
     const outcome = findPaths(wellFormed, snapshot, { ...limits, isKnownLink });
     this.#chains.delete(name);
     if (Result.isFailure(outcome)) return outcome;
-    for (const path of outcome.success.paths) rememberLinks(links, path);
-    // A search that cost nothing is what a remembered one is.
-    const found = { ...outcome.success, signatureChecks: 0 } as PathsFound;
+    for (const path of outcome.success.paths) cacheLinks(links, path);
+    const found = withoutSearch(outcome.success);
     if (this.#chains.size >= this.#max) this.#chains.delete(this.#chains.keys().next().value!);
     this.#chains.set(name, { wellFormed, anchorsId, found, identity: known?.identity });
     this.#namesOfPaths.set(found, name);
@@ -111,7 +109,7 @@ export class ChainMemory {
     return this.#links.known;
   }
 
-  /** As the function of that name; an expired chain is forgotten. */
+  /** As the function of that name; an expired chain is removed. */
   checkValidity(found: PathsFound, at: Date): ReturnType<typeof checkValidity> {
     const outcome: Result.Result<WithinValidity, Refusal> = checkValidity(found, at);
     const name = this.#namesOfPaths.get(found);
@@ -119,7 +117,7 @@ export class ChainMemory {
     return outcome as ReturnType<typeof checkValidity>;
   }
 
-  /** As the function of that name; the leaf of a chain that is remembered is not read again. */
+  /** As the function of that name; the leaf of a cached chain is not read again. */
   checkIdentity(wellFormed: WellFormed, expectedPeer?: string): ReturnType<typeof checkIdentity> {
     const known = this.#chains.get(this.#names.get(wellFormed) ?? "");
     const { identity } = known ?? {};
@@ -132,8 +130,19 @@ export class ChainMemory {
   }
 }
 
-/** What a path says of CAs: the leaf's own link is its chain's, which is remembered whole. */
-function rememberLinks(links: Set<string>, path: Path): void {
+/** The checks, with a cache of verified chains. Dates, CRLs and roles are checked each time. */
+export function cachedChecks(cache: VerificationCache): CheckFunctions {
+  return {
+    ...pkiChecks,
+    wellFormed: (chain, limits) => cache.checkWellFormed(chain, limits),
+    path: (wellFormed, snapshot, limits) => cache.findPaths(wellFormed, snapshot, limits),
+    validity: (found, at) => cache.checkValidity(found, at),
+    identity: (wellFormed, expectedPeer) => cache.checkIdentity(wellFormed, expectedPeer),
+  };
+}
+
+/** Caches the links between the CAs of a path. The leaf's link is cached with its chain. */
+function cacheLinks(links: Set<string>, path: Path): void {
   for (let at = 1; at + 1 < path.length && links.size < linksMax; at++) links.add(linkOf(path[at]!, path[at + 1]!));
 }
 
@@ -142,7 +151,7 @@ function linkOf(child: Certificate, issuer: Certificate): string {
   return `${child.fingerprint} ${issuer.fingerprint}`;
 }
 
-/** SHA-256 over the certificates, each with its length in front, so that none can be taken for two. */
+/** SHA-256 over the certificates, each with its length in front, so that no two chains have the same input. */
 function nameOf(chain: readonly Uint8Array[]): string {
   const bytes = new Uint8Array(chain.reduce((size, der) => size + 4 + der.length, 0));
   let at = 0;

@@ -1,6 +1,6 @@
 /**
- * Whose grants a data node believes: a scheduler that is established here, which its certificate, revocation lists and role
- * have gone through the gate for. One that is not connected is dialled.
+ * The schedulers whose grants a data node trusts: those that are established here, so that the gate has checked their
+ * certificate, revocation and role. A scheduler that is not connected is dialled.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { Effect } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { DialAnswer, PeersAnswer, PeerText, ReplyTo, TransportAsk } from "../../transport/port.ts";
 
-/** Finds what a peer's certificate proved here; undefined for a peer that the gate does not let in, or that is not there. */
+/** Finds a peer's verified identity; undefined for a peer that the gate refuses, or that cannot be reached. */
 export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined>;
 
-/** Dialling and its handshake; whoever cannot be verified by then counts as nobody. In milliseconds. */
-export const grantorTimeoutMs = 10_000;
+/** Time limit of dial and handshake, in milliseconds. A scheduler that is not verified by then is not trusted. */
+export const trustedSchedulerTimeoutMs = 10_000;
 
-/** Over a transport actor: only `send` is used. */
+/** Finds identities over a transport actor, of which only `send` is used. */
 export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => string): FindIdentity {
   const established = (peer: PeerText) =>
     Effect.map(
@@ -38,5 +38,5 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
       if (there !== undefined) return there;
       const { type } = yield* dial(peer);
       return type === "dial.done" ? yield* established(peer) : undefined;
-    }).pipe(Effect.timeout(grantorTimeoutMs), Effect.catch(() => Effect.succeed(undefined)));
+    }).pipe(Effect.timeout(trustedSchedulerTimeoutMs), Effect.catch(() => Effect.succeed(undefined)));
 }

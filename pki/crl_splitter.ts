@@ -1,5 +1,5 @@
 /**
- * Takes a file of revocation lists apart, PEM or DER, from chunks: the bytes of each list, unread.
+ * Splits a file of revocation lists, PEM or DER, read in chunks, into the bytes of each list.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import * as Result from "effect/Result";
 import { decodeDer, tags } from "./der.ts";
 import { type BlockListener, PemStream, release } from "./pem_stream.ts";
 
-/** A file of DER is not lists one behind the other. */
-export class DerListsError extends Data.TaggedError("DerListsError")<{ readonly detail: string }> {}
+/** A DER file that is not a sequence of lists. */
+export class DerCrlsError extends Data.TaggedError("DerCrlsError")<{ readonly detail: string }> {}
 
 /** The name of a list's content: SHA-256 of its DER, lower-case hexadecimal. */
 export const hashOf = (der: Uint8Array): string => createHash("sha256").update(der).digest("hex");
 
-/** Splits chunks of a file into lists. A file that begins as DER does is taken for lists one behind the other. */
-export class ListSplitter {
+/** Splits chunks of a file into lists. A file that begins like DER is read as concatenated lists. */
+export class CrlSplitter {
   readonly #listener: BlockListener;
   readonly #sizeBytes: number | undefined;
   readonly #pem: PemStream;
@@ -34,7 +34,7 @@ export class ListSplitter {
     this.#pem = new PemStream(listener, Math.ceil((sizeBytes ?? 0) / 4) * 3);
   }
 
-  /** Takes the next chunk. @throws {PemError} */
+  /** Reads the next chunk. @throws {PemError} */
   push(chunk: Uint8Array): void {
     if (chunk.length === 0) return;
     if (this.#first && chunk[0] === tags.sequence) this.#der = new Uint8Array(this.#sizeBytes ?? 64 * 1024);
@@ -43,13 +43,13 @@ export class ListSplitter {
     else this.#collect(this.#der, chunk);
   }
 
-  /** Ends the file. @throws {PemError | DerListsError} */
+  /** Ends the file. @throws {PemError | DerCrlsError} */
   finish(): void {
     if (this.#der === undefined) this.#pem.finish();
     else this.#split(this.#der.subarray(0, this.#size));
   }
 
-  /** Gives the buffers back. */
+  /** Frees the buffers. */
   release(): void {
     this.#pem.release();
     if (this.#der !== undefined) this.#der = release(this.#der);
@@ -75,7 +75,7 @@ export class ListSplitter {
       }
       return found;
     });
-    if (Result.isFailure(values)) throw new DerListsError({ detail: values.failure.detail });
+    if (Result.isFailure(values)) throw new DerCrlsError({ detail: values.failure.detail });
     for (const der of values.success) this.#listener({ label: "X509 CRL", der, line: 1 });
   }
 }

@@ -1,14 +1,14 @@
 /**
- * The revocation lists of one trust domain: those of its file, joined with the lists used before.
+ * The revocation lists of one trust domain: the lists of its file, joined with the lists used before.
  *
  * @module
  */
 import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
-import { arrangeLists, type HeldList } from "./crl.ts";
-import { type CrlHighWaterMarks, domainKey, groupLists, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
+import { arrangeCrls, type HeldCrl } from "./crl.ts";
+import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback } from "./crl_union.ts";
-import type { LocatedList } from "./list_reader.ts";
+import type { LocatedCrl } from "./crl_reader.ts";
 import { CrlRollback } from "./refusal.ts";
 import { refuseTrust, type TrustError } from "./trust_error.ts";
 import type { TrustWarning } from "./trust_warning.ts";
@@ -23,41 +23,41 @@ export type RollbackPolicy = "refuse" | "report";
 export interface SeenBefore {
   readonly marks: CrlHighWaterMarks;
   /** By `domainKey`. */
-  readonly lists: ReadonlyMap<string, readonly HeldList[]> | undefined;
+  readonly lists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
 }
 
 /** The lists of a domain. */
-export interface DomainLists {
+export interface DomainCrls {
   /** As they were read. */
-  readonly lists: readonly HeldList[];
+  readonly lists: readonly HeldCrl[];
   /** With deltas on their bases, the newest first. */
-  readonly arranged: readonly HeldList[];
+  readonly arranged: readonly HeldCrl[];
   /** The domain's marks, raised to these lists. */
   readonly marks: CrlHighWaterMarks;
   readonly warnings: readonly TrustWarning[];
 }
 
-/** Puts the lists of a domain's file together with what was in force before; or says which of them is older. */
-export function joinLists(
-  located: readonly LocatedList[],
+/** Joins the lists of a domain's file with the lists used before; or fails with the list that is older than its mark. */
+export function joinCrls(
+  located: readonly LocatedCrl[],
   { name, rollback = "refuse", before }: {
     readonly name: string | undefined;
     readonly rollback?: RollbackPolicy | undefined;
     readonly before: SeenBefore;
   },
-): Result.Result<DomainLists, TrustError> {
+): Result.Result<DomainCrls, TrustError> {
   const domain = domainKey(name);
   const seen = before.lists?.get(domain) ?? [];
   const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
   const marked = raiseMarks(own, domain, seen);
   const given = located.map(({ list }) => list);
   const older = findRollbacks(marked, domain, given);
-  const lineOf = ({ index }: HeldList) => located.find(({ list }) => list.index === index)?.line;
+  const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
   if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);
   const lists = [...given, ...keepBeside(seen, given)];
   const marks = raiseMarks(marked, domain, lists);
   const unclear = findRollbacks(marks, domain, lists);
-  const place = (list: HeldList) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
+  const place = (list: HeldCrl) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
   const warnings: TrustWarning[] = [
     ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
     ...findEquivocations(marks, domain, lists).map(({ list, number, hashes }): TrustWarning => ({
@@ -69,7 +69,7 @@ export function joinLists(
       }): what either revokes is refused. Find out at the CA which is right, and generate a list with a higher number there.`,
     })),
   ];
-  return Result.succeed({ lists, arranged: arrangeLists(lists), marks, warnings });
+  return Result.succeed({ lists, arranged: arrangeCrls(lists), marks, warnings });
 }
 
 function refuseOlder(
@@ -106,12 +106,12 @@ function rollbackWarning(
  */
 export function isUnclear(
   issuer: Certificate,
-  lists: readonly HeldList[],
-  { arranged, marks, name }: Pick<DomainLists, "arranged" | "marks"> & { readonly name: string | undefined },
+  lists: readonly HeldCrl[],
+  { arranged, marks, name }: Pick<DomainCrls, "arranged" | "marks"> & { readonly name: string | undefined },
 ): boolean {
   const [domain, key] = [domainKey(name), markKey(issuer)];
-  const groups = groupLists(lists);
-  const present = groupLists(arranged).filter((group) => group.key === key);
+  const groups = groupCrls(lists);
+  const present = groupCrls(arranged).filter((group) => group.key === key);
   const isMissing = Object.values(marks).some((mark) =>
     mark.domain === domain && mark.key === key && !mark.scope.startsWith("users") &&
     present.every(({ scope }) => scope !== mark.scope)

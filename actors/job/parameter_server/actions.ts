@@ -1,0 +1,160 @@
+/**
+ * Actions of the parameter server.
+ *
+ * @module
+ */
+import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
+import type { JobSpec } from "../../../transport/protocols/messages.ts";
+import type { Distributed, Saved } from "./effects.ts";
+import { allowedNow, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
+
+/** The sender of a broken push is waited for this long, in milliseconds. It usually starts another within seconds. */
+export const brokenPatienceMs = 60_000;
+
+/** Accepts pushes of the peers that are waited for, and no others. */
+export function allow({ context }: { readonly context: ParameterServerContext }): void {
+  context.receiver?.allow(allowedNow(context));
+}
+
+/** Saves a push, or resets it when its sender was dropped after the push was accepted. */
+export function save({ context, enqueue }: ServerArgs, { stream }: { readonly stream: StreamHandle }): void {
+  const { peer } = stream;
+  if (!allowedNow(context).includes(peer)) {
+    enqueue(() => context.job.ports.run(stream.abort("not expected"), () => {}));
+    return;
+  }
+  const pushes = context.pushes + 1;
+  const file = `updates/${pushes}-${peer}.safetensors`;
+  enqueue.assign({ pushes, saving: [...context.saving, peer] });
+  enqueue.spawnChild("saved", {
+    id: `saving/${peer}`,
+    input: { ports: context.job.ports, job: context.job, stream, file },
+  });
+}
+
+/** Counts a whole update for the round; gives the sender of a broken one time to try again. */
+export function noteSaved({ context, enqueue }: ServerArgs, saved: Saved): void {
+  const { peer } = saved;
+  const { ports, spec } = context.job;
+  const { round } = context;
+  enqueue.stopChild(`saving/${peer}`);
+  enqueue.cancel(`overdue/${peer}`);
+  enqueue.assign({ saving: context.saving.filter((other) => other !== peer) });
+  if (saved.type === "broken") {
+    enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: `overdue/${peer}` });
+    enqueue(() =>
+      ports.report({
+        level: "warn",
+        event: "update.broken",
+        message: `Cannot take update of ${peer}: ${saved.reason}`,
+        fields: { job: spec.job_id, round, peer },
+      })
+    );
+    return;
+  }
+  enqueue.assign({ received: { ...context.received, [peer]: saved.file } });
+  enqueue(() =>
+    ports.report({
+      level: "debug",
+      event: "update.received",
+      message: `Received update of ${peer} for round ${round}`,
+      fields: { job: spec.job_id, round, peer, sizeBytes: saved.sizeBytes },
+    })
+  );
+}
+
+/** Replaces the trainers that are waited for by those that the updated job names. */
+export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { readonly spec: JobSpec }): void {
+  if (spec.executor.class !== "aggregate") return;
+  const { updates, results } = spec.executor.config;
+  const expected = updates.peers.filter((peer) => !context.rejected.includes(peer));
+  const isOut = (peer: PeerText) => !expected.includes(peer);
+  for (const peer of context.saving.filter(isOut)) enqueue.stopChild(`saving/${peer}`);
+  enqueue.assign({
+    expected,
+    results: results.peers.filter((peer) => !context.rejected.includes(peer)),
+    // A peer that is dropped and named again missed a result, or believes that a lost update is here.
+    rejected: [...context.rejected, ...context.expected.filter(isOut)],
+    saving: context.saving.filter((peer) => !isOut(peer)),
+    received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),
+  });
+  enqueue(allow);
+}
+
+/** Drops a trainer whose update cannot be used. */
+export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly error: unknown }): void {
+  const culprit = culpritOf(context.batch, error);
+  if (culprit === undefined) return;
+  enqueue.assign({
+    expected: context.expected.filter((peer) => peer !== culprit),
+    results: context.results.filter((peer) => peer !== culprit),
+    rejected: [...context.rejected, culprit],
+    // Updates of the others still count for this round, unless a newer one is here already.
+    received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
+    batch: {},
+  });
+  enqueue(() =>
+    context.job.ports.report({
+      level: "error",
+      event: "update.rejected",
+      message: `Cannot use update of ${culprit}, which is out of the training: ${messageOf(error)}`,
+      fields: { job: context.job.spec.job_id, round: context.round, peer: culprit },
+    })
+  );
+  enqueue(allow);
+}
+
+/** Drops a trainer whose upload failed and completes the round with the others. */
+export function leaveOverdue({ context, enqueue }: ServerArgs, { peer }: { readonly peer: PeerText }): void {
+  enqueue.assign({
+    expected: context.expected.filter((other) => other !== peer),
+    results: context.results.filter((other) => other !== peer),
+    rejected: [...context.rejected, peer],
+  });
+  enqueue(() =>
+    context.job.ports.report({
+      level: "error",
+      event: "update.rejected",
+      message: `Waits no longer for ${peer}, which is out of the training: its update broke off and did not come again`,
+      fields: { job: context.job.spec.job_id, round: context.round, peer },
+    })
+  );
+  enqueue(allow);
+}
+
+/** Drops trainers that did not receive the result: they will make no update of it. */
+export function leaveUnsent({ context, enqueue }: ServerArgs, { failed }: Distributed): void {
+  // A push that arrived or is arriving shows that its sender did receive the result.
+  const isOut = (peer: PeerText) => allowedNow(context).includes(peer) && failed.some((each) => each.peer === peer);
+  const out = context.expected.filter(isOut);
+  enqueue.assign({
+    expected: context.expected.filter((peer) => !isOut(peer)),
+    results: context.results.filter((peer) => !isOut(peer)),
+    rejected: [...context.rejected, ...out],
+  });
+  for (const { peer, reason } of failed) {
+    const isLeft = out.includes(peer);
+    enqueue(() =>
+      context.job.ports.report({
+        level: "warn",
+        event: "result.unsent",
+        message: `Cannot send result of round ${context.round} to ${peer}${
+          isLeft ? ", which is out of the training" : ""
+        }: ${reason}`,
+        fields: { job: context.job.spec.job_id, round: context.round, peer, out: isLeft },
+      })
+    );
+  }
+  enqueue(allow);
+}
+
+function without<A>(record: Readonly<Record<string, A>>, key: string): Record<string, A> {
+  const { [key]: _, ...rest } = record;
+  return rest;
+}
+
+/** The reason in the log, and of a failed job. */
+export function messageOf(error: unknown): string {
+  if (error instanceof TransportError) return `${error.code}: ${error.detail}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,77 @@
+/**
+ * Context, events and guards of the parameter server's machine.
+ *
+ * @module
+ */
+import { setup } from "xstate";
+import type { PeerText } from "../../../transport/port.ts";
+import type { ProgressResponse } from "../../../transport/protocols/messages.ts";
+import { UpdateRejected } from "../../learning/mod.ts";
+import type { EventsOf } from "../../runtime/effect_actor.ts";
+import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
+import type { PushReceiver } from "../network.ts";
+import { aggregated, distributed, push, receiver, reported, saved } from "./effects.ts";
+
+/** Tries of reporting a round to the scheduler before the job fails. */
+export const reportTriesMax = 5;
+
+export interface ParameterServerContext {
+  readonly job: AggregatorInput;
+  readonly receiver: PushReceiver | undefined;
+  readonly expected: readonly PeerText[];
+  readonly results: readonly PeerText[];
+  /** Peers that are out for good. */
+  readonly rejected: readonly PeerText[];
+  /** Whole updates for the round that is collected, by sender. */
+  readonly received: Readonly<Record<PeerText, string>>;
+  readonly saving: readonly PeerText[];
+  /** Updates of the round that is aggregated. */
+  readonly batch: Readonly<Record<PeerText, string>>;
+  readonly round: number;
+  readonly pushes: number;
+  readonly tries: number;
+  readonly outcome: JobOutcome;
+}
+
+const actors = { receiver, push, saved, aggregated, distributed, reported };
+
+/** The events that a parameter server receives, besides those of its Effects. */
+export type ParameterServerCommand =
+  | JobUpdated
+  /** A push of this peer broke off a while ago. */
+  | { readonly type: "update.overdue"; readonly peer: PeerText };
+
+/** The sender of the update that an error is about. */
+export function culpritOf(batch: Readonly<Record<PeerText, string>>, error: unknown): PeerText | undefined {
+  return error instanceof UpdateRejected ? Object.keys(batch).find((peer) => batch[peer] === error.file) : undefined;
+}
+
+/** The peers whose pushes are accepted now. */
+export function allowedNow({ expected, received, saving }: ParameterServerContext): readonly PeerText[] {
+  return expected.filter((peer) => received[peer] === undefined && !saving.includes(peer));
+}
+
+/** Types, guards and children of the parameter server's machine. */
+export const serverSetup = setup({
+  types: {
+    input: {} as AggregatorInput,
+    context: {} as ParameterServerContext,
+    events: {} as ParameterServerCommand | EventsOf<typeof actors>,
+    output: {} as JobOutcome,
+  },
+  actors,
+  guards: {
+    isAllThere: ({ context: { expected, received } }) => expected.every((peer) => received[peer] !== undefined),
+    hasNoTrainers: ({ context }) => context.expected.length === 0,
+    isDone: (_, params: { readonly answer: ProgressResponse }) => params.answer.type === "Done",
+    isOk: (_, params: { readonly answer: ProgressResponse }) =>
+      params.answer.type === "Ok" || params.answer.type === "Continue",
+    hasCulprit: ({ context }, params: { readonly error: unknown }) =>
+      culpritOf(context.batch, params.error) !== undefined,
+    isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
+    isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
+  },
+});
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type ServerArgs = Omit<Parameters<Parameters<typeof serverSetup.enqueueActions>[0]>[0], "event">;

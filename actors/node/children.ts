@@ -1,0 +1,110 @@
+/**
+ * A node's actions that start and stop its children: the transport's commands, gateway links, the role.
+ *
+ * @module
+ */
+import type { NodeIdentity } from "../../transport/port.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import { signerOf } from "../data/grant.ts";
+import { present } from "../runtime/present.ts";
+import { isRunning } from "./facts.ts";
+import { transportInputOf } from "./inputs.ts";
+import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
+import type { PreviousIdentityRef } from "./previous_identity.ts";
+
+/** The input of the active identity's transport. */
+export function transportInput({ config, ports, identity, snapshot, makeGate, handover }: NodeContext) {
+  return transportInputOf(config, {
+    ports,
+    identity: present(identity, "the identity"),
+    snapshot: present(snapshot, "the trust snapshot"),
+    makeGate,
+    listenAddresses: handover?.listenAddresses,
+  });
+}
+
+/** Starts listening. */
+export function startTransport({ context, self, enqueue }: NodeArgs): void {
+  enqueue.sendTo(transportOf(context), { type: "start", replyTo: self });
+}
+
+/** Stops a transport that could not listen. */
+export function stopTransport({ context, enqueue }: NodeArgs): void {
+  if (context.actor !== undefined) enqueue.stopChild(context.actor);
+}
+
+/** Starts a link to each configured gateway. */
+export function startLinks({ context, self, enqueue }: NodeArgs): void {
+  for (const [index, address] of context.config.gatewayAddresses.entries()) {
+    enqueue.spawnChild("gatewayLink", {
+      id: `link/${index}`,
+      input: { address, transport: transportOf(context), ports: context.namedPorts, parent: self },
+    });
+  }
+}
+
+/** Stops the links to the gateways. */
+export function stopLinks({ context, enqueue }: NodeArgs): void {
+  for (const index of context.config.gatewayAddresses.keys()) enqueue.stopChild(`link/${index}`);
+}
+
+/** Roles that share nothing with the same role of a previous identity, so that both may run. */
+const concurrentRoles: ReadonlySet<string> = new Set(["gateway", "data"]);
+
+/** Starts the role, unless it runs already or a previous identity's role still holds what it needs. */
+export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
+  const { config, namedPorts: ports, peers } = context;
+  const id = roleIdOf(context.identityCount);
+  if (isRunning(parent.getSnapshot(), id)) return;
+  const hasPreviousRole = context.previousIdentities.some(({ roleId }) => roleId !== undefined);
+  if (!concurrentRoles.has(config.role) && hasPreviousRole) return;
+  const identity = present(context.identity, "the identity");
+  const shared = { parent, ports, transport: transportOf(context), self: identity.peer, peers };
+  if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
+  else if (config.role === "scheduler") {
+    const { evaluator } = context;
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator } });
+  } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
+  else enqueue.spawnChild("data", { id, input: { ...shared, config } });
+}
+
+/** Starts the role after that of a previous identity has ended. */
+export function startRoleLate(args: NodeArgs): void {
+  if (args.context.isReady) startRole(args);
+}
+
+/** Asks the role to drain; where there is none, draining continues at once. */
+export function drainRole({ context, self, enqueue }: NodeArgs): void {
+  const role = roleIdOf(context.identityCount);
+  if (isRunning(self.getSnapshot(), role)) enqueue.sendTo(role, { type: "role.drain" });
+  else enqueue.raise({ type: "role.over" });
+}
+
+/** Passes new trust on at once: the time until connections have to be closed runs from here. */
+export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readonly snapshot: TrustSnapshot }): void {
+  enqueue.assign({ snapshot });
+  enqueue.sendTo("identity", { type: "trust.changed", snapshot });
+  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
+  for (const { id } of context.previousIdentities) {
+    enqueue.sendTo<PreviousIdentityRef>(id, { type: "trust.changed", snapshot });
+  }
+}
+
+/** Takes the key and certificate that were loaded, for the first time or again. */
+export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { readonly identity: NodeIdentity }): void {
+  enqueue.assign({ identity });
+  enqueue(() => context.names.remember(identity.peer, identity.name));
+  if (context.snapshot !== undefined) {
+    enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
+  }
+  // Another key is another PeerID, which needs a transport of its own: the state `rekeying` makes it.
+  if (context.actor !== undefined && identity.peer === context.activeIdentity?.peer) {
+    enqueue.sendTo(context.actor, { type: "identity.changed", identity });
+  }
+}
+
+/** Reads the files again (SIGHUP). */
+export function reload({ self, enqueue }: NodeArgs): void {
+  if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
+  if (isRunning(self.getSnapshot(), "identity")) enqueue.sendTo("identity", { type: "identity.reload" });
+}

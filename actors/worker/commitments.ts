@@ -1,0 +1,153 @@
+/**
+ * A worker's commitments: open offers, leases, and the jobs under them. Plain data and pure functions. They keep one rule: no
+ * resource is promised twice.
+ *
+ * @module
+ */
+import type { Descriptor, JobSpec, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
+import { addResources, noResources, subtractResources } from "./resources.ts";
+
+/** An open offer: its resources are reserved until it is accepted or lapses. */
+export interface OpenOffer {
+  readonly id: Uuid;
+  readonly to: Peer;
+  readonly resources: Resources;
+  readonly descriptors: readonly Descriptor[];
+  readonly price: number;
+}
+
+/** A given lease. Its resources are free again when it is over and its last job has ended. */
+export interface GivenLease {
+  readonly id: Uuid;
+  readonly holder: Peer;
+  readonly resources: Resources;
+  readonly descriptors: readonly Descriptor[];
+  /** Milliseconds since the epoch. */
+  readonly endsAt: number;
+  readonly over: boolean;
+}
+
+/** A job under a lease. */
+export interface RunningJob {
+  readonly taskId: Uuid;
+  readonly leaseId: Uuid;
+  readonly scheduler: Peer;
+  readonly spec: JobSpec;
+}
+
+/** All commitments of a worker, by id. */
+export interface Commitments {
+  readonly offers: Readonly<Record<Uuid, OpenOffer>>;
+  readonly leases: Readonly<Record<Uuid, GivenLease>>;
+  readonly jobs: Readonly<Record<Uuid, RunningJob>>;
+}
+
+/** No commitments. */
+export const noCommitments: Commitments = { offers: {}, leases: {}, jobs: {} };
+
+/** The resources that are neither offered nor leased. */
+export function availableResources(commitments: Commitments, total: Resources): Resources {
+  const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];
+  return subtractResources(total, promised.reduce((sum, { resources }) => addResources(sum, resources), noResources));
+}
+
+/** Adds an open offer. */
+export function addOffer(commitments: Commitments, offer: OpenOffer): Commitments {
+  return { ...commitments, offers: { ...commitments.offers, [offer.id]: offer } };
+}
+
+/** Removes an offer that lapsed, or could not be delivered. */
+export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
+  const { [id]: _, ...offers } = commitments.offers;
+  return { ...commitments, offers };
+}
+
+/** Turns an offer into a lease of the same id, which keeps the resources. */
+export function acceptOffer(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
+  const offer = commitments.offers[id];
+  if (offer === undefined) return commitments;
+  const { to, resources, descriptors } = offer;
+  const lease: GivenLease = { id, holder: to, resources, descriptors, endsAt, over: false };
+  return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
+}
+
+/** Moves the end of a lease. */
+export function renewLease(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
+  const lease = commitments.leases[id];
+  return lease === undefined
+    ? commitments
+    : { ...commitments, leases: { ...commitments.leases, [id]: { ...lease, endsAt } } };
+}
+
+/** Ends a lease: it is removed at once where no job runs under it, else with the last of them. */
+export function endLease(commitments: Commitments, id: Uuid): Commitments {
+  const lease = commitments.leases[id];
+  if (lease === undefined) return commitments;
+  return settleLease({ ...commitments, leases: { ...commitments.leases, [id]: { ...lease, over: true } } }, id);
+}
+
+/** Adds a job. */
+export function addJob(commitments: Commitments, job: RunningJob): Commitments {
+  return { ...commitments, jobs: { ...commitments.jobs, [job.taskId]: job } };
+}
+
+/** Removes a job. */
+export function endJob(commitments: Commitments, taskId: Uuid): Commitments {
+  const { [taskId]: ended, ...jobs } = commitments.jobs;
+  return ended === undefined ? commitments : settleLease({ ...commitments, jobs }, ended.leaseId);
+}
+
+function settleLease(commitments: Commitments, id: Uuid): Commitments {
+  if (commitments.leases[id]?.over !== true || jobsOfLease(commitments, id).length > 0) return commitments;
+  const { [id]: _, ...leases } = commitments.leases;
+  return { ...commitments, leases };
+}
+
+/** The jobs under a lease. */
+export function jobsOfLease(commitments: Commitments, leaseId: Uuid): readonly RunningJob[] {
+  return Object.values(commitments.jobs).filter((job) => job.leaseId === leaseId);
+}
+
+/** The leases that a peer holds. */
+export function leasesOf(commitments: Commitments, holder: Peer): readonly GivenLease[] {
+  return Object.values(commitments.leases).filter((lease) => lease.holder === holder && !lease.over);
+}
+
+/**
+ * The lease that a job is dispatched under. The message does not name it: it is a lease of the sender that was offered for
+ * such a job and has no running job.
+ */
+export function leaseForJob(commitments: Commitments, sender: Peer, wanted: Descriptor): GivenLease | undefined {
+  return leasesOf(commitments, sender).find(({ id, descriptors }) =>
+    jobsOfLease(commitments, id).length === 0 &&
+    descriptors.some((descriptor) => descriptor.class === wanted.class && descriptor.name === wanted.name)
+  );
+}
+
+/** The running job that a dispatch repeats: the same job, of the same class, by the same peer. */
+export function sameJob(commitments: Commitments, sender: Peer, spec: JobSpec): RunningJob | undefined {
+  return Object.values(commitments.jobs).find((job) =>
+    job.scheduler === sender && job.spec.job_id === spec.job_id && job.spec.executor.class === spec.executor.class
+  );
+}
+
+/** Replaces the specification of a job that was dispatched again. */
+export function replaceSpec(commitments: Commitments, taskId: Uuid, spec: JobSpec): Commitments {
+  const job = commitments.jobs[taskId];
+  return job === undefined
+    ? commitments
+    : { ...commitments, jobs: { ...commitments.jobs, [taskId]: { ...job, spec } } };
+}
+
+/** An aggregation without one peer, in both directions; undefined where the job does not name the peer. */
+export function specWithout(spec: JobSpec, peer: Peer): JobSpec | undefined {
+  const { executor } = spec;
+  if (executor.class !== "aggregate" || !executor.config.updates.peers.includes(peer)) return undefined;
+  const leaveOut = <R extends { readonly peers: readonly Peer[] }>(reference: R): R => ({
+    ...reference,
+    peers: reference.peers.filter((other) => other !== peer),
+  });
+  const { updates, results, optimizer } = executor.config;
+  const config = { updates: leaveOut(updates), results: leaveOut(results), optimizer };
+  return { ...spec, executor: { ...executor, config } };
+}

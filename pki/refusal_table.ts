@@ -1,0 +1,384 @@
+/**
+ * Every refusal, in one table: from it come the classes in `refusal.ts`, the codes that the log sums up, the codes that
+ * telemetry counts, and the tables of `docs/refusals.md`.
+ *
+ * @module
+ */
+
+/** The label of the certificate at fault in a message: its subject and serial. */
+export interface CertificateLabel {
+  /** As text. */
+  readonly subject: string;
+  /** Hexadecimal. */
+  readonly serial: string;
+}
+
+/**
+ * When a refusal arises: at `admission`; in the `handshake` before the checks; in the check of that name (`check_table.ts`),
+ * the first one where several give it; when `trust files` load; while a `job` runs; or at `any` time.
+ */
+export type RefusalPhase =
+  | "admission"
+  | "handshake"
+  | "tlsVersion"
+  | "wellFormed"
+  | "algorithm"
+  | "path"
+  | "validity"
+  | "revocation"
+  | "expectedName"
+  | "identity"
+  | "role"
+  | "trust files"
+  | "job"
+  | "any";
+
+/** One refusal. */
+export interface RefusalRow {
+  /** `_tag` of the error, and the name of its class. */
+  readonly tag: string;
+  /** When it arises. */
+  readonly phase: RefusalPhase;
+  /**
+   * Every refusal is counted. Each is one line of the log and one audit record; but where no certificate was seen, those with
+   * `summary` are summed up for each host and minute, because anybody can cause them, as fast as packets arrive.
+   */
+  readonly logged?: "summary";
+  /** The refusal names the path on which it arose. */
+  readonly tried?: true;
+  /** What an operator can do. Holds no word of a peer's. */
+  readonly hint: string;
+  /** What happened, for people, from the refusal's fields. */
+  readonly message: (fields: never) => string;
+}
+
+type Detail = { readonly detail: string };
+type Limit = { readonly limit: string; readonly max: number };
+type OfCertificate = { readonly certificate: CertificateLabel };
+
+const label = (of: CertificateLabel): string => `${of.subject || "(no subject)"} (serial ${of.serial})`;
+
+/** The table, by code, in the order of the checks that refuse. A code never changes. */
+export const refusalTable = {
+  "rate-limited": {
+    tag: "RateLimited",
+    phase: "admission",
+    logged: "summary",
+    hint:
+      "If these are nodes of yours behind one address, raise handshakes_per_second and handshakes_burst under [limits]; otherwise block the address at the firewall.",
+    message: ({ max, limit }: Limit) => `Cannot admit connection: more than ${max} ${limit}`,
+  },
+  "too-many-connections": {
+    tag: "TooManyConnections",
+    phase: "admission",
+    logged: "summary",
+    hint:
+      "If the load is yours, add a gateway or raise the limit under [limits] (connections_max, connections_per_address_max, connections_per_peer_max, pending_max, pending_per_address_max); otherwise block the address at the firewall.",
+    message: ({ max, limit }: Limit) => `Cannot admit connection: already ${max} ${limit}`,
+  },
+  "protocol-mismatch": {
+    tag: "ProtocolMismatch",
+    phase: "handshake",
+    logged: "summary",
+    hint:
+      "Something other than a Hypha node talks to this port (a scanner, a browser, a health check): point it elsewhere, or block the address at the firewall.",
+    message: ({ detail }: Detail) => `Cannot speak with peer: ${detail}`,
+  },
+  "tls-version": {
+    tag: "TlsVersion",
+    phase: "tlsVersion",
+    hint: "Only TLS 1.3 is spoken here: update the peer's software. A scanner can be blocked at the firewall.",
+    message: ({ detail }: Detail) => `Cannot accept TLS version: ${detail}`,
+  },
+  "tls-failed": {
+    tag: "TlsFailed",
+    phase: "handshake",
+    hint:
+      "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be somebody with a stolen certificate and no key: block it at the firewall.",
+    message: ({ detail }: Detail) => `Cannot complete TLS handshake: ${detail}`,
+  },
+  "handshake-timeout": {
+    tag: "HandshakeTimeout",
+    phase: "handshake",
+    logged: "summary",
+    hint:
+      "Check that the peer runs, and the network between; for slow links raise handshake_timeout_ms. Many from one unknown address are an attack: block it at the firewall.",
+    message: ({ state, afterMs }: { readonly state: string; readonly afterMs: number }) =>
+      `Cannot wait longer for peer: still ${state} after ${afterMs} ms`,
+  },
+  "no-certificate": {
+    tag: "NoCertificate",
+    phase: "wellFormed",
+    hint:
+      "Set cert_pem and key_pem on the peer: both sides authenticate here. If it is no node of yours, block the address at the firewall.",
+    message: ({ detail }: Detail) => `Cannot identify peer: ${detail}`,
+  },
+  "malformed-certificate": {
+    tag: "MalformedCertificate",
+    phase: "wellFormed",
+    hint:
+      "Look at the peer's cert_pem with: hypha-certutil inspect CERT.pem (certificate 0 is the node's own); then issue it again: hypha-certutil gen-cert.",
+    message: ({ index, detail }: { readonly detail: string; readonly index: number }) =>
+      `Cannot parse certificate ${index} of the chain: ${detail}`,
+  },
+  "self-signed": {
+    tag: "SelfSigned",
+    phase: "path",
+    tried: true,
+    hint:
+      "Have the certificate signed by the organisation's CA: hypha-certutil csr on the peer, then hypha-certutil sign at the CA.",
+    message: ({ certificate }: OfCertificate) => `Cannot accept certificate ${label(certificate)}: it is self-signed`,
+  },
+  "unsupported-key-algorithm": {
+    tag: "UnsupportedKeyAlgorithm",
+    phase: "algorithm",
+    tried: true,
+    hint:
+      "Issue the certificate with an allowed key (hypha-certutil gen-cert makes Ed25519), or allow this one here in leaf_algorithms or ca_algorithms.",
+    message: (
+      { certificate, algorithm, allowed }: OfCertificate & {
+        readonly algorithm: string;
+        readonly allowed: readonly string[];
+      },
+    ) => `Cannot accept key of ${label(certificate)}: ${algorithm} is not one of ${allowed.join(", ")}`,
+  },
+  "unknown-issuer": {
+    tag: "UnknownIssuer",
+    phase: "path",
+    tried: true,
+    hint:
+      "If the issuer is to be trusted, put its CA certificate into trust_pem here; if it is an intermediate, put it behind the leaf in the peer's cert_pem. Otherwise the peer is a stranger: block its address.",
+    message: ({ certificate, issuer }: OfCertificate & { readonly issuer: string }) =>
+      `Cannot find issuer of ${label(certificate)}: ${issuer} is neither sent nor trusted`,
+  },
+  "bad-signature": {
+    tag: "BadSignature",
+    phase: "path",
+    tried: true,
+    hint:
+      "Compare the CA that signed with the one of that name in trust_pem (hypha-certutil inspect FILE): it may have a namesake with another key. If they are the same, the certificate was altered: issue it again.",
+    message: ({ certificate, issuer }: OfCertificate & { readonly issuer: string }) =>
+      `Cannot accept certificate ${label(certificate)}: signature does not verify under ${issuer}`,
+  },
+  "path-too-long": {
+    tag: "PathTooLong",
+    phase: "path",
+    tried: true,
+    hint:
+      "Issue the node's certificate from a CA nearer to the root, or issue that CA again with a larger length: hypha-certutil gen-intermediate-ca --path-length N.",
+    message: ({ certificate, max }: OfCertificate & { readonly max: number }) =>
+      `Cannot follow path through ${label(certificate)}: at most ${max} CA certificates may follow below it`,
+  },
+  "not-a-ca": {
+    tag: "NotACa",
+    phase: "path",
+    tried: true,
+    hint:
+      "Only a certificate with CA:TRUE may sign others: issue the certificate below it again with a CA's key, such as the intermediate's: hypha-certutil gen-cert --ca-cert CA.pem.",
+    message: ({ certificate }: { readonly certificate: CertificateLabel }) =>
+      `Cannot accept issuer ${label(certificate)}: it is not a CA`,
+  },
+  "key-usage": {
+    tag: "KeyUsage",
+    phase: "path",
+    tried: true,
+    hint:
+      "Issue the certificate named here again with this key usage: hypha-certutil gen-cert sets what a node needs, gen-intermediate-ca what a CA needs.",
+    message: ({ certificate, needed }: OfCertificate & { readonly needed: string }) =>
+      `Cannot use key of ${label(certificate)}: key usage lacks ${needed}`,
+  },
+  "extended-key-usage": {
+    tag: "ExtendedKeyUsage",
+    phase: "path",
+    tried: true,
+    hint:
+      "Issue the certificate again with serverAuth and clientAuth, as hypha-certutil gen-cert does: every node is both.",
+    message: ({ certificate, needed }: OfCertificate & { readonly needed: string }) =>
+      `Cannot use certificate ${label(certificate)}: extended key usage lacks ${needed}`,
+  },
+  "name-constraint": {
+    tag: "NameConstraint",
+    phase: "path",
+    tried: true,
+    hint:
+      "Issue the certificate from the CA of the domain that it names, or with a name that its CA may speak for; what that is: hypha-certutil inspect CA.pem, or the name under [[trust_domains]].",
+    message: ({ certificate, name }: OfCertificate & { readonly name: string }) =>
+      `Cannot accept ${label(certificate)}: its issuer may not speak for ${name}`,
+  },
+  "name-mismatch": {
+    tag: "NameMismatch",
+    phase: "expectedName",
+    tried: true,
+    hint:
+      "Issue the certificate with the name among its alternative names: hypha-certutil gen-cert --san DNS:NAME. The common name does not count.",
+    message: (
+      { names, certificate, expected }: OfCertificate & {
+        readonly expected: string;
+        readonly names: readonly string[];
+      },
+    ) => {
+      const has = names.length === 0 ? "it has none" : `it has ${names.join(", ")}`;
+      return `Cannot accept ${label(certificate)} as ${expected}: no alternative name matches, ${has}`;
+    },
+  },
+  "unknown-critical-extension": {
+    tag: "UnknownCriticalExtension",
+    phase: "path",
+    tried: true,
+    hint:
+      "Issue the certificate without the extension, or with the extension not critical; hypha-certutil inspect CERT.pem shows it.",
+    message: ({ certificate, oid }: OfCertificate & { readonly oid: string }) =>
+      `Cannot accept ${label(certificate)}: critical extension ${oid} is not understood`,
+  },
+  "budget-exceeded": {
+    tag: "BudgetExceeded",
+    phase: "path",
+    tried: true,
+    hint:
+      "Put only the leaf and its intermediates into the peer's cert_pem, leaf first: hypha-certutil inspect CERT.pem shows what is there. From a stranger it is an attack: block the address.",
+    message: ({ max, what }: { readonly what: string; readonly max: number }) =>
+      `Cannot verify chain within its budget: more than ${max} ${what}`,
+  },
+  "certificate-not-yet-valid": {
+    tag: "CertificateNotYetValid",
+    phase: "validity",
+    tried: true,
+    hint: "Check the clocks of both nodes (timedatectl), then the dates: hypha-certutil inspect CERT.pem.",
+    message: ({ certificate, at, notBefore }: OfCertificate & { readonly at: Date; readonly notBefore: Date }) =>
+      `Cannot accept certificate ${label(certificate)} at ${at.toISOString()}: valid from ${notBefore.toISOString()}`,
+  },
+  "certificate-expired": {
+    tag: "CertificateExpired",
+    phase: "validity",
+    tried: true,
+    hint:
+      "Issue the certificate named here again (hypha-certutil gen-cert for a node, gen-intermediate-ca for a CA) and put it into the peer's cert_pem. If it should still be valid, check the clocks: timedatectl.",
+    message: ({ certificate, at, notAfter }: OfCertificate & { readonly at: Date; readonly notAfter: Date }) =>
+      `Cannot accept certificate ${label(certificate)} at ${at.toISOString()}: valid until ${notAfter.toISOString()}`,
+  },
+  "certificate-revoked": {
+    tag: "CertificateRevoked",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "It was cut off on purpose. If the node is to come back, issue it a certificate with a new key (hypha-certutil gen-cert); a revocation is not taken back. If it is not, stop it: it still dials.",
+    message: (
+      { certificate, issuer, revokedAt, reason }: OfCertificate & {
+        readonly issuer: string;
+        readonly revokedAt: Date;
+        readonly reason: string;
+      },
+    ) =>
+      `Cannot accept certificate ${label(certificate)}: revoked by ${issuer} at ${revokedAt.toISOString()} (${reason})`,
+  },
+  "revocation-unknown": {
+    tag: "RevocationUnknown",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "Add the issuer's list to crls_pem here: hypha-certutil gen-crl --ca-cert CA.pem --ca-key CA-KEY.pem --out-crl CRLS.pem; other CAs' lists in the file stay.",
+    message: ({ why, issuer, certificate }: OfCertificate & {
+      readonly issuer: string;
+      /** Why the issuer's lists are not enough; undefined where it has none. */
+      readonly why?: string;
+    }) => {
+      const lack = why === undefined ? `no revocation list of ${issuer}` : `${why} (${issuer})`;
+      return `Cannot tell whether ${label(certificate)} is revoked: ${lack}`;
+    },
+  },
+  "crl-malformed": {
+    tag: "CrlMalformed",
+    phase: "trust files",
+    tried: true,
+    hint:
+      "Look at crls_pem with: openssl crl -in CRLS.pem -noout -text; then generate it again: hypha-certutil gen-crl.",
+    message: ({ detail }: Detail) => `Cannot parse revocation list: ${detail}`,
+  },
+  "crl-signature": {
+    tag: "CrlSignature",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "Generate the list with the key of the CA it names: hypha-certutil gen-crl. If that was done, trust_pem holds a namesake of that CA with another key.",
+    message: ({ issuer, detail }: { readonly issuer: string; readonly detail: string }) =>
+      `Cannot accept revocation list of ${issuer}: ${detail}`,
+  },
+  "crl-not-yet-valid": {
+    tag: "CrlNotYetValid",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "Check the clocks of this node and of the CA (timedatectl); if the list was dated wrongly, generate it again: hypha-certutil gen-crl.",
+    message: ({ issuer, at, thisUpdate }: { readonly issuer: string; readonly at: Date; readonly thisUpdate: Date }) =>
+      `Cannot use revocation list of ${issuer} at ${at.toISOString()}: valid from ${thisUpdate.toISOString()}`,
+  },
+  "crl-expired": {
+    tag: "CrlExpired",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "Generate a new list and put it into crls_pem on every node: hypha-certutil gen-crl; it is taken up without a restart. Until then everybody below this CA is refused.",
+    message: ({ issuer, at, nextUpdate }: { readonly issuer: string; readonly at: Date; readonly nextUpdate: Date }) =>
+      `Cannot use revocation list of ${issuer} at ${at.toISOString()}: next update was due ${nextUpdate.toISOString()}`,
+  },
+  "crl-rollback": {
+    tag: "CrlRollback",
+    phase: "revocation",
+    tried: true,
+    hint:
+      "Somebody put an old list back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who did.",
+    message: ({ issuer, number, seen }: { readonly issuer: string; readonly number: string; readonly seen: string }) =>
+      `Cannot accept revocation list of ${issuer}: number ${number} is older than ${seen}`,
+  },
+  "peer-id-mismatch": {
+    tag: "PeerIdMismatch",
+    phase: "identity",
+    hint:
+      "If that node's key was rotated, write the new PeerID, or the address without /p2p/…, into gateway_addresses; if it was not, somebody else answers at that address: find out who.",
+    message: ({ actual, expected }: { readonly expected: string; readonly actual: string }) =>
+      `Cannot accept peer ${actual}: dialled ${expected}`,
+  },
+  "role-not-allowed": {
+    tag: "RoleNotAllowed",
+    phase: "role",
+    tried: true,
+    hint:
+      "Issue the certificate with the role in its URI SAN: hypha-certutil gen-cert --san URI:spiffe://DOMAIN/ROLE/NAME; or allow the role here (roles of [[trust_domains]], require_roles).",
+    message: (
+      { certificate, role, allowed }: OfCertificate & { readonly role: string; readonly allowed: readonly string[] },
+    ) => `Cannot accept ${label(certificate)} as ${role}: allowed are ${allowed.join(", ")}`,
+  },
+  "job-scope": {
+    tag: "JobScope",
+    phase: "job",
+    hint:
+      "Check what the executor asks for: a job may use what its specification names and its scheduler granted, nothing else. If the executor is not yours, end its job; for a slice, look at the data node's require_grant.",
+    message: ({ job, what, why }: {
+      /** The job's id; `-` where none was named. */
+      readonly job: string;
+      readonly what: string;
+      /** The reason; where undefined, the specification does not name it. */
+      readonly why?: string;
+    }) => `Cannot let job ${job} use ${what}: ${why ?? "not in its specification"}`,
+  },
+  "hung-up": {
+    tag: "HungUp",
+    phase: "handshake",
+    hint:
+      "Read the peer's log of this moment: it closed without a word, which is how a refusal looks from here. If there is nothing, check the network between.",
+    message: ({ detail }: Detail) => `Cannot establish connection: ${detail}`,
+  },
+  "unreachable": {
+    tag: "Unreachable",
+    phase: "handshake",
+    hint:
+      "Check that the node runs (hypha-ROLE probe -c FILE ADDRESS), its listen_addresses, and the firewall between.",
+    message: ({ detail }: Detail) => `Cannot reach peer: ${detail}`,
+  },
+  "internal": {
+    tag: "Internal",
+    phase: "any",
+    hint: "This is a bug: please report it with this line and the version (--version).",
+    message: ({ detail }: Detail) => `Cannot decide: ${detail}`,
+  },
+} as const satisfies Readonly<Record<string, RefusalRow>>;
