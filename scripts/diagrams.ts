@@ -23,8 +23,8 @@ interface Transition {
 function textOf(machines: readonly AnyStateMachine[]): string {
   const parts = machines.map((machine) => `## ${machine.id}\n\n\`\`\`mermaid\n${diagramOf(machine)}\n\`\`\`\n`);
   const head =
-    "# The machines\n\nMade by `npm run diagrams`; a test fails when it is out of date. What stays where it is (an event " +
-    "handled without leaving the state) is left out.\n";
+    "# The machines\n\nMade by `npm run diagrams`; a test fails when it is out of date. The diagrams leave out " +
+    "events that a state handles without leaving it.\n";
   return [head, ...parts].join("\n");
 }
 

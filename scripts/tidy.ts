@@ -171,7 +171,7 @@ function leavingFindings({ path, text }: SourceFile): string[] {
 /** The findings in these files, one line each: `path:line: the fault, and its replacement`. */
 export function findings(files: readonly SourceFile[]): string[] {
   return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
-    ...(badNames.test(file.path) ? [`${file.path}:1: the name says nothing, name the file for its topic`] : []),
+    ...(badNames.test(file.path) ? [`${file.path}:1: the name is too general, name the file for its topic`] : []),
     ...importFindings(file),
     ...banFindings(file),
     ...suiteFindings(file),

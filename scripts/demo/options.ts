@@ -29,7 +29,7 @@ const usage = `Usage: npm run demo [-- OPTIONS]
   --json                     one JSON object on standard output, progress on
                              standard error
   --keep                     keeps the folder with certificates,
-                             configurations and logs, and says where
+                             configurations and logs, and prints its path
   --shuffle-labels           the control: labels shuffled, accuracy has to
                              stay under 20 %
   --help                     this text

@@ -76,12 +76,12 @@ function section(role: Role, keys: readonly ConfigKey[]): readonly string[] {
 }
 
 function rowOf(role: Role, key: ConfigKey): readonly string[] {
-  const former = key.formerNames.length > 0 ? `; formerly ${key.formerNames.map(code).join(", ")}` : "";
+  const previously = key.formerNames.length > 0 ? `; formerly ${key.formerNames.map(code).join(", ")}` : "";
   const variables = Object.entries(openTelemetryVariables).filter(([, name]) => name === key.key);
   const flags = [key.flag, ...key.flagAliases].map((flag) => code(`--${flag}`));
   return [
     code(key.key),
-    `${key.expected}${former}`,
+    `${key.expected}${previously}`,
     defaultOf(role, key),
     [key.variable, ...variables.map(([variable]) => variable)].map(code).join(", "),
     flags.join(", "),

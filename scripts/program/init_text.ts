@@ -113,7 +113,7 @@ function valueAt(given: InitOptions["given"], path: readonly string[]): unknown 
 }
 
 const trustDomains =
-  `# Other organisations beside the one of trust_pem: one table [[trust_domains]] each. A domain's CAs speak for its own names only.
+  `# Further organisations, besides that of trust_pem: one table [[trust_domains]] each. A domain's CAs certify its own names only.
 #[[trust_domains]]
 #name = "partner.example"
 # Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.

@@ -134,7 +134,7 @@ function runCommand(role: Role) {
     Effect.gen(function* () {
       const { run } = yield* Effect.promise(() => import("./run.ts"));
       yield* run({ role, config, level, format, flags: given(role, keys, job) });
-    })).pipe(Command.withDescription("Run the node until it is done or told to stop (SIGINT, SIGTERM)."));
+    })).pipe(Command.withDescription("Run the node until its work is done or a signal stops it (SIGINT, SIGTERM)."));
 }
 
 function probeCommand(role: Role) {
