@@ -2,7 +2,7 @@
  * Hypha: permissioned peer-to-peer compute networks.
  *
  * By their own names: what an application starts with ({@linkcode makeIdentity}, {@linkcode watchTrust},
- * {@linkcode makeDoor}, {@linkcode makeGateFactory}), and everything of `hypha-runtime/pki`. All else that is public stands
+ * {@linkcode makeMtlsSecurity}, {@linkcode makeGateFactory}), and everything of `hypha-runtime/pki`. All else that is public stands
  * under the name of its room: {@linkcode issue}, {@linkcode transport}, {@linkcode actors}. The simulation is not loaded from
  * here: import `hypha-runtime/simulation`.
  *
@@ -28,7 +28,7 @@ export type { TrustTiming } from "./actors/trust/trust_store.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./actors/gate/gate.ts";
 export type { Ports, Report, Run, Services } from "./actors/runtime/ports.ts";
 export { makePorts, type RealPorts } from "./actors/runtime/real_ports.ts";
-export { type Door, type DoorInit, makeDoor } from "./transport/libp2p/mtls_security.ts";
+export { makeMtlsSecurity, type MtlsSecurity, type MtlsSecurityInit } from "./transport/libp2p/mtls_security.ts";
 export type { FrameLimits } from "./transport/libp2p/frame_guard.ts";
 export type { KeyExchange } from "./transport/libp2p/tls_context.ts";
 export { libp2pKey } from "./transport/libp2p/node.ts";

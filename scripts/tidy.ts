@@ -67,6 +67,18 @@ const bans: readonly Ban[] = [
     use: "drawing is banned here, use ports.uuid for identifiers and ports.random for jitter",
   },
   {
+    what:
+      /\bset(?:Timeout|Interval|Immediate)\(|\bqueueMicrotask\(|\bAbortSignal\b|\bnew Promise\b|\basync\b|\bawait\b/,
+    where: (path) => path.startsWith("transport/core/") || path.startsWith("transport/simulated/"),
+    use:
+      "timers and promises are banned in the core and under it, use the Clock of transport/core/clock.ts and callbacks",
+  },
+  {
+    what: /from "(?:@libp2p\/(?!peer-id")[^"]*|libp2p|node:tls|node:timers)"/,
+    where: (path) => path.startsWith("transport/core/") || path.startsWith("transport/simulated/"),
+    use: "the network is behind the Wire of transport/core/wire.ts here, move this to transport/libp2p/",
+  },
+  {
     what: /\bcreateActor\b|\binterpret\(/,
     where: except(source, "actors/runtime/supervise.ts"),
     use: "createActor is banned here, use superviseRoot of actors/runtime/supervise.ts",

@@ -310,7 +310,7 @@ export interface RetireAnswer {
 }
 /** Answer to `drain`: every connection is closed and libp2p stopped. */
 export type DrainAnswer = { readonly type: "drained" };
-/** Answer to `peers`: who is established now. */
+/** Answer to `peers`: the members that are established now. */
 export type PeersAnswer = {
   readonly type: "peers";
   readonly list: readonly { readonly peer: PeerText; readonly identity: PeerIdentity }[];
@@ -361,9 +361,9 @@ export type TransportAnswer =
 
 /** What the transport says unasked, to its parent. */
 export type TransportFact =
-  /** At the peer's first connection. */
+  /** At a member's first connection ({@linkcode memberOf}): a PeerID that shows two certificates may be two members. */
   | { readonly type: "peer.established"; readonly peer: PeerText; readonly identity: PeerIdentity }
-  /** At its last. */
+  /** At the member's last. */
   | {
     readonly type: "peer.closed";
     readonly peer: PeerText;

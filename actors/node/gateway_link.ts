@@ -23,7 +23,7 @@ import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import { backoffMs } from "../runtime/backoff.ts";
 
 /** A dial without an answer is given up after this, in milliseconds. Longer than every deadline of the transport. */
@@ -58,12 +58,12 @@ export type GatewayLinkEvent =
   | { readonly type: "link.up"; readonly address: AddressText; readonly peer: PeerText }
   | { readonly type: "link.down"; readonly address: AddressText };
 
-interface Dialled {
+export interface Dialled {
   /** Number of the dial that this answers. */
   readonly dial: number;
   readonly peer: PeerText;
 }
-interface DialFailed {
+export interface DialFailed {
   readonly dial: number;
   readonly refusal: Refusal;
 }

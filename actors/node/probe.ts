@@ -30,7 +30,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 

@@ -56,7 +56,7 @@ export interface EvaluationInput extends HasParent<EvaluationEvent> {
 }
 
 /** An update that the aggregator wants to push. */
-interface Offered {
+export interface Offered {
   readonly exchange: string;
   readonly peer: PeerText;
 }

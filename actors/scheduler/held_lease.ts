@@ -75,7 +75,7 @@ function renewedUntil(answer: RequestAnswer): Instant | undefined {
   return typeof renewal === "object" && "Renewed" in renewal ? renewal.Renewed.timeout : undefined;
 }
 
-interface Answered {
+export interface Answered {
   readonly answer: RequestAnswer;
 }
 

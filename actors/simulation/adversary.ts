@@ -1,18 +1,35 @@
 /**
- * Peers that keep to no machine of ours: they speak frames by hand, with whatever certificate they have.
+ * Hostile peers of a simulated network: without a core, with whatever certificate they have.
  *
  * @module
  */
-import type { PeerText } from "../../transport/port.ts";
-import type { Message, MessageProtocol } from "../../transport/protocols/messages.ts";
-import type { AnyFrame } from "../../transport/simulated/frames.ts";
-import type { Frame, VirtualNetwork, WireEnd } from "../../transport/simulated/network.ts";
+import { Result } from "effect";
+import type { WireConnection } from "../../transport/core/wire.ts";
+import type { NodeIdentity } from "../../transport/port.ts";
+import {
+  isMessageProtocol,
+  type Message,
+  type MessageProtocol,
+  type WorkerRequest,
+  workerTopic,
+} from "../../transport/protocols/messages.ts";
+import { decodeMessage, encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
+import { Directory } from "../../transport/simulated/directory.ts";
+import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
+import type { Frame, LinkEnd, VirtualNetwork } from "../../transport/simulated/network.ts";
+import { SimulatedWire } from "../../transport/simulated/wire.ts";
+import { type HostileAnswer, HostilePeer } from "./hostile_peer.ts";
+import type { NodeClock } from "./node_clock.ts";
 
 /** What an adversary has and does. */
 export interface AdversaryOptions {
   readonly name: string;
   readonly network: VirtualNetwork;
+  readonly clock: NodeClock;
   readonly address: string;
+  readonly uuid: () => string;
+  /** Its own PeerID, where its certificate has one. */
+  readonly peer: string;
   /** Leaf first; empty where it shows none. */
   readonly chain: readonly Uint8Array[];
   /** Whether it has the key of its leaf. */
@@ -22,32 +39,33 @@ export interface AdversaryOptions {
   readonly silent?: boolean;
 }
 
-/** What it got. */
-export interface AdversaryResult {
-  dials: number;
-  /** Connections on which it was let in: the multiplexer was agreed on. */
-  admitted: number;
-  refused: number;
-}
+/** What does not decode in any protocol of messages. */
+const garbage = Uint8Array.of(0xff, 0x00, 0xff);
+const health: MessageProtocol = "/hypha-health/0.0.1";
 
 /** An adversary. */
 export class Adversary {
   readonly #options: AdversaryOptions;
-  readonly result: AdversaryResult = { dials: 0, admitted: 0, refused: 0 };
-  readonly ends = new Set<WireEnd>();
+  readonly #peer: HostilePeer;
+  readonly #silent = new Set<LinkEnd>();
   /** Called when it was let in, which insiders are. */
-  onAdmitted: (end: WireEnd) => void = () => {};
-  /** Hears what is answered. */
-  onFrame: (frame: AnyFrame) => void = () => {};
-  #numbers = 0;
+  onAdmitted: (connection: WireConnection) => void = () => {};
+  /** Receives what its requests are answered with. */
+  onAnswer: (message: Message) => void = () => {};
 
   constructor(options: AdversaryOptions) {
     this.#options = options;
+    const { name, network, clock, address, proven, version, uuid } = options;
+    const pretends = { proven, ...(version === undefined ? {} : { version }) };
+    const host = { name, network, clock, directory: new Directory(), address, stopped: false, pretends };
+    const identity = shown(options);
+    const wire = new SimulatedWire(host, { identity, uuid, relay: "off", externalAddresses: [] });
+    this.#peer = new HostilePeer(wire, identity);
+    this.#peer.onOpened = (connection) => this.onAdmitted(connection);
+    wire.start(this.#peer, () => {});
+    network.tamper(name, speakingEarly);
   }
 
-  get name(): string {
-    return this.#options.name;
-  }
   get chain(): readonly Uint8Array[] {
     return this.#options.chain;
   }
@@ -55,55 +73,60 @@ export class Adversary {
   /** Dials a node. */
   dial(to: string): void {
     const { network, name, address, silent = false } = this.#options;
-    this.result.dials += 1;
+    if (!silent) return this.#peer.dial(to);
     network.dial(name, address, to, (end) => {
       if (end === undefined) return;
-      this.ends.add(end);
-      end.onFrame = (frame) => this.#heard(end, frame);
-      end.onClosed = () => {
-        this.ends.delete(end);
-        this.result.refused += 1;
-      };
-      if (!silent) end.send({ type: "hello" });
+      this.#silent.add(end);
+      end.onClosed = () => this.#silent.delete(end);
     });
   }
 
-  #heard(end: WireEnd, frame: Frame): void {
-    const { chain, proven, version = "TLSv1.3" } = this.#options;
-    if (frame.type === "certificate") {
-      end.send({ type: "certificate", version, chain, proven } as AnyFrame);
-      // It speaks at once, not waiting for a verdict.
-      this.request(end, "/hypha-health/0.0.1", {});
-    } else if (frame.type === "muxer") {
-      this.result.admitted += 1;
-      end.send({ type: "muxer.agreed" });
-      this.onAdmitted(end);
-    } else this.onFrame(frame as AnyFrame);
+  /** Sends a request; `undefined` stands for what does not decode. */
+  request(connection: WireConnection, protocol: MessageProtocol, message: Message | undefined): void {
+    const bytes = message === undefined ? garbage : encodeMessage(protocol, "request", message as never);
+    this.#peer.exchange(connection, protocol, bytes, (answer) => this.#answered(answer));
   }
 
-  /** Sends a request; `undefined` stands for what doesn't decode. */
-  request(end: WireEnd, protocol: MessageProtocol, message: Message | undefined): string {
-    this.#numbers += 1;
-    const stream = `${this.name}/${this.#numbers}`;
-    end.send({ type: "request", stream, protocol, message } as AnyFrame);
-    return stream;
+  #answered({ protocol, bytes, ended }: HostileAnswer): void {
+    if (!ended || bytes.length === 0 || !isMessageProtocol(protocol)) return;
+    const decoded = decodeMessage(protocol, "response", bytes);
+    if (Result.isSuccess(decoded)) this.onAnswer(decoded.success);
   }
 
   /** Offers a push, and sends bytes on it without waiting. */
-  push(end: WireEnd, bytes: Uint8Array): void {
-    this.#numbers += 1;
-    const stream = `${this.name}/${this.#numbers}`;
-    end.send({ type: "stream.open", stream, protocol: "/hypha-tensor-stream/push" } as AnyFrame);
-    end.send({ type: "stream.data", stream, bytes, size: bytes.length } as AnyFrame);
-    end.send({ type: "stream.end", stream } as AnyFrame);
+  push(connection: WireConnection, bytes: Uint8Array): void {
+    this.#peer.exchange(connection, "/hypha-tensor-stream/push", bytes);
   }
 
-  /** Says that somebody else asked for workers. */
-  gossip(end: WireEnd, from: PeerText, frame: Omit<Extract<AnyFrame, { type: "gossip" }>, "type" | "from">): void {
-    end.send({ ...frame, type: "gossip", from } as AnyFrame);
+  /** Asks all workers at once. */
+  publish(request: WorkerRequest): void {
+    this.#peer.wire.publish(workerTopic, encodeWorkerRequest(request), () => {});
   }
 
   stop(): void {
-    for (const end of [...this.ends]) end.close("the adversary left");
+    for (const end of [...this.#silent]) end.close("the adversary left");
+    this.#peer.wire.stop(() => {});
   }
 }
+
+function shown({ name, peer, chain }: AdversaryOptions): NodeIdentity {
+  return { peer, chain, certPem: "", keyPem: "", generation: 1, name, notAfter: new Date(8.64e15) };
+}
+
+/** It does not wait for a verdict: right after its certificate it asks. */
+function speakingEarly(frame: Frame): readonly { readonly frame: Frame; readonly laterMs: number }[] {
+  if (frame.type !== "certificate") return [{ frame, laterMs: 0 }];
+  return [{ frame, laterMs: 0 }, { frame: early, laterMs: 0 }];
+}
+
+const question = encodeMessage(health, "request", {});
+const early: StreamDataFrame = {
+  type: "stream.data",
+  stream: 1,
+  protocol: health,
+  opens: "quietly",
+  bytes: question,
+  ends: true,
+  isReply: false,
+  size: question.length,
+};

@@ -5,7 +5,8 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { TransportFact } from "../../transport/port.ts";
-import type { GatedLink } from "../../transport/simulated/links.ts";
+import type { ConnectionRow } from "../../transport/core/connection_table.ts";
+import { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { Message, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
@@ -30,8 +31,8 @@ const verdictMaxMs = 17_000;
 const dialsMax = 14;
 const dialsWithinMs = 30_000;
 /** Connections and exchanges of one node (a member may open 256 of each protocol), and tasks of the run for each node. */
-const linksMax = 400;
-const asksMax = 1_200;
+const connectionsMax = 400;
+const openMax = 1_200;
 const tasksPerNodeMax = 3_000;
 /** Codes of refusals that say something about the peer's certificate. */
 const certificateCodes: ReadonlySet<string> = new Set([
@@ -73,7 +74,7 @@ export class Checker implements SimulationWatch {
   readonly #refusals = new Map<string, Refusals>();
   readonly #dials = new Map<string, number[]>();
   readonly #velocity = new Map<string, number[]>();
-  readonly #badSince = new Map<GatedLink, number>();
+  readonly #badSince = new WeakMap<ConnectionRow["connection"], number>();
   readonly rejected = new Set<string>();
   readonly #finished = new Set<string>();
   /** The marks on each node's disk when they were last looked at. */
@@ -111,12 +112,11 @@ export class Checker implements SimulationWatch {
 
   // ── What is seen ──
 
-  frame(node: SimulatedNode, link: GatedLink): void {
-    const standing = this.#oracle.standingOf(link.chain[0]);
+  bytes(node: SimulatedNode, { chain }: SimulatedConnection): void {
+    const standing = this.#oracle.standingOf(chain[0]);
     const why = this.#oracle.mustRefuse(node, standing, this.#sim.time.now);
-    if (why !== undefined) {
-      this.violate("verified-only", node.name, `heard ${standing?.credential.name ?? "somebody"}: ${why}`);
-    }
+    const name = standing?.credential.name ?? "somebody";
+    if (why !== undefined) this.violate("verified-only", node.name, `heard ${name}: ${why}`);
   }
 
   report(node: SimulatedNode, report: Report): void {
@@ -205,7 +205,7 @@ export class Checker implements SimulationWatch {
     const dropped = [...this.#sim.nodes.values()].find((other) => other.peer === peer);
     if (dropped === undefined) return;
     // One that was given another certificate still has connections that were made with the one before.
-    const shown = dropped.host?.session === undefined ? [] : dropped.credentials;
+    const shown = dropped.sessions.length === 0 ? [] : dropped.credentials;
     const now = this.#sim.time.now;
     const mayRefuse = (der: Uint8Array) => this.#oracle.mayRefuse(node, this.#oracle.standingOf(der), now);
     if (shown.length > 0 && !shown.some(({ der }) => mayRefuse(der))) {
@@ -354,10 +354,11 @@ export class Checker implements SimulationWatch {
     const now = this.#sim.time.now;
     for (const node of this.#sim.nodes.values()) {
       this.#dirty.add(node);
-      for (const { links, asks } of node.sessions) {
-        for (const link of links.all()) this.#checkLink(node, link, now);
-        if (links.size > linksMax || asks.size > asksMax) {
-          this.violate("bounded", node.name, `${links.size} connections, ${asks.size} exchanges`);
+      for (const session of node.sessions) {
+        const rows = [...session.connections()];
+        for (const row of rows) this.#checkConnection(node, row, now);
+        if (rows.length > connectionsMax || session.size > openMax) {
+          this.violate("bounded", node.name, `${rows.length} connections, ${session.size} exchanges and streams`);
         }
       }
     }
@@ -366,20 +367,19 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  #checkLink(node: SimulatedNode, link: GatedLink, now: number): void {
-    const { phase } = link.gate;
+  #checkConnection(node: SimulatedNode, { connection, gate: { phase } }: ConnectionRow, now: number): void {
+    if (!(connection instanceof SimulatedConnection)) return;
     if (phase === "established") {
-      const why = this.#oracle.mustRefuse(node, this.#oracle.standingOf(link.chain[0]), now);
-      if (why !== undefined) {
-        const name = this.#oracle.standingOf(link.chain[0])?.credential.name ?? "somebody";
-        this.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
-      }
+      const standing = this.#oracle.standingOf(connection.chain[0]);
+      const why = this.#oracle.mustRefuse(node, standing, now);
+      const name = standing?.credential.name ?? "somebody";
+      if (why !== undefined) this.violate("revoked-is-revoked", node.name, `${name} is established: ${why}`);
     } else if (phase === "refused" || phase === "closed") {
-      const since = this.#badSince.get(link) ?? now;
-      this.#badSince.set(link, since);
+      const since = this.#badSince.get(connection) ?? now;
+      this.#badSince.set(connection, since);
       if (now - since > 1_000) this.violate("refused-is-closed", node.name, `a ${phase} connection is open`);
-    } else if (now - link.bornAt > verdictMaxMs) {
-      this.violate("handshake-deadline", node.name, `${phase} since ${Math.round(now - link.bornAt)} ms`);
+    } else if (now - connection.createdAt > verdictMaxMs) {
+      this.violate("handshake-deadline", node.name, `${phase} since ${Math.round(now - connection.createdAt)} ms`);
     }
   }
 

@@ -7,16 +7,18 @@
 import { Result } from "effect";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
-import { isHandshake } from "../../transport/simulated/frames.ts";
-import type { Frame, Tamper, WireEnd } from "../../transport/simulated/network.ts";
-import type { JobSpec, Message } from "../../transport/protocols/messages.ts";
-import { workerTopic } from "../../transport/protocols/messages.ts";
+import type { WireConnection } from "../../transport/core/wire.ts";
+import { isStreamProtocol } from "../../transport/port.ts";
+import { isMessageProtocol, type JobSpec } from "../../transport/protocols/messages.ts";
+import { isHandshake, type StreamDataFrame } from "../../transport/simulated/frames.ts";
+import type { Frame, Tamper } from "../../transport/simulated/network.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { Adversary } from "./adversary.ts";
 import type { Credential } from "./authority.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
+import { NodeClock } from "./node_clock.ts";
 import { randomOf, type RandomStream } from "./random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
@@ -81,12 +83,14 @@ export class Hostile {
 
   #adversary(
     chain: readonly Uint8Array[],
-    options: { proven: boolean; silent?: boolean; version?: string },
+    options: { proven: boolean; peer?: string; silent?: boolean; version?: string },
   ): Adversary {
     this.#adversaries += 1;
     const name = `adversary-${this.#adversaries}`;
     const address = `/ip4/192.0.2.${this.#adversaries}/tcp/666`;
-    return new Adversary({ name, network: this.#init.sim.network, address, chain, ...options });
+    const { network, time, seed } = this.#init.sim;
+    const { uuid } = randomOf(seed, `adversary/${name}`);
+    return new Adversary({ name, network, clock: new NodeClock(time), address, uuid, chain, peer: "", ...options });
   }
 
   #impose(kind: FaultKind, node: SimulatedNode): void {
@@ -115,9 +119,9 @@ export class Hostile {
     const { sim, credentials } = this.#init;
     const insider = credentials.get("insider");
     if (insider === undefined) return undefined;
-    const parsed = Result.flatMap(parseCertificate(insider.der), peerIdOf);
-    const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true });
-    return { adversary, peer: Result.getOrThrow(parsed) };
+    const peer = Result.getOrThrow(Result.flatMap(parseCertificate(insider.der), peerIdOf));
+    const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true, peer });
+    return { adversary, peer };
   }
 
   /** A member of the network that does what is not its to do. */
@@ -127,34 +131,30 @@ export class Hostile {
     if (insider === undefined) return;
     const { adversary, peer } = insider;
     const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
-    const renewals = new Set<string>();
-    adversary.onFrame = (frame) => {
-      if (frame.type !== "response" || !renewals.has(frame.stream)) return;
+    adversary.onAnswer = (answer) => {
       if (sim.now < (this.#takenOver.get(node.name) ?? 0)) return; // it may give the stranger another's answer
-      const answer = frame.message;
-      const renewed = answer !== undefined && "RenewLease" in answer && typeof answer.RenewLease === "object";
+      const renewed = "RenewLease" in answer && typeof answer.RenewLease === "object";
       if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
-      const took = answer !== undefined && "DispatchJob" in answer && typeof answer.DispatchJob === "object";
+      const took = "DispatchJob" in answer && typeof answer.DispatchJob === "object";
       if (took) checker.violate("one-holder", node.name, "a stranger's job was taken");
     };
-    adversary.onAdmitted = (end) => {
+    adversary.onAdmitted = (connection) => {
       for (let time = 0; time < 12; time++) {
         sim.after(200 + time * 900, () => {
-          if (!end.open) return;
+          if (!connection.isOpen) return;
           if (kind === "nonsense") {
-            adversary.request(end, "/hypha-api/0.0.1", undefined);
-            adversary.request(end, "/hypha-progress/0.0.1", { job_id: random.uuid(), progress: "updated" });
-            adversary.push(end, random.bytes(32));
+            adversary.request(connection, "/hypha-api/0.0.1", undefined);
+            adversary.request(connection, "/hypha-progress/0.0.1", { job_id: random.uuid(), progress: "updated" });
+            adversary.push(connection, random.bytes(32));
             return;
           }
           for (const id of promisesToOthers(node, peer)) {
-            renewals.add(adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } }));
+            adversary.request(connection, "/hypha-api/0.0.1", { RenewLease: { id } });
           }
           for (const spec of specsOf(node)) {
-            const dispatch = { DispatchJob: { id: random.uuid(), spec } };
-            renewals.add(adversary.request(end, "/hypha-api/0.0.1", dispatch));
+            adversary.request(connection, "/hypha-api/0.0.1", { DispatchJob: { id: random.uuid(), spec } });
           }
-          adversary.push(end, random.bytes(32));
+          adversary.push(connection, random.bytes(32));
         });
       }
     };
@@ -167,13 +167,13 @@ export class Hostile {
     const { sim } = this.#init;
     const insider = this.#insider();
     if (insider === undefined) return;
-    const { adversary, peer } = insider;
+    const { adversary } = insider;
     const random = randomOf(sim.seed, `flooding/${node.name}/${this.#adversaries}`);
-    adversary.onAdmitted = (end) => {
+    adversary.onAdmitted = (connection) => {
       for (let burst = 0; burst < floodBursts; burst++) {
         sim.after(burst * floodEveryMs, () => {
-          for (let each = 0; each < floodEach && end.open; each++) {
-            floodOnce(adversary, end, { random, peer, now: sim.time.now });
+          for (let each = 0; each < floodEach && connection.isOpen; each++) {
+            floodOnce(adversary, connection, { random, now: sim.time.now });
           }
         });
       }
@@ -210,52 +210,52 @@ export class Hostile {
   }
 }
 
-/** Answers what does not decode, or what it answered to somebody else; garbles half of what it streams. */
+/** Answers what does not decode, or what it answered to another peer; garbles half of what it streams. */
 function garbling(random: RandomStream): Tamper {
-  const earlier: { readonly kind: string; readonly message: Message }[] = [];
-  return (frame) => [{ frame: garbled(frame, random, earlier), laterMs: 0 }];
+  const earlier: Answer[] = [];
+  return (frame) => [{ frame: frame.type === "stream.data" ? garbled(frame, random, earlier) : frame, laterMs: 0 }];
 }
 
-function garbled(
-  frame: Frame,
-  random: RandomStream,
-  earlier: { readonly kind: string; readonly message: Message }[],
-): Frame {
-  const { type, message, bytes } = frame as Frame & { readonly message?: Message; readonly bytes?: Uint8Array };
-  if (type === "stream.data" && bytes !== undefined && random.chance(0.5)) {
-    return { ...frame, bytes: random.bytes(bytes.length) } as Frame;
-  }
-  if (type !== "response" || message === undefined) return frame;
-  const kind = "healthy" in message ? "health" : "type" in message ? "progress" : "api";
-  const known = earlier.filter((each) => each.kind === kind).map((each) => each.message);
-  if (earlier.length < answersMax) earlier.push({ kind, message });
+/** An answer that a garbling node sent. */
+interface Answer {
+  readonly protocol: string;
+  readonly bytes: Uint8Array;
+}
+
+function garbled(frame: Frame, random: RandomStream, earlier: Answer[]): Frame {
+  const { protocol, bytes, isReply } = frame as StreamDataFrame;
+  const withBytes = (other: Uint8Array) => ({ ...frame, bytes: other, size: other.length });
+  if (bytes.length === 0) return frame;
+  if (isStreamProtocol(protocol)) return random.chance(0.5) ? withBytes(random.bytes(bytes.length)) : frame;
+  if (!isReply || !isMessageProtocol(protocol)) return frame;
+  const known = earlier.filter((answer) => answer.protocol === protocol);
+  if (earlier.length < answersMax) earlier.push({ protocol, bytes });
   if (random.chance(0.4)) return frame;
-  const other = random.chance(0.5) || known.length === 0 ? undefined : random.pick(known);
-  return { ...frame, message: other } as Frame;
+  const isNonsense = random.chance(0.5) || known.length === 0;
+  return withBytes(isNonsense ? random.bytes(bytes.length) : random.pick(known).bytes);
 }
 
 function floodOnce(
   adversary: Adversary,
-  end: WireEnd,
-  { random, peer, now }: { readonly random: RandomStream; readonly peer: string; readonly now: number },
+  connection: WireConnection,
+  { random, now }: { readonly random: RandomStream; readonly now: number },
 ): void {
   const id = random.uuid();
   switch (random.whole(0, 6)) {
     case 0:
-      return void adversary.request(end, "/hypha-health/0.0.1", {});
+      return adversary.request(connection, "/hypha-health/0.0.1", {});
     case 1:
-      return void adversary.request(end, "/hypha-api/0.0.1", { RenewLease: { id } });
+      return adversary.request(connection, "/hypha-api/0.0.1", { RenewLease: { id } });
     case 2:
-      return void adversary.request(end, "/hypha-api/0.0.1", { Data: { dataset: id } });
+      return adversary.request(connection, "/hypha-api/0.0.1", { Data: { dataset: id } });
     case 3:
-      return void adversary.request(end, "/hypha-progress/0.0.1", { job_id: id, progress: "updated" });
+      return adversary.request(connection, "/hypha-progress/0.0.1", { job_id: id, progress: "updated" });
     case 4:
-      return adversary.push(end, random.bytes(16));
+      return adversary.push(connection, random.bytes(16));
     default: {
       const resources = { gpu: 1, cpu: 1, storage: 1, memory: 1 };
       const timeout = { secs_since_epoch: Math.floor(now / 1_000) + 5, nanos_since_epoch: 0 };
-      const message = { id, spec: { resources, executor: [wanted] }, timeout, bid: 1_000 };
-      return adversary.gossip(end, peer, { id: random.uuid(), topic: workerTopic, message });
+      return adversary.publish({ id, spec: { resources, executor: [wanted] }, timeout, bid: 1_000 });
     }
   }
 }

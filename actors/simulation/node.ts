@@ -8,13 +8,12 @@ import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
-import {
-  type AddressBook,
-  makeSimulatedTransport,
-  type SimulatedHost,
-  type SimulatedSession,
-} from "../../transport/simulated/simulated.ts";
+import type { Session } from "../../transport/core/session.ts";
+import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
+import type { Directory } from "../../transport/simulated/directory.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
+import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
+import type { SimulatedHost } from "../../transport/simulated/wire.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
@@ -50,13 +49,12 @@ export interface NodeWorld {
   readonly seed: number | string;
   readonly time: VirtualTime;
   readonly network: VirtualNetwork;
-  readonly book: AddressBook;
+  readonly directory: Directory;
   readonly inspect: ((event: InspectionEvent) => void) | undefined;
   readonly onReport: (node: SimulatedNode, report: Report) => void;
   readonly onRefusal: (node: SimulatedNode, entry: AuditEntry) => void;
-  readonly onFrame: NonNullable<SimulatedHost["watch"]> extends (link: infer L, frame: infer F) => void
-    ? (node: SimulatedNode, link: L, frame: F) => void
-    : never;
+  /** Bytes of a stream or of gossip are handed over above the gates. */
+  readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
@@ -95,6 +93,7 @@ interface Process {
   readonly host: SimulatedHost;
   readonly clock: NodeClock;
   readonly root: ReturnType<typeof superviseRoot<typeof nodeMachine>>;
+  readonly sessions: readonly Session[];
 }
 
 /** Addresses in the order of their making. */
@@ -182,11 +181,7 @@ export class SimulatedNode {
   }
 
   get peer(): PeerText {
-    return this.#process?.host.peer ?? "";
-  }
-
-  get host(): SimulatedHost | undefined {
-    return this.#process?.host;
+    return this.#process?.sessions.at(-1)?.self ?? "";
   }
 
   /** The node's root actor. */
@@ -208,8 +203,8 @@ export class SimulatedNode {
   }
 
   /** The transports of all keys that are in use. */
-  get sessions(): Iterable<SimulatedSession> {
-    return this.#process?.host.sessions ?? [];
+  get sessions(): readonly Session[] {
+    return this.#process?.sessions ?? [];
   }
 
   get skewMs(): number {
@@ -233,7 +228,7 @@ export class SimulatedNode {
 
   /** PeerIDs that are established here. */
   get peers(): readonly PeerText[] {
-    return this.#process?.host.session?.links.list().map(({ peer }) => peer) ?? [];
+    return this.sessions.at(-1)?.peers() ?? [];
   }
 
   /** Starts a process, unless one runs. */
@@ -241,7 +236,7 @@ export class SimulatedNode {
     if (this.#process !== undefined) return;
     this.#incarnation += 1;
     this.#exit = undefined;
-    const { time, network, book, seed } = this.#world;
+    const { time, network, directory, seed } = this.#world;
     const clock = new NodeClock(time, this.#skewMs);
     const ids = randomOf(seed, `ids/${this.name}/${this.#incarnation}`);
     const random = randomOf(seed, `random/${this.name}/${this.#incarnation}`);
@@ -256,15 +251,17 @@ export class SimulatedNode {
       name: this.name,
       network,
       clock,
-      book,
+      directory,
       address: this.address,
-      peer: "",
       stopped: false,
-      sessions: new Set(),
-      watch: (link, frame) => this.#world.onFrame(this, link, frame),
-      watchAnswer: (message, as) => this.#world.onAnswer(this, message, as),
-      watchFact: (fact) => this.#world.onFact(this, fact),
+      watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
     };
+    const sessions: Session[] = [];
+    const transport = makeSimulatedTransport(host, {
+      session: (session) => keepRunning(sessions, session),
+      answer: (message, self) => this.#world.onAnswer(this, message, self),
+      fact: (fact) => this.#world.onFact(this, fact),
+    });
     const { inspect } = this.#world;
     giveExecutors(ports.run, {
       habit: () => this.habit,
@@ -280,7 +277,7 @@ export class SimulatedNode {
       input: {
         config: this.#config(),
         ports,
-        transport: makeSimulatedTransport(host),
+        transport,
         makeGate: makeGateFactory({
           ports,
           clock: clock.machine,
@@ -292,7 +289,7 @@ export class SimulatedNode {
       onDone: () => this.#ended(root.getSnapshot().output?.type ?? "stopped"),
       ...(inspect === undefined ? {} : { inspect }),
     });
-    this.#process = { host, clock, root };
+    this.#process = { host, clock, root, sessions };
   }
 
   /** The process ended by itself: its timers with it, its connections politely. */
@@ -342,6 +339,11 @@ export class SimulatedNode {
         return { ...common, ...workerConfig(options) };
     }
   }
+}
+
+/** Adds a session, and drops those that have ended: of keys that were replaced. */
+function keepRunning(sessions: Session[], session: Session): void {
+  sessions.splice(0, sessions.length, ...sessions.filter(({ isStopped }) => !isStopped), session);
 }
 
 function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): CommonConfig {

@@ -2,12 +2,13 @@
  * One node's view of the world's time: its wall clock may be wrong or jump, its timers run with the world, and all of it
  * stops when the node's process ends.
  *
- * Stands behind xstate's `clock`, Effect's `Clock` and `Scheduler`, and `ports.now`.
+ * Stands behind xstate's `clock`, Effect's `Clock` and `Scheduler`, the transport's clock, and `ports.now`.
  *
  * @module
  */
 import { Clock, Duration, Effect } from "effect";
 import { MixedScheduler, type Scheduler } from "effect/Scheduler";
+import type { Clock as TransportClock } from "../../transport/core/clock.ts";
 import type { Scheduled, VirtualTime } from "./virtual_time.ts";
 
 /** What xstate asks of a clock. */
@@ -17,7 +18,7 @@ export interface MachineClock {
 }
 
 /** A process's clock. */
-export class NodeClock {
+export class NodeClock implements TransportClock {
   readonly #time: VirtualTime;
   #skewMs: number;
   #stopped = false;
@@ -44,6 +45,11 @@ export class NodeClock {
     return this.#time.now + this.#skewMs;
   }
 
+  /** The world's time: no jump of the wall clock changes it. */
+  monotonic(): number {
+    return this.#time.now;
+  }
+
   /** How far the node's wall clock is ahead of the world's, in milliseconds. Setting it is a jump; timers don't notice. */
   get skewMs(): number {
     return this.#skewMs;
@@ -61,6 +67,18 @@ export class NodeClock {
 
   cancel(scheduled: Scheduled | undefined): void {
     this.#time.cancel(scheduled);
+  }
+
+  /** Runs `task` before time passes, unless the process has ended by then. */
+  soon(task: () => void): void {
+    this.#time.soon(() => {
+      if (!this.#stopped) task();
+    });
+  }
+
+  /** Runs `task` after everything that is due now. */
+  yield(task: () => void): void {
+    this.after(0, task);
   }
 
   /** The process ended: nothing it waited for comes to pass. */

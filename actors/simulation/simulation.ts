@@ -16,8 +16,8 @@ import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
-import { type AddressBook, makeAddressBook } from "../../transport/simulated/simulated.ts";
-import type { GatedLink } from "../../transport/simulated/links.ts";
+import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
+import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import { type Authority, type Credential, organisationOf } from "./authority.ts";
 import type { AveragedRound } from "./executor.ts";
@@ -57,7 +57,8 @@ export interface AddNode extends Partial<Omit<NodeOptions, "name" | "role" | "ga
 export interface SimulationWatch {
   report?(node: SimulatedNode, report: Report): void;
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
-  frame?(node: SimulatedNode, link: GatedLink, frame: { readonly type: string }): void;
+  /** Bytes of a stream or of gossip are handed over above the gates. */
+  bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
   /** `as` which of its PeerIDs it answers. */
   answer?(node: SimulatedNode, message: Message, as: PeerText): void;
   fact?(node: SimulatedNode, fact: TransportFact): void;
@@ -73,7 +74,7 @@ export class Simulation {
   readonly seed: number | string;
   readonly time: VirtualTime;
   readonly network: VirtualNetwork;
-  readonly book: AddressBook;
+  readonly directory = new Directory();
   readonly authority: Authority;
   readonly trace: Trace;
   readonly nodes = new Map<string, SimulatedNode>();
@@ -88,7 +89,6 @@ export class Simulation {
     this.seed = seed;
     this.time = new VirtualTime(startsAt);
     this.network = new VirtualNetwork({ time: this.time, random: randomOf(seed, "links").next });
-    this.book = makeAddressBook();
     this.authority = authority;
     this.trace = new Trace(keepTrace);
     this.#inspect = inspect;
@@ -151,7 +151,7 @@ export class Simulation {
         seed: this.seed,
         time: this.time,
         network: this.network,
-        book: this.book,
+        directory: this.directory,
         inspect: this.#inspect,
         onReport: (of, report) => {
           this.note("report", of.name, `${report.level} ${report.event} ${report.message}`);
@@ -160,9 +160,10 @@ export class Simulation {
         onRefusal: (of, entry) => {
           for (const watch of this.watches) watch.refusal?.(of, entry);
         },
-        onFrame: (of, link, frame) => {
-          this.trace.add({ at: this.now, node: of.name, kind: "frame", from: link.end.remote, text: frame.type });
-          for (const watch of this.watches) watch.frame?.(of, link, frame);
+        onBytes: (of, from, protocol, bytes) => {
+          const text = `${protocol} ${bytes.length}`;
+          this.trace.add({ at: this.now, node: of.name, kind: "frame", from: from.remoteHost, text });
+          for (const watch of this.watches) watch.bytes?.(of, from, protocol, bytes);
         },
         onAnswer: (of, message, as) => {
           for (const watch of this.watches) watch.answer?.(of, message, as);

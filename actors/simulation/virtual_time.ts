@@ -16,10 +16,13 @@ export interface Scheduled {
 
 /** Tasks under way at once; a run that schedules more has a leak. */
 export const tasksMax = 1_000_000;
+/** Tasks that one step may add with {@linkcode VirtualTime.soon}; a chain of more never ends. */
+export const soonMax = 1_000_000;
 
 /** The world's time, in milliseconds since the epoch. It never goes back; nodes' own clocks do ({@linkcode NodeClock}). */
 export class VirtualTime {
   readonly #heap: Scheduled[] = [];
+  #soon: (() => void)[] = [];
   #now: number;
   #sequence = 0;
   #steps = 0;
@@ -51,12 +54,22 @@ export class VirtualTime {
     return scheduled;
   }
 
+  /** Runs `task` at the end of the current step, before time passes; outside of a step, at the beginning of the next. */
+  soon(task: () => void): void {
+    this.#soon.push(task);
+  }
+
   cancel(scheduled: Scheduled | undefined): void {
     if (scheduled !== undefined) scheduled.task = undefined;
   }
 
-  /** Runs the next task if it is due by `until`; false where there is none. */
+  /** Runs the next task if it is due by `until`, and what it wants done soon; false where there is none. */
   step(until: number): boolean {
+    if (this.#soon.length > 0) {
+      this.#steps += 1;
+      this.#empty();
+      return true;
+    }
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.due > until) return false;
@@ -67,7 +80,22 @@ export class VirtualTime {
       if (next.due > this.#now) this.#now = next.due;
       this.#steps += 1;
       task();
+      if (this.#soon.length > 0) this.#empty();
       return true;
+    }
+  }
+
+  /** In order, and what they add with them. */
+  #empty(): void {
+    const queue = this.#soon;
+    let next = 0;
+    try {
+      while (next < queue.length) {
+        if (next >= soonMax) throw new RangeError(`Cannot go on: one step wants more than ${soonMax} tasks done soon`);
+        (queue[next++] as () => void)();
+      }
+    } finally {
+      this.#soon = next === queue.length ? [] : queue.slice(next);
     }
   }
 

@@ -38,7 +38,7 @@ export interface WatchedDomain {
 
 /** How to watch, and whom to tell. */
 export interface WatchTrustOptions {
-  /** Called with each snapshot after the first: hand it to what judges connections (`door.trustChanged`). */
+  /** Called with each snapshot after the first: hand it to what verifies connections (`trustChanged` of `makeMtlsSecurity`). */
   readonly onChange?: (snapshot: TrustSnapshot) => void;
   /** Called with what a person should know: a file that does not load, a list that is about to run out. */
   readonly onWarning?: (warning: Report) => void;
@@ -74,7 +74,7 @@ export interface TrustWatch {
  * Loads the files of trust, and watches them: a renamed file is in force within a second, a torn one changes nothing until it
  * is whole, and what was loaded before stays in force meanwhile.
  *
- * Nothing is judged here: hand the snapshots to `makeDoor`, or to `verifyPath`.
+ * It verifies nothing: hand the snapshots to `makeMtlsSecurity`, or to `verifyPath`.
  *
  * @param paths The files.
  * @returns The watch once everything is loaded, or the first file that does not load, what is wrong with it and the command

@@ -11,5 +11,6 @@
  * `tests/pki/checks/proof.test.ts` reads the sources.
  */
 export declare abstract class Proof<Name extends string> {
+  /** The name of the proof, as a type only. */
   protected readonly proof: Name;
 }

@@ -17,7 +17,7 @@ import { probeMachine, type ProbeOutcome } from "../../actors/node/probe.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { TransportInput } from "../../transport/port.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { ProgramFailed } from "./failure.ts";
 import { describeReport, formatReport, type ProbeReport, reportOf, reportUnasked } from "./probe_report.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";

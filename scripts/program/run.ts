@@ -19,7 +19,7 @@ import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { permissionMessage } from "./deno_permissions.ts";
 import { exitAfterOutput, type ExitCode, ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";

@@ -1,7 +1,7 @@
 /**
  * How rooms hang together: which imports which, and whether they form a circle.
  *
- * A room is a folder directly below `actors/`; `pki/`, `transport/` and `scripts/` are one room each. Imports of types count
+ * A room is a folder directly below `actors/` or `transport/`; `pki/` and `scripts/` are one room each. Imports of types count
  * too: who reads one room of a circle has to read all of them.
  *
  * @module
@@ -21,7 +21,9 @@ interface RoomImport {
 function roomOfFile(path: string): string | undefined {
   const [top = "", second = "", ...rest] = path.split("/");
   if (top === "actors") return rest.length === 0 ? undefined : `actors/${second}`;
-  return ["pki", "transport", "scripts"].includes(top) && second !== "" ? top : undefined;
+  // A folder of the transport is a room, and so is its vocabulary, `port.ts`.
+  if (top === "transport") return second === "mod.ts" ? undefined : `transport/${second}`;
+  return ["pki", "scripts"].includes(top) && second !== "" ? top : undefined;
 }
 
 /** Every import between rooms, of values and of types. */

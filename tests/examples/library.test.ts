@@ -15,7 +15,7 @@ import { promisify } from "node:util";
 import type { Connection, Libp2p } from "@libp2p/interface";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Door, TrustWatch } from "../../mod.ts";
+import type { MtlsSecurity, TrustWatch } from "../../mod.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { until } from "../support/transports.ts";
 
@@ -98,13 +98,15 @@ test("every block type-checks", async () => {
 /** What the first example makes. */
 interface Application {
   readonly node: Libp2p;
-  readonly door: Door;
+  readonly security: MtlsSecurity;
   readonly trust: TrustWatch;
 }
 
 const applications: [page: string, text: string][] = [
   ["docs/library.md", blockOf("application.ts")],
-  ...blocksOf("README.md").filter(({ text }) => text.includes("makeDoor(")).map(({ text }): [string, string] => [
+  ...blocksOf("README.md").filter(({ text }) => text.includes("makeMtlsSecurity(")).map((
+    { text },
+  ): [string, string] => [
     "README.md",
     text,
   ]),
@@ -112,7 +114,7 @@ const applications: [page: string, text: string][] = [
 for (const [page, text] of applications) {
   test(`two applications of ${page} connect, and are parted by a list that is renamed into place`, async () => {
     const [first, second] = [await home("a.example"), await home("b.example")];
-    const made = ["node", "door", "trust"];
+    const made = ["node", "security", "trust"];
     const a = await run<Application>(text, first.path, made);
     const b = await run<Application>(text, second.path, made);
     await b.node.handle("/echo/1", async (stream) => {

@@ -27,6 +27,10 @@ const planted: [name: string, path: string, text: string, expected: RegExp][] = 
     /take the event's data as params/,
   ],
   ["an async guard", "actors/node/node.ts", "on: { go: { guard: async () => false } }", /compute the outcome first/],
+  ["a timer in the core", "transport/core/a.ts", "setTimeout(run, 5);", /use the Clock/],
+  ["a promise in the core", "transport/core/a.ts", "const b = await c;", /use the Clock/],
+  ["a promise in virtual time", "transport/simulated/a.ts", "return new Promise(resolve);", /use the Clock/],
+  ["libp2p in the core", "transport/core/a.ts", 'import type { Stream } from "@libp2p/interface";', /behind the Wire/],
   ["console in a room", "transport/a.ts", 'console.log("x");', /use ports.report/],
   [
     "a job's file opened elsewhere",
@@ -69,6 +73,8 @@ for (const [name, path, text, expected] of planted) {
 
 const allowed: [name: string, path: string, text: string][] = [
   ["imports in the right direction", "actors/a.ts", 'import { x } from "../pki/x.ts";'],
+  ["a PeerID in the core", "transport/core/a.ts", 'import { peerIdFromString } from "@libp2p/peer-id";'],
+  ["a promise of the libp2p wire", "transport/libp2p/a.ts", "const b = await c;"],
   ["prose that names a banned thing", "pki/a.ts", "// not Date.now(), since time is an argument"],
   ["createActor in supervise.ts", "actors/runtime/supervise.ts", "createActor(logic).start();"],
   ["console in scripts", "scripts/a.ts", "console.log(1);"],

@@ -1,5 +1,5 @@
 /**
- * Two worlds for one suite: the transport over libp2p on loopback, and its twin over a virtual network.
+ * Two worlds for one suite: the core over libp2p on loopback, and over a virtual network.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto";
 import { Effect, Exit } from "effect";
 import { createActor, setup } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { HostilePeer } from "../../actors/simulation/hostile_peer.ts";
 import { NodeClock } from "../../actors/simulation/node_clock.ts";
 import { VirtualTime } from "../../actors/simulation/virtual_time.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
@@ -17,13 +18,19 @@ import type {
   TransportAnswer,
   TransportAsk,
   TransportFact,
-  TransportInput,
+  TransportLimits,
 } from "../../transport/port.ts";
-import { withoutPeer } from "../../transport/core/connections.ts";
-import { makeAddressBook, makeSimulatedTransport } from "../../transport/simulated/simulated.ts";
+import { withoutPeer } from "../../transport/core/addresses.ts";
+import type { Session } from "../../transport/core/session.ts";
+import { makeTransport } from "../../transport/core/transport.ts";
+import { realClock } from "../../transport/libp2p/real_clock.ts";
+import { Libp2pWire } from "../../transport/libp2p/wire.ts";
+import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
+import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
+import { SimulatedWire } from "../../transport/simulated/wire.ts";
 import type { TestNode, TestPki } from "./pki.ts";
-import { identityOf, snapshotOf, startTransport, until } from "./transports.ts";
+import { startTransport, transportInputOf, until } from "./transports.ts";
 
 type Question = TransportAsk extends infer A ? A extends { replyTo: ReplyTo<infer _> } ? Omit<A, "replyTo"> : never
   : never;
@@ -34,6 +41,8 @@ export interface Party {
   readonly node: TestNode;
   readonly address: AddressText;
   readonly facts: readonly TransportFact[];
+  /** What is open in its core: exchanges, streams, dials, handshakes. */
+  readonly size: number;
   send(ask: TransportAsk): void;
   ask(question: Question): Promise<TransportAnswer>;
   /** The first fact that `select` picks, said already or within ten seconds. */
@@ -42,31 +51,62 @@ export interface Party {
   stop(): Promise<void>;
 }
 
+/** How a party is made. */
+export interface JoinOptions {
+  readonly node?: TestNode;
+  readonly gateway?: boolean;
+  /** Where a party that retired was, in place of an address of its own. */
+  readonly at?: AddressText;
+  /** Called when `start` was asked and nothing answered yet. */
+  readonly early?: (send: (ask: TransportAsk) => void) => void;
+  readonly limits?: Partial<TransportLimits>;
+}
+
 /** Where parties meet. */
 export interface Meeting {
   readonly name: string;
-  join(name: string, options?: {
-    readonly node?: TestNode;
-    readonly gateway?: boolean;
-    /** Where a party that retired was, in place of an address of its own. */
-    readonly at?: AddressText;
-  }): Promise<Party>;
+  join(name: string, options?: JoinOptions): Promise<Party>;
+  /** A member without a core, which keeps to no rule. */
+  intrude(name: string): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
+  /** The wall clocks of all parties jump, in milliseconds; timers do not notice. */
+  jump(ms: number): void;
 }
+
+/** A test dials many times a second from one address. */
+const unhurried: TransportLimits = { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 };
 
 /** libp2p on loopback. */
 export function realMeeting(pki: TestPki): Meeting {
+  let aheadMs = 0;
   return {
     name: "libp2p",
+    jump: (ms) => void (aheadMs += ms),
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async join(name, { node, gateway = false, at } = {}) {
+    async intrude(name) {
+      const input = transportInputOf({ pki, node: await pki.node(name) });
+      const peer = new HostilePeer(new Libp2pWire(input, realClock(Date.now)), input.identity);
+      await new Promise((resolve) => peer.wire.start(peer, resolve));
+      return peer;
+    },
+    async join(name, { node, gateway = false, at, early, limits = {} } = {}) {
+      let session: Session | undefined;
+      const logic = makeTransport({
+        makeWire: (input, clock) => new Libp2pWire(input, clock),
+        clock: (input) => realClock(input.now),
+        watch: { session: (started) => session = started },
+      });
       const transport = await startTransport({
         name,
         pki,
+        logic,
         ...(node === undefined ? {} : { node }),
         ...(gateway ? { role: "gateway" as const } : {}),
         ...(at === undefined ? {} : { listenAddresses: [withoutPeer(at)] }),
+        ...(early === undefined ? {} : { early }),
+        limits: { ...unhurried, ...limits },
+        now: () => Date.now() + aheadMs,
       });
       const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
       return {
@@ -74,6 +114,9 @@ export function realMeeting(pki: TestPki): Meeting {
         node: transport.node,
         address,
         facts: transport.facts,
+        get size() {
+          return session?.size ?? 0;
+        },
         send: transport.send,
         ask: (question) => transport.ask(question as never),
         fact: (select) => transport.fact(select, 10_000),
@@ -90,7 +133,8 @@ export function simulatedMeeting(pki: TestPki): Meeting {
   let draws = 0;
   const random = () => (draws = (draws * 16_807 + 12_345) % 2_147_483_647) / 2_147_483_647;
   const network = new VirtualNetwork({ time, random });
-  const book = makeAddressBook();
+  const directory = new Directory();
+  const clocks: NodeClock[] = [];
   let parties = 0;
   const stepUntil = <T>(what: string, look: () => T | undefined | false, ms = 60_000): T => {
     const end = time.now + ms;
@@ -102,32 +146,40 @@ export function simulatedMeeting(pki: TestPki): Meeting {
   };
   return {
     name: "simulated",
+    jump(ms) {
+      for (const clock of clocks) clock.skewMs += ms;
+    },
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
-    async join(name, { node: given, gateway = false, at } = {}) {
+    async intrude(name) {
+      const input = transportInputOf({ pki, node: await pki.node(name), uuid: randomUUID });
+      const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
+      const host = { name, network, clock: new NodeClock(time), directory, address, stopped: false };
+      const peer = new HostilePeer(new SimulatedWire(host, input), input.identity);
+      peer.wire.start(peer, () => {});
+      time.runTo(time.now + 1);
+      return peer;
+    },
+    async join(name, { node: given, gateway = false, at, early, limits = {} } = {}) {
       const node = given ?? await pki.node(name);
-      const identity = identityOf(node);
       const clock = new NodeClock(time);
+      clocks.push(clock);
       const address = at === undefined ? `/ip4/10.0.0.${++parties}/tcp/4000` : withoutPeer(at);
       const ports = { now: () => clock.now(), report: () => {} };
-      const input: TransportInput = {
+      const input = transportInputOf({
+        pki,
+        node,
         role: gateway ? "gateway" : "worker",
-        identity,
-        snapshot: snapshotOf(pki),
         makeGate: makeGateFactory({ ports, clock: clock.machine as never }),
         listenAddresses: [],
-        externalAddresses: [],
-        gatewayAddresses: [],
-        excludeCidr: [],
-        rotation: { drain: "expiry", drainMs: 60_000 },
-        relay: "off",
-        keyExchange: "hybrid",
-        handshakeTimeoutMs: 2_000,
-        limits: { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 },
         now: ports.now,
         random,
+        limits: { ...unhurried, ...limits },
         uuid: randomUUID,
-      };
-      const logic = makeSimulatedTransport({ name, network, clock, book, address, peer: "", stopped: false });
+      });
+      const { identity } = input;
+      const host = { name, network, clock, directory, address, stopped: false };
+      let session: Session | undefined;
+      const logic = makeSimulatedTransport(host, { session: (started) => session = started });
       const facts: TransportFact[] = [];
       const parent = createActor(
         setup({
@@ -141,7 +193,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       );
       parent.start();
       const child = parent.getSnapshot().children["transport"] as { send(ask: TransportAsk): void };
-      const ask = (question: Question): Promise<TransportAnswer> => {
+      const ask = (question: Question, meanwhile?: JoinOptions["early"]): Promise<TransportAnswer> => {
         let answer: TransportAnswer | undefined;
         const inside = { now: true };
         const replyTo = {
@@ -153,16 +205,20 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         };
         child.send({ ...question, replyTo } as TransportAsk);
         inside.now = false;
+        meanwhile?.((said) => child.send(said));
         return Promise.resolve(stepUntil(`the answer to ${question.type}`, () => answer));
       };
-      await ask({ type: "start" });
+      await ask({ type: "start" }, early);
       return {
         peer: identity.peer,
         node,
         address: `${address}/p2p/${identity.peer}`,
         facts,
+        get size() {
+          return session?.size ?? 0;
+        },
         send: (said) => child.send(said),
-        ask,
+        ask: (question) => ask(question),
         fact: (select) =>
           Promise.resolve(stepUntil(`the fact at ${name}`, () => {
             for (const fact of facts) {

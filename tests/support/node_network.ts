@@ -20,7 +20,7 @@ import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { makeTestPki, type TestFiles, type TestNode, type TestPki } from "./pki.ts";
 
 /** A line of a node's log. */

@@ -10,7 +10,7 @@ import { identify } from "@libp2p/identify";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { makeDoor } from "../../transport/libp2p/mtls_security.ts";
+import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/node.ts";
 import type { TestPki } from "./pki.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
@@ -47,14 +47,14 @@ export async function rawPeer(pki: TestPki, name: string, address: string): Prom
   const identity = identityOf(await pki.node(name));
   const snapshot = snapshotOf(pki);
   const makeGate = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
-  const door = makeDoor({ identity: () => identity, snapshot, makeGate, now: Date.now });
+  const security = makeMtlsSecurity({ identity: () => identity, snapshot, makeGate, now: Date.now });
   const libp2p = await createLibp2p({
     start: false,
     privateKey: await libp2pKey(identity),
     transports: [tcp()],
-    connectionEncrypters: [door.encrypter],
+    connectionEncrypters: [security.encrypter],
     streamMuxers: [yamux()],
-    connectionGater: { ...door.gater, denyDialMultiaddr: () => false },
+    connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
     services: { identify: identify() },
   });
   const identified = new Promise<IdentifyResult>((resolve) =>

@@ -24,7 +24,7 @@ import type {
   TransportFact,
   TransportInput,
 } from "../../transport/port.ts";
-import { transportLogic } from "../../transport/core/transport.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import type { TestNode, TestPki } from "./pki.ts";
 
 /** An ask without its `replyTo`, which the test's transport fills in. */
@@ -37,6 +37,8 @@ export interface TestTransportOptions extends Partial<Omit<TransportInput, "make
   readonly pki: TestPki;
   /** In place of a fresh certificate of the PKI's. */
   readonly node?: TestNode;
+  /** In place of production's, for a test that looks into the core. */
+  readonly logic?: typeof transportLogic;
   /** Called when `start` was asked and nothing answered yet. */
   readonly early?: (send: (ask: TransportAsk) => void) => void;
 }
@@ -126,13 +128,13 @@ export function transportInputOf(
 
 /** Starts a transport on loopback. */
 export async function startTransport(options: TestTransportOptions): Promise<TestTransport> {
-  const { name, pki, node = await pki.node(name), early, ...rest } = options;
+  const { name, pki, node = await pki.node(name), early, logic = transportLogic, ...rest } = options;
   const input = transportInputOf({ pki, node, ...rest });
   const facts: TransportFact[] = [];
   const parent = createActor(
     setup({
       types: { events: {} as TransportFact },
-      actors: { transport: transportLogic },
+      actors: { transport: logic },
       actions: { keep: ({ event }) => void facts.push(event) },
     }).createMachine({
       invoke: { id: "transport", src: "transport", input: () => input },

@@ -1,145 +1,253 @@
 /**
- * Dialling: one answer for each ask, and a typed refusal for each way in which it can fail.
+ * Dialing: one answer for each ask, a typed refusal for each way in which it can fail, and equal dials made once.
  *
  * @module
  */
-import type { Connection } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
-import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
-import { HandshakeTimeout, HungUp, ProtocolMismatch, type Refusal, Unreachable } from "../../pki/refusal.ts";
-import { type Connections, namingPeer, withoutPeer } from "./connections.ts";
-import type { Node } from "../libp2p/node.ts";
-import type { AddressText, PeerText, TransportAsk } from "../port.ts";
+import { multiaddr } from "@multiformats/multiaddr";
+import { Result } from "effect";
+import { HandshakeTimeout, HungUp, type Refusal, Unreachable } from "../../pki/refusal.ts";
+import { type AddressText, type PeerText, type TransportAsk, TransportError } from "../port.ts";
+import { namingPeer, withoutPeer } from "./addresses.ts";
+import type { Clock, Timer } from "./clock.ts";
+import type { ConnectionTable } from "./connection_table.ts";
+import type { Connects } from "./parts.ts";
+import type { GiveUp, Wire, WireConnection } from "./wire.ts";
 
-/** What is dialled: somebody, or somewhere. */
+/** What is dialled: a peer or an address. */
 export type DialTarget = Extract<TransportAsk, { type: "dial" }>["target"];
 
-/** Thrown by {@linkcode Dialler.dial}, with the refusal. */
-export class DialFailed extends Error {
-  override readonly name = "DialFailed";
-  readonly refusal: Refusal;
-  constructor(refusal: Refusal) {
-    super(refusal.message);
-    this.refusal = refusal;
-  }
+/** Dials of one transport under way, and askers that wait for one of them. */
+export const dialsMax = 1_024;
+export const waitersPerDialMax = 1_024;
+
+/** What a dialler is made with. */
+export interface DiallerInit {
+  readonly wire: Pick<Wire, "dial" | "findPeer">;
+  readonly clock: Clock;
+  readonly table: Pick<ConnectionTable, "mark" | "refusalSince" | "isSecuring" | "best" | "open" | "identityOf">;
+  /** How long a `dial` may take in all, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+type Outcome = Result.Result<WireConnection, Refusal>;
+
+/** A dial under way, for everyone who asked for the same target. */
+interface Dial {
+  readonly key: string;
+  readonly target: ParsedTarget;
+  readonly mark: number;
+  readonly waiters: Set<(outcome: Outcome) => void>;
+  giveUp: GiveUp;
+}
+
+/** What a target names. */
+interface ParsedTarget {
+  readonly peer?: PeerText;
+  readonly address?: AddressText;
 }
 
 /** Dials for a transport. */
-export class Dialler {
-  readonly #libp2p: Node;
-  readonly #connections: Connections;
-  readonly #timeoutMs: number;
+export class Dialler implements Connects {
+  readonly #init: DiallerInit;
+  readonly #dials = new Map<string, Dial>();
+  #stopped = false;
 
-  constructor(libp2p: Node, connections: Connections, timeoutMs: number) {
-    this.#libp2p = libp2p;
-    this.#connections = connections;
-    this.#timeoutMs = timeoutMs;
+  /** Nothing is dialled yet. */
+  constructor(init: DiallerInit) {
+    this.#init = init;
+  }
+
+  /** Dials under way. */
+  get size(): number {
+    return this.#dials.size;
   }
 
   /**
-   * Connects to a target, or finds the connection that there is.
-   *
-   * @throws DialFailed with the refusal of the gate where it was ours, `hung-up` where the peer ended the connection
-   * (perhaps it refused us), `handshake-timeout`, `protocol-mismatch`, or `unreachable` where nobody answered.
+   * Connects to a target, or finds the connection that there is. `done` is called later, once: with the refusal of the gate
+   * where it was ours, `hung-up` where the peer ended the connection (perhaps it refused us), `handshake-timeout`,
+   * `protocol-mismatch`, or `unreachable` where nothing answered.
    */
-  async dial(target: DialTarget, signal?: AbortSignal): Promise<Connection> {
+  dial(target: DialTarget, done: (outcome: Outcome) => void): void {
+    const { timeoutMs } = this.#init;
     const parsed = parseTarget(target);
-    const existing = this.#existing(parsed);
-    if (existing !== undefined) return existing;
-    const mark = this.#connections.mark();
-    try {
-      const connection = await this.#open(parsed, mark, signal ?? AbortSignal.timeout(this.#timeoutMs));
-      // The dial resolves with a connection that its gate may have closed since.
-      if (this.#connections.book.of(connection)?.gate.phase === "established") return connection;
-      throw new HungUp({ detail: "the connection ended as soon as it was open" });
-    } catch (error) {
-      const own = this.#connections.refusalSince(mark, {
-        ...(parsed.peer === undefined ? {} : { peer: parsed.peer }),
-        ...(parsed.address === undefined ? {} : { address: parsed.address.toString() }),
-      });
-      throw new DialFailed(own ?? refusalOfDialError(error, this.#timeoutMs));
+    if (Result.isFailure(parsed)) return this.#init.clock.soon(() => done(Result.fail(parsed.failure)));
+    this.#wait(parsed.success, timeoutMs, done, () => {
+      // A silent address never became a connection: it is not the handshake that took too long.
+      if (this.#init.table.isSecuring(parsed.success)) {
+        return new HandshakeTimeout({ state: "dialling", afterMs: timeoutMs });
+      }
+      return new Unreachable({ detail: `no answer within ${timeoutMs} ms` });
+    });
+  }
+
+  connect(
+    peer: PeerText,
+    timeoutMs: number,
+    done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+  ): GiveUp {
+    const failed = (code: TransportError["code"], detail: string) =>
+      done(Result.fail(new TransportError({ code, detail })));
+    // Parsing costs more than the rest; a peer with a connection needs none.
+    const isConnected = this.#init.table.best(peer) !== undefined;
+    const parsed = isConnected ? Result.succeed<ParsedTarget>({ peer }) : parseTarget({ peer });
+    if (Result.isFailure(parsed)) {
+      let over = false;
+      this.#init.clock.soon(() => over || failed("not-connected", parsed.failure.message));
+      return () => over = true;
+    }
+    let late = false;
+    return this.#wait(parsed.success, timeoutMs, (outcome) => {
+      if (Result.isSuccess(outcome)) return done(Result.succeed(outcome.success));
+      if (late) return failed("timed-out", `no connection after ${timeoutMs} ms`);
+      failed("not-connected", outcome.failure.message);
+    }, () => {
+      late = true;
+      return new HandshakeTimeout({ state: "dialling", afterMs: timeoutMs });
+    });
+  }
+
+  /** Gives every dial up: its askers are told that this node stops. */
+  stop(): void {
+    this.#stopped = true;
+    for (const dial of [...this.#dials.values()]) {
+      dial.giveUp();
+      this.#settle(dial, Result.fail(stopping()));
     }
   }
 
-  async #open({ peer, address }: ParsedTarget, mark: number, signal: AbortSignal): Promise<Connection> {
-    if (address !== undefined) return await this.#libp2p.dial(address, { signal });
-    const id = peerIdFromString(peer as string);
-    try {
-      return await this.#libp2p.dial(id, { signal });
-    } catch (error) {
-      const refused = this.#connections.refusalSince(mark, { peer: peer as string }) !== undefined;
-      if (refused || signal.aborted) throw error;
-      // The addresses that are remembered lead nowhere: it may have moved, and others know where to.
-      const { multiaddrs } = await this.#libp2p.peerRouting.findPeer(id, { signal, useCache: false });
-      const named = multiaddrs.map((known) => multiaddr(namingPeer(known.toString(), peer as string)));
-      if (named.length === 0) throw error;
-      return await this.#libp2p.dial(named, { signal });
+  /** Waits for a connection to a target, for so long. */
+  #wait(
+    target: ParsedTarget,
+    timeoutMs: number,
+    done: (outcome: Outcome) => void,
+    late: () => Refusal,
+  ): GiveUp {
+    const { clock } = this.#init;
+    let over = false;
+    const end = (outcome: Outcome) => {
+      if (over) return;
+      leave();
+      done(outcome);
+    };
+    const leave = () => {
+      over = true;
+      clock.cancel(timer);
+      if (dial !== undefined) this.#leave(dial, end);
+    };
+    const timer: Timer = clock.after(timeoutMs, () => end(Result.fail(late())));
+    const existing = this.#existing(target);
+    const dial = existing === undefined ? this.#join(target, end) : undefined;
+    if (existing !== undefined) clock.soon(() => end(Result.succeed(existing)));
+    return leave;
+  }
+
+  /** Joins the dial for a target that is under way, or begins one. */
+  #join(target: ParsedTarget, waiter: (outcome: Outcome) => void): Dial | undefined {
+    const key = target.address ?? target.peer ?? "";
+    const known = this.#dials.get(key);
+    const why = this.#stopped ? stopping() : this.#refusal(known);
+    if (why !== undefined) {
+      this.#init.clock.soon(() => waiter(Result.fail(why)));
+      return undefined;
     }
+    if (known !== undefined) {
+      known.waiters.add(waiter);
+      return known;
+    }
+    const mark = this.#init.table.mark();
+    const dial: Dial = { key, target, mark, waiters: new Set([waiter]), giveUp: () => {} };
+    this.#dials.set(key, dial);
+    this.#open(dial);
+    return dial;
   }
 
-  /** A connection to a peer, dialled where there is none: found by the addresses it announced, or by the DHT. */
-  connect(peer: PeerText, signal: AbortSignal): Promise<Connection> {
-    const best = this.#connections.best(peer);
-    return best === undefined ? this.dial({ peer }, signal) : Promise.resolve(best);
+  #refusal(known: Dial | undefined): Refusal | undefined {
+    if (known !== undefined) {
+      return known.waiters.size < waitersPerDialMax
+        ? undefined
+        : new Unreachable({ detail: `already ${waitersPerDialMax} askers for one dial` });
+    }
+    return this.#dials.size < dialsMax ? undefined : new Unreachable({ detail: `already ${dialsMax} dials` });
   }
 
-  #existing({ peer, address }: ParsedTarget): Connection | undefined {
+  /** A waiter is gone. With the last one the dial is given up. */
+  #leave(dial: Dial, waiter: (outcome: Outcome) => void): void {
+    if (!dial.waiters.delete(waiter) || dial.waiters.size > 0 || this.#dials.get(dial.key) !== dial) return;
+    this.#dials.delete(dial.key);
+    dial.giveUp();
+  }
+
+  #open(dial: Dial): void {
+    const { wire } = this.#init;
+    const { peer, address } = dial.target;
+    if (address !== undefined) {
+      dial.giveUp = wire.dial({ address }, (outcome) => this.#ended(dial, outcome));
+      return;
+    }
+    if (peer === undefined) return;
+    dial.giveUp = wire.dial({ peer }, (outcome) => {
+      if (Result.isSuccess(outcome) || this.#ownRefusal(dial) !== undefined) return this.#ended(dial, outcome);
+      this.#search(dial, peer, outcome.failure);
+    });
+  }
+
+  /** The addresses that are remembered lead nowhere: the peer may have moved, and others know where to. */
+  #search(dial: Dial, peer: PeerText, before: Refusal): void {
+    const { wire } = this.#init;
+    dial.giveUp = wire.findPeer(peer, (found) => {
+      const addresses = found.map((address) => namingPeer(address, peer));
+      if (addresses.length === 0) return this.#ended(dial, Result.fail(before));
+      dial.giveUp = wire.dial({ peer, addresses }, (outcome) => this.#ended(dial, outcome));
+    });
+  }
+
+  #ownRefusal({ mark, target }: Dial): Refusal | undefined {
+    return this.#init.table.refusalSince(mark, target);
+  }
+
+  #ended(dial: Dial, outcome: Outcome): void {
+    // The wire may report a connection that its gate has closed since.
+    if (Result.isSuccess(outcome) && this.#init.table.identityOf(outcome.success) !== undefined) {
+      return this.#settle(dial, outcome);
+    }
+    const failure = Result.isFailure(outcome)
+      ? outcome.failure
+      : new HungUp({ detail: "the connection ended as soon as it was open" });
+    this.#settle(dial, Result.fail(this.#ownRefusal(dial) ?? failure));
+  }
+
+  #settle(dial: Dial, outcome: Outcome): void {
+    if (this.#dials.get(dial.key) === dial) this.#dials.delete(dial.key);
+    const waiters = [...dial.waiters];
+    dial.waiters.clear();
+    for (const waiter of waiters) waiter(outcome);
+  }
+
+  #existing({ peer, address }: ParsedTarget): WireConnection | undefined {
+    const { table } = this.#init;
     if (peer !== undefined) {
-      const best = this.#connections.best(peer);
-      const better = address !== undefined && best !== undefined && !best.direct && !isRelayed(address.toString());
-      return better ? undefined : best;
+      const best = table.best(peer);
+      const betterAsked = address !== undefined && best?.relay !== undefined && !isRelayed(address);
+      return betterAsked ? undefined : best;
     }
-    const wanted = withoutPeer((address as Multiaddr).toString());
-    for (const connection of this.#connections.open()) {
-      if (withoutPeer(connection.remoteAddr.toString()) === wanted) return connection;
-    }
+    const wanted = withoutPeer(address ?? "");
+    for (const connection of table.open()) if (withoutPeer(connection.address) === wanted) return connection;
     return undefined;
   }
 }
 
-interface ParsedTarget {
-  readonly peer: PeerText | undefined;
-  readonly address: Multiaddr | undefined;
-}
-
 const isRelayed = (address: AddressText) => address.includes("/p2p-circuit");
+const stopping = () => new HungUp({ detail: "this node stops" });
 
-function parseTarget(target: DialTarget): ParsedTarget {
+function parseTarget(target: DialTarget): Result.Result<ParsedTarget, Unreachable> {
   try {
-    if ("peer" in target) return { peer: peerIdFromString(target.peer).toString(), address: undefined };
-    const address = multiaddr(target.address);
-    const last = address.getComponents().at(-1);
-    return { peer: last?.name === "p2p" ? last.value : undefined, address };
+    if ("peer" in target) return Result.succeed({ peer: peerIdFromString(target.peer).toString() });
+    const last = multiaddr(target.address).getComponents().at(-1);
+    const peer = last?.name === "p2p" ? last.value : undefined;
+    return Result.succeed({ address: target.address, ...(peer === undefined ? {} : { peer }) });
   } catch (error) {
-    throw new DialFailed(new Unreachable({ detail: `not something to dial: ${messageOf(error)}` }));
+    const detail = (error instanceof Error ? error.message : String(error)).slice(0, 200);
+    return Result.fail(new Unreachable({ detail: `not something to dial: ${detail}` }));
   }
-}
-
-const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 200);
-
-/** libp2p's error as a refusal, where no gate had anything to say. Of several addresses the last error counts. */
-function refusalOfDialError(error: unknown, timeoutMs: number): Refusal {
-  const last = error instanceof AggregateError ? error.errors.at(-1) ?? error : error;
-  if (isRefusal(last)) return last;
-  const detail = messageOf(last);
-  const name = last instanceof Error ? last.name : "";
-  if (/^(TimeoutError|AbortError)$/.test(name)) {
-    return /connect|ECONN/i.test(detail)
-      ? new Unreachable({ detail })
-      : new HandshakeTimeout({ state: "dialling", afterMs: timeoutMs });
-  }
-  // Reset as soon as it was accepted: somebody is there. libp2p may not even have learnt whom it was connected to.
-  if (/ECONNRESET|EPIPE|Could not determine remote address/i.test(detail)) return new HungUp({ detail });
-  if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EADDRNOTAVAIL|connection error/i.test(detail)) {
-    return new Unreachable({ detail });
-  }
-  if (/newline|data length|protocol selection failed|multistream/i.test(detail)) {
-    return new ProtocolMismatch({ detail });
-  }
-  if (/eof|closed|ended|gate /i.test(detail)) return new HungUp({ detail });
-  return new Unreachable({ detail });
-}
-
-function isRefusal(value: unknown): value is Refusal {
-  return value instanceof HungUp;
 }

@@ -7,13 +7,11 @@
  *
  * @module
  */
-import { type Message as GossipMessage, TopicValidatorResult } from "@libp2p/gossipsub";
-import type { PeerId } from "@libp2p/interface";
 import { Result } from "effect";
 import { type TransportAsk, TransportError } from "../port.ts";
 import { decodeWorkerRequest, encodeWorkerRequest } from "../protocols/mod.ts";
-import type { SessionParts } from "./requests.ts";
-import type { VerifiedPeers } from "./verified_peers.ts";
+import type { SessionParts } from "./parts.ts";
+import type { GossipMessage } from "./wire.ts";
 
 /** Topics that may be subscribed to at once. */
 export const topicsMax = 64;
@@ -21,54 +19,51 @@ export const topicsMax = 64;
 /** The topics of a session. */
 export class Gossip {
   readonly #parts: SessionParts;
-  readonly #verified: VerifiedPeers;
   readonly #topics = new Set<string>();
 
-  constructor(parts: SessionParts, verified: VerifiedPeers) {
+  constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#verified = verified;
   }
 
   subscribe(topic: string): void {
     if (this.#topics.has(topic) || this.#topics.size >= topicsMax) return;
     this.#topics.add(topic);
-    const { pubsub } = this.#parts.libp2p.services;
-    pubsub.topicValidators.set(topic, (via, message) => this.#validate(topic, via, message));
-    pubsub.subscribe(topic);
+    this.#parts.wire.subscribe(topic);
   }
 
   unsubscribe(topic: string): void {
-    if (!this.#topics.delete(topic)) return;
-    const { pubsub } = this.#parts.libp2p.services;
-    pubsub.unsubscribe(topic);
-    pubsub.topicValidators.delete(topic);
+    if (this.#topics.delete(topic)) this.#parts.wire.unsubscribe(topic);
   }
 
+  /** Publishes a message. With no peer to hand it to, that is `not-connected`. */
   publish({ id, topic, message, replyTo }: Extract<TransportAsk, { type: "publish" }>): void {
-    const { libp2p, outbox } = this.#parts;
-    const failed = (error: unknown) => {
-      const detail = error instanceof Error ? error.message : String(error);
-      const code = /NoPeersSubscribed/.test(detail) ? "not-connected" : "failed";
-      outbox.answer(replyTo, { type: "publish.failed", id, error: new TransportError({ code, detail }) });
-    };
-    try {
-      libp2p.services.pubsub.publish(topic, encodeWorkerRequest(message)).then(
-        () => outbox.answer(replyTo, { type: "publish.done", id }),
-        failed,
+    const { wire, outbox } = this.#parts;
+    const answer = (outcome: Result.Result<void, TransportError>) =>
+      outbox.answer(
+        replyTo,
+        Result.isSuccess(outcome)
+          ? { type: "publish.done", id }
+          : { type: "publish.failed", id, error: outcome.failure },
       );
-    } catch (error) {
-      failed(error);
-    }
+    const encoded = Result.try({
+      try: () => encodeWorkerRequest(message),
+      catch: (error) => new TransportError({ code: "failed", detail: String(error) }),
+    });
+    if (Result.isFailure(encoded)) return answer(Result.fail(encoded.failure));
+    wire.publish(topic, encoded.success, answer);
   }
 
-  /** Decides whether a message is delivered and handed on. gossipsub has verified its signature (strict signing). */
-  async #validate(topic: string, via: PeerId, message: GossipMessage): Promise<TopicValidatorResult> {
-    if (message.type !== "signed") return TopicValidatorResult.Reject;
-    const decoded = decodeWorkerRequest(message.data);
-    if (Result.isFailure(decoded)) return TopicValidatorResult.Reject;
-    const from = message.from.toString();
-    if (!(await this.#verified.verify(from)) || !this.#topics.has(topic)) return TopicValidatorResult.Ignore;
-    this.#parts.outbox.tell({ type: "published", topic, from, via: via.toString(), message: decoded.success });
-    return TopicValidatorResult.Accept;
+  /** Decides whether a message is delivered and handed on. The wire has verified its signature. */
+  received(message: GossipMessage): void {
+    const { topic, author, via, bytes } = message;
+    if (!this.#topics.has(topic)) return message.settle("ignore");
+    const decoded = decodeWorkerRequest(bytes);
+    if (Result.isFailure(decoded)) return message.settle("reject");
+    this.#parts.verified.verify(author, (counts) => {
+      // The topic may have been left while the author was verified.
+      if (!counts || !this.#topics.has(topic)) return message.settle("ignore");
+      this.#parts.outbox.tell({ type: "published", topic, from: author, via, message: decoded.success });
+      message.settle("accept");
+    });
   }
 }

@@ -1,48 +1,49 @@
 /**
- * Which requests that do not decode are told. A member that sends nothing else must not fill the log: one of each member and
- * protocol is told in a minute, with how many were not.
+ * Which malformed requests are reported. A member that sends nothing else must not fill the log: in a minute one of each member
+ * and protocol is reported, with the number of those before it that were not.
  *
  * @module
  */
 import type { PeerText } from "../port.ts";
 
-/** At most one is told of each member and protocol in this time, in milliseconds. */
-export const malformedToldEachMs = 60_000;
-/** Members and protocols that are told apart; beyond that, the one that was told first is forgotten. */
+/** At most one is reported of each member and protocol in this time, in milliseconds. */
+export const malformedReportedEachMs = 60_000;
+/** Pairs of member and protocol that are counted; beyond that, the pair that was reported longest ago is forgotten. */
 export const malformedRowsMax = 1_024;
 
-/** What was told of one member over one protocol. */
+/** What was reported of one member and protocol. */
 interface Row {
-  readonly at: number;
-  untold: number;
+  readonly reportedAt: number;
+  unreported: number;
 }
 
-/** Counts them, and says which are told. */
+/** Counts malformed requests, and selects those that are reported. */
 export class MalformedRequests {
   readonly #rows = new Map<string, Row>();
-  readonly #now: () => number;
+  readonly #monotonic: () => number;
 
-  constructor(now: () => number) {
-    this.#now = now;
+  /** @param monotonic Milliseconds since an arbitrary start; never goes back. */
+  constructor(monotonic: () => number) {
+    this.#monotonic = monotonic;
   }
 
   /**
-   * Notes one.
+   * Counts one.
    *
-   * @returns How many came untold since the last that was told; undefined where this one is not to be told.
+   * @returns How many were not reported since the last one that was; undefined where this one is not to be reported.
    */
   note(peer: PeerText, protocol: string): number | undefined {
     const key = `${peer} ${protocol}`;
     const known = this.#rows.get(key);
-    const now = this.#now();
-    if (known !== undefined && now >= known.at && now < known.at + malformedToldEachMs) {
-      known.untold += 1;
+    const now = this.#monotonic();
+    if (known !== undefined && now < known.reportedAt + malformedReportedEachMs) {
+      known.unreported += 1;
       return undefined;
     }
     this.#rows.delete(key);
-    this.#rows.set(key, { at: now, untold: 0 });
+    this.#rows.set(key, { reportedAt: now, unreported: 0 });
     const oldest = this.#rows.size > malformedRowsMax ? this.#rows.keys().next().value : undefined;
     if (oldest !== undefined) this.#rows.delete(oldest);
-    return known?.untold ?? 0;
+    return known?.unreported ?? 0;
   }
 }

@@ -4,34 +4,48 @@
  * @module
  */
 import type { ReplyTo, TransportFact } from "../port.ts";
+import type { Clock } from "./clock.ts";
 
 /** Delivers answers to askers and facts to the parent. */
 export interface Outbox {
-  /** Says a fact to the parent. */
+  /** Tells the parent a fact. */
   tell(fact: TransportFact): void;
-  /** From now on facts go there, and no longer to the parent. */
+  /** From now on facts go to `factsTo`, and no longer to the parent. */
   redirect(factsTo: ReplyTo<TransportFact>): void;
-  /** Answers an asker; one that is gone or throws harms nobody else. */
+  /** Answers an asker; one that has stopped or throws harms no other. */
   answer<Answer>(replyTo: ReplyTo<Answer>, answer: Answer): void;
   /** After this nothing is delivered any more. */
   close(): void;
 }
 
-/** Makes an outbox that hands facts to `deliver`, each in a microtask of its own. */
-export function outbox(deliver: (fact: TransportFact) => void): Outbox {
+/** What an outbox is made with. */
+export interface OutboxInit {
+  readonly clock: Pick<Clock, "soon">;
+  /** Delivers a fact to the parent. */
+  readonly deliver: (fact: TransportFact) => void;
+  /** Sees each fact as it is delivered, also the redirected ones. */
+  readonly watch?: ((fact: TransportFact) => void) | undefined;
+}
+
+/** Makes an outbox that delivers each fact and answer in a task of its own. */
+export function outbox({ clock, deliver, watch }: OutboxInit): Outbox {
   let open = true;
   let to = deliver;
   const later = (say: () => void) =>
-    queueMicrotask(() => {
+    clock.soon(() => {
       if (!open) return;
       try {
         say();
       } catch {
-        // Whoever was told threw: its owner's supervisor knows, and the next one is told all the same.
+        // The receiver threw: its owner's supervisor knows, and the next one is told all the same.
       }
     });
   return {
-    tell: (fact) => later(() => to(fact)),
+    tell: (fact) =>
+      later(() => {
+        watch?.(fact);
+        to(fact);
+      }),
     redirect: (factsTo) => {
       to = (fact) => factsTo.send(fact);
     },

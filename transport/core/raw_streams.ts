@@ -1,20 +1,22 @@
 /**
- * Streams of raw files: opened by us, or offered by others and taken by whoever serves their protocol.
+ * Streams of raw files: opened by us, or offered by peers and taken by the role that serves their protocol.
  *
  * @module
  */
-import type { Connection, Stream } from "@libp2p/interface";
-import { streamsPerProtocolMax } from "../libp2p/node.ts";
-import { type StreamAnswer, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
-import type { SessionParts } from "./requests.ts";
-import { type OwnedStream, ownStream } from "./stream_handle.ts";
-import { transportError } from "./whole_message.ts";
+import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { type StreamHandle, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
+import type { Timer } from "./clock.ts";
+import type { SessionParts } from "./parts.ts";
+import { streamFailure } from "./stream_failure.ts";
+import { OwnedStream } from "./stream_handle.ts";
+import type { GiveUp, StreamListener, WireConnection, WireStream } from "./wire.ts";
 
 /** How long an offered stream waits to be taken, in milliseconds. */
 export const streamAcceptMs = 10_000;
 /** Offered streams that may wait at once. */
 export const offeredStreamsMax = 1_024;
-/** Streams that may be open at once, in both directions. */
+/** Streams that may be open at once, in both directions, with those that are being opened. */
 export const openStreamsMax = 4_096;
 
 type OpenAsk = Extract<TransportAsk, { type: "stream.open" }>;
@@ -22,113 +24,163 @@ type AcceptAsk = Extract<TransportAsk, { type: "stream.accept" }>;
 
 interface Offered {
   readonly owned: OwnedStream;
-  readonly timer: ReturnType<typeof setTimeout>;
+  readonly timer: Timer;
 }
 
 /** The raw streams of a session. */
 export class RawStreams {
   readonly #parts: SessionParts;
-  readonly #offered = new Map<string, Offered>();
+  readonly #opening = new Set<OpeningStream>();
   readonly #open = new Set<OwnedStream>();
-  readonly #opening = new Set<AbortController>();
+  readonly #offered = new Map<string, Offered>();
+  #isStopped = false;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
   }
 
-  /** Opens a stream to a peer. Nobody there may want it: that is `unsupported`. */
+  /** Streams that are open or being opened. */
+  get size(): number {
+    return this.#opening.size + this.#open.size;
+  }
+
+  /** Opens a stream to a peer. Where the peer does not serve the protocol, that is `unsupported`. */
   open(ask: OpenAsk): void {
-    const { id, replyTo, timeoutMs } = ask;
-    const controller = new AbortController();
-    const late = new TransportError({ code: "timed-out", detail: `no stream after ${timeoutMs} ms` });
-    const timer = setTimeout(() => controller.abort(late), timeoutMs);
-    this.#opening.add(controller);
-    const answer = (said: StreamAnswer) => {
-      clearTimeout(timer);
-      this.#opening.delete(controller);
-      this.#parts.outbox.answer(replyTo, said);
-    };
-    this.#opened(ask, controller.signal).then(
-      (stream) => answer({ type: "stream.opened", id, stream }),
-      (error) => answer({ type: "stream.failed", id, error: transportError(error, controller.signal) }),
-    );
-  }
-
-  async #opened({ id, peer, protocol }: OpenAsk, signal: AbortSignal) {
-    if (this.#open.size >= openStreamsMax) {
-      throw new TransportError({ code: "failed", detail: `already ${openStreamsMax} streams` });
-    }
-    const connection = await this.#parts.dialler.connect(peer, signal);
-    const stream = await connection.newStream(protocol, {
-      signal,
-      runOnLimitedConnection: true,
-      maxOutboundStreams: streamsPerProtocolMax,
+    const { id, replyTo } = ask;
+    const answer = (outcome: Result.Result<StreamHandle, TransportError>) =>
+      this.#parts.outbox.answer(
+        replyTo,
+        Result.isSuccess(outcome)
+          ? { type: "stream.opened", id, stream: outcome.success }
+          : { type: "stream.failed", id, error: outcome.failure },
+      );
+    if (this.#isStopped) return answer(failure("stopped", "the transport stops"));
+    if (this.size >= openStreamsMax) return answer(failure("failed", `already ${openStreamsMax} streams`));
+    const opening: OpeningStream = new OpeningStream(this.#parts, ask, {
+      ended: (outcome, owned) => {
+        this.#opening.delete(opening);
+        if (Result.isSuccess(outcome)) this.#open.add(owned);
+        answer(outcome);
+      },
+      closed: (owned) => this.#open.delete(owned),
     });
-    return this.#own({ id, peer, protocol, stream }).handle;
+    this.#opening.add(opening);
   }
 
-  /** Lets others offer streams of a protocol. */
-  serve(protocol: StreamProtocol): Promise<void> {
-    return this.#parts.libp2p.handle(protocol, (stream, connection) => this.#receive(protocol, stream, connection), {
-      runOnLimitedConnection: true,
-      maxInboundStreams: streamsPerProtocolMax,
-      maxOutboundStreams: streamsPerProtocolMax,
-      force: true,
-    });
-  }
-
-  #receive(protocol: StreamProtocol, stream: Stream, connection: Connection): void {
-    const { connections, outbox, uuid } = this.#parts;
-    const peer = connection.remotePeer.toString();
-    const identity = connections.identityOf(peer);
-    if (identity === undefined || this.#offered.size >= offeredStreamsMax || this.#open.size >= openStreamsMax) {
-      return stream.abort(new Error(identity === undefined ? "not established" : "too many streams"));
-    }
+  /** A peer offers a stream of a protocol that is served. */
+  received(
+    _connection: WireConnection,
+    identity: PeerIdentity,
+    protocol: StreamProtocol,
+    stream: WireStream,
+  ): StreamListener | "refused" {
+    if (this.#isStopped || this.#offered.size >= offeredStreamsMax || this.size >= openStreamsMax) return "refused";
+    const { clock, outbox, uuid } = this.#parts;
+    const { peer } = identity;
     const exchange = uuid();
-    const owned = this.#own({ id: exchange, peer, protocol, stream });
-    const timer = setTimeout(() => this.reject(exchange), streamAcceptMs);
-    this.#offered.set(exchange, { owned, timer });
+    const owned = new OwnedStream({
+      id: exchange,
+      peer,
+      protocol,
+      clock,
+      closed: () => {
+        this.#open.delete(owned);
+        this.#take(exchange);
+      },
+    });
+    owned.attach(stream);
+    this.#open.add(owned);
+    this.#offered.set(exchange, { owned, timer: clock.after(streamAcceptMs, () => this.reject(exchange)) });
     outbox.tell({ type: "stream.received", exchange, peer, identity, protocol });
+    return owned;
   }
 
   /** Takes an offered stream. */
   accept({ exchange, replyTo }: AcceptAsk): void {
-    const offered = this.#take(exchange);
-    if (offered !== undefined) {
-      return this.#parts.outbox.answer(replyTo, { type: "stream.opened", id: exchange, stream: offered.handle });
+    const { outbox } = this.#parts;
+    const owned = this.#take(exchange);
+    if (owned !== undefined) {
+      return outbox.answer(replyTo, { type: "stream.opened", id: exchange, stream: owned.handle });
     }
     const error = new TransportError({ code: "timed-out", detail: "the offered stream is gone" });
-    this.#parts.outbox.answer(replyTo, { type: "stream.failed", id: exchange, error });
+    outbox.answer(replyTo, { type: "stream.failed", id: exchange, error });
   }
 
   /** Resets an offered stream. */
   reject(exchange: string): void {
-    this.#take(exchange)?.abort("nobody takes this stream");
+    this.#take(exchange)?.abort("the stream is not wanted");
   }
 
   #take(exchange: string): OwnedStream | undefined {
     const offered = this.#offered.get(exchange);
     if (offered === undefined) return undefined;
-    clearTimeout(offered.timer);
+    this.#parts.clock.cancel(offered.timer);
     this.#offered.delete(exchange);
     return offered.owned;
   }
 
-  #own(init: Parameters<typeof ownStream>[0]): OwnedStream {
-    const owned = ownStream(init);
-    this.#open.add(owned);
-    init.stream.addEventListener("close", () => {
-      this.#open.delete(owned);
-      this.#take(init.id);
-    }, { once: true });
-    return owned;
-  }
-
-  /** Resets everything. */
+  /** Resets everything, and takes nothing more. */
   stop(): void {
-    const stopped = new TransportError({ code: "stopped", detail: "the transport stops" });
-    for (const controller of this.#opening) controller.abort(stopped);
-    for (const exchange of [...this.#offered.keys()]) this.reject(exchange);
+    this.#isStopped = true;
+    for (const opening of [...this.#opening]) opening.fail("stopped", "the transport stops");
     for (const owned of [...this.#open]) owned.abort("the transport stops");
   }
+}
+
+/** What a stream that is being opened reports to its owner. */
+interface OpeningListener {
+  /** It is open, or it is not to be. Called once. */
+  ended(outcome: Result.Result<StreamHandle, TransportError>, owned: OwnedStream): void;
+  /** The stream, once open, is over. */
+  closed(owned: OwnedStream): void;
+}
+
+/** A stream of ours from the ask until the other side has agreed to its protocol. */
+class OpeningStream {
+  readonly #parts: SessionParts;
+  readonly #listener: OpeningListener;
+  readonly #owned: OwnedStream;
+  readonly #timer: Timer;
+  #giveUpDial: GiveUp | undefined;
+  #isEnded = false;
+
+  constructor(parts: SessionParts, { id, peer, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
+    this.#parts = parts;
+    this.#listener = listener;
+    const { clock, dialler, streams } = parts;
+    this.#owned = new OwnedStream({
+      id,
+      peer,
+      protocol,
+      clock,
+      opened: () => this.#end(Result.succeed(this.#owned.handle)),
+      closed: (how, detail) => {
+        if (!this.#isEnded) this.#end(Result.fail(streamFailure(how, detail)));
+        listener.closed(this.#owned);
+      },
+    });
+    this.#timer = clock.after(timeoutMs, () => this.fail("timed-out", `no stream after ${timeoutMs} ms`));
+    this.#giveUpDial = dialler.connect(peer, timeoutMs, (outcome) => {
+      this.#giveUpDial = undefined;
+      if (Result.isFailure(outcome)) return this.#end(Result.fail(outcome.failure));
+      this.#owned.attach(streams.open(outcome.success, protocol, this.#owned));
+    });
+  }
+
+  fail(code: TransportError["code"], detail: string): void {
+    this.#end(failure(code, detail));
+  }
+
+  #end(outcome: Result.Result<StreamHandle, TransportError>): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#parts.clock.cancel(this.#timer);
+    this.#giveUpDial?.();
+    if (Result.isFailure(outcome)) this.#owned.abort(outcome.failure.detail);
+    this.#listener.ended(outcome, this.#owned);
+  }
+}
+
+function failure(code: TransportError["code"], detail: string): Result.Result<never, TransportError> {
+  return Result.fail(new TransportError({ code, detail }));
 }

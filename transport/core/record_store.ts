@@ -1,10 +1,12 @@
 /**
- * The records that this node keeps for the DHT: in memory, bounded, each until its time is over.
+ * The records that this node keeps for the DHT: in memory, bounded, each until its time to live is over.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
+import { Data, Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import type { PeerText } from "../port.ts";
 import type { KadRecord } from "../protocols/kad_record.ts";
 
 /** Bounds of the store (the existing nodes': 1,024 records of 64 KiB), and what one publisher may take of it. */
@@ -15,9 +17,29 @@ export const recordValueMaxBytes = 16_384;
 /** Time to live of a record that names none, and of any record at most; in seconds (48 hours). */
 export const recordTtlMaxS = 172_800;
 
+/** Why each refused record is not kept. */
+const refusals = {
+  "malformed": "it does not decode",
+  "not-its-publishers": "its publisher did not send it",
+  "not-established": "its publisher is not established",
+  "key-too-large": `its key has more than ${recordKeyMaxBytes} bytes`,
+  "value-too-large": `its value has more than ${recordValueMaxBytes} bytes`,
+  "another-publisher": "another peer publishes under this key",
+  "store-full": `there are ${recordsMax} records`,
+  "publisher-full": `there are ${recordsPerPublisherMax} records of this peer`,
+} as const;
+
+/** A record is not kept. */
+export class RecordRefused extends Data.TaggedError("RecordRefused")<{ readonly reason: keyof typeof refusals }> {
+  readonly code = "record-refused";
+  override get message(): string {
+    return `Cannot keep record: ${refusals[this.reason]}`;
+  }
+}
+
 interface Kept {
   readonly record: KadRecord;
-  readonly publisher: string;
+  readonly publisher: PeerText;
   readonly owner: string;
   readonly expiresAt: number;
 }
@@ -27,6 +49,7 @@ export class RecordStore {
   readonly #kept = new Map<string, Kept>();
   readonly #now: () => number;
 
+  /** @param now Milliseconds since the epoch. */
   constructor(now: () => number) {
     this.#now = now;
   }
@@ -38,31 +61,29 @@ export class RecordStore {
 
   /**
    * Keeps a record of a publisher. A newer one of the same key and publisher replaces it, and one of the same owner: a
-   * node whose key was replaced is another publisher, and what its certificate proves of it is the same.
+   * node whose key was replaced is another publisher with the same name in its certificate.
    *
-   * @param owner What the publisher's certificate proves beside its key ({@linkcode ownerOf}).
-   * @returns Why it is not kept; undefined when it is.
+   * @param owner What the publisher's certificate proves in addition to its key ({@linkcode ownerOf}).
+   * @returns Whether it is kept, or why not.
    */
-  put(record: KadRecord, publisher: string, owner: string): string | undefined {
-    if (record.key.byteLength > recordKeyMaxBytes) return `key of more than ${recordKeyMaxBytes} bytes`;
-    if (record.value.byteLength > recordValueMaxBytes) return `value of more than ${recordValueMaxBytes} bytes`;
+  put(record: KadRecord, publisher: PeerText, owner: string): Result.Result<void, RecordRefused> {
+    if (record.key.byteLength > recordKeyMaxBytes) return refused("key-too-large");
+    if (record.value.byteLength > recordValueMaxBytes) return refused("value-too-large");
     const name = keyOf(record.key);
     this.#drop();
     const there = this.#kept.get(name);
-    // The first publisher of a key keeps it for as long as it refreshes it: nobody takes a data set over.
+    // The first publisher of a key keeps it for as long as it refreshes it: no other takes a data set over.
     if (there !== undefined && there.publisher !== publisher && there.owner !== owner) {
-      return "another peer publishes under this key";
+      return refused("another-publisher");
     }
-    if (there === undefined && this.#kept.size >= recordsMax) return `already ${recordsMax} records`;
-    if (there === undefined && this.#countOf(publisher) >= recordsPerPublisherMax) {
-      return `already ${recordsPerPublisherMax} records of this peer`;
-    }
+    if (there === undefined && this.#kept.size >= recordsMax) return refused("store-full");
+    if (there === undefined && this.#countOf(publisher) >= recordsPerPublisherMax) return refused("publisher-full");
     const ttlS = Math.min(record.ttl ?? recordTtlMaxS, recordTtlMaxS);
-    this.#kept.set(name, { record, publisher, owner, expiresAt: this.#now() + ttlS * 1_000 });
-    return undefined;
+    this.#kept.set(name, { record: copyOf(record), publisher, owner, expiresAt: this.#now() + ttlS * 1_000 });
+    return Result.succeed(undefined);
   }
 
-  /** The record of a key, with what is left of its time. */
+  /** The record of a key, with what is left of its time to live. */
   get(key: Uint8Array): KadRecord | undefined {
     const kept = this.#kept.get(keyOf(key));
     if (kept === undefined) return undefined;
@@ -70,7 +91,7 @@ export class RecordStore {
     return leftS > 0 ? { ...kept.record, ttl: leftS } : undefined;
   }
 
-  #countOf(publisher: string): number {
+  #countOf(publisher: PeerText): number {
     let count = 0;
     for (const kept of this.#kept.values()) if (kept.publisher === publisher) count += 1;
     return count;
@@ -82,6 +103,11 @@ export class RecordStore {
   }
 }
 
+/** The refusal of a record. */
+export function refused(reason: RecordRefused["reason"]): Result.Result<never, RecordRefused> {
+  return Result.fail(new RecordRefused({ reason }));
+}
+
 /**
  * Who a certificate says its holder is, whatever the key: its SPIFFE name, which the CAs of a trust domain vouch for; where
  * it has none, subject and issuer. Two of these that are equal are one node.
@@ -91,4 +117,14 @@ export function ownerOf({ names, role, subject, issuer }: PeerIdentity): string 
   return spiffe ?? JSON.stringify([subject, issuer]);
 }
 
-const keyOf = (key: Uint8Array) => Buffer.from(key).toString("latin1");
+/** A copy of its own: a record that arrived is a part of its message, which it would keep in memory. */
+function copyOf({ key, value, timeReceived, publisher }: KadRecord): KadRecord {
+  return {
+    key: new Uint8Array(key),
+    value: new Uint8Array(value),
+    ...(timeReceived === undefined ? {} : { timeReceived }),
+    ...(publisher === undefined ? {} : { publisher: new Uint8Array(publisher) }),
+  };
+}
+
+const keyOf = (key: Uint8Array) => Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");

@@ -1,206 +1,213 @@
 /**
  * Records of the DHT: put to the peers closest to their key, got from them, and kept for others.
  *
- * The library refuses this network's keys (they have no `/`) and drops a record's publisher and time to live, so its
- * two handlers are replaced and our own messages go to the peers that its search finds.
+ * The wire's library refuses this network's keys (they have no `/`) and drops a record's publisher and time to live, so the
+ * core sends and answers these messages itself; the wire finds the peers.
  *
  * @module
  */
-import type { PeerId } from "@libp2p/interface";
-import { peerIdFromMultihash, peerIdFromString } from "@libp2p/peer-id";
-import { lpStream } from "@libp2p/utils";
+import { peerIdFromString } from "@libp2p/peer-id";
 import { Result } from "effect";
-import * as Digest from "multiformats/hashes/digest";
+import { base58btc } from "multiformats/bases/base58";
 import { sameBytes } from "../../pki/bytes.ts";
-import type { KadHandler, KadInternals } from "../libp2p/node_internals.ts";
-import { kadProtocol } from "../libp2p/node.ts";
 import { type PeerText, type RecordAnswer, type TransportAsk, TransportError } from "../port.ts";
-import {
-  decodeKadMessage,
-  decodeKadRecord,
-  encodeKadMessage,
-  encodeKadRecord,
-  type KadMessage,
-  kadMessageMaxBytes,
-  type KadRecord,
-} from "../protocols/kad_record.ts";
-import { ownerOf, RecordStore, recordTtlMaxS } from "./record_store.ts";
-import type { SessionParts } from "./requests.ts";
-import type { VerifiedPeers } from "./verified_peers.ts";
-import { transportError } from "./whole_message.ts";
+import { encodeKadMessage, type KadMessage, type KadRecord } from "../protocols/kad_record.ts";
+import type { Timer } from "./clock.ts";
+import { KadAsk } from "./kad_ask.ts";
+import type { KeepsRecords } from "./kad_streams.ts";
+import { prefixLength } from "./length_prefixed.ts";
+import type { SessionParts } from "./parts.ts";
+import { ownerOf, RecordRefused, RecordStore, recordTtlMaxS, refused } from "./record_store.ts";
+import type { GiveUp, WireConnection } from "./wire.ts";
 
 /** Peers that are asked about one key (Kademlia's k). */
 export const recordPeersMax = 20;
 /** How long one peer may take to answer, in milliseconds. */
 const peerTimeoutMs = 3_000;
+/** Records that may be put and looked up at once. */
+export const recordAsksMax = 1_024;
 
 type PutAsk = Extract<TransportAsk, { type: "record.put" }>;
 type GetAsk = Extract<TransportAsk, { type: "record.get" }>;
-type Found = Extract<RecordAnswer, { type: "record" | "record.missing" }>;
 
 /** The records of a session. */
-export class Records {
+export class Records implements KeepsRecords {
   readonly #parts: SessionParts;
-  readonly #verified: VerifiedPeers;
-  readonly #kad: KadInternals;
   readonly #store: RecordStore;
-  readonly #self: PeerId;
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<RunningAsk>();
+  /** Messages to peers that are under way, with those whose stream is not closed yet. */
+  readonly #messages = new Set<KadAsk>();
+  #isStopped = false;
 
-  constructor(parts: SessionParts, verified: VerifiedPeers, kad: KadInternals, now: () => number) {
+  constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#verified = verified;
-    this.#kad = kad;
-    this.#store = new RecordStore(now);
-    this.#self = parts.libp2p.peerId;
-    kad.handlers["PUT_VALUE"] = this.#putHandler();
-    kad.handlers["GET_VALUE"] = this.#getHandler();
+    this.#store = new RecordStore(() => parts.clock.now());
+  }
+
+  /** Asks and messages to peers that are under way. */
+  get size(): number {
+    return this.#running.size + this.#messages.size;
   }
 
   /** Publishes a record of ours. It is stored once a peer other than us has taken it. */
   put(ask: PutAsk): void {
-    this.#run(ask, async (signal) => {
-      const key = new TextEncoder().encode(ask.key);
-      const publisher = this.#self.toMultihash().bytes;
-      const record: KadRecord = { key, value: ask.value, publisher, ttl: recordTtlMaxS };
-      const refused = this.#store.put(record, this.#self.toString(), this.#self.toString());
-      if (refused !== undefined) throw new TransportError({ code: "failed", detail: refused });
-      const message: KadMessage = { type: "PUT_VALUE", key, record, closer: [], providers: [] };
-      const answers = await this.#askClosest(key, message, signal);
-      if (answers.length === 0) throw new TransportError({ code: "not-connected", detail: "no peer took the record" });
-      return { type: "record.stored", id: ask.id } as const;
+    const running = this.#run(ask);
+    if (running === undefined) return;
+    const { self } = this.#parts;
+    const key = new TextEncoder().encode(ask.key);
+    const record: KadRecord = { key, value: ask.value, publisher: multihashOf(self), ttl: recordTtlMaxS };
+    const kept = this.#store.put(record, self, self);
+    if (Result.isFailure(kept)) return running.fail("failed", kept.failure.message);
+    this.#askClosest(running, key, { type: "PUT_VALUE", key, record, closer: [], providers: [] }, (answers) => {
+      if (answers.length === 0) return running.fail("not-connected", "no peer took the record");
+      running.answer({ type: "record.stored", id: ask.id });
     });
   }
 
   /** Looks a record up. One whose publisher is not verified here, or revoked, does not count. */
   get(ask: GetAsk): void {
-    this.#run(ask, (signal) => this.#find(ask, signal));
+    const running = this.#run(ask);
+    if (running === undefined) return;
+    const key = new TextEncoder().encode(ask.key);
+    this.#askClosest(running, key, { type: "GET_VALUE", key, closer: [], providers: [] }, (answers) => {
+      const own = this.#store.get(key);
+      if (answers.length === 0 && own === undefined) return running.fail("not-connected", "no peer to ask");
+      const records = [own, ...answers.map(({ record }) => record)].filter((record) => record !== undefined);
+      this.#firstVerified(running, byHolders(records.filter((record) => sameBytes(record.key, key))), (found) => {
+        if (found === undefined) return running.answer({ type: "record.missing", id: ask.id });
+        const { value, publisher } = found;
+        running.answer({ type: "record", id: ask.id, key: ask.key, value: new Uint8Array(value), publisher });
+      });
+    });
   }
 
-  async #find({ id, key: text }: GetAsk, signal: AbortSignal): Promise<Found> {
-    const key = new TextEncoder().encode(text);
-    const message: KadMessage = { type: "GET_VALUE", key, closer: [], providers: [] };
-    const answers = await this.#askClosest(key, message, signal);
-    const own = this.#store.get(key);
-    if (answers.length === 0 && own === undefined) {
-      throw new TransportError({ code: "not-connected", detail: "no peer to ask" });
-    }
-    const records = [own, ...answers.map(({ record }) => record)];
-    for (const record of byHolders(records.filter((record) => record !== undefined))) {
-      const publisher = peerOf(record.publisher);
-      if (publisher === undefined || !sameBytes(record.key, key)) continue;
-      const counts = publisher === this.#self.toString() || (await this.#verified.verify(publisher));
-      if (counts) return { type: "record", id, key: text, value: record.value.slice(), publisher };
-    }
-    return { type: "record.missing", id };
-  }
-
-  #run(ask: PutAsk | GetAsk, work: (signal: AbortSignal) => Promise<RecordAnswer>): void {
-    const { id, timeoutMs, replyTo } = ask;
-    const controller = new AbortController();
-    this.#running.add(controller);
-    const late = new TransportError({ code: "timed-out", detail: `not done after ${timeoutMs} ms` });
-    const timer = setTimeout(() => controller.abort(late), timeoutMs);
-    const answer = (said: RecordAnswer) => {
-      clearTimeout(timer);
-      this.#running.delete(controller);
-      this.#parts.outbox.answer(replyTo, said);
+  /** Verifies publishers one after the other, until one counts. */
+  #firstVerified(
+    running: RunningAsk,
+    records: readonly KadRecord[],
+    then: (found: { readonly value: Uint8Array; readonly publisher: PeerText } | undefined) => void,
+  ): void {
+    const [first, ...rest] = records;
+    if (first === undefined || running.isOver) return then(undefined);
+    const publisher = peerOf(first.publisher);
+    const next = (counts: boolean) => {
+      if (counts && publisher !== undefined) return then({ value: first.value, publisher });
+      this.#firstVerified(running, rest, then);
     };
-    const { signal } = controller;
-    work(signal).then(
-      answer,
-      (error) => answer({ type: "record.failed", id, error: transportError(error, signal) }),
-    );
+    if (publisher === undefined || publisher === this.#parts.self) return next(publisher !== undefined);
+    this.#parts.verified.verify(publisher, next);
+  }
+
+  /** Begins an ask: from here on it is answered once, whatever happens. */
+  #run(ask: PutAsk | GetAsk): RunningAsk | undefined {
+    const running = new RunningAsk(this.#parts, ask, () => this.#running.delete(running));
+    this.#running.add(running);
+    if (this.#isStopped) running.fail("stopped", "the transport stops");
+    else if (this.#running.size > recordAsksMax) running.fail("failed", `already ${recordAsksMax} records`);
+    return running.isOver ? undefined : running;
   }
 
   /**
-   * Sends a message to the peers closest to a key, all at once; the answers that came. Gateways that are connected are asked in
-   * any case: the search knows nothing of one that has just joined, before it has told what it speaks.
+   * Sends a message to the peers closest to a key, all at once; `then` receives the answers that came. Connected gateways are
+   * asked in any case: the search knows nothing of one that has just joined, before identify has named its protocols.
    */
-  async #askClosest(key: Uint8Array, message: KadMessage, signal: AbortSignal): Promise<KadMessage[]> {
-    const peers = new Set(this.#parts.connections.gateways());
-    for await (const event of this.#parts.libp2p.services.dht.getClosestPeers(key, { signal })) {
-      if (event.name === "FINAL_PEER" && !event.peer.id.equals(this.#self)) peers.add(event.peer.id.toString());
+  #askClosest(
+    running: RunningAsk,
+    key: Uint8Array,
+    message: KadMessage,
+    then: (answers: readonly KadMessage[]) => void,
+  ): void {
+    const { established, self, wire } = this.#parts;
+    running.until(wire.closestPeers(key, (closest) => {
+      const peers = new Set([...established.gateways(), ...closest]);
+      peers.delete(self);
+      this.#askAll(running, [...peers].slice(0, recordPeersMax), encodeKadMessage(message), then);
+    }));
+  }
+
+  #askAll(
+    running: RunningAsk,
+    peers: readonly PeerText[],
+    bytes: Uint8Array,
+    then: (answers: readonly KadMessage[]) => void,
+  ): void {
+    const answers: KadMessage[] = [];
+    const messages: KadAsk[] = [];
+    let left = peers.length;
+    running.until(() => messages.forEach((message) => message.giveUp()));
+    if (left === 0) return then(answers);
+    for (const peer of peers) {
+      const message: KadAsk = new KadAsk({
+        parts: this.#parts,
+        peer,
+        framed: prefixLength(bytes),
+        timeoutMs: peerTimeoutMs,
+        answered: (answer) => {
+          if (Result.isSuccess(answer)) answers.push(answer.success);
+          left -= 1;
+          if (left === 0) then(answers);
+        },
+        over: () => this.#messages.delete(message),
+      });
+      messages.push(message);
+      this.#messages.add(message);
     }
-    const bytes = encodeKadMessage(message);
-    const answers = await Promise.all(
-      [...peers].slice(0, recordPeersMax).map((peer) => this.#exchange(peer, bytes, signal).catch(() => undefined)),
-    );
-    signal.throwIfAborted();
-    return answers.filter((answer) => answer !== undefined);
   }
 
-  async #exchange(peer: PeerText, bytes: Uint8Array, outer: AbortSignal): Promise<KadMessage | undefined> {
-    const controller = new AbortController();
-    const stop = () => controller.abort(outer.reason);
-    const timer = setTimeout(() => controller.abort(new Error("no answer in time")), peerTimeoutMs);
-    outer.addEventListener("abort", stop);
-    const { signal } = controller;
-    try {
-      const connection = await this.#parts.dialler.connect(peer, signal);
-      const stream = await connection.newStream(kadProtocol, { signal, runOnLimitedConnection: true });
-      try {
-        const framed = lpStream(stream, { maxDataLength: kadMessageMaxBytes });
-        await framed.write(bytes, { signal });
-        const answer = decodeKadMessage((await framed.read({ signal })).subarray());
-        await stream.close({ signal });
-        return Result.isSuccess(answer) ? answer.success : undefined;
-      } catch (error) {
-        stream.abort(error instanceof Error ? error : new Error(String(error)));
-        throw error;
-      }
-    } finally {
-      clearTimeout(timer);
-      outer.removeEventListener("abort", stop);
-    }
+  keep(connection: WireConnection, { key, record }: KadMessage): Result.Result<void, RecordRefused> {
+    if (key === undefined || record === undefined) return refused("malformed");
+    const identity = this.#parts.established.identityOf(connection);
+    if (identity === undefined) return refused("not-established");
+    if (!sameBytes(record.key, key) || peerOf(record.publisher) !== identity.peer) return refused("not-its-publishers");
+    return this.#store.put(record, identity.peer, ownerOf(identity));
   }
 
-  /** Keeps records that their publisher itself brings: nobody speaks for another, and a record of nobody is useless. */
-  #putHandler(): KadHandler {
-    return {
-      handle: (peer, message) => {
-        const { key, record: raw } = message;
-        const decoded = raw === undefined ? undefined : decodeKadRecord(raw);
-        if (key === undefined || decoded === undefined || Result.isFailure(decoded)) {
-          return Promise.reject(new Error("a record that does not decode"));
-        }
-        const record = decoded.success;
-        if (!sameBytes(record.key, key) || peerOf(record.publisher) !== peer.toString()) {
-          return Promise.reject(new Error("a record that is not its publisher's"));
-        }
-        const identity = this.#parts.connections.identityOf(peer.toString());
-        if (identity === undefined) return Promise.reject(new Error("its publisher is not established"));
-        const refused = this.#store.put(record, peer.toString(), ownerOf(identity));
-        return refused === undefined ? Promise.resolve(message) : Promise.reject(new Error(refused));
-      },
-    };
+  find(key: Uint8Array): KadRecord | undefined {
+    return this.#store.get(key);
   }
 
-  #getHandler(): KadHandler {
-    return {
-      handle: async (_peer, { clusterLevel, key }) => {
-        if (key === undefined || key.byteLength === 0) throw new Error("a question without a key");
-        const record = this.#store.get(key);
-        const closer = await this.#kad.closestPeersOffline(key);
-        return {
-          type: "GET_VALUE",
-          ...(clusterLevel === undefined ? {} : { clusterLevel }),
-          key,
-          ...(record === undefined ? {} : { record: encodeKadRecord(record) }),
-          closer: closer.map(({ id, multiaddrs }) => ({
-            id: id.toMultihash().bytes,
-            multiaddrs: multiaddrs.map(({ bytes }) => bytes),
-          })),
-          providers: [],
-        };
-      },
-    };
-  }
-
-  /** Gives up whatever is under way. */
+  /** Ends everything that is under way, and takes nothing more. */
   stop(): void {
-    const stopped = new TransportError({ code: "stopped", detail: "the transport stops" });
-    for (const controller of this.#running) controller.abort(stopped);
+    this.#isStopped = true;
+    for (const running of [...this.#running]) running.fail("stopped", "the transport stops");
+    for (const message of [...this.#messages]) message.fail("stopped", "the transport stops");
+  }
+}
+
+/** An ask until its answer. */
+class RunningAsk {
+  readonly #parts: SessionParts;
+  readonly #ask: PutAsk | GetAsk;
+  readonly #over: () => void;
+  readonly #timer: Timer;
+  #giveUp: GiveUp = () => {};
+  /** Whether it was answered. */
+  isOver = false;
+
+  constructor(parts: SessionParts, ask: PutAsk | GetAsk, over: () => void) {
+    this.#parts = parts;
+    this.#ask = ask;
+    this.#over = over;
+    const { timeoutMs } = ask;
+    this.#timer = parts.clock.after(timeoutMs, () => this.fail("timed-out", `not done after ${timeoutMs} ms`));
+  }
+
+  /** What its end gives up, in place of what it would have given up before. */
+  until(giveUp: GiveUp): void {
+    this.#giveUp = giveUp;
+  }
+
+  fail(code: TransportError["code"], detail: string): void {
+    this.answer({ type: "record.failed", id: this.#ask.id, error: new TransportError({ code, detail }) });
+  }
+
+  answer(answer: RecordAnswer): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.#parts.clock.cancel(this.#timer);
+    this.#giveUp();
+    this.#over();
+    this.#parts.outbox.answer(this.#ask.replyTo, answer);
   }
 }
 
@@ -218,11 +225,17 @@ function byHolders(records: readonly KadRecord[]): KadRecord[] {
   return groups.sort((a, b) => b.holders - a.holders).map(({ record }) => record);
 }
 
-/** The PeerID of a multihash; undefined for none and for what is none. */
+/** The multihash of a PeerID. */
+function multihashOf(peer: PeerText): Uint8Array {
+  return peerIdFromString(peer).toMultihash().bytes;
+}
+
+/** The PeerID of a multihash; undefined where there is none, or it is malformed. */
 function peerOf(multihash: Uint8Array | undefined): PeerText | undefined {
   if (multihash === undefined) return undefined;
   try {
-    return peerIdFromString(peerIdFromMultihash(Digest.decode(multihash) as never).toString()).toString();
+    const text = base58btc.baseEncode(multihash);
+    return peerIdFromString(text).toString() === text ? text : undefined;
   } catch {
     return undefined;
   }

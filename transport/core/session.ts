@@ -1,323 +1,400 @@
 /**
- * A running transport: libp2p with its gates, and who does what with it.
+ * A running transport: a wire, the connection table, and the parts that use them.
  *
  * @module
  */
-import { addressRules } from "./address_filter.ts";
-import { Connections, namingPeer } from "./connections.ts";
-import { DialFailed, Dialler } from "./dialing.ts";
-import { defaultFrameLimits, FrameBudgets } from "../libp2p/frame_guard.ts";
-import { Gossip } from "./gossip.ts";
-import { internalsOf, type NodeInternals } from "../libp2p/node_internals.ts";
-import { createNode, type Node, protocolVersion, streamWindowMax } from "../libp2p/node.ts";
-import { mtls } from "../libp2p/mtls.ts";
-import { closeGraceMs } from "./gate_book.ts";
-import type { Outbox } from "./outbox.ts";
+import { multiaddr } from "@multiformats/multiaddr";
+import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { Refusal } from "../../pki/refusal.ts";
 import {
-  type AddressText,
+  type CloseReason,
+  type Gate,
   isStreamProtocol,
   type NodeIdentity,
   type PeerText,
-  type StartAnswer,
-  type StreamProtocol,
   type TransportAsk,
   TransportError,
   type TransportInput,
 } from "../port.ts";
-import { Listening } from "../libp2p/listening.ts";
-import type { MessageProtocol } from "../protocols/messages.ts";
+import { isMessageProtocol } from "../protocols/messages.ts";
+import { addressRules } from "./address_filter.ts";
+import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
+import type { Clock, Timer } from "./clock.ts";
+import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
+import { Dialler } from "./dialing.ts";
+import { Gossip } from "./gossip.ts";
+import { KadStreams } from "./kad_streams.ts";
+import type { Outbox } from "./outbox.ts";
+import type { SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
 import { Records } from "./records.ts";
-import { Requests, type SessionParts } from "./requests.ts";
-import type { Meter } from "../libp2p/secured_stream.ts";
+import { Requests } from "./requests.ts";
+import { addressesOfPeers } from "./successor.ts";
+import { StreamPlaces, type StreamVerdict } from "./stream_places.ts";
+import type { TransportWatch } from "./transport_watch.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
-import { Internal } from "../../pki/refusal.ts";
+import {
+  closeGraceMs,
+  kadProtocol,
+  type Wire,
+  type WireConnection,
+  type WireListener,
+  type WireStarted,
+  type WireStream,
+} from "./wire.ts";
 
 /** How long a dial may take in all, beyond the handshake's own deadline, in milliseconds. */
 const dialSlackMs = 5_000;
-
-/** What a session that has started says: the answer to `start`. */
-export type Started = Omit<Extract<StartAnswer, { type: "listening" }>, "type">;
-
-/** What a session hears: everything but its own beginning and end. */
-export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
-
 /** How often connections that are let finish are looked at, in milliseconds. */
 const settleLookMs = 50;
-/** Peers whose addresses a successor is told, and addresses of each: it dials them all at once. */
-export const successorPeersMax = 256;
-const successorAddressesMax = 4;
-/** A stream in such a state is over. */
-const overStates: ReadonlySet<string> = new Set(["closed", "reset", "aborted"]);
-/** What is let finish: exchanges, files, and what is relayed for others. */
-const workProtocols = /^\/(hypha-|libp2p\/circuit\/relay\/)/;
 
+/** What a session handles: everything but its own beginning and end. */
+export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
 type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" }>;
+type Handlers = { readonly [T in RunningAsk["type"]]: (ask: Extract<RunningAsk, { type: T }>) => void };
 
-interface Running {
-  readonly libp2p: Node;
-  readonly dialler: Dialler;
-  readonly requests: Requests;
-  readonly streams: RawStreams;
-  readonly gossip: Gossip;
-  readonly records: Records;
-  readonly reachability: Reachability;
-  readonly internals: NodeInternals;
-  readonly verified: VerifiedPeers;
+/** What a session is made with. */
+export interface SessionInit {
+  readonly input: TransportInput;
+  readonly clock: Clock;
+  readonly wire: Wire;
+  readonly outbox: Outbox;
+  readonly watch: TransportWatch;
 }
 
-/** One start of libp2p, until its stop. */
+/** One start of a wire, until its stop. */
 export class Session {
-  readonly #input: TransportInput;
-  readonly #outbox: Outbox;
-  readonly #connections: Connections;
-  readonly #meter: Meter = { received: 0, sent: 0 };
-  readonly #served = new Set<MessageProtocol | StreamProtocol>();
-  /** Ends of former certificates' connections, each in its time; as many as there are pairs within one `drainMs`. */
-  readonly #drains = new Set<ReturnType<typeof setTimeout>>();
-  #running: Running | undefined;
+  readonly #init: SessionInit;
+  readonly #table: ConnectionTable;
+  readonly #places: StreamPlaces;
+  readonly #dialler: Dialler;
+  readonly #verified: VerifiedPeers;
+  readonly #reachability: Reachability;
+  readonly #requests: Requests;
+  readonly #streams: RawStreams;
+  readonly #kad: KadStreams;
+  readonly #records: Records;
+  readonly #gossip: Gossip;
+  readonly #served = new Set<string>();
+  /** Ends of previous certificates' connections, each in its time; as many as there are pairs within one `drainMs`. */
+  readonly #drains = new Set<Timer>();
+  readonly #onStopped: (() => void)[] = [];
+  #identity: NodeIdentity;
+  #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
-  #stopping: Promise<void> | undefined;
 
-  constructor(input: TransportInput, outbox: Outbox) {
-    this.#input = input;
-    this.#outbox = outbox;
-    this.#connections = new Connections(input, outbox);
-  }
-
-  /** Starts libp2p. Rejects with what it could not do; nothing is left over then. */
-  async start(): Promise<Started> {
-    const input = this.#input;
-    const listening = new Listening();
-    const addresses = addressRules(input, (peer) => this.#connections.isGateway(peer));
-    const libp2p = await createNode(input, {
-      addresses,
-      listening,
-      gater: this.#connections.gater(addresses),
-      protector: this.#connections.protector(),
-      turnsAway: (address) => this.#connections.turnsAway(address),
-      encrypter: mtls({
-        identity: () => this.#connections.identity,
-        keyExchange: input.keyExchange,
-        gates: this.#connections.book,
-        now: input.now,
-        meter: this.#meter,
-        frames: new FrameBudgets({ ...defaultFrameLimits, frameBytesMax: streamWindowMax }),
-      }),
-    });
-    if (this.#stopping !== undefined) throw new Error("it was stopped before it started");
-    const internals = internalsOf(libp2p);
-    internals.setProtocolVersion(protocolVersion);
-    const dialler = new Dialler(libp2p, this.#connections, input.handshakeTimeoutMs + dialSlackMs);
+  /** Nothing is started yet. */
+  constructor(init: SessionInit) {
+    this.#init = init;
+    const { input, clock, wire, outbox } = init;
+    this.#identity = input.identity;
+    this.#table = this.#makeTable();
+    this.#places = new StreamPlaces(clock);
+    this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
+    this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
+    this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
     const parts: SessionParts = {
-      libp2p,
-      connections: this.#connections,
-      dialler,
-      outbox: this.#outbox,
+      self: input.identity.peer,
+      wire,
+      clock,
+      established: {
+        identityOf: (connection) => this.#table.identityOf(connection),
+        has: (peer) => this.#table.has(peer),
+        best: (peer) => this.#table.best(peer),
+        gateways: () => gatewaysAmong(this.#table, input.gatewayAddresses),
+      },
+      streams: this.#places,
+      dialler: this.#dialler,
+      verified: this.#verified,
+      outbox,
       uuid: input.uuid,
-      now: input.now,
     };
-    const verified = new VerifiedPeers(this.#connections, dialler, input.now);
-    const reachability = new Reachability(libp2p, internals, input, this.#outbox);
-    const running: Running = {
-      libp2p,
-      dialler,
-      reachability,
-      internals,
-      verified,
-      requests: new Requests(parts),
-      streams: new RawStreams(parts),
-      gossip: new Gossip(parts, verified),
-      records: new Records(parts, verified, internals.kad, input.now),
-    };
-    this.#connections.onOpened((connection, identity) => {
-      verified.seen(identity.peer);
-      reachability.opened(connection);
+    this.#requests = new Requests(parts);
+    this.#streams = new RawStreams(parts);
+    this.#records = new Records(parts);
+    this.#kad = new KadStreams(parts, this.#records);
+    this.#gossip = new Gossip(parts);
+    init.watch.session?.(this);
+  }
+
+  #makeTable(): ConnectionTable {
+    const { input, clock, outbox } = this.#init;
+    const { makeGate, snapshot, limits, handshakeTimeoutMs, uuid } = input;
+    return new ConnectionTable({
+      clock,
+      makeGate,
+      snapshot,
+      limits,
+      handshakeTimeoutMs,
+      uuid,
+      identity: () => this.#identity,
+      listener: {
+        turnedAway: (address, refusal) =>
+          outbox.tell({ type: "peer.refused", address, direction: "inbound", peer: undefined, refusal }),
+        established: (connection, identity, first) => this.#established(connection, identity, first),
+        left: (_connection, identity, reason, last) => this.#left(identity, reason, last),
+        refused: (connection, gate, refusal) => this.#refused(connection, gate, refusal),
+      },
     });
-    libp2p.addEventListener("connection:open", ({ detail }) => this.#connections.opened(detail));
-    this.#running = running;
-    try {
-      await libp2p.start();
-    } catch (error) {
-      await this.stop("libp2p did not start");
-      throw listening.error(input.listenAddresses, "failed") ?? error;
-    }
-    const unheard = listening.error(input.listenAddresses, "started");
-    if (unheard !== undefined) {
-      await this.stop("libp2p does not listen where it was to");
-      throw unheard;
-    }
-    if (this.#stopping !== undefined) {
-      await libp2p.stop(); // a stop during the start has stopped what there was then
-      throw new Error("it was stopped while it started");
-    }
-    reachability.started();
+  }
+
+  // ── What the wire asks and reports ──
+
+  #listener(): WireListener {
+    const table = this.#table;
+    const rules = addressRules(this.#init.input, (peer) => this.#isGateway(peer));
     return {
-      addresses: libp2p.getMultiaddrs().map((address) => address.toString()),
-      bound: [...listening.bound],
-      left: listening.failures.map(({ address, why }) => `${address}: ${why}`),
+      turnsAway: (address) => table.turnsAway(address),
+      opening: (connection) => table.opening(connection),
+      securing: (connection) => table.securing(connection),
+      secured: (connection, tls) => table.secured(connection, tls),
+      opened: (connection) => table.opened(connection),
+      failed: (connection, refusal) => table.failed(connection, refusal),
+      broken: (connection, detail) => table.broken(connection, detail),
+      ended: (connection, end) => table.ended(connection, end),
+      stream: (connection, stream) => this.#stream(connection, stream),
+      mayDial: (address) => rules.mayDial(multiaddr(address)),
+      mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
+      announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
+      gossip: (message) => this.#gossip.received(message),
+      addresses: (own) => this.#reachability.addresses(own),
+      reservationLost: (relay) => this.#reachability.reservationLost(relay),
+      dhtReady: () => this.#reachability.dhtReady(),
     };
   }
 
-  /** Does what is asked. Trust and identity may change at any time; everything else wants a started session. */
-  hear(ask: SessionAsk): void {
+  #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
+    const { peer } = identity;
+    if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
+    this.#verified.seen(peer);
+    this.#reachability.established(connection, peer);
+  }
+
+  #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
+    if (last) this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
+  }
+
+  #refused({ address, direction }: WireConnection, { identity, presented }: Gate, refusal: Refusal): void {
+    const peer = identity === undefined ? presented : { name: identity.name, id: identity.peer };
+    this.#init.outbox.tell({ type: "peer.refused", address, direction, peer, refusal });
+  }
+
+  /** A stream counts with the identity of the connection it came in on, whatever other connections the peer has. */
+  #stream(connection: WireConnection, stream: WireStream): StreamVerdict {
+    const identity = this.#table.identityOf(connection);
+    if (identity === undefined) return "refused";
+    const { protocol } = stream;
+    return this.#places.received(connection, protocol, () => {
+      if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
+      if (!this.#served.has(protocol)) return "unsupported";
+      if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
+      if (isMessageProtocol(protocol)) return this.#requests.received(connection, identity, protocol, stream);
+      return "unsupported";
+    });
+  }
+
+  /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
+  #isGateway(peer: PeerText): boolean {
+    const { role, identity, gatewayAddresses } = this.#init.input;
+    if (role === "gateway") return peer === identity.peer;
+    return [...this.#table.of(peer)].some((connection) => leadsToGateway(connection, gatewayAddresses));
+  }
+
+  // ── Start ──
+
+  /** Starts the wire. Where that fails nothing is left over. */
+  start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
+    this.#init.wire.start(this.#listener(), (started) => {
+      if (Result.isSuccess(started) && this.#phase === "running") {
+        this.#reachability.addresses(started.success.addresses);
+        this.#reachability.started();
+        return done(started);
+      }
+      const error = Result.isFailure(started)
+        ? started.failure
+        : new TransportError({ code: "stopped", detail: "it was stopped while it started" });
+      this.stop("the wire did not start", 0, () => done(Result.fail(error)));
+    });
+  }
+
+  // ── Asks ──
+
+  /** Does what is asked. Trust and identity may change at any time; everything else needs a started session. */
+  handle(ask: SessionAsk): void {
     if (ask.type === "trust.changed") {
-      this.#running?.verified.trustChanged();
-      return this.#connections.trustChanged(ask.snapshot);
+      this.#verified.trustChanged();
+      return this.#table.trustChanged(ask.snapshot);
     }
     if (ask.type === "identity.changed") return this.#changeIdentity(ask.identity);
-    if (this.#running === undefined) throw new Error("Cannot do anything before the start has ended");
-    this.#do(this.#running, ask);
+    const handler = this.#handlers[ask.type] as (ask: RunningAsk) => void;
+    handler(ask);
   }
 
-  #do(running: Running, ask: RunningAsk): void {
-    const { requests, streams, gossip, records } = running;
-    switch (ask.type) {
-      case "peers":
-        return this.#outbox.answer(ask.replyTo, { type: "peers", list: this.#connections.list() });
-      case "counters": {
-        const { accepted } = this.#connections;
-        const counters = { accepted, bytesReceived: this.#meter.received, bytesSent: this.#meter.sent };
-        return this.#outbox.answer(ask.replyTo, { type: "counters", counters });
+  readonly #handlers: Handlers = {
+    "peers": ({ replyTo }) => this.#init.outbox.answer(replyTo, { type: "peers", list: this.#table.list() }),
+    "counters": ({ replyTo }) => {
+      const { received, sent } = this.#init.wire.meter;
+      const counters = { accepted: this.#table.accepted, bytesReceived: received, bytesSent: sent };
+      this.#init.outbox.answer(replyTo, { type: "counters", counters });
+    },
+    "dial": (ask) => this.#dial(ask),
+    "retire": (ask) => this.#retire(ask),
+    "close": ({ peer, reason }) => this.#table.close(peer, reason),
+    "serve": ({ protocol }) => {
+      this.#served.add(protocol);
+      this.#init.wire.serve(protocol);
+    },
+    "unserve": ({ protocol }) => {
+      this.#served.delete(protocol);
+      this.#init.wire.unserve(protocol);
+    },
+    "request": (ask) => this.#requests.request(ask),
+    "request.cancel": ({ id }) => this.#requests.cancel(id),
+    "respond": (ask) => {
+      this.#init.watch.answer?.(ask.message, this.#init.input.identity.peer);
+      this.#requests.respond(ask);
+    },
+    "decline": ({ exchange }) => this.#requests.decline(exchange),
+    "subscribe": ({ topic }) => this.#gossip.subscribe(topic),
+    "unsubscribe": ({ topic }) => this.#gossip.unsubscribe(topic),
+    "publish": (ask) => this.#gossip.publish(ask),
+    "record.put": (ask) => this.#records.put(ask),
+    "record.get": (ask) => this.#records.get(ask),
+    "stream.open": (ask) => this.#streams.open(ask),
+    "stream.accept": (ask) => this.#streams.accept(ask),
+    "stream.reject": ({ exchange }) => this.#streams.reject(exchange),
+  };
+
+  #dial({ id, target, replyTo }: Extract<TransportAsk, { type: "dial" }>): void {
+    const { outbox } = this.#init;
+    this.#dialler.dial(target, (outcome) => {
+      if (Result.isFailure(outcome)) {
+        return outbox.answer(replyTo, { type: "dial.failed", id, refusal: outcome.failure });
       }
-      case "dial":
-        return this.#dial(running, ask);
-      case "retire":
-        return this.#retire(running, ask);
-      case "close":
-        return this.#connections.close(ask.peer, ask.reason);
-      case "serve":
-        return this.#serve(running, ask.protocol);
-      case "unserve":
-        return this.#unserve(running, ask.protocol);
-      case "request":
-        return requests.request(ask);
-      case "request.cancel":
-        return requests.cancel(ask.id);
-      case "respond":
-        return requests.respond(ask);
-      case "decline":
-        return requests.decline(ask.exchange);
-      case "subscribe":
-        return gossip.subscribe(ask.topic);
-      case "unsubscribe":
-        return gossip.unsubscribe(ask.topic);
-      case "publish":
-        return gossip.publish(ask);
-      case "record.put":
-        return records.put(ask);
-      case "record.get":
-        return records.get(ask);
-      case "stream.open":
-        return streams.open(ask);
-      case "stream.accept":
-        return streams.accept(ask);
-      case "stream.reject":
-        return streams.reject(ask.exchange);
-    }
-  }
-
-  #retire(running: Running, { replyTo, factsTo }: Extract<TransportAsk, { type: "retire" }>): void {
-    this.#outbox.redirect(factsTo);
-    const listenAddresses = running.internals.stopListening();
-    this.#addressesOfPeers(running).then((peers) =>
-      this.#outbox.answer(replyTo, { type: "retired", listenAddresses, peers })
-    );
-  }
-
-  /** Where those who are established can be dialled: where they were, or as they announced. */
-  async #addressesOfPeers({ libp2p }: Running): Promise<{ peer: PeerText; addresses: AddressText[] }[]> {
-    const { mayDial } = addressRules(this.#input, (peer) => this.#connections.isGateway(peer));
-    const named = this.#connections.list().slice(0, successorPeersMax).map(async ({ peer }) => {
-      const connection = this.#connections.best(peer);
-      const dialled = connection?.direct === true && connection.direction === "outbound" ? [connection.remoteAddr] : [];
-      const known = connection === undefined
-        ? []
-        : await libp2p.peerStore.get(connection.remotePeer).then(({ addresses }) => addresses, () => []);
-      const all = [...dialled, ...known.map(({ multiaddr }) => multiaddr)].filter(mayDial);
-      const texts = all.map((address) => namingPeer(address.toString(), peer));
-      return { peer, addresses: [...new Set(texts)].slice(0, successorAddressesMax) };
+      const peer = this.#table.identityOf(outcome.success)?.peer ?? "";
+      outbox.answer(replyTo, { type: "dial.done", id, peer });
     });
-    return (await Promise.all(named)).filter(({ addresses }) => addresses.length > 0);
   }
 
-  #dial({ dialler }: Running, { id, target, replyTo }: Extract<TransportAsk, { type: "dial" }>): void {
-    dialler.dial(target).then(
-      ({ remotePeer }) => this.#outbox.answer(replyTo, { type: "dial.done", id, peer: remotePeer.toString() }),
-      (error) => {
-        const refusal = error instanceof DialFailed ? error.refusal : new Internal({ detail: String(error) });
-        this.#outbox.answer(replyTo, { type: "dial.failed", id, refusal });
-      },
+  #retire({ replyTo, factsTo }: Extract<TransportAsk, { type: "retire" }>): void {
+    const { outbox, wire } = this.#init;
+    outbox.redirect(factsTo);
+    const listenAddresses = wire.stopListening();
+    const { mayDial } = addressRules(this.#init.input, (peer) => this.#isGateway(peer));
+    addressesOfPeers(
+      { wire, table: this.#table, mayDial: (address) => mayDial(multiaddr(address)) },
+      (peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }),
     );
   }
 
-  #serve({ requests, streams }: Running, protocol: Extract<TransportAsk, { type: "serve" }>["protocol"]): void {
-    if (this.#served.has(protocol)) return;
-    this.#served.add(protocol);
-    const serving = isStreamProtocol(protocol) ? streams.serve(protocol) : requests.serve(protocol);
-    serving.catch((error) => this.#failed(`cannot serve ${protocol}: ${error}`));
-  }
-
-  #unserve({ libp2p }: Running, protocol: Extract<TransportAsk, { type: "serve" }>["protocol"]): void {
-    if (!this.#served.delete(protocol)) return;
-    libp2p.unhandle(protocol).catch((error) => this.#failed(`cannot stop serving ${protocol}: ${error}`));
-  }
-
-  /** New handshakes use the new pair. Another key is another PeerID, which libp2p cannot take up while it runs. */
+  /** New handshakes use the new pair. Another key is another PeerID, which a wire cannot take up while it runs. */
   #changeIdentity(identity: NodeIdentity): void {
-    if (identity.peer !== this.#connections.identity.peer) {
-      return this.#failed("another key needs another transport: its PeerID is fixed");
+    const { outbox, input: { rotation: { drain, drainMs } }, clock } = this.#init;
+    if (identity.peer !== this.#identity.peer) {
+      const detail = "another key needs another transport: its PeerID is fixed";
+      return outbox.tell({ type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
     }
-    this.#connections.identityChanged(identity);
-    const { drain, drainMs } = this.#input.rotation;
-    if (drain !== "time" || this.#stopping !== undefined) return;
-    const timer = setTimeout(() => {
+    this.#identity = identity;
+    if (drain !== "time" || this.#phase !== "running") return;
+    const timer = clock.after(drainMs, () => {
       this.#drains.delete(timer);
-      this.#connections.closeBefore(identity.generation, "its certificate was replaced");
-    }, drainMs);
+      this.#table.closeBefore(identity.generation, "its certificate was replaced");
+    });
     this.#drains.add(timer);
   }
 
-  #failed(detail: string): void {
-    this.#outbox.tell({ type: "transport.failed", error: new TransportError({ code: "failed", detail }) });
-  }
+  // ── Stop ──
 
   /**
-   * Ends every connection and stops libp2p. Calling it again waits for the same end, and may cut its grace short.
+   * Ends every connection and stops the wire. Calling it again waits for the same end, and may cut its grace short.
    *
    * @param graceMs How long connections with work on them may go on.
    */
-  stop(reason: string, graceMs = 0): Promise<void> {
-    this.#graceEndsAt = Math.min(this.#graceEndsAt, this.#input.now() + graceMs);
-    this.#stopping ??= this.#stop(reason);
-    return this.#stopping;
+  stop(reason: string, graceMs: number, done: () => void): void {
+    const { clock } = this.#init;
+    if (this.#phase === "stopped") return done();
+    this.#onStopped.push(done);
+    this.#graceEndsAt = Math.min(this.#graceEndsAt, clock.monotonic() + graceMs);
+    if (this.#phase !== "running") return;
+    this.#phase = "settling";
+    for (const timer of this.#drains) clock.cancel(timer);
+    this.#reachability.stop();
+    this.#settle(reason);
   }
 
   /** Ends idle connections, and looks again until none is left or the grace is over. */
-  async #settle(reason: string): Promise<void> {
-    while (this.#input.now() < this.#graceEndsAt) {
-      const busy = this.#connections.closeIdle(
-        ({ streams }) =>
-          streams.some(({ protocol, status }) => !overStates.has(status) && workProtocols.test(protocol)),
-        reason,
-      );
-      // What leaves with a connection's close takes its grace; only then libp2p may end it.
-      if (busy === 0 && this.#connections.book.size === 0) return;
-      if (busy === 0) this.#graceEndsAt = Math.min(this.#graceEndsAt, this.#input.now() + closeGraceMs);
-      await new Promise((resolve) => setTimeout(resolve, settleLookMs));
+  #settle(reason: string): void {
+    const { clock } = this.#init;
+    const now = clock.monotonic();
+    if (now < this.#graceEndsAt) {
+      const busy = this.#table.closeIdle((connection) => this.#isBusy(connection), reason);
+      if (busy > 0 || this.#table.size > 0) {
+        // What leaves with a connection's close takes its grace; only then the wire may end it.
+        if (busy === 0) this.#graceEndsAt = Math.min(this.#graceEndsAt, now + closeGraceMs);
+        clock.after(settleLookMs, () => this.#settle(reason));
+        return;
+      }
     }
+    this.#end(reason);
   }
 
-  async #stop(reason: string): Promise<void> {
-    const running = this.#running;
-    for (const timer of this.#drains) clearTimeout(timer);
-    running?.reachability.stop();
-    if (running !== undefined) await this.#settle(reason);
-    running?.requests.stop();
-    running?.streams.stop();
-    running?.records.stop();
-    this.#connections.closeAll(reason);
-    await running?.libp2p.stop();
+  /** What is let finish: exchanges, files, and what the wire relays for others. */
+  #isBusy(connection: WireConnection): boolean {
+    return connection.isRelaying || this.#places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
+  }
+
+  #end(reason: string): void {
+    this.#phase = "stopping";
+    this.#requests.stop();
+    this.#streams.stop();
+    this.#records.stop();
+    this.#kad.stop();
+    this.#verified.stop();
+    this.#dialler.stop();
+    this.#table.closeAll(reason);
+    // After the closes of this turn: the wire ends what they leave.
+    this.#init.clock.yield(() =>
+      this.#init.wire.stop(() => {
+        this.#phase = "stopped";
+        for (const done of this.#onStopped.splice(0)) done();
+      })
+    );
+  }
+
+  // ── For a caller that looks on ──
+
+  /** This node. */
+  get self(): PeerText {
+    return this.#init.input.identity.peer;
+  }
+
+  /** Whether its wire has stopped. */
+  get isStopped(): boolean {
+    return this.#phase === "stopped";
+  }
+
+  /** The peers that are established. */
+  peers(): readonly PeerText[] {
+    return [...this.#table.peers()];
+  }
+
+  /** Every connection in every phase. */
+  connections(): IterableIterator<ConnectionRow> {
+    return this.#table.rows();
+  }
+
+  get accepted(): number {
+    return this.#table.accepted;
+  }
+
+  /** What is under way: exchanges, streams, dials, verifications, and handshakes. */
+  get size(): number {
+    let handshakes = 0;
+    for (const { established } of this.#table.rows()) if (!established) handshakes += 1;
+    const { size: records } = this.#records;
+    return this.#requests.size + this.#streams.size + this.#kad.size + records + this.#dialler.size +
+      this.#verified.size + handshakes;
   }
 }

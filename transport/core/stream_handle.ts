@@ -1,170 +1,272 @@
 /**
- * A raw stream with a bounded buffer at this end and back-pressure at both.
+ * A raw stream with a bounded inbox at this end and back-pressure at both.
  *
  * @module
  */
-import type { Stream } from "@libp2p/interface";
 import { Effect } from "effect";
-import { drained } from "../libp2p/drained.ts";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../port.ts";
-import { plainBytes } from "./whole_message.ts";
+import type { Clock, Timer } from "./clock.ts";
+import type { StreamEnd, StreamListener, WireStream } from "./wire.ts";
 
 /**
  * A reader that lags behind by more than this stops the sender, in bytes. libp2p resets a paused stream over 4 MiB, of
  * which a window of 2 MiB may still arrive after the pause.
  */
 export const streamBufferMax = 1_048_576;
-/** A stream on which nothing moves for so long, while somebody waits for it to, is broken; in milliseconds. */
+/** A reader that has caught up to this lets a stopped sender go on, in bytes. */
+const streamResumeAt = streamBufferMax / 4;
+/** A direction in which nothing moves for so long, while a read or write waits for it, breaks the stream; in milliseconds. */
 export const streamStallMs = 60_000;
 
-/** A handle, and how its owner looks at it. */
-export interface OwnedStream {
-  readonly handle: StreamHandle;
-  /** Ends the stream where nobody reads on: `stopped`, a lost connection. */
-  abort(reason: string): void;
-}
-
-/** What a handle is made of. */
-export interface StreamHandleInit {
+/** What a stream's handle is made of. */
+export interface OwnedStreamInit {
   readonly id: string;
   readonly peer: PeerText;
   readonly protocol: StreamProtocol;
-  readonly stream: Stream;
+  readonly clock: Clock;
+  /** Outbound only: the other side agreed to the protocol. */
+  opened?(): void;
+  /** The stream is over. Called once; from `abort` at once. */
+  closed(how: StreamEnd, detail: string): void;
 }
 
-/** Makes the handle of a stream. Its first bytes are kept from here on. */
-export function ownStream({ id, peer, protocol, stream }: StreamHandleInit): OwnedStream {
-  const inbox = new Inbox(stream);
-  const abort = (reason: string) => stream.abort(new Error(reason));
-  const handle: StreamHandle = {
-    id,
-    peer,
-    protocol,
-    read: Effect.callback<StreamChunk>((resume) => {
-      const cancel = inbox.next((chunk) => resume(Effect.succeed(chunk)));
-      return Effect.sync(cancel);
-    }),
-    write: (bytes) => whenOpen(stream, (signal) => stream.send(bytes) ? undefined : drained(stream, signal)),
-    end: whenOpen(stream, (signal) => stream.close({ signal })),
-    abort: (reason) => Effect.sync(() => abort(reason)),
-  };
-  return { handle, abort };
-}
+type Resume = (outcome: Effect.Effect<void, TransportError>) => void;
 
-/** Runs something on the writing side, with the stall deadline; a stream that is gone fails with `stream-reset`. */
-function whenOpen(
-  stream: Stream,
-  run: (signal: AbortSignal) => Promise<void> | undefined,
-): Effect.Effect<void, TransportError> {
-  return Effect.tryPromise({
-    try: async (interrupted) => {
-      if (stream.writeStatus !== "writable") throw new Error("the stream's writing side has ended");
-      const controller = new AbortController();
-      const stop = () => controller.abort(new Error("nothing moved on the stream"));
-      const timer = setTimeout(stop, streamStallMs);
-      interrupted.addEventListener("abort", stop);
-      try {
-        await run(controller.signal);
-      } finally {
-        clearTimeout(timer);
-        interrupted.removeEventListener("abort", stop);
-      }
-    },
-    catch: (error) => {
-      // libp2p rejects a close that was overtaken with the event that overtook it.
-      const detail = error instanceof Error ? error.message : "the stream closed";
-      if (stream.status === "open") stream.abort(new Error(detail));
-      return new TransportError({ code: "stream-reset", detail });
-    },
-  });
-}
+/** A stream, seen from both sides: the wire reports to it, the role uses its handle. */
+export class OwnedStream implements StreamListener {
+  /** What the role uses. */
+  readonly handle: StreamHandle;
+  readonly #init: OwnedStreamInit;
+  readonly #inbox: Inbox;
+  readonly #outlet: Outlet;
+  #stream: WireStream | undefined;
+  #isOver = false;
 
-/** What has arrived and was not read yet. */
-class Inbox {
-  readonly #stream: Stream;
-  readonly #chunks: Uint8Array[] = [];
-  readonly #readers: ((chunk: StreamChunk) => void)[] = [];
-  #size = 0;
-  #paused = false;
-  #resuming = false;
-  #whole: boolean;
-  #ended = false;
-  #stall: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(stream: Stream) {
-    this.#stream = stream;
-    this.#whole = stream.remoteWriteStatus === "closed" && stream.status === "open";
-    stream.addEventListener("message", (event) => this.#arrived(plainBytes(event.data)));
-    stream.addEventListener("remoteCloseWrite", () => this.#whole = true);
-    stream.addEventListener("end", () => this.#end());
-    stream.addEventListener("close", () => this.#end());
-    // What the negotiation read ahead is still to come, after which there is no further `end`.
-    if (stream.readableEnded || stream.status !== "open") queueMicrotask(() => this.#end());
-  }
-
-  /** Hands over the next piece, when there is one. Returns how to give the wait up. */
-  next(take: (chunk: StreamChunk) => void): () => void {
-    this.#readers.push(take);
-    this.#serve();
-    if (this.#readers.includes(take)) this.#watch();
-    return () => {
-      const index = this.#readers.indexOf(take);
-      if (index >= 0) this.#readers.splice(index, 1);
-      if (this.#readers.length === 0) clearTimeout(this.#stall);
+  constructor(init: OwnedStreamInit) {
+    this.#init = init;
+    const { id, peer, protocol, clock } = init;
+    this.#inbox = new Inbox(clock, () => this.abort("nothing arrived on the stream"));
+    this.#outlet = new Outlet(clock, () => this.abort("nothing moved on the stream"));
+    this.handle = {
+      id,
+      peer,
+      protocol,
+      read: Effect.callback<StreamChunk>((resume) => {
+        const giveUp = this.#inbox.next((chunk) => resume(Effect.succeed(chunk)));
+        return Effect.sync(giveUp);
+      }),
+      write: (bytes) => Effect.callback<void, TransportError>((resume) => this.#outlet.write(bytes, resume)),
+      end: Effect.callback<void, TransportError>((resume) => this.#outlet.end(resume)),
+      abort: (reason) => Effect.sync(() => this.abort(reason)),
     };
   }
 
-  #arrived(bytes: Uint8Array): void {
-    this.#chunks.push(bytes);
-    this.#size += bytes.byteLength;
-    this.#serve();
-    this.#pauseIfFull();
+  /** Gives it its stream, before anything is reported of it. */
+  attach(stream: WireStream): void {
+    this.#stream = stream;
+    this.#inbox.attach(stream);
+    this.#outlet.attach(stream);
   }
 
-  #pauseIfFull(): void {
-    if (this.#size < streamBufferMax || this.#paused || this.#resuming || this.#stream.readStatus !== "readable") {
-      return;
+  opened(): void {
+    if (!this.#isOver) this.#init.opened?.();
+  }
+
+  data(bytes: Uint8Array): void {
+    if (!this.#isOver) this.#inbox.arrived(bytes);
+  }
+
+  ended(): void {
+    if (!this.#isOver) this.#inbox.end("whole");
+  }
+
+  drained(): void {
+    if (!this.#isOver) this.#outlet.drained();
+  }
+
+  closed(how: StreamEnd, detail: string): void {
+    this.#end(how, detail);
+  }
+
+  /** Resets both directions: waiting reads and writes end now. What has arrived can still be read. */
+  abort(reason: string): void {
+    if (this.#isOver) return;
+    this.#stream?.abort(reason);
+    this.#end("reset", reason);
+  }
+
+  #end(how: StreamEnd, detail: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#outlet.fail(detail);
+    this.#inbox.end("broken");
+    this.#init.closed(how, detail);
+  }
+}
+
+/** Ends a stream on which nothing moves while someone waits. */
+class Stall {
+  readonly #clock: Clock;
+  readonly #stalled: () => void;
+  #timer: Timer | undefined;
+
+  constructor(clock: Clock, stalled: () => void) {
+    this.#clock = clock;
+    this.#stalled = stalled;
+  }
+
+  /** Starts the time, anew where it runs. */
+  restart(): void {
+    this.#clock.cancel(this.#timer);
+    this.#timer = this.#clock.after(streamStallMs, this.#stalled);
+  }
+
+  stop(): void {
+    this.#clock.cancel(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** The writing side: writers that wait until the stream takes more. */
+class Outlet {
+  readonly #stall: Stall;
+  readonly #writers = new Set<Resume>();
+  #stream: WireStream | undefined;
+  #isDraining = false;
+  #state: "writable" | "ending" | "ended" = "writable";
+  /** Why no write succeeds any more. */
+  #failure: string | undefined;
+
+  constructor(clock: Clock, stalled: () => void) {
+    this.#stall = new Stall(clock, stalled);
+  }
+
+  attach(stream: WireStream): void {
+    this.#stream = stream;
+  }
+
+  /** Sends bytes and resumes the writer once more are taken. Returns how to give the wait up. */
+  write(bytes: Uint8Array, resume: Resume): Effect.Effect<void> | void {
+    if (this.#stream === undefined || this.#state !== "writable" || this.#failure !== undefined) {
+      return resume(Effect.fail(resetError(this.#failure ?? "the stream's writing side has ended")));
     }
-    this.#paused = true;
-    this.#stream.pause();
+    if (this.#stream.send(bytes)) return resume(Effect.void);
+    this.#isDraining = true;
+    return this.#wait(resume);
   }
 
-  #end(): void {
-    this.#ended = true;
+  /** Ends the writing side, once what was written has left. */
+  end(resume: Resume): Effect.Effect<void> | void {
+    if (this.#stream === undefined || this.#state !== "writable" || this.#failure !== undefined) {
+      return resume(Effect.fail(resetError(this.#failure ?? "the stream's writing side has ended")));
+    }
+    this.#state = "ending";
+    if (this.#isDraining) return this.#wait(resume);
+    this.#finish();
+    return resume(Effect.void);
+  }
+
+  #wait(resume: Resume): Effect.Effect<void> {
+    this.#writers.add(resume);
+    this.#stall.restart();
+    return Effect.sync(() => {
+      this.#writers.delete(resume);
+      // An end that was given up still comes, so its deadline stays.
+      if (this.#writers.size === 0 && this.#state !== "ending") this.#stall.stop();
+    });
+  }
+
+  drained(): void {
+    this.#isDraining = false;
+    this.#stall.stop();
+    if (this.#state === "ending") this.#finish();
+    this.#resume(Effect.void);
+  }
+
+  #finish(): void {
+    this.#state = "ended";
+    this.#stream?.end();
+  }
+
+  /** The stream is over: no write succeeds any more. */
+  fail(detail: string): void {
+    this.#failure = detail;
+    this.#stall.stop();
+    if (this.#writers.size > 0) this.#resume(Effect.fail(resetError(detail)));
+  }
+
+  #resume(outcome: Effect.Effect<void, TransportError>): void {
+    const writers = [...this.#writers];
+    this.#writers.clear();
+    for (const resume of writers) resume(outcome);
+  }
+}
+
+function resetError(detail: string): TransportError {
+  return new TransportError({ code: "stream-reset", detail });
+}
+
+/** The reading side: what has arrived and was not read yet. */
+class Inbox {
+  readonly #stall: Stall;
+  readonly #chunks: Uint8Array[] = [];
+  readonly #readers: ((chunk: StreamChunk) => void)[] = [];
+  #stream: WireStream | undefined;
+  #sizeBytes = 0;
+  #isPaused = false;
+  #outcome: "whole" | "broken" | undefined;
+
+  constructor(clock: Clock, stalled: () => void) {
+    this.#stall = new Stall(clock, stalled);
+  }
+
+  attach(stream: WireStream): void {
+    this.#stream = stream;
+  }
+
+  /** Hands over the next piece, once there is one. Returns how to give the wait up. */
+  next(take: (chunk: StreamChunk) => void): () => void {
+    this.#readers.push(take);
     this.#serve();
+    if (this.#readers.includes(take)) this.#stall.restart();
+    return () => {
+      const index = this.#readers.indexOf(take);
+      if (index >= 0) this.#readers.splice(index, 1);
+      if (this.#readers.length === 0) this.#stall.stop();
+    };
+  }
+
+  arrived(bytes: Uint8Array): void {
+    this.#chunks.push(bytes);
+    this.#sizeBytes += bytes.byteLength;
+    this.#serve();
+    if (this.#sizeBytes < streamBufferMax || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#stream?.pause();
+  }
+
+  /** Nothing more arrives. The first outcome counts: a whole stream stays whole when it is reset later. */
+  end(outcome: "whole" | "broken"): void {
+    this.#outcome ??= outcome;
+    this.#serve();
+    if (this.#readers.length === 0) this.#stall.stop();
   }
 
   #serve(): void {
     while (this.#readers.length > 0) {
       const bytes = this.#chunks.shift();
-      if (bytes === undefined && !this.#ended) return;
+      if (bytes === undefined && this.#outcome === undefined) return;
       const reader = this.#readers.shift();
-      clearTimeout(this.#stall);
+      this.#stall.stop();
       if (bytes === undefined) {
-        reader?.({ type: "end", outcome: this.#whole ? "whole" : "broken" });
+        reader?.({ type: "end", outcome: this.#outcome ?? "broken" });
         continue;
       }
-      this.#size -= bytes.byteLength;
+      this.#sizeBytes -= bytes.byteLength;
       reader?.({ type: "bytes", bytes });
     }
-    if (!this.#paused || this.#size > streamBufferMax / 4) return;
-    this.#paused = false;
-    // After this turn: resuming delivers at once what libp2p has kept. A pause within that delivery would be forgotten by the
-    // multiplexer, which goes on to open the window: it comes after.
-    queueMicrotask(() => {
-      if (this.#stream.readStatus !== "paused") return;
-      this.#resuming = true;
-      try {
-        this.#stream.resume();
-      } finally {
-        this.#resuming = false;
-      }
-      this.#pauseIfFull();
-    });
-  }
-
-  #watch(): void {
-    clearTimeout(this.#stall);
-    this.#stall = setTimeout(() => this.#stream.abort(new Error("nothing arrived on the stream")), streamStallMs);
+    if (!this.#isPaused || this.#sizeBytes > streamResumeAt) return;
+    this.#isPaused = false;
+    this.#stream?.resume();
   }
 }

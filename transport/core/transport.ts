@@ -1,33 +1,31 @@
 /**
- * The transport actor: owns libp2p and the gates of its connections, moves bytes, asks the gate, decides nothing.
+ * The transport actor: one core over a wire. It owns the connections and their gates, moves bytes and asks the gate.
  *
- * It speaks `port.ts`. Every ask has exactly one answer; whatever is asked before `start` or after `drain` is answered
- * with `stopped`. Stopping the actor closes everything.
+ * It speaks `port.ts`. Every ask has exactly one answer; an ask before `start` or after `drain` is answered with `stopped`.
+ * Stopping the actor closes everything.
  *
  * @module
  */
+import { Result } from "effect";
 import { type CallbackActorLogic, fromCallback } from "xstate";
 import { Internal } from "../../pki/refusal.ts";
+import { type TransportAsk, TransportError, type TransportInput } from "../port.ts";
+import type { Clock } from "./clock.ts";
 import { type Outbox, outbox } from "./outbox.ts";
-import { type TransportAsk, TransportError, type TransportFact, type TransportInput } from "../port.ts";
-import { Session, type SessionAsk, type Started } from "./session.ts";
+import { Session, type SessionAsk } from "./session.ts";
+import type { TransportWatch } from "./transport_watch.ts";
+import type { Wire } from "./wire.ts";
 
-/** The logic of the transport actor; everything it says unasked goes to its parent. */
-export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = fromCallback<
-  TransportAsk,
-  TransportInput
->(({ input, receive, sendBack }) => {
-  const box = outbox((fact: TransportFact) => sendBack(fact));
-  const state: State = { input, box, phase: "idle", session: undefined, early: [] };
-  receive((ask) => hear(state, ask));
-  return () => {
-    state.phase = "stopped";
-    box.close();
-    state.session?.stop("the node stopped").catch(() => {});
-  };
-});
+/** What a transport runs on. */
+export interface TransportOptions {
+  readonly clock: (input: TransportInput) => Clock;
+  /** Makes the wire of one start. */
+  readonly makeWire: (input: TransportInput, clock: Clock) => Wire;
+  /** Looks on. */
+  readonly watch?: TransportWatch;
+}
 
-/** What is still done while connections are let finish: what was begun is answered. */
+/** Asks that are handled while connections are let finish: what was begun is answered. */
 const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
   "respond",
   "decline",
@@ -36,100 +34,124 @@ const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
   "counters",
   "peers",
 ]);
-/** Asks that are kept while libp2p starts; more are answered with `stopped`. */
+/** Asks that are kept while the wire starts; more are answered with `stopped`. */
 const earlyAsksMax = 1_024;
 
+/** The logic of a transport actor; its facts go to its parent. */
+export function makeTransport(options: TransportOptions): CallbackActorLogic<TransportAsk, TransportInput> {
+  return fromCallback<TransportAsk, TransportInput>(({ input, receive, sendBack }) => {
+    const clock = options.clock(input);
+    const { watch = {} } = options;
+    const box = outbox({ clock, deliver: sendBack, watch: watch.fact?.bind(watch) });
+    const state: State = { options, input, clock, box, watch, phase: "idle", session: undefined, early: [] };
+    receive((ask) => handle(state, ask));
+    return () => {
+      state.phase = "stopped";
+      box.close();
+      state.session?.stop("the node stopped", 0, () => {});
+    };
+  });
+}
+
 interface State {
+  readonly options: TransportOptions;
   input: TransportInput;
+  readonly clock: Clock;
   readonly box: Outbox;
+  readonly watch: TransportWatch;
   phase: "idle" | "starting" | "started" | "draining" | "stopped";
   session: Session | undefined;
   readonly early: SessionAsk[];
 }
 
-function hear(state: State, ask: TransportAsk): void {
-  const { box, session, phase, early } = state;
+function handle(state: State, ask: TransportAsk): void {
+  const { session, phase, early } = state;
   if (ask.type === "start") return start(state, ask);
   if (session === undefined || phase === "idle" || phase === "stopped") return refuseAsk(state, ask);
-  if (ask.type === "drain") {
-    state.phase = ask.graceMs === undefined ? "stopped" : "draining";
-    for (const waiting of early.splice(0)) refuseAsk(state, waiting);
-    const drained = () => {
-      state.phase = "stopped";
-      box.answer(ask.replyTo, { type: "drained" });
-    };
-    session.stop("the node drains", ask.graceMs).then(drained, drained);
-    return;
+  if (ask.type === "drain") return drain(state, session, ask);
+  if (phase === "draining") return finishing.has(ask.type) ? session.handle(ask) : refuseAsk(state, ask);
+  if (phase === "started" || ask.type === "trust.changed" || ask.type === "identity.changed") {
+    return session.handle(ask);
   }
-  if (phase === "draining") return finishing.has(ask.type) ? session.hear(ask) : refuseAsk(state, ask);
-  if (phase === "started" || ask.type === "trust.changed" || ask.type === "identity.changed") return session.hear(ask);
   if (early.length >= earlyAsksMax) return refuseAsk(state, ask);
   early.push(ask);
 }
 
-function start(state: State, ask: Extract<TransportAsk, { type: "start" }>): void {
-  const { box, input, early } = state;
-  const fail = (error: unknown) => {
-    const detail = error instanceof Error ? error.message : String(error);
-    const typed = error instanceof TransportError ? error : new TransportError({ code: "failed", detail });
-    box.answer(ask.replyTo, { type: "transport.failed", error: typed });
-  };
-  if (state.phase !== "idle") return fail(new Error("it was started before"));
+function start(state: State, { replyTo }: Extract<TransportAsk, { type: "start" }>): void {
+  const { box, clock, input, early, options, watch } = state;
+  const failed = (error: TransportError) => box.answer(replyTo, { type: "transport.failed", error });
+  if (state.phase !== "idle") return failed(new TransportError({ code: "failed", detail: "it was started before" }));
   state.phase = "starting";
-  const session = new Session(input, box);
+  const session = new Session({ input, clock, outbox: box, watch, wire: options.makeWire(input, clock) });
   state.session = session;
-  const started = (listening: Started) => {
+  session.start((started) => {
+    if (Result.isFailure(started)) {
+      state.phase = "stopped";
+      failed(started.failure);
+      for (const waiting of early.splice(0)) refuseAsk(state, waiting);
+      return;
+    }
     if (state.phase === "starting") state.phase = "started";
-    box.answer(ask.replyTo, { type: "listening", ...listening });
-    for (const waiting of early.splice(0)) hear(state, waiting);
-  };
-  session.start().then(started, (error) => {
-    state.phase = "stopped";
-    fail(error);
-    for (const waiting of early.splice(0)) refuseAsk(state, waiting);
+    box.answer(replyTo, { type: "listening", ...started.success });
+    for (const waiting of early.splice(0)) handle(state, waiting);
   });
 }
 
-/** Answers what cannot be done because there is no running session. */
-function refuseAsk(state: State, ask: TransportAsk): void {
+function drain(state: State, session: Session, ask: Extract<TransportAsk, { type: "drain" }>): void {
+  const { box, early } = state;
+  state.phase = ask.graceMs === undefined ? "stopped" : "draining";
+  for (const waiting of early.splice(0)) refuseAsk(state, waiting);
+  session.stop("the node drains", ask.graceMs ?? 0, () => {
+    state.phase = "stopped";
+    box.answer(ask.replyTo, { type: "drained" });
+  });
+}
+
+/** How an ask that cannot be done without a running session is answered. */
+type Refusals = { readonly [T in SessionAsk["type"]]: (ask: Extract<SessionAsk, { type: T }>) => void };
+
+function refuseAsk(state: State, ask: Exclude<TransportAsk, { type: "start" }>): void {
+  if (ask.type === "drain") return state.box.answer(ask.replyTo, { type: "drained" });
+  const refuse = refusalsOf(state)[ask.type] as (ask: SessionAsk) => void;
+  refuse(ask);
+}
+
+function refusalsOf(state: State): Refusals {
   const { box, phase } = state;
-  const detail = phase === "stopped" || phase === "draining"
-    ? "the transport was drained"
-    : "the transport was not started";
+  const wasDrained = phase === "stopped" || phase === "draining";
+  const detail = wasDrained ? "the transport was drained" : "the transport was not started";
   const error = new TransportError({ code: "stopped", detail });
-  switch (ask.type) {
-    case "drain":
-      return box.answer(ask.replyTo, { type: "drained" });
-    case "retire":
-      box.redirect(ask.factsTo);
-      return box.answer(ask.replyTo, { type: "retired", listenAddresses: state.input.listenAddresses, peers: [] });
-    case "peers":
-      return box.answer(ask.replyTo, { type: "peers", list: [] });
-    case "counters": {
-      const counters = { accepted: 0, bytesReceived: 0, bytesSent: 0 };
-      return box.answer(ask.replyTo, { type: "counters", counters });
-    }
-    case "dial":
-      return box.answer(ask.replyTo, { type: "dial.failed", id: ask.id, refusal: new Internal({ detail }) });
-    case "request":
-      return box.answer(ask.replyTo, { type: "request.failed", id: ask.id, error });
-    case "publish":
-      return box.answer(ask.replyTo, { type: "publish.failed", id: ask.id, error });
-    case "record.put":
-    case "record.get":
-      return box.answer(ask.replyTo, { type: "record.failed", id: ask.id, error });
-    case "stream.open":
-      return box.answer(ask.replyTo, { type: "stream.failed", id: ask.id, error });
-    case "stream.accept":
-      return box.answer(ask.replyTo, { type: "stream.failed", id: ask.exchange, error });
+  const nothing = () => {};
+  const record = ({ id, replyTo }: Extract<SessionAsk, { type: "record.put" | "record.get" }>) =>
+    box.answer(replyTo, { type: "record.failed", id, error });
+  return {
+    "retire": ({ factsTo, replyTo }) => {
+      box.redirect(factsTo);
+      box.answer(replyTo, { type: "retired", listenAddresses: state.input.listenAddresses, peers: [] });
+    },
+    "peers": ({ replyTo }) => box.answer(replyTo, { type: "peers", list: [] }),
+    "counters": ({ replyTo }) => {
+      const counters = { accepted: state.session?.accepted ?? 0, bytesReceived: 0, bytesSent: 0 };
+      box.answer(replyTo, { type: "counters", counters });
+    },
+    "dial": ({ id, replyTo }) => box.answer(replyTo, { type: "dial.failed", id, refusal: new Internal({ detail }) }),
+    "request": ({ id, replyTo }) => box.answer(replyTo, { type: "request.failed", id, error }),
+    "publish": ({ id, replyTo }) => box.answer(replyTo, { type: "publish.failed", id, error }),
+    "record.put": record,
+    "record.get": record,
+    "stream.open": ({ id, replyTo }) => box.answer(replyTo, { type: "stream.failed", id, error }),
+    "stream.accept": ({ exchange, replyTo }) => box.answer(replyTo, { type: "stream.failed", id: exchange, error }),
     // What was learnt before the start is what the start begins with.
-    case "trust.changed":
-      state.input = { ...state.input, snapshot: ask.snapshot };
-      return;
-    case "identity.changed":
-      state.input = { ...state.input, identity: ask.identity };
-      return;
-    default:
-      return;
-  }
+    "trust.changed": ({ snapshot }) => void (state.input = { ...state.input, snapshot }),
+    "identity.changed": ({ identity }) => void (state.input = { ...state.input, identity }),
+    "close": nothing,
+    "serve": nothing,
+    "unserve": nothing,
+    "request.cancel": nothing,
+    "respond": nothing,
+    "decline": nothing,
+    "subscribe": nothing,
+    "unsubscribe": nothing,
+    "stream.reject": nothing,
+  };
 }

@@ -9,7 +9,7 @@ import type { MessageStream } from "@libp2p/interface";
  * Resolves when everything that was sent has been handed on and more would be taken.
  *
  * libp2p's own `onDrain` keeps its first promise for ever, so that every wait after the first is none, and a
- * multiplexer says `drain` to all of its streams whenever the connection drains, also to those whose window is used up:
+ * multiplexer reports `drain` to all of its streams whenever the connection drains, also to those whose window is used up:
  * what counts is what the stream still holds.
  *
  * @throws the signal's reason, or an error when the stream closes first.

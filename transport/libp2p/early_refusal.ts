@@ -1,6 +1,6 @@
 /**
- * Turns attempts over a limit away at the socket, before libp2p has made a connection of it: what floods must cost little.
- * What is let through here is still admitted, or not, when its gate is born.
+ * Turns attempts over a limit away at the socket, before libp2p has made a connection of it: an attempt of a flood must cost
+ * little. The connection's listener still decides about what passes here.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Transport } from "@libp2p/interface";
 import { checkTcp, type ListenerServer, tcpListenerOf } from "./connection_internals.ts";
 import type { AddressText } from "../port.ts";
 
-/** Whether an attempt from this address is turned away; whoever answers has counted and told it. */
+/** Whether an attempt from this address is turned away; the function has counted and reported it then. */
 export type TurnsAway = (address: AddressText) => boolean;
 
 /**
@@ -47,7 +47,7 @@ export function turningAway<Components>(
   };
 }
 
-/** Whoever throws over an attempt has turned it away: in a socket's event it would end the process. */
+/** An error counts as a refusal: in a socket's event it would end the process. */
 function isTurnedAway(turnsAway: TurnsAway, address: AddressText): boolean {
   try {
     return turnsAway(address);
@@ -62,7 +62,7 @@ function lookFirst(server: ListenerServer, turnsAway: TurnsAway): void {
   server.on("connection", (socket) => {
     const address = addressOf(socket);
     if (address === undefined || !isTurnedAway(turnsAway, address)) return goOn?.(socket);
-    socket.on("error", () => {}); // it is nobody's any more
+    socket.on("error", () => {}); // nothing else listens to it any more
     socket.resetAndDestroy();
   });
 }

@@ -3,7 +3,7 @@
  * multiplexer open a stream or answer a ping, and a length of 4 GiB makes it wait for as much.
  *
  * Frames are counted as they arrive, before the multiplexer sees them (yamux specification: "Framing"). A peer that is over its
- * budget isn't cut off: it waits, like anybody whose receiver reads slowly.
+ * budget isn't cut off: it waits, like a sender whose receiver reads slowly.
  *
  * @module
  */
@@ -38,7 +38,7 @@ export const defaultFrameLimits: FrameLimits = {
   burstUs: 25_000,
   frameBytesMax: 16 * 1_048_576,
 };
-/** What is handed on before others get their turn, in microseconds. */
+/** What is handed on before other work gets its turn, in microseconds. */
 export const frameSliceUs = 4_000;
 /** Data from which on a frame costs what its bytes cost, which the stream's window bounds. */
 const bulkBytes = 1_024;
@@ -85,12 +85,12 @@ export class FrameBudget {
   }
 }
 
-/** The budgets of everybody who is connected. */
+/** The budgets of all connected peers. */
 export class FrameBudgets {
   readonly #limits: FrameLimits;
   readonly #budgets = new Map<PeerText, FrameBudget>();
 
-  /** Nobody is connected yet. */
+  /** No peer is connected yet. */
   constructor(limits: FrameLimits) {
     this.#limits = limits;
   }

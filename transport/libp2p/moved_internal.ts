@@ -11,6 +11,7 @@ import { fileURLToPath } from "node:url";
 export const writtenFor = {
   "libp2p": "3.3.11",
   "@libp2p/circuit-relay-v2": "4.2.13",
+  "@libp2p/gossipsub": "17.1.1",
   "@libp2p/identify": "4.1.14",
   "@libp2p/kad-dht": "16.4.5",
   "@libp2p/tcp": "11.0.28",

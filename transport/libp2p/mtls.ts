@@ -1,9 +1,10 @@
 /**
- * Mutual TLS 1.3 as a libp2p connection encrypter, `/tls/1.0.0`, with the gate as the only judge of the peer.
+ * Mutual TLS 1.3 as a libp2p connection encrypter, `/tls/1.0.0`, with the connection's listener as the only authority on the
+ * peer.
  *
- * TLS proves that the peer holds the key of the certificate it shows. Whether that certificate is one to let in is not
- * TLS's question here: the gate is given the chain, and until it has said yes no byte reaches the muxer
- * (specification: "Mutual TLS").
+ * TLS proves that the peer holds the key of the certificate it shows. Whether that certificate is accepted is not decided by
+ * TLS here: the listener receives the chain, and before its verdict no byte reaches the multiplexer (specification: "Mutual
+ * TLS").
  *
  * @module
  */
@@ -17,13 +18,14 @@ import type {
   SecuredConnection,
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { HandshakeTimeout, HungUp, Internal, NoCertificate, type Refusal, TlsFailed } from "../../pki/refusal.ts";
 import { checkStreams, socketConnectionOf } from "./connection_internals.ts";
 import type { FrameBudgets } from "./frame_guard.ts";
-import { type GateBook, GateClosedError, type Gated, socketOf } from "../core/gate_book.ts";
+import type { Libp2pConnection, Libp2pConnections } from "./connections.ts";
+import { ConnectionClosed, socketOf } from "./raw_connection.ts";
 import { messageDuplex } from "./message_duplex.ts";
 import { peerChain } from "./peer_chain.ts";
-import type { NodeIdentity } from "../port.ts";
 import { type Meter, SecuredStream } from "./secured_stream.ts";
 import { type KeyExchange, secureContexts } from "./tls_context.ts";
 import { refusalOfTlsError } from "./tls_refusal.ts";
@@ -33,15 +35,13 @@ export const tlsProtocol = "/tls/1.0.0";
 
 /** What the encrypter is made with. */
 export interface MtlsInit {
-  /** The pair that new handshakes use. */
-  readonly identity: () => NodeIdentity;
   /** `hybrid` prefers X25519MLKEM768 where the peer has it. */
   readonly keyExchange: KeyExchange;
-  /** Where the gates of this node's connections are. */
-  readonly gates: GateBook;
+  /** This node's connections, whose listener gives the verdicts. */
+  readonly connections: Libp2pConnections;
   /** Milliseconds, for what a refusal says; where they begin does not matter. */
   readonly now: () => number;
-  /** Counts application bytes, where somebody wants to know. */
+  /** Counts application bytes. */
   readonly meter?: Meter;
   /** What peers' yamux frames may cost. Without it, or with another multiplexer, frames are not looked at. */
   readonly frames?: FrameBudgets;
@@ -50,48 +50,47 @@ export interface MtlsInit {
 /**
  * Makes the connection encrypter.
  *
- * A refused peer learns nothing but that the connection ended. The promise rejects with an error whose message carries
- * the gate's id, since libp2p keeps nothing else of it; the refusal itself is in the gate.
+ * A refused peer learns only that the connection ended. The promise rejects with an error without details, since libp2p keeps
+ * only its message; the listener knows the refusal.
  *
  * @throws {MovedInternal} where the streams of `@libp2p/utils` are others than those this was written for.
  */
 export function mtls(init: MtlsInit): (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter {
   checkStreams();
-  const context = secureContexts(init.identity, init.keyExchange);
+  const contextOf = secureContexts(init.keyExchange);
   const meter = init.meter ?? { received: 0, sent: 0 };
   const secure = async (
     raw: MessageStream,
     direction: "inbound" | "outbound",
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> => {
-    const gated = init.gates.of(raw) ?? init.gates.birth(raw, direction, options.remotePeer?.toString());
-    const { gate } = gated;
-    if (gate.phase === "admitting") gate.send({ type: "connection.securing" });
-    if (gate.phase !== "securing") throw new GateClosedError(gate.id);
+    const expectedPeer = options.remotePeer?.toString();
+    const connection = init.connections.of(raw) ??
+      init.connections.begin(raw, direction, { expectedPeer, read: "negotiation" });
+    const pair = connection.secure();
+    if (pair === undefined) throw closed();
     let socket: TLSSocket;
     try {
-      gated.generation = init.identity().generation;
-      socket = startTls(raw, direction, context());
+      socket = startTls(raw, direction, contextOf(pair));
     } catch (error) {
-      throw refuse(gated, new Internal({ detail: error instanceof Error ? error.message : String(error) }));
+      connection.failed(new Internal({ detail: error instanceof Error ? error.message : String(error) }));
+      throw closed();
     }
-    await handshake(gated, socket, { signal: options.signal, now: init.now });
-    const { identity } = gate;
-    if (identity === undefined) throw refuse(gated, new Internal({ detail: "verdict without an identity" }));
+    const identity = await handshake(connection, socket, { signal: options.signal, now: init.now });
     const budget = init.frames?.hold(identity.peer);
     if (budget !== undefined) socket.once("close", () => init.frames?.release(identity.peer));
-    const connection = new SecuredStream({
+    const secured = new SecuredStream({
       socket,
       direction,
       log: raw.log.newScope("tls"),
       meter,
-      onEnd: (by, detail) => gated.end ??= { by, detail },
-      onBroken: (detail) => gate.send({ type: "close", reason: detail }),
+      onEnd: (by, detail) => connection.known.end ??= { by, detail },
+      onBroken: (detail) => connection.broken(detail),
       now: init.now,
       ...(budget === undefined ? {} : { budget }),
     });
-    gated.secured = connection;
-    return { connection, remotePeer: peerIdFromString(identity.peer) };
+    connection.known.secured = secured;
+    return { connection: secured, remotePeer: peerIdFromString(identity.peer) };
   };
   return () => ({
     protocol: tlsProtocol,
@@ -100,11 +99,7 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
   });
 }
 
-/** Tells the gate of a failure; the error to throw. */
-function refuse(gated: Gated, refusal: Refusal): GateClosedError {
-  gated.gate.send({ type: "tls.failed", refusal });
-  return new GateClosedError(gated.gate.id);
-}
+const closed = () => new ConnectionClosed("during its handshake");
 
 /**
  * Puts TLS on a raw connection. Where there is a socket TLS takes it over (twice the throughput of a stream around it),
@@ -122,7 +117,7 @@ function startTls(
   return new TLSSocket(carrier as Socket, { ...common, isServer: true, requestCert: true });
 }
 
-/** Takes the socket out of libp2p's hands, and gives back what was read of it. */
+/** Takes the socket over from libp2p, and gives back what was read of it. */
 function takeSocket(raw: MessageStream, socket: Socket): Socket {
   const { readBuffer: ahead } = socketConnectionOf(raw);
   socket.pause();
@@ -135,44 +130,38 @@ function takeSocket(raw: MessageStream, socket: Socket): Socket {
   return socket;
 }
 
-/** Waits for the end of the handshake and asks the gate. Resolves when the gate stands at `opening`. */
+/** Waits for the end of the handshake and asks for the verdict. Resolves with the peer's identity where it is accepted. */
 function handshake(
-  gated: Gated,
+  connection: Libp2pConnection,
   socket: TLSSocket,
   { signal, now }: { readonly signal: AbortSignal | undefined; readonly now: () => number },
-): Promise<void> {
-  const { gate, raw } = gated;
+): Promise<PeerIdentity> {
+  const { raw } = connection;
   const started = now();
-  return new Promise<void>((resolve, reject) => {
-    const fail = (refusal: Refusal) => {
+  return new Promise<PeerIdentity>((resolve, reject) => {
+    const end = () => {
       settle();
-      const error = refuse(gated, refusal);
       socket.destroy();
-      reject(error);
+      reject(closed());
+    };
+    const fail = (refusal: Refusal) => {
+      connection.failed(refusal); // not reported where this side closes the connection: its listener has its own reason
+      end();
     };
     const onSecure = () => {
       const chain = readChain(socket);
       if (chain === undefined) return fail(new TlsFailed({ detail: "the peer's certificate cannot be read" }));
       if (chain.length === 0) return fail(new NoCertificate({ detail: "TLS completed without a certificate" }));
       if (socket.isSessionReused()) return fail(new TlsFailed({ detail: "a resumed session proves no certificate" }));
-      gate.send({ type: "tls.secured", version: socket.getProtocol() ?? "unknown", chain });
+      const identity = connection.verify({ version: socket.getProtocol() ?? "unknown", chain });
+      if (identity === undefined) return end();
       settle();
-      if (gate.phase === "opening") return resolve();
-      socket.destroy();
-      reject(new GateClosedError(gate.id));
+      resolve(identity);
     };
     const onError = (error: unknown) => fail(refusalOfTlsError(error));
     const onEnd = () => fail(new HungUp({ detail: "the peer closed during the TLS handshake" }));
     const onAbort = () => fail(new HandshakeTimeout({ state: "securing", afterMs: Math.round(now() - started) }));
-    // The gate's own deadline, or a close of the raw connection, ends the wait too.
-    const unlisten = gate.listen((said) => {
-      if (said.type !== "gate.refused" && said.type !== "gate.closed") return;
-      settle();
-      socket.destroy();
-      reject(new GateClosedError(gate.id));
-    });
     const settle = () => {
-      unlisten();
       socket.removeListener("secure", onSecure);
       socket.removeListener("error", onError);
       socket.removeListener("close", onEnd);
@@ -183,7 +172,7 @@ function handshake(
     socket.on("secure", onSecure);
     socket.on("error", onError);
     socket.on("close", onEnd);
-    raw.addEventListener("close", onEnd);
+    raw.addEventListener("close", onEnd); // the listener's own close ends the wait too
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
   });

@@ -1,5 +1,5 @@
 /**
- * How long somebody may go on proposing protocols. libp2p answers every line of multistream-select, thousands of them in one
+ * How long a peer may go on proposing protocols. libp2p answers every line of multistream-select, thousands of them in one
  * turn of the event loop if they came together.
  *
  * @module

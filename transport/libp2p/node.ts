@@ -18,6 +18,7 @@ import type {
   ConnectionProtector,
   Libp2p,
   Logger,
+  PeerId,
   PrivateKey,
 } from "@libp2p/interface";
 import { type KadDHT, kadDHT } from "@libp2p/kad-dht";
@@ -25,11 +26,12 @@ import { type Ping, ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
-import type { AddressRules } from "../core/address_filter.ts";
+import type { Multiaddr } from "@multiformats/multiaddr";
 import { turningAway, type TurnsAway } from "./early_refusal.ts";
 import type { Listening } from "./listening.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "../port.ts";
+import { kadProtocol, type WireListener } from "../core/wire.ts";
 
 /** The services of a node. */
 export interface NodeServices extends Record<string, unknown> {
@@ -43,20 +45,15 @@ export interface NodeServices extends Record<string, unknown> {
 /** A libp2p node of this network. */
 export type Node = Libp2p<NodeServices>;
 
-/** Kademlia's protocol. */
-export const kadProtocol = "/ipfs/kad/1.0.0";
-/** What identify says of the protocol's version. */
+/** The protocol's version in identify. */
 export const protocolVersion = "/hypha-identify/0.0.1";
 
-/** libp2p's own limits, set out of the way of `admission.ts`: where they strike they give no reason. */
+/** libp2p's own limits, set out of the way of `admission.ts`: libp2p gives no reason when it applies them. */
 const outOfTheWay = 1_000_000;
 /**
- * Deadline of an upgrade, of one address and of a dial, in milliseconds: above the gate's own, which is to be the one
- * that fires.
+ * Deadline of an upgrade, of one address and of a dial, in milliseconds: above the listener's own, which is to fire first.
  */
 const upgradeSlackMs = 5_000;
-/** Streams of one protocol that a connection may have open in each direction (libp2p: 32 and 64). */
-export const streamsPerProtocolMax = 256;
 /** A stream's window, in bytes: half of what libp2p keeps of a paused stream before it resets it (4 MiB). */
 export const streamWindowMax = 2 * 1_048_576;
 /** Reservations that a gateway grants, and for how long (wire facts: the existing gateways' 128 for an hour). */
@@ -81,20 +78,13 @@ export async function createNode(input: TransportInput, parts: {
   readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
   readonly gater: ConnectionGater;
   readonly protector: ConnectionProtector;
-  readonly addresses: AddressRules;
+  readonly addresses: Pick<WireListener, "mayKnow" | "announced">;
   readonly turnsAway: TurnsAway;
   readonly listening: Listening;
 }): Promise<Node> {
-  const { announced, mayKnow } = parts.addresses;
+  const { addresses } = parts;
+  const mayKnow: MayKnow = (peer, address) => addresses.mayKnow(peer.toString(), address.toString());
   const deadlineMs = input.handshakeTimeoutMs + upgradeSlackMs;
-  const relayServer = {
-    relay: circuitRelayServer({
-      // Members are verified, and a whole job must be able to run through a relay: no limit on data or time.
-      reservations: { maxReservations: reservationsMax, reservationTtl: reservationTtlMs, applyDefaultLimit: false },
-      maxInboundHopStreams: circuitsPerPeerMax,
-      maxOutboundStopStreams: circuitsPerPeerMax,
-    }),
-  };
   return await createLibp2p({
     start: false,
     privateKey: await libp2pKey(input.identity),
@@ -103,7 +93,10 @@ export async function createNode(input: TransportInput, parts: {
     addresses: {
       listen: [...input.listenAddresses],
       appendAnnounce: [...input.externalAddresses],
-      announceFilter: announced,
+      announceFilter: (own) => {
+        const announced = new Set(addresses.announced(own.map((address) => address.toString())));
+        return own.filter((address) => announced.has(address.toString()));
+      },
     },
     transports: [
       parts.listening.watching(
@@ -125,40 +118,54 @@ export async function createNode(input: TransportInput, parts: {
       reconnectRetries: 0, // the node dials its gateways itself
     },
     connectionMonitor: { pingTimeout: { minTimeout: pingTimeoutMs } },
-    services: {
-      identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
-      identifyPush: identifyPush({ maxInboundStreams: 8, maxOutboundStreams: 8, runOnLimitedConnection: true }),
-      ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
-      dht: kadDHT({
-        protocol: kadProtocol,
-        clientMode: input.role !== "gateway",
-        initialQuerySelfInterval: 0,
-        allowQueryWithZeroPeers: input.role === "gateway",
-        peerInfoMapper: (peer) => ({
-          ...peer,
-          multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id.toString(), address)),
-        }),
-      }),
-      pubsub: gossipsub({
-        globalSignaturePolicy: StrictSign,
-        allowPublishToZeroTopicPeers: false,
-        emitSelf: false,
-        runOnLimitedConnection: true,
-        fallbackToFloodsub: false,
-        maxInboundDataLength: gossipRpcMaxBytes,
-      }),
-      ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
-      ...(input.relay === "server" ? relayServer : {}),
-    },
+    services: servicesOf(input, mayKnow),
   }) as unknown as Node;
 }
 
-/** libp2p tells what it does through this; the transport's facts say what matters, and formatting costs time. */
+type MayKnow = (peer: PeerId, address: Multiaddr) => boolean;
+
+function servicesOf(input: TransportInput, mayKnow: MayKnow) {
+  const relayServer = {
+    relay: circuitRelayServer({
+      // Members are verified, and a whole job must be able to run through a relay: no limit on data or time.
+      reservations: { maxReservations: reservationsMax, reservationTtl: reservationTtlMs, applyDefaultLimit: false },
+      maxInboundHopStreams: circuitsPerPeerMax,
+      maxOutboundStopStreams: circuitsPerPeerMax,
+    }),
+  };
+  return {
+    identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
+    identifyPush: identifyPush({ maxInboundStreams: 8, maxOutboundStreams: 8, runOnLimitedConnection: true }),
+    ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
+    dht: kadDHT({
+      protocol: kadProtocol,
+      clientMode: input.role !== "gateway",
+      initialQuerySelfInterval: 0,
+      allowQueryWithZeroPeers: input.role === "gateway",
+      peerInfoMapper: (peer) => ({
+        ...peer,
+        multiaddrs: peer.multiaddrs.filter((address) => mayKnow(peer.id, address)),
+      }),
+    }),
+    pubsub: gossipsub({
+      globalSignaturePolicy: StrictSign,
+      allowPublishToZeroTopicPeers: false,
+      emitSelf: false,
+      runOnLimitedConnection: true,
+      fallbackToFloodsub: false,
+      maxInboundDataLength: gossipRpcMaxBytes,
+    }),
+    ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
+    ...(input.relay === "server" ? relayServer : {}),
+  };
+}
+
+/** libp2p's log lines are dropped: the transport's facts report what matters, and formatting costs time. */
 const silent = Object.assign(() => {}, {
   enabled: false,
   trace: () => {},
   error: () => {},
   newScope: () => silent,
 }) as unknown as Logger;
-/** For libp2p: says nothing, and formats nothing. */
+/** A logger for libp2p that formats and writes nothing. */
 export const silentLogger: ComponentLogger = { forComponent: () => silent };

@@ -5,13 +5,13 @@
  *
  * @module
  */
-import type { Libp2pEvents, PeerId, TypedEventTarget } from "@libp2p/interface";
+import type { Connection, Libp2pEvents, PeerId, Stream, TypedEventTarget } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { need, needMethods } from "./moved_internal.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
-export interface KadMessage {
+export interface KadDhtMessage {
   type: string;
   clusterLevel?: number;
   key?: Uint8Array;
@@ -22,15 +22,26 @@ export interface KadMessage {
 
 /** Answers one type of Kademlia message. */
 export interface KadHandler {
-  handle(peer: PeerId, message: KadMessage): Promise<KadMessage | undefined>;
+  handle(peer: PeerId, message: KadDhtMessage): Promise<KadDhtMessage | undefined>;
 }
+
+/** Takes a stream that a peer opened. */
+export type TakesStream = (stream: Stream, connection: Connection) => void;
 
 /** The inside of the DHT service. */
 export interface KadInternals {
+  /** By type of message. */
   readonly handlers: Record<string, KadHandler>;
-  /** Peers of the routing table that are closest to a key, without asking anybody. */
+  /** Replaces what takes Kademlia's streams. The DHT binds it when it begins to serve: before the start. */
+  takeStreams(takes: TakesStream): void;
+  /** Peers of the routing table that are closest to a key, without a search. */
   closestPeersOffline(key: Uint8Array): Promise<{ id: PeerId; multiaddrs: Multiaddr[] }[]>;
-  readonly routingTable: { readonly size: number };
+}
+
+/** The inside of gossipsub. It keeps one outbound stream for each peer. */
+export interface GossipInternals {
+  /** Opens the outbound stream to a peer, over this connection, where there is none. */
+  onPeerConnected(peer: PeerId, connection: Connection): void;
 }
 
 /** The relay client's reservations. */
@@ -56,11 +67,15 @@ export interface NodeInternals {
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
   readonly kad: KadInternals;
-  /** Sets what identify says of the protocol's version. */
+  readonly gossip: GossipInternals;
+  /** Sets the protocol's version in identify. */
   setProtocolVersion(version: string): void;
 }
 
-/** What tells the relay's transport from others. */
+/** The types of messages that the DHT's own handlers answer: those without records. */
+export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS", "ADD_PROVIDER"] as const;
+
+/** The relay's transport has this tag. */
 const relayTag = "@libp2p/circuit-relay-v2-transport";
 
 /**
@@ -77,9 +92,11 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(manager, "libp2p", "components.transportManager", ["listen", "getTransports", "getListeners"]);
   const dht = need(services.dht, "@libp2p/kad-dht", "service in a node that has one");
   const handlers: Record<string, KadHandler> = need(dht.rpc?.handlers, "@libp2p/kad-dht", "rpc.handlers");
-  for (const type of ["PUT_VALUE", "GET_VALUE"]) {
+  for (const type of answeredTypes) {
     needMethods(need(handlers[type], "@libp2p/kad-dht", `rpc.handlers.${type}`), "@libp2p/kad-dht", type, ["handle"]);
   }
+  needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
+  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected"]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
@@ -92,8 +109,11 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     kad: {
       handlers,
       closestPeersOffline: (key) => routing.getClosestPeersOffline(key),
-      routingTable: need(dht.routingTable, "@libp2p/kad-dht", "routingTable"),
+      takeStreams: (takes) => {
+        dht.rpc.onIncomingStream = takes;
+      },
     },
+    gossip: services.pubsub,
     setProtocolVersion: (version) => {
       host.protocolVersion = version;
       pushHost.protocolVersion = version;

@@ -24,7 +24,7 @@ const sourceOfRuntime: ChainSource = "Deno" in globalThis ? "detailed" : "x509";
  * follows a certificate that was there before is left off: a root is its own issuer. A socket is read once: Node forgets
  * what it has handed out.
  *
- * The context has no `ca`, so this is what arrived in the handshake and nothing that the runtime completed. It judges
+ * The context has no `ca`, so this is what arrived in the handshake and nothing that the runtime completed. It verifies
  * nothing; it throws where the runtime cannot read a certificate at all.
  */
 export function peerChain(socket: TLSSocket, source: ChainSource = sourceOfRuntime): Uint8Array[] {

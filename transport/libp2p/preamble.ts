@@ -1,5 +1,5 @@
 /**
- * What a libp2p dialler says first, and how to tell that somebody says something else.
+ * The first bytes of a libp2p dialler, and how to see that other bytes came.
  *
  * multistream-select reads a length and then waits for that many bytes: the first byte of `GET / HTTP/1.1` is a length
  * of 71, so a short request would sit there until the deadline and look like silence.

@@ -11,7 +11,7 @@ import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
 import { type FrameBudget, FrameReader } from "./frame_guard.ts";
 
-/** From so many bytes on, what is sent leaves at once; less waits for what else is sent in this turn of the loop. */
+/** So many bytes leave at once; fewer wait for what else is sent in this turn of the loop. */
 const bulkBytes = 4_096;
 
 /** How a connection came to its end, as far as its socket knows. */
@@ -43,7 +43,7 @@ export interface SecuredStreamInit {
 
 /**
  * Wraps a TLS socket after its handshake. What is sent in one turn of the loop leaves in one write (`cork`), reading pauses
- * the socket, and `send` says false until the socket has drained.
+ * the socket, and `send` returns false until the socket has drained.
  */
 export class SecuredStream extends AbstractMessageStream {
   readonly #socket: TLSSocket;
@@ -185,7 +185,7 @@ export class SecuredStream extends AbstractMessageStream {
    * Ends the writing side after what is queued (TLS `close_notify`), and waits until the other side has ended too: a
    * socket that closes before it has read everything resets the connection, and what is on its way is lost.
    *
-   * @throws the signal's reason; the socket is left to whoever gave the signal.
+   * @throws the signal's reason; the caller that gave the signal ends the socket.
    */
   override async close(options?: AbortOptions): Promise<void> {
     if (this.status !== "open") return;

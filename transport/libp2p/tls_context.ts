@@ -39,19 +39,18 @@ function createContext(identity: NodeIdentity, keyExchange: KeyExchange): Secure
 }
 
 /**
- * Makes a source of secure contexts: one context for each generation of the identity, so that a handshake costs none.
+ * Makes a source of secure contexts: one context for each generation of the identity, so that a handshake creates none.
  *
- * The context is never given a `ca`: the runtimes' own verification differs and its verdict is not used
- * (specification: "Certificate Validation" is `pki/path.ts`). It throws what the runtime throws for an unusable pair.
+ * A context never has a `ca`: the runtimes' own verification differs and its verdict is not used (specification: "Certificate
+ * Validation" is `pki/path.ts`). The source throws what the runtime throws for an unusable pair.
  */
-export function secureContexts(identity: () => NodeIdentity, keyExchange: KeyExchange): () => SecureContext {
+export function secureContexts(keyExchange: KeyExchange): (identity: NodeIdentity) => SecureContext {
   let generation: number | undefined;
   let context: SecureContext | undefined;
-  return () => {
-    const now = identity();
-    if (context === undefined || now.generation !== generation) {
-      context = createContext(now, keyExchange);
-      generation = now.generation;
+  return (identity) => {
+    if (context === undefined || identity.generation !== generation) {
+      context = createContext(identity, keyExchange);
+      generation = identity.generation;
     }
     return context;
   };

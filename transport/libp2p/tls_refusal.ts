@@ -1,5 +1,5 @@
 /**
- * From what a runtime says about a failed handshake to one of this network's refusals. OpenSSL (Node) and rustls (Deno)
+ * From a runtime's error of a failed handshake to one of this network's refusals. OpenSSL (Node) and rustls (Deno)
  * word the same failure differently: the code that comes out is the same.
  *
  * @module

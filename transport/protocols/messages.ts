@@ -24,7 +24,14 @@ export interface Resources {
 }
 
 /** Protocols with one request and one response on a stream of their own. */
-export type MessageProtocol = "/hypha-health/0.0.1" | "/hypha-api/0.0.1" | "/hypha-progress/0.0.1";
+export const messageProtocols = ["/hypha-health/0.0.1", "/hypha-api/0.0.1", "/hypha-progress/0.0.1"] as const;
+/** One of {@linkcode messageProtocols}. */
+export type MessageProtocol = (typeof messageProtocols)[number];
+
+/** Whether a protocol carries requests and responses. */
+export function isMessageProtocol(protocol: string): protocol is MessageProtocol {
+  return messageProtocols.some((known) => known === protocol);
+}
 
 /** Any request or response. Which of them a protocol carries in which direction is in {@linkcode ProtocolMessages}. */
 export type Message = HealthRequest | HealthResponse | ApiRequest | ApiResponse | ProgressRequest | ProgressResponse;

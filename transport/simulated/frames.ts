@@ -1,16 +1,16 @@
 /**
- * What the ends of a simulated connection tell each other: the handshake's steps, then messages, already decoded.
+ * What the ends of a simulated connection send each other: the steps of the handshake, then the bytes of streams, messages of
+ * gossip, and what a relay carries for others.
  *
  * @module
  */
-import type { Message, MessageProtocol, WorkerRequest } from "../protocols/messages.ts";
-import type { PeerText, StreamProtocol } from "../port.ts";
+import type { PeerText } from "../port.ts";
 import type { Frame } from "./network.ts";
 
-/** Steps towards an established connection: TLS, then the multiplexer. */
+/** Steps towards an open connection: TLS, then the multiplexer. */
 export type HandshakeFrame =
   | { readonly type: "hello" }
-  /** A chain, and whether whoever sends it has shown that the leaf's key is theirs. */
+  /** A chain, and whether its sender proved possession of the leaf's key. */
   | {
     readonly type: "certificate";
     readonly version: string;
@@ -20,52 +20,65 @@ export type HandshakeFrame =
   | { readonly type: "muxer" }
   | { readonly type: "muxer.agreed" };
 
-/** A message to one peer. `stream` numbers what belongs together, by who began it. */
-export type PeerFrame =
-  | {
-    readonly type: "request";
-    readonly stream: string;
-    readonly protocol: MessageProtocol;
-    /** `undefined` stands for bytes that don't decode. */
-    readonly message: Message | undefined;
-  }
-  | { readonly type: "response"; readonly stream: string; readonly message: Message | undefined }
-  | { readonly type: "response.none"; readonly stream: string; readonly why: "silent" | "unsupported" | "reset" }
-  | { readonly type: "stream.open"; readonly stream: string; readonly protocol: StreamProtocol }
-  | { readonly type: "stream.agreed"; readonly stream: string }
-  | { readonly type: "stream.data"; readonly stream: string; readonly bytes: Uint8Array; readonly size: number }
-  | { readonly type: "stream.taken"; readonly stream: string; readonly count: number }
-  | { readonly type: "stream.end"; readonly stream: string }
-  | { readonly type: "stream.reset"; readonly stream: string; readonly why: "reset" | "unsupported" };
+/**
+ * Bytes of a stream. As in yamux one frame can open a stream, carry bytes and end the sender's side. `stream` is the number
+ * that the opener chose: odd at the dialler, even at the other end.
+ */
+export interface StreamDataFrame {
+  readonly type: "stream.data";
+  readonly stream: number;
+  readonly protocol: string;
+  /** Opens the stream; `acknowledged`: its opener waits for `stream.agreed`. */
+  readonly opens: "no" | "quietly" | "acknowledged";
+  readonly bytes: Uint8Array;
+  /** Ends the sender's side. */
+  readonly ends: boolean;
+  /** The sender is not the stream's opener. */
+  readonly isReply: boolean;
+  readonly size: number;
+}
 
-/** Messages to the network: gossip and records. */
-export type NetworkFrame =
+/** Why a stream is refused or ended. */
+export type ResetReason = "reset" | "unsupported";
+
+/** What belongs to a stream. */
+export type StreamFrame =
+  | StreamDataFrame
+  | { readonly type: "stream.agreed"; readonly stream: number }
+  /** The reader consumed `count` octets: the sender may send as many more. */
+  | { readonly type: "stream.taken"; readonly stream: number; readonly count: number }
+  | { readonly type: "stream.reset"; readonly stream: number; readonly why: ResetReason };
+
+/** Gossip. `signed`: the message carries the author's signature. */
+export type GossipFrame =
+  | { readonly type: "gossip.topic"; readonly topic: string; readonly isSubscribed: boolean }
   | {
     readonly type: "gossip";
     readonly id: string;
     readonly topic: string;
-    readonly from: PeerText;
-    readonly message: WorkerRequest;
-  }
-  | {
-    readonly type: "record.put";
-    readonly stream: string;
-    readonly key: string;
-    readonly value: Uint8Array;
-    readonly publisher: PeerText;
-  }
-  | { readonly type: "record.kept"; readonly stream: string }
-  | { readonly type: "record.get"; readonly stream: string; readonly key: string }
-  | {
-    readonly type: "record.found";
-    readonly stream: string;
-    readonly record: { readonly value: Uint8Array; readonly publisher: PeerText } | undefined;
+    readonly author: PeerText;
+    readonly signed: boolean;
+    readonly bytes: Uint8Array;
+    readonly size: number;
   };
 
-/** What goes above the gate. */
-export type OpenFrame = PeerFrame | NetworkFrame;
+/** Reservations at a relay, and circuits through it. `circuit` is numbered by the connection that carries it. */
+export type RelayFrame =
+  | { readonly type: "relay.reserve" }
+  | { readonly type: "relay.reserved"; readonly granted: boolean }
+  /** Asks the relay for a circuit to a peer. */
+  | { readonly type: "relay.connect"; readonly circuit: number; readonly peer: PeerText }
+  /** The relay offers a circuit to a peer with a reservation. */
+  | { readonly type: "relay.incoming"; readonly circuit: number; readonly from: PeerText }
+  | { readonly type: "relay.connected"; readonly circuit: number }
+  | { readonly type: "relay.refused"; readonly circuit: number; readonly why: string }
+  | { readonly type: "relay.frame"; readonly circuit: number; readonly frame: Frame; readonly size: number }
+  | { readonly type: "relay.end"; readonly circuit: number; readonly by: "them" | "lost"; readonly detail: string };
 
-/** Everything. */
+/** What passes once the connection is open. */
+export type OpenFrame = StreamFrame | GossipFrame | RelayFrame;
+
+/** Every frame. */
 export type AnyFrame = HandshakeFrame | OpenFrame;
 
 const handshakeTypes: ReadonlySet<string> = new Set(["hello", "certificate", "muxer", "muxer.agreed"]);

@@ -1,8 +1,10 @@
 /**
- * The transport's twin over a virtual network.
+ * The wire of virtual time, and the transport over it.
  *
  * @module
  */
+export * from "./connection.ts";
+export * from "./directory.ts";
 export * from "./network.ts";
-export * from "./simulated.ts";
-export type { GatedLink } from "./links.ts";
+export * from "./transport.ts";
+export * from "./wire.ts";

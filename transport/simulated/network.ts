@@ -1,8 +1,7 @@
 /**
- * A virtual network: hosts, and connections between them that carry frames in order, late, or not at all.
+ * A virtual network: hosts, and links between them that carry frames in order, late, or not at all.
  *
- * It stands where TCP does. What a connection means, and who may have one, is `endpoint.ts`'s to decide, with the gates of
- * the network itself.
+ * It stands where TCP does. `wire.ts` makes connections of its links; who may have one is decided by the core's gates.
  *
  * @module
  */
@@ -33,17 +32,32 @@ export const dialSilenceMs = 6_000;
 /** Frames under way on one connection in one direction, at most; more and the connection breaks. */
 export const framesMax = 65_536;
 
-/** Why a connection ended, seen from one end. */
-export interface WireClosed {
+/** Why a link ended, seen from one end. */
+export interface LinkClosed {
   readonly by: "us" | "them" | "lost";
   readonly detail: string;
 }
 
-/** What passes between the ends of a connection. */
+/** What passes between the ends of a link. */
 export interface Frame {
   readonly type: string;
   /** Octets of payload: they take time. */
   readonly size?: number;
+}
+
+/** One end of a link, as a connection uses it: of the network's own, or of a circuit through a relay. */
+export interface LinkEnd {
+  /** Receives what the other end sends. The connection sets it before anything can arrive. */
+  onFrame: (frame: Frame) => void;
+  /** Called once, when the link is over. */
+  onClosed: (closed: LinkClosed) => void;
+  /** The host at the other end; of a circuit the relay's. */
+  readonly remote: string;
+  readonly open: boolean;
+  /** Sends a frame; after the end it is lost. */
+  send(frame: Frame): void;
+  /** Ends the link from this side; what was sent before still arrives. */
+  close(detail: string): void;
 }
 
 /**
@@ -58,18 +72,15 @@ export interface Listener {
   accept(end: WireEnd, from: AddressText): void;
 }
 
-/** One end of a connection. */
-export class WireEnd {
+/** One end of a link. */
+export class WireEnd implements LinkEnd {
   readonly network: VirtualNetwork;
   readonly host: string;
   readonly remote: string;
-  /** What hears: set by whoever owns the end, before anything can arrive. */
   onFrame: (frame: Frame) => void = () => {};
-  onClosed: (closed: WireClosed) => void = () => {};
+  onClosed: (closed: LinkClosed) => void = () => {};
   other!: WireEnd;
   open = true;
-  /** The reader reads nothing: what arrives waits. */
-  stalled = false;
   #lastDue = 0;
   #underWay = 0;
   readonly #held: Frame[] = [];
@@ -80,7 +91,6 @@ export class WireEnd {
     this.remote = remote;
   }
 
-  /** Sends a frame; after the end it is lost without a word. */
   send(frame: Frame): void {
     const tamper = this.network.tamperOf(this.host);
     if (tamper === undefined || frame.type === "wire.end") return this.#put(frame);
@@ -125,7 +135,6 @@ export class WireEnd {
     return this.#held.length > 0;
   }
 
-  /** Ends the connection from this side. */
   close(detail: string): void {
     if (!this.open) return;
     this.send({ type: "wire.end" });
@@ -146,7 +155,7 @@ export class WireEnd {
     this.onClosed = () => {};
   }
 
-  #ended(closed: WireClosed): void {
+  #ended(closed: LinkClosed): void {
     if (!this.open) return;
     this.open = false;
     if (closed.by !== "us") this.#held.length = 0;

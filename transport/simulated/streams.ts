@@ -1,171 +1,243 @@
 /**
- * Raw streams over simulated connections: a bounded buffer at the reader, a writer that waits for room, and ends that say
- * whether all of it came.
+ * Streams over simulated connections: a window for each direction, half-close and reset, as yamux has them.
  *
  * @module
  */
-import { Effect } from "effect";
-import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../port.ts";
+import type { Clock } from "../core/clock.ts";
+import type { StreamEnd, StreamListener, WireStream } from "../core/wire.ts";
+import type { ResetReason, StreamDataFrame, StreamFrame } from "./frames.ts";
 
-/** Octets that a writer may be ahead of its reader (yamux's window). */
+/** Octets that a sender may be ahead of the reader (yamux's initial window). */
 export const windowBytes = 262_144;
-/** A read or write in which nothing moves for this long resets the stream, in milliseconds. */
-export const stallMs = 60_000;
+/** The reader grants more once it consumed this many octets: half a window, as yamux does. */
+const grantBytes = windowBytes / 2;
 
-/** Timers of the stream's owner. */
-export interface StreamTime {
-  after(delayMs: number, task: () => void): unknown;
-  cancel(timer: unknown): void;
+const nothing = new Uint8Array();
+
+/** What a stream needs of its connection. */
+export interface StreamOwner {
+  readonly clock: Clock;
+  readonly meter: { received: number; sent: number };
+  sendFrame(frame: StreamFrame): void;
+  /** Bytes are about to be handed over. */
+  delivers(protocol: string, bytes: Uint8Array): void;
+  /** The stream is over; its number means nothing any more. */
+  forget(stream: SimulatedStream): void;
+  /** A stream has nothing left to send. */
+  pumped(): void;
+  /** The other side broke the rules of the multiplexer. */
+  broken(detail: string): void;
 }
 
-/** What a stream is made of. */
-export interface SimulatedStreamInit {
-  readonly id: string;
-  readonly peer: PeerText;
-  readonly protocol: StreamProtocol;
-  readonly time: StreamTime;
-  send(frame: StreamFrame): void;
-  /** Both directions are over. */
-  onOver(): void;
+/** Which stream it is. */
+export interface StreamInit {
+  readonly number: number;
+  readonly protocol: string;
+  readonly isOpener: boolean;
 }
-
-/** What a stream tells its other end. */
-export type StreamFrame =
-  | { readonly type: "stream.data"; readonly bytes: Uint8Array }
-  | { readonly type: "stream.taken"; readonly count: number }
-  | { readonly type: "stream.end" }
-  | { readonly type: "stream.reset" };
-
-type Resume<A> = (effect: Effect.Effect<A, TransportError>) => void;
 
 /** One end of a stream. */
-export class SimulatedStream {
-  readonly #init: SimulatedStreamInit;
-  readonly handle: StreamHandle;
-  readonly #chunks: Uint8Array[] = [];
-  #reader: ((chunk: StreamChunk) => void) | undefined;
-  #ended: "whole" | "broken" | undefined;
+export class SimulatedStream implements WireStream {
+  readonly protocol: string;
+  readonly number: number;
+  readonly #owner: StreamOwner;
+  readonly #isOpener: boolean;
+  #listener: StreamListener | undefined;
+  #isOver = false;
+
+  // What goes out.
+  #unsent: Uint8Array[] = [];
   #credit = windowBytes;
-  #writable = true;
-  #over = false;
-  readonly #writers: (() => void)[] = [];
+  #isAnnounced: boolean;
+  #endRequested = false;
+  #endSent = false;
+  #owesDrained = false;
 
-  constructor(init: SimulatedStreamInit) {
-    this.#init = init;
-    const { id, peer, protocol } = init;
-    this.handle = {
-      id,
-      peer,
-      protocol,
-      read: Effect.callback<StreamChunk>((resume) => this.#read((chunk) => resume(Effect.succeed(chunk)))),
-      write: (bytes) => Effect.callback<void, TransportError>((resume) => this.#write(bytes, resume)),
-      end: Effect.suspend(() => this.#end()),
-      abort: () => Effect.sync(() => this.abort()),
-    };
+  // What comes in.
+  #arrived: Uint8Array[] = [];
+  /** Octets that arrived and were not granted back, and those of them that were consumed. */
+  #ahead = 0;
+  #consumed = 0;
+  #isPaused = false;
+  #endArrived = false;
+  #endReported = false;
+
+  constructor(owner: StreamOwner, { number, protocol, isOpener }: StreamInit) {
+    this.#owner = owner;
+    this.number = number;
+    this.protocol = protocol;
+    this.#isOpener = isOpener;
+    this.#isAnnounced = !isOpener;
   }
 
-  /** The other end said something. */
-  hear(frame: StreamFrame): void {
-    if (this.#over && frame.type !== "stream.data") return;
-    switch (frame.type) {
-      case "stream.data":
-        if (this.#ended !== undefined) return;
-        this.#chunks.push(frame.bytes);
-        return this.#serve();
-      case "stream.taken":
-        this.#credit += frame.count;
-        for (const writer of this.#writers.splice(0)) writer();
-        return;
-      case "stream.end":
-        this.#ended ??= "whole";
-        this.#serve();
-        return this.#checkOver();
-      case "stream.reset":
-        return this.lose();
+  /** Who reads it. Set once, before anything arrives. */
+  listenedTo(listener: StreamListener): void {
+    this.#listener = listener;
+  }
+
+  /** Whether bytes or the end wait to be sent. */
+  get isPending(): boolean {
+    return !this.#isOver && (this.#unsent.length > 0 || (this.#endRequested && !this.#endSent));
+  }
+
+  // ── The user's calls ──
+
+  send(bytes: Uint8Array): boolean {
+    if (this.#isOver || this.#endRequested) return true;
+    if (bytes.length > 0) {
+      this.#unsent.push(bytes.slice());
+      this.#pump();
     }
+    const takesMore = this.#credit > 0 && this.#unsent.length === 0;
+    if (!takesMore) this.#owesDrained = true;
+    return takesMore;
   }
 
-  /** The connection, or the other end, is gone. */
-  lose(): void {
-    if (this.#over) return;
-    this.#ended ??= "broken";
-    this.#writable = false;
-    this.#serve();
-    for (const writer of this.#writers.splice(0)) writer();
-    this.#finish();
+  end(last?: Uint8Array): void {
+    if (this.#isOver || this.#endRequested) return;
+    if (last !== undefined && last.length > 0) this.#unsent.push(last.slice());
+    this.#endRequested = true;
+    this.#pump();
   }
 
-  /** Resets both directions. */
-  abort(): void {
-    if (this.#over) return;
-    this.#init.send({ type: "stream.reset" });
-    this.lose();
+  abort(detail: string): void {
+    if (this.#isOver) return;
+    if (this.#isAnnounced) this.#owner.sendFrame({ type: "stream.reset", stream: this.number, why: "reset" });
+    this.#finish("reset", detail);
   }
 
-  #read(take: (chunk: StreamChunk) => void): Effect.Effect<void> {
-    const { time } = this.#init;
-    const stall = time.after(stallMs, () => this.abort());
-    const taken = (chunk: StreamChunk) => {
-      time.cancel(stall);
-      take(chunk);
-    };
-    this.#reader = taken;
-    this.#serve();
-    return Effect.sync(() => {
-      time.cancel(stall);
-      if (this.#reader === taken) this.#reader = undefined;
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#owner.clock.soon(() => this.#deliver());
+  }
+
+  // ── The connection's calls ──
+
+  /** Tells the other side of the stream, where no bytes did that yet. */
+  announce(): void {
+    if (!this.#isOver && !this.#isAnnounced) this.#put(nothing, false);
+  }
+
+  agreed(): void {
+    if (!this.#isOver) this.#listener?.opened?.();
+  }
+
+  arrived(frame: StreamDataFrame): void {
+    const { bytes, ends } = frame;
+    if (this.#endArrived) return this.#owner.broken("bytes after a stream's end");
+    this.#ahead += bytes.length;
+    if (this.#ahead > windowBytes) return this.#owner.broken("more bytes than a stream's window");
+    this.#owner.meter.received += bytes.length;
+    if (bytes.length > 0) this.#arrived.push(bytes);
+    if (ends) this.#endArrived = true;
+    this.#deliver();
+  }
+
+  /** The reader at the other side consumed bytes. */
+  taken(count: number): void {
+    if (!(count > 0) || this.#credit + count > windowBytes) return this.#owner.broken("a window that was not used");
+    this.#credit += count;
+    this.#pump();
+    if (!this.#owesDrained || this.#credit <= 0 || this.#unsent.length > 0 || this.#isOver) return;
+    this.#owesDrained = false;
+    this.#listener?.drained?.();
+  }
+
+  wasReset(why: ResetReason): void {
+    if (!this.#isOver) this.#finish(why, "the peer reset the stream");
+  }
+
+  /**
+   * The connection is over.
+   *
+   * @param how `whole`: the peer ended it after what it sent, so that all of that is handed over first.
+   */
+  lose(how: "whole" | "lost", detail: string): void {
+    if (this.#isOver) return;
+    if (how === "whole") {
+      this.#isPaused = false;
+      this.#deliver();
+    }
+    if (this.#isOver) return; // the reader aborted it, and hears `closed` of that
+    this.#isOver = true;
+    this.#owner.forget(this);
+    this.#listener?.closed(this.#endSent && this.#endReported ? "done" : "connection", detail);
+  }
+
+  /** Refused before anybody listened to it. */
+  drop(): void {
+    this.#isOver = true;
+    this.#owner.forget(this);
+  }
+
+  // ── Inside ──
+
+  #pump(): void {
+    while (this.#unsent.length > 0 && this.#credit > 0) {
+      const next = this.#unsent[0] as Uint8Array;
+      const isWhole = next.length <= this.#credit;
+      const bytes = isWhole ? next : next.subarray(0, this.#credit);
+      if (isWhole) this.#unsent.shift();
+      else this.#unsent[0] = next.subarray(this.#credit);
+      this.#put(bytes, this.#endRequested && this.#unsent.length === 0);
+    }
+    if (this.#endRequested && !this.#endSent && this.#unsent.length === 0) this.#put(nothing, true);
+    if (this.#unsent.length === 0) this.#owner.pumped();
+    this.#checkDone();
+  }
+
+  #put(bytes: Uint8Array, ends: boolean): void {
+    const opens = this.#isAnnounced ? "no" : this.#listener?.opened === undefined ? "quietly" : "acknowledged";
+    this.#isAnnounced = true;
+    this.#credit -= bytes.length;
+    this.#owner.meter.sent += bytes.length;
+    if (ends) this.#endSent = true;
+    this.#owner.sendFrame({
+      type: "stream.data",
+      stream: this.number,
+      protocol: this.protocol,
+      opens,
+      bytes,
+      ends,
+      isReply: !this.#isOpener,
+      size: bytes.length,
     });
   }
 
-  #serve(): void {
-    const reader = this.#reader;
-    if (reader === undefined) return;
-    const bytes = this.#chunks.shift();
-    if (bytes !== undefined) {
-      this.#reader = undefined;
-      this.#init.send({ type: "stream.taken", count: bytes.length });
-      return reader({ type: "bytes", bytes });
+  #deliver(): void {
+    while (!this.#isPaused && !this.#isOver && this.#arrived.length > 0) {
+      const bytes = this.#arrived.shift() as Uint8Array;
+      this.#consumed += bytes.length;
+      this.#owner.delivers(this.protocol, bytes);
+      this.#listener?.data(bytes);
     }
-    if (this.#ended === undefined) return;
-    this.#reader = undefined;
-    reader({ type: "end", outcome: this.#ended });
+    if (this.#isOver) return;
+    if (this.#consumed >= grantBytes && !this.#endArrived) {
+      this.#owner.sendFrame({ type: "stream.taken", stream: this.number, count: this.#consumed });
+      this.#ahead -= this.#consumed;
+      this.#consumed = 0;
+    }
+    if (!this.#endArrived || this.#endReported || this.#arrived.length > 0) return;
+    this.#endReported = true;
+    this.#listener?.ended();
+    this.#checkDone();
   }
 
-  #write(bytes: Uint8Array, resume: Resume<void>): Effect.Effect<void> | void {
-    if (!this.#writable) return resume(Effect.fail(resetError()));
-    this.#credit -= bytes.length;
-    this.#init.send({ type: "stream.data", bytes: bytes.slice() });
-    if (this.#credit > 0) return resume(Effect.void);
-    const { time } = this.#init;
-    const stall = time.after(stallMs, () => this.abort());
-    const again = () => {
-      if (this.#writable && this.#credit <= 0) return void this.#writers.push(again);
-      time.cancel(stall);
-      resume(this.#writable ? Effect.void : Effect.fail(resetError()));
-    };
-    this.#writers.push(again);
-    return Effect.sync(() => time.cancel(stall));
+  #checkDone(): void {
+    if (!this.#isOver && this.#endSent && this.#endReported) this.#finish("done", "");
   }
 
-  #end(): Effect.Effect<void, TransportError> {
-    if (!this.#writable) return Effect.fail(resetError());
-    this.#writable = false;
-    this.#init.send({ type: "stream.end" });
-    this.#checkOver();
-    return Effect.void;
+  #finish(how: StreamEnd, detail: string): void {
+    this.#isOver = true;
+    this.#unsent = [];
+    this.#arrived = [];
+    this.#owner.forget(this);
+    this.#owner.pumped();
+    this.#owner.clock.soon(() => this.#listener?.closed(how, detail));
   }
-
-  #checkOver(): void {
-    if (!this.#writable && this.#ended !== undefined) this.#finish();
-  }
-
-  #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#init.onOver();
-  }
-}
-
-function resetError(): TransportError {
-  return new TransportError({ code: "stream-reset", detail: "the stream closed" });
 }

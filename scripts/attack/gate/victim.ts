@@ -17,7 +17,7 @@ import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { MakeGate, TransportAsk, TransportFact, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/core/transport.ts";
+import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndSetup } from "../../bench/gate/endpoint.ts";
 
 /** The lines of the victim about itself. */

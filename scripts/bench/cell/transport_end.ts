@@ -13,7 +13,7 @@ import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/core/transport.ts";
+import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */

@@ -16,7 +16,7 @@ import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
-import { type Door, makeDoor } from "../../../transport/libp2p/mtls_security.ts";
+import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
@@ -80,10 +80,10 @@ export function makeEnd(setup: EndSetup): Promise<End> {
   return setup.way === "bare" ? bareEnd(setup) : libp2pEnd(setup);
 }
 
-function doorOf(setup: EndSetup, identity: NodeIdentity) {
+function securityOf(setup: EndSetup, identity: NodeIdentity) {
   const ports = { now: Date.now, report: () => {} };
   const rate = setup.way === "limited" ? 0 : unlimited;
-  return makeDoor({
+  return makeMtlsSecurity({
     identity: () => identity,
     snapshot: snapshotFrom(setup, setup.crlsPath, 1),
     makeGate: setup.way === "plain" ? makePlainGates(Date.now) : makeGateFactory({ ports }),
@@ -95,6 +95,7 @@ function doorOf(setup: EndSetup, identity: NodeIdentity) {
       ...defaultLimits,
       connectionsMax: unlimited,
       connectionsPerAddressMax: unlimited,
+      connectionsPerPeerMax: unlimited,
       handshakesPerSecond: rate,
       handshakesBurst: rate,
     },
@@ -110,18 +111,18 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     generation: 1,
     notAfter: new Date(Date.now() + dayMs),
   };
-  const doors: Door[] = [];
+  const securities: MtlsSecurity[] = [];
   const makeNode = async () => {
-    const door = way === "noise" || way === "tls" ? undefined : doorOf(setup, identity);
-    if (door !== undefined) doors.push(door);
+    const security = way === "noise" || way === "tls" ? undefined : securityOf(setup, identity);
+    if (security !== undefined) securities.push(security);
     return await createLibp2p({
       privateKey: await libp2pKey(identity),
       addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
-      transports: [door === undefined ? tcp() : door.early(tcp())],
+      transports: [security === undefined ? tcp() : security.early(tcp())],
       streamMuxers: [yamux()],
-      connectionEncrypters: [door === undefined ? await theirEncrypter(way) : door.encrypter],
-      connectionGater: { ...door?.gater, denyDialMultiaddr: () => false },
-      ...(door === undefined ? {} : { logger: silentLogger }),
+      connectionEncrypters: [security === undefined ? await theirEncrypter(way) : security.encrypter],
+      connectionGater: { ...security?.gater, denyDialMultiaddr: () => false },
+      ...(security === undefined ? {} : { logger: silentLogger }),
       connectionManager: {
         maxConnections: unlimited,
         inboundConnectionThreshold: unlimited,
@@ -141,7 +142,7 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
     connect: async (address, dialler = 0) => wireOf(await nodes[dialler]!.dial(multiaddr(address), { force: true })),
     trust: (crlsPath) => {
       const snapshot = snapshotFrom(setup, crlsPath, ++generation);
-      for (const door of doors) door.trustChanged(snapshot);
+      for (const security of securities) security.trustChanged(snapshot);
     },
   };
 }
@@ -227,7 +228,7 @@ function bareWire(socket: TLSSocket): Wire {
   };
 }
 
-/** Connects and waits for the door to be shut: by an end or, where it was quick, by a reset. */
+/** Connects and waits until the other end closes: by an end or, where it was quick, by a reset. */
 export function knock(address: string): Promise<void> {
   const port = Number(/\/tcp\/(\d+)/.exec(address)?.[1]);
   return new Promise((resolve) => {

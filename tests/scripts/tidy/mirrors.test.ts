@@ -41,9 +41,9 @@ for (const [why, source, file] of lost) {
 }
 
 test("the list of exceptions only shrinks: what mirrors a file now, or is gone, is taken out", () => {
-  const [known, gone] = ["tests/transport/wire.test.ts", "tests/transport/gone.test.ts"];
+  const [known, gone] = ["tests/transport/socket.test.ts", "tests/transport/gone.test.ts"];
   assert.equal(mirrorFindings(tree(known), [known]), []);
-  assert.equal(mirrorFindings(tree(known, "transport/wire.ts"), [known, gone]), [
+  assert.equal(mirrorFindings(tree(known, "transport/socket.ts"), [known, gone]), [
     `scripts/tidy/mirrors.json:1: ${known} mirrors a source file now, take it out`,
     `scripts/tidy/mirrors.json:1: ${gone} does not exist, take it out`,
   ]);

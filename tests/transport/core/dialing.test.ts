@@ -1,70 +1,205 @@
-/** What is dialled when a peer's remembered addresses lead nowhere: libp2p, its routing and the gates played by the test. */
-import type { Connection } from "@libp2p/interface";
-import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+/** One answer for each dial, equal dials made once, and what is dialled when the remembered addresses lead nowhere. */
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Connections } from "../../../transport/core/connections.ts";
-import { namingPeer, withoutPeer } from "../../../transport/core/connections.ts";
-import { DialFailed, Dialler } from "../../../transport/core/dialing.ts";
-import type { Node } from "../../../transport/libp2p/node.ts";
+import { HungUp, type Refusal, TlsFailed, Unreachable } from "../../../pki/refusal.ts";
+import { namingPeer, withoutPeer } from "../../../transport/core/addresses.ts";
+import type { ConnectionTable } from "../../../transport/core/connection_table.ts";
+import { Dialler, dialsMax, type DialTarget } from "../../../transport/core/dialing.ts";
+import type { WireConnection, WireTarget } from "../../../transport/core/wire.ts";
+import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
 
 const test = suite("Dialler");
 const peer = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const relay = "12D3KooWCdeFXToKJSgotLQahnWW5Ab6MtrzGkE3LskCRrhFjFT5";
+const address = "/ip4/192.0.2.1/tcp/4001";
 
-/** Dials a peer whose remembered addresses are stale, of which the network says `known`. */
-async function redial(
-  known: readonly string[],
-): Promise<{ readonly dialled: readonly string[]; readonly code: string }> {
-  const dialled: string[] = [];
-  const connection = {} as Connection;
-  const libp2p = {
-    dial: (target: Multiaddr[] | object) => {
-      if (!Array.isArray(target)) return Promise.reject(new Error("connection error: connect ECONNREFUSED"));
-      dialled.push(...target.map(String));
-      return Promise.resolve(connection);
+type Outcome = Result.Result<WireConnection, Refusal>;
+
+/** A dialler whose wire and table are the test. */
+function diallerWith(known: readonly string[] = []) {
+  const clock = new ManualClock();
+  const dialled: WireTarget[] = [];
+  const pending: ((outcome: Outcome) => void)[] = [];
+  const state = {
+    established: new Set<WireConnection>(),
+    best: undefined as WireConnection | undefined,
+    refusal: undefined as Refusal | undefined,
+    securing: false,
+    givenUp: 0,
+    searches: 0,
+  };
+  const wire = fakeWire({
+    dial: (target, done) => {
+      dialled.push(target);
+      pending.push(done);
+      return () => void (state.givenUp += 1);
     },
-    peerRouting: { findPeer: () => Promise.resolve({ multiaddrs: known.map((text) => multiaddr(text)) }) },
-  };
-  const connections = {
+    findPeer: (_peer, done) => {
+      state.searches += 1;
+      clock.soon(() => done(known));
+      return () => void (state.givenUp += 1);
+    },
+  });
+  const table: Pick<ConnectionTable, "mark" | "refusalSince" | "isSecuring" | "best" | "open" | "identityOf"> = {
     mark: () => 0,
-    refusalSince: () => undefined,
-    best: () => undefined,
-    book: { of: () => ({ gate: { phase: "established" } }) },
+    refusalSince: () => state.refusal,
+    isSecuring: () => state.securing,
+    best: () => state.best,
+    open: () => state.established.values() as IterableIterator<WireConnection>,
+    identityOf: (connection) => state.established.has(connection) ? ({ peer } as never) : undefined,
   };
-  const dialler = new Dialler(libp2p as unknown as Node, connections as unknown as Connections, 1_000);
-  const code = await dialler.dial({ peer }).then(() => "done", (error) => (error as DialFailed).refusal.code);
-  return { dialled, code };
+  const dialler = new Dialler({ wire, clock, table, timeoutMs: 1_000 });
+  const answers: string[] = [];
+  const dial = (target: DialTarget) =>
+    dialler.dial(target, (outcome) => answers.push(Result.isSuccess(outcome) ? "done" : outcome.failure.code));
+  const connect = (timeoutMs: number) =>
+    dialler.connect(
+      peer,
+      timeoutMs,
+      (outcome) => answers.push(Result.isSuccess(outcome) ? "done" : outcome.failure.code),
+    );
+  const stand = () => {
+    const connection = new FakeConnection({ direction: "outbound" });
+    state.established.add(connection);
+    return connection;
+  };
+  return { dialler, clock, dialled, pending, state, answers, dial, connect, stand };
 }
 
-test("an address through a relay ends with the relay's PeerID: the peer's own is appended all the same", async () => {
-  const known = [
+const refused = () => Result.fail(new Unreachable({ detail: "refused" }));
+
+test("a connection that there is answers later, without a dial", () => {
+  const { clock, dialled, state, answers, dial, connect, stand } = diallerWith();
+  state.best = stand();
+  dial({ peer });
+  connect(100);
+  assert.equal(answers, []);
+  clock.settle();
+  assert.equal([answers, dialled, clock.waiting], [["done", "done"], [], 0]);
+});
+
+test("equal dials are one dial, and all askers are answered", () => {
+  const { dialler, clock, dialled, pending, answers, dial, connect, stand } = diallerWith();
+  dial({ peer });
+  dial({ peer });
+  connect(100);
+  dial({ address });
+  assert.equal(dialled, [{ peer }, { address }]);
+  assert.is(dialler.size, 2);
+  pending[0]?.(Result.succeed(stand()));
+  clock.settle();
+  assert.equal(answers, ["done", "done", "done"]);
+  assert.is(dialler.size, 1);
+});
+
+test("an asker that gives up or is late leaves the others their dial; with the last one it is given up", () => {
+  const { dialler, clock, state, answers, dial, connect } = diallerWith();
+  const giveUp = connect(5_000);
+  connect(100);
+  dial({ peer });
+  giveUp();
+  clock.pass(100);
+  assert.equal([answers, state.givenUp], [["timed-out"], 0]);
+  clock.pass(900);
+  assert.equal([answers, state.givenUp, dialler.size, clock.waiting], [["timed-out", "unreachable"], 1, 0, 0]);
+});
+
+test("a silent address is unreachable, a handshake that does not end is a timeout", () => {
+  const { clock, state, answers, dial } = diallerWith();
+  dial({ address });
+  state.securing = true;
+  clock.pass(1_000);
+  assert.equal(answers, ["handshake-timeout"]);
+});
+
+test("the refusal of our own gate goes before what the wire reports, and nothing is searched then", () => {
+  const { clock, pending, state, answers, dial } = diallerWith([address]);
+  dial({ peer });
+  state.refusal = new TlsFailed({ detail: "odd" });
+  pending[0]?.(refused());
+  clock.settle();
+  assert.equal([answers, state.searches], [["tls-failed"], 0]);
+});
+
+test("a connection that ended as soon as it was open is no success", () => {
+  const { clock, pending, answers, dial } = diallerWith();
+  dial({ address });
+  pending[0]?.(Result.succeed(new FakeConnection()));
+  clock.settle();
+  assert.equal(answers, ["hung-up"]);
+});
+
+test("an address through a relay ends with the relay's PeerID: the peer's own is appended all the same", () => {
+  const { clock, dialled, pending, answers, dial, stand } = diallerWith([
     `/ip4/192.0.2.1/tcp/4001/p2p/${relay}/p2p-circuit`,
     `/ip4/192.0.2.1/tcp/4001/p2p/${relay}/p2p-circuit/p2p/${peer}`,
     "/ip4/192.0.2.2/tcp/4001",
     `/ip4/192.0.2.3/tcp/4001/p2p/${peer}`,
-  ];
-  assert.equal(await redial(known), {
-    code: "done",
-    dialled: [
+  ]);
+  dial({ peer });
+  pending[0]?.(refused());
+  clock.settle();
+  assert.equal(dialled[1], {
+    peer,
+    addresses: [
       `/ip4/192.0.2.1/tcp/4001/p2p/${relay}/p2p-circuit/p2p/${peer}`,
       `/ip4/192.0.2.1/tcp/4001/p2p/${relay}/p2p-circuit/p2p/${peer}`,
       `/ip4/192.0.2.2/tcp/4001/p2p/${peer}`,
       `/ip4/192.0.2.3/tcp/4001/p2p/${peer}`,
     ],
   });
+  pending[1]?.(Result.succeed(stand()));
+  assert.equal(answers, ["done"]);
 });
 
-test("a peer that nobody knows stays unreachable", async () => {
-  assert.equal(await redial([]), { code: "unreachable", dialled: [] });
+test("a peer that no other node knows stays unreachable", () => {
+  const { clock, pending, state, answers, dial } = diallerWith([]);
+  dial({ peer });
+  pending[0]?.(refused());
+  clock.settle();
+  assert.equal([answers, state.searches], [["unreachable"], 1]);
+});
+
+test("a direct address is dialled although a relayed connection stands", () => {
+  const { clock, dialled, state, answers, dial } = diallerWith();
+  state.best = new FakeConnection({ relay });
+  dial({ address: `${address}/p2p/${peer}` });
+  assert.equal(dialled, [{ address: `${address}/p2p/${peer}` }]);
+  dial({ peer });
+  clock.settle();
+  assert.equal(answers, ["done"]);
+});
+
+test("what is no target is unreachable", () => {
+  const { clock, answers, dial } = diallerWith();
+  dial({ peer: "nobody" });
+  dial({ address: "nowhere" });
+  clock.settle();
+  assert.equal(answers, ["unreachable", "unreachable"]);
+});
+
+test("dials are bounded; a stop answers those under way, and later ones", () => {
+  const { dialler, clock, answers, dial } = diallerWith();
+  for (let port = 1; port <= dialsMax + 1; port++) dial({ address: `/ip4/192.0.2.1/tcp/${port}` });
+  clock.settle();
+  assert.equal(answers, ["unreachable"]);
+  dialler.stop();
+  assert.is(answers.length, dialsMax + 1);
+  assert.is(answers.at(-1), new HungUp({ detail: "" }).code);
+  assert.equal([dialler.size, clock.waiting], [0, 0]);
+  dial({ peer });
+  clock.settle();
+  assert.equal(answers.at(-1), "hung-up");
 });
 
 test("whom an address leads to is its last PeerID: two peers behind one relay stay two", () => {
   const direct = "/ip4/192.0.2.1/tcp/1";
   const circuit = `${direct}/p2p/${relay}/p2p-circuit`;
-  for (const address of [direct, circuit]) {
-    for (const written of [address, `${address}/p2p/${relay}`, `${address}/p2p/${peer}`]) {
-      assert.is(namingPeer(written, peer), `${address}/p2p/${peer}`);
+  for (const place of [direct, circuit]) {
+    for (const written of [place, `${place}/p2p/${relay}`, `${place}/p2p/${peer}`]) {
+      assert.is(namingPeer(written, peer), `${place}/p2p/${peer}`);
     }
   }
   assert.is(withoutPeer(`${direct}/p2p/${peer}`), direct);

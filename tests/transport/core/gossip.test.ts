@@ -1,16 +1,14 @@
-import { type Message as GossipMessage, TopicValidatorResult } from "@libp2p/gossipsub";
-import type { PeerId } from "@libp2p/interface";
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Gossip } from "../../../transport/core/gossip.ts";
-import type { TransportFact } from "../../../transport/port.ts";
+import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
+import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
+import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
-import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
-import type { SessionParts } from "../../../transport/core/requests.ts";
-import type { VerifiedPeers } from "../../../transport/core/verified_peers.ts";
+import { encodeWorkerRequest, gossipMaxBytes } from "../../../transport/protocols/mod.ts";
+import { answersTo, PlayedSession } from "../../support/played_session.ts";
 
 const test = suite("Gossip");
-type Validator = (via: PeerId, message: GossipMessage) => Promise<TopicValidatorResult>;
 
 const wanted: WorkerRequest = {
   id: "3c508384-6829-4d62-83d3-061ae58b76fa",
@@ -21,49 +19,118 @@ const wanted: WorkerRequest = {
   timeout: { secs_since_epoch: 1_795_563_780, nanos_since_epoch: 0 },
   bid: 100.1,
 };
-const named = (text: string) => ({ toString: () => text }) as unknown as PeerId;
-const message = (fields: object = {}) =>
-  ({ type: "signed", from: named("author"), data: encodeWorkerRequest(wanted), ...fields }) as unknown as GossipMessage;
 
-/** A topic of which the test is libp2p; `verify` says whether an author counts. */
-function topic(verify: (gossip: Gossip) => boolean) {
-  const facts: TransportFact[] = [];
-  const topicValidators = new Map<string, Validator>();
-  const pubsub = { topicValidators, subscribe: () => {}, unsubscribe: () => {} };
-  const parts = { libp2p: { services: { pubsub } }, outbox: { tell: (fact: TransportFact) => facts.push(fact) } };
-  const verified = { verify: () => Promise.resolve(verify(gossip)) };
-  const gossip: Gossip = new Gossip(parts as unknown as SessionParts, verified as unknown as VerifiedPeers);
+type Verify = (peer: string, then: (counts: boolean) => void) => void;
+
+/** A topic of which the test is the wire; `verify` says whether an author counts. */
+function topic(verify: Verify, wire: Partial<Wire> = {}) {
+  const session = new PlayedSession({ verify, wire });
+  const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
-  const validate = topicValidators.get("topic") as Validator;
-  return { facts, validate: (what: GossipMessage) => validate(named("carrier"), what) };
+  const verdicts: string[] = [];
+  const receive = (fields: Partial<GossipMessage> = {}) => {
+    gossip.received({
+      topic: "topic",
+      author: "author",
+      via: "carrier",
+      bytes: encodeWorkerRequest(wanted),
+      settle: (verdict) => void verdicts.push(verdict),
+      ...fields,
+    });
+    session.clock.settle();
+  };
+  return { session, gossip, verdicts, receive };
 }
+const counting: Verify = (_peer, then) => then(true);
 
-test("a signed message of a verified author is delivered and handed on", async () => {
-  const { facts, validate } = topic(() => true);
-  assert.is(await validate(message()), TopicValidatorResult.Accept);
-  assert.equal(facts, [{ type: "published", topic: "topic", from: "author", via: "carrier", message: wanted }]);
+test("a message of a verified author is delivered and handed on", () => {
+  const { session, verdicts, receive } = topic(counting);
+  receive();
+  assert.equal(verdicts, ["accept"]);
+  assert.equal(session.facts, [{ type: "published", topic: "topic", from: "author", via: "carrier", message: wanted }]);
 });
 
-test("one of an author that does not count is neither, though the topic is subscribed to", async () => {
-  const { facts, validate } = topic(() => false);
-  assert.is(await validate(message()), TopicValidatorResult.Ignore);
-  assert.equal(facts, []);
+test("a message of an author that does not count is neither, though the topic is subscribed to", () => {
+  const { session, verdicts, receive } = topic((_peer, then) => then(false));
+  receive();
+  assert.equal([verdicts, session.facts], [["ignore"], []]);
 });
 
-test("one on a topic that was left while its author was verified is neither", async () => {
-  const { facts, validate } = topic((gossip) => {
-    gossip.unsubscribe("topic");
-    return true;
+test("a message on a topic that was left while its author was verified is neither", () => {
+  const questions: ((counts: boolean) => void)[] = [];
+  const { session, gossip, verdicts, receive } = topic((_peer, then) => void questions.push(then));
+  receive();
+  assert.equal(verdicts, []);
+  gossip.unsubscribe("topic");
+  questions[0]?.(true);
+  session.clock.settle();
+  assert.equal([verdicts, session.facts], [["ignore"], []]);
+});
+
+test("a message on a topic that is not subscribed to is neither, and its author is not dialled", () => {
+  let asked = 0;
+  const { session, verdicts, receive } = topic((_peer, then) => then(++asked > 0));
+  receive({ topic: "another" });
+  assert.equal([verdicts, session.facts, asked], [["ignore"], [], 0]);
+});
+
+test("a message that does not decode counts against the peer that brought it, and its author is not dialled", () => {
+  let asked = 0;
+  const { session, verdicts, receive } = topic((_peer, then) => then(++asked > 0));
+  receive({ bytes: Uint8Array.of(0xff) });
+  receive({ bytes: new Uint8Array(gossipMaxBytes + 1) });
+  assert.equal([verdicts, session.facts, asked], [["reject", "reject"], [], 0]);
+});
+
+test("so many topics and no more; one that is left makes room", () => {
+  const subscribed: string[] = [];
+  const { gossip } = topic(counting, {
+    subscribe: (name) => subscribed.push(name),
+    unsubscribe: (name) => void subscribed.splice(subscribed.indexOf(name), 1),
   });
-  assert.is(await validate(message()), TopicValidatorResult.Ignore);
-  assert.equal(facts, []);
+  for (let index = 0; index < topicsMax; index++) gossip.subscribe(`topic ${index}`);
+  assert.is(subscribed.length, topicsMax);
+  assert.not.ok(subscribed.includes(`topic ${topicsMax - 1}`));
+  gossip.subscribe("topic 0");
+  gossip.unsubscribe("never there");
+  gossip.unsubscribe("topic");
+  gossip.subscribe("another");
+  assert.is(subscribed.length, topicsMax);
+  assert.ok(subscribed.includes("another"));
 });
 
-test("one without a signature, or that does not decode, counts against who brought it", async () => {
-  const { facts, validate } = topic(() => true);
-  assert.is(await validate(message({ type: "unsigned" })), TopicValidatorResult.Reject);
-  assert.is(await validate(message({ data: Uint8Array.of(0xff) })), TopicValidatorResult.Reject);
-  assert.equal(facts, []);
+test("what is published is encoded for the wire, and answered as the wire says", () => {
+  const published: Uint8Array[] = [];
+  const outcomes = [
+    Result.succeed(undefined),
+    Result.fail(new TransportError({ code: "not-connected", detail: "no peer" })),
+  ];
+  const { session, gossip } = topic(counting, {
+    publish: (_topic, bytes, done) => {
+      published.push(bytes);
+      session.clock.soon(() => done(outcomes.shift() ?? Result.succeed(undefined)));
+    },
+  });
+  const { answers, replyTo } = answersTo<PublishAnswer>();
+  for (const id of ["1", "2"]) gossip.publish({ type: "publish", id, topic: "topic", message: wanted, replyTo });
+  assert.equal(answers, [], "inside the call that asked");
+  session.clock.settle();
+  assert.equal(answers.map((answer) => answer.type === "publish.failed" ? answer.error.code : answer.type), [
+    "publish.done",
+    "not-connected",
+  ]);
+  assert.equal(published[0], encodeWorkerRequest(wanted));
+});
+
+test("a message without an encoding fails, and the wire does not see it", () => {
+  let published = 0;
+  const { session, gossip } = topic(counting, { publish: () => void (published += 1) });
+  const { answers, replyTo } = answersTo<PublishAnswer>();
+  const message = { ...wanted, timeout: undefined } as unknown as WorkerRequest;
+  gossip.publish({ type: "publish", id: "1", topic: "topic", message, replyTo });
+  session.clock.settle();
+  assert.equal(answers.map((answer) => answer.type === "publish.failed" && answer.error.code), ["failed"]);
+  assert.is(published, 0);
 });
 
 test.run();

@@ -1,116 +1,122 @@
 /** When a node says how it is reached, and how it asks again where a relay has no place for it. */
-import { setImmediate } from "node:timers";
-import type { Connection } from "@libp2p/interface";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { NodeInternals } from "../../../transport/libp2p/node_internals.ts";
-import type { Node } from "../../../transport/libp2p/node.ts";
-import type { Outbox } from "../../../transport/core/outbox.ts";
-import type { TransportFact, TransportInput } from "../../../transport/port.ts";
 import { Reachability } from "../../../transport/core/reachability.ts";
+import type { WireConnection } from "../../../transport/core/wire.ts";
+import type { TransportFact, TransportInput } from "../../../transport/port.ts";
+import { FakeConnection } from "../../support/fake_wire.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
 
 const test = suite("Reachability");
 const relay = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const gateway = "/ip4/127.0.0.1/tcp/4001";
 
-/** A node whose libp2p is the test. */
-function nodeOf(input: Partial<TransportInput>, listen: () => Promise<void> = () => Promise.resolve()) {
+/** A node whose wire is the test: reservations are answered by `places`. */
+function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) => boolean = () => true) {
+  const clock = new ManualClock();
   const facts: TransportFact[] = [];
-  const modes: string[] = [];
-  const addresses: string[] = [];
-  const events = new EventTarget();
-  const libp2p = {
-    getMultiaddrs: () => addresses,
-    getConnections: () => [],
-    services: { dht: { setMode: (mode: string) => Promise.resolve(void modes.push(mode)) } },
-  };
-  const reachability = new Reachability(
-    libp2p as unknown as Node,
-    { events, listen } as unknown as NodeInternals,
-    {
+  const serves: boolean[] = [];
+  const asked: number[] = [];
+  const state = { best: undefined as WireConnection | undefined };
+  const reachability = new Reachability({
+    input: {
       role: "worker",
       relay: "client",
       gatewayAddresses: [gateway],
       excludeCidr: ["10.0.0.0/8"],
       random: () => 0.5,
       ...input,
-    } as TransportInput,
-    { tell: (fact: TransportFact) => facts.push(fact) } as unknown as Outbox,
-  );
-  const say = (type: string) => events.dispatchEvent(new Event(type));
-  return { reachability, facts, modes, addresses, say };
+    },
+    wire: {
+      reserve: (_connection, done) => {
+        asked.push(clock.monotonic());
+        const attempt = asked.length;
+        clock.soon(() => done(places(attempt)));
+      },
+      serveDht: (serving) => serves.push(serving),
+    },
+    clock,
+    outbox: { tell: (fact) => facts.push(fact) },
+    best: () => state.best,
+  });
+  const connection = new FakeConnection({ direction: "outbound", address: `${gateway}/p2p/${relay}` });
+  connection.isOpen = true;
+  return { reachability, clock, facts, serves, asked, state, connection };
 }
 
-test("a gateway's DHT is ready at once, another node's when it has asked for itself; each says so once", () => {
-  const { reachability, facts, say } = nodeOf({ role: "gateway" });
+test("a gateway's DHT is ready at once, another node's when it has searched for itself; each tells it once", () => {
+  const { reachability, facts } = nodeOf({ role: "gateway" });
   reachability.started();
   assert.equal(facts, [{ type: "dht.ready" }]);
-  say("kad-dht:query:self");
+  reachability.dhtReady();
   assert.is(facts.length, 1);
-  const worker = nodeOf({});
+  const worker = nodeOf();
   worker.reachability.started();
   assert.equal(worker.facts, []);
-  worker.say("kad-dht:query:self");
+  worker.reachability.dhtReady();
   assert.equal(worker.facts, [{ type: "dht.ready" }]);
 });
 
 test("addresses are told when they change, and make a node serve the DHT; after a stop nothing is told", () => {
-  const { reachability, facts, modes, addresses, say } = nodeOf({});
+  const { reachability, facts, serves } = nodeOf();
   reachability.started();
-  addresses.push("/ip4/192.0.2.1/tcp/1");
-  say("self:peer:update");
-  say("transport:listening");
+  reachability.addresses(["/ip4/192.0.2.1/tcp/1"]);
+  reachability.addresses(["/ip4/192.0.2.1/tcp/1"]);
   assert.equal(facts, [{ type: "reachable", addresses: ["/ip4/192.0.2.1/tcp/1"] }]);
-  addresses.pop();
-  say("self:peer:update");
-  assert.equal([facts.length, modes], [1, ["server", "client"]]);
+  reachability.addresses([]);
+  assert.equal([facts.length, serves], [1, [true, false]]);
   reachability.stop();
-  addresses.push("/ip4/192.0.2.1/tcp/2");
-  say("self:peer:update");
+  reachability.addresses(["/ip4/192.0.2.1/tcp/2"]);
+  reachability.dhtReady();
   assert.is(facts.length, 1);
 });
 
-test("who waits for a relay is not reachable by an address that only its own configuration lets through", () => {
-  const { reachability, facts, modes, addresses, say } = nodeOf({});
+test("a node that waits for a relay is not reachable by an address that only its own configuration lets through", () => {
+  const { reachability, facts, serves } = nodeOf();
   reachability.started();
-  addresses.push("/ip4/10.0.0.1/tcp/1");
-  say("self:peer:update");
-  assert.equal([facts, modes], [[], ["client"]]);
+  reachability.addresses(["/ip4/10.0.0.1/tcp/1"]);
+  assert.equal([facts, serves], [[], [false]]);
   const relayed = `/ip4/10.0.0.2/tcp/1/p2p/${relay}/p2p-circuit`;
-  addresses.push(relayed);
-  say("self:peer:update");
+  reachability.addresses(["/ip4/10.0.0.1/tcp/1", relayed]);
   assert.equal(facts, [{ type: "reachable", addresses: ["/ip4/10.0.0.1/tcp/1", relayed] }]);
-  assert.equal(modes, ["client", "server"]);
+  assert.equal(serves, [false, true]);
 });
 
-test("a relay without a place is asked again after one second, then after twice as long each time, up to a minute", async () => {
-  let asked = 0;
-  const { reachability } = nodeOf({}, () => {
-    asked += 1;
-    return Promise.reject(new Error("no place"));
-  });
-  const connection = {
-    direct: true,
-    status: "open",
-    remoteAddr: { toString: () => `${gateway}/p2p/${relay}` },
-    remotePeer: { toString: () => relay },
-  } as unknown as Connection;
-  const waits: number[] = [];
-  const original = globalThis.setTimeout;
-  globalThis.setTimeout = ((run: () => void, ms: number) => {
-    waits.push(ms);
-    if (waits.length < 9) queueMicrotask(run);
-    return original(() => {}, 0);
-  }) as typeof setTimeout;
-  try {
-    reachability.opened(connection);
-    for (let turn = 0; turn < 1_000 && waits.length < 9; turn++) await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    globalThis.setTimeout = original;
-    reachability.stop();
-  }
-  assert.equal(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000, 60_000]);
-  assert.is(asked, 9);
+test("a relay without a place is asked again after one second, then after twice as long each time, up to a minute", () => {
+  const { reachability, clock, asked, connection } = nodeOf({}, () => false);
+  reachability.established(connection, relay);
+  clock.pass(1_000 + 2_000 + 4_000 + 8_000 + 16_000 + 32_000 + 60_000 + 60_000);
+  const waits = asked.map((at, index) => at - (asked[index - 1] ?? 0));
+  assert.equal(waits, [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+  reachability.stop();
+  assert.is(clock.waiting, 0);
+});
+
+test("only a direct connection to a configured gateway is asked, once while it holds the reservation", () => {
+  const { reachability, clock, asked, connection } = nodeOf();
+  reachability.established(new FakeConnection({ address: "/ip4/127.0.0.1/tcp/4002" }), relay);
+  reachability.established(new FakeConnection({ address: gateway, relay }), relay);
+  assert.equal(asked, []);
+  reachability.established(connection, relay);
+  reachability.established(connection, relay);
+  clock.settle();
+  reachability.established(connection, relay);
+  assert.is(asked.length, 1);
+});
+
+test("a reservation that is lost is told, and asked for again where the relay is still connected", () => {
+  const { reachability, clock, asked, facts, connection, state } = nodeOf();
+  reachability.established(connection, relay);
+  clock.settle();
+  reachability.reservationLost(relay);
+  clock.pass(5_000);
+  assert.equal([facts, asked.length], [[{ type: "reservation.lost", relay }], 1]);
+  state.best = connection;
+  reachability.reservationLost(relay);
+  clock.pass(999);
+  assert.is(asked.length, 1);
+  clock.pass(1);
+  assert.is(asked.length, 2);
 });
 
 test.run();

@@ -1,3 +1,4 @@
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../../pki/path.ts";
@@ -9,6 +10,7 @@ import {
   RecordStore,
   recordTtlMaxS,
   recordValueMaxBytes,
+  refused,
 } from "../../../transport/core/record_store.ts";
 
 const test = suite("RecordStore");
@@ -23,70 +25,97 @@ const shown = (store: RecordStore, key: string) => {
   return kept === undefined ? undefined : new TextDecoder().decode(kept.value);
 };
 function storeAt(clock = { now: 0 }) {
-  return { clock, store: new RecordStore(() => clock.now) };
+  const store = new RecordStore(() => clock.now);
+  /** `kept`, or the reason why not. */
+  const put = (...args: Parameters<RecordStore["put"]>) => {
+    const outcome = store.put(...args);
+    return Result.isSuccess(outcome) ? "kept" : outcome.failure.reason;
+  };
+  return { clock, store, put };
 }
 
 test("keeps a record of its publisher, who replaces it", () => {
-  const { store } = storeAt();
-  assert.is(store.put(record("data", "first"), "a", "owner-a"), undefined);
-  assert.is(store.put(record("data", "second"), "a", "owner-a"), undefined);
+  const { store, put } = storeAt();
+  assert.is(put(record("data", "first"), "a", "owner-a"), "kept");
+  assert.is(put(record("data", "second"), "a", "owner-a"), "kept");
   assert.equal([shown(store, "data"), store.size], ["second", 1]);
 });
 
-test("nobody takes over what another publishes, but the same owner with another key", () => {
-  const { store } = storeAt();
-  store.put(record("data", "first"), "a", "owner-a");
-  assert.is(store.put(record("data", "stolen"), "b", "owner-b"), "another peer publishes under this key");
+test("no peer takes over what another publishes, except the same owner with another key", () => {
+  const { store, put } = storeAt();
+  put(record("data", "first"), "a", "owner-a");
+  assert.is(put(record("data", "stolen"), "b", "owner-b"), "another-publisher");
   assert.is(shown(store, "data"), "first");
-  assert.is(store.put(record("data", "renewed"), "c", "owner-a"), undefined);
+  assert.is(put(record("data", "renewed"), "c", "owner-a"), "kept");
   assert.is(shown(store, "data"), "renewed");
-  assert.is(store.put(record("data", "late"), "a", "another"), "another peer publishes under this key");
+  assert.is(put(record("data", "late"), "a", "another"), "another-publisher");
 });
 
-test("a key whose record is over is anybody's", () => {
-  const { clock, store } = storeAt();
-  store.put(record("data", "first", 10), "a", "owner-a");
+test("a key whose record is over is free", () => {
+  const { clock, store, put } = storeAt();
+  put(record("data", "first", 10), "a", "owner-a");
   clock.now = 9_000;
   assert.equal([shown(store, "data"), store.get(bytes("data"))?.ttl], ["first", 1]);
-  assert.type(store.put(record("data", "early"), "b", "owner-b"), "string");
+  assert.is(put(record("data", "early"), "b", "owner-b"), "another-publisher");
   clock.now = 10_000;
   assert.is(shown(store, "data"), undefined);
-  assert.is(store.put(record("data", "next"), "b", "owner-b"), undefined);
+  assert.is(put(record("data", "next"), "b", "owner-b"), "kept");
   assert.is(store.get(bytes("data"))?.ttl, recordTtlMaxS);
 });
 
 test("no record lives longer than is allowed", () => {
-  const { store } = storeAt();
-  store.put(record("data", "value", recordTtlMaxS + 1), "a", "a");
+  const { store, put } = storeAt();
+  put(record("data", "value", recordTtlMaxS + 1), "a", "a");
   assert.is(store.get(bytes("data"))?.ttl, recordTtlMaxS);
 });
 
 test("takes so many records, so many of one publisher, and replaces them when it is full", () => {
-  const { store } = storeAt();
+  const { store, put } = storeAt();
   const [each, publishers] = [recordsPerPublisherMax, recordsMax / recordsPerPublisherMax];
   for (let index = 0; index < recordsMax; index++) {
     const publisher = `p${index % publishers}`;
-    assert.is(store.put(record(`k${index}`), publisher, publisher), undefined);
+    assert.is(put(record(`k${index}`), publisher, publisher), "kept");
   }
   assert.equal([store.size, each * publishers], [recordsMax, recordsMax]);
-  assert.is(store.put(record("more"), "other", "other"), `already ${recordsMax} records`);
-  assert.is(store.put(record("k0", "again"), "p0", "p0"), undefined);
+  assert.is(put(record("more"), "other", "other"), "store-full");
+  assert.is(put(record("k0", "again"), "p0", "p0"), "kept");
 });
 
 test("takes so many records of one publisher", () => {
-  const { store } = storeAt();
-  for (let index = 0; index < recordsPerPublisherMax; index++) store.put(record(`k${index}`), "a", "a");
-  assert.is(store.put(record("more"), "a", "a"), `already ${recordsPerPublisherMax} records of this peer`);
-  assert.is(store.put(record("k0", "again"), "a", "a"), undefined);
-  assert.is(store.put(record("more"), "b", "b"), undefined);
+  const { put } = storeAt();
+  for (let index = 0; index < recordsPerPublisherMax; index++) put(record(`k${index}`), "a", "a");
+  assert.is(put(record("more"), "a", "a"), "publisher-full");
+  assert.is(put(record("k0", "again"), "a", "a"), "kept");
+  assert.is(put(record("more"), "b", "b"), "kept");
 });
 
 test("takes keys and values up to their sizes", () => {
-  const { store } = storeAt();
+  const { put } = storeAt();
   const sized = (key: number, value: number) => ({ key: new Uint8Array(key), value: new Uint8Array(value) });
-  assert.is(store.put(sized(recordKeyMaxBytes, recordValueMaxBytes), "a", "a"), undefined);
-  assert.match(store.put(sized(recordKeyMaxBytes + 1, 1), "a", "a") ?? "", "key of more than");
-  assert.match(store.put(sized(1, recordValueMaxBytes + 1), "a", "a") ?? "", "value of more than");
+  assert.is(put(sized(recordKeyMaxBytes, recordValueMaxBytes), "a", "a"), "kept");
+  assert.is(put(sized(recordKeyMaxBytes + 1, 1), "a", "a"), "key-too-large");
+  assert.is(put(sized(1, recordValueMaxBytes + 1), "a", "a"), "value-too-large");
+});
+
+test("a kept record has bytes of its own: the message that brought it can go", () => {
+  const { store, put } = storeAt();
+  const message = new Uint8Array(60_000).fill(1);
+  put({ key: message.subarray(0, 4), value: message.subarray(4, 8), publisher: message.subarray(8, 12) }, "a", "a");
+  message.fill(2);
+  const kept = store.get(Uint8Array.of(1, 1, 1, 1));
+  assert.equal(kept?.value, Uint8Array.of(1, 1, 1, 1));
+  assert.equal([kept?.key.buffer.byteLength, kept?.value.buffer.byteLength, kept?.publisher?.buffer.byteLength], [
+    4,
+    4,
+    4,
+  ]);
+});
+
+test("a refusal says what it refuses and why", () => {
+  const refusal = refused("another-publisher");
+  assert.ok(Result.isFailure(refusal));
+  assert.equal([refusal.failure._tag, refusal.failure.code], ["RecordRefused", "record-refused"]);
+  assert.is(refusal.failure.message, "Cannot keep record: another peer publishes under this key");
 });
 
 test("an owner is who the certificate says: the SPIFFE name of a role, else subject and issuer", () => {

@@ -1,289 +1,386 @@
-/** Exchanges and streams, good and bad: whatever arrives, the exchange ends typed and the connection lives. */
-import { Buffer } from "node:buffer";
-import { Effect } from "effect";
-import { rawPeer } from "../../support/raw_peer.ts";
+/** Requests both ways over streams in memory: deadlines, limits, ends. Over real connections: `tests/network/exchanges.test.ts`. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { makeTestPki } from "../../support/pki.ts";
-import { of, readAll, startTransport, until } from "../../support/transports.ts";
-import { exchangeMaxMs, unfinishedBytesMax } from "../../../transport/core/requests.ts";
-import { streamBufferMax } from "../../../transport/core/stream_handle.ts";
-import type { StreamHandle, TransportAnswer } from "../../../transport/port.ts";
+import { exchangeMaxMs, Requests, requestsMax, unfinishedBytesMax } from "../../../transport/core/requests.ts";
+import type { RequestAnswer } from "../../../transport/port.ts";
+import type { Message, MessageProtocol } from "../../../transport/protocols/messages.ts";
+import { encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
+import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
+import { NotedListener, StreamPair } from "../../support/wire_pair.ts";
 
-const test = suite("exchanges");
-const pki = await makeTestPki();
-const a = await startTransport({ pki, name: "a" });
-const b = await startTransport({ pki, name: "b" });
-await b.ask({ type: "dial", id: "1", target: { address: a.addresses[0] as string } });
-/** A libp2p node that sends whatever it likes over a verified connection. */
-const raw = await rawPeer(pki, "raw", a.addresses[0] as string);
-
+const test = suite("Requests");
 const health = "/hypha-health/0.0.1";
-const api = "/hypha-api/0.0.1";
-const push = "/hypha-tensor-stream/push";
-a.send({ type: "serve", protocol: health });
-a.send({ type: "serve", protocol: api });
-/** Runs beside the tests: it takes the ten seconds that an exchange may take. */
-const trickling = raw.trickle(api, 100);
-const code = (answer: TransportAnswer) => "error" in answer ? answer.error.code : answer.type;
-const ask = (id: string, timeoutMs = 2_000, peer = a.peer) =>
-  b.ask({ type: "request", id, peer, protocol: health, message: {}, timeoutMs });
-const received = (at: number) =>
-  until("a request", () => a.facts.filter(of("request.received"))[at] as { exchange: string } | undefined);
-const receivedBytes = async () => {
-  const counted = await a.ask({ type: "counters" });
-  return counted.type === "counters" ? counted.counters.bytesReceived : Number.NaN;
-};
-const seen = () => a.facts.filter(of("request.received")).length;
+const question = encodeMessage(health, "request", {});
+const healthy = encodeMessage(health, "response", { healthy: true });
 
-test("a declined request is answered by nothing: no-answer", async () => {
-  const at = seen();
-  const answer = ask("declined");
-  a.send({ type: "decline", exchange: (await received(at)).exchange });
-  assert.is(code(await answer), "no-answer");
-});
-
-test("a request that nobody answers in time: timed-out; a cancelled one: cancelled", async () => {
-  const at = seen();
-  assert.is(code(await ask("late", 300)), "timed-out");
-  const answer = ask("cancelled");
-  await received(at + 1);
-  b.send({ type: "request.cancel", id: "cancelled" });
-  assert.is(code(await answer), "cancelled");
-  // Answering what is over does no harm.
-  a.send({ type: "respond", exchange: (await received(at)).exchange, message: { healthy: true } });
-});
-
-test("two requests with one id: the second fails, the first is answered", async () => {
-  const at = seen();
-  const [first, second] = [ask("same"), ask("same")];
-  assert.is(code(await second), "failed");
-  a.send({ type: "respond", exchange: (await received(at)).exchange, message: { healthy: false } });
-  assert.is(code(await first), "response");
-});
-
-test("a protocol that is not served, or no longer: unsupported", async () => {
-  const question = { type: "request", peer: a.peer, protocol: "/hypha-progress/0.0.1", timeoutMs: 2_000 } as const;
-  const message = { job_id: "3f2504e0-4f89-41d3-9a0c-0305e82c3301", progress: "update" } as const;
-  assert.is(code(await b.ask({ ...question, id: "u1", message })), "unsupported");
-  assert.is(
-    code(await b.ask({ type: "stream.open", id: "u2", peer: a.peer, protocol: push, timeoutMs: 2_000 })),
-    "unsupported",
-  );
-  a.send({ type: "serve", protocol: push });
-  a.send({ type: "unserve", protocol: push });
-  assert.is(
-    code(await b.ask({ type: "stream.open", id: "u3", peer: a.peer, protocol: push, timeoutMs: 2_000 })),
-    "unsupported",
-  );
-});
-
-test("a peer that cannot be found: not-connected", async () => {
-  const nobody = "12D3KooWCdeFXToKJSgotLQahnWW5Ab6MtrzGkE3LskCRrhFjFT5";
-  assert.ok(["not-connected", "timed-out"].includes(code(await ask("nobody", 1_500, nobody))));
-});
-
-const malformed: [name: string, bytes: Uint8Array][] = [
-  ["no bytes", new Uint8Array()],
-  ["half an item", Buffer.from("a1", "hex")],
-  ["no CBOR", Buffer.from("ff", "hex")],
-  ["an unknown variant", Buffer.from("a1674e6f7468696e67a0", "hex")],
-  ["a text", Buffer.from("6568656c6c6f", "hex")],
-  ["an array of depth 10,000", Buffer.alloc(10_000, 0x81)],
-  ["a map that promises 2^32 entries", Buffer.from("baffffffff", "hex")],
-  ["a text that promises 2^60 bytes", Buffer.from("7b1000000000000000", "hex")],
-];
-test("a member's request that does not decode is told once a minute, with who sent it and over which protocol", async () => {
-  await raw.exchange(api, malformed[3]?.[1] as Uint8Array);
-  await raw.exchange(api, new Uint8Array(1_048_577));
-  await raw.exchange(health, new Uint8Array(1_048_577));
-  const told = await until("both protocols", () => {
-    const facts = a.facts.filter((fact) => fact.type === "request.malformed");
-    return facts.length >= 2 && facts;
-  });
-  assert.equal(told.map(({ protocol, identity, untold }) => [protocol, identity.name, untold]), [
-    [api, "raw", 0],
-    [health, "raw", 0],
-  ]);
-  assert.ok(told.every(({ peer, detail }) => peer === raw.peer && detail.length > 10 && detail.length <= 300));
-});
-
-for (const [name, bytes] of malformed) {
-  test(`${name} as a request ends without a byte, and nobody hears of it`, async () => {
-    const at = seen();
-    const answer = await raw.exchange(api, bytes);
-    assert.equal(answer, { bytes: 0, outcome: "whole" });
-    assert.is(seen(), at);
-    assert.is(raw.connection.status, "open");
-  });
+/** The requests of a session that the test plays. */
+function played(options: PlayedOptions = {}) {
+  const session = new PlayedSession(options);
+  const { clock } = session;
+  const requests = new Requests(session.parts);
+  const { answers, replyTo } = answersTo<RequestAnswer>();
+  const ask = (id: string, fields: { timeoutMs?: number; message?: Message; protocol?: MessageProtocol } = {}) =>
+    requests.request({
+      type: "request",
+      id,
+      peer: "peer",
+      protocol: health,
+      message: {},
+      timeoutMs: 2_000,
+      replyTo,
+      ...fields,
+    });
+  /** A peer's stream. */
+  const opened = (peer = "peer", protocol: MessageProtocol = health, windowBytes = Number.POSITIVE_INFINITY) => {
+    const pair = new StreamPair(clock, protocol, { windowBytes });
+    const there = new NotedListener();
+    pair.open(there, (stream) => requests.received(session.connectionTo(peer), identityOf(peer), protocol, stream));
+    clock.pass(0);
+    return { pair, there };
+  };
+  const exchanges = () => session.factsOf("request.received").map(({ exchange }) => exchange);
+  const said = () => answers.map((answer) => answer.type === "request.failed" ? answer.error.code : answer.type);
+  return { session, clock, requests, answers, ask, opened, exchanges, said };
 }
-
-test("100 MB where a request has 1 MiB at most: reset, memory bounded, connection alive", async () => {
-  const at = seen();
-  const before = await receivedBytes();
-  const answer = await raw.exchange(api, new Uint8Array(100_000_000));
-  assert.is(answer.outcome, "broken");
-  // The message's bound, the stream's window and the socket's buffers: the rest of the 100 MB never comes here.
-  const taken = await receivedBytes() - before;
-  assert.ok(taken < 8_000_000, `${taken} bytes were taken`);
-  assert.is(answer.bytes, 0);
-  assert.is(seen(), at);
-  assert.is(raw.connection.status, "open");
+/** A peer that does what it is told once a request has come whole. */
+const answering = (then: (pair: StreamPair) => void): PlayedOptions => ({
+  accept: (pair) => ({ data: () => {}, ended: () => then(pair), closed: () => {} }),
 });
 
-test("a request of exactly 1 MiB is read, one byte more is not", async () => {
-  assert.equal(await raw.exchange(api, new Uint8Array(1_048_576)), { bytes: 0, outcome: "whole" });
-  assert.is((await raw.exchange(api, new Uint8Array(1_048_577))).outcome, "broken");
-});
+// ── Ours ──
 
-test("unfinished requests of a peer hold so much memory together and no more; the connection lives", async () => {
-  const streams = 48;
-  const each = 1_000_000;
-  const reset = await raw.hoard(api, streams, each);
-  const held = (streams - reset) * each;
-  assert.ok(held <= unfinishedBytesMax && held > unfinishedBytesMax / 2, `${reset} of ${streams} were reset`);
-  assert.equal(await raw.exchange(api, new Uint8Array(1_048_576)), { bytes: 0, outcome: "whole" }, "given back");
-  assert.is(raw.connection.status, "open");
-});
-
-test("a response that does not decode: malformed; one over 10 MiB: too-large", async () => {
-  await raw.serve(health, Buffer.from("a1", "hex"));
-  assert.is(
-    code(await a.ask({ type: "request", id: "m1", peer: raw.peer, protocol: health, message: {}, timeoutMs: 3_000 })),
-    "malformed",
-  );
-  await raw.serve(health, new Uint8Array(10 * 1_048_576 + 1));
-  assert.is(
-    code(await a.ask({ type: "request", id: "m2", peer: raw.peer, protocol: health, message: {}, timeoutMs: 5_000 })),
-    "too-large",
-  );
-  await raw.serve(health, "never");
-  assert.is(
-    code(await a.ask({ type: "request", id: "m3", peer: raw.peer, protocol: health, message: {}, timeoutMs: 300 })),
-    "timed-out",
-  );
-  assert.is(raw.connection.status, "open");
-});
-
-async function openPush(id: string): Promise<[sender: StreamHandle, receiver: StreamHandle]> {
-  const at = a.facts.filter(of("stream.received")).length;
-  const opened = await b.ask({ type: "stream.open", id, peer: a.peer, protocol: push, timeoutMs: 2_000 });
-  const offered = await until("an offer", () => a.facts.filter(of("stream.received"))[at]);
-  const taken = await a.ask({ type: "stream.accept", exchange: (offered as { exchange: string }).exchange });
-  if (opened.type !== "stream.opened" || taken.type !== "stream.opened") throw new Error("no stream");
-  return [opened.stream, taken.stream];
-}
-
-test("a stream that is half-closed is whole, also for one that reads late", async () => {
-  a.send({ type: "serve", protocol: push });
-  const [sender, receiver] = await openPush("whole");
-  await Effect.runPromise(sender.write(Buffer.from("hello")));
-  await Effect.runPromise(sender.end);
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  assert.equal(await readAll(receiver, Effect.runPromise).then(({ bytes, outcome }) => ({ bytes, outcome })), {
-    bytes: 5,
-    outcome: "whole",
-  });
-  assert.equal(await Effect.runPromise(receiver.read), { type: "end", outcome: "whole" });
-});
-
-test("a stream that is reset is broken, and so are writes to it", async () => {
-  const [sender, receiver] = await openPush("broken");
-  await Effect.runPromise(sender.write(Buffer.from("hel")));
-  const first = await Effect.runPromise(receiver.read);
-  assert.is(first.type, "bytes");
-  await Effect.runPromise(sender.abort("enough"));
-  assert.equal(await Effect.runPromise(receiver.read), { type: "end", outcome: "broken" });
-  assert.is((await Effect.runPromise(Effect.flip(receiver.write(Buffer.from("x"))))).code, "stream-reset");
-});
-
-test("a reader that stops holds the writer up, and memory with it", async () => {
-  const [sender, receiver] = await openPush("slow");
-  const piece = new Uint8Array(65_536);
-  let written = 0;
-  const total = 512; // 32 MiB
-  const writing = (async () => {
-    for (; written < total; written++) await Effect.runPromise(sender.write(piece));
-    await Effect.runPromise(sender.end);
-  })();
-  // The writer comes to a stop long before the end.
-  let last = -1;
-  await until("the writer to stop", () => {
-    const stopped = written === last && written > 0;
-    last = written;
-    return stopped;
-  });
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.ok(written < total / 2, `wrote ${written} pieces without a reader`);
-  assert.ok(written * piece.length > streamBufferMax / 2);
-  const { bytes, outcome } = await readAll(receiver, Effect.runPromise);
-  await writing;
-  assert.is(bytes, total * piece.length);
-  assert.is(outcome, "whole");
-});
-
-test("an offered stream can be rejected, and taken once", async () => {
-  const at = a.facts.filter(of("stream.received")).length;
-  const opened = await b.ask({ type: "stream.open", id: "rejected", peer: a.peer, protocol: push, timeoutMs: 2_000 });
-  const { exchange } = await until("an offer", () => a.facts.filter(of("stream.received"))[at]) as { exchange: string };
-  a.send({ type: "stream.reject", exchange });
-  if (opened.type !== "stream.opened") throw new Error("no stream");
-  assert.equal(await Effect.runPromise(opened.stream.read), { type: "end", outcome: "broken" });
-  assert.is(code(await a.ask({ type: "stream.accept", exchange })), "timed-out");
-});
-
-test("a connection that dies ends its streams broken and its requests typed", async () => {
-  const [sender, receiver] = await openPush("dying");
-  await Effect.runPromise(sender.write(Buffer.from("hel")));
-  await Effect.runPromise(receiver.read);
-  const pending = ask("dying");
-  await until("the request", () => a.facts.filter(of("request.received")).length > 0);
-  a.send({ type: "close", peer: b.peer, reason: "test" });
-  assert.equal(await Effect.runPromise(receiver.read), { type: "end", outcome: "broken" });
-  assert.ok(["stream-reset", "no-answer", "not-connected"].includes(code(await pending)), code(await pending));
-});
-
-test("a request that never ends: reset after the exchange's time, and the connection lives", async () => {
-  const { sent, ms } = await trickling;
-  assert.ok(ms >= exchangeMaxMs - 50 && ms < exchangeMaxMs + 3_000, `given up after ${ms} ms`);
-  assert.ok(sent > 10, `${sent} bytes`);
-  assert.is(raw.connection.status, "open");
-});
-
-test("responses that are sent as the connections end arrive: libp2p closed the socket under TLS before it had written", async () => {
-  const hub = await startTransport({ pki, name: "hub", handshakeTimeoutMs: 10_000 });
-  hub.send({ type: "serve", protocol: health });
-  const others = await Promise.all(
-    Array.from({ length: 12 }, (_, at) => startTransport({ pki, name: `spoke-${at}`, listenAddresses: [] })),
-  );
-  const address = hub.addresses[0] as string;
-  const answers = others.map(async (other) => {
-    assert.is((await other.ask({ type: "dial", id: "d", target: { address } })).type, "dial.done");
-    return other.ask({ type: "request", id: "r", peer: hub.peer, protocol: health, message: {}, timeoutMs: 9_000 });
-  });
-  const requests = await until("every request", () => {
-    const found = hub.facts.filter(of("request.received")) as unknown as { exchange: string; peer: string }[];
-    return found.length === others.length && found;
-  });
-  for (const { exchange, peer } of requests) {
-    hub.send({ type: "respond", exchange, message: { healthy: true } });
-    await Promise.resolve(); // the end of the stream leaves in a later job
-    hub.send({ type: "close", peer, reason: "test" });
+test("a request is sent whole on a stream of its own, and its answer is read until its end, in whatever pieces", () => {
+  for (const pieceBytes of [1, 3, 1_000]) {
+    const heard = new NotedListener();
+    const it = played({
+      pair: { pieceBytes, delayMs: 1 },
+      accept: (pair) => ({
+        data: (bytes) => heard.data(bytes),
+        ended: () => pair.b.end(healthy),
+        closed: (how) => heard.closed(how),
+      }),
+    });
+    it.ask("a");
+    assert.equal([it.requests.size, it.answers], [1, []], "inside the call that asked");
+    it.clock.pass(1_000);
+    assert.equal(it.answers, [{ type: "response", id: "a", message: { healthy: true } }]);
+    assert.equal([heard.bytes, heard.heard], [question, ["closed done"]]);
+    assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
   }
-  assert.equal([...new Set((await Promise.all(answers)).map(code))], ["response"]);
-  await hub.stop();
-  await Promise.all(others.map((other) => other.stop()));
 });
 
-test("after the drain everything is answered: stopped", async () => {
-  await Promise.all([raw.stop(), b.stop()]);
-  assert.equal(await a.ask({ type: "drain" }), { type: "drained" });
-  assert.is(
-    code(await a.ask({ type: "request", id: "x", peer: b.peer, protocol: health, message: {}, timeoutMs: 100 })),
-    "stopped",
-  );
-  assert.equal(await a.ask({ type: "peers" }), { type: "peers", list: [] });
-  assert.equal(await a.ask({ type: "drain" }), { type: "drained" });
+test("every way in which a request fails has its code, and leaves nothing behind", () => {
+  const cases: [string, PlayedOptions, string, string | undefined][] = [
+    ["an end without a byte", answering((pair) => pair.b.end()), "no-answer", "reset"],
+    ["an answer that does not decode", answering((pair) => pair.b.end(Uint8Array.of(0xa1))), "malformed", "reset"],
+    [
+      "an answer that is too large",
+      answering((pair) => pair.b.send(new Uint8Array(responseMaxBytes + 1))),
+      "too-large",
+      "reset",
+    ],
+    ["a reset", answering((pair) => pair.b.abort("no")), "stream-reset", "reset"],
+    [
+      "a reset after half an answer",
+      answering((pair) => (pair.b.send(healthy), pair.b.abort(""))),
+      "stream-reset",
+      "reset",
+    ],
+    ["a lost connection", answering((pair) => pair.close("connection")), "stream-reset", "connection"],
+    ["silence", answering(() => {}), "timed-out", "reset"],
+    ["half an answer, then silence", answering((pair) => pair.b.send(healthy)), "timed-out", "reset"],
+    ["a protocol that is not served", { accept: () => "unsupported" }, "unsupported", "unsupported"],
+    ["a refused stream", { accept: () => "refused" }, "stream-reset", "reset"],
+    ["too many streams", { accept: () => "too-many" }, "failed", "too-many"],
+    ["a peer that cannot be dialled", { dials: () => "failed" }, "not-connected", undefined],
+    ["a dial that does not end", { dials: () => "never" }, "timed-out", undefined],
+  ];
+  for (const [name, options, code, how] of cases) {
+    const it = played(options);
+    it.ask("a");
+    it.clock.pass(2_000);
+    it.clock.pass(0);
+    assert.equal([it.said(), it.session.pairs[0]?.b.how], [[code], how], name);
+    assert.equal([it.requests.size, it.clock.waiting], [0, 0], name);
+  }
+});
+
+test("the deadline counts from the ask: dialing takes of it", () => {
+  const it = played(answering(() => {}));
+  it.ask("a", { timeoutMs: 100 });
+  it.clock.pass(99);
+  assert.equal(it.said(), []);
+  it.clock.pass(1);
+  assert.equal(it.said(), ["timed-out"]);
+});
+
+test("a cancelled request says so at once, whether it is dialled or asked", () => {
+  const cases: PlayedOptions[] = [{ dials: () => "never" }, answering(() => {})];
+  for (const options of cases) {
+    const it = played(options);
+    it.ask("a");
+    it.clock.pass(10);
+    it.requests.cancel("a");
+    it.requests.cancel("a");
+    it.requests.cancel("never there");
+    it.clock.pass(0);
+    assert.equal([it.said(), it.requests.size, it.clock.waiting], [["cancelled"], 0, 0]);
+    it.clock.pass(10_000);
+    assert.equal(it.said(), ["cancelled"]);
+  }
+});
+
+test("a second request with an id under way fails; the id is free once the first is answered", () => {
+  const it = played(answering((pair) => pair.b.end(healthy)));
+  it.ask("same");
+  it.ask("same");
+  it.clock.pass(0);
+  assert.equal(it.said(), ["failed", "response"]);
+  it.ask("same");
+  it.clock.pass(0);
+  assert.equal(it.said(), ["failed", "response", "response"]);
+});
+
+test("so many requests are under way and no more", () => {
+  const it = played({ dials: () => "never" });
+  for (let each = 0; each <= requestsMax; each++) it.ask(`${each}`);
+  it.clock.settle();
+  assert.equal([it.said(), it.requests.size], [["failed"], requestsMax]);
+});
+
+test("a request that is too large, or has no encoding, fails without a dial", () => {
+  const it = played();
+  it.ask("large", {
+    protocol: "/hypha-api/0.0.1",
+    message: { Data: { dataset: "x".repeat(requestMaxBytes) } },
+  });
+  it.ask("shapeless", { protocol: "/hypha-api/0.0.1", message: {} });
+  it.clock.settle();
+  assert.equal([it.said(), it.requests.size, it.session.pairs.length], [["too-large", "failed"], 0, 0]);
+});
+
+test("a peer that answers before it has taken the request has until the deadline to take it; the answer is there at once", () => {
+  const it = played({
+    pair: { windowBytes: 0 },
+    accept: (pair) => {
+      pair.b.end(healthy);
+      pair.b.pause();
+      return { data: () => {}, ended: () => {}, closed: () => {} };
+    },
+  });
+  it.ask("a");
+  it.clock.pass(0);
+  assert.equal([it.said(), it.requests.size], [["response"], 1]);
+  it.clock.pass(2_000);
+  assert.equal([it.said(), it.requests.size, it.clock.waiting], [["response"], 0, 0]);
+  assert.is(it.session.pairs[0]?.b.how, "reset");
+});
+
+// ── Of peers ──
+
+test("a request is told once it is whole, with the identity of its connection, and answered on its stream", () => {
+  const it = played();
+  const { pair, there } = it.opened("asker");
+  pair.a.send(question.subarray(0, 0));
+  it.clock.pass(5);
+  assert.equal(it.session.facts, []);
+  pair.a.end(question);
+  it.clock.pass(0);
+  assert.equal(it.session.facts, [{
+    type: "request.received",
+    exchange: "id-1",
+    peer: "asker",
+    identity: identityOf("asker"),
+    protocol: health,
+    message: {},
+  }]);
+  it.requests.respond({ type: "respond", exchange: "id-1", message: { healthy: true } });
+  it.requests.respond({ type: "respond", exchange: "id-1", message: { healthy: false } });
+  it.clock.pass(0);
+  assert.equal([there.bytes, there.heard], [healthy, ["opened", "ended", "closed done"]]);
+  assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
+});
+
+test("a declined request ends without a byte; its answer afterwards does no harm", () => {
+  const it = played();
+  const { pair, there } = it.opened();
+  pair.a.end(question);
+  it.clock.pass(0);
+  it.requests.decline("id-1");
+  it.requests.respond({ type: "respond", exchange: "id-1", message: { healthy: true } });
+  it.requests.decline("never there");
+  it.clock.pass(0);
+  assert.equal([there.bytes.length, there.heard.at(-1), it.requests.size], [0, "closed done", 0]);
+});
+
+test("half a request and then silence, or a request without an answer: reset after the exchange's time, from its opening", () => {
+  const it = played();
+  const { pair: half } = it.opened();
+  half.a.send(question);
+  it.clock.pass(4_000);
+  const { pair: unanswered } = it.opened();
+  unanswered.a.end(question);
+  it.clock.pass(exchangeMaxMs - 4_001);
+  assert.equal([half.a.how, it.exchanges()], [undefined, ["id-2"]]);
+  it.clock.pass(1);
+  assert.is(half.a.how, "reset");
+  it.clock.pass(3_999);
+  assert.is(unanswered.a.how, undefined);
+  it.clock.pass(1);
+  assert.is(unanswered.a.how, "reset");
+  it.requests.respond({ type: "respond", exchange: "id-2", message: { healthy: true } });
+  it.clock.pass(0);
+  assert.equal([unanswered.b.told, it.requests.size, it.clock.waiting], [["abort"], 0, 0]);
+});
+
+test("an answer that is not taken is reset after as long again, and one that is answered late still leaves", () => {
+  const it = played();
+  const { pair: mute } = it.opened("peer", health, 0);
+  const { pair, there } = it.opened();
+  for (const each of [mute, pair]) each.a.end(question);
+  it.clock.pass(0);
+  mute.hold(mute.a);
+  pair.hold(pair.a);
+  it.clock.pass(exchangeMaxMs - 1);
+  for (const exchange of it.exchanges()) it.requests.respond({ type: "respond", exchange, message: { healthy: true } });
+  it.clock.pass(10);
+  pair.release(pair.a);
+  it.clock.pass(0);
+  assert.equal([there.bytes, there.heard.at(-1), it.requests.size], [healthy, "closed done", 1]);
+  it.clock.pass(exchangeMaxMs);
+  assert.equal([mute.a.how, it.requests.size, it.clock.waiting], ["reset", 0, 0]);
+});
+
+test("a malformed request ends without a byte and is told once a minute; a too large one is reset", () => {
+  const it = played();
+  const malformed = it.opened();
+  malformed.pair.a.end(Uint8Array.of(0xff));
+  const large = it.opened("peer", "/hypha-api/0.0.1");
+  large.pair.a.send(new Uint8Array(requestMaxBytes + 1));
+  it.opened().pair.a.end(Uint8Array.of(0xff));
+  it.clock.pass(0);
+  assert.equal([malformed.there.heard.at(-1), malformed.there.bytes.length], ["closed done", 0]);
+  assert.is(large.pair.a.how, "reset");
+  const told = () =>
+    it.session.factsOf("request.malformed").map(({ peer, protocol, untold }) => [peer, protocol, untold]);
+  assert.equal(told(), [["peer", health, 0], ["peer", "/hypha-api/0.0.1", 0]]);
+  assert.ok(it.session.factsOf("request.malformed").every(({ detail }) => detail.length > 10 && detail.length <= 300));
+  it.clock.pass(60_000);
+  it.opened().pair.a.end(new Uint8Array());
+  it.clock.pass(0);
+  assert.equal(told().at(-1), ["peer", health, 1]);
+  assert.equal([it.exchanges(), it.requests.size, it.clock.waiting], [[], 0, 0]);
+});
+
+test("a request of exactly the size is read", () => {
+  const it = played();
+  const { pair } = it.opened();
+  pair.a.send(question);
+  pair.a.end(new Uint8Array(requestMaxBytes - question.length));
+  it.clock.pass(0);
+  assert.equal(it.exchanges(), ["id-1"]);
+});
+
+test("an answer without an encoding resets its exchange", () => {
+  const it = played();
+  const { pair } = it.opened("peer", "/hypha-api/0.0.1");
+  pair.a.end(encodeMessage("/hypha-api/0.0.1", "request", { Data: { dataset: "x" } }));
+  it.clock.pass(0);
+  it.requests.respond({ type: "respond", exchange: "id-1", message: { healthy: true } });
+  it.clock.pass(0);
+  assert.equal([pair.a.how, it.requests.size, it.clock.waiting], ["reset", 0, 0]);
+});
+
+test("a request whose stream broke is forgotten", () => {
+  const it = played();
+  const { pair } = it.opened();
+  pair.a.end(question);
+  it.clock.pass(0);
+  pair.close("connection");
+  it.clock.pass(0);
+  assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
+  it.requests.respond({ type: "respond", exchange: "id-1", message: { healthy: true } });
+  assert.equal(pair.b.told, []);
+});
+
+test("so many requests wait for an answer and no more; one that is answered makes room", () => {
+  const it = played();
+  const early = it.opened();
+  const full = Array.from({ length: requestsMax }, () => it.opened());
+  for (const { pair } of full) pair.a.end(question);
+  it.clock.pass(0);
+  assert.is(it.exchanges().length, requestsMax);
+  assert.is(it.opened().pair.a.how, "reset");
+  early.pair.a.end(question);
+  it.clock.pass(0);
+  assert.equal([early.pair.a.how, it.exchanges().length], ["reset", requestsMax], "also one that began before");
+  it.requests.decline(it.exchanges()[0] ?? "");
+  it.clock.pass(0);
+  it.opened().pair.a.end(question);
+  it.clock.pass(0);
+  assert.is(it.exchanges().length, requestsMax + 1);
+  assert.is(it.opened().pair.a.how, "reset");
+  full[1]?.pair.close("connection");
+  it.clock.pass(0);
+  assert.is(it.opened().pair.a.how, undefined);
+});
+
+test("unfinished requests of a peer hold so much together and no more; those of another peer are not counted", () => {
+  const it = played();
+  const hoarded = Array.from({ length: unfinishedBytesMax / requestMaxBytes }, () => it.opened());
+  for (const { pair } of hoarded) pair.a.send(new Uint8Array(requestMaxBytes));
+  it.clock.pass(0);
+  assert.ok(hoarded.every(({ pair }) => pair.a.how === undefined));
+  const [more, other] = [it.opened(), it.opened("another")];
+  more.pair.a.send(new Uint8Array(1));
+  other.pair.a.send(new Uint8Array(1));
+  it.clock.pass(0);
+  assert.equal([more.pair.a.how, other.pair.a.how], ["reset", undefined]);
+  hoarded[0]?.pair.a.abort("");
+  it.clock.pass(0);
+  const again = it.opened();
+  again.pair.a.end(question);
+  it.clock.pass(0);
+  assert.equal([again.pair.a.how, it.exchanges().length], [undefined, 1], "given back");
+});
+
+test("unfinished requests of a peer were counted apart where an idle one had ended in between", () => {
+  const it = played();
+  const hoard = () => {
+    const streams = Array.from({ length: unfinishedBytesMax / requestMaxBytes }, () => it.opened());
+    it.opened().pair.a.end(Uint8Array.of(0xff)); // over while the others have sent nothing: their budget was dropped then
+    it.clock.pass(0);
+    return streams;
+  };
+  const all = [...hoard(), ...hoard()];
+  for (const { pair } of all) pair.a.send(new Uint8Array(requestMaxBytes));
+  it.clock.pass(0);
+  assert.is(all.filter(({ pair }) => pair.a.how === undefined).length, unfinishedBytesMax / requestMaxBytes);
+});
+
+test("stopping ends everything at once: dialled, asked, answered, read, waiting and answering", () => {
+  let dials: "connected" | "never" = "connected";
+  const it = played({ ...answering(() => {}), dials: () => dials });
+  it.ask("asked");
+  it.clock.pass(0);
+  dials = "never";
+  it.ask("dialled");
+  const [reading, waiting, answered] = [it.opened(), it.opened(), it.opened()];
+  reading.pair.a.send(question);
+  for (const { pair } of [waiting, answered]) pair.a.end(question);
+  it.clock.pass(0);
+  answered.pair.hold(answered.pair.a);
+  it.requests.respond({ type: "respond", exchange: it.exchanges()[1] ?? "", message: { healthy: true } });
+  assert.is(it.requests.size, 5);
+  it.requests.stop();
+  assert.is(it.requests.size, 0);
+  it.clock.pass(0);
+  assert.equal(it.said(), ["stopped", "stopped"]);
+  assert.equal([reading, waiting, answered].map(({ pair }) => pair.a.how), ["reset", "reset", "reset"]);
+  assert.equal([it.session.pairs[0]?.b.how, it.clock.waiting, it.session.givenUp], ["reset", 0, 1]);
+  it.ask("later");
+  assert.is(it.opened().pair.a.how, "reset");
+  assert.equal([it.said().at(-1), it.requests.size, it.clock.waiting], ["stopped", 0, 0]);
 });
 
 test.run();

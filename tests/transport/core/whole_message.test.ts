@@ -1,38 +1,96 @@
+/** A message that arrives in pieces: whole, too large, and never more memory than its bytes. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { TransportError } from "../../../transport/port.ts";
-import { transportError } from "../../../transport/core/whole_message.ts";
+import { GrowingBytes } from "../../../transport/core/growing_bytes.ts";
+import { streamFailure } from "../../../transport/core/stream_failure.ts";
+import { ReadBudget, WholeMessage } from "../../../transport/core/whole_message.ts";
 
-const test = suite("transportError()");
+const test = suite("WholeMessage");
+const bytes = (...values: number[]) => Uint8Array.from(values);
 
-const named = (name: string, message = "odd") => Object.assign(new Error(message), { name });
-const codeOf = (error: unknown, signal = new AbortController().signal) => transportError(error, signal).code;
-
-test("an error that is typed already stays what it is, also after its signal", () => {
-  const error = new TransportError({ code: "too-large", detail: "much" });
-  assert.is(transportError(error, AbortSignal.abort()), error);
+test("is all that arrived, in order", () => {
+  const message = new WholeMessage(10);
+  assert.is(message.add(bytes(1, 2)), undefined);
+  assert.is(message.add(bytes()), undefined);
+  assert.is(message.add(bytes(3)), undefined);
+  assert.is(message.add(bytes(4, 5, 6, 7)), undefined);
+  assert.equal(message.take(), bytes(1, 2, 3, 4, 5, 6, 7));
 });
 
-test("an error after an abort is what the abort was for", () => {
-  const aborted = (code: "cancelled" | "stopped" | "failed") =>
-    AbortSignal.abort(new TransportError({ code, detail: "enough" }));
-  assert.is(codeOf(named("StreamResetError"), AbortSignal.abort()), "timed-out");
-  assert.is(codeOf(named("StreamResetError"), aborted("cancelled")), "cancelled");
-  assert.is(codeOf(named("StreamResetError"), aborted("stopped")), "stopped");
-  assert.is(codeOf(named("StreamResetError"), aborted("failed")), "timed-out");
+test("may have so many bytes and no more", () => {
+  const message = new WholeMessage(4);
+  assert.is(message.add(bytes(1, 2, 3, 4)), undefined);
+  assert.is(message.add(bytes(5))?.code, "too-large");
 });
 
-test("other errors are told by their name", () => {
-  assert.is(codeOf(named("DialFailed")), "not-connected");
-  assert.is(codeOf(named("UnsupportedProtocolError")), "unsupported");
-  for (
-    const name of ["StreamResetError", "StreamClosedError", "StreamStateError", "UnexpectedEOFError", "AbortError"]
-  ) {
-    assert.is(codeOf(named(name)), "stream-reset", name);
+test("counts against its budget with the others until it is taken, dropped or too large", () => {
+  const budget = new ReadBudget(10);
+  const [one, two, three] = [new WholeMessage(8, budget), new WholeMessage(8, budget), new WholeMessage(8, budget)];
+  assert.is(one.add(new Uint8Array(5)), undefined);
+  assert.is(two.add(new Uint8Array(5)), undefined);
+  assert.is(three.add(new Uint8Array(1))?.code, "too-large");
+  two.drop();
+  two.drop();
+  const next = new WholeMessage(8, budget);
+  assert.is(next.add(new Uint8Array(5)), undefined);
+  assert.is(one.take().byteLength, 5);
+  one.drop();
+  assert.is(next.add(new Uint8Array(9))?.code, "too-large", "of its own size");
+  assert.is(new WholeMessage(20, budget).add(new Uint8Array(10)), undefined, "everything was given back");
+  assert.is(new WholeMessage(20, budget).add(new Uint8Array(1))?.code, "too-large");
+});
+
+test("many pieces of one byte hold no more than the bytes, and a small piece does not keep its large buffer", () => {
+  const held = new GrowingBytes();
+  const socketBuffer = new Uint8Array(65_536).fill(7);
+  for (let at = 0; at < 5_000; at++) held.append(socketBuffer.subarray(at, at + 1));
+  assert.is(held.sizeBytes, 5_000);
+  const taken = held.take();
+  assert.equal(taken, new Uint8Array(5_000).fill(7));
+  assert.ok(taken.buffer.byteLength <= 2 * 5_000, `${taken.buffer.byteLength} bytes are held`);
+  held.append(socketBuffer.subarray(0, 10));
+  assert.is(held.view().buffer.byteLength, 10);
+});
+
+test("a large piece that is its whole buffer is not copied, and no piece is ever written to", () => {
+  const held = new GrowingBytes();
+  const piece = new Uint8Array(2_000).fill(1);
+  held.append(piece);
+  assert.is(held.view(), piece);
+  held.append(bytes(2));
+  assert.equal([held.take(), piece], [Uint8Array.of(...piece, 2), new Uint8Array(2_000).fill(1)]);
+  const small = bytes(1, 2, 3, 4);
+  held.append(small);
+  held.drop(2);
+  held.append(bytes(9, 9));
+  assert.equal([held.take(), small], [bytes(3, 4, 9, 9), bytes(1, 2, 3, 4)]);
+  assert.equal([held.sizeBytes, held.view()], [0, bytes()]);
+  held.append(small);
+  held.drop(4);
+  assert.is(held.sizeBytes, 0);
+});
+
+test("dropping small messages from a large piece costs no copy of the rest each time, and lets the dropped bytes go", () => {
+  const held = new GrowingBytes();
+  const piece = Uint8Array.from({ length: 4_096 }, (_, index) => index % 251);
+  held.append(piece);
+  const buffers = new Set<ArrayBufferLike>();
+  for (let at = 0; at < piece.length; at += 8) {
+    const view = held.view();
+    assert.equal([view[0], view.length], [at % 251, piece.length - at]);
+    buffers.add(view.buffer);
+    held.drop(8);
   }
-  assert.is(codeOf(named("TypeError")), "failed");
-  assert.is(codeOf("thrown"), "failed");
-  assert.is(transportError(named("TypeError", "x".repeat(201)), new AbortController().signal).detail, "x".repeat(200));
+  assert.ok(buffers.size <= 12, `${buffers.size} buffers for 512 messages`);
+  assert.is(held.sizeBytes, 0);
+});
+
+test("a stream that closed too early is an error with the code of its end", () => {
+  const codes = (["done", "reset", "unsupported", "too-many", "connection"] as const).map((how) =>
+    streamFailure(how, "").code
+  );
+  assert.equal(codes, ["stream-reset", "stream-reset", "unsupported", "failed", "stream-reset"]);
+  assert.is(streamFailure("reset", "x".repeat(201)).detail, "x".repeat(200));
 });
 
 test.run();

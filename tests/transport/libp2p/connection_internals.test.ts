@@ -9,7 +9,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { checkMuxer, checkStreams, checkTcp } from "../../../transport/libp2p/connection_internals.ts";
-import { makeDoor } from "../../../transport/libp2p/mtls_security.ts";
+import { makeMtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
 import { MovedInternal, writtenFor } from "../../../transport/libp2p/moved_internal.ts";
 import { limitingMuxer } from "../../../transport/libp2p/negotiation_limit.ts";
@@ -99,7 +99,7 @@ test("names the method that hands streams on, and the methods that streams are b
 test("an application is told when it is made, in one line with both versions, before anything listens", async () => {
   const pki = await makeTestPki();
   const identity = identityOf(await pki.node("a"));
-  const door = makeDoor({
+  const security = makeMtlsSecurity({
     identity: () => identity,
     snapshot: snapshotOf(pki),
     makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
@@ -108,10 +108,10 @@ test("an application is told when it is made, in one line with both versions, be
   const error = await createLibp2p({
     privateKey: await libp2pKey(identity),
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
-    transports: [door.early(changed({ connection: hide("readBuffer") }))],
+    transports: [security.early(changed({ connection: hide("readBuffer") }))],
     streamMuxers: [yamux()],
-    connectionEncrypters: [door.encrypter],
-    connectionGater: door.gater,
+    connectionEncrypters: [security.encrypter],
+    connectionGater: security.gater,
     services: { identify: identify() },
   }).then(() => undefined, (error: unknown) => error);
   assert.instance(error, MovedInternal);

@@ -78,7 +78,7 @@ test("the longest frame may be as long as the largest window, and no longer", ()
   assert.match(brokenBy(Buffer.concat([negotiation, over])) ?? "", /a frame of 2097153 bytes/);
 });
 
-test("a door takes the longest frames that libp2p's yamux sends by itself: it once cut off whoever sent over many streams", () => {
+test("makeMtlsSecurity() takes the longest frames that libp2p's yamux sends by itself: it once cut off honest senders over many streams", () => {
   const scanned = (length: number) =>
     new FrameReader(defaultFrameLimits).scan(Buffer.concat([negotiation, frame("data", { length })]), 0);
   assert.ok("end" in scanned(16 * 1_048_576));

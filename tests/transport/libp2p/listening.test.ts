@@ -8,7 +8,7 @@ import * as assert from "uvu/assert";
 import { createActor, setup } from "xstate";
 import { Listening } from "../../../transport/libp2p/listening.ts";
 import type { StartAnswer, TransportFact, TransportInput } from "../../../transport/port.ts";
-import { transportLogic } from "../../../transport/core/transport.ts";
+import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { startTransport, transportInputOf } from "../../support/transports.ts";
 import { unprivileged } from "../../support/unprivileged.ts";

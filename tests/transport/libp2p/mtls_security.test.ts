@@ -7,7 +7,7 @@ import { createLibp2p, type Libp2p } from "libp2p";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
-import { type Door, makeDoor } from "../../../transport/libp2p/mtls_security.ts";
+import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { libp2pKey } from "../../../transport/libp2p/node.ts";
 import { addressOf } from "../../../transport/libp2p/early_refusal.ts";
@@ -15,12 +15,12 @@ import type { GateSaid, TransportLimits } from "../../../transport/port.ts";
 import { makeTestPki, type TestNode } from "../../support/pki.ts";
 import { identityOf, snapshotOf, until } from "../../support/transports.ts";
 
-const test = suite("makeDoor()");
+const test = suite("makeMtlsSecurity()");
 const pki = await makeTestPki();
 
 interface Application {
   readonly libp2p: Libp2p;
-  readonly door: Door;
+  readonly security: MtlsSecurity;
   readonly said: GateSaid[];
   readonly turnedAway: string[];
   readonly node: TestNode;
@@ -34,7 +34,7 @@ async function application(
   const node = await pki.node(name);
   const identity = identityOf(node);
   const [said, turnedAway]: [GateSaid[], string[]] = [[], []];
-  const door = makeDoor({
+  const security = makeMtlsSecurity({
     identity: () => identity,
     snapshot: snapshotOf(pki),
     makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
@@ -50,13 +50,13 @@ async function application(
   const libp2p = await createLibp2p({
     privateKey: await libp2pKey(identity),
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
-    transports: [door.early(tcp())],
+    transports: [security.early(tcp())],
     streamMuxers: [yamux()],
-    connectionEncrypters: [door.encrypter],
-    connectionGater: { ...door.gater, denyDialMultiaddr: () => false },
+    connectionEncrypters: [security.encrypter],
+    connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
     services: { identify: identify() },
   });
-  return { libp2p, door, said, turnedAway, node };
+  return { libp2p, security, said, turnedAway, node };
 }
 
 test("two applications connect, stream, and are parted by a revocation", async () => {
@@ -74,7 +74,7 @@ test("two applications connect, stream, and are parted by a revocation", async (
   stream.addEventListener("message", ({ data }) => back += new TextDecoder().decode(data.subarray()));
   await until("the echo", () => back === "hello");
   const crlsPem = await pki.crls({ revoked: [a.node] });
-  b.door.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
+  b.security.trustChanged(snapshotOf(pki, { crlsPem, generation: 2 }));
   await until("the close", () => connection.status !== "open", 1_000);
   assert.is(b.said.at(-1)?.type, "gate.closed");
   const refused = await a.libp2p.dial(b.libp2p.getMultiaddrs()).then(() => "connected", () => "refused");
@@ -102,6 +102,26 @@ test("an attempt over a limit is turned away before libp2p makes a connection of
   assert.equal(turnedAway, Array.from({ length: 3 }, () => "rate-limited 127.0.0.1"));
   assert.equal(said.map(({ type }) => type), ["gate.refused", "gate.refused"]);
   await libp2p.stop();
+});
+
+test("no more connections of one peer than its limit: it once took the limit and did not apply it", async () => {
+  const limits = { ...defaultLimits, connectionsPerPeerMax: 2 };
+  const [a, b] = await Promise.all([application("a"), application("b", { limits })]);
+  const dial = () => a.libp2p.dial(b.libp2p.getMultiaddrs(), { force: true });
+  const connections = [await dial(), await dial()];
+  const refused = () => b.said.flatMap((what) => what.type === "gate.refused" ? [what.refusal.code] : []);
+  assert.equal(refused(), []);
+  // A third is refused once its certificate was verified: it may stand for a moment at the side that dialled.
+  const third = await dial().catch(() => undefined);
+  await until("the refusal", () => refused().length > 0);
+  await until("the end of the third", () => third === undefined || third.status !== "open");
+  assert.equal(refused(), ["too-many-connections"]);
+  assert.equal(connections.map(({ status }) => status), ["open", "open"]);
+  await connections[0]?.close();
+  await until("the end of the first", () => b.said.some(({ type }) => type === "gate.closed"));
+  await dial();
+  assert.equal(refused(), ["too-many-connections"], "its place is free again");
+  await Promise.all([a.libp2p.stop(), b.libp2p.stop()]);
 });
 
 test("the other end's address is what libp2p would call it", () => {

@@ -24,8 +24,6 @@ async function modeOf(role: TransportInput["role"]): Promise<string> {
     gater: {},
     protector: { protect: (stream) => Promise.resolve(stream) },
     addresses: {
-      isOutside: () => true,
-      mayDial: () => true,
       mayKnow: () => true,
       announced: (own) => [...own],
     },

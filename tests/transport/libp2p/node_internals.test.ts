@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { internalsOf } from "../../../transport/libp2p/node_internals.ts";
+import { answeredTypes, internalsOf } from "../../../transport/libp2p/node_internals.ts";
 import { type InternalPackage, MovedInternal, writtenFor } from "../../../transport/libp2p/moved_internal.ts";
 
 const test = suite("internalsOf()");
@@ -16,10 +16,13 @@ const node = (transports: readonly object[] = []) => ({
   },
   services: {
     dht: {
-      rpc: { handlers: { PUT_VALUE: { handle: () => {} }, GET_VALUE: { handle: () => {} } } },
+      rpc: {
+        handlers: Object.fromEntries(answeredTypes.map((type) => [type, { handle: () => {} }])),
+        onIncomingStream: () => {},
+      },
       peerRouting: { getClosestPeersOffline: () => {} },
-      routingTable: {},
     },
+    pubsub: { onPeerConnected: () => {} },
     identify: { host: {} },
     identifyPush: { host: {} },
   },
@@ -36,12 +39,13 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["components.transportManager.getListeners", "libp2p", "components.transportManager.getListeners()"],
   ["services.dht", "@libp2p/kad-dht", "service in a node that has one"],
   ["services.dht.rpc", "@libp2p/kad-dht", "rpc.handlers"],
-  ["services.dht.rpc.handlers.PUT_VALUE", "@libp2p/kad-dht", "rpc.handlers.PUT_VALUE"],
-  ["services.dht.rpc.handlers.GET_VALUE", "@libp2p/kad-dht", "rpc.handlers.GET_VALUE"],
-  ["services.dht.rpc.handlers.GET_VALUE.handle", "@libp2p/kad-dht", "GET_VALUE.handle()"],
+  ["services.dht.rpc.handlers.FIND_NODE", "@libp2p/kad-dht", "rpc.handlers.FIND_NODE"],
+  ["services.dht.rpc.handlers.GET_PROVIDERS", "@libp2p/kad-dht", "rpc.handlers.GET_PROVIDERS"],
+  ["services.dht.rpc.handlers.ADD_PROVIDER.handle", "@libp2p/kad-dht", "ADD_PROVIDER.handle()"],
+  ["services.dht.rpc.onIncomingStream", "@libp2p/kad-dht", "rpc.onIncomingStream()"],
   ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
   ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
-  ["services.dht.routingTable", "@libp2p/kad-dht", "routingTable"],
+  ["services.pubsub.onPeerConnected", "@libp2p/gossipsub", "service.onPeerConnected()"],
   ["services.identify", "@libp2p/identify", "host in identify"],
   ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
 ];

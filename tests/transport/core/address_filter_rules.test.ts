@@ -2,10 +2,10 @@
 import { multiaddr } from "@multiformats/multiaddr";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { addressRules } from "../../transport/core/address_filter.ts";
-import { makeTestPki } from "../support/pki.ts";
-import { freePort } from "../support/program.ts";
-import { of, startTransport } from "../support/transports.ts";
+import { addressRules } from "../../../transport/core/address_filter.ts";
+import { makeTestPki } from "../../support/pki.ts";
+import { freePort } from "../../support/program.ts";
+import { of, startTransport } from "../../support/transports.ts";
 
 const everything = ["0.0.0.0/0", "::/0"];
 const gatewayPeer = "12D3KooWCdeFXToKJSgotLQahnWW5Ab6MtrzGkE3LskCRrhFjFT5";

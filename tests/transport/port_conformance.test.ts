@@ -1,55 +1,27 @@
 /**
- * One suite for both transports: the words of `transport/port.ts` mean the same over libp2p and over the virtual network.
+ * One suite for both wires: what `transport/port.ts` promises holds over libp2p and over the virtual network.
  *
  * @module
  */
 import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { type StreamProtocol, streamProtocols, type TransportFact } from "../../transport/port.ts";
+import { realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import {
-  type StreamProtocol,
-  streamProtocols,
-  type TransportAnswer,
-  type TransportFact,
-} from "../../transport/port.ts";
-import { streamsPerProtocolMax } from "../../transport/libp2p/node.ts";
-import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
-import { requestsMax } from "../../transport/core/requests.ts";
-import * as places from "../../transport/simulated/places.ts";
-import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
+  ask,
+  closed,
+  codeOf,
+  connected,
+  dial,
+  established,
+  health,
+  left,
+  push,
+  startAsking,
+} from "../support/conformance_acts.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
 import { identityOf, snapshotOf } from "../support/transports.ts";
-
-const health = "/hypha-health/0.0.1" as const;
-const push = "/hypha-tensor-stream/push" as const;
-
-const established = (peer: string) => (fact: TransportFact) =>
-  fact.type === "peer.established" && fact.peer === peer && fact;
-const closed = (peer: string) => (fact: TransportFact) => fact.type === "peer.closed" && fact.peer === peer && fact;
-
-function dial(from: Party, to: Party): Promise<TransportAnswer> {
-  return from.ask({ type: "dial", id: "dial", target: { address: to.address } });
-}
-
-function ask(from: Party, to: Party, id: string, timeoutMs = 2_000): Promise<TransportAnswer> {
-  return from.ask({ type: "request", id, peer: to.peer, protocol: health, message: {}, timeoutMs });
-}
-
-const codeOf = (answer: TransportAnswer): string => {
-  const failed = answer as { readonly error?: { readonly code: string }; readonly refusal?: { readonly code: string } };
-  return failed.error?.code ?? failed.refusal?.code ?? answer.type;
-};
-
-async function connected(meeting: Meeting): Promise<[Party, Party]> {
-  const [a, b] = [await meeting.join("a"), await meeting.join("b")];
-  assert.is((await dial(a, b)).type, "dial.done");
-  await b.fact(established(a.peer));
-  return [a, b];
-}
-
-async function left(...parties: readonly Party[]): Promise<void> {
-  for (const party of parties) await party.stop();
-}
 
 for (const meetingOf of [realMeeting, simulatedMeeting]) {
   let pki: TestPki;
@@ -383,27 +355,4 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
   });
 
   test.run();
-}
-
-const limits = suite("limits of both transports");
-limits("exchanges and streams meet the same limits in a simulation", () => {
-  assert.equal(
-    [places.streamsPerProtocolMax, places.requestsMax, places.offeredStreamsMax],
-    [streamsPerProtocolMax, requestsMax, offeredStreamsMax],
-  );
-});
-limits.run();
-
-/** Asks without waiting: the answer is fetched later. */
-function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000) {
-  let answer: TransportAnswer | undefined;
-  const replyTo = { send: (said: TransportAnswer) => void (answer = said) };
-  from.send({ type: "request", id, peer: to.peer, protocol: health, message: {}, timeoutMs, replyTo });
-  return {
-    async answer(meeting: Meeting): Promise<TransportAnswer> {
-      for (let time = 0; answer === undefined && time < 400; time++) await meeting.pass(25);
-      if (answer === undefined) throw new Error(`Cannot see the answer to ${id}`);
-      return answer;
-    },
-  };
 }

@@ -17,8 +17,8 @@ import {
   jobSpecSchema,
   type MalformedMessage,
   toJson,
-} from "../../../transport/protocols/mod.ts";
-import type { ApiRequest, MessageProtocol, WorkerRequest } from "../../../transport/protocols/messages.ts";
+} from "../../transport/protocols/mod.ts";
+import type { ApiRequest, MessageProtocol, WorkerRequest } from "../../transport/protocols/messages.ts";
 
 interface Row {
   readonly name: string;
@@ -36,7 +36,7 @@ type Outcome = "same bytes" | "canonical bytes" | "refused" | "gossip rpc" | "ra
 const hexOf = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const bytesOf = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 const rowsOf = (file: string): Row[] =>
-  JSON.parse(readFileSync(new URL(`../../vectors/wire/${file}.json`, import.meta.url), "utf8"));
+  JSON.parse(readFileSync(new URL(`../vectors/wire/${file}.json`, import.meta.url), "utf8"));
 
 /** The captures give identifiers as `{ bytes, uuid | peer }`; in memory they are text. */
 function plain(decoded: unknown): unknown {

@@ -1,0 +1,43 @@
+/** Which certificates of one key are the same member. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { type MemberFacts, memberOf } from "../../pki/member.ts";
+
+const test = suite("memberOf()");
+const facts: MemberFacts = {
+  peer: "12D3KooWA",
+  domain: undefined,
+  role: "worker",
+  names: ["DNS:w", "URI:spiffe://test.hypha/worker/w"],
+  subject: "CN=w",
+  issuer: "CN=ca",
+};
+const others: [name: string, change: Partial<MemberFacts>, same: boolean][] = [
+  ["nothing else", {}, true],
+  ["another subject and issuer under the same SPIFFE name", { subject: "CN=x", issuer: "CN=y" }, true],
+  ["another order of its other names", { names: ["URI:spiffe://test.hypha/worker/w", "DNS:other"] }, true],
+  ["another PeerID", { peer: "12D3KooWB" }, false],
+  ["another role", { role: "scheduler", names: ["URI:spiffe://test.hypha/scheduler/w"] }, false],
+  ["another SPIFFE name", { names: ["URI:spiffe://test.hypha/worker/v"] }, false],
+  ["another trust domain", { domain: "partner.example" }, false],
+  ["no role, and a URI that is no proof then", { role: undefined }, false],
+];
+for (const [name, change, same] of others) {
+  test(`${name}: ${same ? "the same" : "another"} member`, () => {
+    assert.is(memberOf({ ...facts, ...change }) === memberOf(facts), same);
+  });
+}
+
+test("without a role the subject and its issuer make the member", () => {
+  const plain = { ...facts, role: undefined, names: [] };
+  assert.is(memberOf(plain), memberOf({ ...plain, names: ["DNS:another"] }));
+  assert.is.not(memberOf(plain), memberOf({ ...plain, subject: "CN=v" }));
+  assert.is.not(memberOf(plain), memberOf({ ...plain, issuer: "CN=v" }));
+});
+
+test("what one field says cannot pass for two", () => {
+  const one = memberOf({ ...facts, role: undefined, names: [], subject: 'a","b', issuer: "c" });
+  assert.is.not(one, memberOf({ ...facts, role: undefined, names: [], subject: "a", issuer: 'b","c' }));
+});
+
+test.run();

@@ -1,0 +1,123 @@
+/**
+ * What the parts of a session are made with, played by a test: peers, dials and streams in memory.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { outbox } from "../../transport/core/outbox.ts";
+import type { Established, SessionParts, Verifies } from "../../transport/core/parts.ts";
+import type { Wire, WireConnection } from "../../transport/core/wire.ts";
+import { type PeerText, type ReplyTo, TransportError, type TransportFact } from "../../transport/port.ts";
+import { FakeConnection, fakeWire } from "./fake_wire.ts";
+import { ManualClock } from "./manual_clock.ts";
+import { type PairOptions, type PairVerdict, StreamPair } from "./wire_pair.ts";
+
+/** Who a certificate of this PeerID proves, without its other fields. */
+export function identityOf(peer: PeerText): PeerIdentity {
+  const facts = { peer, name: peer, subject: `CN=${peer}`, issuer: "CN=ca", names: [], role: undefined };
+  return facts as unknown as PeerIdentity;
+}
+
+/** What a test may play itself. */
+export interface PlayedOptions {
+  readonly clock?: ManualClock;
+  readonly self?: PeerText;
+  readonly pair?: PairOptions;
+  readonly wire?: Partial<Wire>;
+  readonly verify?: Verifies["verify"];
+  readonly established?: Partial<Established>;
+  /** What the other end says of a stream of ours. */
+  readonly accept?: (pair: StreamPair, peer: PeerText) => PairVerdict;
+  /** Whether a peer can be dialled; by default each can. `never`: the dial does not end by itself. */
+  readonly dials?: (peer: PeerText) => "connected" | "failed" | "never";
+}
+
+/** Parts, and what became of them. */
+export class PlayedSession {
+  readonly clock: ManualClock;
+  readonly parts: SessionParts;
+  readonly facts: TransportFact[] = [];
+  /** Streams of ours, in order. */
+  readonly pairs: StreamPair[] = [];
+  readonly connections = new Map<PeerText, WireConnection>();
+  /** Dials that were given up. */
+  givenUp = 0;
+  #ids = 0;
+
+  constructor(options: PlayedOptions = {}) {
+    const clock = options.clock ?? new ManualClock();
+    this.clock = clock;
+    this.parts = {
+      self: options.self ?? "self",
+      wire: fakeWire(options.wire ?? {}),
+      clock,
+      established: {
+        identityOf: (connection) => {
+          const peer = this.peerOf(connection);
+          return peer === undefined ? undefined : identityOf(peer);
+        },
+        has: (peer) => this.connections.has(peer),
+        best: (peer) => this.connections.get(peer),
+        gateways: () => [],
+        ...options.established,
+      },
+      streams: {
+        open: (connection, protocol, listener) => {
+          const pair = new StreamPair(clock, protocol, options.pair);
+          this.pairs.push(pair);
+          const peer = this.peerOf(connection) ?? "";
+          return pair.open(listener, () => options.accept?.(pair, peer) ?? "unsupported").a;
+        },
+      },
+      dialler: {
+        connect: (peer, timeoutMs, done) => this.#connect(peer, timeoutMs, options.dials?.(peer) ?? "connected", done),
+      },
+      verified: { verify: options.verify ?? ((_peer, then) => then(true)) },
+      outbox: outbox({ clock, deliver: (fact) => this.facts.push(fact) }),
+      uuid: () => `id-${++this.#ids}`,
+    };
+  }
+
+  /** An established connection to a peer. */
+  connectionTo(peer: PeerText): WireConnection {
+    const known = this.connections.get(peer);
+    if (known !== undefined) return known;
+    const connection = new FakeConnection();
+    connection.isOpen = true;
+    this.connections.set(peer, connection);
+    return connection;
+  }
+
+  peerOf(connection: WireConnection): PeerText | undefined {
+    for (const [peer, known] of this.connections) if (known === connection) return peer;
+    return undefined;
+  }
+
+  #connect(
+    peer: PeerText,
+    timeoutMs: number,
+    outcome: "connected" | "failed" | "never",
+    done: Parameters<SessionParts["dialler"]["connect"]>[2],
+  ): () => void {
+    const timer = this.clock.after(outcome === "never" ? timeoutMs : 0, () => {
+      if (outcome === "connected") return done(Result.succeed(this.connectionTo(peer)));
+      done(Result.fail(new TransportError({ code: "not-connected", detail: "nobody answers" })));
+    });
+    return () => {
+      this.givenUp += 1;
+      this.clock.cancel(timer);
+    };
+  }
+
+  /** Facts of one type. */
+  factsOf<T extends TransportFact["type"]>(type: T): Extract<TransportFact, { type: T }>[] {
+    return this.facts.filter((fact): fact is Extract<TransportFact, { type: T }> => fact.type === type);
+  }
+}
+
+/** Keeps answers. */
+export function answersTo<A>(): { readonly answers: A[]; readonly replyTo: ReplyTo<A> } {
+  const answers: A[] = [];
+  return { answers, replyTo: { send: (answer) => void answers.push(answer) } };
+}

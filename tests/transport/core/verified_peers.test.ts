@@ -1,0 +1,99 @@
+/** Which authors and publishers count, for how long, and how many dials that may cost. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Connects } from "../../../transport/core/parts.ts";
+import {
+  questionsPerPeerMax,
+  recentlyVerifiedMax,
+  recentlyVerifiedMs,
+  verificationsMax,
+  VerifiedPeers,
+} from "../../../transport/core/verified_peers.ts";
+import { TransportError } from "../../../transport/port.ts";
+import { FakeConnection } from "../../support/fake_wire.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
+
+const test = suite("VerifiedPeers");
+
+function verifiedWith() {
+  const clock = new ManualClock();
+  const established = new Set<string>();
+  const dials: { readonly peer: string; readonly done: Parameters<Connects["connect"]>[2] }[] = [];
+  const state = { givenUp: 0 };
+  const verified = new VerifiedPeers({
+    clock,
+    established: { has: (peer) => established.has(peer) },
+    dialler: {
+      connect: (peer, _timeoutMs, done) => {
+        dials.push({ peer, done });
+        return () => void (state.givenUp += 1);
+      },
+    },
+  });
+  const answers: boolean[] = [];
+  const ask = (peer: string) => verified.verify(peer, (counts) => answers.push(counts));
+  return { verified, clock, established, dials, answers, ask, state };
+}
+const gone = () => Result.fail(new TransportError({ code: "not-connected", detail: "gone" }));
+
+test("an established peer counts, and one that left a short while ago", () => {
+  const { verified, clock, established, answers, ask, dials } = verifiedWith();
+  established.add("a");
+  verified.seen("a");
+  ask("a");
+  established.delete("a");
+  clock.pass(recentlyVerifiedMs - 1);
+  ask("a");
+  assert.equal([answers, dials.length], [[true, true], 0]);
+  clock.pass(1);
+  ask("a");
+  assert.is(dials.length, 1);
+});
+
+test("a change of trust forgets every peer that is not connected", () => {
+  const { verified, established, answers, ask, dials } = verifiedWith();
+  verified.seen("left");
+  verified.seen("here");
+  established.add("here");
+  verified.trustChanged();
+  ask("left");
+  ask("here");
+  assert.equal([answers, dials.map(({ peer }) => peer)], [[true], ["left"]]);
+});
+
+test("a stranger is dialled once for all questions, and counts if the dial made it established", () => {
+  const { established, answers, ask, dials } = verifiedWith();
+  ask("a");
+  ask("a");
+  assert.is(dials.length, 1);
+  established.add("a");
+  dials[0]?.done(Result.succeed(new FakeConnection()));
+  assert.equal(answers, [true, true]);
+});
+
+test("a peer that could not be verified is not dialled again for ten seconds", () => {
+  const { clock, answers, ask, dials } = verifiedWith();
+  ask("a");
+  dials[0]?.done(gone());
+  ask("a");
+  assert.equal([answers, dials.length], [[false, false], 1]);
+  clock.pass(10_000);
+  ask("a");
+  assert.is(dials.length, 2);
+});
+
+test("dials, questions and what is remembered are bounded", () => {
+  const { verified, answers, ask, dials, state } = verifiedWith();
+  for (let each = 0; each < questionsPerPeerMax + 1; each++) ask("a");
+  assert.equal(answers, [false]);
+  for (let each = 0; each < verificationsMax; each++) ask(`peer-${each}`);
+  assert.equal([answers.length, dials.length, verified.size], [2, verificationsMax, verificationsMax]);
+  verified.stop();
+  assert.equal([state.givenUp, verified.size], [verificationsMax, 0]);
+  assert.is(answers.length, 1 + questionsPerPeerMax + verificationsMax);
+  for (let each = 0; each <= recentlyVerifiedMax; each++) verified.seen(`seen-${each}`);
+  assert.equal([verified.known("seen-0"), verified.known("seen-1")], [false, true]);
+});
+
+test.run();

@@ -1,0 +1,394 @@
+/**
+ * The connection table: the only place where a connection meets its gate. It admits, asks the gate at each step, knows which
+ * peers are established, re-evaluates every gate when the trust changes, and closes what a gate does not allow.
+ *
+ * The identity belongs to the connection: two connections of one PeerID may have shown different certificates.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { type Member, memberOf } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import { HungUp, type Refusal, TooManyConnections } from "../../pki/refusal.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import type {
+  AddressText,
+  CloseReason,
+  Gate,
+  GateSaid,
+  MakeGate,
+  NodeIdentity,
+  PeerText,
+  TransportLimits,
+} from "../port.ts";
+import { Admission, type Admitted } from "./admission.ts";
+import type { Clock } from "./clock.ts";
+import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
+import { Groups } from "./groups.ts";
+import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.ts";
+
+/**
+ * Gates that are re-evaluated before other events get their turn; one costs 20–200 µs. A slice ends early with a gate that
+ * closes: ending a connection costs libp2p some milliseconds.
+ */
+export const reverifySlice = 16;
+
+/** What the table reports. All of it is called synchronously; the receiver defers what it passes on. */
+export interface ConnectionTableListener {
+  /** An inbound attempt over a limit was turned away without a gate. */
+  turnedAway?(address: AddressText, refusal: Refusal): void;
+  /** A connection was established; `first` where its member had no other. */
+  established?(connection: WireConnection, identity: PeerIdentity, first: boolean): void;
+  /** An established connection ended; `last` where its member has no other. */
+  left?(connection: WireConnection, identity: PeerIdentity, reason: CloseReason, last: boolean): void;
+  /** A connection was refused before it was established. */
+  refused?(connection: WireConnection, gate: Gate, refusal: Refusal): void;
+  /** Everything that a gate reports, in order. */
+  gate?(connection: WireConnection, said: GateSaid): void;
+}
+
+/** What a table is made with. */
+export interface ConnectionTableInit {
+  readonly clock: Clock;
+  /** Makes the gate of each connection. */
+  readonly makeGate: MakeGate;
+  /** The trust at the beginning. */
+  readonly snapshot: TrustSnapshot;
+  /** The pair that new handshakes use. */
+  readonly identity: () => NodeIdentity;
+  readonly limits: TransportLimits;
+  /** From a gate's creation to its verdict, in milliseconds. */
+  readonly handshakeTimeoutMs: number;
+  readonly uuid: () => string;
+  readonly listener: ConnectionTableListener;
+}
+
+/** A connection with its gate. */
+export interface ConnectionRow {
+  readonly connection: WireConnection;
+  readonly gate: Gate;
+  /** The generation of our own pair that the peer was shown. */
+  readonly generation: number;
+  /** Between `opened` and the end: only then the connection carries anything. */
+  readonly established: boolean;
+}
+
+interface Row extends ConnectionRow {
+  generation: number;
+  established: boolean;
+  member: Member | undefined;
+  readonly admitted: Admitted | undefined;
+  readonly unlisten: () => void;
+}
+
+/** All connections of one transport, each with its gate. */
+export class ConnectionTable implements ConnectionListener {
+  readonly #init: ConnectionTableInit;
+  readonly #admission: Admission;
+  readonly #rows = new Map<WireConnection, Row>();
+  /** The established ones, by PeerID and by member. */
+  readonly #peers = new Groups<PeerText, Row>();
+  readonly #members = new Groups<Member, Row>();
+  readonly #dialRefusals = new DialRefusals();
+  #snapshot: TrustSnapshot;
+  #accepted = 0;
+
+  /** Holds no connection yet. */
+  constructor(init: ConnectionTableInit) {
+    this.#init = init;
+    this.#snapshot = init.snapshot;
+    this.#admission = new Admission(init.limits);
+  }
+
+  // ── Verdicts ──
+
+  turnsAway(address: AddressText): boolean {
+    const refusal = this.#admission.refusalOf(address, this.#init.clock.monotonic());
+    if (refusal === undefined) return false;
+    this.#init.listener.turnedAway?.(address, refusal);
+    return true;
+  }
+
+  opening(connection: WireConnection): boolean {
+    const { makeGate, identity, handshakeTimeoutMs, uuid } = this.#init;
+    const { direction, address, expectedPeer } = connection;
+    const own = identity();
+    const admission = this.#admit(connection);
+    const admitted = Result.isSuccess(admission) ? admission.success : undefined;
+    const gate = makeGate({
+      id: uuid(),
+      direction,
+      address,
+      expectedPeer,
+      admission,
+      snapshot: this.#snapshot,
+      own,
+      deadlineMs: handshakeTimeoutMs,
+    });
+    const row: Row = {
+      connection,
+      gate,
+      generation: own.generation,
+      established: false,
+      member: undefined,
+      admitted,
+      unlisten: gate.listen((said) => this.#said(row, said)),
+    };
+    this.#rows.set(connection, row);
+    admitted?.onEvicted((refusal) => gate.send({ type: "tls.failed", refusal }));
+    if (gate.phase !== "refused") return true;
+    // It refused before anyone listened.
+    if (gate.refusal !== undefined) this.#said(row, { type: "gate.refused", refusal: gate.refusal });
+    return false;
+  }
+
+  securing(connection: WireConnection): NodeIdentity | undefined {
+    const row = this.#rows.get(connection);
+    if (row === undefined) return undefined;
+    if (row.gate.phase === "admitting") row.gate.send({ type: "connection.securing" });
+    if (phaseOf(row.gate) !== "securing") return undefined;
+    const identity = this.#init.identity();
+    row.generation = identity.generation;
+    return identity;
+  }
+
+  secured(
+    connection: WireConnection,
+    { version, chain }: { readonly version: string; readonly chain: readonly Uint8Array[] },
+  ): PeerIdentity | undefined {
+    const gate = this.#rows.get(connection)?.gate;
+    gate?.send({ type: "tls.secured", version, chain });
+    return gate?.phase === "opening" ? gate.identity : undefined;
+  }
+
+  opened(connection: WireConnection): boolean {
+    const row = this.#rows.get(connection);
+    const identity = row?.gate.identity;
+    if (row === undefined || identity === undefined || row.gate.phase !== "opening") return false;
+    const max = this.#init.limits.connectionsPerPeerMax;
+    const others = this.#peers.get(identity.peer);
+    if (others !== undefined && others.size >= max) {
+      const refusal = new TooManyConnections({ limit: "connections of one peer", max });
+      row.gate.send({ type: "opening.failed", refusal });
+      return false;
+    }
+    row.gate.send({ type: "connection.opened" });
+    if (phaseOf(row.gate) !== "established") return false;
+    row.established = true;
+    row.admitted?.opened();
+    this.#accepted += 1;
+    row.member = memberOf(identity);
+    const first = !this.#members.has(row.member);
+    this.#peers.add(identity.peer, row);
+    this.#members.add(row.member, row);
+    this.#init.listener.established?.(connection, identity, first);
+    return true;
+  }
+
+  // ── What happened to connections ──
+
+  failed(connection: WireConnection, refusal: Refusal): void {
+    const gate = this.#rows.get(connection)?.gate;
+    if (gate?.phase === "opening") gate.send({ type: "opening.failed", refusal });
+    else gate?.send({ type: "tls.failed", refusal });
+  }
+
+  broken(connection: WireConnection, detail: string): void {
+    this.#rows.get(connection)?.gate.send({ type: "close", reason: detail });
+  }
+
+  ended(connection: WireConnection, { by, detail, refusal }: ConnectionEnd): void {
+    const row = this.#rows.get(connection);
+    if (row === undefined) return;
+    const { gate } = row;
+    if (gate.phase === "established") gate.send({ type: "connection.closed", by, detail });
+    else if (gate.phase !== "refused" && gate.phase !== "closed") {
+      this.failed(connection, refusal ?? new HungUp({ detail }));
+    }
+    this.#rows.delete(connection);
+    row.admitted?.release();
+    row.unlisten();
+    gate.stop();
+  }
+
+  // ── Questions ──
+
+  /** Connections that were established since the start. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  /** Connections in every phase. */
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** The trust that new gates are created with. */
+  get snapshot(): TrustSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Every connection. */
+  rows(): IterableIterator<ConnectionRow> {
+    return this.#rows.values();
+  }
+
+  /** The members that are established, each with what its oldest connection proved. */
+  list(): { readonly peer: PeerText; readonly identity: PeerIdentity }[] {
+    return [...this.#members.values()].flatMap((rows) => {
+      const [first] = rows;
+      const identity = first?.gate.identity;
+      return identity === undefined ? [] : [{ peer: identity.peer, identity }];
+    });
+  }
+
+  /** The PeerIDs that are established. */
+  peers(): IterableIterator<PeerText> {
+    return this.#peers.keys();
+  }
+
+  /** What the certificate of this connection proved; undefined unless the connection is established. */
+  identityOf(connection: WireConnection): PeerIdentity | undefined {
+    const row = this.#rows.get(connection);
+    return row?.established === true ? row.gate.identity : undefined;
+  }
+
+  /** Whether a peer has an established connection. */
+  has(peer: PeerText): boolean {
+    return this.#peers.has(peer);
+  }
+
+  /** The connection to use for a peer: open, a direct one before a relayed one. */
+  best(peer: PeerText): WireConnection | undefined {
+    let best: WireConnection | undefined;
+    for (const { connection } of this.#peers.get(peer) ?? []) {
+      if (!connection.isOpen) continue;
+      if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;
+    }
+    return best;
+  }
+
+  /** Open connections of all peers. */
+  *open(): IterableIterator<WireConnection> {
+    for (const rows of this.#peers.values()) {
+      for (const { connection } of rows) if (connection.isOpen) yield connection;
+    }
+  }
+
+  /** Open and closing connections of a peer. */
+  *of(peer: PeerText): IterableIterator<WireConnection> {
+    for (const { connection } of this.#peers.get(peer) ?? []) yield connection;
+  }
+
+  // ── Ends ──
+
+  /** Ends all connections of a peer. */
+  close(peer: PeerText, reason: string): void {
+    for (const { gate } of [...this.#peers.get(peer) ?? []]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends every connection, also those that are not established. */
+  closeAll(reason: string): void {
+    for (const { gate } of [...this.#rows.values()]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends the connections that were made with pairs before this one. */
+  closeBefore(generation: number, reason: string): void {
+    for (const { gate, generation: shown } of [...this.#rows.values()]) {
+      if (shown < generation) gate.send({ type: "close", reason });
+    }
+  }
+
+  /**
+   * Ends the established connections that are not busy.
+   *
+   * @returns How many are busy.
+   */
+  closeIdle(isBusy: (connection: WireConnection) => boolean, reason: string): number {
+    let busy = 0;
+    for (const { established, connection, gate } of [...this.#rows.values()]) {
+      if (!established) continue;
+      if (isBusy(connection)) busy += 1;
+      else gate.send({ type: "close", reason });
+    }
+    return busy;
+  }
+
+  /** New trust: for new gates at once, for all others in slices; a newer snapshot starts over. */
+  trustChanged(snapshot: TrustSnapshot): void {
+    this.#snapshot = snapshot;
+    const pass = this.#rows.values();
+    const slice = () => {
+      if (this.#snapshot !== snapshot) return;
+      for (let done = 0; done < reverifySlice; done++) {
+        const next = pass.next();
+        if (next.done === true) return;
+        const { gate } = next.value;
+        gate.send({ type: "trust.changed", snapshot });
+        if (gate.phase === "closed" || gate.phase === "refused") break;
+      }
+      this.#init.clock.yield(slice);
+    };
+    slice();
+  }
+
+  // ── Dials ──
+
+  /** Marks a point in time: refusals of own dials from here on are found by {@linkcode refusalSince}. */
+  mark(): number {
+    return this.#dialRefusals.mark();
+  }
+
+  /** Why a dial to this peer or address was refused since `mark`, as far as a gate refused it. */
+  refusalSince(mark: number, target: DialedTarget): Refusal | undefined {
+    return this.#dialRefusals.since(mark, target);
+  }
+
+  /** Whether a handshake with this peer or address is under way. */
+  isSecuring(target: DialedTarget): boolean {
+    for (const { connection, established } of this.#rows.values()) {
+      if (!established && connection.direction === "outbound" && isFor(connection, target)) return true;
+    }
+    return false;
+  }
+
+  #admit({ direction, address }: WireConnection): Result.Result<Admitted | undefined, Refusal> {
+    if (direction === "outbound") return Result.succeed(undefined);
+    return this.#admission.admit(address, this.#init.clock.monotonic());
+  }
+
+  #said(row: Row, said: GateSaid): void {
+    this.#init.listener.gate?.(row.connection, said);
+    if (said.type === "gate.refused") this.#refused(row, said.refusal);
+    else if (said.type === "gate.closed") this.#closed(row, said.reason);
+    else return;
+    const reason = said.type === "gate.closed" ? said.reason : undefined;
+    const how = reason?.type === "by-us" ? "gently" : "now";
+    const detail = reason?.type === "by-us" ? reason.detail : "the gate refused it";
+    // After this call: the sender of the event that ended the gate reads its phase first, and closing may answer back.
+    this.#init.clock.soon(() => row.connection.close(how, detail));
+  }
+
+  #closed(row: Row, reason: CloseReason): void {
+    const { identity } = row.gate;
+    if (!row.established || identity === undefined) {
+      // Closed before it was established: a refusal where the trust changed in between.
+      if ("refusal" in reason) this.#refused(row, reason.refusal);
+      return;
+    }
+    row.established = false;
+    this.#peers.remove(identity.peer, row);
+    const last = row.member === undefined || this.#members.remove(row.member, row);
+    this.#init.listener.left?.(row.connection, identity, reason, last);
+  }
+
+  #refused({ connection, gate }: Row, refusal: Refusal): void {
+    if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal);
+    this.#init.listener.refused?.(connection, gate, refusal);
+  }
+}
+
+/** Sending to a gate changes its phase, which the type checker does not know. */
+function phaseOf(gate: Gate): Gate["phase"] {
+  return gate.phase;
+}

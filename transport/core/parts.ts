@@ -1,0 +1,65 @@
+/**
+ * What the parts of a session use of each other.
+ *
+ * @module
+ */
+import type { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { PeerText, TransportError } from "../port.ts";
+import type { Clock } from "./clock.ts";
+import type { Outbox } from "./outbox.ts";
+import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
+
+/** What is known of established connections (`connection_table.ts`). */
+export interface Established {
+  /** What the certificate of this connection proved; undefined unless the connection is established. */
+  identityOf(connection: WireConnection): PeerIdentity | undefined;
+  /** Whether a peer has an established connection. */
+  has(peer: PeerText): boolean;
+  /** The connection to use for a peer: open, a direct one before a relayed one. */
+  best(peer: PeerText): WireConnection | undefined;
+  /** The configured gateways that are connected. */
+  gateways(): readonly PeerText[];
+}
+
+/** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
+export interface OpensStreams {
+  /** As {@linkcode WireConnection.openStream}; over the limit the listener hears `closed("too-many")` later. */
+  open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
+}
+
+/** Dials for asks (`dialing.ts`). */
+export interface Connects {
+  /**
+   * A connection to a peer: the best that there is, or a dialled one. Equal dials are shared; the dial goes on for the others
+   * when one gives up. `done` is called later, never inside this call.
+   */
+  connect(
+    peer: PeerText,
+    timeoutMs: number,
+    done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+  ): GiveUp;
+}
+
+/** Verifies authors and publishers (`verified_peers.ts`). */
+export interface Verifies {
+  /**
+   * Whether a peer counts: established here, or a short while ago under the same trust; a stranger is dialled, which sends it
+   * through the gate. `then` is called once, at once where the answer is known.
+   */
+  verify(peer: PeerText, then: (counts: boolean) => void): void;
+}
+
+/** What the parts of a session share. */
+export interface SessionParts {
+  /** This node. */
+  readonly self: PeerText;
+  readonly wire: Wire;
+  readonly clock: Clock;
+  readonly established: Established;
+  readonly streams: OpensStreams;
+  readonly dialler: Connects;
+  readonly verified: Verifies;
+  readonly outbox: Outbox;
+  readonly uuid: () => string;
+}

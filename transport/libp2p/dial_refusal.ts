@@ -1,0 +1,34 @@
+/**
+ * The refusal that a failed dial of libp2p amounts to, where no gate of this node refused it.
+ *
+ * @module
+ */
+import { HandshakeTimeout, HungUp, ProtocolMismatch, type Refusal, Unreachable } from "../../pki/refusal.ts";
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 200);
+
+/**
+ * Names the refusal. Of several addresses the last error counts.
+ *
+ * @param afterMs How long the dial took, in milliseconds.
+ */
+export function refusalOfDialError(error: unknown, afterMs: number): Refusal {
+  const last: unknown = error instanceof AggregateError ? error.errors.at(-1) ?? error : error;
+  const detail = messageOf(last);
+  const name = last instanceof Error ? last.name : "";
+  if (/^(TimeoutError|AbortError)$/.test(name)) {
+    return /connect|ECONN/i.test(detail)
+      ? new Unreachable({ detail })
+      : new HandshakeTimeout({ state: "dialling", afterMs });
+  }
+  // Reset as soon as it was accepted: a node is there. libp2p may not even have learnt the address of the other end.
+  if (/ECONNRESET|EPIPE|Could not determine remote address/i.test(detail)) return new HungUp({ detail });
+  if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EADDRNOTAVAIL|connection error/i.test(detail)) {
+    return new Unreachable({ detail });
+  }
+  if (/newline|data length|protocol selection failed|multistream/i.test(detail)) {
+    return new ProtocolMismatch({ detail });
+  }
+  if (/eof|closed|ended/i.test(detail)) return new HungUp({ detail });
+  return new Unreachable({ detail });
+}

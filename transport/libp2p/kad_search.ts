@@ -1,0 +1,95 @@
+/**
+ * The DHT of a libp2p node: its searches, and the answers that need no record.
+ *
+ * @module
+ */
+import type { KadDHT } from "@libp2p/kad-dht";
+import type { PeerId } from "@libp2p/interface";
+import { Result } from "effect";
+import type { GiveUp } from "../core/wire.ts";
+import { type PeerText, TransportError } from "../port.ts";
+import type { KadMessage, KadPeer } from "../protocols/kad_record.ts";
+import type { KadDhtMessage, KadInternals } from "./node_internals.ts";
+
+/** What {@linkcode answerKad} reports. `undefined`: the message has no answer. */
+export type KadAnswer = Result.Result<KadMessage | undefined, TransportError>;
+
+/** Searches the DHT for the peers closest to a key. A search that breaks off reports what it found. */
+export function searchClosest(
+  { dht, self, key }: { readonly dht: KadDHT; readonly self: PeerText; readonly key: Uint8Array },
+  done: (peers: readonly PeerText[]) => void,
+): GiveUp {
+  const controller = new AbortController();
+  const { signal } = controller;
+  const found = new Set<PeerText>();
+  const search = async () => {
+    for await (const event of dht.getClosestPeers(key, { signal })) {
+      if (event.name === "FINAL_PEER") found.add(event.peer.id.toString());
+    }
+  };
+  const over = () => {
+    found.delete(self);
+    if (!signal.aborted) done([...found]);
+  };
+  search().then(over, over);
+  return () => controller.abort(new Error("the search was given up"));
+}
+
+/** Answers a peer's message with the DHT's own handlers. A record is neither taken nor given. */
+export function answerKad(
+  { kad, peer, message }: { readonly kad: KadInternals; readonly peer: PeerId; readonly message: KadMessage },
+  done: (answer: KadAnswer) => void,
+): void {
+  answer(kad, peer, message).then(
+    (answered) => done(Result.succeed(answered)),
+    (error) => {
+      const detail = (error instanceof Error ? error.message : String(error)).slice(0, 200);
+      done(Result.fail(new TransportError({ code: "failed", detail })));
+    },
+  );
+}
+
+async function answer(kad: KadInternals, peer: PeerId, message: KadMessage): Promise<KadMessage | undefined> {
+  const { type, key, clusterLevel } = message;
+  switch (type) {
+    case "PING":
+      return message;
+    case "GET_VALUE": {
+      if (key === undefined || key.byteLength === 0) throw new Error("a question without a key");
+      const closest = await kad.closestPeersOffline(key);
+      const closer = closest.map(({ id, multiaddrs }): KadPeer => ({
+        id: id.toMultihash().bytes,
+        addresses: multiaddrs.map(({ bytes }) => bytes),
+      }));
+      return { type, key, closer, providers: [], ...(clusterLevel === undefined ? {} : { clusterLevel }) };
+    }
+    case "PUT_VALUE":
+      throw new Error("a record is not answered here");
+    default: {
+      const answered = await kad.handlers[type]?.handle(peer, toLibrary(message));
+      return answered === undefined ? undefined : fromLibrary(answered, type);
+    }
+  }
+}
+
+function toLibrary({ type, key, clusterLevel, closer, providers }: KadMessage): KadDhtMessage {
+  const peers = (list: readonly KadPeer[]) => list.map(({ id, addresses }) => ({ id, multiaddrs: [...addresses] }));
+  return {
+    type,
+    ...(clusterLevel === undefined ? {} : { clusterLevel }),
+    ...(key === undefined ? {} : { key }),
+    closer: peers(closer),
+    providers: peers(providers),
+  };
+}
+
+function fromLibrary({ key, clusterLevel, closer, providers }: KadDhtMessage, type: KadMessage["type"]): KadMessage {
+  const peers = (list: KadDhtMessage["closer"]) => list.map(({ id, multiaddrs }) => ({ id, addresses: multiaddrs }));
+  return {
+    type,
+    ...(clusterLevel === undefined ? {} : { clusterLevel }),
+    ...(key === undefined ? {} : { key }),
+    closer: peers(closer),
+    providers: peers(providers),
+  };
+}

@@ -1,0 +1,16 @@
+/**
+ * The transport actor of production: the core over libp2p.
+ *
+ * @module
+ */
+import type { CallbackActorLogic } from "xstate";
+import { makeTransport } from "../core/transport.ts";
+import type { TransportAsk, TransportInput } from "../port.ts";
+import { realClock } from "./real_clock.ts";
+import { Libp2pWire } from "./wire.ts";
+
+/** The logic of the transport actor; its facts go to its parent. */
+export const transportLogic: CallbackActorLogic<TransportAsk, TransportInput> = makeTransport({
+  makeWire: (input, clock) => new Libp2pWire(input, clock),
+  clock: (input) => realClock(input.now),
+});
