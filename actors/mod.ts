@@ -34,6 +34,14 @@ export { schedulerMachine } from "./scheduler/scheduler.ts";
 export { workerMachine } from "./worker/worker.ts";
 export { allocationMachine } from "./scheduler/allocation.ts";
 export { evaluationMachine } from "./scheduler/evaluation.ts";
+export {
+  type Evaluated,
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type HeldOutFile,
+  type ModelReference,
+} from "./scheduler/evaluator.ts";
 export { heldLeaseMachine } from "./scheduler/held_lease.ts";
 export { jobMachine } from "./job/job.ts";
 export { leaseMachine } from "./worker/lease.ts";

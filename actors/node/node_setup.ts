@@ -31,6 +31,7 @@ import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
+import type { Evaluator } from "../scheduler/evaluator.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
@@ -67,6 +68,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
 }
 
 /** The node could not start, or could not continue. */

@@ -13,7 +13,7 @@ export interface Random extends Pick<RandomStream, "pick" | "chance" | "bytes"> 
   readonly int: (below: number) => number;
 }
 
-/** Makes a generator; every pair of seed and stream gives a series of its own. */
+/** Makes a generator. Every pair of seed and stream gives another series. */
 export function makeRandom(seed: number, stream: number): Random {
   const mixed = Math.imul(seed ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(stream + 1, 0xc2b2ae35);
   const { whole, pick, chance, bytes } = streamOf(seededRandom(mixed));

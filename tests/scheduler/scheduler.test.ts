@@ -5,10 +5,13 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
 import type { SchedulerConfig } from "../../actors/config/config.ts";
-import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
 import { CertificateRevoked } from "../../pki/refusal.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
+import { builtinModel } from "../../scripts/executors/model.ts";
 import type { CloseReason, StreamChunk, TransportAsk } from "../../transport/port.ts";
 import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
 import { failedWith, identityOf, makeFakeWorld, requestFrom, settle, startIn } from "../support/fake_transport.ts";
@@ -58,7 +61,7 @@ function configOf(numWorkers: number, rounds: number, heldOut?: string): Schedul
   return { role: "scheduler", job } as unknown as SchedulerConfig;
 }
 
-function start(config: SchedulerConfig) {
+function start(config: SchedulerConfig, evaluator?: Evaluator) {
   const world = makeFakeWorld();
   const actor = startIn(world, schedulerMachine, {
     config,
@@ -66,6 +69,7 @@ function start(config: SchedulerConfig) {
     transport: world.transport,
     self: "scheduler",
     peers: [],
+    evaluator,
   });
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
@@ -534,7 +538,7 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   const heldOut = join(folder.path, "held_out.csv");
   const rows = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").split("\n").slice(0, 50);
   writeFileSync(heldOut, rows.join("\n"));
-  const { world, actor, found, offer, dispatches, state } = start(configOf(1, 2, heldOut));
+  const { world, actor, found, offer, dispatches, state } = start(configOf(1, 2, heldOut), digitsEvaluator);
   await eventually("the held-out rows are read", () => JSON.stringify(state()) !== '"preparing"');
   assert.ok(world.take("serve").some(({ protocol }) => protocol === "/hypha-tensor-stream/push"));
   found();
@@ -579,11 +583,22 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
 });
 
 test("held-out rows that can't be read end it before anybody is asked", async () => {
-  const { world, actor } = start(configOf(1, 1, "/nowhere/held_out.csv"));
+  const { world, actor } = start(configOf(1, 1, "/nowhere/held_out.csv"), digitsEvaluator);
   await eventually("it fails", () => actor.getSnapshot().status === "done");
   const output = actor.getSnapshot().output;
   assert.ok(output?.type === "failed");
   assert.match(output.reason, "held_out.csv");
+  assert.is(world.take("record.get").length, 0);
+  await settle(2);
+});
+
+test("a job with an evaluation fails at its start where the node was given no evaluator", async () => {
+  const { world, actor } = start(configOf(1, 1, "held_out.csv"));
+  await eventually("it fails", () => actor.getSnapshot().status === "done");
+  assert.equal(actor.getSnapshot().output, {
+    type: "failed",
+    reason: "Cannot evaluate the model: this node was given no evaluator",
+  });
   assert.is(world.take("record.get").length, 0);
   await settle(2);
 });

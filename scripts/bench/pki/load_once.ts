@@ -1,6 +1,6 @@
 /**
- * Loads one file of revocation lists as a node does, in a process of its own, and reports the cost: the longest stall of
- * the event loop, the wall time, what is kept, and the process's peak over its idle.
+ * Loads one file of revocation lists as a node does, in a separate process, and prints the cost: the longest stall of
+ * the event loop, the wall time, the memory that stays, and the peak of the process over its idle state.
  *
  * Arguments: the bundle, the file, a small file to warm up with.
  *
@@ -15,7 +15,7 @@ import { realServices } from "../../../actors/runtime/real_ports.ts";
 import type { SerialIndex } from "../../../pki/serial_index.ts";
 import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/trust.ts";
 
-/** What {@linkcode load_once} prints, as JSON. */
+/** The output of {@linkcode load_once}, as JSON. */
 export interface Loaded {
   readonly stallMs: number;
   readonly wallMs: number;

@@ -9,8 +9,8 @@ import { seededRandom } from "../../../actors/runtime/random.ts";
 import { constructed, derValue, integer, sequence, time } from "../../../pki/issue/der_writer.ts";
 import { crlNumber, encodeExtensions } from "../../../pki/issue/extensions.ts";
 
-/** What to make. */
-export interface RandomListOptions {
+/** The size and shape of the list. */
+interface RandomListOptions {
   /** The issuer's name, DER. */
   readonly issuer: Uint8Array;
   readonly key: KeyObject;
