@@ -62,7 +62,8 @@ export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
   const shared = { parent, ports, transport: transportOf(context), self: identity.peer, members };
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
-    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity) } });
+    const { evaluator } = context;
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator } });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 }

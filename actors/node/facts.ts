@@ -122,14 +122,14 @@ export function routeStream(
 }
 
 /** The last line of a node's log: its counters. */
-export function reportSummary({ ports, counters, ledger }: NodeContext): void {
+export function reportSummary({ ports, counters, refusalLog }: NodeContext): void {
   ports.report({
     level: "info",
     event: "node.summary",
     message: "Summary of this node's work",
     fields: {
       accepted: counters?.accepted ?? null,
-      refused: ledger.getSnapshot().context.counts,
+      refused: refusalLog.getSnapshot().context.counts,
       bytesReceived: counters?.bytesReceived ?? null,
       bytesSent: counters?.bytesSent ?? null,
     },

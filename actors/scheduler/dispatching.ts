@@ -61,7 +61,7 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
   ports.report({
     level: "info",
     event: "lease.granted",
-    message: `${lease.peer} leases itself for ${jobClass}`,
+    message: `Holds a lease of ${lease.peer} for ${jobClass}`,
     fields: { lease: lease.id, peer: lease.peer, class: jobClass, price: lease.price, resources: lease.resources },
   });
 }

@@ -98,11 +98,11 @@ function reportDone({ ports, training, accuracy }: SchedulerContext): void {
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
-  const { ports, transport, config: { job } } = context;
+  const { ports, transport, evaluator, config: { job } } = context;
   if (job.evaluation === undefined) return;
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model },
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator },
   });
 }
 

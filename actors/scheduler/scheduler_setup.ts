@@ -10,6 +10,7 @@ import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
+import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
@@ -63,8 +64,14 @@ export const tailMs = 30_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
+/** The input of a scheduler. */
+export interface SchedulerInput extends RoleInput<SchedulerConfig> {
+  /** Measures the model after each round. A job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+}
+
 /** The context of a scheduler. */
-export interface SchedulerContext extends RoleInput<SchedulerConfig> {
+export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
@@ -114,7 +121,7 @@ export function takenPeers({ training, excluded }: SchedulerContext): readonly P
 /** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
 export const schedulerSetup = setup({
   types: {
-    input: {} as RoleInput<SchedulerConfig>,
+    input: {} as SchedulerInput,
     context: {} as SchedulerContext,
     events: {} as SchedulerEvent,
     output: {} as RoleOutcome,

@@ -16,7 +16,7 @@ import {
   issueRoot,
 } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 
 /** A CA, or a node's certificate, with what tells it in a list. */
 export interface Credential extends Issued {

@@ -431,9 +431,9 @@ export class Checker implements SimulationWatch {
     if (!node.isRunning) return;
     const refusals = this.#refusals.get(this.#key(node, "refusals"));
     const root = node.actor?.getSnapshot() as {
-      context: { ledger: { getSnapshot(): { context: { counts: Readonly<Record<string, number>> } } } };
+      context: { refusalLog: { getSnapshot(): { context: { counts: Readonly<Record<string, number>> } } } };
     };
-    const { counts } = root.context.ledger.getSnapshot().context;
+    const { counts } = root.context.refusalLog.getSnapshot().context;
     const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
     // A data node refuses pulls itself, beside what the transport refuses.
     if (node.role === "data") this.#notePulls(node);

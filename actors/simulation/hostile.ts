@@ -19,7 +19,7 @@ import type { Credential } from "./authority.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
 import { NodeClock } from "./node_clock.ts";
-import { randomOf, type RandomStream } from "./random.ts";
+import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 

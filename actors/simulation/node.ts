@@ -36,7 +36,7 @@ import {
   simulatedJobMachine,
 } from "./executor.ts";
 import { NodeClock } from "./node_clock.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 import { Effect } from "effect";
@@ -77,6 +77,8 @@ export interface NodeOptions {
   readonly slices?: number;
   readonly batchMs?: number;
   readonly relayClient?: boolean;
+  /** False: peers reach it through a gateway's relay only. */
+  readonly isDialable?: boolean;
 }
 
 /** Where a node's files lie. */
@@ -253,6 +255,7 @@ export class SimulatedNode {
       clock,
       directory,
       address: this.address,
+      isDialable: this.options.isDialable ?? true,
       stopped: false,
       watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
     };

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { randomOf, type RandomStream } from "./random.ts";
+import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { NodeRole } from "./node.ts";
 
 /** Kinds of trouble. */

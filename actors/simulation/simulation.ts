@@ -23,7 +23,7 @@ import { type Authority, type Credential, organisationOf } from "./authority.ts"
 import type { AveragedRound } from "./executor.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, type NodeOptions, nodePaths, type NodeRole, SimulatedNode } from "./node.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { Trace } from "./trace.ts";
 import { VirtualTime } from "./virtual_time.ts";
 

@@ -22,7 +22,7 @@ const labelCharactersMax = 200;
 /** The parts of a node's actor that are read. */
 export interface ObservedNode {
   getSnapshot(): {
-    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "members" | "isReady" | "ledger">;
+    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "members" | "isReady" | "refusalLog">;
     readonly children: Readonly<Record<string, unknown>>;
   };
 }
@@ -72,8 +72,8 @@ function gateSamples(direction: Direction, { counts }: GateTally): readonly Samp
 }
 
 function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly Sample[] {
-  const { context: { config, snapshot, identity, members, isReady, ledger }, children } = node.getSnapshot();
-  const { counts, sink } = ledger.getSnapshot().context;
+  const { context: { config, snapshot, identity, members, isReady, refusalLog }, children } = node.getSnapshot();
+  const { counts, sink } = refusalLog.getSnapshot().context;
   const sample = (name: InstrumentName, value: number, labels: Readonly<Record<string, string>> = {}): Sample => ({
     name,
     value,

@@ -4,8 +4,10 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
-import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
+import { builtinModel } from "../../scripts/executors/model.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
@@ -390,7 +392,7 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   const heldOut = join(folder.path, "held_out.csv");
   const rows = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").split("\n").slice(0, 50);
   writeFileSync(heldOut, rows.join("\n"));
-  const { world, actor, found, offer, dispatches, state } = startScheduler(configOf(1, 2, heldOut));
+  const { world, actor, found, offer, dispatches, state } = startScheduler(configOf(1, 2, heldOut), digitsEvaluator);
   await eventually("the held-out rows are read", () => JSON.stringify(state()) !== '"preparing"');
   assert.ok(world.take("serve").some(({ protocol }) => protocol === "/hypha-tensor-stream/push"));
   found();
@@ -437,11 +439,22 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
 });
 
 test("held-out rows that can't be read end it before anybody is asked", async () => {
-  const { world, actor } = startScheduler(configOf(1, 1, "/nowhere/held_out.csv"));
+  const { world, actor } = startScheduler(configOf(1, 1, "/nowhere/held_out.csv"), digitsEvaluator);
   await eventually("it fails", () => actor.getSnapshot().status === "done");
   const output = actor.getSnapshot().output;
   assert.ok(output?.type === "failed");
   assert.match(output.reason, "held_out.csv");
+  assert.is(world.take("record.get").length, 0);
+  await settle(2);
+});
+
+test("a job with an evaluation fails at its start where the node was given no evaluator", async () => {
+  const { world, actor } = startScheduler(configOf(1, 1, "held_out.csv"));
+  await eventually("it fails", () => actor.getSnapshot().status === "done");
+  assert.equal(actor.getSnapshot().output, {
+    type: "failed",
+    reason: "Cannot evaluate the model: this node was given no evaluator",
+  });
   assert.is(world.take("record.get").length, 0);
   await settle(2);
 });

@@ -44,6 +44,7 @@ const seeds: readonly [seed: number, kind?: FaultKind][] = [
   [6],
   [39, "clock-jump"],
   [22],
+  [107],
 ];
 
 /** A handshake that a cut link or a drain interrupts, at two of its steps, and more half-open connections than a node keeps. */

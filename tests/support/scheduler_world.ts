@@ -5,6 +5,7 @@
  */
 import type { SchedulerConfig } from "../../actors/config/config.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
@@ -48,7 +49,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
 }
 
 /** A scheduler that has started. */
-export function startScheduler(config: SchedulerConfig) {
+export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
   const world = makeFakeWorld();
   const actor = startIn(world, schedulerMachine, {
     config,
@@ -56,6 +57,7 @@ export function startScheduler(config: SchedulerConfig) {
     transport: world.transport,
     self: "scheduler",
     members: [],
+    evaluator,
   });
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");

@@ -1,6 +1,6 @@
 /**
- * A data node in a process of its own: `data_process.ts DATASET FILES`, FILES being its certificate and lists as JSON. Prints
- * its address once it serves.
+ * A data node in a separate process: `data_process.ts DATASET FILES`, where FILES is its certificate and lists as JSON. Prints
+ * its address when it serves.
  *
  * @module
  */

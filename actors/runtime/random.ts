@@ -1,5 +1,6 @@
 /**
- * The randomness of a simulated run: one seed, split by name, so that one more draw here reshuffles nothing there.
+ * Draws that a seed decides: those of a simulated run, of initial weights and of the order of batches. A run's seed is
+ * split by name, so that one more draw in one place changes no draw of another.
  *
  * @module
  */
@@ -22,9 +23,13 @@ export interface RandomStream {
   uuid(): string;
 }
 
-/** The draws of `name` in the run of `seed`: the same for ever, on every runtime. */
+/** The draws of `name` in the run of `seed`: the same for ever, on every runtime. Never for secrets. */
 export function randomOf(seed: number | string, name: string): RandomStream {
-  const next = sfc32(...mix(`${seed}/${name}`));
+  return streamOf(sfc32(...mix(`${seed}/${name}`)));
+}
+
+/** All draws from a source that is evenly spread in [0, 1). */
+export function streamOf(next: () => number): RandomStream {
   const whole = (from: number, to: number) => from + Math.floor(next() * (to - from));
   const bytes = (count: number) => Uint8Array.from({ length: count }, () => whole(0, 256));
   return {
@@ -33,15 +38,7 @@ export function randomOf(seed: number | string, name: string): RandomStream {
     bytes,
     pick: (from) => from[whole(0, from.length)] as (typeof from)[number],
     chance: (probability) => next() < probability,
-    shuffle(list) {
-      const shuffled = [...list];
-      for (let last = shuffled.length - 1; last > 0; last--) {
-        const other = whole(0, last + 1);
-        const swapped = shuffled.splice(other, 1, ...shuffled.slice(last, last + 1));
-        shuffled.splice(last, 1, ...swapped);
-      }
-      return shuffled;
-    },
+    shuffle: (list) => shuffled(list, next),
     uuid() {
       const word = () => Math.floor(next() * 4_294_967_296);
       const [a, b, c, d] = [word(), word(), word(), word()];
@@ -51,6 +48,39 @@ export function randomOf(seed: number | string, name: string): RandomStream {
       return `${hex(a, 8)}-${hex(b >>> 16, 4)}-${third}-${fourth}-${hex(c & 0xffff, 4)}${hex(d, 8)}`;
     },
   };
+}
+
+/** The items in a drawn order (Fisher–Yates); the list given stays as it is. */
+export function shuffled<A>(items: readonly A[], random: () => number): A[] {
+  const copy = [...items];
+  for (let index = copy.length - 1; index > 0; index--) {
+    const other = Math.floor(random() * (index + 1));
+    [copy[index], copy[other]] = [copy[other] as A, copy[index] as A];
+  }
+  return copy;
+}
+
+/**
+ * Draws evenly from [0, 1), the same on every runtime for the same seed (mulberry32). Never for secrets.
+ *
+ * Weights of models and captured mutations depend on this series, traces of simulations on that of
+ * {@linkcode randomOf}: neither may change.
+ */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** A seed from any text (FNV-1a, 32 bits). */
+export function seedOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x0100_0193);
+  return hash >>> 0;
 }
 
 /** Four words from a text, each depending on all of it (FNV-1a with four starting points and a final mix). */
