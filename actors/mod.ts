@@ -11,14 +11,14 @@ export * from "./runtime/supervise.ts";
 export { type AuditEntry, type AuditSink, logAlone } from "./trust/audit.ts";
 export { type GateFactoryOptions, makeGateFactory } from "./gate/gate.ts";
 export { type ConnectionGateContext, type ConnectionGateInput, connectionGateMachine } from "./gate/connection_gate.ts";
-export { type IdentityInput, identityMachine, type IdentitySaid } from "./trust/identity.ts";
+export { type IdentityEvent, type IdentityInput, identityMachine } from "./trust/identity.ts";
 export { LoadError, type LoadProblem } from "./files/load_error.ts";
 export { checkOwnChain } from "./trust/load_identity.ts";
 export { type IdentityPair, type IdentityTerms, makeIdentity } from "./trust/make_identity.ts";
 export { makePorts, type RealPorts, realServices } from "./runtime/real_ports.ts";
-export { refusalLedgerMachine } from "./trust/refusal_ledger.ts";
+export { refusalLogMachine } from "./trust/refusal_log.ts";
 export { trustWatchMachine } from "./trust/trust_watch.ts";
-export { type TrustSaid, type TrustStoreInput, trustStoreMachine, type TrustTiming } from "./trust/trust_store.ts";
+export { type TrustEvent, type TrustStoreInput, trustStoreMachine, type TrustTiming } from "./trust/trust_store.ts";
 export {
   type TrustWatch,
   type WatchedDomain,
@@ -34,6 +34,14 @@ export { schedulerMachine } from "./scheduler/scheduler.ts";
 export { workerMachine } from "./worker/worker.ts";
 export { allocationMachine } from "./scheduler/allocation.ts";
 export { evaluationMachine } from "./scheduler/evaluation.ts";
+export {
+  type Evaluated,
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type HeldOutFile,
+  type ModelReference,
+} from "./scheduler/evaluator.ts";
 export { heldLeaseMachine } from "./scheduler/held_lease.ts";
 export { jobMachine } from "./job/job.ts";
 export { leaseMachine } from "./worker/lease.ts";

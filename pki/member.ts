@@ -7,10 +7,20 @@
  *
  * @module
  */
+import type { Role } from "./certificate.ts";
 import type { PeerIdentity } from "./path.ts";
 
 /** A member, as text that is equal for equal members: PeerID, trust domain, role, and SPIFFE name or subject and issuer. */
 export type Member = string & { readonly member: unique symbol };
+
+/** A member that is connected, and where it is reached. */
+export interface ConnectedMember {
+  /** PeerID, base58btc text. */
+  readonly peer: string;
+  readonly member: Member;
+  /** The role that its certificate names. */
+  readonly role: Role | undefined;
+}
 
 /** What of an identity makes the member. */
 export type MemberFacts = Pick<PeerIdentity, "peer" | "domain" | "role" | "names" | "subject" | "issuer">;
@@ -32,4 +42,29 @@ export function memberOf({ peer, domain, role, names, subject, issuer }: MemberF
   const spiffe = role === undefined ? undefined : names.find((name) => name.startsWith("URI:spiffe://"));
   const named = spiffe === undefined ? [subject, issuer] : [spiffe];
   return JSON.stringify([peer, domain ?? "", role ?? "", ...named]) as Member;
+}
+
+/** The members with one more, or with what its newest certificate proved of one of them. */
+export function withConnected(members: readonly ConnectedMember[], identity: MemberFacts): readonly ConnectedMember[] {
+  const { peer, role } = identity;
+  return [...withoutConnected(members, identity), { peer, member: memberOf(identity), role }];
+}
+
+/** The members without one of them. */
+export function withoutConnected(
+  members: readonly ConnectedMember[],
+  identity: MemberFacts,
+): readonly ConnectedMember[] {
+  const gone = memberOf(identity);
+  return members.filter(({ member }) => member !== gone);
+}
+
+/** Whether some connected member of a PeerID may act in a role. */
+export function isConnectedAs(members: readonly ConnectedMember[], peer: string, role: Role): boolean {
+  return members.some((other) => other.peer === peer && standsFor(other.role, role));
+}
+
+/** Whether a certificate's role is this one. A certificate without a role stands for each of them (`docs/wire.md`, "Extensions"). */
+export function standsFor(role: Role | undefined, as: Role): boolean {
+  return role === undefined || role === as;
 }

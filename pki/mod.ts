@@ -36,7 +36,7 @@ export {
   type Proofs,
 } from "./checks/check_table.ts";
 export type { Proof } from "./checks/proof.ts";
-export { type Member, type MemberFacts, memberOf } from "./member.ts";
+export { type ConnectedMember, type Member, type MemberFacts, memberOf } from "./member.ts";
 export * from "./path.ts";
 export { peerIdOf } from "./peer_id.ts";
 export { CrlReader, type CrlReaderOptions, type LocatedCrl } from "./crl_reader.ts";

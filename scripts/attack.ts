@@ -1,7 +1,7 @@
 /**
- * `npm run attack [-- gate|cell]`: attacks a node, or the cells of a worker, and says what it could not do.
+ * `npm run attack [-- gate|cell]`: attacks a node, or the cells of a worker, and reports the result of each attack.
  *
- * Exit 0 when everything came as expected, 1 when not, 2 on wrong usage.
+ * Exits with 0 when every result is the expected one, 1 otherwise, 2 on wrong usage.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 /** Parts that there are; each is a module with `attack(options)`. */
 const parts = ["gate", "cell"] as const;
 
-export interface AttackOptions {
+interface AttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   /** A short form, for tests. */
@@ -22,8 +22,8 @@ export interface AttackOptions {
   readonly rest: readonly string[];
 }
 
-/** What a part gives back. */
-export interface AttackReport {
+/** The result of a part. */
+interface AttackReport {
   readonly part: string;
   readonly ok: boolean;
 }

@@ -1,8 +1,8 @@
 /**
- * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures beside our peers', in the same run.
+ * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures and those of comparable software, in the same run.
  *
- * Without a part all of them, without a runtime both. Exit 0 where every target is met, 1 where one is not, 2 on wrong
- * usage. `--quick` prints the same rows after a moment; its figures mean nothing.
+ * Without a part it runs all, without a runtime both. Exits with 0 when every target is met, 1 when one is not, 2 on wrong
+ * usage. `--quick` prints the same rows after a moment; its figures have no meaning.
  *
  * @module
  */
@@ -52,7 +52,7 @@ async function measure(part: PartName, runtime: Runtime, quick: boolean): Promis
     : ["--no-warnings", "--expose-gc"];
   const script = join(root, "scripts/bench/run_part.ts");
   const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
-  // Rows go to standard error as they are measured: an interrupted run has shown what it measured.
+  // Each row goes to standard error after its measurement, so an interrupted run has printed its results.
   const onStderr = (text: string) => void process.stderr.write(text);
   const { code, stdout } = await runCommand(startable(findRuntime(runtime) ?? runtime), args, { timeoutMs, onStderr });
   if (code === 0) return JSON.parse(stdout) as readonly BenchRow[];

@@ -1,10 +1,10 @@
 /**
- * The one gate: format, lint, types, tidy, every test on Node and on Deno, doc examples, the built package.
+ * The one check of the tree: format, lint, types, tidy, every test on Node and on Deno, doc examples, the built package.
  *
  * `npm test [-- FILES…] [--runtime node|deno] [--json]`. Given files, it runs only those tests. `npm test -- --fast` runs the
- * tests that need what changed, on Node, for at most 90 seconds. It installs the system's programs that tests use where it
- * can; where it cannot, it says at its end what it did not cover. With `CI=true` that is a failure. The last line is
- * `N passed, N failed`; exit 0 means that everything passed, 1 that something failed, 2 wrong usage.
+ * tests of changed files, on Node, for at most 90 seconds. It installs the system's programs that tests use where it
+ * can; where it cannot, it lists at its end the parts that it did not cover. With `CI=true` that is a failure. The last line is
+ * `N passed, N failed`. It exits with 0 when everything passed, 1 when something failed, 2 on wrong usage.
  *
  * @module
  */
@@ -53,7 +53,7 @@ async function staticChecks(): Promise<void> {
   });
 }
 
-/** Times are told always; a file that is much too slow fails in CI, where the machine is known. */
+/** Prints the times. In CI, where the machine is known, a file that is much too slow fails. */
 async function budget(): Promise<void> {
   await run.part("test files' times", () => {
     const slow = overBudget(run.files, slowFiles());

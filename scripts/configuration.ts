@@ -1,5 +1,5 @@
 /**
- * `npm run configuration`: every key of every role in `docs/configuration.md`; with `--check` only says whether that page is
+ * `npm run configuration`: every key of every role in `docs/configuration.md`; with `--check` it only reports whether that page is
  * current.
  *
  * @module
@@ -13,10 +13,10 @@ const page = fileURLToPath(new URL("../docs/configuration.md", import.meta.url))
 const text = configurationPage();
 const isCurrent = existsSync(page) && readFileSync(page, "utf8") === text;
 if (process.argv.includes("--check")) {
-  const said = isCurrent
+  const message = isCurrent
     ? "docs/configuration.md is current"
     : "docs/configuration.md is out of date: npm run configuration";
-  process.stdout.write(`${said}\n`);
+  process.stdout.write(`${message}\n`);
   process.exitCode = isCurrent ? 0 : 1;
 } else if (!isCurrent) {
   writeFileSync(page, text);

@@ -2,7 +2,7 @@
  * `npm run demo`: from an empty folder to a trained model, over mutual TLS.
  *
  * Makes a PKI, starts one process a node, trains a model on digits by DiLoCo rounds, revokes a trainer's certificate in
- * the middle, lets intruders try the door, and says what happened. Exit 1 names the promise that broke.
+ * the middle, lets intruders try to join, and reports the results. On exit 1 it names the broken promise.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
 import { operator, planNodes, startNode, untilHealthy } from "./demo/network.ts";
 import { type DemoOptions, readOptions } from "./demo/options.ts";
 import { endAll, type NodeProcess, shareCompiledCode, survivors } from "./demo/processes.ts";
-import { closingTimes, type DemoFacts, type DemoResult, judge, summarise } from "./demo/promises.ts";
+import { closingTimes, type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
 import { printJson, showResult, showVerdict } from "./demo/report.ts";
 import { commandOf, missing } from "./demo/runtimes.ts";
 
@@ -29,10 +29,10 @@ const trainers = 3;
 const allocationTimeoutMs = 60_000;
 const trainingTimeoutMs = 180_000;
 const redialTimeoutMs = 30_000;
-/** Longer than the promise, so that a late closing is seen and told as late. */
+/** Longer than the promise, so that the demo sees a late close and reports it as late. */
 const closedWaitMs = 3_000;
 const stopGraceMs = 10_000;
-/** A cell that was told to end is torn down by the kernel, after the worker has gone. */
+/** The kernel removes a cell after its worker has exited. */
 const survivorsGraceMs = 2_000;
 const digits = fileURLToPath(new URL("../tests/fixtures/digits.csv", import.meta.url));
 
@@ -57,7 +57,7 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
   const plans = await planNodes(options.runtime);
   await makeCertificates(certificates, [...plans, { name: operator, role: "gateway" }]);
   const cell = await chooseCell(folder);
-  display.note(cell.said);
+  display.note(cell.description);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
   const [cmd, ...before] = commandOf(options.tools, []);
   const layout: Layout = {
@@ -114,7 +114,7 @@ const names = (event: object, name: string, peer: string): boolean => {
   return text.includes(peer) || text.includes(`${name}.hypha.local`);
 };
 
-/** Revokes the certificate of a trainer that holds a lease, and sees what becomes of its connections. */
+/** Revokes the certificate of a trainer that holds a lease, and watches its connections. */
 async function revokeTrainer(
   { layout, nodes }: Network,
   scheduler: NodeProcess,
@@ -159,7 +159,7 @@ async function untilClosed(look: () => Record<string, number | null>): Promise<R
   }
 }
 
-/** What of the demo's processes is still there when all had the time to end. */
+/** Returns the processes of the demo that still run after all had time to end. */
 async function lasting(folder: string): Promise<readonly string[]> {
   const until = performance.now() + survivorsGraceMs;
   for (;;) {
@@ -232,7 +232,7 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   seen.facts = { ...seen.facts, left, exits };
 }
 
-/** Performs the demo, takes away what it made, and says how it went. */
+/** Performs the demo, removes its files, and reports the result. */
 async function demonstrate(options: DemoOptions, folder: string, display: Display, clean: () => readonly string[]) {
   const begun = performance.now();
   const seen: Seen = {
@@ -256,7 +256,10 @@ async function demonstrate(options: DemoOptions, folder: string, display: Displa
   }
   const alive = clean().map((survivor) => `a process survives: ${survivor}`);
   const { left } = seen.facts;
-  const verdict = judge(result, alive.length === 0 ? seen.facts : { ...seen.facts, left: [...left ?? [], ...alive] });
+  const verdict = evaluate(
+    result,
+    alive.length === 0 ? seen.facts : { ...seen.facts, left: [...left ?? [], ...alive] },
+  );
   if (options.json) printJson(result, verdict);
   const errors = makeDisplay(options, { out: process.stderr, env: process.env });
   showVerdict(verdict, display, errors);

@@ -1,6 +1,6 @@
 /**
  * `npm run diagrams`: a Mermaid state diagram of every machine that a network runs, in `docs/machines.md`; with `--check`
- * only says whether that page is current.
+ * it only reports whether that page is current.
  *
  * @module
  */
@@ -23,8 +23,8 @@ interface Transition {
 function textOf(machines: readonly AnyStateMachine[]): string {
   const parts = machines.map((machine) => `## ${machine.id}\n\n\`\`\`mermaid\n${diagramOf(machine)}\n\`\`\`\n`);
   const head =
-    "# The machines\n\nMade by `npm run diagrams`; a test says when it is out of date. What stays where it is (an event " +
-    "handled without leaving the state) is left out.\n";
+    "# The machines\n\nMade by `npm run diagrams`; a test fails when it is out of date. The diagrams leave out " +
+    "events that a state handles without leaving it.\n";
   return [head, ...parts].join("\n");
 }
 
@@ -57,7 +57,7 @@ function transitionsOf(node: AnyStateNode): readonly Transition[] {
   const own = [...node.transitions.values()].flat() as readonly Transition[];
   const always = (node.always ?? []) as readonly Transition[];
   const below = Object.values(node.states).flatMap((child) => transitionsOf(child as AnyStateNode));
-  // The machine itself has no box: what it does in every state is drawn from each of its states.
+  // The machine itself has no box: its transitions are drawn from each of its states.
   const outer = node.parent === undefined
     ? Object.values(node.states).flatMap((child) => own.map((transition) => ({ ...pick(transition), source: child })))
     : own;

@@ -1,5 +1,5 @@
-// Started by whatever Node the machine has: installs from the lock file where that isn't done yet, then runs the given
-// command with the pinned Node and Deno in front of PATH. Standard output belongs to that command alone.
+// Runs on any Node of the machine. Installs from the lock file if that is not done yet, then runs the given command with the
+// pinned Node and Deno first in PATH. Only that command writes to standard output.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-// Older ones cannot run the npm that installs. What is started below is the pinned one.
+// An older Node cannot run the npm that installs. The commands below run on the pinned Node.
 const nodeMin = 20;
 if (Number(process.versions.node.split(".")[0]) < nodeMin) {
   console.error(
@@ -53,7 +53,7 @@ if (!there || readFileSync(stamp, "utf8") !== locked) {
   const flags = ["--include=dev", "--ignore-scripts=false", "--engine-strict=false", "--loglevel=error"];
   const status = await run("npm", ["ci", "--no-audit", "--no-fund", ...flags], { stdio: ["inherit", 2, 2] });
   if (status !== 0) {
-    console.error("Cannot install: npm ci failed (its reason stands above). Try again with: npm ci");
+    console.error("Cannot install: npm ci failed (see the reason above). Try again with: npm ci");
     process.exit(status);
   }
   writeFileSync(stamp, locked);

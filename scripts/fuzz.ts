@@ -1,8 +1,8 @@
 /**
- * Bends valid chains and lists, and judges them by our verifier and by OpenSSL.
+ * Mutates valid chains and revocation lists, and evaluates them with our verifier and with OpenSSL.
  *
- * `npm run fuzz -- --seed N --count M [--runtime node|deno] [--json]`. Exit 0: nothing that OpenSSL refuses is accepted
- * here without a row of `scripts/fuzz/explained.json`, and nothing throws; 1: there is something; 2: wrong usage.
+ * `npm run fuzz -- --seed N --count M [--runtime node|deno] [--json]`. Exits with 0 when we accept
+ * nothing that OpenSSL refuses without a row of `scripts/fuzz/explained.json`, and nothing throws; else 1; 2 on wrong usage.
  *
  * @module
  */

@@ -5,6 +5,6 @@ import { requireNode } from "./program/require_node.ts";
 
 requireNode("hypha-certutil");
 const { runCertutil } = await import("./certutil/program.ts");
-const { code, said } = await runCertutil(process.argv.slice(2));
-if (said !== undefined) process.stderr.write(`${said}\n`);
+const { code, notice } = await runCertutil(process.argv.slice(2));
+if (notice !== undefined) process.stderr.write(`${notice}\n`);
 process.exitCode = code;

@@ -22,8 +22,8 @@ import { BrokenWithoutMutant, run, type Verdict } from "./mutate/run.ts";
 function usage(reason: string): never {
   console.error(`Cannot run: ${reason}
 Usage: npm run mutate [-- FILE… --runtime node|deno --json --seed N --sample N --minutes N --state FILE --root DIR]
-  FILE       judges all mutants of these sources, and no others
-  --seed N   chooses which mutants of the sampled sources are judged (1)
+  FILE       evaluates all mutants of these sources, and no others
+  --seed N   chooses which mutants of the sampled sources are evaluated (1)
   --sample N how many of each sampled part (scripts/mutate/plan.json says)
   --minutes N  takes up no more mutants after that (30)
   --state FILE remembers verdicts there, and takes up where a run of the same tree was stopped`);
@@ -103,7 +103,7 @@ for (const verdict of state === undefined ? [] : remembered(state, tree)) {
 }
 const waiting = mutants.filter(({ id }) => !verdicts.has(id));
 
-let told = verdicts.size;
+let reported = verdicts.size;
 try {
   if (waiting.length > 0) {
     await run({
@@ -116,15 +116,15 @@ try {
       onVerdict: (verdict) => {
         verdicts.set(verdict.id, verdict);
         if (state !== undefined) appendFileSync(state, `${JSON.stringify({ ...verdict, tree })}\n`);
-        if (verdicts.size < told + 100) return;
-        told = verdicts.size;
-        console.error(`${told} of ${mutants.length} judged (${seconds()} s)`);
+        if (verdicts.size < reported + 100) return;
+        reported = verdicts.size;
+        console.error(`${reported} of ${mutants.length} evaluated (${seconds()} s)`);
       },
     });
   }
 } catch (error) {
   if (!(error instanceof BrokenWithoutMutant)) throw error;
-  console.error(`Cannot judge: ${error.message}`);
+  console.error(`Cannot evaluate: ${error.message}`);
   process.exit(2);
 }
 

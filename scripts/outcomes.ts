@@ -1,5 +1,5 @@
 /**
- * `npm run outcomes`: writes the table of what cells hold into `docs/security.md`, from `scripts/attack/cell/outcomes.json`.
+ * `npm run outcomes`: writes the table of cells into `docs/security.md`, from `scripts/attack/cell/outcomes.json`.
  * With `--check` it writes nothing and exits with 1 where the table is out of date.
  *
  * @module

@@ -1,8 +1,8 @@
 /**
- * Runs one test file in this process and tells its counts: `node scripts/test_file.ts tests/pki/path.test.ts`.
+ * Runs one test file in this process and prints its counts: `node scripts/test_file.ts tests/pki/path.test.ts`.
  *
  * uvu by itself exits 0 when a hook throws, when something other than an Error is thrown, and when it finds no test.
- * Its queue is read directly here: whatever did not pass has failed, and a file without a test fails.
+ * Its queue is read directly here: every test that did not pass has failed, and a file without a test fails.
  *
  * @module
  */
@@ -55,7 +55,7 @@ for (const suite of queue.flat()) {
 }
 if (passed + failed + skipped === 0) fail(file, "no test ran: does the suite end with test.run()?");
 
-// What a busy reader has not taken yet waits in this process: an exit at once would lose the end of it, the counts first.
+// Output that a busy reader has not read yet waits in this process. An immediate exit would lose its end, including the counts.
 const missed = Object.keys(lacking()).length === 0 ? {} : { lacking: lacking() };
 const counts = `@counts ${JSON.stringify({ passed, failed, skipped, ...missed })}\n`;
 process.stdout.write(counts, () => process.exit(failed === 0 ? 0 : 1));

@@ -1,5 +1,5 @@
 /**
- * What is banned in this tree, and what to use instead. Part of `npm test`; a new kind of mistake gets a line here.
+ * The things that are banned in this tree, and their replacements. Part of `npm test`. Add a line for a new kind of mistake.
  *
  * @module
  */
@@ -26,7 +26,7 @@ interface Ban {
 const rooms = ["pki", "transport", "actors", "scripts", "tests"] as const;
 type Room = (typeof rooms)[number];
 
-/** Which rooms a room may import from, beside itself. */
+/** The rooms that a room may import from, besides itself. */
 const mayImport: Record<Room, readonly Room[]> = {
   pki: [],
   transport: ["pki"],
@@ -132,7 +132,7 @@ const bans: readonly Ban[] = [
 const exempt = new Set(["scripts/tidy.ts", "tests/scripts/tidy.test.ts"]);
 const badNames = /(^|\/)(utils?|common|misc|helpers?|manager)(\.|\/)/;
 
-/** The text without its comments, line by line, so that prose may name what code may not use. */
+/** The text without its comments, line by line, so that comments may name banned things. */
 function codeLines(text: string): string[] {
   const withoutBlocks = text.replace(/\/\*[\s\S]*?\*\//g, (block) => block.replace(/[^\n]/g, ""));
   return withoutBlocks.split("\n").map((line) => line.replace(/(^|\s)\/\/.*$/, "$1"));
@@ -180,10 +180,10 @@ function leavingFindings({ path, text }: SourceFile): string[] {
   );
 }
 
-/** What is wrong with these files, one line each: `path:line: what, and what to use instead`. */
+/** The findings in these files, one line each: `path:line: the fault, and its replacement`. */
 export function findings(files: readonly SourceFile[]): string[] {
   return files.filter(({ path }) => !exempt.has(path)).flatMap((file) => [
-    ...(badNames.test(file.path) ? [`${file.path}:1: the name says nothing, name the file for its topic`] : []),
+    ...(badNames.test(file.path) ? [`${file.path}:1: the name is too general, name the file for its topic`] : []),
     ...importFindings(file),
     ...banFindings(file),
     ...suiteFindings(file),
@@ -227,7 +227,7 @@ function sourceFiles(root: string, folder: string): SourceFile[] {
   });
 }
 
-/** Everything tidy has to say about the tree at `root`. */
+/** All findings of tidy in the tree at `root`. */
 export function tidy(root: string): string[] {
   const exists = (path: string) => existsSync(join(root, path));
   const read = (path: string) => readFileSync(join(root, path), "utf8");

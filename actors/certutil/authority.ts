@@ -47,7 +47,7 @@ export function isIssuedBy(certificate: Certificate, { certificate: ca }: Pick<A
 export function readAuthority(files: AuthorityFiles): Effect.Effect<Authority, CertutilError, FileSystem> {
   return Effect.gen(function* () {
     const certPem = yield* readPemInput(files.caCert, { what: "CA certificate", flag: "--ca-cert" }, "certificate");
-    const keyText = yield* readPemInput(files.caKey, { what: "CA key", flag: "--ca-key" }, "key");
+    const keyText = yield* readPemInput(files.caKey, { what: "CA key", flag: "--ca-key" }, "private key");
     const keyPem = yield* decryptKey(keyText, files.caKey, files.passin);
     const issuer = yield* Effect.fromResult(loadIssuer(certPem, keyPem, files));
     return {

@@ -11,7 +11,7 @@ import { parsePem } from "../../pki/pem.ts";
 import { fileProblem } from "../files/file_problem.ts";
 import { placeTried } from "../files/place_tried.ts";
 import { CertutilError } from "./certutil_error.ts";
-import { kindNames, kindOf, pemOf } from "../files/file_kind.ts";
+import { type BlockKind, holdsBlock, kindNames, kindOf, pemOf } from "../files/file_kind.ts";
 
 /** Largest file that is read, in bytes: a revocation list of a million entries in PEM is a fifth of it. */
 export const inputBytesMax = 256 * 1024 * 1024;
@@ -28,13 +28,6 @@ export function readInput(path: string, role: InputRole): Effect.Effect<string, 
   return Effect.map(readInputBytes(path, role), (bytes) => new TextDecoder().decode(bytes));
 }
 
-/** Blocks that a command looks for in a file: their PEM labels, and what a message calls them. */
-const wanted = {
-  certificate: { labels: /^CERTIFICATE$/, called: "certificate" },
-  key: { labels: /PRIVATE KEY$/, called: "private key" },
-  request: { labels: /^(NEW )?CERTIFICATE REQUEST$/, called: "signing request" },
-} as const;
-
 /**
  * Reads a file of PEM blocks as PEM; a file in DER is converted. A file without a block of the kind that is looked for
  * is refused, and the message names its content.
@@ -42,7 +35,7 @@ const wanted = {
 export function readPemInput(
   path: string,
   role: InputRole,
-  kind: keyof typeof wanted,
+  kind: BlockKind,
 ): Effect.Effect<string, CertutilError, FileSystem> {
   return Effect.flatMap(readInputBytes(path, role), (bytes) => Effect.fromResult(pemInput(bytes, path, role, kind)));
 }
@@ -51,26 +44,24 @@ function pemInput(
   bytes: Uint8Array,
   path: string,
   { what, flag }: InputRole,
-  kind: keyof typeof wanted,
+  kind: BlockKind,
 ): Result.Result<string, CertutilError> {
-  const { labels, called } = wanted[kind];
   const text = pemOf(bytes);
-  const found = [...text.matchAll(/^-----BEGIN ([A-Z0-9 -]+)-----/gm)].map(([, label]) => label!);
-  if (found.some((label) => labels.test(label))) return Result.succeed(text);
+  if (holdsBlock(text, kind)) return Result.succeed(text);
   const held = kindOf(bytes);
   const detail = held === "empty"
     ? "it is empty"
     : held === "unknown" && bytes[0] === tags.sequence
-    ? `it is neither a ${called} nor another file that is known here, or it is damaged`
+    ? `it is neither a ${kind} nor another file that is known here, or it is damaged`
     : held === "unknown"
     ? "it is neither PEM nor DER"
-    : `it holds ${kindNames[held]}, not a ${called}`;
+    : `it holds ${kindNames[held]}, not a ${kind}`;
   return Result.fail(
     new CertutilError({
       what: `read ${what}`,
       file: path,
       detail,
-      remedy: `Name a ${called} in PEM or DER with ${flag}.`,
+      remedy: `Name a ${kind} in PEM or DER with ${flag}.`,
     }),
   );
 }

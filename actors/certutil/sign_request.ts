@@ -41,7 +41,7 @@ export function signRequest(options: SignRequest): Effect.Effect<Outcome, Certut
   return Effect.gen(function* () {
     const issuer = yield* readAuthority(options);
     const { period, warnings: ends } = yield* periodUnder(options, issuer.certificate, options.caCert);
-    const csrPem = yield* readPemInput(options.csr, { what: "signing request", flag: "--csr" }, "request");
+    const csrPem = yield* readPemInput(options.csr, { what: "signing request", flag: "--csr" }, "signing request");
     const identity = yield* identityOf(options, issuer);
     const signed = yield* issuing(`sign ${options.csr}`, () => signCsr({ issuer, csrPem, identity, ...period }));
     const { subject, publicKey } = Result.getOrThrow(parseCertificate(signed.der));

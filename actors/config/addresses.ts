@@ -1,10 +1,11 @@
 /**
- * Rules for the addresses and address ranges that a configuration names. Pure text in, complaint or nothing out: no name
+ * Rules for the addresses that a configuration names. Pure text in, complaint or nothing out: no name
  * is resolved here.
  *
  * @module
  */
-import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import { isIP, isIPv4, isIPv6 } from "node:net";
+import { type Cidr, rangeFinder, readCidr } from "../../transport/ip_ranges.ts";
 
 /** What an address is for: each use allows different parts. */
 export type AddressUse = "listen" | "external" | "gateway" | "dial";
@@ -59,7 +60,7 @@ export function readAddress(text: string, use: AddressUse): AddressParts | strin
 }
 
 /**
- * Whether an address is one of QUIC (`/ip4/HOST/udp/PORT/quic-v1`), as the existing nodes' own `init` lists them beside each
+ * Whether an address is one of QUIC (`/ip4/HOST/udp/PORT/quic-v1`), as the `init` of the existing nodes lists them with each
  * address of TCP. These programs skip them.
  */
 export function isQuic(text: string): boolean {
@@ -67,13 +68,15 @@ export function isQuic(text: string): boolean {
     /^\/(ip4|ip6|dns|dns4|dns6)\/[^/]+\/udp\/\d{1,5}\/quic(-v1)?(\/|$)/.test(text);
 }
 
-/** Ranges and names that are for documents and tests: nothing reachable lies there (RFC 5737, RFC 3849, RFC 2606). */
-const exampleRanges = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"].map(readCidr)
-  .filter((range): range is Cidr => typeof range !== "string");
+/** Ranges and names for documents and tests: no host there is reachable (RFC 5737, RFC 3849, RFC 2606). */
+const exampleRange = rangeFinder(
+  ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32"].map(readCidr)
+    .filter((range): range is Cidr => typeof range !== "string"),
+);
 
 /** Whether a host can only be an example: a documentation address, or a name below `.example`, `.invalid` or `.test`. */
 export function isExample(host: string): boolean {
-  return /(^|\.)(example(\.(com|net|org))?|invalid|test)\.?$/i.test(host) || rangeOf(host, exampleRanges) !== undefined;
+  return /(^|\.)(example(\.(com|net|org))?|invalid|test)\.?$/i.test(host) || exampleRange(host) !== undefined;
 }
 
 /** What `HOST:PORT` or a URL was likely meant to be. */
@@ -104,39 +107,4 @@ function readTail(
 /** PeerIDs in base58btc: identity multihashes of keys (`12D3KooW…`, `16Uiu2…`) and SHA-256 multihashes (`Qm…`). */
 function isPeerId(text: string | undefined): text is string {
   return text !== undefined && /^(12D3KooW|16Uiu2HA?|Qm)[1-9A-HJ-NP-Za-km-z]{38,56}$/.test(text);
-}
-
-/** An address range, `ADDRESS/PREFIX`. */
-export interface Cidr {
-  readonly text: string;
-  readonly address: string;
-  readonly prefix: number;
-  readonly family: "ipv4" | "ipv6";
-}
-
-/**
- * Reads an address range in CIDR notation (RFC 4632 §3.1).
- *
- * @returns The range, or a complaint that continues the sentence "the range …".
- */
-export function readCidr(text: string): Cidr | string {
-  const [address = "", prefixText, ...rest] = text.split("/");
-  const version = isIP(address);
-  if (version === 0) return "does not begin with an IP address";
-  if (prefixText === undefined || rest.length > 0 || !/^\d{1,3}$/.test(prefixText)) return "has no /PREFIX at its end";
-  const prefix = Number(prefixText);
-  const prefixMax = version === 4 ? 32 : 128;
-  if (prefix > prefixMax) return `has a prefix over ${prefixMax}`;
-  return { text, address, prefix, family: version === 4 ? "ipv4" : "ipv6" };
-}
-
-/** The first of `ranges` that `host` lies in; host names lie in none. An IPv4-mapped IPv6 address counts as IPv4. */
-export function rangeOf(host: string, ranges: readonly Cidr[]): Cidr | undefined {
-  const family = isIPv4(host) ? "ipv4" : isIPv6(host) ? "ipv6" : undefined;
-  if (family === undefined) return undefined;
-  return ranges.find((range) => {
-    const list = new BlockList();
-    list.addSubnet(range.address, range.prefix, range.family);
-    return list.check(host, family);
-  });
 }

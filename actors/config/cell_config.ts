@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { Settings } from "./settings.ts";
+import type { Cell, Fetch } from "./worker_schema.ts";
 
 /** What separates an executor from the machine, the strongest last. */
 export const cellLevels = ["bare", "namespaces", "root", "full"] as const;
@@ -15,45 +17,14 @@ export const cellLevels = ["bare", "namespaces", "root", "full"] as const;
 export type CellLevel = (typeof cellLevels)[number];
 
 /** `[cell]`. */
-export interface CellConfig {
-  /** The least level at which executors are started. */
-  readonly level: CellLevel;
-  /** Whether executors may be started where they are not confined: only for programs of one's own. */
-  readonly allowUnconfined: boolean;
-  /** Of the executor and all it starts where there is a cgroup; of each process where there is none. */
-  readonly memoryBytes: number;
-  /** Processes and threads. */
-  readonly pidsMax: number;
-  /** Processor time of each process. */
-  readonly cpuSeconds: number;
-  readonly openFilesMax: number;
-  /** Of the work directory: one file, and all together. */
-  readonly diskBytes: number;
-  readonly inodesMax: number;
-  /** From start to end. */
-  readonly wallSeconds: number;
-  /** Variables of the worker's own environment that executors get too. */
-  readonly environment: readonly string[];
-  /** Files and folders that executors may read, beside `/usr` and their own program. Absolute. */
-  readonly readOnly: readonly string[];
-}
+export type CellConfig = Settings<Cell>;
 
 /** `[fetch]`. */
-export interface FetchConfig {
-  readonly schemes: readonly ("http" | "https")[];
-  /** Names that may be fetched from, each with what is below it; all where undefined. */
-  readonly hosts: readonly string[] | undefined;
-  /** Ranges that are never connected to. */
-  readonly denyCidr: readonly string[];
-  readonly fileBytesMax: number;
-  readonly redirectsMax: number;
-  /** Of one fetch, in all. */
-  readonly timeoutMs: number;
-}
+export type FetchConfig = Settings<Fetch, "hosts">;
 
-/** What holds where the configuration has no `[cell]`. */
-export const cellDefault: CellConfig = {
-  level: "bare",
+/** What holds where the configuration has no `[cell]`. The schema's examples come from here. */
+export const cellDefault = {
+  level: "bare" as CellLevel,
   allowUnconfined: false,
   memoryBytes: 4 * 1024 ** 3,
   pidsMax: 256,
@@ -62,14 +33,14 @@ export const cellDefault: CellConfig = {
   diskBytes: 2 * 1024 ** 3,
   inodesMax: 100_000,
   wallSeconds: 86_400,
-  environment: ["LANG"],
-  readOnly: [],
+  environment: ["LANG"] as readonly string[],
+  readOnly: [] as readonly string[],
 };
 
 /** What holds where the configuration has no `[fetch]`: nothing of the machine's own surroundings (RFC 6890). */
-export const fetchDefault: FetchConfig = {
-  schemes: ["http", "https"],
-  hosts: undefined,
+export const fetchDefault = {
+  schemes: ["http", "https"] as readonly ("http" | "https")[],
+  hosts: undefined as readonly string[] | undefined,
   denyCidr: [
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -88,7 +59,7 @@ export const fetchDefault: FetchConfig = {
     "fc00::/7",
     "fe80::/10",
     "ff00::/8",
-  ],
+  ] as readonly string[],
   fileBytesMax: 4 * 1024 ** 3,
   redirectsMax: 5,
   timeoutMs: 3_600_000,

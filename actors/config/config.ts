@@ -7,11 +7,13 @@
 import type { RotationPolicy, TransportLimits } from "../../transport/port.ts";
 import type { KeyAlgorithm, Role } from "../../pki/certificate.ts";
 import type { TelemetryProtocol, TelemetrySampler } from "./telemetry_values.ts";
+import type { Decoded } from "./schema.ts";
+import type { Camelled, Settings } from "./settings.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { ConfigWarning } from "./warnings.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
-/** A trust domain: an organisation whose certificates speak for its own name only. */
+/** A trust domain: an organisation whose certificates are valid for its own name only. */
 export interface TrustDomainConfig {
   /** As in `spiffe://<name>/…`. */
   readonly name: string;
@@ -23,7 +25,7 @@ export interface TrustDomainConfig {
   readonly roles: readonly Role[] | undefined;
 }
 
-/** What all roles have. Paths are relative to the working directory. */
+/** The configuration of every role. Paths are relative to the working directory. */
 export interface CommonConfig {
   /** Paths of PEM files. */
   readonly certPem: string;
@@ -78,7 +80,7 @@ export interface CommonConfig {
     /** Where Prometheus reads; nowhere where undefined. */
     readonly listen?: string | undefined;
   };
-  /** What was taken otherwise than it was written; none where undefined. */
+  /** Values that are used otherwise than written; none where undefined. */
   readonly warnings?: readonly ConfigWarning[] | undefined;
 }
 
@@ -111,7 +113,7 @@ export interface ExecutorConfig {
   /** Arguments of the command. */
   readonly args: readonly string[];
   /**
-   * Whether the job bridge insists on its bearer token; where nothing is said, `optional` in a cell that nobody else can
+   * Whether the job bridge requires its bearer token; where undefined, `optional` in a cell that other processes cannot
    * look into (`full`, `root`) and `required` elsewhere.
    */
   readonly token?: "required" | "optional" | undefined;
@@ -139,26 +141,16 @@ export interface WorkerConfig extends CommonConfig {
   readonly fetch?: FetchConfig | undefined;
 }
 
-/** Files of a model repository. */
-export interface HuggingfaceModel {
-  /** Owner and name of the repository. */
-  readonly repository: string;
-  /** Branch, tag or commit; the default branch where undefined. */
-  readonly revision: string | undefined;
-  /** Files to fetch. */
-  readonly filenames: readonly string[];
-  /** Access token for a private repository. */
-  readonly token: string | undefined;
-  /** The task: `causal-lm`, `image-classification`, … */
-  readonly type: string;
-  /** Names of the model's inputs. */
-  readonly inputNames: readonly string[];
-}
+type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
+type Job = Camelled<DecodedJob>;
 
-/** `[scheduler.job]`, `type = "diloco"`. */
-export interface DilocoJobConfig {
-  /** The only kind of job so far. */
-  readonly type: "diloco";
+/** Files of a model repository, as `[scheduler.job.model]` and `[scheduler.job.preprocessor]` name them. */
+export type HuggingfaceModel =
+  & Omit<Settings<DecodedJob["model"], "revision" | "token">, "type">
+  & { /** The task: `causal-lm`, `image-classification`, … */ readonly type: string };
+
+/** `[scheduler.job]`, `type = "diloco"`. What each key is for is in `job_schema.ts`. */
+export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "resources"> {
   /** The model to train. */
   readonly model: HuggingfaceModel;
   /** The preprocessor of the inputs; none where undefined. */
@@ -166,31 +158,13 @@ export interface DilocoJobConfig {
   /** Name of the data set, as its data node announces it. */
   readonly dataset: string;
   /** The trainers' own optimizer. */
-  readonly innerOptimizer: {
-    readonly learningRate: number;
-    readonly betas: readonly [number, number] | undefined;
-    readonly epsilon: number | undefined;
-  };
-  /** The step that the parameter server takes with the mean of the updates. */
-  readonly outerOptimizer: { readonly learningRate: number; readonly momentum: number };
-  /** What each participant needs. */
-  readonly resources: {
-    readonly numWorkers: number;
-    readonly worker: Resources;
-    readonly parameterServer: Resources;
-    readonly workerPrice: { readonly bid: number; readonly max: number };
-    readonly parameterServerPrice: { readonly bid: number; readonly max: number };
-  };
+  readonly innerOptimizer: Settings<DecodedJob["inner_optimizer"], "betas" | "epsilon">;
   /** How many rounds, and how many samples in each. */
-  readonly rounds: {
-    readonly updateRounds: number;
-    readonly avgSamplesBetweenUpdates: number;
-    readonly maxBatchSize: number | undefined;
-  };
+  readonly rounds: Settings<DecodedJob["rounds"], "maxBatchSize">;
   /** Names of the executors asked for; the existing network's by default. */
-  readonly executors: { readonly train: string; readonly aggregate: string };
+  readonly executors: Settings<NonNullable<DecodedJob["executors"]>>;
   /** Held-out rows that the scheduler evaluates each round's model on (`docs/wire.md`, "Extensions"). */
-  readonly evaluation: { readonly heldOut: string } | undefined;
+  readonly evaluation: Settings<NonNullable<DecodedJob["evaluation"]>> | undefined;
 }
 
 /** A scheduler's configuration. */

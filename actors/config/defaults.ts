@@ -1,6 +1,5 @@
 /**
- * What holds where the configuration is silent. Each value with its reason; the limits on connections have theirs in
- * `transport/core/admission.ts`.
+ * The defaults, each with its reason. Those of the limits on connections are in `transport/core/admission.ts`.
  *
  * @module
  */
@@ -20,7 +19,7 @@ export const excludeCidrDefault: readonly string[] = [
   "fe80::/10",
 ];
 
-/** From birth to verdict of a connection; libp2p's own limits lie above it. */
+/** From the start of a connection to its verdict; libp2p's own limits are higher. */
 export const handshakeTimeoutMsDefault = 5_000;
 
 /** How long a revocation list past its `nextUpdate` still counts: fail closed, but without a cliff. */
@@ -38,11 +37,28 @@ export const rotationDefault: RotationPolicy = { drain: "expiry", drainMs: 600_0
 /** The specification asks for Ed25519. */
 export const keyAlgorithmsDefault: readonly KeyAlgorithm[] = ["ed25519"];
 
-/** What a worker asks where its configuration has no `[offer]`, as the existing nodes' own `init` leaves it out. */
+/** X25519MLKEM768 first where the runtime offers it, against a recording that is decrypted later. */
+export const keyExchangeDefault = "hybrid";
+
+/** The existing network's certificates name no role. */
+export const requireRolesDefault = false;
+
+/** A node behind a router is reached through its gateways. */
+export const relayCircuitDefault = true;
+
+/** The existing nodes show no grant. */
+export const requireGrantDefault = false;
+
+/** The offer of a worker without `[offer]`, which the `init` of the existing nodes leaves out. */
 export const offerDefault = { price: 1, floor: 0, strategy: "flexible" } as const;
 
 /** Names of the executors that the existing network's schedulers ask for. */
 export const executorsDefault = { train: "diloco-transformer", aggregate: "parameter-server" } as const;
+
+/** What a job leaves to the executor where it is not set. */
+export const modelDefault = { revision: undefined, token: undefined } as const;
+export const innerOptimizerDefault = { betas: undefined, epsilon: undefined } as const;
+export const roundsDefault = { maxBatchSize: undefined } as const;
 
 /** How often metrics are sent (`OTEL_METRIC_EXPORT_INTERVAL`'s default). */
 export const telemetryIntervalMsDefault = 60_000;

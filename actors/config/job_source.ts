@@ -1,5 +1,5 @@
 /**
- * A training job from a source of its own: a file or a text given with `--job`, in place of `[scheduler.job]`.
+ * A training job from a separate source: a file or a text given with `--job`, in place of `[scheduler.job]`.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface JobSource {
   readonly values: Record<string, unknown>;
   /** Of the source; of JSON, none. */
   readonly locations: Locations;
-  /** Where the job stands in the source: `["scheduler", "job"]` in a scheduler's whole configuration. */
+  /** The path of the job in the source: `["scheduler", "job"]` in a scheduler's whole configuration. */
   readonly prefix: KeyPath;
 }
 

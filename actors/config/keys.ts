@@ -1,5 +1,5 @@
 /**
- * The keys of a role, read off its schema: what each is called in TOML, in the environment and on the command line.
+ * The keys of a role, from its schema: their names in TOML, in the environment and on the command line.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export interface ConfigKey extends KeyNote {
   readonly optional: boolean;
 }
 
-/** What a role's schema says about a path: a key, a table, or nothing. Numbers in the path stand for list entries. */
+/** The note of a role's schema for a path: of a key or a table. Numbers in the path are list entries. */
 export interface PathNote extends Partial<KeyNote> {
   /** The names known in the table at this path; empty for values. */
   readonly names: readonly string[];
@@ -45,7 +45,7 @@ export function keysOf(role: Role): readonly ConfigKey[] {
   return found;
 }
 
-/** What `role`'s schema says about `path`; undefined where it knows no such path. */
+/** The note of `role`'s schema for `path`; undefined where it has no such path. */
 export function noteAt(role: Role, path: readonly PropertyKey[]): PathNote | undefined {
   let ast: SchemaAST.AST | undefined = roleSchemas[role].ast;
   for (const step of path) {

@@ -1,5 +1,5 @@
 /**
- * Where each key and value stands in a TOML text. Values come from another parser; this one knows positions.
+ * The position of each key and value in a TOML text. Another parser reads the values; this one knows positions.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export interface Position {
   readonly column: number;
 }
 
-/** A path into the document; numbers stand for entries of lists. */
+/** A path into the document; numbers are entries of lists. */
 export type KeyPath = readonly PropertyKey[];
 
 /** Positions of a document's keys and values. */

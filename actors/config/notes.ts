@@ -1,30 +1,30 @@
 /**
- * Building blocks of the configuration's schemas: types of values, each with what messages, `init`, the command line and
- * `docs/configuration.md` say about it.
+ * Building blocks of the configuration's schemas: types of values, each with its text for messages, `init`, the command
+ * line and `docs/configuration.md`.
  *
  * @module
  */
 import { Schema } from "effect";
-import { type AddressUse, isQuic, readAddress, readCidr } from "./addresses.ts";
+import { readCidr } from "../../transport/ip_ranges.ts";
+import { type AddressUse, isQuic, readAddress } from "./addresses.ts";
 
 /** What the schema records of a key in addition to its type. */
 export interface KeyNote {
   /** Continues the sentence "expected …". */
   readonly expected: string;
-  /** The value as it would stand in TOML. */
+  /** A value as TOML. */
   readonly example: string;
   readonly description: string;
   /** Never shown in a message. */
   readonly secret?: boolean;
-  /** What holds where the key is left out, in words: where that is not `example`. */
+  /** The default in words, where it is not `example`. */
   readonly standard?: string;
   /** The values that it may have, where they are few enough to guess which one was meant. */
   readonly literals?: readonly string[];
 }
 
 /** Adds a note to a schema. */
-export const note = <S extends Schema.Top>(schema: S, said: KeyNote): S["Rebuild"] =>
-  schema.annotate({ ...said } as never);
+export const note = <S extends Schema.Top>(schema: S, said: KeyNote): S["Rebuild"] => schema.annotate({ ...said });
 export const optional: typeof Schema.optionalKey = Schema.optionalKey;
 
 /** Longest text taken as a value, in characters: paths are at most 4,096 (Linux PATH_MAX). */
@@ -34,7 +34,7 @@ export const entriesMax = 256;
 
 export const text = (said: KeyNote) =>
   note(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textCharactersMax)), said);
-/** Text that `read` can make something of; what else it says is the complaint. */
+/** Text that `read` accepts; a string that it returns is the complaint. */
 export const readable = (read: (value: string) => unknown, said: KeyNote) =>
   note(
     Schema.String.check(
@@ -86,7 +86,7 @@ export const oneOf = <const L extends readonly string[]>(
 export const list = <S extends Schema.Top>(item: S, said: KeyNote) =>
   note(Schema.Array(item).check(Schema.isMaxLength(entriesMax)), said);
 
-/** An address of `use`, or one of QUIC, which is skipped; the complaint says what is wrong with it. */
+/** An address of `use`, or one of QUIC, which is skipped; the complaint names the problem. */
 const address = (use: AddressUse, expected: string, example: string) =>
   note(
     Schema.String.check(Schema.makeFilter((value: string) => {

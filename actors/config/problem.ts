@@ -1,5 +1,5 @@
 /**
- * What can be wrong with a configuration, and how it is said: one line a problem.
+ * Problems of a configuration and their messages: one line for each.
  *
  * @module
  */
@@ -18,9 +18,9 @@ export interface ConfigProblem {
   readonly key: string;
   /** Continues the sentence begun by the key. */
   readonly wrong: string;
-  /** Continues the sentence "expected …"; empty where `wrong` says it. */
+  /** Continues the sentence "expected …"; empty where `wrong` includes it. */
   readonly expected: string;
-  /** What to do, as an imperative; empty where `wrong` says it. */
+  /** What to do, as an imperative; empty where `wrong` includes it. */
   readonly mend: string;
 }
 
@@ -37,7 +37,7 @@ export class ConfigError extends Data.TaggedError("ConfigError")<{ readonly prob
   }
 }
 
-/** `file:line:column: key: what is wrong; expected …; what to do`. */
+/** `file:line:column: key: problem; expected …; what to do`. */
 export function describeProblem({ origin, key, wrong, expected, mend }: ConfigProblem): string {
   const said = key === "" ? wrong : `${key}: ${wrong}`;
   return [`${whereIs(origin)}: ${said}`, ...(expected === "" ? [] : [`expected ${expected}`]), mend]

@@ -1,5 +1,5 @@
 /**
- * From a schema's issues to problems that say where, what and what to do.
+ * Turns a schema's issues into problems with a place, a description and a hint.
  *
  * @module
  */
@@ -83,7 +83,7 @@ function meantBy(value: unknown, note: PathNote | undefined): string {
 const expectedOf = (note: PathNote | undefined): string =>
   note?.expected ?? (note?.kind === "table" ? `a table with ${note.names.join(", ")}` : "a value");
 
-/** A line that could stand in the file; of an entry of a list, the entry. */
+/** A line as the file could have it; of an entry of a list, the entry. */
 function exampleOf(path: KeyPath, note: PathNote | undefined): string {
   const last = path[path.length - 1];
   if (note?.kind === "table") return `it as [${writeKey(path)}]`;
@@ -138,7 +138,7 @@ function originOf(situation: Situation, path: KeyPath): Origin {
   return originAt(situation, path, "value");
 }
 
-/** Where a key, or its value, stands in the file, or in the job's own source; else where the table around it does. */
+/** The position of a key, or of its value, in the file or in the job's source; else that of the table around it. */
 function originAt({ file, locations, layered: { job } }: Situation, path: KeyPath, of: "key" | "value"): Origin {
   const inJob = job !== undefined && path[0] === "scheduler" && path[1] === "job";
   if (inJob && job.file === undefined) return { type: "flag", flag: "job" };

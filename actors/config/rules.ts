@@ -1,6 +1,6 @@
 /**
- * Rules about several keys together. They look at values that may still be wrong by themselves, and say nothing then:
- * the schema does.
+ * Rules about several keys together. They read values that may still be invalid, and ignore those: the schema reports
+ * them.
  *
  * @module
  */
@@ -50,7 +50,7 @@ function checkQuic(values: Readonly<Record<string, unknown>>): BrokenRule[] {
   });
 }
 
-/** A node needs a way in: an address of its own or a gateway's relay. */
+/** Peers must be able to reach a node: at its own address or through the relay of a gateway. */
 function checkReachable(role: Role, values: Readonly<Record<string, unknown>>): BrokenRule[] {
   const { listen_addresses: listen, gateway_addresses: gateways, relay_circuit: relay } = values;
   if (role === "gateway") {

@@ -1,8 +1,9 @@
 /**
- * What may stand in a configuration: one schema a role, with the keys as they are spelt in TOML.
+ * The schema of each role's configuration, with the keys as TOML spells them.
  *
- * Each key carries what the loader, the command line and `init` need to speak of it: what was expected, a line that
- * shows how to write it, what it is for, and whether its value is a secret.
+ * Each key has a note for the loader, the command line and `init`: the expected value, an example line, its purpose,
+ * and whether its value is a secret. Types and defaults of the actors' configuration are derived from here
+ * (`settings.ts`, `typed.ts`).
  *
  * @module
  */
@@ -10,7 +11,19 @@ import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { excludeCidrDefault, rotationDefault, telemetryIntervalMsDefault } from "./defaults.ts";
+import {
+  crlGraceHoursDefault,
+  drainTimeoutMsDefault,
+  excludeCidrDefault,
+  handshakeTimeoutMsDefault,
+  keyAlgorithmsDefault,
+  keyExchangeDefault,
+  relayCircuitDefault,
+  requireGrantDefault,
+  requireRolesDefault,
+  rotationDefault,
+  telemetryIntervalMsDefault,
+} from "./defaults.ts";
 import { job } from "./job_schema.ts";
 import {
   addresses,
@@ -26,6 +39,7 @@ import {
   readable,
   text,
 } from "./notes.ts";
+import { tomlOf } from "./settings.ts";
 import {
   readEndpoint,
   readHeaders,
@@ -42,11 +56,11 @@ const algorithm = oneOf(["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"], '"ed2551
 const algorithms = (of: string) =>
   note(Schema.Array(algorithm).check(Schema.isMinLength(1), Schema.isMaxLength(4)), {
     expected: 'a list of "ed25519", "ecdsa-p256", "ecdsa-p384", "rsa" (2048 bits or more), not empty',
-    example: '["ed25519"]',
+    example: tomlOf(keyAlgorithmsDefault),
     description: `Key algorithms allowed in certificates of ${of}.`,
   });
 
-const limit = (standard: number, description: string) => integer(1, 1_000_000, String(standard), description);
+const limit = (standard: number, description: string) => integer(1, 1_000_000, tomlOf(standard), description);
 const limits = Schema.Struct({
   pending_max: optional(limit(defaultLimits.pendingMax, "Handshakes under way, in all.")),
   pending_per_address_max: optional(
@@ -58,7 +72,7 @@ const limits = Schema.Struct({
   handshakes_per_second: optional(
     note(Schema.Finite.check(Schema.isBetween({ minimum: 0.01, maximum: 1_000_000 })), {
       expected: "a number from 0.01 to 1000000",
-      example: String(defaultLimits.handshakesPerSecond),
+      example: tomlOf(defaultLimits.handshakesPerSecond),
       description: "Handshakes a second from one address, in the long run.",
     }),
   ),
@@ -71,7 +85,7 @@ const rotation = Schema.Struct({
   drain: optional(
     oneOf(
       ["expiry", "time"],
-      JSON.stringify(rotationDefault.drain),
+      tomlOf(rotationDefault.drain),
       "Connections of a former certificate of the same key: until its end, or for drain_ms.",
     ),
   ),
@@ -79,7 +93,7 @@ const rotation = Schema.Struct({
     integer(
       0,
       86_400_000,
-      String(rotationDefault.drainMs),
+      tomlOf(rotationDefault.drainMs),
       "How long what began under a former key may go on: its connections, leases and jobs.",
     ),
   ),
@@ -132,27 +146,35 @@ const common = {
       cidr,
       {
         expected: "a list of address ranges such as 10.0.0.0/8",
-        example: JSON.stringify(excludeCidrDefault).replaceAll(",", ", "),
+        example: tomlOf(excludeCidrDefault),
         description:
           "Addresses of others inside these ranges are not dialled; [] excludes nothing. Addresses configured in this file are used even so.",
       },
     ),
   ),
-  handshake_timeout_ms: optional(integer(100, 60_000, "5000", "From a connection's first byte to its verdict.")),
-  key_exchange: optional(
-    oneOf(["hybrid", "classical"], '"hybrid"', "Post-quantum first where the runtime offers it, or X25519 only."),
+  handshake_timeout_ms: optional(
+    integer(100, 60_000, tomlOf(handshakeTimeoutMsDefault), "From a connection's first byte to its verdict."),
   ),
-  require_roles: optional(flag("false", "Whether a peer's certificate must name its role.")),
+  key_exchange: optional(
+    oneOf(
+      ["hybrid", "classical"],
+      tomlOf(keyExchangeDefault),
+      "Post-quantum first where the runtime offers it, or X25519 only.",
+    ),
+  ),
+  require_roles: optional(flag(tomlOf(requireRolesDefault), "Whether a peer's certificate must name its role.")),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),
   crl_grace_hours: optional(
     note(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 8_760 })), {
       expected: "a number from 0 to 8760",
-      example: "24",
+      example: tomlOf(crlGraceHoursDefault),
       description: "How long a revocation list counts after its next update was due.",
     }),
   ),
-  drain_timeout_ms: optional(integer(0, 600_000, "10000", "How long the node may take to end its work when stopped.")),
+  drain_timeout_ms: optional(
+    integer(0, 600_000, tomlOf(drainTimeoutMsDefault), "How long the node may take to end its work when stopped."),
+  ),
   state_dir: optional(
     path(
       "Directory of the state kept between runs; default: $STATE_DIRECTORY, or .hypha/NAME next to this file.",
@@ -203,9 +225,9 @@ const common = {
     integer(
       100,
       3_600_000,
-      String(telemetryIntervalMsDefault),
+      tomlOf(telemetryIntervalMsDefault),
       "Telemetry: how often metrics are sent.",
-      String(telemetryIntervalMsDefault),
+      tomlOf(telemetryIntervalMsDefault),
     ),
   ),
   metrics_listen_address: optional(
@@ -231,7 +253,7 @@ const gateways = addresses(
   '["/dns4/gateway.example/tcp/4001"]',
   "Gateways through which this node joins.",
 );
-const relayCircuit = flag("true", "Whether this node reserves a relay at its gateways.");
+const relayCircuit = flag(tomlOf(relayCircuitDefault), "Whether this node reserves a relay at its gateways.");
 
 /** The schema of each role. Cross-field rules are in `rules.ts`. */
 export const roleSchemas = {
@@ -275,7 +297,7 @@ export const roleSchemas = {
     ),
     require_grant: optional(
       flag(
-        "false",
+        tomlOf(requireGrantDefault),
         "Whether a slice goes only to a worker that shows a scheduler's grant; the existing nodes show none.",
       ),
     ),

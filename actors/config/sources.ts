@@ -10,12 +10,12 @@ import { type ConfigKey, type KeyKind, keysOf } from "./keys.ts";
 import type { JobSource } from "./job_source.ts";
 import { type ConfigProblem, nearestName, type Origin, showValue } from "./problem.ts";
 
-/** What stands around a file. */
+/** The sources in addition to the file. */
 export interface Surroundings {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** By flag name without dashes, for instance `offer-price`; of a list, each time that it was given. */
   readonly flags: Readonly<Record<string, string | readonly string[]>>;
-  /** The training job given with `--job`, which stands over the file's and the environment's. */
+  /** The training job given with `--job`: it overrides those of the file and the environment. */
   readonly job?: JobSource | undefined;
   /** What the configuration is for: a probe joins no network. `run` where undefined. */
   readonly purpose?: "run" | "probe" | undefined;
@@ -31,7 +31,7 @@ export interface Layered {
   readonly problems: readonly ConfigProblem[];
 }
 
-/** OpenTelemetry's own variables, and the keys they stand for. An empty one counts as unset, as its specification has it. */
+/** OpenTelemetry's own variables and their keys. An empty variable counts as unset, as its specification requires. */
 export const openTelemetryVariables: Readonly<Record<string, string>> = {
   OTEL_EXPORTER_OTLP_ENDPOINT: "telemetry_endpoint",
   OTEL_RESOURCE_ATTRIBUTES: "telemetry_attributes",
@@ -42,7 +42,7 @@ export const openTelemetryVariables: Readonly<Record<string, string>> = {
   OTEL_METRIC_EXPORT_INTERVAL: "telemetry_interval_ms",
 };
 
-/** Roles whose variables may stand in an environment that several programs share. */
+/** Roles whose variables may be set in an environment that several programs share. */
 const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
 
 /** Lays environment and flags over `values`, which is changed. */
@@ -115,7 +115,7 @@ type ReadText =
 const value = (read: unknown): ReadText => ({ type: "value", value: read });
 const complaint = (wrong: string): ReadText => ({ type: "complaint", wrong });
 
-/** Text as a value: the schema judges it afterwards. */
+/** Text as a value: the schema checks it afterwards. */
 function readText(text: string, kind: KeyKind): ReadText {
   const trimmed = text.trim();
   switch (kind) {
@@ -166,7 +166,7 @@ function readJson(text: string): ReadText {
   }
 }
 
-/** Sets the value at `path`, making tables on the way. False where something that is no table stands in the way. */
+/** Sets the value at `path`, making tables on the way. False where a value on the path is not a table. */
 function setAt(values: Record<string, unknown>, path: readonly string[], read: unknown): boolean {
   let table = values;
   for (const step of path.slice(0, -1)) {

@@ -4,6 +4,7 @@
  * @module
  */
 import { isIP } from "node:net";
+import { isLoopbackAddress } from "../../transport/ip_ranges.ts";
 
 /** How telemetry is sent: OTLP over HTTP, in either encoding (OpenTelemetry's own names; `grpc` is not spoken). */
 export const telemetryProtocols = ["http/protobuf", "http/json"] as const;
@@ -93,7 +94,7 @@ export function readListenPlace(text: string): ListenPlace | string {
   return isIP(host) === 0 ? "names a host instead of an IP address" : { host, port };
 }
 
-/** Whether nobody outside this machine reaches it. */
+/** Whether other machines cannot reach it. */
 export function isLoopback({ host }: ListenPlace): boolean {
-  return host === "::1" || host.startsWith("127.");
+  return isLoopbackAddress(host);
 }

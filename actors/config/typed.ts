@@ -5,7 +5,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import { type CellConfig, cellDefault, type FetchConfig, fetchDefault } from "./cell_config.ts";
+import { cellDefault, fetchDefault } from "./cell_config.ts";
 import type {
   CommonConfig,
   DataConfig,
@@ -22,11 +22,19 @@ import {
   excludeCidrDefault,
   executorsDefault,
   handshakeTimeoutMsDefault,
+  innerOptimizerDefault,
   keyAlgorithmsDefault,
+  keyExchangeDefault,
+  modelDefault,
   offerDefault,
+  relayCircuitDefault,
+  requireGrantDefault,
+  requireRolesDefault,
   rotationDefault,
+  roundsDefault,
 } from "./defaults.ts";
 import type { Decoded } from "./schema.ts";
+import { camelled } from "./settings.ts";
 import { warningsOf, withoutQuic } from "./warnings.ts";
 
 /** Gives a decoded configuration its type. */
@@ -62,18 +70,15 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     gatewayAddresses: withoutQuic("gateway_addresses" in decoded ? decoded.gateway_addresses : []),
     excludeCidr: decoded.exclude_cidr ?? excludeCidrDefault,
     relayCircuit: "gateway_addresses" in decoded &&
-      ("relay_circuit" in decoded ? decoded.relay_circuit ?? true : true),
+      (("relay_circuit" in decoded ? decoded.relay_circuit : undefined) ?? relayCircuitDefault),
     handshakeTimeoutMs: decoded.handshake_timeout_ms ?? handshakeTimeoutMsDefault,
-    keyExchange: decoded.key_exchange ?? "hybrid",
-    requireRoles: decoded.require_roles ?? false,
+    keyExchange: decoded.key_exchange ?? keyExchangeDefault,
+    requireRoles: decoded.require_roles ?? requireRolesDefault,
     leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,
     crlGraceHours: decoded.crl_grace_hours ?? crlGraceHoursDefault,
-    limits: typeLimits(decoded.limits ?? {}),
-    rotation: {
-      drain: decoded.rotation?.drain ?? rotationDefault.drain,
-      drainMs: decoded.rotation?.drain_ms ?? rotationDefault.drainMs,
-    },
+    limits: { ...defaultLimits, ...camelled(decoded.limits ?? {}) },
+    rotation: { ...rotationDefault, ...camelled(decoded.rotation ?? {}) },
     drainTimeoutMs: decoded.drain_timeout_ms ?? drainTimeoutMsDefault,
     stateDir: decoded.state_dir,
     telemetry: {
@@ -90,18 +95,6 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
   };
 }
 
-function typeLimits(limits: NonNullable<AnyDecoded["limits"]>): CommonConfig["limits"] {
-  return {
-    pendingMax: limits.pending_max ?? defaultLimits.pendingMax,
-    pendingPerAddressMax: limits.pending_per_address_max ?? defaultLimits.pendingPerAddressMax,
-    connectionsMax: limits.connections_max ?? defaultLimits.connectionsMax,
-    connectionsPerAddressMax: limits.connections_per_address_max ?? defaultLimits.connectionsPerAddressMax,
-    connectionsPerPeerMax: limits.connections_per_peer_max ?? defaultLimits.connectionsPerPeerMax,
-    handshakesPerSecond: limits.handshakes_per_second ?? defaultLimits.handshakesPerSecond,
-    handshakesBurst: limits.handshakes_burst ?? defaultLimits.handshakesBurst,
-  };
-}
-
 function typeGateway(decoded: Decoded<"gateway">): GatewayConfig {
   return { ...typeCommon("gateway", decoded), role: "gateway" };
 }
@@ -111,7 +104,7 @@ function typeData(decoded: Decoded<"data">): DataConfig {
     ...typeCommon("data", decoded),
     role: "data",
     datasetPath: decoded.dataset_path,
-    requireGrant: decoded.require_grant ?? false,
+    requireGrant: decoded.require_grant ?? requireGrantDefault,
   };
 }
 
@@ -135,35 +128,8 @@ function typeWorker(decoded: Decoded<"worker">): WorkerConfig {
       args: executor.args ?? [],
       token: executor.token,
     })),
-    cell: typeCell(decoded.cell ?? {}),
-    fetch: typeFetch(decoded.fetch ?? {}),
-  };
-}
-
-function typeCell(cell: NonNullable<Decoded<"worker">["cell"]>): CellConfig {
-  return {
-    level: cell.level ?? cellDefault.level,
-    allowUnconfined: cell.allow_unconfined ?? cellDefault.allowUnconfined,
-    memoryBytes: cell.memory_bytes ?? cellDefault.memoryBytes,
-    pidsMax: cell.pids_max ?? cellDefault.pidsMax,
-    cpuSeconds: cell.cpu_seconds ?? cellDefault.cpuSeconds,
-    openFilesMax: cell.open_files_max ?? cellDefault.openFilesMax,
-    diskBytes: cell.disk_bytes ?? cellDefault.diskBytes,
-    inodesMax: cell.inodes_max ?? cellDefault.inodesMax,
-    wallSeconds: cell.wall_seconds ?? cellDefault.wallSeconds,
-    environment: cell.environment ?? cellDefault.environment,
-    readOnly: cell.read_only ?? cellDefault.readOnly,
-  };
-}
-
-function typeFetch(fetch: NonNullable<Decoded<"worker">["fetch"]>): FetchConfig {
-  return {
-    schemes: fetch.schemes ?? fetchDefault.schemes,
-    hosts: fetch.hosts ?? fetchDefault.hosts,
-    denyCidr: fetch.deny_cidr ?? fetchDefault.denyCidr,
-    fileBytesMax: fetch.file_bytes_max ?? fetchDefault.fileBytesMax,
-    redirectsMax: fetch.redirects_max ?? fetchDefault.redirectsMax,
-    timeoutMs: fetch.timeout_ms ?? fetchDefault.timeoutMs,
+    cell: { ...cellDefault, ...camelled(decoded.cell ?? {}) },
+    fetch: { ...fetchDefault, ...camelled(decoded.fetch ?? {}) },
   };
 }
 
@@ -178,42 +144,21 @@ function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
 
 type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
 
-function typeModel(model: DecodedJob["model"] | NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel {
-  return {
-    repository: model.repository,
-    revision: model.revision,
-    filenames: model.filenames,
-    token: model.token,
-    type: model.type,
-    inputNames: model.input_names,
-  };
-}
+const typeModel = (model: DecodedJob["model"] | NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel => ({
+  ...modelDefault,
+  ...camelled(model),
+});
 
-function typeJob(job: DecodedJob): DilocoJobConfig {
-  const { resources, rounds, inner_optimizer: inner, outer_optimizer: outer } = job;
+function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJob): DilocoJobConfig {
+  const { innerOptimizer, rounds, executors, evaluation, ...plain } = camelled(job);
   return {
-    type: job.type,
-    model: typeModel(job.model),
-    preprocessor: job.preprocessor === undefined ? undefined : typeModel(job.preprocessor),
-    dataset: job.dataset.dataset,
-    innerOptimizer: { learningRate: inner["learning-rate"], betas: inner.betas, epsilon: inner.epsilon },
-    outerOptimizer: { learningRate: outer["learning-rate"], momentum: outer.momentum },
-    resources: {
-      numWorkers: resources.num_workers,
-      worker: resources.worker,
-      parameterServer: resources.parameter_server,
-      workerPrice: resources.worker_price,
-      parameterServerPrice: resources.parameter_server_price,
-    },
-    rounds: {
-      updateRounds: rounds.update_rounds,
-      avgSamplesBetweenUpdates: rounds.avg_samples_between_updates,
-      maxBatchSize: rounds.max_batch_size,
-    },
-    executors: {
-      train: job.executors?.train ?? executorsDefault.train,
-      aggregate: job.executors?.aggregate ?? executorsDefault.aggregate,
-    },
-    evaluation: job.evaluation === undefined ? undefined : { heldOut: job.evaluation.held_out },
+    ...plain,
+    model: typeModel(model),
+    preprocessor: preprocessor && typeModel(preprocessor),
+    dataset,
+    innerOptimizer: { ...innerOptimizerDefault, ...innerOptimizer },
+    rounds: { ...roundsDefault, ...rounds },
+    executors: { ...executorsDefault, ...executors },
+    evaluation,
   };
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import type { Role } from "../../pki/certificate.ts";
-import { type Cidr, isExample, isQuic, rangeOf, readAddress, readCidr } from "./addresses.ts";
+import { type Cidr, rangeFinder, readCidr } from "../../transport/ip_ranges.ts";
+import { isExample, isQuic, readAddress } from "./addresses.ts";
 import { excludeCidrDefault } from "./defaults.ts";
 
 /** One line of the log, of level `warn`. */
@@ -66,12 +67,14 @@ function skippedQuic(values: Warned): readonly ConfigWarning[] {
   }];
 }
 
-/** What the operator wrote is used whatever `exclude_cidr` says: it keeps out what others announce. */
+/** The operator's addresses are used even inside `exclude_cidr`, which filters the addresses that others announce. */
 function insideExcluded(values: Warned): readonly ConfigWarning[] {
-  const ranges = (values.exclude_cidr ?? excludeCidrDefault).map(readCidr)
-    .filter((range): range is Cidr => typeof range !== "string");
+  const excluded = rangeFinder(
+    (values.exclude_cidr ?? excludeCidrDefault).map(readCidr)
+      .filter((range): range is Cidr => typeof range !== "string"),
+  );
   const inside = placesOf(values).flatMap(({ key, host }) => {
-    const range = rangeOf(host, ranges);
+    const range = excluded(host);
     return range === undefined || isUnspecified(host) ? [] : [{ key, range }];
   });
   if (inside.length === 0) return [];

@@ -6,6 +6,7 @@
 import { Schema } from "effect";
 import { cellDefault, cellLevels, fetchDefault } from "./cell_config.ts";
 import { offerDefault } from "./defaults.ts";
+import { tomlOf } from "./settings.ts";
 import { amount, cidr, flag, integer, list, oneOf, optional, text, textCharactersMax } from "./notes.ts";
 
 /** Of a worker: whole numbers. */
@@ -18,13 +19,13 @@ export const wholeResources = (of: string) =>
   });
 /** What a worker asks. The existing nodes' own configuration may lack it. */
 export const offer = Schema.Struct({
-  price: optional(amount(String(offerDefault.price.toFixed(1)), "Price that this worker asks.")),
-  floor: optional(amount(String(offerDefault.floor.toFixed(1)), "Bids under this are not answered.")),
+  price: optional(amount(offerDefault.price.toFixed(1), "Price that this worker asks.")),
+  floor: optional(amount(offerDefault.floor.toFixed(1), "Bids under this are not answered.")),
   strategy: optional(Schema.Struct({
     type: optional(
       oneOf(
         ["whole", "flexible"],
-        JSON.stringify(offerDefault.strategy),
+        tomlOf(offerDefault.strategy),
         "Offer all resources, or those that were asked for.",
       ),
     ),
@@ -61,21 +62,28 @@ const bytes = (minimum: number, example: string, description: string) =>
   integer(minimum, 2 ** 53 - 1, example, description);
 /** `[cell]`. */
 export const cell = Schema.Struct({
-  level: optional(oneOf(cellLevels, JSON.stringify(cellDefault.level), "Weakest cell in which executors are started.")),
+  level: optional(oneOf(cellLevels, tomlOf(cellDefault.level), "Weakest cell in which executors are started.")),
   allow_unconfined: optional(
-    flag("false", "Whether executors may be started where nothing confines them: only for programs of your own."),
+    flag(
+      tomlOf(cellDefault.allowUnconfined),
+      "Whether executors may be started where nothing confines them: only for programs of your own.",
+    ),
   ),
-  memory_bytes: optional(bytes(16_777_216, "4294967296", "Memory of an executor.")),
-  pids_max: optional(integer(8, 100_000, "256", "Processes and threads of an executor.")),
-  cpu_seconds: optional(integer(1, 31_536_000, "86400", "Processor time of each of its processes.")),
-  open_files_max: optional(integer(32, 1_000_000, "1024", "Files that each of its processes may hold open.")),
-  disk_bytes: optional(bytes(65_536, "2147483648", "Size of its work directory.")),
-  inodes_max: optional(integer(16, 100_000_000, "100000", "Files in its work directory.")),
-  wall_seconds: optional(integer(1, 2_000_000, "86400", "From its start to its end.")),
+  memory_bytes: optional(bytes(16_777_216, tomlOf(cellDefault.memoryBytes), "Memory of an executor.")),
+  pids_max: optional(integer(8, 100_000, tomlOf(cellDefault.pidsMax), "Processes and threads of an executor.")),
+  cpu_seconds: optional(
+    integer(1, 31_536_000, tomlOf(cellDefault.cpuSeconds), "Processor time of each of its processes."),
+  ),
+  open_files_max: optional(
+    integer(32, 1_000_000, tomlOf(cellDefault.openFilesMax), "Files that each of its processes may hold open."),
+  ),
+  disk_bytes: optional(bytes(65_536, tomlOf(cellDefault.diskBytes), "Size of its work directory.")),
+  inodes_max: optional(integer(16, 100_000_000, tomlOf(cellDefault.inodesMax), "Files in its work directory.")),
+  wall_seconds: optional(integer(1, 2_000_000, tomlOf(cellDefault.wallSeconds), "From its start to its end.")),
   environment: optional(
     list(Schema.String.check(Schema.isPattern(/^[A-Za-z_][A-Za-z0-9_]*$/)), {
       expected: "a list of names of variables",
-      example: '["LANG"]',
+      example: tomlOf(cellDefault.environment),
       description: "Variables of the worker's own environment that executors get too.",
     }),
   ),
@@ -92,7 +100,7 @@ export const fetch = Schema.Struct({
   schemes: optional(
     list(oneOf(["http", "https"], '"https"', ""), {
       expected: 'a list of "http", "https"',
-      example: '["http", "https"]',
+      example: tomlOf(fetchDefault.schemes),
       description: "Schemes that are fetched for jobs.",
     }),
   ),
@@ -106,11 +114,16 @@ export const fetch = Schema.Struct({
   deny_cidr: optional(
     list(cidr, {
       expected: "a list of address ranges such as 10.0.0.0/8",
-      example: JSON.stringify(fetchDefault.denyCidr).replaceAll(",", ", "),
+      example: tomlOf(fetchDefault.denyCidr),
       description: "Addresses that are never fetched from, whatever name leads there; [] denies nothing.",
     }),
   ),
-  file_bytes_max: optional(bytes(1, "4294967296", "Largest file fetched.")),
-  redirects_max: optional(integer(0, 20, "5", "Redirects followed in one fetch.")),
-  timeout_ms: optional(integer(100, 86_400_000, "3600000", "Longest time of one fetch.")),
+  file_bytes_max: optional(bytes(1, tomlOf(fetchDefault.fileBytesMax), "Largest file fetched.")),
+  redirects_max: optional(integer(0, 20, tomlOf(fetchDefault.redirectsMax), "Redirects followed in one fetch.")),
+  timeout_ms: optional(integer(100, 86_400_000, tomlOf(fetchDefault.timeoutMs), "Longest time of one fetch.")),
 });
+
+/** `[cell]` as it was decoded. */
+export type Cell = (typeof cell)["Type"];
+/** `[fetch]` as it was decoded. */
+export type Fetch = (typeof fetch)["Type"];

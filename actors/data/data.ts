@@ -93,7 +93,7 @@ function announcementOf(dataset: Dataset): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ num_slices: dataset.slices.length }));
 }
 
-/** Reports a pull. The refusal ledger counts, logs and records refused ones. */
+/** Reports a pull. The refusal log counts, logs and records refused ones. */
 function reportPull(ports: Ports, peer: PeerText, outcome: Exclude<PullOutcome, { type: "refused" }>): void {
   const fields = { peer, ...outcome };
   if (outcome.type === "served") {
@@ -123,7 +123,7 @@ function readerRefusal(
   return checkReader(identity, { requireGrant: config.requireGrant === true, isGranted: isFramed(protocol) });
 }
 
-/** A refusal of a reader, in the form that the node's refusal ledger takes. */
+/** A refusal of a reader, in the form that the node's refusal log takes. */
 function refusedOf(
   { identity: { name, peer }, refusal }: { readonly identity: PeerIdentity; readonly refusal: JobScope },
 ): Extract<TransportFact, { type: "peer.refused" }> {

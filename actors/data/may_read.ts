@@ -4,19 +4,12 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import type { Role } from "../../pki/certificate.ts";
+import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { JobScope } from "../../pki/refusal.ts";
 import type { GrantedPullHeader } from "../../transport/protocols/mod.ts";
 import { checkGrant } from "./grant.ts";
 import type { FindIdentity } from "./trusted_scheduler.ts";
-
-/** Roles whose nodes read slices, because jobs run on workers. No role counts as any role (`docs/wire.md`, "Extensions"). */
-export const readerRoles: readonly Role[] = ["worker"];
-/** Roles whose nodes grant slices. */
-export const trustedSchedulerRoles: readonly Role[] = ["scheduler"];
-
-const hasRole = (role: Role | undefined, allowed: readonly Role[]) => role === undefined || allowed.includes(role);
 
 const refusal = (job: string, what: string, why: string) => new JobScope({ job, what, why });
 
@@ -25,7 +18,7 @@ export function checkReader(
   { peer, role }: Pick<PeerIdentity, "peer" | "role">,
   { requireGrant, isGranted }: { readonly requireGrant: boolean; readonly isGranted: boolean },
 ): JobScope | undefined {
-  if (!hasRole(role, readerRoles)) return refusal("-", "any slice", `${peer} is a ${role}, and slices are for workers`);
+  if (!standsFor(role, "worker")) return refusal("-", "any slice", `${peer} is a ${role}, and slices are for workers`);
   if (requireGrant && !isGranted) {
     return refusal("-", "any slice", `${peer} shows no scheduler's grant, and this data node insists on one`);
   }
@@ -54,7 +47,7 @@ export function judgePull(
   if (Result.isFailure(checked)) return Effect.succeed(checked.failure);
   return Effect.map(findIdentity(scheduler), (identity) => {
     if (identity === undefined) return refusal(grant.job, what, `${scheduler}, which granted it, is not verified here`);
-    if (!hasRole(identity.role, trustedSchedulerRoles)) {
+    if (!standsFor(identity.role, "scheduler")) {
       return refusal(grant.job, what, `${scheduler} is a ${identity.role}, and schedulers grant slices`);
     }
     return undefined;

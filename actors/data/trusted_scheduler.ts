@@ -5,10 +5,14 @@
  * @module
  */
 import { Effect } from "effect";
+import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { DialAnswer, PeersAnswer, PeerText, ReplyTo, TransportAsk } from "../../transport/port.ts";
 
-/** Finds a peer's verified identity; undefined for a peer that the gate refuses, or that cannot be reached. */
+/**
+ * Finds a peer's verified identity; undefined for a peer that the gate refuses, or that cannot be reached. Of several members of
+ * the PeerID it finds one that may be a scheduler.
+ */
 export type FindIdentity = (peer: PeerText) => Effect.Effect<PeerIdentity | undefined>;
 
 /** Time limit of dial and handshake, in milliseconds. A scheduler that is not verified by then is not trusted. */
@@ -21,7 +25,10 @@ export function findIdentityBy(transport: ReplyTo<TransportAsk>, uuid: () => str
       Effect.callback<PeersAnswer>((resume) => {
         transport.send({ type: "peers", replyTo: { send: (answer) => resume(Effect.succeed(answer)) } });
       }),
-      ({ list }) => list.find((there) => there.peer === peer)?.identity,
+      ({ list }) => {
+        const members = list.filter((there) => there.peer === peer).map(({ identity }) => identity);
+        return members.find(({ role }) => standsFor(role, "scheduler")) ?? members[0];
+      },
     );
   const dial = (peer: PeerText) =>
     Effect.callback<DialAnswer>((resume) => {

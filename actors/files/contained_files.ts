@@ -3,7 +3,7 @@
  *
  * A process that runs in the directory can swap any name for a link to elsewhere between a check and an open. So a path
  * is not checked and then opened, it is walked: each directory is opened through the descriptor of the one above it
- * (`/proc/self/fd/N/name`, never following a link), and the file itself is judged by its descriptor. Where there is no
+ * (`/proc/self/fd/N/name`, never following a link), and the file itself is checked by its descriptor. Where there is no
  * `/proc/self/fd` (macOS), one open with `O_NOFOLLOW_ANY` refuses links anywhere in the path; renaming, making and
  * removing are path based there, so a job's results are only to be trusted once its process group is dead.
  *
@@ -51,7 +51,7 @@ export interface WritableFile {
   readonly commit: Effect.Effect<void, PathError>;
 }
 
-/** What a name stands for, links not followed. */
+/** The kind of a directory entry, links not followed. */
 export interface FileStatus {
   readonly type: "file" | "directory" | "other";
   readonly sizeBytes: number;
@@ -59,7 +59,7 @@ export interface FileStatus {
 
 /** How a work directory is used. */
 export interface WorkDirectoryOptions {
-  /** The user and group that everything made in it is given to: the job's, where it has one of its own. */
+  /** The user and group that own everything made in it: the job's, where it has its own. */
   readonly user?: number | undefined;
 }
 
@@ -69,7 +69,7 @@ export interface WorkDirectory {
   readonly path: string;
   /** Opens a regular file with one name, on the directory's own file system. */
   openForReading(path: string): Effect.Effect<ReadableFile, PathError, Scope.Scope>;
-  /** Begins a file (mode 0600) under another name beside `path`; directories above it are made (0700). */
+  /** Begins a file (mode 0600) under another name next to `path`; directories above it are made (0700). */
   create(path: string): Effect.Effect<WritableFile, PathError, Scope.Scope>;
   /** Makes a directory (0700) and those above it; one that is there is fine. */
   makeDirectory(path: string): Effect.Effect<void, PathError>;
@@ -90,7 +90,7 @@ const openPathOnly = 0x200000;
 const noFollowAny = 0x20000000;
 /** `sun_path` holds 108 bytes on Linux; Deno takes 107, macOS 103. */
 const socketPathBytesMax = 100;
-/** Names tried beside the wanted one before giving up: only a job that makes such names itself gets that far. */
+/** Temporary names that are tried before the write fails: only a job that creates such names itself reaches this limit. */
 const asideAttemptsMax = 16;
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_DIRECTORY, O_NONBLOCK } = constants;
@@ -257,7 +257,7 @@ function singleOpen(root: string): Reach {
   };
 }
 
-/** The job may put something else there at once: what is given is what was opened, and that is a directory. */
+/** The job may replace the entry at any time: the opened descriptor is returned, and it is a directory. */
 function giveDirectory(at: string, give: Reach["give"]): void {
   const fd = openSync(at, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   try {
@@ -278,7 +278,7 @@ function makeIfMissing(at: string): boolean {
   }
 }
 
-/** `O_NONBLOCK`: opening a FIFO must not wait for a writer. The type is judged on the descriptor, not the name. */
+/** `O_NONBLOCK`: opening a FIFO must not wait for a writer. The type is checked on the descriptor, not the name. */
 function openRegular(at: string, path: string, leafFlags: number, device: number): { fd: number; stats: Stats } {
   const fd = openSync(at, O_RDONLY | O_NONBLOCK | leafFlags);
   const stats = fstatSync(fd);
@@ -390,7 +390,7 @@ function statusOf(stats: Stats): FileStatus {
 
 /** Runs file operations and turns what they throw into typed errors. */
 function attempt<A>(path: string, run: () => A): Effect.Effect<A, PathError> {
-  return Effect.try({ try: run, catch: (error) => error instanceof PathRefused ? error : judge(path, error) });
+  return Effect.try({ try: run, catch: (error) => error instanceof PathRefused ? error : pathErrorOf(path, error) });
 }
 
 const refusedErrnos: Readonly<Record<string, PathRefusalCode>> = {
@@ -401,7 +401,7 @@ const refusedErrnos: Readonly<Record<string, PathRefusalCode>> = {
   ENAMETOOLONG: "too-long",
 };
 
-function judge(path: string, error: unknown): PathError {
+function pathErrorOf(path: string, error: unknown): PathError {
   const refusal = refusedErrnos[(error as NodeJS.ErrnoException).code ?? ""];
   return refusal === undefined
     ? failed(path, error as NodeJS.ErrnoException)

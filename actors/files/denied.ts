@@ -11,7 +11,7 @@ const causesMax = 8;
 const kinds: ReadonlySet<string> = new Set(["read", "write", "net", "env", "run", "sys", "ffi", "import"]);
 
 /**
- * Finds the permission that an error, or one of its causes, says is missing.
+ * Finds the missing permission that an error, or one of its causes, names.
  *
  * @returns Such as `Deno allows no net access to "127.0.0.1:4001": add --allow-net=127.0.0.1:4001`; undefined where no
  * permission is what was missing, and on every other runtime.

@@ -35,31 +35,48 @@ export const kindNames: Readonly<Record<FileKind, string>> = {
   "unknown": "something else",
 };
 
-/** What the file holds. A private key anywhere in it makes it one: that is what must not get lost. */
+/** Kinds of PEM blocks, as a message names them. */
+export type BlockKind = "certificate" | "private key" | "revocation list" | "signing request";
+
+/** The labels of each kind: those of RFC 7468, and those that older tools write. */
+const labelsOfKind: Readonly<Record<BlockKind, RegExp>> = {
+  "certificate": /^CERTIFICATE$/,
+  "private key": /PRIVATE KEY$/,
+  "revocation list": /^(X509 )?CRL$/,
+  "signing request": /^(NEW )?CERTIFICATE REQUEST$/,
+};
+
+/** The labels of a text's PEM blocks in their order, of torn blocks too. */
+function* labelsIn(text: string): Generator<string> {
+  for (const [, label] of text.matchAll(/^-----BEGIN ([A-Z0-9 -]+)-----/gm)) yield label!;
+}
+
+const isLabelOf = (kind: BlockKind, label: string) => labelsOfKind[kind].test(label);
+
+/** Whether a text holds a PEM block of this kind. */
+export function holdsBlock(text: string, kind: BlockKind): boolean {
+  for (const label of labelsIn(text)) if (isLabelOf(kind, label)) return true;
+  return false;
+}
+
+/** What the file holds. A private key anywhere in it makes it one: a key must not get lost. */
 export function kindOf(bytes: Uint8Array): FileKind {
   const text = pemOf(bytes);
   if (text.trim() === "") return "empty";
-  const labels = [...text.matchAll(/^-----BEGIN ([A-Z0-9 -]+)-----/gm)].map(([, label]) => label!);
-  const key = labels.find((label) => label.endsWith("PRIVATE KEY"));
+  const labels = [...labelsIn(text)];
+  const key = labels.find((label) => isLabelOf("private key", label));
   if (key !== undefined) return isEncrypted(key, text) ? "encrypted-key" : "private-key";
-  switch (labels[0]) {
-    case "CERTIFICATE":
-      return isCa(text) ? "ca-certificate" : "certificate";
-    case "X509 CRL":
-    case "CRL":
-      return "revocation-list";
-    case "CERTIFICATE REQUEST":
-    case "NEW CERTIFICATE REQUEST":
-      return "signing-request";
-    case undefined:
-      if (/^# (Issued by|Revocations of) |^authority\t/m.test(text)) return "record";
-      return /^\s*\{[\s\S]*"keys"\s*:/.test(text) ? "spiffe-bundle" : "unknown";
-    default:
-      return "unknown";
+  const [first] = labels;
+  if (first === undefined) {
+    if (/^# (Issued by|Revocations of) |^authority\t/m.test(text)) return "record";
+    return /^\s*\{[\s\S]*"keys"\s*:/.test(text) ? "spiffe-bundle" : "unknown";
   }
+  if (isLabelOf("certificate", first)) return isCa(text) ? "ca-certificate" : "certificate";
+  if (isLabelOf("revocation list", first)) return "revocation-list";
+  return isLabelOf("signing request", first) ? "signing-request" : "unknown";
 }
 
-/** PKCS#8 says so in its label, the traditional format in a header. */
+/** PKCS#8 has it in its label, the traditional format in a header. */
 function isEncrypted(label: string, text: string): boolean {
   return label.startsWith("ENCRYPTED") || /^Proc-Type: 4,ENCRYPTED/m.test(text);
 }

@@ -1,5 +1,5 @@
 /**
- * Failures of the file system in words.
+ * Descriptions of failures of the file system.
  *
  * @module
  */
@@ -17,7 +17,7 @@ const problems: Readonly<Record<string, string>> = {
   EROFS: "its disk is mounted read-only",
 };
 
-/** What the system says of a file; its own message where the error is none of those that have words here. */
+/** Describes the system's error; its own message where this table has no description. */
 export function fileProblem(error: PlatformError): string {
   const cause = error.reason.cause as { readonly code?: unknown } | undefined;
   return problems[String(cause?.code)] ?? error.message;

@@ -5,7 +5,7 @@
  */
 import { Data } from "effect";
 
-/** What is wrong with a file, for programs; `detail` and `mend` are for people. */
+/** The problem with a file, for programs; `detail` and `mend` are for people. */
 export type LoadProblem =
   | "missing"
   | "not-a-file"
@@ -19,7 +19,7 @@ export type LoadProblem =
   | "not-yet-valid"
   | "rejected";
 
-/** A file could not be loaded: which one, what is wrong with it, and the command that mends it. */
+/** A file could not be loaded: its path, the problem, and the command that corrects it. */
 export class LoadError extends Data.TaggedError("LoadError")<{
   readonly file: string;
   /** The line at fault, from 1, where there is one. */

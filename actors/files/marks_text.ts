@@ -7,10 +7,10 @@ import type { CrlHighWaterMarks, CrlMark } from "../../pki/crl_marks.ts";
 import { placeOf } from "../../pki/crl_marks.ts";
 import { scopeNamePattern } from "../../pki/crl_scope.ts";
 
-/** What a file of marks says. */
+/** The content of a file of marks. */
 export interface MarksRead {
   readonly marks: CrlHighWaterMarks;
-  /** What is wrong with it, as the end of a sentence; the entries that can be read count all the same. */
+  /** The problem, as the end of a sentence; readable entries count all the same. */
   readonly problem: string | undefined;
 }
 
@@ -29,7 +29,7 @@ export function formatMarks(marks: CrlHighWaterMarks): string {
   return `${JSON.stringify({ version: 1, marks: entries }, null, 2)}\n`;
 }
 
-/** Reads marks. Never fails: a file that is none has no marks, and says why. */
+/** Reads marks. Never fails: a malformed file has no marks, and a problem. */
 export function parseMarks(text: string): MarksRead {
   const none = (problem: string): MarksRead => ({ marks: {}, problem });
   if (text.trim() === "") return none("is empty");

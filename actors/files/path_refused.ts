@@ -1,5 +1,5 @@
 /**
- * Which paths a job may name inside its work directory: the rules that need no file system, and what is said when one
+ * Which paths a job may name inside its work directory: the rules that need no file system, and the error when one
  * of them, or the file system, refuses.
  *
  * @module

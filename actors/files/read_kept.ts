@@ -12,7 +12,7 @@ import { type CrlHighWaterMarks, placeOf } from "../../pki/crl_marks.ts";
 import { CrlReader, type LocatedCrl } from "../../pki/crl_reader.ts";
 import type { CrlSource, Policy } from "../../pki/trust.ts";
 import type { Report } from "../runtime/ports.ts";
-import { apartBytesMin, readLists } from "./read_lists.ts";
+import { apartBytesMin, readCrls } from "./read_crls.ts";
 import type { KeptFile, OpenedState } from "./state_directory.ts";
 
 /** What was kept of a domain. */
@@ -81,7 +81,7 @@ const isRead = (source: CrlSource): source is readonly LocatedCrl[] =>
 function readOne({ path, key }: KeptFile, trust: Pick<KeptFor, "cas" | "policy">) {
   return Effect.gen(function* () {
     const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
-    const source = yield* readLists(options, trust);
+    const source = yield* readCrls(options, trust);
     const located = isRead(source) ? source : yield* Effect.fromResult(parse(source, trust));
     return located.map(({ list }): HeldCrl => ({ ...list, vouchedBy: key }));
   });

@@ -1,38 +1,40 @@
 /**
- * Reading of a node's files of PEM: DER is taken too, and a file of another kind is called by its name.
+ * Reads a node's PEM files. DER is accepted too; an error names the kind of a wrong file.
  *
  * @module
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { type FileKind, kindOf, pemOf } from "./file_kind.ts";
+import { type BlockKind, type FileKind, holdsBlock, kindNames, kindOf, pemOf } from "./file_kind.ts";
 import { LoadError } from "./load_error.ts";
 import { readBytes, type ReadOptions, type WholeFile } from "./read_whole.ts";
 
-/** What a file is to hold. */
-export type Wanted = "certificate" | "private key" | "revocation list";
+/** The expected content of a file. */
+export type Wanted = Exclude<BlockKind, "signing request">;
 
-const labels: Readonly<Record<Wanted, RegExp>> = {
-  "certificate": /^-----BEGIN CERTIFICATE-----/m,
-  "private key": /^-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----/m,
-  "revocation list": /^-----BEGIN (X509 )?CRL-----/m,
-};
+/** Kinds that are surely another file. A file of another kind is for the parser to refuse. */
+const otherKinds: ReadonlySet<FileKind> = new Set<FileKind>([
+  "certificate",
+  "ca-certificate",
+  "private-key",
+  "encrypted-key",
+  "revocation-list",
+  "signing-request",
+]);
 
-/** Kinds that are surely another file, as a message names them. */
-const names: Partial<Readonly<Record<FileKind, string>>> = {
-  "certificate": "a certificate",
-  "ca-certificate": "a CA's certificate",
-  "private-key": "a private key",
-  "encrypted-key": "an encrypted private key",
-  "revocation-list": "a revocation list",
-  "signing-request": "a signing request",
-};
+/** How a message names a file that is not the wanted one; undefined where it may be that. */
+function nameOther(bytes: Uint8Array): string | undefined {
+  if (isPkcs12(bytes)) return "a PKCS#12 archive";
+  const kind = kindOf(bytes);
+  if (!otherKinds.has(kind)) return undefined;
+  return kind === "certificate" ? "a certificate" : kindNames[kind];
+}
 
 /**
  * Reads a file of PEM, or of DER, which becomes PEM.
  *
- * Refuses a file that holds no block that is wanted but one of another kind: what is empty or no PEM at all is for the
- * parser to judge.
+ * Refuses a file that holds no wanted block but one of another kind. The parser refuses empty files and those that are
+ * not PEM.
  */
 export function readPem(options: ReadOptions & { readonly wanted: Wanted }): Effect.Effect<
   WholeFile,
@@ -51,9 +53,8 @@ export function pemText(
   options: Pick<ReadOptions, "path" | "key"> & { readonly wanted: Wanted },
 ): Result.Result<string, LoadError> {
   const text = pemOf(bytes);
-  if (labels[options.wanted].test(text)) return Result.succeed(text);
-  const isArchive = isPkcs12(bytes);
-  const found = isArchive ? "a PKCS#12 archive" : names[kindOf(bytes)];
+  if (holdsBlock(text, options.wanted)) return Result.succeed(text);
+  const found = nameOther(bytes);
   if (found === undefined) return Result.succeed(text);
   return Result.fail(
     new LoadError({
@@ -61,7 +62,7 @@ export function pemText(
       line: undefined,
       problem: "malformed",
       detail: `this is ${found}, expected a ${options.wanted}`,
-      mend: isArchive ? takeOut(options) : mendOf(options),
+      mend: isPkcs12(bytes) ? takeOut(options) : mendOf(options),
     }),
   );
 }

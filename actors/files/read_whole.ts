@@ -1,5 +1,5 @@
 /**
- * Reading of the small, important files that others write: bounded, and with a signature by which a change is noticed.
+ * Reads small files that other programs write: bounded, and with a signature that changes with the file.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export interface WholeFile {
 /** What to read. */
 export interface ReadOptions {
   readonly path: string;
-  /** What the file is, for messages: `trust bundle`. */
+  /** The kind of file, for messages: `trust bundle`. */
   readonly what: string;
   readonly bytesMax: number;
   /** The configuration key that names the file. */

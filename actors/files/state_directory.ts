@@ -8,7 +8,7 @@
  * ```
  *
  * DOMAIN is the name of the trust domain, `@own` for the node's own; one that begins with a dot gets an `@` before it.
- * No fault of what lies here ends a start.
+ * No defect of these files prevents a start.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export interface KeptFile {
   readonly kind: KeptKind;
 }
 
-/** What lay in the state directory when it was opened. */
+/** The content of the state directory when it was opened. */
 export interface OpenedState extends MarksRead {
   readonly kept: readonly KeptFile[];
   /** What an operator should know about it. */
@@ -103,7 +103,7 @@ export function openState(
     const warn = (event: string, message: string, file: string) =>
       void reports.push({ level: "warn", event, message, fields: { file } });
     const files = yield* FileSystem;
-    yield* Effect.ignore(makeStateDirectory(stateDir)); // the first writing says why it cannot be made
+    yield* Effect.ignore(makeStateDirectory(stateDir)); // the first write reports why it cannot be created
     const mode = yield* Effect.match(files.stat(stateDir), {
       onSuccess: (info) => info.mode,
       onFailure: () => 0,
@@ -112,7 +112,7 @@ export function openState(
       warn("state.open", `Others may write into ${stateDir}: close it with: chmod 700 ${stateDir}`, stateDir);
     }
     const { marks, problem, text } = yield* readMarks(stateDir);
-    const kept = (yield* Effect.forEach(domains, (domain) => listKept(stateDir, domain))).flat();
+    const kept = (yield* Effect.forEach(domains, (domain) => listKeptCrls(stateDir, domain))).flat();
     const path = marksPath(stateDir);
     if (problem !== undefined) warn("state.broken", brokenText(path, problem), path);
     else if (text === undefined && kept.length > 0) warn("state.broken", brokenText(path, "is missing"), path);
@@ -143,7 +143,7 @@ export function readMarks(stateDir: string): Effect.Effect<MarksFile, never, Fil
   });
 }
 
-function listKept(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {
+function listKeptCrls(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {
   const folder = keptFolder(stateDir, domain);
   const names = Effect.flatMap(FileSystem, (files) => files.readDirectory(folder));
   return Effect.map(

@@ -1,6 +1,6 @@
 /**
  * Files on streams: raw ones of the existing network, and framed ones of ours, which carry length and SHA-256
- * (`transport/protocols/file_frame.ts`). Which of them it is, the stream's protocol says.
+ * (`transport/protocols/file_frame.ts`). The stream's protocol decides which.
  *
  * @module
  */
@@ -85,7 +85,7 @@ export const pieceBytes = 256 * 1024;
 /**
  * Writes a file, framed where the stream's protocol is, and half-closes.
  *
- * @returns Bytes of file that were written. A file that grows meanwhile is cut at the length that was said; one that shrinks fails.
+ * @returns Bytes of file that were written. A file that grows meanwhile is cut at the announced length; one that shrinks fails.
  */
 export function writeStreamFile<E>(
   stream: StreamHandle,
@@ -123,7 +123,7 @@ function readPiece<E>(source: FileSource<E>, position: number, end: number): Eff
   return Effect.map(source.read(piece, position), (count) => count === length ? piece : piece.subarray(0, count));
 }
 
-/** Says on a framed stream that there is no file, and why. */
+/** Answers on a framed stream that there is no file, with the reason. */
 export function writeRefusal(
   stream: StreamHandle,
   code: string,
@@ -204,7 +204,7 @@ class FramedReader implements Reader {
     const read = decodeFileHead(held);
     if (Result.isFailure(read)) return failure("malformed", `no head of a file: ${read.failure.reason}`);
     if (read.success === undefined) {
-      // Shorter than its own length says, which is bounded: it cannot be larger than this.
+      // Shorter than its announced length, which is bounded: it cannot be larger than this.
       this.#held = held;
       return held.length > 2 * fileHeadMaxBytes ? failure("malformed", "a head too long") : Result.succeed(none);
     }

@@ -19,7 +19,7 @@ export interface OutputFile {
   readonly content: string | Uint8Array;
   /** Permission bits from the first byte on, less the umask. 0o644 when absent; keys want 0o600. */
   readonly mode?: number;
-  /** What becomes of this file where it is there already, in place of what is said for all. */
+  /** What happens where this file exists already; overrides the option of all files. */
   readonly existing?: ExistingFiles;
 }
 
@@ -57,7 +57,7 @@ export function writeWhole(
   }));
 }
 
-/** A file written beside its place: `temporary` goes away when the scope ends. */
+/** A file under a temporary name: `temporary` is removed when the scope ends. */
 interface Aside {
   readonly path: string;
   readonly folder: string;
@@ -65,7 +65,7 @@ interface Aside {
   readonly existing: ExistingFiles;
 }
 
-/** Says no before anything is written; the move checks again. */
+/** Refuses before anything is written; the move checks again. */
 const checkTarget = Effect.fnUntraced(function* (path: string, existing: ExistingFiles) {
   const files = yield* FileSystem;
   const there = yield* Effect.catch(files.stat(path), () => Effect.succeed(undefined));

@@ -1,6 +1,6 @@
 /**
- * What an aggregator does once a round's updates lie in its work directory: their exact mean, Nesterov's step, one file to
- * send. Everything is read and written piece by piece: memory does not grow with the model.
+ * The aggregation of one round. It reads the updates from the work directory, averages them exactly, applies Nesterov's step
+ * and writes one file to send. It reads and writes in chunks, so memory does not grow with the model.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
   writeHeader,
 } from "./safetensors.ts";
 
-/** One update that cannot be taken: who sent it is to be left out. */
+/** The aggregator rejects this update. The caller drops the trainer that sent it. */
 export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
   /** The update's path in the work directory. */
   readonly file: string;
@@ -31,24 +31,24 @@ export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
   }
 }
 
-/** Updates of one round: each is open while they are averaged. */
+/** Most updates in one round: each file is open during the average. */
 export const updatesMax = 256;
-/** Values of one tensor that are in memory at once, of every update. */
+/** Values of one tensor that each update keeps in memory at once. */
 const chunkValues = 16_384;
 
 /** The paths of a round, in the work directory. */
 export interface AggregateFiles {
   /** At least one, at most {@linkcode updatesMax}. */
   readonly updates: readonly string[];
-  /** The outer optimizer's state: read where it is there (the first round has none), then replaced. */
+  /** The state of the outer optimizer. The first round has none; every round replaces it. */
   readonly velocity: string;
-  /** The outer update to send: safetensors, F32, tensors named and shaped as the first update's. */
+  /** The outer update to send: safetensors, F32, with the names and shapes of the first update. */
   readonly out: string;
 }
 
 /**
- * Averages the updates (any order gives the same bytes), steps the outer optimizer, writes the outer update and the new
- * velocity. Neither file is changed where anything fails.
+ * Averages the updates, steps the outer optimizer, and writes the outer update and the new velocity. The order of the updates
+ * does not change the bytes. A failure changes neither file.
  *
  * @returns The size of the outer update, in bytes.
  */
@@ -110,7 +110,7 @@ function stepChunk(
     for (const update of updates) {
       const part = yield* readChunk(update, chunk);
       if (!part.every(Number.isFinite)) {
-        return yield* rejected(update.path, `tensor ${JSON.stringify(chunk.name)} holds what is not a finite number`);
+        return yield* rejected(update.path, `tensor ${JSON.stringify(chunk.name)} holds a value that is not finite`);
       }
       parts.push(part);
     }
@@ -136,7 +136,7 @@ function rejected(file: string, reason: string): Effect.Effect<never, UpdateReje
   return Effect.fail(new UpdateRejected({ file, reason }));
 }
 
-/** Opens all and holds each to the names and shapes of the first. */
+/** Opens all updates. Rejects an update whose names or shapes differ from those of the first. */
 function openUpdates(
   directory: Pick<WorkDirectory, "openForReading">,
   paths: readonly string[],
@@ -155,7 +155,7 @@ function openUpdates(
   });
 }
 
-/** What two files' tensors differ in, if in anything. The order of their data may differ. */
+/** Describes how the tensors of two files differ; undefined where they match. The order of their data may differ. */
 function difference(expected: Open, other: Open): string | undefined {
   if (other.byName.size !== expected.byName.size) {
     return `${other.byName.size} tensors where the first update has ${expected.byName.size}`;
@@ -193,14 +193,14 @@ function open(
   return Effect.gen(function* () {
     const file = yield* directory.openForReading(path);
     const prefix = yield* readFully(path, file, 0, Math.min(8, file.sizeBytes));
-    const length = yield* judged(path, readHeaderLength(prefix, file.sizeBytes));
+    const length = yield* orReject(path, readHeaderLength(prefix, file.sizeBytes));
     const header = yield* readFully(path, file, prefix.length, length);
-    const layout: Layout = yield* judged(path, readLayout(header, file.sizeBytes));
+    const layout: Layout = yield* orReject(path, readLayout(header, file.sizeBytes));
     return { path, file, tensors: layout.tensors, byName: new Map(layout.tensors.map((entry) => [entry.name, entry])) };
   });
 }
 
-function judged<A>(file: string, result: Result.Result<A, MalformedSafetensors>): Effect.Effect<A, UpdateRejected> {
+function orReject<A>(file: string, result: Result.Result<A, MalformedSafetensors>): Effect.Effect<A, UpdateRejected> {
   return Result.isSuccess(result)
     ? Effect.succeed(result.success)
     : Effect.fail(new UpdateRejected({ file, reason: result.failure.reason }));
@@ -215,7 +215,7 @@ function readChunk(
   return Effect.map(readFully(path, file, offset + start * width, size * width), (bytes) => widen(bytes, dtype));
 }
 
-/** Reads exactly that much; a file that has become shorter since it was opened is rejected. */
+/** Reads exactly `size` bytes. Rejects a file that became shorter after it was opened. */
 function readFully(
   path: string,
   file: ReadableFile,

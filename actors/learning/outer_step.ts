@@ -10,21 +10,22 @@ export interface OuterOptions {
   readonly momentum: number;
 }
 
-/** 2^−149 is the smallest F32: every finite F32 is a whole number of them. */
+/** 2^−149 is the smallest F32: every finite F32 is a multiple of it. */
 const unitExponent = 149;
 
 /**
- * The mean of some numbers of F32 range, the same whatever their order: their sum is exact before it is divided.
+ * Computes the mean of numbers in the range of F32. The sum is exact before the division, so the order of the numbers does
+ * not change the result.
  *
- * Adding in double precision is exact as long as no addition rounds, which is the usual case and is checked; where one
- * does, the sum is made of whole numbers instead.
+ * Additions in double precision are usually exact. The function checks each one; where one rounds, it adds whole numbers
+ * instead.
  */
 export function exactMean(values: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as number;
     const next = sum + value;
-    // What the addition lost (Knuth's two-sum): zero if it was exact.
+    // The rounding error of the addition (Knuth's two-sum): zero where it was exact.
     const back = next - sum;
     if ((sum - (next - back)) + (value - back) !== 0) return wholeSum(values) / values.length;
     sum = next;
@@ -44,10 +45,10 @@ function toUnits(value: number): bigint {
 }
 
 /**
- * One step of Nesterov's momentum on a mean difference, value by value, in place: v ← μ·v + Δ, update = η·(μ·v + Δ).
+ * Applies one step of Nesterov's momentum to a mean difference, in place: v ← μ·v + Δ, update = η·(μ·v + Δ).
  *
  * @param velocity Changed to the new velocity.
- * @param mean Changed to the update, which is to be added to the parameters.
+ * @param mean Changed to the update. The caller adds it to the parameters.
  */
 export function nesterovStep(
   velocity: Float64Array,

@@ -1,8 +1,8 @@
 /**
- * Safetensors files: eight bytes of header length (little-endian), a JSON header, then the tensors' bytes without a gap.
+ * Safetensors files: eight bytes of header length (little-endian), a JSON header, then the bytes of the tensors without a gap.
  *
- * Updates come from other machines: the header is bounded, and offsets must cover the data exactly, in order and without
- * overlap, before one byte is read.
+ * Updates come from other machines. The reader bounds the header and checks, before it reads data, that the offsets cover the
+ * data exactly, in order and without overlap.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import * as Data from "effect/Data";
 import * as Result from "effect/Result";
 import { type NamedTensors, sizeOf, type Tensor } from "./tensors.ts";
 
-/** Element types that are read. Ours are written as F32; the existing executors send BF16. */
-export type DType = "F64" | "F32" | "F16" | "BF16";
+/** Element types that the reader accepts. Our files hold F32; the existing executors send BF16. */
+type DType = "F64" | "F32" | "F16" | "BF16";
 export const elementBytes: Readonly<Record<DType, 2 | 4 | 8>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
 /** Longest header, in bytes: about 10,000 tensors. The format itself allows 100 MB. */
@@ -20,7 +20,7 @@ const lengthBytes = 8;
 /** The header is padded with spaces to a multiple of this, so that the data lies aligned. */
 const alignment = 8;
 
-/** Where a tensor lies. */
+/** The position of a tensor in its file. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: DType;
@@ -30,14 +30,14 @@ export interface TensorEntry {
   readonly count: number;
 }
 
-/** A file's tensors in the order of their data, and where the data begins and ends. */
+/** The tensors of a file in the order of their data, and the bounds of the data. */
 export interface Layout {
   readonly tensors: readonly TensorEntry[];
   readonly dataOffset: number;
   readonly sizeBytes: number;
 }
 
-/** A file that is no safetensors file, or not the one it says. */
+/** The bytes are no safetensors file, or the header does not match the file. */
 export class MalformedSafetensors extends Data.TaggedError("MalformedSafetensors")<{ readonly reason: string }> {
   override get message(): string {
     return `Cannot read safetensors: ${this.reason}`;
@@ -46,7 +46,7 @@ export class MalformedSafetensors extends Data.TaggedError("MalformedSafetensors
 
 const fail = (reason: string) => Result.fail(new MalformedSafetensors({ reason }));
 
-/** Length of the header from the file's first eight bytes. */
+/** Reads the length of the header from the first eight bytes of a file. */
 export function readHeaderLength(prefix: Uint8Array, fileBytes: number): Result.Result<number, MalformedSafetensors> {
   if (prefix.length < lengthBytes) return fail("shorter than 8 bytes");
   const length = new DataView(prefix.buffer, prefix.byteOffset, lengthBytes).getBigUint64(0, true);
@@ -59,7 +59,7 @@ export function readHeaderLength(prefix: Uint8Array, fileBytes: number): Result.
 export function readLayout(header: Uint8Array, fileBytes: number): Result.Result<Layout, MalformedSafetensors> {
   const dataOffset = lengthBytes + header.length;
   const parsed = parseObject(header);
-  if (parsed === undefined) return fail("header is not a JSON object in which every name is there once");
+  if (parsed === undefined) return fail("header is not a JSON object in which every name appears once");
   const tensors: TensorEntry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
     if (name === "__metadata__") continue;
@@ -67,7 +67,7 @@ export function readLayout(header: Uint8Array, fileBytes: number): Result.Result
     if (Result.isFailure(entry)) return Result.fail(entry.failure);
     tensors.push(entry.success);
   }
-  // An empty tensor begins where its neighbour does: the shorter goes first.
+  // An empty tensor has the offset of its neighbour: the shorter tensor comes first.
   tensors.sort((a, b) => a.offset - b.offset || a.count - b.count);
   let end = dataOffset;
   for (const { name, offset, count, dtype } of tensors) {
@@ -85,14 +85,14 @@ function parseObject(header: Uint8Array): Record<string, unknown> | undefined {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header);
     const value: unknown = JSON.parse(text);
     if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-    // `JSON.parse` keeps the last of two equal names, another reader may keep the first: both would read another file.
+    // Of two equal names `JSON.parse` keeps the last. Another reader may keep the first and read different tensors.
     return namesWritten(text) === namesKept(value) ? value as Record<string, unknown> : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** How many names the text, which is valid JSON, gives values to. */
+/** Counts the names of all objects in `text`, which is valid JSON. */
 function namesWritten(text: string): number {
   let count = 0;
   for (const [, colon] of text.matchAll(/"(?:[^"\\]+|\\.)*"\s*(:)?/g)) if (colon !== undefined) count++;
@@ -129,7 +129,7 @@ function isSizes(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((each) => Number.isSafeInteger(each) && each >= 0);
 }
 
-/** The bytes in front of the data, for tensors that follow in this order, without a gap. */
+/** Encodes the bytes before the data, for tensors that follow in this order without a gap. */
 export function writeHeader(
   tensors: readonly { readonly name: string; readonly dtype: DType; readonly shape: readonly number[] }[],
 ): Uint8Array<ArrayBuffer> {
@@ -147,7 +147,7 @@ export function writeHeader(
   return bytes;
 }
 
-/** The values of `bytes`, widened; `bytes` may lie unaligned. */
+/** Decodes `bytes` to doubles. `bytes` may be unaligned. */
 export function widen(bytes: Uint8Array, dtype: DType): Float64Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const width = elementBytes[dtype];
@@ -177,7 +177,7 @@ const readers: Readonly<Record<DType, (view: DataView, at: number) => number>> =
   },
 };
 
-/** Values as little-endian bytes. */
+/** Encodes values as little-endian bytes. */
 export function narrow(values: Float64Array | Float32Array, dtype: "F32" | "F64"): Uint8Array<ArrayBuffer> {
   const width = elementBytes[dtype];
   const bytes = new Uint8Array(values.length * width);
@@ -189,7 +189,7 @@ export function narrow(values: Float64Array | Float32Array, dtype: "F32" | "F64"
   return bytes;
 }
 
-/** A whole file of F32 tensors, in memory. */
+/** Encodes a whole file of F32 tensors in memory. */
 export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
   const header = writeHeader([...tensors].map(([name, { shape }]) => ({ name, dtype: "F32" as const, shape })));
   const parts = [header, ...[...tensors.values()].map(({ values }) => narrow(values, "F32"))];
@@ -202,7 +202,7 @@ export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** A whole file from memory; every element type becomes F32. */
+/** Decodes a whole file in memory. Every element type becomes F32. */
 export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, MalformedSafetensors> {
   return Result.flatMap(
     readHeaderLength(bytes, bytes.length),

@@ -1,5 +1,5 @@
 /**
- * Named tensors: a model's parameters, its gradients, and what trainers and aggregator send each other.
+ * Named tensors: the parameters of a model, its gradients, and the updates that trainers and aggregator exchange.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface Tensor {
 /** Tensors by name, in the order in which they are written. */
 export type NamedTensors = ReadonlyMap<string, Tensor>;
 
-/** Two sets of tensors that should have the same names and shapes, and values that should be numbers, are not. */
+/** Two sets of tensors have different names or shapes, or a result is not a finite number. */
 export class TensorMismatch extends Data.TaggedError("TensorMismatch")<{
   readonly name: string;
   readonly detail: string;
@@ -25,17 +25,17 @@ export class TensorMismatch extends Data.TaggedError("TensorMismatch")<{
   }
 }
 
-/** How many values a shape holds. */
+/** Returns the number of values in a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((size, dimension) => size * dimension, 1);
 }
 
-/** `a + b`, tensor by tensor. */
+/** Computes `a + b` for each tensor. */
 export function addTensors(a: NamedTensors, b: NamedTensors): Result.Result<NamedTensors, TensorMismatch> {
   return combine(a, b, (x, y) => x + y);
 }
 
-/** `a − b`, tensor by tensor. */
+/** Computes `a − b` for each tensor. */
 export function subtractTensors(a: NamedTensors, b: NamedTensors): Result.Result<NamedTensors, TensorMismatch> {
   return combine(a, b, (x, y) => x - y);
 }
@@ -47,7 +47,7 @@ function combine(
 ): Result.Result<NamedTensors, TensorMismatch> {
   const combined = new Map<string, Tensor>();
   for (const name of b.keys()) {
-    if (!a.has(name)) return Result.fail(new TensorMismatch({ name, detail: "there is none of that name" }));
+    if (!a.has(name)) return Result.fail(new TensorMismatch({ name, detail: "the other set has this tensor alone" }));
   }
   for (const [name, { shape, values }] of a) {
     const other = b.get(name);

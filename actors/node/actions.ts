@@ -75,9 +75,9 @@ function noteLinked(
   if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, { type: "rejoined" });
 }
 
-/** Writes the ledger's summaries and asks the transport for its counters. */
+/** Writes the refusal log's summaries and asks the transport for its counters. */
 function count({ context, self, enqueue }: NodeArgs): void {
-  enqueue.sendTo(context.ledger, { type: "ledger.flush" });
+  enqueue.sendTo(context.refusalLog, { type: "refusals.flush" });
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "counters", replyTo: self });
 }
 
@@ -128,7 +128,7 @@ export const node = nodeSetup.extend({
     noteClosed: enqueueActions(noteClosed),
     passToRole: enqueueActions(passToRole),
     passRefusal: sendTo(
-      ({ context }) => context.ledger,
+      ({ context }) => context.refusalLog,
       (_, fact: Extract<TransportFact, { type: "peer.refused" }>) => fact,
     ),
     routeRequest: enqueueActions(routeRequest),

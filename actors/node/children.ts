@@ -53,16 +53,17 @@ const concurrentRoles: ReadonlySet<string> = new Set(["gateway", "data"]);
 
 /** Starts the role, unless it runs already or a previous identity's role still holds what it needs. */
 export function startRole({ context, self: parent, enqueue }: NodeArgs): void {
-  const { config, namedPorts: ports, peers } = context;
+  const { config, namedPorts: ports, members } = context;
   const id = roleIdOf(context.identityCount);
   if (isRunning(parent.getSnapshot(), id)) return;
   const hasPreviousRole = context.previousIdentities.some(({ roleId }) => roleId !== undefined);
   if (!concurrentRoles.has(config.role) && hasPreviousRole) return;
   const identity = present(context.identity, "the identity");
-  const shared = { parent, ports, transport: transportOf(context), self: identity.peer, peers };
+  const shared = { parent, ports, transport: transportOf(context), self: identity.peer, members };
   if (config.role === "gateway") enqueue.spawnChild("gateway", { id, input: { ...shared, config } });
   else if (config.role === "scheduler") {
-    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity) } });
+    const { evaluator } = context;
+    enqueue.spawnChild("scheduler", { id, input: { ...shared, config, sign: signerOf(identity), evaluator } });
   } else if (config.role === "worker") enqueue.spawnChild("worker", { id, input: { ...shared, config } });
   else enqueue.spawnChild("data", { id, input: { ...shared, config } });
 }

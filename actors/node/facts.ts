@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isConnectedAs, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
@@ -25,12 +26,12 @@ export function isRunning(
   return child !== undefined && child.getSnapshot().status === "active";
 }
 
-/** Notes a peer's first connection. */
+/** Notes a member's first connection. */
 export function noteEstablished(
   { context, enqueue }: NodeArgs,
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
-  enqueue.assign({ peers: [...context.peers.filter((other) => other !== peer), peer] });
+  enqueue.assign({ members: withConnected(context.members, identity) });
   enqueue(() => {
     context.names.remember(peer, identity.name);
     context.ports.report({
@@ -42,14 +43,19 @@ export function noteEstablished(
   });
 }
 
-/** Notes the end of a peer's last connection, and tells the gateway links: one of them may have led to this peer. */
+/**
+ * Notes the end of a member's last connection. Tells the gateway links, of which one may have led to this peer, unless another
+ * member of the PeerID that may be a gateway is still connected.
+ */
 export function noteClosed(
   { context, self, enqueue }: NodeArgs,
   { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  enqueue.assign({ peers: context.peers.filter((other) => other !== peer) });
+  const members = withoutConnected(context.members, identity);
+  const isGatewayLeft = isConnectedAs(members, peer, "gateway");
+  enqueue.assign({ members });
   for (const index of context.config.gatewayAddresses.keys()) {
-    if (isRunning(self.getSnapshot(), `link/${index}`)) {
+    if (!isGatewayLeft && isRunning(self.getSnapshot(), `link/${index}`)) {
       enqueue.sendTo<GatewayLinkRef>(`link/${index}`, { type: "peer.closed", peer, reason });
     }
   }
@@ -116,14 +122,14 @@ export function routeStream(
 }
 
 /** The last line of a node's log: its counters. */
-export function reportSummary({ ports, counters, ledger }: NodeContext): void {
+export function reportSummary({ ports, counters, refusalLog }: NodeContext): void {
   ports.report({
     level: "info",
     event: "node.summary",
     message: "Summary of this node's work",
     fields: {
       accepted: counters?.accepted ?? null,
-      refused: ledger.getSnapshot().context.counts,
+      refused: refusalLog.getSnapshot().context.counts,
       bytesReceived: counters?.bytesReceived ?? null,
       bytesSent: counters?.bytesSent ?? null,
     },

@@ -15,7 +15,7 @@
  * identity (`previous_identity.ts`), and takes over its addresses. The new role starts after the previous one has ended
  * where both need the same things: a worker's resources and directory, a scheduler's job.
  *
- * Key and trust, the refusal ledger, and a link to each gateway are children of their own. A changed trust snapshot goes to
+ * Key and trust, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
  * healthy. Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
  * `failed` ignore all events; the output tells how the node ended.
@@ -68,8 +68,8 @@ export const nodeMachine = node.createMachine({
       previousIdentities: [],
       handover: undefined,
       relistens: 0,
-      ledger: spawn("ledger", { id: "ledger", input: { ports: input.ports, sink: input.audit } }),
-      peers: [],
+      refusalLog: spawn("refusalLog", { id: "refusalLog", input: { ports: input.ports, sink: input.audit } }),
+      members: [],
       linked: [],
       isReachable: false,
       isDhtReady: false,

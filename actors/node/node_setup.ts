@@ -5,6 +5,7 @@
  */
 import { Data } from "effect";
 import { type ActorRefFrom, type CallbackActorLogic, setup } from "xstate";
+import type { ConnectedMember } from "../../pki/member.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type {
   AddressText,
@@ -12,7 +13,6 @@ import type {
   DrainAnswer,
   MakeGate,
   NodeIdentity,
-  PeerText,
   RetireAnswer,
   StartAnswer,
   TransportAsk,
@@ -26,13 +26,14 @@ import { dataMachine } from "../data/data.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
-import { identityMachine, type IdentitySaid } from "../trust/identity.ts";
+import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
+import { refusalLogMachine } from "../trust/refusal_log.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
+import type { Evaluator } from "../scheduler/evaluator.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
-import { type TrustSaid, trustStoreMachine } from "../trust/trust_store.ts";
+import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
 import type { PeerNames } from "./peer_names.ts";
 
@@ -67,6 +68,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
 }
 
 /** The node could not start, or could not continue. */
@@ -104,9 +107,9 @@ export interface NodeContext extends NodeInput {
   /** The answer of the previous transport: where to listen, and the peers to tell of the new PeerID. */
   readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
-  readonly ledger: ActorRefFrom<typeof refusalLedgerMachine>;
-  /** Established peers. */
-  readonly peers: readonly PeerText[];
+  readonly refusalLog: ActorRefFrom<typeof refusalLogMachine>;
+  /** Established members. */
+  readonly members: readonly ConnectedMember[];
   /** Linked gateways, by configured address. */
   readonly linked: readonly AddressText[];
   /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */
@@ -150,7 +153,7 @@ export type NodeCommand =
 const actors = {
   trustStore: trustStoreMachine,
   identity: identityMachine,
-  ledger: refusalLedgerMachine,
+  refusalLog: refusalLogMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
   gateway: gatewayMachine,
@@ -162,8 +165,8 @@ const actors = {
 /** The events that a node receives. */
 export type NodeEvent =
   | NodeCommand
-  | TrustSaid
-  | IdentitySaid
+  | TrustEvent
+  | IdentityEvent
   | EventsOf<typeof actors>
   | TransportFact
   | StartAnswer

@@ -38,7 +38,7 @@ export function retire({ context, self, enqueue }: NodeArgs): void {
   });
   enqueue.assign({
     previousIdentities: [...previousIdentities, { id, roleId: role === undefined ? undefined : roleId }],
-    peers: [],
+    members: [],
     linked: [],
     isReachable: false,
     isDhtReady: false,

@@ -5,7 +5,7 @@
  */
 import type { RoleConfig } from "../config/config.ts";
 import type { StartAnswer, TransportFact } from "../../transport/port.ts";
-import type { IdentitySaid } from "../trust/identity.ts";
+import type { IdentityEvent } from "../trust/identity.ts";
 import { lacking, type NodeContext } from "./node_setup.ts";
 
 interface Reporting {
@@ -15,7 +15,7 @@ interface Reporting {
 /** Reports that peers refuse this node from now on. Running work continues as far as peers allow it. */
 export function reportOwnRefused(
   { context }: Reporting,
-  { error: { file, code, hint, refusal } }: Extract<IdentitySaid, { type: "identity.refused" }>,
+  { error: { file, code, hint, refusal } }: Extract<IdentityEvent, { type: "identity.refused" }>,
 ): void {
   context.ports.report({
     level: "error",
@@ -69,7 +69,12 @@ export function reportReady({ context }: Reporting): void {
     level: "info",
     event: "node.ready",
     message: `Ready as ${role}`,
-    fields: { role, peer: context.identity?.peer, name: context.identity?.name, peers: context.peers.length },
+    fields: {
+      role,
+      peer: context.identity?.peer,
+      name: context.identity?.name,
+      peers: new Set(context.members.map(({ peer }) => peer)).size,
+    },
   });
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 import type { ActorRef, Snapshot } from "xstate";
+import type { ConnectedMember } from "../../pki/member.ts";
 import type { PeerText, ReplyTo, TransportAsk, TransportFact } from "../../transport/port.ts";
 import type { ParentRef } from "./parent.ts";
 import type { Ports } from "./ports.ts";
@@ -33,8 +34,8 @@ export interface RoleInput<Config> {
   readonly self: PeerText;
   /** Signs grants with the node's own key (`data/grant.ts`); undefined where that key cannot. */
   readonly sign?: Sign | undefined;
-  /** Peers that were established when the role started; later ones arrive as facts. */
-  readonly peers: readonly PeerText[];
+  /** Members that were connected when the role started. A role that needs to know who is follows the facts from there. */
+  readonly members: readonly ConnectedMember[];
 }
 
 /** The events that a role receives: facts of the transport, commands of the node, and that the node joined again. */

@@ -15,6 +15,7 @@
  * @module
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
+import type { Member } from "../../pki/member.ts";
 import type { PeerText, PublishAnswer, RequestAnswer } from "../../transport/port.ts";
 import {
   type Descriptor,
@@ -58,6 +59,8 @@ export interface AllocationInput extends HasParent<AllocationEvent> {
 export interface GrantedLease {
   readonly id: Uuid;
   readonly peer: PeerText;
+  /** What the certificate proved of the worker when it offered. */
+  readonly member: Member;
   readonly timeout: Instant;
   readonly price: number;
   readonly resources: Resources;
@@ -78,6 +81,7 @@ export interface AllocationContext extends AllocationInput {
 export interface OfferedExchange {
   readonly exchange: string;
   readonly peer: PeerText;
+  readonly member: Member;
   readonly offer: WorkerOffer;
 }
 
@@ -117,7 +121,7 @@ function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): Gr
   const renewal = answer.message.RenewLease;
   if (typeof renewal !== "object" || !("Renewed" in renewal)) return undefined;
   const { id, price, resources } = received.offer;
-  return { id, peer: received.from, timeout: renewal.Renewed.timeout, price, resources };
+  return { id, peer: received.from, member: received.member, timeout: renewal.Renewed.timeout, price, resources };
 }
 
 /** Allocation for one kind of job. */
@@ -150,8 +154,8 @@ export const allocationMachine = setup({
         replyTo: answerAs(self, (answer: PublishAnswer): AllocationCommand => ({ type: "publish.answered", answer })),
       });
     }),
-    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, offer }: OfferedExchange) => {
-      const received: ReceivedOffer = { from: peer, offer, at: context.ports.now() };
+    keepOffer: enqueueActions(({ context, enqueue }, { exchange, peer, member, offer }: OfferedExchange) => {
+      const received: ReceivedOffer = { from: peer, member, offer, at: context.ports.now() };
       const kept = freshOffers(context).filter(({ offer: other }) => other.id !== offer.id);
       enqueue.assign({ offers: [...kept, received].slice(-offersMax) });
       enqueue.sendTo(context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });

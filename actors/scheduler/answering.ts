@@ -3,13 +3,15 @@
  *
  * @module
  */
+import { type Member, memberOf } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
-import { answerProgress, type Member, memberOf, trainersOf, withMember } from "./training.ts";
+import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
 
 /** Life of a grant, in milliseconds: pulls start at once, but the clocks of two nodes may be a minute or two apart. */
 export const grantMs = 300_000;
@@ -43,42 +45,50 @@ function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly e
 
 /** The running allocation answers offers. */
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
-  const { exchange, peer, message: offer } = request;
+  const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined) decline(args, request);
-  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, offer });
+  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
 function answerData(args: SchedulerArgs, request: RequestWith<{ readonly dataset: string }>): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message } = request;
-  const answer = sliceFor(context, peer, message.dataset);
+  const { exchange, peer, identity, message } = request;
+  const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ slices: answer.slices });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: answer.data } });
 }
 
-/** A member reports its own task only. One that ended before its last round is lost. */
+/** A participant reports its own task only. One that ended before its last round is lost. */
 function answerJobStatus(
   args: SchedulerArgs,
   request: RequestWith<{ readonly task_id: Uuid; readonly status: JobStatus }>,
 ): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message: { task_id, status } } = request;
-  const member = memberOf(context.training, peer);
-  if (member?.taskId !== task_id) return decline(args, request);
+  const { exchange, peer, identity, message: { task_id, status } } = request;
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant?.taskId !== task_id) return decline(args, request);
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { JobStatus: {} } });
   if (status.type === "Running") return;
-  enqueue.assign({ training: withMember(context.training, peer, { ended: true }) });
-  enqueue(() => reportEnded(context, member, status));
-  if (member.state === "done") return;
-  enqueue.raise({ type: "member.lost", peer, reason: `its job ended before the last round: ${failureOf(status)}` });
+  enqueue.assign({ training: withParticipant(context.training, peer, { ended: true }) });
+  enqueue(() => reportEnded(context, participant, status));
+  if (participant.state === "done") return;
+  enqueue.raise({
+    type: "participant.lost",
+    peer,
+    reason: `its job ended before the last round: ${failureOf(status)}`,
+  });
 }
 
 /** The next slice for a trainer; `NotFound` for another data set; undefined for a peer that is no trainer of this job. */
-function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
+function sliceFor(
+  context: SchedulerContext,
+  { peer, member }: { readonly peer: Peer; readonly member: Member },
+  dataset: string,
+) {
   const { training, slices, dataset: found } = context;
-  if (training.trainers[peer] === undefined || found === undefined) return undefined;
+  if (training.trainers[peer]?.member !== member || found === undefined) return undefined;
   if (dataset !== context.config.job.dataset) return { slices, data: "NotFound" as const };
   const { cursor, index } = takeSlice(slices);
   const grant = grantFor(context, training.trainers[peer], { dataset, index, peer });
@@ -88,15 +98,15 @@ function sliceFor(context: SchedulerContext, peer: Peer, dataset: string) {
 /** A grant for the data node: this trainer may read this slice, and read it again after a broken pull. */
 function grantFor(
   { ports, sign }: SchedulerContext,
-  member: { readonly jobId: string } | undefined,
+  participant: { readonly jobId: string } | undefined,
   slice: { readonly dataset: string; readonly index: number; readonly peer: Peer },
 ): { readonly grant?: Grant } {
-  if (sign === undefined || member === undefined) return {};
+  if (sign === undefined || participant === undefined) return {};
   const expires = instantFromMs(ports.now() + grantMs);
-  return { grant: signGrant({ ...slice, job: member.jobId, expires }, sign) };
+  return { grant: signGrant({ ...slice, job: participant.jobId, expires }, sign) };
 }
 
-function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Member, status: JobStatus): void {
+function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Participant, status: JobStatus): void {
   const outcome = status.type.toLowerCase();
   ports.report({
     level: status.type === "Finished" ? "info" : "warn",
@@ -108,8 +118,8 @@ function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Membe
 
 function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
-  const { exchange, peer, message: { job_id: jobId, progress } } = request;
-  const received = { peer, jobId, progress, now: context.ports.now() };
+  const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
+  const received = { peer, member: memberOf(identity), jobId, progress, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
@@ -146,10 +156,11 @@ function reportProgress(
 /** Hands a push of the aggregator to the evaluation; rejects all other streams. */
 export function routePush(
   { context, self, enqueue }: SchedulerArgs,
-  { exchange, peer }: { readonly exchange: string; readonly peer: Peer },
+  { exchange, peer, identity }: { readonly exchange: string; readonly peer: Peer; readonly identity: PeerIdentity },
 ): void {
   const evaluation = self.getSnapshot().children["evaluation"];
-  const wanted = evaluation !== undefined && context.evaluation === "on" && peer === context.training.aggregator?.peer;
+  const wanted = evaluation !== undefined && context.evaluation === "on" &&
+    memberOf(identity) === context.training.aggregator?.member;
   if (wanted) enqueue.sendTo(evaluation, { type: "update.offered", exchange, peer });
   else enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
 }

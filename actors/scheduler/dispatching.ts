@@ -16,28 +16,32 @@ import {
   type SchedulerContext,
   type SchedulerEvent,
 } from "./scheduler_setup.ts";
-import { leasedAggregator, leasedTrainer, memberOf, withMember } from "./training.ts";
+import { leasedAggregator, leasedTrainer, participantOf, withParticipant } from "./training.ts";
 
 function isDispatched(answer: RequestAnswer): boolean {
   return answer.type === "response" && "DispatchJob" in answer.message &&
     typeof answer.message.DispatchJob === "object" && "Dispatched" in answer.message.DispatchJob;
 }
 
-/** Takes a granted lease: starts renewing it, and makes its worker a member. */
+/** Takes a granted lease: starts renewing it, and makes its worker a participant. */
 export function takeLease(
   { context, self, enqueue }: SchedulerArgs,
   { class: jobClass, lease }: { readonly class: Descriptor["class"]; readonly lease: GrantedLease },
 ): void {
-  // The allocation may have been given up meanwhile: then the existing member keeps its part, and this lease lapses.
-  const isTaken = memberOf(context.training, lease.peer) !== undefined ||
+  // The allocation may have been given up meanwhile: then the existing participant keeps its part, and this lease lapses.
+  const isTaken = participantOf(context.training, lease.peer) !== undefined ||
     (jobClass === "aggregate" && context.training.aggregator !== undefined);
   if (isTaken) return;
-  const member = { peer: lease.peer, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
+  const { peer, member } = lease;
+  const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
   enqueue.assign({
     training: jobClass === "train"
-      ? { ...training, trainers: { ...training.trainers, [lease.peer]: leasedTrainer(member, context.ports.now()) } }
-      : { ...training, aggregator: leasedAggregator(member) },
+      ? {
+        ...training,
+        trainers: { ...training.trainers, [lease.peer]: leasedTrainer(participant, context.ports.now()) },
+      }
+      : { ...training, aggregator: leasedAggregator(participant) },
   });
   enqueue.spawnChild("heldLease", {
     id: `lease/${lease.id}`,
@@ -57,30 +61,30 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
   ports.report({
     level: "info",
     event: "lease.granted",
-    message: `${lease.peer} leases itself for ${jobClass}`,
+    message: `Holds a lease of ${lease.peer} for ${jobClass}`,
     fields: { lease: lease.id, peer: lease.peer, class: jobClass, price: lease.price, resources: lease.resources },
   });
 }
 
-/** Sends one member its job. */
+/** Sends one participant its job. */
 function dispatchAsk(
   { context, self }: Pick<SchedulerArgs, "context" | "self">,
-  member: { readonly peer: Peer; readonly taskId: Uuid },
+  participant: { readonly peer: Peer; readonly taskId: Uuid },
   spec: JobSpec,
 ) {
   return {
     type: "request" as const,
-    id: `dispatch/${member.taskId}/${context.dispatches + 1}`,
-    peer: member.peer,
+    id: `dispatch/${participant.taskId}/${context.dispatches + 1}`,
+    peer: participant.peer,
     protocol: "/hypha-api/0.0.1" as const,
-    message: { DispatchJob: { id: member.taskId, spec } },
+    message: { DispatchJob: { id: participant.taskId, spec } },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,
       (answer: RequestAnswer): SchedulerEvent => ({
         type: "dispatch.answered",
-        peer: member.peer,
-        taskId: member.taskId,
+        peer: participant.peer,
+        taskId: participant.taskId,
         answer,
       }),
     ),
@@ -134,29 +138,29 @@ export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): voi
   }
 }
 
-/** Notes the answer to a dispatch: the member runs, or is lost to this training. */
+/** Notes the answer to a dispatch: the participant runs, or is lost to this training. */
 export function noteDispatch(
   { context, enqueue }: SchedulerArgs,
   { peer, taskId, answer }: Extract<SchedulerEvent, { type: "dispatch.answered" }>,
 ): void {
-  const member = memberOf(context.training, peer);
-  if (member === undefined || member.taskId !== taskId) return;
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined || participant.taskId !== taskId) return;
   if (isDispatched(answer)) {
-    if (member.state !== "leased") return;
-    enqueue.assign({ training: withMember(context.training, member.peer, { state: "running" }) });
+    if (participant.state !== "leased") return;
+    enqueue.assign({ training: withParticipant(context.training, participant.peer, { state: "running" }) });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";
-  if (member.state === "leased") {
-    enqueue.raise({ type: "member.lost", peer: member.peer, reason: `it did not take the job: ${why}` });
+  if (participant.state === "leased") {
+    enqueue.raise({ type: "participant.lost", peer: participant.peer, reason: `it did not take the job: ${why}` });
     return;
   }
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: "job.redispatch_failed",
-      message: `Cannot update the trainers of aggregator ${member.peer}: ${why}; trying again`,
-      fields: { peer: member.peer, job: member.jobId },
+      message: `Cannot update the trainers of aggregator ${participant.peer}: ${why}; trying again`,
+      fields: { peer: participant.peer, job: participant.jobId },
     })
   );
   enqueue.raise({ type: "redispatch" }, { delay: redispatchAgainMs, id: "redispatch" });

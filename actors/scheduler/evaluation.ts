@@ -15,25 +15,23 @@
  * @module
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
-import { Data, Effect, Result } from "effect";
+import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
-import type { HuggingfaceModel } from "../config/config.ts";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
-import {
-  accuracy,
-  applyUpdate,
-  builtinModel,
-  decodeTensors,
-  type DigitRow,
-  type Model,
-  parseDigits,
-} from "../learning/mod.ts";
+import { decodeTensors } from "../learning/mod.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
+import {
+  type Evaluated,
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type ModelReference,
+} from "./evaluator.ts";
 
 /** Updates that wait while one is received: the aggregator sends one a round. */
 export const waitingMax = 4;
@@ -46,20 +44,15 @@ const acceptMs = 10_000;
 /** Held-out rows are read within this, in milliseconds. */
 const loadMs = 30_000;
 
-/** The model cannot be evaluated, or no longer. */
-export class EvaluationFailed extends Data.TaggedError("EvaluationFailed")<{ readonly detail: string }> {
-  override get message(): string {
-    return `Cannot evaluate the model: ${this.detail}`;
-  }
-}
-
 /** The input of an evaluation. */
 export interface EvaluationInput extends HasParent<EvaluationEvent> {
   readonly ports: Ports;
   readonly transport: TransportRef;
   /** Path of the held-out rows. */
   readonly heldOut: string;
-  readonly model: Pick<HuggingfaceModel, "repository" | "revision">;
+  readonly model: ModelReference;
+  /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
+  readonly evaluator: Evaluator | undefined;
 }
 
 /** An update that the aggregator wants to push. */
@@ -68,13 +61,8 @@ export interface Offered {
   readonly peer: PeerText;
 }
 
-export interface Loaded {
-  readonly rows: readonly DigitRow[];
-  readonly model: Model;
-}
-
 export interface EvaluationContext extends EvaluationInput {
-  readonly loaded: Loaded | undefined;
+  readonly loaded: EvaluatedModel | undefined;
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;
   readonly rounds: number;
@@ -90,34 +78,29 @@ export type EvaluationEvent =
 
 const load = fromEffect(
   "load",
-  ({ heldOut, model }: { readonly ports: Ports } & Pick<EvaluationInput, "heldOut" | "model">) =>
+  (
+    { heldOut, model, evaluator }: { readonly ports: Ports } & Pick<EvaluationInput, "heldOut" | "model" | "evaluator">,
+  ) =>
     Effect.gen(function* () {
+      if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
       const fs = yield* FileSystem;
       const text = yield* fs.readFileString(heldOut);
-      const rows = yield* orFail(parseDigits(text), (error) => `${heldOut}: ${error.message}`);
-      if (rows.length === 0) return yield* Effect.fail(new EvaluationFailed({ detail: `${heldOut} has no rows` }));
-      return { rows, model: yield* orFail(builtinModel(model.repository, model.revision ?? null), String) };
+      return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, model));
     }),
 );
 
 const receive = fromEffect(
   "receive",
-  ({ stream, loaded }: { readonly ports: Ports; readonly stream: StreamHandle; readonly loaded: Loaded }) =>
+  ({ stream, loaded }: { readonly ports: Ports; readonly stream: StreamHandle; readonly loaded: EvaluatedModel }) =>
     Effect.gen(function* () {
       const bytes = yield* readWhole(stream);
-      const tensors = yield* orFail(decodeTensors(bytes), (error) => error.message);
-      const model = yield* orFail(applyUpdate(loaded.model, tensors), (error) => error.message);
-      return { model, accuracy: accuracy(model, loaded.rows) };
+      const tensors = yield* orFail(decodeTensors(bytes));
+      return yield* orFail(loaded.apply(tensors));
     }).pipe(Effect.onError(() => stream.abort("update not taken"))),
 );
 
-function orFail<A, E>(
-  result: Result.Result<A, E>,
-  detail: (error: E) => string,
-): Effect.Effect<A, EvaluationFailed> {
-  return Result.isSuccess(result)
-    ? Effect.succeed(result.success)
-    : Effect.fail(new EvaluationFailed({ detail: detail(result.failure) }));
+function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<A, EvaluationFailed> {
+  return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
 }
 
 /** Reads a pushed file to its end. Fails when it is cut off or too large, or does not match its digest. */
@@ -145,11 +128,6 @@ export type EvaluationCommand =
   | StreamAnswer
   | EventsOf<typeof actors>;
 
-export interface Evaluated {
-  readonly model: Model;
-  readonly accuracy: number;
-}
-
 const evaluation = setup({
   types: {
     input: {} as EvaluationInput,
@@ -169,7 +147,7 @@ const evaluation = setup({
       ({ context }) => context.transport,
       (_, { exchange }: Offered) => ({ type: "stream.reject", exchange }),
     ),
-    takeLoaded: assign({ loaded: (_, { value }: { readonly value: Loaded }) => value }),
+    takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
     begin: enqueueActions(({ context, enqueue }) => {
       for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
       enqueue.sendTo(context.parent, { type: "evaluation.ready" });
@@ -189,15 +167,14 @@ const evaluation = setup({
       void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
     takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
       const round = context.rounds + 1;
-      const { rows } = present(context.loaded, "the model");
-      enqueue.assign({ rounds: round, loaded: { rows, model } });
+      enqueue.assign({ rounds: round, loaded: model });
       enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
       enqueue(() =>
         context.ports.report({
           level: "info",
           event: "round.evaluated",
           message: `Round ${round}: accuracy ${(accuracy * 100).toFixed(1)} % on held-out rows`,
-          fields: { round, accuracy, rows: rows.length },
+          fields: { round, accuracy, rows: model.rows },
         })
       );
     }),
@@ -244,7 +221,7 @@ export const evaluationMachine = evaluation.createMachine({
     loading: {
       invoke: {
         src: "load",
-        input: ({ context: { ports, heldOut, model } }) => ({ ports, heldOut, model }),
+        input: ({ context: { ports, heldOut, model, evaluator } }) => ({ ports, heldOut, model, evaluator }),
       },
       on: {
         "effect.done.load": {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Member } from "../../pki/member.ts";
 import type { Peer, Resources, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { fitsResources, pricePerUnit } from "../worker/resources.ts";
 
@@ -14,6 +15,8 @@ export const offersMax = 1_024;
 /** An offer and the worker that made it. */
 export interface ReceivedOffer {
   readonly from: Peer;
+  /** What the certificate of the connection proved that the offer came in on. */
+  readonly member: Member;
   readonly offer: WorkerOffer;
   /** When it arrived, in milliseconds since the epoch by the clock here. */
   readonly at: number;

@@ -6,8 +6,8 @@
  * @module
  */
 import { Result } from "effect";
+import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { findTimeoutMs, type SchedulerArgs, type SchedulerEvent, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
@@ -30,9 +30,16 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 
 const seekSoon = { id: "dataset.seek" } as const;
 
-/** The provider's last connection closed: looks up the record until it is back, or another peer publishes the data set. */
-export function noteProviderGone({ context, enqueue }: SchedulerArgs, { peer }: { readonly peer: Peer }): void {
-  if (peer !== context.dataset?.provider) return;
+/**
+ * The provider's last connection as a data node closed: looks up the record until it is back, or another peer publishes the data
+ * set.
+ */
+export function noteProviderGone(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
+  if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
+  if (isConnectedAs(context.members, peer, "data")) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
@@ -44,7 +51,7 @@ export function noteProvider(
   { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
-  if (peer === context.dataset.provider) {
+  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
   } else if (identity.role === "data") {

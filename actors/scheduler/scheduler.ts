@@ -8,27 +8,29 @@
  *      │            └─┘       aggregator)     trainers)          ├── no trainer left, no aggregator ──▶ failed
  *      └── held-out rows unreadable ──▶ failed                   └── a trainer lost: the aggregator is dispatched again
  *
- *  role.drain, in every state ──▶ drained; role.retire, without members ──▶ drained, else the training continues
+ *  role.drain, in every state ──▶ drained; role.retire, without participants ──▶ drained, else the training continues
  * ```
  *
  * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
  * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
- * A member is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
+ * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
  * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
- * every state, other requests declined. Facts about peers that are no members are ignored.
+ * every state, other requests declined. Facts about peers that are no participants are ignored.
  *
  * @module
  */
 import { assign, enqueueActions, raise } from "xstate";
 import { Result } from "effect";
+import { withConnected, withoutConnected } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { RecordAnswer } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routePush } from "./answering.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
-import { loseMember, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./members.ts";
+import { loseParticipant, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./participants.ts";
 import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
   dispatchDeadlineMs,
@@ -96,11 +98,11 @@ function reportDone({ ports, training, accuracy }: SchedulerContext): void {
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
-  const { ports, transport, config: { job } } = context;
+  const { ports, transport, evaluator, config: { job } } = context;
   if (job.evaluation === undefined) return;
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model },
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator },
   });
 }
 
@@ -116,9 +118,15 @@ const scheduler = schedulerSetup.extend({
     answerRequest: enqueueActions(answerRequest),
     routePush: enqueueActions(routePush),
     startEvaluation: enqueueActions(startEvaluation),
+    noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
+      members: withConnected(context.members, identity),
+    })),
+    noteGone: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
+      members: withoutConnected(context.members, identity),
+    })),
     noteAbsence: enqueueActions(noteAbsence),
     noteReturn: enqueueActions(noteReturn),
-    loseMember: enqueueActions(loseMember),
+    loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),
     loseUndispatched: enqueueActions(loseUndispatched),
     regroup: enqueueActions(regroup),
@@ -133,7 +141,7 @@ const scheduler = schedulerSetup.extend({
     dispatchTrainers: enqueueActions(dispatchTrainers),
     noteDispatch: enqueueActions(noteDispatch),
     raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
-      type: "member.lost",
+      type: "participant.lost",
       peer,
       reason,
     })),
@@ -169,17 +177,19 @@ export const schedulerMachine = scheduler.createMachine({
   entry: "serveRequests",
   on: {
     "role.drain": { target: ".drained" },
-    "role.retire": { guard: "hasNoMembers", target: ".drained" },
+    "role.retire": { guard: "hasNoParticipants", target: ".drained" },
     "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
     "stream.received": { actions: { type: "routePush", params: ({ event }) => event } },
     "peer.closed": {
       actions: [
+        { type: "noteGone", params: ({ event }) => event },
         { type: "noteAbsence", params: ({ event }) => event },
         { type: "noteProviderGone", params: ({ event }) => event },
       ],
     },
     "peer.established": {
       actions: [
+        { type: "noteHere", params: ({ event }) => event },
         { type: "noteReturn", params: ({ event }) => event },
         { type: "noteProvider", params: ({ event }) => event },
       ],
@@ -187,20 +197,20 @@ export const schedulerMachine = scheduler.createMachine({
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
-      guard: { type: "isMember", params: ({ event }) => event },
+      guard: { type: "isParticipant", params: ({ event }) => event },
       actions: {
         type: "raiseLost",
         params: ({ event }) => ({ peer: event.peer, reason: "its connection was gone for too long" }),
       },
     },
     "held.lost": {
-      guard: { type: "isMember", params: ({ event }) => ({ peer: event.giver }) },
+      guard: { type: "isParticipant", params: ({ event }) => ({ peer: event.giver }) },
       actions: {
         type: "raiseLost",
         params: ({ event }) => ({ peer: event.giver, reason: `its lease is over: ${event.reason}` }),
       },
     },
-    "member.lost": { actions: { type: "loseMember", params: ({ event }) => event } },
+    "participant.lost": { actions: { type: "loseParticipant", params: ({ event }) => event } },
     "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
     "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
     "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
@@ -286,7 +296,7 @@ export const schedulerMachine = scheduler.createMachine({
           on: { "allocation.served": "deciding" },
         },
         regrouping: { entry: "regroup", always: "deciding" },
-        // A member may have been lost while another was allocated.
+        // A participant may have been lost while another was allocated.
         deciding: {
           always: [
             { guard: "wantsAggregatorFirst", target: "aggregator" },

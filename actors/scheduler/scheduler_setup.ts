@@ -10,6 +10,7 @@ import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
+import type { Evaluator } from "./evaluator.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
@@ -18,16 +19,16 @@ import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
+  allParticipants,
   isAggregatorBehind,
   isAllEnded,
   isTrained,
-  memberOf,
-  membersOf,
+  participantOf,
   trainersOf,
   type Training,
 } from "./training.ts";
 
-/** A member that is disconnected for longer than this is lost, in milliseconds. */
+/** A participant that is disconnected for longer than this is lost, in milliseconds. */
 export const absenceMs = 10_000;
 /** A running trainer that sends no message for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
@@ -63,8 +64,14 @@ export const tailMs = 30_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
+/** The input of a scheduler. */
+export interface SchedulerInput extends RoleInput<SchedulerConfig> {
+  /** Measures the model after each round. A job with `evaluation` fails without one. */
+  readonly evaluator?: Evaluator | undefined;
+}
+
 /** The context of a scheduler. */
-export interface SchedulerContext extends RoleInput<SchedulerConfig> {
+export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
@@ -93,7 +100,7 @@ export type SchedulerEvent =
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
-  | { readonly type: "member.lost"; readonly peer: Peer; readonly reason: string };
+  | { readonly type: "participant.lost"; readonly peer: Peer; readonly reason: string };
 
 /** The rounds that the configuration asks for. */
 export function planOf({ config }: SchedulerContext): RoundPlan {
@@ -106,15 +113,15 @@ export function participantsOf({ self, training }: SchedulerContext): Participan
   return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
 }
 
-/** Workers that may not be allocated: members, and those that refused. */
+/** Workers that may not be allocated: participants, and those that refused. */
 export function takenPeers({ training, excluded }: SchedulerContext): readonly Peer[] {
-  return [...excluded, ...membersOf(training).map(({ peer }) => peer)];
+  return [...excluded, ...allParticipants(training).map(({ peer }) => peer)];
 }
 
 /** Types, guards, delays and children of the scheduler's machine. `scheduler.ts` adds the actions. */
 export const schedulerSetup = setup({
   types: {
-    input: {} as RoleInput<SchedulerConfig>,
+    input: {} as SchedulerInput,
     context: {} as SchedulerContext,
     events: {} as SchedulerEvent,
     output: {} as RoleOutcome,
@@ -124,13 +131,13 @@ export const schedulerSetup = setup({
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
-    isMember: ({ context }, params: { readonly peer: Peer }) => {
-      const member = memberOf(context.training, params.peer);
-      return member !== undefined && member.state !== "done";
+    isParticipant: ({ context }, params: { readonly peer: Peer }) => {
+      const participant = participantOf(context.training, params.peer);
+      return participant !== undefined && participant.state !== "done";
     },
-    canRegroup: ({ context }) => membersOf(context.training).length + context.excluded.length > 0,
+    canRegroup: ({ context }) => allParticipants(context.training).length + context.excluded.length > 0,
     wantsAggregatorFirst: ({ context }) => context.first === "aggregator" && context.training.aggregator === undefined,
-    hasNoMembers: ({ context }) => membersOf(context.training).length === 0,
+    hasNoParticipants: ({ context }) => allParticipants(context.training).length === 0,
     lacksTrainers: ({ context }) => trainersOf(context.training).length < context.config.job.resources.numWorkers,
     hasNoTrainers: ({ context }) => trainersOf(context.training).length === 0,
     hasNoAggregator: ({ context }) => context.training.aggregator === undefined,

@@ -1,9 +1,10 @@
 /**
- * The state of a training: its members, their progress, and the answer to each progress message. Plain data and pure
+ * The state of a training: its participants, their progress, and the answer to each progress message. Plain data and pure
  * functions; the machine in `scheduler.ts` holds the state.
  *
  * @module
  */
+import type { Member } from "../../pki/member.ts";
 import type { Peer, Progress, ProgressResponse, Uuid } from "../../transport/protocols/messages.ts";
 import {
   answerStatus,
@@ -15,8 +16,10 @@ import {
 } from "./rounds.ts";
 
 /** A worker that was leased for this training. */
-export interface Member {
+export interface Participant {
   readonly peer: Peer;
+  /** What its certificate proved when it offered: only its connections speak for it. */
+  readonly member: Member;
   readonly leaseId: Uuid;
   readonly taskId: Uuid;
   readonly jobId: Uuid;
@@ -26,8 +29,8 @@ export interface Member {
   readonly ended: boolean;
 }
 
-/** A member that trains. */
-export interface Trainer extends Member {
+/** A participant that trains. */
+export interface Trainer extends Participant {
   readonly pace: TrainerPace;
   /** It sent its update: it sends no progress until the aggregator reports the round. */
   readonly waiting: boolean;
@@ -35,8 +38,8 @@ export interface Trainer extends Member {
   readonly lastMessageAt: number;
 }
 
-/** The member that aggregates. */
-export interface Aggregator extends Member {
+/** The participant that aggregates. */
+export interface Aggregator extends Participant {
   /** The trainers in its newest job. */
   readonly knows: readonly Peer[];
 }
@@ -49,12 +52,13 @@ export interface Training {
   readonly roundsDone: number;
 }
 
-/** A training without members. */
+/** A training without participants. */
 export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0 };
 
 /** One progress message. */
 export interface ReceivedProgress {
   readonly peer: Peer;
+  readonly member: Member;
   readonly jobId: Uuid;
   readonly progress: Progress;
   /** Milliseconds since the epoch. */
@@ -70,9 +74,11 @@ export interface AnsweredProgress {
 /** Answers a progress message (`docs/wire.md`, "Health and progress"). */
 export function answerProgress(training: Training, received: ReceivedProgress, plan: RoundPlan): AnsweredProgress {
   const trainer = training.trainers[received.peer];
-  if (trainer?.jobId === received.jobId) return answerTrainer(training, trainer, received, plan);
+  if (trainer?.jobId === received.jobId && trainer.member === received.member) {
+    return answerTrainer(training, trainer, received, plan);
+  }
   const { aggregator } = training;
-  if (aggregator?.peer === received.peer && aggregator.jobId === received.jobId) {
+  if (aggregator?.member === received.member && aggregator.jobId === received.jobId) {
     return answerAggregator(training, aggregator, received, plan);
   }
   return { training, answer: undefined };
@@ -141,18 +147,27 @@ function pacesOf(training: Training): Record<Peer, TrainerPace> {
   return Object.fromEntries(running.map(({ peer, pace }) => [peer, pace]));
 }
 
-/** The member with this PeerID. */
-export function memberOf(training: Training, peer: Peer): Member | undefined {
+/** The participant with this PeerID. */
+export function participantOf(training: Training, peer: Peer): Participant | undefined {
   return training.trainers[peer] ?? (training.aggregator?.peer === peer ? training.aggregator : undefined);
 }
 
-/** The member with this lease. */
-export function memberByLease(training: Training, leaseId: Uuid): Member | undefined {
-  return membersOf(training).find((member) => member.leaseId === leaseId);
+/** The participant with this PeerID, if it is this member. */
+export function participantBy(
+  training: Training,
+  { peer, member }: { readonly peer: Peer; readonly member: Member },
+): Participant | undefined {
+  const participant = participantOf(training, peer);
+  return participant?.member === member ? participant : undefined;
 }
 
-/** All members. */
-export function membersOf(training: Training): readonly Member[] {
+/** The participant with this lease. */
+export function participantByLease(training: Training, leaseId: Uuid): Participant | undefined {
+  return allParticipants(training).find((participant) => participant.leaseId === leaseId);
+}
+
+/** All participants. */
+export function allParticipants(training: Training): readonly Participant[] {
   const trainers = Object.values(training.trainers);
   return training.aggregator === undefined ? trainers : [...trainers, training.aggregator];
 }
@@ -162,24 +177,27 @@ export function withTrainer(training: Training, trainer: Trainer): Training {
   return { ...training, trainers: { ...training.trainers, [trainer.peer]: trainer } };
 }
 
-/** The training with fields of one member changed. */
-export function withMember(training: Training, peer: Peer, change: Partial<Member>): Training {
+/** The training with fields of one participant changed. */
+export function withParticipant(training: Training, peer: Peer, change: Partial<Participant>): Training {
   const trainer = training.trainers[peer];
   if (trainer !== undefined) return withTrainer(training, { ...trainer, ...change });
   const { aggregator } = training;
   return aggregator?.peer === peer ? { ...training, aggregator: { ...aggregator, ...change } } : training;
 }
 
-/** The training without one member. */
-export function withoutMember(training: Training, peer: Peer): Training {
+/** The training without one participant. */
+export function withoutParticipant(training: Training, peer: Peer): Training {
   const { [peer]: _, ...trainers } = training.trainers;
   const aggregator = training.aggregator?.peer === peer ? undefined : training.aggregator;
   return { ...training, trainers, aggregator };
 }
 
 /** A new trainer, leased and not dispatched. */
-export function leasedTrainer(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">, now: number): Trainer {
-  return { ...member, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
+export function leasedTrainer(
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
+  now: number,
+): Trainer {
+  return { ...participant, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
 }
 
 /** Running trainers that sent no message for longer than `silenceMaxMs`. */
@@ -191,8 +209,10 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 }
 
 /** A new aggregator, leased and not dispatched. */
-export function leasedAggregator(member: Pick<Member, "peer" | "leaseId" | "taskId" | "jobId">): Aggregator {
-  return { ...member, state: "leased", ended: false, knows: [] };
+export function leasedAggregator(
+  participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
+): Aggregator {
+  return { ...participant, state: "leased", ended: false, knows: [] };
 }
 
 /** PeerIDs of the trainers. */
@@ -214,5 +234,5 @@ export function isTrained(training: Training): boolean {
 
 /** Whether every worker reported the end of its job. */
 export function isAllEnded(training: Training): boolean {
-  return membersOf(training).every(({ ended }) => ended);
+  return allParticipants(training).every(({ ended }) => ended);
 }

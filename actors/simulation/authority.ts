@@ -17,7 +17,7 @@ import {
   issueRoot,
 } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 
 /** The certificate of a CA or a node, with its serial for lists. */
 export interface Credential extends Issued {

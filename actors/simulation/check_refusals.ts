@@ -67,9 +67,9 @@ export class RefusalChecks {
   conclude(node: SimulatedNode): void {
     if (!node.isRunning) return;
     const root = node.actor?.getSnapshot() as {
-      context: { ledger: { getSnapshot(): { context: { counts: Readonly<Record<string, number>> } } } };
+      context: { refusalLog: { getSnapshot(): { context: { counts: Readonly<Record<string, number>> } } } };
     };
-    const { counts } = root.context.ledger.getSnapshot().context;
+    const { counts } = root.context.refusalLog.getSnapshot().context;
     const counted = Object.values(counts).reduce((sum, count) => sum + count, 0);
     // A data node refuses pulls itself, in addition to what its transport refuses.
     if (node.role === "data") this.notePulls(node);

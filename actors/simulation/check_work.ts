@@ -4,11 +4,12 @@
  * @module
  */
 import type { AnyActorRef } from "xstate";
-import type { Peer, Resources } from "../../transport/protocols/messages.ts";
+import type { Resources } from "../../transport/protocols/messages.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { contextOf, contextsOf, keyOf } from "./findings.ts";
+import { LeaseHolders } from "./lease_holders.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
@@ -28,7 +29,7 @@ export class WorkChecks {
   readonly #sim: Simulation;
   readonly #findings: Findings;
   readonly #oracle: Oracle;
-  readonly #holders = new Map<string, Peer>();
+  readonly #holders = new LeaseHolders();
   readonly #ended = new Map<string, number>();
   readonly #dispatched = new Map<string, { readonly node: SimulatedNode; readonly incarnation: number }>();
   readonly #overSince = new Map<string, number>();
@@ -46,7 +47,7 @@ export class WorkChecks {
   }
 
   granted(node: SimulatedNode, fields: Fields): void {
-    this.#holders.set(`${node.name}/${fields["lease"]}`, String(fields["peer"]));
+    this.#holders.granted(node.name, String(fields["lease"]), String(fields["peer"]));
     for (const actor of node.roleActors) this.#books.delete(actor);
   }
 
@@ -108,12 +109,9 @@ export class WorkChecks {
         this.#findings.violate("promised-once", node.name, `promised ${sum} ${dimension} of ${has}`);
       }
     }
-    for (const { id, holder } of contexts.flatMap(({ book: { leases } }) => Object.values(leases))) {
-      const first = this.#holders.get(`${node.name}/${id}`);
-      if (first !== undefined && first !== holder) {
-        this.#findings.violate("one-holder", node.name, `lease ${id} changed hands`);
-      }
-    }
+    const leases = contexts.flatMap(({ book }) => Object.values(book.leases));
+    const changed = this.#holders.changed(node.name, leases);
+    if (changed !== undefined) this.#findings.violate("one-holder", node.name, `lease ${changed} changed hands`);
   }
 
   #checkJobLease(node: SimulatedNode, taskId: string, lease: Book["leases"][string] | undefined): void {

@@ -16,8 +16,9 @@ import { jobMachine } from "../job/job.ts";
 import { leaseMachine } from "../worker/lease.ts";
 import { nodeMachine } from "../node/node.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
-import { refusalLedgerMachine } from "../trust/refusal_ledger.ts";
+import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
 
@@ -27,8 +28,9 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   connectionGateMachine,
   trustStoreMachine,
   identityMachine,
+  watchedFilesMachine,
   previousIdentityMachine,
-  refusalLedgerMachine,
+  refusalLogMachine,
   gatewayLinkMachine,
   gatewayMachine,
   dataMachine,

@@ -8,7 +8,7 @@
  */
 import { drawKnobs } from "./knobs.ts";
 import { type Moment, moments } from "./moments.ts";
-import { randomOf, type RandomStream } from "./random.ts";
+import { randomOf, type RandomStream } from "../runtime/random.ts";
 import {
   aimMs,
   type FaultKind,

@@ -25,7 +25,7 @@ import { aggregated } from "../job/parameter_server/effects.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
-import type { RandomStream } from "./random.ts";
+import type { RandomStream } from "../runtime/random.ts";
 import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
 
 /** How an executor behaves. */

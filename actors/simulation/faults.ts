@@ -17,7 +17,7 @@ import type { SimulatedNode } from "./node.ts";
 import { nodePaths } from "./node_config.ts";
 import type { Oracle } from "./oracle.ts";
 import { PublishedLists } from "./published_lists.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { aimMs, type ScenarioEvent, type TroubleKind } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 

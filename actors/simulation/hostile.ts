@@ -20,7 +20,7 @@ import { type Bites, hostileNetwork } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
 import { NodeClock } from "./node_clock.ts";
-import { randomOf, type RandomStream } from "./random.ts";
+import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -286,7 +286,7 @@ function promisesToOthers(node: SimulatedNode, peer: string): readonly string[] 
   const book = bookOf(node);
   if (book === undefined) return [];
   const offers = Object.values(book.offers).filter(({ to }) => to !== peer);
-  const leases = Object.values(book.leases).filter(({ holder }) => holder !== peer);
+  const leases = Object.values(book.leases).filter((lease) => lease.peer !== peer);
   return [...offers, ...leases].map(({ id }) => id).slice(0, 8);
 }
 

@@ -12,7 +12,7 @@ import { jobLimits } from "../job/limits.ts";
 import { defaultIdentityTiming } from "../trust/identity.ts";
 import { defaultTiming } from "../trust/trust_store.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 
 interface Range {
   readonly least: number;

@@ -7,7 +7,7 @@ export * from "./authority.ts";
 export { type BrokenHand, type ExecutorHabit, handSteps } from "./executor.ts";
 export * from "./node.ts";
 export * from "./node_config.ts";
-export * from "./random.ts";
+export { randomOf, type RandomStream } from "../runtime/random.ts";
 export * from "./simulation.ts";
 export * from "./trace.ts";
 export * from "./virtual_time.ts";

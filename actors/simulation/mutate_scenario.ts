@@ -9,7 +9,7 @@
 import { targetsOf } from "./draw_scenario.ts";
 import { drawKnob, type KnobName, knobNames } from "./knobs.ts";
 import { moments } from "./moments.ts";
-import type { RandomStream } from "./random.ts";
+import type { RandomStream } from "../runtime/random.ts";
 import {
   aimMs,
   type FaultKind,

@@ -36,7 +36,7 @@ import {
 import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
 import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
@@ -251,6 +251,7 @@ export class SimulatedNode {
       clock,
       directory,
       address: this.address,
+      isDialable: this.options.isDialable ?? true,
       stopped: false,
       watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
     };

@@ -28,6 +28,8 @@ export interface NodeOptions {
   readonly slices?: number;
   readonly batchMs?: number;
   readonly relayClient?: boolean;
+  /** False: peers reach it through a gateway's relay only. */
+  readonly isDialable?: boolean;
   /** Limits and times in place of the defaults. */
   readonly knobs?: Knobs | undefined;
 }

@@ -24,7 +24,7 @@ import type { AveragedRound } from "./executor.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, SimulatedNode } from "./node.ts";
 import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import { Trace } from "./trace.ts";
 import { VirtualTime } from "./virtual_time.ts";
 

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { randomOf } from "./random.ts";
+import { randomOf } from "../runtime/random.ts";
 import type { NodePlan, Scenario, ScenarioEvent } from "./scenario.ts";
 
 /** The default number of nodes. */

@@ -22,7 +22,7 @@ const labelCharactersMax = 200;
 /** The parts of a node's actor that are read. */
 export interface ObservedNode {
   getSnapshot(): {
-    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "peers" | "isReady" | "ledger">;
+    readonly context: Pick<NodeContext, "config" | "snapshot" | "identity" | "members" | "isReady" | "refusalLog">;
     readonly children: Readonly<Record<string, unknown>>;
   };
 }
@@ -72,8 +72,8 @@ function gateSamples(direction: Direction, { counts }: GateTally): readonly Samp
 }
 
 function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly Sample[] {
-  const { context: { config, snapshot, identity, peers, isReady, ledger }, children } = node.getSnapshot();
-  const { counts, sink } = ledger.getSnapshot().context;
+  const { context: { config, snapshot, identity, members, isReady, refusalLog }, children } = node.getSnapshot();
+  const { counts, sink } = refusalLog.getSnapshot().context;
   const sample = (name: InstrumentName, value: number, labels: Readonly<Record<string, string>> = {}): Sample => ({
     name,
     value,
@@ -81,7 +81,7 @@ function nodeSamples(node: ObservedNode, { version, now }: Observed): readonly S
   });
   return [
     sample("hypha_node_ready", isReady ? 1 : 0),
-    sample("hypha_peers", peers.length),
+    sample("hypha_peers", new Set(members.map(({ peer }) => peer)).size),
     sample("hypha_connections_max", config.limits.connectionsMax),
     sample("hypha_handshakes_pending_max", config.limits.pendingMax),
     ...refusalCodes.map((code) => sample("hypha_refusals_total", counts[code] ?? 0, { code })),

@@ -1,11 +1,11 @@
 /**
- * The endpoint that Prometheus reads: `GET /metrics` over HTTP/1.1, one request a connection, everything bounded. Plain
- * sockets, because the limits of an HTTP server differ between the runtimes.
+ * The endpoint that Prometheus reads: `GET /metrics` over HTTP/1.1, one request a connection, everything bounded.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createServer, type Server, type Socket } from "node:net";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import { Data, Effect, type Scope } from "effect";
 import type { ListenPlace } from "../config/telemetry_values.ts";
 
@@ -42,11 +42,16 @@ export function serveMetrics(options: ScrapeOptions): Effect.Effect<number, NotL
   const open = new Set<Socket>();
   const page = remembering(options);
   const acquire = Effect.callback<Server, NotListening>((resume) => {
-    const server = createServer((socket) => {
+    const server = makeServer(page);
+    server.on("connection", (socket: Socket) => {
       if (open.size >= scrapersMax) return void socket.destroy();
       open.add(socket);
-      socket.on("close", () => open.delete(socket));
-      answerOne(socket, page, timeoutMs);
+      const timer = setTimeout(() => socket.destroy(), timeoutMs);
+      socket.on("error", () => {});
+      socket.on("close", () => {
+        clearTimeout(timer);
+        open.delete(socket);
+      });
     });
     server.on("error", (error) => resume(Effect.fail(new NotListening({ detail: error.message }))));
     server.listen(place.port, place.host, () => resume(Effect.succeed(server)));
@@ -71,47 +76,50 @@ function remembering({ page, now }: ScrapeOptions): () => string {
   };
 }
 
-function answerOne(socket: Socket, page: () => string, timeoutMs: number): void {
-  let head = "";
-  let answered = false;
-  const timer = setTimeout(() => socket.destroy(), timeoutMs);
-  socket.on("close", () => clearTimeout(timer));
-  socket.on("error", () => {});
-  socket.on("data", (piece: Buffer) => {
-    if (answered) return;
-    head += piece.toString("latin1");
-    const end = head.indexOf("\r\n\r\n");
-    if (end < 0 && head.length <= headBytesMax) return;
-    answered = true;
-    // Further bytes are not read; the other end gets the answer, then the end.
-    socket.end(end >= 0 && end <= headBytesMax ? responseTo(head, page) : response(431, ""));
+/** A server with this file's limits in place of its own, which differ between versions and runtimes. */
+function makeServer(page: () => string): Server {
+  const options = { maxHeaderSize: headBytesMax, requireHostHeader: false, headersTimeout: 0, requestTimeout: 0 };
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
+    const { status, body, headers } = answerTo(request, page);
+    response.sendDate = false;
+    response.writeHead(status, { ...headersOf(body), ...headers }).end(body);
+  };
+  const server = createServer(options, answer);
+  server.on("checkContinue", answer); // the answer needs no body
+  server.on("clientError", ({ code }: Error & { readonly code?: string }, socket) => {
+    if (socket.writable) socket.end(refusal(code === "HPE_HEADER_OVERFLOW" ? 431 : 400));
   });
+  return server;
 }
 
-function responseTo(head: string, page: () => string): string {
-  const [method = "", target = ""] = (head.split("\r\n", 1)[0] ?? "").split(" ");
-  if (!/^[A-Z]+ \S+ HTTP\/1\.[01]\r\n/.test(head)) return response(400, "");
-  if (target.split("?", 1)[0] !== "/metrics") return response(404, "");
-  if (method !== "GET") return response(405, "", "allow: GET\r\n");
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+function answerTo({ method, url = "", httpVersion }: IncomingMessage, page: () => string): Answer {
+  if (httpVersion !== "1.1" && httpVersion !== "1.0") return { status: 400, body: "" };
+  if (url.split("?", 1)[0] !== "/metrics") return { status: 404, body: "" };
+  if (method !== "GET") return { status: 405, body: "", headers: { allow: "GET" } };
   try {
-    return response(200, page());
+    return { status: 200, body: page() };
   } catch {
-    return response(500, "");
+    return { status: 500, body: "" };
   }
 }
 
-const reasons: Readonly<Record<number, string>> = {
-  200: "OK",
-  400: "Bad Request",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-};
+function headersOf(body: string): Readonly<Record<string, string>> {
+  return {
+    "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    "content-length": String(Buffer.byteLength(body)),
+    "x-content-type-options": "nosniff",
+    connection: "close",
+  };
+}
 
-function response(status: number, body: string, more = ""): string {
-  return `HTTP/1.1 ${status} ${reasons[status]}\r\ncontent-type: text/plain; version=0.0.4; charset=utf-8\r\n` +
-    `content-length: ${
-      Buffer.byteLength(body)
-    }\r\nx-content-type-options: nosniff\r\n${more}connection: close\r\n\r\n${body}`;
+/** The answer to what is no HTTP: there is no request, and so no response object. */
+function refusal(status: number): string {
+  const headers = Object.entries(headersOf("")).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${headers}\r\n`;
 }

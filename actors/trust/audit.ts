@@ -1,8 +1,8 @@
 /**
  * Where records of security decisions go.
  *
- * The default is the log: a refusal's line has the code, address, peer, message and hint of its record; what led to it
- * stands there in the message's words. Whoever must keep records, or wants that as data, injects a sink of their own.
+ * The default is the log: the line of a refusal has the code, address, peer, message and hint of its record; the message
+ * describes the cause. An application that must keep records, or wants the cause as data, injects its own sink.
  *
  * @module
  */
@@ -39,15 +39,15 @@ export type AuditEntry =
   };
 
 /**
- * Takes records. It may throw or reject: a verdict never depends on it, the ledger counts the failure and raises an alarm.
- * `record` is called inside the event that led to it, so it must not wait.
+ * Takes records. It may throw or reject: no verdict depends on it, and the refusal log counts and reports the failure.
+ * `record` is called while the machine handles the refusal, so it must not wait.
  */
 export interface AuditSink {
   /** Keeps one record. An error that it throws changes no verdict. */
   record(entry: AuditEntry): void;
 }
 
-/** The default: keeps nothing beside the log. */
+/** The default: the log is the only record. */
 export const logAlone: AuditSink = { record: () => {} };
 
 /** At most one alarm about a failing sink in this time, in milliseconds. */

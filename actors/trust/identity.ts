@@ -1,18 +1,17 @@
 /**
- * Owns the node's key and certificate: loads them, checks them, takes up new ones, and watches their end come.
+ * Owns the node's key and certificate: loads them, checks them, takes new ones, and warns before they expire.
  *
  * ```
- * loading ─▶ running: watching ── touched ─▶ settling ─▶ looking ── changed, and no longer changing ─▶ reading
- *    │                  ▲ ▲ └─ poll ─────────────────────▶ │ │                                          │ │
- *    │                  │ └──────── nothing new ───────────┘ └── still changing ─▶ settling             │ │
- *    │                  ├───────────────── taken, or the same pair as before ───────────────────────────┘ │
- *    ▼                  └── no good, for longer than a moment ◀── doubting (reads again) ◀────────────────┘
+ * loading ─▶ running: resting ── files.changed ─▶ reading ─▶ resting
+ *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
+ *    ▼
  *  failed
  * ```
  *
- * Key and certificate are two files, so that a rotation is half done for a moment: what does not load is read again
- * until it does, or until {@linkcode IdentityTiming.patienceMs} has passed. Only then it is said, once for each state of
- * the files, and the pair in force stays; the next change, or `identity.reload` (SIGHUP), has the files read again.
+ * Key and certificate are two files, so that a rotation is half done for a moment. `actors/files/watched_files.ts` has
+ * files that do not load read again until they do, or until {@linkcode IdentityTiming.patienceMs} has passed. Only then
+ * the machine reports it, once for each state of the files, and keeps the active pair; the next change, or
+ * `identity.reload` (SIGHUP), has the files read again.
  *
  * Sends its parent `identity.loaded` or `identity.failed` first, and `identity.loaded` again for every new pair, with
  * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
@@ -20,15 +19,20 @@
  *
  * @module
  */
-import { dirname } from "node:path";
 import { Effect, Result } from "effect";
-import { assign, sendParent, setup } from "xstate";
+import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
-import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
-import { signatureOf } from "../files/read_whole.ts";
-import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
+import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import {
+  type FilesRead,
+  lookAtFiles,
+  type WatchedFilesCommand,
+  type WatchedFilesEvent,
+  watchedFilesMachine,
+  type WatchedFilesTiming,
+} from "../files/watched_files.ts";
 import type { LoadError } from "../files/load_error.ts";
 import { OwnCertificateRefused } from "./own_certificate.ts";
 import { checkOwnChain, type IdentityFiles, loadIdentity } from "./load_identity.ts";
@@ -46,18 +50,10 @@ export interface IdentityInput {
   readonly timing?: Partial<IdentityTiming>;
 }
 
-/** How quick the machine is, in milliseconds. */
-export interface IdentityTiming {
-  /** Files that stay the same this long have stopped changing. */
-  readonly settleMs: number;
-  /** How often the files are looked at where nothing was said, and when their folders cannot be watched. */
-  readonly pollMs: number;
-  readonly pollUnwatchedMs: number;
-  /** How long a pair may be no good before that is said: the time between the copying of one file and of the other. */
-  readonly patienceMs: number;
-}
+/** Times of the machine, in milliseconds. */
+export type IdentityTiming = WatchedFilesTiming;
 
-/** A rotation has no deadline of its own; a person who copies two files by hand should not be alarmed in between. */
+/** A rotation has no deadline; the patience covers the time in which a person copies two files by hand. */
 export const defaultIdentityTiming: IdentityTiming = {
   settleMs: 50,
   pollMs: 10_000,
@@ -65,49 +61,37 @@ export const defaultIdentityTiming: IdentityTiming = {
   patienceMs: 3_000,
 };
 
-/** What the machine says to its parent. */
-export type IdentitySaid =
+/** What the machine sends its parent. */
+export type IdentityEvent =
   | { readonly type: "identity.loaded"; readonly identity: NodeIdentity }
   | { readonly type: "identity.failed"; readonly error: unknown }
   /** The verdict of the node's own trust on its own chain, after each change of either. */
   | { readonly type: "identity.accepted" }
   | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused };
 
-/** A look at both files. */
-export interface IdentityLooked {
-  readonly signature: string;
-}
-
 /** A reading: what the files looked like before it, and what came of it. */
-export interface IdentityReading extends IdentityLooked {
+export interface IdentityReading {
+  readonly signature: string;
   readonly outcome: Result.Result<NodeIdentity, LoadError>;
 }
 
-/** What it hears. */
-export type IdentityEvent =
-  /** Trust is there or changed: its own chain is checked against it. */
+/** The events of the machine. */
+export type IdentityMachineEvent =
+  /** Trust was loaded or changed: the machine checks its own chain against it. */
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "identity.reload" }
-  | WatchSaid
-  | EffectEvent<"lookAtIdentity", IdentityLooked, never>
-  | EffectEvent<"readIdentity", IdentityReading, never>;
+  | WatchedFilesEvent
+  | EventsOf<typeof actors>;
 
 export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly timing: IdentityTiming;
   readonly identity: NodeIdentity | undefined;
   readonly snapshot: TrustSnapshot | undefined;
-  /** What the files looked like when they were last read, and at the last look. */
+  /** What the files looked like when the active pair was read. */
   readonly readAs: string | undefined;
-  readonly seenAs: string | undefined;
-  readonly rounds: number;
-  readonly touched: boolean;
-  readonly watched: boolean;
-  /** Since when the files are no good, in milliseconds since the epoch; undefined while they are. */
-  readonly brokenSince: number | undefined;
-  /** The state of the files, and what is wrong with them, that was said last. */
-  readonly warned: string | undefined;
   readonly reviewedAt: number;
+  /** Why the last reading brought no pair. */
   readonly error: unknown;
   /** Remembers the own chain. */
   readonly memory: VerificationCache;
@@ -115,20 +99,12 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
 
 /** How often the dates are looked at, in milliseconds. */
 export const reviewEveryMs = 60 * 60 * 1_000;
-/** From when on the coming end of the certificate is said, in milliseconds before it. */
+/** How long before its end the machine warns about a certificate, in milliseconds. */
 export const expiryWarningMs = 14 * 24 * 60 * 60 * 1_000;
-/** Looks at files that never stop changing before they are read as they are. */
-export const settleRoundsMax = 20;
-
-const look = ({ certPem, keyPem }: Pick<IdentityFiles, "certPem" | "keyPem">) =>
-  Effect.map(
-    Effect.all([signatureOf(certPem), signatureOf(keyPem)]),
-    (signatures): IdentityLooked => ({ signature: signatures.join(" ") }),
-  );
 
 const read = (files: IdentityFiles) =>
   Effect.gen(function* () {
-    const { signature } = yield* look(files);
+    const { signature } = yield* lookAtFiles([files.certPem, files.keyPem]);
     const outcome = yield* Effect.result(loadIdentity(files));
     return { signature, outcome } satisfies IdentityReading;
   });
@@ -190,72 +166,71 @@ function placeOf(error: unknown): Partial<Pick<LoadError, "file" | "line" | "pro
   return error instanceof Object && "problem" in error ? error as LoadError : {};
 }
 
-/** What a pair that is no good leaves behind. One that time or a permission mends is read again at every poll. */
-function noteBroken(context: IdentityContext, { signature, outcome }: IdentityReading): Partial<IdentityContext> {
+/** What the watch learns of a reading. */
+function filesRead({ signature, outcome }: IdentityReading): FilesRead {
   const problem = Result.isFailure(outcome) ? outcome.failure.problem : undefined;
-  const mendsItself = problem === "unreadable" || problem === "not-yet-valid";
   return {
-    readAs: mendsItself ? undefined : signature,
-    brokenSince: context.brokenSince ?? context.ports.now(),
+    type: "files.read",
+    signature,
+    isLoaded: problem === undefined,
+    problem,
+    mendsItself: problem === "unreadable" || problem === "not-yet-valid",
   };
 }
+
+/** The same where the reading itself broke off: the next poll tries again. */
+const brokenOff = ({ error }: { readonly error: unknown }): FilesRead => ({
+  type: "files.read",
+  signature: "",
+  isLoaded: false,
+  problem: String(error),
+  mendsItself: true,
+});
+
+/** The verdict of the node's own trust on its own chain. Peers of the same organisation reach the same. */
+function verdictOf({ identity, snapshot, ports, certPem, memory }: IdentityContext): IdentityEvent | undefined {
+  if (identity === undefined || snapshot === undefined) return undefined;
+  const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
+  return refusal === undefined
+    ? { type: "identity.accepted" }
+    : { type: "identity.refused", error: new OwnCertificateRefused({ file: certPem, refusal }) };
+}
+
+const actors = {
+  watchedFiles: watchedFilesMachine,
+  readIdentity: fromEffect("readIdentity", ({ files }: EffectInput & { files: IdentityFiles }) => read(files)),
+};
 
 const machine = setup({
   types: {
     input: {} as IdentityInput,
     context: {} as IdentityContext,
-    events: {} as IdentityEvent,
+    events: {} as IdentityMachineEvent,
   },
-  actors: {
-    watchFolders: watchFoldersLogic,
-    lookAtIdentity: fromEffect(
-      "lookAtIdentity",
-      ({ files }: EffectInput & { files: Pick<IdentityFiles, "certPem" | "keyPem"> }) => look(files),
-    ),
-    readIdentity: fromEffect("readIdentity", ({ files }: EffectInput & { files: IdentityFiles }) => read(files)),
-  },
+  actors,
   guards: {
     loads: (_, { outcome }: IdentityReading) => Result.isSuccess(outcome),
     isNew: ({ context }, reading: IdentityReading) => isNew(context, reading),
-    /** Files that are no good have just become so: they may be half written. */
-    isFresh: ({ context: { brokenSince, ports, timing } }) => {
-      const forMs = brokenSince === undefined ? 0 : ports.now() - brokenSince;
-      return forMs >= 0 && forMs < timing.patienceMs;
-    },
-    isRead: ({ context }, { signature }: IdentityLooked) => signature === context.readAs,
-    hasSettled: ({ context }, { signature }: IdentityLooked) =>
-      signature === context.seenAs || context.rounds >= settleRoundsMax,
-    wasTouched: ({ context }) => context.touched,
+    isReviewDue: ({ context: { ports, reviewedAt } }) => ports.now() >= reviewedAt + reviewEveryMs,
   },
   actions: {
     take: assign((_, { signature, outcome }: IdentityReading) => ({
       readAs: signature,
-      brokenSince: undefined,
-      warned: undefined,
       ...(Result.isSuccess(outcome) ? { identity: outcome.success } : { error: outcome.failure }),
     })),
-    keepPair: assign((_, { signature }: IdentityReading) => ({
-      readAs: signature,
-      brokenSince: undefined,
-      warned: undefined,
-    })),
-    noteBroken: assign(({ context }, reading: IdentityReading) => noteBroken(context, reading)),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
     takeTrust: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
-    markTouched: assign({ touched: true }),
-    markSeen: assign(({ context }, { signature }: IdentityLooked) => ({
-      seenAs: signature,
-      rounds: context.rounds + 1,
-    })),
-    markRested: assign({ rounds: 0, seenAs: undefined }),
-    beginLook: assign({ touched: false }),
-    markWatched: assign({ watched: true }),
-    markUnwatched: assign({ watched: false }),
-    forgetBroken: assign({ brokenSince: undefined, warned: undefined }),
-    sayLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
-    sayFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
+    tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
+    /** Sends the parent the verdict of the node's own trust on its own chain. */
+    sendVerdict: enqueueActions(({ context, enqueue }) => {
+      const verdict = verdictOf(context);
+      if (verdict !== undefined) enqueue.sendParent(verdict);
+    }),
+    sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
+    sendFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
     reportExpiry: ({ context }) => reportExpiry(context),
+    reportBroken: ({ context }) => reportBroken(context, context.error),
     reportRenewed: ({ context }, { outcome }: IdentityReading) => {
       if (Result.isSuccess(outcome)) reportRenewed(context, outcome.success);
     },
@@ -268,46 +243,13 @@ const machine = setup({
         fields: { error: String(error) },
       }),
   },
-  delays: {
-    settle: ({ context }) => context.timing.settleMs,
-    poll: ({ context: { watched, timing } }) => watched ? timing.pollMs : timing.pollUnwatchedMs,
-    doubt: ({ context }) => Math.min(4 * context.timing.settleMs, context.timing.patienceMs),
-  },
-});
-
-/** Says what is wrong with the files, unless that was the last thing said. */
-const sayBroken = machine.enqueueActions(({ context, event, enqueue }) => {
-  if (event.type !== "effect.done.readIdentity") return;
-  const { signature, outcome } = event.value;
-  if (Result.isSuccess(outcome)) return;
-  const warned = `${outcome.failure.problem} ${signature}`;
-  enqueue.assign({ warned, brokenSince: undefined });
-  if (warned !== context.warned) enqueue(() => reportBroken(context, outcome.failure));
-});
-
-/** What the node's own trust says of its own chain: peers of the same organisation would say the same. */
-const sayVerdict = machine.enqueueActions(({ context, enqueue }) => {
-  const { identity, snapshot, ports, certPem, memory } = context;
-  if (identity === undefined || snapshot === undefined) return;
-  const refusal = checkOwnChain(identity, snapshot, { at: new Date(ports.now()), memory });
-  const verdict: IdentitySaid = refusal === undefined
-    ? { type: "identity.accepted" }
-    : { type: "identity.refused", error: new OwnCertificateRefused({ file: certPem, refusal }) };
-  enqueue.sendParent(verdict as never);
-});
-
-/** The dates are looked at once an hour. */
-const reviewExpiry = machine.enqueueActions(({ context, enqueue }) => {
-  if (context.ports.now() < context.reviewedAt + reviewEveryMs) return;
-  enqueue("markReviewed");
-  enqueue("reportExpiry");
 });
 
 type ReadEvent = { readonly event: { readonly value: IdentityReading } };
-type LookEvent = { readonly event: { readonly value: IdentityLooked } };
+type FailEvent = { readonly event: { readonly error: unknown } };
 const reading = ({ event }: ReadEvent) => event.value;
-const looked = ({ event }: LookEvent) => event.value;
-const failure = ({ event }: { readonly event: { readonly error: unknown } }) => ({ error: event.error });
+const failure = ({ event }: FailEvent) => ({ error: event.error });
+const answer = ({ event }: ReadEvent) => filesRead(event.value);
 
 const readFiles = machine.createStateConfig({
   invoke: {
@@ -325,12 +267,6 @@ export const identityMachine = machine.createMachine({
     identity: undefined,
     snapshot: undefined,
     readAs: undefined,
-    seenAs: undefined,
-    rounds: 0,
-    touched: false,
-    watched: true,
-    brokenSince: undefined,
-    warned: undefined,
     reviewedAt: 0,
     error: undefined,
     memory: new VerificationCache(1),
@@ -344,87 +280,84 @@ export const identityMachine = machine.createMachine({
           {
             guard: { type: "loads", params: reading },
             target: "running",
-            actions: [{ type: "take", params: reading }, "sayLoaded", "markReviewed", "reportExpiry"],
+            actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
           },
-          { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
+          { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readIdentity": {
           target: "failed",
-          actions: [{ type: "takeError", params: failure }, "sayFailed"],
+          actions: [{ type: "takeError", params: failure }, "sendFailed"],
         },
       },
     },
-    /** Entered anew after each pair taken: that heals a watcher whose folder was replaced, and makes it look once more. */
     running: {
-      entry: "markWatched",
       invoke: {
-        src: "watchFolders",
-        input: ({ context: { ports, certPem, keyPem } }) => ({
+        id: "files",
+        src: "watchedFiles",
+        input: ({ context: { ports, certPem, keyPem, timing, readAs } }) => ({
           ports,
-          folders: [...new Set([dirname(certPem), dirname(keyPem)])],
+          paths: [certPem, keyPem],
+          timing,
+          readAs,
         }),
       },
       on: {
         "trust.changed": {
-          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, sayVerdict],
+          actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, "sendVerdict"],
         },
-        "identity.reload": { target: ".reading", reenter: true, actions: "forgetBroken" },
-        "files.touched": { actions: "markTouched" },
-        "watch.failed": { actions: ["markUnwatched", { type: "reportUnwatched", params: failure }] },
+        "identity.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
+        "files.changed": { target: ".reading" },
+        "files.broken": { actions: "reportBroken" },
+        "files.unwatched": { actions: { type: "reportUnwatched", params: failure } },
       },
-      initial: "watching",
+      initial: "resting",
       states: {
-        watching: {
-          entry: ["markRested", reviewExpiry],
-          always: { guard: "wasTouched", target: "settling" },
-          after: { poll: "looking" },
-          on: { "files.touched": { target: "settling" } },
+        resting: {
+          on: { "files.unchanged": { target: "reviewing" } },
         },
-        settling: { after: { settle: "looking" } },
-        looking: {
-          entry: "beginLook",
-          invoke: {
-            src: "lookAtIdentity",
-            input: ({ context: { ports, certPem, keyPem } }) => ({ ports, files: { certPem, keyPem } }),
-          },
-          on: {
-            "effect.done.lookAtIdentity": [
-              { guard: { type: "isRead", params: looked }, target: "watching" },
-              { guard: { type: "hasSettled", params: looked }, target: "reading" },
-              { target: "settling", actions: { type: "markSeen", params: looked } },
-            ],
-            "effect.failed.lookAtIdentity": { target: "watching" },
-          },
+        reviewing: {
+          always: [
+            { guard: "isReviewDue", target: "resting", actions: ["markReviewed", "reportExpiry"] },
+            { target: "resting" },
+          ],
         },
         reading: {
           ...readFiles,
           on: {
+            "files.changed": { target: "reading", reenter: true },
             "effect.done.readIdentity": [
               {
                 guard: { type: "isNew", params: reading },
-                target: "#identity.running",
-                reenter: true,
+                target: "resting",
                 actions: [
                   { type: "reportRenewed", params: reading },
                   { type: "take", params: reading },
-                  "sayLoaded",
+                  "sendLoaded",
                   "markReviewed",
                   "reportExpiry",
-                  sayVerdict,
+                  "sendVerdict",
+                  { type: "tellFiles", params: answer },
                 ],
               },
               {
                 guard: { type: "loads", params: reading },
-                target: "watching",
-                actions: { type: "keepPair", params: reading },
+                target: "reviewing",
+                actions: { type: "tellFiles", params: answer },
               },
-              { guard: "isFresh", target: "doubting", actions: { type: "noteBroken", params: reading } },
-              { target: "watching", actions: [{ type: "noteBroken", params: reading }, sayBroken] },
+              {
+                target: "reviewing",
+                actions: [{ type: "take", params: reading }, { type: "tellFiles", params: answer }],
+              },
             ],
-            "effect.failed.readIdentity": { target: "watching" },
+            "effect.failed.readIdentity": {
+              target: "reviewing",
+              actions: [
+                { type: "takeError", params: failure },
+                { type: "tellFiles", params: ({ event }) => brokenOff(event) },
+              ],
+            },
           },
         },
-        doubting: { after: { doubt: "reading" } },
       },
     },
     failed: { type: "final" },

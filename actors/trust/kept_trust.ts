@@ -1,13 +1,13 @@
 /**
- * What the trust store has kept on disk: the marks and lists that it hands to the keeper.
+ * The marks and lists that the trust store gives the keeper to write to disk.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { verifierOf } from "../../pki/crl.ts";
 import { domainKey, raiseMarks } from "../../pki/crl_marks.ts";
-import type { KeepSource } from "../files/keep_lists.ts";
-import type { ListKeeperEvent } from "./list_keeper.ts";
+import type { KeepSource } from "../files/keep_crls.ts";
+import type { CrlKeeperEvent } from "./crl_keeper.ts";
 import type { TrustStoreContext } from "./trust_store.ts";
 
 /** The keeper's input. */
@@ -18,7 +18,7 @@ export const keeperInput = ({ ports, stateDir, timing: { keepRetryMs } }: TrustS
 });
 
 /** The marks and lists to keep on disk. */
-export function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): ListKeeperEvent {
+export function keepWork({ crlMarks, seenLists, held, sources, paths }: TrustStoreContext): CrlKeeperEvent {
   const files = [{ name: undefined, crlsPem: paths.crlsPem }, ...paths.domains ?? []];
   const from = files.flatMap(({ name, crlsPem }): [string, KeepSource][] => {
     const source = crlsPem === undefined ? undefined : sources.lists.get(crlsPem);

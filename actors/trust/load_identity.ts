@@ -1,5 +1,5 @@
 /**
- * Reading of a node's own key and certificate, with every check that makes sense before anybody is dialled.
+ * Reads a node's own key and certificate, with every check that is possible before the first dial.
  *
  * @module
  */
@@ -32,11 +32,10 @@ export const keyBytesMax = 64 * 1024;
 export const certBytesMax = 1024 * 1024;
 
 /**
- * Loads key and certificate and checks that they can serve: the key is nobody else's to read, they belong together, the
- * certificate is of today and was signed by somebody else. Whether peers trust it is another question:
- * {@linkcode checkOwnChain}.
+ * Loads key and certificate and checks that a node can use them: only its owner can read the key, they belong together,
+ * the certificate is valid today and not self-signed. {@linkcode checkOwnChain} checks whether peers trust it.
  *
- * Self-signed certificates at the end of the file (a root) are left out of what is sent: they prove nothing.
+ * Self-signed certificates at the end of the file (a root) are not sent to peers: they prove nothing.
  */
 export function loadIdentity(files: IdentityFiles): Effect.Effect<NodeIdentity, LoadError, FileSystem> {
   return Effect.gen(function* () {
@@ -60,7 +59,7 @@ export function loadIdentity(files: IdentityFiles): Effect.Effect<NodeIdentity, 
  * Checks that this node's own trust verifies its own chain: peers of the same organisation would refuse it otherwise.
  *
  * @param memory Remembers the chain where it is given, so that new revocation lists cost no signature.
- * @returns The refusal that such a peer would have for it; undefined where it would let it in.
+ * @returns The refusal of such a peer; undefined where it would accept the chain.
  */
 export function checkOwnChain(
   { chain }: NodeIdentity,
@@ -155,8 +154,8 @@ function checkOwn({ certPem, at }: IdentityFiles, leaf: Certificate): Result.Res
 }
 
 /**
- * When what is sent to peers ends: with the leaf, or with the last of the intermediates that could stand above it. One
- * that has expired already ends nothing: a peer that accepts the leaf has another.
+ * When the sent chain expires: with the leaf, or with the last of the intermediates that may be its issuer. An
+ * intermediate that has expired already does not count: a peer that accepts the leaf has another.
  */
 function endOf(chain: readonly Certificate[], at: Date): Date {
   const [leaf, ...rest] = chain;

@@ -19,7 +19,7 @@ import {
 } from "../../pki/trust.ts";
 import type { TrustWarning } from "../../pki/trust_warning.ts";
 import { noKept, readKept } from "../files/read_kept.ts";
-import { readLists } from "../files/read_lists.ts";
+import { readCrls } from "../files/read_crls.ts";
 import { pemText, readPem } from "../files/read_pem.ts";
 import { keptFolder, marksPath, type OpenedState, openState } from "../files/state_directory.ts";
 import { LoadError, type LoadProblem } from "../files/load_error.ts";
@@ -49,33 +49,33 @@ export function filesOf({ trustPem, crlsPem, domains = [] }: TrustPaths): readon
   return files.filter((file) => file !== undefined);
 }
 
-/** What a snapshot is made of, beside the files. */
+/** Input of a snapshot in addition to the files. */
 export interface TrustTerms {
   readonly policy: Policy;
   readonly generation: number;
   readonly at: Date;
-  /** What was in force so far: none where undefined. */
+  /** The marks so far: none where undefined. */
   readonly crlMarks?: CrlHighWaterMarks | undefined;
   /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
   readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /**
-   * Where marks and lists of an earlier run lie. It is opened at a start. Older lists are joined with the kept ones,
+   * Directory with the marks and lists of an earlier run. It is opened at a start. Older lists are joined with the kept ones,
    * with a warning.
    */
   readonly stateDir?: string | undefined;
 }
 
-/** What files said when they loaded, by their paths. */
+/** The content of the files when they loaded, by their paths. */
 export interface TrustSources {
   readonly bundles: ReadonlyMap<string, string>;
-  /** Large lists as they lie in the snapshot, small ones as bytes. */
+  /** Large lists as the snapshot holds them, small ones as bytes. */
   readonly lists: ReadonlyMap<string, CrlSource>;
 }
 
 /** A snapshot, and what it was made of. */
 export interface TrustLoaded extends TrustMade {
   readonly sources: TrustSources;
-  /** Why files did not load, in whose place stands what they said before; one for each. */
+  /** Why files did not load; one error for each. The snapshot uses their previous content. */
   readonly broken: readonly LoadError[];
   /** What the kept files hold, by their paths, where the state directory was opened: hashes, joined by spaces. */
   readonly held: ReadonlyMap<string, string>;
@@ -83,7 +83,7 @@ export interface TrustLoaded extends TrustMade {
   readonly reports: readonly Report[];
 }
 
-/** Nothing was loaded before. */
+/** No file was loaded before. */
 export const noSources: TrustSources = { bundles: new Map(), lists: new Map() };
 
 /** A thousand CA certificates of 64 kB, the most that a snapshot takes, as base64. */
@@ -96,8 +96,8 @@ export const crlsBytesMax = 256 * 1024 * 1024;
  *
  * @param paths The files.
  * @param terms What else the snapshot is made of.
- * @param before What the files said before: a file that does not load stands as it was then, so that a torn bundle, or a
- * partner's, holds up no revocation. Fails with the first file that does not load where this mends nothing.
+ * @param before The previous content of the files. It replaces a file that does not load, so that a torn bundle, or a
+ * partner's, delays no revocation. Fails with the first file that does not load where there is no previous content.
  */
 export function loadTrust(
   paths: TrustPaths,
@@ -124,7 +124,7 @@ export function loadTrust(
   return Effect.flatMap(openState(stateDir, domains), (opened) => load(opened, []));
 }
 
-/** What is known of the files that did not load. */
+/** The previous content of the files that did not load. */
 function standIns({ bundles, lists }: TrustSources, broken: readonly LoadError[]): TrustSources {
   const named = new Set(broken.map(({ file }) => file));
   return {
@@ -189,7 +189,7 @@ function loadDomain(
     if (before !== undefined) return { trust: text, crlsPem: before };
     const cas = yield* Effect.fromResult(readAuthorities(text));
     const options = { path: crlsPem, what: "file of revocation lists", bytesMax: crlsBytesMax, key: "crls_pem" };
-    const lists = yield* readLists(options, { cas, policy });
+    const lists = yield* readCrls(options, { cas, policy });
     if (!(lists instanceof Uint8Array)) return { trust: text, crlsPem: lists };
     return {
       trust: text,

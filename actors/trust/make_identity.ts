@@ -30,9 +30,9 @@ export interface IdentityTerms {
 
 /**
  * Makes a node's identity, with the checks that a node makes of its own files: key and certificate belong together, the
- * certificate is of today and signed by a CA. Self-signed certificates behind it are left out.
+ * certificate is valid today and signed by a CA. Self-signed certificates behind it are left out.
  *
- * Whether peers trust the certificate is not checked ({@linkcode checkOwnChain} does), nor who else can read the key.
+ * Does not check whether peers trust the certificate ({@linkcode checkOwnChain} does), nor who can read the key.
  *
  * @param pair The texts; an error calls them `certPem` and `keyPem`.
  * @returns The identity, or the error with the text it is in and the line.

@@ -1,5 +1,5 @@
 /**
- * The error of a node whose own certificate its own trust refuses: which of its own files is at fault, and what mends it.
+ * The error of a node whose own trust refuses its own certificate: it names the file at fault and the correction.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { Refusal, RefusalCode } from "../../pki/refusal.ts";
 export class OwnCertificateRefused extends Data.TaggedError("OwnCertificateRefused")<{
   /** Path of the certificate, as in the configuration. */
   readonly file: string;
-  /** What a peer with the same trust would refuse it with. */
+  /** The refusal of a peer with the same trust. */
   readonly refusal: Refusal;
 }> {
   get code(): RefusalCode {
@@ -25,7 +25,7 @@ export class OwnCertificateRefused extends Data.TaggedError("OwnCertificateRefus
   }
 }
 
-/** Hints for one's own files, where the refusal's own hint speaks of a peer's. */
+/** Hints for the node's own files, where the hint of the refusal is about a peer's. */
 const ownHints: Readonly<Partial<Record<RefusalCode, string>>> = {
   "unknown-issuer":
     "Put the certificate of the CA named last behind the node's own in cert_pem if it is an intermediate, or into trust_pem if nodes are to trust it: hypha-certutil inspect FILE shows what each has.",

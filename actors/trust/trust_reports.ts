@@ -1,5 +1,5 @@
 /**
- * What the trust store says of what it read, to an operator, and what time brings: each warning once.
+ * Reports of the trust store: what it read, and the warnings that time brings, each once.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { TrustLoaded } from "./load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { TrustStoreContext } from "./trust_store.ts";
 
-/** How often the dates of the lists are gone through for warnings, in milliseconds. */
+/** How often the store checks the dates of the lists for warnings, in milliseconds. */
 export const reviewEveryMs = 60_000;
 
 /** Whether a list's grace ended since the snapshot was announced, in any trust domain. */
@@ -25,7 +25,7 @@ export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boo
   );
 }
 
-/** Reports the warnings that are new, and returns those that stand. */
+/** Reports the warnings that are new, and returns all current ones. */
 export function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarning[]): ReadonlySet<string> {
   const keyOf = ({ code, domain, subject }: TrustWarning) => `${code} ${domain ?? ownDomain} ${subject ?? ""}`;
   for (const warning of warnings.filter((each) => !warned.has(keyOf(each)))) {
@@ -35,14 +35,14 @@ export function warn({ warned, ports }: TrustStoreContext, warnings: readonly Tr
   return new Set(warnings.map(keyOf));
 }
 
-/** Warnings that time brings; those about what did not get into the snapshot were said when it was loaded. */
+/** Warnings that time brings. Those about content that did not get into the snapshot were reported when it was loaded. */
 export function review(context: TrustStoreContext): Partial<TrustStoreContext> {
   const now = context.ports.now();
   if (context.snapshot === undefined || now < context.reviewedAt + reviewEveryMs) return {};
-  const beside = { leaves: [], revoked: [], at: new Date(now) };
-  const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, beside));
-  const standing = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));
-  return { warned: new Set([...warn(context, warnings), ...standing]), reviewedAt: now };
+  const loadedNow = { leaves: [], revoked: [], at: new Date(now) };
+  const warnings = domainsOf(context.snapshot).flatMap((domain) => readWarnings(domain, loadedNow));
+  const lasting = [...context.warned].filter((key) => /^(leaf-in-bundle|anchor-(revoked|unclear)|crl-\w+) /.test(key));
+  return { warned: new Set([...warn(context, warnings), ...lasting]), reviewedAt: now };
 }
 
 export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, broken, reports }: TrustLoaded): void {
@@ -56,14 +56,14 @@ export function reportLoaded({ ports, paths }: TrustStoreContext, { snapshot, br
     message: `Loaded trust snapshot ${generation}: ${anchors.length} anchors, ${lists} revocation lists`,
     fields: { generation, anchors: anchors.length, lists, trustPem: paths.trustPem, crlsPem: paths.crlsPem },
   });
-  for (const error of broken) sayBroken(ports, `Keeping the previous content of ${error.file}`, error);
+  for (const error of broken) reportKept(ports, `Keeping the previous content of ${error.file}`, error);
 }
 
 export function reportBroken({ ports, snapshot }: TrustStoreContext, error: unknown): void {
-  sayBroken(ports, `Keeping trust snapshot ${snapshot?.generation ?? 0}`, error);
+  reportKept(ports, `Keeping trust snapshot ${snapshot?.generation ?? 0}`, error);
 }
 
-function sayBroken(ports: Ports, kept: string, error: unknown): void {
+function reportKept(ports: Ports, kept: string, error: unknown): void {
   const place = error instanceof Object && "file" in error
     ? { file: (error as LoadError).file, line: (error as LoadError).line, problem: (error as LoadError).problem }
     : {};

@@ -2,35 +2,38 @@
  * Owns the TrustSnapshot: loads it, watches the files it comes from, announces what is new.
  *
  * ```
- * loading ─▶ running: watching ── touched ─▶ settling ─▶ looking ── changed, and no longer changing ─▶ reloading
- *    │                  ▲ ▲ └─ poll ─────────────────────▶ │ │                                            │
- *    │                  │ └─ reviewing ◀── nothing new ────┘ └── still changing ─▶ settling               │
- *    ▼                  └─────────────────────────────────────────────────────────────────────────────────┘
+ * loading ─▶ running: resting ── files.changed ─▶ reading ─▶ resting
+ *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
+ *    ▼
  *  failed
  * ```
  *
- * The files are looked at (device, inode, size, times) whenever something in their folders happens, and slowly without
- * that, for file systems that say nothing. They are read once they have stopped changing, so that a list in the middle
- * of being copied is not taken for a whole one. A file that does not load stands as it was before, says so, and is read
- * again when it changes, or on `trust.reload` (SIGHUP), which every state of `running` hears. What changed in the other
- * files meanwhile is taken up; where nothing did, or they do not go together, the snapshot before stays in force.
+ * `actors/files/watched_files.ts` watches the files and says when to read them. Where a file does not load, its previous
+ * content stays in force, the store reports that, and the file is read again when it changes, or on `trust.reload`
+ * (SIGHUP), which every state of `running` accepts. Changes of the other files are taken meanwhile; where nothing changed in
+ * them, or they do not go together, the previous snapshot stays in force.
  *
- * Says to its parent `trust.loaded` or `trust.failed` first, and `trust.changed` ever after. A list whose grace ends
- * changes what is trusted too: the snapshot is announced again, so that connections are judged anew.
+ * Sends its parent `trust.loaded` or `trust.failed` first, and `trust.changed` ever after. The end of a list's grace
+ * changes what is trusted too: the snapshot is announced again, so that connections are verified again.
  *
  * @module
  */
-import { dirname } from "node:path";
 import { Effect, Result } from "effect";
 import { assign, sendParent, sendTo, setup } from "xstate";
 import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
-import { type EffectEvent, type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
-import { signatureOf } from "../files/read_whole.ts";
-import { watchFoldersLogic, type WatchSaid } from "../files/watch_folders.ts";
+import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import {
+  type FilesLook,
+  type FilesRead,
+  lookAtFiles,
+  type WatchedFilesCommand,
+  type WatchedFilesEvent,
+  watchedFilesMachine,
+} from "../files/watched_files.ts";
 import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
-import { listKeeperLogic } from "./list_keeper.ts";
+import { crlKeeperLogic } from "./crl_keeper.ts";
 import type { LoadError } from "../files/load_error.ts";
 import {
   filesOf,
@@ -44,7 +47,7 @@ import {
 import type { Ports } from "../runtime/ports.ts";
 import { ranOut, reportBroken, reportLoaded, review, warn } from "./trust_reports.ts";
 
-/** What a trust store is born with. */
+/** Input of the trust store. */
 export interface TrustStoreInput extends TrustPaths {
   /** Clock, log and files. */
   readonly ports: Ports;
@@ -56,11 +59,11 @@ export interface TrustStoreInput extends TrustPaths {
   readonly timing?: Partial<TrustTiming>;
 }
 
-/** How quick the store is, in milliseconds. */
+/** Times of the store, in milliseconds. */
 export interface TrustTiming {
   /** Files that stay the same this long have stopped changing. A change is in force after about twice this time. */
   readonly settleMs: number;
-  /** How often the files are looked at where nothing was said, and when their folders cannot be watched. */
+  /** How often the files are looked at without a change in their folders. */
   readonly pollMs: number;
   /** The same where the folders cannot be watched. */
   readonly pollUnwatchedMs: number;
@@ -68,26 +71,17 @@ export interface TrustTiming {
   readonly keepRetryMs?: number;
 }
 
-/** Revocation has a second from the renamed file to the closed connection: this leaves most of it. */
+/** A revocation may take one second from the renamed file to the closed connection: these times use a part of it. */
 export const defaultTiming: TrustTiming = { settleMs: 50, pollMs: 5_000, pollUnwatchedMs: 500 };
-/** Looks at files that never stop changing before they are read as they are. */
-export const settleRoundsMax = 20;
 
-/** What the store says to its parent. */
-export type TrustSaid =
+/** What the store sends its parent. */
+export type TrustEvent =
   | { readonly type: "trust.loaded"; readonly snapshot: TrustSnapshot }
   | { readonly type: "trust.failed"; readonly error: unknown }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
 
-/** A look at all files. */
-export interface Looked {
-  readonly signature: string;
-  /** What each looked like, by its path. */
-  readonly files: ReadonlyMap<string, string>;
-}
-
 /** A reading: what the files looked like before it, and what came of it. */
-export interface Reading extends Looked {
+export interface Reading extends FilesLook {
   readonly outcome: Result.Result<TrustLoaded, readonly LoadError[]>;
 }
 
@@ -98,13 +92,12 @@ export interface KnownTrust {
   readonly loadedAs: ReadonlyMap<string, string>;
 }
 
-/** What the store hears. */
+/** The events of the store. */
 export type TrustStoreEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "trust.reload" }
-  | WatchSaid
-  | EffectEvent<"lookAtTrust", Looked, never>
-  | EffectEvent<"readTrust", Reading, never>;
+  | WatchedFilesEvent
+  | EventsOf<typeof actors>;
 
 export interface TrustStoreContext extends KnownTrust {
   readonly ports: Ports;
@@ -114,36 +107,26 @@ export interface TrustStoreContext extends KnownTrust {
   readonly snapshot: TrustSnapshot | undefined;
   readonly stateDir: string | undefined;
   readonly crlMarks: CrlHighWaterMarks;
-  /** The lists in force, by `domainKey`; undefined before the first reading. */
+  /** The current lists, by `domainKey`; undefined before the first reading. */
   readonly seenLists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** What the kept files held when the state directory was opened. */
   readonly held: ReadonlyMap<string, string>;
-  /** Lists in force whose signature was found good, by the last count. */
+  /** Number of current lists with a verified signature, by the last count. */
   readonly vouched: number;
-  /** What the files looked like when they were last read, and at the last look. */
+  /** What the files looked like when they were last read; undefined: each poll reads them again. */
   readonly readAs: string | undefined;
-  readonly seenAs: string | undefined;
-  readonly rounds: number;
-  /** Something happened in the folders since the last look began. */
-  readonly touched: boolean;
-  readonly watched: boolean;
-  /** When the snapshot was last announced: lists that ran out since change what is trusted. */
+  /** When the snapshot was last announced: lists whose grace ended since then change what is trusted. */
   readonly announcedAt: number;
-  /** Warnings that stand, so that each is said once. */
+  /** Current warnings: each is reported once. */
   readonly warned: ReadonlySet<string>;
   readonly reviewedAt: number;
-  readonly error: unknown;
+  /** Why the last reading brought nothing; empty where it did. */
+  readonly errors: readonly unknown[];
 }
-
-const look = (paths: TrustPaths) =>
-  Effect.map(
-    Effect.forEach(filesOf(paths), (path) => Effect.map(signatureOf(path), (signature) => [path, signature] as const)),
-    (seen): Looked => ({ signature: seen.map(([, signature]) => signature).join(" "), files: new Map(seen) }),
-  );
 
 const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: KnownTrust) =>
   Effect.gen(function* () {
-    const looked = yield* look(paths);
+    const looked = yield* lookAtFiles(filesOf(paths));
     const loaded = loadTrust(paths, terms, sources).pipe(
       Effect.mapError((error): readonly LoadError[] => [error]),
       Effect.filterOrFail(
@@ -156,7 +139,7 @@ const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: Known
 
 /** Whether a file that loads has changed. */
 function isNews(
-  files: Looked["files"],
+  files: FilesLook["files"],
   { broken, loadedAs }: Pick<TrustLoaded, "broken"> & Pick<KnownTrust, "loadedAs">,
 ): boolean {
   const named = new Set(broken.map(({ file }) => file));
@@ -169,17 +152,45 @@ function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: T
   return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };
 }
 
-/** A file that may not be read is tried again at each poll: giving it back to us changes nothing that a look sees. */
-function readAs({ signature, outcome }: Reading): string | undefined {
+/**
+ * What the watch learns of a reading. A file that may not be read is tried again at each poll: a permission that is given
+ * back changes nothing that a look sees.
+ */
+function filesRead({ signature, outcome }: Reading): FilesRead {
   const problems = Result.isFailure(outcome) ? outcome.failure : outcome.success.broken;
-  return problems.some(({ problem }) => problem === "unreadable") ? undefined : signature;
+  return {
+    type: "files.read",
+    signature,
+    isLoaded: Result.isSuccess(outcome),
+    problem: problems.length === 0 ? undefined : problems.map(({ file, problem }) => `${file} ${problem}`).join(" "),
+    mendsItself: problems.some(({ problem }) => problem === "unreadable"),
+  };
 }
 
+/** The same where the reading itself broke off: the next poll tries again. */
+const brokenOff = ({ error }: { readonly error: unknown }): FilesRead => ({
+  type: "files.read",
+  signature: "",
+  isLoaded: false,
+  problem: String(error),
+  mendsItself: true,
+});
+
 /** What each file looked like when it loaded last. */
-function loadedAs(before: KnownTrust["loadedAs"], files: Looked["files"], { broken }: TrustLoaded) {
+function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { broken }: TrustLoaded) {
   const old = broken.map(({ file }) => [file, before.get(file) ?? ""] as const);
   return new Map([...files, ...old]);
 }
+
+const actors = {
+  watchedFiles: watchedFilesMachine,
+  keeper: crlKeeperLogic,
+  readTrust: fromEffect(
+    "readTrust",
+    ({ paths, terms, known }: EffectInput & { paths: TrustPaths; terms: TrustTerms; known: KnownTrust }) =>
+      read(paths, terms, known),
+  ),
+};
 
 const store = setup({
   types: {
@@ -187,27 +198,17 @@ const store = setup({
     context: {} as TrustStoreContext,
     events: {} as TrustStoreEvent,
   },
-  actors: {
-    watchFolders: watchFoldersLogic,
-    keeper: listKeeperLogic,
-    lookAtTrust: fromEffect("lookAtTrust", ({ paths }: EffectInput & { paths: TrustPaths }) => look(paths)),
-    readTrust: fromEffect(
-      "readTrust",
-      ({ paths, terms, known }: EffectInput & { paths: TrustPaths; terms: TrustTerms; known: KnownTrust }) =>
-        read(paths, terms, known),
-    ),
-  },
+  actors,
   guards: {
     loads: (_, { outcome }: { outcome: Reading["outcome"] }) => Result.isSuccess(outcome),
-    isRead: ({ context }, { signature }: Seen) => signature === context.readAs,
-    hasSettled: ({ context }, { signature }: Seen) => signature === context.seenAs || context.rounds >= settleRoundsMax,
-    wasTouched: ({ context }) => context.touched,
     ranOut: ({ context }) => ranOut(context),
     isVouched: ({ context }) => countVouched(context.seenLists) !== context.vouched,
   },
   actions: {
     take: assign(({ context }, { reading }: { reading: Reading }) => {
-      if (Result.isFailure(reading.outcome)) return { readAs: readAs(reading), error: reading.outcome.failure[0] };
+      const { signature, mendsItself } = filesRead(reading);
+      const readAs = mendsItself ? undefined : signature;
+      if (Result.isFailure(reading.outcome)) return { readAs, errors: reading.outcome.failure };
       const made = reading.outcome.success;
       return {
         snapshot: made.snapshot,
@@ -217,25 +218,20 @@ const store = setup({
         vouched: countVouched(made.lists),
         sources: made.sources,
         loadedAs: loadedAs(context.loadedAs, reading.files, made),
-        readAs: readAs(reading),
+        readAs,
         announcedAt: context.ports.now(),
         reviewedAt: context.ports.now(),
         warned: warn(context, made.warnings),
-        error: undefined,
+        errors: [],
       };
     }),
-    takeError: assign((_, { error }: { error: unknown }) => ({ error })),
-    markTouched: assign({ touched: true }),
-    markSeen: assign(({ context }, { signature }: Seen) => ({ seenAs: signature, rounds: context.rounds + 1 })),
-    markRested: assign({ rounds: 0, seenAs: undefined }),
-    beginLook: assign({ touched: false }),
-    markWatched: assign({ watched: true }),
-    markUnwatched: assign({ watched: false }),
+    takeError: assign((_, { error }: { error: unknown }) => ({ errors: [error] })),
+    tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
     review: assign(({ context }) => review(context)),
     keep: sendTo("keeper", ({ context }) => keepWork(context)),
-    /** A list of an issuer that only peers send was found good by then: it makes its mark. */
+    /** The signature of a list was verified meanwhile, on a peer's path: the list makes its mark. */
     noteVouched: assign(({ context }) => noteVouched(context)),
-    /** The same trust, with a number of its own, because time changed what it says. */
+    /** The same trust with the next generation: time changed its verdicts. */
     renew: assign(({ context }) => ({
       announcedAt: context.ports.now(),
       snapshot: context.snapshot && { ...context.snapshot, generation: context.snapshot.generation + 1 },
@@ -243,8 +239,8 @@ const store = setup({
     reportLoaded: ({ context }, { reading }: { reading: Reading }) => {
       if (Result.isSuccess(reading.outcome)) reportLoaded(context, reading.outcome.success);
     },
-    reportBroken: ({ context }, { errors }: { errors: readonly unknown[] }) => {
-      for (const error of errors) reportBroken(context, error);
+    reportBroken: ({ context }) => {
+      for (const error of context.errors) reportBroken(context, error);
     },
     reportUnwatched: ({ context }, { error }: { error: unknown }) =>
       context.ports.report({
@@ -254,28 +250,19 @@ const store = setup({
           `Cannot watch the folders of trust_pem and crls_pem, looking every ${context.timing.pollUnwatchedMs} ms instead`,
         fields: { error: String(error) },
       }),
-    sayLoaded: sendParent(({ context }) => ({ type: "trust.loaded", snapshot: context.snapshot })),
-    sayChanged: sendParent(({ context }) => ({ type: "trust.changed", snapshot: context.snapshot })),
-    sayFailed: sendParent(({ context }) => ({ type: "trust.failed", error: context.error })),
-  },
-  delays: {
-    settle: ({ context }) => context.timing.settleMs,
-    poll: ({ context: { watched, timing } }) => watched ? timing.pollMs : timing.pollUnwatchedMs,
+    sendLoaded: sendParent(({ context }) => ({ type: "trust.loaded", snapshot: context.snapshot })),
+    sendChanged: sendParent(({ context }) => ({ type: "trust.changed", snapshot: context.snapshot })),
+    sendFailed: sendParent(({ context }) => ({ type: "trust.failed", error: context.errors[0] })),
   },
 });
 
-type Seen = Pick<Looked, "signature">;
 type ReadEvent = { readonly event: { readonly value: Reading } };
-type LookEvent = { readonly event: { readonly value: Looked } };
 type FailEvent = { readonly event: { readonly error: unknown } };
 const reading = ({ event }: ReadEvent) => ({ reading: event.value });
 const outcome = ({ event }: ReadEvent) => ({ outcome: event.value.outcome });
-const looked = ({ event }: LookEvent) => ({ signature: event.value.signature });
 const failure = ({ event }: FailEvent) => ({ error: event.error });
-const broken = ({ event: { value } }: ReadEvent) => ({
-  errors: Result.isFailure(value.outcome) ? value.outcome.failure : [],
-});
-const brokenOff = ({ event }: FailEvent) => ({ errors: [event.error] });
+const answer = ({ event }: ReadEvent) => filesRead(event.value);
+const tellBrokenOff = { type: "tellFiles", params: ({ event }: FailEvent) => brokenOff(event) } as const;
 
 const readFiles = store.createStateConfig({
   invoke: {
@@ -306,14 +293,10 @@ export const trustStoreMachine = store.createMachine({
     sources: noSources,
     loadedAs: new Map(),
     readAs: undefined,
-    seenAs: undefined,
-    rounds: 0,
-    touched: false,
-    watched: true,
     announcedAt: 0,
     warned: new Set(),
     reviewedAt: 0,
-    error: undefined,
+    errors: [],
   }),
   invoke: { id: "keeper", src: "keeper", input: ({ context }) => keeperInput(context) },
   initial: "loading",
@@ -328,92 +311,70 @@ export const trustStoreMachine = store.createMachine({
             actions: [
               { type: "take", params: reading },
               { type: "reportLoaded", params: reading },
-              "sayLoaded",
+              "sendLoaded",
               "keep",
             ],
           },
-          { target: "failed", actions: [{ type: "take", params: reading }, "sayFailed"] },
+          { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readTrust": {
           target: "failed",
-          actions: [{ type: "takeError", params: failure }, "sayFailed"],
+          actions: [{ type: "takeError", params: failure }, "sendFailed"],
         },
       },
     },
-    /** Entered anew after each reading: that heals a watcher whose folder was replaced, and makes it look once more. */
     running: {
-      entry: "markWatched",
       invoke: {
-        src: "watchFolders",
-        input: ({ context: { ports, paths } }) => ({
+        id: "files",
+        src: "watchedFiles",
+        input: ({ context: { ports, paths, timing, readAs } }) => ({
           ports,
-          folders: [...new Set(filesOf(paths).map((path) => dirname(path)))],
+          paths: filesOf(paths),
+          timing: { ...timing, patienceMs: 0 },
+          readAs,
         }),
       },
       on: {
-        "trust.reload": { target: ".reloading", reenter: true },
-        "files.touched": { actions: "markTouched" },
-        "watch.failed": { actions: ["markUnwatched", { type: "reportUnwatched", params: failure }] },
+        "trust.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
+        "files.changed": { target: ".reading" },
+        "files.broken": { actions: "reportBroken" },
+        "files.unwatched": { actions: { type: "reportUnwatched", params: failure } },
       },
-      initial: "watching",
+      initial: "resting",
       states: {
-        watching: {
-          entry: "markRested",
-          always: { guard: "wasTouched", target: "settling" },
-          after: { poll: "looking" },
-          on: { "files.touched": { target: "settling" } },
-        },
-        settling: {
-          after: { settle: "looking" },
-        },
-        looking: {
-          entry: "beginLook",
-          invoke: {
-            src: "lookAtTrust",
-            input: ({ context: { ports, paths } }) => ({ ports, paths }),
-          },
-          on: {
-            "effect.done.lookAtTrust": [
-              { guard: { type: "isRead", params: looked }, target: "reviewing" },
-              { guard: { type: "hasSettled", params: looked }, target: "reloading" },
-              { target: "settling", actions: { type: "markSeen", params: looked } },
-            ],
-            "effect.failed.lookAtTrust": { target: "reviewing" },
-          },
-        },
+        resting: { on: { "files.unchanged": { target: "reviewing" } } },
         reviewing: {
           entry: "review",
           always: [
             { guard: "isVouched", target: "reviewing", reenter: true, actions: ["noteVouched", "keep"] },
-            { guard: "ranOut", target: "watching", actions: ["renew", "sayChanged"] },
-            { target: "watching" },
+            { guard: "ranOut", target: "resting", actions: ["renew", "sendChanged"] },
+            { target: "resting" },
           ],
         },
-        reloading: {
+        reading: {
           ...readFiles,
           on: {
+            "files.changed": { target: "reading", reenter: true },
             "effect.done.readTrust": [
               {
                 guard: { type: "loads", params: outcome },
-                target: "#trustStore.running",
-                reenter: true,
+                target: "resting",
                 actions: [
                   { type: "take", params: reading },
                   { type: "reportLoaded", params: reading },
-                  "sayChanged",
+                  "sendChanged",
                   "keep",
+                  { type: "tellFiles", params: answer },
                 ],
               },
               {
-                target: "#trustStore.running",
-                reenter: true,
-                actions: [{ type: "take", params: reading }, { type: "reportBroken", params: broken }],
+                target: "reviewing",
+                actions: [{ type: "take", params: reading }, { type: "tellFiles", params: answer }],
               },
             ],
             "effect.failed.readTrust": {
-              target: "#trustStore.running",
-              reenter: true,
-              actions: { type: "reportBroken", params: brokenOff },
+              target: "reviewing",
+              actions: [{ type: "takeError", params: failure }, tellBrokenOff],
             },
           },
         },

@@ -1,18 +1,18 @@
 /**
- * The parent of a trust store where there is no node: keeps the newest snapshot and says when there is another.
+ * The parent of a trust store in an application without a node: keeps the newest snapshot and emits each new one.
  *
  * ```
  * loading ─▶ watching ── trust.changed ─▶ watching (emits it)
  *    │          │
  *    ▼          ▼
- *   failed   failed (the trust store died)
+ *   failed   failed (the trust store stopped with an error)
  * ```
  *
  * @module
  */
-import { assign, emit, setup } from "xstate";
+import { assign, emit, sendTo, setup } from "xstate";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { type TrustSaid, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
+import { type TrustEvent, type TrustStoreInput, trustStoreMachine } from "./trust_store.ts";
 
 interface WatchContext {
   readonly store: TrustStoreInput;
@@ -20,8 +20,8 @@ interface WatchContext {
   readonly error: unknown;
 }
 
-type WatchEvent = TrustSaid | { readonly type: "trust.reload" };
-type WatchEmitted = Extract<TrustSaid, { readonly type: "trust.changed" }>;
+type WatchEvent = TrustEvent | { readonly type: "trust.reload" };
+type WatchEmitted = Extract<TrustEvent, { readonly type: "trust.changed" }>;
 
 const watch = setup({
   types: {
@@ -34,11 +34,12 @@ const watch = setup({
   actions: {
     take: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
-    sayChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
+    reload: sendTo("trustStore", { type: "trust.reload" }),
+    sendChanged: emit((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ type: "trust.changed" as const, snapshot })),
   },
 });
 
-/** The watch as a machine. `failed` rests: its context says why. */
+/** The watch as a machine. The context of `failed` has the error. */
 export const trustWatchMachine = watch.createMachine({
   id: "trustWatch",
   context: ({ input }) => ({ store: input, snapshot: undefined, error: undefined }),
@@ -67,10 +68,10 @@ export const trustWatchMachine = watch.createMachine({
         "trust.changed": {
           actions: [
             { type: "take", params: ({ event }) => ({ snapshot: event.snapshot }) },
-            { type: "sayChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
+            { type: "sendChanged", params: ({ event }) => ({ snapshot: event.snapshot }) },
           ],
         },
-        "trust.reload": { actions: ({ self, event }) => self.getSnapshot().children["trustStore"]?.send(event) },
+        "trust.reload": { actions: "reload" },
       },
     },
     failed: {},

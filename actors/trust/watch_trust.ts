@@ -36,15 +36,15 @@ export interface WatchedDomain {
   readonly roles?: readonly Role[] | undefined;
 }
 
-/** How to watch, and whom to tell. */
+/** Options of the watch, and its callbacks. */
 export interface WatchTrustOptions {
-  /** Called with each snapshot after the first: hand it to what verifies connections (`trustChanged` of `makeMtlsSecurity`). */
+  /** Called with each snapshot after the first: pass it to the connections' checks (`trustChanged` of `makeMtlsSecurity`). */
   readonly onChange?: (snapshot: TrustSnapshot) => void;
-  /** Called with what a person should know: a file that does not load, a list that is about to run out. */
+  /** Called with warnings for an operator: a file that does not load, a list that is about to expire. */
   readonly onWarning?: (warning: Report) => void;
   /**
-   * Called when the watch died, or a callback threw: a revocation may be missed from then on, so close what stands on this
-   * trust. Without it the error ends the process.
+   * Called when the watch stopped with an error, or a callback threw. A revocation may be missed from then on, so close
+   * the connections that depend on this trust. Without this callback the error ends the process.
    */
   readonly onFailed?: (error: unknown) => void;
   /**
@@ -71,14 +71,14 @@ export interface TrustWatch {
 }
 
 /**
- * Loads the files of trust, and watches them: a renamed file is in force within a second, a torn one changes nothing until it
- * is whole, and what was loaded before stays in force meanwhile.
+ * Loads the files of trust, and watches them. A renamed file takes effect within a second; a torn one has no effect until
+ * it is whole, and its previous content stays in force meanwhile.
  *
- * It verifies nothing: hand the snapshots to `makeMtlsSecurity`, or to `verifyPath`.
+ * Verifies no certificate: pass the snapshots to `makeMtlsSecurity`, or to `verifyPath`.
  *
  * @param paths The files.
  * @returns The watch once everything is loaded, or the first file that does not load, what is wrong with it and the command
- * that mends it. Rejects only for errors that no file causes.
+ * that corrects it. Rejects only for errors that no file causes.
  */
 export async function watchTrust(
   paths: WatchedPaths,
@@ -151,7 +151,7 @@ function inputOf(paths: WatchedPaths, { policy = defaultPolicy, timing, stateDir
   return input;
 }
 
-/** Trust that cannot be kept current is not to be stood on: an application that says nothing of it ends. */
+/** An application without `onFailed` ends: it must not rely on trust that is no longer kept current. */
 function endTheProcess(error: unknown): void {
   queueMicrotask(() => {
     throw error;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Member } from "../../pki/member.ts";
 import type { Descriptor, JobSpec, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
 import { addResources, noResources, subtractResources } from "./resources.ts";
 
@@ -19,7 +20,10 @@ export interface OpenOffer {
 /** A given lease. Its resources are free again when it is over and its last job has ended. */
 export interface GivenLease {
   readonly id: Uuid;
-  readonly holder: Peer;
+  /** Where its holder is asked and told. */
+  readonly peer: Peer;
+  /** The member that accepted the offer: only its connections renew, and dispatch under, the lease. */
+  readonly holder: Member;
   readonly resources: Resources;
   readonly descriptors: readonly Descriptor[];
   /** Milliseconds since the epoch. */
@@ -32,6 +36,8 @@ export interface RunningJob {
   readonly taskId: Uuid;
   readonly leaseId: Uuid;
   readonly scheduler: Peer;
+  /** The member that dispatched it: the holder of the lease. */
+  readonly holder: Member;
   readonly spec: JobSpec;
 }
 
@@ -63,11 +69,11 @@ export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
 }
 
 /** Turns an offer into a lease of the same id, which keeps the resources. */
-export function acceptOffer(commitments: Commitments, id: Uuid, endsAt: number): Commitments {
+export function acceptOffer(commitments: Commitments, id: Uuid, holder: Member, endsAt: number): Commitments {
   const offer = commitments.offers[id];
   if (offer === undefined) return commitments;
   const { to, resources, descriptors } = offer;
-  const lease: GivenLease = { id, holder: to, resources, descriptors, endsAt, over: false };
+  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, endsAt, over: false };
   return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 
@@ -108,8 +114,8 @@ export function jobsOfLease(commitments: Commitments, leaseId: Uuid): readonly R
   return Object.values(commitments.jobs).filter((job) => job.leaseId === leaseId);
 }
 
-/** The leases that a peer holds. */
-export function leasesOf(commitments: Commitments, holder: Peer): readonly GivenLease[] {
+/** The leases that a member holds. */
+export function leasesOf(commitments: Commitments, holder: Member): readonly GivenLease[] {
   return Object.values(commitments.leases).filter((lease) => lease.holder === holder && !lease.over);
 }
 
@@ -117,17 +123,17 @@ export function leasesOf(commitments: Commitments, holder: Peer): readonly Given
  * The lease that a job is dispatched under. The message does not name it: it is a lease of the sender that was offered for
  * such a job and has no running job.
  */
-export function leaseForJob(commitments: Commitments, sender: Peer, wanted: Descriptor): GivenLease | undefined {
+export function leaseForJob(commitments: Commitments, sender: Member, wanted: Descriptor): GivenLease | undefined {
   return leasesOf(commitments, sender).find(({ id, descriptors }) =>
     jobsOfLease(commitments, id).length === 0 &&
     descriptors.some((descriptor) => descriptor.class === wanted.class && descriptor.name === wanted.name)
   );
 }
 
-/** The running job that a dispatch repeats: the same job, of the same class, by the same peer. */
-export function sameJob(commitments: Commitments, sender: Peer, spec: JobSpec): RunningJob | undefined {
+/** The running job that a dispatch repeats: the same job, of the same class, by the same member. */
+export function sameJob(commitments: Commitments, sender: Member, spec: JobSpec): RunningJob | undefined {
   return Object.values(commitments.jobs).find((job) =>
-    job.scheduler === sender && job.spec.job_id === spec.job_id && job.spec.executor.class === spec.executor.class
+    job.holder === sender && job.spec.job_id === spec.job_id && job.spec.executor.class === spec.executor.class
   );
 }
 

@@ -16,6 +16,7 @@
  * @module
  */
 import { type ActorRef, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
+import type { Member } from "../../pki/member.ts";
 import type { PeerText } from "../../transport/port.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
@@ -26,7 +27,7 @@ export const leaseLifeMs = 10_000;
 /** The input of the giver's side of a lease. */
 export interface LeaseInput extends HasParent<LeaseEvent> {
   readonly id: Uuid;
-  readonly holder: PeerText;
+  readonly holder: Member;
   readonly lifeMs: number;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
@@ -39,6 +40,8 @@ export interface LeaseContext extends LeaseInput {
 /** A renewal that a peer asked for, and the exchange that waits for the answer. */
 export interface RenewalAsked {
   readonly peer: PeerText;
+  /** What the certificate of the connection proved that the request came in on. */
+  readonly member: Member;
   readonly exchange: string;
 }
 
@@ -64,7 +67,7 @@ export const leaseMachine = setup({
     events: {} as LeaseCommand,
   },
   guards: {
-    isHolder: ({ context }, { peer }: RenewalAsked) => peer === context.holder,
+    isHolder: ({ context }, { member }: RenewalAsked) => member === context.holder,
   },
   actions: {
     renew: enqueueActions(({ context, enqueue }, { exchange }: RenewalAsked) => {

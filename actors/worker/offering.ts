@@ -4,6 +4,7 @@
  * @module
  */
 import type { RequestAnswer } from "../../transport/port.ts";
+import { memberOf, standsFor } from "../../pki/member.ts";
 import type { Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { JobRef } from "../job/messages.ts";
@@ -73,20 +74,21 @@ export function answerRenewal(
 ): void {
   const taken = context.book.offers[id];
   if (context.book.leases[id]?.over === false) {
-    enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, exchange });
+    enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, member: memberOf(identity), exchange });
     return;
   }
-  if (taken === undefined || taken.to !== peer || !mayHold(identity.role)) {
+  if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
     return;
   }
   const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
   const endsAt = context.ports.now() + lifeMs;
+  const holder = memberOf(identity);
   enqueue.cancel(`offer/${id}`);
-  enqueue.assign({ book: acceptOffer(context.book, id, endsAt) });
+  enqueue.assign({ book: acceptOffer(context.book, id, holder, endsAt) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
-    input: { id, holder: peer, lifeMs, now: context.ports.now, parent: self },
+    input: { id, holder, lifeMs, now: context.ports.now, parent: self },
   });
   enqueue.sendTo(context.transport, {
     type: "respond",
@@ -98,14 +100,16 @@ export function answerRenewal(
       level: "info",
       event: "lease.granted",
       message: `Leased to ${peer}`,
-      fields: { lease: id, peer, price: taken.price, resources: taken.resources, class: taken.descriptors[0]?.class },
+      fields: {
+        lease: id,
+        peer,
+        name: identity.name,
+        price: taken.price,
+        resources: taken.resources,
+        class: taken.descriptors[0]?.class,
+      },
     })
   );
-}
-
-/** Only schedulers may lease. A certificate that names another role may not; one without a role may. */
-export function mayHold(role: string | undefined): boolean {
-  return role === undefined || role === "scheduler";
 }
 
 type Renewed = Extract<LeaseEvent, { type: "lease.renewed" }>;
@@ -120,7 +124,7 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
     message: { RenewLease: { Renewed: { id, timeout: instantFromMs(endsAt) } } },
   });
   enqueue(() => {
-    const peer = context.book.leases[id]?.holder;
+    const peer = context.book.leases[id]?.peer;
     context.ports.report({
       level: "debug",
       event: "lease.renewed",
@@ -130,14 +134,14 @@ export function answerRenewed({ context, enqueue }: WorkerArgs, { id, exchange, 
   });
 }
 
-/** Refuses a renewal by a peer that does not hold the lease. */
+/** Refuses a renewal by a member that does not hold the lease. */
 export function answerRefused({ context, enqueue }: WorkerArgs, { id, exchange, peer }: Refused): void {
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
   enqueue(() =>
     context.ports.report({
       level: "warn",
       event: "lease.refused",
-      message: `Cannot renew lease for ${peer}: another peer holds it`,
+      message: `Cannot renew lease for ${peer}: another member holds it`,
       fields: { lease: id, peer },
     })
   );
@@ -160,8 +164,8 @@ export function closeLease(
     context.ports.report({
       level: how === "lapsed" ? "warn" : "info",
       event: how === "lapsed" ? "lease.lapsed" : "lease.ended",
-      message: `Lease of ${lease.holder} is over: ${reason}`,
-      fields: { lease: id, peer: lease.holder, reason, jobs: jobs.map(({ spec }) => spec.job_id) },
+      message: `Lease of ${lease.peer} is over: ${reason}`,
+      fields: { lease: id, peer: lease.peer, reason, jobs: jobs.map(({ spec }) => spec.job_id) },
     })
   );
 }

@@ -162,7 +162,6 @@ export const workerMachine = worker.createMachine({
     book: noCommitments,
     window: [],
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
-    connected: input.peers,
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",
     unacknowledged: 0,

@@ -40,8 +40,6 @@ export interface WorkerContext extends WorkerInput {
   readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
   readonly jobNetworkHost: JobNetworkHost;
-  /** Connected peers. A disconnected scheduler is not notified of job results. */
-  readonly connected: readonly Peer[];
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
   /** Why no executor can be started now. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
@@ -12,7 +13,6 @@ import type { RequestWith } from "../runtime/requests.ts";
 import type { LeaseRef } from "./lease.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
-import { mayHold } from "./offering.ts";
 import { findExecutor } from "./requests.ts";
 import {
   addJob,
@@ -45,14 +45,17 @@ export function answerDispatch(
       exchange,
       message: { DispatchJob: { Dispatched: { id, timeout: instantFromMs(endsAt) } } },
     });
-  const running = sameJob(context.book, peer, spec);
+  const holder = memberOf(identity);
+  const running = sameJob(context.book, holder, spec);
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
     enqueue.assign({ book: replaceSpec(context.book, running.taskId, spec) });
     enqueue.sendTo<JobRef>(`job/${running.taskId}`, { type: "job.updated", spec });
     return dispatched(lease.endsAt);
   }
-  const refusal = mayHold(identity.role) ? begin(context, { id, peer, spec }) : "its role may not dispatch";
+  const refusal = standsFor(identity.role, "scheduler")
+    ? begin(context, { id, peer, holder, spec })
+    : "its role may not dispatch";
   if (typeof refusal === "string") {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { DispatchJob: "Failed" } });
     enqueue(() =>
@@ -60,7 +63,7 @@ export function answerDispatch(
         level: "warn",
         event: "job.refused",
         message: `Cannot take job of ${peer}: ${refusal}`,
-        fields: { peer, task: id, job: spec.job_id, reason: refusal },
+        fields: { peer, name: identity.name, task: id, job: spec.job_id, reason: refusal },
       })
     );
     return;
@@ -88,7 +91,7 @@ export function answerDispatch(
       level: "info",
       event: "job.dispatched",
       message: `Took ${spec.executor.class} job of ${peer}`,
-      fields: { peer, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
+      fields: { peer, name: identity.name, task: id, job: spec.job_id, class: spec.executor.class, lease: job.leaseId },
     })
   );
 }
@@ -96,7 +99,12 @@ export function answerDispatch(
 /** The lease and executor of a new job, or why it cannot run. */
 function begin(
   { book, config, cellProblem }: WorkerContext,
-  { id, peer, spec }: { readonly id: Uuid; readonly peer: Peer; readonly spec: JobSpec },
+  { id, peer, holder, spec }: {
+    readonly id: Uuid;
+    readonly peer: Peer;
+    readonly holder: Member;
+    readonly spec: JobSpec;
+  },
 ) {
   const wanted = { class: spec.executor.class, name: spec.executor.descriptor.name };
   const executor = findExecutor(config.executors, wanted);
@@ -104,9 +112,9 @@ function begin(
   if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
-  const lease = leaseForJob(book, peer, wanted);
+  const lease = leaseForJob(book, holder, wanted);
   if (lease === undefined) return "its sender holds no free lease for such a job";
-  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, spec };
+  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec };
   return { job, executor, endsAt: lease.endsAt };
 }
 
@@ -149,7 +157,7 @@ export function closeJob(
   if (outcome.type === "failed" && context.book.leases[job.leaseId]?.over === false) {
     enqueue.sendTo<LeaseRef>(`lease/${job.leaseId}`, { type: "lease.end", reason: "its job failed" });
   }
-  if (!context.connected.includes(job.scheduler)) return;
+  if (!context.members.some(({ member }) => member === job.holder)) return;
   enqueue.assign({ unacknowledged: context.unacknowledged + 1 });
   enqueue.sendTo(context.transport, {
     type: "request",
@@ -173,20 +181,23 @@ function statusOf(outcome: JobOutcome): JobStatus {
 }
 
 /**
- * A peer's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
- * without it. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time.
+ * A member's last connection closed. If its certificate was the reason, its leases end at once, and aggregations continue
+ * without its peer. Otherwise its leases lapse by themselves, and aggregations wait for it for a limited time. A job names
+ * PeerIDs: aggregations notice nothing while another member of the PeerID that may be a worker is connected.
  */
 export function noteClosed(
   { context, enqueue }: WorkerArgs,
-  { peer, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  enqueue.assign({ connected: context.connected.filter((other) => other !== peer) });
+  const members = withoutConnected(context.members, identity);
+  enqueue.assign({ members });
   const isUnwanted = reason.type === "trust.changed" || reason.type === "expired";
   const delay = isUnwanted ? 0 : absenceMs;
+  const isAway = standsFor(identity.role, "worker") && !isConnectedAs(members, peer, "worker");
   const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
-  if (isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
+  if (isAway && isWaitedFor) enqueue.raise({ type: "absence.over", peer }, { delay, id: `absence/${peer}` });
   if (!isUnwanted) return;
-  for (const { id } of leasesOf(context.book, peer)) {
+  for (const { id } of leasesOf(context.book, memberOf(identity))) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, {
       type: "lease.end",
       reason: `its holder's certificate is not accepted: ${reason.refusal.code}`,
@@ -194,10 +205,13 @@ export function noteClosed(
   }
 }
 
-/** A peer connected, perhaps again. */
-export function noteEstablished({ context, enqueue }: WorkerArgs, { peer }: { readonly peer: Peer }): void {
-  enqueue.cancel(`absence/${peer}`);
-  enqueue.assign({ connected: [...context.connected.filter((other) => other !== peer), peer] });
+/** A member connected, perhaps again. */
+export function noteEstablished(
+  { context, enqueue }: WorkerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  if (standsFor(identity.role, "worker")) enqueue.cancel(`absence/${peer}`);
+  enqueue.assign({ members: withConnected(context.members, identity) });
 }
 
 /** A peer stayed disconnected: aggregations no longer wait for it. */

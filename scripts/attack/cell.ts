@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { runtimeBinary } from "../demo/processes.ts";
 
-/** What a run reports. */
+/** The report of a run. */
 export interface CellReport {
   readonly part: "cell";
   readonly runtime: string;
@@ -30,15 +30,15 @@ export interface CellReport {
 }
 
 /** How the attacks are run. */
-export interface CellAttackOptions {
+interface CellAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;
   readonly rest: readonly string[];
 }
 
-/** What a run without root's rights runs as, where root starts it. */
-const nobody = 65_534;
+/** The user of a run without root's rights, where root starts it. */
+const unprivilegedId = 65_534;
 /** Share of the attempts of a full run. */
 const quickScale = 0.01;
 const runMs = 900_000;
@@ -46,7 +46,7 @@ const levels = ["full", "root", "namespaces", "bare"];
 const script = fileURLToPath(new URL("./cell/run.ts", import.meta.url));
 
 /** One run: who attacks, and at which level. */
-export interface CellRun {
+interface CellRun {
   readonly runtime: "node" | "deno";
   /** `-` for the strongest. */
   readonly level: string;
@@ -57,7 +57,7 @@ export interface CellRun {
   readonly quiet?: boolean;
 }
 
-/** Runs the attacks as the command line says. A level that this machine lacks is told, not skipped silently. */
+/** Runs the attacks of the command line. Reports a level that this machine lacks. */
 export async function attack(options: CellAttackOptions): Promise<CellReport[]> {
   const isRoot = process.getuid?.() === 0;
   const valueOf = (name: string) => {
@@ -89,18 +89,18 @@ export async function attack(options: CellAttackOptions): Promise<CellReport[]> 
   return reports;
 }
 
-/** Runs attacks in a process of their own; undefined where this machine has no such level. */
+/** Runs attacks in a separate process; undefined where this machine has no such level. */
 export async function runCellAttacks(run: CellRun): Promise<CellReport | undefined> {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "hypha-attack-")));
   chmodSync(folder, 0o755);
   const node = await runtimeBinary("node");
   const binary = await runtimeBinary(run.runtime);
   const drop = run.user === "user" && process.getuid?.() === 0;
-  if (drop) chownSync(folder, nobody, nobody);
-  const as = drop ? ["setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"] : [];
+  if (drop) chownSync(folder, unprivilegedId, unprivilegedId);
+  const as = drop ? ["setpriv", `--reuid=${unprivilegedId}`, `--regid=${unprivilegedId}`, "--clear-groups"] : [];
   const flags = run.runtime === "node" ? ["--no-warnings"] : ["run", "-A", "--no-check", "--quiet"];
   const [command = "", ...args] = [...as, binary, ...flags, script, folder, node, run.level, String(run.scale)];
-  // Descriptor 9 is one that no executor may get hold of.
+  // No executor may get access to descriptor 9.
   const secret = openSync("/etc/passwd", "r");
   try {
     const child = spawn(command, [...args, ...run.ids ?? []], {

@@ -16,7 +16,7 @@ import { impersonate, impersonations } from "./gate/impersonate.ts";
 import { gateTable } from "./gate/table.ts";
 import { besiege, type GateAttackRow, type Siege } from "./gate/siege.ts";
 
-/** What a run reports. */
+/** The report of a run. */
 export interface GateReport {
   readonly part: "gate";
   readonly runtime: string;
@@ -29,7 +29,7 @@ export interface GateReport {
 }
 
 /** How the attacks are run. `quick` is for tests: a few attempts each. */
-export interface GateAttackOptions {
+interface GateAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;
@@ -37,7 +37,7 @@ export interface GateAttackOptions {
 
 /** From the victim's first byte to its verdict; a quick run has less time to wait. */
 const deadlineMs = { quick: 2_000, full: 5_000 };
-/** Attempts of a quick run: of strangers, of members (who last about a second each), of what weighs 16 MB. */
+/** Attempts of a quick run: by strangers, by members (about a second each), and with 16 MB of data. */
 const quickMax = { stranger: 8, member: 4, heavy: 1 };
 const heavy = "certificate-16-mb";
 /** Attempts of each impersonation while listening. */
@@ -59,7 +59,7 @@ export async function attack({ runtime, json, quick }: GateAttackOptions): Promi
     const address = (await victim.started()).addresses[0]!;
     const world: AttackerSetup = {
       port: Number(address.split("/")[4]),
-      member: files.revoked, // revoked elsewhere: a member here, and nobody's friend
+      member: files.revoked, // revoked in another network, a member in this one
       thief: files.listener,
     };
     attackers = new Attackers(await runtimeBinary("node"), fileOf("attackers.json", world));

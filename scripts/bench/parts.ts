@@ -5,8 +5,8 @@
  */
 import type { BenchRow } from "./row.ts";
 
-/** What a part's module exports. `quick` is for tests: the same rows, whose figures mean nothing. */
-export interface BenchPart {
+/** The exports of a part's module. `quick` is for tests: the same rows, with figures that have no meaning. */
+interface BenchPart {
   readonly measure: (options: { readonly quick: boolean }) => Promise<readonly BenchRow[]>;
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The content of a row. `ratio` is `value / peerValue`, and is what the target is about wherever there is a peer. */
+/** The data of a row. `ratio` is `value / peerValue`; where a peer exists, the target applies to the ratio. */
 export interface BenchRow {
   readonly id: string;
   readonly runtime: "node" | "deno";
@@ -19,7 +19,7 @@ export interface BenchRow {
   readonly met: boolean;
 }
 
-/** Makes a row of a measurement, and prints it on standard error. */
+/** Makes a row of a measurement and prints it on standard error. */
 export function makeRow(
   measured: Pick<BenchRow, "id" | "what" | "unit" | "value" | "op" | "target"> & {
     readonly peer?: { readonly name: string; readonly value: number };

@@ -1,5 +1,5 @@
-# Starts the program of this tree that the calling command is named for: on the pinned Node, which ensure.mjs installs
-# first, or on Deno where the machine has no Node. The last step is an exec, so that signals reach the program itself.
+# Starts the program with the name of the calling command: on the pinned Node, which ensure.mjs installs first, or on Deno
+# where PATH has no Node. The last step is an exec, so signals reach the program itself.
 scripts=$(dirname "$0")/..
 program=$scripts/$(basename "$0" | tr - _).ts
 if command -v node >/dev/null 2>&1; then

@@ -35,12 +35,12 @@ export const bundle = Command.make(
     sequence: countFlag("sequence", "With --spiffe: its sequence number (default: one more than that of --out)."),
     refreshHint: countFlag(
       "refresh-hint",
-      "With --spiffe: how often to look for a new one, in seconds (default: not said).",
+      "With --spiffe: how often to look for a new one, in seconds (default: not stated).",
     ),
     existing: existingFlag,
   },
   ({ spiffe, sequence, refreshHint, ...options }) => {
-    const told = spiffe ? { spiffe: { sequence, refreshHintSeconds: refreshHint } } : {};
-    return say(Effect.flatMap(load, ({ makeBundle }) => makeBundle({ ...options, ...told })));
+    const stated = spiffe ? { spiffe: { sequence, refreshHintSeconds: refreshHint } } : {};
+    return say(Effect.flatMap(load, ({ makeBundle }) => makeBundle({ ...options, ...stated })));
   },
 ).pipe(Command.withDescription("Make a trust bundle: intermediates before roots, each once."));

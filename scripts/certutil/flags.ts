@@ -13,11 +13,11 @@ export function fileFlag(name: string, description: string): Flag.Flag<string> {
 }
 
 /** A flag with a text in it, which must be given. */
-export function textFlag(name: string, metavar: string, description: string): Flag.Flag<string> {
+function textFlag(name: string, metavar: string, description: string): Flag.Flag<string> {
   return Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
 }
 
-/** A flag with a text in it, which may be left out: its description says what happens then. */
+/** An optional flag with a text. Its description explains the default. */
 export function optionalFlag(name: string, metavar: string, description: string): Flag.Flag<string | undefined> {
   return Flag.String(name).pipe(
     Flag.withMetavar(metavar),
@@ -107,7 +107,7 @@ export const sanFlag: Flag.Flag<readonly string[] | undefined> = Flag.String("sa
   Flag.map((given) => given.length === 0 ? undefined : splitNames(given)),
 );
 
-/** `--role` and `--domain`: the URI name that they stand for. */
+/** Makes the URI name of `--role` and `--domain`. */
 export const roleFlags = {
   role: Flag.Literals("role", ["gateway", "scheduler", "worker", "data"]).pipe(
     Flag.withDescription(

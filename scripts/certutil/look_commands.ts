@@ -14,8 +14,8 @@ const jsonFlag = Flag.Boolean("json").pipe(
   Flag.withDefault(false),
 );
 
-/** Says nothing more: the command has printed its verdict. */
-const notMet = new ProgramFailed({ exitCode: 1, said: undefined });
+/** Prints nothing more: the command has printed its verdict. */
+const notMet = new ProgramFailed({ exitCode: 1, notice: undefined });
 
 const inspect = Command.make(
   "inspect",
@@ -41,7 +41,7 @@ const verify = Command.make(
     chain: Argument.String("chain").pipe(Argument.withDescription("The leaf, and what a node would send behind it.")),
     trust: fileFlag("trust", "Trust bundle, as in trust_pem."),
     crls: optionalFlag("crls", "FILE", "Revocation lists, as in crls_pem (default: none, no certificate is revoked)."),
-    at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
+    at: optionalFlag("at", "RFC3339", "The time of the verification (default: now)."),
     json: jsonFlag,
   },
   ({ json, ...options }) =>
@@ -56,13 +56,13 @@ const verify = Command.make(
       yield* Console.log(lines.join("\n"));
       if (!ok) yield* Effect.fail(notMet);
     }),
-).pipe(Command.withDescription("Judge a chain as a node would: exit code 0 accepted, 1 refused."));
+).pipe(Command.withDescription("Verify a chain as a node does: exit code 0 accepted, 1 refused."));
 
 const doctor = Command.make(
   "doctor",
   {
     config: fileFlag("config", "The node's configuration, of any role.").pipe(Flag.withAlias("c")),
-    at: optionalFlag("at", "RFC3339", "The time to judge for (default: now)."),
+    at: optionalFlag("at", "RFC3339", "The time of the verification (default: now)."),
     json: jsonFlag,
   },
   ({ json, ...options }) =>

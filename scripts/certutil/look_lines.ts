@@ -1,5 +1,5 @@
 /**
- * What `inspect` and `verify` print for people.
+ * The text output of `inspect` and `verify`.
  *
  * @module
  */
@@ -23,27 +23,27 @@ function fieldLines(name: string, value: unknown): readonly string[] {
   return rows.length === 1 ? [`  ${name}: ${rows[0]}`] : [`  ${name}:`, ...rows.map((row) => `    ${row}`)];
 }
 
-/** A verdict: the path from the leaf to the anchor, or the refusal with what to do. */
+/** A verdict: the path from the leaf to the anchor, or the refusal with its hint. */
 export function verdictLines(verdict: Verdict): readonly string[] {
   const { ok, code, path, reason, hint, peer, warnings } = verdict;
-  const said = warnings.map((warning) => `warning: ${warning}`);
+  const warningLines = warnings.map((warning) => `warning: ${warning}`);
   const checked = [
     "checks",
     ...verdict.checks.map((step) => `  ${step.ok ? "ok     " : "refused"}  ${step.check.padEnd(10)}  ${step.detail}`),
   ];
   if (!ok) {
     const tried = verdict.tried.length === 0 ? [] : [`  path tried: ${verdict.tried.join(" ← ")}`];
-    return [`refused: ${code}`, `  ${reason}`, `  ${hint}`, ...tried, ...checked, ...said];
+    return [`refused: ${code}`, `  ${reason}`, `  ${hint}`, ...tried, ...checked, ...warningLines];
   }
   const steps = path.map(({ subject, serial, notAfter }, index) => {
     const place = index === path.length - 1 ? "anchor" : index === 0 ? "leaf" : "issuer";
     return `  ${place.padEnd(6)}  ${subject}  serial ${serial}  until ${notAfter}`;
   });
   const who = peer === null ? [] : [`  peer    ${peer.id}${peer.role === null ? "" : `  role ${peer.role}`}`];
-  return ["accepted", ...steps, ...who, ...checked, ...said];
+  return ["accepted", ...steps, ...who, ...checked, ...warningLines];
 }
 
-/** A diagnosis: a line a finding, what mends it below. */
+/** A diagnosis: one line for each finding, with its repair below. */
 export function diagnosisLines({ ok, role, peer, findings }: Diagnosis): readonly string[] {
   const marks = { ok: "ok", warning: "warn", error: "WRONG" } as const;
   const lines = findings.flatMap(({ check, level, file, detail, mend }) => [

@@ -16,22 +16,22 @@ import { lookCommands } from "./look_commands.ts";
 import { revocationCommands } from "./revocation_commands.ts";
 
 const program = Command.make("hypha-certutil").pipe(
-  Command.withDescription("Makes, signs, revokes, shows and judges the certificates of a network."),
+  Command.withDescription("Makes, signs, revokes, shows and verifies the certificates of a network."),
   Command.withSubcommands([...issueCommands, ...revocationCommands, bundle, ...lookCommands]),
 );
 
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
 /**
- * Runs it.
+ * Runs the program.
  *
- * @param around Changes the services: tests catch what is printed.
- * @returns Exit code: 0 done, 1 not done or refused, 2 wrong usage; and what went wrong, where it was not said already.
+ * @param around Changes the services. Tests use it to read the output.
+ * @returns The exit code (0 done, 1 not done or refused, 2 wrong usage), and the failure where nothing printed it yet.
  */
 export async function runCertutil(
   args: readonly string[],
   around: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R> = (effect) => effect,
-): Promise<{ readonly code: ExitCode; readonly said?: string }> {
+): Promise<{ readonly code: ExitCode; readonly notice?: string }> {
   const exit = await Effect.runPromiseExit(
     around(Command.runWith(program, { version })(args)).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
@@ -44,5 +44,5 @@ export async function runCertutil(
   if (CliError.isCliError(error)) return { code: 2 };
   if (error instanceof ProgramFailed) return { code: error.exitCode };
   const message = error instanceof Error ? error.message : String(error);
-  return { code: 1, said: `hypha-certutil: ${escapeUnsafe(message)}` };
+  return { code: 1, notice: `hypha-certutil: ${escapeUnsafe(message)}` };
 }

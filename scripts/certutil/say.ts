@@ -1,5 +1,5 @@
 /**
- * Prints what a command has done: files on standard output, warnings on standard error.
+ * Prints the results of a command: files on standard output, warnings on standard error.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
- * What changed, and which tests that concerns: `npm test -- --fast`.
+ * Finds the changed files and the tests that need them: `npm test -- --fast`.
  *
- * Changed is what git sees between a commit and the working tree, new files included. The commit is the one given, else the
- * last that this branch shares with `origin/main` (or `main`), else, on `main` itself, the one before.
+ * A file is changed when git sees a difference between a commit and the working tree, or when it is new. The commit is the
+ * given one, else the last that this branch shares with `origin/main` (or `main`), else, on `main` itself, the previous one.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { runCommand } from "./command.ts";
 import { closureOf, importGraph } from "./import_graph.ts";
 
 /** Tests for a change. */
-export interface ChangedTests {
+interface ChangedTests {
   /** The commit that changes count from, as git writes it shortly. */
   readonly since: string;
   readonly changed: readonly string[];
@@ -20,7 +20,7 @@ export interface ChangedTests {
 }
 
 const gitMs = 20_000;
-/** Whatever these say concerns every test. */
+/** A change of these files concerns every test. */
 const everywhere = ["package.json", "package-lock.json", "deno.json", "tsconfig.json", "scripts/test_file.ts"];
 
 async function git(...args: readonly string[]): Promise<string | undefined> {
@@ -40,9 +40,9 @@ async function baseOf(since: string | undefined): Promise<string | undefined> {
 }
 
 /**
- * Finds the tests for what changed.
+ * Finds the tests of changed files.
  *
- * @param expectedMs What a test file is expected to take.
+ * @param expectedMs The expected time of a test file.
  * @returns Undefined where git knows no commit to compare with.
  */
 export async function changedTests(

@@ -9,8 +9,8 @@ import process from "node:process";
 /** The exit code of a command whose time was over, as `timeout` has it. */
 export const stoppedCode = 124;
 
-/** What a command did. `code` is {@linkcode stoppedCode} when its time was over. */
-export interface CommandResult {
+/** The result of a command. `code` is {@linkcode stoppedCode} after a timeout. */
+interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -18,11 +18,11 @@ export interface CommandResult {
 }
 
 /** How a command runs. */
-export interface CommandOptions {
+interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
-  /** Hears what the command says on standard error as it says it. */
+  /** Called with the text on standard error, as the command writes it. */
   readonly onStderr?: (text: string) => void;
 }
 

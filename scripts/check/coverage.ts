@@ -1,5 +1,5 @@
 /**
- * What a test file could not cover on this machine: counted in the process that runs the file, told by the runner at its end.
+ * The tests that a file could not run on this machine. The process of the file counts them; the runner reports them at its end.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { installCommand, missingPrerequisites, prerequisites } from "./prerequis
 /** How many tests or checks were left out, for each thing that they need. */
 export type Lacking = Readonly<Record<string, number>>;
 
-/** A cell of level full that this machine does not allow although its programs are there. */
+/** A cell of level full that this machine does not allow although it has the programs. */
 export const fullCells = "full cells";
 
-/** Root's rights: what only root may do is not tested without them. */
+/** Root's rights: tests of root's operations need them. */
 export const rootRights = "root's rights";
 
 const counts = new Map<string, number>();
@@ -21,12 +21,12 @@ export function noteLacking(tool: string): void {
   counts.set(tool, (counts.get(tool) ?? 0) + 1);
 }
 
-/** What was noted in this process. */
+/** The gaps that this process noted. */
 export function lacking(): Lacking {
   return Object.fromEntries(counts);
 }
 
-/** Adds up what several files lacked. */
+/** Sums the missing tools of several files. */
 export function sumLacking(all: readonly Lacking[]): Lacking {
   const sum: Record<string, number> = {};
   for (const [tool, count] of all.flatMap((each) => Object.entries(each))) sum[tool] = (sum[tool] ?? 0) + count;
@@ -39,7 +39,7 @@ const plural = (count: number) => `${count} ${count === 1 ? "test" : "tests"}`;
 const isOther = (tool: string) =>
   !["node", "npm", fullCells, rootRights, ...prerequisites.map(({ program }) => program)].includes(tool);
 
-/** What the absence of tools cost, in words. */
+/** Describes the tests that are left out because tools are missing. */
 function costsOf(sum: Lacking): readonly string[] {
   const named = Object.entries(sum).filter(([tool]) => !isOther(tool)).map(([tool, count]) => {
     if (tool === rootRights) return `${plural(count)} without ${rootRights}: what a worker does as root`;
@@ -52,9 +52,9 @@ function costsOf(sum: Lacking): readonly string[] {
 }
 
 /**
- * The closing lines: what was not covered, and the one command that covers it.
+ * The closing lines: the tests that are left out, and the command that enables them.
  *
- * @param sum What the tests of all files and runtimes lacked.
+ * @param sum The missing tools of all files and runtimes.
  * @param untested Parts that did not run at all, in words.
  */
 export function coverageLines(sum: Lacking, untested: readonly string[]): readonly string[] {

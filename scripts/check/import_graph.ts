@@ -1,13 +1,13 @@
 /**
- * Which files a file needs: what it imports, and what it names by a relative path (scripts that it starts, data that it
- * reads). A name with a placeholder (`hypha_${role}.ts`) stands for every file that fits.
+ * The files that a file needs: its imports, and the files that it names by a relative path (scripts that it starts, data that
+ * it reads). A name with a placeholder (`hypha_${role}.ts`) means every file that fits.
  *
  * @module
  */
 import { posix } from "node:path";
 
 /** Paths below the root, with forward slashes, and the text of those that are source. */
-export type Tree = ReadonlyMap<string, string>;
+type Tree = ReadonlyMap<string, string>;
 
 const literal = /"([^"\n]+)"|'([^'\n]+)'|`([^`\n]+)`/g;
 const isSource = (path: string) => /\.(ts|mjs|js)$/.test(path);
@@ -30,18 +30,18 @@ function named(
   const target = text.startsWith(".") ? posix.normalize(posix.join(from, text)) : text;
   if (known.has(target)) return [target];
   if (target.startsWith("..") || target === "." || target === "./") return [];
-  // A folder stands for its data, and for the sources in it that are named too: their names are joined to it.
+  // A folder means its data, and the sources in it that the file names too: it joins their names to the folder.
   if (target.endsWith("/")) {
     return paths.filter((path) => path.startsWith(target) && (!isSource(path) || literals.has(posix.basename(path))));
   }
   const parts = target.split(/\$\{[^}]*\}/).map(escaped);
-  // A placeholder alone fits everything: it says nothing.
+  // A placeholder alone fits every file, so it carries no information.
   if (parts.length < 2 || parts.join("").length < placeholderMin) return [];
   const pattern = new RegExp(`^${parts.join("[\\w-]+")}$`);
   return paths.filter((path) => pattern.test(path));
 }
 
-/** Fewest characters beside placeholders. */
+/** Fewest characters besides placeholders. */
 const placeholderMin = 8;
 
 /** Direct needs of every source file. */

@@ -1,5 +1,5 @@
 /**
- * A Node that is too old for the programs: the system's own where it is one, else the pinned one that says so.
+ * A Node that is too old for the programs: the system's Node if it is too old, else the pinned Node with a false version.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { findProgram } from "./prerequisites.ts";
 import { isAtLeast, nodeMin } from "../program/require_node.ts";
 import { askRuntime, findRuntime } from "./runtimes.ts";
 
-/** Words that start a Node, and what it says of its version. */
+/** The command of a Node, and the version that it reports. */
 export interface OldNode {
   readonly command: readonly [string, ...string[]];
   readonly version: string;
 }
 
-/** The pinned Node, made to say that it is another. */
-export function nodeSaying(version: string): OldNode {
+/** The pinned Node, which reports a false version. */
+export function nodeReporting(version: string): OldNode {
   const change = 'import p from "node:process"; Object.defineProperty(p, "versions", { value: { ...p.versions, node: ' +
     `${JSON.stringify(version)} } });`;
   return {

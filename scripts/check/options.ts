@@ -8,19 +8,19 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { availableRuntimes, type Runtime } from "./runtimes.ts";
 
-/** What is to be tested. */
-export interface CheckOptions {
+/** The options of a check. */
+interface CheckOptions {
   readonly runtimes: readonly Runtime[];
   readonly json: boolean;
   /** Only these test files, and nothing else; everything where empty. */
   readonly files: readonly string[];
-  /** What changed, on Node, in 90 seconds. */
+  /** Tests the changed files, on Node, in 90 seconds. */
   readonly fast: boolean;
   /** With `fast`: changes count from this commit on. */
   readonly since: string | undefined;
 }
 
-/** Says what is wrong and how it is right; exits 2. */
+/** Prints the error and the usage; exits with 2. */
 export function usage(reason: string): never {
   console.error(
     `Cannot run: ${reason}\nUsage: npm test [-- TEST_FILE…] [--runtime node|deno] [--json]\n` +
@@ -37,7 +37,7 @@ function runtimesFor(asked: string | undefined, fast: boolean): readonly Runtime
   return [asked];
 }
 
-/** Reads the command line; on wrong usage, says so and exits 2. */
+/** Reads the command line. On wrong usage, prints the error and exits with 2. */
 export function checkOptions(): CheckOptions {
   try {
     // `deno task test -- FILE` hands the dashes on, npm takes them away.

@@ -1,5 +1,5 @@
 /**
- * Links of the pages in a folder: a packed package must hold whatever its pages link to.
+ * Links of the pages in a folder: a packed package must contain every target of its pages.
  *
  * @module
  */
@@ -15,7 +15,7 @@ function pagesOf(folder: string, at = ""): readonly string[] {
   });
 }
 
-/** Targets of a page's links and pictures; what stands in code is none. */
+/** Returns the targets of a page's links and pictures. Code contains no links. */
 function targetsOf(text: string): readonly string[] {
   const prose = text.replaceAll(/^```[\s\S]*?^```$/gm, "").replaceAll(/`[^`\n]*`/g, "");
   return [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target]) => target ?? "");

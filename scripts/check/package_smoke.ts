@@ -8,12 +8,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
-import { nodeSaying, type OldNode, systemOldNode } from "./old_node.ts";
+import { nodeReporting, type OldNode, systemOldNode } from "./old_node.ts";
 import { linksOutside } from "./package_links.ts";
 import { findRuntime, type Runtime, startable } from "./runtimes.ts";
 
-/** One thing tried, and what went wrong with it. */
-export interface SmokeResult {
+/** One trial and its error. */
+interface SmokeResult {
   readonly what: string;
   readonly error: string | undefined;
 }
@@ -49,7 +49,7 @@ async function tryOld(
   const { code, stdout, stderr } = await runCommand(node, [...flags, program, "--help"], { cwd, timeoutMs });
   const says = /^Cannot run [^\n]+ needs Node [^\n]+\n$/.test(stderr) && stderr.includes(`this is Node ${version}`);
   const error = code === 1 && stdout === "" && says ? undefined : `exit ${code}\n${stdout}${stderr}`;
-  return { what: `${program} on Node ${version} says what it needs`, error };
+  return { what: `${program} on Node ${version} names the version that it needs`, error };
 }
 
 /** Tries the package as its users would. */
@@ -91,7 +91,7 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
       const program = ["run", "-A", "--no-check", join("node_modules", manifest.name, path), "--help"];
       await attempt(`${name} --help on deno`, binary("deno"), program, folder);
     }
-    const old = systemOldNode() ?? nodeSaying("20.20.2");
+    const old = systemOldNode() ?? nodeReporting("20.20.2");
     for (const path of Object.values(manifest.bin)) {
       results.push(await tryOld(old, join("node_modules", manifest.name, path), folder));
     }

@@ -1,5 +1,5 @@
 /**
- * The parts of a run: what each counts, how long it takes, and the summary.
+ * The parts of a run: their counts, their times, and the summary.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { remember, slowestLines } from "./test_times.ts";
 import { type FileResult, type RunOptions, runTests } from "./test_runner.ts";
 import type { Runtime } from "./runtimes.ts";
 
-/** What a part counts. */
+/** The counts of a part. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
@@ -33,7 +33,7 @@ export class Parts {
   readonly files: FileResult[] = [];
   readonly #start = performance.now();
 
-  /** @param say Hears progress, a line or more at a time. */
+  /** @param say Called with progress, one or more lines at a time. */
   constructor(say: (text: string) => void) {
     this.say = say;
   }
@@ -52,7 +52,7 @@ export class Parts {
     return this.parts.reduce((sum, part) => sum + part[key], 0);
   }
 
-  /** Does a part's work, and tells how it ended. */
+  /** Runs a part and reports its result. */
   async part(name: string, work: () => Counts | Promise<Counts>): Promise<void> {
     const start = performance.now();
     const counts = await work();
@@ -87,7 +87,7 @@ export class Parts {
     });
   }
 
-  /** The slowest files, each part's time, and what was not covered. */
+  /** Prints the slowest files, the time of each part, and the tests that are left out. */
   closing(notCovered: readonly string[]): void {
     if (this.files.length > 1) {
       this.say(`Slowest of ${this.files.length} files:`);

@@ -9,14 +9,14 @@ import process from "node:process";
 import { runCommand } from "./command.ts";
 import { findRuntime } from "./runtimes.ts";
 
-/** A program of the system, the Debian package that has it, and what its absence costs. */
-export interface Prerequisite {
+/** A program of the system, its Debian package, and the tests that need it. */
+interface Prerequisite {
   readonly program: string;
   readonly package: string;
   readonly covers: string;
 }
 
-/** What `npm test` installs. */
+/** The programs that `npm test` installs. */
 export const prerequisites: readonly Prerequisite[] = [
   { program: "bwrap", package: "bubblewrap", covers: "cells of levels full and root" },
   { program: "openssl", package: "openssl", covers: "what the openssl program reads and writes" },
@@ -53,9 +53,9 @@ export function missingPrerequisites(): readonly Prerequisite[] {
 export const isRoot = (): boolean => process.geteuid?.() === 0;
 
 /**
- * Installs what is missing where this user may and apt-get is here; otherwise changes nothing.
+ * Installs the missing programs with apt-get, if it exists and this user may; otherwise changes nothing.
  *
- * @param say Hears what is being done, and why it failed.
+ * @param say Called with progress and with the reason of a failure.
  * @param mayInstall Whether this user may install packages.
  */
 export async function installPrerequisites(say: (text: string) => void, mayInstall = isRoot()): Promise<void> {
@@ -69,7 +69,7 @@ export async function installPrerequisites(say: (text: string) => void, mayInsta
     });
   const install = ["install", "-y", "-qq", "--no-install-recommends", ...packages];
   let last = await apt(...install);
-  // A fresh image has no index of packages; one that is old names versions that are gone.
+  // A fresh image has no index of packages; an old index names versions that no longer exist.
   if (last.code !== 0) {
     const updated = await apt("update", "-qq");
     last = updated.code === 0 ? await apt(...install) : updated;

@@ -23,7 +23,7 @@ const found = new Map<Runtime, string | undefined>();
 export const ownRuntime: Runtime = "deno" in process.versions ? "deno" : "node";
 
 /** A runtime that was asked. */
-export interface AskedRuntime {
+interface AskedRuntime {
   /** The absolute path of its binary. */
   readonly path: string;
   readonly version: string;
@@ -38,7 +38,7 @@ const questions: Record<Runtime, readonly string[]> = {
 /**
  * Starts a program once and asks it where its binary is, and its version.
  *
- * @returns Undefined where it is not this runtime: Deno puts a `node` of its own into PATH, which is Deno again.
+ * @returns Undefined where it is not this runtime: Deno puts its own `node` into PATH, which is Deno again.
  */
 export function askRuntime(runtime: Runtime, program: string): AskedRuntime | undefined {
   const { stdout, status } = spawnSync(startable(program), questions[runtime], { encoding: "utf8", timeout: startMs });

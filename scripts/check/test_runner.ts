@@ -1,5 +1,5 @@
 /**
- * Runs test files, each in a process of its own, on Node and on Deno.
+ * Runs test files, each in a separate process, on Node and on Deno.
  *
  * @module
  */
@@ -17,22 +17,22 @@ export interface FileResult {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
-  /** What its tests needed and this machine lacks. */
+  /** The tools that its tests need and this machine lacks. */
   readonly lacking: Lacking;
   readonly ms: number;
   /** Whether it was ended because its allowance was over: neither passed nor failed. */
   readonly stopped: boolean;
-  /** What the file printed, when it failed. */
+  /** The output of a file that failed. */
   readonly output: string;
 }
 
-/** What makes a runtime run a script; memory tests call `gc`. */
+/** The arguments with which a runtime runs a script; memory tests call `gc`. */
 export const runtimeFlags: Record<Runtime, readonly string[]> = {
   node: ["--expose-gc", "--no-warnings"],
   deno: ["run", "-A", "--no-check", "--quiet", "--v8-flags=--expose-gc"],
 };
 
-/** Node compiles a module once for all test files: 0.15 s of each. Deno has a cache of its own. */
+/** Node compiles a module once for all test files: 0.15 s of each. Deno has its own cache. */
 const compiled = resolve("node_modules/.cache/node-compile");
 /** Longest time for one file on one runtime, in milliseconds. */
 const fileTimeoutMs = 300_000;

@@ -1,5 +1,5 @@
 /**
- * How long test files take: remembered from run to run, the slowest told, and those that take too long.
+ * The times of test files. They are kept from run to run; the slowest files, and those over the limit, are reported.
  *
  * @module
  */
@@ -7,8 +7,8 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { Runtime } from "./runtimes.ts";
 
-/** What is known of a file's time, and on which runtime. */
-export interface TimedFile {
+/** The time of a file on a runtime. */
+interface TimedFile {
   readonly file: string;
   readonly runtime: Runtime;
   readonly ms: number;
@@ -22,7 +22,7 @@ const unknownMs = 3_000;
 const slowestMax = 10;
 
 /** Longest time of a file on one runtime, unless {@linkcode slowFiles} lists it. */
-export const fileBudgetMs = 20_000;
+const fileBudgetMs = 20_000;
 /** A shared machine is noisy: only a file that takes three times its budget fails, and in CI alone. */
 const toleranceInCi = 3;
 
@@ -36,7 +36,7 @@ function read(path: string): Record<string, unknown> {
   }
 }
 
-/** Remembers what was measured. Where that cannot be written, nothing is remembered. */
+/** Writes the measured times. Where the file cannot be written, they are lost. */
 export function remember(results: readonly TimedFile[]): void {
   const times = read(memory) as Times;
   for (const { file, runtime, ms } of results) times[`${file} ${runtime}`] = Math.round(ms);
@@ -44,7 +44,7 @@ export function remember(results: readonly TimedFile[]): void {
     mkdirSync(dirname(memory), { recursive: true });
     writeFileSync(memory, `${JSON.stringify(times, undefined, 1)}\n`);
   } catch {
-    // A tree that belongs to somebody else.
+    // The tree belongs to another user.
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * How a stage of the demo says that it cannot go on.
+ * The error of a stage of the demo that cannot continue.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * In which cell the demo's executors run: what this machine allows, found before the workers are told.
+ * The cell of the demo's executors: the strongest level of this machine, found before the workers start.
  *
  * @module
  */
@@ -17,16 +17,16 @@ import { BrokenPromise } from "./broken_promise.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** What the training executor is made of: it may read that, and nothing else of this tree. */
+/** The files of the training executor. It may read no other file of this tree. */
 const parts = ["scripts", "actors", "transport", "pki", "node_modules", "package.json", "deno.json"];
 
-/** `[cell]` of the demo's workers, and what is said of it. */
-export interface DemoCell {
+/** `[cell]` of the demo's workers, and its description. */
+interface DemoCell {
   readonly table: Readonly<Record<string, unknown>>;
-  readonly said: string;
+  readonly description: string;
 }
 
-/** Takes away what killed workers left mounted in the demo's folder: jobs' directories are file systems of their own. */
+/** Unmounts the job directories that killed workers left in the demo's folder: each is a file system. */
 export function unmountAll(folder: string): void {
   const table = existsSync("/proc/self/mounts") ? readFileSync("/proc/self/mounts", "utf8") : "";
   for (const line of table.split("\n")) {
@@ -37,12 +37,12 @@ export function unmountAll(folder: string): void {
 
 /** Bytes of a socket's path that an executor can connect to: Deno takes 107, Node one more. */
 const socketPathBytesMax = 107;
-/** Where a job's socket lies below the demo's folder. */
+/** The path of a job's socket below the demo's folder. */
 const socketPathBytes = "/work/worker-1/hypha-00000000-0000-0000-0000-000000000000/bridge.sock".length;
 
 /**
- * Checks that executors can connect to the sockets of their jobs: in a cell without a root of its own they see them below the
- * demo's folder, whose path may be too long then.
+ * Checks that executors can connect to the sockets of their jobs: in a cell without its own root the path of a
+ * socket begins with the demo's folder and may be too long.
  */
 export function checkSocketPaths(folder: string, cell: Cell): void {
   const over = new TextEncoder().encode(folder).length + socketPathBytes - socketPathBytesMax;
@@ -52,7 +52,7 @@ export function checkSocketPaths(folder: string, cell: Cell): void {
   );
 }
 
-/** Finds the strongest cell of this machine; why there is no stronger one stands in `logs/cell.log` of the demo's folder. */
+/** Finds the strongest cell of this machine. `logs/cell.log` of the demo's folder gives the reason why no stronger one works. */
 export async function chooseCell(folder: string): Promise<DemoCell> {
   const readOnly = parts.map((part) => join(root, part));
   const config = { ...cellDefault, readOnly };
@@ -62,10 +62,10 @@ export async function chooseCell(folder: string): Promise<DemoCell> {
   checkSocketPaths(folder, cell);
   mkdirSync(join(folder, "logs"), { recursive: true, mode: 0o700 });
   writeFileSync(join(folder, "logs", "cell.log"), cell.notes.map((note) => `${note}\n`).join(""));
-  if (isConfined(cell)) return { table: { read_only: readOnly }, said: describeCell(cell) };
+  if (isConfined(cell)) return { table: { read_only: readOnly }, description: describeCell(cell) };
   return {
     table: { read_only: readOnly, allow_unconfined: true },
-    said: `${describeCell(cell)}. Nothing confines them, which is allowed because they are the demo's own. ` +
+    description: `${describeCell(cell)}. Nothing confines them, which is allowed because they are the demo's own. ` +
       "Install bubblewrap 0.8 or newer to see them confined",
   };
 }

@@ -17,9 +17,9 @@ async function run(...args: readonly string[]): Promise<void> {
   const printed: string[] = [];
   const keep = (...values: readonly unknown[]) => void printed.push(values.join(" "));
   const console = { ...globalThis.console, log: keep, error: keep };
-  const { code, said } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
+  const { code, notice } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
   if (code === 0) return;
-  throw new BrokenPromise(`hypha-certutil ${args[0]} ended with ${code}: ${said ?? printed.join("; ")}`);
+  throw new BrokenPromise(`hypha-certutil ${args[0]} ended with ${code}: ${notice ?? printed.join("; ")}`);
 }
 
 /** Files of one CA. */
@@ -30,8 +30,8 @@ const ca = (folder: string, name: string) => [
   join(folder, `${name}-ca-key.pem`),
 ];
 
-/** What a node's certificate is to say of it. */
-export interface Certified {
+/** The data for a node's certificate. */
+interface Certified {
   readonly name: string;
   readonly role: "gateway" | "scheduler" | "worker" | "data";
 }
@@ -69,7 +69,7 @@ export async function revokeCertificate(folder: string, name: string): Promise<v
 /** One who tries to get in without being entitled, and the code that has to meet it. */
 export interface Intruder {
   readonly name: string;
-  /** What its certificate says; the gateway's log names it. */
+  /** The name in its certificate; the gateway's log uses it. */
   readonly commonName: string;
   readonly code: string;
   readonly certPem: string;

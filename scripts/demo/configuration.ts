@@ -17,7 +17,7 @@ export interface NodePlan {
   readonly port: number;
 }
 
-/** What all configurations share. */
+/** The keys of all configurations. */
 export interface Layout {
   readonly folder: string;
   readonly certificates: string;
@@ -25,7 +25,7 @@ export interface Layout {
   readonly dataset: Dataset;
   readonly rounds: number;
   readonly trainers: number;
-  /** What the demo's own commands run on. */
+  /** The runtime of the demo's own commands. */
   readonly tools: Runtime;
   /** Command line that starts the training executor. */
   readonly executor: { readonly cmd: string; readonly args: readonly string[] };

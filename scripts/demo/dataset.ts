@@ -5,7 +5,7 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { seededRandom, shuffled } from "../../actors/learning/random.ts";
+import { seededRandom, shuffled } from "../../actors/runtime/random.ts";
 
 /** Where the parts of the data set lie. */
 export interface Dataset {

@@ -1,12 +1,12 @@
 /**
- * What the demo shows while it runs: on a terminal a bar, and no line wider than the terminal is; plain lines elsewhere.
+ * The output of the demo: on a terminal a bar, and no line wider than the terminal; plain lines elsewhere.
  *
  * @module
  */
 import process from "node:process";
 
-/** Where a display writes: standard output or standard error. */
-export interface Screen {
+/** The output of a display: standard output or standard error. */
+interface Screen {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;
@@ -18,7 +18,7 @@ export interface Display {
   stage(title: string): void;
   /** Something worth a line happened. */
   note(text: string): void;
-  /** Training goes on: `done` of `total` rounds. */
+  /** Shows the progress of the training: `done` of `total` rounds. */
   progress(done: number, total: number, text: string): void;
   /** A line of the result, or an empty one. */
   line(text: string): void;
@@ -31,9 +31,9 @@ export interface Display {
 }
 
 const barMax = 28;
-/** A bar shorter than this says nothing. */
+/** A shorter bar carries no information. */
 const barMin = 6;
-/** What a terminal that does not tell its width is taken for. */
+/** The width of a terminal that does not report one. */
 const columnsDefault = 80;
 const columnsMin = 20;
 
@@ -69,7 +69,7 @@ export function progressLine(width: number, before: string, done: number, total:
 }
 
 /** A table with its columns aligned. */
-export function formatTable(rows: readonly (readonly string[])[]): string[] {
+function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ").trimEnd());
 }
@@ -90,7 +90,7 @@ export function makeDisplay(
   const plain = !terminal || has("NO_COLOR") || has("CI") || env["TERM"] === "dumb";
   const start = performance.now();
   const seconds = () => `${((performance.now() - start) / 1_000).toFixed(1).padStart(6)} s  `;
-  // The last column stays free: what stands there makes some terminals begin a new line.
+  // The last column stays free: text there makes some terminals begin a new line.
   const width = () =>
     terminal
       ? Math.max(columnsMin, out.columns === undefined || out.columns === 0 ? columnsDefault : out.columns) - 1

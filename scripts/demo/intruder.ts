@@ -1,6 +1,6 @@
 /**
- * Somebody who tries to join without being entitled: no node of ours, which would not even start with such a
- * certificate, but the bare protocols that a node speaks at the door.
+ * An intruder that tries to join. It is no node, because a node would not start with such a certificate. It uses only the
+ * protocols of a node's handshake.
  *
  * @module
  */
@@ -28,7 +28,7 @@ export function certificatePeer(path: string): string {
 /** One multistream-select message: its length as a varint (all of ours are short), the text, a line feed. */
 const multistream = (text: string): Buffer => Buffer.from(`${String.fromCharCode(text.length + 1)}${text}\n`, "latin1");
 
-/** Agrees on TLS with whoever listens, as a libp2p dialler does. */
+/** Negotiates TLS with the listener, as a libp2p dialler does. */
 function selectTls(socket: Socket): Promise<void> {
   const answer = Buffer.concat([multistream("/multistream/1.0.0"), multistream("/tls/1.0.0")]);
   return new Promise((resolve, reject) => {
@@ -70,7 +70,7 @@ async function knock({ certPem, keyPem }: Intruder, port: number): Promise<void>
   }
 }
 
-/** Lets an intruder try to get in at the gateway; the code with which the gateway refused it, by its log. */
+/** Makes an intruder dial the gateway. Returns the code of the refusal in the gateway's log. */
 export async function tryIntruder(
   intruder: Intruder,
   { gatewayPort }: Pick<Layout, "gatewayPort">,

@@ -69,10 +69,10 @@ export function startNode(plan: NodePlan, layout: Layout): NodeProcess {
   return new NodeProcess({ name, role, runtime, command, args, logFile: join(layout.folder, "logs", `${name}.log`) });
 }
 
-/** Waits until the node says that it is ready, then until it answers `probe` healthy. */
+/** Waits until the node logs that it is ready, then until it answers `probe` healthy. */
 export async function untilHealthy(node: NodeProcess, plan: NodePlan, layout: Layout): Promise<void> {
   const until = performance.now() + readyTimeoutMs;
-  // A probe costs a process: there is none before the node has said that there is something to ask.
+  // A probe costs a process, so it starts only after the node has logged that it is ready.
   await node.waitFor(({ event }) => event === "node.ready", "readiness", readyTimeoutMs);
   const config = writeConfiguration(
     { name: operator, role: "gateway", runtime: layout.tools, port: layout.gatewayPort },

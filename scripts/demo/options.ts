@@ -8,10 +8,10 @@ import { parseArgs } from "node:util";
 import type { Runtime } from "../check/runtimes.ts";
 import { findBinary, missing } from "./runtimes.ts";
 
-/** What the demo was asked for. */
+/** The options of the demo. */
 export interface DemoOptions {
   readonly runtime: Runtime | "mixed";
-  /** What the demo's own commands and executors run on. */
+  /** The runtime of the demo's own commands and executors. */
   readonly tools: Runtime;
   /** Fewer rounds, same path. */
   readonly quick: boolean;
@@ -29,7 +29,7 @@ const usage = `Usage: npm run demo [-- OPTIONS]
   --json                     one JSON object on standard output, progress on
                              standard error
   --keep                     keeps the folder with certificates,
-                             configurations and logs, and says where
+                             configurations and logs, and prints its path
   --shuffle-labels           the control: labels shuffled, accuracy has to
                              stay under 20 %
   --help                     this text
@@ -49,7 +49,7 @@ function chooseRuntime(asked: string | undefined): DemoOptions["runtime"] {
   return asked;
 }
 
-/** Reads the command line; on wrong usage, says so and exits 2. */
+/** Reads the command line. On wrong usage, prints the error and exits with 2. */
 export function readOptions(args: readonly string[]): DemoOptions {
   try {
     const { values } = parseArgs({

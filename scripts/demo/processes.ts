@@ -19,10 +19,10 @@ export interface LogEvent {
   readonly [field: string]: unknown;
 }
 
-/** Where Node keeps what it compiled, so that the second process of a kind starts in half the time. */
+/** The folder of Node's compiled code: the second process of a kind starts in half the time. */
 let compileCache: string | undefined;
 
-/** Shares compiled code between the demo's processes, in a folder of its own where the environment names none. */
+/** Shares compiled code between the demo's processes, in a separate folder where the environment names none. */
 export function shareCompiledCode(folder: string): void {
   compileCache = process.env["NODE_COMPILE_CACHE"] ?? folder;
 }
@@ -107,7 +107,7 @@ export class NodeProcess {
   /** Why it ended, in its own words: its last error, or its last line. */
   get lastWords(): string {
     const error = this.events.findLast(({ level }) => level === "error");
-    return String(error?.["message"] ?? this.#lastLine).split("\n")[0] || "it said nothing";
+    return String(error?.["message"] ?? this.#lastLine).split("\n")[0] || "it printed nothing";
   }
 
   #read(line: string, logFile: string): void {
@@ -162,13 +162,13 @@ export class NodeProcess {
   }
 }
 
-/** How long what was killed may take to be gone, in milliseconds: a loaded machine tears down a cell slowly. */
+/** Killed processes are gone within this, in milliseconds: a loaded machine removes a cell slowly. */
 const endMaxMs = 5_000;
 const endPollMs = 20;
 
 /**
- * Ends everything that was started and still runs: what a killed worker leaves behind too. Returns when all of it is
- * gone, and says what is not after {@linkcode endMaxMs}. It blocks, so that a signal's handler can call it.
+ * Ends every started process that still runs, including those that a killed worker left behind. Returns when all are gone,
+ * or after {@linkcode endMaxMs} with the rest. It blocks, so that a signal handler can call it.
  */
 export function endAll(folder: string): readonly string[] {
   for (const child of running) kill(child, "SIGKILL");
@@ -193,7 +193,7 @@ function kill({ pid }: { readonly pid?: number | undefined }, signal: NodeJS.Sig
   }
 }
 
-/** Processes on this machine whose command line or environment names `folder`: nothing of the demo may survive it. */
+/** Processes on this machine whose command line or environment names `folder`: no process of the demo may survive it. */
 export function survivors(folder: string): string[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid).flatMap((pid) => {
     try {

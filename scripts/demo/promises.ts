@@ -1,5 +1,5 @@
 /**
- * What the demo promises, checked over the logs of its nodes.
+ * The promises of the demo, checked with the logs of its nodes.
  *
  * @module
  */
@@ -7,14 +7,14 @@ import type { LogEvent, NodeProcess } from "./processes.ts";
 
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
 export const accuracyMin = 0.95;
-export const shuffledAccuracyMax = 0.2;
+const shuffledAccuracyMax = 0.2;
 /** From the list written to the connection closed, in milliseconds. */
-export const closedMaxMs = 1_000;
+const closedMaxMs = 1_000;
 
 /** The verdict when nothing broke. */
 export const allHeld = "all promises held";
 
-/** What the network did, as `--json` prints it. */
+/** The results of the network, as `--json` prints them. */
 export interface DemoResult {
   readonly runtime: string;
   readonly nodes: number;
@@ -29,17 +29,17 @@ export interface DemoResult {
 }
 
 /** How one promise came out. */
-export interface PromiseOutcome {
+interface PromiseOutcome {
   readonly promise: string;
   /** Null where the demo did not come so far. */
   readonly held: boolean | null;
-  /** What broke it, one line each. */
+  /** The reasons why it is broken, one line each. */
   readonly broken: readonly string[];
 }
 
 /** The promises' outcomes, as `--json` adds them to the result. */
 export interface Verdict {
-  /** {@linkcode allHeld}, or `broken: ` and what broke. */
+  /** {@linkcode allHeld}, or `broken: ` and the broken promises. */
   readonly verdict: string;
   readonly promises: readonly PromiseOutcome[];
 }
@@ -66,7 +66,7 @@ const number = (value: unknown): number => (typeof value === "number" ? value : 
 const at = ({ time }: LogEvent): number => Date.parse(time);
 
 /** Whether a node had a connection with `peer` at a time (milliseconds since the epoch), by its log. */
-export function wasConnected(node: NodeProcess, peer: string, when: number): boolean {
+function wasConnected(node: NodeProcess, peer: string, when: number): boolean {
   const last = node.events
     .filter(({ event, peer: of }) => (event === "peer.established" || event === "peer.closed") && of === peer)
     .filter((event) => at(event) <= when)
@@ -85,7 +85,7 @@ export function closingTimes(nodes: readonly NodeProcess[], peer: string, when: 
   }));
 }
 
-/** Sums what the nodes said of themselves at their end. */
+/** Sums the summaries that the nodes logged at their end. */
 export function summarise(nodes: readonly NodeProcess[]): Pick<DemoResult, "bytes" | "accepted" | "refused"> {
   const refused: Record<string, number> = {};
   let bytes = 0;
@@ -120,8 +120,8 @@ function brokenClosings({ revocation: { closedMs } }: DemoResult, connectedMin: 
   return [...late, ...absent.map((node) => `${node} has no closedMs: it was not connected with the revoked worker`)];
 }
 
-/** What each promise came to. */
-export function judge(result: DemoResult, facts: DemoFacts): Verdict {
+/** Evaluates each promise. */
+export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
   const { accuracy, rounds } = result;
   const { shuffleLabels, roundsWanted, stopped, revoked, intruders, exits, left } = facts;
   const learning = shuffleLabels

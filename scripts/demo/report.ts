@@ -9,7 +9,7 @@ import type { Display } from "./display.ts";
 import type { NodeProcess } from "./processes.ts";
 import { allHeld, type DemoResult, type Verdict } from "./promises.ts";
 
-/** Shows what each node counted, the rounds and the sums. */
+/** Shows the counts of each node, the rounds and the sums. */
 export function showResult(
   result: DemoResult,
   { plans, nodes }: { readonly plans: readonly NodePlan[]; readonly nodes: ReadonlyMap<string, NodeProcess> },
@@ -39,7 +39,7 @@ export function showResult(
   display.line("");
 }
 
-/** Shows the verdict as the last line; before it, on `errors`, what broke. */
+/** Shows the verdict as the last line; before it, on `errors`, the broken promises. */
 export function showVerdict({ verdict, promises }: Verdict, display: Display, errors: Display): void {
   display.clear();
   for (const line of promises.flatMap(({ broken }) => broken)) errors.line(`Broken promise: ${line}`);

@@ -1,5 +1,5 @@
 /**
- * The runtimes that the demo's processes can run on: what this machine has.
+ * The runtimes of this machine, for the demo's processes.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const binaries = new Map<Runtime, string | undefined>();
 
 /**
  * The absolute path of a runtime's binary: the one that runs this process, the pinned one, then that of PATH. Where Deno runs the
- * demo, PATH alone says whether there is a Node.
+ * demo, only PATH decides whether a Node exists.
  *
  * @returns Undefined where the machine has none that is new enough.
  */

@@ -6,33 +6,33 @@
 import type { Buffer } from "node:buffer";
 import { Agent, type IncomingMessage, request } from "node:http";
 
-/** How the bridge is reached. */
-export interface BridgeOptions {
+/** How to reach the bridge. */
+interface BridgeOptions {
   readonly socketPath: string;
-  /** Bearer token, where the worker gave one. */
+  /** The bearer token, if the worker gave one. */
   readonly token: string | undefined;
-  /** Wait before the second attempt, doubled for each further one, in milliseconds. */
+  /** The wait before the second attempt, in milliseconds. It doubles for each further attempt. */
   readonly retryMs?: number;
 }
 
-/** A file that a peer pushed, as the bridge announces it. */
-export interface ReceivedFile {
+/** A pushed file, as the bridge announces it. */
+interface ReceivedFile {
   /** Inside the work directory. */
   readonly path: string;
   readonly size: number;
   readonly from_peer: string;
 }
 
-/** An open receive: what was made of each file as it came. */
+/** An open receive: the loaded files, in the order of their arrival. */
 export interface Receiving<T> {
-  /** The next one; fails where the bridge ends the stream or `timeoutMs` pass. */
+  /** Waits for the next file; fails when the bridge ends the stream or after `timeoutMs`. */
   next(timeoutMs: number): Promise<T>;
-  /** One that has already come, if there is one. */
+  /** Returns a file that has already arrived, if any. */
   waiting(): Promise<T> | undefined;
   close(): void;
 }
 
-/** The bridge refused, or could not be reached, as often as was tried. */
+/** The bridge refused the request, or no attempt reached it. */
 export class BridgeFailed extends Error {
   override readonly name = "BridgeFailed";
 }
@@ -40,7 +40,7 @@ export class BridgeFailed extends Error {
 const attemptsMax = 5;
 const defaultRetryMs = 200;
 const answerMaxBytes = 1_048_576;
-/** A fetch of a whole slice included. */
+/** Includes the fetch of a whole slice. */
 const answerTimeoutMs = 120_000;
 const eventMaxChars = 65_536;
 const waitingMax = 64;
@@ -54,8 +54,8 @@ export class BridgeClient {
   }
 
   /**
-   * Posts a JSON body and returns the JSON answer, `undefined` for an empty one. What may pass (no connection, 5xx) is
-   * tried {@linkcode attemptsMax} times; a refusal (4xx) is final.
+   * Posts a JSON body and returns the JSON answer, `undefined` for an empty one. It tries transient failures (no connection,
+   * 5xx) {@linkcode attemptsMax} times. A refusal (4xx) is final.
    */
   async post(route: string, body: unknown): Promise<unknown> {
     let problem = "";
@@ -105,9 +105,9 @@ export class BridgeClient {
   }
 
   /**
-   * Opens `/resources/receive`; resolves once the bridge takes pushes.
+   * Opens `/resources/receive`. Resolves when the bridge accepts pushes.
    *
-   * @param load Called at once for each file: the peer's next one will replace it.
+   * @param load Called immediately for each file: the next file of the peer replaces it.
    */
   async receive<T>(resource: unknown, load: (file: ReceivedFile) => Promise<T>): Promise<Receiving<T>> {
     const answer = await this.#send("/resources/receive", { resource }, false, answerTimeoutMs);
@@ -118,7 +118,7 @@ export class BridgeClient {
     return new EventStream(answer, load);
   }
 
-  /** Closes idle connections, so that the process can end. */
+  /** Closes idle connections, so that the process can exit. */
   close(): void {
     this.#agent.destroy();
   }
@@ -128,7 +128,7 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Server-sent events, one `data:` line each. */
+/** Server-sent events with one `data:` line each. */
 class EventStream<T> implements Receiving<T> {
   readonly #answer: IncomingMessage;
   readonly #load: (file: ReceivedFile) => Promise<T>;
@@ -171,7 +171,7 @@ class EventStream<T> implements Receiving<T> {
     this.#rest = lines.pop() ?? "";
     if (this.#rest.length > eventMaxChars) return void this.#answer.destroy(new Error("an event is too long"));
     for (const line of lines) if (line.startsWith("data:")) this.#event(line.slice(5));
-    // A keepalive is no event: woken by it, whoever waits would take the quiet for the end of its patience.
+    // A keepalive is no event. If it woke the waiting caller, the caller would report a timeout too early.
     if (this.#loaded.length > 0) this.#wake?.();
   }
 
@@ -179,7 +179,7 @@ class EventStream<T> implements Receiving<T> {
     if (this.#loaded.length === waitingMax) return this.#end("too many files wait");
     try {
       const loaded = this.#load(JSON.parse(text) as ReceivedFile);
-      // Whoever takes it hears of a failure; until then it is nobody's.
+      // The caller that takes this promise gets its failure. Until then the failure must not count as unhandled.
       loaded.catch(() => {});
       this.#loaded.push(loaded);
     } catch {

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * The training executor of the demo: trains a built-in model on handwritten digits and talks to nothing but its job's bridge.
+ * The training executor of the demo: trains a built-in model on handwritten digits and connects to the bridge of its job only.
  *
  * A worker starts it with arguments (`--socket PATH --work-dir PATH --job JSON`) or with the environment variables
- * `SOCKET_PATH`, `WORK_DIR`, `JOB_JSON`, and `BRIDGE_TOKEN` where the bridge asks for one. It ends with 0 when the scheduler
- * says that the training is done, with 1 and a line on standard error when it cannot go on.
+ * `SOCKET_PATH`, `WORK_DIR`, `JOB_JSON`, and `BRIDGE_TOKEN` where the bridge asks for one. It exits with 0 when the scheduler
+ * reports the end of the training, with 1 and a line on standard error when it cannot continue.
  *
  * @module
  */
@@ -22,7 +22,7 @@ interface Arguments {
   readonly job: string;
 }
 
-/** Arguments go before the environment. */
+/** Arguments override the environment. */
 function readArguments(): Arguments {
   const { values } = parseArgs({
     options: { "socket": { type: "string" }, "work-dir": { type: "string" }, "job": { type: "string" } },

@@ -1,42 +1,37 @@
 /**
- * The rounds of one trainer: slices in, differences out, updates in, until the scheduler says `Done`.
+ * The rounds of one trainer: it fetches slices, sends differences and receives updates until the scheduler answers `Done`.
  *
  * @module
  */
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as Result from "effect/Result";
-import {
-  builtinModel,
-  decodeTensors,
-  type DigitRow,
-  encodeTensors,
-  makeTrainer,
-  parseDigits,
-  type Trainer,
-} from "../../actors/learning/mod.ts";
-import { seededRandom, seedOf, shuffled } from "../../actors/learning/random.ts";
+import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import { seededRandom, seedOf, shuffled } from "../../actors/runtime/random.ts";
 import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.ts";
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, Receiving } from "./bridge_client.ts";
+import { type DigitRow, parseDigits } from "./digits.ts";
+import { builtinModel } from "./model.ts";
+import { makeTrainer, type Trainer } from "./trainer.ts";
 
-/** What a training runs with. */
-export interface TrainingInput {
+/** The input of a training. */
+interface TrainingInput {
   readonly bridge: BridgeClient;
   readonly spec: JobSpec;
   readonly workDir: string;
-  /** Told of each finished round. */
+  /** Called with a line for each finished round. */
   readonly report: (line: string) => void;
 }
 
-/** A job that this executor cannot do, or an answer that leaves it nothing to do. */
+/** The executor cannot do this job, or cannot continue after an answer. */
 export class TrainingFailed extends Error {
   override readonly name = "TrainingFailed";
 }
 
-/** An aggregator waits 10 s for a lost trainer and longer for a slow one; the lease ends a job that waits in vain. */
+/** An aggregator waits 10 s for a lost trainer and longer for a slow one. The lease ends a job that waits without result. */
 const resultTimeoutMs = 300_000;
-/** Fetches in a row without a single row: the data set is empty. */
+/** After this many slices without a row, the data set counts as empty. */
 const emptySlicesMax = 16;
 
 /** Trains until `Done`. Fails with the bridge's or its own reason. */
@@ -45,7 +40,7 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
   const { config } = spec.executor;
   const trainer = trainerOf(config);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
-  // Pushes are taken only while somebody receives: open before the first difference leaves.
+  // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
   const results = await bridge.receive(config.results, (file) => readFile(join(workDir, file.path)));
   try {
     for (let round = 1;; round++) {
@@ -53,7 +48,7 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
       if (loss === undefined) return;
       await say(bridge, { metrics: { round, metrics: { loss } } });
       const path = `update-${round}.safetensors`;
-      await writeFile(join(workDir, path), encodeTensors(judged(trainer.difference())), { mode: 0o600 });
+      await writeFile(join(workDir, path), encodeTensors(orThrow(trainer.difference())), { mode: 0o600 });
       await bridge.post("/resources/send", { resource: config.updates, path });
       await say(bridge, "update");
       await takeResults(results, trainer);
@@ -72,22 +67,22 @@ function trainerOf(config: TrainConfig): Trainer {
     throw new TrainingFailed(`Cannot build a model from a ${artifact.type} reference`);
   }
   if (config.batch_size === 0) throw new TrainingFailed("Cannot train in batches of 0");
-  return makeTrainer(judged(builtinModel(artifact.repository, artifact.revision)), {
+  return makeTrainer(orThrow(builtinModel(artifact.repository, artifact.revision)), {
     optimizer: config.optimizer,
     scheduler: config.scheduler ?? null,
   });
 }
 
-/** What is wrong is said in its own words. */
-function judged<A>(result: Result.Result<A, Error>): A {
+/** Returns the value, or throws the failure with its own message. */
+function orThrow<A>(result: Result.Result<A, Error>): A {
   if (Result.isFailure(result)) throw new TrainingFailed(result.failure.message);
   return result.success;
 }
 
 /**
- * Trains until the scheduler has said how many batches are left and they are done.
+ * Trains until the scheduler has named the number of remaining batches and the trainer has done them.
  *
- * @returns The round's mean loss; `undefined` where the scheduler said `Done` instead.
+ * @returns The mean loss of the round; `undefined` where the scheduler answered `Done`.
  */
 async function trainRound(bridge: BridgeClient, trainer: Trainer, batches: Batches): Promise<number | undefined> {
   let loss = 0;
@@ -104,19 +99,19 @@ async function trainRound(bridge: BridgeClient, trainer: Trainer, batches: Batch
 }
 
 async function say(bridge: BridgeClient, progress: Progress): Promise<ProgressResponse> {
-  const answer = judged(fromJson(progressResponseSchema, await bridge.post("/status/send", progress)));
+  const answer = orThrow(fromJson(progressResponseSchema, await bridge.post("/status/send", progress)));
   if (answer.type === "Error") throw new TrainingFailed("Cannot go on: the scheduler cannot place this job's progress");
   return answer;
 }
 
-/** Waits for the round's update. One that came late from an earlier round belongs to everybody's parameters too. */
+/** Waits for the update of the round. Also applies late updates of earlier rounds: the other trainers have them too. */
 async function takeResults(results: Receiving<Uint8Array>, trainer: Trainer): Promise<void> {
   for (
     let bytes: Uint8Array | undefined = await results.next(resultTimeoutMs);
     bytes !== undefined;
     bytes = await results.waiting()
   ) {
-    judged(trainer.receive(judged(decodeTensors(bytes))));
+    orThrow(trainer.receive(orThrow(decodeTensors(bytes))));
   }
 }
 
@@ -135,7 +130,7 @@ function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_siz
       for (let empty = 0; rows.length < size;) {
         const slice = await fetchSlice(bridge, data);
         const random = seededRandom(seedOf(`${spec.job_id} ${slice} ${fetched++}`));
-        const more = judged(parseDigits(await readFile(join(workDir, slice), "utf8")));
+        const more = orThrow(parseDigits(await readFile(join(workDir, slice), "utf8")));
         rows = [...rows, ...shuffled(more, random)];
         empty = more.length === 0 ? empty + 1 : 0;
         if (empty === emptySlicesMax) throw new TrainingFailed("Cannot train: the slices hold no rows");

@@ -1,5 +1,5 @@
 /**
- * DER as a tree that can be bent: values are exchanged, lengths lie, and what is around them is written anew.
+ * DER as a tree for mutations: it can replace values and write false lengths, and it encodes the surrounding values again.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export type LengthLie =
   | { readonly kind: "indefinite" }
   | { readonly kind: "huge" };
 
-/** Deepest nesting that is opened; what is deeper stays octets. */
+/** The deepest nesting that is parsed; deeper values stay octets. */
 const depthMax = 24;
 
 /** Reads values that fill `bytes` to its end; undefined where they do not. */
@@ -69,16 +69,16 @@ function tailOf(lie: LengthLie | undefined): Uint8Array[] {
 function lengthOctets(length: number, lie: LengthLie | undefined): Uint8Array {
   if (lie?.kind === "indefinite") return Uint8Array.of(0x80);
   if (lie?.kind === "huge") return Uint8Array.of(0x84, 0xff, 0xff, 0xff, 0xff);
-  const said = Math.max(0, length + (lie?.kind === "off" ? lie.by : 0));
+  const claimed = Math.max(0, length + (lie?.kind === "off" ? lie.by : 0));
   const zeros = lie?.kind === "padded" ? lie.zeros : 0;
-  if (said < 0x80 && zeros === 0) return Uint8Array.of(said);
+  if (claimed < 0x80 && zeros === 0) return Uint8Array.of(claimed);
   const octets: number[] = [];
-  for (let rest = said; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
+  for (let rest = claimed; rest > 0; rest = Math.floor(rest / 256)) octets.unshift(rest % 256);
   octets.unshift(...new Array<number>(zeros).fill(0));
   return Uint8Array.of(0x80 | octets.length, ...octets);
 }
 
-/** Every node below and including these, each with the list that it stands in. */
+/** Every node of these trees, each with the list that contains it. */
 export function walk(nodes: DerNode[]): { node: DerNode; list: DerNode[] }[] {
   return nodes.flatMap((node) => [{ node, list: nodes }, ...(node.children === undefined ? [] : walk(node.children))]);
 }

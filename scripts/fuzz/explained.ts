@@ -1,8 +1,8 @@
 /**
- * What we accept and OpenSSL refuses, with the reason: rows of `explained.json`, each with a test of its own.
+ * The cases that we accept and OpenSSL refuses, with the reason: rows of `explained.json`, each with its own test.
  *
- * A row explains a refusal when OpenSSL says what the row says *and* the case is what the row is about: a message alone
- * could hide another difference behind it.
+ * A row explains a refusal when OpenSSL prints its message *and* the case matches its description: a message alone could hide
+ * another difference.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import rows from "./explained.json" with { type: "json" };
-import { type FuzzCase, pathOf } from "./judge.ts";
+import { type FuzzCase, pathOf } from "./evaluate.ts";
 
 /** One difference that is meant. */
-export interface Explained {
+interface Explained {
   readonly id: string;
-  /** What OpenSSL asks and we do not, and why. */
+  /** A requirement of OpenSSL that we do not have, and the reason. */
   readonly rule: string;
   /** Section of the RFC that decides. */
   readonly rfc: string;
@@ -29,16 +29,16 @@ export const explained: readonly Explained[] = rows;
 
 const patterns = explained.map((row) => ({ row, says: new RegExp(row.says) }));
 
-/** Rows that explain everything that OpenSSL said; undefined where a line is left without one. */
-export function explanationOf(given: FuzzCase, said: string): readonly Explained[] | undefined {
-  const lines = said.split("\n").filter((line) => /error \d+ at|rror:/.test(line));
+/** Rows that explain every line of OpenSSL; undefined where a line has no row. */
+export function explanationOf(given: FuzzCase, output: string): readonly Explained[] | undefined {
+  const lines = output.split("\n").filter((line) => /error \d+ at|rror:/.test(line));
   const found = lines.map((line) =>
     patterns.find(({ row, says }) => says.test(line) && isAbout(row.id, given, line))?.row
   );
   return lines.length === 0 || found.includes(undefined) ? undefined : found as readonly Explained[];
 }
 
-/** Whether the case is one that the row speaks of. */
+/** Whether the case matches the description of the row. */
 function isAbout(id: string, given: FuzzCase, line: string): boolean {
   const sent = given.chain.flatMap(parsed);
   const all = [...sent, ...given.anchors.flatMap(parsed)];

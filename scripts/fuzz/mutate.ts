@@ -1,20 +1,20 @@
 /**
- * Mutations that know the structure: of octets as they stand, of values that are signed anew, of chains and lists whole.
+ * Mutations that know the structure: of octets, of values with a new signature, and of whole chains and lists.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { oid } from "../../pki/issue/der_writer.ts";
 import { copyTree, type DerNode, type LengthLie, readTree, walk, writeTree } from "./der_tree.ts";
-import type { FuzzCase } from "./judge.ts";
+import type { FuzzCase } from "./evaluate.ts";
 import { makeRandom, type Random } from "./random.ts";
 import { type SignedPart, signedWith, type World } from "./worlds.ts";
 
-/** One mutation, ready to be judged. */
+/** One mutation, ready for evaluation. */
 export interface Mutation extends FuzzCase {
   readonly index: number;
   readonly world: string;
-  /** What was bent: `leaf`, `issuer`, `anchor`, `list` or `chain`. */
+  /** The mutated part: `leaf`, `issuer`, `anchor`, `list` or `chain`. */
   readonly target: Target;
   readonly kind: string;
 }
@@ -56,7 +56,7 @@ function plain({ chain, anchors, lists }: World): FuzzCase {
   return { chain: ders(chain), anchors: ders(anchors), lists: lists && ders(lists) };
 }
 
-/** Bends one signed part of the world. A world without what is wanted has its leaf bent. */
+/** Mutates one signed part of the world. In a world without that part it mutates the leaf. */
 function bendPart(random: Random, world: World, wanted: Target, worlds: readonly World[]): Made {
   const { chain, anchors, lists } = world;
   const has = { leaf: true, issuer: chain.length > 1, anchor: true, list: lists !== undefined, chain: false };
@@ -133,7 +133,7 @@ const octetBends: Readonly<
   },
 };
 
-/** Bends of the content, which is then signed anew. */
+/** Mutations of the content, which then gets a new signature. */
 const treeBends: Readonly<Record<string, Bend>> = {
   "content-flip": (random, root) => flip(random, random.pick(leaves(root))),
   "content-edge": (random, root) => edge(random, random.pick(leaves(root))),
@@ -280,7 +280,7 @@ function edge(random: Random, node: DerNode): void {
     : text(random.pick(names));
 }
 
-/** The list of extensions, wherever it stands: `[3]` of a certificate, `[0]` of a revocation list. */
+/** The list of extensions: `[3]` of a certificate, `[0]` of a revocation list. */
 function extensionsOf(root: DerNode): DerNode[] | undefined {
   return root.children!.findLast(({ tag }) => tag === 0xa3 || tag === 0xa0)?.children?.[0]?.children;
 }

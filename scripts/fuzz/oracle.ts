@@ -1,5 +1,5 @@
 /**
- * OpenSSL's verdict on many cases: a process judges hundreds of leaves under the same trust, a shell asks for the rest
+ * OpenSSL's verdict on many cases: a process evaluates hundreds of leaves under the same trust, a shell asks for the rest
  * one after the other.
  *
  * @module
@@ -9,8 +9,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { type FuzzCase, pemOf } from "./judge.ts";
-import { judgedAt } from "./worlds.ts";
+import { type FuzzCase, pemOf } from "./evaluate.ts";
+import { evaluatedAt } from "./worlds.ts";
 
 /** Commands of one shell. */
 const commandsAtOnce = 64;
@@ -24,16 +24,16 @@ const timeoutMs = 120_000;
 export interface Oracle {
   /** For each case, whether `openssl verify` accepts it for both purposes. */
   readonly accepts: (cases: readonly FuzzCase[]) => Promise<readonly boolean[]>;
-  /** What it says about one case that it refuses. */
+  /** Its message about one case that it refuses. */
   readonly explain: (given: FuzzCase) => Promise<string>;
   readonly close: () => Promise<void>;
 }
 
-/** Strict, at the fixed time, nothing trusted but what is named. */
+/** Strict, at the fixed time, with only the named anchors. */
 const usual = ["verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-no-CAfile", "-partial_chain"];
-const at = ["-attime", String(judgedAt.getTime() / 1_000)];
+const at = ["-attime", String(evaluatedAt.getTime() / 1_000)];
 
-/** Opens a folder of its own. */
+/** Opens an oracle with its own folder. */
 export async function openOracle(): Promise<Oracle> {
   const root = await mkdtemp(join(tmpdir(), "hypha-fuzz-"));
   let made = 0;
@@ -45,7 +45,7 @@ export async function openOracle(): Promise<Oracle> {
   return {
     accepts: async (cases) => {
       const dir = await folder();
-      const verdicts = await judgeAll(cases, dir);
+      const verdicts = await evaluateAll(cases, dir);
       await rm(dir, { recursive: true });
       return verdicts;
     },
@@ -54,8 +54,8 @@ export async function openOracle(): Promise<Oracle> {
       const args = await writeContext(given, join(dir, "0"));
       await writeFile(join(dir, "leaf"), pemOf("CERTIFICATE", given.chain.slice(0, 1)));
       for (const purpose of purposes) {
-        const said = await run("openssl", [...usual, ...at, ...args, "-purpose", purpose, "leaf"], dir);
-        if (!/^leaf: OK$/m.test(said)) return said.trim();
+        const output = await run("openssl", [...usual, ...at, ...args, "-purpose", purpose, "leaf"], dir);
+        if (!/^leaf: OK$/m.test(output)) return output.trim();
       }
       return "accepted";
     },
@@ -69,7 +69,7 @@ function contextKey({ chain, anchors, lists }: FuzzCase): string {
     String(lists === undefined);
 }
 
-async function judgeAll(cases: readonly FuzzCase[], dir: string): Promise<readonly boolean[]> {
+async function evaluateAll(cases: readonly FuzzCase[], dir: string): Promise<readonly boolean[]> {
   const contexts = new Map<string, number[]>();
   for (const [index, given] of cases.entries()) {
     const key = contextKey(given);
@@ -94,13 +94,13 @@ async function judgeAll(cases: readonly FuzzCase[], dir: string): Promise<readon
   const accepted = new Map<string, number>();
   for (let from = 0; from < commands.length; from += commandsAtOnce) {
     const script = commands.slice(from, from + commandsAtOnce).join("\n");
-    const said = await run("sh", ["-c", `${script}\ntrue`], dir);
-    for (const [, leaf] of said.matchAll(/^(leaf-\d+): OK$/gm)) accepted.set(leaf!, (accepted.get(leaf!) ?? 0) + 1);
+    const output = await run("sh", ["-c", `${script}\ntrue`], dir);
+    for (const [, leaf] of output.matchAll(/^(leaf-\d+): OK$/gm)) accepted.set(leaf!, (accepted.get(leaf!) ?? 0) + 1);
   }
   return cases.map((_, index) => accepted.get(`leaf-${index}`) === purposes.length);
 }
 
-/** Writes a case's files, and says the arguments that name them. */
+/** Writes the files of a case. Returns the arguments that name them. */
 async function writeContext({ chain, anchors, lists }: FuzzCase, path: string): Promise<string[]> {
   const args = ["-trusted", `${path}.trusted`];
   await writeFile(`${path}.trusted`, pemOf("CERTIFICATE", anchors));
@@ -118,7 +118,7 @@ async function writeContext({ chain, anchors, lists }: FuzzCase, path: string): 
   return args;
 }
 
-/** Runs a program; its exit code says nothing here, what it printed does. */
+/** Runs a program. Callers ignore the exit code and read the output. */
 function run(program: string, args: readonly string[], cwd: string): Promise<string> {
   const env = { PATH: process.env["PATH"], OPENSSL_CONF: "/dev/null" };
   return new Promise((resolve, reject) => {

@@ -1,21 +1,21 @@
 /**
- * Judges mutations by ours and by OpenSSL, and counts.
+ * Evaluates mutations with our verifier and with OpenSSL, and counts the differences.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import { explanationOf } from "./explained.ts";
-import { judge } from "./judge.ts";
+import { evaluate } from "./evaluate.ts";
 import { mutate, type Mutation } from "./mutate.ts";
 import { openOracle, type Oracle } from "./oracle.ts";
 import { makeWorlds, type World } from "./worlds.ts";
 
-/** Mutations judged before OpenSSL is asked. */
+/** Mutations evaluated before OpenSSL is asked. */
 const batchSize = 2_000;
-/** Of the refused that cost OpenSSL a process of their own, one in so many is asked for. */
+/** A refused case that costs OpenSSL a separate process is asked once in this many. */
 const refusedAskedEvery = 50;
 /** A mutation that we accept and OpenSSL refuses. */
-export interface ExtraAccept {
+interface ExtraAccept {
   readonly index: number;
   readonly world: string;
   readonly target: string;
@@ -23,7 +23,7 @@ export interface ExtraAccept {
   readonly openssl: string;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface FuzzReport {
   readonly runtime: "node" | "deno";
   readonly seed: number;
@@ -49,7 +49,7 @@ export interface FuzzReport {
 }
 
 /** How to run. */
-export interface FuzzOptions {
+interface FuzzOptions {
   readonly seed: number;
   readonly count: number;
   readonly onProgress?: (done: number) => void;
@@ -64,8 +64,8 @@ export async function fuzz({ seed, count, onProgress }: FuzzOptions): Promise<Fu
   try {
     let asking: Promise<void> = Promise.resolve();
     for (let from = 0; from < count; from += batchSize) {
-      const batch = judgeBatch(worlds, { seed, from, to: Math.min(count, from + batchSize) }, tally);
-      // OpenSSL judges one batch while ours judges the next.
+      const batch = evaluateBatch(worlds, { seed, from, to: Math.min(count, from + batchSize) }, tally);
+      // OpenSSL evaluates one batch while our verifier evaluates the next.
       await asking;
       asking = askBatch(oracle, batch, tally);
       onProgress?.(from + batch.length);
@@ -78,34 +78,34 @@ export async function fuzz({ seed, count, onProgress }: FuzzOptions): Promise<Fu
   return { runtime, seed, count, ...tally.report(), seconds: Math.round((performance.now() - started) / 100) / 10 };
 }
 
-interface Judged {
+interface Evaluated {
   readonly mutation: Mutation;
   readonly verdict: string;
 }
 
-function judgeBatch(
+function evaluateBatch(
   worlds: readonly World[],
   { seed, from, to }: { readonly seed: number; readonly from: number; readonly to: number },
   tally: Tally,
-): readonly Judged[] {
-  const judged: Judged[] = [];
+): readonly Evaluated[] {
+  const evaluated: Evaluated[] = [];
   for (let index = from; index < to; index++) {
     const mutation = mutate(worlds, seed, index);
     const started = performance.now();
     let verdict: string;
     try {
-      verdict = judge(mutation);
+      verdict = evaluate(mutation);
     } catch (error) {
       verdict = "crash";
       tally.crashes.push({ index, error: error instanceof Error ? error.stack ?? error.message : String(error) });
     }
     tally.take(mutation, verdict, performance.now() - started);
-    judged.push({ mutation, verdict });
+    evaluated.push({ mutation, verdict });
   }
-  return judged;
+  return evaluated;
 }
 
-async function askBatch(oracle: Oracle, batch: readonly Judged[], tally: Tally): Promise<void> {
+async function askBatch(oracle: Oracle, batch: readonly Evaluated[], tally: Tally): Promise<void> {
   const asked = batch.filter(({ mutation: { target, index, chain }, verdict }) =>
     chain.length > 0 && (verdict === "accepted" || target === "leaf" || index % refusedAskedEvery === 0)
   );

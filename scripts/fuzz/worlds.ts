@@ -1,5 +1,5 @@
 /**
- * Valid chains to begin with: what they are mutated from, with the keys to sign them anew.
+ * Valid chains as the start of mutations, with the keys to sign them again.
  *
  * @module
  */
@@ -23,8 +23,8 @@ import {
 import { encodeName } from "../../pki/issue/name.ts";
 import { secretOf } from "./random.ts";
 
-/** The time at which everything is judged. */
-export const judgedAt = new Date("2026-11-25T12:00:00Z");
+/** The time of every evaluation. */
+export const evaluatedAt = new Date("2026-11-25T12:00:00Z");
 
 /** Something signed, and who signs it. */
 export interface SignedPart {
@@ -35,7 +35,7 @@ export interface SignedPart {
 /** A chain that both accept. */
 export interface World {
   readonly name: string;
-  /** Leaf first; what a peer sends. */
+  /** The chain that a peer sends, leaf first. */
   readonly chain: readonly SignedPart[];
   readonly anchors: readonly SignedPart[];
   /** Undefined where no revocation list is configured. */
@@ -44,7 +44,7 @@ export interface World {
 
 const ed25519 = sequence(oid("1.3.101.112"));
 const dayMs = 24 * 60 * 60 * 1_000;
-const later = (days: number) => new Date(judgedAt.getTime() + days * dayMs);
+const later = (days: number) => new Date(evaluatedAt.getTime() + days * dayMs);
 
 interface Maker {
   readonly name: string;
@@ -60,7 +60,7 @@ function maker(seed: number, name: string): Maker {
   return { name, key, spki, keyId: keyIdOf(spki.subarray(12)) };
 }
 
-/** Signs the encoded content anew: the outer algorithm is Ed25519's, whatever the content says. */
+/** Signs the encoded content again. The outer algorithm is always Ed25519, also where the content names another one. */
 export function signedWith(content: Uint8Array, key: KeyObject): Uint8Array {
   return sequence(content, ed25519, bitString(sign(null, content, key)));
 }

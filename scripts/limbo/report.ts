@@ -1,14 +1,14 @@
 /**
- * A run over a suite: each case's verdict beside the expected one, and what of it was not to be expected.
+ * A run over a suite: the verdict of each case, the expected one, and the unexpected differences.
  *
  * @module
  */
 import exceptions from "./exceptions.json" with { type: "json" };
-import { judgeCase, type LimboVerdict } from "./judge.ts";
+import { evaluateCase, type LimboVerdict } from "./evaluate.ts";
 import type { LimboCase } from "./suite.ts";
 
 /** One line of the report. */
-export interface LimboLine {
+interface LimboLine {
   readonly id: string;
   readonly expected: "SUCCESS" | "FAILURE";
   readonly actual: "SUCCESS" | "FAILURE";
@@ -18,7 +18,7 @@ export interface LimboLine {
   readonly exception: string | null;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface LimboReport {
   readonly runtime: "node" | "deno";
   readonly cases: readonly LimboLine[];
@@ -29,12 +29,12 @@ export interface LimboReport {
 }
 
 /**
- * A rule by which we refuse what the suite wants accepted: the code and words (one of them) of that refusal, the case of
+ * A rule by which we refuse a case that the suite wants accepted: the code and words (one of them) of that refusal, the case of
  * the suite that wants it so, and those that it is known to hit: of the suite, or of ours (`own::`) where the part of the
  * suite at hand has none. A case that none of the rows names, refused by the same rule, counts as
  * known too: the contradiction is the suite's own.
  */
-export interface LimboException {
+interface LimboException {
   readonly rule: string;
   readonly code: string;
   readonly says: readonly string[];
@@ -44,13 +44,13 @@ export interface LimboException {
 }
 
 /** All there are. */
-export const knownExceptions: readonly LimboException[] = exceptions;
+const knownExceptions: readonly LimboException[] = exceptions;
 
-/** Judges all cases. A verdict that throws is a crash, and counts as a refusal. */
+/** Evaluates all cases. A verdict that throws is a crash, and counts as a refusal. */
 export function runSuite(cases: readonly LimboCase[], now: Date): LimboReport {
   const crashes: string[] = [];
   const lines = cases.map((given): LimboLine => {
-    const { actual, code, reason } = judgeSafely(given, now, crashes);
+    const { actual, code, reason } = evaluateSafely(given, now, crashes);
     const stricter = given.expected_result === "SUCCESS" && actual === "FAILURE";
     return {
       id: given.id,
@@ -85,9 +85,9 @@ export function staleExceptions({ cases }: Pick<LimboReport, "cases">): readonly
   return [...named.filter((id) => !seen.includes(id)), ...seen.filter((id) => !named.includes(id))];
 }
 
-function judgeSafely(given: LimboCase, now: Date, crashes: string[]): LimboVerdict {
+function evaluateSafely(given: LimboCase, now: Date, crashes: string[]): LimboVerdict {
   try {
-    return judgeCase(given, now);
+    return evaluateCase(given, now);
   } catch (error) {
     crashes.push(given.id);
     return { actual: "FAILURE", code: "internal", reason: `crash: ${String(error)}` };

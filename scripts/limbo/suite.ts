@@ -30,9 +30,9 @@ export interface LimboCase {
 }
 
 /** Cases of one file. The suite has some thousands. */
-export const casesMax = 100_000;
+const casesMax = 100_000;
 
-/** Reads a suite; a string says why it is none. Fields that later versions add are passed over. */
+/** Reads a suite. Returns a string with the reason where it is malformed. Ignores fields of later versions. */
 export function readSuite(text: string): readonly LimboCase[] | string {
   let suite: unknown;
   try {

@@ -1,10 +1,10 @@
 /**
- * What the pool and its workers say to each other, a JSON object a line.
+ * The messages between the pool and its workers: one JSON object in each line.
  *
  * @module
  */
 
-/** What a worker is told: the text of the mutated file, and the tests to run until one fails. */
+/** The job of a worker: the text of the mutated file, and the tests to run until one fails. */
 export interface Job {
   readonly job: number;
   /** Nothing is changed where undefined: the tests have to pass then. */
@@ -12,13 +12,13 @@ export interface Job {
   readonly tests: readonly string[];
 }
 
-/** Said as a test file begins. */
+/** Sent when a test file begins. */
 export interface Begun {
   readonly job: number;
   readonly begins: string;
 }
 
-/** What it answers. */
+/** The answer to a job. */
 export interface Answer {
   readonly job: number;
   /** The test file that failed, and how; undefined where all passed. */
@@ -28,5 +28,5 @@ export interface Answer {
   readonly rssBytes: number;
 }
 
-/** What a worker's line begins with: tests print to the same stream. */
+/** The prefix of a worker's line: tests print to the same stream. */
 export const answerMark = "@mutant ";

@@ -31,12 +31,12 @@ export function applied(text: string, { start, end, replacement }: Mutant): stri
   return text.slice(0, start) + replacement + text.slice(end);
 }
 
-/** The text of `node` becomes `to`; `from` and `says` are what a person reads of it, where that is more telling. */
+/** The text of `node` becomes `to`; `from` and `says` are the texts for a person, where they are clearer. */
 type Edit = { readonly node: ts.Node; readonly to: string; readonly from?: string; readonly says?: string };
 
 /** Longest text of a place that an identifier holds in full. */
 const placeTextMax = 160;
-/** Properties that hold words for people, or xstate's types: what stands in them decides nothing. */
+/** Properties with texts for people, or with xstate's types: their values decide nothing. */
 const prose = new Set(["detail", "hint", "message", "what", "why", "limit", "types"]);
 /** Parts of a machine that can be taken out. */
 const machineParts = new Set(["guard", "always", "after", "entry", "exit", "actions", "target", "meta"]);
@@ -68,7 +68,7 @@ function bare(node: ts.Expression): ts.Expression {
   return ts.isParenthesizedExpression(node) || ts.isAsExpression(node) ? bare(node.expression) : node;
 }
 
-/** Whether an expression is a yes or no, as far as its form tells. */
+/** Whether an expression is boolean, as far as its form shows. */
 function isDecision(of: ts.Expression): boolean {
   const node = bare(of);
   if (ts.isPrefixUnaryExpression(node)) return node.operator === ts.SyntaxKind.ExclamationToken;
@@ -80,7 +80,7 @@ function isDecision(of: ts.Expression): boolean {
   return isDecision(node.left) && isDecision(node.right);
 }
 
-/** Whether `node` is a whole condition, which is mutated to true and false: inverting it says no more than these. */
+/** Whether `node` is a whole condition, which is mutated to true and false: inverting it adds nothing to these. */
 function isCondition(node: ts.Node): boolean {
   const { parent } = node;
   if (ts.isParenthesizedExpression(parent)) return isCondition(parent);
@@ -90,7 +90,7 @@ function isCondition(node: ts.Node): boolean {
   return isAnswer(node);
 }
 
-/** Whether `node` is what a function answers: its return expression, or an arrow function's whole body. */
+/** Whether `node` is the result of a function: its return expression, or the whole body of an arrow function. */
 function isAnswer(node: ts.Node): boolean {
   return ts.isReturnStatement(node.parent) || (ts.isArrowFunction(node.parent) && node.parent.body === node);
 }
@@ -99,7 +99,7 @@ function functionAround(node: ts.Node): ts.SignatureDeclaration | undefined {
   return ts.findAncestor(node.parent, ts.isFunctionLike) as ts.SignatureDeclaration | undefined;
 }
 
-/** What a function declares to return, as text; empty where it does not say. */
+/** The declared return type of a function, as text; empty where it declares none. */
 function declaredReturn(node: ts.Node): string {
   return functionAround(node)?.type?.getText() ?? "";
 }
@@ -191,7 +191,7 @@ function statementEdits(node: ts.Node): Edit[] {
   return loop ? [{ node, to: ";", says: "(dropped)" }] : [];
 }
 
-/** What can be taken out of a machine: ways of a list, guards, actions, timers, answers to events. */
+/** Removes parts of a machine: transitions of a list, guards, actions, timers, handlers of events. */
 function machineEdits(node: ts.Node): Edit[] {
   if (ts.isArrayLiteralExpression(node)) {
     const isWay = (element: ts.Node) =>
@@ -251,7 +251,7 @@ export function mutantsOf(file: string, text: string): Mutant[] {
   const alike = new Map<string, number>();
   return edits.flatMap(({ node, to, from, says }) => {
     const [start, end] = [node.getStart(), node.getEnd()];
-    // What an operator gives for a part may be tied tighter than the whole was.
+    // The replacement of an operator may bind tighter than the whole expression.
     const replacement = ts.isExpression(node) && !ts.isLiteralExpression(node) ? `(${to})` : to;
     const same = `${start} ${end} ${oneLine(to)}`;
     if (seen.has(same)) return [];

@@ -1,5 +1,5 @@
 /**
- * What is mutated, and which tests judge it: `plan.json`, and what paths and imports say.
+ * The sources that are mutated and the tests that evaluate them, from `plan.json`, paths and imports.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { type Mutant, mutantsOf } from "./mutants.ts";
 
-/** The plan as data. Sources are named by path; one that ends in `/` or in no `.ts` stands for all it begins. */
-export interface Plan {
-  /** Every mutant of these is judged. */
+/** The plan as data. Sources are named by path; one that ends in `/` or not in `.ts` is a prefix. */
+interface Plan {
+  /** Sources whose mutants are all evaluated. */
   readonly whole: readonly string[];
   /** Of each of these about so many, chosen by the seed; files that are whole do not count. */
   readonly sampled: readonly { readonly where: string; readonly mutants: number }[];
-  /** Tests that judge a source beside those that carry its name or import it. */
+  /** Tests that evaluate a source, besides those that have its name or import it. */
   readonly tests: Readonly<Record<string, readonly string[]>>;
-  /** Tests that are too slow, or start too much, to judge a source because they import it. */
+  /** Tests that are too slow, or start too much, to evaluate a source because they import it. */
   readonly slow: readonly string[];
-  /** Tests that hold sockets and processes: a process in which one of them failed judges nothing more. */
+  /** Tests that hold sockets and processes: a process in which one of them failed evaluates no further mutant. */
   readonly apart: readonly string[];
 }
 
@@ -46,19 +46,19 @@ function sourcesOf(root: string, where: string): string[] {
   return filesBelow(root, folder, ".ts").filter((path) => path.startsWith(where));
 }
 
-/** The first 32 bits of a hash: by it a mutant is chosen, whatever else is added or taken away. */
+/** The first 32 bits of a hash: it chooses a mutant independently of the other mutants. */
 function lot(seed: number, id: string): number {
   return createHash("sha256").update(`${seed} ${id}`).digest().readUInt32BE();
 }
 
-/** A part of the tree and what is judged of it. */
+/** A part of the tree and the share of it that is evaluated. */
 export interface Chosen {
   readonly mutants: readonly Mutant[];
-  /** How many there are, judged or not. */
+  /** How many there are, evaluated or not. */
   readonly total: number;
 }
 
-/** Every mutant to be judged, and of the sampled parts how many there were to choose from. */
+/** Every mutant to be evaluated, and of the sampled parts how many there were to choose from. */
 export function choose(
   root: string,
   plan: Plan,
@@ -83,7 +83,7 @@ function importsOf(root: string, path: string): string[] {
   return [...text.matchAll(/\bfrom\s+"(\.[^"]*)"/g)].map(([, to = ""]) => posix.join(posix.dirname(path), to));
 }
 
-/** Finds the tests of each source: those the plan names, the one that has its name, and those that import it. */
+/** Finds the tests of each source: the tests in the plan, the test with its name, and the tests that import it. */
 export function testsOf(root: string, plan: Plan): (source: string) => readonly string[] {
   const tests = filesBelow(root, "tests", ".test.ts");
   const imports = new Map(tests.map((test) => [test, importsOf(root, test)]));

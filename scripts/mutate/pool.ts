@@ -1,5 +1,5 @@
 /**
- * Workers that judge mutants: started, timed, thrown away and started anew.
+ * Workers that evaluate mutants: started, timed, stopped and replaced.
  *
  * @module
  */
@@ -45,19 +45,19 @@ export class Worker {
       cwd: tree,
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0", DENO_DIR: `${tree}/deno` },
-      detached: true, // a group of its own: what its tests started ends with it
+      detached: true, // a separate group: the processes of its tests end with it
     });
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#errors = (this.#errors + text).slice(-erroredMax);
     });
-    this.#child.stdin?.on("error", () => {}); // it died; "close" says so
+    this.#child.stdin?.on("error", () => {}); // it died; "close" reports it
     if (this.#child.stdout === null) throw new Error("a worker without output");
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       const mark = line.indexOf(answerMark);
       if (mark < 0) return;
-      const told = JSON.parse(line.slice(mark + answerMark.length)) as Answer | Begun;
-      if ("begins" in told) this.#begins?.(told.begins);
-      else this.#end({ type: "answered", answer: told });
+      const message = JSON.parse(line.slice(mark + answerMark.length)) as Answer | Begun;
+      if ("begins" in message) this.#begins?.(message.begins);
+      else this.#end({ type: "answered", answer: message });
     });
     alive.add(this);
     this.#child.on("error", (error) => this.#die(error.message));
@@ -74,7 +74,7 @@ export class Worker {
     return this.#jobs;
   }
 
-  /** Runs one job; a worker is killed that takes longer over a test file than `allowedMs` says. */
+  /** Runs one job; it kills a worker that needs more than `allowedMs` for a test file. */
   run(job: Job, allowedMs: (test: string) => number): Promise<Ended> {
     return new Promise((resolve) => {
       const late = () => {
@@ -96,7 +96,7 @@ export class Worker {
     });
   }
 
-  /** Ends it and whatever its tests started. */
+  /** Ends it and all processes of its tests. */
   kill(): void {
     this.#alive = false;
     try {

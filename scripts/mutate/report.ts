@@ -1,5 +1,5 @@
 /**
- * What came of a run: scores, survivors with their reasons, and what the list of survivors has wrong.
+ * The result of a run: scores, survivors with their reasons, and the errors of the list of survivors.
  *
  * @module
  */
@@ -14,38 +14,38 @@ export interface Accepted {
 }
 
 /** A mutant that no test noticed. */
-export interface Survivor {
+interface Survivor {
   readonly id: string;
   readonly file: string;
   readonly line: number;
   readonly original: string;
   readonly mutated: string;
-  /** Why it may survive; null where the list does not say. */
+  /** The reason why it may survive; null where the list has none. */
   readonly reason: string | null;
 }
 
 /** Counts of one file. */
-export interface FileCounts {
+interface FileCounts {
   readonly file: string;
   readonly killed: number;
   readonly timedOut: number;
   readonly survived: number;
 }
 
-/** What `--json` prints. */
+/** The output of `--json`. */
 export interface MutationReport {
   readonly runtime: "node" | "deno";
   readonly seed: number;
   readonly seconds: number;
-  /** All mutants of the plan's files, judged or not chosen. */
+  /** All mutants of the plan's files, evaluated or not. */
   readonly total: number;
   readonly judged: number;
   readonly killed: number;
   readonly timedOut: number;
   readonly survived: number;
-  /** Chosen, and not judged since the time was over. */
+  /** Chosen, but not evaluated before the time was over. */
   readonly unjudged: number;
-  /** Of 1, killed or timed out among those judged. */
+  /** The share of evaluated mutants that were killed or timed out, 0 … 1. */
   readonly score: number;
   readonly files: readonly FileCounts[];
   readonly survivors: readonly Survivor[];
@@ -67,7 +67,7 @@ interface Facts {
   readonly seconds: number;
   readonly total: number;
   readonly chosen: readonly Mutant[];
-  /** Every mutant of the files in question, to tell those gone from those not chosen. */
+  /** Every mutant of these files, to distinguish those that are gone from those not chosen. */
   readonly known: ReadonlySet<string>;
   readonly inScope: (id: string) => boolean;
   readonly verdicts: ReadonlyMap<string, Verdict>;
@@ -136,8 +136,8 @@ export function reportText(report: MutationReport): string {
     ...list("Listed as survivors, but a test notices them now: take them out of the list:", stale),
     ...list("Listed as survivors, but there is no such mutant: correct the list:", gone),
     "",
-    `${judged} of ${total} mutants judged (seed ${seed}) in ${seconds} s: ${killed} killed, ${timedOut} timed out, ${survived} survived` +
-    (unjudged > 0 ? `, ${unjudged} not judged in time` : ""),
+    `${judged} of ${total} mutants evaluated (seed ${seed}) in ${seconds} s: ${killed} killed, ${timedOut} timed out, ${survived} survived` +
+    (unjudged > 0 ? `, ${unjudged} not evaluated in time` : ""),
     `score ${(score * 100).toFixed(1)} %, ${unlisted.length} survivors without a reason`,
   ].join("\n");
 }

@@ -1,5 +1,5 @@
 /**
- * Judges mutants, two at a time, in a copy of the tree.
+ * Evaluates mutants, two at a time, in a copy of the tree.
  *
  * @module
  */
@@ -19,7 +19,7 @@ export interface Verdict {
   readonly by?: string | undefined;
 }
 
-/** What a run is made with. */
+/** The options of a run. */
 export interface RunOptions {
   readonly root: string;
   readonly mutants: readonly Mutant[];
@@ -32,14 +32,14 @@ export interface RunOptions {
   readonly say: (text: string) => void;
 }
 
-/** Mutants judged at once. */
+/** Mutants evaluated at once. */
 const workersMax = 2;
-/** Mutants that one process judges, and the memory above which it judges no more. */
+/** Mutants that one process evaluates, and the memory above which it evaluates no more. */
 const jobsMax = 80;
 const rssMaxBytes = 900 * 1024 * 1024;
 /** After so many killed mutants a process is asked whether the tests still pass in it without one. */
 const killedMax = 15;
-/** How long a test file may take: so many times what it takes by itself, and so many milliseconds more. */
+/** The time limit of a test file: a multiple of its usual time, plus milliseconds. */
 const slower = 8;
 const graceMs = 6_000;
 /** How much longer the second trial of a mutant may take that took too long in the first. */
@@ -47,10 +47,10 @@ const patience = 4;
 /** Nothing is known of a test's time yet. */
 const unknownMs = 120_000;
 
-/** What of the tree a copy needs. */
+/** The parts of the tree that a copy needs. */
 const parts = ["pki", "transport", "actors", "scripts", "tests", "mod.ts", "package.json", "deno.json", "docs"];
 
-/** Copies the tree into a new folder, beside the packages and the worker. The caller removes it. */
+/** Copies the tree, the packages and the worker into a new folder. The caller removes it. */
 function layTree(root: string): string {
   const tree = mkdtempSync(join(tmpdir(), "hypha-mutants-"));
   mkdirSync(join(tree, "original"));
@@ -67,7 +67,7 @@ function layTree(root: string): string {
 
 interface Waiting {
   readonly mutant: Mutant;
-  /** To be judged by a process that judges nothing else. */
+  /** A process evaluates this mutant and no other. */
   readonly alone: boolean;
 }
 
@@ -76,7 +76,7 @@ export class BrokenWithoutMutant extends Error {
   override readonly name = "BrokenWithoutMutant";
 }
 
-/** One process, and what it killed since it was last asked. */
+/** One process, and its kills since the last check. */
 class Life {
   readonly worker: Worker;
   readonly killed: { readonly mutant: Mutant; readonly verdict: Verdict }[] = [];
@@ -139,7 +139,7 @@ class Run {
     return this.#options.testsOf(source).toSorted((a, b) => ms(a) - ms(b));
   }
 
-  async judge(): Promise<void> {
+  async evaluate(): Promise<void> {
     const waiting: Waiting[] = this.#options.mutants.map((mutant) => ({ mutant, alone: false }));
     await inParallel(workersMax, async () => {
       let life: Life | undefined;
@@ -147,7 +147,7 @@ class Run {
         if (performance.now() > this.#options.endsAt) break;
         if (next.alone && life !== undefined) life = await this.#end(life, waiting);
         life ??= new Life(this.#tree);
-        const stays = await this.#judgeOne(life, next, waiting);
+        const stays = await this.#evaluateOne(life, next, waiting);
         if (life.killed.length >= killedMax) await this.#settle(life, waiting);
         if (next.alone || !stays || waiting.length === 0 || !life.worker.alive) life = await this.#end(life, waiting);
       }
@@ -155,13 +155,13 @@ class Run {
     });
   }
 
-  /** Judges one mutant; says whether the process may judge another. */
-  async #judgeOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
+  /** Evaluates one mutant; returns whether the process may evaluate another. */
+  async #evaluateOne(life: Life, next: Waiting, waiting: Waiting[]): Promise<boolean> {
     const { mutant, alone } = next;
     const { id } = mutant;
     const ended = await this.#run(life.worker, this.#ordered(mutant.file), mutant, alone ? patience : 1);
     if (ended.type !== "answered") {
-      // Perhaps of what another mutant left behind, or of a machine that was busy: each gets a second trial.
+      // The cause may be another mutant or a busy machine: each mutant gets a second trial.
       if (!alone) waiting.push({ mutant, alone: true });
       else if (ended.type === "timed out") this.#options.onVerdict({ id, outcome: "timed out" });
       else this.#options.onVerdict({ id, outcome: "killed", by: "its process died" });
@@ -175,9 +175,9 @@ class Run {
   }
 
   /**
-   * What a process killed counts only where the tests that failed still pass in it without a mutant: else one mutant may
-   * have spoilt another's verdict, and each of them is judged again by a process of its own. Those of a process that is
-   * gone are judged again too.
+   * The kills of a process count only where the failed tests still pass in it without a mutant. Otherwise one mutant may have
+   * influenced the verdict of another, and each gets a new evaluation in a separate process. The mutants of a process that
+   * died get a new evaluation too.
    */
   async #settle({ worker, killed }: Life, waiting: Waiting[]): Promise<void> {
     const open = killed.splice(0);
@@ -202,7 +202,7 @@ async function inParallel(count: number, work: () => Promise<void>): Promise<voi
   await Promise.all(Array.from({ length: count }, work));
 }
 
-/** Judges the mutants. What was not judged when the time was over has no verdict. */
+/** Evaluates the mutants. Those that are left when the time is over have no verdict. */
 export async function run(options: RunOptions): Promise<void> {
   const tree = layTree(options.root);
   const stop = () => {
@@ -219,7 +219,7 @@ export async function run(options: RunOptions): Promise<void> {
     options.say(
       `${tests.length} test files pass without a mutant (${((performance.now() - start) / 1_000).toFixed(0)} s)`,
     );
-    await working.judge();
+    await working.evaluate();
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, stop);
     killWorkers();

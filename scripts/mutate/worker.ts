@@ -1,10 +1,10 @@
 /**
- * Judges mutants in one process, one after the other: `worker.ts TREE`, a job a line on standard input, an answer a line
+ * Evaluates mutants in one process, one after the other: `worker.ts TREE`, a job a line on standard input, an answer a line
  * on standard output.
  *
  * Starting a process and loading the packages costs a second, a mutant's tests a few hundred milliseconds. So the packages
- * stay loaded and everything of ours is loaded anew for each mutant, under a path of its own: a copy of the tree made of
- * hard links, in which the mutated file is another one. No module and no state of ours outlives its mutant.
+ * stay loaded, and the worker loads our modules again for each mutant, from a separate path: a copy of the tree of hard links
+ * with the mutated file in place of the original. No module and no state of ours outlives its mutant.
  *
  * @module
  */
@@ -57,7 +57,7 @@ process.stdout.write = ((text: string | Uint8Array) => {
   return true;
 }) as typeof process.stdout.write;
 
-/** Runs one file; what failed in it, or undefined. */
+/** Runs one file. Returns the failure, or undefined. */
 async function runFile(path: string): Promise<string | undefined> {
   const queue: Suite[][] = [[]];
   Object.assign(globalThis, { UVU_DEFER: 1, UVU_QUEUE: queue });
@@ -77,7 +77,7 @@ async function runFile(path: string): Promise<string | undefined> {
   return count === 0 ? "no test ran" : trouble;
 }
 
-async function judge(tree: string, job: Job): Promise<Answer> {
+async function evaluate(tree: string, job: Job): Promise<Answer> {
   const own = grow(tree, job);
   process.chdir(own);
   const ms: Record<string, number> = {};
@@ -100,7 +100,7 @@ async function judge(tree: string, job: Job): Promise<Answer> {
 const tree = process.argv[2];
 if (tree !== undefined) {
   for await (const line of createInterface({ input: process.stdin })) {
-    const answer = await judge(tree, JSON.parse(line) as Job);
+    const answer = await evaluate(tree, JSON.parse(line) as Job);
     say(`${answerMark}${JSON.stringify(answer)}\n`);
   }
   ending = true;

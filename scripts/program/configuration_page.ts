@@ -43,7 +43,7 @@ const titles: Readonly<Record<Role, string>> = {
 
 const head = `# Configuration
 
-Made by \`npm run configuration\` from the schema that checks configurations; a test says when it is out of date. \`hypha-ROLE init\` writes a
+Made by \`npm run configuration\` from the schema that checks configurations; a test fails when it is out of date. \`hypha-ROLE init\` writes a
 file with all of a role's keys.
 
 - **Order.** The file, then \`OTEL_*\` variables, then \`HYPHA_*\` variables, then flags: what comes later holds. Lists are written with commas
@@ -61,7 +61,7 @@ Tasks of \`preprocessor.type\`: ${preprocessorTasks.map((task) => `\`${task}\``)
 
 const code = (text: string): string => `\`${text.replaceAll("|", "\\|")}\``;
 
-/** Longest default that a table shows, in characters: a longer one stands below it. */
+/** Longest default that a table shows, in characters: a longer one appears below the table. */
 const defaultCharactersMax = 60;
 
 /** The table of these keys, and the defaults that are too long for it. */
@@ -76,12 +76,12 @@ function section(role: Role, keys: readonly ConfigKey[]): readonly string[] {
 }
 
 function rowOf(role: Role, key: ConfigKey): readonly string[] {
-  const former = key.formerNames.length > 0 ? `; formerly ${key.formerNames.map(code).join(", ")}` : "";
+  const previously = key.formerNames.length > 0 ? `; formerly ${key.formerNames.map(code).join(", ")}` : "";
   const variables = Object.entries(openTelemetryVariables).filter(([, name]) => name === key.key);
   const flags = [key.flag, ...key.flagAliases].map((flag) => code(`--${flag}`));
   return [
     code(key.key),
-    `${key.expected}${former}`,
+    `${key.expected}${previously}`,
     defaultOf(role, key),
     [key.variable, ...variables.map(([variable]) => variable)].map(code).join(", "),
     flags.join(", "),
@@ -89,18 +89,18 @@ function rowOf(role: Role, key: ConfigKey): readonly string[] {
   ];
 }
 
-/** The example where it changes nothing, as `init` promises; else what the key's note says. */
+/** The example where it changes nothing, as `init` promises; else the note of the key. */
 function defaultOf(role: Role, key: ConfigKey): string {
   if (!key.optional) return "required";
   if (key.standard !== undefined) return /^[["\d]/.test(key.standard) ? code(key.standard) : key.standard;
   if (key.kind === "tables") return "none";
-  // A table that may be left out as a whole has keys of its own that may not.
+  // An optional table may have required keys.
   if (noteAt(role, key.path)?.optional === false) return "required in its table";
   const given = key.path.reduceRight<unknown>((value, step) => ({ [step]: value }), parse(`x = ${key.example}`)["x"]);
   return isDeepStrictEqual(typed(role, {}), typed(role, given as Record<string, unknown>)) ? code(key.example) : "none";
 }
 
-/** What the actors get of a configuration with these values; undefined where something is missing in it. */
+/** The configuration that actors get with these values; undefined where a value is missing. */
 function typed(role: Role, given: Readonly<Record<string, unknown>>): unknown {
   const text = initText({ role, name: "n", given });
   const flags = role === "gateway" ? {} : { "gateway-addresses": "/dns4/gw/tcp/1" };

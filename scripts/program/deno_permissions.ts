@@ -8,19 +8,19 @@ import { deniedByDeno } from "../../actors/files/denied.ts";
 import { stateDirDefault } from "../../actors/config/defaults.ts";
 import type { Role } from "../../pki/certificate.ts";
 
-/** What a node touches. Paths as they stand in its configuration. */
-export interface DenoNeeds {
+/** The resources that a node uses. Paths have the form of its configuration. */
+interface DenoNeeds {
   /** The configuration file. */
   readonly configPath: string;
-  /** The directory of what it remembers (`state_dir`); the default beside the configuration file where undefined. */
+  /** The state directory (`state_dir`); undefined for the default next to the configuration file. */
   readonly stateDir?: string;
   /** The folder of certificate, key, trust and revocation lists: it is watched, so the folder, not the files. */
   readonly certificateFolder: string;
-  /** What else is read: a data node's dataset, a scheduler's held-out rows. */
+  /** Further files to read: the dataset of a data node, the held-out rows of a scheduler. */
   readonly readPaths: readonly string[];
   /**
-   * Hosts, with or without `:port`, that are listened on and dialled. Deno wants to know them beforehand; a node that is
-   * to dial whomever the network names needs `[]`, which allows all.
+   * Hosts to listen on and to dial, with or without `:port`. Deno needs them before the start. A node that dials the peers
+   * that the network names needs `[]`, which allows all.
    */
   readonly addresses: readonly string[];
 }
@@ -30,10 +30,10 @@ export interface DenoNeeds {
  *
  * A worker gets `-A`: it starts executors (`--allow-run` of any program that its configuration names gives away as much
  * as everything, since a child is not confined) and walks descriptors through `/proc/self/fd`, which Deno allows
- * nobody without full access.
+ * with full access only.
  *
  * The environment is closed but for the configuration's own variables: libp2p's logger and its colour detection list
- * the whole of it on import, which no list of names could allow. `--ignore-env` makes what is not listed look unset.
+ * the whole of it on import, which no list of names could allow. `--ignore-env` makes other variables appear unset.
  */
 export function permissionsFor(role: Role, needs: DenoNeeds): string[] {
   if (role === "worker") return ["-A"];

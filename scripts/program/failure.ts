@@ -1,5 +1,5 @@
 /**
- * How a program says that it could not do what it was asked.
+ * The failure of a program, and its exit.
  *
  * @module
  */
@@ -9,22 +9,21 @@ import { Data } from "effect";
 /** 0 met, 1 not met, 2 usage; 130 when a second signal ended it at once. */
 export type ExitCode = 0 | 1 | 2 | 130;
 
-/** Ends the program with `exitCode`, after saying `message` on standard error where there is one left to say. */
+/** Ends the program with `exitCode`. Prints the message on standard error where nothing printed it yet. */
 export class ProgramFailed extends Data.TaggedError("ProgramFailed")<{
   readonly exitCode: ExitCode;
-  readonly said: string | undefined;
+  readonly notice: string | undefined;
 }> {
   override get message(): string {
-    return this.said ?? `exit code ${this.exitCode}`;
+    return this.notice ?? `exit code ${this.exitCode}`;
   }
 }
 
-/** How long written output may take to leave, in milliseconds: a reader that stands still is not waited for. */
+/** How long written output may take to leave, in milliseconds: the program does not wait longer for a reader that has stopped. */
 const outputMs = 1_000;
 
 /**
- * Ends the process once what was written has left. Not everything that libp2p opens lets a process end by itself on
- * every runtime.
+ * Ends the process when its output is written. Some resources of libp2p keep a process alive on some runtimes.
  */
 export function exitAfterOutput(code: ExitCode): void {
   setTimeout(() => process.exit(code), outputMs);

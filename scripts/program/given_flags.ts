@@ -1,5 +1,5 @@
 /**
- * What the command line gives of a configuration, and the environment around it.
+ * The part of a configuration that comes from the command line and the environment.
  *
  * @module
  */

@@ -18,8 +18,8 @@ import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
-/** What `init` is told. */
-export interface InitCommand {
+/** The options of `init`. */
+interface InitCommand {
   readonly role: Role;
   readonly name: string;
   /** Path of the file to write. */
@@ -34,16 +34,16 @@ const nameCharactersMax = 100;
 /** A configuration is far smaller; a larger file is not replaced. */
 const replacedBytesMax = 1_048_576;
 
-/** Writes the configuration to `output`, and says what it found and what is still to do. */
+/** Writes the configuration to `output`. Prints the files that it found and the remaining steps. */
 export function init(
   { role, name, output, force, flags }: InitCommand,
 ): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem | Path.Path> {
   return Effect.gen(function* () {
     if (/[/\\\0]/.test(name) || name === "" || name.length > nameCharactersMax) {
-      const said =
+      const notice =
         `the name ${JSON.stringify(name.slice(0, nameCharactersMax))} is to have 1 to ${nameCharactersMax} ` +
         "characters, none of them a slash: files are called after it; the file to write is named with -o";
-      return yield* Effect.fail(new ProgramFailed({ exitCode: 2, said }));
+      return yield* Effect.fail(new ProgramFailed({ exitCode: 2, notice }));
     }
     const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError(failed(2)));
     const layered = layerSources(role, {}, { ...around, environment: {} });
@@ -53,25 +53,25 @@ export function init(
     if (force) yield* checkReplaced(output);
     const mode = holdsSecret(role, flags) ? { mode: 0o600 } : {};
     yield* writeWhole([{ path: output, content, ...mode }], force ? "replace" : "keep").pipe(
-      Effect.mapError((error) => new ProgramFailed({ exitCode: 1, said: `${error.message}; ${whatToDo(error)}` })),
+      Effect.mapError((error) => new ProgramFailed({ exitCode: 1, notice: `${error.message}; ${whatToDo(error)}` })),
     );
     process.stdout.write(`${report(role, output, layered.values, files).join("\n")}\n`);
   });
 }
 
-/** Refuses to replace what is no configuration: a key, a certificate, a list. */
+/** Refuses to replace a file that is no configuration: a key, a certificate, a list. */
 function checkReplaced(output: string): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
   const reading = readBytes({ path: output, what: "file to replace", bytesMax: replacedBytesMax, key: "-o" });
   return Effect.gen(function* () {
     const found = yield* Effect.result(reading);
     if (Result.isFailure(found)) {
       if (found.failure.problem === "missing") return;
-      return yield* Effect.fail(new ProgramFailed({ exitCode: 1, said: found.failure.message }));
+      return yield* Effect.fail(new ProgramFailed({ exitCode: 1, notice: found.failure.message }));
     }
     const kind = kindOf(found.success.bytes);
     if (kind === "unknown" || kind === "empty") return;
-    const said = `Cannot replace ${output}: it holds ${kindNames[kind]}, not a configuration; name another file`;
-    return yield* Effect.fail(new ProgramFailed({ exitCode: 1, said }));
+    const notice = `Cannot replace ${output}: it holds ${kindNames[kind]}, not a configuration; name another file`;
+    return yield* Effect.fail(new ProgramFailed({ exitCode: 1, notice }));
   });
 }
 
@@ -80,9 +80,9 @@ function holdsSecret(role: Role, { keys, job }: GivenFlags): boolean {
   return job !== undefined || keysOf(role).some(({ flag, secret }) => secret && keys[flag] !== undefined);
 }
 
-const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, said: error.message });
+const failed = (exitCode: 1 | 2) => (error: ConfigError) => new ProgramFailed({ exitCode, notice: error.message });
 
-/** What was given must be good; what is still missing from the file is for the operator to write. */
+/** The given values must be valid. The operator adds the values that are missing from the file. */
 function checkGiven(
   role: Role,
   text: string,

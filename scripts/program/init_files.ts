@@ -9,15 +9,15 @@ import { Effect, FileSystem } from "effect";
 /** Keys of files that `init` looks for. */
 export type FileKey = "cert_pem" | "key_pem" | "trust_pem" | "crls_pem";
 
-/** Of each key the file to name, and whether it is there. */
+/** The file for each key, and whether it exists. */
 export type InitFiles = Readonly<Record<FileKey, { readonly path: string; readonly found: boolean }>>;
 
-/** A file's name made of a node's: lower case, what is special as a dash (as the certificate tool has it). */
+/** Makes a file name of a node's name: lower case, with dashes for special characters, as the certificate tool does. */
 export function fileNameOf(name: string): string {
   return name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, "-").slice(0, 100);
 }
 
-/** Where each file may lie, the likeliest first; the first is named where none is there. */
+/** The possible places of each file, the likeliest first. Where no file exists, `init` names the first. */
 function candidatesOf(name: string): Readonly<Record<FileKey, readonly string[]>> {
   const file = fileNameOf(name);
   const own = (kind: string) => [`certs/${file}-${kind}.pem`, `${file}-${kind}.pem`];

@@ -1,6 +1,6 @@
 /**
- * The configuration that `init` writes: every key of a role with what it is for; those that may be left out, and those that
- * nobody but the operator knows, as comments.
+ * The configuration that `init` writes: every key of a role with its purpose. Optional keys, and keys that only the operator
+ * knows, are comments.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import type { Role } from "../../pki/certificate.ts";
 import { escapeUnsafe } from "./log_line.ts";
 import { expectedFiles, type FileKey, type InitFiles } from "./init_files.ts";
 
-/** What `init` is told, and what it found. */
-export interface InitOptions {
+/** The options of `init`, and the files that it found. */
+interface InitOptions {
   readonly role: Role;
   /** The node's name: its certificate's files are called after it. */
   readonly name: string;
@@ -21,11 +21,11 @@ export interface InitOptions {
   readonly file?: string | undefined;
   /** Values that were given, in tables as in TOML. */
   readonly given?: Readonly<Record<string, unknown>> | undefined;
-  /** Files that are there; none where undefined. */
+  /** The files that exist; none where undefined. */
   readonly files?: InitFiles | undefined;
 }
 
-/** A configuration of `role` that loads as it stands, up to its gateways and the files it names. */
+/** A configuration of `role` that loads unchanged, except for its gateways and the files that it names. */
 export function initText(options: InitOptions): string {
   const { role, given = {} } = options;
   const keys = keysOf(role).filter(({ kind }) => kind !== "tables");
@@ -56,7 +56,7 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   const all = keys.map((key) => ({ key, lines: linesOf(key, options) }));
   const holds = ({ lines }: (typeof all)[number]) => lines.some((line) => !line.startsWith("#"));
   const isActive = all.some(holds);
-  // What holds comes first, and the one comment that is a hole: a node without revocation lists.
+  // Active keys come first, and the comment about a security gap: a node without revocation lists.
   const first = (entry: (typeof all)[number]) => holds(entry) || entry.key.key === "crls_pem";
   const written = table === "" ? [...all.filter(first), ...all.filter((entry) => !first(entry))] : all;
   const head = table === "" ? [] : [`${isActive ? "" : "#"}[${table}]`];
@@ -67,7 +67,7 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   return [...head, ...lines, ""].join("\n");
 }
 
-/** The line of a key; of one that is not known yet, an example before it. */
+/** The line of a key. A key without a value gets an example before it. */
 function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const { role, name, file = "config.toml", files = expectedFiles(name) } = options;
   const last = key.path[key.path.length - 1] ?? "";
@@ -113,7 +113,7 @@ function valueAt(given: InitOptions["given"], path: readonly string[]): unknown 
 }
 
 const trustDomains =
-  `# Other organisations beside the one of trust_pem: one table [[trust_domains]] each. A domain's CAs speak for its own names only.
+  `# Further organisations, besides that of trust_pem: one table [[trust_domains]] each. A domain's CAs certify its own names only.
 #[[trust_domains]]
 #name = "partner.example"
 # Its anchors: PEM certificates, or a SPIFFE bundle (bundle = "certs/partner.json") in their place.

@@ -14,7 +14,7 @@ export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 /** How a log is set up. */
-export interface LogOptions {
+interface LogOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly colour: boolean;
@@ -34,7 +34,7 @@ export interface Log {
 /**
  * Makes a log.
  *
- * @param node What the lines call this node until its certificate is read.
+ * @param node The name of this node in the lines until its certificate is read.
  */
 export function makeLog(node: string, { level, format, colour, now, write }: LogOptions): Log {
   const least = logLevels.indexOf(level);
@@ -45,7 +45,7 @@ export function makeLog(node: string, { level, format, colour, now, write }: Log
       try {
         write(`${formatLine({ ...report, time: new Date(now()).toISOString(), node: called }, format, colour)}\n`);
       } catch {
-        // A field that throws when read, or an output that is gone. There is nowhere left to say so.
+        // A field throws on access, or the output is gone. No place is left to report it.
       }
     },
     name: (name) => (called = name),

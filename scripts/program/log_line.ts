@@ -1,6 +1,6 @@
 /**
- * One line an event: as JSON for programs, as text for people. What a peer can influence cannot forge a line, hide one
- * or make one long: control and format characters are escaped, every part is bounded.
+ * One line for each event: JSON for programs, text for people. A peer's data cannot forge a line, hide one or make one long:
+ * the formatter escapes control and format characters and bounds every part.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface LogEntry extends Report {
   readonly node: string;
 }
 
-/** Bounds of what one line carries. A line has at most about 16 kB; a failed job's reason alone may have 4 kB. */
+/** Limits of one line. A line has at most about 16 kB; a failed job's reason alone may have 4 kB. */
 export const lineLimits = {
   messageCharacters: 4_096,
   valueCharacters: 4_096,
@@ -35,11 +35,11 @@ const shortCharacters = 256;
 
 /**
  * Control characters (C0, DEL, C1), format characters (bidirectional overrides, zero widths) and the two Unicode line
- * ends: what could end a line, colour a terminal or show text in another order than it has.
+ * ends. They could end a line, colour a terminal or change the order of the text.
  */
 const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 
-/** Escapes what is unsafe on a terminal or in a file of lines, as `\u{…}`-free JSON escapes. */
+/** Escapes characters that are unsafe on a terminal or in a file of lines, as `\u{…}`-free JSON escapes. */
 export function escapeUnsafe(text: string): string {
   return text.replace(unsafe, (character) => {
     const units = Array.from({ length: character.length }, (_, index) => character.charCodeAt(index));
@@ -91,7 +91,7 @@ function plainFields(fields: Readonly<Record<string, unknown>>): Record<string, 
   return plain;
 }
 
-/** A value as bounded JSON: whatever a machine put into a field, a line comes out. */
+/** Formats a value as bounded JSON. It accepts every value that a machine puts into a field. */
 function plainValue(value: unknown, depth: number): unknown {
   switch (typeof value) {
     case "string":

@@ -24,8 +24,8 @@ import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
 import { makeLog, wantsColour, writeToStderr } from "./log.ts";
 import { makePorts } from "./ports.ts";
 
-/** What `probe` is told. */
-export interface ProbeOptions {
+/** The options of `probe`. */
+interface ProbeOptions {
   readonly role: Role;
   /** Path of the configuration file. */
   readonly config: string;
@@ -38,8 +38,8 @@ export interface ProbeOptions {
   readonly flags: GivenFlags;
 }
 
-/** Longest that a probe may be told to wait: an hour. */
-export const timeoutMsMax = 3_600_000;
+/** The longest timeout of a probe: an hour. */
+const timeoutMsMax = 3_600_000;
 
 /** Succeeds only where the node there answers that it is healthy. */
 export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
@@ -49,8 +49,8 @@ export function probe(options: ProbeOptions): Effect.Effect<void, ProgramFailed,
     const { ok, code } = report;
     if (format === "json" || ok) process.stdout.write(`${formatReport(report, format)}\n`);
     if (ok) return;
-    const said = format === "json" ? undefined : describeReport({ ...report, address });
-    yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, said }));
+    const notice = format === "json" ? undefined : describeReport({ ...report, address });
+    yield* Effect.fail(new ProgramFailed({ exitCode: code === "usage" ? 2 : 1, notice }));
   });
 }
 
@@ -77,7 +77,7 @@ function ask(options: ProbeOptions): Effect.Effect<ProbeReport, ProbeReport, Fil
   );
 }
 
-/** What is wrong with the command line. */
+/** Describes the error in the command line. */
 function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
   if (timeoutMs < 1 || timeoutMs > timeoutMsMax) return `--timeout is from 1 to ${timeoutMsMax} ms, not ${timeoutMs}`;
   const written = JSON.stringify(address);
@@ -92,8 +92,8 @@ function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
 const isRelayed = (address: string): boolean => address.includes("/p2p-circuit");
 
 /**
- * A transport that listens nowhere and joins nothing; it speaks to relays where the address leads through one. What the
- * operator names is dialled, whatever range it is in.
+ * A transport that does not listen and joins no network. It uses a relay where the address leads through one. It dials the
+ * operator's address in any range.
  */
 function transportOf(config: RoleConfig, { ports, address }: Pick<ProbeRun, "ports" | "address">) {
   return Effect.gen(function* () {

@@ -1,6 +1,6 @@
 /**
- * What a probe found, for people and for programs: a code, the reason, and where to look next. Most reasons stand in the log
- * of the node at the other end, which tells a stranger nothing.
+ * The result of a probe, for people and for programs: a code, the reason, and the next place to look. The log of the other
+ * node has most reasons, because a node gives a stranger none.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { escapeUnsafe } from "./log_line.ts";
 import type { ProbeOutcome } from "../../actors/node/probe.ts";
 import type { Refusal, RefusalCode } from "../../pki/refusal.ts";
 
-/** One object, as `probe --json` prints it. Every key is always there; what is not known is `null`. */
+/** One object, as `probe --json` prints it. Every key is always present; unknown values are `null`. */
 export interface ProbeReport {
   /** Whether the node answered that it is healthy: then the exit code is 0. */
   readonly ok: boolean;
@@ -20,7 +20,7 @@ export interface ProbeReport {
   readonly role: string | null;
   /** At which level a worker confines its executors. */
   readonly cell: string | null;
-  /** From the question to the answer, in milliseconds, on the connection that stood by then. */
+  /** From the question to the answer, in milliseconds, on the open connection. */
   readonly latencyMs: number | null;
   /**
    * `null` where `ok`; else a refusal's code (`unreachable`, `hung-up`, `unknown-issuer`, …), or one of `usage`, `configuration`,
@@ -55,7 +55,7 @@ export function reportUnasked(
 /**
  * A probe that has an outcome.
  *
- * @param own The name in this node's own certificate: what the other side's log calls it.
+ * @param own The name in this node's own certificate. The log of the other node uses it.
  */
 export function reportOf(address: string, outcome: ProbeOutcome, own: string): ProbeReport {
   const known = "peer" in outcome ? outcome : outcome.type === "refused" ? outcome.presented : undefined;
@@ -83,7 +83,7 @@ function failureOf(outcome: Exclude<ProbeOutcome, { readonly type: "healthy" }>,
       return {
         code: "not-ready",
         reason: "it answers that it is not ready yet",
-        hint: "Read its log: the line node.joining says what it waits for.",
+        hint: "Read its log: the line node.joining names what it waits for.",
       };
     case "refused":
       return refusedOf(outcome.refusal, own);
@@ -121,14 +121,14 @@ function refusedOf(refusal: Refusal, own: string): Failure {
   return { code: refusal.code, reason: refusal.message, hint: hints(own)[refusal.code] ?? refusal.hint };
 }
 
-/** Where the refusal's own hint names the probe itself, or can say less than is known here. */
+/** Replaces the hint of a refusal where that hint names the probe itself, or where more is known here. */
 const hints = (own: string): Readonly<Partial<Record<RefusalCode, string>>> => ({
   "hung-up":
     `The node there ended the connection, without a reason as it should: look in its log for the line peer.refused that names ${own} (this node's certificate). Where there is none, look for another program at that address, and at the network between.`,
   "unreachable":
     "Look on that machine whether the node runs and listens there (the line node.listening of its log; ss -ltn), then at the firewalls between. Through a relay, look whether the node still has its reservation (its log's reservation.lost).",
   "handshake-timeout":
-    "Something takes the connection there and says nothing: look whether it is a node (its log's lines of this moment), and at the network between.",
+    "A program accepts the connection and sends nothing: check whether it is a node (its log's lines of this moment), and the network between.",
 });
 
 /** The report for people: one line. */
@@ -140,10 +140,10 @@ export function describeReport(report: ProbeReport): string {
     const level = cell === null ? "" : `, executors run at cell level ${JSON.stringify(cell)}`;
     return `${address} is healthy (${peer}${rekeyed})${level}`;
   }
-  const said = code === "usage" || code === "configuration"
+  const notice = code === "usage" || code === "configuration"
     ? `${reason}`
     : `Cannot find ${address} healthy: ${code}: ${reason?.replace(/\.$/, "")}.`;
-  return hint === null ? said : `${said} ${hint}`;
+  return hint === null ? notice : `${notice} ${hint}`;
 }
 
 /**

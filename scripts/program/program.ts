@@ -1,7 +1,7 @@
 /**
  * The command line of a role's program: `init`, `run`, `probe`.
  *
- * What a command needs is loaded when it runs: `--help` and `init` stay quick.
+ * Each command loads its modules when it runs, so `--help` and `init` stay fast.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { nodeServices } from "./node_services.ts";
 import { usageErrors } from "./usage.ts";
 import { version } from "./version.ts";
 
-/** What a role's node does, for the help text. */
+/** The purpose of each role, for the help text. */
 const purposes: Readonly<Record<Role, string>> = {
   gateway: "Where nodes of the network find each other, and through which they are reached.",
   scheduler: "Allocates workers for a training job and leads it through its rounds.",
@@ -27,7 +27,7 @@ const purposes: Readonly<Record<Role, string>> = {
   data: "Serves a dataset in slices.",
 };
 
-/** The file that `init` writes and the others read where none is named, as in the existing network. */
+/** The default file of all commands, as in the existing network. */
 const fileDefault = "config.toml";
 
 const configFlag = Flag.String("config").pipe(
@@ -40,7 +40,7 @@ const configFlag = Flag.String("config").pipe(
 /** One letter for flags that have one in the existing network's programs. */
 const letters: Readonly<Record<string, string>> = { "dataset-path": "d" };
 
-/** A flag of one key: absent it stays what file and environment say. Lists may be given several times. */
+/** The flag of one key. Without it, file and environment decide. Flags of lists may be repeated. */
 function keyFlag({ flag, flagAliases, kind, description, expected, secret }: ConfigKey) {
   const named = [...flagAliases, ...(letters[flag] === undefined ? [] : [letters[flag]])].reduce(
     (made, alias) => Flag.withAlias(made, alias),
@@ -67,7 +67,7 @@ const jobFlags = (role: Role): { readonly job?: Flag.Flag<Option.Option<string>>
     ),
   };
 
-/** What was given; of a key that takes one value, that value. */
+/** The given flags: a list for keys of lists, else one value. */
 function given(
   role: Role,
   flags: Readonly<Record<string, readonly string[]>>,
@@ -134,7 +134,7 @@ function runCommand(role: Role) {
     Effect.gen(function* () {
       const { run } = yield* Effect.promise(() => import("./run.ts"));
       yield* run({ role, config, level, format, flags: given(role, keys, job) });
-    })).pipe(Command.withDescription("Run the node until it is done or told to stop (SIGINT, SIGTERM)."));
+    })).pipe(Command.withDescription("Run the node until its work is done or a signal stops it (SIGINT, SIGTERM)."));
 }
 
 function probeCommand(role: Role) {
@@ -173,10 +173,10 @@ function programOf(role: Role) {
   );
 }
 
-/** The level of a program's log has its own flag, and its own lines. */
+/** Without effect's own log-level flag: `run` has its own. */
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** Runs the program and ends the process: with 0 when it did what it was asked, 1 when not, 2 on wrong usage. */
+/** Runs the program and ends the process: with 0 on success, 1 on failure, 2 on wrong usage. */
 export async function runProgram(role: Role): Promise<void> {
   const program = Command.runWith(programOf(role), { version })(process.argv.slice(2)).pipe(
     Effect.provide(CliConfig.layer({ builtIns })),
@@ -188,9 +188,9 @@ export async function runProgram(role: Role): Promise<void> {
 }
 
 function sayFailure(role: Role, error: unknown): ExitCode {
-  if (CliError.isCliError(error)) return 2; // said already
+  if (CliError.isCliError(error)) return 2; // printed already
   const message = error instanceof ProgramFailed
-    ? error.said
+    ? error.notice
     : permissionMessage(role, error) ?? (error instanceof Error ? error.message : String(error));
   if (message !== undefined) {
     const lines = message.split("\n").map((line) => `hypha-${role}: ${escapeUnsafe(line)}\n`);

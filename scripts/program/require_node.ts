@@ -1,5 +1,5 @@
 /**
- * What a program checks before it loads anything else: an old Node fails somewhere in a package, and says nothing of itself.
+ * Checks the version of Node before any other module loads. An old Node fails inside a package, with an unclear error.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export function isAtLeast(version: string, min: string): boolean {
   return major > majorMin || (major === majorMin && minor >= minorMin);
 }
 
-/** Ends the process with one line where its Node is too old. Deno has releases of its own. */
+/** Ends the process with one line where its Node is too old. The check does not apply to Deno. */
 export function requireNode(program: string): void {
   const { node, deno } = process.versions as { readonly node?: string; readonly deno?: string };
   if (deno !== undefined || isAtLeast(node ?? "", nodeMin)) return;

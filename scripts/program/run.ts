@@ -15,6 +15,7 @@ import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -28,7 +29,7 @@ import { makePorts, type RealPorts } from "./ports.ts";
 import { listenToSignals } from "./signals.ts";
 import type { TelemetrySources } from "./telemetry.ts";
 
-/** What `run` is told. */
+/** The options of `run`. */
 export interface RunOptions {
   readonly role: Role;
   /** Path of the configuration file. */
@@ -39,12 +40,12 @@ export interface RunOptions {
   readonly flags: GivenFlags;
 }
 
-/** Added to a drain's own time before the program ends without waiting any longer, in milliseconds. */
+/** Time after the limit of a drain until the program exits, in milliseconds. */
 const patienceMs = 2_000;
-/** How long what still runs may take to be interrupted at the end, in milliseconds. */
+/** Effects that still run at the end are interrupted within this, in milliseconds. */
 const disposeMs = 2_000;
 
-/** Runs a node until it is done or told to stop. Succeeds where it ended in order. */
+/** Runs a node until it is done or a signal stops it. Succeeds when it ended in order. */
 export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, FileSystem.FileSystem> {
   const { role, config: file, level, format, flags } = options;
   const log = makeLog(`hypha-${role}`, {
@@ -56,7 +57,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   });
   const failed = (message: string) => {
     if (format === "json") log.report({ level: "error", event: "node.failed", message });
-    return new ProgramFailed({ exitCode: 1, said: format === "json" ? undefined : message });
+    return new ProgramFailed({ exitCode: 1, notice: format === "json" ? undefined : message });
   };
   return Effect.gen(function* () {
     const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError((error) => failed(error.message)));
@@ -79,7 +80,7 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
   });
 }
 
-/** Keys that the existing nodes act on and ours do not: better said than silently taken. */
+/** Keys that the existing nodes use and ours ignore. The log names them. */
 function idleKeys(config: RoleConfig): readonly string[] {
   const { sampler, sampleRatio } = config.telemetry;
   const bridge = config.role === "scheduler" && config.statusBridge !== undefined;
@@ -95,6 +96,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const lines = makeLineTally();
   const ports = makePorts(lines.meter(log.report));
   const gates = makeGateTally(ports);
+  const evaluator = await loadEvaluator(config);
   const makeGate = gates.meter(makeGateFactory({ ports }));
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
@@ -104,7 +106,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
     log.report({
       level: "error",
       event: "node.crashed",
-      message: `Cannot go on after an error that nobody expected: ${error instanceof Error ? error.message : error}`,
+      message: `Cannot continue after an unexpected error: ${error instanceof Error ? error.message : error}`,
       fields: { stack: error instanceof Error ? error.stack : undefined },
     });
     exitAfterOutput(1);
@@ -112,7 +114,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const exit = await new Promise<NodeExit>((resolve) => {
     const actor = superviseRoot(nodeMachine, {
       id: "node",
-      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone },
+      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, evaluator },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
         if (context.identity !== undefined) log.name(context.identity.name);
@@ -135,7 +137,14 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   return exit;
 }
 
-/** Loaded where it is configured only: the libraries behind it take their time to load. */
+/** The evaluator of the demo's models, for a scheduler whose job has an evaluation. */
+async function loadEvaluator(config: RoleConfig): Promise<Evaluator | undefined> {
+  if (config.role !== "scheduler" || config.job.evaluation === undefined) return undefined;
+  const { digitsEvaluator } = await import("../executors/evaluator.ts");
+  return digitsEvaluator;
+}
+
+/** Loads telemetry only where it is configured: its libraries load slowly. */
 async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<void>> {
   const { endpoint, listen } = sources.config.telemetry;
   if (endpoint === undefined && listen === undefined) return () => Promise.resolve();
@@ -143,7 +152,7 @@ async function beginTelemetry(sources: TelemetrySources): Promise<() => Promise<
   return startTelemetry(sources);
 }
 
-/** Deno throws some of its refusals where nobody can catch them: out of the turn in which a server is to listen. */
+/** Deno throws some permission errors outside of any caller's reach: in the turn after a server starts to listen. */
 function endDenied(log: Log, message: string): void {
   log.report({ level: "error", event: "node.denied", message });
   exitAfterOutput(1);
@@ -154,7 +163,7 @@ function exitAtOnce(log: Log, message: string, code: ExitCode): void {
   exitAfterOutput(code);
 }
 
-/** Taking leave has deadlines of its own; this one is for a node that does not keep them. */
+/** A drain has its own deadlines. This one is for a node that does not keep them. */
 function exitLater(log: Log, ms: number): void {
   setTimeout(() => exitAtOnce(log, `Ending at once: taking leave took more than ${ms} ms`, 1), ms).unref();
 }

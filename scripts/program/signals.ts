@@ -1,19 +1,19 @@
 /**
- * What a program does about signals and about errors that nobody caught.
+ * Handles signals and uncaught errors of a program.
  *
  * @module
  */
 import process from "node:process";
 
-/** What happens to a program. */
-export interface SignalHandlers {
+/** The handlers of a program. */
+interface SignalHandlers {
   /** SIGINT or SIGTERM, the first time: end in order. */
   readonly stop: (signal: string) => void;
   /** The second time: end at once. */
   readonly abort: (signal: string) => void;
   /** SIGHUP: look at the trust files again. */
   readonly reload: () => void;
-  /** An error that nobody caught: the program's state is unknown from here on, so it has to end. */
+  /** An uncaught error: the state of the program is unknown, so it must end. */
   readonly crash: (error: unknown) => void;
 }
 

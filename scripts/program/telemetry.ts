@@ -1,5 +1,5 @@
 /**
- * Telemetry of a program: from the configuration's words to the telemetry machine beside the node.
+ * Starts the telemetry machine of a program, next to its node, from the configuration.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { type ObservedNode, samplesOf } from "../../actors/telemetry/samples.ts"
 import type { GateTally, LineTally } from "../../actors/telemetry/tallies.ts";
 import { version } from "./version.ts";
 
-/** What telemetry is read off. */
+/** The sources of telemetry. */
 export interface TelemetrySources {
   readonly config: RoleConfig;
   readonly ports: Ports;

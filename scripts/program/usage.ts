@@ -1,6 +1,6 @@
 /**
- * What a program says of wrong usage: one line an error on standard error, and where to read more. Help that is asked for
- * goes to standard output.
+ * The output on wrong usage: one line for each error on standard error, and the command for help. Requested help goes to
+ * standard output.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { Console, type Layer } from "effect";
 import { type CliError, CliOutput } from "effect/cli";
 import { escapeUnsafe } from "./log_line.ts";
 
-/** Says errors of usage in a few lines, for `effect/cli`'s programs: it would print the whole help first. */
+/** Prints usage errors in a few lines. Without it, `effect/cli` prints the whole help first. */
 export const usageErrors: Layer.Layer<never> = CliOutput.layerPresenter({
   present: (event) => {
     switch (event._tag) {

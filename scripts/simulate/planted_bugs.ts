@@ -91,13 +91,13 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   {
     name: "the trust store misses a change, and waits for its poll",
-    file: "actors/trust/trust_store.ts",
-    find: `on: { "files.touched": { target: "settling" } },`,
-    replace: `on: { "files.touched": {} },`,
+    file: "actors/files/watched_files.ts",
+    find: `            "files.touched": { target: "settling" },`,
+    replace: `            "files.touched": {},`,
   },
   {
     name: "a refusal is recorded twice",
-    file: "actors/trust/refusal_ledger.ts",
+    file: "actors/trust/refusal_log.ts",
     find: `          { type: "record", params: fact },
         ],`,
     replace: `          { type: "record", params: fact },
@@ -107,8 +107,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "a peer other than the holder renews a lease",
     file: "actors/worker/lease.ts",
-    find: "peer === context.holder,",
-    replace: 'peer !== "" || peer === context.holder,',
+    find: "member === context.holder,",
+    replace: '(member as string) !== "" || member === context.holder,',
   },
   {
     name: "the timer of a renewed lease runs on",

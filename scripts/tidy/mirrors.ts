@@ -3,7 +3,7 @@
  *
  * `tests/gate/gate.test.ts` tests `actors/gate/gate.ts`: for actors, the folder `actors` is left out. `tests/pki/checks/…`,
  * `tests/transport/…` and `tests/scripts/…` test the file of the same path. A source file may have several test files,
- * `NAME.test.ts` and `NAME_ASPECT.test.ts`. What tests no single file lies in one of the {@linkcode otherTests}.
+ * `NAME.test.ts` and `NAME_ASPECT.test.ts`. A test of no single file lies in one of the {@linkcode otherTests}.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { SourceFile } from "../tidy.ts";
 export const otherTests: Readonly<Record<string, string>> = {
   attack: "attackers against whole nodes and cells",
   bench: "the benches' own arithmetic, and one short run",
-  conformance: "our verdicts beside those of others: captures, OpenSSL, public suites",
+  conformance: "our verdicts compared with others': captures, OpenSSL, public suites",
   demo: "the demo as a whole, in a terminal",
   examples: "the documents, run as they are written",
   fuzz: "random input for every parser",
@@ -27,7 +27,7 @@ export const otherTests: Readonly<Record<string, string>> = {
 export const mirrorExceptions = "scripts/tidy/mirrors.json";
 
 /** The source files that a test file may mirror, the most exact name first. */
-export function mirroredBy(test: string): readonly string[] {
+function mirroredBy(test: string): readonly string[] {
   const path = test.replace(/^tests\//, "").replace(/\.test\.ts$/, "");
   const [folder, words] = [posix.dirname(path), posix.basename(path).split("_")];
   const names = words.map((_, index) => words.slice(0, words.length - index).join("_"));

@@ -1,5 +1,5 @@
 /**
- * Imports by bare names: what the source imports is what package.json declares.
+ * Imports by bare names: package.json must declare every package that the source imports.
  *
  * @module
  */
@@ -14,7 +14,7 @@ export interface Manifest {
 /** An import, with the name in it; not one in a comment's example. */
 const imported = /^(?! \*)(?:import|export|\}|.*\bimport\()(?:.*\bfrom)?\s*"([@\w][\w./@-]*)"/gm;
 
-/** What the package holds: its users have no packages for development. */
+/** The contents of the package. Its users do not install packages for development. */
 const shipped =
   /^(?:mod\.ts$|(?:pki|transport|actors|scripts\/(?:program|certutil|executors))\/|scripts\/hypha_\w+\.ts$)/;
 

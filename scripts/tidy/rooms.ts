@@ -10,7 +10,7 @@ import { posix } from "node:path";
 import type { SourceFile } from "../tidy.ts";
 
 /** An import between two rooms, by the files. */
-export interface RoomImport {
+interface RoomImport {
   readonly from: string;
   readonly to: string;
   readonly file: string;
@@ -18,7 +18,7 @@ export interface RoomImport {
 }
 
 /** The room of a file; undefined for those that belong to none (`mod.ts`, tests). */
-export function roomOfFile(path: string): string | undefined {
+function roomOfFile(path: string): string | undefined {
   const [top = "", second = "", ...rest] = path.split("/");
   if (top === "actors") return rest.length === 0 ? undefined : `actors/${second}`;
   // A folder of the transport is a room, and so is its vocabulary, `port.ts`.
@@ -27,7 +27,7 @@ export function roomOfFile(path: string): string | undefined {
 }
 
 /** Every import between rooms, of values and of types. */
-export function roomImports(files: readonly SourceFile[]): readonly RoomImport[] {
+function roomImports(files: readonly SourceFile[]): readonly RoomImport[] {
   return files.flatMap(({ path, text }) => {
     const from = roomOfFile(path);
     if (from === undefined) return [];
@@ -43,7 +43,7 @@ export function roomImports(files: readonly SourceFile[]): readonly RoomImport[]
 /**
  * The circles among rooms: one finding for each import inside a circle.
  *
- * @returns `file: what, and what to do instead`, sorted.
+ * @returns The findings, `file: the fault, and its repair`, sorted.
  */
 export function roomCircles(files: readonly SourceFile[]): string[] {
   const imports = roomImports(files);
@@ -69,7 +69,7 @@ export function roomCircles(files: readonly SourceFile[]): string[] {
 }
 
 /** Largest share of one room of `actors/` in the lines of all source files, in percent. */
-export const roomShareMax = 20;
+const roomShareMax = 20;
 
 /** Rooms of `actors/` that hold more of the source than {@linkcode roomShareMax}. */
 export function largeRooms(files: readonly SourceFile[]): string[] {

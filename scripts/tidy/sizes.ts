@@ -9,7 +9,7 @@ import type { SourceFile } from "../tidy.ts";
 export const fileLinesMax = 400;
 export const functionLinesMax = 70;
 
-/** What is larger than it should be, by `path` or `path#function`: its lines. */
+/** The lines of each file or function over its limit, by `path` or `path#function`. */
 export type Sizes = Readonly<Record<string, number>>;
 
 type Named = ts.FunctionLikeDeclaration & { readonly body?: ts.Node };
@@ -40,7 +40,7 @@ function linesOf(source: ts.SourceFile, node: ts.Node): number {
   return at(node.end) - at(node.getStart(source)) + 1;
 }
 
-/** The function's own name, or that of what it is assigned to; of a callback, that of what encloses it. */
+/** The name of the function, or of the variable that it is assigned to; for a callback, that of the enclosing function. */
 function nameOf(node: ts.Node): string {
   for (let at: ts.Node | undefined = node; at !== undefined; at = at.parent) {
     const { name } = at as { readonly name?: ts.Node };
@@ -51,9 +51,9 @@ function nameOf(node: ts.Node): string {
 }
 
 /**
- * Compares what is large with the exceptions.
+ * Compares the sizes over the limits with the exceptions.
  *
- * @param allowed The exceptions, as they stand in `scripts/tidy/sizes.json`.
+ * @param allowed The exceptions of `scripts/tidy/sizes.json`.
  */
 export function sizeFindings(found: Sizes, allowed: Sizes): string[] {
   const grown = Object.entries(found).flatMap(([key, lines]) => {

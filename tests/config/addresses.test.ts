@@ -1,14 +1,7 @@
 /** Addresses and ranges: what each use allows, both sides of each boundary. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  addressCharactersMax,
-  type AddressUse,
-  type Cidr,
-  rangeOf,
-  readAddress,
-  readCidr,
-} from "../../actors/config/addresses.ts";
+import { addressCharactersMax, type AddressUse, readAddress } from "../../actors/config/addresses.ts";
 
 const peer = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const relayed = `/ip4/192.0.2.1/tcp/4001/p2p/${peer}/p2p-circuit/p2p/${peer}`;
@@ -72,32 +65,3 @@ test("gives an address's parts", () => {
   assert.equal(readAddress(`/dns4/gw.example/tcp/4001/p2p/${peer}`, "gateway"), { hostProtocol, host, port, peer });
 });
 test.run();
-
-const ranges = suite("readCidr() and rangeOf()");
-const inside: [host: string, range: string, expected: boolean][] = [
-  ["10.255.255.255", "10.0.0.0/8", true],
-  ["11.0.0.0", "10.0.0.0/8", false],
-  ["172.31.255.255", "172.16.0.0/12", true],
-  ["172.32.0.0", "172.16.0.0/12", false],
-  ["192.0.2.1", "192.0.2.1/32", true],
-  ["192.0.2.2", "192.0.2.1/32", false],
-  ["203.0.113.9", "0.0.0.0/0", true],
-  ["::1", "::1/128", true],
-  ["::2", "::1/128", false],
-  ["fdff::1", "fc00::/7", true],
-  ["fe00::1", "fc00::/7", false],
-  ["::ffff:10.1.2.3", "10.0.0.0/8", true],
-  ["::ffff:11.1.2.3", "10.0.0.0/8", false],
-  ["localhost", "127.0.0.0/8", false],
-];
-for (const [host, range, expected] of inside) {
-  ranges(`${host} lies ${expected ? "in" : "out"}side ${range}`, () => {
-    assert.is(rangeOf(host, [readCidr(range) as Cidr])?.text, expected ? range : undefined);
-  });
-}
-for (
-  const text of ["10.0.0.0", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0.0/", "x/8", "10.0.0.0/ 8"]
-) {
-  ranges(`refuses ${text}`, () => assert.type(readCidr(text), "string"));
-}
-ranges.run();

@@ -30,7 +30,7 @@ async function start(
     ports: world.ports,
     transport: world.transport,
     self: "data",
-    peers: [],
+    members: [],
   });
   await eventually("the directory is scanned", () => actor.getSnapshot().value !== "scanning");
   let exchanges = 0;

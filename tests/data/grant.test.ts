@@ -13,6 +13,7 @@ import type { Sign } from "../../actors/runtime/role.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { decodeDer } from "../../pki/der.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { ed25519KeyOf, peerIdOfKey } from "../../pki/peer_id.ts";
 import { readPublicKey } from "../../pki/public_key.ts";
 import type { StreamProtocol } from "../../transport/port.ts";
@@ -153,13 +154,14 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
     ports: world.ports,
     transport: world.transport,
     self: "data",
-    peers: [],
+    members: [],
   });
   await eventually("the directory is scanned", () => data.state() !== "scanning");
   /** Who is established; who else can be dialled. */
-  const there = new Set<string>(), reachable = new Set<string>();
+  const there = new Set<string>(), reachable = new Set<string>(), others: PeerIdentity[] = [];
   const answering = setInterval(() => {
-    const list = [...there].map((peer) => ({ peer, identity: identityOf(peer, schedulerRole) }));
+    const members = [...[...there].map((peer) => identityOf(peer, schedulerRole)), ...others];
+    const list = members.map((identity) => ({ peer: identity.peer, identity }));
     for (const ask of world.take("peers")) ask.replyTo.send({ type: "peers", list });
     for (const { id, target, replyTo } of world.take("dial")) {
       const peer = "peer" in target ? target.peer : "";
@@ -201,6 +203,7 @@ async function dataNode(options: { readonly requireGrant?: boolean; readonly sch
     pull,
     there,
     reachable,
+    others,
     world,
     refusals,
     stop: () => {
@@ -268,6 +271,22 @@ test("a node of another role grants nothing, and one of another role reads nothi
   right.there.add(scheduler.peer);
   assert.is(await right.pull({ role: "worker" }), served);
   right.stop();
+});
+
+test("of several members of the grantor's PeerID, one that may be a scheduler is believed", async () => {
+  for (const roles of [["worker", "scheduler"], ["gateway", undefined], ["scheduler", "worker"]] as const) {
+    const node = await dataNode();
+    node.others.push(...roles.map((role) => identityOf(scheduler.peer, role, `as ${role}`)));
+    assert.is(await node.pull({}), served, roles.join());
+    node.stop();
+  }
+  const node = await dataNode();
+  node.others.push(identityOf(scheduler.peer, "worker"), identityOf(scheduler.peer, "data"));
+  node.others.push(identityOf(otherWorker, "scheduler"));
+  assert.is(await node.pull({}), refused);
+  await eventually("the refusal is told", () => node.refusals().length === 1);
+  assert.match(String(node.refusals()[0]?.[2]), "is a worker, and schedulers grant");
+  node.stop();
 });
 
 test("without require_grant: no grant is served, on either protocol; a bad one is refused all the same", async () => {

@@ -6,7 +6,7 @@ import {
   closingTimes,
   type DemoFacts,
   type DemoResult,
-  judge,
+  evaluate,
   summarise,
 } from "../../scripts/demo/promises.ts";
 
@@ -64,7 +64,7 @@ const cases: [name: string, result: DemoResult, seen: Partial<DemoFacts>, expect
 ];
 for (const [name, result, seen, expected] of cases) {
   test(`broken: ${name}`, () => {
-    const { verdict, promises } = judge(result, { ...facts, ...seen });
+    const { verdict, promises } = evaluate(result, { ...facts, ...seen });
     const broken = promises.flatMap((each) => each.broken);
     if (expected === undefined) {
       assert.is(verdict, allHeld);
@@ -81,13 +81,13 @@ for (const [name, result, seen, expected] of cases) {
 test("a demo that stops early has not kept what it did not come to", () => {
   const early = { ...kept, rounds: [], accuracy: null, revocation: { closedMs: {} } };
   const stopped = { shuffleLabels: false, roundsWanted: 1, stopped: "gateway ended (exit 1)" };
-  const { verdict, promises } = judge(early, stopped);
+  const { verdict, promises } = evaluate(early, stopped);
   assert.is(verdict, "broken: gateway ended (exit 1)");
   assert.equal(promises.map(({ held }) => held), [false, ...promises.slice(1).map(() => null)]);
 });
 
 test("a promise that was not looked at is not held", () => {
-  const { verdict } = judge(kept, { ...facts, left: undefined });
+  const { verdict } = evaluate(kept, { ...facts, left: undefined });
   assert.match(verdict, /^broken: not seen: no process/);
 });
 

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { authorityKeyId, extendedKeyUsage, type Extension, keyIdOf, subjectKeyId } from "../../pki/issue/extensions.ts";
 import { explained, explanationOf } from "../../scripts/fuzz/explained.ts";
-import { type FuzzCase, judge } from "../../scripts/fuzz/judge.ts";
+import { evaluate, type FuzzCase } from "../../scripts/fuzz/evaluate.ts";
 import { openOracle, type Oracle } from "../../scripts/fuzz/oracle.ts";
 import { forge, type Forged, forgeList, type ForgeOptions } from "../support/forge.ts";
 import { needing } from "../support/prerequisites.ts";
@@ -60,7 +60,7 @@ const cases: Readonly<Record<string, FuzzCase>> = {
 
 withOpenssl("OpenSSL accepts what the cases depart from", async () => {
   const plain = [given([leaf], root), given([deepLeaf, middle], root, [ownCrl(root), ownCrl(middle)])];
-  assert.equal(plain.map(judge), ["accepted", "accepted"]);
+  assert.equal(plain.map(evaluate), ["accepted", "accepted"]);
   assert.equal(await oracle.accepts(plain), [true, true]);
 });
 
@@ -72,7 +72,7 @@ test("has a case for every row, a section of an RFC, and at most 20 rows", () =>
 
 for (const [id, given] of Object.entries(cases)) {
   withOpenssl(`accepts ${id}, and says why OpenSSL does not`, async () => {
-    assert.is(judge(given), "accepted");
+    assert.is(evaluate(given), "accepted");
     const said = await oracle.explain(given);
     const rows = explanationOf(given, said);
     assert.ok(rows?.some((row) => row.id === id), `${said}\n${JSON.stringify(rows)}`);

@@ -7,7 +7,7 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { derNull, derValue, integer, oid, sequence, setOfOne, utf8String } from "../../pki/issue/der_writer.ts";
 import { readTree, writeTree } from "../../scripts/fuzz/der_tree.ts";
-import { judge } from "../../scripts/fuzz/judge.ts";
+import { evaluate } from "../../scripts/fuzz/evaluate.ts";
 import { mutate } from "../../scripts/fuzz/mutate.ts";
 import type { FuzzReport } from "../../scripts/fuzz/run.ts";
 import { makeWorlds } from "../../scripts/fuzz/worlds.ts";
@@ -58,7 +58,7 @@ test("begins with worlds that are accepted, and bends them the same way every ti
   const worlds = makeWorlds(3);
   for (const { chain, anchors, lists } of worlds) {
     const ders = (parts: typeof chain) => parts.map(({ der }) => der);
-    assert.is(judge({ chain: ders(chain), anchors: ders(anchors), lists: lists && ders(lists) }), "accepted");
+    assert.is(evaluate({ chain: ders(chain), anchors: ders(anchors), lists: lists && ders(lists) }), "accepted");
   }
   assert.equal(mutate(makeWorlds(3), 3, 17), mutate(worlds, 3, 17));
 });

@@ -12,6 +12,7 @@ import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { parsePrivateKey } from "../../pki/key.ts";
+import { seededRandom } from "../../actors/runtime/random.ts";
 import { nameConstraints } from "../../pki/issue/extensions.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
@@ -22,12 +23,8 @@ import { at, forge, forgeList, forgeListPem } from "../support/forge.ts";
 const test = suite("hostile bytes");
 
 const seed = Number(process.env["PKI_SEED"] ?? 20_261_125);
-let state = seed;
-/** 32 bits of a linear congruential generator (Numerical Recipes), its weak low bits dropped. */
-function random(below: number): number {
-  state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-  return Math.floor((state / 2 ** 32) * below);
-}
+const next = seededRandom(seed);
+const random = (below: number) => Math.floor(next() * below);
 
 const root = forge("root", { ca: true });
 const narrow = forge("ca", {

@@ -15,7 +15,7 @@ import {
   updatesMax,
 } from "../../actors/learning/mod.ts";
 import { exactMean } from "../../actors/learning/outer_step.ts";
-import { seededRandom, shuffled } from "../../actors/learning/random.ts";
+import { seededRandom, shuffled } from "../../actors/runtime/random.ts";
 
 const options: OuterOptions = { learningRate: 0.7, momentum: 0.9 };
 const velocity = "velocity.safetensors";

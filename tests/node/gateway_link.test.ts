@@ -102,7 +102,7 @@ test("a gateway subscribes to the workers' topic, declines requests, and takes l
     ports: world.ports,
     transport: world.transport,
     self: "gateway",
-    peers: [],
+    members: [],
   });
   assert.is(world.takeOne("subscribe").topic, "hypha/worker");
   actor.send(requestFrom("worker", "/hypha-api/0.0.1", { Data: { dataset: "x" } }));

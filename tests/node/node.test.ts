@@ -6,6 +6,8 @@ import type { RoleConfig } from "../../actors/config/config.ts";
 import { nodeMachine } from "../../actors/node/node.ts";
 import { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
 import type { AuditEntry } from "../../actors/trust/audit.ts";
+import type { Role } from "../../pki/certificate.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { CertificateRevoked, Unreachable } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity, TransportAsk, TransportFact, TransportInput } from "../../transport/port.ts";
@@ -199,6 +201,30 @@ test("a gateway that is lost is dialled again, the node stays ready, and its rol
   node.world.pass(190);
   node.link();
   assert.ok(node.heard.role.some(({ type }) => type === "rejoined"));
+});
+
+test("a gateway's link counts while any member of its PeerID that may be a gateway is connected", () => {
+  const node = start(configOf("worker"));
+  node.join();
+  const named = (name: string, role?: Role) => identityOf("gateway", role, name);
+  const [gateway, unnamed, worker] = [named("gateway", "gateway"), named("unnamed"), named("worker", "worker")];
+  const open = (identity: PeerIdentity) => node.tell({ type: "peer.established", peer: "gateway", identity });
+  const close = (identity: PeerIdentity) =>
+    node.tell({ type: "peer.closed", peer: "gateway", identity, reason: { type: "by-them" } });
+  const redials = () => {
+    node.world.pass(1_000);
+    return node.world.take("dial").length;
+  };
+  for (const each of [gateway, unnamed, worker]) open(each);
+  assert.is(node.actor.getSnapshot().context.members.length, 3);
+  close(worker);
+  open(worker);
+  close(gateway);
+  assert.is(redials(), 0, "a certificate without a role may be a gateway's");
+  close(unnamed);
+  assert.is(redials(), 1, "a worker's is none");
+  assert.equal(node.actor.getSnapshot().context.members.map(({ role }) => role), ["worker"]);
+  assert.equal(node.heard.role.filter(({ type }) => type === "peer.closed").length, 3, "its role hears of each member");
 });
 
 test("what can't be loaded ends the node with the typed error; so does a port that is taken", () => {

@@ -1,7 +1,14 @@
 /** Which certificates of one key are the same member. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type MemberFacts, memberOf } from "../../pki/member.ts";
+import {
+  isConnectedAs,
+  type MemberFacts,
+  memberOf,
+  standsFor,
+  withConnected,
+  withoutConnected,
+} from "../../pki/member.ts";
 
 const test = suite("memberOf()");
 const facts: MemberFacts = {
@@ -38,6 +45,30 @@ test("without a role the subject and its issuer make the member", () => {
 test("what one field says cannot pass for two", () => {
   const one = memberOf({ ...facts, role: undefined, names: [], subject: 'a","b', issuer: "c" });
   assert.is.not(one, memberOf({ ...facts, role: undefined, names: [], subject: "a", issuer: 'b","c' }));
+});
+
+test("each member is connected once, whatever its newest certificate is, and leaves alone", () => {
+  const scheduler: MemberFacts = { ...facts, role: "scheduler", names: ["URI:spiffe://test.hypha/scheduler/w"] };
+  const both = [facts, scheduler, { ...facts, subject: "CN=renewed" }].reduce(withConnected, []);
+  assert.equal(both.map(({ peer, role }) => [peer, role]), [["12D3KooWA", "scheduler"], ["12D3KooWA", "worker"]]);
+  const left = withoutConnected(both, facts);
+  assert.equal(left.map(({ member }) => member), [memberOf(scheduler)]);
+  assert.equal(withoutConnected(left, facts), left);
+});
+
+test("a PeerID is connected in a role where one of its members may act in it", () => {
+  const members = withConnected([], facts);
+  assert.ok(isConnectedAs(members, "12D3KooWA", "worker"));
+  assert.not(isConnectedAs(members, "12D3KooWA", "gateway"));
+  assert.not(isConnectedAs(members, "12D3KooWB", "worker"));
+  assert.ok(isConnectedAs(withConnected(members, { ...facts, role: undefined }), "12D3KooWA", "gateway"));
+});
+
+test("a certificate without a role stands for each role, another for its own", () => {
+  for (const role of ["gateway", "scheduler", "worker", "data"] as const) {
+    assert.ok(standsFor(undefined, role));
+    assert.is(standsFor("worker", role), role === "worker");
+  }
 });
 
 test.run();

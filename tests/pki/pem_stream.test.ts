@@ -8,17 +8,14 @@ import { Buffer } from "node:buffer";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { seededRandom } from "../../actors/runtime/random.ts";
 import { formatPem, parsePem, PemError } from "../../pki/pem.ts";
 import { PemStream } from "../../pki/pem_stream.ts";
 
 const test = suite("PemStream");
 
-let state = 20_261_125;
-/** Seeded, so that a failure is found again. */
-function random(below: number): number {
-  state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
-  return Math.floor(state / 2 ** 32 * below);
-}
+const next = seededRandom(20_261_125);
+const random = (below: number) => Math.floor(next() * below);
 
 type Outcome = readonly string[] | "refused";
 

@@ -17,7 +17,7 @@ import {
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
 import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
-import { earlyCodes } from "../../actors/trust/refusal_ledger.ts";
+import { earlyCodes } from "../../actors/trust/refusal_log.ts";
 
 interface Producer {
   readonly file: string;

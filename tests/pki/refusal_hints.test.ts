@@ -12,7 +12,7 @@ import { refusalExamples, refusalPage } from "../support/refusal_examples.ts";
 
 const test = suite("refusals as an operator reads them");
 
-/** As the refusal ledger reports one. */
+/** As the refusal log reports one. */
 const lineOf = ({ code, message, hint }: Refusal, format: LogFormat = "text", name = "worker-07.acme.local") =>
   formatLine({
     time: "2026-03-01T03:00:00.000Z",

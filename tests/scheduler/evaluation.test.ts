@@ -5,6 +5,7 @@ import { Effect } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { evaluationMachine } from "../../actors/scheduler/evaluation.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
 
@@ -21,6 +22,7 @@ test("an update's stream that opens after the time limit is reset", async () => 
     transport: world.transport,
     heldOut,
     model: { repository: "builtin/mlp-64-32-10", revision: "seed-7" },
+    evaluator: digitsEvaluator,
   });
   await eventually("the held-out rows are read", () => evaluation.state() === "waiting");
   evaluation.send({ type: "update.offered", exchange: "x", peer: "a" });

@@ -4,171 +4,22 @@ import { join } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect } from "effect";
-import type { SchedulerConfig } from "../../actors/config/config.ts";
-import { builtinModel, encodeTensors } from "../../actors/learning/mod.ts";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
-import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
-import { CertificateRevoked } from "../../pki/refusal.ts";
-import type { CloseReason, StreamChunk, TransportAsk } from "../../transport/port.ts";
-import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
-import { failedWith, identityOf, makeFakeWorld, requestFrom, settle, startIn } from "../support/fake_transport.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
+import { builtinModel } from "../../scripts/executors/model.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { memberOf } from "../../pki/member.ts";
+import type { StreamChunk } from "../../transport/port.ts";
+import { identityOf, requestFrom, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
+import { revoked } from "../support/worker_world.ts";
 
 const test = suite("scheduler");
-const api = "/hypha-api/0.0.1" as const;
-const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
-
-const revoked: CloseReason = {
-  type: "trust.changed",
-  refusal: new CertificateRevoked({
-    certificate: { subject: "CN=x", serial: "01" },
-    issuer: "CN=ca",
-    revokedAt: new Date(0),
-    reason: "keyCompromise",
-  } as never),
-};
-
-function configOf(numWorkers: number, rounds: number, heldOut?: string): SchedulerConfig {
-  const model = {
-    repository: "builtin/mlp-64-32-10",
-    revision: "seed-7",
-    filenames: ["m"],
-    token: undefined,
-    type: "image-classification",
-    inputNames: ["x"],
-  };
-  const job = {
-    type: "diloco",
-    model,
-    preprocessor: undefined,
-    dataset: "digits",
-    innerOptimizer: { learningRate: 0.001, betas: undefined, epsilon: undefined },
-    outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
-    resources: {
-      numWorkers,
-      worker: resources,
-      parameterServer: resources,
-      workerPrice: { bid: 20, max: 100 },
-      parameterServerPrice: { bid: 20, max: 100 },
-    },
-    rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
-    executors: { train: "diloco-transformer", aggregate: "parameter-server" },
-    evaluation: heldOut === undefined ? undefined : { heldOut },
-  };
-  return { role: "scheduler", job } as unknown as SchedulerConfig;
-}
-
-function start(config: SchedulerConfig) {
-  const world = makeFakeWorld();
-  const actor = startIn(world, schedulerMachine, {
-    config,
-    ports: world.ports,
-    transport: world.transport,
-    self: "scheduler",
-    peers: [],
-  });
-  const found = (slices = 3) => {
-    const ask = world.takeOne("record.get");
-    const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
-    ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data" });
-  };
-  let offers = 0;
-  /** Offers of these peers to the newest request, and takes the leases they become. */
-  const offer = (...peers: string[]) => {
-    const request = world.take("publish").at(-1);
-    for (const peer of peers) {
-      const id = `lease-${++offers}`;
-      const message = {
-        WorkerOffer: {
-          id,
-          request_id: request?.message.id ?? "",
-          price: 10,
-          resources,
-          timeout: instantFromMs(0),
-        },
-      };
-      actor.send(requestFrom(peer, api, message));
-    }
-    answerRenewals();
-  };
-  /** Grants every renewal that waits. */
-  const answerRenewals = () => {
-    const others: Extract<TransportAsk, { type: "request" }>[] = [];
-    for (const ask of world.take("request")) {
-      if (!("RenewLease" in ask.message)) {
-        others.push(ask);
-        continue;
-      }
-      const { id } = ask.message.RenewLease as { id: string };
-      const timeout = instantFromMs(world.ports.now() + 10_000);
-      ask.replyTo.send({ type: "response", id: ask.id, message: { RenewLease: { Renewed: { id, timeout } } } });
-    }
-    sent.push(...others);
-  };
-  const sent: Extract<TransportAsk, { type: "request" }>[] = [];
-  /** Dispatches that went out since the last look: to whom, and what. */
-  const dispatches = () => {
-    answerRenewals();
-    return sent.splice(0).flatMap((ask) => {
-      if (!("DispatchJob" in ask.message)) return [];
-      const { id, spec } = ask.message.DispatchJob as { id: string; spec: JobSpec };
-      const accept = () =>
-        ask.replyTo.send({
-          type: "response",
-          id: ask.id,
-          message: { DispatchJob: { Dispatched: { id, timeout: instantFromMs(world.ports.now() + 10_000) } } },
-        });
-      const refuse = () => ask.replyTo.send({ type: "response", id: ask.id, message: { DispatchJob: "Failed" } });
-      const drop = () => ask.replyTo.send({ type: "request.failed", id: ask.id, error: failedWith("timed-out") });
-      return [{ peer: ask.peer, taskId: id, spec, accept, refuse, drop }];
-    });
-  };
-  const say = (peer: string, message: ApiRequest | { job_id: string; progress: Progress }) => {
-    world.take("respond");
-    world.take("decline");
-    actor.send(requestFrom(peer, "progress" in message ? "/hypha-progress/0.0.1" : api, message));
-    return world.take("respond")[0]?.message ?? "declined";
-  };
-  /** Lets time pass while every lease is renewed. */
-  const live = (ms: number) => {
-    for (let passed = 0; passed < ms; passed += 500) {
-      world.pass(500);
-      answerRenewals();
-    }
-  };
-  return { world, actor, found, offer, dispatches, say, live, state: () => actor.getSnapshot().value };
-}
-
-/** A scheduler whose training runs: its members, their jobs, and a progress message of each. */
-function training(trainers: readonly string[], rounds: number) {
-  const started = start(configOf(trainers.length, rounds));
-  started.found();
-  started.offer(...trainers);
-  started.offer("aggregator");
-  const jobs = new Map<string, { jobId: string; taskId: string }>();
-  const take = () => {
-    for (const { peer, taskId, spec, accept } of started.dispatches()) {
-      jobs.set(peer, { jobId: spec.job_id, taskId });
-      accept();
-    }
-  };
-  take();
-  take();
-  const progress = (peer: string, progress: Progress) =>
-    (started.say(peer, { job_id: jobs.get(peer)?.jobId ?? "", progress }) as { type?: string }).type ?? "declined";
-  /** One whole round of those that are left. */
-  const round = (...left: string[]) => {
-    for (const peer of left) progress(peer, "update");
-    const aggregated = progress("aggregator", "updated");
-    return [aggregated, ...left.map((peer) => progress(peer, "update-received"))];
-  };
-  const close = (peer: string, reason: CloseReason) =>
-    started.actor.send({ type: "peer.closed", peer, identity: identityOf(peer), reason });
-  return { ...started, jobs, progress, round, close };
-}
 
 test("looks for the data set until somebody has announced it, and says what is missing", () => {
-  const { world, state, found } = start(configOf(1, 1));
+  const { world, state, found } = startScheduler(configOf(1, 1));
   const first = world.takeOne("record.get");
   assert.is(first.key, "digits");
   first.replyTo.send({ type: "record.missing", id: first.id });
@@ -186,7 +37,7 @@ test("looks for the data set until somebody has announced it, and says what is m
 });
 
 test("a data set that is not there is looked for every second, and said at growing intervals, with what to look at", () => {
-  const { world } = start(configOf(1, 1));
+  const { world } = startScheduler(configOf(1, 1));
   for (let look = 0; look < 200; look++) {
     const { id, replyTo } = world.takeOne("record.get");
     replyTo.send({ type: "record.missing", id });
@@ -198,7 +49,7 @@ test("a data set that is not there is looked for every second, and said at growi
 });
 
 test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {
-  const { world, found, offer, dispatches, live, state } = start(configOf(2, 1));
+  const { world, found, offer, dispatches, live, state } = startScheduler(configOf(2, 1));
   found();
   live(31_000);
   assert.equal(world.reported("allocation.regrouped").length, 0, "nobody was taken");
@@ -230,10 +81,17 @@ test("whom the other part needs is let go: the parts are filled the other way ro
 });
 
 test("a lease that comes too late takes nobody's part, and nobody gets two", () => {
-  const { world, actor, found, offer, dispatches } = start(configOf(1, 1));
+  const { world, actor, found, offer, dispatches } = startScheduler(configOf(1, 1));
   found();
   offer("a");
-  const lease = (peer: string) => ({ id: `late-${peer}`, peer, timeout: instantFromMs(0), price: 1, resources });
+  const lease = (peer: string) => ({
+    id: `late-${peer}`,
+    peer,
+    member: memberOf(identityOf(peer)),
+    timeout: instantFromMs(0),
+    price: 1,
+    resources,
+  });
   actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("a") });
   offer("b");
   actor.send({ type: "allocation.granted", class: "aggregate", lease: lease("c") });
@@ -245,7 +103,7 @@ test("a lease that comes too late takes nobody's part, and nobody gets two", () 
 });
 
 test("a worker that was lost is asked again where there are too few without it", () => {
-  const { world, actor, found, offer, live, state } = start(configOf(1, 1));
+  const { world, actor, found, offer, live, state } = startScheduler(configOf(1, 1));
   found();
   offer("a");
   actor.send({ type: "peer.closed", peer: "a", identity: identityOf("a"), reason: revoked });
@@ -258,7 +116,7 @@ test("a worker that was lost is asked again where there are too few without it",
 });
 
 test("allocates trainers, then an aggregator that is none of them; dispatches the aggregator first", () => {
-  const { world, found, offer, dispatches, state } = start(configOf(2, 1));
+  const { world, found, offer, dispatches, state } = startScheduler(configOf(2, 1));
   found();
   offer("a", "b");
   assert.equal(state(), { allocating: "aggregator" });
@@ -284,7 +142,7 @@ test("allocates trainers, then an aggregator that is none of them; dispatches th
 });
 
 test("an aggregator that refuses its job is replaced; a trainer that refuses is left out", () => {
-  const { found, offer, dispatches, state } = start(configOf(2, 1));
+  const { found, offer, dispatches, state } = startScheduler(configOf(2, 1));
   found();
   offer("a", "b");
   offer("c");
@@ -303,7 +161,7 @@ test("an aggregator that refuses its job is replaced; a trainer that refuses is 
 });
 
 test("members that never answer their dispatch don't hold the training up for ever", () => {
-  const { found, offer, dispatches, state, live } = start(configOf(1, 1));
+  const { found, offer, dispatches, state, live } = startScheduler(configOf(1, 1));
   found();
   offer("a");
   offer("b");
@@ -313,7 +171,7 @@ test("members that never answer their dispatch don't hold the training up for ev
 });
 
 test("a trainer lost before the dispatch is replaced", () => {
-  const { found, offer, state, actor, live } = start(configOf(2, 1));
+  const { found, offer, state, actor, live } = startScheduler(configOf(2, 1));
   found();
   offer("a", "b");
   actor.send({ type: "peer.closed", peer: "a", identity: identityOf("a"), reason: revoked });
@@ -474,7 +332,7 @@ test("pushes nobody evaluates, other protocols and offers after the allocation g
 });
 
 test("drains from every state", () => {
-  for (const begin of [() => start(configOf(1, 1)), () => training(["a"], 1)]) {
+  for (const begin of [() => startScheduler(configOf(1, 1)), () => training(["a"], 1)]) {
     const { actor } = begin();
     actor.send({ type: "role.drain" });
     assert.equal(actor.getSnapshot().output, { type: "drained" });
@@ -506,7 +364,7 @@ test("a data node that comes back under another key serves from then on; another
   live(20_000);
   assert.equal(world.take("record.get"), []);
   // It is gone: looked for until it is back.
-  close("data-2", { type: "lost", detail: "gone" });
+  close("data-2", { type: "lost", detail: "gone" }, "data");
   for (let time = 0; time < 6; time++) {
     assert.ok(world.take("record.get").length > 0);
     live(5_500);
@@ -518,7 +376,7 @@ test("a data node that comes back under another key serves from then on; another
 });
 
 test("retires at once where nobody is leased; with members it goes on to its end", () => {
-  const alone = start(configOf(1, 1)).actor;
+  const alone = startScheduler(configOf(1, 1)).actor;
   alone.send({ type: "role.retire", withinMs: 60_000 });
   assert.equal(alone.getSnapshot().output, { type: "drained" });
   const { actor } = training(["a"], 1);
@@ -534,7 +392,7 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   const heldOut = join(folder.path, "held_out.csv");
   const rows = readFileSync(new URL("../fixtures/digits.csv", import.meta.url), "utf8").split("\n").slice(0, 50);
   writeFileSync(heldOut, rows.join("\n"));
-  const { world, actor, found, offer, dispatches, state } = start(configOf(1, 2, heldOut));
+  const { world, actor, found, offer, dispatches, state } = startScheduler(configOf(1, 2, heldOut), digitsEvaluator);
   await eventually("the held-out rows are read", () => JSON.stringify(state()) !== '"preparing"');
   assert.ok(world.take("serve").some(({ protocol }) => protocol === "/hypha-tensor-stream/push"));
   found();
@@ -543,16 +401,18 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
   const [aggregate] = dispatches();
   assert.ok(aggregate?.spec.executor.class === "aggregate");
   assert.equal(aggregate.spec.executor.config.results.peers, ["a", "scheduler"]);
-  const push = (peer: string, exchange: string) =>
+  const push = (peer: string, exchange: string, role?: Role) =>
     actor.send({
       type: "stream.received",
       exchange,
       peer,
-      identity: identityOf(peer),
+      identity: identityOf(peer, role),
       protocol: "/hypha-tensor-stream/push",
     });
   push("a", "x");
   assert.is(world.takeOne("stream.reject").exchange, "x", "a trainer's");
+  push("s", "x0", "scheduler");
+  assert.is(world.takeOne("stream.reject").exchange, "x0", "another member's of the aggregator's PeerID");
   const model = builtinModel("builtin/mlp-64-32-10", "seed-7");
   assert.ok(model._tag === "Success");
   const bytes = encodeTensors(model.success.parameters);
@@ -579,11 +439,22 @@ test("evaluates each round's model: pushes of the aggregator alone", async () =>
 });
 
 test("held-out rows that can't be read end it before anybody is asked", async () => {
-  const { world, actor } = start(configOf(1, 1, "/nowhere/held_out.csv"));
+  const { world, actor } = startScheduler(configOf(1, 1, "/nowhere/held_out.csv"), digitsEvaluator);
   await eventually("it fails", () => actor.getSnapshot().status === "done");
   const output = actor.getSnapshot().output;
   assert.ok(output?.type === "failed");
   assert.match(output.reason, "held_out.csv");
+  assert.is(world.take("record.get").length, 0);
+  await settle(2);
+});
+
+test("a job with an evaluation fails at its start where the node was given no evaluator", async () => {
+  const { world, actor } = startScheduler(configOf(1, 1, "held_out.csv"));
+  await eventually("it fails", () => actor.getSnapshot().status === "done");
+  assert.equal(actor.getSnapshot().output, {
+    type: "failed",
+    reason: "Cannot evaluate the model: this node was given no evaluator",
+  });
   assert.is(world.take("record.get").length, 0);
   await settle(2);
 });

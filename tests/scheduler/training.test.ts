@@ -13,7 +13,7 @@ import {
   leasedTrainer,
   silentTrainers,
   type Training,
-  withMember,
+  withParticipant,
 } from "../../actors/scheduler/training.ts";
 import {
   acceptOffer,
@@ -25,8 +25,9 @@ import {
   leaseForJob,
   noCommitments,
 } from "../../actors/worker/commitments.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { JobSpec, Progress } from "../../transport/protocols/messages.ts";
-import { failedWith } from "../support/fake_transport.ts";
+import { failedWith, identityOf } from "../support/fake_transport.ts";
 
 const test = suite("training");
 const plan = { rounds: 2, samplesPerRound: 100 };
@@ -76,21 +77,25 @@ test("a share that is reached already still gets one batch: 0 was never seen on 
   assert.equal(answer, { type: "ScheduleUpdate", counter: 1 });
 });
 
+const worker = (peer: string) => memberOf(identityOf(peer, "worker"));
+const scheduler = (peer: string) => memberOf(identityOf(peer, "scheduler"));
+
 function training(): Training {
-  const member = { leaseId: "l", taskId: "t", jobId: "j" };
+  const participant = (peer: string) => ({ peer, member: worker(peer), leaseId: "l", taskId: "t", jobId: "j" });
   const running: Training = {
     ...emptyTraining,
-    trainers: { a: leasedTrainer({ ...member, peer: "a" }, 0), b: leasedTrainer({ ...member, peer: "b" }, 0) },
-    aggregator: leasedAggregator({ ...member, peer: "s", jobId: "k" }),
+    trainers: { a: leasedTrainer(participant("a"), 0), b: leasedTrainer(participant("b"), 0) },
+    aggregator: leasedAggregator({ ...participant("s"), jobId: "k" }),
   };
-  return ["a", "b", "s"].reduce((now, peer) => withMember(now, peer, { state: "running" }), running);
+  return ["a", "b", "s"].reduce((now, peer) => withParticipant(now, peer, { state: "running" }), running);
 }
 
 /** Feeds messages and gives the answers. */
 function answers(start: Training, messages: readonly [peer: string, jobId: string, progress: Progress][]) {
   let now = start;
   const said = messages.map(([peer, jobId, progress]) => {
-    const { training: after, answer } = answerProgress(now, { peer, jobId, progress, now: 0 }, plan);
+    const member = worker(peer);
+    const { training: after, answer } = answerProgress(now, { peer, member, jobId, progress, now: 0 }, plan);
     now = after;
     return answer?.type ?? "no answer";
   });
@@ -175,13 +180,20 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
   const left = (book: typeof noCommitments) => availableResources(book, total).cpu;
   const offered = addOffer(noCommitments, offer);
   assert.is(left(offered), 1);
-  const leased = acceptOffer(offered, "1", 10);
+  const leased = acceptOffer(offered, "1", scheduler("s"), 10);
   assert.is(left(leased), 1);
-  assert.is(leaseForJob(leased, "s", descriptor)?.id, "1");
-  assert.is(leaseForJob(leased, "stranger", descriptor), undefined);
-  assert.is(leaseForJob(leased, "s", { class: "aggregate", name: "x" }), undefined);
-  const busy = addJob(leased, { taskId: "t", leaseId: "1", scheduler: "s", spec: {} as JobSpec });
-  assert.is(leaseForJob(busy, "s", descriptor), undefined, "one job a lease");
+  assert.is(leaseForJob(leased, scheduler("s"), descriptor)?.id, "1");
+  assert.is(leaseForJob(leased, scheduler("stranger"), descriptor), undefined);
+  assert.is(leaseForJob(leased, worker("s"), descriptor), undefined, "another member of the same PeerID");
+  assert.is(leaseForJob(leased, scheduler("s"), { class: "aggregate", name: "x" }), undefined);
+  const busy = addJob(leased, {
+    taskId: "t",
+    leaseId: "1",
+    scheduler: "s",
+    holder: scheduler("s"),
+    spec: {} as JobSpec,
+  });
+  assert.is(leaseForJob(busy, scheduler("s"), descriptor), undefined, "one job a lease");
   const ending = endLease(busy, "1");
   assert.is(left(ending), 1, "the job still runs");
   assert.is(left(endJob(ending, "t")), 4);

@@ -68,8 +68,8 @@ export async function certutilHere(cwd: string, ...args: readonly string[]): Pro
     printed[stream] += `${values.join(" ")}\n`;
   };
   const console = { ...globalThis.console, log: printer("stdout"), error: printer("stderr") };
-  const { code, said } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
-  if (said !== undefined) printed.stderr += `${said}\n`;
+  const { code, notice } = await runCertutil(args, (effect) => Effect.provideService(effect, Console.Console, console));
+  if (notice !== undefined) printed.stderr += `${notice}\n`;
   return { code, ...printed };
 }
 

@@ -6,7 +6,7 @@
 import process from "node:process";
 import { makeDisplay } from "../../scripts/demo/display.ts";
 import type { LogEvent, NodeProcess } from "../../scripts/demo/processes.ts";
-import { judge } from "../../scripts/demo/promises.ts";
+import { evaluate } from "../../scripts/demo/promises.ts";
 import { showResult, showVerdict } from "../../scripts/demo/report.ts";
 import type { NodePlan } from "../../scripts/demo/configuration.ts";
 
@@ -55,5 +55,5 @@ const result = {
 };
 showResult(result, { plans, nodes }, display);
 const facts = { shuffleLabels: false, roundsWanted: 1, stopped: undefined, exits: [], left: [], intruders: [] };
-showVerdict(judge(result, facts), display, display);
+showVerdict(evaluate(result, facts), display, display);
 process.exit(0);

@@ -130,11 +130,11 @@ export function startUnderParent<Logic extends AnyActorLogic>(
 }
 
 /** An identity as a certificate proves it. */
-export function identityOf(peer: PeerText, role?: Role): PeerIdentity {
+export function identityOf(peer: PeerText, role?: Role, name = `${peer}.name`): PeerIdentity {
   return {
     peer,
-    name: `${peer}.name`,
-    subject: `CN=${peer}.name`,
+    name,
+    subject: `CN=${name}`,
     names: [],
     role,
     domain: undefined,
@@ -146,14 +146,15 @@ export function identityOf(peer: PeerText, role?: Role): PeerIdentity {
 
 let exchanges = 0;
 
-/** A request that arrives. */
+/** A request that arrives, of a peer by its name or as its certificate proves it. */
 export function requestFrom(
-  peer: PeerText,
+  from: PeerText | PeerIdentity,
   protocol: MessageProtocol,
   message: Message,
   role?: Role,
 ): Extract<TransportFact, { type: "request.received" }> {
-  const identity = identityOf(peer, role);
+  const identity = typeof from === "string" ? identityOf(from, role) : from;
+  const { peer } = identity;
   return { type: "request.received", exchange: `exchange-${++exchanges}`, peer, identity, protocol, message };
 }
 

@@ -17,6 +17,7 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { digitsEvaluator } from "../../scripts/executors/evaluator.ts";
 import { makePorts } from "../../scripts/program/ports.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import { transportLogic } from "../../transport/libp2p/transport.ts";
@@ -167,7 +168,14 @@ function startNode(
   const { promise, resolve } = Promise.withResolvers<NodeExit>();
   const actor = superviseRoot(nodeMachine, {
     id: name,
-    input: { config, ports, transport: transportLogic, makeGate: makeGateFactory({ ports }), audit },
+    input: {
+      config,
+      ports,
+      transport: transportLogic,
+      makeGate: makeGateFactory({ ports }),
+      audit,
+      evaluator: digitsEvaluator,
+    },
     onError: (error) => resolve({ type: "failed", error: error as never }),
     onDone: () => resolve(actor.getSnapshot().output as NodeExit),
   });

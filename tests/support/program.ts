@@ -72,11 +72,24 @@ export function startProgram(role: Role, args: readonly string[], options: Start
   const before = deno ? ["run", "--quiet", "--no-check", ...(options.permissions ?? ["-A"])] : ["--no-warnings"];
   // Deno's node:child_process rewrites command lines that begin with its own path.
   const self = deno ? `${dirname(process.execPath)}/./${basename(process.execPath)}` : process.execPath;
+  return startCommand(self, [...before, script, ...args], options);
+}
+
+/** Starts a command that becomes a role's program. */
+export function startCommand(
+  command: string,
+  args: readonly string[],
+  options: Omit<StartOptions, "permissions" | "script"> & {
+    /** The command leads a process group of its own. */
+    readonly detached?: boolean;
+  } = {},
+): Running {
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("HYPHA_"));
-  const child = spawn(self, [...before, script, ...args], {
+  const child = spawn(command, args, {
     cwd: options.cwd ?? process.cwd(),
     env: { ...Object.fromEntries(inherited), ...compileCache, ...options.env } as NodeJS.ProcessEnv,
     stdio: ["ignore", "pipe", "pipe"],
+    detached: options.detached ?? false,
   });
   return follow(child, options.lifeMs ?? 2 * waitMs);
 }

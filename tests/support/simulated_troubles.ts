@@ -91,6 +91,13 @@ export const troubles: readonly Scenario[] = [
     trouble("rekey", "worker-2", 5_000, 3_000, 0.1),
     ...["worker-2", "data-1", "scheduler-1"].map((name, nth) => trouble("drain", name, 9_000 + 300 * nth, 3_000)),
   ),
+  // Leases whose workers are gone, and a clock that jumps past their end while they are renewed.
+  made(
+    20,
+    17_000,
+    ...workers.map((name) => trouble("crash", name, 14_000, 60_000)),
+    ...["scheduler-1", "scheduler-2"].map((name) => trouble("clock-jump", name, 15_500, 5_000, 0.9)),
+  ),
   // Announcements that no gateway takes, and the next one after ten minutes.
   made(13, 60_000, ...gateways("delaying-gateway", "dropping-gateway")),
   made(15, 640_000),

@@ -9,6 +9,7 @@ import { Result } from "effect";
 import { createActor, setup } from "xstate";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { parseCertificate, type Role } from "../../pki/certificate.ts";
+import { type PeerIdentity, verifyPath } from "../../pki/path.ts";
 import { peerIdOf } from "../../pki/peer_id.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
@@ -98,6 +99,11 @@ export function identityOf(node: TestNode): NodeIdentity {
     name: node.name,
     notAfter: new Date(Date.now() + 86_400_000),
   };
+}
+
+/** What a node's certificate proves to its peers. */
+export function provenOf(pki: TestPki, node: TestNode): PeerIdentity {
+  return Result.getOrThrow(verifyPath(node.chain, snapshotOf(pki), { at: new Date() })).identity;
 }
 
 /** What a transport of a test is made with. */

@@ -23,8 +23,10 @@ import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import type { CloseReason, Gate, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
 import { bytesOf, protobufFields } from "../../transport/protocols/protobuf.ts";
+import { withConnected } from "../../pki/member.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import { exchange, metricsOf, type Posted, scrapeRequest, startCollector } from "../support/collector.ts";
+import { identityOf } from "../support/fake_transport.ts";
 import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("telemetry's parts");
@@ -175,13 +177,34 @@ test("the endpoint serves GET /metrics and nothing else", () =>
       ["POST /metrics HTTP/1.1\r\ncontent-length: 9\r\n\r\n", 405],
       [`GET /metrics HTTP/1.1\r\nx: ${"y".repeat(8_100)}\r\n\r\n`, 200],
       [`GET /metrics HTTP/1.1\r\nx: ${"y".repeat(8_300)}\r\n\r\n`, 431],
-      ["y".repeat(8_300), 431],
+      [`GET /${"y".repeat(8_300)} HTTP/1.1\r\n\r\n`, 431],
+      ["y".repeat(8_300), 400],
+      ["POST /metrics HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n", 405],
+      ["GET /metrics HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n", 200],
       ["\x16\x03\x01\x02\x00\r\n\r\n", 400],
       ["GET /metrics HTTP/2.0\r\n\r\n", 400],
     ];
     for (const [request, status] of cases) {
       assert.is(statusOf(await exchange(port, request)), status, request.slice(0, 40));
     }
+  }));
+
+test("an answer has the headers of a metrics page alone, and one request ends the connection", () =>
+  withEndpoint({}, async (port) => {
+    const head = [
+      "HTTP/1.1 200 OK",
+      "content-type: text/plain; version=0.0.4; charset=utf-8",
+      "content-length: 14",
+      "x-content-type-options: nosniff",
+      "connection: close",
+      "",
+      "hypha_peers 1\n",
+    ].join("\r\n");
+    assert.is(await exchange(port, `${scrapeRequest}${scrapeRequest}`), head);
+    assert.match(
+      await exchange(port, "DELETE /metrics HTTP/1.1\r\n\r\n"),
+      /^HTTP\/1.1 405 Method Not Allowed\r\n[^]*allow: GET/,
+    );
   }));
 
 test("who says nothing holds a place until the deadline, and there are few places", () =>
@@ -316,9 +339,9 @@ test("of an issuer's lists the newest counts, of several issuers each its own; a
         config: { role: "gateway", limits: defaultLimits },
         snapshot: { ...snapshot, anchors: many },
         identity: undefined,
-        peers: [],
+        members: [],
         isReady: false,
-        ledger: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
+        refusalLog: { getSnapshot: () => ({ context: { counts: {}, sink: { failures: 0 } } }) },
       } as never,
     }),
   };
@@ -352,9 +375,9 @@ test("a worker's leases and jobs are those of its book, its cells those that it 
         config: { role, limits: defaultLimits },
         snapshot: undefined,
         identity: undefined,
-        peers: ["p"],
+        members: withConnected(withConnected([], identityOf("p", "scheduler")), identityOf("p", "worker")),
         isReady: true,
-        ledger: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
+        refusalLog: { getSnapshot: () => ({ context: { counts: { internal: 4 }, sink: { failures: 2 } } }) },
       } as never,
     }),
   });
@@ -428,7 +451,7 @@ test("docs/telemetry.md has every metric as it is, and alerts on none that is no
     "trust/trust_store",
     "trust/trust_reports",
     "trust/audit",
-    "trust/refusal_ledger",
+    "trust/refusal_log",
   ]
     .map((name) => readFileSync(new URL(`../../actors/${name}.ts`, import.meta.url), "utf8")).join("");
   for (const event of events) assert.ok(source.includes(`event: "${event}"`), event);

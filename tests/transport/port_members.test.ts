@@ -74,6 +74,41 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(one, two, b);
   });
 
+  test("a renewal with the same key is the same member: established once, closed with its last connection", async () => {
+    const meeting = meetingOf(pki);
+    const first = await pki.node("scheduler", { role: "scheduler" });
+    const second = await pki.node("scheduler", { role: "scheduler", keyPem: first.keyPem });
+    const [one, two, b] = [
+      await meeting.join("one", { node: first }),
+      await meeting.join("two", { node: second }),
+      await meeting.join("b"),
+    ];
+    b.send({ type: "serve", protocol: health });
+    await dial(one, b);
+    await dial(two, b);
+    await two.fact(established(b.peer));
+    const asking = [startAsking(one, b, "one", 8_000), startAsking(two, b, "two", 8_000)] as const;
+    await b.fact(() => requests(b).length === 2);
+    const serials = new Set(requests(b).map(({ identity: { serial } }) => serial));
+    assert.is(serials.size, 2, "each request has its own certificate");
+    const crlsPem = await pki.crls({ revoked: [first] });
+    b.send({ type: "trust.changed", snapshot: snapshotOf(pki, { crlsPem, generation: 2 }) });
+    await one.fact(closed(b.peer));
+    for (const { exchange } of requests(b)) b.send({ type: "respond", exchange, message: { healthy: true } });
+    assert.is((await asking[0].answer(meeting)).type, "request.failed");
+    assert.is((await asking[1].answer(meeting)).type, "response");
+    assert.is(b.facts.filter(established(one.peer)).length, 1);
+    assert.not(b.facts.some((fact) => closed(one.peer)(fact)), "the member is still there");
+    const peers = await b.ask({ type: "peers" });
+    assert.is(peers.type === "peers" && peers.list.length, 1);
+    const both = await pki.crls({ revoked: [first, second], number: 2n });
+    b.send({ type: "trust.changed", snapshot: snapshotOf(pki, { crlsPem: both, generation: 3 }) });
+    const { identity, reason } = await b.fact(closed(one.peer));
+    assert.equal([identity.serial, reason.type], [second.serial, "trust.changed"]);
+    assert.is(b.facts.filter((fact) => closed(one.peer)(fact)).length, 1);
+    await left(one, two, b);
+  });
+
   test("many connections: the newest is checked again too when the trust changes, and closed alone", async () => {
     const meeting = meetingOf(pki);
     const count = meetingOf === realMeeting ? 20 : 40;

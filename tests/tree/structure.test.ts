@@ -35,7 +35,7 @@ const test = suite("structure of the machines");
 test("every machine of actors/ is as a machine has to be", async () => {
   const machines = await discover(actors);
   const names = machines.map(([name]) => name);
-  for (const file of ["connection_gate", "trust_store", "identity", "refusal_ledger"]) {
+  for (const file of ["connection_gate", "trust_store", "identity", "refusal_log"]) {
     assert.ok(names.some((name) => name.startsWith(`${file}.ts`)), `${file}.ts was found among ${names}`);
   }
   const findings = machines.flatMap(([name, machine]) => structuralFindings(machine).map((line) => `${name}: ${line}`));

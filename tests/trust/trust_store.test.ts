@@ -1,6 +1,7 @@
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
@@ -373,8 +374,56 @@ test("a folder that cannot be watched is looked at quickly, and that is said", a
   const store = host(trustStoreMachine, { trustPem, crlsPem: undefined, policy: defaultPolicy });
   hosts.push(store);
   await store.hear("trust.loaded");
-  store.send({ type: "watch.failed", error: new Error("no watches left") });
+  store.send({ type: "files.unwatched", error: new Error("no watches left") });
   await store.see("trust.unwatched");
+});
+
+/** Takes the right to read a file away while the process may not read everything, and gives it back. */
+async function whileUnreadable(path: string, work: () => Promise<void>): Promise<void> {
+  await chmod(folder, 0o755);
+  await unprivileged(async () => {
+    await after(150); // the watchers begin as this user
+    await asOwner(() => chmod(path, 0o000));
+    try {
+      await work();
+    } finally {
+      await asOwner(() => chmod(path, 0o644));
+    }
+  });
+}
+
+async function asOwner(work: () => Promise<void>): Promise<void> {
+  const user = process.geteuid?.();
+  if (user === 65_534) process.seteuid!(0);
+  await work();
+  if (user === 65_534) process.seteuid!(user);
+}
+
+const after = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+test("bug: a file that stays unreadable was reported ten times a second", async () => {
+  const { store, crlsPem } = await start({ crls: await pki.crls(), timing: { pollMs: 50 } });
+  await store.hear("trust.loaded");
+  await whileUnreadable(crlsPem, async () => {
+    assert.is((await store.see("trust.broken")).fields?.["problem"], "unreadable");
+    await after(600);
+    assert.is(store.reports.filter(({ event }) => event === "trust.broken").length, 1);
+    store.send({ type: "trust.reload" });
+    await store.see("trust.broken", 2);
+  });
+});
+
+test("bug: the end of a list's grace was not announced while a trust file was unreadable", async () => {
+  const clock = { ms: Date.now() };
+  const crls = await pki.crls({ nextUpdate: new Date(clock.ms + monthMs) });
+  const { store, trustPem } = await start({ crls, timing: { pollMs: 20 }, now: () => clock.ms });
+  await store.hear("trust.loaded");
+  await whileUnreadable(trustPem, async () => {
+    await store.see("trust.broken");
+    clock.ms += monthMs + 1 + defaultPolicy.crlGraceMs;
+    await store.hear("trust.changed");
+    await store.see("trust.warning", 2);
+  });
 });
 
 test.run();

@@ -21,7 +21,7 @@ import process from "node:process";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { apartBytesMin } from "../../actors/files/read_lists.ts";
+import { apartBytesMin } from "../../actors/files/read_crls.ts";
 import { trustStoreMachine } from "../../actors/trust/trust_store.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { integer } from "../../pki/issue/der_writer.ts";
@@ -215,6 +215,27 @@ test("a delta that is lost clears nobody: in the running node, at a start, and a
   await bare.host.hear("trust.changed");
   assert.is(bare.judge(), "accepted");
   await untilMarked(place, "8");
+});
+
+test("a mark whose list is lost holds against an older list at every later reading too", async () => {
+  const place = world();
+  writeFileSync(place.crls, rootList + list(5, revoking(leaf)));
+  await place.start();
+  await untilMarked(place, "5");
+  await hosts.splice(0)[0]!.stop();
+  rmSync(join(place.state, "crls"), { recursive: true });
+  writeFileSync(place.crls, rootList + list(4));
+  const store = await place.start();
+  assert.is(store.judge(), "crl-rollback");
+  store.host.send({ type: "trust.reload" });
+  await store.host.hear("trust.changed");
+  assert.is(store.judge(), "crl-rollback");
+  replace(place.crls, rootList + "# the same\n" + list(4));
+  await store.host.hear("trust.changed", 2);
+  assert.equal([store.judge(), markOf(place)?.number], ["crl-rollback", "5"]);
+  replace(place.crls, rootList + list(6));
+  await store.host.hear("trust.changed", 3);
+  assert.is(store.judge(), "accepted");
 });
 
 test("the delta that a newer complete list makes needless is removed", async () => {

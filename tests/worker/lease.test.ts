@@ -4,15 +4,19 @@ import * as assert from "uvu/assert";
 import { heldLeaseMachine, leaseLeftMs } from "../../actors/scheduler/held_lease.ts";
 import { leaseLifeMs, leaseMachine } from "../../actors/worker/lease.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
-import { beginning, failedWith, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
+import { memberOf } from "../../pki/member.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { beginning, failedWith, identityOf, makeFakeWorld, startUnderParent } from "../support/fake_transport.ts";
 
 const test = suite("leases");
+
+const asked = (peer: string, role?: Role) => ({ peer, member: memberOf(identityOf(peer, role)) });
 
 function given() {
   const world = makeFakeWorld();
   const lease = startUnderParent(world, leaseMachine, {
     id: "lease-1",
-    holder: "holder",
+    holder: memberOf(identityOf("holder")),
     lifeMs: leaseLifeMs,
     now: world.ports.now,
   });
@@ -35,7 +39,7 @@ test("lapses at its end, and not a moment before", () => {
 test("a renewal by the holder gives a whole life from then", () => {
   const { world, lease } = given();
   world.pass(9_000);
-  lease.send({ type: "lease.renew", peer: "holder", exchange: "x" });
+  lease.send({ type: "lease.renew", ...asked("holder"), exchange: "x" });
   assert.equal(lease.said, [
     { type: "lease.renewed", id: "lease-1", exchange: "x", endsAt: beginning + 9_000 + leaseLifeMs },
   ]);
@@ -48,7 +52,7 @@ test("a renewal by the holder gives a whole life from then", () => {
 test("a stranger can't renew: it is refused and the end comes as it would have", () => {
   const { world, lease } = given();
   world.pass(5_000);
-  lease.send({ type: "lease.renew", peer: "stranger", exchange: "x" });
+  lease.send({ type: "lease.renew", ...asked("stranger"), exchange: "x" });
   assert.equal(lease.said, [{ type: "lease.refused", id: "lease-1", exchange: "x", peer: "stranger" }]);
   world.pass(5_000);
   assert.is(lease.said[1]?.type, "lease.over");
@@ -57,7 +61,7 @@ test("a stranger can't renew: it is refused and the end comes as it would have",
 test("ends once when it is told to, and hears nothing afterwards", () => {
   const { world, lease } = given();
   lease.send({ type: "lease.end", reason: "over" });
-  lease.send({ type: "lease.renew", peer: "holder", exchange: "x" });
+  lease.send({ type: "lease.renew", ...asked("holder"), exchange: "x" });
   lease.send({ type: "lease.end", reason: "again" });
   world.pass(2 * leaseLifeMs);
   const overs = lease.said.filter(({ type }) => type.startsWith("lease."));

@@ -6,7 +6,9 @@ import { chooseOffers } from "../../actors/scheduler/offers.ts";
 import { type OfferTerms, planOffers } from "../../actors/worker/requests.ts";
 import { fitsResources, pricePerUnit, weighResources } from "../../actors/worker/resources.ts";
 import { instantFromMs, msFromInstant } from "../../actors/runtime/instant.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
+import { identityOf } from "../support/fake_transport.ts";
 
 const test = suite("choosing");
 
@@ -76,6 +78,7 @@ test("a bid at the floor is served, one under it not; nor is an executor that is
 test("offers: lowest price a unit first, one a peer, none over the maximum, none of less than was wanted", () => {
   const offer = (from: string, price: number, cpu: number) => ({
     from,
+    member: memberOf(identityOf(from, "worker")),
     at: 0,
     offer: { id: `${from}-${price}`, request_id: "r", price, resources: amount(cpu), timeout: instantFromMs(0) },
   });

@@ -1,185 +1,15 @@
 /** A worker: offers, leases, jobs, and what it does when peers go. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { assign, setup } from "xstate";
-import type { WorkerConfig } from "../../actors/config/config.ts";
-import type { PreparedWorker } from "../../actors/job/cell/prepare.ts";
-import type { jobMachine } from "../../actors/job/job.ts";
-import type { JobCommand, JobInput, JobOutcome } from "../../actors/job/messages.ts";
-import { type EffectDone, fromSource } from "../../actors/runtime/effect_actor.ts";
-import { workerMachine } from "../../actors/worker/worker.ts";
-import { CertificateRevoked } from "../../pki/refusal.ts";
-import { instantFromMs } from "../../actors/runtime/instant.ts";
-import type { ApiRequest, JobSpec } from "../../transport/protocols/messages.ts";
 import type { CloseReason } from "../../transport/port.ts";
-import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
+import type { JobSpec } from "../../transport/protocols/messages.ts";
+import { failedWith, identityOf, requestFrom } from "../support/fake_transport.ts";
+import { aggregateSpec, revoked, small, startWorker, trainSpec } from "../support/worker_world.ts";
 
 const test = suite("worker");
-const api = "/hypha-api/0.0.1" as const;
-const total = { cpu: 4, gpu: 0, memory: 8, storage: 10 };
-const small = { cpu: 2, gpu: 0, memory: 1, storage: 1 };
-
-const revoked: CloseReason = {
-  type: "trust.changed",
-  refusal: new CertificateRevoked({
-    certificate: { subject: "CN=x", serial: "01" },
-    issuer: "CN=ca",
-    revokedAt: new Date(0),
-    reason: "keyCompromise",
-  } as never),
-};
-
-/** Stands for `job.ts`: ends when it is cancelled or told to, keeps what it hears. */
-function fakeJobs() {
-  const inputs: JobInput[] = [];
-  const heard: [task: string, command: JobCommand | { type: "end" | "crash" }][] = [];
-  const logic = setup({
-    types: {
-      input: {} as JobInput,
-      context: {} as { input: JobInput; outcome: object },
-      events: {} as JobCommand | { type: "end"; outcome: object } | { type: "crash" },
-    },
-  }).createMachine({
-    context: ({ input }) => {
-      inputs.push(input);
-      return { input, outcome: {} };
-    },
-    initial: "running",
-    on: { "*": { actions: ({ context, event }) => void heard.push([context.input.taskId, event]) } },
-    states: {
-      running: {
-        on: {
-          "job.cancel": {
-            target: "over",
-            actions: [
-              ({ context, event }) => void heard.push([context.input.taskId, event]),
-              assign({ outcome: ({ event }) => ({ type: "cancelled", reason: event.reason }) }),
-            ],
-          },
-          end: { target: "over", actions: assign({ outcome: ({ event }) => event.outcome }) },
-          crash: {
-            actions: () => {
-              throw new Error("a defect");
-            },
-          },
-        },
-      },
-      over: {
-        type: "final",
-        entry: ({ context }) => {
-          const { taskId: task_id, spec: { job_id } } = context.input;
-          context.input.parent?.send({ type: "job.ended", task_id, job_id, outcome: context.outcome as JobOutcome });
-        },
-      },
-    },
-  });
-  return { inputs, heard, logic };
-}
-
-function start(strategy: "whole" | "flexible" = "flexible") {
-  const world = makeFakeWorld();
-  const jobs = fakeJobs();
-  const sweep = fromSource((_: unknown, send: (event: EffectDone<"sweep", PreparedWorker>) => void) => {
-    send({ type: "effect.done.sweep", value: { removed: ["/old"], failed: [] } });
-    return () => {};
-  });
-  const machine = workerMachine.provide({ actors: { sweep, job: jobs.logic as unknown as typeof jobMachine } });
-  const config = {
-    role: "worker",
-    workDir: "/nowhere",
-    resources: total,
-    offer: { price: 10, floor: 5, strategy },
-    executors: [
-      { class: "train", name: "diloco-transformer", runtime: "process", cmd: "true", args: [] },
-      { class: "aggregate", name: "parameter-server", runtime: "parameter-server", cmd: undefined, args: [] },
-    ],
-  } as unknown as WorkerConfig;
-  const actor = startIn(world, machine, {
-    config,
-    ports: world.ports,
-    transport: world.transport,
-    self: "worker",
-    peers: ["s"],
-  });
-  let requests = 0;
-  const ask = (from: string, { bid = 20, cpu = 2, of = "train" as "train" | "aggregate" } = {}) => {
-    const name = of === "train" ? "diloco-transformer" : "parameter-server";
-    const id = `request-${++requests}`;
-    actor.send({
-      type: "published",
-      topic: "hypha/worker",
-      from,
-      via: "g",
-      message: {
-        id,
-        spec: { resources: { ...small, cpu }, executor: [{ class: of, name }] },
-        timeout: instantFromMs(0),
-        bid,
-      },
-    });
-    return id;
-  };
-  /** The offers that went out since the last look. */
-  const offers = () =>
-    world.take("request").flatMap((sent) =>
-      "WorkerOffer" in sent.message
-        ? [{
-          to: sent.peer,
-          sent,
-          ...(sent.message.WorkerOffer as { id: string; price: number; resources: typeof total }),
-        }]
-        : []
-    );
-  /** Sends a request and gives the response; `declined` for none. */
-  const say = (from: string, message: ApiRequest, role?: "scheduler" | "worker") => {
-    world.take("respond");
-    world.take("decline");
-    actor.send(requestFrom(from, api, message, role));
-    const [response] = world.take("respond");
-    return response?.message as Record<string, unknown> | undefined ?? "declined";
-  };
-  const lease = (from = "s", of: "train" | "aggregate" = "train") => {
-    ask(from, { of });
-    world.pass(200);
-    const [offer] = offers();
-    if (offer === undefined) throw new Error("Cannot lease: no offer");
-    assert.ok("RenewLease" in (say(from, { RenewLease: { id: offer.id } }) as object));
-    return offer.id;
-  };
-  const isRenewed = (answer: unknown) => typeof (answer as { RenewLease?: unknown }).RenewLease === "object";
-  return { world, jobs, actor, ask, offers, say, lease, isRenewed };
-}
-
-function trainSpec(jobId = "job-1"): JobSpec {
-  return {
-    job_id: jobId,
-    executor: { class: "train", descriptor: { name: "diloco-transformer" }, config: {} as never },
-  };
-}
-
-function aggregateSpec(updates: readonly string[], jobId = "job-2"): JobSpec {
-  const peers = (list: readonly string[]) => ({
-    type: "peers" as const,
-    peers: list,
-    strategy: { type: "All" as const },
-    resource: null,
-  });
-  return {
-    job_id: jobId,
-    executor: {
-      class: "aggregate",
-      descriptor: { name: "parameter-server" },
-      config: {
-        updates: peers(updates),
-        results: peers([...updates, "s"]),
-        optimizer: { "learning-rate": 0.7, momentum: 0.9 },
-      },
-    },
-  };
-}
 
 test("sweeps first, then serves: requests of a window are answered together after 200 ms", () => {
-  const { world, ask, offers } = start();
+  const { world, ask, offers } = startWorker();
   assert.equal(world.reported("worker.swept")[0]?.["removed"], ["/old"]);
   assert.is(world.takeOne("subscribe").topic, "hypha/worker");
   ask("s");
@@ -191,7 +21,7 @@ test("sweeps first, then serves: requests of a window are answered together afte
 });
 
 test("nothing is promised twice: what is offered is not offered again until the offer lapses", () => {
-  const { world, ask, offers } = start();
+  const { world, ask, offers } = startWorker();
   ask("a", { bid: 30 });
   ask("b", { bid: 20 });
   ask("c", { bid: 10 });
@@ -214,7 +44,7 @@ test("nothing is promised twice: what is offered is not offered again until the 
 });
 
 test("an offer that could not be delivered frees its resources at once", () => {
-  const { world, ask, offers } = start("whole");
+  const { world, ask, offers } = startWorker("whole");
   ask("a");
   world.pass(200);
   const [offer] = offers();
@@ -225,7 +55,7 @@ test("an offer that could not be delivered frees its resources at once", () => {
 });
 
 test("an offer becomes a lease for whom it was made, once, and not after it lapsed", () => {
-  const { world, ask, offers, say, isRenewed } = start();
+  const { world, ask, offers, say, isRenewed } = startWorker();
   ask("s");
   world.pass(200);
   const [offer] = offers();
@@ -235,7 +65,7 @@ test("an offer becomes a lease for whom it was made, once, and not after it laps
   assert.ok(isRenewed(say("s", { RenewLease: { id } }, "scheduler")));
   assert.is(world.reported("lease.granted")[0]?.["peer"], "s");
   world.pass(700);
-  assert.ok(isRenewed(say("s", { RenewLease: { id } })), "a lease doesn't lapse with its offer");
+  assert.ok(isRenewed(say("s", { RenewLease: { id } }, "scheduler")), "a lease doesn't lapse with its offer");
   ask("s");
   world.pass(200);
   const [late] = offers();
@@ -245,14 +75,14 @@ test("an offer becomes a lease for whom it was made, once, and not after it laps
 });
 
 test("only its holder renews a lease", () => {
-  const { say, lease, isRenewed } = start();
+  const { say, lease, isRenewed } = startWorker();
   const id = lease();
   assert.equal(say("stranger", { RenewLease: { id } }), { RenewLease: "Failed" });
   assert.ok(isRenewed(say("s", { RenewLease: { id } })));
 });
 
 test("a job is taken from whoever holds a lease for one, with an executor that is here; from others not", () => {
-  const { say, lease, jobs } = start();
+  const { say, lease, jobs } = startWorker();
   const dispatch = (from: string, spec: JobSpec, id = "task-1") => say(from, { DispatchJob: { id, spec } });
   assert.equal(dispatch("s", trainSpec()), { DispatchJob: "Failed" }, "no lease");
   lease();
@@ -267,7 +97,7 @@ test("a job is taken from whoever holds a lease for one, with an executor that i
 });
 
 test("a lease that lapses cancels its jobs, and its resources come back with the last of them", () => {
-  const { world, say, lease, jobs, ask, offers } = start("whole");
+  const { world, say, lease, jobs, ask, offers } = startWorker("whole");
   lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   world.pass(9_990);
@@ -282,7 +112,7 @@ test("a lease that lapses cancels its jobs, and its resources come back with the
 });
 
 test("a holder whose certificate is revoked loses its lease and its jobs at once", () => {
-  const { world, say, lease, jobs, actor } = start();
+  const { world, say, lease, jobs, actor } = startWorker();
   lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: { type: "lost", detail: "x" } });
@@ -294,7 +124,7 @@ test("a holder whose certificate is revoked loses its lease and its jobs at once
 });
 
 test("the scheduler is told how a job ended; one that failed frees its lease", () => {
-  const { world, say, lease, actor } = start("whole");
+  const { world, say, lease, actor } = startWorker("whole");
   const id = lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   const child = actor.getSnapshot().children["job/task-1" as never] as unknown as { send(event: object): void };
@@ -308,7 +138,7 @@ test("the scheduler is told how a job ended; one that failed frees its lease", (
 });
 
 test("a job that finished leaves the lease to its holder", () => {
-  const { world, say, lease, actor, isRenewed } = start();
+  const { world, say, lease, actor, isRenewed } = startWorker();
   const id = lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   const child = actor.getSnapshot().children["job/task-1" as never] as unknown as { send(event: object): void };
@@ -319,7 +149,7 @@ test("a job that finished leaves the lease to its holder", () => {
 });
 
 test("a job whose actor dies of a defect has failed; the worker lives on", () => {
-  const { world, say, lease, actor } = start();
+  const { world, say, lease, actor } = startWorker();
   lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   const child = actor.getSnapshot().children["job/task-1" as never] as unknown as { send(event: object): void };
@@ -330,7 +160,7 @@ test("a job whose actor dies of a defect has failed; the worker lives on", () =>
 });
 
 test("an aggregation dispatched again goes to the running job", () => {
-  const { say, lease, jobs } = start();
+  const { say, lease, jobs } = startWorker();
   lease("s", "aggregate");
   say("s", { DispatchJob: { id: "task-1", spec: aggregateSpec(["a", "b"]) } });
   const again = say("s", { DispatchJob: { id: "task-1", spec: aggregateSpec(["a"]) } });
@@ -340,7 +170,7 @@ test("an aggregation dispatched again goes to the running job", () => {
 });
 
 test("an aggregation no longer waits for a peer that stays away for ten seconds, or is revoked", () => {
-  const { world, say, lease, jobs, actor } = start();
+  const { world, say, lease, jobs, actor } = startWorker();
   lease("s", "aggregate");
   say("s", { DispatchJob: { id: "task-1", spec: aggregateSpec(["a", "b", "c"]) } });
   const close = (peer: string, reason: CloseReason) =>
@@ -370,7 +200,7 @@ test("an aggregation no longer waits for a peer that stays away for ten seconds,
 });
 
 test("a push is rejected while no job receives", () => {
-  const { world, actor } = start();
+  const { world, actor } = startWorker();
   const push = {
     type: "stream.received" as const,
     exchange: "x",
@@ -383,14 +213,14 @@ test("a push is rejected while no job receives", () => {
 });
 
 test("requests that are not a worker's are declined", () => {
-  const { world, actor, say } = start();
+  const { world, actor, say } = startWorker();
   assert.is(say("s", { Data: { dataset: "x" } }), "declined");
   actor.send(requestFrom("s", "/hypha-progress/0.0.1", { job_id: "x", progress: "update" }));
   assert.is(world.take("decline").length, 2, "each of them");
 });
 
 test("draining ends leases, waits for jobs and for their last word, and takes nothing new", () => {
-  const { world, say, lease, actor, ask, offers } = start();
+  const { world, say, lease, actor, ask, offers } = startWorker();
   lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   actor.send({ type: "role.drain" });
@@ -405,7 +235,7 @@ test("draining ends leases, waits for jobs and for their last word, and takes no
 });
 
 test("a retiring worker offers nothing new, lets its leases go on, and ends when the last is over", () => {
-  const { world, say, lease, actor, ask, offers } = start();
+  const { world, say, lease, actor, ask, offers } = startWorker();
   const id = lease();
   actor.send({ type: "role.retire", withinMs: 60_000 });
   assert.is(actor.getSnapshot().value, "retiring");
@@ -426,7 +256,7 @@ test("a retiring worker offers nothing new, lets its leases go on, and ends when
 });
 
 test("a worker whose time to retire is over ends its leases with that reason; one without any retires at once", () => {
-  const { world, say, lease, actor, jobs } = start();
+  const { world, say, lease, actor, jobs } = startWorker();
   lease();
   say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
   actor.send({ type: "role.retire", withinMs: 1_000 });
@@ -436,13 +266,13 @@ test("a worker whose time to retire is over ends its leases with that reason; on
   const { status } = (message as { JobStatus: { status: { type: string; reason: string } } }).JobStatus;
   assert.is(status.type, "Failed");
   assert.match(status.reason, "key was replaced");
-  const idle = start();
+  const idle = startWorker();
   idle.actor.send({ type: "role.retire", withinMs: 1_000 });
   assert.equal(idle.actor.getSnapshot().output, { type: "drained" });
 });
 
 test("events that no state waits for change nothing", () => {
-  const { actor } = start();
+  const { actor } = startWorker();
   actor.send({ type: "reachable", addresses: [] });
   actor.send({ type: "dht.ready" });
   actor.send({ type: "rejoined" });

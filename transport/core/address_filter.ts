@@ -1,14 +1,14 @@
 /**
- * Which addresses are announced, remembered and dialled. What lies inside `exclude_cidr` is not, unless the operator
- * configured it by hand.
+ * Decides which addresses are announced, remembered and dialled. Addresses inside `exclude_cidr` are not, unless the
+ * operator configured them.
  *
  * @module
  */
-import { BlockList, isIP } from "node:net";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+import { type Cidr, rangeFinder, readCidr } from "../ip_ranges.ts";
 import type { AddressText, PeerText, TransportInput } from "../port.ts";
 
-/** Says whether an address may be used. */
+/** Whether an address may be used. */
 export type AddressFilter = (address: Multiaddr) => boolean;
 
 /**
@@ -16,24 +16,20 @@ export type AddressFilter = (address: Multiaddr) => boolean;
  * address counts as its relay's.
  *
  * @param cidrs Ranges such as `10.0.0.0/8` or `fc00::/7`.
- * @throws RangeError for what is no range, naming it.
+ * @throws RangeError that names the first text that is not a range.
  */
 export function addressFilter(cidrs: readonly string[]): AddressFilter {
-  const excluded = new BlockList();
-  for (const cidr of cidrs) {
-    const [network = "", prefix = ""] = cidr.split("/");
-    const family = isIP(network);
-    const bits = Number(prefix);
-    if (family === 0 || prefix === "" || !Number.isInteger(bits) || bits < 0 || bits > (family === 4 ? 32 : 128)) {
-      throw new RangeError(`Cannot exclude ${cidr}: not an address range such as 10.0.0.0/8`);
-    }
-    excluded.addSubnet(network, bits, family === 4 ? "ipv4" : "ipv6");
-  }
+  const excluded = rangeFinder(cidrs.map(rangeFrom));
   return (address) => {
     const host = address.getComponents().find(({ name }) => name === "ip4" || name === "ip6");
-    if (host?.value === undefined) return true;
-    return !excluded.check(host.value, host.name === "ip4" ? "ipv4" : "ipv6");
+    return host?.value === undefined || excluded(host.value) === undefined;
   };
+}
+
+function rangeFrom(text: string): Cidr {
+  const range = readCidr(text);
+  if (typeof range !== "string") return range;
+  throw new RangeError(`Cannot exclude ${text}: not an address range such as 10.0.0.0/8`);
 }
 
 /** The filters of a node. */
@@ -92,7 +88,7 @@ export function addressRules(
   };
 }
 
-/** An address up to its port: what lies behind names peers. */
+/** An address up to its port: the rest names peers. */
 const placeOf = (address: Multiaddr): string => address.toString().split("/").slice(0, 5).join("/");
 
 /** The relay of a relayed address. */

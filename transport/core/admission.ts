@@ -6,6 +6,7 @@
  */
 import { Result } from "effect";
 import { RateLimited, TooManyConnections } from "../../pki/refusal.ts";
+import { networkOfIp6, plainAddress } from "../ip_ranges.ts";
 import type { AddressText, TransportLimits } from "../port.ts";
 
 /**
@@ -71,16 +72,9 @@ export function sourceOf(address: AddressText): string {
     return `${relay}>${peer}`;
   }
   const [, family = "", host = address] = address.split("/");
-  return family === "ip6" ? `${expandIp6(host).slice(0, 4).join(":")}::/64` : host;
-}
-
-/** The eight groups of an IPv6 address; what is no such address comes out as it is, padded. */
-function expandIp6(host: string): string[] {
-  const [head = "", tail] = host.split("::");
-  const before = head.split(":").filter((group) => group !== "");
-  const after = tail === undefined ? [] : tail.split(":").filter((group) => group !== "");
-  const zeros = Array.from({ length: Math.max(0, 8 - before.length - after.length) }, () => "0");
-  return [...before, ...zeros, ...after];
+  if (family !== "ip6") return host;
+  const plain = plainAddress(host);
+  return networkOfIp6(plain) ?? plain;
 }
 
 const tooMany = (limit: string, max: number) => new TooManyConnections({ limit, max });

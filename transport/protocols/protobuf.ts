@@ -1,5 +1,8 @@
 /**
- * Protocol buffers, as little as this network's own messages need (protobuf.dev: "Encoding").
+ * The part of protocol buffers that this network's own messages need (protobuf.dev: "Encoding").
+ *
+ * `protons-runtime`, which libp2p brings, does not replace the reader: it takes tags and lengths modulo 2^32, accepts a
+ * number that is cut off at the end and one over 2^53, and recurses into groups.
  *
  * @module
  */
@@ -32,7 +35,7 @@ export class ProtobufWriter {
 /** A field with its number: a varint as a number, everything with a length as its bytes. */
 export type ProtobufField = { readonly field: number; readonly value: number | Uint8Array };
 
-/** What is read is no such message. */
+/** The bytes are not such a message. */
 export class MalformedProtobuf extends Error {
   override readonly name = "MalformedProtobuf";
 }

@@ -21,7 +21,7 @@ export function examineLists(
   { path, text }: Pick<NodeFile, "path" | "text">,
   { bundle, at, graceMs }: { readonly bundle: readonly Certificate[]; readonly at: Date; readonly graceMs: number },
 ): readonly Finding[] {
-  const lists = readLists(path, text);
+  const lists = readCrls(path, text);
   if (!Array.isArray(lists)) return [lists as Finding];
   const findings = (lists as readonly RevocationList[]).flatMap((list) => [
     dateFinding(path, list, { at, graceMs }),
@@ -30,7 +30,7 @@ export function examineLists(
   return [fine("crl-format", path, `${lists.length} revocation lists`), ...findings];
 }
 
-function readLists(path: string, text: string): readonly RevocationList[] | Finding {
+function readCrls(path: string, text: string): readonly RevocationList[] | Finding {
   const refuse = (detail: string) => wrong("crl-format", path, detail, `${make} ${path}`);
   const blocks = parsePem(text);
   if (Result.isFailure(blocks)) return refuse(`line ${blocks.failure.line}: ${blocks.failure.detail}`);

@@ -8,9 +8,9 @@
 import { lookup } from "node:dns/promises";
 import { type IncomingMessage, request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
-import { isIP, isIPv6 } from "node:net";
+import { isIP } from "node:net";
 import { Effect, type Scope } from "effect";
-import { type Cidr, rangeOf, readCidr } from "../../config/addresses.ts";
+import { type Cidr, rangeFinder, readCidr } from "../../../transport/ip_ranges.ts";
 import type { FetchConfig } from "../../config/cell_config.ts";
 import { type BridgeProblem, connectorFailed, outOfScope } from "./problem.ts";
 
@@ -65,7 +65,9 @@ export function openWebRequest(
 /** Requires that every address of the name is allowed: a single forbidden one refuses the name. */
 function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<string, BridgeProblem> {
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const denied = web.rules.denyCidr.map(readCidr).filter((range): range is Cidr => typeof range !== "string");
+  const denied = rangeFinder(
+    web.rules.denyCidr.map(readCidr).filter((range): range is Cidr => typeof range !== "string"),
+  );
   const addresses = isIP(host) > 0 ? Effect.succeed([host]) : Effect.tryPromise({
     try: () => web.resolve(host),
     catch: (error) => connectorFailed(`HTTP request error: ${(error as Error).message} (${url.href})`),
@@ -75,7 +77,7 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
   }));
   return Effect.flatMap(addresses, (found) => {
     for (const address of found) {
-      const range = rangeOf(plainAddress(address), denied);
+      const range = denied(address);
       if (range !== undefined) {
         return Effect.fail(outOfScope(`${url.href}: ${address} lies inside ${range.text} of [fetch] deny_cidr`));
       }
@@ -85,20 +87,6 @@ function allowedAddress(url: URL, web: Web, idleMs: number): Effect.Effect<strin
       ? Effect.fail(connectorFailed(`HTTP request error: ${host} has no address`))
       : Effect.succeed(first);
   });
-}
-
-/** The IPv4 address of an IPv4-mapped IPv6 address (RFC 4291 §2.5.5); other addresses without their zone. */
-function plainAddress(address: string): string {
-  const [bare = ""] = address.split("%");
-  if (!isIPv6(bare)) return bare;
-  const [, dotted] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(bare) ?? [];
-  if (dotted !== undefined) return dotted;
-  const [, high, low] =
-    /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(new URL(`http://[${bare}]`).hostname.slice(1, -1)) ??
-      [];
-  if (high === undefined || low === undefined) return bare;
-  const [a, b] = [parseInt(high, 16), parseInt(low, 16)];
-  return [a >> 8, a & 255, b >> 8, b & 255].join(".");
 }
 
 function ask(

@@ -1,7 +1,7 @@
 /**
- * The attacks. Each runs a hostile program in a cell and finds out what it could not do.
+ * The attacks. Each runs a hostile program in a cell and checks that the cell held.
  *
- * A hostile program prints `ESCAPED …` for whatever it got; what it cannot know itself is looked at from outside.
+ * A hostile program prints `ESCAPED …` for each thing that it reached. The attack checks the rest from outside.
  *
  * @module
  */
@@ -14,11 +14,11 @@ import { raceAttacks } from "./race_attacks.ts";
 import { reachAttacks } from "./reach_attacks.ts";
 import { schedulerAttacks } from "./scheduler_attacks.ts";
 
-/** What came of an attack. */
+/** The result of an attack. */
 export interface AttackResult {
   /** How often it was tried. */
   readonly attempts: number;
-  /** What it got; empty where it got nothing. */
+  /** The things that the attack reached; empty where the cell held. */
   readonly escaped: readonly string[];
 }
 

@@ -82,7 +82,7 @@ const otherBridge: Attack = {
   },
 };
 
-/** A flood against one bridge, and an honest job's bridge beside it. */
+/** A flood against one bridge while an honest job uses its own. */
 function flood(id: string, code: string, check: (before: Footprint, after: Footprint) => string[]): Attack {
   return {
     id,

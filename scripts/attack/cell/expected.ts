@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 
 /** `held`, or why not. */
-export type Expectation = { readonly held: true } | { readonly held: false; readonly reason: string };
+type Expectation = { readonly held: true } | { readonly held: false; readonly reason: string };
 
 /** Where an attack is held, and by `level/user` why not. */
 export interface Outcome {
@@ -15,7 +15,7 @@ export interface Outcome {
   readonly notHeld: Readonly<Record<string, string>>;
 }
 
-/** Everywhere that a worker can be, the strongest first. Level `root` is there for root alone. */
+/** All places of a worker, the strongest first. Only root has level `root`. */
 export const places = [
   "full/root",
   "root/root",
@@ -36,7 +36,7 @@ export const outcomes: ReadonlyMap<string, Outcome> = new Map(
   ).map(([id, { held, ...notHeld }]) => [id, { held, notHeld: notHeld as Readonly<Record<string, string>> }]),
 );
 
-/** What is expected; undefined where the file says nothing, which is a deviation whatever comes. */
+/** The expected result; undefined where the file has none: then every result is a deviation. */
 export function expectationOf(id: string, level: string, user: string): Expectation | undefined {
   const outcome = outcomes.get(id);
   const place = `${level}/${user}`;

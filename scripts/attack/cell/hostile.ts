@@ -1,12 +1,12 @@
 /**
- * Pieces of hostile programs, and how what they got is read.
+ * Pieces of hostile programs, and the parser of their reports.
  *
  * @module
  */
 import type { AttackResult } from "./attacks.ts";
 import { ranMark, type RunningJob } from "./world.ts";
 
-/** What a job says it got. A job that never ran has shown nothing: that counts as an escape, so that it is looked at. */
+/** The things that a job reports to have reached. A job that did not run proves nothing, so it counts as an escape. */
 export function escapes(job: RunningJob, attempts = 1): AttackResult {
   const ran = job.output().includes(ranMark);
   const escaped = job.output().filter((line) => line.startsWith("ESCAPED")).map((line) => line.slice(8));

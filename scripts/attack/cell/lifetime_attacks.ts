@@ -1,5 +1,5 @@
 /**
- * Attacks on the end: what a job leaves running when it ends, is ended, or its worker is killed.
+ * Attacks on the end of a job: processes that survive its end, its stop, or the death of its worker.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import type { Attack, AttackResult } from "./attacks.ts";
 import { escapes } from "./hostile.ts";
 import { type AttackWorld, eventually, processesWith, runJob, startJob } from "./world.ts";
 
-/** How long what was killed may take to be gone, in milliseconds. */
+/** Killed processes are gone within this, in milliseconds. */
 const goneMs = 3_000;
 let marks = 0;
 /** A number of seconds that no other process sleeps. */
@@ -63,7 +63,7 @@ const graceful: Attack = {
   },
 };
 
-/** A worker of its own, killed at different moments: nothing of its job runs on, and its directory is swept. */
+/** A separate worker, killed at different moments. No process of its job survives, and its directory is swept. */
 const workerKilled: Attack = {
   id: "worker-killed",
   run: async (world, scale) => {

@@ -1,6 +1,6 @@
 /**
- * Attacks on what there is of everything: processes, memory, disk, processor time. Each is bounded, so that a machine on
- * which it succeeds stays usable.
+ * Attacks on limited resources: processes, memory, disk, processor time. Each attack is bounded, so a machine on which it
+ * succeeds stays usable.
  *
  * @module
  */
@@ -13,7 +13,7 @@ const mib = 1024 * 1024;
 const forkBomb: Attack = {
   id: "fork-bomb",
   run: async (world) => {
-    // Without `|| true`, a shell that cannot fork ends: each round is a subshell of its own.
+    // Without `|| true`, a shell that cannot fork ends. Each round runs in a subshell.
     const code = `trap '' HUP; i=0; while [ $i -lt 200 ]; do (sleep 5 &) 2>/dev/null; i=$((i+1)); done
       n=0; for p in /proc/[0-9]*; do grep -q sleep $p/comm 2>/dev/null && n=$((n+1)); done
       [ $n -gt 64 ] && echo ESCAPED $n processes; exit 0`;

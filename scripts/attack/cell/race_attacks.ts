@@ -1,6 +1,6 @@
 /**
- * Hostile paths, and names that are swapped for links while they are opened. The attacker is a process of its own that
- * does nothing but swap; the control opens the same names after looking at their text only, and must be caught.
+ * Hostile paths, and names that are swapped for links while they are opened. The attacker is a separate process that
+ * only swaps. The control checks the text of the same names and opens them; the attack must catch it.
  *
  * @module
  */
@@ -23,7 +23,7 @@ function withSwapper<A>(folder: string, node: string, use: (work: string, outsid
   mkdirSync(outside);
   writeFileSync(join(work, "d", "f"), "inside");
   writeFileSync(join(outside, "f"), "outside");
-  // What the other side makes in a gap is put away: the swapping must not stop.
+  // Remove files that the other side makes in a gap: the swapping must not stop.
   const code = `const fs = require("node:fs"); process.chdir(process.argv[1]); fs.symlinkSync("../outside", "link");
     let junk = 0;
     const move = (from, to) => { try { fs.renameSync(from, to); } catch { try { fs.renameSync(to, "junk" + junk++);
@@ -74,7 +74,7 @@ function inodeOf(directory: WorkDirectory, path: string) {
   return Effect.map(directory.openForReading(path), ({ fd }) => fstatSync(fd).ino);
 }
 
-/** Looks at the text of the path, then opens it: what the existing workers do. */
+/** Checks the text of the path, then opens it, as the existing workers do. */
 function controlEscapes(work: string, inode: number, attempts: number): number {
   let escaped = 0;
   for (let index = 0; index < attempts; index++) {

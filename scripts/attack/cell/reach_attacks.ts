@@ -1,5 +1,5 @@
 /**
- * Attacks on what is around: the network, sockets without a file, other processes, the worker itself.
+ * Attacks on the surroundings: the network, sockets without a file, other processes, the worker itself.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { runJob } from "./world.ts";
 
 let listeners = 0;
 
-/** Listeners of the host: TCP on every address, UDP, and an abstract socket, in a process of their own. */
+/** Listeners of the host: TCP on every address, UDP, and an abstract socket, in a separate process. */
 async function withListeners<A>(
   node: string,
   use: (at: { readonly port: number; readonly abstract: string }) => Promise<A>,
@@ -70,7 +70,7 @@ const abstractSocket: Attack = {
 const processes: Attack = {
   id: "see-processes",
   run: async (world) => {
-    // In a namespace of its own the number may be somebody else's: the worker is known by its arguments.
+    // In another namespace the number may be that of another process: the arguments identify the worker.
     const mark = process.argv[1] ?? "attack";
     const code = `tr "\\0" "\\n" < /proc/${process.pid}/cmdline 2>/dev/null | grep -qF ${JSON.stringify(mark)} &&
       echo ESCAPED see worker

@@ -1,7 +1,7 @@
 /**
- * Runs the attacks on one runtime, as one user, at one level, and says as JSON what came of them.
+ * Runs the attacks on one runtime, as one user, at one level, and prints the results as JSON.
  *
- * `run.ts FOLDER NODE LEVEL SCALE [ID…]`; a level of `-` is the strongest that there is.
+ * `run.ts FOLDER NODE LEVEL SCALE [ID…]`; a level of `-` is the strongest of this machine.
  *
  * @module
  */

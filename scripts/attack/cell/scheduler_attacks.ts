@@ -1,7 +1,7 @@
 /**
- * A hostile scheduler: it holds a lease, so that the worker takes jobs of it, and each of its messages is made to hurt. They
- * arrive as bytes and go through the codec, as those of a real one do; the worker is the real machine with real jobs in real
- * cells, and only its transport is played.
+ * A hostile scheduler. It holds a lease, so the worker takes its jobs, and each of its messages is an attack. The messages
+ * arrive as bytes and pass the codec, as on a real network. The worker is the real machine with real jobs in real cells; only
+ * its transport is a fake.
  *
  * @module
  */
@@ -17,9 +17,10 @@ import type { Report } from "../../../actors/runtime/ports.ts";
 import type { TransportRef } from "../../../actors/runtime/role.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { workerMachine } from "../../../actors/worker/worker.ts";
+import { withConnected } from "../../../pki/member.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
-import type { TransportAsk } from "../../../transport/port.ts";
-import type { ApiRequest, ApiResponse, JobSpec } from "../../../transport/protocols/messages.ts";
+import type { TransportAsk, TransportFact } from "../../../transport/port.ts";
+import type { ApiRequest, ApiResponse, JobSpec, Message } from "../../../transport/protocols/messages.ts";
 import { decodeMessage, encodeMessage } from "../../../transport/protocols/mod.ts";
 import { makePorts } from "../../program/ports.ts";
 import { formatLine } from "../../program/log_line.ts";
@@ -29,14 +30,14 @@ import { type AttackWorld, eventually, freshId, runJob, scheduler, specOf } from
 
 const api = "/hypha-api/0.0.1" as const;
 const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
-/** A request of 1 MiB is decoded, judged and answered within this, in milliseconds. */
+/** A worker decodes, checks and answers a request of 1 MiB within this, in milliseconds. */
 const answerMs = 5_000;
-/** Decoding what is wrong, however it is made, ends within this, in milliseconds. */
+/** Decoding any malformed message ends within this, in milliseconds. */
 const decodeMs = 2_000;
 /** A line of the log, with room for its escapes, in characters. */
 const lineMax = 6 * 16_384;
 
-/** Names that have been trouble somewhere: as a path, as a string of C, as a line, in a log, as an argument. */
+/** Names that attack paths, strings of C, lines of logs, and arguments. */
 const hostileNames = [
   "../../../../etc/passwd",
   "/etc/passwd",
@@ -51,18 +52,30 @@ const hostileNames = [
   "",
 ];
 
-/** A worker under a played transport. */
+/** A worker with a fake transport. */
 interface Victim {
   readonly reports: readonly Report[];
   readonly died: () => unknown;
-  /** What the bytes of a request are answered with; undefined where they do not decode, `declined` for no answer. */
+  /** Returns the answer to the bytes of a request; undefined where they do not decode, `declined` for no answer. */
   ask(bytes: Uint8Array): Promise<ApiResponse | "declined" | undefined>;
   /** A lease for one job. */
   lease(): Promise<void>;
-  /** Jobs that came to their end so far. */
+  /** The outcomes of the jobs that have ended. */
   readonly ended: () => readonly string[];
   stop(): void;
 }
+
+/** What the attacker's certificate proves. */
+const identity = {
+  peer: scheduler,
+  name: "scheduler",
+  subject: "CN=scheduler",
+  issuer: "CN=ca",
+  names: [],
+  domain: undefined,
+  role: "scheduler",
+} as unknown as PeerIdentity;
+const members = withConnected([], identity);
 
 function startVictim(world: AttackWorld): Victim {
   const reports: Report[] = [];
@@ -97,7 +110,7 @@ function startVictim(world: AttackWorld): Victim {
   const machine = workerMachine.provide({ actors: { sweep } });
   const actor = superviseRoot(machine, {
     id: "worker",
-    input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", peers: [scheduler] },
+    input: { config, ports, transport: transport as unknown as TransportRef, self: "worker", members },
     onError: (error) => death ??= error,
   });
   let exchanges = 0;
@@ -105,35 +118,16 @@ function startVictim(world: AttackWorld): Victim {
     const message = decodeMessage(api, "request", bytes);
     if (Result.isFailure(message)) return undefined;
     const exchange = `x${exchanges += 1}`;
-    const identity = { peer: scheduler, name: "scheduler", role: "scheduler" } as unknown as PeerIdentity;
-    actor.send({
-      type: "request.received",
-      exchange,
-      peer: scheduler,
-      identity,
-      protocol: api,
-      message: message.success,
-    });
+    actor.send(requestEvent(exchange, message.success));
     const answer = () =>
       asks.find((sent) => (sent.type === "respond" || sent.type === "decline") && sent.exchange === exchange);
     await eventually(() => answer() !== undefined, answerMs);
-    const said = answer();
-    return said?.type === "respond" ? said.message as ApiResponse : "declined";
+    const reply = answer();
+    return reply?.type === "respond" ? reply.message as ApiResponse : "declined";
   };
   const lease = async () => {
     const from = asks.length;
-    actor.send({
-      type: "published",
-      topic: "hypha/worker",
-      from: scheduler,
-      via: scheduler,
-      message: {
-        id: ports.uuid(),
-        spec: { resources, executor: [{ class: "train", name: "hostile" }] },
-        timeout: { secs_since_epoch: 0, nanos_since_epoch: 0 },
-        bid: 10,
-      },
-    });
+    actor.send(leaseRequestEvent(ports.uuid()));
     const offer = () =>
       asks.slice(from).flatMap((sent) =>
         sent.type === "request" && "WorkerOffer" in sent.message ? [sent.message.WorkerOffer as { id: string }] : []
@@ -154,12 +148,25 @@ function startVictim(world: AttackWorld): Victim {
   };
 }
 
+/** A request of the scheduler, as the transport reports it. */
+function requestEvent(exchange: string, message: Message): TransportFact {
+  return { type: "request.received", exchange, peer: scheduler, identity, protocol: api, message };
+}
+
+/** The scheduler's broadcast that asks workers for a lease. */
+function leaseRequestEvent(id: string): TransportFact {
+  const spec = { resources, executor: [{ class: "train", name: "hostile" }] } as const;
+  const timeout = { secs_since_epoch: 0, nanos_since_epoch: 0 };
+  const message = { id, spec, timeout, bid: 10 };
+  return { type: "published", topic: "hypha/worker", from: scheduler, via: scheduler, message };
+}
+
 function dispatch(spec: JobSpec, id: string): Uint8Array {
   const message: ApiRequest = { DispatchJob: { id, spec } };
   return encodeMessage(api, "request", message);
 }
 
-/** A job as its executor is configured, with a name of the attacker's wherever a name stands. */
+/** A job for the configured executor. The attacker chooses every name in it. */
 function named(name: string, jobId: string, executor = "hostile"): JobSpec {
   const spec = specOf(jobId, name);
   if (spec.executor.class !== "train") return spec;
@@ -183,7 +190,7 @@ const isFailed = (answer: unknown) =>
 const isTaken = (answer: unknown) =>
   typeof answer === "object" && answer !== null && "DispatchJob" in answer && !isFailed(answer);
 
-/** What is wrong with the lines that the reports become. */
+/** Faults of the log lines that the reports become. */
 function forged(reports: readonly Report[]): string[] {
   const wrong = (["text", "json"] as const).flatMap((format) =>
     reports.map((report) => formatLine({ ...report, time: "2026-01-01T00:00:00.000Z", node: "worker" }, format))
@@ -244,7 +251,7 @@ const hostileScheduler: Attack = {
   },
 };
 
-/** The one peer of a specification's `results`, as a list of one in CBOR, and what else can stand there. */
+/** The single peer in `results` of a specification as a CBOR list of one, and hostile values in its place. */
 function withPeers(count: number, present: number): Uint8Array {
   const one = dispatch(specOf(freshId()), freshId());
   // 81 58 26: a list of one, bytes, 38 of them.
@@ -274,9 +281,9 @@ const manyPeers: Attack = {
         }
       };
       await refused("a list of a million peers", withPeers(1_000_000, 1_000_000));
-      await refused("a list that says a million and has one", withPeers(1_000_000, 1));
-      await refused("a list that says 2^60 and has none", withPeers(2 ** 60, 0));
-      // As many as a request holds: decoded, judged, and whatever becomes of the job, the worker goes on.
+      await refused("a list that claims a million and has one", withPeers(1_000_000, 1));
+      await refused("a list that claims 2^60 and has none", withPeers(2 ** 60, 0));
+      // As many as a request holds. The worker decodes and checks them and continues, whatever the outcome of the job.
       await victim.lease();
       const before = victim.ended().length;
       const begun = performance.now();

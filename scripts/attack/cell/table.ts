@@ -20,7 +20,7 @@ const headings: Readonly<Record<(typeof places)[number], string>> = {
   "bare/user": "bare, user",
 };
 
-/** Attacks that are held everywhere share a row; what is not held has its reason below. */
+/** Attacks that are held everywhere share a row. Attacks that are not held have a reason below the table. */
 export function tableOf(all: ReadonlyMap<string, Outcome> = outcomes): string {
   const reasons = [...new Set([...all.values()].flatMap(({ notHeld }) => Object.values(notHeld)))];
   const everywhere = [...all].filter(([, { notHeld }]) => Object.keys(notHeld).length === 0).map(([id]) => id);

@@ -1,5 +1,5 @@
 /**
- * A worker that is to be killed: starts one job that makes itself a daemon, says so, and waits.
+ * A worker that the attack kills. It starts one job that becomes a daemon, prints a line, and waits.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * What the attacks on cells share: a worker's directory, jobs that run hostile programs in real cells, and what of the machine
- * they must not get at.
+ * The shared parts of the attacks on cells: the directory of a worker, jobs that run hostile programs in real cells, and the
+ * parts of the machine that they must not reach.
  *
  * @module
  */
@@ -25,7 +25,7 @@ import { makePorts } from "../../program/ports.ts";
 
 export const scheduler = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 
-/** What a hostile program prints first: an attack that did not run has shown nothing. */
+/** The first line of a hostile program: an attack that did not run proves nothing. */
 export const ranMark = "RAN";
 
 /** Where attacks take place. */
@@ -33,13 +33,13 @@ export interface AttackWorld {
   readonly folder: string;
   readonly workDir: string;
   readonly cell: Cell;
-  /** The pinned Node: what programs of more than a line are written for. */
+  /** The pinned Node, for programs of more than one line. */
   readonly node: string;
 }
 
-/** What a hostile job runs, and under which limits. */
+/** The program of a hostile job and its limits. */
 export interface HostileJob {
-  /** A program of the shell, or of Node where `runtime` says so. */
+  /** A program for the shell, or for Node, depending on `runtime`. */
   readonly code: string;
   readonly runtime?: "sh" | "node";
   readonly cell?: Partial<CellConfig>;
@@ -61,7 +61,7 @@ export interface RunningJob {
   ended(ms: number): Promise<JobOutcome | undefined>;
 }
 
-/** One for all jobs: what is reported differs. */
+/** The ports of all jobs; only `report` differs. */
 const shared = makePorts(() => {});
 /** Identifiers of jobs and tasks. */
 export const freshId: () => string = shared.uuid;
@@ -104,7 +104,7 @@ export function startJob(world: AttackWorld, job: HostileJob): RunningJob {
       spec: specOf(ports.uuid(), job.uri),
       scheduler,
       executor: { class: "train", name: "hostile", runtime: "process", cmd, args, token: job.token },
-      network: nobody,
+      network: emptyNetwork,
       workDir: world.workDir,
       limits,
       cell: { cell: world.cell, config },
@@ -163,9 +163,9 @@ export function processesWith(mark: string): number {
   }).length;
 }
 
-const nobody: JobNetwork = {
-  request: () => Effect.fail(new TransportError({ code: "not-connected", detail: "nobody is there" })),
-  openStream: () => Effect.fail(new TransportError({ code: "not-connected", detail: "nobody is there" })),
+const emptyNetwork: JobNetwork = {
+  request: () => Effect.fail(new TransportError({ code: "not-connected", detail: "there is no peer" })),
+  openStream: () => Effect.fail(new TransportError({ code: "not-connected", detail: "there is no peer" })),
   receive: () => Effect.succeed({ next: Effect.never, allow: () => {} }),
 };
 

@@ -1,5 +1,5 @@
 /**
- * What an attack on the gate is.
+ * The type of an attack on the gate.
  *
  * @module
  */
@@ -12,20 +12,20 @@ export interface Shown {
   readonly certPem: string;
 }
 
-/** What an attack may use. */
+/** The means of an attack. */
 export interface GateWorld {
   readonly port: number;
   /** A member's certificate with its key. */
   readonly member: Shown;
-  /** A certificate of a member that is on nobody's side: its key is used for others' certificates. */
+  /** The certificate of a member without a function. Attacks use its key with the certificates of others. */
   readonly thief: Shown;
   /** Notes that the attack got something. */
   escaped(what: string): void;
 }
 
 /**
- * Connections that an attack begins in a second unless it says otherwise: twice what one address may (`[limits]
- * handshakes_per_second`). Without a pace the figures would be those of the attackers' processor.
+ * The default number of connections that an attack starts in a second: twice the limit of one address (`[limits]
+ * handshakes_per_second`). Without a pace the attackers' processor would determine the figures.
  */
 export const attackRate = 100;
 
@@ -34,14 +34,14 @@ export interface GateAttack {
   readonly id: string;
   readonly count: number;
   readonly parallel: number;
-  /** Connections begun in a second; {@linkcode attackRate} unless said, more where little is sent. */
+  /** Connections started in a second; {@linkcode attackRate} by default, more for attacks that send little. */
   readonly perSecond?: number;
-  /** Inputs that each connection brings; one unless said. */
+  /** Inputs on each connection; one by default. */
   readonly inputs?: number;
   /** Refusal codes that may come of it; every attempt has one of them. None: the attacker is a member. */
   readonly expected: readonly string[];
   /** It may be over before the node has seen it. */
   readonly unseen?: boolean;
-  /** What is done on a fresh connection. One that throws was refused early, which is fine. */
+  /** Attacks on a new connection. A throw means that the node refused early, which is allowed. */
   run(world: GateWorld, socket: Socket): Promise<void>;
 }

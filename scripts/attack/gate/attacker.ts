@@ -1,8 +1,8 @@
 /**
- * The attackers, in a process of their own that yields to everybody else: an honest peer's latency is the node's doing, not
- * that of its neighbour in the same loop.
+ * The attackers, in a separate process with low priority: the latency of an honest peer must depend on the node, not on an
+ * attacker in the same event loop.
  *
- * Hears `{"id", "count"}` a line on standard input and answers `{"problems": […]}` when the attack is over. Argument: a file with
+ * Reads `{"id", "count"}` lines on standard input and answers `{"problems": […]}` when the attack is over. Argument: a file with
  * the world, as {@linkcode AttackerSetup}.
  *
  * @module
@@ -17,7 +17,7 @@ import { attacks } from "./all.ts";
 import { attackRate, type GateAttack, type GateWorld, type Shown } from "./attack.ts";
 import { dialFrom } from "./raw_dial.ts";
 
-/** What the attackers know, as JSON. */
+/** The input of the attackers, as JSON. */
 export interface AttackerSetup {
   readonly port: number;
   readonly member: EndFiles;
@@ -36,7 +36,7 @@ export const shownBy = ({ chain, identity }: EndFiles): Shown => ({
   certPem: identity.certPem,
 });
 
-/** Attempts, so many at once and so many a second, each from an address of its own. */
+/** Makes the attempts with limits on their number at once and per second, each from another address. */
 async function assail(attack: GateAttack, world: GateWorld, count: number): Promise<void> {
   let left = count;
   const { perSecond = attackRate } = attack;

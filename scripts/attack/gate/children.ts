@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Footprint } from "./victim.ts";
 
-/** A process that is told a line and answers with a line of JSON. */
+/** A process that reads lines and answers each with a line of JSON. */
 class LineProcess {
   readonly #child: ChildProcess;
   readonly #lines: ((line: string) => void)[] = [];
@@ -20,7 +20,7 @@ class LineProcess {
     createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#lines.shift()?.(line));
   }
 
-  /** The next line that it says. */
+  /** Waits for its next line. */
   next<T>(withinMs: number): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no answer within ${withinMs / 1_000} s`)), withinMs);
@@ -31,7 +31,7 @@ class LineProcess {
     });
   }
 
-  tell(line: string): void {
+  send(line: string): void {
     this.#child.stdin!.write(`${line}\n`);
   }
 
@@ -39,7 +39,7 @@ class LineProcess {
     this.#child.removeAllListeners("exit");
     const ended = new Promise((resolve) => this.#child.once("exit", resolve));
     if (line === undefined) this.#child.stdin!.end();
-    else this.tell(line);
+    else this.send(line);
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
     this.#child.kill("SIGKILL");
   }
@@ -65,19 +65,19 @@ export class Victim {
     return this.#process.exits;
   }
 
-  /** What it says once it listens. */
+  /** Its first line, when it listens. */
   started(): Promise<{ readonly addresses: readonly string[] }> {
     return this.#process.next(answerMs);
   }
 
-  /** Has it dial; `let in`, or the code of the refusal. */
+  /** Makes it dial. Returns `let in`, or the code of the refusal. */
   dial(address: string): Promise<string> {
-    this.#process.tell(`dial ${address}`);
+    this.#process.send(`dial ${address}`);
     return this.#process.next(answerMs);
   }
 
   footprint(): Promise<Footprint> {
-    this.#process.tell("footprint");
+    this.#process.send("footprint");
     return this.#process.next(answerMs);
   }
 
@@ -89,7 +89,7 @@ export class Victim {
 /** Longest that one assault may take, in milliseconds. */
 const assaultMs = 15 * 60_000;
 
-/** Whoever attacks: always on Node, since Deno's sockets cannot choose their own address. */
+/** The attackers. They run on Node, because a socket of Deno cannot choose its local address. */
 export class Attackers {
   readonly #process: LineProcess;
 
@@ -98,9 +98,9 @@ export class Attackers {
     this.#process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts"), file]);
   }
 
-  /** Attacks so often; what they got that nobody should get. */
+  /** Attacks `count` times. Returns the forbidden results. */
   async assail(id: string, count: number): Promise<readonly string[]> {
-    this.#process.tell(JSON.stringify({ id, count }));
+    this.#process.send(JSON.stringify({ id, count }));
     const { problems } = await this.#process.next<{ readonly problems: readonly string[] }>(assaultMs);
     return problems;
   }

@@ -12,12 +12,12 @@ import { soundHello } from "./hostile_tls.ts";
 import { enter, yamux } from "./members.ts";
 import { frame, hello, negotiate, patient } from "./raw_dial.ts";
 
-/** How long a member waits for what becomes of its input, in milliseconds. */
+/** How long a member waits for the effect of its input, in milliseconds. */
 const waitMs = 60;
 const framesPerConnection = 5;
 const streamsPerConnection = 50;
 
-/** Every connection draws from a stream of its own. */
+/** Every connection has its own stream of random numbers. */
 const runSeed = 1;
 let stream = 0;
 
@@ -42,8 +42,8 @@ function mutate(sound: Uint8Array, random: Random): Buffer {
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const streamOf = (number: number, protocol: string, body: Uint8Array): Buffer => {
-  const said = Buffer.concat([frame("/multistream/1.0.0"), frame(protocol), body]);
-  return Buffer.concat([yamux("data", "syn", number, said.length), said, yamux("data", "fin", number, 0)]);
+  const bytes = Buffer.concat([frame("/multistream/1.0.0"), frame(protocol), body]);
+  return Buffer.concat([yamux("data", "syn", number, bytes.length), bytes, yamux("data", "fin", number, 0)]);
 };
 
 /** Messages that a node takes, to be spoilt. */

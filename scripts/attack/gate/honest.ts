@@ -8,7 +8,7 @@ import type { End } from "../../bench/gate/endpoint.ts";
 /** Handshakes that a figure is made of at most, and at least where the attack is short. */
 const handshakesMax = 300;
 const handshakesMin = 5;
-/** From the beginning of one handshake to that of the next: well within what one address may, in milliseconds. */
+/** From the beginning of one handshake to that of the next: well within the limit of one address, in milliseconds. */
 const paceMs = 25;
 
 /** The 99th of a hundred, by nearest rank. */

@@ -1,6 +1,6 @@
 /**
- * A TLS 1.3 handshake by hand, both ends, that can do what no library lets one do: show any certificate and sign with
- * another key (RFC 8446; X25519, AES-128-GCM, Ed25519 only).
+ * Both ends of a TLS 1.3 handshake, written by hand, because no library can present any certificate and sign with another key
+ * (RFC 8446; X25519, AES-128-GCM, Ed25519 only).
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
 } from "node:crypto";
 import type { Socket } from "node:net";
 
-/** What the hostile end shows, and with which key it signs. */
+/** The certificate of the hostile end, and the key that it signs with. */
 export interface HostileIdentity {
   /** Leaf first, DER; none for an empty Certificate message. */
   readonly chain: readonly Uint8Array[];
@@ -29,7 +29,7 @@ export interface HostileIdentity {
 }
 
 /** How far the hostile end came. */
-export interface HostileOutcome {
+interface HostileOutcome {
   /** Whether all of its messages were sent, the last one being Finished. */
   readonly sent: boolean;
   /** An alert that came back, encrypted or not. */
@@ -202,7 +202,7 @@ async function readFlight(records: Records, keys: Keys, last: number): Promise<B
   }
 }
 
-/** What comes back after our Finished: an alert, application data, or the end. */
+/** The reply after our Finished: an alert, application data, or the end. */
 async function aftermath(records: Records, keys: Keys, onData = () => {}): Promise<HostileOutcome> {
   let applicationBytes = 0;
   for (;;) {
@@ -223,7 +223,7 @@ async function aftermath(records: Records, keys: Keys, onData = () => {}): Promi
 
 const failed = (alert: number | undefined): HostileOutcome => ({ sent: false, alert, applicationBytes: 0 });
 
-/** A ClientHello that offers what this end speaks: the message, without its record. */
+/** A ClientHello with the algorithms of this end: the message, without its record. */
 function clientHello(share: Uint8Array, offer: Uint8Array): Buffer {
   const extensions = Buffer.concat([
     extension(43, vec8(u16(0x0304))),
@@ -247,7 +247,7 @@ export const soundHello = (): Buffer => helloRecord(clientHello(share().raw, Buf
 /** A KeyUpdate that asks for one back (RFC 8446 §4.6.3). */
 const keyUpdate = message(24, u8(1));
 
-/** Speaks TLS as a client on a socket, shows what it is told to, and then sends `then` as application data. */
+/** Runs TLS as a client on a socket, presents the given certificate, then sends `then` as application data. */
 export async function hostileClient(
   socket: Socket,
   identity: HostileIdentity,
@@ -258,9 +258,9 @@ export async function hostileClient(
     readonly corrupt?: boolean;
     /** Further extensions of the ClientHello, last. */
     readonly offer?: Uint8Array;
-    /** Written right after the ClientHello, as records of their own. */
+    /** Sent directly after the ClientHello, as separate records. */
     readonly early?: Uint8Array;
-    /** Says nothing more once the listener has shown itself. */
+    /** Stops after the certificate of the listener. */
     readonly silent?: boolean;
     /** Whenever application data came: another ClientHello, as for a renegotiation, or a KeyUpdate. */
     readonly last?: "hello" | "key-update";
@@ -297,7 +297,7 @@ export async function hostileClient(
   return aftermath(records, application.server, onData);
 }
 
-/** Speaks TLS as a server on a socket. */
+/** Runs TLS as a server on a socket. */
 export async function hostileServer(
   socket: Socket,
   identity: HostileIdentity,

@@ -1,5 +1,5 @@
 /**
- * The other direction: the victim dials somebody who shows a certificate without its key, or one that is none.
+ * The other direction: the victim dials a listener that presents a certificate without its key, or a malformed one.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { malformed, version1 } from "./odd_certificates.ts";
 import { negotiate } from "./raw_dial.ts";
 import { type GateAttackRow, held, recovered, recoveryMs } from "./siege.ts";
 
-/** Who is there to impersonate, and whose key there is to do it with. */
+/** The certificates to impersonate, and the key of the attacker. */
 export interface Ends {
   readonly member: Shown;
   readonly thief: Shown;
 }
 
-/** What the listener shows. */
-export interface Impersonation {
+/** The certificate that the listener presents. */
+interface Impersonation {
   readonly id: string;
   readonly expected: readonly string[];
   show(ends: Ends): HostileIdentity;
@@ -49,7 +49,7 @@ export const impersonations: readonly Impersonation[] = [
   },
 ];
 
-/** Has the victim dial such a listener so often. */
+/** Makes the victim dial such a listener `count` times. */
 export async function impersonate(
   { id, expected, show }: Impersonation,
   ends: Ends,

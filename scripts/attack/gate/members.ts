@@ -1,5 +1,5 @@
 /**
- * What a member can do that turned against the network: it is let in, and then abuses the connection.
+ * Attacks of a hostile member: the gate establishes its connection, and the member abuses it.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import type { GateAttack, GateWorld } from "./attack.ts";
 import { hostileClient } from "./hostile_tls.ts";
 import { frame, negotiate, patient } from "./raw_dial.ts";
 
-/** How long a member that is not thrown out goes on, in milliseconds. */
+/** How long a member continues that the node does not disconnect, in milliseconds. */
 const abuseMs = 1_000;
 
 /** Frame types and flags of yamux. */
@@ -60,7 +60,7 @@ const abuses = (id: string, count: number, bytes: () => Buffer, read = true): Ga
   },
 });
 
-/** Is let in, and then goes back to the handshake. */
+/** Gets an established connection, then repeats the handshake. */
 const afterwards = (id: string, last: "hello" | "key-update"): GateAttack => ({
   id,
   count: 200,

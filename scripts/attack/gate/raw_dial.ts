@@ -9,7 +9,7 @@ import { connect, type Socket } from "node:net";
 /** A line of multistream-select. */
 export const frame = (text: string): Buffer =>
   Buffer.concat([Buffer.from([text.length + 1]), Buffer.from(`${text}\n`)]);
-/** What a dialler says before TLS. */
+/** The bytes that a dialler sends before TLS. */
 export const hello = Buffer.concat([frame("/multistream/1.0.0"), frame("/tls/1.0.0")]);
 /** Longest that an attacker waits for its end, in milliseconds. */
 const patienceMs = 20_000;
@@ -22,7 +22,7 @@ export function dialFrom(port: number, localAddress: string): Promise<Socket | u
   });
 }
 
-/** Negotiates `/tls/1.0.0`; what came behind the answer. Throws where the connection ends. */
+/** Negotiates `/tls/1.0.0`. Returns the bytes after the answer. Throws where the connection ends. */
 export function negotiate(socket: Socket): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let read = Buffer.alloc(0);

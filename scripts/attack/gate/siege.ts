@@ -1,5 +1,5 @@
 /**
- * One attack on a node, and what it was seen to do to it.
+ * One attack on a node, and its measured effects.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import type { Attackers, Victim } from "./children.ts";
 import { handshakes, handshakesWhile, p99 } from "./honest.ts";
 import type { Footprint } from "./victim.ts";
 
-/** What a node holds. */
+/** The resources that a node holds. */
 export interface Held {
   readonly fds: number;
   readonly heapBytes: number;
   readonly actors: number;
 }
 
-/** What came of one attack. */
+/** The result of one attack. */
 export interface GateAttackRow {
   readonly id: string;
   readonly attempts: number;
@@ -24,8 +24,8 @@ export interface GateAttackRow {
   readonly seen: string;
   readonly held: boolean;
   /**
-   * Of an honest peer's handshakes meanwhile, the median of the runs; and of all those that it made in the run up to here while
-   * nobody attacked: of a hundred the 99th is chance. Null where none was under way.
+   * The 99th percentile of an honest peer's handshakes: the median of the runs under attack, and that of all quiet handshakes so
+   * far, because the 99th of a hundred is chance. Null without handshakes.
    */
   readonly honest: { readonly quietP99Ms: number; readonly p99Ms: number } | null;
   readonly before: Held;
@@ -41,14 +41,14 @@ export interface Siege {
   readonly deadlineMs: number;
   /** Into how many runs the attempts are split: the honest figure is their median. */
   readonly repeats: number;
-  /** Milliseconds of every handshake while nobody attacked; grows with each attack. */
+  /** Milliseconds of every handshake in quiet times; grows with each attack. */
   readonly quiet: number[];
   readonly quick: boolean;
 }
 
-/** How long the victim has to let go of everything after an attack, beyond its deadline, in milliseconds. */
+/** The victim frees its resources within this time after its deadline, in milliseconds. */
 export const recoveryMs = 8_000;
-/** What may stay of an attack: code that was compiled, caches, sockets that the runtime opens for itself. */
+/** Resources that may remain after an attack: compiled code, caches, sockets of the runtime. */
 const allowed = { fds: 3, heapBytes: 24 * 1_048_576 };
 /** Handshakes before each run of an attack. */
 const quietHandshakes = { quick: 5, full: 100 };
@@ -94,7 +94,7 @@ const newCodes = (before: Footprint, after: Footprint) =>
   Object.entries(after.refused)
     .map(([code, number]) => [code, number - (before.refused[code] ?? 0)] as const).filter(([, number]) => number > 0);
 
-/** What should not be. */
+/** Problems that fail the attack. */
 function findings(attack: GateAttack, before: Footprint, after: Footprint): string[] {
   const problems: string[] = [];
   const codes = newCodes(before, after).map(([code]) => code);

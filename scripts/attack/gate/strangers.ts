@@ -1,5 +1,5 @@
 /**
- * What strangers do to the port: nobody of them has a certificate of the network with its key.
+ * Attacks of strangers on the port. No stranger has a certificate of the network together with its key.
  *
  * @module
  */

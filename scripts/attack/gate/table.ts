@@ -8,7 +8,7 @@ import type { GateAttackRow } from "./siege.ts";
 
 const ms = (value: number) => value.toFixed(1);
 
-/** A row an attack, in Markdown: what the node answered, and an honest peer's handshakes meanwhile. */
+/** One row for each attack, in Markdown: the node's answers, and the handshakes of an honest peer meanwhile. */
 export function gateTable(rows: readonly GateAttackRow[]): string {
   return aligned([
     ["attack", "attempts", "held", "what came of it", "honest p99, and quiet (ms)"],

@@ -1,7 +1,7 @@
 /**
- * The node under attack, in a process of its own: a whole transport with the network's gate and default limits.
+ * The node under attack, in a separate process: a whole transport with the network's gate and default limits.
  *
- * Hears `footprint`, `dial ADDRESS` or `stop` a line on standard input and answers with a line of JSON. Argument: a file with its setup.
+ * Reads lines `footprint`, `dial ADDRESS` or `stop` on standard input and answers with a line of JSON. Argument: a file with its setup.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import type { MakeGate, TransportAsk, TransportFact, TransportInput } from "../.
 import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndSetup } from "../../bench/gate/endpoint.ts";
 
-/** What the victim says of itself. */
+/** The lines of the victim about itself. */
 export interface Footprint {
   /** Open sockets. */
   readonly fds: number;
@@ -29,17 +29,17 @@ export interface Footprint {
   readonly actors: number;
   /** Refusals since its start, by code. */
   readonly refused: Readonly<Record<string, number>>;
-  /** Peers that the gate's verdict let in since its start, by certificate name. */
+  /** Peers that the gate accepted since its start, by certificate name. */
   readonly accepted: Readonly<Record<string, number>>;
   readonly unhandled: number;
-  /** Its own transport said that it cannot go on. */
+  /** Its transport reported that it cannot continue. */
   readonly failed: number;
 }
 
 /** From the first byte to the verdict, in milliseconds: shorter than the default, so that attacks end sooner. */
 const handshakeTimeoutMs = Number(process.argv[3] ?? 5_000);
 
-/** What a member may ask; all of it is declined. */
+/** The protocols that a member may request. The victim declines every request. */
 const protocols = ["/hypha-health/0.0.1", "/hypha-api/0.0.1", "/hypha-progress/0.0.1"] as const;
 
 const files: Omit<EndSetup, "way" | "listens"> = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
@@ -61,9 +61,9 @@ const makeGate: MakeGate = (input) => {
   actors += 1;
   const stop = gate.stop.bind(gate);
   let stopped = false;
-  // The verdict, and no later: what a member sends with its handshake may end the connection before it is established.
-  gate.listen((said) => {
-    if (said.type === "gate.verified") accepted[said.identity.name] = (accepted[said.identity.name] ?? 0) + 1;
+  // Count at the verdict: bytes that a member sends with its handshake may end the connection before it is established.
+  gate.listen((event) => {
+    if (event.type === "gate.verified") accepted[event.identity.name] = (accepted[event.identity.name] ?? 0) + 1;
   });
   gate.stop = () => {
     if (!stopped) actors -= 1;
@@ -95,7 +95,7 @@ const input: TransportInput = {
   excludeCidr: [],
   rotation: { drain: "expiry", drainMs: 60_000 },
   relay: "server",
-  keyExchange: "classical", // what the hostile TLS speaks, in both directions
+  keyExchange: "classical", // the hostile TLS supports no other, in both directions
   handshakeTimeoutMs,
   limits: defaultLimits,
   now: Date.now,

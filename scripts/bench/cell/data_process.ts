@@ -1,6 +1,6 @@
 /**
- * A data node in a process of its own: `data_process.ts DATASET FILES`, FILES being its certificate and lists as JSON. Prints
- * its address once it serves.
+ * A data node in a separate process: `data_process.ts DATASET FILES`, where FILES is its certificate and lists as JSON. Prints
+ * its address when it serves.
  *
  * @module
  */
@@ -14,5 +14,5 @@ const end = await startTransportEnd(JSON.parse(files), true);
 const ports = makePorts(({ level, message }) => {
   if (level === "error") process.stderr.write(`${message}\n`);
 });
-end.play(dataMachine, { config: { role: "data", datasetPath }, ports, peers: [] });
+end.play(dataMachine, { config: { role: "data", datasetPath }, ports, members: [] });
 process.stdout.write(`${end.address}\n`);

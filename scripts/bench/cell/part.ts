@@ -1,5 +1,5 @@
 /**
- * The part `cell` of the performance table: what confinement costs.
+ * The part `cell` of the performance table: the cost of confinement.
  *
  * @module
  */
@@ -159,7 +159,7 @@ async function bridgeRow(folder: string, { requests }: Sizes): Promise<BenchRow>
     const bridge = yield* openBridge({
       directory,
       jobId: "f4633ad1-6b37-4597-85a6-4e58a2117f5a",
-      scheduler: "nobody",
+      scheduler: "no-scheduler",
       scope,
       network,
       report: () => {},

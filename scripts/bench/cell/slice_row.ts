@@ -1,9 +1,7 @@
 /**
- * P12: a slice from a data node to a worker's file, beside a stream of the same size that nobody reads or writes a file for
- * (P7's).
+ * P12: a slice from a data node to a worker's file, compared with a stream of the same size without files (that of P7).
  *
- * The data node has a process of its own; this process is the worker's side: transport, pull, work
- * directory, length and digest checked.
+ * The data node has its own process. This process is the worker: transport, pull, work directory, checks of length and digest.
  *
  * @module
  */
@@ -46,7 +44,7 @@ export async function sliceRow(folder: string, sizeBytes: number): Promise<Bench
     for (let round = 0; round <= rounds; round++) {
       const pulled = await worker.pull(data.address);
       const streamed = await pair.throughput(sizeBytes, 1);
-      if (round === 0) continue; // what every process needs once
+      if (round === 0) continue; // the first round warms the process up
       ours.push(sizeBytes / pulled / 1_000);
       theirs.push(streamed);
     }
@@ -105,7 +103,7 @@ async function startWorkerSide(folder: string, files: EndFiles) {
   const end = await startTransportEnd(files, false);
   const { network } = makeJobNetworkHost(end, { uuid: randomUUID });
   return {
-    /** Milliseconds that a pull takes, from asking to the file that stands. */
+    /** Milliseconds of a pull, from the request to the complete file. */
     async pull(address: string): Promise<number> {
       const dialled = await end.ask<DialAnswer>((replyTo) => ({
         type: "dial",

@@ -1,5 +1,5 @@
 /**
- * A transport of this process with, where one is given, a role on top: what a node is made of, without its gateways.
+ * A transport of this process, with an optional role: the parts of a node, without its gateways.
  *
  * @module
  */
@@ -17,12 +17,12 @@ import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 /** A running end. */
-export interface TransportEnd {
+interface TransportEnd {
   readonly address: string;
   send(ask: TransportAsk): void;
   /** Asks, and gives the answer. */
   ask<Answer>(make: (replyTo: { send(answer: Answer): void }) => TransportAsk): Promise<Answer>;
-  /** Starts a role's machine, which receives the transport's facts from now on. */
+  /** Starts the machine of a role, which receives the facts of the transport. */
   play(logic: AnyActorLogic, input: object): void;
   stop(): Promise<void>;
 }

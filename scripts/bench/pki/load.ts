@@ -1,5 +1,5 @@
 /**
- * P4 and P5: loading a revocation list of a million entries, from PEM and from DER, compared to `openssl crl`.
+ * P4 and P5: loading a revocation list of a million entries, from PEM and from DER, compared with `openssl crl`.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { type BenchRow, makeRow } from "../row.ts";
 import type { Loaded } from "./load_once.ts";
 import { makeRandomList } from "./random_list.ts";
 
-/** The disturbances of a busy machine come and go: of several loads the best is what the code itself needs. */
+/** A busy machine disturbs some loads: the best of several shows the time of the code itself. */
 const attempts = 5;
 const timeoutMs = 120_000;
 const dayMs = 86_400_000;

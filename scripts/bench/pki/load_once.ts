@@ -1,6 +1,6 @@
 /**
- * Loads one file of revocation lists as a node does, in a process of its own, and reports the cost: the longest stall of
- * the event loop, the wall time, what is kept, and the process's peak over its idle.
+ * Loads one file of revocation lists as a node does, in a separate process, and prints the cost: the longest stall of
+ * the event loop, the wall time, the memory that stays, and the peak of the process over its idle state.
  *
  * Arguments: the bundle, the file, a small file to warm up with.
  *
@@ -10,12 +10,12 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Effect, Result } from "effect";
-import { readLists } from "../../../actors/files/read_lists.ts";
+import { readCrls } from "../../../actors/files/read_crls.ts";
 import { realServices } from "../../../actors/runtime/real_ports.ts";
 import type { SerialIndex } from "../../../pki/serial_index.ts";
 import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/trust.ts";
 
-/** What {@linkcode load_once} prints, as JSON. */
+/** The output of {@linkcode load_once}, as JSON. */
 export interface Loaded {
   readonly stallMs: number;
   readonly wallMs: number;
@@ -32,7 +32,7 @@ const collect = (globalThis as { gc?: () => void }).gc ?? (() => {});
 
 function load(path: string) {
   const options = { path, what: "file of revocation lists", bytesMax: 256 * 1024 * 1024, key: "crls_pem" };
-  const source = readLists(options, { cas, policy: defaultPolicy });
+  const source = readCrls(options, { cas, policy: defaultPolicy });
   const made = Effect.map(source, (crlsPem) => {
     if (typeof crlsPem === "string" || crlsPem instanceof Uint8Array) throw new Error("it was not read apart");
     const at = new Date();

@@ -5,11 +5,12 @@
  */
 import { sign } from "node:crypto";
 import type { KeyObject } from "node:crypto";
+import { seededRandom } from "../../../actors/runtime/random.ts";
 import { constructed, derValue, integer, sequence, time } from "../../../pki/issue/der_writer.ts";
 import { crlNumber, encodeExtensions } from "../../../pki/issue/extensions.ts";
 
-/** What to make. */
-export interface RandomListOptions {
+/** The size and shape of the list. */
+interface RandomListOptions {
   /** The issuer's name, DER. */
   readonly issuer: Uint8Array;
   readonly key: KeyObject;
@@ -68,13 +69,8 @@ export function makeRandomList({ issuer, key, entries, seed, at }: RandomListOpt
   return { der, serial };
 }
 
-/** Random 32-bit words (xorshift128, Marsaglia 2003): fast, and good enough for serials that need not be unpredictable. */
+/** Random 32-bit words: good enough for serials that need no secrecy. */
 export function randomWords(seed: number): () => number {
-  let [x, y, z, w] = [seed >>> 0 || 1, 362_436_069, 521_288_629, 88_675_123];
-  return () => {
-    const mixed = x ^ (x << 11);
-    [x, y, z] = [y, z, w];
-    w = (w ^ (w >>> 19) ^ mixed ^ (mixed >>> 8)) >>> 0;
-    return w;
-  };
+  const next = seededRandom(seed);
+  return () => next() * 2 ** 32;
 }

@@ -1,5 +1,5 @@
 /**
- * P2: the cost of verifying a chain compared to its raw signature checks; P3: a lookup; and parsing compared to other parsers.
+ * P2: the cost of verifying a chain compared with its raw signature checks; P3: a lookup; parsing compared with other parsers.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * P10: how much faster than time a network of ten nodes is simulated, and what a network of a thousand costs for an hour.
+ * P10: how much faster than real time the simulation runs ten nodes, and the cost of an hour with a thousand nodes.
  *
- * Every run is checked by all invariants, as `npm run simulate` does; one that violates any ends the measurement.
+ * All invariants check every run, as in `npm run simulate`. A violation ends the measurement.
  *
  * @module
  */

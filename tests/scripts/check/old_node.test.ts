@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { runCommand } from "../../../scripts/check/command.ts";
-import { nodeSaying, systemOldNode } from "../../../scripts/check/old_node.ts";
+import { nodeReporting, systemOldNode } from "../../../scripts/check/old_node.ts";
 import { findRuntime } from "../../../scripts/check/runtimes.ts";
 import { nodeMin } from "../../../scripts/program/require_node.ts";
 import { needing } from "../../support/prerequisites.ts";
@@ -35,7 +35,7 @@ function installedEnsure(): string {
   return join(tree, "scripts/ensure.mjs");
 }
 
-const saying = (version: string) => nodeSaying(version).command.slice(1);
+const saying = (version: string) => nodeReporting(version).command.slice(1);
 const sourceOf = (program: string) => `scripts/${program.replace("-", "_")}.ts`;
 const run = (command: string, ...args: readonly string[]) => runCommand(command, args, { timeoutMs: 60_000 });
 

@@ -13,15 +13,10 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  accuracy,
-  applyUpdate,
-  builtinModel,
-  decodeTensors,
-  type Model,
-  parseDigits,
-} from "../../../actors/learning/mod.ts";
+import { decodeTensors } from "../../../actors/learning/mod.ts";
 import { BridgeClient } from "../../../scripts/executors/bridge_client.ts";
+import { parseDigits } from "../../../scripts/executors/digits.ts";
+import { accuracy, applyUpdate, builtinModel, type Model } from "../../../scripts/executors/model.ts";
 import { runTraining } from "../../../scripts/executors/training.ts";
 import { fromJson, peersReferenceSchema, progressSchema, referenceSchema } from "../../../transport/protocols/mod.ts";
 import type { JobSpec, TrainConfig } from "../../../transport/protocols/messages.ts";

@@ -185,6 +185,8 @@ const sources: [address: string, source: string][] = [
   ["/ip6/::1/tcp/1", "0:0:0:0::/64"],
   ["/ip6/1::2:3:4:5:6:7/tcp/1", "1:0:2:3::/64"],
   ["/ip6/1:2:3::/tcp/1", "1:2:3:0::/64"],
+  ["/ip6/::ffff:10.0.0.7/tcp/1", "10.0.0.7"],
+  ["/ip6/nonsense/tcp/1", "nonsense"],
   ["/p2p-circuit/p2p/peer", ">peer"],
   ["/ip4/10.0.0.7/tcp/4001/p2p-circuit", ">"],
   ["/ip4/10.0.0.7/tcp/4001/p2p/relay/p2p-circuit/p2p/peer", "relay>peer"],

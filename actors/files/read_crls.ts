@@ -1,5 +1,5 @@
 /**
- * Reading of `crls_pem`: a small file here, a large one in a thread of its own.
+ * Reads `crls_pem`: a small file here, a large one in a separate thread.
  *
  * @module
  */
@@ -11,8 +11,8 @@ import { crlBytesMax } from "../../pki/crl.ts";
 import type { CrlSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
 import { LoadError } from "./load_error.ts";
-import type { KeepTarget } from "./list_finder.ts";
-import type { KeepWork, ListWork, ListWorkSaid } from "./list_worker.ts";
+import type { KeepTarget } from "./crl_finder.ts";
+import type { CrlWork, CrlWorkEvent, KeepWork } from "./crl_worker.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";
 
 /** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
@@ -32,7 +32,7 @@ class ApartFailed extends Data.TaggedError("ApartFailed")<{ readonly detail: str
  * @param trust The CAs of the bundle, under whose keys the lists are checked while they are read, and the policy.
  * @returns What `makeTrustSnapshot` takes: bytes, or lists that were read already.
  */
-export function readLists(
+export function readCrls(
   options: ReadOptions,
   trust: { readonly cas: readonly Certificate[]; readonly policy: Policy },
 ): Effect.Effect<CrlSource, LoadError | TrustError, FileSystem> {
@@ -41,7 +41,7 @@ export function readLists(
     const files = yield* FileSystem;
     const size = yield* files.stat(options.path).pipe(
       Effect.map(({ type, size }) => type === "File" ? Number(size) : 0),
-      Effect.catch(() => Effect.succeed(0)), // reading it says what is wrong with it
+      Effect.catch(() => Effect.succeed(0)), // the reading itself reports the problem
     );
     if (size < apartBytesMin || size > options.bytesMax) return yield* whole;
     return yield* readApart(options, trust).pipe(
@@ -54,7 +54,7 @@ function readApart(
   { path, bytesMax, what, key }: ReadOptions,
   { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy },
 ): Effect.Effect<CrlSource, LoadError | TrustError | ApartFailed> {
-  const work: ListWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
+  const work: CrlWork = { type: "read", path, bytesMax, cas: cas.map(({ der }) => der), profile: policy.profile };
   return Effect.flatMap(askThread(work), (answer): Effect.Effect<CrlSource, LoadError | TrustError | ApartFailed> => {
     switch (answer.type) {
       case "lists":
@@ -67,7 +67,7 @@ function readApart(
         return Effect.fail(new LoadError({ ...common, problem: "too-large", detail }));
       }
       case "unreadable":
-        return Effect.fail(new ApartFailed({ detail: answer.code })); // reading it here says what is wrong with it
+        return Effect.fail(new ApartFailed({ detail: answer.code })); // the reading in this thread reports the problem
       case "kept":
         return Effect.fail(new ApartFailed({ detail: "it answered another question" }));
     }
@@ -75,9 +75,9 @@ function readApart(
 }
 
 /**
- * Copies lists out of a large file into others, in a thread of its own: each file whole or not at all.
+ * Copies lists out of a large file into others, in a separate thread: each file whole or not at all.
  *
- * @returns Paths of the targets all whose lists were found, and which were written.
+ * @returns Paths of the written targets: those whose lists were all found.
  */
 export function keepApart(
   { source, targets }: { readonly source: string; readonly targets: readonly KeepTarget[] },
@@ -85,20 +85,20 @@ export function keepApart(
   const work: KeepWork = { type: "keep", source, bytesMax: crlBytesMax * 2, targets };
   return Effect.flatMap(askThread(work), (answer) => {
     if (answer.type === "kept") return Effect.succeed(answer.written);
-    // It went away, or was replaced by one that is no list: the next reading says so.
+    // It was removed, or replaced by another kind of file: the next reading reports that.
     if (answer.type !== "unreadable" || answer.code === "ENOENT") return Effect.succeed([]);
     return Effect.fail(new ApartFailed({ detail: answer.code }));
   });
 }
 
 /** Asks a thread one thing. */
-function askThread(work: ListWork | KeepWork): Effect.Effect<ListWorkSaid, ApartFailed> {
-  return Effect.callback<ListWorkSaid, ApartFailed>((resume) => {
+function askThread(work: CrlWork | KeepWork): Effect.Effect<CrlWorkEvent, ApartFailed> {
+  return Effect.callback<CrlWorkEvent, ApartFailed>((resume) => {
     const thread = takeThread();
     thread.removeAllListeners();
     const fail = (detail: string) => resume(Effect.fail(new ApartFailed({ detail })));
     const leave = () => thread.removeAllListeners();
-    thread.once("message", (message: ListWorkSaid) => {
+    thread.once("message", (message: CrlWorkEvent) => {
       leave();
       giveBack(thread);
       resume(Effect.succeed(message));
@@ -125,9 +125,9 @@ function takeThread(): Worker {
   const thread = waiting;
   waiting = undefined;
   if (thread !== undefined) return thread;
-  // In the package the sources are JavaScript: the worker has the ending of whoever starts it.
+  // In the package the sources are JavaScript: the worker has the same extension as this file.
   const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  return new Worker(new URL(`./list_worker.${ending}`, import.meta.url), {
+  return new Worker(new URL(`./crl_worker.${ending}`, import.meta.url), {
     // It makes next to no garbage: a small heap keeps the peak down (Node; Deno has no such limit).
     resourceLimits: { maxYoungGenerationSizeMb: 2 },
   });

@@ -1,13 +1,13 @@
 import type { LearningRateScheduler } from "../../transport/protocols/messages.ts";
 
 /**
- * What the learning rate is multiplied by at a step.
+ * Returns the factor of the learning rate at a step.
  *
- * Each schedule rises linearly over its warm-up. `cosine-with-warmup` then falls to zero along half a cosine,
- * `linear-with-warmup` along a line, both until `training_steps`. `wsd` stays, and decays along half a cosine over its last
- * `decay_steps`; when those begin only who knows the training's end can say, so without `stepsTotal` it stays to the end.
+ * Each schedule rises linearly during its warm-up. Then `cosine-with-warmup` falls to zero along half a cosine and
+ * `linear-with-warmup` along a line, both until `training_steps`. `wsd` stays constant and decays along half a cosine over its
+ * last `decay_steps`. Without `stepsTotal` the start of these steps is unknown, and `wsd` does not decay.
  *
- * @param step Inner steps done before this one, from 0.
+ * @param step The number of inner steps before this one, from 0.
  */
 export function learningRateFactor(
   schedule: LearningRateScheduler | null | undefined,
@@ -30,7 +30,7 @@ export function learningRateFactor(
   }
 }
 
-/** From 0 to 1, and 1 from then on. */
+/** Progress from 0 to 1. */
 function progress(done: number, total: number): number {
   return total <= 0 ? 1 : Math.min(1, done / total);
 }

@@ -15,8 +15,8 @@ import { type CrlMalformed, KeyUsage, MalformedCertificate, type Refusal } from 
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import type { LimboCase, LimboName } from "./suite.ts";
 
-/** Certificates that a case may send: its pathological ones have hundreds, and all of them are to be searched. */
-export const limboCertificatesMax = 2_000;
+/** Certificates that a case may send: its pathological cases have hundreds, and the search must cover all. */
+const limboCertificatesMax = 2_000;
 
 const algorithms = ["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"] as const;
 const purposes: Readonly<Record<string, string>> = {
@@ -53,8 +53,8 @@ export interface LimboVerdict {
   readonly reason: string | undefined;
 }
 
-/** Judges a case. `now` is for cases that name no time. */
-export function judgeCase(given: LimboCase, now: Date): LimboVerdict {
+/** Evaluates a case. `now` is for cases that name no time. */
+export function evaluateCase(given: LimboCase, now: Date): LimboVerdict {
   const refusal = refuse(given, now);
   if (refusal === undefined) return { actual: "SUCCESS", code: undefined, reason: undefined };
   return { actual: "FAILURE", code: refusal.code, reason: refusal.message };
@@ -92,12 +92,12 @@ function derOf(pem: string): readonly Uint8Array[] {
   );
 }
 
-/** The leaf, and of the others those that parse: one that nobody can read is one that nobody sent. */
+/** The leaf, and the other certificates that parse. A certificate that does not parse counts as not sent. */
 function readable([leaf, ...others]: readonly Uint8Array[]): readonly Uint8Array[] {
   return leaf === undefined ? [] : [leaf, ...others.filter((der) => Result.isSuccess(parseCertificate(der)))];
 }
 
-/** Trusted certificates, CAs or not; malformed ones are no anchors, and where all are, the first one's mistake is told. */
+/** Trusted certificates, CAs or not. Malformed ones are no anchors; where all are malformed, the result has the first error. */
 function readAnchors(given: LimboCase): Result.Result<readonly Certificate[], MalformedCertificate> {
   const parsed = given.trusted_certs.flatMap(derOf).map((der) => parseCertificate(der));
   const anchors = parsed.filter(Result.isSuccess).map(({ success }) => success);
@@ -137,12 +137,12 @@ function expectedName({ kind, value }: LimboName): ExpectedName {
   return { type, value, isPublicSuffix };
 }
 
-/** Whether the domain stands on the public suffix list, private section included. */
+/** Whether the public suffix list contains the domain, private section included. */
 function isPublicSuffix(domain: string): boolean {
   return parseDomain(domain, { allowPrivateDomains: true }).publicSuffix === domain;
 }
 
-/** What the case asks of the path found: signature algorithms, and the leaf's key usages. */
+/** Checks the requirements of the case for the path: signature algorithms, and the key usages of the leaf. */
 function refuseUse(given: LimboCase, path: readonly Certificate[]): Refusal | undefined {
   const [leaf] = path as [Certificate];
   const certificate = labelOf(leaf);

@@ -5,12 +5,12 @@
  */
 import { Cause, Effect, Exit } from "effect";
 import { type CallbackActorLogic, fromCallback } from "xstate";
-import { KeepFailed, keepTrust, type KeepWork } from "../files/keep_lists.ts";
+import { KeepFailed, keepTrust, type KeepWork } from "../files/keep_crls.ts";
 import { unwritableText } from "../files/state_directory.ts";
 import type { Ports } from "../runtime/ports.ts";
 
 /** Input of the keeper. */
-export interface ListKeeperInput {
+export interface CrlKeeperInput {
   readonly ports: Pick<Ports, "run" | "report">;
   /** Nothing is kept where undefined. */
   readonly stateDir: string | undefined;
@@ -18,8 +18,8 @@ export interface ListKeeperInput {
   readonly retryMs?: number | undefined;
 }
 
-/** What it hears. What the kept files hold it knows itself after the first time. */
-export type ListKeeperEvent = { readonly type: "keep"; readonly work: KeepWork };
+/** Its events. After the first write the keeper itself knows the content of the kept files. */
+export type CrlKeeperEvent = { readonly type: "keep"; readonly work: KeepWork };
 
 /** After a write that failed, how long until the next try, in milliseconds. */
 export const keepRetryMs = 60_000;
@@ -27,9 +27,9 @@ export const keepRetryMs = 60_000;
 /**
  * The keeper as actor logic. It sends nothing. Where it cannot write, it reports that once, and tries again until it can.
  */
-export const listKeeperLogic: CallbackActorLogic<ListKeeperEvent, ListKeeperInput> = fromCallback<
-  ListKeeperEvent,
-  ListKeeperInput
+export const crlKeeperLogic: CallbackActorLogic<CrlKeeperEvent, CrlKeeperInput> = fromCallback<
+  CrlKeeperEvent,
+  CrlKeeperInput
 >(({ input: { ports, stateDir, retryMs = keepRetryMs }, receive }) => {
   let interrupt: (() => void) | undefined;
   let waiting: KeepWork | undefined;

@@ -6,7 +6,7 @@ import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { apartBytesMin, readLists } from "../../actors/files/read_lists.ts";
+import { apartBytesMin, readCrls } from "../../actors/files/read_crls.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import { findRevocation } from "../../pki/crl.ts";
 import type { LocatedCrl } from "../../pki/crl_reader.ts";
@@ -15,7 +15,7 @@ import { type CrlSource, defaultPolicy, readAuthorities } from "../../pki/trust.
 import type { TrustError } from "../../pki/trust_error.ts";
 import { forge, forgeList, type ForgeListOptions, forgeListPem } from "../support/forge.ts";
 
-const test = suite("readLists()");
+const test = suite("readCrls()");
 const folder = await mkdtemp(join(tmpdir(), "hypha-lists-"));
 test.after(() => rm(folder, { recursive: true, force: true }));
 
@@ -32,7 +32,7 @@ async function read(
   const path = join(folder, String(files++));
   await writeFile(path, content);
   const options = { path, what: "file of revocation lists", bytesMax, key: "crls_pem" };
-  const effect = Effect.result(readLists(options, { cas, policy: defaultPolicy }));
+  const effect = Effect.result(readCrls(options, { cas, policy: defaultPolicy }));
   return await Effect.runPromise(Effect.provide(effect, realServices));
 }
 

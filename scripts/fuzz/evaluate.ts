@@ -8,9 +8,9 @@ import { Result } from "effect";
 import { type Path, verifyPath } from "../../pki/path.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
-import { judgedAt } from "./worlds.ts";
+import { evaluatedAt } from "./worlds.ts";
 
-/** What is judged, all of it DER. */
+/** The input of an evaluation, as DER. */
 export interface FuzzCase {
   readonly chain: readonly Uint8Array[];
   readonly anchors: readonly Uint8Array[];
@@ -18,7 +18,7 @@ export interface FuzzCase {
 }
 
 /** The default, without the grace for lists that OpenSSL does not know. */
-export const fuzzPolicy: Policy = { ...defaultPolicy, crlGraceMs: 0 };
+const fuzzPolicy: Policy = { ...defaultPolicy, crlGraceMs: 0 };
 
 /** PEM of several. */
 export function pemOf(label: string, ders: readonly Uint8Array[]): string {
@@ -26,10 +26,10 @@ export function pemOf(label: string, ders: readonly Uint8Array[]): string {
 }
 
 /** `accepted`, or the code of the refusal; a file that cannot be loaded counts as a refusal, `trust:` in front. */
-export function judge(given: FuzzCase): string {
+export function evaluate(given: FuzzCase): string {
   const snapshot = snapshotOf(given);
   if (typeof snapshot === "string") return snapshot;
-  const outcome = verifyPath(given.chain, snapshot, { at: judgedAt });
+  const outcome = verifyPath(given.chain, snapshot, { at: evaluatedAt });
   return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
 }
 
@@ -37,7 +37,7 @@ export function judge(given: FuzzCase): string {
 export function pathOf(given: FuzzCase): Path | undefined {
   const snapshot = snapshotOf(given);
   if (typeof snapshot === "string") return undefined;
-  const outcome = verifyPath(given.chain, snapshot, { at: judgedAt });
+  const outcome = verifyPath(given.chain, snapshot, { at: evaluatedAt });
   return Result.isSuccess(outcome) ? outcome.success.path : undefined;
 }
 
@@ -54,6 +54,6 @@ function snapshotOf({ anchors, lists }: FuzzCase): TrustSnapshot | string {
 function makeSnapshot(anchors: readonly Uint8Array[], lists: readonly Uint8Array[] | undefined) {
   const trustPem = pemOf("CERTIFICATE", anchors);
   const crlsPem = lists === undefined ? undefined : pemOf("X509 CRL", lists);
-  const made = makeTrustSnapshot({ trustPem, crlsPem, policy: fuzzPolicy, generation: 1, at: judgedAt });
+  const made = makeTrustSnapshot({ trustPem, crlsPem, policy: fuzzPolicy, generation: 1, at: evaluatedAt });
   return Result.isSuccess(made) ? made.success.snapshot : `trust:${made.failure.problem}`;
 }

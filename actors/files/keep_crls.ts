@@ -12,9 +12,9 @@ import { crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, mergeMarks } from "../../pki/crl_marks.ts";
 import { crlsToKeep, type KeptCrls } from "../../pki/crl_union.ts";
 import { fileProblem } from "./file_problem.ts";
-import { type KeepTarget, ListFinder } from "./list_finder.ts";
+import { CrlFinder, type KeepTarget } from "./crl_finder.ts";
 import { formatMarks } from "./marks_text.ts";
-import { keepApart } from "./read_lists.ts";
+import { keepApart } from "./read_crls.ts";
 import { readBytes } from "./read_whole.ts";
 import { keptFolder, type KeptKind, keptPath, makeStateDirectory, marksPath, readMarks } from "./state_directory.ts";
 import { writeWhole } from "./write_whole.ts";
@@ -30,7 +30,7 @@ export interface KeepWork {
   readonly held: ReadonlyMap<string, string>;
 }
 
-/** A file of lists: what it said where it is small, its path where it was read in a thread of its own. */
+/** A file of lists: its content where it is small, its path where a separate thread read it. */
 export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
 /** The state directory could not be written. */
@@ -70,7 +70,7 @@ export function keepTrust(
       const targets = wanted.filter(({ path, hashes }) => hashes.length > 0 && holding.get(path) !== hashes.join(" "));
       const source = sources.get(domain);
       if (targets.length === 0 || source === undefined) continue;
-      const written = yield* Effect.result(keepLists(keptFolder(stateDir, domain), source, targets));
+      const written = yield* Effect.result(keepCrls(keptFolder(stateDir, domain), source, targets));
       if (Result.isFailure(written)) failure ??= written.failure;
       else {for (const { path, hashes } of targets) {
           if (written.success.includes(path)) holding.set(path, hashes.join(" "));
@@ -106,18 +106,18 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
   return kept.complete === undefined ? targets.filter(({ hashes }) => hashes.length > 0) : targets;
 }
 
-const keepLists = Effect.fnUntraced(
+const keepCrls = Effect.fnUntraced(
   function* (folder: string, source: KeepSource, targets: readonly KeepTarget[]) {
     yield* (yield* FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 });
-    return yield* copyLists(source, targets);
+    return yield* copyCrls(source, targets);
   },
 );
 
 /** Copies lists from the source file, or from the kept files if the source no longer has them. Returns the written targets. */
-function copyLists(source: KeepSource, targets: readonly KeepTarget[]) {
+function copyCrls(source: KeepSource, targets: readonly KeepTarget[]) {
   return Effect.gen(function* () {
     if ("path" in source) return yield* keepApart({ source: source.path, targets });
-    const finder = new ListFinder(targets);
+    const finder = new CrlFinder(targets);
     finder.search(source.bytes);
     for (const { path } of targets.filter((target) => !finder.has(target))) {
       const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };

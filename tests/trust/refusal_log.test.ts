@@ -11,8 +11,8 @@ import {
   hostsMax,
   otherHosts,
   type PeerRefused,
-  refusalLedgerMachine,
-} from "../../actors/trust/refusal_ledger.ts";
+  refusalLogMachine,
+} from "../../actors/trust/refusal_log.ts";
 import {
   HandshakeTimeout,
   ProtocolMismatch,
@@ -24,21 +24,21 @@ import {
 } from "../../pki/refusal.ts";
 import { Admission, defaultLimits } from "../../transport/core/admission.ts";
 
-const test = suite("refusalLedgerMachine");
+const test = suite("refusalLogMachine");
 
 function start(sink?: AuditSink) {
   const clock = new SimulatedClock();
   const reports: Report[] = [];
   const records: AuditEntry[] = [];
-  const ledger = createActor(refusalLedgerMachine, {
+  const refusalLog = createActor(refusalLogMachine, {
     clock,
     input: {
       ports: { now: () => clock.now(), report: (each) => void reports.push(each) },
       sink: sink ?? { record: (entry) => void records.push(entry) },
     },
   });
-  ledger.start();
-  return { ledger, clock, reports, records, counts: () => ledger.getSnapshot().context.counts };
+  refusalLog.start();
+  return { refusalLog, clock, reports, records, counts: () => refusalLog.getSnapshot().context.counts };
 }
 
 const refused = (refusal: Refusal, address = "/ip4/127.0.0.1/tcp/40000", peer?: PeerRefused["peer"]): PeerRefused => ({
@@ -59,9 +59,9 @@ const stranger = new UnknownIssuer({ certificate: { subject: "CN=x", serial: "01
 const tls = new TlsVersion({ detail: "TLSv1.2" });
 
 test("a refusal is one line and one record, with code, peer and hint", () => {
-  const { ledger, reports, records, counts } = start();
-  ledger.send(refused(stranger, "/ip4/127.0.0.1/tcp/1", { name: "worker-01", id: "12D3KooWx" }));
-  ledger.send(refused(tls));
+  const { refusalLog, reports, records, counts } = start();
+  refusalLog.send(refused(stranger, "/ip4/127.0.0.1/tcp/1", { name: "worker-01", id: "12D3KooWx" }));
+  refusalLog.send(refused(tls));
   assert.equal(reports.map(({ event, fields }) => [event, fields?.["code"]]), [
     ["peer.refused", "unknown-issuer"],
     ["peer.refused", "tls-version"],
@@ -76,13 +76,13 @@ test("a refusal is one line and one record, with code, peer and hint", () => {
 });
 
 test("early refusals are counted at once and said once a host and minute", () => {
-  const { ledger, clock, reports, records, counts } = start();
+  const { refusalLog, clock, reports, records, counts } = start();
   assert.equal([...earlyCodes].sort(), early.map(({ code }) => code).sort());
   for (let port = 1; port <= 500; port++) {
-    for (const refusal of early) ledger.send(refused(refusal, `/ip4/127.0.0.1/tcp/${port}`));
+    for (const refusal of early) refusalLog.send(refused(refusal, `/ip4/127.0.0.1/tcp/${port}`));
     clock.increment(1);
   }
-  ledger.send(refused(limited, "/ip4/127.0.0.2/tcp/1"));
+  refusalLog.send(refused(limited, "/ip4/127.0.0.2/tcp/1"));
   assert.equal([reports, records], [[], []]);
   assert.is(counts()["rate-limited"], 501);
   clock.increment(gatherMs - 501);
@@ -104,10 +104,14 @@ test("early refusals are counted at once and said once a host and minute", () =>
 });
 
 test("a summary says one refusal in its own words, how many more there were, of which host, and what to do", () => {
-  const { ledger, clock, reports } = start();
-  for (let attempt = 0; attempt < 5_313; attempt++) ledger.send(refused(limited, `/ip4/198.51.100.7/tcp/${attempt}`));
-  for (let attempt = 0; attempt < 3; attempt++) ledger.send(refused(early[2] ?? limited, "/ip4/198.51.100.7/tcp/1"));
-  ledger.send(refused(new ProtocolMismatch({ detail: "HTTP" }), "/ip6/2001:db8::1/tcp/1"));
+  const { refusalLog, clock, reports } = start();
+  for (let attempt = 0; attempt < 5_313; attempt++) {
+    refusalLog.send(refused(limited, `/ip4/198.51.100.7/tcp/${attempt}`));
+  }
+  for (let attempt = 0; attempt < 3; attempt++) {
+    refusalLog.send(refused(early[2] ?? limited, "/ip4/198.51.100.7/tcp/1"));
+  }
+  refusalLog.send(refused(new ProtocolMismatch({ detail: "HTTP" }), "/ip6/2001:db8::1/tcp/1"));
   clock.increment(gatherMs);
   assert.equal(reports.map(({ message }) => message), [
     `${limited.message}; and 5,312 more of \`rate-limited\`, 3 of \`handshake-timeout\` from 198.51.100.7`,
@@ -120,9 +124,9 @@ test("a summary says one refusal in its own words, how many more there were, of 
 });
 
 test("what strikes after a certificate was seen is one line and one record, whatever its code", () => {
-  const { ledger, reports, records } = start();
+  const { refusalLog, reports, records } = start();
   const peer = { name: "worker-01", id: "12D3KooWx" };
-  for (const refusal of early) ledger.send(refused(refusal, "/ip4/127.0.0.1/tcp/1", peer));
+  for (const refusal of early) refusalLog.send(refused(refusal, "/ip4/127.0.0.1/tcp/1", peer));
   assert.equal(
     reports.map(({ event, fields }) => [event, fields?.["name"]]),
     early.map(() => ["peer.refused", "worker-01"]),
@@ -132,10 +136,10 @@ test("what strikes after a certificate was seen is one line and one record, what
 
 /**
  * Goal: a refused member that dials as fast as it can brings about a bounded number of lines, though each refusal with a
- * certificate is one line and one record. Method: admission with its default limits before the ledger, in virtual time.
+ * certificate is one line and one record. Method: admission with its default limits before the refusal log, in virtual time.
  */
 test("a flood with a certificate is one line and one record each, and no more of them than admission lets in", () => {
-  const { ledger, clock, reports, records, counts } = start();
+  const { refusalLog, clock, reports, records, counts } = start();
   const admission = new Admission(defaultLimits);
   const address = "/ip4/198.51.100.7/tcp/1";
   const revoked = new UnknownIssuer({ certificate: { subject: "CN=w", serial: "01" }, issuer: "CN=y" });
@@ -143,14 +147,14 @@ test("a flood with a certificate is one line and one record each, and no more of
   const attempts = 500 * seconds;
   for (let attempt = 0; attempt < attempts; attempt++) {
     const admitted = admission.admit(address, clock.now());
-    if (Result.isFailure(admitted)) ledger.send(refused(admitted.failure, address));
+    if (Result.isFailure(admitted)) refusalLog.send(refused(admitted.failure, address));
     else {
-      ledger.send(refused(revoked, address, { name: "w", id: "12D3KooWx" }));
+      refusalLog.send(refused(revoked, address, { name: "w", id: "12D3KooWx" }));
       admitted.success.release();
     }
     clock.increment(2);
   }
-  ledger.send({ type: "ledger.flush" });
+  refusalLog.send({ type: "refusals.flush" });
   const { handshakesBurst, handshakesPerSecond } = defaultLimits;
   const admittedMax = handshakesBurst + handshakesPerSecond * seconds;
   const lines = reports.filter(({ event }) => event === "peer.refused");
@@ -162,57 +166,57 @@ test("a flood with a certificate is one line and one record each, and no more of
 });
 
 test("a flood does not put the summary off, and others are said meanwhile", () => {
-  const { ledger, clock, reports } = start();
+  const { refusalLog, clock, reports } = start();
   for (let second = 0; second < 60; second++) {
-    ledger.send(refused(limited));
+    refusalLog.send(refused(limited));
     clock.increment(1_000);
   }
   assert.is(reports.length, 1);
-  ledger.send(refused(limited));
-  ledger.send(refused(stranger));
+  refusalLog.send(refused(limited));
+  refusalLog.send(refused(stranger));
   assert.is(reports.length, 2);
 });
 
 test("hosts are told apart up to the bound, the rest share a row", () => {
-  const { ledger, records, counts } = start();
+  const { refusalLog, records, counts } = start();
   for (let host = 0; host < hostsMax + 10; host++) {
-    ledger.send(refused(limited, `/ip4/10.0.${host >> 8}.${host & 255}/tcp/1`));
+    refusalLog.send(refused(limited, `/ip4/10.0.${host >> 8}.${host & 255}/tcp/1`));
   }
-  ledger.send(refused(limited, "/ip4/10.0.0.0/tcp/2"));
-  assert.is(ledger.getSnapshot().context.gathered.size, hostsMax + 1);
-  ledger.send({ type: "ledger.flush" });
+  refusalLog.send(refused(limited, "/ip4/10.0.0.0/tcp/2"));
+  assert.is(refusalLog.getSnapshot().context.gathered.size, hostsMax + 1);
+  refusalLog.send({ type: "refusals.flush" });
   const shared = records.find((each) => each.type === "refusal.summary" && each.host === otherHosts);
   assert.equal(shared?.type === "refusal.summary" && shared.counts, { "rate-limited": 10 });
   assert.is(counts()["rate-limited"], hostsMax + 11);
 });
 
-test("ledger.flush writes what was gathered, once", () => {
-  const { ledger, clock, reports } = start();
-  ledger.send({ type: "ledger.flush" });
+test("refusals.flush writes what was gathered, once", () => {
+  const { refusalLog, clock, reports } = start();
+  refusalLog.send({ type: "refusals.flush" });
   assert.equal(reports, []);
-  ledger.send(refused(limited));
-  ledger.send({ type: "ledger.flush" });
+  refusalLog.send(refused(limited));
+  refusalLog.send({ type: "refusals.flush" });
   clock.increment(gatherMs);
   assert.is(reports.length, 1);
 });
 
 test("a sink that throws changes nothing but a counter, and an alarm once a while", () => {
-  const { ledger, clock, reports, counts } = start({
+  const { refusalLog, clock, reports, counts } = start({
     record: () => {
       throw new Error("disk full");
     },
   });
-  for (let round = 0; round < 10; round++) ledger.send(refused(stranger));
+  for (let round = 0; round < 10; round++) refusalLog.send(refused(stranger));
   const alarms = () => reports.filter(({ event }) => event === "audit.failed");
   assert.is(counts()["unknown-issuer"], 10);
-  assert.is(ledger.getSnapshot().context.sink.failures, 10);
-  assert.is(ledger.getSnapshot().status, "active");
+  assert.is(refusalLog.getSnapshot().context.sink.failures, 10);
+  assert.is(refusalLog.getSnapshot().status, "active");
   assert.equal(alarms().map(({ level }) => level), ["error"]);
   clock.increment(alarmEveryMs - 1);
-  ledger.send(refused(stranger));
+  refusalLog.send(refused(stranger));
   assert.is(alarms().length, 1);
   clock.increment(1);
-  ledger.send(refused(stranger));
+  refusalLog.send(refused(stranger));
   assert.is(alarms().length, 2);
 });
 

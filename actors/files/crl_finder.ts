@@ -14,7 +14,7 @@ export interface KeepTarget {
 }
 
 /** Collects the lists of some targets out of files. */
-export class ListFinder {
+export class CrlFinder {
   readonly #wanted: ReadonlySet<string>;
   readonly #found = new Map<string, Uint8Array>();
 
@@ -22,7 +22,7 @@ export class ListFinder {
     this.#wanted = new Set(targets.flatMap(({ hashes }) => hashes));
   }
 
-  /** Searches a whole file, PEM or DER. Of one that is torn, what stands before the tear. */
+  /** Searches a whole file, PEM or DER; of a torn file, the part before the tear. */
   search(bytes: Uint8Array): void {
     const splitter = this.splitter(bytes.length);
     try {

@@ -2,7 +2,7 @@
  * The thread that reads a large file of revocation lists, and copies lists out of one: the event loop of the node never
  * waits for it.
  *
- * What it finds goes back as plain data; the tables of entries lie in shared memory and are not copied.
+ * What it finds goes back as plain data; the tables of entries are in shared memory and are not copied.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import { CrlReader, type LocatedCrl } from "../../pki/crl_reader.ts";
 import { DerCrlsError } from "../../pki/crl_splitter.ts";
 import { PemError } from "../../pki/pem.ts";
 import type { TrustProblem } from "../../pki/trust_error.ts";
-import { type KeepTarget, ListFinder } from "./list_finder.ts";
+import { CrlFinder, type KeepTarget } from "./crl_finder.ts";
 
 /** What the thread is asked: to read a file. */
-export interface ListWork {
+export interface CrlWork {
   readonly type: "read";
   readonly path: string;
   readonly bytesMax: number;
@@ -36,8 +36,8 @@ export interface KeepWork {
   readonly targets: readonly KeepTarget[];
 }
 
-/** What it says, once for each question. */
-export type ListWorkSaid =
+/** Its answer, one for each question. */
+export type CrlWorkEvent =
   /** Paths of the targets that were written. */
   | { readonly type: "kept"; readonly written: readonly string[] }
   | { readonly type: "lists"; readonly lists: readonly LocatedCrl[] }
@@ -49,11 +49,11 @@ export type ListWorkSaid =
 const chunkBytes = 256 * 1024;
 
 /** Reads the file from beginning to end, a chunk at a time. */
-function read({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
+function read({ path, bytesMax, cas, profile }: CrlWork): CrlWorkEvent {
   const authorities = cas.map((der) => Result.getOrThrow(parseCertificate(der))); // they parsed before
   return readChunks(path, bytesMax, (sizeBytes) => {
     const reader = new CrlReader({ cas: authorities, profile, shared: true, sizeBytes });
-    const finish = (): ListWorkSaid =>
+    const finish = (): CrlWorkEvent =>
       Result.match(reader.finish(), {
         onSuccess: (lists) => ({ type: "lists", lists }),
         onFailure: ({ input, problem, line, detail, hint }) => ({
@@ -65,8 +65,8 @@ function read({ path, bytesMax, cas, profile }: ListWork): ListWorkSaid {
   });
 }
 
-function keep({ source, bytesMax, targets }: KeepWork): ListWorkSaid {
-  const finder = new ListFinder(targets);
+function keep({ source, bytesMax, targets }: KeepWork): CrlWorkEvent {
+  const finder = new CrlFinder(targets);
   const searched = searchFile(finder, source, bytesMax);
   if (searched.type !== "kept") return searched;
   // What contradicts another list may be kept already, and not be in the source any more.
@@ -76,7 +76,7 @@ function keep({ source, bytesMax, targets }: KeepWork): ListWorkSaid {
   return { type: "kept", written: whole.map(({ path }) => path) };
 }
 
-function searchFile(finder: ListFinder, path: string, bytesMax: number): ListWorkSaid {
+function searchFile(finder: CrlFinder, path: string, bytesMax: number): CrlWorkEvent {
   try {
     return readChunks(path, bytesMax, (sizeBytes) => {
       const splitter = finder.splitter(sizeBytes);
@@ -98,10 +98,10 @@ function searchFile(finder: ListFinder, path: string, bytesMax: number): ListWor
 
 interface ChunkReader {
   readonly push: (chunk: Uint8Array) => void;
-  readonly finish: () => ListWorkSaid;
+  readonly finish: () => CrlWorkEvent;
 }
 
-function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) => ChunkReader): ListWorkSaid {
+function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) => ChunkReader): CrlWorkEvent {
   let file: number | undefined;
   try {
     file = openSync(path, "r");
@@ -144,7 +144,7 @@ function writeAside(path: string, content: Uint8Array): void {
   }
 }
 
-function work(asked: ListWork | KeepWork): ListWorkSaid {
+function work(asked: CrlWork | KeepWork): CrlWorkEvent {
   if (asked.type === "read") return read(asked);
   try {
     return keep(asked);
@@ -154,4 +154,4 @@ function work(asked: ListWork | KeepWork): ListWorkSaid {
   }
 }
 
-parentPort?.on("message", (asked: ListWork | KeepWork) => parentPort?.postMessage(work(asked) satisfies ListWorkSaid));
+parentPort?.on("message", (asked: CrlWork | KeepWork) => parentPort?.postMessage(work(asked) satisfies CrlWorkEvent));

@@ -1,6 +1,6 @@
 /**
- * One trainer's side of a training with DiLoCo (Douillard et al. 2023): inner steps from the parameters that all share, then
- * the difference they made, then everybody's update.
+ * One trainer in a training with DiLoCo (Douillard et al. 2023). It does inner steps from the shared parameters, sends the
+ * difference, and takes the outer update of the round.
  *
  * @module
  */
@@ -10,27 +10,27 @@ import type { DigitRow } from "./digits.ts";
 import { learningRateFactor } from "./learning_rate.ts";
 import { applyUpdate, gradientOf, type Model } from "./model.ts";
 import { adam } from "./optimizer.ts";
-import { type NamedTensors, subtractTensors, type TensorMismatch } from "./tensors.ts";
+import { type NamedTensors, subtractTensors, type TensorMismatch } from "../../actors/learning/tensors.ts";
 
-/** What a trainer does, from its job specification. */
-export interface TrainerOptions {
+/** The options of a trainer in its job specification. */
+interface TrainerOptions {
   readonly optimizer: Adam;
   readonly scheduler?: LearningRateScheduler | null;
 }
 
 export interface Trainer {
-  /** One inner step on a batch that is not empty. Returns the batch's mean loss before it. */
+  /** Does one inner step on a batch, which must not be empty. Returns the mean loss of the batch before the step. */
   train(batch: readonly DigitRow[]): number;
   /**
-   * What to send: θ_after − θ_before, the direction of descent. That is the existing executors' sign, the negative of the
-   * paper's pseudo-gradient; so whatever travels is added, and nothing is ever subtracted.
+   * Returns the update to send: θ_after − θ_before, the direction of descent. The existing executors use this sign, which is the
+   * negative of the paper's pseudo-gradient. Receivers therefore add every update.
    */
   difference(): Result.Result<NamedTensors, TensorMismatch>;
-  /** Takes an outer update: θ ← θ_before + update, whatever the inner steps made of θ. */
+  /** Takes an outer update: θ ← θ_before + update. This drops the result of the inner steps. */
   receive(update: NamedTensors): Result.Result<void, TensorMismatch>;
 }
 
-/** The inner optimizer keeps its state over the rounds, as the paper has it. */
+/** Makes a trainer. Its inner optimizer keeps its state across rounds, as in the paper. */
 export function makeTrainer(initial: Model, { optimizer, scheduler }: TrainerOptions): Trainer {
   const inner = adam(optimizer);
   let shared = initial;

@@ -1,14 +1,14 @@
 /**
- * A perceptron over digits: layers of weights and biases, ReLU between them, softmax at the end. Without a hidden layer it
- * is a softmax regression.
+ * The toy model: a perceptron on digits with weights and biases, ReLU between the layers and softmax at the end. Without a
+ * hidden layer it is a softmax regression.
  *
  * @module
  */
 import * as Data from "effect/Data";
 import * as Result from "effect/Result";
 import type { DigitRow } from "./digits.ts";
-import { seededRandom } from "./random.ts";
-import { addTensors, type NamedTensors, type Tensor, type TensorMismatch } from "./tensors.ts";
+import { seededRandom } from "../../actors/runtime/random.ts";
+import { addTensors, type NamedTensors, type Tensor, type TensorMismatch } from "../../actors/learning/tensors.ts";
 
 /** A model: sizes from the input to the classes, and its parameters `layers.<i>.weight` (out × in) and `.bias`. */
 export interface Model {
@@ -16,7 +16,7 @@ export interface Model {
   readonly parameters: NamedTensors;
 }
 
-/** A model reference that names nothing built in. */
+/** The model reference names no built-in model. */
 export class UnknownModel extends Data.TaggedError("UnknownModel")<{
   readonly repository: string;
   readonly revision: string | null;
@@ -29,14 +29,13 @@ export class UnknownModel extends Data.TaggedError("UnknownModel")<{
 
 const inputSize = 64;
 const classCount = 10;
-/** Bounds of a built-in architecture: its name comes from a job specification. */
+/** Limits of a built-in architecture: the name comes from a job specification. */
 const layersMax = 8;
 const hiddenMax = 4096;
 
 /**
- * The model that a job's model reference names: `builtin/mlp-64-32-10` at `seed-7` is an architecture and the seed of its
- * initial weights. Trainers and an evaluating scheduler build the same one from it, on every runtime, and nothing is
- * fetched.
+ * Builds the model that a model reference names: `builtin/mlp-64-32-10` at `seed-7` is an architecture and the seed of its
+ * initial weights. Trainers and the evaluator build the same model on every runtime and fetch nothing.
  */
 export function builtinModel(repository: string, revision: string | null): Result.Result<Model, UnknownModel> {
   const fail = (detail: string) => Result.fail(new UnknownModel({ repository, revision, detail }));
@@ -54,7 +53,7 @@ export function builtinModel(repository: string, revision: string | null): Resul
   return Result.succeed({ sizes, parameters: initialParameters(sizes, seededRandom(Number(seed))) });
 }
 
-/** Weights evenly drawn within √(6 / (in + out)) of zero (Glorot and Bengio 2010), biases zero. */
+/** Draws weights uniformly within √(6 / (in + out)) of zero (Glorot and Bengio 2010). Biases are zero. */
 function initialParameters(sizes: readonly number[], random: () => number): NamedTensors {
   const parameters = new Map<string, Tensor>();
   for (const [layer, outputs] of sizes.slice(1).entries()) {
@@ -68,14 +67,14 @@ function initialParameters(sizes: readonly number[], random: () => number): Name
 }
 
 /**
- * The model after an outer update, as an aggregator sends it: θ ← θ + update. Its direction is that of descent, as
- * everything that travels (`trainer.ts`).
+ * Applies the outer update of an aggregator: θ ← θ + update. Like every update on the network, it has the direction of descent
+ * (`trainer.ts`).
  */
 export function applyUpdate(model: Model, update: NamedTensors): Result.Result<Model, TensorMismatch> {
   return Result.map(addTensors(model.parameters, update), (parameters) => ({ ...model, parameters }));
 }
 
-/** The share of rows whose digit the model finds, 0 … 1; 0 without rows. */
+/** Returns the share of rows whose digit the model predicts, 0 … 1; 0 without rows. */
 export function accuracy(model: Model, rows: readonly DigitRow[]): number {
   if (rows.length === 0) return 0;
   let right = 0;
@@ -86,13 +85,13 @@ export function accuracy(model: Model, rows: readonly DigitRow[]): number {
   return right / rows.length;
 }
 
-/** Mean cross-entropy over a batch, and its gradient by every parameter. */
-export interface Gradient {
+/** The mean cross-entropy of a batch, and its gradient for every parameter. */
+interface Gradient {
   readonly loss: number;
   readonly gradients: NamedTensors;
 }
 
-/** Forward and backward over one batch, which must not be empty. */
+/** Runs one batch forward and backward. The batch must not be empty. */
 export function gradientOf(model: Model, batch: readonly DigitRow[]): Gradient {
   const gradients = new Map<string, Tensor>();
   for (const [name, { shape, values }] of model.parameters) {
@@ -103,7 +102,7 @@ export function gradientOf(model: Model, batch: readonly DigitRow[]): Gradient {
   return { loss: loss / batch.length, gradients };
 }
 
-/** Outputs of every layer, the input first; the last is before softmax. */
+/** Returns the outputs of every layer: the input first, the scores before softmax last. */
 function activations({ sizes, parameters }: Model, pixels: Float32Array): Float32Array[] {
   const outputs = [pixels];
   const last = sizes.length - 2;
@@ -130,7 +129,7 @@ function layerOf(tensors: NamedTensors, layer: number): { weight: Float32Array; 
   return { weight, bias };
 }
 
-/** Adds one row's part of the gradient and returns its loss. */
+/** Adds the gradient of one row and returns its loss. */
 function accumulate(model: Model, { pixels, label }: DigitRow, into: NamedTensors, scale: number): number {
   const outputs = activations(model, pixels);
   const probabilities = softmax(outputs.at(-1) as Float32Array);
@@ -149,13 +148,13 @@ function accumulate(model: Model, { pixels, label }: DigitRow, into: NamedTensor
         before[j] = (before[j] as number) + at * (weight[k] as number);
       }
     }
-    // ReLU passes the error on where it passed the value on. The input layer's own error is nobody's.
+    // ReLU passes the error where it passed the value. The error of the input layer is not used.
     error = before.map((value, j) => ((input[j] as number) > 0 ? value : 0));
   }
   return loss;
 }
 
-/** Shifted by the largest score, so that no power overflows. */
+/** Subtracts the largest score first, so that no power overflows. */
 function softmax(scores: Float32Array): Float64Array {
   const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   const powers = Float64Array.from(scores, (score) => Math.exp(score - largest));

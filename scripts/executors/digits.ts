@@ -14,8 +14,8 @@ export interface DigitRow {
   readonly label: number;
 }
 
-/** A file of digits that holds something else. */
-export class MalformedDigits extends Data.TaggedError("MalformedDigits")<{
+/** The text is not a file of digits. */
+class MalformedDigits extends Data.TaggedError("MalformedDigits")<{
   /** From 1. */
   readonly line: number;
   readonly reason: string;
@@ -28,10 +28,10 @@ export class MalformedDigits extends Data.TaggedError("MalformedDigits")<{
 const pixelCount = 64;
 const pixelMax = 16;
 const labelMax = 9;
-/** Rows of one file: bounds what a data node can make a trainer hold. */
-export const rowsMax = 1_000_000;
+/** Most rows in one file: limits the memory that a data node can make a trainer use. */
+const rowsMax = 1_000_000;
 
-/** Reads a slice or the held-out rows. Empty lines are skipped. */
+/** Parses a slice or the held-out rows. Skips empty lines. */
 export function parseDigits(text: string): Result.Result<readonly DigitRow[], MalformedDigits> {
   const rows: DigitRow[] = [];
   let line = 0;

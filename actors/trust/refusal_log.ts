@@ -1,17 +1,16 @@
 /**
  * Counts every refusal by code, logs it and records it.
  *
- * Those that come before a certificate was seen can be made by anybody, as fast as packets go: they are summed up per
- * host and minute, for a bounded number of hosts. All others are one line and one record each; how many of them a host
- * can bring about is what admission lets in (`handshakes_per_second` and `handshakes_burst`), since the attempts above
- * that end before a certificate.
+ * Anyone can cause refusals before a certificate is seen, as fast as packets arrive: they are summarised per host and
+ * minute, for a bounded number of hosts. Every other refusal is one line and one record; admission
+ * (`handshakes_per_second` and `handshakes_burst`) limits how many of them a host can cause, since further attempts end
+ * before a certificate.
  *
  * ```
- * resting ── peer.refused (early) ──▶ gathering ── a minute, ledger.flush ──▶ resting
+ * resting ── peer.refused (early) ──▶ gathering ── a minute, refusals.flush ──▶ resting
  * ```
  *
- * Every state hears `peer.refused` and `ledger.flush`, and there is nothing else to hear; the counters are in the
- * context (`counts`). The sink never changes a verdict.
+ * Every state handles `peer.refused` and `refusals.flush`, its only events; the counters are in the context (`counts`). The sink never changes a verdict.
  *
  * @module
  */
@@ -25,15 +24,15 @@ import type { Ports } from "../runtime/ports.ts";
 /** The transport's fact about a refusal. */
 export type PeerRefused = Extract<TransportFact, { readonly type: "peer.refused" }>;
 
-/** What a ledger is born with. */
-export interface RefusalLedgerInput {
+/** Input of the refusal log. */
+export interface RefusalLogInput {
   readonly ports: Pick<Ports, "now" | "report">;
   /** The log alone by default. */
   readonly sink?: AuditSink | undefined;
 }
 
-/** What a ledger hears: refusals as they come, and that it is to write its summaries now (the node stops). */
-export type RefusalLedgerEvent = PeerRefused | { readonly type: "ledger.flush" };
+/** Events of the refusal log: a refusal, and the command to write its summaries now (the node stops). */
+export type RefusalLogEvent = PeerRefused | { readonly type: "refusals.flush" };
 
 type Counts = Readonly<Partial<Record<RefusalCode, number>>>;
 
@@ -42,13 +41,13 @@ export interface Gathered {
   readonly counts: Counts;
   readonly firstAt: number;
   readonly lastAt: number;
-  /** The first of each code: it stands in the summary for all. */
+  /** The first of each code: the summary quotes it for all. */
   readonly firsts: Readonly<Partial<Record<RefusalCode, Refusal>>>;
 }
 
-/** The ledger's state: counters since the node's start, and what the present minute gathered. */
-export interface RefusalLedgerContext {
-  readonly ports: RefusalLedgerInput["ports"];
+/** Context of the refusal log: counters since the node started, and the summaries of the current minute. */
+export interface RefusalLogContext {
+  readonly ports: RefusalLogInput["ports"];
   readonly sink: SteadySink;
   readonly counts: Counts;
   /** Changed in place: a copy of the table for each attempt of a flood would cost more than the attempt. */
@@ -56,8 +55,8 @@ export interface RefusalLedgerContext {
 }
 
 /**
- * Codes that come before a certificate was seen: one summary per address and minute. Where one of them strikes later (a
- * peer with too many connections, one that fell silent after its certificate), it is known whom, and a line is due.
+ * Codes of refusals before a certificate was seen: one summary per address and minute. Where one of them comes later (a
+ * peer with too many connections, or one that fell silent after its certificate), the peer is known and gets a line.
  */
 export const earlyCodes: ReadonlySet<RefusalCode> = new Set(
   refusalCodes.filter((code) => "logged" in refusalTable[code]),
@@ -136,7 +135,7 @@ function writeCounts(counts: readonly (readonly [RefusalCode, number])[]): strin
     .join(", ");
 }
 
-/** One refusal in its own words, the most frequent, and how many more there were. */
+/** The message of the most frequent refusal, and the numbers of the others. */
 function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gathered) {
   const [[code, count] = ["internal", 0] as const, ...others] = ranked(counts);
   const first = firsts[code];
@@ -150,11 +149,11 @@ function summaryLineOf(host: string, { counts, firsts, firstAt, lastAt }: Gather
   } as const;
 }
 
-const ledger = setup({
+const refusalLog = setup({
   types: {
-    input: {} as RefusalLedgerInput,
-    context: {} as RefusalLedgerContext,
-    events: {} as RefusalLedgerEvent,
+    input: {} as RefusalLogInput,
+    context: {} as RefusalLogContext,
+    events: {} as RefusalLogEvent,
   },
   guards: {
     early: (_, { fact }: { fact: PeerRefused }) => fact.peer === undefined && earlyCodes.has(fact.refusal.code),
@@ -182,8 +181,8 @@ const countAndGather = [{ type: "count", params: fact }, { type: "gather", param
 /**
  * Counts, logs and records refusals. Read the counters from the snapshot: `context.counts`, by code, since the start.
  */
-export const refusalLedgerMachine = ledger.createMachine({
-  id: "refusalLedger",
+export const refusalLogMachine = refusalLog.createMachine({
+  id: "refusalLog",
   context: ({ input: { ports, sink } }) => ({
     ports,
     sink: steadySink(sink ?? logAlone, ports),
@@ -202,10 +201,10 @@ export const refusalLedgerMachine = ledger.createMachine({
         ],
       },
     ],
-    "ledger.flush": { actions: "sumUp" },
+    "refusals.flush": { actions: "sumUp" },
   },
   states: {
-    /** An early refusal begins a minute; what else comes is the ledger's own business, above. */
+    /** An early refusal begins a minute; the root handles everything else. */
     resting: {
       on: { "peer.refused": { guard: isEarly, target: "gathering", actions: countAndGather } },
     },

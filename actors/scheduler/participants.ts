@@ -1,0 +1,104 @@
+/**
+ * A scheduler's actions around participants that are lost.
+ *
+ * @module
+ */
+import { memberOf } from "../../pki/member.ts";
+import type { TransportFact } from "../../transport/port.ts";
+import type { Peer } from "../../transport/protocols/messages.ts";
+import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
+import {
+  allParticipants,
+  emptyTraining,
+  participantBy,
+  participantOf,
+  silentTrainers,
+  trainersOf,
+  withoutParticipant,
+} from "./training.ts";
+
+/** Removes a participant and releases its lease. Its worker is not allocated again. */
+export function loseParticipant(
+  { context, enqueue }: SchedulerArgs,
+  { peer, reason }: { readonly peer: Peer; readonly reason: string },
+): void {
+  const participant = participantOf(context.training, peer);
+  if (participant === undefined) return;
+  const wasAggregator = context.training.aggregator?.peer === participant.peer;
+  const training = withoutParticipant(context.training, participant.peer);
+  enqueue.assign({ training, excluded: [...context.excluded, participant.peer] });
+  enqueue.cancel(`absence/${participant.peer}`);
+  enqueue.stopChild(`lease/${participant.leaseId}`);
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: wasAggregator ? "aggregator.lost" : "trainer.lost",
+      message: `Lost ${wasAggregator ? "aggregator" : "trainer"} ${participant.peer}: ${reason}`,
+      fields: { peer: participant.peer, job: participant.jobId, reason, left: trainersOf(training).length },
+    })
+  );
+}
+
+/** A participant's connection closed. The participant is lost at once because of its certificate, else after `absenceMs`. */
+export function noteAbsence(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity, reason }: Extract<TransportFact, { type: "peer.closed" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant === undefined || participant.state === "done") return;
+  if (reason.type === "trust.changed" || reason.type === "expired") {
+    enqueue.raise({
+      type: "participant.lost",
+      peer,
+      reason: `its certificate is not accepted: ${reason.refusal.code}`,
+    });
+  } else {
+    enqueue.raise({ type: "absence.over", peer }, { delay: absenceMs, id: `absence/${peer}` });
+  }
+}
+
+/** A participant reconnected in time. */
+export function noteReturn(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  if (participant !== undefined) enqueue.cancel(`absence/${peer}`);
+}
+
+/** Trainers that send no progress for too long are lost: their executors hang. */
+export function loseSilent({ context, enqueue }: SchedulerArgs): void {
+  for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
+    enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
+  }
+}
+
+/** Participants that did not answer their dispatch are lost. */
+export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
+  for (const { peer, state } of allParticipants(context.training)) {
+    const isDue = state === "leased" &&
+      (peer === context.training.aggregator?.peer || context.training.aggregator?.state !== "leased");
+    if (isDue) enqueue.raise({ type: "participant.lost", peer, reason: "it did not answer the dispatch" });
+  }
+}
+
+/** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
+export function regroup({ context, enqueue }: SchedulerArgs): void {
+  const participants = allParticipants(context.training);
+  for (const { peer, leaseId } of participants) {
+    enqueue.cancel(`absence/${peer}`);
+    enqueue.stopChild(`lease/${leaseId}`);
+  }
+  const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
+  enqueue.assign({ training: emptyTraining, excluded: [], first });
+  const released = participants.map(({ peer }) => peer);
+  enqueue(() =>
+    context.ports.report({
+      level: "warn",
+      event: "allocation.regrouped",
+      message: `Cannot fill all parts: looking for the ${first} first now; ` +
+        `${released.length} workers were released, ${context.excluded.length} lost ones may be leased again`,
+      fields: { released, forgiven: context.excluded, first },
+    })
+  );
+}

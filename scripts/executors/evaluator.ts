@@ -1,0 +1,37 @@
+/**
+ * Evaluates the models that the training executor trains ({@linkcode builtinModel}) on held-out digits.
+ *
+ * @module
+ */
+import * as Result from "effect/Result";
+import { type EvaluatedModel, EvaluationFailed, type Evaluator } from "../../actors/scheduler/evaluator.ts";
+import { type DigitRow, parseDigits } from "./digits.ts";
+import { accuracy, applyUpdate, builtinModel, type Model } from "./model.ts";
+
+/** The evaluator that `hypha-scheduler` hands to its node. */
+export const digitsEvaluator: Evaluator = {
+  load: ({ path, text }, { repository, revision }) =>
+    Result.gen(function* () {
+      const rows = yield* Result.mapError(
+        parseDigits(text),
+        ({ message }) => new EvaluationFailed({ detail: `${path}: ${message}` }),
+      );
+      if (rows.length === 0) return yield* Result.fail(new EvaluationFailed({ detail: `${path} has no rows` }));
+      const model = yield* Result.mapError(
+        builtinModel(repository, revision ?? null),
+        ({ message }) => new EvaluationFailed({ detail: message }),
+      );
+      return evaluated(model, rows);
+    }),
+};
+
+function evaluated(model: Model, rows: readonly DigitRow[]): EvaluatedModel {
+  return {
+    rows: rows.length,
+    apply: (update) =>
+      Result.map(
+        applyUpdate(model, update),
+        (next) => ({ model: evaluated(next, rows), accuracy: accuracy(next, rows) }),
+      ),
+  };
+}

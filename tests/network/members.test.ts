@@ -1,0 +1,131 @@
+/** One key with several certificates before a real worker: each connection counts for the member that its certificate proves. */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { ApiRequest } from "../../transport/protocols/messages.ts";
+import { cell, makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
+import type { TestNode, TestPki } from "../support/pki.ts";
+import { of, startTransport, type TestTransport, until } from "../support/transports.ts";
+import { aggregateSpec } from "../support/worker_world.ts";
+
+const test = suite("members of a real network");
+const api = "/hypha-api/0.0.1";
+const topic = "hypha/worker";
+
+/** A worker behind a gateway. Its only executor is the parameter server: its job waits for updates for as long as it may. */
+async function startWorker() {
+  const network = await makeNodeNetwork();
+  const gateway = await network.start("gateway-01", "gateway");
+  const { addresses } = await gateway.said("node.listening");
+  const worker = await network.start("worker-01", "worker", {
+    gatewayAddresses: [(addresses as string[])[0] as string],
+    workDir: join(network.folder, "work"),
+    resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
+    offer: { price: 10, floor: 1, strategy: "flexible" },
+    executors: [
+      { class: "aggregate", name: "parameter-server", runtime: "parameter-server", cmd: undefined, args: [] },
+    ],
+    cell: cell(),
+  } as never);
+  await worker.said("node.ready");
+  return { network, worker };
+}
+
+/** Peers of the worker that the test plays, each over a transport of its own. */
+async function makePeers(pki: TestPki, worker: RunningNode) {
+  const { peer, addresses: [address] } = await worker.said("node.listening") as unknown as {
+    readonly peer: string;
+    readonly addresses: readonly string[];
+  };
+  const all: TestTransport[] = [];
+  const say = async (by: TestTransport, message: ApiRequest) => {
+    const ask = { type: "request", id: randomUUID(), peer, protocol: api, message, timeoutMs: 5_000 } as const;
+    const answer = await by.ask(ask);
+    return answer.type === "response" ? answer.message as Readonly<Record<string, unknown>> : { [answer.type]: answer };
+  };
+  return {
+    worker: peer,
+    async connect(name: string, node: TestNode) {
+      const transport = await startTransport({ pki, name, node, listenAddresses: [], handshakeTimeoutMs: 5_000 });
+      all.push(transport);
+      transport.send({ type: "serve", protocol: api });
+      const dialled = await transport.ask({ type: "dial", id: name, target: { address: address as string } });
+      assert.is(dialled.type, "dial.done");
+      return transport;
+    },
+    /** Whether a renewal, or a dispatch, is granted. */
+    async isGranted(by: TestTransport, message: ApiRequest) {
+      const answer = await say(by, message);
+      const [granted] = Object.values(answer);
+      assert.is(Object.keys(answer)[0], Object.keys(message)[0], JSON.stringify(answer));
+      return granted !== "Failed";
+    },
+    /** Asks for offers until the worker makes one. */
+    async lease(by: TestTransport): Promise<string> {
+      for (let time = 0; time < 40; time++) {
+        const [id, seen] = [randomUUID(), by.facts.length];
+        const executor = [{ class: "aggregate" as const, name: "parameter-server" }];
+        const spec = { resources: { cpu: 1, gpu: 0, memory: 1, storage: 1 }, executor };
+        const timeout = { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 };
+        await by.ask({ type: "publish", id, topic, message: { id, spec, timeout, bid: 20 } });
+        const offered = () => by.facts.slice(seen).map((fact) => of("request.received")(fact)).find(Boolean);
+        const offer = await until("an offer", offered, 500).catch(() => undefined);
+        if (offer === undefined || !("WorkerOffer" in offer.message)) continue;
+        by.send({ type: "respond", exchange: offer.exchange, message: { WorkerOffer: {} } });
+        const lease = (offer.message.WorkerOffer as { readonly id: string }).id;
+        assert.ok("RenewLease" in await say(by, { RenewLease: { id: lease } }));
+        return lease;
+      }
+      throw new Error("Cannot lease: the worker makes no offer");
+    },
+    stop: () => Promise.all(all.map((transport) => transport.stop())),
+  };
+}
+
+test("a renewal with the same key keeps lease and job; revoking the role ends both, the key's other role stays", async () => {
+  const { network, worker } = await startWorker();
+  const { pki } = network;
+  const peers = await makePeers(pki, worker);
+  const { connect, isGranted } = peers;
+  try {
+    const first = await pki.node("scheduler-01", { role: "scheduler" });
+    const { keyPem } = first;
+    const scheduler = await connect("scheduler", first);
+    const id = await peers.lease(scheduler);
+    const job = aggregateSpec([peers.worker], randomUUID(), scheduler.peer);
+    const dispatch = { DispatchJob: { id: randomUUID(), spec: job } };
+    assert.ok(await isGranted(scheduler, dispatch));
+
+    const other = await connect("other role", await pki.node("worker-02", { role: "worker", keyPem }));
+    assert.is(other.peer, scheduler.peer);
+    assert.not(await isGranted(other, { RenewLease: { id } }));
+    assert.not(await isGranted(other, dispatch));
+
+    const second = await pki.node("scheduler-01", { role: "scheduler", keyPem });
+    const renewed = await connect("renewed", second);
+    assert.ok(await isGranted(renewed, { RenewLease: { id } }));
+    network.publishCrls(await pki.crls({ number: 2n, revoked: [first] }));
+    await scheduler.fact(of("peer.closed"));
+    assert.ok(await isGranted(renewed, { RenewLease: { id } }), "the member is still connected");
+    assert.ok(await isGranted(renewed, dispatch), "and may change its job");
+    assert.equal(worker.lines.filter(({ event }) => event === "peer.closed" || event === "lease.ended"), []);
+
+    const before = Date.now();
+    network.publishCrls(await pki.crls({ number: 3n, revoked: [first, second] }));
+    const ended = await worker.said("lease.ended");
+    assert.match(String(ended["reason"]), "certificate-revoked");
+    assert.is((await worker.said("job.ended"))["outcome"], "cancelled");
+    assert.ok(ended.at - before < 2_000, `after ${ended.at - before} ms`);
+    assert.is((await worker.said("peer.closed"))["code"], "certificate-revoked");
+    assert.not(await isGranted(other, { RenewLease: { id } }), "its connection goes on");
+    assert.not(other.facts.some((fact) => fact.type === "peer.closed"));
+    const left = worker.actor.getSnapshot().context.members.filter(({ peer }) => peer === other.peer);
+    assert.equal(left.map(({ role }) => role), ["worker"]);
+  } finally {
+    await peers.stop();
+    await network.stop();
+  }
+});
+
+test.run();

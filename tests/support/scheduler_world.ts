@@ -1,0 +1,168 @@
+/**
+ * A scheduler's machine in a fake world: a test plays its data node, its workers and its clock.
+ *
+ * @module
+ */
+import type { SchedulerConfig } from "../../actors/config/config.ts";
+import { instantFromMs } from "../../actors/runtime/instant.ts";
+import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
+import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
+import type { Role } from "../../pki/certificate.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { CloseReason, TransportAsk } from "../../transport/port.ts";
+import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
+import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
+
+const api = "/hypha-api/0.0.1" as const;
+/** What each part of a job wants. */
+export const resources = { cpu: 1, gpu: 0, memory: 1, storage: 1 };
+
+/** A job of so many trainers and rounds. */
+export function configOf(numWorkers: number, rounds: number, heldOut?: string): SchedulerConfig {
+  const model = {
+    repository: "builtin/mlp-64-32-10",
+    revision: "seed-7",
+    filenames: ["m"],
+    token: undefined,
+    type: "image-classification",
+    inputNames: ["x"],
+  };
+  const job = {
+    type: "diloco",
+    model,
+    preprocessor: undefined,
+    dataset: "digits",
+    innerOptimizer: { learningRate: 0.001, betas: undefined, epsilon: undefined },
+    outerOptimizer: { learningRate: 0.7, momentum: 0.9 },
+    resources: {
+      numWorkers,
+      worker: resources,
+      parameterServer: resources,
+      workerPrice: { bid: 20, max: 100 },
+      parameterServerPrice: { bid: 20, max: 100 },
+    },
+    rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
+    executors: { train: "diloco-transformer", aggregate: "parameter-server" },
+    evaluation: heldOut === undefined ? undefined : { heldOut },
+  };
+  return { role: "scheduler", job } as unknown as SchedulerConfig;
+}
+
+/** A scheduler that has started. */
+export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
+  const world = makeFakeWorld();
+  const actor = startIn(world, schedulerMachine, {
+    config,
+    ports: world.ports,
+    transport: world.transport,
+    self: "scheduler",
+    members: [],
+    evaluator,
+  });
+  const found = (slices = 3) => {
+    const ask = world.takeOne("record.get");
+    const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
+    ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data" });
+  };
+  let offers = 0;
+  /** Offers of these peers to the newest request, and takes the leases they become. */
+  const offer = (...peers: (string | PeerIdentity)[]) => {
+    const request = world.take("publish").at(-1);
+    for (const peer of peers) {
+      const id = `lease-${++offers}`;
+      const message = {
+        WorkerOffer: {
+          id,
+          request_id: request?.message.id ?? "",
+          price: 10,
+          resources,
+          timeout: instantFromMs(0),
+        },
+      };
+      actor.send(requestFrom(peer, api, message));
+    }
+    answerRenewals();
+  };
+  /** Grants every renewal that waits. */
+  const answerRenewals = () => {
+    const others: Extract<TransportAsk, { type: "request" }>[] = [];
+    for (const ask of world.take("request")) {
+      if (!("RenewLease" in ask.message)) {
+        others.push(ask);
+        continue;
+      }
+      const { id } = ask.message.RenewLease as { id: string };
+      const timeout = instantFromMs(world.ports.now() + 10_000);
+      ask.replyTo.send({ type: "response", id: ask.id, message: { RenewLease: { Renewed: { id, timeout } } } });
+    }
+    sent.push(...others);
+  };
+  const sent: Extract<TransportAsk, { type: "request" }>[] = [];
+  /** Dispatches that went out since the last look: to whom, and what. */
+  const dispatches = () => {
+    answerRenewals();
+    return sent.splice(0).flatMap((ask) => {
+      if (!("DispatchJob" in ask.message)) return [];
+      const { id, spec } = ask.message.DispatchJob as { id: string; spec: JobSpec };
+      const accept = () =>
+        ask.replyTo.send({
+          type: "response",
+          id: ask.id,
+          message: { DispatchJob: { Dispatched: { id, timeout: instantFromMs(world.ports.now() + 10_000) } } },
+        });
+      const refuse = () => ask.replyTo.send({ type: "response", id: ask.id, message: { DispatchJob: "Failed" } });
+      const drop = () => ask.replyTo.send({ type: "request.failed", id: ask.id, error: failedWith("timed-out") });
+      return [{ peer: ask.peer, taskId: id, spec, accept, refuse, drop }];
+    });
+  };
+  const say = (peer: string | PeerIdentity, message: ApiRequest | { job_id: string; progress: Progress }) => {
+    world.take("respond");
+    world.take("decline");
+    actor.send(requestFrom(peer, "progress" in message ? "/hypha-progress/0.0.1" : api, message));
+    return world.take("respond")[0]?.message ?? "declined";
+  };
+  /** Lets time pass while every lease is renewed. */
+  const live = (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 500) {
+      world.pass(500);
+      answerRenewals();
+    }
+  };
+  return { world, actor, found, offer, dispatches, say, live, state: () => actor.getSnapshot().value };
+}
+
+/** A scheduler whose training runs: its members, their jobs, and a progress message of each. */
+export function training(
+  trainers: readonly (string | PeerIdentity)[],
+  rounds: number,
+  aggregator: string | PeerIdentity = "aggregator",
+) {
+  const started = startScheduler(configOf(trainers.length, rounds));
+  started.found();
+  started.offer(...trainers);
+  started.offer(aggregator);
+  const jobs = new Map<string, { jobId: string; taskId: string }>();
+  const take = () => {
+    for (const { peer, taskId, spec, accept } of started.dispatches()) {
+      jobs.set(peer, { jobId: spec.job_id, taskId });
+      accept();
+    }
+  };
+  take();
+  take();
+  const progress = (from: string | PeerIdentity, progress: Progress) =>
+    (started.say(from, { job_id: jobs.get(typeof from === "string" ? from : from.peer)?.jobId ?? "", progress }) as {
+      type?: string;
+    }).type ?? "declined";
+  /** One whole round of those that are left. */
+  const round = (...left: string[]) => {
+    for (const peer of left) progress(peer, "update");
+    const aggregated = progress(aggregator, "updated");
+    return [aggregated, ...left.map((peer) => progress(peer, "update-received"))];
+  };
+  const close = (from: string | PeerIdentity, reason: CloseReason, role?: Role) => {
+    const identity = typeof from === "string" ? identityOf(from, role) : from;
+    started.actor.send({ type: "peer.closed", peer: identity.peer, identity, reason });
+  };
+  return { ...started, jobs, progress, round, close };
+}
