@@ -8,6 +8,8 @@
  */
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
+import { Result } from "effect";
+import { parseCertificate } from "../../pki/certificate.ts";
 import {
   issueCrl,
   type Issued,
@@ -16,7 +18,9 @@ import {
   type IssuerFiles,
   issueRoot,
 } from "../../pki/issue/mod.ts";
+import { peerIdOf } from "../../pki/peer_id.ts";
 import { formatPem } from "../../pki/pem.ts";
+import type { PeerText } from "../../transport/port.ts";
 import { randomOf } from "../runtime/random.ts";
 
 /** The certificate of a CA or a node, with its serial for lists. */
@@ -58,6 +62,18 @@ export interface CrlsRequest {
   readonly revoked: readonly Credential[];
   readonly revokedCas?: readonly Credential[];
 }
+
+/** The PeerID of a certificate's key. */
+export function peerOfCredential({ der }: Pick<Credential, "der">): PeerText {
+  const known = peers.get(der);
+  if (known !== undefined) return known;
+  const peer = Result.getOrThrow(Result.flatMap(parseCertificate(der), peerIdOf));
+  peers.set(der, peer);
+  return peer;
+}
+
+/** By certificate: an organisation's are the same for all its seeds. */
+const peers = new WeakMap<Uint8Array, PeerText>();
 
 const pkcs8Head = Buffer.from("302e020100300506032b657004220420", "hex");
 

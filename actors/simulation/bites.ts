@@ -24,8 +24,8 @@ interface Effect {
   readonly anywhere?: true;
   readonly reports?: readonly string[];
   readonly fact?: (fact: TransportFact, struck: Struck) => boolean;
-  /** Traffic between target and other. */
-  readonly traffic?: true;
+  /** Traffic between target and other, or through a relay. */
+  readonly traffic?: "direct" | "relayed";
 }
 
 const refusedStranger: Effect = {
@@ -59,7 +59,7 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   },
   partition: lostPeer,
   "one-way": lostPeer,
-  "slow-link": { traffic: true },
+  "slow-link": { traffic: "direct" },
   reset: noted,
   "torn-stream": noted,
   crash: noted,
@@ -98,6 +98,11 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   "flooding-member": noted,
   "dropping-gateway": noted,
   "delaying-gateway": noted,
+  "second-certificate": noted,
+  crowd: noted,
+  forger: noted,
+  mute: noted,
+  relayed: { traffic: "relayed" },
 };
 
 interface Struck {
@@ -144,11 +149,14 @@ export class Bites implements SimulationWatch {
     this.#observe(node, (struck) => struck.effect.fact?.(fact, struck) === true);
   }
 
-  bytes(node: SimulatedNode, { remoteHost }: { readonly remoteHost: string }): void {
-    this.#observe(
-      node,
-      ({ effect, target, other }) => effect.traffic === true && (remoteHost === other || remoteHost === target),
-    );
+  bytes(
+    node: SimulatedNode,
+    { remoteHost, relay }: { readonly remoteHost: string; readonly relay: string | undefined },
+  ): void {
+    this.#observe(node, ({ effect: { traffic }, target, other }) => {
+      if (traffic === "relayed") return relay !== undefined && node.name === target;
+      return traffic === "direct" && (remoteHost === other || remoteHost === target);
+    });
   }
 
   #observe(node: SimulatedNode, shows: (struck: Struck) => boolean): void {

@@ -4,13 +4,14 @@
  * @module
  */
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
-import type { TransportFact } from "../../transport/port.ts";
+import type { PeerText, TransportFact } from "../../transport/port.ts";
 import type { Message, Peer } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { ConnectionChecks } from "./check_connections.ts";
+import { MemberChecks } from "./check_members.ts";
 import { QuietChecks } from "./check_quiet.ts";
 import { RefusalChecks } from "./check_refusals.ts";
 import { TrainingChecks } from "./check_training.ts";
@@ -41,6 +42,7 @@ export class Checker implements SimulationWatch {
   readonly #training: TrainingChecks;
   readonly #refusals: RefusalChecks;
   readonly #quiet: QuietChecks;
+  readonly #members: MemberChecks;
   /** The marks on each node's disk when they were last looked at. */
   readonly #marks = new Map<string, CrlHighWaterMarks>();
   /** Nodes that reported something since they were last checked. */
@@ -55,6 +57,7 @@ export class Checker implements SimulationWatch {
     this.#training = new TrainingChecks(init);
     this.#refusals = new RefusalChecks(init);
     this.#quiet = new QuietChecks(init);
+    this.#members = new MemberChecks(init);
   }
 
   get violations(): readonly Violation[] {
@@ -81,8 +84,9 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  bytes(node: SimulatedNode, from: SimulatedConnection): void {
+  bytes(node: SimulatedNode, from: SimulatedConnection, protocol: string): void {
     this.#connections.received(node, from);
+    this.#members.received(node, from, protocol);
   }
 
   report(node: SimulatedNode, { event, fields = {} }: Report): void {
@@ -114,10 +118,11 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  fact(node: SimulatedNode, fact: TransportFact): void {
+  fact(node: SimulatedNode, fact: TransportFact, self: PeerText): void {
     if (fact.type === "peer.refused") this.#dirty.add(node);
     this.#refusals.fact(node, fact);
     this.#connections.fact(node, fact);
+    this.#members.fact(node, fact, self);
   }
 
   refusal(node: SimulatedNode, entry: AuditEntry): void {
@@ -145,6 +150,7 @@ export class Checker implements SimulationWatch {
     for (const node of this.#sim.nodes.values()) {
       this.#dirty.add(node);
       this.#connections.look(node);
+      this.#members.look(node);
     }
     this.#connections.lookAtTimers();
     this.#quiet.look();
@@ -198,6 +204,19 @@ export class Checker implements SimulationWatch {
     const { linked = [] } = contextOf<{ readonly linked?: readonly string[] }>(node.actor) ?? {};
     const missing = node.options.gateways.filter((address) => gateways.has(address) && !linked.includes(address));
     if (missing.length > 0) this.violate("live-network", node.name, `is not connected to ${missing.join(", ")}`);
+    this.#checkReachable(node);
+  }
+
+  /** Workers and data nodes can be reached through each gateway that they are connected with. */
+  #checkReachable(node: SimulatedNode): void {
+    if (node.role === "gateway" || node.role === "scheduler") return;
+    const { directory, nodes } = this.#sim;
+    const addresses = directory.addressesOf(node.peer);
+    for (const gateway of nodes.values()) {
+      const isJoined = node.options.gateways.includes(gateway.address) && node.peers.includes(gateway.peer);
+      if (!isJoined || addresses.some((address) => address.includes(`/p2p/${gateway.peer}/p2p-circuit`))) continue;
+      this.violate("live-network", node.name, `has no relayed address at ${gateway.name}`);
+    }
   }
 
   /** A lease outlives its holder by its life, and its job by the job's end; while a scheduler runs, it may hold leases. */

@@ -126,8 +126,10 @@ function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): Scena
 
 /** These reach every node by themselves. */
 const waves: ReadonlySet<FaultKind> = new Set(["renewal", "rekey"]);
+/** Members that the seed's revocation revokes too: they connect some seconds before it. */
+const revokedSoon = ["second-certificate", "crowd", "forger"] as const;
 /** These are not aimed: lists are numbered in the order of their events. */
-const unaimed: ReadonlySet<FaultKind> = new Set(["revoked-issuer", "stale-crl", "renewal", "rekey"]);
+const unaimed: ReadonlySet<FaultKind> = new Set(["revoked-issuer", "stale-crl", "renewal", "rekey", ...revokedSoon]);
 
 interface FaultTerms {
   readonly nodes: readonly NodePlan[];
@@ -178,6 +180,10 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
     case "silent-disk":
       // These matter only when a list is published meanwhile.
       return { at: Math.max(500, revokedAt - aim - random.whole(0, 6_000)), forMs: random.whole(6_500, 20_000) };
+    case "second-certificate":
+    case "crowd":
+    case "forger":
+      return { at: Math.max(500, revokedAt - random.whole(2_600, 5_600)), forMs: random.whole(200, 8_000) };
     case "torn-stream": {
       // Streams are rare: a round takes up to fourteen seconds.
       const at = random.whole(500, 20_000);
@@ -217,6 +223,8 @@ export function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly
     case "rotation":
     case "broken-worker":
     case "torn-stream":
+    case "forger":
+    case "relayed":
       return nodes.filter(({ role }) => role === "worker");
     case "garbage-answers":
       return nodes.filter(({ role }) => role === "worker" || role === "data");

@@ -151,6 +151,11 @@ export class Trouble {
     "flooding-member": this.#makeHostile,
     "dropping-gateway": this.#makeHostile,
     "delaying-gateway": this.#makeHostile,
+    "second-certificate": this.#makeHostile,
+    crowd: this.#makeHostile,
+    forger: this.#makeHostile,
+    mute: this.#makeHostile,
+    relayed: this.#makeHostile,
   };
 
   // ── Links ──

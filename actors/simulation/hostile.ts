@@ -4,21 +4,19 @@
  *
  * @module
  */
-import { Result } from "effect";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { peerIdOf } from "../../pki/peer_id.ts";
 import type { WireConnection } from "../../transport/core/wire.ts";
 import { isStreamProtocol } from "../../transport/port.ts";
 import { isMessageProtocol, type JobSpec } from "../../transport/protocols/messages.ts";
 import { isHandshake, type StreamDataFrame } from "../../transport/simulated/frames.ts";
 import type { Frame, Tamper } from "../../transport/simulated/network.ts";
-import { executorsDefault } from "../config/defaults.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { Adversary } from "./adversary.ts";
-import type { Credential } from "./authority.ts";
+import { type Credential, peerOfCredential } from "./authority.ts";
 import { type Bites, hostileNetwork } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
+import { requestForWorkers } from "./hostile_member.ts";
+import { MemberTroubles } from "./member_troubles.ts";
 import { NodeClock } from "./node_clock.ts";
 import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
@@ -34,8 +32,6 @@ const answersMax = 64;
 const delayMaxMs = 6_000;
 /** Everything that a node sent while it was taken over has arrived after this, in milliseconds. */
 const lateMs = 10_000;
-/** What a flooding member asks workers for. */
-const wanted = { class: "train", name: executorsDefault.train } as const;
 /** The resources that a lying worker claims. */
 const lie = { gpu: 64, cpu: 512, storage: 100_000, memory: 4_096 } as const;
 
@@ -54,14 +50,23 @@ export class Hostile {
   readonly #init: HostileInit;
   /** Until when an attacker answers for a node, by name. */
   readonly #takenOver = new Map<string, number>();
+  readonly #members: MemberTroubles;
   #adversaries = 0;
 
   constructor(init: HostileInit) {
     this.#init = init;
+    this.#members = new MemberTroubles(init);
   }
 
-  make({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+  make(event: ScenarioEvent, node: SimulatedNode): void {
+    const { kind, forMs, amount } = event;
     switch (kind) {
+      case "second-certificate":
+      case "crowd":
+      case "forger":
+      case "mute":
+      case "relayed":
+        return this.#members.make(event, node);
       case "half-open":
       case "flood":
         return this.#flood(kind, node, amount);
@@ -121,7 +126,7 @@ export class Hostile {
     const { sim, credentials } = this.#init;
     const insider = credentials.get("insider");
     if (insider === undefined) return undefined;
-    const peer = Result.getOrThrow(Result.flatMap(parseCertificate(insider.der), peerIdOf));
+    const peer = peerOfCredential(insider);
     const adversary = this.#adversary([insider.der, sim.authority.intermediate.der], { proven: true, peer });
     return { adversary, peer };
   }
@@ -267,9 +272,7 @@ function floodOnce(
     case 4:
       return adversary.push(connection, random.bytes(16));
     default: {
-      const resources = { gpu: 1, cpu: 1, storage: 1, memory: 1 };
-      const timeout = { secs_since_epoch: Math.floor(now / 1_000) + 5, nanos_since_epoch: 0 };
-      return adversary.publish({ id, spec: { resources, executor: [wanted] }, timeout, bid: 1_000 });
+      return adversary.publish(requestForWorkers(id, now));
     }
   }
 }

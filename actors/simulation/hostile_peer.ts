@@ -35,11 +35,14 @@ export interface HostileAnswer {
 /** A hostile peer. */
 export class HostilePeer implements WireListener {
   readonly wire: Wire;
-  readonly identity: NodeIdentity;
+  /** The pair that it shows on the connections that begin now. */
+  identity: NodeIdentity;
   /** Its connections, from their beginning to their end. */
   readonly connections = new Set<WireConnection>();
   /** A connection is open: this peer was let in, as far as it can see. */
   onOpened: (connection: WireConnection) => void = () => {};
+  /** Reads a stream that the other side opened; undefined: nobody does. */
+  onOffered: (connection: WireConnection, stream: WireStream) => StreamListener | undefined = () => undefined;
   /** A connection is over. */
   onEnded: (connection: WireConnection) => void = () => {};
 
@@ -113,8 +116,8 @@ export class HostilePeer implements WireListener {
     this.onOpened(connection);
     return true;
   }
-  stream(_connection: WireConnection, _stream: WireStream): StreamListener {
-    return { data: () => {}, ended: () => {}, closed: () => {} };
+  stream(connection: WireConnection, stream: WireStream): StreamListener {
+    return this.onOffered(connection, stream) ?? { data: () => {}, ended: () => {}, closed: () => {} };
   }
   mayDial(): boolean {
     return true;

@@ -27,6 +27,30 @@ export const invariants = {
     sentence: "No peer with a good certificate is refused or disconnected for it.",
     source: "docs/specification.md: Certificate Chain Validation",
   },
+  "identity-of-connection": {
+    sentence: "A request or a stream counts with the identity that its own connection proved.",
+    source: "ours",
+  },
+  "members-told": {
+    sentence: "A node's roles are told of every member that is connected, of its end, and of no other.",
+    source: "ours",
+  },
+  "record-owner": {
+    sentence: "A record is kept and found under the publisher that sent it, and no other owner takes over its key.",
+    source: "docs/wire.md: Data sets",
+  },
+  "direct-first": {
+    sentence: "No stream is opened over a relay to a peer with a direct connection.",
+    source: "ours",
+  },
+  "previous-pair-ends": {
+    sentence: "Where previous certificates end by time, no connection that was made with one outlives that time.",
+    source: "ours",
+  },
+  "places-return": {
+    sentence: "A stream that is over leaves its place to the next one of its connection.",
+    source: "ours",
+  },
   "marks-kept": {
     sentence: "The number of a revocation list that a node wrote down never decreases.",
     source: "ARCHITECTURE.md: Policy",

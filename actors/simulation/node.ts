@@ -54,7 +54,7 @@ export interface NodeWorld {
   /** Bytes of a stream or of gossip are handed over above the gates. */
   readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
-  readonly onFact: (node: SimulatedNode, fact: TransportFact) => void;
+  readonly onFact: (node: SimulatedNode, fact: TransportFact, self: PeerText) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
   readonly executors: ExecutorWatch;
 }
@@ -259,7 +259,7 @@ export class SimulatedNode {
     const transport = makeSimulatedTransport(host, {
       session: (session) => keepRunning(sessions, session),
       answer: (message, self) => this.#world.onAnswer(this, message, self),
-      fact: (fact) => this.#world.onFact(this, fact),
+      fact: (fact, self) => this.#world.onFact(this, fact, self),
     });
     const { inspect } = this.#world;
     giveKnobs(ports.run, this.options.knobs ?? {});

@@ -5,7 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Credential } from "./authority.ts";
+import { type Credential, peerOfCredential } from "./authority.ts";
 import type { SimulatedNode } from "./node.ts";
 
 /** A node has this long to act on new lists, in milliseconds. */
@@ -41,6 +41,7 @@ const readBy = ({ since, slow }: Lists) => since + (slow ? slowGraceMs : graceMs
 /** Knows the truth about certificates. */
 export class Oracle {
   readonly #byLeaf = new Map<string, Standing>();
+  readonly #byPeer = new Map<string, Standing[]>();
   readonly #cache = new WeakMap<Uint8Array, Standing>();
   readonly #lists = new Map<string, Lists>();
   /** Nodes whose clock jumped. */
@@ -64,6 +65,8 @@ export class Oracle {
       revokedBy: undefined,
     };
     this.#byLeaf.set(Buffer.from(credential.der).toString("base64"), standing);
+    const peer = peerOfCredential(credential);
+    this.#byPeer.set(peer, [...this.#byPeer.get(peer) ?? [], standing]);
     return standing;
   }
 
@@ -116,6 +119,18 @@ export class Oracle {
     const lists = this.#lists.get(node.name);
     if (lists === undefined || standing.revokedBy === undefined || lists.number < standing.revokedBy) return undefined;
     return at > readBy(lists) ? "its certificate is revoked" : undefined;
+  }
+
+  /** Why this node must not accept any certificate of a PeerID; undefined where it may accept one. */
+  mustRefusePeer(node: SimulatedNode, peer: string, at: number): string | undefined {
+    const standings = this.#byPeer.get(peer) ?? [undefined];
+    const reasons = standings.map((standing) => this.mustRefuse(node, standing, at));
+    return reasons.includes(undefined) ? undefined : reasons[0];
+  }
+
+  /** The names that the certificates of a PeerID carry. */
+  namesOf(peer: string): readonly string[] {
+    return (this.#byPeer.get(peer) ?? []).map(({ credential }) => credential.name);
   }
 
   /** Whether a node can have a reason to refuse the certificate. */

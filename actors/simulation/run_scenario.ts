@@ -9,6 +9,8 @@ import { Checker } from "./checker.ts";
 import { quietLookMs } from "./check_quiet.ts";
 import { Trouble } from "./faults.ts";
 import type { Violation } from "./invariants.ts";
+import { isMemberName, memberCredentials, revokedMembers } from "./member_credentials.ts";
+import { undialableShare } from "./member_troubles.ts";
 import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
 import type { NodePlan, Scenario } from "./scenario.ts";
@@ -114,7 +116,8 @@ async function prepare(sim: Simulation, scenario: Scenario) {
   const own = new Map<string, Credential>();
   for (const plan of scenario.nodes) own.set(plan.name, await issueFor(sim, plan));
   const nodes = scenario.nodes.map(({ name, role }) => ({ name, role, keyPem: own.get(name)?.keyPem ?? "" }));
-  const others = await troubleCredentials(sim.authority, { kinds, rotating, nodes }, period);
+  const members = await memberCredentials(sim.authority, kinds, period);
+  const others = new Map([...await troubleCredentials(sim.authority, { kinds, rotating, nodes }, period), ...members]);
   const standings = new Map([...own].map(([name, credential]) => [
     name,
     oracle.know(credential, {
@@ -122,10 +125,14 @@ async function prepare(sim: Simulation, scenario: Scenario) {
     }),
   ]));
   for (const [name, credential] of others) {
-    const isMember = name === "insider" || /\/(rotated|renewal|rekey)$/.test(name);
-    oracle.know(credential, { notAfter: period.notAfter.getTime(), ...(isMember ? {} : { never: `it is ${name}` }) });
+    const isMember = name === "insider" || /\/(rotated|renewal|rekey)$/.test(name) || isMemberName(name);
+    const standing = oracle.know(credential, {
+      notAfter: period.notAfter.getTime(),
+      ...(isMember ? {} : { never: `it is ${name}` }),
+    });
+    standings.set(name, standing);
   }
-  const crls = await makeLists(sim, scenario, { own, standings });
+  const crls = await makeLists(sim, scenario, { own, standings, members: revokedMembers(members, scenario.seed) });
   const trouble = new Trouble({ sim, oracle, checker, credentials: others, crls });
   makeNodes(sim, scenario, own);
   return { checker, trouble, oracle, credentials: own };
@@ -147,11 +154,14 @@ async function makeLists(
   known: {
     readonly own: ReadonlyMap<string, Credential>;
     readonly standings: ReadonlyMap<string, { revokedBy: number | undefined }>;
+    /** By name: the first revocation revokes these too. */
+    readonly members: ReadonlyMap<string, Credential>;
   },
 ): Promise<readonly string[]> {
   const lists: string[] = [];
   const revoked: Credential[] = [];
   const revokedCas: Credential[] = [];
+  let { members } = known;
   const times = { thisUpdate: new Date(startsAt - dayMs), nextUpdate: new Date(startsAt + 30 * dayMs) };
   const make = async () =>
     void lists.push(await sim.authority.crls({ number: lists.length + 1, ...times, revoked, revokedCas }));
@@ -159,13 +169,17 @@ async function makeLists(
   for (const { kind, target } of scenario.events) {
     if (kind !== "revocation" && kind !== "revoked-issuer") continue;
     const hit = kind === "revocation"
-      ? [target]
+      ? [target, ...members.keys()]
       : scenario.nodes.filter(({ byOther }) => byOther === true).map(({ name }) => name);
     for (const name of hit) {
       const standing = known.standings.get(name);
       if (standing !== undefined) standing.revokedBy ??= lists.length + 1;
     }
     const credential = known.own.get(target);
+    if (kind === "revocation") {
+      revoked.push(...members.values());
+      members = new Map();
+    }
     if (kind === "revoked-issuer") revokedCas.push(sim.authority.other);
     else if (credential !== undefined) {
       const isByOther = scenario.nodes.find(({ name }) => name === target)?.byOther === true;
@@ -191,6 +205,9 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
     sim.makeNode({
       name,
       role,
+      isDialable: !scenario.events.some(({ kind, target, amount }) =>
+        kind === "relayed" && target === name && amount < undialableShare
+      ),
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
       knobs: scenario.knobs,

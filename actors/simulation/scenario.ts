@@ -49,6 +49,11 @@ export const faultKinds = [
   "flooding-member",
   "dropping-gateway",
   "delaying-gateway",
+  "second-certificate",
+  "crowd",
+  "forger",
+  "mute",
+  "relayed",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */

@@ -62,7 +62,8 @@ export interface SimulationWatch {
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
   /** `as` is the PeerID that answers. */
   answer?(node: SimulatedNode, message: Message, as: PeerText): void;
-  fact?(node: SimulatedNode, fact: TransportFact): void;
+  /** `self` is the PeerID of the transport. */
+  fact?(node: SimulatedNode, fact: TransportFact, self: PeerText): void;
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
   averaged?(round: AveragedRound): void;
@@ -169,8 +170,8 @@ export class Simulation {
         onAnswer: (of, message, as) => {
           for (const watch of this.watches) watch.answer?.(of, message, as);
         },
-        onFact: (of, fact) => {
-          for (const watch of this.watches) watch.fact?.(of, fact);
+        onFact: (of, fact, self) => {
+          for (const watch of this.watches) watch.fact?.(of, fact, self);
         },
         onCrash: (of, error) => {
           this.note("report", of.name, `crash ${String(error)}`);

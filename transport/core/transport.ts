@@ -42,7 +42,8 @@ export function makeTransport(options: TransportOptions): CallbackActorLogic<Tra
   return fromCallback<TransportAsk, TransportInput>(({ input, receive, sendBack }) => {
     const clock = options.clock(input);
     const { watch = {} } = options;
-    const box = outbox({ clock, deliver: sendBack, watch: watch.fact?.bind(watch) });
+    const { peer } = input.identity;
+    const box = outbox({ clock, deliver: sendBack, watch: watch.fact && ((fact) => watch.fact?.(fact, peer)) });
     const state: State = { options, input, clock, box, watch, phase: "idle", session: undefined, early: [] };
     receive((ask) => handle(state, ask));
     return () => {
