@@ -7,7 +7,7 @@
 import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Session } from "../../transport/core/session.ts";
-import type { PeerText, TransportFact } from "../../transport/port.ts";
+import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import { type CheckInit, contextsOf, type Findings, keyOf } from "./findings.ts";
@@ -100,6 +100,14 @@ export class MemberChecks {
     const why = this.#oracle.mustRefusePeer(node, author, this.#sim.time.now);
     if (why === undefined) return;
     this.#findings.violate("verified-only", node.name, `a message of ${author} counted: ${why}`);
+  }
+
+  /** A look-up found a record. */
+  asked(node: SimulatedNode, answer: unknown): void {
+    const { type, key, publisher } = answer as Partial<Extract<RecordAnswer, { type: "record" }>>;
+    if (type !== "record" || publisher === undefined) return;
+    const why = this.#oracle.mustRefusePeer(node, publisher, this.#sim.time.now);
+    if (why !== undefined) this.#findings.violate("record-owner", node.name, `found ${key} of ${publisher}: ${why}`);
   }
 
   /** Looks at every session of a node. */

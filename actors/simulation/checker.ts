@@ -125,6 +125,10 @@ export class Checker implements SimulationWatch {
     this.#members.fact(node, fact, self);
   }
 
+  asked(node: SimulatedNode, answer: unknown): void {
+    this.#members.asked(node, answer);
+  }
+
   refusal(node: SimulatedNode, entry: AuditEntry): void {
     this.#refusals.recorded(node, entry);
   }

@@ -31,6 +31,8 @@ const crowdEveryMs = 25;
 const crowdMin = 40;
 /** By then all streams that a mute member opened are over, in milliseconds. */
 const muteOverMs = 14_000;
+/** A stream that finds no place is reset within this, in milliseconds. */
+const soonMs = 2_000;
 /** This share of relayed nodes can be reached through a gateway only; the others are reached both ways. */
 export const undialableShare = 0.6;
 
@@ -139,7 +141,7 @@ export class MemberTroubles {
 
   /** Half of a request, half of a head, or nothing, on a stream of each protocol. Nothing is read. It stays connected. */
   #keepSilent(node: SimulatedNode, isGreedy: boolean): void {
-    const { sim, bites, checker } = this.#init;
+    const { sim, bites } = this.#init;
     const member = this.#member("mute");
     const question = encodeMessage(api, "request", { Data: { dataset: "digits" } });
     const half = question.subarray(0, question.length >> 1);
@@ -154,14 +156,26 @@ export class MemberTroubles {
       for (const protocol of streamProtocols) member.hostile.open(connection, protocol).send(Uint8Array.of(0));
       member.hostile.open(connection, kadProtocol).send(Uint8Array.of(200, 1, 8));
       member.hostile.open(connection, kadProtocol);
+      // A worker that answers with an offer waits for an answer of its own.
+      sim.after(500, () => this.#askForWorkers(member));
       if (!isGreedy) return;
       for (let nth = 0; nth < streamsPerProtocolMax + 20; nth++) {
         member.hostile.open(connection, health).send(Uint8Array.of(0xbf));
       }
-      sim.after(muteOverMs, () =>
-        member.askHealth(connection, ({ how }) => {
-          if (how === "too-many") checker.violate("places-return", node.name, "a member got no stream, and had none");
-        }));
+      sim.after(muteOverMs, () => this.#askAgain(node, member, connection));
+    });
+  }
+
+  /** It has no stream open now. One that is reset at once found no place. */
+  #askAgain(node: SimulatedNode, member: HostileMember, connection: WireConnection): void {
+    const { sim, checker } = this.#init;
+    const askedAt = sim.time.now;
+    member.askHealth(connection, ({ how }) => {
+      if (how !== "reset" || sim.time.now - askedAt > soonMs) return;
+      // A node that stops resets its streams too, and then its connections.
+      sim.after(soonMs, () => {
+        if (connection.isOpen) checker.violate("places-return", node.name, "refused a member's only stream");
+      });
     });
   }
 
@@ -188,7 +202,6 @@ export class MemberTroubles {
     const gateway = [...sim.nodes.values()].find(({ role, isRunning }) => role === "gateway" && isRunning);
     const member = this.#member("relayed");
     if (gateway === undefined || member === undefined) return;
-    member.hostile.wire.serve(api);
     let both: WireConnection | undefined;
     member.hostile.onOffered = (connection, { protocol }) => {
       if (connection.relay !== undefined && both?.isOpen === true) {
@@ -196,7 +209,6 @@ export class MemberTroubles {
       }
       return undefined;
     };
-    const { uuid } = randomOf(sim.seed, `relayed/${node.name}/${sim.now}`);
     member.dial(circuitTo(gateway, node.peer), (relayed) => {
       bites.note("relayed");
       // What the node opened before the direct connection was established there is on its way for a while.
@@ -206,12 +218,16 @@ export class MemberTroubles {
         }));
     });
     for (let at = 3_500; at < stayMs - 4_000; at += 2_500) {
-      sim.after(at, () => {
-        const bytes = encodeWorkerRequest(requestForWorkers(uuid(), sim.time.now));
-        member.hostile.wire.publish(workerTopic, bytes, () => {});
-      });
+      sim.after(at, () => this.#askForWorkers(member));
     }
     sim.after(stayMs, () => member.stop());
+  }
+
+  #askForWorkers({ hostile: { wire } }: HostileMember): void {
+    const { sim } = this.#init;
+    const { uuid } = randomOf(sim.seed, `wanted/${this.#members}/${sim.now}`);
+    wire.serve(api);
+    wire.publish(workerTopic, encodeWorkerRequest(requestForWorkers(uuid(), sim.time.now)), () => {});
   }
 }
 

@@ -55,6 +55,8 @@ export interface NodeWorld {
   readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact, self: PeerText) => void;
+  /** An ask of its roles is answered by the transport. */
+  readonly onAsked: (node: SimulatedNode, answer: unknown) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
   readonly executors: ExecutorWatch;
 }
@@ -259,6 +261,7 @@ export class SimulatedNode {
     const transport = makeSimulatedTransport(host, {
       session: (session) => keepRunning(sessions, session),
       answer: (message, self) => this.#world.onAnswer(this, message, self),
+      asked: (answer) => this.#world.onAsked(this, answer),
       fact: (fact, self) => this.#world.onFact(this, fact, self),
     });
     const { inspect } = this.#world;

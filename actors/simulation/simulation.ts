@@ -64,6 +64,8 @@ export interface SimulationWatch {
   answer?(node: SimulatedNode, message: Message, as: PeerText): void;
   /** `self` is the PeerID of the transport. */
   fact?(node: SimulatedNode, fact: TransportFact, self: PeerText): void;
+  /** An ask of the node's roles is answered by its transport. */
+  asked?(node: SimulatedNode, answer: unknown): void;
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
   averaged?(round: AveragedRound): void;
@@ -172,6 +174,9 @@ export class Simulation {
         },
         onFact: (of, fact, self) => {
           for (const watch of this.watches) watch.fact?.(of, fact, self);
+        },
+        onAsked: (of, answer) => {
+          for (const watch of this.watches) watch.asked?.(of, answer);
         },
         onCrash: (of, error) => {
           this.note("report", of.name, `crash ${String(error)}`);

@@ -6,6 +6,7 @@
  */
 
 import type { Shrinking } from "./find.ts";
+import { plantedCoreBugs } from "./planted_core_bugs.ts";
 
 /** A defect. */
 export interface PlantedBug {
@@ -190,4 +191,5 @@ export const plantedBugs: readonly PlantedBug[] = [
 `,
     replace: "",
   },
+  ...plantedCoreBugs,
 ];

@@ -25,10 +25,12 @@ export interface OutboxInit {
   readonly deliver: (fact: TransportFact) => void;
   /** Sees each fact as it is delivered, also the redirected ones. */
   readonly watch?: ((fact: TransportFact) => void) | undefined;
+  /** Sees each answer as it is delivered. */
+  readonly watchAnswer?: ((answer: unknown) => void) | undefined;
 }
 
 /** Makes an outbox that delivers each fact and answer in a task of its own. */
-export function outbox({ clock, deliver, watch }: OutboxInit): Outbox {
+export function outbox({ clock, deliver, watch, watchAnswer }: OutboxInit): Outbox {
   let open = true;
   let to = deliver;
   const later = (say: () => void) =>
@@ -49,7 +51,11 @@ export function outbox({ clock, deliver, watch }: OutboxInit): Outbox {
     redirect: (factsTo) => {
       to = (fact) => factsTo.send(fact);
     },
-    answer: (replyTo, answer) => later(() => replyTo.send(answer)),
+    answer: (replyTo, answer) =>
+      later(() => {
+        watchAnswer?.(answer);
+        replyTo.send(answer);
+      }),
     close: () => {
       open = false;
     },

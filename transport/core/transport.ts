@@ -43,7 +43,12 @@ export function makeTransport(options: TransportOptions): CallbackActorLogic<Tra
     const clock = options.clock(input);
     const { watch = {} } = options;
     const { peer } = input.identity;
-    const box = outbox({ clock, deliver: sendBack, watch: watch.fact && ((fact) => watch.fact?.(fact, peer)) });
+    const box = outbox({
+      clock,
+      deliver: sendBack,
+      watch: watch.fact && ((fact) => watch.fact?.(fact, peer)),
+      watchAnswer: watch.asked?.bind(watch),
+    });
     const state: State = { options, input, clock, box, watch, phase: "idle", session: undefined, early: [] };
     receive((ask) => handle(state, ask));
     return () => {

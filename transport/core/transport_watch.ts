@@ -13,6 +13,8 @@ export interface TransportWatch {
   session?(session: Session): void;
   /** A fact of the transport `self` is delivered, to the parent or where a retiring transport sends it. */
   fact?(fact: TransportFact, self: PeerText): void;
+  /** An ask is answered. */
+  asked?(answer: unknown): void;
   /** A request is answered here; `self` tells the transports of a process apart. */
   answer?(message: Message, self: PeerText): void;
 }

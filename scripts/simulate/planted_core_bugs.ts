@@ -1,0 +1,152 @@
+/**
+ * Deliberate defects in the transport's core. Tests of its parts alone would not notice most of them: they need two connections
+ * of one peer, a crowd, a member that lies, or one that keeps silent.
+ *
+ * @module
+ */
+import type { PlantedBug } from "./planted_bugs.ts";
+
+const core = "transport/core";
+
+/** Defects of connections and members. */
+const connections: readonly PlantedBug[] = [
+  {
+    name: "re-verification stops after one slice",
+    file: `${core}/connection_table.ts`,
+    find: "      this.#init.clock.yield(slice);",
+    replace: "",
+  },
+  {
+    name: "re-verification ends with the first connection that it closes",
+    file: `${core}/connection_table.ts`,
+    find: `if (gate.phase === "closed" || gate.phase === "refused") break;`,
+    replace: `if (gate.phase === "closed" || gate.phase === "refused") return;`,
+  },
+  {
+    name: "the table forgets the first of two connections",
+    file: `${core}/groups.ts`,
+    find: "    if (known === undefined) this.#groups.set(key, new Set([item]));\n    else known.add(item);",
+    replace: "    if (known === undefined || known.size > 0) this.#groups.set(key, new Set([item]));",
+  },
+  {
+    name: "a member's end is told with the last connection of its PeerID",
+    file: `${core}/connection_table.ts`,
+    find: "const last = row.member === undefined || this.#members.remove(row.member, row);",
+    replace:
+      "if (row.member !== undefined) this.#members.remove(row.member, row);\n    const last = !this.#peers.has(identity.peer);",
+  },
+  {
+    name: "a member with a second certificate is not told of",
+    file: `${core}/connection_table.ts`,
+    find: "const first = !this.#members.has(row.member);",
+    replace: "const first = !this.#peers.has(identity.peer);",
+  },
+  {
+    name: "a stream counts with the identity of the peer's first connection",
+    file: `${core}/session.ts`,
+    find: '    const identity = this.#table.identityOf(connection);\n    if (identity === undefined) return "refused";',
+    replace:
+      '    const own = this.#table.identityOf(connection);\n    const [first] = own === undefined ? [] : this.#table.of(own.peer);\n    const identity = first === undefined ? own : this.#table.identityOf(first);\n    if (identity === undefined) return "refused";',
+  },
+  {
+    name: "the limit of connections of one peer is ignored",
+    file: `${core}/connection_table.ts`,
+    find: "if (others !== undefined && others.size >= max) {",
+    replace: "if (others !== undefined && others.size >= max * 1_000) {",
+  },
+  {
+    name: "the limit of connections of one peer is off by one",
+    file: `${core}/connection_table.ts`,
+    find: "if (others !== undefined && others.size >= max) {",
+    replace: "if (others !== undefined && others.size > max) {",
+  },
+  {
+    name: "connections of a replaced certificate are not drained",
+    file: `${core}/connection_table.ts`,
+    find: "if (shown < generation) gate.send(",
+    replace: "if (shown + 1 < generation) gate.send(",
+  },
+  {
+    name: "a relayed connection is used although a direct one is there",
+    file: `${core}/connection_table.ts`,
+    find: "if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;",
+    replace: "if (best === undefined || connection.relay !== undefined) best = connection;",
+  },
+  {
+    name: "a reservation that was lost counts as there",
+    file: `${core}/reachability.ts`,
+    find: "  reservationLost(relay: PeerText): void {\n    this.#reserved.delete(relay);",
+    replace: "  reservationLost(relay: PeerText): void {",
+  },
+  {
+    name: "a retiring transport tells its facts to the old parent",
+    file: `${core}/outbox.ts`,
+    find: "to = (fact) => factsTo.send(fact);",
+    replace: "to = factsTo === undefined ? deliver : to;",
+  },
+];
+
+/** Defects of records and gossip. */
+const claims: readonly PlantedBug[] = [
+  {
+    name: "a record's publisher need not be its sender",
+    file: `${core}/records.ts`,
+    find: "if (!sameBytes(record.key, key) || peerOf(record.publisher) !== identity.peer)",
+    replace: "if (!sameBytes(record.key, key) || peerOf(record.publisher) === undefined)",
+  },
+  {
+    name: "another owner takes over a key",
+    file: `${core}/record_store.ts`,
+    find: "if (there !== undefined && there.publisher !== publisher && there.owner !== owner) {",
+    replace: 'if (there !== undefined && there.publisher !== publisher && there.owner === "") {',
+  },
+  {
+    name: "publishers that were not verified count",
+    file: `${core}/records.ts`,
+    find: "if (counts && publisher !== undefined) return then(",
+    replace: "if ((counts || publisher !== undefined) && publisher !== undefined) return then(",
+  },
+  {
+    name: "authors that were verified a while ago survive new trust",
+    file: `${core}/verified_peers.ts`,
+    find: "    this.#recent.clear();\n",
+    replace: "",
+  },
+  {
+    name: "authors are not verified",
+    file: `${core}/gossip.ts`,
+    find: "if (!counts || !this.#topics.has(topic)) return",
+    replace: "if (!this.#topics.has(topic)) return",
+  },
+];
+
+/** Defects of streams and requests: what a peer begins and never ends. */
+const leaks: readonly PlantedBug[] = [
+  {
+    name: "a half-sent request is kept for ever",
+    file: `${core}/received_request.ts`,
+    find: 'if (this.#state !== "answering" || this.#isExtended) return this.abort(',
+    replace: 'if (this.#state !== "answering") return;\n    if (this.#isExtended) return this.abort(',
+  },
+  {
+    name: "a request of ours is not bounded in time",
+    file: `${core}/asked_request.ts`,
+    find: "this.#timer = clock.after(timeoutMs, () => this.fail(",
+    replace: "this.#timer = clock.after(2 ** 40, () => this.fail(",
+  },
+  {
+    name: "a Kademlia stream has no deadline",
+    file: `${core}/kad_streams.ts`,
+    find: `return this.#init.clock.after(kadMessageTimeoutMs, () => this.abort("no message in time"));`,
+    replace: `return this.#init.clock.after(2 ** 40, () => this.abort("no message in time"));`,
+  },
+  {
+    name: "a stream's place is not given back",
+    file: `${core}/stream_places.ts`,
+    find: "      leave();\n      listener.closed(how, detail);",
+    replace: '      if (how !== "reset") leave();\n      listener.closed(how, detail);',
+  },
+];
+
+/** All of them. */
+export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...leaks];
