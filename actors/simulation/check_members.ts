@@ -10,7 +10,7 @@ import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
-import { type CheckInit, contextsOf, type Findings, keyOf } from "./findings.ts";
+import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
@@ -37,8 +37,8 @@ export class MemberChecks {
   readonly #findings: Findings;
   readonly #oracle: Oracle;
   readonly #received = new Map<SimulatedNode, Received>();
-  /** Members that each transport was told of, by process and PeerID. */
-  readonly #told = new Map<string, Set<Member>>();
+  /** Members that each session told of. */
+  readonly #told = new WeakMap<Session, Set<Member>>();
   /** Sessions whose members did not match at the last look. */
   readonly #astray = new WeakSet<Session>();
   readonly #pairs = new WeakMap<Session, Pair>();
@@ -59,12 +59,12 @@ export class MemberChecks {
     last.from = from;
   }
 
-  fact(node: SimulatedNode, fact: TransportFact, self: PeerText): void {
+  fact(node: SimulatedNode, fact: TransportFact, session: Session | undefined): void {
     switch (fact.type) {
       case "peer.established":
-        return void this.#toldOf(node, self).add(keyFor(fact.identity));
+        return void this.#toldOf(session)?.add(keyFor(fact.identity));
       case "peer.closed":
-        return void this.#toldOf(node, self).delete(keyFor(fact.identity));
+        return void this.#toldOf(session)?.delete(keyFor(fact.identity));
       case "request.received":
       case "stream.received":
         return this.#checkIdentity(node, fact);
@@ -73,13 +73,11 @@ export class MemberChecks {
     }
   }
 
-  #toldOf(node: SimulatedNode, self: PeerText): Set<Member> {
-    const key = keyOf(node, self);
-    const known = this.#told.get(key);
-    if (known !== undefined) return known;
-    const fresh = new Set<Member>();
-    this.#told.set(key, fresh);
-    return fresh;
+  #toldOf(session: Session | undefined): Set<Member> | undefined {
+    if (session === undefined) return undefined;
+    const known = this.#told.get(session) ?? new Set<Member>();
+    this.#told.set(session, known);
+    return known;
   }
 
   #checkIdentity(
@@ -120,7 +118,7 @@ export class MemberChecks {
   }
 
   #lookAt(node: SimulatedNode, session: Session): void {
-    const told = this.#toldOf(node, session.self);
+    const told = this.#told.get(session) ?? new Set();
     const there = new Set<Member>();
     let oldest = Number.POSITIVE_INFINITY;
     let newest = 0;

@@ -4,7 +4,8 @@
  * @module
  */
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
-import type { PeerText, TransportFact } from "../../transport/port.ts";
+import type { Session } from "../../transport/core/session.ts";
+import type { TransportFact } from "../../transport/port.ts";
 import type { Message, Peer } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { JobInput } from "../job/messages.ts";
@@ -118,11 +119,11 @@ export class Checker implements SimulationWatch {
     }
   }
 
-  fact(node: SimulatedNode, fact: TransportFact, self: PeerText): void {
+  fact(node: SimulatedNode, fact: TransportFact, session: Session | undefined): void {
     if (fact.type === "peer.refused") this.#dirty.add(node);
     this.#refusals.fact(node, fact);
     this.#connections.fact(node, fact);
-    this.#members.fact(node, fact, self);
+    this.#members.fact(node, fact, session);
   }
 
   asked(node: SimulatedNode, answer: unknown): void {

@@ -54,7 +54,7 @@ export interface NodeWorld {
   /** Bytes of a stream or of gossip are handed over above the gates. */
   readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
-  readonly onFact: (node: SimulatedNode, fact: TransportFact, self: PeerText) => void;
+  readonly onFact: (node: SimulatedNode, fact: TransportFact, session: Session | undefined) => void;
   /** An ask of its roles is answered by the transport. */
   readonly onAsked: (node: SimulatedNode, answer: unknown) => void;
   readonly onCrash: (node: SimulatedNode, error: unknown) => void;
@@ -262,7 +262,7 @@ export class SimulatedNode {
       session: (session) => keepRunning(sessions, session),
       answer: (message, self) => this.#world.onAnswer(this, message, self),
       asked: (answer) => this.#world.onAsked(this, answer),
-      fact: (fact, self) => this.#world.onFact(this, fact, self),
+      fact: (fact, session) => this.#world.onFact(this, fact, session),
     });
     const { inspect } = this.#world;
     giveKnobs(ports.run, this.options.knobs ?? {});

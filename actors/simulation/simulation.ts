@@ -14,6 +14,7 @@ import type { DilocoJobConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
+import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
@@ -62,8 +63,8 @@ export interface SimulationWatch {
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
   /** `as` is the PeerID that answers. */
   answer?(node: SimulatedNode, message: Message, as: PeerText): void;
-  /** `self` is the PeerID of the transport. */
-  fact?(node: SimulatedNode, fact: TransportFact, self: PeerText): void;
+  /** `session` is that of the transport that tells it. */
+  fact?(node: SimulatedNode, fact: TransportFact, session: Session | undefined): void;
   /** An ask of the node's roles is answered by its transport. */
   asked?(node: SimulatedNode, answer: unknown): void;
   crash?(node: SimulatedNode, error: unknown): void;
@@ -172,8 +173,8 @@ export class Simulation {
         onAnswer: (of, message, as) => {
           for (const watch of this.watches) watch.answer?.(of, message, as);
         },
-        onFact: (of, fact, self) => {
-          for (const watch of this.watches) watch.fact?.(of, fact, self);
+        onFact: (of, fact, session) => {
+          for (const watch of this.watches) watch.fact?.(of, fact, session);
         },
         onAsked: (of, answer) => {
           for (const watch of this.watches) watch.asked?.(of, answer);

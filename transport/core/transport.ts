@@ -42,11 +42,10 @@ export function makeTransport(options: TransportOptions): CallbackActorLogic<Tra
   return fromCallback<TransportAsk, TransportInput>(({ input, receive, sendBack }) => {
     const clock = options.clock(input);
     const { watch = {} } = options;
-    const { peer } = input.identity;
     const box = outbox({
       clock,
       deliver: sendBack,
-      watch: watch.fact && ((fact) => watch.fact?.(fact, peer)),
+      watch: watch.fact && ((fact) => watch.fact?.(fact, state.session)),
       watchAnswer: watch.asked?.bind(watch),
     });
     const state: State = { options, input, clock, box, watch, phase: "idle", session: undefined, early: [] };

@@ -11,8 +11,8 @@ import type { Session } from "./session.ts";
 export interface TransportWatch {
   /** A session began. */
   session?(session: Session): void;
-  /** A fact of the transport `self` is delivered, to the parent or where a retiring transport sends it. */
-  fact?(fact: TransportFact, self: PeerText): void;
+  /** A fact of a session is delivered, to the parent or where a retiring transport sends it. */
+  fact?(fact: TransportFact, session: Session | undefined): void;
   /** An ask is answered. */
   asked?(answer: unknown): void;
   /** A request is answered here; `self` tells the transports of a process apart. */
