@@ -1,5 +1,5 @@
 /**
- * `npm run simulate`: runs networks from seeds in virtual time, and says which invariant did not hold.
+ * `npm run simulate`: runs networks from seeds in virtual time, and reports which invariant was violated.
  *
  * @module
  */
@@ -7,14 +7,19 @@ import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { type FaultKind, faultKinds } from "../actors/simulation/mod.ts";
+import { hunt, huntText } from "./simulate/hunt.ts";
+import { NoScenario, readScenario } from "./simulate/read_scenario.ts";
 import { replay } from "./simulate/replay.ts";
-import { simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
+import { chooseScenario, simulate, type SimulateOptions, textOf } from "./simulate/simulate.ts";
 import { runtimeOf, startUnder } from "./simulate/runtime.ts";
 import { tracePage } from "./simulate/trace_page.ts";
 
 const usage = `usage: npm run simulate -- [--seed N] [--runs M] [--minutes T] [--nodes K] [--faults a,b|none|all]
-  [--wide] [--replay SEED] [--trace FILE.html] [--runtime node|deno] [--json]
+  [--wide] [--replay SEED] [--scenario FILE] [--hunt MINUTES] [--trace FILE.html] [--runtime node|deno] [--json]
 --wide: one run of 1,000 nodes (or K) for an hour, each joined by two gateways, with revocations and new keys
+--hunt: keeps the scenarios that take a new transition of a machine, and changes them further; ends with the transitions
+  that plain seeds did not take, and with scenarios that violate an invariant
+--scenario: plays a scenario that a failure printed (JSON)
 kinds of fault: ${faultKinds.join(", ")}
 `;
 
@@ -23,7 +28,7 @@ class Usage extends Error {}
 function numberOf(name: string, text: string | undefined, least: number): number | undefined {
   if (text === undefined) return undefined;
   const value = Number(text);
-  if (!Number.isFinite(value) || value < least) throw new Usage(`--${name} wants a number from ${least} on`);
+  if (!Number.isFinite(value) || value < least) throw new Usage(`--${name} takes a number from ${least} on`);
   return value;
 }
 
@@ -47,6 +52,9 @@ function readOptions(args: readonly string[]) {
       faults: { type: "string" },
       wide: { type: "boolean", default: false },
       replay: { type: "string" },
+      scenario: { type: "string" },
+      hunt: { type: "string" },
+      help: { type: "boolean", default: false },
       trace: { type: "string" },
       runtime: { type: "string" },
       json: { type: "boolean", default: false },
@@ -55,25 +63,38 @@ function readOptions(args: readonly string[]) {
   const minutes = numberOf("minutes", values.minutes, 0);
   const options: SimulateOptions = {
     seed: numberOf("seed", values.seed, 0) ?? 1,
-    runs: numberOf("runs", values.runs, 1) ?? (minutes !== undefined ? Infinity : values.wide ? 1 : 100),
+    runs: numberOf("runs", values.runs, 1) ??
+      (minutes !== undefined || values.hunt !== undefined ? Infinity : values.wide ? 1 : 100),
     minutes,
     nodes: numberOf("nodes", values.nodes, 8),
     faults: faultsOf(values.faults),
     wide: values.wide,
     onProgress: values.json ? () => {} : (line) => process.stderr.write(`${line}\n`),
   };
-  return { options, json: values.json, trace: values.trace, runtime: values.runtime, replay: values.replay };
+  const hunting = numberOf("hunt", values.hunt, 0);
+  const { json, trace, runtime, replay, scenario, help } = values;
+  return { options, json, trace, runtime, replay, scenario, hunting, help };
 }
 
 async function main(args: readonly string[]): Promise<number> {
-  const { options, json, trace, runtime, replay: seed } = readOptions(args);
+  const { options, json, trace, runtime, replay: seed, scenario: file, hunting, help } = readOptions(args);
+  if (help) {
+    process.stdout.write(usage);
+    return 0;
+  }
   if (runtime !== undefined && runtime !== "node" && runtime !== "deno") throw new Usage("--runtime is node or deno");
   if (runtime !== undefined && runtime !== runtimeOf()) return await startUnder(runtime, args);
-  if (seed !== undefined || trace !== undefined) {
-    const result = await replay(numberOf("replay", seed, 0) ?? options.seed, options);
+  if (hunting !== undefined) {
+    const report = await hunt({ ...options, minutes: hunting });
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : huntText(report));
+    return report.failures.length === 0 ? 0 : 1;
+  }
+  if (seed !== undefined || trace !== undefined || file !== undefined) {
+    const one = numberOf("replay", seed, 0) ?? options.seed;
+    const result = await replay(file === undefined ? chooseScenario(one, options) : readScenario(file));
     if (trace !== undefined) writeFileSync(trace, tracePage(result));
-    const { lines: _, ...said } = result;
-    process.stdout.write(json ? `${JSON.stringify(said)}\n` : `${JSON.stringify(said, undefined, 2)}\n`);
+    const { lines: _, ...report } = result;
+    process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${JSON.stringify(report, undefined, 2)}\n`);
     return result.violations.length === 0 ? 0 : 1;
   }
   const report = await simulate(options);
@@ -84,7 +105,8 @@ async function main(args: readonly string[]): Promise<number> {
 try {
   process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
-  const isUsage = error instanceof Usage || (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS") === true;
+  const isUsage = error instanceof Usage || error instanceof NoScenario ||
+    (error as { code?: string }).code?.startsWith("ERR_PARSE_ARGS") === true;
   if (!isUsage) throw error;
   process.stderr.write(`${(error as Error).message}\n${usage}`);
   process.exitCode = 2;

@@ -1,7 +1,8 @@
 /**
- * The certification authorities of simulated organisations: real keys, certificates and lists; which one, the seed says.
+ * The certification authorities of simulated organisations: real keys, certificates and lists. The seed chooses the
+ * organisation.
  *
- * Issuing waits for signatures, so everything that a run will publish is made before its first step.
+ * Issuing waits for signatures, so everything that a run will publish is issued before its first step.
  *
  * @module
  */
@@ -18,7 +19,7 @@ import {
 import { formatPem } from "../../pki/pem.ts";
 import { randomOf } from "../runtime/random.ts";
 
-/** A CA, or a node's certificate, with what tells it in a list. */
+/** The certificate of a CA or a node, with its serial for lists. */
 export interface Credential extends Issued {
   readonly name: string;
   /** Content octets of the serial, hexadecimal. */
@@ -27,18 +28,18 @@ export interface Credential extends Issued {
   readonly chainPem: string;
 }
 
-/** What a certificate says beside the name. */
+/** The content of a certificate, except the name. */
 export interface CredentialRequest {
   readonly role?: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** Tells apart several certificates of one name; the key is another too, unless `keyPem` is given. */
+  /** Tells apart several certificates of one name; each has its own key, unless `keyPem` is given. */
   readonly edition?: number;
   readonly keyPem?: string;
   readonly issuer?: "intermediate" | "other" | "stranger" | "itself";
 }
 
-/** One organisation: a root, two intermediates, and a stranger's CA that nobody trusts. */
+/** One organisation: a root, two intermediates, and a stranger's CA that no node trusts. */
 export interface Authority {
   readonly root: Credential;
   readonly intermediate: Credential;
@@ -49,7 +50,7 @@ export interface Authority {
   crls(request: CrlsRequest): Promise<string>;
 }
 
-/** Lists to make; serials are revoked by the intermediate, or by the root where they are CAs'. */
+/** Lists to issue. The intermediate revokes nodes, the root revokes CAs. */
 export interface CrlsRequest {
   readonly number: number;
   readonly thisUpdate: Date;
@@ -66,16 +67,16 @@ export function keyOf(seed: number | string, name: string): string {
 }
 
 /**
- * Organisations that seeds are spread over. Issuing costs as much as a minute of a run's time, and teaches nothing the
- * tenth time: what an organisation once issued is remembered in the process, so that later seeds of the same one find it.
+ * Organisations that seeds are spread over. Issuing costs as much CPU time as a minute of a run, so the process caches what
+ * an organisation issued for later seeds of the same one.
  */
 export const organisationsMax = 8;
-/** What is remembered of one organisation: certificates and sets of lists. */
+/** Certificates and sets of lists that are cached for one organisation. */
 const issuedMax = 512;
 
 const organisations = new Map<number, Promise<Authority>>();
 
-/** The organisation of a seed: keys and serials are drawn from its number, and it issues the same thing twice the same. */
+/** The organisation of a seed. Keys and serials are drawn from its number: equal requests give equal certificates. */
 export function organisationOf(seed: number | string, period: { from: Date; to: Date }): Promise<Authority> {
   const number = randomOf(seed, "organisation").whole(0, organisationsMax);
   const known = organisations.get(number);
@@ -108,74 +109,19 @@ function remembering(authority: Authority): Authority {
 
 /** Makes authorities whose keys are drawn from `seed`. */
 export async function makeAuthority(seed: number | string, period: { from: Date; to: Date }): Promise<Authority> {
-  const serialOf = (name: string) => Uint8Array.of(0x40, ...randomOf(seed, `serial/${name}`).bytes(15));
-  const validity = { notBefore: period.from, notAfter: period.to };
-  const credential = (name: string, issued: Issued, above: readonly Issued[] = []): Credential => ({
-    ...issued,
-    name,
-    serial: new X509Certificate(issued.der).serialNumber.toLowerCase(),
-    chainPem: [issued, ...above].map(({ certPem }) => certPem).join(""),
-  });
-  const rootNamed = async (name: string) =>
-    credential(
-      name,
-      await issueRoot({
-        commonName: name,
-        organization: "Sim",
-        ...validity,
-        keyPem: keyOf(seed, name),
-        overrides: { serial: serialOf(name) },
-      }),
-    );
-  const under = async (name: string, issuer: IssuerFiles) =>
-    credential(
-      name,
-      await issueIntermediate({
-        issuer,
-        commonName: name,
-        organization: "Sim",
-        ...validity,
-        keyPem: keyOf(seed, name),
-        overrides: { serial: serialOf(name) },
-      }),
-    );
-  const root = await rootNamed("Root");
+  const makers = makersOf(seed, period);
+  const root = await makers.root("Root");
   const [intermediate, other, stranger] = await Promise.all([
-    under("Intermediate", root),
-    under("Other", root),
-    rootNamed("Stranger"),
+    makers.intermediate("Intermediate", root),
+    makers.intermediate("Other", root),
+    makers.root("Stranger"),
   ]);
-  const issuers = { intermediate, other, stranger };
   return {
     root,
     intermediate,
     other,
     trustPem: root.certPem,
-    node: async (name, request) => {
-      const { role, edition = 1, issuer = "intermediate", notBefore, notAfter } = request;
-      const key = request.keyPem ?? keyOf(seed, `${name}/${edition}`);
-      const san = role === undefined ? {} : { san: [`URI:spiffe://sim.hypha/${role}/${name}`] };
-      const common = {
-        commonName: name,
-        notBefore,
-        notAfter,
-        keyPem: key,
-        ...san,
-        overrides: { serial: serialOf(`${name}/${edition}/${issuer}`) },
-      };
-      if (issuer !== "itself") {
-        const ca = issuers[issuer];
-        return credential(name, await issueNode({ issuer: ca, ...common }), issuer === "stranger" ? [] : [ca]);
-      }
-      const ownCa = await issueRoot({
-        commonName: name,
-        notBefore,
-        notAfter,
-        keyPem: key,
-        overrides: { serial: serialOf(name) },
-      });
-      return credential(name, await issueNode({ issuer: ownCa, ...common }));
-    },
+    node: (name, request) => makers.node({ intermediate, other, stranger }, name, request),
     crls: async ({ number, thisUpdate, nextUpdate, revoked, revokedCas = [] }) => {
       const list = (issuer: Credential, entries: readonly Credential[]) =>
         issueCrl({
@@ -187,6 +133,54 @@ export async function makeAuthority(seed: number | string, period: { from: Date;
         });
       const lists = await Promise.all([list(root, revokedCas), list(intermediate, revoked), list(other, [])]);
       return lists.join("");
+    },
+  };
+}
+
+/** The CAs that issue to nodes. */
+type Issuers = Readonly<Record<"intermediate" | "other" | "stranger", Credential>>;
+
+function credentialOf(name: string, issued: Issued, above: readonly Issued[] = []): Credential {
+  return {
+    ...issued,
+    name,
+    serial: new X509Certificate(issued.der).serialNumber.toLowerCase(),
+    chainPem: [issued, ...above].map(({ certPem }) => certPem).join(""),
+  };
+}
+
+/** Issues with keys and serials that are drawn from `seed`. */
+function makersOf(seed: number | string, period: { from: Date; to: Date }) {
+  const serialOf = (name: string) => ({ serial: Uint8Array.of(0x40, ...randomOf(seed, `serial/${name}`).bytes(15)) });
+  const ca = (name: string) => ({
+    commonName: name,
+    organization: "Sim",
+    notBefore: period.from,
+    notAfter: period.to,
+    keyPem: keyOf(seed, name),
+    overrides: serialOf(name),
+  });
+  return {
+    root: async (name: string) => credentialOf(name, await issueRoot(ca(name))),
+    intermediate: async (name: string, issuer: IssuerFiles) =>
+      credentialOf(name, await issueIntermediate({ issuer, ...ca(name) })),
+    node: async (issuers: Issuers, name: string, request: CredentialRequest) => {
+      const { role, edition = 1, issuer = "intermediate", notBefore, notAfter } = request;
+      const keyPem = request.keyPem ?? keyOf(seed, `${name}/${edition}`);
+      const node = {
+        commonName: name,
+        notBefore,
+        notAfter,
+        keyPem,
+        ...(role === undefined ? {} : { san: [`URI:spiffe://sim.hypha/${role}/${name}`] }),
+        overrides: serialOf(`${name}/${edition}/${issuer}`),
+      };
+      if (issuer === "itself") {
+        const own = await issueRoot({ commonName: name, notBefore, notAfter, keyPem, overrides: serialOf(name) });
+        return credentialOf(name, await issueNode({ issuer: own, ...node }));
+      }
+      const issued = await issueNode({ issuer: issuers[issuer], ...node });
+      return credentialOf(name, issued, issuer === "stranger" ? [] : [issuers[issuer]]);
     },
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Which transitions of which machine a batch of runs took, and which it never did.
+ * Which transitions of which machine a batch of runs took, and which it did not take.
  *
  * @module
  */
@@ -47,7 +47,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
 export interface MachineCoverage {
   readonly reached: number;
   readonly total: number;
-  /** Transitions that were never taken: `state event → targets`. */
+  /** Transitions that were not taken: `state event → targets`. */
   readonly missing: readonly string[];
 }
 
@@ -75,7 +75,19 @@ export class Coverage {
     }
   };
 
-  /** What was reached, machine by machine. */
+  /** The names of all transitions that were taken. */
+  get reached(): ReadonlySet<string> {
+    return this.#reached;
+  }
+
+  /** Adds the transitions of another run; returns the new ones. */
+  add(other: Coverage): readonly string[] {
+    const fresh = [...other.#reached].filter((name) => !this.#reached.has(name));
+    for (const name of fresh) this.#reached.add(name);
+    return fresh;
+  }
+
+  /** Coverage by machine. */
   of(machines: readonly AnyStateMachine[] = simulatedMachines): Readonly<Record<string, MachineCoverage>> {
     const coverage: Record<string, MachineCoverage> = {};
     for (const machine of machines) {

@@ -1,6 +1,6 @@
 /**
- * A simulated disk: the part of Effect's `FileSystem` that a node's actors use, over files in memory, with the faults that
- * real ones have.
+ * A simulated disk: the part of Effect's `FileSystem` that a node's actors use, over files in memory, with the faults of
+ * real disks.
  *
  * @module
  */
@@ -36,9 +36,9 @@ export class Disk {
   readonly #options: DiskOptions;
   #inodes = 1;
   #watches = 0;
-  /** Nothing can be written any more. */
+  /** Writing fails. */
   full = false;
-  /** Nobody is told of changes: some file systems say nothing. */
+  /** Watchers get no events, as on some file systems. */
   silent = false;
   readonly service: FileSystem;
 
@@ -58,7 +58,7 @@ export class Disk {
     } as Partial<FileSystem>);
   }
 
-  /** Files there are. */
+  /** The number of files. */
   get size(): number {
     return this.#files.size;
   }
@@ -67,7 +67,7 @@ export class Disk {
     return this.#files.get(path)?.bytes;
   }
 
-  /** Puts a file in place, whole: as a rename does. Returns whether there was room. */
+  /** Replaces a file whole, as a rename does. Returns whether there was room. */
   put(path: string, content: string | Uint8Array, mode = 0o600): boolean {
     if (this.full) return false;
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
@@ -77,7 +77,7 @@ export class Disk {
     return true;
   }
 
-  /** Leaves only the first part of a file, as a write does that the power ended. */
+  /** Truncates a file, as a power cut during a write does. */
   tear(path: string, keep: number): void {
     const file = this.#files.get(path);
     if (file === undefined) return;
@@ -120,7 +120,7 @@ export class Disk {
     });
   }
 
-  /** A new file; what is written to it is there once the writing ended. */
+  /** A new file; its content appears when the write ends. */
   #create(path: string, mode = 0o644) {
     return Effect.suspend(() => {
       if (this.#files.has(path)) return failed("AlreadyExists", "open", path);

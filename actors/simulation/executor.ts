@@ -33,22 +33,22 @@ export type ExecutorHabit =
   | "honest"
   /** Ends with code 1 after some batches. */
   | "crashing"
-  /** Says nothing any more after some batches. */
+  /** Stops sending anything after some batches. */
   | "hanging"
-  /** Pushes what is no update, or one that no model has. */
+  /** Pushes garbage, or an update of another model. */
   | "garbage"
-  /** Is killed by the kernel when it uses what its worker has not. */
+  /** Is killed by the kernel when it uses resources that its worker lacks. */
   | "starving";
 
-/** What a worker does for a job with its hands, step by step. */
+/** The steps of a job that touch the machine. */
 export const handSteps = ["directory", "bridge", "executor", "exit", "overrun", "stop", "flush", "remove"] as const;
-/** A step that does not work: it fails, or never ends; `overrun` says that the executor uses more than it may. */
+/** A broken step: it fails, or never ends. A broken `overrun` reports that the executor exceeds its limits. */
 export interface BrokenHand {
   readonly step: (typeof handSteps)[number];
   readonly how: "fails" | "hangs";
 }
 
-/** What a simulation sees of its executors. */
+/** What a simulation observes of its executors. */
 export interface ExecutorWatch {
   /** A slice was handed out to a trainer by the scheduler. */
   sliceGiven(job: JobInput, index: number): void;
@@ -58,7 +58,7 @@ export interface ExecutorWatch {
   processEnded(job: JobInput): void;
 }
 
-/** One aggregation: updates by sender, and what came out. */
+/** One aggregation: updates by sender, and the result. */
 export interface AveragedRound {
   readonly spec: JobSpec;
   readonly updates: ReadonlyMap<Peer, readonly number[]>;
@@ -67,45 +67,45 @@ export interface AveragedRound {
   readonly out: readonly number[];
 }
 
-/** What the executors of one worker's process are made with. */
+/** The options of the executors of one worker's process. */
 export interface ExecutorOptions {
   readonly habit: () => ExecutorHabit;
   readonly random: RandomStream;
   /** How long a batch takes, in milliseconds. */
   readonly batchMs: number;
   readonly watch: ExecutorWatch;
-  /** What of the worker does not work now. */
+  /** The step that is broken now. */
   readonly broken: () => BrokenHand | undefined;
-  /** Says whether the worker's disk is full. */
+  /** Whether the worker's disk is full. */
   readonly isDiskFull: () => boolean;
 }
 
 /** Numbers of an update. */
 const updateSize = 4;
-/** The bridge's own patience: an exchange that failed is tried again, so often, so long apart, in milliseconds. */
+/** The bridge tries a failed exchange again: the number of tries, and the pause between them, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
 
-/** An executor that uses more than it may is noticed after this, in milliseconds. */
+/** An executor that exceeds its limits is noticed after this, in milliseconds. */
 const overrunMs = 2_500;
 
 type Ask<A> = Effect.Effect<A, Error, Scope.Scope>;
 
-/** By the `run` of the process, which all its actors are given: making machines anew for each costs more than running them. */
+/** By the `run` of the process, which all its actors get: creating machines for each process costs more than running them. */
 const optionsByRun = new WeakMap<Ports["run"], ExecutorOptions>();
 
-/** The jobs of a process, whose actors are given this `run`, get these executors. */
+/** The jobs of the process whose actors get this `run` have these executors. */
 export function giveExecutors(run: Ports["run"], options: ExecutorOptions): void {
   optionsByRun.set(run, options);
 }
 
 function optionsOf({ ports }: { readonly ports: Pick<Ports, "run"> }): ExecutorOptions {
   const options = optionsByRun.get(ports.run);
-  if (options === undefined) throw new Error("Cannot execute: this process was given no executors");
+  if (options === undefined) throw new Error("Cannot execute: this process has no executors");
   return options;
 }
 
-/** A step of a job, unless the worker's hand is broken at it. */
+/** A step of a job, unless the worker is broken at it. */
 function byHand<A, E, R>(
   step: BrokenHand["step"],
   ports: Pick<Ports, "run">,
@@ -118,7 +118,7 @@ function byHand<A, E, R>(
   });
 }
 
-/** Says that the executor uses more than it may, where that is what is broken. */
+/** Reports that the executor exceeds its limits, where that is the broken step. */
 function overrun(ports: Pick<Ports, "run">): Effect.Effect<string> {
   const said = Effect.suspend(() => optionsOf({ ports }).broken()?.step === "overrun" ? Effect.void : Effect.never);
   return Effect.as(Effect.andThen(Effect.sleep(overrunMs), said), "it uses more memory than was leased");
@@ -132,7 +132,7 @@ const watchedAggregation: typeof aggregated = {
   },
 };
 
-/** The job's machine with simulated hands. */
+/** The job's machine, with the steps that touch the machine simulated. */
 export const simulatedJobMachine = jobMachine.provide({
   actors: {
     directory: fromScoped(
@@ -209,14 +209,18 @@ interface TrainerOf {
   readonly config: TrainConfig;
 }
 
+/** Habits that end an executor after some batches. */
+const mortal: ReadonlySet<ExecutorHabit> = new Set(["crashing", "hanging", "starving"]);
+
 /** The rounds of one trainer, until the scheduler says `Done`. */
 function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   const { job, directory, config } = trainer;
-  const habit = options.habit();
-  const isMortal = habit === "crashing" || habit === "hanging" || habit === "starving";
-  let batchesLeft = isMortal ? options.random.whole(2, 12) : Infinity;
+  let batchesLeft: number | undefined;
+  // A habit may begin while the executor runs.
   const tire = Effect.suspend((): Effect.Effect<void, Error> => {
-    batchesLeft -= 1;
+    const habit = options.habit();
+    if (!mortal.has(habit)) return Effect.void;
+    batchesLeft = (batchesLeft ?? options.random.whole(2, 12)) - 1;
     if (batchesLeft > 0) return Effect.void;
     return habit === "hanging" ? Effect.never : Effect.fail(new Error("the executor crashed"));
   });
@@ -232,7 +236,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
-      yield* writeUpdate(directory, file, { habit, random: options.random, round });
+      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round });
       for (const peer of config.updates.peers) yield* patiently(push(job, directory, file, peer));
       yield* say(job, "update");
       const stream = yield* results.next;
@@ -295,7 +299,7 @@ function writeUpdate(
   });
 }
 
-/** No file of tensors, a tensor that is no number, one of another shape, or one of another name. */
+/** Random bytes, or a tensor with NaN, with another shape, or with another name. */
 function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uint8Array {
   const of = (name: string, shape: readonly number[], content: Float32Array<ArrayBuffer>) =>
     encodeTensors(new Map([[name, { shape, values: content }]]));
@@ -320,7 +324,7 @@ function say(job: JobInput, progress: Progress): Ask<ProgressResponse> {
   );
 }
 
-/** Tries again what failed on the way. */
+/** Tries a failed exchange again. */
 function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries = triesMax): Effect.Effect<A, E, R> {
   return Effect.catch(effect, (error) => {
     const isFinal = tries <= 1 || (error instanceof TransportError && error.code === "stopped");
@@ -328,7 +332,7 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
   });
 }
 
-/** Remembers what an aggregation is made of, and compares once its result is written. */
+/** Notes the updates of an aggregation, and reports them with the result when it is written. */
 function noteAggregation(
   { ports, job, batch, out }: {
     readonly ports: Pick<Ports, "run">;

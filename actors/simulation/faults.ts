@@ -1,19 +1,24 @@
 /**
- * How each kind of trouble is done to a running simulation.
+ * Makes the troubles of a scenario in a running simulation.
  *
  * @module
  */
-import * as Result from "effect/Result";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { markKey } from "../../pki/crl_marks.ts";
-import type { Authority, Credential } from "./authority.ts";
-import { goodLink, type LinkQuality } from "../../transport/simulated/network.ts";
+import { isStreamProtocol } from "../../transport/port.ts";
+import type { StreamDataFrame, StreamFrame } from "../../transport/simulated/frames.ts";
+import { goodLink, type LinkQuality, type Tamper } from "../../transport/simulated/network.ts";
+import type { Credential } from "./authority.ts";
+import { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
-import { handSteps } from "./executor.ts";
+import { type ExecutorHabit, handSteps } from "./executor.ts";
 import { Hostile } from "./hostile.ts";
-import { nodePaths, type SimulatedNode } from "./node.ts";
+import { MomentWatch } from "./moments.ts";
+import { drainMs, NewCertificates } from "./new_certificates.ts";
+import type { SimulatedNode } from "./node.ts";
+import { nodePaths } from "./node_config.ts";
 import type { Oracle } from "./oracle.ts";
-import type { FaultKind, ScenarioEvent } from "./scenario.ts";
+import { PublishedLists } from "./published_lists.ts";
+import { randomOf } from "../runtime/random.ts";
+import { aimMs, type ScenarioEvent, type TroubleKind } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** What trouble is made with. */
@@ -21,37 +26,46 @@ export interface TroubleInit {
   readonly sim: Simulation;
   readonly oracle: Oracle;
   readonly checker: Checker;
-  /** Certificates that were made for it before the run began, by name. */
+  /** Certificates that were issued for it before the run began, by name. */
   readonly credentials: ReadonlyMap<string, Credential>;
   /** Lists by number, from 1. */
   readonly crls: readonly string[];
-  readonly keyOwner: (credential: Credential) => boolean;
 }
 
-/** A node that was told to stop is started again after this, at least, in milliseconds. */
-const drainMs = 12_000;
-/** New certificates reach one node after another, so long apart at least; key and certificate, at most. In milliseconds. */
-const waveMinMs = 150;
-const copyMaxMs = 2_500;
+/** A node is not held to its lists until this long after a trouble of its disk, in milliseconds. */
+const excuseMs = 13_000;
+/** A clock is off by half of this at most, in milliseconds. */
+const jumpMs = 1_200_000;
+/** A stream is torn at this share of its pieces; in this share of the events its connection is reset with it. */
+const tornShare = 0.5;
+const connectionShare = 0.15;
+
+type StreamResetFrame = Extract<StreamFrame, { type: "stream.reset" }>;
+type Make = (event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode) => void;
 
 /** Makes trouble, and counts it. */
 export class Trouble {
-  readonly injected = new Map<FaultKind | "revocation", number>();
-  readonly #init: TroubleInit;
-  /** Numbers of the lists on each disk, as far as they are whole. */
-  readonly #onDisk = new Map<string, number>();
-  /** The newest list that was published. */
-  #published = 1;
-  readonly #late = new Map<string, number>();
-  /** Until when a new pair is on its way to a node's disk. */
-  readonly #copying = new Map<string, number>();
+  readonly injected = new Map<TroubleKind, number>();
+  /** Names of nodes that were revoked. */
   readonly gone = new Set<string>();
+  readonly bites: Bites;
+  readonly #init: TroubleInit;
+  readonly #moments = new MomentWatch();
+  readonly #lists: PublishedLists;
+  readonly #certificates: NewCertificates;
   readonly #hostile: Hostile;
+  /** Executors behave as the newest trouble wants; an older one does not end it. */
+  readonly #habits = new Map<SimulatedNode, number>();
 
   constructor(init: TroubleInit) {
     this.#init = init;
     const { sim, checker, credentials } = init;
-    this.#hostile = new Hostile({ sim, checker, credentials, start: (node) => this.start(node) });
+    const start = (node: SimulatedNode) => this.start(node);
+    this.bites = new Bites(sim, this.gone);
+    this.#lists = new PublishedLists({ ...init, bites: this.bites, start });
+    this.#certificates = new NewCertificates({ sim, bites: this.bites, credentials, gone: this.gone, start });
+    this.#hostile = new Hostile({ sim, checker, credentials, bites: this.bites, start });
+    sim.watches.push(this.#moments, this.bites);
   }
 
   /** A node's process begins with what lies on its disk. */
@@ -59,288 +73,245 @@ export class Trouble {
     if (node.isRunning) return;
     const { oracle, checker, sim } = this.#init;
     checker.checkMarks(node);
-    oracle.processBegan(node, { number: this.#onDisk.get(node.name) ?? 1, kept: this.#kept(node) }, sim.time.now);
+    oracle.processBegan(node, this.#lists.at(node), sim.time.now);
     node.start();
   }
 
-  /** The number of the lists that both CAs above all nodes have on a node's disk beside its files. */
-  #kept(node: SimulatedNode): number {
-    const { root, intermediate } = this.#init.sim.authority;
-    const marks = Object.values(node.marks);
-    const numbers = [root, intermediate].map(({ der }) => {
-      const key = markKey(Result.getOrThrow(parseCertificate(der)));
-      return Number(marks.find((mark) => mark.key === key)?.number ?? 0);
-    });
-    return Math.min(...numbers);
-  }
-
-  inject(event: ScenarioEvent): void {
+  /** Makes an event at its time, or at its moment. */
+  schedule(event: ScenarioEvent): void {
     const { sim } = this.#init;
-    const node = sim.nodes.get(event.target);
-    if (node === undefined) return;
-    const other = event.other === undefined ? undefined : sim.nodes.get(event.other);
-    sim.note("fault", node.name, `${event.kind} ${other?.name ?? ""} for ${event.forMs} ms`);
-    this.injected.set(event.kind, (this.injected.get(event.kind) ?? 0) + 1);
-    this.#make(event, node, other ?? node);
+    sim.after(event.at, () => {
+      const node = sim.nodes.get(event.target);
+      if (node === undefined) return;
+      if (event.when === undefined) return this.#inject(event, node);
+      // In a turn of its own: the moment may lie in the middle of a step.
+      const strike = this.#moments.aim(node, event.when, () => sim.after(0, () => this.#inject(event, node)));
+      sim.after(aimMs, strike);
+    });
   }
 
-  #make(event: ScenarioEvent, node: SimulatedNode, other: SimulatedNode): void {
+  #inject(event: ScenarioEvent, node: SimulatedNode): void {
+    const { sim } = this.#init;
+    const other = event.other === undefined ? undefined : sim.nodes.get(event.other);
+    const aimed = event.when === undefined ? "" : ` at ${event.when}`;
+    sim.note("fault", node.name, `${event.kind} ${other?.name ?? ""} for ${event.forMs} ms${aimed}`);
+    this.injected.set(event.kind, (this.injected.get(event.kind) ?? 0) + 1);
+    this.bites.struck(event);
+    this.#makers[event.kind](event, node, other ?? node);
+  }
+
+  readonly #makeHostile: Make = (event, node) => this.#hostile.make(event, node);
+
+  readonly #makers: Readonly<Record<TroubleKind, Make>> = {
+    revocation: ({ amount }, node) => this.#revoke(node, amount),
+    "revoked-issuer": () => this.#lists.publish(this.#lists.next()),
+    partition: ({ forMs, amount }, node, other) => this.#partition(node, amount < 0.5 ? [other] : undefined, forMs),
+    "one-way": ({ forMs }, node, other) => this.#cut(node.name, other.name, forMs, "one way"),
+    "slow-link": (event, node, other) => this.#slowDown(event, node, other),
+    reset: (_, node) => this.#reset(node),
+    "torn-stream": (event, node) => this.#tearStreams(event, node),
+    crash: ({ forMs }, node) => this.#crash("crash", node, forMs),
+    "power-cut": ({ forMs }, node) => this.#crash("power-cut", node, forMs),
+    "clock-jump": (event, node) => this.#jump(event, node),
+    "torn-file": (event, node) => this.#tearFile(event, node),
+    "unreadable-file": (event, node) => this.#hideFile(event, node),
+    "stale-crl": ({ forMs }, node) => {
+      this.#lists.putOldest(node);
+      this.#init.sim.after(forMs, () => this.#lists.putNewest(node));
+    },
+    "silent-disk": ({ forMs }, node) => {
+      node.disk.silent = true;
+      this.#init.sim.after(forMs, () => {
+        node.disk.silent = false;
+      });
+    },
+    "disk-full": (event, node) => this.#fillDisk(event, node),
+    "late-crl": ({ forMs }, node) => this.#lists.delay(node, forMs),
+    "executor-crash": ({ forMs }, node) => this.#behave(node, "crashing", forMs),
+    "executor-hang": ({ forMs }, node) => this.#behave(node, "hanging", forMs),
+    "garbage-update": ({ forMs }, node) => this.#behave(node, "garbage", forMs),
+    rotation: ({ forMs }, node) => this.#certificates.rotate(node, forMs),
+    renewal: (event, node) => this.#certificates.renewAll("renewal", node, event),
+    rekey: (event, node) => this.#certificates.renewAll("rekey", node, event),
+    reload: (_, node) => node.reload(),
+    drain: ({ forMs }, node) => this.#drain(node, forMs),
+    "broken-worker": (event, node) => this.#breakWorker(event, node),
+    "half-open": this.#makeHostile,
+    flood: this.#makeHostile,
+    stranger: this.#makeHostile,
+    expired: this.#makeHostile,
+    "self-signed": this.#makeHostile,
+    "stolen-certificate": this.#makeHostile,
+    "old-tls": this.#makeHostile,
+    malformed: this.#makeHostile,
+    intruder: this.#makeHostile,
+    nonsense: this.#makeHostile,
+    "lying-worker": this.#makeHostile,
+    "garbage-answers": this.#makeHostile,
+    "flooding-member": this.#makeHostile,
+    "dropping-gateway": this.#makeHostile,
+    "delaying-gateway": this.#makeHostile,
+  };
+
+  // ── Links ──
+
+  #partition(node: SimulatedNode, others: readonly SimulatedNode[] | undefined, forMs: number): void {
+    const isolated = others ?? [...this.#init.sim.nodes.values()].filter((each) => each !== node);
+    for (const each of isolated) this.#cut(node.name, each.name, forMs, "both ways");
+  }
+
+  #cut(from: string, to: string, forMs: number, ways: "one way" | "both ways"): void {
+    const { sim } = this.#init;
+    const links = ways === "one way" ? [[from, to] as const] : [[from, to] as const, [to, from] as const];
+    for (const [near, far] of links) sim.network.cut(near, far);
+    sim.after(forMs, () => {
+      for (const [near, far] of links) sim.network.heal(near, far);
+    });
+  }
+
+  #slowDown({ forMs, amount }: ScenarioEvent, node: SimulatedNode, other: SimulatedNode): void {
+    const { sim } = this.#init;
+    const slow = { latencyMs: 20 + amount * 400, jitterMs: 50, bandwidth: 5 + amount * 100 };
+    this.#setQuality(node, [other], slow);
+    sim.after(forMs, () => this.#setQuality(node, [other], goodLink));
+  }
+
+  #setQuality(node: SimulatedNode, others: readonly SimulatedNode[], quality: LinkQuality): void {
+    const { network } = this.#init.sim;
+    for (const other of others) {
+      network.setQuality(node.name, other.name, quality);
+      network.setQuality(other.name, node.name, quality);
+    }
+  }
+
+  #reset(node: SimulatedNode): void {
+    for (const end of this.#init.sim.network.endsAt(node.name)) {
+      this.bites.note("reset");
+      end.breakOff("reset");
+    }
+  }
+
+  /**
+   * For a while some pieces of streams to the node are the last of their stream, which is reset at both ends; or of their
+   * connection. The sender may have sent its end already, and believe that all arrived.
+   */
+  #tearStreams({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
     const { sim } = this.#init;
     const { network } = sim;
-    const { kind, forMs, amount } = event;
-    switch (kind) {
-      case "revocation":
-        return this.#revoke(node, amount);
-      case "revoked-issuer":
-        return this.#publish(this.#nextNumber());
-      case "partition": {
-        const isolated = amount < 0.5 ? [other] : [...sim.nodes.values()].filter((each) => each !== node);
-        for (const each of isolated) this.#cut(node.name, each.name, forMs, true);
-        return;
+    const random = randomOf(sim.seed, `torn streams/${node.name}/${sim.now}`);
+    const tear = (sender: string, reset: StreamResetFrame) => {
+      this.bites.note("torn-stream");
+      for (const end of network.endsAt(sender, node.name)) {
+        if (amount < connectionShare) end.breakOff("reset");
+        else end.arrive(reset);
       }
-      case "one-way":
-        return this.#cut(node.name, other.name, forMs, false);
-      case "slow-link": {
-        const slow = { latencyMs: 20 + amount * 400, jitterMs: 50, bandwidth: 5 + amount * 100 };
-        for (const [from, to] of [[node.name, other.name], [other.name, node.name]] as const) {
-          network.setQuality(from, to, slow);
-          sim.after(forMs, () => network.setQuality(from, to, goodLink));
-        }
-        return;
-      }
-      case "reset":
-        for (const end of network.endsAt(node.name)) end.breakOff("reset");
-        return;
-      case "crash":
-      case "power-cut":
-        node.crash(kind === "crash");
-        return sim.after(forMs, () => this.start(node));
-      case "clock-jump":
-        node.skewMs = Math.round((amount - 0.5) * 1_200_000);
-        this.#init.oracle.clockJumped(node);
-        return sim.after(forMs, () => {
-          node.skewMs = 0;
-        });
-      default:
-        return this.#disturb(event, node);
+    };
+    for (const { name } of sim.nodes.values()) {
+      if (name === node.name || network.tamperOf(name) !== undefined) continue;
+      const tamper: Tamper = (frame, remote) => {
+        const { type, stream, protocol, opens } = frame as StreamDataFrame;
+        const isPiece = remote === node.name && type === "stream.data" && opens === "no" && isStreamProtocol(protocol);
+        if (!isPiece || !random.chance(tornShare)) return [{ frame, laterMs: 0 }];
+        const reset = { type: "stream.reset", stream, why: "reset" } as const;
+        sim.after(0, () => tear(name, reset));
+        return [{ frame: reset, laterMs: 0 }];
+      };
+      network.tamper(name, tamper);
+      sim.after(forMs, () => {
+        if (network.tamperOf(name) === tamper) network.tamper(name, undefined);
+      });
     }
   }
 
-  #disturb(event: ScenarioEvent, node: SimulatedNode): void {
-    const { kind, forMs, amount } = event;
-    const { sim, oracle } = this.#init;
-    const until = sim.time.now + forMs + 13_000;
-    switch (kind) {
-      case "torn-file":
-        // A torn bundle excuses nobody: lists are taken up beside what it said before.
-        if (amount < 0.5) oracle.excuse(node, until);
-        node.disk.tear(amount < 0.5 ? nodePaths.crls : nodePaths.trust, amount);
-        return sim.after(forMs, () => this.#mend(node));
-      case "unreadable-file": {
-        const path = amount < 0.3 ? nodePaths.key : amount < 0.7 ? nodePaths.crls : nodePaths.trust;
-        if (path !== nodePaths.trust) oracle.excuse(node, until);
-        node.disk.setReadable(path, false);
-        return sim.after(forMs, () => {
-          node.disk.setReadable(path, true);
-          this.start(node);
-        });
-      }
-      case "stale-crl":
-        // An attacker puts an old list in place; the new one comes back later.
-        node.disk.put(nodePaths.crls, this.#init.crls[0] as string, 0o644);
-        this.#onDisk.set(node.name, 1);
-        oracle.listsCame(node, 1, sim.time.now, node.disk.silent);
-        return sim.after(forMs, () => this.#putLists(node, this.#published));
-      case "silent-disk":
-        node.disk.silent = true;
-        return sim.after(forMs, () => {
-          node.disk.silent = false;
-        });
-      case "disk-full":
-        node.disk.full = true;
-        oracle.excuse(node, until);
-        return sim.after(forMs, () => {
-          node.disk.full = false;
-          this.#putLists(node, this.#published);
-        });
-      case "late-crl":
-        this.#late.set(node.name, sim.time.now + forMs);
-        return;
-      case "executor-crash":
-      case "executor-hang":
-      case "garbage-update":
-        node.habit = kind === "executor-crash" ? "crashing" : kind === "executor-hang" ? "hanging" : "garbage";
-        return sim.after(forMs + 10_000, () => {
-          node.habit = "honest";
-        });
-      case "rotation":
-        return this.#rotate(node, forMs);
-      case "broken-worker":
-        node.broken = {
-          step: handSteps[Math.floor(amount * handSteps.length)] as (typeof handSteps)[number],
-          how: event.at % 2 === 0 ? "fails" : "hangs",
-        };
-        return sim.after(forMs + 5_000, () => {
-          node.broken = undefined;
-        });
-      case "renewal":
-      case "rekey":
-        return this.#renewAll(kind, node, { forMs, amount });
-      case "reload":
-        return node.reload();
-      case "drain":
-        node.drain();
-        return sim.after(Math.max(drainMs, forMs), () => {
-          node.crash(true);
-          this.start(node);
-        });
-      default:
-        return this.#hostile.make(event, node);
-    }
+  // ── Processes ──
+
+  #crash(kind: "crash" | "power-cut", node: SimulatedNode, forMs: number): void {
+    if (node.isRunning) this.bites.note(kind);
+    node.crash(kind === "crash");
+    this.#init.sim.after(forMs, () => this.start(node));
   }
 
-  #cut(from: string, to: string, forMs: number, bothWays: boolean): void {
-    const { network } = this.#init.sim;
-    network.cut(from, to);
-    if (bothWays) network.cut(to, from);
-    this.#init.sim.after(forMs, () => {
-      network.heal(from, to);
-      if (bothWays) network.heal(to, from);
+  #drain(node: SimulatedNode, forMs: number): void {
+    node.drain();
+    this.#init.sim.after(Math.max(drainMs, forMs), () => {
+      node.crash(true);
+      this.start(node);
     });
   }
 
-  // ── Lists ──
-
-  /** Revocations were numbered in the order of their events. */
-  #nextNumber(): number {
-    return Math.min(this.#published + 1, this.#init.crls.length);
+  #jump({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    node.skewMs = Math.round((amount - 0.5) * jumpMs);
+    this.#init.oracle.clockJumped(node);
+    this.#init.sim.after(forMs, () => {
+      node.skewMs = 0;
+    });
   }
 
-  /** Half of them while the node is connecting, over links on which that takes long: no step of a handshake is spared. */
+  #behave(node: SimulatedNode, habit: ExecutorHabit, forMs: number): void {
+    const nth = (this.#habits.get(node) ?? 0) + 1;
+    this.#habits.set(node, nth);
+    node.habit = habit;
+    this.#init.sim.after(forMs + 10_000, () => {
+      if (this.#habits.get(node) === nth) node.habit = "honest";
+    });
+  }
+
+  #breakWorker({ at, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    node.broken = {
+      step: handSteps[Math.floor(amount * handSteps.length)] as (typeof handSteps)[number],
+      how: at % 2 === 0 ? "fails" : "hangs",
+    };
+    this.#init.sim.after(forMs + 5_000, () => {
+      node.broken = undefined;
+    });
+  }
+
+  // ── Files ──
+
+  #excuse(node: SimulatedNode, forMs: number): void {
+    this.#init.oracle.excuse(node, this.#init.sim.time.now + forMs + excuseMs);
+  }
+
+  #tearFile({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    // A torn bundle excuses nothing: lists are taken up under the previous bundle.
+    if (amount < 0.5) this.#excuse(node, forMs);
+    node.disk.tear(amount < 0.5 ? nodePaths.crls : nodePaths.trust, amount);
+    this.#init.sim.after(forMs, () => this.#lists.mend(node));
+  }
+
+  #hideFile({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+    const path = amount < 0.3 ? nodePaths.key : amount < 0.7 ? nodePaths.crls : nodePaths.trust;
+    if (path !== nodePaths.trust) this.#excuse(node, forMs);
+    node.disk.setReadable(path, false);
+    // The operator has it read again: a file whose content stays the same is not.
+    node.reload();
+    this.#init.sim.after(forMs, () => {
+      node.disk.setReadable(path, true);
+      this.start(node);
+    });
+  }
+
+  #fillDisk({ forMs }: ScenarioEvent, node: SimulatedNode): void {
+    node.disk.full = true;
+    this.#excuse(node, forMs);
+    this.#init.sim.after(forMs, () => {
+      node.disk.full = false;
+      this.#lists.putNewest(node);
+    });
+  }
+
+  // ── Revocation ──
+
+  /** In half of the runs the node is connecting meanwhile, over slow links: every step of a handshake is met. */
   #revoke(node: SimulatedNode, amount: number): void {
     const { sim } = this.#init;
     this.gone.add(node.name);
-    const number = this.#nextNumber();
-    this.#published = number;
-    if (amount >= 0.5) return this.#publish(number);
-    const slow = { latencyMs: 200 + amount * 600, jitterMs: 100, bandwidth: 1_000 };
+    const number = this.#lists.next();
+    if (amount >= 0.5) return this.#lists.publish(number);
     const others = [...sim.nodes.values()].filter((other) => other !== node);
-    const setAll = (quality: LinkQuality) => {
-      for (const other of others) {
-        sim.network.setQuality(node.name, other.name, quality);
-        sim.network.setQuality(other.name, node.name, quality);
-      }
-    };
-    setAll(slow);
+    this.#setQuality(node, others, { latencyMs: 200 + amount * 600, jitterMs: 100, bandwidth: 1_000 });
     for (const end of sim.network.endsAt(node.name)) end.breakOff("reset");
-    sim.after(400 + amount * 5_000, () => this.#publish(number));
-    sim.after(9_000, () => setAll(goodLink));
+    sim.after(400 + amount * 5_000, () => this.#lists.publish(number));
+    sim.after(9_000, () => this.#setQuality(node, others, goodLink));
   }
-
-  #publish(number: number): void {
-    const { sim } = this.#init;
-    this.#published = Math.max(this.#published, number);
-    for (const node of sim.nodes.values()) {
-      const waitMs = Math.max(0, (this.#late.get(node.name) ?? 0) - sim.time.now);
-      if (waitMs === 0) this.#putLists(node, number);
-      else sim.after(waitMs, () => this.#putLists(node, number));
-    }
-  }
-
-  /** The files are put back, and the node started if it is down; while the disk is full, once a second. */
-  #mend(node: SimulatedNode): void {
-    const { sim } = this.#init;
-    if (!node.disk.put(nodePaths.trust, sim.authority.trustPem, 0o644)) return sim.after(1_000, () => this.#mend(node));
-    this.#putLists(node, this.#published);
-    this.start(node);
-  }
-
-  #putLists(node: SimulatedNode, number: number): void {
-    const { sim, oracle, crls } = this.#init;
-    if (!node.disk.put(nodePaths.crls, crls[number - 1] as string, 0o644)) return;
-    this.#onDisk.set(node.name, number);
-    if (node.isRunning) oracle.listsCame(node, number, sim.time.now, node.disk.silent);
-  }
-
-  // ── Certificates ──
-
-  /** A new certificate with a new key, and a restart, as an operator rotates. */
-  #rotate(node: SimulatedNode, forMs: number): void {
-    const next = this.#init.credentials.get(`${node.name}/rotated`);
-    if (next === undefined || this.gone.has(node.name)) return;
-    node.drain();
-    this.#init.sim.after(Math.max(drainMs, forMs), () =>
-      this.#inTurn(node, () => {
-        node.crash(true);
-        node.replaceCredential(next);
-        this.start(node);
-      }));
-  }
-
-  /** A node's operator puts one pair in place after the other: of two at once the key of one and the certificate of the other stay. */
-  #inTurn(node: SimulatedNode, put: () => void): void {
-    const { sim } = this.#init;
-    const busyMs = (this.#copying.get(node.name) ?? 0) - sim.time.now;
-    if (busyMs > 0) return void sim.after(busyMs, () => this.#inTurn(node, put));
-    this.#copying.set(node.name, sim.time.now + copyMaxMs);
-    put();
-  }
-
-  /** Every node in turn gets a new certificate, with the same key or with another, and takes it up as it runs. */
-  #renewAll(
-    kind: "renewal" | "rekey",
-    first: SimulatedNode,
-    { forMs, amount }: Pick<ScenarioEvent, "forMs" | "amount">,
-  ): void {
-    const { sim, credentials } = this.#init;
-    const nodes = [...sim.nodes.values()];
-    const start = nodes.indexOf(first);
-    for (let nth = 0; nth < nodes.length; nth++) {
-      const node = nodes[(start + nth) % nodes.length] as SimulatedNode;
-      sim.after(nth * Math.max(waveMinMs, forMs / nodes.length), () =>
-        this.#inTurn(node, () => {
-          const next = credentials.get(`${node.name}/${kind}`);
-          if (next === undefined || this.gone.has(node.name)) return;
-          node.replaceCredential(next, amount * copyMaxMs);
-          // One that starts between the two files finds a pair that does not fit, and is started again by its operator.
-          sim.after(copyMaxMs, () => this.start(node));
-        }));
-    }
-  }
-}
-
-/** Certificates that kinds of trouble need. */
-export async function troubleCredentials(
-  authority: Authority,
-  needs: {
-    readonly kinds: ReadonlySet<string>;
-    readonly rotating: readonly { name: string; role: string }[];
-    /** All nodes, with their keys. */
-    readonly nodes: readonly { readonly name: string; readonly role: string; readonly keyPem: string }[];
-  },
-  period: { readonly notBefore: Date; readonly notAfter: Date },
-): Promise<ReadonlyMap<string, Credential>> {
-  const made = new Map<string, Credential>();
-  const { kinds, rotating, nodes } = needs;
-  const add = async (name: string, wanted: boolean, request: Parameters<Authority["node"]>[1]) => {
-    if (wanted) made.set(name, await authority.node(name, request));
-  };
-  await add("stranger", kinds.has("stranger"), { ...period, role: "worker", issuer: "stranger" });
-  await add("self-signed", kinds.has("self-signed"), { ...period, role: "worker", issuer: "itself" });
-  const past = { notBefore: new Date(period.notBefore.getTime() - 2_000_000), notAfter: period.notBefore };
-  await add("expired", kinds.has("expired"), { ...past, role: "worker" });
-  await add("old-tls", kinds.has("old-tls") || kinds.has("malformed"), { ...period, role: "worker" });
-  await add("stolen-certificate", kinds.has("stolen-certificate"), { ...period, role: "gateway" });
-  const insiders = ["intruder", "nonsense", "flooding-member"];
-  await add("insider", insiders.some((kind) => kinds.has(kind)), { ...period, role: "scheduler" });
-  for (const { name, role, keyPem } of nodes) {
-    if (kinds.has("renewal")) {
-      made.set(`${name}/renewal`, await authority.node(name, { ...period, role, edition: 3, keyPem }));
-    }
-    if (kinds.has("rekey")) made.set(`${name}/rekey`, await authority.node(name, { ...period, role, edition: 4 }));
-  }
-  for (const { name, role } of rotating) {
-    made.set(`${name}/rotated`, await authority.node(name, { ...period, role, edition: 2 }));
-  }
-  return made;
 }

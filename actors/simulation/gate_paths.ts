@@ -1,6 +1,6 @@
 /**
- * Which ways the gates of a run went, from birth to end, told as the enumeration of the handshake's machine tells them: the
- * phases that a gate came through, what led from each to the next, and which check ended it.
+ * The paths that the gates of a run took from creation to end, in the notation of the machine's enumeration: the phases of a
+ * gate, the event that led from each to the next, and the check that ended it.
  *
  * @module
  */
@@ -12,10 +12,10 @@ import { gateCheckNames } from "../gate/gate_checks.ts";
 /** A state of the gate's machine. */
 export type GateState = SnapshotFrom<typeof connectionGateMachine>;
 
-/** Paths kept of one batch; there are about a hundred different ones. */
+/** Paths kept of one batch; there are about a hundred. */
 const pathsMax = 10_000;
 
-/** A state as far as paths tell it: its phase, and in the end the check that failed. */
+/** A state in a path: its phase, and at the end the check that failed. */
 export function placeOf({ value, context }: GateState): string {
   const phase = phaseOf(value as never);
   if (phase !== "refused" && phase !== "closed") return phase;
@@ -26,14 +26,14 @@ export function placeOf({ value, context }: GateState): string {
   return failed === undefined ? phase : `${phase} by ${failed}`;
 }
 
-/** One step: what happened, and where it led. */
+/** One step: the event, and the state it led to. */
 export function stepOf(event: { readonly type: string; readonly by?: string }, next: GateState): string {
   const timer = /^xstate\.after\.([A-Za-z]+)/.exec(event.type)?.[1];
   const what = timer ?? (event.by === undefined ? event.type : `${event.type} by ${event.by}`);
   return `${what} → ${placeOf(next)}`;
 }
 
-/** Collects paths. What leads from a phase to itself is no step of a simple path. */
+/** Collects paths. A transition from a phase to itself is no step of a simple path. */
 export class GatePaths {
   readonly #under = new WeakMap<object, { place: string; path: string }>();
   readonly #reached = new Set<string>();
@@ -54,7 +54,7 @@ export class GatePaths {
     if (this.#reached.size < pathsMax) this.#reached.add(path);
   };
 
-  /** Every path that a gate took, and every beginning of one. */
+  /** Every path that a gate took, and every prefix of one. */
   get reached(): ReadonlySet<string> {
     return this.#reached;
   }

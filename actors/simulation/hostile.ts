@@ -1,6 +1,6 @@
 /**
- * Peers that keep to no rules: strangers with certificates that are no good, members that do what is not theirs to do, and
- * nodes of ours whose process somebody else took over.
+ * Hostile peers: strangers with bad certificates, members that do what they may not, and honest nodes whose process an
+ * attacker took over.
  *
  * @module
  */
@@ -16,6 +16,7 @@ import { executorsDefault } from "../config/defaults.ts";
 import type { Commitments } from "../worker/commitments.ts";
 import { Adversary } from "./adversary.ts";
 import type { Credential } from "./authority.ts";
+import { type Bites, hostileNetwork } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import type { SimulatedNode } from "./node.ts";
 import { NodeClock } from "./node_clock.ts";
@@ -23,34 +24,35 @@ import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** What a member that floods sends: bursts, what is in each, and the time between, in milliseconds. */
+/** What a flooding member sends: bursts, messages in each, and the time between them, in milliseconds. */
 const floodBursts = 24;
 const floodEach = 24;
 const floodEveryMs = 100;
-/** Answers that a garbling node remembers, to give them again. */
+/** Answers that a garbling node remembers, to repeat them. */
 const answersMax = 64;
-/** Longest delay of a gateway that delays, in milliseconds. */
+/** The longest delay of a delaying gateway, in milliseconds. */
 const delayMaxMs = 6_000;
-/** What a node sent while it was taken over has arrived by then, in milliseconds. */
+/** Everything that a node sent while it was taken over has arrived after this, in milliseconds. */
 const lateMs = 10_000;
-/** What a member that floods asks workers for. */
+/** What a flooding member asks workers for. */
 const wanted = { class: "train", name: executorsDefault.train } as const;
-/** What a worker that lies says it has. */
+/** The resources that a lying worker claims. */
 const lie = { gpu: 64, cpu: 512, storage: 100_000, memory: 4_096 } as const;
 
-/** What hostile peers are made with. */
+/** What hostile peers are created with. */
 export interface HostileInit {
   readonly sim: Simulation;
   readonly checker: Checker;
   readonly credentials: ReadonlyMap<string, Credential>;
+  readonly bites: Bites;
   /** Starts a node's process. */
   readonly start: (node: SimulatedNode) => void;
 }
 
-/** Makes them, and ends them again. */
+/** Makes them, and ends them. */
 export class Hostile {
   readonly #init: HostileInit;
-  /** Until when what a node answers is not its own, by name. */
+  /** Until when an attacker answers for a node, by name. */
   readonly #takenOver = new Map<string, number>();
   #adversaries = 0;
 
@@ -71,11 +73,11 @@ export class Hostile {
       case "lying-worker":
         return this.#lie(node, forMs);
       case "garbage-answers":
-        return this.#takeOver(node, forMs, garbling);
+        return this.#takeOver(node, { kind, forMs }, garbling);
       case "dropping-gateway":
-        return this.#takeOver(node, forMs, (random) => (frame) => random.chance(0.6) ? [] : [{ frame, laterMs: 0 }]);
+        return this.#takeOver(node, { kind, forMs }, dropping);
       case "delaying-gateway":
-        return this.#takeOver(node, forMs, (random) => (frame) => [{ frame, laterMs: random.next() * delayMaxMs }]);
+        return this.#takeOver(node, { kind, forMs }, delaying);
       default:
         return this.#impose(kind as FaultKind, node);
     }
@@ -87,7 +89,7 @@ export class Hostile {
   ): Adversary {
     this.#adversaries += 1;
     const name = `adversary-${this.#adversaries}`;
-    const address = `/ip4/192.0.2.${this.#adversaries}/tcp/666`;
+    const address = `${hostileNetwork}${this.#adversaries}/tcp/666`;
     const { network, time, seed } = this.#init.sim;
     const { uuid } = randomOf(seed, `adversary/${name}`);
     return new Adversary({ name, network, clock: new NodeClock(time), address, uuid, chain, peer: "", ...options });
@@ -124,15 +126,16 @@ export class Hostile {
     return { adversary, peer };
   }
 
-  /** A member of the network that does what is not its to do. */
+  /** A member that uses the leases of others, or sends nonsense. */
   #intrude(kind: "intruder" | "nonsense", node: SimulatedNode): void {
-    const { sim, checker } = this.#init;
+    const { sim, checker, bites } = this.#init;
     const insider = this.#insider();
     if (insider === undefined) return;
     const { adversary, peer } = insider;
     const random = randomOf(sim.seed, `intruder/${node.name}/${this.#adversaries}`);
     adversary.onAnswer = (answer) => {
-      if (sim.now < (this.#takenOver.get(node.name) ?? 0)) return; // it may give the stranger another's answer
+      if ("RenewLease" in answer || "DispatchJob" in answer) bites.note(kind);
+      if (sim.now < (this.#takenOver.get(node.name) ?? 0)) return; // it may send the answer for another peer
       const renewed = "RenewLease" in answer && typeof answer.RenewLease === "object";
       if (renewed) checker.violate("one-holder", node.name, "a stranger renewed a lease");
       const took = "DispatchJob" in answer && typeof answer.DispatchJob === "object";
@@ -162,7 +165,7 @@ export class Hostile {
     sim.after(14_000, () => adversary.stop());
   }
 
-  /** A member that asks for everything, all the time, and for all workers at once. */
+  /** A member that sends requests of every kind without pause. */
   #floodWithin(node: SimulatedNode): void {
     const { sim } = this.#init;
     const insider = this.#insider();
@@ -170,6 +173,7 @@ export class Hostile {
     const { adversary } = insider;
     const random = randomOf(sim.seed, `flooding/${node.name}/${this.#adversaries}`);
     adversary.onAdmitted = (connection) => {
+      this.#init.bites.note("flooding-member");
       for (let burst = 0; burst < floodBursts; burst++) {
         sim.after(burst * floodEveryMs, () => {
           for (let each = 0; each < floodEach && connection.isOpen; each++) {
@@ -182,9 +186,9 @@ export class Hostile {
     sim.after(20_000, () => adversary.stop());
   }
 
-  // ── Nodes of ours ──
+  // ── Honest nodes ──
 
-  /** It says that it has what it has not: what runs on it dies when it uses that. */
+  /** It claims resources that it lacks: jobs that use them are killed. */
   #lie(node: SimulatedNode, forMs: number): void {
     const { sim, start } = this.#init;
     const restart = (claims: typeof lie | undefined) => {
@@ -197,20 +201,30 @@ export class Hostile {
     sim.after(forMs + 5_000, () => restart(undefined));
   }
 
-  /** Somebody else sits in the node's process, with its key: what it sends above the handshake is no longer its own. */
-  #takeOver(node: SimulatedNode, forMs: number, make: (random: RandomStream) => Tamper): void {
+  /** An attacker takes over the node's process and key, and changes what the node sends above the handshake. */
+  #takeOver(
+    node: SimulatedNode,
+    { kind, forMs }: Pick<ScenarioEvent, "kind" | "forMs">,
+    make: (random: RandomStream) => Tamper,
+  ): void {
     const { sim } = this.#init;
     const tamper = make(randomOf(sim.seed, `taken over/${node.name}/${sim.now}`));
-    sim.network.tamper(
-      node.name,
-      (frame, remote) => isHandshake(frame) ? [{ frame, laterMs: 0 }] : tamper(frame, remote),
-    );
+    sim.network.tamper(node.name, (frame, remote) => {
+      if (isHandshake(frame)) return [{ frame, laterMs: 0 }];
+      const sent = tamper(frame, remote);
+      if (sent[0]?.frame !== frame || sent[0].laterMs > 0) this.#init.bites.note(kind);
+      return sent;
+    });
     this.#takenOver.set(node.name, sim.now + forMs + lateMs);
     sim.after(forMs, () => sim.network.tamper(node.name, undefined));
   }
 }
 
-/** Answers what does not decode, or what it answered to another peer; garbles half of what it streams. */
+const dropping = (random: RandomStream): Tamper => (frame) => random.chance(0.6) ? [] : [{ frame, laterMs: 0 }];
+
+const delaying = (random: RandomStream): Tamper => (frame) => [{ frame, laterMs: random.next() * delayMaxMs }];
+
+/** Answers with what does not decode, or with the answer for another peer; garbles half of what it streams. */
 function garbling(random: RandomStream): Tamper {
   const earlier: Answer[] = [];
   return (frame) => [{ frame: frame.type === "stream.data" ? garbled(frame, random, earlier) : frame, laterMs: 0 }];
@@ -265,8 +279,8 @@ function bookOf(node: SimulatedNode): Commitments | undefined {
 }
 
 /**
- * The ids of a worker's offers and leases, which an intruder has overheard: they are no secrets. Not those that were made
- * to its own key, which a flood with the same certificate may have had: such an offer it may take.
+ * The ids of a worker's offers and leases; they are no secrets. Without those that the worker made to the intruder's own key
+ * (a flood used the same certificate): the intruder may take these.
  */
 function promisesToOthers(node: SimulatedNode, peer: string): readonly string[] {
   const book = bookOf(node);

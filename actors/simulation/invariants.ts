@@ -1,5 +1,5 @@
 /**
- * What must hold in every run, whatever happens: each invariant with its name, its sentence and where it is asked for.
+ * What must hold in every run: each invariant with its name, its sentence and its source.
  *
  * @module
  */
@@ -8,79 +8,84 @@
 export interface Invariant {
   readonly name: string;
   readonly sentence: string;
-  /** Page and heading that ask for it. */
+  /** The page and heading that require it; `ours` where this project does. */
   readonly source: string;
 }
 
-/** All of them, by name. */
+/** All invariants, by name. */
 export const invariants = {
   "verified-only": {
     sentence:
       "No message above the gate comes from a peer that does not verify under the node's current trust and time.",
-    source: "docs/specification.md, mTLS Handshake; Organizational Trust Boundaries",
+    source: "docs/specification.md: mTLS Handshake; Organizational Trust Boundaries",
   },
   "revoked-is-revoked": {
-    sentence: "A peer that the newest lists here revoke is not established here, a second after they came.",
-    source: "docs/specification.md, Certificate Revocation Lists (CRLs)",
+    sentence: "A peer that a node's newest lists revoke is not established there one second after the lists arrived.",
+    source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
   },
   "no-bystander": {
-    sentence: "Nobody is refused or dropped for a certificate that is good.",
-    source: "docs/specification.md, Certificate Chain Validation",
+    sentence: "No peer with a good certificate is refused or disconnected for it.",
+    source: "docs/specification.md: Certificate Chain Validation",
   },
   "marks-kept": {
-    sentence: "The number of a revocation list that a node wrote down never goes back.",
-    source: "docs/operations.md, State directory",
+    sentence: "The number of a revocation list that a node wrote down never decreases.",
+    source: "ARCHITECTURE.md: Policy",
   },
   "promised-once": {
     sentence: "A worker's offers and leases together never exceed what it has.",
-    source: "docs/wire.md, Allocation",
+    source: "docs/wire.md: Allocation",
   },
   "one-holder": {
-    sentence: "A lease has one holder from its beginning to its end, and nobody else renews it.",
-    source: "docs/wire.md, Allocation",
+    sentence: "A lease has one holder from its beginning to its end; no other peer renews it.",
+    source: "docs/wire.md: Allocation",
   },
   "lease-kept": {
-    sentence: "A lease lives as long as its giver last said it would.",
-    source: "docs/wire.md, Allocation",
+    sentence: "A lease lives until the time that its worker announced last.",
+    source: "docs/wire.md: Allocation",
   },
   "job-within-lease": {
-    sentence: "No job runs past its lease on the worker that gave it.",
-    source: "docs/wire.md, Allocation",
+    sentence: "No job runs longer than its lease, on the worker that granted it.",
+    source: "docs/wire.md: Allocation",
   },
   "ends-once": {
     sentence: "Every job ends exactly once, with a reason where it failed.",
-    source: "docs/wire.md, Extensions",
+    source: "docs/wire.md: Extensions",
   },
   "slice-once": {
-    sentence: "Every slice is handed out once an epoch, and none that does not exist.",
-    source: "docs/wire.md, Data sets",
+    sentence: "Every slice is assigned once in an epoch, and no slice that does not exist.",
+    source: "docs/wire.md: Data sets",
   },
   "named-updates": {
-    sentence: "The parameter server takes updates only from the peers named in its job.",
-    source: "docs/wire.md, Extensions",
+    sentence: "The parameter server accepts updates only from the peers named in its job.",
+    source: "docs/wire.md: Extensions",
   },
   "waits-for-all": {
-    sentence: "A round's mean is made of an update of every peer that the job still names and that did not drop out.",
-    source: "docs/wire.md, Extensions",
+    sentence: "A round's mean contains an update of every peer that the job still names and that did not drop out.",
+    source: "docs/wire.md: Extensions",
   },
   "mean-right": {
     sentence: "The result is the outer step on the mean of exactly the round's updates.",
-    source: "docs/wire.md, DiLoCo",
+    source: "docs/wire.md: DiLoCo",
   },
   "refusal-recorded": {
-    sentence: "Every refusal is counted once, and leaves exactly one record.",
+    sentence: "Every refusal is counted once and leaves exactly one record.",
     source: "docs/refusals.md",
   },
   "refused-is-closed": {
     sentence: "A refused or closed connection is closed at once.",
-    source: "docs/specification.md, mTLS Handshake",
+    source: "docs/specification.md: mTLS Handshake",
   },
   "handshake-deadline": {
-    sentence: "No connection stays without a verdict for longer than the deadlines.",
+    sentence: "No connection stays without a verdict longer than the deadlines.",
     source: "ours",
   },
   "redial-paced": {
-    sentence: "A gateway that cannot be reached is dialled at growing intervals.",
+    sentence: "An unreachable gateway is dialled at growing intervals.",
+    source: "ours",
+  },
+  "nothing-left-open": {
+    sentence:
+      "Ten seconds after troubles and jobs are over, each node was seen without an exchange, a stream, a dial, a verification and a half-open connection.",
     source: "ours",
   },
   "bounded": {
@@ -88,26 +93,26 @@ export const invariants = {
     source: "ours",
   },
   "no-crash": {
-    sentence: "No machine dies of an error, and no process ends for another reason than its files or its end.",
+    sentence: "No machine ends with an error; no process ends for a reason other than its files or its orderly end.",
     source: "ours",
   },
   "live-network": {
-    sentence: "Once trouble stops, honest valid nodes are connected to a gateway.",
+    sentence: "When the troubles end, honest, valid nodes are connected to every honest, valid gateway that they name.",
     source: "ours",
   },
   "live-job": {
-    sentence: "Once trouble stops, the job is done, or has failed for a reason that is said.",
+    sentence: "When the troubles end, the job is done or has failed with a reported reason.",
     source: "ours",
   },
   "live-lease": {
-    sentence: "Once its scheduler is gone, a worker's resources come back.",
-    source: "docs/wire.md, Allocation",
+    sentence: "When a scheduler is gone, its workers' resources become free.",
+    source: "docs/wire.md: Allocation",
   },
 } as const satisfies Record<string, Omit<Invariant, "name">>;
 
 export type InvariantName = keyof typeof invariants;
 
-/** An invariant that did not hold. */
+/** A violated invariant. */
 export interface Violation {
   readonly invariant: InvariantName;
   readonly node: string;

@@ -1,5 +1,5 @@
 /**
- * Who holds each lease of a run: the PeerID by the worker's log, and the member when its book was first looked through.
+ * The holder of each lease of a run: the PeerID in the worker's log, and the member when its book was first checked.
  *
  * @module
  */

@@ -1,13 +1,13 @@
 /**
- * A simulated node: a disk that stays, and processes on it that start, crash and start again. What runs in them is the
- * production node's machine, with the production roles and gates.
+ * A simulated node: a disk that stays, and processes on it that start, crash and start again. A process runs the production
+ * machine of a node, with the production roles and gates.
  *
  * @module
  */
 import type { Actor, AnyActorRef, InspectionEvent } from "xstate";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
-import { defaultLimits } from "../../transport/core/admission.ts";
 import type { PeerText, TransportFact } from "../../transport/port.ts";
+import type { OpenCounts } from "../../transport/core/parts.ts";
 import type { Session } from "../../transport/core/session.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { Directory } from "../../transport/simulated/directory.ts";
@@ -16,8 +16,6 @@ import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
 import type { SimulatedHost } from "../../transport/simulated/wire.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { AuditEntry } from "../trust/audit.ts";
-import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
-import { executorsDefault, handshakeTimeoutMsDefault } from "../config/defaults.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
 import { makeGateFactory } from "../gate/gate.ts";
@@ -35,14 +33,14 @@ import {
   giveExecutors,
   simulatedJobMachine,
 } from "./executor.ts";
+import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
+import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
+import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
 import { Effect } from "effect";
-
-/** Roles of nodes. */
-export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
 
 /** What all nodes of a run share. */
 export interface NodeWorld {
@@ -61,35 +59,8 @@ export interface NodeWorld {
   readonly executors: ExecutorWatch;
 }
 
-/** How a node is made. */
-export interface NodeOptions {
-  readonly name: string;
-  readonly role: NodeRole;
-  readonly credential: Credential;
-  /** Another's certificate may be presented with a key of one's own. */
-  readonly keyPem?: string;
-  readonly trustPem: string;
-  readonly crlsPem: string | undefined;
-  readonly gateways: readonly string[];
-  readonly job?: DilocoJobConfig;
-  readonly executors?: readonly ("train" | "aggregate")[];
-  readonly resources?: Resources;
-  readonly slices?: number;
-  readonly batchMs?: number;
-  readonly relayClient?: boolean;
-  /** False: peers reach it through a gateway's relay only. */
-  readonly isDialable?: boolean;
-}
-
-/** Where a node's files lie. */
-export const nodePaths = {
-  cert: "/etc/hypha/cert.pem",
-  key: "/etc/hypha/key.pem",
-  trust: "/etc/hypha/trust.pem",
-  crls: "/etc/hypha/crls.pem",
-  dataset: "/data/digits",
-  state: "/var/lib/hypha/state",
-} as const;
+/** All kinds of {@linkcode OpenCounts}. */
+export const openKinds = ["exchanges", "streams", "dials", "verifications", "halfOpen"] as const;
 
 interface Process {
   readonly host: SimulatedHost;
@@ -105,7 +76,14 @@ export const addressOf = (index: number): string =>
 const sweep = fromScoped("sweep", (_: { readonly ports: Ports }) => Effect.succeed({ removed: [], failed: [] }));
 /** The production node. Of its worker, only the parts that touch a real disk and real processes are replaced. */
 const simulatedNode = nodeMachine.provide({
-  actors: { worker: workerMachine.provide({ actors: { job: simulatedJobMachine, sweep } }) },
+  actors: {
+    trustStore: turnedTrustStore,
+    identity: turnedIdentity,
+    worker: withInput(
+      workerMachine.provide({ actors: { job: withInput(simulatedJobMachine, turnJob), sweep } }),
+      turnWorker,
+    ),
+  },
 });
 
 /** A node of a run. */
@@ -154,7 +132,7 @@ export class SimulatedNode {
     return this.credentials.at(-1) as Credential;
   }
 
-  /** Another certificate is put in place of the one before, the key first: two files, which somebody copies by hand. */
+  /** An operator replaces the pair, the key first: two files, copied by hand. */
   replaceCredential(next: Credential, betweenMs = 0): void {
     this.credentials.push(next);
     this.disk.put(nodePaths.key, next.keyPem, 0o600);
@@ -207,6 +185,24 @@ export class SimulatedNode {
   /** The transports of all keys that are in use. */
   get sessions(): readonly Session[] {
     return this.#process?.sessions ?? [];
+  }
+
+  /** What it holds open, with all its keys. */
+  get open(): OpenCounts {
+    const all = this.sessions.map(({ open }) => open);
+    const sumOf = (kind: keyof OpenCounts) => all.reduce((sum, counts) => sum + counts[kind], 0);
+    return {
+      exchanges: sumOf("exchanges"),
+      streams: sumOf("streams"),
+      dials: sumOf("dials"),
+      verifications: sumOf("verifications"),
+      halfOpen: sumOf("halfOpen"),
+    };
+  }
+
+  /** From the first byte of a connection to its verdict, in milliseconds. */
+  get handshakeTimeoutMs(): number {
+    return valueOf(this.options.knobs ?? {}, "handshakeTimeoutMs");
   }
 
   get skewMs(): number {
@@ -266,11 +262,12 @@ export class SimulatedNode {
       fact: (fact) => this.#world.onFact(this, fact),
     });
     const { inspect } = this.#world;
+    giveKnobs(ports.run, this.options.knobs ?? {});
     giveExecutors(ports.run, {
       habit: () => this.habit,
       broken: () => this.broken,
       random: randomOf(seed, `executor/${this.name}/${this.#incarnation}`),
-      batchMs: this.options.batchMs ?? 1_000,
+      batchMs: this.options.batchMs ?? valueOf(this.options.knobs ?? {}, "batchMs"),
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,
     });
@@ -278,7 +275,7 @@ export class SimulatedNode {
       id: this.name,
       clock: clock.machine,
       input: {
-        config: this.#config(),
+        config: nodeConfig(this.claims === undefined ? this.options : { ...this.options, resources: this.claims }),
         ports,
         transport,
         makeGate: makeGateFactory({
@@ -326,73 +323,9 @@ export class SimulatedNode {
   drain(): void {
     this.#process?.root.send({ type: "drain", reason: "SIGTERM" });
   }
-
-  #config(): RoleConfig {
-    const options = this.claims === undefined ? this.options : { ...this.options, resources: this.claims };
-    const common = commonConfig(options);
-    switch (this.role) {
-      case "gateway":
-        return { ...common, role: "gateway" };
-      case "data":
-        return { ...common, role: "data", datasetPath: nodePaths.dataset, requireGrant: true };
-      case "scheduler":
-        if (options.job === undefined) throw new Error(`Cannot start scheduler ${this.name}: it has no job`);
-        return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };
-      case "worker":
-        return { ...common, ...workerConfig(options) };
-    }
-  }
 }
 
 /** Adds a session, and drops those that have ended: of keys that were replaced. */
 function keepRunning(sessions: Session[], session: Session): void {
   sessions.splice(0, sessions.length, ...sessions.filter(({ isStopped }) => !isStopped), session);
-}
-
-function commonConfig({ gateways, crlsPem, relayClient = true }: NodeOptions): CommonConfig {
-  return {
-    certPem: nodePaths.cert,
-    keyPem: nodePaths.key,
-    trustPem: nodePaths.trust,
-    crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
-    listenAddresses: [],
-    externalAddresses: [],
-    gatewayAddresses: gateways,
-    excludeCidr: [],
-    relayCircuit: relayClient,
-    handshakeTimeoutMs: handshakeTimeoutMsDefault,
-    keyExchange: "classical",
-    requireRoles: false,
-    leafAlgorithms: ["ed25519"],
-    caAlgorithms: ["ed25519"],
-    crlGraceHours: 24,
-    limits: defaultLimits,
-    drainTimeoutMs: 10_000,
-    stateDir: nodePaths.state,
-    telemetry: {
-      endpoint: undefined,
-      attributes: undefined,
-      headers: undefined,
-      protocol: undefined,
-      sampler: undefined,
-      sampleRatio: undefined,
-    },
-  };
-}
-
-function workerConfig(options: NodeOptions): Omit<WorkerConfig, keyof CommonConfig> {
-  const wanted = options.executors ?? ["train"];
-  return {
-    role: "worker",
-    workDir: "/var/hypha",
-    resources: options.resources ?? { gpu: 1, cpu: 4, storage: 10, memory: 8 },
-    offer: { price: 1, floor: 0, strategy: "flexible" },
-    executors: wanted.map((jobClass) => ({
-      class: jobClass,
-      name: executorsDefault[jobClass],
-      runtime: jobClass === "train" ? "process" : "parameter-server",
-      cmd: jobClass === "train" ? "simulated" : undefined,
-      args: [],
-    })),
-  };
 }

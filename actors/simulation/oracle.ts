@@ -1,5 +1,6 @@
 /**
- * Who may be where: worked out from what the authorities did and what reached each disk, never from what a node decided.
+ * Computes which peers a node may accept: from what the authorities did and what reached each disk, never from what a node
+ * decided.
  *
  * @module
  */
@@ -9,13 +10,13 @@ import type { SimulatedNode } from "./node.ts";
 
 /** A node has this long to act on new lists, in milliseconds. */
 export const graceMs = 1_000;
-/** The same where its disk tells nobody of changes, or was in trouble: a poll and a second look come on top. */
+/** The same where its disk reports no changes, or was in trouble: a poll and a second look are added. */
 export const slowGraceMs = 12_000;
 
-/** What is known of a credential. */
+/** What the oracle knows of a certificate. */
 export interface Standing {
   readonly credential: Credential;
-  /** Why no node may ever let it in. */
+  /** Why no node may ever accept it. */
   readonly never: string | undefined;
   /** Milliseconds since the epoch. */
   readonly notAfter: number;
@@ -24,29 +25,29 @@ export interface Standing {
 }
 
 interface Lists {
-  /** The newest that the node must have read, if it was there for long enough. */
+  /** The newest list that the node must have read, after its time to read. */
   readonly number: number;
-  /** When they came, or the process that read them began. */
+  /** When they reached the disk, or the process began. */
   readonly since: number;
   readonly slow: boolean;
-  /** The newest that it may have read. */
+  /** The newest list that it may have read. */
   readonly seen: number;
   readonly before: Lists | undefined;
 }
 
-/** When whoever has these lists must act on them. */
+/** When a node with these lists must act on them. */
 const readBy = ({ since, slow }: Lists) => since + (slow ? slowGraceMs : graceMs);
 
-/** The truth about certificates. */
+/** Knows the truth about certificates. */
 export class Oracle {
   readonly #byLeaf = new Map<string, Standing>();
   readonly #cache = new WeakMap<Uint8Array, Standing>();
   readonly #lists = new Map<string, Lists>();
-  /** Nodes whose disk or clock is in trouble: nothing is held against them for now. */
+  /** Nodes whose clock jumped. */
   readonly #jumped = new Set<string>();
   readonly excused = new Map<string, number>();
 
-  /** Its clock is wrong, or was: what it let in by a wrong clock stays until the timer that it set by it. */
+  /** Its clock is or was wrong: a peer that it accepted by a wrong clock stays until the timer that it set by that clock. */
   clockJumped(node: SimulatedNode): void {
     this.#jumped.add(node.name);
   }
@@ -75,21 +76,21 @@ export class Oracle {
     return found;
   }
 
-  /** A whole, good list of this number came to a node's disk, or its process began with it there. */
+  /** A whole, valid list of this number reached a node's disk. */
   listsCame(node: SimulatedNode, number: number, at: number, slow: boolean): void {
     const before = this.#lists.get(node.name);
     const seen = Math.max(number, before?.seen ?? 0);
     if (before === undefined || before.number < number) {
       this.#lists.set(node.name, { number, since: at, slow, seen, before });
     } else if (number < before.number && before.before !== undefined && at < readBy(before)) {
-      // An older one that was under way for longer took the place of a newer, before anybody had to have read that.
+      // An older list that was delayed replaced a newer one, before the node had to have read the newer.
       this.#lists.set(node.name, { ...before.before, seen });
     }
   }
 
   /**
    * A process began. `kept`: the number of the lists that an earlier one wrote into its state directory, 0 where it wrote
-   * none. Those stay in force; others that it had seen may be known to it, or be forgotten.
+   * none. Those stay in force; the node may know or have forgotten others that it had read.
    */
   processBegan(node: SimulatedNode, { number, kept }: { readonly number: number; readonly kept: number }, at: number) {
     const newest = Math.max(number, kept);
@@ -97,7 +98,7 @@ export class Oracle {
     this.#lists.set(node.name, { number: newest, since: at, slow: true, seen, before: undefined });
   }
 
-  /** Nothing is held against the node until then. */
+  /** The node is not held to its lists until then: its disk is in trouble. */
   excuse(node: SimulatedNode, until: number): void {
     this.excused.set(node.name, Math.max(until, this.excused.get(node.name) ?? 0));
   }
@@ -106,9 +107,9 @@ export class Oracle {
     return (this.excused.get(node.name) ?? 0) > at;
   }
 
-  /** Why this node must not hear the certificate's owner at this time; undefined where it may, or nobody can say. */
+  /** Why this node must not accept the certificate now; undefined where it may, or where the oracle cannot tell. */
   mustRefuse(node: SimulatedNode, standing: Standing | undefined, at: number): string | undefined {
-    if (standing === undefined) return "nobody issued its certificate";
+    if (standing === undefined) return "no authority issued its certificate";
     if (standing.never !== undefined) return standing.never;
     if (this.isExcused(node, at)) return undefined;
     if (at > standing.notAfter + graceMs && !this.#jumped.has(node.name)) return "its certificate has expired";
@@ -117,7 +118,7 @@ export class Oracle {
     return at > readBy(lists) ? "its certificate is revoked" : undefined;
   }
 
-  /** Whether a node can have a reason to refuse the certificate's owner, for what the certificate is. */
+  /** Whether a node can have a reason to refuse the certificate. */
   mayRefuse(node: SimulatedNode, standing: Standing | undefined, at: number): boolean {
     if (standing === undefined || standing.never !== undefined || this.isExcused(node, at)) return true;
     if (at >= standing.notAfter - 1_000 || this.#jumped.has(node.name)) return true;

@@ -1,19 +1,21 @@
 /**
- * One run: a scenario, made, played and judged.
+ * One run: makes a scenario, plays it, and checks all invariants.
  *
  * @module
  */
 import type { InspectionEvent } from "xstate";
 import type { Credential } from "./authority.ts";
 import { Checker } from "./checker.ts";
-import { Trouble, troubleCredentials } from "./faults.ts";
+import { quietLookMs } from "./check_quiet.ts";
+import { Trouble } from "./faults.ts";
 import type { Violation } from "./invariants.ts";
+import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
 import type { NodePlan, Scenario } from "./scenario.ts";
 import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
 import type { TraceLine } from "./trace.ts";
 
-/** How often everything is looked at, in milliseconds of the run. */
+/** How often all nodes are looked at, in milliseconds of the run. */
 const lookEveryMs = 250;
 const dayMs = 86_400_000;
 
@@ -25,20 +27,23 @@ export interface RunOptions {
   readonly stopAtFirst?: boolean;
 }
 
-/** What came of a run. */
+/** The result of a run. */
 export interface RunResult {
   readonly seed: number;
   readonly traceHash: string;
-  /** Things that happened: lines of the trace. */
+  /** Lines of the trace. */
   readonly events: number;
   readonly virtualSeconds: number;
   readonly violations: readonly Violation[];
+  /** Troubles by kind. */
   readonly faults: Readonly<Record<string, number>>;
+  /** Kinds whose effect was observed (`bites.ts`). */
+  readonly bit: readonly string[];
   readonly outcome: string;
   readonly lines: readonly TraceLine[];
 }
 
-/** Plays a scenario. Everything but the making of keys and certificates runs without waiting. */
+/** Plays a scenario. After keys and certificates are issued, nothing waits for a promise. */
 export async function runScenario(scenario: Scenario, options: RunOptions = {}): Promise<RunResult> {
   const { keepTrace = false, stopAtFirst = true, inspect } = options;
   const sim = await Simulation.create({
@@ -47,21 +52,19 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
     ...(inspect === undefined ? {} : { inspect }),
   });
   const { checker, trouble, credentials } = await prepare(sim, scenario);
-  let violated = false;
-  // Refusals are errors; a stack for each costs more than the checks. Whoever looks at one run gets them.
+  // Refusals are errors; a stack for each costs more than the checks. A replay keeps them.
   const { stackTraceLimit } = Error;
   if (!keepTrace) Error.stackTraceLimit = 0;
   const until = startsAt + scenario.troubleMs + scenario.quietMs;
   try {
     scheduleAll(sim, scenario, { checker, trouble });
-    while (sim.time.step(until)) {
-      checker.stepped();
-      if (stopAtFirst && checker.violations.length > 0) {
-        violated = true;
-        break;
+    if (playTo(sim, checker, { until, stopAtFirst })) {
+      if (checker.isIdle) {
+        checker.beginQuiet();
+        playTo(sim, checker, { until: until + quietLookMs, stopAtFirst });
       }
+      conclude(sim, scenario, { checker, trouble, credentials });
     }
-    if (!violated) conclude(sim, scenario, { checker, trouble, credentials });
   } catch (error) {
     checker.violate("no-crash", "all", error instanceof Error ? error.stack ?? error.message : String(error));
   } finally {
@@ -74,15 +77,29 @@ export async function runScenario(scenario: Scenario, options: RunOptions = {}):
     virtualSeconds: (sim.time.now - startsAt) / 1_000,
     violations: checker.violations,
     faults: Object.fromEntries([...trouble.injected].toSorted()),
+    bit: [...trouble.bites.bit].toSorted(),
     outcome: outcomeOf(sim, checker),
     lines: sim.trace.lines,
   };
 }
 
+/** Plays to a time; false where it ended at a violation. */
+function playTo(
+  sim: Simulation,
+  checker: Checker,
+  { until, stopAtFirst }: { readonly until: number; readonly stopAtFirst: boolean },
+): boolean {
+  while (sim.time.step(until)) {
+    checker.stepped();
+    if (stopAtFirst && checker.violations.length > 0) return false;
+  }
+  return true;
+}
+
 function outcomeOf(sim: Simulation, checker: Checker): string {
   const scheduler = [...sim.nodes.values()].find(({ role }) => role === "scheduler");
   if (scheduler === undefined) return "none";
-  return checker.outcomes.get(scheduler.name) ?? scheduler.exit ?? "unfinished";
+  return checker.outcomeOf(scheduler) ?? scheduler.exit ?? "unfinished";
 }
 
 async function prepare(sim: Simulation, scenario: Scenario) {
@@ -109,7 +126,7 @@ async function prepare(sim: Simulation, scenario: Scenario) {
     oracle.know(credential, { notAfter: period.notAfter.getTime(), ...(isMember ? {} : { never: `it is ${name}` }) });
   }
   const crls = await makeLists(sim, scenario, { own, standings });
-  const trouble = new Trouble({ sim, oracle, checker, credentials: others, crls, keyOwner: () => true });
+  const trouble = new Trouble({ sim, oracle, checker, credentials: others, crls });
   makeNodes(sim, scenario, own);
   return { checker, trouble, oracle, credentials: own };
 }
@@ -123,7 +140,7 @@ function issueFor(sim: Simulation, { name, role, expiresAfterMs, byOther }: Node
   });
 }
 
-/** One set of lists more for each revocation, in the order of their events; later ones contain the earlier. */
+/** Makes a set of lists for each revocation, in the order of their events; each contains the earlier revocations. */
 async function makeLists(
   sim: Simulation,
   scenario: Scenario,
@@ -176,6 +193,7 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       role,
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
+      knobs: scenario.knobs,
       ...(executors === undefined ? {} : { executors }),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
@@ -192,7 +210,7 @@ function scheduleAll(
     const node = sim.nodes.get(name);
     if (node !== undefined) sim.after(index * 20, () => trouble.start(node));
   }
-  for (const event of events) sim.after(event.at, () => trouble.inject(event));
+  for (const event of events) trouble.schedule(event);
   const look = () => {
     checker.look();
     sim.after(lookEveryMs, look);
@@ -200,7 +218,7 @@ function scheduleAll(
   sim.after(lookEveryMs, look);
 }
 
-/** Who has to be there in the end: honest, valid, and not put out by what was done to it. */
+/** Checks the end. Honest, valid nodes that no trouble excludes must serve. */
 function conclude(
   sim: Simulation,
   scenario: Scenario,
@@ -221,8 +239,10 @@ function conclude(
     kind === "rekey" || (target.startsWith("scheduler") && ["crash", "power-cut", "drain"].includes(kind))
   );
   const schedulers = scenario.nodes.filter(({ role }) => role === "scheduler").length;
-  const enough = workers.filter(({ executors }) => executors?.includes("train")).length >=
-    scenario.job.workers * schedulers + 1;
+  const trainers = workers.filter(({ executors }) => executors?.includes("train") === true);
+  // A scheduler may lease a trainer that can also aggregate as its aggregator.
+  const aggregating = trainers.some(({ executors }) => executors?.includes("aggregate") === true) ? schedulers : 0;
+  const enough = trainers.length >= scenario.job.workers * schedulers + aggregating;
   const others = honest.filter(({ role }) => role === "data" || role === "scheduler").length === 1 + schedulers;
   const aggregates = workers.some(({ executors }) => executors?.includes("aggregate") === true);
   const mustServe = gateways === 0

@@ -22,7 +22,8 @@ import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import { type Authority, type Credential, organisationOf } from "./authority.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { JobInput } from "../job/messages.ts";
-import { addressOf, type NodeOptions, nodePaths, type NodeRole, SimulatedNode } from "./node.ts";
+import { addressOf, SimulatedNode } from "./node.ts";
+import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
 import { Trace } from "./trace.ts";
 import { VirtualTime } from "./virtual_time.ts";
@@ -33,33 +34,33 @@ const dayMs = 86_400_000;
 /** Nodes of one run. */
 export const nodesMax = 16_384;
 
-/** What a simulation is made with. */
+/** The options of a simulation. */
 export interface SimulationOptions {
-  /** Decides everything that is left to chance. */
+  /** Decides all random choices. */
   readonly seed: number | string;
-  /** Keeps the trace's lines, for a look at them. */
+  /** Keeps the trace's lines. */
   readonly keepTrace?: boolean;
   /** Sees every event of every machine. */
   readonly inspect?: (event: InspectionEvent) => void;
 }
 
-/** What a node is made with, beside what the simulation knows. */
+/** The options of a node; the simulation adds the rest. */
 export interface AddNode extends Partial<Omit<NodeOptions, "name" | "role" | "gateways" | "credential">> {
   readonly name: string;
   readonly role: NodeRole;
   /** Names of the gateways that it joins by. */
   readonly gateways?: readonly string[];
-  /** In place of a certificate of a year. */
+  /** Instead of a certificate for a year. */
   readonly credential?: Credential;
 }
 
-/** What looks on while a run goes. */
+/** Observes a run. */
 export interface SimulationWatch {
   report?(node: SimulatedNode, report: Report): void;
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
-  /** `as` which of its PeerIDs it answers. */
+  /** `as` is the PeerID that answers. */
   answer?(node: SimulatedNode, message: Message, as: PeerText): void;
   fact?(node: SimulatedNode, fact: TransportFact): void;
   crash?(node: SimulatedNode, error: unknown): void;
@@ -208,7 +209,7 @@ export class Simulation {
     return one.isRunning && other.isRunning && one.peers.includes(other.peer) && other.peers.includes(one.peer);
   }
 
-  /** Does something later. */
+  /** Runs a task later. */
   after(delayMs: number, task: () => void): void {
     this.time.schedule(delayMs, task);
   }

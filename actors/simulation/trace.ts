@@ -1,22 +1,22 @@
 /**
- * What happened in a run, line by line: hashed always, kept when somebody wants to look at it.
+ * What happened in a run, line by line: always hashed, kept for a replay.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 
-/** One thing that happened. */
+/** One line. */
 export interface TraceLine {
   /** Milliseconds since the run's start. */
   readonly at: number;
   readonly node: string;
   readonly kind: "report" | "frame" | "fault" | "state" | "violation";
-  /** For frames the host that sent it. */
+  /** The sender's host, for frames. */
   readonly from?: string;
   readonly text: string;
 }
 
-/** Lines kept for a look; further ones are hashed only. */
+/** Lines kept; further ones are only hashed. */
 export const linesMax = 200_000;
 
 /** The trace of one run. */

@@ -1,5 +1,5 @@
 /**
- * `Ports.run` on virtual time: Effects of a simulated node, with its clock, its scheduler, its disk and its randomness.
+ * `Ports.run` in virtual time: runs the Effects of a simulated node with its clock, scheduler, disk and randomness.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { Scheduler } from "effect/Scheduler";
 import type { Run, Services } from "../runtime/ports.ts";
 import type { NodeClock } from "./node_clock.ts";
 
-/** What the Effects of a node get. */
+/** The services of a node's Effects. */
 export interface VirtualRunOptions {
   readonly clock: NodeClock;
   readonly disk: FileSystem;
@@ -20,7 +20,7 @@ export interface VirtualRunOptions {
   readonly random: () => number;
 }
 
-/** Makes a `run`: an Effect starts at once, `onExit` is called in a turn of its own. */
+/** Makes a `run`: an Effect starts at once, and `onExit` is called in a turn of its own. */
 export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run {
   const services = Context.empty().pipe(
     Context.add(Clock.Clock, clock.effectClock),
@@ -41,10 +41,10 @@ export function makeVirtualRun({ clock, disk, random }: VirtualRunOptions): Run 
   };
 }
 
-/** Paths are text: nothing to simulate. */
+/** Paths are text: there is nothing to simulate. */
 const posixPath: Path = Effect.runSync(Effect.provide(Path, posixPathLayer));
 
-/** A simulated node starts no process: its executors are simulated above that (`executor.ts`). */
+/** A simulated node starts no process: `executor.ts` simulates its executors. */
 const noProcesses = new Proxy({}, {
   get: () => {
     throw new Error("Cannot start a process: this node is simulated");

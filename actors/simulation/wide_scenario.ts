@@ -1,33 +1,33 @@
 /**
- * A wide network for an hour: a thousand nodes, each joined by two gateways and connected with sixteen peers at most, some
- * of them revoked, and all others given new keys one after another.
+ * A wide network for an hour: a thousand nodes, each joined by two gateways and connected with at most sixteen peers. Some
+ * are revoked; all others get new keys, one after another.
  *
- * No job runs in it: an author of gossip is verified by a connection of its own, which would be a thousand of them.
+ * No job runs in it: each author of gossip is verified over a connection of its own, and there would be a thousand.
  *
  * @module
  */
 import { randomOf } from "../runtime/random.ts";
 import type { NodePlan, Scenario, ScenarioEvent } from "./scenario.ts";
 
-/** Nodes, where nothing else is said. */
+/** The default number of nodes. */
 export const wideNodes = 1_000;
-/** The hour, in milliseconds, and the part of it in which nothing happens any more. */
+/** The hour, in milliseconds, and its last part, without events. */
 export const wideMs = 3_600_000;
 const wideQuietMs = 120_000;
-/** Connections of a node. A gateway has four to other gateways, and as many to nodes as are left. */
+/** Connections of a node. A gateway has four with other gateways, and the rest with nodes. */
 export const widePeersMax = 16;
 const gatewayLinks = 4;
-/** One node in so many is revoked; one in so many is a data node. */
+/** One node of this many is revoked; one of this many is a data node. */
 const revokedEach = 100;
 const dataEach = 20;
-/** A node that gets a new key is away this long, in milliseconds. */
+/** A node that gets a new key is down this long, in milliseconds. */
 const rotationMs = 12_000;
 
-/** What a wide scenario is made within. */
+/** The size of a wide scenario. */
 export interface WideTerms {
-  /** From 16 on. */
+  /** At least 16. */
   readonly nodes?: number | undefined;
-  /** How long all of it takes, in milliseconds; an hour. */
+  /** Its duration, in milliseconds; an hour by default. */
   readonly forMs?: number | undefined;
 }
 

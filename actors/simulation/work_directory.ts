@@ -1,5 +1,5 @@
 /**
- * A job's work directory in memory: the same interface and the same rules for paths as the real one.
+ * A job's work directory in memory, with the interface and the path rules of the real one.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import { Effect, Result } from "effect";
 import { parsePath, type PathError, WorkFileFailed } from "../files/path_refused.ts";
 import type { FileStatus, ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
 
-/** A work directory that a simulation can look into. */
+/** A work directory that a simulation can inspect. */
 export interface MemoryDirectory extends WorkDirectory {
   readonly files: ReadonlyMap<string, Uint8Array>;
-  /** No room any more: what is written fails. */
+  /** The disk is full: writing fails. */
   full: boolean;
-  /** Called when a file has its name. */
+  /** Called when a file was committed. */
   onCommit: (name: string) => void;
 }
 
-/** Makes an empty one. */
+/** Makes an empty work directory. */
 export function makeMemoryDirectory(path: string): MemoryDirectory {
   const files = new Map<string, Uint8Array>();
   const checked = <A>(name: string, then: () => Effect.Effect<A, PathError>): Effect.Effect<A, PathError> =>

@@ -81,13 +81,14 @@ export function answerRenewal(
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
     return;
   }
-  const endsAt = context.ports.now() + leaseLifeMs;
+  const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
+  const endsAt = context.ports.now() + lifeMs;
   const holder = memberOf(identity);
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({ book: acceptOffer(context.book, id, holder, endsAt) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
-    input: { id, holder, lifeMs: leaseLifeMs, now: context.ports.now, parent: self },
+    input: { id, holder, lifeMs, now: context.ports.now, parent: self },
   });
   enqueue.sendTo(context.transport, {
     type: "respond",

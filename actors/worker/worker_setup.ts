@@ -29,8 +29,14 @@ export const statusTimeoutMs = 3_000;
 /** A draining worker waits this long for its jobs and the acknowledgement of their ends, in milliseconds. */
 export const drainMs = 25_000;
 
+/** What a worker is created with. */
+export interface WorkerInput extends RoleInput<WorkerConfig> {
+  /** How long a lease lives unless it is renewed, in milliseconds; the default of `lease.ts` where undefined. */
+  readonly leaseLifeMs?: number | undefined;
+}
+
 /** The context of a worker. */
-export interface WorkerContext extends RoleInput<WorkerConfig> {
+export interface WorkerContext extends WorkerInput {
   readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
   readonly jobNetworkHost: JobNetworkHost;
@@ -77,7 +83,7 @@ export const jobDied = "xstate.error.actor.job/";
 /** Types, guards and children of the worker's machine. `worker.ts` adds the actions. */
 export const workerSetup = setup({
   types: {
-    input: {} as RoleInput<WorkerConfig>,
+    input: {} as WorkerInput,
     context: {} as WorkerContext,
     events: {} as WorkerEvent,
     output: {} as RoleOutcome,

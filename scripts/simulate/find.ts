@@ -1,28 +1,28 @@
 /**
- * Runs seeds until enough of them fail, makes the first that does smaller, and prints all that as JSON: what `planted.ts`
- * runs in a patched copy.
+ * Runs seeds until enough of them fail, shrinks the first failure, and prints the result as JSON. `planted.ts` runs it in a
+ * patched copy.
  *
  * @module
  */
 import process from "node:process";
 import { type InvariantName, runScenario, scenarioOf, shrinkScenario } from "../../actors/simulation/mod.ts";
 
-/** What was found. */
+/** The result of a search. */
 export interface Found {
   /** Seeds that ran, from 0 on. */
   readonly runs: number;
   readonly found: readonly { readonly seed: number; readonly invariant: InvariantName }[];
-  /** The first that failed, made smaller; undefined where none did, or nobody asked for it. */
+  /** The first failure, shrunk; undefined where none failed, or shrinking was not asked for. */
   readonly shrunk: Shrinking | undefined;
 }
 
-/** What a failing scenario had, and what is left of it. */
+/** The size of a failing scenario before and after shrinking. */
 export interface Shrinking {
   readonly events: number;
   readonly shrunkEvents: number;
   readonly nodes: number;
   readonly shrunkNodes: number;
-  /** Runs that it cost. */
+  /** Runs that shrinking took. */
   readonly runs: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Deliberate defects. Each is a patch: a piece of a production file, found exactly once, and what stands there
- * instead. They are applied to a copy of the tree; the tree itself has no switch for any of them.
+ * Deliberate defects. Each is a patch: a piece of a production file, found exactly once, and its replacement. They are
+ * applied to a copy of the tree; the tree itself has no switch for any of them.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface PlantedBug {
   readonly replace: string;
 }
 
-/** What came of one defect. */
+/** The result of one defect. */
 export interface Outcome {
   readonly bug: string;
   readonly found: number;
@@ -105,7 +105,7 @@ export const plantedBugs: readonly PlantedBug[] = [
         ],`,
   },
   {
-    name: "a stranger renews a lease",
+    name: "a peer other than the holder renews a lease",
     file: "actors/worker/lease.ts",
     find: "member === context.holder,",
     replace: '(member as string) !== "" || member === context.holder,',
@@ -120,7 +120,7 @@ export const plantedBugs: readonly PlantedBug[] = [
             actions: { type: "renew"`,
   },
   {
-    name: "offers that are out are not counted",
+    name: "open offers are not counted",
     file: "actors/worker/commitments.ts",
     find: "const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];",
     replace: "const promised = [...Object.values(commitments.leases)];",
@@ -160,7 +160,7 @@ export const plantedBugs: readonly PlantedBug[] = [
       "isAllThere: ({ context: { expected, received } }) => expected.some((peer) => received[peer] !== undefined),",
   },
   {
-    name: "the parameter server waits for a peer that was left out",
+    name: "the parameter server waits for trainers that were left out",
     file: "actors/job/parameter_server/actions.ts",
     find: "    expected,\n    results: results.peers.filter(",
     replace: "    results: results.peers.filter(",
@@ -178,7 +178,13 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: `    waiting: { entry: "dialConfigured" },`,
   },
   {
-    name: "an update that broke off is waited for for ever",
+    name: "a stream that is over stays in the books",
+    file: "transport/core/raw_streams.ts",
+    find: "        this.#open.delete(owned);\n",
+    replace: "",
+  },
+  {
+    name: "the parameter server waits for ever for an update that broke off",
     file: "actors/job/parameter_server/actions.ts",
     find: `    enqueue.raise({ type: "update.overdue", peer }, { delay: brokenPatienceMs, id: \`overdue/\${peer}\` });
 `,

@@ -1,12 +1,17 @@
 /**
- * One seed again, with its whole trace.
+ * Plays one scenario again, with its whole trace.
  *
  * @module
  */
-import { type RunResult, runScenario } from "../../actors/simulation/mod.ts";
-import { chooseScenario, type SimulateOptions } from "./simulate.ts";
+import { type RunResult, runScenario, type Scenario } from "../../actors/simulation/mod.ts";
 
-/** Plays a seed with its trace kept. */
-export function replay(seed: number, terms: Pick<SimulateOptions, "nodes" | "faults" | "wide">): Promise<RunResult> {
-  return runScenario(chooseScenario(seed, terms), { keepTrace: true });
+/** A run, and what was drawn for it. */
+export interface Replay extends RunResult {
+  readonly scenario: Pick<Scenario, "knobs" | "weights" | "events">;
+}
+
+/** Plays a scenario with its trace kept. */
+export async function replay(scenario: Scenario): Promise<Replay> {
+  const { knobs = {}, weights = {}, events } = scenario;
+  return { ...await runScenario(scenario, { keepTrace: true }), scenario: { knobs, weights, events } };
 }

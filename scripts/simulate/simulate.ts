@@ -1,5 +1,5 @@
 /**
- * A batch of seeds: run, counted, and made smaller where one fails.
+ * Runs a batch of seeds, counts what happened, and shrinks failures.
  *
  * @module
  */
@@ -16,10 +16,10 @@ import {
 } from "../../actors/simulation/mod.ts";
 import { runtimeOf } from "./runtime.ts";
 
-/** Failures that are shrunk; further ones are only told. */
+/** Failures that are shrunk; further ones are only reported. */
 const shrunkMax = 5;
 const progressEveryMs = 5_000;
-/** Seeds whose transitions are counted: so many first ones, then one in so many. Looking at every event takes its time. */
+/** Seeds whose transitions are counted: the first ones, then one in so many. Inspecting every event takes time. */
 const coveredFirst = 100;
 const coveredEach = 10;
 
@@ -28,7 +28,7 @@ export interface SimulateOptions {
   /** The first seed. */
   readonly seed: number;
   readonly runs: number;
-  /** Wall time after which no seed begins. */
+  /** Wall time; no seed begins later. */
   readonly minutes: number | undefined;
   readonly nodes: number | undefined;
   readonly faults: readonly FaultKind[] | undefined;
@@ -37,7 +37,7 @@ export interface SimulateOptions {
   readonly onProgress: (line: string) => void;
 }
 
-/** What came of it. */
+/** The result of a batch. */
 export interface SimulateReport {
   readonly runtime: "node" | "deno";
   readonly runs: number;
@@ -49,20 +49,22 @@ export interface SimulateReport {
   readonly coverage: Readonly<Record<string, MachineCoverage>>;
   readonly seeds: readonly { readonly seed: number; readonly traceHash: string }[];
   readonly failures: readonly SimulateFailure[];
+  /** Seeds in which the effect of a kind of trouble was observed. */
+  readonly bit: Readonly<Record<string, number>>;
 }
 
 /** A seed that failed. */
 export interface SimulateFailure {
   readonly seed: number;
   readonly invariant: string;
-  /** Events of the scenario, and of the smallest one that still fails so. */
+  /** Events of the scenario, and of the shrunk one. */
   readonly events: number;
   readonly shrunkEvents: number;
   /** The whole command. */
   readonly replay: string;
 }
 
-/** What a seed means under these options. */
+/** The scenario of a seed under these options. */
 export function chooseScenario(seed: number, options: Pick<SimulateOptions, "nodes" | "faults" | "wide">): Scenario {
   const { nodes, faults, wide = false } = options;
   return wide ? wideScenarioOf(seed, { nodes }) : scenarioOf(seed, { nodes, faults });
@@ -78,6 +80,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
   const seeds: { seed: number; traceHash: string }[] = [];
   const failures: SimulateFailure[] = [];
   const counts: Record<string, number> = {};
+  const bit: Record<string, number> = {};
   let virtualSeconds = 0;
   let smallest = Infinity;
   let toldAt = startedAt;
@@ -89,6 +92,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
     virtualSeconds += result.virtualSeconds;
     smallest = Math.min(smallest, scenario.nodes.length);
     for (const [kind, count] of Object.entries(result.faults)) counts[kind] = (counts[kind] ?? 0) + count;
+    for (const kind of result.bit) bit[kind] = (bit[kind] ?? 0) + 1;
     const [violation] = result.violations;
     if (violation !== undefined) {
       onProgress(
@@ -102,7 +106,7 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
         shrunkEvents: shrunk.scenario.events.length,
         replay: replayCommand(seed, options),
       });
-      onProgress(`seed ${seed}: shrunk to ${JSON.stringify(shrunk.scenario.events)}`);
+      onProgress(`seed ${seed}: shrunk to ${JSON.stringify(shrunk.scenario)}`);
     }
     if (performance.now() - toldAt > progressEveryMs) {
       toldAt = performance.now();
@@ -117,12 +121,15 @@ export async function simulate(options: SimulateOptions): Promise<SimulateReport
     nodes: Number.isFinite(smallest) ? smallest : 0,
     virtualSeconds,
     cpuSeconds: (user + system) / 1_000_000,
-    faults: Object.fromEntries(Object.entries(counts).toSorted()),
+    faults: sorted(counts),
     coverage: coverage.of(),
     seeds,
     failures,
+    bit: sorted(bit),
   };
 }
+
+const sorted = (counts: Readonly<Record<string, number>>) => Object.fromEntries(Object.entries(counts).toSorted());
 
 function replayCommand(seed: number, { nodes, faults, wide }: SimulateOptions): string {
   const of = (name: string, value: string | number | undefined) => value === undefined ? "" : ` --${name} ${value}`;
@@ -134,11 +141,13 @@ function replayCommand(seed: number, { nodes, faults, wide }: SimulateOptions): 
 
 /** The report for people. */
 export function textOf(report: SimulateReport): string {
-  const { runs, virtualSeconds, cpuSeconds, faults, coverage, failures } = report;
+  const { runs, virtualSeconds, cpuSeconds, faults, bit, coverage, failures } = report;
   const lines = [
     `${runs} runs, ${Math.round(virtualSeconds)} virtual seconds in ${cpuSeconds.toFixed(1)} of the CPU ` +
     `(${Math.round(virtualSeconds / cpuSeconds)} a second)`,
     `faults: ${Object.entries(faults).map(([kind, count]) => `${kind} ${count}`).join(", ")}`,
+    `seeds in which they bit: ${Object.entries(bit).map(([kind, count]) => `${kind} ${count}`).join(", ")}`,
+    `that never bit: ${Object.keys(faults).filter((kind) => bit[kind] === undefined).join(", ") || "none"}`,
     "transitions reached:",
     ...Object.entries(coverage).map(([machine, { reached, total }]) => `  ${machine} ${reached} of ${total}`),
     ...failures.map(({ seed, invariant, events, shrunkEvents, replay }) =>

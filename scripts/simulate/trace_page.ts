@@ -1,11 +1,11 @@
 /**
- * A run as one page: lanes for nodes, time downwards, messages as arrows, what was reported, done to it and violated.
+ * A run as one page: a lane for each node, time downwards, messages as arrows, and reports, faults and violations.
  *
  * @module
  */
 import type { RunResult } from "../../actors/simulation/mod.ts";
 
-/** Lines that are drawn; of a longer trace the last ones, which lead to a violation. */
+/** Lines that are drawn: the last ones of a longer trace, which lead to a violation. */
 const drawnMax = 4_000;
 
 /** One self-contained page: it loads nothing. */
@@ -19,14 +19,7 @@ export function tracePage({ seed, traceHash, violations, lines, events }: RunRes
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>seed ${seed}</title>
 <style>
-body{font:13px/1.4 system-ui,sans-serif;margin:0;color:#1c2430;background:#fff;display:flex;flex-direction:column;height:100vh}
-header{border-bottom:1px solid #c9d1dc;padding:8px 16px}main{flex:1;overflow:auto}
-h1{font-size:15px;margin:0}p{margin:2px 0}label{margin-right:12px}
-svg text{font:11px system-ui,sans-serif}.lane{stroke:#dde3ea}.frame{stroke:#5b8def;stroke-width:1}
-.report{fill:#2f6f4f}.warn{fill:#b26a00}.error{fill:#b00020}.fault{fill:#7b1fa2;font-weight:600}
-#names{position:sticky;top:0;background:#fff;height:20px;border-bottom:1px solid #dde3ea;font-weight:600}#names span{position:absolute;white-space:nowrap}button,select{font:inherit}
-.violation{fill:#b00020;font-weight:700}.mark{fill:#ffe3e6}.trouble{fill:#f6eefb}.time{fill:#7a8694}
-</style>
+${style}</style>
 <header><h1>seed ${seed}, trace ${traceHash}, ${events} events</h1><p id="verdict"></p>
 <label><input type="checkbox" id="frames" checked> messages</label><label><input type="checkbox" id="debug"> debug reports</label>
 <label>only <select id="only"><option value="">every node</option></select></label>
@@ -37,10 +30,25 @@ svg text{font:11px system-ui,sans-serif}.lane{stroke:#dde3ea}.frame{stroke:#5b8d
 const page = globalThis["document"];
 const data = ${data};
 page.getElementById("verdict").textContent = ${JSON.stringify(verdict).replaceAll("<", "\\u003c")};
-const svg = page.getElementById("lanes"), left = 90, rowHeight = 16;
+${script}</script></html>
+`;
+}
+
+const style =
+  `body{font:13px/1.4 system-ui,sans-serif;margin:0;color:#1c2430;background:#fff;display:flex;flex-direction:column;height:100vh}
+header{border-bottom:1px solid #c9d1dc;padding:8px 16px}main{flex:1;overflow:auto}
+h1{font-size:15px;margin:0}p{margin:2px 0}label{margin-right:12px}
+svg text{font:11px system-ui,sans-serif}.lane{stroke:#dde3ea}.frame{stroke:#5b8def;stroke-width:1}
+.report{fill:#2f6f4f}.warn{fill:#b26a00}.error{fill:#b00020}.fault{fill:#7b1fa2;font-weight:600}
+#names{position:sticky;top:0;background:#fff;height:20px;border-bottom:1px solid #dde3ea;font-weight:600}#names span{position:absolute;white-space:nowrap}button,select{font:inherit}
+.violation{fill:#b00020;font-weight:700}.mark{fill:#ffe3e6}.trouble{fill:#f6eefb}.time{fill:#7a8694}
+`;
+
+/** Draws `data` into the page. */
+const script = String.raw`const svg = page.getElementById("lanes"), left = 90, rowHeight = 16;
 const only = page.getElementById("only"), marks = [];
 /** Keys are long and the same everywhere: their last letters tell them apart. */
-const short = (text) => text.replace(/12D3KooW\\w+(\\w{6})/g, "…$1");
+const short = (text) => text.replace(/12D3KooW\w+(\w{6})/g, "…$1");
 for (const node of data.nodes) only.append(new Option(node, node));
 function add(name, attributes, text, title) {
   const element = page.createElementNS("http://www.w3.org/2000/svg", name);
@@ -105,6 +113,4 @@ globalThis.addEventListener("resize", draw);
 for (const box of page.querySelectorAll("input, select")) box.addEventListener("change", draw);
 draw();
 show("violation");
-</script></html>
 `;
-}

@@ -33,19 +33,7 @@ import { gateInput, refusalOfCheck, scripted, scriptedChecks, secured } from "..
 const test = suite("paths of simulated gates");
 
 /** Each reaches paths that the others don't. */
-const seeds: readonly [seed: number, kind?: FaultKind][] = [
-  [92],
-  [2, "stranger"],
-  [86],
-  [2, "half-open"],
-  [90],
-  [51],
-  [78],
-  [6],
-  [39, "clock-jump"],
-  [22],
-  [107],
-];
+const seeds: readonly [seed: number, kind?: FaultKind][] = [[29], [19], [23], [25], [28], [302, "rekey"], [60]];
 
 /** A handshake that a cut link or a drain interrupts, at two of its steps, and more half-open connections than a node keeps. */
 const crafted: readonly Scenario[] = [
@@ -55,6 +43,7 @@ const crafted: readonly Scenario[] = [
   onSlowLink(trouble("drain", 2_100, 9_000, 0.3)),
   {
     ...scenarioOf(1, { faults: [] }),
+    knobs: {},
     events: Array.from({ length: 6 }, () => trouble("half-open", 1_000, 9_000, 0.9)),
     troubleMs: 6_000,
     quietMs: 1_000,
@@ -63,7 +52,7 @@ const crafted: readonly Scenario[] = [
 
 function onSlowLink(event: ScenarioEvent): Scenario {
   const events = [trouble("slow-link", 1, 20_000, 0.9), event];
-  return { ...scenarioOf(1, { faults: [] }), events, troubleMs: 16_000, quietMs: 1_000 };
+  return { ...scenarioOf(1, { faults: [] }), knobs: {}, events, troubleMs: 16_000, quietMs: 1_000 };
 }
 
 function trouble(kind: FaultKind, at: number, forMs: number, amount: number): ScenarioEvent {

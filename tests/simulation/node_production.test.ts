@@ -13,11 +13,14 @@ import { runScenario, scenarioOf, simulatedMachines } from "../../actors/simulat
 
 const test = suite("production modules in a simulation");
 
-/** Actors that are others in a simulation: hands, not heads. The machines among them are compared themselves. */
+/**
+ * Actors that differ in a simulation: those that touch the world, and machines that only get another input. The machines
+ * among them are compared themselves.
+ */
 const replaced: Readonly<Record<string, readonly string[]>> = {
-  node: ["worker"],
+  node: ["worker", "trustStore", "identity"],
   worker: ["job", "sweep"],
-  job: ["directory", "bridge", "executor", "exit", "overrun", "stop", "flush", "remove", "aggregator"],
+  job: ["directory", "bridge", "executor", "exit", "limitExceeded", "stop", "flush", "remove", "aggregator"],
   parameterServer: ["aggregated"],
 };
 
@@ -32,7 +35,7 @@ test("every machine of a run is a production machine, with other hands where lis
   assert.equal(violations, []);
   const production = new Map(simulatedMachines.map((machine) => [machine.id, machine]));
   const ids = new Set([...seen].map(({ id }) => id));
-  for (const id of ["node", "handshake", "trustStore", "scheduler", "worker", "job", "parameterServer", "lease"]) {
+  for (const id of ["node", "connectionGate", "trustStore", "scheduler", "worker", "job", "parameterServer", "lease"]) {
     assert.ok(ids.has(id), `no ${id} ran`);
   }
   for (const machine of seen) {

@@ -115,7 +115,7 @@ export function realMeeting(pki: TestPki): Meeting {
         address,
         facts: transport.facts,
         get size() {
-          return session?.size ?? 0;
+          return Object.values(session?.open ?? {}).reduce((sum, count) => sum + count, 0);
         },
         send: transport.send,
         ask: (question) => transport.ask(question as never),
@@ -215,7 +215,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         address: `${address}/p2p/${identity.peer}`,
         facts,
         get size() {
-          return session?.size ?? 0;
+          return Object.values(session?.open ?? {}).reduce((sum, count) => sum + count, 0);
         },
         send: (said) => child.send(said),
         ask: (question) => ask(question),

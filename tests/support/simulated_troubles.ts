@@ -1,5 +1,5 @@
 /**
- * Scenarios made by hand, for what seeds hardly ever draw: every worker broken at the same step, a key that is replaced while
+ * Scenarios written by hand for what seeds rarely draw: every worker broken at the same step, a key that is replaced while
  * its node is alone, a second order to stop.
  *
  * @module
@@ -35,6 +35,10 @@ function made(seed: number, forMs: number, ...events: readonly ScenarioEvent[]):
   return { ...scenarioOf(seed, { faults: [], nodes: 10 }), events, troubleMs: forMs, quietMs: 2_000 };
 }
 
+function only(scenario: Scenario, names: readonly string[]): Scenario {
+  return { ...scenario, nodes: scenario.nodes.filter(({ name }) => names.includes(name)) };
+}
+
 const cut = (at: number) => ["scheduler-1", "scheduler-2"].map((name) => trouble("power-cut", name, at, 60_000));
 
 /** Each takes transitions that no seed of `transition_seeds.json` does. */
@@ -43,7 +47,19 @@ export const troubles: readonly Scenario[] = [
     made(20, 25_000, ...everyWorker("bridge", how)),
     made(20, 25_000, ...everyWorker("executor", how)),
     made(20, 60_000, ...everyWorker("remove", how)),
+    made(21, 25_000, ...everyWorker("directory", how)),
+    made(20, 70_000, ...everyWorker("flush", how)),
+    made(20, 40_000, ...everyWorker("stop", how), ...cut(9_000)),
   ]),
+  // Two workers that can do both, for a job that needs three: it is tried one way round, then the other.
+  only(made(20, 80_000), ["gateway-1", "gateway-2", "data-1", "scheduler-1", "worker-2", "worker-3"]),
+  // A scheduler is cut off, and its clock jumps beyond the ends of its leases between two tries of a renewal.
+  made(
+    20,
+    20_000,
+    trouble("partition", "scheduler-1", 3_000, 15_000, 0.9),
+    trouble("clock-jump", "scheduler-1", 10_300, 8_000, 0.99),
+  ),
   made(20, 25_000, ...everyWorker("overrun", "fails")),
   made(20, 25_000, ...everyWorker("exit", "fails")),
   // Cancelled while their hands are busy: the lease of a scheduler that is gone is over first.

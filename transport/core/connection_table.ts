@@ -218,6 +218,11 @@ export class ConnectionTable implements ConnectionListener {
     return this.#accepted;
   }
 
+  /** Connections that are not established, or not any more. */
+  get halfOpen(): number {
+    return this.#rows.values().filter(({ established }) => !established).toArray().length;
+  }
+
   /** Connections in every phase. */
   get size(): number {
     return this.#rows.size;

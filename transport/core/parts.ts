@@ -10,6 +10,19 @@ import type { Clock } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
 
+/** What a transport holds open, by kind. */
+export interface OpenCounts {
+  /** Requests of both sides that were not answered, and operations on records. */
+  readonly exchanges: number;
+  /** Streams that are offered, opening or open. */
+  readonly streams: number;
+  readonly dials: number;
+  /** Authors and publishers that are being verified. */
+  readonly verifications: number;
+  /** Connections that are not established, or not any more. */
+  readonly halfOpen: number;
+}
+
 /** What is known of established connections (`connection_table.ts`). */
 export interface Established {
   /** What the certificate of this connection proved; undefined unless the connection is established. */

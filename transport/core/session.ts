@@ -26,7 +26,7 @@ import { Dialler } from "./dialing.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
 import type { Outbox } from "./outbox.ts";
-import type { SessionParts } from "./parts.ts";
+import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
 import { Records } from "./records.ts";
@@ -389,12 +389,11 @@ export class Session {
     return this.#table.accepted;
   }
 
-  /** What is under way: exchanges, streams, dials, verifications, and handshakes. */
-  get size(): number {
-    let handshakes = 0;
-    for (const { established } of this.#table.rows()) if (!established) handshakes += 1;
-    const { size: records } = this.#records;
-    return this.#requests.size + this.#streams.size + this.#kad.size + records + this.#dialler.size +
-      this.#verified.size + handshakes;
+  /** What is under way, by kind. */
+  get open(): OpenCounts {
+    const exchanges = this.#requests.size + this.#records.size;
+    const streams = this.#streams.size + this.#kad.size;
+    const { halfOpen } = this.#table;
+    return { exchanges, streams, dials: this.#dialler.size, verifications: this.#verified.size, halfOpen };
   }
 }

@@ -1,0 +1,109 @@
+/**
+ * Checks a training: slices, updates, the mean of each round, and that the scheduler comes to an end.
+ *
+ * @module
+ */
+import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import type { WorkerContext } from "../worker/worker_setup.ts";
+import type { AveragedRound } from "./executor.ts";
+import type { CheckInit, Findings } from "./findings.ts";
+import { contextsOf, keyOf } from "./findings.ts";
+import type { SimulatedNode } from "./node.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** Numbers of f32 arithmetic that are equal differ by less than this. */
+const tolerance = 1e-5;
+
+/** Checks the trainings of all schedulers. */
+export class TrainingChecks {
+  /** Trainers that dropped out of a job: `job/peer`. */
+  readonly rejected = new Set<string>();
+  /** How a scheduler's training ended, by the node's name. */
+  readonly outcomes = new Map<string, string>();
+  readonly #sim: Simulation;
+  readonly #findings: Findings;
+  readonly #slices = new Map<string, number[]>();
+  readonly #velocity = new Map<string, number[]>();
+  readonly #finished = new Set<string>();
+
+  constructor({ sim, findings }: CheckInit) {
+    this.#sim = sim;
+    this.#findings = findings;
+  }
+
+  finished(node: SimulatedNode): void {
+    this.outcomes.set(node.name, "finished");
+    this.#finished.add(keyOf(node, "training"));
+  }
+
+  /** Whether the training of a scheduler's process is over. */
+  isOver(node: SimulatedNode): boolean {
+    return this.#finished.has(keyOf(node, "training")) || node.exit !== undefined;
+  }
+
+  answer(node: SimulatedNode, message: Message, as: Peer): void {
+    if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
+    const count = contextsOf<SchedulerContext>(node).map(({ dataset }) => dataset?.slices).find((known) =>
+      known !== undefined
+    );
+    if (count === undefined) return;
+    const { index } = message.Data.Success;
+    if (!(index >= 0 && index < count)) {
+      this.#findings.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
+    }
+    const key = keyOf(node, `slices/${as}`);
+    const given = this.#slices.get(key) ?? new Array<number>(count).fill(0);
+    given[index] = (given[index] ?? 0) + 1;
+    this.#slices.set(key, given);
+    if (Math.max(...given) - Math.min(...given) > 1) {
+      this.#findings.violate("slice-once", node.name, `gave slices ${given.join(", ")} times`);
+    }
+  }
+
+  averaged({ spec, updates, learningRate, momentum, out }: AveragedRound): void {
+    const { executor } = spec;
+    if (executor.class !== "aggregate") return;
+    const strangers = [...updates.keys()].filter((peer) => !executor.config.updates.peers.includes(peer));
+    if (strangers.length > 0) {
+      this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
+    }
+    const named = this.#namedNow(spec.job_id) ?? executor.config.updates.peers;
+    const missing = named.filter((peer) => !updates.has(peer) && !this.rejected.has(`${spec.job_id}/${peer}`));
+    if (missing.length > 0) {
+      this.#findings.violate("waits-for-all", "aggregator", `did not wait for ${missing.join(", ")}`);
+    }
+    this.#checkMean(spec.job_id, { updates, learningRate, momentum, out });
+  }
+
+  /** The peers that the aggregator's worker was last told to wait for. */
+  #namedNow(jobId: Uuid): readonly Peer[] | undefined {
+    for (const node of this.#sim.nodes.values()) {
+      const books = node.role === "worker" ? contextsOf<WorkerContext>(node).map(({ book }) => book) : [];
+      for (const { spec } of books.flatMap(({ jobs }) => Object.values(jobs))) {
+        if (spec.job_id === jobId && spec.executor.class === "aggregate") return spec.executor.config.updates.peers;
+      }
+    }
+    return undefined;
+  }
+
+  #checkMean(jobId: Uuid, { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec">): void {
+    const lists = [...updates.values()];
+    const before = this.#velocity.get(jobId) ?? out.map(() => 0);
+    const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);
+    const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);
+    this.#velocity.set(jobId, velocity);
+    const expected = mean.map((value, at) => learningRate * (momentum * (velocity[at] as number) + value));
+    const off = expected.findIndex((value, at) => !(Math.abs(value - (out[at] as number)) < tolerance));
+    if (off >= 0 || out.length === 0) {
+      this.#findings.violate("mean-right", "aggregator", `got ${out.join(", ")} instead of ${expected.join(", ")}`);
+    }
+  }
+
+  /** At the end: the training is over where it must be. */
+  conclude(node: SimulatedNode, mustEnd: boolean): void {
+    if (!mustEnd || this.isOver(node) || !node.isRunning) return;
+    const value = JSON.stringify(node.roleActor?.getSnapshot().value ?? "joining");
+    this.#findings.violate("live-job", node.name, `its job is not over: ${value}`);
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * The options of a simulated node, and the configuration that its processes start with.
+ *
+ * @module
+ */
+import type { Resources } from "../../transport/protocols/messages.ts";
+import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
+import { executorsDefault } from "../config/defaults.ts";
+import type { Credential } from "./authority.ts";
+import { configOf, type Knobs } from "./knobs.ts";
+
+/** Roles of nodes. */
+export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
+
+/** The options of a node. */
+export interface NodeOptions {
+  readonly name: string;
+  readonly role: NodeRole;
+  readonly credential: Credential;
+  /** A key that does not belong to the certificate. */
+  readonly keyPem?: string;
+  readonly trustPem: string;
+  readonly crlsPem: string | undefined;
+  readonly gateways: readonly string[];
+  readonly job?: DilocoJobConfig;
+  readonly executors?: readonly ("train" | "aggregate")[];
+  readonly resources?: Resources;
+  readonly slices?: number;
+  readonly batchMs?: number;
+  readonly relayClient?: boolean;
+  /** False: peers reach it through a gateway's relay only. */
+  readonly isDialable?: boolean;
+  /** Limits and times in place of the defaults. */
+  readonly knobs?: Knobs | undefined;
+}
+
+/** Where a node's files lie. */
+export const nodePaths = {
+  cert: "/etc/hypha/cert.pem",
+  key: "/etc/hypha/key.pem",
+  trust: "/etc/hypha/trust.pem",
+  crls: "/etc/hypha/crls.pem",
+  dataset: "/data/digits",
+  state: "/var/lib/hypha/state",
+} as const;
+
+/** The configuration of a node's processes. */
+export function nodeConfig(options: NodeOptions): RoleConfig {
+  const common = commonConfig(options);
+  switch (options.role) {
+    case "gateway":
+      return { ...common, role: "gateway" };
+    case "data":
+      return { ...common, role: "data", datasetPath: nodePaths.dataset, requireGrant: true };
+    case "scheduler":
+      if (options.job === undefined) throw new Error(`Cannot start scheduler ${options.name}: it has no job`);
+      return { ...common, role: "scheduler", statusBridge: undefined, job: options.job };
+    case "worker":
+      return { ...common, ...workerConfig(options) };
+  }
+}
+
+function commonConfig({ gateways, crlsPem, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
+  return {
+    certPem: nodePaths.cert,
+    keyPem: nodePaths.key,
+    trustPem: nodePaths.trust,
+    crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
+    listenAddresses: [],
+    externalAddresses: [],
+    gatewayAddresses: gateways,
+    excludeCidr: [],
+    relayCircuit: relayClient,
+    keyExchange: "classical",
+    requireRoles: false,
+    leafAlgorithms: ["ed25519"],
+    caAlgorithms: ["ed25519"],
+    ...configOf(knobs),
+    stateDir: nodePaths.state,
+    telemetry: {
+      endpoint: undefined,
+      attributes: undefined,
+      headers: undefined,
+      protocol: undefined,
+      sampler: undefined,
+      sampleRatio: undefined,
+    },
+  };
+}
+
+function workerConfig(options: NodeOptions): Omit<WorkerConfig, keyof CommonConfig> {
+  const wanted = options.executors ?? ["train"];
+  return {
+    role: "worker",
+    workDir: "/var/hypha",
+    resources: options.resources ?? { gpu: 1, cpu: 4, storage: 10, memory: 8 },
+    offer: { price: 1, floor: 0, strategy: "flexible" },
+    executors: wanted.map((jobClass) => ({
+      class: jobClass,
+      name: executorsDefault[jobClass],
+      runtime: jobClass === "train" ? "process" : "parameter-server",
+      cmd: jobClass === "train" ? "simulated" : undefined,
+      args: [],
+    })),
+  };
+}
