@@ -25,7 +25,7 @@ import {
   stepOf,
 } from "../../actors/simulation/mod.ts";
 import { Result } from "effect";
-import type { GateEvent, GateInput } from "../../transport/port.ts";
+import type { GateCommand, GateInput } from "../../transport/port.ts";
 import { RateLimited, Unreachable } from "../../pki/refusal.ts";
 import type { CheckFunctions } from "../../pki/checks/check_table.ts";
 import { gateInput, refusalOfCheck, scripted, scriptedChecks, secured } from "../support/gates.ts";
@@ -63,7 +63,7 @@ const refusal = new Unreachable({ detail: "scripted" });
 const ofConnection = ["tlsVersion", "wellFormed", "identity"] as const;
 const ofAnchors = ["algorithm", "path", "validity", "revocation", "role"] as const;
 const changed = (snapshot: ReturnType<typeof scripted>) => ({ type: "trust.changed", snapshot }) as const;
-const events: readonly GateEvent[] = [
+const events: readonly GateCommand[] = [
   { type: "connection.securing" },
   secured(),
   ...ofConnection.map((check) => secured({ [check]: "refuses" })),
@@ -92,7 +92,7 @@ function enumerate(): ReadonlySet<string> {
   ];
   for (const birth of births) {
     for (const checks of [scriptedChecks(), runningOut()]) {
-      const logic = connectionGateMachine as unknown as ActorLogic<GateState, GateEvent, GateInput>;
+      const logic = connectionGateMachine as unknown as ActorLogic<GateState, GateCommand, GateInput>;
       const found = getSimplePaths(logic, {
         input: { ...gateInput(scripted(1, "anchors-1"), birth), now: () => 1_000, checks },
         events: (state: GateState) => [...events, ...timersOf(state)],

@@ -98,12 +98,12 @@ export class Admission {
   }
 
   /**
-   * Why an inbound attempt would be refused whatever else happens; it is not counted, and takes nobody's place. Undefined
+   * Why an inbound attempt would be refused whatever else happens; it is not counted, and takes no place. Undefined
    * where {@linkcode Admission.admit} is to decide.
    */
   refusalOf(address: AddressText, now: number): TooManyConnections | RateLimited | undefined {
     const key = sourceOf(address);
-    // A source that nobody knows has done nothing; making one here would be a second place where sources are made.
+    // An unknown source has done nothing. Only `admit` creates sources.
     return this.#refusalOf(this.#sources.has(key) ? this.#source(key, now) : undefined);
   }
 

@@ -37,7 +37,7 @@ export interface Established {
 
 /** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
 export interface OpensStreams {
-  /** As {@linkcode WireConnection.openStream}; over the limit the listener hears `closed("too-many")` later. */
+  /** As {@linkcode WireConnection.openStream}; over the limit the listener gets `closed("too-many")` later. */
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
 }
 

@@ -1,6 +1,6 @@
 /**
  * How peers can reach this node: its addresses, its reservation at a relay, and its place in the DHT. Nodes of this network
- * count themselves as started once these stand.
+ * count themselves as started once they have these.
  *
  * @module
  */

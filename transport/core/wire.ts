@@ -129,7 +129,7 @@ export interface ConnectionListener {
   /** TLS begins. The pair to show the peer; undefined: the wire closes the connection. */
   securing(connection: WireConnection): NodeIdentity | undefined;
   /**
-   * TLS stands.
+   * The TLS handshake is complete.
    *
    * @param chain What the peer sent, leaf first, DER.
    * @returns Who the peer is; undefined: refused, the wire closes the connection.
@@ -144,7 +144,7 @@ export interface ConnectionListener {
   failed(connection: WireConnection, refusal: Refusal): void;
   /** The peer broke the multiplexer's or the wire's rules on an open connection. The listener closes it. */
   broken(connection: WireConnection, detail: string): void;
-  /** The connection is over. Said once, for every connection that `opening` was called for. */
+  /** The connection is over. Reported once, for every connection that `opening` was called for. */
   ended(connection: WireConnection, end: ConnectionEnd): void;
 }
 
