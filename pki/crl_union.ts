@@ -20,7 +20,7 @@ import {
 } from "./crl_marks.ts";
 import { scopeName } from "./crl_scope.ts";
 
-/** Lists whose group is older than what was in force before. */
+/** Lists whose group is older than the one in force before. */
 export interface Rollback {
   /** The newest of them. */
   readonly list: HeldCrl;

@@ -10,7 +10,7 @@ import { networkOfIp6, plainAddress } from "../ip_ranges.ts";
 import type { AddressText, TransportLimits } from "../port.ts";
 
 /**
- * What is allowed unless the configuration says otherwise.
+ * The limits that hold where the configuration names none.
  *
  * A handshake costs about a millisecond of CPU at each end (measured, `docs/performance.md`), so 256 pending ones are a
  * quarter of a second of work. libp2p's own limits (10 pending, 5 a second from one host, 300 connections) are set out
@@ -37,7 +37,7 @@ export interface Admitted {
   opened(): void;
   /** The connection ended. Calling it again does nothing. */
   release(): void;
-  /** Says what ends this attempt while it is pending, should a source with fewer need its place. */
+  /** Sets what ends this attempt while it is pending, if a source with fewer attempts needs its place. */
   onEvicted(listener: (refusal: TooManyConnections) => void): void;
 }
 
@@ -107,7 +107,7 @@ export class Admission {
     return this.#refusalOf(this.#sources.has(key) ? this.#source(key, now) : undefined);
   }
 
-  /** What counts against a source, or against everybody. */
+  /** The limit that a source exceeds, or all sources together. */
   #refusalOf(source: Source | undefined): TooManyConnections | RateLimited | undefined {
     const limits = this.#limits;
     if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);

@@ -23,7 +23,7 @@ export interface OpenCounts {
   readonly halfOpen: number;
 }
 
-/** What is known of established connections (`connection_table.ts`). */
+/** Queries on established connections (`connection_table.ts`). */
 export interface Established {
   /** What the certificate of this connection proved; undefined unless the connection is established. */
   identityOf(connection: WireConnection): PeerIdentity | undefined;

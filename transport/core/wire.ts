@@ -192,7 +192,7 @@ export interface WireStarted {
   readonly left: readonly string[];
 }
 
-/** What is dialled: a peer at addresses that the wire finds or is given, or an address. */
+/** The target of a dial: a peer, at addresses that the wire finds or is given, or an address. */
 export type WireTarget =
   /** `addresses`: try these; without them the wire uses those that it remembers. */
   | { readonly peer: PeerText; readonly addresses?: readonly AddressText[] }
@@ -220,7 +220,7 @@ export interface Wire {
   addressesOf(peer: PeerText, done: (addresses: readonly AddressText[]) => void): void;
   /** Searches the DHT for a peer's addresses, without those that the wire remembers. */
   findPeer(peer: PeerText, done: (addresses: readonly AddressText[]) => void): GiveUp;
-  /** Lets peers open streams of a protocol. Serving what is served does nothing. */
+  /** Lets peers open streams of a protocol. Serving a protocol twice does nothing. */
   serve(protocol: string): void;
   unserve(protocol: string): void;
   subscribe(topic: string): void;
