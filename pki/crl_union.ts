@@ -1,5 +1,5 @@
 /**
- * Which lists that were in force before stand beside those of a file: where the file's are older, and where a number has
+ * Which lists that were in force before stay so together with those of a file: where the file's are older, and where a number has
  * two contents.
  *
  * @module
@@ -20,7 +20,7 @@ import {
 } from "./crl_marks.ts";
 import { scopeName } from "./crl_scope.ts";
 
-/** Lists whose group is older than what was in force before. */
+/** Lists whose group is older than the one in force before. */
 export interface Rollback {
   /** The newest of them. */
   readonly list: HeldCrl;
@@ -48,7 +48,7 @@ export interface KeptCrls {
 }
 
 /**
- * Of lists that were in force before, those that still are, beside the lists of a file: they are newer, or have the number
+ * Of lists that were in force before, those that still are, together with the lists of a file: they are newer, or have the number
  * of one of the file's and another content. If the file has no complete list of an issuer and scope, no earlier list takes
  * its place: peers with certificates of that issuer are refused, and CAs that it certified are no anchors (`isUnclear`).
  *

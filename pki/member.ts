@@ -17,6 +17,7 @@ export type Member = string & { readonly member: unique symbol };
 export interface ConnectedMember {
   /** PeerID, base58btc text. */
   readonly peer: string;
+  /** What its certificate proved. */
   readonly member: Member;
   /** The role that its certificate names. */
   readonly role: Role | undefined;

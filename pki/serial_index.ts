@@ -271,7 +271,7 @@ function allocate(
   };
 }
 
-/** FNV-1a with a final mix, spread over the buckets. The CA chooses the serials, so that nobody else can make them collide. */
+/** FNV-1a with a final mix, spread over the buckets. The CA chooses the serials, so that no other party can make them collide. */
 function bucketOf(bytes: Uint8Array, start: number, end: number, bucketCount: number): number {
   let value = 0x811c9dc5;
   for (let at = start; at < end; at++) value = Math.imul(value ^ bytes[at]!, 0x01000193);

@@ -42,7 +42,7 @@ export interface TrustWarning {
 }
 
 /**
- * Finds what is wrong with a snapshot, or will be soon.
+ * Finds problems of a snapshot, present and near.
  *
  * @param domain A snapshot (its own bundle), or one of its other domains.
  * @param omitted What the snapshot leaves out: certificates that are no CA's, revoked CAs; and the time to compare dates with.

@@ -1,24 +1,24 @@
 /**
- * What the transport says and hears, and the port through which it asks the gate.
+ * The vocabulary of the transport: asks, answers and facts. The gate's part is in `gate_port.ts`.
  *
- * Role machines, leases and jobs know these messages and nothing of libp2p. Two things speak them: the real transport
- * actor and the simulated one. Everything a role learns of the network arrives as an event, everything it wants of it
- * is an event sent. Every ask has an `id` of the asker's and exactly one answer, which goes to `replyTo`, never inside
- * the send that asked; facts go to the parent.
+ * Role machines, leases and jobs know these messages and nothing of libp2p. All that a role learns of the network arrives as an
+ * event; all that it wants of the network is an event that it sends. Each ask has an `id` of the asker's and exactly one
+ * answer, which goes to `replyTo`, never inside the send that asked. Facts go to the parent.
  *
  * @module
  */
-import { Data, type Effect, type Result } from "effect";
+import { Data, type Effect } from "effect";
 import type { Refusal } from "../pki/refusal.ts";
 import type { PeerIdentity } from "../pki/path.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { Role } from "../pki/certificate.ts";
+import type { CloseReason, MakeGate } from "./gate_port.ts";
+import type { AddressText, NodeIdentity, PeerText } from "./node_identity.ts";
 import type { Message, MessageProtocol, WorkerRequest } from "./protocols/messages.ts";
 
-/** A PeerID as base58btc text (`12D3KooW…`). */
-export type PeerText = string;
-/** A multiaddr as text. */
-export type AddressText = string;
+export type * from "./gate_port.ts";
+export type * from "./node_identity.ts";
+
 /**
  * Streams of files. The first two are the existing network's: the raw file and nothing else. The others are ours: they carry
  * length and SHA-256 too, and a puller's grant (`protocols/file_frame.ts`, `protocols/pull_header.ts`).
@@ -36,114 +36,6 @@ export type StreamProtocol = (typeof streamProtocols)[number];
 export function isStreamProtocol(protocol: string): protocol is StreamProtocol {
   return streamProtocols.some((known) => known === protocol);
 }
-
-/** A node's own key and certificate chain, as TLS wants them. */
-export interface NodeIdentity {
-  /** Derived from the certificate's key. */
-  readonly peer: PeerText;
-  /** Leaf first, then intermediates: what is sent to peers. DER. */
-  readonly chain: readonly Uint8Array[];
-  /** The chain, PEM. */
-  readonly certPem: string;
-  /** The private key, PKCS#8, PEM. */
-  readonly keyPem: string;
-  /** Grows with each change of the pair. */
-  readonly generation: number;
-  /** The certificate's name, for the log. */
-  readonly name: string;
-  /** When what is sent ends: the leaf, or an intermediate that it needs. */
-  readonly notAfter: Date;
-}
-
-// ── The gate ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Why a connection ended. Who closed is recorded by the gate: libp2p says `local` at both ends. */
-export type CloseReason =
-  | { readonly type: "by-us"; readonly detail: string }
-  | { readonly type: "by-them" }
-  | { readonly type: "trust.changed"; readonly refusal: Refusal }
-  | { readonly type: "expired"; readonly refusal: Refusal }
-  | { readonly type: "lost"; readonly detail: string };
-
-/** Where a gate is. `established`, `refused` and `closed` are what people ask about. */
-export type GatePhase =
-  | "admitting"
-  | "securing"
-  | "verifying"
-  | "opening"
-  | "established"
-  | "reverifying"
-  | "refused"
-  | "closed";
-
-/** What the node hands a gate at its birth. */
-export interface GateInput {
-  /** Identifier, for the log. */
-  readonly id: string;
-  /** Who dialled. */
-  readonly direction: "inbound" | "outbound";
-  /** The peer's address, or the relay's where the connection is relayed. */
-  readonly address: AddressText;
-  /** The PeerID that was dialled, where one was named. */
-  readonly expectedPeer: PeerText | undefined;
-  /** What admission control decided before any byte was read. */
-  readonly admission: Result.Result<unknown, Refusal>;
-  /** What is trusted. */
-  readonly snapshot: TrustSnapshot;
-  /** What we show the peer: the connection ends when either end's certificate does. */
-  readonly own: Pick<NodeIdentity, "name" | "notAfter">;
-  /** From birth to verdict, in milliseconds. */
-  readonly deadlineMs: number;
-}
-
-/** What the transport tells a gate. Delivery is synchronous: after `send` returns, `phase` is the new one. */
-export type GateEvent =
-  /** TLS begins on the raw connection. */
-  | { readonly type: "connection.securing" }
-  /** TLS stands: version such as `TLSv1.3`, and the chain that the peer sent, leaf first, as DER. */
-  | { readonly type: "tls.secured"; readonly version: string; readonly chain: readonly Uint8Array[] }
-  /** TLS failed, with the refusal it amounts to. */
-  | { readonly type: "tls.failed"; readonly refusal: Refusal }
-  /** libp2p announced the connection (`connection:open`). */
-  | { readonly type: "connection.opened" }
-  /** The connection ended; `detail` for the log. */
-  | { readonly type: "connection.closed"; readonly by: "us" | "them" | "lost"; readonly detail: string }
-  /** libp2p gave up while the muxer was negotiated (its own signal or deadline). */
-  | { readonly type: "opening.failed"; readonly refusal: Refusal }
-  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
-  /** Somebody here wants the connection closed. */
-  | { readonly type: "close"; readonly reason: string };
-
-/** What a gate says. */
-export type GateSaid =
-  | { readonly type: "gate.verified"; readonly identity: PeerIdentity }
-  | { readonly type: "gate.established"; readonly identity: PeerIdentity }
-  | { readonly type: "gate.refused"; readonly refusal: Refusal }
-  /** An established (or opening) connection must be, or was, closed. The transport closes it if it is still open. */
-  | { readonly type: "gate.closed"; readonly reason: CloseReason };
-
-/** A running gate, seen from the transport. */
-export interface Gate {
-  /** Identifier, for the log. */
-  readonly id: string;
-  /** How far it is. */
-  readonly phase: GatePhase;
-  /** Why it refused, once it did. */
-  readonly refusal: Refusal | undefined;
-  /** Who the peer is, once it was verified. */
-  readonly identity: PeerIdentity | undefined;
-  /** What the leaf says of itself once it was read, believed or not: a refusal's line names whom it refused. */
-  readonly presented?: { readonly name: string; readonly id: PeerText } | undefined;
-  /** Tells it what happened. */
-  send(event: GateEvent): void;
-  /** Calls `listener` for everything the gate says from now on. Returns how to stop it. */
-  listen(listener: (said: GateSaid) => void): () => void;
-  /** Ends its actor. */
-  stop(): void;
-}
-
-/** How the transport gets gates: handed to it by the node, closed over the supervisor. */
-export type MakeGate = (input: GateInput) => Gate;
 
 // ── Asks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,11 +82,11 @@ export interface StreamHandle {
   readonly id: string;
   /** The other side. */
   readonly peer: PeerText;
-  /** What is spoken on it. */
+  /** Its protocol. */
   readonly protocol: StreamProtocol;
-  /** The next piece; after `end` always `end`. */
+  /** Reads the next piece; after `end` always `end`. */
   readonly read: Effect.Effect<StreamChunk, TransportError>;
-  /** Ends when the piece was taken over by the connection: waits for drain. */
+  /** Ends once the connection has taken the piece over: waits for drain. */
   write(bytes: Uint8Array): Effect.Effect<void, TransportError>;
   /** Half-closes the writing side. */
   readonly end: Effect.Effect<void, TransportError>;
@@ -206,8 +98,8 @@ export interface StreamHandle {
 export type TransportAsk =
   | { readonly type: "start"; readonly replyTo: ReplyTo<StartAnswer> }
   /**
-   * Makes room for a transport of another key: listens no more, so that the addresses are free. What is connected stays,
-   * and dials of its own go on. Facts go to `factsTo` from now on, no longer to the parent.
+   * Makes room for a transport of another key: stops listening, so that the addresses are free. Connections stay, and dials of
+   * its own go on. Facts go to `factsTo` from now on, no longer to the parent.
    */
   | {
     readonly type: "retire";
@@ -291,21 +183,21 @@ export interface CountersAnswer {
 export type StartAnswer =
   | {
     readonly type: "listening";
-    /** What others are told: with `/p2p/…`, without what `excludeCidr` leaves out, with `externalAddresses`. */
+    /** What peers are told: with `/p2p/…` and `externalAddresses`, without what `excludeCidr` excludes. */
     readonly addresses: readonly AddressText[];
-    /** What is listened on, as it was asked for; where a port was left open, the port that there is. */
+    /** What is listened on, as configured; for an open port the port that the system gave. */
     readonly bound: readonly AddressText[];
-    /** Addresses of a version of IP that this machine does not speak: gone on without. One sentence each. */
+    /** Addresses of a version of IP that this machine lacks; the start goes on without them. One sentence each. */
     readonly left: readonly string[];
   }
   | { readonly type: "transport.failed"; readonly error: TransportError };
-/** Answer to `retire`: nothing listens any more. */
+/** Answer to `retire`: the transport no longer listens. */
 export interface RetireAnswer {
   /** Tells answers apart. */
   readonly type: "retired";
-  /** What was listened on, as a successor is to: where the configuration left the port open, the port there was. */
+  /** What a successor is to listen on: for an open port of the configuration, the port that there was. */
   readonly listenAddresses: readonly AddressText[];
-  /** Who is established, and where each can be dialled, with `/p2p/…`; those without an address are not named. */
+  /** Established peers and where each can be dialled, with `/p2p/…`; peers without an address are left out. */
   readonly peers: readonly { readonly peer: PeerText; readonly addresses: readonly AddressText[] }[];
 }
 /** Answer to `drain`: every connection is closed and libp2p stopped. */
@@ -359,7 +251,7 @@ export type TransportAnswer =
 
 // ── Facts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What the transport says unasked, to its parent. */
+/** What the transport tells its parent unasked. */
 export type TransportFact =
   /** At a member's first connection ({@linkcode memberOf}): a PeerID that shows two certificates may be two members. */
   | { readonly type: "peer.established"; readonly peer: PeerText; readonly identity: PeerIdentity }
@@ -378,7 +270,7 @@ export type TransportFact =
     readonly peer: { readonly name: string; readonly id: PeerText } | undefined;
     readonly refusal: Refusal;
   }
-  /** Already decoded and bounded. `exchange` is the transport's; one not answered in time declines itself. */
+  /** The message is decoded and bounded. `exchange` is the transport's; one that is not answered in time declines itself. */
   | {
     readonly type: "request.received";
     readonly exchange: string;
@@ -387,14 +279,14 @@ export type TransportFact =
     readonly protocol: MessageProtocol;
     readonly message: Message;
   }
-  /** A member's request that does not decode, or is too large: it got no answer. At most one a minute of each and protocol. */
+  /** A member's request that does not decode, or is too large; it got no answer. At most one a minute for each member and protocol. */
   | {
     readonly type: "request.malformed";
     readonly peer: PeerText;
     readonly identity: PeerIdentity;
     readonly protocol: MessageProtocol;
     readonly detail: string;
-    /** Such requests of this member over this protocol that were not told since the last that was. */
+    /** Such requests of this member over this protocol since the last one that was told. */
     readonly untold: number;
   }
   | {
@@ -404,7 +296,7 @@ export type TransportFact =
     readonly identity: PeerIdentity;
     readonly protocol: StreamProtocol;
   }
-  /** `from` is the author (verified here and not revoked), `via` who handed it on. */
+  /** `from` is the author (verified here and not revoked), `via` the peer that handed it on. */
   | {
     readonly type: "published";
     readonly topic: string;
@@ -422,13 +314,13 @@ export type TransportFact =
 export interface TransportCounters {
   /** Connections whose gate was opened. */
   readonly accepted: number;
-  /** Octets of application data that came. */
+  /** Octets of application data received. */
   readonly bytesReceived: number;
-  /** Octets of application data that went. */
+  /** Octets of application data sent. */
   readonly bytesSent: number;
 }
 
-// ── Birth ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Input ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** Limits on connections. Each has its default, with its source, in `admission.ts`. */
 export interface TransportLimits {
@@ -442,39 +334,39 @@ export interface TransportLimits {
   readonly connectionsPerAddressMax: number;
   /** Connections of one peer at once. */
   readonly connectionsPerPeerMax: number;
-  /** Handshakes a second from one address (token bucket), and how many may come at once. */
+  /** Handshakes a second from one address (token bucket). */
   readonly handshakesPerSecond: number;
-  /** Handshakes of one address at a stroke. */
+  /** Handshakes of one address at once. */
   readonly handshakesBurst: number;
 }
 
-/** What becomes of what was made with a former certificate or key. */
+/** What happens to connections that were made with a previous certificate or key. */
 export interface RotationPolicy {
-  /** `expiry`: connections live on until the former certificate's end; `time`: for `drainMs` at most. */
+  /** `expiry`: connections live until the previous certificate ends; `time`: for `drainMs` at most. */
   readonly drain: "expiry" | "time";
-  /** In milliseconds. A former key's connections never live longer than this, whatever `drain` says. */
+  /** In milliseconds. Connections of a previous key never live longer than this, whatever `drain` is. */
   readonly drainMs: number;
 }
 
-/** What a transport actor is born with. */
+/** The input of a transport actor. */
 export interface TransportInput {
   /** The node's role. */
   readonly role: Role;
   /** Key and certificate at the beginning. */
   readonly identity: NodeIdentity;
-  /** What is trusted at the beginning. */
+  /** The trust at the beginning. */
   readonly snapshot: TrustSnapshot;
   /** Makes the gate of each connection. */
   readonly makeGate: MakeGate;
   /** Multiaddrs to listen on. */
   readonly listenAddresses: readonly AddressText[];
-  /** Announced beside what is listened on. */
+  /** Announced in addition to what is listened on. */
   readonly externalAddresses: readonly AddressText[];
   /** Gateways: dialled by the node, relayed through where `relay` is `client`. With or without `/p2p/…`. */
   readonly gatewayAddresses: readonly AddressText[];
   /** Addresses of peers inside these ranges are not taken from the network, nor announced, nor dialled. */
   readonly excludeCidr: readonly string[];
-  /** What becomes of connections that were made with a former certificate of the same key. */
+  /** What happens to connections that were made with a previous certificate of the same key. */
   readonly rotation: RotationPolicy;
   /** Serves circuits, uses them, or neither. */
   readonly relay: "server" | "client" | "off";

@@ -25,7 +25,7 @@ import { assign, emit, setup } from "xstate";
 import { holds, pkiChecks } from "../../pki/checks/check_table.ts";
 import { HandshakeTimeout, HungUp, Internal, type Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type { CloseReason, GateEvent, GatePhase, GateSaid } from "../../transport/port.ts";
+import type { CloseReason, GateCommand, GateEvent, GatePhase } from "../../transport/port.ts";
 import {
   evaluateAdmission,
   evaluateChecks,
@@ -65,8 +65,8 @@ const gate = setup({
   types: {
     input: {} as ConnectionGateInput,
     context: {} as ConnectionGateContext,
-    events: {} as GateEvent,
-    emitted: {} as GateSaid,
+    events: {} as GateCommand,
+    emitted: {} as GateEvent,
     meta: {} as { safe: readonly string[] },
   },
   guards: {
@@ -184,7 +184,7 @@ const unforeseen = {
   target: "#connectionGate.refused",
   actions: {
     type: "refuse",
-    params: ({ event }: { event: GateEvent }) => ({
+    params: ({ event }: { event: GateCommand }) => ({
       refusal: new Internal({ detail: `unforeseen ${event.type} before the connection was open` }),
     }),
   },
@@ -223,7 +223,7 @@ const lost = {
   target: "#connectionGate.closed",
   actions: {
     type: "close",
-    params: ({ event }: { event: GateEvent }) => ({
+    params: ({ event }: { event: GateCommand }) => ({
       reason: { type: "lost", detail: "detail" in event ? event.detail : `unforeseen ${event.type}` } as const,
     }),
   },

@@ -9,7 +9,7 @@ import { type CheckFunctions, holds } from "../../pki/checks/check_table.ts";
 import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
 import { cachedChecks, VerificationCache } from "../../pki/verification_cache.ts";
-import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
+import type { Gate, GateCommand, GateEvent, GateInput, GatePhase, MakeGate } from "../../transport/port.ts";
 import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
@@ -44,8 +44,8 @@ type GateOptions = GateFactoryOptions & { readonly checks: CheckFunctions };
 class RootGate implements Gate {
   readonly id: string;
   readonly #report: Ports["report"];
-  readonly #listeners = new Set<(said: GateSaid) => void>();
-  readonly #unsaid: GateSaid[] = [];
+  readonly #listeners = new Set<(said: GateEvent) => void>();
+  readonly #unsaid: GateEvent[] = [];
   readonly #actor: Actor<typeof connectionGateMachine>;
   #died: Refusal | undefined;
   #sending = false;
@@ -86,7 +86,7 @@ class RootGate implements Gate {
     return Result.isSuccess(claimed) ? { name: claimed.success.name, id: claimed.success.peer } : undefined;
   }
 
-  send(event: GateEvent): void {
+  send(event: GateCommand): void {
     if (this.#died !== undefined || this.#actor.getSnapshot().status !== "active") return;
     const outermost = !this.#sending;
     this.#sending = true;
@@ -98,7 +98,7 @@ class RootGate implements Gate {
     if (outermost) this.#flush();
   }
 
-  listen(listener: (said: GateSaid) => void): () => void {
+  listen(listener: (said: GateEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
@@ -113,7 +113,7 @@ class RootGate implements Gate {
     }
   }
 
-  #deliver(said: GateSaid, listener: (said: GateSaid) => void): void {
+  #deliver(said: GateEvent, listener: (said: GateEvent) => void): void {
     try {
       listener(said);
     } catch (error) {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { CloseReason, Gate, GateInput, GateSaid, MakeGate } from "../../transport/port.ts";
+import type { CloseReason, Gate, GateEvent, GateInput, MakeGate } from "../../transport/port.ts";
 import type { Ports, Report } from "../runtime/ports.ts";
 import { durationBounds, type Durations } from "./instruments.ts";
 
@@ -69,7 +69,7 @@ function follow(gate: Gate, { counting, closed, ageSeconds }: Followed): void {
   if (gate.phase === "refused" || gate.phase === "closed") return; // refused when it was created: it was never pending
   let phase: "pending" | "open" | "over" = "pending";
   counting.pending += 1;
-  gate.listen((event: GateSaid) => {
+  gate.listen((event: GateEvent) => {
     const { type } = event;
     if (type === "gate.established" && phase === "pending") {
       phase = "open";

@@ -1,5 +1,5 @@
 /**
- * Extensions of what is issued (RFC 5280 §4.2), encoded.
+ * Extensions of issued certificates and lists (RFC 5280 §4.2), encoded.
  *
  * @module
  */

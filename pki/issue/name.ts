@@ -1,5 +1,5 @@
 /**
- * Distinguished names of what is issued.
+ * Distinguished names of issued certificates.
  *
  * @module
  */

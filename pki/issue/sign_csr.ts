@@ -19,7 +19,7 @@ import { formatPem } from "../pem.ts";
 import { type Csr, readCsr } from "./read_csr.ts";
 import { loadLibrary, owned } from "./to_library.ts";
 
-/** What is signed, by whom. */
+/** The request to sign and its issuer. */
 export interface CsrToSign extends IssuePeriod {
   /** The CA that signs it. */
   readonly issuer: IssuerFiles;

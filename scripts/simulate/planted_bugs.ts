@@ -67,9 +67,9 @@ export const plantedBugs: readonly PlantedBug[] = [
           target: "reverifying",
           actions: { type: "begin", params: ({ event }) => ({ snapshot: event.snapshot }) },
         },
-        "tls.failed": refusedAsSaid,`,
+        "tls.failed": refusedAsTold,`,
     replace: `        "trust.changed": {},
-        "tls.failed": refusedAsSaid,`,
+        "tls.failed": refusedAsTold,`,
   },
   {
     name: "a refused connection is left open",

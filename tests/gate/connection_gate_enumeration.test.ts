@@ -22,7 +22,7 @@ import type { GateCheckName } from "../../actors/gate/gate_checks.ts";
 import { type CheckFunctions, holds } from "../../pki/checks/check_table.ts";
 import { RateLimited, Unreachable } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type { GateEvent } from "../../transport/port.ts";
+import type { GateCommand } from "../../transport/port.ts";
 import {
   type Behaviour,
   checkNames,
@@ -52,7 +52,7 @@ const changes: readonly TrustSnapshot[] = [
   ...every(ofAnchors, (check, behaviour) => scripted(5, "anchors-3", { [check]: behaviour })),
 ];
 const refusal = new Unreachable({ detail: "scripted" });
-const events: readonly GateEvent[] = [
+const events: readonly GateCommand[] = [
   { type: "connection.securing" },
   secured(),
   ...every(ofConnection, (check, behaviour) => secured({ [check]: behaviour })),
@@ -64,13 +64,13 @@ const events: readonly GateEvent[] = [
   { type: "opening.failed", refusal },
   ...changes.map((snapshot) => ({ type: "trust.changed", snapshot }) as const),
   { type: "close", reason: "scripted" },
-  { type: "unheard.of" } as unknown as GateEvent,
+  { type: "unheard.of" } as unknown as GateCommand,
 ];
 
 /** The timers that run in a state, as the events they become. */
-function timersOf(state: State): GateEvent[] {
+function timersOf(state: State): GateCommand[] {
   const types = state._nodes.flatMap((node) => [...node.transitions.keys()]);
-  return types.filter((type) => type.startsWith("xstate.after")).map((type) => ({ type }) as unknown as GateEvent);
+  return types.filter((type) => type.startsWith("xstate.after")).map((type) => ({ type }) as unknown as GateCommand);
 }
 
 const scriptUnder = ({ policy }: TrustSnapshot) => (policy as unknown as { script: Record<string, Behaviour> }).script;
@@ -93,7 +93,7 @@ function proofOf(name: GateCheckName, { context }: State): ScriptedProof | undef
   return holds<unknown>(outcome) ? outcome.success as ScriptedProof : undefined;
 }
 
-type Logic = ActorLogic<State, GateEvent, ConnectionGateInput>;
+type Logic = ActorLogic<State, GateCommand, ConnectionGateInput>;
 
 /** The gate, as the traversal wants it. */
 const gate = connectionGateMachine as unknown as Logic;
@@ -103,7 +103,7 @@ interface Given {
   readonly admission?: unknown;
 }
 const optionsFor = (
-  wanted: readonly GateEvent[],
+  wanted: readonly GateCommand[],
   { checks = scriptedChecks(), admission = gateInput(initial).admission }: Given = {},
 ) => ({
   input: { ...gateInput(initial, { admission: admission as never }), now: () => 1_000, checks },
@@ -124,7 +124,7 @@ function isProven(state: State): boolean {
   return stands && fresh && proofOf("path", state)?.anchorsId === anchorsId;
 }
 
-type Adjacency = { state: State; transitions: Record<string, { event: GateEvent; state: State }> };
+type Adjacency = { state: State; transitions: Record<string, { event: GateCommand; state: State }> };
 const graphOf = (options: ReturnType<typeof optionsFor>): Adjacency[] =>
   Object.values(getAdjacencyMap(gate, options as never)) as Adjacency[];
 
@@ -204,7 +204,7 @@ test("an event that no state foresees refuses before the verdict is used and clo
 });
 
 test("every simple path, one by one, with a change that is accepted and one that is not", () => {
-  const few: readonly GateEvent[] = [
+  const few: readonly GateCommand[] = [
     { type: "connection.securing" },
     secured(),
     secured({ identity: "refuses" }),

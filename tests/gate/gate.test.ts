@@ -12,7 +12,7 @@ import { derNull } from "../../pki/issue/der_writer.ts";
 import { extendedKeyUsage, type Extension, keyUsage, nameConstraints } from "../../pki/issue/extensions.ts";
 import { type RefusalCode, TooManyConnections } from "../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot, type Policy } from "../../pki/trust.ts";
-import type { GateInput, GateSaid } from "../../transport/port.ts";
+import type { GateEvent, GateInput } from "../../transport/port.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 import { gateInput } from "../support/gates.ts";
 
@@ -46,7 +46,7 @@ function evaluate(row: Row) {
   const { snapshot } = Result.getOrThrow(made);
   const ports = { now: () => now.getTime(), report: () => {} };
   const gate = makeGateFactory({ ports, clock: new SimulatedClock() })(gateInput(snapshot, input));
-  const said: GateSaid[] = [];
+  const said: GateEvent[] = [];
   gate.listen((each) => said.push(each));
   gate.send({ type: "connection.securing" });
   const ders = chain.map((each) => each instanceof Uint8Array ? each : each.der);

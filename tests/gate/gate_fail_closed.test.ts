@@ -14,7 +14,7 @@ import { gateCheckNames, type VerifyingCheckName } from "../../actors/gate/gate_
 import type { Report } from "../../actors/runtime/ports.ts";
 import { type CheckFunctions, pkiChecks } from "../../pki/checks/check_table.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
-import type { Gate, GateEvent, GateInput, GateSaid } from "../../transport/port.ts";
+import type { Gate, GateCommand, GateEvent, GateInput } from "../../transport/port.ts";
 import { at, forge, forgeListPem, later } from "../support/forge.ts";
 import { checkNames, gateInput } from "../support/gates.ts";
 
@@ -44,12 +44,12 @@ function setUp({ checks = pkiChecks, now, input }: SetUp = {}) {
   const reports: Report[] = [];
   const ports = { now: () => time.now(), report: (report: Report) => void reports.push(report) };
   const gate = makeGateFactory({ ports, clock, checks })(gateInput(trust(), input));
-  const said: GateSaid[] = [];
+  const said: GateEvent[] = [];
   gate.listen((each) => said.push(each));
   return { gate, said, reports, time, pass: (ms: number) => clock.increment(ms) };
 }
 
-const secured: GateEvent = { type: "tls.secured", version: "TLSv1.3", chain };
+const secured: GateCommand = { type: "tls.secured", version: "TLSv1.3", chain };
 function open(gate: Gate): void {
   gate.send({ type: "connection.securing" });
   gate.send(secured);
@@ -237,7 +237,7 @@ for (const [name, event] of careless) {
     const { gate } = setUp();
     gate.send({ type: "connection.securing" });
     try {
-      gate.send(event as GateEvent);
+      gate.send(event as GateCommand);
     } catch {
       // A thrown error is the sender's; the gate stays shut.
     }

@@ -14,7 +14,7 @@ import type { Report } from "../../actors/runtime/ports.ts";
 import type { CheckFunctions } from "../../pki/checks/check_table.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../pki/trust.ts";
 import { Unreachable } from "../../pki/refusal.ts";
-import type { Gate, GateEvent, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
+import type { Gate, GateCommand, GateEvent, GateInput, GatePhase } from "../../transport/port.ts";
 import { at, forge, type Forged, forgeListPem, later } from "../support/forge.ts";
 import { type CheckCounts, gateInput, scripted, scriptedChecks, secured } from "../support/gates.ts";
 
@@ -52,7 +52,7 @@ function setUp(options: { readonly input?: Partial<GateInput>; readonly checks?:
   const gate = makeGateFactory({ ports, clock, ...(checks === undefined ? {} : { checks }) })(
     gateInput(snapshot, input),
   );
-  const said: GateSaid[] = [];
+  const said: GateEvent[] = [];
   gate.listen((each) => said.push(each));
   return { gate, said, reports, skew, pass: (ms: number) => clock.increment(ms) };
 }
@@ -146,7 +146,7 @@ test("what ends before it is open is refused; hung-up where the peer went", () =
 });
 
 test("says who ended it, at every stage, and why it refused", () => {
-  const lastOf = (stage: GatePhase, event: GateEvent) => {
+  const lastOf = (stage: GatePhase, event: GateCommand) => {
     const { gate, said } = setUp();
     if (stage === "securing") gate.send({ type: "connection.securing" });
     if (stage === "opening") open(gate);

@@ -9,7 +9,7 @@ import type { GateCheckName } from "../../actors/gate/gate_checks.ts";
 import { type CheckFunctions, type Outcome, pkiChecks } from "../../pki/checks/check_table.ts";
 import { CertificateExpired, Internal, type Refusal } from "../../pki/refusal.ts";
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
-import type { GateEvent, GateInput } from "../../transport/port.ts";
+import type { GateCommand, GateInput } from "../../transport/port.ts";
 
 /** What a scripted check does where it does not pass. */
 export type Behaviour = "refuses" | "throws" | "says nothing" | "promises";
@@ -40,7 +40,7 @@ export function scripted(generation: number, anchorsId: string, script: Script =
 }
 
 /** Makes the event of a TLS handshake with what `tlsVersion`, `wellFormed` and `identity` do about it. */
-export function secured(script: Script = {}): Extract<GateEvent, { type: "tls.secured" }> {
+export function secured(script: Script = {}): Extract<GateCommand, { type: "tls.secured" }> {
   return {
     type: "tls.secured",
     version: script.tlsVersion ?? "TLSv1.3",

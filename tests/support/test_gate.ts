@@ -10,7 +10,7 @@ import { publicKeyFromRaw } from "@libp2p/crypto/keys";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { HandshakeTimeout, HungUp, PeerIdMismatch, type Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type { Gate, GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../transport/port.ts";
+import type { Gate, GateCommand, GateEvent, GateInput, GatePhase, MakeGate } from "../../transport/port.ts";
 
 /** PeerID of an Ed25519 certificate. */
 export function peerOf(der: Uint8Array): string {
@@ -33,7 +33,7 @@ class TestGate implements Gate {
   identity: PeerIdentity | undefined;
   readonly #input: GateInput;
   readonly #judge: Judge;
-  readonly #listeners = new Set<(said: GateSaid) => void>();
+  readonly #listeners = new Set<(said: GateEvent) => void>();
   readonly #timer: ReturnType<typeof setTimeout>;
   #chain: readonly Uint8Array[] = [];
 
@@ -49,7 +49,7 @@ class TestGate implements Gate {
     if (Result.isFailure(input.admission)) this.#refuse(input.admission.failure);
   }
 
-  send(event: GateEvent): void {
+  send(event: GateCommand): void {
     if (this.phase === "refused" || this.phase === "closed") return;
     switch (event.type) {
       case "connection.securing":
@@ -96,7 +96,7 @@ class TestGate implements Gate {
     }
   }
 
-  listen(listener: (said: GateSaid) => void): () => void {
+  listen(listener: (said: GateEvent) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
@@ -112,12 +112,12 @@ class TestGate implements Gate {
     this.#say({ type: "gate.refused", refusal });
   }
 
-  #close(reason: Extract<GateSaid, { type: "gate.closed" }>["reason"]): void {
+  #close(reason: Extract<GateEvent, { type: "gate.closed" }>["reason"]): void {
     this.phase = "closed";
     this.#say({ type: "gate.closed", reason });
   }
 
-  #say(said: GateSaid): void {
+  #say(said: GateEvent): void {
     for (const listener of [...this.#listeners]) listener(said);
   }
 }

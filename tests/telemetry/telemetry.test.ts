@@ -21,7 +21,7 @@ import { type Collector, NotSent, sendMetrics } from "../../actors/telemetry/sen
 import { eventsMax, makeGateTally, makeLineTally } from "../../actors/telemetry/tallies.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
-import type { CloseReason, Gate, GateInput, GatePhase, GateSaid } from "../../transport/port.ts";
+import type { CloseReason, Gate, GateEvent, GateInput, GatePhase } from "../../transport/port.ts";
 import { bytesOf, protobufFields } from "../../transport/protocols/protobuf.ts";
 import { withConnected } from "../../pki/member.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
@@ -244,10 +244,10 @@ test("a page is made once a second at most, and one that cannot be made is an er
 
 /** A gate that says what a test wants it to. */
 function fakeGates(phase: GatePhase = "admitting") {
-  const listeners: ((said: GateSaid) => void)[] = [];
-  const gate = { phase, listen: (listener: (said: GateSaid) => void) => (listeners.push(listener), () => {}) };
-  const say = (type: GateSaid["type"], reason: CloseReason["type"] = "expired") =>
-    listeners.forEach((listener) => listener({ type, reason: { type: reason } } as GateSaid));
+  const listeners: ((said: GateEvent) => void)[] = [];
+  const gate = { phase, listen: (listener: (said: GateEvent) => void) => (listeners.push(listener), () => {}) };
+  const say = (type: GateEvent["type"], reason: CloseReason["type"] = "expired") =>
+    listeners.forEach((listener) => listener({ type, reason: { type: reason } } as GateEvent));
   return { make: () => gate as unknown as Gate, say };
 }
 

@@ -10,7 +10,7 @@ import { networkOfIp6, plainAddress } from "../ip_ranges.ts";
 import type { AddressText, TransportLimits } from "../port.ts";
 
 /**
- * What is allowed unless the configuration says otherwise.
+ * The limits that hold where the configuration names none.
  *
  * A handshake costs about a millisecond of CPU at each end (measured, `docs/performance.md`), so 256 pending ones are a
  * quarter of a second of work. libp2p's own limits (10 pending, 5 a second from one host, 300 connections) are set out
@@ -37,7 +37,7 @@ export interface Admitted {
   opened(): void;
   /** The connection ended. Calling it again does nothing. */
   release(): void;
-  /** Says what ends this attempt while it is pending, should a source with fewer need its place. */
+  /** Sets what ends this attempt while it is pending, if a source with fewer attempts needs its place. */
   onEvicted(listener: (refusal: TooManyConnections) => void): void;
 }
 
@@ -98,16 +98,16 @@ export class Admission {
   }
 
   /**
-   * Why an inbound attempt would be refused whatever else happens; it is not counted, and takes nobody's place. Undefined
+   * Why an inbound attempt would be refused whatever else happens; it is not counted, and takes no place. Undefined
    * where {@linkcode Admission.admit} is to decide.
    */
   refusalOf(address: AddressText, now: number): TooManyConnections | RateLimited | undefined {
     const key = sourceOf(address);
-    // A source that nobody knows has done nothing; making one here would be a second place where sources are made.
+    // An unknown source has done nothing. Only `admit` creates sources.
     return this.#refusalOf(this.#sources.has(key) ? this.#source(key, now) : undefined);
   }
 
-  /** What counts against a source, or against everybody. */
+  /** The limit that a source exceeds, or all sources together. */
   #refusalOf(source: Source | undefined): TooManyConnections | RateLimited | undefined {
     const limits = this.#limits;
     if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);

@@ -64,7 +64,7 @@ export class AskedRequest implements StreamListener {
     if (bytes.byteLength === 0) return this.fail("no-answer", "the peer ended the stream without an answer");
     const decoded = decodeMessage(this.#init.ask.protocol, "response", bytes);
     if (Result.isFailure(decoded)) return this.fail("malformed", decoded.failure.message);
-    // The stream closes once the request has left; until then the deadline stands.
+    // The stream closes once the request has left; until then the deadline holds.
     this.#state = "answered";
     this.#init.answered(Result.succeed(decoded.success));
   }

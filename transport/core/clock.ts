@@ -9,7 +9,7 @@ export type Timer = object;
 
 /** Time, timers and the order of tasks. */
 export interface Clock {
-  /** Milliseconds since the epoch. Wall time may jump: use it only for what certificates and records say. */
+  /** Milliseconds since the epoch. Wall time may jump: use it only for dates of certificates and records. */
   now(): number;
   /** Milliseconds since an arbitrary start; never goes back. Deadlines and rates use it. */
   monotonic(): number;

@@ -15,7 +15,7 @@ import type {
   AddressText,
   CloseReason,
   Gate,
-  GateSaid,
+  GateEvent,
   MakeGate,
   NodeIdentity,
   PeerText,
@@ -44,7 +44,7 @@ export interface ConnectionTableListener {
   /** A connection was refused before it was established. */
   refused?(connection: WireConnection, gate: Gate, refusal: Refusal): void;
   /** Everything that a gate reports, in order. */
-  gate?(connection: WireConnection, said: GateSaid): void;
+  gate?(connection: WireConnection, event: GateEvent): void;
 }
 
 /** What a table is made with. */
@@ -132,13 +132,13 @@ export class ConnectionTable implements ConnectionListener {
       established: false,
       member: undefined,
       admitted,
-      unlisten: gate.listen((said) => this.#said(row, said)),
+      unlisten: gate.listen((event) => this.#handle(row, event)),
     };
     this.#rows.set(connection, row);
     admitted?.onEvicted((refusal) => gate.send({ type: "tls.failed", refusal }));
     if (gate.phase !== "refused") return true;
     // It refused before anyone listened.
-    if (gate.refusal !== undefined) this.#said(row, { type: "gate.refused", refusal: gate.refusal });
+    if (gate.refusal !== undefined) this.#handle(row, { type: "gate.refused", refusal: gate.refusal });
     return false;
   }
 
@@ -362,12 +362,12 @@ export class ConnectionTable implements ConnectionListener {
     return this.#admission.admit(address, this.#init.clock.monotonic());
   }
 
-  #said(row: Row, said: GateSaid): void {
-    this.#init.listener.gate?.(row.connection, said);
-    if (said.type === "gate.refused") this.#refused(row, said.refusal);
-    else if (said.type === "gate.closed") this.#closed(row, said.reason);
+  #handle(row: Row, event: GateEvent): void {
+    this.#init.listener.gate?.(row.connection, event);
+    if (event.type === "gate.refused") this.#refused(row, event.refusal);
+    else if (event.type === "gate.closed") this.#closed(row, event.reason);
     else return;
-    const reason = said.type === "gate.closed" ? said.reason : undefined;
+    const reason = event.type === "gate.closed" ? event.reason : undefined;
     const how = reason?.type === "by-us" ? "gently" : "now";
     const detail = reason?.type === "by-us" ? reason.detail : "the gate refused it";
     // After this call: the sender of the event that ended the gate reads its phase first, and closing may answer back.

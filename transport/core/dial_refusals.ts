@@ -17,7 +17,7 @@ export interface DialedTarget {
   readonly address?: AddressText;
 }
 
-/** What of a connection says what it was dialled for. */
+/** The part of a connection that names its target. */
 type Dialed = Pick<WireConnection, "address" | "expectedPeer">;
 
 /** Refusals of connections that this node dialled, the newest last. */

@@ -14,7 +14,7 @@ import type { ConnectionTable } from "./connection_table.ts";
 import type { Connects } from "./parts.ts";
 import type { GiveUp, Wire, WireConnection } from "./wire.ts";
 
-/** What is dialled: a peer or an address. */
+/** The target of a dial: a peer or an address. */
 export type DialTarget = Extract<TransportAsk, { type: "dial" }>["target"];
 
 /** Dials of one transport under way, and askers that wait for one of them. */

@@ -1,5 +1,5 @@
 /**
- * Gossip: what is published on a topic, decoded, from authors that count here.
+ * Gossip: messages published on a topic, decoded, from authors that this node has verified.
  *
  * A message's author need not be a connected peer, and a revoked one's message may arrive through an honest peer. It is
  * handed on and delivered only when its author is verified here and not revoked; an author that is not connected is

@@ -1,5 +1,5 @@
 /**
- * How the transport speaks: never inside the call that made it speak, in the order in which it was said.
+ * Delivers answers and facts: never inside the call that caused them, and in their order.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export function outbox({ clock, deliver, watch, watchAnswer }: OutboxInit): Outb
       try {
         say();
       } catch {
-        // The receiver threw: its owner's supervisor knows, and the next one is told all the same.
+        // The receiver threw: its owner's supervisor reports that; the next delivery goes on.
       }
     });
   return {

@@ -23,7 +23,7 @@ export interface OpenCounts {
   readonly halfOpen: number;
 }
 
-/** What is known of established connections (`connection_table.ts`). */
+/** Queries on established connections (`connection_table.ts`). */
 export interface Established {
   /** What the certificate of this connection proved; undefined unless the connection is established. */
   identityOf(connection: WireConnection): PeerIdentity | undefined;
@@ -37,7 +37,7 @@ export interface Established {
 
 /** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
 export interface OpensStreams {
-  /** As {@linkcode WireConnection.openStream}; over the limit the listener hears `closed("too-many")` later. */
+  /** As {@linkcode WireConnection.openStream}; over the limit the listener gets `closed("too-many")` later. */
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
 }
 

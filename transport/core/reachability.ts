@@ -1,6 +1,6 @@
 /**
  * How peers can reach this node: its addresses, its reservation at a relay, and its place in the DHT. Nodes of this network
- * count themselves as started once these stand.
+ * count themselves as started once they have these.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { Wire, WireConnection } from "./wire.ts";
 const reserveAgainMs = 1_000;
 const reserveAgainMaxMs = 60_000;
 
-/** What it is made with. */
+/** The input of a {@linkcode Reachability}. */
 export interface ReachabilityInit {
   readonly input: Pick<TransportInput, "role" | "relay" | "gatewayAddresses" | "excludeCidr" | "random">;
   readonly wire: Pick<Wire, "reserve" | "serveDht">;
@@ -97,7 +97,7 @@ export class Reachability {
     this.#timers.set(relay, clock.after(waitMs, task));
   }
 
-  /** Tells the addresses when they changed. A node with an address serves the DHT, one without only asks it. */
+  /** Reports the addresses when they changed. A node with an address serves the DHT, one without only asks it. */
   #look(): void {
     if (this.#stopped) return;
     const { input: { relay, role }, wire, outbox } = this.#init;

@@ -44,7 +44,7 @@ export class ReceivedRequest implements StreamListener {
     this.#timer = init.clock.after(exchangeMaxMs, () => this.#late());
   }
 
-  /** What is spoken on its stream. */
+  /** The protocol of its stream. */
   get protocol(): MessageProtocol {
     return this.#init.protocol;
   }

@@ -109,7 +109,7 @@ export function refused(reason: RecordRefused["reason"]): Result.Result<never, R
 }
 
 /**
- * Who a certificate says its holder is, whatever the key: its SPIFFE name, which the CAs of a trust domain vouch for; where
+ * The owner that a certificate names, whatever its key: its SPIFFE name, which the CAs of a trust domain vouch for; where
  * it has none, subject and issuer. Two of these that are equal are one node.
  */
 export function ownerOf({ names, role, subject, issuer }: PeerIdentity): string {

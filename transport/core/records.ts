@@ -192,7 +192,7 @@ class RunningAsk {
     this.#timer = parts.clock.after(timeoutMs, () => this.fail("timed-out", `not done after ${timeoutMs} ms`));
   }
 
-  /** What its end gives up, in place of what it would have given up before. */
+  /** Sets what the end of this ask gives up, in place of the previous one. */
   until(giveUp: GiveUp): void {
     this.#giveUp = giveUp;
   }

@@ -47,7 +47,7 @@ import {
 
 /** How long a dial may take in all, beyond the handshake's own deadline, in milliseconds. */
 const dialSlackMs = 5_000;
-/** How often connections that are let finish are looked at, in milliseconds. */
+/** Interval at which a drain looks at busy connections, in milliseconds. */
 const settleLookMs = 50;
 
 /** What a session handles: everything but its own beginning and end. */
@@ -221,7 +221,7 @@ export class Session {
 
   // ── Asks ──
 
-  /** Does what is asked. Trust and identity may change at any time; everything else needs a started session. */
+  /** Handles an ask. Trust and identity may change at any time; everything else needs a started session. */
   handle(ask: SessionAsk): void {
     if (ask.type === "trust.changed") {
       this.#verified.trustChanged();
@@ -340,7 +340,7 @@ export class Session {
     this.#end(reason);
   }
 
-  /** What is let finish: exchanges, files, and what the wire relays for others. */
+  /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
   #isBusy(connection: WireConnection): boolean {
     return connection.isRelaying || this.#places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }

@@ -78,7 +78,7 @@ function leaving(listener: StreamListener, leave: () => void): StreamListener {
   };
 }
 
-/** A stream that was never opened: everything is ignored, and its listener hears the end. */
+/** A stream that was never opened: everything is ignored, and its listener gets `closed`. */
 function noStream(protocol: string): WireStream {
   const nothing = () => {};
   return { protocol, send: () => true, end: nothing, abort: nothing, pause: nothing, resume: nothing };

@@ -1,5 +1,5 @@
 /**
- * What a transport tells its successor, which has another key: the peers to dial, so that they learn the new PeerID.
+ * The peers that a successor with another key dials, so that they learn the new PeerID.
  *
  * @module
  */

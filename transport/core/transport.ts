@@ -25,7 +25,7 @@ export interface TransportOptions {
   readonly watch?: TransportWatch;
 }
 
-/** Asks that are handled while connections are let finish: what was begun is answered. */
+/** Asks that are handled during a drain: exchanges that have begun are answered. */
 const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
   "respond",
   "decline",
@@ -146,7 +146,7 @@ function refusalsOf(state: State): Refusals {
     "record.get": record,
     "stream.open": ({ id, replyTo }) => box.answer(replyTo, { type: "stream.failed", id, error }),
     "stream.accept": ({ exchange, replyTo }) => box.answer(replyTo, { type: "stream.failed", id: exchange, error }),
-    // What was learnt before the start is what the start begins with.
+    // A change before the start becomes part of the input.
     "trust.changed": ({ snapshot }) => void (state.input = { ...state.input, snapshot }),
     "identity.changed": ({ identity }) => void (state.input = { ...state.input, identity }),
     "close": nothing,

@@ -21,7 +21,7 @@ const verificationTimeoutMs = 5_000;
 /** How long a peer that could not be verified is not dialled again, in milliseconds. */
 const retryAfterMs = 10_000;
 
-/** What it is made with. */
+/** The input of {@linkcode VerifiedPeers}. */
 export interface VerifiedPeersInit {
   readonly clock: Pick<Clock, "monotonic">;
   readonly established: Pick<Established, "has">;

@@ -129,7 +129,7 @@ export interface ConnectionListener {
   /** TLS begins. The pair to show the peer; undefined: the wire closes the connection. */
   securing(connection: WireConnection): NodeIdentity | undefined;
   /**
-   * TLS stands.
+   * The TLS handshake is complete.
    *
    * @param chain What the peer sent, leaf first, DER.
    * @returns Who the peer is; undefined: refused, the wire closes the connection.
@@ -144,7 +144,7 @@ export interface ConnectionListener {
   failed(connection: WireConnection, refusal: Refusal): void;
   /** The peer broke the multiplexer's or the wire's rules on an open connection. The listener closes it. */
   broken(connection: WireConnection, detail: string): void;
-  /** The connection is over. Said once, for every connection that `opening` was called for. */
+  /** The connection is over. Reported once, for every connection that `opening` was called for. */
   ended(connection: WireConnection, end: ConnectionEnd): void;
 }
 
@@ -192,7 +192,7 @@ export interface WireStarted {
   readonly left: readonly string[];
 }
 
-/** What is dialled: a peer at addresses that the wire finds or is given, or an address. */
+/** The target of a dial: a peer, at addresses that the wire finds or is given, or an address. */
 export type WireTarget =
   /** `addresses`: try these; without them the wire uses those that it remembers. */
   | { readonly peer: PeerText; readonly addresses?: readonly AddressText[] }
@@ -220,7 +220,7 @@ export interface Wire {
   addressesOf(peer: PeerText, done: (addresses: readonly AddressText[]) => void): void;
   /** Searches the DHT for a peer's addresses, without those that the wire remembers. */
   findPeer(peer: PeerText, done: (addresses: readonly AddressText[]) => void): GiveUp;
-  /** Lets peers open streams of a protocol. Serving what is served does nothing. */
+  /** Lets peers open streams of a protocol. Serving a protocol twice does nothing. */
   serve(protocol: string): void;
   unserve(protocol: string): void;
   subscribe(topic: string): void;

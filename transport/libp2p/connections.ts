@@ -166,7 +166,7 @@ export class Libp2pConnection implements WireConnection {
     return pair;
   }
 
-  /** TLS stands: what the peer proved. */
+  /** The TLS handshake is complete: what the peer proved. */
   verify(tls: { readonly version: string; readonly chain: readonly Uint8Array[] }): PeerIdentity | undefined {
     if (this.#phase !== "securing" || this.isClosing) return undefined;
     const identity = this.#listener.secured(this, tls);

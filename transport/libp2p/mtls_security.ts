@@ -16,7 +16,7 @@ import type { Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { defaultLimits } from "../core/admission.ts";
 import { ConnectionTable } from "../core/connection_table.ts";
-import type { AddressText, GateSaid, MakeGate, NodeIdentity, TransportLimits } from "../port.ts";
+import type { AddressText, GateEvent, MakeGate, NodeIdentity, TransportLimits } from "../port.ts";
 import { Libp2pConnections } from "./connections.ts";
 import { turningAway } from "./early_refusal.ts";
 import { defaultFrameLimits, FrameBudgets, type FrameLimits } from "./frame_guard.ts";
@@ -43,7 +43,7 @@ export interface MtlsSecurityInit {
   /** {@linkcode defaultFrameLimits} by default. A longest frame below yamux's `maxStreamWindowSize` would end honest connections. */
   readonly frames?: FrameLimits;
   /** Receives everything that a gate reports about the connection with this address. */
-  readonly onSaid?: (said: GateSaid, address: AddressText) => void;
+  readonly onSaid?: (said: GateEvent, address: AddressText) => void;
   /** Receives each attempt that {@linkcode MtlsSecurity.early} turned away. */
   readonly onTurnedAway?: (refusal: Refusal, address: AddressText) => void;
   /** Milliseconds since the epoch. */

@@ -28,7 +28,7 @@ const wordings: readonly (readonly [RegExp, (detail: string) => Refusal])[] = [
   ],
 ];
 
-/** Names the refusal that a TLS error amounts to. Longest detail kept: 200 characters. */
+/** The refusal for a TLS error. Longest detail kept: 200 characters. */
 export function refusalOfTlsError(error: unknown): Refusal {
   const code = (error as { code?: unknown }).code;
   const text = error instanceof Error ? error.message : String(error);

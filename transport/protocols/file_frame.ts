@@ -18,7 +18,7 @@ import type { MalformedMessage } from "./malformed.ts";
 import { text, u64 } from "./scalars.ts";
 import { checked, omittable, type Schema, struct } from "./schema.ts";
 
-/** What stands in front of the file. */
+/** The head in front of the file. */
 export type FileHead =
   /** That many bytes of file follow, then its digest. */
   | { readonly size: number }

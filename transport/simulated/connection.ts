@@ -216,7 +216,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     this.#settleLater(Result.succeed(this));
   }
 
-  /** The listener said no. */
+  /** The listener refused. */
   #refused(): void {
     this.close("now", "refused");
   }
@@ -237,7 +237,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
 
   #heard(frame: Frame): void {
     if (isHandshake(frame)) return this.#step(frame);
-    // What comes before the multiplexer is agreed on, or after the close began, reaches nobody.
+    // What comes before the multiplexer is agreed on, or after the close began, is dropped.
     if (this.#phase === "open") this.#heardOpen(frame as OpenFrame);
     else if (this.#phase === "closing" && frame.type === "stream.taken") this.#heardOpen(frame as OpenFrame);
   }

@@ -1,7 +1,7 @@
 /**
  * A virtual network: hosts, and links between them that carry frames in order, late, or not at all.
  *
- * It stands where TCP does. `wire.ts` makes connections of its links; who may have one is decided by the core's gates.
+ * It takes the place of TCP. `wire.ts` makes connections of its links; who may have one is decided by the core's gates.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface LinkQuality {
 export const goodLink: LinkQuality = { latencyMs: 1, jitterMs: 2, bandwidth: 100_000 };
 /** A connection on which nothing arrives for this long is given up at both ends, in milliseconds (libp2p's monitor). */
 export const deadAfterMs = 20_000;
-/** A dial that nobody answers is given up after this, in milliseconds. */
+/** A dial without an answer is given up after this, in milliseconds. */
 export const dialSilenceMs = 6_000;
 /** Frames under way on one connection in one direction, at most; more and the connection breaks. */
 export const framesMax = 65_536;
@@ -147,7 +147,7 @@ export class WireEnd implements LinkEnd {
     this.other.#ended({ by: "lost", detail });
   }
 
-  /** This end's process is gone: nobody here hears anything. What its kernel has still to send it sends, while it runs. */
+  /** This end's process is gone: this end receives nothing any more. Its kernel, while it runs, sends what it still holds. */
   vanish(hasKernel: boolean): void {
     this.open = false;
     if (hasKernel && this.waiting) this.network.leave(this);
@@ -197,7 +197,7 @@ export class VirtualNetwork {
     if (this.#listeners.get(address) === listener) this.#listeners.delete(address);
   }
 
-  /** Connects to an address; `undefined` where nobody answers. */
+  /** Connects to an address; `undefined` without an answer. */
   dial(host: string, from: AddressText, to: AddressText, then: (end: WireEnd | undefined, why: string) => void): void {
     const target = this.#listeners.get(to)?.host ?? to;
     if (this.isCut(host, target) || this.isCut(target, host)) {
@@ -214,7 +214,7 @@ export class VirtualNetwork {
       far.other = near;
       for (const end of [near, far]) this.#endsOf(end.host).add(end);
       listener.accept(far, from);
-      // Reset meanwhile: whoever dialled must not get an end that will never say that it closed.
+      // It was reset meanwhile: the dialler must not get an end that never reports its close.
       this.time.schedule(back, () => near.open ? then(near, "") : then(undefined, "connection reset"));
     });
   }
@@ -278,7 +278,7 @@ export class VirtualNetwork {
   }
 
   /**
-   * A host's process is gone. `politely`: its kernel ends the connections; otherwise nobody does, and the others notice
+   * A host's process is gone. `politely`: its kernel ends the connections; otherwise they stay, and the peers notice
    * after {@linkcode deadAfterMs}.
    */
   crash(host: string, politely: boolean): void {

@@ -9,12 +9,12 @@ import { firstRefusal, holds, runChecks } from "../../../pki/checks/check_table.
 import type { PeerIdentity } from "../../../pki/path.ts";
 import { HandshakeTimeout, HungUp, Internal, type Refusal } from "../../../pki/refusal.ts";
 import { cachedChecks, VerificationCache } from "../../../pki/verification_cache.ts";
-import type { GateEvent, GateInput, GatePhase, GateSaid, MakeGate } from "../../../transport/port.ts";
+import type { GateCommand, GateEvent, GateInput, GatePhase, MakeGate } from "../../../transport/port.ts";
 
 /** Makes gates that run the network's own checks, without a machine, supervision or re-verification. */
 export function makePlainGates(now: () => number): MakeGate {
   const functions = cachedChecks(new VerificationCache());
-  const verify = ({ version, chain }: Extract<GateEvent, { type: "tls.secured" }>, input: GateInput) => {
+  const verify = ({ version, chain }: Extract<GateCommand, { type: "tls.secured" }>, input: GateInput) => {
     const { snapshot, expectedPeer } = input;
     const terms = { at: () => new Date(now()), expectedPeer };
     const evidence = { version, chain, snapshot, terms };
@@ -22,11 +22,11 @@ export function makePlainGates(now: () => number): MakeGate {
     return { refused: firstRefusal(verifyingChecks, outcomes), proven: outcomes.identity };
   };
   return (input) => {
-    const listeners = new Set<(said: GateSaid) => void>();
+    const listeners = new Set<(said: GateEvent) => void>();
     let phase: GatePhase = "admitting";
     let refusal: Refusal | undefined;
     let identity: PeerIdentity | undefined;
-    const say = (said: GateSaid) => listeners.forEach((listener) => listener(said));
+    const say = (said: GateEvent) => listeners.forEach((listener) => listener(said));
     const refuse = (why: Refusal) => {
       clearTimeout(timer);
       [phase, refusal] = ["refused", why];

@@ -6,7 +6,7 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { ProtocolMismatch, TlsFailed } from "../../../pki/refusal.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { ConnectionTable, reverifySlice } from "../../../transport/core/connection_table.ts";
-import type { GateSaid, TransportLimits } from "../../../transport/port.ts";
+import type { GateEvent, TransportLimits } from "../../../transport/port.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { makeTestPki, type TestNode } from "../../support/pki.ts";
@@ -22,7 +22,7 @@ const peerOf = (node: TestNode) => identityOf(node).peer;
 function tableWith(limits: Partial<TransportLimits> = {}) {
   const clock = new ManualClock(Date.now());
   const log: string[] = [];
-  const said: GateSaid[] = [];
+  const said: GateEvent[] = [];
   const table = new ConnectionTable({
     clock,
     makeGate: makeGateFactory({ ports: { now: () => clock.now(), report: () => {} } }),

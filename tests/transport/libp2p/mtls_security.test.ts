@@ -11,7 +11,7 @@ import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/m
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { libp2pKey } from "../../../transport/libp2p/node.ts";
 import { addressOf } from "../../../transport/libp2p/early_refusal.ts";
-import type { GateSaid, TransportLimits } from "../../../transport/port.ts";
+import type { GateEvent, TransportLimits } from "../../../transport/port.ts";
 import { makeTestPki, type TestNode } from "../../support/pki.ts";
 import { identityOf, snapshotOf, until } from "../../support/transports.ts";
 
@@ -21,7 +21,7 @@ const pki = await makeTestPki();
 interface Application {
   readonly libp2p: Libp2p;
   readonly security: MtlsSecurity;
-  readonly said: GateSaid[];
+  readonly said: GateEvent[];
   readonly turnedAway: string[];
   readonly node: TestNode;
 }
@@ -33,7 +33,7 @@ async function application(
 ): Promise<Application> {
   const node = await pki.node(name);
   const identity = identityOf(node);
-  const [said, turnedAway]: [GateSaid[], string[]] = [[], []];
+  const [said, turnedAway]: [GateEvent[], string[]] = [[], []];
   const security = makeMtlsSecurity({
     identity: () => identity,
     snapshot: snapshotOf(pki),
