@@ -26,9 +26,9 @@ export class Directory {
   readonly #addresses = new Map<PeerText, readonly AddressText[]>();
   readonly #nodes = new Map<PeerText, DhtNode>();
 
-  /** A peer announces its addresses, without its PeerID. */
-  announce(peer: PeerText, addresses: readonly AddressText[]): void {
-    this.#addresses.set(peer, addresses);
+  /** A node announces its addresses. Of two with one PeerID, the one that joined last counts: the key came back to a process. */
+  announce(node: DhtNode, addresses: readonly AddressText[]): void {
+    if (this.#nodes.get(node.self) === node) this.#addresses.set(node.self, addresses);
   }
 
   /** The addresses that a peer announced. */

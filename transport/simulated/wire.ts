@@ -370,8 +370,6 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
   }
 
   #announce(): void {
-    // The key may have come back: a wire that stopped must not replace what a newer one of the same peer announced.
-    if (this.#isStopped) return;
-    this.#host.directory.announce(this.self, this.#announced());
+    this.#host.directory.announce(this, this.#announced());
   }
 }
