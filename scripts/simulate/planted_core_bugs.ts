@@ -78,12 +78,6 @@ const connections: readonly PlantedBug[] = [
     find: "  reservationLost(relay: PeerText): void {\n    this.#reserved.delete(relay);",
     replace: "  reservationLost(relay: PeerText): void {",
   },
-  {
-    name: "a retiring transport tells its facts to the old parent",
-    file: `${core}/outbox.ts`,
-    find: "to = (fact) => factsTo.send(fact);",
-    replace: "to = factsTo === undefined ? deliver : to;",
-  },
 ];
 
 /** Defects of records and gossip. */

@@ -21,6 +21,9 @@ const runs: readonly Run[] = [
   ...[5, 14, 21, 3, 8, 9, 0, 1, 15, 2, 7, 16, 17, 28].map((seed): Run => [seed]),
   [0, "revoked-issuer"],
   [0, "nonsense"],
+  [0, "torn-stream"],
+  [0, "renewal"],
+  [2, "slow-link"],
   [2, "garbage-update"],
 ];
 
