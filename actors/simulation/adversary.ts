@@ -83,6 +83,7 @@ export class Adversary {
 
   /** Sends a request; `undefined` stands for what does not decode. */
   request(connection: WireConnection, protocol: MessageProtocol, message: Message | undefined): void {
+    // The adversary sends any message over any protocol, also one that the protocol does not have.
     const bytes = message === undefined ? garbage : encodeMessage(protocol, "request", message as never);
     this.#peer.exchange(connection, protocol, bytes, (answer) => this.#answered(answer));
   }

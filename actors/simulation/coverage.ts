@@ -41,7 +41,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   leaseMachine,
   jobMachine,
   parameterServerMachine,
-] as never;
+] as never; // their inputs differ, and AnyStateMachine has one of its own: only their transitions are read
 
 /** Coverage of one machine. */
 export interface MachineCoverage {
