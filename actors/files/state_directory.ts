@@ -66,9 +66,8 @@ const keptName = /^([0-9a-f]{64})-((?:all|users|cas)[-rp0-9a-f]*?)(?:-(delta|oth
 /**
  * Makes the state directory and the missing folders above it.
  *
- * On Node one folder at a time: its recursive call never returns where a file system names folders as missing that exist
- * above what it will not make (`/proc/x`). On Deno the recursive call: with the least permissions, the folder above may
- * not even be looked at.
+ * On Node it makes one folder at a time: Node's recursive call never returns below `/proc`, which reports an existing folder
+ * as missing. On Deno it makes one recursive call: with the least permissions, Deno may not even look at the folder above.
  */
 export function makeStateDirectory(stateDir: string): Effect.Effect<void, PlatformError, FileSystem> {
   return Effect.gen(function* () {
