@@ -72,8 +72,8 @@ export interface NodeInternals {
   setProtocolVersion(version: string): void;
 }
 
-/** The types of messages that the DHT's own handlers answer: those without records. */
-export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS", "ADD_PROVIDER"] as const;
+/** The types of messages that the DHT's own handlers answer: those that bring nothing to be kept. */
+export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS"] as const;
 
 /** The relay's transport has this tag. */
 const relayTag = "@libp2p/circuit-relay-v2-transport";

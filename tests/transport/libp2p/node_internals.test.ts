@@ -41,7 +41,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.dht.rpc", "@libp2p/kad-dht", "rpc.handlers"],
   ["services.dht.rpc.handlers.FIND_NODE", "@libp2p/kad-dht", "rpc.handlers.FIND_NODE"],
   ["services.dht.rpc.handlers.GET_PROVIDERS", "@libp2p/kad-dht", "rpc.handlers.GET_PROVIDERS"],
-  ["services.dht.rpc.handlers.ADD_PROVIDER.handle", "@libp2p/kad-dht", "ADD_PROVIDER.handle()"],
+  ["services.dht.rpc.handlers.GET_PROVIDERS.handle", "@libp2p/kad-dht", "GET_PROVIDERS.handle()"],
   ["services.dht.rpc.onIncomingStream", "@libp2p/kad-dht", "rpc.onIncomingStream()"],
   ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
   ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
