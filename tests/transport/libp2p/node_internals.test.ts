@@ -72,10 +72,11 @@ for (const [path, name, what] of missing) {
 test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
   const store = { hasReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
   const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
-  assert.is(withRelay({ reservationStore: store })().reservations, store as never);
+  assert.is(withRelay({ reservationStore: store, onStop: () => {} })().reservations, store as never);
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
   const moved = { ...store, addRelay: undefined };
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
+  assert.throws(withRelay({ reservationStore: store }), /it has no relay's transport.onStop\(\)/);
 });
 
 test("the versions it was written for are those that package.json names", () => {

@@ -80,6 +80,21 @@ test("Kademlia's streams are the core's, whenever the node began to serve", asyn
   await Promise.all([a.stop(), b.stop()]);
 });
 
+test("a member that this node has no reservation at brings no circuit, and does not make itself a relay by one", async () => {
+  for (const relay of ["client", "server"] as const) {
+    const [a, b] = await Promise.all([startWire(pki), startWire(pki, { relay })]);
+    a.wire.serve("/libp2p/circuit/relay/0.2.0/hop");
+    const outcome = await b.dial({ address: `${a.started.bound[0]}/p2p/${a.peer}` });
+    assert.ok(Result.isSuccess(outcome));
+    const [connection] = a.listener.opens;
+    if (connection === undefined) throw new Error("no connection");
+    const { how } = await exchange(connection, "/libp2p/circuit/relay/0.2.0/stop", Uint8Array.of(2, 8, 0));
+    assert.equal(a.listener.streams.map(({ stream }) => stream.protocol), [], `${relay}: asked for a reservation`);
+    assert.is(how, "reset", relay);
+    await Promise.all([a.stop(), b.stop()]);
+  }
+});
+
 test("a member that calls itself the provider of anything fills no memory: providers are not kept, and none are named", async () => {
   const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
   const connection = await connected(a, b);
