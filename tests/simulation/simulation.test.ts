@@ -242,6 +242,8 @@ once("seeds that failed once violate no invariant", async () => {
       61_843,
       68_892,
       100_084,
+      303_146,
+      400_290,
     ]
   ) {
     await runSeeds(seed, 1);
