@@ -175,11 +175,6 @@ export function participantBy(
   return participant?.member === member ? participant : undefined;
 }
 
-/** The participant with this lease. */
-export function participantByLease(training: Training, leaseId: Uuid): Participant | undefined {
-  return allParticipants(training).find((participant) => participant.leaseId === leaseId);
-}
-
 /** All participants. */
 export function allParticipants(training: Training): readonly Participant[] {
   const trainers = Object.values(training.trainers);
