@@ -50,7 +50,7 @@ export interface HeldCrl {
   readonly signature?: Uint8Array;
   /** The key (SPKI, hexadecimal) under which {@linkcode sealCrl} found the signature good. */
   readonly verifiedBy?: string;
-  /** Of a list that an earlier process kept: SHA-256 (hexadecimal) of the key under which it found the signature good. */
+  /** SHA-256 (hexadecimal) of the key under which an earlier process, or reading, found the signature of these bytes good. */
   readonly vouchedBy?: string;
   /** SHA-256 of the list's DER, lower-case hexadecimal, and how many octets that has; where a reader noted them. */
   readonly sha256?: string;

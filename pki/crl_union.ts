@@ -65,6 +65,22 @@ export function keepBeside(kept: readonly HeldCrl[], given: readonly HeldCrl[]):
 }
 
 /**
+ * The lists of a file, those among them that were in force before with what was found of their signature then: a list of an
+ * issuer that only peers send is read without it, and would stay beside no older one ({@linkcode keepBeside}).
+ */
+export function withKnownKeys(given: readonly HeldCrl[], seen: readonly HeldCrl[]): readonly HeldCrl[] {
+  const keys = new Map<string, string>();
+  for (const list of seen) {
+    const key = list.sha256 === undefined ? undefined : keyOfCrl(list);
+    if (list.sha256 !== undefined && key !== undefined) keys.set(list.sha256, key);
+  }
+  return given.map((list) => {
+    const key = list.sha256 === undefined || keyOfCrl(list) !== undefined ? undefined : keys.get(list.sha256);
+    return key === undefined ? list : { ...list, vouchedBy: key };
+  });
+}
+
+/**
  * Lists with one number and different contents that are kept, of each key, scope and number. A CA that repeats a number makes
  * one more with each list; the oldest ones go, so that a copy of an old list displaces no newer one.
  */

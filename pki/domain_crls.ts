@@ -7,7 +7,7 @@ import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
 import { arrangeCrls, type HeldCrl } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
-import { findEquivocations, findRollbacks, keepBeside, type Rollback } from "./crl_union.ts";
+import { findEquivocations, findRollbacks, keepBeside, type Rollback, withKnownKeys } from "./crl_union.ts";
 import type { LocatedCrl } from "./crl_reader.ts";
 import { CrlRollback } from "./refusal.ts";
 import { refuseTrust, type TrustError } from "./trust_error.ts";
@@ -50,7 +50,7 @@ export function joinCrls(
   const seen = before.lists?.get(domain) ?? [];
   const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
   const marked = raiseMarks(own, domain, seen);
-  const given = located.map(({ list }) => list);
+  const given = withKnownKeys(located.map(({ list }) => list), seen);
   const older = findRollbacks(marked, domain, given);
   const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
   if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);

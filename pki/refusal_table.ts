@@ -94,7 +94,7 @@ export const refusalTable = {
     tag: "TlsFailed",
     phase: "handshake",
     hint:
-      "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be somebody with a stolen certificate and no key: block it at the firewall.",
+      "Check on the peer that its key belongs to its certificate: hypha-certutil doctor -c FILE. From an unknown address it may be an attacker who has a stolen certificate and no key: block it at the firewall.",
     message: ({ detail }: Detail) => `Cannot complete TLS handshake: ${detail}`,
   },
   "handshake-timeout": {
@@ -326,7 +326,7 @@ export const refusalTable = {
     phase: "revocation",
     tried: true,
     hint:
-      "Somebody put an old list back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who did.",
+      "An old list was put back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who put it there.",
     message: ({ issuer, number, seen }: { readonly issuer: string; readonly number: string; readonly seen: string }) =>
       `Cannot accept revocation list of ${issuer}: number ${number} is older than ${seen}`,
   },
@@ -334,7 +334,7 @@ export const refusalTable = {
     tag: "PeerIdMismatch",
     phase: "identity",
     hint:
-      "If that node's key was rotated, write the new PeerID, or the address without /p2p/…, into gateway_addresses; if it was not, somebody else answers at that address: find out who.",
+      "If that node's key was rotated, write the new PeerID, or the address without /p2p/…, into gateway_addresses; if it was not, another node answers at that address: find out which.",
     message: ({ actual, expected }: { readonly expected: string; readonly actual: string }) =>
       `Cannot accept peer ${actual}: dialled ${expected}`,
   },

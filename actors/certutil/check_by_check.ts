@@ -34,7 +34,7 @@ const details: { readonly [Name in StepName]: (proof: Proofs[Name], snapshot: Tr
   },
   validity: ({ at }) => `in force at ${at.toISOString()}`,
   revocation: ({ expiresAt }, { revocation }) => {
-    const known = revocation === undefined ? "no lists to ask" : "nobody on the path is revoked";
+    const known = revocation === undefined ? "no lists to ask" : "no certificate of the path is revoked";
     return `${known}; the path ends at ${expiresAt.toISOString()}`;
   },
   identity: ({ peer }) => peer,

@@ -50,7 +50,8 @@ export function readKept(
     for (const file of kept.filter((each) => each.domain === domain)) {
       const known = yield* isInSource(file, marks, source);
       if (known !== undefined) {
-        held.set(file.path, known);
+        lists.push({ ...known.list, vouchedBy: file.key });
+        held.set(file.path, known.hash);
         continue;
       }
       const read = yield* Effect.result(readOne(file, { cas, policy }));
@@ -63,14 +64,16 @@ export function readKept(
   });
 }
 
-/** The hash of a large kept list that the domain's own file has too. */
+/** A large kept list that the domain's own file has too: as it was read from there, and its hash. */
 function isInSource({ path, domain, key, scope, kind }: KeptFile, marks: CrlHighWaterMarks, source: CrlSource) {
   const hash = kind === "other" ? undefined : marks[placeOf(domain, key, scope)]?.sha256[kind];
-  const twin = isRead(source) ? source.find(({ list }) => hash !== undefined && list.sha256 === hash) : undefined;
-  if (twin === undefined || (twin.list.sizeBytes ?? 0) < apartBytesMin) return Effect.succeed(undefined);
+  const twin = isRead(source) && hash !== undefined ? source.find(({ list }) => list.sha256 === hash) : undefined;
+  if (hash === undefined || twin === undefined || (twin.list.sizeBytes ?? 0) < apartBytesMin) {
+    return Effect.succeed(undefined);
+  }
   return Effect.flatMap(FileSystem, (files) =>
     Effect.match(files.stat(path), {
-      onSuccess: ({ size }) => Number(size) === twin.list.sizeBytes ? hash : undefined,
+      onSuccess: ({ size }) => Number(size) === twin.list.sizeBytes ? { list: twin.list, hash } : undefined,
       onFailure: () => undefined,
     }));
 }

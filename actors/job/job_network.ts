@@ -91,10 +91,11 @@ export function makeJobNetworkHost(
 
 /**
  * Chooses the receiver of a push, which names its sender and no job. Receivers that name the sender take precedence over those
- * that accept all peers; among equals, the oldest receiver.
+ * that accept all peers; among equals, the newest receiver. A worker whose resources suffice for one job sends for the job that
+ * it got last, and a scheduler that restarts leaves its previous jobs behind until their leases end.
  */
 function choose(receivers: ReadonlySet<Receiver>, peer: PeerText): Receiver | undefined {
-  const free = [...receivers].filter((receiver) => receiver.takes(peer));
+  const free = [...receivers].filter((receiver) => receiver.takes(peer)).toReversed();
   return free.find((receiver) => receiver.peers !== undefined) ?? free[0];
 }
 

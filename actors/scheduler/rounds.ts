@@ -82,6 +82,11 @@ export function answerUpdateReceived(pace: TrainerPace, plan: RoundPlan): PacedA
   };
 }
 
+/** Answers an `update-received` that counts no round: the trainer goes on from here all the same. */
+export function answerRepeatedReceipt({ roundsDone }: TrainerPace): PacedAnswer {
+  return { pace: { ...freshPace, roundsDone }, answer: { type: "Continue" } };
+}
+
 /** One trainer's part of a round's samples: by speed where all speeds are known, else equal. */
 function shareOf(
   paces: Readonly<Record<Peer, TrainerPace>>,

@@ -7,6 +7,7 @@
 import type { Member } from "../../pki/member.ts";
 import type { Peer, Progress, ProgressResponse, Uuid } from "../../transport/protocols/messages.ts";
 import {
+  answerRepeatedReceipt,
   answerStatus,
   answerUpdateReceived,
   freshPace,
@@ -102,13 +103,26 @@ function answerTrainer(
     answer: answered.answer,
   });
   if (progress === "update") return { training: updated, answer: { type: "Ok" } };
-  if (progress === "update-received") return paced(answerUpdateReceived(trainer.pace, plan));
+  if (progress === "update-received") {
+    const isRepeated = isRepeatedReceipt(before, training.roundsDone);
+    return paced(isRepeated ? answerRepeatedReceipt(trainer.pace) : answerUpdateReceived(trainer.pace, plan));
+  }
   if (typeof progress === "object" && "metrics" in progress) return { training: updated, answer: { type: "Ok" } };
   if (typeof progress === "object" && "status" in progress) {
     const paces = pacesOf(training);
     return paced(answerStatus(paces, { peer: trainer.peer, batchSize: progress.status.batch_size, now }, plan));
   }
   return { training: updated, answer: { type: "Error" } };
+}
+
+/**
+ * Whether a receipt counts no round: the trainer counts more rounds than the aggregator reported, or as many and began no other
+ * since. A trainer repeats a receipt whose answer was lost; one that counted twice would leave the others, and the aggregator
+ * would wait for its update of the last round.
+ */
+function isRepeatedReceipt({ pace, waiting }: Trainer, reported: number): boolean {
+  if (pace.roundsDone !== reported) return pace.roundsDone > reported;
+  return !waiting && pace.firstAt === undefined;
 }
 
 function answerAggregator(
@@ -159,11 +173,6 @@ export function participantBy(
 ): Participant | undefined {
   const participant = participantOf(training, peer);
   return participant?.member === member ? participant : undefined;
-}
-
-/** The participant with this lease. */
-export function participantByLease(training: Training, leaseId: Uuid): Participant | undefined {
-  return allParticipants(training).find((participant) => participant.leaseId === leaseId);
 }
 
 /** All participants. */

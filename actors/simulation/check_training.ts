@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Session } from "../../transport/core/session.ts";
 import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
@@ -23,7 +24,8 @@ export class TrainingChecks {
   readonly outcomes = new Map<string, string>();
   readonly #sim: Simulation;
   readonly #findings: Findings;
-  readonly #slices = new Map<string, number[]>();
+  /** How often each slice was given, by training: each session has one role, and a PeerID may have several sessions in turn. */
+  readonly #slices = new WeakMap<Session, number[]>();
   readonly #velocity = new Map<string, number[]>();
   readonly #finished = new Set<string>();
 
@@ -42,7 +44,7 @@ export class TrainingChecks {
     return this.#finished.has(keyOf(node, "training")) || node.exit !== undefined;
   }
 
-  answer(node: SimulatedNode, message: Message, as: Peer): void {
+  answer(node: SimulatedNode, message: Message, session: Session): void {
     if (!("Data" in message) || typeof message.Data !== "object" || !("Success" in message.Data)) return;
     const count = contextsOf<SchedulerContext>(node).map(({ dataset }) => dataset?.slices).find((known) =>
       known !== undefined
@@ -52,10 +54,9 @@ export class TrainingChecks {
     if (!(index >= 0 && index < count)) {
       this.#findings.violate("slice-once", node.name, `gave slice ${index} of ${count}`);
     }
-    const key = keyOf(node, `slices/${as}`);
-    const given = this.#slices.get(key) ?? new Array<number>(count).fill(0);
+    const given = this.#slices.get(session) ?? new Array<number>(count).fill(0);
     given[index] = (given[index] ?? 0) + 1;
-    this.#slices.set(key, given);
+    this.#slices.set(session, given);
     if (Math.max(...given) - Math.min(...given) > 1) {
       this.#findings.violate("slice-once", node.name, `gave slices ${given.join(", ")} times`);
     }

@@ -6,7 +6,7 @@
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Session } from "../../transport/core/session.ts";
 import type { TransportFact } from "../../transport/port.ts";
-import type { Message, Peer } from "../../transport/protocols/messages.ts";
+import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { Report } from "../runtime/ports.ts";
@@ -138,8 +138,8 @@ export class Checker implements SimulationWatch {
     this.violate("no-crash", node.name, String(error));
   }
 
-  answer(node: SimulatedNode, message: Message, as: Peer): void {
-    this.#training.answer(node, message, as);
+  answer(node: SimulatedNode, message: Message, session: Session): void {
+    this.#training.answer(node, message, session);
   }
 
   processEnded(job: JobInput): void {

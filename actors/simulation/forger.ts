@@ -28,7 +28,7 @@ import { type HostileMember, requestForWorkers } from "./hostile_member.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** The key of the run's data set, and one that nobody publishes under. */
+/** The key of the run's data set, and one without an honest publisher. */
 const datasetKey = new TextEncoder().encode("digits");
 const freshKey = new TextEncoder().encode("forged");
 const forged = Uint8Array.of(0xf0, 0x0d);

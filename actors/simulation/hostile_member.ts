@@ -100,7 +100,7 @@ export class HostileMember {
   }
 }
 
-/** A request for workers that nobody will hold a lease of. */
+/** A request for workers whose offers the hostile member never accepts. */
 export function requestForWorkers(id: string, now: number): WorkerRequest {
   const resources = { gpu: 1, cpu: 1, storage: 1, memory: 1 };
   const timeout = { secs_since_epoch: Math.floor(now / 1_000) + 5, nanos_since_epoch: 0 };

@@ -41,7 +41,7 @@ export class HostilePeer implements WireListener {
   readonly connections = new Set<WireConnection>();
   /** A connection is open: this peer was let in, as far as it can see. */
   onOpened: (connection: WireConnection) => void = () => {};
-  /** Reads a stream that the other side opened; undefined: nobody does. */
+  /** Reads a stream that the other side opened; undefined: such a stream is refused. */
   onOffered: (connection: WireConnection, stream: WireStream) => StreamListener | undefined = () => undefined;
   /** A connection is over. */
   onEnded: (connection: WireConnection) => void = () => {};

@@ -53,7 +53,7 @@ export interface NodeWorld {
   readonly onRefusal: (node: SimulatedNode, entry: AuditEntry) => void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
-  readonly onAnswer: (node: SimulatedNode, message: Message, as: PeerText) => void;
+  readonly onAnswer: (node: SimulatedNode, message: Message, session: Session) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact, session: Session | undefined) => void;
   /** An ask of its roles is answered by the transport. */
   readonly onAsked: (node: SimulatedNode, answer: unknown) => void;
@@ -260,7 +260,7 @@ export class SimulatedNode {
     const sessions: Session[] = [];
     const transport = makeSimulatedTransport(host, {
       session: (session) => keepRunning(sessions, session),
-      answer: (message, self) => this.#world.onAnswer(this, message, self),
+      answer: (message, session) => this.#world.onAnswer(this, message, session),
       asked: (answer) => this.#world.onAsked(this, answer),
       fact: (fact, session) => this.#world.onFact(this, fact, session),
     });

@@ -15,7 +15,7 @@ import { executorsDefault } from "../config/defaults.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { Session } from "../../transport/core/session.ts";
-import type { PeerText, TransportFact } from "../../transport/port.ts";
+import type { TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import { Directory } from "../../transport/simulated/directory.ts";
@@ -61,8 +61,8 @@ export interface SimulationWatch {
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
-  /** `as` is the PeerID that answers. */
-  answer?(node: SimulatedNode, message: Message, as: PeerText): void;
+  /** `session` is that of the transport that sends the answer. */
+  answer?(node: SimulatedNode, message: Message, session: Session): void;
   /** `session` is that of the transport that tells it. */
   fact?(node: SimulatedNode, fact: TransportFact, session: Session | undefined): void;
   /** An ask of the node's roles is answered by its transport. */
@@ -170,8 +170,8 @@ export class Simulation {
           this.trace.add({ at: this.now, node: of.name, kind: "frame", from: from.remoteHost, text });
           for (const watch of this.watches) watch.bytes?.(of, from, protocol, bytes);
         },
-        onAnswer: (of, message, as) => {
-          for (const watch of this.watches) watch.answer?.(of, message, as);
+        onAnswer: (of, message, session) => {
+          for (const watch of this.watches) watch.answer?.(of, message, session);
         },
         onFact: (of, fact, session) => {
           for (const watch of this.watches) watch.fact?.(of, fact, session);

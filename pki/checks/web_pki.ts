@@ -13,7 +13,7 @@ import { findRepeated } from "../serial_index.ts";
 import type { Place } from "./profile.ts";
 
 const serverAuth = "1.3.6.1.5.5.7.3.1";
-/** Purposes that have rules here. The requirements for certificates for mail, code or time are not implemented. */
+/** Purposes that the Baseline Requirements cover: TLS servers and clients. Mail, code signing and time stamping have rules of their own. */
 const ruledPurposes: readonly string[] = [serverAuth, "1.3.6.1.5.5.7.3.2"];
 /** Purposes that a server's certificate must not have in addition to serverAuth (BR 7.1.2.7.10). */
 const foreignPurposes: Readonly<Record<string, string>> = {

@@ -25,8 +25,8 @@ const connections: readonly PlantedBug[] = [
   {
     name: "the table forgets the first of two connections",
     file: `${core}/groups.ts`,
-    find: "    if (known === undefined) this.#groups.set(key, new Set([item]));\n    else known.add(item);",
-    replace: "    if (known === undefined || known.size > 0) this.#groups.set(key, new Set([item]));",
+    find: "    if (known === undefined) this.#groups.set(key, [item]);\n    else known.push(item);",
+    replace: "    if (known === undefined || known.length > 0) this.#groups.set(key, [item]);",
   },
   {
     name: "a member's end is told with the last connection of its PeerID",
@@ -51,14 +51,14 @@ const connections: readonly PlantedBug[] = [
   {
     name: "the limit of connections of one peer is ignored",
     file: `${core}/connection_table.ts`,
-    find: "if (others !== undefined && others.size >= max) {",
-    replace: "if (others !== undefined && others.size >= max * 1_000) {",
+    find: "if (others !== undefined && others.length >= max) {",
+    replace: "if (others !== undefined && others.length >= max * 1_000) {",
   },
   {
     name: "the limit of connections of one peer is off by one",
     file: `${core}/connection_table.ts`,
-    find: "if (others !== undefined && others.size >= max) {",
-    replace: "if (others !== undefined && others.size > max) {",
+    find: "if (others !== undefined && others.length >= max) {",
+    replace: "if (others !== undefined && others.length > max) {",
   },
   {
     name: "connections of a replaced certificate are not drained",
@@ -124,7 +124,7 @@ const leaks: readonly PlantedBug[] = [
   },
   {
     name: "a request of ours is not bounded in time",
-    file: `${core}/asked_request.ts`,
+    file: `${core}/ask_stream.ts`,
     find: "this.#timer = clock.after(timeoutMs, () => this.fail(",
     replace: "this.#timer = clock.after(2 ** 40, () => this.fail(",
   },

@@ -1,4 +1,4 @@
-import { Effect, Exit, Fiber } from "effect";
+import { Effect, Exit, Fiber, Option } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
@@ -113,6 +113,19 @@ test("a push goes to who names its sender, then to who takes everybody, then to 
   push(alice, "e");
   assert.is(last("stream.reject").exchange, "e");
   await named.close();
+});
+
+test("bug: a push went to the job that a restarted scheduler left behind, and its training waited for ever", async () => {
+  const { network, accept } = host();
+  const before = await holdOpen(network.receive({ peers: [alice] }));
+  const after = await holdOpen(network.receive({ peers: [alice, bob] }));
+  const stream = accept(alice, "a");
+  const outcome = await runOf(Effect.timeoutOption(after.value.next, 100));
+  assert.equal(outcome, Option.some(stream), "the newer of two that name the sender");
+  await after.close();
+  const late = accept(alice, "b");
+  assert.is(await runOf(before.value.next), late, "the older, once it is alone");
+  await before.close();
 });
 
 test("so many streams wait, one more is rejected; who waits for one gets it at once", async () => {

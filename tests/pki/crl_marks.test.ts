@@ -18,7 +18,7 @@ import {
   raiseMarks,
 } from "../../pki/crl_marks.ts";
 import { scopeName, scopeNamePattern } from "../../pki/crl_scope.ts";
-import { crlsToKeep, findEquivocations, keepBeside } from "../../pki/crl_union.ts";
+import { crlsToKeep, findEquivocations, keepBeside, withKnownKeys } from "../../pki/crl_union.ts";
 import { integer, primitive, sequence } from "../../pki/issue/der_writer.ts";
 import { authorityKeyId, type Extension } from "../../pki/issue/extensions.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
@@ -252,6 +252,21 @@ test("a list that nobody has checked stands beside nothing, unless an earlier pr
   assert.equal(keepBeside([unknown!], given), []);
   const vouched = { ...unknown!, vouchedBy: keyOf(middle) };
   assert.equal(keepBeside([vouched], given), [vouched]);
+});
+
+test("a list of a file gets the key of a list in force by its content alone, and only where that was checked", () => {
+  const keys = (given: readonly HeldCrl[], seen: readonly HeldCrl[]) =>
+    withKnownKeys(given, seen).map(({ vouchedBy }) => vouchedBy);
+  const read5 = () => read([list(5)], [root]);
+  const vouched = read5().map((each) => ({ ...each, vouchedBy: keyOf(middle) }));
+  assert.equal(keys(read5(), vouched), [keyOf(middle)], "an earlier process checked it");
+  assert.equal(keys(read5(), read([list(5)])), [keyOf(middle)], "this process did");
+  assert.equal(keys(read5(), read5()), [undefined], "nobody did");
+  assert.equal(keys(read([list(5, revoking(leaf))], [root]), vouched), [undefined], "the same number, another content");
+  const unnoted = ({ sha256: _, ...each }: HeldCrl): HeldCrl => each;
+  assert.equal(keys(read5().map(unnoted), vouched.map(unnoted)), [undefined], "no content was noted");
+  const [own] = read([list(5)]);
+  assert.is(withKnownKeys([own!], vouched)[0], own, "what is checked already stays as it is");
 });
 
 test("keeps of each key and scope the list, its delta, and what contradicts them", () => {

@@ -142,6 +142,43 @@ test("a round that the aggregator reports twice counts once", () => {
   assert.is(after.roundsDone, 2);
 });
 
+test("bug: a receipt that was repeated, or of a result of another job, ended a trainer's part a round early", () => {
+  const receipt = ["a", "j", "update-received"] as const;
+  const update = ["a", "j", "update"] as const;
+  const status = ["a", "j", { status: { batch_size: 8 } }] as const;
+  const reported = ["s", "k", "updated"] as const;
+  const receipts = (...messages: readonly (readonly [string, string, Progress])[]) => {
+    const { said } = answers(training(), messages.map((each) => [...each]));
+    return said.filter((_, at) => messages[at] === receipt);
+  };
+  assert.equal(
+    receipts(status, update, reported, receipt, receipt, status, update, reported, receipt),
+    ["Continue", "Continue", "Done"],
+    "repeated after the report of the round",
+  );
+  assert.equal(
+    receipts(status, update, receipt, receipt, reported, receipt, status, update, receipt),
+    ["Continue", "Continue", "Continue", "Done"],
+    "repeated before it, and after",
+  );
+  assert.equal(
+    receipts(status, update, receipt, status, update, receipt, reported, status, update, receipt),
+    ["Continue", "Continue", "Done"],
+    "of a result that the aggregator did not send",
+  );
+  const many = ["a", "j", { status: { batch_size: 40 } }] as const;
+  const { said } = answers(
+    training(),
+    [many, update, receipt, many, update, receipt, many].map(([...each]) => [...each]),
+  );
+  assert.is(said.at(-1), "ScheduleUpdate", "a receipt that counts no round begins one all the same");
+  assert.equal(
+    receipts(status, update, reported, receipt, status, reported, receipt),
+    ["Continue", "Done"],
+    "without `update`",
+  );
+});
+
 test("only a trainer that should be training is silent, and only after the bound", () => {
   const waiting = answers(training(), [["b", "j", "update"]]).training;
   assert.equal(silentTrainers(waiting, 100, 100), []);

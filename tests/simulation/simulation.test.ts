@@ -242,6 +242,10 @@ once("seeds that failed once violate no invariant", async () => {
       61_843,
       68_892,
       100_084,
+      300_611,
+      303_146,
+      400_290,
+      401_502,
     ]
   ) {
     await runSeeds(seed, 1);

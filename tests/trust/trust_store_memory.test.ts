@@ -265,6 +265,51 @@ test("a list of an issuer that only peers send makes its mark once a peer's path
   assert.equal([bare.judge(), bare.said()], ["crl-rollback", ["crl-rollback"]]);
 });
 
+test("bug: after a restart, an older list refused peers of an issuer of whom none had connected since", async () => {
+  const place = world(root.pem);
+  writeFileSync(place.crls, rootList + list(5, revoking(other)));
+  const store = await place.start();
+  assert.is(store.judge(), "accepted");
+  await untilMarked(place, "5");
+  await until("nothing is kept", () => existsSync(place.kept()));
+  const again = await place.start();
+  replace(place.crls, rootList + list(4));
+  await again.host.hear("trust.changed");
+  assert.equal([again.judge(), again.judge(other)], ["accepted", "certificate-revoked"]);
+  assert.equal(again.said(), ["crl-rollback"]);
+});
+
+test("bug: the same where the file had been read again before, and no peer of the issuer had connected since", async () => {
+  const place = world(root.pem);
+  writeFileSync(place.crls, rootList + list(5, revoking(other)));
+  const store = await place.start();
+  assert.is(store.judge(), "accepted");
+  store.host.send({ type: "trust.reload" });
+  await store.host.hear("trust.changed");
+  await untilMarked(place, "5");
+  replace(place.crls, rootList + list(4));
+  await store.host.hear("trust.changed", 2);
+  assert.equal([store.judge(), store.judge(other)], ["accepted", "certificate-revoked"]);
+});
+
+test("bug: the same where the list is large, and the kept one is not read", async () => {
+  const place = world(root.pem);
+  const serials = Array.from({ length: 12_000 }, (_, index) => (0x10000000 + index).toString(16));
+  const der = forgeList(middle, { number: 5n, revoked: [...serials, certificate(other).serial] });
+  assert.ok(der.length >= apartBytesMin);
+  writeFileSync(place.crls, Buffer.concat([forgeList(root), der]));
+  const store = await place.start();
+  assert.is(store.judge(), "accepted");
+  await untilMarked(place, "5");
+  await until("nothing is kept", () => existsSync(place.kept()));
+  const inode = statSync(place.kept()).ino;
+  const again = await place.start();
+  replace(place.crls, rootList + list(4));
+  await again.host.hear("trust.changed");
+  assert.equal([again.judge(), again.judge(other)], ["accepted", "certificate-revoked"]);
+  assert.is(statSync(place.kept()).ino, inode, "the kept list was written again");
+});
+
 test("a number with another content is enforced beside the first, kept, and said at each start", async () => {
   const place = world();
   writeFileSync(place.crls, rootList + list(5, revoking(leaf)));

@@ -131,7 +131,7 @@ export class ConnectionTable implements ConnectionListener {
     if (row === undefined || identity === undefined || row.gate.phase !== "opening") return false;
     const max = this.#init.limits.connectionsPerPeerMax;
     const others = this.#peers.get(identity.peer);
-    if (others !== undefined && others.size >= max) {
+    if (others !== undefined && others.length >= max) {
       const refusal = new TooManyConnections({ limit: "connections of one peer", max });
       row.gate.send({ type: "opening.failed", refusal });
       return false;

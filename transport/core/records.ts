@@ -13,7 +13,8 @@ import { sameBytes } from "../../pki/bytes.ts";
 import { type PeerText, type RecordAnswer, type TransportAsk, TransportError } from "../port.ts";
 import { encodeKadMessage, type KadMessage, type KadRecord } from "../protocols/kad_record.ts";
 import type { Timer } from "./clock.ts";
-import { KadAsk } from "./kad_ask.ts";
+import type { AskStream } from "./ask_stream.ts";
+import { askKad } from "./kad_ask.ts";
 import type { KeepsRecords } from "./kad_streams.ts";
 import { prefixLength } from "./length_prefixed.ts";
 import type { SessionParts } from "./parts.ts";
@@ -36,7 +37,7 @@ export class Records implements KeepsRecords {
   readonly #store: RecordStore;
   readonly #running = new Set<RunningAsk>();
   /** Messages to peers that are under way, with those whose stream is not closed yet. */
-  readonly #messages = new Set<KadAsk>();
+  readonly #messages = new Set<AskStream<KadMessage>>();
   #isStopped = false;
 
   constructor(parts: SessionParts) {
@@ -132,12 +133,12 @@ export class Records implements KeepsRecords {
     then: (answers: readonly KadMessage[]) => void,
   ): void {
     const answers: KadMessage[] = [];
-    const messages: KadAsk[] = [];
+    const messages: AskStream<KadMessage>[] = [];
     let left = peers.length;
-    running.until(() => messages.forEach((message) => message.giveUp()));
+    running.until(() => messages.forEach((message) => message.giveUp("cancelled", "the ask is over")));
     if (left === 0) return then(answers);
     for (const peer of peers) {
-      const message: KadAsk = new KadAsk({
+      const message: AskStream<KadMessage> = askKad({
         parts: this.#parts,
         peer,
         framed: prefixLength(bytes),

@@ -8,7 +8,8 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
-import { AskedRequest } from "./asked_request.ts";
+import type { AskStream } from "./ask_stream.ts";
+import { askRequest } from "./asked_request.ts";
 import { MalformedRequests } from "./malformed_requests.ts";
 import type { SessionParts } from "./parts.ts";
 import { ReceivedRequest } from "./received_request.ts";
@@ -36,9 +37,9 @@ type Ask<T extends TransportAsk["type"]> = Extract<TransportAsk, { type: T }>;
 export class Requests {
   readonly #parts: SessionParts;
   /** Requests of ours that are not answered, by the asker's id. */
-  readonly #asked = new Map<string, AskedRequest>();
+  readonly #asked = new Map<string, AskStream<Message>>();
   /** Those, and answered ones whose stream is not closed yet. */
-  readonly #askedOpen = new Set<AskedRequest>();
+  readonly #askedOpen = new Set<AskStream<Message>>();
   /** Requests of peers that wait for an answer, by exchange. */
   readonly #waiting = new Map<string, ReceivedRequest>();
   /** Those, the ones that are being read and the ones whose answer is on its way. */
@@ -66,7 +67,7 @@ export class Requests {
     if (this.#askedOpen.size >= requestsMax) return this.#fail(ask, "failed", `already ${requestsMax} requests`);
     const bytes = this.#encoded(ask);
     if (bytes === undefined) return;
-    const request = new AskedRequest({
+    const request: AskStream<Message> = askRequest({
       parts: this.#parts,
       ask,
       bytes,

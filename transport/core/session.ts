@@ -254,7 +254,7 @@ export class Session {
     "request": (ask) => this.#requests.request(ask),
     "request.cancel": ({ id }) => this.#requests.cancel(id),
     "respond": (ask) => {
-      this.#init.watch.answer?.(ask.message, this.#init.input.identity.peer);
+      this.#init.watch.answer?.(ask.message, this);
       this.#requests.respond(ask);
     },
     "decline": ({ exchange }) => this.#requests.decline(exchange),

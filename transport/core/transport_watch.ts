@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PeerText, TransportFact } from "../port.ts";
+import type { TransportFact } from "../port.ts";
 import type { Message } from "../protocols/messages.ts";
 import type { Session } from "./session.ts";
 
@@ -15,6 +15,6 @@ export interface TransportWatch {
   fact?(fact: TransportFact, session: Session | undefined): void;
   /** An ask is answered. */
   asked?(answer: unknown): void;
-  /** A request is answered here; `self` tells the transports of a process apart. */
-  answer?(message: Message, self: PeerText): void;
+  /** A role answers a request. `session` tells the transports of a process apart: two of them have one PeerID when a key returns. */
+  answer?(message: Message, session: Session): void;
 }

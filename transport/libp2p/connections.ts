@@ -54,7 +54,8 @@ export class Libp2pConnection implements WireConnection {
   /** What is known about its end. */
   readonly known: RawEnd = { end: undefined, failure: undefined, secured: undefined };
   readonly #listener: ConnectionListener;
-  readonly #streams = new Set<Libp2pStream>();
+  /** Made with the first stream: an idle connection has none of ours. */
+  #streams: Set<Libp2pStream> | undefined;
   #phase: Phase = "opening";
   #closing: "no" | "gently" | "now" = "no";
   #identity: PeerIdentity | undefined;
@@ -106,7 +107,7 @@ export class Libp2pConnection implements WireConnection {
 
   openStream(protocol: string, listener: StreamListener): WireStream {
     const stream = Libp2pStream.open(this, this.isOpen ? this.#connection : undefined, protocol, listener);
-    this.#streams.add(stream);
+    this.#keep(stream);
     return stream;
   }
 
@@ -114,16 +115,21 @@ export class Libp2pConnection implements WireConnection {
   receive(stream: Stream, protocol: string, receives: ReceivesStream): void {
     if (!this.isOpen) return stream.abort(new Error("the connection is not open"));
     const received = Libp2pStream.received(this, stream, protocol);
-    this.#streams.add(received);
+    this.#keep(received);
     const verdict = receives(this, received);
     if (typeof verdict !== "string") return received.listen(verdict);
-    this.#streams.delete(received);
+    this.forget(received);
     received.refuse(verdict);
   }
 
   /** A stream is over. */
   forget(stream: Libp2pStream): void {
-    this.#streams.delete(stream);
+    this.#streams?.delete(stream);
+  }
+
+  #keep(stream: Libp2pStream): void {
+    this.#streams ??= new Set();
+    this.#streams.add(stream);
   }
 
   close(how: "gently" | "now", detail: string): void {
@@ -215,7 +221,7 @@ export class Libp2pConnection implements WireConnection {
     const wasOpen = this.#phase === "open";
     this.#phase = "over";
     const { end = { by: "them", detail: "the connection ended" } as const } = this.known;
-    for (const stream of [...this.#streams]) stream.connectionEnded(end.detail);
+    for (const stream of [...this.#streams ?? []]) stream.connectionEnded(end.detail);
     const refusal = wasOpen ? undefined : refusalOfEarlyEnd(this.known);
     this.#listener.ended(this, { ...end, ...(refusal === undefined ? {} : { refusal }) });
   }

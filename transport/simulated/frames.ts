@@ -78,9 +78,6 @@ export type RelayFrame =
 /** What passes once the connection is open. */
 export type OpenFrame = StreamFrame | GossipFrame | RelayFrame;
 
-/** Every frame. */
-export type AnyFrame = HandshakeFrame | OpenFrame;
-
 const handshakeTypes: ReadonlySet<string> = new Set(["hello", "certificate", "muxer", "muxer.agreed"]);
 
 /** Whether a frame belongs to the handshake. */

@@ -79,7 +79,7 @@ const sources = ["pki", "transport", "actors", "scripts"].flatMap((room) =>
 );
 const proofNames =
   "WellFormed|AlgorithmAllowed|PathsFound|WithinValidity|NotRevoked|PeerIdentity|RoleAllowed|Tls13|Named";
-/** It attacks a scheduler from a job, without a network: its transport is a stub. */
+/** It attacks a scheduler through the messages of its jobs: the attack plays the transport itself and needs no network. */
 const exceptions = ["scripts/attack/cell/scheduler_attacks.ts"];
 
 test("no source outside pki/checks/ asserts that something is a proof", () => {
