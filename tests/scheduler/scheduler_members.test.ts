@@ -148,8 +148,9 @@ test("the provider is looked for only when no data node of its PeerID is connect
   assert.is(actor.getSnapshot().status, "active");
 });
 
-test("an offer of a member whose certificate names another role is declined: it cannot become a worker of the job", () => {
+test("an offer of a member whose certificate names another role is declined: it cannot become a worker of the job", async () => {
   for (const role of ["scheduler", "data", "gateway", "worker"] as const) {
+    const offering = provenOf(pki, await pki.node("offering", { role }));
     const { world, actor, found, dispatches } = startScheduler(configOf(1, 2));
     found();
     const { message: { id: request_id } } = world.takeOne("publish");
@@ -161,7 +162,7 @@ test("an offer of a member whose certificate names another role is declined: it 
       resources,
       timeout: { secs_since_epoch: 0, nanos_since_epoch: 0 },
     };
-    actor.send(requestFrom({ ...second, role }, "/hypha-api/0.0.1", { WorkerOffer: offer }));
+    actor.send(requestFrom(offering, "/hypha-api/0.0.1", { WorkerOffer: offer }));
     dispatches();
     const answers = [world.take("respond").length, world.take("decline").length];
     assert.equal(answers, role === "worker" ? [1, 0] : [0, 1], role);
