@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Member, memberOf } from "../../pki/member.ts";
+import { type Member, memberOf, standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
@@ -43,11 +43,11 @@ function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly e
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** The running allocation answers offers. */
+/** The running allocation answers offers of workers. */
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
-  if (allocation === undefined) decline(args, request);
+  if (allocation === undefined || !standsFor(identity.role, "worker")) decline(args, request);
   else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 

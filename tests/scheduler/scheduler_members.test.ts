@@ -4,7 +4,8 @@ import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import { makeTestPki } from "../support/pki.ts";
-import { training } from "../support/scheduler_world.ts";
+import { requestFrom } from "../support/fake_transport.ts";
+import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
 import { provenOf } from "../support/transports.ts";
 import { revoked } from "../support/worker_world.ts";
 
@@ -145,6 +146,27 @@ test("the provider is looked for only when no data node of its PeerID is connect
   live(16_000);
   assert.ok(world.take("record.get").length >= 3, "a gateway of that PeerID does not provide");
   assert.is(actor.getSnapshot().status, "active");
+});
+
+test("an offer of a member whose certificate names another role is declined: it cannot become a worker of the job", async () => {
+  for (const role of ["scheduler", "data", "gateway", "worker"] as const) {
+    const offering = provenOf(pki, await pki.node("offering", { role }));
+    const { world, actor, found, dispatches } = startScheduler(configOf(1, 2));
+    found();
+    const { message: { id: request_id } } = world.takeOne("publish");
+    const resources = { gpu: 100, cpu: 100, storage: 100, memory: 100 };
+    const offer = {
+      id: "offer",
+      request_id,
+      price: 1,
+      resources,
+      timeout: { secs_since_epoch: 0, nanos_since_epoch: 0 },
+    };
+    actor.send(requestFrom(offering, "/hypha-api/0.0.1", { WorkerOffer: offer }));
+    dispatches();
+    const answers = [world.take("respond").length, world.take("decline").length];
+    assert.equal(answers, role === "worker" ? [1, 0] : [0, 1], role);
+  }
 });
 
 test.run();

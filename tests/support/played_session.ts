@@ -26,6 +26,8 @@ export interface PlayedOptions {
   readonly pair?: PairOptions;
   readonly wire?: Partial<Wire>;
   readonly verify?: Verifies["verify"];
+  /** Whether an author counts without a dial; by default none does. */
+  readonly known?: Verifies["known"];
   readonly established?: Partial<Established>;
   /** What the other end says of a stream of ours. */
   readonly accept?: (pair: StreamPair, peer: PeerText) => PairVerdict;
@@ -73,7 +75,10 @@ export class PlayedSession {
       dialler: {
         connect: (peer, timeoutMs, done) => this.#connect(peer, timeoutMs, options.dials?.(peer) ?? "connected", done),
       },
-      verified: { verify: options.verify ?? ((_peer, then) => then(true)) },
+      verified: {
+        known: options.known ?? (() => false),
+        verify: options.verify ?? ((_peer, then) => then(true)),
+      },
       outbox: outbox({ clock, deliver: (fact) => this.facts.push(fact) }),
       uuid: () => `id-${++this.#ids}`,
     };

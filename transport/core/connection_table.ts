@@ -11,19 +11,10 @@ import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { HungUp, type Refusal, TooManyConnections } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type {
-  AddressText,
-  CloseReason,
-  Gate,
-  GateEvent,
-  MakeGate,
-  NodeIdentity,
-  PeerText,
-  TransportLimits,
-} from "../port.ts";
+import type { AddressText, CloseReason, Gate, GateEvent, NodeIdentity, PeerText } from "../port.ts";
 import { Admission, type Admitted } from "./admission.ts";
-import type { Clock } from "./clock.ts";
 import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
+import type { ConnectionTableInit } from "./connection_table_init.ts";
 import { Groups } from "./groups.ts";
 import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.ts";
 
@@ -32,36 +23,6 @@ import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.t
  * closes: ending a connection costs libp2p some milliseconds.
  */
 export const reverifySlice = 16;
-
-/** What the table reports. All of it is called synchronously; the receiver defers what it passes on. */
-export interface ConnectionTableListener {
-  /** An inbound attempt over a limit was turned away without a gate. */
-  turnedAway?(address: AddressText, refusal: Refusal): void;
-  /** A connection was established; `first` where its member had no other. */
-  established?(connection: WireConnection, identity: PeerIdentity, first: boolean): void;
-  /** An established connection ended; `last` where its member has no other. */
-  left?(connection: WireConnection, identity: PeerIdentity, reason: CloseReason, last: boolean): void;
-  /** A connection was refused before it was established. */
-  refused?(connection: WireConnection, gate: Gate, refusal: Refusal): void;
-  /** Everything that a gate reports, in order. */
-  gate?(connection: WireConnection, event: GateEvent): void;
-}
-
-/** What a table is made with. */
-export interface ConnectionTableInit {
-  readonly clock: Clock;
-  /** Makes the gate of each connection. */
-  readonly makeGate: MakeGate;
-  /** The trust at the beginning. */
-  readonly snapshot: TrustSnapshot;
-  /** The pair that new handshakes use. */
-  readonly identity: () => NodeIdentity;
-  readonly limits: TransportLimits;
-  /** From a gate's creation to its verdict, in milliseconds. */
-  readonly handshakeTimeoutMs: number;
-  readonly uuid: () => string;
-  readonly listener: ConnectionTableListener;
-}
 
 /** A connection with its gate. */
 export interface ConnectionRow {
@@ -76,6 +37,8 @@ export interface ConnectionRow {
 interface Row extends ConnectionRow {
   generation: number;
   established: boolean;
+  /** Both are known once it was established, and outlive its gate. */
+  identity: PeerIdentity | undefined;
   member: Member | undefined;
   readonly admitted: Admitted | undefined;
   readonly unlisten: () => void;
@@ -130,6 +93,7 @@ export class ConnectionTable implements ConnectionListener {
       gate,
       generation: own.generation,
       established: false,
+      identity: undefined,
       member: undefined,
       admitted,
       unlisten: gate.listen((event) => this.#handle(row, event)),
@@ -177,6 +141,7 @@ export class ConnectionTable implements ConnectionListener {
     row.established = true;
     row.admitted?.opened();
     this.#accepted += 1;
+    row.identity = identity;
     row.member = memberOf(identity);
     const first = !this.#members.has(row.member);
     this.#peers.add(identity.peer, row);
@@ -362,20 +327,37 @@ export class ConnectionTable implements ConnectionListener {
     return this.#admission.admit(address, this.#init.clock.monotonic());
   }
 
+  /** Whatever a listener throws, a connection whose gate ended leaves the table and is closed. */
   #handle(row: Row, event: GateEvent): void {
-    this.#init.listener.gate?.(row.connection, event);
-    if (event.type === "gate.refused") this.#refused(row, event.refusal);
-    else if (event.type === "gate.closed") this.#closed(row, event.reason);
-    else return;
+    try {
+      this.#init.listener.gate?.(row.connection, event);
+    } finally {
+      this.#act(row, event);
+    }
+  }
+
+  #act(row: Row, event: GateEvent): void {
+    if (event.type !== "gate.refused" && event.type !== "gate.closed") return;
     const reason = event.type === "gate.closed" ? event.reason : undefined;
     const how = reason?.type === "by-us" ? "gently" : "now";
     const detail = reason?.type === "by-us" ? reason.detail : "the gate refused it";
-    // After this call: the sender of the event that ended the gate reads its phase first, and closing may answer back.
-    this.#init.clock.soon(() => row.connection.close(how, detail));
+    try {
+      if (reason !== undefined) this.#closed(row, reason);
+      else if (event.type === "gate.refused") this.#gateRefused(row, event.refusal);
+    } finally {
+      // After this call: the sender of the event that ended the gate reads its phase first, and closing may answer back.
+      this.#init.clock.soon(() => row.connection.close(how, detail));
+    }
+  }
+
+  /** A gate whose actor fails refuses, whatever it let in before. */
+  #gateRefused(row: Row, refusal: Refusal): void {
+    if (row.established) this.#closed(row, { type: "trust.changed", refusal });
+    else this.#refused(row, refusal);
   }
 
   #closed(row: Row, reason: CloseReason): void {
-    const { identity } = row.gate;
+    const { identity } = row;
     if (!row.established || identity === undefined) {
       // Closed before it was established: a refusal where the trust changed in between.
       if ("refusal" in reason) this.#refused(row, reason.refusal);

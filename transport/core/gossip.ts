@@ -11,6 +11,7 @@ import { Result } from "effect";
 import { type TransportAsk, TransportError } from "../port.ts";
 import { decodeWorkerRequest, encodeWorkerRequest } from "../protocols/mod.ts";
 import type { SessionParts } from "./parts.ts";
+import { WaitingMessages } from "./waiting_messages.ts";
 import type { GossipMessage } from "./wire.ts";
 
 /** Topics that may be subscribed to at once. */
@@ -20,6 +21,7 @@ export const topicsMax = 64;
 export class Gossip {
   readonly #parts: SessionParts;
   readonly #topics = new Set<string>();
+  readonly #waiting = new WaitingMessages();
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
@@ -55,14 +57,18 @@ export class Gossip {
 
   /** Decides whether a message is delivered and handed on. The wire has verified its signature. */
   received(message: GossipMessage): void {
+    const { verified, outbox } = this.#parts;
     const { topic, author, via, bytes } = message;
     if (!this.#topics.has(topic)) return message.settle("ignore");
     const decoded = decodeWorkerRequest(bytes);
     if (Result.isFailure(decoded)) return message.settle("reject");
-    this.#parts.verified.verify(author, (counts) => {
+    const leave = this.#waiting.take(via, author, bytes.byteLength);
+    if (leave === undefined && !verified.known(author)) return message.settle("ignore");
+    verified.verify(author, (counts) => {
+      leave?.();
       // The topic may have been left while the author was verified.
       if (!counts || !this.#topics.has(topic)) return message.settle("ignore");
-      this.#parts.outbox.tell({ type: "published", topic, from: author, via, message: decoded.success });
+      outbox.tell({ type: "published", topic, from: author, via, message: decoded.success });
       message.settle("accept");
     });
   }

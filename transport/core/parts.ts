@@ -56,6 +56,8 @@ export interface Connects {
 
 /** Verifies authors and publishers (`verified_peers.ts`). */
 export interface Verifies {
+  /** Whether a peer counts, as far as is known without a dial. */
+  known(peer: PeerText): boolean;
   /**
    * Whether a peer counts: established here, or a short while ago under the same trust; a stranger is dialled, which sends it
    * through the gate. `then` is called once, at once where the answer is known.

@@ -23,6 +23,7 @@ type OpenAsk = Extract<TransportAsk, { type: "stream.open" }>;
 type AcceptAsk = Extract<TransportAsk, { type: "stream.accept" }>;
 
 interface Offered {
+  readonly connection: WireConnection;
   readonly owned: OwnedStream;
   readonly timer: Timer;
 }
@@ -69,7 +70,7 @@ export class RawStreams {
 
   /** A peer offers a stream of a protocol that is served. */
   received(
-    _connection: WireConnection,
+    connection: WireConnection,
     identity: PeerIdentity,
     protocol: StreamProtocol,
     stream: WireStream,
@@ -90,16 +91,20 @@ export class RawStreams {
     });
     owned.attach(stream);
     this.#open.add(owned);
-    this.#offered.set(exchange, { owned, timer: clock.after(streamAcceptMs, () => this.reject(exchange)) });
+    const timer = clock.after(streamAcceptMs, () => this.reject(exchange));
+    this.#offered.set(exchange, { connection, owned, timer });
     outbox.tell({ type: "stream.received", exchange, peer, identity, protocol });
     return owned;
   }
 
-  /** Takes an offered stream. */
+  /** Takes an offered stream, where the certificate of its connection still counts. */
   accept({ exchange, replyTo }: AcceptAsk): void {
-    const { outbox } = this.#parts;
+    const { established, outbox } = this.#parts;
+    const connection = this.#offered.get(exchange)?.connection;
+    const isEstablished = connection !== undefined && established.identityOf(connection) !== undefined;
     const owned = this.#take(exchange);
-    if (owned !== undefined) {
+    if (!isEstablished) owned?.abort("not established");
+    else if (owned !== undefined) {
       return outbox.answer(replyTo, { type: "stream.opened", id: exchange, stream: owned.handle });
     }
     const error = new TransportError({ code: "timed-out", detail: "the offered stream is gone" });

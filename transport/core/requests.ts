@@ -112,7 +112,7 @@ export class Requests {
 
   /** A peer opened a stream of a protocol that is served. */
   received(
-    _connection: WireConnection,
+    connection: WireConnection,
     identity: PeerIdentity,
     protocol: MessageProtocol,
     stream: WireStream,
@@ -126,7 +126,11 @@ export class Requests {
       stream,
       clock,
       budget,
-      whole: (bytes) => this.#whole({ exchange, identity, request }, bytes),
+      whole: (bytes) => {
+        // Its certificate may have stopped to count while the request arrived.
+        if (this.#parts.established.identityOf(connection) === undefined) return request.abort("not established");
+        this.#whole({ exchange, identity, request }, bytes);
+      },
       tooLarge: (detail) => this.#reportMalformed(identity, protocol, detail),
       over: () => {
         this.#received.delete(request);

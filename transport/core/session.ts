@@ -173,6 +173,7 @@ export class Session {
   }
 
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
+    if ("refusal" in reason) this.#verified.forget(identity.peer);
     if (last) this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
   }
 

@@ -56,6 +56,11 @@ export class VerifiedPeers implements Verifies {
     remember(this.#recent, peer, this.#init.clock.monotonic());
   }
 
+  /** Forgets a peer whose connection was ended because its certificate does not count any more. */
+  forget(peer: PeerText): void {
+    this.#recent.delete(peer);
+  }
+
   /** Trust changed: a peer that is not connected is not evaluated again, so it has to be verified anew. */
   trustChanged(): void {
     this.#recent.clear();

@@ -35,7 +35,7 @@ export function searchClosest(
   return () => controller.abort(new Error("the search was given up"));
 }
 
-/** Answers a peer's message with the DHT's own handlers. A record is neither taken nor given. */
+/** Answers a peer's message with the DHT's own handlers. Neither a record nor a provider is taken. */
 export function answerKad(
   { kad, peer, message }: { readonly kad: KadInternals; readonly peer: PeerId; readonly message: KadMessage },
   done: (answer: KadAnswer) => void,
@@ -63,6 +63,9 @@ async function answer(kad: KadInternals, peer: PeerId, message: KadMessage): Pro
       }));
       return { type, key, closer, providers: [], ...(clusterLevel === undefined ? {} : { clusterLevel }) };
     }
+    case "ADD_PROVIDER":
+      // Nodes of this network publish no providers, and the library keeps as many as a peer sends, whatever their size.
+      return undefined;
     case "PUT_VALUE":
       throw new Error("a record is not answered here");
     default: {

@@ -66,14 +66,19 @@ export interface NodeInternals {
   stopListening(): string[];
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
+  /**
+   * Resets the circuits of relays that `accepts` does not name. The library takes each, and first makes a reservation at the
+   * peer that brings it. It binds what takes circuits when it starts: before the start.
+   */
+  acceptCircuits(accepts: (relay: PeerId) => boolean): void;
   readonly kad: KadInternals;
   readonly gossip: GossipInternals;
   /** Sets the protocol's version in identify. */
   setProtocolVersion(version: string): void;
 }
 
-/** The types of messages that the DHT's own handlers answer: those without records. */
-export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS", "ADD_PROVIDER"] as const;
+/** The types of messages that the DHT's own handlers answer: those that bring nothing to be kept. */
+export const answeredTypes = ["FIND_NODE", "GET_PROVIDERS"] as const;
 
 /** The relay's transport has this tag. */
 const relayTag = "@libp2p/circuit-relay-v2-transport";
@@ -99,13 +104,22 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected"]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
+  const relay = relayTransportOf(manager.getTransports());
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   return {
     events,
     stopListening: () => stopListening(manager.getListeners()),
     listen: (addresses) => manager.listen(addresses),
-    reservations: reservationsOf(manager.getTransports()),
+    reservations: relay?.reservationStore,
+    acceptCircuits: (accepts) => {
+      if (relay === undefined) return;
+      const takes = relay.onStop.bind(relay);
+      relay.onStop = (stream, connection) => {
+        if (accepts(connection.remotePeer)) return takes(stream, connection);
+        stream.abort(new Error("no reservation at this relay"));
+      };
+    },
     kad: {
       handlers,
       closestPeersOffline: (key) => routing.getClosestPeersOffline(key),
@@ -121,19 +135,26 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   };
 }
 
-function reservationsOf(transports: readonly object[]): Reservations | undefined {
+/** The inside of the relay's transport. */
+interface RelayTransport {
+  readonly reservationStore: Reservations;
+  /** Takes a circuit that a relay brings. */
+  onStop: TakesStream;
+}
+
+function relayTransportOf(transports: readonly object[]): RelayTransport | undefined {
   const relay = transports.find((transport) =>
     (transport as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] === relayTag
-  );
+  ) as RelayTransport | undefined;
   if (relay === undefined) return undefined;
-  const { reservationStore } = relay as { readonly reservationStore?: Reservations };
-  const store = need(reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's transport");
+  const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's transport");
   needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", [
     "hasReservation",
     "addRelay",
     "addEventListener",
   ]);
-  return store;
+  needMethods(relay, "@libp2p/circuit-relay-v2", "relay's transport", ["onStop"]);
+  return relay;
 }
 
 function stopListening(listeners: readonly object[]): string[] {

@@ -52,6 +52,8 @@ export class Libp2pWire implements Wire {
   readonly #clock: Clock;
   /** Relays that a listener exists for: it takes up every later reservation there by itself. */
   readonly #listening = new Set<PeerText>();
+  /** Relays that are being asked for a reservation: circuits may come before their answer does. */
+  readonly #reserving = new Set<PeerText>();
   readonly #served = new Set<string>();
   #running: Running | undefined;
   #starting: Promise<unknown> | undefined;
@@ -119,6 +121,9 @@ export class Libp2pWire implements Wire {
     });
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
+    internals.acceptCircuits((relay) =>
+      internals.reservations?.hasReservation(relay) === true || this.#reserving.has(relay.toString())
+    );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
     internals.events.addEventListener("self:peer:update", () => this.#lookAtAddresses());
@@ -214,13 +219,19 @@ export class Libp2pWire implements Wire {
     const relay = (connection as Libp2pConnection).connection?.remotePeer;
     if (relay === undefined) throw new Error("the connection is not open");
     if (internals.reservations?.hasReservation(relay) === true) return;
-    if (this.#listening.has(relay.toString())) {
-      await internals.reservations?.addRelay(relay, "configured");
-      return;
+    const name = relay.toString();
+    this.#reserving.add(name);
+    try {
+      if (this.#listening.has(name)) {
+        await internals.reservations?.addRelay(relay, "configured");
+        return;
+      }
+      await internals.listen([multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`)]);
+      this.#listening.add(name);
+      this.#lookAtAddresses();
+    } finally {
+      this.#reserving.delete(name);
     }
-    await internals.listen([multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`)]);
-    this.#listening.add(relay.toString());
-    this.#lookAtAddresses();
   }
 
   // ── Dials ──

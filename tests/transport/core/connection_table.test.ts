@@ -6,6 +6,7 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { ProtocolMismatch, TlsFailed } from "../../../pki/refusal.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { ConnectionTable, reverifySlice } from "../../../transport/core/connection_table.ts";
+import type { ConnectionTableListener } from "../../../transport/core/connection_table_init.ts";
 import type { GateEvent, TransportLimits } from "../../../transport/port.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
@@ -19,30 +20,31 @@ const peer = await pki.node("peer");
 const chainOf = (node: TestNode) => identityOf(node).chain;
 const peerOf = (node: TestNode) => identityOf(node).peer;
 
-function tableWith(limits: Partial<TransportLimits> = {}) {
+function tableWith(limits: Partial<TransportLimits> = {}, gateTime: (now: number) => number = (now) => now) {
   const clock = new ManualClock(Date.now());
   const log: string[] = [];
   const said: GateEvent[] = [];
+  const listener: { -readonly [K in keyof ConnectionTableListener]: ConnectionTableListener[K] } = {
+    turnedAway: (_address, refusal) => log.push(`turned away ${refusal.code}`),
+    established: (_connection, identity, first) => log.push(`established ${identity.name}${first ? " first" : ""}`),
+    left: (_connection, identity, reason, last) =>
+      log.push(
+        `left ${identity.name} ${"refusal" in reason ? reason.refusal.code : reason.type}${last ? " last" : ""}`,
+      ),
+    refused: (_connection, _gate, refusal) => log.push(`refused ${refusal.code}`),
+    gate: (_connection, event) => said.push(event),
+  };
   const table = new ConnectionTable({
     clock,
-    makeGate: makeGateFactory({ ports: { now: () => clock.now(), report: () => {} } }),
+    makeGate: makeGateFactory({ ports: { now: () => gateTime(clock.now()), report: () => {} } }),
     snapshot: snapshotOf(pki),
     identity: () => own,
     limits: { ...defaultLimits, ...limits },
     handshakeTimeoutMs: 20_000,
     uuid: randomUUID,
-    listener: {
-      turnedAway: (_address, refusal) => log.push(`turned away ${refusal.code}`),
-      established: (_connection, identity, first) => log.push(`established ${identity.name}${first ? " first" : ""}`),
-      left: (_connection, identity, reason, last) =>
-        log.push(
-          `left ${identity.name} ${"refusal" in reason ? reason.refusal.code : reason.type}${last ? " last" : ""}`,
-        ),
-      refused: (_connection, _gate, refusal) => log.push(`refused ${refusal.code}`),
-      gate: (_connection, event) => said.push(event),
-    },
+    listener,
   });
-  return { table, clock, log, said };
+  return { table, clock, log, said, listener };
 }
 
 test("a connection is established once the wire opened it, and not before", () => {
@@ -131,6 +133,40 @@ test("one peer has at most so many connections; the next is refused, those there
   const stand = () => new FakeConnection().stand(table, chainOf(peer));
   assert.equal([stand(), stand(), stand()], [true, true, false]);
   assert.equal(log, ["established peer first", "established peer", "refused too-many-connections"]);
+});
+
+test("a gate that fails while its connection is established: the member left, and the connection is closed at once", () => {
+  let readings = Number.POSITIVE_INFINITY;
+  const { table, clock, log } = tableWith({}, (now) => {
+    if (readings-- <= 0) throw new Error("the clock is gone");
+    return now;
+  });
+  const connection = new FakeConnection();
+  connection.stand(table, chainOf(peer));
+  readings = 1; // the checks read it, then the timer of the established state
+  table.trustChanged(snapshotOf(pki));
+  assert.equal(log, ["established peer first", "left peer internal last"]);
+  assert.equal([table.identityOf(connection), table.has(peerOf(peer)), table.list()], [undefined, false, []]);
+  clock.settle();
+  assert.equal(connection.closes, ["now"]);
+  connection.end(table);
+  assert.equal([table.size, table.has(peerOf(peer)), log.length], [0, false, 2]);
+});
+
+test("a listener that throws leaves no connection open whose gate has closed", async () => {
+  const revoked = await pki.node("revoked");
+  for (const thrower of ["gate", "left"] as const) {
+    const { table, clock, listener } = tableWith();
+    const connection = new FakeConnection();
+    connection.stand(table, chainOf(revoked));
+    listener[thrower] = () => {
+      throw new Error("a listener's mistake");
+    };
+    table.trustChanged(snapshotOf(pki, { crlsPem: await pki.crls({ revoked: [revoked] }), generation: 2 }));
+    clock.settle();
+    assert.equal(connection.closes, ["now"], thrower);
+    assert.equal([table.identityOf(connection), table.has(peerOf(revoked))], [undefined, false], thrower);
+  }
 });
 
 test("two certificates of one key: each connection has its own identity, and a revocation ends only its own", async () => {

@@ -2,6 +2,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
+import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
 import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
@@ -22,9 +23,9 @@ const wanted: WorkerRequest = {
 
 type Verify = (peer: string, then: (counts: boolean) => void) => void;
 
-/** A topic of which the test is the wire; `verify` says whether an author counts. */
-function topic(verify: Verify, wire: Partial<Wire> = {}) {
-  const session = new PlayedSession({ verify, wire });
+/** A topic of which the test is the wire; `verify` says whether an author counts, `known` whether that is known at once. */
+function topic(verify: Verify, wire: Partial<Wire> = {}, known: (peer: string) => boolean = () => false) {
+  const session = new PlayedSession({ verify, known, wire });
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
@@ -80,6 +81,30 @@ test("a message that does not decode counts against the peer that brought it, an
   receive({ bytes: Uint8Array.of(0xff) });
   receive({ bytes: new Uint8Array(gossipMaxBytes + 1) });
   assert.equal([verdicts, session.facts, asked], [["reject", "reject"], [], 0]);
+});
+
+test("a carrier of made-up authors leaves verifications for others, and its messages hold so much memory and no more", () => {
+  const asked: string[] = [];
+  const questions: ((counts: boolean) => void)[] = [];
+  const verify: Verify = (peer, then) => {
+    if (peer === "known") return then(true);
+    asked.push(peer);
+    questions.push(then);
+  };
+  const { verdicts, receive } = topic(verify, {}, (peer) => peer === "known");
+  for (let each = 0; each < waitingAuthorsMax; each++) receive({ author: `made up ${each}` });
+  receive({ author: "one more" });
+  assert.equal([asked.length, verdicts], [waitingAuthorsMax, ["ignore"]]);
+  receive({ author: "known" });
+  receive({ author: "elsewhere", via: "another carrier" });
+  assert.equal([asked.at(-1), verdicts], ["elsewhere", ["ignore", "accept"]]);
+  const { byteLength } = encodeWorkerRequest(wanted);
+  const fitting = Math.floor(waitingBytesMax / byteLength) - waitingAuthorsMax;
+  for (let each = 0; each < fitting + 3; each++) receive({ author: "made up 0" });
+  assert.is(questions.length, waitingAuthorsMax + 1 + fitting);
+  for (const answer of questions.splice(0)) answer(false);
+  receive({ author: "one more" });
+  assert.equal([asked.at(-1), questions.length], ["one more", 1], "places are given back");
 });
 
 test("so many topics and no more; one that is left makes room", () => {

@@ -69,6 +69,14 @@ test("an offered stream that broke before it was taken is not taken", () => {
   assert.equal([it.said(), it.streams.size, it.clock.waiting], [["timed-out"], 0, 0]);
 });
 
+test("an offered stream is reset where its connection's certificate stopped to count before it was taken", () => {
+  const it = played();
+  const { pair } = it.offer();
+  it.session.connections.delete("peer");
+  it.accept("id-1");
+  assert.equal([it.said(), pair.a.how, it.streams.size, it.clock.waiting], [["timed-out"], "reset", 0, 0]);
+});
+
 test("so many offered streams wait and no more; one that is taken makes room", () => {
   const it = played();
   for (let each = 0; each < offeredStreamsMax; each++) it.offer();

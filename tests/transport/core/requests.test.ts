@@ -383,4 +383,16 @@ test("stopping ends everything at once: dialled, asked, answered, read, waiting 
   assert.equal([it.said().at(-1), it.requests.size, it.clock.waiting], ["stopped", 0, 0]);
 });
 
+test("a request that is whole only after its connection's certificate stopped to count is not handed on", () => {
+  const it = played();
+  const { pair, there } = it.opened();
+  pair.a.send(question);
+  it.clock.pass(0);
+  it.session.connections.delete("peer"); // its gate has closed, and what is on its way still leaves
+  pair.a.end();
+  it.clock.pass(0);
+  assert.equal([it.exchanges(), there.heard.at(-1)], [[], "closed reset"]);
+  assert.equal([it.requests.size, it.clock.waiting], [0, 0]);
+});
+
 test.run();

@@ -41,7 +41,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.dht.rpc", "@libp2p/kad-dht", "rpc.handlers"],
   ["services.dht.rpc.handlers.FIND_NODE", "@libp2p/kad-dht", "rpc.handlers.FIND_NODE"],
   ["services.dht.rpc.handlers.GET_PROVIDERS", "@libp2p/kad-dht", "rpc.handlers.GET_PROVIDERS"],
-  ["services.dht.rpc.handlers.ADD_PROVIDER.handle", "@libp2p/kad-dht", "ADD_PROVIDER.handle()"],
+  ["services.dht.rpc.handlers.GET_PROVIDERS.handle", "@libp2p/kad-dht", "GET_PROVIDERS.handle()"],
   ["services.dht.rpc.onIncomingStream", "@libp2p/kad-dht", "rpc.onIncomingStream()"],
   ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
   ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
@@ -72,10 +72,11 @@ for (const [path, name, what] of missing) {
 test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
   const store = { hasReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
   const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
-  assert.is(withRelay({ reservationStore: store })().reservations, store as never);
+  assert.is(withRelay({ reservationStore: store, onStop: () => {} })().reservations, store as never);
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
   const moved = { ...store, addRelay: undefined };
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
+  assert.throws(withRelay({ reservationStore: store }), /it has no relay's transport.onStop\(\)/);
 });
 
 test("the versions it was written for are those that package.json names", () => {

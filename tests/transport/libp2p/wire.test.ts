@@ -1,7 +1,10 @@
 /** The wire of production on loopback, under a connection table and real gates. */
 import { connect } from "node:net";
 import { peerIdFromString } from "@libp2p/peer-id";
+import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
+import { CID } from "multiformats/cid";
+import { identity } from "multiformats/hashes/identity";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { kadProtocol, type StreamEnd, type WireConnection } from "../../../transport/core/wire.ts";
@@ -74,6 +77,40 @@ test("Kademlia's streams are the core's, whenever the node began to serve", asyn
   for (const serves of [true, false, true]) b.wire.serveDht(serves);
   await eventually("the DHT to serve", async () => (await exchange(connection, kadProtocol, utf8("?"))).how === "done");
   assert.is(b.listener.streams.at(-1)?.stream.protocol, kadProtocol);
+  await Promise.all([a.stop(), b.stop()]);
+});
+
+test("a member that this node has no reservation at brings no circuit, and does not make itself a relay by one", async () => {
+  for (const relay of ["client", "server"] as const) {
+    const [a, b] = await Promise.all([startWire(pki), startWire(pki, { relay })]);
+    a.wire.serve("/libp2p/circuit/relay/0.2.0/hop");
+    const outcome = await b.dial({ address: `${a.started.bound[0]}/p2p/${a.peer}` });
+    assert.ok(Result.isSuccess(outcome));
+    const [connection] = a.listener.opens;
+    if (connection === undefined) throw new Error("no connection");
+    const { how } = await exchange(connection, "/libp2p/circuit/relay/0.2.0/stop", Uint8Array.of(2, 8, 0));
+    assert.equal(a.listener.streams.map(({ stream }) => stream.protocol), [], `${relay}: asked for a reservation`);
+    assert.is(how, "reset", relay);
+    await Promise.all([a.stop(), b.stop()]);
+  }
+});
+
+test("a member that calls itself the provider of anything fills no memory: providers are not kept, and none are named", async () => {
+  const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
+  const connection = await connected(a, b);
+  const key = CID.createV1(0x55, identity.digest(utf8("anything"))).bytes;
+  const answer = (message: KadMessage) =>
+    new Promise<Result.Result<KadMessage | undefined, TransportError>>((resolve) =>
+      a.wire.kadAnswer(connection, message, resolve)
+    );
+  const provider = {
+    id: peerIdFromString(b.peer).toMultihash().bytes,
+    addresses: [multiaddr("/ip4/192.0.2.1/tcp/1").bytes],
+  };
+  const added = await answer({ type: "ADD_PROVIDER", key, closer: [], providers: [provider] });
+  assert.equal(added, Result.succeed(undefined));
+  const found = await answer({ type: "GET_PROVIDERS", key, closer: [], providers: [] });
+  assert.equal(Result.getOrThrow(found)?.providers, []);
   await Promise.all([a.stop(), b.stop()]);
 });
 

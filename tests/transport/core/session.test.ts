@@ -1,0 +1,87 @@
+/** A session over a wire that the test plays: what its parts learn of each other. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { reverifySlice } from "../../../transport/core/connection_table.ts";
+import { outbox } from "../../../transport/core/outbox.ts";
+import { Session } from "../../../transport/core/session.ts";
+import type { WireListener } from "../../../transport/core/wire.ts";
+import type { TransportFact } from "../../../transport/port.ts";
+import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
+import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
+import { ManualClock } from "../../support/manual_clock.ts";
+import { makeTestPki } from "../../support/pki.ts";
+import { identityOf, snapshotOf, transportInputOf } from "../../support/transports.ts";
+
+const test = suite("Session");
+const pki = await makeTestPki();
+const peer = await pki.node("peer");
+const author = await pki.node("author");
+
+/** A started session, and what its wire calls. */
+async function started() {
+  const clock = new ManualClock(Date.now());
+  const facts: TransportFact[] = [];
+  const input = transportInputOf({ pki, node: await pki.node("own") });
+  let listener: WireListener | undefined;
+  const session = new Session({
+    input: { ...input, limits: { ...input.limits, connectionsPerPeerMax: 1_000 } },
+    clock,
+    wire: fakeWire({
+      start: (given, done) => {
+        listener = given;
+        done(Result.succeed({ addresses: [], bound: [], left: [] }));
+      },
+    }),
+    outbox: outbox({ clock, deliver: (fact) => facts.push(fact) }),
+    watch: {},
+  });
+  session.start(() => {});
+  if (listener === undefined) throw new Error("the wire was not started");
+  const calls: WireListener = listener;
+  /** A message of the author's through an honest peer; the verdict on it, where there is one at once. */
+  const gossip = (topic: string): string | undefined => {
+    let verdict: string | undefined;
+    const bytes = encodeWorkerRequest({
+      id: "3c508384-6829-4d62-83d3-061ae58b76fa",
+      spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [{ class: "train", name: "any" }] },
+      timeout: { secs_since_epoch: 1_795_563_780, nanos_since_epoch: 0 },
+      bid: 1,
+    });
+    const settle = (said: string) => void (verdict = said);
+    calls.gossip({ topic, author: identityOf(author).peer, via: identityOf(peer).peer, bytes, settle });
+    return verdict;
+  };
+  return { session, clock, calls, facts, gossip };
+}
+
+test("an author that was established after a change of trust, and that this change then ended, does not count", async () => {
+  const { session, clock, calls, gossip } = await started();
+  session.handle({ type: "subscribe", topic: "topic" });
+  for (let each = 0; each < reverifySlice; each++) new FakeConnection().stand(calls, identityOf(peer).chain);
+  const late = new FakeConnection();
+  calls.opening(late);
+  calls.securing(late);
+  assert.ok(calls.secured(late, { version: "TLSv1.3", chain: identityOf(author).chain }));
+  const crlsPem = await pki.crls({ revoked: [author] });
+  session.handle({ type: "trust.changed", snapshot: snapshotOf(pki, { crlsPem, generation: 2 }) });
+  late.isOpen = true;
+  assert.ok(calls.opened(late), "its turn had come before: the test proves nothing");
+  assert.is(gossip("topic"), "accept", "established");
+  clock.pass(0);
+  assert.equal(late.closes, ["now"]);
+  late.end(calls, { by: "us", detail: "revoked" });
+  assert.is(gossip("topic"), undefined, "not known: it has to be dialled");
+});
+
+test("an author that left by itself counts for a while", async () => {
+  const { session, clock, calls, gossip } = await started();
+  session.handle({ type: "subscribe", topic: "topic" });
+  const connection = new FakeConnection();
+  connection.stand(calls, identityOf(author).chain);
+  connection.end(calls);
+  clock.settle();
+  assert.is(gossip("topic"), "accept");
+});
+
+test.run();
