@@ -1,0 +1,21 @@
+/**
+ * Every attack by a member, in the order of the table.
+ *
+ * @module
+ */
+import type { MemberAttack } from "./attack.ts";
+import { certificateAttacks } from "./certificate_attacks.ts";
+import { floodAttacks, storm } from "./flood_attacks.ts";
+import { gossipAttacks } from "./gossip_attacks.ts";
+import { messageAttacks } from "./message_attacks.ts";
+import { relayAttacks } from "./relay_attacks.ts";
+
+/** The attacks. */
+export const memberAttacks: readonly MemberAttack[] = [
+  ...messageAttacks,
+  ...certificateAttacks,
+  ...relayAttacks,
+  ...gossipAttacks,
+  ...floodAttacks,
+  storm,
+];

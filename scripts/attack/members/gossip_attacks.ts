@@ -1,0 +1,54 @@
+/**
+ * Gossip of authors that there are not, and requests for workers that shut others out.
+ *
+ * @module
+ */
+import { encodeWorkerRequest } from "../../../transport/protocols/mod.ts";
+import { workerTopic } from "../../../transport/protocols/messages.ts";
+import { type AttackMeans, type MemberAttack, pause } from "./attack.ts";
+import { foreignProtocols, madeUpAuthor, publication, subscription } from "./foreign_messages.ts";
+import { askForOffer, workerRequest } from "./lease_work.ts";
+import { openStream, trySend } from "./raw_member.ts";
+
+/** How many of some requests of an honest scheduler got an offer. */
+async function offersToHonest(means: AttackMeans, asks: number): Promise<number> {
+  const friend = await means.friend("scheduler");
+  await friend.dial(means.place.address);
+  await pause(300); // gossip learns who subscribes
+  let offers = 0;
+  for (let nth = 0; nth < asks; nth++) {
+    if (await askForOffer(friend, { withinMs: 1_500 }) !== undefined) offers += 1;
+    else await pause(200);
+  }
+  return offers;
+}
+
+/** Hands on requests of authors without certificates: each would be dialled to find out who it is. */
+const madeUpAuthors: MemberAttack = {
+  id: "gossip-of-made-up-authors",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const { member, connection } = await means.intruder("worker");
+    await member.serve(foreignProtocols.gossip, () => {});
+    const { stream } = await openStream(connection, foreignProtocols.gossip);
+    trySend(stream, subscription(workerTopic));
+    let going = true;
+    const flood = (async () => {
+      while (going && stream.status === "open") {
+        means.attempts += 1;
+        const request = encodeWorkerRequest(workerRequest({ bid: 1_000_000, parts: 8 }));
+        trySend(stream, publication(madeUpAuthor(), workerTopic, [request]));
+        await pause(2);
+      }
+    })();
+    const asks = means.pick(2, 10);
+    const offers = await offersToHonest(means, asks);
+    going = false;
+    await flood;
+    if (offers < asks / 2) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+  },
+};
+
+/** The attacks. */
+export const gossipAttacks: readonly MemberAttack[] = [madeUpAuthors];
