@@ -9,6 +9,7 @@ import { runtimeBinary } from "../demo/processes.ts";
 import { memberAttacks } from "./members/all.ts";
 import type { MemberAttack } from "./members/attack.ts";
 import { MemberAttackers, Victims } from "./members/children.ts";
+import type { HostileAddresses } from "./members/hostile_places.ts";
 import { HonestMember } from "./members/honest.ts";
 import { besiege, type MemberAttackRow } from "./members/siege.ts";
 import { membersTable } from "./members/table.ts";
@@ -18,6 +19,7 @@ import {
   crlsPathOf,
   issueMember,
   makeMembersWorld,
+  type MembersPki,
   type MembersWorld,
   type VictimPlace,
   type VictimRole,
@@ -59,8 +61,9 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
   };
   let honest: HonestMember | undefined;
   try {
-    const { victims, nodes } = await startVictims(made, quick, makeProcess);
-    const world: MembersWorld = { ...made, nodes };
+    const hostile = await attackers.prepare(made);
+    const { victims, nodes } = await startVictims({ pki: made, hostile, quick, makeProcess });
+    const world: MembersWorld = { ...made, nodes, hostile };
     await attackers.meet(world);
     const { identity } = await issueMember(world, "honest-01", { role: "scheduler" });
     honest = await HonestMember.start({ role: "scheduler", identity, trustPem: world.root.certPem });
@@ -106,16 +109,19 @@ async function reportOf(
 }
 
 /** Starts the nodes: each in a process of its own, or all in one in a quick run. */
-async function startVictims(
-  world: Omit<MembersWorld, "nodes">,
-  quick: boolean,
-  makeProcess: () => Promise<Victims>,
-) {
+async function startVictims({ pki, hostile, quick, makeProcess }: {
+  readonly pki: MembersPki;
+  readonly hostile: HostileAddresses;
+  readonly quick: boolean;
+  readonly makeProcess: () => Promise<Victims>;
+}) {
   const victims = {} as Record<VictimRole, Victims>;
   const nodes = {} as Record<VictimRole, VictimPlace>;
   for (const role of victimRoles) {
     victims[role] = quick && role !== "gateway" ? victims.gateway : await makeProcess();
-    const config = await configure(world, role, role === "gateway" ? undefined : nodes.gateway.address);
+    const gateways = role === "gateway" ? [] : [nodes.gateway.address];
+    const also = role === "worker" ? [hostile.relay, hostile.impostor] : [];
+    const config = await configure(pki, role, [...gateways, ...also]);
     nodes[role] = await victims[role].start(`${role}-01`, config);
   }
   await Promise.all(
@@ -134,11 +140,10 @@ function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[
   return memberAttacks.filter(({ id }) => ids.includes(id));
 }
 
-/** One attack after the other, or in a quick run all attacks on a node at the same time. */
+/** One attack after the other, or in a quick run a group of attacks at the same time. */
 function groupsOf(attacks: readonly MemberAttack[], quick: boolean): readonly (readonly MemberAttack[])[] {
   if (!quick) return attacks.map((attack) => [attack]);
-  return victimRoles.map((role) => attacks.filter(({ target }) => target === role))
-    .filter((group) => group.length > 0);
+  return [...Map.groupBy(attacks, ({ group, target }) => group ?? target).values()];
 }
 
 function lineOf(row: MemberAttackRow, tookMs: number): string {

@@ -3,17 +3,21 @@
  *
  * @module
  */
+import { actAttacks } from "./act_attacks.ts";
 import type { MemberAttack } from "./attack.ts";
 import { certificateAttacks } from "./certificate_attacks.ts";
 import { floodAttacks, storm } from "./flood_attacks.ts";
 import { gossipAttacks } from "./gossip_attacks.ts";
 import { messageAttacks } from "./message_attacks.ts";
+import { recordAttacks } from "./record_attacks.ts";
 import { relayAttacks } from "./relay_attacks.ts";
 
 /** The attacks. */
 export const memberAttacks: readonly MemberAttack[] = [
   ...messageAttacks,
+  ...actAttacks,
   ...certificateAttacks,
+  ...recordAttacks,
   ...relayAttacks,
   ...gossipAttacks,
   ...floodAttacks,

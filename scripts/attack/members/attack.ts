@@ -5,6 +5,7 @@
  */
 import type { Act } from "../../../transport/authorization/acts.ts";
 import type { Role } from "../../../pki/certificate.ts";
+import type { HostilePlaces } from "./hostile_places.ts";
 import { HonestMember } from "./honest.ts";
 import { RawMember } from "./raw_member.ts";
 import {
@@ -32,6 +33,10 @@ export interface MemberAttack {
   readonly id: string;
   readonly target: VictimRole;
   readonly expected: MemberExpectation;
+  /** What nodes did to the attacker since their start counts: the attack began then. */
+  readonly since?: "start";
+  /** In a quick run the attacks of a group run at the same time; its target by default. */
+  readonly group?: string;
   /** Left out of one form of the run; in both by default. */
   readonly leftOutOf?: "quick" | "full";
   /** Attacks. The attackers stay until they are told to leave: what they hold is measured first. */
@@ -58,9 +63,18 @@ const revoked: string[] = [];
 let crlNumber = 1n;
 let publishing: Promise<void> = Promise.resolve();
 
+/** What the means are made with. */
+interface AttackMeansInit {
+  readonly world: MembersWorld;
+  readonly places: HostilePlaces;
+  readonly attack: MemberAttack;
+  readonly quick: boolean;
+}
+
 /** The means of one attack. */
 export class AttackMeans {
   readonly world: MembersWorld;
+  readonly places: HostilePlaces;
   readonly id: string;
   readonly target: VictimRole;
   readonly quick: boolean;
@@ -69,8 +83,9 @@ export class AttackMeans {
   readonly #members: { stop(): Promise<void> }[] = [];
   #certificates = 0;
 
-  constructor(world: MembersWorld, { id, target }: MemberAttack, quick: boolean) {
+  constructor({ world, places, attack: { id, target }, quick }: AttackMeansInit) {
     this.world = world;
+    this.places = places;
     this.id = id;
     this.target = target;
     this.quick = quick;

@@ -11,10 +11,13 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { memberAttacks } from "./all.ts";
 import { type Assault, AttackMeans } from "./attack.ts";
-import type { MembersWorld } from "./world.ts";
+import { type HostileAddresses, type HostilePlaces, startHostilePlaces } from "./hostile_places.ts";
+import type { MembersPki, MembersWorld } from "./world.ts";
 
 /** What the process is told. */
 export type AttackerCommand =
+  /** Starts the members at gateways' addresses. The answer is {@linkcode HostileAddresses}. */
+  | { readonly type: "prepare"; readonly pki: MembersPki }
   | { readonly type: "world"; readonly world: MembersWorld }
   /** Runs attacks at the same time. The answer is an {@linkcode Assault} for each. */
   | { readonly type: "attack"; readonly ids: readonly string[]; readonly quick: boolean }
@@ -24,13 +27,16 @@ export type AttackerCommand =
 const niceness = 19;
 
 let world: MembersWorld | undefined;
+let places: HostilePlaces | undefined;
 const running: AttackMeans[] = [];
 
 async function attack(ids: readonly string[], quick: boolean): Promise<Assault[]> {
   return await Promise.all(ids.map(async (id) => {
     const attack = memberAttacks.find((known) => known.id === id);
-    if (attack === undefined || world === undefined) throw new Error(`Cannot attack: there is no ${id}`);
-    const means = new AttackMeans(world, attack, quick);
+    if (attack === undefined || world === undefined || places === undefined) {
+      throw new Error(`Cannot attack: there is no ${id}`);
+    }
+    const means = new AttackMeans({ world, places, attack, quick });
     running.push(means);
     try {
       await attack.run(means);
@@ -41,8 +47,12 @@ async function attack(ids: readonly string[], quick: boolean): Promise<Assault[]
   }));
 }
 
-async function obey(command: AttackerCommand): Promise<unknown> {
+async function obey(command: AttackerCommand): Promise<Assault[] | HostileAddresses | object> {
   if (command.type === "attack") return await attack(command.ids, command.quick);
+  if (command.type === "prepare") {
+    places = await startHostilePlaces(command.pki);
+    return places.addresses;
+  }
   if (command.type === "world") ({ world } = command);
   else await Promise.all(running.splice(0).map((means) => means.leave()));
   return {};

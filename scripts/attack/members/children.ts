@@ -9,7 +9,8 @@ import { flagsOf, LineProcess } from "../line_process.ts";
 import type { Assault } from "./attack.ts";
 import type { AttackerCommand } from "./attacker.ts";
 import type { MembersFootprint, VictimCommand, VictimLine } from "./victim.ts";
-import type { MembersWorld, VictimPlace } from "./world.ts";
+import type { HostileAddresses } from "./hostile_places.ts";
+import type { MembersPki, MembersWorld, VictimPlace } from "./world.ts";
 
 const answerMs = 30_000;
 /** Longest that attacks may take, in milliseconds. */
@@ -78,6 +79,11 @@ export class MemberAttackers {
 
   constructor(node: string) {
     this.#process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts")]);
+  }
+
+  /** Starts those that the nodes will dial. */
+  prepare(pki: MembersPki): Promise<HostileAddresses> {
+    return this.#ask({ type: "prepare", pki });
   }
 
   /** Tells them where the nodes are. */

@@ -37,6 +37,7 @@ export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(
 export const storm: MemberAttack = {
   id: "storm",
   target: "gateway",
+  group: "storm",
   expected: {},
   run: (means) => flood(means, Object.values(floods), means.pick(1, connectionsPerPeer)),
 };

@@ -27,6 +27,7 @@ async function offersToHonest(means: AttackMeans, asks: number): Promise<number>
 const madeUpAuthors: MemberAttack = {
   id: "gossip-of-made-up-authors",
   target: "worker",
+  group: "auction",
   expected: {},
   run: async (means) => {
     const { member, connection } = await means.intruder("worker");
@@ -50,5 +51,34 @@ const madeUpAuthors: MemberAttack = {
   },
 };
 
+/** A member floods requests for the whole worker at a price that nobody else bids. It accepts no offer. */
+const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]): MemberAttack => ({
+  id: `bids-of-a-${role}-that-starve`,
+  target: "worker",
+  group: "auction",
+  expected,
+  run: async (means) => {
+    const bidder = await means.friend(role, { certificate: await means.certificate(role) });
+    await bidder.dial(means.place.address);
+    await pause(300); // gossip learns who subscribes
+    let going = true;
+    const flood = (async () => {
+      while (going) {
+        means.attempts += 1;
+        await askForOffer(bidder, { request: workerRequest({ bid: 1_000_000, parts: 8 }), withinMs: 20 });
+      }
+    })();
+    const asks = means.pick(2, 10);
+    const offers = await offersToHonest(means, asks);
+    going = false;
+    await flood;
+    if (offers < asks * 0.9) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+  },
+});
+
 /** The attacks. */
-export const gossipAttacks: readonly MemberAttack[] = [madeUpAuthors];
+export const gossipAttacks: readonly MemberAttack[] = [
+  madeUpAuthors,
+  bids("worker", { acts: ["worker.request"] }),
+  bids("scheduler", {}),
+];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { randomUUID } from "node:crypto";
+import { freshId } from "./fresh_id.ts";
 import { Result } from "effect";
 import { setup } from "xstate";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
@@ -62,7 +62,7 @@ export class HonestMember {
       limits: defaultLimits,
       now: Date.now,
       random: Math.random,
-      uuid: randomUUID,
+      uuid: freshId,
       ...rest,
     };
     const holder = superviseRoot(
@@ -113,7 +113,7 @@ export class HonestMember {
 
   /** A request's answer; undefined where there is none. */
   async request(peer: string, protocol: MessageProtocol, message: Message): Promise<Message | undefined> {
-    const ask = { type: "request", id: randomUUID(), peer, protocol, message, timeoutMs: 10_000 } as const;
+    const ask = { type: "request", id: freshId(), peer, protocol, message, timeoutMs: 10_000 } as const;
     const answer = await this.ask(ask);
     return answer.type === "response" ? answer.message : undefined;
   }

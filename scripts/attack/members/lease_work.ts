@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { randomUUID } from "node:crypto";
+import { freshId } from "./fresh_id.ts";
 import {
   type ApiRequest,
   type JobSpec,
@@ -20,7 +20,7 @@ export function workerRequest({ bid = 20, parts = 1 } = {}): WorkerRequest {
   const { cpu, gpu, memory, storage } = share;
   const resources = { cpu: cpu * parts, gpu, memory: memory * parts, storage: storage * parts };
   const timeout = { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 };
-  return { id: randomUUID(), spec: { resources, executor: [aggregator] }, timeout, bid };
+  return { id: freshId(), spec: { resources, executor: [aggregator] }, timeout, bid };
 }
 
 /** A job that waits for updates. */
@@ -32,7 +32,7 @@ export function waitingJob(worker: string, scheduler: string): JobSpec {
     resource: null,
   });
   return {
-    job_id: randomUUID(),
+    job_id: freshId(),
     executor: {
       class: "aggregate",
       descriptor: { name: aggregator.name },

@@ -4,7 +4,9 @@
  * @module
  */
 import type { Connection, Stream } from "@libp2p/interface";
+import { setImmediate } from "node:timers";
 import { identify } from "@libp2p/identify";
+import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
@@ -26,6 +28,8 @@ interface RawMemberInit {
   readonly from: string;
   /** Whether it listens, for peers that dial it. */
   readonly listens?: boolean;
+  /** Services of libp2p in addition. */
+  readonly services?: object;
 }
 
 const unlimited = 1_000_000;
@@ -41,7 +45,7 @@ export class RawMember {
   }
 
   /** Starts one. */
-  static async start({ identity, trustPem, from, listens = false }: RawMemberInit): Promise<RawMember> {
+  static async start({ identity, trustPem, from, listens = false, services = {} }: RawMemberInit): Promise<RawMember> {
     const made = makeTrustSnapshot({ trustPem, policy: defaultPolicy, generation: 1, at: new Date() });
     const security = makeMtlsSecurity({
       identity: () => identity,
@@ -63,7 +67,7 @@ export class RawMember {
       connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
       connectionManager: { reconnectRetries: 0, maxParallelDials: 64, maxDialQueueLength: 10_000 },
       connectionMonitor: { enabled: false },
-      services: { identify: identify() },
+      services: { identify: identify(), ping: ping(), ...services }, // the DHT takes only peers that answer pings
     });
     return new RawMember(identity.peer, libp2p);
   }
@@ -71,6 +75,11 @@ export class RawMember {
   /** Its addresses. */
   get addresses(): readonly string[] {
     return this.#libp2p.getMultiaddrs().map((address) => address.toString());
+  }
+
+  /** Its open connections with a peer. */
+  connectionsWith(peer: string): readonly Connection[] {
+    return this.#libp2p.getConnections().filter(({ remotePeer }) => remotePeer.toString() === peer);
   }
 
   /** Opens one more connection. Throws where it is refused. */
@@ -128,7 +137,7 @@ export async function pour(stream: Stream, pieces: Iterable<Uint8Array>): Promis
   for (const piece of pieces) {
     if (!trySend(stream, piece)) return false;
     if (stream.writableNeedsDrain) await Promise.race([stream.onDrain().catch(() => {}), closed(stream)]);
-    else await new Promise((resolve) => setImmediate(resolve)); // other attacks go on
+    else await new Promise<void>((resolve) => setImmediate(resolve)); // other attacks go on
   }
   return stream.status === "open";
 }

@@ -82,7 +82,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
   const figures = latencies === undefined ? null : { quietP99Ms: p99(quiet), p99Ms: p99(latencies) };
   return attacks.map((attack, nth) => {
     const { attempts, problems: own } = assaults[nth] as Assault;
-    const done = doneTo(attack, lines);
+    const done = doneTo(attack, attack.since === "start" ? victim.lines : lines);
     const wrong = [...problems, ...own, ...unexpected(attack, done, quick)];
     return {
       id: attack.id,

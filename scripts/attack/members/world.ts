@@ -13,6 +13,7 @@ import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, type IssuerFiles, issueRoot } from "../../../pki/issue/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
+import type { HostileAddresses } from "./hostile_places.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 
 /** The nodes under attack: one of each role. */
@@ -32,7 +33,11 @@ export interface MembersWorld {
   readonly root: IssuerFiles;
   readonly ca: IssuerFiles;
   readonly nodes: Readonly<Record<VictimRole, VictimPlace>>;
+  readonly hostile: HostileAddresses;
 }
+
+/** A world before its nodes have started. */
+export type MembersPki = Omit<MembersWorld, "nodes" | "hostile">;
 
 /** A member's certificate. */
 export interface MemberCertificate {
@@ -56,7 +61,7 @@ function period() {
 }
 
 /** Makes the folder and the CAs. */
-export async function makeMembersWorld(): Promise<Omit<MembersWorld, "nodes">> {
+export async function makeMembersWorld(): Promise<MembersPki> {
   const folder = mkdtempSync(join(tmpdir(), "hypha-attack-"));
   const root = await issueRoot({ commonName: "Attacked Root", organization, ...period() });
   const ca = await issueIntermediate({ issuer: root, commonName: "Attacked CA", organization, ...period() });
@@ -118,9 +123,9 @@ export const crlsPathOf = ({ folder }: Pick<MembersWorld, "folder">): string => 
 
 /** Writes the files of a node under attack, and returns its configuration. */
 export async function configure(
-  world: Omit<MembersWorld, "nodes">,
+  world: MembersPki,
   role: VictimRole,
-  gateway: string | undefined,
+  gatewayAddresses: readonly string[],
 ): Promise<RoleConfig> {
   const name = `${role}-01`;
   const { identity } = await issueMember(world, name, { role });
@@ -138,7 +143,7 @@ export async function configure(
     crlsPem: crlsPathOf(world),
     listenAddresses: ["/ip4/127.0.0.1/tcp/0"],
     externalAddresses: [],
-    gatewayAddresses: gateway === undefined ? [] : [gateway],
+    gatewayAddresses,
     excludeCidr: [],
     relayCircuit: true,
     handshakeTimeoutMs: 5_000,
