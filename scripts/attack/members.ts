@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import process from "node:process";
 import { runtimeBinary } from "../demo/processes.ts";
 import { memberAttacks } from "./members/all.ts";
+import { storm } from "./members/flood_attacks.ts";
 import type { MemberAttack } from "./members/attack.ts";
 import { MemberAttackers, Victims } from "./members/children.ts";
 import type { HostileAddresses } from "./members/hostile_places.ts";
@@ -15,8 +16,6 @@ import { besiege, type MemberAttackRow } from "./members/siege.ts";
 import { membersTable } from "./members/table.ts";
 import {
   configure,
-  crlsOf,
-  crlsPathOf,
   issueMember,
   makeMembersWorld,
   type MembersPki,
@@ -43,7 +42,7 @@ interface MembersAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;
-  /** `--only ID,ID`. */
+  /** `--only ID,ID`, `--storm`. */
   readonly rest: readonly string[];
 }
 
@@ -51,7 +50,6 @@ interface MembersAttackOptions {
 export async function attack({ runtime, json, quick, rest }: MembersAttackOptions): Promise<MembersReport[]> {
   const say = json ? console.error : console.log;
   const made = await makeMembersWorld();
-  writeFileSync(crlsPathOf(made), await crlsOf(made, [], 1n));
   const attackers = new MemberAttackers(await runtimeBinary("node"));
   const processes: Victims[] = [];
   const makeProcess = async () => {
@@ -134,6 +132,7 @@ async function startVictims({ pki, hostile, quick, makeProcess }: {
 
 /** The attacks that the command line names; all without such a flag. */
 function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[] {
+  if (rest.includes("--storm")) return [storm];
   const at = rest.indexOf("--only");
   if (at < 0) return memberAttacks.filter(({ leftOutOf }) => leftOutOf !== (quick ? "quick" : "full"));
   const ids = rest[at + 1]?.split(",") ?? [];

@@ -9,8 +9,10 @@ import { certificateAttacks } from "./certificate_attacks.ts";
 import { floodAttacks, storm } from "./flood_attacks.ts";
 import { gossipAttacks } from "./gossip_attacks.ts";
 import { messageAttacks } from "./message_attacks.ts";
+import { partnerAttacks } from "./partner_attacks.ts";
 import { recordAttacks } from "./record_attacks.ts";
 import { relayAttacks } from "./relay_attacks.ts";
+import { trainingAttacks } from "./training_attacks.ts";
 
 /** The attacks. */
 export const memberAttacks: readonly MemberAttack[] = [
@@ -20,6 +22,8 @@ export const memberAttacks: readonly MemberAttack[] = [
   ...recordAttacks,
   ...relayAttacks,
   ...gossipAttacks,
+  ...partnerAttacks,
+  ...trainingAttacks,
   ...floodAttacks,
   storm,
 ];

@@ -28,11 +28,22 @@ interface MemberExpectation {
   readonly codesInFull?: readonly string[];
 }
 
+/** The most that an attack may cost the node; judged in full runs only. */
+interface MemberCost {
+  /** How late its timers are, 99th percentile. */
+  readonly lagP99Ms: number;
+  /** What its resident memory grows by, at its peak. */
+  readonly rssBytes: number;
+  /** What of heap and external memory stays after a collection. */
+  readonly memoryBytes: number;
+}
+
 /** One attack. */
 export interface MemberAttack {
   readonly id: string;
   readonly target: VictimRole;
   readonly expected: MemberExpectation;
+  readonly cost?: MemberCost;
   /** What nodes did to the attacker since their start counts: the attack began then. */
   readonly since?: "start";
   /** In a quick run the attacks of a group run at the same time; its target by default. */

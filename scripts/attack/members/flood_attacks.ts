@@ -3,21 +3,37 @@
  *
  * @module
  */
-import type { AttackMeans, MemberAttack } from "./attack.ts";
+import { type AttackMeans, type MemberAttack, pause } from "./attack.ts";
 import { type Flood, floods } from "./floods.ts";
 
 /** Connections of one member at once (`connectionsPerPeerMax`). */
 const connectionsPerPeer = 8;
 /** Longer than the node's patience: half a minute of delay on end. */
-const floodMs = { quick: 700, full: 45_000 };
+const floodMs = 45_000;
+const stormMs = { quick: 1_000, full: 60_000 };
+/** A connection that was refused is dialled again after this, in milliseconds. */
+const redialMs = 250;
 
-async function flood(means: AttackMeans, kinds: readonly Flood[], connections: number): Promise<void> {
+/** Floods over as many connections; each that was closed is dialled again. */
+async function flood(
+  means: AttackMeans,
+  kinds: readonly Flood[],
+  { connections, forMs }: { readonly connections: number; readonly forMs: number },
+): Promise<void> {
   const member = await means.member(await means.certificate("worker"));
-  const open = [];
-  for (let nth = 0; nth < connections; nth++) open.push(await member.connect(means.place.address));
-  const forMs = means.pick(floodMs.quick, floodMs.full);
-  const sent = await Promise.all(open.flatMap((connection) => kinds.map((kind) => kind(connection, forMs))));
-  means.attempts += sent.reduce((sum, count) => sum + count, 0);
+  const end = performance.now() + forMs;
+  const one = async () => {
+    while (performance.now() < end) {
+      const connection = await member.connect(means.place.address).catch(() => undefined);
+      if (connection === undefined) {
+        await pause(redialMs);
+        continue;
+      }
+      const sent = await Promise.all(kinds.map((kind) => kind(connection, end - performance.now())));
+      means.attempts += sent.reduce((sum, count) => sum + count, 0);
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, one));
   if (means.attempts < 10) means.escaped("too little was sent: nothing was attacked");
 }
 
@@ -30,7 +46,7 @@ export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(
   target: targets[name] ?? "gateway",
   leftOutOf: "quick",
   expected: {},
-  run: (means) => flood(means, [kind], 1),
+  run: (means) => flood(means, [kind], { connections: 1, forMs: floodMs }),
 }));
 
 /** One member, everything at once, as fast as it can, over all the connections that it may have. */
@@ -39,5 +55,9 @@ export const storm: MemberAttack = {
   target: "gateway",
   group: "storm",
   expected: {},
-  run: (means) => flood(means, Object.values(floods), means.pick(1, connectionsPerPeer)),
+  cost: { lagP99Ms: 30, rssBytes: 150 * 1_048_576, memoryBytes: 10 * 1_048_576 },
+  run: (means) => {
+    const size = { connections: means.pick(1, connectionsPerPeer), forMs: means.pick(stormMs.quick, stormMs.full) };
+    return flood(means, Object.values(floods), size);
+  },
 };

@@ -16,6 +16,7 @@ export interface MembersHeld {
   readonly heapBytes: number;
   readonly externalBytes: number;
   readonly rssBytes: number;
+  readonly rssPeakBytes: number;
   readonly actors: number;
 }
 
@@ -83,7 +84,8 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
   return attacks.map((attack, nth) => {
     const { attempts, problems: own } = assaults[nth] as Assault;
     const done = doneTo(attack, attack.since === "start" ? victim.lines : lines);
-    const wrong = [...problems, ...own, ...unexpected(attack, done, quick)];
+    const costs = quick ? [] : tooExpensive(attack, { before, during, after });
+    const wrong = [...problems, ...own, ...costs, ...unexpected(attack, done, quick)];
     return {
       id: attack.id,
       attempts,
@@ -133,14 +135,28 @@ function unexpected(attack: MemberAttack, { acts, codes }: Done, quick: boolean)
   ];
 }
 
+type Footprints = Readonly<Record<"before" | "during" | "after", MembersFootprint>>;
+
+const memory = ({ heapBytes, externalBytes }: MembersFootprint) => heapBytes + externalBytes;
+const mebibytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MiB`;
+
+/** Where an attack cost the node more than it may. */
+function tooExpensive({ cost }: MemberAttack, { before, during, after }: Footprints): string[] {
+  if (cost === undefined) return [];
+  const rss = during.rssPeakBytes - before.rssBytes;
+  const left = memory(after) - memory(before);
+  return [
+    ...(during.lag.p99Ms > cost.lagP99Ms ? [`its timers were ${during.lag.p99Ms.toFixed(1)} ms late`] : []),
+    ...(rss > cost.rssBytes ? [`its resident memory grew by ${mebibytes(rss)}`] : []),
+    ...(left > cost.memoryBytes ? [`${mebibytes(left)} stayed in use`] : []),
+  ];
+}
+
 /** Problems that fail every attack of the siege. */
-function findings(
-  { before, during, after }: Readonly<Record<"before" | "during" | "after", MembersFootprint>>,
-): string[] {
-  const memory = ({ heapBytes, externalBytes }: MembersFootprint) => heapBytes + externalBytes;
+function findings({ before, during, after }: Footprints): string[] {
   const problems: string[] = [];
   if (memory(during) > memory(before) + heldMaxBytes) {
-    problems.push(`it held ${Math.round((memory(during) - memory(before)) / 1_048_576)} MiB for them`);
+    problems.push(`it held ${mebibytes(memory(during) - memory(before))} for them`);
   }
   if (after.actors > before.actors) problems.push(`${after.actors - before.actors} gates stayed`);
   if (after.fds > before.fds + allowed.fds) problems.push(`${after.fds - before.fds} sockets stayed`);
@@ -149,13 +165,9 @@ function findings(
   return problems;
 }
 
-const heldOf = ({ fds, heapBytes, externalBytes, rssBytes, actors }: MembersFootprint): MembersHeld => ({
-  fds,
-  heapBytes,
-  externalBytes,
-  rssBytes,
-  actors,
-});
+const heldOf = (
+  { fds, heapBytes, externalBytes, rssBytes, rssPeakBytes, actors }: MembersFootprint,
+): MembersHeld => ({ fds, heapBytes, externalBytes, rssBytes, rssPeakBytes, actors });
 
 /** Waits until the nodes hold no more than before. */
 async function recovered(victim: Victims, before: MembersFootprint): Promise<MembersFootprint> {

@@ -45,6 +45,8 @@ export interface MembersFootprint {
   readonly heapBytes: number;
   readonly externalBytes: number;
   readonly rssBytes: number;
+  /** The most since the last footprint. */
+  readonly rssPeakBytes: number;
   /** Gates that live. */
   readonly actors: number;
   readonly unhandled: number;
@@ -57,6 +59,8 @@ export interface MembersFootprint {
 /** A timer is due this often, in milliseconds; so many delays are kept. */
 const tickMs = 10;
 const delaysMax = 100_000;
+/** How often the memory is looked at, in milliseconds. */
+const rssEveryMs = 100;
 
 let unhandled = 0;
 const complain = (what: string) => (error: unknown) => {
@@ -77,6 +81,8 @@ setInterval(() => {
   if (delays.length < delaysMax) delays.push(Math.max(0, now - due));
   due = now + tickMs;
 }, tickMs);
+let rssPeakBytes = 0;
+setInterval(() => rssPeakBytes = Math.max(rssPeakBytes, process.memoryUsage().rss), rssEveryMs);
 let cpu = process.cpuUsage();
 
 /** Starts a node; resolves when it listens. */
@@ -111,13 +117,15 @@ function start(name: string, config: RoleConfig): Promise<VictimPlace> {
 function footprint(): MembersFootprint {
   const lag = { p99Ms: p99(delays), maxMs: delays.reduce((most, delay) => Math.max(most, delay), 0) };
   const spent = process.cpuUsage(cpu);
+  const peak = Math.max(rssPeakBytes, process.memoryUsage().rss);
   const memory = memoryAfterCollection();
   // The collection is this question's own.
-  [delays, due, cpu] = [[], performance.now() + tickMs, process.cpuUsage()];
+  [delays, due, cpu, rssPeakBytes] = [[], performance.now() + tickMs, process.cpuUsage(), 0];
   return {
     fds: openSockets(),
     ...memory,
     rssBytes: process.memoryUsage().rss,
+    rssPeakBytes: peak,
     actors: gates.alive,
     unhandled,
     lag,

@@ -32,6 +32,8 @@ export interface MembersWorld {
   readonly folder: string;
   readonly root: IssuerFiles;
   readonly ca: IssuerFiles;
+  /** The CA of another organisation, which the nodes trust for its own name. */
+  readonly partner: IssuerFiles;
   readonly nodes: Readonly<Record<VictimRole, VictimPlace>>;
   readonly hostile: HostileAddresses;
 }
@@ -65,7 +67,33 @@ export async function makeMembersWorld(): Promise<MembersPki> {
   const folder = mkdtempSync(join(tmpdir(), "hypha-attack-"));
   const root = await issueRoot({ commonName: "Attacked Root", organization, ...period() });
   const ca = await issueIntermediate({ issuer: root, commonName: "Attacked CA", organization, ...period() });
-  return { folder, root: filesOf(root), ca: filesOf(ca) };
+  const partner = await issueRoot({ commonName: "Partner Root", organization: "Partner", ...period() });
+  const pki = { folder, root: filesOf(root), ca: filesOf(ca), partner: filesOf(partner) };
+  writeFileSync(crlsPathOf(pki), await crlsOf(pki, [], 1n));
+  mkdirSync(join(folder, partnerName));
+  const places = partnerPlacesOf(pki);
+  writeFileSync(places.trust, partner.certPem);
+  writeFileSync(places.crlsPem, await partnerListOf(pki.partner, 1n));
+  return pki;
+}
+
+/** The partner's trust domain. */
+export const partnerName = "partner.hypha";
+
+/** The partner's files, which its operator writes. */
+export function partnerPlacesOf({ folder }: Pick<MembersWorld, "folder">) {
+  return { trust: join(folder, partnerName, "trust.pem"), crlsPem: join(folder, partnerName, "crls.pem") };
+}
+
+/** A revocation list of a partner's CA. */
+export function partnerListOf(issuer: IssuerFiles, number: bigint, entries = 0): Promise<string> {
+  const at = Date.now();
+  const revoked = Array.from({ length: entries }, (_, nth) => ({
+    serial: (0x10_0000_0000n + BigInt(nth)).toString(16),
+    date: new Date(at - 1_000),
+  }));
+  const [thisUpdate, nextUpdate] = [new Date(at - 60_000), new Date(at + 30 * dayMs)];
+  return issueCrl({ issuer, revoked, number, thisUpdate, nextUpdate });
 }
 
 const filesOf = ({ certPem, keyPem }: IssuerFiles): IssuerFiles => ({ certPem, keyPem });
@@ -74,14 +102,19 @@ const filesOf = ({ certPem, keyPem }: IssuerFiles): IssuerFiles => ({ certPem, k
 export async function issueMember(
   { ca }: Pick<MembersWorld, "ca">,
   name: string,
-  { role, keyPem }: { readonly role: Role | "none"; readonly keyPem?: string | undefined },
+  { role, keyPem, issuer = ca, domain = "attacked.hypha" }: {
+    readonly role: Role | "none";
+    readonly keyPem?: string | undefined;
+    readonly issuer?: IssuerFiles;
+    readonly domain?: string;
+  },
 ): Promise<MemberCertificate> {
   const issued = await issueNode({
-    issuer: ca,
+    issuer,
     commonName: name,
     organization,
     ...period(),
-    san: ["IP:0.0.0.0", ...(role === "none" ? [] : [`URI:spiffe://attacked.hypha/${role}/${name}`])],
+    san: ["IP:0.0.0.0", ...(role === "none" ? [] : [`URI:spiffe://${domain}/${role}/${name}`])],
     ...(keyPem === undefined ? {} : { keyPem }),
   });
   const leaf = Result.getOrThrow(parseCertificate(issued.der, 0));
@@ -90,8 +123,8 @@ export async function issueMember(
     serial: leaf.serial,
     identity: {
       peer: Result.getOrThrow(peerIdOf(leaf)),
-      chain: [issued.der, derOf(ca.certPem)],
-      certPem: issued.certPem + ca.certPem,
+      chain: issuer === ca ? [issued.der, derOf(ca.certPem)] : [issued.der],
+      certPem: issuer === ca ? issued.certPem + ca.certPem : issued.certPem,
       keyPem: issued.keyPem,
       generation: 1,
       name,
@@ -141,6 +174,7 @@ export async function configure(
     keyPem: write("key.pem", identity.keyPem),
     trustPem: write("trust.pem", world.root.certPem),
     crlsPem: crlsPathOf(world),
+    trustDomains: [{ name: partnerName, ...partnerPlacesOf(world), roles: undefined }],
     listenAddresses: ["/ip4/127.0.0.1/tcp/0"],
     externalAddresses: [],
     gatewayAddresses,
@@ -154,6 +188,7 @@ export async function configure(
     crlGraceHours: 24,
     limits: defaultLimits,
     drainTimeoutMs: 2_000,
+    stateDir: join(folder, "state"),
     telemetry: noTelemetry,
   };
   return { ...common, ...ownOf(role, folder), role } as RoleConfig;
