@@ -38,7 +38,7 @@ async function flood(
 }
 
 /** Nodes that take what a gateway does not. */
-const targets: Readonly<Record<string, MemberAttack["target"]>> = { "unasked-bytes": "worker", "streams": "worker" };
+const targets: Readonly<Record<string, MemberAttack["target"]>> = { "pulls": "data", "streams": "worker" };
 
 /** One kind of flood each. A quick run has them all in the storm. */
 export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(([name, kind]) => ({

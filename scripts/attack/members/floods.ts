@@ -85,11 +85,19 @@ const kadRecord = () => {
   return kad({ type: "PUT_VALUE", key, record: { key, value: new Uint8Array(16_000) } });
 };
 const kadRecords = repeated(16, kadRecord);
-const publications = repeated(100, () => publication(author, workerTopic, [randomBytes(64)]));
+/** Each is sent once in a while: a node knows a message again. */
+const publications = Array.from(
+  { length: 40 },
+  () => repeated(50, () => publication(author, workerTopic, [randomBytes(64)])),
+);
 const controls = repeated(4, () => control(workerTopic, 400));
 const subscriptions = repeated(500, () => subscription(randomBytes(8).toString("hex")));
 const identity = identification(200);
 const question = encodeMessage("/hypha-health/0.0.1", "request", {});
+
+/** The head of a pull that claims a header of almost a megabyte, and part of it. */
+const longHeader = Buffer.concat([Buffer.from([0xf0, 0xff, 0x0e, 0, 0, 0, 0, 0]), Buffer.alloc(262_144, 0x20)]);
+let turn = 0;
 
 /** The floods, by name. */
 export const floods: Readonly<Record<string, Flood>> = {
@@ -98,12 +106,12 @@ export const floods: Readonly<Record<string, Flood>> = {
   "identify": repeating(foreignProtocols.identify, 16, () => new Uint8Array()),
   "identify-push": repeating(foreignProtocols.identifyPush, 16, () => identity),
   "pings": pouring(foreignProtocols.ping, 4, 2_048, () => new Uint8Array(65_536)),
-  "gossip-messages": pouring(foreignProtocols.gossip, 1, 100, () => publications),
+  "gossip-messages": pouring(foreignProtocols.gossip, 1, 50, () => publications[turn++ % publications.length]!),
   "gossip-control": pouring(foreignProtocols.gossip, 1, 1_600, () => controls),
   "gossip-subscriptions": pouring(foreignProtocols.gossip, 1, 500, () => subscriptions),
   "reservations": repeating(foreignProtocols.hop, 16, () => reserve),
   "circuits": repeating(foreignProtocols.hop, 16, () => hopTo(madeUpPeer())),
   "requests": repeating("/hypha-health/0.0.1", 32, () => question),
   "streams": repeating("/hypha-api/0.0.1", 32, () => new Uint8Array()),
-  "unasked-bytes": pouring("/hypha-tensor-stream/push", 8, 1, () => new Uint8Array(262_144)),
+  "pulls": pouring("/hypha-tensor-stream/pull", 8, 1, () => longHeader),
 };

@@ -31,6 +31,8 @@ export interface MemberAttackRow {
   readonly honest: { readonly quietP99Ms: number; readonly p99Ms: number } | null;
   /** How late the node's timers were under attack, in milliseconds. */
   readonly lagP99Ms: number;
+  /** How much of a core the node's process used under attack. */
+  readonly cores: number;
   readonly before: MembersHeld;
   /** While the attackers are still there. */
   readonly during: MembersHeld;
@@ -67,6 +69,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
   quiet.push(...await pingsWhile(honest, peer, Promise.resolve(), least));
   const before = await victim.footprint();
   const from = victim.lines.length;
+  const begun = performance.now();
   const assault = attackers.assail(attacks.map(({ id }) => id), quick);
   let latencies: number[] | undefined;
   try {
@@ -75,6 +78,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
     problems.push(error instanceof Error ? error.message : String(error));
   }
   const assaults = await assault;
+  const tookMs = performance.now() - begun;
   const during = await victim.footprint();
   await attackers.leave();
   const after = await recovered(victim, before);
@@ -94,6 +98,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
       held: wrong.length === 0,
       honest: figures,
       lagP99Ms: during.lag.p99Ms,
+      cores: during.cpuMs / tookMs,
       before: heldOf(before),
       during: heldOf(during),
       after: heldOf(after),
