@@ -367,7 +367,7 @@ export const refusalTable = {
     tag: "NotAuthorized",
     phase: "act",
     hint:
-      "Ask why: hypha-certutil explain -c FILE --peer CERT --act ACT. If the member should be allowed, issue it a certificate of the role that the act needs, or add a rule under [[authorization.rules]]; if not, ask whoever runs it, and revoke its certificate.",
+      "Ask why: hypha-certutil explain -c FILE --peer CERT --act ACT. Issue the member a certificate of the role that the act needs, or add a rule to [[authorization.rules]]. If it may be hostile, revoke its certificate.",
     message: ({ act, role, name, rule }: {
       readonly act: string;
       /** The role that its certificate names; `none` where it names none. */

@@ -129,7 +129,7 @@ export const node = nodeSetup.extend({
     passToRole: enqueueActions(passToRole),
     passRefusal: sendTo(
       ({ context }) => context.refusalLog,
-      (_, fact: Extract<TransportFact, { type: "peer.refused" }>) => fact,
+      (_, fact: Extract<TransportFact, { type: "peer.refused" | "act.refused" }>) => fact,
     ),
     routeRequest: enqueueActions(routeRequest),
     routeStream: enqueueActions(routeStream),

@@ -127,6 +127,8 @@ export const nodeMachine = node.createMachine({
         },
         "peer.refused": { actions: { type: "passRefusal", params: ({ event }) => event } },
         "request.received": { actions: { type: "routeRequest", params: ({ event }) => event } },
+        "act.refused": { actions: { type: "passRefusal", params: ({ event }) => event } },
+        "authorization.changed": { actions: { type: "passToRole", params: ({ event }) => event } },
         "request.malformed": { actions: { type: "reportMalformed", params: ({ event }) => event } },
         "stream.received": { actions: { type: "routeStream", params: ({ event }) => event } },
         published: { actions: { type: "passToRole", params: ({ event }) => event } },
