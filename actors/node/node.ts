@@ -69,6 +69,7 @@ export const nodeMachine = node.createMachine({
       handover: undefined,
       relistens: 0,
       refusalLog: spawn("refusalLog", { id: "refusalLog", input: { ports: input.ports, sink: input.audit } }),
+      rules: [],
       members: [],
       linked: [],
       isReachable: false,
@@ -105,6 +106,7 @@ export const nodeMachine = node.createMachine({
       ],
       on: {
         drain: { target: ".draining", actions: { type: "noteDrain", params: ({ event }) => event } },
+        "rules.changed": { actions: { type: "passRules", params: ({ event }) => event } },
         "trust.reload": { actions: "reload" },
         "trust.loaded": { actions: { type: "passTrust", params: ({ event }) => event } },
         "trust.changed": { actions: { type: "passTrust", params: ({ event }) => event } },

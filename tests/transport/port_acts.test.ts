@@ -34,47 +34,49 @@ function deny(name: string, ...acts: Act[]): Rule {
   return { label: "authorization.rules[0]", effect: "deny", acts, fits: (member) => member.name === name };
 }
 
+/** A node whose certificate names its role, or that the test says. */
+async function joinAs(pki: TestPki, meeting: Meeting, role: Role, options: JoinOptions, name: string): Promise<Party> {
+  const node = options.node ?? await pki.node(name, { role });
+  return await meeting.join(name, { ...options, node, input: { role, ...options.input } });
+}
+async function connect(from: Party, ...others: Party[]): Promise<void> {
+  for (const to of others) {
+    assert.is((await dial(from, to)).type, "dial.done");
+    await to.fact(established(from.peer));
+  }
+}
+const request = (from: Party, to: Party, message: Message, protocol: MessageProtocol = api) =>
+  from.ask({ type: "request", id: `${Math.random()}`, peer: to.peer, protocol, message, timeoutMs: 3_000 });
+const open = (from: Party, to: Party, protocol: StreamProtocol) =>
+  from.ask({ type: "stream.open", id: "open", peer: to.peer, protocol, timeoutMs: 3_000 });
+/** Sends a request and answers it. */
+async function answered(from: Party, to: Party, message: Message, response: Message): Promise<TransportAnswer> {
+  const before = count(to, "request.received");
+  let answer: TransportAnswer | undefined;
+  from.send({
+    type: "request",
+    id: `${Math.random()}`,
+    peer: to.peer,
+    protocol: api,
+    message,
+    timeoutMs: 3_000,
+    replyTo: { send: (said: TransportAnswer) => void (answer = said) },
+  });
+  const exchange = await to.fact(() =>
+    to.facts.filter((fact) => fact.type === "request.received")[before] as never as { exchange: string } | undefined
+  );
+  to.send({ type: "respond", exchange: exchange.exchange, message: response });
+  return await from.fact(() => answer);
+}
+
 for (const meetingOf of [realMeeting, simulatedMeeting]) {
   let pki: TestPki;
   const test = suite(`acts over ${meetingOf === realMeeting ? "libp2p" : "the virtual network"}`);
   test.before(async () => {
     pki = await makeTestPki();
   });
-
-  /** A node whose certificate names its role, or that the test says. */
-  async function as(meeting: Meeting, role: Role, options: JoinOptions = {}, name: string = role): Promise<Party> {
-    const node = options.node ?? await pki.node(name, { role });
-    return await meeting.join(name, { ...options, node, input: { role, ...options.input } });
-  }
-  async function connect(from: Party, ...others: Party[]): Promise<void> {
-    for (const to of others) {
-      assert.is((await dial(from, to)).type, "dial.done");
-      await to.fact(established(from.peer));
-    }
-  }
-  const request = (from: Party, to: Party, message: Message, protocol: MessageProtocol = api) =>
-    from.ask({ type: "request", id: `${Math.random()}`, peer: to.peer, protocol, message, timeoutMs: 3_000 });
-  const open = (from: Party, to: Party, protocol: StreamProtocol) =>
-    from.ask({ type: "stream.open", id: "open", peer: to.peer, protocol, timeoutMs: 3_000 });
-  /** Sends a request and answers it. */
-  async function answered(from: Party, to: Party, message: Message, response: Message): Promise<TransportAnswer> {
-    const before = count(to, "request.received");
-    let answer: TransportAnswer | undefined;
-    from.send({
-      type: "request",
-      id: `${Math.random()}`,
-      peer: to.peer,
-      protocol: api,
-      message,
-      timeoutMs: 3_000,
-      replyTo: { send: (said: TransportAnswer) => void (answer = said) },
-    });
-    const exchange = await to.fact(() =>
-      to.facts.filter((fact) => fact.type === "request.received")[before] as never as { exchange: string } | undefined
-    );
-    to.send({ type: "respond", exchange: exchange.exchange, message: response });
-    return await from.fact(() => answer);
-  }
+  const as = (meeting: Meeting, role: Role, options: JoinOptions = {}, name: string = role) =>
+    joinAs(pki, meeting, role, options, name);
 
   test("requests: by the role of the connection's certificate; a refused one ends without a byte and is told once", async () => {
     const meeting = meetingOf(pki);
