@@ -159,6 +159,9 @@ export class RoleNotAllowed extends refusalClass("role-not-allowed") {}
 /** A job asked for something that its specification does not name, or a peer for a slice that it was not granted. */
 export class JobScope extends refusalClass("job-scope") {}
 
+/** A member did what neither the table of acts nor a rule of the operator allows it. */
+export class NotAuthorized extends refusalClass("not-authorized") {}
+
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends refusalClass("hung-up") {}
 

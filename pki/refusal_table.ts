@@ -15,7 +15,7 @@ export interface CertificateLabel {
 
 /**
  * When a refusal arises: at `admission`; in the `handshake` before the checks; in the check of that name (`check_table.ts`),
- * the first one where several give it; when `trust files` load; while a `job` runs; or at `any` time.
+ * the first one where several give it; when `trust files` load; while a `job` runs; at a member's `act`; or at `any` time.
  */
 export type RefusalPhase =
   | "admission"
@@ -31,6 +31,7 @@ export type RefusalPhase =
   | "role"
   | "trust files"
   | "job"
+  | "act"
   | "any";
 
 /** One refusal. */
@@ -360,6 +361,21 @@ export const refusalTable = {
       /** The reason; where undefined, the specification does not name it. */
       readonly why?: string;
     }) => `Cannot let job ${job} use ${what}: ${why ?? "not in its specification"}`,
+  },
+  "not-authorized": {
+    tag: "NotAuthorized",
+    phase: "act",
+    hint:
+      "Ask why: hypha-certutil explain -c FILE --peer CERT --act ACT. Issue the member a certificate of the role that the act needs, or add a rule to [[authorization.rules]]. If it may be hostile, revoke its certificate.",
+    message: ({ act, role, name, rule }: {
+      readonly act: string;
+      /** The role that its certificate names; `none` where it names none. */
+      readonly role: string;
+      /** The certificate's name. */
+      readonly name: string;
+      /** The row or rule that decided. */
+      readonly rule: string;
+    }) => `Cannot let ${name} (role ${role}) do ${act}: ${rule}`,
   },
   "hung-up": {
     tag: "HungUp",
