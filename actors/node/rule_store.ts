@@ -17,7 +17,7 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { assign, sendParent, sendTo, setup } from "xstate";
+import { type ActorRef, assign, sendParent, sendTo, setup, type Snapshot } from "xstate";
 import type { Rule } from "../../transport/authorization/authorize.ts";
 import { makeRules, type RuleText } from "../../transport/authorization/rules.ts";
 import { ConfigError, type ConfigProblem, describeProblem } from "../config/problem.ts";
@@ -52,13 +52,13 @@ export interface RuleStoreInput {
 
 /**
  * Times of the machine, in milliseconds. A changed rule reaches the gates within a second of the changed file. A file that an
- * editor is still writing gets three seconds before the alarm.
+ * editor is still writing gets a second before the alarm.
  */
 export const defaultRuleTiming: WatchedFilesTiming = {
   settleMs: 50,
   pollMs: 5_000,
   pollUnwatchedMs: 500,
-  patienceMs: 3_000,
+  patienceMs: 1_000,
 };
 
 /** What the machine sends its parent. */
@@ -66,6 +66,14 @@ export interface RulesChanged {
   readonly type: "rules.changed";
   readonly rules: readonly Rule[];
 }
+
+/** What the machine takes from its parent: read the file again, changed or not (SIGHUP). */
+export interface RulesReload {
+  readonly type: "rules.reload";
+}
+
+/** The machine as its parent sees it. */
+export type RuleStoreRef = ActorRef<Snapshot<unknown>, RulesReload>;
 
 /** A reading: what the file looked like before it, and what came of it. */
 export interface RulesReading {
@@ -80,11 +88,7 @@ interface RuleStoreContext extends Omit<RuleStoreInput, "timing"> {
 }
 
 /** The events of the machine. */
-type RuleStoreEvent =
-  /** Read the file again, changed or not (SIGHUP). */
-  | { readonly type: "rules.reload" }
-  | WatchedFilesEvent
-  | EventsOf<typeof actors>;
+type RuleStoreEvent = RulesReload | WatchedFilesEvent | EventsOf<typeof actors>;
 
 const read = ({ file, read }: RuleSource) =>
   Effect.gen(function* () {
