@@ -16,7 +16,7 @@ import { encodePullHeader } from "../../../transport/protocols/pull_header.ts";
 import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, publication, subscription } from "./foreign_messages.ts";
 import { freshId } from "./fresh_id.ts";
-import { waitingJob, workerRequest } from "./lease_work.ts";
+import { isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
 import { exchange, follow, openStream, type RawMember, trySend } from "./raw_member.ts";
 import { dataset, type MemberCertificate, share, type VictimRole } from "./world.ts";
 
@@ -94,41 +94,64 @@ const requests: Deed = async ({ certificate, connection, member }) => {
   return offered;
 };
 
-/** How each act is attempted, and on which nodes. */
-const deeds: Readonly<Partial<Record<Act, { readonly on: readonly VictimRole[]; readonly deed: Deed }>>> = {
-  "lease.renew": { on: ["worker"], deed: asks(() => ({ RenewLease: { id: freshId() } })) },
+/** A worker takes files while a job waits for them. */
+async function startJob(means: AttackMeans): Promise<void> {
+  const { peer, address } = means.place;
+  const friend = await means.friend("scheduler");
+  await friend.dial(address);
+  const spec = waitingJob(means.world.nodes.data.peer, friend.identity.peer);
+  const id = await takeLease(friend, peer);
+  if (!await isGranted(friend, peer, { DispatchJob: { id, spec } })) means.escaped("the job did not start");
+}
+
+/** How an act is attempted, and on which node. */
+interface Way {
+  readonly on: VictimRole;
+  readonly deed: Deed;
+  /** What has to be there first. */
+  readonly first?: (means: AttackMeans) => Promise<void>;
+}
+
+/** How each act is attempted. */
+const deeds: Readonly<Partial<Record<Act, Way>>> = {
+  "lease.renew": { on: "worker", deed: asks(() => ({ RenewLease: { id: freshId() } })) },
   "job.dispatch": {
-    on: ["worker"],
+    on: "worker",
     deed: asks(({ means, member }) => ({
       DispatchJob: { id: freshId(), spec: waitingJob(means.place.peer, member.peer) },
     })),
   },
-  "worker.request": { on: ["worker"], deed: requests },
-  "worker.offer": { on: ["scheduler"], deed: asks(offer) },
+  "worker.request": { on: "worker", deed: requests },
+  "worker.offer": { on: "scheduler", deed: asks(offer) },
   "job.status": {
-    on: ["scheduler"],
+    on: "scheduler",
     deed: asks(() => ({ JobStatus: { task_id: freshId(), status: { type: "Finished" } } })),
   },
-  "progress": { on: ["scheduler"], deed: progress },
-  "data.ask": { on: ["scheduler"], deed: asks(() => ({ Data: { dataset } })) },
+  "progress": { on: "scheduler", deed: progress },
+  "data.ask": { on: "scheduler", deed: asks(() => ({ Data: { dataset } })) },
   "slice.pull": {
-    on: ["data"],
+    on: "data",
     deed: streams("/hypha-tensor-stream/pull", () => encodePullHeader({ dataset, index: 0 })),
   },
-  "file.push": { on: ["worker"], deed: streams("/hypha-tensor-stream/push", () => new Uint8Array(1_000)) },
-  "record.put": { on: ["gateway"], deed: record },
+  "file.push": {
+    on: "worker",
+    first: startJob,
+    deed: streams("/hypha-tensor-stream/push", () => new Uint8Array(1_000)),
+  },
+  "record.put": { on: "gateway", deed: record },
 };
 
 const roles = ["gateway", "scheduler", "worker", "data"] as const;
 
 /** Every role that may not do an act attempts it. */
-function attempts(act: Act, target: VictimRole, deed: Deed): MemberAttack {
+function attempts(act: Act, { on: target, deed, first }: Way): MemberAttack {
   const { allowedTo } = rowOf(act);
   return {
     id: `wrong-role-${act}`,
     target,
     expected: { acts: [act] },
     run: async (means) => {
+      await first?.(means);
       const wrong = roles.filter((role) => allowedTo !== "member" && !allowedTo.includes(role));
       await Promise.all(wrong.map(async (role) => {
         means.attempts += 1;
@@ -144,6 +167,6 @@ function attempts(act: Act, target: VictimRole, deed: Deed): MemberAttack {
 
 /** The attacks. */
 export const actAttacks: readonly MemberAttack[] = (Object.keys(deeds) as Act[]).flatMap((act) => {
-  const { on, deed } = deeds[act]!;
-  return on.map((target) => attempts(act, target, deed));
+  const way = deeds[act];
+  return way === undefined ? [] : [attempts(act, way)];
 });

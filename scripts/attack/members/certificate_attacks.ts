@@ -27,7 +27,7 @@ const isClosed = ({ facts }: HonestMember) => facts.some(({ type }) => type === 
 const twoCertificates: MemberAttack = {
   id: "two-certificates-revoked",
   target: "worker",
-  expected: { codes: ["certificate-revoked"] },
+  expected: { acts: ["lease.renew"], codes: ["certificate-revoked"] },
   run: async (means) => {
     const { peer, address } = means.place;
     const scheduler = await means.certificate("scheduler");
@@ -66,7 +66,7 @@ const twoCertificates: MemberAttack = {
 const changedRole: MemberAttack = {
   id: "role-changed-by-renewal",
   target: "worker",
-  expected: {},
+  expected: { acts: ["job.dispatch", "lease.renew"] },
   run: async (means) => {
     const { peer } = means.place;
     const scheduler = await means.certificate("scheduler");

@@ -55,7 +55,7 @@ async function openAll(means: AttackMeans, connection: Connection, each: number)
 const unfinished = (target: MemberAttack["target"]): MemberAttack => ({
   id: `unfinished-messages-${target}`,
   target,
-  expected: {},
+  expected: { acts: ["relay.connect"] },
   run: async (means) => {
     const { connection } = await means.intruder("worker");
     const opened = await openAll(means, connection, means.pick(4, 60));
@@ -83,7 +83,7 @@ function* pieces(protocol: string): Generator<Uint8Array> {
 const oversized = (target: MemberAttack["target"]): MemberAttack => ({
   id: `oversized-messages-${target}`,
   target,
-  expected: {},
+  expected: { acts: ["relay.connect"] },
   run: async (means) => {
     const { connection } = await means.intruder("worker");
     // Pings have no length: every 32 bytes are one, and are answered.
@@ -104,10 +104,14 @@ const oversized = (target: MemberAttack["target"]): MemberAttack => ({
 const connectionsPerPeer = 8;
 
 /** Fills the streams of a protocol, over all the connections that a member may have, and leaves them unread. */
-const hoards = (target: MemberAttack["target"], name: string, protocol: string): MemberAttack => ({
+const hoards = (
+  target: MemberAttack["target"],
+  name: string,
+  { protocol, expected = {} }: { readonly protocol: string; readonly expected?: MemberAttack["expected"] },
+): MemberAttack => ({
   id: `hoard-of-${name}`,
   target,
-  expected: {},
+  expected,
   run: async (means) => {
     const member = await means.member(await means.certificate("worker"));
     for (let nth = 0; nth < means.pick(2, connectionsPerPeer); nth++) {
@@ -126,10 +130,10 @@ const hoards = (target: MemberAttack["target"], name: string, protocol: string):
 /** The attacks. */
 export const messageAttacks: readonly MemberAttack[] = [
   ...victimRoles.flatMap((target) => [unfinished(target), oversized(target)]),
-  hoards("gateway", "kademlia", kadProtocol),
-  hoards("gateway", "gossip", foreignProtocols.gossip),
-  hoards("gateway", "identify-pushes", foreignProtocols.identifyPush),
-  hoards("scheduler", "requests", "/hypha-api/0.0.1"),
-  hoards("worker", "files", "/hypha-tensor-stream/push"),
-  hoards("worker", "circuits", foreignProtocols.stop),
+  hoards("gateway", "kademlia", { protocol: kadProtocol }),
+  hoards("gateway", "gossip", { protocol: foreignProtocols.gossip }),
+  hoards("gateway", "identify-pushes", { protocol: foreignProtocols.identifyPush }),
+  hoards("scheduler", "requests", { protocol: "/hypha-api/0.0.1" }),
+  hoards("worker", "files", { protocol: "/hypha-tensor-stream/push" }),
+  hoards("worker", "circuits", { protocol: foreignProtocols.stop, expected: { acts: ["relay.connect"] } }),
 ];

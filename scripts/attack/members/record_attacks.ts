@@ -49,6 +49,7 @@ async function lie(means: AttackMeans, liars: number, friend: HonestMember): Pro
 const forged = (liars: number): MemberAttack => ({
   id: `forged-records-${liars}`,
   target: "gateway",
+  group: "records",
   expected: {},
   run: async (means) => {
     const gatewayAddresses = [means.place.address];
@@ -70,6 +71,7 @@ const forged = (liars: number): MemberAttack => ({
 const squatted: MemberAttack = {
   id: "squatted-data-set",
   target: "gateway",
+  group: "records",
   expected: { acts: ["record.put"] },
   run: async (means) => {
     const key = `squatted-${Date.now()}`;

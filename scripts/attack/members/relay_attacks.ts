@@ -11,7 +11,7 @@ import { openStream, trySend } from "./raw_member.ts";
 const stranger = (role: "worker" | "gateway"): MemberAttack => ({
   id: `stop-of-a-stranger-${role}`,
   target: "worker",
-  expected: {},
+  expected: { acts: ["relay.connect"] },
   run: async (means) => {
     const { member, connection } = await means.intruder(role);
     await member.serve(foreignProtocols.hop, () => means.escaped("the node asked the stranger for a reservation"));
@@ -32,7 +32,7 @@ const impostor: MemberAttack = {
   id: "impostor-gateway",
   target: "worker",
   since: "start",
-  expected: { acts: ["gateway"] },
+  expected: { codes: ["not-authorized"] },
   run: (means) => {
     if (means.places.asked.impostor > 0) means.escaped("the node asked the impostor for a reservation");
     return Promise.resolve();
