@@ -103,7 +103,7 @@ export const nodeMachine = node.createMachine({
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config } }) => ({ ports, certPem: config.certPem, keyPem: config.keyPem }),
+          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
         },
       ],
       on: {
