@@ -10,6 +10,7 @@ import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
 import { cachedChecks, VerificationCache } from "../../pki/verification_cache.ts";
 import type { Gate, GateCommand, GateEvent, GateInput, GatePhase, MakeGate } from "../../transport/port.ts";
+import { expiryOf } from "./gate_context.ts";
 import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
@@ -77,6 +78,11 @@ class RootGate implements Gate {
   get identity(): PeerIdentity | undefined {
     const identity = this.#actor.getSnapshot().context?.identity;
     return holds(identity) ? identity.success : undefined;
+  }
+
+  get expiresAt(): number | undefined {
+    const { context } = this.#actor.getSnapshot();
+    return context === undefined ? undefined : expiryOf(context);
   }
 
   get presented(): { readonly name: string; readonly id: string } | undefined {
