@@ -9,7 +9,7 @@ import { arrangeCrls, type HeldCrl } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback, withKnownKeys } from "./crl_union.ts";
 import type { LocatedCrl } from "./crl_reader.ts";
-import { CrlRollback } from "./refusal.ts";
+import { CrlEquivocation, CrlRollback } from "./refusal.ts";
 import { refuseTrust, type TrustError } from "./trust_error.ts";
 import type { TrustWarning } from "./trust_warning.ts";
 
@@ -60,14 +60,11 @@ export function joinCrls(
   const place = (list: HeldCrl) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
   const warnings: TrustWarning[] = [
     ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
-    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes }): TrustWarning => ({
-      code: "crl-equivocation",
-      level: "error",
-      ...place(list),
-      message: `${list.issuer.text} gave number ${number} to two lists that differ (SHA-256 ${hashes[0]} and ${
-        hashes[1]
-      }): what either revokes is refused. Find out at the CA which is right, and generate a list with a higher number there.`,
-    })),
+    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes: sha256 }): TrustWarning => {
+      const refusal = new CrlEquivocation({ issuer: list.issuer.text, number, sha256 });
+      const message = `${refusal.message}. ${refusal.hint}`;
+      return { code: "crl-equivocation", level: "error", ...place(list), message, refusal };
+    }),
   ];
   return Result.succeed({ lists, arranged: arrangeCrls(lists), marks, warnings });
 }
@@ -95,7 +92,8 @@ function rollbackWarning(
   const message =
     `the list of ${issuer.text} has number ${number}, older than ${seen}, which was seen before: ${effect}. ` +
     "Put the newest list of the CA there, and find out who put the old one back.";
-  return { code: "crl-rollback", level: "error", ...place, message };
+  const refusal = new CrlRollback({ issuer: issuer.text, number, seen });
+  return { code: "crl-rollback", level: "error", ...place, message, refusal };
 }
 
 /**
