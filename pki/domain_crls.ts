@@ -6,7 +6,16 @@
 import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
 import { arrangeCrls, type HeldCrl } from "./crl.ts";
-import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
+import {
+  type CrlHighWaterMarks,
+  domainKey,
+  groupCrls,
+  keyOfCrl,
+  markKey,
+  newerThan,
+  placeOf,
+  raiseMarks,
+} from "./crl_marks.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback, withKnownKeys } from "./crl_union.ts";
 import type { LocatedCrl } from "./crl_reader.ts";
 import { CrlEquivocation, CrlRollback } from "./refusal.ts";
@@ -15,7 +24,7 @@ import type { TrustWarning } from "./trust_warning.ts";
 
 /**
  * A file with a list that is older than its mark: `refuse`, the default, makes no snapshot of it; `report` takes it, with a
- * warning, for what it revokes.
+ * warning, for what it revokes. A list whose signature is not verified yet is always taken so: another CA may have its name.
  */
 export type RollbackPolicy = "refuse" | "report";
 
@@ -53,7 +62,9 @@ export function joinCrls(
   const given = withKnownKeys(located.map(({ list }) => list), seen);
   const older = findRollbacks(marked, domain, given);
   const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
-  if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);
+  // A list that is compared by its name alone may be another issuer's: the check of each certificate finds its key.
+  const refused = older.find(({ list }) => keyOfCrl(list) !== undefined);
+  if (refused !== undefined && rollback === "refuse") return refuseOlder(refused, lineOf(refused.list), name);
   const lists = [...given, ...keepBeside(seen, given)];
   const marks = raiseMarks(marked, domain, lists);
   const unclear = findRollbacks(marks, domain, lists);

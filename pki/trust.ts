@@ -44,6 +44,11 @@ export interface TrustInput {
   readonly crlsPem?: CrlSource | undefined;
   /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
+  /**
+   * The node's own trust domain, as in `spiffe://<name>/…`: certificates of its bundle may claim no other. Undefined: they may
+   * claim any but those of `domains`.
+   */
+  readonly ownName?: string | undefined;
   /** Number of the snapshot; each new one has a higher. */
   readonly generation: number;
   /** The time for the warnings; the snapshot does not depend on it. */
@@ -107,31 +112,26 @@ export interface TrustMade {
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
-    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists } = input;
+    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists, ownName } = input;
+    const given = input.domains ?? [];
+    const problem = refuseDomains(given, ownName);
+    if (problem !== undefined) return yield* problem;
     const before: SeenBefore = { marks: crlMarks, lists: seenLists };
-    const own = yield* makeDomain({ name: undefined, trust: trustPem, crlsPem, policy, rollback }, before);
-    const others: Made[] = [];
-    for (const domain of input.domains ?? []) {
-      if (others.length === domainsMax || others.some(({ domain: { name } }) => name === domain.name)) {
-        const detail = others.length === domainsMax
-          ? `more than ${domainsMax} trust domains`
-          : "its name is given twice";
-        const problem = others.length === domainsMax ? "too-many" : "bundle";
-        return yield* refuse(domain.name, "trust_pem", problem, undefined, detail, "Correct trust_domains.");
-      }
-      if (!trustDomainNamePattern.test(domain.name)) {
-        const detail = `${JSON.stringify(domain.name.slice(0, 100))} is not the name of a trust domain`;
-        const hint = "Use lower-case letters, digits, dots, hyphens and underscores.";
-        return yield* refuse(undefined, "trust_pem", "bundle", undefined, detail, hint);
-      }
-      others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }, before));
+    const foreign = given.map(({ name }) => name);
+    const bundle = { name: undefined, claims: ownName, foreign, trust: trustPem, crlsPem, policy, rollback };
+    const made: Made[] = [yield* makeDomain(bundle, before)];
+    for (const domain of given) {
+      made.push(yield* makeDomain({ ...domain, claims: domain.name, policy: domain.policy ?? policy }, before));
     }
-    const all = [own, ...others];
-    const domains = others.length === 0 ? {} : { domains: others.map(({ domain }) => domain) };
-    const { anchors, revocation } = own.domain;
-    const anchorsId = identifyDomains(all.map(({ domain }) => domain));
-    const ownAnchorsId = own.domain.anchorsId;
-    const snapshot = { generation, anchors, anchorsId, ownAnchorsId, revocation, policy, ...domains };
+    const all = made.map((each) => withoutRevoked(each, made));
+    const [own, ...others] = all.map(({ domain }) => domain) as [TrustDomain, ...TrustDomain[]];
+    const { anchors, anchorsId: ownAnchorsId, revocation } = own;
+    const anchorsId = identifyDomains([own, ...others]);
+    const named = {
+      ...(others.length === 0 ? {} : { domains: others }),
+      ...(ownName === undefined ? {} : { ownName }),
+    };
+    const snapshot = { generation, anchors, anchorsId, ownAnchorsId, revocation, policy, ...named };
     const warnings = all.flatMap((made) => [...readWarnings(made.domain, { ...made, at }), ...made.warnings]);
     const marks = all.reduce((merged, made) => ({ ...merged, ...made.marks }), crlMarks);
     const lists = new Map(all.map(({ domain: { name }, lists }) => [domainKey(name), lists]));
@@ -139,13 +139,51 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
   });
 }
 
+/** Why these domains cannot be told apart. */
+function refuseDomains(domains: readonly DomainInput[], ownName: string | undefined) {
+  const stop = (name: string | undefined, problem: TrustProblem["problem"], detail: string, hint: string) =>
+    refuse(name, "trust_pem", problem, undefined, detail, hint);
+  const hint = "Use lower-case letters, digits, dots, hyphens and underscores.";
+  const isName = (name: string) => trustDomainNamePattern.test(name);
+  const quoted = (name: string) => JSON.stringify(name.slice(0, 100));
+  if (ownName !== undefined && !isName(ownName)) {
+    return stop(undefined, "bundle", `${quoted(ownName)} is not the name of a trust domain`, hint);
+  }
+  const correct = "Correct trust_domains.";
+  for (const [index, { name }] of domains.entries()) {
+    if (index === domainsMax) return stop(name, "too-many", `more than ${domainsMax} trust domains`, correct);
+    if (domains.findIndex((each) => each.name === name) < index) {
+      return stop(name, "bundle", "its name is given twice", correct);
+    }
+    if (name === ownName) return stop(name, "bundle", "its name is this node's own trust_domain", correct);
+    if (!isName(name)) {
+      return stop(undefined, "bundle", `${quoted(name)} is not the name of a trust domain`, hint);
+    }
+  }
+  return undefined;
+}
+
+/** The domain without the anchors that a list of another domain revokes, where a CA of that domain issued both. */
+function withoutRevoked(made: Made, all: readonly Made[]): Made {
+  const { domain } = made;
+  const revoked = domain.anchors.filter((ca) =>
+    all.some((other) => other !== made && isRevokedByBundle(ca, other.cas, other.arranged))
+  );
+  if (revoked.length === 0) return made;
+  const anchors = domain.anchors.filter((ca) => !revoked.includes(ca));
+  const left = { ...domain, anchors };
+  return { ...made, domain: { ...left, anchorsId: identifyAnchors(left) }, revoked: [...made.revoked, ...revoked] };
+}
+
 /** Reads the CA certificates of a bundle: those from which lists are checked while they are read. */
 export function readAuthorities(trust: string): Result.Result<readonly Certificate[], TrustError> {
   return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
 }
 
-interface Made extends Pick<DomainCrls, "lists" | "marks" | "warnings"> {
+interface Made extends DomainCrls {
   readonly domain: TrustDomain;
+  /** Every CA of its bundle, revoked ones too. */
+  readonly cas: readonly Certificate[];
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
@@ -155,11 +193,11 @@ const noCrls: DomainCrls = { lists: [], arranged: [], marks: {}, warnings: [] };
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
 function makeDomain(
-  input: Omit<DomainInput, "name" | "policy"> & { readonly name: string | undefined; readonly policy: Policy },
+  input: Omit<DomainInput, "name" | "policy"> & Pick<TrustDomain, "name" | "claims" | "foreign" | "policy">,
   before: SeenBefore,
 ): Result.Result<Made, TrustError> {
   return Result.gen(function* () {
-    const { name, policy, roles } = input;
+    const { name, claims, foreign, policy, roles } = input;
     const certificates = yield* readBundle(input);
     const cas = certificates.filter(isCa);
     if (cas.length === 0) {
@@ -182,9 +220,9 @@ function makeDomain(
         `${text} is no anchor: the list of its issuer is missing, or older than one seen before: put the newest one into crls_pem`,
     }));
     const warnings = [...joined.warnings, ...unclear];
-    const identified = { name, anchors, policy, ...limits };
+    const identified = { name, claims, ...(foreign === undefined ? {} : { foreign }), anchors, policy, ...limits };
     const domain = { ...identified, anchorsId: identifyAnchors(identified), revocation };
-    return { domain, lists, marks, warnings, leaves, revoked };
+    return { domain, cas, lists, arranged, marks, warnings, leaves, revoked };
   });
 }
 

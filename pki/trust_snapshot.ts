@@ -10,11 +10,12 @@ import type { Policy } from "./policy.ts";
 
 /** An organisation that a node trusts: its CAs, its lists, its policy, and what its certificates may claim. */
 export interface TrustDomain {
-  /**
-   * Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle, whose certificates may claim any.
-   * A certificate of a named domain may claim that domain only.
-   */
+  /** Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle. */
   readonly name: string | undefined;
+  /** The domain that its certificates may claim; undefined: any but `foreign`. */
+  readonly claims?: string | undefined;
+  /** Domains that its certificates may not claim: the others' names, where it is the node's own bundle. */
+  readonly foreign?: readonly string[] | undefined;
   /** Its CA certificates. */
   readonly anchors: readonly Certificate[];
   /** Changes exactly when what decides about its paths changes: its CAs, its policy, its roles, the names it may claim. */
@@ -41,14 +42,24 @@ export interface TrustSnapshot {
   readonly revocation: RevocationIndex | undefined;
   /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
+  /** The only domain that certificates of the node's own bundle may claim; undefined: any but those of `domains`. */
+  readonly ownName?: string | undefined;
   /** Other trust domains; the fields above describe the node's own bundle. Their names differ. */
   readonly domains?: readonly TrustDomain[];
 }
 
+const listed = new WeakMap<TrustSnapshot, readonly TrustDomain[]>();
+
 /** The domains of a snapshot: the node's own bundle, then the others. */
 export function domainsOf(snapshot: TrustSnapshot): readonly TrustDomain[] {
-  const { anchors, anchorsId, ownAnchorsId = anchorsId, revocation, policy, domains = [] } = snapshot;
-  return [{ name: undefined, anchors, anchorsId: ownAnchorsId, revocation, policy }, ...domains];
+  const known = listed.get(snapshot);
+  if (known !== undefined) return known;
+  const { anchors, anchorsId, ownAnchorsId = anchorsId, ownName: claims, revocation, policy, domains = [] } = snapshot;
+  const foreign = domains.map(({ name }) => name).filter((name) => name !== undefined);
+  const own = { name: undefined, claims, foreign, anchors, anchorsId: ownAnchorsId, revocation, policy };
+  const all = [own, ...domains];
+  listed.set(snapshot, all);
+  return all;
 }
 
 /** The domain of that name. An unknown domain has no anchors. */
@@ -83,10 +94,11 @@ export function changedDomains(before: TrustSnapshot, after: TrustSnapshot): Rea
 
 /** A hash over everything that decides which paths exist in a domain. The order of its bundle does not count. */
 export function identifyAnchors(
-  { name, anchors, policy, roles }: Pick<TrustDomain, "name" | "anchors" | "policy" | "roles">,
+  { name, claims, foreign, anchors, policy, roles }: Omit<TrustDomain, "anchorsId" | "revocation">,
 ): string {
   const prints = anchors.map(({ fingerprint }) => fingerprint).sort();
-  const parts = [name, prints, Object.entries(policy).sort(([a], [b]) => a < b ? -1 : 1), roles];
+  const names = [name, claims, foreign?.toSorted()];
+  const parts = [names, prints, Object.entries(policy).sort(([a], [b]) => a < b ? -1 : 1), roles];
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 
