@@ -119,6 +119,9 @@ export class HostilePeer implements WireListener {
   stream(connection: WireConnection, stream: WireStream): StreamListener {
     return this.onOffered(connection, stream) ?? { data: () => {}, ended: () => {}, closed: () => {} };
   }
+  permits(): boolean {
+    return true;
+  }
   mayDial(): boolean {
     return true;
   }

@@ -18,6 +18,7 @@ import type {
   TransportAnswer,
   TransportAsk,
   TransportFact,
+  TransportInput,
   TransportLimits,
 } from "../../transport/port.ts";
 import { withoutPeer } from "../../transport/core/addresses.ts";
@@ -62,6 +63,8 @@ export interface JoinOptions {
   /** Called when `start` was asked and nothing answered yet. */
   readonly early?: (send: (ask: TransportAsk) => void) => void;
   readonly limits?: Partial<TransportLimits>;
+  /** What else of its input differs from the usual. */
+  readonly input?: Partial<Pick<TransportInput, "role" | "rules" | "gatewayAddresses" | "relay">>;
 }
 
 /** Where parties meet. */
@@ -69,7 +72,7 @@ export interface Meeting {
   readonly name: string;
   join(name: string, options?: JoinOptions): Promise<Party>;
   /** A member without a core, which keeps to no rule. */
-  intrude(name: string): Promise<HostilePeer>;
+  intrude(name: string, node?: TestNode): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
   /** The wall clocks of all parties jump, in milliseconds; timers do not notice. */
@@ -92,13 +95,13 @@ export function realMeeting(pki: TestPki): Meeting {
     name: "libp2p",
     jump: (ms) => void (aheadMs += ms),
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name) });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name) });
       const peer = new HostilePeer(new Libp2pWire(input, realClock(Date.now)), input.identity);
       await new Promise((resolve) => peer.wire.start(peer, resolve));
       return peer;
     },
-    async join(name, { node, gateway = false, at, early, limits = {} } = {}) {
+    async join(name, { node, gateway = false, at, early, limits = {}, input = {} } = {}) {
       let session: Session | undefined;
       const logic = makeTransport({
         makeWire: (input, clock) => new Libp2pWire(input, clock),
@@ -113,6 +116,7 @@ export function realMeeting(pki: TestPki): Meeting {
         ...(gateway ? { role: "gateway" as const } : {}),
         ...(at === undefined ? {} : { listenAddresses: [withoutPeer(at)] }),
         ...(early === undefined ? {} : { early }),
+        ...input,
         limits: { ...unhurried, ...limits },
         now,
         makeGate: makeGateFactory({ ports: { now, report: () => {} } }),
@@ -159,8 +163,8 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       for (const clock of clocks) clock.skewMs += ms;
     },
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name), uuid: randomUUID });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name), uuid: randomUUID });
       const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
       const host = { name, network, clock: new NodeClock(time), directory, address, stopped: false };
       const peer = new HostilePeer(new SimulatedWire(host, input), input.identity);
@@ -168,7 +172,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       time.runTo(time.now + 1);
       return peer;
     },
-    async join(name, { node: given, gateway = false, at, early, limits = {} } = {}) {
+    async join(name, { node: given, gateway = false, at, early, limits = {}, input: differing = {} } = {}) {
       const node = given ?? await pki.node(name);
       const clock = new NodeClock(time);
       clocks.push(clock);
@@ -184,6 +188,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         random,
         limits: { ...unhurried, ...limits },
         uuid: randomUUID,
+        ...differing,
       });
       const { identity } = input;
       const host = { name, network, clock, directory, address, stopped: false };

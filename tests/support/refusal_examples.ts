@@ -27,6 +27,7 @@ import {
   NameMismatch,
   NoCertificate,
   NotACa,
+  NotAuthorized,
   PathTooLong,
   PeerIdMismatch,
   ProtocolMismatch,
@@ -117,6 +118,12 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     "hung-up": new HungUp({ detail: detail("the peer ended the connection") }),
     "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
     "internal": new Internal({ detail: detail("check path gave no outcome") }),
+    "not-authorized": new NotAuthorized({
+      act: "job.dispatch",
+      role: "data",
+      name: say("data-01.acme.local"),
+      rule: "row job.dispatch",
+    }),
   };
 }
 
@@ -164,6 +171,9 @@ The others arise elsewhere:
 - in the handshake, before the checks: ${codesOf("handshake")};
 - when trust files load: ${codesOf("trust files")};
 - while a job runs: ${codesOf("job")};
+- when a verified member acts: ${
+    codesOf("act")
+  } (a line \`act.refused\`; at a configured gateway's address \`peer.refused\`);
 - at any time: ${codesOf("any")}.
 
 ## The codes

@@ -222,9 +222,9 @@ export class ConnectionTable implements ConnectionListener {
     return row?.established === true ? row.gate.identity : undefined;
   }
 
-  /** Whether a peer has an established connection. */
-  has(peer: PeerText): boolean {
-    return this.#peers.has(peer);
+  /** What the certificates of a peer's established connections proved. */
+  identitiesOf(peer: PeerText): readonly PeerIdentity[] {
+    return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
   /** The connection to use for a peer: open, a direct one before a relayed one. */
@@ -254,6 +254,16 @@ export class ConnectionTable implements ConnectionListener {
   /** Ends all connections of a peer. */
   close(peer: PeerText, reason: string): void {
     for (const { gate } of [...this.#peers.get(peer) ?? []]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends one connection. */
+  closeOne(connection: WireConnection, reason: string): void {
+    this.#rows.get(connection)?.gate.send({ type: "close", reason });
+  }
+
+  /** The connections by which a member is established. */
+  connectionsOf(member: Member): readonly WireConnection[] {
+    return (this.#members.get(member) ?? []).map(({ connection }) => connection);
   }
 
   /** Ends every connection, also those that are not established. */

@@ -62,10 +62,12 @@ export class KadStreams {
   }
 
   /** A peer opened a stream. */
-  received(connection: WireConnection, _identity: PeerIdentity, stream: WireStream): StreamListener | "refused" {
+  received(connection: WireConnection, identity: PeerIdentity, stream: WireStream): StreamListener | "refused" {
     if (this.#isStopped || this.#open.size >= kadStreamsMax) return "refused";
+    if (!this.#parts.acts.allows("kad.query", identity)) return "refused";
     const kadStream: KadStream = new KadStream({
       stream,
+      identity,
       clock: this.#parts.clock,
       turns: this.#turns,
       answer: (message, done) => this.#answer(connection, message, done),
@@ -97,6 +99,13 @@ export class KadStreams {
           providers: [],
         };
       })));
+  }
+
+  /** Resets the streams of peers that may not ask any more. */
+  rulesChanged(): void {
+    for (const stream of [...this.#open]) {
+      if (!this.#parts.acts.allows("kad.query", stream.identity)) stream.abort("not authorized any more");
+    }
   }
 
   /** Resets every stream, and takes no more. */
@@ -145,6 +154,7 @@ class Turns {
 
 interface KadStreamInit {
   readonly stream: WireStream;
+  readonly identity: PeerIdentity;
   readonly clock: Clock;
   readonly turns: Turns;
   answer(message: KadMessage, done: (answer: KadAnswer) => void): void;
@@ -167,6 +177,11 @@ class KadStream implements StreamListener {
   constructor(init: KadStreamInit) {
     this.#init = init;
     this.#timer = this.#startTimer();
+  }
+
+  /** Of the connection that it came in on. */
+  get identity(): PeerIdentity {
+    return this.#init.identity;
   }
 
   #startTimer(): Timer {
