@@ -150,6 +150,9 @@ export class CrlExpired extends refusalClass("crl-expired") {}
 /** A revocation list is older than one already seen of the same issuer. */
 export class CrlRollback extends refusalClass("crl-rollback") {}
 
+/** Two revocation lists of one issuer have the same number and different contents. */
+export class CrlEquivocation extends refusalClass("crl-equivocation") {}
+
 /** The certificate's key is not the key of the PeerID that was dialled. */
 export class PeerIdMismatch extends refusalClass("peer-id-mismatch") {}
 

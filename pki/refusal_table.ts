@@ -331,6 +331,19 @@ export const refusalTable = {
     message: ({ issuer, number, seen }: { readonly issuer: string; readonly number: string; readonly seen: string }) =>
       `Cannot accept revocation list of ${issuer}: number ${number} is older than ${seen}`,
   },
+  "crl-equivocation": {
+    tag: "CrlEquivocation",
+    phase: "trust files",
+    hint:
+      "Find out at the CA which list is right, and generate a list with a higher number there: hypha-certutil gen-crl.",
+    message: ({ issuer, number, sha256: [first, other] }: {
+      readonly issuer: string;
+      readonly number: string;
+      /** SHA-256 of both lists, hexadecimal: of the one that was in force first, and of the other. */
+      readonly sha256: readonly [first: string, other: string];
+    }) =>
+      `Cannot accept one list of ${issuer} in place of another with the same number ${number} (SHA-256 ${first} and ${other}): what either revokes is refused`,
+  },
   "peer-id-mismatch": {
     tag: "PeerIdMismatch",
     phase: "identity",
