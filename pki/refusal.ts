@@ -9,9 +9,10 @@
  */
 import type { YieldableError } from "effect/Cause";
 import * as Data from "effect/Data";
-import { type CertificateLabel, refusalTable } from "./refusal_table.ts";
+import type { CertificateLabel } from "./refusal_row.ts";
+import { refusalTable } from "./refusal_table.ts";
 
-export type { CertificateLabel } from "./refusal_table.ts";
+export type { CertificateLabel } from "./refusal_row.ts";
 
 /** What {@linkcode refusalCodes} lists: the closed set of codes. */
 export type RefusalCode = keyof typeof refusalTable;

@@ -47,7 +47,8 @@ import {
   UnsupportedKeyAlgorithm,
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
-import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import type { RefusalPhase } from "../../pki/refusal_row.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 
 const at = new Date("2026-03-01T03:00:00Z");
 
