@@ -51,10 +51,13 @@ export interface PathsFound extends Proof<"PathsFound"> {
 
 /** What the search in one trust domain found. */
 export interface DomainSearch {
-  /** The domain's name, and its `anchorsId` of that time. */
+  /** The domain's name. */
   readonly name: string | undefined;
+  /** Its `anchorsId` of that time. */
   readonly anchorsId: string;
+  /** The paths to its anchors. */
   readonly paths: readonly Path[];
+  /** Why there is none, as far as the search knows. */
   readonly refusal: Refusal | undefined;
 }
 
