@@ -24,7 +24,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
-import { policyOf } from "./inputs.ts";
+import { policyOf, trustPathsOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
 
@@ -93,9 +93,7 @@ export const nodeMachine = node.createMachine({
           src: "trustStore",
           input: ({ context: { ports, config } }) => ({
             ports,
-            trustPem: config.trustPem,
-            crlsPem: config.crlsPem,
-            domains: config.trustDomains,
+            ...trustPathsOf(config),
             policy: policyOf(config),
             stateDir: config.stateDir,
           }),
