@@ -30,6 +30,8 @@ export interface TrustPaths {
   readonly trustPem: string;
   /** Undefined where no revocation list is configured. */
   readonly crlsPem: string | undefined;
+  /** The node's own trust domain; undefined: certificates of its bundle may claim any but those of `domains`. */
+  readonly ownName?: string | undefined;
   /** Files of other trust domains; none where undefined. */
   readonly domains?: readonly DomainPaths[] | undefined;
 }
@@ -41,6 +43,8 @@ export interface DomainPaths {
   readonly trust: string;
   readonly crlsPem: string | undefined;
   readonly roles?: readonly Role[] | undefined;
+  /** The node's own policy where undefined. */
+  readonly policy?: Policy | undefined;
 }
 
 /** All files that a snapshot is made of. */
@@ -163,12 +167,14 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   return Effect.gen(function* () {
     const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
     const domains: DomainInput[] = [];
-    for (const { name, roles, ...files } of paths.domains ?? []) {
+    for (const { name, roles, policy, ...files } of paths.domains ?? []) {
       const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
-      domains.push({ name, roles, ...yield* loaded });
+      domains.push({ name, roles, policy, ...yield* loaded });
     }
     const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
-    const input = { ...terms, ...own, trustPem: own.trust, domains, crlMarks, seenLists: terms.seenLists ?? kept };
+    const { ownName } = paths;
+    const seenLists = terms.seenLists ?? kept;
+    const input = { ...terms, ...own, trustPem: own.trust, ownName, domains, crlMarks, seenLists };
     const made = yield* Effect.fromResult(makeTrustSnapshot(input));
     const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
     return { ...made, warnings, sources: { bundles, lists }, held, reports };

@@ -279,10 +279,10 @@ const readFiles = store.createStateConfig({
 /** The trust store as a machine. */
 export const trustStoreMachine = store.createMachine({
   id: "trustStore",
-  context: ({ input: { ports, policy, trustPem, crlsPem, domains, stateDir, timing } }) => ({
+  context: ({ input: { ports, policy, trustPem, crlsPem, ownName, domains, stateDir, timing } }) => ({
     ports,
     policy,
-    paths: { trustPem, crlsPem, domains },
+    paths: { trustPem, crlsPem, ownName, domains },
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
     stateDir,
