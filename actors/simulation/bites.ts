@@ -103,6 +103,8 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   forger: noted,
   mute: noted,
   relayed: { traffic: "relayed" },
+  "wrong-role": { fact: (fact) => fact.type === "act.refused" },
+  denied: noted,
 };
 
 interface Struck {

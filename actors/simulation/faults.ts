@@ -156,6 +156,8 @@ export class Trouble {
     forger: this.#makeHostile,
     mute: this.#makeHostile,
     relayed: this.#makeHostile,
+    "wrong-role": this.#makeHostile,
+    denied: this.#makeHostile,
   };
 
   // ── Links ──

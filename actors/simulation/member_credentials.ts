@@ -39,13 +39,17 @@ export async function memberCredentials(
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }
   if (kinds.has("mute")) await add("mute", { role: "scheduler" });
+  if (kinds.has("wrong-role") || kinds.has("denied")) {
+    for (const role of ["gateway", "scheduler", "worker", "data"]) await add(`acting/${role}`, { role });
+  }
   if (kinds.has("relayed")) await add("relayed", { role: "scheduler" });
   return made;
 }
 
 /** Whether a credential is a member's, which only a list may exclude. */
 export function isMemberName(name: string): boolean {
-  return /^(second|crowd|forger)\//.test(name) && name !== "forger/stranger" || name === "mute" || name === "relayed";
+  return /^(second|crowd|forger|acting)\//.test(name) && name !== "forger/stranger" || name === "mute" ||
+    name === "relayed";
 }
 
 /** Of these credentials, those that the first revocation of a run revokes. */

@@ -12,6 +12,7 @@ import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mo
 import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
 import type { Credential } from "./authority.ts";
+import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import { Forger } from "./forger.ts";
@@ -50,10 +51,12 @@ export interface MemberTroublesInit {
 /** Makes the troubles of hostile members. */
 export class MemberTroubles {
   readonly #init: MemberTroublesInit;
+  readonly #acting: ActingTroubles;
   #members = 0;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
+    this.#acting = new ActingTroubles({ ...init, member: (name, isListed) => this.#member(name, isListed) });
   }
 
   make({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
@@ -68,6 +71,10 @@ export class MemberTroubles {
         return amount > 0.5 && (node.role === "worker" || node.role === "data")
           ? this.#silence(node, forMs)
           : this.#keepSilent(node, amount < 0.25);
+      case "wrong-role":
+        return this.#acting.actOutOfRole(node, amount);
+      case "denied":
+        return this.#acting.deny(node);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }

@@ -54,6 +54,8 @@ export const faultKinds = [
   "forger",
   "mute",
   "relayed",
+  "wrong-role",
+  "denied",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */
