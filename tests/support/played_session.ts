@@ -5,9 +5,11 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import { ReadBudgets } from "../../transport/core/held_bytes.ts";
 import { outbox } from "../../transport/core/outbox.ts";
 import type { Established, SessionParts, Verifies } from "../../transport/core/parts.ts";
 import type { Wire, WireConnection } from "../../transport/core/wire.ts";
+import { WorkBudgets, type WorkBudgetsInit } from "../../transport/core/work_budget.ts";
 import { type PeerText, type ReplyTo, TransportError, type TransportFact } from "../../transport/port.ts";
 import { FakeConnection, fakeWire } from "./fake_wire.ts";
 import { ManualClock } from "./manual_clock.ts";
@@ -29,6 +31,7 @@ export interface PlayedOptions {
   /** Whether an author counts without a dial; by default none does. */
   readonly known?: Verifies["known"];
   readonly established?: Partial<Established>;
+  readonly budgets?: Partial<WorkBudgetsInit>;
   /** What the other end says of a stream of ours. */
   readonly accept?: (pair: StreamPair, peer: PeerText) => PairVerdict;
   /** Whether a peer can be dialled; by default each can. `never`: the dial does not end by itself. */
@@ -79,6 +82,8 @@ export class PlayedSession {
         known: options.known ?? (() => false),
         verify: options.verify ?? ((_peer, then) => then(true)),
       },
+      held: new ReadBudgets(),
+      work: new WorkBudgets({ clock, tooExpensive: () => {}, ...options.budgets }),
       outbox: outbox({ clock, deliver: (fact) => this.facts.push(fact) }),
       uuid: () => `id-${++this.#ids}`,
     };

@@ -6,7 +6,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
-import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
+import { streamsPerPeerMax } from "../../transport/core/stream_places.ts";
 import { streamProtocols, type TransportAnswer, type TransportAsk } from "../../transport/port.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { codeOf, connected, dial, established, health, left } from "../support/conformance_acts.ts";
@@ -45,17 +45,17 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await meeting.pass(50);
     const request = (id: string) =>
       asking(a, { type: "request", id, peer: b.peer, protocol: health, message: {}, timeoutMs: 8_000 });
-    const under = Array.from({ length: streamsPerProtocolMax }, (_, nth) => request(`${nth}`));
-    await b.fact(() => b.facts.filter(({ type }) => type === "request.received").length === streamsPerProtocolMax);
+    const under = Array.from({ length: streamsPerPeerMax }, (_, nth) => request(`${nth}`));
+    await b.fact(() => b.facts.filter(({ type }) => type === "request.received").length === streamsPerPeerMax);
     assert.equal(await answered(meeting, [request("one too many")]), ["failed"]);
     for (const fact of b.facts) {
       if (fact.type !== "request.received") continue;
       b.send({ type: "respond", exchange: fact.exchange, message: { healthy: true } });
     }
-    assert.equal(countOf(await answered(meeting, under)), { response: streamsPerProtocolMax });
+    assert.equal(countOf(await answered(meeting, under)), { response: streamsPerPeerMax });
     await meeting.pass(200);
     const next = request("after them");
-    await b.fact(() => b.facts.filter(({ type }) => type === "request.received").length > streamsPerProtocolMax);
+    await b.fact(() => b.facts.filter(({ type }) => type === "request.received").length > streamsPerPeerMax);
     const last = b.facts.findLast(({ type }) => type === "request.received") as { readonly exchange: string };
     b.send({ type: "respond", exchange: last.exchange, message: { healthy: true } });
     assert.equal(await answered(meeting, [next]), ["response"]);
@@ -72,10 +72,10 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await meeting.pass(50);
     const open = (from: Party, protocol: string, id: string) =>
       asking(from, { type: "stream.open", id, peer: b.peer, protocol, timeoutMs: 8_000 });
-    assert.is(offeredStreamsMax, streamProtocols.length * streamsPerProtocolMax);
+    assert.is(offeredStreamsMax, streamProtocols.length * streamsPerPeerMax);
     // Half of each: a connection of libp2p carries fewer than a thousand streams.
     const opened = streamProtocols.flatMap((protocol, at) =>
-      Array.from({ length: streamsPerProtocolMax }, (_, nth) => open(at < 2 ? a : c, protocol, `${protocol} ${nth}`))
+      Array.from({ length: streamsPerPeerMax }, (_, nth) => open(at < 2 ? a : c, protocol, `${protocol} ${nth}`))
     );
     assert.equal(countOf(await answered(meeting, opened)), { "stream.opened": offeredStreamsMax });
     await b.fact(() => b.facts.filter(({ type }) => type === "stream.received").length === offeredStreamsMax);

@@ -122,7 +122,11 @@ export class ConnectionTable implements ConnectionListener {
   ): PeerIdentity | undefined {
     const gate = this.#rows.get(connection)?.gate;
     gate?.send({ type: "tls.secured", version, chain });
-    return gate?.phase === "opening" ? gate.identity : undefined;
+    if (gate?.phase !== "opening" || gate.identity === undefined) return undefined;
+    const refusal = this.#init.refusalOf?.(gate.identity.peer);
+    if (refusal === undefined) return gate.identity;
+    gate.send({ type: "opening.failed", refusal });
+    return undefined;
   }
 
   opened(connection: WireConnection): boolean {
@@ -255,6 +259,17 @@ export class ConnectionTable implements ConnectionListener {
   /** Ends all connections of a peer. */
   close(peer: PeerText, reason: string): void {
     for (const { gate } of [...this.#peers.get(peer) ?? []]) gate.send({ type: "close", reason });
+  }
+
+  /** Ends all connections of a peer at once, as refused. */
+  expel(peer: PeerText, refusal: Refusal): void {
+    const rows = [...this.#peers.get(peer) ?? []];
+    const [first] = rows;
+    if (first !== undefined) this.#init.listener.refused?.(first.connection, first.gate, refusal);
+    for (const { gate, connection } of rows) {
+      gate.send({ type: "close", reason: refusal.message });
+      this.#init.clock.soon(() => connection.close("now", refusal.code));
+    }
   }
 
   /** Ends every connection, also those that are not established. */

@@ -8,6 +8,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import { type StreamHandle, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
+import { priceOf } from "./prices.ts";
 import { streamFailure } from "./stream_failure.ts";
 import { OwnedStream } from "./stream_handle.ts";
 import type { GiveUp, StreamListener, WireConnection, WireStream } from "./wire.ts";
@@ -26,6 +27,8 @@ interface Offered {
   readonly connection: WireConnection;
   readonly owned: OwnedStream;
   readonly timer: Timer;
+  /** The stream is wanted: its peer does not pay for what comes on it. */
+  wanted(): void;
 }
 
 /** The raw streams of a session. */
@@ -76,14 +79,20 @@ export class RawStreams {
     stream: WireStream,
   ): StreamListener | "refused" {
     if (this.#isStopped || this.#offered.size >= offeredStreamsMax || this.size >= openStreamsMax) return "refused";
-    const { clock, outbox, uuid } = this.#parts;
+    const { clock, outbox, uuid, held, work } = this.#parts;
     const { peer } = identity;
     const exchange = uuid();
+    let [isWanted, paidBytes] = [false, 0];
     const owned = new OwnedStream({
       id: exchange,
       peer,
       protocol,
       clock,
+      held,
+      arrived: (bytes) => {
+        if (isWanted) work.refund(peer, priceOf("bytes", bytes));
+        else paidBytes += bytes;
+      },
       closed: () => {
         this.#open.delete(owned);
         this.#take(exchange);
@@ -92,7 +101,11 @@ export class RawStreams {
     owned.attach(stream);
     this.#open.add(owned);
     const timer = clock.after(streamAcceptMs, () => this.reject(exchange));
-    this.#offered.set(exchange, { connection, owned, timer });
+    const wanted = () => {
+      isWanted = true;
+      work.refund(peer, priceOf("bytes", paidBytes));
+    };
+    this.#offered.set(exchange, { connection, owned, timer, wanted });
     outbox.tell({ type: "stream.received", exchange, peer, identity, protocol });
     return owned;
   }
@@ -100,11 +113,12 @@ export class RawStreams {
   /** Takes an offered stream, where the certificate of its connection still counts. */
   accept({ exchange, replyTo }: AcceptAsk): void {
     const { established, outbox } = this.#parts;
-    const connection = this.#offered.get(exchange)?.connection;
+    const { connection, wanted } = this.#offered.get(exchange) ?? {};
     const isEstablished = connection !== undefined && established.identityOf(connection) !== undefined;
     const owned = this.#take(exchange);
     if (!isEstablished) owned?.abort("not established");
     else if (owned !== undefined) {
+      wanted?.();
       return outbox.answer(replyTo, { type: "stream.opened", id: exchange, stream: owned.handle });
     }
     const error = new TransportError({ code: "timed-out", detail: "the offered stream is gone" });
@@ -152,12 +166,13 @@ class OpeningStream {
   constructor(parts: SessionParts, { id, peer, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
     this.#parts = parts;
     this.#listener = listener;
-    const { clock, dialler, streams } = parts;
+    const { clock, dialler, streams, held } = parts;
     this.#owned = new OwnedStream({
       id,
       peer,
       protocol,
       clock,
+      held,
       opened: () => this.#end(Result.succeed(this.#owned.handle)),
       closed: (how, detail) => {
         if (!this.#isEnded) this.#end(Result.fail(streamFailure(how, detail)));

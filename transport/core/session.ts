@@ -25,6 +25,7 @@ import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
+import { MemberCosts } from "./member_costs.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
@@ -68,6 +69,7 @@ export interface SessionInit {
 export class Session {
   readonly #init: SessionInit;
   readonly #table: ConnectionTable;
+  readonly #costs: MemberCosts;
   readonly #places: StreamPlaces;
   readonly #dialler: Dialler;
   readonly #verified: VerifiedPeers;
@@ -90,8 +92,9 @@ export class Session {
     this.#init = init;
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
+    this.#costs = new MemberCosts({ clock, expel: (peer, refusal) => this.#table.expel(peer, refusal) });
     this.#table = this.#makeTable();
-    this.#places = new StreamPlaces(clock);
+    this.#places = new StreamPlaces(clock, (connection) => this.#table.identityOf(connection)?.peer);
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
@@ -108,6 +111,8 @@ export class Session {
       streams: this.#places,
       dialler: this.#dialler,
       verified: this.#verified,
+      held: this.#costs.held,
+      work: this.#costs.work,
       outbox,
       uuid: input.uuid,
     };
@@ -130,6 +135,7 @@ export class Session {
       handshakeTimeoutMs,
       uuid,
       identity: () => this.#identity,
+      refusalOf: (peer) => this.#costs.refusalOf(peer),
       listener: {
         turnedAway: (address, refusal) =>
           outbox.tell({ type: "peer.refused", address, direction: "inbound", peer: undefined, refusal }),
@@ -155,6 +161,8 @@ export class Session {
       broken: (connection, detail) => table.broken(connection, detail),
       ended: (connection, end) => table.ended(connection, end),
       stream: (connection, stream) => this.#stream(connection, stream),
+      charge: (peer, us) => this.#costs.work.charge(peer, us),
+      refund: (peer, us) => this.#costs.work.refund(peer, us),
       mayDial: (address) => rules.mayDial(multiaddr(address)),
       mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
       announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
@@ -354,6 +362,7 @@ export class Session {
     this.#kad.stop();
     this.#verified.stop();
     this.#dialler.stop();
+    this.#costs.work.stop();
     this.#table.closeAll(reason);
     // After the closes of this turn: the wire ends what they leave.
     this.#init.clock.yield(() =>

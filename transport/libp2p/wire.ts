@@ -116,7 +116,10 @@ export class Libp2pWire implements Wire {
         connections,
         now,
         meter: this.meter,
-        frames: new FrameBudgets({ ...defaultFrameLimits, frameBytesMax: streamWindowMax }),
+        frames: new FrameBudgets(
+          { ...defaultFrameLimits, frameBytesMax: streamWindowMax },
+          (peer, us) => listener.charge(peer, us),
+        ),
       }),
     });
     const internals = internalsOf(libp2p);

@@ -4,6 +4,7 @@ import * as assert from "uvu/assert";
 import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
 import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
+import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
 import { encodeWorkerRequest, gossipMaxBytes } from "../../../transport/protocols/mod.ts";
@@ -25,7 +26,12 @@ type Verify = (peer: string, then: (counts: boolean) => void) => void;
 
 /** A topic of which the test is the wire; `verify` says whether an author counts, `known` whether that is known at once. */
 function topic(verify: Verify, wire: Partial<Wire> = {}, known: (peer: string) => boolean = () => false) {
-  const session = new PlayedSession({ verify, known, wire });
+  const session = new PlayedSession({
+    verify,
+    known,
+    wire,
+    budgets: { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } },
+  });
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
@@ -38,7 +44,7 @@ function topic(verify: Verify, wire: Partial<Wire> = {}, known: (peer: string) =
       settle: (verdict) => void verdicts.push(verdict),
       ...fields,
     });
-    session.clock.settle();
+    session.clock.pass(0);
   };
   return { session, gossip, verdicts, receive };
 }

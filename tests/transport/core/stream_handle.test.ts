@@ -2,6 +2,7 @@
 import { Cause, Effect, Exit, Fiber } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { heldBytesHigh, heldBytesMax, ReadBudgets } from "../../../transport/core/held_bytes.ts";
 import { OwnedStream, streamBufferMax, streamStallMs } from "../../../transport/core/stream_handle.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { NotedListener, type PairOptions, StreamPair } from "../../support/wire_pair.ts";
@@ -9,7 +10,7 @@ import { NotedListener, type PairOptions, StreamPair } from "../../support/wire_
 const test = suite("OwnedStream");
 
 /** A handle at end `b`; the test is at `a`. */
-function inbound(options: PairOptions = {}) {
+function inbound(options: PairOptions = {}, held = new ReadBudgets()) {
   const clock = new ManualClock();
   const pair = new StreamPair(clock, "/hypha-tensor-stream/push", options);
   const closed: string[] = [];
@@ -18,6 +19,7 @@ function inbound(options: PairOptions = {}) {
     peer: "peer",
     protocol: "/hypha-tensor-stream/push",
     clock,
+    held,
     closed: (how) => closed.push(how),
   });
   const there = new NotedListener();
