@@ -15,8 +15,7 @@ export interface CertificateLabel {
 
 /**
  * When a refusal arises: at `admission`; in the `handshake` before the checks; in the check of that name (`check_table.ts`),
- * the first one where several give it; when `trust files` load; while a `job` runs; at an `act`
- * of a member that was let in; or at `any` time.
+ * the first one where several give it; when `trust files` load; while a `job` runs; at a member's `act`; or at `any` time.
  */
 export type RefusalPhase =
   | "admission"
@@ -367,7 +366,7 @@ export const refusalTable = {
     tag: "NotAuthorized",
     phase: "act",
     hint:
-      "Ask why: hypha-certutil explain -c FILE --peer CERT --act ACT. If the member should be allowed, issue it a certificate of the role that the act needs, or add a rule under [[authorization.rules]]; if not, ask whoever runs it, and revoke its certificate.",
+      "Ask why: hypha-certutil explain -c FILE --peer CERT --act ACT. Issue the member a certificate of the role that the act needs, or add a rule to [[authorization.rules]]. If it may be hostile, revoke its certificate.",
     message: ({ act, role, name, rule }: {
       readonly act: string;
       /** The role that its certificate names; `none` where it names none. */

@@ -8,34 +8,20 @@
  * @module
  */
 import { Data, type Effect } from "effect";
-import type { Refusal } from "../pki/refusal.ts";
+import type { NotAuthorized, Refusal } from "../pki/refusal.ts";
 import type { PeerIdentity } from "../pki/path.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
-import type { Role } from "../pki/certificate.ts";
-import type { CloseReason, MakeGate } from "./gate_port.ts";
+import type { Act } from "./authorization/acts.ts";
+import type { Rule } from "./authorization/authorize.ts";
+import type { CloseReason } from "./gate_port.ts";
 import type { AddressText, NodeIdentity, PeerText } from "./node_identity.ts";
 import type { Message, MessageProtocol, WorkerRequest } from "./protocols/messages.ts";
+import type { StreamProtocol } from "./protocols/stream_protocols.ts";
 
 export type * from "./gate_port.ts";
+export type * from "./input_port.ts";
 export type * from "./node_identity.ts";
-
-/**
- * Streams of files. The first two are the existing network's: the raw file and nothing else. The others are ours: they carry
- * length and SHA-256 too, and a puller's grant (`protocols/file_frame.ts`, `protocols/pull_header.ts`).
- */
-export const streamProtocols = [
-  "/hypha-tensor-stream/pull",
-  "/hypha-tensor-stream/push",
-  "/hypha-tensor-stream/pull/2",
-  "/hypha-tensor-stream/push/2",
-] as const;
-/** One of {@linkcode streamProtocols}. */
-export type StreamProtocol = (typeof streamProtocols)[number];
-
-/** Whether a protocol is one of streams. */
-export function isStreamProtocol(protocol: string): protocol is StreamProtocol {
-  return streamProtocols.some((known) => known === protocol);
-}
+export * from "./protocols/stream_protocols.ts";
 
 // ── Asks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -58,6 +44,8 @@ export class TransportError extends Data.TaggedError("TransportError")<{
     | "unsupported"
     /** The other side answered with a refusal's code, which is the detail. */
     | "refused"
+    /** No certificate of the peer allows it the role or the member that the ask is meant for. */
+    | "not-authorized"
     /** An address cannot be listened on; the detail is the whole sentence, one for each address. */
     | "not-listening"
     | "stopped"
@@ -123,6 +111,8 @@ export type TransportAsk =
   | { readonly type: "close"; readonly peer: PeerText; readonly reason: string }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   | { readonly type: "identity.changed"; readonly identity: NodeIdentity }
+  /** The operator's rules changed. What they no longer allow ends. */
+  | { readonly type: "rules.changed"; readonly rules: readonly Rule[] }
   | { readonly type: "serve"; readonly protocol: MessageProtocol | StreamProtocol }
   | { readonly type: "unserve"; readonly protocol: MessageProtocol | StreamProtocol }
   | {
@@ -289,6 +279,23 @@ export type TransportFact =
     /** Such requests of this member over this protocol since the last one that was told. */
     readonly untold: number;
   }
+  /** A member did what it may not do. The first of each member and act, then at most one a minute. */
+  | {
+    readonly type: "act.refused";
+    readonly act: Act;
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly refusal: NotAuthorized;
+    /** Refusals of this member and act since the last one that was told. */
+    readonly untold: number;
+  }
+  /** Changed rules forbid an established member acts that it was allowed before. What it began by them is to end. */
+  | {
+    readonly type: "authorization.changed";
+    readonly peer: PeerText;
+    readonly identity: PeerIdentity;
+    readonly denied: readonly Act[];
+  }
   | {
     readonly type: "stream.received";
     readonly exchange: string;
@@ -301,6 +308,8 @@ export type TransportFact =
     readonly type: "published";
     readonly topic: string;
     readonly from: PeerText;
+    /** What a certificate of the author proved that lets it publish this. */
+    readonly identity: PeerIdentity;
     readonly via: PeerText;
     readonly message: WorkerRequest;
   }
@@ -318,68 +327,4 @@ export interface TransportCounters {
   readonly bytesReceived: number;
   /** Octets of application data sent. */
   readonly bytesSent: number;
-}
-
-// ── Input ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** Limits on connections. Each has its default, with its source, in `admission.ts`. */
-export interface TransportLimits {
-  /** Handshakes under way, in all and from one address. */
-  readonly pendingMax: number;
-  /** Handshakes of one address at once. */
-  readonly pendingPerAddressMax: number;
-  /** Established connections, in all, from one address and of one PeerID. */
-  readonly connectionsMax: number;
-  /** Connections of one address at once. */
-  readonly connectionsPerAddressMax: number;
-  /** Connections of one peer at once. */
-  readonly connectionsPerPeerMax: number;
-  /** Handshakes a second from one address (token bucket). */
-  readonly handshakesPerSecond: number;
-  /** Handshakes of one address at once. */
-  readonly handshakesBurst: number;
-}
-
-/** What happens to connections that were made with a previous certificate or key. */
-export interface RotationPolicy {
-  /** `expiry`: connections live until the previous certificate ends; `time`: for `drainMs` at most. */
-  readonly drain: "expiry" | "time";
-  /** In milliseconds. Connections of a previous key never live longer than this, whatever `drain` is. */
-  readonly drainMs: number;
-}
-
-/** The input of a transport actor. */
-export interface TransportInput {
-  /** The node's role. */
-  readonly role: Role;
-  /** Key and certificate at the beginning. */
-  readonly identity: NodeIdentity;
-  /** The trust at the beginning. */
-  readonly snapshot: TrustSnapshot;
-  /** Makes the gate of each connection. */
-  readonly makeGate: MakeGate;
-  /** Multiaddrs to listen on. */
-  readonly listenAddresses: readonly AddressText[];
-  /** Announced in addition to what is listened on. */
-  readonly externalAddresses: readonly AddressText[];
-  /** Gateways: dialled by the node, relayed through where `relay` is `client`. With or without `/p2p/…`. */
-  readonly gatewayAddresses: readonly AddressText[];
-  /** Addresses of peers inside these ranges are not taken from the network, nor announced, nor dialled. */
-  readonly excludeCidr: readonly string[];
-  /** What happens to connections that were made with a previous certificate of the same key. */
-  readonly rotation: RotationPolicy;
-  /** Serves circuits, uses them, or neither. */
-  readonly relay: "server" | "client" | "off";
-  /** `hybrid`: post-quantum first where the runtime offers it, X25519 always; `classical`: X25519. */
-  readonly keyExchange: "hybrid" | "classical";
-  /** From a gate's creation to its verdict, in milliseconds. */
-  readonly handshakeTimeoutMs: number;
-  /** Limits on connections and handshakes. */
-  readonly limits: TransportLimits;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-  /** Evenly spread in [0, 1). */
-  readonly random: () => number;
-  /** Makes identifiers. */
-  readonly uuid: () => string;
 }

@@ -8,6 +8,7 @@ import type { RetireAnswer, TransportCounters, TransportFact } from "../../trans
 import type { RoleOutcome } from "../runtime/role.ts";
 import {
   drainRole,
+  passRules,
   passTrust,
   reload,
   startLinks,
@@ -112,6 +113,7 @@ export const node = nodeSetup.extend({
     noteRoleDone: assign({ exit: ({ context }, { output }: ChildEnded) => exitAfter(context, output) }),
     noteCell: assign({ cell: (_, { level }: { readonly level: string }) => level }),
     passTrust: enqueueActions(passTrust),
+    passRules: enqueueActions(passRules),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
     reload: enqueueActions(reload),
@@ -129,7 +131,7 @@ export const node = nodeSetup.extend({
     passToRole: enqueueActions(passToRole),
     passRefusal: sendTo(
       ({ context }) => context.refusalLog,
-      (_, fact: Extract<TransportFact, { type: "peer.refused" }>) => fact,
+      (_, fact: Extract<TransportFact, { type: "peer.refused" | "act.refused" }>) => fact,
     ),
     routeRequest: enqueueActions(routeRequest),
     routeStream: enqueueActions(routeStream),

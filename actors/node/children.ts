@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { signerOf } from "../data/grant.ts";
@@ -13,12 +14,13 @@ import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_s
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
 /** The input of the active identity's transport. */
-export function transportInput({ config, ports, identity, snapshot, makeGate, handover }: NodeContext) {
+export function transportInput({ config, ports, identity, snapshot, makeGate, rules, handover }: NodeContext) {
   return transportInputOf(config, {
     ports,
     identity: present(identity, "the identity"),
     snapshot: present(snapshot, "the trust snapshot"),
     makeGate,
+    rules,
     listenAddresses: handover?.listenAddresses,
   });
 }
@@ -87,6 +89,15 @@ export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readon
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
   for (const { id } of context.previousIdentities) {
     enqueue.sendTo<PreviousIdentityRef>(id, { type: "trust.changed", snapshot });
+  }
+}
+
+/** Passes the operator's rules on at once: what they no longer allow ends within a second. */
+export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly rules: readonly Rule[] }): void {
+  enqueue.assign({ rules });
+  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "rules.changed", rules });
+  for (const { id } of context.previousIdentities) {
+    enqueue.sendTo<PreviousIdentityRef>(id, { type: "rules.changed", rules });
   }
 }
 

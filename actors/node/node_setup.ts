@@ -7,6 +7,7 @@ import { Data } from "effect";
 import { type ActorRefFrom, type CallbackActorLogic, setup } from "xstate";
 import type { ConnectedMember } from "../../pki/member.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type {
   AddressText,
   CountersAnswer,
@@ -107,6 +108,8 @@ export interface NodeContext extends NodeInput {
   /** The answer of the previous transport: where to listen, and the peers to tell of the new PeerID. */
   readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
+  /** The operator's rules on acts of peers. */
+  readonly rules: readonly Rule[];
   readonly refusalLog: ActorRefFrom<typeof refusalLogMachine>;
   /** Established members. */
   readonly members: readonly ConnectedMember[];
@@ -148,6 +151,8 @@ export function isDone({ type }: ChildEnded, id: string | undefined): boolean {
 /** The commands that a node takes from outside: end, and read the files again (SIGHUP). */
 export type NodeCommand =
   | { readonly type: "drain"; readonly reason: string }
+  /** The operator's rules were loaded again. */
+  | { readonly type: "rules.changed"; readonly rules: readonly Rule[] }
   | { readonly type: "trust.reload" };
 
 const actors = {

@@ -123,6 +123,9 @@ export class HostilePeer implements WireListener {
     return 0;
   }
   refund(): void {}
+  permits(): boolean {
+    return true;
+  }
   mayDial(): boolean {
     return true;
   }

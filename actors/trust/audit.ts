@@ -27,6 +27,25 @@ export type AuditEntry =
     /** What led to the refusal; see `describeRefusal`. */
     readonly data: unknown;
   }
+  /** Acts of a member that it may not do. */
+  | {
+    readonly type: "act.refused";
+    /** When the last of them came, as RFC 3339 text in UTC. */
+    readonly time: string;
+    readonly code: RefusalCode;
+    readonly act: string;
+    /** The certificate's name, role (`none` where it names none), serial and PeerID. */
+    readonly name: string;
+    readonly role: string;
+    readonly serial: string;
+    readonly peer: string;
+    /** The row or rule that decided. */
+    readonly rule: string;
+    /** How many there were since the last such record of this member and act. */
+    readonly count: number;
+    readonly message: string;
+    readonly hint: string;
+  }
   /** Refusals of one host within one minute, of those that came before a certificate was seen. */
   | {
     readonly type: "refusal.summary";

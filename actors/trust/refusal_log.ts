@@ -10,7 +10,9 @@
  * resting ── peer.refused (early) ──▶ gathering ── a minute, refusals.flush ──▶ resting
  * ```
  *
- * Every state handles `peer.refused` and `refusals.flush`, its only events; the counters are in the context (`counts`). The sink never changes a verdict.
+ * A member's act that its certificate does not allow (`act.refused`) is a line and a record each; the transport bounds them.
+ *
+ * Every state handles `peer.refused`, `act.refused` and `refusals.flush`, its only events; the counters are in the context (`counts`). The sink never changes a verdict.
  *
  * @module
  */
@@ -24,6 +26,9 @@ import type { Ports } from "../runtime/ports.ts";
 /** The transport's fact about a refusal. */
 export type PeerRefused = Extract<TransportFact, { readonly type: "peer.refused" }>;
 
+/** The transport's fact about an act that a member may not do; bounded where it is told. */
+export type ActRefused = Extract<TransportFact, { readonly type: "act.refused" }>;
+
 /** Input of the refusal log. */
 export interface RefusalLogInput {
   readonly ports: Pick<Ports, "now" | "report">;
@@ -32,7 +37,7 @@ export interface RefusalLogInput {
 }
 
 /** Events of the refusal log: a refusal, and the command to write its summaries now (the node stops). */
-export type RefusalLogEvent = PeerRefused | { readonly type: "refusals.flush" };
+export type RefusalLogEvent = PeerRefused | ActRefused | { readonly type: "refusals.flush" };
 
 type Counts = Readonly<Partial<Record<RefusalCode, number>>>;
 
@@ -80,14 +85,17 @@ export function hostOf(address: string): string {
   return `/${kind}/${host}${through}`;
 }
 
-const plusOne = (counts: Counts, code: RefusalCode): Counts => ({ ...counts, [code]: (counts[code] ?? 0) + 1 });
+const plus = (counts: Counts, code: RefusalCode, more: number): Counts => ({
+  ...counts,
+  [code]: (counts[code] ?? 0) + more,
+});
 
 function gather(gathered: Map<string, Gathered>, { address, refusal }: PeerRefused, at: number): void {
   const host = hostOf(address);
   const row = gathered.has(host) || gathered.size < hostsMax ? host : otherHosts;
   const { counts, firstAt, firsts } = gathered.get(row) ?? { counts: {}, firstAt: at, firsts: {} };
   gathered.set(row, {
-    counts: plusOne(counts, refusal.code),
+    counts: plus(counts, refusal.code, 1),
     firstAt,
     lastAt: at,
     firsts: refusal.code in firsts ? firsts : { ...firsts, [refusal.code]: refusal },
@@ -119,6 +127,24 @@ function lineOf({ address, direction, peer, refusal }: PeerRefused) {
     event: "peer.refused",
     message,
     fields: { code, address, direction, ...who, hint },
+  } as const;
+}
+
+function actEntryOf({ act, peer, identity: { serial }, refusal, untold }: ActRefused, at: number): AuditEntry {
+  const { code, name, role, rule, message, hint } = refusal;
+  const time = new Date(at).toISOString();
+  return { type: "act.refused", time, code, act, name, role, serial, peer, rule, count: untold + 1, message, hint };
+}
+
+function actLineOf({ act, peer, identity: { serial }, refusal, untold }: ActRefused) {
+  const { code, name, role, rule, message, hint } = refusal;
+  return {
+    level: "warn",
+    event: "act.refused",
+    message: untold === 0
+      ? message
+      : `${message} (and ${untold.toLocaleString("en-US")} more since the last such line)`,
+    fields: { code, act, role, name, peer, serial, rule, untold, hint },
   } as const;
 }
 
@@ -160,11 +186,16 @@ const refusalLog = setup({
   },
   actions: {
     count: assign(({ context }, { fact }: { fact: PeerRefused }) => ({
-      counts: plusOne(context.counts, fact.refusal.code),
+      counts: plus(context.counts, fact.refusal.code, 1),
     })),
     gather: ({ context }, { fact }: { fact: PeerRefused }) => gather(context.gathered, fact, context.ports.now()),
     report: ({ context }, { fact }: { fact: PeerRefused }) => context.ports.report(lineOf(fact)),
     record: ({ context }, { fact }: { fact: PeerRefused }) => context.sink.record(entryOf(fact, context.ports.now())),
+    countAct: assign(({ context }, { refusal, untold }: ActRefused) => ({
+      counts: plus(context.counts, refusal.code, untold + 1),
+    })),
+    reportAct: ({ context }, fact: ActRefused) => context.ports.report(actLineOf(fact)),
+    recordAct: ({ context }, fact: ActRefused) => context.sink.record(actEntryOf(fact, context.ports.now())),
     sumUp: ({ context: { gathered, ports, sink } }) => {
       for (const [host, row] of gathered) ports.report(summaryLineOf(host, row));
       for (const entry of summariesOf(gathered)) sink.record(entry);
@@ -201,6 +232,13 @@ export const refusalLogMachine = refusalLog.createMachine({
         ],
       },
     ],
+    "act.refused": {
+      actions: [
+        { type: "countAct", params: ({ event }) => event },
+        { type: "reportAct", params: ({ event }) => event },
+        { type: "recordAct", params: ({ event }) => event },
+      ],
+    },
     "refusals.flush": { actions: "sumUp" },
   },
   states: {

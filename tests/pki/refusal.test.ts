@@ -91,7 +91,7 @@ test("each class of a refusal has a code of its own in the list, and each code a
 });
 
 test("the phases of the table are the checks, in their order, and what is no check", () => {
-  const others: readonly RefusalPhase[] = ["admission", "handshake", "trust files", "job", "any"];
+  const others: readonly RefusalPhase[] = ["admission", "handshake", "trust files", "job", "act", "any"];
   const phases = [...new Set(refusalCodes.map((code) => refusalTable[code].phase))];
   const checks: readonly string[] = checkTable.map(({ name }) => name);
   assert.equal(phases.filter((phase) => !others.includes(phase)).toSorted(), checks.toSorted(), "each check refuses");

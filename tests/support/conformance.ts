@@ -18,6 +18,7 @@ import type {
   TransportAnswer,
   TransportAsk,
   TransportFact,
+  TransportInput,
   TransportLimits,
 } from "../../transport/port.ts";
 import { withoutPeer } from "../../transport/core/addresses.ts";
@@ -60,6 +61,8 @@ export interface JoinOptions {
   /** Called when `start` was asked and nothing answered yet. */
   readonly early?: (send: (ask: TransportAsk) => void) => void;
   readonly limits?: Partial<TransportLimits>;
+  /** What else of its input differs from the usual. */
+  readonly input?: Partial<Pick<TransportInput, "role" | "rules" | "gatewayAddresses" | "relay">>;
 }
 
 /** Where parties meet. */
@@ -90,7 +93,7 @@ export function realMeeting(pki: TestPki): Meeting {
       await new Promise((resolve) => peer.wire.start(peer, resolve));
       return peer;
     },
-    async join(name, { node, gateway = false, at, early, limits = {} } = {}) {
+    async join(name, { node, gateway = false, at, early, limits = {}, input = {} } = {}) {
       let session: Session | undefined;
       const logic = makeTransport({
         makeWire: (input, clock) => new Libp2pWire(input, clock),
@@ -105,6 +108,7 @@ export function realMeeting(pki: TestPki): Meeting {
         ...(gateway ? { role: "gateway" as const } : {}),
         ...(at === undefined ? {} : { listenAddresses: [withoutPeer(at)] }),
         ...(early === undefined ? {} : { early }),
+        ...input,
         limits: { ...unhurried, ...limits },
         now: () => Date.now() + aheadMs,
       });
@@ -159,7 +163,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       time.runTo(time.now + 1);
       return peer;
     },
-    async join(name, { node: given, gateway = false, at, early, limits = {} } = {}) {
+    async join(name, { node: given, gateway = false, at, early, limits = {}, input: differing = {} } = {}) {
       const node = given ?? await pki.node(name);
       const clock = new NodeClock(time);
       clocks.push(clock);
@@ -175,6 +179,7 @@ export function simulatedMeeting(pki: TestPki): Meeting {
         random,
         limits: { ...unhurried, ...limits },
         uuid: randomUUID,
+        ...differing,
       });
       const { identity } = input;
       const host = { name, network, clock, directory, address, stopped: false };

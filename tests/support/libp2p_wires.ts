@@ -18,6 +18,7 @@ import type {
 } from "../../transport/core/wire.ts";
 import { realClock } from "../../transport/libp2p/real_clock.ts";
 import { Libp2pWire } from "../../transport/libp2p/wire.ts";
+import type { ServiceAct } from "../../transport/core/wire.ts";
 import type { AddressText, PeerText, TransportInput } from "../../transport/port.ts";
 import type { TestPki } from "./pki.ts";
 import { transportInputOf } from "./transports.ts";
@@ -60,6 +61,14 @@ export class NotingListener extends ConnectionTable implements WireListener {
   }
   refund(peer: PeerText, us: number): void {
     this.charge(peer, -us);
+  }
+  /** Acts that peers may not do. */
+  readonly denied = new Set<ServiceAct>();
+  /** Acts that were asked about, each with the peer. */
+  readonly asked: { readonly act: ServiceAct; readonly peer: string | undefined }[] = [];
+  permits(connection: WireConnection, act: ServiceAct): boolean {
+    this.asked.push({ act, peer: this.identityOf(connection)?.peer });
+    return !this.denied.has(act);
   }
   mayDial(address: AddressText): boolean {
     return this.isDialled(address);

@@ -5,9 +5,11 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import { NotAuthorized } from "../../pki/refusal.ts";
+import type { Act } from "../../transport/authorization/acts.ts";
 import { ReadBudgets } from "../../transport/core/held_bytes.ts";
 import { outbox } from "../../transport/core/outbox.ts";
-import type { Established, SessionParts, Verifies } from "../../transport/core/parts.ts";
+import type { Authorizes, Established, SessionParts, Verifies } from "../../transport/core/parts.ts";
 import type { Wire, WireConnection } from "../../transport/core/wire.ts";
 import { WorkBudgets, type WorkBudgetsInit } from "../../transport/core/work_budget.ts";
 import { type PeerText, type ReplyTo, TransportError, type TransportFact } from "../../transport/port.ts";
@@ -15,10 +17,14 @@ import { FakeConnection, fakeWire } from "./fake_wire.ts";
 import { ManualClock } from "./manual_clock.ts";
 import { type PairOptions, type PairVerdict, StreamPair } from "./wire_pair.ts";
 
-/** Who a certificate of this PeerID proves, without its other fields. */
-export function identityOf(peer: PeerText): PeerIdentity {
-  const facts = { peer, name: peer, subject: `CN=${peer}`, issuer: "CN=ca", names: [], role: undefined };
-  return facts as unknown as PeerIdentity;
+/** Who a certificate of this PeerID proves, without its other fields. It names no role, unless it is given. */
+export function identityOf(
+  peer: PeerText,
+  fields: Partial<Pick<PeerIdentity, "role" | "notAfter">> = {},
+): PeerIdentity {
+  const subject = `CN=${peer}`;
+  const facts = { peer, name: peer, subject, issuer: "CN=ca", names: [], role: undefined, notAfter: new Date(8.64e15) };
+  return { ...facts, ...fields } as unknown as PeerIdentity;
 }
 
 /** What a test may play itself. */
@@ -32,6 +38,8 @@ export interface PlayedOptions {
   readonly known?: Verifies["known"];
   readonly established?: Partial<Established>;
   readonly budgets?: Partial<WorkBudgetsInit>;
+  /** Which acts are refused; by default none is. */
+  readonly refuses?: (act: Act, identity: PeerIdentity) => boolean;
   /** What the other end says of a stream of ours. */
   readonly accept?: (pair: StreamPair, peer: PeerText) => PairVerdict;
   /** Whether a peer can be dialled; by default each can. `never`: the dial does not end by itself. */
@@ -52,6 +60,10 @@ export class PlayedSession {
 
   constructor(options: PlayedOptions = {}) {
     const clock = options.clock ?? new ManualClock();
+    const refusalOf: Authorizes["refusalOf"] = (act, identity) =>
+      options.refuses?.(act, identity) === true
+        ? new NotAuthorized({ act, role: identity.role ?? "none", name: identity.name, rule: "the test" })
+        : undefined;
     this.clock = clock;
     this.parts = {
       self: options.self ?? "self",
@@ -62,7 +74,7 @@ export class PlayedSession {
           const peer = this.peerOf(connection);
           return peer === undefined ? undefined : identityOf(peer);
         },
-        has: (peer) => this.connections.has(peer),
+        identitiesOf: (peer) => this.connections.has(peer) ? [identityOf(peer)] : [],
         best: (peer) => this.connections.get(peer),
         gateways: () => [],
         ...options.established,
@@ -79,8 +91,13 @@ export class PlayedSession {
         connect: (peer, timeoutMs, done) => this.#connect(peer, timeoutMs, options.dials?.(peer) ?? "connected", done),
       },
       verified: {
-        known: options.known ?? (() => false),
-        verify: options.verify ?? ((_peer, then) => then(true)),
+        known: options.known ?? (() => []),
+        verify: options.verify ?? ((peer, then) => then([identityOf(peer)])),
+      },
+      acts: {
+        refusalOf: (act, identity) => refusalOf(act, identity),
+        allows: (act, identity) => refusalOf(act, identity) === undefined,
+        allowedOf: (act, identities) => identities.find((identity) => refusalOf(act, identity) === undefined),
       },
       held: new ReadBudgets(),
       work: new WorkBudgets({ clock, tooExpensive: () => {}, ...options.budgets }),

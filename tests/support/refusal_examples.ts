@@ -114,11 +114,16 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     }),
     "role-not-allowed": new RoleNotAllowed({ certificate, role: say("no role"), allowed: ["gateway", "scheduler"] }),
     "job-scope": new JobScope({ job: say("7d0f3c1e"), what: say("dataset digits-private") }),
-    "not-authorized": new NotAuthorized({ act: "job.dispatch", role: "worker", name: "w1", rule: "row job.dispatch" }),
     "too-expensive": new TooExpensive({ delayedMs: 30_000, refusedMs: 60_000 }),
     "hung-up": new HungUp({ detail: detail("the peer ended the connection") }),
     "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
     "internal": new Internal({ detail: detail("check path gave no outcome") }),
+    "not-authorized": new NotAuthorized({
+      act: "job.dispatch",
+      role: "data",
+      name: say("data-01.acme.local"),
+      rule: "row job.dispatch",
+    }),
   };
 }
 
@@ -166,7 +171,9 @@ The others arise elsewhere:
 - in the handshake, before the checks: ${codesOf("handshake")};
 - when trust files load: ${codesOf("trust files")};
 - while a job runs: ${codesOf("job")};
-- when a member that was let in acts: ${codesOf("act")};
+- when a verified member acts: ${
+    codesOf("act")
+  } (a line \`act.refused\`; at a configured gateway's address \`peer.refused\`);
 - at any time: ${codesOf("any")}.
 
 ## The codes

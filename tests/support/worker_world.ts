@@ -116,6 +116,7 @@ export function startWorker(strategy: "whole" | "flexible" = "flexible", there: 
       type: "published",
       topic: "hypha/worker",
       from,
+      identity: identityOf(from),
       via: "g",
       message: {
         id,

@@ -126,8 +126,11 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
 
   test("stream: each protocol is served by itself, and its handles say which at both ends", async () => {
     const meeting = meetingOf(pki);
-    const [a, b] = await connected(meeting);
-    for (const [at, protocol] of streamProtocols.entries()) {
+    const [a, worker] = await connected(meeting);
+    const data = await meeting.join("data", { input: { role: "data" } });
+    assert.is((await dial(a, data)).type, "dial.done");
+    for (const protocol of streamProtocols) {
+      const b = protocol.includes("pull") ? data : worker;
       const open = (other: StreamProtocol) =>
         a.ask({ type: "stream.open", id: `${protocol} ${other}`, peer: b.peer, protocol: other, timeoutMs: 2_000 });
       b.send({ type: "serve", protocol });
@@ -135,11 +138,9 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       const opened = await open(protocol);
       if (opened.type !== "stream.opened") return assert.unreachable(codeOf(opened));
       assert.is(opened.stream.protocol, protocol);
-      const fact = await b.fact(() => b.facts.filter(({ type }) => type === "stream.received")[at] as never) as {
-        readonly exchange: string;
-        readonly protocol: StreamProtocol;
-      };
-      assert.is(fact.protocol, protocol);
+      const fact = await b.fact(() =>
+        b.facts.find((each) => each.type === "stream.received" && each.protocol === protocol) as never
+      ) as { readonly exchange: string };
       const taken = await b.ask({ type: "stream.accept", exchange: fact.exchange });
       if (taken.type !== "stream.opened") return assert.unreachable(codeOf(taken));
       assert.is(taken.stream.protocol, protocol);
@@ -147,7 +148,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       await meeting.pass(50);
       assert.is(codeOf(await open(protocol)), "unsupported", protocol);
     }
-    await left(a, b);
+    await left(a, worker, data);
   });
 
   test("close: by us here, by them there, and asks that were under way fail", async () => {

@@ -7,7 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { offeredStreamsMax } from "../../transport/core/raw_streams.ts";
 import { streamsPerPeerMax } from "../../transport/core/stream_places.ts";
-import { streamProtocols, type TransportAnswer, type TransportAsk } from "../../transport/port.ts";
+import { type TransportAnswer, type TransportAsk } from "../../transport/port.ts";
 import { type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
 import { codeOf, connected, dial, established, health, left } from "../support/conformance_acts.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
@@ -68,24 +68,32 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     const c = await meeting.join("c");
     await dial(c, b);
     await b.fact(established(c.peer));
-    for (const protocol of streamProtocols) b.send({ type: "serve", protocol });
+    const pushes = ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"] as const;
+    for (const protocol of pushes) b.send({ type: "serve", protocol });
     await meeting.pass(50);
     const open = (from: Party, protocol: string, id: string) =>
       asking(from, { type: "stream.open", id, peer: b.peer, protocol, timeoutMs: 8_000 });
-    assert.is(offeredStreamsMax, streamProtocols.length * streamsPerPeerMax);
+    assert.is(offeredStreamsMax, 2 * pushes.length * streamsPerPeerMax);
     // Half of each: a connection of libp2p carries fewer than a thousand streams.
-    const opened = streamProtocols.flatMap((protocol, at) =>
-      Array.from({ length: streamsPerPeerMax }, (_, nth) => open(at < 2 ? a : c, protocol, `${protocol} ${nth}`))
+    const opened = [a, c].flatMap((from) =>
+      pushes.flatMap((protocol) =>
+        Array.from(
+          { length: streamsPerPeerMax },
+          (_, nth) => open(from, protocol, `${from.peer} ${protocol} ${nth}`),
+        )
+      )
     );
     assert.equal(countOf(await answered(meeting, opened)), { "stream.opened": offeredStreamsMax });
     await b.fact(() => b.facts.filter(({ type }) => type === "stream.received").length === offeredStreamsMax);
-    const [pull, , push] = streamProtocols;
-    assert.equal(await answered(meeting, [open(a, pull, "of its protocol too many")]), ["failed"]);
-    const late = await a.ask({ type: "stream.open", id: "of all", peer: b.peer, protocol: push, timeoutMs: 8_000 });
+    const [push] = pushes;
+    assert.equal(await answered(meeting, [open(a, push, "of its protocol too many")]), ["failed"]);
+    const d = await meeting.join("d");
+    await dial(d, b);
+    const late = await d.ask({ type: "stream.open", id: "of all", peer: b.peer, protocol: push, timeoutMs: 8_000 });
     if (late.type !== "stream.opened") return assert.unreachable(codeOf(late));
-    assert.equal(await a.run(late.stream.read), { type: "end", outcome: "broken" });
+    assert.equal(await d.run(late.stream.read), { type: "end", outcome: "broken" });
     assert.is(b.facts.filter(({ type }) => type === "stream.received").length, offeredStreamsMax);
-    await left(a, b, c);
+    await left(a, b, c, d);
   });
 
   test.run();

@@ -122,11 +122,7 @@ export class ConnectionTable implements ConnectionListener {
   ): PeerIdentity | undefined {
     const gate = this.#rows.get(connection)?.gate;
     gate?.send({ type: "tls.secured", version, chain });
-    if (gate?.phase !== "opening" || gate.identity === undefined) return undefined;
-    const refusal = this.#init.refusalOf?.(gate.identity.peer);
-    if (refusal === undefined) return gate.identity;
-    gate.send({ type: "opening.failed", refusal });
-    return undefined;
+    return gate?.phase === "opening" ? gate.identity : undefined;
   }
 
   opened(connection: WireConnection): boolean {
@@ -227,9 +223,9 @@ export class ConnectionTable implements ConnectionListener {
     return row?.established === true ? row.gate.identity : undefined;
   }
 
-  /** Whether a peer has an established connection. */
-  has(peer: PeerText): boolean {
-    return this.#peers.has(peer);
+  /** What the certificates of a peer's established connections proved. */
+  identitiesOf(peer: PeerText): readonly PeerIdentity[] {
+    return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
   /** The connection to use for a peer: open, a direct one before a relayed one. */
@@ -263,13 +259,21 @@ export class ConnectionTable implements ConnectionListener {
 
   /** Ends all connections of a peer at once, as refused. */
   expel(peer: PeerText, refusal: Refusal): void {
-    const rows = [...this.#peers.get(peer) ?? []];
-    const [first] = rows;
-    if (first !== undefined) this.#init.listener.refused?.(first.connection, first.gate, refusal);
-    for (const { gate, connection } of rows) {
+    for (const [at, { gate, connection }] of [...this.#peers.get(peer) ?? []].entries()) {
+      if (at === 0) this.#init.listener.refused?.(connection, gate, refusal);
       gate.send({ type: "close", reason: refusal.message });
       this.#init.clock.soon(() => connection.close("now", refusal.code));
     }
+  }
+
+  /** Ends one connection. */
+  closeOne(connection: WireConnection, reason: string): void {
+    this.#rows.get(connection)?.gate.send({ type: "close", reason });
+  }
+
+  /** The connections by which a member is established. */
+  connectionsOf(member: Member): readonly WireConnection[] {
+    return (this.#members.get(member) ?? []).map(({ connection }) => connection);
   }
 
   /** Ends every connection, also those that are not established. */

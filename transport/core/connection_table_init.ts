@@ -6,16 +6,7 @@
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type {
-  AddressText,
-  CloseReason,
-  Gate,
-  GateEvent,
-  MakeGate,
-  NodeIdentity,
-  PeerText,
-  TransportLimits,
-} from "../port.ts";
+import type { AddressText, CloseReason, Gate, GateEvent, MakeGate, NodeIdentity, TransportLimits } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { WireConnection } from "./wire.ts";
 
@@ -46,7 +37,5 @@ export interface ConnectionTableInit {
   /** From a gate's creation to its verdict, in milliseconds. */
   readonly handshakeTimeoutMs: number;
   readonly uuid: () => string;
-  /** Why a peer is not let in, whatever its certificate says. */
-  readonly refusalOf?: (peer: PeerText) => Refusal | undefined;
   readonly listener: ConnectionTableListener;
 }

@@ -2,8 +2,8 @@
  * Gossip: messages published on a topic, decoded, from authors that this node has verified.
  *
  * A message's author need not be a connected peer, and a revoked one's message may arrive through an honest peer. It is
- * handed on and delivered only when its author is verified here and not revoked; an author that is not connected is
- * dialled first, which sends it through the gate.
+ * handed on and delivered only when its author is verified here, not revoked and allowed to publish it; an author that is not
+ * connected is dialled first, which sends it through the gate.
  *
  * @module
  */
@@ -75,18 +75,21 @@ export class Gossip {
   }
 
   #judge(message: GossipMessage): void {
-    const { verified, outbox } = this.#parts;
+    const { verified, outbox, acts } = this.#parts;
     const { topic, author, via, bytes } = message;
     if (!this.#topics.has(topic)) return message.settle("ignore"); // it may have been left meanwhile
     const decoded = decodeWorkerRequest(bytes);
     if (Result.isFailure(decoded)) return message.settle("reject");
     const leave = this.#waiting.take(via, author, bytes.byteLength);
-    if (leave === undefined && !verified.known(author)) return message.settle("ignore");
-    verified.verify(author, (counts) => {
+    if (leave === undefined && verified.known(author).length === 0) return message.settle("ignore");
+    verified.verify(author, (identities) => {
       leave?.();
       // The topic may have been left while the author was verified.
-      if (!counts || !this.#topics.has(topic)) return message.settle("ignore");
-      outbox.tell({ type: "published", topic, from: author, via, message: decoded.success });
+      if (!this.#topics.has(topic)) return message.settle("ignore");
+      // The author acts. The peer that hands its message on is not guilty of it.
+      const identity = acts.allowedOf("worker.request", identities);
+      if (identity === undefined) return message.settle("ignore");
+      outbox.tell({ type: "published", topic, from: author, identity, via, message: decoded.success });
       message.settle("accept");
     });
   }

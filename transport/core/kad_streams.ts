@@ -62,11 +62,14 @@ export class KadStreams {
   }
 
   /** A peer opened a stream. */
-  received(connection: WireConnection, { peer }: PeerIdentity, stream: WireStream): StreamListener | "refused" {
+  received(connection: WireConnection, identity: PeerIdentity, stream: WireStream): StreamListener | "refused" {
     if (this.#isStopped || this.#open.size >= kadStreamsMax) return "refused";
-    const { clock, held, work } = this.#parts;
+    const { clock, held, work, acts } = this.#parts;
+    if (!acts.allows("kad.query", identity)) return "refused";
+    const { peer } = identity;
     const kadStream: KadStream = new KadStream({
       stream,
+      identity,
       clock,
       held: held.of(peer, (detail) => kadStream.abort(detail)),
       arrived: (bytes, handle) => work.run(peer, kadStream, priceOf("kad", bytes), handle),
@@ -104,6 +107,13 @@ export class KadStreams {
       })));
   }
 
+  /** Resets the streams of peers that may not ask any more. */
+  rulesChanged(): void {
+    for (const stream of [...this.#open]) {
+      if (!this.#parts.acts.allows("kad.query", stream.identity)) stream.abort("not authorized any more");
+    }
+  }
+
   /** Resets every stream, and takes no more. */
   stop(): void {
     this.#isStopped = true;
@@ -113,6 +123,7 @@ export class KadStreams {
 
 interface KadStreamInit {
   readonly stream: WireStream;
+  readonly identity: PeerIdentity;
   readonly clock: Clock;
   /** What it holds, beside the other streams of its peer. */
   readonly held: HeldBytes;
@@ -140,6 +151,11 @@ class KadStream implements StreamListener {
   constructor(init: KadStreamInit) {
     this.#init = init;
     this.#timer = this.#startTimer();
+  }
+
+  /** Of the connection that it came in on. */
+  get identity(): PeerIdentity {
+    return this.#init.identity;
   }
 
   #startTimer(): Timer {

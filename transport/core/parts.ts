@@ -5,6 +5,8 @@
  */
 import type { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import type { NotAuthorized } from "../../pki/refusal.ts";
+import type { Act } from "../authorization/acts.ts";
 import type { PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { ReadBudgets } from "./held_bytes.ts";
@@ -29,8 +31,8 @@ export interface OpenCounts {
 export interface Established {
   /** What the certificate of this connection proved; undefined unless the connection is established. */
   identityOf(connection: WireConnection): PeerIdentity | undefined;
-  /** Whether a peer has an established connection. */
-  has(peer: PeerText): boolean;
+  /** What the certificates of a peer's established connections proved. */
+  identitiesOf(peer: PeerText): readonly PeerIdentity[];
   /** The connection to use for a peer: open, a direct one before a relayed one. */
   best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */
@@ -58,13 +60,24 @@ export interface Connects {
 
 /** Verifies authors and publishers (`verified_peers.ts`). */
 export interface Verifies {
-  /** Whether a peer counts, as far as is known without a dial. */
-  known(peer: PeerText): boolean;
+  /** The identities of a peer that count, as far as is known without a dial. */
+  known(peer: PeerText): readonly PeerIdentity[];
   /**
-   * Whether a peer counts: established here, or a short while ago under the same trust; a stranger is dialled, which sends it
-   * through the gate. `then` is called once, at once where the answer is known.
+   * The identities of a peer that count: of its established connections, and of those that were a short while ago under the
+   * same trust; a stranger is dialled, which sends it through the gate. `then` is called once, at once where the answer is
+   * known; without an identity the peer does not count.
    */
-  verify(peer: PeerText, then: (counts: boolean) => void): void;
+  verify(peer: PeerText, then: (identities: readonly PeerIdentity[]) => void): void;
+}
+
+/** Judges acts of peers (`authorization.ts`). */
+export interface Authorizes {
+  /** Why a member may not do an act; undefined: it may. Reports nothing. */
+  refusalOf(act: Act, identity: PeerIdentity): NotAuthorized | undefined;
+  /** Whether a member may do an act. A refusal is reported. */
+  allows(act: Act, identity: PeerIdentity): boolean;
+  /** The first of a peer's identities that may do an act. Where none may, a refusal is reported. */
+  allowedOf(act: Act, identities: readonly PeerIdentity[]): PeerIdentity | undefined;
 }
 
 /** What the parts of a session share. */
@@ -77,6 +90,7 @@ export interface SessionParts {
   readonly streams: OpensStreams;
   readonly dialler: Connects;
   readonly verified: Verifies;
+  readonly acts: Authorizes;
   /** What each peer's streams hold. */
   readonly held: Pick<ReadBudgets, "of">;
   /** What each peer's work may cost. */

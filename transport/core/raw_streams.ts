@@ -5,6 +5,7 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import { actOfStream } from "../authorization/acts_of_protocols.ts";
 import { type StreamHandle, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
@@ -37,6 +38,8 @@ export class RawStreams {
   readonly #opening = new Set<OpeningStream>();
   readonly #open = new Set<OwnedStream>();
   readonly #offered = new Map<string, Offered>();
+  /** The open ones that peers opened, each with the identity of its connection. */
+  readonly #received = new Map<OwnedStream, PeerIdentity>();
   #isStopped = false;
 
   constructor(parts: SessionParts) {
@@ -79,7 +82,8 @@ export class RawStreams {
     stream: WireStream,
   ): StreamListener | "refused" {
     if (this.#isStopped || this.#offered.size >= offeredStreamsMax || this.size >= openStreamsMax) return "refused";
-    const { clock, outbox, uuid, held, work } = this.#parts;
+    const { clock, outbox, uuid, held, work, acts } = this.#parts;
+    if (!acts.allows(actOfStream(protocol), identity)) return "refused";
     const { peer } = identity;
     const exchange = uuid();
     let [isWanted, paidBytes] = [false, 0];
@@ -95,11 +99,13 @@ export class RawStreams {
       },
       closed: () => {
         this.#open.delete(owned);
+        this.#received.delete(owned);
         this.#take(exchange);
       },
     });
     owned.attach(stream);
     this.#open.add(owned);
+    this.#received.set(owned, identity);
     const timer = clock.after(streamAcceptMs, () => this.reject(exchange));
     const wanted = () => {
       isWanted = true;
@@ -136,6 +142,14 @@ export class RawStreams {
     this.#parts.clock.cancel(offered.timer);
     this.#offered.delete(exchange);
     return offered.owned;
+  }
+
+  /** Resets the streams that their peers may not have any more. */
+  rulesChanged(): void {
+    for (const [owned, identity] of [...this.#received]) {
+      const act = actOfStream(owned.handle.protocol);
+      if (!this.#parts.acts.allows(act, identity)) owned.abort("not authorized any more");
+    }
   }
 
   /** Resets everything, and takes nothing more. */

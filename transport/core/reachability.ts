@@ -76,6 +76,11 @@ export class Reachability {
     });
   }
 
+  /** Whether a peer relays for this node, or is being asked to: circuits may come before its answer does. */
+  isRelay(peer: PeerText): boolean {
+    return this.#reserved.has(peer) || this.#reserving.has(peer);
+  }
+
   /** A reservation ended. */
   reservationLost(relay: PeerText): void {
     this.#reserved.delete(relay);

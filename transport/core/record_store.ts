@@ -22,6 +22,7 @@ const refusals = {
   "malformed": "it does not decode",
   "not-its-publishers": "its publisher did not send it",
   "not-established": "its publisher is not established",
+  "not-authorized": "its publisher may not publish",
   "key-too-large": `its key has more than ${recordKeyMaxBytes} bytes`,
   "value-too-large": `its value has more than ${recordValueMaxBytes} bytes`,
   "another-publisher": "another peer publishes under this key",

@@ -96,7 +96,7 @@ export class Records implements KeepsRecords {
       this.#firstVerified(running, rest, then);
     };
     if (publisher === undefined || publisher === this.#parts.self) return next(publisher !== undefined);
-    this.#parts.verified.verify(publisher, next);
+    this.#parts.verified.verify(publisher, (identities) => next(identities.length > 0));
   }
 
   /** Begins an ask: from here on it is answered once, whatever happens. */
@@ -160,6 +160,7 @@ export class Records implements KeepsRecords {
     const identity = this.#parts.established.identityOf(connection);
     if (identity === undefined) return refused("not-established");
     if (!sameBytes(record.key, key) || peerOf(record.publisher) !== identity.peer) return refused("not-its-publishers");
+    if (!this.#parts.acts.allows("record.put", identity)) return refused("not-authorized");
     return this.#store.put(record, identity.peer, ownerOf(identity));
   }
 

@@ -5,14 +5,16 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
+import type { Act } from "../authorization/acts.ts";
+import { actOfRequest } from "../authorization/acts_of_protocols.ts";
 import { type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
-import { MalformedRequests } from "./malformed_requests.ts";
 import type { SessionParts } from "./parts.ts";
 import { priceOf } from "./prices.ts";
+import { RareReports } from "./rare_reports.ts";
 import { ReceivedRequest } from "./received_request.ts";
 import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
 
@@ -26,6 +28,13 @@ const malformedDetailMax = 300;
 /** How much is reported of why a request has no encoding, in characters. */
 const failedDetailMax = 200;
 
+/** A request of a peer that waits for an answer. */
+interface WaitingRequest {
+  readonly request: ReceivedRequest;
+  readonly identity: PeerIdentity;
+  readonly act: Act;
+}
+
 type Ask<T extends TransportAsk["type"]> = Extract<TransportAsk, { type: T }>;
 
 /** The exchanges of a session, in both directions. */
@@ -36,15 +45,15 @@ export class Requests {
   /** Those, and answered ones whose stream is not closed yet. */
   readonly #askedOpen = new Set<AskStream<Message>>();
   /** Requests of peers that wait for an answer, by exchange. */
-  readonly #waiting = new Map<string, ReceivedRequest>();
+  readonly #waiting = new Map<string, WaitingRequest>();
   /** Those, the ones that are being read and the ones whose answer is on its way. */
   readonly #received = new Set<ReceivedRequest>();
-  readonly #malformed: MalformedRequests;
+  readonly #malformed: RareReports;
   #isStopped = false;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#malformed = new MalformedRequests(() => parts.clock.monotonic());
+    this.#malformed = new RareReports(() => parts.clock.monotonic());
   }
 
   /** Exchanges that are open, in both directions. */
@@ -152,7 +161,10 @@ export class Requests {
       return request.answer();
     }
     if (this.#waiting.size >= requestsMax) return request.abort("too many requests");
-    this.#waiting.set(exchange, request);
+    const act = actOfRequest(protocol, decoded.success);
+    // A refused request ends as a declined one does: without a byte.
+    if (act === undefined || !this.#parts.acts.allows(act, identity)) return request.answer();
+    this.#waiting.set(exchange, { request, identity, act });
     const { peer } = identity;
     this.#parts.outbox.tell({ type: "request.received", exchange, peer, identity, protocol, message: decoded.success });
   }
@@ -183,9 +195,16 @@ export class Requests {
   }
 
   #take(exchange: string): ReceivedRequest | undefined {
-    const request = this.#waiting.get(exchange);
+    const request = this.#waiting.get(exchange)?.request;
     this.#waiting.delete(exchange);
     return request;
+  }
+
+  /** Ends the exchanges that wait for an answer and may not have one any more. */
+  rulesChanged(): void {
+    for (const [exchange, { identity, act }] of [...this.#waiting]) {
+      if (!this.#parts.acts.allows(act, identity)) this.decline(exchange);
+    }
   }
 
   /** Ends everything, and takes nothing more. */

@@ -17,12 +17,14 @@ import {
   TransportError,
   type TransportInput,
 } from "../port.ts";
+import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
 import { addressRules } from "./address_filter.ts";
-import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
+import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
+import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
 import { MemberCosts } from "./member_costs.ts";
@@ -32,8 +34,9 @@ import { RawStreams } from "./raw_streams.ts";
 import { Reachability } from "./reachability.ts";
 import { Records } from "./records.ts";
 import { Requests } from "./requests.ts";
+import { wireListener } from "./session_listener.ts";
 import { addressesOfPeers } from "./successor.ts";
-import { StreamPlaces, type StreamVerdict } from "./stream_places.ts";
+import type { StreamVerdict } from "./stream_places.ts";
 import type { TransportWatch } from "./transport_watch.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
 import {
@@ -41,7 +44,6 @@ import {
   kadProtocol,
   type Wire,
   type WireConnection,
-  type WireListener,
   type WireStarted,
   type WireStream,
 } from "./wire.ts";
@@ -53,7 +55,7 @@ const settleLookMs = 50;
 
 /** What a session handles: everything but its own beginning and end. */
 export type SessionAsk = Exclude<TransportAsk, { type: "start" | "drain" }>;
-type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" }>;
+type RunningAsk = Exclude<SessionAsk, { type: "trust.changed" | "identity.changed" | "rules.changed" }>;
 type Handlers = { readonly [T in RunningAsk["type"]]: (ask: Extract<RunningAsk, { type: T }>) => void };
 
 /** What a session is made with. */
@@ -70,10 +72,11 @@ export class Session {
   readonly #init: SessionInit;
   readonly #table: ConnectionTable;
   readonly #costs: MemberCosts;
-  readonly #places: StreamPlaces;
   readonly #dialler: Dialler;
   readonly #verified: VerifiedPeers;
   readonly #reachability: Reachability;
+  readonly #acts: Authorization;
+  readonly #gateways: Gateways;
   readonly #requests: Requests;
   readonly #streams: RawStreams;
   readonly #kad: KadStreams;
@@ -92,25 +95,28 @@ export class Session {
     this.#init = init;
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
-    this.#costs = new MemberCosts({ clock, expel: (peer, refusal) => this.#table.expel(peer, refusal) });
     this.#table = this.#makeTable();
-    this.#places = new StreamPlaces(clock, (connection) => this.#table.identityOf(connection)?.peer);
+    this.#costs = new MemberCosts({ clock, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
+    const { role, rules = [] } = input;
+    this.#acts = new Authorization({ role, rules, clock, outbox, members: () => this.#table.list() });
+    this.#gateways = new Gateways({ input, table: this.#table, acts: this.#acts, reachability: this.#reachability });
     const parts: SessionParts = {
       self: input.identity.peer,
       wire,
       clock,
       established: {
         identityOf: (connection) => this.#table.identityOf(connection),
-        has: (peer) => this.#table.has(peer),
+        identitiesOf: (peer) => this.#table.identitiesOf(peer),
         best: (peer) => this.#table.best(peer),
-        gateways: () => gatewaysAmong(this.#table, input.gatewayAddresses),
+        gateways: () => this.#gateways.peers(),
       },
-      streams: this.#places,
+      streams: this.#costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
+      acts: this.#acts,
       held: this.#costs.held,
       work: this.#costs.work,
       outbox,
@@ -135,7 +141,6 @@ export class Session {
       handshakeTimeoutMs,
       uuid,
       identity: () => this.#identity,
-      refusalOf: (peer) => this.#costs.refusalOf(peer),
       listener: {
         turnedAway: (address, refusal) =>
           outbox.tell({ type: "peer.refused", address, direction: "inbound", peer: undefined, refusal }),
@@ -148,40 +153,15 @@ export class Session {
 
   // ── What the wire asks and reports ──
 
-  #listener(): WireListener {
-    const table = this.#table;
-    const rules = addressRules(this.#init.input, (peer) => this.#isGateway(peer));
-    return {
-      turnsAway: (address) => table.turnsAway(address),
-      opening: (connection) => table.opening(connection),
-      securing: (connection) => table.securing(connection),
-      secured: (connection, tls) => table.secured(connection, tls),
-      opened: (connection) => table.opened(connection),
-      failed: (connection, refusal) => table.failed(connection, refusal),
-      broken: (connection, detail) => table.broken(connection, detail),
-      ended: (connection, end) => table.ended(connection, end),
-      stream: (connection, stream) => this.#stream(connection, stream),
-      charge: (peer, us) => this.#costs.work.charge(peer, us),
-      refund: (peer, us) => this.#costs.work.refund(peer, us),
-      mayDial: (address) => rules.mayDial(multiaddr(address)),
-      mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
-      announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
-      gossip: (message) => this.#gossip.received(message),
-      addresses: (own) => this.#reachability.addresses(own),
-      reservationLost: (relay) => this.#reachability.reservationLost(relay),
-      dhtReady: () => this.#reachability.dhtReady(),
-    };
-  }
-
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     const { peer } = identity;
     if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
-    this.#verified.seen(peer);
+    this.#verified.seen(identity);
     this.#reachability.established(connection, peer);
   }
 
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
-    if ("refusal" in reason) this.#verified.forget(identity.peer);
+    if ("refusal" in reason) this.#verified.forget(identity);
     if (last) this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
   }
 
@@ -195,7 +175,7 @@ export class Session {
     const identity = this.#table.identityOf(connection);
     if (identity === undefined) return "refused";
     const { protocol } = stream;
-    return this.#places.received(connection, protocol, () => {
+    return this.#costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
@@ -204,18 +184,20 @@ export class Session {
     });
   }
 
-  /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
-  #isGateway(peer: PeerText): boolean {
-    const { role, identity, gatewayAddresses } = this.#init.input;
-    if (role === "gateway") return peer === identity.peer;
-    return [...this.#table.of(peer)].some((connection) => leadsToGateway(connection, gatewayAddresses));
-  }
-
   // ── Start ──
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    this.#init.wire.start(this.#listener(), (started) => {
+    const listener = wireListener({
+      input: this.#init.input,
+      table: this.#table,
+      costs: this.#costs,
+      gateways: this.#gateways,
+      gossip: this.#gossip,
+      reachability: this.#reachability,
+      stream: (connection, stream) => this.#stream(connection, stream),
+    });
+    this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
@@ -237,6 +219,7 @@ export class Session {
       return this.#table.trustChanged(ask.snapshot);
     }
     if (ask.type === "identity.changed") return this.#changeIdentity(ask.identity);
+    if (ask.type === "rules.changed") return this.#changeRules(ask.rules);
     const handler = this.#handlers[ask.type] as (ask: RunningAsk) => void;
     handler(ask);
   }
@@ -291,7 +274,7 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    const { mayDial } = addressRules(this.#init.input, (peer) => this.#isGateway(peer));
+    const { mayDial } = addressRules(this.#init.input, (peer) => this.#gateways.isGateway(peer));
     addressesOfPeers(
       { wire, table: this.#table, mayDial: (address) => mayDial(multiaddr(address)) },
       (peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }),
@@ -312,6 +295,12 @@ export class Session {
       this.#table.closeBefore(identity.generation, "its certificate was replaced");
     });
     this.#drains.add(timer);
+  }
+
+  /** What the rules no longer allow ends; of the rest nobody notices. */
+  #changeRules(rules: readonly Rule[]): void {
+    this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
+    for (const part of [this.#requests, this.#streams, this.#kad]) part.rulesChanged();
   }
 
   // ── Stop ──
@@ -351,7 +340,7 @@ export class Session {
 
   /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
   #isBusy(connection: WireConnection): boolean {
-    return connection.isRelaying || this.#places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
+    return connection.isRelaying || this.#costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }
 
   #end(reason: string): void {

@@ -31,9 +31,12 @@ const finishing: ReadonlySet<TransportAsk["type"]> = new Set([
   "decline",
   "stream.reject",
   "trust.changed",
+  "rules.changed",
   "counters",
   "peers",
 ]);
+/** Changes of what peers are judged by: they hold at once, also while the wire starts. */
+const changing: ReadonlySet<TransportAsk["type"]> = new Set(["trust.changed", "identity.changed", "rules.changed"]);
 /** Asks that are kept while the wire starts; more are answered with `stopped`. */
 const earlyAsksMax = 1_024;
 
@@ -75,7 +78,7 @@ function handle(state: State, ask: TransportAsk): void {
   if (session === undefined || phase === "idle" || phase === "stopped") return refuseAsk(state, ask);
   if (ask.type === "drain") return drain(state, session, ask);
   if (phase === "draining") return finishing.has(ask.type) ? session.handle(ask) : refuseAsk(state, ask);
-  if (phase === "started" || ask.type === "trust.changed" || ask.type === "identity.changed") {
+  if (phase === "started" || changing.has(ask.type)) {
     return session.handle(ask);
   }
   if (early.length >= earlyAsksMax) return refuseAsk(state, ask);
@@ -149,6 +152,7 @@ function refusalsOf(state: State): Refusals {
     // A change before the start becomes part of the input.
     "trust.changed": ({ snapshot }) => void (state.input = { ...state.input, snapshot }),
     "identity.changed": ({ identity }) => void (state.input = { ...state.input, identity }),
+    "rules.changed": ({ rules }) => void (state.input = { ...state.input, rules }),
     "close": nothing,
     "serve": nothing,
     "unserve": nothing,

@@ -5,12 +5,15 @@
  * @module
  */
 import { Result } from "effect";
+import { type Member, memberOf } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText } from "../port.ts";
 import type { Clock } from "./clock.ts";
+import { Groups } from "./groups.ts";
 import type { Connects, Established, Verifies } from "./parts.ts";
 import type { GiveUp } from "./wire.ts";
 
-/** How long a peer that left still counts, in milliseconds, and how many of them are remembered. */
+/** How long a member that left still counts, in milliseconds, and how many of them are remembered. */
 export const recentlyVerifiedMs = 600_000;
 export const recentlyVerifiedMax = 4_096;
 /** Peers that are dialled at once only to verify them, and questions that wait for one of them; further ones do not count. */
@@ -23,20 +26,30 @@ const retryAfterMs = 10_000;
 
 /** The input of {@linkcode VerifiedPeers}. */
 export interface VerifiedPeersInit {
-  readonly clock: Pick<Clock, "monotonic">;
-  readonly established: Pick<Established, "has">;
+  readonly clock: Pick<Clock, "monotonic" | "now">;
+  readonly established: Pick<Established, "identitiesOf">;
   readonly dialler: Connects;
 }
 
+type Answer = (identities: readonly PeerIdentity[]) => void;
+
 interface Verification {
-  readonly questions: ((counts: boolean) => void)[];
+  readonly questions: Answer[];
   giveUp: GiveUp;
 }
 
-/** Verifies authors of messages and publishers of records. */
+/** What a member's newest connection proved, and when. */
+interface Seen {
+  readonly identity: PeerIdentity;
+  readonly at: number;
+}
+
+/** Verifies authors of messages and publishers of records. One PeerID may be several members. */
 export class VerifiedPeers implements Verifies {
   readonly #init: VerifiedPeersInit;
-  readonly #recent = new Map<PeerText, number>();
+  /** In the order in which they were seen. */
+  readonly #recent = new Map<Member, Seen>();
+  readonly #byPeer = new Groups<PeerText, Member>();
   readonly #failed = new Map<PeerText, number>();
   readonly #pending = new Map<PeerText, Verification>();
 
@@ -50,52 +63,68 @@ export class VerifiedPeers implements Verifies {
     return this.#pending.size;
   }
 
-  /** Remembers a peer whose connection is established. */
-  seen(peer: PeerText): void {
-    this.#failed.delete(peer);
-    remember(this.#recent, peer, this.#init.clock.monotonic());
+  /** Remembers a member whose connection is established. */
+  seen(identity: PeerIdentity): void {
+    this.#failed.delete(identity.peer);
+    const member = memberOf(identity);
+    this.#forget(member);
+    this.#recent.set(member, { identity, at: this.#init.clock.monotonic() });
+    this.#byPeer.add(identity.peer, member);
+    const [oldest] = this.#recent.size > recentlyVerifiedMax ? this.#recent.keys() : [];
+    if (oldest !== undefined) this.#forget(oldest);
   }
 
-  /** Forgets a peer whose connection was ended because its certificate does not count any more. */
-  forget(peer: PeerText): void {
-    this.#recent.delete(peer);
+  /** Forgets a member whose connection was ended because its certificate does not count any more. */
+  forget(identity: PeerIdentity): void {
+    this.#forget(memberOf(identity));
   }
 
-  /** Trust changed: a peer that is not connected is not evaluated again, so it has to be verified anew. */
+  #forget(member: Member): void {
+    const known = this.#recent.get(member);
+    if (known === undefined) return;
+    this.#recent.delete(member);
+    this.#byPeer.remove(known.identity.peer, member);
+  }
+
+  /** Trust changed: a member that is not connected is not evaluated again, so it has to be verified anew. */
   trustChanged(): void {
-    this.#recent.clear();
+    for (const member of [...this.#recent.keys()]) this.#forget(member);
     this.#failed.clear();
   }
 
-  /** Whether the peer counts, as far as is known without a dial. */
-  known(peer: PeerText): boolean {
+  known(peer: PeerText): readonly PeerIdentity[] {
     const { established, clock } = this.#init;
-    if (established.has(peer)) return true;
-    const at = this.#recent.get(peer);
-    return at !== undefined && clock.monotonic() - at < recentlyVerifiedMs;
+    const open = established.identitiesOf(peer);
+    const since = clock.monotonic() - recentlyVerifiedMs;
+    const left = (this.#byPeer.get(peer) ?? []).flatMap((member) => this.#recent.get(member) ?? [])
+      .filter(({ identity, at }) =>
+        at > since && identity.notAfter.getTime() >= clock.now() && !open.includes(identity)
+      );
+    return [...open, ...left.map(({ identity }) => identity)];
   }
 
-  verify(peer: PeerText, then: (counts: boolean) => void): void {
-    if (this.known(peer)) return then(true);
+  verify(peer: PeerText, then: Answer): void {
+    const known = this.known(peer);
+    if (known.length > 0) return then(known);
     const pending = this.#pending.get(peer);
     if (pending !== undefined) {
-      if (pending.questions.length >= questionsPerPeerMax) return then(false);
+      if (pending.questions.length >= questionsPerPeerMax) return then([]);
       return void pending.questions.push(then);
     }
     const failedAt = this.#failed.get(peer);
-    if (failedAt !== undefined && this.#init.clock.monotonic() - failedAt < retryAfterMs) return then(false);
-    if (this.#pending.size >= verificationsMax) return then(false);
+    if (failedAt !== undefined && this.#init.clock.monotonic() - failedAt < retryAfterMs) return then([]);
+    if (this.#pending.size >= verificationsMax) return then([]);
     this.#dial(peer, then);
   }
 
-  #dial(peer: PeerText, then: (counts: boolean) => void): void {
+  #dial(peer: PeerText, then: Answer): void {
     const verification: Verification = { questions: [then], giveUp: () => {} };
     this.#pending.set(peer, verification);
     verification.giveUp = this.#init.dialler.connect(peer, verificationTimeoutMs, (outcome) => {
       this.#pending.delete(peer);
       if (Result.isFailure(outcome)) remember(this.#failed, peer, this.#init.clock.monotonic());
-      const counts = Result.isSuccess(outcome) && this.known(peer);
-      for (const answer of verification.questions) answer(counts);
+      const identities = Result.isSuccess(outcome) ? this.known(peer) : [];
+      for (const answer of verification.questions) answer(identities);
     });
   }
 
@@ -105,7 +134,7 @@ export class VerifiedPeers implements Verifies {
     this.#pending.clear();
     for (const { giveUp, questions } of pending) {
       giveUp();
-      for (const answer of questions) answer(false);
+      for (const answer of questions) answer([]);
     }
   }
 }

@@ -18,6 +18,7 @@
 import type { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
+import type { Act } from "../authorization/acts.ts";
 import type { AddressText, NodeIdentity, PeerText, TransportError } from "../port.ts";
 import type { KadMessage } from "../protocols/kad_record.ts";
 
@@ -150,6 +151,12 @@ export interface ConnectionListener {
 
 // ── The wire ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Acts of services that the wire itself provides. */
+export type ServiceAct = Extract<
+  Act,
+  "identify" | "ping" | "dcutr" | "gossip" | "relay.reserve" | "relay.connect"
+>;
+
 /** A message of gossip whose author's signature was verified. */
 export interface GossipMessage {
   readonly topic: string;
@@ -175,6 +182,11 @@ export interface WireListener extends ConnectionListener {
   charge(peer: PeerText, us: number): number;
   /** What was charged is given back: nobody pays for the octets of circuits. */
   refund(peer: PeerText, us: number): void;
+  /**
+   * Whether the peer of a connection may use a service that the wire itself provides. Asked for each stream (or what stands for
+   * one) that a peer opens, before its first byte is read. False: the wire resets it.
+   */
+  permits(connection: WireConnection, act: ServiceAct): boolean;
   /** Whether an address may be dialled. */
   mayDial(address: AddressText): boolean;
   /** Whether an address of a peer may be remembered. */

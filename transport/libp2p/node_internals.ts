@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { Connection, Libp2pEvents, PeerId, Stream, TypedEventTarget } from "@libp2p/interface";
+import type { Connection, Libp2pEvents, PeerId, Stream, StreamHandler, TypedEventTarget } from "@libp2p/interface";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { need, needMethods } from "./moved_internal.ts";
@@ -66,11 +66,8 @@ export interface NodeInternals {
   stopListening(): string[];
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
-  /**
-   * Resets the circuits of relays that `accepts` does not name. The library takes each, and first makes a reservation at the
-   * peer that brings it. It binds what takes circuits when it starts: before the start.
-   */
-  acceptCircuits(accepts: (relay: PeerId) => boolean): void;
+  /** Replaces each handler that is registered from now on. Services register theirs when they start: before the start. */
+  replaceHandlers(replace: (protocol: string, handler: StreamHandler) => StreamHandler): void;
   readonly kad: KadInternals;
   readonly gossip: GossipInternals;
   /** Sets the protocol's version in identify. */
@@ -95,6 +92,8 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(need(events, "libp2p", "components.events"), "libp2p", "components.events", ["addEventListener"]);
   const manager = need(transportManager, "libp2p", "components.transportManager");
   needMethods(manager, "libp2p", "components.transportManager", ["listen", "getTransports", "getListeners"]);
+  const registrar = need(components.registrar, "libp2p", "components.registrar");
+  needMethods(registrar, "libp2p", "components.registrar", ["handle"]);
   const dht = need(services.dht, "@libp2p/kad-dht", "service in a node that has one");
   const handlers: Record<string, KadHandler> = need(dht.rpc?.handlers, "@libp2p/kad-dht", "rpc.handlers");
   for (const type of answeredTypes) {
@@ -112,13 +111,10 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     stopListening: () => stopListening(manager.getListeners()),
     listen: (addresses) => manager.listen(addresses),
     reservations: relay?.reservationStore,
-    acceptCircuits: (accepts) => {
-      if (relay === undefined) return;
-      const takes = relay.onStop.bind(relay);
-      relay.onStop = (stream, connection) => {
-        if (accepts(connection.remotePeer)) return takes(stream, connection);
-        stream.abort(new Error("no reservation at this relay"));
-      };
+    replaceHandlers: (replace) => {
+      const handle = registrar.handle.bind(registrar);
+      registrar.handle = async (protocol: string, handler: StreamHandler, options: unknown) =>
+        await handle(protocol, replace(protocol, handler), options);
     },
     kad: {
       handlers,
@@ -138,8 +134,6 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
 /** The inside of the relay's transport. */
 interface RelayTransport {
   readonly reservationStore: Reservations;
-  /** Takes a circuit that a relay brings. */
-  onStop: TakesStream;
 }
 
 function relayTransportOf(transports: readonly object[]): RelayTransport | undefined {
@@ -153,7 +147,6 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
     "addRelay",
     "addEventListener",
   ]);
-  needMethods(relay, "@libp2p/circuit-relay-v2", "relay's transport", ["onStop"]);
   return relay;
 }
 

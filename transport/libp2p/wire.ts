@@ -32,6 +32,7 @@ import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
 import { internalsOf, type NodeInternals } from "./node_internals.ts";
 import type { Meter } from "./secured_stream.ts";
+import { judged } from "./served_protocols.ts";
 import { libp2pStreamsMax } from "./streams.ts";
 
 /** A node that was created, started or not. */
@@ -52,9 +53,8 @@ export class Libp2pWire implements Wire {
   readonly #clock: Clock;
   /** Relays that a listener exists for: it takes up every later reservation there by itself. */
   readonly #listening = new Set<PeerText>();
-  /** Relays that are being asked for a reservation: circuits may come before their answer does. */
-  readonly #reserving = new Set<PeerText>();
-  readonly #served = new Set<string>();
+  /** Protocols whose streams go to the listener, which judges them. The DHT serves its own when it likes. */
+  readonly #served = new Set<string>([kadProtocol]);
   #running: Running | undefined;
   #starting: Promise<unknown> | undefined;
   #stopping: Promise<void> | undefined;
@@ -124,8 +124,11 @@ export class Libp2pWire implements Wire {
     });
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
-    internals.acceptCircuits((relay) =>
-      internals.reservations?.hasReservation(relay) === true || this.#reserving.has(relay.toString())
+    internals.replaceHandlers((protocol, handler) =>
+      this.#served.has(protocol) ? handler : judged(protocol, handler, (connection, act) => {
+        const known = connections.of(connection);
+        return known?.isOpen === true && listener.permits(known, act);
+      })
     );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
@@ -223,18 +226,13 @@ export class Libp2pWire implements Wire {
     if (relay === undefined) throw new Error("the connection is not open");
     if (internals.reservations?.hasReservation(relay) === true) return;
     const name = relay.toString();
-    this.#reserving.add(name);
-    try {
-      if (this.#listening.has(name)) {
-        await internals.reservations?.addRelay(relay, "configured");
-        return;
-      }
-      await internals.listen([multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`)]);
-      this.#listening.add(name);
-      this.#lookAtAddresses();
-    } finally {
-      this.#reserving.delete(name);
+    if (this.#listening.has(name)) {
+      await internals.reservations?.addRelay(relay, "configured");
+      return;
     }
+    await internals.listen([multiaddr(`${withoutPeer(connection.address)}/p2p/${relay}/p2p-circuit`)]);
+    this.#listening.add(name);
+    this.#lookAtAddresses();
   }
 
   // ── Dials ──

@@ -69,7 +69,7 @@ export class SimulatedGossip {
 
   received(connection: SimulatedConnection, frame: GossipFrame): void {
     const { peer } = connection;
-    if (peer === undefined) return;
+    if (peer === undefined || !this.#owner.listener.permits(connection, "gossip")) return;
     if (frame.type === "gossip") return this.#message(peer, frame);
     const topics = this.#ofPeers.get(peer) ?? new Set();
     if (!frame.isSubscribed) topics.delete(frame.topic);

@@ -6,6 +6,7 @@
 import { Result } from "effect";
 import { type Refusal, Unreachable } from "../../pki/refusal.ts";
 import type { Timer } from "../core/clock.ts";
+import type { WireListener } from "../core/wire.ts";
 import type { PeerText } from "../port.ts";
 import { CircuitEnd } from "./circuit.ts";
 import type { SimulatedConnection } from "./connection.ts";
@@ -21,6 +22,7 @@ const answerMs = 6_000;
 /** What relaying needs of its wire. */
 export interface RelayOwner {
   readonly serves: boolean;
+  readonly listener: Pick<WireListener, "permits">;
   /** The oldest open connection to a peer that is no circuit itself. */
   direct(peer: PeerText): SimulatedConnection | undefined;
   /** A peer reached this node through a relay. */
@@ -140,7 +142,8 @@ export class SimulatedRelay {
   #reserve(from: SimulatedConnection): void {
     const { peer } = from;
     const hasRoom = peer !== undefined && (this.#granted.has(peer) || this.#granted.size < reservationsMax);
-    const granted = this.#owner.serves && from.relay === undefined && hasRoom;
+    const isPermitted = this.#owner.serves && this.#owner.listener.permits(from, "relay.reserve");
+    const granted = isPermitted && from.relay === undefined && hasRoom;
     if (granted) this.#granted.set(peer as PeerText, from);
     from.sendFrame({ type: "relay.reserved", granted });
   }
@@ -148,7 +151,8 @@ export class SimulatedRelay {
   #connect(from: SimulatedConnection, { circuit, peer }: FrameOf<"relay.connect">): void {
     const refuse = (why: string) => from.sendFrame({ type: "relay.refused", circuit, why });
     const to = this.#granted.get(peer);
-    if (!this.#owner.serves || to === undefined || from.peer === undefined) {
+    if (!this.#owner.serves || !this.#owner.listener.permits(from, "relay.reserve")) return refuse("not permitted");
+    if (to === undefined || from.peer === undefined) {
       return refuse("no reservation of this peer");
     }
     if (this.#sidesOf(from).has(circuit)) return refuse("the circuit's number is taken");
@@ -179,7 +183,8 @@ export class SimulatedRelay {
   // ── At the ends ──
 
   #incoming(over: SimulatedConnection, { circuit, from }: FrameOf<"relay.incoming">): void {
-    const isHeld = over.peer !== undefined && this.#held.get(over.peer) === over;
+    const isPermitted = this.#owner.listener.permits(over, "relay.connect");
+    const isHeld = isPermitted && over.peer !== undefined && this.#held.get(over.peer) === over;
     if (!isHeld || this.#sidesOf(over).has(circuit) || this.#sidesOf(over).size >= circuitsPerConnectionMax) {
       return over.sendFrame({ type: "relay.refused", circuit, why: "not expected" });
     }

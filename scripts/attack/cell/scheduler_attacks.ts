@@ -158,7 +158,7 @@ function leaseRequestEvent(id: string): TransportFact {
   const spec = { resources, executor: [{ class: "train", name: "hostile" }] } as const;
   const timeout = { secs_since_epoch: 0, nanos_since_epoch: 0 };
   const message = { id, spec, timeout, bid: 10 };
-  return { type: "published", topic: "hypha/worker", from: scheduler, via: scheduler, message };
+  return { type: "published", topic: "hypha/worker", from: scheduler, identity, via: scheduler, message };
 }
 
 function dispatch(spec: JobSpec, id: string): Uint8Array {

@@ -3,12 +3,14 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
 import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
+import type { Verifies } from "../../../transport/core/parts.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
 import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
 import { encodeWorkerRequest, gossipMaxBytes } from "../../../transport/protocols/mod.ts";
-import { answersTo, PlayedSession } from "../../support/played_session.ts";
+import type { PeerIdentity } from "../../../pki/path.ts";
+import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 
 const test = suite("Gossip");
 
@@ -22,16 +24,17 @@ const wanted: WorkerRequest = {
   bid: 100.1,
 };
 
-type Verify = (peer: string, then: (counts: boolean) => void) => void;
+type Verify = Verifies["verify"];
 
 /** A topic of which the test is the wire; `verify` says whether an author counts, `known` whether that is known at once. */
-function topic(verify: Verify, wire: Partial<Wire> = {}, known: (peer: string) => boolean = () => false) {
-  const session = new PlayedSession({
-    verify,
-    known,
-    wire,
-    budgets: { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } },
-  });
+function topic(
+  verify: Verify,
+  wire: Partial<Wire> = {},
+  known: Verifies["known"] = () => [],
+  options: PlayedOptions = {},
+) {
+  const budgets = { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } };
+  const session = new PlayedSession({ verify, known, wire, budgets, ...options });
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
@@ -48,42 +51,56 @@ function topic(verify: Verify, wire: Partial<Wire> = {}, known: (peer: string) =
   };
   return { session, gossip, verdicts, receive };
 }
-const counting: Verify = (_peer, then) => then(true);
+const counting: Verify = (peer, then) => then([identityOf(peer)]);
 
 test("a message of a verified author is delivered and handed on", () => {
   const { session, verdicts, receive } = topic(counting);
   receive();
   assert.equal(verdicts, ["accept"]);
-  assert.equal(session.facts, [{ type: "published", topic: "topic", from: "author", via: "carrier", message: wanted }]);
+  const identity = identityOf("author");
+  const fact = { type: "published", topic: "topic", from: "author", identity, via: "carrier", message: wanted };
+  assert.equal(session.facts, [fact]);
 });
 
 test("a message of an author that does not count is neither, though the topic is subscribed to", () => {
-  const { session, verdicts, receive } = topic((_peer, then) => then(false));
+  const { session, verdicts, receive } = topic((_peer, then) => then([]));
   receive();
   assert.equal([verdicts, session.facts], [["ignore"], []]);
 });
 
+test("a message of an author that may not publish it is ignored, whoever hands it on", () => {
+  const [worker, scheduler] = [identityOf("author", { role: "worker" }), identityOf("author", { role: "scheduler" })];
+  const refuses: PlayedOptions["refuses"] = (act, { role }) => act === "worker.request" && role !== "scheduler";
+  const play = (identities: readonly PeerIdentity[]) =>
+    topic((_peer, then) => then(identities), {}, () => identities, { refuses });
+  const [refused, allowed] = [play([worker]), play([worker, scheduler])];
+  refused.receive({ via: "scheduler" });
+  allowed.receive();
+  assert.equal([refused.verdicts, refused.session.facts], [["ignore"], []]);
+  assert.equal([allowed.verdicts, allowed.session.factsOf("published")[0]?.identity.role], [["accept"], "scheduler"]);
+});
+
 test("a message on a topic that was left while its author was verified is neither", () => {
-  const questions: ((counts: boolean) => void)[] = [];
+  const questions: Parameters<Verify>[1][] = [];
   const { session, gossip, verdicts, receive } = topic((_peer, then) => void questions.push(then));
   receive();
   assert.equal(verdicts, []);
   gossip.unsubscribe("topic");
-  questions[0]?.(true);
+  questions[0]?.([identityOf("author")]);
   session.clock.settle();
   assert.equal([verdicts, session.facts], [["ignore"], []]);
 });
 
 test("a message on a topic that is not subscribed to is neither, and its author is not dialled", () => {
   let asked = 0;
-  const { session, verdicts, receive } = topic((_peer, then) => then(++asked > 0));
+  const { session, verdicts, receive } = topic((peer, then) => then(++asked > 0 ? [identityOf(peer)] : []));
   receive({ topic: "another" });
   assert.equal([verdicts, session.facts, asked], [["ignore"], [], 0]);
 });
 
 test("a message that does not decode counts against the peer that brought it, and its author is not dialled", () => {
   let asked = 0;
-  const { session, verdicts, receive } = topic((_peer, then) => then(++asked > 0));
+  const { session, verdicts, receive } = topic((peer, then) => then(++asked > 0 ? [identityOf(peer)] : []));
   receive({ bytes: Uint8Array.of(0xff) });
   receive({ bytes: new Uint8Array(gossipMaxBytes + 1) });
   assert.equal([verdicts, session.facts, asked], [["reject", "reject"], [], 0]);
@@ -91,13 +108,13 @@ test("a message that does not decode counts against the peer that brought it, an
 
 test("a carrier of made-up authors leaves verifications for others, and its messages hold so much memory and no more", () => {
   const asked: string[] = [];
-  const questions: ((counts: boolean) => void)[] = [];
+  const questions: Parameters<Verify>[1][] = [];
   const verify: Verify = (peer, then) => {
-    if (peer === "known") return then(true);
+    if (peer === "known") return then([identityOf(peer)]);
     asked.push(peer);
     questions.push(then);
   };
-  const { verdicts, receive } = topic(verify, {}, (peer) => peer === "known");
+  const { verdicts, receive } = topic(verify, {}, (peer) => peer === "known" ? [identityOf(peer)] : []);
   for (let each = 0; each < waitingAuthorsMax; each++) receive({ author: `made up ${each}` });
   receive({ author: "one more" });
   assert.equal([asked.length, verdicts], [waitingAuthorsMax, ["ignore"]]);
@@ -108,7 +125,7 @@ test("a carrier of made-up authors leaves verifications for others, and its mess
   const fitting = Math.floor(waitingBytesMax / byteLength) - waitingAuthorsMax;
   for (let each = 0; each < fitting + 3; each++) receive({ author: "made up 0" });
   assert.is(questions.length, waitingAuthorsMax + 1 + fitting);
-  for (const answer of questions.splice(0)) answer(false);
+  for (const answer of questions.splice(0)) answer([]);
   receive({ author: "one more" });
   assert.equal([asked.at(-1), questions.length], ["one more", 1], "places are given back");
 });

@@ -9,6 +9,7 @@ import type { StreamListener, Wire } from "../../../transport/core/wire.ts";
 import type { RecordAnswer } from "../../../transport/port.ts";
 import type { KadMessage, KadRecord } from "../../../transport/protocols/kad_record.ts";
 import { framed, kadMessage, kadPeer, recordOf, respelled, utf8 } from "../../support/kad_peers.ts";
+import type { Verifies } from "../../../transport/core/parts.ts";
 import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import type { StreamPair } from "../../support/wire_pair.ts";
@@ -156,7 +157,7 @@ test("a found record counts with a verified publisher; the one that most peers h
       answer: holds,
       verify: (peer, then) => {
         verified.push(peer);
-        then(counting.includes(peer));
+        then(counting.includes(peer) ? [identityOf(peer)] : []);
       },
     });
     it.get();
@@ -183,7 +184,11 @@ test("a record of another key, without a publisher or of one that is no PeerID d
   let verified = 0;
   const publishers = [utf8("nobody"), respelled().publisher].map((publisher) => ({ ...nobodys, publisher }));
   for (const record of [recordOf(20, "datb"), nobodys, ...publishers]) {
-    const it = played({ closest: [peerA], answer: () => found(record), verify: (_peer, then) => then(++verified > 0) });
+    const it = played({
+      closest: [peerA],
+      answer: () => found(record),
+      verify: (peer, then) => then(++verified > 0 ? [identityOf(peer)] : []),
+    });
     it.get();
     it.clock.pass(0);
     assert.equal(it.answers, [{ type: "record.missing", id: "data" }]);
@@ -192,7 +197,7 @@ test("a record of another key, without a publisher or of one that is no PeerID d
 });
 
 test("a record of this node's own counts without a peer", () => {
-  const it = played({ dials: () => "failed", verify: (_peer, then) => then(false) });
+  const it = played({ dials: () => "failed", verify: (_peer, then) => then([]) });
   it.put();
   it.clock.pass(0);
   it.get();
@@ -276,7 +281,7 @@ test("an ask whose time is over says so at once and gives up its search, its mes
 });
 
 test("a verification that ends after the ask's time answers nothing more", () => {
-  const questions: ((counts: boolean) => void)[] = [];
+  const questions: Parameters<Verifies["verify"]>[1][] = [];
   const it = played({
     closest: [peerA],
     answer: () => found(recordOf(20, "data")),
@@ -284,7 +289,7 @@ test("a verification that ends after the ask's time answers nothing more", () =>
   });
   it.get("data", 100);
   it.clock.pass(100);
-  questions[0]?.(true);
+  questions[0]?.([identityOf(peerA)]);
   it.clock.pass(0);
   assert.equal(it.said(), ["timed-out"]);
 });

@@ -197,4 +197,24 @@ test("aborting ends waiting reads and writes at once, and says so once", async (
   assert.equal([pair.b.told, pair.a.how, closed], [["send 11", "abort"], "reset", ["reset"]]);
 });
 
+test("unread bytes count with the peer's others: it is paused early where they are many, and reset where it is the newest", () => {
+  const held = new ReadBudgets();
+  const others = held.of("peer", () => {});
+  const it = inbound({}, held);
+  it.pair.a.send(new Uint8Array(10));
+  it.clock.pass(0);
+  assert.equal([held.counts.bytes, it.pair.b.told], [10, []]);
+  others.set(heldBytesHigh);
+  it.pair.a.send(new Uint8Array(10));
+  it.clock.pass(0);
+  assert.equal(it.pair.b.told, ["pause"]);
+  const newest = inbound({}, held);
+  newest.pair.a.send(new Uint8Array(10));
+  newest.clock.pass(0);
+  assert.is(held.of("peer", () => {}).set(0) && others.set(heldBytesMax - 20), true);
+  assert.equal([newest.pair.a.how, it.pair.a.how, newest.closed], ["reset", undefined, ["reset"]]);
+  it.owned.abort("");
+  assert.is(held.counts.bytes, heldBytesMax - 20, "what is over is not counted");
+});
+
 test.run();

@@ -11,19 +11,21 @@ import {
   VerifiedPeers,
 } from "../../../transport/core/verified_peers.ts";
 import { TransportError } from "../../../transport/port.ts";
+import type { PeerIdentity } from "../../../pki/path.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
+import { identityOf } from "../../support/played_session.ts";
 
 const test = suite("VerifiedPeers");
 
 function verifiedWith() {
   const clock = new ManualClock();
-  const established = new Set<string>();
+  const established = new Map<string, readonly PeerIdentity[]>();
   const dials: { readonly peer: string; readonly done: Parameters<Connects["connect"]>[2] }[] = [];
   const state = { givenUp: 0 };
   const verified = new VerifiedPeers({
     clock,
-    established: { has: (peer) => established.has(peer) },
+    established: { identitiesOf: (peer) => established.get(peer) ?? [] },
     dialler: {
       connect: (peer, _timeoutMs, done) => {
         dials.push({ peer, done });
@@ -32,15 +34,15 @@ function verifiedWith() {
     },
   });
   const answers: boolean[] = [];
-  const ask = (peer: string) => verified.verify(peer, (counts) => answers.push(counts));
+  const ask = (peer: string) => verified.verify(peer, (identities) => answers.push(identities.length > 0));
   return { verified, clock, established, dials, answers, ask, state };
 }
 const gone = () => Result.fail(new TransportError({ code: "not-connected", detail: "gone" }));
 
 test("an established peer counts, and one that left a short while ago", () => {
   const { verified, clock, established, answers, ask, dials } = verifiedWith();
-  established.add("a");
-  verified.seen("a");
+  established.set("a", [identityOf("a")]);
+  verified.seen(identityOf("a"));
   ask("a");
   established.delete("a");
   clock.pass(recentlyVerifiedMs - 1);
@@ -53,9 +55,9 @@ test("an established peer counts, and one that left a short while ago", () => {
 
 test("a change of trust forgets every peer that is not connected", () => {
   const { verified, established, answers, ask, dials } = verifiedWith();
-  verified.seen("left");
-  verified.seen("here");
-  established.add("here");
+  verified.seen(identityOf("left"));
+  verified.seen(identityOf("here"));
+  established.set("here", [identityOf("here")]);
   verified.trustChanged();
   ask("left");
   ask("here");
@@ -67,7 +69,7 @@ test("a stranger is dialled once for all questions, and counts if the dial made 
   ask("a");
   ask("a");
   assert.is(dials.length, 1);
-  established.add("a");
+  established.set("a", [identityOf("a")]);
   dials[0]?.done(Result.succeed(new FakeConnection()));
   assert.equal(answers, [true, true]);
 });
@@ -83,6 +85,25 @@ test("a peer that could not be verified is not dialled again for ten seconds", (
   assert.is(dials.length, 2);
 });
 
+test("one PeerID may be several members: each is remembered and forgotten alone, until its certificate ends", () => {
+  const { verified, established, clock } = verifiedWith();
+  const roles = () => verified.known("a").map(({ role }) => role);
+  const [worker, scheduler] = [
+    identityOf("a", { role: "worker" }),
+    identityOf("a", { role: "scheduler", notAfter: new Date(clock.now() + 1_000) }),
+  ];
+  for (const identity of [worker, scheduler]) verified.seen(identity);
+  established.set("a", [worker]);
+  assert.equal(roles(), ["worker", "scheduler"]);
+  clock.pass(1_000);
+  assert.equal(roles(), ["worker", "scheduler"]);
+  clock.pass(1);
+  assert.equal(roles(), ["worker"], "its certificate has ended");
+  established.delete("a");
+  verified.forget(worker);
+  assert.equal(roles(), []);
+});
+
 test("dials, questions and what is remembered are bounded", () => {
   const { verified, answers, ask, dials, state } = verifiedWith();
   for (let each = 0; each < questionsPerPeerMax + 1; each++) ask("a");
@@ -92,8 +113,8 @@ test("dials, questions and what is remembered are bounded", () => {
   verified.stop();
   assert.equal([state.givenUp, verified.size], [verificationsMax, 0]);
   assert.is(answers.length, 1 + questionsPerPeerMax + verificationsMax);
-  for (let each = 0; each <= recentlyVerifiedMax; each++) verified.seen(`seen-${each}`);
-  assert.equal([verified.known("seen-0"), verified.known("seen-1")], [false, true]);
+  for (let each = 0; each <= recentlyVerifiedMax; each++) verified.seen(identityOf(`seen-${each}`));
+  assert.equal([verified.known("seen-0"), verified.known("seen-1")].map(({ length }) => length), [0, 1]);
 });
 
 test.run();

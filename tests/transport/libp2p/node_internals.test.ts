@@ -12,6 +12,7 @@ const relayTag = "@libp2p/circuit-relay-v2-transport";
 const node = (transports: readonly object[] = []) => ({
   components: {
     events: { addEventListener: () => {} },
+    registrar: { handle: () => {} },
     transportManager: { listen: () => {}, getTransports: () => transports, getListeners: () => [] },
   },
   services: {
@@ -37,6 +38,8 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["components.transportManager", "libp2p", "components.transportManager"],
   ["components.transportManager.listen", "libp2p", "components.transportManager.listen()"],
   ["components.transportManager.getListeners", "libp2p", "components.transportManager.getListeners()"],
+  ["components.registrar", "libp2p", "components.registrar"],
+  ["components.registrar.handle", "libp2p", "components.registrar.handle()"],
   ["services.dht", "@libp2p/kad-dht", "service in a node that has one"],
   ["services.dht.rpc", "@libp2p/kad-dht", "rpc.handlers"],
   ["services.dht.rpc.handlers.FIND_NODE", "@libp2p/kad-dht", "rpc.handlers.FIND_NODE"],
@@ -72,11 +75,10 @@ for (const [path, name, what] of missing) {
 test("a relay's transport without its reservations is named, not taken for a node without a relay", () => {
   const store = { hasReservation: () => {}, addRelay: () => {}, addEventListener: () => {} };
   const withRelay = (relay: object) => () => internalsOf(node([{ [Symbol.toStringTag]: relayTag, ...relay }]));
-  assert.is(withRelay({ reservationStore: store, onStop: () => {} })().reservations, store as never);
+  assert.is(withRelay({ reservationStore: store })().reservations, store as never);
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
   const moved = { ...store, addRelay: undefined };
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
-  assert.throws(withRelay({ reservationStore: store }), /it has no relay's transport.onStop\(\)/);
 });
 
 test("the versions it was written for are those that package.json names", () => {

@@ -80,10 +80,11 @@ test("Kademlia's streams are the core's, whenever the node began to serve", asyn
   await Promise.all([a.stop(), b.stop()]);
 });
 
-test("a member that this node has no reservation at brings no circuit, and does not make itself a relay by one", async () => {
+test("a member that may not bring circuits brings none, and does not make itself a relay by one", async () => {
   for (const relay of ["client", "server"] as const) {
     const [a, b] = await Promise.all([startWire(pki), startWire(pki, { relay })]);
     a.wire.serve("/libp2p/circuit/relay/0.2.0/hop");
+    b.listener.denied.add("relay.connect");
     const outcome = await b.dial({ address: `${a.started.bound[0]}/p2p/${a.peer}` });
     assert.ok(Result.isSuccess(outcome));
     const [connection] = a.listener.opens;
@@ -91,6 +92,10 @@ test("a member that this node has no reservation at brings no circuit, and does 
     const { how } = await exchange(connection, "/libp2p/circuit/relay/0.2.0/stop", Uint8Array.of(2, 8, 0));
     assert.equal(a.listener.streams.map(({ stream }) => stream.protocol), [], `${relay}: asked for a reservation`);
     assert.is(how, "reset", relay);
+    assert.equal(b.listener.asked.filter(({ act }) => act === "relay.connect"), [{
+      act: "relay.connect",
+      peer: a.peer,
+    }]);
     await Promise.all([a.stop(), b.stop()]);
   }
 });

@@ -1,0 +1,44 @@
+/**
+ * Which act it is to send a request or to open a stream. Exhaustive by type: a protocol or variant without a row does not compile.
+ *
+ * @module
+ */
+import type { ApiRequest, Message, MessageProtocol } from "../protocols/messages.ts";
+import type { StreamProtocol } from "../protocols/stream_protocols.ts";
+import type { Act } from "./acts.ts";
+
+type VariantOf<Union> = Union extends unknown ? keyof Union : never;
+
+const apiActs = {
+  WorkerOffer: "worker.offer",
+  RenewLease: "lease.renew",
+  JobStatus: "job.status",
+  DispatchJob: "job.dispatch",
+  Data: "data.ask",
+} as const satisfies Readonly<Record<VariantOf<ApiRequest>, Act>>;
+
+const requestActs = {
+  "/hypha-health/0.0.1": "health",
+  "/hypha-api/0.0.1": apiActs,
+  "/hypha-progress/0.0.1": "progress",
+} as const satisfies Readonly<Record<MessageProtocol, Act | typeof apiActs>>;
+
+const streamActs = {
+  "/hypha-tensor-stream/pull": "slice.pull",
+  "/hypha-tensor-stream/push": "file.push",
+  "/hypha-tensor-stream/pull/2": "slice.pull",
+  "/hypha-tensor-stream/push/2": "file.push",
+} as const satisfies Readonly<Record<StreamProtocol, Act>>;
+
+/** The act of a request that was decoded; undefined where it has no row, so that it is refused. */
+export function actOfRequest(protocol: MessageProtocol, request: Message): Act | undefined {
+  const entry: Act | Readonly<Record<string, Act>> = requestActs[protocol];
+  if (typeof entry === "string") return entry;
+  const [variant = ""] = Object.keys(request);
+  return Object.hasOwn(entry, variant) ? entry[variant] : undefined;
+}
+
+/** The act of opening a stream. */
+export function actOfStream(protocol: StreamProtocol): Act {
+  return streamActs[protocol];
+}

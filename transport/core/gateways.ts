@@ -1,0 +1,79 @@
+/**
+ * The configured gateways of a session: who is at their addresses, and what only a gateway may do.
+ *
+ * @module
+ */
+import type { PeerIdentity } from "../../pki/path.ts";
+import { NotAuthorized } from "../../pki/refusal.ts";
+import type { Act } from "../authorization/acts.ts";
+import type { PeerText, TransportInput } from "../port.ts";
+import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
+import type { Authorization } from "./authorization.ts";
+import type { ConnectionTable } from "./connection_table.ts";
+import type { Reachability } from "./reachability.ts";
+import type { WireConnection } from "./wire.ts";
+
+/** What it is made with. */
+export interface GatewaysInit {
+  readonly input: Pick<TransportInput, "role" | "gatewayAddresses"> & {
+    readonly identity: { readonly peer: PeerText };
+  };
+  readonly table: Pick<ConnectionTable, "identityOf" | "of" | "open" | "closeOne">;
+  readonly acts: Pick<Authorization, "refusalOf" | "allows" | "report">;
+  readonly reachability: Pick<Reachability, "isRelay">;
+}
+
+/** Acts whose denial by a changed rule ends a connection: what began by them lives in the wire. */
+const heldByWire: ReadonlySet<Act> = new Set(["gossip", "relay.reserve", "relay.connect", "gateway"]);
+
+/** The configured gateways. */
+export class Gateways {
+  readonly #init: GatewaysInit;
+
+  constructor(init: GatewaysInit) {
+    this.#init = init;
+  }
+
+  /** Why the peer at the other end of this connection may not be there; undefined unless it is a configured gateway's address. */
+  refusalOf(connection: WireConnection, identity: PeerIdentity): NotAuthorized | undefined {
+    const { input: { gatewayAddresses }, acts } = this.#init;
+    return leadsToGateway(connection, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+  }
+
+  /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
+  isGateway(peer: PeerText): boolean {
+    const { input: { role, identity, gatewayAddresses }, table } = this.#init;
+    if (role === "gateway") return peer === identity.peer;
+    return [...table.of(peer)].some((connection) => leadsToGateway(connection, gatewayAddresses));
+  }
+
+  /** The configured gateways that are connected. */
+  peers(): readonly PeerText[] {
+    return gatewaysAmong(this.#init.table, this.#init.input.gatewayAddresses);
+  }
+
+  /** Whether the peer of a connection may use a service of the wire's own. */
+  permits(connection: WireConnection, act: Act): boolean {
+    const { table, acts, reachability } = this.#init;
+    const identity = table.identityOf(connection);
+    if (identity === undefined || !acts.allows(act, identity)) return false;
+    if (act !== "relay.connect" || reachability.isRelay(identity.peer)) return true;
+    const { role = "none", name } = identity;
+    acts.report(act, identity, new NotAuthorized({ act, role, name, rule: "this node has no reservation there" }));
+    return false;
+  }
+
+  /** Rules deny acts to a member: ends its connections where the wire itself goes on with what they began. */
+  denied(connections: Iterable<WireConnection>, denied: ReadonlySet<Act>): void {
+    const ending = [...heldByWire].filter((act) => denied.has(act));
+    if (ending.length === 0) return;
+    for (const connection of connections) {
+      if (ending.every((act) => act === "gateway" && !this.#leadsToGateway(connection))) continue;
+      this.#init.table.closeOne(connection, `the rules deny ${ending.join(", ")}`);
+    }
+  }
+
+  #leadsToGateway(connection: WireConnection): boolean {
+    return leadsToGateway(connection, this.#init.input.gatewayAddresses);
+  }
+}

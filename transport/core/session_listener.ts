@@ -1,0 +1,61 @@
+/**
+ * What a session answers its wire.
+ *
+ * @module
+ */
+import { multiaddr } from "@multiformats/multiaddr";
+import type { TransportInput } from "../port.ts";
+import { addressRules } from "./address_filter.ts";
+import type { ConnectionTable } from "./connection_table.ts";
+import type { Gateways } from "./gateways.ts";
+import type { Gossip } from "./gossip.ts";
+import type { MemberCosts } from "./member_costs.ts";
+import type { Reachability } from "./reachability.ts";
+import type { WireListener } from "./wire.ts";
+
+/** The parts of a session that answer. */
+export interface SessionListenerInit {
+  readonly input: TransportInput;
+  readonly table: ConnectionTable;
+  readonly costs: MemberCosts;
+  readonly gateways: Gateways;
+  readonly gossip: Gossip;
+  readonly reachability: Reachability;
+  readonly stream: WireListener["stream"];
+}
+
+/** Makes the listener of a session's wire. */
+export function wireListener(
+  { input, table, costs, gateways, gossip, reachability, stream }: SessionListenerInit,
+): WireListener {
+  const rules = addressRules(input, (peer) => gateways.isGateway(peer));
+  return {
+    turnsAway: (address) => table.turnsAway(address),
+    opening: (connection) => table.opening(connection),
+    securing: (connection) => table.securing(connection),
+    secured: (connection, tls) => {
+      const identity = table.secured(connection, tls);
+      if (identity === undefined) return undefined;
+      // At a configured gateway's address only a gateway is let in, and nowhere a peer that cost too much.
+      const refusal = gateways.refusalOf(connection, identity) ?? costs.refusalOf(identity.peer);
+      if (refusal === undefined) return identity;
+      table.failed(connection, refusal);
+      return undefined;
+    },
+    opened: (connection) => table.opened(connection),
+    failed: (connection, refusal) => table.failed(connection, refusal),
+    broken: (connection, detail) => table.broken(connection, detail),
+    ended: (connection, end) => table.ended(connection, end),
+    stream,
+    charge: (peer, us) => costs.work.charge(peer, us),
+    refund: (peer, us) => costs.work.refund(peer, us),
+    permits: (connection, act) => gateways.permits(connection, act),
+    mayDial: (address) => rules.mayDial(multiaddr(address)),
+    mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
+    announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
+    gossip: (message) => gossip.received(message),
+    addresses: (own) => reachability.addresses(own),
+    reservationLost: (relay) => reachability.reservationLost(relay),
+    dhtReady: () => reachability.dhtReady(),
+  };
+}
