@@ -1,5 +1,5 @@
 /**
- * Limits over both wires: streams of a protocol on a connection, and offered streams that wait.
+ * Limits over both wires: streams of a peer, and offered streams that wait.
  *
  * @module
  */
@@ -38,7 +38,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     pki = await makeTestPki();
   });
 
-  test("requests of one protocol on a connection: one too many fails, and one more is served after an answer", async () => {
+  test("requests to one peer: one too many fails, and one more is served after an answer", async () => {
     const meeting = meetingOf(pki);
     const [a, b] = await connected(meeting);
     b.send({ type: "serve", protocol: health });
@@ -65,35 +65,35 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
   test("offered streams: as many wait as may, of all peers together, and the next one is reset", async () => {
     const meeting = meetingOf(pki);
     const [a, b] = await connected(meeting);
-    const c = await meeting.join("c");
-    await dial(c, b);
-    await b.fact(established(c.peer));
+    const others = await Promise.all(["c", "d", "e", "f", "g", "h", "i"].map((name) => meeting.join(name)));
+    for (const other of others) {
+      await dial(other, b);
+      await b.fact(established(other.peer));
+    }
     const pushes = ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"] as const;
     for (const protocol of pushes) b.send({ type: "serve", protocol });
     await meeting.pass(50);
     const open = (from: Party, protocol: string, id: string) =>
       asking(from, { type: "stream.open", id, peer: b.peer, protocol, timeoutMs: 8_000 });
-    assert.is(offeredStreamsMax, 2 * pushes.length * streamsPerPeerMax);
-    // Half of each: a connection of libp2p carries fewer than a thousand streams.
-    const opened = [a, c].flatMap((from) =>
-      pushes.flatMap((protocol) =>
-        Array.from(
-          { length: streamsPerPeerMax },
-          (_, nth) => open(from, protocol, `${from.peer} ${protocol} ${nth}`),
-        )
+    const [push, push2] = pushes;
+    const senders = [a, ...others];
+    assert.is(offeredStreamsMax, senders.length * streamsPerPeerMax);
+    const opened = senders.flatMap((from) =>
+      Array.from(
+        { length: streamsPerPeerMax },
+        (_, nth) => open(from, nth % 2 === 0 ? push : push2, `${from.peer} ${nth}`),
       )
     );
     assert.equal(countOf(await answered(meeting, opened)), { "stream.opened": offeredStreamsMax });
     await b.fact(() => b.facts.filter(({ type }) => type === "stream.received").length === offeredStreamsMax);
-    const [push] = pushes;
-    assert.equal(await answered(meeting, [open(a, push, "of its protocol too many")]), ["failed"]);
-    const d = await meeting.join("d");
-    await dial(d, b);
-    const late = await d.ask({ type: "stream.open", id: "of all", peer: b.peer, protocol: push, timeoutMs: 8_000 });
+    assert.equal(await answered(meeting, [open(a, push, "of its peer too many")]), ["failed"]);
+    const last = await meeting.join("j");
+    await dial(last, b);
+    const late = await last.ask({ type: "stream.open", id: "of all", peer: b.peer, protocol: push, timeoutMs: 8_000 });
     if (late.type !== "stream.opened") return assert.unreachable(codeOf(late));
-    assert.equal(await d.run(late.stream.read), { type: "end", outcome: "broken" });
+    assert.equal(await last.run(late.stream.read), { type: "end", outcome: "broken" });
     assert.is(b.facts.filter(({ type }) => type === "stream.received").length, offeredStreamsMax);
-    await left(a, b, c, d);
+    await left(b, last, ...senders);
   });
 
   test.run();

@@ -8,32 +8,23 @@ import type { Clock } from "./clock.ts";
 import type { OpensStreams } from "./parts.ts";
 import { kadProtocol, type StreamListener, type WireConnection, type WireStream } from "./wire.ts";
 
-/** Streams that a peer may have open in each direction. */
+/** Streams that a peer may have open in each direction, beside those of Kademlia. */
 export const streamsPerPeerMax = 128;
-/** Of these, streams of Kademlia. */
+/** Streams of Kademlia that it may have open in each direction. */
 export const kadStreamsPerPeerMax = 64;
 
 /** A verdict on a stream that a peer opened. */
 export type StreamVerdict = StreamListener | "unsupported" | "too-many" | "refused";
 
-type Direction = "in" | "out";
-
-/** What a peer has open, in each direction. */
-interface Taken {
-  readonly in: Counts;
-  readonly out: Counts;
-}
-interface Counts {
-  all: number;
-  kad: number;
-}
+/** Where a stream counts: streams of Kademlia leave places for all others. */
+type Kind = "in" | "out" | "in kad" | "out kad";
 
 /** Counts the streams of all peers. */
 export class StreamPlaces implements OpensStreams {
   readonly #clock: Pick<Clock, "soon">;
   readonly #peerOf: (connection: WireConnection) => PeerText | undefined;
-  /** A peer without streams has no entry. */
-  readonly #peers = new Map<PeerText, Taken>();
+  /** By peer, then by kind. A peer without streams has no entry. */
+  readonly #peers = new Map<PeerText, Map<Kind, number>>();
   /** How many of each protocol a connection has open. A connection without streams has no entry. */
   readonly #connections = new Map<WireConnection, Map<string, number>>();
 
@@ -69,34 +60,31 @@ export class StreamPlaces implements OpensStreams {
     return verdict;
   }
 
-  #take(connection: WireConnection, direction: Direction, protocol: string): (() => void) | undefined {
+  #take(connection: WireConnection, direction: "in" | "out", protocol: string): (() => void) | undefined {
     const peer = this.#peerOf(connection) ?? "";
-    const taken = this.#peers.get(peer) ?? { in: { all: 0, kad: 0 }, out: { all: 0, kad: 0 } };
-    const counts = taken[direction];
-    const kad = protocol === kadProtocol ? 1 : 0;
-    if (counts.all >= streamsPerPeerMax || counts.kad + kad > kadStreamsPerPeerMax) return undefined;
-    counts.all += 1;
-    counts.kad += kad;
-    this.#peers.set(peer, taken);
-    const leave = this.#enter(connection, protocol);
+    const isKad = protocol === kadProtocol;
+    const kind: Kind = isKad ? `${direction} kad` : direction;
+    const taken = this.#peers.get(peer)?.get(kind) ?? 0;
+    if (taken >= (isKad ? kadStreamsPerPeerMax : streamsPerPeerMax)) return undefined;
+    const leavePeer = count(this.#peers, peer, kind);
+    const leaveConnection = count(this.#connections, connection, protocol);
     return () => {
-      counts.all -= 1;
-      counts.kad -= kad;
-      if (taken.in.all === 0 && taken.out.all === 0) this.#peers.delete(peer);
-      leave();
+      leavePeer();
+      leaveConnection();
     };
   }
+}
 
-  #enter(connection: WireConnection, protocol: string): () => void {
-    const open = this.#connections.get(connection) ?? new Map<string, number>();
-    this.#connections.set(connection, open.set(protocol, (open.get(protocol) ?? 0) + 1));
-    return () => {
-      const left = (open.get(protocol) ?? 1) - 1;
-      if (left > 0) return void open.set(protocol, left);
-      open.delete(protocol);
-      if (open.size === 0 && this.#connections.get(connection) === open) this.#connections.delete(connection);
-    };
-  }
+/** Counts one more of a kind. Returns how to count one less. */
+function count<Owner, Kind>(counts: Map<Owner, Map<Kind, number>>, owner: Owner, kind: Kind): () => void {
+  const ofOwner = counts.get(owner) ?? new Map<Kind, number>();
+  counts.set(owner, ofOwner.set(kind, (ofOwner.get(kind) ?? 0) + 1));
+  return () => {
+    const left = (ofOwner.get(kind) ?? 1) - 1;
+    if (left > 0) return void ofOwner.set(kind, left);
+    ofOwner.delete(kind);
+    if (ofOwner.size === 0 && counts.get(owner) === ofOwner) counts.delete(owner);
+  };
 }
 
 /** The same listener, which leaves its place at the end of the stream. */
