@@ -71,7 +71,8 @@ export interface SessionInit {
 export class Session {
   readonly #init: SessionInit;
   readonly #table: ConnectionTable;
-  readonly #costs: MemberCosts;
+  /** What each member costs. */
+  readonly costs: MemberCosts;
   readonly #dialler: Dialler;
   readonly #verified: VerifiedPeers;
   readonly #reachability: Reachability;
@@ -96,7 +97,7 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     this.#table = this.#makeTable();
-    this.#costs = new MemberCosts({ clock, table: this.#table });
+    this.costs = new MemberCosts({ clock, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
@@ -113,12 +114,12 @@ export class Session {
         best: (peer) => this.#table.best(peer),
         gateways: () => this.#gateways.peers(),
       },
-      streams: this.#costs.places,
+      streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
       acts: this.#acts,
-      held: this.#costs.held,
-      work: this.#costs.work,
+      held: this.costs.held,
+      work: this.costs.work,
       outbox,
       uuid: input.uuid,
     };
@@ -175,7 +176,7 @@ export class Session {
     const identity = this.#table.identityOf(connection);
     if (identity === undefined) return "refused";
     const { protocol } = stream;
-    return this.#costs.places.received(connection, protocol, () => {
+    return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
@@ -191,7 +192,7 @@ export class Session {
     const listener = wireListener({
       input: this.#init.input,
       table: this.#table,
-      costs: this.#costs,
+      costs: this.costs,
       gateways: this.#gateways,
       gossip: this.#gossip,
       reachability: this.#reachability,
@@ -340,7 +341,7 @@ export class Session {
 
   /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
   #isBusy(connection: WireConnection): boolean {
-    return connection.isRelaying || this.#costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
+    return connection.isRelaying || this.costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }
 
   #end(reason: string): void {
@@ -351,7 +352,7 @@ export class Session {
     this.#kad.stop();
     this.#verified.stop();
     this.#dialler.stop();
-    this.#costs.work.stop();
+    this.costs.work.stop();
     this.#table.closeAll(reason);
     // After the closes of this turn: the wire ends what they leave.
     this.#init.clock.yield(() =>

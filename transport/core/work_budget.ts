@@ -46,6 +46,8 @@ class Account {
   readonly waiting = new Map<object, Waiting>();
   timer: Timer | undefined;
   leftUs: number;
+  /** What it was charged in all, less what was given back. */
+  chargedUs = 0;
   filledAt: number;
   /** When the present delay began, and when it was last seen. */
   delayedSince = 0;
@@ -105,7 +107,14 @@ export class WorkBudgets {
   /** Gives back what was charged: it turned out to be wanted. */
   refund(peer: PeerText, us: number): void {
     const account = this.#accounts.get(peer);
-    if (account !== undefined) account.leftUs = Math.min(this.#limits.burstUs, account.leftUs + us);
+    if (account === undefined) return;
+    account.leftUs = Math.min(this.#limits.burstUs, account.leftUs + us);
+    account.chargedUs -= us;
+  }
+
+  /** What a peer was charged since it is remembered, less what was given back, in microseconds. */
+  chargedUs(peer: PeerText): number {
+    return this.#accounts.get(peer)?.chargedUs ?? 0;
   }
 
   /**
@@ -191,6 +200,7 @@ export class WorkBudgets {
   #spend(account: Account, us: number): void {
     this.#fill(account, this.#init.clock.monotonic());
     account.leftUs = Math.max(-this.#limits.burstUs, account.leftUs - us);
+    account.chargedUs += us;
   }
 
   #fill(account: Account, now: number): void {
