@@ -66,6 +66,7 @@ export class Hostile {
       case "forger":
       case "mute":
       case "relayed":
+      case "rules":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

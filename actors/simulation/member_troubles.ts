@@ -11,6 +11,7 @@ import { isMessageProtocol, messageProtocols, workerTopic } from "../../transpor
 import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
+import { RuledMember, ruledName } from "./ruled_member.ts";
 import type { Credential } from "./authority.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
@@ -50,13 +51,16 @@ export interface MemberTroublesInit {
 /** Makes the troubles of hostile members. */
 export class MemberTroubles {
   readonly #init: MemberTroublesInit;
+  readonly #ruled: RuledMember;
   #members = 0;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
+    this.#ruled = new RuledMember({ ...init, member: () => this.#member(ruledName) });
   }
 
-  make({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+  make(event: ScenarioEvent, node: SimulatedNode): void {
+    const { kind, forMs, amount } = event;
     switch (kind) {
       case "second-certificate":
         return this.#comeTwice(node, amount < 0.4 ? "second/role" : "second/serial", amount);
@@ -68,6 +72,8 @@ export class MemberTroubles {
         return amount > 0.5 && (node.role === "worker" || node.role === "data")
           ? this.#silence(node, forMs)
           : this.#keepSilent(node, amount < 0.25);
+      case "rules":
+        return this.#ruled.begin(node, event);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }

@@ -54,6 +54,7 @@ export const faultKinds = [
   "forger",
   "mute",
   "relayed",
+  "rules",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */

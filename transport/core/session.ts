@@ -97,7 +97,7 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     this.#table = this.#makeTable();
-    this.costs = new MemberCosts({ clock, table: this.#table });
+    this.costs = new MemberCosts({ clock, outbox, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
