@@ -289,6 +289,22 @@ export const refusalTable = {
       readonly rule: string;
     }) => `Cannot let ${name} (role ${role}) do ${act}: ${rule}`,
   },
+  "too-expensive": {
+    tag: "TooExpensive",
+    phase: "act",
+    hint:
+      "Ask whoever runs the peer: what it asks of this node costs more than a tenth of a core. If it is not one of yours, revoke its certificate; if its work is honest, spread it over more nodes.",
+    message: ({ delayedMs, refusedMs }: {
+      /** How long its work had been delayed on end; 0 where it comes back before its time. */
+      readonly delayedMs: number;
+      readonly refusedMs: number;
+    }) =>
+      delayedMs === 0
+        ? `Cannot let this peer in: it cost too much, and is refused for ${Math.ceil(refusedMs / 1_000)} s more`
+        : `Cannot do more for this peer: its work was delayed for ${
+          Math.round(delayedMs / 1_000)
+        } s on end. It is refused for ${Math.ceil(refusedMs / 1_000)} s`,
+  },
   "hung-up": {
     tag: "HungUp",
     phase: "handshake",
