@@ -211,6 +211,7 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
       knobs: scenario.knobs,
+      hasRules: scenario.events.some(({ kind, target }) => kind === "rules" && target === name),
       ...(executors === undefined ? {} : { executors }),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
