@@ -10,18 +10,27 @@ import { foreignProtocols, madeUpAuthor, publication, subscription } from "./for
 import { askForOffer, workerRequest } from "./lease_work.ts";
 import { openStream, trySend } from "./raw_member.ts";
 
-/** How many of some requests of an honest scheduler got an offer. */
-async function offersToHonest(means: AttackMeans, asks: number): Promise<number> {
+/** An honest scheduler that gets offers, and how many of some further requests get one. */
+async function honestScheduler(means: AttackMeans): Promise<(asks: number) => Promise<number>> {
   const friend = await means.friend("scheduler");
   await friend.dial(means.place.address);
-  await pause(300); // gossip learns who subscribes
-  let offers = 0;
-  for (let nth = 0; nth < asks; nth++) {
-    if (await askForOffer(friend, { withinMs: 1_500 }) !== undefined) offers += 1;
-    else await pause(200);
+  // Gossip has to learn first who subscribes.
+  const end = performance.now() + 15_000;
+  while (await askForOffer(friend, { withinMs: 1_000 }) === undefined) {
+    if (performance.now() > end) throw new Error("an honest scheduler gets no offer in quiet times");
   }
-  return offers;
+  return async (asks) => {
+    let offers = 0;
+    for (let nth = 0; nth < asks; nth++) {
+      await pause(betweenAsksMs);
+      if (await askForOffer(friend, { withinMs: 3_000 }) !== undefined) offers += 1;
+    }
+    return offers;
+  };
 }
+
+/** A worker listens to a scheduler twice a second. */
+const betweenAsksMs = 600;
 
 /** Hands on requests of authors without certificates: each would be dialled to find out who it is. */
 const madeUpAuthors: MemberAttack = {
@@ -30,6 +39,7 @@ const madeUpAuthors: MemberAttack = {
   group: "auction",
   expected: {},
   run: async (means) => {
+    const offersFor = await honestScheduler(means);
     const { member, connection } = await means.intruder("worker");
     await member.serve(foreignProtocols.gossip, () => {});
     const { stream } = await openStream(connection, foreignProtocols.gossip);
@@ -44,7 +54,7 @@ const madeUpAuthors: MemberAttack = {
       }
     })();
     const asks = means.pick(2, 10);
-    const offers = await offersToHonest(means, asks);
+    const offers = await offersFor(asks);
     going = false;
     await flood;
     if (offers < asks / 2) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
@@ -58,6 +68,7 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
   group: "auction",
   expected,
   run: async (means) => {
+    const offersFor = await honestScheduler(means);
     const bidder = await means.friend(role, { certificate: await means.certificate(role) });
     await bidder.dial(means.place.address);
     await pause(300); // gossip learns who subscribes
@@ -69,7 +80,7 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
       }
     })();
     const asks = means.pick(2, 10);
-    const offers = await offersToHonest(means, asks);
+    const offers = await offersFor(asks);
     going = false;
     await flood;
     if (offers < asks * 0.9) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);

@@ -15,6 +15,8 @@ import { dataset } from "./world.ts";
 
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
+const listenAddresses = ["/ip4/127.0.0.1/tcp/0"];
+
 /** Looks a data set up; its publisher, where there is one. */
 async function publisherOf(friend: HonestMember, key: string, nth: number): Promise<string | undefined> {
   const answer = await friend.ask({ type: "record.get", id: `${key}/${nth}`, key, timeoutMs: 8_000 });
@@ -53,7 +55,7 @@ const forged = (liars: number): MemberAttack => ({
   expected: {},
   run: async (means) => {
     const gatewayAddresses = [means.place.address];
-    const friend = await means.friend("scheduler", { gatewayAddresses, listenAddresses: ["/ip4/127.0.0.1/tcp/0"] });
+    const friend = await means.friend("scheduler", { gatewayAddresses, listenAddresses });
     await friend.dial(means.place.address);
     await lie(means, liars, friend);
     await pause(500); // the DHT learns of them
@@ -77,7 +79,7 @@ const squatted: MemberAttack = {
     const key = `squatted-${Date.now()}`;
     const gatewayAddresses = [means.place.address];
     const put = async (role: "worker" | "data", certificate = means.certificate(role)) => {
-      const publisher = await means.friend(role, { certificate: await certificate, gatewayAddresses });
+      const publisher = await means.friend(role, { certificate: await certificate, gatewayAddresses, listenAddresses });
       await publisher.dial(means.place.address);
       const ask = { type: "record.put", id: role, key, value: utf8('{"num_slices":2}'), timeoutMs: 5_000 } as const;
       return { peer: publisher.identity.peer, answer: await publisher.ask(ask) };
