@@ -125,11 +125,11 @@ export class AttackMeans {
   /** A hostile member, at an address of its own. */
   async member(
     certificate: MemberCertificate,
-    options: { readonly listens?: boolean } = {},
+    options: { readonly listens?: boolean; readonly from?: string } = {},
   ): Promise<RawMember> {
     const { identity } = certificate;
-    const from = nextAddress();
-    const member = await RawMember.start({ identity, trustPem: this.world.root.certPem, from, ...options });
+    const { from = nextAddress(), ...more } = options;
+    const member = await RawMember.start({ identity, trustPem: this.world.root.certPem, from, ...more });
     this.#members.push(member);
     return member;
   }

@@ -87,9 +87,31 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
   },
 });
 
+/** Many members at the address of an honest one (a NAT, a relay): its gossip counts all the same. */
+const neighbours: MemberAttack = {
+  id: "neighbours-at-one-address",
+  target: "worker",
+  group: "auction",
+  expected: {},
+  run: async (means) => {
+    const offersFor = await honestScheduler(means);
+    for (let left = means.pick(16, 60); left > 0; left--) {
+      means.attempts += 1;
+      const member = await means.member(await means.certificate("worker"), { from: "127.0.0.1" });
+      await member.serve(foreignProtocols.gossip, () => {});
+      await member.connect(means.place.address);
+    }
+    await pause(1_500); // gossip judges its peers once a second
+    const asks = means.pick(2, 10);
+    const offers = await offersFor(asks);
+    if (offers < asks * 0.9) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+  },
+};
+
 /** The attacks. */
 export const gossipAttacks: readonly MemberAttack[] = [
   madeUpAuthors,
+  neighbours,
   bids("worker", { acts: ["worker.request"] }),
   bids("scheduler", {}),
 ];
