@@ -104,6 +104,8 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   mute: noted,
   relayed: { traffic: "relayed" },
   rules: noted,
+  "wrong-role": { fact: (fact) => fact.type === "act.refused" },
+  denied: noted,
 };
 
 interface Struck {

@@ -157,6 +157,8 @@ export class Trouble {
     mute: this.#makeHostile,
     relayed: this.#makeHostile,
     rules: this.#makeHostile,
+    "wrong-role": this.#makeHostile,
+    denied: this.#makeHostile,
   };
 
   // ── Links ──

@@ -67,6 +67,8 @@ export class Hostile {
       case "mute":
       case "relayed":
       case "rules":
+      case "wrong-role":
+      case "denied":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

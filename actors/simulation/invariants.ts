@@ -31,6 +31,10 @@ export const invariants = {
     sentence: "A request or a stream counts with the identity that its own connection proved.",
     source: "ours",
   },
+  "act-only-by-role": {
+    sentence: "An act is done only for a member whose role may do it, and a second after the rules deny it, no more.",
+    source: "ours",
+  },
   "members-told": {
     sentence: "A node's roles are told of every member that is connected, of its end, and of no other.",
     source: "ours",

@@ -40,6 +40,9 @@ export async function memberCredentials(
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }
   if (kinds.has("mute")) await add("mute", { role: "scheduler" });
+  if (kinds.has("wrong-role") || kinds.has("denied")) {
+    for (const role of ["gateway", "scheduler", "worker", "data"]) await add(`acting/${role}`, { role });
+  }
   if (kinds.has("relayed")) await add("relayed", { role: "scheduler" });
   if (kinds.has("rules")) await add(ruledName, { role: "worker" });
   return made;
@@ -47,7 +50,7 @@ export async function memberCredentials(
 
 /** Whether a credential is a member's, which only a list may exclude. */
 export function isMemberName(name: string): boolean {
-  return /^(second|crowd|forger)\//.test(name) && name !== "forger/stranger" ||
+  return /^(second|crowd|forger|acting)\//.test(name) && name !== "forger/stranger" ||
     ["mute", "relayed", ruledName].includes(name);
 }
 

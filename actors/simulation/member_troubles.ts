@@ -13,6 +13,7 @@ import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
 import { RuledMember, ruledName } from "./ruled_member.ts";
 import type { Credential } from "./authority.ts";
+import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import { Forger } from "./forger.ts";
@@ -52,11 +53,13 @@ export interface MemberTroublesInit {
 export class MemberTroubles {
   readonly #init: MemberTroublesInit;
   readonly #ruled: RuledMember;
+  readonly #acting: ActingTroubles;
   #members = 0;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
     this.#ruled = new RuledMember({ ...init, member: () => this.#member(ruledName) });
+    this.#acting = new ActingTroubles({ ...init, member: (name, isListed) => this.#member(name, isListed) });
   }
 
   make(event: ScenarioEvent, node: SimulatedNode): void {
@@ -74,6 +77,10 @@ export class MemberTroubles {
           : this.#keepSilent(node, amount < 0.25);
       case "rules":
         return this.#ruled.begin(node, event);
+      case "wrong-role":
+        return this.#acting.actOutOfRole(node, amount);
+      case "denied":
+        return this.#acting.deny(node);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }

@@ -55,6 +55,8 @@ export const faultKinds = [
   "mute",
   "relayed",
   "rules",
+  "wrong-role",
+  "denied",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */
