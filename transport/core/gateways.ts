@@ -10,6 +10,7 @@ import type { PeerText, TransportInput } from "../port.ts";
 import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
 import type { Authorization } from "./authorization.ts";
 import type { ConnectionTable } from "./connection_table.ts";
+import type { DialTarget } from "./dialing.ts";
 import type { Reachability } from "./reachability.ts";
 import type { WireConnection } from "./wire.ts";
 
@@ -34,10 +35,17 @@ export class Gateways {
     this.#init = init;
   }
 
-  /** Why the peer at the other end of this connection may not be there; undefined unless it is a configured gateway's address. */
-  refusalOf(connection: WireConnection, identity: PeerIdentity): NotAuthorized | undefined {
+  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address. */
+  refusalOf(place: Pick<WireConnection, "relay" | "address">, identity: PeerIdentity): NotAuthorized | undefined {
     const { input: { gatewayAddresses }, acts } = this.#init;
-    return leadsToGateway(connection, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+    return leadsToGateway(place, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+  }
+
+  /** The same of a dial's target. A connection that there was may lead elsewhere: what is asked for as a gateway is one. */
+  refusalOfDial(target: DialTarget, connection: WireConnection): NotAuthorized | undefined {
+    const identity = this.#init.table.identityOf(connection);
+    if (identity === undefined) return undefined;
+    return this.refusalOf("address" in target ? { relay: undefined, address: target.address } : connection, identity);
   }
 
   /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */

@@ -265,6 +265,8 @@ export class Session {
       if (Result.isFailure(outcome)) {
         return outbox.answer(replyTo, { type: "dial.failed", id, refusal: outcome.failure });
       }
+      const refusal = this.#gateways.refusalOfDial(target, outcome.success);
+      if (refusal !== undefined) return outbox.answer(replyTo, { type: "dial.failed", id, refusal });
       const peer = this.#table.identityOf(outcome.success)?.peer ?? "";
       outbox.answer(replyTo, { type: "dial.done", id, peer });
     });
