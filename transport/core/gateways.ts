@@ -12,7 +12,7 @@ import type { Authorization } from "./authorization.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { DialTarget } from "./dialing.ts";
 import type { Reachability } from "./reachability.ts";
-import type { WireConnection } from "./wire.ts";
+import type { Wire, WireConnection } from "./wire.ts";
 
 /** What it is made with. */
 export interface GatewaysInit {
@@ -22,6 +22,7 @@ export interface GatewaysInit {
   readonly table: Pick<ConnectionTable, "identityOf" | "of" | "open" | "closeOne">;
   readonly acts: Pick<Authorization, "refusalOf" | "allows" | "report">;
   readonly reachability: Pick<Reachability, "isRelay">;
+  readonly wire: Pick<Wire, "unreserve">;
 }
 
 /** Acts whose denial by a changed rule ends a connection: what began by them lives in the wire. */
@@ -73,11 +74,20 @@ export class Gateways {
 
   /** Rules deny acts to a member: ends its connections where the wire itself goes on with what they began. */
   denied(connections: Iterable<WireConnection>, denied: ReadonlySet<Act>): void {
+    if (denied.has("relay.reserve")) this.#unreserve(connections);
     const ending = [...heldByWire].filter((act) => denied.has(act));
     if (ending.length === 0) return;
     for (const connection of connections) {
       if (ending.every((act) => act === "gateway" && !this.#leadsToGateway(connection))) continue;
       this.#init.table.closeOne(connection, `the rules deny ${ending.join(", ")}`);
+    }
+  }
+
+  #unreserve(connections: Iterable<WireConnection>): void {
+    const { table, wire } = this.#init;
+    for (const connection of connections) {
+      const peer = table.identityOf(connection)?.peer;
+      if (peer !== undefined) wire.unreserve(peer);
     }
   }
 
