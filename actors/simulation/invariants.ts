@@ -39,6 +39,11 @@ export const invariants = {
     sentence: "A node's roles are told of every member that is connected, of its end, and of no other.",
     source: "ours",
   },
+  "rules-hold": {
+    sentence:
+      "From a second after a node's configuration changed, no act is done that its rules deny, and none is refused by a rule that is gone; a file that does not load changes nothing.",
+    source: "docs/security.md: What a member may do",
+  },
   "record-owner": {
     sentence: "A record is kept and found under the publisher that sent it, and no other owner takes over its key.",
     source: "docs/wire.md: Data sets",

@@ -54,6 +54,7 @@ export const faultKinds = [
   "forger",
   "mute",
   "relayed",
+  "rules",
   "wrong-role",
   "denied",
 ] as const;
