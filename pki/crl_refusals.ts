@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { RefusalRow } from "./refusal_table.ts";
+import type { RefusalRow } from "./refusal_row.ts";
 
 type Detail = { readonly detail: string };
 

@@ -10,6 +10,7 @@ import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { DomainPaths, TrustPaths } from "../trust/load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
+import type { TrustStoreInput } from "../trust/trust_store.ts";
 
 /** The trust policy of a configuration. */
 export function policyOf(config: RoleConfig): Policy {
@@ -20,6 +21,11 @@ export function policyOf(config: RoleConfig): Policy {
     crlGraceMs: config.crlGraceHours * 60 * 60 * 1_000,
     roles: config.requireRoles ? "require" : "optional",
   };
+}
+
+/** What the trust store is made with: the files of a configuration, and the policy. `hypha-certutil explain` loads the same. */
+export function trustInputOf(config: RoleConfig): Omit<TrustStoreInput, "ports"> {
+  return { ...trustPathsOf(config), policy: policyOf(config), stateDir: config.stateDir };
 }
 
 /** Where a configuration has what it trusts, of each domain. */

@@ -40,6 +40,7 @@ import {
   SelfSigned,
   TlsFailed,
   TlsVersion,
+  TooExpensive,
   TooManyConnections,
   UnknownCriticalExtension,
   UnknownIssuer,
@@ -47,7 +48,8 @@ import {
   UnsupportedKeyAlgorithm,
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
-import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import type { RefusalPhase } from "../../pki/refusal_row.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 
 const at = new Date("2026-03-01T03:00:00Z");
 
@@ -115,6 +117,7 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     }),
     "role-not-allowed": new RoleNotAllowed({ certificate, role: say("no role"), allowed: ["gateway", "scheduler"] }),
     "job-scope": new JobScope({ job: say("7d0f3c1e"), what: say("dataset digits-private") }),
+    "too-expensive": new TooExpensive({ delayedMs: 30_000, refusedMs: 60_000 }),
     "hung-up": new HungUp({ detail: detail("the peer ended the connection") }),
     "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
     "internal": new Internal({ detail: detail("check path gave no outcome") }),

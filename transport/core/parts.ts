@@ -7,10 +7,12 @@ import type { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { NotAuthorized } from "../../pki/refusal.ts";
 import type { Act } from "../authorization/acts.ts";
-import type { PeerText, TransportError } from "../port.ts";
+import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
+import type { ReadBudgets } from "./held_bytes.ts";
 import type { Outbox } from "./outbox.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
+import type { WorkBudgets } from "./work_budget.ts";
 
 /** What a transport holds open, by kind. */
 export interface OpenCounts {
@@ -37,7 +39,7 @@ export interface Established {
   gateways(): readonly PeerText[];
 }
 
-/** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
+/** Opens streams (`stream_places.ts`): counts those of each peer. */
 export interface OpensStreams {
   /** As {@linkcode WireConnection.openStream}; over the limit the listener gets `closed("too-many")` later. */
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
@@ -48,11 +50,14 @@ export interface Connects {
   /**
    * A connection to a peer: the best that there is, or a dialled one. Equal dials are shared; the dial goes on for the others
    * when one gives up. `done` is called later, never inside this call.
+   *
+   * @param to Whom of the peer's members it is for: the connection's certificate fits, or it fails with `not-authorized`.
    */
   connect(
     peer: PeerText,
     timeoutMs: number,
     done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+    to?: AskTarget,
   ): GiveUp;
 }
 
@@ -89,6 +94,10 @@ export interface SessionParts {
   readonly dialler: Connects;
   readonly verified: Verifies;
   readonly acts: Authorizes;
+  /** What each peer's streams hold. */
+  readonly held: Pick<ReadBudgets, "of">;
+  /** What each peer's work may cost. */
+  readonly work: Pick<WorkBudgets, "run" | "leave" | "refund">;
   readonly outbox: Outbox;
   readonly uuid: () => string;
 }
