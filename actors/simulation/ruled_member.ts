@@ -57,12 +57,13 @@ export class RuledMember implements SimulationWatch {
   /** Begins the trouble at a node. */
   begin(node: SimulatedNode, { forMs, amount }: ScenarioEvent): void {
     const { sim } = this.#init;
-    const member = this.#init.member();
+    const member = node.options.hasRules === true ? this.#init.member() : undefined;
     if (member === undefined) return;
     if (!sim.watches.includes(this)) sim.watches.push(this);
     const overMs = denyMs + forMs / 2;
     const stayMs = overMs + afterwardsMs;
     this.#write(node, denying(member.peer, amount), true);
+    if (amount > 0.9) node.reload(); // SIGHUP, by an operator who does not wait
     // A file that does not load takes no rule away.
     if (amount < 0.7) sim.after(overMs / 2, () => this.#spoil(node, amount));
     sim.after(overMs, () => this.#write(node, [], false));
