@@ -42,6 +42,7 @@ import {
   kadProtocol,
   type Wire,
   type WireConnection,
+  type WireListener,
   type WireStarted,
   type WireStream,
 } from "./wire.ts";
@@ -185,9 +186,8 @@ export class Session {
 
   // ── Start ──
 
-  /** Starts the wire. Where that fails nothing is left over. */
-  start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    const listener = wireListener({
+  #listener(): WireListener {
+    return wireListener({
       input: this.#init.input,
       table: this.#table,
       costs: this.costs,
@@ -196,7 +196,11 @@ export class Session {
       reachability: this.#reachability,
       stream: (connection, stream) => this.#stream(connection, stream),
     });
-    this.#init.wire.start(listener, (started) => {
+  }
+
+  /** Starts the wire. Where that fails nothing is left over. */
+  start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
+    this.#init.wire.start(this.#listener(), (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
