@@ -131,6 +131,7 @@ const hoards = (
 export const messageAttacks: readonly MemberAttack[] = [
   ...victimRoles.flatMap((target) => [unfinished(target), oversized(target)]),
   hoards("gateway", "kademlia", { protocol: kadProtocol }),
+  hoards("gateway", "reservations", { protocol: foreignProtocols.hop }),
   hoards("gateway", "gossip", { protocol: foreignProtocols.gossip }),
   hoards("gateway", "identify-pushes", { protocol: foreignProtocols.identifyPush }),
   hoards("scheduler", "requests", { protocol: "/hypha-api/0.0.1" }),

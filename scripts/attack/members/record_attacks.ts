@@ -73,7 +73,7 @@ const forged = (liars: number): MemberAttack => ({
 const squatted: MemberAttack = {
   id: "squatted-data-set",
   target: "gateway",
-  group: "records",
+  group: "squatted",
   expected: { acts: ["record.put"] },
   run: async (means) => {
     const key = `squatted-${Date.now()}`;
