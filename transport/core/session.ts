@@ -42,6 +42,7 @@ import {
   kadProtocol,
   type Wire,
   type WireConnection,
+  type WireListener,
   type WireStarted,
   type WireStream,
 } from "./wire.ts";
@@ -86,6 +87,7 @@ export class Session {
   readonly #drains = new Set<Timer>();
   readonly #onStopped: (() => void)[] = [];
   #identity: NodeIdentity;
+  #mayDial: WireListener["mayDial"] = () => false;
   #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
 
@@ -196,6 +198,7 @@ export class Session {
       reachability: this.#reachability,
       stream: (connection, stream) => this.#stream(connection, stream),
     });
+    this.#mayDial = listener.mayDial;
     this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
@@ -275,8 +278,7 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    const { mayDial } = this.#listener();
-    addressesOfPeers({ wire, table: this.#table, mayDial }, (peers) => {
+    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayDial }, (peers) => {
       outbox.answer(replyTo, { type: "retired", listenAddresses, peers });
     });
   }
