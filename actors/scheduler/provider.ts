@@ -6,7 +6,7 @@
  * @module
  */
 import { Result } from "effect";
-import { isConnectedAs, standsFor } from "../../pki/member.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
@@ -31,15 +31,14 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 const seekSoon = { id: "dataset.seek" } as const;
 
 /**
- * The provider's last connection as a data node closed: looks up the record until it is back, or another peer publishes the data
+ * The provider's last connection as the member that published the data set closed: looks up the record until it is back, or another peer publishes the data
  * set.
  */
 export function noteProviderGone(
   { context, enqueue }: SchedulerArgs,
-  { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
+  { identity }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
-  if (isConnectedAs(context.members, peer, "data")) return;
+  if (memberOf(identity) !== context.dataset?.member) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
@@ -48,10 +47,10 @@ export function noteProviderGone(
 /** The provider is back, or a data node connected that may be the provider with another key. */
 export function noteProvider(
   { context, enqueue }: SchedulerArgs,
-  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
+  { identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
-  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
+  if (memberOf(identity) === context.dataset.member) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
   } else if (identity.role === "data") {
@@ -77,7 +76,7 @@ export function takeProvider(
 ): void {
   if (lookup !== context.lookups || context.dataset === undefined) return;
   const found = readDatasetRecord(answer);
-  if (Result.isFailure(found) || found.success.provider === context.dataset.provider) return;
+  if (Result.isFailure(found) || found.success.member === context.dataset.member) return;
   const { provider, slices } = found.success;
   if (slices !== context.dataset.slices) return;
   enqueue.assign({ dataset: found.success, seeks: 0 });

@@ -6,6 +6,7 @@
  * @module
  */
 import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { type PeerText, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
@@ -14,10 +15,12 @@ import type { GiveUp, StreamEnd, StreamListener, WireConnection, WireStream } fr
 
 /** What an ask is made of. `data` and `ended` are called until there is an outcome, and no longer. */
 export interface AskStreamInit<Answer> {
-  readonly parts: Pick<SessionParts, "clock" | "dialler" | "streams">;
+  readonly parts: Pick<SessionParts, "clock" | "dialler" | "established" | "streams">;
   readonly peer: PeerText;
   readonly protocol: string;
   readonly timeoutMs: number;
+  /** Whether the peer counts with what the certificate of a connection proved. By default it does with each. */
+  readonly fits?: (identity: PeerIdentity) => boolean;
   /** Sends the question. */
   send(stream: WireStream): void;
   data(bytes: Uint8Array): void;
@@ -36,6 +39,8 @@ export class AskStream<Answer> implements StreamListener {
   #giveUpDial: GiveUp | undefined;
   #stream: WireStream | undefined;
   #state: "asking" | "answered" | "over" = "asking";
+  /** What the certificate of the connection proved that the peer was asked on. */
+  identity: PeerIdentity | undefined;
 
   constructor(init: AskStreamInit<Answer>) {
     this.#init = init;
@@ -48,8 +53,11 @@ export class AskStream<Answer> implements StreamListener {
     });
   }
 
-  #open(connection: WireConnection): void {
-    const { protocol, parts: { streams } } = this.#init;
+  #open(any: WireConnection): void {
+    const { peer, protocol, fits, parts: { established, streams } } = this.#init;
+    const connection = fits === undefined ? any : established.best(peer, fits);
+    if (connection === undefined) return this.fail("refused", "no certificate that it shows counts for this");
+    this.identity = established.identityOf(connection);
     this.#stream = streams.open(connection, protocol, this);
     this.#init.send(this.#stream);
   }

@@ -228,11 +228,12 @@ export class ConnectionTable implements ConnectionListener {
     return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
-  /** The connection to use for a peer: open, a direct one before a relayed one. */
-  best(peer: PeerText): WireConnection | undefined {
+  /** The connection to use for a peer: open, with a certificate that fits, a direct one before a relayed one. */
+  best(peer: PeerText, fits?: (identity: PeerIdentity) => boolean): WireConnection | undefined {
     let best: WireConnection | undefined;
-    for (const { connection } of this.#peers.get(peer) ?? []) {
+    for (const { connection, gate: { identity } } of this.#peers.get(peer) ?? []) {
       if (!connection.isOpen) continue;
+      if (fits !== undefined && (identity === undefined || !fits(identity))) continue;
       if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;
     }
     return best;

@@ -31,10 +31,12 @@ export interface Established {
   identityOf(connection: WireConnection): PeerIdentity | undefined;
   /** What the certificates of a peer's established connections proved. */
   identitiesOf(peer: PeerText): readonly PeerIdentity[];
-  /** The connection to use for a peer: open, a direct one before a relayed one. */
-  best(peer: PeerText): WireConnection | undefined;
+  /** The connection to use for a peer: open, with a certificate that fits, a direct one before a relayed one. */
+  best(peer: PeerText, fits?: (identity: PeerIdentity) => boolean): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
+  /** Whether every certificate of the own domain must name a role. */
+  readonly areRolesRequired: boolean;
 }
 
 /** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
