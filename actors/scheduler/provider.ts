@@ -6,7 +6,7 @@
  * @module
  */
 import { Result } from "effect";
-import { memberOf } from "../../pki/member.ts";
+import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
@@ -31,14 +31,15 @@ export function find({ context, self, enqueue }: SchedulerArgs): void {
 const seekSoon = { id: "dataset.seek" } as const;
 
 /**
- * The provider's last connection as the member that published the data set closed: looks up the record until it is back, or another peer publishes the data
+ * The provider's last connection as a data node closed: looks up the record until it is back, or another peer publishes the data
  * set.
  */
 export function noteProviderGone(
   { context, enqueue }: SchedulerArgs,
-  { identity }: Extract<TransportFact, { type: "peer.closed" }>,
+  { peer, identity }: Extract<TransportFact, { type: "peer.closed" }>,
 ): void {
-  if (memberOf(identity) !== context.dataset?.member) return;
+  if (peer !== context.dataset?.provider || !standsFor(identity.role, "data")) return;
+  if (isConnectedAs(context.members, peer, "data")) return;
   enqueue.assign({ seeks: Number.POSITIVE_INFINITY });
   enqueue.cancel(seekSoon.id);
   enqueue.raise({ type: "dataset.seek" });
@@ -47,10 +48,10 @@ export function noteProviderGone(
 /** The provider is back, or a data node connected that may be the provider with another key. */
 export function noteProvider(
   { context, enqueue }: SchedulerArgs,
-  { identity }: Extract<TransportFact, { type: "peer.established" }>,
+  { peer, identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   if (context.dataset === undefined) return;
-  if (memberOf(identity) === context.dataset.member) {
+  if (peer === context.dataset.provider && standsFor(identity.role, "data")) {
     enqueue.assign({ seeks: 0 });
     enqueue.cancel(seekSoon.id);
   } else if (identity.role === "data") {
@@ -79,6 +80,8 @@ export function takeProvider(
   if (Result.isFailure(found) || found.success.member === context.dataset.member) return;
   const { provider, slices } = found.success;
   if (slices !== context.dataset.slices) return;
+  // The same key with another certificate: the workers' slices come from where they came from.
+  if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
   enqueue.assign({ dataset: found.success, seeks: 0 });
   enqueue.cancel(seekSoon.id);
   enqueue(() =>

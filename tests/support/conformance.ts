@@ -69,8 +69,8 @@ export interface JoinOptions {
 export interface Meeting {
   readonly name: string;
   join(name: string, options?: JoinOptions): Promise<Party>;
-  /** A member without a core, which keeps to no rule. */
-  intrude(name: string): Promise<HostilePeer>;
+  /** A member without a core, which keeps to no rule; with a certificate that names no role, unless one is given. */
+  intrude(name: string, node?: TestNode): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
   /** The wall clocks of all parties jump, in milliseconds; timers do not notice. */
@@ -87,8 +87,8 @@ export function realMeeting(pki: TestPki): Meeting {
     name: "libp2p",
     jump: (ms) => void (aheadMs += ms),
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name) });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name) });
       const peer = new HostilePeer(new Libp2pWire(input, realClock(Date.now)), input.identity);
       await new Promise((resolve) => peer.wire.start(peer, resolve));
       return peer;
@@ -154,8 +154,8 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       for (const clock of clocks) clock.skewMs += ms;
     },
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name), uuid: randomUUID });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name), uuid: randomUUID });
       const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
       const host = { name, network, clock: new NodeClock(time), directory, address, stopped: false };
       const peer = new HostilePeer(new SimulatedWire(host, input), input.identity);
