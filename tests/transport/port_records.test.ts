@@ -124,5 +124,37 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(gateway, scheduler, data);
   });
 
+  test("an existing network: no certificate names a role, and the data node does not speak our protocol", async () => {
+    const meeting = meetingOf(pki);
+    const gateways = [];
+    for (const name of ["gateway-1", "gateway-2"]) {
+      gateways.push(await join(meeting, "gateway", { named: false, name }));
+    }
+    const scheduler = await join(meeting, "scheduler", { named: false });
+    await connect(scheduler, ...gateways);
+    const data = await intrude(meeting, "data", undefined, gateways);
+    const putAt = async (count: number) => {
+      for (const connection of [...data.connections].slice(0, count)) {
+        let isTaken = false;
+        for (let time = 0; time < 40 && !isTaken; time++) {
+          void putRecord(data, connection, { key, value: truth }).then((taken) => isTaken = taken);
+          await meeting.pass(50);
+        }
+        assert.ok(isTaken);
+      }
+    };
+    await putAt(1);
+    const right = `${data.identity.peer} ${truth} undefined`;
+    assert.is(found(await get(scheduler)), right);
+    // Half of the answers are no majority; of two against one they are.
+    const hostile = await intrude(meeting, "liar", undefined, [scheduler, ...gateways]);
+    const liar = lying(hostile, { publisher: hostile.identity.peer, value: forged });
+    assert.is(await lookedUp(meeting, scheduler, [liar]), "record.missing");
+    await putAt(2);
+    assert.is(await lookedUp(meeting, scheduler, [liar]), right);
+    stop([hostile, data]);
+    await left(...gateways, scheduler);
+  });
+
   test.run();
 }

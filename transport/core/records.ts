@@ -175,6 +175,8 @@ export class Records implements KeepsRecords {
     if (identity === undefined) return refused("not-established");
     if (!sameBytes(record.key, key) || peerOf(record.publisher) !== identity.peer) return refused("not-its-publishers");
     if (!this.#parts.acts.allows("record.put", identity)) return refused("not-authorized");
+    // Kept for another it would be found nowhere: this node answers with its own.
+    if (this.#own.get(key) !== undefined) return refused("another-publisher");
     return this.#store.put(record, { publisher: identity.peer, owner: ownerOf(identity), identity });
   }
 

@@ -119,6 +119,7 @@ test("what one node puts another finds at the peer that keeps it, over the core'
   const keeper = new PlayedSession({
     clock,
     self: peerA,
+    known: (peer) => [identityOf(peer)],
     wire: { kadAnswer: (_connection, message, done) => done(Result.succeed({ ...message, providers: [] })) },
   });
   const kept = new Records(keeper.parts);
