@@ -15,8 +15,7 @@ export interface CertificateLabel {
 
 /**
  * When a refusal arises: at `admission`; in the `handshake` before the checks; in the check of that name (`check_table.ts`),
- * the first one where several give it; when `trust files` load; while a `job` runs; at an `act`
- * of a member that was let in; or at `any` time.
+ * the first one where several give it; when `trust files` load; while a `job` runs; at a member's `act`; or at `any` time.
  */
 export type RefusalPhase =
   | "admission"

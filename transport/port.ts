@@ -16,28 +16,12 @@ import type { Rule } from "./authorization/authorize.ts";
 import type { CloseReason } from "./gate_port.ts";
 import type { AddressText, NodeIdentity, PeerText } from "./node_identity.ts";
 import type { Message, MessageProtocol, WorkerRequest } from "./protocols/messages.ts";
+import type { StreamProtocol } from "./protocols/stream_protocols.ts";
 
 export type * from "./gate_port.ts";
 export type * from "./input_port.ts";
 export type * from "./node_identity.ts";
-
-/**
- * Streams of files. The first two are the existing network's: the raw file and nothing else. The others are ours: they carry
- * length and SHA-256 too, and a puller's grant (`protocols/file_frame.ts`, `protocols/pull_header.ts`).
- */
-export const streamProtocols = [
-  "/hypha-tensor-stream/pull",
-  "/hypha-tensor-stream/push",
-  "/hypha-tensor-stream/pull/2",
-  "/hypha-tensor-stream/push/2",
-] as const;
-/** One of {@linkcode streamProtocols}. */
-export type StreamProtocol = (typeof streamProtocols)[number];
-
-/** Whether a protocol is one of streams. */
-export function isStreamProtocol(protocol: string): protocol is StreamProtocol {
-  return streamProtocols.some((known) => known === protocol);
-}
+export * from "./protocols/stream_protocols.ts";
 
 // ── Asks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

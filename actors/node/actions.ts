@@ -8,6 +8,7 @@ import type { RetireAnswer, TransportCounters, TransportFact } from "../../trans
 import type { RoleOutcome } from "../runtime/role.ts";
 import {
   drainRole,
+  passRules,
   passTrust,
   reload,
   startLinks,
@@ -18,6 +19,7 @@ import {
   stopTransport,
   takeIdentity,
   transportInput,
+  watchRules,
 } from "./children.ts";
 import {
   isRunning,
@@ -112,6 +114,8 @@ export const node = nodeSetup.extend({
     noteRoleDone: assign({ exit: ({ context }, { output }: ChildEnded) => exitAfter(context, output) }),
     noteCell: assign({ cell: (_, { level }: { readonly level: string }) => level }),
     passTrust: enqueueActions(passTrust),
+    passRules: enqueueActions(passRules),
+    watchRules: enqueueActions(watchRules),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
     reload: enqueueActions(reload),

@@ -3,22 +3,25 @@
  *
  * @module
  */
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { signerOf } from "../data/grant.ts";
 import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
 import { transportInputOf } from "./inputs.ts";
+import type { RuleStoreRef } from "./rule_store.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
 /** The input of the active identity's transport. */
-export function transportInput({ config, ports, identity, snapshot, makeGate, handover }: NodeContext) {
+export function transportInput({ config, ports, identity, snapshot, makeGate, rules, handover }: NodeContext) {
   return transportInputOf(config, {
     ports,
     identity: present(identity, "the identity"),
     snapshot: present(snapshot, "the trust snapshot"),
     makeGate,
+    rules,
     listenAddresses: handover?.listenAddresses,
   });
 }
@@ -90,6 +93,22 @@ export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readon
   }
 }
 
+/** Starts to watch the file of the operator's rules, where there is one. */
+export function watchRules({ context: { ports, config, ruleSource: source }, enqueue }: NodeArgs): void {
+  if (source === undefined) return;
+  const rules = config.authorization?.rules ?? [];
+  enqueue.spawnChild("ruleStore", { id: "ruleStore", input: { ports, source, rules } });
+}
+
+/** Passes the operator's rules on at once: what they no longer allow ends within a second. */
+export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly rules: readonly Rule[] }): void {
+  enqueue.assign({ rules });
+  if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "rules.changed", rules });
+  for (const { id } of context.previousIdentities) {
+    enqueue.sendTo<PreviousIdentityRef>(id, { type: "rules.changed", rules });
+  }
+}
+
 /** Takes the key and certificate that were loaded, for the first time or again. */
 export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { readonly identity: NodeIdentity }): void {
   enqueue.assign({ identity });
@@ -107,4 +126,5 @@ export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { rea
 export function reload({ self, enqueue }: NodeArgs): void {
   if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
   if (isRunning(self.getSnapshot(), "identity")) enqueue.sendTo("identity", { type: "identity.reload" });
+  if (isRunning(self.getSnapshot(), "ruleStore")) enqueue.sendTo<RuleStoreRef>("ruleStore", { type: "rules.reload" });
 }

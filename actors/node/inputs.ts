@@ -4,6 +4,7 @@
  * @module
  */
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
@@ -34,16 +35,19 @@ export function transportInputOf(
     readonly identity: NodeIdentity;
     readonly snapshot: TrustSnapshot;
     readonly makeGate: MakeGate;
+    /** The operator's rules; none where undefined. */
+    readonly rules?: readonly Rule[];
     /** Replaces the configured addresses: those that the previous transport listened on. */
     readonly listenAddresses?: readonly AddressText[] | undefined;
   },
 ): TransportInput {
-  const { ports, identity, snapshot, makeGate, listenAddresses = config.listenAddresses } = given;
+  const { ports, identity, snapshot, makeGate, rules = [], listenAddresses = config.listenAddresses } = given;
   return {
     role: config.role,
     identity,
     snapshot,
     makeGate,
+    rules,
     listenAddresses,
     externalAddresses: config.externalAddresses,
     gatewayAddresses: config.gatewayAddresses,

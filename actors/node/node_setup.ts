@@ -7,6 +7,7 @@ import { Data } from "effect";
 import { type ActorRefFrom, type CallbackActorLogic, setup } from "xstate";
 import type { ConnectedMember } from "../../pki/member.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type {
   AddressText,
   CountersAnswer,
@@ -36,6 +37,7 @@ import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
 import type { PeerNames } from "./peer_names.ts";
+import { type RuleSource, ruleStoreMachine } from "./rule_store.ts";
 
 /** Key, certificate and trust are loaded within this, in milliseconds. */
 export const loadMs = 30_000;
@@ -68,6 +70,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** Where the operator's rules are read again; those of `config` hold for good where undefined. */
+  readonly ruleSource?: RuleSource | undefined;
   /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
@@ -107,6 +111,8 @@ export interface NodeContext extends NodeInput {
   /** The answer of the previous transport: where to listen, and the peers to tell of the new PeerID. */
   readonly handover: RetireAnswer | undefined;
   readonly relistens: number;
+  /** The operator's rules on acts of peers. */
+  readonly rules: readonly Rule[];
   readonly refusalLog: ActorRefFrom<typeof refusalLogMachine>;
   /** Established members. */
   readonly members: readonly ConnectedMember[];
@@ -148,11 +154,14 @@ export function isDone({ type }: ChildEnded, id: string | undefined): boolean {
 /** The commands that a node takes from outside: end, and read the files again (SIGHUP). */
 export type NodeCommand =
   | { readonly type: "drain"; readonly reason: string }
+  /** The operator's rules were loaded again. */
+  | { readonly type: "rules.changed"; readonly rules: readonly Rule[] }
   | { readonly type: "trust.reload" };
 
 const actors = {
   trustStore: trustStoreMachine,
   identity: identityMachine,
+  ruleStore: ruleStoreMachine,
   refusalLog: refusalLogMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,

@@ -11,11 +11,12 @@
  *
  * The time is `drainMs`, or the rest of the previous certificate's life where that is less; `previous.end` ends it at once.
  * Facts of the previous transport arrive here and are passed on to the previous role. Health is answered with yes, because
- * the node works. Refusals and malformed requests are passed on to the parent.
+ * the node works. Refusals, refused acts and malformed requests are passed on to the parent.
  *
  * @module
  */
 import { type ActorRef, assign, enqueueActions, sendTo, setup, type Snapshot } from "xstate";
+import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { DrainAnswer, NodeIdentity, TransportFact } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { timerMaxMs } from "../gate/connection_gate.ts";
@@ -28,7 +29,10 @@ import type { RoleEvent, TransportRef } from "../runtime/role.ts";
 export type RoleRef = ActorRef<Snapshot<unknown>, RoleEvent>;
 
 /** The events that a previous identity sends to its parent. */
-export type PreviousIdentityEvent = Extract<TransportFact, { type: "peer.refused" | "request.malformed" }>;
+export type PreviousIdentityEvent = Extract<
+  TransportFact,
+  { type: "peer.refused" | "act.refused" | "request.malformed" }
+>;
 
 /** The input of a previous identity. */
 export interface PreviousIdentityInput extends HasParent<PreviousIdentityEvent> {
@@ -56,7 +60,8 @@ export type PreviousIdentityCommand =
   | { readonly type: "role.over" }
   /** The time is over now. */
   | { readonly type: "previous.end" }
-  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
+  | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
+  | { readonly type: "rules.changed"; readonly rules: readonly Rule[] };
 
 /** A previous identity as its parent sees it. */
 export type PreviousIdentityRef = ActorRef<Snapshot<unknown>, PreviousIdentityCommand>;
@@ -67,7 +72,10 @@ export const settleMs = 5_000;
 const health = "/hypha-health/0.0.1";
 
 type Received = Extract<TransportFact, { type: "request.received" | "stream.received" }>;
-type Passed = Extract<TransportFact, { type: "peer.established" | "peer.closed" | "published" }>;
+type Passed = Extract<
+  TransportFact,
+  { type: "peer.established" | "peer.closed" | "authorization.changed" | "published" }
+>;
 type PeerClosed = Extract<TransportFact, { type: "peer.closed" }>;
 
 const remainingMs = ({ endsAt, ports }: PreviousIdentityContext): number => Math.max(0, endsAt - ports.now());
@@ -89,6 +97,10 @@ export const previousIdentityMachine = setup({
     passTrust: sendTo(
       ({ context }) => context.transport,
       (_, { snapshot }: { readonly snapshot: TrustSnapshot }) => ({ type: "trust.changed", snapshot }),
+    ),
+    passRules: sendTo(
+      ({ context }) => context.transport,
+      (_, { rules }: { readonly rules: readonly Rule[] }) => ({ type: "rules.changed", rules }),
     ),
     passToParent: sendTo(({ context }) => context.parent, (_, fact: PreviousIdentityEvent) => fact),
     passToRole: enqueueActions(({ context, enqueue }, fact: Passed) => {
@@ -157,7 +169,9 @@ export const previousIdentityMachine = setup({
   initial: "working",
   on: {
     "trust.changed": { actions: { type: "passTrust", params: ({ event }) => event } },
+    "rules.changed": { actions: { type: "passRules", params: ({ event }) => event } },
     "peer.refused": { actions: { type: "passToParent", params: ({ event }) => event } },
+    "act.refused": { actions: { type: "passToParent", params: ({ event }) => event } },
     "request.malformed": { actions: { type: "passToParent", params: ({ event }) => event } },
     "request.received": [
       {
@@ -178,6 +192,7 @@ export const previousIdentityMachine = setup({
         { type: "reportClosed", params: ({ event }) => event },
       ],
     },
+    "authorization.changed": { actions: { type: "passToRole", params: ({ event }) => event } },
     published: { actions: { type: "passToRole", params: ({ event }) => event } },
     // The transport cannot continue: all running work ends.
     "transport.failed": { target: ".ending" },

@@ -4,6 +4,7 @@
  * @module
  */
 import { memberOf } from "../../pki/member.ts";
+import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
@@ -55,6 +56,20 @@ export function noteAbsence(
   } else {
     enqueue.raise({ type: "absence.over", peer }, { delay: absenceMs, id: `absence/${peer}` });
   }
+}
+
+/** Acts of a participant without which it is none. */
+const participating: ReadonlySet<Act> = new Set(["job.status", "progress", "data.ask", "file.push"]);
+
+/** Changed rules deny a participant what its job is made of: it is lost at once. */
+export function noteDenied(
+  { context, enqueue }: SchedulerArgs,
+  { peer, identity, denied }: Extract<TransportFact, { type: "authorization.changed" }>,
+): void {
+  const participant = participantBy(context.training, { peer, member: memberOf(identity) });
+  const lacks = denied.filter((act) => participating.has(act));
+  if (participant === undefined || participant.state === "done" || lacks.length === 0) return;
+  enqueue.raise({ type: "participant.lost", peer, reason: `the rules deny it ${lacks.join(", ")}` });
 }
 
 /** A participant reconnected in time. */

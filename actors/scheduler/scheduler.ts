@@ -30,7 +30,15 @@ import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routePush } from "./answering.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
-import { loseParticipant, loseSilent, loseUndispatched, noteAbsence, noteReturn, regroup } from "./participants.ts";
+import {
+  loseParticipant,
+  loseSilent,
+  loseUndispatched,
+  noteAbsence,
+  noteDenied,
+  noteReturn,
+  regroup,
+} from "./participants.ts";
 import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
   dispatchDeadlineMs,
@@ -126,6 +134,7 @@ const scheduler = schedulerSetup.extend({
     })),
     noteAbsence: enqueueActions(noteAbsence),
     noteReturn: enqueueActions(noteReturn),
+    noteDenied: enqueueActions(noteDenied),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),
     loseUndispatched: enqueueActions(loseUndispatched),
@@ -194,6 +203,7 @@ export const schedulerMachine = scheduler.createMachine({
         { type: "noteProvider", params: ({ event }) => event },
       ],
     },
+    "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {

@@ -37,6 +37,7 @@ import {
   endOfDeath,
   goOnWithout,
   noteClosed,
+  noteDenied,
   noteEstablished,
   reportStarted,
 } from "./working.ts";
@@ -134,6 +135,7 @@ const worker = workerSetup.extend({
     noteStatus: assign({ unacknowledged: ({ context }) => Math.max(0, context.unacknowledged - 1) }),
     noteClosed: enqueueActions(noteClosed),
     noteEstablished: enqueueActions(noteEstablished),
+    noteDenied: enqueueActions(noteDenied),
     goOnWithout: enqueueActions(goOnWithout),
     endAll: enqueueActions(endAll),
     setFailed: assign((_, { error }: { readonly error: Error }) => ({
@@ -176,6 +178,7 @@ export const workerMachine = worker.createMachine({
     "stream.received": { actions: { type: "passStream", params: ({ event }) => event } },
     "peer.closed": { actions: { type: "noteClosed", params: ({ event }) => event } },
     "peer.established": { actions: { type: "noteEstablished", params: ({ event }) => event } },
+    "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
     "absence.over": { actions: { type: "goOnWithout", params: ({ event }) => event } },
     "offer.answered": {
       guard: { type: "isUndelivered", params: ({ event }) => event },

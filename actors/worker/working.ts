@@ -205,6 +205,22 @@ export function noteClosed(
   }
 }
 
+/** Changed rules deny a member what its leases and jobs live by, or what aggregations wait for: they end at once. */
+export function noteDenied(
+  { context, enqueue }: WorkerArgs,
+  { peer, identity, denied }: Extract<TransportFact, { type: "authorization.changed" }>,
+): void {
+  const isWaitedFor = Object.values(context.book.jobs).some(({ spec }) => specWithout(spec, peer) !== undefined);
+  if (denied.includes("file.push") && isWaitedFor) enqueue.raise({ type: "absence.over", peer });
+  if (!denied.includes("lease.renew") && !denied.includes("job.dispatch")) return;
+  for (const { id } of leasesOf(context.book, memberOf(identity))) {
+    enqueue.sendTo<LeaseRef>(`lease/${id}`, {
+      type: "lease.end",
+      reason: `the rules deny its holder ${denied.join(", ")}`,
+    });
+  }
+}
+
 /** A member connected, perhaps again. */
 export function noteEstablished(
   { context, enqueue }: WorkerArgs,

@@ -103,14 +103,15 @@ const claims: readonly PlantedBug[] = [
   {
     name: "authors that were verified a while ago survive new trust",
     file: `${core}/verified_peers.ts`,
-    find: "    this.#recent.clear();\n",
+    find: "    for (const member of [...this.#recent.keys()]) this.#forget(member);\n",
     replace: "",
   },
   {
     name: "authors are not verified",
     file: `${core}/gossip.ts`,
-    find: "if (!counts || !this.#topics.has(topic)) return",
-    replace: "if (!this.#topics.has(topic)) return",
+    find: 'const identity = acts.allowedOf("worker.request", identities);',
+    replace:
+      'const identity = identities.length > 0 ? acts.allowedOf("worker.request", identities) : { peer: author };',
   },
 ];
 

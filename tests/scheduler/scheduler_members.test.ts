@@ -2,6 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../pki/path.ts";
+import type { Act } from "../../transport/authorization/acts.ts";
 import type { CloseReason } from "../../transport/port.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { requestFrom } from "../support/fake_transport.ts";
@@ -63,6 +64,19 @@ test("a worker that is revoked is lost at once, though another member of its Pee
     close(worker, revoked);
     assert.equal(trainers(), [second.peer]);
     assert.equal(lostTrainers(), [worker.peer]);
+  }
+});
+
+test("a worker to which changed rules deny what its job is made of is lost at once, and no other member", () => {
+  for (const act of ["job.status", "progress", "data.ask", "file.push"] as const) {
+    const { actor, trainers, lostTrainers } = running();
+    const deny = (identity: PeerIdentity, denied: readonly Act[]) =>
+      actor.send({ type: "authorization.changed", peer: identity.peer, identity, denied });
+    for (const stranger of strangers) deny(stranger, [act]);
+    deny(worker, ["worker.offer", "ping"]);
+    assert.is(trainers().length, 2);
+    deny(worker, [act]);
+    assert.equal([trainers(), lostTrainers()], [[second.peer], [worker.peer]]);
   }
 });
 

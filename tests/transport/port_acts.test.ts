@@ -34,47 +34,49 @@ function deny(name: string, ...acts: Act[]): Rule {
   return { label: "authorization.rules[0]", effect: "deny", acts, fits: (member) => member.name === name };
 }
 
+/** A node whose certificate names its role, or that the test says. */
+async function joinAs(pki: TestPki, meeting: Meeting, role: Role, options: JoinOptions, name: string): Promise<Party> {
+  const node = options.node ?? await pki.node(name, { role });
+  return await meeting.join(name, { ...options, node, input: { role, ...options.input } });
+}
+async function connect(from: Party, ...others: Party[]): Promise<void> {
+  for (const to of others) {
+    assert.is((await dial(from, to)).type, "dial.done");
+    await to.fact(established(from.peer));
+  }
+}
+const request = (from: Party, to: Party, message: Message, protocol: MessageProtocol = api) =>
+  from.ask({ type: "request", id: `${Math.random()}`, peer: to.peer, protocol, message, timeoutMs: 3_000 });
+const open = (from: Party, to: Party, protocol: StreamProtocol) =>
+  from.ask({ type: "stream.open", id: "open", peer: to.peer, protocol, timeoutMs: 3_000 });
+/** Sends a request and answers it. */
+async function answered(from: Party, to: Party, message: Message, response: Message): Promise<TransportAnswer> {
+  const before = count(to, "request.received");
+  let answer: TransportAnswer | undefined;
+  from.send({
+    type: "request",
+    id: `${Math.random()}`,
+    peer: to.peer,
+    protocol: api,
+    message,
+    timeoutMs: 3_000,
+    replyTo: { send: (said: TransportAnswer) => void (answer = said) },
+  });
+  const exchange = await to.fact(() =>
+    to.facts.filter((fact) => fact.type === "request.received")[before] as never as { exchange: string } | undefined
+  );
+  to.send({ type: "respond", exchange: exchange.exchange, message: response });
+  return await from.fact(() => answer);
+}
+
 for (const meetingOf of [realMeeting, simulatedMeeting]) {
   let pki: TestPki;
   const test = suite(`acts over ${meetingOf === realMeeting ? "libp2p" : "the virtual network"}`);
   test.before(async () => {
     pki = await makeTestPki();
   });
-
-  /** A node whose certificate names its role, or that the test says. */
-  async function as(meeting: Meeting, role: Role, options: JoinOptions = {}, name: string = role): Promise<Party> {
-    const node = options.node ?? await pki.node(name, { role });
-    return await meeting.join(name, { ...options, node, input: { role, ...options.input } });
-  }
-  async function connect(from: Party, ...others: Party[]): Promise<void> {
-    for (const to of others) {
-      assert.is((await dial(from, to)).type, "dial.done");
-      await to.fact(established(from.peer));
-    }
-  }
-  const request = (from: Party, to: Party, message: Message, protocol: MessageProtocol = api) =>
-    from.ask({ type: "request", id: `${Math.random()}`, peer: to.peer, protocol, message, timeoutMs: 3_000 });
-  const open = (from: Party, to: Party, protocol: StreamProtocol) =>
-    from.ask({ type: "stream.open", id: "open", peer: to.peer, protocol, timeoutMs: 3_000 });
-  /** Sends a request and answers it. */
-  async function answered(from: Party, to: Party, message: Message, response: Message): Promise<TransportAnswer> {
-    const before = count(to, "request.received");
-    let answer: TransportAnswer | undefined;
-    from.send({
-      type: "request",
-      id: `${Math.random()}`,
-      peer: to.peer,
-      protocol: api,
-      message,
-      timeoutMs: 3_000,
-      replyTo: { send: (said: TransportAnswer) => void (answer = said) },
-    });
-    const exchange = await to.fact(() =>
-      to.facts.filter((fact) => fact.type === "request.received")[before] as never as { exchange: string } | undefined
-    );
-    to.send({ type: "respond", exchange: exchange.exchange, message: response });
-    return await from.fact(() => answer);
-  }
+  const as = (meeting: Meeting, role: Role, options: JoinOptions = {}, name: string = role) =>
+    joinAs(pki, meeting, role, options, name);
 
   test("requests: by the role of the connection's certificate; a refused one ends without a byte and is told once", async () => {
     const meeting = meetingOf(pki);
@@ -123,13 +125,14 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
 
   test("gossip: the author's role counts, not the forwarder's, and the forwarder is not guilty", async () => {
     const meeting = meetingOf(pki);
-    const [b, between] = [await as(meeting, "worker", {}, "b"), await as(meeting, "scheduler", {}, "between")];
+    const [b, between] = [await as(meeting, "worker", {}, "b"), await as(meeting, "gateway", {}, "between")];
     const [worker, scheduler] = [await as(meeting, "worker"), await as(meeting, "scheduler")];
     b.send({ type: "subscribe", topic });
-    // A role that takes such requests hands them on: here the one between is hostile and hands on everything.
     between.send({ type: "subscribe", topic });
     await connect(between, b);
-    for (const author of [worker, scheduler]) await connect(author, between, b);
+    // The scheduler's come through the gateway, which would hand on no other's: the worker brings its own.
+    await connect(scheduler, between);
+    await connect(worker, between, b);
     let published = 0;
     const publish = async (from: Party) => {
       const message = {
@@ -149,7 +152,9 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.equal(told(b), [["worker.request", "worker", 0]]);
     assert.is(refusals(b)[0]?.peer, worker.peer);
     const peers = await b.ask({ type: "peers" });
-    assert.is(peers.type === "peers" && peers.list.length, 3);
+    const here = peers.type === "peers" ? peers.list.map(({ peer }) => peer) : [];
+    assert.ok([between, worker].every(({ peer }) => here.includes(peer)), "nobody is closed for it");
+    assert.equal([...new Set(told(between))].slice(0, 1), [["worker.request", "worker", 0]]);
     await left(b, between, worker, scheduler);
   });
 

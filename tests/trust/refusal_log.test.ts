@@ -5,6 +5,7 @@ import { createActor, SimulatedClock } from "xstate";
 import { alarmEveryMs, type AuditEntry, type AuditSink } from "../../actors/trust/audit.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import {
+  type ActRefused,
   earlyCodes,
   gatherMs,
   hostOf,
@@ -15,6 +16,7 @@ import {
 } from "../../actors/trust/refusal_log.ts";
 import {
   HandshakeTimeout,
+  NotAuthorized,
   ProtocolMismatch,
   RateLimited,
   type Refusal,
@@ -22,6 +24,7 @@ import {
   TooManyConnections,
   UnknownIssuer,
 } from "../../pki/refusal.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { Admission, defaultLimits } from "../../transport/core/admission.ts";
 
 const test = suite("refusalLogMachine");
@@ -230,6 +233,34 @@ test("hostOf() leaves the port out and keeps the relay", () => {
     ["", ""],
   ];
   for (const [address, host] of cases) assert.is(hostOf(address), host);
+});
+
+test("a member's refused acts: counted with those that were not told, one line and one record for each that was", () => {
+  const { refusalLog, reports, records, counts } = start();
+  const refusal = new NotAuthorized({ act: "job.dispatch", role: "data", name: "data-01", rule: "row job.dispatch" });
+  const identity = { serial: "0a", name: "data-01" } as PeerIdentity;
+  const said = (untold: number): ActRefused => ({
+    type: "act.refused",
+    act: "job.dispatch",
+    peer: "12D3KooWData",
+    identity,
+    refusal,
+    untold,
+  });
+  refusalLog.send(said(0));
+  refusalLog.send(said(4_999));
+  assert.equal(counts(), { "not-authorized": 5_001 });
+  const [first, second] = reports;
+  assert.equal([reports.length, first?.event, first?.level], [2, "act.refused", "warn"]);
+  assert.is(first?.message, "Cannot let data-01 (role data) do job.dispatch: row job.dispatch");
+  assert.match(second?.message ?? "", /\(and 4,999 more since the last such line\)$/);
+  const { code, act, role, name, peer, rule, serial } = first?.fields ?? {};
+  assert.equal([code, act, role, name], ["not-authorized", "job.dispatch", "data", "data-01"]);
+  assert.equal([peer, rule, serial], ["12D3KooWData", "row job.dispatch", "0a"]);
+  assert.equal(records.map((entry) => entry.type === "act.refused" && [entry.code, entry.count, entry.peer]), [
+    ["not-authorized", 1, "12D3KooWData"],
+    ["not-authorized", 5_000, "12D3KooWData"],
+  ]);
 });
 
 test.run();

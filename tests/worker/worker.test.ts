@@ -1,4 +1,5 @@
 /** A worker: offers, leases, jobs, and what it does when peers go. */
+import type { Act } from "../../transport/authorization/acts.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { CloseReason } from "../../transport/port.ts";
@@ -121,6 +122,34 @@ test("a holder whose certificate is revoked loses its lease and its jobs at once
   actor.send({ type: "peer.closed", peer: "s", identity: identityOf("s"), reason: revoked });
   assert.equal(jobs.heard.map(([, { type }]) => type), ["job.cancel"]);
   assert.match(String(world.reported("lease.ended")[0]?.["reason"]), "certificate-revoked");
+});
+
+test("a holder to whom changed rules deny leases or jobs loses both at once, and no other does", () => {
+  for (const act of ["lease.renew", "job.dispatch"] as const) {
+    const { world, say, lease, jobs, actor } = startWorker();
+    lease();
+    say("s", { DispatchJob: { id: "task-1", spec: trainSpec() } });
+    const deny = (peer: string, denied: readonly Act[]) =>
+      actor.send({ type: "authorization.changed", peer, identity: identityOf(peer), denied });
+    deny("b", [act]);
+    deny("s", ["worker.request", "file.push"]);
+    assert.equal(jobs.heard, []);
+    deny("s", ["gossip", act]);
+    assert.equal(jobs.heard.map(([, { type }]) => type), ["job.cancel"]);
+    assert.match(String(world.reported("lease.ended")[0]?.["reason"]), act);
+  }
+});
+
+test("an aggregation waits no longer for a peer to which changed rules deny its updates", () => {
+  const { say, lease, jobs, actor } = startWorker();
+  lease(undefined, "aggregate");
+  say("s", { DispatchJob: { id: "task-1", spec: aggregateSpec(["a", "b"]) } });
+  const deny = (denied: readonly Act[]) =>
+    actor.send({ type: "authorization.changed", peer: "a", identity: identityOf("a"), denied });
+  deny(["progress"]);
+  assert.equal(jobs.heard, []);
+  deny(["file.push"]);
+  assert.equal(jobs.heard.map(([, { type }]) => type), ["job.updated"]);
 });
 
 test("the scheduler is told how a job ended; one that failed frees its lease", () => {

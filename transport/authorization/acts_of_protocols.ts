@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { StreamProtocol } from "../port.ts";
 import type { ApiRequest, Message, MessageProtocol } from "../protocols/messages.ts";
+import type { StreamProtocol } from "../protocols/stream_protocols.ts";
 import type { Act } from "./acts.ts";
 
 type VariantOf<Union> = Union extends unknown ? keyof Union : never;

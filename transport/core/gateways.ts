@@ -15,8 +15,10 @@ import type { WireConnection } from "./wire.ts";
 
 /** What it is made with. */
 export interface GatewaysInit {
-  readonly input: Pick<TransportInput, "role" | "identity" | "gatewayAddresses">;
-  readonly table: ConnectionTable;
+  readonly input: Pick<TransportInput, "role" | "gatewayAddresses"> & {
+    readonly identity: { readonly peer: PeerText };
+  };
+  readonly table: Pick<ConnectionTable, "identityOf" | "of" | "open" | "closeOne">;
   readonly acts: Pick<Authorization, "refusalOf" | "allows" | "report">;
   readonly reachability: Pick<Reachability, "isRelay">;
 }

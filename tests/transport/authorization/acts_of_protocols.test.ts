@@ -1,0 +1,28 @@
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { actOfRequest, actOfStream } from "../../../transport/authorization/acts_of_protocols.ts";
+import { streamProtocols } from "../../../transport/port.ts";
+import type { Message } from "../../../transport/protocols/messages.ts";
+
+const test = suite("acts of protocols");
+
+test("a request's variant names its act; what has no row has none", () => {
+  const api = (variant: string) => actOfRequest("/hypha-api/0.0.1", { [variant]: {} } as unknown as Message);
+  assert.equal(["WorkerOffer", "RenewLease", "JobStatus", "DispatchJob", "Data"].map(api), [
+    "worker.offer",
+    "lease.renew",
+    "job.status",
+    "job.dispatch",
+    "data.ask",
+  ]);
+  assert.equal(["constructor", "Other", ""].map(api), [undefined, undefined, undefined]);
+  assert.is(actOfRequest("/hypha-api/0.0.1", {}), undefined);
+  assert.is(actOfRequest("/hypha-health/0.0.1", {}), "health");
+  assert.is(actOfRequest("/hypha-progress/0.0.1", { job_id: "", progress: "update" }), "progress");
+});
+
+test("a stream's protocol names its act", () => {
+  assert.equal(streamProtocols.map(actOfStream), ["slice.pull", "file.push", "slice.pull", "file.push"]);
+});
+
+test.run();

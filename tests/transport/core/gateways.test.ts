@@ -1,0 +1,93 @@
+/** What only a gateway may do: to be at a configured address, and to bring circuits where this node has a reservation. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Act } from "../../../transport/authorization/acts.ts";
+import { authorize } from "../../../transport/authorization/authorize.ts";
+import type { WireConnection } from "../../../transport/core/wire.ts";
+import { Gateways } from "../../../transport/core/gateways.ts";
+import { Result } from "effect";
+import type { NotAuthorized } from "../../../pki/refusal.ts";
+import type { PeerIdentity } from "../../../pki/path.ts";
+import { FakeConnection } from "../../support/fake_wire.ts";
+import { identityOf } from "../../support/played_session.ts";
+
+const test = suite("Gateways");
+const address = "/ip4/192.0.2.9/tcp/4001";
+
+/** A worker with a configured gateway. */
+function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relays: readonly string[] = []) {
+  const reported: [act: Act, rule: string][] = [];
+  const closed: WireConnection[] = [];
+  const refusalOf = (act: Act, member: PeerIdentity): NotAuthorized | undefined => {
+    const verdict = authorize(act, member, { own: "worker", rules: [] });
+    return Result.isFailure(verdict) ? verdict.failure : undefined;
+  };
+  const gateways = new Gateways(
+    {
+      input: { role: "worker", identity: { peer: "self" }, gatewayAddresses: [`${address}/p2p/named`] },
+      table: {
+        identityOf: (connection) => identities.get(connection),
+        of: () => [].values(),
+        open: () => [].values(),
+        closeOne: (connection) => void closed.push(connection),
+      },
+      acts: {
+        refusalOf,
+        allows: (act, member) => refusalOf(act, member) === undefined,
+        report: (act, _member, { rule }) => void reported.push([act, rule]),
+      },
+      reachability: { isRelay: (peer) => relays.includes(peer) },
+    },
+  );
+  return { gateways, reported, closed };
+}
+
+test("at a configured address only a gateway is let in; elsewhere, and dialled by others, anybody", () => {
+  const { gateways } = gatewaysOf(new Map());
+  const dialled = new FakeConnection({ direction: "outbound", address: `${address}/p2p/other` });
+  const elsewhere = new FakeConnection({ direction: "outbound", address: "/ip4/192.0.2.9/tcp/4002" });
+  const relayed = new FakeConnection({ direction: "outbound", address, relay: "relay" });
+  const inbound = new FakeConnection({ direction: "inbound", address });
+  const worker = identityOf("w", { role: "worker" });
+  assert.is(gateways.refusalOf(dialled, worker)?.code, "not-authorized");
+  for (const connection of [elsewhere, relayed, inbound]) assert.is(gateways.refusalOf(connection, worker), undefined);
+  for (const role of ["gateway", undefined] as const) {
+    assert.is(gateways.refusalOf(dialled, identityOf("g", { role })), undefined);
+  }
+});
+
+test("a circuit comes from a gateway at which this node has a reservation", () => {
+  const [relay, stranger] = [new FakeConnection(), new FakeConnection()];
+  const [worker, unknown] = [new FakeConnection(), new FakeConnection()];
+  const { gateways, reported } = gatewaysOf(
+    new Map<WireConnection, PeerIdentity>([
+      [relay, identityOf("relay", { role: "gateway" })],
+      [stranger, identityOf("stranger", { role: "gateway" })],
+      [worker, identityOf("relay", { role: "worker" })],
+    ]),
+    ["relay"],
+  );
+  const permitted = [relay, stranger, worker, unknown].map((connection) =>
+    gateways.permits(connection, "relay.connect")
+  );
+  assert.equal(permitted, [true, false, false, false]);
+  assert.equal(reported, [["relay.connect", "this node has no reservation there"]]);
+  assert.ok(gateways.permits(stranger, "ping"));
+  assert.not(gateways.permits(unknown, "ping"), "before the gate has opened nothing is");
+});
+
+test("denied by changed rules: a connection ends where the wire would go on with what began", () => {
+  const { gateways, closed } = gatewaysOf(new Map());
+  const at = new FakeConnection({ direction: "outbound", address });
+  const other = new FakeConnection({ direction: "outbound", address: "/ip4/192.0.2.9/tcp/4002" });
+  const denied = (...acts: Act[]) => {
+    gateways.denied([at, other], new Set(acts));
+    return closed.splice(0).map((connection) => connection === at ? "at" : "other");
+  };
+  assert.equal(denied("job.dispatch", "ping", "kad.query"), []);
+  assert.equal(denied("gateway"), ["at"]);
+  assert.equal(denied("gossip"), ["at", "other"]);
+  assert.equal(denied("gateway", "relay.reserve"), ["at", "other"]);
+});
+
+test.run();
