@@ -15,6 +15,7 @@
  * @module
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
+import type { Member } from "../../pki/member.ts";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
 import type { Instant, Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
@@ -34,6 +35,8 @@ const leaseLeftMaxMs = 60_000;
 export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
   readonly id: Uuid;
   readonly giver: PeerText;
+  /** What the giver's certificate proved when it offered. */
+  readonly member: Member;
   /** The end of the lease, by the giver's clock. */
   readonly timeout: Instant;
   readonly transport: TransportRef;
@@ -99,6 +102,7 @@ export const heldLeaseMachine = setup({
         type: "request",
         id: `renew/${context.id}/${tries}`,
         peer: context.giver,
+        to: { member: context.member },
         protocol: "/hypha-api/0.0.1",
         message: { RenewLease: { id: context.id } },
         timeoutMs: renewalTimeoutMs,

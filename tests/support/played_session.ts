@@ -72,11 +72,7 @@ export class PlayedSession {
           return peer === undefined ? undefined : identityOf(peer);
         },
         identitiesOf: (peer) => this.connections.has(peer) ? [identityOf(peer)] : [],
-        best: (peer, fits = () => true) => {
-          const connection = this.connections.get(peer);
-          const identity = connection && this.parts.established.identityOf(connection);
-          return identity !== undefined && fits(identity) ? connection : undefined;
-        },
+        best: (peer) => this.connections.get(peer),
         gateways: () => [],
         areRolesRequired: false,
         ...options.established,

@@ -7,7 +7,7 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { type PeerText, TransportError } from "../port.ts";
+import { type AskTarget, type PeerText, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
 import { streamFailure } from "./stream_failure.ts";
@@ -17,10 +17,10 @@ import type { GiveUp, StreamEnd, StreamListener, WireConnection, WireStream } fr
 export interface AskStreamInit<Answer> {
   readonly parts: Pick<SessionParts, "clock" | "dialler" | "established" | "streams">;
   readonly peer: PeerText;
+  /** Whom of the peer's members it is for. */
+  readonly to?: AskTarget | undefined;
   readonly protocol: string;
   readonly timeoutMs: number;
-  /** Whether the peer counts with what the certificate of a connection proved. By default it does with each. */
-  readonly fits?: (identity: PeerIdentity) => boolean;
   /** Sends the question. */
   send(stream: WireStream): void;
   data(bytes: Uint8Array): void;
@@ -39,24 +39,22 @@ export class AskStream<Answer> implements StreamListener {
   #giveUpDial: GiveUp | undefined;
   #stream: WireStream | undefined;
   #state: "asking" | "answered" | "over" = "asking";
-  /** What the certificate of the connection proved that the peer was asked on. */
+  /** What the certificate of the connection proved that the peer was asked on; undefined: it was not asked. */
   identity: PeerIdentity | undefined;
 
   constructor(init: AskStreamInit<Answer>) {
     this.#init = init;
-    const { peer, timeoutMs, parts: { clock, dialler } } = init;
+    const { peer, to, timeoutMs, parts: { clock, dialler } } = init;
     this.#timer = clock.after(timeoutMs, () => this.fail("timed-out", `no answer after ${timeoutMs} ms`));
     this.#giveUpDial = dialler.connect(peer, timeoutMs, (outcome) => {
       this.#giveUpDial = undefined;
       if (Result.isSuccess(outcome)) this.#open(outcome.success);
       else this.#end(outcome.failure);
-    });
+    }, to);
   }
 
-  #open(any: WireConnection): void {
-    const { peer, protocol, fits, parts: { established, streams } } = this.#init;
-    const connection = fits === undefined ? any : established.best(peer, fits);
-    if (connection === undefined) return this.fail("refused", "no certificate that it shows counts for this");
+  #open(connection: WireConnection): void {
+    const { protocol, parts: { established, streams } } = this.#init;
     this.identity = established.identityOf(connection);
     this.#stream = streams.open(connection, protocol, this);
     this.#init.send(this.#stream);

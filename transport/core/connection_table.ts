@@ -7,11 +7,11 @@
  * @module
  */
 import { Result } from "effect";
-import { type Member, memberOf } from "../../pki/member.ts";
+import { type Member, memberOf, standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { HungUp, type Refusal, TooManyConnections } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type { AddressText, CloseReason, Gate, GateEvent, NodeIdentity, PeerText } from "../port.ts";
+import type { AddressText, AskTarget, CloseReason, Gate, GateEvent, NodeIdentity, PeerText } from "../port.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
 import type { ConnectionTableInit } from "./connection_table_init.ts";
@@ -228,15 +228,21 @@ export class ConnectionTable implements ConnectionListener {
     return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
-  /** The connection to use for a peer: open, with a certificate that fits, a direct one before a relayed one. */
-  best(peer: PeerText, fits?: (identity: PeerIdentity) => boolean): WireConnection | undefined {
+  /** The connection to use for a peer, or one of its members: open, a direct one before a relayed one. */
+  best(peer: PeerText, to?: AskTarget): WireConnection | undefined {
     let best: WireConnection | undefined;
-    for (const { connection, gate: { identity } } of this.#peers.get(peer) ?? []) {
-      if (!connection.isOpen) continue;
-      if (fits !== undefined && (identity === undefined || !fits(identity))) continue;
+    for (const row of this.#peers.get(peer) ?? []) {
+      const { connection } = row;
+      if (!connection.isOpen || !isMeant(row, to)) continue;
       if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;
     }
     return best;
+  }
+
+  /** Whether a connection is established and its certificate is one that an ask is meant for. */
+  fits(connection: WireConnection, to: AskTarget | undefined): boolean {
+    const row = this.#rows.get(connection);
+    return row?.established === true && isMeant(row, to);
   }
 
   /** Open connections of all peers. */
@@ -384,6 +390,12 @@ export class ConnectionTable implements ConnectionListener {
     if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal);
     this.#init.listener.refused?.(connection, gate, refusal);
   }
+}
+
+function isMeant({ identity, member }: Row, to: AskTarget | undefined): boolean {
+  if (to === undefined) return true;
+  if ("member" in to) return member === to.member;
+  return identity !== undefined && to.roles.some((role) => standsFor(identity.role, role));
 }
 
 /** Sending to a gate changes its phase, which the type checker does not know. */

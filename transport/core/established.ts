@@ -12,7 +12,7 @@ export function establishedOf(table: ConnectionTable, gateways: () => readonly P
   return {
     identityOf: (connection) => table.identityOf(connection),
     identitiesOf: (peer) => table.identitiesOf(peer),
-    best: (peer, fits) => table.best(peer, fits),
+    best: (peer) => table.best(peer),
     gateways,
     get areRolesRequired() {
       return table.snapshot.policy.roles === "require";

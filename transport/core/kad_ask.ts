@@ -4,9 +4,9 @@
  * @module
  */
 import { Result } from "effect";
-import type { PeerText, TransportError } from "../port.ts";
+import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import { decodeKadMessage, type KadMessage, kadMessageMaxBytes } from "../protocols/kad_record.ts";
-import { AskStream, type AskStreamInit } from "./ask_stream.ts";
+import { AskStream } from "./ask_stream.ts";
 import { MessageReader } from "./length_prefixed.ts";
 import type { SessionParts } from "./parts.ts";
 import { kadProtocol } from "./wire.ts";
@@ -18,7 +18,8 @@ export interface KadAskInit {
   /** The encoded message with its length in front. It belongs to the ask. */
   readonly framed: Uint8Array;
   readonly timeoutMs: number;
-  readonly fits?: AskStreamInit<KadMessage>["fits"];
+  /** Whom of the peer's members it is for. */
+  readonly to?: AskTarget | undefined;
   /** Receives the answer, or why there is none. Called once. */
   answered(answer: Result.Result<KadMessage, TransportError>): void;
   /** Nothing of it is left. Called once, after `answered`. */
@@ -26,14 +27,14 @@ export interface KadAskInit {
 }
 
 /** Sends a Kademlia message. What it returns can be ended early. */
-export function askKad({ parts, peer, framed, timeoutMs, fits, answered, over }: KadAskInit): AskStream<KadMessage> {
+export function askKad({ parts, peer, framed, timeoutMs, to, answered, over }: KadAskInit): AskStream<KadMessage> {
   const reader = new MessageReader(kadMessageMaxBytes);
   const stream: AskStream<KadMessage> = new AskStream<KadMessage>({
     parts,
     peer,
     protocol: kadProtocol,
     timeoutMs,
-    ...(fits === undefined ? {} : { fits }),
+    to,
     send: (opened) => opened.send(framed),
     data: (piece) => {
       reader.append(piece);

@@ -4,8 +4,9 @@
  * @module
  */
 import { Result } from "effect";
+import { memberOf } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { PeerText, TransportError } from "../port.ts";
+import type { TransportError } from "../port.ts";
 import {
   decodeRecordResponse,
   encodeRecordRequest,
@@ -97,7 +98,7 @@ export class Lookup {
   }
 
   #ask(candidate: Candidate): void {
-    const { parts: { self, clock, verified }, own } = this.#init;
+    const { parts: { self, acts, clock, verified }, own } = this.#init;
     const { publisher } = candidate;
     if (publisher === self) {
       const value = own();
@@ -116,25 +117,21 @@ export class Lookup {
     this.#giveUps.add(giveUp);
     verified.verify(publisher, (identities) => {
       if (this.#isOver || candidate.state.type !== "asking") return;
-      if (!identities.some((identity) => this.#mayPublish(identity))) return end(rejected);
-      this.#askFor(publisher, Math.max(0, endsAt - clock.monotonic()), end);
+      // Of a peer that only answers name no refusal is reported: it did nothing.
+      const identity = identities.find((each) => acts.refusalOf("record.put", each) === undefined);
+      if (identity === undefined) return end(rejected);
+      this.#askFor(identity, Math.max(0, endsAt - clock.monotonic()), end);
     });
   }
 
-  /** Of a peer that only answers name nothing is reported: it did nothing. */
-  #mayPublish(identity: PeerIdentity): boolean {
-    return this.#init.parts.acts.refusalOf("record.put", identity) === undefined;
-  }
-
-  #askFor(publisher: PeerText, timeoutMs: number, end: (state: Candidate["state"]) => void): void {
+  #askFor(publisher: PeerIdentity, timeoutMs: number, end: (state: Candidate["state"]) => void): void {
     const { parts, key, began, over } = this.#init;
     const giveUp = () => stream.giveUp("cancelled", "the look-up is over");
     const stream = askRecord({
       parts,
-      peer: publisher,
+      publisher,
       key,
       timeoutMs,
-      fits: (identity) => this.#mayPublish(identity),
       answered: (outcome, identity) => {
         this.#giveUps.delete(giveUp);
         end(stateOf(outcome, identity));
@@ -164,26 +161,26 @@ function stateOf(
 /** What a question to one publisher is made of. */
 interface RecordAskInit {
   readonly parts: SessionParts;
-  readonly peer: PeerText;
+  /** As whom it may publish. */
+  readonly publisher: PeerIdentity;
   readonly key: string;
   readonly timeoutMs: number;
-  readonly fits: (identity: PeerIdentity) => boolean;
   /** `identity` is the one of the connection that was asked; undefined where there was none. */
   answered(outcome: Result.Result<RecordResponse, TransportError>, identity: PeerIdentity | undefined): void;
   over(): void;
 }
 
-/** Asks a peer for its own record, on a connection whose certificate fits. */
+/** Asks a member for its own record, on a connection that proved it to be this member. */
 function askRecord(
-  { parts, peer, key, timeoutMs, fits, answered, over }: RecordAskInit,
+  { parts, publisher, key, timeoutMs, answered, over }: RecordAskInit,
 ): AskStream<RecordResponse> {
   const message = new WholeMessage(recordAnswerMaxBytes);
   const stream: AskStream<RecordResponse> = new AskStream<RecordResponse>({
     parts,
-    peer,
+    peer: publisher.peer,
+    to: { member: memberOf(publisher) },
     protocol: recordProtocol,
     timeoutMs,
-    fits,
     send: (opened) => opened.end(encodeRecordRequest({ key })),
     data: (piece) => {
       const error = message.add(piece);

@@ -7,7 +7,7 @@ import type { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { NotAuthorized } from "../../pki/refusal.ts";
 import type { Act } from "../authorization/acts.ts";
-import type { PeerText, TransportError } from "../port.ts";
+import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
@@ -31,8 +31,8 @@ export interface Established {
   identityOf(connection: WireConnection): PeerIdentity | undefined;
   /** What the certificates of a peer's established connections proved. */
   identitiesOf(peer: PeerText): readonly PeerIdentity[];
-  /** The connection to use for a peer: open, with a certificate that fits, a direct one before a relayed one. */
-  best(peer: PeerText, fits?: (identity: PeerIdentity) => boolean): WireConnection | undefined;
+  /** The connection to use for a peer: open, a direct one before a relayed one. */
+  best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
   /** Whether every certificate of the own domain must name a role. */
@@ -50,11 +50,14 @@ export interface Connects {
   /**
    * A connection to a peer: the best that there is, or a dialled one. Equal dials are shared; the dial goes on for the others
    * when one gives up. `done` is called later, never inside this call.
+   *
+   * @param to Whom of the peer's members it is for: the connection's certificate fits, or it fails with `not-authorized`.
    */
   connect(
     peer: PeerText,
     timeoutMs: number,
     done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+    to?: AskTarget,
   ): GiveUp;
 }
 

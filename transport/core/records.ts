@@ -10,7 +10,6 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { Result } from "effect";
 import { base58btc } from "multiformats/bases/base58";
 import { sameBytes } from "../../pki/bytes.ts";
-import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText, TransportAsk, TransportError } from "../port.ts";
 import { encodeKadMessage, type KadMessage, type KadRecord } from "../protocols/kad_record.ts";
@@ -134,7 +133,7 @@ export class Records implements KeepsRecords {
       const framed = prefixLength(encodeKadMessage(message));
       const messages: AskStream<KadMessage>[] = [];
       running.until(() => messages.forEach((sent) => sent.giveUp("cancelled", "the ask is over")));
-      const asked = [...peers].slice(0, recordPeersMax);
+      const asked = [...peers].filter((peer) => this.#mayServe(peer)).slice(0, recordPeersMax);
       let [left, answers] = [asked.length, 0];
       if (left === 0) return then(0);
       for (const peer of asked) {
@@ -150,6 +149,14 @@ export class Records implements KeepsRecords {
     }));
   }
 
+  /** Whether a peer may serve the DHT, as far as is known without a dial. */
+  #mayServe(peer: PeerText): boolean {
+    const { areRolesRequired, identitiesOf } = this.#parts.established;
+    if (!areRolesRequired) return true;
+    const identities = identitiesOf(peer);
+    return identities.length === 0 || identities.some(({ role }) => role === "gateway");
+  }
+
   #send(
     peer: PeerText,
     framed: Uint8Array,
@@ -161,7 +168,7 @@ export class Records implements KeepsRecords {
       peer,
       framed,
       timeoutMs: peerTimeoutMs,
-      ...(established.areRolesRequired ? { fits: isGateway } : {}),
+      to: established.areRolesRequired ? { roles: ["gateway"] } : undefined,
       answered: (answer) => answered(answer, message.identity),
       over: () => this.#messages.delete(message),
     });
@@ -203,8 +210,6 @@ export class Records implements KeepsRecords {
     this.#own.stop();
   }
 }
-
-const isGateway = ({ role }: PeerIdentity) => standsFor(role, "gateway");
 
 /** Adds what an answer says of a publisher; a record without one, or of one that is no PeerID, says nothing. */
 function hintOf(lookup: Lookup, { publisher: multihash, value }: KadRecord, isTrusted: boolean): void {

@@ -1,7 +1,7 @@
 /** What a look-up asks of publishers that answers name, how many at once and for how long, and what counts. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { PeerIdentity } from "../../../pki/path.ts";
+import { memberOf } from "../../../pki/member.ts";
 import type { FoundRecord } from "../../../transport/core/candidates.ts";
 import { Lookup, publishersAtOnce, publisherTimeoutMs } from "../../../transport/core/lookup.ts";
 import {
@@ -11,7 +11,6 @@ import {
   recordValueMaxBytes,
 } from "../../../transport/protocols/record_message.ts";
 import { utf8 } from "../../support/kad_peers.ts";
-import { FakeConnection } from "../../support/fake_wire.ts";
 import { identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 import type { PairVerdict, StreamPair } from "../../support/wire_pair.ts";
 
@@ -87,35 +86,23 @@ test("a publisher that may not publish is not asked, and nothing is reported of 
   assert.equal([said(), asked, session.facts], [["data=true"], ["data"], []]);
 });
 
-test("a PeerID with two certificates is asked on the connection of the one that may publish, or not at all", () => {
-  for (const role of ["data", "scheduler"] as const) {
-    const [other, fitting] = [new FakeConnection(), new FakeConnection()];
-    const identities = new Map<unknown, PeerIdentity>([
-      [other, identityOf("both", { role: "worker" })],
-      [fitting, identityOf("both", { role })],
-    ]);
-    const opened: unknown[] = [];
-    const { it, session, clock, name, said } = lookup({
-      says: () => "true",
-      refuses: (_act, identity) => identity.role !== "data",
-      verify: (_peer, then) => then([identityOf("both", { role: "data" })]),
-      established: {
-        identityOf: (connection) => identities.get(connection),
-        best: (_peer, fits = () => true) => [other, fitting].find((each) => fits(identities.get(each) as PeerIdentity)),
-      },
-    });
-    session.connections.set("both", other);
-    const { open } = session.parts.streams;
-    session.parts.streams.open = (connection, protocol, listener) => {
-      opened.push(connection);
-      return open.call(session.parts.streams, connection, protocol, listener);
-    };
-    name("both");
-    it.hinted();
-    clock.pass(0);
-    assert.equal(said(), [role === "data" ? "both=true" : "missing"]);
-    assert.equal(opened, role === "data" ? [fitting] : []);
-  }
+test("a PeerID with two certificates is asked as the member that may publish", () => {
+  const [worker, data] = [identityOf("both", { role: "worker" }), identityOf("both", { role: "data" })];
+  const { it, session, clock, name, said } = lookup({
+    says: () => "true",
+    refuses: (_act, identity) => identity.role !== "data",
+    verify: (_peer, then) => then([worker, data]),
+  });
+  const targets: unknown[] = [];
+  const { connect } = session.parts.dialler;
+  session.parts.dialler.connect = (peer, timeoutMs, done, to) => {
+    targets.push(to);
+    return connect(peer, timeoutMs, done, to);
+  };
+  name("both");
+  it.hinted();
+  clock.pass(0);
+  assert.equal([said(), targets], [["both=true"], [{ member: memberOf(data) }]]);
 });
 
 test("what is no answer does not count: none, malformed, too large, reset", () => {

@@ -107,6 +107,30 @@ test("a record goes to the closest peers and the connected gateways, each once a
   assert.equal([it.records.size, it.clock.waiting], [0, 0]);
 });
 
+test("where certificates must name a role only gateways are asked, as far as it is known who they are", () => {
+  for (const areRolesRequired of [false, true]) {
+    const roles = new Map([[peerA, "gateway"], [peerB, "worker"]] as const);
+    const it = played({
+      closest: [peerA, peerB, peerC],
+      established: {
+        areRolesRequired,
+        identitiesOf: (peer) => [peerA, peerB].includes(peer) ? [identityOf(peer, { role: roles.get(peer) })] : [],
+      },
+    });
+    const targets: unknown[] = [];
+    const { connect } = it.session.parts.dialler;
+    it.session.parts.dialler.connect = (peer, timeoutMs, done, to) => {
+      targets.push(to);
+      return connect(peer, timeoutMs, done, to);
+    };
+    it.get();
+    it.clock.pass(0);
+    assert.equal(it.asked, areRolesRequired ? [peerA, peerC] : [peerA, peerB, peerC]);
+    const to = areRolesRequired ? { roles: ["gateway"] } : undefined;
+    assert.equal(targets, it.asked.map(() => to));
+  }
+});
+
 test("so many peers are asked and no more", () => {
   const it = played({ closest: Array.from({ length: 30 }, (_, index) => kadPeer(100 + index)) });
   it.put();
