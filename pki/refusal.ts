@@ -9,9 +9,10 @@
  */
 import type { YieldableError } from "effect/Cause";
 import * as Data from "effect/Data";
-import { type CertificateLabel, refusalTable } from "./refusal_table.ts";
+import type { CertificateLabel } from "./refusal_row.ts";
+import { refusalTable } from "./refusal_table.ts";
 
-export type { CertificateLabel } from "./refusal_table.ts";
+export type { CertificateLabel } from "./refusal_row.ts";
 
 /** What {@linkcode refusalCodes} lists: the closed set of codes. */
 export type RefusalCode = keyof typeof refusalTable;
@@ -150,6 +151,9 @@ export class CrlExpired extends refusalClass("crl-expired") {}
 /** A revocation list is older than one already seen of the same issuer. */
 export class CrlRollback extends refusalClass("crl-rollback") {}
 
+/** Two revocation lists of one issuer have the same number and different contents. */
+export class CrlEquivocation extends refusalClass("crl-equivocation") {}
+
 /** The certificate's key is not the key of the PeerID that was dialled. */
 export class PeerIdMismatch extends refusalClass("peer-id-mismatch") {}
 
@@ -161,6 +165,9 @@ export class JobScope extends refusalClass("job-scope") {}
 
 /** A member did what neither the table of acts nor a rule of the operator allows it. */
 export class NotAuthorized extends refusalClass("not-authorized") {}
+
+/** What a member asked of this node cost too much for too long. */
+export class TooExpensive extends refusalClass("too-expensive") {}
 
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends refusalClass("hung-up") {}

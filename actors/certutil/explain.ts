@@ -14,7 +14,7 @@ import { authorize, type Rule } from "../../transport/authorization/authorize.ts
 import { makeRules } from "../../transport/authorization/rules.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { describeProblem } from "../config/problem.ts";
-import { policyOf } from "../node/inputs.ts";
+import { trustInputOf } from "../node/inputs.ts";
 import { loadTrust } from "../trust/load_trust.ts";
 import { CertutilError } from "./certutil_error.ts";
 import { readConfig } from "./doctor/configuration.ts";
@@ -124,12 +124,11 @@ function loadedConfig(file: string): Effect.Effect<RoleConfig, CertutilError, Fi
 
 /** The node's trust, kept lists included. A state directory that is not there yet is not made. */
 function trustOf(config: RoleConfig, at: Date) {
-  const { trustPem, crlsPem, trustDomains: domains, stateDir } = config;
+  const { policy, stateDir, ...paths } = trustInputOf(config);
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     const isThere = stateDir !== undefined && (yield* Effect.orElseSucceed(files.exists(stateDir), () => false));
-    const terms = { policy: policyOf(config), generation: 1, at, stateDir: isThere ? stateDir : undefined };
-    return yield* loadTrust({ trustPem, crlsPem, domains }, terms);
+    return yield* loadTrust(paths, { policy, generation: 1, at, stateDir: isThere ? stateDir : undefined });
   }).pipe(
     Effect.mapError(({ file, detail, mend }) =>
       new CertutilError({ what: "use trust of the node", file, detail, remedy: mend })

@@ -14,6 +14,7 @@ import { compileMachine } from "../runtime/compiled_machine.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
 import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
+import { expiryOf } from "./gate_context.ts";
 
 /** The gate's machine, compiled: one that cannot be compiled ends the program when it is loaded. */
 const gateLogic = compileMachine(connectionGateMachine);
@@ -82,6 +83,11 @@ class RootGate implements Gate {
   get identity(): PeerIdentity | undefined {
     const identity = this.#actor.getSnapshot().context?.identity;
     return holds(identity) ? identity.success : undefined;
+  }
+
+  get expiresAt(): number | undefined {
+    const { context } = this.#actor.getSnapshot();
+    return context === undefined ? undefined : expiryOf(context);
   }
 
   get presented(): { readonly name: string; readonly id: string } | undefined {

@@ -24,7 +24,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
-import { policyOf } from "./inputs.ts";
+import { trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
 
@@ -91,14 +91,7 @@ export const nodeMachine = node.createMachine({
         {
           id: "trustStore",
           src: "trustStore",
-          input: ({ context: { ports, config } }) => ({
-            ports,
-            trustPem: config.trustPem,
-            crlsPem: config.crlsPem,
-            domains: config.trustDomains,
-            policy: policyOf(config),
-            stateDir: config.stateDir,
-          }),
+          input: ({ context: { ports, config } }) => ({ ports, ...trustInputOf(config) }),
         },
         {
           id: "identity",

@@ -81,7 +81,8 @@ export interface RulesReading {
   readonly outcome: Result.Result<readonly RuleText[], ConfigError>;
 }
 
-interface RuleStoreContext extends Omit<RuleStoreInput, "timing"> {
+/** What the machine remembers. */
+export interface RuleStoreContext extends Omit<RuleStoreInput, "timing"> {
   readonly timing: WatchedFilesTiming;
   /** Why the last reading brought nothing. */
   readonly error: unknown;

@@ -10,6 +10,7 @@ import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import { ActChecks } from "./check_acts.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
@@ -42,11 +43,13 @@ export class MemberChecks {
   /** Sessions whose members did not match at the last look. */
   readonly #astray = new WeakSet<Session>();
   readonly #pairs = new WeakMap<Session, Pair>();
+  readonly #acts: ActChecks;
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
     this.#sim = sim;
     this.#findings = findings;
     this.#oracle = oracle;
+    this.#acts = new ActChecks({ sim, findings, oracle });
   }
 
   /** Bytes above the gate were delivered. What they make a transport tell is told in the same step. */
@@ -69,6 +72,7 @@ export class MemberChecks {
       case "stream.received":
         return this.#checkIdentity(node, fact);
       case "published":
+        this.#acts.published(node, fact.from);
         return this.#checkAuthor(node, fact.from);
     }
   }
@@ -82,12 +86,13 @@ export class MemberChecks {
 
   #checkIdentity(
     node: SimulatedNode,
-    { protocol, identity }: Pick<Extract<TransportFact, { type: "request.received" }>, "identity"> & {
-      readonly protocol: string;
-    },
+    fact: Extract<TransportFact, { type: "request.received" | "stream.received" }>,
   ): void {
+    const { protocol, identity } = fact;
     const last = this.#received.get(node);
     if (last === undefined || last.at !== this.#sim.time.now || last.protocol !== protocol) return;
+    const [leaf] = last.from.chain;
+    if (leaf !== undefined) this.#acts.received(node, fact, leaf);
     const shown = this.#oracle.standingOf(last.from.chain[0])?.credential;
     if (shown === undefined || shown.serial === identity.serial) return;
     const detail = `${protocol} of ${shown.name} (${shown.serial}) counts as ${identity.name} (${identity.serial})`;
@@ -114,6 +119,7 @@ export class MemberChecks {
       if (session.isStopped) continue;
       this.#lookAt(node, session);
     }
+    this.#acts.look(node);
     if (node.role === "scheduler") this.#checkProvider(node);
   }
 

@@ -156,6 +156,9 @@ export class Trouble {
     forger: this.#makeHostile,
     mute: this.#makeHostile,
     relayed: this.#makeHostile,
+    rules: this.#makeHostile,
+    "wrong-role": this.#makeHostile,
+    denied: this.#makeHostile,
   };
 
   // ── Links ──

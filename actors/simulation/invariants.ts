@@ -31,9 +31,18 @@ export const invariants = {
     sentence: "A request or a stream counts with the identity that its own connection proved.",
     source: "ours",
   },
+  "act-only-by-role": {
+    sentence: "An act is done only for a member whose role may do it, and a second after the rules deny it, no more.",
+    source: "ours",
+  },
   "members-told": {
     sentence: "A node's roles are told of every member that is connected, of its end, and of no other.",
     source: "ours",
+  },
+  "rules-hold": {
+    sentence:
+      "From a second after a node's configuration changed, no act is done that its rules deny, and none is refused by a rule that is gone; a file that does not load changes nothing.",
+    source: "docs/security.md: What a member may do",
   },
   "record-owner": {
     sentence: "A record is kept and found under the publisher that sent it, and no other owner takes over its key.",

@@ -128,6 +128,11 @@ export class Oracle {
     return reasons.includes(undefined) ? undefined : reasons[0];
   }
 
+  /** The certificates of a PeerID. */
+  credentialsOf(peer: string): readonly Credential[] {
+    return (this.#byPeer.get(peer) ?? []).map(({ credential }) => credential);
+  }
+
   /** The names that the certificates of a PeerID carry. */
   namesOf(peer: string): readonly string[] {
     return (this.#byPeer.get(peer) ?? []).map(({ credential }) => credential.name);

@@ -13,7 +13,7 @@ import { isMemberName, memberCredentials, revokedMembers } from "./member_creden
 import { undialableShare } from "./member_troubles.ts";
 import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
-import type { NodePlan, Scenario } from "./scenario.ts";
+import type { FaultKind, NodePlan, Scenario } from "./scenario.ts";
 import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
 import type { TraceLine } from "./trace.ts";
 
@@ -199,6 +199,8 @@ async function makeLists(
 
 function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap<string, Credential>): void {
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
+  const isStruck = (by: FaultKind, name: string) =>
+    scenario.events.some(({ kind, target }) => kind === by && target === name);
   for (const plan of scenario.nodes) {
     const { name, role, executors } = plan;
     const joinedBy = plan.gateways ?? (role === "gateway" ? [] : gateways);
@@ -211,6 +213,8 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
       knobs: scenario.knobs,
+      // Rules that "denied" gives to a running process would replace those of the file, and the other way round.
+      hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),

@@ -54,6 +54,9 @@ export const faultKinds = [
   "forger",
   "mute",
   "relayed",
+  "rules",
+  "wrong-role",
+  "denied",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */

@@ -18,6 +18,7 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
+import type { Askers } from "./offer_shares.ts";
 import type { Commitments } from "./commitments.ts";
 
 /** Aggregations wait this long for a disconnected peer, in milliseconds. */
@@ -39,6 +40,8 @@ export interface WorkerInput extends RoleInput<WorkerConfig> {
 export interface WorkerContext extends WorkerInput {
   readonly book: Commitments;
   readonly window: readonly ReceivedRequest[];
+  /** Schedulers that asked lately. */
+  readonly askers: Askers;
   readonly jobNetworkHost: JobNetworkHost;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;

@@ -12,15 +12,15 @@ const core = "transport/core";
 const connections: readonly PlantedBug[] = [
   {
     name: "re-verification stops after one slice",
-    file: `${core}/connection_table.ts`,
-    find: "      this.#init.clock.yield(slice);",
-    replace: "",
+    file: `${core}/reverification.ts`,
+    find: "else this.#clock.yield(() => this.#slice());",
+    replace: "else this.#isRunning = false;",
   },
   {
     name: "re-verification ends with the first connection that it closes",
-    file: `${core}/connection_table.ts`,
-    find: `if (gate.phase === "closed" || gate.phase === "refused") break;`,
-    replace: `if (gate.phase === "closed" || gate.phase === "refused") return;`,
+    file: `${core}/reverification.ts`,
+    find: "if (!wasOver && isOver(row.gate)) break;",
+    replace: "if (!wasOver && isOver(row.gate)) return true;",
   },
   {
     name: "the table forgets the first of two connections",
@@ -115,6 +115,47 @@ const claims: readonly PlantedBug[] = [
   },
 ];
 
+/** Defects of the acts of members. */
+const acts: readonly PlantedBug[] = [
+  {
+    name: "a row of the table of acts allows everybody",
+    file: "transport/authorization/acts.ts",
+    find: '"job.status": { receivedBy: ["scheduler"], allowedTo: ["worker"],',
+    replace: '"job.status": { receivedBy: ["scheduler"], allowedTo: "member",',
+  },
+  {
+    name: "a certificate of any role stands for every role",
+    file: "transport/authorization/authorize.ts",
+    find: 'if (allowedTo === "member" || role === undefined || allowedTo.includes(role)) return',
+    replace: 'if (allowedTo === "member" || role === undefined || allowedTo.length > 0) return',
+  },
+  {
+    name: "gossip is judged by the one that hands it on",
+    file: `${core}/gossip.ts`,
+    find: 'const identity = acts.allowedOf("worker.request", identities);',
+    replace: 'const identity = acts.allowedOf("worker.request", verified.known(via));',
+  },
+  {
+    name: "any role publishes data sets",
+    file: `${core}/records.ts`,
+    find: 'if (!this.#parts.acts.allows("record.put", identity)) return',
+    replace: 'if (!this.#parts.acts.allows("kad.query", identity)) return',
+  },
+  {
+    name: "a rule that allows wins over one that denies",
+    file: "transport/authorization/authorize.ts",
+    find: "if (denies !== undefined) return refused(denies.label);",
+    replace:
+      'if (denies !== undefined && !fitting.some(({ effect }) => effect === "allow")) return refused(denies.label);',
+  },
+  {
+    name: "changed rules end no lease",
+    file: "actors/worker/working.ts",
+    find: 'if (!denied.includes("lease.renew") && !denied.includes("job.dispatch")) return;',
+    replace: "return;",
+  },
+];
+
 /** Defects of streams and requests: what a peer begins and never ends. */
 const leaks: readonly PlantedBug[] = [
   {
@@ -144,4 +185,4 @@ const leaks: readonly PlantedBug[] = [
 ];
 
 /** All of them. */
-export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...leaks];
+export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...acts, ...leaks];

@@ -10,6 +10,7 @@ import {
   type CertificateLabel,
   CertificateNotYetValid,
   CertificateRevoked,
+  CrlEquivocation,
   CrlExpired,
   CrlMalformed,
   CrlNotYetValid,
@@ -39,6 +40,7 @@ import {
   SelfSigned,
   TlsFailed,
   TlsVersion,
+  TooExpensive,
   TooManyConnections,
   UnknownCriticalExtension,
   UnknownIssuer,
@@ -46,7 +48,8 @@ import {
   UnsupportedKeyAlgorithm,
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
-import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import type { RefusalPhase } from "../../pki/refusal_row.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 
 const at = new Date("2026-03-01T03:00:00Z");
 
@@ -107,12 +110,14 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     "crl-not-yet-valid": new CrlNotYetValid({ issuer, at, thisUpdate: new Date("2026-03-01T04:00:00Z") }),
     "crl-expired": new CrlExpired({ issuer, at, nextUpdate: new Date("2026-02-20T00:00:00Z") }),
     "crl-rollback": new CrlRollback({ issuer, number: say("17"), seen: say("19") }),
+    "crl-equivocation": new CrlEquivocation({ issuer, number: say("17"), sha256: [say("9f2c…"), say("41d0…")] }),
     "peer-id-mismatch": new PeerIdMismatch({
       expected: say("12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"),
       actual: say("12D3KooWAQDSCwWK89bAyfHvUuN5DyZuH9cd3VqfDfP3ReYYL5yC"),
     }),
     "role-not-allowed": new RoleNotAllowed({ certificate, role: say("no role"), allowed: ["gateway", "scheduler"] }),
     "job-scope": new JobScope({ job: say("7d0f3c1e"), what: say("dataset digits-private") }),
+    "too-expensive": new TooExpensive({ delayedMs: 30_000, refusedMs: 60_000 }),
     "hung-up": new HungUp({ detail: detail("the peer ended the connection") }),
     "unreachable": new Unreachable({ detail: detail("connect ECONNREFUSED 192.0.2.1:4001") }),
     "internal": new Internal({ detail: detail("check path gave no outcome") }),

@@ -1,6 +1,6 @@
 /**
  * The connection table: the only place where a connection meets its gate. It admits, asks the gate at each step, knows which
- * peers are established, re-evaluates every gate when the trust changes, and closes what a gate does not allow.
+ * peers are established, evaluates every gate again (`reverification.ts`), and closes what a gate does not allow.
  *
  * The identity belongs to the connection: two connections of one PeerID may have shown different certificates.
  *
@@ -16,13 +16,8 @@ import { Admission, type Admitted } from "./admission.ts";
 import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
 import type { ConnectionTableInit } from "./connection_table_init.ts";
 import { Groups } from "./groups.ts";
+import { Reverification } from "./reverification.ts";
 import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.ts";
-
-/**
- * Gates that are re-evaluated before other events get their turn; one costs 20–200 µs. A slice ends early with a gate that
- * closes: ending a connection costs libp2p some milliseconds.
- */
-export const reverifySlice = 16;
 
 /** A connection with its gate. */
 export interface ConnectionRow {
@@ -42,6 +37,7 @@ interface Row extends ConnectionRow {
   member: Member | undefined;
   readonly admitted: Admitted | undefined;
   readonly unlisten: () => void;
+  evaluatedAt: number;
 }
 
 /** All connections of one transport, each with its gate. */
@@ -53,13 +49,13 @@ export class ConnectionTable implements ConnectionListener {
   readonly #peers = new Groups<PeerText, Row>();
   readonly #members = new Groups<Member, Row>();
   readonly #dialRefusals = new DialRefusals();
-  #snapshot: TrustSnapshot;
+  readonly #reverification: Reverification<Row>;
   #accepted = 0;
 
   /** Holds no connection yet. */
   constructor(init: ConnectionTableInit) {
     this.#init = init;
-    this.#snapshot = init.snapshot;
+    this.#reverification = new Reverification(init, (row, snapshot) => this.#evaluate(row, snapshot));
     this.#admission = new Admission(init.limits);
   }
 
@@ -84,7 +80,7 @@ export class ConnectionTable implements ConnectionListener {
       address,
       expectedPeer,
       admission,
-      snapshot: this.#snapshot,
+      snapshot: this.snapshot,
       own,
       deadlineMs: handshakeTimeoutMs,
     });
@@ -97,8 +93,10 @@ export class ConnectionTable implements ConnectionListener {
       member: undefined,
       admitted,
       unlisten: gate.listen((event) => this.#handle(row, event)),
+      evaluatedAt: this.#reverification.changes,
     };
     this.#rows.set(connection, row);
+    this.#reverification.add(row);
     admitted?.onEvicted((refusal) => gate.send({ type: "tls.failed", refusal }));
     if (gate.phase !== "refused") return true;
     // It refused before anyone listened.
@@ -171,6 +169,7 @@ export class ConnectionTable implements ConnectionListener {
       this.failed(connection, refusal ?? new HungUp({ detail }));
     }
     this.#rows.delete(connection);
+    this.#reverification.remove(row);
     row.admitted?.release();
     row.unlisten();
     gate.stop();
@@ -195,7 +194,7 @@ export class ConnectionTable implements ConnectionListener {
 
   /** The trust that new gates are created with. */
   get snapshot(): TrustSnapshot {
-    return this.#snapshot;
+    return this.#reverification.snapshot;
   }
 
   /** Every connection. */
@@ -301,22 +300,9 @@ export class ConnectionTable implements ConnectionListener {
     return busy;
   }
 
-  /** New trust: for new gates at once, for all others in slices; a newer snapshot starts over. */
+  /** New trust: for new gates at once, for all others in slices, each gate in its turn. */
   trustChanged(snapshot: TrustSnapshot): void {
-    this.#snapshot = snapshot;
-    const pass = this.#rows.values();
-    const slice = () => {
-      if (this.#snapshot !== snapshot) return;
-      for (let done = 0; done < reverifySlice; done++) {
-        const next = pass.next();
-        if (next.done === true) return;
-        const { gate } = next.value;
-        gate.send({ type: "trust.changed", snapshot });
-        if (gate.phase === "closed" || gate.phase === "refused") break;
-      }
-      this.#init.clock.yield(slice);
-    };
-    slice();
+    this.#reverification.trustChanged(snapshot);
   }
 
   // ── Dials ──
@@ -337,6 +323,15 @@ export class ConnectionTable implements ConnectionListener {
       if (!established && connection.direction === "outbound" && isFor(connection, target)) return true;
     }
     return false;
+  }
+
+  /** A member is of one trust domain: a connection that another domain vouches for now is made anew. */
+  #evaluate({ gate, established, member }: Row, snapshot: TrustSnapshot): void {
+    const before = gate.identity;
+    gate.send({ type: "trust.changed", snapshot });
+    const { identity } = gate;
+    if (!established || identity === undefined || identity === before || memberOf(identity) === member) return;
+    gate.send({ type: "close", reason: "another trust domain vouches for it now" });
   }
 
   #admit({ direction, address }: WireConnection): Result.Result<Admitted | undefined, Refusal> {

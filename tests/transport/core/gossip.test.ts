@@ -5,6 +5,7 @@ import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
 import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
 import type { Verifies } from "../../../transport/core/parts.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
+import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
 import { encodeWorkerRequest, gossipMaxBytes } from "../../../transport/protocols/mod.ts";
@@ -32,7 +33,8 @@ function topic(
   known: Verifies["known"] = () => [],
   options: PlayedOptions = {},
 ) {
-  const session = new PlayedSession({ verify, known, wire, ...options });
+  const budgets = { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } };
+  const session = new PlayedSession({ verify, known, wire, budgets, ...options });
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
@@ -45,7 +47,7 @@ function topic(
       settle: (verdict) => void verdicts.push(verdict),
       ...fields,
     });
-    session.clock.settle();
+    session.clock.pass(0);
   };
   return { session, gossip, verdicts, receive };
 }
@@ -76,6 +78,16 @@ test("a message of an author that may not publish it is ignored, whoever hands i
   allowed.receive();
   assert.equal([refused.verdicts, refused.session.facts], [["ignore"], []]);
   assert.equal([allowed.verdicts, allowed.session.factsOf("published")[0]?.identity.role], [["accept"], "scheduler"]);
+});
+
+test("more of an author's messages than may come are ignored, and another's are not", () => {
+  const { session, verdicts, receive } = topic(counting);
+  for (let time = 0; time < 6; time++) receive({ author: "author" });
+  receive({ author: "another" });
+  assert.equal(verdicts.splice(0), ["accept", "accept", "accept", "accept", "ignore", "ignore", "accept"]);
+  session.clock.pass(1_000);
+  for (let time = 0; time < 3; time++) receive();
+  assert.equal(verdicts, ["accept", "accept", "ignore"]);
 });
 
 test("a message on a topic that was left while its author was verified is neither", () => {
