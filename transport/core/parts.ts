@@ -37,6 +37,8 @@ export interface Established {
   best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
+  /** Whether every certificate of the own domain must name a role. */
+  readonly areRolesRequired: boolean;
 }
 
 /** Opens streams (`stream_places.ts`): counts those of each peer. */
