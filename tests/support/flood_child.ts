@@ -66,9 +66,12 @@ async function exchanges(protocol: string, count: number, bytes?: Uint8Array): P
         const stream = await connections[at % connections.length]!.newStream(protocol);
         stream.addEventListener("message", () => {});
         const over = ended(stream);
+        const answered = new Promise<void>((resolve) => stream.addEventListener("remoteCloseWrite", () => resolve()));
+        const hasEnded = stream.remoteWriteStatus === "closed";
+        if (bytes === undefined && !hasEnded) await Promise.race([answered, over]);
         if (bytes !== undefined) stream.send(bytes);
         await stream.close();
-        await over;
+        if (stream.status === "open") await over;
       } catch {
         // refused or reset: the next one
       }
