@@ -148,6 +148,8 @@ const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
 };
 
 console.log("connected");
+process.on("uncaughtException", () => {}); // the other side resets what it likes
+process.on("unhandledRejection", () => {});
 for await (const line of { [Symbol.asyncIterator]: () => commands }) {
   const { kind, count } = JSON.parse(line);
   await floods[kind]?.(count).catch(() => {});
