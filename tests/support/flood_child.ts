@@ -117,6 +117,8 @@ async function published(count: number): Promise<void> {
 /** Messages that never end: so many streams, each with so many bytes. */
 async function unfinished(protocol: string, count: number, bytes: number): Promise<void> {
   const piece = new Uint8Array(bytes);
+  const length = bytes + 1; // which never comes
+  piece.set([(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, ((length >> 14) & 0x7f) | 0x80, length >> 21]);
   for (let each = 0; each < count; each++) {
     const connection = connections[each % connections.length]!;
     try {
