@@ -99,7 +99,7 @@ export interface SessionParts {
   /** What each peer's streams hold. */
   readonly held: Pick<ReadBudgets, "of">;
   /** What each peer's work may cost. */
-  readonly work: Pick<WorkBudgets, "run" | "leave" | "refund">;
+  readonly work: Pick<WorkBudgets, "run" | "leave" | "charge" | "refund">;
   readonly outbox: Outbox;
   readonly uuid: () => string;
 }
