@@ -5,7 +5,7 @@
  */
 import type { ConnectionRow } from "../../transport/core/connection_table.ts";
 import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
-import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
+import { streamsPerPeerMax } from "../../transport/core/stream_places.ts";
 import { type PeerText, streamProtocols } from "../../transport/port.ts";
 import { isMessageProtocol, messageProtocols, workerTopic } from "../../transport/protocols/messages.ts";
 import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
@@ -172,7 +172,7 @@ export class MemberTroubles {
       // A worker that answers with an offer waits for an answer of its own.
       sim.after(500, () => this.#askForWorkers(member));
       if (!isGreedy) return;
-      for (let nth = 0; nth < streamsPerProtocolMax + 20; nth++) {
+      for (let nth = 0; nth < streamsPerPeerMax + 20; nth++) {
         member.hostile.open(connection, health).send(Uint8Array.of(0xbf));
       }
       sim.after(muteOverMs, () => this.#askAgain(node, member, connection));

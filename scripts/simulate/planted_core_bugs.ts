@@ -12,15 +12,15 @@ const core = "transport/core";
 const connections: readonly PlantedBug[] = [
   {
     name: "re-verification stops after one slice",
-    file: `${core}/connection_table.ts`,
-    find: "      this.#init.clock.yield(slice);",
-    replace: "",
+    file: `${core}/reverification.ts`,
+    find: "else this.#clock.yield(() => this.#slice());",
+    replace: "else this.#isRunning = false;",
   },
   {
     name: "re-verification ends with the first connection that it closes",
-    file: `${core}/connection_table.ts`,
-    find: `if (gate.phase === "closed" || gate.phase === "refused") break;`,
-    replace: `if (gate.phase === "closed" || gate.phase === "refused") return;`,
+    file: `${core}/reverification.ts`,
+    find: "if (!wasOver && isOver(row.gate)) break;",
+    replace: "if (!wasOver && isOver(row.gate)) return true;",
   },
   {
     name: "the table forgets the first of two connections",

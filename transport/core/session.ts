@@ -27,6 +27,7 @@ import { Dialler } from "./dialing.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
+import { MemberCosts } from "./member_costs.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
@@ -35,7 +36,7 @@ import { Records } from "./records.ts";
 import { Requests } from "./requests.ts";
 import { wireListener } from "./session_listener.ts";
 import { addressesOfPeers } from "./successor.ts";
-import { StreamPlaces, type StreamVerdict } from "./stream_places.ts";
+import type { StreamVerdict } from "./stream_places.ts";
 import type { TransportWatch } from "./transport_watch.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
 import {
@@ -43,7 +44,6 @@ import {
   kadProtocol,
   type Wire,
   type WireConnection,
-  type WireListener,
   type WireStarted,
   type WireStream,
 } from "./wire.ts";
@@ -71,7 +71,8 @@ export interface SessionInit {
 export class Session {
   readonly #init: SessionInit;
   readonly #table: ConnectionTable;
-  readonly #places: StreamPlaces;
+  /** What each member costs. */
+  readonly costs: MemberCosts;
   readonly #dialler: Dialler;
   readonly #verified: VerifiedPeers;
   readonly #reachability: Reachability;
@@ -96,7 +97,7 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     this.#table = this.#makeTable();
-    this.#places = new StreamPlaces(clock);
+    this.costs = new MemberCosts({ clock, outbox, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
@@ -113,10 +114,12 @@ export class Session {
         best: (peer) => this.#table.best(peer),
         gateways: () => this.#gateways.peers(),
       },
-      streams: this.#places,
+      streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
       acts: this.#acts,
+      held: this.costs.held,
+      work: this.costs.work,
       outbox,
       uuid: input.uuid,
     };
@@ -151,17 +154,6 @@ export class Session {
 
   // ── What the wire asks and reports ──
 
-  #listener(): WireListener {
-    return wireListener({
-      input: this.#init.input,
-      table: this.#table,
-      gateways: this.#gateways,
-      gossip: this.#gossip,
-      reachability: this.#reachability,
-      stream: (connection, stream) => this.#stream(connection, stream),
-    });
-  }
-
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     const { peer } = identity;
     if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
@@ -184,7 +176,7 @@ export class Session {
     const identity = this.#table.identityOf(connection);
     if (identity === undefined) return "refused";
     const { protocol } = stream;
-    return this.#places.received(connection, protocol, () => {
+    return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
@@ -197,7 +189,16 @@ export class Session {
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    this.#init.wire.start(this.#listener(), (started) => {
+    const listener = wireListener({
+      input: this.#init.input,
+      table: this.#table,
+      costs: this.costs,
+      gateways: this.#gateways,
+      gossip: this.#gossip,
+      reachability: this.#reachability,
+      stream: (connection, stream) => this.#stream(connection, stream),
+    });
+    this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
@@ -340,7 +341,7 @@ export class Session {
 
   /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
   #isBusy(connection: WireConnection): boolean {
-    return connection.isRelaying || this.#places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
+    return connection.isRelaying || this.costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }
 
   #end(reason: string): void {
@@ -351,6 +352,7 @@ export class Session {
     this.#kad.stop();
     this.#verified.stop();
     this.#dialler.stop();
+    this.costs.work.stop();
     this.#table.closeAll(reason);
     // After the closes of this turn: the wire ends what they leave.
     this.#init.clock.yield(() =>

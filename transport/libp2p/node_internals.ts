@@ -9,6 +9,7 @@ import type { Connection, Libp2pEvents, PeerId, Stream, StreamHandler, TypedEven
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { need, needMethods } from "./moved_internal.ts";
+import type { TakesRpc } from "./priced_gossip.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
 export interface KadDhtMessage {
@@ -42,6 +43,8 @@ export interface KadInternals {
 export interface GossipInternals {
   /** Opens the outbound stream to a peer, over this connection, where there is none. */
   onPeerConnected(peer: PeerId, connection: Connection): void;
+  /** Takes what a peer sent. Its stream is read on once that is done (`awaitRpcHandler`). */
+  handleReceivedRpc: TakesRpc;
 }
 
 /** The relay client's reservations. */
@@ -100,7 +103,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     needMethods(need(handlers[type], "@libp2p/kad-dht", `rpc.handlers.${type}`), "@libp2p/kad-dht", type, ["handle"]);
   }
   needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
-  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected"]);
+  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected", "handleReceivedRpc"]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());

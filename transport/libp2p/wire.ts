@@ -31,6 +31,8 @@ import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
 import { internalsOf, type NodeInternals } from "./node_internals.ts";
+import { pricedGossip } from "./priced_gossip.ts";
+import { priced } from "./priced_protocols.ts";
 import type { Meter } from "./secured_stream.ts";
 import { judged } from "./served_protocols.ts";
 import { libp2pStreamsMax } from "./streams.ts";
@@ -116,16 +118,24 @@ export class Libp2pWire implements Wire {
         connections,
         now,
         meter: this.meter,
-        frames: new FrameBudgets({ ...defaultFrameLimits, frameBytesMax: streamWindowMax }),
+        frames: new FrameBudgets(
+          { ...defaultFrameLimits, frameBytesMax: streamWindowMax },
+          (peer, us) => listener.charge(peer, us),
+        ),
       }),
     });
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
+    const { gossip: pubsub } = internals;
+    const charge = (peer: PeerText, us: number) => listener.charge(peer, us);
+    pubsub.handleReceivedRpc = pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge });
     internals.replaceHandlers((protocol, handler) =>
-      this.#served.has(protocol) ? handler : judged(protocol, handler, (connection, act) => {
-        const known = connections.of(connection);
-        return known?.isOpen === true && listener.permits(known, act);
-      })
+      this.#served.has(protocol)
+        ? handler
+        : judged(protocol, priced(protocol, handler, listener), (connection, act) => {
+          const known = connections.of(connection);
+          return known?.isOpen === true && listener.permits(known, act);
+        })
     );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));

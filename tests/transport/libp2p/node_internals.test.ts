@@ -23,7 +23,7 @@ const node = (transports: readonly object[] = []) => ({
       },
       peerRouting: { getClosestPeersOffline: () => {} },
     },
-    pubsub: { onPeerConnected: () => {} },
+    pubsub: { onPeerConnected: () => {}, handleReceivedRpc: () => {} },
     identify: { host: {} },
     identifyPush: { host: {} },
   },
@@ -49,6 +49,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
   ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
   ["services.pubsub.onPeerConnected", "@libp2p/gossipsub", "service.onPeerConnected()"],
+  ["services.pubsub.handleReceivedRpc", "@libp2p/gossipsub", "service.handleReceivedRpc()"],
   ["services.identify", "@libp2p/identify", "host in identify"],
   ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
 ];
