@@ -18,10 +18,12 @@ import {
 } from "../port.ts";
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
+import { recordProtocol } from "../protocols/record_message.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
+import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
@@ -87,6 +89,7 @@ export class Session {
   readonly #drains = new Set<Timer>();
   readonly #onStopped: (() => void)[] = [];
   #identity: NodeIdentity;
+  #mayDial: WireListener["mayDial"] = () => false;
   #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
 
@@ -107,12 +110,7 @@ export class Session {
       self: input.identity.peer,
       wire,
       clock,
-      established: {
-        identityOf: (connection) => this.#table.identityOf(connection),
-        identitiesOf: (peer) => this.#table.identitiesOf(peer),
-        best: (peer) => this.#table.best(peer),
-        gateways: () => this.#gateways.peers(),
-      },
+      established: establishedOf(this.#table, () => this.#gateways.peers()),
       streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
@@ -177,6 +175,7 @@ export class Session {
     const { protocol } = stream;
     return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
+      if (protocol === recordProtocol) return this.#records.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
       if (isMessageProtocol(protocol)) return this.#requests.received(connection, identity, protocol, stream);
@@ -186,8 +185,9 @@ export class Session {
 
   // ── Start ──
 
-  #listener(): WireListener {
-    return wireListener({
+  /** Starts the wire. Where that fails nothing is left over. */
+  start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
+    const listener = wireListener({
       input: this.#init.input,
       table: this.#table,
       costs: this.costs,
@@ -196,11 +196,8 @@ export class Session {
       reachability: this.#reachability,
       stream: (connection, stream) => this.#stream(connection, stream),
     });
-  }
-
-  /** Starts the wire. Where that fails nothing is left over. */
-  start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    this.#init.wire.start(this.#listener(), (started) => {
+    this.#mayDial = listener.mayDial;
+    this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
@@ -279,8 +276,7 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    const { mayDial } = this.#listener();
-    addressesOfPeers({ wire, table: this.#table, mayDial }, (peers) => {
+    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayDial }, (peers) => {
       outbox.answer(replyTo, { type: "retired", listenAddresses, peers });
     });
   }
@@ -304,7 +300,7 @@ export class Session {
   /** What the rules no longer allow ends; of the rest nobody notices. */
   #changeRules(rules: readonly Rule[]): void {
     this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
-    for (const part of [this.#requests, this.#streams, this.#kad]) part.rulesChanged();
+    for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();
   }
 
   // ── Stop ──
