@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 const parts = ["gate", "cell", "members"] as const;
 
 /** Options that a part reads by itself. */
-const ownOptions = ["level", "user", "matrix", "only", "storm"];
+const ownOptions = ["level", "user", "matrix", "only", "storm", "control"];
 
 interface AttackOptions {
   readonly runtime: "node" | "deno";
@@ -34,7 +34,7 @@ interface AttackReport {
 function usage(reason: string): never {
   console.error(`Cannot run: ${reason}
 Usage: npm run attack [-- gate|cell|members] [--runtime node|deno] [--quick] [--json]
-       members: [--only ID,ID] [--storm]
+       members: [--only ID,ID] [--storm] [--control]
        cell: [--level full|root|namespaces|bare] [--user root|user] [--matrix]`);
   process.exit(2);
 }
@@ -54,6 +54,7 @@ function read() {
         matrix: { type: "boolean" },
         only: { type: "string" },
         storm: { type: "boolean" },
+        control: { type: "boolean" },
       },
     });
     const unknown = tokens.find((token) =>

@@ -6,7 +6,7 @@
 import { rmSync } from "node:fs";
 import process from "node:process";
 import { runtimeBinary } from "../demo/processes.ts";
-import { memberAttacks } from "./members/all.ts";
+import { controls, memberAttacks } from "./members/all.ts";
 import { storm } from "./members/flood_attacks.ts";
 import type { MemberAttack } from "./members/attack.ts";
 import { MemberAttackers, Victims } from "./members/children.ts";
@@ -42,7 +42,7 @@ interface MembersAttackOptions {
   readonly runtime: "node" | "deno";
   readonly json: boolean;
   readonly quick: boolean;
-  /** `--only ID,ID`, `--storm`. */
+  /** `--only ID,ID`, `--storm`, `--control`. */
   readonly rest: readonly string[];
 }
 
@@ -59,15 +59,16 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
   };
   let honest: HonestMember | undefined;
   try {
+    const defended = !rest.includes("--control");
     const hostile = await attackers.prepare(made);
-    const { victims, nodes } = await startVictims({ pki: made, hostile, quick, makeProcess });
+    const { victims, nodes } = await startVictims({ pki: made, hostile, quick, defended, makeProcess });
     const world: MembersWorld = { ...made, nodes, hostile };
     await attackers.meet(world);
     const { identity } = await issueMember(world, "honest-01", { role: "scheduler" });
     honest = await HonestMember.start({ role: "scheduler", identity, trustPem: world.root.certPem });
     for (const role of victimRoles) await honest.dial(nodes[role].address);
     const rows: MemberAttackRow[] = [];
-    const siege = { world, victims, attackers, honest, quiet: [], quick };
+    const siege = { world, victims, attackers, honest, quiet: [], quick, defended };
     for (const group of groupsOf(chosen(rest, quick), quick)) {
       const begun = performance.now();
       const taken = await besiege(group, siege);
@@ -107,10 +108,11 @@ async function reportOf(
 }
 
 /** Starts the nodes: each in a process of its own, or all in one in a quick run. */
-async function startVictims({ pki, hostile, quick, makeProcess }: {
+async function startVictims({ pki, hostile, quick, defended, makeProcess }: {
   readonly pki: MembersPki;
   readonly hostile: HostileAddresses;
   readonly quick: boolean;
+  readonly defended: boolean;
   readonly makeProcess: () => Promise<Victims>;
 }) {
   const victims = {} as Record<VictimRole, Victims>;
@@ -119,7 +121,7 @@ async function startVictims({ pki, hostile, quick, makeProcess }: {
     victims[role] = quick && role !== "gateway" ? victims.gateway : await makeProcess();
     const gateways = role === "gateway" ? [] : [nodes.gateway.address];
     const also = role === "worker" ? [hostile.relay, hostile.impostor] : [];
-    const config = await configure(pki, role, [...gateways, ...also]);
+    const config = await configure(pki, role, { gatewayAddresses: [...gateways, ...also], defended });
     nodes[role] = await victims[role].start(`${role}-01`, config);
   }
   await Promise.all(
@@ -133,6 +135,7 @@ async function startVictims({ pki, hostile, quick, makeProcess }: {
 /** The attacks that the command line names; all without such a flag. */
 function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[] {
   if (rest.includes("--storm")) return [storm];
+  if (rest.includes("--control")) return memberAttacks.filter(({ id }) => controls.includes(id));
   const at = rest.indexOf("--only");
   if (at < 0) return memberAttacks.filter(({ leftOutOf }) => leftOutOf !== (quick ? "quick" : "full"));
   const ids = rest[at + 1]?.split(",") ?? [];

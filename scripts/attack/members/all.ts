@@ -27,3 +27,13 @@ export const memberAttacks: readonly MemberAttack[] = [
   ...floodAttacks,
   storm,
 ];
+
+/** Attacks that are to come through on nodes without their defences: one of each class that a configuration can leave open. */
+export const controls: readonly string[] = [
+  "hoard-of-requests",
+  "wrong-role-lease.renew",
+  "wrong-role-record.put",
+  "two-certificates-revoked",
+  "bids-of-a-worker-that-starve",
+  "partner-names-our-domain",
+];

@@ -12,6 +12,7 @@ import { cellDefault } from "../../../actors/config/cell_config.ts";
 import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, type IssuerFiles, issueRoot } from "../../../pki/issue/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
+import { actNames } from "../../../transport/authorization/acts.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { HostileAddresses } from "./hostile_places.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
@@ -154,11 +155,16 @@ type MembersWorldCas = Pick<MembersWorld, "root" | "ca">;
 /** Every node reads its lists here. */
 export const crlsPathOf = ({ folder }: Pick<MembersWorld, "folder">): string => join(folder, "crls.pem");
 
-/** Writes the files of a node under attack, and returns its configuration. */
+/**
+ * Writes the files of a node under attack, and returns its configuration.
+ *
+ * @param role The node's role.
+ * @param options `defended: false` makes a control: no revocation lists, the partner's CA among our own, every act allowed.
+ */
 export async function configure(
   world: MembersPki,
   role: VictimRole,
-  gatewayAddresses: readonly string[],
+  { gatewayAddresses, defended }: { readonly gatewayAddresses: readonly string[]; readonly defended: boolean },
 ): Promise<RoleConfig> {
   const name = `${role}-01`;
   const { identity } = await issueMember(world, name, { role });
@@ -172,9 +178,10 @@ export async function configure(
   const common: CommonConfig = {
     certPem: write("cert.pem", identity.certPem),
     keyPem: write("key.pem", identity.keyPem),
-    trustPem: write("trust.pem", world.root.certPem),
-    crlsPem: crlsPathOf(world),
-    trustDomains: [{ name: partnerName, ...partnerPlacesOf(world), roles: undefined }],
+    trustPem: write("trust.pem", world.root.certPem + (defended ? "" : world.partner.certPem)),
+    crlsPem: defended ? crlsPathOf(world) : undefined,
+    trustDomains: defended ? [{ name: partnerName, ...partnerPlacesOf(world), roles: undefined }] : [],
+    ...(defended ? {} : { authorization: { rules: [allowAll] } }),
     listenAddresses: ["/ip4/127.0.0.1/tcp/0"],
     externalAddresses: [],
     gatewayAddresses,
@@ -193,6 +200,9 @@ export async function configure(
   };
   return { ...common, ...ownOf(role, folder), role } as RoleConfig;
 }
+
+/** Every member may do every act that rules can open. */
+const allowAll = { effect: "allow", acts: actNames, peers: ["spiffe://attacked.hypha/**"] } as const;
 
 const noTelemetry: CommonConfig["telemetry"] = {
   endpoint: undefined,
