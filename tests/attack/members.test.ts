@@ -52,13 +52,16 @@ test("every attack is held, and each has its row", async () => {
   }
 });
 
-test("without its defence no attack is held", async () => {
-  const { code, report, stderr } = await run("--control");
-  assert.is(code, 1, stderr);
-  assert.not(report.ok);
-  assert.equal(report.attacks.map(({ id }) => id).toSorted(), controls.toSorted());
-  assert.equal(report.attacks.filter(({ held }) => held).map(({ id, seen }) => `${id}: ${seen}`), []);
-});
+// What finds an attack not held runs on Node in any case.
+if (runtime === "node") {
+  test("without its defence no attack is held", async () => {
+    const { code, report, stderr } = await run("--control");
+    assert.is(code, 1, stderr);
+    assert.not(report.ok);
+    assert.equal(report.attacks.map(({ id }) => id).toSorted(), controls.toSorted());
+    assert.equal(report.attacks.filter(({ held }) => held).map(({ id, seen }) => `${id}: ${seen}`), []);
+  });
+}
 
 test("the table of docs/security.md has a row for each, and none that is gone", () => {
   const page = readFileSync(new URL("../../docs/security.md", import.meta.url), "utf8");

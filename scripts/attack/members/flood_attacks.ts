@@ -8,9 +8,8 @@ import { type Flood, floods } from "./floods.ts";
 
 /** Connections of one member at once (`connectionsPerPeerMax`). */
 const connectionsPerPeer = 8;
-/** Longer than the node's patience: half a minute of delay on end. */
-const floodMs = 45_000;
-const stormMs = { quick: 1_000, full: 60_000 };
+const floodMs = 20_000;
+const stormMs = { quick: 600, full: 60_000 };
 /** A connection that was refused is dialled again after this, in milliseconds. */
 const redialMs = 250;
 

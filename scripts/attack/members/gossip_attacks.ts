@@ -53,11 +53,13 @@ const madeUpAuthors: MemberAttack = {
         await pause(2);
       }
     })();
-    const asks = means.pick(2, 10);
+    const asks = means.pick(3, 10);
     const offers = await offersFor(asks);
     going = false;
     await flood;
-    if (offers < asks / 2) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    if (offers < asks * means.pick(0.5, 0.9)) {
+      means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    }
   },
 };
 
@@ -79,11 +81,13 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
         await askForOffer(bidder, { request: workerRequest({ bid: 1_000_000, parts: 8 }), withinMs: 20 });
       }
     })();
-    const asks = means.pick(2, 10);
+    const asks = means.pick(3, 10);
     const offers = await offersFor(asks);
     going = false;
     await flood;
-    if (offers < asks * 0.9) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    if (offers < asks * means.pick(0.5, 0.9)) {
+      means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    }
   },
 });
 
@@ -102,9 +106,11 @@ const neighbours: MemberAttack = {
       await member.connect(means.place.address);
     }
     await pause(1_500); // gossip judges its peers once a second
-    const asks = means.pick(2, 10);
+    const asks = means.pick(3, 10);
     const offers = await offersFor(asks);
-    if (offers < asks * 0.9) means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    if (offers < asks * means.pick(0.5, 0.9)) {
+      means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
+    }
   },
 };
 

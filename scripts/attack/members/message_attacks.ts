@@ -67,16 +67,16 @@ const unfinished = (target: MemberAttack["target"]): MemberAttack => ({
 });
 
 /** Bytes that no message of any protocol may have, and the pieces that they come in. */
-const tooLarge = 3 * 1_048_576;
+const tooLarge = { quick: 1.25 * 1_048_576, full: 3 * 1_048_576 };
 const piece = new Uint8Array(65_536).fill(0xbf);
 
 /** libp2p stops reading these streams and leaves them; the hoards measure what they hold. */
 const unread: readonly string[] = [foreignProtocols.gossip, foreignProtocols.hop];
 
-function* pieces(protocol: string): Generator<Uint8Array> {
+function* pieces(protocol: string, sizeBytes: number): Generator<Uint8Array> {
   // A head of its own makes the message one of two gigabytes; CBOR has none.
   if (!protocol.startsWith("/hypha-")) yield Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0x07);
-  for (let sent = 0; sent < tooLarge; sent += piece.length) yield piece;
+  for (let sent = 0; sent < sizeBytes; sent += piece.length) yield piece;
 }
 
 /** Sends messages larger than any may be: the node ends each stream, and the connection stays. */
@@ -89,7 +89,10 @@ const oversized = (target: MemberAttack["target"]): MemberAttack => ({
     // Pings have no length: every 32 bytes are one, and are answered.
     const opened = (await openAll(means, connection, 1)).filter(({ protocol }) => protocol !== foreignProtocols.ping);
     await Promise.all(opened.map(async ({ protocol, fate }) => {
-      await Promise.race([pour(fate.stream, pieces(protocol)), pause(means.pick(1_000, 5_000))]);
+      await Promise.race([
+        pour(fate.stream, pieces(protocol, means.pick(tooLarge.quick, tooLarge.full))),
+        pause(means.pick(1_000, 5_000)),
+      ]);
       const ended = unread.includes(protocol) || await holds(() => fate.end !== undefined, 5_000);
       if (!ended) means.escaped(`${protocol}: the stream goes on`);
       if (fate.received > 0 && protocol.startsWith("/hypha-")) means.escaped(`${protocol}: it was answered`);
@@ -114,13 +117,16 @@ const hoards = (
   expected,
   run: async (means) => {
     const member = await means.member(await means.certificate("worker"));
-    for (let nth = 0; nth < means.pick(2, connectionsPerPeer); nth++) {
+    for (let nth = 0; nth < means.pick(1, connectionsPerPeer); nth++) {
       const connection = await member.connect(means.place.address);
       await Promise.all(Array.from({ length: means.pick(32, 64) }, async () => {
         means.attempts += 1;
         const fate = await openStream(connection, protocol).catch(() => undefined);
         if (fate !== undefined) {
-          await Promise.race([pour(fate.stream, pieces(protocol)), pause(means.pick(500, 3_000))]);
+          await Promise.race([
+            pour(fate.stream, pieces(protocol, means.pick(tooLarge.quick, tooLarge.full))),
+            pause(means.pick(500, 3_000)),
+          ]);
         }
       }));
     }
