@@ -242,6 +242,10 @@ export class Libp2pWire implements Wire {
     this.#lookAtAddresses();
   }
 
+  unreserve(peer: PeerText): void {
+    this.#node().internals.granted?.removeReservation(peerIdFromString(peer));
+  }
+
   // ── Dials ──
 
   dial(target: WireTarget, done: (outcome: Result.Result<WireConnection, Refusal>) => void): GiveUp {
