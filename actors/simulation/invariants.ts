@@ -42,7 +42,7 @@ export const invariants = {
   },
   "rules-hold": {
     sentence:
-      "From a second after a node's configuration changed, no act is done that its rules deny, and none is refused by a rule that is gone; a file that does not load changes nothing.",
+      "A second after a node's configuration changed, nothing is done that its rules deny; a file that does not load takes no rule away.",
     source: "docs/security.md: What a member may do",
   },
   "record-owner": {
