@@ -20,7 +20,8 @@ export const invariants = {
     source: "docs/specification.md: mTLS Handshake; Organizational Trust Boundaries",
   },
   "revoked-is-revoked": {
-    sentence: "A peer that a node's newest lists revoke is not established there one second after the lists arrived.",
+    sentence:
+      "A peer that a node's newest lists revoke, or whose certificate ended by the node's clock, is not established there one second later; a clock that jumped adds half a minute.",
     source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
   },
   "no-bystander": {
