@@ -18,10 +18,12 @@ import {
 } from "../port.ts";
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
+import { recordProtocol } from "../protocols/record_message.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
+import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
@@ -108,12 +110,7 @@ export class Session {
       self: input.identity.peer,
       wire,
       clock,
-      established: {
-        identityOf: (connection) => this.#table.identityOf(connection),
-        identitiesOf: (peer) => this.#table.identitiesOf(peer),
-        best: (peer) => this.#table.best(peer),
-        gateways: () => this.#gateways.peers(),
-      },
+      established: establishedOf(this.#table, () => this.#gateways.peers()),
       streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
@@ -178,6 +175,7 @@ export class Session {
     const { protocol } = stream;
     return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
+      if (protocol === recordProtocol) return this.#records.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
       if (isMessageProtocol(protocol)) return this.#requests.received(connection, identity, protocol, stream);
@@ -302,7 +300,7 @@ export class Session {
   /** What the rules no longer allow ends; of the rest nobody notices. */
   #changeRules(rules: readonly Rule[]): void {
     this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
-    for (const part of [this.#requests, this.#streams, this.#kad]) part.rulesChanged();
+    for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();
   }
 
   // ── Stop ──
