@@ -16,6 +16,8 @@ import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
 
+/** How many slices forged records name. */
+export const forgedSlices = 911;
 /** Connections of a previous pair have this long to end once their time is over, in milliseconds. */
 const endMs = 3_000;
 
@@ -107,10 +109,12 @@ export class MemberChecks {
 
   /** A look-up found a record. */
   asked(node: SimulatedNode, answer: unknown): void {
-    const { type, key, publisher } = answer as Partial<Extract<RecordAnswer, { type: "record" }>>;
+    const { type, key, value, publisher } = answer as Partial<Extract<RecordAnswer, { type: "record" }>>;
     if (type !== "record" || publisher === undefined) return;
     const why = this.#oracle.mustRefusePeer(node, publisher, this.#sim.time.now);
     if (why !== undefined) this.#findings.violate("record-owner", node.name, `found ${key} of ${publisher}: ${why}`);
+    const isForged = new TextDecoder().decode(value).includes(`${forgedSlices}`);
+    if (isForged) this.#findings.violate("record-owner", node.name, `found a forged ${key} of ${publisher}`);
   }
 
   /** Looks at every session of a node. */

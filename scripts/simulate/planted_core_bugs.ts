@@ -91,14 +91,28 @@ const claims: readonly PlantedBug[] = [
   {
     name: "another owner takes over a key",
     file: `${core}/record_store.ts`,
-    find: "if (there !== undefined && there.publisher !== publisher && there.owner !== owner) {",
-    replace: 'if (there !== undefined && there.publisher !== publisher && there.owner === "") {',
+    find: "there !== undefined && there.publisher !== publisher && there.owner !== owner &&",
+    replace: 'there !== undefined && there.publisher !== publisher && there.owner === "" &&',
   },
   {
     name: "publishers that were not verified count",
-    file: `${core}/records.ts`,
-    find: "if (counts && publisher !== undefined) return then(",
-    replace: "if ((counts || publisher !== undefined) && publisher !== undefined) return then(",
+    file: `${core}/lookup.ts`,
+    find: "if (identity === undefined) return end(rejected);",
+    replace:
+      'if (identity === undefined) return end({ type: "confirmed", value: candidate.values[0]?.value ?? new Uint8Array(), identity });',
+  },
+  {
+    name: "the value of an answer counts, not the publisher's own",
+    file: `${core}/candidates.ts`,
+    find: "return { publisher, value: state.value, identity: state.identity };",
+    replace: "return { publisher, value: values[0]?.value ?? state.value, identity: state.identity };",
+  },
+  {
+    name: "a majority of the answers counts before the publisher was asked",
+    file: `${core}/candidates.ts`,
+    find: 'if (isLate || state.type === "rejected") continue;',
+    replace:
+      'const most = values.find(({ hints }) => 2 * hints > this.#hints);\n      if (most !== undefined) return { publisher, value: most.value, identity: undefined };\n      if (isLate || state.type === "rejected") continue;',
   },
   {
     name: "authors that were verified a while ago survive new trust",

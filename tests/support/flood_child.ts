@@ -66,9 +66,12 @@ async function exchanges(protocol: string, count: number, bytes?: Uint8Array): P
         const stream = await connections[at % connections.length]!.newStream(protocol);
         stream.addEventListener("message", () => {});
         const over = ended(stream);
+        const answered = new Promise<void>((resolve) => stream.addEventListener("remoteCloseWrite", () => resolve()));
+        const hasEnded = stream.remoteWriteStatus === "closed";
+        if (bytes === undefined && !hasEnded) await Promise.race([answered, over]);
         if (bytes !== undefined) stream.send(bytes);
         await stream.close();
-        await over;
+        if (stream.status === "open") await over;
       } catch {
         // refused or reset: the next one
       }
@@ -114,6 +117,8 @@ async function published(count: number): Promise<void> {
 /** Messages that never end: so many streams, each with so many bytes. */
 async function unfinished(protocol: string, count: number, bytes: number): Promise<void> {
   const piece = new Uint8Array(bytes);
+  const length = bytes + 1; // which never comes
+  piece.set([(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, ((length >> 14) & 0x7f) | 0x80, length >> 21]);
   for (let each = 0; each < count; each++) {
     const connection = connections[each % connections.length]!;
     try {
@@ -145,6 +150,8 @@ const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
 };
 
 console.log("connected");
+process.on("uncaughtException", () => {}); // the other side resets what it likes
+process.on("unhandledRejection", () => {});
 for await (const line of { [Symbol.asyncIterator]: () => commands }) {
   const { kind, count } = JSON.parse(line);
   await floods[kind]?.(count).catch(() => {});

@@ -77,6 +77,7 @@ export class PlayedSession {
         identitiesOf: (peer) => this.connections.has(peer) ? [identityOf(peer)] : [],
         best: (peer) => this.connections.get(peer),
         gateways: () => [],
+        areRolesRequired: false,
         ...options.established,
       },
       streams: {

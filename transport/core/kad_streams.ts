@@ -9,7 +9,7 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { TransportError } from "../port.ts";
+import { type PeerText, TransportError } from "../port.ts";
 import {
   decodeKadMessage,
   encodeKadMessage,
@@ -49,6 +49,8 @@ export class KadStreams {
   readonly #parts: SessionParts;
   readonly #records: KeepsRecords;
   readonly #open = new Set<KadStream>();
+  /** An answer costs by the peers in it: as many are paid for as the last answer had, and the difference afterwards. */
+  #peersExpected = 0;
   #isStopped = false;
 
   constructor(parts: SessionParts, records: KeepsRecords) {
@@ -67,13 +69,21 @@ export class KadStreams {
     const { clock, held, work, acts } = this.#parts;
     if (!acts.allows("kad.query", identity)) return "refused";
     const { peer } = identity;
+    let paidPeers = 0; // of the message that is being answered: a stream has one at a time
     const kadStream: KadStream = new KadStream({
       stream,
       identity,
       clock,
       held: held.of(peer, (detail) => kadStream.abort(detail)),
-      arrived: (bytes, handle) => work.run(peer, kadStream, priceOf("kad", bytes), handle),
-      answer: (message, done) => this.#answer(connection, message, done),
+      arrived: (bytes, handle) => {
+        paidPeers = this.#peersExpected;
+        work.run(peer, kadStream, priceOf("kad", bytes) + paidPeers * priceOf("kad.peer"), handle);
+      },
+      answer: (message, done) =>
+        this.#answer(connection, message, (answer) => {
+          this.#answered(peer, answer, paidPeers);
+          done(answer);
+        }),
       over: () => {
         this.#open.delete(kadStream);
         work.leave(peer, kadStream);
@@ -81,6 +91,15 @@ export class KadStreams {
     });
     this.#open.add(kadStream);
     return kadStream;
+  }
+
+  #answered(peer: PeerText, answer: KadAnswer, paidPeers: number): void {
+    const { work } = this.#parts;
+    const peers = Result.isSuccess(answer) ? answer.success?.closer.length ?? 0 : 0;
+    const us = (peers - paidPeers) * priceOf("kad.peer");
+    this.#peersExpected = peers;
+    if (us > 0) work.charge(peer, us);
+    else if (us < 0) work.refund(peer, -us);
   }
 
   #answer(connection: WireConnection, message: KadMessage, done: (answer: KadAnswer) => void): void {

@@ -37,6 +37,8 @@ export interface Established {
   best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
+  /** Whether every certificate of the own domain must name a role. */
+  readonly areRolesRequired: boolean;
 }
 
 /** Opens streams (`stream_places.ts`): counts those of each peer. */
@@ -97,7 +99,7 @@ export interface SessionParts {
   /** What each peer's streams hold. */
   readonly held: Pick<ReadBudgets, "of">;
   /** What each peer's work may cost. */
-  readonly work: Pick<WorkBudgets, "run" | "leave" | "refund">;
+  readonly work: Pick<WorkBudgets, "run" | "leave" | "charge" | "refund">;
   readonly outbox: Outbox;
   readonly uuid: () => string;
 }

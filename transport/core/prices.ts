@@ -16,26 +16,30 @@ export interface Price {
 export const prices = {
   /** Octets of a stream that nobody asked for: decrypted, collected. */
   "bytes": { eachUs: 0, perKibUs: 1 },
-  /** A stream that the peer opens: an object, a negotiation, an answer. */
-  "stream": { eachUs: 100, perKibUs: 0 },
+  /** A frame that opens a stream. */
+  "frame.opening": { eachUs: 100, perKibUs: 0 },
+  /** A stream that the peer opened: its protocol is agreed on, it is read, ended and forgotten. */
+  "stream": { eachUs: 200, perKibUs: 0 },
   /** A ping of the multiplexer is answered. */
   "frame.ping": { eachUs: 20, perKibUs: 0 },
   /** A window update, or a small piece of data. */
   "frame.small": { eachUs: 10, perKibUs: 0 },
   /** A request that has arrived whole: decoded, handed to the node, answered. */
-  "request": { eachUs: 150, perKibUs: 10 },
-  /** A message of Kademlia: decoded, answered out of the routing table. */
-  "kad": { eachUs: 400, perKibUs: 10 },
+  "request": { eachUs: 400, perKibUs: 10 },
+  /** A message of Kademlia: decoded and answered. */
+  "kad": { eachUs: 120, perKibUs: 10 },
+  /** A peer in an answer of Kademlia: found in the routing table, its addresses read and encoded. */
+  "kad.peer": { eachUs: 100, perKibUs: 0 },
   /** The signature of a message of gossip. */
-  "gossip.verify": { eachUs: 250, perKibUs: 10 },
+  "gossip.verify": { eachUs: 300, perKibUs: 10 },
   /** A message of gossip: decoded, its author looked up, handed on. */
   "gossip": { eachUs: 50, perKibUs: 10 },
   /** One entry of gossip's control messages or subscriptions. */
   "gossip.control": { eachUs: 20, perKibUs: 0 },
   /** An identify message that a peer asks for, made and signed. */
-  "identify": { eachUs: 400, perKibUs: 0 },
+  "identify": { eachUs: 600, perKibUs: 0 },
   /** An identify message that a peer pushes: a signature is verified, the peer store written. */
-  "push": { eachUs: 800, perKibUs: 0 },
+  "push": { eachUs: 2_000, perKibUs: 0 },
   /** A stream of the ping protocol. */
   "ping": { eachUs: 100, perKibUs: 0 },
   /** A reservation at this relay, a circuit through it, or one that a relay brings. */

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
@@ -19,11 +18,12 @@ import {
 } from "../port.ts";
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
-import { addressRules } from "./address_filter.ts";
+import { recordProtocol } from "../protocols/record_message.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
+import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
@@ -44,6 +44,7 @@ import {
   kadProtocol,
   type Wire,
   type WireConnection,
+  type WireListener,
   type WireStarted,
   type WireStream,
 } from "./wire.ts";
@@ -88,6 +89,7 @@ export class Session {
   readonly #drains = new Set<Timer>();
   readonly #onStopped: (() => void)[] = [];
   #identity: NodeIdentity;
+  #mayDial: WireListener["mayDial"] = () => false;
   #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
 
@@ -101,19 +103,14 @@ export class Session {
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
-    const { role, rules = [] } = input;
-    this.#acts = new Authorization({ role, rules, clock, outbox, members: () => this.#table.list() });
-    this.#gateways = new Gateways({ input, table: this.#table, acts: this.#acts, reachability: this.#reachability });
+    const table = this.#table, reachability = this.#reachability;
+    this.#acts = new Authorization({ input, clock, outbox, members: () => table.list() });
+    this.#gateways = new Gateways({ input, wire, table, acts: this.#acts, reachability });
     const parts: SessionParts = {
       self: input.identity.peer,
       wire,
       clock,
-      established: {
-        identityOf: (connection) => this.#table.identityOf(connection),
-        identitiesOf: (peer) => this.#table.identitiesOf(peer),
-        best: (peer) => this.#table.best(peer),
-        gateways: () => this.#gateways.peers(),
-      },
+      established: establishedOf(this.#table, () => this.#gateways.peers()),
       streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
@@ -178,6 +175,7 @@ export class Session {
     const { protocol } = stream;
     return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
+      if (protocol === recordProtocol) return this.#records.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
       if (isMessageProtocol(protocol)) return this.#requests.received(connection, identity, protocol, stream);
@@ -198,6 +196,7 @@ export class Session {
       reachability: this.#reachability,
       stream: (connection, stream) => this.#stream(connection, stream),
     });
+    this.#mayDial = listener.mayDial;
     this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
@@ -266,6 +265,8 @@ export class Session {
       if (Result.isFailure(outcome)) {
         return outbox.answer(replyTo, { type: "dial.failed", id, refusal: outcome.failure });
       }
+      const refusal = this.#gateways.refusalOfDial(target, outcome.success);
+      if (refusal !== undefined) return outbox.answer(replyTo, { type: "dial.failed", id, refusal });
       const peer = this.#table.identityOf(outcome.success)?.peer ?? "";
       outbox.answer(replyTo, { type: "dial.done", id, peer });
     });
@@ -275,11 +276,9 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    const { mayDial } = addressRules(this.#init.input, (peer) => this.#gateways.isGateway(peer));
-    addressesOfPeers(
-      { wire, table: this.#table, mayDial: (address) => mayDial(multiaddr(address)) },
-      (peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }),
-    );
+    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayDial }, (peers) => {
+      outbox.answer(replyTo, { type: "retired", listenAddresses, peers });
+    });
   }
 
   /** New handshakes use the new pair. Another key is another PeerID, which a wire cannot take up while it runs. */
@@ -301,7 +300,7 @@ export class Session {
   /** What the rules no longer allow ends; of the rest nobody notices. */
   #changeRules(rules: readonly Rule[]): void {
     this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
-    for (const part of [this.#requests, this.#streams, this.#kad]) part.rulesChanged();
+    for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();
   }
 
   // ── Stop ──

@@ -266,4 +266,6 @@ export interface Wire {
   serveDht(serves: boolean): void;
   /** Asks the relay at the other end for a reservation, and listens through it. */
   reserve(connection: WireConnection, done: (reserved: boolean) => void): void;
+  /** Takes a reservation back that this node granted a peer. */
+  unreserve(peer: PeerText): void;
 }

@@ -13,7 +13,7 @@ import type { PeerText } from "../port.ts";
 /** What frames cost, in microseconds of this node's time. */
 export const frameCosts = {
   /** A new stream. */
-  opening: priceOf("stream"),
+  opening: priceOf("frame.opening"),
   /** A ping is answered. */
   ping: priceOf("frame.ping"),
   /** A window update, or data of less than {@linkcode bulkBytes}. */

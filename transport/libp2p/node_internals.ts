@@ -54,6 +54,11 @@ export interface Reservations {
   addEventListener(type: "relay:removed", listener: (event: CustomEvent<{ relay: PeerId }>) => void): void;
 }
 
+/** The reservations that a relay's server granted. */
+export interface GrantedReservations {
+  removeReservation(peer: PeerId): void;
+}
+
 /** The inside of a libp2p node. */
 export interface NodeInternals {
   readonly events: TypedEventTarget<
@@ -69,6 +74,8 @@ export interface NodeInternals {
   stopListening(): string[];
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
+  /** Undefined where the node does not relay. */
+  readonly granted: GrantedReservations | undefined;
   /** Replaces each handler that is registered from now on. Services register theirs when they start: before the start. */
   replaceHandlers(replace: (protocol: string, handler: StreamHandler) => StreamHandler): void;
   readonly kad: KadInternals;
@@ -114,6 +121,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     stopListening: () => stopListening(manager.getListeners()),
     listen: (addresses) => manager.listen(addresses),
     reservations: relay?.reservationStore,
+    granted: grantedOf(services.relay),
     replaceHandlers: (replace) => {
       const handle = registrar.handle.bind(registrar);
       registrar.handle = async (protocol: string, handler: StreamHandler, options: unknown) =>
@@ -151,6 +159,14 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
     "addEventListener",
   ]);
   return relay;
+}
+
+/** A relay's server keeps a reservation for its time, also of a peer that has left. */
+function grantedOf(relay: { readonly reservationStore?: GrantedReservations } | undefined) {
+  if (relay === undefined) return undefined;
+  const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's server");
+  needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["removeReservation"]);
+  return store;
 }
 
 function stopListening(listeners: readonly object[]): string[] {

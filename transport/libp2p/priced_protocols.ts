@@ -65,6 +65,7 @@ export function priced(protocol: string, handler: StreamHandler, payer: Payer): 
   const row = Object.hasOwn(rows, protocol) ? rows[protocol] : undefined;
   return (stream: Stream, connection: Connection) => {
     const peer = connection.remotePeer.toString();
+    payer.charge(peer, priceOf("stream"));
     if (row !== undefined) {
       payer.charge(peer, priceOf(row.work));
       watch(stream, row, (bytes) => payer.refund(peer, priceOf("bytes", bytes)));

@@ -10,6 +10,7 @@ import { Result } from "effect";
 import { HungUp, type Refusal } from "../../pki/refusal.ts";
 import { namingPeer, withoutPeer } from "../core/addresses.ts";
 import type { Clock } from "../core/clock.ts";
+import { priceOf } from "../core/prices.ts";
 import {
   type ConnectionListener,
   type GiveUp,
@@ -242,6 +243,10 @@ export class Libp2pWire implements Wire {
     this.#lookAtAddresses();
   }
 
+  unreserve(peer: PeerText): void {
+    this.#node().internals.granted?.removeReservation(peerIdFromString(peer));
+  }
+
   // ── Dials ──
 
   dial(target: WireTarget, done: (outcome: Result.Result<WireConnection, Refusal>) => void): GiveUp {
@@ -313,6 +318,7 @@ export class Libp2pWire implements Wire {
     const running = this.#running;
     const known = running?.connections.of(connection);
     if (running === undefined || known === undefined) return stream.abort(new Error("the connection is not open"));
+    running.listener.charge(connection.remotePeer.toString(), priceOf("stream"));
     known.receive(stream, protocol, (over, received) => running.listener.stream(over, received));
   }
 

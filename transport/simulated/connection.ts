@@ -274,7 +274,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
   /** The peer opens a stream. */
   #offered(frame: StreamDataFrame): void {
     const { stream: number, protocol } = frame;
-    this.#charge(priceOf("stream"));
+    this.#charge(priceOf("frame.opening") + priceOf("stream"));
     if (!this.#isTheirs(number) || this.#streams.has(number)) {
       return this.broken("a stream's number that is not the peer's to choose");
     }

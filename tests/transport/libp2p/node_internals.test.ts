@@ -82,6 +82,18 @@ test("a relay's transport without its reservations is named, not taken for a nod
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
 });
 
+test("a relay's server whose reservations were moved is named", () => {
+  const serving = (relay: object | undefined) => {
+    const { services, ...rest } = node();
+    return () => internalsOf({ ...rest, services: { ...services, relay } }).granted;
+  };
+  const store = { removeReservation: () => {} };
+  assert.is(serving({ reservationStore: store })(), store as never);
+  assert.is(serving(undefined)(), undefined);
+  assert.throws(serving({}), /it has no reservationStore in the relay's server/);
+  assert.throws(serving({ reservationStore: {} }), /it has no reservationStore.removeReservation\(\)/);
+});
+
 test("the versions it was written for are those that package.json names", () => {
   const { dependencies } = JSON.parse(readFileSync("package.json", "utf8"));
   const named = Object.fromEntries(Object.keys(writtenFor).map((name) => [name, dependencies[name]]));
