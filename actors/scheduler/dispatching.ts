@@ -49,6 +49,7 @@ export function takeLease(
       id: lease.id,
       giver: lease.peer,
       timeout: lease.timeout,
+      training: context.run,
       transport: context.transport,
       ports: context.ports,
       parent: self,
@@ -77,7 +78,9 @@ function dispatchAsk(
     id: `dispatch/${participant.taskId}/${context.dispatches + 1}`,
     peer: participant.peer,
     protocol: "/hypha-api/0.0.1" as const,
-    message: { DispatchJob: { id: participant.taskId, spec } },
+    message: {
+      DispatchJob: { id: participant.taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) },
+    },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,

@@ -7,6 +7,7 @@ import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
+import { release } from "./releasing.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
 import {
   allParticipants,
@@ -20,9 +21,10 @@ import {
 
 /** Removes a participant and releases its lease. Its worker is not allocated again. */
 export function loseParticipant(
-  { context, enqueue }: SchedulerArgs,
+  args: SchedulerArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
 ): void {
+  const { context, enqueue } = args;
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
@@ -30,6 +32,7 @@ export function loseParticipant(
   enqueue.assign({ training, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`absence/${participant.peer}`);
   enqueue.stopChild(`lease/${participant.leaseId}`);
+  release(args, participant);
   enqueue(() =>
     context.ports.report({
       level: "warn",
@@ -98,11 +101,13 @@ export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
 }
 
 /** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
-export function regroup({ context, enqueue }: SchedulerArgs): void {
+export function regroup(args: SchedulerArgs): void {
+  const { context, enqueue } = args;
   const participants = allParticipants(context.training);
-  for (const { peer, leaseId } of participants) {
-    enqueue.cancel(`absence/${peer}`);
-    enqueue.stopChild(`lease/${leaseId}`);
+  for (const participant of participants) {
+    enqueue.cancel(`absence/${participant.peer}`);
+    enqueue.stopChild(`lease/${participant.leaseId}`);
+    release(args, participant);
   }
   const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({ training: emptyTraining, excluded: [], first });

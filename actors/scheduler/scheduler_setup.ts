@@ -6,7 +6,7 @@
 import { setup } from "xstate";
 import { Result } from "effect";
 import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
-import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
@@ -17,6 +17,7 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
 import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
+import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
   allParticipants,
@@ -61,6 +62,8 @@ export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 export const redispatchAgainMs = 1_000;
 /** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
 export const tailMs = 30_000;
+/** The last result is sent within this, in milliseconds. A foreign aggregator does not report the end of its job. */
+export const sendingMs = 300_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
@@ -75,6 +78,14 @@ export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
+  /** The run of the training, which every message of ours names; undefined until it is taken. */
+  readonly run: TrainingRun | undefined;
+  /** Whether an earlier run may have left leases and jobs at workers. */
+  readonly isRestart: boolean;
+  /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
+  readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
+  /** When the role started, in milliseconds since the epoch. */
+  readonly startedAt: number;
   /** The part that is filled first. */
   readonly first: "trainers" | "aggregator";
   /** Workers that refused or failed: not asked again, unless there are too few without them. */
@@ -89,7 +100,12 @@ export interface SchedulerContext extends SchedulerInput {
   readonly outcome: RoleOutcome;
 }
 
-const actors = { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine };
+const actors = {
+  takeRun: takeRunActor,
+  allocation: allocationMachine,
+  evaluation: evaluationMachine,
+  heldLease: heldLeaseMachine,
+};
 
 /** The events that a scheduler receives. */
 export type SchedulerEvent =
@@ -97,6 +113,7 @@ export type SchedulerEvent =
   | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
@@ -128,6 +145,7 @@ export const schedulerSetup = setup({
   },
   actors,
   guards: {
+    hasRun: ({ context }) => context.run !== undefined,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
@@ -146,6 +164,7 @@ export const schedulerSetup = setup({
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
     isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
     isAggregated: ({ context }) => context.training.aggregator?.state === "done",
+    isAggregatorEnded: ({ context }) => context.training.aggregator?.ended === true,
     isConcluded: ({ context }) =>
       isTrained(context.training) &&
       (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),

@@ -17,6 +17,7 @@ import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
+import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
 import type { OpenedBridge } from "../job/effects.ts";
 import { jobMachine } from "../job/job.ts";
@@ -227,6 +228,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   return Effect.gen(function* () {
     const results = yield* job.network.receive({ peers: config.results.peers });
     for (let round = 1;; round++) {
+      results.allow(config.results.peers, round);
       yield* takeSlice(trainer, options);
       for (let left = Infinity; left > 0; left--) {
         yield* Effect.sleep(options.batchMs * (0.5 + options.random.next()));
@@ -237,7 +239,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
       }
       const file = `update-${round}.safetensors`;
       yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round });
-      for (const peer of config.updates.peers) yield* patiently(push(job, directory, file, peer));
+      for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
       yield* say(job, "update");
       const stream = yield* results.next;
       yield* saveStream(stream, directory, `result-${round}.safetensors`, jobLimits);
@@ -275,11 +277,15 @@ function pull(
   });
 }
 
-function push({ network }: JobInput, directory: WorkDirectory, file: string, peer: PeerText): Ask<void> {
+function push(
+  { network, spec }: JobInput,
+  directory: WorkDirectory,
+  { file, peer, round }: { readonly file: string; readonly peer: PeerText; readonly round: number },
+): Ask<void> {
   return Effect.scoped(Effect.gen(function* () {
     const open = yield* directory.openForReading(file);
     const stream: StreamHandle = yield* openPush(network, peer);
-    yield* sendFile(open, stream, jobLimits);
+    yield* sendFile(open, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
   }));
 }
 

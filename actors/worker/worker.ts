@@ -29,6 +29,7 @@ import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
 import { requestWindowMs } from "./requests.ts";
 import { noCommitments } from "./commitments.ts";
+import { answerTraining } from "./training_requests.ts";
 import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
   answerDispatch,
@@ -46,6 +47,7 @@ import {
 const requests: RequestTable<WorkerArgs> = {
   "/hypha-health/0.0.1": decline,
   "/hypha-progress/0.0.1": decline,
+  "/hypha-training/1": answerTraining,
   "/hypha-api/0.0.1": {
     RenewLease: answerRenewal,
     DispatchJob: answerDispatch,
@@ -65,6 +67,7 @@ function decline({ context, enqueue }: WorkerArgs, { exchange }: { readonly exch
 
 function serve({ context, enqueue }: WorkerArgs): void {
   enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
   enqueue.sendTo(context.transport, { type: "subscribe", topic: workerTopic });
 }
 
@@ -131,6 +134,7 @@ const worker = workerSetup.extend({
     answerRefused: enqueueActions(answerRefused),
     closeLease: enqueueActions(closeLease),
     reportStarted,
+    answerDispatch: enqueueActions(answerDispatch),
     closeJob: enqueueActions(closeJob),
     noteStatus: assign({ unacknowledged: ({ context }) => Math.max(0, context.unacknowledged - 1) }),
     noteClosed: enqueueActions(noteClosed),
@@ -162,6 +166,8 @@ export const workerMachine = worker.createMachine({
   context: ({ input }) => ({
     ...input,
     book: noCommitments,
+    runs: {},
+    postponed: [],
     window: [],
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     cell: undefined,
@@ -193,6 +199,7 @@ export const workerMachine = worker.createMachine({
       actions: { type: "closeJob", params: ({ event }) => ({ taskId: event.task_id, outcome: event.outcome }) },
     },
     "status.answered": { actions: "noteStatus" },
+    "dispatch.again": { actions: { type: "answerDispatch", params: ({ event }) => event.request } },
     // Without a transition for it, the error of a child would end the worker.
     "xstate.error.actor.*": [
       {

@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError, type TransportFact } from "../../transport/port.ts";
-import { failureOf, holdOpen, runOf, streamPair } from "../support/job_world.ts";
+import { failureOf, holdOpen, realPorts, runOf, streamPair } from "../support/job_world.ts";
 
 const alice = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const bob = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
@@ -12,7 +12,10 @@ const bob = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 function host() {
   const asked: TransportAsk[] = [];
   let ids = 0;
-  const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, { uuid: () => `id-${ids++}` });
+  const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, {
+    ...realPorts(),
+    uuid: () => `id-${ids++}`,
+  });
   const last = <T extends TransportAsk["type"]>(type: T) => {
     const found = asked.findLast((ask) => ask.type === type);
     if (found === undefined) throw new Error(`Cannot find ask: ${type}`);

@@ -6,14 +6,14 @@
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { JobSpec } from "../../../transport/protocols/messages.ts";
 import type { Distributed, Saved } from "./effects.ts";
-import { allowedNow, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
+import { allowedNow, collectedRound, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
 
 /** The sender of a broken push is waited for this long, in milliseconds. It usually starts another within seconds. */
 export const brokenPatienceMs = 60_000;
 
 /** Accepts pushes of the peers that are waited for, and no others. */
 export function allow({ context }: { readonly context: ParameterServerContext }): void {
-  context.receiver?.allow(allowedNow(context));
+  context.receiver?.allow(allowedNow(context), collectedRound(context));
 }
 
 /** Saves a push, or resets it when its sender was dropped after the push was accepted. */

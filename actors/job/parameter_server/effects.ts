@@ -12,6 +12,7 @@ import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { openPush } from "../peer_streams.ts";
+import { labelOf } from "../training_network.ts";
 import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
@@ -42,7 +43,7 @@ export type Saved =
 export const receiver = fromScoped(
   "receiver",
   ({ job, peers }: { readonly ports: Ports; readonly job: AggregatorInput; readonly peers: readonly PeerText[] }) =>
-    job.network.receive({ peers, waitingMax: updatesMax }),
+    job.network.receive({ peers, waitingMax: updatesMax, round: 1 }),
 );
 
 /** The next accepted push. */
@@ -90,9 +91,10 @@ export const aggregated = fromEffect(
 /** Sends a round's result to all receivers, and removes the round's files. */
 export const distributed = fromEffect(
   "distributed",
-  ({ job, peers, out, spent }: {
+  ({ job, round, peers, out, spent }: {
     readonly ports: Ports;
     readonly job: AggregatorInput;
+    readonly round: number;
     readonly peers: readonly PeerText[];
     readonly out: string;
     readonly spent: readonly string[];
@@ -101,7 +103,7 @@ export const distributed = fromEffect(
       const outcomes = yield* Effect.forEach(
         peers,
         (peer) =>
-          Effect.match(sendResult(job, peer, out), {
+          Effect.match(sendResult(job, { peer, out, round }), {
             onSuccess: () => undefined,
             onFailure: (error) => ({ peer, reason: error.message }),
           }),
@@ -129,11 +131,14 @@ function reasonOf(cause: Cause.Cause<Error>): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
+function sendResult(
+  { network, directory, spec }: AggregatorInput,
+  { peer, out, round }: { readonly peer: PeerText; readonly out: string; readonly round: number },
+) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
     const stream = yield* openPatiently(network, peer, openTriesMax);
-    yield* sendFile(file, stream, jobLimits);
+    yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
   }));
 }
 

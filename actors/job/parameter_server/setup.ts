@@ -30,6 +30,8 @@ export interface ParameterServerContext {
   readonly round: number;
   readonly pushes: number;
   readonly tries: number;
+  /** The scheduler answered that this round is the last. */
+  readonly isLast: boolean;
   readonly outcome: JobOutcome;
 }
 
@@ -44,6 +46,11 @@ export type ParameterServerCommand =
 /** The sender of the update that an error is about. */
 export function culpritOf(batch: Readonly<Record<PeerText, string>>, error: unknown): PeerText | undefined {
   return error instanceof UpdateRejected ? Object.keys(batch).find((peer) => batch[peer] === error.file) : undefined;
+}
+
+/** The round that pushes count for now: while one is aggregated, sent and reported, the next one. */
+export function collectedRound({ batch, round }: Pick<ParameterServerContext, "batch" | "round">): number {
+  return Object.keys(batch).length > 0 ? round + 1 : round;
 }
 
 /** The peers whose pushes are accepted now. */
@@ -69,6 +76,7 @@ export const serverSetup = setup({
     hasCulprit: ({ context }, params: { readonly error: unknown }) =>
       culpritOf(context.batch, params.error) !== undefined,
     isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
+    isLast: ({ context }) => context.isLast,
     isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
   },
 });
