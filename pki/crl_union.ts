@@ -14,6 +14,7 @@ import {
   inForce,
   isNamedAlike,
   keyOfCrl,
+  nameOfIssuer,
   newerThan,
   placeOf,
   textOf,
@@ -52,12 +53,15 @@ export interface KeptCrls {
  * of one of the file's and another content. If the file has no complete list of an issuer and scope, no earlier list takes
  * its place: peers with certificates of that issuer are refused, and CAs that it certified are no anchors (`isUnclear`).
  *
- * @param kept Lists whose signature was found good, in this process or in an earlier one; others are passed over.
+ * @param kept Lists whose signature was found good, in this process or in an earlier one; and those whose issuer no peer has
+ * sent yet, which stay only beside another content of their number. A forged one revokes nothing: each check of a certificate
+ * verifies the list's signature.
  */
 export function keepBeside(kept: readonly HeldCrl[], given: readonly HeldCrl[]): readonly HeldCrl[] {
   return newestOfEachNumber(
     kept.filter((list) =>
-      keyOfCrl(list) !== undefined && given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
+      (keyOfCrl(list) !== undefined || given.some((each) => isNamedAlike(each, list) && contradicts(each, list))) &&
+      given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
       given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
       !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
     ),
@@ -144,15 +148,22 @@ export function findEquivocations(
   domain: string,
   lists: readonly HeldCrl[],
 ): readonly Equivocation[] {
-  return groupCrls(lists, Object.values(marks)).flatMap((group) => {
-    for (const list of group.lists) {
-      const twin = group.lists.find((each) => each.number !== undefined && contradicts(each, list));
-      if (twin?.sha256 !== undefined && list.sha256 !== undefined) {
-        return [{ list, number: twin.number!, hashes: [twin.sha256, list.sha256] as const }];
-      }
+  const groups = groupCrls(lists, Object.values(marks));
+  const found = groups.flatMap((group) => among(group.lists) ?? againstMark(marks, domain, group));
+  const placed = new Set(groups.flatMap((group) => group.lists));
+  const others = Map.groupBy(lists.filter((list) => !placed.has(list)), (list) => nameOfIssuer(list));
+  return [...found, ...others.values().flatMap((group) => among(group) ?? [])];
+}
+
+/** The first list that contradicts one before it. */
+function among(lists: readonly HeldCrl[]): readonly Equivocation[] | undefined {
+  for (const list of lists) {
+    const twin = lists.find((each) => each.number !== undefined && isOfOneKey(each, list) && contradicts(each, list));
+    if (twin?.sha256 !== undefined && list.sha256 !== undefined) {
+      return [{ list, number: twin.number!, hashes: [twin.sha256, list.sha256] }];
     }
-    return againstMark(marks, domain, group);
-  });
+  }
+  return undefined;
 }
 
 function againstMark(marks: CrlHighWaterMarks, domain: string, { key, scope, complete, number }: CrlGroup) {

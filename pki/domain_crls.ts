@@ -6,16 +6,25 @@
 import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
 import { arrangeCrls, type HeldCrl } from "./crl.ts";
-import { type CrlHighWaterMarks, domainKey, groupCrls, markKey, newerThan, placeOf, raiseMarks } from "./crl_marks.ts";
+import {
+  type CrlHighWaterMarks,
+  domainKey,
+  groupCrls,
+  keyOfCrl,
+  markKey,
+  newerThan,
+  placeOf,
+  raiseMarks,
+} from "./crl_marks.ts";
 import { findEquivocations, findRollbacks, keepBeside, type Rollback, withKnownKeys } from "./crl_union.ts";
 import type { LocatedCrl } from "./crl_reader.ts";
-import { CrlRollback } from "./refusal.ts";
+import { CrlEquivocation, CrlRollback } from "./refusal.ts";
 import { refuseTrust, type TrustError } from "./trust_error.ts";
 import type { TrustWarning } from "./trust_warning.ts";
 
 /**
  * A file with a list that is older than its mark: `refuse`, the default, makes no snapshot of it; `report` takes it, with a
- * warning, for what it revokes.
+ * warning, for what it revokes. A list whose signature is not verified yet is always taken so: another CA may have its name.
  */
 export type RollbackPolicy = "refuse" | "report";
 
@@ -53,21 +62,20 @@ export function joinCrls(
   const given = withKnownKeys(located.map(({ list }) => list), seen);
   const older = findRollbacks(marked, domain, given);
   const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
-  if (older[0] !== undefined && rollback === "refuse") return refuseOlder(older[0], lineOf(older[0].list), name);
+  // A list that is compared by its name alone may be another issuer's: the check of each certificate finds its key.
+  const refused = older.find(({ list }) => keyOfCrl(list) !== undefined);
+  if (refused !== undefined && rollback === "refuse") return refuseOlder(refused, lineOf(refused.list), name);
   const lists = [...given, ...keepBeside(seen, given)];
   const marks = raiseMarks(marked, domain, lists);
   const unclear = findRollbacks(marks, domain, lists);
   const place = (list: HeldCrl) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
   const warnings: TrustWarning[] = [
     ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
-    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes }): TrustWarning => ({
-      code: "crl-equivocation",
-      level: "error",
-      ...place(list),
-      message: `${list.issuer.text} gave number ${number} to two lists that differ (SHA-256 ${hashes[0]} and ${
-        hashes[1]
-      }): what either revokes is refused. Find out at the CA which is right, and generate a list with a higher number there.`,
-    })),
+    ...findEquivocations(marks, domain, lists).map(({ list, number, hashes: sha256 }): TrustWarning => {
+      const refusal = new CrlEquivocation({ issuer: list.issuer.text, number, sha256 });
+      const message = `${refusal.message}. ${refusal.hint}`;
+      return { code: "crl-equivocation", level: "error", ...place(list), message, refusal };
+    }),
   ];
   return Result.succeed({ lists, arranged: arrangeCrls(lists), marks, warnings });
 }
@@ -95,7 +103,8 @@ function rollbackWarning(
   const message =
     `the list of ${issuer.text} has number ${number}, older than ${seen}, which was seen before: ${effect}. ` +
     "Put the newest list of the CA there, and find out who put the old one back.";
-  return { code: "crl-rollback", level: "error", ...place, message };
+  const refusal = new CrlRollback({ issuer: issuer.text, number, seen });
+  return { code: "crl-rollback", level: "error", ...place, message, refusal };
 }
 
 /**

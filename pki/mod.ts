@@ -42,7 +42,8 @@ export { peerIdOf } from "./peer_id.ts";
 export { CrlReader, type CrlReaderOptions, type LocatedCrl } from "./crl_reader.ts";
 export { formatPem, parsePem, type PemBlock, PemError } from "./pem.ts";
 export * from "./refusal.ts";
-export { type RefusalPhase, type RefusalRow, refusalTable } from "./refusal_table.ts";
+export type { RefusalPhase, RefusalRow } from "./refusal_row.ts";
+export { refusalTable } from "./refusal_table.ts";
 export { formatSpiffeBundle, parseSpiffeBundle, type SpiffeBundle, SpiffeBundleError } from "./spiffe_bundle.ts";
 export {
   type CrlSource,

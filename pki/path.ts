@@ -27,7 +27,7 @@ import { cachedChecks, type VerificationCache } from "./verification_cache.ts";
 
 export { type AlgorithmAllowed, checkAlgorithm } from "./checks/algorithm.ts";
 export { checkName, type ExpectedName, type Named } from "./checks/expected_name.ts";
-export { findPaths, type Path, type PathLimits, type PathsFound } from "./checks/find_paths.ts";
+export { type DomainSearch, findPaths, type Path, type PathLimits, type PathsFound } from "./checks/find_paths.ts";
 export { checkIdentity, checkRole, type PeerIdentity, type RoleAllowed } from "./checks/identity.ts";
 export { checkRevocation, type NotRevoked } from "./checks/revocation.ts";
 export { checkTlsVersion, type Tls13 } from "./checks/tls_version.ts";

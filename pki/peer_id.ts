@@ -61,6 +61,25 @@ export function ed25519KeyOf(peer: string): Certificate["publicKey"] | undefined
   return { algorithm: "ed25519", label: "Ed25519", raw, spki: new Uint8Array([...ed25519Spki, ...raw]) };
 }
 
+/**
+ * Whether a text is a PeerID in its one spelling, base58btc: a SHA-256 multihash, or an identity multihash of a key.
+ *
+ * Does not check that there is such a key. The newer spelling as a CID (`bafz…`) is none: certificates never prove it.
+ */
+export function isPeerId(text: string): boolean {
+  let octets: Uint8Array;
+  try {
+    octets = text.length > peerTextMax ? new Uint8Array(0) : base58btc.baseDecode(text);
+  } catch {
+    return false;
+  }
+  const [code, length, ...digest] = octets;
+  if (digest.length !== length || base58btc.baseEncode(octets) !== text) return false;
+  if (code === 0x12) return length === 32;
+  return code === 0x00 && length <= inlineKeyOctetsMax && digest[0] === 0x08 && digest[2] === 0x12 &&
+    digest[3] === length - 4;
+}
+
 /** Base58 of the longest PeerID has 60 characters; decoding is quadratic. */
 const peerTextMax = 64;
 /** Identity multihash of 36 octets: a PublicKey message of type Ed25519 with 32 octets of key. */

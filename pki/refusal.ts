@@ -9,9 +9,10 @@
  */
 import type { YieldableError } from "effect/Cause";
 import * as Data from "effect/Data";
-import { type CertificateLabel, refusalTable } from "./refusal_table.ts";
+import type { CertificateLabel } from "./refusal_row.ts";
+import { refusalTable } from "./refusal_table.ts";
 
-export type { CertificateLabel } from "./refusal_table.ts";
+export type { CertificateLabel } from "./refusal_row.ts";
 
 /** What {@linkcode refusalCodes} lists: the closed set of codes. */
 export type RefusalCode = keyof typeof refusalTable;
@@ -149,6 +150,9 @@ export class CrlExpired extends refusalClass("crl-expired") {}
 
 /** A revocation list is older than one already seen of the same issuer. */
 export class CrlRollback extends refusalClass("crl-rollback") {}
+
+/** Two revocation lists of one issuer have the same number and different contents. */
+export class CrlEquivocation extends refusalClass("crl-equivocation") {}
 
 /** The certificate's key is not the key of the PeerID that was dialled. */
 export class PeerIdMismatch extends refusalClass("peer-id-mismatch") {}

@@ -5,53 +5,7 @@
  * @module
  */
 
-/** The label of the certificate at fault in a message: its subject and serial. */
-export interface CertificateLabel {
-  /** As text. */
-  readonly subject: string;
-  /** Hexadecimal. */
-  readonly serial: string;
-}
-
-/**
- * When a refusal arises: at `admission`; in the `handshake` before the checks; in the check of that name (`check_table.ts`),
- * the first one where several give it; when `trust files` load; while a `job` runs; at a member's `act`; or at `any` time.
- */
-export type RefusalPhase =
-  | "admission"
-  | "handshake"
-  | "tlsVersion"
-  | "wellFormed"
-  | "algorithm"
-  | "path"
-  | "validity"
-  | "revocation"
-  | "expectedName"
-  | "identity"
-  | "role"
-  | "trust files"
-  | "job"
-  | "act"
-  | "any";
-
-/** One refusal. */
-export interface RefusalRow {
-  /** `_tag` of the error, and the name of its class. */
-  readonly tag: string;
-  /** When it arises. */
-  readonly phase: RefusalPhase;
-  /**
-   * Every refusal is counted. Each is one line of the log and one audit record; but where no certificate was seen, those with
-   * `summary` are summed up for each host and minute, because anybody can cause them, as fast as packets arrive.
-   */
-  readonly logged?: "summary";
-  /** The refusal names the path on which it arose. */
-  readonly tried?: true;
-  /** What an operator can do. Holds no word of a peer's. */
-  readonly hint: string;
-  /** What happened, for people, from the refusal's fields. */
-  readonly message: (fields: never) => string;
-}
+import type { CertificateLabel, RefusalRow } from "./refusal_row.ts";
 
 type Detail = { readonly detail: string };
 type Limit = { readonly limit: string; readonly max: number };
@@ -330,6 +284,19 @@ export const refusalTable = {
       "An old list was put back, perhaps to undo a revocation: fetch the newest one from the CA, or generate one there (hypha-certutil gen-crl), and find out who put it there.",
     message: ({ issuer, number, seen }: { readonly issuer: string; readonly number: string; readonly seen: string }) =>
       `Cannot accept revocation list of ${issuer}: number ${number} is older than ${seen}`,
+  },
+  "crl-equivocation": {
+    tag: "CrlEquivocation",
+    phase: "trust files",
+    hint:
+      "Find out at the CA which list is right, and generate a list with a higher number there: hypha-certutil gen-crl.",
+    message: ({ issuer, number, sha256: [first, other] }: {
+      readonly issuer: string;
+      readonly number: string;
+      /** SHA-256 of both lists, hexadecimal: of the one that was in force first, and of the other. */
+      readonly sha256: readonly [first: string, other: string];
+    }) =>
+      `Cannot accept one list of ${issuer} in place of another with the same number ${number} (SHA-256 ${first} and ${other}): what either revokes is refused`,
   },
   "peer-id-mismatch": {
     tag: "PeerIdMismatch",

@@ -4,123 +4,29 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
-import { type Certificate, type KeyAlgorithm, parseCertificate, type Role } from "./certificate.ts";
-import { findRevocation, type HeldCrl, isSignedBy, newestOfEach, type RevocationIndex } from "./crl.ts";
+import { type Certificate, parseCertificate, type Role } from "./certificate.ts";
+import { findRevocation, type HeldCrl, isSignedBy, newestOfEach } from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
 import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
 import { CrlReader, type LocatedCrl } from "./crl_reader.ts";
 import { parsePem } from "./pem.ts";
+import type { Policy } from "./policy.ts";
 import { verifySignature } from "./signature.ts";
 import { parseSpiffeBundle } from "./spiffe_bundle.ts";
+import { identifyAnchors, identifyDomains, type TrustDomain, type TrustSnapshot } from "./trust_snapshot.ts";
 import { trustDomainNamePattern } from "./trust_domain_name.ts";
 import { refuseTrust, TrustError, type TrustProblem } from "./trust_error.ts";
 import { readWarnings, type TrustWarning } from "./trust_warning.ts";
 
 export { TrustError } from "./trust_error.ts";
+export { defaultPolicy, type Policy } from "./policy.ts";
+export { crlsOf, domainOf, domainsOf, type TrustDomain, type TrustSnapshot, widestPolicy } from "./trust_snapshot.ts";
 export type { RollbackPolicy } from "./domain_crls.ts";
 export { crlsMax, type LocatedCrl } from "./crl_reader.ts";
-
-/** What a node accepts. The strict choice is the default in each case. */
-export interface Policy {
-  /** Key algorithms of leaves and of CAs (RSA means 2048 bits or more). */
-  readonly leafAlgorithms: readonly KeyAlgorithm[];
-  /** Key algorithms that a CA's certificate may have. */
-  readonly caAlgorithms: readonly KeyAlgorithm[];
-  /** How long past its `nextUpdate` a revocation list still counts, in milliseconds. */
-  readonly crlGraceMs: number;
-  /**
-   * Whether a leaf must carry a role in its URI SAN. `ignore` is for programs that verify other certificates than nodes':
-   * a URI SAN may say anything then.
-   */
-  readonly roles: "require" | "optional" | "ignore";
-  /** Roles that may connect; all of them by default. */
-  readonly allowedRoles: readonly Role[];
-  /**
-   * OIDs of the purposes that every extended key usage on a path must allow; serverAuth and clientAuth by default.
-   * Not for the configuration of nodes: for programs that verify other certificates than theirs.
-   */
-  readonly purposes?: readonly string[];
-  /**
-   * `network`, the default: key identifiers of CAs and leaves, and the CRL number, may be absent, which those of the
-   * existing network are. `rfc5280`: they are required where the RFC requires them of an issuer.
-   */
-  readonly profile?: "network" | "rfc5280";
-  /** Whether every path must meet the CA/Browser Forum's rules beyond RFC 5280 (`checks/web_pki.ts`); ignored by default. */
-  readonly webPki?: "require" | "ignore";
-}
-
-/** Ed25519 only, a day of grace for lists, roles optional, every role may connect. */
-export const defaultPolicy: Policy = {
-  leafAlgorithms: ["ed25519"],
-  caAlgorithms: ["ed25519"],
-  crlGraceMs: 24 * 60 * 60 * 1_000,
-  roles: "optional",
-  allowedRoles: ["gateway", "scheduler", "worker", "data"],
-};
-
-/** An organisation that a node trusts: its CAs, its lists, its policy, and what its certificates may claim. */
-export interface TrustDomain {
-  /**
-   * Name of the domain, as in `spiffe://<name>/…`; undefined for the node's own bundle, whose certificates may claim any.
-   * A certificate of a named domain may claim that domain only.
-   */
-  readonly name: string | undefined;
-  /** Its CA certificates. */
-  readonly anchors: readonly Certificate[];
-  /** One index per issuer that has a list; undefined when no revocation list is configured. */
-  readonly revocation: RevocationIndex | undefined;
-  /** The policy for its certificates. */
-  readonly policy: Policy;
-  /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
-  readonly roles?: readonly Role[] | undefined;
-}
-
-/** What a node trusts at one moment. */
-export interface TrustSnapshot {
-  /** Grows by one with each change of trust on this node. */
-  readonly generation: number;
-  /** The CA certificates that are trusted. */
-  readonly anchors: readonly Certificate[];
-  /** Changes exactly when the set of anchors or the policy changed, in any domain: signatures are repeated only then. */
-  readonly anchorsId: string;
-  /** One index per issuer that has a list; undefined when no revocation list is configured. */
-  readonly revocation: RevocationIndex | undefined;
-  /** The policy for certificates of the node's own bundle. */
-  readonly policy: Policy;
-  /** Other trust domains; the fields above describe the node's own bundle. Their names differ. */
-  readonly domains?: readonly TrustDomain[];
-}
-
-/** The domains of a snapshot: the node's own bundle, then the others. */
-export function domainsOf(snapshot: TrustSnapshot): readonly TrustDomain[] {
-  const { anchors, revocation, policy, domains = [] } = snapshot;
-  return [{ name: undefined, anchors, revocation, policy }, ...domains];
-}
-
-/** The domain of that name. An unknown domain has no anchors. */
-export function domainOf(snapshot: TrustSnapshot, name: string | undefined): TrustDomain {
-  const unknown: TrustDomain = { name, anchors: [], revocation: { lists: [] }, policy: snapshot.policy };
-  return domainsOf(snapshot).find((domain) => domain.name === name) ?? unknown;
-}
-
-/** The policy of a snapshot with the algorithms of all its domains: what no domain allows is refused before any search. */
-export function widestPolicy(snapshot: TrustSnapshot): Policy {
-  if (snapshot.domains === undefined) return snapshot.policy;
-  const policies = domainsOf(snapshot).map(({ policy }) => policy);
-  const leafAlgorithms = [...new Set(policies.flatMap((policy) => policy.leafAlgorithms))];
-  const caAlgorithms = [...new Set(policies.flatMap((policy) => policy.caAlgorithms))];
-  return { ...snapshot.policy, leafAlgorithms, caAlgorithms };
-}
-
-/** All revocation lists of a snapshot. */
-export function crlsOf(snapshot: TrustSnapshot): readonly HeldCrl[] {
-  return domainsOf(snapshot).flatMap(({ revocation }) => revocation?.lists ?? []);
-}
 
 /** CA certificates of one bundle. Every search visits each of them, so the number bounds its cost. */
 export const anchorsMax = 1_000;
@@ -138,6 +44,11 @@ export interface TrustInput {
   readonly crlsPem?: CrlSource | undefined;
   /** The policy for certificates of the node's own bundle. */
   readonly policy: Policy;
+  /**
+   * The node's own trust domain, as in `spiffe://<name>/…`: certificates of its bundle may claim no other. Undefined: they may
+   * claim any but those of `domains`.
+   */
+  readonly ownName?: string | undefined;
   /** Number of the snapshot; each new one has a higher. */
   readonly generation: number;
   /** The time for the warnings; the snapshot does not depend on it. */
@@ -201,30 +112,26 @@ export interface TrustMade {
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
-    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists } = input;
+    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists, ownName } = input;
+    const given = input.domains ?? [];
+    const problem = refuseDomains(given, ownName);
+    if (problem !== undefined) return yield* problem;
     const before: SeenBefore = { marks: crlMarks, lists: seenLists };
-    const own = yield* makeDomain({ name: undefined, trust: trustPem, crlsPem, policy, rollback }, before);
-    const others: Made[] = [];
-    for (const domain of input.domains ?? []) {
-      if (others.length === domainsMax || others.some(({ domain: { name } }) => name === domain.name)) {
-        const detail = others.length === domainsMax
-          ? `more than ${domainsMax} trust domains`
-          : "its name is given twice";
-        const problem = others.length === domainsMax ? "too-many" : "bundle";
-        return yield* refuse(domain.name, "trust_pem", problem, undefined, detail, "Correct trust_domains.");
-      }
-      if (!trustDomainNamePattern.test(domain.name)) {
-        const detail = `${JSON.stringify(domain.name.slice(0, 100))} is not the name of a trust domain`;
-        const hint = "Use lower-case letters, digits, dots, hyphens and underscores.";
-        return yield* refuse(undefined, "trust_pem", "bundle", undefined, detail, hint);
-      }
-      others.push(yield* makeDomain({ ...domain, policy: domain.policy ?? policy }, before));
+    const foreign = given.map(({ name }) => name);
+    const bundle = { name: undefined, claims: ownName, foreign, trust: trustPem, crlsPem, policy, rollback };
+    const made: Made[] = [yield* makeDomain(bundle, before)];
+    for (const domain of given) {
+      made.push(yield* makeDomain({ ...domain, claims: domain.name, policy: domain.policy ?? policy }, before));
     }
-    const all = [own, ...others];
-    const domains = others.length === 0 ? {} : { domains: others.map(({ domain }) => domain) };
-    const { anchors, revocation } = own.domain;
-    const anchorsId = identify(all.map(({ domain }) => domain));
-    const snapshot = { generation, anchors, anchorsId, revocation, policy, ...domains };
+    const all = made.map((each) => withoutRevoked(each, made));
+    const [own, ...others] = all.map(({ domain }) => domain) as [TrustDomain, ...TrustDomain[]];
+    const { anchors, anchorsId: ownAnchorsId, revocation } = own;
+    const anchorsId = identifyDomains([own, ...others]);
+    const named = {
+      ...(others.length === 0 ? {} : { domains: others }),
+      ...(ownName === undefined ? {} : { ownName }),
+    };
+    const snapshot = { generation, anchors, anchorsId, ownAnchorsId, revocation, policy, ...named };
     const warnings = all.flatMap((made) => [...readWarnings(made.domain, { ...made, at }), ...made.warnings]);
     const marks = all.reduce((merged, made) => ({ ...merged, ...made.marks }), crlMarks);
     const lists = new Map(all.map(({ domain: { name }, lists }) => [domainKey(name), lists]));
@@ -232,13 +139,51 @@ export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, T
   });
 }
 
+/** Why these domains cannot be told apart. */
+function refuseDomains(domains: readonly DomainInput[], ownName: string | undefined) {
+  const stop = (name: string | undefined, problem: TrustProblem["problem"], detail: string, hint: string) =>
+    refuse(name, "trust_pem", problem, undefined, detail, hint);
+  const hint = "Use lower-case letters, digits, dots, hyphens and underscores.";
+  const isName = (name: string) => trustDomainNamePattern.test(name);
+  const quoted = (name: string) => JSON.stringify(name.slice(0, 100));
+  if (ownName !== undefined && !isName(ownName)) {
+    return stop(undefined, "bundle", `${quoted(ownName)} is not the name of a trust domain`, hint);
+  }
+  const correct = "Correct trust_domains.";
+  for (const [index, { name }] of domains.entries()) {
+    if (index === domainsMax) return stop(name, "too-many", `more than ${domainsMax} trust domains`, correct);
+    if (domains.findIndex((each) => each.name === name) < index) {
+      return stop(name, "bundle", "its name is given twice", correct);
+    }
+    if (name === ownName) return stop(name, "bundle", "its name is this node's own trust_domain", correct);
+    if (!isName(name)) {
+      return stop(undefined, "bundle", `${quoted(name)} is not the name of a trust domain`, hint);
+    }
+  }
+  return undefined;
+}
+
+/** The domain without the anchors that a list of another domain revokes, where a CA of that domain issued both. */
+function withoutRevoked(made: Made, all: readonly Made[]): Made {
+  const { domain } = made;
+  const revoked = domain.anchors.filter((ca) =>
+    all.some((other) => other !== made && isRevokedByBundle(ca, other.cas, other.arranged))
+  );
+  if (revoked.length === 0) return made;
+  const anchors = domain.anchors.filter((ca) => !revoked.includes(ca));
+  const left = { ...domain, anchors };
+  return { ...made, domain: { ...left, anchorsId: identifyAnchors(left) }, revoked: [...made.revoked, ...revoked] };
+}
+
 /** Reads the CA certificates of a bundle: those from which lists are checked while they are read. */
 export function readAuthorities(trust: string): Result.Result<readonly Certificate[], TrustError> {
   return Result.map(readBundle({ name: undefined, trust }), (certificates) => certificates.filter(isCa));
 }
 
-interface Made extends Pick<DomainCrls, "lists" | "marks" | "warnings"> {
+interface Made extends DomainCrls {
   readonly domain: TrustDomain;
+  /** Every CA of its bundle, revoked ones too. */
+  readonly cas: readonly Certificate[];
   readonly leaves: readonly Certificate[];
   readonly revoked: readonly Certificate[];
 }
@@ -248,11 +193,11 @@ const noCrls: DomainCrls = { lists: [], arranged: [], marks: {}, warnings: [] };
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
 function makeDomain(
-  input: Omit<DomainInput, "name" | "policy"> & { readonly name: string | undefined; readonly policy: Policy },
+  input: Omit<DomainInput, "name" | "policy"> & Pick<TrustDomain, "name" | "claims" | "foreign" | "policy">,
   before: SeenBefore,
 ): Result.Result<Made, TrustError> {
   return Result.gen(function* () {
-    const { name, policy, roles } = input;
+    const { name, claims, foreign, policy, roles } = input;
     const certificates = yield* readBundle(input);
     const cas = certificates.filter(isCa);
     if (cas.length === 0) {
@@ -275,7 +220,9 @@ function makeDomain(
         `${text} is no anchor: the list of its issuer is missing, or older than one seen before: put the newest one into crls_pem`,
     }));
     const warnings = [...joined.warnings, ...unclear];
-    return { domain: { name, anchors, revocation, policy, ...limits }, lists, marks, warnings, leaves, revoked };
+    const identified = { name, claims, ...(foreign === undefined ? {} : { foreign }), anchors, policy, ...limits };
+    const domain = { ...identified, anchorsId: identifyAnchors(identified), revocation };
+    return { domain, cas, lists, arranged, marks, warnings, leaves, revoked };
   });
 }
 
@@ -369,15 +316,6 @@ function crlsAbout(ca: Certificate, cas: readonly Certificate[], lists: readonly
 
 function hasSigned(issuer: Certificate, { tbs: data, signatureAlgorithm: algorithm, signature }: Certificate): boolean {
   return verifySignature({ data, algorithm, signature }, issuer.publicKey);
-}
-
-/** A hash over everything that decides which paths exist. The order of the bundle does not count. */
-function identify(domains: readonly TrustDomain[]): string {
-  const parts = domains.map(({ name, anchors, policy, roles }) => {
-    const prints = anchors.map(({ fingerprint }) => fingerprint).sort();
-    return [name, prints, Object.entries(policy).sort(([a], [b]) => a < b ? -1 : 1), roles];
-  });
-  return createHash("sha256").update(JSON.stringify(parts)).digest("hex");
 }
 
 function refuse(

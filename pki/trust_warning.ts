@@ -6,6 +6,7 @@
 import { sameBytes } from "./bytes.ts";
 import type { Certificate } from "./certificate.ts";
 import { type HeldCrl, inForceFrom, isSignedBy } from "./crl.ts";
+import type { CrlEquivocation, CrlRollback } from "./refusal.ts";
 import type { TrustDomain } from "./trust.ts";
 
 /** How long before its next update a list counts as due: a day, or a fifth of its period where that is shorter. */
@@ -39,6 +40,8 @@ export interface TrustWarning {
   readonly domain?: string | undefined;
   /** The line of the input that it is about, from 1, where there is one. */
   readonly line?: number | undefined;
+  /** The refusal with its data, where a list was not taken in place of another. */
+  readonly refusal?: CrlRollback | CrlEquivocation;
 }
 
 /**

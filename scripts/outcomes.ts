@@ -1,24 +1,30 @@
 /**
- * `npm run outcomes`: writes the table of cells into `docs/security.md`, from `scripts/attack/cell/outcomes.json`.
- * With `--check` it writes nothing and exits with 1 where the table is out of date.
+ * `npm run outcomes`: writes the tables of `docs/security.md`: of acts, from `transport/authorization/acts.ts`, and of cells, from
+ * `scripts/attack/cell/outcomes.json`. With `--check` it writes nothing and exits with 1 where one is out of date.
  *
  * @module
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { begin, tableOf, withTable } from "./attack/cell/table.ts";
+import { begin, end, tableOf, withTable } from "./attack/cell/table.ts";
+import { actsMarks, actsTable } from "./program/acts_table.ts";
 
 const path = fileURLToPath(new URL("../docs/security.md", import.meta.url));
 const page = readFileSync(path, "utf8");
-const made = withTable(page, tableOf());
-if (made === undefined) {
-  console.error(`Cannot write the table: docs/security.md has no ${begin}`);
-  process.exit(1);
+const tables = [[actsMarks, actsTable()], [{ begin, end }, tableOf()]] as const;
+let made = page;
+for (const [marks, table] of tables) {
+  const next = withTable(made, table, marks);
+  if (next === undefined) {
+    console.error(`Cannot write the table: docs/security.md has no ${marks.begin}`);
+    process.exit(1);
+  }
+  made = next;
 }
 if (made === page) process.exit(0);
 if (process.argv.includes("--check")) {
-  console.error("The table of cells in docs/security.md is out of date: npm run outcomes");
+  console.error("A table in docs/security.md is out of date: npm run outcomes");
   process.exit(1);
 }
 writeFileSync(path, made);

@@ -84,6 +84,11 @@ export interface Gate {
   readonly refusal: Refusal | undefined;
   /** Who the peer is, once it was verified. */
   readonly identity: PeerIdentity | undefined;
+  /**
+   * When the first certificate of the path ends, or what we showed the peer, in milliseconds since the epoch; undefined until
+   * the peer was verified.
+   */
+  readonly expiresAt: number | undefined;
   /** What the leaf claims, verified or not, once it was read: the line of a refusal names the peer that was refused. */
   readonly presented?: { readonly name: string; readonly id: PeerText } | undefined;
   /** Reports what happened to its connection. */

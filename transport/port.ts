@@ -10,6 +10,8 @@
 import { Data, type Effect } from "effect";
 import type { NotAuthorized, Refusal } from "../pki/refusal.ts";
 import type { PeerIdentity } from "../pki/path.ts";
+import type { Member } from "../pki/member.ts";
+import type { Role } from "../pki/certificate.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { Act } from "./authorization/acts.ts";
 import type { Rule } from "./authorization/authorize.ts";
@@ -82,6 +84,9 @@ export interface StreamHandle {
   abort(reason: string): Effect.Effect<void>;
 }
 
+/** Whom of a PeerID's members an ask is meant for: any that may act in one of these roles, or one member. */
+export type AskTarget = { readonly roles: readonly Role[] } | { readonly member: Member };
+
 /** Everything that can be sent to the transport actor. */
 export type TransportAsk =
   | { readonly type: "start"; readonly replyTo: ReplyTo<StartAnswer> }
@@ -119,6 +124,11 @@ export type TransportAsk =
     readonly type: "request";
     readonly id: string;
     readonly peer: PeerText;
+    /**
+     * The request goes out on a connection whose certificate fits. Where none does, one is dialled once; then it fails with
+     * `not-authorized`. Where undefined, it is meant for the roles that the table of acts has it received by.
+     */
+    readonly to?: AskTarget;
     readonly protocol: MessageProtocol;
     readonly message: Message;
     readonly timeoutMs: number;
@@ -155,6 +165,8 @@ export type TransportAsk =
     readonly type: "stream.open";
     readonly id: string;
     readonly peer: PeerText;
+    /** As of a request. */
+    readonly to?: AskTarget;
     readonly protocol: StreamProtocol;
     readonly timeoutMs: number;
     readonly replyTo: ReplyTo<StreamAnswer>;

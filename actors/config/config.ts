@@ -11,6 +11,7 @@ import type { Decoded } from "./schema.ts";
 import type { Camelled, Settings } from "./settings.ts";
 import type { CellConfig, FetchConfig } from "./cell_config.ts";
 import type { ConfigWarning } from "./warnings.ts";
+import type { RuleText } from "../../transport/authorization/rules.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 
 /** A trust domain: an organisation whose certificates are valid for its own name only. */
@@ -53,6 +54,8 @@ export interface CommonConfig {
   readonly keyExchange: "hybrid" | "classical";
   /** Whether a certificate without a role is refused. */
   readonly requireRoles: boolean;
+  /** What members may do beyond or below the table of acts; nothing where undefined. */
+  readonly authorization?: { readonly rules: readonly RuleText[] } | undefined;
   /** Key algorithms that a node's certificate may have. */
   readonly leafAlgorithms: readonly KeyAlgorithm[];
   /** Key algorithms that a CA's certificate may have. */

@@ -59,6 +59,11 @@ export function problemOfOtherRole(
   };
 }
 
+/** Whether a problem is the one that {@linkcode problemOfOtherRole} makes: the file is good, for another role. */
+export function isOfOtherRole({ key, expected, mend }: ConfigProblem): boolean {
+  return key === "" && expected === "" && mend === "";
+}
+
 /** A key that only this role has. A gateway has none: its sign is that it lacks nothing, and has addresses to announce. */
 function signOf(role: Role, values: Readonly<Record<string, unknown>>): string | undefined {
   if (role !== "gateway") return (ownKeys.get(role) ?? []).find((name) => Object.hasOwn(values, name));

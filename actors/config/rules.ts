@@ -6,6 +6,7 @@
  */
 import type { Role } from "../../pki/certificate.ts";
 import { isQuic } from "./addresses.ts";
+import { checkAuthorization } from "./authorization_schema.ts";
 
 /** A rule that a configuration breaks. */
 export interface BrokenRule {
@@ -31,6 +32,7 @@ export function checkRules(
     ...checkTwice(values),
     ...checkExecutors(values),
     ...checkPrices(values),
+    ...checkAuthorization(values),
   ];
 }
 

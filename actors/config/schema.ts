@@ -11,6 +11,7 @@ import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
+import { authorization } from "./authorization_schema.ts";
 import {
   crlGraceHoursDefault,
   drainTimeoutMsDefault,
@@ -162,7 +163,15 @@ const common = {
       "Post-quantum first where the runtime offers it, or X25519 only.",
     ),
   ),
-  require_roles: optional(flag(tomlOf(requireRolesDefault), "Whether a peer's certificate must name its role.")),
+  require_roles: optional(
+    note(flag("true", ""), {
+      expected: "true or false",
+      example: "true",
+      description: "Whether a peer's certificate must name its role. init turns it on.",
+      standard: tomlOf(requireRolesDefault),
+    }),
+  ),
+  authorization: optional(authorization),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),
   crl_grace_hours: optional(

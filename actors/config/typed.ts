@@ -74,6 +74,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     handshakeTimeoutMs: decoded.handshake_timeout_ms ?? handshakeTimeoutMsDefault,
     keyExchange: decoded.key_exchange ?? keyExchangeDefault,
     requireRoles: decoded.require_roles ?? requireRolesDefault,
+    authorization: { rules: decoded.authorization?.rules ?? [] },
     leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,
     crlGraceHours: decoded.crl_grace_hours ?? crlGraceHoursDefault,

@@ -17,6 +17,8 @@ export type LoadProblem =
   | "mismatch"
   | "expired"
   | "not-yet-valid"
+  /** The certificate is of a node of another role. */
+  | "role-not-allowed"
   | "rejected";
 
 /** A file could not be loaded: its path, the problem, and the command that corrects it. */

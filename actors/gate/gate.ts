@@ -10,9 +10,15 @@ import { checkIdentity, type PeerIdentity } from "../../pki/path.ts";
 import { Internal, type Refusal } from "../../pki/refusal.ts";
 import { cachedChecks, VerificationCache } from "../../pki/verification_cache.ts";
 import type { Gate, GateCommand, GateEvent, GateInput, GatePhase, MakeGate } from "../../transport/port.ts";
-import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
+import { compileMachine } from "../runtime/compiled_machine.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { superviseRoot } from "../runtime/supervise.ts";
+import { connectionGateMachine, phaseOf } from "./connection_gate.ts";
+import { expiryOf } from "./gate_context.ts";
+
+/** The gate's machine, compiled: one that cannot be compiled ends the program when it is loaded. */
+const gateLogic = compileMachine(connectionGateMachine);
+const inspectedLogic = compileMachine(connectionGateMachine, { inspected: true });
 
 /** What all gates of a node share. */
 export interface GateFactoryOptions {
@@ -46,14 +52,14 @@ class RootGate implements Gate {
   readonly #report: Ports["report"];
   readonly #listeners = new Set<(said: GateEvent) => void>();
   readonly #unsaid: GateEvent[] = [];
-  readonly #actor: Actor<typeof connectionGateMachine>;
+  readonly #actor: Actor<typeof gateLogic>;
   #died: Refusal | undefined;
   #sending = false;
 
   constructor(input: GateInput, { ports, clock, inspect, checks }: GateOptions) {
     this.id = input.id;
     this.#report = ports.report;
-    this.#actor = superviseRoot(connectionGateMachine, {
+    this.#actor = superviseRoot(inspect === undefined ? gateLogic : inspectedLogic, {
       id: input.id,
       input: { ...input, now: ports.now, checks },
       onError: (error) => this.#refuseDead(error),
@@ -77,6 +83,11 @@ class RootGate implements Gate {
   get identity(): PeerIdentity | undefined {
     const identity = this.#actor.getSnapshot().context?.identity;
     return holds(identity) ? identity.success : undefined;
+  }
+
+  get expiresAt(): number | undefined {
+    const { context } = this.#actor.getSnapshot();
+    return context === undefined ? undefined : expiryOf(context);
   }
 
   get presented(): { readonly name: string; readonly id: string } | undefined {

@@ -138,6 +138,7 @@ export function staleOutcomes(gate: GateEvidence, snapshot: TrustSnapshot): Outc
     ...(sameAnchors ? {} : { algorithm: undefined, path: undefined }),
     validity: undefined,
     revocation: undefined,
+    identity: undefined,
     role: undefined,
   };
 }

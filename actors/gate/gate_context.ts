@@ -69,13 +69,19 @@ export function contextFrom(input: ConnectionGateInput): ConnectionGateContext {
   };
 }
 
+/** When the first certificate of the path ends, or what we showed the peer, in milliseconds since the epoch. */
+export function expiryOf({ revocation, input }: ConnectionGateContext): number | undefined {
+  if (!holds(revocation)) return undefined;
+  return Math.min(revocation.success.expiresAt.getTime(), input.own.notAfter.getTime());
+}
+
 /**
  * Milliseconds until the first certificate of the path, or of what we showed the peer, has expired (`notAfter` itself is
  * still valid).
  */
-export function untilExpiryMs({ revocation, input }: ConnectionGateContext): number {
-  if (!holds(revocation)) return expiryCheckMinMs;
-  const endsAt = Math.min(revocation.success.expiresAt.getTime(), input.own.notAfter.getTime());
-  const leftMs = endsAt - input.now() + 1;
+export function untilExpiryMs(context: ConnectionGateContext): number {
+  const endsAt = expiryOf(context);
+  if (endsAt === undefined) return expiryCheckMinMs;
+  const leftMs = endsAt - context.input.now() + 1;
   return Math.min(timerMaxMs, Math.max(expiryCheckMinMs, leftMs));
 }

@@ -19,6 +19,7 @@ import {
   stopTransport,
   takeIdentity,
   transportInput,
+  watchRules,
 } from "./children.ts";
 import {
   isRunning,
@@ -114,6 +115,7 @@ export const node = nodeSetup.extend({
     noteCell: assign({ cell: (_, { level }: { readonly level: string }) => level }),
     passTrust: enqueueActions(passTrust),
     passRules: enqueueActions(passRules),
+    watchRules: enqueueActions(watchRules),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
     reload: enqueueActions(reload),

@@ -10,6 +10,7 @@ import { signerOf } from "../data/grant.ts";
 import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
 import { transportInputOf } from "./inputs.ts";
+import type { RuleStoreRef } from "./rule_store.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
@@ -92,6 +93,13 @@ export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readon
   }
 }
 
+/** Starts to watch the file of the operator's rules, where there is one. */
+export function watchRules({ context: { ports, config, ruleSource: source }, enqueue }: NodeArgs): void {
+  if (source === undefined) return;
+  const rules = config.authorization?.rules ?? [];
+  enqueue.spawnChild("ruleStore", { id: "ruleStore", input: { ports, source, rules } });
+}
+
 /** Passes the operator's rules on at once: what they no longer allow ends within a second. */
 export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly rules: readonly Rule[] }): void {
   enqueue.assign({ rules });
@@ -118,4 +126,5 @@ export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { rea
 export function reload({ self, enqueue }: NodeArgs): void {
   if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
   if (isRunning(self.getSnapshot(), "identity")) enqueue.sendTo("identity", { type: "identity.reload" });
+  if (isRunning(self.getSnapshot(), "ruleStore")) enqueue.sendTo<RuleStoreRef>("ruleStore", { type: "rules.reload" });
 }

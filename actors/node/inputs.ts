@@ -9,6 +9,7 @@ import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../
 import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
 import type { Ports } from "../runtime/ports.ts";
+import type { TrustStoreInput } from "../trust/trust_store.ts";
 
 /** The trust policy of a configuration. */
 export function policyOf(config: RoleConfig): Policy {
@@ -19,6 +20,12 @@ export function policyOf(config: RoleConfig): Policy {
     crlGraceMs: config.crlGraceHours * 60 * 60 * 1_000,
     roles: config.requireRoles ? "require" : "optional",
   };
+}
+
+/** What the trust store is made with: the files of a configuration, and the policy. `hypha-certutil explain` loads the same. */
+export function trustInputOf(config: RoleConfig): Omit<TrustStoreInput, "ports"> {
+  const { trustPem, crlsPem, trustDomains: domains, stateDir } = config;
+  return { trustPem, crlsPem, domains, policy: policyOf(config), stateDir };
 }
 
 /** A gateway relays. Other roles reserve where the configuration allows it and names a gateway. */

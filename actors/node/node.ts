@@ -15,15 +15,16 @@
  * identity (`previous_identity.ts`), and takes over its addresses. The new role starts after the previous one has ended
  * where both need the same things: a worker's resources and directory, a scheduler's job.
  *
- * Key and trust, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
+ * Key and trust, the operator's rules, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
  * healthy. Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
  * `failed` ignore all events; the output tells how the node ended.
  *
  * @module
  */
+import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
-import { policyOf } from "./inputs.ts";
+import { trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
 
@@ -69,7 +70,7 @@ export const nodeMachine = node.createMachine({
       handover: undefined,
       relistens: 0,
       refusalLog: spawn("refusalLog", { id: "refusalLog", input: { ports: input.ports, sink: input.audit } }),
-      rules: [],
+      rules: makeRules(input.config.authorization?.rules ?? []),
       members: [],
       linked: [],
       isReachable: false,
@@ -85,23 +86,17 @@ export const nodeMachine = node.createMachine({
   initial: "running",
   states: {
     running: {
+      entry: "watchRules",
       invoke: [
         {
           id: "trustStore",
           src: "trustStore",
-          input: ({ context: { ports, config } }) => ({
-            ports,
-            trustPem: config.trustPem,
-            crlsPem: config.crlsPem,
-            domains: config.trustDomains,
-            policy: policyOf(config),
-            stateDir: config.stateDir,
-          }),
+          input: ({ context: { ports, config } }) => ({ ports, ...trustInputOf(config) }),
         },
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config } }) => ({ ports, certPem: config.certPem, keyPem: config.keyPem }),
+          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
         },
       ],
       on: {

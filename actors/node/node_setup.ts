@@ -37,6 +37,7 @@ import { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
 import type { PeerNames } from "./peer_names.ts";
+import { type RuleSource, ruleStoreMachine } from "./rule_store.ts";
 
 /** Key, certificate and trust are loaded within this, in milliseconds. */
 export const loadMs = 30_000;
@@ -69,6 +70,8 @@ export interface NodeInput {
   readonly makeGate: MakeGate;
   /** Where refusals are recorded; `logAlone` keeps them in the log only. */
   readonly audit: AuditSink;
+  /** Where the operator's rules are read again; those of `config` hold for good where undefined. */
+  readonly ruleSource?: RuleSource | undefined;
   /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
@@ -158,6 +161,7 @@ export type NodeCommand =
 const actors = {
   trustStore: trustStoreMachine,
   identity: identityMachine,
+  ruleStore: ruleStoreMachine,
   refusalLog: refusalLogMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,

@@ -175,11 +175,12 @@ export const allocationMachine = setup({
     accept: enqueueActions(({ context, self, enqueue }) => {
       const chosen = bestOffers(context);
       enqueue.assign({ accepting: Object.fromEntries(chosen.map((received) => [received.offer.id, received])) });
-      for (const { from, offer: { id } } of chosen) {
+      for (const { from, member, offer: { id } } of chosen) {
         enqueue.sendTo(context.transport, {
           type: "request",
           id: `accept/${id}`,
           peer: from,
+          to: { member },
           protocol: "/hypha-api/0.0.1",
           message: { RenewLease: renewalOf(id, context.training) },
           timeoutMs: acceptanceTimeoutMs,

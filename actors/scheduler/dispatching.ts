@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Member } from "../../pki/member.ts";
 import type { RequestAnswer } from "../../transport/port.ts";
 import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { GrantedLease } from "./allocation.ts";
@@ -48,6 +49,7 @@ export function takeLease(
     input: {
       id: lease.id,
       giver: lease.peer,
+      member: lease.member,
       timeout: lease.timeout,
       training: context.run,
       transport: context.transport,
@@ -70,13 +72,14 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
 /** Sends one participant its job. */
 function dispatchAsk(
   { context, self }: Pick<SchedulerArgs, "context" | "self">,
-  participant: { readonly peer: Peer; readonly taskId: Uuid },
+  participant: { readonly peer: Peer; readonly member: Member; readonly taskId: Uuid },
   spec: JobSpec,
 ) {
   return {
     type: "request" as const,
     id: `dispatch/${participant.taskId}/${context.dispatches + 1}`,
     peer: participant.peer,
+    to: { member: participant.member },
     protocol: "/hypha-api/0.0.1" as const,
     message: {
       DispatchJob: { id: participant.taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) },

@@ -15,6 +15,7 @@
  * @module
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
+import type { Member } from "../../pki/member.ts";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
 import type { Instant, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
@@ -35,6 +36,8 @@ const leaseLeftMaxMs = 60_000;
 export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
   readonly id: Uuid;
   readonly giver: PeerText;
+  /** What the giver's certificate proved when it offered. */
+  readonly member: Member;
   /** The end of the lease, by the giver's clock. */
   readonly timeout: Instant;
   /** The run that it is for. */
@@ -102,6 +105,7 @@ export const heldLeaseMachine = setup({
         type: "request",
         id: `renew/${context.id}/${tries}`,
         peer: context.giver,
+        to: { member: context.member },
         protocol: "/hypha-api/0.0.1",
         message: { RenewLease: renewalOf(context.id, context.training) },
         timeoutMs: renewalTimeoutMs,

@@ -36,14 +36,19 @@ export class RefusalChecks {
   }
 
   fact(node: SimulatedNode, fact: TransportFact): void {
-    if (fact.type !== "peer.refused") return;
+    if (fact.type !== "peer.refused" && fact.type !== "act.refused") return;
     const refusals = this.#of(node);
+    if (fact.type === "act.refused") {
+      refusals.told += fact.untold + 1;
+      refusals.toldLate += 1;
+      return;
+    }
     refusals.told += 1;
     if (fact.peer !== undefined || !earlyCodes.has(fact.refusal.code)) refusals.toldLate += 1;
   }
 
   recorded(node: SimulatedNode, entry: AuditEntry): void {
-    if (entry.type === "refusal") this.#of(node).recorded += 1;
+    if (entry.type !== "refusal.summary") this.#of(node).recorded += 1;
   }
 
   #of(node: SimulatedNode): Refusals {

@@ -15,6 +15,7 @@ import { identityMachine } from "../trust/identity.ts";
 import { jobMachine } from "../job/job.ts";
 import { leaseMachine } from "../worker/lease.ts";
 import { nodeMachine } from "../node/node.ts";
+import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
@@ -28,6 +29,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   connectionGateMachine,
   trustStoreMachine,
   identityMachine,
+  ruleStoreMachine,
   watchedFilesMachine,
   previousIdentityMachine,
   refusalLogMachine,

@@ -21,6 +21,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
+import type { Role } from "../../pki/certificate.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -46,6 +47,8 @@ export interface IdentityInput {
   readonly certPem: string;
   /** Path of the private key. */
   readonly keyPem: string;
+  /** The node's role: a certificate that names another is not taken. Any role where undefined. */
+  readonly role?: Role | undefined;
   /** Times, for tests; in milliseconds. */
   readonly timing?: Partial<IdentityTiming>;
 }
@@ -109,8 +112,8 @@ const read = (files: IdentityFiles) =>
     return { signature, outcome } satisfies IdentityReading;
   });
 
-function nextFiles({ ports, certPem, keyPem, identity }: IdentityContext): IdentityFiles {
-  return { certPem, keyPem, generation: (identity?.generation ?? 0) + 1, at: new Date(ports.now()) };
+function nextFiles({ ports, certPem, keyPem, role, identity }: IdentityContext): IdentityFiles {
+  return { certPem, keyPem, role, generation: (identity?.generation ?? 0) + 1, at: new Date(ports.now()) };
 }
 
 /** Whether a reading brought another pair than the one in force. */

@@ -5,10 +5,11 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { type Certificate, isSelfIssued, parseCertificate } from "../../pki/certificate.ts";
+import { type Certificate, isSelfIssued, parseCertificate, type Role } from "../../pki/certificate.ts";
+import { standsFor } from "../../pki/member.ts";
 import type { VerificationCache } from "../../pki/verification_cache.ts";
 import { keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "../../pki/key.ts";
-import { checkIdentity, checkWellFormed, verifyPath } from "../../pki/path.ts";
+import { checkIdentity, checkWellFormed, type PeerIdentity, verifyPath } from "../../pki/path.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
@@ -24,6 +25,8 @@ export interface IdentityFiles {
   readonly keyPem: string;
   readonly generation: number;
   readonly at: Date;
+  /** The node's role: a certificate that names another is refused. Any role where undefined. */
+  readonly role?: Role | undefined;
 }
 
 /** A key is some hundred bytes; the largest RSA keys have 12 kB. */
@@ -33,7 +36,7 @@ export const certBytesMax = 1024 * 1024;
 
 /**
  * Loads key and certificate and checks that a node can use them: only its owner can read the key, they belong together,
- * the certificate is valid today and not self-signed. {@linkcode checkOwnChain} checks whether peers trust it.
+ * the certificate is valid today, of this node's role and not self-signed. {@linkcode checkOwnChain} checks whether peers trust it.
  *
  * Self-signed certificates at the end of the file (a root) are not sent to peers: they prove nothing.
  */
@@ -173,11 +176,24 @@ function endOf(chain: readonly Certificate[], at: Date): Date {
   return end;
 }
 
-function identityOf({ certPem, generation, at }: IdentityFiles, chain: readonly Certificate[], key: PrivateKey) {
+/** The same certificate for this node's role: where the name's other parts come from is the certificate itself. */
+function ofAnotherRole(certPem: string, { name, names, role }: PeerIdentity, own: Role) {
+  const [, domain, path = name] = /^URI:spiffe:\/\/([^/]+)\/[^/]+\/(.+)$/.exec(names.find(isSpiffe) ?? "") ?? [];
+  const uri = `URI:spiffe://${domain ?? "DOMAIN"}/${own}/${path}`;
+  const detail = `the certificate is a ${role}'s, and this node is a ${own} (role-not-allowed)`;
+  const mend = `Issue one for this node: hypha-certutil gen-cert --san ${uri}; or set cert_pem and key_pem to its own`;
+  return fault(certPem, "role-not-allowed", detail, mend);
+}
+
+const isSpiffe = (name: string) => name.startsWith("URI:spiffe://");
+
+function identityOf({ certPem, generation, at, role }: IdentityFiles, chain: readonly Certificate[], key: PrivateKey) {
   const ders = chain.map(({ der }) => der);
   const read = Result.flatMap(checkWellFormed(ders), (wellFormed) => checkIdentity(wellFormed));
   if (Result.isFailure(read)) return fault(certPem, "rejected", read.failure.message, read.failure.hint);
   const { peer, name } = read.success;
+  const isOthers = role !== undefined && !standsFor(read.success.role, role);
+  if (isOthers) return ofAnotherRole(certPem, read.success, role);
   const identity: NodeIdentity = {
     peer,
     name,

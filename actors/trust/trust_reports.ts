@@ -29,10 +29,19 @@ export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boo
 export function warn({ warned, ports }: TrustStoreContext, warnings: readonly TrustWarning[]): ReadonlySet<string> {
   const keyOf = ({ code, domain, subject }: TrustWarning) => `${code} ${domain ?? ownDomain} ${subject ?? ""}`;
   for (const warning of warnings.filter((each) => !warned.has(keyOf(each)))) {
-    const { code, level, subject, message } = warning;
-    ports.report({ level, event: "trust.warning", message, fields: { code, subject } });
+    const { code, level, subject, message, refusal } = warning;
+    ports.report({ level, event: "trust.warning", message, fields: { code, subject, ...dataOf(refusal) } });
   }
   return new Set(warnings.map(keyOf));
+}
+
+/** What a refusal is about: issuer and number of a list, with the number or the hashes that it was compared with. */
+function dataOf(refusal: TrustWarning["refusal"]): Readonly<Record<string, unknown>> {
+  if (refusal === undefined) return {};
+  const { issuer, number } = refusal;
+  return refusal.code === "crl-rollback"
+    ? { issuer, number, seen: refusal.seen }
+    : { issuer, number, sha256: refusal.sha256 };
 }
 
 /** Warnings that time brings. Those about content that did not get into the snapshot were reported when it was loaded. */

@@ -13,6 +13,7 @@ import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
+import { OfferShares, withUnaccepted } from "./offer_shares.ts";
 import { offerLifeMs, planOffers } from "./requests.ts";
 import {
   acceptOffer,
@@ -30,7 +31,14 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
   const available = availableResources(context.book, config.resources);
   let { book } = context;
-  for (const { to, request, resources, price } of planOffers(context.window, available, config)) {
+  const shares = new OfferShares({
+    askers: context.askers,
+    out: Object.values(book.offers),
+    total: config.resources,
+    now: ports.now(),
+    lifeMs: offerLifeMs,
+  });
+  for (const { to, request, resources, price } of planOffers(context.window, available, config, shares)) {
     const id = ports.uuid();
     book = addOffer(book, { id, to, resources, price, descriptors: request.spec.executor });
     enqueue.sendTo(transport, {
@@ -65,8 +73,12 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
 
 /** Withdraws an offer that its scheduler did not accept or did not receive, and frees its resources. */
 export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readonly id: Uuid }): void {
+  const to = context.book.offers[id]?.to;
   enqueue.cancel(`offer/${id}`);
-  enqueue.assign({ book: dropOffer(context.book, id) });
+  enqueue.assign({
+    book: dropOffer(context.book, id),
+    askers: to === undefined ? context.askers : withUnaccepted(context.askers, to, context.ports.now()),
+  });
 }
 
 /** Why a lease of a lower run ends. */

@@ -5,6 +5,7 @@
  */
 import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
 import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
+import type { OfferShares } from "./offer_shares.ts";
 import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
 
 /** Requests are collected this long before they are ranked, in milliseconds (`docs/wire.md`, "Allocation"). */
@@ -38,11 +39,13 @@ export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">
  *
  * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
  * @param available Resources that are neither leased nor offered.
+ * @param shares How much may be out in offers to one scheduler; without bounds where undefined.
  */
 export function planOffers(
   window: readonly ReceivedRequest[],
   available: Resources,
   terms: OfferTerms,
+  shares?: Pick<OfferShares, "take">,
 ): readonly PlannedOffer[] {
   const ranked = window
     .filter(({ request }) => canServe(request, terms))
@@ -52,7 +55,7 @@ export function planOffers(
   let left = available;
   for (const { received } of ranked) {
     const offer = offerFor(received, left, terms);
-    if (offer === undefined) continue;
+    if (offer === undefined || shares?.take(offer.to, offer.resources) === false) continue;
     planned.push(offer);
     left = subtractResources(left, offer.resources);
   }

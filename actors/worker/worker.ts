@@ -27,6 +27,7 @@ import { cellDefault } from "../config/cell_config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
+import { withAsked } from "./offer_shares.ts";
 import { requestWindowMs } from "./requests.ts";
 import { noCommitments } from "./commitments.ts";
 import { answerTraining } from "./training_requests.ts";
@@ -127,6 +128,7 @@ const worker = workerSetup.extend({
     reportSwept,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
       window: [...context.window, { from, request: message }],
+      askers: withAsked(context.askers, from, context.ports.now()),
     })),
     offer: enqueueActions(offer),
     withdrawOffer: enqueueActions(withdrawOffer),
@@ -169,6 +171,7 @@ export const workerMachine = worker.createMachine({
     runs: {},
     postponed: [],
     window: [],
+    askers: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",

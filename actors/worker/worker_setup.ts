@@ -18,6 +18,7 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
+import type { Askers } from "./offer_shares.ts";
 import type { Commitments } from "./commitments.ts";
 import type { NewestRuns } from "./runs.ts";
 import type { PostponedDispatch } from "./working.ts";
@@ -44,6 +45,8 @@ export interface WorkerContext extends WorkerInput {
   /** Dispatches that wait until jobs of lower runs have ended. */
   readonly postponed: readonly PostponedDispatch[];
   readonly window: readonly ReceivedRequest[];
+  /** Schedulers that asked lately. */
+  readonly askers: Askers;
   readonly jobNetworkHost: JobNetworkHost;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;

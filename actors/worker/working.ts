@@ -193,6 +193,7 @@ export function closeJob(
     type: "request",
     id: `status/${job.taskId}`,
     peer: job.scheduler,
+    to: { member: job.holder },
     protocol: "/hypha-api/0.0.1",
     message: { JobStatus: { task_id: job.taskId, status: statusOf(outcome) } },
     timeoutMs: statusTimeoutMs,

@@ -14,7 +14,7 @@ import { domainOf, type Policy, type TrustSnapshot, widestPolicy } from "../trus
 import { type AlgorithmAllowed, checkAlgorithm } from "./algorithm.ts";
 import { checkName, type ExpectedName, type Named } from "./expected_name.ts";
 import { findPaths, type PathLimits, type PathsFound } from "./find_paths.ts";
-import { checkIdentity, checkRole, type PeerIdentity, type RoleAllowed } from "./identity.ts";
+import { checkIdentity, checkRole, ofDomain, type PeerIdentity, type RoleAllowed } from "./identity.ts";
 import { checkRevocation, type NotRevoked } from "./revocation.ts";
 import { checkTlsVersion, type Tls13 } from "./tls_version.ts";
 import { checkValidity, type WithinValidity } from "./validity.ts";
@@ -169,7 +169,11 @@ export const checkTable = [
     name: "identity",
     scope: "chain",
     question: "Is it the peer that was dialled?",
-    run: (seen, { identity }) => identity(proven(seen.wellFormed), seen.terms.expectedPeer),
+    run: (seen, { identity }) => {
+      const { domain } = proven(seen.revocation);
+      const who = identity(proven(seen.wellFormed), seen.terms.expectedPeer);
+      return holds(who) ? Result.succeed(ofDomain(who.success, domain)) : who;
+    },
   },
   {
     name: "role",

@@ -45,13 +45,27 @@ export interface PathsFound extends Proof<"PathsFound"> {
   readonly domains?: readonly (string | undefined)[];
   /** How many signatures were verified to find them. */
   readonly signatureChecks: number;
+  /** The search in each domain that cost a signature. */
+  readonly searches: readonly DomainSearch[];
+}
+
+/** What the search in one trust domain found. */
+export interface DomainSearch {
+  /** The domain's name. */
+  readonly name: string | undefined;
+  /** Its `anchorsId` of that time. */
+  readonly anchorsId: string;
+  /** The paths to its anchors. */
+  readonly paths: readonly Path[];
+  /** Why there is none, as far as the search knows. */
+  readonly refusal: Refusal | undefined;
 }
 
 /** Certificates of one path, leaf and anchor included. webpki allows 6 CAs between; deployments here have 1 or 2. */
 export const pathLengthMax = 8;
-/** Signatures verified in one search (Go crypto/x509: `maxChainSignatureChecks`; webpki has the same). */
+/** Signatures verified in one search, of one trust domain (Go crypto/x509: `maxChainSignatureChecks`; webpki has the same). */
 export const signatureChecksMax = 100;
-/** Candidates kept. More than one comes of renewed and cross-signed CAs only. */
+/** Candidates kept, of each trust domain. More than one comes of renewed and cross-signed CAs only. */
 export const pathsMax = 16;
 
 /** Purposes that a node's certificate must be good for: every node dials and is dialled (RFC 5280 §4.2.1.12). */
@@ -65,6 +79,8 @@ export interface PathLimits {
   readonly spending?: { signatureChecks: number } | undefined;
   /** Whether the issuer's signature on the child is known to be good: a check that costs nothing. */
   readonly isKnownLink?: ((child: Certificate, issuer: Certificate) => boolean) | undefined;
+  /** What was found for the same chain before: domains that did not change since then are not searched again. */
+  readonly before?: PathsFound | undefined;
 }
 
 /**
@@ -86,27 +102,30 @@ export function findPaths(
   limits: PathLimits = {},
 ): Result.Result<PathsFound, Refusal> {
   const { leaf } = wellFormed;
-  const { isKnownLink = () => false } = limits;
-  const names = { comparisons: 0 };
-  const spent: Spent = { names, links: new Map(), isKnownLink, signatureChecks: 0, exhausted: false };
+  const { isKnownLink = () => false, before } = limits;
+  const links: Links = { verified: new Map(), isKnownLink };
   const paths: Path[] = [];
   const domains: (string | undefined)[] = [];
+  const searches: DomainSearch[] = [];
+  let signatureChecks = 0;
   let refusal: Refusal | undefined;
   for (const domain of domainsOf(snapshot)) {
-    const search = startSearch(wellFormed, domain, { spent, limits });
-    const refused = refuseLeaf(search, leaf);
-    if (refused === undefined) extend(search, [leaf]);
-    else note(search, refused, [leaf]);
-    for (const path of search.paths.slice(0, pathsMax - paths.length)) {
-      paths.push(path);
-      domains.push(domain.name);
+    const { name, anchorsId } = domain;
+    const known = before?.searches.find((search) => search.name === name && search.anchorsId === anchorsId);
+    const found = known ?? searchDomain(wellFormed, domain, { links, limits });
+    paths.push(...found.paths);
+    domains.push(...found.paths.map(() => name));
+    refusal = moreTelling(refusal, found.refusal);
+    if ("spent" in found) signatureChecks += found.spent;
+    // A search that verified nothing is not worth keeping: there may be a hundred domains.
+    if (found.paths.length > 0 || !("spent" in found) || found.spent > 0) {
+      searches.push({ name, anchorsId, paths: found.paths, refusal: found.refusal });
     }
-    refusal = moreTelling(refusal, search.refusal);
   }
-  if (limits.spending !== undefined) limits.spending.signatureChecks += spent.signatureChecks;
+  if (limits.spending !== undefined) limits.spending.signatureChecks += signatureChecks;
   if (paths.length === 0) return Result.fail(refusal ?? withTried(unknownIssuer(leaf), [leaf]));
   const named = domains.some((name) => name !== undefined) ? { domains } : {};
-  return Result.succeed({ paths, signatureChecks: spent.signatureChecks, ...named } as unknown as PathsFound);
+  return Result.succeed({ paths, signatureChecks, searches, ...named } as unknown as PathsFound);
 }
 
 /** The same proof for a chain whose search is cached: to find its paths again verifies no signature. */
@@ -114,12 +133,15 @@ export function withoutSearch(found: PathsFound): PathsFound {
   return { ...found, signatureChecks: 0 } as unknown as PathsFound;
 }
 
-/** The budget that all searches for one leaf share. */
+/** Signatures that were verified for one leaf, by child and issuer: a link of several paths, or domains, costs one check. */
+interface Links {
+  readonly verified: Map<Certificate, Map<Certificate, boolean>>;
+  readonly isKnownLink: NonNullable<PathLimits["isKnownLink"]>;
+}
+
+/** The budget of the search in one trust domain: no domain spends another's. */
 interface Spent {
   readonly names: ComparisonBudget;
-  /** Signatures verified already, by child and issuer: a link of several paths costs one check. */
-  readonly links: Map<Certificate, Map<Certificate, boolean>>;
-  readonly isKnownLink: NonNullable<PathLimits["isKnownLink"]>;
   signatureChecks: number;
   exhausted: boolean;
 }
@@ -130,15 +152,29 @@ interface Search {
   readonly anchors: readonly Certificate[];
   readonly sent: readonly Certificate[];
   readonly limits: PathLimits;
+  readonly links: Links;
   readonly spent: Spent;
   readonly paths: Path[];
   refusal: Refusal | undefined;
 }
 
+function searchDomain(
+  wellFormed: WellFormed,
+  domain: TrustDomain,
+  common: Pick<Search, "links" | "limits">,
+): Pick<DomainSearch, "paths" | "refusal"> & { readonly spent: number } {
+  const search = startSearch(wellFormed, domain, common);
+  const { leaf } = wellFormed;
+  const refused = refuseLeaf(search, leaf);
+  if (refused === undefined) extend(search, [leaf]);
+  else note(search, refused, [leaf]);
+  return { paths: search.paths, refusal: search.refusal, spent: search.spent.signatureChecks };
+}
+
 function startSearch(
   { leaf, others }: WellFormed,
   domain: TrustDomain,
-  common: Pick<Search, "spent" | "limits">,
+  common: Pick<Search, "links" | "limits">,
 ): Search {
   const anchors = new Set(domain.anchors.map(({ fingerprint }) => fingerprint));
   const seen = new Set([leaf.fingerprint]);
@@ -148,7 +184,17 @@ function startSearch(
     seen.add(fingerprint);
     return true;
   });
-  return { domain, policy: domain.policy, anchors: domain.anchors, sent, ...common, paths: [], refusal: undefined };
+  const spent: Spent = { names: { comparisons: 0 }, signatureChecks: 0, exhausted: false };
+  return {
+    domain,
+    policy: domain.policy,
+    anchors: domain.anchors,
+    sent,
+    ...common,
+    spent,
+    paths: [],
+    refusal: undefined,
+  };
 }
 
 /** Refusals of a leaf that do not depend on its issuer. */
@@ -165,7 +211,9 @@ function refuseLeaf(search: Search, leaf: Certificate): Refusal | undefined {
     return new KeyUsage({ certificate, needed: "restraint: only a CA may have keyCertSign (RFC 5280 §4.2.1.3)" });
   }
   return refuseKey(leaf, search.policy.leafAlgorithms) ?? refusePurposes(search.policy, leaf) ?? refuseCritical(leaf) ??
-    refuseForm(search, leaf, "leaf") ?? refuseClaims(search.domain, leaf);
+    refuseForm(search, leaf, "leaf") ??
+    // The leaf of a partner is none of the node's own bundle: its claim is wrong only where a path of this bundle exists.
+    (search.domain.name === undefined ? undefined : refuseClaims(search.domain, leaf));
 }
 
 /** Extends `path` by each certificate that may have issued its last one; collects complete paths. */
@@ -184,7 +232,8 @@ function extend(search: Search, path: Path): void {
     if (refusal !== undefined) note(search, refusal, longer);
     else if (!anchored) extend(search, longer);
     else {
-      const outside = refuseNames(longer, search.spent.names);
+      const outside = refuseNames(longer, search.spent.names) ??
+        (search.domain.name === undefined ? refuseClaims(search.domain, path[0]) : undefined);
       if (outside === undefined) search.paths.push(longer);
       else note(search, outside, longer);
     }
@@ -206,7 +255,7 @@ function refuseLink(
   const { caAlgorithms } = search.policy;
   const algorithm = refuseSignatureAlgorithm(child, caAlgorithms) ?? refuseKey(issuer, caAlgorithms);
   if (algorithm !== undefined) return algorithm;
-  const signed = signedBy(search.spent, child, issuer);
+  const signed = signedBy(search, child, issuer);
   if (signed === undefined) return new BudgetExceeded({ what: "signature checks", max: signatureChecksMax });
   if (!signed) return new BadSignature({ certificate: labelOf(child), issuer: issuer.subject.text });
   if (issuer.basicConstraints?.ca !== true) return new NotACa({ certificate });
@@ -233,21 +282,21 @@ function refuseLink(
 function refuseForm(search: Search, of: Certificate, place: Place): Refusal | undefined {
   const { profile, webPki, purposes = nodePurposes } = search.policy;
   const isOwn = () =>
-    signedBy(search.spent, of, of) === true || (place === "root" && !isKnownSignature(of.signatureAlgorithm));
+    signedBy(search, of, of) === true || (place === "root" && !isKnownSignature(of.signatureAlgorithm));
   const bare = profile === "rfc5280" ? refuseBare(of, place, isOwn) : undefined;
   return bare ?? (webPki === "require" ? refuseUnusual(of, place, purposes) : undefined);
 }
 
-function isSelfSigned({ spent }: Search, of: Certificate): boolean {
-  return isSelfIssued(of) && signedBy(spent, of, of) === true;
+function isSelfSigned(search: Search, of: Certificate): boolean {
+  return isSelfIssued(of) && signedBy(search, of, of) === true;
 }
 
 /** Whether the issuer's key made the child's signature; undefined where the budget is spent. */
-function signedBy(spent: Spent, child: Certificate, issuer: Certificate): boolean | undefined {
-  const known = spent.links.get(child) ?? new Map<Certificate, boolean>();
-  spent.links.set(child, known);
+function signedBy({ spent, links }: Search, child: Certificate, issuer: Certificate): boolean | undefined {
+  const known = links.verified.get(child) ?? new Map<Certificate, boolean>();
+  links.verified.set(child, known);
   let signed = known.get(issuer);
-  if (signed !== undefined || spent.isKnownLink(child, issuer)) return signed ?? true;
+  if (signed !== undefined || links.isKnownLink(child, issuer)) return signed ?? true;
   if (spent.signatureChecks >= signatureChecksMax) {
     spent.exhausted = true;
     return undefined;
@@ -260,18 +309,25 @@ function signedBy(spent: Spent, child: Certificate, issuer: Certificate): boolea
 }
 
 /** Why the CAs of this trust domain may not issue what a leaf claims; undefined where they may. */
-function refuseClaims({ name, roles }: TrustDomain, leaf: Certificate): Refusal | undefined {
-  if (name === undefined) return undefined;
+function refuseClaims({ claims, foreign = [], roles }: TrustDomain, leaf: Certificate): Refusal | undefined {
   const certificate = labelOf(leaf);
   const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
-  const claims = uris.map((uri) => /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(uri) ?? []);
-  const foreign = claims.findIndex(([, domain]) => domain !== name);
-  if (foreign >= 0) return new NameConstraint({ certificate, name: uris[foreign]! });
+  const claimed = uris.map((uri) => /^spiffe:\/\/([^/]*)(?:\/([^/]*))?/.exec(uri) ?? []);
+  const isForeign = ([, domain]: readonly string[], uri: string) =>
+    claims === undefined ? foreign.some((name) => isUnder(uri, name)) : domain !== claims;
+  const outside = uris.findIndex((uri, index) => isForeign(claimed[index]!, uri));
+  if (outside >= 0) return new NameConstraint({ certificate, name: uris[outside]! });
   // A leaf without a role could have any: where a domain is limited to some roles, each of its leaves must name one.
-  const claimed = claims.length === 0 ? [undefined] : claims.map(([, , role]) => role);
-  const denied = roles && claimed.findIndex((role) => !roles.some((allowed) => allowed === role));
+  const named = claimed.length === 0 ? [undefined] : claimed.map(([, , role]) => role);
+  const denied = roles && named.findIndex((role) => !roles.some((allowed) => allowed === role));
   if (denied === undefined || denied < 0) return undefined;
-  return new RoleNotAllowed({ certificate, role: claimed[denied] ?? "a node without a role", allowed: roles! });
+  return new RoleNotAllowed({ certificate, role: named[denied] ?? "a node without a role", allowed: roles! });
+}
+
+/** Whether a URI is of a trust domain, however it is spelt. */
+function isUnder(uri: string, domain: string): boolean {
+  const [, host] = /^spiffe:\/\/(?:[^/@]*@)?([^/:?#]*)/.exec(uri.toLowerCase()) ?? [];
+  return host?.replace(/\.+$/, "") === domain;
 }
 
 /** An extended key usage, where there is one, must allow every purpose; on a CA it bounds what it may issue for. */

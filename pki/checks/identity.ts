@@ -23,7 +23,10 @@ export interface PeerIdentity extends Proof<"PeerIdentity"> {
   readonly names: readonly string[];
   /** The role that the certificate grants; undefined where it names none. */
   readonly role: Role | undefined;
-  /** The trust domain; undefined for the own. */
+  /**
+   * The trust domain: that of the URI SAN; else that of the anchor which vouches for the leaf ({@linkcode ofDomain}); undefined
+   * for a leaf of the node's own bundle without a URI SAN.
+   */
   readonly domain: string | undefined;
   /** What the URI SANs claim where that is not exactly one known role: `checkRole` refuses it. */
   readonly roleClaim?: string;
@@ -66,11 +69,18 @@ export function checkIdentity(
   expectedPeer?: string,
 ): Result.Result<PeerIdentity, PeerIdMismatch | UnsupportedKeyAlgorithm> {
   const { leaf } = wellFormed;
+  const known = identities.get(leaf) ?? readIdentity(leaf);
+  identities.set(leaf, known);
+  if (Result.isFailure(known) || expectedPeer === undefined || expectedPeer === known.success.peer) return known;
+  return Result.fail(new PeerIdMismatch({ expected: expectedPeer, actual: known.success.peer }));
+}
+
+/** A connection's leaf is read once, and evaluated again with each change of trust. */
+const identities = new WeakMap<Certificate, ReturnType<typeof readIdentity>>();
+
+function readIdentity(leaf: Certificate): Result.Result<PeerIdentity, UnsupportedKeyAlgorithm> {
   const peer = peerIdOf(leaf);
   if (Result.isFailure(peer)) return Result.fail(peer.failure);
-  if (expectedPeer !== undefined && expectedPeer !== peer.success) {
-    return Result.fail(new PeerIdMismatch({ expected: expectedPeer, actual: peer.success }));
-  }
   const identity = {
     peer: peer.success,
     name: leaf.subject.commonName ?? leaf.subject.text,
@@ -82,6 +92,17 @@ export function checkIdentity(
     notAfter: leaf.period.notAfter,
   };
   return Result.succeed(identity as unknown as PeerIdentity);
+}
+
+/**
+ * The identity in the trust domain that vouches for its leaf. A leaf that names no domain is a member of that one: a namesake
+ * of a member of the node's own is another member.
+ *
+ * @param domain The domain of the chosen path; undefined for the node's own bundle.
+ */
+export function ofDomain(identity: PeerIdentity, domain: string | undefined): PeerIdentity {
+  if (domain === undefined || identity.domain !== undefined) return identity;
+  return { ...identity, domain } as unknown as PeerIdentity;
 }
 
 /**

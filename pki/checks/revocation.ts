@@ -16,7 +16,7 @@ import {
   refuseBareCrl,
   type RevocationIndex,
 } from "../crl.ts";
-import { domainKey, effectiveNumber, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
+import { domainKey, effectiveNumber, keyOfCrl, markKey, newerThan, placeOf, textOf } from "../crl_marks.ts";
 import { allReasons, covers, scopeName } from "../crl_scope.ts";
 import {
   CertificateRevoked,
@@ -29,7 +29,7 @@ import {
   RevocationUnknown,
   withTried,
 } from "../refusal.ts";
-import { domainOf, type Policy, type TrustSnapshot } from "../trust.ts";
+import { domainOf, domainsOf, type Policy, type TrustSnapshot } from "../trust.ts";
 import type { Path } from "./find_paths.ts";
 import type { Proof } from "./proof.ts";
 import { expiryOf, type WithinValidity } from "./validity.ts";
@@ -51,7 +51,8 @@ export interface NotRevoked extends Proof<"NotRevoked"> {
  * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
  * its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
  * scope (all of them where several have the same age), brought up to date by its delta. A list past its `nextUpdate` counts
- * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. The anchor itself is not
+ * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. A list of any other domain
+ * revokes too what the CA issued under whose key it verifies, on every path; it clears nothing. The anchor itself is not
  * looked up: it is distrusted by removing it from the bundle, which `makeTrustSnapshot` does when another CA of the bundle
  * revoked it.
  *
@@ -69,7 +70,8 @@ export function checkRevocation(
   for (const [index, path] of within.paths.entries()) {
     const name = within.domains?.[index];
     const { revocation, policy } = domainOf(snapshot, name);
-    const refused = revocation && refusePath(path, { index: revocation, policy, at, domain: domainKey(name) });
+    const terms = { index: revocation, policy, at, domain: domainKey(name) };
+    const refused = refusePath(path, terms, elsewhere(snapshot, name));
     if (refused === undefined) {
       const domain = name === undefined ? {} : { domain: name };
       return Result.succeed({ path, expiresAt: expiryOf(path), ...domain } as unknown as NotRevoked);
@@ -79,29 +81,76 @@ export function checkRevocation(
   return Result.fail(refusal!);
 }
 
+/** The lists of the other domains. */
+function elsewhere(snapshot: TrustSnapshot, name: string | undefined): readonly RevocationIndex[] {
+  const others = domainsOf(snapshot).filter((domain) => domain.name !== name);
+  return others.map(({ revocation }) => revocation).filter((index) => index !== undefined);
+}
+
 /** What a certificate is checked against. */
 interface Terms {
-  readonly index: RevocationIndex;
+  /** Undefined where the domain has no lists. */
+  readonly index: RevocationIndex | undefined;
   readonly policy: Policy;
   readonly at: Date;
   /** As marks name it. */
   readonly domain: string;
 }
 
-function refusePath(path: Path, terms: Terms): Refusal | undefined {
+function refusePath(path: Path, terms: Terms, others: readonly RevocationIndex[]): Refusal | undefined {
   let refusal: Refusal | undefined;
+  const { index } = terms;
   for (let below = 0; below + 1 < path.length; below++) {
-    const refused = refuseRevoked(path[below]!, path[below + 1]!, terms);
+    const [certificate, issuer] = [path[below]!, path[below + 1]!];
+    const own = index === undefined ? undefined : refuseRevoked(certificate, issuer, { ...terms, index });
+    const refused = own?.code === "certificate-revoked"
+      ? own
+      : refuseRevokedElsewhere(certificate, issuer, others) ?? own;
     if (refused !== undefined) refusal = moreTelling(refusal, withTried(refused, path));
   }
   return refusal;
 }
 
+/**
+ * The refusal of a certificate that a list of another domain revokes. A revocation belongs to the key that signed the list: it
+ * holds on every path through that key, a partner's cross-certificate included. Such a list clears nothing.
+ */
+function refuseRevokedElsewhere(
+  certificate: Certificate,
+  issuer: Certificate,
+  others: readonly RevocationIndex[],
+): CertificateRevoked | undefined {
+  for (const { lists } of others) {
+    const signed = lists.filter((list) =>
+      sameBytes(list.issuer.der, issuer.subject.der) && mayBeSignedBy(list, issuer)
+    );
+    for (const list of newestOfEach(signed.filter(({ scope }) => covers(scope, certificate)))) {
+      const revocation = findRevocation(list, certificate.serial);
+      if (revocation === undefined) continue;
+      return new CertificateRevoked({ certificate: labelOf(certificate), issuer: issuer.subject.text, ...revocation });
+    }
+  }
+  return undefined;
+}
+
+/**
+ * As `isSignedBy`, for a list of another domain. No Ed25519 signature verifies under two keys, so a partner that certifies
+ * namesakes of another domain's CA does not have its long lists hashed for each of them.
+ */
+function mayBeSignedBy(list: HeldCrl, issuer: Certificate): boolean {
+  const verified = list.signatureAlgorithm === ed25519 ? keyOfCrl(list) : undefined;
+  return verified === undefined ? isSignedBy(list, issuer) : verified === markKey(issuer) && isSignedBy(list, issuer);
+}
+
+const ed25519 = "1.3.101.112";
+
+type WithIndex = Terms & { readonly index: RevocationIndex };
+
 /** The refusal of a revoked certificate, or of one whose status is unknown; undefined where it is not revoked. */
 function refuseRevoked(
   certificate: Certificate,
   issuer: Certificate,
-  { index, policy, at, domain }: Terms,
+  { index, policy, at, domain }: WithIndex,
 ): Refusal | undefined {
   const named = index.lists.filter((list) => sameBytes(list.issuer.der, issuer.subject.der));
   const name = issuer.subject.text;
@@ -137,7 +186,7 @@ function refuseRevoked(
 function refuseOlder(
   list: HeldCrl,
   relevant: readonly HeldCrl[],
-  { issuer, index, domain }: Pick<Terms, "index" | "domain"> & { readonly issuer: Certificate },
+  { issuer, index, domain }: Pick<WithIndex, "index" | "domain"> & { readonly issuer: Certificate },
 ): CrlRollback | undefined {
   if (index.marks === undefined) return undefined;
   const scope = scopeName(list.scope);

@@ -3,8 +3,10 @@
  *
  * @module
  */
-import { Console, Effect } from "effect";
+import { Console, Effect, Option } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
+import type { CertutilError } from "../../actors/certutil/certutil_error.ts";
+import { actNames } from "../../transport/authorization/acts.ts";
 import { ProgramFailed } from "../program/failure.ts";
 import { fileFlag, optionalFlag, passinFlag } from "./flags.ts";
 import { escapeUnsafe } from "../program/log_line.ts";
@@ -76,5 +78,45 @@ const doctor = Command.make(
     }),
 ).pipe(Command.withDescription("Examine a node's files: exit code 0 nothing wrong, 1 something is."));
 
+const explain = Command.make(
+  "explain",
+  {
+    config: fileFlag("config", "The configuration of the node at which it is done, of any role.").pipe(
+      Flag.withAlias("c"),
+    ),
+    peer: fileFlag("peer", "Certificate of the member that does it, and what it sends behind it."),
+    act: Flag.Literals("act", actNames).pipe(
+      Flag.withDescription("The act, as in the log line of the refusal (default: every act, as a table)."),
+      Flag.optional,
+      Flag.map(Option.getOrUndefined),
+    ),
+    at: optionalFlag("at", "RFC3339", "The time of the verification (default: now)."),
+    json: jsonFlag,
+  },
+  ({ json, ...options }) =>
+    Effect.gen(function* () {
+      const { explain } = yield* Effect.promise(() => import("../../actors/certutil/explain.ts"));
+      const { explanationLines } = yield* Effect.promise(() => import("./explain_lines.ts"));
+      const explanation = yield* explain(options).pipe(Effect.catch(wrongUsage));
+      const [first, ...more] = explanation.acts;
+      const shown = options.act === undefined ? explanation.acts : first;
+      const lines = json
+        ? [JSON.stringify(shown, undefined, 2)]
+        : explanationLines(explanation, options.act === undefined ? "table" : "act").map(escapeUnsafe);
+      yield* Console.log(lines.join("\n"));
+      const isMet = more.length > 0 ? explanation.acts.some(({ by }) => by !== "gate") : first?.allowed === true;
+      if (!isMet) yield* Effect.fail(notMet);
+    }),
+).pipe(Command.withDescription(
+  "Explain whether a member may do an act at a node, and by which row or rule: exit code 0 allowed, 1 denied, 2 not decided.",
+));
+
+/** Exit code 1 stands for a verdict: what prevents one is wrong usage. */
+const wrongUsage = ({ message }: CertutilError) =>
+  Effect.flatMap(
+    Console.error(`hypha-certutil: ${escapeUnsafe(message)}`),
+    () => Effect.fail(new ProgramFailed({ exitCode: 2, notice: undefined })),
+  );
+
 /** All of them. */
-export const lookCommands = [inspect, verify, doctor] as const;
+export const lookCommands = [inspect, verify, doctor, explain] as const;

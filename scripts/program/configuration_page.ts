@@ -23,11 +23,12 @@ export function configurationPage(): string {
     head,
     "## All roles",
     ...section("gateway", common),
-    ...listed("gateway", "trust_domains", "Keys of each `[[trust_domains]]`:"),
+    ...listed("gateway", ["trust_domains"], "Keys of each `[[trust_domains]]`:"),
+    ...listed("gateway", ["authorization", "rules"], "Keys of each `[[authorization.rules]]`:"),
     ...roles.flatMap((role) => [
       `## ${titles[role]}`,
       ...section(role, own(role)),
-      ...(role === "worker" ? listed(role, "executors", "Keys of each `[[executors]]`:") : []),
+      ...(role === "worker" ? listed(role, ["executors"], "Keys of each `[[executors]]`:") : []),
       ...(role === "scheduler" ? [tasks] : []),
     ]),
   ];
@@ -92,7 +93,9 @@ function rowOf(role: Role, key: ConfigKey): readonly string[] {
 /** The example where it changes nothing, as `init` promises; else the note of the key. */
 function defaultOf(role: Role, key: ConfigKey): string {
   if (!key.optional) return "required";
-  if (key.standard !== undefined) return /^[["\d]/.test(key.standard) ? code(key.standard) : key.standard;
+  if (key.standard !== undefined) {
+    return /^([["\d]|true$|false$)/.test(key.standard) ? code(key.standard) : key.standard;
+  }
   if (key.kind === "tables") return "none";
   // An optional table may have required keys.
   if (noteAt(role, key.path)?.optional === false) return "required in its table";
@@ -108,9 +111,9 @@ function typed(role: Role, given: Readonly<Record<string, unknown>>): unknown {
 }
 
 /** The keys of a list's tables. */
-function listed(role: Role, name: string, title: string): readonly string[] {
-  const rows = (noteAt(role, [name, 0])?.names ?? []).map((inner) => {
-    const note = noteAt(role, [name, 0, inner]);
+function listed(role: Role, path: readonly string[], title: string): readonly string[] {
+  const rows = (noteAt(role, [...path, 0])?.names ?? []).map((inner) => {
+    const note = noteAt(role, [...path, 0, inner]);
     const standard = note?.optional === true ? note.standard ?? "none" : "required";
     return [code(inner), note?.expected ?? "", standard, code(`${inner} = ${note?.example}`), note?.description ?? ""];
   });

@@ -34,11 +34,12 @@ export function initText(options: InitOptions): string {
     section(table, keys.filter(({ path }) => path.slice(0, -1).join(".") === table), options)
   );
   const listed = (key: string, example: string) =>
-    Array.isArray(given[key]) ? `${stringify({ [key]: given[key] })}\n` : example;
+    given[key] !== undefined ? `${stringify({ [key]: given[key] })}\n` : example;
   const parts = [
     header(options),
     ...sections,
     listed("trust_domains", trustDomains),
+    listed("authorization", authorizationRules),
     ...(role === "worker" ? [listed("executors", executors)] : []),
   ];
   return parts.join("\n");
@@ -92,6 +93,8 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
     case "gateway_addresses":
       // The existing nodes want these keys, also where there is no address yet.
       return [`# For instance: ${last} = ${key.example}`, `${last} = []`];
+    case "require_roles":
+      return [line(true)];
     case "state_dir":
       return [`#${line(join(dirname(file), ".hypha", basename(file, ".toml")))}`];
     default:
@@ -121,6 +124,16 @@ const trustDomains =
 #crls_pem = "certs/partner-crls.pem"
 # Roles that its nodes may have here; each must name its role in its certificate. Where it is left out: all roles, or none named.
 #roles = ["worker"]
+`;
+
+const authorizationRules =
+  `# What members may do beyond or below the table of acts (docs/security.md): one table [[authorization.rules]] each. Taken up
+# when this file changes. A rule that denies wins over each that allows.
+#[[authorization.rules]]
+#effect = "deny"
+#acts = ["job.dispatch", "lease.renew"]
+# A name of a certificate (* is one whole segment, a last ** one or more), peer:PEERID, or name:NAME.
+#peers = ["spiffe://partner.example/scheduler/*"]
 `;
 
 const executors =

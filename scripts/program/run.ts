@@ -14,6 +14,7 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
 import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
+import type { RuleSource } from "../../actors/node/rule_store.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
 import type { ObservedNode } from "../../actors/telemetry/samples.ts";
@@ -75,7 +76,8 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
         `${key} is set and has no effect: this version sends metrics, but no traces and no training metrics`;
       log.report({ level: "warn", event: "config.idle", message, fields: { key } });
     }
-    const exit = yield* Effect.promise(() => runNode(config, log));
+    const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
+    const exit = yield* Effect.promise(() => runNode(config, { log, ruleSource: { file, read } }));
     if (exit.type === "failed") yield* Effect.fail(failed(exit.error.message));
   });
 }
@@ -92,7 +94,10 @@ function idleKeys(config: RoleConfig): readonly string[] {
 }
 
 /** The node as a root actor, with signals as its commands. */
-async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
+async function runNode(
+  config: RoleConfig,
+  { log, ruleSource }: { readonly log: Log; readonly ruleSource: RuleSource },
+): Promise<NodeExit> {
   const lines = makeLineTally();
   const ports = makePorts(lines.meter(log.report));
   const gates = makeGateTally(ports);
@@ -114,7 +119,7 @@ async function runNode(config: RoleConfig, log: Log): Promise<NodeExit> {
   const exit = await new Promise<NodeExit>((resolve) => {
     const actor = superviseRoot(nodeMachine, {
       id: "node",
-      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, evaluator },
+      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, ruleSource, evaluator },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
         if (context.identity !== undefined) log.name(context.identity.name);

@@ -72,7 +72,8 @@ async function takeTour(): Promise<void> {
   await certutil("gen-intermediate-ca", ...root, ...pair("ca"), "--common-name", "Acme CA");
   await certutil("bundle", "ca-cert.pem", "root-ca-cert.pem", "--out", "certs/ca-bundle.pem");
   for (const name of ["gateway-01", "worker-01"]) {
-    await certutil("gen-cert", ...ca, ...pair(`certs/${name}`), "--common-name", `${name}.acme.local`);
+    const role = ["--role", name.replace("-01", ""), "--domain", "acme.local"];
+    await certutil("gen-cert", ...ca, ...pair(`certs/${name}`), "--common-name", `${name}.acme.local`, ...role);
   }
   await certutil("gen-crl", ...root, "--out-crl", "certs/crls.pem");
   await certutil("gen-crl", ...ca, "--out-crl", "certs/crls.pem");

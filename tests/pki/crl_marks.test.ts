@@ -403,12 +403,32 @@ test("a list with a number that was in force, and other content, revokes beside 
   const started = Result.getOrThrow(make([twin], earlier([first])));
   assert.equal([evaluate(started), evaluate(started, other)], ["certificate-revoked", "accepted"]);
   assert.equal(alarms(started), ["crl-equivocation"]);
-  const { message } = started.warnings.find(({ code }) => code === "crl-equivocation")!;
+  const { message, refusal } = started.warnings.find(({ code }) => code === "crl-equivocation")!;
+  assert.equal(refusal?._tag === "CrlEquivocation" && [refusal.code, refusal.issuer, refusal.number, refusal.sha256], [
+    "crl-equivocation",
+    "CN=middle",
+    "5",
+    [hash(first), hash(twin)],
+  ]);
   assert.match(message, hash(first));
   assert.match(message, hash(twin));
   const changed = make([twin], { crlMarks: marksOf([first]), seenLists: new Map([[ownDomain, read([first])]]) });
   assert.equal(evaluate(Result.getOrThrow(changed)), "certificate-revoked", "in the running process too");
   assert.equal(evaluate(Result.getOrThrow(make([list(6)], earlier([first])))), "accepted", "a higher number ends it");
+});
+
+test("bug: a list whose issuer no peer has sent yet gives way to no other content of its number without a word", () => {
+  const [first, twin] = [list(5, revoking(leaf)), list(5, { thisUpdate: later(-0.5) })];
+  const before = Result.getOrThrow(make([first]));
+  const after = Result.getOrThrow(make([twin], { crlMarks: before.crlMarks, seenLists: before.lists }));
+  assert.equal(alarms(after), ["crl-equivocation"]);
+  assert.equal([evaluate(after), evaluate(after, other)], ["certificate-revoked", "accepted"]);
+  const forged = list(5, { signer: other, ...revoking(other) });
+  const foreign = Result.getOrThrow(make([twin], { seenLists: new Map([[ownDomain, read([forged], [root])]]) }));
+  assert.equal(alarms(foreign), ["crl-equivocation"]);
+  assert.is(evaluate(foreign, other), "accepted", "a forged list revokes nothing");
+  const next = Result.getOrThrow(make([list(6)], { crlMarks: after.crlMarks, seenLists: after.lists }));
+  assert.equal([evaluate(next), alarms(next)], ["accepted", []]);
 });
 
 test("an alarm tells of another content where only the mark is left", () => {

@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
-import { inlineKeyOctetsMax, peerIdOf } from "../../pki/peer_id.ts";
+import { inlineKeyOctetsMax, isPeerId, peerIdOf } from "../../pki/peer_id.ts";
 import { forge } from "../support/forge.ts";
 
 const test = suite("peerIdOf()");
@@ -46,6 +46,26 @@ test("keeps 42 octets inline and hashes more", () => {
   assert.equal([inline[0], inline[1], inline.length], [0x00, 36, 38]);
   const hashed = base58btc.baseDecode(Result.getOrThrow(peerIdOf(parse(forge("node", { algorithm: "p384" }).der))));
   assert.equal([hashed[0], hashed[1], hashed.length], [0x12, 32, 34]);
+});
+
+test("knows a PeerID in its one spelling", () => {
+  const ids = [
+    "12D3KooWHdfgoNvzJ4NgQYZFNsYZfxWRtbVHEBu8ZHmAYUcXrGvM",
+    "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N",
+    "16Uiu2HAkykwoBxwyvoEbaEkuKMeKrmJDPZ2uKFPUKtqd2JbGHUNH",
+    ...(["ed25519", "rsa-2048", "p256", "p384"] as const).map((algorithm) =>
+      Result.getOrThrow(peerIdOf(parse(forge("node", { algorithm }).der)))
+    ),
+  ];
+  for (const id of ids) assert.ok(isPeerId(id), id);
+  const [id = ""] = ids;
+  const octets = base58btc.baseDecode(id);
+  const changed = (at: number, octet: number) => base58btc.baseEncode(octets.with(at, octet));
+  const wrong = ["", "1", " ", id.slice(1), id.slice(0, -1), `${id}1`, `1${id}`, ` ${id}`, `${id} `, id.toLowerCase()];
+  const forged = [changed(0, 0x11), changed(1, 35), changed(2, 0x0a), changed(4, 0x1a), changed(5, 31)];
+  for (const text of [...wrong, ...forged, base58btc.encode(octets), "1".repeat(100_000)]) {
+    assert.not.ok(isPeerId(text), text.slice(0, 80));
+  }
 });
 
 test("refuses a key that libp2p has no type for", () => {

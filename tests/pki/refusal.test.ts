@@ -16,7 +16,8 @@ import {
   withTried,
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
-import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import type { RefusalPhase } from "../../pki/refusal_row.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 import { earlyCodes } from "../../actors/trust/refusal_log.ts";
 
 interface Producer {

@@ -280,7 +280,7 @@ test("lets a CA's new key count from one again where its lists name no key, or n
   const keyed = Result.getOrThrow(make({ trustPem: old.pem, crlsPem: list(old, 50n, 1) }));
   const elsewhere = forge("elsewhere", { ca: true }).pem;
   assert.is(evaluated(elsewhere, list(renewed, 1n, 2), keyed), "made");
-  assert.is(evaluated(elsewhere, list(old, 49n, 1), keyed), "crl-rollback");
+  assert.is(evaluated(elsewhere, list(old, 49n, 1), keyed), "made", "it may be another CA's with that name");
 });
 
 test("remembers the number of an issuer whose list is taken out for a while", () => {
@@ -299,10 +299,18 @@ test("marks the number of a list that only a peer's path can check once it did, 
   const marks = { crlMarks: first.crlMarks, seenLists: first.lists };
   assert.ok(Result.isSuccess(make({ crlsPem: lists(7n), ...marks })));
   assert.ok(Result.isSuccess(verifyPath([leaf.der, middle.der], first.snapshot, { at })));
-  const back = make({ crlsPem: lists(7n), ...marks });
-  assert.is(Result.isFailure(back) && back.failure.problem, "crl-rollback");
+  const back = Result.getOrThrow(make({ crlsPem: lists(7n), ...marks }));
+  assert.ok(back.warnings.some(({ code }) => code === "crl-rollback"));
+  const { snapshot } = Result.getOrThrow(make({ crlsPem: lists(7n), crlMarks: back.crlMarks }));
+  const outcome = verifyPath([leaf.der, middle.der], snapshot, { at });
+  assert.is(
+    Result.isFailure(outcome) && outcome.failure.code,
+    "crl-rollback",
+    "the key is known where a peer sends it",
+  );
   const on = Result.getOrThrow(make({ crlsPem: lists(9n), ...marks }));
-  assert.ok(Result.isFailure(make({ crlsPem: lists(7n), crlMarks: on.crlMarks, seenLists: on.lists })));
+  const later = Result.getOrThrow(make({ crlsPem: lists(7n), crlMarks: on.crlMarks, seenLists: on.lists }));
+  assert.ok(later.warnings.some(({ code }) => code === "crl-rollback"));
 });
 
 test("without lists each trust domain is warned of by its name", () => {

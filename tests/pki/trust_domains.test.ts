@@ -54,8 +54,9 @@ test("refuses names that are none: folders are named after domains, and the own 
   }
 });
 
-test("lets the node's own bundle claim any domain", () => {
-  assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a")), "accepted by home");
+test("lets the node's own bundle claim any domain that is not another's", () => {
+  assert.is(evaluate(node(home, "URI:spiffe://partner.example/worker/a")), "name-constraint");
+  assert.is(evaluate(node(home, "URI:spiffe://home.example/worker/a")), "accepted by home");
   assert.is(evaluate(node(home)), "accepted by home");
 });
 
@@ -100,7 +101,7 @@ test("lets a domain claim its roles, and no other", () => {
   const workers: DomainInput = { ...partnerDomain, roles: ["worker"] };
   assert.is(evaluate(node(partner, "URI:spiffe://partner.example/worker/a"), [workers]), "accepted by partner.example");
   assert.is(evaluate(node(partner, "URI:spiffe://partner.example/gateway/a"), [workers]), "role-not-allowed");
-  assert.is(evaluate(node(home, "URI:spiffe://partner.example/gateway/a"), [workers]), "accepted by home");
+  assert.is(evaluate(node(home, "URI:spiffe://home.example/gateway/a"), [workers]), "accepted by home");
   const claimed = (uri: string) => {
     const { snapshot } = Result.getOrThrow(make([workers]));
     const outcome = verifyPath([node(partner, uri).der], snapshot, { at });

@@ -1,9 +1,21 @@
 /** A node that is started again remembers which revocation lists were in force. */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { parsePem } from "../../pki/pem.ts";
 import { permissionsFor } from "../../scripts/program/deno_permissions.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
@@ -45,6 +57,12 @@ const friend = await place("friend", undefined);
 const revoked = await place("revoked", undefined);
 const older = await pki.crls({ number: 1n });
 const gateway = await place("gateway", await pki.crls({ number: 2n, revoked: [revoked.node] }));
+
+/** SHA-256 of the last list in a PEM text. */
+function hashOfLast(pem: string): string {
+  const { der } = Result.getOrThrow(parsePem(pem)).at(-1)!;
+  return createHash("sha256").update(der).digest("hex");
+}
 
 /** On Deno with the least permissions of the role. */
 function start(): Running {
@@ -129,6 +147,28 @@ test("without the marks and with rubbish among the lists, a node with the newest
   assert.is(fourth.events.filter(({ event }) => event === "state.broken").length, 2);
   assert.equal([await probe(friend), await probe(revoked)], [0, 1]);
   await stop(fourth);
+});
+
+test("a number that comes again without a revocation takes nothing back, in the running node and after a restart", async () => {
+  const fifth = start();
+  await fifth.waitFor("node.ready");
+  const before = readFileSync(gateway.crls, "utf8");
+  writeFileSync(`${gateway.crls}.new`, await pki.crls({ number: 3n }));
+  renameSync(`${gateway.crls}.new`, gateway.crls);
+  await fifth.waitFor("trust.warning");
+  assert.equal([await probe(friend), await probe(revoked)], [0, 1], "while it runs");
+  await stop(fifth);
+  const sixth = start();
+  await sixth.waitFor("node.ready");
+  assert.equal([await probe(friend), await probe(revoked)], [0, 1], "after the restart");
+  await stop(sixth);
+  const sha256 = [before, readFileSync(gateway.crls, "utf8")].map(hashOfLast);
+  for (const { events } of [fifth, sixth]) {
+    const alarms = events.filter(({ code }) => code === "crl-equivocation");
+    assert.equal(alarms.map(({ level, issuer, number, sha256 }) => ({ level, issuer, number, sha256 })), [
+      { level: "error", issuer: "CN=Test Intermediate CA, O=Test", number: "3", sha256 },
+    ]);
+  }
 });
 
 test("what a node keeps is for its user alone", () => {

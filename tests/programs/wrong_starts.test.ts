@@ -168,6 +168,11 @@ test("a certificate that the node's own trust refuses ends the start: which file
       /\(crl-expired\): .*crls_pem/,
     ],
     [
+      "of another role",
+      { node: await pki.node("trainer", { role: "worker" }) },
+      /^hypha-gateway: Cannot load \S+trainer-cert\.pem: the certificate is a worker's, and this node is a gateway \(role-not-allowed\)\. .*gen-cert --san URI:spiffe:\/\/test\.hypha\/gateway\/trainer;/,
+    ],
+    [
       "of tomorrow",
       { node: await pki.node("ahead", { notBefore: new Date(now + dayMs) }) },
       /Cannot load \S+ahead-cert\.pem: the certificate is valid from .*timedatectl/,

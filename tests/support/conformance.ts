@@ -22,6 +22,8 @@ import type {
   TransportLimits,
 } from "../../transport/port.ts";
 import { withoutPeer } from "../../transport/core/addresses.ts";
+import type { Clock } from "../../transport/core/clock.ts";
+import { expirySweepMs } from "../../transport/core/reverification.ts";
 import type { Session } from "../../transport/core/session.ts";
 import { makeTransport } from "../../transport/core/transport.ts";
 import { realClock } from "../../transport/libp2p/real_clock.ts";
@@ -70,7 +72,7 @@ export interface Meeting {
   readonly name: string;
   join(name: string, options?: JoinOptions): Promise<Party>;
   /** A member without a core, which keeps to no rule. */
-  intrude(name: string): Promise<HostilePeer>;
+  intrude(name: string, node?: TestNode): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;
   /** The wall clocks of all parties jump, in milliseconds; timers do not notice. */
@@ -80,15 +82,21 @@ export interface Meeting {
 /** A test dials many times a second from one address. */
 const unhurried: TransportLimits = { ...defaultLimits, handshakesPerSecond: 10_000, handshakesBurst: 10_000 };
 
+/** Real timers, but for the sweep of expired certificates: no test waits half a minute. */
+function sweepingSoon(clock: Clock): Clock {
+  return { ...clock, after: (ms, task) => clock.after(ms === expirySweepMs ? 200 : ms, task) };
+}
+
 /** libp2p on loopback. */
 export function realMeeting(pki: TestPki): Meeting {
   let aheadMs = 0;
+  const now = () => Date.now() + aheadMs;
   return {
     name: "libp2p",
     jump: (ms) => void (aheadMs += ms),
     pass: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name) });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name) });
       const peer = new HostilePeer(new Libp2pWire(input, realClock(Date.now)), input.identity);
       await new Promise((resolve) => peer.wire.start(peer, resolve));
       return peer;
@@ -97,7 +105,7 @@ export function realMeeting(pki: TestPki): Meeting {
       let session: Session | undefined;
       const logic = makeTransport({
         makeWire: (input, clock) => new Libp2pWire(input, clock),
-        clock: (input) => realClock(input.now),
+        clock: (input) => sweepingSoon(realClock(input.now)),
         watch: { session: (started) => session = started },
       });
       const transport = await startTransport({
@@ -110,7 +118,8 @@ export function realMeeting(pki: TestPki): Meeting {
         ...(early === undefined ? {} : { early }),
         ...input,
         limits: { ...unhurried, ...limits },
-        now: () => Date.now() + aheadMs,
+        now,
+        makeGate: makeGateFactory({ ports: { now, report: () => {} } }),
       });
       const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
       return {
@@ -154,8 +163,8 @@ export function simulatedMeeting(pki: TestPki): Meeting {
       for (const clock of clocks) clock.skewMs += ms;
     },
     pass: (ms) => Promise.resolve(time.runTo(time.now + ms)),
-    async intrude(name) {
-      const input = transportInputOf({ pki, node: await pki.node(name), uuid: randomUUID });
+    async intrude(name, node) {
+      const input = transportInputOf({ pki, node: node ?? await pki.node(name), uuid: randomUUID });
       const address = `/ip4/10.0.0.${++parties}/tcp/4000`;
       const host = { name, network, clock: new NodeClock(time), directory, address, stopped: false };
       const peer = new HostilePeer(new SimulatedWire(host, input), input.identity);

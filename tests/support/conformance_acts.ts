@@ -4,7 +4,7 @@
  * @module
  */
 import * as assert from "uvu/assert";
-import type { TransportAnswer, TransportFact } from "../../transport/port.ts";
+import type { AskTarget, TransportAnswer, TransportFact } from "../../transport/port.ts";
 import type { Meeting, Party } from "./conformance.ts";
 
 export const health = "/hypha-health/0.0.1" as const;
@@ -40,10 +40,11 @@ export async function left(...parties: readonly Party[]): Promise<void> {
 }
 
 /** Asks without waiting: the answer is fetched later. */
-export function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000) {
+export function startAsking(from: Party, to: Party, id: string, timeoutMs = 2_000, meant?: AskTarget) {
   let answer: TransportAnswer | undefined;
   const replyTo = { send: (said: TransportAnswer) => void (answer = said) };
-  from.send({ type: "request", id, peer: to.peer, protocol: health, message: {}, timeoutMs, replyTo });
+  const target = meant === undefined ? {} : { to: meant };
+  from.send({ type: "request", id, peer: to.peer, ...target, protocol: health, message: {}, timeoutMs, replyTo });
   return {
     async answer(meeting: Meeting): Promise<TransportAnswer> {
       for (let time = 0; answer === undefined && time < 400; time++) await meeting.pass(25);

@@ -10,6 +10,7 @@ import {
   type CertificateLabel,
   CertificateNotYetValid,
   CertificateRevoked,
+  CrlEquivocation,
   CrlExpired,
   CrlMalformed,
   CrlNotYetValid,
@@ -46,7 +47,8 @@ import {
   UnsupportedKeyAlgorithm,
 } from "../../pki/refusal.ts";
 import { checkTable } from "../../pki/checks/check_table.ts";
-import { type RefusalPhase, refusalTable } from "../../pki/refusal_table.ts";
+import type { RefusalPhase } from "../../pki/refusal_row.ts";
+import { refusalTable } from "../../pki/refusal_table.ts";
 
 const at = new Date("2026-03-01T03:00:00Z");
 
@@ -107,6 +109,7 @@ export function refusalExamples(text?: string): Readonly<Record<RefusalCode, Ref
     "crl-not-yet-valid": new CrlNotYetValid({ issuer, at, thisUpdate: new Date("2026-03-01T04:00:00Z") }),
     "crl-expired": new CrlExpired({ issuer, at, nextUpdate: new Date("2026-02-20T00:00:00Z") }),
     "crl-rollback": new CrlRollback({ issuer, number: say("17"), seen: say("19") }),
+    "crl-equivocation": new CrlEquivocation({ issuer, number: say("17"), sha256: [say("9f2c…"), say("41d0…")] }),
     "peer-id-mismatch": new PeerIdMismatch({
       expected: say("12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"),
       actual: say("12D3KooWAQDSCwWK89bAyfHvUuN5DyZuH9cd3VqfDfP3ReYYL5yC"),

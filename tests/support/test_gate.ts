@@ -31,6 +31,7 @@ class TestGate implements Gate {
   phase: GatePhase = "admitting";
   refusal: Refusal | undefined;
   identity: PeerIdentity | undefined;
+  readonly expiresAt = undefined;
   readonly #input: GateInput;
   readonly #judge: Judge;
   readonly #listeners = new Set<(said: GateEvent) => void>();

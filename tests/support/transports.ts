@@ -33,7 +33,7 @@ type Question = TransportAsk extends infer A ? A extends { replyTo: ReplyTo<infe
   : never;
 
 /** What a transport of a test is made with. */
-export interface TestTransportOptions extends Partial<Omit<TransportInput, "makeGate">> {
+export interface TestTransportOptions extends Partial<TransportInput> {
   readonly name: string;
   readonly pki: TestPki;
   /** In place of a fresh certificate of the PKI's. */

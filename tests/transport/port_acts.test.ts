@@ -7,18 +7,21 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
+import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { Rule } from "../../transport/authorization/authorize.ts";
-import type { StreamProtocol, TransportAnswer, TransportFact } from "../../transport/port.ts";
+import type { AskTarget, StreamProtocol, TransportAnswer, TransportFact } from "../../transport/port.ts";
 import type { ApiRequest, Message, MessageProtocol } from "../../transport/protocols/messages.ts";
 import { type JoinOptions, type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
-import { codeOf, dial, established, left } from "../support/conformance_acts.ts";
+import { codeOf, dial, established, health, left, startAsking } from "../support/conformance_acts.ts";
 import { makeTestPki, type TestPki } from "../support/pki.ts";
+import { identityOf, provenOf } from "../support/transports.ts";
 
 const id = "3c508384-6829-4d62-83d3-061ae58b76fa";
 const api = "/hypha-api/0.0.1" as const;
 const topic = "hypha/worker";
 const resources = { gpu: 0, cpu: 1, storage: 0, memory: 1 };
+const anyRole = ["gateway", "scheduler", "worker", "data"] as const;
 const instant = { secs_since_epoch: 1, nanos_since_epoch: 0 };
 const renewal: ApiRequest = { RenewLease: { id } };
 const offer: ApiRequest = { WorkerOffer: { id, request_id: id, price: 1, resources, timeout: instant } };
@@ -45,8 +48,18 @@ async function connect(from: Party, ...others: Party[]): Promise<void> {
     await to.fact(established(from.peer));
   }
 }
+const meantForNobody = { type: "request", id: "nobody", protocol: api, timeoutMs: 3_000 } as const;
+/** Sends a request to whomever of a PeerID, also where it is not for them. */
 const request = (from: Party, to: Party, message: Message, protocol: MessageProtocol = api) =>
-  from.ask({ type: "request", id: `${Math.random()}`, peer: to.peer, protocol, message, timeoutMs: 3_000 });
+  from.ask({
+    type: "request",
+    id: `${Math.random()}`,
+    peer: to.peer,
+    to: { roles: anyRole },
+    protocol,
+    message,
+    timeoutMs: 3_000,
+  });
 const open = (from: Party, to: Party, protocol: StreamProtocol) =>
   from.ask({ type: "stream.open", id: "open", peer: to.peer, protocol, timeoutMs: 3_000 });
 /** Sends a request and answers it. */
@@ -125,13 +138,14 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
 
   test("gossip: the author's role counts, not the forwarder's, and the forwarder is not guilty", async () => {
     const meeting = meetingOf(pki);
-    const [b, between] = [await as(meeting, "worker", {}, "b"), await as(meeting, "scheduler", {}, "between")];
+    const [b, between] = [await as(meeting, "worker", {}, "b"), await as(meeting, "gateway", {}, "between")];
     const [worker, scheduler] = [await as(meeting, "worker"), await as(meeting, "scheduler")];
     b.send({ type: "subscribe", topic });
-    // A role that takes such requests hands them on: here the one between is hostile and hands on everything.
     between.send({ type: "subscribe", topic });
     await connect(between, b);
-    for (const author of [worker, scheduler]) await connect(author, between, b);
+    // The scheduler's come through the gateway, which would hand on no other's: the worker brings its own.
+    await connect(scheduler, between);
+    await connect(worker, between, b);
     let published = 0;
     const publish = async (from: Party) => {
       const message = {
@@ -151,7 +165,9 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.equal(told(b), [["worker.request", "worker", 0]]);
     assert.is(refusals(b)[0]?.peer, worker.peer);
     const peers = await b.ask({ type: "peers" });
-    assert.is(peers.type === "peers" && peers.list.length, 3);
+    const here = peers.type === "peers" ? peers.list.map(({ peer }) => peer) : [];
+    assert.ok([between, worker].every(({ peer }) => here.includes(peer)), "nobody is closed for it");
+    assert.equal([...new Set(told(between))].slice(0, 1), [["worker.request", "worker", 0]]);
     await left(b, between, worker, scheduler);
   });
 
@@ -204,6 +220,45 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     await left(one, two, worker);
   });
 
+  test("asks reach the member that they are meant for: by a fresh connection where none fits, else not-authorized", async () => {
+    const meeting = meetingOf(pki);
+    const first = await pki.node("first", { role: "data" });
+    const one = await as(meeting, "data", { node: first }, "first");
+    const scheduler = await as(meeting, "scheduler");
+    one.send({ type: "serve", protocol: health });
+    await connect(scheduler, one);
+    await meeting.pass(50);
+    const member = memberOf(provenOf(pki, first));
+    const ask = async (to: AskTarget, id: string) => {
+      const asking = startAsking(scheduler, one, id, 3_000, to);
+      const received = () =>
+        one.facts.some((fact) => fact.type === "request.received" && !done.has(fact.exchange)) || undefined;
+      for (let time = 0; time < 20 && received() === undefined; time++) await meeting.pass(25);
+      for (const fact of one.facts) {
+        if (fact.type !== "request.received" || done.has(fact.exchange)) continue;
+        done.add(fact.exchange);
+        one.send({ type: "respond", exchange: fact.exchange, message: { healthy: true } });
+      }
+      return codeOf(await asking.answer(meeting));
+    };
+    const done = new Set<string>();
+    assert.equal([await ask({ roles: ["data"] }, "1"), await ask({ member }, "2")], ["response", "response"]);
+    assert.is(await ask({ roles: ["worker"] }, "3"), "not-authorized");
+    // The same key with a worker's certificate: new connections show it, the one there is does not.
+    const second = await pki.node("second", { role: "worker", keyPem: first.keyPem });
+    one.send({ type: "identity.changed", identity: { ...identityOf(second), generation: 2 } });
+    const worker = memberOf(provenOf(pki, second));
+    assert.is(await ask({ member: worker }, "4"), "response");
+    assert.is(scheduler.facts.filter(established(one.peer)).length, 2);
+    assert.equal([await ask({ member }, "5"), await ask({ member: worker }, "6")], ["response", "response"]);
+    assert.is(await ask({ roles: ["scheduler"] }, "7"), "not-authorized");
+    // An ask that names nobody is meant for the roles that receive its act.
+    assert.is(codeOf(await scheduler.ask({ ...meantForNobody, message: renewal, peer: one.peer })), "unsupported");
+    assert.is(codeOf(await scheduler.ask({ ...meantForNobody, message: offer, peer: one.peer })), "not-authorized");
+    assert.is(codeOf(await open(scheduler, one, "/hypha-tensor-stream/pull")), "unsupported");
+    await left(one, scheduler);
+  });
+
   test("a rule that denies ends what runs by the act within a second, and leaves what others do", async () => {
     const meeting = meetingOf(pki);
     const [data, worker] = [await as(meeting, "data"), await as(meeting, "worker", {}, "worker")];
@@ -243,7 +298,6 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     const { refusal, peer } = await data.fact((fact) => fact.type === "peer.refused" && fact);
     assert.equal([refusal.code, peer?.name], ["not-authorized", "worker"]);
     for (const to of [gateway, roleless]) assert.is((await dial(data, to)).type, "dial.done");
-    assert.is((await dial(worker, data)).type, "dial.done", "elsewhere it is a member like others");
     data.send({ type: "rules.changed", rules: [deny("roleless", "gateway")] });
     const { reason } = await data.fact((fact) => fact.type === "peer.closed" && fact.peer === roleless.peer && fact);
     assert.is(reason.type, "by-us");

@@ -7,6 +7,7 @@ import * as assert from "uvu/assert";
 import { expiryWarningMs, identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import type { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { issueIntermediate } from "../../pki/issue/mod.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -25,11 +26,12 @@ interface Written {
   readonly cert?: string;
   readonly key?: string;
   readonly mode?: number;
+  readonly role?: Role;
   readonly now?: () => number;
   readonly timing?: Partial<IdentityTiming>;
 }
 
-async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, now, timing }: Written = {}) {
+async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, role, now, timing }: Written = {}) {
   const dir = join(folder, String(files++));
   await mkdir(dir);
   const [certPem, keyPem] = [join(dir, "cert.pem"), join(dir, "key.pem")];
@@ -38,7 +40,7 @@ async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, no
     await writeFile(keyPem, key, { mode: 0o600 });
     await chmod(keyPem, mode);
   }
-  const identity = host(identityMachine, { certPem, keyPem, ...(timing === undefined ? {} : { timing }) }, now);
+  const identity = host(identityMachine, { certPem, keyPem, role, ...(timing === undefined ? {} : { timing }) }, now);
   hosts.push(identity);
   return { identity, certPem, keyPem };
 }
@@ -74,6 +76,13 @@ const bad: [name: string, written: Written, problem: string, file: "cert" | "key
     "mismatch",
     "cert",
     /cat/,
+  ],
+  [
+    "a certificate of another role",
+    { role: "gateway" },
+    "role-not-allowed",
+    "cert",
+    /gen-cert --san URI:spiffe:\/\/test\.hypha\/gateway\/worker-01;/,
   ],
   ["an expired certificate", pair(expired), "expired", "cert", /gen-cert/],
   ["a certificate of the future", pair(future), "not-yet-valid", "cert", /timedatectl/],
@@ -163,6 +172,7 @@ const old2 = await pki.node("worker-01", {
   notBefore: new Date(1e12),
   notAfter: new Date(1.1e12),
 });
+const gateway2 = await pki.node("worker-01", { role: "gateway", keyPem: node.keyPem });
 /** What is put in place of a good pair, and what is said of it. */
 const noGood: [
   name: string,
@@ -180,6 +190,13 @@ const noGood: [
     "cert",
     /timedatectl/,
   ],
+  [
+    "a certificate of another role",
+    ({ certPem }) => put(certPem, gateway2.chainPem),
+    "role-not-allowed",
+    "cert",
+    /gen-cert/,
+  ],
   ["half a certificate", ({ certPem }) => put(certPem, node.chainPem.slice(0, 300)), "malformed", "cert", /inspect/],
   ["half a key", ({ keyPem }) => put(keyPem, node.keyPem.slice(0, 60)), "malformed", "key", /openssl pkey/],
   ["an empty key", ({ keyPem }) => put(keyPem, ""), "empty", "key", /hypha-certutil/],
@@ -188,7 +205,7 @@ const noGood: [
 ];
 for (const [name, change, problem, file, command] of noGood) {
   test(`keeps its pair when there is ${name}, says so once, and tries again at the next change`, async () => {
-    const { identity, certPem, keyPem } = await start({ timing: { ...quick, pollMs: 30 } });
+    const { identity, certPem, keyPem } = await start({ role: "worker", timing: { ...quick, pollMs: 30 } });
     await identity.hear("identity.loaded");
     await change({ certPem, keyPem });
     const line = await identity.see("identity.broken");

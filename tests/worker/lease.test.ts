@@ -1,4 +1,5 @@
 /** Leases of both sides: ten seconds, one holder, renewed in time or lost. */
+import type { Member } from "../../pki/member.ts";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { heldLeaseMachine, leaseLeftMs } from "../../actors/scheduler/held_lease.ts";
@@ -73,6 +74,7 @@ function held(timeoutMs = leaseLifeMs) {
   const lease = startUnderParent(world, heldLeaseMachine, {
     id: "lease-1",
     giver: "giver",
+    member: "member of the giver" as Member,
     timeout: instantFromMs(beginning + timeoutMs),
     transport: world.transport,
     ports: world.ports,

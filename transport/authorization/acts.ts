@@ -21,7 +21,8 @@ export interface ActRow {
 export const acts = {
   "lease.renew": { receivedBy: ["worker"], allowedTo: ["scheduler"], what: "renew a lease" },
   "job.dispatch": { receivedBy: ["worker"], allowedTo: ["scheduler"], what: "start a job" },
-  "worker.request": { receivedBy: ["worker"], allowedTo: ["scheduler"], what: "ask for workers, by gossip" },
+  // Gateways hand it on.
+  "worker.request": { receivedBy: ["worker", "gateway"], allowedTo: ["scheduler"], what: "ask for workers, by gossip" },
   "worker.offer": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "offer a worker" },
   "job.status": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "report how a job is" },
   "progress": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "report progress" },

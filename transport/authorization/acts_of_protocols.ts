@@ -5,7 +5,8 @@
  */
 import type { ApiRequest, Message, MessageProtocol } from "../protocols/messages.ts";
 import type { StreamProtocol } from "../protocols/stream_protocols.ts";
-import type { Act } from "./acts.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { type Act, actNames, rowOf } from "./acts.ts";
 
 type VariantOf<Union> = Union extends unknown ? keyof Union : never;
 
@@ -37,6 +38,19 @@ export function actOfRequest(protocol: MessageProtocol, request: Message): Act |
   if (typeof entry === "string") return entry;
   const [variant = ""] = Object.keys(request);
   return Object.hasOwn(entry, variant) ? entry[variant] : undefined;
+}
+
+/** Whom the asks of an act are meant for; undefined: any member. */
+const targets = new Map(
+  actNames.flatMap((act) => {
+    const { receivedBy } = rowOf(act);
+    return receivedBy === "all" ? [] : [[act, { roles: receivedBy }] as const];
+  }),
+);
+
+/** The roles of nodes that this act is done to; undefined: any member's. */
+export function receiversOf(act: Act): { readonly roles: readonly Role[] } | undefined {
+  return targets.get(act);
 }
 
 /** The act of opening a stream. */

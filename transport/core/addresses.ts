@@ -17,12 +17,12 @@ export function namingPeer(address: AddressText, peer: PeerText): AddressText {
   return `${address.replace(/\/p2p\/[^/]+$/, "")}/p2p/${peer}`;
 }
 
-/** Whether this node dialled one of these addresses, which may name the peer or not, and the connection leads straight there. */
+/** Whether a connection leads straight to one of these addresses, which may name the peer or not. */
 export function leadsToGateway(
-  { direction, relay, address }: Pick<WireConnection, "direction" | "relay" | "address">,
+  { relay, address }: Pick<WireConnection, "relay" | "address">,
   gatewayAddresses: readonly AddressText[],
 ): boolean {
-  if (direction !== "outbound" || relay !== undefined) return false;
+  if (relay !== undefined) return false;
   const place = withoutPeer(address);
   return gatewayAddresses.some((gateway) => withoutPeer(gateway) === place);
 }

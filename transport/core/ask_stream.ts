@@ -6,7 +6,7 @@
  * @module
  */
 import { Result } from "effect";
-import { type PeerText, TransportError } from "../port.ts";
+import { type AskTarget, type PeerText, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
 import { streamFailure } from "./stream_failure.ts";
@@ -16,6 +16,8 @@ import type { GiveUp, StreamEnd, StreamListener, WireConnection, WireStream } fr
 export interface AskStreamInit<Answer> {
   readonly parts: Pick<SessionParts, "clock" | "dialler" | "streams">;
   readonly peer: PeerText;
+  /** Whom of the peer's members it is for. */
+  readonly to?: AskTarget | undefined;
   readonly protocol: string;
   readonly timeoutMs: number;
   /** Sends the question. */
@@ -39,13 +41,13 @@ export class AskStream<Answer> implements StreamListener {
 
   constructor(init: AskStreamInit<Answer>) {
     this.#init = init;
-    const { peer, timeoutMs, parts: { clock, dialler } } = init;
+    const { peer, to, timeoutMs, parts: { clock, dialler } } = init;
     this.#timer = clock.after(timeoutMs, () => this.fail("timed-out", `no answer after ${timeoutMs} ms`));
     this.#giveUpDial = dialler.connect(peer, timeoutMs, (outcome) => {
       this.#giveUpDial = undefined;
       if (Result.isSuccess(outcome)) this.#open(outcome.success);
       else this.#end(outcome.failure);
-    });
+    }, to);
   }
 
   #open(connection: WireConnection): void {

@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { TransportAsk, TransportError } from "../port.ts";
+import type { AskTarget, TransportAsk, TransportError } from "../port.ts";
 import type { Message } from "../protocols/messages.ts";
 import { decodeMessage, responseMaxBytes } from "../protocols/mod.ts";
 import { AskStream } from "./ask_stream.ts";
@@ -15,6 +15,8 @@ import { WholeMessage } from "./whole_message.ts";
 export interface AskedRequestInit {
   readonly parts: SessionParts;
   readonly ask: Extract<TransportAsk, { type: "request" }>;
+  /** Whom of the peer's members it is for; any where undefined. */
+  readonly to: AskTarget | undefined;
   /** The encoded request. */
   readonly bytes: Uint8Array;
   /** Receives the answer, or why there is none. Called once. */
@@ -24,12 +26,13 @@ export interface AskedRequestInit {
 }
 
 /** Sends a request. What it returns can be ended early. */
-export function askRequest({ parts, ask, bytes, answered, over }: AskedRequestInit): AskStream<Message> {
+export function askRequest({ parts, ask, to, bytes, answered, over }: AskedRequestInit): AskStream<Message> {
   const { peer, protocol, timeoutMs } = ask;
   const message = new WholeMessage(responseMaxBytes);
   const stream: AskStream<Message> = new AskStream<Message>({
     parts,
     peer,
+    to,
     protocol,
     timeoutMs,
     send: (opened) => opened.end(bytes),

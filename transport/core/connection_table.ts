@@ -1,28 +1,23 @@
 /**
  * The connection table: the only place where a connection meets its gate. It admits, asks the gate at each step, knows which
- * peers are established, re-evaluates every gate when the trust changes, and closes what a gate does not allow.
+ * peers are established, evaluates every gate again (`reverification.ts`), and closes what a gate does not allow.
  *
  * The identity belongs to the connection: two connections of one PeerID may have shown different certificates.
  *
  * @module
  */
 import { Result } from "effect";
-import { type Member, memberOf } from "../../pki/member.ts";
+import { type Member, memberOf, standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { HungUp, type Refusal, TooManyConnections } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import type { AddressText, CloseReason, Gate, GateEvent, NodeIdentity, PeerText } from "../port.ts";
+import type { AddressText, AskTarget, CloseReason, Gate, GateEvent, NodeIdentity, PeerText } from "../port.ts";
 import { Admission, type Admitted } from "./admission.ts";
 import { type DialedTarget, DialRefusals, isFor } from "./dial_refusals.ts";
 import type { ConnectionTableInit } from "./connection_table_init.ts";
 import { Groups } from "./groups.ts";
+import { Reverification } from "./reverification.ts";
 import type { ConnectionEnd, ConnectionListener, WireConnection } from "./wire.ts";
-
-/**
- * Gates that are re-evaluated before other events get their turn; one costs 20–200 µs. A slice ends early with a gate that
- * closes: ending a connection costs libp2p some milliseconds.
- */
-export const reverifySlice = 16;
 
 /** A connection with its gate. */
 export interface ConnectionRow {
@@ -42,6 +37,7 @@ interface Row extends ConnectionRow {
   member: Member | undefined;
   readonly admitted: Admitted | undefined;
   readonly unlisten: () => void;
+  evaluatedAt: number;
 }
 
 /** All connections of one transport, each with its gate. */
@@ -53,13 +49,13 @@ export class ConnectionTable implements ConnectionListener {
   readonly #peers = new Groups<PeerText, Row>();
   readonly #members = new Groups<Member, Row>();
   readonly #dialRefusals = new DialRefusals();
-  #snapshot: TrustSnapshot;
+  readonly #reverification: Reverification<Row>;
   #accepted = 0;
 
   /** Holds no connection yet. */
   constructor(init: ConnectionTableInit) {
     this.#init = init;
-    this.#snapshot = init.snapshot;
+    this.#reverification = new Reverification(init, (row, snapshot) => this.#evaluate(row, snapshot));
     this.#admission = new Admission(init.limits);
   }
 
@@ -84,7 +80,7 @@ export class ConnectionTable implements ConnectionListener {
       address,
       expectedPeer,
       admission,
-      snapshot: this.#snapshot,
+      snapshot: this.snapshot,
       own,
       deadlineMs: handshakeTimeoutMs,
     });
@@ -97,8 +93,10 @@ export class ConnectionTable implements ConnectionListener {
       member: undefined,
       admitted,
       unlisten: gate.listen((event) => this.#handle(row, event)),
+      evaluatedAt: this.#reverification.changes,
     };
     this.#rows.set(connection, row);
+    this.#reverification.add(row);
     admitted?.onEvicted((refusal) => gate.send({ type: "tls.failed", refusal }));
     if (gate.phase !== "refused") return true;
     // It refused before anyone listened.
@@ -171,6 +169,7 @@ export class ConnectionTable implements ConnectionListener {
       this.failed(connection, refusal ?? new HungUp({ detail }));
     }
     this.#rows.delete(connection);
+    this.#reverification.remove(row);
     row.admitted?.release();
     row.unlisten();
     gate.stop();
@@ -195,7 +194,7 @@ export class ConnectionTable implements ConnectionListener {
 
   /** The trust that new gates are created with. */
   get snapshot(): TrustSnapshot {
-    return this.#snapshot;
+    return this.#reverification.snapshot;
   }
 
   /** Every connection. */
@@ -228,14 +227,21 @@ export class ConnectionTable implements ConnectionListener {
     return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
-  /** The connection to use for a peer: open, a direct one before a relayed one. */
-  best(peer: PeerText): WireConnection | undefined {
+  /** The connection to use for a peer, or one of its members: open, a direct one before a relayed one. */
+  best(peer: PeerText, to?: AskTarget): WireConnection | undefined {
     let best: WireConnection | undefined;
-    for (const { connection } of this.#peers.get(peer) ?? []) {
-      if (!connection.isOpen) continue;
+    for (const row of this.#peers.get(peer) ?? []) {
+      const { connection } = row;
+      if (!connection.isOpen || !isMeant(row, to)) continue;
       if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;
     }
     return best;
+  }
+
+  /** Whether a connection is established and its certificate is one that an ask is meant for. */
+  fits(connection: WireConnection, to: AskTarget | undefined): boolean {
+    const row = this.#rows.get(connection);
+    return row?.established === true && isMeant(row, to);
   }
 
   /** Open connections of all peers. */
@@ -294,22 +300,9 @@ export class ConnectionTable implements ConnectionListener {
     return busy;
   }
 
-  /** New trust: for new gates at once, for all others in slices; a newer snapshot starts over. */
+  /** New trust: for new gates at once, for all others in slices, each gate in its turn. */
   trustChanged(snapshot: TrustSnapshot): void {
-    this.#snapshot = snapshot;
-    const pass = this.#rows.values();
-    const slice = () => {
-      if (this.#snapshot !== snapshot) return;
-      for (let done = 0; done < reverifySlice; done++) {
-        const next = pass.next();
-        if (next.done === true) return;
-        const { gate } = next.value;
-        gate.send({ type: "trust.changed", snapshot });
-        if (gate.phase === "closed" || gate.phase === "refused") break;
-      }
-      this.#init.clock.yield(slice);
-    };
-    slice();
+    this.#reverification.trustChanged(snapshot);
   }
 
   // ── Dials ──
@@ -330,6 +323,15 @@ export class ConnectionTable implements ConnectionListener {
       if (!established && connection.direction === "outbound" && isFor(connection, target)) return true;
     }
     return false;
+  }
+
+  /** A member is of one trust domain: a connection that another domain vouches for now is made anew. */
+  #evaluate({ gate, established, member }: Row, snapshot: TrustSnapshot): void {
+    const before = gate.identity;
+    gate.send({ type: "trust.changed", snapshot });
+    const { identity } = gate;
+    if (!established || identity === undefined || identity === before || memberOf(identity) === member) return;
+    gate.send({ type: "close", reason: "another trust domain vouches for it now" });
   }
 
   #admit({ direction, address }: WireConnection): Result.Result<Admitted | undefined, Refusal> {
@@ -383,6 +385,12 @@ export class ConnectionTable implements ConnectionListener {
     if (connection.direction === "outbound") this.#dialRefusals.add(connection, refusal);
     this.#init.listener.refused?.(connection, gate, refusal);
   }
+}
+
+function isMeant({ identity, member }: Row, to: AskTarget | undefined): boolean {
+  if (to === undefined) return true;
+  if ("member" in to) return member === to.member;
+  return identity !== undefined && to.roles.some((role) => standsFor(identity.role, role));
 }
 
 /** Sending to a gate changes its phase, which the type checker does not know. */

@@ -7,7 +7,7 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import { HandshakeTimeout, HungUp, type Refusal, Unreachable } from "../../pki/refusal.ts";
-import { type AddressText, type PeerText, type TransportAsk, TransportError } from "../port.ts";
+import { type AddressText, type AskTarget, type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import { namingPeer, withoutPeer } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { ConnectionTable } from "./connection_table.ts";
@@ -20,12 +20,21 @@ export type DialTarget = Extract<TransportAsk, { type: "dial" }>["target"];
 /** Dials of one transport under way, and askers that wait for one of them. */
 export const dialsMax = 1_024;
 export const waitersPerDialMax = 1_024;
+/**
+ * How long a peer that showed no fitting certificate is not dialled again for the same member or role, in milliseconds, and how
+ * many of them are remembered.
+ */
+export const unfitForMs = 10_000;
+export const unfitMax = 1_024;
 
 /** What a dialler is made with. */
 export interface DiallerInit {
   readonly wire: Pick<Wire, "dial" | "findPeer">;
   readonly clock: Clock;
-  readonly table: Pick<ConnectionTable, "mark" | "refusalSince" | "isSecuring" | "best" | "open" | "identityOf">;
+  readonly table: Pick<
+    ConnectionTable,
+    "mark" | "refusalSince" | "isSecuring" | "best" | "fits" | "open" | "identityOf" | "closeOne"
+  >;
   /** How long a `dial` may take in all, in milliseconds. */
   readonly timeoutMs: number;
 }
@@ -45,12 +54,18 @@ interface Dial {
 interface ParsedTarget {
   readonly peer?: PeerText;
   readonly address?: AddressText;
+  /** Whom of the peer's members it is for. */
+  readonly to?: AskTarget;
+  /** Another connection than those that there are: none of them fits. */
+  readonly fresh?: true;
 }
 
 /** Dials for a transport. */
 export class Dialler implements Connects {
   readonly #init: DiallerInit;
   readonly #dials = new Map<string, Dial>();
+  /** When a dial last showed that a peer has no fitting certificate. */
+  readonly #unfit = new Map<string, number>();
   #stopped = false;
 
   /** Nothing is dialled yet. */
@@ -85,26 +100,52 @@ export class Dialler implements Connects {
     peer: PeerText,
     timeoutMs: number,
     done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+    to?: AskTarget,
   ): GiveUp {
     const failed = (code: TransportError["code"], detail: string) =>
       done(Result.fail(new TransportError({ code, detail })));
     // Parsing costs more than the rest; a peer with a connection needs none.
-    const isConnected = this.#init.table.best(peer) !== undefined;
+    const { table, clock } = this.#init;
+    const isConnected = table.best(peer) !== undefined;
     const parsed = isConnected ? Result.succeed<ParsedTarget>({ peer }) : parseTarget({ peer });
-    if (Result.isFailure(parsed)) {
+    const fresh = to !== undefined && isConnected && table.best(peer, to) === undefined;
+    const why = Result.isFailure(parsed) ? parsed.failure.message : undefined;
+    if (Result.isFailure(parsed) || (fresh && this.#isUnfit(peer, to))) {
       let over = false;
-      this.#init.clock.soon(() => over || failed("not-connected", parsed.failure.message));
+      const code = why === undefined ? "not-authorized" : "not-connected";
+      clock.soon(() => over || failed(code, why ?? "no certificate of the peer is one that this is meant for"));
       return () => over = true;
     }
+    const target: ParsedTarget = {
+      ...parsed.success,
+      ...(to === undefined ? {} : { to }),
+      ...(fresh ? { fresh } : {}),
+    };
     let late = false;
-    return this.#wait(parsed.success, timeoutMs, (outcome) => {
-      if (Result.isSuccess(outcome)) return done(Result.succeed(outcome.success));
+    return this.#wait(target, timeoutMs, (outcome) => {
+      if (Result.isSuccess(outcome) && table.fits(outcome.success, to)) return done(Result.succeed(outcome.success));
       if (late) return failed("timed-out", `no connection after ${timeoutMs} ms`);
-      failed("not-connected", outcome.failure.message);
+      if (Result.isFailure(outcome) && !fresh) return failed("not-connected", outcome.failure.message);
+      if (fresh) this.#noteUnfit(peer, to);
+      if (fresh && Result.isSuccess(outcome)) table.closeOne(outcome.success, "it showed no certificate that fits");
+      failed("not-authorized", "no certificate of the peer is one that this is meant for");
     }, () => {
       late = true;
       return new HandshakeTimeout({ state: "dialling", afterMs: timeoutMs });
     });
+  }
+
+  #isUnfit(peer: PeerText, to: AskTarget): boolean {
+    const at = this.#unfit.get(keyOf({ peer, to, fresh: true }));
+    return at !== undefined && this.#init.clock.monotonic() - at < unfitForMs;
+  }
+
+  #noteUnfit(peer: PeerText, to: AskTarget): void {
+    const key = keyOf({ peer, to, fresh: true });
+    this.#unfit.delete(key);
+    this.#unfit.set(key, this.#init.clock.monotonic());
+    const [oldest] = this.#unfit.size > unfitMax ? this.#unfit.keys() : [];
+    if (oldest !== undefined) this.#unfit.delete(oldest);
   }
 
   /** Gives every dial up: its askers are told that this node stops. */
@@ -144,7 +185,7 @@ export class Dialler implements Connects {
 
   /** Joins the dial for a target that is under way, or begins one. */
   #join(target: ParsedTarget, waiter: (outcome: Outcome) => void): Dial | undefined {
-    const key = target.address ?? target.peer ?? "";
+    const key = keyOf(target);
     const known = this.#dials.get(key);
     const why = this.#stopped ? stopping() : this.#refusal(known);
     if (why !== undefined) {
@@ -180,13 +221,13 @@ export class Dialler implements Connects {
 
   #open(dial: Dial): void {
     const { wire } = this.#init;
-    const { peer, address } = dial.target;
+    const { peer, address, fresh } = dial.target;
     if (address !== undefined) {
       dial.giveUp = wire.dial({ address }, (outcome) => this.#ended(dial, outcome));
       return;
     }
     if (peer === undefined) return;
-    dial.giveUp = wire.dial({ peer }, (outcome) => {
+    dial.giveUp = wire.dial({ peer, ...(fresh === undefined ? {} : { fresh }) }, (outcome) => {
       if (Result.isSuccess(outcome) || this.#ownRefusal(dial) !== undefined) return this.#ended(dial, outcome);
       this.#search(dial, peer, outcome.failure);
     });
@@ -198,7 +239,11 @@ export class Dialler implements Connects {
     dial.giveUp = wire.findPeer(peer, (found) => {
       const addresses = found.map((address) => namingPeer(address, peer));
       if (addresses.length === 0) return this.#ended(dial, Result.fail(before));
-      dial.giveUp = wire.dial({ peer, addresses }, (outcome) => this.#ended(dial, outcome));
+      const { fresh } = dial.target;
+      dial.giveUp = wire.dial(
+        { peer, addresses, ...(fresh === undefined ? {} : { fresh }) },
+        (outcome) => this.#ended(dial, outcome),
+      );
     });
   }
 
@@ -224,10 +269,10 @@ export class Dialler implements Connects {
     for (const waiter of waiters) waiter(outcome);
   }
 
-  #existing({ peer, address }: ParsedTarget): WireConnection | undefined {
+  #existing({ peer, address, to }: ParsedTarget): WireConnection | undefined {
     const { table } = this.#init;
     if (peer !== undefined) {
-      const best = table.best(peer);
+      const best = table.best(peer, to);
       const betterAsked = address !== undefined && best?.relay !== undefined && !isRelayed(address);
       return betterAsked ? undefined : best;
     }
@@ -235,6 +280,12 @@ export class Dialler implements Connects {
     for (const connection of table.open()) if (withoutPeer(connection.address) === wanted) return connection;
     return undefined;
   }
+}
+
+/** Dials of one key are made once. A fresh one is for one member or role alone: where it does not fit it is closed. */
+function keyOf({ peer, address, to, fresh }: ParsedTarget): string {
+  const target = address ?? peer ?? "";
+  return fresh === undefined || to === undefined ? target : [target, ...Object.values(to)].join(" ");
 }
 
 const isRelayed = (address: AddressText) => address.includes("/p2p-circuit");

@@ -3,13 +3,14 @@
  *
  * A message's author need not be a connected peer, and a revoked one's message may arrive through an honest peer. It is
  * handed on and delivered only when its author is verified here, not revoked and allowed to publish it; an author that is not
- * connected is dialled first, which sends it through the gate.
+ * connected is dialled first, which sends it through the gate. Of one author some messages a second count, the others are ignored.
  *
  * @module
  */
 import { Result } from "effect";
 import { type TransportAsk, TransportError } from "../port.ts";
 import { decodeWorkerRequest, encodeWorkerRequest } from "../protocols/mod.ts";
+import { AuthorRates } from "./author_rates.ts";
 import type { SessionParts } from "./parts.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 import type { GossipMessage } from "./wire.ts";
@@ -22,9 +23,11 @@ export class Gossip {
   readonly #parts: SessionParts;
   readonly #topics = new Set<string>();
   readonly #waiting = new WaitingMessages();
+  readonly #rates: AuthorRates;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#rates = new AuthorRates(() => parts.clock.monotonic());
   }
 
   subscribe(topic: string): void {
@@ -70,7 +73,7 @@ export class Gossip {
       if (!this.#topics.has(topic)) return message.settle("ignore");
       // The author acts. The peer that hands its message on is not guilty of it.
       const identity = acts.allowedOf("worker.request", identities);
-      if (identity === undefined) return message.settle("ignore");
+      if (identity === undefined || !this.#rates.take(author)) return message.settle("ignore");
       outbox.tell({ type: "published", topic, from: author, identity, via, message: decoded.success });
       message.settle("accept");
     });

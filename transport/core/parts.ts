@@ -7,7 +7,7 @@ import type { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { NotAuthorized } from "../../pki/refusal.ts";
 import type { Act } from "../authorization/acts.ts";
-import type { PeerText, TransportError } from "../port.ts";
+import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
@@ -48,11 +48,14 @@ export interface Connects {
   /**
    * A connection to a peer: the best that there is, or a dialled one. Equal dials are shared; the dial goes on for the others
    * when one gives up. `done` is called later, never inside this call.
+   *
+   * @param to Whom of the peer's members it is for: the connection's certificate fits, or it fails with `not-authorized`.
    */
   connect(
     peer: PeerText,
     timeoutMs: number,
     done: (outcome: Result.Result<WireConnection, TransportError>) => void,
+    to?: AskTarget,
   ): GiveUp;
 }
 

@@ -5,7 +5,7 @@
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { actOfStream } from "../authorization/acts_of_protocols.ts";
+import { actOfStream, receiversOf } from "../authorization/acts_of_protocols.ts";
 import { type StreamHandle, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
@@ -163,7 +163,7 @@ class OpeningStream {
   #giveUpDial: GiveUp | undefined;
   #isEnded = false;
 
-  constructor(parts: SessionParts, { id, peer, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
+  constructor(parts: SessionParts, { id, peer, to, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
     this.#parts = parts;
     this.#listener = listener;
     const { clock, dialler, streams } = parts;
@@ -183,7 +183,7 @@ class OpeningStream {
       this.#giveUpDial = undefined;
       if (Result.isFailure(outcome)) return this.#end(Result.fail(outcome.failure));
       this.#owned.attach(streams.open(outcome.success, protocol, this.#owned));
-    });
+    }, to ?? receiversOf(actOfStream(protocol)));
   }
 
   fail(code: TransportError["code"], detail: string): void {

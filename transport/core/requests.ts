@@ -6,7 +6,7 @@
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Act } from "../authorization/acts.ts";
-import { actOfRequest } from "../authorization/acts_of_protocols.ts";
+import { actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts";
 import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
@@ -76,9 +76,11 @@ export class Requests {
     if (this.#askedOpen.size >= requestsMax) return this.#fail(ask, "failed", `already ${requestsMax} requests`);
     const bytes = this.#encoded(ask);
     if (bytes === undefined) return;
+    const act = actOfRequest(ask.protocol, ask.message);
     const request: AskStream<Message> = askRequest({
       parts: this.#parts,
       ask,
+      to: ask.to ?? (act === undefined ? undefined : receiversOf(act)),
       bytes,
       answered: (outcome) => {
         this.#asked.delete(id);

@@ -206,8 +206,11 @@ export interface WireStarted {
 
 /** The target of a dial: a peer, at addresses that the wire finds or is given, or an address. */
 export type WireTarget =
-  /** `addresses`: try these; without them the wire uses those that it remembers. */
-  | { readonly peer: PeerText; readonly addresses?: readonly AddressText[] }
+  /**
+   * `addresses`: try these; without them the wire uses those that it remembers. `fresh`: another connection, whatever there is
+   * already: the peer may show another certificate on it.
+   */
+  | { readonly peer: PeerText; readonly addresses?: readonly AddressText[]; readonly fresh?: true }
   | { readonly address: AddressText };
 
 /** Gives something up: its `done` is not called any more. */

@@ -250,9 +250,9 @@ export class Libp2pWire implements Wire {
   async #dial(target: WireTarget, signal: AbortSignal): Promise<Connection> {
     const { libp2p } = this.#node();
     if ("address" in target) return await libp2p.dial(multiaddr(target.address), { signal });
-    const { peer, addresses } = target;
-    if (addresses === undefined) return await libp2p.dial(peerIdFromString(peer), { signal });
-    return await libp2p.dial(addresses.map((address) => multiaddr(namingPeer(address, peer))), { signal });
+    const { peer, addresses, fresh: force = false } = target;
+    if (addresses === undefined) return await libp2p.dial(peerIdFromString(peer), { signal, force });
+    return await libp2p.dial(addresses.map((address) => multiaddr(namingPeer(address, peer))), { signal, force });
   }
 
   addressesOf(peer: PeerText, done: (addresses: readonly AddressText[]) => void): void {

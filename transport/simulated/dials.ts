@@ -79,10 +79,10 @@ export class SimulatedDials {
 
   #dialPeer(
     dial: Dial,
-    { peer, addresses }: Extract<WireTarget, { readonly peer: PeerText }>,
+    { peer, addresses, fresh }: Extract<WireTarget, { readonly peer: PeerText }>,
     done: (outcome: Outcome) => void,
   ): void {
-    const open = this.#owner.open(peer);
+    const open = fresh === true ? undefined : this.#owner.open(peer);
     if (open !== undefined) return done(Result.succeed(open));
     const known = addresses ?? this.#owner.knownAddresses(peer);
     if (known.length === 0) return done(unreachable("no address of this peer is known"));

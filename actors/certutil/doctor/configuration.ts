@@ -10,6 +10,7 @@ import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, type Policy } from "../../../pki/trust.ts";
 import type { RoleConfig, TrustDomainConfig } from "../../config/config.ts";
 import { parseConfig } from "../../config/load.ts";
+import { isOfOtherRole } from "../../config/other_role.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
 import { policyOf } from "../../node/inputs.ts";
 import { CertutilError } from "../certutil_error.ts";
@@ -33,28 +34,54 @@ export interface NodeSettings {
 
 const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
 
-/** Reads the configuration as that of the role that it fits, or fits best. */
+/** A configuration as it was read. */
+export interface ReadConfig {
+  readonly text: string;
+  /** Undefined where it fits no role. */
+  readonly config: RoleConfig | undefined;
+  /** The role that it fits, or fits best. */
+  readonly role: Role;
+  /** What keeps it from fitting that role. */
+  readonly problems: readonly ConfigProblem[];
+}
+
+/** What the doctor needs of the configuration, even where it fits no role. */
 export function readSettings(
   file: string,
   environment: Readonly<Record<string, string | undefined>>,
 ): Effect.Effect<NodeSettings, CertutilError, FileSystem> {
-  return Effect.flatMap(readInputBytes(file, { what: "configuration", flag: "-c" }), (bytes) => {
-    const kind = kindOf(bytes);
-    if (kind !== "unknown" && kind !== "empty") {
-      const detail = `it holds ${kindNames[kind]}, not a configuration`;
-      const remedy = "Name the node's configuration (TOML) with -c.";
-      return Effect.fail(new CertutilError({ what: "read configuration", file, detail, remedy }));
-    }
-    const text = new TextDecoder().decode(bytes);
-    let best: { readonly role: Role; readonly problems: readonly ConfigProblem[] } | undefined;
-    for (const role of roles) {
-      const parsed = parseConfig(role, { file, text }, { environment, flags: {} });
-      if (Result.isSuccess(parsed)) return Effect.succeed(fromConfig(file, parsed.success));
-      const { problems } = parsed.failure;
-      if (best === undefined || problems.length < best.problems.length) best = { role, problems };
-    }
-    return Effect.succeed(fromText(file, text, best!));
-  });
+  return Effect.map(
+    readConfig(file, environment),
+    (read) => read.config === undefined ? fromText(file, read) : fromConfig(file, read.config),
+  );
+}
+
+/** Reads the configuration as that of the role that it fits, or fits best. */
+export function readConfig(
+  file: string,
+  environment: Readonly<Record<string, string | undefined>>,
+): Effect.Effect<ReadConfig, CertutilError, FileSystem> {
+  return Effect.flatMap(
+    readInputBytes(file, { what: "configuration", flag: "-c" }),
+    (bytes): Effect.Effect<ReadConfig, CertutilError> => {
+      const kind = kindOf(bytes);
+      if (kind !== "unknown" && kind !== "empty") {
+        const detail = `it holds ${kindNames[kind]}, not a configuration`;
+        const remedy = "Name the node's configuration (TOML) with -c.";
+        return Effect.fail(new CertutilError({ what: "read configuration", file, detail, remedy }));
+      }
+      const text = new TextDecoder().decode(bytes);
+      let best: { readonly role: Role; readonly problems: readonly ConfigProblem[] } | undefined;
+      for (const role of roles) {
+        const parsed = parseConfig(role, { file, text }, { environment, flags: {} });
+        if (Result.isSuccess(parsed)) return Effect.succeed({ text, config: parsed.success, role, problems: [] });
+        const { problems } = parsed.failure;
+        if (problems.some(isOfOtherRole)) continue; // of the role that it fits best, no such problem is told
+        if (best === undefined || problems.length < best.problems.length) best = { role, problems };
+      }
+      return Effect.succeed({ text, config: undefined, ...best! });
+    },
+  );
 }
 
 function fromConfig(file: string, config: RoleConfig): NodeSettings {
@@ -65,11 +92,7 @@ function fromConfig(file: string, config: RoleConfig): NodeSettings {
 }
 
 /** A configuration that fits no role still names the files. */
-function fromText(
-  file: string,
-  text: string,
-  { role, problems }: { readonly role: Role; readonly problems: readonly ConfigProblem[] },
-): NodeSettings {
+function fromText(file: string, { text, role, problems }: ReadConfig): NodeSettings {
   const values = Result.getOrElse(
     Result.try({ try: (): Record<string, unknown> => parse(text), catch: () => undefined }),
     () => ({} as Record<string, unknown>),

@@ -78,9 +78,10 @@ function verdict(
   const unasked = crls === undefined ? " (revocation is not checked)" : "";
   const accepted = fine("verification", cert.path, `peers of the same trust accept it: ${way}${unasked}`);
   if (role === null || identity.role === undefined || identity.role === role) return [accepted];
-  const detail = `it grants the role ${identity.role}, and the configuration is a ${role}'s`;
+  const detail =
+    `it grants the role ${identity.role}, and the configuration is a ${role}'s: this node does not start (role-not-allowed)`;
   const mend = `hypha-certutil sign --role ${role} --domain DOMAIN --common-name NAME …`;
-  return [accepted, doubtful("certificate-role", cert.path, detail, mend)];
+  return [accepted, wrong("certificate-role", cert.path, detail, mend)];
 }
 
 /**

@@ -45,8 +45,9 @@ export function tableOf(all: ReadonlyMap<string, Outcome> = outcomes): string {
   ].join("\n");
 }
 
-/** A page with the table put between its marks; undefined where it has none. */
-export function withTable(page: string, table: string): string | undefined {
+/** A page with the table put between its marks, by default those of the cells; undefined where it has none. */
+export function withTable(page: string, table: string, marks = { begin, end }): string | undefined {
+  const { begin, end } = marks;
   const from = page.indexOf(begin), to = page.indexOf(end);
   if (from < 0 || to < from) return undefined;
   return `${page.slice(0, from + begin.length)}\n\n${table}\n\n${page.slice(to)}`;

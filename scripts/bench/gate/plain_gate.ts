@@ -45,6 +45,7 @@ export function makePlainGates(now: () => number): MakeGate {
       get refusal() {
         return refusal;
       },
+      expiresAt: undefined,
       get identity() {
         return identity;
       },

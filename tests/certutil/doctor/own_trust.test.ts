@@ -111,9 +111,9 @@ test("finds that a CA has no list, which refuses whom it certified", async () =>
 
 test("finds that the certificate is for another role than the configuration", async () => {
   const diagnosis = await diagnose({ role: "worker" });
-  const [warning] = found(diagnosis, "warning");
-  assert.is(warning?.check, "certificate-role");
-  assert.match(warning?.detail ?? "", "it grants the role gateway, and the configuration is a worker's");
+  const [error] = found(diagnosis, "error");
+  assert.is(error?.check, "certificate-role");
+  assert.match(error?.detail ?? "", "it grants the role gateway, and the configuration is a worker's");
 });
 
 test("warns of a trust domain without lists, by its name", async () => {

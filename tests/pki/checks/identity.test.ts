@@ -27,29 +27,29 @@ function evaluate(
 }
 
 const spellings: [uri: string, home: string, partner: string][] = [
-  ["spiffe://partner.example/worker/a", "worker of partner.example", "worker of partner.example"],
-  ["spiffe://partner.example/worker/a/b", "worker of partner.example", "worker of partner.example"],
-  ["SPIFFE://partner.example/worker/a", "role-not-allowed", "name-constraint"],
-  ["spiffe://Partner.example/worker/a", "role-not-allowed", "name-constraint"],
-  ["spiffe://partner.example:8443/worker/a", "role-not-allowed", "name-constraint"],
-  ["spiffe://me@partner.example/worker/a", "role-not-allowed", "name-constraint"],
-  ["spiffe://home.example@partner.example/worker/a", "role-not-allowed", "name-constraint"],
+  ["spiffe://partner.example/worker/a", "name-constraint", "worker of partner.example"],
+  ["spiffe://partner.example/worker/a/b", "name-constraint", "worker of partner.example"],
+  ["SPIFFE://partner.example/worker/a", "name-constraint", "name-constraint"],
+  ["spiffe://Partner.example/worker/a", "name-constraint", "name-constraint"],
+  ["spiffe://partner.example:8443/worker/a", "name-constraint", "name-constraint"],
+  ["spiffe://me@partner.example/worker/a", "name-constraint", "name-constraint"],
+  ["spiffe://home.example@partner.example/worker/a", "name-constraint", "name-constraint"],
   ["spiffe://partner%2eexample/worker/a", "role-not-allowed", "name-constraint"],
-  ["spiffe://partner.example./worker/a", "worker of partner.example.", "name-constraint"],
-  ["spiffe://partner.example", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/a/", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example//worker/a", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker%2fa/b", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/work%65r/a", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/Worker/a", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/../gateway/a", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/.", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/./worker/a", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/a?x=1", "role-not-allowed", "role-not-allowed"],
-  ["spiffe://partner.example/worker/a#x", "role-not-allowed", "role-not-allowed"],
+  ["spiffe://partner.example./worker/a", "name-constraint", "name-constraint"],
+  ["spiffe://partner.example", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a/", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example//worker/a", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker%2fa/b", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/work%65r/a", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/Worker/a", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/../gateway/a", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/.", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/./worker/a", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a?x=1", "name-constraint", "role-not-allowed"],
+  ["spiffe://partner.example/worker/a#x", "name-constraint", "role-not-allowed"],
   ["spiffe:/partner.example/worker/a", "role-not-allowed", "name-constraint"],
   ["spiffe://../worker/a", "role-not-allowed", "name-constraint"],
   ["https://partner.example/worker/a", "role-not-allowed", "name-constraint"],
@@ -63,7 +63,9 @@ for (const [uri, atHome, atPartner] of spellings) {
 
 test("takes no two URIs, not even twice the same", () => {
   const own = "spiffe://partner.example/worker/a";
-  assert.is(evaluate(home, [own, own]), "role-not-allowed");
+  assert.is(evaluate(home, [own, own]), "name-constraint");
+  const elsewhere = "spiffe://home.example/worker/a";
+  assert.is(evaluate(home, [elsewhere, elsewhere]), "role-not-allowed");
   assert.is(evaluate(partner, [own, own]), "role-not-allowed");
   assert.is(evaluate(partner, [own, "spiffe://home.example/worker/a"]), "name-constraint");
 });
@@ -73,7 +75,7 @@ test("a domain that has some roles only cannot leave the role out, and so be any
   assert.is(evaluate(partner, [], roles), "role-not-allowed");
   assert.is(evaluate(partner, ["spiffe://partner.example/worker/a"], roles), "worker of partner.example");
   assert.is(evaluate(partner, ["spiffe://partner.example/gateway/a"], roles), "role-not-allowed");
-  assert.is(evaluate(partner, []), "no role of no domain", "one that has all may");
+  assert.is(evaluate(partner, []), "no role of partner.example", "one that has all may");
   assert.is(evaluate(home, [], roles), "no role of no domain", "and so may the node's own bundle");
 });
 

@@ -5,7 +5,8 @@ import * as assert from "uvu/assert";
 import { HungUp, type Refusal, TlsFailed, Unreachable } from "../../../pki/refusal.ts";
 import { namingPeer, withoutPeer } from "../../../transport/core/addresses.ts";
 import type { ConnectionTable } from "../../../transport/core/connection_table.ts";
-import { Dialler, dialsMax, type DialTarget } from "../../../transport/core/dialing.ts";
+import { Dialler, dialsMax, type DialTarget, unfitForMs } from "../../../transport/core/dialing.ts";
+import type { AskTarget } from "../../../transport/port.ts";
 import type { WireConnection, WireTarget } from "../../../transport/core/wire.ts";
 import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
@@ -25,6 +26,9 @@ function diallerWith(known: readonly string[] = []) {
   const state = {
     established: new Set<WireConnection>(),
     best: undefined as WireConnection | undefined,
+    /** Connections whose certificate is not one that an ask is meant for. */
+    unfit: new Set<WireConnection>(),
+    closed: [] as WireConnection[],
     refusal: undefined as Refusal | undefined,
     securing: false,
     givenUp: 0,
@@ -42,11 +46,19 @@ function diallerWith(known: readonly string[] = []) {
       return () => void (state.givenUp += 1);
     },
   });
-  const table: Pick<ConnectionTable, "mark" | "refusalSince" | "isSecuring" | "best" | "open" | "identityOf"> = {
+  const table: Pick<
+    ConnectionTable,
+    "mark" | "refusalSince" | "isSecuring" | "best" | "fits" | "open" | "identityOf" | "closeOne"
+  > = {
     mark: () => 0,
     refusalSince: () => state.refusal,
     isSecuring: () => state.securing,
-    best: () => state.best,
+    best: (_peer, to) => {
+      const { best } = state;
+      return to !== undefined && best !== undefined && state.unfit.has(best) ? undefined : best;
+    },
+    fits: (connection, to) => state.established.has(connection) && (to === undefined || !state.unfit.has(connection)),
+    closeOne: (connection) => void state.closed.push(connection),
     open: () => state.established.values() as IterableIterator<WireConnection>,
     identityOf: (connection) => state.established.has(connection) ? ({ peer } as never) : undefined,
   };
@@ -54,11 +66,12 @@ function diallerWith(known: readonly string[] = []) {
   const answers: string[] = [];
   const dial = (target: DialTarget) =>
     dialler.dial(target, (outcome) => answers.push(Result.isSuccess(outcome) ? "done" : outcome.failure.code));
-  const connect = (timeoutMs: number) =>
+  const connect = (timeoutMs: number, to?: AskTarget) =>
     dialler.connect(
       peer,
       timeoutMs,
       (outcome) => answers.push(Result.isSuccess(outcome) ? "done" : outcome.failure.code),
+      to,
     );
   const stand = () => {
     const connection = new FakeConnection({ direction: "outbound" });
@@ -204,6 +217,57 @@ test("whom an address leads to is its last PeerID: two peers behind one relay st
   }
   assert.is(withoutPeer(`${direct}/p2p/${peer}`), direct);
   assert.is(withoutPeer(`${circuit}/p2p/${peer}`), `${circuit}/p2p/${peer}`);
+});
+
+test("an ask for a role uses a connection that fits, else dials one afresh, once for all that ask, and takes it if it fits", () => {
+  const { clock, dialled, pending, state, answers, connect, stand } = diallerWith();
+  const other = stand();
+  state.best = other;
+  state.unfit.add(other);
+  connect(100, { roles: ["worker"] });
+  connect(100, { roles: ["worker"] });
+  connect(100);
+  assert.equal(dialled, [{ peer, fresh: true }]);
+  pending[0]?.(Result.succeed(stand()));
+  clock.settle();
+  assert.equal([answers, dialled.length, state.closed], [["done", "done", "done"], 1, []]);
+});
+
+test("a fresh connection that does not fit is closed, and the peer is not dialled again for it for ten seconds", () => {
+  const { clock, dialled, pending, state, answers, connect, stand } = diallerWith();
+  state.best = stand();
+  state.unfit.add(state.best);
+  const fresh = stand();
+  state.unfit.add(fresh);
+  connect(100, { roles: ["worker"] });
+  pending[0]?.(Result.succeed(fresh));
+  assert.equal([answers, state.closed], [["not-authorized"], [fresh]]);
+  clock.pass(unfitForMs - 1);
+  connect(100, { roles: ["worker"] });
+  clock.settle();
+  assert.equal([answers, dialled.length], [["not-authorized", "not-authorized"], 1]);
+  connect(100, { roles: ["data"] });
+  assert.is(dialled.length, 2, "another role is another question");
+  pending[1]?.(refused());
+  clock.settle();
+  assert.is(answers.at(-1), "not-authorized", "nor did it answer");
+  clock.pass(1);
+  connect(100, { roles: ["worker"] });
+  assert.is(dialled.length, 3);
+});
+
+test("a peer that is dialled for the first time and does not fit is not-authorized, and stays connected", () => {
+  const { clock, dialled, pending, state, answers, connect, stand } = diallerWith();
+  const only = stand();
+  state.unfit.add(only);
+  connect(100, { roles: ["worker"] });
+  assert.equal(dialled, [{ peer }]);
+  pending[0]?.(Result.succeed(only));
+  assert.equal([answers, state.closed], [["not-authorized"], []]);
+  connect(100, { roles: ["worker"] });
+  pending[1]?.(refused());
+  clock.settle();
+  assert.is(answers.at(-1), "not-connected");
 });
 
 test.run();

@@ -42,7 +42,7 @@ function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relay
   return { gateways, reported, closed };
 }
 
-test("at a configured address only a gateway is let in; elsewhere, and dialled by others, anybody", () => {
+test("at a configured address only a gateway is let in, whoever dialled; elsewhere, and through a relay, anybody", () => {
   const { gateways } = gatewaysOf(new Map());
   const dialled = new FakeConnection({ direction: "outbound", address: `${address}/p2p/other` });
   const elsewhere = new FakeConnection({ direction: "outbound", address: "/ip4/192.0.2.9/tcp/4002" });
@@ -50,7 +50,8 @@ test("at a configured address only a gateway is let in; elsewhere, and dialled b
   const inbound = new FakeConnection({ direction: "inbound", address });
   const worker = identityOf("w", { role: "worker" });
   assert.is(gateways.refusalOf(dialled, worker)?.code, "not-authorized");
-  for (const connection of [elsewhere, relayed, inbound]) assert.is(gateways.refusalOf(connection, worker), undefined);
+  assert.is(gateways.refusalOf(inbound, worker)?.code, "not-authorized");
+  for (const connection of [elsewhere, relayed]) assert.is(gateways.refusalOf(connection, worker), undefined);
   for (const role of ["gateway", undefined] as const) {
     assert.is(gateways.refusalOf(dialled, identityOf("g", { role })), undefined);
   }

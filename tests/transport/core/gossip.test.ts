@@ -78,6 +78,16 @@ test("a message of an author that may not publish it is ignored, whoever hands i
   assert.equal([allowed.verdicts, allowed.session.factsOf("published")[0]?.identity.role], [["accept"], "scheduler"]);
 });
 
+test("more of an author's messages than may come are ignored, and another's are not", () => {
+  const { session, verdicts, receive } = topic(counting);
+  for (let time = 0; time < 6; time++) receive({ author: "author" });
+  receive({ author: "another" });
+  assert.equal(verdicts.splice(0), ["accept", "accept", "accept", "accept", "ignore", "ignore", "accept"]);
+  session.clock.pass(1_000);
+  for (let time = 0; time < 3; time++) receive();
+  assert.equal(verdicts, ["accept", "accept", "ignore"]);
+});
+
 test("a message on a topic that was left while its author was verified is neither", () => {
   const questions: Parameters<Verify>[1][] = [];
   const { session, gossip, verdicts, receive } = topic((_peer, then) => void questions.push(then));

@@ -2,7 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { reverifySlice } from "../../../transport/core/connection_table.ts";
+import { reverifySlice } from "../../../transport/core/reverification.ts";
 import { outbox } from "../../../transport/core/outbox.ts";
 import { Session } from "../../../transport/core/session.ts";
 import type { WireListener } from "../../../transport/core/wire.ts";

@@ -1,0 +1,232 @@
+/**
+ * A compiled machine does what xstate makes of its configuration: for machines drawn at random, with nested and final states,
+ * guards, `always`, `after`, assignments and emitted events. What the compiler does not know is refused with its name.
+ */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { assign, createActor, createMachine, emit, fromPromise, not, raise, sendTo, setup } from "xstate";
+import type { AnyStateMachine } from "xstate";
+import { compileMachine } from "../../actors/runtime/compiled_machine.ts";
+import { NotCompilable } from "../../actors/runtime/compiled_steps.ts";
+import { randomOf, type RandomStream } from "../../actors/runtime/random.ts";
+import { assertSame, type Play } from "../support/compiled.ts";
+
+const test = suite("compileMachine()");
+/** Machines that are drawn, and the plays of each. */
+const machines = 300;
+const playsOfEach = 8;
+
+const kit = setup({
+  types: {
+    input: {} as { readonly seed: number },
+    context: {} as { readonly count: number; readonly last: string; readonly trail: readonly string[] },
+    events: {} as { readonly type: string; readonly size?: number },
+    emitted: {} as { readonly type: string; readonly count: number },
+  },
+  guards: {
+    divides: ({ context }, { by }: { by: number }) => context.count % by === 0,
+    isLarge: ({ event }) => (event.size ?? 0) > 2,
+    isFresh: ({ context }) => context.trail.length < 12,
+  },
+  actions: {
+    count: assign(({ context }) => ({ count: context.count + 1 })),
+    add: assign({ count: ({ context }, { by }: { by: number }) => context.count + by, last: "added" }),
+    forget: assign({ last: "forgotten" }),
+    note: assign(({ context, event }, { what }: { what: string }) => ({
+      last: what,
+      trail: [...context.trail, `${what} at ${event.type}`].slice(-20),
+    })),
+    say: emit(({ context }) => ({ type: "said", count: context.count })),
+    sayFixed: emit({ type: "fixed", count: 0 }),
+  },
+  delays: { grows: ({ context }) => 10 + context.count % 7 },
+});
+
+const types = ["a", "b", "c", "d.e"];
+
+/** Draws a machine. */
+function drawn(seed: number): AnyStateMachine {
+  const random = randomOf(seed, "machine");
+  let made = 0;
+  const names: string[] = [];
+  const action = () =>
+    random.pick(
+      [
+        "count",
+        "say",
+        "sayFixed",
+        "forget",
+        { type: "add", params: { by: random.whole(1, 4) } },
+        { type: "note", params: { what: `n${random.whole(0, 10)}` } },
+        {
+          type: "note",
+          params: ({ context, event }: { context: { count: number }; event: { type: string } }) => ({
+            what: `${event.type}${context.count}`,
+          }),
+        },
+      ] as const,
+    );
+  const actions = () => Array.from({ length: random.whole(0, 3) }, action);
+  const guard = () =>
+    random.pick(
+      [
+        undefined,
+        "isLarge",
+        "isFresh",
+        { type: "divides", params: { by: random.whole(1, 5) } },
+      ] as const,
+    );
+  const skeleton = (depth: number): object => {
+    const name = `s${made++}`;
+    names.push(name);
+    const children = depth < 2 && random.chance(0.4) ? random.whole(1, 4) : 0;
+    const states = Array.from({ length: children }, () => skeleton(depth + 1));
+    return { name, states };
+  };
+  const top = Array.from({ length: random.whole(2, 5) }, () => skeleton(0));
+  const transition = () => {
+    const when = guard();
+    const to = random.chance(0.75) ? { target: `#${random.pick(names)}` } : {};
+    return { ...to, actions: actions(), ...(when === undefined ? {} : { guard: when }) };
+  };
+  const transitions = () => Array.from({ length: random.whole(1, 3) }, transition);
+  const some = (keys: readonly string[], chance: number) =>
+    Object.fromEntries(keys.filter(() => random.chance(chance)).map((key) => [key, transitions()]));
+  const whole = (given: object): [string, object] => {
+    const { name, states } = given as { name: string; states: object[] };
+    const inner = states.map(whole);
+    return [name, {
+      id: name,
+      entry: actions(),
+      exit: actions(),
+      on: {
+        ...some(types, 0.4),
+        ...(random.chance(0.2) ? { "*": transitions() } : {}),
+        ...(random.chance(0.2) ? { b: {} } : {}),
+      },
+      after: some(["5", "grows"], 0.3),
+      // Guarded by what ends: no chain of them is endless.
+      ...(random.chance(0.2)
+        ? { always: [{ guard: "isFresh", target: `#${random.pick(names)}`, actions: [noted, ...actions()] }] }
+        : {}),
+      ...(inner.length === 0 ? {} : { initial: inner[0]?.[0], states: Object.fromEntries(inner) }),
+    }];
+  };
+  const noted = { type: "note", params: { what: "always" } } as const;
+  const states = Object.fromEntries([...top.map(whole), ["end", { id: "end", type: "final", entry: actions() }]]);
+  names.push("end");
+  const config = {
+    id: "drawn",
+    context: ({ input }: { input: { seed: number } }) => ({ count: input.seed, last: "", trail: [] }),
+    initial: Object.keys(states)[0],
+    entry: actions(),
+    exit: actions(),
+    on: { ...some(types, 0.2), finish: { target: "#end", actions: actions() } },
+    states,
+  };
+  return kit.createMachine(config as Parameters<typeof kit.createMachine>[0]);
+}
+
+function playsOf(random: RandomStream): readonly Play[] {
+  return Array.from({ length: random.whole(3, 15) }, () => {
+    if (random.chance(0.25)) return { passMs: random.whole(1, 13) };
+    const type = random.chance(0.05) ? "finish" : random.pick([...types, "unheard"]);
+    return { type, size: random.whole(0, 6) } as Play;
+  });
+}
+
+test(`${machines} drawn machines: the same states, contexts, emitted events, timers and steps`, () => {
+  let steps = 0;
+  for (let seed = 0; seed < machines; seed++) {
+    const machine = drawn(seed);
+    const random = randomOf(seed, "plays");
+    for (let play = 0; play < playsOfEach; play++) steps += assertSame(machine, { seed: play }, playsOf(random));
+  }
+  assert.ok(steps > machines * playsOfEach * 4, `${steps} steps`);
+});
+
+test("a step that throws ends the actor with the same error", () => {
+  const failing = setup({
+    actions: {
+      fail: assign(() => {
+        throw new Error("thrown by a step");
+      }),
+    },
+  }).createMachine({
+    id: "failing",
+    context: {},
+    on: { go: { actions: "fail" } },
+  });
+  for (const logic of [failing, compileMachine(failing)]) {
+    const actor = createActor(logic);
+    const errors: string[] = [];
+    actor.subscribe({ error: (error) => errors.push(String(error)) });
+    actor.start();
+    actor.send({ type: "go" });
+    assert.equal([errors, actor.getSnapshot().status], [["Error: thrown by a step"], "error"]);
+  }
+});
+
+test("a context that cannot be made ends the actor before it starts", () => {
+  const failing = createMachine({
+    id: "failing",
+    context: () => {
+      throw new Error("no context");
+    },
+  });
+  for (const logic of [failing, compileMachine(failing)]) {
+    const actor = createActor(logic);
+    const errors: string[] = [];
+    actor.subscribe({ error: (error) => errors.push(String(error)) });
+    actor.start();
+    assert.equal(errors, ["Error: no context"]);
+  }
+});
+
+const parts = { states: { a: {}, b: {} }, initial: "a" } as const;
+const unknown: readonly (readonly [string, AnyStateMachine, RegExp])[] = [
+  ["parallel states", createMachine({ id: "m", type: "parallel", states: { a: {} } }), /parallel state m/],
+  ["history", createMachine({ id: "m", initial: "a", states: { a: {}, h: { type: "history" } } }), /history/],
+  ["invoke", createMachine({ id: "m", invoke: { src: fromPromise(() => Promise.resolve()) } }), /invoke/],
+  ["tags", createMachine({ id: "m", ...parts, tags: ["t"] }), /tags/],
+  ["output", createMachine({ id: "m", ...parts, output: 1 }), /output/],
+  ["onDone", createMachine({ id: "m", initial: "a", states: { a: { onDone: "a" } } }), /onDone/],
+  ["reenter", createMachine({ id: "m", ...parts, on: { go: { target: ".b", reenter: true } } }), /reenter/],
+  [
+    "a nested end",
+    createMachine({ id: "m", initial: "a", states: { a: { initial: "e", states: { e: { type: "final" } } } } }),
+    /final state m\.a\.e/,
+  ],
+  ["a partial wildcard", createMachine({ id: "m", on: { "x.*": { actions: emit({ type: "e" }) } } }), /x\.\*/],
+  ["raise", createMachine({ id: "m", entry: raise({ type: "go" }) }), /raise/],
+  ["sendTo", createMachine({ id: "m", entry: sendTo("other", { type: "go" }) }), /xstate\.sendTo/],
+  ["a function as action", createMachine({ id: "m", entry: () => {} }), /action/],
+  ["an action that is not there", createMachine({ id: "m", entry: "missing" }), /action missing/],
+  [
+    "a guard that is not there",
+    createMachine({ id: "m", on: { go: { guard: "missing", actions: [] } } }),
+    /guard missing/,
+  ],
+  [
+    "a guard made of guards",
+    setup({ guards: { g: () => true } }).createMachine({ id: "m", on: { go: { guard: not("g") } } }),
+    /guard/,
+  ],
+  ["a delay that is not there", createMachine({ id: "m", ...parts, after: { missing: ".b" } }), /delay/],
+  [
+    "actions of an initial transition",
+    createMachine({ id: "m", initial: { target: "a", actions: emit({ type: "e" }) }, states: { a: {} } }),
+    /initial transition of m/,
+  ],
+];
+for (const [name, machine, message] of unknown) {
+  test(`is refused: ${name}`, () => {
+    assert.throws(
+      () => compileMachine(machine),
+      (error: unknown) =>
+        error instanceof NotCompilable && message.test(error.message) || assert.unreachable(String(error)),
+    );
+  });
+}
+
+test.run();
