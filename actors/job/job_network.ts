@@ -105,10 +105,8 @@ export function makeJobNetworkHost(
     },
     offer({ exchange, peer, protocol }) {
       const isPush = pushProtocols.some((ours) => ours === protocol);
-      const receiver = isPush ? chooseBySender(receivers, peer) : undefined;
-      if (receiver === undefined) return transport.send({ type: "stream.reject", exchange });
-      if (isFramed(protocol)) {
-        if ((heads.get(peer) ?? 0) >= headsOfPeerMax) return transport.send({ type: "stream.reject", exchange });
+      const isTaken = isPush && [...receivers].some((receiver) => receiver.takes(peer));
+      if (isTaken && isFramed(protocol) && (heads.get(peer) ?? 0) < headsOfPeerMax) {
         countHead(peer, 1);
         const replyTo = {
           send: (answer: StreamAnswer) =>
@@ -116,6 +114,8 @@ export function makeJobNetworkHost(
         };
         return transport.send({ type: "stream.accept", exchange, replyTo });
       }
+      const receiver = isTaken && !isFramed(protocol) ? chooseBySender(receivers, peer) : undefined;
+      if (receiver === undefined) return transport.send({ type: "stream.reject", exchange });
       receiver.waiting += 1;
       const replyTo = { send: (answer: StreamAnswer) => receiver.answered(answer) };
       transport.send({ type: "stream.accept", exchange, replyTo });

@@ -99,13 +99,16 @@ export class Receiver implements PushReceiver {
 }
 
 /**
- * Chooses the receiver of a push that names its sender and no training. Receivers of no training come first, because a sender that
+ * Chooses the receiver of a push that names its sender and no training; none where trainings of two schedulers wait for the sender. Receivers of no training come first, because a sender that
  * knows its training says so; then receivers that name the sender before those that accept all peers; among equals, the newest. A
  * worker whose resources suffice for one job sends for the job that it got last, and a scheduler of the existing network that
  * restarts leaves its previous jobs behind until their leases end.
  */
 export function chooseBySender(receivers: Iterable<Receiver>, peer: PeerText): Receiver | undefined {
   const free = [...receivers].filter((receiver) => receiver.takes(peer)).toReversed();
+  // The sender's worker names no training: which of two schedulers' it belongs to cannot be told.
+  const schedulers = new Set(free.flatMap(({ peers, training }) => peers === undefined ? [] : [training?.scheduler]));
+  if (schedulers.size > 1 && !schedulers.has(undefined)) return undefined;
   const rank = ({ peers, training }: Receiver) => (training === undefined ? 0 : 2) + (peers === undefined ? 1 : 0);
   return free.reduce<Receiver | undefined>(
     (best, each) => best === undefined || rank(each) < rank(best) ? each : best,

@@ -8,9 +8,16 @@ import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { release } from "./releasing.ts";
-import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
+import {
+  absenceMs,
+  roundDeadlineMs,
+  type SchedulerArgs,
+  type SchedulerContext,
+  trainerSilenceMs,
+} from "./scheduler_setup.ts";
 import {
   allParticipants,
+  allWaitingSince,
   emptyTraining,
   participantBy,
   participantOf,
@@ -89,6 +96,34 @@ export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
     enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
   }
+}
+
+/** All updates of a round were sent and no result comes: names the aggregator, and loses it when the wait is twice as long. */
+export function watchRound({ context, enqueue }: SchedulerArgs): void {
+  const { training, ports, stalledAt } = context;
+  const since = allWaitingSince(training);
+  if (since === undefined || training.aggregator === undefined) return;
+  const { peer, jobId } = training.aggregator;
+  const waitedMs = ports.now() - since;
+  if (waitedMs > 2 * roundDeadlineMs) {
+    return enqueue.raise({
+      type: "participant.lost",
+      peer,
+      reason: `no round for ${Math.round(waitedMs / 1_000)} s after all updates were sent`,
+    });
+  }
+  if (waitedMs <= roundDeadlineMs || stalledAt === training.roundsDone) return;
+  enqueue.assign({ stalledAt: training.roundsDone });
+  enqueue(() =>
+    ports.report({
+      level: "warn",
+      event: "round.stalled",
+      message: `Round ${training.roundsDone + 1} waits for aggregator ${peer}: all updates were sent ${
+        Math.round(waitedMs / 1_000)
+      } s ago`,
+      fields: { round: training.roundsDone + 1, peer, job: jobId, waitedMs },
+    })
+  );
 }
 
 /** Participants that did not answer their dispatch are lost. */

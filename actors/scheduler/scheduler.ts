@@ -38,6 +38,7 @@ import {
   noteDenied,
   noteReturn,
   regroup,
+  watchRound,
 } from "./participants.ts";
 import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
@@ -149,6 +150,7 @@ const scheduler = schedulerSetup.extend({
     noteDenied: enqueueActions(noteDenied),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),
+    watchRound: enqueueActions(watchRound),
     loseUndispatched: enqueueActions(loseUndispatched),
     regroup: enqueueActions(regroup),
     find: enqueueActions(find),
@@ -198,6 +200,7 @@ export const schedulerMachine = scheduler.createMachine({
     lookups: 0,
     seeks: 0,
     dispatches: 0,
+    stalledAt: undefined,
     outcome: { type: "finished" },
   }),
   initial: "numbering",
@@ -399,7 +402,11 @@ export const schedulerMachine = scheduler.createMachine({
           always: { guard: "isAggregated", target: "tail" },
           initial: "listening",
           states: {
-            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: "loseSilent" } } },
+            listening: {
+              after: {
+                [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
+              },
+            },
           },
         },
         // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that.

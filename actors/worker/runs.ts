@@ -5,7 +5,7 @@
  * @module
  */
 import type { Member } from "../../pki/member.ts";
-import type { TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { JobSpec, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { type Commitments, type GivenLease, jobsOfLease, type RunningJob } from "./commitments.ts";
 
 /** The newest run that each scheduler named, by the name of its training. */
@@ -57,6 +57,28 @@ export function bygoneLeases(book: Commitments, bygone: Bygone): readonly GivenL
 /** Whether jobs of a training's lower runs have not ended yet. */
 export function hasBygoneJobs(book: Commitments, bygone: Omit<Bygone, "runs">): boolean {
   return Object.values(book.jobs).some((job) => isOf(job, { ...bygone, runs: "lower" }));
+}
+
+/**
+ * A sender whose pushes could not be told apart: another member's running aggregation names it too, and pushes for one of the two
+ * name no training.
+ */
+export function ambiguousSender(
+  book: Commitments,
+  wanted: Pick<RunningJob, "holder" | "spec" | "training">,
+): Peer | undefined {
+  const senders = sendersOf(wanted.spec);
+  for (const other of Object.values(book.jobs)) {
+    if (other.holder === wanted.holder || (other.training !== undefined && wanted.training !== undefined)) continue;
+    const named = new Set(sendersOf(other.spec));
+    const shared = senders.find((peer) => named.has(peer));
+    if (shared !== undefined) return shared;
+  }
+  return undefined;
+}
+
+function sendersOf({ executor }: JobSpec): readonly Peer[] {
+  return executor.class === "aggregate" ? executor.config.updates.peers : [];
 }
 
 /** The lease of one job that a member dispatched. */

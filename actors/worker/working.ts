@@ -13,7 +13,7 @@ import type { RequestWith } from "../runtime/requests.ts";
 import { networkOf } from "../job/training_network.ts";
 import type { LeaseRef } from "./lease.ts";
 import { newerRunReason } from "./offering.ts";
-import { hasBygoneJobs, isStale, noteRun } from "./runs.ts";
+import { ambiguousSender, hasBygoneJobs, isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
@@ -141,6 +141,8 @@ function begin(
   if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
+  const ambiguous = ambiguousSender(book, { holder, spec, training });
+  if (ambiguous !== undefined) return `sender-ambiguous: another scheduler's job waits for ${ambiguous} too`;
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
   const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
