@@ -34,6 +34,7 @@ import {
   leaveOverdue,
   leaveUnsent,
   messageOf,
+  noteAggregated,
   noteSaved,
   putOut,
   replaceExpected,
@@ -58,13 +59,14 @@ const server = serverSetup.extend({
     save: enqueueActions(save),
     noteSaved: enqueueActions(noteSaved),
     replaceExpected: enqueueActions(replaceExpected),
+    noteAggregated: enqueueActions(noteAggregated),
     putOut: enqueueActions(putOut),
     leaveOverdue: enqueueActions(leaveOverdue),
     leaveUnsent: enqueueActions(leaveUnsent),
     takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
     /** From here on a push counts for the next round. */
     beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
-    endRound: assign({ batch: {}, tries: 0, round: ({ context }) => context.round + 1 }),
+    endRound: assign({ batch: {}, tries: 0, verdicts: [], round: ({ context }) => context.round + 1 }),
     noteLast: assign({ isLast: true }),
     countTry: assign({ tries: ({ context }) => context.tries + 1 }),
     failOf: assign((_, reason: string) => ({ outcome: { type: "failed", reason } })),
@@ -90,6 +92,7 @@ export const parameterServerMachine = server.createMachine({
     pushes: 0,
     tries: 0,
     isLast: false,
+    verdicts: [],
     outcome: { type: "finished" },
   }),
   initial: "open",
@@ -181,7 +184,10 @@ export const parameterServerMachine = server.createMachine({
                     }),
                   },
                   on: {
-                    "effect.done.aggregated": "reporting",
+                    "effect.done.aggregated": {
+                      target: "reporting",
+                      actions: { type: "noteAggregated", params: ({ event }) => event.value },
+                    },
                     "effect.failed.aggregated": [
                       {
                         guard: { type: "hasCulprit", params: ({ event }) => event },
@@ -206,7 +212,12 @@ export const parameterServerMachine = server.createMachine({
                   entry: "countTry",
                   invoke: {
                     src: "reported",
-                    input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
+                    input: ({ context }) => ({
+                      ports: context.job.ports,
+                      job: context.job,
+                      round: context.round,
+                      members: context.verdicts,
+                    }),
                   },
                   on: {
                     "effect.done.reported": [

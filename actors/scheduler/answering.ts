@@ -17,6 +17,7 @@ import type {
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
+import { judgeRound } from "./judging.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
@@ -149,6 +150,8 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
   enqueue.assign({ training });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
+  const { report } = request.message;
+  if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
 }
 
 function reportProgress(

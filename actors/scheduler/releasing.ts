@@ -38,7 +38,7 @@ export function noteNoRun(args: SchedulerArgs, { problem }: { readonly problem: 
 }
 
 /** Sends a worker a request about the training. Its answer tells whether the worker knows the protocol. */
-function ask({ context, self, enqueue }: SchedulerArgs, peer: Peer, message: TrainingRequest): void {
+export function ask({ context, self, enqueue }: SchedulerArgs, peer: Peer, message: TrainingRequest): void {
   enqueue.sendTo(context.transport, {
     type: "request",
     id: `training/${context.ports.uuid()}`,

@@ -5,13 +5,20 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { Effect } from "effect";
+import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { brokenPatienceMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
-import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
+import type {
+  JobSpec,
+  ProgressRequest,
+  ProgressResponse,
+  RoundReport,
+  TrainingKey,
+} from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
 
@@ -42,7 +49,7 @@ const update = (...values: number[]) =>
   encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
 
 /** A parameter server in a real work directory, over a transport that the test plays. */
-async function start(spec: JobSpec) {
+async function start(spec: JobSpec, training?: TrainingKey) {
   const folder = temporary();
   const held = await holdOpen(makeWorkDirectory(folder.path, "00000000-0000-4000-8000-000000000002"));
   const ports = realPorts();
@@ -50,6 +57,7 @@ async function start(spec: JobSpec) {
   const results = new Map<string, Uint8Array[]>();
   const rejected: string[] = [];
   const unreachable = new Set<string>();
+  const told: RoundReport[] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
   const hanging: StreamHandle[] = [];
   let exchanges = 0;
@@ -83,7 +91,10 @@ async function start(spec: JobSpec) {
     }
     if (ask.type === "request") {
       assert.is(ask.peer, "scheduler");
-      assert.equal(ask.message, { job_id: spec.job_id, progress: "updated" });
+      const { report, training, ...plain } = ask.message as ProgressRequest;
+      assert.equal(plain, { job_id: spec.job_id, progress: "updated" });
+      assert.is(report === undefined, training === undefined, "the existing network is sent no report");
+      if (report !== undefined) told.push(report);
       reports.push({
         answer: (message) => ask.replyTo.send({ type: "response", id: ask.id, message }),
         fail: () =>
@@ -97,7 +108,7 @@ async function start(spec: JobSpec) {
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: host.network, directory: held.value },
+    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory: held.value },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
@@ -156,6 +167,7 @@ async function start(spec: JobSpec) {
     round,
     collecting,
     reports,
+    told,
     valuesFor,
     outcome,
     unreachable,
@@ -305,6 +317,32 @@ test("who sends what is no update of this model is out for good; the others' upd
   assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "b");
   server.actor.send({ type: "job.updated", spec: specOf(["a", "b"]) });
   assert.not(server.push("b", update(1, 1)), "even when the job names it again");
+  await server.end();
+});
+
+test("bug: one update of 1e30 destroyed everybody's model; it is rejected, and the scheduler is told of each member", async () => {
+  const server = await start(specOf(["a", "b", "c", "d"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  for (const [peer, value] of [["a", 1], ["b", 1e30], ["c", 1], ["d", 4]] as const) server.push(peer, update(value, 0));
+  await server.round(1);
+  assert.equal(server.valuesFor("a"), [[4 / 3, 0].map(Math.fround)]);
+  assert.equal(server.valuesFor("b"), []);
+  const [report] = server.told;
+  assert.is(report?.round, 1);
+  assert.equal(report?.members.map(({ peer, outcome, code, norm }) => [peer, outcome, code, norm]), [
+    ["b", "rejected", "norm", undefined],
+    ["a", "counted", undefined, 1],
+    ["c", "counted", undefined, 1],
+    ["d", "clipped", undefined, 4],
+  ]);
+  await server.end();
+});
+
+test("bug: the trainer with the lowest PeerID sent another shape, and all others were put out", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  server.push("a", update(1, 1, 1));
+  for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
+  await server.round(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
   await server.end();
 });
 

@@ -5,7 +5,8 @@
  */
 import { Cause, Effect } from "effect";
 import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
-import type { AggregateConfig, JobSpec } from "../../../transport/protocols/messages.ts";
+import type { AggregateConfig, JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
+import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
@@ -114,14 +115,26 @@ export const distributed = fromEffect(
     }),
 );
 
-/** Reports to the scheduler that a round's result was sent. */
+/** Reports a round to the scheduler, with what became of each member. */
 export const reported = fromEffect(
   "reported",
-  ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) =>
+  ({ job, round, members }: {
+    readonly ports: Ports;
+    readonly job: AggregatorInput;
+    readonly round: number;
+    readonly members: readonly MemberReport[];
+  }) =>
     job.network.request(
       job.scheduler,
       "/hypha-progress/0.0.1",
-      { job_id: job.spec.job_id, progress: "updated" },
+      {
+        job_id: job.spec.job_id,
+        progress: "updated",
+        // A scheduler that names no training is one of the existing network.
+        ...(job.network.training === undefined
+          ? {}
+          : { report: { round, members: members.slice(0, membersReportedMax) } }),
+      },
       jobLimits.exchangeMs,
     ),
 );

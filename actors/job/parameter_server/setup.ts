@@ -5,7 +5,7 @@
  */
 import { setup } from "xstate";
 import type { PeerText } from "../../../transport/port.ts";
-import type { ProgressResponse } from "../../../transport/protocols/messages.ts";
+import type { MemberReport, ProgressResponse } from "../../../transport/protocols/messages.ts";
 import { UpdateRejected } from "../../learning/mod.ts";
 import type { EventsOf } from "../../runtime/effect_actor.ts";
 import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
@@ -32,6 +32,8 @@ export interface ParameterServerContext {
   readonly tries: number;
   /** The scheduler answered that this round is the last. */
   readonly isLast: boolean;
+  /** What became of each member in this round, to be reported with it. */
+  readonly verdicts: readonly MemberReport[];
   readonly outcome: JobOutcome;
 }
 
