@@ -21,6 +21,7 @@ import type { MessageProtocol, ProtocolMessages } from "../../transport/protocol
 import type { Ports } from "../runtime/ports.ts";
 import { type LabelledStream, readLabel } from "../files/labelled_stream.ts";
 import { isFramed, pushProtocols } from "../files/stream_file.ts";
+import { untilRelayHasRoom } from "./busy_relay.ts";
 import type { JobNetwork } from "./network.ts";
 import { chooseByLabel, chooseBySender, Receiver } from "./receiver.ts";
 
@@ -48,7 +49,7 @@ export const headsOfPeerMax = 16;
  */
 export function makeJobNetworkHost(
   transport: ReplyTo<TransportAsk>,
-  ports: Pick<Ports, "uuid" | "run" | "report">,
+  ports: Pick<Ports, "uuid" | "run" | "report" | "random">,
 ): JobNetworkHost {
   const receivers = new Set<Receiver>();
   const heads = new Map<PeerText, number>();
@@ -77,11 +78,14 @@ export function makeJobNetworkHost(
   return {
     network: {
       request: (peer, protocol, message, timeoutMs) =>
-        request(transport, ports, { peer, protocol, message, timeoutMs }),
+        untilRelayHasRoom(request(transport, ports, { peer, protocol, message, timeoutMs }), ports.random),
       openStream: (peer, protocol, timeoutMs = openTimeoutMs) =>
-        openStream(
-          (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, timeoutMs, replyTo }),
-          ports,
+        untilRelayHasRoom(
+          openStream(
+            (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, timeoutMs, replyTo }),
+            ports,
+          ),
+          ports.random,
         ),
       receive: (options) =>
         Effect.acquireRelease(
