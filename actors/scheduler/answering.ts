@@ -18,6 +18,7 @@ import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { judgeRound } from "./judging.ts";
+import { endBygoneAt, isHeldBack } from "./releasing.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
@@ -63,12 +64,15 @@ function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly e
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** The running allocation answers offers of workers. */
+/** The running allocation answers offers of workers. After a restart a worker is not taken before its leftovers are over. */
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined || !standsFor(identity.role, "worker")) decline(args, request);
-  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+  else if (isHeldBack(args.context, peer)) {
+    endBygoneAt(args, { peer, identity });
+    args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+  } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
 function answerData(

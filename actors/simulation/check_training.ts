@@ -88,7 +88,7 @@ export class TrainingChecks {
     return undefined;
   }
 
-  #checkMean(jobId: Uuid, { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec">): void {
+  #checkMean(jobId: Uuid, { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec" | "scheduler">): void {
     const lists = [...updates.values()];
     const before = this.#velocity.get(jobId) ?? out.map(() => 0);
     const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);

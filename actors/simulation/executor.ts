@@ -62,16 +62,23 @@ export interface ExecutorWatch {
 /** One aggregation: updates by sender, and the result. */
 export interface AveragedRound {
   readonly spec: JobSpec;
+  /** The scheduler of the training. */
+  readonly scheduler: Peer;
   readonly updates: ReadonlyMap<Peer, readonly number[]>;
   readonly learningRate: number;
   readonly momentum: number;
   readonly out: readonly number[];
 }
 
+/** An update as a function of the scheduler and the round. */
+export type UpdateOf = (at: { readonly scheduler: Peer; readonly round: number }) => readonly number[];
+
 /** The options of the executors of one worker's process. */
 export interface ExecutorOptions {
   readonly habit: () => ExecutorHabit;
   readonly random: RandomStream;
+  /** The update of a job in a round; drawn from the seed where undefined. */
+  readonly updateOf?: UpdateOf | undefined;
   /** How long a batch takes, in milliseconds. */
   readonly batchMs: number;
   readonly watch: ExecutorWatch;
@@ -238,7 +245,8 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
-      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round });
+      const given = options.updateOf?.({ scheduler: job.scheduler, round });
+      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round, given });
       for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
       yield* say(job, "update");
       const stream = yield* results.next;
@@ -292,12 +300,17 @@ function push(
 function writeUpdate(
   directory: WorkDirectory,
   file: string,
-  { habit, random, round }: { readonly habit: ExecutorHabit; readonly random: RandomStream; readonly round: number },
+  { habit, random, round, given }: {
+    readonly habit: ExecutorHabit;
+    readonly random: RandomStream;
+    readonly round: number;
+    readonly given: readonly number[] | undefined;
+  },
 ): Ask<void> {
-  const values = Float32Array.from({ length: updateSize }, () => random.next() - 0.5);
+  const values = Float32Array.from(given ?? Array.from({ length: updateSize }, () => random.next() - 0.5));
   const bytes = habit === "garbage" && round > 1
     ? garbageOf(random, values)
-    : encodeTensors(new Map([["w", { shape: [updateSize], values }]]));
+    : encodeTensors(new Map([["w", { shape: [values.length], values }]]));
   return Effect.gen(function* () {
     const writing = yield* directory.create(file);
     yield* writing.write(bytes);
@@ -342,7 +355,7 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
 function noteAggregation(
   { ports, job, batch, out }: {
     readonly ports: Pick<Ports, "run">;
-    readonly job: { readonly spec: JobSpec; readonly directory: WorkDirectory };
+    readonly job: { readonly spec: JobSpec; readonly scheduler: Peer; readonly directory: WorkDirectory };
     readonly batch: Readonly<Record<Peer, string>>;
     readonly out: string;
   },
@@ -357,6 +370,7 @@ function noteAggregation(
     const { optimizer } = executor.config;
     optionsOf({ ports }).watch.averaged({
       spec: job.spec,
+      scheduler: job.scheduler,
       updates,
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,

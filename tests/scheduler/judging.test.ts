@@ -6,11 +6,13 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { foreignWaitMs } from "../../actors/scheduler/releasing.ts";
 import { takeRun, trainingIdOf, unrememberedRun } from "../../actors/scheduler/run_number.ts";
 import { noticeMs } from "../../actors/scheduler/judging.ts";
 import { roundDeadlineMs, silenceCheckMs } from "../../actors/scheduler/scheduler_setup.ts";
-import { temporary } from "../support/job_world.ts";
-import { configOf, training } from "../support/scheduler_world.ts";
+import { failedWith, identityOf } from "../support/fake_transport.ts";
+import { eventually, temporary } from "../support/job_world.ts";
+import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("a scheduler's verdicts and runs");
 type World = ReturnType<typeof training>["world"];
@@ -55,7 +57,8 @@ test("bug: nobody but the aggregator knew whose update was rejected; the schedul
 test("a trainer that says who is rejected is not believed", () => {
   const { world, say, jobs } = training(["a", "b"], 2);
   const members = [{ peer: "b", outcome: "rejected" as const, code: "norm" }];
-  say("a", { job_id: jobs.get("a")?.jobId ?? "", progress: "update", report: { round: 1, members } });
+  const update = { job_id: jobs.get("a")?.jobId ?? "", progress: "update" as const, report: { round: 1, members } };
+  say("a", update);
   assert.is(world.reported("update.rejected").length, 0);
 });
 
@@ -110,6 +113,46 @@ test("bug: a round that never ended was waited for silently; the aggregator is n
   live(roundDeadlineMs);
   assert.is(world.reported("round.stalled").length, 1);
   assert.equal(actor.getSnapshot().output, { type: "failed", reason: "the aggregator is lost" });
+});
+
+test("after a restart a worker is taken once it has ended its leftovers; a foreign one after sixteen seconds", async () => {
+  const place = temporary();
+  const restarted = async () => {
+    const started = startScheduler({ ...configOf(1, 1), stateDir: place.path });
+    await eventually("the run is taken", () => started.actor.getSnapshot().context.run !== undefined);
+    started.found();
+    return started;
+  };
+  (await restarted()).actor.stop();
+  const { actor, world, offer, live } = await restarted();
+  const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+  /** Each worker that was asked to end its leftovers answers: the rust one does not know the protocol. */
+  const answer = () =>
+    world.take("request").forEach(({ peer, id, replyTo, message }) => {
+      assert.equal(Object.keys(message), ["End"]);
+      if (peer === "ours") replyTo.send({ type: "response", id, message: { answer: "Ok" } });
+      else replyTo.send({ type: "request.failed", id, error: failedWith("unsupported") });
+    });
+  assert.is(actor.getSnapshot().context.run?.run, 2);
+  const ask = (peer: string) => actor.send({ type: "peer.established", peer, identity: identityOf(peer, "worker") });
+  ask("rust");
+  answer();
+  for (let second = 0; second < 15; second++) {
+    offer("rust");
+    live(1_000);
+  }
+  assert.equal(trainers(), []);
+  ask("ours");
+  answer();
+  offer("ours");
+  assert.equal(trainers(), ["ours"], "it ended what it had");
+  actor.stop();
+  const other = await restarted();
+  other.live(foreignWaitMs);
+  other.offer("rust");
+  assert.equal(Object.keys(other.actor.getSnapshot().context.training.trainers), ["rust"]);
+  other.actor.stop();
+  place.remove();
 });
 
 test("each start takes the next run, and keeps it before anything is sent", async () => {
