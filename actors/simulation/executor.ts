@@ -15,6 +15,7 @@ import { fromEffect } from "../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
+import type { JobNetwork } from "../job/network.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
 import { labelOf } from "../job/training_network.ts";
@@ -53,6 +54,8 @@ export interface BrokenHand {
 export interface ExecutorWatch {
   /** A slice was handed out to a trainer by the scheduler. */
   sliceGiven(job: JobInput, index: number): void;
+  /** A trainer wrote the update of a round, to push it. */
+  pushed(job: JobInput, values: readonly number[]): void;
   /** A mean was computed from these updates, and the result written. */
   averaged(round: AveragedRound): void;
   processStarted(job: JobInput): void;
@@ -64,6 +67,8 @@ export interface AveragedRound {
   readonly spec: JobSpec;
   /** The scheduler of the training. */
   readonly scheduler: Peer;
+  /** The run that the aggregation belongs to. */
+  readonly run: number | undefined;
   readonly updates: ReadonlyMap<Peer, readonly number[]>;
   readonly learningRate: number;
   readonly momentum: number;
@@ -88,8 +93,8 @@ export interface ExecutorOptions {
   readonly isDiskFull: () => boolean;
 }
 
-/** Numbers of an update. */
-const updateSize = 4;
+/** Numbers of an update: trainings of two schedulers may differ in shape. */
+const updateSizeOf = ({ scheduler }: JobInput): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
 /** The bridge tries a failed exchange again: the number of tries, and the pause between them, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
@@ -246,7 +251,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
       }
       const file = `update-${round}.safetensors`;
       const given = options.updateOf?.({ scheduler: job.scheduler, round });
-      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round, given });
+      yield* writeUpdate(directory, file, { job, options, round, given });
       for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
       yield* say(job, "update");
       const stream = yield* results.next;
@@ -300,15 +305,16 @@ function push(
 function writeUpdate(
   directory: WorkDirectory,
   file: string,
-  { habit, random, round, given }: {
-    readonly habit: ExecutorHabit;
-    readonly random: RandomStream;
+  { job, options: { habit, random, watch }, round, given }: {
+    readonly job: JobInput;
+    readonly options: ExecutorOptions;
     readonly round: number;
     readonly given: readonly number[] | undefined;
   },
 ): Ask<void> {
-  const values = Float32Array.from(given ?? Array.from({ length: updateSize }, () => random.next() - 0.5));
-  const bytes = habit === "garbage" && round > 1
+  const values = Float32Array.from(given ?? Array.from({ length: updateSizeOf(job) }, () => random.next() - 0.5));
+  watch.pushed(job, [...values]);
+  const bytes = habit() === "garbage" && round > 1
     ? garbageOf(random, values)
     : encodeTensors(new Map([["w", { shape: [values.length], values }]]));
   return Effect.gen(function* () {
@@ -326,11 +332,11 @@ function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uin
     case 0:
       return random.bytes(64);
     case 1:
-      return of("w", [updateSize], values.fill(NaN, 1, 2));
+      return of("w", [values.length], values.fill(NaN, 1, 2));
     case 2:
-      return of("w", [updateSize - 1], values.slice(1));
+      return of("w", [values.length - 1], values.slice(1));
     default:
-      return of("v", [updateSize], values);
+      return of("v", [values.length], values);
   }
 }
 
@@ -355,7 +361,12 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
 function noteAggregation(
   { ports, job, batch, out }: {
     readonly ports: Pick<Ports, "run">;
-    readonly job: { readonly spec: JobSpec; readonly scheduler: Peer; readonly directory: WorkDirectory };
+    readonly job: {
+      readonly spec: JobSpec;
+      readonly scheduler: Peer;
+      readonly network: JobNetwork;
+      readonly directory: WorkDirectory;
+    };
     readonly batch: Readonly<Record<Peer, string>>;
     readonly out: string;
   },
@@ -371,6 +382,7 @@ function noteAggregation(
     optionsOf({ ports }).watch.averaged({
       spec: job.spec,
       scheduler: job.scheduler,
+      run: job.network.training?.run,
       updates,
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,

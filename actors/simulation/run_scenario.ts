@@ -4,6 +4,7 @@
  * @module
  */
 import type { InspectionEvent } from "xstate";
+import { randomOf } from "../runtime/random.ts";
 import type { Credential } from "./authority.ts";
 import { Checker } from "./checker.ts";
 import { quietLookMs } from "./check_quiet.ts";
@@ -197,7 +198,13 @@ async function makeLists(
   return lists;
 }
 
+/** Workers have room for two trainings in this part of the seeds with two schedulers. */
+const sharingShare = 0.5;
+const roomForTwo = { gpu: 2, cpu: 4, storage: 10, memory: 8 };
+
 function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap<string, Credential>): void {
+  const isShared = scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
+    randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
   for (const plan of scenario.nodes) {
     const { name, role, executors } = plan;
@@ -212,6 +219,7 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       gateways: joinedBy,
       knobs: scenario.knobs,
       ...(executors === undefined ? {} : { executors }),
+      ...(role === "worker" && isShared ? { resources: roomForTwo } : {}),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
     });

@@ -7,6 +7,7 @@
 
 import type { Shrinking } from "./find.ts";
 import { plantedCoreBugs } from "./planted_core_bugs.ts";
+import { plantedTrainingBugs } from "./planted_training_bugs.ts";
 
 /** A defect. */
 export interface PlantedBug {
@@ -192,4 +193,5 @@ export const plantedBugs: readonly PlantedBug[] = [
     replace: "",
   },
   ...plantedCoreBugs,
+  ...plantedTrainingBugs,
 ];
