@@ -20,7 +20,8 @@ export const invariants = {
     source: "docs/specification.md: mTLS Handshake; Organizational Trust Boundaries",
   },
   "revoked-is-revoked": {
-    sentence: "A peer that a node's newest lists revoke is not established there one second after the lists arrived.",
+    sentence:
+      "A peer that a node's newest lists revoke, or whose certificate ended by the node's clock, is not established there one second later; a clock that jumped adds half a minute.",
     source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
   },
   "no-bystander": {
@@ -90,6 +91,10 @@ export const invariants = {
   },
   "named-updates": {
     sentence: "The parameter server accepts updates only from the peers named in its job.",
+    source: "docs/wire.md: Extensions",
+  },
+  "own-training": {
+    sentence: "An update counts only in the training and run of the job that wrote it.",
     source: "docs/wire.md: Extensions",
   },
   "waits-for-all": {
