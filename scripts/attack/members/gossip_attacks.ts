@@ -57,7 +57,7 @@ const madeUpAuthors: MemberAttack = {
     const offers = await offersFor(asks);
     going = false;
     await flood;
-    if (offers < asks * means.pick(0.5, 0.9)) {
+    if (offers < asks * means.pick(0.3, 0.9)) {
       means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
     }
   },
@@ -85,7 +85,7 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
     const offers = await offersFor(asks);
     going = false;
     await flood;
-    if (offers < asks * means.pick(0.5, 0.9)) {
+    if (offers < asks * means.pick(0.3, 0.9)) {
       means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
     }
   },
@@ -108,7 +108,7 @@ const neighbours: MemberAttack = {
     await pause(1_500); // gossip judges its peers once a second
     const asks = means.pick(3, 10);
     const offers = await offersFor(asks);
-    if (offers < asks * means.pick(0.5, 0.9)) {
+    if (offers < asks * means.pick(0.3, 0.9)) {
       means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
     }
   },
