@@ -64,14 +64,14 @@ const madeUpAuthors: MemberAttack = {
 };
 
 /** A member floods requests for the whole worker at a price that nobody else bids. It accepts no offer. */
-const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]): MemberAttack => ({
-  id: `bids-of-a-${role}-that-starve`,
+const bids: MemberAttack = {
+  id: "bids-of-a-worker-that-starve",
   target: "worker",
   group: "auction",
-  expected,
+  expected: { acts: ["worker.request"] },
   run: async (means) => {
     const offersFor = await honestScheduler(means);
-    const bidder = await means.friend(role, { certificate: await means.certificate(role) });
+    const bidder = await means.friend("worker", { certificate: await means.certificate("worker") });
     await bidder.dial(means.place.address);
     await pause(300); // gossip learns who subscribes
     let going = true;
@@ -89,7 +89,7 @@ const bids = (role: "worker" | "scheduler", expected: MemberAttack["expected"]):
       means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
     }
   },
-});
+};
 
 /** Many members at the address of an honest one (a NAT, a relay): its gossip counts all the same. */
 const neighbours: MemberAttack = {
@@ -115,9 +115,4 @@ const neighbours: MemberAttack = {
 };
 
 /** The attacks. */
-export const gossipAttacks: readonly MemberAttack[] = [
-  madeUpAuthors,
-  neighbours,
-  bids("worker", { acts: ["worker.request"] }),
-  bids("scheduler", {}),
-];
+export const gossipAttacks: readonly MemberAttack[] = [madeUpAuthors, neighbours, bids];
