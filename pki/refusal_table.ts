@@ -293,7 +293,7 @@ export const refusalTable = {
     tag: "TooExpensive",
     phase: "act",
     hint:
-      "Ask whoever runs the peer: what it asks of this node costs more than a tenth of a core. If it is not one of yours, revoke its certificate; if its work is honest, spread it over more nodes.",
+      "Check what the peer asks of this node: it costs more than a tenth of a core. Look at its log; if it is hostile, revoke it with hypha-certutil revoke; if its work is honest, spread it over more nodes.",
     message: ({ delayedMs, refusedMs }: {
       /** How long its work had been delayed on end; 0 where it comes back before its time. */
       readonly delayedMs: number;

@@ -111,7 +111,7 @@ const claims: readonly PlantedBug[] = [
     name: "the value of an answer counts, not the publisher's own",
     file: `${core}/candidates.ts`,
     find: "return { publisher, value: state.value, identity: state.identity };",
-    replace: "return { publisher, value: values[0]?.value ?? state.value, identity: state.identity };",
+    replace: "return { publisher, value: values.at(-1)?.value ?? state.value, identity: state.identity };",
   },
   {
     name: "a majority of the answers counts before the publisher was asked",
