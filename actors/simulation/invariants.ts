@@ -20,7 +20,8 @@ export const invariants = {
     source: "docs/specification.md: mTLS Handshake; Organizational Trust Boundaries",
   },
   "revoked-is-revoked": {
-    sentence: "A peer that a node's newest lists revoke is not established there one second after the lists arrived.",
+    sentence:
+      "A peer that a node's newest lists revoke, or whose certificate ended by the node's clock, is not established there one second later; a clock that jumped adds half a minute.",
     source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
   },
   "no-bystander": {
@@ -41,7 +42,7 @@ export const invariants = {
   },
   "rules-hold": {
     sentence:
-      "From a second after a node's configuration changed, no act is done that its rules deny, and none is refused by a rule that is gone; a file that does not load changes nothing.",
+      "A second after a node's configuration changed, nothing is done that its rules deny; a file that does not load takes no rule away.",
     source: "docs/security.md: What a member may do",
   },
   "record-owner": {

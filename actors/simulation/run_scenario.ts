@@ -138,9 +138,12 @@ async function prepare(sim: Simulation, scenario: Scenario) {
   return { checker, trouble, oracle, credentials: own };
 }
 
-function issueFor(sim: Simulation, { name, role, expiresAfterMs, byOther }: NodePlan): Promise<Credential> {
+function issueFor(
+  sim: Simulation,
+  { name, role, namesNoRole, expiresAfterMs, byOther }: NodePlan,
+): Promise<Credential> {
   return sim.authority.node(name, {
-    role,
+    ...(namesNoRole === true ? {} : { role }),
     notBefore: new Date(startsAt - dayMs),
     notAfter: new Date(startsAt + (expiresAfterMs ?? 365 * dayMs)),
     ...(byOther === true ? { issuer: "other" } : {}),

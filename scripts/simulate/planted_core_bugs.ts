@@ -23,6 +23,18 @@ const connections: readonly PlantedBug[] = [
     replace: "if (!wasOver && isOver(row.gate)) return true;",
   },
   {
+    name: "a new connection is not evaluated again",
+    file: `${core}/connection_table.ts`,
+    find: "    this.#reverification.add(row);\n",
+    replace: "",
+  },
+  {
+    name: "a clock that steps past the end of a certificate closes nothing",
+    file: `${core}/reverification.ts`,
+    find: "if (now > (row.gate.expiresAt ?? now)) this.#urgent.add(row);",
+    replace: "if (now > (row.gate.expiresAt ?? now) + 2 ** 40) this.#urgent.add(row);",
+  },
+  {
     name: "the table forgets the first of two connections",
     file: `${core}/groups.ts`,
     find: "    if (known === undefined) this.#groups.set(key, [item]);\n    else known.push(item);",
@@ -105,7 +117,7 @@ const claims: readonly PlantedBug[] = [
     name: "the value of an answer counts, not the publisher's own",
     file: `${core}/candidates.ts`,
     find: "return { publisher, value: state.value, identity: state.identity };",
-    replace: "return { publisher, value: values[0]?.value ?? state.value, identity: state.identity };",
+    replace: "return { publisher, value: values.at(-1)?.value ?? state.value, identity: state.identity };",
   },
   {
     name: "a majority of the answers counts before the publisher was asked",

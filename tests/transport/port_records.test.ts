@@ -19,6 +19,22 @@ const forged = '{"num_slices":7}';
 const key = "digits";
 const text = (value: Uint8Array) => new TextDecoder().decode(value);
 
+const get = (from: Party) => from.ask({ type: "record.get", id: "get", key, timeoutMs: 5_000 });
+/** The publisher that a look-up found, and the value; else the answer's type. */
+const found = (answer: TransportAnswer) =>
+  answer.type === "record" ? `${answer.publisher} ${text(answer.value)} ${answer.identity?.role}` : answer.type;
+/** Looks the record up until a look-up has asked all these liars. */
+async function lookedUp(meeting: Meeting, from: Party, liars: readonly LyingPeer[]): Promise<string> {
+  for (let time = 0; time < 50; time++) {
+    const before = liars.map(({ answered }) => answered);
+    const answer = found(await get(from));
+    if (liars.every(({ answered }, at) => answered > (before[at] ?? 0))) return answer;
+    await meeting.pass(100);
+  }
+  throw new Error("Cannot see a look-up that asks every liar");
+}
+const stop = (hostiles: readonly HostilePeer[]) => hostiles.map(({ wire }) => wire.stop(() => {}));
+
 for (const meetingOf of [realMeeting, simulatedMeeting]) {
   let pki: TestPki;
   const test = suite(`records over ${meetingOf === realMeeting ? "libp2p" : "the virtual network"}`);
@@ -33,28 +49,24 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       gateway: role === "gateway",
       input: { role },
     });
-  async function connect(from: Party, ...others: Party[]): Promise<void> {
+  const connect = async (from: Party, ...others: Party[]): Promise<void> => {
     for (const to of others) {
       assert.is((await dial(from, to)).type, "dial.done");
       await to.fact(established(from.peer));
     }
-  }
+  };
   const put = (from: Party, value = truth) =>
     from.ask({ type: "record.put", id: "put", key, value: new TextEncoder().encode(value), timeoutMs: 3_000 });
-  const get = (from: Party) => from.ask({ type: "record.get", id: "get", key, timeoutMs: 5_000 });
-  /** The publisher that a look-up found, and the value; else the answer's type. */
-  const found = (answer: TransportAnswer) =>
-    answer.type === "record" ? `${answer.publisher} ${text(answer.value)} ${answer.identity?.role}` : answer.type;
-  async function stored(meeting: Meeting, from: Party): Promise<void> {
+  const stored = async (meeting: Meeting, from: Party): Promise<void> => {
     let type = "";
     for (let time = 0; time < 40 && type !== "record.stored"; time++) {
       type = (await put(from)).type;
       await meeting.pass(100);
     }
     assert.is(type, "record.stored");
-  }
+  };
   /** A member without a core that is connected to these nodes. */
-  async function intrude(meeting: Meeting, name: string, role: Role | undefined, to: readonly Party[]) {
+  const intrude = async (meeting: Meeting, name: string, role: Role | undefined, to: readonly Party[]) => {
     const hostile = await meeting.intrude(name, await pki.node(name, role === undefined ? {} : { role }));
     for (const party of to) {
       const opened = new Promise((resolve) => hostile.dial(party.address, resolve));
@@ -62,19 +74,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       await opened;
     }
     return hostile;
-  }
-  /** Looks the record up until a look-up has asked all these liars. */
-  async function lookedUp(meeting: Meeting, from: Party, liars: readonly LyingPeer[]): Promise<string> {
-    for (let time = 0; time < 50; time++) {
-      const before = liars.map(({ answered }) => answered);
-      const answer = found(await get(from));
-      if (liars.every(({ answered }, at) => answered > (before[at] ?? 0))) return answer;
-      await meeting.pass(100);
-    }
-    throw new Error("Cannot see a look-up that asks every liar");
-  }
-  const stop = (hostiles: readonly HostilePeer[]) => hostiles.map(({ wire }) => wire.stop(() => {}));
-
+  };
   test("a worker that publishes first does not squat the key: the data node's record is found", async () => {
     const meeting = meetingOf(pki);
     const gateway = await join(meeting, "gateway");
