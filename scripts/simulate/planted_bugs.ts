@@ -8,6 +8,7 @@
 import type { Shrinking } from "./find.ts";
 import { plantedCoreBugs } from "./planted_core_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
+import { plantedTrainingBugs } from "./planted_training_bugs.ts";
 
 /** A defect. */
 export interface PlantedBug {
@@ -194,4 +195,5 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   ...plantedCoreBugs,
   ...plantedRuleBugs,
+  ...plantedTrainingBugs,
 ];
