@@ -166,6 +166,9 @@ export class JobScope extends refusalClass("job-scope") {}
 /** A member did what neither the table of acts nor a rule of the operator allows it. */
 export class NotAuthorized extends refusalClass("not-authorized") {}
 
+/** What a member asked of this node cost too much for too long. */
+export class TooExpensive extends refusalClass("too-expensive") {}
+
 /** The peer ended the connection before it was established; perhaps it refused us. */
 export class HungUp extends refusalClass("hung-up") {}
 

@@ -228,8 +228,11 @@ export type RecordAnswer =
     readonly type: "record";
     readonly id: string;
     readonly key: string;
+    /** What the publisher itself says. */
     readonly value: Uint8Array;
-    readonly publisher: PeerText | undefined;
+    readonly publisher: PeerText;
+    /** What the publisher's certificate proved; undefined: this node publishes it. */
+    readonly identity: PeerIdentity | undefined;
   }
   | { readonly type: "record.missing"; readonly id: string }
   | { readonly type: "record.failed"; readonly id: string; readonly error: TransportError };

@@ -90,7 +90,7 @@ const readFiles = Effect.fnUntraced(function* ({ keyPem, certPem, trustPem, crls
 
 const examineFiles = Effect.fnUntraced(
   function* ({ key, cert, trust, crls, findings }: NodeFiles, { config, settings, at }: Examination) {
-    const { policy, role, crlsPem } = settings;
+    const { policy, role, crlsPem, ownName } = settings;
     const keyed = key && examineKey(key, policy.leafAlgorithms);
     const chain = cert && readCertificates(cert, "certificate-format");
     const bundle = trust && readCertificates(trust, "bundle-format");
@@ -112,7 +112,7 @@ const examineFiles = Effect.fnUntraced(
       ],
       ...own === undefined || trust === undefined
         ? []
-        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, at }),
+        : examineOwnTrust(own, { config, role, cert: cert!, trust, crls, namesLists, policy, ownName, at }),
     ];
     const loading = key === undefined || cert === undefined ? [] : yield* examineLoading({ key, cert, at }, all);
     return { findings: [...all, ...loading], chain: own };

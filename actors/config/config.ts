@@ -24,6 +24,8 @@ export interface TrustDomainConfig {
   readonly crlsPem: string | undefined;
   /** Roles that its certificates may claim; all of them where undefined. */
   readonly roles: readonly Role[] | undefined;
+  /** What of the policy differs from the node's own; nothing where undefined. */
+  readonly policy?: Partial<Pick<CommonConfig, "requireRoles" | "leafAlgorithms" | "caAlgorithms" | "crlGraceHours">>;
 }
 
 /** The configuration of every role. Paths are relative to the working directory. */
@@ -36,6 +38,8 @@ export interface CommonConfig {
   readonly trustPem: string;
   /** Path of the revocation lists (PEM); undefined where none is configured. */
   readonly crlsPem: string | undefined;
+  /** This node's own trust domain, the only one that certificates of `trustPem` may claim; undefined: any but the others. */
+  readonly trustDomain?: string | undefined;
   /** Other organisations that this node trusts, each for its own name; none where undefined. */
   readonly trustDomains?: readonly TrustDomainConfig[] | undefined;
   /** Multiaddrs to listen on. */

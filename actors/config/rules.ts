@@ -33,7 +33,24 @@ export function checkRules(
     ...checkExecutors(values),
     ...checkPrices(values),
     ...checkAuthorization(values),
+    ...checkDomains(values),
   ];
+}
+
+/** A domain is the node's own or another's. */
+function checkDomains({ trust_domain: own, trust_domains: others }: Readonly<Record<string, unknown>>): BrokenRule[] {
+  if (typeof own !== "string" || !Array.isArray(others)) return [];
+  return others.flatMap((domain: unknown, index): BrokenRule[] => {
+    if (typeof domain !== "object" || domain === null || (domain as { readonly name?: unknown }).name !== own) {
+      return [];
+    }
+    return [{
+      path: ["trust_domains", index, "name"],
+      wrong: "is this node's own trust_domain",
+      expected: "the name of another organisation's",
+      mend: "put the CAs of the own domain into trust_pem, or correct trust_domain",
+    }];
+  });
 }
 
 /** The existing nodes' own `init` lists a QUIC address with each TCP address; QUIC alone leaves no address to use. */

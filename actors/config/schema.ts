@@ -9,15 +9,12 @@
  */
 import { Schema } from "effect";
 import type { Role } from "../../pki/certificate.ts";
-import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { defaultLimits } from "../../transport/core/admission.ts";
 import { authorization } from "./authorization_schema.ts";
 import {
-  crlGraceHoursDefault,
   drainTimeoutMsDefault,
   excludeCidrDefault,
   handshakeTimeoutMsDefault,
-  keyAlgorithmsDefault,
   keyExchangeDefault,
   relayCircuitDefault,
   requireGrantDefault,
@@ -49,17 +46,10 @@ import {
   telemetryProtocols,
   telemetrySamplers,
 } from "./telemetry_values.ts";
+import { algorithms, crlGraceHours, domainName, trustDomain } from "./trust_schema.ts";
 import { cell, executor, fetch, offer, wholeResources } from "./worker_schema.ts";
 
 export type { KeyNote } from "./notes.ts";
-
-const algorithm = oneOf(["ed25519", "ecdsa-p256", "ecdsa-p384", "rsa"], '"ed25519"', "");
-const algorithms = (of: string) =>
-  note(Schema.Array(algorithm).check(Schema.isMinLength(1), Schema.isMaxLength(4)), {
-    expected: 'a list of "ed25519", "ecdsa-p256", "ecdsa-p384", "rsa" (2048 bits or more), not empty',
-    example: tomlOf(keyAlgorithmsDefault),
-    description: `Key algorithms allowed in certificates of ${of}.`,
-  });
 
 const limit = (standard: number, description: string) => integer(1, 1_000_000, tomlOf(standard), description);
 const limits = Schema.Struct({
@@ -100,35 +90,17 @@ const rotation = Schema.Struct({
   ),
 });
 
-const trustDomain = Schema.Struct({
-  name: note(Schema.String.check(Schema.isPattern(trustDomainNamePattern)), {
-    expected: "a trust domain: lower-case letters, digits, dots, hyphens",
-    example: '"partner.example"',
-    description: "Name of the domain, as in spiffe://NAME/….",
-  }),
-  trust_pem: optional(path("Its CA certificates; or name its bundle.", '"certs/partner-ca.pem"')),
-  bundle: optional(path("Its SPIFFE bundle (JSON), in place of trust_pem.", '"certs/partner-bundle.json"')),
-  crls_pem: optional(path("Revocation lists of its CAs.", '"certs/partner-crls.pem"')),
-  roles: optional(
-    list(oneOf(["gateway", "scheduler", "worker", "data"], '"worker"', ""), {
-      expected: 'a list of "gateway", "scheduler", "worker", "data"',
-      example: '["worker"]',
-      description: "Roles that its certificates may claim; all of them where this is not set.",
-    }),
-  ),
-}).check(
-  Schema.makeFilter((domain: { readonly trust_pem?: string; readonly bundle?: string }) =>
-    (domain.trust_pem === undefined) === (domain.bundle === undefined)
-      ? "exactly one of trust_pem and bundle is wanted"
-      : undefined
-  ),
-);
-
 const common = {
   cert_pem: path("This node's certificate, intermediates behind it.", '"certs/node-cert.pem"'),
   key_pem: path("Its private key: PKCS#8, readable by its owner only.", '"certs/node-key.pem"'),
   trust_pem: path("CA certificates that this node trusts.", '"certs/ca-bundle.pem"'),
   crls_pem: optional(path("Revocation lists of those CAs; taken up when the file changes.", '"certs/crls.pem"')),
+  trust_domain: optional(
+    domainName(
+      "This node's own trust domain, as in spiffe://NAME/…: certificates of trust_pem may claim no other. init sets it where it finds the certificate.",
+      '"home.example"',
+    ),
+  ),
   trust_domains: optional(
     list(trustDomain, {
       expected: "a list of trust domains, each with a name and either trust_pem or bundle",
@@ -174,13 +146,7 @@ const common = {
   authorization: optional(authorization),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),
-  crl_grace_hours: optional(
-    note(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 8_760 })), {
-      expected: "a number from 0 to 8760",
-      example: tomlOf(crlGraceHoursDefault),
-      description: "How long a revocation list counts after its next update was due.",
-    }),
-  ),
+  crl_grace_hours: optional(crlGraceHours),
   drain_timeout_ms: optional(
     integer(0, 600_000, tomlOf(drainTimeoutMsDefault), "How long the node may take to end its work when stopped."),
   ),

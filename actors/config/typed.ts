@@ -59,11 +59,13 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     keyPem: decoded.key_pem,
     trustPem: decoded.trust_pem,
     crlsPem: decoded.crls_pem,
-    trustDomains: decoded.trust_domains?.map(({ name, trust_pem, bundle, crls_pem, roles }) => ({
+    trustDomain: decoded.trust_domain,
+    trustDomains: decoded.trust_domains?.map(({ name, trust_pem, bundle, crls_pem, roles, ...policy }) => ({
       name,
       trust: trust_pem ?? bundle ?? "",
       crlsPem: crls_pem,
       roles,
+      ...(Object.keys(policy).length === 0 ? {} : { policy: camelled(policy) }),
     })),
     listenAddresses: withoutQuic(decoded.listen_addresses),
     externalAddresses: withoutQuic("external_addresses" in decoded ? decoded.external_addresses ?? [] : []),

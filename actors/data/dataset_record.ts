@@ -4,6 +4,7 @@
  * @module
  */
 import { Result } from "effect";
+import { type Member, memberOf } from "../../pki/member.ts";
 import type { PeerText, RecordAnswer } from "../../transport/port.ts";
 
 /** Bytes of a record that are read: the existing nodes write about 20. */
@@ -13,6 +14,8 @@ export const recordBytesMax = 4_096;
 export interface FoundDataset {
   /** The record's publisher, which serves the slices. */
   readonly provider: PeerText;
+  /** As whom the provider published it: another certificate of its PeerID is another member. */
+  readonly member: Member;
   readonly slices: number;
 }
 
@@ -20,7 +23,7 @@ export interface FoundDataset {
 export function readDatasetRecord(answer: RecordAnswer): Result.Result<FoundDataset, string> {
   switch (answer.type) {
     case "record":
-      return readRecord(answer.value, answer.publisher);
+      return readRecord(answer);
     case "record.failed":
       return Result.fail(answer.error.message);
     default:
@@ -28,12 +31,14 @@ export function readDatasetRecord(answer: RecordAnswer): Result.Result<FoundData
   }
 }
 
-function readRecord(value: Uint8Array, provider: PeerText | undefined): Result.Result<FoundDataset, string> {
-  if (provider === undefined) return Result.fail("its record names no publisher that is verified here");
+function readRecord(
+  { value, publisher, identity }: Extract<RecordAnswer, { type: "record" }>,
+): Result.Result<FoundDataset, string> {
+  if (identity === undefined) return Result.fail("this node itself published it");
   if (value.length > recordBytesMax) return Result.fail(`its record has more than ${recordBytesMax} bytes`);
   const slices = readSlices(value);
   if (slices === undefined) return Result.fail('its record is not {"num_slices": n} with n of 1 or more');
-  return Result.succeed({ provider, slices });
+  return Result.succeed({ provider: publisher, member: memberOf(identity), slices });
 }
 
 function readSlices(value: Uint8Array): number | undefined {

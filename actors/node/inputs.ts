@@ -8,6 +8,7 @@ import type { Rule } from "../../transport/authorization/authorize.ts";
 import type { AddressText, MakeGate, NodeIdentity, TransportInput } from "../../transport/port.ts";
 import type { RoleConfig } from "../config/config.ts";
 import { rotationDefault } from "../config/defaults.ts";
+import type { DomainPaths, TrustPaths } from "../trust/load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { TrustStoreInput } from "../trust/trust_store.ts";
 
@@ -24,8 +25,17 @@ export function policyOf(config: RoleConfig): Policy {
 
 /** What the trust store is made with: the files of a configuration, and the policy. `hypha-certutil explain` loads the same. */
 export function trustInputOf(config: RoleConfig): Omit<TrustStoreInput, "ports"> {
-  const { trustPem, crlsPem, trustDomains: domains, stateDir } = config;
-  return { trustPem, crlsPem, domains, policy: policyOf(config), stateDir };
+  return { ...trustPathsOf(config), policy: policyOf(config), stateDir: config.stateDir };
+}
+
+/** Where a configuration has what it trusts, of each domain. */
+export function trustPathsOf(config: RoleConfig): TrustPaths {
+  const { trustPem, crlsPem, trustDomain: ownName, trustDomains } = config;
+  const domains = trustDomains?.map(({ policy, ...domain }): DomainPaths => ({
+    ...domain,
+    ...(policy === undefined ? {} : { policy: policyOf({ ...config, ...policy }) }),
+  }));
+  return { trustPem, crlsPem, ownName, domains };
 }
 
 /** A gateway relays. Other roles reserve where the configuration allows it and names a gateway. */

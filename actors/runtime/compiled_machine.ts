@@ -39,6 +39,8 @@ export interface CompiledLogic<Machine extends AnyStateMachine> extends
   > {
   /** The machine's. */
   readonly id: string;
+  /** What it was compiled from. */
+  readonly machine: Machine;
 }
 
 /** What of an actor's system tells inspectors. */
@@ -68,6 +70,7 @@ export function compileMachine<Machine extends AnyStateMachine>(
   const runner = new Runner(machine, inspected);
   const logic = {
     id: machine.id,
+    machine,
     transition: (state: State, event: EventObject, scope: Scope) => runner.transition(state, event, scope),
     getInitialSnapshot: (scope: Scope, input: unknown) => runner.begin(scope, input),
     getPersistedSnapshot: (state: State) => state,

@@ -77,9 +77,11 @@ export function takeProvider(
 ): void {
   if (lookup !== context.lookups || context.dataset === undefined) return;
   const found = readDatasetRecord(answer);
-  if (Result.isFailure(found) || found.success.provider === context.dataset.provider) return;
+  if (Result.isFailure(found) || found.success.member === context.dataset.member) return;
   const { provider, slices } = found.success;
   if (slices !== context.dataset.slices) return;
+  // The same key with another certificate: the workers' slices come from where they came from.
+  if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
   enqueue.assign({ dataset: found.success, seeks: 0 });
   enqueue.cancel(seekSoon.id);
   enqueue(() =>

@@ -103,6 +103,9 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   forger: noted,
   mute: noted,
   relayed: { traffic: "relayed" },
+  rules: noted,
+  "wrong-role": { fact: (fact) => fact.type === "act.refused" },
+  denied: noted,
 };
 
 interface Struck {

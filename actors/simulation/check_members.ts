@@ -10,11 +10,14 @@ import type { Session } from "../../transport/core/session.ts";
 import type { PeerText, RecordAnswer, TransportFact } from "../../transport/port.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import { ActChecks } from "./check_acts.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
 import type { Simulation } from "./simulation.ts";
 
+/** How many slices forged records name. */
+export const forgedSlices = 911;
 /** Connections of a previous pair have this long to end once their time is over, in milliseconds. */
 const endMs = 3_000;
 
@@ -42,11 +45,13 @@ export class MemberChecks {
   /** Sessions whose members did not match at the last look. */
   readonly #astray = new WeakSet<Session>();
   readonly #pairs = new WeakMap<Session, Pair>();
+  readonly #acts: ActChecks;
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
     this.#sim = sim;
     this.#findings = findings;
     this.#oracle = oracle;
+    this.#acts = new ActChecks({ sim, findings, oracle });
   }
 
   /** Bytes above the gate were delivered. What they make a transport tell is told in the same step. */
@@ -69,6 +74,7 @@ export class MemberChecks {
       case "stream.received":
         return this.#checkIdentity(node, fact);
       case "published":
+        this.#acts.published(node, fact.from);
         return this.#checkAuthor(node, fact.from);
     }
   }
@@ -82,12 +88,13 @@ export class MemberChecks {
 
   #checkIdentity(
     node: SimulatedNode,
-    { protocol, identity }: Pick<Extract<TransportFact, { type: "request.received" }>, "identity"> & {
-      readonly protocol: string;
-    },
+    fact: Extract<TransportFact, { type: "request.received" | "stream.received" }>,
   ): void {
+    const { protocol, identity } = fact;
     const last = this.#received.get(node);
     if (last === undefined || last.at !== this.#sim.time.now || last.protocol !== protocol) return;
+    const [leaf] = last.from.chain;
+    if (leaf !== undefined) this.#acts.received(node, fact, leaf);
     const shown = this.#oracle.standingOf(last.from.chain[0])?.credential;
     if (shown === undefined || shown.serial === identity.serial) return;
     const detail = `${protocol} of ${shown.name} (${shown.serial}) counts as ${identity.name} (${identity.serial})`;
@@ -102,10 +109,12 @@ export class MemberChecks {
 
   /** A look-up found a record. */
   asked(node: SimulatedNode, answer: unknown): void {
-    const { type, key, publisher } = answer as Partial<Extract<RecordAnswer, { type: "record" }>>;
+    const { type, key, value, publisher } = answer as Partial<Extract<RecordAnswer, { type: "record" }>>;
     if (type !== "record" || publisher === undefined) return;
     const why = this.#oracle.mustRefusePeer(node, publisher, this.#sim.time.now);
     if (why !== undefined) this.#findings.violate("record-owner", node.name, `found ${key} of ${publisher}: ${why}`);
+    const isForged = new TextDecoder().decode(value).includes(`${forgedSlices}`);
+    if (isForged) this.#findings.violate("record-owner", node.name, `found a forged ${key} of ${publisher}`);
   }
 
   /** Looks at every session of a node. */
@@ -114,6 +123,7 @@ export class MemberChecks {
       if (session.isStopped) continue;
       this.#lookAt(node, session);
     }
+    this.#acts.look(node);
     if (node.role === "scheduler") this.#checkProvider(node);
   }
 

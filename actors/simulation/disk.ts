@@ -12,6 +12,9 @@ import { systemError, type SystemErrorTag } from "effect/PlatformError";
 /** Watchers of one disk at once. */
 export const watchersMax = 64;
 
+/** Most that is read of a file as text. */
+const textBytesMax = 1_048_576;
+
 interface StoredFile {
   readonly bytes: Uint8Array;
   readonly mode: number;
@@ -48,6 +51,7 @@ export class Disk {
       stat: (path) => this.#stat(path),
       lstat: (path) => this.#stat(path),
       exists: (path) => Effect.sync(() => this.#files.has(path) || this.#isFolder(path)),
+      readFileString: (path) => this.#readText(path),
       open: (path, options) => options?.flag === "wx" ? this.#create(path, options.mode) : this.#open(path),
       makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
       rename: (from, to) => this.#move("rename", from, to),
@@ -157,6 +161,17 @@ export class Disk {
       });
       return delayMs > 0 ? Effect.delay(open, delayMs) : open;
     });
+  }
+
+  #readText(path: string) {
+    return Effect.flatMap(
+      this.#open(path),
+      (file) =>
+        Effect.map(
+          file.readAlloc(textBytesMax),
+          (bytes) => new TextDecoder().decode(Option.getOrElse(bytes, () => new Uint8Array(0))),
+        ),
+    );
   }
 
   #list(path: string) {

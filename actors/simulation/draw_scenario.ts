@@ -225,6 +225,7 @@ export function targetsOf(nodes: readonly NodePlan[], kind: FaultKind): readonly
     case "torn-stream":
     case "forger":
     case "relayed":
+    case "denied":
       return nodes.filter(({ role }) => role === "worker");
     case "garbage-answers":
       return nodes.filter(({ role }) => role === "worker" || role === "data");

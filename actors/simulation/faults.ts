@@ -156,6 +156,9 @@ export class Trouble {
     forger: this.#makeHostile,
     mute: this.#makeHostile,
     relayed: this.#makeHostile,
+    rules: this.#makeHostile,
+    "wrong-role": this.#makeHostile,
+    denied: this.#makeHostile,
   };
 
   // ── Links ──
@@ -246,9 +249,11 @@ export class Trouble {
 
   #jump({ forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
     node.skewMs = Math.round((amount - 0.5) * jumpMs);
-    this.#init.oracle.clockJumped(node);
-    this.#init.sim.after(forMs, () => {
+    const { oracle, sim } = this.#init;
+    oracle.clockJumped(node, sim.time.now);
+    sim.after(forMs, () => {
       node.skewMs = 0;
+      oracle.clockJumped(node, sim.time.now);
     });
   }
 

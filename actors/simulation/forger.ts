@@ -1,6 +1,6 @@
 /**
- * Members that forge: they publish records under other names, take over the key of a data set, answer look-ups with records of
- * a stranger, and hand on gossip of authors that are not, or no longer, allowed.
+ * Members that forge: they publish records under other names, take over the key of a data set, answer look-ups with forged
+ * records of a stranger, of the true publisher and of themselves, and hand on gossip of authors that are not, or no longer, allowed.
  *
  * @module
  */
@@ -23,6 +23,7 @@ import { encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import { randomOf } from "../runtime/random.ts";
 import { type Credential, peerOfCredential } from "./authority.ts";
 import type { Bites } from "./bites.ts";
+import { forgedSlices } from "./check_members.ts";
 import type { Checker } from "./checker.ts";
 import { type HostileMember, requestForWorkers } from "./hostile_member.ts";
 import type { SimulatedNode } from "./node.ts";
@@ -32,8 +33,8 @@ import type { Simulation } from "./simulation.ts";
 const datasetKey = new TextEncoder().encode("digits");
 const freshKey = new TextEncoder().encode("forged");
 const forged = Uint8Array.of(0xf0, 0x0d);
-/** It decodes: what does not is found out by itself. */
-const strangersValue = new TextEncoder().encode('{"num_slices":3}');
+/** It decodes: what does not is found out by itself. No data set of a run has so many slices. */
+const liarsValue = new TextEncoder().encode(`{"num_slices":${forgedSlices}}`);
 /** The author that will be revoked is connected for this long, in milliseconds: then it was verified a short while ago. */
 const authorStaysMs = 1_200;
 /** Forgers leave after this, in milliseconds. */
@@ -64,7 +65,11 @@ export class Forger {
     const gone = member("forger/gone");
     const [first] = forgers;
     if (first === undefined || stranger === undefined || gone === undefined) return;
-    for (const forger of forgers) this.#answerFor(forger, peerOfCredential(stranger));
+    // Of some seeds all name the true publisher with another value; else one does, one names a stranger, one itself: a worker.
+    const areAgreed = randomOf(sim.seed, "forger/lies").chance(0.5);
+    const data = () => [...sim.nodes.values()].find(({ role }) => role === "data")?.peer;
+    const publishers = areAgreed ? [data, data, data] : [() => undefined, data, () => forgers[2]?.peer];
+    forgers.forEach((forger, at) => this.#answerFor(forger, () => publishers[at]?.() ?? peerOfCredential(stranger)));
     this.#publish(node, { gone, forger: first, stranger: peerOfCredential(stranger) });
     const others = [...sim.nodes.values()].filter(({ role }) => role === "gateway" || role === "scheduler");
     for (const other of others) {
@@ -122,15 +127,15 @@ export class Forger {
     });
   }
 
-  /** Answers every look-up with a record of a stranger. */
-  #answerFor({ hostile }: HostileMember, stranger: PeerText): void {
+  /** Answers every look-up with a forged record of a publisher. */
+  #answerFor({ hostile }: HostileMember, publisher: () => PeerText): void {
     hostile.wire.serve(kadProtocol);
     hostile.onOffered = (_, stream) => {
       if (stream.protocol !== kadProtocol) return undefined;
       return answering(stream, ({ type, key }) => {
         if (type !== "GET_VALUE" || key === undefined) return undefined;
         this.#init.bites.note("forger");
-        const record = { key, value: strangersValue, publisher: multihashOf(stranger) };
+        const record = { key, value: liarsValue, publisher: multihashOf(publisher()) };
         return { type, key, record, closer: [], providers: [] };
       });
     };

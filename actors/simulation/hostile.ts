@@ -66,6 +66,9 @@ export class Hostile {
       case "forger":
       case "mute":
       case "relayed":
+      case "rules":
+      case "wrong-role":
+      case "denied":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

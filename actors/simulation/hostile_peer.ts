@@ -119,6 +119,10 @@ export class HostilePeer implements WireListener {
   stream(connection: WireConnection, stream: WireStream): StreamListener {
     return this.onOffered(connection, stream) ?? { data: () => {}, ended: () => {}, closed: () => {} };
   }
+  charge(): number {
+    return 0;
+  }
+  refund(): void {}
   permits(): boolean {
     return true;
   }

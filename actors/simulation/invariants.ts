@@ -20,7 +20,8 @@ export const invariants = {
     source: "docs/specification.md: mTLS Handshake; Organizational Trust Boundaries",
   },
   "revoked-is-revoked": {
-    sentence: "A peer that a node's newest lists revoke is not established there one second after the lists arrived.",
+    sentence:
+      "A peer that a node's newest lists revoke, or whose certificate ended by the node's clock, is not established there one second later; a clock that jumped adds half a minute.",
     source: "docs/specification.md: Certificate Revocation Lists (CRLs)",
   },
   "no-bystander": {
@@ -31,9 +32,18 @@ export const invariants = {
     sentence: "A request or a stream counts with the identity that its own connection proved.",
     source: "ours",
   },
+  "act-only-by-role": {
+    sentence: "An act is done only for a member whose role may do it, and a second after the rules deny it, no more.",
+    source: "ours",
+  },
   "members-told": {
     sentence: "A node's roles are told of every member that is connected, of its end, and of no other.",
     source: "ours",
+  },
+  "rules-hold": {
+    sentence:
+      "A second after a node's configuration changed, nothing is done that its rules deny; a file that does not load takes no rule away.",
+    source: "docs/security.md: What a member may do",
   },
   "record-owner": {
     sentence: "A record is kept and found under the publisher that sent it, and no other owner takes over its key.",

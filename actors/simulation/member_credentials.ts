@@ -5,6 +5,7 @@
  */
 import { randomOf } from "../runtime/random.ts";
 import type { Authority, Credential } from "./authority.ts";
+import { ruledName } from "./ruled_member.ts";
 
 /** Members of a crowd. The last ones, which connect last, are revoked. */
 export const crowdSize = 16;
@@ -39,13 +40,18 @@ export async function memberCredentials(
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }
   if (kinds.has("mute")) await add("mute", { role: "scheduler" });
+  if (kinds.has("wrong-role") || kinds.has("denied")) {
+    for (const role of ["gateway", "scheduler", "worker", "data"]) await add(`acting/${role}`, { role });
+  }
   if (kinds.has("relayed")) await add("relayed", { role: "scheduler" });
+  if (kinds.has("rules")) await add(ruledName, { role: "worker" });
   return made;
 }
 
 /** Whether a credential is a member's, which only a list may exclude. */
 export function isMemberName(name: string): boolean {
-  return /^(second|crowd|forger)\//.test(name) && name !== "forger/stranger" || name === "mute" || name === "relayed";
+  return /^(second|crowd|forger|acting)\//.test(name) && name !== "forger/stranger" ||
+    ["mute", "relayed", ruledName].includes(name);
 }
 
 /** Of these credentials, those that the first revocation of a run revokes. */

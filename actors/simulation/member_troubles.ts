@@ -5,13 +5,15 @@
  */
 import type { ConnectionRow } from "../../transport/core/connection_table.ts";
 import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
-import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
+import { streamsPerPeerMax } from "../../transport/core/stream_places.ts";
 import { type PeerText, streamProtocols } from "../../transport/port.ts";
 import { isMessageProtocol, messageProtocols, workerTopic } from "../../transport/protocols/messages.ts";
 import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
+import { RuledMember, ruledName } from "./ruled_member.ts";
 import type { Credential } from "./authority.ts";
+import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
 import { Forger } from "./forger.ts";
@@ -50,13 +52,18 @@ export interface MemberTroublesInit {
 /** Makes the troubles of hostile members. */
 export class MemberTroubles {
   readonly #init: MemberTroublesInit;
+  readonly #ruled: RuledMember;
+  readonly #acting: ActingTroubles;
   #members = 0;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
+    this.#ruled = new RuledMember({ ...init, member: () => this.#member(ruledName) });
+    this.#acting = new ActingTroubles({ ...init, member: (name, isListed) => this.#member(name, isListed) });
   }
 
-  make({ kind, forMs, amount }: ScenarioEvent, node: SimulatedNode): void {
+  make(event: ScenarioEvent, node: SimulatedNode): void {
+    const { kind, forMs, amount } = event;
     switch (kind) {
       case "second-certificate":
         return this.#comeTwice(node, amount < 0.4 ? "second/role" : "second/serial", amount);
@@ -68,6 +75,12 @@ export class MemberTroubles {
         return amount > 0.5 && (node.role === "worker" || node.role === "data")
           ? this.#silence(node, forMs)
           : this.#keepSilent(node, amount < 0.25);
+      case "rules":
+        return this.#ruled.begin(node, event);
+      case "wrong-role":
+        return this.#acting.actOutOfRole(node, amount);
+      case "denied":
+        return this.#acting.deny(node);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }
@@ -159,7 +172,7 @@ export class MemberTroubles {
       // A worker that answers with an offer waits for an answer of its own.
       sim.after(500, () => this.#askForWorkers(member));
       if (!isGreedy) return;
-      for (let nth = 0; nth < streamsPerProtocolMax + 20; nth++) {
+      for (let nth = 0; nth < streamsPerPeerMax + 20; nth++) {
         member.hostile.open(connection, health).send(Uint8Array.of(0xbf));
       }
       sim.after(muteOverMs, () => this.#askAgain(node, member, connection));

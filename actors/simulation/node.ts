@@ -15,6 +15,8 @@ import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
 import type { SimulatedHost } from "../../transport/simulated/wire.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
+import type { RuleText } from "../../transport/authorization/rules.ts";
+import type { RoleConfig } from "../config/config.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { parseMarks } from "../files/marks_text.ts";
 import { marksPath } from "../files/state_directory.ts";
@@ -37,6 +39,7 @@ import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
 import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
 import { randomOf } from "../runtime/random.ts";
+import { ruleFileOf, simulatedRuleSource } from "./rule_file.ts";
 import { giveKnobs, turnedIdentity, turnedTrustStore, turnJob, turnWorker, withInput } from "./turned_machines.ts";
 import { makeVirtualRun } from "./virtual_run.ts";
 import type { VirtualTime } from "./virtual_time.ts";
@@ -109,6 +112,9 @@ export class SimulatedNode {
   #incarnation = 0;
   #exit: string | undefined;
   #endedAt = -Infinity;
+  #startedAt = -Infinity;
+  /** The rules that its operator wrote last. */
+  #rules: readonly RuleText[] = [];
 
   constructor(world: NodeWorld, address: string, options: NodeOptions) {
     this.#world = world;
@@ -123,6 +129,7 @@ export class SimulatedNode {
     this.disk.put(nodePaths.cert, credential.chainPem, 0o644);
     this.disk.put(nodePaths.key, options.keyPem ?? credential.keyPem, 0o600);
     this.disk.put(nodePaths.trust, trustPem, 0o644);
+    if (options.hasRules === true) this.writeRules([]);
     if (crlsPem !== undefined) this.disk.put(nodePaths.crls, crlsPem, 0o644);
     for (let slice = 0; slice < (options.slices ?? 0); slice++) {
       this.disk.put(`${nodePaths.dataset}/${String(slice).padStart(4, "0")}`, `slice ${slice}\n`.repeat(20), 0o644);
@@ -143,6 +150,13 @@ export class SimulatedNode {
     else put();
   }
 
+  /** Its operator writes rules. Returns whether there was room. */
+  writeRules(rules: readonly RuleText[]): boolean {
+    if (!this.disk.put(nodePaths.config, ruleFileOf(rules), 0o644)) return false;
+    this.#rules = rules;
+    return true;
+  }
+
   /** Processes that were started. */
   get incarnation(): number {
     return this.#incarnation;
@@ -155,6 +169,11 @@ export class SimulatedNode {
   /** When its last process ended, in the world's time. */
   get endedAt(): number {
     return this.#endedAt;
+  }
+
+  /** When its last process began, in the world's time. */
+  get startedAt(): number {
+    return this.#startedAt;
   }
 
   /** How its last process ended by itself. */
@@ -235,6 +254,7 @@ export class SimulatedNode {
   start(): void {
     if (this.#process !== undefined) return;
     this.#incarnation += 1;
+    this.#startedAt = this.#world.time.now;
     this.#exit = undefined;
     const { time, network, directory, seed } = this.#world;
     const clock = new NodeClock(time, this.#skewMs);
@@ -279,7 +299,8 @@ export class SimulatedNode {
       id: this.name,
       clock: clock.machine,
       input: {
-        config: nodeConfig(this.claims === undefined ? this.options : { ...this.options, resources: this.claims }),
+        config: this.#config(),
+        ruleSource: this.options.hasRules === true ? simulatedRuleSource : undefined,
         ports,
         transport,
         makeGate: makeGateFactory({
@@ -294,6 +315,13 @@ export class SimulatedNode {
       ...(inspect === undefined ? {} : { inspect }),
     });
     this.#process = { host, clock, root, sessions };
+  }
+
+  /** With the rules that its operator wrote last: no process starts with a file that does not load. */
+  #config(): RoleConfig {
+    const config = nodeConfig(this.claims === undefined ? this.options : { ...this.options, resources: this.claims });
+    if (this.options.hasRules !== true) return config;
+    return { ...config, authorization: { rules: this.#rules } };
   }
 
   /** The process ended by itself: its timers with it, its connections politely. */

@@ -33,6 +33,8 @@ export interface NodeOptions {
   readonly relayClient?: boolean;
   /** False: peers reach it through a gateway's relay only. */
   readonly isDialable?: boolean;
+  /** Its operator writes rules: they lie on its disk, and its processes read them again. */
+  readonly hasRules?: boolean;
   /** Limits and times in place of the defaults. */
   readonly knobs?: Knobs | undefined;
 }
@@ -44,6 +46,7 @@ export const nodePaths = {
   trust: "/etc/hypha/trust.pem",
   crls: "/etc/hypha/crls.pem",
   dataset: "/data/digits",
+  config: "/etc/hypha/node.toml",
   state: "/var/lib/hypha/state",
 } as const;
 

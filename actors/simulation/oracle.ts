@@ -5,6 +5,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { expirySweepMs } from "../../transport/core/reverification.ts";
 import { type Credential, peerOfCredential } from "./authority.ts";
 import type { SimulatedNode } from "./node.ts";
 
@@ -44,13 +45,13 @@ export class Oracle {
   readonly #byPeer = new Map<string, Standing[]>();
   readonly #cache = new WeakMap<Uint8Array, Standing>();
   readonly #lists = new Map<string, Lists>();
-  /** Nodes whose clock jumped. */
-  readonly #jumped = new Set<string>();
+  /** Nodes whose clock jumped, and when it did last. */
+  readonly #jumped = new Map<string, number>();
   readonly excused = new Map<string, number>();
 
-  /** Its clock is or was wrong: a peer that it accepted by a wrong clock stays until the timer that it set by that clock. */
-  clockJumped(node: SimulatedNode): void {
-    this.#jumped.add(node.name);
+  /** Its clock is or was wrong: a peer that it accepted by another clock stays until the next sweep. */
+  clockJumped(node: SimulatedNode, at: number): void {
+    this.#jumped.set(node.name, at);
   }
 
   hasJumped(node: SimulatedNode): boolean {
@@ -115,10 +116,18 @@ export class Oracle {
     if (standing === undefined) return "no authority issued its certificate";
     if (standing.never !== undefined) return standing.never;
     if (this.isExcused(node, at)) return undefined;
-    if (at > standing.notAfter + graceMs && !this.#jumped.has(node.name)) return "its certificate has expired";
+    if (this.#mustExpire(node, standing, at)) return "its certificate has expired";
     const lists = this.#lists.get(node.name);
     if (lists === undefined || standing.revokedBy === undefined || lists.number < standing.revokedBy) return undefined;
     return at > readBy(lists) ? "its certificate is revoked" : undefined;
+  }
+
+  /** Whether the certificate ended by the node's own clock, and the node had its time to see that. */
+  #mustExpire(node: SimulatedNode, { notAfter }: Standing, at: number): boolean {
+    const jumpedAt = this.#jumped.get(node.name);
+    if (jumpedAt === undefined) return at > notAfter + graceMs;
+    const sweptMs = expirySweepMs + graceMs;
+    return at + node.skewMs > notAfter + sweptMs && at > jumpedAt + sweptMs;
   }
 
   /** Why this node must not accept any certificate of a PeerID; undefined where it may accept one. */
@@ -126,6 +135,11 @@ export class Oracle {
     const standings = this.#byPeer.get(peer) ?? [undefined];
     const reasons = standings.map((standing) => this.mustRefuse(node, standing, at));
     return reasons.includes(undefined) ? undefined : reasons[0];
+  }
+
+  /** The certificates of a PeerID. */
+  credentialsOf(peer: string): readonly Credential[] {
+    return (this.#byPeer.get(peer) ?? []).map(({ credential }) => credential);
   }
 
   /** The names that the certificates of a PeerID carry. */

@@ -14,7 +14,7 @@ import { isMemberName, memberCredentials, revokedMembers } from "./member_creden
 import { undialableShare } from "./member_troubles.ts";
 import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
-import type { NodePlan, Scenario } from "./scenario.ts";
+import type { FaultKind, NodePlan, Scenario } from "./scenario.ts";
 import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
 import type { TraceLine } from "./trace.ts";
 
@@ -139,9 +139,12 @@ async function prepare(sim: Simulation, scenario: Scenario) {
   return { checker, trouble, oracle, credentials: own };
 }
 
-function issueFor(sim: Simulation, { name, role, expiresAfterMs, byOther }: NodePlan): Promise<Credential> {
+function issueFor(
+  sim: Simulation,
+  { name, role, namesNoRole, expiresAfterMs, byOther }: NodePlan,
+): Promise<Credential> {
   return sim.authority.node(name, {
-    role,
+    ...(namesNoRole === true ? {} : { role }),
     notBefore: new Date(startsAt - dayMs),
     notAfter: new Date(startsAt + (expiresAfterMs ?? 365 * dayMs)),
     ...(byOther === true ? { issuer: "other" } : {}),
@@ -206,6 +209,8 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
   const isShared = scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
     randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
+  const isStruck = (by: FaultKind, name: string) =>
+    scenario.events.some(({ kind, target }) => kind === by && target === name);
   for (const plan of scenario.nodes) {
     const { name, role, executors } = plan;
     const joinedBy = plan.gateways ?? (role === "gateway" ? [] : gateways);
@@ -218,6 +223,8 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
       knobs: scenario.knobs,
+      // Rules that "denied" gives to a running process would replace those of the file, and the other way round.
+      hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),
       ...(role === "worker" && isShared ? { resources: roomForTwo } : {}),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),

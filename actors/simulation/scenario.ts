@@ -54,6 +54,9 @@ export const faultKinds = [
   "forger",
   "mute",
   "relayed",
+  "rules",
+  "wrong-role",
+  "denied",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */
@@ -89,6 +92,8 @@ export interface NodePlan {
   readonly byOther?: boolean;
   /** Names of the gateways that it joins by, made before it; all for a node of another role, where none are named. */
   readonly gateways?: readonly string[];
+  /** Its certificate names no role, as in networks that were made before certificates did. */
+  readonly namesNoRole?: true;
 }
 
 /** Kinds of trouble that a seed leaves out (0) or doubles (2); every other has weight 1. */

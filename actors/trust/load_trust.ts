@@ -30,6 +30,8 @@ export interface TrustPaths {
   readonly trustPem: string;
   /** Undefined where no revocation list is configured. */
   readonly crlsPem: string | undefined;
+  /** The node's own trust domain; undefined: certificates of its bundle may claim any but those of `domains`. */
+  readonly ownName?: string | undefined;
   /** Files of other trust domains; none where undefined. */
   readonly domains?: readonly DomainPaths[] | undefined;
 }
@@ -41,6 +43,8 @@ export interface DomainPaths {
   readonly trust: string;
   readonly crlsPem: string | undefined;
   readonly roles?: readonly Role[] | undefined;
+  /** The node's own policy where undefined. */
+  readonly policy?: Policy | undefined;
 }
 
 /** All files that a snapshot is made of. */
@@ -75,8 +79,10 @@ export interface TrustSources {
 /** A snapshot, and what it was made of. */
 export interface TrustLoaded extends TrustMade {
   readonly sources: TrustSources;
-  /** Why files did not load; one error for each. The snapshot uses their previous content. */
+  /** Why files did not load; one error for each. */
   readonly broken: readonly LoadError[];
+  /** Files whose previous content the snapshot uses: broken ones, and those of a domain that do not go together with them. */
+  readonly previous: ReadonlySet<string>;
   /** What the kept files hold, by their paths, where the state directory was opened: hashes, joined by spaces. */
   readonly held: ReadonlyMap<string, string>;
   /** What an operator should know about the state directory. */
@@ -107,15 +113,14 @@ export function loadTrust(
   const load = (
     opened: OpenedState | undefined,
     broken: readonly LoadError[],
+    previous: ReadonlySet<string> = new Set(),
   ): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
-    loadFiles(paths, { ...terms, opened }, standIns(before, broken)).pipe(
-      Effect.map((loaded) => ({ ...loaded, broken })),
+    loadFiles(paths, { ...terms, opened }, standIns(before, previous)).pipe(
+      Effect.map((loaded) => ({ ...loaded, broken, previous })),
       Effect.catch((error) => {
-        const { file } = error;
-        const mends = before.bundles.has(file) || before.lists.has(file);
-        return mends && broken.every((each) => each.file !== file)
-          ? load(opened, [...broken, error])
-          : Effect.fail(broken[0] ?? error);
+        const next = withPrevious(error.file, paths, { before, previous });
+        const errors = broken.some(({ file }) => file === error.file) ? broken : [...broken, error];
+        return next === undefined ? Effect.fail(broken[0] ?? error) : load(opened, errors, next);
       }),
     );
   const { stateDir, seenLists } = terms;
@@ -124,12 +129,30 @@ export function loadTrust(
   return Effect.flatMap(openState(stateDir, domains), (opened) => load(opened, []));
 }
 
-/** The previous content of the files that did not load. */
-function standIns({ bundles, lists }: TrustSources, broken: readonly LoadError[]): TrustSources {
-  const named = new Set(broken.map(({ file }) => file));
+/**
+ * The files of which the previous content is used, after one more of them did not load: this file's; and where that does not go
+ * together with the other file of its trust domain, both. No domain's files hold up another's.
+ *
+ * @returns Undefined where there is no previous content, or it was of no use.
+ */
+function withPrevious(
+  file: string,
+  paths: TrustPaths,
+  { before: { bundles, lists }, previous }: { readonly before: TrustSources; readonly previous: ReadonlySet<string> },
+): ReadonlySet<string> | undefined {
+  const own = { trust: paths.trustPem, crlsPem: paths.crlsPem };
+  const domains = [own, ...paths.domains ?? []].map(({ trust, crlsPem }) => [trust, crlsPem]);
+  const both = domains.filter((files) => files.includes(file)).flat().filter((path) => path !== undefined);
+  const wanted = previous.has(file) ? both : [file];
+  const isThere = wanted.every((path) => bundles.has(path) || lists.has(path));
+  return isThere && !wanted.every((path) => previous.has(path)) ? new Set([...previous, ...wanted]) : undefined;
+}
+
+/** The previous content of these files. */
+function standIns({ bundles, lists }: TrustSources, previous: ReadonlySet<string>): TrustSources {
   return {
-    bundles: new Map([...bundles].filter(([path]) => named.has(path))),
-    lists: new Map([...lists].filter(([path]) => named.has(path))),
+    bundles: new Map([...bundles].filter(([path]) => previous.has(path))),
+    lists: new Map([...lists].filter(([path]) => previous.has(path))),
   };
 }
 
@@ -163,12 +186,14 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   return Effect.gen(function* () {
     const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
     const domains: DomainInput[] = [];
-    for (const { name, roles, ...files } of paths.domains ?? []) {
+    for (const { name, roles, policy, ...files } of paths.domains ?? []) {
       const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
-      domains.push({ name, roles, ...yield* loaded });
+      domains.push({ name, roles, policy, ...yield* loaded });
     }
     const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
-    const input = { ...terms, ...own, trustPem: own.trust, domains, crlMarks, seenLists: terms.seenLists ?? kept };
+    const { ownName } = paths;
+    const seenLists = terms.seenLists ?? kept;
+    const input = { ...terms, ...own, trustPem: own.trust, ownName, domains, crlMarks, seenLists };
     const made = yield* Effect.fromResult(makeTrustSnapshot(input));
     const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
     return { ...made, warnings, sources: { bundles, lists }, held, reports };

@@ -130,7 +130,7 @@ const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: Known
     const loaded = loadTrust(paths, terms, sources).pipe(
       Effect.mapError((error): readonly LoadError[] => [error]),
       Effect.filterOrFail(
-        ({ broken }) => broken.length === 0 || isNews(looked.files, { broken, loadedAs }),
+        ({ broken, previous }) => broken.length === 0 || isNews(looked.files, { previous, loadedAs }),
         ({ broken }) => broken,
       ),
     );
@@ -140,10 +140,9 @@ const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: Known
 /** Whether a file that loads has changed. */
 function isNews(
   files: FilesLook["files"],
-  { broken, loadedAs }: Pick<TrustLoaded, "broken"> & Pick<KnownTrust, "loadedAs">,
+  { previous, loadedAs }: Pick<TrustLoaded, "previous"> & Pick<KnownTrust, "loadedAs">,
 ): boolean {
-  const named = new Set(broken.map(({ file }) => file));
-  return [...files].some(([path, signature]) => !named.has(path) && loadedAs.get(path) !== signature);
+  return [...files].some(([path, signature]) => !previous.has(path) && loadedAs.get(path) !== signature);
 }
 
 /** The terms of the next snapshot. */
@@ -177,8 +176,8 @@ const brokenOff = ({ error }: { readonly error: unknown }): FilesRead => ({
 });
 
 /** What each file looked like when it loaded last. */
-function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { broken }: TrustLoaded) {
-  const old = broken.map(({ file }) => [file, before.get(file) ?? ""] as const);
+function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { previous }: TrustLoaded) {
+  const old = [...previous].map((file) => [file, before.get(file) ?? ""] as const);
   return new Map([...files, ...old]);
 }
 
@@ -279,10 +278,10 @@ const readFiles = store.createStateConfig({
 /** The trust store as a machine. */
 export const trustStoreMachine = store.createMachine({
   id: "trustStore",
-  context: ({ input: { ports, policy, trustPem, crlsPem, domains, stateDir, timing } }) => ({
+  context: ({ input: { ports, policy, trustPem, crlsPem, ownName, domains, stateDir, timing } }) => ({
     ports,
     policy,
-    paths: { trustPem, crlsPem, domains },
+    paths: { trustPem, crlsPem, ownName, domains },
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
     stateDir,

@@ -20,6 +20,8 @@ export interface WatchedPaths {
   readonly trustPem: string;
   /** Their revocation lists (PEM). Without them no certificate is ever revoked. */
   readonly crlsPem?: string | undefined;
+  /** The application's own trust domain: certificates of `trustPem` may claim no other; by default any but those of `domains`. */
+  readonly ownName?: string | undefined;
   /** Other trust domains; none by default. */
   readonly domains?: readonly WatchedDomain[] | undefined;
 }
@@ -34,6 +36,8 @@ export interface WatchedDomain {
   readonly crlsPem?: string | undefined;
   /** The roles that its certificates may claim; all by default. */
   readonly roles?: readonly Role[] | undefined;
+  /** What may be trusted in it; as in the application's own by default. */
+  readonly policy?: Policy | undefined;
 }
 
 /** Options of the watch, and its callbacks. */
@@ -141,6 +145,7 @@ function inputOf(paths: WatchedPaths, { policy = defaultPolicy, timing, stateDir
     stateDir: absolute(stateDir),
     trustPem: resolve(paths.trustPem),
     crlsPem: absolute(paths.crlsPem),
+    ownName: paths.ownName,
     domains: paths.domains?.map(({ trust, crlsPem, ...domain }) => ({
       ...domain,
       trust: resolve(trust),

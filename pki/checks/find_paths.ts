@@ -51,13 +51,13 @@ export interface PathsFound extends Proof<"PathsFound"> {
 
 /** What the search in one trust domain found. */
 export interface DomainSearch {
-  /** The domain's name. */
+  /** The domain's name; undefined for the node's own bundle. */
   readonly name: string | undefined;
-  /** Its `anchorsId` of that time. */
+  /** The domain's `anchorsId` of that time. */
   readonly anchorsId: string;
-  /** The paths to its anchors. */
+  /** The paths that verify. */
   readonly paths: readonly Path[];
-  /** Why there is none, as far as the search knows. */
+  /** The most specific reason why there is none, or why others were left out. */
   readonly refusal: Refusal | undefined;
 }
 

@@ -15,7 +15,7 @@ import { type FileNotWritten, writeWhole } from "../../actors/files/write_whole.
 import type { Role } from "../../pki/certificate.ts";
 import { ProgramFailed } from "./failure.ts";
 import { type GivenFlags, surroundingsOf } from "./given_flags.ts";
-import { findFiles, type InitFiles } from "./init_files.ts";
+import { domainNamedBy, findFiles, type InitFiles } from "./init_files.ts";
 import { initText } from "./init_text.ts";
 
 /** The options of `init`. */
@@ -48,7 +48,9 @@ export function init(
     const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError(failed(2)));
     const layered = layerSources(role, {}, { ...around, environment: {} });
     const files = yield* findFiles(name);
-    const content = initText({ role, name, file: output, given: layered.values, files });
+    const given = layered.values["cert_pem"];
+    const domain = yield* domainNamedBy(typeof given === "string" ? given : files.cert_pem.path);
+    const content = initText({ role, name, file: output, given: layered.values, files, domain });
     yield* Effect.fromResult(checkGiven(role, content, { ...around, environment: {} }));
     if (force) yield* checkReplaced(output);
     const mode = holdsSecret(role, flags) ? { mode: 0o600 } : {};

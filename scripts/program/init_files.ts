@@ -4,7 +4,9 @@
  *
  * @module
  */
-import { Effect, FileSystem } from "effect";
+import { Effect, FileSystem, Result } from "effect";
+import { checkIdentity, checkWellFormed } from "../../pki/path.ts";
+import { parsePem } from "../../pki/pem.ts";
 
 /** Keys of files that `init` looks for. */
 export type FileKey = "cert_pem" | "key_pem" | "trust_pem" | "crls_pem";
@@ -34,6 +36,20 @@ export function expectedFiles(name: string): InitFiles {
   const { cert_pem, key_pem, trust_pem, crls_pem } = candidatesOf(name);
   const first = (paths: readonly string[]) => ({ path: paths[0] ?? "", found: false });
   return { cert_pem: first(cert_pem), key_pem: first(key_pem), trust_pem: first(trust_pem), crls_pem: first(crls_pem) };
+}
+
+/** The trust domain that a node's certificate names; undefined where it cannot be read, or names none. */
+export function domainNamedBy(path: string): Effect.Effect<string | undefined, never, FileSystem.FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem.FileSystem;
+    const pem = yield* Effect.orElseSucceed(files.readFileString(path), () => "");
+    const named = Result.gen(function* () {
+      const [first] = yield* parsePem(pem);
+      const wellFormed = yield* checkWellFormed(first === undefined ? [] : [first.der]);
+      return (yield* checkIdentity(wellFormed)).domain;
+    });
+    return Result.getOrUndefined(named);
+  });
 }
 
 /** Looks for a node's files in the working directory, to which paths of a configuration are relative. */

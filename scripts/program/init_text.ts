@@ -23,6 +23,8 @@ interface InitOptions {
   readonly given?: Readonly<Record<string, unknown>> | undefined;
   /** The files that exist; none where undefined. */
   readonly files?: InitFiles | undefined;
+  /** The trust domain that the node's certificate names. */
+  readonly domain?: string | undefined;
 }
 
 /** A configuration of `role` that loads unchanged, except for its gateways and the files that it names. */
@@ -95,6 +97,8 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
       return [`# For instance: ${last} = ${key.example}`, `${last} = []`];
     case "require_roles":
       return [line(true)];
+    case "trust_domain":
+      return [options.domain === undefined ? `#${last} = ${key.example}` : line(options.domain)];
     case "state_dir":
       return [`#${line(join(dirname(file), ".hypha", basename(file, ".toml")))}`];
     default:
@@ -124,6 +128,8 @@ const trustDomains =
 #crls_pem = "certs/partner-crls.pem"
 # Roles that its nodes may have here; each must name its role in its certificate. Where it is left out: all roles, or none named.
 #roles = ["worker"]
+# Its own policy, where it differs: require_roles, leaf_algorithms, ca_algorithms, crl_grace_hours.
+#require_roles = true
 `;
 
 const authorizationRules =

@@ -11,7 +11,7 @@ import { loadConfig } from "../../actors/config/load.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { loadIdentity } from "../../actors/trust/load_identity.ts";
 import { loadTrust } from "../../actors/trust/load_trust.ts";
-import { policyOf, transportInputOf } from "../../actors/node/inputs.ts";
+import { policyOf, transportInputOf, trustPathsOf } from "../../actors/node/inputs.ts";
 import type { Ports } from "../../actors/runtime/ports.ts";
 import { probeMachine, type ProbeOutcome } from "../../actors/node/probe.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
@@ -99,9 +99,8 @@ function transportOf(config: RoleConfig, { ports, address }: Pick<ProbeRun, "por
   return Effect.gen(function* () {
     const at = new Date(ports.now());
     const identity = yield* loadIdentity({ certPem: config.certPem, keyPem: config.keyPem, generation: 1, at });
-    const { trustPem, crlsPem, trustDomains: domains } = config;
     const terms = { policy: policyOf(config), generation: 1, at };
-    const { snapshot } = yield* loadTrust({ trustPem, crlsPem, domains }, terms);
+    const { snapshot } = yield* loadTrust(trustPathsOf(config), terms);
     const input: TransportInput = {
       ...transportInputOf(config, { ports, identity, snapshot, makeGate: makeGateFactory({ ports }) }),
       listenAddresses: [],

@@ -12,15 +12,27 @@ const core = "transport/core";
 const connections: readonly PlantedBug[] = [
   {
     name: "re-verification stops after one slice",
-    file: `${core}/connection_table.ts`,
-    find: "      this.#init.clock.yield(slice);",
-    replace: "",
+    file: `${core}/reverification.ts`,
+    find: "else this.#clock.yield(() => this.#slice());",
+    replace: "else this.#isRunning = false;",
   },
   {
     name: "re-verification ends with the first connection that it closes",
+    file: `${core}/reverification.ts`,
+    find: "if (!wasOver && isOver(row.gate)) break;",
+    replace: "if (!wasOver && isOver(row.gate)) return true;",
+  },
+  {
+    name: "a new connection is not evaluated again",
     file: `${core}/connection_table.ts`,
-    find: `if (gate.phase === "closed" || gate.phase === "refused") break;`,
-    replace: `if (gate.phase === "closed" || gate.phase === "refused") return;`,
+    find: "    this.#reverification.add(row);\n",
+    replace: "",
+  },
+  {
+    name: "a clock that steps past the end of a certificate closes nothing",
+    file: `${core}/reverification.ts`,
+    find: "if (now > (row.gate.expiresAt ?? now)) this.#urgent.add(row);",
+    replace: "if (now > (row.gate.expiresAt ?? now) + 2 ** 40) this.#urgent.add(row);",
   },
   {
     name: "the table forgets the first of two connections",
@@ -91,14 +103,28 @@ const claims: readonly PlantedBug[] = [
   {
     name: "another owner takes over a key",
     file: `${core}/record_store.ts`,
-    find: "if (there !== undefined && there.publisher !== publisher && there.owner !== owner) {",
-    replace: 'if (there !== undefined && there.publisher !== publisher && there.owner === "") {',
+    find: "there !== undefined && there.publisher !== publisher && there.owner !== owner &&",
+    replace: 'there !== undefined && there.publisher !== publisher && there.owner === "" &&',
   },
   {
     name: "publishers that were not verified count",
-    file: `${core}/records.ts`,
-    find: "if (counts && publisher !== undefined) return then(",
-    replace: "if ((counts || publisher !== undefined) && publisher !== undefined) return then(",
+    file: `${core}/lookup.ts`,
+    find: "if (identity === undefined) return end(rejected);",
+    replace:
+      'if (identity === undefined) return end({ type: "confirmed", value: candidate.values[0]?.value ?? new Uint8Array(), identity });',
+  },
+  {
+    name: "the value of an answer counts, not the publisher's own",
+    file: `${core}/candidates.ts`,
+    find: "return { publisher, value: state.value, identity: state.identity };",
+    replace: "return { publisher, value: values.at(-1)?.value ?? state.value, identity: state.identity };",
+  },
+  {
+    name: "a majority of the answers counts before the publisher was asked",
+    file: `${core}/candidates.ts`,
+    find: 'if (isLate || state.type === "rejected") continue;',
+    replace:
+      'const most = values.find(({ hints }) => 2 * hints > this.#hints);\n      if (most !== undefined) return { publisher, value: most.value, identity: undefined };\n      if (isLate || state.type === "rejected") continue;',
   },
   {
     name: "authors that were verified a while ago survive new trust",
@@ -112,6 +138,47 @@ const claims: readonly PlantedBug[] = [
     find: 'const identity = acts.allowedOf("worker.request", identities);',
     replace:
       'const identity = identities.length > 0 ? acts.allowedOf("worker.request", identities) : { peer: author };',
+  },
+];
+
+/** Defects of the acts of members. */
+const acts: readonly PlantedBug[] = [
+  {
+    name: "a row of the table of acts allows everybody",
+    file: "transport/authorization/acts.ts",
+    find: '"job.status": { receivedBy: ["scheduler"], allowedTo: ["worker"],',
+    replace: '"job.status": { receivedBy: ["scheduler"], allowedTo: "member",',
+  },
+  {
+    name: "a certificate of any role stands for every role",
+    file: "transport/authorization/authorize.ts",
+    find: 'if (allowedTo === "member" || role === undefined || allowedTo.includes(role)) return',
+    replace: 'if (allowedTo === "member" || role === undefined || allowedTo.length > 0) return',
+  },
+  {
+    name: "gossip is judged by the one that hands it on",
+    file: `${core}/gossip.ts`,
+    find: 'const identity = acts.allowedOf("worker.request", identities);',
+    replace: 'const identity = acts.allowedOf("worker.request", verified.known(via));',
+  },
+  {
+    name: "any role publishes data sets",
+    file: `${core}/records.ts`,
+    find: 'if (!this.#parts.acts.allows("record.put", identity)) return',
+    replace: 'if (!this.#parts.acts.allows("kad.query", identity)) return',
+  },
+  {
+    name: "a rule that allows wins over one that denies",
+    file: "transport/authorization/authorize.ts",
+    find: "if (denies !== undefined) return refused(denies.label);",
+    replace:
+      'if (denies !== undefined && !fitting.some(({ effect }) => effect === "allow")) return refused(denies.label);',
+  },
+  {
+    name: "changed rules end no lease",
+    file: "actors/worker/working.ts",
+    find: 'if (!denied.includes("lease.renew") && !denied.includes("job.dispatch")) return;',
+    replace: "return;",
   },
 ];
 
@@ -144,4 +211,4 @@ const leaks: readonly PlantedBug[] = [
 ];
 
 /** All of them. */
-export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...leaks];
+export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...acts, ...leaks];

@@ -229,7 +229,12 @@ test("agrees with a running node on more than 1,000 cases: verdict, and row or r
       const verdicts = verdictsOf(party.facts, from);
       declineAll(node, from);
       const clock = { monotonic: () => 0, yield: (task: () => void) => task() };
-      const core = new Authorization({ role: own, rules, clock, outbox: { tell: () => {} }, members: () => [] });
+      const core = new Authorization({
+        input: { role: own, rules },
+        clock,
+        outbox: { tell: () => {} },
+        members: () => [],
+      });
       const proven = new Map(
         party.facts.flatMap((fact) => fact.type === "peer.established" ? [[fact.identity.name, fact.identity]] : []),
       );

@@ -7,6 +7,7 @@ import { keysOf } from "../../actors/config/keys.ts";
 import { type ConfigOf, parseConfig } from "../../actors/config/load.ts";
 import type { Surroundings } from "../../actors/config/sources.ts";
 import type { Role } from "../../pki/certificate.ts";
+import { policyOf, trustPathsOf } from "../../actors/node/inputs.ts";
 
 const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
 const nothing: Surroundings = { environment: {}, flags: {} };
@@ -114,6 +115,24 @@ bundle = "b.json"
       'name = "a.example"\ntrust_pem = "a.pem"\nroles = ["queen"]\n',
     ]
   ) assert.ok(Result.isFailure(read(wrong)), wrong);
+});
+
+test("reads the node's own trust domain, and the policy of another one where it differs", () => {
+  const domain = (keys: string) => `[[trust_domains]]\nname = "a.example"\ntrust_pem = "a.pem"\n${keys}`;
+  const read = (own: string, table: string) =>
+    parseConfig("gateway", { file: "g.toml", text: `trust_domain = "${own}"\n${gateway}${table}` }, nothing);
+  const strict = 'require_roles = true\nca_algorithms = ["rsa"]\ncrl_grace_hours = 1\n';
+  const config = Result.getOrThrow(read("home.example", domain(strict))) as ConfigOf<"gateway">;
+  const { ownName, domains: [other] = [] } = trustPathsOf(config);
+  assert.is(ownName, "home.example");
+  assert.equal(other?.policy, { ...policyOf(config), roles: "require", caAlgorithms: ["rsa"], crlGraceMs: 3_600_000 });
+  assert.equal([policyOf(config).roles, other && "policy" in other], ["optional", true]);
+  const plain = Result.getOrThrow(read("home.example", domain(""))) as ConfigOf<"gateway">;
+  assert.equal(trustPathsOf(plain).domains?.map((each) => "policy" in each), [false]);
+  const same = read("a.example", domain(""));
+  assert.ok(Result.isFailure(same));
+  assert.match(same.failure.problems.map(({ wrong }) => wrong).join(), "this node's own trust_domain");
+  assert.ok(Result.isFailure(read("Home.example", "")));
 });
 
 test("reads a worker with its executors", () => {

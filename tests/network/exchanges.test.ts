@@ -6,7 +6,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeTestPki } from "../support/pki.ts";
 import { of, readAll, startTransport, until } from "../support/transports.ts";
-import { exchangeMaxMs, unfinishedBytesMax } from "../../transport/core/requests.ts";
+import { heldBytesMax } from "../../transport/core/held_bytes.ts";
+import { exchangeMaxMs } from "../../transport/core/requests.ts";
 import { streamBufferMax } from "../../transport/core/stream_handle.ts";
 import type { StreamHandle, TransportAnswer } from "../../transport/port.ts";
 
@@ -141,7 +142,7 @@ test("unfinished requests of a peer hold so much memory together and no more; th
   const each = 1_000_000;
   const reset = await raw.hoard(api, streams, each);
   const held = (streams - reset) * each;
-  assert.ok(held <= unfinishedBytesMax && held > unfinishedBytesMax / 2, `${reset} of ${streams} were reset`);
+  assert.ok(held <= heldBytesMax && held > heldBytesMax / 2, `${reset} of ${streams} were reset`);
   assert.equal(await raw.exchange(api, new Uint8Array(1_048_576)), { bytes: 0, outcome: "whole" }, "given back");
   assert.is(raw.connection.status, "open");
 });

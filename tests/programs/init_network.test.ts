@@ -1,5 +1,5 @@
 /** What `init` writes is a network on one machine as it stands: no address is edited, no range taken out. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
@@ -32,6 +32,8 @@ test("a worker joins a gateway of the same machine, both from init's own files",
     }),
   ]);
   assert.equal(made.map(({ code, stderr }) => [code, stderr]), [[0, ""], [0, ""]]);
+  const written = ["g.toml", "w.toml"].map((file) => readFileSync(join(folder, file), "utf8"));
+  for (const text of written) assert.match(text, '\ntrust_domain = "test.hypha"\n');
   const run = (role: "gateway" | "worker", file: string) =>
     startProgram(role, ["run", "-c", file, "--log-format", "json"], { cwd: folder });
   const gateway = run("gateway", "g.toml");

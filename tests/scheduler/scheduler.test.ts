@@ -30,7 +30,14 @@ test("looks for the data set until somebody has announced it, and says what is m
   first.replyTo.send({ type: "record.missing", id: first.id });
   assert.equal(state(), { finding: "asking" }, "an answer to an earlier look is ignored");
   const value = new TextEncoder().encode('{"num_slices": 2}');
-  second.replyTo.send({ type: "record", id: second.id, key: "digits", value, publisher: undefined });
+  second.replyTo.send({
+    type: "record",
+    id: second.id,
+    key: "digits",
+    value,
+    publisher: "scheduler",
+    identity: undefined,
+  });
   world.pass(1_010);
   found();
   assert.equal(state(), { allocating: "trainers" });
@@ -351,7 +358,8 @@ test("a data node that comes back under another key serves from then on; another
   const answer = (publisher: string, slices = 3) => {
     const ask = world.take("record.get").at(-1);
     const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
-    ask?.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher });
+    const identity = identityOf(publisher, "data");
+    ask?.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher, identity });
   };
   assert.is(provider(), "data");
   // Somebody comes who may be it: asked for a few times, as its announcement may be under way.

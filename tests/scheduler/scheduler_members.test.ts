@@ -140,7 +140,7 @@ test("the provider is looked for only when no data node of its PeerID is connect
   open(provenOf(pki, await pki.node("data-3", { role: "data" })));
   const ask = world.takeOne("record.get");
   const value = new TextEncoder().encode(JSON.stringify({ num_slices: 3 }));
-  ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: data.peer });
+  ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: data.peer, identity: data });
   const { Data } = say(worker, { Data: { dataset: "digits" } }) as { Data: { Success: { data_provider: string } } };
   assert.is(Data.Success.data_provider, data.peer);
   live(20_000);

@@ -193,18 +193,15 @@ test("who waits for a result is silent when the round is over, and only after th
 });
 
 test("a data set's record: publisher and whole number, else the reason", () => {
-  const record = (text: string, publisher: string | undefined = "data") =>
-    readDatasetRecord({ type: "record", id: "1", key: "k", value: new TextEncoder().encode(text), publisher });
-  assert.equal(Result.getOrThrow(record('{"num_slices": 12}')), { provider: "data", slices: 12 });
+  const identity = identityOf("data", "data");
+  const answer = { type: "record", id: "1", key: "k", publisher: "data", identity } as const;
+  const record = (text: string) => readDatasetRecord({ ...answer, value: new TextEncoder().encode(text) });
+  const found = { provider: "data", member: memberOf(identity), slices: 12 };
+  assert.equal(Result.getOrThrow(record('{"num_slices": 12}')), found);
   const bad = ["{}", "[]", "null", "x", '{"num_slices": 0}', '{"num_slices": 1.5}', '{"num_slices": "3"}'];
   for (const text of bad) assert.ok(Result.isFailure(record(text)), text);
-  assert.ok(Result.isFailure(readDatasetRecord({
-    type: "record",
-    id: "1",
-    key: "k",
-    value: new TextEncoder().encode('{"num_slices": 1}'),
-    publisher: undefined,
-  })));
+  const own = { ...answer, value: new TextEncoder().encode('{"num_slices": 1}'), identity: undefined };
+  assert.ok(Result.isFailure(readDatasetRecord(own)), "its own");
   assert.ok(Result.isFailure(record(`{"num_slices": 1, "x": "${"x".repeat(5_000)}"}`)));
   assert.ok(Result.isFailure(readDatasetRecord({ type: "record.missing", id: "1" })));
   assert.ok(Result.isFailure(readDatasetRecord({ type: "record.failed", id: "1", error: failedWith("timed-out") })));

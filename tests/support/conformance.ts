@@ -71,7 +71,7 @@ export interface JoinOptions {
 export interface Meeting {
   readonly name: string;
   join(name: string, options?: JoinOptions): Promise<Party>;
-  /** A member without a core, which keeps to no rule. */
+  /** A member without a core, which keeps to no rule; with a certificate that names no role, unless one is given. */
   intrude(name: string, node?: TestNode): Promise<HostilePeer>;
   /** Lets time pass, in milliseconds. */
   pass(ms: number): Promise<void>;

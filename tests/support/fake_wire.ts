@@ -85,6 +85,7 @@ export function fakeWire(parts: Partial<Wire>): Wire {
     kadAnswer: nothing,
     serveDht: nothing,
     reserve: nothing,
+    unreserve: nothing,
     ...parts,
   };
 }

@@ -5,7 +5,7 @@
  */
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { HostilePeer } from "../../actors/simulation/hostile_peer.ts";
-import { streamsPerProtocolMax } from "../../transport/core/stream_places.ts";
+import { streamsPerPeerMax } from "../../transport/core/stream_places.ts";
 import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
 import { type PeerText, streamProtocols } from "../../transport/port.ts";
 import { encodeKadMessage } from "../../transport/protocols/kad_record.ts";
@@ -49,7 +49,7 @@ export const hostileActs: Readonly<
     peer.open(connection, kadProtocol).send(new Uint8Array(32).fill(0x80));
   },
   "more streams than may be": (peer, connection) => {
-    for (let nth = 0; nth < streamsPerProtocolMax + 44; nth++) {
+    for (let nth = 0; nth < streamsPerPeerMax + 44; nth++) {
       peer.open(connection, health).send(Uint8Array.of(0xbf));
     }
   },

@@ -36,6 +36,8 @@ export class NotingListener extends ConnectionTable implements WireListener {
   readonly streams: ReceivedStream[] = [];
   readonly gossiped: GossipMessage[] = [];
   readonly announcements: (readonly AddressText[])[] = [];
+  /** What each peer was charged, in microseconds. */
+  readonly charged = new Map<PeerText, number>();
   /** Verdict on streams, where it is no reader. */
   verdict: "unsupported" | "too-many" | "refused" | undefined;
   /** Whether nothing is announced. */
@@ -52,6 +54,13 @@ export class NotingListener extends ConnectionTable implements WireListener {
     const received: ReceivedStream = { connection, stream, came: [] };
     this.streams.push(received);
     return { data: (bytes) => void received.came.push(bytes), ended: () => stream.end(), closed: () => {} };
+  }
+  charge(peer: PeerText, us: number): number {
+    this.charged.set(peer, (this.charged.get(peer) ?? 0) + us);
+    return 0;
+  }
+  refund(peer: PeerText, us: number): void {
+    this.charge(peer, -us);
   }
   /** Acts that peers may not do. */
   readonly denied = new Set<ServiceAct>();

@@ -7,9 +7,11 @@ import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { NotAuthorized } from "../../pki/refusal.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
+import { ReadBudgets } from "../../transport/core/held_bytes.ts";
 import { outbox } from "../../transport/core/outbox.ts";
 import type { Authorizes, Established, SessionParts, Verifies } from "../../transport/core/parts.ts";
 import type { Wire, WireConnection } from "../../transport/core/wire.ts";
+import { WorkBudgets, type WorkBudgetsInit } from "../../transport/core/work_budget.ts";
 import { type PeerText, type ReplyTo, TransportError, type TransportFact } from "../../transport/port.ts";
 import { FakeConnection, fakeWire } from "./fake_wire.ts";
 import { ManualClock } from "./manual_clock.ts";
@@ -35,6 +37,7 @@ export interface PlayedOptions {
   /** Whether an author counts without a dial; by default none does. */
   readonly known?: Verifies["known"];
   readonly established?: Partial<Established>;
+  readonly budgets?: Partial<WorkBudgetsInit>;
   /** Which acts are refused; by default none is. */
   readonly refuses?: (act: Act, identity: PeerIdentity) => boolean;
   /** What the other end says of a stream of ours. */
@@ -74,6 +77,7 @@ export class PlayedSession {
         identitiesOf: (peer) => this.connections.has(peer) ? [identityOf(peer)] : [],
         best: (peer) => this.connections.get(peer),
         gateways: () => [],
+        areRolesRequired: false,
         ...options.established,
       },
       streams: {
@@ -96,6 +100,8 @@ export class PlayedSession {
         allows: (act, identity) => refusalOf(act, identity) === undefined,
         allowedOf: (act, identities) => identities.find((identity) => refusalOf(act, identity) === undefined),
       },
+      held: new ReadBudgets(),
+      work: new WorkBudgets({ clock, tooExpensive: () => {}, ...options.budgets }),
       outbox: outbox({ clock, deliver: (fact) => this.facts.push(fact) }),
       uuid: () => `id-${++this.#ids}`,
     };

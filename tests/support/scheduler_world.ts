@@ -62,7 +62,8 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
   const found = (slices = 3) => {
     const ask = world.takeOne("record.get");
     const value = new TextEncoder().encode(JSON.stringify({ num_slices: slices }));
-    ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data" });
+    const identity = identityOf("data", "data");
+    ask.replyTo.send({ type: "record", id: ask.id, key: ask.key, value, publisher: "data", identity });
   };
   let offers = 0;
   /** Offers of these peers to the newest request, and takes the leases they become. */

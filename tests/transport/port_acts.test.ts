@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { HostileAnswer } from "../../actors/simulation/hostile_peer.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { Rule } from "../../transport/authorization/authorize.ts";
+import type { WireConnection } from "../../transport/core/wire.ts";
 import type { AskTarget, StreamProtocol, TransportAnswer, TransportFact } from "../../transport/port.ts";
 import type { ApiRequest, Message, MessageProtocol } from "../../transport/protocols/messages.ts";
 import { type JoinOptions, type Meeting, type Party, realMeeting, simulatedMeeting } from "../support/conformance.ts";
@@ -219,6 +222,51 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     assert.equal(told(worker), [["lease.renew", "data", 0]]);
     await left(one, two, worker);
   });
+
+  // The virtual wire's circuits are the simulation's (`wrong-role`), and there a peer dials from where it listens.
+  if (meetingOf === realMeeting) {
+    test("circuits: a stranger's relay, of whatever role, brings none, and no reservation is asked for there", async () => {
+      const meeting = meetingOf(pki);
+      const b = await as(meeting, "worker", { input: { relay: "client" } });
+      for (const role of ["worker", "gateway"] as const) {
+        const hostile = await meeting.intrude(role, await pki.node(`relay-${role}`, { role }));
+        const offered: string[] = [];
+        hostile.wire.serve("/libp2p/circuit/relay/0.2.0/hop");
+        hostile.onOffered = (_, { protocol }) => {
+          offered.push(protocol);
+          return undefined;
+        };
+        const connection = await new Promise<WireConnection>((resolve, reject) =>
+          hostile.dial(
+            b.address,
+            (outcome) => Result.isSuccess(outcome) ? resolve(outcome.success) : reject(outcome.failure),
+          )
+        );
+        const { how, bytes } = await new Promise<HostileAnswer>((resolve) =>
+          hostile.exchange(connection, "/libp2p/circuit/relay/0.2.0/stop", Uint8Array.of(2, 8, 0), resolve)
+        );
+        assert.equal([how, bytes.length], ["reset", 0], role);
+        await b.fact(() => refusals(b).some(({ identity }) => identity.role === role));
+        assert.not(offered.includes("/libp2p/circuit/relay/0.2.0/hop"), role);
+        await new Promise<void>((resolve) => hostile.wire.stop(resolve));
+      }
+      const rules = refusals(b).map(({ act, refusal: { rule } }) => [act, rule]);
+      assert.equal(rules, [
+        ["relay.connect", "row relay.connect"],
+        ["relay.connect", "this node has no reservation there"],
+      ]);
+      await left(b);
+    });
+
+    test("a configured gateway is not found in a connection that some other member made", async () => {
+      const meeting = meetingOf(pki);
+      const worker = await as(meeting, "worker");
+      const data = await as(meeting, "data", { input: { gatewayAddresses: [worker.address] } });
+      await connect(worker, data);
+      assert.is(codeOf(await dial(data, worker)), "not-authorized");
+      await left(worker, data);
+    });
+  }
 
   test("asks reach the member that they are meant for: by a fresh connection where none fits, else not-authorized", async () => {
     const meeting = meetingOf(pki);

@@ -7,9 +7,11 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import { type TrustStoreInput, trustStoreMachine } from "../../actors/trust/trust_store.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
 import { verifyPath } from "../../pki/path.ts";
 import { defaultPolicy, type TrustSnapshot } from "../../pki/trust.ts";
 import { type Host, host, type Said } from "../support/child_host.ts";
+import { at, forge, type Forged, forgeListPem } from "../support/forge.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
 import { unprivileged } from "../support/unprivileged.ts";
 
@@ -208,6 +210,48 @@ test("a partner's torn files hold up no revocation of our own", async () => {
   assert.equal([kept?.anchors.length, kept?.revocation?.lists.length], [1, 2]);
   const named = store.reports.filter(({ event }) => event === "trust.broken").slice(-2);
   assert.equal(named.map(({ fields }) => fields?.["file"]), [trust, partnerCrls]);
+});
+
+test("bug: a partner's bundle that does not go with its lists held up the revocations of our own", async () => {
+  const dir = join(folder, "namesakes");
+  await mkdir(dir);
+  const names = ["trust.pem", "crls.pem", "partner.pem", "partner-crls.pem"] as const;
+  const [trustPem, crlsPem, trust, partnerCrls] = names.map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  const [home, partner, namesake] = ["home", "partner", "partner"].map((name) => forge(name, { ca: true })) as [
+    Forged,
+    Forged,
+    Forged,
+  ];
+  const [leaf, theirs, taken] = [home, partner, namesake].map((issuer) => forge("node", { issuer })) as [
+    Forged,
+    Forged,
+    Forged,
+  ];
+  await writeFile(trustPem, home.pem);
+  await writeFile(crlsPem, forgeListPem(home));
+  await writeFile(trust, partner.pem);
+  await writeFile(partnerCrls, forgeListPem(partner));
+  const domains = [{ name: "partner.example", trust, crlsPem: partnerCrls }];
+  const store = host(trustStoreMachine, { trustPem, crlsPem, domains, policy: defaultPolicy }, () => at.getTime());
+  hosts.push(store);
+  await store.hear("trust.loaded");
+  // The lists of the partner do not verify under a CA with the same name and another key, neither do those before.
+  await replace(trust, namesake.pem);
+  await store.see("trust.broken");
+  const { serial } = Result.getOrThrow(parseCertificate(leaf.der));
+  await replace(crlsPem, forgeListPem(home, { number: 2n, revoked: [serial] }));
+  const snapshot = snapshotOf(await store.hear("trust.changed"));
+  const codes = [leaf, theirs, taken].map(({ der }) => {
+    const outcome = verifyPath([der], snapshot, { at });
+    return Result.isSuccess(outcome) ? "accepted" : outcome.failure.code;
+  });
+  assert.equal(codes.slice(0, 2), ["certificate-revoked", "accepted"]);
+  assert.is.not(codes[2], "accepted", "the partner's trust stays what it was, as a whole");
 });
 
 test("a file that goes away leaves the old trust in force until it is back", async () => {

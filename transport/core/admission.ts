@@ -1,6 +1,7 @@
 /**
  * Limits on connection attempts, decided before a byte of the peer is read. All of them are counted per source: an
- * IPv4 address, an IPv6 /64, or, for a relayed connection, the peer behind its relay.
+ * IPv4 address, an IPv6 /64, or, for a relayed connection, the peer that the relay names. A relay can name whom it likes: all
+ * that come through it are counted together too.
  *
  * @module
  */
@@ -28,6 +29,8 @@ export const defaultLimits: TransportLimits = {
 
 /** How many sources are remembered. Above it, sources at rest are forgotten, and new ones refused when none is. */
 export const sourcesMax = 16_384;
+/** A relay carries many peers: it has so many times the limits of an address. */
+export const relayFactor = 16;
 /** How many sources are looked at to find one at rest. */
 const evictionScanMax = 64;
 
@@ -43,10 +46,13 @@ export interface Admitted {
 
 interface Pending {
   readonly source: Source;
+  readonly sources: readonly Source[];
   evict: ((refusal: TooManyConnections) => void) | undefined;
 }
 
 interface Source {
+  /** How many times the limits of an address it has. */
+  readonly factor: number;
   pending: number;
   open: number;
   tokens: number;
@@ -66,15 +72,22 @@ interface Source {
  */
 export function sourceOf(address: AddressText): string {
   const circuit = address.indexOf("/p2p-circuit");
-  if (circuit >= 0) {
-    const relay = /\/p2p\/([^/]+)$/.exec(address.slice(0, circuit))?.[1] ?? "";
-    const peer = /\/p2p\/([^/]+)/.exec(address.slice(circuit))?.[1] ?? "";
-    return `${relay}>${peer}`;
-  }
+  // Under its relay's name too: a relay that names a peer takes nothing from what the peer has through another one.
+  if (circuit >= 0) return `${relayIn(address, circuit)}>${/\/p2p\/([^/]+)/.exec(address.slice(circuit))?.[1] ?? ""}`;
   const [, family = "", host = address] = address.split("/");
   if (family !== "ip6") return host;
   const plain = plainAddress(host);
   return networkOfIp6(plain) ?? plain;
+}
+
+/** The relay that a relayed connection is counted under too. */
+function relayOf(address: AddressText): string | undefined {
+  const circuit = address.indexOf("/p2p-circuit");
+  return circuit < 0 ? undefined : `relay ${relayIn(address, circuit)}`;
+}
+
+function relayIn(address: AddressText, circuit: number): string {
+  return /\/p2p\/([^/]+)$/.exec(address.slice(0, circuit))?.[1] ?? "";
 }
 
 const tooMany = (limit: string, max: number) => new TooManyConnections({ limit, max });
@@ -102,24 +115,27 @@ export class Admission {
    * where {@linkcode Admission.admit} is to decide.
    */
   refusalOf(address: AddressText, now: number): TooManyConnections | RateLimited | undefined {
-    const key = sourceOf(address);
+    const [key, relay] = [sourceOf(address), relayOf(address)];
     // An unknown source has done nothing. Only `admit` creates sources.
-    return this.#refusalOf(this.#sources.has(key) ? this.#source(key, now) : undefined);
+    const known = (each: string) => this.#sources.has(each) ? this.#source(each, now) : undefined;
+    return this.#refusalOf(known(key)) ?? (relay === undefined ? undefined : this.#refusalOf(known(relay)));
   }
 
   /** The limit that a source exceeds, or all sources together. */
   #refusalOf(source: Source | undefined): TooManyConnections | RateLimited | undefined {
     const limits = this.#limits;
+    const { factor = 1 } = source ?? {};
     if (this.#open >= limits.connectionsMax) return tooMany("connections", limits.connectionsMax);
     if (source === undefined) return undefined;
-    if (source.pending >= limits.pendingPerAddressMax) {
+    if (source.pending >= limits.pendingPerAddressMax * factor) {
       return tooMany("handshakes under way from one address", limits.pendingPerAddressMax);
     }
-    if (source.open + source.pending >= limits.connectionsPerAddressMax) {
+    if (source.open + source.pending >= limits.connectionsPerAddressMax * factor) {
       return tooMany("connections from one address", limits.connectionsPerAddressMax);
     }
     if (source.tokens >= 1) return undefined;
-    return new RateLimited({ limit: "handshakes a second from one address", max: limits.handshakesPerSecond });
+    const limit = `handshakes a second ${factor === 1 ? "from one address" : "through one relay"}`;
+    return new RateLimited({ limit, max: limits.handshakesPerSecond * factor });
   }
 
   /**
@@ -138,26 +154,32 @@ export class Admission {
     if (everybody !== undefined) return Result.fail(everybody);
     const source = this.#source(sourceOf(address), now);
     if (source === undefined) return Result.fail(tooMany("sources of connections", sourcesMax));
-    const own = this.#refusalOf(source);
+    const relayKey = relayOf(address);
+    const relay = relayKey === undefined ? undefined : this.#source(relayKey, now, relayFactor);
+    if (relayKey !== undefined && relay === undefined) {
+      return Result.fail(tooMany("sources of connections", sourcesMax));
+    }
+    const own = this.#refusalOf(source) ?? (relay && this.#refusalOf(relay));
     if (own !== undefined) return Result.fail(own);
     if (this.#underWay.size >= pendingMax && !this.#makeRoom(source)) {
       return Result.fail(tooMany("handshakes under way", pendingMax));
     }
-    source.tokens -= 1;
-    return Result.succeed(this.#count(source));
+    const sources = relay === undefined ? [source] : [source, relay];
+    for (const each of sources) each.tokens -= 1;
+    return Result.succeed(this.#count(source, sources));
   }
 
-  #source(key: string, now: number): Source | undefined {
+  #source(key: string, now: number, factor = 1): Source | undefined {
     const { handshakesPerSecond, handshakesBurst } = this.#limits;
     const known = this.#sources.get(key);
     if (known !== undefined) {
-      const gained = (Math.max(0, now - known.refilledAt) / 1_000) * handshakesPerSecond;
-      known.tokens = Math.min(handshakesBurst, known.tokens + gained);
+      const gained = (Math.max(0, now - known.refilledAt) / 1_000) * handshakesPerSecond * known.factor;
+      known.tokens = Math.min(handshakesBurst * known.factor, known.tokens + gained);
       known.refilledAt = now;
       return known;
     }
     if (this.#sources.size >= sourcesMax && !this.#evict(now)) return undefined;
-    const source = { pending: 0, open: 0, tokens: handshakesBurst, refilledAt: now };
+    const source = { factor, pending: 0, open: 0, tokens: handshakesBurst * factor, refilledAt: now };
     this.#sources.set(key, source);
     return source;
   }
@@ -169,8 +191,8 @@ export class Admission {
     for (const [key, source] of this.#sources) {
       looked += 1;
       if (looked > evictionScanMax) return false;
-      const tokens = source.tokens + ((now - source.refilledAt) / 1_000) * handshakesPerSecond;
-      const resting = source.pending === 0 && source.open === 0 && tokens >= handshakesBurst;
+      const tokens = source.tokens + ((now - source.refilledAt) / 1_000) * handshakesPerSecond * source.factor;
+      const resting = source.pending === 0 && source.open === 0 && tokens >= handshakesBurst * source.factor;
       this.#sources.delete(key);
       if (resting) return true;
       this.#sources.set(key, source); // looked at: to the end of the line
@@ -195,13 +217,15 @@ export class Admission {
   }
 
   #leave(attempt: Pending): void {
-    if (this.#underWay.delete(attempt)) attempt.source.pending -= 1;
+    if (!this.#underWay.delete(attempt)) return;
+    for (const source of attempt.sources) source.pending -= 1;
   }
 
-  #count(source: Source): Admitted {
+  /** @param source Of all its sources the one that makes room. */
+  #count(source: Source, sources: readonly Source[]): Admitted {
     let state: "pending" | "open" | "released" = "pending";
-    const attempt: Pending = { source, evict: undefined };
-    source.pending += 1;
+    const attempt: Pending = { source, sources, evict: undefined };
+    for (const each of sources) each.pending += 1;
     this.#underWay.add(attempt);
     return {
       onEvicted: (listener) => {
@@ -211,7 +235,7 @@ export class Admission {
         if (state !== "pending") return;
         state = "open";
         this.#leave(attempt);
-        source.open += 1;
+        for (const each of sources) each.open += 1;
         this.#open += 1;
       },
       release: () => {
@@ -219,7 +243,7 @@ export class Admission {
         if (state === "pending") {
           this.#leave(attempt);
         } else {
-          source.open -= 1;
+          for (const each of sources) each.open -= 1;
           this.#open -= 1;
         }
         state = "released";

@@ -6,6 +6,7 @@
  * @module
  */
 import { Result } from "effect";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { type AskTarget, type PeerText, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
@@ -14,7 +15,7 @@ import type { GiveUp, StreamEnd, StreamListener, WireConnection, WireStream } fr
 
 /** What an ask is made of. `data` and `ended` are called until there is an outcome, and no longer. */
 export interface AskStreamInit<Answer> {
-  readonly parts: Pick<SessionParts, "clock" | "dialler" | "streams">;
+  readonly parts: Pick<SessionParts, "clock" | "dialler" | "established" | "streams">;
   readonly peer: PeerText;
   /** Whom of the peer's members it is for. */
   readonly to?: AskTarget | undefined;
@@ -38,6 +39,8 @@ export class AskStream<Answer> implements StreamListener {
   #giveUpDial: GiveUp | undefined;
   #stream: WireStream | undefined;
   #state: "asking" | "answered" | "over" = "asking";
+  /** What the certificate of the connection proved that the peer was asked on; undefined: it was not asked. */
+  identity: PeerIdentity | undefined;
 
   constructor(init: AskStreamInit<Answer>) {
     this.#init = init;
@@ -51,7 +54,8 @@ export class AskStream<Answer> implements StreamListener {
   }
 
   #open(connection: WireConnection): void {
-    const { protocol, parts: { streams } } = this.#init;
+    const { protocol, parts: { established, streams } } = this.#init;
+    this.identity = established.identityOf(connection);
     this.#stream = streams.open(connection, protocol, this);
     this.#init.send(this.#stream);
   }

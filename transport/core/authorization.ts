@@ -6,11 +6,11 @@
  */
 import { Result } from "effect";
 import { type Member, memberOf } from "../../pki/member.ts";
-import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { NotAuthorized } from "../../pki/refusal.ts";
 import { type Act, actNames } from "../authorization/acts.ts";
 import { authorize, type Rule } from "../authorization/authorize.ts";
+import type { TransportInput } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
 import type { Authorizes } from "./parts.ts";
@@ -21,10 +21,8 @@ export const rejudgedSlice = 64;
 
 /** What it is made with. */
 export interface AuthorizationInit {
-  /** This node's role. */
-  readonly role: Role;
-  /** The operator's rules at the beginning. */
-  readonly rules: readonly Rule[];
+  /** This node's role, and the operator's rules at the beginning. */
+  readonly input: Pick<TransportInput, "role" | "rules">;
   readonly clock: Pick<Clock, "monotonic" | "yield">;
   readonly outbox: Pick<Outbox, "tell">;
   /** The members that are established. */
@@ -42,7 +40,7 @@ export class Authorization implements Authorizes {
   /** Nothing is judged yet. */
   constructor(init: AuthorizationInit) {
     this.#init = init;
-    this.#rules = init.rules;
+    this.#rules = init.input.rules ?? [];
     this.#reports = new RareReports(() => init.clock.monotonic());
   }
 
@@ -51,7 +49,7 @@ export class Authorization implements Authorizes {
   }
 
   #judge(act: Act, identity: PeerIdentity, rules: readonly Rule[]): NotAuthorized | undefined {
-    const verdict = authorize(act, identity, { own: this.#init.role, rules });
+    const verdict = authorize(act, identity, { own: this.#init.input.role, rules });
     return Result.isFailure(verdict) ? verdict.failure : undefined;
   }
 

@@ -10,8 +10,9 @@ import type { PeerText, TransportInput } from "../port.ts";
 import { gatewaysAmong, leadsToGateway } from "./addresses.ts";
 import type { Authorization } from "./authorization.ts";
 import type { ConnectionTable } from "./connection_table.ts";
+import type { DialTarget } from "./dialing.ts";
 import type { Reachability } from "./reachability.ts";
-import type { WireConnection } from "./wire.ts";
+import type { Wire, WireConnection } from "./wire.ts";
 
 /** What it is made with. */
 export interface GatewaysInit {
@@ -21,6 +22,7 @@ export interface GatewaysInit {
   readonly table: Pick<ConnectionTable, "identityOf" | "of" | "open" | "closeOne">;
   readonly acts: Pick<Authorization, "refusalOf" | "allows" | "report">;
   readonly reachability: Pick<Reachability, "isRelay">;
+  readonly wire: Pick<Wire, "unreserve">;
 }
 
 /** Acts whose denial by a changed rule ends a connection: what began by them lives in the wire. */
@@ -34,10 +36,17 @@ export class Gateways {
     this.#init = init;
   }
 
-  /** Why the peer at the other end of this connection may not be there; undefined unless it is a configured gateway's address. */
-  refusalOf(connection: WireConnection, identity: PeerIdentity): NotAuthorized | undefined {
+  /** Why a peer may not be at the end of a connection there; undefined unless it is a configured gateway's address. */
+  refusalOf(place: Pick<WireConnection, "relay" | "address">, identity: PeerIdentity): NotAuthorized | undefined {
     const { input: { gatewayAddresses }, acts } = this.#init;
-    return leadsToGateway(connection, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+    return leadsToGateway(place, gatewayAddresses) ? acts.refusalOf("gateway", identity) : undefined;
+  }
+
+  /** The same of a dial's target. A connection that there was may lead elsewhere: what is asked for as a gateway is one. */
+  refusalOfDial(target: DialTarget, connection: WireConnection): NotAuthorized | undefined {
+    const identity = this.#init.table.identityOf(connection);
+    if (identity === undefined) return undefined;
+    return this.refusalOf("address" in target ? { relay: undefined, address: target.address } : connection, identity);
   }
 
   /** Whether a peer is a configured gateway that is connected; at a gateway, whether it is this node itself. */
@@ -65,11 +74,20 @@ export class Gateways {
 
   /** Rules deny acts to a member: ends its connections where the wire itself goes on with what they began. */
   denied(connections: Iterable<WireConnection>, denied: ReadonlySet<Act>): void {
+    if (denied.has("relay.reserve")) this.#unreserve(connections);
     const ending = [...heldByWire].filter((act) => denied.has(act));
     if (ending.length === 0) return;
     for (const connection of connections) {
       if (ending.every((act) => act === "gateway" && !this.#leadsToGateway(connection))) continue;
       this.#init.table.closeOne(connection, `the rules deny ${ending.join(", ")}`);
+    }
+  }
+
+  #unreserve(connections: Iterable<WireConnection>): void {
+    const { table, wire } = this.#init;
+    for (const connection of connections) {
+      const peer = table.identityOf(connection)?.peer;
+      if (peer !== undefined) wire.unreserve(peer);
     }
   }
 

@@ -8,21 +8,26 @@
  * @module
  */
 import { Result } from "effect";
-import { type TransportAsk, TransportError } from "../port.ts";
+import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import { decodeWorkerRequest, encodeWorkerRequest } from "../protocols/mod.ts";
 import { AuthorRates } from "./author_rates.ts";
 import type { SessionParts } from "./parts.ts";
+import { priceOf } from "./prices.ts";
 import { WaitingMessages } from "./waiting_messages.ts";
 import type { GossipMessage } from "./wire.ts";
 
 /** Topics that may be subscribed to at once. */
 export const topicsMax = 64;
+/** Messages of one carrier that may wait until it can afford them; further ones are ignored. */
+export const delayedMessagesMax = 64;
 
 /** The topics of a session. */
 export class Gossip {
   readonly #parts: SessionParts;
   readonly #topics = new Set<string>();
   readonly #waiting = new WaitingMessages();
+  /** Messages that wait until their carrier can afford them. */
+  readonly #delayed = new Map<PeerText, number>();
   readonly #rates: AuthorRates;
 
   constructor(parts: SessionParts) {
@@ -60,9 +65,22 @@ export class Gossip {
 
   /** Decides whether a message is delivered and handed on. The wire has verified its signature. */
   received(message: GossipMessage): void {
+    const { via, topic, bytes } = message;
+    const delayed = this.#delayed.get(via) ?? 0;
+    if (!this.#topics.has(topic) || delayed >= delayedMessagesMax) return message.settle("ignore");
+    this.#delayed.set(via, delayed + 1);
+    this.#parts.work.run(via, message, priceOf("gossip", bytes.byteLength), () => {
+      const left = (this.#delayed.get(via) ?? 1) - 1;
+      if (left > 0) this.#delayed.set(via, left);
+      else this.#delayed.delete(via);
+      this.#judge(message);
+    });
+  }
+
+  #judge(message: GossipMessage): void {
     const { verified, outbox, acts } = this.#parts;
     const { topic, author, via, bytes } = message;
-    if (!this.#topics.has(topic)) return message.settle("ignore");
+    if (!this.#topics.has(topic)) return message.settle("ignore"); // it may have been left meanwhile
     const decoded = decodeWorkerRequest(bytes);
     if (Result.isFailure(decoded)) return message.settle("reject");
     const leave = this.#waiting.take(via, author, bytes.byteLength);

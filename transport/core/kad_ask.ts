@@ -4,7 +4,7 @@
  * @module
  */
 import { Result } from "effect";
-import type { PeerText, TransportError } from "../port.ts";
+import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import { decodeKadMessage, type KadMessage, kadMessageMaxBytes } from "../protocols/kad_record.ts";
 import { AskStream } from "./ask_stream.ts";
 import { MessageReader } from "./length_prefixed.ts";
@@ -18,6 +18,8 @@ export interface KadAskInit {
   /** The encoded message with its length in front. It belongs to the ask. */
   readonly framed: Uint8Array;
   readonly timeoutMs: number;
+  /** Whom of the peer's members it is for. */
+  readonly to?: AskTarget | undefined;
   /** Receives the answer, or why there is none. Called once. */
   answered(answer: Result.Result<KadMessage, TransportError>): void;
   /** Nothing of it is left. Called once, after `answered`. */
@@ -25,13 +27,14 @@ export interface KadAskInit {
 }
 
 /** Sends a Kademlia message. What it returns can be ended early. */
-export function askKad({ parts, peer, framed, timeoutMs, answered, over }: KadAskInit): AskStream<KadMessage> {
+export function askKad({ parts, peer, framed, timeoutMs, to, answered, over }: KadAskInit): AskStream<KadMessage> {
   const reader = new MessageReader(kadMessageMaxBytes);
   const stream: AskStream<KadMessage> = new AskStream<KadMessage>({
     parts,
     peer,
     protocol: kadProtocol,
     timeoutMs,
+    to,
     send: (opened) => opened.send(framed),
     data: (piece) => {
       reader.append(piece);

@@ -2,14 +2,14 @@
  * Kademlia streams that peers open: framing, bounds, and which messages the core answers itself.
  *
  * The core answers what carries a record, because a record counts only with the identity of the connection that brought it.
- * Everything else is the wire's: it knows the routing table. Messages are answered one at a time, with a turn for waiting input
- * and output between two, so that a peer that floods this node with them does not delay the others.
+ * Everything else is the wire's: it knows the routing table. A stream's messages are answered one at a time, each once its peer can
+ * afford it and when it is that peer's turn, so that a peer that floods this node with them does not delay the others.
  *
  * @module
  */
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { TransportError } from "../port.ts";
+import { type PeerText, TransportError } from "../port.ts";
 import {
   decodeKadMessage,
   encodeKadMessage,
@@ -18,8 +18,10 @@ import {
   type KadRecord,
 } from "../protocols/kad_record.ts";
 import type { Clock, Timer } from "./clock.ts";
+import type { HeldBytes } from "./held_bytes.ts";
 import { MessageReader, prefixLength } from "./length_prefixed.ts";
 import type { SessionParts } from "./parts.ts";
+import { priceOf } from "./prices.ts";
 import type { RecordRefused } from "./record_store.ts";
 import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
 
@@ -46,14 +48,14 @@ type KadAnswer = Result.Result<KadMessage | undefined, Error>;
 export class KadStreams {
   readonly #parts: SessionParts;
   readonly #records: KeepsRecords;
-  readonly #turns: Turns;
   readonly #open = new Set<KadStream>();
+  /** An answer costs by the peers in it: as many are paid for as the last answer had, and the difference afterwards. */
+  #peersExpected = 0;
   #isStopped = false;
 
   constructor(parts: SessionParts, records: KeepsRecords) {
     this.#parts = parts;
     this.#records = records;
-    this.#turns = new Turns(parts.clock);
   }
 
   /** Streams that are open. */
@@ -64,17 +66,40 @@ export class KadStreams {
   /** A peer opened a stream. */
   received(connection: WireConnection, identity: PeerIdentity, stream: WireStream): StreamListener | "refused" {
     if (this.#isStopped || this.#open.size >= kadStreamsMax) return "refused";
-    if (!this.#parts.acts.allows("kad.query", identity)) return "refused";
+    const { clock, held, work, acts } = this.#parts;
+    if (!acts.allows("kad.query", identity)) return "refused";
+    const { peer } = identity;
+    let paidPeers = 0; // of the message that is being answered: a stream has one at a time
     const kadStream: KadStream = new KadStream({
       stream,
       identity,
-      clock: this.#parts.clock,
-      turns: this.#turns,
-      answer: (message, done) => this.#answer(connection, message, done),
-      over: () => this.#open.delete(kadStream),
+      clock,
+      held: held.of(peer, (detail) => kadStream.abort(detail)),
+      arrived: (bytes, handle) => {
+        paidPeers = this.#peersExpected;
+        work.run(peer, kadStream, priceOf("kad", bytes) + paidPeers * priceOf("kad.peer"), handle);
+      },
+      answer: (message, done) =>
+        this.#answer(connection, message, (answer) => {
+          this.#answered(peer, answer, paidPeers);
+          done(answer);
+        }),
+      over: () => {
+        this.#open.delete(kadStream);
+        work.leave(peer, kadStream);
+      },
     });
     this.#open.add(kadStream);
     return kadStream;
+  }
+
+  #answered(peer: PeerText, answer: KadAnswer, paidPeers: number): void {
+    const { work } = this.#parts;
+    const peers = Result.isSuccess(answer) ? answer.success?.closer.length ?? 0 : 0;
+    const us = (peers - paidPeers) * priceOf("kad.peer");
+    this.#peersExpected = peers;
+    if (us > 0) work.charge(peer, us);
+    else if (us < 0) work.refund(peer, -us);
   }
 
   #answer(connection: WireConnection, message: KadMessage, done: (answer: KadAnswer) => void): void {
@@ -115,48 +140,14 @@ export class KadStreams {
   }
 }
 
-/** Runs tasks one at a time: waiting input and output has its turn between two. */
-class Turns {
-  readonly #clock: Clock;
-  /** By stream, in the order in which they came. A stream that ends leaves, so this holds no more than the open ones. */
-  readonly #waiting = new Map<KadStream, () => void>();
-  #isTaken = false;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  /** Runs a stream's task: now where no other ran in this turn, else after those that wait. */
-  take(stream: KadStream, task: () => void): void {
-    if (this.#isTaken) return void this.#waiting.set(stream, task);
-    this.#isTaken = true;
-    this.#clock.yield(() => this.#next());
-    task();
-  }
-
-  /** Gives a stream's turn up. */
-  leave(stream: KadStream): void {
-    this.#waiting.delete(stream);
-  }
-
-  #next(): void {
-    const [first] = this.#waiting;
-    if (first === undefined) {
-      this.#isTaken = false;
-      return;
-    }
-    const [stream, task] = first;
-    this.#waiting.delete(stream);
-    this.#clock.yield(() => this.#next());
-    task();
-  }
-}
-
 interface KadStreamInit {
   readonly stream: WireStream;
   readonly identity: PeerIdentity;
   readonly clock: Clock;
-  readonly turns: Turns;
+  /** What it holds, beside the other streams of its peer. */
+  readonly held: HeldBytes;
+  /** A message has arrived: it is handled once its peer can afford it. */
+  arrived(sizeBytes: number, handle: () => void): void;
   answer(message: KadMessage, done: (answer: KadAnswer) => void): void;
   /** Nothing of it is left. Called once. */
   over(): void;
@@ -169,6 +160,8 @@ class KadStream implements StreamListener {
   #timer: Timer;
   /** A message waits for its turn or its answer, or an answer for the peer to take it. */
   #isBusy = false;
+  /** Size of that message. */
+  #messageBytes = 0;
   #isDraining = false;
   #isPaused = false;
   #hasEnded = false;
@@ -191,6 +184,7 @@ class KadStream implements StreamListener {
   data(bytes: Uint8Array): void {
     if (this.#isOver) return;
     this.#reader.append(bytes);
+    if (!this.#init.held.set(this.#reader.sizeBytes + this.#messageBytes)) return;
     if (!this.#isBusy) return this.#readNext();
     if (this.#isPaused) return;
     this.#isPaused = true;
@@ -221,19 +215,21 @@ class KadStream implements StreamListener {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#init.clock.cancel(this.#timer);
-    this.#init.turns.leave(this);
     this.#reader.clear();
+    this.#init.held.set(0);
     this.#init.over();
   }
 
   #readNext(): void {
-    const { stream, turns } = this.#init;
+    const { stream, held } = this.#init;
     const message = this.#reader.next();
     if (message === "too-large") return this.abort(`a message of more than ${kadMessageMaxBytes} bytes`);
     if (message !== undefined) {
       this.#isBusy = true;
-      return turns.take(this, () => this.#handle(message));
+      this.#messageBytes = message.byteLength;
+      return this.#init.arrived(message.byteLength, () => this.#handle(message));
     }
+    held.set(this.#reader.sizeBytes);
     if (this.#hasEnded) {
       if (this.#reader.sizeBytes > 0) return this.abort("the stream ended inside a message");
       return stream.end(); // its `closed` follows; until then the time for a message runs
@@ -259,6 +255,7 @@ class KadStream implements StreamListener {
   /** The answer has left: the next message has its own time. */
   #answered(): void {
     this.#isBusy = false;
+    this.#messageBytes = 0;
     this.#isDraining = false;
     this.#init.clock.cancel(this.#timer);
     this.#timer = this.#startTimer();

@@ -9,8 +9,10 @@ import type { NotAuthorized } from "../../pki/refusal.ts";
 import type { Act } from "../authorization/acts.ts";
 import type { AskTarget, PeerText, TransportError } from "../port.ts";
 import type { Clock } from "./clock.ts";
+import type { ReadBudgets } from "./held_bytes.ts";
 import type { Outbox } from "./outbox.ts";
 import type { GiveUp, StreamListener, Wire, WireConnection, WireStream } from "./wire.ts";
+import type { WorkBudgets } from "./work_budget.ts";
 
 /** What a transport holds open, by kind. */
 export interface OpenCounts {
@@ -35,9 +37,11 @@ export interface Established {
   best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
+  /** Whether every certificate of the own domain must name a role. */
+  readonly areRolesRequired: boolean;
 }
 
-/** Opens streams (`stream_places.ts`): counts those of a protocol on a connection, in each direction. */
+/** Opens streams (`stream_places.ts`): counts those of each peer. */
 export interface OpensStreams {
   /** As {@linkcode WireConnection.openStream}; over the limit the listener gets `closed("too-many")` later. */
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream;
@@ -92,6 +96,10 @@ export interface SessionParts {
   readonly dialler: Connects;
   readonly verified: Verifies;
   readonly acts: Authorizes;
+  /** What each peer's streams hold. */
+  readonly held: Pick<ReadBudgets, "of">;
+  /** What each peer's work may cost. */
+  readonly work: Pick<WorkBudgets, "run" | "leave" | "charge" | "refund">;
   readonly outbox: Outbox;
   readonly uuid: () => string;
 }

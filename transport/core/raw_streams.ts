@@ -9,6 +9,7 @@ import { actOfStream, receiversOf } from "../authorization/acts_of_protocols.ts"
 import { type StreamHandle, type StreamProtocol, type TransportAsk, TransportError } from "../port.ts";
 import type { Timer } from "./clock.ts";
 import type { SessionParts } from "./parts.ts";
+import { priceOf } from "./prices.ts";
 import { streamFailure } from "./stream_failure.ts";
 import { OwnedStream } from "./stream_handle.ts";
 import type { GiveUp, StreamListener, WireConnection, WireStream } from "./wire.ts";
@@ -27,6 +28,8 @@ interface Offered {
   readonly connection: WireConnection;
   readonly owned: OwnedStream;
   readonly timer: Timer;
+  /** The stream is wanted: its peer does not pay for what comes on it. */
+  wanted(): void;
 }
 
 /** The raw streams of a session. */
@@ -79,15 +82,21 @@ export class RawStreams {
     stream: WireStream,
   ): StreamListener | "refused" {
     if (this.#isStopped || this.#offered.size >= offeredStreamsMax || this.size >= openStreamsMax) return "refused";
-    const { clock, outbox, uuid, acts } = this.#parts;
+    const { clock, outbox, uuid, held, work, acts } = this.#parts;
     if (!acts.allows(actOfStream(protocol), identity)) return "refused";
     const { peer } = identity;
     const exchange = uuid();
+    let [isWanted, paidBytes] = [false, 0];
     const owned = new OwnedStream({
       id: exchange,
       peer,
       protocol,
       clock,
+      held,
+      arrived: (bytes) => {
+        if (isWanted) work.refund(peer, priceOf("bytes", bytes));
+        else paidBytes += bytes;
+      },
       closed: () => {
         this.#open.delete(owned);
         this.#received.delete(owned);
@@ -98,7 +107,11 @@ export class RawStreams {
     this.#open.add(owned);
     this.#received.set(owned, identity);
     const timer = clock.after(streamAcceptMs, () => this.reject(exchange));
-    this.#offered.set(exchange, { connection, owned, timer });
+    const wanted = () => {
+      isWanted = true;
+      work.refund(peer, priceOf("bytes", paidBytes));
+    };
+    this.#offered.set(exchange, { connection, owned, timer, wanted });
     outbox.tell({ type: "stream.received", exchange, peer, identity, protocol });
     return owned;
   }
@@ -106,11 +119,12 @@ export class RawStreams {
   /** Takes an offered stream, where the certificate of its connection still counts. */
   accept({ exchange, replyTo }: AcceptAsk): void {
     const { established, outbox } = this.#parts;
-    const connection = this.#offered.get(exchange)?.connection;
+    const { connection, wanted } = this.#offered.get(exchange) ?? {};
     const isEstablished = connection !== undefined && established.identityOf(connection) !== undefined;
     const owned = this.#take(exchange);
     if (!isEstablished) owned?.abort("not established");
     else if (owned !== undefined) {
+      wanted?.();
       return outbox.answer(replyTo, { type: "stream.opened", id: exchange, stream: owned.handle });
     }
     const error = new TransportError({ code: "timed-out", detail: "the offered stream is gone" });
@@ -166,12 +180,13 @@ class OpeningStream {
   constructor(parts: SessionParts, { id, peer, to, protocol, timeoutMs }: OpenAsk, listener: OpeningListener) {
     this.#parts = parts;
     this.#listener = listener;
-    const { clock, dialler, streams } = parts;
+    const { clock, dialler, streams, held } = parts;
     this.#owned = new OwnedStream({
       id,
       peer,
       protocol,
       clock,
+      held,
       opened: () => this.#end(Result.succeed(this.#owned.handle)),
       closed: (how, detail) => {
         if (!this.#isEnded) this.#end(Result.fail(streamFailure(how, detail)));

@@ -6,7 +6,8 @@
 import type { MessageProtocol } from "../protocols/messages.ts";
 import { requestMaxBytes } from "../protocols/mod.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { type ReadBudget, WholeMessage } from "./whole_message.ts";
+import type { HeldBytes } from "./held_bytes.ts";
+import { WholeMessage } from "./whole_message.ts";
 import type { StreamListener, WireStream } from "./wire.ts";
 
 /**
@@ -20,11 +21,13 @@ export interface ReceivedRequestInit {
   readonly protocol: MessageProtocol;
   readonly stream: WireStream;
   readonly clock: Clock;
-  /** What all unfinished requests of its peer hold. */
-  readonly budget: ReadBudget;
-  /** The request has arrived whole. */
+  /** What it holds, beside the other streams of its peer. */
+  readonly held: HeldBytes;
+  /** The request has arrived whole: `take` gives it once its peer can afford it. */
+  arrived(sizeBytes: number, take: () => void): void;
+  /** It is the request's turn. */
   whole(bytes: Uint8Array): void;
-  /** The request, or what its peer's requests hold together, is too large. It was reset. */
+  /** The request, or what its peer's streams hold together, is too large. It is reset. */
   tooLarge(detail: string): void;
   /** Nothing of it is left: its stream is closed or reset, its timer cancelled. Called once. */
   over(): void;
@@ -40,7 +43,7 @@ export class ReceivedRequest implements StreamListener {
 
   constructor(init: ReceivedRequestInit) {
     this.#init = init;
-    this.#message = new WholeMessage(requestMaxBytes, init.budget);
+    this.#message = new WholeMessage(requestMaxBytes, init.held);
     this.#timer = init.clock.after(exchangeMaxMs, () => this.#late());
   }
 
@@ -52,15 +55,22 @@ export class ReceivedRequest implements StreamListener {
   data(bytes: Uint8Array): void {
     if (this.#state !== "reading") return;
     const error = this.#message.add(bytes);
-    if (error === undefined) return;
-    this.#init.tooLarge(error.detail);
-    this.abort(error.detail);
+    if (error !== undefined) this.tooLarge(error.detail);
+  }
+
+  /** Resets the stream: the request, or what its peer's streams hold together, is too large. */
+  tooLarge(detail: string): void {
+    if (this.#state === "over") return;
+    this.#init.tooLarge(detail);
+    this.abort(detail);
   }
 
   ended(): void {
     if (this.#state !== "reading") return;
     this.#state = "waiting";
-    this.#init.whole(this.#message.take());
+    this.#init.arrived(this.#message.sizeBytes, () => {
+      if (this.#state === "waiting") this.#init.whole(this.#message.take());
+    });
   }
 
   closed(): void {

@@ -8,12 +8,11 @@ import { Data, Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { PeerText } from "../port.ts";
 import type { KadRecord } from "../protocols/kad_record.ts";
+import { recordKeyMaxBytes, recordValueMaxBytes } from "../protocols/record_message.ts";
 
 /** Bounds of the store (the existing nodes': 1,024 records of 64 KiB), and what one publisher may take of it. */
 export const recordsMax = 1_024;
 export const recordsPerPublisherMax = 128;
-export const recordKeyMaxBytes = 1_024;
-export const recordValueMaxBytes = 16_384;
 /** Time to live of a record that names none, and of any record at most; in seconds (48 hours). */
 export const recordTtlMaxS = 172_800;
 
@@ -38,10 +37,17 @@ export class RecordRefused extends Data.TaggedError("RecordRefused")<{ readonly 
   }
 }
 
-interface Kept {
-  readonly record: KadRecord;
+/** Who publishes a record. */
+export interface RecordPublisher {
   readonly publisher: PeerText;
+  /** What the publisher's certificate proves in addition to its key ({@linkcode ownerOf}). */
   readonly owner: string;
+  /** What its certificate proved; undefined: it is this node. */
+  readonly identity?: PeerIdentity;
+}
+
+interface Kept extends RecordPublisher {
+  readonly record: KadRecord;
   readonly expiresAt: number;
 }
 
@@ -49,10 +55,15 @@ interface Kept {
 export class RecordStore {
   readonly #kept = new Map<string, Kept>();
   readonly #now: () => number;
+  readonly #isGone: (publisher: PeerText) => boolean;
 
-  /** @param now Milliseconds since the epoch. */
-  constructor(now: () => number) {
+  /**
+   * @param now Milliseconds since the epoch.
+   * @param isGone Whether a publisher was away for so long that another may publish under its keys.
+   */
+  constructor(now: () => number, isGone: (publisher: PeerText) => boolean = () => false) {
     this.#now = now;
+    this.#isGone = isGone;
   }
 
   /** How many records there are. */
@@ -64,23 +75,25 @@ export class RecordStore {
    * Keeps a record of a publisher. A newer one of the same key and publisher replaces it, and one of the same owner: a
    * node whose key was replaced is another publisher with the same name in its certificate.
    *
-   * @param owner What the publisher's certificate proves in addition to its key ({@linkcode ownerOf}).
    * @returns Whether it is kept, or why not.
    */
-  put(record: KadRecord, publisher: PeerText, owner: string): Result.Result<void, RecordRefused> {
+  put(record: KadRecord, by: RecordPublisher): Result.Result<void, RecordRefused> {
+    const { publisher, owner } = by;
     if (record.key.byteLength > recordKeyMaxBytes) return refused("key-too-large");
     if (record.value.byteLength > recordValueMaxBytes) return refused("value-too-large");
     const name = keyOf(record.key);
     this.#drop();
     const there = this.#kept.get(name);
-    // The first publisher of a key keeps it for as long as it refreshes it: no other takes a data set over.
-    if (there !== undefined && there.publisher !== publisher && there.owner !== owner) {
+    // The first publisher of a key keeps it for as long as it is there: no other takes a data set over.
+    if (
+      there !== undefined && there.publisher !== publisher && there.owner !== owner && !this.#isGone(there.publisher)
+    ) {
       return refused("another-publisher");
     }
     if (there === undefined && this.#kept.size >= recordsMax) return refused("store-full");
     if (there === undefined && this.#countOf(publisher) >= recordsPerPublisherMax) return refused("publisher-full");
     const ttlS = Math.min(record.ttl ?? recordTtlMaxS, recordTtlMaxS);
-    this.#kept.set(name, { record: copyOf(record), publisher, owner, expiresAt: this.#now() + ttlS * 1_000 });
+    this.#kept.set(name, { ...by, record: copyOf(record), expiresAt: this.#now() + ttlS * 1_000 });
     return Result.succeed(undefined);
   }
 
@@ -90,6 +103,13 @@ export class RecordStore {
     if (kept === undefined) return undefined;
     const leftS = Math.floor((kept.expiresAt - this.#now()) / 1_000);
     return leftS > 0 ? { ...kept.record, ttl: leftS } : undefined;
+  }
+
+  /** Drops the records of publishers that may not publish any more. */
+  dropOf(isDenied: (identity: PeerIdentity) => boolean): void {
+    for (const [key, { identity }] of this.#kept) {
+      if (identity !== undefined && isDenied(identity)) this.#kept.delete(key);
+    }
   }
 
   #countOf(publisher: PeerText): number {
@@ -110,12 +130,13 @@ export function refused(reason: RecordRefused["reason"]): Result.Result<never, R
 }
 
 /**
- * The owner that a certificate names, whatever its key: its SPIFFE name, which the CAs of a trust domain vouch for; where
- * it has none, subject and issuer. Two of these that are equal are one node.
+ * The owner that a certificate proves: its trust domain, and its SPIFFE name, which the CAs of that domain vouch for; without
+ * one, its key. Two of these that are equal are one node. Subject and issuer do not count: another organisation may use the
+ * same texts.
  */
-export function ownerOf({ names, role, subject, issuer }: PeerIdentity): string {
+export function ownerOf({ peer, domain, names, role }: PeerIdentity): string {
   const spiffe = role === undefined ? undefined : names.find((name) => name.startsWith("URI:spiffe://"));
-  return spiffe ?? JSON.stringify([subject, issuer]);
+  return JSON.stringify([domain ?? "", spiffe ?? peer]);
 }
 
 /** A copy of its own: a record that arrived is a part of its message, which it would keep in memory. */

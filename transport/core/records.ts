@@ -10,16 +10,20 @@ import { peerIdFromString } from "@libp2p/peer-id";
 import { Result } from "effect";
 import { base58btc } from "multiformats/bases/base58";
 import { sameBytes } from "../../pki/bytes.ts";
-import { type PeerText, type RecordAnswer, type TransportAsk, TransportError } from "../port.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { PeerText, TransportAsk, TransportError } from "../port.ts";
 import { encodeKadMessage, type KadMessage, type KadRecord } from "../protocols/kad_record.ts";
-import type { Timer } from "./clock.ts";
+import type { RecordResponse } from "../protocols/record_message.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askKad } from "./kad_ask.ts";
 import type { KeepsRecords } from "./kad_streams.ts";
 import { prefixLength } from "./length_prefixed.ts";
+import { Lookup } from "./lookup.ts";
+import { OwnRecords } from "./own_records.ts";
 import type { SessionParts } from "./parts.ts";
-import { ownerOf, RecordRefused, RecordStore, recordTtlMaxS, refused } from "./record_store.ts";
-import type { GiveUp, WireConnection } from "./wire.ts";
+import { ownerOf, type RecordRefused, RecordStore, recordTtlMaxS, refused } from "./record_store.ts";
+import { RunningAsk } from "./running_ask.ts";
+import type { WireConnection } from "./wire.ts";
 
 /** Peers that are asked about one key (Kademlia's k). */
 export const recordPeersMax = 20;
@@ -34,20 +38,23 @@ type GetAsk = Extract<TransportAsk, { type: "record.get" }>;
 /** The records of a session. */
 export class Records implements KeepsRecords {
   readonly #parts: SessionParts;
+  /** Of other publishers. */
   readonly #store: RecordStore;
+  readonly #own: OwnRecords;
   readonly #running = new Set<RunningAsk>();
   /** Messages to peers that are under way, with those whose stream is not closed yet. */
-  readonly #messages = new Set<AskStream<KadMessage>>();
+  readonly #messages = new Set<AskStream<KadMessage> | AskStream<RecordResponse>>();
   #isStopped = false;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#store = new RecordStore(() => parts.clock.now());
+    this.#store = new RecordStore(() => parts.clock.now(), (publisher) => parts.verified.known(publisher).length === 0);
+    this.#own = new OwnRecords(parts);
   }
 
-  /** Asks and messages to peers that are under way. */
+  /** Asks, messages to peers and questions of peers that are under way. */
   get size(): number {
-    return this.#running.size + this.#messages.size;
+    return this.#running.size + this.#messages.size + this.#own.size;
   }
 
   /** Publishes a record of ours. It is stored once a peer other than us has taken it. */
@@ -57,46 +64,45 @@ export class Records implements KeepsRecords {
     const { self } = this.#parts;
     const key = new TextEncoder().encode(ask.key);
     const record: KadRecord = { key, value: ask.value, publisher: multihashOf(self), ttl: recordTtlMaxS };
-    const kept = this.#store.put(record, self, self);
+    const kept = this.#own.put(record);
     if (Result.isFailure(kept)) return running.fail("failed", kept.failure.message);
-    this.#askClosest(running, key, { type: "PUT_VALUE", key, record, closer: [], providers: [] }, (answers) => {
-      if (answers.length === 0) return running.fail("not-connected", "no peer took the record");
+    const message: KadMessage = { type: "PUT_VALUE", key, record, closer: [], providers: [] };
+    this.#askClosest(running, { key, message }, () => {}, (answers) => {
+      if (answers === 0) return running.fail("not-connected", "no peer took the record");
       running.answer({ type: "record.stored", id: ask.id });
     });
   }
 
-  /** Looks a record up. One whose publisher is not verified here, or revoked, does not count. */
+  /**
+   * Looks a record up. What peers answer are hints: the value counts that a publisher which may publish gives itself
+   * (`lookup.ts`). At the end of the ask's time the publishers count that gave their value by then.
+   */
   get(ask: GetAsk): void {
     const running = this.#run(ask);
     if (running === undefined) return;
     const key = new TextEncoder().encode(ask.key);
-    this.#askClosest(running, key, { type: "GET_VALUE", key, closer: [], providers: [] }, (answers) => {
-      const own = this.#store.get(key);
-      if (answers.length === 0 && own === undefined) return running.fail("not-connected", "no peer to ask");
-      const records = [own, ...answers.map(({ record }) => record)].filter((record) => record !== undefined);
-      this.#firstVerified(running, byHolders(records.filter((record) => sameBytes(record.key, key))), (found) => {
-        if (found === undefined) return running.answer({ type: "record.missing", id: ask.id });
-        const { value, publisher } = found;
-        running.answer({ type: "record", id: ask.id, key: ask.key, value: new Uint8Array(value), publisher });
-      });
+    const lookup: Lookup = new Lookup({
+      parts: this.#parts,
+      key: ask.key,
+      own: () => this.#own.get(key)?.value,
+      began: (stream) => this.#messages.add(stream),
+      over: (stream) => this.#messages.delete(stream),
+      done: (found) => {
+        if (found === "missing") return running.answer({ type: "record.missing", id: ask.id });
+        running.answer({ type: "record", id: ask.id, key: ask.key, ...found, value: new Uint8Array(found.value) });
+      },
     });
-  }
-
-  /** Verifies publishers one after the other, until one counts. */
-  #firstVerified(
-    running: RunningAsk,
-    records: readonly KadRecord[],
-    then: (found: { readonly value: Uint8Array; readonly publisher: PeerText } | undefined) => void,
-  ): void {
-    const [first, ...rest] = records;
-    if (first === undefined || running.isOver) return then(undefined);
-    const publisher = peerOf(first.publisher);
-    const next = (counts: boolean) => {
-      if (counts && publisher !== undefined) return then({ value: first.value, publisher });
-      this.#firstVerified(running, rest, then);
-    };
-    if (publisher === undefined || publisher === this.#parts.self) return next(publisher !== undefined);
-    this.#parts.verified.verify(publisher, (identities) => next(identities.length > 0));
+    running.onOver(() => lookup.stop());
+    running.onLate(() => lookup.late());
+    const kept = this.find(key);
+    if (kept !== undefined) hintOf(lookup, kept, true);
+    const message: KadMessage = { type: "GET_VALUE", key, closer: [], providers: [] };
+    this.#askClosest(running, { key, message }, ({ record }, isGateway) => {
+      if (record !== undefined && sameBytes(record.key, key)) hintOf(lookup, record, isGateway);
+    }, (answers) => {
+      if (answers === 0 && kept === undefined) return running.fail("not-connected", "no peer to ask");
+      lookup.hinted();
+    });
   }
 
   /** Begins an ask: from here on it is answered once, whatever happens. */
@@ -109,50 +115,65 @@ export class Records implements KeepsRecords {
   }
 
   /**
-   * Sends a message to the peers closest to a key, all at once; `then` receives the answers that came. Connected gateways are
-   * asked in any case: the search knows nothing of one that has just joined, before identify has named its protocols.
+   * Sends a message to the peers closest to a key, all at once; `each` receives the answers, `then` how many came. Connected
+   * gateways are asked in any case: the search knows nothing of one that has just joined, before identify has named its
+   * protocols. Where certificates must name a role, only gateways serve the DHT.
    */
   #askClosest(
     running: RunningAsk,
-    key: Uint8Array,
-    message: KadMessage,
-    then: (answers: readonly KadMessage[]) => void,
+    { key, message }: { readonly key: Uint8Array; readonly message: KadMessage },
+    each: (answer: KadMessage, isGateway: boolean) => void,
+    then: (answers: number) => void,
   ): void {
     const { established, self, wire } = this.#parts;
     running.until(wire.closestPeers(key, (closest) => {
-      const peers = new Set([...established.gateways(), ...closest]);
+      const gateways = new Set(established.gateways());
+      const peers = new Set([...gateways, ...closest]);
       peers.delete(self);
-      this.#askAll(running, [...peers].slice(0, recordPeersMax), encodeKadMessage(message), then);
+      const framed = prefixLength(encodeKadMessage(message));
+      const messages: AskStream<KadMessage>[] = [];
+      running.until(() => messages.forEach((sent) => sent.giveUp("cancelled", "the ask is over")));
+      const asked = [...peers].filter((peer) => this.#mayServe(peer)).slice(0, recordPeersMax);
+      let [left, answers] = [asked.length, 0];
+      if (left === 0) return then(0);
+      for (const peer of asked) {
+        messages.push(this.#send(peer, framed, (answer, identity) => {
+          left -= 1;
+          if (Result.isSuccess(answer)) {
+            answers += 1;
+            each(answer.success, gateways.has(peer) || identity?.role === "gateway");
+          }
+          if (left === 0) then(answers);
+        }));
+      }
     }));
   }
 
-  #askAll(
-    running: RunningAsk,
-    peers: readonly PeerText[],
-    bytes: Uint8Array,
-    then: (answers: readonly KadMessage[]) => void,
-  ): void {
-    const answers: KadMessage[] = [];
-    const messages: AskStream<KadMessage>[] = [];
-    let left = peers.length;
-    running.until(() => messages.forEach((message) => message.giveUp("cancelled", "the ask is over")));
-    if (left === 0) return then(answers);
-    for (const peer of peers) {
-      const message: AskStream<KadMessage> = askKad({
-        parts: this.#parts,
-        peer,
-        framed: prefixLength(bytes),
-        timeoutMs: peerTimeoutMs,
-        answered: (answer) => {
-          if (Result.isSuccess(answer)) answers.push(answer.success);
-          left -= 1;
-          if (left === 0) then(answers);
-        },
-        over: () => this.#messages.delete(message),
-      });
-      messages.push(message);
-      this.#messages.add(message);
-    }
+  /** Whether a peer may serve the DHT, as far as is known without a dial. */
+  #mayServe(peer: PeerText): boolean {
+    const { areRolesRequired, identitiesOf } = this.#parts.established;
+    if (!areRolesRequired) return true;
+    const identities = identitiesOf(peer);
+    return identities.length === 0 || identities.some(({ role }) => role === "gateway");
+  }
+
+  #send(
+    peer: PeerText,
+    framed: Uint8Array,
+    answered: (answer: Result.Result<KadMessage, TransportError>, identity: PeerIdentity | undefined) => void,
+  ): AskStream<KadMessage> {
+    const { established } = this.#parts;
+    const message: AskStream<KadMessage> = askKad({
+      parts: this.#parts,
+      peer,
+      framed,
+      timeoutMs: peerTimeoutMs,
+      to: established.areRolesRequired ? { roles: ["gateway"] } : undefined,
+      answered: (answer) => answered(answer, message.identity),
+      over: () => this.#messages.delete(message),
+    });
+    this.#messages.add(message);
+    return message;
   }
 
   keep(connection: WireConnection, { key, record }: KadMessage): Result.Result<void, RecordRefused> {
@@ -161,11 +182,24 @@ export class Records implements KeepsRecords {
     if (identity === undefined) return refused("not-established");
     if (!sameBytes(record.key, key) || peerOf(record.publisher) !== identity.peer) return refused("not-its-publishers");
     if (!this.#parts.acts.allows("record.put", identity)) return refused("not-authorized");
-    return this.#store.put(record, identity.peer, ownerOf(identity));
+    // Kept for another it would be found nowhere: this node answers with its own.
+    if (this.#own.get(key) !== undefined) return refused("another-publisher");
+    return this.#store.put(record, { publisher: identity.peer, owner: ownerOf(identity), identity });
   }
 
   find(key: Uint8Array): KadRecord | undefined {
-    return this.#store.get(key);
+    return this.#own.get(key) ?? this.#store.get(key);
+  }
+
+  /** A peer asks for a record of this node's own. */
+  received(...args: Parameters<OwnRecords["received"]>): ReturnType<OwnRecords["received"]> {
+    return this.#own.received(...args);
+  }
+
+  /** Drops the records of publishers that may not publish any more, and the questions of those that may not ask. */
+  rulesChanged(): void {
+    this.#store.dropOf((identity) => this.#parts.acts.refusalOf("record.put", identity) !== undefined);
+    this.#own.rulesChanged();
   }
 
   /** Ends everything that is under way, and takes nothing more. */
@@ -173,58 +207,14 @@ export class Records implements KeepsRecords {
     this.#isStopped = true;
     for (const running of [...this.#running]) running.fail("stopped", "the transport stops");
     for (const message of [...this.#messages]) message.fail("stopped", "the transport stops");
+    this.#own.stop();
   }
 }
 
-/** An ask until its answer. */
-class RunningAsk {
-  readonly #parts: SessionParts;
-  readonly #ask: PutAsk | GetAsk;
-  readonly #over: () => void;
-  readonly #timer: Timer;
-  #giveUp: GiveUp = () => {};
-  /** Whether it was answered. */
-  isOver = false;
-
-  constructor(parts: SessionParts, ask: PutAsk | GetAsk, over: () => void) {
-    this.#parts = parts;
-    this.#ask = ask;
-    this.#over = over;
-    const { timeoutMs } = ask;
-    this.#timer = parts.clock.after(timeoutMs, () => this.fail("timed-out", `not done after ${timeoutMs} ms`));
-  }
-
-  /** Sets what the end of this ask gives up, in place of the previous one. */
-  until(giveUp: GiveUp): void {
-    this.#giveUp = giveUp;
-  }
-
-  fail(code: TransportError["code"], detail: string): void {
-    this.answer({ type: "record.failed", id: this.#ask.id, error: new TransportError({ code, detail }) });
-  }
-
-  answer(answer: RecordAnswer): void {
-    if (this.isOver) return;
-    this.isOver = true;
-    this.#parts.clock.cancel(this.#timer);
-    this.#giveUp();
-    this.#over();
-    this.#parts.outbox.answer(this.#ask.replyTo, answer);
-  }
-}
-
-/** Distinct records, those that most peers hold first. */
-function byHolders(records: readonly KadRecord[]): KadRecord[] {
-  const groups: { readonly record: KadRecord; holders: number }[] = [];
-  for (const record of records) {
-    const same = groups.find((group) =>
-      sameBytes(group.record.value, record.value) &&
-      sameBytes(group.record.publisher ?? new Uint8Array(), record.publisher ?? new Uint8Array())
-    );
-    if (same === undefined) groups.push({ record, holders: 1 });
-    else same.holders += 1;
-  }
-  return groups.sort((a, b) => b.holders - a.holders).map(({ record }) => record);
+/** Adds what an answer says of a publisher; a record without one, or of one that is no PeerID, says nothing. */
+function hintOf(lookup: Lookup, { publisher: multihash, value }: KadRecord, isTrusted: boolean): void {
+  const publisher = peerOf(multihash);
+  if (publisher !== undefined) lookup.hint({ publisher, value, isTrusted });
 }
 
 /** The multihash of a PeerID. */

@@ -7,26 +7,21 @@ import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Act } from "../authorization/acts.ts";
 import { actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts";
-import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
+import { type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
 import type { SessionParts } from "./parts.ts";
+import { priceOf } from "./prices.ts";
 import { RareReports } from "./rare_reports.ts";
 import { ReceivedRequest } from "./received_request.ts";
-import { ReadBudget } from "./whole_message.ts";
 import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
 
 export { exchangeMaxMs } from "./received_request.ts";
 
 /** Requests of ours under way, and requests of peers waiting for an answer of ours. */
 export const requestsMax = 4_096;
-/**
- * What unfinished requests of one peer may hold in memory together, over all its connections: an open stream may hold
- * 1 MiB, and a peer may open hundreds.
- */
-export const unfinishedBytesMax = 33_554_432;
 
 /** How much is reported of why a request does not decode, in characters. */
 const malformedDetailMax = 300;
@@ -53,8 +48,6 @@ export class Requests {
   readonly #waiting = new Map<string, WaitingRequest>();
   /** Those, the ones that are being read and the ones whose answer is on its way. */
   readonly #received = new Set<ReceivedRequest>();
-  /** Of peers whose requests are being read. */
-  readonly #budgets = new Map<PeerText, ReadBudget>();
   readonly #malformed: RareReports;
   #isStopped = false;
 
@@ -129,14 +122,15 @@ export class Requests {
     stream: WireStream,
   ): StreamListener | "refused" {
     if (this.#isStopped || this.#waiting.size >= requestsMax) return "refused";
-    const { clock, uuid } = this.#parts;
+    const { clock, uuid, work } = this.#parts;
+    const { peer } = identity;
     const exchange = uuid();
-    const budget = this.#budgetOf(identity.peer);
     const request: ReceivedRequest = new ReceivedRequest({
       protocol,
       stream,
       clock,
-      budget,
+      held: this.#parts.held.of(peer, (detail) => request.tooLarge(detail)),
+      arrived: (bytes, take) => work.run(peer, request, priceOf("request", bytes), take),
       whole: (bytes) => {
         // Its certificate may have stopped to count while the request arrived.
         if (this.#parts.established.identityOf(connection) === undefined) return request.abort("not established");
@@ -146,7 +140,7 @@ export class Requests {
       over: () => {
         this.#received.delete(request);
         this.#waiting.delete(exchange);
-        this.#leave(identity.peer, budget);
+        work.leave(peer, request);
       },
     });
     this.#received.add(request);
@@ -183,18 +177,6 @@ export class Requests {
     if (untold === undefined) return;
     const detail = reason.slice(0, malformedDetailMax);
     this.#parts.outbox.tell({ type: "request.malformed", peer, identity, protocol, detail, untold });
-  }
-
-  #budgetOf(peer: PeerText): ReadBudget {
-    const budget = this.#budgets.get(peer) ?? new ReadBudget(unfinishedBytesMax);
-    this.#budgets.set(peer, budget);
-    budget.users += 1;
-    return budget;
-  }
-
-  #leave(peer: PeerText, budget: ReadBudget): void {
-    budget.users -= 1;
-    if (budget.users === 0) this.#budgets.delete(peer);
   }
 
   /** Answers an exchange. One that is over, or was answered, is left alone. */

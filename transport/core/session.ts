@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Refusal } from "../../pki/refusal.ts";
@@ -19,14 +18,16 @@ import {
 } from "../port.ts";
 import type { Rule } from "../authorization/authorize.ts";
 import { isMessageProtocol } from "../protocols/messages.ts";
-import { addressRules } from "./address_filter.ts";
+import { recordProtocol } from "../protocols/record_message.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
 import { Dialler } from "./dialing.ts";
+import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { KadStreams } from "./kad_streams.ts";
+import { MemberCosts } from "./member_costs.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
@@ -35,7 +36,7 @@ import { Records } from "./records.ts";
 import { Requests } from "./requests.ts";
 import { wireListener } from "./session_listener.ts";
 import { addressesOfPeers } from "./successor.ts";
-import { StreamPlaces, type StreamVerdict } from "./stream_places.ts";
+import type { StreamVerdict } from "./stream_places.ts";
 import type { TransportWatch } from "./transport_watch.ts";
 import { VerifiedPeers } from "./verified_peers.ts";
 import {
@@ -71,7 +72,8 @@ export interface SessionInit {
 export class Session {
   readonly #init: SessionInit;
   readonly #table: ConnectionTable;
-  readonly #places: StreamPlaces;
+  /** What each member costs. */
+  readonly costs: MemberCosts;
   readonly #dialler: Dialler;
   readonly #verified: VerifiedPeers;
   readonly #reachability: Reachability;
@@ -87,6 +89,7 @@ export class Session {
   readonly #drains = new Set<Timer>();
   readonly #onStopped: (() => void)[] = [];
   #identity: NodeIdentity;
+  #mayDial: WireListener["mayDial"] = () => false;
   #phase: "running" | "settling" | "stopping" | "stopped" = "running";
   #graceEndsAt = Number.POSITIVE_INFINITY;
 
@@ -96,27 +99,24 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     this.#table = this.#makeTable();
-    this.#places = new StreamPlaces(clock);
+    this.costs = new MemberCosts({ clock, outbox, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
-    const { role, rules = [] } = input;
-    this.#acts = new Authorization({ role, rules, clock, outbox, members: () => this.#table.list() });
-    this.#gateways = new Gateways({ input, table: this.#table, acts: this.#acts, reachability: this.#reachability });
+    const table = this.#table, reachability = this.#reachability;
+    this.#acts = new Authorization({ input, clock, outbox, members: () => table.list() });
+    this.#gateways = new Gateways({ input, wire, table, acts: this.#acts, reachability });
     const parts: SessionParts = {
       self: input.identity.peer,
       wire,
       clock,
-      established: {
-        identityOf: (connection) => this.#table.identityOf(connection),
-        identitiesOf: (peer) => this.#table.identitiesOf(peer),
-        best: (peer) => this.#table.best(peer),
-        gateways: () => this.#gateways.peers(),
-      },
-      streams: this.#places,
+      established: establishedOf(this.#table, () => this.#gateways.peers()),
+      streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
       acts: this.#acts,
+      held: this.costs.held,
+      work: this.costs.work,
       outbox,
       uuid: input.uuid,
     };
@@ -151,17 +151,6 @@ export class Session {
 
   // ── What the wire asks and reports ──
 
-  #listener(): WireListener {
-    return wireListener({
-      input: this.#init.input,
-      table: this.#table,
-      gateways: this.#gateways,
-      gossip: this.#gossip,
-      reachability: this.#reachability,
-      stream: (connection, stream) => this.#stream(connection, stream),
-    });
-  }
-
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     const { peer } = identity;
     if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
@@ -184,8 +173,9 @@ export class Session {
     const identity = this.#table.identityOf(connection);
     if (identity === undefined) return "refused";
     const { protocol } = stream;
-    return this.#places.received(connection, protocol, () => {
+    return this.costs.places.received(connection, protocol, () => {
       if (protocol === kadProtocol) return this.#kad.received(connection, identity, stream);
+      if (protocol === recordProtocol) return this.#records.received(connection, identity, stream);
       if (!this.#served.has(protocol)) return "unsupported";
       if (isStreamProtocol(protocol)) return this.#streams.received(connection, identity, protocol, stream);
       if (isMessageProtocol(protocol)) return this.#requests.received(connection, identity, protocol, stream);
@@ -197,7 +187,17 @@ export class Session {
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
-    this.#init.wire.start(this.#listener(), (started) => {
+    const listener = wireListener({
+      input: this.#init.input,
+      table: this.#table,
+      costs: this.costs,
+      gateways: this.#gateways,
+      gossip: this.#gossip,
+      reachability: this.#reachability,
+      stream: (connection, stream) => this.#stream(connection, stream),
+    });
+    this.#mayDial = listener.mayDial;
+    this.#init.wire.start(listener, (started) => {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
@@ -265,6 +265,8 @@ export class Session {
       if (Result.isFailure(outcome)) {
         return outbox.answer(replyTo, { type: "dial.failed", id, refusal: outcome.failure });
       }
+      const refusal = this.#gateways.refusalOfDial(target, outcome.success);
+      if (refusal !== undefined) return outbox.answer(replyTo, { type: "dial.failed", id, refusal });
       const peer = this.#table.identityOf(outcome.success)?.peer ?? "";
       outbox.answer(replyTo, { type: "dial.done", id, peer });
     });
@@ -274,11 +276,9 @@ export class Session {
     const { outbox, wire } = this.#init;
     outbox.redirect(factsTo);
     const listenAddresses = wire.stopListening();
-    const { mayDial } = addressRules(this.#init.input, (peer) => this.#gateways.isGateway(peer));
-    addressesOfPeers(
-      { wire, table: this.#table, mayDial: (address) => mayDial(multiaddr(address)) },
-      (peers) => outbox.answer(replyTo, { type: "retired", listenAddresses, peers }),
-    );
+    addressesOfPeers({ wire, table: this.#table, mayDial: this.#mayDial }, (peers) => {
+      outbox.answer(replyTo, { type: "retired", listenAddresses, peers });
+    });
   }
 
   /** New handshakes use the new pair. Another key is another PeerID, which a wire cannot take up while it runs. */
@@ -300,7 +300,7 @@ export class Session {
   /** What the rules no longer allow ends; of the rest nobody notices. */
   #changeRules(rules: readonly Rule[]): void {
     this.#acts.change(rules, (member, denied) => this.#gateways.denied(this.#table.connectionsOf(member), denied));
-    for (const part of [this.#requests, this.#streams, this.#kad]) part.rulesChanged();
+    for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();
   }
 
   // ── Stop ──
@@ -340,7 +340,7 @@ export class Session {
 
   /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
   #isBusy(connection: WireConnection): boolean {
-    return connection.isRelaying || this.#places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
+    return connection.isRelaying || this.costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }
 
   #end(reason: string): void {
@@ -351,6 +351,7 @@ export class Session {
     this.#kad.stop();
     this.#verified.stop();
     this.#dialler.stop();
+    this.costs.work.stop();
     this.#table.closeAll(reason);
     // After the closes of this turn: the wire ends what they leave.
     this.#init.clock.yield(() =>

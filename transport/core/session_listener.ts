@@ -9,6 +9,7 @@ import { addressRules } from "./address_filter.ts";
 import type { ConnectionTable } from "./connection_table.ts";
 import type { Gateways } from "./gateways.ts";
 import type { Gossip } from "./gossip.ts";
+import type { MemberCosts } from "./member_costs.ts";
 import type { Reachability } from "./reachability.ts";
 import type { WireListener } from "./wire.ts";
 
@@ -16,6 +17,7 @@ import type { WireListener } from "./wire.ts";
 export interface SessionListenerInit {
   readonly input: TransportInput;
   readonly table: ConnectionTable;
+  readonly costs: MemberCosts;
   readonly gateways: Gateways;
   readonly gossip: Gossip;
   readonly reachability: Reachability;
@@ -24,7 +26,7 @@ export interface SessionListenerInit {
 
 /** Makes the listener of a session's wire. */
 export function wireListener(
-  { input, table, gateways, gossip, reachability, stream }: SessionListenerInit,
+  { input, table, costs, gateways, gossip, reachability, stream }: SessionListenerInit,
 ): WireListener {
   const rules = addressRules(input, (peer) => gateways.isGateway(peer));
   return {
@@ -33,8 +35,9 @@ export function wireListener(
     securing: (connection) => table.securing(connection),
     secured: (connection, tls) => {
       const identity = table.secured(connection, tls);
-      // At a configured gateway's address only a gateway is let in.
-      const refusal = identity === undefined ? undefined : gateways.refusalOf(connection, identity);
+      if (identity === undefined) return undefined;
+      // At a configured gateway's address only a gateway is let in, and nowhere a peer that cost too much.
+      const refusal = gateways.refusalOf(connection, identity) ?? costs.refusalOf(identity.peer);
       if (refusal === undefined) return identity;
       table.failed(connection, refusal);
       return undefined;
@@ -44,6 +47,8 @@ export function wireListener(
     broken: (connection, detail) => table.broken(connection, detail),
     ended: (connection, end) => table.ended(connection, end),
     stream,
+    charge: (peer, us) => costs.work.charge(peer, us),
+    refund: (peer, us) => costs.work.refund(peer, us),
     permits: (connection, act) => gateways.permits(connection, act),
     mayDial: (address) => rules.mayDial(multiaddr(address)),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),

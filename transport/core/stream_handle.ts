@@ -6,6 +6,7 @@
 import { Effect } from "effect";
 import { type PeerText, type StreamChunk, type StreamHandle, type StreamProtocol, TransportError } from "../port.ts";
 import type { Clock, Timer } from "./clock.ts";
+import type { HeldBytes, ReadBudgets } from "./held_bytes.ts";
 import type { StreamEnd, StreamListener, WireStream } from "./wire.ts";
 
 /**
@@ -24,8 +25,12 @@ export interface OwnedStreamInit {
   readonly peer: PeerText;
   readonly protocol: StreamProtocol;
   readonly clock: Clock;
+  /** What streams hold. */
+  readonly held: Pick<ReadBudgets, "of">;
   /** Outbound only: the other side agreed to the protocol. */
   opened?(): void;
+  /** So many bytes arrived. */
+  arrived?(bytes: number): void;
   /** The stream is over. Called once; from `abort` at once. */
   closed(how: StreamEnd, detail: string): void;
 }
@@ -45,7 +50,11 @@ export class OwnedStream implements StreamListener {
   constructor(init: OwnedStreamInit) {
     this.#init = init;
     const { id, peer, protocol, clock } = init;
-    this.#inbox = new Inbox(clock, () => this.abort("nothing arrived on the stream"));
+    const held = init.held.of(peer, (detail) => {
+      this.#inbox.drop();
+      this.abort(detail);
+    });
+    this.#inbox = new Inbox(clock, held, () => this.abort("nothing arrived on the stream"));
     this.#outlet = new Outlet(clock, () => this.abort("nothing moved on the stream"));
     this.handle = {
       id,
@@ -73,7 +82,9 @@ export class OwnedStream implements StreamListener {
   }
 
   data(bytes: Uint8Array): void {
-    if (!this.#isOver) this.#inbox.arrived(bytes);
+    if (this.#isOver) return;
+    this.#init.arrived?.(bytes.byteLength);
+    this.#inbox.arrived(bytes);
   }
 
   ended(): void {
@@ -100,6 +111,7 @@ export class OwnedStream implements StreamListener {
     this.#isOver = true;
     this.#outlet.fail(detail);
     this.#inbox.end("broken");
+    this.#inbox.release();
     this.#init.closed(how, detail);
   }
 }
@@ -209,15 +221,18 @@ function resetError(detail: string): TransportError {
 /** The reading side: what has arrived and was not read yet. */
 class Inbox {
   readonly #stall: Stall;
+  readonly #held: HeldBytes;
   readonly #chunks: Uint8Array[] = [];
   readonly #readers: ((chunk: StreamChunk) => void)[] = [];
   #stream: WireStream | undefined;
   #sizeBytes = 0;
   #isPaused = false;
+  #isCounted = true;
   #outcome: "whole" | "broken" | undefined;
 
-  constructor(clock: Clock, stalled: () => void) {
+  constructor(clock: Clock, held: HeldBytes, stalled: () => void) {
     this.#stall = new Stall(clock, stalled);
+    this.#held = held;
   }
 
   attach(stream: WireStream): void {
@@ -240,9 +255,22 @@ class Inbox {
     this.#chunks.push(bytes);
     this.#sizeBytes += bytes.byteLength;
     this.#serve();
-    if (this.#sizeBytes < streamBufferMax || this.#isPaused) return;
+    if (this.#sizeBytes === 0 || this.#isPaused) return;
+    if (this.#sizeBytes < streamBufferMax && !this.#held.isHigh) return;
     this.#isPaused = true;
     this.#stream?.pause();
+  }
+
+  /** The stream is over: what is left is its reader's. */
+  release(): void {
+    this.#isCounted = false;
+    this.#held.set(0);
+  }
+
+  /** Forgets what has arrived. */
+  drop(): void {
+    this.#chunks.length = 0;
+    this.#sizeBytes = 0;
   }
 
   /** Nothing more arrives. The first outcome counts: a whole stream stays whole when it is reset later. */
@@ -255,7 +283,7 @@ class Inbox {
   #serve(): void {
     while (this.#readers.length > 0) {
       const bytes = this.#chunks.shift();
-      if (bytes === undefined && this.#outcome === undefined) return;
+      if (bytes === undefined && this.#outcome === undefined) break;
       const reader = this.#readers.shift();
       this.#stall.stop();
       if (bytes === undefined) {
@@ -265,6 +293,7 @@ class Inbox {
       this.#sizeBytes -= bytes.byteLength;
       reader?.({ type: "bytes", bytes });
     }
+    if (this.#isCounted && !this.#held.set(this.#sizeBytes)) return;
     if (!this.#isPaused || this.#sizeBytes > streamResumeAt) return;
     this.#isPaused = false;
     this.#stream?.resume();

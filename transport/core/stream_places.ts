@@ -1,47 +1,58 @@
 /**
- * How many streams of a protocol may be open on a connection, in each direction.
+ * How many streams a peer may have open, in each direction, over all its connections.
  *
  * @module
  */
+import type { PeerText } from "../port.ts";
 import type { Clock } from "./clock.ts";
 import type { OpensStreams } from "./parts.ts";
-import type { StreamListener, WireConnection, WireStream } from "./wire.ts";
+import { kadProtocol, type StreamListener, type WireConnection, type WireStream } from "./wire.ts";
 
-/** Streams of one protocol that a connection may have open in each direction (libp2p: 32 and 64). */
-export const streamsPerProtocolMax = 256;
+/** Streams that a peer may have open in each direction, beside those of Kademlia. */
+export const streamsPerPeerMax = 128;
+/** Streams of Kademlia that it may have open in each direction. */
+export const kadStreamsPerPeerMax = 64;
 
 /** A verdict on a stream that a peer opened. */
 export type StreamVerdict = StreamListener | "unsupported" | "too-many" | "refused";
 
-/** Counts the streams of all connections. */
+/** Where a stream counts: streams of Kademlia leave places for all others. */
+type Kind = "in" | "out" | "in kad" | "out kad";
+
+/** Counts the streams of all peers. */
 export class StreamPlaces implements OpensStreams {
   readonly #clock: Pick<Clock, "soon">;
-  /** By connection, then by direction and protocol. A connection without streams has no entry. */
-  readonly #taken = new Map<WireConnection, Map<string, number>>();
+  readonly #peerOf: (connection: WireConnection) => PeerText | undefined;
+  /** By peer, then by kind. A peer without streams has no entry. */
+  readonly #peers = new Map<PeerText, Map<Kind, number>>();
+  /** How many of each protocol a connection has open. A connection without streams has no entry. */
+  readonly #connections = new Map<WireConnection, Map<string, number>>();
 
   /** No stream is open yet. */
-  constructor(clock: Pick<Clock, "soon">) {
+  constructor(clock: Pick<Clock, "soon">, peerOf: (connection: WireConnection) => PeerText | undefined) {
     this.#clock = clock;
+    this.#peerOf = peerOf;
   }
 
   /** Whether a stream is open on a connection, of a protocol that `counts` accepts. */
   isBusy(connection: WireConnection, counts: (protocol: string) => boolean): boolean {
-    for (const place of this.#taken.get(connection)?.keys() ?? []) {
-      if (counts(place.slice(place.indexOf(" ") + 1))) return true;
-    }
+    for (const protocol of this.#connections.get(connection)?.keys() ?? []) if (counts(protocol)) return true;
     return false;
   }
 
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream {
-    const leave = this.#take(connection, `out ${protocol}`);
+    const leave = this.#take(connection, "out", protocol);
     if (leave !== undefined) return connection.openStream(protocol, leaving(listener, leave));
-    this.#clock.soon(() => listener.closed("too-many", `already ${streamsPerProtocolMax} streams of ${protocol}`));
+    const detail = `already ${
+      protocol === kadProtocol ? kadStreamsPerPeerMax : streamsPerPeerMax
+    } streams to this peer`;
+    this.#clock.soon(() => listener.closed("too-many", detail));
     return noStream(protocol);
   }
 
   /** Takes a place for a stream that a peer opened, asks `accept` for its listener, and gives the place back at its end. */
   received(connection: WireConnection, protocol: string, accept: () => StreamVerdict): StreamVerdict {
-    const leave = this.#take(connection, `in ${protocol}`);
+    const leave = this.#take(connection, "in", protocol);
     if (leave === undefined) return "too-many";
     const verdict = accept();
     if (typeof verdict !== "string") return leaving(verdict, leave);
@@ -49,18 +60,31 @@ export class StreamPlaces implements OpensStreams {
     return verdict;
   }
 
-  #take(connection: WireConnection, place: string): (() => void) | undefined {
-    const places = this.#taken.get(connection) ?? new Map<string, number>();
-    const taken = places.get(place) ?? 0;
-    if (taken >= streamsPerProtocolMax) return undefined;
-    this.#taken.set(connection, places.set(place, taken + 1));
+  #take(connection: WireConnection, direction: "in" | "out", protocol: string): (() => void) | undefined {
+    const peer = this.#peerOf(connection) ?? "";
+    const isKad = protocol === kadProtocol;
+    const kind: Kind = isKad ? `${direction} kad` : direction;
+    const taken = this.#peers.get(peer)?.get(kind) ?? 0;
+    if (taken >= (isKad ? kadStreamsPerPeerMax : streamsPerPeerMax)) return undefined;
+    const leavePeer = count(this.#peers, peer, kind);
+    const leaveConnection = count(this.#connections, connection, protocol);
     return () => {
-      const left = (places.get(place) ?? 1) - 1;
-      if (left > 0) return void places.set(place, left);
-      places.delete(place);
-      if (places.size === 0 && this.#taken.get(connection) === places) this.#taken.delete(connection);
+      leavePeer();
+      leaveConnection();
     };
   }
+}
+
+/** Counts one more of a kind. Returns how to count one less. */
+function count<Owner, Kind>(counts: Map<Owner, Map<Kind, number>>, owner: Owner, kind: Kind): () => void {
+  const ofOwner = counts.get(owner) ?? new Map<Kind, number>();
+  counts.set(owner, ofOwner.set(kind, (ofOwner.get(kind) ?? 0) + 1));
+  return () => {
+    const left = (ofOwner.get(kind) ?? 1) - 1;
+    if (left > 0) return void ofOwner.set(kind, left);
+    ofOwner.delete(kind);
+    if (ofOwner.size === 0 && counts.get(owner) === ofOwner) counts.delete(owner);
+  };
 }
 
 /** The same listener, which leaves its place at the end of the stream. */

@@ -6,8 +6,8 @@
  */
 import type { PeerText } from "../port.ts";
 
-/** Authors that one carrier's messages may wait for at once: half of the verifications that there are. */
-export const waitingAuthorsMax = 32;
+/** Authors that one carrier's messages may wait for at once: each is a dial that the carrier causes. */
+export const waitingAuthorsMax = 4;
 /** Bytes of one carrier's messages that may wait. */
 export const waitingBytesMax = 4_194_304;
 

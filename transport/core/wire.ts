@@ -174,6 +174,15 @@ export interface WireListener extends ConnectionListener {
   /** A peer opened a stream of a protocol that is served. The protocol's reader, or why there is none: the wire resets it. */
   stream(connection: WireConnection, stream: WireStream): StreamListener | "unsupported" | "too-many" | "refused";
   /**
+   * Work is about to be done for a peer, which pays for it: a stream that it opens, octets that arrive on one that it opened, a
+   * message of its gossip to verify, a stream of a protocol that the wire serves itself (`prices.ts`, in microseconds).
+   *
+   * @returns How long the wire is to wait before it reads more from this peer, in milliseconds; 0: not at all.
+   */
+  charge(peer: PeerText, us: number): number;
+  /** What was charged is given back: nobody pays for the octets of circuits. */
+  refund(peer: PeerText, us: number): void;
+  /**
    * Whether the peer of a connection may use a service that the wire itself provides. Asked for each stream (or what stands for
    * one) that a peer opens, before its first byte is read. False: the wire resets it.
    */
@@ -257,4 +266,6 @@ export interface Wire {
   serveDht(serves: boolean): void;
   /** Asks the relay at the other end for a reservation, and listens through it. */
   reserve(connection: WireConnection, done: (reserved: boolean) => void): void;
+  /** Takes a reservation back that this node granted a peer. */
+  unreserve(peer: PeerText): void;
 }

@@ -7,16 +7,17 @@
  *
  * @module
  */
+import { priceOf } from "../core/prices.ts";
 import type { PeerText } from "../port.ts";
 
-/** What frames cost, in microseconds of this node's time (measured on one core at about 3 GHz, rounded up). */
+/** What frames cost, in microseconds of this node's time. */
 export const frameCosts = {
-  /** A new stream: an object, a negotiation, an answer. */
-  opening: 100,
+  /** A new stream. */
+  opening: priceOf("frame.opening"),
   /** A ping is answered. */
-  ping: 20,
+  ping: priceOf("frame.ping"),
   /** A window update, or data of less than {@linkcode bulkBytes}. */
-  small: 10,
+  small: priceOf("frame.small"),
 } as const;
 
 /** What frames may be. */
@@ -40,7 +41,7 @@ export const defaultFrameLimits: FrameLimits = {
 };
 /** What is handed on before other work gets its turn, in microseconds. */
 export const frameSliceUs = 4_000;
-/** Data from which on a frame costs what its bytes cost, which the stream's window bounds. */
+/** Data from which on a frame costs what its bytes cost. Those of a stream that this side opened cost nothing: it asked for them. */
 const bulkBytes = 1_024;
 /** Lines of multistream-select before the first frame: its header, the muxer's name, and some other names. */
 export const negotiationLinesMax = 16;
@@ -50,31 +51,46 @@ const frameTypes = { data: 0, ping: 2 } as const;
 const synFlag = 1;
 const muxer = "/yamux/1.0.0\n";
 
+/** Charges a peer, for all that it costs beside its frames too; returns how long to wait, in milliseconds. */
+export type ChargesPeer = (peer: PeerText, us: number) => number;
+
 /** The budget of one peer. It may be overdrawn by one slice. */
 export class FrameBudget {
   /** What may be spent. */
   readonly limits: FrameLimits;
+  readonly #charge: ((us: number) => number) | undefined;
   #leftUs: number;
   #at: number | undefined;
   /** Connections that share it. */
   holders = 0;
 
   /** Nothing is spent yet. */
-  constructor(limits: FrameLimits) {
+  constructor(limits: FrameLimits, charge?: (us: number) => number) {
     this.limits = limits;
+    this.#charge = charge;
     this.#leftUs = limits.burstUs;
   }
 
-  /** Takes so much. `now` in milliseconds; a clock that goes back refills nothing. */
-  spend(us: number, now: number): void {
+  /**
+   * Takes so much. `now` in milliseconds; a clock that goes back refills nothing.
+   *
+   * @param bulkUs What bulk data costs beside: it counts with all that the peer costs, not with its frames.
+   */
+  spend(us: number, now: number, bulkUs = 0): void {
     this.#refill(now);
     this.#leftUs -= us;
+    if (us + bulkUs > 0) this.#charge?.(us + bulkUs);
   }
 
   /** How long until there is something to spend, in milliseconds; 0 where there is. */
   waitMs(now: number): number {
     this.#refill(now);
-    if (this.#leftUs > 0) return 0;
+    const chargedMs = this.#charge?.(0) ?? 0;
+    if (this.#leftUs > 0) return chargedMs;
+    return Math.max(chargedMs, this.#ownWaitMs());
+  }
+
+  #ownWaitMs(): number {
     return Math.ceil((frameSliceUs - this.#leftUs) / this.limits.perSecondUs * 1_000);
   }
 
@@ -88,19 +104,26 @@ export class FrameBudget {
 /** The budgets of all connected peers. */
 export class FrameBudgets {
   readonly #limits: FrameLimits;
+  readonly #charge: ChargesPeer | undefined;
   readonly #budgets = new Map<PeerText, FrameBudget>();
 
-  /** No peer is connected yet. */
-  constructor(limits: FrameLimits) {
+  /** No peer is connected yet. Without `charge` only frames count, and bulk data is free. */
+  constructor(limits: FrameLimits, charge?: ChargesPeer) {
     this.#limits = limits;
+    this.#charge = charge;
   }
 
   /** The budget of a peer, which a further connection holds. */
   hold(peer: PeerText): FrameBudget {
-    const budget = this.#budgets.get(peer) ?? new FrameBudget(this.#limits);
+    const budget = this.#budgets.get(peer) ?? this.#make(peer);
     budget.holders += 1;
     this.#budgets.set(peer, budget);
     return budget;
+  }
+
+  #make(peer: PeerText): FrameBudget {
+    const charge = this.#charge;
+    return new FrameBudget(this.#limits, charge === undefined ? undefined : (us) => charge(peer, us));
   }
 
   /** A connection of the peer ended. */
@@ -117,14 +140,17 @@ export class FrameBudgets {
 
 /** How far a scan came, or why the connection has to end. */
 export type Scanned =
-  /** Bytes up to `end` may be handed on; they cost `us`. */
-  | { readonly end: number; readonly us: number }
+  /** Bytes up to `end` may be handed on; they cost `us`, and `bulkUs` for bulk data on streams that the peer opened. */
+  | { readonly end: number; readonly us: number; readonly bulkUs: number }
   | { readonly broken: string };
 
 /** Reads the frames of one connection as they go by; keeps no more than a header of them. */
 export class FrameReader {
   readonly #header = new Uint8Array(headerBytes);
   readonly #frameBytesMax: number;
+  /** Parity of the numbers of streams that the peer opens: who dialled takes the odd ones. */
+  readonly #theirs: 0 | 1;
+  #bulkUs = 0;
   #headerFill = 0;
   /** Bytes of the present frame's data, or of the present line, that are still to come. */
   #body = 0;
@@ -132,8 +158,10 @@ export class FrameReader {
   /** The line that is being read, while the muxer is negotiated; undefined once frames come. */
   #line: string | undefined = "";
 
-  constructor({ frameBytesMax }: Pick<FrameLimits, "frameBytesMax">) {
+  /** @param direction Of the connection. */
+  constructor({ frameBytesMax }: Pick<FrameLimits, "frameBytesMax">, direction: "inbound" | "outbound" = "inbound") {
     this.#frameBytesMax = frameBytesMax;
+    this.#theirs = direction === "inbound" ? 1 : 0;
   }
 
   /**
@@ -143,7 +171,8 @@ export class FrameReader {
   scan(bytes: Uint8Array, start: number): Scanned {
     let at = start;
     let us = 0;
-    while (at < bytes.length && us < frameSliceUs) {
+    this.#bulkUs = 0;
+    while (at < bytes.length && us + this.#bulkUs < frameSliceUs) {
       if (this.#body > 0 && this.#line === undefined) {
         const taken = Math.min(this.#body, bytes.length - at);
         this.#body -= taken;
@@ -163,7 +192,7 @@ export class FrameReader {
       if (typeof cost === "string") return { broken: cost };
       us += cost;
     }
-    return { end: at, us };
+    return { end: at, us, bulkUs: this.#bulkUs };
   }
 
   /** A line of multistream-select: a length (shorter than 128 here), and so many bytes. */
@@ -190,6 +219,7 @@ export class FrameReader {
     if (type === frameTypes.data) {
       if (length > this.#frameBytesMax) return `a frame of ${length} bytes`;
       this.#body = length;
+      if (length >= bulkBytes && header[7]! % 2 === this.#theirs) this.#bulkUs += priceOf("bytes", length);
       if (!opens && length >= bulkBytes) return 0;
     }
     return opens ? frameCosts.opening : frameCosts.small;

@@ -154,6 +154,7 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
       runOnLimitedConnection: true,
       fallbackToFloodsub: false,
       maxInboundDataLength: gossipRpcMaxBytes,
+      awaitRpcHandler: true, // what a peer cannot afford yet is not read
     }),
     ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
     ...(input.relay === "server" ? relayServer : {}),

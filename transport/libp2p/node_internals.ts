@@ -9,6 +9,7 @@ import type { Connection, Libp2pEvents, PeerId, Stream, StreamHandler, TypedEven
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { need, needMethods } from "./moved_internal.ts";
+import type { TakesRpc } from "./priced_gossip.ts";
 
 /** A Kademlia message as `@libp2p/kad-dht` decodes it; `record` is the raw record. */
 export interface KadDhtMessage {
@@ -42,6 +43,8 @@ export interface KadInternals {
 export interface GossipInternals {
   /** Opens the outbound stream to a peer, over this connection, where there is none. */
   onPeerConnected(peer: PeerId, connection: Connection): void;
+  /** Takes what a peer sent. Its stream is read on once that is done (`awaitRpcHandler`). */
+  handleReceivedRpc: TakesRpc;
 }
 
 /** The relay client's reservations. */
@@ -49,6 +52,11 @@ export interface Reservations {
   hasReservation(relay: PeerId): boolean;
   addRelay(relay: PeerId, type: "configured"): Promise<unknown>;
   addEventListener(type: "relay:removed", listener: (event: CustomEvent<{ relay: PeerId }>) => void): void;
+}
+
+/** The reservations that a relay's server granted. */
+export interface GrantedReservations {
+  removeReservation(peer: PeerId): void;
 }
 
 /** The inside of a libp2p node. */
@@ -66,6 +74,8 @@ export interface NodeInternals {
   stopListening(): string[];
   /** Undefined where the node has no relay client. */
   readonly reservations: Reservations | undefined;
+  /** Undefined where the node does not relay. */
+  readonly granted: GrantedReservations | undefined;
   /** Replaces each handler that is registered from now on. Services register theirs when they start: before the start. */
   replaceHandlers(replace: (protocol: string, handler: StreamHandler) => StreamHandler): void;
   readonly kad: KadInternals;
@@ -100,7 +110,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     needMethods(need(handlers[type], "@libp2p/kad-dht", `rpc.handlers.${type}`), "@libp2p/kad-dht", type, ["handle"]);
   }
   needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
-  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected"]);
+  needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected", "handleReceivedRpc"]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());
@@ -111,6 +121,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     stopListening: () => stopListening(manager.getListeners()),
     listen: (addresses) => manager.listen(addresses),
     reservations: relay?.reservationStore,
+    granted: grantedOf(services.relay),
     replaceHandlers: (replace) => {
       const handle = registrar.handle.bind(registrar);
       registrar.handle = async (protocol: string, handler: StreamHandler, options: unknown) =>
@@ -148,6 +159,14 @@ function relayTransportOf(transports: readonly object[]): RelayTransport | undef
     "addEventListener",
   ]);
   return relay;
+}
+
+/** A relay's server keeps a reservation for its time, also of a peer that has left. */
+function grantedOf(relay: { readonly reservationStore?: GrantedReservations } | undefined) {
+  if (relay === undefined) return undefined;
+  const store = need(relay.reservationStore, "@libp2p/circuit-relay-v2", "reservationStore in the relay's server");
+  needMethods(store, "@libp2p/circuit-relay-v2", "reservationStore", ["removeReservation"]);
+  return store;
 }
 
 function stopListening(listeners: readonly object[]): string[] {

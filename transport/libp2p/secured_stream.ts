@@ -70,7 +70,7 @@ export class SecuredStream extends AbstractMessageStream {
     this.#onBroken = init.onBroken ?? (() => {});
     this.#guard = init.budget === undefined
       ? undefined
-      : { budget: init.budget, reader: new FrameReader(init.budget.limits) };
+      : { budget: init.budget, reader: new FrameReader(init.budget.limits, init.direction) };
     const { socket, onEnd } = init;
     let ended = false;
     const end = (by: SocketEnd, detail: string) => {
@@ -111,7 +111,8 @@ export class SecuredStream extends AbstractMessageStream {
       this.abort(new Error(`the peer's frames cannot be read: ${scanned.broken}`));
       return;
     }
-    if (scanned.us > 0) budget.spend(scanned.us, this.#now());
+    const { us, bulkUs } = scanned;
+    if (us + bulkUs > 0) budget.spend(us, this.#now(), bulkUs);
     if (scanned.end === bytes.length) return this.onData(bytes);
     this.onData(bytes.subarray(0, scanned.end));
     if (this.status === "open") this.#hold(bytes.subarray(scanned.end), 0);

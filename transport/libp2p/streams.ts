@@ -7,11 +7,11 @@
  * @module
  */
 import type { Connection, Stream } from "@libp2p/interface";
-import { streamsPerProtocolMax } from "../core/stream_places.ts";
+import { streamsPerPeerMax } from "../core/stream_places.ts";
 import type { StreamEnd, StreamListener, WireStream } from "../core/wire.ts";
 
 /** libp2p's own limit of streams of one protocol: above the core's, which gives the verdict. */
-export const libp2pStreamsMax = streamsPerProtocolMax + 16;
+export const libp2pStreamsMax = streamsPerPeerMax + 16;
 
 /** Characters of a reason that are kept. */
 const detailMax = 200;

@@ -10,6 +10,7 @@ import { Result } from "effect";
 import { HungUp, type Refusal } from "../../pki/refusal.ts";
 import { namingPeer, withoutPeer } from "../core/addresses.ts";
 import type { Clock } from "../core/clock.ts";
+import { priceOf } from "../core/prices.ts";
 import {
   type ConnectionListener,
   type GiveUp,
@@ -31,6 +32,8 @@ import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
 import { internalsOf, type NodeInternals } from "./node_internals.ts";
+import { pricedGossip } from "./priced_gossip.ts";
+import { priced } from "./priced_protocols.ts";
 import type { Meter } from "./secured_stream.ts";
 import { judged } from "./served_protocols.ts";
 import { libp2pStreamsMax } from "./streams.ts";
@@ -116,16 +119,24 @@ export class Libp2pWire implements Wire {
         connections,
         now,
         meter: this.meter,
-        frames: new FrameBudgets({ ...defaultFrameLimits, frameBytesMax: streamWindowMax }),
+        frames: new FrameBudgets(
+          { ...defaultFrameLimits, frameBytesMax: streamWindowMax },
+          (peer, us) => listener.charge(peer, us),
+        ),
       }),
     });
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
+    const { gossip: pubsub } = internals;
+    const charge = (peer: PeerText, us: number) => listener.charge(peer, us);
+    pubsub.handleReceivedRpc = pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge });
     internals.replaceHandlers((protocol, handler) =>
-      this.#served.has(protocol) ? handler : judged(protocol, handler, (connection, act) => {
-        const known = connections.of(connection);
-        return known?.isOpen === true && listener.permits(known, act);
-      })
+      this.#served.has(protocol)
+        ? handler
+        : judged(protocol, priced(protocol, handler, listener), (connection, act) => {
+          const known = connections.of(connection);
+          return known?.isOpen === true && listener.permits(known, act);
+        })
     );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
@@ -232,6 +243,10 @@ export class Libp2pWire implements Wire {
     this.#lookAtAddresses();
   }
 
+  unreserve(peer: PeerText): void {
+    this.#node().internals.granted?.removeReservation(peerIdFromString(peer));
+  }
+
   // ── Dials ──
 
   dial(target: WireTarget, done: (outcome: Result.Result<WireConnection, Refusal>) => void): GiveUp {
@@ -303,6 +318,7 @@ export class Libp2pWire implements Wire {
     const running = this.#running;
     const known = running?.connections.of(connection);
     if (running === undefined || known === undefined) return stream.abort(new Error("the connection is not open"));
+    running.listener.charge(connection.remotePeer.toString(), priceOf("stream"));
     known.receive(stream, protocol, (over, received) => running.listener.stream(over, received));
   }
 

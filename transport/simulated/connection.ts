@@ -5,6 +5,7 @@
  */
 import { Result } from "effect";
 import { HandshakeTimeout, HungUp, type Refusal, TlsFailed } from "../../pki/refusal.ts";
+import { priceOf } from "../core/prices.ts";
 import type { Clock, Timer } from "../core/clock.ts";
 import {
   closeGraceMs,
@@ -245,6 +246,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
   #heardOpen(frame: OpenFrame): void {
     switch (frame.type) {
       case "stream.data":
+        if (this.#isTheirs(frame.stream)) this.#charge(priceOf("bytes", frame.bytes.length));
         return frame.opens === "no" ? this.#streams.get(frame.stream)?.arrived(frame) : this.#offered(frame);
       case "stream.agreed":
         return this.#streams.get(frame.stream)?.agreed();
@@ -260,11 +262,20 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     }
   }
 
+  /** Whether the peer chose the number of a stream. */
+  #isTheirs(stream: number): boolean {
+    return stream % 2 === (this.direction === "inbound" ? 1 : 0);
+  }
+
+  #charge(us: number): void {
+    if (this.#peer !== undefined) this.#owner.listener.charge(this.#peer, us);
+  }
+
   /** The peer opens a stream. */
   #offered(frame: StreamDataFrame): void {
     const { stream: number, protocol } = frame;
-    const isTheirs = number % 2 === (this.direction === "inbound" ? 1 : 0);
-    if (!isTheirs || this.#streams.has(number)) {
+    this.#charge(priceOf("frame.opening") + priceOf("stream"));
+    if (!this.#isTheirs(number) || this.#streams.has(number)) {
       return this.broken("a stream's number that is not the peer's to choose");
     }
     if (!this.#owner.isServed(protocol)) return this.#reset(number, "unsupported");

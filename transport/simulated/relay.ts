@@ -99,6 +99,11 @@ export class SimulatedRelay {
     over.sendFrame({ type: "relay.connect", circuit, peer });
   }
 
+  /** Takes a reservation back. */
+  unreserve(peer: PeerText): void {
+    this.#granted.delete(peer);
+  }
+
   received(from: SimulatedConnection, frame: RelayFrame): void {
     switch (frame.type) {
       case "relay.reserve":

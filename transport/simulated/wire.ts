@@ -186,6 +186,10 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
     this.#relay.reserve(connection as SimulatedConnection, done);
   }
 
+  unreserve(peer: PeerText): void {
+    this.#relay.unreserve(peer);
+  }
+
   // ── Of the directory ──
 
   get servesDht(): boolean {

@@ -8,11 +8,12 @@ import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, type Policy } from "../../../pki/trust.ts";
-import type { RoleConfig, TrustDomainConfig } from "../../config/config.ts";
+import type { RoleConfig } from "../../config/config.ts";
 import { parseConfig } from "../../config/load.ts";
 import { isOfOtherRole } from "../../config/other_role.ts";
 import type { ConfigProblem } from "../../config/problem.ts";
-import { policyOf } from "../../node/inputs.ts";
+import { policyOf, trustPathsOf } from "../../node/inputs.ts";
+import type { DomainPaths } from "../../trust/load_trust.ts";
 import { CertutilError } from "../certutil_error.ts";
 import { kindNames, kindOf } from "../../files/file_kind.ts";
 import { readInputBytes } from "../input_file.ts";
@@ -27,7 +28,9 @@ export interface NodeSettings {
   readonly crlsPem: string | undefined;
   readonly gatewayAddresses: readonly string[];
   /** Other organisations that the node trusts. */
-  readonly trustDomains: readonly TrustDomainConfig[];
+  readonly trustDomains: readonly DomainPaths[];
+  /** The node's own trust domain, where the configuration names it. */
+  readonly ownName?: string | undefined;
   readonly policy: Policy;
   readonly findings: readonly Finding[];
 }
@@ -85,10 +88,11 @@ export function readConfig(
 }
 
 function fromConfig(file: string, config: RoleConfig): NodeSettings {
-  const { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains = [] } = config;
+  const { role, certPem, keyPem, gatewayAddresses } = config;
+  const { trustPem, crlsPem, ownName, domains: trustDomains = [] } = trustPathsOf(config);
   const findings = [fine("configuration", file, `a ${role}'s`)];
   const policy = policyOf(config);
-  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains, policy, findings };
+  return { role, certPem, keyPem, trustPem, crlsPem, gatewayAddresses, trustDomains, ownName, policy, findings };
 }
 
 /** A configuration that fits no role still names the files. */

@@ -6,7 +6,7 @@
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import { makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
-import type { TrustDomainConfig } from "../../config/config.ts";
+import type { DomainPaths } from "../../trust/load_trust.ts";
 import { doubtful, type Finding, fine, wrong } from "./finding.ts";
 import { readNodeFile } from "./node_file.ts";
 
@@ -19,15 +19,15 @@ const unlisted = "it has no crls_pem, so that its revoked certificates are accep
 
 /** Examines them as the node loads them. */
 export const examineDomains = Effect.fnUntraced(
-  function* (domains: readonly TrustDomainConfig[], { policy, at }: { readonly policy: Policy; readonly at: Date }) {
+  function* (domains: readonly DomainPaths[], { policy, at }: { readonly policy: Policy; readonly at: Date }) {
     const findings: Finding[] = [];
-    for (const domain of domains) findings.push(...yield* examineDomain(domain, policy, at));
+    for (const domain of domains) findings.push(...yield* examineDomain(domain, domain.policy ?? policy, at));
     return findings as readonly Finding[];
   },
 );
 
 function examineDomain(
-  { name, trust, crlsPem }: TrustDomainConfig,
+  { name, trust, crlsPem }: DomainPaths,
   policy: Policy,
   at: Date,
 ): Effect.Effect<readonly Finding[], never, FileSystem> {

@@ -23,6 +23,8 @@ export interface OwnTrust {
   /** Whether the configuration names a file of revocation lists, readable or not. */
   readonly namesLists: boolean;
   readonly policy: Policy;
+  /** The node's own trust domain, where the configuration names it. */
+  readonly ownName?: string | undefined;
   readonly at: Date;
 }
 
@@ -38,8 +40,8 @@ const coveredWarnings: ReadonlySet<string> = new Set([
 
 /** Verifies the node's chain with the function that its peers use, for the lists' word on revocation, too. */
 export function examineOwnTrust(chain: readonly Certificate[], own: OwnTrust): readonly Finding[] {
-  const { trust, crls, policy, at } = own;
-  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.bytes, policy, generation: 1, at });
+  const { trust, crls, policy, ownName, at } = own;
+  const made = makeTrustSnapshot({ trustPem: trust.text, crlsPem: crls?.bytes, policy, ownName, generation: 1, at });
   if (Result.isFailure(made)) {
     const { input, detail, hint } = made.failure;
     if (input === "crls_pem") return [wrong("verification", crls?.path ?? null, detail, hint)];

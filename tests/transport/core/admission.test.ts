@@ -2,7 +2,14 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { Admission, type Admitted, defaultLimits, sourceOf, sourcesMax } from "../../../transport/core/admission.ts";
+import {
+  Admission,
+  type Admitted,
+  defaultLimits,
+  relayFactor,
+  sourceOf,
+  sourcesMax,
+} from "../../../transport/core/admission.ts";
 import type { TransportLimits } from "../../../transport/port.ts";
 
 const test = suite("Admission");
@@ -229,6 +236,44 @@ test("says beforehand what it would refuse, and takes nothing for it", () => {
   assert.is(look(4), "connections");
   assert.is(limitOf(admission.admit(from(4), 0)), "connections");
   assert.is(admission.counts.sources, 3);
+});
+
+const relayed = (peer: string, relay = "relay") => `/ip4/10.0.0.7/tcp/4001/p2p/${relay}/p2p-circuit/p2p/${peer}`;
+
+test("all that one relay brings are counted together, whomever it names: with many times the limits of an address", () => {
+  const admission = new Admission({ ...defaultLimits, handshakesPerSecond: 1, handshakesBurst: 1 });
+  const attempt = (address: string) => {
+    const verdict = admission.admit(address, 0);
+    if (Result.isSuccess(verdict)) verdict.success.release();
+    return codeOf(verdict);
+  };
+  const madeUp = Array.from({ length: 60 }, (_, nth) => attempt(relayed(`made up ${nth}`)));
+  assert.is(madeUp.filter((code) => code === "admitted").length, relayFactor);
+  assert.is(madeUp.at(-1), "rate-limited");
+  assert.is(admission.refusalOf(relayed("one more"), 0)?.code, "rate-limited");
+  assert.is(admission.refusalOf(relayed("one more"), 1_000), undefined, "a second later");
+  assert.equal([attempt(relayed("peer", "another")), attempt(relayed("peer", "another"))], [
+    "admitted",
+    "rate-limited",
+  ]);
+  assert.is(attempt(from(1)), "admitted");
+});
+
+test("connections through one relay, and handshakes under way, are counted until they end", () => {
+  const admission = new Admission({
+    ...defaultLimits,
+    pendingMax: 1_000,
+    pendingPerAddressMax: 1,
+    connectionsPerAddressMax: 2,
+  });
+  const under = Array.from({ length: relayFactor }, (_, nth) => admitted(admission.admit(relayed(`${nth}`), 0)));
+  assert.is(limitOf(admission.admit(relayed("more"), 0)), "handshakes under way from one address");
+  for (const each of under) each.opened();
+  const more = Array.from({ length: relayFactor }, (_, nth) => admitted(admission.admit(relayed(`more ${nth}`), 0)));
+  for (const each of more) each.opened();
+  assert.is(limitOf(admission.admit(relayed("too many"), 0)), "connections from one address");
+  for (const each of [...under, ...more]) each.release();
+  assert.is(codeOf(admission.admit(relayed("again"), 0)), "admitted");
 });
 
 test.run();

@@ -20,8 +20,7 @@ function authorizationAt(role: Role, members: readonly PeerIdentity[] = [], rule
   const facts: TransportFact[] = [];
   const ended: [peer: string, acts: readonly Act[]][] = [];
   const acts = new Authorization({
-    role,
-    rules,
+    input: { role, rules },
     clock,
     outbox: outbox({ clock, deliver: (fact) => facts.push(fact) }),
     members: () => members.map((identity) => ({ identity })),

@@ -18,6 +18,7 @@ const address = "/ip4/192.0.2.9/tcp/4001";
 function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relays: readonly string[] = []) {
   const reported: [act: Act, rule: string][] = [];
   const closed: WireConnection[] = [];
+  const unreserved: string[] = [];
   const refusalOf = (act: Act, member: PeerIdentity): NotAuthorized | undefined => {
     const verdict = authorize(act, member, { own: "worker", rules: [] });
     return Result.isFailure(verdict) ? verdict.failure : undefined;
@@ -36,10 +37,11 @@ function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relay
         allows: (act, member) => refusalOf(act, member) === undefined,
         report: (act, _member, { rule }) => void reported.push([act, rule]),
       },
+      wire: { unreserve: (peer) => void unreserved.push(peer) },
       reachability: { isRelay: (peer) => relays.includes(peer) },
     },
   );
-  return { gateways, reported, closed };
+  return { gateways, reported, closed, unreserved };
 }
 
 test("at a configured address only a gateway is let in, whoever dialled; elsewhere, and through a relay, anybody", () => {
@@ -78,7 +80,8 @@ test("a circuit comes from a gateway at which this node has a reservation", () =
 });
 
 test("denied by changed rules: a connection ends where the wire would go on with what began", () => {
-  const { gateways, closed } = gatewaysOf(new Map());
+  const identities = new Map<WireConnection, PeerIdentity>();
+  const { gateways, closed, unreserved } = gatewaysOf(identities);
   const at = new FakeConnection({ direction: "outbound", address });
   const other = new FakeConnection({ direction: "outbound", address: "/ip4/192.0.2.9/tcp/4002" });
   const denied = (...acts: Act[]) => {
@@ -88,7 +91,11 @@ test("denied by changed rules: a connection ends where the wire would go on with
   assert.equal(denied("job.dispatch", "ping", "kad.query"), []);
   assert.equal(denied("gateway"), ["at"]);
   assert.equal(denied("gossip"), ["at", "other"]);
-  assert.equal(denied("gateway", "relay.reserve"), ["at", "other"]);
+  identities.set(other, identityOf("other"));
+  assert.equal(denied("gateway", "relay.connect"), ["at", "other"]);
+  assert.equal(unreserved, []);
+  assert.equal(denied("relay.reserve"), ["at", "other"]);
+  assert.equal(unreserved, ["other"], "its reservation goes with its connections");
 });
 
 test.run();

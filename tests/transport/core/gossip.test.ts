@@ -5,6 +5,7 @@ import { Gossip, topicsMax } from "../../../transport/core/gossip.ts";
 import { waitingAuthorsMax, waitingBytesMax } from "../../../transport/core/waiting_messages.ts";
 import type { Verifies } from "../../../transport/core/parts.ts";
 import type { GossipMessage, Wire } from "../../../transport/core/wire.ts";
+import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import { type PublishAnswer, TransportError } from "../../../transport/port.ts";
 import type { WorkerRequest } from "../../../transport/protocols/messages.ts";
 import { encodeWorkerRequest, gossipMaxBytes } from "../../../transport/protocols/mod.ts";
@@ -32,7 +33,8 @@ function topic(
   known: Verifies["known"] = () => [],
   options: PlayedOptions = {},
 ) {
-  const session = new PlayedSession({ verify, known, wire, ...options });
+  const budgets = { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } };
+  const session = new PlayedSession({ verify, known, wire, budgets, ...options });
   const gossip = new Gossip(session.parts);
   gossip.subscribe("topic");
   const verdicts: string[] = [];
@@ -45,7 +47,7 @@ function topic(
       settle: (verdict) => void verdicts.push(verdict),
       ...fields,
     });
-    session.clock.settle();
+    session.clock.pass(0);
   };
   return { session, gossip, verdicts, receive };
 }

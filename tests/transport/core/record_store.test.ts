@@ -4,14 +4,14 @@ import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import {
   ownerOf,
-  recordKeyMaxBytes,
   recordsMax,
   recordsPerPublisherMax,
   RecordStore,
   recordTtlMaxS,
-  recordValueMaxBytes,
   refused,
 } from "../../../transport/core/record_store.ts";
+import { recordKeyMaxBytes, recordValueMaxBytes } from "../../../transport/protocols/record_message.ts";
+import { identityOf } from "../../support/played_session.ts";
 
 const test = suite("RecordStore");
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -25,13 +25,14 @@ const shown = (store: RecordStore, key: string) => {
   return kept === undefined ? undefined : new TextDecoder().decode(kept.value);
 };
 function storeAt(clock = { now: 0 }) {
-  const store = new RecordStore(() => clock.now);
+  const gone = new Set<string>();
+  const store = new RecordStore(() => clock.now, (publisher) => gone.has(publisher));
   /** `kept`, or the reason why not. */
-  const put = (...args: Parameters<RecordStore["put"]>) => {
-    const outcome = store.put(...args);
+  const put = (kept: Parameters<RecordStore["put"]>[0], publisher: string, owner: string) => {
+    const outcome = store.put(kept, { publisher, owner });
     return Result.isSuccess(outcome) ? "kept" : outcome.failure.reason;
   };
-  return { clock, store, put };
+  return { clock, store, put, gone };
 }
 
 test("keeps a record of its publisher, who replaces it", () => {
@@ -49,6 +50,25 @@ test("no peer takes over what another publishes, except the same owner with anot
   assert.is(put(record("data", "renewed"), "c", "owner-a"), "kept");
   assert.is(shown(store, "data"), "renewed");
   assert.is(put(record("data", "late"), "a", "another"), "another-publisher");
+});
+
+test("a key is free for another once its publisher is gone", () => {
+  const { store, put, gone } = storeAt();
+  put(record("data", "first"), "a", "owner-a");
+  assert.is(put(record("data", "second"), "b", "owner-b"), "another-publisher");
+  gone.add("a");
+  assert.is(put(record("data", "second"), "b", "owner-b"), "kept");
+  assert.is(shown(store, "data"), "second");
+});
+
+test("the records of publishers that may not publish any more are dropped, those of this node are not", () => {
+  const { store, put } = storeAt();
+  for (const [key, role] of [["a", "worker"], ["b", "data"]] as const) {
+    store.put(record(key), { publisher: key, owner: key, identity: identityOf(key, { role }) });
+  }
+  put(record("own"), "self", "self");
+  store.dropOf(({ role }) => role === "worker");
+  assert.equal(["a", "b", "own"].map((key) => shown(store, key)), [undefined, "value", "value"]);
 });
 
 test("a key whose record is over is free", () => {
@@ -118,10 +138,14 @@ test("a refusal says what it refuses and why", () => {
   assert.is(refusal.failure.message, "Cannot keep record: another peer publishes under this key");
 });
 
-test("an owner is who the certificate says: the SPIFFE name of a role, else subject and issuer", () => {
-  const identity = { names: ["DNS:a", "URI:spiffe://acme/worker/a"], subject: "CN=a", issuer: "CN=ca" };
-  assert.is(ownerOf({ ...identity, role: "worker" } as unknown as PeerIdentity), "URI:spiffe://acme/worker/a");
-  assert.is(ownerOf(identity as unknown as PeerIdentity), '["CN=a","CN=ca"]');
+test("an owner is a trust domain with the SPIFFE name of a role, else with the key; subject and issuer say nothing", () => {
+  const facts = { names: ["DNS:a", "URI:spiffe://acme/worker/a"], subject: "CN=a", issuer: "CN=ca" };
+  const owner = (fields: Partial<PeerIdentity>) =>
+    ownerOf({ peer: "p", ...facts, ...fields } as unknown as PeerIdentity);
+  assert.is(owner({ role: "worker" }), '["","URI:spiffe://acme/worker/a"]');
+  assert.is(owner({ role: "worker", domain: "partner" }), '["partner","URI:spiffe://acme/worker/a"]');
+  assert.is(owner({}), '["","p"]');
+  assert.is.not(owner({}), owner({ peer: "q" }), "the same subject and issuer at another organisation");
 });
 
 test.run();

@@ -9,6 +9,7 @@ import type { StreamListener, Wire } from "../../../transport/core/wire.ts";
 import type { RecordAnswer } from "../../../transport/port.ts";
 import type { KadMessage, KadRecord } from "../../../transport/protocols/kad_record.ts";
 import { framed, kadMessage, kadPeer, recordOf, respelled, utf8 } from "../../support/kad_peers.ts";
+import { encodeRecordResponse, recordProtocol } from "../../../transport/protocols/record_message.ts";
 import type { Verifies } from "../../../transport/core/parts.ts";
 import { answersTo, identityOf, type PlayedOptions, PlayedSession } from "../../support/played_session.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
@@ -24,6 +25,8 @@ interface Options extends Omit<PlayedOptions, "accept"> {
   readonly closestPeers?: Wire["closestPeers"];
   /** What a peer answers; undefined: a GET_VALUE without a record. */
   readonly answer?: (peer: string, pair: StreamPair) => KadMessage | Uint8Array | "silent" | "reset" | undefined;
+  /** What a peer says that it publishes itself; by default it does not speak that protocol, as in the existing network. */
+  readonly publishes?: (peer: string, pair: StreamPair) => string | null | Uint8Array | "silent" | "unsupported";
   /** In place of `answer`: what is at the peer's end. */
   readonly serve?: PlayedOptions["accept"];
 }
@@ -36,11 +39,15 @@ function played(options: Options = {}) {
     self,
     established: { gateways: () => options.gateways ?? [] },
     ...options,
-    accept: options.serve ?? ((pair, peer) =>
-      answeringPeer(pair, () => {
+    accept: options.serve ?? ((pair, peer) => {
+      if (pair.a.protocol === recordProtocol) {
+        return publisherOf(pair, options.publishes?.(peer, pair) ?? "unsupported");
+      }
+      return answeringPeer(pair, () => {
         asked.push(peer);
         return options.answer?.(peer, pair) ?? kadMessage({ type: "GET_VALUE" });
-      })),
+      });
+    }),
     wire: {
       closestPeers: options.closestPeers ?? ((_key, done) => {
         const timer = session.clock.after(0, () => done(options.closest ?? []));
@@ -59,6 +66,19 @@ function played(options: Options = {}) {
     records.get({ type: "record.get", id: key, key, timeoutMs, replyTo });
   const said = () => answers.map((answer) => answer.type === "record.failed" ? answer.error.code : answer.type);
   return { session, clock: session.clock, records, answers, asked, put, get, said, state };
+}
+/** The end of a peer that says what it publishes. */
+function publisherOf(pair: StreamPair, what: string | null | Uint8Array): StreamListener | "unsupported" {
+  if (what === "unsupported") return "unsupported";
+  return {
+    data: () => {},
+    ended: () => {
+      if (what === "silent") return;
+      const value = typeof what === "string" ? utf8(what) : what;
+      pair.b.end(what instanceof Uint8Array ? what : encodeRecordResponse({ value }));
+    },
+    closed: () => {},
+  };
 }
 /** The end of a peer that sends its answer once a message has come, and ends when the asker has ended. */
 function answeringPeer(
@@ -87,6 +107,30 @@ test("a record goes to the closest peers and the connected gateways, each once a
   assert.equal([it.records.size, it.clock.waiting], [0, 0]);
 });
 
+test("where certificates must name a role only gateways are asked, as far as it is known who they are", () => {
+  for (const areRolesRequired of [false, true]) {
+    const roles = new Map([[peerA, "gateway"], [peerB, "worker"]] as const);
+    const it = played({
+      closest: [peerA, peerB, peerC],
+      established: {
+        areRolesRequired,
+        identitiesOf: (peer) => [peerA, peerB].includes(peer) ? [identityOf(peer, { role: roles.get(peer) })] : [],
+      },
+    });
+    const targets: unknown[] = [];
+    const { connect } = it.session.parts.dialler;
+    it.session.parts.dialler.connect = (peer, timeoutMs, done, to) => {
+      targets.push(to);
+      return connect(peer, timeoutMs, done, to);
+    };
+    it.get();
+    it.clock.pass(0);
+    assert.equal(it.asked, areRolesRequired ? [peerA, peerC] : [peerA, peerB, peerC]);
+    const to = areRolesRequired ? { roles: ["gateway"] } : undefined;
+    assert.equal(targets, it.asked.map(() => to));
+  }
+});
+
 test("so many peers are asked and no more", () => {
   const it = played({ closest: Array.from({ length: 30 }, (_, index) => kadPeer(100 + index)) });
   it.put();
@@ -99,6 +143,7 @@ test("what one node puts another finds at the peer that keeps it, over the core'
   const keeper = new PlayedSession({
     clock,
     self: peerA,
+    known: (peer) => [identityOf(peer)],
     wire: { kadAnswer: (_connection, message, done) => done(Result.succeed({ ...message, providers: [] })) },
   });
   const kept = new Records(keeper.parts);
@@ -108,9 +153,13 @@ test("what one node puts another finds at the peer that keeps it, over the core'
       clock,
       self: peer,
       closest: [peerA],
-      serve: (pair) => streams.received(keeper.connectionTo(peer), identityOf(peer), pair.b),
+      serve: (pair, to) => {
+        if (to !== peerA) return owner.records.received(owner.session.connectionTo(peer), identityOf(peer), pair.b);
+        return streams.received(keeper.connectionTo(peer), identityOf(peer), pair.b);
+      },
     });
-  const [owner, seeker, thief] = [node(self), node(peerB), node(peerC)];
+  const owner: ReturnType<typeof played> = node(self);
+  const [seeker, thief] = [node(peerB), node(peerC)];
   owner.put("data", utf8("three"));
   clock.pass(0);
   thief.put("data", utf8("stolen"));
@@ -118,7 +167,14 @@ test("what one node puts another finds at the peer that keeps it, over the core'
   seeker.get("data");
   clock.pass(0);
   assert.equal([owner.said(), thief.said()], [["record.stored"], ["not-connected"]]);
-  assert.equal(seeker.answers, [{ type: "record", id: "data", key: "data", value: utf8("three"), publisher: self }]);
+  assert.equal(seeker.answers, [{
+    type: "record",
+    id: "data",
+    key: "data",
+    value: utf8("three"),
+    publisher: self,
+    identity: identityOf(self),
+  }]);
   assert.is(kept.find(utf8("data"))?.ttl, 172_799);
   assert.equal([streams.size, owner.records.size, seeker.records.size, clock.waiting], [0, 0, 0, 0]);
 });
@@ -145,38 +201,6 @@ test("a record that the own store refuses is sent to no peer", () => {
   const said = it.said();
   assert.equal([said.filter((code) => code === "failed").length, said.length], [2, recordsPerPublisherMax + 2]);
   assert.is(it.asked.length, recordsPerPublisherMax);
-});
-
-test("a found record counts with a verified publisher; the one that most peers hold is first", () => {
-  const [one, two] = [recordOf(20, "data", "one"), recordOf(21, "data", "two")];
-  const holds = (peer: string) => found(peer === peerB ? one : two);
-  const verified: string[] = [];
-  const lookUp = (counting: readonly string[]) => {
-    const it = played({
-      closest: [peerB, peerA, peerC],
-      answer: holds,
-      verify: (peer, then) => {
-        verified.push(peer);
-        then(counting.includes(peer) ? [identityOf(peer)] : []);
-      },
-    });
-    it.get();
-    it.clock.pass(0);
-    assert.equal([it.records.size, it.clock.waiting], [0, 0]);
-    return it.answers;
-  };
-  const answer = (value: string, byte: number): RecordAnswer => ({
-    type: "record",
-    id: "data",
-    key: "data",
-    value: utf8(value),
-    publisher: kadPeer(byte),
-  });
-  assert.equal(lookUp([kadPeer(20), kadPeer(21)]), [answer("two", 21)]);
-  assert.equal(verified.splice(0), [kadPeer(21)]);
-  assert.equal(lookUp([kadPeer(20)]), [answer("one", 20)]);
-  assert.equal(verified.splice(0), [kadPeer(21), kadPeer(20)]);
-  assert.equal(lookUp([]), [{ type: "record.missing", id: "data" }]);
 });
 
 test("a record of another key, without a publisher or of one that is no PeerID does not count, nor is it verified", () => {
@@ -268,6 +292,7 @@ test("an ask whose time is over says so at once and gives up its search, its mes
     [{ closest: [peerA], dials: () => "never" }, 0],
     [{ closest: [peerA], answer: () => "silent" }, 1],
     [{ closest: [peerA], answer: () => found(recordOf(20, "data")), verify: () => {} }, 1],
+    [{ closest: [peerA], answer: () => found(recordOf(20, "data")), publishes: () => "silent" }, 2],
   ];
   for (const [options, pairs] of stages) {
     const it = played(options);
@@ -307,6 +332,7 @@ test("stopping ends everything at once: searches, messages, lingering streams an
     { closest: [peerA], dials: () => "never" },
     { closest: [peerA], answer: () => "silent" },
     { closest: [peerA], answer: () => found(recordOf(20, "data")), verify: () => {} },
+    { closest: [peerA], answer: () => found(recordOf(20, "data")), publishes: () => "silent" },
   ];
   for (const options of stages) {
     const it = played(options);

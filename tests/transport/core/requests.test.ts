@@ -1,7 +1,8 @@
 /** Requests both ways over streams in memory: deadlines, limits, ends. Over real connections: `tests/network/exchanges.test.ts`. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { exchangeMaxMs, Requests, requestsMax, unfinishedBytesMax } from "../../../transport/core/requests.ts";
+import { heldBytesMax } from "../../../transport/core/held_bytes.ts";
+import { exchangeMaxMs, Requests, requestsMax } from "../../../transport/core/requests.ts";
 import type { RequestAnswer } from "../../../transport/port.ts";
 import type { Message, MessageProtocol } from "../../../transport/protocols/messages.ts";
 import { encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
@@ -327,7 +328,7 @@ test("so many requests wait for an answer and no more; one that is answered make
 
 test("unfinished requests of a peer hold so much together and no more; those of another peer are not counted", () => {
   const it = played();
-  const hoarded = Array.from({ length: unfinishedBytesMax / requestMaxBytes }, () => it.opened());
+  const hoarded = Array.from({ length: heldBytesMax / requestMaxBytes }, () => it.opened());
   for (const { pair } of hoarded) pair.a.send(new Uint8Array(requestMaxBytes));
   it.clock.pass(0);
   assert.ok(hoarded.every(({ pair }) => pair.a.how === undefined));
@@ -347,7 +348,7 @@ test("unfinished requests of a peer hold so much together and no more; those of 
 test("unfinished requests of a peer were counted apart where an idle one had ended in between", () => {
   const it = played();
   const hoard = () => {
-    const streams = Array.from({ length: unfinishedBytesMax / requestMaxBytes }, () => it.opened());
+    const streams = Array.from({ length: heldBytesMax / requestMaxBytes }, () => it.opened());
     it.opened().pair.a.end(Uint8Array.of(0xff)); // over while the others have sent nothing: their budget was dropped then
     it.clock.pass(0);
     return streams;
@@ -355,7 +356,7 @@ test("unfinished requests of a peer were counted apart where an idle one had end
   const all = [...hoard(), ...hoard()];
   for (const { pair } of all) pair.a.send(new Uint8Array(requestMaxBytes));
   it.clock.pass(0);
-  assert.is(all.filter(({ pair }) => pair.a.how === undefined).length, unfinishedBytesMax / requestMaxBytes);
+  assert.is(all.filter(({ pair }) => pair.a.how === undefined).length, heldBytesMax / requestMaxBytes);
 });
 
 test("stopping ends everything at once: dialled, asked, answered, read, waiting and answering", () => {

@@ -2,6 +2,7 @@
 import { Cause, Effect, Exit, Fiber } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { heldBytesHigh, heldBytesMax, ReadBudgets } from "../../../transport/core/held_bytes.ts";
 import { OwnedStream, streamBufferMax, streamStallMs } from "../../../transport/core/stream_handle.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { NotedListener, type PairOptions, StreamPair } from "../../support/wire_pair.ts";
@@ -9,7 +10,7 @@ import { NotedListener, type PairOptions, StreamPair } from "../../support/wire_
 const test = suite("OwnedStream");
 
 /** A handle at end `b`; the test is at `a`. */
-function inbound(options: PairOptions = {}) {
+function inbound(options: PairOptions = {}, held = new ReadBudgets()) {
   const clock = new ManualClock();
   const pair = new StreamPair(clock, "/hypha-tensor-stream/push", options);
   const closed: string[] = [];
@@ -18,6 +19,7 @@ function inbound(options: PairOptions = {}) {
     peer: "peer",
     protocol: "/hypha-tensor-stream/push",
     clock,
+    held,
     closed: (how) => closed.push(how),
   });
   const there = new NotedListener();
@@ -193,6 +195,27 @@ test("aborting ends waiting reads and writes at once, and says so once", async (
   clock.pass(0);
   assert.equal([await reading, codeOf(await writing)], [{ type: "end", outcome: "broken" }, "stream-reset"]);
   assert.equal([pair.b.told, pair.a.how, closed], [["send 11", "abort"], "reset", ["reset"]]);
+});
+
+test("unread bytes count with the peer's others: it is paused early where they are many, and reset where it is the newest", () => {
+  const held = new ReadBudgets();
+  const others = held.of("peer", () => {});
+  const it = inbound({}, held);
+  it.pair.a.send(new Uint8Array(10));
+  it.clock.pass(0);
+  assert.equal([held.counts.bytes, it.pair.b.told], [10, []]);
+  others.set(heldBytesHigh);
+  it.pair.a.send(new Uint8Array(10));
+  it.clock.pass(0);
+  assert.equal(it.pair.b.told, ["pause"]);
+  const newest = inbound({}, held);
+  newest.pair.a.send(new Uint8Array(10));
+  newest.clock.pass(0);
+  assert.is(others.set(heldBytesMax - 20), true);
+  newest.clock.pass(0);
+  assert.equal([newest.pair.a.how, it.pair.a.how, newest.closed], ["reset", undefined, ["reset"]]);
+  it.owned.abort("");
+  assert.is(held.counts.bytes, heldBytesMax - 20, "what is over is not counted");
 });
 
 test.run();

@@ -1,8 +1,8 @@
-/** How many streams of a protocol a connection may have, and when a place is free again. */
+/** How many streams a peer may have, and when a place is free again. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { StreamPlaces, streamsPerProtocolMax } from "../../../transport/core/stream_places.ts";
-import type { StreamListener } from "../../../transport/core/wire.ts";
+import { kadStreamsPerPeerMax, StreamPlaces, streamsPerPeerMax } from "../../../transport/core/stream_places.ts";
+import { kadProtocol, type StreamListener } from "../../../transport/core/wire.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 
@@ -12,26 +12,37 @@ function listening(log: string[] = []): StreamListener {
   return { data: () => {}, ended: () => {}, closed: (how) => log.push(how) };
 }
 
-test("one stream more of a protocol is too many, in each direction and on each connection for itself", () => {
+test("one stream more is too many, in each direction, of all protocols and over all connections of a peer", () => {
   const clock = new ManualClock();
-  const places = new StreamPlaces(clock);
-  const connection = new FakeConnection();
-  const receive = (on = connection) => places.received(on, "/a", () => listening());
-  for (let each = 0; each < streamsPerProtocolMax; each++) assert.is.not(receive(), "too-many");
-  assert.is(receive(), "too-many");
-  assert.is.not(receive(new FakeConnection()), "too-many");
-  assert.is.not(places.received(connection, "/b", () => listening()), "too-many");
+  const [first, second, other] = [new FakeConnection(), new FakeConnection(), new FakeConnection()];
+  const places = new StreamPlaces(clock, (connection) => connection === other ? "other" : "peer");
+  const receive = (on: FakeConnection, protocol = "/a") => places.received(on, protocol, () => listening());
+  for (let each = 0; each < streamsPerPeerMax / 2; each++) {
+    assert.is.not(receive(first), "too-many");
+    assert.is.not(receive(second, "/b"), "too-many");
+  }
+  assert.equal([receive(first), receive(second), receive(second, "/c")], ["too-many", "too-many", "too-many"]);
+  assert.is.not(receive(other), "too-many");
   const log: string[] = [];
-  for (let each = 0; each < streamsPerProtocolMax; each++) places.open(connection, "/a", listening(log));
-  places.open(connection, "/a", listening(log));
+  for (let each = 0; each < streamsPerPeerMax; each++) places.open(first, "/a", listening(log));
+  places.open(second, "/b", listening(log));
   assert.equal(log, [], "inside the call that asked");
   clock.settle();
   assert.equal(log, ["too-many"]);
-  assert.is(connection.opened.length, streamsPerProtocolMax);
+  assert.equal([first.opened.length, second.opened.length], [streamsPerPeerMax, 0]);
+});
+
+test("streams of Kademlia have places of their own", () => {
+  const places = new StreamPlaces(new ManualClock(), () => "peer");
+  const receive = (protocol: string) => places.received(new FakeConnection(), protocol, () => listening());
+  for (let each = 0; each < kadStreamsPerPeerMax; each++) assert.is.not(receive(kadProtocol), "too-many");
+  assert.is(receive(kadProtocol), "too-many");
+  for (let each = 0; each < streamsPerPeerMax; each++) assert.is.not(receive("/a"), "too-many");
+  assert.is(receive("/a"), "too-many");
 });
 
 test("a place is free again when its stream is closed, or when no listener took it", () => {
-  const places = new StreamPlaces(new ManualClock());
+  const places = new StreamPlaces(new ManualClock(), () => "peer");
   const connection = new FakeConnection();
   const isBusy = () => places.isBusy(connection, (protocol) => protocol === "/a");
   assert.is(places.received(connection, "/a", () => "refused"), "refused");

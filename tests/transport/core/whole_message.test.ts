@@ -3,7 +3,8 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { GrowingBytes } from "../../../transport/core/growing_bytes.ts";
 import { streamFailure } from "../../../transport/core/stream_failure.ts";
-import { ReadBudget, WholeMessage } from "../../../transport/core/whole_message.ts";
+import { heldBytesMax, ReadBudgets } from "../../../transport/core/held_bytes.ts";
+import { WholeMessage } from "../../../transport/core/whole_message.ts";
 
 const test = suite("WholeMessage");
 const bytes = (...values: number[]) => Uint8Array.from(values);
@@ -23,21 +24,21 @@ test("may have so many bytes and no more", () => {
   assert.is(message.add(bytes(5))?.code, "too-large");
 });
 
-test("counts against its budget with the others until it is taken, dropped or too large", () => {
-  const budget = new ReadBudget(10);
-  const [one, two, three] = [new WholeMessage(8, budget), new WholeMessage(8, budget), new WholeMessage(8, budget)];
-  assert.is(one.add(new Uint8Array(5)), undefined);
-  assert.is(two.add(new Uint8Array(5)), undefined);
-  assert.is(three.add(new Uint8Array(1))?.code, "too-large");
-  two.drop();
-  two.drop();
-  const next = new WholeMessage(8, budget);
-  assert.is(next.add(new Uint8Array(5)), undefined);
-  assert.is(one.take().byteLength, 5);
-  one.drop();
-  assert.is(next.add(new Uint8Array(9))?.code, "too-large", "of its own size");
-  assert.is(new WholeMessage(20, budget).add(new Uint8Array(10)), undefined, "everything was given back");
-  assert.is(new WholeMessage(20, budget).add(new Uint8Array(1))?.code, "too-large");
+test("counts with what its peer's other streams hold until it is taken, dropped or too large", () => {
+  const budgets = new ReadBudgets();
+  const held = (told: string[] = []) => budgets.of("peer", (detail) => told.push(detail));
+  const message = new WholeMessage(8, held());
+  assert.is(message.add(new Uint8Array(5)), undefined);
+  assert.equal([message.sizeBytes, budgets.counts.bytes], [5, 5]);
+  assert.is(message.take().byteLength, 5);
+  message.drop();
+  assert.is(budgets.counts.bytes, 0);
+  assert.is(message.add(new Uint8Array(9))?.code, "too-large", "of its own size");
+  assert.equal(budgets.counts, { peers: 0, bytes: 0 });
+  held().set(heldBytesMax);
+  const told: string[] = [];
+  assert.is(new WholeMessage(8, held(told)).add(new Uint8Array(1))?.code, "too-large");
+  assert.equal([told.length, budgets.counts.bytes], [1, heldBytesMax]);
 });
 
 test("many pieces of one byte hold no more than the bytes, and a small piece does not keep its large buffer", () => {

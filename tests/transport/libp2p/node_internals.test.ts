@@ -23,7 +23,7 @@ const node = (transports: readonly object[] = []) => ({
       },
       peerRouting: { getClosestPeersOffline: () => {} },
     },
-    pubsub: { onPeerConnected: () => {} },
+    pubsub: { onPeerConnected: () => {}, handleReceivedRpc: () => {} },
     identify: { host: {} },
     identifyPush: { host: {} },
   },
@@ -49,6 +49,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.dht.peerRouting", "@libp2p/kad-dht", "peerRouting"],
   ["services.dht.peerRouting.getClosestPeersOffline", "@libp2p/kad-dht", "peerRouting.getClosestPeersOffline()"],
   ["services.pubsub.onPeerConnected", "@libp2p/gossipsub", "service.onPeerConnected()"],
+  ["services.pubsub.handleReceivedRpc", "@libp2p/gossipsub", "service.handleReceivedRpc()"],
   ["services.identify", "@libp2p/identify", "host in identify"],
   ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
 ];
@@ -79,6 +80,18 @@ test("a relay's transport without its reservations is named, not taken for a nod
   assert.throws(withRelay({}), /@libp2p\/circuit-relay-v2 \S+: it has no reservationStore in the relay's transport/);
   const moved = { ...store, addRelay: undefined };
   assert.throws(withRelay({ reservationStore: moved }), /it has no reservationStore.addRelay\(\)/);
+});
+
+test("a relay's server whose reservations were moved is named", () => {
+  const serving = (relay: object | undefined) => {
+    const { services, ...rest } = node();
+    return () => internalsOf({ ...rest, services: { ...services, relay } }).granted;
+  };
+  const store = { removeReservation: () => {} };
+  assert.is(serving({ reservationStore: store })(), store as never);
+  assert.is(serving(undefined)(), undefined);
+  assert.throws(serving({}), /it has no reservationStore in the relay's server/);
+  assert.throws(serving({ reservationStore: {} }), /it has no reservationStore.removeReservation\(\)/);
 });
 
 test("the versions it was written for are those that package.json names", () => {

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { StreamListener } from "../../../transport/core/wire.ts";
 import { Libp2pStream, libp2pStreamsMax } from "../../../transport/libp2p/streams.ts";
-import { streamsPerProtocolMax } from "../../../transport/core/stream_places.ts";
+import { streamsPerPeerMax } from "../../../transport/core/stream_places.ts";
 import { WrittenStream } from "../../support/written_stream.ts";
 
 const test = suite("Libp2pStream");
@@ -408,6 +408,6 @@ test("a stream that is refused is reset and reports nothing", async () => {
   assert.equal(stream.told, ["reset"]);
 });
 
-test("libp2p's own limit of streams lies above the core's", () => assert.ok(libp2pStreamsMax > streamsPerProtocolMax));
+test("libp2p's own limit of streams lies above the core's", () => assert.ok(libp2pStreamsMax > streamsPerPeerMax));
 
 test.run();

@@ -1,0 +1,121 @@
+/** Members that flood a gateway, over real sockets: what they make it hold and do is bounded, and honest work goes on. */
+import process from "node:process";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { defaultWorkLimits } from "../../transport/core/work_budget.ts";
+import { flooded, startFlooder } from "../support/flood.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { of, startTransport, type TestTransport } from "../support/transports.ts";
+
+const test = suite("floods");
+const pki = await makeTestPki();
+const { transport: gateway, costs } = await flooded({ pki, name: "gateway", role: "gateway", relay: "server" });
+const address = gateway.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
+const push = "/hypha-tensor-stream/push";
+
+/** Asks for health one time after the other until `over`; how long each took, in milliseconds, sorted. */
+async function honest(asker: TestTransport, over: Promise<unknown>): Promise<number[]> {
+  const took: number[] = [];
+  let isOver = false;
+  over.then(() => isOver = true);
+  for (let nth = 0; !isOver; nth++) {
+    const at = performance.now();
+    const question = { type: "request", id: `${nth}`, peer: gateway.peer, protocol: "/hypha-health/0.0.1" } as const;
+    assert.is((await asker.ask({ ...question, message: {}, timeoutMs: 5_000 })).type, "response");
+    took.push(performance.now() - at);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return took.sort((a, b) => a - b);
+}
+
+test("64 streams of one member with 3.9 MB of a message that never ends, over two connections, hold little", async () => {
+  const flooder = await startFlooder(pki, "hoarder", address);
+  await flooder.flood("connections", 1);
+  const before = process.memoryUsage();
+  let most = 0;
+  const looking = setInterval(() => {
+    const { heapUsed, external } = process.memoryUsage();
+    most = Math.max(most, heapUsed + external - before.heapUsed - before.external);
+  }, 5);
+  await flooder.flood("hops", 64);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  clearInterval(looking);
+  flooder.stop();
+  assert.ok(most < 64 * 1_048_576, `${Math.round(most / 1_048_576)} MiB`);
+});
+
+test("a member that pipelines questions of Kademlia gets a tenth of a core after its burst, and honest peers are answered", async () => {
+  const asker = await startTransport({ pki, name: "asker" });
+  await asker.ask({ type: "dial", id: "1", target: { address } });
+  const flooder = await startFlooder(pki, "curious", address);
+  const began = performance.now();
+  const flooding = flooder.flood("kad", 40_000);
+  const forMs = 1_500 + defaultWorkLimits.burstUs / 1_000;
+  const took = await honest(asker, new Promise((resolve) => setTimeout(resolve, forMs)));
+  const seconds = (performance.now() - began) / 1_000;
+  const charged = costs.work.chargedUs(flooder.peer);
+  flooder.stop();
+  flooding.catch(() => {}); // it is stopped before it is over
+  const { burstUs, perSecondUs } = defaultWorkLimits;
+  assert.ok(charged > 20_000, `it floods: ${charged} µs`);
+  assert.ok(charged <= burstUs + seconds * perSecondUs + 50_000, `${charged} µs in ${seconds} s`);
+  assert.ok(
+    took.length > 10 && took[Math.floor(took.length / 2)]! < 100,
+    `median ${took[Math.floor(took.length / 2)]}`,
+  );
+  await asker.stop();
+});
+
+/** Opens a stream, takes it at the other end, and sends so many megabytes in large pieces. */
+async function transfer(from: TestTransport, to: TestTransport, megabytes: number): Promise<void> {
+  to.send({ type: "serve", protocol: push });
+  const opening = from.ask({ type: "stream.open", id: "t", peer: to.peer, protocol: push, timeoutMs: 5_000 });
+  const { exchange } = await to.fact(of("stream.received", ({ peer }) => peer === from.peer));
+  const taken = await to.ask({ type: "stream.accept", exchange });
+  const opened = await opening;
+  if (opened.type !== "stream.opened" || taken.type !== "stream.opened") throw new Error("Cannot open the stream");
+  const piece = new Uint8Array(1_048_576);
+  const reading = (async () => {
+    for (let bytes = 0;;) {
+      const chunk = await Effect.runPromise(taken.stream.read);
+      if (chunk.type === "end") return bytes;
+      bytes += chunk.bytes.byteLength;
+    }
+  })();
+  for (let sent = 0; sent < megabytes; sent++) await Effect.runPromise(opened.stream.write(piece));
+  await Effect.runPromise(opened.stream.end);
+  assert.is(await reading, megabytes * piece.length);
+}
+
+test("an honest transfer at full speed is not charged for, direct or relayed, at its receiver or at the relay", async () => {
+  const receiver = await flooded({
+    pki,
+    name: "receiver",
+    listenAddresses: [],
+    relay: "client",
+    gatewayAddresses: [address],
+  });
+  await receiver.transport.ask({ type: "dial", id: "1", target: { address } });
+  const { addresses: [through = ""] } = await receiver.transport.fact(of("reachable"));
+  const sender = await startTransport({ pki, name: "sender", relay: "client", gatewayAddresses: [address] });
+  await sender.ask({ type: "dial", id: "1", target: { address } });
+  const dialled = await sender.ask({ type: "dial", id: "2", target: { address: through } });
+  assert.is(dialled.type, "dial.done", JSON.stringify(dialled));
+  const [atRelay, atReceiver] = [costs.work.chargedUs(sender.peer), receiver.costs.work.chargedUs(sender.peer)];
+  const ofRelay = receiver.costs.work.chargedUs(gateway.peer);
+  const megabytes = 32;
+  await transfer(sender, receiver.transport, megabytes);
+  const cost = [
+    costs.work.chargedUs(sender.peer) - atRelay,
+    receiver.costs.work.chargedUs(sender.peer) - atReceiver,
+    receiver.costs.work.chargedUs(gateway.peer) - ofRelay,
+  ];
+  // Unasked, this many bytes would cost 1,024 µs a megabyte.
+  assert.ok(cost.every((us) => us < megabytes * 1_024 / 4), cost.join(" "));
+  await sender.stop();
+  await receiver.transport.stop();
+});
+
+test.after(() => gateway.stop());
+test.run();

@@ -1,0 +1,70 @@
+/**
+ * A member in a process of its own that floods a transport here.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { scriptCommand } from "../../scripts/check/runtimes.ts";
+import type { MemberCosts } from "../../transport/core/member_costs.ts";
+import { makeTransport } from "../../transport/core/transport.ts";
+import { realClock } from "../../transport/libp2p/real_clock.ts";
+import { Libp2pWire } from "../../transport/libp2p/wire.ts";
+import type { TestPki } from "./pki.ts";
+import { identityOf, startTransport, type TestTransport, type TestTransportOptions } from "./transports.ts";
+
+/** A member that floods. */
+export interface Flooder {
+  readonly peer: string;
+  /** Does so much of a kind; over when it is answered. */
+  flood(kind: string, count: number): Promise<void>;
+  stop(): void;
+}
+
+/** A transport that answers health and subscribes to nothing, with what its members cost it. */
+export async function flooded(
+  options: TestTransportOptions,
+): Promise<{ readonly transport: TestTransport; readonly costs: MemberCosts }> {
+  let costs: MemberCosts | undefined;
+  const logic = makeTransport({
+    makeWire: (input, clock) => new Libp2pWire(input, clock),
+    clock: (input) => realClock(input.now),
+    watch: {
+      session: (session) => costs = session.costs,
+      fact: (fact) => {
+        if (fact.type !== "request.received") return;
+        transport.send({ type: "respond", exchange: fact.exchange, message: { healthy: true } });
+      },
+    },
+  });
+  const transport: TestTransport = await startTransport({ ...options, logic });
+  transport.send({ type: "serve", protocol: "/hypha-health/0.0.1" });
+  if (costs === undefined) throw new Error("Cannot see the session");
+  return { transport, costs };
+}
+
+/** Starts a member in a process of this runtime, connected to an address. */
+export async function startFlooder(pki: TestPki, name: string, address: string): Promise<Flooder> {
+  const { der, ...node } = await pki.node(name);
+  const script = fileURLToPath(new URL("./flood_child.ts", import.meta.url));
+  const [command, ...before] = scriptCommand("Deno" in globalThis ? "deno" : "node");
+  const child = spawn(command, [...before, script], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const chain = node.chain.map((certificate) => Buffer.from(certificate).toString("hex"));
+  child.stdin.write(`${JSON.stringify({ trustPem: pki.trustPem, node: { ...node, chain }, address })}\n`);
+  const said = async (expected: string) => {
+    const { value } = await lines.next();
+    if (value !== expected) throw new Error(`Cannot flood: the child said ${value}`);
+  };
+  await said("connected");
+  return {
+    peer: identityOf({ der, ...node }).peer,
+    flood: async (kind, count) => {
+      child.stdin.write(`${JSON.stringify({ kind, count })}\n`);
+      await said(`${kind} over`);
+    },
+    stop: () => child.kill(),
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * A member in a process of its own that floods a node: so that the node's processor time is its process's. Takes its PKI and the
+ * node's address as JSON on standard input, then a kind of flood and a count for each line, and prints each that is over.
+ *
+ * @module
+ */
+import { randomBytes, randomUUID } from "node:crypto";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { gossipsub, StrictSign } from "@libp2p/gossipsub";
+import { identify, identifyPush } from "@libp2p/identify";
+import type { Connection, Stream } from "@libp2p/interface";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
+import { multiaddr } from "@multiformats/multiaddr";
+import { createLibp2p } from "libp2p";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { kadProtocol } from "../../transport/core/wire.ts";
+import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
+import { libp2pKey } from "../../transport/libp2p/node.ts";
+import { workerTopic } from "../../transport/protocols/messages.ts";
+import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
+import { framed, kadMessage } from "./kad_peers.ts";
+import { identityOf, snapshotOf } from "./transports.ts";
+
+const lines = createInterface({ input: process.stdin });
+const commands = lines[Symbol.asyncIterator]();
+const { node: given, trustPem, address } = JSON.parse((await commands.next()).value ?? "");
+const chain = given.chain.map((hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16)));
+const node = { ...given, der: chain[0], chain };
+const identity = identityOf(node);
+const security = makeMtlsSecurity({
+  identity: () => identity,
+  snapshot: snapshotOf({ trustPem } as Parameters<typeof snapshotOf>[0]),
+  makeGate: makeGateFactory({ ports: { now: Date.now, report: () => {} } }),
+  now: Date.now,
+});
+const libp2p = await createLibp2p({
+  start: false,
+  privateKey: await libp2pKey(identity),
+  addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
+  transports: [tcp()],
+  connectionEncrypters: [security.encrypter],
+  streamMuxers: [yamux()],
+  connectionGater: { ...security.gater, denyDialMultiaddr: () => false },
+  services: {
+    identify: identify(),
+    identifyPush: identifyPush(),
+    pubsub: gossipsub({ globalSignaturePolicy: StrictSign, allowPublishToZeroTopicPeers: true }),
+  },
+});
+await libp2p.start();
+const connections: Connection[] = [await libp2p.dial(multiaddr(address))];
+const { pubsub, identifyPush: pusher } = libp2p.services;
+pubsub.subscribe(workerTopic);
+
+/** What a push does once the service has waited for further changes. */
+const undelayed = { push: (pusher as unknown as { sendPushMessage(): Promise<void> }).sendPushMessage.bind(pusher) };
+const ended = (stream: Stream) => new Promise<void>((resolve) => stream.addEventListener("close", () => resolve()));
+
+/** One stream after the other, so many at once: sends, ends, and reads to the end. */
+async function exchanges(protocol: string, count: number, bytes?: Uint8Array): Promise<void> {
+  const worker = async (nth: number) => {
+    for (let at = nth; at < count; at += 8) {
+      try {
+        const stream = await connections[at % connections.length]!.newStream(protocol);
+        stream.addEventListener("message", () => {});
+        const over = ended(stream);
+        const answered = new Promise<void>((resolve) => stream.addEventListener("remoteCloseWrite", () => resolve()));
+        const hasEnded = stream.remoteWriteStatus === "closed";
+        if (bytes === undefined && !hasEnded) await Promise.race([answered, over]);
+        if (bytes !== undefined) stream.send(bytes);
+        await stream.close();
+        if (stream.status === "open") await over;
+      } catch {
+        // refused or reset: the next one
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, (_, nth) => worker(nth)));
+}
+
+/** Questions in frames as large as they go, on one stream; over when all are answered, or the stream is. */
+async function pipelined(count: number): Promise<void> {
+  const stream = await connections[0]!.newStream(kadProtocol);
+  let answers = 0;
+  const over = new Promise<void>((resolve) => {
+    stream.addEventListener("message", ({ data }) => {
+      answers += data.byteLength;
+      if (answers >= count * answerBytes) resolve();
+    });
+    stream.addEventListener("close", () => resolve());
+  });
+  const answerBytes = 8;
+  const question = framed(kadMessage({ type: "FIND_NODE", key: randomBytes(32) }));
+  const bytes = new Uint8Array(question.length * count);
+  for (let at = 0; at < count; at++) bytes.set(question, at * question.length);
+  for (let at = 0; at < bytes.length && stream.status === "open"; at += 16_384) {
+    if (!stream.send(bytes.subarray(at, at + 16_384))) await stream.onDrain();
+  }
+  await stream.close();
+  await over;
+}
+
+async function published(count: number): Promise<void> {
+  for (let each = 0; each < count; each++) {
+    const message = encodeWorkerRequest({
+      id: randomUUID(),
+      spec: { resources: { gpu: 1, cpu: 1, storage: 1, memory: 1 }, executor: [] },
+      timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+      bid: 1,
+    });
+    await pubsub.publish(workerTopic, message);
+  }
+}
+
+/** Messages that never end: so many streams, each with so many bytes. */
+async function unfinished(protocol: string, count: number, bytes: number): Promise<void> {
+  const piece = new Uint8Array(bytes);
+  const length = bytes + 1; // which never comes
+  piece.set([(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, ((length >> 14) & 0x7f) | 0x80, length >> 21]);
+  for (let each = 0; each < count; each++) {
+    const connection = connections[each % connections.length]!;
+    try {
+      const stream = await connection.newStream(protocol, { maxOutboundStreams: count });
+      stream.addEventListener("message", () => {});
+      stream.send(piece);
+    } catch {
+      // too many
+    }
+  }
+}
+
+const health = "/hypha-health/0.0.1";
+const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
+  request: (count) => exchanges(health, count, encodeMessage(health, "request", {})),
+  kad: pipelined,
+  gossip: published,
+  push: async (count) => {
+    for (let each = 0; each < count; each++) await undelayed.push();
+  },
+  identify: (count) => exchanges("/ipfs/id/1.0.0", count),
+  ping: (count) => exchanges("/ipfs/ping/1.0.0", count, new Uint8Array(32)),
+  relay: (count) => exchanges("/libp2p/circuit/relay/0.2.0/hop", count, Uint8Array.of(2, 8, 0)),
+  bytes: (count) => exchanges("/hypha-tensor-stream/push", count, new Uint8Array(1_048_576)),
+  connections: async (count) => {
+    for (let each = 0; each < count; each++) connections.push(await libp2p.dial(multiaddr(address), { force: true }));
+  },
+  hops: (count) => unfinished("/libp2p/circuit/relay/0.2.0/hop", count, 3_900_000),
+};
+
+console.log("connected");
+process.on("uncaughtException", () => {}); // the other side resets what it likes
+process.on("unhandledRejection", () => {});
+for await (const line of { [Symbol.asyncIterator]: () => commands }) {
+  const { kind, count } = JSON.parse(line);
+  await floods[kind]?.(count).catch(() => {});
+  console.log(`${kind} over`);
+}
+process.exit(0);

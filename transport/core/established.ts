@@ -1,0 +1,21 @@
+/**
+ * What the parts of a session ask its connection table.
+ *
+ * @module
+ */
+import type { PeerText } from "../port.ts";
+import type { ConnectionTable } from "./connection_table.ts";
+import type { Established } from "./parts.ts";
+
+/** Answers from a table. */
+export function establishedOf(table: ConnectionTable, gateways: () => readonly PeerText[]): Established {
+  return {
+    identityOf: (connection) => table.identityOf(connection),
+    identitiesOf: (peer) => table.identitiesOf(peer),
+    best: (peer) => table.best(peer),
+    gateways,
+    get areRolesRequired() {
+      return table.snapshot.policy.roles === "require";
+    },
+  };
+}

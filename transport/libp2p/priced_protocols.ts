@@ -1,0 +1,133 @@
+/**
+ * What streams of libp2p's own protocols cost the peer that opens them, and how much of them is held before it is understood.
+ *
+ * A service reads its messages by itself, some of them up to 4 MiB for each stream. What arrives is counted here before the service
+ * sees it: a stream on which more comes than its protocol has to say is reset.
+ *
+ * @module
+ */
+import type { Connection, Stream, StreamHandler } from "@libp2p/interface";
+import type { Uint8ArrayList } from "uint8arraylist";
+import { priceOf, type Work } from "../core/prices.ts";
+import type { PeerText } from "../port.ts";
+import { need, needMethods } from "./moved_internal.ts";
+
+/** Who pays. */
+export interface Payer {
+  charge(peer: PeerText, us: number): number;
+  refund(peer: PeerText, us: number): void;
+}
+
+interface Row {
+  readonly work: Work;
+  /** What may come on a stream, in bytes; of a circuit: before it begins. */
+  readonly bytesMax: number;
+  /** The stream may become a circuit, whose octets nobody pays for: the bytes by which its request and the answer say so. */
+  readonly circuit?: { readonly connects: readonly number[]; readonly agrees: readonly number[] };
+}
+
+/** The longest beginning of a request that is looked at: its length, and its first field. */
+const headBytes = 8;
+/** Requests of the relay and of its circuits are a few hundred bytes. */
+const relayBytesMax = 4_096;
+
+/**
+ * By protocol. A circuit begins with a `CONNECT` that is answered with `OK` (libp2p specification: "circuit-relay v2"); the type is
+ * the first field of each request, the status the last one of the answer.
+ */
+const rows: Readonly<Record<string, Row>> = {
+  "/ipfs/id/1.0.0": { work: "identify", bytesMax: 4_096 },
+  "/ipfs/id/push/1.0.0": { work: "push", bytesMax: 131_072 },
+  "/libp2p/dcutr": { work: "dcutr", bytesMax: 65_536 },
+  "/libp2p/circuit/relay/0.2.0/hop": {
+    work: "relay",
+    bytesMax: relayBytesMax,
+    circuit: { connects: [0x08, 0x01], agrees: [0x28, 0x64] },
+  },
+  "/libp2p/circuit/relay/0.2.0/stop": {
+    work: "relay",
+    bytesMax: relayBytesMax,
+    circuit: { connects: [0x08, 0x00], agrees: [0x20, 0x64] },
+  },
+};
+const pingProtocol = "/ipfs/ping/1.0.0";
+
+/** What arrives on a stream and what leaves it, before its user sees it. */
+interface Watchable {
+  /** What came with the negotiation. */
+  readonly readBuffer: { subarray(): Uint8Array };
+  onData(bytes: Uint8Array | Uint8ArrayList): void;
+  send(bytes: Uint8Array | Uint8ArrayList): boolean;
+}
+
+/** Charges each stream of a protocol before its handler takes it. Gossip is charged by its messages (`priced_gossip.ts`). */
+export function priced(protocol: string, handler: StreamHandler, payer: Payer): StreamHandler {
+  const row = Object.hasOwn(rows, protocol) ? rows[protocol] : undefined;
+  return (stream: Stream, connection: Connection) => {
+    const peer = connection.remotePeer.toString();
+    payer.charge(peer, priceOf("stream"));
+    if (row !== undefined) {
+      payer.charge(peer, priceOf(row.work));
+      watch(stream, row, (bytes) => payer.refund(peer, priceOf("bytes", bytes)));
+    } else if (protocol === pingProtocol) {
+      payer.charge(peer, priceOf("ping"));
+      watchPings(stream);
+    }
+    return handler(stream, connection);
+  };
+}
+
+function watchable(stream: Stream): Stream & Watchable {
+  const known = stream as Stream & Watchable;
+  needMethods(known, "@libp2p/utils", "stream", ["onData", "send"]);
+  needMethods(need(known.readBuffer, "@libp2p/utils", "readBuffer in a stream"), "@libp2p/utils", "readBuffer", [
+    "subarray",
+  ]);
+  return known;
+}
+
+function watch(given: Stream, { bytesMax, circuit }: Row, carried: (bytes: number) => void): void {
+  const stream = watchable(given);
+  const { onData, send } = stream;
+  let head = stream.readBuffer.subarray().slice(0, headBytes);
+  let arrived = stream.readBufferLength;
+  let isCircuit = false;
+  stream.onData = (data) => {
+    if (isCircuit) carried(data.byteLength);
+    else {
+      if (head.length < headBytes) {
+        head = Uint8Array.of(...head, ...data.subarray().subarray(0, headBytes - head.length));
+      }
+      arrived += data.byteLength;
+      if (arrived > bytesMax) return stream.abort(new Error(`more than ${bytesMax} bytes`));
+    }
+    onData.call(stream, data);
+  };
+  if (circuit === undefined) return;
+  stream.send = (data) => {
+    // What is sent first is the answer.
+    stream.send = send;
+    isCircuit = begins(head, circuit.connects) && ends(data.subarray(), circuit.agrees);
+    return send.call(stream, data);
+  };
+}
+
+/** A peer that takes no answer to its pings is not read on. */
+function watchPings(given: Stream): void {
+  const stream = watchable(given);
+  const { onData } = stream;
+  stream.onData = (data) => {
+    if (stream.writableNeedsDrain) return stream.abort(new Error("it takes no answers"));
+    onData.call(stream, data);
+  };
+}
+
+/** Whether a message, behind its length, begins with these bytes. */
+function begins(message: Uint8Array, bytes: readonly number[]): boolean {
+  const from = message.findIndex((byte) => byte < 0x80) + 1;
+  return bytes.every((byte, at) => message[from + at] === byte);
+}
+
+function ends(message: Uint8Array, bytes: readonly number[]): boolean {
+  return bytes.every((byte, at) => message[message.length - bytes.length + at] === byte);
+}
