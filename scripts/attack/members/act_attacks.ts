@@ -16,7 +16,7 @@ import { encodePullHeader } from "../../../transport/protocols/pull_header.ts";
 import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
 import { foreignProtocols, publication, subscription } from "./foreign_messages.ts";
 import { freshId } from "./fresh_id.ts";
-import { isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
+import { absentPeer, isGranted, takeLease, waitingJob, workerRequest } from "./lease_work.ts";
 import { exchange, follow, openStream, type RawMember, trySend } from "./raw_member.ts";
 import { dataset, type MemberCertificate, share, type VictimRole } from "./world.ts";
 
@@ -99,7 +99,7 @@ async function startJob(means: AttackMeans): Promise<void> {
   const { peer, address } = means.place;
   const friend = await means.friend("scheduler");
   await friend.dial(address);
-  const spec = waitingJob(means.world.nodes.data.peer, friend.identity.peer);
+  const spec = waitingJob(absentPeer(), friend.identity.peer);
   const id = await takeLease(friend, peer);
   if (!await isGranted(friend, peer, { DispatchJob: { id, spec } })) means.escaped("the job did not start");
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { base58btc } from "multiformats/bases/base58";
 import { freshId } from "./fresh_id.ts";
 import {
   type ApiRequest,
@@ -10,6 +11,7 @@ import {
   type WorkerRequest,
   workerTopic,
 } from "../../../transport/protocols/messages.ts";
+import { madeUpPeer } from "./foreign_messages.ts";
 import type { HonestMember } from "./honest.ts";
 import { aggregator, share } from "./world.ts";
 
@@ -40,6 +42,9 @@ export function waitingJob(worker: string, scheduler: string): JobSpec {
     },
   };
 }
+
+/** A member that a job may name and that never comes. */
+export const absentPeer = (): string => base58btc.baseEncode(madeUpPeer());
 
 /** Whether a worker granted what was asked: a renewal, or a dispatch. */
 export async function isGranted(by: HonestMember, worker: string, message: ApiRequest): Promise<boolean> {

@@ -3,10 +3,13 @@
  *
  * @module
  */
-import { encodeMessage } from "../../../transport/protocols/mod.ts";
+import { Buffer } from "node:buffer";
+import { createHash, randomBytes } from "node:crypto";
+import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
+import type { PushLabel, TrainingRequest } from "../../../transport/protocols/training_messages.ts";
 import { type AttackMeans, holds, type MemberAttack } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
-import { isGranted, takeLease, waitingJob } from "./lease_work.ts";
+import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import { exchange, openStream, trySend } from "./raw_member.ts";
 import type { Progress } from "../../../transport/protocols/messages.ts";
 
@@ -56,7 +59,7 @@ const uninvited: MemberAttack = {
     const friend = await means.friend("scheduler");
     await friend.dial(means.place.address);
     const id = await takeLease(friend, peer);
-    const job = waitingJob(freshPeer(means), friend.identity.peer);
+    const job = waitingJob(absentPeer(), friend.identity.peer);
     if (!await isGranted(friend, peer, { DispatchJob: { id, spec: job } })) means.escaped("the job did not start");
     const { connection } = await means.intruder("worker");
     for (const protocol of ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"]) {
@@ -69,8 +72,84 @@ const uninvited: MemberAttack = {
   },
 };
 
-/** A worker that the job names, and that never connects. */
-const freshPeer = (means: AttackMeans): string => means.world.nodes.data.peer;
+/** A scheduler whose job waits for the updates of one member. */
+async function startTraining(means: AttackMeans, sender: string) {
+  const { peer, address } = means.place;
+  const friend = await means.friend("scheduler");
+  await friend.dial(address);
+  const id = await takeLease(friend, peer);
+  const training = { id: `t-${means.id}`, run: 2 };
+  const spec = waitingJob(sender, friend.identity.peer);
+  if (!await isGranted(friend, peer, { DispatchJob: { id: freshId(), spec, training } })) {
+    means.escaped("the job did not start");
+  }
+  const label = {
+    scheduler: friend.identity.peer,
+    training: training.id,
+    run: training.run,
+    job: spec.job_id,
+    round: 1,
+    samples: 1,
+  } as const;
+  return { friend, id, label };
+}
+
+/** Updates of a member of the training that belong to something else: another training, run, scheduler, round, or to none. */
+const foreignUpdates: MemberAttack = {
+  id: "updates-of-another-training",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const certificate = await means.certificate("worker");
+    const member = await means.member(certificate);
+    const { label } = await startTraining(means, member.peer);
+    const connection = await member.connect(means.place.address);
+    const wrong: Readonly<Record<string, PushLabel>> = {
+      "another training": { ...label, training: "t-another" },
+      "an earlier run": { ...label, run: 1 },
+      "a later run": { ...label, run: 3 },
+      "another scheduler": { ...label, scheduler: means.world.nodes.scheduler.peer },
+      "a later round": { ...label, round: 7 },
+    };
+    for (const [what, wrongLabel] of Object.entries(wrong)) {
+      means.attempts += 1;
+      const file = randomBytes(1_000);
+      const digest = createHash("sha256").update(file).digest();
+      const head = encodeFileHead({ size: file.length, label: wrongLabel });
+      const fate = await openStream(connection, "/hypha-tensor-stream/push/2").catch(() => undefined);
+      if (fate === undefined) continue;
+      trySend(fate.stream, Buffer.concat([head, file, digest]));
+      fate.stream.close().catch(() => {});
+      if (!await holds(() => fate.end === "reset", 3_000)) means.escaped(`an update of ${what} was taken`);
+    }
+  },
+};
+
+/** Another scheduler ends a training, and releases a lease, that are not its own. */
+const endsAnothers: MemberAttack = {
+  id: "end-of-anothers-training",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const { peer } = means.place;
+    const { friend, id, label } = await startTraining(means, absentPeer());
+    const other = await means.friend("scheduler", { certificate: await means.certificate("scheduler") });
+    await other.dial(means.place.address);
+    const requests: readonly TrainingRequest[] = [
+      { Release: { lease: id } },
+      { End: { training: label.training, run: label.run, job: label.job, reason: "hostile" } },
+      { End: { training: label.training, run: 1_000_000, job: null, reason: "hostile" } },
+      { Notice: { job: label.job, code: "rejected", detail: "hostile" } },
+    ];
+    for (const message of requests) {
+      means.attempts += 1;
+      await other.request(peer, "/hypha-training/1", message);
+    }
+    if (!await isGranted(friend, peer, { RenewLease: { id, training: { id: label.training, run: label.run } } })) {
+      means.escaped("the lease of another scheduler is over");
+    }
+  },
+};
 
 /** The attacks. */
-export const trainingAttacks: readonly MemberAttack[] = [lyingReport, uninvited];
+export const trainingAttacks: readonly MemberAttack[] = [lyingReport, uninvited, foreignUpdates, endsAnothers];
