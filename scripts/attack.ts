@@ -1,5 +1,5 @@
 /**
- * `npm run attack [-- gate|cell]`: attacks a node, or the cells of a worker, and reports the result of each attack.
+ * `npm run attack [-- gate|cell|members]`: attacks a node, or the cells of a worker, and reports the result of each attack.
  *
  * Exits with 0 when every result is the expected one, 1 otherwise, 2 on wrong usage.
  *
@@ -11,7 +11,10 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /** Parts that there are; each is a module with `attack(options)`. */
-const parts = ["gate", "cell"] as const;
+const parts = ["gate", "cell", "members"] as const;
+
+/** Options that a part reads by itself. */
+const ownOptions = ["level", "user", "matrix", "only", "storm", "control"];
 
 interface AttackOptions {
   readonly runtime: "node" | "deno";
@@ -30,7 +33,8 @@ interface AttackReport {
 
 function usage(reason: string): never {
   console.error(`Cannot run: ${reason}
-Usage: npm run attack [-- gate|cell] [--runtime node|deno] [--quick] [--json]
+Usage: npm run attack [-- gate|cell|members] [--runtime node|deno] [--quick] [--json]
+       members: [--only ID,ID] [--storm] [--control]
        cell: [--level full|root|namespaces|bare] [--user root|user] [--matrix]`);
   process.exit(2);
 }
@@ -48,17 +52,20 @@ function read() {
         level: { type: "string" },
         user: { type: "string" },
         matrix: { type: "boolean" },
+        only: { type: "string" },
+        storm: { type: "boolean" },
+        control: { type: "boolean" },
       },
     });
     const unknown = tokens.find((token) =>
-      token.kind === "option" && !["runtime", "json", "quick", "level", "user", "matrix"].includes(token.name)
+      token.kind === "option" && !["runtime", "json", "quick", ...ownOptions].includes(token.name)
     );
     if (unknown?.kind === "option") usage(`${unknown.rawName} is not known`);
     const { runtime } = values;
     if (runtime !== "node" && runtime !== "deno") usage(`--runtime ${runtime} is not known`);
     const wrong = positionals.find((part) => !parts.some((known) => known === part));
     if (wrong !== undefined) usage(`there is no part ${wrong}`);
-    const rest = ["level", "user", "matrix"].flatMap((name) => {
+    const rest = ownOptions.flatMap((name) => {
       const value = values[name];
       return value === undefined ? [] : typeof value === "string" ? [`--${name}`, value] : [`--${name}`];
     });

@@ -152,6 +152,15 @@ export const dataMachine = setup({
   delays: { retry: ({ context }) => backoffMs(context.failures, context.ports.random()) },
   actions: {
     takeDataset: assign({ dataset: (_, { value }: { readonly value: Dataset }) => value }),
+    reportEmpty: ({ context }, { value: { name, empty } }: { readonly value: Dataset }) => {
+      if (empty.length === 0) return;
+      context.ports.report({
+        level: "error",
+        event: "slice.empty",
+        message: `Cannot announce ${empty.length} empty files of data set ${name}: ${empty.slice(0, 10).join(", ")}`,
+        fields: { dataset: name, files: empty.slice(0, 100), count: empty.length },
+      });
+    },
     setFailed: assign((_, { error }: { readonly error: unknown }) => ({
       outcome: { type: "failed", reason: String(error) },
     })),
@@ -281,7 +290,13 @@ export const dataMachine = setup({
         input: ({ context }) => ({ ports: context.ports, datasetPath: context.config.datasetPath }),
       },
       on: {
-        "effect.done.scan": { target: "serving", actions: { type: "takeDataset", params: ({ event }) => event } },
+        "effect.done.scan": {
+          target: "serving",
+          actions: [
+            { type: "takeDataset", params: ({ event }) => event },
+            { type: "reportEmpty", params: ({ event }) => event },
+          ],
+        },
         "effect.failed.scan": {
           target: "failed",
           actions: { type: "setFailed", params: ({ event }) => event },

@@ -17,6 +17,8 @@ export interface Dataset {
   readonly directory: string;
   /** File names, sorted by code units: slice `i` is the file at `i`. */
   readonly slices: readonly string[];
+  /** Names of empty files: they are no slices, because a puller cannot tell one from a slice that is missing. */
+  readonly empty: readonly string[];
 }
 
 /** The directory cannot be served. */
@@ -30,7 +32,7 @@ export class DatasetUnusable extends Data.TaggedError("DatasetUnusable")<{
 }
 
 /**
- * Lists a directory's slices: its regular files, links and hidden files left out, sorted by name. (The existing nodes take
+ * Lists a directory's slices: its regular files that are not empty, links and hidden files left out, sorted by name. (The existing nodes take
  * the file system's own order, in which a slice's index can change from one start to the next.)
  */
 export function scanDataset(datasetPath: string): Effect.Effect<Dataset, DatasetUnusable, FileSystem | Path> {
@@ -42,12 +44,15 @@ export function scanDataset(datasetPath: string): Effect.Effect<Dataset, Dataset
     const failed = (error: PlatformError.PlatformError) => unusable(error.message);
     const names = (yield* Effect.mapError(fs.readDirectory(directory), failed)).filter((name) => !name.startsWith("."));
     if (names.length > slicesMax) return yield* Effect.fail(unusable(`more than ${slicesMax} files`));
-    const slices: string[] = [];
+    const slices: string[] = [], empty: string[] = [];
     for (const name of names.toSorted()) {
       const status = yield* Effect.mapError(fs.lstat(path.join(directory, name)), failed);
-      if (status.type === "File") slices.push(name);
+      if (status.type === "File") (Number(status.size) === 0 ? empty : slices).push(name);
     }
-    if (slices.length === 0) return yield* Effect.fail(unusable("no files in it; put one file a slice there"));
-    return { name: path.basename(directory), directory, slices };
+    if (slices.length === 0) {
+      const files = empty.length === 0 ? "no files in it" : `${empty.length} empty files in it and no others`;
+      return yield* Effect.fail(unusable(`${files}; put one file a slice there`));
+    }
+    return { name: path.basename(directory), directory, slices, empty };
   });
 }

@@ -15,6 +15,7 @@ import {
   type FileHead,
   fileHeadMaxBytes,
 } from "../../transport/protocols/mod.ts";
+import type { PushLabel } from "../../transport/protocols/messages.ts";
 
 /** Protocols of pulls and pushes: ours first, which carries length and digest, then the existing network's. */
 export const pullProtocols = ["/hypha-tensor-stream/pull/2", "/hypha-tensor-stream/pull"] as const;
@@ -85,18 +86,20 @@ export const pieceBytes = 256 * 1024;
 /**
  * Writes a file, framed where the stream's protocol is, and half-closes.
  *
+ * @param label What a pushed file belongs to; only a framed stream carries it.
  * @returns Bytes of file that were written. A file that grows meanwhile is cut at the announced length; one that shrinks fails.
  */
 export function writeStreamFile<E>(
   stream: StreamHandle,
   source: FileSource<E>,
   limits: Pick<CopyLimits, "idleMs">,
+  label?: PushLabel,
 ): Effect.Effect<number, E | TransportError> {
   return Effect.gen(function* () {
     const framed = isFramed(stream.protocol);
     const hash = framed ? createHash("sha256") : undefined;
     const write = (bytes: Uint8Array) => withinIdle(stream.write(bytes), limits, "written");
-    if (framed) yield* write(encodeFileHead({ size: source.sizeBytes }));
+    if (framed) yield* write(encodeFileHead({ size: source.sizeBytes, ...(label === undefined ? {} : { label }) }));
     const end = framed ? source.sizeBytes : Number.POSITIVE_INFINITY;
     let position = 0;
     let piece = yield* readPiece(source, position, end);

@@ -6,6 +6,7 @@
  */
 import { Effect } from "effect";
 import type { StreamHandle, TransportError } from "../../transport/port.ts";
+import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../files/stream_file.ts";
 import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
 import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
@@ -37,14 +38,17 @@ export function saveStream(
 /**
  * Writes a file to a stream, half-closes, and waits until the other side is done with the stream, for at most `idleMs`.
  * Resets the stream when anything fails.
+ *
+ * @param label What the file belongs to.
  */
 export function sendFile(
   file: ReadableFile,
   stream: StreamHandle,
   limits: CopyLimits,
+  label?: PushLabel,
 ): Effect.Effect<void, TransportError | WorkFileFailed> {
   return Effect.gen(function* () {
-    yield* writeStreamFile(stream, file, limits);
+    yield* writeStreamFile(stream, file, limits, label);
     // A reset now could discard bytes that are still in transit: the receiver ends the stream.
     yield* Effect.ignore(withinIdle(untilEnd(stream), limits, "read"));
     yield* stream.abort("done");

@@ -2,11 +2,12 @@
  * The job network over a transport actor: requests and streams as Effects, and incoming pushes for the jobs that receive them.
  *
  * One job network host serves all jobs of a worker. The worker's machine passes it each `stream.received` fact. It serves the
- * push protocols only while a job receives.
+ * push protocols only while a job receives. A push with a label (`docs/wire.md`, "Extensions") goes to the job of its training and run
+ * that waits for its round; any other push is routed by its sender.
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Exit } from "effect";
 import {
   type PeerText,
   type ReplyTo,
@@ -18,8 +19,11 @@ import {
 } from "../../transport/port.ts";
 import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { pushProtocols } from "../files/stream_file.ts";
-import { type JobNetwork, type PushReceiver, waitingStreamsMax } from "./network.ts";
+import { type LabelledStream, readLabel } from "../files/labelled_stream.ts";
+import { isFramed, pushProtocols } from "../files/stream_file.ts";
+import { untilRelayHasRoom } from "./busy_relay.ts";
+import type { JobNetwork } from "./network.ts";
+import { chooseByLabel, chooseBySender, Receiver } from "./receiver.ts";
 
 /** The worker's side of the job network. */
 export interface JobNetworkHost {
@@ -33,6 +37,10 @@ export interface JobNetworkHost {
 
 /** The existing network's limit on an exchange (`docs/wire.md`, "Protocols"). */
 const openTimeoutMs = 10_000;
+/** A push has written its head within this, in milliseconds. */
+export const headMs = 10_000;
+/** Pushes of one peer whose heads are being read; one more is rejected. */
+export const headsOfPeerMax = 16;
 
 /**
  * Makes the job network of one worker.
@@ -41,22 +49,26 @@ const openTimeoutMs = 10_000;
  */
 export function makeJobNetworkHost(
   transport: ReplyTo<TransportAsk>,
-  ports: Pick<Ports, "uuid">,
+  ports: Pick<Ports, "uuid" | "run" | "report" | "random">,
 ): JobNetworkHost {
   const receivers = new Set<Receiver>();
+  const heads = new Heads(receivers, ports);
   return {
     network: {
       request: (peer, protocol, message, timeoutMs) =>
-        request(transport, ports, { peer, protocol, message, timeoutMs }),
+        untilRelayHasRoom(request(transport, ports, { peer, protocol, message, timeoutMs }), ports.random),
       openStream: (peer, protocol, timeoutMs = openTimeoutMs) =>
-        openStream(
-          (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, timeoutMs, replyTo }),
-          ports,
+        untilRelayHasRoom(
+          openStream(
+            (id, replyTo) => transport.send({ type: "stream.open", id, peer, protocol, timeoutMs, replyTo }),
+            ports,
+          ),
+          ports.random,
         ),
-      receive: ({ peers, waitingMax = waitingStreamsMax }) =>
+      receive: (options) =>
         Effect.acquireRelease(
           Effect.sync(() => {
-            const receiver = new Receiver(peers, waitingMax);
+            const receiver = new Receiver(options);
             receivers.add(receiver);
             if (receivers.size === 1) {
               for (const protocol of pushProtocols) transport.send({ type: "serve", protocol });
@@ -75,7 +87,11 @@ export function makeJobNetworkHost(
     },
     offer({ exchange, peer, protocol }) {
       const isPush = pushProtocols.some((ours) => ours === protocol);
-      const receiver = isPush ? choose(receivers, peer) : undefined;
+      const isTaken = isPush && [...receivers].some((receiver) => receiver.takes(peer));
+      if (isTaken && isFramed(protocol) && heads.hasRoom(peer)) {
+        return transport.send({ type: "stream.accept", exchange, replyTo: heads.expect(peer) });
+      }
+      const receiver = isTaken && !isFramed(protocol) ? chooseBySender(receivers, peer) : undefined;
       if (receiver === undefined) return transport.send({ type: "stream.reject", exchange });
       receiver.waiting += 1;
       const replyTo = { send: (answer: StreamAnswer) => receiver.answered(answer) };
@@ -89,14 +105,78 @@ export function makeJobNetworkHost(
   };
 }
 
-/**
- * Chooses the receiver of a push, which names its sender and no job. Receivers that name the sender take precedence over those
- * that accept all peers; among equals, the newest receiver. A worker whose resources suffice for one job sends for the job that
- * it got last, and a scheduler that restarts leaves its previous jobs behind until their leases end.
- */
-function choose(receivers: ReadonlySet<Receiver>, peer: PeerText): Receiver | undefined {
-  const free = [...receivers].filter((receiver) => receiver.takes(peer)).toReversed();
-  return free.find((receiver) => receiver.peers !== undefined) ?? free[0];
+/** Pushes whose heads are being read: which job each belongs to is known after that. */
+class Heads {
+  readonly #receivers: ReadonlySet<Receiver>;
+  readonly #ports: Pick<Ports, "run" | "report">;
+  readonly #counts = new Map<PeerText, number>();
+
+  constructor(receivers: ReadonlySet<Receiver>, ports: Pick<Ports, "run" | "report">) {
+    this.#receivers = receivers;
+    this.#ports = ports;
+  }
+
+  hasRoom(peer: PeerText): boolean {
+    return (this.#counts.get(peer) ?? 0) < headsOfPeerMax;
+  }
+
+  /** Counts a push; what is returned takes its stream. */
+  expect(peer: PeerText): ReplyTo<StreamAnswer> {
+    this.#count(peer, 1);
+    return {
+      send: (answer) => answer.type === "stream.opened" ? this.#route(answer.stream) : this.#count(peer, -1),
+    };
+  }
+
+  #count(peer: PeerText, by: number): void {
+    const count = (this.#counts.get(peer) ?? 0) + by;
+    if (count === 0) this.#counts.delete(peer);
+    else this.#counts.set(peer, count);
+  }
+
+  #route(stream: StreamHandle): void {
+    const { peer } = stream;
+    this.#ports.run(readLabel(stream, { idleMs: headMs }), (exit) => {
+      this.#count(peer, -1);
+      const chosen = chooseByHead(this.#receivers, peer, exit);
+      if ("receiver" in chosen) {
+        return chosen.receiver.answered({ type: "stream.opened", id: stream.id, stream: chosen.stream });
+      }
+      this.#ports.report({
+        level: "warn",
+        event: "push.refused",
+        message: `Cannot take file of ${peer}: ${chosen.reason}`,
+        fields: { peer, reason: chosen.reason, ...chosen.fields },
+      });
+      this.#ports.run(stream.abort(chosen.reason), () => {});
+    });
+  }
+}
+
+type Chosen =
+  | { readonly receiver: Receiver; readonly stream: StreamHandle }
+  | { readonly reason: string; readonly fields: Readonly<Record<string, unknown>> };
+
+/** Chooses by what a push says of itself, and counts it for its receiver. */
+function chooseByHead(
+  receivers: ReadonlySet<Receiver>,
+  peer: PeerText,
+  exit: Exit.Exit<LabelledStream, TransportError>,
+): Chosen {
+  if (Exit.isFailure(exit)) return { reason: "its head is malformed or late", fields: {} };
+  const { stream, label } = exit.value;
+  if (label === undefined) {
+    const receiver = chooseBySender(receivers, peer);
+    if (receiver === undefined) return { reason: "no job here waits for it", fields: {} };
+    receiver.waiting += 1;
+    return { receiver, stream };
+  }
+  const { training, run, job, round } = label;
+  const chosen = chooseByLabel(receivers, peer, label);
+  if (!("receiver" in chosen)) return { ...chosen, fields: { code: "push-mismatch", training, run, job, round } };
+  chosen.receiver.pin(peer, label);
+  chosen.receiver.waiting += 1;
+  return { receiver: chosen.receiver, stream };
 }
 
 function request<P extends MessageProtocol>(
@@ -138,66 +218,4 @@ function openStream(
       interrupted = true;
     });
   });
-}
-
-/** One running receive: waiting streams, or waiting takers. */
-class Receiver implements PushReceiver {
-  peers: readonly PeerText[] | undefined;
-  /** Streams that are accepted, or being accepted, and not taken yet. */
-  waiting = 0;
-  readonly #waitingMax: number;
-  readonly #streams: StreamHandle[] = [];
-  readonly #takers: ((taken: Effect.Effect<StreamHandle, TransportError>) => void)[] = [];
-  #ended: TransportError | undefined;
-
-  constructor(peers: readonly PeerText[] | undefined, waitingMax: number) {
-    this.peers = peers;
-    this.#waitingMax = waitingMax;
-  }
-
-  takes(peer: PeerText): boolean {
-    return this.waiting < this.#waitingMax && (this.peers === undefined || this.peers.includes(peer));
-  }
-
-  allow(peers: readonly PeerText[] | undefined): void {
-    this.peers = peers;
-  }
-
-  readonly next: Effect.Effect<StreamHandle, TransportError> = Effect.callback((resume) => {
-    const stream = this.#streams.shift();
-    if (stream !== undefined) {
-      this.waiting -= 1;
-      return resume(Effect.succeed(stream));
-    }
-    if (this.#ended !== undefined) return resume(Effect.fail(this.#ended));
-    this.#takers.push(resume);
-    return Effect.sync(() => {
-      const at = this.#takers.indexOf(resume);
-      if (at >= 0) this.#takers.splice(at, 1);
-    });
-  });
-
-  answered(answer: StreamAnswer): void {
-    if (answer.type === "stream.failed") {
-      this.waiting -= 1;
-      return;
-    }
-    const taker = this.#takers.shift();
-    if (taker !== undefined) {
-      this.waiting -= 1;
-      return taker(Effect.succeed(answer.stream));
-    }
-    if (this.#ended === undefined) this.#streams.push(answer.stream);
-    else Effect.runFork(answer.stream.abort(this.#ended.detail));
-  }
-
-  fail(error: TransportError): void {
-    this.#ended ??= error;
-    for (const taker of this.#takers.splice(0)) taker(Effect.fail(error));
-  }
-
-  close(reason: string): Effect.Effect<void> {
-    this.fail(new TransportError({ code: "stopped", detail: reason }));
-    return Effect.forEach(this.#streams.splice(0), (stream) => stream.abort(reason), { discard: true });
-  }
 }

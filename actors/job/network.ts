@@ -6,7 +6,7 @@
  */
 import type { Effect, Scope } from "effect";
 import type { PeerText, StreamHandle, StreamProtocol, TransportError } from "../../transport/port.ts";
-import type { MessageProtocol, ProtocolMessages } from "../../transport/protocols/messages.ts";
+import type { MessageProtocol, ProtocolMessages, TrainingKey } from "../../transport/protocols/messages.ts";
 
 /** The peers that may push files to a job while it receives. */
 export interface ReceiveOptions {
@@ -14,6 +14,10 @@ export interface ReceiveOptions {
   readonly peers: readonly PeerText[] | undefined;
   /** Accepted streams that may wait to be taken; one more is rejected. {@linkcode waitingStreamsMax} by default. */
   readonly waitingMax?: number;
+  /** The training whose labelled pushes are taken; undefined takes none with a label. */
+  readonly training?: TrainingKey | undefined;
+  /** The round whose labelled pushes are taken; undefined takes each. */
+  readonly round?: number | undefined;
 }
 
 /** Most accepted streams that wait to be taken: bounds the streams that pushers can make a job hold open. */
@@ -23,12 +27,14 @@ export const waitingStreamsMax = 16;
 export interface PushReceiver {
   /** The next accepted stream, oldest first. Fails with `stopped` when the transport ended. */
   readonly next: Effect.Effect<StreamHandle, TransportError>;
-  /** Replaces the set of peers: a stream of a peer left out is rejected from now on. */
-  allow(peers: readonly PeerText[] | undefined): void;
+  /** Replaces the set of peers and the round: another stream is rejected from now on. */
+  allow(peers: readonly PeerText[] | undefined, round?: number): void;
 }
 
 /** The network of a job. Interrupting an Effect cancels its request. */
 export interface JobNetwork {
+  /** The training that the job belongs to: set by its worker, undefined where its scheduler names none. */
+  readonly training?: TrainingKey | undefined;
   /** One request and its response. `timeoutMs` ends it with `timed-out`. */
   request<P extends MessageProtocol>(
     peer: PeerText,

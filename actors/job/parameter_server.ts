@@ -1,13 +1,13 @@
 /**
- * The parameter server: collects one update of each trainer, takes the outer step, sends the result to all trainers and
- * reports the round to the scheduler, until the scheduler answers `Done`.
+ * The parameter server: collects one update of each trainer, takes the outer step, reports the round to the scheduler and sends
+ * the result to all trainers, until the scheduler has answered `Done`.
  *
  * ```
  *  opening ──▶ working
- *                collecting ── all there ──▶ aggregating ──▶ distributing ──▶ reporting ── Done ──▶ finished
- *                   ▲  ▲                         │                               │
- *                   │  └── an update is rejected ┘                               │
- *                   └───────────────────────── Ok: the next round ───────────────┘
+ *                collecting ── all there ──▶ aggregating ──▶ reporting ──▶ distributing ── was the last ──▶ finished
+ *                   ▲  ▲                         │                             │
+ *                   │  └── an update is rejected ┘                             │
+ *                   └──────────────────────── the next round ──────────────────┘
  *                taking ── a push ──▶ (saving, a child of its own) ──▶ taking
  *
  *  no trainer left, file system or scheduler gone ──▶ failed
@@ -34,6 +34,7 @@ import {
   leaveOverdue,
   leaveUnsent,
   messageOf,
+  noteAggregated,
   noteSaved,
   putOut,
   replaceExpected,
@@ -58,15 +59,16 @@ const server = serverSetup.extend({
     save: enqueueActions(save),
     noteSaved: enqueueActions(noteSaved),
     replaceExpected: enqueueActions(replaceExpected),
+    noteAggregated: enqueueActions(noteAggregated),
     putOut: enqueueActions(putOut),
     leaveOverdue: enqueueActions(leaveOverdue),
     leaveUnsent: enqueueActions(leaveUnsent),
     takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
     /** From here on a push counts for the next round. */
     beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
-    dropBatch: assign({ batch: {}, tries: 0 }),
+    endRound: assign({ batch: {}, tries: 0, verdicts: [], round: ({ context }) => context.round + 1 }),
+    noteLast: assign({ isLast: true }),
     countTry: assign({ tries: ({ context }) => context.tries + 1 }),
-    countRound: assign({ round: ({ context }) => context.round + 1 }),
     failOf: assign((_, reason: string) => ({ outcome: { type: "failed", reason } })),
     failOfError: assign((_, { error }: { readonly error: unknown }) => ({
       outcome: { type: "failed", reason: messageOf(error) },
@@ -89,6 +91,8 @@ export const parameterServerMachine = server.createMachine({
     round: 1,
     pushes: 0,
     tries: 0,
+    isLast: false,
+    verdicts: [],
     outcome: { type: "finished" },
   }),
   initial: "open",
@@ -180,7 +184,10 @@ export const parameterServerMachine = server.createMachine({
                     }),
                   },
                   on: {
-                    "effect.done.aggregated": "distributing",
+                    "effect.done.aggregated": {
+                      target: "reporting",
+                      actions: { type: "noteAggregated", params: ({ event }) => event.value },
+                    },
                     "effect.failed.aggregated": [
                       {
                         guard: { type: "hasCulprit", params: ({ event }) => event },
@@ -200,45 +207,28 @@ export const parameterServerMachine = server.createMachine({
                     },
                   },
                 },
-                // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
-                distributing: {
-                  invoke: {
-                    src: "distributed",
-                    input: ({ context }) => ({
-                      ports: context.job.ports,
-                      job: context.job,
-                      peers: context.results,
-                      out: resultFile(context),
-                      spent: Object.values(context.batch),
-                    }),
-                  },
-                  on: {
-                    "effect.done.distributed": {
-                      target: "reporting",
-                      actions: [{ type: "leaveUnsent", params: ({ event }) => event.value }, "dropBatch"],
-                    },
-                    "effect.failed.distributed": {
-                      target: "#parameterServer.failed",
-                      actions: { type: "failOfError", params: ({ event }) => event },
-                    },
-                  },
-                },
+                // Before the result is sent: a scheduler of the existing network that hears of receipts first waits for ever.
                 reporting: {
                   entry: "countTry",
                   invoke: {
                     src: "reported",
-                    input: ({ context }) => ({ ports: context.job.ports, job: context.job }),
+                    input: ({ context }) => ({
+                      ports: context.job.ports,
+                      job: context.job,
+                      round: context.round,
+                      members: context.verdicts,
+                    }),
                   },
                   on: {
                     "effect.done.reported": [
                       {
                         guard: { type: "isDone", params: ({ event }) => ({ answer: event.value }) },
-                        target: "#parameterServer.finished",
+                        target: "distributing",
+                        actions: "noteLast",
                       },
                       {
                         guard: { type: "isOk", params: ({ event }) => ({ answer: event.value }) },
-                        target: "collecting",
-                        actions: "countRound",
+                        target: "distributing",
                       },
                       {
                         target: "#parameterServer.failed",
@@ -255,6 +245,41 @@ export const parameterServerMachine = server.createMachine({
                   },
                 },
                 waiting: { after: { [reportAgainMs]: "reporting" } },
+                // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
+                distributing: {
+                  invoke: {
+                    src: "distributed",
+                    input: ({ context }) => ({
+                      ports: context.job.ports,
+                      job: context.job,
+                      round: context.round,
+                      peers: context.results,
+                      out: resultFile(context),
+                      spent: Object.values(context.batch),
+                    }),
+                  },
+                  on: {
+                    "effect.done.distributed": [
+                      {
+                        guard: "isLast",
+                        target: "#parameterServer.finished",
+                        actions: { type: "leaveUnsent", params: ({ event }) => event.value },
+                      },
+                      {
+                        target: "collecting",
+                        actions: [
+                          { type: "leaveUnsent", params: ({ event }) => event.value },
+                          "endRound",
+                          "allow",
+                        ],
+                      },
+                    ],
+                    "effect.failed.distributed": {
+                      target: "#parameterServer.failed",
+                      actions: { type: "failOfError", params: ({ event }) => event },
+                    },
+                  },
+                },
               },
             },
           },

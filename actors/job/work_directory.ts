@@ -11,7 +11,7 @@ import process from "node:process";
 import { Effect, type Scope } from "effect";
 import { removeCgroups } from "./cell/cgroup.ts";
 import { endUser } from "./cell/job_user.ts";
-import { type DiskSize, mountDisk, unmountDisk } from "./cell/disk.ts";
+import { type DiskSize, isJobDisk, mountDisk, unmountDisk } from "./cell/disk.ts";
 import { identifyProcess, isAlive } from "./process_identity.ts";
 import { type OwnerRecord, readOwner, removeOwner, writeOwner } from "./owner_record.ts";
 import { openWorkDirectory, type WorkDirectory } from "../files/contained_files.ts";
@@ -114,24 +114,27 @@ export interface Swept {
 
 /**
  * Removes the work directories whose worker is dead, and kills their running process groups. Touches only direct children of
- * `workDir` with a record of ours.
+ * `workDir` with a record of ours, or with a disk of a job mounted on them: a worker that was killed early left no record.
  */
 export function sweepLeftovers(workDir: string): Effect.Effect<Swept, WorkFileFailed> {
   return Effect.gen(function* () {
     const root = resolve(workDir);
     const removed: string[] = [], kept: string[] = [], unowned: string[] = [], failed: WorkFileFailed[] = [];
+    const removing = (path: string) =>
+      Effect.match(removeWorkDirectory(path), {
+        onSuccess: () => removed.push(path),
+        onFailure: (failure) => failed.push(failure),
+      });
     for (const path of yield* Effect.try({ try: () => candidates(root), catch: (error) => asFailure(root, error) })) {
       const owner = readOwner(path);
-      if (owner === undefined) unowned.push(path);
+      if (owner === undefined && !isJobDisk(path)) unowned.push(path);
+      else if (owner === undefined) yield* removing(path);
       else if (isAlive(owner.worker)) kept.push(path);
       else {
         endExecutor(owner);
         yield* endUser(userOf(path));
         yield* Effect.ignore(removeCgroups(basename(path)));
-        yield* Effect.match(removeWorkDirectory(path), {
-          onSuccess: () => removed.push(path),
-          onFailure: (failure) => failed.push(failure),
-        });
+        yield* removing(path);
       }
     }
     return { removed, kept, unowned, failed };

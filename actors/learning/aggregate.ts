@@ -7,6 +7,7 @@
 import { Data, Effect, Result, type Scope } from "effect";
 import type { PathError } from "../files/path_refused.ts";
 import type { ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
+import { judgeUpdates, type MeasuredUpdate, type RejectionCode } from "./verdicts.ts";
 import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
 import {
   elementBytes,
@@ -24,6 +25,7 @@ import {
 export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
   /** The update's path in the work directory. */
   readonly file: string;
+  readonly code: RejectionCode;
   readonly reason: string;
 }> {
   override get message(): string {
@@ -42,26 +44,40 @@ export interface AggregateFiles {
   readonly updates: readonly string[];
   /** The state of the outer optimizer. The first round has none; every round replaces it. */
   readonly velocity: string;
-  /** The outer update to send: safetensors, F32, with the names and shapes of the first update. */
+  /** The outer update to send: safetensors, F32, with the names and shapes of the updates. */
   readonly out: string;
 }
 
+/** A round that was aggregated. */
+export interface Aggregated {
+  /** Size of the outer update, in bytes. */
+  readonly sizeBytes: number;
+  /** Each update: its length before it was scaled, and its factor; 1 where it was not scaled. */
+  readonly updates: readonly { readonly file: string; readonly norm: number; readonly factor: number }[];
+}
+
 /**
- * Averages the updates, steps the outer optimizer, and writes the outer update and the new velocity. The order of the updates
- * does not change the bytes. A failure changes neither file.
- *
- * @returns The size of the outer update, in bytes.
+ * Judges the updates (`verdicts.ts`), averages them, steps the outer optimizer, and writes the outer update and the new velocity. The
+ * order of the updates does not change the bytes. A failure changes neither file. Of several updates that do not count, the failure
+ * names one.
  */
 export function aggregateUpdates(
   directory: Pick<WorkDirectory, "openForReading" | "create" | "status">,
   files: AggregateFiles,
   options: OuterOptions,
-): Effect.Effect<{ readonly sizeBytes: number }, UpdateRejected | PathError> {
+): Effect.Effect<Aggregated, UpdateRejected | PathError> {
   return Effect.scoped(Effect.gen(function* () {
     const updates = yield* openUpdates(directory, files.updates);
     const [first] = updates;
     if (first === undefined) throw new TypeError("Cannot aggregate: no updates");
-    const velocity = yield* openVelocity(directory, files.velocity, first);
+    const velocity = yield* openVelocity(directory, files.velocity);
+    const measured: MeasuredUpdate[] = [];
+    for (const update of updates) {
+      measured.push({ file: update.path, layout: layoutOf(update), norm: yield* normOf(update) });
+    }
+    const verdict = judgeUpdates(measured, { layout: velocity === undefined ? undefined : layoutOf(velocity) });
+    if (verdict.type === "rejects") return yield* rejected(verdict.file, verdict.code, verdict.reason);
+    const { factors } = verdict;
     const out = yield* directory.create(files.out);
     const next = yield* directory.create(files.velocity);
     const header = writeHeader(first.tensors.map(({ name, shape }) => ({ name, shape, dtype: "F32" })));
@@ -72,12 +88,12 @@ export function aggregateUpdates(
       for (let start = 0; start < count; start += chunkValues) {
         const size = Math.min(chunkValues, count - start);
         sizeBytes += size * elementBytes.F32;
-        yield* stepChunk({ updates, velocity, out, next }, { name, start, size }, options);
+        yield* stepChunk({ updates, factors, velocity, out, next }, { name, start, size }, options);
       }
     }
     yield* next.commit;
     yield* out.commit;
-    return { sizeBytes };
+    return { sizeBytes, updates: measured.map(({ file, norm }, i) => ({ file, norm, factor: factors[i] ?? 1 })) };
   }));
 }
 
@@ -96,8 +112,9 @@ interface Chunk {
 }
 
 function stepChunk(
-  { updates, velocity, out, next }: {
+  { updates, factors, velocity, out, next }: {
     readonly updates: readonly Open[];
+    readonly factors: readonly number[];
     readonly velocity: Open | undefined;
     readonly out: WritableFile;
     readonly next: WritableFile;
@@ -107,12 +124,11 @@ function stepChunk(
 ): Effect.Effect<void, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     const parts: Float64Array[] = [];
-    for (const update of updates) {
+    for (const [i, update] of updates.entries()) {
       const part = yield* readChunk(update, chunk);
-      if (!part.every(Number.isFinite)) {
-        return yield* rejected(update.path, `tensor ${JSON.stringify(chunk.name)} holds a value that is not finite`);
-      }
-      parts.push(part);
+      const factor = factors[i] ?? 1;
+      // Scaled values are F32 again: the exact mean takes no others.
+      parts.push(factor === 1 ? part : part.map((value) => Math.fround(value * factor)));
     }
     const state = velocity === undefined ? new Float64Array(chunk.size) : yield* readChunk(velocity, chunk);
     const mean = meanOf(parts, chunk.size);
@@ -132,11 +148,32 @@ function meanOf(parts: readonly Float64Array[], size: number): Float64Array {
   return mean;
 }
 
-function rejected(file: string, reason: string): Effect.Effect<never, UpdateRejected> {
-  return Effect.fail(new UpdateRejected({ file, reason }));
+function rejected(file: string, code: RejectionCode, reason: string): Effect.Effect<never, UpdateRejected> {
+  return Effect.fail(new UpdateRejected({ file, code, reason }));
 }
 
-/** Opens all updates. Rejects an update whose names or shapes differ from those of the first. */
+/** Names and shapes, whatever the order of the data. */
+function layoutOf({ byName }: Open): string {
+  const named = [...byName].sort(([a], [b]) => a < b ? -1 : 1);
+  return JSON.stringify(named.map(([name, { shape }]) => [name, shape]));
+}
+
+/** The length of an update; not finite where one of its values is not. */
+function normOf(update: Open): Effect.Effect<number, UpdateRejected | PathError> {
+  return Effect.gen(function* () {
+    let sum = 0;
+    for (const { name, count } of update.tensors) {
+      for (let start = 0; start < count; start += chunkValues) {
+        const part = yield* readChunk(update, { name, start, size: Math.min(chunkValues, count - start) });
+        for (const value of part) sum += value * value;
+      }
+      if (!Number.isFinite(sum)) return sum;
+    }
+    return Math.sqrt(sum);
+  });
+}
+
+/** Opens all updates. */
 function openUpdates(
   directory: Pick<WorkDirectory, "openForReading">,
   paths: readonly string[],
@@ -144,34 +181,20 @@ function openUpdates(
   return Effect.gen(function* () {
     const updates: Open[] = [];
     for (const [i, path] of paths.entries()) {
-      if (i === updatesMax) return yield* rejected(path, `more than ${updatesMax} updates`);
+      if (i === updatesMax) return yield* rejected(path, "malformed", `more than ${updatesMax} updates`);
       const update = yield* open(directory, path);
-      if (update.tensors.some(({ dtype }) => dtype === "F64")) return yield* rejected(path, "elements of 8 bytes");
-      const reason = difference(updates[0] ?? update, update);
-      if (reason !== undefined) return yield* rejected(path, reason);
+      if (update.tensors.some(({ dtype }) => dtype === "F64")) {
+        return yield* rejected(path, "layout", "elements of 8 bytes");
+      }
       updates.push(update);
     }
     return updates;
   });
 }
 
-/** Describes how the tensors of two files differ; undefined where they match. The order of their data may differ. */
-function difference(expected: Open, other: Open): string | undefined {
-  if (other.byName.size !== expected.byName.size) {
-    return `${other.byName.size} tensors where the first update has ${expected.byName.size}`;
-  }
-  for (const { name, shape } of expected.tensors) {
-    const found = other.byName.get(name);
-    if (found === undefined) return `tensor ${JSON.stringify(name)} is missing`;
-    if (found.shape.join() !== shape.join()) return `tensor ${JSON.stringify(name)} has another shape`;
-  }
-  return undefined;
-}
-
 function openVelocity(
   directory: Pick<WorkDirectory, "openForReading">,
   path: string,
-  update: Open,
 ): Effect.Effect<Open | undefined, UpdateRejected | PathError, Scope.Scope> {
   return open(directory, path).pipe(
     Effect.map((found): Open | undefined => found),
@@ -179,10 +202,6 @@ function openVelocity(
       (error) => error._tag === "WorkFileFailed" && error.code === "not-found",
       () => Effect.succeed(undefined),
     ),
-    Effect.flatMap((found) => {
-      const reason = found === undefined ? undefined : difference(found, update);
-      return reason === undefined ? Effect.succeed(found) : rejected(update.path, `${reason} (than in earlier rounds)`);
-    }),
   );
 }
 
@@ -203,7 +222,7 @@ function open(
 function orReject<A>(file: string, result: Result.Result<A, MalformedSafetensors>): Effect.Effect<A, UpdateRejected> {
   return Result.isSuccess(result)
     ? Effect.succeed(result.success)
-    : Effect.fail(new UpdateRejected({ file, reason: result.failure.reason }));
+    : Effect.fail(new UpdateRejected({ file, code: "malformed", reason: result.failure.reason }));
 }
 
 function readChunk(
@@ -227,7 +246,7 @@ function readFully(
     let done = 0;
     while (done < size) {
       const count = yield* file.read(bytes.subarray(done), position + done);
-      if (count === 0) return yield* rejected(path, "cut short");
+      if (count === 0) return yield* rejected(path, "malformed", "cut short");
       done += count;
     }
     return bytes;

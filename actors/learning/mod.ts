@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { type AggregateFiles, aggregateUpdates, UpdateRejected, updatesMax } from "./aggregate.ts";
+export { type Aggregated, type AggregateFiles, aggregateUpdates, UpdateRejected, updatesMax } from "./aggregate.ts";
 export { type OuterOptions } from "./outer_step.ts";
 export { decodeTensors, encodeTensors, MalformedSafetensors } from "./safetensors.ts";
 export { type NamedTensors, type Tensor, TensorMismatch } from "./tensors.ts";

@@ -93,6 +93,7 @@ const requests = {
   "/hypha-health/0.0.1": answerHealth,
   "/hypha-api/0.0.1": passRequest,
   "/hypha-progress/0.0.1": passRequest,
+  "/hypha-training/1": passRequest,
 } as const satisfies Record<MessageProtocol, (args: NodeArgs, request: ReceivedRequest) => void>;
 
 /** Answers a request, or passes it on to the role. */

@@ -21,6 +21,7 @@ import {
   type Descriptor,
   type Instant,
   type Resources,
+  type TrainingRun,
   type Uuid,
   type WorkerOffer,
   workerTopic,
@@ -51,6 +52,8 @@ export interface AllocationInput extends HasParent<AllocationEvent> {
   readonly price: { readonly bid: number; readonly max: number };
   /** Workers that must not be taken. */
   readonly excluded: readonly PeerText[];
+  /** The run that the leases are for. */
+  readonly training?: TrainingRun | undefined;
   readonly transport: TransportRef;
   readonly ports: Ports;
 }
@@ -124,6 +127,11 @@ function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): Gr
   return { id, peer: received.from, member: received.member, timeout: renewal.Renewed.timeout, price, resources };
 }
 
+/** A renewal, or the acceptance of an offer. */
+export function renewalOf(id: Uuid, training: TrainingRun | undefined) {
+  return training === undefined ? { id } : { id, training };
+}
+
 /** Allocation for one kind of job. */
 export const allocationMachine = setup({
   types: {
@@ -174,7 +182,7 @@ export const allocationMachine = setup({
           peer: from,
           to: { member },
           protocol: "/hypha-api/0.0.1",
-          message: { RenewLease: { id } },
+          message: { RenewLease: renewalOf(id, context.training) },
           timeoutMs: acceptanceTimeoutMs,
           replyTo: answerAs(
             self,

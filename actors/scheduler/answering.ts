@@ -5,10 +5,20 @@
  */
 import { type Member, memberOf, standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { Grant, JobStatus, Peer, ProgressRequest, Uuid, WorkerOffer } from "../../transport/protocols/messages.ts";
+import type {
+  Grant,
+  JobStatus,
+  Peer,
+  ProgressRequest,
+  TrainingRun,
+  Uuid,
+  WorkerOffer,
+} from "../../transport/protocols/messages.ts";
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
+import { judgeRound } from "./judging.ts";
+import { endBygoneAt, isHeldBack } from "./releasing.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
@@ -25,6 +35,7 @@ function failureOf(status: JobStatus): string {
 const requests: RequestTable<SchedulerArgs> = {
   "/hypha-health/0.0.1": decline,
   "/hypha-progress/0.0.1": answerProgressRequest,
+  "/hypha-training/1": answerUnsupported,
   "/hypha-api/0.0.1": {
     WorkerOffer: passOffer,
     Data: answerData,
@@ -39,21 +50,38 @@ export function answerRequest(args: SchedulerArgs, request: ReceivedRequest): vo
   if (!handleRequest(requests, args, request)) decline(args, request);
 }
 
+/** Nothing is asked of a scheduler on this protocol: it is served so that identify names it. */
+function answerUnsupported({ context, enqueue }: SchedulerArgs, { exchange }: { readonly exchange: string }): void {
+  enqueue.sendTo(context.transport, { type: "respond", exchange, message: { answer: "Unsupported" } });
+}
+
+/** Whether a message may be of the current run: one of a foreign worker names none. */
+function isOfRun({ run }: SchedulerContext, training: TrainingRun | undefined): boolean {
+  return training === undefined || (training.id === run?.id && training.run === run.run);
+}
+
 function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly exchange: string }): void {
   enqueue.sendTo(context.transport, { type: "decline", exchange });
 }
 
-/** The running allocation answers offers of workers. */
+/** The running allocation answers offers of workers. After a restart a worker is not taken before its leftovers are over. */
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
   if (allocation === undefined || !standsFor(identity.role, "worker")) decline(args, request);
-  else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
+  else if (isHeldBack(args.context, peer)) {
+    endBygoneAt(args, { peer, identity });
+    args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
+  } else args.enqueue.sendTo(allocation, { type: "offer.received", exchange, peer, member: memberOf(identity), offer });
 }
 
-function answerData(args: SchedulerArgs, request: RequestWith<{ readonly dataset: string }>): void {
+function answerData(
+  args: SchedulerArgs,
+  request: RequestWith<{ readonly dataset: string; readonly training?: TrainingRun }>,
+): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message } = request;
+  if (!isOfRun(context, message.training)) return decline(args, request);
   const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ slices: answer.slices });
@@ -119,12 +147,15 @@ function reportEnded({ ports }: SchedulerContext, { peer, jobId, taskId }: Parti
 function answerProgressRequest(args: SchedulerArgs, request: RequestWith<ProgressRequest>): void {
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
+  if (!isOfRun(context, request.message.training)) return decline(args, request);
   const received = { peer, member: memberOf(identity), jobId, progress, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
+  const { report } = request.message;
+  if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
 }
 
 function reportProgress(

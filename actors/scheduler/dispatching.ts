@@ -51,6 +51,7 @@ export function takeLease(
       giver: lease.peer,
       member: lease.member,
       timeout: lease.timeout,
+      training: context.run,
       transport: context.transport,
       ports: context.ports,
       parent: self,
@@ -80,7 +81,9 @@ function dispatchAsk(
     peer: participant.peer,
     to: { member: participant.member },
     protocol: "/hypha-api/0.0.1" as const,
-    message: { DispatchJob: { id: participant.taskId, spec } },
+    message: {
+      DispatchJob: { id: participant.taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) },
+    },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,

@@ -18,12 +18,14 @@ import { assign, enqueueActions, sendTo, setup } from "xstate";
 import { Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
+import type { PushLabel, TrainingKey } from "../../transport/protocols/messages.ts";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import { decodeTensors } from "../learning/mod.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import type { TransportRef } from "../runtime/role.ts";
+import { readLabel } from "../files/labelled_stream.ts";
 import { pushProtocols, readStreamFile } from "../files/stream_file.ts";
 import {
   type Evaluated,
@@ -53,6 +55,8 @@ export interface EvaluationInput extends HasParent<EvaluationEvent> {
   readonly model: ModelReference;
   /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
   readonly evaluator: Evaluator | undefined;
+  /** The training whose labelled updates are evaluated; an update without a label is evaluated too. */
+  readonly training?: TrainingKey | undefined;
 }
 
 /** An update that the aggregator wants to push. */
@@ -91,13 +95,30 @@ const load = fromEffect(
 
 const receive = fromEffect(
   "receive",
-  ({ stream, loaded }: { readonly ports: Ports; readonly stream: StreamHandle; readonly loaded: EvaluatedModel }) =>
+  ({ stream: offered, loaded, training, round }: {
+    readonly ports: Ports;
+    readonly stream: StreamHandle;
+    readonly loaded: EvaluatedModel;
+    readonly training: TrainingKey | undefined;
+    readonly round: number;
+  }) =>
     Effect.gen(function* () {
+      const { stream, label } = yield* readLabel(offered, { idleMs });
+      if (label !== undefined && !isExpected(label, training, round)) {
+        yield* stream.abort("another training or round");
+        return undefined;
+      }
       const bytes = yield* readWhole(stream);
       const tensors = yield* orFail(decodeTensors(bytes));
       return yield* orFail(loaded.apply(tensors));
-    }).pipe(Effect.onError(() => stream.abort("update not taken"))),
+    }).pipe(Effect.onError(() => offered.abort("update not taken"))),
 );
+
+/** Whether a labelled update is the next one of the training. */
+function isExpected(label: PushLabel, training: TrainingKey | undefined, round: number): boolean {
+  return training !== undefined && label.training === training.id && label.scheduler === training.scheduler &&
+    label.run === training.run && label.round === round;
+}
 
 function orFail<A, E extends Error>(result: Result.Result<A, E>): Effect.Effect<A, EvaluationFailed> {
   return Effect.fromResult(Result.mapError(result, ({ message }) => new EvaluationFailed({ detail: message })));
@@ -165,7 +186,10 @@ const evaluation = setup({
     dropStream: assign({ stream: undefined }),
     resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
       void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
-    takeRound: enqueueActions(({ context, enqueue }, { model, accuracy }: Evaluated) => {
+    /** An update of another training or round, which was not taken, is undefined. */
+    takeRound: enqueueActions(({ context, enqueue }, { evaluated }: { readonly evaluated: Evaluated | undefined }) => {
+      if (evaluated === undefined) return;
+      const { model, accuracy } = evaluated;
       const round = context.rounds + 1;
       enqueue.assign({ rounds: round, loaded: model });
       enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
@@ -260,8 +284,10 @@ export const evaluationMachine = evaluation.createMachine({
     receiving: {
       invoke: {
         src: "receive",
-        input: ({ context: { ports, stream, loaded } }) => ({
+        input: ({ context: { ports, stream, loaded, training, rounds } }) => ({
           ports,
+          training,
+          round: rounds + 1,
           stream: present(stream, "the update's stream"),
           loaded: present(loaded, "the model"),
         }),
@@ -270,7 +296,7 @@ export const evaluationMachine = evaluation.createMachine({
       on: {
         "effect.done.receive": {
           target: "waiting",
-          actions: { type: "takeRound", params: ({ event }) => event.value },
+          actions: { type: "takeRound", params: ({ event }) => ({ evaluated: event.value }) },
         },
         "effect.failed.receive": {
           target: "broken",

@@ -9,19 +9,20 @@
  *                          └── life over ──▶ lost
  * ```
  *
- * `held.release` ends it from every state: no message is sent, and the lease lapses at its giver. Sends `held.lost` to its
- * parent, once.
+ * `held.release` ends it from every state; the scheduler sends the giver a message of its own (`releasing.ts`). Sends `held.lost` to
+ * its parent, once.
  *
  * @module
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
 import type { Member } from "../../pki/member.ts";
 import type { PeerText, RequestAnswer } from "../../transport/port.ts";
-import type { Instant, Uuid } from "../../transport/protocols/messages.ts";
+import type { Instant, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { leaseLifeMs } from "../worker/lease.ts";
+import { renewalOf } from "./allocation.ts";
 import { msFromInstant } from "../runtime/instant.ts";
 
 /** Pause after a renewal without an answer, in milliseconds. */
@@ -39,6 +40,8 @@ export interface HeldLeaseInput extends HasParent<HeldLeaseEvent> {
   readonly member: Member;
   /** The end of the lease, by the giver's clock. */
   readonly timeout: Instant;
+  /** The run that it is for. */
+  readonly training?: TrainingRun | undefined;
   readonly transport: TransportRef;
   readonly ports: Ports;
 }
@@ -104,7 +107,7 @@ export const heldLeaseMachine = setup({
         peer: context.giver,
         to: { member: context.member },
         protocol: "/hypha-api/0.0.1",
-        message: { RenewLease: { id: context.id } },
+        message: { RenewLease: renewalOf(context.id, context.training) },
         timeoutMs: renewalTimeoutMs,
         replyTo: answerAs(self, (answer: RequestAnswer): HeldLeaseCommand => ({ type: "renewal.answered", answer })),
       });

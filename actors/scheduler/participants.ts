@@ -7,9 +7,17 @@ import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
-import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
+import { release } from "./releasing.ts";
+import {
+  absenceMs,
+  roundDeadlineMs,
+  type SchedulerArgs,
+  type SchedulerContext,
+  trainerSilenceMs,
+} from "./scheduler_setup.ts";
 import {
   allParticipants,
+  allWaitingSince,
   emptyTraining,
   participantBy,
   participantOf,
@@ -20,9 +28,10 @@ import {
 
 /** Removes a participant and releases its lease. Its worker is not allocated again. */
 export function loseParticipant(
-  { context, enqueue }: SchedulerArgs,
+  args: SchedulerArgs,
   { peer, reason }: { readonly peer: Peer; readonly reason: string },
 ): void {
+  const { context, enqueue } = args;
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
@@ -30,6 +39,7 @@ export function loseParticipant(
   enqueue.assign({ training, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`absence/${participant.peer}`);
   enqueue.stopChild(`lease/${participant.leaseId}`);
+  release(args, participant);
   enqueue(() =>
     context.ports.report({
       level: "warn",
@@ -88,6 +98,34 @@ export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   }
 }
 
+/** All updates of a round were sent and no result comes: names the aggregator, and loses it when the wait is twice as long. */
+export function watchRound({ context, enqueue }: SchedulerArgs): void {
+  const { training, ports, stalledAt } = context;
+  const since = allWaitingSince(training);
+  if (since === undefined || training.aggregator === undefined) return;
+  const { peer, jobId } = training.aggregator;
+  const waitedMs = ports.now() - since;
+  if (waitedMs > 2 * roundDeadlineMs) {
+    return enqueue.raise({
+      type: "participant.lost",
+      peer,
+      reason: `no round for ${Math.round(waitedMs / 1_000)} s after all updates were sent`,
+    });
+  }
+  if (waitedMs <= roundDeadlineMs || stalledAt === training.roundsDone) return;
+  enqueue.assign({ stalledAt: training.roundsDone });
+  enqueue(() =>
+    ports.report({
+      level: "warn",
+      event: "round.stalled",
+      message: `Round ${training.roundsDone + 1} waits for aggregator ${peer}: all updates were sent ${
+        Math.round(waitedMs / 1_000)
+      } s ago`,
+      fields: { round: training.roundsDone + 1, peer, job: jobId, waitedMs },
+    })
+  );
+}
+
 /** Participants that did not answer their dispatch are lost. */
 export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
   for (const { peer, state } of allParticipants(context.training)) {
@@ -98,11 +136,13 @@ export function loseUndispatched({ context, enqueue }: SchedulerArgs): void {
 }
 
 /** Releases all participants, none of which has a job yet, and allocates again with the other part first. */
-export function regroup({ context, enqueue }: SchedulerArgs): void {
+export function regroup(args: SchedulerArgs): void {
+  const { context, enqueue } = args;
   const participants = allParticipants(context.training);
-  for (const { peer, leaseId } of participants) {
-    enqueue.cancel(`absence/${peer}`);
-    enqueue.stopChild(`lease/${leaseId}`);
+  for (const participant of participants) {
+    enqueue.cancel(`absence/${participant.peer}`);
+    enqueue.stopChild(`lease/${participant.leaseId}`);
+    release(args, participant);
   }
   const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
   enqueue.assign({ training: emptyTraining, excluded: [], first });

@@ -21,14 +21,11 @@
  * @module
  */
 import { assign, enqueueActions, raise } from "xstate";
-import { Result } from "effect";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { RecordAnswer } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routePush } from "./answering.ts";
-import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import {
   loseParticipant,
@@ -38,59 +35,26 @@ import {
   noteDenied,
   noteReturn,
   regroup,
+  watchRound,
 } from "./participants.ts";
-import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
   dispatchDeadlineMs,
   findAgainMs,
   findDeadlineMs,
-  isReported,
   lingerMs,
   type SchedulerArgs,
   type SchedulerContext,
   schedulerSetup,
+  sendingMs,
   silenceCheckMs,
   tailMs,
   takenPeers,
 } from "./scheduler_setup.ts";
+import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
+import { endBygone, endBygoneAt, noteNoRun, noteRun, noteSpeaker, releaseAll, releaseEnded } from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-
-/** Takes the data set's record, or reports why there is none. */
-function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
-  const name = context.config.job.dataset;
-  const found = readDatasetRecord(answer);
-  if (Result.isFailure(found)) {
-    if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
-    return;
-  }
-  const { provider, slices } = found.success;
-  enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
-  enqueue(() =>
-    context.ports.report({
-      level: "info",
-      event: "dataset.found",
-      message: `Data set ${name} has ${slices} slices`,
-      fields: { dataset: name, slices, peer: provider },
-    })
-  );
-}
-
-/** Reports that no node announces the data set, with a hint. */
-function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
-  const { dataset } = config.job;
-  ports.report({
-    level: "warn",
-    event: "dataset.missing",
-    message: `Cannot find data set ${dataset} yet: ${why}`,
-    fields: {
-      dataset,
-      lookups,
-      hint:
-        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
-    },
-  });
-}
 
 /** Reports the end of the training. */
 function reportDone({ ports, training, accuracy }: SchedulerContext): void {
@@ -108,9 +72,10 @@ function reportDone({ ports, training, accuracy }: SchedulerContext): void {
 function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
   const { ports, transport, evaluator, config: { job } } = context;
   if (job.evaluation === undefined) return;
+  const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
   enqueue.spawnChild("evaluation", {
     id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator },
+    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator, training },
   });
 }
 
@@ -118,6 +83,7 @@ function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
 function serveRequests({ context, enqueue }: SchedulerArgs): void {
   enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
   enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
 }
 
 const scheduler = schedulerSetup.extend({
@@ -126,6 +92,13 @@ const scheduler = schedulerSetup.extend({
     answerRequest: enqueueActions(answerRequest),
     routePush: enqueueActions(routePush),
     startEvaluation: enqueueActions(startEvaluation),
+    noteRun: enqueueActions(noteRun),
+    noteNoRun: enqueueActions(noteNoRun),
+    noteSpeaker: enqueueActions(noteSpeaker),
+    endBygone: enqueueActions(endBygone),
+    endBygoneAt: enqueueActions(endBygoneAt),
+    releaseEnded: enqueueActions(releaseEnded),
+    releaseAll: enqueueActions(releaseAll),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withConnected(context.members, identity),
     })),
@@ -137,6 +110,7 @@ const scheduler = schedulerSetup.extend({
     noteDenied: enqueueActions(noteDenied),
     loseParticipant: enqueueActions(loseParticipant),
     loseSilent: enqueueActions(loseSilent),
+    watchRound: enqueueActions(watchRound),
     loseUndispatched: enqueueActions(loseUndispatched),
     regroup: enqueueActions(regroup),
     find: enqueueActions(find),
@@ -172,6 +146,12 @@ export const schedulerMachine = scheduler.createMachine({
     dataset: undefined,
     slices: firstSlice(1),
     training: emptyTraining,
+    run: input.config.stateDir === undefined
+      ? { id: trainingIdOf(input.config.job), run: unrememberedRun(input.ports.now()) }
+      : undefined,
+    isRestart: false,
+    speakers: {},
+    startedAt: input.ports.now(),
     first: "trainers",
     excluded: [],
     evaluation: "none",
@@ -180,9 +160,10 @@ export const schedulerMachine = scheduler.createMachine({
     lookups: 0,
     seeks: 0,
     dispatches: 0,
+    stalledAt: undefined,
     outcome: { type: "finished" },
   }),
-  initial: "preparing",
+  initial: "numbering",
   entry: "serveRequests",
   on: {
     "role.drain": { target: ".drained" },
@@ -200,10 +181,12 @@ export const schedulerMachine = scheduler.createMachine({
       actions: [
         { type: "noteHere", params: ({ event }) => event },
         { type: "noteReturn", params: ({ event }) => event },
+        { type: "endBygoneAt", params: ({ event }) => event },
         { type: "noteProvider", params: ({ event }) => event },
       ],
     },
     "authorization.changed": { actions: { type: "noteDenied", params: ({ event }) => event } },
+    "training.answered": { actions: { type: "noteSpeaker", params: ({ event }) => event } },
     "dataset.seek": { actions: "seek" },
     "dataset.answered": { actions: { type: "takeProvider", params: ({ event }) => event } },
     "absence.over": {
@@ -227,6 +210,24 @@ export const schedulerMachine = scheduler.createMachine({
     "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
   },
   states: {
+    numbering: {
+      always: { guard: "hasRun", target: "preparing" },
+      invoke: {
+        src: "takeRun",
+        input: ({ context: { ports, config } }) => ({
+          ports,
+          stateDir: config.stateDir ?? "",
+          id: trainingIdOf(config.job),
+        }),
+      },
+      on: {
+        "effect.done.run": { actions: { type: "noteRun", params: ({ event }) => event.value } },
+        "effect.failed.run": {
+          actions: { type: "noteNoRun", params: ({ event }) => ({ problem: event.error.message }) },
+        },
+      },
+      after: { [takeRunMs]: { actions: { type: "noteNoRun", params: { problem: "the file system is too slow" } } } },
+    },
     preparing: {
       always: { guard: "doesNotEvaluate", target: "finding" },
       entry: "startEvaluation",
@@ -260,6 +261,7 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     allocating: {
+      entry: "endBygone",
       initial: "deciding",
       states: {
         trainers: {
@@ -278,6 +280,7 @@ export const schedulerMachine = scheduler.createMachine({
               resources: context.config.job.resources.worker,
               price: context.config.job.resources.workerPrice,
               excluded: takenPeers(context),
+              training: context.run,
               transport: context.transport,
               ports: context.ports,
               parent: self,
@@ -298,6 +301,7 @@ export const schedulerMachine = scheduler.createMachine({
               resources: context.config.job.resources.parameterServer,
               price: context.config.job.resources.parameterServerPrice,
               excluded: takenPeers(context),
+              training: context.run,
               transport: context.transport,
               ports: context.ports,
               parent: self,
@@ -358,21 +362,36 @@ export const schedulerMachine = scheduler.createMachine({
           always: { guard: "isAggregated", target: "tail" },
           initial: "listening",
           states: {
-            listening: { after: { [silenceCheckMs]: { target: "listening", reenter: true, actions: "loseSilent" } } },
+            listening: {
+              after: {
+                [silenceCheckMs]: { target: "listening", reenter: true, actions: ["loseSilent", "watchRound"] },
+              },
+            },
           },
         },
-        // The last result was sent; trainers' receipts and the last evaluation are still missing.
-        tail: { after: { [tailMs]: "#scheduler.concluding" } },
+        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that.
+        tail: {
+          initial: "sending",
+          states: {
+            sending: {
+              always: { guard: "isAggregatorEnded", target: "receiving" },
+              after: { [sendingMs]: "#scheduler.concluding" },
+            },
+            // Trainers' receipts and the last evaluation are still missing.
+            receiving: { after: { [tailMs]: "#scheduler.concluding" } },
+          },
+        },
       },
     },
     concluding: {
       entry: "reportDone",
+      exit: "releaseEnded",
       always: { guard: "isAllEnded", target: "finished" },
       after: { [lingerMs]: "finished" },
     },
     finished: { type: "final" },
-    drained: { type: "final", entry: { type: "setOutcome", params: { type: "drained" } } },
-    failed: { type: "final" },
+    drained: { type: "final", entry: ["releaseAll", { type: "setOutcome", params: { type: "drained" } }] },
+    failed: { type: "final", entry: "releaseAll" },
   },
   output: ({ context }) => context.outcome,
 });

@@ -6,7 +6,7 @@
 import { setup } from "xstate";
 import { Result } from "effect";
 import type { RecordAnswer, RequestAnswer } from "../../transport/port.ts";
-import type { Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
@@ -17,6 +17,7 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type FoundDataset, readDatasetRecord } from "../data/dataset_record.ts";
 import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
+import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
 import {
   allParticipants,
@@ -32,6 +33,11 @@ import {
 export const absenceMs = 10_000;
 /** A running trainer that sends no message for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
+/**
+ * A round whose updates were all sent is finished within this, in milliseconds: averaging takes ten minutes at most
+ * (`job/parameter_server.ts`). After that the aggregator is named, after twice as long it is lost.
+ */
+export const roundDeadlineMs = 900_000;
 /** Pause between two checks for silent trainers, in milliseconds. */
 export const silenceCheckMs = 10_000;
 /** Pause between two look-ups of the data set, in milliseconds. */
@@ -61,6 +67,8 @@ export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 export const redispatchAgainMs = 1_000;
 /** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
 export const tailMs = 30_000;
+/** The last result is sent within this, in milliseconds. A foreign aggregator does not report the end of its job. */
+export const sendingMs = 300_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
 
@@ -75,6 +83,14 @@ export interface SchedulerContext extends SchedulerInput {
   readonly dataset: FoundDataset | undefined;
   readonly slices: SliceCursor;
   readonly training: Training;
+  /** The run of the training, which every message of ours names; undefined until it is taken. */
+  readonly run: TrainingRun | undefined;
+  /** Whether an earlier run may have left leases and jobs at workers. */
+  readonly isRestart: boolean;
+  /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
+  readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
+  /** When the role started, in milliseconds since the epoch. */
+  readonly startedAt: number;
   /** The part that is filled first. */
   readonly first: "trainers" | "aggregator";
   /** Workers that refused or failed: not asked again, unless there are too few without them. */
@@ -86,10 +102,17 @@ export interface SchedulerContext extends SchedulerInput {
   /** Remaining look-ups of the data set's record. */
   readonly seeks: number;
   readonly dispatches: number;
+  /** The round of the last report that no round is finished. */
+  readonly stalledAt: number | undefined;
   readonly outcome: RoleOutcome;
 }
 
-const actors = { allocation: allocationMachine, evaluation: evaluationMachine, heldLease: heldLeaseMachine };
+const actors = {
+  takeRun: takeRunActor,
+  allocation: allocationMachine,
+  evaluation: evaluationMachine,
+  heldLease: heldLeaseMachine,
+};
 
 /** The events that a scheduler receives. */
 export type SchedulerEvent =
@@ -97,6 +120,7 @@ export type SchedulerEvent =
   | EventsOf<typeof actors>
   | { readonly type: "dataset.answered"; readonly lookup: number; readonly answer: RecordAnswer }
   | { readonly type: "dispatch.answered"; readonly peer: Peer; readonly taskId: Uuid; readonly answer: RequestAnswer }
+  | { readonly type: "training.answered"; readonly peer: Peer; readonly answer: RequestAnswer }
   | { readonly type: "dataset.seek" }
   | { readonly type: "redispatch" }
   | { readonly type: "absence.over"; readonly peer: Peer }
@@ -128,6 +152,7 @@ export const schedulerSetup = setup({
   },
   actors,
   guards: {
+    hasRun: ({ context }) => context.run !== undefined,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),
@@ -146,6 +171,7 @@ export const schedulerSetup = setup({
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
     isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
     isAggregated: ({ context }) => context.training.aggregator?.state === "done",
+    isAggregatorEnded: ({ context }) => context.training.aggregator?.ended === true,
     isConcluded: ({ context }) =>
       isTrained(context.training) &&
       (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),

@@ -229,6 +229,13 @@ export function trainersOf(training: Training): readonly Peer[] {
   return Object.keys(training.trainers);
 }
 
+/** Since when all running trainers wait for the result of a round; undefined while one of them still trains. */
+export function allWaitingSince({ trainers }: Training): number | undefined {
+  const running = Object.values(trainers).filter(({ state }) => state !== "done");
+  if (running.length === 0 || running.some(({ state, waiting }) => state === "leased" || !waiting)) return undefined;
+  return Math.max(...running.map(({ lastMessageAt }) => lastMessageAt));
+}
+
 /** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */
 export function isAggregatorBehind({ aggregator, trainers }: Training): boolean {
   return aggregator !== undefined && aggregator.state === "running" &&

@@ -7,11 +7,23 @@ import type { Session } from "../../transport/core/session.ts";
 import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
+import type { JobInput } from "../job/messages.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { contextsOf, keyOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
+
+/** From three updates on, one over twice the lower median length is scaled down to that (`docs/wire.md`, "Judged updates"). */
+function scaledDown(lists: readonly (readonly number[])[]): readonly (readonly number[])[] {
+  if (lists.length < 3) return lists;
+  const lengths = lists.map((list) => Math.hypot(...list));
+  const bound = 2 * (lengths.toSorted((a, b) => a - b)[Math.ceil(lists.length / 2) - 1] ?? 0);
+  return lists.map((list, at) => {
+    const length = lengths[at] ?? 0;
+    return length > bound ? list.map((value) => value * bound / length) : list;
+  });
+}
 
 /** Numbers of f32 arithmetic that are equal differ by less than this. */
 const tolerance = 1e-5;
@@ -28,6 +40,8 @@ export class TrainingChecks {
   readonly #slices = new WeakMap<Session, number[]>();
   readonly #velocity = new Map<string, number[]>();
   readonly #finished = new Set<string>();
+  /** The training of each update that was written, by its numbers. */
+  readonly #written = new Map<string, string>();
 
   constructor({ sim, findings }: CheckInit) {
     this.#sim = sim;
@@ -62,9 +76,20 @@ export class TrainingChecks {
     }
   }
 
-  averaged({ spec, updates, learningRate, momentum, out }: AveragedRound): void {
+  pushed({ scheduler, network }: JobInput, values: readonly number[]): void {
+    this.#written.set(values.join(), `${scheduler} run ${network.training?.run}`);
+  }
+
+  averaged({ spec, scheduler, run, updates, learningRate, momentum, out }: AveragedRound): void {
     const { executor } = spec;
     if (executor.class !== "aggregate") return;
+    for (const [peer, values] of updates) {
+      const written = this.#written.get(values.join());
+      if (written !== undefined && written !== `${scheduler} run ${run}`) {
+        const detail = `took an update of ${peer} that is of ${written} for ${scheduler} run ${run}`;
+        this.#findings.violate("own-training", "aggregator", detail);
+      }
+    }
     const strangers = [...updates.keys()].filter((peer) => !executor.config.updates.peers.includes(peer));
     if (strangers.length > 0) {
       this.#findings.violate("named-updates", "aggregator", `took updates of ${strangers.join(", ")}`);
@@ -88,8 +113,11 @@ export class TrainingChecks {
     return undefined;
   }
 
-  #checkMean(jobId: Uuid, { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec">): void {
-    const lists = [...updates.values()];
+  #checkMean(
+    jobId: Uuid,
+    { updates, learningRate, momentum, out }: Omit<AveragedRound, "spec" | "scheduler" | "run">,
+  ): void {
+    const lists = scaledDown([...updates.values()]);
     const before = this.#velocity.get(jobId) ?? out.map(() => 0);
     const mean = out.map((_, at) => lists.reduce((sum, list) => sum + (list[at] ?? NaN), 0) / lists.length);
     const velocity = mean.map((value, at) => momentum * (before[at] as number) + value);

@@ -146,6 +146,10 @@ export class Checker implements SimulationWatch {
     this.#work.processEnded(job);
   }
 
+  pushed(job: JobInput, values: readonly number[]): void {
+    this.#training.pushed(job, values);
+  }
+
   averaged(round: AveragedRound): void {
     this.#training.averaged(round);
   }

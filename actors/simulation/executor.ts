@@ -15,8 +15,10 @@ import { fromEffect } from "../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../job/copy.ts";
 import { jobLimits } from "../job/limits.ts";
 import type { JobInput } from "../job/messages.ts";
+import type { JobNetwork } from "../job/network.ts";
 import type { WorkDirectory } from "../files/contained_files.ts";
 import { openPull, openPush } from "../job/peer_streams.ts";
+import { labelOf } from "../job/training_network.ts";
 import type { Executor, ExecutorExit } from "../job/process.ts";
 import type { OpenedBridge } from "../job/effects.ts";
 import { jobMachine } from "../job/job.ts";
@@ -52,6 +54,8 @@ export interface BrokenHand {
 export interface ExecutorWatch {
   /** A slice was handed out to a trainer by the scheduler. */
   sliceGiven(job: JobInput, index: number): void;
+  /** A trainer wrote the update of a round, to push it. */
+  pushed(job: JobInput, values: readonly number[]): void;
   /** A mean was computed from these updates, and the result written. */
   averaged(round: AveragedRound): void;
   processStarted(job: JobInput): void;
@@ -61,16 +65,25 @@ export interface ExecutorWatch {
 /** One aggregation: updates by sender, and the result. */
 export interface AveragedRound {
   readonly spec: JobSpec;
+  /** The scheduler of the training. */
+  readonly scheduler: Peer;
+  /** The run that the aggregation belongs to. */
+  readonly run: number | undefined;
   readonly updates: ReadonlyMap<Peer, readonly number[]>;
   readonly learningRate: number;
   readonly momentum: number;
   readonly out: readonly number[];
 }
 
+/** An update as a function of the scheduler and the round. */
+export type UpdateOf = (at: { readonly scheduler: Peer; readonly round: number }) => readonly number[];
+
 /** The options of the executors of one worker's process. */
 export interface ExecutorOptions {
   readonly habit: () => ExecutorHabit;
   readonly random: RandomStream;
+  /** The update of a job in a round; drawn from the seed where undefined. */
+  readonly updateOf?: UpdateOf | undefined;
   /** How long a batch takes, in milliseconds. */
   readonly batchMs: number;
   readonly watch: ExecutorWatch;
@@ -80,8 +93,8 @@ export interface ExecutorOptions {
   readonly isDiskFull: () => boolean;
 }
 
-/** Numbers of an update. */
-const updateSize = 4;
+/** Numbers of an update: trainings of two schedulers may differ in shape. */
+const updateSizeOf = ({ scheduler }: JobInput): number => 4 + ((scheduler.at(-1)?.codePointAt(0) ?? 0) % 3);
 /** The bridge tries a failed exchange again: the number of tries, and the pause between them, in milliseconds. */
 const triesMax = 8;
 const againMs = 1_000;
@@ -227,6 +240,7 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
   return Effect.gen(function* () {
     const results = yield* job.network.receive({ peers: config.results.peers });
     for (let round = 1;; round++) {
+      results.allow(config.results.peers, round);
       yield* takeSlice(trainer, options);
       for (let left = Infinity; left > 0; left--) {
         yield* Effect.sleep(options.batchMs * (0.5 + options.random.next()));
@@ -236,8 +250,9 @@ function train(trainer: TrainerOf, options: ExecutorOptions): Ask<void> {
         if (answer.type === "ScheduleUpdate") left = Math.min(left, answer.counter + 1);
       }
       const file = `update-${round}.safetensors`;
-      yield* writeUpdate(directory, file, { habit: options.habit(), random: options.random, round });
-      for (const peer of config.updates.peers) yield* patiently(push(job, directory, file, peer));
+      const given = options.updateOf?.({ scheduler: job.scheduler, round });
+      yield* writeUpdate(directory, file, { job, options, round, given });
+      for (const peer of config.updates.peers) yield* patiently(push(job, directory, { file, peer, round }));
       yield* say(job, "update");
       const stream = yield* results.next;
       yield* saveStream(stream, directory, `result-${round}.safetensors`, jobLimits);
@@ -275,23 +290,33 @@ function pull(
   });
 }
 
-function push({ network }: JobInput, directory: WorkDirectory, file: string, peer: PeerText): Ask<void> {
+function push(
+  { network, spec }: JobInput,
+  directory: WorkDirectory,
+  { file, peer, round }: { readonly file: string; readonly peer: PeerText; readonly round: number },
+): Ask<void> {
   return Effect.scoped(Effect.gen(function* () {
     const open = yield* directory.openForReading(file);
     const stream: StreamHandle = yield* openPush(network, peer);
-    yield* sendFile(open, stream, jobLimits);
+    yield* sendFile(open, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
   }));
 }
 
 function writeUpdate(
   directory: WorkDirectory,
   file: string,
-  { habit, random, round }: { readonly habit: ExecutorHabit; readonly random: RandomStream; readonly round: number },
+  { job, options: { habit, random, watch }, round, given }: {
+    readonly job: JobInput;
+    readonly options: ExecutorOptions;
+    readonly round: number;
+    readonly given: readonly number[] | undefined;
+  },
 ): Ask<void> {
-  const values = Float32Array.from({ length: updateSize }, () => random.next() - 0.5);
-  const bytes = habit === "garbage" && round > 1
+  const values = Float32Array.from(given ?? Array.from({ length: updateSizeOf(job) }, () => random.next() - 0.5));
+  watch.pushed(job, [...values]);
+  const bytes = habit() === "garbage" && round > 1
     ? garbageOf(random, values)
-    : encodeTensors(new Map([["w", { shape: [updateSize], values }]]));
+    : encodeTensors(new Map([["w", { shape: [values.length], values }]]));
   return Effect.gen(function* () {
     const writing = yield* directory.create(file);
     yield* writing.write(bytes);
@@ -307,11 +332,11 @@ function garbageOf(random: RandomStream, values: Float32Array<ArrayBuffer>): Uin
     case 0:
       return random.bytes(64);
     case 1:
-      return of("w", [updateSize], values.fill(NaN, 1, 2));
+      return of("w", [values.length], values.fill(NaN, 1, 2));
     case 2:
-      return of("w", [updateSize - 1], values.slice(1));
+      return of("w", [values.length - 1], values.slice(1));
     default:
-      return of("v", [updateSize], values);
+      return of("v", [values.length], values);
   }
 }
 
@@ -336,7 +361,12 @@ function patiently<A, E extends Error, R>(effect: Effect.Effect<A, E, R>, tries 
 function noteAggregation(
   { ports, job, batch, out }: {
     readonly ports: Pick<Ports, "run">;
-    readonly job: { readonly spec: JobSpec; readonly directory: WorkDirectory };
+    readonly job: {
+      readonly spec: JobSpec;
+      readonly scheduler: Peer;
+      readonly network: JobNetwork;
+      readonly directory: WorkDirectory;
+    };
     readonly batch: Readonly<Record<Peer, string>>;
     readonly out: string;
   },
@@ -351,6 +381,8 @@ function noteAggregation(
     const { optimizer } = executor.config;
     optionsOf({ ports }).watch.averaged({
       spec: job.spec,
+      scheduler: job.scheduler,
+      run: job.network.training?.run,
       updates,
       learningRate: optimizer["learning-rate"],
       momentum: optimizer.momentum,

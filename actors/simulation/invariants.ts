@@ -93,6 +93,10 @@ export const invariants = {
     sentence: "The parameter server accepts updates only from the peers named in its job.",
     source: "docs/wire.md: Extensions",
   },
+  "own-training": {
+    sentence: "An update counts only in the training and run of the job that wrote it.",
+    source: "docs/wire.md: Extensions",
+  },
   "waits-for-all": {
     sentence: "A round's mean contains an update of every peer that the job still names and that did not drop out.",
     source: "docs/wire.md: Extensions",

@@ -14,6 +14,7 @@ import type { SimulationWatch } from "./simulation.ts";
 const protocols = {
   "/hypha-api/0.0.1": "api",
   "/hypha-progress/0.0.1": "progress",
+  "/hypha-training/1": "progress",
   "/hypha-tensor-stream/push": "push",
   "/hypha-tensor-stream/push/2": "push",
   "/hypha-tensor-stream/pull": "pull",

@@ -290,6 +290,7 @@ export class SimulatedNode {
       habit: () => this.habit,
       broken: () => this.broken,
       random: randomOf(seed, `executor/${this.name}/${this.#incarnation}`),
+      updateOf: this.options.updateOf,
       batchMs: this.options.batchMs ?? valueOf(this.options.knobs ?? {}, "batchMs"),
       watch: this.#world.executors,
       isDiskFull: () => this.disk.full,

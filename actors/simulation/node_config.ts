@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { UpdateOf } from "./executor.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
 import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
@@ -27,6 +28,8 @@ export interface NodeOptions {
   readonly resources?: Resources;
   readonly slices?: number;
   readonly batchMs?: number;
+  /** The updates of its executors. */
+  readonly updateOf?: UpdateOf;
   readonly relayClient?: boolean;
   /** False: peers reach it through a gateway's relay only. */
   readonly isDialable?: boolean;

@@ -4,6 +4,7 @@
  * @module
  */
 import type { InspectionEvent } from "xstate";
+import { randomOf } from "../runtime/random.ts";
 import type { Credential } from "./authority.ts";
 import { Checker } from "./checker.ts";
 import { quietLookMs } from "./check_quiet.ts";
@@ -200,7 +201,13 @@ async function makeLists(
   return lists;
 }
 
+/** Workers have room for two trainings in this part of the seeds with two schedulers. */
+const sharingShare = 0.5;
+const roomForTwo = { gpu: 2, cpu: 4, storage: 10, memory: 8 };
+
 function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap<string, Credential>): void {
+  const isShared = scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
+    randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
   const isStruck = (by: FaultKind, name: string) =>
     scenario.events.some(({ kind, target }) => kind === by && target === name);
@@ -219,6 +226,7 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       // Rules that "denied" gives to a running process would replace those of the file, and the other way round.
       hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),
+      ...(role === "worker" && isShared ? { resources: roomForTwo } : {}),
       ...(role === "scheduler" ? { job: simulatedJob(scenario.job) } : {}),
       ...(role === "data" ? { slices: scenario.slices } : {}),
     });

@@ -69,6 +69,7 @@ export interface SimulationWatch {
   asked?(node: SimulatedNode, answer: unknown): void;
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
+  pushed?(job: JobInput, values: readonly number[]): void;
   averaged?(round: AveragedRound): void;
   processStarted?(job: JobInput): void;
   processEnded?(job: JobInput): void;
@@ -184,6 +185,7 @@ export class Simulation {
           for (const watch of this.watches) watch.crash?.(of, error);
         },
         executors: {
+          pushed: (job, values) => this.watches.forEach((watch) => watch.pushed?.(job, values)),
           sliceGiven: (job, index) => this.watches.forEach((watch) => watch.sliceGiven?.(job, index)),
           averaged: (round) => this.watches.forEach((watch) => watch.averaged?.(round)),
           processStarted: (job) => this.watches.forEach((watch) => watch.processStarted?.(job)),

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Member } from "../../pki/member.ts";
-import type { Descriptor, JobSpec, Peer, Resources, Uuid } from "../../transport/protocols/messages.ts";
+import type { Descriptor, JobSpec, Peer, Resources, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { addResources, noResources, subtractResources } from "./resources.ts";
 
 /** An open offer: its resources are reserved until it is accepted or lapses. */
@@ -29,6 +29,8 @@ export interface GivenLease {
   /** Milliseconds since the epoch. */
   readonly endsAt: number;
   readonly over: boolean;
+  /** The run that it was accepted for; undefined where its holder names none. */
+  readonly training: TrainingRun | undefined;
 }
 
 /** A job under a lease. */
@@ -39,6 +41,8 @@ export interface RunningJob {
   /** The member that dispatched it: the holder of the lease. */
   readonly holder: Member;
   readonly spec: JobSpec;
+  /** The run that it belongs to; undefined where its scheduler names none. */
+  readonly training: TrainingRun | undefined;
 }
 
 /** All commitments of a worker, by id. */
@@ -69,11 +73,15 @@ export function dropOffer(commitments: Commitments, id: Uuid): Commitments {
 }
 
 /** Turns an offer into a lease of the same id, which keeps the resources. */
-export function acceptOffer(commitments: Commitments, id: Uuid, holder: Member, endsAt: number): Commitments {
+export function acceptOffer(
+  commitments: Commitments,
+  id: Uuid,
+  { holder, endsAt, training }: Pick<GivenLease, "holder" | "endsAt" | "training">,
+): Commitments {
   const offer = commitments.offers[id];
   if (offer === undefined) return commitments;
   const { to, resources, descriptors } = offer;
-  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, endsAt, over: false };
+  const lease: GivenLease = { id, peer: to, holder, resources, descriptors, endsAt, over: false, training };
   return { ...dropOffer(commitments, id), leases: { ...commitments.leases, [id]: lease } };
 }
 
@@ -121,12 +129,21 @@ export function leasesOf(commitments: Commitments, holder: Member): readonly Giv
 
 /**
  * The lease that a job is dispatched under. The message does not name it: it is a lease of the sender that was offered for
- * such a job and has no running job.
+ * such a job, is of no other run, and has no running job. Of several it is the newest: a scheduler that restarted does not renew the
+ * older ones.
  */
-export function leaseForJob(commitments: Commitments, sender: Member, wanted: Descriptor): GivenLease | undefined {
-  return leasesOf(commitments, sender).find(({ id, descriptors }) =>
-    jobsOfLease(commitments, id).length === 0 &&
-    descriptors.some((descriptor) => descriptor.class === wanted.class && descriptor.name === wanted.name)
+export function leaseForJob(
+  commitments: Commitments,
+  sender: Member,
+  wanted: Descriptor,
+  training?: TrainingRun,
+): GivenLease | undefined {
+  const isOfRun = (lease: GivenLease) =>
+    lease.training === undefined || training === undefined ||
+    (lease.training.id === training.id && lease.training.run === training.run);
+  return leasesOf(commitments, sender).findLast((lease) =>
+    isOfRun(lease) && jobsOfLease(commitments, lease.id).length === 0 &&
+    lease.descriptors.some((descriptor) => descriptor.class === wanted.class && descriptor.name === wanted.name)
   );
 }
 

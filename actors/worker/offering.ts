@@ -5,12 +5,14 @@
  */
 import type { RequestAnswer } from "../../transport/port.ts";
 import { memberOf, standsFor } from "../../pki/member.ts";
-import type { Uuid } from "../../transport/protocols/messages.ts";
+import type { TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { JobRef } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
+import { isStale, noteRun } from "./runs.ts";
+import { endBygone } from "./training_requests.ts";
 import { OfferShares, withUnaccepted } from "./offer_shares.ts";
 import { offerLifeMs, planOffers } from "./requests.ts";
 import {
@@ -79,25 +81,35 @@ export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readon
   });
 }
 
+/** Why a lease of a lower run ends. */
+export const newerRunReason = "a newer run of its training began";
+
 /** `RenewLease`: turns an offer into a lease, or renews a lease. Refuses peers that the offer was not made to. */
 export function answerRenewal(
-  { context, self, enqueue }: WorkerArgs,
-  { exchange, peer, identity, message: { id } }: RequestWith<{ readonly id: Uuid }>,
+  args: WorkerArgs,
+  { exchange, peer, identity, message: { id, training } }: RequestWith<
+    { readonly id: Uuid; readonly training?: TrainingRun }
+  >,
 ): void {
+  const { context, self, enqueue } = args;
   const taken = context.book.offers[id];
+  const holder = memberOf(identity);
+  const fail = () =>
+    enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
+  if (training !== undefined && isStale(context.runs, holder, training)) return fail();
   if (context.book.leases[id]?.over === false) {
     enqueue.sendTo<LeaseRef>(`lease/${id}`, { type: "lease.renew", peer, member: memberOf(identity), exchange });
     return;
   }
-  if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) {
-    enqueue.sendTo(context.transport, { type: "respond", exchange, message: { RenewLease: "Failed" } });
-    return;
-  }
+  if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) return fail();
   const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
   const endsAt = context.ports.now() + lifeMs;
-  const holder = memberOf(identity);
+  if (training !== undefined) {
+    enqueue.assign({ runs: noteRun(context.runs, holder, training) });
+    endBygone(args, { holder, training, runs: "lower" }, newerRunReason);
+  }
   enqueue.cancel(`offer/${id}`);
-  enqueue.assign({ book: acceptOffer(context.book, id, holder, endsAt) });
+  enqueue.assign({ book: acceptOffer(context.book, id, { holder, endsAt, training }) });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
     input: { id, holder, lifeMs, now: context.ports.now, parent: self },

@@ -30,6 +30,7 @@ import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdra
 import { withAsked } from "./offer_shares.ts";
 import { requestWindowMs } from "./requests.ts";
 import { noCommitments } from "./commitments.ts";
+import { answerTraining } from "./training_requests.ts";
 import { drainMs, sweepMs, type WorkerArgs, type WorkerContext, workerSetup } from "./worker_setup.ts";
 import {
   answerDispatch,
@@ -47,6 +48,7 @@ import {
 const requests: RequestTable<WorkerArgs> = {
   "/hypha-health/0.0.1": decline,
   "/hypha-progress/0.0.1": decline,
+  "/hypha-training/1": answerTraining,
   "/hypha-api/0.0.1": {
     RenewLease: answerRenewal,
     DispatchJob: answerDispatch,
@@ -66,6 +68,7 @@ function decline({ context, enqueue }: WorkerArgs, { exchange }: { readonly exch
 
 function serve({ context, enqueue }: WorkerArgs): void {
   enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
   enqueue.sendTo(context.transport, { type: "subscribe", topic: workerTopic });
 }
 
@@ -133,6 +136,7 @@ const worker = workerSetup.extend({
     answerRefused: enqueueActions(answerRefused),
     closeLease: enqueueActions(closeLease),
     reportStarted,
+    answerDispatch: enqueueActions(answerDispatch),
     closeJob: enqueueActions(closeJob),
     noteStatus: assign({ unacknowledged: ({ context }) => Math.max(0, context.unacknowledged - 1) }),
     noteClosed: enqueueActions(noteClosed),
@@ -164,6 +168,8 @@ export const workerMachine = worker.createMachine({
   context: ({ input }) => ({
     ...input,
     book: noCommitments,
+    runs: {},
+    postponed: [],
     window: [],
     askers: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
@@ -196,6 +202,7 @@ export const workerMachine = worker.createMachine({
       actions: { type: "closeJob", params: ({ event }) => ({ taskId: event.task_id, outcome: event.outcome }) },
     },
     "status.answered": { actions: "noteStatus" },
+    "dispatch.again": { actions: { type: "answerDispatch", params: ({ event }) => event.request } },
     // Without a transition for it, the error of a child would end the worker.
     "xstate.error.actor.*": [
       {

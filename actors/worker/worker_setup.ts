@@ -20,6 +20,8 @@ import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
 import type { Askers } from "./offer_shares.ts";
 import type { Commitments } from "./commitments.ts";
+import type { NewestRuns } from "./runs.ts";
+import type { PostponedDispatch } from "./working.ts";
 
 /** Aggregations wait this long for a disconnected peer, in milliseconds. */
 export const absenceMs = 10_000;
@@ -39,6 +41,9 @@ export interface WorkerInput extends RoleInput<WorkerConfig> {
 /** The context of a worker. */
 export interface WorkerContext extends WorkerInput {
   readonly book: Commitments;
+  readonly runs: NewestRuns;
+  /** Dispatches that wait until jobs of lower runs have ended. */
+  readonly postponed: readonly PostponedDispatch[];
   readonly window: readonly ReceivedRequest[];
   /** Schedulers that asked lately. */
   readonly askers: Askers;
@@ -70,6 +75,7 @@ export type WorkerEvent =
   | { readonly type: "offer.answered"; readonly id: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "offer.lapsed"; readonly id: Uuid }
   | { readonly type: "status.answered" }
+  | { readonly type: "dispatch.again"; readonly request: PostponedDispatch }
   | { readonly type: "absence.over"; readonly peer: Peer }
   /** xstate's own: a child died of an error. */
   | ChildDied;

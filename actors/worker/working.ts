@@ -5,12 +5,16 @@
  */
 import { isConnectedAs, type Member, memberOf, standsFor, withConnected, withoutConnected } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { JobSpec, JobStatus, Peer, Uuid } from "../../transport/protocols/messages.ts";
+import type { JobSpec, JobStatus, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
 import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
+import { networkOf } from "../job/training_network.ts";
 import type { LeaseRef } from "./lease.ts";
+import { newerRunReason } from "./offering.ts";
+import { ambiguousSender, hasBygoneJobs, isStale, noteRun } from "./runs.ts";
+import { endBygone } from "./training_requests.ts";
 import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { findExecutor } from "./requests.ts";
@@ -34,11 +38,21 @@ import {
   type WorkerEvent,
 } from "./worker_setup.ts";
 
-/** `DispatchJob`: starts a job under a lease of the sender, or updates a running job. */
-export function answerDispatch(
-  { context, self, enqueue }: WorkerArgs,
-  { exchange, peer, identity, message: { id, spec } }: RequestWith<{ readonly id: Uuid; readonly spec: JobSpec }>,
-): void {
+/** A dispatch that waits for the end of jobs of lower runs. */
+export type PostponedDispatch = RequestWith<
+  { readonly id: Uuid; readonly spec: JobSpec; readonly training?: TrainingRun }
+>;
+
+/** Dispatches that may wait; one more is refused. Each is over after the ten seconds of its exchange. */
+const postponedMax = 64;
+
+/**
+ * `DispatchJob`: starts a job under a lease of the sender, or updates a running job. A dispatch of a higher run ends all work of lower
+ * ones and is answered after that.
+ */
+export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): void {
+  const { context, self, enqueue } = args;
+  const { exchange, peer, identity, message: { id, spec, training } } = request;
   const dispatched = (endsAt: number) =>
     enqueue.sendTo(context.transport, {
       type: "respond",
@@ -46,6 +60,14 @@ export function answerDispatch(
       message: { DispatchJob: { Dispatched: { id, timeout: instantFromMs(endsAt) } } },
     });
   const holder = memberOf(identity);
+  if (training !== undefined && standsFor(identity.role, "scheduler") && !isStale(context.runs, holder, training)) {
+    enqueue.assign({ runs: noteRun(context.runs, holder, training) });
+    endBygone(args, { holder, training, runs: "lower" }, newerRunReason);
+    if (hasBygoneJobs(context.book, { holder, training }) && context.postponed.length < postponedMax) {
+      enqueue.assign({ postponed: [...context.postponed, request] });
+      return;
+    }
+  }
   const running = sameJob(context.book, holder, spec);
   const lease = running === undefined ? undefined : context.book.leases[running.leaseId];
   if (running !== undefined && lease?.over === false) {
@@ -54,7 +76,7 @@ export function answerDispatch(
     return dispatched(lease.endsAt);
   }
   const refusal = standsFor(identity.role, "scheduler")
-    ? begin(context, { id, peer, holder, spec })
+    ? begin(context, { id, peer, holder, spec, training })
     : "its role may not dispatch";
   if (typeof refusal === "string") {
     enqueue.sendTo(context.transport, { type: "respond", exchange, message: { DispatchJob: "Failed" } });
@@ -79,7 +101,10 @@ export function answerDispatch(
       spec,
       scheduler: peer,
       executor,
-      network: context.jobNetworkHost.network,
+      network: networkOf(
+        context.jobNetworkHost.network,
+        training === undefined ? undefined : { scheduler: peer, ...training },
+      ),
       workDir: context.config.workDir,
       web: webUnder(context.config.fetch ?? fetchDefault),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
@@ -98,23 +123,29 @@ export function answerDispatch(
 
 /** The lease and executor of a new job, or why it cannot run. */
 function begin(
-  { book, config, cellProblem }: WorkerContext,
-  { id, peer, holder, spec }: {
+  { book, config, cellProblem, runs }: WorkerContext,
+  { id, peer, holder, spec, training }: {
     readonly id: Uuid;
     readonly peer: Peer;
     readonly holder: Member;
     readonly spec: JobSpec;
+    readonly training: TrainingRun | undefined;
   },
 ) {
+  if (training !== undefined && isStale(runs, holder, training)) {
+    return `stale-run: a higher run of training ${training.id} began`;
+  }
   const wanted = { class: spec.executor.class, name: spec.executor.descriptor.name };
   const executor = findExecutor(config.executors, wanted);
   if (executor === undefined) return `no executor ${wanted.class}/${wanted.name} here`;
   if (executor.runtime === "process" && cellProblem !== undefined) return cellProblem;
   if (executor.runtime === "parameter-server" && wanted.class !== "aggregate") return "its runtime only aggregates";
   if (book.jobs[id] !== undefined) return "a task of that id is running";
-  const lease = leaseForJob(book, holder, wanted);
+  const ambiguous = ambiguousSender(book, { holder, spec, training });
+  if (ambiguous !== undefined) return `sender-ambiguous: another scheduler's job waits for ${ambiguous} too`;
+  const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
-  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec };
+  const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
   return { job, executor, endsAt: lease.endsAt };
 }
 
@@ -139,7 +170,8 @@ export function closeJob(
   const job = context.book.jobs[taskId];
   enqueue.stopChild(`job/${taskId}`);
   if (job === undefined) return;
-  enqueue.assign({ book: endJob(context.book, job.taskId) });
+  enqueue.assign({ book: endJob(context.book, job.taskId), postponed: [] });
+  for (const request of context.postponed) enqueue.raise({ type: "dispatch.again", request });
   enqueue(() =>
     context.ports.report({
       level: outcome.type === "failed" ? "warn" : "info",

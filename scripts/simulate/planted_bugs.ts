@@ -8,6 +8,7 @@
 import type { Shrinking } from "./find.ts";
 import { plantedCoreBugs } from "./planted_core_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
+import { plantedTrainingBugs } from "./planted_training_bugs.ts";
 
 /** A defect. */
 export interface PlantedBug {
@@ -131,9 +132,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: "any peer dispatches under another's lease",
     file: "actors/worker/commitments.ts",
     find:
-      "return leasesOf(commitments, sender).find(({ id, descriptors }) =>\n    jobsOfLease(commitments, id).length === 0 &&",
+      "return leasesOf(commitments, sender).findLast((lease) =>\n    isOfRun(lease) && jobsOfLease(commitments, lease.id).length === 0 &&",
     replace:
-      'return [...leasesOf(commitments, sender), ...Object.values(commitments.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
+      'return [...Object.values(commitments.leases), ...leasesOf(commitments, sender)].findLast((lease) =>\n    lease.id !== "" &&',
   },
   {
     name: "a job outlives its lease",
@@ -194,4 +195,5 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   ...plantedCoreBugs,
   ...plantedRuleBugs,
+  ...plantedTrainingBugs,
 ];

@@ -72,6 +72,18 @@ test("announces its files as slices, sorted by name; folders, links and hidden f
   remove();
 });
 
+test("bug: an empty file was announced as a slice, and every puller of it failed; the log names it", async () => {
+  const { world, fetched, remove } = await start({ files: { "a.csv": "first", "b.csv": "", "c.csv": "third" } });
+  const [announcement] = world.take("record.put");
+  assert.is(new TextDecoder().decode(announcement?.value), '{"num_slices":2}');
+  assert.equal(world.reported("slice.empty").map(({ files }) => files), [["b.csv"]]);
+  assert.is((await fetched(encodePullHeader({ dataset: "digits", index: 1 }))).text, "third");
+  remove();
+  const empty = await start({ files: { "a.csv": "" } });
+  assert.match(JSON.stringify(empty.actor.getSnapshot().output), "empty files");
+  empty.remove();
+});
+
 test("a puller that leaves its side open gets the bytes and the end too", async () => {
   const { fetched, remove } = await start();
   assert.equal(await fetched(encodePullHeader({ dataset: "digits", index: 0 }), false), {

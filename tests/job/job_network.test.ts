@@ -1,9 +1,12 @@
 import { Effect, Exit, Fiber, Option } from "effect";
+import * as TestClock from "effect/testing/TestClock";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { relayTriesMax, untilRelayHasRoom } from "../../actors/job/busy_relay.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { type StreamHandle, type TransportAsk, TransportError, type TransportFact } from "../../transport/port.ts";
-import { failureOf, holdOpen, runOf, streamPair } from "../support/job_world.ts";
+import { refusalOfDialError } from "../../transport/libp2p/dial_refusal.ts";
+import { failureOf, holdOpen, realPorts, runOf, streamPair } from "../support/job_world.ts";
 
 const alice = "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz";
 const bob = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
@@ -12,7 +15,10 @@ const bob = "12D3KooWCofsHFCiPAZDDo4ZcRkzUZEkhuz3awyU9iHkhvf6LQPH";
 function host() {
   const asked: TransportAsk[] = [];
   let ids = 0;
-  const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, { uuid: () => `id-${ids++}` });
+  const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, {
+    ...realPorts(),
+    uuid: () => `id-${ids++}`,
+  });
   const last = <T extends TransportAsk["type"]>(type: T) => {
     const found = asked.findLast((ask) => ask.type === type);
     if (found === undefined) throw new Error(`Cannot find ask: ${type}`);
@@ -55,6 +61,32 @@ test("a request is asked with an id of its own and gives the response, or the er
   const error = new TransportError({ code: "timed-out", detail: "" });
   last("request").replyTo.send({ type: "request.failed", id: "id-1", error });
   assert.is(await second, error);
+});
+
+test("bug: a relay without room became a failure at once; the exchange is tried again, for half a minute at most", async () => {
+  const failing = (detail: string, rounds: number) => {
+    let tries = 0;
+    const exchange = Effect.suspend(() =>
+      ++tries > rounds ? Effect.succeed(tries) : Effect.fail(new TransportError({ code: "not-connected", detail }))
+    );
+    const run = Effect.result(untilRelayHasRoom(exchange, () => 0));
+    return Effect.map(run, (outcome) => [outcome._tag, tries] as const);
+  };
+  const status = "Cannot reach peer: failed to connect via relay with status RESOURCE_LIMIT_EXCEEDED";
+  const virtual = <A>(effect: Effect.Effect<A>) =>
+    runOf(Effect.scoped(Effect.provide(
+      Effect.gen(function* () {
+        const fiber = yield* Effect.forkScoped(effect);
+        yield* TestClock.adjust("60 seconds");
+        return yield* Fiber.join(fiber);
+      }),
+      TestClock.layer(),
+    )));
+  assert.equal(await virtual(failing(status, 2)), ["Success", 3]);
+  assert.equal(await virtual(failing(status, 100)), ["Failure", relayTriesMax]);
+  assert.equal(await virtual(failing("connection refused", 2)), ["Failure", 1]);
+  const several = new AggregateError([new Error(status), new Error("ECONNREFUSED")]);
+  assert.match(JSON.stringify(refusalOfDialError(several, 5)), "RESOURCE_LIMIT_EXCEEDED");
 });
 
 test("interrupting a request cancels it; one that was answered is not cancelled", async () => {

@@ -5,13 +5,20 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { createActor, SimulatedClock } from "xstate";
 import { Effect } from "effect";
+import { networkOf } from "../../actors/job/training_network.ts";
 import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
 import { brokenPatienceMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
-import type { JobSpec, ProgressResponse } from "../../transport/protocols/messages.ts";
+import type {
+  JobSpec,
+  ProgressRequest,
+  ProgressResponse,
+  RoundReport,
+  TrainingKey,
+} from "../../transport/protocols/messages.ts";
 import { identityOf } from "../support/fake_transport.ts";
 import { eventually, holdOpen, realPorts, streamPair, temporary } from "../support/job_world.ts";
 
@@ -42,7 +49,7 @@ const update = (...values: number[]) =>
   encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
 
 /** A parameter server in a real work directory, over a transport that the test plays. */
-async function start(spec: JobSpec) {
+async function start(spec: JobSpec, training?: TrainingKey) {
   const folder = temporary();
   const held = await holdOpen(makeWorkDirectory(folder.path, "00000000-0000-4000-8000-000000000002"));
   const ports = realPorts();
@@ -50,6 +57,7 @@ async function start(spec: JobSpec) {
   const results = new Map<string, Uint8Array[]>();
   const rejected: string[] = [];
   const unreachable = new Set<string>();
+  const told: RoundReport[] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
   const hanging: StreamHandle[] = [];
   let exchanges = 0;
@@ -83,7 +91,10 @@ async function start(spec: JobSpec) {
     }
     if (ask.type === "request") {
       assert.is(ask.peer, "scheduler");
-      assert.equal(ask.message, { job_id: spec.job_id, progress: "updated" });
+      const { report, training, ...plain } = ask.message as ProgressRequest;
+      assert.equal(plain, { job_id: spec.job_id, progress: "updated" });
+      assert.is(report === undefined, training === undefined, "the existing network is sent no report");
+      if (report !== undefined) told.push(report);
       reports.push({
         answer: (message) => ask.replyTo.send({ type: "response", id: ask.id, message }),
         fail: () =>
@@ -97,7 +108,7 @@ async function start(spec: JobSpec) {
   }
   const actor = createActor(parameterServerMachine, {
     clock,
-    input: { ports, spec, scheduler: "scheduler", network: host.network, directory: held.value },
+    input: { ports, spec, scheduler: "scheduler", network: networkOf(host.network, training), directory: held.value },
   });
   actor.subscribe({ error: () => {} });
   actor.start();
@@ -118,6 +129,15 @@ async function start(spec: JobSpec) {
   const received = (count: number) =>
     eventually(`${count} updates are there`, () => Object.keys(actor.getSnapshot().context.received).length === count);
   const reported = (count: number) => eventually(`${count} reports`, () => reports.length === count);
+  const collecting = () =>
+    eventually("it collects", () => JSON.stringify(actor.getSnapshot().value).includes('"collecting"'));
+  /** So many rounds were reported; the newest is answered, and its result sent. */
+  const round = async (count: number) => {
+    await reported(count);
+    reports[count - 1]?.answer({ type: "Ok" });
+    await eventually("the answer is taken", () => !JSON.stringify(actor.getSnapshot().value).includes('"reporting"'));
+    await collecting();
+  };
   const valuesFor = (peer: string) =>
     (results.get(peer) ?? []).map((bytes) => {
       const tensors = decodeTensors(bytes);
@@ -144,7 +164,10 @@ async function start(spec: JobSpec) {
     push,
     received,
     reported,
+    round,
+    collecting,
     reports,
+    told,
     valuesFor,
     outcome,
     unreachable,
@@ -175,16 +198,16 @@ test("waits for every peer that the job names, sends the mean to all, reports, a
   assert.not(server.push("a", update(9, 9)), "once a round");
   assert.is(server.reports.length, 0);
   assert.ok(server.push("b", update(3, 6)));
-  await server.reported(1);
+  await server.round(1);
   for (const peer of ["a", "b", "scheduler"]) assert.equal(server.valuesFor(peer), [[2, 4]]);
-  server.reports[0]?.answer({ type: "Ok" });
   server.push("b", update(1, 1));
   server.push("a", update(3, 3));
   await server.reported(2);
-  assert.equal(server.valuesFor("a")[1], [2, 2]);
-  assert.equal(server.left(), ["velocity.safetensors"], "nothing of past rounds is kept but the velocity");
+  assert.is(server.valuesFor("a").length, 1, "bug: results went out before the report, and a foreign scheduler hung");
   server.reports[1]?.answer({ type: "Done" });
   assert.equal(await server.outcome(), { type: "finished" });
+  assert.equal(server.valuesFor("a")[1], [2, 2], "the last result is sent too");
+  assert.equal(server.left(), ["velocity.safetensors"], "nothing of past rounds is kept but the velocity");
   await server.end();
 });
 
@@ -194,7 +217,7 @@ test("a push that breaks off counts for nothing, and may be made again", async (
   await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
   assert.is(server.reports.length, 0);
   assert.ok(server.push("a", update(1)));
-  await server.reported(1);
+  await server.round(1);
   await server.end();
 });
 
@@ -203,7 +226,7 @@ test("a defect while a push is saved counts as a broken push: the round does not
   server.push("a", "defect");
   await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.broken"));
   assert.ok(server.push("a", update(1)));
-  await server.reported(1);
+  await server.round(1);
   await server.end();
 });
 
@@ -225,7 +248,7 @@ test("whose push broke off and does not come again is out; the others go on", as
   await server.received(2);
   assert.is(server.reports.length, 0);
   server.clock.increment(1);
-  await server.reported(1);
+  await server.round(1);
   assert.equal(server.valuesFor("a"), [[6]]);
   assert.equal(server.valuesFor("c"), []);
   assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "c");
@@ -244,16 +267,15 @@ test("no longer waits for whom a re-dispatch leaves out, and lets its late push 
   if (late === undefined) throw new Error("Cannot end the push: it was not let in");
   await Effect.runPromise(Effect.ignore(Effect.andThen(late.write(update(100)), late.end)));
   server.push("c", update(4));
-  await server.reported(1);
+  await server.round(1);
   assert.equal(server.valuesFor("a"), [[3]]);
   assert.equal(server.valuesFor("b"), [], "nor is it sent the result");
-  server.reports[0]?.answer({ type: "Ok" });
   assert.not(server.push("b", update(100)), "in later rounds neither");
   server.actor.send({ type: "job.updated", spec: specOf(["a", "b", "c"]) });
   assert.not(server.push("b", update(100)), "nor when the job names it again");
   server.push("a", update(6));
   server.push("c", update(8));
-  await server.reported(2);
+  await server.round(2);
   assert.equal(server.valuesFor("a")[1], [7], "and nobody waits for it");
   await server.end();
 });
@@ -264,7 +286,7 @@ test("an update that was there already doesn't count when its sender is left out
   await server.received(1);
   server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
   server.push("a", update(2));
-  await server.reported(1);
+  await server.round(1);
   assert.equal(server.valuesFor("a"), [[2]]);
   await server.end();
 });
@@ -274,7 +296,7 @@ test("a re-dispatch that leaves only those that have pushed ends the round", asy
   server.push("a", update(5));
   await server.received(1);
   server.actor.send({ type: "job.updated", spec: specOf(["a"]) });
-  await server.reported(1);
+  await server.round(1);
   assert.equal(server.valuesFor("a"), [[5]]);
   await server.end();
 });
@@ -290,12 +312,37 @@ test("who sends what is no update of this model is out for good; the others' upd
   const server = await start(specOf(["a", "b"]));
   server.push("a", update(1, 1));
   server.push("b", new TextEncoder().encode("rubbish, not tensors"));
-  await server.reported(1);
+  await server.round(1);
   assert.equal(server.valuesFor("a"), [[1, 1]]);
   assert.is(server.ports.reports.find(({ event }) => event === "update.rejected")?.fields?.["peer"], "b");
-  server.reports[0]?.answer({ type: "Ok" });
   server.actor.send({ type: "job.updated", spec: specOf(["a", "b"]) });
   assert.not(server.push("b", update(1, 1)), "even when the job names it again");
+  await server.end();
+});
+
+test("bug: one update of 1e30 destroyed everybody's model; it is rejected, and the scheduler is told of each member", async () => {
+  const server = await start(specOf(["a", "b", "c", "d"]), { scheduler: "scheduler", id: "t-1", run: 1 });
+  for (const [peer, value] of [["a", 1], ["b", 1e30], ["c", 1], ["d", 4]] as const) server.push(peer, update(value, 0));
+  await server.round(1);
+  assert.equal(server.valuesFor("a"), [[4 / 3, 0].map(Math.fround)]);
+  assert.equal(server.valuesFor("b"), []);
+  const [report] = server.told;
+  assert.is(report?.round, 1);
+  assert.equal(report?.members.map(({ peer, outcome, code, norm }) => [peer, outcome, code, norm]), [
+    ["b", "rejected", "norm", undefined],
+    ["a", "counted", undefined, 1],
+    ["c", "counted", undefined, 1],
+    ["d", "clipped", undefined, 4],
+  ]);
+  await server.end();
+});
+
+test("bug: the trainer with the lowest PeerID sent another shape, and all others were put out", async () => {
+  const server = await start(specOf(["a", "b", "c"]));
+  server.push("a", update(1, 1, 1));
+  for (const peer of ["b", "c"]) server.push(peer, update(2, 4));
+  await server.round(1);
+  assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[], [[2, 4]]]);
   await server.end();
 });
 
@@ -303,12 +350,16 @@ test("who pushes the next update while results go out is a round ahead", async (
   const server = await start(specOf(["a", "b"]));
   server.push("a", update(1));
   server.push("b", update(1));
+  server.unreachable.add("b");
   await server.reported(1);
+  server.reports[0]?.answer({ type: "Ok" });
+  await eventually("a has the result", () => server.valuesFor("a").length === 1);
   assert.ok(server.push("a", update(7)));
   await server.received(1);
-  server.reports[0]?.answer({ type: "Ok" });
+  server.unreachable.delete("b");
+  await eventually("b has it too", () => server.valuesFor("b").length === 1);
   server.push("b", update(9));
-  await server.reported(2);
+  await server.round(2);
   assert.equal(server.valuesFor("a")[1], [8]);
   await server.end();
 });
@@ -318,13 +369,12 @@ test("a result that can't be sent to one is sent to the others", async () => {
   server.unreachable.add("b");
   server.push("a", update(1));
   server.push("b", update(3));
-  await server.reported(1);
+  await server.round(1);
   assert.equal([server.valuesFor("a"), server.valuesFor("b")], [[[2]], []]);
   assert.is(server.ports.reports.find(({ event }) => event === "result.unsent")?.fields?.["peer"], "b");
-  server.reports[0]?.answer({ type: "Ok" });
   assert.not(server.push("b", update(100)));
   server.push("a", update(4));
-  await server.reported(2);
+  await server.round(2);
   assert.is(server.valuesFor("a").length, 2, "who did not get it is waited for no longer");
   await server.end();
 });
@@ -334,13 +384,15 @@ test("who cannot be reached for a moment gets the result once, and stays in", as
   server.unreachable.add("b");
   server.push("a", update(1));
   server.push("b", update(3));
+  await server.reported(1);
+  server.reports[0]?.answer({ type: "Ok" });
   await eventually("a has it", () => server.valuesFor("a").length === 1);
   assert.equal(server.valuesFor("b"), []);
   server.unreachable.delete("b");
-  await server.reported(1);
+  await eventually("b has it", () => server.valuesFor("b").length === 1);
+  await server.collecting();
   assert.equal(server.valuesFor("b"), [[2]]);
   assert.not(server.ports.reports.some(({ event }) => event === "result.unsent"));
-  server.reports[0]?.answer({ type: "Ok" });
   assert.ok(server.push("b", update(4)));
   await server.end();
 });

@@ -24,7 +24,8 @@ import {
 } from "../../actors/job/work_directory.ts";
 import { identifyProcess } from "../../actors/job/process_identity.ts";
 import { eventually, failureOf, holdOpen, runOf, temporary } from "../support/job_world.ts";
-import { needing } from "../support/prerequisites.ts";
+import { mountDisk } from "../../actors/job/cell/disk.ts";
+import { asRoot, needing } from "../support/prerequisites.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const node = resolve(here, "../../node_modules/.bin/node");
@@ -200,6 +201,25 @@ test("the executor is written down beside the worker", async () => {
   await held.close();
   place.remove();
 });
+
+asRoot(needing(test, "mount", "umount"))(
+  "bug: the disk of a worker that was killed before it left a record stayed mounted; also behind a link to work_dir",
+  async () => {
+    const place = temporary();
+    const work = join(place.path, "work"), link = join(place.path, "link");
+    mkdirSync(work);
+    symlinkSync(work, link);
+    const name = `hypha-${randomUUID()}`;
+    mkdirSync(join(work, name));
+    await runOf(mountDisk(join(work, name), { bytes: 1 << 20, inodes: 16, user: 0 }));
+    const kept = `hypha-${randomUUID()}`;
+    mkdirSync(join(work, kept));
+    const swept = await runOf(sweepLeftovers(link));
+    assert.equal([swept.removed, swept.unowned], [[join(link, name)], [join(link, kept)]]);
+    assert.not(readFileSync("/proc/self/mountinfo", "utf8").includes(name));
+    place.remove();
+  },
+);
 
 test.run();
 

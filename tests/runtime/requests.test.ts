@@ -18,7 +18,11 @@ const api = {
   JobStatus: take("JobStatus"),
   DispatchJob: take("DispatchJob"),
 };
-const others = { "/hypha-health/0.0.1": take("health"), "/hypha-progress/0.0.1": take("progress") };
+const others = {
+  "/hypha-health/0.0.1": take("health"),
+  "/hypha-progress/0.0.1": take("progress"),
+  "/hypha-training/1": take("training"),
+};
 const table: RequestTable<undefined> = { ...others, "/hypha-api/0.0.1": { ...api, Data: take("Data") } };
 // @ts-expect-error `Data` has no handler.
 const incomplete: RequestTable<undefined> = { ...others, "/hypha-api/0.0.1": api };

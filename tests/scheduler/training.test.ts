@@ -214,7 +214,7 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
   const left = (book: typeof noCommitments) => availableResources(book, total).cpu;
   const offered = addOffer(noCommitments, offer);
   assert.is(left(offered), 1);
-  const leased = acceptOffer(offered, "1", scheduler("s"), 10);
+  const leased = acceptOffer(offered, "1", { holder: scheduler("s"), endsAt: 10, training: undefined });
   assert.is(left(leased), 1);
   assert.is(leaseForJob(leased, scheduler("s"), descriptor)?.id, "1");
   assert.is(leaseForJob(leased, scheduler("stranger"), descriptor), undefined);
@@ -226,6 +226,7 @@ test("a worker's book: reserved from the offer on, free when the lease is over a
     scheduler: "s",
     holder: scheduler("s"),
     spec: {} as JobSpec,
+    training: undefined,
   });
   assert.is(leaseForJob(busy, scheduler("s"), descriptor), undefined, "one job a lease");
   const ending = endLease(busy, "1");

@@ -39,6 +39,7 @@ export async function withBridge(
       network: fakeNetwork({}),
       report: realPorts().report,
       web: openWeb,
+      count: { round: 1, samples: 0 },
       ...changes,
       limits: { ...jobLimits, idleMs: 2_000, ...changes.limits },
     }, token)));

@@ -26,6 +26,11 @@ export const acts = {
   "worker.offer": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "offer a worker" },
   "job.status": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "report how a job is" },
   "progress": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "report progress" },
+  "training": {
+    receivedBy: ["worker", "scheduler"],
+    allowedTo: ["scheduler", "worker"],
+    what: "end, release or judge a training's work",
+  },
   "data.ask": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "ask for the next slice" },
   "slice.pull": { receivedBy: ["data"], allowedTo: ["worker"], what: "fetch a slice" },
   "file.push": { receivedBy: ["worker", "scheduler"], allowedTo: ["worker"], what: "send a job's file" },

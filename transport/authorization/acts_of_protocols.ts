@@ -22,6 +22,7 @@ const requestActs = {
   "/hypha-health/0.0.1": "health",
   "/hypha-api/0.0.1": apiActs,
   "/hypha-progress/0.0.1": "progress",
+  "/hypha-training/1": "training",
 } as const satisfies Readonly<Record<MessageProtocol, Act | typeof apiActs>>;
 
 const streamActs = {

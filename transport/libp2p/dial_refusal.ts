@@ -5,15 +5,19 @@
  */
 import { HandshakeTimeout, HungUp, ProtocolMismatch, type Refusal, Unreachable } from "../../pki/refusal.ts";
 
+/** A relay's status while it carries as many circuits as it may. */
+const relayBusy = "RESOURCE_LIMIT_EXCEEDED";
+
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 200);
 
 /**
- * Names the refusal. Of several addresses the last error counts.
+ * Names the refusal. Of several addresses the last error counts, unless a relay has no room: trying again helps then.
  *
  * @param afterMs How long the dial took, in milliseconds.
  */
 export function refusalOfDialError(error: unknown, afterMs: number): Refusal {
-  const last: unknown = error instanceof AggregateError ? error.errors.at(-1) ?? error : error;
+  const errors: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
+  const last = errors.find((each) => messageOf(each).includes(relayBusy)) ?? errors.at(-1) ?? error;
   const detail = messageOf(last);
   const name = last instanceof Error ? last.name : "";
   if (/^(TimeoutError|AbortError)$/.test(name)) {

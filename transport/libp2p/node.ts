@@ -155,6 +155,9 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
       fallbackToFloodsub: false,
       maxInboundDataLength: gossipRpcMaxBytes,
       awaitRpcHandler: true, // what a peer cannot afford yet is not read
+      // Members are verified, and many share an address: behind a NAT, or behind the relay that brings them. By default the
+      // eleventh of an address costs all of them their score, and from the fifteenth on a node ignores every one of them.
+      scoreParams: { IPColocationFactorWeight: 0 },
     }),
     ...(input.relay === "off" ? {} : { dcutr: dcutr() }),
     ...(input.relay === "server" ? relayServer : {}),

@@ -24,6 +24,7 @@ import {
 import { type AddressText, type PeerText, TransportError, type TransportInput } from "../port.ts";
 import type { KadMessage } from "../protocols/kad_record.ts";
 import { type Libp2pConnection, Libp2pConnections } from "./connections.ts";
+import { limitedFirstMessage } from "./first_message_limit.ts";
 import { refusalOfDialError } from "./dial_refusal.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { GossipTopics } from "./gossip_topics.ts";
@@ -133,7 +134,7 @@ export class Libp2pWire implements Wire {
     internals.replaceHandlers((protocol, handler) =>
       this.#served.has(protocol)
         ? handler
-        : judged(protocol, priced(protocol, handler, listener), (connection, act) => {
+        : judged(protocol, priced(protocol, limitedFirstMessage(protocol, handler), listener), (connection, act) => {
           const known = connections.of(connection);
           return known?.isOpen === true && listener.permits(known, act);
         })

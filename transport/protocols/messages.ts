@@ -5,6 +5,9 @@
  *
  * @module
  */
+import type { RoundReport, TrainingRequest, TrainingResponse, TrainingRun } from "./training_messages.ts";
+
+export type * from "./training_messages.ts";
 
 export type Uuid = string;
 export type Peer = string;
@@ -24,7 +27,13 @@ export interface Resources {
 }
 
 /** Protocols with one request and one response on a stream of their own. */
-export const messageProtocols = ["/hypha-health/0.0.1", "/hypha-api/0.0.1", "/hypha-progress/0.0.1"] as const;
+export const messageProtocols = [
+  "/hypha-health/0.0.1",
+  "/hypha-api/0.0.1",
+  "/hypha-progress/0.0.1",
+  /** An extension of ours, which our workers and schedulers always serve. */
+  "/hypha-training/1",
+] as const;
 /** One of {@linkcode messageProtocols}. */
 export type MessageProtocol = (typeof messageProtocols)[number];
 
@@ -34,13 +43,22 @@ export function isMessageProtocol(protocol: string): protocol is MessageProtocol
 }
 
 /** Any request or response. Which of them a protocol carries in which direction is in {@linkcode ProtocolMessages}. */
-export type Message = HealthRequest | HealthResponse | ApiRequest | ApiResponse | ProgressRequest | ProgressResponse;
+export type Message =
+  | HealthRequest
+  | HealthResponse
+  | ApiRequest
+  | ApiResponse
+  | ProgressRequest
+  | ProgressResponse
+  | TrainingRequest
+  | TrainingResponse;
 
 /** Request and response of each protocol. */
 export interface ProtocolMessages {
   readonly "/hypha-health/0.0.1": { readonly request: HealthRequest; readonly response: HealthResponse };
   readonly "/hypha-api/0.0.1": { readonly request: ApiRequest; readonly response: ApiResponse };
   readonly "/hypha-progress/0.0.1": { readonly request: ProgressRequest; readonly response: ProgressResponse };
+  readonly "/hypha-training/1": { readonly request: TrainingRequest; readonly response: TrainingResponse };
 }
 
 // ── Health ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -70,12 +88,13 @@ export type JobStatus =
   | { readonly type: "Failed"; readonly reason?: string }
   | { readonly type: "Unknown" };
 
+/** `training` is an extension of ours in each of the last three. */
 export type ApiRequest =
   | { readonly WorkerOffer: WorkerOffer }
-  | { readonly RenewLease: { readonly id: Uuid } }
+  | { readonly RenewLease: { readonly id: Uuid; readonly training?: TrainingRun } }
   | { readonly JobStatus: { readonly task_id: Uuid; readonly status: JobStatus } }
-  | { readonly DispatchJob: { readonly id: Uuid; readonly spec: JobSpec } }
-  | { readonly Data: { readonly dataset: string } };
+  | { readonly DispatchJob: { readonly id: Uuid; readonly spec: JobSpec; readonly training?: TrainingRun } }
+  | { readonly Data: { readonly dataset: string; readonly training?: TrainingRun } };
 
 /** A scheduler's word that a puller may have one slice: an extension of ours. */
 export interface Grant {
@@ -115,6 +134,10 @@ export type Progress =
 export interface ProgressRequest {
   readonly job_id: Uuid;
   readonly progress: Progress;
+  /** An extension of ours. */
+  readonly training?: TrainingRun;
+  /** An extension of ours, beside `updated`. */
+  readonly report?: RoundReport;
 }
 
 export type ProgressResponse =

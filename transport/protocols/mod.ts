@@ -16,6 +16,7 @@ import {
   progressResponseSchema,
   workerRequestSchema,
 } from "./schemas.ts";
+import { trainingRequestSchema, trainingResponseSchema } from "./training_schemas.ts";
 
 export { MalformedMessage } from "./malformed.ts";
 export { decodeFileHead, digestBytes, encodeFileHead, type FileHead, fileHeadMaxBytes } from "./file_frame.ts";
@@ -30,6 +31,12 @@ export {
   pullHeaderMaxBytes,
 } from "./pull_header.ts";
 export { fromJson, type Schema, toJson } from "./schema.ts";
+export {
+  membersReportedMax,
+  trainingIdMaxBytes,
+  verdictCodeMaxBytes,
+  verdictDetailMaxBytes,
+} from "./training_schemas.ts";
 export {
   jobSpecSchema,
   modelTasks,
@@ -56,6 +63,7 @@ const schemas: {
   "/hypha-health/0.0.1": { request: healthRequestSchema, response: healthResponseSchema },
   "/hypha-api/0.0.1": { request: apiRequestSchema, response: apiResponseSchema },
   "/hypha-progress/0.0.1": { request: progressRequestSchema, response: progressResponseSchema },
+  "/hypha-training/1": { request: trainingRequestSchema, response: trainingResponseSchema },
 };
 
 /** Encodes a request or response. The message is ours: a wrong shape throws, as a programmer's mistake. */

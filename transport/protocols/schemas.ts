@@ -28,10 +28,12 @@ import type {
   SchedulerReference,
   Strategy,
   TrainConfig,
+  TrainingRun,
   UriReference,
   WorkerOffer,
   WorkerRequest,
 } from "./messages.ts";
+import { roundReportSchema, trainingRunSchema } from "./training_schemas.ts";
 import { boolean, bytes, f32, f64, i32NotNegative, instant, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import {
   checked,
@@ -191,10 +193,20 @@ export const grantSchema: Schema<Grant> = struct<Grant>({
 /** `ParameterPull` and `ParameterPush` exist in the existing nodes' enum; nothing there handles them, nothing here reads them. */
 export const apiRequestSchema: Schema<ApiRequest> = externallyTagged<ApiRequest>({
   WorkerOffer: struct<WorkerOffer>({ id: uuid, request_id: uuid, price: f64, resources, timeout: instant }),
-  RenewLease: struct<{ readonly id: string }>({ id: uuid }),
+  RenewLease: struct<{ readonly id: string; readonly training?: TrainingRun }>({
+    id: uuid,
+    training: omittable(trainingRunSchema),
+  }),
   JobStatus: struct<{ readonly task_id: string; readonly status: JobStatus }>({ task_id: uuid, status: jobStatus }),
-  DispatchJob: struct<{ readonly id: string; readonly spec: JobSpec }>({ id: uuid, spec: jobSpecSchema }),
-  Data: struct<{ readonly dataset: string }>({ dataset: text() }),
+  DispatchJob: struct<{ readonly id: string; readonly spec: JobSpec; readonly training?: TrainingRun }>({
+    id: uuid,
+    spec: jobSpecSchema,
+    training: omittable(trainingRunSchema),
+  }),
+  Data: struct<{ readonly dataset: string; readonly training?: TrainingRun }>({
+    dataset: text(),
+    training: omittable(trainingRunSchema),
+  }),
 });
 
 export const apiResponseSchema: Schema<ApiResponse> = externallyTagged<ApiResponse>({
@@ -225,6 +237,8 @@ export const progressSchema: Schema<Progress> = externallyTagged<Progress>({
 export const progressRequestSchema: Schema<ProgressRequest> = struct<ProgressRequest>({
   job_id: uuid,
   progress: progressSchema,
+  training: omittable(trainingRunSchema),
+  report: omittable(roundReportSchema),
 });
 
 export const progressResponseSchema: Schema<ProgressResponse> = taggedBy<ProgressResponse>("type", {

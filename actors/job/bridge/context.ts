@@ -11,6 +11,14 @@ import type { WorkDirectory } from "../../files/contained_files.ts";
 import type { JobScope } from "../scope.ts";
 import type { Web } from "./web_request.ts";
 
+/** Where a trainer's job stands. Its worker counts, for the labels of its pushes and of the results that it takes. */
+export interface RoundCount {
+  /** Counted from 1. A result that was received whole begins the next round. */
+  round: number;
+  /** Samples that the job reported in this round. */
+  samples: number;
+}
+
 /** The context of one job's bridge. */
 export interface BridgeContext {
   readonly directory: WorkDirectory;
@@ -22,4 +30,6 @@ export interface BridgeContext {
   readonly limits: JobLimits;
   readonly report: Ports["report"];
   readonly web: Web;
+  /** Changed by the routes. */
+  readonly count: RoundCount;
 }

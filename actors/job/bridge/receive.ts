@@ -51,9 +51,12 @@ function events(
   response: ServerResponse,
   context: BridgeContext,
 ): Effect.Effect<void, BridgeProblem> {
-  const { directory, jobId, limits, network, scope, report } = context;
+  const { directory, jobId, limits, network, scope, report, count } = context;
   return Effect.scoped(Effect.gen(function* () {
-    const receiver = yield* network.receive({ peers: peers.length > 0 ? peers : scope.receivesFrom });
+    const from = peers.length > 0 ? peers : scope.receivesFrom;
+    // Rounds are counted by results, which is possible with one sender of results only.
+    const roundNow = () => from.length === 1 ? count.round : undefined;
+    const receiver = yield* network.receive({ peers: from, round: roundNow() });
     const written = { at: yield* Clock.currentTimeMillis };
     yield* Effect.forkScoped(keepalive(response, written, limits.keepaliveMs));
     while (!response.destroyed) {
@@ -69,6 +72,9 @@ function events(
         });
         continue;
       }
+      count.round += 1;
+      count.samples = 0;
+      receiver.allow(from, roundNow());
       const data = JSON.stringify({ path: file, size: saved.success, from_peer: stream.peer });
       yield* write(response, `data: ${data}\n\n`, limits.readerMs);
       written.at = yield* Clock.currentTimeMillis;

@@ -121,6 +121,7 @@ function serveStatus({ request, response, context }: Served): Effect.Effect<void
       ),
       networkFailed,
     );
+    if (typeof progress === "object" && "status" in progress) context.count.samples += progress.status.batch_size;
     writeJson(response, toJson(progressResponseSchema, answer));
   });
 }

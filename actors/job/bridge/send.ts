@@ -9,6 +9,7 @@ import type { Peer, PeersReference } from "../../../transport/protocols/messages
 import { sendFile } from "../copy.ts";
 import type { ReadableFile } from "../../files/contained_files.ts";
 import { openPush } from "../peer_streams.ts";
+import { labelOf } from "../training_network.ts";
 import type { WorkFileFailed } from "../../files/path_refused.ts";
 import type { BridgeContext } from "./context.ts";
 import { type BridgeProblem, busy, connectorFailed, copyProblem, invalidRequest, pathProblem } from "./problem.ts";
@@ -79,7 +80,8 @@ function openStream(peer: Peer, { network, limits }: BridgeContext): Effect.Effe
 }
 
 function copy(file: ReadableFile, stream: StreamHandle, path: string, context: BridgeContext): Effect.Effect<void> {
-  return Effect.matchEffect(sendFile(file, stream, context.limits), {
+  const { jobId: job, network, limits, count: { round, samples } } = context;
+  return Effect.matchEffect(sendFile(file, stream, limits, labelOf(network, { job, round, samples })), {
     onFailure: (error) => tell(context, stream.peer, path, error),
     onSuccess: () =>
       Effect.sync(() =>

@@ -7,7 +7,7 @@
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { closeSync, constants, fchmodSync, mkdirSync, openSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Data, Effect, type Scope } from "effect";
 
@@ -26,6 +26,18 @@ const takenCode = 75;
 /** The helper answers within this, in milliseconds. */
 const lockMs = 5_000;
 
+const lockName = "worker.lock";
+
+/** Only the worker's own user may open the file: whoever may, can hold the lock and keep the worker from starting. */
+function makeLockFile(path: string): void {
+  const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  try {
+    fchmodSync(descriptor, 0o600);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** Locks a worker's `work_dir` (created where it is missing) until the scope closes. */
 export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock", WorkDirLocked, Scope.Scope> {
   const path = resolve(workDir);
@@ -33,6 +45,7 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
   const take = Effect.callback<ChildProcess | "no-flock", WorkDirLocked>((resume) => {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeLockFile(join(path, lockName));
     } catch (error) {
       return resume(fail((error as Error).message));
     }
@@ -40,7 +53,7 @@ export function lockWorkDir(workDir: string): Effect.Effect<"locked" | "no-flock
       "-n",
       "-E",
       String(takenCode),
-      join(path, "worker.lock"),
+      join(path, lockName),
       "sh",
       "-c",
       "echo locked; exec cat >/dev/null",

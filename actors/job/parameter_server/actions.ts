@@ -4,16 +4,18 @@
  * @module
  */
 import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
-import type { JobSpec } from "../../../transport/protocols/messages.ts";
+import { verdictDetailMaxBytes } from "../../../transport/protocols/mod.ts";
+import type { JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
+import { type Aggregated, UpdateRejected } from "../../learning/mod.ts";
 import type { Distributed, Saved } from "./effects.ts";
-import { allowedNow, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
+import { allowedNow, collectedRound, culpritOf, type ParameterServerContext, type ServerArgs } from "./setup.ts";
 
 /** The sender of a broken push is waited for this long, in milliseconds. It usually starts another within seconds. */
 export const brokenPatienceMs = 60_000;
 
 /** Accepts pushes of the peers that are waited for, and no others. */
 export function allow({ context }: { readonly context: ParameterServerContext }): void {
-  context.receiver?.allow(allowedNow(context));
+  context.receiver?.allow(allowedNow(context), collectedRound(context));
 }
 
 /** Saves a push, or resets it when its sender was dropped after the push was accepted. */
@@ -81,6 +83,33 @@ export function replaceExpected({ context, enqueue }: ServerArgs, { spec }: { re
   enqueue(allow);
 }
 
+/** Notes the updates that count, and names those that were scaled down. */
+export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Aggregated): void {
+  const { ports, spec } = context.job;
+  const peerOf = new Map(Object.entries(context.batch).map(([peer, file]) => [file, peer]));
+  const counted = updates.flatMap(({ file, norm, factor }): MemberReport[] => {
+    const peer = peerOf.get(file);
+    return peer === undefined ? [] : [{ peer, outcome: factor === 1 ? "counted" : "clipped", norm }];
+  });
+  enqueue.assign({ verdicts: [...context.verdicts, ...counted] });
+  for (const { peer, norm } of counted.filter(({ outcome }) => outcome === "clipped")) {
+    enqueue(() =>
+      ports.report({
+        level: "warn",
+        event: "update.clipped",
+        message: `Scaled update of ${peer} down: it is much longer than the others`,
+        fields: { job: spec.job_id, round: context.round, peer, norm },
+      })
+    );
+  }
+}
+
+/** A report about a member that is out. */
+function outReport(peer: PeerText, outcome: "rejected" | "missing", code: string, detail: string): MemberReport {
+  const short = [...detail].slice(0, verdictDetailMaxBytes / 4).join("");
+  return { peer, outcome, code, detail: short };
+}
+
 /** Drops a trainer whose update cannot be used. */
 export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly error: unknown }): void {
   const culprit = culpritOf(context.batch, error);
@@ -92,6 +121,10 @@ export function putOut({ context, enqueue }: ServerArgs, { error }: { readonly e
     // Updates of the others still count for this round, unless a newer one is here already.
     received: { ...without(context.batch, culprit), ...without(context.received, culprit) },
     batch: {},
+    verdicts: [
+      ...context.verdicts,
+      outReport(culprit, "rejected", error instanceof UpdateRejected ? error.code : "malformed", messageOf(error)),
+    ],
   });
   enqueue(() =>
     context.job.ports.report({
@@ -110,6 +143,10 @@ export function leaveOverdue({ context, enqueue }: ServerArgs, { peer }: { reado
     expected: context.expected.filter((other) => other !== peer),
     results: context.results.filter((other) => other !== peer),
     rejected: [...context.rejected, peer],
+    verdicts: [
+      ...context.verdicts,
+      outReport(peer, "missing", "broken", "its update broke off and did not come again"),
+    ],
   });
   enqueue(() =>
     context.job.ports.report({

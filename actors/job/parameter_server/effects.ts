@@ -5,13 +5,15 @@
  */
 import { Cause, Effect } from "effect";
 import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
-import type { AggregateConfig, JobSpec } from "../../../transport/protocols/messages.ts";
+import type { AggregateConfig, JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
+import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
 import { openPush } from "../peer_streams.ts";
+import { labelOf } from "../training_network.ts";
 import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
@@ -42,7 +44,7 @@ export type Saved =
 export const receiver = fromScoped(
   "receiver",
   ({ job, peers }: { readonly ports: Ports; readonly job: AggregatorInput; readonly peers: readonly PeerText[] }) =>
-    job.network.receive({ peers, waitingMax: updatesMax }),
+    job.network.receive({ peers, waitingMax: updatesMax, round: 1 }),
 );
 
 /** The next accepted push. */
@@ -90,9 +92,10 @@ export const aggregated = fromEffect(
 /** Sends a round's result to all receivers, and removes the round's files. */
 export const distributed = fromEffect(
   "distributed",
-  ({ job, peers, out, spent }: {
+  ({ job, round, peers, out, spent }: {
     readonly ports: Ports;
     readonly job: AggregatorInput;
+    readonly round: number;
     readonly peers: readonly PeerText[];
     readonly out: string;
     readonly spent: readonly string[];
@@ -101,7 +104,7 @@ export const distributed = fromEffect(
       const outcomes = yield* Effect.forEach(
         peers,
         (peer) =>
-          Effect.match(sendResult(job, peer, out), {
+          Effect.match(sendResult(job, { peer, out, round }), {
             onSuccess: () => undefined,
             onFailure: (error) => ({ peer, reason: error.message }),
           }),
@@ -112,14 +115,26 @@ export const distributed = fromEffect(
     }),
 );
 
-/** Reports to the scheduler that a round's result was sent. */
+/** Reports a round to the scheduler, with what became of each member. */
 export const reported = fromEffect(
   "reported",
-  ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) =>
+  ({ job, round, members }: {
+    readonly ports: Ports;
+    readonly job: AggregatorInput;
+    readonly round: number;
+    readonly members: readonly MemberReport[];
+  }) =>
     job.network.request(
       job.scheduler,
       "/hypha-progress/0.0.1",
-      { job_id: job.spec.job_id, progress: "updated" },
+      {
+        job_id: job.spec.job_id,
+        progress: "updated",
+        // A scheduler that names no training is one of the existing network.
+        ...(job.network.training === undefined
+          ? {}
+          : { report: { round, members: members.slice(0, membersReportedMax) } }),
+      },
       jobLimits.exchangeMs,
     ),
 );
@@ -129,11 +144,14 @@ function reasonOf(cause: Cause.Cause<Error>): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function sendResult({ network, directory }: AggregatorInput, peer: PeerText, out: string) {
+function sendResult(
+  { network, directory, spec }: AggregatorInput,
+  { peer, out, round }: { readonly peer: PeerText; readonly out: string; readonly round: number },
+) {
   return Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.openForReading(out);
     const stream = yield* openPatiently(network, peer, openTriesMax);
-    yield* sendFile(file, stream, jobLimits);
+    yield* sendFile(file, stream, jobLimits, labelOf(network, { job: spec.job_id, round }));
   }));
 }
 

@@ -5,7 +5,7 @@
  */
 import { setup } from "xstate";
 import type { PeerText } from "../../../transport/port.ts";
-import type { ProgressResponse } from "../../../transport/protocols/messages.ts";
+import type { MemberReport, ProgressResponse } from "../../../transport/protocols/messages.ts";
 import { UpdateRejected } from "../../learning/mod.ts";
 import type { EventsOf } from "../../runtime/effect_actor.ts";
 import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
@@ -30,6 +30,10 @@ export interface ParameterServerContext {
   readonly round: number;
   readonly pushes: number;
   readonly tries: number;
+  /** The scheduler answered that this round is the last. */
+  readonly isLast: boolean;
+  /** What became of each member in this round, to be reported with it. */
+  readonly verdicts: readonly MemberReport[];
   readonly outcome: JobOutcome;
 }
 
@@ -44,6 +48,11 @@ export type ParameterServerCommand =
 /** The sender of the update that an error is about. */
 export function culpritOf(batch: Readonly<Record<PeerText, string>>, error: unknown): PeerText | undefined {
   return error instanceof UpdateRejected ? Object.keys(batch).find((peer) => batch[peer] === error.file) : undefined;
+}
+
+/** The round that pushes count for now: while one is aggregated, sent and reported, the next one. */
+export function collectedRound({ batch, round }: Pick<ParameterServerContext, "batch" | "round">): number {
+  return Object.keys(batch).length > 0 ? round + 1 : round;
 }
 
 /** The peers whose pushes are accepted now. */
@@ -69,6 +78,7 @@ export const serverSetup = setup({
     hasCulprit: ({ context }, params: { readonly error: unknown }) =>
       culpritOf(context.batch, params.error) !== undefined,
     isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
+    isLast: ({ context }) => context.isLast,
     isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
   },
 });

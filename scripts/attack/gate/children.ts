@@ -3,47 +3,9 @@
  *
  * @module
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { flagsOf, LineProcess } from "../line_process.ts";
 import type { Footprint } from "./victim.ts";
-
-/** A process that reads lines and answers each with a line of JSON. */
-class LineProcess {
-  readonly #child: ChildProcess;
-  readonly #lines: ((line: string) => void)[] = [];
-  exits = 0;
-
-  constructor(program: string, args: readonly string[]) {
-    this.#child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-    this.#child.on("exit", () => this.exits += 1);
-    createInterface({ input: this.#child.stdout! }).on("line", (line) => this.#lines.shift()?.(line));
-  }
-
-  /** Waits for its next line. */
-  next<T>(withinMs: number): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no answer within ${withinMs / 1_000} s`)), withinMs);
-      this.#lines.push((line) => {
-        clearTimeout(timer);
-        resolve(JSON.parse(line));
-      });
-    });
-  }
-
-  send(line: string): void {
-    this.#child.stdin!.write(`${line}\n`);
-  }
-
-  async end(line: string | undefined, graceMs: number): Promise<void> {
-    this.#child.removeAllListeners("exit");
-    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
-    if (line === undefined) this.#child.stdin!.end();
-    else this.send(line);
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, graceMs).unref())]);
-    this.#child.kill("SIGKILL");
-  }
-}
 
 const answerMs = 30_000;
 const graceMs = 3_000;
@@ -55,10 +17,7 @@ export class Victim {
 
   /** @param file Its setup; see `victim.ts`. */
   constructor(runtime: "node" | "deno", program: string, file: string, timeoutMs: number) {
-    const flags = runtime === "deno"
-      ? ["run", "-A", "--quiet", "--v8-flags=--expose-gc"]
-      : ["--no-warnings", "--expose-gc"];
-    this.#process = new LineProcess(program, [...flags, scriptAt("victim.ts"), file, String(timeoutMs)]);
+    this.#process = new LineProcess(program, [...flagsOf(runtime), scriptAt("victim.ts"), file, String(timeoutMs)]);
   }
 
   get exits(): number {

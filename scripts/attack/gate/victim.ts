@@ -7,7 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { randomUUID } from "node:crypto";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { Result } from "effect";
@@ -16,9 +16,11 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
-import type { MakeGate, TransportAsk, TransportFact, TransportInput } from "../../../transport/port.ts";
+import type { TransportAsk, TransportFact, TransportInput } from "../../../transport/port.ts";
 import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndSetup } from "../../bench/gate/endpoint.ts";
+import { countedGates, type GateCounts } from "../counted_gates.ts";
+import { memoryAfterCollection, openSockets } from "../own_process.ts";
 
 /** The lines of the victim about itself. */
 export interface Footprint {
@@ -43,9 +45,8 @@ const handshakeTimeoutMs = Number(process.argv[3] ?? 5_000);
 const protocols = ["/hypha-health/0.0.1", "/hypha-api/0.0.1", "/hypha-progress/0.0.1"] as const;
 
 const files: Omit<EndSetup, "way" | "listens"> = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8"));
-let [unhandled, failed, actors] = [0, 0, 0];
+let [unhandled, failed] = [0, 0];
 const refused: Record<string, number> = {};
-const accepted: Record<string, number> = {};
 process.on("unhandledRejection", (error) => {
   unhandled += 1;
   process.stderr.write(`unhandled: ${error instanceof Error ? error.stack : error}\n`);
@@ -55,23 +56,8 @@ process.on("uncaughtException", (error) => {
   process.stderr.write(`uncaught: ${error.stack}\n`);
 });
 
-const factory = makeGateFactory({ ports: { now: Date.now, report: () => {} } });
-const makeGate: MakeGate = (input) => {
-  const gate = factory(input);
-  actors += 1;
-  const stop = gate.stop.bind(gate);
-  let stopped = false;
-  // Count at the verdict: bytes that a member sends with its handshake may end the connection before it is established.
-  gate.listen((event) => {
-    if (event.type === "gate.verified") accepted[event.identity.name] = (accepted[event.identity.name] ?? 0) + 1;
-  });
-  gate.stop = () => {
-    if (!stopped) actors -= 1;
-    stopped = true;
-    stop();
-  };
-  return gate;
-};
+const gates: GateCounts = { alive: 0, accepted: {} };
+const makeGate = countedGates(makeGateFactory({ ports: { now: Date.now, report: () => {} } }), gates);
 
 const input: TransportInput = {
   role: "gateway",
@@ -139,18 +125,6 @@ transport.send({
   },
 });
 
-function sockets(): number {
-  let count = 0;
-  for (const fd of readdirSync("/proc/self/fd")) {
-    try {
-      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith("socket:")) count += 1;
-    } catch {
-      // the descriptor of the listing itself
-    }
-  }
-  return count;
-}
-
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "stop") break;
   if (line.startsWith("dial ")) {
@@ -162,9 +136,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     });
     continue;
   }
-  (globalThis as { gc?: () => void }).gc?.();
-  const heapBytes = process.memoryUsage().heapUsed;
-  const footprint: Footprint = { fds: sockets(), heapBytes, actors, refused, accepted, unhandled, failed };
+  const { alive: actors, accepted } = gates;
+  const { heapBytes } = memoryAfterCollection();
+  const footprint: Footprint = { fds: openSockets(), heapBytes, actors, refused, accepted, unhandled, failed };
   say(footprint);
 }
 process.exit(0);

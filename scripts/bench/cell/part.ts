@@ -164,6 +164,7 @@ async function bridgeRow(folder: string, { requests }: Sizes): Promise<BenchRow>
       network,
       report: () => {},
       web: webUnder(fetchDefault),
+      count: { round: 1, samples: 0 },
       limits: jobLimits,
     }, makeBridgeToken("optional"));
     const measured: [number, number][] = [];

@@ -7,12 +7,12 @@
  */
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { Effect } from "effect";
+import { makePorts } from "../../../actors/runtime/real_ports.ts";
 import { makeJobNetworkHost } from "../../../actors/job/job_network.ts";
 import { saveStream } from "../../../actors/job/copy.ts";
 import { jobLimits } from "../../../actors/job/limits.ts";
@@ -101,7 +101,7 @@ async function startDataNode(folder: string, { listener }: BenchWorld, sizeBytes
 async function startWorkerSide(folder: string, files: EndFiles) {
   mkdirSync(folder, { mode: 0o700 });
   const end = await startTransportEnd(files, false);
-  const { network } = makeJobNetworkHost(end, { uuid: randomUUID });
+  const { network } = makeJobNetworkHost(end, makePorts(() => {}));
   return {
     /** Milliseconds of a pull, from the request to the complete file. */
     async pull(address: string): Promise<number> {

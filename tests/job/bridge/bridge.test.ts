@@ -65,6 +65,7 @@ for (const umask of [0, 0o777]) {
             limits: jobLimits,
             report: () => {},
             web: openWeb,
+            count: { round: 1, samples: 0 },
           }, makeBridgeToken())));
         assert.is(lstatSync(join(path, "bridge.sock")).mode & 0o777, 0o600);
         assert.is(process.umask(), umask, "the process's own umask is as it was");

@@ -110,6 +110,7 @@ const open = () =>
       limits: { ...jobLimits, keepaliveMs: 200, idleMs: 5_000 },
       report: realPorts().report,
       web: openWeb,
+      count: { round: 1, samples: 0 },
     }, { value: "t", policy: "optional" })));
 test.before(async () => {
   await new Promise<void>((listening) => web.listen(0, "127.0.0.1", listening));

@@ -1,5 +1,5 @@
 // Cells: what is refused, what the chain of commands says, one worker a directory, and a real executor in the strongest cell.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Effect, Result } from "effect";
@@ -105,8 +105,12 @@ needing(test, "flock", "sh", "cat")(
   "a second worker is refused the directory, by name; after the first it may have it",
   async () => {
     const place = temporary();
+    const lock = join(place.path, "worker.lock");
+    writeFileSync(lock, "", { mode: 0o644 });
+    chmodSync(lock, 0o644);
     const first = await holdOpen(lockWorkDir(place.path));
     assert.is(first.value, "locked");
+    assert.is(lstatSync(lock).mode & 0o777, 0o600, "bug: any local user could hold the lock");
     const refused = await failureOf(Effect.scoped(lockWorkDir(place.path)));
     assert.is(refused._tag, "WorkDirLocked");
     assert.match(refused.message, /another worker uses it/);

@@ -11,6 +11,7 @@ import { defaultPolicy } from "../../../pki/trust.ts";
 import { host } from "../../support/child_host.ts";
 import { certutilHere } from "../../support/commands.ts";
 import { makeTestPki } from "../../support/pki.ts";
+import { until } from "../../support/transports.ts";
 
 const test = suite("hypha-certutil explain");
 const folder = mkdtempSync(join(tmpdir(), "hypha-explain-"));
@@ -184,7 +185,8 @@ test("counts the lists that the node kept, as the node does", async () => {
   const node = host(trustStoreMachine, { trustPem: trustPem!, crlsPem, stateDir, policy: defaultPolicy });
   await node.hear("trust.loaded");
   const kept = join(folder, "state", "crls", "@own");
-  while (!existsSync(kept) || readdirSync(kept).length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  const lists = () => existsSync(kept) ? readdirSync(kept).filter((name) => name.endsWith(".crl")) : [];
+  await until("the kept lists", () => lists().length === 2 && existsSync(join(folder, "state", "crl_marks.json")));
   await node.stop();
   const before = readdirSync(folder, { recursive: true });
   put("kept.pem", await pki.crls({ number: 6n }));

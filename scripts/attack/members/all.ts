@@ -1,0 +1,39 @@
+/**
+ * Every attack by a member, in the order of the table.
+ *
+ * @module
+ */
+import { actAttacks } from "./act_attacks.ts";
+import type { MemberAttack } from "./attack.ts";
+import { certificateAttacks } from "./certificate_attacks.ts";
+import { floodAttacks, storm } from "./flood_attacks.ts";
+import { gossipAttacks } from "./gossip_attacks.ts";
+import { messageAttacks } from "./message_attacks.ts";
+import { partnerAttacks } from "./partner_attacks.ts";
+import { recordAttacks } from "./record_attacks.ts";
+import { relayAttacks } from "./relay_attacks.ts";
+import { trainingAttacks } from "./training_attacks.ts";
+
+/** The attacks. */
+export const memberAttacks: readonly MemberAttack[] = [
+  ...messageAttacks,
+  ...actAttacks,
+  ...certificateAttacks,
+  ...recordAttacks,
+  ...relayAttacks,
+  ...gossipAttacks,
+  ...partnerAttacks,
+  ...trainingAttacks,
+  ...floodAttacks,
+  storm,
+];
+
+/** Attacks that are to come through on nodes without their defences: one of each class that a configuration can leave open. */
+export const controls: readonly string[] = [
+  "hoard-of-requests",
+  "wrong-role-lease.renew",
+  "wrong-role-record.put",
+  "two-certificates-revoked",
+  "bids-of-a-worker-that-starve",
+  "partner-names-our-domain",
+];

@@ -1,0 +1,62 @@
+/**
+ * Members that flood a gateway: what they send costs them time, not the node.
+ *
+ * @module
+ */
+import { type AttackMeans, type MemberAttack, pause } from "./attack.ts";
+import { type Flood, floods } from "./floods.ts";
+
+/** Connections of one member at once (`connectionsPerPeerMax`). */
+const connectionsPerPeer = 8;
+const floodMs = 20_000;
+const stormMs = { quick: 600, full: 60_000 };
+/** A connection that was refused is dialled again after this, in milliseconds. */
+const redialMs = 250;
+
+/** Floods over as many connections; each that was closed is dialled again. */
+async function flood(
+  means: AttackMeans,
+  kinds: readonly Flood[],
+  { connections, forMs }: { readonly connections: number; readonly forMs: number },
+): Promise<void> {
+  const member = await means.member(await means.certificate("worker"));
+  const end = performance.now() + forMs;
+  const one = async () => {
+    while (performance.now() < end) {
+      const connection = await member.connect(means.place.address).catch(() => undefined);
+      if (connection === undefined) {
+        await pause(redialMs);
+        continue;
+      }
+      const sent = await Promise.all(kinds.map((kind) => kind(connection, end - performance.now())));
+      means.attempts += sent.reduce((sum, count) => sum + count, 0);
+    }
+  };
+  await Promise.all(Array.from({ length: connections }, one));
+  if (means.attempts < 10) means.escaped("too little was sent: nothing was attacked");
+}
+
+/** Nodes that take what a gateway does not. */
+const targets: Readonly<Record<string, MemberAttack["target"]>> = { "pulls": "data", "streams": "worker" };
+
+/** One kind of flood each. A quick run has them all in the storm. */
+export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(([name, kind]) => ({
+  id: `flood-of-${name}`,
+  target: targets[name] ?? "gateway",
+  leftOutOf: "quick",
+  expected: {},
+  run: (means) => flood(means, [kind], { connections: 1, forMs: floodMs }),
+}));
+
+/** One member, everything at once, as fast as it can, over all the connections that it may have. */
+export const storm: MemberAttack = {
+  id: "storm",
+  target: "gateway",
+  group: "storm",
+  expected: {},
+  cost: { lagP99Ms: 30, rssBytes: 150 * 1_048_576, memoryBytes: 10 * 1_048_576 },
+  run: (means) => {
+    const size = { connections: means.pick(1, connectionsPerPeer), forMs: means.pick(stormMs.quick, stormMs.full) };
+    return flood(means, Object.values(floods), size);
+  },
+};

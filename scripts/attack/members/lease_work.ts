@@ -1,0 +1,81 @@
+/**
+ * The work of a scheduler with a worker, by hand: asking for offers, taking a lease, dispatching a job.
+ *
+ * @module
+ */
+import { base58btc } from "multiformats/bases/base58";
+import { freshId } from "./fresh_id.ts";
+import {
+  type ApiRequest,
+  type JobSpec,
+  type WorkerRequest,
+  workerTopic,
+} from "../../../transport/protocols/messages.ts";
+import { madeUpPeer } from "./foreign_messages.ts";
+import type { HonestMember } from "./honest.ts";
+import { aggregator, share } from "./world.ts";
+
+const api = "/hypha-api/0.0.1";
+
+/** A request for a worker. */
+export function workerRequest({ bid = 20, parts = 1 } = {}): WorkerRequest {
+  const { cpu, gpu, memory, storage } = share;
+  const resources = { cpu: cpu * parts, gpu, memory: memory * parts, storage: storage * parts };
+  const timeout = { secs_since_epoch: Math.ceil(Date.now() / 1_000) + 5, nanos_since_epoch: 0 };
+  return { id: freshId(), spec: { resources, executor: [aggregator] }, timeout, bid };
+}
+
+/** A job that waits for updates. */
+export function waitingJob(worker: string, scheduler: string): JobSpec {
+  const peers = (peer: string) => ({
+    type: "peers" as const,
+    peers: [peer],
+    strategy: { type: "All" as const },
+    resource: null,
+  });
+  return {
+    job_id: freshId(),
+    executor: {
+      class: "aggregate",
+      descriptor: { name: aggregator.name },
+      config: { updates: peers(worker), results: peers(scheduler), optimizer: { "learning-rate": 0.7, momentum: 0.9 } },
+    },
+  };
+}
+
+/** A member that a job may name and that never comes. */
+export const absentPeer = (): string => base58btc.baseEncode(madeUpPeer());
+
+/** Whether a worker granted what was asked: a renewal, or a dispatch. */
+export async function isGranted(by: HonestMember, worker: string, message: ApiRequest): Promise<boolean> {
+  const answer = await by.request(worker, api, message) ?? {};
+  const [granted = "Failed"] = Object.values(answer);
+  return granted !== "Failed";
+}
+
+/** Publishes a request; whether the worker offers within the time. Accepts where it is told to, and gives the lease. */
+export async function askForOffer(
+  by: HonestMember,
+  { request = workerRequest(), withinMs = 1_000 } = {},
+): Promise<string | undefined> {
+  by.send({ type: "serve", protocol: api });
+  await by.ask({ type: "publish", id: request.id, topic: workerTopic, message: request });
+  const offered = await by.fact((fact) => {
+    if (fact.type !== "request.received" || !("WorkerOffer" in fact.message)) return undefined;
+    const offer = fact.message.WorkerOffer as { readonly id: string; readonly request_id?: string };
+    return offer.request_id === request.id ? { offer, exchange: fact.exchange } : undefined;
+  }, withinMs);
+  if (offered === undefined) return undefined;
+  by.send({ type: "respond", exchange: offered.exchange, message: { WorkerOffer: {} } });
+  return offered.offer.id;
+}
+
+/** Asks until there is an offer, and takes the lease. */
+export async function takeLease(by: HonestMember, worker: string, withinMs = 10_000): Promise<string> {
+  const end = performance.now() + withinMs;
+  while (performance.now() < end) {
+    const id = await askForOffer(by, { withinMs: 500 });
+    if (id !== undefined && await isGranted(by, worker, { RenewLease: { id } })) return id;
+  }
+  throw new Error("Cannot lease: the worker makes no offer");
+}

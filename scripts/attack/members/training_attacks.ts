@@ -1,0 +1,155 @@
+/**
+ * Workers that lie about trainings, and updates that go where they do not belong.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash, randomBytes } from "node:crypto";
+import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
+import type { PushLabel, TrainingRequest } from "../../../transport/protocols/training_messages.ts";
+import { type AttackMeans, holds, type MemberAttack } from "./attack.ts";
+import { freshId } from "./fresh_id.ts";
+import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
+import { exchange, openStream, trySend } from "./raw_member.ts";
+import type { Progress } from "../../../transport/protocols/messages.ts";
+
+const progressProtocol = "/hypha-progress/0.0.1";
+const api = "/hypha-api/0.0.1";
+
+/** Reports of every kind. */
+const reports: readonly Progress[] = [
+  { status: { batch_size: 1_000_000 } },
+  { metrics: { round: 1, metrics: { loss: -1 } } },
+  "update",
+  "updated",
+  "update-received",
+];
+
+/** A worker without a job reports progress, the end of a job, and asks for slices. */
+const lyingReport: MemberAttack = {
+  id: "lying-report",
+  target: "scheduler",
+  expected: {},
+  run: async (means) => {
+    const { connection } = await means.intruder("worker");
+    const questions = [
+      ...reports.map((progress) =>
+        [progressProtocol, encodeMessage(progressProtocol, "request", { job_id: freshId(), progress })] as const
+      ),
+      [
+        api,
+        encodeMessage(api, "request", { JobStatus: { task_id: freshId(), status: { type: "Finished" } } }),
+      ] as const,
+      [api, encodeMessage(api, "request", { Data: { dataset: "digits" } })] as const,
+    ];
+    for (const [protocol, bytes] of questions) {
+      means.attempts += 1;
+      if (await exchange(connection, protocol, bytes) !== undefined) means.escaped(`${protocol}: it was answered`);
+    }
+  },
+};
+
+/** Pushes of a worker that no job names, to a worker whose job waits for updates of another. */
+const uninvited: MemberAttack = {
+  id: "uninvited-updates",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const { peer } = means.place;
+    const friend = await means.friend("scheduler");
+    await friend.dial(means.place.address);
+    const id = await takeLease(friend, peer);
+    const job = waitingJob(absentPeer(), friend.identity.peer);
+    if (!await isGranted(friend, peer, { DispatchJob: { id, spec: job } })) means.escaped("the job did not start");
+    const { connection } = await means.intruder("worker");
+    for (const protocol of ["/hypha-tensor-stream/push", "/hypha-tensor-stream/push/2"]) {
+      means.attempts += 1;
+      const fate = await openStream(connection, protocol).catch(() => undefined);
+      if (fate === undefined) continue;
+      trySend(fate.stream, new Uint8Array(100_000));
+      if (!await holds(() => fate.end === "reset", 2_000)) means.escaped(`${protocol}: it was taken`);
+    }
+  },
+};
+
+/** A scheduler whose job waits for the updates of one member. */
+async function startTraining(means: AttackMeans, sender: string) {
+  const { peer, address } = means.place;
+  const friend = await means.friend("scheduler");
+  await friend.dial(address);
+  const id = await takeLease(friend, peer);
+  const training = { id: `t-${means.id}`, run: 2 };
+  const spec = waitingJob(sender, friend.identity.peer);
+  if (!await isGranted(friend, peer, { DispatchJob: { id: freshId(), spec, training } })) {
+    means.escaped("the job did not start");
+  }
+  const label = {
+    scheduler: friend.identity.peer,
+    training: training.id,
+    run: training.run,
+    job: spec.job_id,
+    round: 1,
+    samples: 1,
+  } as const;
+  return { friend, id, label };
+}
+
+/** Updates of a member of the training that belong to something else: another training, run, scheduler, round, or to none. */
+const foreignUpdates: MemberAttack = {
+  id: "updates-of-another-training",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const certificate = await means.certificate("worker");
+    const member = await means.member(certificate);
+    const { label } = await startTraining(means, member.peer);
+    const connection = await member.connect(means.place.address);
+    const wrong: Readonly<Record<string, PushLabel>> = {
+      "another training": { ...label, training: "t-another" },
+      "an earlier run": { ...label, run: 1 },
+      "a later run": { ...label, run: 3 },
+      "another scheduler": { ...label, scheduler: means.world.nodes.scheduler.peer },
+      "a later round": { ...label, round: 7 },
+    };
+    for (const [what, wrongLabel] of Object.entries(wrong)) {
+      means.attempts += 1;
+      const file = randomBytes(1_000);
+      const digest = createHash("sha256").update(file).digest();
+      const head = encodeFileHead({ size: file.length, label: wrongLabel });
+      const fate = await openStream(connection, "/hypha-tensor-stream/push/2").catch(() => undefined);
+      if (fate === undefined) continue;
+      trySend(fate.stream, Buffer.concat([head, file, digest]));
+      fate.stream.close().catch(() => {});
+      if (!await holds(() => fate.end === "reset", 3_000)) means.escaped(`an update of ${what} was taken`);
+    }
+  },
+};
+
+/** Another scheduler ends a training, and releases a lease, that are not its own. */
+const endsAnothers: MemberAttack = {
+  id: "end-of-anothers-training",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const { peer } = means.place;
+    const { friend, id, label } = await startTraining(means, absentPeer());
+    const other = await means.friend("scheduler", { certificate: await means.certificate("scheduler") });
+    await other.dial(means.place.address);
+    const requests: readonly TrainingRequest[] = [
+      { Release: { lease: id } },
+      { End: { training: label.training, run: label.run, job: label.job, reason: "hostile" } },
+      { End: { training: label.training, run: 1_000_000, job: null, reason: "hostile" } },
+      { Notice: { job: label.job, code: "rejected", detail: "hostile" } },
+    ];
+    for (const message of requests) {
+      means.attempts += 1;
+      await other.request(peer, "/hypha-training/1", message);
+    }
+    if (!await isGranted(friend, peer, { RenewLease: { id, training: { id: label.training, run: label.run } } })) {
+      means.escaped("the lease of another scheduler is over");
+    }
+  },
+};
+
+/** The attacks. */
+export const trainingAttacks: readonly MemberAttack[] = [lyingReport, uninvited, foreignUpdates, endsAnothers];

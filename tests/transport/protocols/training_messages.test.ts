@@ -1,0 +1,78 @@
+/** Bytes of messages about trainings, as docs/wire.md ("Extensions") has them, and what is read of other nodes' messages. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { decodeMessage, encodeMessage, membersReportedMax } from "../../../transport/protocols/mod.ts";
+import { toCbor } from "../../../transport/protocols/schema.ts";
+import { text, u32 } from "../../../transport/protocols/scalars.ts";
+import { externallyTagged, struct } from "../../../transport/protocols/schema.ts";
+import type { ProgressRequest, TrainingRequest } from "../../../transport/protocols/messages.ts";
+
+const test = suite("messages about trainings");
+const hex = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+const id = "f4633ad1-6b37-4597-85a6-4e58a2117f5a";
+const training = { id: "t-7f3a", run: 2 };
+
+test("training stands after the other keys; without it the bytes are those of the existing network", () => {
+  const plain = hex(encodeMessage("/hypha-progress/0.0.1", "request", { job_id: id, progress: "update" }));
+  const ours = hex(encodeMessage("/hypha-progress/0.0.1", "request", { job_id: id, progress: "update", training }));
+  assert.is(plain, "a2666a6f625f696450f4633ad16b37459785a64e58a2117f5a6870726f677265737366757064617465");
+  assert.is(ours, `a3${plain.slice(2)}68747261696e696e67a262696466742d376633616372756e02`);
+  const renewal = hex(encodeMessage("/hypha-api/0.0.1", "request", { RenewLease: { id } }));
+  assert.is(renewal, "a16a52656e65774c65617365a162696450f4633ad16b37459785a64e58a2117f5a");
+});
+
+const requests: [TrainingRequest, string][] = [
+  [{ Release: { lease: id } }, "a16752656c65617365a1656c6561736550f4633ad16b37459785a64e58a2117f5a"],
+  [
+    { End: { training: "t-7f3a", run: 2, job: null, reason: "done" } },
+    "a163456e64a468747261696e696e6766742d376633616372756e02636a6f62f666726561736f6e64646f6e65",
+  ],
+  [
+    { Notice: { job: id, code: "norm", detail: "14 times" } },
+    "a1664e6f74696365a3636a6f6250f4633ad16b37459785a64e58a2117f5a64636f6465646e6f726d6664657461696c6831342074696d6573",
+  ],
+];
+test("requests and the answer have these bytes, and are read back", () => {
+  for (const [request, bytes] of requests) {
+    const encoded = encodeMessage("/hypha-training/1", "request", request);
+    assert.is(hex(encoded), bytes);
+    const read = decodeMessage("/hypha-training/1", "request", encoded);
+    assert.equal(read._tag === "Success" && read.success, request);
+  }
+  const answer = encodeMessage("/hypha-training/1", "response", { answer: "Unsupported" });
+  assert.is(hex(answer), "6b556e737570706f72746564");
+  const read = decodeMessage("/hypha-training/1", "response", answer);
+  assert.equal(read._tag === "Success" && read.success, { answer: "Unsupported" });
+  assert.is(decodeMessage("/hypha-training/1", "response", toCbor(text(), "Other", "exact"))._tag, "Failure");
+});
+
+test("a request of a newer node is read as unknown, so that it gets an answer; a known one must be right", () => {
+  const of = (name: string, fields: { a: number }) =>
+    toCbor(externallyTagged<object>({ [name]: struct<{ a: number }>({ a: u32 }) }), { [name]: fields }, "exact");
+  for (const bytes of [of("Change", { a: 1 }), toCbor(text(), "Hello", "exact")]) {
+    const read = decodeMessage("/hypha-training/1", "request", bytes);
+    assert.equal(read._tag === "Success" && read.success, { Unknown: {} });
+  }
+  assert.is(decodeMessage("/hypha-training/1", "request", of("Release", { a: 1 }))._tag, "Failure");
+});
+
+test("a report is bounded", () => {
+  const member = {
+    peer: "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz",
+    outcome: "counted" as const,
+    norm: 0.5,
+  };
+  const of = (count: number, code = "norm"): ProgressRequest => ({
+    job_id: id,
+    progress: "updated",
+    report: { round: 1, members: Array.from({ length: count }, () => ({ ...member, code })) },
+  });
+  const read = (request: ProgressRequest) =>
+    decodeMessage("/hypha-progress/0.0.1", "request", encodeMessage("/hypha-progress/0.0.1", "request", request));
+  const most = read(of(membersReportedMax));
+  assert.equal(most._tag === "Success" && most.success.report?.members[0], { ...member, code: "norm" });
+  assert.is(read(of(membersReportedMax + 1))._tag, "Failure");
+  assert.is(read(of(1, "x".repeat(65)))._tag, "Failure");
+});
+
+test.run();

@@ -1,0 +1,72 @@
+/**
+ * Messages about trainings: extensions of ours, which the existing nodes ignore (`docs/wire.md`, "Extensions").
+ *
+ * @module
+ */
+import type { Peer, Uuid } from "./messages.ts";
+
+/** One run of a training, as its scheduler names it. Each start of the scheduler takes the next run. */
+export interface TrainingRun {
+  readonly id: string;
+  readonly run: number;
+}
+
+/** A training's run and the scheduler that named it: the names of two schedulers may be equal. */
+export interface TrainingKey extends TrainingRun {
+  readonly scheduler: Peer;
+}
+
+/** What a pushed file belongs to. The worker of its sender writes it, never the executor. */
+export interface PushLabel {
+  readonly scheduler: Peer;
+  readonly training: string;
+  readonly run: number;
+  /** The sender's job. */
+  readonly job: Uuid;
+  /** Counted from 1. */
+  readonly round: number;
+  /** Samples that the sender processed for the update. */
+  readonly samples?: number;
+}
+
+/** What became of one member's update. */
+export type MemberOutcome = "counted" | "clipped" | "rejected" | "missing";
+
+/** One member of a round, as the aggregator claims. */
+export interface MemberReport {
+  readonly peer: Peer;
+  readonly outcome: MemberOutcome;
+  /** Length of the update as it arrived; absent where none was measured. */
+  readonly norm?: number;
+  /** Why it was rejected. */
+  readonly code?: string;
+  readonly detail?: string;
+}
+
+/** A finished round, as the aggregator claims. */
+export interface RoundReport {
+  readonly round: number;
+  readonly members: readonly MemberReport[];
+}
+
+/** Requests on `/hypha-training/1`. A variant that is not known here reads as `Unknown`. */
+export type TrainingRequest =
+  /** The holder no longer needs the lease. */
+  | { readonly Release: { readonly lease: Uuid } }
+  /** Work of this run ends: one job, or with `job` null all of it; work of lower runs ends in any case. */
+  | {
+    readonly End: {
+      readonly training: string;
+      readonly run: number;
+      readonly job: Uuid | null;
+      readonly reason: string;
+    };
+  }
+  /** The scheduler's verdict about a job of the worker. */
+  | { readonly Notice: { readonly job: Uuid; readonly code: string; readonly detail: string } }
+  | { readonly Unknown: Readonly<Record<never, never>> };
+
+/** The answer on `/hypha-training/1`: on the wire the bare word. */
+export interface TrainingResponse {
+  readonly answer: "Ok" | "Refused" | "Unsupported";
+}

@@ -1,0 +1,81 @@
+/**
+ * The shapes of messages about trainings (`docs/wire.md`, "Extensions").
+ *
+ * @module
+ */
+import { f64, oneOf, peer, text, u32, uuid } from "./scalars.ts";
+import { checked, externallyTagged, list, nullable, omittable, type Schema, struct } from "./schema.ts";
+import type {
+  MemberOutcome,
+  MemberReport,
+  RoundReport,
+  TrainingRequest,
+  TrainingResponse,
+  TrainingRun,
+} from "./training_messages.ts";
+
+/** Longest name of a training, in bytes of UTF-8. */
+export const trainingIdMaxBytes = 64;
+/** Longest code and detail of a verdict, in bytes of UTF-8. */
+export const verdictCodeMaxBytes = 64;
+export const verdictDetailMaxBytes = 512;
+/** Most members of one report: as many as one round may have updates, and those that are missing. */
+export const membersReportedMax = 1_024;
+
+export const trainingRunSchema: Schema<TrainingRun> = struct<TrainingRun>({ id: text(trainingIdMaxBytes), run: u32 });
+
+const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];
+
+/** Beside `"updated"`. */
+export const roundReportSchema: Schema<RoundReport> = checked(
+  struct<RoundReport>({
+    round: u32,
+    members: list(struct<MemberReport>({
+      peer,
+      outcome: oneOf(outcomes),
+      norm: omittable(f64),
+      code: omittable(text(verdictCodeMaxBytes)),
+      detail: omittable(text(verdictDetailMaxBytes)),
+    })),
+  }),
+  ({ members }) => members.length > membersReportedMax ? `more than ${membersReportedMax} members` : undefined,
+);
+
+const known: Schema<TrainingRequest> = externallyTagged<TrainingRequest>({
+  Release: struct<{ readonly lease: string }>({ lease: uuid }),
+  End: struct<
+    { readonly training: string; readonly run: number; readonly job: string | null; readonly reason: string }
+  >({
+    training: text(trainingIdMaxBytes),
+    run: u32,
+    job: nullable(uuid),
+    reason: text(verdictDetailMaxBytes),
+  }),
+  Notice: struct<{ readonly job: string; readonly code: string; readonly detail: string }>({
+    job: uuid,
+    code: text(verdictCodeMaxBytes),
+    detail: text(verdictDetailMaxBytes),
+  }),
+  Unknown: struct<Readonly<Record<never, never>>>({}),
+});
+
+const knownNames: ReadonlySet<string> = new Set(["Release", "End", "Notice"]);
+
+/** A request of a newer node must get an answer: a variant that is not known here reads as `Unknown`. */
+export const trainingRequestSchema: Schema<TrainingRequest> = {
+  ...known,
+  read: (item, at) => {
+    const [entry] = item.kind === "map" ? item.entries : [];
+    const name = entry?.[0].kind === "text" ? entry[0].value : undefined;
+    return name === undefined || !knownNames.has(name) ? { Unknown: {} } : known.read(item, at);
+  },
+};
+
+const answer = oneOf(["Ok", "Refused", "Unsupported"] as const);
+
+export const trainingResponseSchema: Schema<TrainingResponse> = {
+  write: (out, value) => answer.write(out, value.answer),
+  read: (item, at) => ({ answer: answer.read(item, at) }),
+  fromJson: (value, at) => ({ answer: answer.fromJson(value, at) }),
+  toJson: (value) => answer.toJson(value.answer),
+};
