@@ -52,29 +52,7 @@ export function makeJobNetworkHost(
   ports: Pick<Ports, "uuid" | "run" | "report" | "random">,
 ): JobNetworkHost {
   const receivers = new Set<Receiver>();
-  const heads = new Map<PeerText, number>();
-  const countHead = (peer: PeerText, by: number) => {
-    const count = (heads.get(peer) ?? 0) + by;
-    if (count === 0) heads.delete(peer);
-    else heads.set(peer, count);
-  };
-  const routeByHead = (stream: StreamHandle) => {
-    const { peer } = stream;
-    ports.run(readLabel(stream, { idleMs: headMs }), (exit) => {
-      countHead(peer, -1);
-      const chosen = chooseByHead(receivers, peer, exit);
-      if ("receiver" in chosen) {
-        return chosen.receiver.answered({ type: "stream.opened", id: stream.id, stream: chosen.stream });
-      }
-      ports.report({
-        level: "warn",
-        event: "push.refused",
-        message: `Cannot take file of ${peer}: ${chosen.reason}`,
-        fields: { peer, reason: chosen.reason, ...chosen.fields },
-      });
-      ports.run(stream.abort(chosen.reason), () => {});
-    });
-  };
+  const heads = new Heads(receivers, ports);
   return {
     network: {
       request: (peer, protocol, message, timeoutMs) =>
@@ -110,13 +88,8 @@ export function makeJobNetworkHost(
     offer({ exchange, peer, protocol }) {
       const isPush = pushProtocols.some((ours) => ours === protocol);
       const isTaken = isPush && [...receivers].some((receiver) => receiver.takes(peer));
-      if (isTaken && isFramed(protocol) && (heads.get(peer) ?? 0) < headsOfPeerMax) {
-        countHead(peer, 1);
-        const replyTo = {
-          send: (answer: StreamAnswer) =>
-            answer.type === "stream.opened" ? routeByHead(answer.stream) : countHead(peer, -1),
-        };
-        return transport.send({ type: "stream.accept", exchange, replyTo });
+      if (isTaken && isFramed(protocol) && heads.hasRoom(peer)) {
+        return transport.send({ type: "stream.accept", exchange, replyTo: heads.expect(peer) });
       }
       const receiver = isTaken && !isFramed(protocol) ? chooseBySender(receivers, peer) : undefined;
       if (receiver === undefined) return transport.send({ type: "stream.reject", exchange });
@@ -130,6 +103,54 @@ export function makeJobNetworkHost(
       }
     },
   };
+}
+
+/** Pushes whose heads are being read: which job each belongs to is known after that. */
+class Heads {
+  readonly #receivers: ReadonlySet<Receiver>;
+  readonly #ports: Pick<Ports, "run" | "report">;
+  readonly #counts = new Map<PeerText, number>();
+
+  constructor(receivers: ReadonlySet<Receiver>, ports: Pick<Ports, "run" | "report">) {
+    this.#receivers = receivers;
+    this.#ports = ports;
+  }
+
+  hasRoom(peer: PeerText): boolean {
+    return (this.#counts.get(peer) ?? 0) < headsOfPeerMax;
+  }
+
+  /** Counts a push; what is returned takes its stream. */
+  expect(peer: PeerText): ReplyTo<StreamAnswer> {
+    this.#count(peer, 1);
+    return {
+      send: (answer) => answer.type === "stream.opened" ? this.#route(answer.stream) : this.#count(peer, -1),
+    };
+  }
+
+  #count(peer: PeerText, by: number): void {
+    const count = (this.#counts.get(peer) ?? 0) + by;
+    if (count === 0) this.#counts.delete(peer);
+    else this.#counts.set(peer, count);
+  }
+
+  #route(stream: StreamHandle): void {
+    const { peer } = stream;
+    this.#ports.run(readLabel(stream, { idleMs: headMs }), (exit) => {
+      this.#count(peer, -1);
+      const chosen = chooseByHead(this.#receivers, peer, exit);
+      if ("receiver" in chosen) {
+        return chosen.receiver.answered({ type: "stream.opened", id: stream.id, stream: chosen.stream });
+      }
+      this.#ports.report({
+        level: "warn",
+        event: "push.refused",
+        message: `Cannot take file of ${peer}: ${chosen.reason}`,
+        fields: { peer, reason: chosen.reason, ...chosen.fields },
+      });
+      this.#ports.run(stream.abort(chosen.reason), () => {});
+    });
+  }
 }
 
 type Chosen =

@@ -10,7 +10,16 @@ import { isConnectedAs, standsFor } from "../../pki/member.ts";
 import type { RecordAnswer, TransportFact } from "../../transport/port.ts";
 import { answerAs } from "../runtime/role.ts";
 import { readDatasetRecord } from "../data/dataset_record.ts";
-import { findTimeoutMs, type SchedulerArgs, type SchedulerEvent, seekAgainMs, seeksAtData } from "./scheduler_setup.ts";
+import {
+  findTimeoutMs,
+  isReported,
+  type SchedulerArgs,
+  type SchedulerContext,
+  type SchedulerEvent,
+  seekAgainMs,
+  seeksAtData,
+} from "./scheduler_setup.ts";
+import { firstSlice } from "./slices.ts";
 
 /** Looks up the data set's record. */
 export function find({ context, self, enqueue }: SchedulerArgs): void {
@@ -92,4 +101,40 @@ export function takeProvider(
       fields: { dataset: context.config.job.dataset, slices, peer: provider, formerPeer: context.dataset?.provider },
     })
   );
+}
+
+/** Takes the data set's record, or reports why there is none. */
+export function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
+  const name = context.config.job.dataset;
+  const found = readDatasetRecord(answer);
+  if (Result.isFailure(found)) {
+    if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
+    return;
+  }
+  const { provider, slices } = found.success;
+  enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
+  enqueue(() =>
+    context.ports.report({
+      level: "info",
+      event: "dataset.found",
+      message: `Data set ${name} has ${slices} slices`,
+      fields: { dataset: name, slices, peer: provider },
+    })
+  );
+}
+
+/** Reports that no node announces the data set, with a hint. */
+function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
+  const { dataset } = config.job;
+  ports.report({
+    level: "warn",
+    event: "dataset.missing",
+    message: `Cannot find data set ${dataset} yet: ${why}`,
+    fields: {
+      dataset,
+      lookups,
+      hint:
+        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
+    },
+  });
 }

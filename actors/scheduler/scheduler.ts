@@ -21,14 +21,11 @@
  * @module
  */
 import { assign, enqueueActions, raise } from "xstate";
-import { Result } from "effect";
 import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import type { RecordAnswer } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routePush } from "./answering.ts";
-import { readDatasetRecord } from "../data/dataset_record.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import {
   loseParticipant,
@@ -40,12 +37,11 @@ import {
   regroup,
   watchRound,
 } from "./participants.ts";
-import { find, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
+import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
   dispatchDeadlineMs,
   findAgainMs,
   findDeadlineMs,
-  isReported,
   lingerMs,
   type SchedulerArgs,
   type SchedulerContext,
@@ -59,42 +55,6 @@ import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
 import { endBygone, endBygoneAt, noteNoRun, noteRun, noteSpeaker, releaseAll, releaseEnded } from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-
-/** Takes the data set's record, or reports why there is none. */
-function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { readonly answer: RecordAnswer }): void {
-  const name = context.config.job.dataset;
-  const found = readDatasetRecord(answer);
-  if (Result.isFailure(found)) {
-    if (isReported(context.lookups)) enqueue(() => reportMissing(context, found.failure));
-    return;
-  }
-  const { provider, slices } = found.success;
-  enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
-  enqueue(() =>
-    context.ports.report({
-      level: "info",
-      event: "dataset.found",
-      message: `Data set ${name} has ${slices} slices`,
-      fields: { dataset: name, slices, peer: provider },
-    })
-  );
-}
-
-/** Reports that no node announces the data set, with a hint. */
-function reportMissing({ ports, config, lookups }: SchedulerContext, why: string): void {
-  const { dataset } = config.job;
-  ports.report({
-    level: "warn",
-    event: "dataset.missing",
-    message: `Cannot find data set ${dataset} yet: ${why}`,
-    fields: {
-      dataset,
-      lookups,
-      hint:
-        `Check that a data node runs whose dataset_path ends in ${dataset}: its log has dataset.announced, or dataset.unannounced with the reason. Check that it is connected with a gateway of this network, and this scheduler too. Correct scheduler.job.dataset if the name is wrong.`,
-    },
-  });
-}
 
 /** Reports the end of the training. */
 function reportDone({ ports, training, accuracy }: SchedulerContext): void {

@@ -109,10 +109,14 @@ export function findPaths(
   const searches: DomainSearch[] = [];
   let signatureChecks = 0;
   let refusal: Refusal | undefined;
-  for (const domain of domainsOf(snapshot)) {
+  const all = domainsOf(snapshot);
+  const knownOf = ({ name, anchorsId }: TrustDomain) =>
+    before?.searches.find((search) => search.name === name && search.anchorsId === anchorsId);
+  const isKnown = before !== undefined && all.some((domain) => (knownOf(domain)?.paths.length ?? 0) > 0);
+  for (const domain of all) {
     const { name, anchorsId } = domain;
-    const known = before?.searches.find((search) => search.name === name && search.anchorsId === anchorsId);
-    const found = known ?? searchDomain(wellFormed, domain, { links, limits });
+    const explains = paths.length === 0 && !isKnown;
+    const found = knownOf(domain) ?? searchDomain(wellFormed, domain, { links, limits, explains });
     paths.push(...found.paths);
     domains.push(...found.paths.map(() => name));
     refusal = moreTelling(refusal, found.refusal);
@@ -152,6 +156,8 @@ interface Search {
   readonly anchors: readonly Certificate[];
   readonly sent: readonly Certificate[];
   readonly limits: PathLimits;
+  /** Whether an unknown issuer is noted: where another domain vouches, nobody reads that, and an error costs a stack trace. */
+  readonly explains: boolean;
   readonly links: Links;
   readonly spent: Spent;
   readonly paths: Path[];
@@ -161,7 +167,7 @@ interface Search {
 function searchDomain(
   wellFormed: WellFormed,
   domain: TrustDomain,
-  common: Pick<Search, "links" | "limits">,
+  common: Pick<Search, "links" | "limits" | "explains">,
 ): Pick<DomainSearch, "paths" | "refusal"> & { readonly spent: number } {
   const search = startSearch(wellFormed, domain, common);
   const { leaf } = wellFormed;
@@ -174,7 +180,7 @@ function searchDomain(
 function startSearch(
   { leaf, others }: WellFormed,
   domain: TrustDomain,
-  common: Pick<Search, "links" | "limits">,
+  common: Pick<Search, "links" | "limits" | "explains">,
 ): Search {
   const anchors = new Set(domain.anchors.map(({ fingerprint }) => fingerprint));
   const seen = new Set([leaf.fingerprint]);
@@ -223,7 +229,7 @@ function extend(search: Search, path: Path): void {
     sameBytes(issuer.subject.der, last.issuer.der) && !path.some((earlier) => sameKeyAndName(earlier, issuer));
   const anchors = byKeyId(search.anchors.filter(issued), last);
   const sent = byKeyId(search.sent.filter(issued), last);
-  if (anchors.length + sent.length === 0) note(search, unknownIssuer(last), path);
+  if (search.explains && anchors.length + sent.length === 0) note(search, unknownIssuer(last), path);
   for (const [index, issuer] of [...anchors, ...sent].entries()) {
     if (search.spent.exhausted || search.paths.length === pathsMax) return;
     const anchored = index < anchors.length;

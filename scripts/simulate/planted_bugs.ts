@@ -132,9 +132,9 @@ export const plantedBugs: readonly PlantedBug[] = [
     name: "any peer dispatches under another's lease",
     file: "actors/worker/commitments.ts",
     find:
-      "return leasesOf(commitments, sender).find(({ id, descriptors }) =>\n    jobsOfLease(commitments, id).length === 0 &&",
+      "return leasesOf(commitments, sender).findLast((lease) =>\n    isOfRun(lease) && jobsOfLease(commitments, lease.id).length === 0 &&",
     replace:
-      'return [...leasesOf(commitments, sender), ...Object.values(commitments.leases)].find(({ id, descriptors }) =>\n    id !== "" &&',
+      'return [...Object.values(commitments.leases), ...leasesOf(commitments, sender)].findLast((lease) =>\n    lease.id !== "" &&',
   },
   {
     name: "a job outlives its lease",

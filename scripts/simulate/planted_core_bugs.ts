@@ -29,12 +29,6 @@ const connections: readonly PlantedBug[] = [
     replace: "",
   },
   {
-    name: "a clock that steps past the end of a certificate closes nothing",
-    file: `${core}/reverification.ts`,
-    find: "if (now > (row.gate.expiresAt ?? now)) this.#urgent.add(row);",
-    replace: "if (now > (row.gate.expiresAt ?? now) + 2 ** 40) this.#urgent.add(row);",
-  },
-  {
     name: "the table forgets the first of two connections",
     file: `${core}/groups.ts`,
     find: "    if (known === undefined) this.#groups.set(key, [item]);\n    else known.push(item);",

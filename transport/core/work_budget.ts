@@ -22,8 +22,8 @@ export interface WorkLimits {
 
 /** A tenth of a core over ten seconds. */
 export const defaultWorkLimits: WorkLimits = { perSecondUs: 100_000, burstUs: 1_000_000, delayMaxMs: 30_000 };
-/** Work that is done before input and output get their turn, in microseconds. */
-export const workSliceUs = 1_000;
+/** Work after which input and output get their turn, in microseconds: little more than one message, which may cost more than its price. */
+export const workSliceUs = 100;
 /** Peers whose budgets are remembered. Above it, those that have filled up again are forgotten first. */
 export const accountsMax = 8_192;
 /** Budgets that are looked at to find one that can be forgotten. */

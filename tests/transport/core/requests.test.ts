@@ -3,6 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { heldBytesMax } from "../../../transport/core/held_bytes.ts";
 import { exchangeMaxMs, Requests, requestsMax } from "../../../transport/core/requests.ts";
+import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 import type { RequestAnswer } from "../../../transport/port.ts";
 import type { Message, MessageProtocol } from "../../../transport/protocols/messages.ts";
 import { encodeMessage, requestMaxBytes, responseMaxBytes } from "../../../transport/protocols/mod.ts";
@@ -305,7 +306,7 @@ test("a request whose stream broke is forgotten", () => {
 });
 
 test("so many requests wait for an answer and no more; one that is answered makes room", () => {
-  const it = played();
+  const it = played({ budgets: { limits: { ...defaultWorkLimits, perSecondUs: 1e9, burstUs: 1e9 } } });
   const early = it.opened();
   const full = Array.from({ length: requestsMax }, () => it.opened());
   for (const { pair } of full) pair.a.end(question);

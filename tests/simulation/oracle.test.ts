@@ -1,0 +1,36 @@
+/** What the oracle holds a node to whose clock jumped: what has ended by that clock is closed by the next sweep. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { runScenario, type Scenario, scenarioOf } from "../../actors/simulation/mod.ts";
+import { expirySweepMs } from "../../transport/core/reverification.ts";
+
+const test = suite("Oracle");
+const jumpsAt = 8_000;
+
+/** Gateways whose clocks step ten minutes forward, past the end of a worker's certificate that really ends much later. */
+function scenario(): Scenario {
+  const { nodes, ...plain } = scenarioOf(20, { faults: [], nodes: 8 });
+  const jump = (target: string) => ({
+    kind: "clock-jump",
+    target,
+    other: "gateway-1",
+    at: jumpsAt,
+    forMs: 60_000,
+    amount: 0.99,
+  });
+  return {
+    ...plain,
+    nodes: nodes.map((node) => node.name === "worker-2" ? { ...node, expiresAfterMs: 400_000 } : node),
+    events: ["gateway-1", "gateway-2"].map(jump) as Scenario["events"],
+    troubleMs: jumpsAt + expirySweepMs + 10_000,
+    quietMs: 2_000,
+  };
+}
+
+test("a clock that steps past the end of a certificate closes its connections with the next sweep", async () => {
+  const { violations, faults } = await runScenario(scenario());
+  assert.equal(violations, []);
+  assert.is(faults["clock-jump"], 2);
+});
+
+test.run();
