@@ -15,7 +15,7 @@ async function honestScheduler(means: AttackMeans): Promise<(asks: number) => Pr
   const friend = await means.friend("scheduler");
   await friend.dial(means.place.address);
   // Gossip has to learn first who subscribes.
-  const end = performance.now() + 15_000;
+  const end = performance.now() + 30_000;
   while (await askForOffer(friend, { withinMs: 1_000 }) === undefined) {
     if (performance.now() > end) throw new Error("an honest scheduler gets no offer in quiet times");
   }
@@ -23,7 +23,7 @@ async function honestScheduler(means: AttackMeans): Promise<(asks: number) => Pr
     let offers = 0;
     for (let nth = 0; nth < asks; nth++) {
       await pause(betweenAsksMs);
-      if (await askForOffer(friend, { withinMs: 3_000 }) !== undefined) offers += 1;
+      if (await askForOffer(friend, { withinMs: 5_000 }) !== undefined) offers += 1;
     }
     return offers;
   };
@@ -48,7 +48,7 @@ const madeUpAuthors: MemberAttack = {
     const flood = (async () => {
       while (going && stream.status === "open") {
         means.attempts += 1;
-        const request = encodeWorkerRequest(workerRequest({ bid: 1_000_000, parts: 8 }));
+        const request = encodeWorkerRequest(workerRequest({ bid: 1_000_000, parts: 32 }));
         trySend(stream, publication(madeUpAuthor(), workerTopic, [request]));
         await pause(2);
       }
@@ -78,7 +78,7 @@ const bids: MemberAttack = {
     const flood = (async () => {
       while (going) {
         means.attempts += 1;
-        await askForOffer(bidder, { request: workerRequest({ bid: 1_000_000, parts: 8 }), withinMs: 20 });
+        await askForOffer(bidder, { request: workerRequest({ bid: 1_000_000, parts: 32 }), withinMs: 20 });
       }
     })();
     const asks = means.pick(3, 10);

@@ -71,10 +71,10 @@ export async function askForOffer(
 }
 
 /** Asks until there is an offer, and takes the lease. */
-export async function takeLease(by: HonestMember, worker: string, withinMs = 10_000): Promise<string> {
+export async function takeLease(by: HonestMember, worker: string, withinMs = 30_000): Promise<string> {
   const end = performance.now() + withinMs;
   while (performance.now() < end) {
-    const id = await askForOffer(by, { withinMs: 500 });
+    const id = await askForOffer(by, { withinMs: 800 });
     if (id !== undefined && await isGranted(by, worker, { RenewLease: { id } })) return id;
   }
   throw new Error("Cannot lease: the worker makes no offer");

@@ -93,7 +93,7 @@ const oversized = (target: MemberAttack["target"]): MemberAttack => ({
         pour(fate.stream, pieces(protocol, means.pick(tooLarge.quick, tooLarge.full))),
         pause(means.pick(1_000, 5_000)),
       ]);
-      const ended = unread.includes(protocol) || await holds(() => fate.end !== undefined, 5_000);
+      const ended = unread.includes(protocol) || await holds(() => fate.end !== undefined, 15_000);
       if (!ended) means.escaped(`${protocol}: the stream goes on`);
       if (fate.received > 0 && protocol.startsWith("/hypha-")) means.escaped(`${protocol}: it was answered`);
       fate.stream.abort(new Error("enough"));

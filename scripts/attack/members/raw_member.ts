@@ -114,7 +114,7 @@ export interface StreamFate {
 export async function openStream(connection: Connection, protocol: string): Promise<StreamFate> {
   const stream = await connection.newStream(protocol, {
     maxOutboundStreams: 10_000,
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(30_000),
   });
   return follow(stream);
 }

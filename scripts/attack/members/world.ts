@@ -228,7 +228,7 @@ function ownOf(role: VictimRole, folder: string): object {
   ];
   return {
     workDir: join(folder, "work"),
-    resources: { cpu: 8, gpu: 0, memory: 16, storage: 100 },
+    resources: { cpu: 32, gpu: 0, memory: 64, storage: 100 },
     offer: { price: 10, floor: 1, strategy: "flexible" },
     executors,
     cell: { ...cellDefault, allowUnconfined: true },
