@@ -92,7 +92,9 @@ function answerTrainer(
   plan: RoundPlan,
 ): AnsweredProgress {
   if (before.state === "done") return { training, answer: { type: "Done" } };
-  const trainer: Trainer = { ...before, lastMessageAt: now, waiting: progress === "update" };
+  // The aggregator reports a round before it sends the result: where its report came first, the result is on its way.
+  const waiting = progress === "update" && before.pace.roundsDone >= training.roundsDone;
+  const trainer: Trainer = { ...before, lastMessageAt: now, waiting };
   const updated = withTrainer(training, trainer);
   const paced = (answered: PacedAnswer): AnsweredProgress => ({
     training: withTrainer(training, {

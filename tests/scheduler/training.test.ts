@@ -192,6 +192,14 @@ test("who waits for a result is silent when the round is over, and only after th
   assert.equal(silentTrainers(late, 101, 100).map(({ peer }) => peer), ["b"], "a waits for the next");
 });
 
+test("bug: a trainer whose update is reported after its round is waited for without end", () => {
+  // The aggregator reports a round before it sends the result, so that this message may come first.
+  const late = answers(training(), [["a", "j", "update"], ["s", "k", "updated"], ["b", "j", "update"]]).training;
+  assert.equal(silentTrainers(late, 101, 100).map(({ peer }) => peer), ["a", "b"]);
+  const next = answers(late, [["b", "j", "update-received"], ["b", "j", "update"]]).training;
+  assert.equal(silentTrainers(next, 101, 100).map(({ peer }) => peer), ["a"], "b waits for the next");
+});
+
 test("a data set's record: publisher and whole number, else the reason", () => {
   const identity = identityOf("data", "data");
   const answer = { type: "record", id: "1", key: "k", publisher: "data", identity } as const;
