@@ -34,6 +34,5 @@ export const controls: readonly string[] = [
   "wrong-role-lease.renew",
   "wrong-role-record.put",
   "two-certificates-revoked",
-  "bids-of-a-worker-that-starve",
   "partner-names-our-domain",
 ];

@@ -36,6 +36,7 @@ const betweenAsksMs = 600;
 const madeUpAuthors: MemberAttack = {
   id: "gossip-of-made-up-authors",
   target: "worker",
+  leftOutOf: "quick",
   group: "auction",
   expected: {},
   run: async (means) => {
@@ -53,7 +54,7 @@ const madeUpAuthors: MemberAttack = {
         await pause(2);
       }
     })();
-    const asks = means.pick(3, 10);
+    const asks = means.pick(2, 10);
     const offers = await offersFor(asks);
     going = false;
     await flood;
@@ -81,7 +82,7 @@ const bids: MemberAttack = {
         await askForOffer(bidder, { request: workerRequest({ bid: 1_000_000, parts: 32 }), withinMs: 20 });
       }
     })();
-    const asks = means.pick(3, 10);
+    const asks = means.pick(2, 10);
     const offers = await offersFor(asks);
     going = false;
     await flood;
@@ -106,7 +107,7 @@ const neighbours: MemberAttack = {
       await member.connect(means.place.address);
     }
     await pause(1_500); // gossip judges its peers once a second
-    const asks = means.pick(3, 10);
+    const asks = means.pick(2, 10);
     const offers = await offersFor(asks);
     if (offers < asks * means.pick(0.3, 0.9)) {
       means.escaped(`an honest scheduler got ${offers} offers for ${asks} requests`);
