@@ -25,6 +25,7 @@ const runs: readonly Run[] = [
   [0, "renewal"],
   [2, "slow-link"],
   [2, "garbage-update"],
+  [4, "clock-jump"],
 ];
 
 (half ? () => {} : test)("each kind of trouble bites in a seed", async () => {

@@ -242,6 +242,8 @@ once("seeds that failed once violate no invariant", async () => {
       61_843,
       68_892,
       100_084,
+      31,
+      255,
       300_611,
       303_146,
       400_290,

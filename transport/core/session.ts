@@ -22,6 +22,7 @@ import { recordProtocol } from "../protocols/record_message.ts";
 import { Authorization } from "./authorization.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type ConnectionRow, ConnectionTable } from "./connection_table.ts";
+import { Departed } from "./departed.ts";
 import { Dialler } from "./dialing.ts";
 import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
@@ -78,6 +79,7 @@ export class Session {
   readonly #verified: VerifiedPeers;
   readonly #reachability: Reachability;
   readonly #acts: Authorization;
+  readonly #departed: Departed;
   readonly #gateways: Gateways;
   readonly #requests: Requests;
   readonly #streams: RawStreams;
@@ -104,7 +106,13 @@ export class Session {
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
     const table = this.#table, reachability = this.#reachability;
-    this.#acts = new Authorization({ input, clock, outbox, members: () => table.list() });
+    this.#departed = new Departed(() => clock.monotonic());
+    this.#acts = new Authorization({
+      input,
+      clock,
+      outbox,
+      members: () => [...table.list(), ...this.#departed.list()],
+    });
     this.#gateways = new Gateways({ input, wire, table, acts: this.#acts, reachability });
     const parts: SessionParts = {
       self: input.identity.peer,
@@ -149,10 +157,9 @@ export class Session {
     });
   }
 
-  // ── What the wire asks and reports ──
-
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     const { peer } = identity;
+    this.#departed.returned(identity);
     if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
     this.#verified.seen(identity);
     this.#reachability.established(connection, peer);
@@ -160,7 +167,9 @@ export class Session {
 
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
     if ("refusal" in reason) this.#verified.forget(identity);
-    if (last) this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
+    if (!last) return;
+    this.#departed.left(identity);
+    this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
   }
 
   #refused({ address, direction }: WireConnection, { identity, presented }: Gate, refusal: Refusal): void {
@@ -182,8 +191,6 @@ export class Session {
       return "unsupported";
     });
   }
-
-  // ── Start ──
 
   /** Starts the wire. Where that fails nothing is left over. */
   start(done: (started: Result.Result<WireStarted, TransportError>) => void): void {
@@ -209,8 +216,6 @@ export class Session {
       this.stop("the wire did not start", 0, () => done(Result.fail(error)));
     });
   }
-
-  // ── Asks ──
 
   /** Handles an ask. Trust and identity may change at any time; everything else needs a started session. */
   handle(ask: SessionAsk): void {
@@ -303,8 +308,6 @@ export class Session {
     for (const part of [this.#requests, this.#streams, this.#kad, this.#records]) part.rulesChanged();
   }
 
-  // ── Stop ──
-
   /**
    * Ends every connection and stops the wire. Calling it again waits for the same end, and may cut its grace short.
    *
@@ -361,8 +364,6 @@ export class Session {
       })
     );
   }
-
-  // ── For a caller that looks on ──
 
   /** This node. */
   get self(): PeerText {
