@@ -4,7 +4,7 @@
  * @module
  */
 import { Effect, Result } from "effect";
-import { type StreamChunk, type StreamHandle, TransportError } from "../../transport/port.ts";
+import type { StreamChunk, StreamHandle, TransportError } from "../../transport/port.ts";
 import { decodeFileHead, fileHeadMaxBytes } from "../../transport/protocols/mod.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { type CopyLimits, isFramed, withinIdle } from "./stream_file.ts";
@@ -16,8 +16,9 @@ export interface LabelledStream {
 }
 
 /**
- * Reads a stream's head. The stream that it gives begins with the head again, so that it is read like any other. A stream of the
- * existing network has no head and is given back as it is.
+ * Reads a stream's head. The stream that it gives begins with the head again, so that it is read like any other: one whose head is
+ * malformed has no label, and breaks when it is read, which its receiver must hear of. A stream of the existing network has no
+ * head and is given back as it is.
  */
 export function readLabel(
   stream: StreamHandle,
@@ -30,21 +31,18 @@ export function readLabel(
     for (;;) {
       const chunk = yield* withinIdle(stream.read, limits, "read");
       chunks.push(chunk);
-      if (chunk.type === "end") return { stream: replayed(stream, chunks), label: undefined };
+      const unlabelled = () => ({ stream: replayed(stream, chunks), label: undefined });
+      if (chunk.type === "end") return unlabelled();
       held = joined(held, chunk.bytes);
       const read = decodeFileHead(held);
-      if (Result.isFailure(read)) return yield* malformed(`no head of a file: ${read.failure.reason}`);
+      if (Result.isFailure(read)) return unlabelled();
       if (read.success !== undefined) {
         const { head } = read.success;
         return { stream: replayed(stream, chunks), label: "size" in head ? head.label : undefined };
       }
-      if (held.length > 2 * fileHeadMaxBytes) return yield* malformed("a head too long");
+      if (held.length > 2 * fileHeadMaxBytes) return unlabelled();
     }
   });
-}
-
-function malformed(detail: string): Effect.Effect<never, TransportError> {
-  return Effect.fail(new TransportError({ code: "malformed", detail }));
 }
 
 function joined(one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> {

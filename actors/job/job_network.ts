@@ -163,7 +163,7 @@ function chooseByHead(
   peer: PeerText,
   exit: Exit.Exit<LabelledStream, TransportError>,
 ): Chosen {
-  if (Exit.isFailure(exit)) return { reason: "its head is malformed or late", fields: {} };
+  if (Exit.isFailure(exit)) return { reason: "its head is late", fields: {} };
   const { stream, label } = exit.value;
   if (label === undefined) {
     const receiver = chooseBySender(receivers, peer);

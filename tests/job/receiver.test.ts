@@ -39,7 +39,8 @@ function host() {
   const asked: TransportAsk[] = [];
   const made = makeJobNetworkHost({ send: (ask) => void asked.push(ask) }, ports);
   let exchanges = 0;
-  const push = (peer: string, label?: PushLabel) => {
+  /** @param write In place of a whole file. */
+  const push = (peer: string, label?: PushLabel, write?: (far: StreamHandle) => Effect.Effect<void, unknown>) => {
     const protocol = label === undefined ? "/hypha-tensor-stream/push" : "/hypha-tensor-stream/push/2";
     const exchange = `e-${++exchanges}`;
     made.offer({ type: "stream.received", exchange, peer, protocol } as Extract<
@@ -49,7 +50,7 @@ function host() {
     const ask = asked.at(-1);
     if (ask?.type !== "stream.accept") return "rejected";
     const { near, far } = streamPair({ near: "me", far: peer }, protocol);
-    Effect.runFork(Effect.ignore(writeStreamFile(far, source, { idleMs: 2_000 }, label)));
+    Effect.runFork(Effect.ignore(write?.(far) ?? writeStreamFile(far, source, { idleMs: 2_000 }, label)));
     ask.replyTo.send({ type: "stream.opened", id: exchange, stream: near });
     return "accepted";
   };
@@ -104,6 +105,16 @@ for (const [name, label, reason] of foreign) {
     await held.close();
   });
 }
+
+test("bug: of a push whose head arrives malformed nobody heard, and its round waited without end", async () => {
+  const { network, push } = host();
+  const held = await holdOpen(networkOf(network, key(one)).receive({ peers: [alice], round: 1 }));
+  for (const head of [Uint8Array.of(3, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3), new Uint8Array(100_000).fill(0x20)]) {
+    push(alice, labelFor(key(one)), (far) => Effect.andThen(far.write(head), far.end));
+    assert.is(await arrives(held.value.next), true, "it is its sender's, and breaks while it is saved");
+  }
+  await held.close();
+});
 
 test("a job without a training takes no push with a label; what a job of a training sends names it", async () => {
   const asked: unknown[] = [];
