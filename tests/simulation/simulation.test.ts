@@ -244,6 +244,7 @@ once("seeds that failed once violate no invariant", async () => {
       100_084,
       31,
       255,
+      2_015,
       300_611,
       303_146,
       400_290,
