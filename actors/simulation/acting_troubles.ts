@@ -171,7 +171,8 @@ export class ActingTroubles {
     // It denies, whatever comes first.
     node.actor?.send({
       type: "rules.changed",
-      rules: [rule("allow", () => true), rule("deny", (who) => who.peer === peer)],
+      // Allowed to nobody else: what hostile members of other roles do meanwhile stays an act out of role.
+      rules: [rule("allow", (who) => who.peer === peer), rule("deny", (who) => who.peer === peer)],
     });
     let isOver = false;
     sim.after(endsMs, () => {
