@@ -171,7 +171,7 @@ export class ActingTroubles {
     // It denies, whatever comes first.
     node.actor?.send({
       type: "rules.changed",
-      // Allowed to nobody else: what hostile members of other roles do meanwhile stays an act out of role.
+      // The rule allows this member only: acts of other hostile members remain forbidden.
       rules: [rule("allow", (who) => who.peer === peer), rule("deny", (who) => who.peer === peer)],
     });
     let isOver = false;

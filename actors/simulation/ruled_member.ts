@@ -33,7 +33,7 @@ interface FileState {
   readonly denies: boolean;
   /** When it was written, in the world's time. */
   readonly since: number;
-  /** The disk told nobody of it. */
+  /** The disk did not report the change. */
   readonly isUnseen: boolean;
 }
 

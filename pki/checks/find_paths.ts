@@ -156,7 +156,7 @@ interface Search {
   readonly anchors: readonly Certificate[];
   readonly sent: readonly Certificate[];
   readonly limits: PathLimits;
-  /** Whether an unknown issuer is noted: where another domain vouches, nobody reads that, and an error costs a stack trace. */
+  /** Whether an unknown issuer is recorded. Where another domain has a path it is not needed, and creating the error costs a stack trace. */
   readonly explains: boolean;
   readonly links: Links;
   readonly spent: Spent;

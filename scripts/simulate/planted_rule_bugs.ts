@@ -26,7 +26,7 @@ export const plantedRuleBugs: readonly PlantedBug[] = [
     replace: `wanted.every((segment, at) => segment === segments[at])`,
   },
   {
-    name: "a pattern of a PeerID names nobody",
+    name: "a pattern of a PeerID fits no member",
     file: "transport/authorization/rules.ts",
     find: "exact.peers.has(member.peer) || exact",
     replace: "exact",

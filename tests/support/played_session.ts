@@ -74,6 +74,7 @@ export class PlayedSession {
           const peer = this.peerOf(connection);
           return peer === undefined ? undefined : identityOf(peer);
         },
+        leftLately: () => false,
         identitiesOf: (peer) => this.connections.has(peer) ? [identityOf(peer)] : [],
         best: (peer) => this.connections.get(peer),
         gateways: () => [],

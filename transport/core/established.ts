@@ -5,13 +5,19 @@
  */
 import type { PeerText } from "../port.ts";
 import type { ConnectionTable } from "./connection_table.ts";
+import type { Departed } from "./departed.ts";
 import type { Established } from "./parts.ts";
 
-/** Answers from a table. */
-export function establishedOf(table: ConnectionTable, gateways: () => readonly PeerText[]): Established {
+/** Answers from a table, and from the members that left it. */
+export function establishedOf(
+  table: ConnectionTable,
+  departed: Departed,
+  gateways: () => readonly PeerText[],
+): Established {
   return {
     identityOf: (connection) => table.identityOf(connection),
     identitiesOf: (peer) => table.identitiesOf(peer),
+    leftLately: (peer) => departed.list().some(({ identity }) => identity.peer === peer),
     best: (peer) => table.best(peer),
     gateways,
     get areRolesRequired() {

@@ -33,6 +33,8 @@ export interface Established {
   identityOf(connection: WireConnection): PeerIdentity | undefined;
   /** What the certificates of a peer's established connections proved. */
   identitiesOf(peer: PeerText): readonly PeerIdentity[];
+  /** Whether a peer's last connection ended a short while ago, and not because its certificate was refused. */
+  leftLately(peer: PeerText): boolean;
   /** The connection to use for a peer: open, a direct one before a relayed one. */
   best(peer: PeerText): WireConnection | undefined;
   /** The configured gateways that are connected. */

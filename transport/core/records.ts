@@ -48,7 +48,10 @@ export class Records implements KeepsRecords {
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
-    this.#store = new RecordStore(() => parts.clock.now(), (publisher) => parts.verified.known(publisher).length === 0);
+    this.#store = new RecordStore(
+      () => parts.clock.now(),
+      (publisher) => parts.verified.known(publisher).length === 0 && !parts.established.leftLately(publisher),
+    );
     this.#own = new OwnRecords(parts);
   }
 

@@ -118,7 +118,7 @@ export class Session {
       self: input.identity.peer,
       wire,
       clock,
-      established: establishedOf(this.#table, () => this.#gateways.peers()),
+      established: establishedOf(this.#table, this.#departed, () => this.#gateways.peers()),
       streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
@@ -168,7 +168,7 @@ export class Session {
   #left(identity: PeerIdentity, reason: CloseReason, last: boolean): void {
     if ("refusal" in reason) this.#verified.forget(identity);
     if (!last) return;
-    this.#departed.left(identity);
+    if (!("refusal" in reason)) this.#departed.left(identity);
     this.#init.outbox.tell({ type: "peer.closed", peer: identity.peer, identity, reason });
   }
 

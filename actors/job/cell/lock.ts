@@ -28,7 +28,7 @@ const lockMs = 5_000;
 
 const lockName = "worker.lock";
 
-/** Only the worker's own user may open the file: whoever may, can hold the lock and keep the worker from starting. */
+/** Only the worker's own user may open the file: a user who can open it can hold the lock and keep the worker from starting. */
 function makeLockFile(path: string): void {
   const descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
   try {

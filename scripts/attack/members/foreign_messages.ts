@@ -32,7 +32,7 @@ function multihashOf(publicKey: Uint8Array): Uint8Array {
   return Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20, ...publicKey);
 }
 
-/** A PeerID that nobody has. */
+/** A PeerID of no node. */
 export function madeUpPeer(): Uint8Array {
   return multihashOf(randomBytes(32));
 }

@@ -141,6 +141,13 @@ test("a publisher in another spelling of its PeerID is not its PeerID", () => {
   assert.is(it.exchange(kadPeer(byte), put(record)).how, "done");
 });
 
+test("bug: a change of trust while a publisher was away for a moment freed its keys", () => {
+  const it = played(undefined, { established: { leftLately: (peer) => peer === publisher } });
+  it.exchange(publisher, put(recordOf(1, "data", "first")));
+  assert.is(it.exchange(other, put(recordOf(2, "data", "stolen"))).how, "reset");
+  assert.equal(it.records.find(utf8("data"))?.value, utf8("first"));
+});
+
 test("no peer takes over the key of a publisher that counts", () => {
   const it = played(undefined, { known: (peer) => [identityOf(peer)] });
   it.exchange(publisher, put(recordOf(1, "data", "first")));
