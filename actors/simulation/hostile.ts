@@ -30,6 +30,8 @@ const floodEveryMs = 100;
 const answersMax = 64;
 /** The longest delay of a delaying gateway, in milliseconds. */
 const delayMaxMs = 6_000;
+/** After this, in milliseconds, a node closes a connection whose other end does not answer: libp2p's interval and our limit for a ping. */
+const keepAliveMs = 30_000;
 /** Everything that a node sent while it was taken over has arrived after this, in milliseconds. */
 const lateMs = 10_000;
 /** The resources that a lying worker claims. */
@@ -228,7 +230,11 @@ export class Hostile {
   }
 }
 
-const dropping = (random: RandomStream): Tamper => (frame) => random.chance(0.6) ? [] : [{ frame, laterMs: 0 }];
+const dropping = (random: RandomStream): Tamper => (frame) => {
+  if (!random.chance(0.6)) return [{ frame, laterMs: 0 }];
+  // The keep-alive of a circuit's end finds that the other is gone.
+  return frame.type === "relay.end" ? [{ frame, laterMs: keepAliveMs }] : [];
+};
 
 const delaying = (random: RandomStream): Tamper => (frame) => [{ frame, laterMs: random.next() * delayMaxMs }];
 

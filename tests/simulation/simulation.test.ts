@@ -250,6 +250,7 @@ once("seeds that failed once violate no invariant", async () => {
       303_146,
       400_290,
       401_502,
+      700_621,
     ]
   ) {
     await runSeeds(seed, 1);

@@ -262,6 +262,21 @@ test("a direct connection goes before a relayed one, and a closing one is not us
   assert.is(table.best(peerOf(peer)), relayed);
 });
 
+test("the newest of equal connections is used: the end of a former one may not have come here", () => {
+  const { table } = tableWith();
+  const [former, latest, relayed] = [
+    new FakeConnection(),
+    new FakeConnection(),
+    new FakeConnection({ relay: "12D3KooWRelay" }),
+  ];
+  former.stand(table, chainOf(peer));
+  latest.stand(table, chainOf(peer));
+  relayed.stand(table, chainOf(peer));
+  assert.is(table.best(peerOf(peer)), latest);
+  latest.isOpen = false;
+  assert.is(table.best(peerOf(peer)), former);
+});
+
 test("a refusal of an own dial is found by the address or the peer that was dialled, from the mark on", () => {
   const { table } = tableWith();
   const dialled = () =>
