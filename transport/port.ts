@@ -114,6 +114,9 @@ export type TransportAsk =
     readonly replyTo: ReplyTo<DialAnswer>;
   }
   | { readonly type: "close"; readonly peer: PeerText; readonly reason: string }
+  /** The links to these peers stay, also without use, until the same peers are released. It dials none of them. */
+  | { readonly type: "hold"; readonly peers: readonly PeerText[] }
+  | { readonly type: "release"; readonly peers: readonly PeerText[] }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   | { readonly type: "identity.changed"; readonly identity: NodeIdentity }
   /** The operator's rules changed. What they no longer allow ends. */

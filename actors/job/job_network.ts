@@ -70,6 +70,8 @@ export function makeJobNetworkHost(
           Effect.sync(() => {
             const receiver = new Receiver(options);
             receivers.add(receiver);
+            // A round may take longer than an unused link lasts, and a lost link counts as an absent peer.
+            transport.send({ type: "hold", peers: options.peers ?? [] });
             if (receivers.size === 1) {
               for (const protocol of pushProtocols) transport.send({ type: "serve", protocol });
             }
@@ -78,6 +80,7 @@ export function makeJobNetworkHost(
           (receiver) =>
             Effect.suspend(() => {
               receivers.delete(receiver);
+              transport.send({ type: "release", peers: options.peers ?? [] });
               if (receivers.size === 0) {
                 for (const protocol of pushProtocols) transport.send({ type: "unserve", protocol });
               }

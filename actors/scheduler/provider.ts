@@ -92,6 +92,8 @@ export function takeProvider(
   // The same key with another certificate: the workers' slices come from where they came from.
   if (provider === context.dataset.provider) return enqueue.assign({ dataset: found.success });
   enqueue.assign({ dataset: found.success, seeks: 0 });
+  enqueue.sendTo(context.transport, { type: "release", peers: [context.dataset.provider] });
+  enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
   enqueue.cancel(seekSoon.id);
   enqueue(() =>
     context.ports.report({
@@ -113,6 +115,8 @@ export function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { re
   }
   const { provider, slices } = found.success;
   enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
+  // The workers fetch the slices themselves: without this the link to the provider would look unused, and its end as an absence.
+  enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
   enqueue(() =>
     context.ports.report({
       level: "info",

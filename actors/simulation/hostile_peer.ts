@@ -129,6 +129,9 @@ export class HostilePeer implements WireListener {
   mayDial(): boolean {
     return true;
   }
+  mayServeDht(): boolean {
+    return true;
+  }
   mayKnow(): boolean {
     return true;
   }

@@ -129,6 +129,15 @@ test("push is served while somebody receives, and only then", async () => {
   assert.is(last("stream.reject").exchange, "late");
 });
 
+test("the links to those that a job receives from are held while it receives: a round may take longer than an unused link lasts", async () => {
+  const { network, asked } = host();
+  const holds = () => asked.filter(({ type }) => type === "hold" || type === "release");
+  const receiving = await holdOpen(network.receive({ peers: [alice, bob] }));
+  assert.equal(holds(), [{ type: "hold", peers: [alice, bob] }]);
+  await receiving.close();
+  assert.equal(holds().at(-1), { type: "release", peers: [alice, bob] });
+});
+
 test("a push goes to who names its sender, then to who takes everybody, then to nobody", async () => {
   const { network, accept, push, last } = host();
   const everybody = await holdOpen(network.receive({ peers: undefined }));

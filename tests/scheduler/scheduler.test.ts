@@ -373,6 +373,9 @@ test("a data node that comes back under another key serves from then on; another
   answer("data-2");
   assert.is(provider(), "data-2");
   assert.equal(world.reported("dataset.moved")[0]?.["formerPeer"], "data");
+  // Only workers fetch from it: the link would look unused.
+  assert.equal(world.take("hold").map(({ peers }) => peers), [["data"], ["data-2"]]);
+  assert.equal(world.take("release").map(({ peers }) => peers), [["data"]]);
   live(20_000);
   assert.equal(world.take("record.get"), []);
   // It is gone: looked for until it is back.

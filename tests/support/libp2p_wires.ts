@@ -73,6 +73,9 @@ export class NotingListener extends ConnectionTable implements WireListener {
   mayDial(address: AddressText): boolean {
     return this.isDialled(address);
   }
+  mayServeDht(): boolean {
+    return true;
+  }
   mayKnow(): boolean {
     return true;
   }

@@ -10,6 +10,7 @@ import { addressFilter } from "./address_filter.ts";
 import { leadsToGateway } from "./addresses.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { Outbox } from "./outbox.ts";
+import type { Established } from "./parts.ts";
 import type { Wire, WireConnection } from "./wire.ts";
 
 /** First and longest wait before a relay is asked again for a reservation, in milliseconds. */
@@ -22,8 +23,7 @@ export interface ReachabilityInit {
   readonly wire: Pick<Wire, "reserve" | "serveDht">;
   readonly clock: Clock;
   readonly outbox: Pick<Outbox, "tell">;
-  /** The best connection to a peer. */
-  readonly best: (peer: PeerText) => WireConnection | undefined;
+  readonly established: Pick<Established, "best" | "areRolesRequired">;
 }
 
 /** Watches and mends a session's reachability. */
@@ -87,7 +87,7 @@ export class Reachability {
     if (this.#stopped) return;
     this.#init.outbox.tell({ type: "reservation.lost", relay });
     this.#look();
-    const connection = this.#init.best(relay);
+    const connection = this.#init.established.best(relay);
     if (connection === undefined || connection.relay !== undefined) return;
     this.#again(relay, () => this.#reserve(connection, relay, 1), reserveAgainMs);
   }
@@ -102,16 +102,19 @@ export class Reachability {
     this.#timers.set(relay, clock.after(waitMs, task));
   }
 
-  /** Reports the addresses when they changed. A node with an address serves the DHT, one without only asks it. */
+  /**
+   * Reports the addresses when they changed. Gateways serve the DHT. Where certificates need no role, so does each node with an
+   * address: the existing network's gateways find no other. A node that does not serve it only asks.
+   */
   #look(): void {
     if (this.#stopped) return;
-    const { input: { relay, role }, wire, outbox } = this.#init;
+    const { input: { relay, role }, wire, outbox, established } = this.#init;
     const addresses = this.#addresses;
     const now = addresses.join(" ");
     if (now === this.#announced) return;
     this.#announced = now;
     const isReachable = addresses.length > 0 && (relay !== "client" || this.#leadsHere(addresses));
-    wire.serveDht(isReachable || role === "gateway");
+    wire.serveDht(role === "gateway" || (isReachable && !established.areRolesRequired));
     if (isReachable) outbox.tell({ type: "reachable", addresses });
   }
 

@@ -7,7 +7,7 @@ import { Result } from "effect";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Act } from "../authorization/acts.ts";
 import { actOfRequest, receiversOf } from "../authorization/acts_of_protocols.ts";
-import { type TransportAsk, TransportError } from "../port.ts";
+import { type PeerText, type TransportAsk, TransportError } from "../port.ts";
 import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/messages.ts";
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
 import type { AskStream } from "./ask_stream.ts";
@@ -23,6 +23,8 @@ export { exchangeMaxMs } from "./received_request.ts";
 /** Requests of ours under way, and requests of peers waiting for an answer of ours. */
 export const requestsMax = 4_096;
 
+/** How long an answer to {@linkcode Requests.keepUp} is waited for, in milliseconds. */
+const keepUpTimeoutMs = 10_000;
 /** How much is reported of why a request does not decode, in characters. */
 const malformedDetailMax = 300;
 /** How much is reported of why a request has no encoding, in characters. */
@@ -83,6 +85,20 @@ export class Requests {
     });
     this.#asked.set(id, request);
     this.#askedOpen.add(request);
+  }
+
+  /** Asks a peer for its health, so that the link to it is used. */
+  keepUp(peer: PeerText): void {
+    const protocol = "/hypha-health/0.0.1";
+    this.request({
+      type: "request",
+      id: this.#parts.uuid(),
+      peer,
+      protocol,
+      message: {},
+      timeoutMs: keepUpTimeoutMs,
+      replyTo: { send: () => {} },
+    });
   }
 
   #encoded(ask: Ask<"request">): Uint8Array | undefined {

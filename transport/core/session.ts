@@ -27,6 +27,7 @@ import { Dialler } from "./dialing.ts";
 import { establishedOf } from "./established.ts";
 import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
+import { IdleLinks } from "./idle_links.ts";
 import { KadStreams } from "./kad_streams.ts";
 import { MemberCosts } from "./member_costs.ts";
 import type { Outbox } from "./outbox.ts";
@@ -86,6 +87,7 @@ export class Session {
   readonly #kad: KadStreams;
   readonly #records: Records;
   readonly #gossip: Gossip;
+  readonly #links: IdleLinks;
   readonly #served = new Set<string>();
   /** Ends of previous certificates' connections, each in its time; as many as there are pairs within one `drainMs`. */
   readonly #drains = new Set<Timer>();
@@ -104,21 +106,18 @@ export class Session {
     this.costs = new MemberCosts({ clock, outbox, table: this.#table });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
-    this.#reachability = new Reachability({ input, wire, clock, outbox, best: (peer) => this.#table.best(peer) });
-    const table = this.#table, reachability = this.#reachability;
     this.#departed = new Departed(() => clock.monotonic());
-    this.#acts = new Authorization({
-      input,
-      clock,
-      outbox,
-      members: () => [...table.list(), ...this.#departed.list()],
-    });
+    const table = this.#table;
+    const established = establishedOf(table, this.#departed, () => this.#gateways.peers());
+    const reachability = this.#reachability = new Reachability({ input, wire, clock, outbox, established });
+    const members = () => [...table.list(), ...this.#departed.list()];
+    this.#acts = new Authorization({ input, clock, outbox, members });
     this.#gateways = new Gateways({ input, wire, table, acts: this.#acts, reachability });
     const parts: SessionParts = {
       self: input.identity.peer,
       wire,
       clock,
-      established: establishedOf(this.#table, this.#departed, () => this.#gateways.peers()),
+      established,
       streams: this.costs.places,
       dialler: this.#dialler,
       verified: this.#verified,
@@ -133,19 +132,16 @@ export class Session {
     this.#records = new Records(parts);
     this.#kad = new KadStreams(parts, this.#records);
     this.#gossip = new Gossip(parts);
+    const { costs: { places } } = this, gateways = this.#gateways, requests = this.#requests;
+    this.#links = new IdleLinks({ input, clock, table, places, gateways, reachability, requests });
     init.watch.session?.(this);
   }
 
   #makeTable(): ConnectionTable {
     const { input, clock, outbox } = this.#init;
-    const { makeGate, snapshot, limits, handshakeTimeoutMs, uuid } = input;
     return new ConnectionTable({
+      ...input,
       clock,
-      makeGate,
-      snapshot,
-      limits,
-      handshakeTimeoutMs,
-      uuid,
       identity: () => this.#identity,
       listener: {
         turnedAway: (address, refusal) =>
@@ -159,6 +155,7 @@ export class Session {
 
   #established(connection: WireConnection, identity: PeerIdentity, first: boolean): void {
     const { peer } = identity;
+    this.costs.places.established(connection);
     this.#departed.returned(identity);
     if (first) this.#init.outbox.tell({ type: "peer.established", peer, identity });
     this.#verified.seen(identity);
@@ -208,6 +205,7 @@ export class Session {
       if (Result.isSuccess(started) && this.#phase === "running") {
         this.#reachability.addresses(started.success.addresses);
         this.#reachability.started();
+        this.#links.started();
         return done(started);
       }
       const error = Result.isFailure(started)
@@ -239,6 +237,8 @@ export class Session {
     "dial": (ask) => this.#dial(ask),
     "retire": (ask) => this.#retire(ask),
     "close": ({ peer, reason }) => this.#table.close(peer, reason),
+    "hold": ({ peers }) => this.#links.hold(peers),
+    "release": ({ peers }) => this.#links.release(peers),
     "serve": ({ protocol }) => {
       this.#served.add(protocol);
       this.#init.wire.serve(protocol);
@@ -322,6 +322,7 @@ export class Session {
     this.#phase = "settling";
     for (const timer of this.#drains) clock.cancel(timer);
     this.#reachability.stop();
+    this.#links.stop();
     this.#settle(reason);
   }
 
@@ -330,7 +331,9 @@ export class Session {
     const { clock } = this.#init;
     const now = clock.monotonic();
     if (now < this.#graceEndsAt) {
-      const busy = this.#table.closeIdle((connection) => this.#isBusy(connection), reason);
+      const { places } = this.costs;
+      // A drain waits for exchanges, files, and circuits that the wire relays for others.
+      const busy = this.#table.closeIdle((each) => each.isRelaying || places.isUsed(each), reason);
       if (busy > 0 || this.#table.size > 0) {
         // What leaves with a connection's close takes its grace; only then the wire may end it.
         if (busy === 0) this.#graceEndsAt = Math.min(this.#graceEndsAt, now + closeGraceMs);
@@ -339,11 +342,6 @@ export class Session {
       }
     }
     this.#end(reason);
-  }
-
-  /** A drain waits for exchanges, files, and circuits that the wire relays for others. */
-  #isBusy(connection: WireConnection): boolean {
-    return connection.isRelaying || this.costs.places.isBusy(connection, (protocol) => protocol.startsWith("/hypha-"));
   }
 
   #end(reason: string): void {

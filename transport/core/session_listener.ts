@@ -4,6 +4,7 @@
  * @module
  */
 import { multiaddr } from "@multiformats/multiaddr";
+import { standsFor } from "../../pki/member.ts";
 import type { TransportInput } from "../port.ts";
 import { addressRules } from "./address_filter.ts";
 import type { ConnectionTable } from "./connection_table.ts";
@@ -50,6 +51,8 @@ export function wireListener(
     charge: (peer, us) => costs.work.charge(peer, us),
     refund: (peer, us) => costs.work.refund(peer, us),
     permits: (connection, act) => gateways.permits(connection, act),
+    // A worker of the existing network serves it too: its certificate names no role, and stands for each.
+    mayServeDht: (peer) => table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
     mayDial: (address) => rules.mayDial(multiaddr(address)),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
     announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),

@@ -13,6 +13,9 @@ export const streamsPerPeerMax = 128;
 /** Streams of Kademlia that it may have open in each direction. */
 export const kadStreamsPerPeerMax = 64;
 
+/** Whether a protocol is this network's own: members use it for their work, and not to find each other. */
+export const isOwnProtocol = (protocol: string): boolean => protocol.startsWith("/hypha-");
+
 /** A verdict on a stream that a peer opened. */
 export type StreamVerdict = StreamListener | "unsupported" | "too-many" | "refused";
 
@@ -21,23 +24,34 @@ type Kind = "in" | "out" | "in kad" | "out kad";
 
 /** Counts the streams of all peers. */
 export class StreamPlaces implements OpensStreams {
-  readonly #clock: Pick<Clock, "soon">;
+  readonly #clock: Pick<Clock, "soon" | "monotonic">;
   readonly #peerOf: (connection: WireConnection) => PeerText | undefined;
   /** By peer, then by kind. A peer without streams has no entry. */
   readonly #peers = new Map<PeerText, Map<Kind, number>>();
   /** How many of each protocol a connection has open. A connection without streams has no entry. */
   readonly #connections = new Map<WireConnection, Map<string, number>>();
+  /** When the last stream of an own protocol began or ended on a connection, or the connection was established. */
+  readonly #usedAt = new WeakMap<WireConnection, number>();
 
   /** No stream is open yet. */
-  constructor(clock: Pick<Clock, "soon">, peerOf: (connection: WireConnection) => PeerText | undefined) {
+  constructor(clock: Pick<Clock, "soon" | "monotonic">, peerOf: (connection: WireConnection) => PeerText | undefined) {
     this.#clock = clock;
     this.#peerOf = peerOf;
   }
 
-  /** Whether a stream is open on a connection, of a protocol that `counts` accepts. */
-  isBusy(connection: WireConnection, counts: (protocol: string) => boolean): boolean {
-    for (const protocol of this.#connections.get(connection)?.keys() ?? []) if (counts(protocol)) return true;
-    return false;
+  /** A connection was established. */
+  established(connection: WireConnection): void {
+    this.#usedAt.set(connection, this.#clock.monotonic());
+  }
+
+  /** Whether a stream of an own protocol is open on a connection. */
+  isUsed(connection: WireConnection): boolean {
+    return this.#connections.get(connection)?.keys().some(isOwnProtocol) ?? false;
+  }
+
+  /** When a connection was used last, by the clock's monotonic time in milliseconds. */
+  usedAt(connection: WireConnection): number {
+    return this.#usedAt.get(connection) ?? Number.NEGATIVE_INFINITY;
   }
 
   open(connection: WireConnection, protocol: string, listener: StreamListener): WireStream {
@@ -68,7 +82,10 @@ export class StreamPlaces implements OpensStreams {
     if (taken >= (isKad ? kadStreamsPerPeerMax : streamsPerPeerMax)) return undefined;
     const leavePeer = count(this.#peers, peer, kind);
     const leaveConnection = count(this.#connections, connection, protocol);
+    const use = () => void (isOwnProtocol(protocol) && this.#usedAt.set(connection, this.#clock.monotonic()));
+    use();
     return () => {
+      use();
       leavePeer();
       leaveConnection();
     };

@@ -154,6 +154,8 @@ function refusalsOf(state: State): Refusals {
     "identity.changed": ({ identity }) => void (state.input = { ...state.input, identity }),
     "rules.changed": ({ rules }) => void (state.input = { ...state.input, rules }),
     "close": nothing,
+    "hold": nothing,
+    "release": nothing,
     "serve": nothing,
     "unserve": nothing,
     "request.cancel": nothing,

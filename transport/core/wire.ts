@@ -187,6 +187,8 @@ export interface WireListener extends ConnectionListener {
    * one) that a peer opens, before its first byte is read. False: the wire resets it.
    */
   permits(connection: WireConnection, act: ServiceAct): boolean;
+  /** Whether a peer is connected that may serve the DHT. */
+  mayServeDht(peer: PeerText): boolean;
   /** Whether an address may be dialled. */
   mayDial(address: AddressText): boolean;
   /** Whether an address of a peer may be remembered. */

@@ -35,6 +35,11 @@ export interface KadInternals {
   readonly handlers: Record<string, KadHandler>;
   /** Replaces what takes Kademlia's streams. The DHT binds it when it begins to serve: before the start. */
   takeStreams(takes: TakesStream): void;
+  /**
+   * Keeps peers out of the routing table that do not serve the DHT. The library takes each peer that an answer names, dials it and
+   * pings it; so every client would be linked with every other.
+   */
+  tableOnly(serves: (peer: PeerId) => Promise<boolean>): void;
   /** Peers of the routing table that are closest to a key, without a search. */
   closestPeersOffline(key: Uint8Array): Promise<{ id: PeerId; multiaddrs: Multiaddr[] }[]>;
 }
@@ -110,6 +115,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     needMethods(need(handlers[type], "@libp2p/kad-dht", `rpc.handlers.${type}`), "@libp2p/kad-dht", type, ["handle"]);
   }
   needMethods(dht.rpc, "@libp2p/kad-dht", "rpc", ["onIncomingStream"]);
+  needMethods(dht, "@libp2p/kad-dht", "service", ["onPeerConnect"]);
   needMethods(services.pubsub, "@libp2p/gossipsub", "service", ["onPeerConnected", "handleReceivedRpc"]);
   const routing = need(dht.peerRouting, "@libp2p/kad-dht", "peerRouting");
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
@@ -129,6 +135,12 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
     },
     kad: {
       handlers,
+      tableOnly: (serves) => {
+        const add = dht.onPeerConnect.bind(dht);
+        dht.onPeerConnect = async (peer: { readonly id: PeerId }) => {
+          if (await serves(peer.id)) await add(peer);
+        };
+      },
       closestPeersOffline: (key) => routing.getClosestPeersOffline(key),
       takeStreams: (takes) => {
         dht.rpc.onIncomingStream = takes;

@@ -140,6 +140,11 @@ export class Libp2pWire implements Wire {
         })
     );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
+    // Identify names the protocols of each peer that is connected: who does not announce the DHT is none of its servers.
+    internals.kad.tableOnly(async (peer) => {
+      const known = await libp2p.peerStore.get(peer).catch(() => undefined);
+      return known?.protocols.includes(kadProtocol) === true && listener.mayServeDht(peer.toString());
+    });
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
     internals.events.addEventListener("self:peer:update", () => this.#lookAtAddresses());
     internals.events.addEventListener("transport:listening", () => this.#lookAtAddresses());

@@ -17,7 +17,7 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
   const facts: TransportFact[] = [];
   const serves: boolean[] = [];
   const asked: number[] = [];
-  const state = { best: undefined as WireConnection | undefined };
+  const state = { best: undefined as WireConnection | undefined, areRolesRequired: false };
   const reachability = new Reachability({
     input: {
       role: "worker",
@@ -37,7 +37,12 @@ function nodeOf(input: Partial<TransportInput> = {}, places: (attempt: number) =
     },
     clock,
     outbox: { tell: (fact) => facts.push(fact) },
-    best: () => state.best,
+    established: {
+      best: () => state.best,
+      get areRolesRequired() {
+        return state.areRolesRequired;
+      },
+    },
   });
   const connection = new FakeConnection({ direction: "outbound", address: `${gateway}/p2p/${relay}` });
   connection.isOpen = true;
@@ -69,6 +74,15 @@ test("addresses are told when they change, and make a node serve the DHT; after 
   reachability.addresses(["/ip4/192.0.2.1/tcp/2"]);
   reachability.dhtReady();
   assert.is(facts.length, 1);
+});
+
+test("where certificates must name a role, gateways alone serve the DHT", () => {
+  for (const role of ["worker", "gateway"] as const) {
+    const { reachability, serves, state } = nodeOf({ role });
+    state.areRolesRequired = true;
+    reachability.addresses(["/ip4/192.0.2.1/tcp/1"]);
+    assert.equal(serves, [role === "gateway"]);
+  }
 });
 
 test("a node that waits for a relay is not reachable by an address that only its own configuration lets through", () => {

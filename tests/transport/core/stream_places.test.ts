@@ -44,19 +44,34 @@ test("streams of Kademlia have places of their own", () => {
 test("a place is free again when its stream is closed, or when no listener took it", () => {
   const places = new StreamPlaces(new ManualClock(), () => "peer");
   const connection = new FakeConnection();
-  const isBusy = () => places.isBusy(connection, (protocol) => protocol === "/a");
-  assert.is(places.received(connection, "/a", () => "refused"), "refused");
-  assert.is(isBusy(), false);
+  const isUsed = () => places.isUsed(connection);
+  assert.is(places.received(connection, "/hypha-a", () => "refused"), "refused");
+  assert.is(isUsed(), false);
   const log: string[] = [];
-  const kept = places.received(connection, "/a", () => listening(log));
-  assert.is(isBusy(), true);
-  assert.is(places.isBusy(connection, (protocol) => protocol === "/b"), false);
+  const kept = places.received(connection, "/hypha-a", () => listening(log));
+  assert.is(isUsed(), true);
   if (typeof kept !== "string") kept.closed("done", "");
-  assert.equal([isBusy(), log], [false, ["done"]]);
-  places.open(connection, "/a", listening(log));
-  assert.is(isBusy(), true);
+  assert.equal([isUsed(), log], [false, ["done"]]);
+  places.open(connection, "/hypha-a", listening(log));
+  assert.is(isUsed(), true);
   connection.opened[0]?.listener.closed("reset", "");
-  assert.equal([isBusy(), log], [false, ["done", "reset"]]);
+  assert.equal([isUsed(), log], [false, ["done", "reset"]]);
+});
+
+test("a connection is used when a stream of an own protocol begins and when it ends, not by a library's streams", () => {
+  const clock = new ManualClock();
+  const places = new StreamPlaces(clock, () => "peer");
+  const connection = new FakeConnection();
+  places.established(connection);
+  const [established, passed] = [clock.monotonic(), 10_000];
+  clock.pass(passed);
+  places.open(connection, kadProtocol, listening([]));
+  assert.equal([places.isUsed(connection), places.usedAt(connection)], [false, established]);
+  places.open(connection, "/hypha-a", listening([]));
+  assert.is(places.usedAt(connection), established + passed);
+  clock.pass(passed);
+  connection.opened[1]?.listener.closed("done", "");
+  assert.equal([places.isUsed(connection), places.usedAt(connection)], [false, established + 2 * passed]);
 });
 
 test.run();

@@ -1,0 +1,59 @@
+/** Whom a member is linked with in a network of real nodes: its gateways, and those it works with. */
+import { setTimeout as pause } from "node:timers/promises";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { Role } from "../../pki/certificate.ts";
+import { makeTestPki } from "../support/pki.ts";
+import { defaultPolicy } from "../../pki/trust.ts";
+import { of, snapshotOf, startTransport, type TestTransport } from "../support/transports.ts";
+
+const test = suite("links of a real network");
+const pki = await makeTestPki();
+/** Members beside the gateway. */
+const members = 8;
+/** The library puts a peer that it heard of into its table within this, in milliseconds: it dials and pings it first. */
+const heardMs = 2_000;
+
+async function linksOf(node: TestTransport): Promise<readonly string[]> {
+  const answer = await node.ask({ type: "peers" });
+  assert.is(answer.type, "peers");
+  return answer.type === "peers" ? answer.list.map(({ peer }) => peer) : [];
+}
+
+async function start(name: string, role: Role, options: object): Promise<TestTransport> {
+  return await startTransport({ pki, name, role, node: await pki.node(name, { role }), ...options });
+}
+
+const trusted = snapshotOf(pki);
+/** Trust as `init` sets it up, and as a network with existing nodes has it: there each node with an address serves the DHT. */
+const snapshots = [["require", { ...trusted, policy: { ...defaultPolicy, roles: "require" } }], [
+  "accept",
+  trusted,
+]] as const;
+for (const [roles, snapshot] of snapshots) {
+  test(`bug: the DHT linked each client with every other that an answer named (roles: ${roles})`, async () => {
+    const gateway = await start("gateway", "gateway", { snapshot, relay: "server" });
+    const gatewayAddresses = [gateway.addresses[0] as string];
+    const nodes: TestTransport[] = [];
+    for (let index = 0; index < members; index++) {
+      const node = await start(`worker-${index}`, "worker", { snapshot, gatewayAddresses });
+      await node.ask({ type: "dial", id: "gateway", target: { address: gatewayAddresses[0] as string } });
+      nodes.push(node);
+    }
+    await Promise.all(nodes.map((node) => node.fact(of("dht.ready"))));
+    const asks = nodes.map((node, index) =>
+      node.ask({ type: "record.get", id: "g", key: `key-${index}`, timeoutMs: 5_000 })
+    );
+    for (const answer of await Promise.all(asks)) assert.is(answer.type, "record.missing");
+    await pause(heardMs);
+    for (const node of nodes) assert.equal(await linksOf(node), [gateway.peer], node.name);
+    // Whom a client asks for by name it finds, through the gateway.
+    const [first, last] = [nodes[0]!, nodes.at(-1)!];
+    const dialled = await first.ask({ type: "dial", id: "d", target: { peer: last.peer } });
+    assert.equal(dialled, { type: "dial.done", id: "d", peer: last.peer });
+    assert.equal([...await linksOf(first)].toSorted(), [gateway.peer, last.peer].toSorted());
+    await Promise.all([gateway, ...nodes].map((node) => node.stop()));
+  });
+}
+
+test.run();
