@@ -227,10 +227,7 @@ export class ConnectionTable implements ConnectionListener {
     return (this.#peers.get(peer) ?? []).flatMap(({ gate }) => gate.identity ?? []);
   }
 
-  /**
-   * The connection to use for a peer, or one of its members: open, a direct one before a relayed one, the newest of equal ones. A peer
-   * that connects again may have lost the former connection, and its end may not have come here.
-   */
+  /** The open connection to use: a direct one first, then the newest, because the end of a former one may not have come here. */
   best(peer: PeerText, to?: AskTarget): WireConnection | undefined {
     let best: WireConnection | undefined;
     for (const row of this.#peers.get(peer) ?? []) {
