@@ -18,7 +18,9 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
+import { DirectDials } from "../../../transport/libp2p/direct_dials.ts";
 import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
+import { dialInternalsOf } from "../../../transport/libp2p/node_internals.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
@@ -138,11 +140,19 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
   };
   const nodes = await Promise.all(Array.from({ length: listens ? 1 : diallers }, makeNode));
   const node = nodes[0]!;
+  // As the wire of production dials; the others by libp2p's queue.
+  const direct = nodes.map((each) => new DirectDials(dialInternalsOf(each), () => true));
+  const isOurs = way !== "noise" && way !== "tls";
+  const dial = (address: string, dialler: number) =>
+    isOurs
+      ? direct[dialler]!.dial(address, new AbortController().signal)
+      : nodes[dialler]!.dial(multiaddr(address), { force: true });
   await node.handle(sink, swallow, { maxInboundStreams: 1_024 });
   let generation = 1;
   return {
     address: node.getMultiaddrs()[0]?.toString() ?? "",
-    connect: async (address, dialler = 0) => wireOf(await nodes[dialler]!.dial(multiaddr(address), { force: true })),
+    // Without the peer's name, which would find the connection that there is.
+    connect: async (address, dialler = 0) => wireOf(await dial(address.replace(/\/p2p\/.*$/, ""), dialler)),
     trust: (crlsPath) => {
       const snapshot = snapshotFrom(setup, crlsPath, ++generation);
       for (const security of securities) security.trustChanged(snapshot);
