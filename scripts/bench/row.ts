@@ -46,6 +46,45 @@ export function makeRow(
   return row;
 }
 
+/** The middle one; of an even number the upper. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+}
+
+/** What one round came to: in a second by the clock, and in a second of processor time of both ends. */
+export interface Speed {
+  readonly perSecond: number;
+  readonly perCpuSecond: number;
+}
+
+/**
+ * Makes two rows of the medians of the rounds: one by the clock and, with `.cpu` after its id, one by processor time, which
+ * other work on the machine changes less.
+ */
+export function speedRows(
+  id: string,
+  what: string,
+  unit: string,
+  { ours, peer, theirs, target }: {
+    readonly ours: readonly Speed[];
+    readonly peer: string;
+    readonly theirs: readonly Speed[];
+    readonly target: number;
+  },
+): BenchRow[] {
+  const row = (suffix: string, by: string, kind: keyof Speed) =>
+    makeRow({
+      id: `${id}${suffix}`,
+      what: `${what}${by}`,
+      unit,
+      value: median(ours.map((speed) => speed[kind])),
+      peer: { name: peer, value: median(theirs.map((speed) => speed[kind])) },
+      op: ">=",
+      target,
+    });
+  return [row("", "", "perSecond"), row(".cpu", ", by processor time of both ends", "perCpuSecond")];
+}
+
 function round(value: number): number {
   return Number(value.toPrecision(4));
 }

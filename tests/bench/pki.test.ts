@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { randomWords } from "../../scripts/bench/pki/random_list.ts";
 import { ownRuntime, scriptCommand } from "../../scripts/check/runtimes.ts";
-import { type BenchRow, makeRow } from "../../scripts/bench/row.ts";
+import { type BenchRow, makeRow, speedRows } from "../../scripts/bench/row.ts";
 import { needing } from "../support/prerequisites.ts";
 
 const test = suite("npm run bench");
@@ -48,6 +48,22 @@ test("compares the ratio where there is a peer, and the value where there is non
   assert.ok(makeRow({ ...common, op: ">=", target: 1.5, peer }).met);
   assert.not.ok(makeRow({ ...common, op: ">=", target: 3.1 }).met);
   assert.equal(makeRow({ ...common, op: "<=", target: 3 }).ratio, null);
+});
+
+test("prints the ratio by processor time beside the one by the clock, each of its own medians", () => {
+  const rounds = (...pairs: readonly (readonly [number, number])[]) =>
+    pairs.map(([perSecond, perCpuSecond]) => ({ perSecond, perCpuSecond }));
+  const speeds = {
+    ours: rounds([30, 8], [10, 9], [20, 1_000]),
+    peer: "peer",
+    theirs: rounds([10, 6], [10, 6], [999, 6]),
+    target: 2,
+  };
+  const rows = speedRows("x", "x", "/s", speeds);
+  assert.equal(rows.map(({ id, value, ratio, met }) => ({ id, value, ratio, met })), [
+    { id: "x", value: 20, ratio: 2, met: true },
+    { id: "x.cpu", value: 9, ratio: 1.5, met: false },
+  ]);
 });
 
 test("draws the same serials from the same seed", () => {

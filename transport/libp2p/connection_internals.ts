@@ -42,6 +42,9 @@ export interface TcpListener {
 /** A multiplexer that hands streams of the peer on through a method of its own. */
 export type HandingMuxer = StreamMuxer & { onRemoteStream(stream: Stream): void };
 
+/** A multiplexer that measures the round trip. */
+export type PingingMuxer = StreamMuxer & { ping(options?: AbortOptions): Promise<number> };
+
 /** The status code of a listener that listens; a listener of another status destroys what arrives. */
 const activeCode = 1;
 
@@ -122,6 +125,7 @@ export function checkMuxer(factory: { createStreamMuxer(connection: MessageStrea
   const over = new Error("it was a look at start");
   try {
     handingMuxerOf(muxer);
+    pingingMuxerOf(muxer);
   } finally {
     muxer.abort(over);
     connection.abort(over);
@@ -132,6 +136,12 @@ export function checkMuxer(factory: { createStreamMuxer(connection: MessageStrea
 export function handingMuxerOf(muxer: StreamMuxer): HandingMuxer {
   needMethods(muxer, "@libp2p/yamux", "muxer", ["onRemoteStream"]);
   return muxer as HandingMuxer;
+}
+
+/** The inside of a multiplexer that is pinged. */
+export function pingingMuxerOf(muxer: StreamMuxer): PingingMuxer {
+  needMethods(muxer, "@libp2p/yamux", "muxer", ["ping"]);
+  return muxer as PingingMuxer;
 }
 
 /**

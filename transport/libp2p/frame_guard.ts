@@ -9,6 +9,7 @@
  */
 import { priceOf } from "../core/prices.ts";
 import type { PeerText } from "../port.ts";
+import { muxerProtocol } from "./early_muxer.ts";
 
 /** What frames cost, in microseconds of this node's time. */
 export const frameCosts = {
@@ -49,7 +50,7 @@ export const negotiationLinesMax = 16;
 const headerBytes = 12;
 const frameTypes = { data: 0, ping: 2 } as const;
 const synFlag = 1;
-const muxer = "/yamux/1.0.0\n";
+const muxer = `${muxerProtocol}\n`;
 
 /** Charges a peer, for all that it costs beside its frames too; returns how long to wait, in milliseconds. */
 export type ChargesPeer = (peer: PeerText, us: number) => number;
@@ -158,9 +159,17 @@ export class FrameReader {
   /** The line that is being read, while the muxer is negotiated; undefined once frames come. */
   #line: string | undefined = "";
 
-  /** @param direction Of the connection. */
-  constructor({ frameBytesMax }: Pick<FrameLimits, "frameBytesMax">, direction: "inbound" | "outbound" = "inbound") {
+  /**
+   * @param direction Of the connection.
+   * @param beginsWith What comes first; `frames` where TLS has agreed on the multiplexer.
+   */
+  constructor(
+    { frameBytesMax }: Pick<FrameLimits, "frameBytesMax">,
+    direction: "inbound" | "outbound" = "inbound",
+    beginsWith: "negotiation" | "frames" = "negotiation",
+  ) {
     this.#frameBytesMax = frameBytesMax;
+    if (beginsWith === "frames") this.#line = undefined;
     this.#theirs = direction === "inbound" ? 1 : 0;
   }
 

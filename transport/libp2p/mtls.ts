@@ -19,8 +19,17 @@ import type {
 } from "@libp2p/interface";
 import { peerIdFromString } from "@libp2p/peer-id";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { HandshakeTimeout, HungUp, Internal, NoCertificate, type Refusal, TlsFailed } from "../../pki/refusal.ts";
+import {
+  HandshakeTimeout,
+  HungUp,
+  Internal,
+  NoCertificate,
+  ProtocolMismatch,
+  type Refusal,
+  TlsFailed,
+} from "../../pki/refusal.ts";
 import { checkStreams, socketConnectionOf } from "./connection_internals.ts";
+import { alpnProtocols, confirmedMuxer, earlyMuxer, muxerAgreement } from "./early_muxer.ts";
 import type { FrameBudgets } from "./frame_guard.ts";
 import type { Libp2pConnection, Libp2pConnections } from "./connections.ts";
 import { ConnectionClosed, socketOf } from "./raw_connection.ts";
@@ -62,6 +71,7 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
   const secure = async (
     raw: MessageStream,
     direction: "inbound" | "outbound",
+    components: object,
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> => {
     const expectedPeer = options.remotePeer?.toString();
@@ -69,14 +79,20 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
       init.connections.begin(raw, direction, { expectedPeer, read: "negotiation" });
     const pair = connection.secure();
     if (pair === undefined) throw closed();
+    const muxer = earlyMuxer(components, options);
     let socket: TLSSocket;
     try {
-      socket = startTls(raw, direction, contextOf(pair));
+      socket = startTls(raw, direction, {
+        secureContext: contextOf(pair),
+        ...(muxer === undefined ? {} : { ALPNProtocols: [...alpnProtocols] }),
+      });
     } catch (error) {
       connection.failed(new Internal({ detail: error instanceof Error ? error.message : String(error) }));
       throw closed();
     }
-    const identity = await handshake(connection, socket, { signal: options.signal, now: init.now });
+    const { signal } = options;
+    const identity = await handshake(connection, socket, { signal, now: init.now });
+    const streamMuxer = muxerAgreement(socket.alpnProtocol) === "yamux" ? muxer : undefined;
     const budget = init.frames?.hold(identity.peer);
     if (budget !== undefined) socket.once("close", () => init.frames?.release(identity.peer));
     const secured = new SecuredStream({
@@ -87,15 +103,19 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
       onEnd: (by, detail) => connection.known.end ??= { by, detail },
       onBroken: (detail) => connection.broken(detail),
       now: init.now,
+      beginsWith: streamMuxer === undefined ? "negotiation" : "frames",
       ...(budget === undefined ? {} : { budget }),
     });
     connection.known.secured = secured;
-    return { connection: secured, remotePeer: peerIdFromString(identity.peer) };
+    const proven = { connection: secured, remotePeer: peerIdFromString(identity.peer) };
+    if (streamMuxer === undefined) return proven;
+    if (direction === "inbound") return { ...proven, streamMuxer };
+    return { ...proven, streamMuxer: await confirmedMuxer(streamMuxer, secured, { signal, closed }) };
   };
-  return () => ({
+  return (components) => ({
     protocol: tlsProtocol,
-    secureInbound: (raw, options) => secure(raw, "inbound", options),
-    secureOutbound: (raw, options) => secure(raw, "outbound", options),
+    secureInbound: (raw, options) => secure(raw, "inbound", components, options),
+    secureOutbound: (raw, options) => secure(raw, "outbound", components, options),
   });
 }
 
@@ -108,11 +128,11 @@ const closed = () => new ConnectionClosed("during its handshake");
 function startTls(
   raw: MessageStream,
   direction: "inbound" | "outbound",
-  secureContext: NonNullable<ConnectionOptions["secureContext"]>,
+  offer: Pick<ConnectionOptions, "secureContext" | "ALPNProtocols">,
 ): TLSSocket {
   const socket = socketOf(raw);
   const carrier = socket === undefined ? messageDuplex(raw) : takeSocket(raw, socket);
-  const common = { secureContext, rejectUnauthorized: false } as const;
+  const common = { ...offer, rejectUnauthorized: false } as const;
   if (direction === "outbound") return connect({ ...common, socket: carrier, servername: "" });
   return new TLSSocket(carrier as Socket, { ...common, isServer: true, requestCert: true });
 }
@@ -152,6 +172,11 @@ function handshake(
       const chain = readChain(socket);
       if (chain === undefined) return fail(new TlsFailed({ detail: "the peer's certificate cannot be read" }));
       if (chain.length === 0) return fail(new NoCertificate({ detail: "TLS completed without a certificate" }));
+      if (muxerAgreement(socket.alpnProtocol) === "unknown") {
+        return fail(
+          new ProtocolMismatch({ detail: `it chose the protocol "${socket.alpnProtocol}", which was not offered` }),
+        );
+      }
       if (socket.isSessionReused()) return fail(new TlsFailed({ detail: "a resumed session proves no certificate" }));
       const identity = connection.verify({ version: socket.getProtocol() ?? "unknown", chain });
       if (identity === undefined) return end();

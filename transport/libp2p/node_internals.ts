@@ -5,7 +5,16 @@
  *
  * @module
  */
-import type { Connection, Libp2pEvents, PeerId, Stream, StreamHandler, TypedEventTarget } from "@libp2p/interface";
+import type {
+  Connection,
+  Libp2p,
+  Libp2pEvents,
+  PeerId,
+  Stream,
+  StreamHandler,
+  TypedEventTarget,
+} from "@libp2p/interface";
+import { peerIdFromString } from "@libp2p/peer-id";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { tcpListenerOf } from "./connection_internals.ts";
 import { need, needMethods } from "./moved_internal.ts";
@@ -64,6 +73,20 @@ export interface GrantedReservations {
   removeReservation(peer: PeerId): void;
 }
 
+/** How a node dials. */
+export interface DialInternals {
+  /** Whether a transport dials such addresses. */
+  isReachable(address: Multiaddr): boolean;
+  /** Whether there is a connection to the peer that the address names, it is this node, or the queue has a dial for it. */
+  isKnown(address: Multiaddr): boolean;
+  /** Dials by the transport alone. */
+  direct(address: Multiaddr, signal: AbortSignal): Promise<Connection>;
+  /** Dials by libp2p's queue. */
+  queued(address: Multiaddr, signal: AbortSignal): Promise<Connection>;
+  /** Notes the address of a connection for its peer. */
+  remember(connection: Connection): Promise<unknown>;
+}
+
 /** The inside of a libp2p node. */
 export interface NodeInternals {
   readonly events: TypedEventTarget<
@@ -87,6 +110,51 @@ export interface NodeInternals {
   readonly gossip: GossipInternals;
   /** Sets the protocol's version in identify. */
   setProtocolVersion(version: string): void;
+}
+
+/**
+ * Finds how a node dials.
+ *
+ * @throws {MovedInternal} naming what is missing.
+ */
+export function dialInternalsOf(
+  libp2p: Pick<Libp2p, "dial" | "peerId" | "peerStore" | "getConnections">,
+): DialInternals {
+  // deno-lint-ignore no-explicit-any -- the point of this file
+  const { components } = libp2p as any;
+  const transports = need(components?.transportManager, "libp2p", "components.transportManager");
+  needMethods(transports, "libp2p", "components.transportManager", ["dial", "dialTransportForMultiaddr"]);
+  const manager: { getDialQueue(): readonly QueuedDial[] } = need(
+    components.connectionManager,
+    "libp2p",
+    "components.connectionManager",
+  );
+  needMethods(manager, "libp2p", "components.connectionManager", ["getDialQueue"]);
+  return {
+    isReachable: (address) => transports.dialTransportForMultiaddr(address) !== undefined,
+    isKnown: (address) => {
+      const named = namedPeer(address);
+      if (named === libp2p.peerId.toString()) return true;
+      if (named !== undefined && libp2p.getConnections(peerIdFromString(named)).length > 0) return true;
+      return manager.getDialQueue().some(({ peerId, multiaddrs }) =>
+        (named !== undefined && peerId?.toString() === named) || multiaddrs.some((other) => other.equals(address))
+      );
+    },
+    direct: (address, signal) => transports.dial(address, { signal }),
+    queued: (address, signal) => libp2p.dial(address, { signal }),
+    remember: ({ remotePeer, remoteAddr }) => libp2p.peerStore.merge(remotePeer, { multiaddrs: [remoteAddr] }),
+  };
+}
+
+/** A dial in libp2p's queue. */
+interface QueuedDial {
+  readonly peerId?: PeerId;
+  readonly multiaddrs: readonly Multiaddr[];
+}
+
+/** The peer that an address names last. */
+function namedPeer(address: Multiaddr): string | undefined {
+  return address.getComponents().findLast(({ name }) => name === "p2p")?.value;
 }
 
 /** The types of messages that the DHT's own handlers answer: those that bring nothing to be kept. */

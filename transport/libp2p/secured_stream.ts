@@ -35,6 +35,8 @@ export interface SecuredStreamInit {
   readonly onEnd: (by: SocketEnd, detail: string) => void;
   /** What the peer's frames may cost; without one they are not looked at. */
   readonly budget?: FrameBudget;
+  /** What the peer sends first. */
+  readonly beginsWith: "negotiation" | "frames";
   /** Called when the frames cannot go on, before the stream is aborted. */
   readonly onBroken?: (detail: string) => void;
   /** Milliseconds; only differences matter. */
@@ -70,7 +72,7 @@ export class SecuredStream extends AbstractMessageStream {
     this.#onBroken = init.onBroken ?? (() => {});
     this.#guard = init.budget === undefined
       ? undefined
-      : { budget: init.budget, reader: new FrameReader(init.budget.limits, init.direction) };
+      : { budget: init.budget, reader: new FrameReader(init.budget.limits, init.direction, init.beginsWith) };
     const { socket, onEnd } = init;
     let ended = false;
     const end = (by: SocketEnd, detail: string) => {

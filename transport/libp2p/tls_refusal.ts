@@ -15,7 +15,7 @@ const wordings: readonly (readonly [RegExp, (detail: string) => Refusal])[] = [
     (detail) => new TlsVersion({ detail }),
   ],
   [
-    /wrong[_ ]version[_ ]number|http[_ ]request|InvalidContentType|packet[_ ]length|bad record type|not a tls|invalid message|unexpected message|corrupt message|UnexpectedMessage|InvalidMessage/i,
+    /no[_ ]application[_ ]protocol|wrong[_ ]version[_ ]number|http[_ ]request|InvalidContentType|packet[_ ]length|bad record type|not a tls|invalid message|unexpected message|corrupt message|UnexpectedMessage|InvalidMessage/i,
     (detail) => new ProtocolMismatch({ detail }),
   ],
   [

@@ -24,6 +24,7 @@ import {
 import { type AddressText, type PeerText, TransportError, type TransportInput } from "../port.ts";
 import type { KadMessage } from "../protocols/kad_record.ts";
 import { type Libp2pConnection, Libp2pConnections } from "./connections.ts";
+import { DirectDials } from "./direct_dials.ts";
 import { limitedFirstMessage } from "./first_message_limit.ts";
 import { refusalOfDialError } from "./dial_refusal.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
@@ -32,7 +33,7 @@ import { answerKad, type KadAnswer, searchClosest } from "./kad_search.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
-import { internalsOf, type NodeInternals } from "./node_internals.ts";
+import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_internals.ts";
 import { pricedGossip } from "./priced_gossip.ts";
 import { priced } from "./priced_protocols.ts";
 import type { Meter } from "./secured_stream.ts";
@@ -45,6 +46,7 @@ interface Running {
   readonly internals: NodeInternals;
   readonly connections: Libp2pConnections;
   readonly gossip: GossipTopics;
+  readonly direct: DirectDials;
   readonly listener: WireListener;
 }
 
@@ -59,6 +61,8 @@ export class Libp2pWire implements Wire {
   readonly #listening = new Set<PeerText>();
   /** Protocols whose streams go to the listener, which judges them. The DHT serves its own when it likes. */
   readonly #served = new Set<string>([kadProtocol]);
+  /** Dials under way, which end with the wire. */
+  readonly #dials = new Set<AbortController>();
   #running: Running | undefined;
   #starting: Promise<unknown> | undefined;
   #stopping: Promise<void> | undefined;
@@ -159,7 +163,8 @@ export class Libp2pWire implements Wire {
       clock: this.#clock,
       receives: (message) => listener.gossip(message),
     });
-    return { libp2p, internals, connections, gossip, listener };
+    const direct = new DirectDials(dialInternalsOf(libp2p), (address) => listener.mayDial(address));
+    return { libp2p, internals, connections, gossip, listener, direct };
   }
 
   /** The listener of connections, which also hears here when one ends. */
@@ -202,6 +207,7 @@ export class Libp2pWire implements Wire {
   async #end(): Promise<void> {
     const { libp2p, connections } = this.#running ?? {};
     if (libp2p === undefined || connections === undefined) return;
+    for (const dial of [...this.#dials]) dial.abort(new Error("the node stops"));
     await libp2p.stop();
     for (const connection of [...connections.all()]) {
       if (!connection.isClosing) connection.close("now", "the node stops");
@@ -257,20 +263,27 @@ export class Libp2pWire implements Wire {
 
   dial(target: WireTarget, done: (outcome: Result.Result<WireConnection, Refusal>) => void): GiveUp {
     const controller = new AbortController();
-    const { signal } = controller;
+    this.#dials.add(controller);
+    let isGivenUp = false;
     const began = this.#clock.monotonic();
-    const end = (outcome: Result.Result<WireConnection, Refusal>) => signal.aborted || done(outcome);
-    this.#dial(target, signal).then((connection) => {
+    const end = (outcome: Result.Result<WireConnection, Refusal>) => {
+      this.#dials.delete(controller);
+      if (!isGivenUp) done(outcome);
+    };
+    this.#dial(target, controller.signal).then((connection) => {
       const known = this.#running?.connections.of(connection);
       if (known?.isOpen === true) return end(Result.succeed(known));
       end(Result.fail(new HungUp({ detail: "the connection ended as soon as it was open" })));
     }, (error) => end(Result.fail(refusalOfDialError(error, Math.round(this.#clock.monotonic() - began)))));
-    return () => controller.abort(new Error("the dial was given up"));
+    return () => {
+      isGivenUp = true;
+      controller.abort(new Error("the dial was given up"));
+    };
   }
 
   async #dial(target: WireTarget, signal: AbortSignal): Promise<Connection> {
-    const { libp2p } = this.#node();
-    if ("address" in target) return await libp2p.dial(multiaddr(target.address), { signal });
+    const { libp2p, direct } = this.#node();
+    if ("address" in target) return await direct.dial(target.address, signal);
     const { peer, addresses, fresh: force = false } = target;
     if (addresses === undefined) return await libp2p.dial(peerIdFromString(peer), { signal, force });
     return await libp2p.dial(addresses.map((address) => multiaddr(namingPeer(address, peer))), { signal, force });

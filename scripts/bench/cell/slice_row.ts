@@ -43,7 +43,7 @@ export async function sliceRow(folder: string, sizeBytes: number): Promise<Bench
     const ours: number[] = [], theirs: number[] = [];
     for (let round = 0; round <= rounds; round++) {
       const pulled = await worker.pull(data.address);
-      const streamed = await pair.throughput(sizeBytes, 1);
+      const { perSecond: streamed } = await pair.throughput(sizeBytes, 1);
       if (round === 0) continue; // the first round warms the process up
       ours.push(sizeBytes / pulled / 1_000);
       theirs.push(streamed);

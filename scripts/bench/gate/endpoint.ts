@@ -4,9 +4,10 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { constants } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
-import { connect, createServer, type TLSSocket } from "node:tls";
+import { connect, createSecureContext, createServer, type TLSSocket } from "node:tls";
 import type { Connection, Stream } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
@@ -17,7 +18,9 @@ import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
+import { DirectDials } from "../../../transport/libp2p/direct_dials.ts";
 import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
+import { dialInternalsOf } from "../../../transport/libp2p/node_internals.ts";
 import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
@@ -63,6 +66,8 @@ export interface End {
 }
 
 const chunk = Buffer.alloc(65_536, 7);
+/** What a plain loop writes at once: the fewest waits, and no gain beyond it. */
+const bareChunk = Buffer.alloc(1_048_576, 7);
 const sink = "/bench/sink/1";
 const unlimited = 1_000_000;
 /** Most dials at once. */
@@ -122,7 +127,7 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
       streamMuxers: [yamux()],
       connectionEncrypters: [security === undefined ? await theirEncrypter(way) : security.encrypter],
       connectionGater: { ...security?.gater, denyDialMultiaddr: () => false },
-      ...(security === undefined ? {} : { logger: silentLogger }),
+      logger: silentLogger,
       connectionManager: {
         maxConnections: unlimited,
         inboundConnectionThreshold: unlimited,
@@ -135,11 +140,19 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
   };
   const nodes = await Promise.all(Array.from({ length: listens ? 1 : diallers }, makeNode));
   const node = nodes[0]!;
+  // As the wire of production dials; the others by libp2p's queue.
+  const direct = nodes.map((each) => new DirectDials(dialInternalsOf(each), () => true));
+  const isOurs = way !== "noise" && way !== "tls";
+  const dial = (address: string, dialler: number) =>
+    isOurs
+      ? direct[dialler]!.dial(address, new AbortController().signal)
+      : nodes[dialler]!.dial(multiaddr(address), { force: true });
   await node.handle(sink, swallow, { maxInboundStreams: 1_024 });
   let generation = 1;
   return {
     address: node.getMultiaddrs()[0]?.toString() ?? "",
-    connect: async (address, dialler = 0) => wireOf(await nodes[dialler]!.dial(multiaddr(address), { force: true })),
+    // Without the peer's name, which would find the connection that there is.
+    connect: async (address, dialler = 0) => wireOf(await dial(address.replace(/\/p2p\/.*$/, ""), dialler)),
     trust: (crlsPath) => {
       const snapshot = snapshotFrom(setup, crlsPath, ++generation);
       for (const security of securities) security.trustChanged(snapshot);
@@ -181,20 +194,25 @@ function wireOf(connection: Connection): Wire {
 }
 
 async function bareEnd({ listens, identity, trustPem }: EndSetup): Promise<End> {
-  const common = {
+  // One context for all dials, and no tickets, as ours has it.
+  const context = {
     cert: identity.certPem,
     key: identity.keyPem,
     ca: trustPem,
     minVersion: "TLSv1.3",
     ecdhCurve: "X25519",
-    allowHalfOpen: true,
+    secureOptions: constants.SSL_OP_NO_TICKET,
   } as const;
+  const secureContext = createSecureContext(context);
   let address = "";
   if (listens) {
-    const server = createServer({ ...common, requestCert: true, rejectUnauthorized: true }, (socket) => {
-      socket.on("error", () => {}).on("data", () => {}).on("end", () => socket.end("."));
-      socket.write("."); // only now does the dialler know that it was let in
-    });
+    const server = createServer(
+      { ...context, allowHalfOpen: true, requestCert: true, rejectUnauthorized: true },
+      (socket) => {
+        socket.on("error", () => {}).on("data", () => {}).on("end", () => socket.end("."));
+        socket.write("."); // only now does the dialler know that it was let in
+      },
+    );
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     address = String((server.address() as { port: number }).port);
   }
@@ -202,8 +220,8 @@ async function bareEnd({ listens, identity, trustPem }: EndSetup): Promise<End> 
     address,
     connect: (port) =>
       new Promise((resolve, reject) => {
-        const options = { ...common, checkServerIdentity: () => undefined, port: Number(port), host: "127.0.0.1" };
-        const socket = connect(options);
+        const to = { port: Number(port), host: "127.0.0.1", allowHalfOpen: true };
+        const socket = connect({ ...to, secureContext, checkServerIdentity: () => undefined });
         socket.on("error", reject);
         socket.once("data", () => resolve(bareWire(socket)));
       }),
@@ -218,8 +236,8 @@ function bareWire(socket: TLSSocket): Wire {
     close: () => void socket.destroy(),
     send: async (bytes) => {
       const answered = new Promise<void>((resolve) => socket.once("data", () => resolve()));
-      for (let left = bytes; left > 0; left -= chunk.length) {
-        if (socket.write(chunk.subarray(0, Math.min(left, chunk.length)))) continue;
+      for (let left = bytes; left > 0; left -= bareChunk.length) {
+        if (socket.write(bareChunk.subarray(0, Math.min(left, bareChunk.length)))) continue;
         await new Promise<void>((resolve) => socket.once("drain", () => resolve()));
       }
       socket.end();

@@ -64,6 +64,12 @@ export interface HandshakesMeasured {
   readonly latencies: readonly number[];
 }
 
+/** What a round of sending came to, in megabytes. */
+export interface ThroughputMeasured {
+  readonly perSecond: number;
+  readonly perCpuSecond: number;
+}
+
 /** A listener and a dialler. */
 export class Pair {
   readonly way: Way;
@@ -93,16 +99,22 @@ export class Pair {
     this.#address = address;
   }
 
+  /** What a command to the dialler takes, and costs each end in processor time. */
+  async #both(command: Command): Promise<Answer & { readonly listenerCpuUs: number; readonly diallerCpuUs: number }> {
+    const [theirs, ours] = await Promise.all([this.listener.tell({ do: "cpu" }), this.dialler.tell({ do: "cpu" })]);
+    const answer = await this.dialler.tell(command);
+    const after = await this.listener.tell({ do: "cpu" });
+    return { ...answer, listenerCpuUs: after.cpuUs - theirs.cpuUs, diallerCpuUs: answer.cpuUs - ours.cpuUs };
+  }
+
   /** What `work`, done so often by the dialler, costs at both ends. */
   async #cost(command: Command & { readonly count: number }): Promise<HandshakesMeasured> {
-    const [theirs, ours] = await Promise.all([this.listener.tell({ do: "cpu" }), this.dialler.tell({ do: "cpu" })]);
-    const { ms, latencies, cpuUs } = await this.dialler.tell(command);
-    const after = await this.listener.tell({ do: "cpu" });
-    const listenerCpuUs = (after.cpuUs - theirs.cpuUs) / command.count;
+    const { ms, latencies, listenerCpuUs, diallerCpuUs } = await this.#both(command);
+    const { count } = command;
     return {
-      perSecond: command.count / ms * 1_000,
-      cpuUs: listenerCpuUs + (cpuUs - ours.cpuUs) / command.count,
-      listenerCpuUs,
+      perSecond: count / ms * 1_000,
+      cpuUs: (listenerCpuUs + diallerCpuUs) / count,
+      listenerCpuUs: listenerCpuUs / count,
       latencies,
     };
   }
@@ -117,10 +129,16 @@ export class Pair {
     return this.#cost({ do: "knock", address: this.#address, count });
   }
 
-  /** Megabytes a second through so many streams at once. */
-  async throughput(bytes: number, streams: number): Promise<number> {
-    const { ms } = await this.dialler.tell({ do: "send", address: this.#address, bytes, streams });
-    return bytes * streams / ms / 1_000;
+  /** Megabytes through so many streams at once: in a second, and in a second of processor time of both ends. */
+  async throughput(bytes: number, streams: number): Promise<ThroughputMeasured> {
+    const { ms, listenerCpuUs, diallerCpuUs } = await this.#both({
+      do: "send",
+      address: this.#address,
+      bytes,
+      streams,
+    });
+    const megabytes = bytes * streams / 1_000_000;
+    return { perSecond: megabytes / ms * 1_000, perCpuSecond: megabytes / (listenerCpuUs + diallerCpuUs) * 1_000_000 };
   }
 
   /** Bytes that an idle connection keeps at the listener. */

@@ -83,15 +83,17 @@ for (const [what, how, message] of moved) {
   test(`names ${what} where it was moved`, () => assert.throws(tcpOf(how), message));
 }
 
-test("names the method that hands streams on, and the methods that streams are built of", () => {
-  const factory = limitingMuxer(() => {
+test("names the methods that hand streams on and ping, and the methods that streams are built of", () => {
+  const lacking = (method: string) => () => {
     const real = yamux()();
     return {
       createStreamMuxer: (connection: MessageStream) =>
-        Object.defineProperty(real.createStreamMuxer(connection as never), "onRemoteStream", { value: undefined }),
+        Object.defineProperty(real.createStreamMuxer(connection as never), method, { value: undefined }),
     };
-  });
-  assert.throws(() => factory({ logger: silentLogger }), /@libp2p\/yamux \S+: it has no muxer.onRemoteStream\(\)/);
+  };
+  const make = (method: string) => () => limitingMuxer(lacking(method))({ logger: silentLogger });
+  assert.throws(make("onRemoteStream"), /@libp2p\/yamux \S+: it has no muxer.onRemoteStream\(\)/);
+  assert.throws(() => checkMuxer(lacking("ping")(), silentLogger.forComponent("test")), /it has no muxer.ping\(\)/);
   const base = Object.create(AbstractMessageStream.prototype, { onTransportClosed: { value: undefined } });
   assert.throws(() => checkStreams(base), /@libp2p\/utils \S+: it has no AbstractMessageStream.onTransportClosed\(\)/);
 });

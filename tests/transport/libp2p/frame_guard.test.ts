@@ -93,6 +93,14 @@ test("the multiplexer is agreed on within so many lines, of which none is empty 
   assert.match(brokenBy(Uint8Array.of(0x80, 1)) ?? "", /cannot be read/);
 });
 
+test("frames come first where TLS has agreed on the multiplexer: lines are no frames then", () => {
+  const reader = () => new FrameReader(limits, "inbound", "frames");
+  assert.is(costOf(Buffer.concat([frame("ping", { syn: true }), frame("window")]), reader()), ping + small);
+  const over = frame("data", { length: limits.frameBytesMax + 1 });
+  assert.ok("broken" in reader().scan(over, 0));
+  assert.ok("broken" in new FrameReader(limits).scan(frame("ping"), 0), "without an agreement, lines come first");
+});
+
 test("a scan stops where a slice is used up, and goes on there", () => {
   const pings = Buffer.concat([negotiation, ...Array.from({ length: 1_000 }, () => frame("ping"))]);
   const scanned = new FrameReader(limits).scan(pings, 0);

@@ -29,6 +29,8 @@ const codes: [error: unknown, code: string][] = [
   [withCode("ERR_SSL_UNSUPPORTED_PROTOCOL", "unsupported protocol"), "tls-version"],
   [new Error("received fatal alert: ProtocolVersion, incompatible: Tls12NotOffered"), "tls-version"],
   [withCode("ERR_SSL_WRONG_VERSION_NUMBER", "wrong version number"), "protocol-mismatch"],
+  [withCode("ERR_SSL_NO_APPLICATION_PROTOCOL", "peer doesn't support any known protocol"), "protocol-mismatch"],
+  [withCode("ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "received fatal alert"), "protocol-mismatch"],
   [new Error("received corrupt message of type InvalidContentType"), "protocol-mismatch"],
   [withCode("ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE", "peer did not return a certificate"), "no-certificate"],
   [new Error("peer sent no certificates: NoCertificatesPresented"), "no-certificate"],

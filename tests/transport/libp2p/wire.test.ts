@@ -1,5 +1,5 @@
 /** The wire of production on loopback, under a connection table and real gates. */
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { peerIdFromString } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { Result } from "effect";
@@ -160,6 +160,27 @@ test("dials: a connection there is, an address, a refused one, nothing, and not 
   a.listener.isDialled = () => false;
   assert.is(await codeOf({ address: `${address}/p2p/${a.peer.replace(/.$/, "x")}` }), "unreachable");
   await Promise.all([a.stop(), b.stop()]);
+});
+
+test("an address that was dialled is remembered for its peer", async () => {
+  const [a, b] = await Promise.all([startWire(pki), startWire(pki)]);
+  const address = b.started.bound[0]!;
+  assert.ok(Result.isSuccess(await a.dial({ address })));
+  const known = await new Promise<readonly string[]>((resolve) => a.wire.addressesOf(b.peer, resolve));
+  assert.ok(known.includes(address), String(known));
+  await Promise.all([a.stop(), b.stop()]);
+});
+
+test("a stop fails a dial that waits for its answer", async () => {
+  const silent = createServer(() => {});
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const a = await startWire(pki);
+  const { port } = silent.address() as { port: number };
+  const outcome = a.dial({ address: `/ip4/127.0.0.1/tcp/${port}` });
+  await until("the handshake", () => a.listener.size === 1);
+  await a.stop();
+  assert.ok(Result.isFailure(await outcome));
+  silent.close();
 });
 
 test("a dial that is given up reports nothing", async () => {
