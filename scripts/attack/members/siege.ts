@@ -61,23 +61,24 @@ const allowed = { fds: 3, memoryBytes: 24 * 1_048_576 };
 const heldMaxBytes = { defended: 64 * 1_048_576, control: 1_048_576 };
 /** A node frees its resources within this time, in milliseconds: requests that never end are declined after 10 s. */
 const recoveryMs = 15_000;
-const pings = { quick: 5, full: 100 };
+/** A quick run asserts no latency. */
+const pings = { quick: { least: 2, paceMs: 100 }, full: { least: 100, paceMs: 20 } };
 
 /** Runs attacks on one node at the same time. */
 export async function besiege(attacks: readonly MemberAttack[], siege: MemberSiege): Promise<MemberAttackRow[]> {
   const { world, victims, attackers, honest, quick, quiet, defended } = siege;
   const { target } = attacks[0]!;
   const [victim, { peer }] = [victims[target], world.nodes[target]];
-  const least = quick ? pings.quick : pings.full;
+  const limits = quick ? pings.quick : pings.full;
   const problems: string[] = [];
-  quiet.push(...await pingsWhile(honest, peer, Promise.resolve(), least));
+  quiet.push(...await pingsWhile(honest, peer, Promise.resolve(), limits));
   const before = (quick ? siege.last.get(victim) : undefined) ?? await victim.footprint();
   const from = victim.lines.length;
   const begun = performance.now();
   const assault = attackers.assail(attacks.map(({ id }) => id), quick);
   let latencies: number[] | undefined;
   try {
-    latencies = await pingsWhile(honest, peer, assault, least);
+    latencies = await pingsWhile(honest, peer, assault, limits);
   } catch (error) {
     problems.push(error instanceof Error ? error.message : String(error));
   }
