@@ -50,7 +50,7 @@ interface MembersAttackOptions {
 export async function attack({ runtime, json, quick, rest }: MembersAttackOptions): Promise<MembersReport[]> {
   const say = json ? console.error : console.log;
   const made = await makeMembersWorld();
-  const attackers = new MemberAttackers(await runtimeBinary("node"));
+  const attackers = quick ? MemberAttackers.here() : MemberAttackers.apart(await runtimeBinary("node"));
   const processes: Victims[] = [];
   const makeProcess = async () => {
     const victims = new Victims(runtime, await runtimeBinary(runtime));
@@ -68,7 +68,7 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
     honest = await HonestMember.start({ role: "scheduler", identity, trustPem: world.root.certPem });
     for (const role of victimRoles) await honest.dial(nodes[role].address);
     const rows: MemberAttackRow[] = [];
-    const siege = { world, victims, attackers, honest, quiet: [], quick, defended };
+    const siege = { world, victims, attackers, honest, quiet: [], quick, defended, last: new Map() };
     for (const group of groupsOf(chosen(rest, quick), quick)) {
       const begun = performance.now();
       const taken = await besiege(group, siege);
@@ -126,11 +126,17 @@ async function startVictims({ pki, hostile, quick, defended, makeProcess }: {
   }
   await Promise.all(
     victimRoles.map((role) =>
-      victims[role].line(`${role}-01 to be ready`, ({ node, event }) => node === `${role}-01` && event === "node.ready")
+      victims[role].line(
+        `${role}-01 to be ready`,
+        ({ node, event }) => node === `${role}-01` && event === lastOfStart(role),
+      )
     ),
   );
   return { victims, nodes };
 }
+
+/** A worker is ready before it takes work: it finds out first how it can confine jobs. */
+const lastOfStart = (role: VictimRole) => role === "worker" ? "worker.cell" : "node.ready";
 
 /** The attacks that the command line names; all without such a flag. */
 function chosen(rest: readonly string[], quick: boolean): readonly MemberAttack[] {

@@ -51,6 +51,8 @@ const rows: Readonly<Record<string, Row>> = {
   },
 };
 const pingProtocol = "/ipfs/ping/1.0.0";
+/** Pings that may wait for an answer while the connection has no room for it, in bytes; a ping has 32. */
+export const pingBytesWaitingMax = 1_024;
 
 /** What arrives on a stream and what leaves it, before its user sees it. */
 interface Watchable {
@@ -112,12 +114,17 @@ function watch(given: Stream, { bytesMax, circuit }: Row, carried: (bytes: numbe
   };
 }
 
-/** A peer that takes no answer to its pings is not read on. */
+/**
+ * A peer that takes no answer to its pings is not read on. A ping may come while the connection is full of a transfer to the same
+ * peer: libp2p ends a connection whose ping is reset, so it waits.
+ */
 function watchPings(given: Stream): void {
   const stream = watchable(given);
   const { onData } = stream;
+  let waiting = 0;
   stream.onData = (data) => {
-    if (stream.writableNeedsDrain) return stream.abort(new Error("it takes no answers"));
+    waiting = stream.writableNeedsDrain ? waiting + data.byteLength : 0;
+    if (waiting > pingBytesWaitingMax) return stream.abort(new Error("it takes no answers"));
     onData.call(stream, data);
   };
 }

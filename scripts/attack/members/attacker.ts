@@ -1,6 +1,6 @@
 /**
- * The hostile members, in a separate process with low priority: what an honest member waits for must depend on the node, not on
- * attackers in the same event loop.
+ * The hostile members. In a full run they have a process of their own with low priority: what an honest member waits for must
+ * depend on the node, not on attackers in the same event loop.
  *
  * Reads lines of JSON on standard input, {@linkcode AttackerCommand}, and answers each with one.
  *
@@ -47,7 +47,8 @@ async function attack(ids: readonly string[], quick: boolean): Promise<Assault[]
   }));
 }
 
-async function obey(command: AttackerCommand): Promise<Assault[] | HostileAddresses | object> {
+/** Does what it is told. */
+export async function obey(command: AttackerCommand): Promise<Assault[] | HostileAddresses | object> {
   if (command.type === "attack") return await attack(command.ids, command.quick);
   if (command.type === "prepare") {
     places = await startHostilePlaces(command.pki);
@@ -58,10 +59,12 @@ async function obey(command: AttackerCommand): Promise<Assault[] | HostileAddres
   return {};
 }
 
+/** A connection that a node closes fails whatever was under way on it, in places that nothing waits for. */
+export const ignoreLost = (): void => {};
+
 if (process.argv[1]?.endsWith("attacker.ts") === true) {
   setPriority(niceness);
-  // A connection that a node closes fails whatever was under way on it, in places that nothing waits for.
-  process.on("unhandledRejection", () => {});
+  process.on("unhandledRejection", ignoreLost);
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await obey(JSON.parse(line)))}\n`);
   }

@@ -3,12 +3,13 @@
  *
  * @module
  */
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { RoleConfig } from "../../../actors/config/config.ts";
 import { flagsOf, LineProcess } from "../line_process.ts";
 import type { Assault } from "./attack.ts";
-import type { AttackerCommand } from "./attacker.ts";
-import type { MembersFootprint, VictimCommand, VictimLine } from "./victim.ts";
+import { type AttackerCommand, ignoreLost, obey } from "./attacker.ts";
+import type { MembersCounts, MembersFootprint, VictimCommand, VictimLine } from "./victim.ts";
 import type { HostileAddresses } from "./hostile_places.ts";
 import type { MembersPki, MembersWorld, VictimPlace } from "./world.ts";
 
@@ -47,6 +48,10 @@ export class Victims {
     return this.#ask({ type: "footprint" });
   }
 
+  counts(): Promise<MembersCounts> {
+    return this.#ask({ type: "counts" });
+  }
+
   /** Waits for a line that fits. */
   async line(what: string, fits: (line: VictimLine) => boolean): Promise<VictimLine> {
     const end = performance.now() + answerMs;
@@ -75,10 +80,35 @@ export class Victims {
 
 /** The attackers. They run on Node, because a socket of Deno cannot choose its local address. */
 export class MemberAttackers {
-  readonly #process: LineProcess;
+  readonly #obey: (command: AttackerCommand) => Promise<unknown>;
+  /** They end. */
+  readonly stop: () => Promise<void>;
 
-  constructor(node: string) {
-    this.#process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts")]);
+  private constructor(
+    { obey, stop }: {
+      readonly obey: (command: AttackerCommand) => Promise<unknown>;
+      readonly stop: () => Promise<void>;
+    },
+  ) {
+    this.#obey = obey;
+    this.stop = stop;
+  }
+
+  /** In a process of their own: what an honest member waits for does not depend on them. */
+  static apart(node: string): MemberAttackers {
+    const process = new LineProcess(node, ["--no-warnings", scriptAt("attacker.ts")]);
+    const obey = (command: AttackerCommand) => {
+      process.send(JSON.stringify(command));
+      return process.next(assaultMs);
+    };
+    return new MemberAttackers({ obey, stop: () => process.end(undefined, graceMs) });
+  }
+
+  /** In this process, which costs less. */
+  static here(): MemberAttackers {
+    process.on("unhandledRejection", ignoreLost);
+    const stop = async () => void process.off("unhandledRejection", ignoreLost);
+    return new MemberAttackers({ obey, stop });
   }
 
   /** Starts those that the nodes will dial. */
@@ -101,11 +131,6 @@ export class MemberAttackers {
   }
 
   #ask<Answer>(command: AttackerCommand): Promise<Answer> {
-    this.#process.send(JSON.stringify(command));
-    return this.#process.next(assaultMs);
-  }
-
-  stop(): Promise<void> {
-    return this.#process.end(undefined, graceMs);
+    return this.#obey(command) as Promise<Answer>;
   }
 }

@@ -9,7 +9,7 @@ import { type Flood, floods } from "./floods.ts";
 /** Connections of one member at once (`connectionsPerPeerMax`). */
 const connectionsPerPeer = 8;
 const floodMs = 20_000;
-const stormMs = { quick: 600, full: 60_000 };
+const stormMs = { quick: 400, full: 60_000 };
 /** A connection that was refused is dialled again after this, in milliseconds. */
 const redialMs = 250;
 

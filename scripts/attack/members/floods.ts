@@ -78,21 +78,25 @@ const kad = (message: Partial<KadMessage> & Pick<KadMessage, "type">) =>
   prefixLength(encodeKadMessage({ closer: [], providers: [], ...message }));
 const repeated = (count: number, one: () => Uint8Array) => Buffer.concat(Array.from({ length: count }, one));
 
-const author = madeUpAuthor();
-const kadQuestions = repeated(300, () => kad({ type: "FIND_NODE", key: randomBytes(32) }));
+/** Makes something when it is needed first: only attackers need it. */
+const once = <T>(make: () => T): () => T => {
+  let made: T | undefined;
+  return () => made ??= make();
+};
+
+const kadQuestions = once(() => repeated(300, () => kad({ type: "FIND_NODE", key: randomBytes(32) })));
 const kadRecord = () => {
   const key = randomBytes(16);
   return kad({ type: "PUT_VALUE", key, record: { key, value: new Uint8Array(16_000) } });
 };
-const kadRecords = repeated(16, kadRecord);
+const kadRecords = once(() => repeated(16, kadRecord));
 /** Each is sent once in a while: a node knows a message again. */
-const publications = Array.from(
-  { length: 40 },
-  () => repeated(50, () => publication(author, workerTopic, [randomBytes(64)])),
-);
-const controls = repeated(4, () => control(workerTopic, 400));
-const subscriptions = repeated(500, () => subscription(randomBytes(8).toString("hex")));
-const identity = identification(200);
+const publications = Array.from({ length: 40 }, () => once(() => repeated(50, publishes)));
+const author = once(madeUpAuthor);
+const publishes = () => publication(author(), workerTopic, [randomBytes(64)]);
+const controls = once(() => repeated(4, () => control(workerTopic, 400)));
+const subscriptions = once(() => repeated(500, () => subscription(randomBytes(8).toString("hex"))));
+const identity = once(() => identification(200));
 const question = encodeMessage("/hypha-health/0.0.1", "request", {});
 
 /** The head of a pull that claims a header of almost a megabyte, and part of it. */
@@ -101,14 +105,14 @@ let turn = 0;
 
 /** The floods, by name. */
 export const floods: Readonly<Record<string, Flood>> = {
-  "kad-questions": pouring(kadProtocol, 8, 300, () => kadQuestions),
-  "kad-bytes": pouring(kadProtocol, 8, 16, () => kadRecords),
+  "kad-questions": pouring(kadProtocol, 8, 300, kadQuestions),
+  "kad-bytes": pouring(kadProtocol, 8, 16, kadRecords),
   "identify": repeating(foreignProtocols.identify, 16, () => new Uint8Array()),
-  "identify-push": repeating(foreignProtocols.identifyPush, 16, () => identity),
+  "identify-push": repeating(foreignProtocols.identifyPush, 16, identity),
   "pings": pouring(foreignProtocols.ping, 4, 2_048, () => new Uint8Array(65_536)),
-  "gossip-messages": pouring(foreignProtocols.gossip, 1, 50, () => publications[turn++ % publications.length]!),
-  "gossip-control": pouring(foreignProtocols.gossip, 1, 1_600, () => controls),
-  "gossip-subscriptions": pouring(foreignProtocols.gossip, 1, 500, () => subscriptions),
+  "gossip-messages": pouring(foreignProtocols.gossip, 1, 50, () => publications[turn++ % publications.length]!()),
+  "gossip-control": pouring(foreignProtocols.gossip, 1, 1_600, controls),
+  "gossip-subscriptions": pouring(foreignProtocols.gossip, 1, 500, subscriptions),
   "reservations": repeating(foreignProtocols.hop, 16, () => reserve),
   "circuits": repeating(foreignProtocols.hop, 16, () => hopTo(madeUpPeer())),
   "requests": repeating("/hypha-health/0.0.1", 32, () => question),

@@ -137,15 +137,20 @@ export class HonestMember {
   }
 }
 
-/** From the beginning of one ping to that of the next, in milliseconds. */
-const paceMs = 20;
+/** How often an honest member asks. */
+export interface PingLimits {
+  /** The fewest pings. */
+  readonly least: number;
+  /** From the beginning of one ping to that of the next, in milliseconds. */
+  readonly paceMs: number;
+}
 
 /** Asks a node whether it is well, until `during` has ended; milliseconds of each. Throws where one got no answer. */
 export async function pingsWhile(
   honest: HonestMember,
   peer: string,
   during: Promise<unknown>,
-  least: number,
+  { least, paceMs }: PingLimits,
 ): Promise<number[]> {
   let going = true;
   const over = () => void (going = false);

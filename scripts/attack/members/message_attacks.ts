@@ -103,6 +103,8 @@ const oversized = (target: MemberAttack["target"]): MemberAttack => ({
   },
 });
 
+/** What a stream of a hoard is filled with, in bytes. */
+const hoardBytes = { quick: 262_144, full: 3 * 1_048_576 };
 /** Connections of one member at once (`connectionsPerPeerMax`). */
 const connectionsPerPeer = 8;
 
@@ -124,7 +126,7 @@ const hoards = (
         const fate = await openStream(connection, protocol).catch(() => undefined);
         if (fate !== undefined) {
           await Promise.race([
-            pour(fate.stream, pieces(protocol, means.pick(tooLarge.quick, tooLarge.full))),
+            pour(fate.stream, pieces(protocol, means.pick(hoardBytes.quick, hoardBytes.full))),
             pause(means.pick(500, 3_000)),
           ]);
         }

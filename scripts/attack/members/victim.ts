@@ -25,6 +25,8 @@ import type { VictimPlace } from "./world.ts";
 export type VictimCommand =
   | { readonly type: "start"; readonly name: string; readonly config: RoleConfig }
   | { readonly type: "footprint" }
+  /** Sockets and gates, without a collection. The answer is {@linkcode MembersCounts}. */
+  | { readonly type: "counts" }
   /** All nodes take leave: a job's directory may be a mount, which only its worker removes. */
   | { readonly type: "drain" };
 
@@ -37,18 +39,22 @@ export interface VictimLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** What the process says about itself. */
-export interface MembersFootprint {
+/** What can be counted without a collection. */
+export interface MembersCounts {
   /** Open sockets. */
   readonly fds: number;
+  /** Gates that live. */
+  readonly actors: number;
+}
+
+/** What the process says about itself. */
+export interface MembersFootprint extends MembersCounts {
   /** After a collection, as all bytes here. */
   readonly heapBytes: number;
   readonly externalBytes: number;
   readonly rssBytes: number;
   /** The most since the last footprint. */
   readonly rssPeakBytes: number;
-  /** Gates that live. */
-  readonly actors: number;
   readonly unhandled: number;
   /** How late timers of its event loop were since the last footprint, in milliseconds. */
   readonly lag: { readonly p99Ms: number; readonly maxMs: number };
@@ -82,7 +88,7 @@ setInterval(() => {
   due = now + tickMs;
 }, tickMs);
 let rssPeakBytes = 0;
-setInterval(() => rssPeakBytes = Math.max(rssPeakBytes, process.memoryUsage().rss), rssEveryMs);
+setInterval(() => rssPeakBytes = Math.max(rssPeakBytes, process.memoryUsage.rss()), rssEveryMs);
 let cpu = process.cpuUsage();
 
 /** Starts a node; resolves when it listens. */
@@ -142,6 +148,7 @@ async function drain(): Promise<object> {
 
 async function obey(command: VictimCommand): Promise<unknown> {
   if (command.type === "start") return await start(command.name, command.config);
+  if (command.type === "counts") return { fds: openSockets(), actors: gates.alive };
   return command.type === "footprint" ? footprint() : await drain();
 }
 
