@@ -66,7 +66,7 @@ const auction: MemberAttack = {
         async () => await connected(means, { certificate: await means.certificate("scheduler") }),
       ),
     );
-    await pause(1_500); // gossip learns who subscribes
+    if ((await offersTo(honest, 4)).length === 0) throw new Error("an honest scheduler gets no offer in quiet times");
     const hoards = hoarders.map(hoard);
     const asks = means.pick(3, 10);
     const waits = await offersTo(honest, asks, 32);
