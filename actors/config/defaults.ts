@@ -60,6 +60,9 @@ export const modelDefault = { revision: undefined, token: undefined } as const;
 export const innerOptimizerDefault = { betas: undefined, epsilon: undefined } as const;
 export const roundsDefault = { maxBatchSize: undefined } as const;
 
+/** How long a round may take, in seconds: longer than the existing network's rounds of minutes. */
+export const aggregationDefault = { roundDeadlineS: 3_600 } as const;
+
 /** How often metrics are sent (`OTEL_METRIC_EXPORT_INTERVAL`'s default). */
 export const telemetryIntervalMsDefault = 60_000;
 

@@ -5,7 +5,8 @@
  */
 import { Schema } from "effect";
 import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
-import { executorsDefault } from "./defaults.ts";
+import { aggregationDefault, executorsDefault } from "./defaults.ts";
+import { tomlOf } from "./settings.ts";
 import { amount, fraction, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
 
 const modelOf = <const L extends readonly string[]>(tasks: L, type: string, expected: string) =>
@@ -98,6 +99,16 @@ export const job = Schema.Struct({
     avg_samples_between_updates: integer(1, 1_000_000_000, "1200", "Samples of all trainers together in a round."),
     max_batch_size: optional(integer(1, 1_000_000, "32", "Largest batch a trainer is given.")),
   }),
+  aggregation: optional(Schema.Struct({
+    round_deadline_s: optional(
+      integer(
+        60,
+        604_800,
+        tomlOf(aggregationDefault.roundDeadlineS),
+        "No round for so long names the member that it waits for; twice as long drops it.",
+      ),
+    ),
+  })),
   executors: optional(Schema.Struct({
     train: optional(
       text({

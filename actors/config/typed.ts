@@ -17,6 +17,7 @@ import type {
   WorkerConfig,
 } from "./config.ts";
 import {
+  aggregationDefault,
   crlGraceHoursDefault,
   drainTimeoutMsDefault,
   excludeCidrDefault,
@@ -153,7 +154,7 @@ const typeModel = (model: DecodedJob["model"] | NonNullable<DecodedJob["preproce
 });
 
 function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJob): DilocoJobConfig {
-  const { innerOptimizer, rounds, executors, evaluation, ...plain } = camelled(job);
+  const { innerOptimizer, rounds, aggregation, executors, evaluation, ...plain } = camelled(job);
   return {
     ...plain,
     model: typeModel(model),
@@ -161,6 +162,7 @@ function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJ
     dataset,
     innerOptimizer: { ...innerOptimizerDefault, ...innerOptimizer },
     rounds: { ...roundsDefault, ...rounds },
+    aggregation: { ...aggregationDefault, ...aggregation },
     executors: { ...executorsDefault, ...executors },
     evaluation,
   };

@@ -34,6 +34,7 @@ import {
   leaveOverdue,
   leaveUnsent,
   messageOf,
+  nameMissing,
   noteAggregated,
   noteSaved,
   putOut,
@@ -48,6 +49,8 @@ export { reportTriesMax } from "./parameter_server/setup.ts";
 
 /** Between two reports of a round to the scheduler, in milliseconds. */
 export const reportAgainMs = 1_000;
+/** Between two reports of whose updates a round misses, in milliseconds. */
+export const missingMs = 60_000;
 /** Averaging and the outer step of one round, in milliseconds. */
 const aggregateMs = 600_000;
 
@@ -63,6 +66,7 @@ const server = serverSetup.extend({
     putOut: enqueueActions(putOut),
     leaveOverdue: enqueueActions(leaveOverdue),
     leaveUnsent: enqueueActions(leaveUnsent),
+    nameMissing: enqueueActions(nameMissing),
     takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
     /** From here on a push counts for the next round. */
     beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
@@ -160,6 +164,7 @@ export const parameterServerMachine = server.createMachine({
               initial: "collecting",
               states: {
                 collecting: {
+                  after: { [missingMs]: { target: "collecting", reenter: true, actions: "nameMissing" } },
                   always: [
                     {
                       guard: "hasNoTrainers",

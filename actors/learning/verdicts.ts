@@ -25,7 +25,7 @@ export interface NormRules {
 
 /** The defaults: honest trainers of one round differ by less than twice. */
 export const normRules: NormRules = { clipNormRatio: 2, maxNormRatio: 10 };
-/** With fewer updates there is nothing to compare a length with. */
+/** With fewer updates that are not zero there is nothing to compare a length with. */
 export const comparedMin = 3;
 
 /** Why an update does not count. */
@@ -58,11 +58,13 @@ export function judgeUpdates(
   if (endless !== undefined) {
     return { type: "rejects", file: endless.file, code: "not-finite", reason: "it holds a value that is not finite" };
   }
-  if (updates.length < comparedMin) return { type: "counts", factors: updates.map(() => 1) };
-  const median = medianOf(updates.map(({ norm }) => norm));
+  // Zeros, as of a first round at learning rate 0, tell nothing about the lengths of the others.
+  const compared = updates.map(({ norm }) => norm).filter((norm) => norm > 0);
+  if (compared.length < comparedMin) return { type: "counts", factors: updates.map(() => 1) };
+  const median = medianOf(compared);
   const longest = updates.reduce((most, update) => update.norm > most.norm ? update : most);
   if (longest.norm > rules.maxNormRatio * median) {
-    const ratio = median === 0 ? "the others are zero" : `${(longest.norm / median).toPrecision(3)} times the median`;
+    const ratio = `${(longest.norm / median).toPrecision(3)} times the median`;
     return { type: "rejects", file: longest.file, code: "norm", reason: `its length is ${longest.norm}: ${ratio}` };
   }
   const bound = rules.clipNormRatio * median;

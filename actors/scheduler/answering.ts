@@ -148,13 +148,13 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
-  const received = { peer, member: memberOf(identity), jobId, progress, now: context.ports.now() };
+  const { report } = request.message;
+  const received = { peer, member: memberOf(identity), jobId, progress, report, now: context.ports.now() };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ training });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
-  const { report } = request.message;
   if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);
 }
 

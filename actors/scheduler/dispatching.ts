@@ -153,7 +153,8 @@ export function noteDispatch(
   if (participant === undefined || participant.taskId !== taskId) return;
   if (isDispatched(answer)) {
     if (participant.state !== "leased") return;
-    enqueue.assign({ training: withParticipant(context.training, participant.peer, { state: "running" }) });
+    const training = withParticipant(context.training, participant.peer, { state: "running" });
+    enqueue.assign({ training: { ...training, changedAt: context.ports.now() } });
     return;
   }
   const why = answer.type === "request.failed" ? answer.error.message : "it refused";

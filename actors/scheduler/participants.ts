@@ -8,19 +8,13 @@ import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { release } from "./releasing.ts";
-import {
-  absenceMs,
-  roundDeadlineMs,
-  type SchedulerArgs,
-  type SchedulerContext,
-  trainerSilenceMs,
-} from "./scheduler_setup.ts";
+import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
 import {
   allParticipants,
-  allWaitingSince,
   emptyTraining,
   participantBy,
   participantOf,
+  roundWait,
   silentTrainers,
   trainersOf,
   withoutParticipant,
@@ -35,8 +29,8 @@ export function loseParticipant(
   const participant = participantOf(context.training, peer);
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
-  const training = withoutParticipant(context.training, participant.peer);
-  enqueue.assign({ training, excluded: [...context.excluded, participant.peer] });
+  const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
+  enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
   enqueue.cancel(`absence/${participant.peer}`);
   enqueue.stopChild(`lease/${participant.leaseId}`);
   release(args, participant);
@@ -98,32 +92,37 @@ export function loseSilent({ context, enqueue }: SchedulerArgs): void {
   }
 }
 
-/** All updates of a round were sent and no result comes: names the aggregator, and loses it when the wait is twice as long. */
+/**
+ * No round for too long: names the members that it waits for, and loses them when the wait is twice as long. Foreign trainers are lost
+ * when they are named: what they do is not known here.
+ */
 export function watchRound({ context, enqueue }: SchedulerArgs): void {
-  const { training, ports, stalledAt } = context;
-  const since = allWaitingSince(training);
-  if (since === undefined || training.aggregator === undefined) return;
-  const { peer, jobId } = training.aggregator;
-  const waitedMs = ports.now() - since;
-  if (waitedMs > 2 * roundDeadlineMs) {
-    return enqueue.raise({
-      type: "participant.lost",
-      peer,
-      reason: `no round for ${Math.round(waitedMs / 1_000)} s after all updates were sent`,
-    });
+  const { training, ports, stalledAt, speakers } = context;
+  const wait = roundWait(training);
+  if (wait === undefined) return;
+  const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
+  const waitedMs = ports.now() - wait.since;
+  if (waitedMs <= deadlineMs) return;
+  const round = training.roundsDone + 1;
+  const seconds = Math.round(waitedMs / 1_000);
+  for (const peer of wait.peers) {
+    const part = training.trainers[peer] === undefined ? "aggregator" : "trainer";
+    const patience = part === "trainer" && speakers[peer] === "foreign" ? 1 : 2;
+    if (waitedMs > patience * deadlineMs) {
+      const reason = `round ${round} has waited ${seconds} s for it`;
+      enqueue.raise({ type: "participant.lost", peer, reason });
+    } else if (stalledAt !== training.roundsDone) {
+      enqueue(() =>
+        ports.report({
+          level: "warn",
+          event: "round.stalled",
+          message: `Round ${round} has waited ${seconds} s for ${part} ${peer}`,
+          fields: { round, peer, part, job: participantOf(training, peer)?.jobId, waitedMs },
+        })
+      );
+    }
   }
-  if (waitedMs <= roundDeadlineMs || stalledAt === training.roundsDone) return;
   enqueue.assign({ stalledAt: training.roundsDone });
-  enqueue(() =>
-    ports.report({
-      level: "warn",
-      event: "round.stalled",
-      message: `Round ${training.roundsDone + 1} waits for aggregator ${peer}: all updates were sent ${
-        Math.round(waitedMs / 1_000)
-      } s ago`,
-      fields: { round: training.roundsDone + 1, peer, job: jobId, waitedMs },
-    })
-  );
 }
 
 /** Participants that did not answer their dispatch are lost. */

@@ -33,11 +33,6 @@ import {
 export const absenceMs = 10_000;
 /** A running trainer that sends no message for this long is lost, in milliseconds. */
 export const trainerSilenceMs = 300_000;
-/**
- * A round whose updates were all sent is finished within this, in milliseconds: averaging takes ten minutes at most
- * (`job/parameter_server.ts`). After that the aggregator is named, after twice as long it is lost.
- */
-export const roundDeadlineMs = 900_000;
 /** Pause between two checks for silent trainers, in milliseconds. */
 export const silenceCheckMs = 10_000;
 /** Pause between two look-ups of the data set, in milliseconds. */

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Member } from "../../pki/member.ts";
-import type { Peer, Progress, ProgressResponse, Uuid } from "../../transport/protocols/messages.ts";
+import type { Peer, Progress, ProgressResponse, RoundReport, Uuid } from "../../transport/protocols/messages.ts";
 import {
   answerRepeatedReceipt,
   answerStatus,
@@ -43,6 +43,8 @@ export interface Trainer extends Participant {
 export interface Aggregator extends Participant {
   /** The trainers in its newest job. */
   readonly knows: readonly Peer[];
+  /** Trainers whose updates of this round it misses, as it claims. */
+  readonly missing: readonly Peer[];
 }
 
 /** A training. */
@@ -51,10 +53,12 @@ export interface Training {
   readonly aggregator: Aggregator | undefined;
   /** Rounds that the aggregator reported. */
   readonly roundsDone: number;
+  /** When a round was last finished, or a participant began or was lost, in milliseconds since the epoch. */
+  readonly changedAt: number;
 }
 
 /** A training without participants. */
-export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0 };
+export const emptyTraining: Training = { trainers: {}, aggregator: undefined, roundsDone: 0, changedAt: 0 };
 
 /** One progress message. */
 export interface ReceivedProgress {
@@ -62,6 +66,8 @@ export interface ReceivedProgress {
   readonly member: Member;
   readonly jobId: Uuid;
   readonly progress: Progress;
+  /** Beside the progress of an aggregator. */
+  readonly report?: RoundReport | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -130,10 +136,13 @@ function isRepeatedReceipt({ pace, waiting }: Trainer, reported: number): boolea
 function answerAggregator(
   training: Training,
   aggregator: Aggregator,
-  { progress, now }: ReceivedProgress,
+  { progress, report, now }: ReceivedProgress,
   plan: RoundPlan,
 ): AnsweredProgress {
-  if (typeof progress === "object" && "metrics" in progress) return { training, answer: { type: "Ok" } };
+  if (typeof progress === "object" && "metrics" in progress) {
+    const missing = report === undefined ? aggregator.missing : missingIn(training, report);
+    return { training: { ...training, aggregator: { ...aggregator, missing } }, answer: { type: "Ok" } };
+  }
   if (progress !== "updated") return { training, answer: { type: "Error" } };
   if (aggregator.state === "done") return { training, answer: { type: "Done" } };
   // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
@@ -143,9 +152,17 @@ function answerAggregator(
   const trainers = Object.fromEntries(
     Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
   );
-  const after: Training = { ...training, trainers, roundsDone };
-  if (roundsDone < plan.rounds) return { training: after, answer: { type: "Ok" } };
-  return { training: { ...after, aggregator: { ...aggregator, state: "done" } }, answer: { type: "Done" } };
+  const isLast = roundsDone >= plan.rounds;
+  const ahead: Aggregator = { ...aggregator, missing: [], state: isLast ? "done" : aggregator.state };
+  const after: Training = { ...training, trainers, aggregator: ahead, roundsDone, changedAt: now };
+  return { training: after, answer: { type: isLast ? "Done" : "Ok" } };
+}
+
+/** The trainers whose updates an aggregator misses in the round under way. */
+function missingIn({ trainers, roundsDone }: Training, { round, members }: RoundReport): readonly Peer[] {
+  if (round !== roundsDone + 1) return [];
+  const missing = members.filter(({ peer, outcome }) => outcome === "missing" && trainers[peer] !== undefined);
+  return [...new Set(missing.map(({ peer }) => peer))];
 }
 
 /** A trainer after the aggregator sent the round's result: its silence counts again from now until it confirms. */
@@ -223,7 +240,7 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
-  return { ...participant, state: "leased", ended: false, knows: [] };
+  return { ...participant, state: "leased", ended: false, knows: [], missing: [] };
 }
 
 /** PeerIDs of the trainers. */
@@ -231,11 +248,28 @@ export function trainersOf(training: Training): readonly Peer[] {
   return Object.keys(training.trainers);
 }
 
-/** Since when all running trainers wait for the result of a round; undefined while one of them still trains. */
-export function allWaitingSince({ trainers }: Training): number | undefined {
+/** Whom a round waits for, and since when, in milliseconds since the epoch. */
+export interface RoundWait {
+  readonly peers: readonly Peer[];
+  readonly since: number;
+}
+
+/**
+ * Whom a round waits for: the trainers that have not sent their updates, since the round began; once all say that they have, those whose
+ * updates the aggregator misses, else the aggregator. Undefined before all have begun.
+ */
+export function roundWait({ trainers, aggregator, changedAt }: Training): RoundWait | undefined {
   const running = Object.values(trainers).filter(({ state }) => state !== "done");
-  if (running.length === 0 || running.some(({ state, waiting }) => state === "leased" || !waiting)) return undefined;
-  return Math.max(...running.map(({ lastMessageAt }) => lastMessageAt));
+  if (aggregator === undefined || running.length === 0 || running.some(({ state }) => state === "leased")) {
+    return undefined;
+  }
+  const behind = running.filter(({ waiting }) => !waiting);
+  if (behind.length > 0) return { peers: behind.map(({ peer }) => peer), since: changedAt };
+  const missing = aggregator.missing.filter((peer) => trainers[peer] !== undefined);
+  return {
+    peers: missing.length > 0 ? missing : [aggregator.peer],
+    since: Math.max(changedAt, ...running.map(({ lastMessageAt }) => lastMessageAt)),
+  };
 }
 
 /** Whether the aggregator's job names a trainer that is lost, so that it has to be dispatched again. */

@@ -99,7 +99,7 @@ export class WorkChecks {
     const [context] = contexts;
     if (context === undefined) return;
     const promised = contexts.flatMap(({ book: { offers, leases } }) => [
-      ...Object.values(offers),
+      ...Object.values(offers).filter(({ reserves }) => reserves),
       ...Object.values(leases),
     ]);
     for (const dimension of ["gpu", "cpu", "storage", "memory"] as const satisfies readonly (keyof Resources)[]) {

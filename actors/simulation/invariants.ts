@@ -66,7 +66,7 @@ export const invariants = {
     source: "ARCHITECTURE.md: Policy",
   },
   "promised-once": {
-    sentence: "A worker's offers and leases together never exceed what it has.",
+    sentence: "A worker's leases, and offers that reserve, together never exceed what it has.",
     source: "docs/wire.md: Allocation",
   },
   "one-holder": {

@@ -8,13 +8,15 @@ import type { Member } from "../../pki/member.ts";
 import type { Descriptor, JobSpec, Peer, Resources, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { addResources, noResources, subtractResources } from "./resources.ts";
 
-/** An open offer: its resources are reserved until it is accepted or lapses. */
+/** An open offer. */
 export interface OpenOffer {
   readonly id: Uuid;
   readonly to: Peer;
   readonly resources: Resources;
   readonly descriptors: readonly Descriptor[];
   readonly price: number;
+  /** Whether its resources are reserved until it is accepted or lapses; else it is accepted if they are available then. */
+  readonly reserves: boolean;
 }
 
 /** A given lease. Its resources are free again when it is over and its last job has ended. */
@@ -55,9 +57,18 @@ export interface Commitments {
 /** No commitments. */
 export const noCommitments: Commitments = { offers: {}, leases: {}, jobs: {} };
 
-/** The resources that are neither offered nor leased. */
+/** The resources that are not leased. */
+export function unleasedResources({ leases }: Commitments, total: Resources): Resources {
+  return without(total, Object.values(leases));
+}
+
+/** The resources that are neither reserved nor leased. */
 export function availableResources(commitments: Commitments, total: Resources): Resources {
-  const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];
+  const promised = Object.values(commitments.offers).filter(({ reserves }) => reserves);
+  return without(unleasedResources(commitments, total), promised);
+}
+
+function without(total: Resources, promised: readonly { readonly resources: Resources }[]): Resources {
   return subtractResources(total, promised.reduce((sum, { resources }) => addResources(sum, resources), noResources));
 }
 

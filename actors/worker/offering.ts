@@ -5,7 +5,7 @@
  */
 import type { RequestAnswer } from "../../transport/port.ts";
 import { memberOf, standsFor } from "../../pki/member.ts";
-import type { TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
+import type { Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { type LeaseEvent, leaseLifeMs, type LeaseRef } from "./lease.ts";
 import type { JobRef } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
@@ -13,8 +13,9 @@ import { answerAs } from "../runtime/role.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { isStale, noteRun } from "./runs.ts";
 import { endBygone } from "./training_requests.ts";
-import { OfferShares, withUnaccepted } from "./offer_shares.ts";
-import { offerLifeMs, planOffers } from "./requests.ts";
+import { leftUnaccepted, withUnaccepted } from "./unaccepted.ts";
+import { fitsResources } from "./resources.ts";
+import { offerLifeMs, planOffers, requestWaitMs, waitingRequests } from "./requests.ts";
 import {
   acceptOffer,
   addOffer,
@@ -23,24 +24,22 @@ import {
   endLease,
   jobsOfLease,
   renewLease,
+  unleasedResources,
 } from "./commitments.ts";
 import type { WorkerArgs, WorkerEvent } from "./worker_setup.ts";
 
-/** The window is over: makes offers to the best requests. */
+/** The window or an open offer is over: makes offers to the best requests. */
 export function offer({ context, self, enqueue }: WorkerArgs): void {
   const { config, ports, transport } = context;
   const available = availableResources(context.book, config.resources);
   let { book } = context;
-  const shares = new OfferShares({
-    askers: context.askers,
-    out: Object.values(book.offers),
-    total: config.resources,
-    now: ports.now(),
-    lifeMs: offerLifeMs,
-  });
-  for (const { to, request, resources, price } of planOffers(context.window, available, config, shares)) {
+  const now = ports.now();
+  const isLeaving = (peer: Peer) => leftUnaccepted(context.unaccepted, peer, now);
+  const requests = [...context.waiting.filter(({ at }) => now - at < requestWaitMs), ...context.window];
+  const planned = planOffers(requests, available, config, isLeaving);
+  for (const { to, request, resources, price, reserves } of planned) {
     const id = ports.uuid();
-    book = addOffer(book, { id, to, resources, price, descriptors: request.spec.executor });
+    book = addOffer(book, { id, to, resources, price, reserves, descriptors: request.spec.executor });
     enqueue.sendTo(transport, {
       type: "request",
       id: `offer/${id}`,
@@ -64,11 +63,13 @@ export function offer({ context, self, enqueue }: WorkerArgs): void {
         level: "debug",
         event: "offer.made",
         message: `Offered to ${to}`,
-        fields: { peer: to, offer: id, request: request.id, price, resources },
+        fields: { peer: to, offer: id, request: request.id, price, resources, reserves },
       })
     );
   }
-  enqueue.assign({ book, window: [] });
+  const unleased = unleasedResources(book, config.resources);
+  const waiting = waitingRequests(requests, { offers: Object.values(book.offers), unleased, now }, config);
+  enqueue.assign({ book, window: [], waiting });
 }
 
 /** Withdraws an offer that its scheduler did not accept or did not receive, and frees its resources. */
@@ -77,14 +78,18 @@ export function withdrawOffer({ context, enqueue }: WorkerArgs, { id }: { readon
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({
     book: dropOffer(context.book, id),
-    askers: to === undefined ? context.askers : withUnaccepted(context.askers, to, context.ports.now()),
+    unaccepted: to === undefined ? context.unaccepted : withUnaccepted(context.unaccepted, to, context.ports.now()),
   });
+  enqueue.raise({ type: "offer.over" });
 }
 
 /** Why a lease of a lower run ends. */
 export const newerRunReason = "a newer run of its training began";
 
-/** `RenewLease`: turns an offer into a lease, or renews a lease. Refuses peers that the offer was not made to. */
+/**
+ * `RenewLease`: turns an offer into a lease, or renews a lease. Refuses peers that the offer was not made to, and an offer that reserves
+ * nothing where another scheduler was faster.
+ */
 export function answerRenewal(
   args: WorkerArgs,
   { exchange, peer, identity, message: { id, training } }: RequestWith<
@@ -102,6 +107,9 @@ export function answerRenewal(
     return;
   }
   if (taken === undefined || taken.to !== peer || !standsFor(identity.role, "scheduler")) return fail();
+  const isFree = taken.reserves ||
+    fitsResources(taken.resources, availableResources(context.book, context.config.resources));
+  if (!isFree) return fail();
   const lifeMs = context.leaseLifeMs ?? leaseLifeMs;
   const endsAt = context.ports.now() + lifeMs;
   if (training !== undefined) {
@@ -110,6 +118,7 @@ export function answerRenewal(
   }
   enqueue.cancel(`offer/${id}`);
   enqueue.assign({ book: acceptOffer(context.book, id, { holder, endsAt, training }) });
+  enqueue.raise({ type: "offer.over" });
   enqueue.spawnChild("lease", {
     id: `lease/${id}`,
     input: { id, holder, lifeMs, now: context.ports.now, parent: self },

@@ -5,7 +5,6 @@
  */
 import type { Peer, Resources, WorkerRequest } from "../../transport/protocols/messages.ts";
 import type { ExecutorConfig, WorkerConfig } from "../config/config.ts";
-import type { OfferShares } from "./offer_shares.ts";
 import { fitsResources, pricePerUnit, subtractResources } from "./resources.ts";
 
 /** Requests are collected this long before they are ranked, in milliseconds (`docs/wire.md`, "Allocation"). */
@@ -15,10 +14,18 @@ export const requestsPerWindowMax = 100;
 /** An offer that was not accepted lapses after this, in milliseconds (`docs/wire.md`, "Allocation"). */
 export const offerLifeMs = 500;
 
+/**
+ * A request waits this long for the end of open offers, in milliseconds: the existing schedulers take offers for five seconds
+ * (`docs/wire.md`, "Allocation").
+ */
+export const requestWaitMs = 4_500;
+
 /** A request and the scheduler that made it. */
 export interface ReceivedRequest {
   readonly from: Peer;
   readonly request: WorkerRequest;
+  /** When it arrived, in milliseconds since the epoch. */
+  readonly at: number;
 }
 
 /** An offer to one scheduler, before it is sent. */
@@ -27,6 +34,8 @@ export interface PlannedOffer {
   readonly request: WorkerRequest;
   readonly resources: Resources;
   readonly price: number;
+  /** Whether its resources are kept for this scheduler until the offer lapses. */
+  readonly reserves: boolean;
 }
 
 /** The configuration that a worker weighs requests by. */
@@ -35,31 +44,64 @@ export type OfferTerms = Pick<WorkerConfig, "offer" | "resources" | "executors">
 /**
  * Chooses offers for the requests of a window: drops those that name an executor this worker lacks, bid under its floor or
  * do not fit; ranks the rest by bid per weighted unit, highest first; and offers while resources last. Resources offered to
- * one request are not available to the next.
+ * one request are not available to the next. Schedulers that left an offer unaccepted come last, and their offers reserve nothing: of
+ * several such offers the first to be accepted counts.
  *
  * @param window Requests in order of arrival; of two equally good ones the earlier is served first.
- * @param available Resources that are neither leased nor offered.
- * @param shares How much may be out in offers to one scheduler; without bounds where undefined.
+ * @param available Resources that are neither leased nor reserved.
+ * @param isLeaving Whether a scheduler left an offer unaccepted.
  */
 export function planOffers(
   window: readonly ReceivedRequest[],
   available: Resources,
   terms: OfferTerms,
-  shares?: Pick<OfferShares, "take">,
+  isLeaving: (peer: Peer) => boolean = () => false,
 ): readonly PlannedOffer[] {
   const ranked = window
     .filter(({ request }) => canServe(request, terms))
-    .map((received) => ({ received, score: pricePerUnit(received.request.bid, received.request.spec.resources) }))
-    .sort((left, right) => right.score === left.score ? 0 : right.score - left.score);
+    .map((received) => ({
+      received,
+      reserves: !isLeaving(received.from),
+      score: pricePerUnit(received.request.bid, received.request.spec.resources),
+    }))
+    .sort((left, right) =>
+      left.reserves === right.reserves
+        ? (right.score === left.score ? 0 : right.score - left.score)
+        : Number(right.reserves) - Number(left.reserves)
+    );
   const planned: PlannedOffer[] = [];
   let left = available;
-  for (const { received } of ranked) {
+  for (const { received, reserves } of ranked) {
     const offer = offerFor(received, left, terms);
-    if (offer === undefined || shares?.take(offer.to, offer.resources) === false) continue;
-    planned.push(offer);
-    left = subtractResources(left, offer.resources);
+    if (offer === undefined) continue;
+    planned.push({ ...offer, reserves });
+    if (reserves) left = subtractResources(left, offer.resources);
   }
   return planned;
+}
+
+/**
+ * The requests that wait for the end of open offers: those that could be served without them, of each scheduler the newest, of the
+ * newest so many schedulers. A scheduler that has an open offer waits for nothing.
+ *
+ * @param requests Requests in order of arrival.
+ * @param init The open offers, the resources that are not leased, and the time in milliseconds since the epoch.
+ */
+export function waitingRequests(
+  requests: readonly ReceivedRequest[],
+  { offers, unleased, now }: {
+    readonly offers: Iterable<{ readonly to: Peer }>;
+    readonly unleased: Resources;
+    readonly now: number;
+  },
+  terms: OfferTerms,
+): readonly ReceivedRequest[] {
+  const newest = new Map(requests.map((received) => [received.from, received]));
+  for (const { to } of offers) newest.delete(to);
+  return [...newest.values()].filter((received) =>
+    now - received.at < requestWaitMs && canServe(received.request, terms) &&
+    offerFor(received, unleased, terms) !== undefined
+  ).slice(-requestsPerWindowMax);
 }
 
 /** Whether this worker has every executor named, and the bid reaches the floor. */
@@ -73,7 +115,7 @@ function offerFor(
   { from, request }: ReceivedRequest,
   available: Resources,
   { offer, resources }: OfferTerms,
-): PlannedOffer | undefined {
+): Omit<PlannedOffer, "reserves"> | undefined {
   const offered = offer.strategy === "whole" ? resources : request.spec.resources;
   if (!fitsResources(request.spec.resources, offered) || !fitsResources(offered, available)) return undefined;
   const price = offer.strategy === "whole" ? Math.max(request.bid, offer.price) : request.bid;

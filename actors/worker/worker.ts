@@ -11,7 +11,7 @@
  * ```
  *
  * Each lease and each job is a child of its own. Resources are reserved from the offer on, until the offer lapses, or the lease
- * is over and its last job has ended. `draining` takes no requests and grants no leases. `retiring` makes no new offers and
+ * is over and its last job has ended; an offer to a scheduler that left one unaccepted reserves none (`unaccepted.ts`). `draining` takes no requests and grants no leases. `retiring` makes no new offers and
  * keeps the existing leases. The job network host (`job/job_network.ts`) hands a push to the job that receives from its sender.
  * Facts about peers that no lease or job depends on are ignored.
  *
@@ -27,7 +27,6 @@ import { cellDefault } from "../config/cell_config.ts";
 import { cellRefusal, describeCell, isConfined } from "../job/cell/cell.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { answerRefused, answerRenewal, answerRenewed, closeLease, offer, withdrawOffer } from "./offering.ts";
-import { withAsked } from "./offer_shares.ts";
 import { requestWindowMs } from "./requests.ts";
 import { noCommitments } from "./commitments.ts";
 import { answerTraining } from "./training_requests.ts";
@@ -127,8 +126,7 @@ const worker = workerSetup.extend({
     reportCell,
     reportSwept,
     keepRequest: assign(({ context }, { from, message }: Extract<TransportFact, { type: "published" }>) => ({
-      window: [...context.window, { from, request: message }],
-      askers: withAsked(context.askers, from, context.ports.now()),
+      window: [...context.window, { from, request: message, at: context.ports.now() }],
     })),
     offer: enqueueActions(offer),
     withdrawOffer: enqueueActions(withdrawOffer),
@@ -171,7 +169,8 @@ export const workerMachine = worker.createMachine({
     runs: {},
     postponed: [],
     window: [],
-    askers: new Map(),
+    waiting: [],
+    unaccepted: new Map(),
     jobNetworkHost: makeJobNetworkHost(input.transport, input.ports),
     cell: undefined,
     cellProblem: "it has not found out yet how to confine executors",
@@ -237,6 +236,7 @@ export const workerMachine = worker.createMachine({
         resting: {
           on: {
             published: { target: "collecting", actions: { type: "keepRequest", params: ({ event }) => event } },
+            "offer.over": { actions: "offer" },
           },
         },
         collecting: {

@@ -18,9 +18,9 @@ import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
 import { type ReceivedRequest, requestsPerWindowMax } from "./requests.ts";
-import type { Askers } from "./offer_shares.ts";
 import type { Commitments } from "./commitments.ts";
 import type { NewestRuns } from "./runs.ts";
+import type { Unaccepted } from "./unaccepted.ts";
 import type { PostponedDispatch } from "./working.ts";
 
 /** Aggregations wait this long for a disconnected peer, in milliseconds. */
@@ -45,8 +45,10 @@ export interface WorkerContext extends WorkerInput {
   /** Dispatches that wait until jobs of lower runs have ended. */
   readonly postponed: readonly PostponedDispatch[];
   readonly window: readonly ReceivedRequest[];
-  /** Schedulers that asked lately. */
-  readonly askers: Askers;
+  /** Requests that wait for the end of open offers. */
+  readonly waiting: readonly ReceivedRequest[];
+  /** Schedulers that left an offer unaccepted. */
+  readonly unaccepted: Unaccepted;
   readonly jobNetworkHost: JobNetworkHost;
   /** The cell for executors; undefined until it is found, and in a simulation. */
   readonly cell: Cell | undefined;
@@ -71,7 +73,8 @@ const actors = {
 export type WorkerEvent =
   | RoleEvent
   | EventsOf<typeof actors>
-  | { readonly type: "window.closed" }
+  /** An open offer is over: requests may wait for its resources. */
+  | { readonly type: "offer.over" }
   | { readonly type: "offer.answered"; readonly id: Uuid; readonly answer: RequestAnswer }
   | { readonly type: "offer.lapsed"; readonly id: Uuid }
   | { readonly type: "status.answered" }

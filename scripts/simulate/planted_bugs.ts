@@ -125,8 +125,8 @@ export const plantedBugs: readonly PlantedBug[] = [
   {
     name: "open offers are not counted",
     file: "actors/worker/commitments.ts",
-    find: "const promised = [...Object.values(commitments.offers), ...Object.values(commitments.leases)];",
-    replace: "const promised = [...Object.values(commitments.leases)];",
+    find: "const promised = Object.values(commitments.offers).filter(({ reserves }) => reserves);",
+    replace: "const promised = Object.values(commitments.offers).filter(() => false);",
   },
   {
     name: "any peer dispatches under another's lease",

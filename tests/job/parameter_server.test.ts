@@ -10,7 +10,7 @@ import { makeJobNetworkHost } from "../../actors/job/job_network.ts";
 import { makeWorkDirectory } from "../../actors/job/work_directory.ts";
 import type { JobOutcome } from "../../actors/job/messages.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
-import { brokenPatienceMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
+import { brokenPatienceMs, missingMs, parameterServerMachine } from "../../actors/job/parameter_server.ts";
 import { type StreamHandle, type TransportAsk, TransportError } from "../../transport/port.ts";
 import type {
   JobSpec,
@@ -58,6 +58,7 @@ async function start(spec: JobSpec, training?: TrainingKey) {
   const rejected: string[] = [];
   const unreachable = new Set<string>();
   const told: RoundReport[] = [];
+  const missed: (number | string)[][] = [];
   const reports: { answer(response: ProgressResponse): void; fail(): void }[] = [];
   const hanging: StreamHandle[] = [];
   let exchanges = 0;
@@ -92,6 +93,12 @@ async function start(spec: JobSpec, training?: TrainingKey) {
     if (ask.type === "request") {
       assert.is(ask.peer, "scheduler");
       const { report, training, ...plain } = ask.message as ProgressRequest;
+      const { missing } = Object.groupBy(report?.members ?? [], ({ outcome }) => outcome);
+      if (plain.progress !== "updated" && report !== undefined) {
+        assert.equal(plain, { job_id: spec.job_id, progress: { metrics: { round: report.round, metrics: {} } } });
+        missed.push([report.round, ...(missing ?? []).map(({ peer }) => peer)]);
+        return ask.replyTo.send({ type: "response", id: ask.id, message: { type: "Ok" } });
+      }
       assert.equal(plain, { job_id: spec.job_id, progress: "updated" });
       assert.is(report === undefined, training === undefined, "the existing network is sent no report");
       if (report !== undefined) told.push(report);
@@ -168,6 +175,7 @@ async function start(spec: JobSpec, training?: TrainingKey) {
     collecting,
     reports,
     told,
+    missed,
     valuesFor,
     outcome,
     unreachable,
@@ -335,6 +343,30 @@ test("bug: one update of 1e30 destroyed everybody's model; it is rejected, and t
     ["d", "clipped", undefined, 4],
   ]);
   await server.end();
+});
+
+test("each minute in which a round has some of its updates, the scheduler is told whose it misses", async () => {
+  const key = { scheduler: "scheduler", id: "t-1", run: 1 };
+  for (const training of [key, undefined]) {
+    const server = await start(specOf(["a", "b", "c"]), training);
+    const told = () => server.missed.splice(0);
+    server.clock.increment(missingMs);
+    assert.equal(told(), [], "nobody has pushed: all are at work");
+    server.push("b", update(1));
+    await server.received(1);
+    server.clock.increment(missingMs - 1);
+    assert.equal(told(), []);
+    server.clock.increment(1);
+    await eventually("it is reported", () => server.ports.reports.some(({ event }) => event === "update.missing"));
+    if (training !== undefined) await eventually("the scheduler is told", () => server.missed.length > 0);
+    assert.equal(told(), training === undefined ? [] : [[1, "a", "c"]]);
+    server.push("a", update(1));
+    server.push("c", update(1));
+    await server.round(1);
+    server.clock.increment(missingMs);
+    assert.equal(told(), []);
+    await server.end();
+  }
 });
 
 test("bug: the trainer with the lowest PeerID sent another shape, and all others were put out", async () => {

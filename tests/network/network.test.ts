@@ -35,6 +35,7 @@ function jobOf(network: NodeNetwork, trainers: number, rounds: number): DilocoJo
       parameterServerPrice: { bid: 20, max: 100 },
     },
     rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 576, maxBatchSize: 32 },
+    aggregation: { roundDeadlineS: 900 },
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: { heldOut: network.heldOut },
   };

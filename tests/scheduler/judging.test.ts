@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { foreignWaitMs } from "../../actors/scheduler/releasing.ts";
 import { takeRun, trainingIdOf, unrememberedRun } from "../../actors/scheduler/run_number.ts";
 import { noticeMs } from "../../actors/scheduler/judging.ts";
-import { roundDeadlineMs, silenceCheckMs } from "../../actors/scheduler/scheduler_setup.ts";
+import { silenceCheckMs } from "../../actors/scheduler/scheduler_setup.ts";
 import { failedWith, identityOf } from "../support/fake_transport.ts";
 import { eventually, temporary } from "../support/job_world.ts";
 import { configOf, startScheduler, training } from "../support/scheduler_world.ts";
@@ -103,16 +103,83 @@ test("at the end the leases whose jobs have ended are released; a scheduler that
   assert.equal(told(drained.world), [["a", "Release"], ["aggregator", "Release"]]);
 });
 
+const deadlineMs = configOf(1, 1).job.aggregation.roundDeadlineS * 1_000;
+
 test("bug: a round that never ended was waited for silently; the aggregator is named, then lost", () => {
   const { world, progress, live, actor } = training(["a", "b"], 2);
   for (const peer of ["a", "b"]) progress(peer, "update");
-  live(roundDeadlineMs);
+  live(deadlineMs);
   assert.is(world.reported("round.stalled").length, 0);
   live(silenceCheckMs);
-  assert.equal(world.reported("round.stalled").map(({ peer, round }) => [peer, round]), [["aggregator", 1]]);
-  live(roundDeadlineMs);
+  assert.equal(world.reported("round.stalled").map(({ peer, round, part }) => [peer, round, part]), [
+    ["aggregator", 1, "aggregator"],
+  ]);
+  live(deadlineMs);
   assert.is(world.reported("round.stalled").length, 1);
   assert.equal(actor.getSnapshot().output, { type: "failed", reason: "the aggregator is lost" });
+});
+
+/** Lets time pass in which trainers report batches, and push nothing. */
+function report({ live, progress }: Pick<ReturnType<typeof training>, "live" | "progress">, peers: string, ms: number) {
+  for (let passed = 0; passed < ms; passed += silenceCheckMs) {
+    for (const peer of peers) progress(peer, { status: { batch_size: 0 } });
+    live(silenceCheckMs);
+  }
+}
+
+test("bug: a trainer that reports and never sends its update held the round for ever; it is named, then lost", () => {
+  const started = training(["a", "b", "c"], 2);
+  const { world, progress, actor, round, live } = started;
+  for (const peer of ["a", "b"]) progress(peer, "update");
+  report(started, "c", deadlineMs);
+  assert.is(world.reported("round.stalled").length, 0);
+  report(started, "c", silenceCheckMs);
+  assert.equal(world.reported("round.stalled").map(({ peer, part }) => [peer, part]), [["c", "trainer"]]);
+  report(started, "c", deadlineMs);
+  assert.equal(world.reported("trainer.lost").map(({ peer }) => peer), ["c"]);
+  live(deadlineMs);
+  assert.is(world.reported("aggregator.lost").length, 0, "the others' round begins its time anew");
+  assert.equal(round("a", "b"), ["Ok", "Continue", "Continue"]);
+  assert.equal(Object.keys(actor.getSnapshot().context.training.trainers), ["a", "b"]);
+});
+
+test("a training whose only trainer reports and sends no update ends, and says why", () => {
+  const started = training(["a"], 2);
+  report(started, "a", 2 * deadlineMs + silenceCheckMs);
+  assert.match(String(started.world.reported("trainer.lost")[0]?.["reason"]), "round 1 has waited 18");
+  assert.equal(started.actor.getSnapshot().output, { type: "failed", reason: "no trainer is left" });
+});
+
+test("each finished round begins the time anew", () => {
+  const started = training(["a", "b"], 5);
+  for (let nth = 0; nth < 3; nth++) {
+    report(started, "ab", deadlineMs - silenceCheckMs);
+    assert.equal(started.round("a", "b"), ["Ok", "Continue", "Continue"]);
+  }
+  assert.is(started.world.reported("round.stalled").length, 0);
+});
+
+test("bug: a trainer that said it sent its update and did not cost the aggregator its part; the aggregator tells whom it misses", () => {
+  const { world, progress, say, jobs, live, round, actor } = training(["a", "b", "c"], 2);
+  for (const peer of ["a", "b", "c"]) progress(peer, "update");
+  const tell = (from: string, peers: readonly string[], nth = 1) => {
+    const members = peers.map((peer) => ({ peer, outcome: "missing" as const }));
+    const job_id = jobs.get(from)?.jobId ?? "";
+    return say(from, { job_id, progress: { metrics: { round: nth, metrics: {} } }, report: { round: nth, members } });
+  };
+  const missing = () => actor.getSnapshot().context.training.aggregator?.missing;
+  assert.equal(tell("aggregator", ["a"], 2), { type: "Ok" });
+  assert.equal(missing(), [], "of a round that is not under way");
+  tell("a", ["b"]);
+  assert.equal(missing(), [], "a trainer is not believed");
+  progress("a", "update");
+  tell("aggregator", ["c", "c", "stranger"]);
+  assert.equal(missing(), ["c"]);
+  live(deadlineMs + silenceCheckMs);
+  assert.equal(world.reported("round.stalled").map(({ peer }) => peer), ["c"]);
+  live(deadlineMs);
+  assert.equal([world.reported("trainer.lost").length, world.reported("aggregator.lost").length], [1, 0]);
+  assert.equal(round("a", "b"), ["Ok", "Continue", "Continue"]);
 });
 
 test("after a restart a worker is taken once it has ended its leftovers; a foreign one after sixteen seconds", async () => {

@@ -218,10 +218,18 @@ test("a data set's record: publisher and whole number, else the reason", () => {
 test("a worker's book: reserved from the offer on, free when the lease is over and its job has ended", () => {
   const total = { cpu: 4, gpu: 0, memory: 0, storage: 0 };
   const descriptor = { class: "train", name: "x" } as const;
-  const offer = { id: "1", to: "s", resources: { ...total, cpu: 3 }, descriptors: [descriptor], price: 1 };
+  const offer = {
+    id: "1",
+    to: "s",
+    resources: { ...total, cpu: 3 },
+    descriptors: [descriptor],
+    price: 1,
+    reserves: true,
+  };
   const left = (book: typeof noCommitments) => availableResources(book, total).cpu;
   const offered = addOffer(noCommitments, offer);
   assert.is(left(offered), 1);
+  assert.is(left(addOffer(noCommitments, { ...offer, reserves: false })), 4);
   const leased = acceptOffer(offered, "1", { holder: scheduler("s"), endsAt: 10, training: undefined });
   assert.is(left(leased), 1);
   assert.is(leaseForJob(leased, scheduler("s"), descriptor)?.id, "1");

@@ -10,7 +10,7 @@ import { schedulerMachine } from "../../actors/scheduler/scheduler.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { CloseReason, TransportAsk } from "../../transport/port.ts";
-import type { ApiRequest, JobSpec, Progress } from "../../transport/protocols/messages.ts";
+import type { ApiRequest, JobSpec, Progress, ProgressRequest } from "../../transport/protocols/messages.ts";
 import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "./fake_transport.ts";
 
 const api = "/hypha-api/0.0.1" as const;
@@ -42,6 +42,7 @@ export function configOf(numWorkers: number, rounds: number, heldOut?: string): 
       parameterServerPrice: { bid: 20, max: 100 },
     },
     rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
+    aggregation: { roundDeadlineS: 900 },
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: heldOut === undefined ? undefined : { heldOut },
   };
@@ -116,7 +117,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       return [{ peer: ask.peer, taskId: id, spec, accept, refuse, drop }];
     });
   };
-  const say = (peer: string | PeerIdentity, message: ApiRequest | { job_id: string; progress: Progress }) => {
+  const say = (peer: string | PeerIdentity, message: ApiRequest | ProgressRequest) => {
     world.take("respond");
     world.take("decline");
     actor.send(requestFrom(peer, "progress" in message ? "/hypha-progress/0.0.1" : api, message));

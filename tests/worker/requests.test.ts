@@ -3,7 +3,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { backoffMs } from "../../actors/runtime/backoff.ts";
 import { chooseOffers } from "../../actors/scheduler/offers.ts";
-import { type OfferTerms, planOffers } from "../../actors/worker/requests.ts";
+import { type OfferTerms, planOffers, requestWaitMs, waitingRequests } from "../../actors/worker/requests.ts";
 import { fitsResources, pricePerUnit, weighResources } from "../../actors/worker/resources.ts";
 import { instantFromMs, msFromInstant } from "../../actors/runtime/instant.ts";
 import { memberOf } from "../../pki/member.ts";
@@ -46,11 +46,11 @@ test("prices are compared by weighted units", () => {
 });
 
 test("flexible: the best bid first, and nothing is promised twice", () => {
-  const window = [{ from: "a", request: request(6, 3) }, { from: "b", request: request(9, 3) }];
+  const window = [{ from: "a", request: request(6, 3), at: 0 }, { from: "b", request: request(9, 3), at: 0 }];
   const planned = planOffers(window, amount(4), terms("flexible"));
   assert.equal(planned.map(({ to, price }) => [to, price]), [["b", 9]]);
   const both = planOffers(
-    [{ from: "a", request: request(6, 2) }, { from: "b", request: request(9, 2) }],
+    [{ from: "a", request: request(6, 2), at: 0 }, { from: "b", request: request(9, 2), at: 0 }],
     amount(4),
     terms("flexible"),
   );
@@ -58,21 +58,50 @@ test("flexible: the best bid first, and nothing is promised twice", () => {
 });
 
 test("whole: everything, at the better of bid and price, or nothing", () => {
-  const [offer] = planOffers([{ from: "a", request: request(6, 1) }], amount(4), terms("whole"));
+  const [offer] = planOffers([{ from: "a", request: request(6, 1), at: 0 }], amount(4), terms("whole"));
   assert.equal([offer?.resources.cpu, offer?.price], [4, 10]);
-  const [dear] = planOffers([{ from: "a", request: request(12, 1) }], amount(4), terms("whole"));
+  const [dear] = planOffers([{ from: "a", request: request(12, 1), at: 0 }], amount(4), terms("whole"));
   assert.is(dear?.price, 12);
-  assert.equal(planOffers([{ from: "a", request: request(6, 1) }], amount(3.9), terms("whole")), []);
+  assert.equal(planOffers([{ from: "a", request: request(6, 1), at: 0 }], amount(3.9), terms("whole")), []);
 });
 
 test("a bid at the floor is served, one under it not; nor is an executor that isn't here, nor too much", () => {
   const planned = (asked: WorkerRequest) =>
-    planOffers([{ from: "a", request: asked }], amount(4), terms("flexible")).length;
+    planOffers([{ from: "a", request: asked, at: 0 }], amount(4), terms("flexible")).length;
   assert.is(planned(request(5, 1)), 1);
   assert.is(planned(request(4.99, 1)), 0);
   assert.is(planned(request(5, 1, "other")), 0);
   assert.is(planned(request(5, 4.5)), 0);
   assert.is(planned({ ...request(5, 1), spec: { resources: amount(1), executor: [] } }), 0);
+});
+
+test("a scheduler that left an offer unaccepted comes last, and its offer reserves nothing", () => {
+  const asked: readonly [string, number, number][] = [["late", 100, 2], ["later", 90, 2], ["b", 9, 1], ["a", 6, 1], [
+    "c",
+    9,
+    3,
+  ]];
+  const window = asked.map(([from, bid, cpu]) => ({ from, request: request(bid, cpu), at: 0 }));
+  const planned = planOffers(window, amount(4), terms("flexible"), (peer) => peer.startsWith("late"));
+  assert.equal(planned.map(({ to, reserves }) => [to, reserves]), [
+    ["b", true],
+    ["a", true],
+    ["late", false],
+    ["later", false],
+  ]);
+});
+
+test("the newest request of a scheduler without an open offer waits where open offers are in its way, for 4.5 s", () => {
+  const asked: readonly [string, number, number][] = [["a", 2, 1], ["a", 2, 2], ["b", 4, 3], ["c", 2, 4], [
+    "d",
+    2,
+    -requestWaitMs + 4,
+  ]];
+  const requests = asked.map(([from, cpu, at]) => ({ from, request: request(5, cpu), at }));
+  const waiting = (unleased: number) =>
+    waitingRequests(requests, { offers: [{ to: "c" }], unleased: amount(unleased), now: 4 }, terms("flexible"));
+  assert.equal(waiting(4).map(({ from, at }) => [from, at]), [["a", 2], ["b", 3]]);
+  assert.equal(waiting(3).map(({ from }) => from), ["a"], "no lease is waited for");
 });
 
 test("offers: lowest price a unit first, one a peer, none over the maximum, none of less than was wanted", () => {

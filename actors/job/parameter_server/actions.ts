@@ -104,6 +104,24 @@ export function noteAggregated({ context, enqueue }: ServerArgs, { updates }: Ag
   }
 }
 
+/** Some updates of the round are here and others are not: names their senders, here and to the scheduler. */
+export function nameMissing({ context, enqueue }: ServerArgs): void {
+  const { job, expected, received, round } = context;
+  const missing = expected.filter((peer) => received[peer] === undefined);
+  enqueue.stopChild("missed");
+  if (missing.length === 0 || missing.length === expected.length) return;
+  enqueue(() =>
+    job.ports.report({
+      level: "info",
+      event: "update.missing",
+      message: `Round ${round} waits for updates of ${missing.length} of ${expected.length} trainers`,
+      fields: { job: job.spec.job_id, round, peers: missing },
+    })
+  );
+  if (job.network.training === undefined) return;
+  enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, missing } });
+}
+
 /** A report about a member that is out. */
 function outReport(peer: PeerText, outcome: "rejected" | "missing", code: string, detail: string): MemberReport {
   const short = [...detail].slice(0, verdictDetailMaxBytes / 4).join("");

@@ -139,6 +139,27 @@ export const reported = fromEffect(
     ),
 );
 
+/** Tells the scheduler whose updates the round misses. Only a scheduler that names a training reads it. */
+export const missed = fromEffect(
+  "missed",
+  ({ job, round, missing }: {
+    readonly ports: Ports;
+    readonly job: AggregatorInput;
+    readonly round: number;
+    readonly missing: readonly PeerText[];
+  }) =>
+    job.network.request(
+      job.scheduler,
+      "/hypha-progress/0.0.1",
+      {
+        job_id: job.spec.job_id,
+        progress: { metrics: { round, metrics: {} } },
+        report: { round, members: missing.slice(0, membersReportedMax).map((peer) => ({ peer, outcome: "missing" })) },
+      },
+      jobLimits.exchangeMs,
+    ),
+);
+
 function reasonOf(cause: Cause.Cause<Error>): string {
   const error = Cause.squash(cause);
   return error instanceof Error ? error.message : String(error);

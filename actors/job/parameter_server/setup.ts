@@ -10,7 +10,7 @@ import { UpdateRejected } from "../../learning/mod.ts";
 import type { EventsOf } from "../../runtime/effect_actor.ts";
 import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
-import { aggregated, distributed, push, receiver, reported, saved } from "./effects.ts";
+import { aggregated, distributed, missed, push, receiver, reported, saved } from "./effects.ts";
 
 /** Tries of reporting a round to the scheduler before the job fails. */
 export const reportTriesMax = 5;
@@ -37,7 +37,7 @@ export interface ParameterServerContext {
   readonly outcome: JobOutcome;
 }
 
-const actors = { receiver, push, saved, aggregated, distributed, reported };
+const actors = { receiver, push, saved, aggregated, distributed, reported, missed };
 
 /** The events that a parameter server receives, besides those of its Effects. */
 export type ParameterServerCommand =

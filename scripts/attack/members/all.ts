@@ -5,6 +5,7 @@
  */
 import { actAttacks } from "./act_attacks.ts";
 import type { MemberAttack } from "./attack.ts";
+import { auctionAttacks } from "./auction_attacks.ts";
 import { certificateAttacks } from "./certificate_attacks.ts";
 import { floodAttacks, storm } from "./flood_attacks.ts";
 import { gossipAttacks } from "./gossip_attacks.ts";
@@ -22,6 +23,7 @@ export const memberAttacks: readonly MemberAttack[] = [
   ...recordAttacks,
   ...relayAttacks,
   ...gossipAttacks,
+  ...auctionAttacks,
   ...partnerAttacks,
   ...trainingAttacks,
   ...floodAttacks,

@@ -262,5 +262,6 @@ const job = {
   },
   rounds: { updateRounds: 1, avgSamplesBetweenUpdates: 100, maxBatchSize: 10 },
   executors: { train: "diloco-transformer", aggregate: aggregator.name },
+  aggregation: { roundDeadlineS: 3_600 },
   evaluation: undefined,
 };
