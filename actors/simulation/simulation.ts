@@ -20,6 +20,7 @@ import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
+import type { WireWork } from "../../transport/simulated/wire.ts";
 import { type Authority, type Credential, organisationOf } from "./authority.ts";
 import type { AveragedRound } from "./executor.ts";
 import type { JobInput } from "../job/messages.ts";
@@ -61,6 +62,8 @@ export interface SimulationWatch {
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
+  /** A peer made a node do something. */
+  worked?(node: SimulatedNode, work: WireWork): void;
   /** `session` is that of the transport that sends the answer. */
   answer?(node: SimulatedNode, message: Message, session: Session): void;
   /** `session` is that of the transport that tells it. */
@@ -170,6 +173,9 @@ export class Simulation {
           const text = `${protocol} ${bytes.length}`;
           this.trace.add({ at: this.now, node: of.name, kind: "frame", from: from.remoteHost, text });
           for (const watch of this.watches) watch.bytes?.(of, from, protocol, bytes);
+        },
+        onWork: (of, work) => {
+          for (const watch of this.watches) watch.worked?.(of, work);
         },
         onAnswer: (of, message, session) => {
           for (const watch of this.watches) watch.answer?.(of, message, session);
