@@ -8,10 +8,12 @@ import type { Session } from "../../transport/core/session.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
+import type { WireWork } from "../../transport/simulated/wire.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { ConnectionChecks } from "./check_connections.ts";
+import { CostChecks } from "./check_costs.ts";
 import { MemberChecks } from "./check_members.ts";
 import { QuietChecks } from "./check_quiet.ts";
 import { RefusalChecks } from "./check_refusals.ts";
@@ -44,6 +46,7 @@ export class Checker implements SimulationWatch {
   readonly #refusals: RefusalChecks;
   readonly #quiet: QuietChecks;
   readonly #members: MemberChecks;
+  readonly #costs: CostChecks;
   /** The marks on each node's disk when they were last looked at. */
   readonly #marks = new Map<string, CrlHighWaterMarks>();
   /** Nodes that reported something since they were last checked. */
@@ -59,6 +62,7 @@ export class Checker implements SimulationWatch {
     this.#refusals = new RefusalChecks(init);
     this.#quiet = new QuietChecks(init);
     this.#members = new MemberChecks(init);
+    this.#costs = new CostChecks(init);
   }
 
   get violations(): readonly Violation[] {
@@ -124,6 +128,11 @@ export class Checker implements SimulationWatch {
     this.#refusals.fact(node, fact);
     this.#connections.fact(node, fact);
     this.#members.fact(node, fact, session);
+    this.#costs.fact(node, fact);
+  }
+
+  worked(node: SimulatedNode, work: WireWork): void {
+    this.#costs.worked(node, work);
   }
 
   asked(node: SimulatedNode, answer: unknown): void {

@@ -184,6 +184,9 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
     case "crowd":
     case "forger":
       return { at: Math.max(500, revokedAt - random.whole(2_600, 5_600)), forMs: random.whole(200, 8_000) };
+    case "expensive":
+      // It is refused after half a minute of delays.
+      return { at: random.whole(500, 12_000), forMs: random.whole(36_000, 42_000) };
     case "torn-stream": {
       // Streams are rare: a round takes up to fourteen seconds.
       const at = random.whole(500, 20_000);

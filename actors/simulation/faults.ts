@@ -159,6 +159,7 @@ export class Trouble {
     rules: this.#makeHostile,
     "wrong-role": this.#makeHostile,
     denied: this.#makeHostile,
+    expensive: this.#makeHostile,
   };
 
   // ── Links ──

@@ -69,6 +69,7 @@ export class Hostile {
       case "rules":
       case "wrong-role":
       case "denied":
+      case "expensive":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

@@ -61,6 +61,11 @@ export const invariants = {
     sentence: "A stream that is over leaves its place to the next one of its connection.",
     source: "ours",
   },
+  "cost-bounded": {
+    sentence:
+      "What a node does for one member, holds for it and lets it open stays within the member's allowance, and no honest member is refused because it costs too much.",
+    source: "docs/security.md: What a member may do",
+  },
   "marks-kept": {
     sentence: "The number of a revocation list that a node wrote down never decreases.",
     source: "ARCHITECTURE.md: Policy",

@@ -39,6 +39,7 @@ export async function memberCredentials(
     await add("forger/gone", { role: "scheduler" });
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }
+  if (kinds.has("expensive")) await add("expensive", { role: "worker" });
   if (kinds.has("mute")) await add("mute", { role: "scheduler" });
   if (kinds.has("wrong-role") || kinds.has("denied")) {
     for (const role of ["gateway", "scheduler", "worker", "data"]) await add(`acting/${role}`, { role });
@@ -51,7 +52,7 @@ export async function memberCredentials(
 /** Whether a credential is a member's, which only a list may exclude. */
 export function isMemberName(name: string): boolean {
   return /^(second|crowd|forger|acting)\//.test(name) && name !== "forger/stranger" ||
-    ["mute", "relayed", ruledName].includes(name);
+    ["expensive", "mute", "relayed", ruledName].includes(name);
 }
 
 /** Of these credentials, those that the first revocation of a run revokes. */

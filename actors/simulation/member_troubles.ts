@@ -16,6 +16,7 @@ import type { Credential } from "./authority.ts";
 import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
+import { ExpensiveMember } from "./expensive_member.ts";
 import { Forger } from "./forger.ts";
 import { HostileMember, requestForWorkers } from "./hostile_member.ts";
 import { valueOf } from "./knobs.ts";
@@ -82,6 +83,8 @@ export class MemberTroubles {
         return this.#acting.actOutOfRole(node, amount);
       case "denied":
         return this.#acting.deny(node);
+      case "expensive":
+        return this.#makeExpensive(node, event);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }
@@ -92,6 +95,11 @@ export class MemberTroubles {
     this.#members += 1;
     const { sim } = this.#init;
     return credential && new HostileMember({ sim, credential, number: this.#members, isListed });
+  }
+
+  #makeExpensive(node: SimulatedNode, event: ScenarioEvent): void {
+    const member = this.#member("expensive");
+    if (member !== undefined) new ExpensiveMember({ sim: this.#init.sim, member }).begin(node, event);
   }
 
   // ── A second certificate ──
