@@ -80,6 +80,7 @@ export class Trouble {
   /** Makes an event at its time, or at its moment. */
   schedule(event: ScenarioEvent): void {
     const { sim } = this.#init;
+    this.#hostile.prepare(event);
     sim.after(event.at, () => {
       const node = sim.nodes.get(event.target);
       if (node === undefined) return;

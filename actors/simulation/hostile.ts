@@ -58,6 +58,11 @@ export class Hostile {
     this.#members = new MemberTroubles(init);
   }
 
+  /** What a trouble does at the beginning of a run. */
+  prepare(event: ScenarioEvent): void {
+    this.#members.prepare(event);
+  }
+
   make(event: ScenarioEvent, node: SimulatedNode): void {
     const { kind, forMs, amount } = event;
     switch (kind) {

@@ -5,7 +5,9 @@
  */
 import { randomOf } from "../runtime/random.ts";
 import type { Authority, Credential } from "./authority.ts";
+import { liarsMax } from "./forger.ts";
 import { ruledName } from "./ruled_member.ts";
+import { squatterRoles } from "./squatter.ts";
 
 /** Members of a crowd. The last ones, which connect last, are revoked. */
 export const crowdSize = 16;
@@ -35,7 +37,8 @@ export async function memberCredentials(
     for (let nth = 1; nth <= crowdSize; nth++) await add(`crowd/${nth}`, { role: "worker" });
   }
   if (kinds.has("forger")) {
-    for (const nth of [1, 2, 3]) await add(`forger/${nth}`, { role: nth === 1 ? "data" : "worker" });
+    for (let nth = 1; nth <= liarsMax; nth++) await add(`forger/${nth}`, { role: nth === 1 ? "data" : "worker" });
+    for (const role of squatterRoles) await add(`forger/squatter/${role}`, { role });
     await add("forger/gone", { role: "scheduler" });
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }

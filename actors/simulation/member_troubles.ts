@@ -24,6 +24,7 @@ import { crowdSize } from "./member_credentials.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
+import { Squatter, squatterRoles } from "./squatter.ts";
 
 /** Hostile members leave after this, in milliseconds; a mute one stays. */
 const stayMs = 18_000;
@@ -57,11 +58,22 @@ export class MemberTroubles {
   readonly #acting: ActingTroubles;
   readonly #newestMute = new Map<string, HostileMember>();
   #members = 0;
+  #hasSquatter = false;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
     this.#ruled = new RuledMember({ ...init, member: () => this.#member(ruledName) });
     this.#acting = new ActingTroubles({ ...init, member: (name, isListed) => this.#member(name, isListed) });
+  }
+
+  /** What a trouble does at the beginning of a run. */
+  prepare({ kind }: ScenarioEvent): void {
+    if (kind !== "forger" || this.#hasSquatter) return;
+    this.#hasSquatter = true;
+    const { sim } = this.#init;
+    const role = randomOf(sim.seed, "forger/squatter").pick(squatterRoles);
+    const member = this.#member(`forger/squatter/${role}`, true);
+    if (member !== undefined) new Squatter({ ...this.#init, member }).begin();
   }
 
   make(event: ScenarioEvent, node: SimulatedNode): void {
