@@ -98,6 +98,7 @@ export class Trouble {
     sim.note("fault", node.name, `${event.kind} ${other?.name ?? ""} for ${event.forMs} ms${aimed}`);
     this.injected.set(event.kind, (this.injected.get(event.kind) ?? 0) + 1);
     this.bites.struck(event);
+    this.#init.checker.struck(event);
     this.#makers[event.kind](event, node, other ?? node);
   }
 

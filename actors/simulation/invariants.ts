@@ -106,6 +106,19 @@ export const invariants = {
     sentence: "A round's mean contains an update of every peer that the job still names and that did not drop out.",
     source: "docs/wire.md: Extensions",
   },
+  "counted-everywhere": {
+    sentence:
+      "An update counts only of a peer that its aggregator's newest job names, that the scheduler trains with and that has a job of it, or that left a short while ago; and the scheduler is told exactly of those that counted.",
+    source: "docs/wire.md: Extensions",
+  },
+  "live-rounds": {
+    sentence: "A training whose members are there, and which no trouble touches, makes a round within 40 seconds.",
+    source: "ours",
+  },
+  "run-rises": {
+    sentence: "A scheduler that begins anew takes a higher run than each before.",
+    source: "docs/wire.md: Extensions",
+  },
   "mean-right": {
     sentence: "The result is the outer step on the mean of exactly the round's updates.",
     source: "docs/wire.md: DiLoCo",
@@ -148,7 +161,7 @@ export const invariants = {
     source: "ours",
   },
   "live-lease": {
-    sentence: "When a scheduler is gone, its workers' resources become free.",
+    sentence: "When a scheduler is gone, or a newer run of it began, its workers' resources become free.",
     source: "docs/wire.md: Allocation",
   },
 } as const satisfies Record<string, Omit<Invariant, "name">>;

@@ -28,13 +28,8 @@ import { superviseRoot } from "../runtime/supervise.ts";
 import { workerMachine } from "../worker/worker.ts";
 import type { Credential } from "./authority.ts";
 import { Disk } from "./disk.ts";
-import {
-  type BrokenHand,
-  type ExecutorHabit,
-  type ExecutorWatch,
-  giveExecutors,
-  simulatedJobMachine,
-} from "./executor.ts";
+import { type BrokenHand, type ExecutorHabit, giveExecutors, simulatedJobMachine } from "./executor.ts";
+import type { ExecutorWatch } from "./executor_watch.ts";
 import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
 import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";

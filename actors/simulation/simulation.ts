@@ -22,7 +22,7 @@ import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
 import type { WireWork } from "../../transport/simulated/wire.ts";
 import { type Authority, type Credential, organisationOf } from "./authority.ts";
-import type { AveragedRound } from "./executor.ts";
+import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, SimulatedNode } from "./node.ts";
 import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
@@ -73,6 +73,7 @@ export interface SimulationWatch {
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
   pushed?(job: JobInput, values: readonly number[]): void;
+  collected?(round: CollectedRound): void;
   averaged?(round: AveragedRound): void;
   processStarted?(job: JobInput): void;
   processEnded?(job: JobInput): void;
@@ -193,6 +194,7 @@ export class Simulation {
         executors: {
           pushed: (job, values) => this.watches.forEach((watch) => watch.pushed?.(job, values)),
           sliceGiven: (job, index) => this.watches.forEach((watch) => watch.sliceGiven?.(job, index)),
+          collected: (round) => this.watches.forEach((watch) => watch.collected?.(round)),
           averaged: (round) => this.watches.forEach((watch) => watch.averaged?.(round)),
           processStarted: (job) => this.watches.forEach((watch) => watch.processStarted?.(job)),
           processEnded: (job) => this.watches.forEach((watch) => watch.processEnded?.(job)),
