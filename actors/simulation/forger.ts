@@ -49,8 +49,8 @@ export class Forger {
   begin(node: SimulatedNode): void {
     const { sim, member, credentials } = this.#init;
     const random = randomOf(sim.seed, "forger/lies");
-    // Of some seeds all name the true publisher with another value; else each names it, a stranger, or itself: a worker.
-    const areAgreed = random.chance(0.5);
+    // All name the true publisher with another value, or a stranger; or each names one of both, or itself: a worker.
+    const agreed = random.pick(["owner", "stranger", "nothing"]);
     const forgers = Array.from({ length: random.pick(liars) }, (_, nth) => member(`forger/${nth + 1}`))
       .filter((forger) => forger !== undefined);
     const stranger = credentials.get("forger/stranger");
@@ -59,7 +59,8 @@ export class Forger {
     if (first === undefined || stranger === undefined || gone === undefined) return;
     const data = () => [...sim.nodes.values()].find(({ role }) => role === "data")?.peer;
     for (const [nth, forger] of forgers.entries()) {
-      const named = areAgreed ? data : [() => undefined, data, () => forger.peer][nth % 3];
+      const all = [() => undefined, data, () => forger.peer];
+      const named = all[agreed === "nothing" ? nth % 3 : agreed === "owner" ? 1 : 0];
       this.#answerFor(forger, () => named?.() ?? peerOfCredential(stranger));
     }
     this.#publish(node, { gone, forger: first, stranger: peerOfCredential(stranger) });

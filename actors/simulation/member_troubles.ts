@@ -12,7 +12,7 @@ import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mo
 import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
 import { RuledMember, ruledName } from "./ruled_member.ts";
-import type { Credential } from "./authority.ts";
+import { type Credential, peerOfCredential } from "./authority.ts";
 import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
@@ -73,7 +73,9 @@ export class MemberTroubles {
     const { sim } = this.#init;
     const role = randomOf(sim.seed, "forger/squatter").pick(squatterRoles);
     const member = this.#member(`forger/squatter/${role}`, true);
-    if (member !== undefined) new Squatter({ ...this.#init, member }).begin();
+    const stranger = this.#init.credentials.get("forger/stranger");
+    if (member === undefined || stranger === undefined) return;
+    new Squatter({ ...this.#init, member, stranger: peerOfCredential(stranger) }).begin();
   }
 
   make(event: ScenarioEvent, node: SimulatedNode): void {

@@ -1,11 +1,12 @@
 /**
  * A squatter: a member that may not publish data sets, and publishes the key of the run's data set before its publisher does. It
- * goes on, so that it is first again at a gateway that restarted, and answers look-ups in its own name.
+ * goes on, so that it is first again at a gateway that restarted, and answers look-ups in its own name and in a stranger's.
  *
  * @module
  */
 import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
 import { encodeRecordResponse, recordProtocol } from "../../transport/protocols/record_message.ts";
+import type { PeerText } from "../../transport/port.ts";
 import type { Checker } from "./checker.ts";
 import { answering, askForRecord, datasetKey, liarsValue, multihashOf, put } from "./forged_records.ts";
 import type { HostileMember } from "./hostile_member.ts";
@@ -24,6 +25,8 @@ export interface SquatterInit {
   readonly sim: Simulation;
   readonly checker: Checker;
   readonly member: HostileMember;
+  /** A publisher that no authority knows. */
+  readonly stranger: PeerText;
 }
 
 /** A member of another role that publishes first. */
@@ -66,9 +69,10 @@ export class Squatter {
     });
   }
 
-  /** It is the publisher, by its own word. */
+  /** It or the stranger is the publisher, by its own word. */
   #answer(): void {
-    const { hostile, peer } = this.#init.member;
+    const { stranger, member: { hostile, peer } } = this.#init;
+    let answers = 0;
     for (const protocol of [kadProtocol, recordProtocol]) hostile.wire.serve(protocol);
     hostile.onOffered = (_, stream) => {
       if (stream.protocol === recordProtocol) {
@@ -81,7 +85,8 @@ export class Squatter {
       if (stream.protocol !== kadProtocol) return undefined;
       return answering(stream, ({ type, key }) => {
         if (type !== "GET_VALUE" || key === undefined) return undefined;
-        const record = { key, value: liarsValue, publisher: multihashOf(peer) };
+        const publisher = answers++ % 2 === 0 ? stranger : peer;
+        const record = { key, value: liarsValue, publisher: multihashOf(publisher) };
         return { type, key, record, closer: [], providers: [] };
       });
     };
