@@ -31,6 +31,31 @@ const hangs: ReadonlySet<TroubleKind> = new Set([
   "dropping-gateway",
   "delaying-gateway",
 ]);
+/** Hostile peers and old files stop no training. */
+const harmless: ReadonlySet<TroubleKind> = new Set([
+  "stale-crl",
+  "silent-disk",
+  "late-crl",
+  "reload",
+  "half-open",
+  "flood",
+  "stranger",
+  "expired",
+  "self-signed",
+  "stolen-certificate",
+  "old-tls",
+  "malformed",
+  "intruder",
+  "nonsense",
+  "flooding-member",
+  "second-certificate",
+  "crowd",
+  "forger",
+  "wrong-role",
+  "denied",
+  "rules",
+  "expensive",
+]);
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
 
@@ -60,6 +85,7 @@ export class RoundChecks {
 
   /** A trouble begins. */
   struck({ kind, target, other, forMs }: ScenarioEvent): void {
+    if (harmless.has(kind)) return;
     const until = this.#sim.now + forMs + (hangs.has(kind) ? hangsMs : afterMs);
     const all = kind === "renewal" || kind === "rekey" || kind === "revoked-issuer";
     for (const name of all ? this.#sim.nodes.keys() : [target, other ?? target]) {
@@ -91,7 +117,7 @@ export class RoundChecks {
     const { now } = this.#sim;
     const { training, dataset } = context;
     const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"training":{"rounds"');
-    const members = allParticipants(training).map(({ peer }) => peer);
+    const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
     const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
     if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
       seen.state = state;

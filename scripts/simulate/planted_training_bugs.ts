@@ -32,6 +32,12 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     replace: "updates.map(({ norm }) => norm > bound ? norm / bound : 1)",
   },
   {
+    name: "a report of a round is taken for a repeated one",
+    file: "actors/scheduler/training.ts",
+    find: "if (training.roundsDone > furthest) return",
+    replace: "if (training.roundsDone >= furthest) return",
+  },
+  {
     name: "with an update that is rejected those of the others are lost",
     file: "actors/job/parameter_server/actions.ts",
     find: "received: { ...without(context.batch, culprit), ...without(context.received, culprit) },",
