@@ -8,7 +8,7 @@ import type { Message, Peer, Uuid } from "../../transport/protocols/messages.ts"
 import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import type { JobInput } from "../job/messages.ts";
-import type { AveragedRound } from "./executor.ts";
+import type { AveragedRound } from "./executor_watch.ts";
 import type { CheckInit, Findings } from "./findings.ts";
 import { contextsOf, keyOf } from "./findings.ts";
 import type { SimulatedNode } from "./node.ts";

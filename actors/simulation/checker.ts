@@ -8,20 +8,25 @@ import type { Session } from "../../transport/core/session.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
+import type { WireWork } from "../../transport/simulated/wire.ts";
 import type { JobInput } from "../job/messages.ts";
 import type { Report } from "../runtime/ports.ts";
 import type { AuditEntry } from "../trust/audit.ts";
 import { ConnectionChecks } from "./check_connections.ts";
+import { CountedChecks } from "./check_counted.ts";
+import { CostChecks } from "./check_costs.ts";
 import { MemberChecks } from "./check_members.ts";
+import { RoundChecks } from "./check_rounds.ts";
 import { QuietChecks } from "./check_quiet.ts";
 import { RefusalChecks } from "./check_refusals.ts";
 import { TrainingChecks } from "./check_training.ts";
 import { WorkChecks } from "./check_work.ts";
-import type { AveragedRound } from "./executor.ts";
+import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import { contextOf, Findings } from "./findings.ts";
 import type { InvariantName, Violation } from "./invariants.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Oracle } from "./oracle.ts";
+import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation, SimulationWatch } from "./simulation.ts";
 
 /** Promises to a scheduler that is gone are over after this, in milliseconds. */
@@ -44,6 +49,9 @@ export class Checker implements SimulationWatch {
   readonly #refusals: RefusalChecks;
   readonly #quiet: QuietChecks;
   readonly #members: MemberChecks;
+  readonly #costs: CostChecks;
+  readonly #rounds: RoundChecks;
+  readonly #counted: CountedChecks;
   /** The marks on each node's disk when they were last looked at. */
   readonly #marks = new Map<string, CrlHighWaterMarks>();
   /** Nodes that reported something since they were last checked. */
@@ -59,6 +67,9 @@ export class Checker implements SimulationWatch {
     this.#refusals = new RefusalChecks(init);
     this.#quiet = new QuietChecks(init);
     this.#members = new MemberChecks(init);
+    this.#costs = new CostChecks(init);
+    this.#rounds = new RoundChecks(init);
+    this.#counted = new CountedChecks(init);
   }
 
   get violations(): readonly Violation[] {
@@ -72,6 +83,11 @@ export class Checker implements SimulationWatch {
   /** How a scheduler's training ended; undefined where it did not. */
   outcomeOf(node: SimulatedNode): string | undefined {
     return this.#training.outcomes.get(node.name);
+  }
+
+  /** A trouble begins. */
+  struck(event: ScenarioEvent): void {
+    this.#rounds.struck(event);
   }
 
   /** After each step. */
@@ -124,6 +140,12 @@ export class Checker implements SimulationWatch {
     this.#refusals.fact(node, fact);
     this.#connections.fact(node, fact);
     this.#members.fact(node, fact, session);
+    this.#costs.fact(node, fact);
+    this.#counted.fact(node, fact);
+  }
+
+  worked(node: SimulatedNode, work: WireWork): void {
+    this.#costs.worked(node, work);
   }
 
   asked(node: SimulatedNode, answer: unknown): void {
@@ -150,8 +172,13 @@ export class Checker implements SimulationWatch {
     this.#training.pushed(job, values);
   }
 
+  collected(round: CollectedRound): void {
+    this.#counted.collected(round);
+  }
+
   averaged(round: AveragedRound): void {
     this.#training.averaged(round);
+    this.#counted.averaged(round.spec.job_id, round.updates.keys());
   }
 
   /** Every quarter of a second. */
@@ -160,6 +187,8 @@ export class Checker implements SimulationWatch {
       this.#dirty.add(node);
       this.#connections.look(node);
       this.#members.look(node);
+      this.#rounds.look(node);
+      this.#counted.look(node);
     }
     this.#connections.lookAtTimers();
     this.#quiet.look();

@@ -144,6 +144,11 @@ function drawFault(random: RandomStream, terms: FaultTerms): readonly ScenarioEv
   return Array.from({ length: times }, () => drawEvent(random, terms));
 }
 
+/** A scheduler's process that ends is there again within this, in milliseconds, in this part of the crashes. */
+const backMs = 1_000;
+const backShare = 0.35;
+const crashes: ReadonlySet<FaultKind> = new Set(["crash", "power-cut"]);
+
 function drawEvent(random: RandomStream, { nodes, kind, revokedAt }: FaultTerms): ScenarioEvent {
   const targets = targetsOf(nodes, kind);
   // Most torn streams meet the first worker, which aggregates: every update is pushed to it.
@@ -152,7 +157,10 @@ function drawEvent(random: RandomStream, { nodes, kind, revokedAt }: FaultTerms)
   const other = random.pick(nodes.filter(({ name }) => name !== target)).name;
   const when = drawMoment(random, kind);
   const { at, forMs } = drawTime(random, { kind, revokedAt, when });
-  return { at, kind, target, other, forMs, amount: random.next(), ...(when === undefined ? {} : { when }) };
+  const event = { at, kind, target, other, forMs, amount: random.next(), ...(when === undefined ? {} : { when }) };
+  if (!crashes.has(kind) || !random.chance(backShare)) return event;
+  const scheduler = random.pick(nodes.filter(({ role }) => role === "scheduler")).name;
+  return { ...event, target: scheduler, forMs: random.whole(100, backMs) };
 }
 
 /** An intruder uses what its target promised to others, so it comes when there is a promise. */
@@ -184,6 +192,9 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
     case "crowd":
     case "forger":
       return { at: Math.max(500, revokedAt - random.whole(2_600, 5_600)), forMs: random.whole(200, 8_000) };
+    case "expensive":
+      // It is refused after half a minute of delays.
+      return { at: random.whole(500, 12_000), forMs: random.whole(36_000, 42_000) };
     case "torn-stream": {
       // Streams are rare: a round takes up to fourteen seconds.
       const at = random.whole(500, 20_000);

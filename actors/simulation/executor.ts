@@ -28,6 +28,7 @@ import { parameterServerMachine } from "../job/parameter_server.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
 import type { RandomStream } from "../runtime/random.ts";
+import type { ExecutorWatch } from "./executor_watch.ts";
 import { makeMemoryDirectory, type MemoryDirectory } from "./work_directory.ts";
 
 /** How an executor behaves. */
@@ -48,31 +49,6 @@ export const handSteps = ["directory", "bridge", "executor", "exit", "overrun", 
 export interface BrokenHand {
   readonly step: (typeof handSteps)[number];
   readonly how: "fails" | "hangs";
-}
-
-/** What a simulation observes of its executors. */
-export interface ExecutorWatch {
-  /** A slice was handed out to a trainer by the scheduler. */
-  sliceGiven(job: JobInput, index: number): void;
-  /** A trainer wrote the update of a round, to push it. */
-  pushed(job: JobInput, values: readonly number[]): void;
-  /** A mean was computed from these updates, and the result written. */
-  averaged(round: AveragedRound): void;
-  processStarted(job: JobInput): void;
-  processEnded(job: JobInput): void;
-}
-
-/** One aggregation: updates by sender, and the result. */
-export interface AveragedRound {
-  readonly spec: JobSpec;
-  /** The scheduler of the training. */
-  readonly scheduler: Peer;
-  /** The run that the aggregation belongs to. */
-  readonly run: number | undefined;
-  readonly updates: ReadonlyMap<Peer, readonly number[]>;
-  readonly learningRate: number;
-  readonly momentum: number;
-  readonly out: readonly number[];
 }
 
 /** An update as a function of the scheduler and the round. */
@@ -374,12 +350,14 @@ function noteAggregation(
   const directory = job.directory as MemoryDirectory;
   const { executor } = job.spec;
   if (executor.class !== "aggregate") return;
+  const { watch } = optionsOf({ ports });
+  watch.collected({ spec: job.spec, scheduler: job.scheduler, peers: Object.keys(batch) });
   const updates = new Map<Peer, number[]>();
   for (const [peer, file] of Object.entries(batch)) updates.set(peer, numbersOf(directory.files.get(file)));
   directory.onCommit = (name) => {
     if (name !== out) return;
     const { optimizer } = executor.config;
-    optionsOf({ ports }).watch.averaged({
+    watch.averaged({
       spec: job.spec,
       scheduler: job.scheduler,
       run: job.network.training?.run,

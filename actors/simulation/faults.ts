@@ -80,6 +80,7 @@ export class Trouble {
   /** Makes an event at its time, or at its moment. */
   schedule(event: ScenarioEvent): void {
     const { sim } = this.#init;
+    this.#hostile.prepare(event);
     sim.after(event.at, () => {
       const node = sim.nodes.get(event.target);
       if (node === undefined) return;
@@ -97,6 +98,7 @@ export class Trouble {
     sim.note("fault", node.name, `${event.kind} ${other?.name ?? ""} for ${event.forMs} ms${aimed}`);
     this.injected.set(event.kind, (this.injected.get(event.kind) ?? 0) + 1);
     this.bites.struck(event);
+    this.#init.checker.struck(event);
     this.#makers[event.kind](event, node, other ?? node);
   }
 
@@ -159,6 +161,7 @@ export class Trouble {
     rules: this.#makeHostile,
     "wrong-role": this.#makeHostile,
     denied: this.#makeHostile,
+    expensive: this.#makeHostile,
   };
 
   // ── Links ──

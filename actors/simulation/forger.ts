@@ -4,37 +4,25 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { peerIdFromString } from "@libp2p/peer-id";
-import { Result } from "effect";
-import { base58btc } from "multiformats/bases/base58";
-import { MessageReader, prefixLength } from "../../transport/core/length_prefixed.ts";
-import { kadProtocol, type StreamListener, type WireConnection, type WireStream } from "../../transport/core/wire.ts";
+import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
 import type { PeerText } from "../../transport/port.ts";
-import {
-  decodeKadMessage,
-  encodeKadMessage,
-  type KadMessage,
-  kadMessageMaxBytes,
-  type KadRecord,
-} from "../../transport/protocols/kad_record.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import { randomOf } from "../runtime/random.ts";
 import { type Credential, peerOfCredential } from "./authority.ts";
 import type { Bites } from "./bites.ts";
-import { forgedSlices } from "./check_members.ts";
 import type { Checker } from "./checker.ts";
+import { answering, askForRecord, datasetKey, get, liarsValue, multihashOf, peerOf, put } from "./forged_records.ts";
 import { type HostileMember, requestForWorkers } from "./hostile_member.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { Simulation } from "./simulation.ts";
 
-/** The key of the run's data set, and one without an honest publisher. */
-const datasetKey = new TextEncoder().encode("digits");
+/** Members that forge: one, a few, or more than there are gateways. */
+export const liarsMax = 10;
+const liars = [1, 3, liarsMax] as const;
+/** A key without an honest publisher. */
 const freshKey = new TextEncoder().encode("forged");
 const forged = Uint8Array.of(0xf0, 0x0d);
-/** It decodes: what does not is found out by itself. No data set of a run has so many slices. */
-const liarsValue = new TextEncoder().encode(`{"num_slices":${forgedSlices}}`);
 /** The author that will be revoked is connected for this long, in milliseconds: then it was verified a short while ago. */
 const authorStaysMs = 1_200;
 /** Forgers leave after this, in milliseconds. */
@@ -50,7 +38,7 @@ export interface ForgerInit {
   readonly member: (name: string) => HostileMember | undefined;
 }
 
-/** Three members that forge, and an author that is revoked. */
+/** Members that forge, and an author that is revoked. */
 export class Forger {
   readonly #init: ForgerInit;
 
@@ -60,16 +48,21 @@ export class Forger {
 
   begin(node: SimulatedNode): void {
     const { sim, member, credentials } = this.#init;
-    const forgers = [1, 2, 3].map((nth) => member(`forger/${nth}`)).filter((forger) => forger !== undefined);
+    const random = randomOf(sim.seed, "forger/lies");
+    // All name the true publisher with another value, or a stranger; or each names one of both, or itself: a worker.
+    const agreed = random.pick(["owner", "stranger", "nothing"]);
+    const forgers = Array.from({ length: random.pick(liars) }, (_, nth) => member(`forger/${nth + 1}`))
+      .filter((forger) => forger !== undefined);
     const stranger = credentials.get("forger/stranger");
     const gone = member("forger/gone");
     const [first] = forgers;
     if (first === undefined || stranger === undefined || gone === undefined) return;
-    // Of some seeds all name the true publisher with another value; else one does, one names a stranger, one itself: a worker.
-    const areAgreed = randomOf(sim.seed, "forger/lies").chance(0.5);
     const data = () => [...sim.nodes.values()].find(({ role }) => role === "data")?.peer;
-    const publishers = areAgreed ? [data, data, data] : [() => undefined, data, () => forgers[2]?.peer];
-    forgers.forEach((forger, at) => this.#answerFor(forger, () => publishers[at]?.() ?? peerOfCredential(stranger)));
+    for (const [nth, forger] of forgers.entries()) {
+      const all = [() => undefined, data, () => forger.peer];
+      const named = all[agreed === "nothing" ? nth % 3 : agreed === "owner" ? 1 : 0];
+      this.#answerFor(forger, () => named?.() ?? peerOfCredential(stranger));
+    }
     this.#publish(node, { gone, forger: first, stranger: peerOfCredential(stranger) });
     const others = [...sim.nodes.values()].filter(({ role }) => role === "gateway" || role === "scheduler");
     for (const other of others) {
@@ -90,40 +83,27 @@ export class Forger {
     const { sim, checker, bites } = this.#init;
     const owner = [...sim.nodes.values()].find(({ role }) => role === "data")?.peer ?? "";
     if (owner !== "") {
-      this.#ask(forger, connection, put({ key: freshKey, value: forged, publisher: multihashOf(owner) }));
+      askForRecord(forger, connection, put({ key: freshKey, value: forged, publisher: multihashOf(owner) }));
     }
     sim.after(600, () =>
-      this.#ask(forger, connection, get(freshKey), (record) => {
+      askForRecord(forger, connection, get(freshKey), (record) => {
         if (record !== undefined) checker.violate("record-owner", node.name, "kept a record in another's name");
       }));
     const own = multihashOf(forger.peer);
-    this.#ask(forger, connection, get(datasetKey), (before) => {
+    askForRecord(forger, connection, get(datasetKey), (before) => {
       // The first publisher of a key may have it.
       if (before === undefined || peerOf(before) === forger.peer) return;
       bites.note("forger");
-      this.#ask(
+      askForRecord(
         forger,
         connection,
         put({ key: datasetKey, value: before.value, publisher: own }),
         () =>
-          this.#ask(forger, connection, get(datasetKey), (after) => {
+          askForRecord(forger, connection, get(datasetKey), (after) => {
             if (after === undefined || peerOf(after) !== forger.peer) return;
             checker.violate("record-owner", node.name, "gave the key of a data set to another owner");
           }),
       );
-    });
-  }
-
-  /** One message to a node; `done` receives the record of its answer. */
-  #ask(
-    { hostile }: HostileMember,
-    connection: WireConnection,
-    message: KadMessage,
-    done: (record: KadRecord | undefined) => void = () => {},
-  ): void {
-    if (!connection.isOpen) return;
-    hostile.exchange(connection, kadProtocol, prefixLength(encodeKadMessage(message)), ({ bytes }) => {
-      done(messageIn(bytes)?.record);
     });
   }
 
@@ -168,45 +148,4 @@ export class Forger {
       });
     }
   }
-}
-
-function put(record: KadRecord): KadMessage {
-  return { type: "PUT_VALUE", key: record.key, record, closer: [], providers: [] };
-}
-
-function get(key: Uint8Array): KadMessage {
-  return { type: "GET_VALUE", key, closer: [], providers: [] };
-}
-
-function messageIn(bytes: Uint8Array): KadMessage | undefined {
-  const reader = new MessageReader(kadMessageMaxBytes);
-  reader.append(bytes);
-  const message = reader.next();
-  return message instanceof Uint8Array ? Result.getOrUndefined(decodeKadMessage(message)) : undefined;
-}
-
-/** Reads one message and answers it; what gets no answer is ended. */
-function answering(stream: WireStream, answer: (message: KadMessage) => KadMessage | undefined): StreamListener {
-  const chunks: Uint8Array[] = [];
-  let isAnswered = false;
-  return {
-    data: (bytes) => {
-      if (isAnswered) return;
-      chunks.push(bytes);
-      const message = messageIn(Buffer.concat(chunks));
-      if (message === undefined) return;
-      isAnswered = true;
-      const reply = answer(message);
-      stream.end(reply === undefined ? undefined : prefixLength(encodeKadMessage(reply)));
-    },
-    ended: () => {},
-    closed: () => {},
-  };
-}
-
-const multihashOf = (peer: PeerText): Uint8Array => peerIdFromString(peer).toMultihash().bytes;
-
-function peerOf({ publisher }: KadRecord): PeerText | undefined {
-  if (publisher === undefined) return undefined;
-  return base58btc.baseEncode(publisher);
 }

@@ -60,6 +60,11 @@ export class Hostile {
     this.#members = new MemberTroubles(init);
   }
 
+  /** What a trouble does at the beginning of a run. */
+  prepare(event: ScenarioEvent): void {
+    this.#members.prepare(event);
+  }
+
   make(event: ScenarioEvent, node: SimulatedNode): void {
     const { kind, forMs, amount } = event;
     switch (kind) {
@@ -71,6 +76,7 @@ export class Hostile {
       case "rules":
       case "wrong-role":
       case "denied":
+      case "expensive":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

@@ -61,6 +61,11 @@ export const invariants = {
     sentence: "A stream that is over leaves its place to the next one of its connection.",
     source: "ours",
   },
+  "cost-bounded": {
+    sentence:
+      "What a node does for one member, holds for it and lets it open stays within the member's allowance, and no honest member is refused because it costs too much.",
+    source: "docs/security.md: What a member may do",
+  },
   "marks-kept": {
     sentence: "The number of a revocation list that a node wrote down never decreases.",
     source: "ARCHITECTURE.md: Policy",
@@ -99,6 +104,19 @@ export const invariants = {
   },
   "waits-for-all": {
     sentence: "A round's mean contains an update of every peer that the job still names and that did not drop out.",
+    source: "docs/wire.md: Extensions",
+  },
+  "counted-everywhere": {
+    sentence:
+      "An update counts only of a peer that its aggregator's newest job names, that the scheduler trains with and that has a job of it, or that left a short while ago; and the scheduler is told exactly of those that counted.",
+    source: "docs/wire.md: Extensions",
+  },
+  "live-rounds": {
+    sentence: "A training whose members are there, and which no trouble touches, makes a round within 40 seconds.",
+    source: "ours",
+  },
+  "run-rises": {
+    sentence: "A scheduler that begins anew takes a higher run than each before.",
     source: "docs/wire.md: Extensions",
   },
   "mean-right": {
@@ -143,7 +161,7 @@ export const invariants = {
     source: "ours",
   },
   "live-lease": {
-    sentence: "When a scheduler is gone, its workers' resources become free.",
+    sentence: "When a scheduler is gone, or a newer run of it began, its workers' resources become free.",
     source: "docs/wire.md: Allocation",
   },
 } as const satisfies Record<string, Omit<Invariant, "name">>;

@@ -5,7 +5,9 @@
  */
 import { randomOf } from "../runtime/random.ts";
 import type { Authority, Credential } from "./authority.ts";
+import { liarsMax } from "./forger.ts";
 import { ruledName } from "./ruled_member.ts";
+import { squatterRoles } from "./squatter.ts";
 
 /** Members of a crowd. The last ones, which connect last, are revoked. */
 export const crowdSize = 16;
@@ -35,10 +37,12 @@ export async function memberCredentials(
     for (let nth = 1; nth <= crowdSize; nth++) await add(`crowd/${nth}`, { role: "worker" });
   }
   if (kinds.has("forger")) {
-    for (const nth of [1, 2, 3]) await add(`forger/${nth}`, { role: nth === 1 ? "data" : "worker" });
+    for (let nth = 1; nth <= liarsMax; nth++) await add(`forger/${nth}`, { role: nth === 1 ? "data" : "worker" });
+    for (const role of squatterRoles) await add(`forger/squatter/${role}`, { role });
     await add("forger/gone", { role: "scheduler" });
     await add("forger/stranger", { role: "data", issuer: "stranger" });
   }
+  if (kinds.has("expensive")) await add("expensive", { role: "worker" });
   if (kinds.has("mute")) await add("mute", { role: "scheduler" });
   if (kinds.has("wrong-role") || kinds.has("denied")) {
     for (const role of ["gateway", "scheduler", "worker", "data"]) await add(`acting/${role}`, { role });
@@ -51,7 +55,7 @@ export async function memberCredentials(
 /** Whether a credential is a member's, which only a list may exclude. */
 export function isMemberName(name: string): boolean {
   return /^(second|crowd|forger|acting)\//.test(name) && name !== "forger/stranger" ||
-    ["mute", "relayed", ruledName].includes(name);
+    ["expensive", "mute", "relayed", ruledName].includes(name);
 }
 
 /** Of these credentials, those that the first revocation of a run revokes. */

@@ -12,10 +12,11 @@ import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mo
 import type { StreamDataFrame } from "../../transport/simulated/frames.ts";
 import { randomOf } from "../runtime/random.ts";
 import { RuledMember, ruledName } from "./ruled_member.ts";
-import type { Credential } from "./authority.ts";
+import { type Credential, peerOfCredential } from "./authority.ts";
 import { ActingTroubles } from "./acting_troubles.ts";
 import type { Bites } from "./bites.ts";
 import type { Checker } from "./checker.ts";
+import { ExpensiveMember } from "./expensive_member.ts";
 import { Forger } from "./forger.ts";
 import { HostileMember, requestForWorkers } from "./hostile_member.ts";
 import { valueOf } from "./knobs.ts";
@@ -23,6 +24,7 @@ import { crowdSize } from "./member_credentials.ts";
 import type { SimulatedNode } from "./node.ts";
 import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
+import { Squatter, squatterRoles } from "./squatter.ts";
 
 /** Hostile members leave after this, in milliseconds; a mute one stays. */
 const stayMs = 18_000;
@@ -56,11 +58,24 @@ export class MemberTroubles {
   readonly #acting: ActingTroubles;
   readonly #newestMute = new Map<string, HostileMember>();
   #members = 0;
+  #hasSquatter = false;
 
   constructor(init: MemberTroublesInit) {
     this.#init = init;
     this.#ruled = new RuledMember({ ...init, member: () => this.#member(ruledName) });
     this.#acting = new ActingTroubles({ ...init, member: (name, isListed) => this.#member(name, isListed) });
+  }
+
+  /** What a trouble does at the beginning of a run. */
+  prepare({ kind }: ScenarioEvent): void {
+    if (kind !== "forger" || this.#hasSquatter) return;
+    this.#hasSquatter = true;
+    const { sim } = this.#init;
+    const role = randomOf(sim.seed, "forger/squatter").pick(squatterRoles);
+    const member = this.#member(`forger/squatter/${role}`, true);
+    const stranger = this.#init.credentials.get("forger/stranger");
+    if (member === undefined || stranger === undefined) return;
+    new Squatter({ ...this.#init, member, stranger: peerOfCredential(stranger) }).begin();
   }
 
   make(event: ScenarioEvent, node: SimulatedNode): void {
@@ -82,6 +97,8 @@ export class MemberTroubles {
         return this.#acting.actOutOfRole(node, amount);
       case "denied":
         return this.#acting.deny(node);
+      case "expensive":
+        return this.#makeExpensive(node, event);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }
@@ -92,6 +109,11 @@ export class MemberTroubles {
     this.#members += 1;
     const { sim } = this.#init;
     return credential && new HostileMember({ sim, credential, number: this.#members, isListed });
+  }
+
+  #makeExpensive(node: SimulatedNode, event: ScenarioEvent): void {
+    const member = this.#member("expensive");
+    if (member !== undefined) new ExpensiveMember({ sim: this.#init.sim, member }).begin(node, event);
   }
 
   // ── A second certificate ──

@@ -13,7 +13,7 @@ import type { SimulatedConnection } from "../../transport/simulated/connection.t
 import type { Directory } from "../../transport/simulated/directory.ts";
 import type { VirtualNetwork } from "../../transport/simulated/network.ts";
 import { makeSimulatedTransport } from "../../transport/simulated/transport.ts";
-import type { SimulatedHost } from "../../transport/simulated/wire.ts";
+import type { SimulatedHost, WireWork } from "../../transport/simulated/wire.ts";
 import type { Message, Resources } from "../../transport/protocols/messages.ts";
 import type { RuleText } from "../../transport/authorization/rules.ts";
 import type { RoleConfig } from "../config/config.ts";
@@ -28,13 +28,8 @@ import { superviseRoot } from "../runtime/supervise.ts";
 import { workerMachine } from "../worker/worker.ts";
 import type { Credential } from "./authority.ts";
 import { Disk } from "./disk.ts";
-import {
-  type BrokenHand,
-  type ExecutorHabit,
-  type ExecutorWatch,
-  giveExecutors,
-  simulatedJobMachine,
-} from "./executor.ts";
+import { type BrokenHand, type ExecutorHabit, giveExecutors, simulatedJobMachine } from "./executor.ts";
+import type { ExecutorWatch } from "./executor_watch.ts";
 import { valueOf } from "./knobs.ts";
 import { NodeClock } from "./node_clock.ts";
 import { nodeConfig, type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
@@ -56,6 +51,8 @@ export interface NodeWorld {
   readonly onRefusal: (node: SimulatedNode, entry: AuditEntry) => void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   readonly onBytes: (node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
+  /** A peer made it do something. */
+  readonly onWork: (node: SimulatedNode, work: WireWork) => void;
   readonly onAnswer: (node: SimulatedNode, message: Message, session: Session) => void;
   readonly onFact: (node: SimulatedNode, fact: TransportFact, session: Session | undefined) => void;
   /** An ask of its roles is answered by the transport. */
@@ -276,6 +273,7 @@ export class SimulatedNode {
       isDialable: this.options.isDialable ?? true,
       stopped: false,
       watch: (from, protocol, bytes) => this.#world.onBytes(this, from, protocol, bytes),
+      worked: (work) => this.#world.onWork(this, work),
     };
     const sessions: Session[] = [];
     const transport = makeSimulatedTransport(host, {

@@ -57,6 +57,7 @@ export const faultKinds = [
   "rules",
   "wrong-role",
   "denied",
+  "expensive",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */

@@ -20,8 +20,9 @@ import type { Message } from "../../transport/protocols/messages.ts";
 import type { SimulatedConnection } from "../../transport/simulated/connection.ts";
 import { Directory } from "../../transport/simulated/directory.ts";
 import { VirtualNetwork } from "../../transport/simulated/network.ts";
+import type { WireWork } from "../../transport/simulated/wire.ts";
 import { type Authority, type Credential, organisationOf } from "./authority.ts";
-import type { AveragedRound } from "./executor.ts";
+import type { AveragedRound, CollectedRound } from "./executor_watch.ts";
 import type { JobInput } from "../job/messages.ts";
 import { addressOf, SimulatedNode } from "./node.ts";
 import { type NodeOptions, nodePaths, type NodeRole } from "./node_config.ts";
@@ -61,6 +62,8 @@ export interface SimulationWatch {
   refusal?(node: SimulatedNode, entry: AuditEntry): void;
   /** Bytes of a stream or of gossip are handed over above the gates. */
   bytes?(node: SimulatedNode, from: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
+  /** A peer made a node do something. */
+  worked?(node: SimulatedNode, work: WireWork): void;
   /** `session` is that of the transport that sends the answer. */
   answer?(node: SimulatedNode, message: Message, session: Session): void;
   /** `session` is that of the transport that tells it. */
@@ -70,6 +73,7 @@ export interface SimulationWatch {
   crash?(node: SimulatedNode, error: unknown): void;
   sliceGiven?(job: JobInput, index: number): void;
   pushed?(job: JobInput, values: readonly number[]): void;
+  collected?(round: CollectedRound): void;
   averaged?(round: AveragedRound): void;
   processStarted?(job: JobInput): void;
   processEnded?(job: JobInput): void;
@@ -171,6 +175,9 @@ export class Simulation {
           this.trace.add({ at: this.now, node: of.name, kind: "frame", from: from.remoteHost, text });
           for (const watch of this.watches) watch.bytes?.(of, from, protocol, bytes);
         },
+        onWork: (of, work) => {
+          for (const watch of this.watches) watch.worked?.(of, work);
+        },
         onAnswer: (of, message, session) => {
           for (const watch of this.watches) watch.answer?.(of, message, session);
         },
@@ -187,6 +194,7 @@ export class Simulation {
         executors: {
           pushed: (job, values) => this.watches.forEach((watch) => watch.pushed?.(job, values)),
           sliceGiven: (job, index) => this.watches.forEach((watch) => watch.sliceGiven?.(job, index)),
+          collected: (round) => this.watches.forEach((watch) => watch.collected?.(round)),
           averaged: (round) => this.watches.forEach((watch) => watch.averaged?.(round)),
           processStarted: (job) => this.watches.forEach((watch) => watch.processStarted?.(job)),
           processEnded: (job) => this.watches.forEach((watch) => watch.processEnded?.(job)),

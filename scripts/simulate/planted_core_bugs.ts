@@ -204,5 +204,39 @@ const leaks: readonly PlantedBug[] = [
   },
 ];
 
+/** Defects of what a member may cost. */
+const costs: readonly PlantedBug[] = [
+  {
+    name: "a question of Kademlia costs nothing",
+    file: `${core}/prices.ts`,
+    find: '"kad": { eachUs: 120, perKibUs: 10 },',
+    replace: '"kad": { eachUs: 0, perKibUs: 0 },',
+  },
+  {
+    name: "a request costs nothing",
+    file: `${core}/prices.ts`,
+    find: '"request": { eachUs: 400, perKibUs: 10 },',
+    replace: '"request": { eachUs: 0, perKibUs: 0 },',
+  },
+  {
+    name: "a peer gets a fresh budget with each connection",
+    file: `${core}/session.ts`,
+    find: "    this.#departed.returned(identity);\n",
+    replace: "    this.#departed.returned(identity);\n    this.costs.work.refund(peer, 1_000_000_000);\n",
+  },
+  {
+    name: "a peer's streams may hold what they like",
+    file: `${core}/held_bytes.ts`,
+    find: "return purse.bytes <= heldBytesMax || this.#makeRoom(purse);",
+    replace: "return true;",
+  },
+  {
+    name: "streams are counted by connection, not by peer",
+    file: `${core}/stream_places.ts`,
+    find: "const taken = this.#peers.get(peer)?.get(kind) ?? 0;",
+    replace: "const taken = this.#connections.get(connection)?.get(protocol) ?? 0;",
+  },
+];
+
 /** All of them. */
-export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...acts, ...leaks];
+export const plantedCoreBugs: readonly PlantedBug[] = [...connections, ...claims, ...acts, ...leaks, ...costs];

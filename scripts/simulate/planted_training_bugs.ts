@@ -31,4 +31,35 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     find: "updates.map(({ norm }) => norm > bound ? bound / norm : 1)",
     replace: "updates.map(({ norm }) => norm > bound ? norm / bound : 1)",
   },
+  {
+    name: "a report of a round is taken for a repeated one",
+    file: "actors/scheduler/training.ts",
+    find: "if (training.roundsDone > furthest) return",
+    replace: "if (training.roundsDone >= furthest) return",
+  },
+  {
+    name: "with an update that is rejected those of the others are lost",
+    file: "actors/job/parameter_server/actions.ts",
+    find: "received: { ...without(context.batch, culprit), ...without(context.received, culprit) },",
+    replace: "received: {},",
+  },
+  {
+    name: "the scheduler is told that a rejected update counted",
+    file: "actors/job/parameter_server/actions.ts",
+    find:
+      'outReport(culprit, "rejected", error instanceof UpdateRejected ? error.code : "malformed", messageOf(error)),',
+    replace: '{ peer: culprit, outcome: "counted" },',
+  },
+  {
+    name: "an update counts although its sender left the training",
+    file: "actors/job/parameter_server/actions.ts",
+    find: "received: Object.fromEntries(Object.entries(context.received).filter(([peer]) => !isOut(peer))),",
+    replace: "received: context.received,",
+  },
+  {
+    name: "a scheduler that begins anew takes the run that it had",
+    file: "actors/scheduler/run_number.ts",
+    find: ": before + 1;",
+    replace: ": Math.max(1, before);",
+  },
 ];

@@ -56,7 +56,18 @@ test("gossip of an author that no authority knows is found", async () => {
 });
 
 test("each kind of hostile member bites, and violates nothing", async () => {
-  for (const kind of ["second-certificate", "crowd", "forger", "mute", "relayed", "wrong-role", "denied"] as const) {
+  for (
+    const kind of [
+      "second-certificate",
+      "crowd",
+      "forger",
+      "mute",
+      "relayed",
+      "wrong-role",
+      "denied",
+      "expensive",
+    ] as const
+  ) {
     const { violations, bit } = await runScenario(scenarioOf(3, { faults: [kind] }));
     assert.equal(violations, [], kind);
     assert.ok(bit.includes(kind), kind);

@@ -73,4 +73,25 @@ test("a member that floods for half a minute is closed and refused for a minute;
   await honest.stop();
 });
 
+test("a member that opens streams without pause is read as fast as it may cost", async () => {
+  const meeting = simulatedMeeting(pki);
+  const node = await meeting.join("node");
+  const member = await meeting.intrude("member");
+  node.send({ type: "serve", protocol: health });
+  member.dial(node.address, () => {});
+  await node.fact(established(member.identity.peer));
+  const [connection] = member.connections;
+  assert.ok(connection !== undefined);
+  const opened = 20_000;
+  let over = 0;
+  for (let ms = 0; ms < 10_000; ms += 100) {
+    for (let each = 0; each < opened / 100; each++) member.exchange(connection, health, question, () => over += 1);
+    await meeting.pass(100);
+  }
+  // A stream costs 300 µs: a burst, and a tenth of a core for ten seconds. Requests without an answer wait for nothing else.
+  const read = node.facts.filter(({ type }) => type === "request.received").length;
+  assert.ok(read > 100 && over < 8_000, `${read} were read, ${over} are over`);
+  await node.stop();
+});
+
 test.run();

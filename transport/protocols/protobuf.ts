@@ -9,26 +9,38 @@
 
 /** Writes the fields of a message, one after the other. */
 export class ProtobufWriter {
-  readonly #bytes: number[] = [];
+  readonly #pieces: Uint8Array[] = [];
+  /** Tags, lengths and numbers since the last piece. */
+  #head: number[] = [];
+
   varint(value: number): this {
     while (value > 0x7f) {
-      this.#bytes.push((value % 0x80) | 0x80);
+      this.#head.push((value % 0x80) | 0x80);
       value = Math.floor(value / 0x80);
     }
-    this.#bytes.push(value);
+    this.#head.push(value);
     return this;
   }
   number(field: number, value: number | undefined): this {
     return value === undefined ? this : this.varint(field * 8).varint(value);
   }
+  /** The bytes are copied by {@linkcode ProtobufWriter.end}, whole: byte by byte, 48 KiB took a millisecond. */
   bytes(field: number, value: Uint8Array | undefined): this {
     if (value === undefined) return this;
     this.varint(field * 8 + 2).varint(value.byteLength);
-    for (const byte of value) this.#bytes.push(byte);
+    this.#pieces.push(Uint8Array.from(this.#head), value);
+    this.#head = [];
     return this;
   }
   end(): Uint8Array {
-    return Uint8Array.from(this.#bytes);
+    const pieces = [...this.#pieces, Uint8Array.from(this.#head)];
+    const bytes = new Uint8Array(pieces.reduce((size, piece) => size + piece.byteLength, 0));
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.byteLength;
+    }
+    return bytes;
   }
 }
 

@@ -25,7 +25,7 @@ import {
   type StreamDataFrame,
   type StreamFrame,
 } from "./frames.ts";
-import type { Frame, LinkClosed, LinkEnd } from "./network.ts";
+import { type Frame, framesMax, type LinkClosed, type LinkEnd } from "./network.ts";
 import { SimulatedStream, type StreamOwner } from "./streams.ts";
 
 /** The multiplexer is agreed on within this, in milliseconds (libp2p's own limit). */
@@ -44,12 +44,20 @@ export interface ConnectionOwner {
   isServed(protocol: string): boolean;
   /** Bytes of a stream are about to be handed over. */
   delivers(connection: SimulatedConnection, protocol: string, bytes: Uint8Array): void;
+  /** The peer made this host do something on a stream that the peer opened. */
+  worked(connection: SimulatedConnection, stream: SimulatedStream, what: StreamWork, bytes: number): void;
   opened(connection: SimulatedConnection): void;
   gossip(connection: SimulatedConnection, frame: GossipFrame): void;
   relay(connection: SimulatedConnection, frame: RelayFrame): void;
   /** The link is over. Called at once; the listener is told later. */
   left(connection: SimulatedConnection): void;
 }
+
+/**
+ * What a peer makes a host do on a stream that it opens: the stream is offered, and taken where the listener reads it; bytes are
+ * read; an answer is sent; the stream is over.
+ */
+export type StreamWork = "offered" | "taken" | "read" | "answered" | "over";
 
 /** What is known of a connection from its beginning. */
 export interface ConnectionInit extends Pick<WireConnection, "direction" | "address" | "relay" | "expectedPeer"> {
@@ -80,6 +88,9 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
   #timer: Timer | undefined;
   #failure: Refusal | undefined;
   #nextStream: number;
+  /** Frames of a peer that costs too much: they are read once it can afford them. */
+  #unread: OpenFrame[] = [];
+  #readAgain: Timer | undefined;
 
   constructor(owner: ConnectionOwner, init: ConnectionInit) {
     this.#owner = owner;
@@ -238,9 +249,25 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
 
   #heard(frame: Frame): void {
     if (isHandshake(frame)) return this.#step(frame);
-    // What comes before the multiplexer is agreed on, or after the close began, is dropped.
-    if (this.#phase === "open") this.#heardOpen(frame as OpenFrame);
-    else if (this.#phase === "closing" && frame.type === "stream.taken") this.#heardOpen(frame as OpenFrame);
+    // What comes before the multiplexer is agreed on is dropped.
+    if (this.#phase !== "open" && this.#phase !== "closing") return;
+    if (this.#unread.length >= framesMax) return this.#link.close("too much waits to be read");
+    this.#unread.push(frame as OpenFrame);
+    if (this.#readAgain === undefined) this.#readAll();
+  }
+
+  /** A peer that costs too much is read later, like the frames of a libp2p connection (`libp2p/frame_guard.ts`). */
+  #readAll(): void {
+    this.#readAgain = undefined;
+    while (this.#unread.length > 0) {
+      const waitMs = this.#charge(0);
+      if (waitMs > 0) return void (this.#readAgain = this.clock.after(waitMs, () => this.#readAll()));
+      const frame = this.#unread.shift() as OpenFrame;
+      // After the close began only what lets this end send on counts.
+      if (this.#phase === "open" || (this.#phase === "closing" && frame.type === "stream.taken")) {
+        this.#heardOpen(frame);
+      }
+    }
   }
 
   #heardOpen(frame: OpenFrame): void {
@@ -267,8 +294,9 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     return stream % 2 === (this.direction === "inbound" ? 1 : 0);
   }
 
-  #charge(us: number): void {
-    if (this.#peer !== undefined) this.#owner.listener.charge(this.#peer, us);
+  /** How long the peer has to wait then, in milliseconds. */
+  #charge(us: number): number {
+    return this.#peer === undefined ? 0 : this.#owner.listener.charge(this.#peer, us);
   }
 
   /** The peer opens a stream. */
@@ -278,8 +306,9 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     if (!this.#isTheirs(number) || this.#streams.has(number)) {
       return this.broken("a stream's number that is not the peer's to choose");
     }
-    if (!this.#owner.isServed(protocol)) return this.#reset(number, "unsupported");
     const stream = new SimulatedStream(this, { number, protocol, isOpener: false });
+    this.#owner.worked(this, stream, "offered", 0);
+    if (!this.#owner.isServed(protocol)) return this.#reset(number, "unsupported");
     const verdict = this.#owner.listener.stream(this, stream);
     // libp2p agrees on a protocol that is served before it asks for the stream's reader: a refusal is a reset afterwards.
     const isAgreed = frame.opens === "acknowledged" && verdict !== "unsupported";
@@ -291,6 +320,7 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     if (this.phase !== "open") return this.clock.soon(() => verdict.closed("connection", "the connection ended"));
     stream.listenedTo(verdict);
     this.#streams.set(number, stream);
+    this.#owner.worked(this, stream, "taken", 0);
     stream.arrived(frame);
   }
 
@@ -304,12 +334,19 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     if (this.#phase === "open" || this.#phase === "closing") this.#send(frame);
   }
 
-  delivers(protocol: string, bytes: Uint8Array): void {
-    this.#owner.delivers(this, protocol, bytes);
+  delivers(stream: SimulatedStream, bytes: Uint8Array): void {
+    if (this.#isTheirs(stream.number)) this.#owner.worked(this, stream, "read", bytes.length);
+    this.#owner.delivers(this, stream.protocol, bytes);
+  }
+
+  answers(stream: SimulatedStream, bytes: number): void {
+    this.#owner.worked(this, stream, "answered", bytes);
   }
 
   forget(stream: SimulatedStream): void {
-    if (this.#streams.get(stream.number) === stream) this.#streams.delete(stream.number);
+    if (this.#streams.get(stream.number) !== stream) return;
+    this.#streams.delete(stream.number);
+    if (this.#isTheirs(stream.number)) this.#owner.worked(this, stream, "over", 0);
   }
 
   /** Closed gently, it ends once nothing is left to send. */
@@ -334,6 +371,8 @@ export class SimulatedConnection implements WireConnection, StreamOwner {
     const wasOpen = this.#phase === "open" || this.#phase === "closing";
     this.#phase = "ended";
     this.clock.cancel(this.#timer);
+    this.clock.cancel(this.#readAgain);
+    this.#unread = [];
     this.#owner.left(this);
     const refusal = wasOpen ? undefined : this.#failure ?? new HungUp({ detail });
     this.clock.soon(() => {

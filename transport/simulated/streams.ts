@@ -20,7 +20,9 @@ export interface StreamOwner {
   readonly meter: { received: number; sent: number };
   sendFrame(frame: StreamFrame): void;
   /** Bytes are about to be handed over. */
-  delivers(protocol: string, bytes: Uint8Array): void;
+  delivers(stream: SimulatedStream, bytes: Uint8Array): void;
+  /** Bytes are sent on a stream that the other side opened. */
+  answers(stream: SimulatedStream, bytes: number): void;
   /** The stream is over; its number means nothing any more. */
   forget(stream: SimulatedStream): void;
   /** A stream has nothing left to send. */
@@ -85,6 +87,7 @@ export class SimulatedStream implements WireStream {
   send(bytes: Uint8Array): boolean {
     if (this.#isOver || this.#endRequested) return true;
     if (bytes.length > 0) {
+      if (!this.#isOpener) this.#owner.answers(this, bytes.length);
       this.#unsent.push(bytes.slice());
       this.#pump();
     }
@@ -95,7 +98,10 @@ export class SimulatedStream implements WireStream {
 
   end(last?: Uint8Array): void {
     if (this.#isOver || this.#endRequested) return;
-    if (last !== undefined && last.length > 0) this.#unsent.push(last.slice());
+    if (last !== undefined && last.length > 0) {
+      if (!this.#isOpener) this.#owner.answers(this, last.length);
+      this.#unsent.push(last.slice());
+    }
     this.#endRequested = true;
     this.#pump();
   }
@@ -213,7 +219,7 @@ export class SimulatedStream implements WireStream {
     while (!this.#isPaused && !this.#isOver && this.#arrived.length > 0) {
       const bytes = this.#arrived.shift() as Uint8Array;
       this.#consumed += bytes.length;
-      this.#owner.delivers(this.protocol, bytes);
+      this.#owner.delivers(this, bytes);
       this.#listener?.data(bytes);
     }
     if (this.#isOver) return;

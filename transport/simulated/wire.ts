@@ -21,7 +21,7 @@ import {
 } from "../core/wire.ts";
 import { type AddressText, type NodeIdentity, type PeerText, TransportError, type TransportInput } from "../port.ts";
 import type { KadMessage } from "../protocols/kad_record.ts";
-import { type ConnectionInit, type ConnectionOwner, SimulatedConnection } from "./connection.ts";
+import { type ConnectionInit, type ConnectionOwner, SimulatedConnection, type StreamWork } from "./connection.ts";
 import { type DialOwner, SimulatedDials } from "./dials.ts";
 import type { DhtNode, Directory } from "./directory.ts";
 import type { GossipFrame, RelayFrame } from "./frames.ts";
@@ -52,6 +52,18 @@ export interface SimulatedHost {
   readonly pretends?: { readonly version?: string; readonly proven?: boolean };
   /** Sees the bytes of streams and of gossip that are handed over above the gates. */
   readonly watch?: (connection: SimulatedConnection, protocol: string, bytes: Uint8Array) => void;
+  /** Sees what peers make it do. */
+  readonly worked?: (work: WireWork) => void;
+}
+
+/** Something that a peer made a host do. */
+export interface WireWork {
+  /** The wire that did it: a host has one for each key. */
+  readonly wire: object;
+  readonly peer: PeerText;
+  readonly stream: { readonly protocol: string };
+  readonly what: StreamWork;
+  readonly bytes: number;
 }
 
 /** What the wire needs of a transport's input. */
@@ -218,6 +230,10 @@ export class SimulatedWire implements Wire, ConnectionOwner, DhtNode, DialOwner,
 
   delivers(connection: SimulatedConnection, protocol: string, bytes: Uint8Array): void {
     this.#host.watch?.(connection, protocol, bytes);
+  }
+
+  worked({ peer }: SimulatedConnection, stream: WireWork["stream"], what: StreamWork, bytes: number): void {
+    if (peer !== undefined) this.#host.worked?.({ wire: this, peer, stream, what, bytes });
   }
 
   opened(connection: SimulatedConnection): void {

@@ -1,0 +1,185 @@
+/**
+ * Checks that a training whose members are there makes rounds, and that a scheduler's process that begins anew takes a higher run and
+ * leaves no lease of an earlier one.
+ *
+ * @module
+ */
+import type { AnyActorRef } from "xstate";
+import type { PeerText } from "../../transport/port.ts";
+import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import { allParticipants } from "../scheduler/training.ts";
+import type { WorkerContext } from "../worker/worker_setup.ts";
+import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
+import type { SimulatedNode } from "./node.ts";
+import type { Oracle } from "./oracle.ts";
+import type { ScenarioEvent, TroubleKind } from "./scenario.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** A round with all its members takes at most this, in milliseconds: six batches of the slowest knob take sixteen seconds. */
+const roundMs = 40_000;
+/** A trouble touches its nodes for so long after its end, in milliseconds: a dead connection is noticed after 20 s. */
+const afterMs = 25_000;
+/** An executor that hangs is noticed after five minutes, and an update that broke off is waited for. In milliseconds. */
+const hangsMs = 360_000;
+const hangs: ReadonlySet<TroubleKind> = new Set([
+  "executor-hang",
+  "broken-worker",
+  "lying-worker",
+  "garbage-answers",
+  "torn-stream",
+  "mute",
+  "dropping-gateway",
+  "delaying-gateway",
+]);
+/** Hostile peers and old files stop no training. */
+const harmless: ReadonlySet<TroubleKind> = new Set([
+  "stale-crl",
+  "silent-disk",
+  "late-crl",
+  "reload",
+  "half-open",
+  "flood",
+  "stranger",
+  "expired",
+  "self-signed",
+  "stolen-certificate",
+  "old-tls",
+  "malformed",
+  "intruder",
+  "nonsense",
+  "flooding-member",
+  "second-certificate",
+  "crowd",
+  "forger",
+  "wrong-role",
+  "denied",
+  "rules",
+  "expensive",
+]);
+/** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
+const leaseMs = 30_000;
+
+/** A role of a scheduler: one run of its training. */
+interface Seen {
+  readonly since: number;
+  /** What was last seen of its training, and since when it is so with all members there and untouched. */
+  state: string;
+  stillSince: number;
+}
+
+/** Checks the rounds and the runs of all schedulers. */
+export class RoundChecks {
+  readonly #sim: Simulation;
+  readonly #findings: Findings;
+  readonly #oracle: Oracle;
+  readonly #touched = new Map<string, number>();
+  readonly #roles = new WeakMap<AnyActorRef, Seen>();
+  /** The highest run that a scheduler's earlier roles took, by node and training, and the role that took it. */
+  readonly #runs = new Map<string, { readonly run: number; readonly role: AnyActorRef }>();
+
+  constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {
+    this.#sim = sim;
+    this.#findings = findings;
+    this.#oracle = oracle;
+  }
+
+  /** A trouble begins. */
+  struck({ kind, target, other, forMs }: ScenarioEvent): void {
+    if (harmless.has(kind)) return;
+    const until = this.#sim.now + forMs + (hangs.has(kind) ? hangsMs : afterMs);
+    const all = kind === "renewal" || kind === "rekey" || kind === "revoked-issuer";
+    for (const name of all ? this.#sim.nodes.keys() : [target, other ?? target]) {
+      this.#touched.set(name, Math.max(until, this.#touched.get(name) ?? 0));
+    }
+  }
+
+  /** Every quarter of a second. */
+  look(node: SimulatedNode): void {
+    if (node.role === "worker") return this.#checkLeases(node);
+    if (node.role !== "scheduler") return;
+    for (const role of node.roleActors) {
+      const { context, value } = role.getSnapshot() as { readonly context: SchedulerContext; readonly value: unknown };
+      this.#checkRun(node, role, context);
+      this.#checkRound(node, this.#seenOf(role), context, value);
+    }
+  }
+
+  #seenOf(role: AnyActorRef): Seen {
+    const { now } = this.#sim;
+    const known = this.#roles.get(role) ?? { since: now, state: "", stillSince: now };
+    this.#roles.set(role, known);
+    return known;
+  }
+
+  // ── Rounds ──
+
+  #checkRound(node: SimulatedNode, seen: Seen, context: SchedulerContext, value: unknown): void {
+    const { now } = this.#sim;
+    const { training, dataset } = context;
+    const isInRounds = typeof value === "object" && JSON.stringify(value).startsWith('{"training":{"rounds"');
+    const members = allParticipants(training).filter(({ state }) => state !== "done").map(({ peer }) => peer);
+    const state = JSON.stringify([isInRounds, training.roundsDone, members, dataset?.provider]);
+    if (state !== seen.state || !isInRounds || !this.#isWhole(node, [...members, dataset?.provider ?? ""])) {
+      seen.state = state;
+      seen.stillSince = now;
+      return;
+    }
+    if (now - seen.stillSince < roundMs) return;
+    const names = members.map((peer) => this.#nodeOf(peer)?.name).join(", ");
+    const detail = `no round after round ${training.roundsDone} for ${roundMs / 1_000} s with ${names}`;
+    this.#findings.violate("live-rounds", node.name, detail);
+  }
+
+  /** Whether all are there, connected with the scheduler, and no trouble touches them or a gateway. */
+  #isWhole(scheduler: SimulatedNode, peers: readonly PeerText[]): boolean {
+    const here = new Set(scheduler.sessions.flatMap((session) => session.peers()));
+    const members = peers.map((peer) => here.has(peer) ? this.#nodeOf(peer) : undefined);
+    const gateways = [...this.#sim.nodes.values()].filter(({ role }) => role === "gateway");
+    return [scheduler, ...members, ...gateways].every((node) =>
+      node !== undefined && node.isRunning && (this.#touched.get(node.name) ?? 0) < this.#sim.now
+    );
+  }
+
+  #nodeOf(peer: PeerText): SimulatedNode | undefined {
+    for (const node of this.#sim.nodes.values()) if (node.sessions.some(({ self }) => self === peer)) return node;
+    return undefined;
+  }
+
+  // ── Runs ──
+
+  #checkRun(node: SimulatedNode, role: AnyActorRef, { run: taken }: SchedulerContext): void {
+    if (taken === undefined) return;
+    const key = `${node.name}/${taken.id}`;
+    const before = this.#runs.get(key);
+    if (before?.role === role) return;
+    if (before !== undefined && taken.run <= before.run) {
+      this.#findings.violate("run-rises", node.name, `run ${taken.run} of ${taken.id} follows run ${before.run}`);
+    }
+    this.#runs.set(key, { run: taken.run, role });
+  }
+
+  /** A worker's leases of a run that a newer one of the same scheduler followed a while ago. */
+  #checkLeases(worker: SimulatedNode): void {
+    if (this.#oracle.hasJumped(worker)) return;
+    for (const { book } of contextsOf<WorkerContext>(worker)) {
+      for (const { id, peer, over, training } of Object.values(book.leases)) {
+        if (over || training === undefined) continue;
+        const newer = this.#newerRun(peer, training.id, training.run);
+        if (newer === undefined) continue;
+        const detail = `lease ${id} of run ${training.run} lives on, ${leaseMs / 1_000} s after run ${newer} began`;
+        this.#findings.violate("live-lease", worker.name, detail);
+      }
+    }
+  }
+
+  #newerRun(scheduler: PeerText, id: string, run: number): number | undefined {
+    for (const role of this.#nodeOf(scheduler)?.roleActors ?? []) {
+      const { context } = role.getSnapshot() as { readonly context: SchedulerContext };
+      const isOld = this.#sim.now - this.#seenOf(role).since > leaseMs;
+      if (isOld && context.self === scheduler && context.run?.id === id && context.run.run > run) {
+        return context.run.run;
+      }
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,80 @@
+/** Rounds and runs: an honest training violates nothing; one that stands still, or takes a run again, is found. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { AnyActorRef } from "xstate";
+import { RoundChecks } from "../../actors/simulation/check_rounds.ts";
+import { Findings } from "../../actors/simulation/findings.ts";
+import { simulatedJob, type SimulatedNode, Simulation } from "../../actors/simulation/mod.ts";
+import { Oracle } from "../../actors/simulation/oracle.ts";
+
+const test = suite("RoundChecks");
+
+async function training(rounds = 100) {
+  const sim = await Simulation.create({ seed: "rounds" });
+  const oracle = new Oracle();
+  const findings = new Findings(sim);
+  const checks = new RoundChecks({ sim, findings, oracle });
+  await sim.addNode({ name: "gateway", role: "gateway" });
+  const gateways = ["gateway"];
+  await sim.addNode({ name: "data", role: "data", slices: 4, gateways });
+  await sim.addNode({ name: "aggregator", role: "worker", executors: ["aggregate"], gateways });
+  const trainer = await sim.addNode({ name: "trainer", role: "worker", executors: ["train"], gateways });
+  sim.run(5_000);
+  const job = simulatedJob({ workers: 1, rounds });
+  const scheduler = await sim.addNode({ name: "scheduler", role: "scheduler", job, gateways });
+  const pass = (forMs: number) => {
+    for (let left = forMs; left > 0; left -= 250) {
+      sim.run(250);
+      for (const node of sim.nodes.values()) checks.look(node);
+    }
+  };
+  return { sim, findings, checks, trainer, scheduler, pass };
+}
+
+const kinds = ({ violations }: Findings) => violations.map(({ invariant }) => invariant);
+const roundsOf = ({ roleActor }: SimulatedNode): number => roleActor?.getSnapshot().context.training.roundsDone ?? 0;
+
+test("a training that makes rounds violates nothing, and one whose trainer stands still is found", async () => {
+  const { sim, findings, trainer, scheduler, pass } = await training();
+  pass(90_000);
+  assert.equal(kinds(findings), []);
+  assert.ok(roundsOf(scheduler) > 3);
+  trainer.habit = "hanging";
+  pass(90_000);
+  assert.equal(kinds(findings), ["live-rounds"]);
+  assert.match(findings.violations[0]?.detail ?? "", /for 40 s with trainer, aggregator$/);
+  assert.ok(sim.areConnected(scheduler, trainer));
+});
+
+test("a training that a trouble touches may stand still, for as long as the trouble may last", async () => {
+  const { sim, findings, checks, trainer, pass } = await training();
+  pass(30_000);
+  trainer.habit = "hanging";
+  checks.struck({ kind: "executor-hang", target: "trainer", at: sim.now, forMs: 1_000, amount: 0 });
+  pass(90_000);
+  assert.equal(kinds(findings), []);
+});
+
+test("a scheduler that begins anew takes a higher run, and its leases of the earlier one are over", async () => {
+  const { findings, scheduler, pass } = await training();
+  pass(20_000);
+  scheduler.crash(true);
+  pass(500);
+  scheduler.start();
+  pass(60_000);
+  assert.equal(kinds(findings), []);
+  assert.is(scheduler.roleActor?.getSnapshot().context.run.run, 2);
+  assert.ok(roundsOf(scheduler) > 1, "the new training makes rounds");
+});
+
+test("a run that is taken again is found", async () => {
+  const { findings, checks, scheduler, pass } = await training();
+  pass(20_000);
+  const [role] = scheduler.roleActors;
+  assert.ok(role !== undefined);
+  const again = { getSnapshot: () => role.getSnapshot() } as AnyActorRef;
+  checks.look({ name: "scheduler", role: "scheduler", roleActors: [again], sessions: [] } as unknown as SimulatedNode);
+  assert.equal(kinds(findings), ["run-rises"]);
+});
+
+test.run();
