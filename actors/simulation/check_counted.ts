@@ -90,6 +90,8 @@ export class CountedChecks {
     if (node.role !== "scheduler" || fact.type !== "request.received") return;
     const { message } = fact;
     if (!("report" in message) || message.report === undefined) return;
+    // Whose updates a round still waits for is a report too.
+    if (message.progress !== "updated") return;
     const rounds = this.#counted.get(message.job_id);
     if (rounds === undefined) return;
     const counted = message.report.members.filter(({ outcome }) => outcome === "counted" || outcome === "clipped");
