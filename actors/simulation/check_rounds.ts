@@ -55,6 +55,7 @@ const harmless: ReadonlySet<TroubleKind> = new Set([
   "denied",
   "rules",
   "expensive",
+  "partner",
 ]);
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;
