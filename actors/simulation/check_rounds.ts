@@ -6,7 +6,7 @@
  */
 import type { AnyActorRef } from "xstate";
 import type { PeerText } from "../../transport/port.ts";
-import { roundDeadlineMs, type SchedulerContext } from "../scheduler/scheduler_setup.ts";
+import type { SchedulerContext } from "../scheduler/scheduler_setup.ts";
 import { allParticipants } from "../scheduler/training.ts";
 import type { WorkerContext } from "../worker/worker_setup.ts";
 import { type CheckInit, contextsOf, type Findings } from "./findings.ts";
@@ -19,11 +19,8 @@ import type { Simulation } from "./simulation.ts";
 const roundMs = 40_000;
 /** A trouble touches its nodes for so long after its end, in milliseconds: a dead connection is noticed after 20 s. */
 const afterMs = 25_000;
-/**
- * After these a training may wait until the scheduler loses an aggregator that finishes no round, in milliseconds: an update whose sender
- * believes that it arrived is not sent again.
- */
-const hangsMs = 2 * roundDeadlineMs;
+/** After these a training may wait for the rest of the run: an update whose sender believes that it arrived is not sent again. */
+const hangsMs = Number.POSITIVE_INFINITY;
 const hangs: ReadonlySet<TroubleKind> = new Set([
   "executor-hang",
   "broken-worker",
