@@ -98,8 +98,11 @@ export interface WatchedFilesContext extends WatchedFilesInput {
   readonly reportedAs: string | undefined;
 }
 
-/** Looks at files that never stop changing before they are read as they are. */
-export const settleRoundsMax = 20;
+/**
+ * Looks at files that never stop changing before they are read as they are. Among them may be those of a partner organisation, whose
+ * changes must not delay our own revocations for a second: seven looks and a reading take less, also with the longest pause that is drawn.
+ */
+export const settleRoundsMax = 7;
 
 /** Looks at files: each has a signature that changes with the file. Never fails. */
 export function lookAtFiles(paths: readonly string[]): Effect.Effect<FilesLook, never, FileSystem> {

@@ -35,6 +35,8 @@ export interface Credential extends Issued {
 /** The content of a certificate, except the name. */
 export interface CredentialRequest {
   readonly role?: string;
+  /** Of its SPIFFE name, where it has a role; the organisation's own by default. */
+  readonly domain?: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
   /** Tells apart several certificates of one name; each has its own key, unless `keyPem` is given. */
@@ -181,14 +183,14 @@ function makersOf(seed: number | string, period: { from: Date; to: Date }) {
     intermediate: async (name: string, issuer: IssuerFiles) =>
       credentialOf(name, await issueIntermediate({ issuer, ...ca(name) })),
     node: async (issuers: Issuers, name: string, request: CredentialRequest) => {
-      const { role, edition = 1, issuer = "intermediate", notBefore, notAfter } = request;
+      const { role, domain = "sim.hypha", edition = 1, issuer = "intermediate", notBefore, notAfter } = request;
       const keyPem = request.keyPem ?? keyOf(seed, `${name}/${edition}`);
       const node = {
         commonName: name,
         notBefore,
         notAfter,
         keyPem,
-        ...(role === undefined ? {} : { san: [`URI:spiffe://sim.hypha/${role}/${name}`] }),
+        ...(role === undefined ? {} : { san: [`URI:spiffe://${domain}/${role}/${name}`] }),
         overrides: serialOf(`${name}/${edition}/${issuer}`),
       };
       if (issuer === "itself") {

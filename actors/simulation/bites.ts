@@ -106,6 +106,7 @@ const effects: Readonly<Record<TroubleKind, Effect>> = {
   rules: noted,
   "wrong-role": { fact: (fact) => fact.type === "act.refused" },
   denied: noted,
+  partner: noted,
   expensive: { fact: (fact) => fact.type === "peer.refused" && fact.refusal.code === "too-expensive" },
 };
 

@@ -19,8 +19,8 @@ import type { Simulation } from "./simulation.ts";
 const roundMs = 40_000;
 /** A trouble touches its nodes for so long after its end, in milliseconds: a dead connection is noticed after 20 s. */
 const afterMs = 25_000;
-/** An executor that hangs is noticed after five minutes, and an update that broke off is waited for. In milliseconds. */
-const hangsMs = 360_000;
+/** After these a training may wait for the rest of the run: an update whose sender believes that it arrived is not sent again. */
+const hangsMs = Number.POSITIVE_INFINITY;
 const hangs: ReadonlySet<TroubleKind> = new Set([
   "executor-hang",
   "broken-worker",
@@ -55,6 +55,7 @@ const harmless: ReadonlySet<TroubleKind> = new Set([
   "denied",
   "rules",
   "expensive",
+  "partner",
 ]);
 /** A lease that its scheduler's process did not renew is over by then: its life, and a poll. In milliseconds. */
 const leaseMs = 30_000;

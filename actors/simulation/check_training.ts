@@ -42,6 +42,8 @@ export class TrainingChecks {
   readonly #finished = new Set<string>();
   /** The training of each update that was written, by its numbers. */
   readonly #written = new Map<string, string>();
+  /** The updates that counted, by job and numbers. */
+  readonly #counted = new Set<string>();
 
   constructor({ sim, findings }: CheckInit) {
     this.#sim = sim;
@@ -85,6 +87,11 @@ export class TrainingChecks {
     if (executor.class !== "aggregate") return;
     for (const [peer, values] of updates) {
       const written = this.#written.get(values.join());
+      const key = `${spec.job_id}/${values.join()}`;
+      if (this.#counted.has(key)) {
+        this.#findings.violate("own-training", "aggregator", `counted an update of ${peer} twice, in two rounds`);
+      }
+      this.#counted.add(key);
       if (written !== undefined && written !== `${scheduler} run ${run}`) {
         const detail = `took an update of ${peer} that is of ${written} for ${scheduler} run ${run}`;
         this.#findings.violate("own-training", "aggregator", detail);

@@ -126,8 +126,8 @@ function drawRevocation(random: RandomStream, nodes: readonly NodePlan[]): Scena
 
 /** These reach every node by themselves. */
 const waves: ReadonlySet<FaultKind> = new Set(["renewal", "rekey"]);
-/** Members that the seed's revocation revokes too: they connect some seconds before it. */
-const revokedSoon = ["second-certificate", "crowd", "forger"] as const;
+/** These begin some seconds before the seed's revocation, which revokes members of the first three too. */
+const revokedSoon = ["second-certificate", "crowd", "forger", "partner"] as const;
 /** These are not aimed: lists are numbered in the order of their events. */
 const unaimed: ReadonlySet<FaultKind> = new Set(["revoked-issuer", "stale-crl", "renewal", "rekey", ...revokedSoon]);
 
@@ -192,6 +192,9 @@ function drawTime(random: RandomStream, { kind, revokedAt, when }: TimeTerms): P
     case "crowd":
     case "forger":
       return { at: Math.max(500, revokedAt - random.whole(2_600, 5_600)), forMs: random.whole(200, 8_000) };
+    case "partner":
+      // The node's own lists revoke meanwhile.
+      return { at: Math.max(500, revokedAt - random.whole(500, 5_000)), forMs: random.whole(6_500, 9_500) };
     case "expensive":
       // It is refused after half a minute of delays.
       return { at: random.whole(500, 12_000), forMs: random.whole(36_000, 42_000) };

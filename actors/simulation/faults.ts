@@ -16,6 +16,7 @@ import { drainMs, NewCertificates } from "./new_certificates.ts";
 import type { SimulatedNode } from "./node.ts";
 import { nodePaths } from "./node_config.ts";
 import type { Oracle } from "./oracle.ts";
+import type { Partner } from "./partner_domain.ts";
 import { PublishedLists } from "./published_lists.ts";
 import { randomOf } from "../runtime/random.ts";
 import { aimMs, type ScenarioEvent, type TroubleKind } from "./scenario.ts";
@@ -28,6 +29,8 @@ export interface TroubleInit {
   readonly checker: Checker;
   /** Certificates that were issued for it before the run began, by name. */
   readonly credentials: ReadonlyMap<string, Credential>;
+  /** A second trust domain, where the run has one. */
+  readonly partner?: Partner | undefined;
   /** Lists by number, from 1. */
   readonly crls: readonly string[];
 }
@@ -59,12 +62,12 @@ export class Trouble {
 
   constructor(init: TroubleInit) {
     this.#init = init;
-    const { sim, checker, credentials } = init;
+    const { sim, checker, credentials, partner } = init;
     const start = (node: SimulatedNode) => this.start(node);
     this.bites = new Bites(sim, this.gone);
     this.#lists = new PublishedLists({ ...init, bites: this.bites, start });
     this.#certificates = new NewCertificates({ sim, bites: this.bites, credentials, gone: this.gone, start });
-    this.#hostile = new Hostile({ sim, checker, credentials, bites: this.bites, start });
+    this.#hostile = new Hostile({ sim, checker, credentials, partner, bites: this.bites, start });
     sim.watches.push(this.#moments, this.bites);
   }
 
@@ -162,6 +165,7 @@ export class Trouble {
     "wrong-role": this.#makeHostile,
     denied: this.#makeHostile,
     expensive: this.#makeHostile,
+    partner: this.#makeHostile,
   };
 
   // ── Links ──

@@ -18,6 +18,7 @@ import type { SimulatedNode } from "./node.ts";
 import { requestForWorkers } from "./hostile_member.ts";
 import { MemberTroubles } from "./member_troubles.ts";
 import { NodeClock } from "./node_clock.ts";
+import type { Partner } from "./partner_domain.ts";
 import { randomOf, type RandomStream } from "../runtime/random.ts";
 import type { FaultKind, ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
@@ -42,6 +43,8 @@ export interface HostileInit {
   readonly sim: Simulation;
   readonly checker: Checker;
   readonly credentials: ReadonlyMap<string, Credential>;
+  /** A second trust domain, where the run has one. */
+  readonly partner?: Partner | undefined;
   readonly bites: Bites;
   /** Starts a node's process. */
   readonly start: (node: SimulatedNode) => void;
@@ -77,6 +80,7 @@ export class Hostile {
       case "wrong-role":
       case "denied":
       case "expensive":
+      case "partner":
         return this.#members.make(event, node);
       case "half-open":
       case "flood":

@@ -27,6 +27,8 @@ export interface HostileMemberInit {
   readonly sim: Simulation;
   /** What it shows until {@linkcode HostileMember.show} is called. */
   readonly credential: Credential;
+  /** The certificate of its issuer, where that is not the organisation's. */
+  readonly above?: Uint8Array;
   /** Tells it apart from the others of a run. */
   readonly number: number;
   /** It listens, and takes part in the DHT. */
@@ -39,11 +41,11 @@ export class HostileMember {
   readonly peer: PeerText;
   readonly #sim: Simulation;
 
-  constructor({ sim, credential, number, isListed = false }: HostileMemberInit) {
+  constructor({ sim, credential, above, number, isListed = false }: HostileMemberInit) {
     this.#sim = sim;
     const { network, time, seed } = sim;
     const name = `member-${number}`;
-    const identity = identityOf(sim, credential);
+    const identity = identityOf(sim, credential, above);
     this.peer = identity.peer;
     const host = {
       name,
@@ -108,12 +110,16 @@ export function requestForWorkers(id: string, now: number): WorkerRequest {
   return { id, spec: { resources, executor }, timeout, bid: 1_000 };
 }
 
-function identityOf({ authority: { intermediate } }: Simulation, credential: Credential): NodeIdentity {
+function identityOf(
+  { authority: { intermediate } }: Simulation,
+  credential: Credential,
+  above = intermediate.der,
+): NodeIdentity {
   const { der, name, certPem, keyPem } = credential;
   const notAfter = new Date(8.64e15);
   return {
     peer: peerOfCredential(credential),
-    chain: [der, intermediate.der],
+    chain: [der, above],
     certPem,
     keyPem,
     generation: 1,

@@ -99,7 +99,7 @@ export const invariants = {
     source: "docs/wire.md: Extensions",
   },
   "own-training": {
-    sentence: "An update counts only in the training and run of the job that wrote it.",
+    sentence: "An update counts once, and only in the training and run of the job that wrote it.",
     source: "docs/wire.md: Extensions",
   },
   "waits-for-all": {

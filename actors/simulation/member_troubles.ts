@@ -22,6 +22,8 @@ import { HostileMember, requestForWorkers } from "./hostile_member.ts";
 import { valueOf } from "./knobs.ts";
 import { crowdSize } from "./member_credentials.ts";
 import type { SimulatedNode } from "./node.ts";
+import type { Partner, PartnerCredential } from "./partner_domain.ts";
+import { floodByPartner } from "./partner_trouble.ts";
 import type { ScenarioEvent } from "./scenario.ts";
 import type { Simulation } from "./simulation.ts";
 import { Squatter, squatterRoles } from "./squatter.ts";
@@ -48,6 +50,8 @@ export interface MemberTroublesInit {
   readonly sim: Simulation;
   readonly checker: Checker;
   readonly credentials: ReadonlyMap<string, Credential>;
+  /** A second trust domain, where the run has one. */
+  readonly partner?: Partner | undefined;
   readonly bites: Bites;
 }
 
@@ -99,6 +103,8 @@ export class MemberTroubles {
         return this.#acting.deny(node);
       case "expensive":
         return this.#makeExpensive(node, event);
+      case "partner":
+        return this.#floodByPartner(node, event);
       case "relayed":
         return amount < undialableShare ? undefined : this.#comeBothWays(node);
     }
@@ -114,6 +120,16 @@ export class MemberTroubles {
   #makeExpensive(node: SimulatedNode, event: ScenarioEvent): void {
     const member = this.#member("expensive");
     if (member !== undefined) new ExpensiveMember({ sim: this.#init.sim, member }).begin(node, event);
+  }
+
+  #floodByPartner(node: SimulatedNode, event: ScenarioEvent): void {
+    const { sim, partner } = this.#init;
+    if (partner === undefined) return;
+    const member = ({ credential, above }: PartnerCredential) => {
+      this.#members += 1;
+      return new HostileMember({ sim, credential, above, number: this.#members });
+    };
+    floodByPartner({ ...this.#init, partner, member }, node, event);
   }
 
   // ── A second certificate ──

@@ -126,6 +126,10 @@ export class SimulatedNode {
     this.disk.put(nodePaths.cert, credential.chainPem, 0o644);
     this.disk.put(nodePaths.key, options.keyPem ?? credential.keyPem, 0o600);
     this.disk.put(nodePaths.trust, trustPem, 0o644);
+    if (options.partner !== undefined) {
+      this.disk.put(nodePaths.partnerTrust, options.partner.trustPem, 0o644);
+      this.disk.put(nodePaths.partnerCrls, options.partner.crls[0] ?? "", 0o644);
+    }
     if (options.hasRules === true) this.writeRules([]);
     if (crlsPem !== undefined) this.disk.put(nodePaths.crls, crlsPem, 0o644);
     for (let slice = 0; slice < (options.slices ?? 0); slice++) {

@@ -5,10 +5,11 @@
  */
 import type { UpdateOf } from "./executor.ts";
 import type { Resources } from "../../transport/protocols/messages.ts";
-import type { CommonConfig, DilocoJobConfig, RoleConfig, WorkerConfig } from "../config/config.ts";
+import type { CommonConfig, DilocoJobConfig, RoleConfig, TrustDomainConfig, WorkerConfig } from "../config/config.ts";
 import { executorsDefault } from "../config/defaults.ts";
 import type { Credential } from "./authority.ts";
 import { configOf, type Knobs } from "./knobs.ts";
+import { partnerName, partnerRoles } from "./partner_domain.ts";
 
 /** Roles of nodes. */
 export type NodeRole = "gateway" | "scheduler" | "worker" | "data";
@@ -22,6 +23,8 @@ export interface NodeOptions {
   readonly keyPem?: string;
   readonly trustPem: string;
   readonly crlsPem: string | undefined;
+  /** A second trust domain, with its files. */
+  readonly partner?: { readonly trustPem: string; readonly crls: readonly string[] } | undefined;
   readonly gateways: readonly string[];
   readonly job?: DilocoJobConfig;
   readonly executors?: readonly ("train" | "aggregate")[];
@@ -45,6 +48,8 @@ export const nodePaths = {
   key: "/etc/hypha/key.pem",
   trust: "/etc/hypha/trust.pem",
   crls: "/etc/hypha/crls.pem",
+  partnerTrust: "/etc/hypha/partner-trust.pem",
+  partnerCrls: "/etc/hypha/partner-crls.pem",
   dataset: "/data/digits",
   config: "/etc/hypha/node.toml",
   state: "/var/lib/hypha/state",
@@ -66,12 +71,20 @@ export function nodeConfig(options: NodeOptions): RoleConfig {
   }
 }
 
-function commonConfig({ gateways, crlsPem, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
+const partnerDomain: TrustDomainConfig = {
+  name: partnerName,
+  trust: nodePaths.partnerTrust,
+  crlsPem: nodePaths.partnerCrls,
+  roles: partnerRoles,
+};
+
+function commonConfig({ gateways, crlsPem, partner, relayClient = true, knobs = {} }: NodeOptions): CommonConfig {
   return {
     certPem: nodePaths.cert,
     keyPem: nodePaths.key,
     trustPem: nodePaths.trust,
     crlsPem: crlsPem === undefined ? undefined : nodePaths.crls,
+    ...(partner === undefined ? {} : { trustDomains: [partnerDomain] }),
     listenAddresses: [],
     externalAddresses: [],
     gatewayAddresses: gateways,

@@ -14,6 +14,7 @@ import { isMemberName, memberCredentials, revokedMembers } from "./member_creden
 import { undialableShare } from "./member_troubles.ts";
 import { troubleCredentials } from "./new_certificates.ts";
 import { Oracle } from "./oracle.ts";
+import { makePartner, type Partner } from "./partner_domain.ts";
 import type { FaultKind, NodePlan, Scenario } from "./scenario.ts";
 import { simulatedJob, Simulation, startsAt } from "./simulation.ts";
 import type { TraceLine } from "./trace.ts";
@@ -133,9 +134,15 @@ async function prepare(sim: Simulation, scenario: Scenario) {
     });
     standings.set(name, standing);
   }
+  const partner = kinds.has("partner")
+    ? await makePartner(sim.authority, { period, ours: [...own.values()] })
+    : undefined;
+  for (const { credential, never } of partner?.credentials.values() ?? []) {
+    oracle.know(credential, { notAfter: period.notAfter.getTime(), ...(never === undefined ? {} : { never }) });
+  }
   const crls = await makeLists(sim, scenario, { own, standings, members: revokedMembers(members, scenario.seed) });
-  const trouble = new Trouble({ sim, oracle, checker, credentials: others, crls });
-  makeNodes(sim, scenario, own);
+  const trouble = new Trouble({ sim, oracle, checker, credentials: others, partner, crls });
+  makeNodes(sim, scenario, { credentials: own, partner });
   return { checker, trouble, oracle, credentials: own };
 }
 
@@ -205,7 +212,14 @@ async function makeLists(
 const sharingShare = 0.5;
 const roomForTwo = { gpu: 2, cpu: 4, storage: 10, memory: 8 };
 
-function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap<string, Credential>): void {
+function makeNodes(
+  sim: Simulation,
+  scenario: Scenario,
+  { credentials, partner }: {
+    readonly credentials: ReadonlyMap<string, Credential>;
+    readonly partner: Partner | undefined;
+  },
+): void {
   const isShared = scenario.nodes.filter(({ role }) => role === "scheduler").length > 1 &&
     randomOf(scenario.seed, "scenario/sharing").chance(sharingShare);
   const gateways = scenario.nodes.filter(({ role }) => role === "gateway").map(({ name }) => name);
@@ -223,6 +237,7 @@ function makeNodes(sim: Simulation, scenario: Scenario, credentials: ReadonlyMap
       credential: credentials.get(name) as Credential,
       gateways: joinedBy,
       knobs: scenario.knobs,
+      ...(partner === undefined ? {} : { partner }),
       // Rules that "denied" gives to a running process would replace those of the file, and the other way round.
       hasRules: isStruck("rules", name) && !isStruck("denied", name),
       ...(executors === undefined ? {} : { executors }),

@@ -58,6 +58,7 @@ export const faultKinds = [
   "wrong-role",
   "denied",
   "expensive",
+  "partner",
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 /** Every run has a revocation. */

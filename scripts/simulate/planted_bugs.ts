@@ -7,6 +7,7 @@
 
 import type { Shrinking } from "./find.ts";
 import { plantedCoreBugs } from "./planted_core_bugs.ts";
+import { plantedPartnerBugs } from "./planted_partner_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
 import { plantedTrainingBugs } from "./planted_training_bugs.ts";
 
@@ -195,5 +196,6 @@ export const plantedBugs: readonly PlantedBug[] = [
   },
   ...plantedCoreBugs,
   ...plantedRuleBugs,
+  ...plantedPartnerBugs,
   ...plantedTrainingBugs,
 ];

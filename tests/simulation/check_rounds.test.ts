@@ -46,7 +46,7 @@ test("a training that makes rounds violates nothing, and one whose trainer stand
   assert.ok(sim.areConnected(scheduler, trainer));
 });
 
-test("a training that a trouble touches may stand still, for as long as the trouble may last", async () => {
+test("a training that a trouble touches may stand still for as long as the trouble lasts", async () => {
   const { sim, findings, checks, trainer, pass } = await training();
   pass(30_000);
   trainer.habit = "hanging";
