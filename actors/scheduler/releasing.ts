@@ -15,17 +15,6 @@ import { allParticipants, type Participant } from "./training.ts";
 /** A worker answers on `/hypha-training/1` within this, in milliseconds. */
 export const trainingTimeoutMs = 3_000;
 
-/**
- * After a restart nothing is asked of a foreign worker for this long, in milliseconds: a lease lives for ten seconds, and its executor
- * ends within six. Which worker is foreign shows at the first answer.
- */
-export const foreignWaitMs = 16_000;
-
-/** Whether a worker's offers are left alone: its leftovers of an earlier run could be taken for the new work. */
-export function isHeldBack({ isRestart, startedAt, speakers, ports }: SchedulerContext, peer: Peer): boolean {
-  return isRestart && speakers[peer] !== "ours" && ports.now() - startedAt < foreignWaitMs;
-}
-
 /** Takes the run's number. */
 export function noteRun({ context, enqueue }: SchedulerArgs, { training, isRestart, problem }: TakenRun): void {
   enqueue.assign({ run: training, isRestart });

@@ -26,6 +26,7 @@ import type { PeerIdentity } from "../../pki/path.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
 import { answerRequest, routePush } from "./answering.ts";
+import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import {
   loseParticipant,
@@ -55,18 +56,6 @@ import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
 import { endBygone, endBygoneAt, noteNoRun, noteRun, noteSpeaker, releaseAll, releaseEnded } from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-
-/** Reports the end of the training. */
-function reportDone({ ports, training, accuracy }: SchedulerContext): void {
-  const rounds = training.roundsDone;
-  const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
-  ports.report({
-    level: "info",
-    event: "training.done",
-    message: `Training done after ${rounds} rounds${measured}`,
-    fields: { rounds, accuracy: accuracy ?? null, trainers: trainersOf(training).length },
-  });
-}
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
@@ -134,7 +123,9 @@ const scheduler = schedulerSetup.extend({
     })),
     noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
     setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
-    reportDone: ({ context }) => reportDone(context),
+    reportTail,
+    reportUnconfirmed,
+    reportDone,
   },
 });
 
@@ -151,6 +142,8 @@ export const schedulerMachine = scheduler.createMachine({
       : undefined,
     isRestart: false,
     speakers: {},
+    heldUntil: {},
+    unaccepted: [],
     startedAt: input.ports.now(),
     first: "trainers",
     excluded: [],
@@ -369,16 +362,18 @@ export const schedulerMachine = scheduler.createMachine({
             },
           },
         },
-        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that.
+        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A foreign
+        // aggregator has sent it by then, and its worker reports nothing.
         tail: {
+          entry: "reportTail",
           initial: "sending",
           states: {
             sending: {
-              always: { guard: "isAggregatorEnded", target: "receiving" },
-              after: { [sendingMs]: "#scheduler.concluding" },
+              always: { guard: "isResultSent", target: "receiving" },
+              after: { [sendingMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } },
             },
             // Trainers' receipts and the last evaluation are still missing.
-            receiving: { after: { [tailMs]: "#scheduler.concluding" } },
+            receiving: { after: { [tailMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } } },
           },
         },
       },
