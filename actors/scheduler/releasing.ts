@@ -9,7 +9,7 @@ import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { Peer, TrainingRequest } from "../../transport/protocols/messages.ts";
 import { answerAs } from "../runtime/role.ts";
 import { type TakenRun, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import type { SchedulerArgs, SchedulerContext, SchedulerEvent } from "./scheduler_setup.ts";
+import type { SchedulerArgs, SchedulerEvent } from "./scheduler_setup.ts";
 import { allParticipants, type Participant } from "./training.ts";
 
 /** A worker answers on `/hypha-training/1` within this, in milliseconds. */
