@@ -46,6 +46,13 @@ const requests: RequestTable<SchedulerArgs> = {
   },
 };
 
+/** Offers and progress are answered in every state. */
+export function serveRequests({ context, enqueue }: SchedulerArgs): void {
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
+}
+
 /** Answers a request, or declines it. */
 export function answerRequest(args: SchedulerArgs, request: ReceivedRequest): void {
   if (!handleRequest(requests, args, request)) decline(args, request);

@@ -6,7 +6,8 @@
  */
 import { standsFor } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { Peer, TrainingRequest } from "../../transport/protocols/messages.ts";
+import type { Peer, TrainingRequest, Uuid } from "../../transport/protocols/messages.ts";
+import { foreignWaitMs } from "./foreign.ts";
 import { answerAs } from "../runtime/role.ts";
 import { type TakenRun, trainingIdOf, unrememberedRun } from "./run_number.ts";
 import type { SchedulerArgs, SchedulerEvent } from "./scheduler_setup.ts";
@@ -63,6 +64,16 @@ export function noteSpeaker(
 /** Releases the lease of a participant, which ends its job. */
 export function release(args: SchedulerArgs, { peer, leaseId }: Participant): void {
   if (args.context.speakers[peer] !== "foreign") ask(args, peer, { Release: { lease: leaseId } });
+}
+
+/** A worker may have granted a lease that is not known here: releases it, and leaves the worker alone where it knows no release. */
+export function releaseUnanswered(
+  args: SchedulerArgs,
+  { peer, leaseId }: { readonly peer: Peer; readonly leaseId: Uuid },
+): void {
+  const { context, enqueue } = args;
+  enqueue.assign({ heldUntil: { ...context.heldUntil, [peer]: context.ports.now() + foreignWaitMs } });
+  if (context.speakers[peer] !== "foreign") ask(args, peer, { Release: { lease: leaseId } });
 }
 
 /** After the last round: releases the leases whose jobs have ended. Executors of the others may still save what they have. */

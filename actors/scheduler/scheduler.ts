@@ -25,7 +25,7 @@ import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
-import { answerRequest, routePush } from "./answering.ts";
+import { answerRequest, routePush, serveRequests } from "./answering.ts";
 import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import {
@@ -53,7 +53,16 @@ import {
   takenPeers,
 } from "./scheduler_setup.ts";
 import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import { endBygone, endBygoneAt, noteNoRun, noteRun, noteSpeaker, releaseAll, releaseEnded } from "./releasing.ts";
+import {
+  endBygone,
+  endBygoneAt,
+  noteNoRun,
+  noteRun,
+  noteSpeaker,
+  releaseAll,
+  releaseEnded,
+  releaseUnanswered,
+} from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
 
@@ -66,13 +75,6 @@ function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
     id: "evaluation",
     input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator, training },
   });
-}
-
-/** Offers and progress are answered in every state. */
-function serveRequests({ context, enqueue }: SchedulerArgs): void {
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
 }
 
 const scheduler = schedulerSetup.extend({
@@ -88,6 +90,7 @@ const scheduler = schedulerSetup.extend({
     endBygoneAt: enqueueActions(endBygoneAt),
     releaseEnded: enqueueActions(releaseEnded),
     releaseAll: enqueueActions(releaseAll),
+    releaseUnanswered: enqueueActions(releaseUnanswered),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withConnected(context.members, identity),
     })),
@@ -198,6 +201,7 @@ export const schedulerMachine = scheduler.createMachine({
     },
     "participant.lost": { actions: { type: "loseParticipant", params: ({ event }) => event } },
     "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
+    "allocation.unanswered": { actions: { type: "releaseUnanswered", params: ({ event }) => event } },
     "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
     "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
     "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },

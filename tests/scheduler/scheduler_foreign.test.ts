@@ -1,9 +1,10 @@
 /** Workers of the existing network, which know no release and report no ends of jobs: what a scheduler waits for, in virtual time. */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { executorEndMs, offerOverMs } from "../../actors/scheduler/foreign.ts";
+import { executorEndMs, foreignWaitMs, offerOverMs } from "../../actors/scheduler/foreign.ts";
 import { regroupMs, silenceCheckMs, tailMs } from "../../actors/scheduler/scheduler_setup.ts";
 import { instantFromMs } from "../../actors/runtime/instant.ts";
+import { failedWith } from "../support/fake_transport.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 
 const test = suite("a scheduler of foreign workers");
@@ -51,6 +52,30 @@ test("a worker of ours that was released is asked again at once", () => {
   answerTraining("ours");
   const before = now();
   assert.ok(untilTaken() - before <= 2_000);
+});
+
+test("bug: a worker whose acceptance got no answer was leased twice; it is asked to release, and left alone if it is foreign", () => {
+  for (const are of ["ours", "foreign"] as const) {
+    const { world, found, say, live, offer, answerTraining, actor } = startScheduler(configOf(1, 1));
+    found();
+    const request_id = world.take("publish").at(-1)?.message.id ?? "";
+    say("w", { WorkerOffer: { id: "lost", request_id, price: 1, resources, timeout: instantFromMs(0) } });
+    const acceptance = world.takeOne("request");
+    acceptance.replyTo.send({ type: "request.failed", id: acceptance.id, error: failedWith("timed-out") });
+    const released = world.asks.flatMap((ask) => ask.type === "request" && "Release" in ask.message ? [ask] : []);
+    assert.equal(released.map(({ peer, message }) => [peer, message]), [["w", { Release: { lease: "lost" } }]]);
+    answerTraining(are);
+    const trainers = () => Object.keys(actor.getSnapshot().context.training.trainers);
+    live(1_000);
+    offer("w");
+    assert.equal(trainers(), are === "ours" ? ["w"] : []);
+    live(foreignWaitMs - 2_000);
+    offer("w");
+    assert.equal(trainers(), are === "ours" ? ["w"] : []);
+    live(1_500);
+    offer("w");
+    assert.equal(trainers(), ["w"]);
+  }
 });
 
 /** A scheduler with a leased trainer that offers again while an aggregator is looked for; the time from that offer to its dispatch. */
