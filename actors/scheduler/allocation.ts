@@ -16,7 +16,7 @@
  */
 import { assign, enqueueActions, sendTo, setup } from "xstate";
 import type { Member } from "../../pki/member.ts";
-import type { PeerText, PublishAnswer, RequestAnswer } from "../../transport/port.ts";
+import type { PeerText, PublishAnswer, RequestAnswer, TransportError } from "../../transport/port.ts";
 import {
   type Descriptor,
   type Instant,
@@ -101,6 +101,8 @@ export type AllocationEvent =
     readonly class: Descriptor["class"];
     readonly lease: GrantedLease;
   }
+  /** An acceptance got no answer: its worker may have granted the lease. */
+  | { readonly type: "allocation.unanswered"; readonly peer: PeerText; readonly leaseId: Uuid }
   | { readonly type: "allocation.served"; readonly class: Descriptor["class"] };
 
 /** Offers that can still be accepted, by workers that gave no lease yet. */
@@ -117,6 +119,11 @@ function bestOffers(context: AllocationContext): readonly ReceivedOffer[] {
     count: context.count - context.granted.length,
     excluded: new Set([...context.excluded, ...context.granted]),
   });
+}
+
+/** Whether a request failed before its worker could read it. */
+function isUnsent({ code }: TransportError): boolean {
+  return code === "not-connected" || code === "not-authorized" || code === "unsupported" || code === "stopped";
 }
 
 function grantOf(received: ReceivedOffer | undefined, answer: RequestAnswer): GrantedLease | undefined {
@@ -200,6 +207,10 @@ export const allocationMachine = setup({
           offers: context.offers.filter(({ offer }) => offer.id !== id),
           granted: lease === undefined ? context.granted : [...context.granted, lease.peer],
         });
+        const [peer, isSent] = [received?.from, answer.type === "request.failed" && !isUnsent(answer.error)];
+        if (peer !== undefined && isSent) {
+          enqueue.sendTo(context.parent, { type: "allocation.unanswered", peer, leaseId: id });
+        }
         if (lease === undefined) return;
         enqueue.sendTo(context.parent, { type: "allocation.granted", class: context.descriptor.class, lease });
       },

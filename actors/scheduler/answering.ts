@@ -18,7 +18,8 @@ import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
 import { judgeRound } from "./judging.ts";
-import { endBygoneAt, isHeldBack } from "./releasing.ts";
+import { isHeldBack, withOffer } from "./foreign.ts";
+import { endBygoneAt } from "./releasing.ts";
 import { planOf, type SchedulerArgs, type SchedulerContext } from "./scheduler_setup.ts";
 import { takeSlice } from "./slices.ts";
 import { answerProgress, type Participant, participantBy, trainersOf, withParticipant } from "./training.ts";
@@ -45,6 +46,13 @@ const requests: RequestTable<SchedulerArgs> = {
   },
 };
 
+/** Offers and progress are answered in every state. */
+export function serveRequests({ context, enqueue }: SchedulerArgs): void {
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
+  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
+}
+
 /** Answers a request, or declines it. */
 export function answerRequest(args: SchedulerArgs, request: ReceivedRequest): void {
   if (!handleRequest(requests, args, request)) decline(args, request);
@@ -68,7 +76,10 @@ function decline({ context, enqueue }: SchedulerArgs, { exchange }: { readonly e
 function passOffer(args: SchedulerArgs, request: RequestWith<WorkerOffer>): void {
   const { exchange, peer, identity, message: offer } = request;
   const allocation = args.self.getSnapshot().children["allocation"];
-  if (allocation === undefined || !standsFor(identity.role, "worker")) decline(args, request);
+  if (!standsFor(identity.role, "worker")) return decline(args, request);
+  const arrived = { peer, id: offer.id, at: args.context.ports.now() };
+  args.enqueue.assign({ unaccepted: withOffer(args.context, arrived, "arrived") });
+  if (allocation === undefined) decline(args, request);
   else if (isHeldBack(args.context, peer)) {
     endBygoneAt(args, { peer, identity });
     args.enqueue.sendTo(args.context.transport, { type: "respond", exchange, message: { WorkerOffer: {} } });
@@ -148,11 +159,12 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
   const { context, enqueue } = args;
   const { exchange, peer, identity, message: { job_id: jobId, progress } } = request;
   if (!isOfRun(context, request.message.training)) return decline(args, request);
-  const { report } = request.message;
-  const received = { peer, member: memberOf(identity), jobId, progress, report, now: context.ports.now() };
+  const { report, training: named } = request.message;
+  const [now, namesTraining] = [context.ports.now(), named !== undefined];
+  const received = { peer, member: memberOf(identity), jobId, progress, report, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
-  enqueue.assign({ training });
+  enqueue.assign({ training, speakers: { [peer]: namesTraining ? "ours" : "foreign", ...context.speakers } });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
   if (report !== undefined && training.roundsDone > context.training.roundsDone) judgeRound(args, peer, report);

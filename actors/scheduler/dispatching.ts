@@ -8,6 +8,7 @@ import type { RequestAnswer } from "../../transport/port.ts";
 import type { Descriptor, JobSpec, Peer, Uuid } from "../../transport/protocols/messages.ts";
 import type { GrantedLease } from "./allocation.ts";
 import { answerAs } from "../runtime/role.ts";
+import { dispatchDelayMs, withOffer } from "./foreign.ts";
 import { aggregateJob, trainJob } from "./job_spec.ts";
 import {
   dispatchTimeoutMs,
@@ -36,7 +37,9 @@ export function takeLease(
   const { peer, member } = lease;
   const participant = { peer, member, leaseId: lease.id, taskId: context.ports.uuid(), jobId: context.ports.uuid() };
   const { training } = context;
+  const accepted = { peer, id: lease.id, at: context.ports.now() };
   enqueue.assign({
+    unaccepted: withOffer(context, accepted, "accepted"),
     training: jobClass === "train"
       ? {
         ...training,
@@ -69,36 +72,32 @@ function reportGranted({ ports }: SchedulerContext, jobClass: string, lease: Gra
   });
 }
 
-/** Sends one participant its job. */
-function dispatchAsk(
-  { context, self }: Pick<SchedulerArgs, "context" | "self">,
+/** Sends one participant its job, once its unaccepted offers are over. */
+function sendDispatch(
+  { context, self, enqueue }: SchedulerArgs,
   participant: { readonly peer: Peer; readonly member: Member; readonly taskId: Uuid },
   spec: JobSpec,
-) {
-  return {
-    type: "request" as const,
-    id: `dispatch/${participant.taskId}/${context.dispatches + 1}`,
-    peer: participant.peer,
-    to: { member: participant.member },
-    protocol: "/hypha-api/0.0.1" as const,
-    message: {
-      DispatchJob: { id: participant.taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) },
-    },
+): void {
+  const { peer, member, taskId } = participant;
+  const delay = dispatchDelayMs(context, peer);
+  enqueue.sendTo(context.transport, {
+    type: "request",
+    id: `dispatch/${taskId}/${context.dispatches + 1}`,
+    peer,
+    to: { member },
+    protocol: "/hypha-api/0.0.1",
+    message: { DispatchJob: { id: taskId, spec, ...(context.run === undefined ? {} : { training: context.run }) } },
     timeoutMs: dispatchTimeoutMs,
     replyTo: answerAs(
       self,
-      (answer: RequestAnswer): SchedulerEvent => ({
-        type: "dispatch.answered",
-        peer: participant.peer,
-        taskId: participant.taskId,
-        answer,
-      }),
+      (answer: RequestAnswer): SchedulerEvent => ({ type: "dispatch.answered", peer, taskId, answer }),
     ),
-  };
+  }, delay === 0 ? {} : { delay, id: `dispatch/${taskId}` });
 }
 
 /** Sends the aggregator its job, or the same job again with the trainers that are left. */
-export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): void {
+export function dispatchAggregator(args: SchedulerArgs): void {
+  const { context, enqueue } = args;
   const { aggregator } = context.training;
   if (aggregator === undefined) return;
   const participants = participantsOf(context);
@@ -108,7 +107,7 @@ export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): v
     training: { ...context.training, aggregator: { ...aggregator, knows: participants.trainers } },
   });
   const spec = aggregateJob(aggregator.jobId, context.config.job, participants);
-  enqueue.sendTo(context.transport, dispatchAsk({ context, self }, aggregator, spec));
+  sendDispatch(args, aggregator, spec);
   enqueue(() =>
     context.ports.report({
       level: "info",
@@ -126,13 +125,14 @@ export function dispatchAggregator({ context, self, enqueue }: SchedulerArgs): v
 }
 
 /** Sends each trainer that has no job yet its job. */
-export function dispatchTrainers({ context, self, enqueue }: SchedulerArgs): void {
+export function dispatchTrainers(args: SchedulerArgs): void {
+  const { context, enqueue } = args;
   const participants = participantsOf(context);
   enqueue.assign({ dispatches: context.dispatches + 1 });
   for (const trainer of Object.values(context.training.trainers)) {
     if (trainer.state !== "leased") continue;
     const spec = trainJob(trainer.jobId, context.config.job, participants);
-    enqueue.sendTo(context.transport, dispatchAsk({ context, self }, trainer, spec));
+    sendDispatch(args, trainer, spec);
     enqueue(() =>
       context.ports.report({
         level: "info",

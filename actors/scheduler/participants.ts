@@ -7,6 +7,7 @@ import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
+import { heldAfter } from "./foreign.ts";
 import { release } from "./releasing.ts";
 import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
 import {
@@ -30,7 +31,9 @@ export function loseParticipant(
   if (participant === undefined) return;
   const wasAggregator = context.training.aggregator?.peer === participant.peer;
   const training = { ...withoutParticipant(context.training, participant.peer), changedAt: context.ports.now() };
-  enqueue.assign({ training, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
+  const heldUntil = heldAfter(args, [participant]);
+  enqueue.assign({ training, heldUntil, stalledAt: undefined, excluded: [...context.excluded, participant.peer] });
+  enqueue.cancel(`dispatch/${participant.taskId}`);
   enqueue.cancel(`absence/${participant.peer}`);
   enqueue.stopChild(`lease/${participant.leaseId}`);
   release(args, participant);
@@ -140,11 +143,12 @@ export function regroup(args: SchedulerArgs): void {
   const participants = allParticipants(context.training);
   for (const participant of participants) {
     enqueue.cancel(`absence/${participant.peer}`);
+    enqueue.cancel(`dispatch/${participant.taskId}`);
     enqueue.stopChild(`lease/${participant.leaseId}`);
     release(args, participant);
   }
   const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
-  enqueue.assign({ training: emptyTraining, excluded: [], first });
+  enqueue.assign({ training: emptyTraining, heldUntil: heldAfter(args, participants), excluded: [], first });
   const released = participants.map(({ peer }) => peer);
   enqueue(() =>
     context.ports.report({

@@ -6,25 +6,15 @@
  */
 import { standsFor } from "../../pki/member.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
-import type { Peer, TrainingRequest } from "../../transport/protocols/messages.ts";
+import type { Peer, TrainingRequest, Uuid } from "../../transport/protocols/messages.ts";
+import { foreignWaitMs } from "./foreign.ts";
 import { answerAs } from "../runtime/role.ts";
 import { type TakenRun, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import type { SchedulerArgs, SchedulerContext, SchedulerEvent } from "./scheduler_setup.ts";
+import type { SchedulerArgs, SchedulerEvent } from "./scheduler_setup.ts";
 import { allParticipants, type Participant } from "./training.ts";
 
 /** A worker answers on `/hypha-training/1` within this, in milliseconds. */
 export const trainingTimeoutMs = 3_000;
-
-/**
- * After a restart nothing is asked of a foreign worker for this long, in milliseconds: a lease lives for ten seconds, and its executor
- * ends within six. Which worker is foreign shows at the first answer.
- */
-export const foreignWaitMs = 16_000;
-
-/** Whether a worker's offers are left alone: its leftovers of an earlier run could be taken for the new work. */
-export function isHeldBack({ isRestart, startedAt, speakers, ports }: SchedulerContext, peer: Peer): boolean {
-  return isRestart && speakers[peer] !== "ours" && ports.now() - startedAt < foreignWaitMs;
-}
 
 /** Takes the run's number. */
 export function noteRun({ context, enqueue }: SchedulerArgs, { training, isRestart, problem }: TakenRun): void {
@@ -74,6 +64,16 @@ export function noteSpeaker(
 /** Releases the lease of a participant, which ends its job. */
 export function release(args: SchedulerArgs, { peer, leaseId }: Participant): void {
   if (args.context.speakers[peer] !== "foreign") ask(args, peer, { Release: { lease: leaseId } });
+}
+
+/** A worker may have granted a lease that is not known here: releases it, and leaves the worker alone where it knows no release. */
+export function releaseUnanswered(
+  args: SchedulerArgs,
+  { peer, leaseId }: { readonly peer: Peer; readonly leaseId: Uuid },
+): void {
+  const { context, enqueue } = args;
+  enqueue.assign({ heldUntil: { ...context.heldUntil, [peer]: context.ports.now() + foreignWaitMs } });
+  if (context.speakers[peer] !== "foreign") ask(args, peer, { Release: { lease: leaseId } });
 }
 
 /** After the last round: releases the leases whose jobs have ended. Executors of the others may still save what they have. */

@@ -25,7 +25,8 @@ import { withConnected, withoutConnected } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import type { RoleOutcome } from "../runtime/role.ts";
-import { answerRequest, routePush } from "./answering.ts";
+import { answerRequest, routePush, serveRequests } from "./answering.ts";
+import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
 import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
 import {
   loseParticipant,
@@ -52,21 +53,18 @@ import {
   takenPeers,
 } from "./scheduler_setup.ts";
 import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import { endBygone, endBygoneAt, noteNoRun, noteRun, noteSpeaker, releaseAll, releaseEnded } from "./releasing.ts";
+import {
+  endBygone,
+  endBygoneAt,
+  noteNoRun,
+  noteRun,
+  noteSpeaker,
+  releaseAll,
+  releaseEnded,
+  releaseUnanswered,
+} from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-
-/** Reports the end of the training. */
-function reportDone({ ports, training, accuracy }: SchedulerContext): void {
-  const rounds = training.roundsDone;
-  const measured = accuracy === undefined ? "" : `, accuracy ${(accuracy * 100).toFixed(1)} %`;
-  ports.report({
-    level: "info",
-    event: "training.done",
-    message: `Training done after ${rounds} rounds${measured}`,
-    fields: { rounds, accuracy: accuracy ?? null, trainers: trainersOf(training).length },
-  });
-}
 
 /** Starts the evaluation where the job has one. */
 function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
@@ -77,13 +75,6 @@ function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
     id: "evaluation",
     input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator, training },
   });
-}
-
-/** Offers and progress are answered in every state. */
-function serveRequests({ context, enqueue }: SchedulerArgs): void {
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-api/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-progress/0.0.1" });
-  enqueue.sendTo(context.transport, { type: "serve", protocol: "/hypha-training/1" });
 }
 
 const scheduler = schedulerSetup.extend({
@@ -99,6 +90,7 @@ const scheduler = schedulerSetup.extend({
     endBygoneAt: enqueueActions(endBygoneAt),
     releaseEnded: enqueueActions(releaseEnded),
     releaseAll: enqueueActions(releaseAll),
+    releaseUnanswered: enqueueActions(releaseUnanswered),
     noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
       members: withConnected(context.members, identity),
     })),
@@ -134,7 +126,9 @@ const scheduler = schedulerSetup.extend({
     })),
     noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
     setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
-    reportDone: ({ context }) => reportDone(context),
+    reportTail,
+    reportUnconfirmed,
+    reportDone,
   },
 });
 
@@ -151,6 +145,8 @@ export const schedulerMachine = scheduler.createMachine({
       : undefined,
     isRestart: false,
     speakers: {},
+    heldUntil: {},
+    unaccepted: [],
     startedAt: input.ports.now(),
     first: "trainers",
     excluded: [],
@@ -205,6 +201,7 @@ export const schedulerMachine = scheduler.createMachine({
     },
     "participant.lost": { actions: { type: "loseParticipant", params: ({ event }) => event } },
     "allocation.granted": { actions: { type: "takeLease", params: ({ event }) => event } },
+    "allocation.unanswered": { actions: { type: "releaseUnanswered", params: ({ event }) => event } },
     "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
     "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
     "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
@@ -369,16 +366,18 @@ export const schedulerMachine = scheduler.createMachine({
             },
           },
         },
-        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that.
+        // The last round is counted. Its result is being sent: the aggregator's worker reports the end of the job after that. A foreign
+        // aggregator has sent it by then, and its worker reports nothing.
         tail: {
+          entry: "reportTail",
           initial: "sending",
           states: {
             sending: {
-              always: { guard: "isAggregatorEnded", target: "receiving" },
-              after: { [sendingMs]: "#scheduler.concluding" },
+              always: { guard: "isResultSent", target: "receiving" },
+              after: { [sendingMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } },
             },
             // Trainers' receipts and the last evaluation are still missing.
-            receiving: { after: { [tailMs]: "#scheduler.concluding" } },
+            receiving: { after: { [tailMs]: { target: "#scheduler.concluding", actions: "reportUnconfirmed" } } },
           },
         },
       },

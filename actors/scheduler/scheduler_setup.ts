@@ -11,6 +11,7 @@ import { allocationMachine } from "./allocation.ts";
 import type { SchedulerConfig } from "../config/config.ts";
 import { evaluationMachine } from "./evaluation.ts";
 import type { Evaluator } from "./evaluator.ts";
+import type { UnacceptedOffer } from "./foreign.ts";
 import { heldLeaseMachine } from "./held_lease.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { RoleEvent, RoleInput, RoleOutcome } from "../runtime/role.ts";
@@ -62,7 +63,7 @@ export const dispatchDeadlineMs = dispatchTimeoutMs + 2_000;
 export const redispatchAgainMs = 1_000;
 /** The last evaluation and the trainers' receipts are waited for this long after the last round, in milliseconds. */
 export const tailMs = 30_000;
-/** The last result is sent within this, in milliseconds. A foreign aggregator does not report the end of its job. */
+/** The last result is sent within this, in milliseconds. */
 export const sendingMs = 300_000;
 /** Workers report the end of their jobs within this, in milliseconds; the existing ones do not report it. */
 export const lingerMs = 2_000;
@@ -84,6 +85,10 @@ export interface SchedulerContext extends SchedulerInput {
   readonly isRestart: boolean;
   /** Which workers answer on `/hypha-training/1`; those that were not asked are missing. */
   readonly speakers: Readonly<Record<Peer, "ours" | "foreign">>;
+  /** Until when each worker that left is left alone where it is foreign, in milliseconds since the epoch. */
+  readonly heldUntil: Readonly<Record<Peer, number>>;
+  /** Offers of a moment ago that were not accepted, of workers that may be foreign. */
+  readonly unaccepted: readonly UnacceptedOffer[];
   /** When the role started, in milliseconds since the epoch. */
   readonly startedAt: number;
   /** The part that is filled first. */
@@ -166,7 +171,8 @@ export const schedulerSetup = setup({
       Object.values(context.training.trainers).every(({ state }) => state !== "leased"),
     isAggregatorBehind: ({ context }) => isAggregatorBehind(context.training),
     isAggregated: ({ context }) => context.training.aggregator?.state === "done",
-    isAggregatorEnded: ({ context }) => context.training.aggregator?.ended === true,
+    isResultSent: ({ context: { training: { aggregator } } }) =>
+      aggregator?.ended === true || aggregator?.isForeign === true,
     isConcluded: ({ context }) =>
       isTrained(context.training) &&
       (context.evaluation !== "on" || context.roundsEvaluated >= context.config.job.rounds.updateRounds),

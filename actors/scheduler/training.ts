@@ -43,6 +43,8 @@ export interface Trainer extends Participant {
 export interface Aggregator extends Participant {
   /** The trainers in its newest job. */
   readonly knows: readonly Peer[];
+  /** Its reports name no training: its worker is of the existing network, where a result is sent before it is reported. */
+  readonly isForeign: boolean;
   /** Trainers whose updates of this round it misses, as it claims. */
   readonly missing: readonly Peer[];
 }
@@ -68,6 +70,8 @@ export interface ReceivedProgress {
   readonly progress: Progress;
   /** Beside the progress of an aggregator. */
   readonly report?: RoundReport | undefined;
+  /** Whether the message names the training, as all of our workers do. */
+  readonly namesTraining: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -136,7 +140,7 @@ function isRepeatedReceipt({ pace, waiting }: Trainer, reported: number): boolea
 function answerAggregator(
   training: Training,
   aggregator: Aggregator,
-  { progress, report, now }: ReceivedProgress,
+  { progress, report, namesTraining, now }: ReceivedProgress,
   plan: RoundPlan,
 ): AnsweredProgress {
   if (typeof progress === "object" && "metrics" in progress) {
@@ -153,7 +157,8 @@ function answerAggregator(
     Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
   );
   const isLast = roundsDone >= plan.rounds;
-  const ahead: Aggregator = { ...aggregator, missing: [], state: isLast ? "done" : aggregator.state };
+  const state = isLast ? "done" : aggregator.state;
+  const ahead: Aggregator = { ...aggregator, state, missing: [], isForeign: !namesTraining };
   const after: Training = { ...training, trainers, aggregator: ahead, roundsDone, changedAt: now };
   return { training: after, answer: { type: isLast ? "Done" : "Ok" } };
 }
@@ -240,7 +245,7 @@ export function silentTrainers(training: Training, now: number, silenceMaxMs: nu
 export function leasedAggregator(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
 ): Aggregator {
-  return { ...participant, state: "leased", ended: false, knows: [], missing: [] };
+  return { ...participant, state: "leased", ended: false, knows: [], isForeign: false, missing: [] };
 }
 
 /** PeerIDs of the trainers. */

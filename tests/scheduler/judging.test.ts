@@ -6,7 +6,7 @@ import * as NodePath from "@effect/platform-node-shared/NodePath";
 import { Effect, Layer } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { foreignWaitMs } from "../../actors/scheduler/releasing.ts";
+import { foreignWaitMs } from "../../actors/scheduler/foreign.ts";
 import { takeRun, trainingIdOf, unrememberedRun } from "../../actors/scheduler/run_number.ts";
 import { noticeMs } from "../../actors/scheduler/judging.ts";
 import { silenceCheckMs } from "../../actors/scheduler/scheduler_setup.ts";

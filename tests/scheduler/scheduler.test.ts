@@ -13,6 +13,7 @@ import { memberOf } from "../../pki/member.ts";
 import type { StreamChunk } from "../../transport/port.ts";
 import { identityOf, requestFrom, settle } from "../support/fake_transport.ts";
 import { eventually, streamPair, temporary } from "../support/job_world.ts";
+import { offerOverMs } from "../../actors/scheduler/foreign.ts";
 import { configOf, resources, startScheduler, training } from "../support/scheduler_world.ts";
 import { revoked } from "../support/worker_world.ts";
 
@@ -56,7 +57,7 @@ test("a data set that is not there is looked for every second, and said at growi
 });
 
 test("whom the other part needs is let go: the parts are filled the other way round, and again", () => {
-  const { world, found, offer, dispatches, live, state } = startScheduler(configOf(2, 1));
+  const { world, found, offer, dispatches, live, state, answerTraining } = startScheduler(configOf(2, 1));
   found();
   live(31_000);
   assert.equal(world.reported("allocation.regrouped").length, 0, "nobody was taken");
@@ -67,6 +68,7 @@ test("whom the other part needs is let go: the parts are filled the other way ro
     { released: ["a", "b"], forgiven: [], first: "aggregator" },
   ]);
   assert.equal(state(), { allocating: "aggregator" });
+  answerTraining("ours");
   offer("a");
   assert.equal(state(), { allocating: "trainers" });
   live(31_000);
@@ -135,8 +137,9 @@ test("allocates trainers, then an aggregator that is none of them; dispatches th
   assert.equal(executor.config.updates.peers, ["a", "b"]);
   assert.equal(executor.config.results.peers, ["a", "b"], "nobody evaluates");
   first?.accept();
+  world.pass(offerOverMs); // it may be foreign, and its last offer was not accepted
   const trainers = dispatches();
-  assert.equal(trainers.map(({ peer }) => peer), ["a", "b"]);
+  assert.equal(trainers.map(({ peer }) => peer), ["b", "a"]);
   const spec = trainers[0]?.spec.executor;
   assert.ok(spec?.class === "train");
   assert.equal(spec.config.data, { type: "scheduler", peer: "scheduler", dataset: "digits" });

@@ -95,7 +95,14 @@ function answers(start: Training, messages: readonly [peer: string, jobId: strin
   let now = start;
   const said = messages.map(([peer, jobId, progress]) => {
     const member = worker(peer);
-    const { training: after, answer } = answerProgress(now, { peer, member, jobId, progress, now: 0 }, plan);
+    const { training: after, answer } = answerProgress(now, {
+      peer,
+      member,
+      jobId,
+      progress,
+      namesTraining: true,
+      now: 0,
+    }, plan);
     now = after;
     return answer?.type ?? "no answer";
   });

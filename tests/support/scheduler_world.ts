@@ -117,6 +117,15 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       return [{ peer: ask.peer, taskId: id, spec, accept, refuse, drop }];
     });
   };
+  /** Workers answer what was asked over `/hypha-training/1`, as ours or those of the existing network do. */
+  const answerTraining = (are: "ours" | "foreign") => {
+    for (const ask of world.asks) {
+      if (ask.type !== "request" || ask.protocol !== "/hypha-training/1") continue;
+      const { id, replyTo } = ask;
+      if (are === "ours") replyTo.send({ type: "response", id, message: { answer: "Ok" } });
+      else replyTo.send({ type: "request.failed", id, error: failedWith("unsupported") });
+    }
+  };
   const say = (peer: string | PeerIdentity, message: ApiRequest | ProgressRequest) => {
     world.take("respond");
     world.take("decline");
@@ -130,7 +139,7 @@ export function startScheduler(config: SchedulerConfig, evaluator?: Evaluator) {
       answerRenewals();
     }
   };
-  return { world, actor, found, offer, dispatches, say, live, state: () => actor.getSnapshot().value };
+  return { world, actor, found, offer, dispatches, say, live, answerTraining, state: () => actor.getSnapshot().value };
 }
 
 /** A scheduler whose training runs: its members, their jobs, and a progress message of each. */
@@ -138,6 +147,8 @@ export function training(
   trainers: readonly (string | PeerIdentity)[],
   rounds: number,
   aggregator: string | PeerIdentity = "aggregator",
+  /** Workers of the existing network name no training. */
+  isForeign = false,
 ) {
   const started = startScheduler(configOf(trainers.length, rounds));
   started.found();
@@ -152,10 +163,12 @@ export function training(
   };
   take();
   take();
-  const progress = (from: string | PeerIdentity, progress: Progress) =>
-    (started.say(from, { job_id: jobs.get(typeof from === "string" ? from : from.peer)?.jobId ?? "", progress }) as {
-      type?: string;
-    }).type ?? "declined";
+  const progress = (from: string | PeerIdentity, progress: Progress) => {
+    const { run } = started.actor.getSnapshot().context;
+    const job_id = jobs.get(typeof from === "string" ? from : from.peer)?.jobId ?? "";
+    const message = { job_id, progress, ...(run === undefined || isForeign ? {} : { training: run }) };
+    return (started.say(from, message) as { type?: string }).type ?? "declined";
+  };
   /** One whole round of those that are left. */
   const round = (...left: string[]) => {
     for (const peer of left) progress(peer, "update");

@@ -56,7 +56,7 @@ async function connected(
 const auction: MemberAttack = {
   id: "auction-of-a-hoarder",
   target: "worker",
-  group: "hoarders",
+  group: "auction",
   expected: {},
   run: async (means) => {
     const honest = await connected(means);

@@ -1,0 +1,123 @@
+/**
+ * A scheduler's real program that is killed in mid-training and started again: the new run ends what the killed one left at the workers,
+ * and trains. So does a run right after one that ended well.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { cell, executors, makeNodeNetwork } from "../support/node_network.ts";
+import { type Running, startProgram } from "../support/program.ts";
+
+const test = suite("a scheduler that is started again");
+const network = await makeNodeNetwork();
+test.after(() => network.stop());
+const rounds = 2;
+
+/** A gateway, a data node and two workers; the configuration of a scheduler among them. */
+async function place(): Promise<string> {
+  const gateway = await network.start("gateway-01", "gateway");
+  const { addresses } = await gateway.said("node.listening") as unknown as { readonly addresses: readonly string[] };
+  const common = { gatewayAddresses: [addresses[0] as string] };
+  await network.start("data-01", "data", { ...common, datasetPath: network.slices } as never);
+  for (const name of ["worker-01", "worker-02"]) {
+    await network.start(name, "worker", {
+      ...common,
+      workDir: join(network.folder, "work", name),
+      resources: { cpu: 2, memory: 4, storage: 10, gpu: 0 },
+      offer: { price: 10, floor: 1, strategy: "whole" },
+      executors: executors(),
+      cell: cell(),
+    } as never);
+  }
+  const folder = join(network.folder, "scheduler-01");
+  mkdirSync(folder);
+  const node = await network.pki.node("scheduler-01", { role: "scheduler" });
+  const files = await network.pki.write(folder, node, await network.pki.crls({ number: 1n }));
+  const config = join(folder, "scheduler.toml");
+  writeFileSync(config, tomlOf({ ...files, gateway: addresses[0] as string, folder }));
+  return config;
+}
+
+function tomlOf(
+  { certPath, keyPath, trustPath, crlsPath, gateway, folder }: {
+    readonly certPath: string;
+    readonly keyPath: string;
+    readonly trustPath: string;
+    readonly crlsPath: string;
+    readonly gateway: string;
+    readonly folder: string;
+  },
+): string {
+  const part = "{ cpu = 1.0, memory = 1.0, storage = 1.0, gpu = 0.0 }";
+  return `
+cert_pem = "${certPath}"
+key_pem = "${keyPath}"
+trust_pem = "${trustPath}"
+crls_pem = "${crlsPath}"
+state_dir = "${join(folder, "state")}"
+gateway_addresses = ["${gateway}"]
+listen_addresses = ["/ip4/127.0.0.1/tcp/0"]
+exclude_cidr = []
+
+[scheduler.job]
+type = "diloco"
+dataset = { dataset = "digits" }
+inner_optimizer = { learning-rate = 0.004 }
+outer_optimizer = { learning-rate = 0.7, momentum = 0.5 }
+
+[scheduler.job.model]
+repository = "builtin/mlp-64-32-10"
+revision = "seed-7"
+filenames = ["model.safetensors"]
+type = "image-classification"
+input_names = ["pixel_values"]
+
+[scheduler.job.resources]
+num_workers = 1
+worker = ${part}
+parameter_server = ${part}
+worker_price = { bid = 20.0, max = 100.0 }
+parameter_server_price = { bid = 20.0, max = 100.0 }
+
+[scheduler.job.rounds]
+update_rounds = ${rounds}
+avg_samples_between_updates = 192
+max_batch_size = 32
+`;
+}
+
+const config = await place();
+const start = () => startProgram("scheduler", ["run", "-c", config, "--log-format", "json"], { lifeMs: 60_000 });
+const runOf = async (running: Running) => (await running.waitFor("run.began"))["run"];
+const finished = ({ events }: Running) =>
+  events.filter(({ event }) => event === "round.finished").map(({ round }) => round);
+
+test("bug: a scheduler that was killed in mid-training and came back after a second made no round ever", async () => {
+  const first = start();
+  await first.waitFor("round.finished", undefined, 40_000);
+  first.signal("SIGKILL");
+  const killed = await first.ended;
+  assert.equal([killed.signal, await runOf(first), first.events.some(({ event }) => event === "training.done")], [
+    "SIGKILL",
+    1,
+    false,
+  ]);
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const second = start();
+  const { code, stderr } = await second.ended;
+  assert.equal([code, await runOf(second), finished(second)], [0, 2, [1, 2]], stderr);
+});
+
+test("a run right after one that ended well trains at once", async () => {
+  const third = start();
+  const { code, stderr } = await third.ended;
+  assert.equal([code, await runOf(third), finished(third)], [0, 3, [1, 2]], stderr);
+  assert.not(third.events.some(({ event }) => event.endsWith(".lost")), stderr);
+  const [began, done] = ["run.began", "training.done"].map((name) =>
+    Date.parse(third.events.find(({ event }) => event === name)?.time ?? "")
+  );
+  assert.ok(done! - began! < 15_000, `${done! - began!} ms: it does not wait for what the run before left`);
+});
+
+test.run();
