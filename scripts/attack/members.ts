@@ -155,12 +155,12 @@ function groupsOf(attacks: readonly MemberAttack[], quick: boolean): readonly (r
 }
 
 function lineOf(row: MemberAttackRow, tookMs: number): string {
-  const { held, id, attempts, seen, honest, lagP99Ms, cores } = row;
+  const { held, id, attempts, seen, honest, lagP99Ms, turnMaxMs, cores } = row;
   const calm = honest === null
     ? ""
     : ` (honest p99 ${honest.p99Ms.toFixed(1)} ms, quiet ${honest.quietP99Ms.toFixed(1)})`;
   const [lag, took] = [
-    `${cores.toFixed(2)} cores, lag p99 ${lagP99Ms.toFixed(1)} ms`,
+    `${cores.toFixed(2)} cores, longest work ${turnMaxMs.toFixed(1)} ms, lag p99 ${lagP99Ms.toFixed(1)} ms`,
     `${(tookMs / 1_000).toFixed(1)} s`,
   ];
   return `${held ? "held    " : "NOT held"}  ${id} × ${attempts}: ${seen}${calm}, ${lag}, held ${

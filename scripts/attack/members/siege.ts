@@ -31,6 +31,8 @@ export interface MemberAttackRow {
   readonly honest: { readonly quietP99Ms: number; readonly p99Ms: number } | null;
   /** How late the node's timers were under attack, in milliseconds. */
   readonly lagP99Ms: number;
+  /** The longest piece of work of the node under attack, in milliseconds of processor time. */
+  readonly turnMaxMs: number;
   /** How much of a core the node's process used under attack. */
   readonly cores: number;
   readonly before: MembersHeld;
@@ -104,6 +106,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
       held: wrong.length === 0,
       honest: figures,
       lagP99Ms: during.lag.p99Ms,
+      turnMaxMs: during.turnMaxMs,
       cores: during.cpuMs / tookMs,
       before: heldOf(before),
       during: heldOf(during),
