@@ -154,12 +154,17 @@ type Footprints = Readonly<Record<"before" | "during" | "after", MembersFootprin
 const memory = ({ heapBytes, externalBytes }: MembersFootprint) => heapBytes + externalBytes;
 const mebibytes = (bytes: number) => `${Math.round(bytes / 1_048_576)} MiB`;
 
+/** The longest piece of work of a node, in milliseconds of processor time: a collection takes some of it. */
+const turnMaxMs = 50;
+
 /** Where an attack cost the node more than it may. */
 function tooExpensive({ cost }: MemberAttack, { before, during, after }: Footprints): string[] {
-  if (cost === undefined) return [];
+  const long = during.turnMaxMs > turnMaxMs ? [`a piece of work took ${during.turnMaxMs.toFixed(1)} ms`] : [];
+  if (cost === undefined) return long;
   const rss = during.rssPeakBytes - before.rssBytes;
   const left = memory(after) - memory(before);
   return [
+    ...long,
     ...(during.lag.p99Ms > cost.lagP99Ms ? [`its timers were ${during.lag.p99Ms.toFixed(1)} ms late`] : []),
     ...(rss > cost.rssBytes ? [`its resident memory grew by ${mebibytes(rss)}`] : []),
     ...(left > cost.memoryBytes ? [`${mebibytes(left)} stayed in use`] : []),
