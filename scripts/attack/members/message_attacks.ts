@@ -141,6 +141,7 @@ const hoards = (
 const longAnswers: MemberAttack = {
   id: "identify-answers-of-80-kb",
   target: "gateway",
+  group: "identify",
   expected: {},
   run: async (means) => {
     const member = await means.member(await means.certificate("worker"));
