@@ -4,42 +4,19 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Found } from "./simulate/find.ts";
 import { type Outcome, type PlantedBug, plantedBugs } from "./simulate/planted_bugs.ts";
+import { copyTree, plant } from "./simulate/planted_tree.ts";
 import { runtimeOf } from "./simulate/runtime.ts";
 
 interface Terms {
   readonly runs: number;
   readonly enough: number;
   readonly shrink: boolean;
-}
-
-const root = fileURLToPath(new URL("..", import.meta.url));
-
-/** A copy of what a simulation needs; the packages are shared. */
-function copyTree(): string {
-  const copy = mkdtempSync(join(tmpdir(), "hypha-planted-"));
-  for (const room of ["actors", "pki", "transport", "scripts"]) {
-    cpSync(join(root, room), join(copy, room), { recursive: true });
-  }
-  for (const file of ["package.json", "deno.json", "mod.ts"]) cpSync(join(root, file), join(copy, file));
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-  return copy;
-}
-
-/** Applies a patch; its text must stand in the file exactly once. */
-function plant(copy: string, { file, find, replace }: PlantedBug): string | undefined {
-  const path = join(copy, file);
-  const parts = readFileSync(path, "utf8").split(find);
-  if (parts.length !== 2) return `the patch does not apply: ${parts.length - 1} places in ${file}`;
-  writeFileSync(path, parts.join(replace));
-  return undefined;
 }
 
 /** Runs seeds in a copy. */

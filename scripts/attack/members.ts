@@ -14,6 +14,7 @@ import type { HostileAddresses } from "./members/hostile_places.ts";
 import { HonestMember } from "./members/honest.ts";
 import { besiege, type MemberAttackRow } from "./members/siege.ts";
 import { membersTable } from "./members/table.ts";
+import { unguardedTree, victimOf } from "./members/unguarded.ts";
 import {
   configure,
   issueMember,
@@ -51,15 +52,16 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
   const say = json ? console.error : console.log;
   const made = await makeMembersWorld();
   const attackers = quick ? MemberAttackers.here() : MemberAttackers.apart(await runtimeBinary("node"));
+  const defended = !rest.includes("--control");
+  const tree = defended ? undefined : unguardedTree();
   const processes: Victims[] = [];
   const makeProcess = async () => {
-    const victims = new Victims(runtime, await runtimeBinary(runtime));
+    const victims = new Victims(runtime, await runtimeBinary(runtime), tree && victimOf(tree.path));
     processes.push(victims);
     return victims;
   };
   let honest: HonestMember | undefined;
   try {
-    const defended = !rest.includes("--control");
     const hostile = await attackers.prepare(made);
     const { victims, nodes } = await startVictims({ pki: made, hostile, quick, defended, makeProcess });
     const world: MembersWorld = { ...made, nodes, hostile };
@@ -82,6 +84,7 @@ export async function attack({ runtime, json, quick, rest }: MembersAttackOption
     await attackers.stop();
     await Promise.all(processes.map((victims) => victims.stop()));
     rmSync(made.folder, { recursive: true, force: true, maxRetries: 5 });
+    tree?.remove();
   }
 }
 
@@ -155,12 +158,12 @@ function groupsOf(attacks: readonly MemberAttack[], quick: boolean): readonly (r
 }
 
 function lineOf(row: MemberAttackRow, tookMs: number): string {
-  const { held, id, attempts, seen, honest, lagP99Ms, cores } = row;
+  const { held, id, attempts, seen, honest, lagP99Ms, turnMaxMs, cores } = row;
   const calm = honest === null
     ? ""
     : ` (honest p99 ${honest.p99Ms.toFixed(1)} ms, quiet ${honest.quietP99Ms.toFixed(1)})`;
   const [lag, took] = [
-    `${cores.toFixed(2)} cores, lag p99 ${lagP99Ms.toFixed(1)} ms`,
+    `${cores.toFixed(2)} cores, longest work ${turnMaxMs.toFixed(1)} ms, lag p99 ${lagP99Ms.toFixed(1)} ms`,
     `${(tookMs / 1_000).toFixed(1)} s`,
   ];
   return `${held ? "held    " : "NOT held"}  ${id} × ${attempts}: ${seen}${calm}, ${lag}, held ${

@@ -10,13 +10,11 @@ import { plantedCoreBugs } from "./planted_core_bugs.ts";
 import { plantedPartnerBugs } from "./planted_partner_bugs.ts";
 import { plantedRuleBugs } from "./planted_rule_bugs.ts";
 import { plantedTrainingBugs } from "./planted_training_bugs.ts";
+import type { Patch } from "./planted_tree.ts";
 
 /** A defect. */
-export interface PlantedBug {
+export interface PlantedBug extends Patch {
   readonly name: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
 }
 
 /** The result of one defect. */

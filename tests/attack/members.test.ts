@@ -59,7 +59,9 @@ if (runtime === "node") {
     assert.is(code, 1, stderr);
     assert.not(report.ok);
     assert.equal(report.attacks.map(({ id }) => id).toSorted(), controls.toSorted());
-    assert.equal(report.attacks.filter(({ held }) => held).map(({ id, seen }) => `${id}: ${seen}`), []);
+    const nothing = /broke off|nothing was attacked/;
+    const wrong = report.attacks.filter(({ held, seen }) => held || nothing.test(seen));
+    assert.equal(wrong.map(({ id, seen }) => `${id}: ${seen}`), []);
   });
 }
 

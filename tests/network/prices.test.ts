@@ -23,6 +23,7 @@ const acts: readonly [kind: string, count: number][] = [
   ["kad", 200],
   ["gossip", 60],
   ["push", 15],
+  ["push of 200 addresses", 40],
   ["identify", 40],
   ["ping", 80],
   ["relay", 40],

@@ -15,6 +15,7 @@ import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { identification } from "../../scripts/attack/members/foreign_messages.ts";
 import { kadProtocol } from "../../transport/core/wire.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
 import { libp2pKey } from "../../transport/libp2p/node.ts";
@@ -139,6 +140,7 @@ const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
   push: async (count) => {
     for (let each = 0; each < count; each++) await undelayed.push();
   },
+  "push of 200 addresses": (count) => exchanges("/ipfs/id/push/1.0.0", count, identification(200)),
   identify: (count) => exchanges("/ipfs/id/1.0.0", count),
   ping: (count) => exchanges("/ipfs/ping/1.0.0", count, new Uint8Array(32)),
   relay: (count) => exchanges("/libp2p/circuit/relay/0.2.0/hop", count, Uint8Array.of(2, 8, 0)),

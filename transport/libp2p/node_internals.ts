@@ -108,6 +108,8 @@ export interface NodeInternals {
   replaceHandlers(replace: (protocol: string, handler: StreamHandler) => StreamHandler): void;
   readonly kad: KadInternals;
   readonly gossip: GossipInternals;
+  /** Drops addresses above this number from a peer's answer to identify before they are read. */
+  limitIdentified(addressesMax: number): void;
   /** Sets the protocol's version in identify. */
   setProtocolVersion(version: string): void;
 }
@@ -189,6 +191,7 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
   needMethods(routing, "@libp2p/kad-dht", "peerRouting", ["getClosestPeersOffline"]);
   const relay = relayTransportOf(manager.getTransports());
   const host = need(services.identify?.host, "@libp2p/identify", "host in identify");
+  needMethods(services.identify, "@libp2p/identify", "identify", ["_identify"]);
   const pushHost = need(services.identifyPush?.host, "@libp2p/identify", "host in identifyPush");
   return {
     events,
@@ -215,6 +218,14 @@ export function internalsOf(libp2p: { readonly services: object }): NodeInternal
       },
     },
     gossip: services.pubsub,
+    limitIdentified: (addressesMax) => {
+      const { identify } = services;
+      const ask = identify._identify.bind(identify);
+      identify._identify = async (...how: unknown[]) => {
+        const answer = await ask(...how);
+        return { ...answer, listenAddrs: answer.listenAddrs.slice(0, addressesMax) };
+      };
+    },
     setProtocolVersion: (version) => {
       host.protocolVersion = version;
       pushHost.protocolVersion = version;

@@ -24,8 +24,8 @@ interface GossipControl {
 /** Takes what arrived of a peer. */
 export type TakesRpc = (from: PeerId, rpc: GossipRpc) => Promise<void>;
 
-/** Messages that are handed on before other work gets its turn. */
-const messagesPerTurn = 4;
+/** Messages of all peers that are handed on before other work gets its turn, in one frame or in many. */
+export const messagesPerTurn = 4;
 
 /** Charges what arrives before gossipsub takes it. */
 export function pricedGossip(
@@ -40,15 +40,27 @@ export function pricedGossip(
       await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
     }
   };
+  let left = messagesPerTurn;
+  let nextTurn: Promise<void> | undefined;
+  const refilled = (resolve: () => void) => () => {
+    left = messagesPerTurn;
+    nextTurn = undefined;
+    resolve();
+  };
+  /** Waits until this turn has room for a message, and takes it. */
+  const room = async () => {
+    while (left === 0) await (nextTurn ??= new Promise<void>((resolve) => clock.yield(refilled(resolve))));
+    left -= 1;
+  };
   return async (from, rpc) => {
     const peer = from.toString();
     const { subscriptions, messages, control } = rpc;
     const entries = subscriptions.length + controlEntries(control);
     if (entries > 0) await paid(peer, entries * priceOf("gossip.control"));
     if (subscriptions.length > 0) await takes(from, { subscriptions, messages: [] });
-    for (const [at, message] of messages.entries()) {
+    for (const message of messages) {
       await paid(peer, priceOf("gossip.verify", message.data?.byteLength ?? 0));
-      if (at % messagesPerTurn === messagesPerTurn - 1) await new Promise<void>((resolve) => clock.yield(resolve));
+      await room();
       await takes(from, { subscriptions: [], messages: [message] });
     }
     if (control !== undefined) await takes(from, { subscriptions: [], messages: [], control });

@@ -28,6 +28,8 @@ interface Row {
 
 /** The longest beginning of a request that is looked at: its length, and its first field. */
 const headBytes = 8;
+/** One message of identify is no longer, as libp2p reads it by default. A push may be a series of ten: none of ours is. */
+const identifyBytesMax = 8_192;
 /** Requests of the relay and of its circuits are a few hundred bytes. */
 const relayBytesMax = 4_096;
 
@@ -37,7 +39,7 @@ const relayBytesMax = 4_096;
  */
 const rows: Readonly<Record<string, Row>> = {
   "/ipfs/id/1.0.0": { work: "identify", bytesMax: 4_096 },
-  "/ipfs/id/push/1.0.0": { work: "push", bytesMax: 131_072 },
+  "/ipfs/id/push/1.0.0": { work: "push", bytesMax: identifyBytesMax },
   "/libp2p/dcutr": { work: "dcutr", bytesMax: 65_536 },
   "/libp2p/circuit/relay/0.2.0/hop": {
     work: "relay",

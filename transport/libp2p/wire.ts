@@ -30,6 +30,7 @@ import { refusalOfDialError } from "./dial_refusal.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { GossipTopics } from "./gossip_topics.ts";
 import { answerKad, type KadAnswer, searchClosest } from "./kad_search.ts";
+import { addressesPerPeerMax, limitKnownAddresses } from "./known_addresses.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
 import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.ts";
@@ -130,8 +131,10 @@ export class Libp2pWire implements Wire {
         ),
       }),
     });
+    limitKnownAddresses(libp2p.peerStore, libp2p.peerId);
     const internals = internalsOf(libp2p);
     internals.setProtocolVersion(protocolVersion);
+    internals.limitIdentified(addressesPerPeerMax);
     const { gossip: pubsub } = internals;
     const charge = (peer: PeerText, us: number) => listener.charge(peer, us);
     pubsub.handleReceivedRpc = pricedGossip(pubsub.handleReceivedRpc.bind(pubsub), { clock: this.#clock, charge });

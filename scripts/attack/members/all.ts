@@ -14,6 +14,7 @@ import { partnerAttacks } from "./partner_attacks.ts";
 import { recordAttacks } from "./record_attacks.ts";
 import { relayAttacks } from "./relay_attacks.ts";
 import { trainingAttacks } from "./training_attacks.ts";
+import { missingDefences } from "./unguarded.ts";
 
 /** The attacks. */
 export const memberAttacks: readonly MemberAttack[] = [
@@ -30,11 +31,16 @@ export const memberAttacks: readonly MemberAttack[] = [
   storm,
 ];
 
-/** Attacks that are to come through on nodes without their defences: one of each class that a configuration can leave open. */
-export const controls: readonly string[] = [
+/** Attacks that come through where a configuration leaves their defence open: one of each class. */
+const controlsByConfiguration: readonly string[] = [
   "hoard-of-requests",
   "wrong-role-lease.renew",
   "wrong-role-record.put",
   "two-certificates-revoked",
   "partner-names-our-domain",
+];
+
+/** Attacks that are to come through on nodes without their defences. */
+export const controls: readonly string[] = [
+  ...new Set([...controlsByConfiguration, ...missingDefences.flatMap(({ comesThrough }) => comesThrough)]),
 ];

@@ -25,14 +25,15 @@ export class Victims {
   /** Lines of their logs, in order. */
   readonly lines: VictimLine[] = [];
 
-  constructor(runtime: "node" | "deno", program: string) {
+  /** @param script Where they begin: that of this tree, or of one without defences. */
+  constructor(runtime: "node" | "deno", program: string, script = scriptAt("victim.ts")) {
     const prefix = '{"line":';
     const unasked = (line: string) => {
       if (!line.startsWith(prefix)) return false;
       this.lines.push((JSON.parse(line) as { readonly line: VictimLine }).line);
       return true;
     };
-    this.#process = new LineProcess(program, [...flagsOf(runtime), scriptAt("victim.ts")], { unasked });
+    this.#process = new LineProcess(program, [...flagsOf(runtime), script], { unasked });
   }
 
   get exits(): number {

@@ -8,7 +8,8 @@ import { type Flood, floods } from "./floods.ts";
 
 /** Connections of one member at once (`connectionsPerPeerMax`). */
 const connectionsPerPeer = 8;
-const floodMs = 20_000;
+/** A quick run has them in a control only. */
+const floodMs = { quick: 2_000, full: 20_000 };
 const stormMs = { quick: 400, full: 60_000 };
 /** A connection that was refused is dialled again after this, in milliseconds. */
 const redialMs = 250;
@@ -43,9 +44,10 @@ const targets: Readonly<Record<string, MemberAttack["target"]>> = { "pulls": "da
 export const floodAttacks: readonly MemberAttack[] = Object.entries(floods).map(([name, kind]) => ({
   id: `flood-of-${name}`,
   target: targets[name] ?? "gateway",
+  group: name,
   leftOutOf: "quick",
   expected: {},
-  run: (means) => flood(means, [kind], { connections: 1, forMs: floodMs }),
+  run: (means) => flood(means, [kind], { connections: 1, forMs: means.pick(floodMs.quick, floodMs.full) }),
 }));
 
 /** One member, everything at once, as fast as it can, over all the connections that it may have. */

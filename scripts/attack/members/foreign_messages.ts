@@ -80,9 +80,10 @@ export function subscription(topic: string): Uint8Array {
   return prefixLength(new ProtobufWriter().bytes(1, body).end());
 }
 
-/** An identify message with as many addresses. */
-export function identification(addresses: number): Uint8Array {
+/** An identify message with as many addresses; an answer names the peer, whose multihash holds its key. */
+export function identification(addresses: number, multihash?: Uint8Array): Uint8Array {
   const writer = new ProtobufWriter().bytes(5, ascii("/hypha-identify/0.0.1")).bytes(6, ascii("hypha/0.1.0"));
+  if (multihash !== undefined) writer.bytes(1, multihash.subarray(2));
   for (let nth = 0; nth < addresses; nth++) writer.bytes(2, Uint8Array.of(4, ...randomBytes(4), 6, ...randomBytes(2)));
   return prefixLength(writer.bytes(3, ascii("/ipfs/kad/1.0.0")).end());
 }

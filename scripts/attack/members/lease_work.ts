@@ -25,11 +25,11 @@ export function workerRequest({ bid = 20, parts = 1 } = {}): WorkerRequest {
   return { id: freshId(), spec: { resources, executor: [aggregator] }, timeout, bid };
 }
 
-/** A job that waits for updates. */
-export function waitingJob(worker: string, scheduler: string): JobSpec {
-  const peers = (peer: string) => ({
+/** A job that waits for updates of a worker, or of several. */
+export function waitingJob(worker: string | readonly string[], results: string): JobSpec {
+  const peers = (named: string | readonly string[]) => ({
     type: "peers" as const,
-    peers: [peer],
+    peers: typeof named === "string" ? [named] : named,
     strategy: { type: "All" as const },
     resource: null,
   });
@@ -38,7 +38,7 @@ export function waitingJob(worker: string, scheduler: string): JobSpec {
     executor: {
       class: "aggregate",
       descriptor: { name: aggregator.name },
-      config: { updates: peers(worker), results: peers(scheduler), optimizer: { "learning-rate": 0.7, momentum: 0.9 } },
+      config: { updates: peers(worker), results: peers(results), optimizer: { "learning-rate": 0.7, momentum: 0.9 } },
     },
   };
 }

@@ -4,12 +4,14 @@
  * @module
  */
 import type { Connection } from "@libp2p/interface";
+import { base58btc } from "multiformats/bases/base58";
+import { Buffer } from "node:buffer";
 import { kadProtocol } from "../../../transport/core/wire.ts";
 import { streamProtocols } from "../../../transport/port.ts";
 import { messageProtocols } from "../../../transport/protocols/messages.ts";
 import { encodeMessage } from "../../../transport/protocols/mod.ts";
 import { type AttackMeans, holds, type MemberAttack, pause } from "./attack.ts";
-import { foreignProtocols } from "./foreign_messages.ts";
+import { foreignProtocols, identification } from "./foreign_messages.ts";
 import { openStream, pour, type StreamFate, trySend } from "./raw_member.ts";
 import { victimRoles } from "./world.ts";
 
@@ -135,9 +137,36 @@ const hoards = (
   },
 });
 
+/** Answers the node's own question who it is with as much as libp2p reads, on one connection after the other. */
+const longAnswers: MemberAttack = {
+  id: "identify-answers-of-80-kb",
+  target: "gateway",
+  group: "identify",
+  expected: {},
+  run: async (means) => {
+    const member = await means.member(await means.certificate("worker"));
+    const name = base58btc.baseDecode(member.peer);
+    const answer = Buffer.concat(Array.from({ length: 10 }, () => identification(800, name)));
+    await member.serve(foreignProtocols.identify, (stream) => {
+      means.attempts += 1;
+      pour(stream, [answer]).then(() => stream.close()).catch(() => {}); // the node may not read it to the end
+    });
+    for (let nth = 0; nth < means.pick(2, 40); nth++) {
+      const asked = means.attempts;
+      const connection = await member.connect(means.place.address);
+      if (!await holds(() => means.attempts > asked, 2_000)) {
+        means.escaped("the node did not ask: nothing was attacked");
+      }
+      await pause(200);
+      connection.abort(new Error("again"));
+    }
+  },
+};
+
 /** The attacks. */
 export const messageAttacks: readonly MemberAttack[] = [
   ...victimRoles.flatMap((target) => [unfinished(target), oversized(target)]),
+  longAnswers,
   hoards("gateway", "kademlia", { protocol: kadProtocol }),
   hoards("gateway", "reservations", { protocol: foreignProtocols.hop }),
   hoards("gateway", "gossip", { protocol: foreignProtocols.gossip }),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Connection } from "@libp2p/interface";
 import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { encodeFileHead, encodeMessage } from "../../../transport/protocols/mod.ts";
@@ -11,7 +12,8 @@ import { type AttackMeans, holds, type MemberAttack } from "./attack.ts";
 import { freshId } from "./fresh_id.ts";
 import { absentPeer, isGranted, takeLease, waitingJob } from "./lease_work.ts";
 import { exchange, openStream, trySend } from "./raw_member.ts";
-import type { Progress } from "../../../transport/protocols/messages.ts";
+import type { Progress, ProgressRequest } from "../../../transport/protocols/messages.ts";
+import { encodeTensors } from "../../../actors/learning/mod.ts";
 
 const progressProtocol = "/hypha-progress/0.0.1";
 const api = "/hypha-api/0.0.1";
@@ -72,14 +74,14 @@ const uninvited: MemberAttack = {
   },
 };
 
-/** A scheduler whose job waits for the updates of one member. */
-async function startTraining(means: AttackMeans, sender: string) {
+/** A scheduler whose job waits for the updates of one member, or of several, and sends its results to one. */
+async function startTraining(means: AttackMeans, sender: string | readonly string[], results?: string) {
   const { peer, address } = means.place;
   const friend = await means.friend("scheduler");
   await friend.dial(address);
   const id = await takeLease(friend, peer);
   const training = { id: `t-${means.id}`, run: 2 };
-  const spec = waitingJob(sender, friend.identity.peer);
+  const spec = waitingJob(sender, results ?? friend.identity.peer);
   if (!await isGranted(friend, peer, { DispatchJob: { id: freshId(), spec, training } })) {
     means.escaped("the job did not start");
   }
@@ -113,14 +115,64 @@ const foreignUpdates: MemberAttack = {
     };
     for (const [what, wrongLabel] of Object.entries(wrong)) {
       means.attempts += 1;
-      const file = randomBytes(1_000);
-      const digest = createHash("sha256").update(file).digest();
-      const head = encodeFileHead({ size: file.length, label: wrongLabel });
-      const fate = await openStream(connection, "/hypha-tensor-stream/push/2").catch(() => undefined);
-      if (fate === undefined) continue;
-      trySend(fate.stream, Buffer.concat([head, file, digest]));
-      fate.stream.close().catch(() => {});
-      if (!await holds(() => fate.end === "reset", 3_000)) means.escaped(`an update of ${what} was taken`);
+      if (await pushes(connection, wrongLabel, randomBytes(1_000)) !== "reset") {
+        means.escaped(`an update of ${what} was taken`);
+      }
+    }
+  },
+};
+
+/** Pushes a file; how its stream ended within the time. */
+async function pushes(connection: Connection, label: PushLabel, file: Uint8Array) {
+  const fate = await openStream(connection, "/hypha-tensor-stream/push/2").catch(() => undefined);
+  if (fate === undefined) return "reset";
+  const digest = createHash("sha256").update(file).digest();
+  trySend(fate.stream, Buffer.concat([encodeFileHead({ size: file.length, label }), file, digest]));
+  fate.stream.close().catch(() => {});
+  await holds(() => fate.end !== undefined, 3_000);
+  return fate.end;
+}
+
+const update = (value: number): Uint8Array =>
+  encodeTensors(new Map([["w", { shape: [2], values: Float32Array.of(value, value) }]]));
+
+/** A trainer of a training pushes its update twice at once, once more while another trainer is waited for, and again when the round is over. */
+const repeatedUpdates: MemberAttack = {
+  id: "updates-twice-and-late",
+  target: "worker",
+  expected: {},
+  run: async (means) => {
+    const member = await means.member(await means.certificate("worker"));
+    const other = await means.member(await means.certificate("worker"));
+    let results = 0;
+    await other.serve("/hypha-tensor-stream/push", () => void (results += 1));
+    const { friend, label } = await startTraining(means, [member.peer, other.peer], other.peer);
+    friend.send({ type: "serve", protocol: progressProtocol });
+    const [connection, others] = [
+      await member.connect(means.place.address),
+      await other.connect(means.place.address),
+    ];
+    const ends = await Promise.all([1, 2].map(() => pushes(connection, label, update(1))));
+    ends.push(await pushes(connection, label, update(5)));
+    means.attempts += ends.length;
+    const taken = ends.filter((end) => end === "closed").length;
+    if (taken !== 1) means.escaped(`${taken} of ${ends.length} updates of one round were taken`);
+    if (await pushes(others, label, update(1)) !== "closed") means.escaped("the other trainer's update was refused");
+    const round = await friend.fact((fact) =>
+      fact.type === "request.received" && "report" in fact.message ? fact : undefined
+    );
+    const { report } = (round?.message ?? {}) as Partial<ProgressRequest>;
+    const counted = report?.members.map(({ peer, outcome, norm }) => `${peer} ${outcome} ${norm?.toFixed(3)}`).sort();
+    const once = [member.peer, other.peer].map((peer) => `${peer} counted ${Math.SQRT2.toFixed(3)}`).sort();
+    if (counted?.join() !== once.join()) means.escaped(`the round has ${counted?.join(", ") ?? "no report"}`);
+    if (round !== undefined) friend.send({ type: "respond", exchange: round.exchange, message: { type: "Ok" } });
+    if (!await holds(() => results > 0, 5_000)) means.escaped("the round had no result");
+    means.attempts += 1;
+    if (await pushes(connection, label, update(5)) !== "reset") {
+      means.escaped("an update of a round that is over was taken");
+    }
+    if (await pushes(connection, { ...label, round: 2 }, update(1)) !== "closed") {
+      means.escaped("the update of the next round was refused");
     }
   },
 };
@@ -152,4 +204,10 @@ const endsAnothers: MemberAttack = {
 };
 
 /** The attacks. */
-export const trainingAttacks: readonly MemberAttack[] = [lyingReport, uninvited, foreignUpdates, endsAnothers];
+export const trainingAttacks: readonly MemberAttack[] = [
+  lyingReport,
+  uninvited,
+  foreignUpdates,
+  repeatedUpdates,
+  endsAnothers,
+];

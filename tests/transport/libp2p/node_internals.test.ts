@@ -25,7 +25,7 @@ const node = (transports: readonly object[] = []) => ({
       peerRouting: { getClosestPeersOffline: () => {} },
     },
     pubsub: { onPeerConnected: () => {}, handleReceivedRpc: () => {} },
-    identify: { host: {} },
+    identify: { host: {}, _identify: () => {} },
     identifyPush: { host: {} },
   },
 });
@@ -53,6 +53,7 @@ const missing: [path: string, name: InternalPackage, missing: string][] = [
   ["services.pubsub.onPeerConnected", "@libp2p/gossipsub", "service.onPeerConnected()"],
   ["services.pubsub.handleReceivedRpc", "@libp2p/gossipsub", "service.handleReceivedRpc()"],
   ["services.identify", "@libp2p/identify", "host in identify"],
+  ["services.identify._identify", "@libp2p/identify", "identify._identify()"],
   ["services.identifyPush.host", "@libp2p/identify", "host in identifyPush"],
 ];
 for (const [path, name, what] of missing) {
@@ -94,6 +95,18 @@ test("a relay's server whose reservations were moved is named", () => {
   assert.is(serving(undefined)(), undefined);
   assert.throws(serving({}), /it has no reservationStore in the relay's server/);
   assert.throws(serving({ reservationStore: {} }), /it has no reservationStore.removeReservation\(\)/);
+});
+
+test("an answer to identify keeps its first addresses, and all else", async () => {
+  const whole = node();
+  Object.assign(whole.services.identify, {
+    _identify: (connection: string) => Promise.resolve({ listenAddrs: [1, 2, 3], protocols: ["/a"], connection }),
+  });
+  internalsOf(whole).limitIdentified(2);
+  const { _identify: ask } = whole.services.identify as { readonly _identify: unknown } as {
+    _identify(connection: string): Promise<object>;
+  };
+  assert.equal(await ask("c"), { listenAddrs: [1, 2], protocols: ["/a"], connection: "c" });
 });
 
 test("the versions it was written for are those that package.json names", () => {
