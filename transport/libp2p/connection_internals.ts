@@ -39,11 +39,11 @@ export interface TcpListener {
   pause(permanent: boolean): void;
 }
 
-/** A multiplexer that hands streams of the peer on through a method of its own. */
-export type HandingMuxer = StreamMuxer & { onRemoteStream(stream: Stream): void };
-
-/** A multiplexer that measures the round trip. */
-export type PingingMuxer = StreamMuxer & { ping(options?: AbortOptions): Promise<number> };
+/** yamux hands streams of the peer on through a method of its own, and measures the round trip. */
+export type YamuxMuxer = StreamMuxer & {
+  onRemoteStream(stream: Stream): void;
+  ping(options?: AbortOptions): Promise<number>;
+};
 
 /** The status code of a listener that listens; a listener of another status destroys what arrives. */
 const activeCode = 1;
@@ -124,8 +124,7 @@ export function checkMuxer(factory: { createStreamMuxer(connection: MessageStrea
   const muxer = factory.createStreamMuxer(connection);
   const over = new Error("it was a look at start");
   try {
-    handingMuxerOf(muxer);
-    pingingMuxerOf(muxer);
+    yamuxOf(muxer);
   } finally {
     muxer.abort(over);
     connection.abort(over);
@@ -133,15 +132,9 @@ export function checkMuxer(factory: { createStreamMuxer(connection: MessageStrea
 }
 
 /** The inside of a multiplexer. */
-export function handingMuxerOf(muxer: StreamMuxer): HandingMuxer {
-  needMethods(muxer, "@libp2p/yamux", "muxer", ["onRemoteStream"]);
-  return muxer as HandingMuxer;
-}
-
-/** The inside of a multiplexer that is pinged. */
-export function pingingMuxerOf(muxer: StreamMuxer): PingingMuxer {
-  needMethods(muxer, "@libp2p/yamux", "muxer", ["ping"]);
-  return muxer as PingingMuxer;
+export function yamuxOf(muxer: StreamMuxer): YamuxMuxer {
+  needMethods(muxer, "@libp2p/yamux", "muxer", ["onRemoteStream", "ping"]);
+  return muxer as YamuxMuxer;
 }
 
 /**

@@ -5,7 +5,7 @@
  * @module
  */
 import type { MessageStream, StreamMuxer, StreamMuxerFactory } from "@libp2p/interface";
-import { pingingMuxerOf } from "./connection_internals.ts";
+import { yamuxOf } from "./connection_internals.ts";
 
 /** The multiplexer's name, in ALPN and in multistream-select. */
 export const muxerProtocol = "/yamux/1.0.0";
@@ -56,7 +56,7 @@ export async function confirmedMuxer(
   await new Promise<void>((resolve, reject) => {
     const onClose = () => reject(closed());
     connection.addEventListener("close", onClose, { once: true });
-    pingingMuxerOf(muxer).ping(signal === undefined ? {} : { signal }).then(() => {
+    yamuxOf(muxer).ping(signal === undefined ? {} : { signal }).then(() => {
       connection.removeEventListener("close", onClose);
       resolve();
     }, reject);

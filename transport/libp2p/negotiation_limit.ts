@@ -5,7 +5,7 @@
  * @module
  */
 import type { ComponentLogger, MessageStream, StreamMuxer } from "@libp2p/interface";
-import { checkMuxer, handingMuxerOf } from "./connection_internals.ts";
+import { checkMuxer, yamuxOf } from "./connection_internals.ts";
 
 /** Answers before a protocol is agreed on: the header, and more proposals than any node of this network has protocols for. */
 export const negotiationAnswersMax = 16;
@@ -54,7 +54,7 @@ export function limitingMuxer<Components extends Loggers, Factory extends MuxerF
     checkMuxer(factory, components.logger.forComponent("hypha:start"));
     const create = factory.createStreamMuxer.bind(factory);
     factory.createStreamMuxer = (connection) => {
-      const muxer = handingMuxerOf(create(connection));
+      const muxer = yamuxOf(create(connection));
       const onRemoteStream = muxer.onRemoteStream.bind(muxer);
       muxer.onRemoteStream = (stream) => {
         limitNegotiation(stream, () => stream.protocol !== "", () => {});

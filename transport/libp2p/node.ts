@@ -28,6 +28,7 @@ import { yamux } from "@libp2p/yamux";
 import { createLibp2p } from "libp2p";
 import type { Multiaddr } from "@multiformats/multiaddr";
 import { turningAway, type TurnsAway } from "./early_refusal.ts";
+import { pingingWithFirstStream } from "./first_ping.ts";
 import type { Listening } from "./listening.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "../port.ts";
@@ -73,6 +74,14 @@ export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
   return generateKeyPairFromSeed("Ed25519", Uint8Array.from(Buffer.from(d, "base64url")));
 }
 
+/** The multiplexer of a node. */
+export const nodeMuxer = () =>
+  limitingMuxer(
+    pingingWithFirstStream(
+      yamux({ enableKeepAlive: false, streamOptions: { maxStreamWindowSize: streamWindowMax } }),
+    ),
+  );
+
 /** Builds a node that is not yet started: listeners are attached first, or early connections would be missed. */
 export async function createNode(input: TransportInput, parts: {
   readonly encrypter: (components: { readonly logger: ComponentLogger }) => ConnectionEncrypter;
@@ -105,7 +114,7 @@ export async function createNode(input: TransportInput, parts: {
       ...(input.relay === "off" ? [] : [circuitRelayTransport()]),
     ],
     connectionEncrypters: [parts.encrypter],
-    streamMuxers: [limitingMuxer(yamux({ streamOptions: { maxStreamWindowSize: streamWindowMax } }))],
+    streamMuxers: [nodeMuxer()],
     connectionGater: parts.gater,
     connectionProtector: () => parts.protector,
     connectionManager: {

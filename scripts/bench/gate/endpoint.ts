@@ -21,7 +21,7 @@ import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/m
 import { DirectDials } from "../../../transport/libp2p/direct_dials.ts";
 import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
 import { dialInternalsOf } from "../../../transport/libp2p/node_internals.ts";
-import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
+import { libp2pKey, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 import { makePlainGates } from "./plain_gate.ts";
 
@@ -124,7 +124,7 @@ async function libp2pEnd(setup: EndSetup): Promise<End> {
       privateKey: await libp2pKey(identity),
       addresses: { listen: listens ? ["/ip4/127.0.0.1/tcp/0"] : [] },
       transports: [security === undefined ? tcp() : security.early(tcp())],
-      streamMuxers: [yamux()],
+      streamMuxers: [security === undefined ? yamux() : nodeMuxer()],
       connectionEncrypters: [security === undefined ? await theirEncrypter(way) : security.encrypter],
       connectionGater: { ...security?.gater, denyDialMultiaddr: () => false },
       logger: silentLogger,

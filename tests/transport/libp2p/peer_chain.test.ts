@@ -31,12 +31,26 @@ function chainOf(octets: readonly number[], loopsTo?: number): Linked | undefine
   return chain[0];
 }
 
-/** Both sources; what a peer without a chain is in each. */
+/** The certificates as a list, as far as anyone may ask. */
+function listed(leaf: Linked | undefined): Buffer[] {
+  const list: Buffer[] = [];
+  for (let next = leaf; next?.raw !== undefined && list.length < 300; next = next.issuerCertificate) {
+    list.push(next.raw);
+  }
+  return list;
+}
+
+/** All sources; what a peer without a chain is in each. */
 const sockets: [source: ChainSource, socket: (leaf: Linked | undefined) => object][] = [
   ["x509", (leaf) => ({ getPeerX509Certificate: () => leaf })],
   ["detailed", (leaf) => ({
     getPeerX509Certificate: () => leaf === undefined ? undefined : { raw: leaf.raw, issuerCertificate: undefined },
     getPeerCertificate: (detailed: boolean) => detailed ? leaf ?? {} : {},
+  })],
+  ["list", (leaf) => ({
+    getPeerX509Certificate: () => leaf === undefined ? undefined : { raw: leaf.raw, issuerCertificate: undefined },
+    getPeerCertificate: () => leaf === undefined ? {} : assert.unreachable("the list is enough"),
+    _handle: { getPeerCertificateChain: () => leaf === undefined ? null : { certificates: listed(leaf) } },
   })],
 ];
 
@@ -61,6 +75,33 @@ for (const [source, socket] of sockets) {
   }
 }
 
+const others: [what: string, handle: unknown][] = [
+  ["no handle", undefined],
+  ["no such method", {}],
+  ["nothing", { getPeerCertificateChain: () => null }],
+  ["no list", { getPeerCertificateChain: () => ({ certificates: { 0: Buffer.from([9]), length: 1 } }) }],
+  ["a list without certificates", { getPeerCertificateChain: () => ({ certificates: [] }) }],
+  ["a list of something else", { getPeerCertificateChain: () => ({ certificates: [Buffer.from([9]), "9"] }) }],
+];
+for (const [what, _handle] of others) {
+  test(`list: a runtime with ${what} is asked for the detailed certificates`, () => {
+    const leaf = chainOf([1, 2]);
+    const socket = { getPeerX509Certificate: () => leaf, getPeerCertificate: () => leaf, _handle };
+    assert.equal(peerChain(socket as unknown as TLSSocket, "list").map((der) => [...der]), [[1], [2]]);
+  });
+}
+
+test("every source throws where the runtime cannot read the leaf", () => {
+  const handle = { getPeerCertificateChain: () => ({ certificates: [Buffer.from([9])] }) };
+  const getPeerX509Certificate = () => {
+    throw new Error("no X.509");
+  };
+  const socket = { getPeerX509Certificate, getPeerCertificate: () => ({}), _handle: handle } as unknown as TLSSocket;
+  for (const source of ["x509", "detailed", "list"] as const) {
+    assert.throws(() => peerChain(socket, source), /no X.509/);
+  }
+});
+
 test("the limit is 16", () => assert.is(chainCertificatesMax, 16));
 
 const own = forge("listener");
@@ -69,9 +110,13 @@ const secureContext = createSecureContext({ cert: own.pem, key: pem(own), minVer
 
 /** Sends a chain over real TLS and takes it at the listener. */
 async function sent(leaf: Forged, ...above: readonly Forged[]): Promise<Uint8Array[]> {
+  return await takenFrom((socket) => peerChain(socket), leaf, ...above);
+}
+
+async function takenFrom<T>(take: (socket: TLSSocket) => T, leaf: Forged, ...above: readonly Forged[]): Promise<T> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const taken = new Promise<Uint8Array[]>((resolve, reject) =>
+  const taken = new Promise<T>((resolve, reject) =>
     server.once("connection", (raw) => {
       const socket = new TLSSocket(raw, {
         secureContext,
@@ -81,7 +126,7 @@ async function sent(leaf: Forged, ...above: readonly Forged[]): Promise<Uint8Arr
       });
       socket.on("error", reject);
       socket.once("secure", () => {
-        resolve(peerChain(socket));
+        resolve(take(socket));
         socket.destroy();
       });
     })
@@ -110,6 +155,23 @@ test("over TLS: two intermediates and the root arrive, leaf first", async () => 
   const taken = await sent(leaf, lower, upper, root);
   assert.equal(taken.map(hex), [leaf, lower, upper, root].map(({ der }) => hex(der)));
 });
+
+if ("Deno" in globalThis) {
+  test("over TLS: Deno has the list, which is what its detailed certificates are", async () => {
+    const { list, detailed } = await takenFrom(
+      (socket) => {
+        const detailed = peerChain(socket, "detailed");
+        socket.getPeerCertificate = () => assert.unreachable("the list is enough") as never;
+        return { list: peerChain(socket, "list"), detailed };
+      },
+      leaf,
+      lower,
+      upper,
+    );
+    assert.equal(detailed.map(hex), [leaf, lower, upper].map(({ der }) => hex(der)));
+    assert.equal(list.map(hex), detailed.map(hex));
+  });
+}
 
 test("dialling over TLS: two intermediates arrive, leaf first", async () => {
   const cert = [leaf, lower, upper].map((each) => each.pem).join("");

@@ -1,0 +1,53 @@
+/**
+ * When yamux pings: with the first stream and every 30 s, and not as soon as a connection exists.
+ *
+ * yamux's own keep-alive pings at once, with a task of its own for each connection. The round trip that the ping measures opens the
+ * windows of streams, so that an idle connection needs none, and one with a stream must have it.
+ *
+ * @module
+ */
+import type { MessageStream, StreamMuxer } from "@libp2p/interface";
+import { yamuxOf } from "./connection_internals.ts";
+
+/** Between two pings, in milliseconds: yamux's own interval. */
+export const pingEveryMs = 30_000;
+
+/**
+ * Makes a multiplexer ping with its first stream, whichever side opens it, and at intervals. A ping that was sent before the
+ * first stream counts.
+ *
+ * @param make `yamux({ enableKeepAlive: false })`.
+ */
+export function pingingWithFirstStream<
+  Components,
+  Factory extends { createStreamMuxer(connection: MessageStream): StreamMuxer },
+>(make: (components: Components) => Factory, everyMs = pingEveryMs): (components: Components) => Factory {
+  return (components) => {
+    const factory = make(components);
+    const create = factory.createStreamMuxer.bind(factory);
+    factory.createStreamMuxer = (connection) => pinging(create(connection), connection, everyMs);
+    return factory;
+  };
+}
+
+function pinging(made: StreamMuxer, connection: MessageStream, everyMs: number): StreamMuxer {
+  const muxer = yamuxOf(made);
+  const { ping, createStream, onRemoteStream } = muxer;
+  let isPinged = false;
+  muxer.ping = (options) => {
+    isPinged = true;
+    return ping.call(muxer, options);
+  };
+  const pingNow = () => void muxer.ping().catch(() => {}); // it fails where the multiplexer is closing
+  muxer.createStream = (options) => {
+    if (!isPinged) pingNow();
+    return createStream.call(muxer, options);
+  };
+  muxer.onRemoteStream = (stream) => {
+    if (!isPinged) pingNow();
+    onRemoteStream.call(muxer, stream);
+  };
+  const timer = setInterval(pingNow, everyMs);
+  connection.addEventListener("close", () => clearInterval(timer), { once: true });
+  return muxer;
+}
