@@ -1,5 +1,6 @@
 /**
- * When yamux pings: with the first stream and every 30 s, and not as soon as a connection exists.
+ * When yamux pings: with the first stream and every 30 s, and not as soon as a connection exists; and what it makes of a peer that
+ * does not answer, which yamux leaves to others.
  *
  * yamux's own keep-alive pings at once, with a task of its own for each connection. The round trip that the ping measures opens the
  * windows of streams, so that an idle connection needs none, and one with a stream must have it.
@@ -11,34 +12,51 @@ import { yamuxOf } from "./connection_internals.ts";
 
 /** Between two pings, in milliseconds: yamux's own interval. */
 export const pingEveryMs = 30_000;
+/** A peer that does not answer a ping for so long is gone, in milliseconds. Training keeps both cores busy. */
+export const pingTimeoutMs = 20_000;
+
+/** Times, in milliseconds. */
+export interface PingTimes {
+  readonly everyMs: number;
+  readonly timeoutMs: number;
+}
+const pingTimes: PingTimes = { everyMs: pingEveryMs, timeoutMs: pingTimeoutMs };
 
 /**
  * Makes a multiplexer ping with its first stream, whichever side opens it, and at intervals. A ping that was sent before the
- * first stream counts.
+ * first stream counts. A connection ends whose peer does not answer in time.
  *
  * @param make `yamux({ enableKeepAlive: false })`.
  */
 export function pingingWithFirstStream<
   Components,
   Factory extends { createStreamMuxer(connection: MessageStream): StreamMuxer },
->(make: (components: Components) => Factory, everyMs = pingEveryMs): (components: Components) => Factory {
+>(make: (components: Components) => Factory, times = pingTimes): (components: Components) => Factory {
   return (components) => {
     const factory = make(components);
     const create = factory.createStreamMuxer.bind(factory);
-    factory.createStreamMuxer = (connection) => pinging(create(connection), connection, everyMs);
+    factory.createStreamMuxer = (connection) => pinging(create(connection), connection, times);
     return factory;
   };
 }
 
-function pinging(made: StreamMuxer, connection: MessageStream, everyMs: number): StreamMuxer {
+function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeoutMs }: PingTimes): StreamMuxer {
   const muxer = yamuxOf(made);
   const { ping, createStream, onRemoteStream } = muxer;
   let isPinged = false;
+  let deadline: NodeJS.Timeout | undefined;
   muxer.ping = (options) => {
     isPinged = true;
     return ping.call(muxer, options);
   };
-  const pingNow = () => void muxer.ping().catch(() => {}); // it fails where the multiplexer is closing
+  const pingNow = () => {
+    deadline ??= setTimeout(() => connection.abort(new Error(`no answer to a ping for ${timeoutMs} ms`)), timeoutMs);
+    const answered = () => {
+      clearTimeout(deadline);
+      deadline = undefined;
+    };
+    muxer.ping().then(answered, answered); // it fails where the multiplexer is closing
+  };
   muxer.createStream = (options) => {
     if (!isPinged) pingNow();
     return createStream.call(muxer, options);
@@ -48,6 +66,9 @@ function pinging(made: StreamMuxer, connection: MessageStream, everyMs: number):
     onRemoteStream.call(muxer, stream);
   };
   const timer = setInterval(pingNow, everyMs);
-  connection.addEventListener("close", () => clearInterval(timer), { once: true });
+  connection.addEventListener("close", () => {
+    clearInterval(timer);
+    clearTimeout(deadline);
+  }, { once: true });
   return muxer;
 }

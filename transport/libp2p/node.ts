@@ -64,8 +64,6 @@ const reservationTtlMs = 3_600_000;
 const circuitsPerPeerMax = 256;
 /** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
 const gossipRpcMaxBytes = 131_072;
-/** A peer that does not answer a ping for so long is gone, in milliseconds. Training keeps both cores busy. */
-const pingTimeoutMs = 20_000;
 
 /** The key of a node, as libp2p wants it. Only Ed25519 keys make PeerIDs of this network. */
 export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
@@ -126,7 +124,7 @@ export async function createNode(input: TransportInput, parts: {
       dialTimeout: 2 * deadlineMs,
       reconnectRetries: 0, // the node dials its gateways itself
     },
-    connectionMonitor: { pingTimeout: { minTimeout: pingTimeoutMs } },
+    connectionMonitor: { enabled: false }, // yamux pings; a stream and its negotiation each ten seconds cost a gateway ten times that
     services: servicesOf(input, mayKnow),
   }) as unknown as Node;
 }

@@ -5,7 +5,7 @@ import type { Uint8ArrayList } from "uint8arraylist";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { yamuxOf } from "../../../transport/libp2p/connection_internals.ts";
-import { pingEveryMs, pingingWithFirstStream } from "../../../transport/libp2p/first_ping.ts";
+import { pingEveryMs, pingingWithFirstStream, pingTimeoutMs } from "../../../transport/libp2p/first_ping.ts";
 import { nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import { until } from "../../support/transports.ts";
 
@@ -14,6 +14,7 @@ const test = suite("pingingWithFirstStream()");
 /** A connection that notes the frames of one side, and answers its pings. */
 class Frames extends AbstractMessageStream {
   readonly frames: string[] = [];
+  isSilent = false;
 
   constructor() {
     super({ log: silentLogger.forComponent("test"), direction: "outbound" });
@@ -23,7 +24,9 @@ class Frames extends AbstractMessageStream {
     for (let at = 0; at < bytes.length; at += 12) {
       const isPing = bytes[at + 1] === 2;
       this.frames.push(isPing ? "ping" : ["data", "window"][bytes[at + 1]!] ?? "other");
-      if (isPing) queueMicrotask(() => this.onData(Uint8Array.of(0, 2, 0, 2, ...bytes.slice(at + 4, at + 12))));
+      if (isPing && !this.isSilent) {
+        queueMicrotask(() => this.onData(Uint8Array.of(0, 2, 0, 2, ...bytes.slice(at + 4, at + 12))));
+      }
     }
     return { sentBytes: bytes.length, canSendMore: true };
   }
@@ -39,9 +42,9 @@ class Frames extends AbstractMessageStream {
   }
 }
 
-function made(everyMs = pingEveryMs) {
+function made(everyMs = pingEveryMs, timeoutMs = pingTimeoutMs) {
   const connection = new Frames();
-  const factory = pingingWithFirstStream(yamux({ enableKeepAlive: false }), everyMs)({});
+  const factory = pingingWithFirstStream(yamux({ enableKeepAlive: false }), { everyMs, timeoutMs })({});
   const muxer = yamuxOf(factory.createStreamMuxer(connection as MessageStream));
   const end = () => connection.abort(new Error("enough"));
   const pings = () => connection.frames.filter((frame) => frame === "ping").length;
@@ -49,6 +52,18 @@ function made(everyMs = pingEveryMs) {
 }
 const aTurn = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 const rttOf = (muxer: object) => (muxer as { getRTT(): number }).getRTT();
+
+test("a connection ends whose peer does not answer a ping in time, and no other", async () => {
+  const { connection, pings, end } = made(10, 60);
+  const closed = new Promise<Error | undefined>((resolve) =>
+    connection.addEventListener("close", ({ error }) => resolve(error), { once: true })
+  );
+  await until("pings", () => pings() > 8);
+  assert.is(connection.status, "open");
+  connection.isSilent = true;
+  assert.match(`${await closed}`, "no answer to a ping for 60 ms");
+  end();
+});
 
 test("a connection without a stream is not pinged", async () => {
   const { connection, end } = made();
