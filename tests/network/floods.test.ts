@@ -69,6 +69,29 @@ test("a member that pipelines questions of Kademlia gets a tenth of a core after
   await asker.stop();
 });
 
+test("a member that opens new streams on end and never waits costs no more than its share, then is closed", async () => {
+  // A share so small that any machine's flooder is over it; the defaults take 40 s.
+  const workLimits = { perSecondUs: 20_000, burstUs: 100_000, delayMaxMs: 3_000 };
+  const small = await flooded({ pki, name: "small", role: "gateway", workLimits });
+  const place = small.transport.addresses.find((each) => each.includes("127.0.0.1")) ?? "";
+  const flooder = await startFlooder(pki, "restless", place);
+  await flooder.flood("connections", 2);
+  const began = performance.now();
+  flooder.flood("request", 1_000_000).catch(() => {}); // it is closed before that
+  const { refusal } = await small.transport.fact(of("peer.refused", ({ peer }) => peer?.id === flooder.peer), 30_000);
+  const seconds = (performance.now() - began) / 1_000;
+  const charged = small.costs.work.chargedUs(flooder.peer);
+  const { reason } = await small.transport.fact(of("peer.closed", ({ peer }) => peer === flooder.peer));
+  flooder.stop();
+  assert.is(refusal.code, "too-expensive");
+  assert.is(reason.type, "by-us");
+  assert.ok(seconds > workLimits.delayMaxMs / 1_000, `refused after ${seconds} s`);
+  // What was charged before it had to wait may be overdrawn as far again.
+  const most = 2 * workLimits.burstUs + (seconds + 1) * workLimits.perSecondUs;
+  assert.ok(charged > workLimits.burstUs && charged < most, `${charged} µs in ${seconds} s, ${most} at most`);
+  await small.transport.stop();
+});
+
 /** Opens a stream, takes it at the other end, and sends so many megabytes in large pieces. */
 async function transfer(from: TestTransport, to: TestTransport, megabytes: number): Promise<void> {
   to.send({ type: "serve", protocol: push });

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { scriptCommand } from "../../scripts/check/runtimes.ts";
 import type { MemberCosts } from "../../transport/core/member_costs.ts";
 import { makeTransport } from "../../transport/core/transport.ts";
+import type { WorkLimits } from "../../transport/core/work_budget.ts";
 import { realClock } from "../../transport/libp2p/real_clock.ts";
 import { Libp2pWire } from "../../transport/libp2p/wire.ts";
 import type { TestPki } from "./pki.ts";
@@ -25,12 +26,13 @@ export interface Flooder {
 
 /** A transport that answers health and subscribes to nothing, with what its members cost it. */
 export async function flooded(
-  options: TestTransportOptions,
+  { workLimits, ...options }: TestTransportOptions & { readonly workLimits?: WorkLimits },
 ): Promise<{ readonly transport: TestTransport; readonly costs: MemberCosts }> {
   let costs: MemberCosts | undefined;
   const logic = makeTransport({
     makeWire: (input, clock) => new Libp2pWire(input, clock),
     clock: (input) => realClock(input.now),
+    ...(workLimits === undefined ? {} : { workLimits }),
     watch: {
       session: (session) => costs = session.costs,
       fact: (fact) => {

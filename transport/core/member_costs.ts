@@ -12,12 +12,12 @@ import { ReadBudgets } from "./held_bytes.ts";
 import type { Outbox } from "./outbox.ts";
 import { Outcasts } from "./outcasts.ts";
 import { StreamPlaces } from "./stream_places.ts";
-import { defaultWorkLimits, WorkBudgets, type WorkLimits } from "./work_budget.ts";
+import { WorkBudgets, type WorkLimits } from "./work_budget.ts";
 
 /** What it is made with. */
 export interface MemberCostsInit {
   readonly clock: Clock;
-  readonly limits?: WorkLimits;
+  readonly limits: WorkLimits;
   readonly table: Pick<ConnectionTable, "identityOf" | "of" | "closeOne">;
   readonly outbox: Pick<Outbox, "tell">;
 }
@@ -32,7 +32,7 @@ export class MemberCosts {
 
   /** Nobody has cost anything yet. */
   constructor(init: MemberCostsInit) {
-    const { clock, table, limits = defaultWorkLimits } = init;
+    const { clock, table, limits } = init;
     this.#init = init;
     this.places = new StreamPlaces(clock, (connection) => table.identityOf(connection)?.peer);
     this.work = new WorkBudgets({ clock, limits, tooExpensive: (peer) => this.#expel(peer, limits.delayMaxMs) });

@@ -29,7 +29,7 @@ import { Gateways } from "./gateways.ts";
 import { Gossip } from "./gossip.ts";
 import { IdleLinks } from "./idle_links.ts";
 import { KadStreams } from "./kad_streams.ts";
-import { MemberCosts } from "./member_costs.ts";
+import { MemberCosts, type MemberCostsInit } from "./member_costs.ts";
 import type { Outbox } from "./outbox.ts";
 import type { OpenCounts, SessionParts } from "./parts.ts";
 import { RawStreams } from "./raw_streams.ts";
@@ -68,6 +68,7 @@ export interface SessionInit {
   readonly wire: Wire;
   readonly outbox: Outbox;
   readonly watch: TransportWatch;
+  readonly workLimits: MemberCostsInit["limits"];
 }
 
 /** One start of a wire, until its stop. */
@@ -103,7 +104,7 @@ export class Session {
     const { input, clock, wire, outbox } = init;
     this.#identity = input.identity;
     this.#table = this.#makeTable();
-    this.costs = new MemberCosts({ clock, outbox, table: this.#table });
+    this.costs = new MemberCosts({ clock, outbox, table: this.#table, limits: init.workLimits });
     this.#dialler = new Dialler({ wire, clock, table: this.#table, timeoutMs: input.handshakeTimeoutMs + dialSlackMs });
     this.#verified = new VerifiedPeers({ clock, established: this.#table, dialler: this.#dialler });
     this.#departed = new Departed(() => clock.monotonic());

@@ -15,6 +15,7 @@ import { type Outbox, outbox } from "./outbox.ts";
 import { Session, type SessionAsk } from "./session.ts";
 import type { TransportWatch } from "./transport_watch.ts";
 import type { Wire } from "./wire.ts";
+import { defaultWorkLimits, type WorkLimits } from "./work_budget.ts";
 
 /** What a transport runs on. */
 export interface TransportOptions {
@@ -23,6 +24,8 @@ export interface TransportOptions {
   readonly makeWire: (input: TransportInput, clock: Clock) => Wire;
   /** Looks on. */
   readonly watch?: TransportWatch;
+  /** What a peer may cost. */
+  readonly workLimits?: WorkLimits;
 }
 
 /** Asks that are handled during a drain: exchanges that have begun are answered. */
@@ -90,7 +93,14 @@ function start(state: State, { replyTo }: Extract<TransportAsk, { type: "start" 
   const failed = (error: TransportError) => box.answer(replyTo, { type: "transport.failed", error });
   if (state.phase !== "idle") return failed(new TransportError({ code: "failed", detail: "it was started before" }));
   state.phase = "starting";
-  const session = new Session({ input, clock, outbox: box, watch, wire: options.makeWire(input, clock) });
+  const session = new Session({
+    input,
+    clock,
+    outbox: box,
+    watch,
+    wire: options.makeWire(input, clock),
+    workLimits: options.workLimits ?? defaultWorkLimits,
+  });
   state.session = session;
   session.start((started) => {
     if (Result.isFailure(started)) {

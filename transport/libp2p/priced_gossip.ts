@@ -26,6 +26,10 @@ export type TakesRpc = (from: PeerId, rpc: GossipRpc) => Promise<void>;
 
 /** Messages of all peers that are handed on before other work gets its turn, in one frame or in many. */
 export const messagesPerTurn = 4;
+/** Subscriptions, and control messages of a kind, that are handed on at once. */
+export const entriesPerSlice = 32;
+
+const turnUs = messagesPerTurn * priceOf("gossip.verify");
 
 /** Charges what arrives before gossipsub takes it. */
 export function pricedGossip(
@@ -40,37 +44,48 @@ export function pricedGossip(
       await new Promise<void>((resolve) => void clock.after(waitMs, resolve));
     }
   };
-  let left = messagesPerTurn;
+  let leftUs = turnUs;
   let nextTurn: Promise<void> | undefined;
   const refilled = (resolve: () => void) => () => {
-    left = messagesPerTurn;
+    leftUs = turnUs;
     nextTurn = undefined;
     resolve();
   };
-  /** Waits until this turn has room for a message, and takes it. */
-  const room = async () => {
-    while (left === 0) await (nextTurn ??= new Promise<void>((resolve) => clock.yield(refilled(resolve))));
-    left -= 1;
+  /** Waits until this turn has room for work of this price, and takes it. */
+  const room = async (us: number) => {
+    while (leftUs <= 0) await (nextTurn ??= new Promise<void>((resolve) => clock.yield(refilled(resolve))));
+    leftUs -= us;
   };
-  return async (from, rpc) => {
+  return async (from, { subscriptions, messages, control = {} }) => {
     const peer = from.toString();
-    const { subscriptions, messages, control } = rpc;
-    const entries = subscriptions.length + controlEntries(control);
-    if (entries > 0) await paid(peer, entries * priceOf("gossip.control"));
-    if (subscriptions.length > 0) await takes(from, { subscriptions, messages: [] });
+    const entries = async (us: number) => {
+      await paid(peer, us);
+      await room(us);
+    };
+    for (const slice of slicesOf(subscriptions)) {
+      await entries(slice.length * priceOf("gossip.control"));
+      await takes(from, { subscriptions: slice, messages: [] });
+    }
     for (const message of messages) {
       await paid(peer, priceOf("gossip.verify", message.data?.byteLength ?? 0));
-      await room();
+      await room(priceOf("gossip.verify"));
       await takes(from, { subscriptions: [], messages: [message] });
     }
-    if (control !== undefined) await takes(from, { subscriptions: [], messages: [], control });
+    for (const [kind, all] of Object.entries(control)) {
+      for (const slice of slicesOf(all ?? [])) {
+        await entries(namesIn(slice) * priceOf("gossip.control"));
+        await takes(from, { subscriptions: [], messages: [], control: { [kind]: slice } });
+      }
+    }
   };
 }
 
-function controlEntries(control: GossipRpc["control"]): number {
-  let entries = 0;
-  for (const each of Object.values(control ?? {})) {
-    for (const { messageIDs, peers } of each ?? []) entries += 1 + (messageIDs?.length ?? 0) + (peers?.length ?? 0);
-  }
-  return entries;
+/** What arrived, in slices of {@linkcode entriesPerSlice}. */
+function* slicesOf<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += entriesPerSlice) yield all.slice(at, at + entriesPerSlice);
+}
+
+/** Entries of control messages: each, and what it names. */
+function namesIn(slice: readonly GossipControl[]): number {
+  return slice.reduce((sum, { messageIDs, peers }) => sum + 1 + (messageIDs?.length ?? 0) + (peers?.length ?? 0), 0);
 }

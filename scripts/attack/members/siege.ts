@@ -90,7 +90,7 @@ export async function besiege(attacks: readonly MemberAttack[], siege: MemberSie
   await attackers.leave();
   const after = await recovered(victim, before);
   siege.last.set(victim, after);
-  problems.push(...findings({ before, during, after }));
+  problems.push(...findings({ before, after }));
   const lines = victim.lines.slice(from);
   const figures = latencies === undefined ? null : { quietP99Ms: p99(quiet), p99Ms: p99(latencies) };
   return attacks.map((attack, nth) => {

@@ -47,8 +47,8 @@ export const missingDefences: readonly MissingDefence[] = [
   {
     comesThrough: ["flood-of-gossip-messages"],
     file: "transport/libp2p/priced_gossip.ts",
-    find: "await room();",
-    replace: "",
+    find: "while (leftUs <= 0) await",
+    replace: "if (leftUs === undefined) await",
   },
   {
     comesThrough: ["lying-report"],

@@ -12,6 +12,7 @@ import { FakeConnection, fakeWire } from "../../support/fake_wire.ts";
 import { ManualClock } from "../../support/manual_clock.ts";
 import { makeTestPki } from "../../support/pki.ts";
 import { identityOf, snapshotOf, transportInputOf } from "../../support/transports.ts";
+import { defaultWorkLimits } from "../../../transport/core/work_budget.ts";
 
 const test = suite("Session");
 const pki = await makeTestPki();
@@ -35,6 +36,7 @@ async function started() {
     }),
     outbox: outbox({ clock, deliver: (fact) => facts.push(fact) }),
     watch: {},
+    workLimits: defaultWorkLimits,
   });
   session.start(() => {});
   if (listener === undefined) throw new Error("the wire was not started");

@@ -1,5 +1,6 @@
 /** What libp2p's own peer store remembers of peers that tell too many addresses. */
 import { generateKeyPair } from "@libp2p/crypto/keys";
+import type { PeerId } from "@libp2p/interface";
 import { peerIdFromPrivateKey } from "@libp2p/peer-id";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
@@ -16,7 +17,7 @@ const peer = async () => peerIdFromPrivateKey(await generateKeyPair("Ed25519"));
 const addresses = (count: number, from = 0) =>
   Array.from({ length: count }, (_, nth) => multiaddr(`/ip4/192.0.2.1/tcp/${1_000 + from + nth}`));
 const certified = (count: number) => addresses(count).map((address) => ({ isCertified: true, multiaddr: address }));
-const known = async (id: Awaited<ReturnType<typeof peer>>) => (await peerStore.get(id)).addresses.length;
+const known = async (id: PeerId) => (await peerStore.get(id)).addresses.length;
 
 test("as many as the limit are kept", async () => {
   const id = await peer();

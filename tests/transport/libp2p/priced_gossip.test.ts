@@ -2,7 +2,12 @@
 import { peerIdFromString } from "@libp2p/peer-id";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { type GossipRpc, messagesPerTurn, pricedGossip } from "../../../transport/libp2p/priced_gossip.ts";
+import {
+  entriesPerSlice,
+  type GossipRpc,
+  messagesPerTurn,
+  pricedGossip,
+} from "../../../transport/libp2p/priced_gossip.ts";
 
 const test = suite("pricedGossip()");
 const peers = [
@@ -17,14 +22,19 @@ const rpcOf = (messages: number): GossipRpc => ({
 /** A gossipsub that counts, and the turns of its clock. */
 function counted() {
   let taken = 0;
+  let entries = 0;
   const turns: (() => void)[] = [];
   const takes = pricedGossip(
-    (_, { messages }) => Promise.resolve(void (taken += messages.length)),
+    (_, { messages, subscriptions, control = {} }) => {
+      taken += messages.length;
+      entries += subscriptions.length + (control.ihave?.length ?? 0) + (control.prune?.length ?? 0);
+      return Promise.resolve();
+    },
     { clock: { after: () => ({}), yield: (task) => void turns.push(task) }, charge: () => 0 },
   );
   /** Everything that needs no turn. */
   const settles = () => new Promise((resolve) => setTimeout(resolve, 1));
-  return { takes, settles, turns, taken: () => taken };
+  return { takes, settles, turns, taken: () => taken, entries: () => entries };
 }
 
 /** As gossipsub reads a stream: one message after the other. */
@@ -47,6 +57,36 @@ for (const [name, frames] of packings) {
       assert.ok(taken() <= turn * messagesPerTurn, `${taken()} in ${turn} turns`);
       for (const task of turns.splice(0)) task();
       assert.ok(turn <= total, "it goes on");
+    }
+    await over;
+  });
+}
+
+const control = (ihave: number, prune: number): GossipRpc => ({
+  subscriptions: [],
+  messages: [],
+  control: { ihave: Array.from({ length: ihave }, () => ({})), prune: Array.from({ length: prune }, () => ({})) },
+});
+const subscribing = (count: number): GossipRpc => ({
+  subscriptions: Array.from({ length: count }, () => ({})),
+  messages: [],
+});
+const entryFrames: readonly (readonly [string, readonly GossipRpc[]])[] = [
+  ["subscriptions in one frame", [subscribing(2_000)]],
+  ["subscriptions, each in a frame of its own", Array.from({ length: 2_000 }, () => subscribing(1))],
+  ["control messages in one frame", [control(1_000, 1_000)]],
+  ["control messages, each in a frame of its own", Array.from({ length: 2_000 }, () => control(1, 0))],
+];
+for (const [name, rpcs] of entryFrames) {
+  test(`2,000 ${name}: two slices of them a turn, and all of them in the end`, async () => {
+    const { takes, settles, turns, entries } = counted();
+    const over = reads(takes, peers[0]!, rpcs);
+    for (let turn = 1; entries() < 2_000; turn++) {
+      await settles();
+      // The rest of a list is a slice of its own.
+      assert.ok(entries() <= (turn * 2 + 1) * entriesPerSlice, `${entries()} in ${turn} turns`);
+      for (const task of turns.splice(0)) task();
+      assert.ok(turn <= 2_000, "it goes on");
     }
     await over;
   });
