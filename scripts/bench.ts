@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]`: our figures and those of comparable software, in the same run.
+ * `npm run bench [-- PART…] [--runtime node|deno] [--nodes N] [--json] [--quick]`: our figures and those of comparable software, in the same run.
  *
  * Without a part it runs all, without a runtime both. Exits with 0 when every target is met, 1 when one is not, 2 on wrong
  * usage. `--quick` prints the same rows after a moment; its figures have no meaning.
@@ -20,7 +20,7 @@ const timeoutMs = 30 * 60_000;
 const names = Object.keys(parts) as PartName[];
 
 function usage(reason: string): never {
-  const form = "npm run bench [-- PART…] [--runtime node|deno] [--json] [--quick]";
+  const form = "npm run bench [-- PART…] [--runtime node|deno] [--nodes N] [--json] [--quick]";
   console.error(`Cannot run: ${reason}\nUsage: ${form}\nParts: ${names.join(", ")}`);
   process.exit(2);
 }
@@ -33,25 +33,40 @@ function options() {
         runtime: { type: "string" },
         json: { type: "boolean", default: false },
         quick: { type: "boolean", default: false },
+        nodes: { type: "string" },
       },
     });
-    const { runtime, json, quick } = values;
+    const { runtime, json, quick, nodes } = values;
     if (runtime !== undefined && runtime !== "node" && runtime !== "deno") usage(`--runtime ${runtime} is not known`);
     const unknown = positionals.find((name) => !names.some((known) => known === name));
     if (unknown !== undefined) usage(`part ${unknown} is not known`);
+    const isCount = nodes === undefined || (/^[1-9]\d{0,3}$/.test(nodes) && Number(nodes) >= 2);
+    if (!isCount) usage(`--nodes ${nodes} is not a number from 2 to 9999`);
     const chosen = positionals.length === 0 ? names : positionals as PartName[];
-    return { runtimes: runtime === undefined ? ["node", "deno"] as const : [runtime] as const, json, quick, chosen };
+    return {
+      runtimes: runtime === undefined ? ["node", "deno"] as const : [runtime] as const,
+      json,
+      quick,
+      nodes,
+      chosen,
+    };
   } catch (error) {
     return usage(error instanceof Error ? error.message : String(error));
   }
 }
 
-async function measure(part: PartName, runtime: Runtime, quick: boolean): Promise<readonly BenchRow[]> {
+async function measure(part: PartName, runtime: Runtime): Promise<readonly BenchRow[]> {
   const flags = runtime === "deno"
     ? ["run", "-A", "--quiet", "--v8-flags=--expose-gc"]
     : ["--no-warnings", "--expose-gc"];
   const script = join(root, "scripts/bench/run_part.ts");
-  const args = [...flags, script, part, ...(quick ? ["--quick"] : [])];
+  const args = [
+    ...flags,
+    script,
+    part,
+    ...(quick ? ["--quick"] : []),
+    ...(nodes === undefined ? [] : ["--nodes", nodes]),
+  ];
   // Each row goes to standard error after its measurement, so an interrupted run has printed its results.
   const onStderr = (text: string) => void process.stderr.write(text);
   const { code, stdout } = await runCommand(startable(findRuntime(runtime) ?? runtime), args, { timeoutMs, onStderr });
@@ -72,9 +87,9 @@ function print(rows: readonly BenchRow[]): void {
   for (const row of table) console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "));
 }
 
-const { runtimes, json, quick, chosen } = options();
+const { runtimes, json, quick, nodes, chosen } = options();
 const rows: BenchRow[] = [];
-for (const part of chosen) for (const runtime of runtimes) rows.push(...await measure(part, runtime, quick));
+for (const part of chosen) for (const runtime of runtimes) rows.push(...await measure(part, runtime));
 if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
 else print(rows);
 process.exitCode = rows.every(({ met }) => met) ? 0 : 1;

@@ -5,9 +5,16 @@
  */
 import type { BenchRow } from "./row.ts";
 
-/** The exports of a part's module. `quick` is for tests: the same rows, with figures that have no meaning. */
+/** What a part is measured with. `quick` is for tests: the same rows, with figures that have no meaning. */
+export interface BenchOptions {
+  readonly quick: boolean;
+  /** How many nodes a network has. */
+  readonly nodes?: number;
+}
+
+/** The exports of a part's module. */
 interface BenchPart {
-  readonly measure: (options: { readonly quick: boolean }) => Promise<readonly BenchRow[]>;
+  readonly measure: (options: BenchOptions) => Promise<readonly BenchRow[]>;
 }
 
 /** Every part, loaded when it is measured. */
@@ -16,6 +23,7 @@ export const parts = {
   pki: (): Promise<BenchPart> => import("./pki/part.ts"),
   cell: (): Promise<BenchPart> => import("./cell/part.ts"),
   simulation: (): Promise<BenchPart> => import("./simulation/part.ts"),
+  network: (): Promise<BenchPart> => import("./network/part.ts"),
 } as const;
 
 /** The name of a part. */

@@ -162,7 +162,7 @@ test("counters are cumulative since the start, and gauges say what is", async ()
   assert.is(own[0]?.[0], "name=gateway-01");
   assert.ok(Math.abs((own[0]?.[1] ?? 0) - notAfterOf(leaf)) < 120, "the certificate's own notAfter, as Unix time");
   assert.equal([value("hypha_node_ready"), value("hypha_trust_generation")], [1, 1]);
-  assert.equal([value("hypha_connections_max"), value("hypha_handshakes_pending_max")], [4_096, 256]);
+  assert.equal([value("hypha_connections_max"), value("hypha_handshakes_pending_max")], [6_144, 256]);
 
   const ages = Object.values(valuesOf(metrics.get("hypha_crl_age_seconds")));
   const due = valuesOf(metrics.get("hypha_crl_expire_time_seconds"));

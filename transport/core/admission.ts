@@ -20,7 +20,7 @@ import type { AddressText, TransportLimits } from "../port.ts";
 export const defaultLimits: TransportLimits = {
   pendingMax: 256,
   pendingPerAddressMax: 64,
-  connectionsMax: 4_096,
+  connectionsMax: 6_144,
   connectionsPerAddressMax: 512,
   connectionsPerPeerMax: 8,
   handshakesPerSecond: 50,

@@ -10,6 +10,7 @@ import { Result } from "effect";
 import { type AnyActorLogic, setup } from "xstate";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { superviseRoot } from "../../../actors/runtime/supervise.ts";
+import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
@@ -27,11 +28,15 @@ interface TransportEnd {
   stop(): Promise<void>;
 }
 
-/** Starts one. */
-export async function startTransportEnd(files: EndFiles, listens: boolean): Promise<TransportEnd> {
+/** Starts one. By default one that listens is a data node, another a worker. */
+export async function startTransportEnd(
+  files: EndFiles,
+  listens: boolean,
+  as: Role = listens ? "data" : "worker",
+): Promise<TransportEnd> {
   let role: { send(event: unknown): void } | undefined;
   const machine = setup({ actors: { transport: transportLogic } }).createMachine({
-    invoke: { id: "transport", src: "transport", input: () => inputOf(files, listens) },
+    invoke: { id: "transport", src: "transport", input: () => inputOf(files, listens, as) },
     on: { "*": { actions: ({ event }) => role?.send(event) } },
   });
   const onError = (error: unknown) => {
@@ -57,7 +62,7 @@ export async function startTransportEnd(files: EndFiles, listens: boolean): Prom
   };
 }
 
-function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boolean): TransportInput {
+function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boolean, role: Role): TransportInput {
   const made = makeTrustSnapshot({
     trustPem,
     crlsPem: readFileSync(crlsPath, "latin1"),
@@ -66,7 +71,7 @@ function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boo
     at: new Date(),
   });
   return {
-    role: listens ? "data" : "worker",
+    role,
     identity: {
       ...identity,
       chain: chain.map((der) => Buffer.from(der, "base64")),

@@ -208,7 +208,7 @@ test("the defaults let an operator's network in and no flood", () => {
   assert.equal(defaultLimits, {
     pendingMax: 256,
     pendingPerAddressMax: 64,
-    connectionsMax: 4_096,
+    connectionsMax: 6_144,
     connectionsPerAddressMax: 512,
     connectionsPerPeerMax: 8,
     handshakesPerSecond: 50,
