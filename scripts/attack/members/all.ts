@@ -37,6 +37,7 @@ const controlsByConfiguration: readonly string[] = [
   "wrong-role-lease.renew",
   "wrong-role-record.put",
   "two-certificates-revoked",
+  "bids-of-a-worker-that-starve",
   "partner-names-our-domain",
 ];
 

@@ -108,7 +108,10 @@ export class MemberAttackers {
   /** In this process, which costs less. */
   static here(): MemberAttackers {
     process.on("unhandledRejection", ignoreLost);
-    const stop = async () => void process.off("unhandledRejection", ignoreLost);
+    const stop = () => {
+      process.off("unhandledRejection", ignoreLost);
+      return Promise.resolve();
+    };
     return new MemberAttackers({ obey, stop });
   }
 

@@ -27,7 +27,15 @@ const reports: readonly Progress[] = [
   "update-received",
 ];
 
-/** A worker without a job reports progress, the end of a job, and asks for slices. */
+/** Who is rejected in a round that there was not. */
+const verdict: ProgressRequest = {
+  job_id: freshId(),
+  progress: "updated",
+  training: { id: "t-lying-report", run: 1 },
+  report: { round: 1, members: [{ peer: absentPeer(), outcome: "rejected", code: "update-norm", detail: "hostile" }] },
+};
+
+/** A worker without a job reports progress, a round with its verdicts, the end of a job, and asks for slices. */
 const lyingReport: MemberAttack = {
   id: "lying-report",
   target: "scheduler",
@@ -38,6 +46,7 @@ const lyingReport: MemberAttack = {
       ...reports.map((progress) =>
         [progressProtocol, encodeMessage(progressProtocol, "request", { job_id: freshId(), progress })] as const
       ),
+      [progressProtocol, encodeMessage(progressProtocol, "request", verdict)] as const,
       [
         api,
         encodeMessage(api, "request", { JobStatus: { task_id: freshId(), status: { type: "Finished" } } }),
