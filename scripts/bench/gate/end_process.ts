@@ -6,6 +6,8 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { type End, type EndSetup, knock, makeEnd, type Wire } from "./endpoint.ts";
+import { type IdleMembers, joinMembers } from "./idle_members.ts";
+import type { EndFiles } from "./world.ts";
 
 /** What an end can be told. */
 export type Command =
@@ -23,8 +25,9 @@ export type Command =
   }
   | { readonly do: "knock"; readonly address: string; readonly count: number }
   | { readonly do: "send"; readonly address: string; readonly bytes: number; readonly streams: number }
-  /** Asks so often on connections that are open, one after the other. */
-  | { readonly do: "health"; readonly count: number }
+  /** Connects so many idle members, and asks them for the health of what they are connected to. */
+  | { readonly do: "join"; readonly address: string; readonly members: readonly EndFiles[] }
+  | { readonly do: "ask"; readonly count: number }
   | { readonly do: "open" }
   | { readonly do: "trust"; readonly crlsPath: string }
   | { readonly do: "watch" }
@@ -49,6 +52,7 @@ const nothing: Answer = { address: "", ms: 0, cpuUs: 0, heapBytes: 0, rssBytes: 
 const lagEveryMs = 2;
 
 let end: End;
+let idle: IdleMembers | undefined;
 const kept: Wire[] = [];
 let longestLagMs = 0;
 
@@ -84,16 +88,6 @@ async function send({ address, bytes, streams }: Extract<Command, { do: "send" }
   const wire = await end.connect(address);
   await Promise.all(Array.from({ length: streams }, () => wire.send(bytes)));
   wire.close();
-}
-
-async function health(count: number): Promise<number[]> {
-  const latencies: number[] = [];
-  for (let asked = 0; asked < count; asked++) {
-    const begun = performance.now();
-    await kept[(asked * 7_919) % kept.length]!.send(16);
-    latencies.push(performance.now() - begun);
-  }
-  return latencies.sort((a, b) => a - b);
 }
 
 function watch(): void {
@@ -133,8 +127,11 @@ async function obey(command: Command): Promise<Partial<Answer>> {
     case "send":
       await send(command);
       return {};
-    case "health":
-      return { latencies: await health(command.count) };
+    case "join":
+      idle = await joinMembers(command.address, command.members);
+      return {};
+    case "ask":
+      return { latencies: await idle!.ask(command.count), open: idle!.open() };
     case "open":
       return { open: kept.filter((wire) => wire.isOpen()).length };
     case "trust":

@@ -5,25 +5,18 @@
  */
 import { Buffer } from "node:buffer";
 import { constants } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { connect as connectTcp } from "node:net";
 import { connect, createSecureContext, createServer, type TLSSocket } from "node:tls";
 import type { Connection, Stream } from "@libp2p/interface";
 import { tcp } from "@libp2p/tcp";
 import { yamux } from "@libp2p/yamux";
 import { multiaddr } from "@multiformats/multiaddr";
-import { Result } from "effect";
 import { createLibp2p } from "libp2p";
-import { makeGateFactory } from "../../../actors/gate/gate.ts";
-import { defaultPolicy, makeTrustSnapshot, type TrustSnapshot } from "../../../pki/trust.ts";
-import { defaultLimits } from "../../../transport/core/admission.ts";
-import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
+import type { MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { DirectDials } from "../../../transport/libp2p/direct_dials.ts";
-import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
 import { dialInternalsOf } from "../../../transport/libp2p/node_internals.ts";
 import { libp2pKey, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
-import type { NodeIdentity } from "../../../transport/port.ts";
-import { makePlainGates } from "./plain_gate.ts";
+import { identityFrom, securityOf, snapshotFrom, unlimited } from "./security.ts";
 
 /** The ways. `ours` has the classical key exchange, `limited` is over its limit from the start. */
 export type Way = "ours" | "hybrid" | "plain" | "limited" | "noise" | "tls" | "bare";
@@ -69,53 +62,17 @@ const chunk = Buffer.alloc(65_536, 7);
 /** What a plain loop writes at once: the fewest waits, and no gain beyond it. */
 const bareChunk = Buffer.alloc(1_048_576, 7);
 const sink = "/bench/sink/1";
-const unlimited = 1_000_000;
 /** Most dials at once. */
 const diallers = 16;
-const dayMs = 86_400_000;
-
-function snapshotFrom({ trustPem }: EndSetup, crlsPath: string, generation: number): TrustSnapshot {
-  const crlsPem = readFileSync(crlsPath, "latin1");
-  const made = makeTrustSnapshot({ trustPem, crlsPem, policy: defaultPolicy, generation, at: new Date() });
-  return Result.getOrThrow(made).snapshot;
-}
 
 /** Makes an end. */
 export function makeEnd(setup: EndSetup): Promise<End> {
   return setup.way === "bare" ? bareEnd(setup) : libp2pEnd(setup);
 }
 
-function securityOf(setup: EndSetup, identity: NodeIdentity) {
-  const ports = { now: Date.now, report: () => {} };
-  const rate = setup.way === "limited" ? 0 : unlimited;
-  return makeMtlsSecurity({
-    identity: () => identity,
-    snapshot: snapshotFrom(setup, setup.crlsPath, 1),
-    makeGate: setup.way === "plain" ? makePlainGates(Date.now) : makeGateFactory({ ports }),
-    keyExchange: setup.way === "hybrid" ? "hybrid" : "classical",
-    deadlineMs: 30_000,
-    // Every dialler here is the same peer, whose frames would have to wait for their turn; they are read all the same.
-    frames: { ...defaultFrameLimits, perSecondUs: unlimited * 1_000, burstUs: unlimited * 1_000 },
-    limits: {
-      ...defaultLimits,
-      connectionsMax: unlimited,
-      connectionsPerAddressMax: unlimited,
-      connectionsPerPeerMax: unlimited,
-      handshakesPerSecond: rate,
-      handshakesBurst: rate,
-    },
-    now: Date.now,
-  });
-}
-
 async function libp2pEnd(setup: EndSetup): Promise<End> {
   const { way, listens } = setup;
-  const identity: NodeIdentity = {
-    ...setup.identity,
-    chain: setup.chain.map((der) => Buffer.from(der, "base64")),
-    generation: 1,
-    notAfter: new Date(Date.now() + dayMs),
-  };
+  const identity = identityFrom(setup);
   const securities: MtlsSecurity[] = [];
   const makeNode = async () => {
     const security = way === "noise" || way === "tls" ? undefined : securityOf(setup, identity);

@@ -5,6 +5,7 @@
  * @module
  */
 import { type BenchRow, makeRow, median, speedRows } from "../row.ts";
+import { type GatewaySizes, measureGateway } from "./gateway_rows.ts";
 import { measureManyConnections } from "./many_connections.ts";
 import { type HandshakesMeasured, Pair } from "./pair.ts";
 import type { Way } from "./endpoint.ts";
@@ -16,9 +17,24 @@ interface Sizes {
   readonly streamBytes: number;
   readonly idle: number;
   readonly many: number;
+  readonly gateway: GatewaySizes;
 }
-const full: Sizes = { rounds: 5, handshakes: 240, streamBytes: 268_435_456, idle: 500, many: 5_000 };
-const short: Sizes = { rounds: 1, handshakes: 16, streamBytes: 1_048_576, idle: 8, many: 16 };
+const full: Sizes = {
+  rounds: 5,
+  handshakes: 240,
+  streamBytes: 268_435_456,
+  idle: 500,
+  many: 5_000,
+  gateway: { members: 1_000, idleMs: 30_000, questions: 400 },
+};
+const short: Sizes = {
+  rounds: 1,
+  handshakes: 16,
+  streamBytes: 1_048_576,
+  idle: 8,
+  many: 16,
+  gateway: { members: 4, idleMs: 500, questions: 8 },
+};
 
 type Ways = Readonly<Record<string, Pair>>;
 const deno = "Deno" in globalThis;
@@ -193,6 +209,7 @@ export async function measure({ quick }: { readonly quick: boolean }): Promise<r
       ...await throughputRows(ways, sizes),
       ...await refusalRows(ways, world, sizes),
       ...await measureManyConnections(world, sizes.many),
+      ...await measureGateway(world, sizes.gateway),
     ];
   } finally {
     for (const pair of pairs) pair.stop();

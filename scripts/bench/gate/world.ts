@@ -32,6 +32,8 @@ export interface BenchWorld {
   readonly longPath: string;
   /** A member whose certificate ends in so many milliseconds, on a full second, and when that is in milliseconds since the epoch. */
   expiring(inMs: number): Promise<{ readonly end: EndFiles; readonly at: number }>;
+  /** So many members. */
+  members(count: number): Promise<readonly EndFiles[]>;
   remove(): void;
 }
 
@@ -88,6 +90,11 @@ export async function makeBenchWorld({ quick }: { readonly quick: boolean }): Pr
     expiring: async (inMs) => {
       const at = Math.ceil((Date.now() + inMs) / 1_000) * 1_000;
       return { end: await member("expiring", new Date(at)), at };
+    },
+    members: async (count) => {
+      const made: EndFiles[] = [];
+      while (made.length < count) made.push(await member(`member ${made.length}`));
+      return made;
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

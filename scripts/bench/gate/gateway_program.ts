@@ -1,0 +1,85 @@
+/**
+ * The gateway's program with its defaults, in a process of its own.
+ *
+ * @module
+ */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { EndFiles } from "./world.ts";
+
+/** Longest start, in milliseconds. */
+const startMs = 60_000;
+/** Microseconds of a clock tick in `/proc` (`USER_HZ`, 100 on every platform that the runtimes have). */
+const tickUs = 10_000;
+
+/** A gateway that runs. */
+export interface GatewayProgram {
+  readonly address: string;
+  /** Processor time since its start, in microseconds. */
+  cpuUs(): number;
+  stop(): void;
+}
+
+/** Starts `hypha-gateway run` on this runtime, with nothing in its configuration but files and one address. */
+export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): Promise<GatewayProgram> {
+  const folder = mkdtempSync(join(tmpdir(), "hypha-bench-gateway-"));
+  const write = (name: string, text: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    return JSON.stringify(path);
+  };
+  const config = join(folder, "gateway.toml");
+  writeFileSync(
+    config,
+    [
+      `cert_pem = ${write("cert.pem", identity.certPem)}`,
+      `key_pem = ${write("key.pem", identity.keyPem)}`,
+      `trust_pem = ${write("trust.pem", trustPem)}`,
+      `crls_pem = ${JSON.stringify(crlsPath)}`,
+      `listen_addresses = ["/ip4/127.0.0.1/tcp/0"]`,
+      "",
+    ].join("\n"),
+  );
+  const deno = "Deno" in globalThis;
+  const { execPath } = process;
+  // Deno takes its own path for Node's and rewrites the arguments; spelt otherwise it does not.
+  const program = deno ? `${dirname(execPath)}/./${basename(execPath)}` : execPath;
+  const flags = deno ? ["run", "-A", "--quiet"] : ["--no-warnings"];
+  const script = fileURLToPath(new URL("../../hypha_gateway.ts", import.meta.url));
+  const child = spawn(program, [...flags, script, "run", "-c", config], { stdio: ["ignore", "pipe", "pipe"] });
+  const stop = () => {
+    child.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const seen: string[] = [];
+  const address = await new Promise<string>((resolve, reject) => {
+    const fail = (why: string) => reject(new Error(`the gateway ${why}: ${seen.slice(-5).join("\n")}`));
+    const timer = setTimeout(() => fail(`was not ready within ${startMs} ms`), startMs);
+    child.once("exit", (code) => fail(`ended with ${code}`));
+    for (const stream of [child.stdout, child.stderr]) {
+      createInterface({ input: stream }).on("line", (line) => {
+        if (seen.length < 20) seen.push(line);
+        const listening = /\/ip4\/127\.0\.0\.1\/tcp\/[1-9]\d*\/p2p\/\w+/.exec(line)?.[0];
+        if (listening === undefined) return;
+        clearTimeout(timer);
+        resolve(listening);
+      });
+    }
+  }).catch((error: unknown) => {
+    stop();
+    throw error;
+  });
+  return { address, stop, cpuUs: () => cpuUsOf(child.pid!) };
+}
+
+/** User and system time of a process (proc_pid_stat(5): fields 14 and 15; the name in field 2 may have spaces). */
+function cpuUsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * tickUs;
+}
