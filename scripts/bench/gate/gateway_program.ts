@@ -16,16 +16,20 @@ import type { EndFiles } from "./world.ts";
 const startMs = 60_000;
 /** Microseconds of a clock tick in `/proc` (`USER_HZ`, 100 on every platform that the runtimes have). */
 const tickUs = 10_000;
+/** Octets in a page, on the machines that this runs on. */
+const pageBytes = 4_096;
 
 /** A gateway that runs. */
 export interface GatewayProgram {
   readonly address: string;
   /** Processor time since its start, in microseconds. */
   cpuUs(): number;
+  /** Resident memory now, in octets. */
+  rssBytes(): number;
   stop(): void;
 }
 
-/** Starts `hypha-gateway run` on this runtime, with nothing in its configuration but files and one address. */
+/** Starts it with nothing in its configuration but files and one address. */
 export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): Promise<GatewayProgram> {
   const folder = mkdtempSync(join(tmpdir(), "hypha-bench-gateway-"));
   const write = (name: string, text: string) => {
@@ -45,6 +49,22 @@ export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): 
       "",
     ].join("\n"),
   );
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  const running = await runGateway(config).catch((error: unknown) => {
+    remove();
+    throw error;
+  });
+  return {
+    ...running,
+    stop: () => {
+      running.stop();
+      remove();
+    },
+  };
+}
+
+/** Starts `hypha-gateway run` on this runtime; resolves once it listens. */
+export async function runGateway(config: string): Promise<GatewayProgram> {
   const deno = "Deno" in globalThis;
   const { execPath } = process;
   // Deno takes its own path for Node's and rewrites the arguments; spelt otherwise it does not.
@@ -52,10 +72,7 @@ export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): 
   const flags = deno ? ["run", "-A", "--quiet"] : ["--no-warnings"];
   const script = fileURLToPath(new URL("../../hypha_gateway.ts", import.meta.url));
   const child = spawn(program, [...flags, script, "run", "-c", config], { stdio: ["ignore", "pipe", "pipe"] });
-  const stop = () => {
-    child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
-  };
+  const stop = () => void child.kill("SIGKILL");
   const seen: string[] = [];
   const address = await new Promise<string>((resolve, reject) => {
     const fail = (why: string) => reject(new Error(`the gateway ${why}: ${seen.slice(-5).join("\n")}`));
@@ -74,7 +91,7 @@ export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): 
     stop();
     throw error;
   });
-  return { address, stop, cpuUs: () => cpuUsOf(child.pid!) };
+  return { address, stop, cpuUs: () => cpuUsOf(child.pid!), rssBytes: () => rssBytesOf(child.pid!) };
 }
 
 /** User and system time of a process (proc_pid_stat(5): fields 14 and 15; the name in field 2 may have spaces). */
@@ -82,4 +99,9 @@ function cpuUsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) * tickUs;
+}
+
+/** Resident pages of a process (proc_pid_statm(5)). */
+function rssBytesOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * pageBytes;
 }

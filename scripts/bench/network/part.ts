@@ -8,8 +8,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { PublishAnswer, RecordAnswer } from "../../../transport/port.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
 import { startTransportEnd } from "../cell/transport_end.ts";
+import { type GatewayProgram, runGateway } from "../gate/gateway_program.ts";
 import { type BenchRow, makeRow, median } from "../row.ts";
-import { GatewayProgram, Host } from "./host.ts";
+import { Host } from "./host.ts";
 import type { NodeSetup } from "./host_process.ts";
 import { makeNetworkWorld, type NetworkWorld } from "./network_world.ts";
 
@@ -41,7 +42,7 @@ export async function measure(
     const limits = { connections_max: 8_192, connections_per_address_max: 8_192, pending_per_address_max: 256 };
     const rates = { handshakes_per_second: 1_000, handshakes_burst: 1_000 };
     // All nodes share one address here: the limits for each address are those of a gateway's whole network.
-    const gateway = await GatewayProgram.start(
+    const gateway = await runGateway(
       await world.configFile("gateway", "gateway", { limits: { ...limits, ...rates } }),
     );
     stops.push(() => gateway.stop());
@@ -65,6 +66,8 @@ interface Network {
   readonly nodes: number;
 }
 
+const cpuMsOf = (gateway: GatewayProgram) => gateway.cpuUs() / 1_000;
+
 /** All nodes join, one after the other in each host. */
 async function join({ world, gateway, hosts, nodes }: Network) {
   const setups: NodeSetup[] = [];
@@ -78,7 +81,7 @@ async function join({ world, gateway, hosts, nodes }: Network) {
     };
     setups.push({ name, role, toml: await world.config(name, role, { gateway_addresses: [gateway.address], ...own }) });
   }
-  const cpuBefore = gateway.cpuMs;
+  const cpuBefore = cpuMsOf(gateway);
   const began = performance.now();
   const started = await Promise.all(
     hosts.map((host, nth) =>
@@ -89,15 +92,15 @@ async function join({ world, gateway, hosts, nodes }: Network) {
   return {
     joinsPerSecond: nodes / seconds,
     joinMs: median(started.flatMap(({ joinMs }) => joinMs)),
-    joinCpuMs: (gateway.cpuMs - cpuBefore) / nodes,
+    joinCpuMs: (cpuMsOf(gateway) - cpuBefore) / nodes,
   };
 }
 
 async function idleCost({ gateway, hosts, nodes, forMs }: Omit<Network, "world"> & { readonly forMs: number }) {
   const look = () => Promise.all(hosts.map((host) => host.tell({ do: "look" })));
-  const [before, gatewayBefore] = [await look(), gateway.cpuMs];
+  const [before, gatewayBefore] = [await look(), cpuMsOf(gateway)];
   await pause(forMs);
-  const [after, gatewayAfter] = [await look(), gateway.cpuMs];
+  const [after, gatewayAfter] = [await look(), cpuMsOf(gateway)];
   const spent = after.reduce((sum, { cpuMs }, nth) => sum + cpuMs - before[nth]!.cpuMs, 0);
   const links = after.flatMap((answer) => answer.links);
   return {
@@ -105,7 +108,7 @@ async function idleCost({ gateway, hosts, nodes, forMs }: Omit<Network, "world">
     nodeCpu: spent / nodes / forMs,
     gatewayCpu: (gatewayAfter - gatewayBefore) / forMs,
     nodeRssMb: after.reduce((sum, { rssBytes }) => sum + rssBytes, 0) / nodes / 1e6,
-    gatewayRssMb: gateway.rssBytes / 1e6,
+    gatewayRssMb: gateway.rssBytes() / 1e6,
   };
 }
 
