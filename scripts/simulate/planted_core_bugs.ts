@@ -75,7 +75,7 @@ const connections: readonly PlantedBug[] = [
   {
     name: "a relayed connection is used although a direct one is there",
     file: `${core}/connection_table.ts`,
-    find: "if (best === undefined || (connection.relay === undefined && best.relay !== undefined)) best = connection;",
+    find: "if (connection.relay === undefined || best?.relay !== undefined || best === undefined) best = connection;",
     replace: "if (best === undefined || connection.relay !== undefined) best = connection;",
   },
   {

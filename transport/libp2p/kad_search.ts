@@ -4,9 +4,9 @@
  * @module
  */
 import type { KadDHT } from "@libp2p/kad-dht";
-import type { PeerId } from "@libp2p/interface";
+import type { Libp2p, PeerId } from "@libp2p/interface";
 import { Result } from "effect";
-import type { GiveUp } from "../core/wire.ts";
+import { type GiveUp, kadProtocol, type WireListener } from "../core/wire.ts";
 import { type PeerText, TransportError } from "../port.ts";
 import type { KadMessage, KadPeer } from "../protocols/kad_record.ts";
 import type { KadDhtMessage, KadInternals } from "./node_internals.ts";
@@ -33,6 +33,16 @@ export function searchClosest(
   };
   search().then(over, over);
   return () => controller.abort(new Error("the search was given up"));
+}
+
+/** Whether a connected peer serves the DHT: identify named it among the peer's protocols, and its certificate allows it. */
+export async function servesDht({ libp2p, listener, peer }: {
+  readonly libp2p: Pick<Libp2p, "peerStore">;
+  readonly listener: Pick<WireListener, "mayServeDht">;
+  readonly peer: PeerId;
+}): Promise<boolean> {
+  const known = await libp2p.peerStore.get(peer).catch(() => undefined);
+  return known?.protocols.includes(kadProtocol) === true && listener.mayServeDht(peer.toString());
 }
 
 /** Answers a peer's message with the DHT's own handlers. Neither a record nor a provider is taken. */

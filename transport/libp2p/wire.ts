@@ -29,7 +29,7 @@ import { limitedFirstMessage } from "./first_message_limit.ts";
 import { refusalOfDialError } from "./dial_refusal.ts";
 import { defaultFrameLimits, FrameBudgets } from "./frame_guard.ts";
 import { GossipTopics } from "./gossip_topics.ts";
-import { answerKad, type KadAnswer, searchClosest } from "./kad_search.ts";
+import { answerKad, type KadAnswer, searchClosest, servesDht } from "./kad_search.ts";
 import { addressesPerPeerMax, limitKnownAddresses } from "./known_addresses.ts";
 import { Listening } from "./listening.ts";
 import { mtls } from "./mtls.ts";
@@ -147,11 +147,7 @@ export class Libp2pWire implements Wire {
         })
     );
     internals.kad.takeStreams((stream, connection) => this.#receive(stream, connection, kadProtocol));
-    // Identify names the protocols of each peer that is connected: who does not announce the DHT is none of its servers.
-    internals.kad.tableOnly(async (peer) => {
-      const known = await libp2p.peerStore.get(peer).catch(() => undefined);
-      return known?.protocols.includes(kadProtocol) === true && listener.mayServeDht(peer.toString());
-    });
+    internals.kad.tableOnly((peer) => servesDht({ libp2p, listener, peer }));
     libp2p.addEventListener("connection:open", ({ detail }) => connections.opened(detail));
     internals.events.addEventListener("self:peer:update", () => this.#lookAtAddresses());
     internals.events.addEventListener("transport:listening", () => this.#lookAtAddresses());

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PublishAnswer, RecordAnswer } from "../../../transport/port.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
@@ -165,7 +166,7 @@ async function askAll(
 }
 
 const requestOf = (at: number) => ({
-  id: crypto.randomUUID(),
+  id: randomUUID(),
   spec: {
     resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 },
     executor: [{ class: "aggregate", name: "parameter-server" }],
