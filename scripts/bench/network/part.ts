@@ -4,7 +4,6 @@
  *
  * @module
  */
-import { randomUUID } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import type { PublishAnswer, RecordAnswer } from "../../../transport/port.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
@@ -134,7 +133,7 @@ async function askAll(
         type: "publish",
         id: `${nth}`,
         topic: workerTopic,
-        message: requestOf(at),
+        message: requestOf(nth, at),
         replyTo,
       }));
       await pause(heardMs);
@@ -165,8 +164,8 @@ async function askAll(
   }
 }
 
-const requestOf = (at: number) => ({
-  id: randomUUID(),
+const requestOf = (nth: number, at: number) => ({
+  id: `3f2504e0-4f89-41d3-9a0c-${nth.toString(16).padStart(12, "0")}`,
   spec: {
     resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 },
     executor: [{ class: "aggregate", name: "parameter-server" }],
