@@ -80,12 +80,16 @@ export function subscription(topic: string): Uint8Array {
   return prefixLength(new ProtobufWriter().bytes(1, body).end());
 }
 
-/** An identify message with as many addresses; an answer names the peer, whose multihash holds its key. */
+/**
+ * An identify message with as many addresses. An answer names the peer, whose multihash holds its key, and does not claim Kademlia:
+ * nodes would tell others to ask a peer at made-up addresses.
+ */
 export function identification(addresses: number, multihash?: Uint8Array): Uint8Array {
   const writer = new ProtobufWriter().bytes(5, ascii("/hypha-identify/0.0.1")).bytes(6, ascii("hypha/0.1.0"));
   if (multihash !== undefined) writer.bytes(1, multihash.subarray(2));
   for (let nth = 0; nth < addresses; nth++) writer.bytes(2, Uint8Array.of(4, ...randomBytes(4), 6, ...randomBytes(2)));
-  return prefixLength(writer.bytes(3, ascii("/ipfs/kad/1.0.0")).end());
+  const protocol = multihash === undefined ? "/ipfs/kad/1.0.0" : foreignProtocols.ping;
+  return prefixLength(writer.bytes(3, ascii(protocol)).end());
 }
 
 /** Asks a relay for a reservation. */
