@@ -20,6 +20,7 @@ import type {
   Logger,
   PeerId,
   PrivateKey,
+  StreamMuxerFactory,
 } from "@libp2p/interface";
 import { type KadDHT, kadDHT } from "@libp2p/kad-dht";
 import { type Ping, ping } from "@libp2p/ping";
@@ -72,13 +73,11 @@ export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
   return generateKeyPairFromSeed("Ed25519", Uint8Array.from(Buffer.from(d, "base64url")));
 }
 
-/** The multiplexer of a node. */
-export const nodeMuxer = () =>
-  limitingMuxer(
-    pingingWithFirstStream(
-      yamux({ enableKeepAlive: false, streamOptions: { maxStreamWindowSize: streamWindowMax } }),
-    ),
-  );
+/** Makes the multiplexer of a node. */
+export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {
+  const streamOptions = { maxStreamWindowSize: streamWindowMax };
+  return limitingMuxer(pingingWithFirstStream(yamux({ enableKeepAlive: false, streamOptions })));
+}
 
 /** Builds a node that is not yet started: listeners are attached first, or early connections would be missed. */
 export async function createNode(input: TransportInput, parts: {

@@ -116,7 +116,7 @@ test("it pings at intervals, until the connection ends", async () => {
 
 test("a node's multiplexer pings with the first stream", async () => {
   const connection = new Frames();
-  const muxer = nodeMuxer()({ logger: silentLogger } as never).createStreamMuxer(connection as MessageStream);
+  const muxer = nodeMuxer()({ logger: silentLogger }).createStreamMuxer(connection as MessageStream);
   await aTurn();
   assert.equal(connection.frames, []);
   await muxer.createStream();
