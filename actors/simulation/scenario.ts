@@ -125,8 +125,8 @@ export const quietMs = 60_000;
 export const aimMs = 15_000;
 /** A trainer that hangs is noticed after five minutes, and the next may hang only when the round goes on without it. */
 const quietForHangMs = 300_000;
-/** A trainer whose update broke off is waited for this long: `brokenPatienceMs` of the parameter server. */
-const quietForTornMs = 60_000;
+/** A trainer whose update is lost on the way is dropped after two deadlines of the simulated job. */
+const quietForTornMs = 130_000;
 /** Then the others do all rounds with fewer trainers: eight rounds of up to fourteen seconds. */
 const quietForRoundsMs = 120_000;
 

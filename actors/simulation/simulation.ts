@@ -267,7 +267,7 @@ export function simulatedJob(options: { readonly workers: number; readonly round
     },
     rounds: { updateRounds: options.rounds, avgSamplesBetweenUpdates: 32 * options.workers, maxBatchSize: 8 },
     executors: { ...executorsDefault },
-    aggregation: { roundDeadlineS: 3_600 },
+    aggregation: { roundDeadlineS: 60 },
     evaluation: undefined,
   };
 }
