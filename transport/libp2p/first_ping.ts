@@ -1,8 +1,10 @@
 /**
- * When yamux pings: with the first stream and every 30 s, and not as soon as a connection exists.
+ * When yamux pings: a listener at once, a dialler with the first stream, and both every 30 s.
  *
- * yamux's own keep-alive pings at once, with a task of its own for each connection. The round trip that the ping measures opens the
- * windows of streams, so that an idle connection needs none, and one with a stream must have it.
+ * yamux's own keep-alive pings at once at both ends, with a task of its own for each connection. The round trip that the ping measures
+ * opens the windows of streams, so that a connection with a stream must have it. A listener measures it before the peer has work:
+ * measured with the first of many streams it was longer, windows opened further, and a hoarding peer at times made the node hold three times as
+ * much. A dialler has its round trip from the ping that confirms the connection (`early_muxer.ts`).
  *
  * @module
  */
@@ -13,8 +15,8 @@ import { yamuxOf } from "./connection_internals.ts";
 export const pingEveryMs = 30_000;
 
 /**
- * Makes a multiplexer ping with its first stream, whichever side opens it, and at intervals. A ping that was sent before the
- * first stream counts.
+ * Makes a listener's multiplexer ping at once, a dialler's with its first stream, whichever side opens it, and both at intervals. A
+ * ping that was sent before the first stream counts.
  *
  * @param make `yamux({ enableKeepAlive: false })`.
  */
@@ -47,6 +49,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, everyMs: number):
     if (!isPinged) pingNow();
     onRemoteStream.call(muxer, stream);
   };
+  if (connection.direction === "inbound") queueMicrotask(pingNow);
   const timer = setInterval(pingNow, everyMs);
   connection.addEventListener("close", () => clearInterval(timer), { once: true });
   return muxer;

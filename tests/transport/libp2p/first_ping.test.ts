@@ -15,8 +15,8 @@ const test = suite("pingingWithFirstStream()");
 class Frames extends AbstractMessageStream {
   readonly frames: string[] = [];
 
-  constructor() {
-    super({ log: silentLogger.forComponent("test"), direction: "outbound" });
+  constructor(direction: "inbound" | "outbound" = "outbound") {
+    super({ log: silentLogger.forComponent("test"), direction });
   }
   override sendData(data: Uint8ArrayList): SendResult {
     const bytes = data.subarray();
@@ -50,7 +50,18 @@ function made(everyMs = pingEveryMs) {
 const aTurn = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
 const rttOf = (muxer: object) => (muxer as { getRTT(): number }).getRTT();
 
-test("a connection without a stream is not pinged", async () => {
+test("a listener pings at once, before the peer has work, and not with its first stream", async () => {
+  const connection = new Frames("inbound");
+  const factory = pingingWithFirstStream(yamux({ enableKeepAlive: false }))({});
+  const muxer = yamuxOf(factory.createStreamMuxer(connection as MessageStream));
+  await until("the round trip", () => rttOf(muxer) >= 0);
+  await muxer.createStream();
+  await aTurn();
+  assert.equal(connection.frames, ["ping", "window"]);
+  connection.abort(new Error("enough"));
+});
+
+test("a dialler's connection without a stream is not pinged", async () => {
   const { connection, end } = made();
   await aTurn();
   assert.equal(connection.frames, []);
@@ -99,7 +110,7 @@ test("it pings at intervals, until the connection ends", async () => {
   assert.is(pings(), last);
 });
 
-test("a node's multiplexer pings with the first stream", async () => {
+test("a dialling node's multiplexer pings with the first stream", async () => {
   const connection = new Frames();
   const muxer = nodeMuxer()({ logger: silentLogger }).createStreamMuxer(connection as MessageStream);
   await aTurn();
