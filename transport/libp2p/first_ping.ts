@@ -3,8 +3,8 @@
  *
  * yamux's own keep-alive pings at once at both ends, with a task of its own for each connection. The round trip that the ping measures
  * opens the windows of streams, so that a connection with a stream must have it. A listener measures it before the peer has work:
- * measured with the first of many streams it was longer, windows opened further, and a hoarding peer at times made the node hold three times as
- * much. A dialler has its round trip from the ping that confirms the connection (`early_muxer.ts`).
+ * under the first burst of streams it would be longer, and windows would open further. A dialler has its round trip from the ping that
+ * confirms the connection (`early_muxer.ts`).
  *
  * @module
  */
