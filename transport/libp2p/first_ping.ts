@@ -1,9 +1,11 @@
 /**
- * When yamux pings: with the first stream and every 30 s, and not as soon as a connection exists; and what it makes of a peer that
- * does not answer, which yamux leaves to others.
+ * When yamux pings: a listener at once, a dialler with the first stream, and both every 30 s; and what it makes of a peer that does not
+ * answer, which yamux leaves to others.
  *
- * yamux's own keep-alive pings at once, with a task of its own for each connection. The round trip that the ping measures opens the
- * windows of streams, so that an idle connection needs none, and one with a stream must have it.
+ * yamux's own keep-alive pings at once at both ends, with a task of its own for each connection. The round trip that the ping measures
+ * opens the windows of streams, so that a connection with a stream must have it. A listener measures it before the peer has work:
+ * under the first burst of streams it would be longer, and windows would open further. A dialler has its round trip from the ping that
+ * confirms the connection (`early_muxer.ts`).
  *
  * @module
  */
@@ -23,8 +25,8 @@ export interface PingTimes {
 const pingTimes: PingTimes = { everyMs: pingEveryMs, timeoutMs: pingTimeoutMs };
 
 /**
- * Makes a multiplexer ping with its first stream, whichever side opens it, and at intervals. A ping that was sent before the
- * first stream counts. A connection ends whose peer does not answer in time.
+ * Makes a listener's multiplexer ping at once, a dialler's with its first stream, whichever side opens it, and both at intervals. A
+ * ping that was sent before the first stream counts. A connection ends whose peer does not answer in time.
  *
  * @param make `yamux({ enableKeepAlive: false })`.
  */
@@ -65,6 +67,7 @@ function pinging(made: StreamMuxer, connection: MessageStream, { everyMs, timeou
     if (!isPinged) pingNow();
     onRemoteStream.call(muxer, stream);
   };
+  if (connection.direction === "inbound") queueMicrotask(pingNow);
   const timer = setInterval(pingNow, everyMs);
   connection.addEventListener("close", () => {
     clearInterval(timer);

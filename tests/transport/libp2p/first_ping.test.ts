@@ -16,8 +16,8 @@ class Frames extends AbstractMessageStream {
   readonly frames: string[] = [];
   isSilent = false;
 
-  constructor() {
-    super({ log: silentLogger.forComponent("test"), direction: "outbound" });
+  constructor(direction: "inbound" | "outbound" = "outbound") {
+    super({ log: silentLogger.forComponent("test"), direction });
   }
   override sendData(data: Uint8ArrayList): SendResult {
     const bytes = data.subarray();
@@ -65,7 +65,18 @@ test("a connection ends whose peer does not answer a ping in time, and no other"
   end();
 });
 
-test("a connection without a stream is not pinged", async () => {
+test("a listener pings at once, before the peer has work, and not with its first stream", async () => {
+  const connection = new Frames("inbound");
+  const factory = pingingWithFirstStream(yamux({ enableKeepAlive: false }))({});
+  const muxer = yamuxOf(factory.createStreamMuxer(connection as MessageStream));
+  await until("the round trip", () => rttOf(muxer) >= 0);
+  await muxer.createStream();
+  await aTurn();
+  assert.equal(connection.frames, ["ping", "window"]);
+  connection.abort(new Error("enough"));
+});
+
+test("a dialler's connection without a stream is not pinged", async () => {
   const { connection, end } = made();
   await aTurn();
   assert.equal(connection.frames, []);
@@ -114,7 +125,7 @@ test("it pings at intervals, until the connection ends", async () => {
   assert.is(pings(), last);
 });
 
-test("a node's multiplexer pings with the first stream", async () => {
+test("a dialling node's multiplexer pings with the first stream", async () => {
   const connection = new Frames();
   const muxer = nodeMuxer()({ logger: silentLogger }).createStreamMuxer(connection as MessageStream);
   await aTurn();
