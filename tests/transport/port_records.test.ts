@@ -104,7 +104,8 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
     const stranger = identityOf(await pki.node("stranger")).peer;
     for (const count of [1, 3, 10]) {
       while (liars.length < count) {
-        const hostile = await intrude(meeting, `liar-${liars.length}`, "worker", [scheduler, gateway]);
+        // A member of another role is not asked over libp2p: it does not come into the DHT's table.
+        const hostile = await intrude(meeting, `liar-${liars.length}`, "gateway", [scheduler, gateway]);
         hostiles.push(hostile);
         liars.push(lying(hostile, { publisher: hostile.identity.peer, value: forged }));
       }

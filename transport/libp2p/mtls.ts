@@ -109,7 +109,8 @@ export function mtls(init: MtlsInit): (components: { readonly logger: ComponentL
     connection.known.secured = secured;
     const proven = { connection: secured, remotePeer: peerIdFromString(identity.peer) };
     if (streamMuxer === undefined) return proven;
-    if (direction === "inbound") return { ...proven, streamMuxer };
+    // A node that dials itself is told so by libp2p; the listener's end would come first.
+    if (direction === "inbound" || identity.peer === pair.peer) return { ...proven, streamMuxer };
     return { ...proven, streamMuxer: await confirmedMuxer(streamMuxer, secured, { signal, closed }) };
   };
   return (components) => ({

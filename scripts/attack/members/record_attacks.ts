@@ -23,11 +23,14 @@ async function publisherOf(friend: HonestMember, key: string, nth: number): Prom
   return answer.type === "record" ? answer.publisher : undefined;
 }
 
-/** All liars agree: each answers every question about a record with that of the first of them. */
+/**
+ * All liars agree: each answers every question about a record with that of the first of them. Half of them are gateways: a node asks
+ * nobody whose certificate names another role.
+ */
 async function lie(means: AttackMeans, liars: number, friend: HonestMember): Promise<void> {
   const members = await Promise.all(Array.from(
     { length: liars },
-    async (_, nth) => means.member(await means.certificate(nth % 2 === 0 ? "worker" : "gateway"), { listens: true }),
+    async (_, nth) => means.member(await means.certificate(nth % 2 === 0 ? "gateway" : "worker"), { listens: true }),
   ));
   const publisher = base58btc.baseDecode(members[0]?.peer ?? "");
   const key = utf8(dataset);
