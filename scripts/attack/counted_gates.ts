@@ -13,21 +13,25 @@ export interface GateCounts {
   readonly accepted: Record<string, number>;
 }
 
-/** The same gates, counted. */
-export function countedGates(make: MakeGate, counts: GateCounts): MakeGate {
+/** The same gates, counted; not those of peers that `isOwn` names: nodes under attack are linked with each other as they need. */
+export function countedGates(make: MakeGate, counts: GateCounts, isOwn = (_name: string) => false): MakeGate {
   return (input) => {
     const gate = make(input);
     counts.alive += 1;
     const stop = gate.stop.bind(gate);
-    let stopped = false;
+    let isCounted = true;
+    const uncount = () => {
+      if (isCounted) counts.alive -= 1;
+      isCounted = false;
+    };
     // Count at the verdict: bytes that a member sends with its handshake may end the connection before it is established.
     gate.listen((event) => {
       if (event.type !== "gate.verified") return;
       counts.accepted[event.identity.name] = (counts.accepted[event.identity.name] ?? 0) + 1;
+      if (isOwn(event.identity.name)) uncount();
     });
     gate.stop = () => {
-      if (!stopped) counts.alive -= 1;
-      stopped = true;
+      uncount();
       stop();
     };
     return gate;

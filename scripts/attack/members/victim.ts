@@ -80,6 +80,8 @@ process.on("uncaughtException", complain("uncaught"));
 
 const running: { readonly drain: () => void; readonly over: Promise<void> }[] = [];
 const gates: GateCounts = { alive: 0, accepted: {} };
+/** Names of the nodes of this process, which are those in their certificates. */
+const started = new Set<string>();
 const say = (what: unknown) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 /** Processor time of this thread, in milliseconds. */
@@ -107,6 +109,7 @@ let cpu = process.cpuUsage();
 
 /** Starts a node; resolves when it listens. */
 function start(name: string, config: RoleConfig): Promise<VictimPlace> {
+  started.add(name);
   return new Promise((resolve) => {
     const report = ({ level, event, message, fields = {} }: Report) => {
       const line: VictimLine = { node: name, level, event, message, fields };
@@ -123,7 +126,7 @@ function start(name: string, config: RoleConfig): Promise<VictimPlace> {
         config,
         ports,
         transport: transportLogic,
-        makeGate: countedGates(makeGateFactory({ ports }), gates),
+        makeGate: countedGates(makeGateFactory({ ports }), gates, (peer) => started.has(peer)),
         audit: logAlone,
         evaluator: undefined,
       },
