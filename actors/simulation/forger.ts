@@ -113,9 +113,11 @@ export class Forger {
     hostile.onOffered = (_, stream) => {
       if (stream.protocol !== kadProtocol) return undefined;
       return answering(stream, ({ type, key }) => {
-        if (type !== "GET_VALUE" || key === undefined) return undefined;
+        const named = publisher();
+        // A node that is down has no PeerID to lie about.
+        if (type !== "GET_VALUE" || key === undefined || named === "") return undefined;
         this.#init.bites.note("forger");
-        const record = { key, value: liarsValue, publisher: multihashOf(publisher()) };
+        const record = { key, value: liarsValue, publisher: multihashOf(named) };
         return { type, key, record, closer: [], providers: [] };
       });
     };

@@ -251,6 +251,7 @@ once("seeds that failed once violate no invariant", async () => {
       400_290,
       401_502,
       700_621,
+      1_000_571,
     ]
   ) {
     await runSeeds(seed, 1);
