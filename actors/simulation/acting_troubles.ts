@@ -162,6 +162,8 @@ export class ActingTroubles {
   #applyRule(node: SimulatedNode, member: HostileMember): void {
     const { sim, checker } = this.#init;
     const { peer } = member;
+    // The rules end with the process.
+    const { actor } = node;
     const rule = (effect: Rule["effect"], fits: Rule["fits"]): Rule => ({
       label: `authorization.rules[${effect}]`,
       effect,
@@ -169,7 +171,7 @@ export class ActingTroubles {
       fits,
     });
     // It denies, whatever comes first.
-    node.actor?.send({
+    actor?.send({
       type: "rules.changed",
       // The rule allows this member only: acts of other hostile members remain forbidden.
       rules: [rule("allow", (who) => who.peer === peer), rule("deny", (who) => who.peer === peer)],
@@ -177,6 +179,7 @@ export class ActingTroubles {
     let isOver = false;
     sim.after(endsMs, () => {
       isOver = true;
+      if (node.actor !== actor) return;
       const left = this.#leases(node, member);
       if (left > 0) {
         checker.violate("act-only-by-role", node.name, `${left} leases of a member that the rules deny them`);
@@ -184,7 +187,9 @@ export class ActingTroubles {
     });
     sim.watches.push({
       fact: (at: SimulatedNode, fact: TransportFact) => {
-        if (!isOver || at !== node || fact.type !== "request.received" || fact.peer !== peer) return;
+        if (!isOver || at !== node || node.actor !== actor || fact.type !== "request.received" || fact.peer !== peer) {
+          return;
+        }
         if (!("RenewLease" in fact.message)) return;
         checker.violate("act-only-by-role", node.name, "a renewal reached its role that the rules deny");
       },

@@ -252,6 +252,8 @@ once("seeds that failed once violate no invariant", async () => {
       401_502,
       700_621,
       1_000_571,
+      1_000_905,
+      1_010_910,
     ]
   ) {
     await runSeeds(seed, 1);
