@@ -3,12 +3,25 @@ import { setTimeout as pause } from "node:timers/promises";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../pki/certificate.ts";
+import { workerTopic } from "../../transport/protocols/messages.ts";
 import { makeTestPki } from "../support/pki.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
 import { of, snapshotOf, startTransport, type TestTransport } from "../support/transports.ts";
 
 const test = suite("links of a real network");
 const pki = await makeTestPki();
+/** Members that hear gossip: more than a gossipsub node's mesh has by default. */
+const hearers = 24;
+const messages = 5;
+/** A message has gone from hop to hop within this, in milliseconds: less than a heartbeat. */
+const atOnceMs = 900;
+/** Meshes are made at heartbeats, one a second. */
+const meshMs = 3_000;
+const request = {
+  id: "3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+  spec: { resources: { gpu: 0, cpu: 1, storage: 0, memory: 1 }, executor: [{ class: "train", name: "x" }] },
+  timeout: { secs_since_epoch: 1, nanos_since_epoch: 0 },
+} as const;
 /** Members beside the gateway. */
 const members = 8;
 /** The library puts a peer that it heard of into its table within this, in milliseconds: it dials and pings it first. */
@@ -55,5 +68,33 @@ for (const [roles, snapshot] of snapshots) {
     await Promise.all([gateway, ...nodes].map((node) => node.stop()));
   });
 }
+
+test("bug: with links to a gateway alone, gossip reached a dozen members at once, and some of the others never", async () => {
+  const gateway = await start("gateway", "gateway", { relay: "server" });
+  gateway.send({ type: "subscribe", topic: workerTopic });
+  const gatewayAddresses = [gateway.addresses[0] as string];
+  const join = async (name: string, role: Role) => {
+    const node = await start(name, role, { gatewayAddresses });
+    await node.ask({ type: "dial", id: "gateway", target: { address: gatewayAddresses[0] as string } });
+    return node;
+  };
+  const workers: TestTransport[] = [];
+  for (let index = 0; index < hearers; index++) workers.push(await join(`worker-${index}`, "worker"));
+  for (const worker of workers) worker.send({ type: "subscribe", topic: workerTopic });
+  const scheduler = await join("scheduler", "scheduler");
+  await pause(meshMs);
+  // What the mesh does not bring comes with a later heartbeat, to half a dozen of the others.
+  let heardByAll = 0;
+  for (let bid = 1; bid <= messages; bid++) {
+    const message = { ...request, bid };
+    const answer = await scheduler.ask({ type: "publish", id: `${bid}`, topic: workerTopic, message });
+    assert.is(answer.type, "publish.done");
+    await pause(atOnceMs);
+    const heard = workers.filter(({ facts }) => facts.some(of("published", (fact) => fact.message.bid === bid)));
+    if (heard.length === workers.length) heardByAll += 1;
+  }
+  assert.ok(heardByAll > messages / 2, `${heardByAll} of ${messages} messages reached all at once`);
+  await Promise.all([gateway, scheduler, ...workers].map((node) => node.stop()));
+});
 
 test.run();

@@ -56,6 +56,21 @@ export class Gateways {
     return [...table.of(peer)].some((connection) => leadsToGateway(connection, gatewayAddresses));
   }
 
+  /**
+   * Whether a configured gateway that is connected is one of the existing network: its certificate names no role. Its gossip reaches a
+   * dozen members, which hand it on to those that they are linked with.
+   */
+  get areExisting(): boolean {
+    const { input: { role, gatewayAddresses }, table } = this.#init;
+    if (role === "gateway") return false;
+    for (const connection of table.open()) {
+      if (!leadsToGateway(connection, gatewayAddresses)) continue;
+      const identity = table.identityOf(connection);
+      if (identity !== undefined && identity.role === undefined) return true;
+    }
+    return false;
+  }
+
   /** The configured gateways that are connected. */
   peers(): readonly PeerText[] {
     return gatewaysAmong(this.#init.table, this.#init.input.gatewayAddresses);

@@ -3,7 +3,8 @@
  * works with, however many others it has met.
  *
  * Use is what both ends see: streams of this network's own protocols. Therefore both ends count the same minute, and neither dials
- * again what the other ended. An end that needs a silent link holds its peer: it asks it for its health from time to time.
+ * again what the other ended. An end that needs a silent link holds its peer: it asks it for its health from time to time. Links of the
+ * existing network stay, and those of members whose gateways are of it: gossip travels over them.
  *
  * @module
  */
@@ -30,7 +31,7 @@ export interface IdleLinksInit {
   readonly clock: Pick<Clock, "after" | "cancel" | "monotonic">;
   readonly table: Pick<ConnectionTable, "open" | "best" | "identityOf" | "closeOne">;
   readonly places: Pick<StreamPlaces, "isUsed" | "usedAt">;
-  readonly gateways: Pick<Gateways, "isGateway">;
+  readonly gateways: Pick<Gateways, "isGateway" | "areExisting">;
   readonly reachability: Pick<Reachability, "isRelay">;
   readonly requests: Pick<Requests, "keepUp">;
 }
@@ -74,7 +75,8 @@ export class IdleLinks {
   }
 
   #look(): void {
-    const { table, clock } = this.#init;
+    const { table, clock, gateways } = this.#init;
+    if (gateways.areExisting) return;
     const now = clock.monotonic();
     for (const connection of [...table.open()]) {
       const identity = table.identityOf(connection);
@@ -84,7 +86,7 @@ export class IdleLinks {
 
   #lookAt(connection: WireConnection, { peer, role }: PeerIdentity, now: number): void {
     const { table, places, gateways, reachability, requests } = this.#init;
-    if (role === "gateway" || gateways.isGateway(peer) || reachability.isRelay(peer)) return;
+    if (role === undefined || role === "gateway" || gateways.isGateway(peer) || reachability.isRelay(peer)) return;
     if (places.isUsed(connection)) return;
     const idleMs = now - places.usedAt(connection);
     if (idleMs >= idleLinkMs) return table.closeOne(connection, "nobody used it for a minute");

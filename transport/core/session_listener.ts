@@ -51,8 +51,9 @@ export function wireListener(
     charge: (peer, us) => costs.work.charge(peer, us),
     refund: (peer, us) => costs.work.refund(peer, us),
     permits: (connection, act) => gateways.permits(connection, act),
-    // A worker of the existing network serves it too: its certificate names no role, and stands for each.
-    mayServeDht: (peer) => table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
+    // Nodes of the existing network serve it whatever their role, and hand gossip on: their certificates name none.
+    mayServeDht: (peer) =>
+      gateways.areExisting || table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
     mayDial: (address) => rules.mayDial(multiaddr(address)),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
     announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),

@@ -63,6 +63,11 @@ const reservationsMax = 128;
 const reservationTtlMs = 3_600_000;
 /** Circuits that one member may have through a gateway at once. */
 const circuitsPerPeerMax = 256;
+/**
+ * Members that a gateway hands each message on to, at most: all that are connected. By default a gossipsub node keeps a dozen, who reach
+ * the others; members of this network are linked with their gateways alone.
+ */
+const gatewayMeshMax = 16_384;
 /** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
 const gossipRpcMaxBytes = 131_072;
 
@@ -160,6 +165,7 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
       runOnLimitedConnection: true,
       fallbackToFloodsub: false,
       maxInboundDataLength: gossipRpcMaxBytes,
+      ...(input.role === "gateway" ? { Dhi: gatewayMeshMax } : {}),
       awaitRpcHandler: true, // what a peer cannot afford yet is not read
       // Members are verified, and many share an address: behind a NAT, or behind the relay that brings them. By default the
       // eleventh of an address costs all of them their score, and from the fifteenth on a node ignores every one of them.

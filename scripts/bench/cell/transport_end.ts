@@ -13,7 +13,7 @@ import { superviseRoot } from "../../../actors/runtime/supervise.ts";
 import type { Role } from "../../../pki/certificate.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
-import type { StartAnswer, TransportAsk, TransportInput } from "../../../transport/port.ts";
+import type { StartAnswer, TransportAsk, TransportInput, TransportLimits } from "../../../transport/port.ts";
 import { transportLogic } from "../../../transport/libp2p/transport.ts";
 import type { EndFiles } from "../gate/world.ts";
 
@@ -33,10 +33,11 @@ export async function startTransportEnd(
   files: EndFiles,
   listens: boolean,
   as: Role = listens ? "data" : "worker",
+  limits: TransportLimits = defaultLimits,
 ): Promise<TransportEnd> {
   let role: { send(event: unknown): void } | undefined;
   const machine = setup({ actors: { transport: transportLogic } }).createMachine({
-    invoke: { id: "transport", src: "transport", input: () => inputOf(files, listens, as) },
+    invoke: { id: "transport", src: "transport", input: () => ({ ...inputOf(files, listens, as), limits }) },
     on: { "*": { actions: ({ event }) => role?.send(event) } },
   });
   const onError = (error: unknown) => {
@@ -62,7 +63,11 @@ export async function startTransportEnd(
   };
 }
 
-function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boolean, role: Role): TransportInput {
+function inputOf(
+  { identity, chain, trustPem, crlsPath }: EndFiles,
+  listens: boolean,
+  role: Role,
+): Omit<TransportInput, "limits"> {
   const made = makeTrustSnapshot({
     trustPem,
     crlsPem: readFileSync(crlsPath, "latin1"),
@@ -88,7 +93,6 @@ function inputOf({ identity, chain, trustPem, crlsPath }: EndFiles, listens: boo
     relay: "off",
     keyExchange: "classical",
     handshakeTimeoutMs: 5_000,
-    limits: defaultLimits,
     now: Date.now,
     random: Math.random,
     uuid: randomUUID,

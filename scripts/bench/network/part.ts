@@ -5,7 +5,8 @@
  * @module
  */
 import { setTimeout as pause } from "node:timers/promises";
-import type { PublishAnswer, RecordAnswer } from "../../../transport/port.ts";
+import { defaultLimits } from "../../../transport/core/admission.ts";
+import type { PublishAnswer, RecordAnswer, TransportLimits } from "../../../transport/port.ts";
 import { workerTopic } from "../../../transport/protocols/messages.ts";
 import { startTransportEnd } from "../cell/transport_end.ts";
 import { type GatewayProgram, runGateway } from "../gate/gateway_program.ts";
@@ -39,11 +40,15 @@ export async function measure(
   const world = await makeNetworkWorld();
   const stops: (() => void)[] = [() => world.remove()];
   try {
-    const limits = { connections_max: 8_192, connections_per_address_max: 8_192, pending_per_address_max: 256 };
-    const rates = { handshakes_per_second: 1_000, handshakes_burst: 1_000 };
-    // All nodes share one address here: the limits for each address are those of a gateway's whole network.
     const gateway = await runGateway(
-      await world.configFile("gateway", "gateway", { limits: { ...limits, ...rates } }),
+      await world.configFile("gateway", "gateway", {
+        limits: {
+          connections_per_address_max: limits.connectionsPerAddressMax,
+          pending_per_address_max: limits.pendingPerAddressMax,
+          handshakes_per_second: limits.handshakesPerSecond,
+          handshakes_burst: limits.handshakesBurst,
+        },
+      }),
     );
     stops.push(() => gateway.stop());
     const hosts = Array.from({ length: Math.min(hostsMax, nodes) }, () => new Host());
@@ -112,6 +117,15 @@ async function idleCost({ gateway, hosts, nodes, forMs }: Omit<Network, "world">
   };
 }
 
+/** All nodes share one address here: the limits for an address are those of a whole network. */
+const limits: TransportLimits = {
+  ...defaultLimits,
+  connectionsPerAddressMax: defaultLimits.connectionsMax,
+  pendingPerAddressMax: defaultLimits.pendingMax,
+  handshakesPerSecond: 1_000,
+  handshakesBurst: 1_000,
+};
+
 /** What a worker has: more than all requests of this measurement ask for. */
 const workerHas = { cpu: 64, memory: 64, storage: 64, gpu: 0 };
 
@@ -120,7 +134,7 @@ async function askAll(
   { world, gateway, hosts, nodes }: Network,
   { heardMs, requests }: Pick<Plan, "heardMs" | "requests">,
 ) {
-  const asker = await startTransportEnd(await world.member("scheduler", "scheduler"), true, "scheduler");
+  const asker = await startTransportEnd(await world.member("scheduler", "scheduler"), true, "scheduler", limits);
   try {
     await asker.ask((replyTo) => ({ type: "dial", id: "gateway", target: { address: gateway.address }, replyTo }));
     await pause(heardMs); // gossip learns of a peer's topics a second after it connected

@@ -7,6 +7,7 @@ import type { WireConnection } from "../../../transport/core/wire.ts";
 import { Gateways } from "../../../transport/core/gateways.ts";
 import { Result } from "effect";
 import type { NotAuthorized } from "../../../pki/refusal.ts";
+import type { Role } from "../../../pki/certificate.ts";
 import type { PeerIdentity } from "../../../pki/path.ts";
 import { FakeConnection } from "../../support/fake_wire.ts";
 import { identityOf } from "../../support/played_session.ts";
@@ -15,7 +16,11 @@ const test = suite("Gateways");
 const address = "/ip4/192.0.2.9/tcp/4001";
 
 /** A worker with a configured gateway. */
-function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relays: readonly string[] = []) {
+function gatewaysOf(
+  identities: ReadonlyMap<WireConnection, PeerIdentity>,
+  relays: readonly string[] = [],
+  role: Role = "worker",
+) {
   const reported: [act: Act, rule: string][] = [];
   const closed: WireConnection[] = [];
   const unreserved: string[] = [];
@@ -25,11 +30,11 @@ function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relay
   };
   const gateways = new Gateways(
     {
-      input: { role: "worker", identity: { peer: "self" }, gatewayAddresses: [`${address}/p2p/named`] },
+      input: { role, identity: { peer: "self" }, gatewayAddresses: [`${address}/p2p/named`] },
       table: {
         identityOf: (connection) => identities.get(connection),
         of: () => [].values(),
-        open: () => [].values(),
+        open: () => [...identities.keys()].values(),
         closeOne: (connection) => void closed.push(connection),
       },
       acts: {
@@ -43,6 +48,21 @@ function gatewaysOf(identities: ReadonlyMap<WireConnection, PeerIdentity>, relay
   );
   return { gateways, reported, closed, unreserved };
 }
+
+test("a gateway of the existing network is known by its certificate, which names no role", () => {
+  const at = (place: string) => new FakeConnection({ direction: "outbound", address: place });
+  const [gateway, elsewhere] = [at(`${address}/p2p/g`), at("/ip4/192.0.2.9/tcp/4002")];
+  const known = (role: Role | undefined) =>
+    new Map([[gateway, identityOf("g", { role })], [elsewhere, identityOf("w", {})]]);
+  assert.is(gatewaysOf(known(undefined)).gateways.areExisting, true);
+  assert.is(gatewaysOf(known("gateway")).gateways.areExisting, false);
+  assert.is(gatewaysOf(new Map()).gateways.areExisting, false);
+  assert.is(
+    gatewaysOf(known(undefined), [], "gateway").gateways.areExisting,
+    false,
+    "a gateway of ours hands on to all",
+  );
+});
 
 test("at a configured address only a gateway is let in, whoever dialled; elsewhere, and through a relay, anybody", () => {
   const { gateways } = gatewaysOf(new Map());

@@ -17,6 +17,7 @@ function linksOf(own: Role = "worker") {
   const members = new Map<WireConnection, PeerIdentity>();
   const used = new Map<WireConnection, number>();
   const busy = new Set<WireConnection>();
+  const state = { areExisting: false };
   const [closed, kept, gateways, relays] = [[] as WireConnection[], [] as string[], new Set(), new Set()];
   const links = new IdleLinks({
     input: { role: own },
@@ -34,7 +35,12 @@ function linksOf(own: Role = "worker") {
       isUsed: (connection) => busy.has(connection),
       usedAt: (connection) => used.get(connection) ?? Number.NEGATIVE_INFINITY,
     },
-    gateways: { isGateway: (peer) => gateways.has(peer) },
+    gateways: {
+      isGateway: (peer) => gateways.has(peer),
+      get areExisting() {
+        return state.areExisting;
+      },
+    },
     reachability: { isRelay: (peer) => relays.has(peer) },
     requests: { keepUp: (peer) => void kept.push(peer) },
   });
@@ -46,12 +52,12 @@ function linksOf(own: Role = "worker") {
     return { connection, peer: identity.peer };
   };
   links.started();
-  return { links, clock, connect, used, busy, closed, kept, gateways, relays };
+  return { links, clock, connect, used, busy, closed, kept, gateways, relays, state };
 }
 
 test("a link that was not used for a minute ends; one that is used, or was a moment ago, stays", () => {
   const { clock, connect, used, busy, closed } = linksOf();
-  const [idle, using, late] = [connect("a", "worker"), connect("b", "scheduler"), connect("c", undefined)];
+  const [idle, using, late] = [connect("a", "worker"), connect("b", "scheduler"), connect("c", "data")];
   busy.add(using.connection);
   clock.pass(idleLinkMs - 1);
   assert.equal(closed, []);
@@ -65,8 +71,8 @@ test("a link that was not used for a minute ends; one that is used, or was a mom
 test("links to gateways, configured or by their role, and to relays stay; a gateway ends no link", () => {
   const { clock, connect, closed, gateways, relays } = linksOf();
   connect("by-role", "gateway");
-  gateways.add(connect("configured", undefined).peer);
-  relays.add(connect("relay", undefined).peer);
+  gateways.add(connect("configured", "worker").peer);
+  relays.add(connect("relay", "worker").peer);
   clock.pass(10 * idleLinkMs);
   assert.equal(closed, []);
   const gateway = linksOf("gateway");
@@ -90,6 +96,18 @@ test("a held peer is asked for its health in time, over the connection that its 
   links.release([peer, peer]);
   clock.pass(idleLinkMs);
   assert.equal(closed, [former.connection, connection]);
+});
+
+test("links of the existing network stay, and all links where a gateway is of it", () => {
+  const { clock, connect, closed, state } = linksOf();
+  connect("existing", undefined);
+  const { connection } = connect("ours", "worker");
+  state.areExisting = true;
+  clock.pass(10 * idleLinkMs);
+  assert.equal(closed, []);
+  state.areExisting = false;
+  clock.pass(20_000);
+  assert.equal(closed, [connection]);
 });
 
 test("once stopped it ends nothing", () => {
