@@ -19,14 +19,14 @@ const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?
 
 const rounds = 3;
 const acts: readonly [kind: string, count: number][] = [
-  ["request", 60],
+  ["request", 150],
   ["kad", 200],
   ["gossip", 60],
   ["push", 15],
   ["push of 200 addresses", 40],
-  ["identify", 40],
+  ["identify", 60],
   ["ping", 80],
-  ["relay", 40],
+  ["relay", 60],
 ];
 
 test("what a member is charged for each act is within twice what it costs", async () => {
