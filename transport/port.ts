@@ -114,7 +114,7 @@ export type TransportAsk =
     readonly replyTo: ReplyTo<DialAnswer>;
   }
   | { readonly type: "close"; readonly peer: PeerText; readonly reason: string }
-  /** The links to these peers stay, also without use, until the same peers are released. It dials none of them. */
+  /** Keeps existing connections to these peers open, also unused ones, until the same peers are released. Dials none of them. */
   | { readonly type: "hold"; readonly peers: readonly PeerText[] }
   | { readonly type: "release"; readonly peers: readonly PeerText[] }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }

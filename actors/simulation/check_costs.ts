@@ -48,7 +48,7 @@ export class CostChecks {
   readonly #sim: Simulation;
   readonly #findings: Findings;
   readonly #oracle: Oracle;
-  /** By wire: a process that begins anew remembers nobody. */
+  /** By wire: a restarted process has a new one, without entries. */
   readonly #accounts = new WeakMap<object, Map<PeerText, Account>>();
 
   constructor({ sim, findings, oracle }: CheckInit & { readonly oracle: Oracle }) {

@@ -1,5 +1,5 @@
 /**
- * Checks that a training whose members are there makes rounds, and that a scheduler's process that begins anew takes a higher run and
+ * Checks that a training whose members are there makes rounds, and that a restarted scheduler's process takes a higher run and
  * leaves no lease of an earlier one.
  *
  * @module

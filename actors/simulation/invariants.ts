@@ -116,7 +116,7 @@ export const invariants = {
     source: "ours",
   },
   "run-rises": {
-    sentence: "A scheduler that begins anew takes a higher run than each before.",
+    sentence: "A restarted scheduler takes a higher run than each before.",
     source: "docs/wire.md: Extensions",
   },
   "mean-right": {

@@ -57,7 +57,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
     replace: "received: context.received,",
   },
   {
-    name: "a scheduler that begins anew takes the run that it had",
+    name: "a restarted scheduler takes the run that it had",
     file: "actors/scheduler/run_number.ts",
     find: ": before + 1;",
     replace: ": Math.max(1, before);",

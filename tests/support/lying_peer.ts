@@ -4,19 +4,12 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { peerIdFromString } from "@libp2p/peer-id";
-import { Result } from "effect";
+import { answering, multihashOf } from "../../actors/simulation/forged_records.ts";
 import type { HostilePeer } from "../../actors/simulation/hostile_peer.ts";
-import { MessageReader, prefixLength } from "../../transport/core/length_prefixed.ts";
-import { kadProtocol, type StreamListener, type WireConnection, type WireStream } from "../../transport/core/wire.ts";
+import { prefixLength } from "../../transport/core/length_prefixed.ts";
+import { kadProtocol, type WireConnection } from "../../transport/core/wire.ts";
 import type { PeerText } from "../../transport/port.ts";
-import {
-  decodeKadMessage,
-  encodeKadMessage,
-  type KadMessage,
-  kadMessageMaxBytes,
-} from "../../transport/protocols/kad_record.ts";
+import { encodeKadMessage, type KadMessage } from "../../transport/protocols/kad_record.ts";
 import { recordProtocol } from "../../transport/protocols/record_message.ts";
 
 /** What a liar says of each key. */
@@ -78,29 +71,3 @@ export function putRecord(
     )
   );
 }
-
-function messageIn(bytes: Uint8Array): KadMessage | undefined {
-  const reader = new MessageReader(kadMessageMaxBytes);
-  reader.append(bytes);
-  const message = reader.next();
-  return message instanceof Uint8Array ? Result.getOrUndefined(decodeKadMessage(message)) : undefined;
-}
-
-function answering(stream: WireStream, answer: (message: KadMessage) => KadMessage): StreamListener {
-  const chunks: Uint8Array[] = [];
-  let isAnswered = false;
-  return {
-    data: (bytes) => {
-      if (isAnswered) return;
-      chunks.push(bytes);
-      const message = messageIn(Buffer.concat(chunks));
-      if (message === undefined) return;
-      isAnswered = true;
-      stream.end(prefixLength(encodeKadMessage(answer(message))));
-    },
-    ended: () => {},
-    closed: () => {},
-  };
-}
-
-const multihashOf = (peer: PeerText): Uint8Array => peerIdFromString(peer).toMultihash().bytes;

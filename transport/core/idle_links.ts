@@ -1,10 +1,11 @@
 /**
- * Links between members that nobody uses. They end after a minute, so that a member keeps links to its gateways and to those it
- * works with, however many others it has met.
+ * Closes unused connections between members after a minute. A member stays connected to its gateways and to the peers of its current
+ * work, however many others it met before.
  *
- * Use is what both ends see: streams of this network's own protocols. Therefore both ends count the same minute, and neither dials
- * again what the other ended. An end that needs a silent link holds its peer: it asks it for its health from time to time. Links of the
- * existing network stay, and those of members whose gateways are of it: gossip travels over them.
+ * A connection is used while a stream of this network's own protocols is open on it. Both ends see these streams, so both measure the
+ * same minute, and neither reconnects what the other closed. A node that needs an unused connection holds its peer: it sends a health
+ * request every half minute. Connections to nodes of the existing network stay open, and all connections do while a gateway of this
+ * node is one of them: its gossip needs them.
  *
  * @module
  */
@@ -18,11 +19,11 @@ import type { Requests } from "./requests.ts";
 import type { StreamPlaces } from "./stream_places.ts";
 import type { WireConnection } from "./wire.ts";
 
-/** A link that was not used for so long ends, in milliseconds. */
+/** An unused connection is closed after this, in milliseconds. */
 export const idleLinkMs = 60_000;
-/** A held peer whose link was not used for so long is asked for its health, in milliseconds: twice before the link would end. */
+/** A held peer gets a health request after this time without use, in milliseconds: two before its connection would be closed. */
 export const keepUpMs = 25_000;
-/** How often links are looked at, in milliseconds. */
+/** How often all connections are checked, in milliseconds. */
 const lookEveryMs = 10_000;
 
 /** What it is made with. */
@@ -36,10 +37,10 @@ export interface IdleLinksInit {
   readonly requests: Pick<Requests, "keepUp">;
 }
 
-/** Ends a session's idle links. A gateway ends none: its links are how others find each other. */
+/** Closes the unused connections of a session. A gateway closes none: other nodes find each other through it. */
 export class IdleLinks {
   readonly #init: IdleLinksInit;
-  /** Peers that are held, and how often. */
+  /** Peers that are held, each with its number of holds. */
   readonly #held = new Map<PeerText, number>();
   #timer: Timer | undefined;
 
@@ -60,12 +61,12 @@ export class IdleLinks {
     this.#init.clock.cancel(this.#timer);
   }
 
-  /** Someone needs the links to these peers. Each call is taken back by one {@linkcode release} of the same peers. */
+  /** Keeps the connections to these peers open. One {@linkcode release} of the same peers ends one `hold`. */
   hold(peers: readonly PeerText[]): void {
     for (const peer of peers) this.#held.set(peer, (this.#held.get(peer) ?? 0) + 1);
   }
 
-  /** Takes one `hold` back. */
+  /** Ends one `hold`. */
   release(peers: readonly PeerText[]): void {
     for (const peer of peers) {
       const left = (this.#held.get(peer) ?? 0) - 1;
@@ -89,7 +90,7 @@ export class IdleLinks {
     if (role === undefined || role === "gateway" || gateways.isGateway(peer) || reachability.isRelay(peer)) return;
     if (places.isUsed(connection)) return;
     const idleMs = now - places.usedAt(connection);
-    if (idleMs >= idleLinkMs) return table.closeOne(connection, "nobody used it for a minute");
+    if (idleMs >= idleLinkMs) return table.closeOne(connection, "it was unused for a minute");
     if (idleMs >= keepUpMs && this.#held.has(peer) && table.best(peer) === connection) requests.keepUp(peer);
   }
 }

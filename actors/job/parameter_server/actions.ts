@@ -119,7 +119,8 @@ export function nameMissing({ context, enqueue }: ServerArgs): void {
     })
   );
   if (job.network.training === undefined) return;
-  enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, missing } });
+  const members = missing.map((peer): MemberReport => ({ peer, outcome: "missing" }));
+  enqueue.spawnChild("missed", { id: "missed", input: { ports: job.ports, job, round, members } });
 }
 
 /** A report about a member that is out. */

@@ -5,7 +5,7 @@
  */
 import { Cause, Effect } from "effect";
 import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
-import type { AggregateConfig, JobSpec, MemberReport } from "../../../transport/protocols/messages.ts";
+import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
 import { saveStream, sendFile } from "../copy.ts";
@@ -115,49 +115,32 @@ export const distributed = fromEffect(
     }),
 );
 
-/** Reports a round to the scheduler, with what became of each member. */
-export const reported = fromEffect(
-  "reported",
-  ({ job, round, members }: {
-    readonly ports: Ports;
-    readonly job: AggregatorInput;
-    readonly round: number;
-    readonly members: readonly MemberReport[];
-  }) =>
-    job.network.request(
-      job.scheduler,
-      "/hypha-progress/0.0.1",
-      {
-        job_id: job.spec.job_id,
-        progress: "updated",
-        // A scheduler that names no training is one of the existing network.
-        ...(job.network.training === undefined
-          ? {}
-          : { report: { round, members: members.slice(0, membersReportedMax) } }),
-      },
-      jobLimits.exchangeMs,
-    ),
-);
+/** What is told to the scheduler of a round. */
+interface RoundInput {
+  readonly ports: Ports;
+  readonly job: AggregatorInput;
+  readonly round: number;
+  readonly members: readonly MemberReport[];
+}
 
-/** Tells the scheduler whose updates the round misses. Only a scheduler that names a training reads it. */
+/** Sends progress with the round's report. A scheduler that names no training is one of the existing network and gets no report. */
+function tellScheduler({ job, round, members }: RoundInput, progress: Progress) {
+  const report = { round, members: members.slice(0, membersReportedMax) };
+  return job.network.request(
+    job.scheduler,
+    "/hypha-progress/0.0.1",
+    { job_id: job.spec.job_id, progress, ...(job.network.training === undefined ? {} : { report }) },
+    jobLimits.exchangeMs,
+  );
+}
+
+/** Reports a finished round to the scheduler, with what became of each member. */
+export const reported = fromEffect("reported", (input: RoundInput) => tellScheduler(input, "updated"));
+
+/** Tells the scheduler whose updates the round misses. */
 export const missed = fromEffect(
   "missed",
-  ({ job, round, missing }: {
-    readonly ports: Ports;
-    readonly job: AggregatorInput;
-    readonly round: number;
-    readonly missing: readonly PeerText[];
-  }) =>
-    job.network.request(
-      job.scheduler,
-      "/hypha-progress/0.0.1",
-      {
-        job_id: job.spec.job_id,
-        progress: { metrics: { round, metrics: {} } },
-        report: { round, members: missing.slice(0, membersReportedMax).map((peer) => ({ peer, outcome: "missing" })) },
-      },
-      jobLimits.exchangeMs,
-    ),
+  (input: RoundInput) => tellScheduler(input, { metrics: { round: input.round, metrics: {} } }),
 );
 
 function reasonOf(cause: Cause.Cause<Error>): string {

@@ -12,7 +12,7 @@ const betweenAsksMs = 550;
 /** A scheduler takes offers for this long after its request (`docs/wire.md`, "Allocation"). */
 const offersWithinMs = 5_000;
 
-/** Asks for the whole worker at a price that nobody else bids, and acknowledges each offer. Accepts none. */
+/** Requests the whole worker with the highest bid, acknowledges each offer and accepts none. */
 export function hoard(by: HonestMember): { readonly asked: () => number; stop(): Promise<void> } {
   let [asked, isGoing] = [0, true];
   const loop = (async () => {

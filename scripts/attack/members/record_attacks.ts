@@ -24,8 +24,8 @@ async function publisherOf(friend: HonestMember, key: string, nth: number): Prom
 }
 
 /**
- * All liars agree: each answers every question about a record with that of the first of them. Half of them are gateways: a node asks
- * nobody whose certificate names another role.
+ * All liars agree: each answers every question about a record with that of the first of them. Half of them are gateways, because a node
+ * sends no question to a member of another role.
  */
 async function lie(means: AttackMeans, liars: number, friend: HonestMember): Promise<void> {
   const members = await Promise.all(Array.from(

@@ -1,6 +1,6 @@
 /**
- * A network of real nodes: the gateway's program with its defaults, and workers, in at most ten processes. How fast they join, whom they are
- * linked with, what they cost when nobody works, and how soon a request reaches them.
+ * A network of real nodes: the gateway's program with its defaults, and workers, in at most ten processes. Measures the rate of joins, the
+ * connections of each node, the cost of an idle network, and the time from a request to the offers.
  *
  * @module
  */
@@ -22,7 +22,7 @@ const nodesDefault = 20;
 
 /** The pauses of a measurement, in milliseconds, and how often the scheduler asks. */
 interface Plan {
-  /** Links that nobody uses end within this. */
+  /** Unused connections are closed within this. */
   readonly settleMs: number;
   /** How long the idle network is measured. */
   readonly idleMs: number;
