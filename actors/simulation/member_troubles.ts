@@ -53,6 +53,8 @@ export interface MemberTroublesInit {
   /** A second trust domain, where the run has one. */
   readonly partner?: Partner | undefined;
   readonly bites: Bites;
+  /** Starts a node's process. */
+  readonly start: (node: SimulatedNode) => void;
 }
 
 /** Makes the troubles of hostile members. */

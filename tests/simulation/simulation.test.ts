@@ -254,6 +254,7 @@ once("seeds that failed once violate no invariant", async () => {
       1_000_571,
       1_000_905,
       1_010_910,
+      1_011_271,
     ]
   ) {
     await runSeeds(seed, 1);

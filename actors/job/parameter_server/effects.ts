@@ -116,7 +116,7 @@ export const distributed = fromEffect(
 );
 
 /** What is told to the scheduler of a round. */
-interface RoundInput {
+export interface RoundInput {
   readonly ports: Ports;
   readonly job: AggregatorInput;
   readonly round: number;
