@@ -83,7 +83,7 @@ function importsOf(root: string, path: string): string[] {
   return [...text.matchAll(/\bfrom\s+"(\.[^"]*)"/g)].map(([, to = ""]) => posix.join(posix.dirname(path), to));
 }
 
-/** Finds the tests of each source: the tests in the plan, the test with its name, and the tests that import it. */
+/** Finds the tests of each source: the test with its name, the tests in the plan, and the tests that import it. */
 export function testsOf(root: string, plan: Plan): (source: string) => readonly string[] {
   const tests = filesBelow(root, "tests", ".test.ts");
   const imports = new Map(tests.map((test) => [test, importsOf(root, test)]));
@@ -96,6 +96,6 @@ export function testsOf(root: string, plan: Plan): (source: string) => readonly 
     );
     const quick = tests.filter((test) => !plan.slow.some((where) => test.startsWith(where)));
     const importing = quick.filter((test) => imports.get(test)?.includes(source) === true).slice(0, importersMax);
-    return [...new Set([...named, ...alike, ...importing])];
+    return [...new Set([...alike, ...named, ...importing])];
   };
 }
