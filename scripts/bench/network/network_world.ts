@@ -46,11 +46,8 @@ export async function makeNetworkWorld(): Promise<NetworkWorld> {
     writeFileSync(path, text, { mode: 0o600 });
     return path;
   };
-  const trustPath = write("trust.pem", root.certPem);
-  const crlsPath = write(
-    "crls.pem",
-    await issueCrl({ issuer: root, ...list }) + await issueCrl({ issuer: ca, ...list }),
-  );
+  const crls = await issueCrl({ issuer: root, ...list }) + await issueCrl({ issuer: ca, ...list });
+  const crlsPath = write("crls.pem", crls);
   const dataset = join(folder, "numbers");
   mkdirSync(dataset);
   for (let index = 0; index < slices; index++) write(`numbers/slice-${index}.csv`, `${index}\n`);
@@ -58,11 +55,12 @@ export async function makeNetworkWorld(): Promise<NetworkWorld> {
     issueNode({ issuer: ca, commonName: name, san: [`URI:spiffe://${domain}/${role}/${name}`], ...period });
   const config: NetworkWorld["config"] = async (name, role, more) => {
     const { certPem, keyPem } = await issue(name, role);
+    mkdirSync(join(folder, name)); // a node watches the folders of its files: others must not write there
     return stringify({
-      cert_pem: write(`${name}.cert.pem`, certPem + ca.certPem),
-      key_pem: write(`${name}.key.pem`, keyPem),
-      trust_pem: trustPath,
-      crls_pem: crlsPath,
+      cert_pem: write(`${name}/cert.pem`, certPem + ca.certPem),
+      key_pem: write(`${name}/key.pem`, keyPem),
+      trust_pem: write(`${name}/trust.pem`, root.certPem),
+      crls_pem: write(`${name}/crls.pem`, crls),
       trust_domain: domain,
       require_roles: true,
       listen_addresses: ["/ip4/127.0.0.1/tcp/0"],
