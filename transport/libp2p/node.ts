@@ -146,7 +146,7 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
   };
   return {
     identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
-    identifyPush: identifyPush({ maxInboundStreams: 2, maxOutboundStreams: 8, runOnLimitedConnection: true }),
+    identifyPush: identifyPush({ maxInboundStreams: 2, maxOutboundStreams: 8, runOnLimitedConnection: true, debounce: 1_500 }),
     ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
     dht: kadDHT({
       protocol: kadProtocol,
