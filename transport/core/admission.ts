@@ -27,6 +27,9 @@ export const defaultLimits: TransportLimits = {
   handshakesBurst: 200,
 };
 
+/** Reservations that a relay grants: one to each member that may be connected by default. Existing gateways grant 128. */
+export const reservationsMax = defaultLimits.connectionsMax;
+
 /** How many sources are remembered. Above it, sources at rest are forgotten, and new ones refused when none is. */
 export const sourcesMax = 16_384;
 /** A relay carries many peers: it has so many times the limits of an address. */

@@ -33,6 +33,7 @@ import { pingingWithFirstStream } from "./first_ping.ts";
 import type { Listening } from "./listening.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
 import type { NodeIdentity, TransportInput } from "../port.ts";
+import { reservationsMax } from "../core/admission.ts";
 import { kadProtocol, type WireListener } from "../core/wire.ts";
 
 /** The services of a node. */
@@ -58,8 +59,7 @@ const outOfTheWay = 1_000_000;
 const upgradeSlackMs = 5_000;
 /** A stream's window, in bytes: half of what libp2p keeps of a paused stream before it resets it (4 MiB). */
 export const streamWindowMax = 2 * 1_048_576;
-/** Reservations that a gateway grants, and for how long (wire facts: the existing gateways' 128 for an hour). */
-const reservationsMax = 128;
+/** For how long a gateway grants a reservation, as existing gateways do. */
 const reservationTtlMs = 3_600_000;
 /** Circuits that one member may have through a gateway at once. */
 const circuitsPerPeerMax = 256;
@@ -146,7 +146,12 @@ function servicesOf(input: TransportInput, mayKnow: MayKnow) {
   };
   return {
     identify: identify({ maxInboundStreams: 4, maxOutboundStreams: 4 }),
-    identifyPush: identifyPush({ maxInboundStreams: 2, maxOutboundStreams: 8, runOnLimitedConnection: true, debounce: 1_500 }),
+    identifyPush: identifyPush({
+      maxInboundStreams: 2,
+      maxOutboundStreams: 8,
+      runOnLimitedConnection: true,
+      debounce: 1_500,
+    }),
     ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
     dht: kadDHT({
       protocol: kadProtocol,

@@ -5,6 +5,7 @@
  */
 import { Result } from "effect";
 import { type Refusal, Unreachable } from "../../pki/refusal.ts";
+import { reservationsMax } from "../core/admission.ts";
 import type { Timer } from "../core/clock.ts";
 import type { WireListener } from "../core/wire.ts";
 import type { PeerText } from "../port.ts";
@@ -13,8 +14,7 @@ import type { SimulatedConnection } from "./connection.ts";
 import type { RelayFrame } from "./frames.ts";
 import type { LinkEnd } from "./network.ts";
 
-/** Reservations that a relay grants, and circuits that one of its connections may carry, as production's relays do. */
-const reservationsMax = 128;
+/** Circuits that one connection of a relay may carry, as production's relays do. */
 const circuitsPerConnectionMax = 256;
 /** A relay answers within this, in milliseconds. */
 const answerMs = 6_000;

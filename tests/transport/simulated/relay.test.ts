@@ -85,6 +85,19 @@ test("the end of either connection to the relay ends the circuit, and the reserv
   }
 });
 
+/** 128 were granted before, as existing gateways do: the 129th member behind a firewall could not be reached. */
+test("a relay grants a reservation to each of 200 peers", async () => {
+  const wires = virtualWires(pki);
+  const relay = await wires.join("relay", { relay: "server" });
+  let granted = 0;
+  for (let nth = 0; nth < 200; nth++) {
+    const peer = await wires.join(`peer-${nth}`, { relay: "client", isDialable: false });
+    peer.wire.reserve(wires.dial(peer, relay), (isGranted) => granted += Number(isGranted));
+    wires.pass(100);
+  }
+  assert.is(granted, 200);
+});
+
 test("a node that is no relay grants nothing, and a circuit nobody expects is refused", async () => {
   const wires = virtualWires(pki);
   const [plain, client] = [await wires.join("plain"), await wires.join("client", { relay: "client" })];
