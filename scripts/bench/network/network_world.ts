@@ -8,16 +8,17 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "@std/toml";
+import { fileURLToPath } from "node:url";
 import { Result } from "effect";
 import { parseCertificate, type Role } from "../../../pki/certificate.ts";
 import { issueCrl, issueIntermediate, issueNode, issueRoot } from "../../../pki/issue/mod.ts";
 import { peerIdOf } from "../../../pki/peer_id.ts";
+import { writeDataset } from "../../demo/dataset.ts";
 import type { EndFiles } from "../gate/world.ts";
 
 const dayMs = 86_400_000;
 const domain = "bench.hypha";
-/** Slices of the data set. */
-const slices = 4;
+const digits = fileURLToPath(new URL("../../../tests/fixtures/digits.csv", import.meta.url));
 
 /** Makes members of one network. */
 export interface NetworkWorld {
@@ -48,9 +49,7 @@ export async function makeNetworkWorld(): Promise<NetworkWorld> {
   };
   const crls = await issueCrl({ issuer: root, ...list }) + await issueCrl({ issuer: ca, ...list });
   const crlsPath = write("crls.pem", crls);
-  const dataset = join(folder, "numbers");
-  mkdirSync(dataset);
-  for (let index = 0; index < slices; index++) write(`numbers/slice-${index}.csv`, `${index}\n`);
+  const { slices } = writeDataset(digits, folder, { shuffleLabels: false });
   const issue = (name: string, role: Role) =>
     issueNode({ issuer: ca, commonName: name, san: [`URI:spiffe://${domain}/${role}/${name}`], ...period });
   const config: NetworkWorld["config"] = async (name, role, more) => {
@@ -70,7 +69,7 @@ export async function makeNetworkWorld(): Promise<NetworkWorld> {
     });
   };
   return {
-    dataset,
+    dataset: slices,
     workDir: (name) => join(folder, `${name}.work`),
     config,
     configFile: async (name, role, more) => write(`${name}.toml`, await config(name, role, more)),

@@ -1,9 +1,10 @@
 /**
  * A network of real nodes: the gateway's program with its defaults, and workers, in at most ten processes. Measures the rate of joins, the
- * connections of each node, the cost of an idle network, and the time from a request to the offers.
+ * connections of each node, the cost of an idle network, the time from a request to the offers, and that of a training.
  *
  * @module
  */
+import { basename } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import type { PublishAnswer, RecordAnswer, TransportLimits } from "../../../transport/port.ts";
@@ -14,6 +15,7 @@ import { type BenchRow, makeRow, median } from "../row.ts";
 import { Host } from "./host.ts";
 import type { NodeSetup } from "./host_process.ts";
 import { makeNetworkWorld, type NetworkWorld } from "./network_world.ts";
+import { trainersInAll, trainingWorker, trainOnce } from "./training.ts";
 
 /** Processes that host nodes, beside the gateway's and this one. */
 const hostsMax = 8;
@@ -58,7 +60,8 @@ export async function measure(
     await pause(settleMs);
     const idle = await idleCost({ gateway, hosts, nodes, forMs: idleMs });
     const asked = await askAll({ world, gateway, hosts, nodes }, asking);
-    return rowsOf(nodes, { ...joined, ...idle, ...asked });
+    const trainedSeconds = await trainOnce(world, gateway.address);
+    return rowsOf(nodes, { ...joined, ...idle, ...asked, trainedSeconds });
   } finally {
     for (const stop of stops.toReversed()) stop();
   }
@@ -79,8 +82,13 @@ async function join({ world, gateway, hosts, nodes }: Network) {
   for (let index = 0; index < nodes; index++) {
     const role = index === 0 ? "data" : "worker";
     const name = `${role}-${index}`;
+    const { executor, cell } = trainingWorker;
     const own = role === "data" ? { dataset_path: world.dataset } : {
-      executors: [{ class: "aggregate", name: "parameter-server", runtime: "parameter-server" }],
+      executors: [
+        { class: "aggregate", name: "parameter-server", runtime: "parameter-server" },
+        ...(index <= trainersInAll ? [executor] : []),
+      ],
+      ...(index <= trainersInAll ? { cell } : {}),
       resources: workerHas,
       work_dir: world.workDir(name),
     };
@@ -161,7 +169,7 @@ async function askAll(
     const found = await asker.ask<RecordAnswer>((replyTo) => ({
       type: "record.get",
       id: "look-up",
-      key: "numbers",
+      key: basename(world.dataset),
       timeoutMs: 10_000,
       replyTo,
     }));
@@ -191,7 +199,8 @@ const requestOf = (nth: number, at: number) => ({
 type Measured =
   & Awaited<ReturnType<typeof join>>
   & Awaited<ReturnType<typeof idleCost>>
-  & Awaited<ReturnType<typeof askAll>>;
+  & Awaited<ReturnType<typeof askAll>>
+  & { readonly trainedSeconds: number };
 
 function rowsOf(nodes: number, measured: Measured): readonly BenchRow[] {
   const of = `${nodes} nodes`;
@@ -216,5 +225,12 @@ function rowsOf(nodes: number, measured: Measured): readonly BenchRow[] {
     row("N.heardP99", "the same, 99th percentile", "ms", measured.heardP99Ms, 1_500),
     row("N.missed", "workers that did not hear one of the requests", "of all", measured.missed, 0),
     row("N.lookUp", "looking a data set up", "ms", measured.lookUpMs, 1_000),
+    row(
+      "N.training",
+      "a training of two rounds with two of the workers, from its start on",
+      "s",
+      measured.trainedSeconds,
+      60,
+    ),
   ];
 }
