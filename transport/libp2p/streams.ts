@@ -128,7 +128,8 @@ export class Libp2pStream implements WireStream {
     stream.addEventListener("end", () => this.#allArrived(stream));
     stream.addEventListener("close", ({ error }) => this.#closedBelow(stream, error));
     stream.addEventListener("drain", () => this.#look());
-    stream.addEventListener("idle", () => this.#look());
+    // Later: libp2p is still inside its own loop of sending, in which what is sent waits for a call that never comes.
+    stream.addEventListener("idle", () => queueMicrotask(() => this.#look()));
     this.#pauseBelow();
     // What the negotiation read ahead is still to come, after which there is no further `end` or `close`.
     if (stream.readableEnded) this.#allArrived(stream);

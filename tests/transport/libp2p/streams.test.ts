@@ -322,6 +322,24 @@ test("send says when to wait, and drained comes once everything has left, not in
   assert.equal([heard, stream.sent], [["drained"], [1, 3]]);
 });
 
+test("what a writer sends and ends when it hears of the drain leaves too", async () => {
+  const stream = new Narrow();
+  const wire = Libp2pStream.received(owner(), stream.stream, "/x");
+  const { listener } = noting();
+  wire.listen({
+    ...listener,
+    drained: () => {
+      wire.send(bytes(3));
+      wire.end();
+    },
+  });
+  stream.full = true;
+  assert.is(wire.send(bytes(1, 2)), false);
+  stream.widen();
+  await turn();
+  assert.equal([stream.sent, stream.writeBufferLength, stream.writeStatus], [[2, 1], 0, "closed"]);
+});
+
 test("an end waits for what a narrow window holds", async () => {
   const { wire, heard, stream } = received(new Narrow());
   stream.full = true;
