@@ -75,8 +75,8 @@ export async function measureManyConnections(world: BenchWorld, count: number): 
         target: 1_000,
       }),
       makeRow({
-        id: "R5.stall",
-        what: `longest stall of the loop meanwhile`,
+        id: "P14.trust",
+        what: `longest stall of the event loop at a trust change, ${name}`,
         unit: "ms",
         value: lagMs,
         op: "<=",
