@@ -191,6 +191,23 @@ test("a wait for the stream that lasts longer than the limit fails, at the limit
   }));
 });
 
+test("a copy that fails ends only when its read of the file has: the file is closed next", async () => {
+  let isReading = false;
+  const file = {
+    sizeBytes: 2,
+    read: (into: Uint8Array, position: number) =>
+      Effect.uninterruptible(Effect.gen(function* () {
+        isReading = true;
+        if (position > 0) yield* Effect.sleep(600);
+        isReading = false;
+        into[0] = 1;
+        return 1;
+      })),
+  };
+  assert.is((await timed(writeStreamFile(stuck({}), file, idle))).code, "timed-out");
+  assert.not(isReading);
+});
+
 test("a file that takes its pieces slowly is no idle stream", async () => {
   const { near, far } = streamPair({ near: "a", far: "b" }, raw);
   const [, size] = await Effect.runPromise(
