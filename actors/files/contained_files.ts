@@ -23,16 +23,16 @@ import {
   read as readCallback,
   readdirSync,
   realpathSync,
-  renameSync,
-  rmdirSync,
+  rename as renameCallback,
   type Stats,
-  unlinkSync,
+  unlink as unlinkCallback,
   write as writeCallback,
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Effect, Result, type Scope } from "effect";
-import { parsePath, type PathError, type PathRefusalCode, PathRefused, WorkFileFailed } from "./path_refused.ts";
+import { attempt, closeRead, failed, inPool, removeEntry } from "./file_operation.ts";
+import { parsePath, type PathError, type PathRefusalCode, PathRefused, type WorkFileFailed } from "./path_refused.ts";
 
 /** A regular file, open for reading. Its content is the file's that was there when it was opened. */
 export interface ReadableFile {
@@ -170,12 +170,12 @@ function workDirectory(path: string, root: number, { user }: WorkDirectoryOption
     openForReading: (name) =>
       Effect.acquireRelease(
         within(name, (held, leaf) => openRegular(held.at(leaf), name, reach.leafFlags, device)),
-        ({ fd }) => Effect.sync(() => closeSync(fd)),
+        ({ fd }) => closeRead(fd),
       ).pipe(Effect.map(({ fd, stats }) => readable(name, fd, stats.size))),
     create: (name) =>
       Effect.acquireRelease(
         attempt(name, () => beginAside(reach, name, () => `.aside-${asides++}`)),
-        (aside) => Effect.sync(() => aside.abandon()),
+        (aside) => aside.abandon,
       ).pipe(Effect.map((aside) => writable(name, aside))),
     makeDirectory: (name) =>
       attempt(name, () => reach.hold(Result.getOrThrowWith(parsePath(name), (refused) => refused), true).close()),
@@ -191,11 +191,14 @@ function workDirectory(path: string, root: number, { user }: WorkDirectoryOption
         }
       }),
     remove: (name) =>
-      within(name, (held, leaf) => {
-        const at = held.at(leaf);
-        if (lstatSync(at).isDirectory()) rmdirSync(at);
-        else unlinkSync(at);
-      }),
+      Effect.acquireUseRelease(
+        attempt(name, () => {
+          const parts = Result.getOrThrowWith(parsePath(name), (refused) => refused);
+          return { held: reach.hold(parts.slice(0, -1), false), leaf: parts.at(-1) as string };
+        }),
+        ({ held, leaf }) => removeEntry(name, held.at(leaf)),
+        ({ held }) => Effect.sync(() => held.close()),
+      ),
     giveSocket: (name) =>
       attempt(name, () => {
         const at = `/proc/self/fd/${root}/${name}`, socket = existsSync(at) ? at : join(path, name);
@@ -297,8 +300,8 @@ function openRegular(at: string, path: string, leafFlags: number, device: number
 /** A file under its temporary name, and its directory. */
 interface Aside {
   readonly fd: number;
-  commit(): void;
-  abandon(): void;
+  readonly commit: Effect.Effect<void, PathError>;
+  readonly abandon: Effect.Effect<void>;
 }
 
 /** Never opens an existing name for writing: through a hard link that would empty a file elsewhere. */
@@ -311,18 +314,21 @@ function beginAside(reach: Reach, path: string, nextName: () => string): Aside {
     const { fd, aside } = createExclusive(held, reach, nextName);
     return {
       fd,
-      commit: () => {
-        if (committed) return;
-        renameSync(held.at(aside), held.at(leaf));
-        committed = true;
-      },
-      abandon: () => {
-        try {
-          if (!committed) unlinkSync(held.at(aside));
-        } catch { /* the job may have removed it */ }
+      commit: Effect.uninterruptible(Effect.suspend(() =>
+        committed ? Effect.void : Effect.map(
+          inPool(path, (done) => renameCallback(held.at(aside), held.at(leaf), done)),
+          () => {
+            committed = true;
+          },
+        )
+      )),
+      // Closed before its name is removed: the last of both frees its blocks, and Deno closes on its loop.
+      abandon: Effect.suspend(() => {
         closeSync(fd);
-        held.close();
-      },
+        const removed = inPool(path, (done) => unlinkCallback(held.at(aside), done));
+        // The job may have removed it.
+        return Effect.ensuring(committed ? Effect.void : Effect.ignore(removed), Effect.sync(() => held.close()));
+      }),
     };
   } catch (error) {
     held.close();
@@ -381,36 +387,9 @@ function writable(path: string, aside: Aside): WritableFile {
         return writeFrom(bytes.subarray(count));
       },
     );
-  return { fd: aside.fd, write: writeFrom, commit: attempt(path, () => aside.commit()) };
+  return { fd: aside.fd, write: writeFrom, commit: aside.commit };
 }
 
 function statusOf(stats: Stats): FileStatus {
   return { type: stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other", sizeBytes: stats.size };
-}
-
-/** Runs file operations and turns what they throw into typed errors. */
-function attempt<A>(path: string, run: () => A): Effect.Effect<A, PathError> {
-  return Effect.try({ try: run, catch: (error) => error instanceof PathRefused ? error : pathErrorOf(path, error) });
-}
-
-const refusedErrnos: Readonly<Record<string, PathRefusalCode>> = {
-  ELOOP: "symlink",
-  ENOTDIR: "not-a-directory",
-  EISDIR: "not-a-file",
-  ENXIO: "not-a-file",
-  ENAMETOOLONG: "too-long",
-};
-
-function pathErrorOf(path: string, error: unknown): PathError {
-  const refusal = refusedErrnos[(error as NodeJS.ErrnoException).code ?? ""];
-  return refusal === undefined
-    ? failed(path, error as NodeJS.ErrnoException)
-    : new PathRefused({ code: refusal, path });
-}
-
-function failed(path: string, error: NodeJS.ErrnoException): WorkFileFailed {
-  const code = error.code ?? "unknown";
-  return code === "ENOENT"
-    ? new WorkFileFailed({ code: "not-found", path, detail: "no such file or directory" })
-    : new WorkFileFailed({ code, path, detail: error.message });
 }

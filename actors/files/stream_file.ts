@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import { Effect, Result } from "effect";
+import { Clock, Effect, Result } from "effect";
 import { type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
 import {
   decodeFileHead,
@@ -41,6 +41,42 @@ export function withinIdle<A, E>(
   });
 }
 
+/** Bounds an Effect that waits for a stream; `done` says in the error what did not happen. */
+type Bounded = <A, E>(effect: Effect.Effect<A, E>, done: string) => Effect.Effect<A, E>;
+
+/**
+ * Runs a copy, and fails it when one of the waits that it bounds takes longer than `idleMs`. One timer watches the whole copy: one
+ * for each piece, with the fibers of its race, costs more than the piece.
+ */
+function withBoundedWaits<A, E>(
+  { idleMs }: Pick<CopyLimits, "idleMs">,
+  copy: (bounded: Bounded) => Effect.Effect<A, E>,
+): Effect.Effect<A, E | TransportError> {
+  return Clock.clockWith((clock) => {
+    const now = () => Number(clock.currentTimeNanosUnsafe() / 1_000n) / 1_000;
+    let wait: { readonly since: number; readonly done: string } | undefined;
+    const bounded: Bounded = (effect, done) =>
+      Effect.suspend(() => {
+        wait = { since: now(), done };
+        return Effect.map(effect, (value) => {
+          wait = undefined;
+          return value;
+        });
+      });
+    const limit: Effect.Effect<never, TransportError> = Effect.gen(function* () {
+      for (;;) {
+        const leftMs = wait === undefined ? idleMs : Math.ceil(wait.since + idleMs - now());
+        if (wait !== undefined && leftMs <= 0) {
+          const detail = `nothing ${wait.done} for ${idleMs} ms`;
+          return yield* Effect.fail(new TransportError({ code: "timed-out", detail }));
+        }
+        yield* Effect.sleep(leftMs);
+      }
+    });
+    return Effect.raceFirst(copy(bounded), limit);
+  });
+}
+
 /** Whether a stream's files carry length and digest. */
 export function isFramed(protocol: StreamProtocol): boolean {
   return protocol === pullProtocols[0] || protocol === pushProtocols[0];
@@ -57,21 +93,23 @@ export function readStreamFile<E>(
   take: (piece: Uint8Array) => Effect.Effect<void, E>,
   limits: CopyLimits,
 ): Effect.Effect<number, E | TransportError> {
-  return Effect.gen(function* () {
+  const copy = Effect.fnUntraced(function* (bounded: Bounded) {
     const reader = isFramed(stream.protocol)
       ? new FramedReader(limits.fileBytesMax)
       : new RawReader(limits.fileBytesMax);
-    const read = withinIdle(stream.read, limits, "read");
+    const read = bounded(stream.read, "read");
+    // What arrives while a piece is taken waits in the stream's own buffer.
     let chunk = yield* read;
     while (chunk.type === "bytes") {
-      const pieces = yield* orFail(reader.next(chunk.bytes));
-      // The next chunk is waited for while this one is written.
-      const taken = Effect.forEach(pieces, take, { discard: true });
-      [, chunk] = yield* Effect.all([taken, read], { concurrency: 2 });
+      const next = reader.next(chunk.bytes);
+      if (Result.isFailure(next)) return yield* Effect.fail(next.failure);
+      for (const piece of next.success) yield* take(piece);
+      chunk = yield* read;
     }
     if (chunk.outcome === "whole") return yield* orFail(reader.end());
     return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "the stream broke off" }));
   });
+  return withBoundedWaits(limits, copy);
 }
 
 /** What a sender of a file reads: at most `into.length` bytes from `position` on; 0 at its end. */
@@ -95,10 +133,10 @@ export function writeStreamFile<E>(
   limits: Pick<CopyLimits, "idleMs">,
   label?: PushLabel,
 ): Effect.Effect<number, E | TransportError> {
-  return Effect.gen(function* () {
+  const copy = Effect.fnUntraced(function* (bounded: Bounded) {
     const framed = isFramed(stream.protocol);
     const hash = framed ? createHash("sha256") : undefined;
-    const write = (bytes: Uint8Array) => withinIdle(stream.write(bytes), limits, "written");
+    const write = (bytes: Uint8Array) => bounded(stream.write(bytes), "written");
     if (framed) yield* write(encodeFileHead({ size: source.sizeBytes, ...(label === undefined ? {} : { label }) }));
     const end = framed ? source.sizeBytes : Number.POSITIVE_INFINITY;
     let position = 0;
@@ -112,9 +150,10 @@ export function writeStreamFile<E>(
       return yield* Effect.fail(new TransportError({ code: "failed", detail: "the file became shorter meanwhile" }));
     }
     if (hash !== undefined) yield* write(new Uint8Array(hash.digest()));
-    yield* withinIdle(stream.end, limits, "written");
+    yield* bounded(stream.end, "written");
     return position;
   });
+  return withBoundedWaits(limits, copy);
 }
 
 /** The next piece, empty at the end. It is a new one each time: the stream may keep what it was given until it is drained. */

@@ -7,6 +7,7 @@
 import { Effect } from "effect";
 import type { StreamHandle, TransportError } from "../../transport/port.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
+import { GatheredWriter } from "../files/gathered_writer.ts";
 import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../files/stream_file.ts";
 import type { ReadableFile, WorkDirectory } from "../files/contained_files.ts";
 import type { PathError, WorkFileFailed } from "../files/path_refused.ts";
@@ -25,7 +26,9 @@ export function saveStream(
 ): Effect.Effect<number, PathError | TransportError> {
   const save = Effect.scoped(Effect.gen(function* () {
     const file = yield* directory.create(path);
-    const sizeBytes = yield* readStreamFile(stream, (piece) => file.write(piece), limits);
+    const writer = new GatheredWriter(file);
+    const sizeBytes = yield* readStreamFile(stream, (piece) => writer.write(piece), limits);
+    yield* writer.flush;
     yield* file.commit;
     return sizeBytes;
   }));

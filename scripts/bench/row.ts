@@ -4,7 +4,10 @@
  * @module
  */
 
-/** The data of a row. `ratio` is `value / peerValue`; where a peer exists, the target applies to the ratio. */
+/**
+ * The data of a row. `ratio` is `value / peerValue`, and the target applies to it; where there is none, the target applies to the
+ * value, and a peer is only shown.
+ */
 export interface BenchRow {
   readonly id: string;
   readonly runtime: "node" | "deno";
@@ -23,10 +26,13 @@ export interface BenchRow {
 export function makeRow(
   measured: Pick<BenchRow, "id" | "what" | "unit" | "value" | "op" | "target"> & {
     readonly peer?: { readonly name: string; readonly value: number };
+    /** Shown as the row's peer, and not compared. */
+    readonly beside?: { readonly name: string; readonly value: number };
   },
 ): BenchRow {
-  const { peer, value, op, target, ...rest } = measured;
-  const ratio = peer === undefined ? null : value / peer.value;
+  const { beside, value, op, target, ...rest } = measured;
+  const ratio = measured.peer === undefined ? null : value / measured.peer.value;
+  const peer = measured.peer ?? beside;
   const compared = ratio ?? value;
   const row: BenchRow = {
     id: rest.id,

@@ -28,7 +28,7 @@ needing(test, "openssl")("prints every row of part pki as JSON, and nothing else
   const rows = JSON.parse(stdout) as readonly BenchRow[];
   const ids = ["P2.verify", "P2.remembered", "P3.lookup"];
   for (const form of ["pem", "der"]) {
-    for (const id of ["P4.stall", "P4.wall", "P5.kept", "P5.peak"]) ids.push(`${id}.${form}`);
+    for (const id of ["P4.stall", "P14.crl", "P4.wall", "P5.kept", "P5.peak"]) ids.push(`${id}.${form}`);
   }
   assert.equal(rows.map(({ id }) => id), [...ids, "parse.node", "parse.peculiar"]);
   const fields = ["id", "runtime", "what", "unit", "value", "peer", "peerValue", "ratio", "op", "target", "met"];
@@ -48,6 +48,8 @@ test("compares the ratio where there is a peer, and the value where there is non
   assert.ok(makeRow({ ...common, op: ">=", target: 1.5, peer }).met);
   assert.not.ok(makeRow({ ...common, op: ">=", target: 3.1 }).met);
   assert.equal(makeRow({ ...common, op: "<=", target: 3 }).ratio, null);
+  const shown = makeRow({ ...common, op: "<=", target: 3, beside: peer });
+  assert.equal([shown.met, shown.ratio, shown.peer, shown.peerValue], [true, null, "peer", 2]);
 });
 
 test("prints the ratio by processor time beside the one by the clock, each of its own medians", () => {

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { Effect, Result } from "effect";
 import { readStreamFile, writeRefusal, writeStreamFile } from "../../actors/files/stream_file.ts";
-import { type StreamProtocol, TransportError } from "../../transport/port.ts";
+import { type StreamHandle, type StreamProtocol, TransportError } from "../../transport/port.ts";
 import { encodeFileHead } from "../../transport/protocols/mod.ts";
 import { streamPair } from "../support/job_world.ts";
 
@@ -152,6 +152,71 @@ test("a file that shrinks while it is sent breaks off; one that grows is sent at
     ], { concurrency: 2 }),
   );
   assert.is(size, 100);
+});
+
+/** A stream of which nothing is read or written but what `part` says. */
+const stuck = (part: Partial<StreamHandle>): StreamHandle => ({
+  ...streamPair({ near: "a", far: "b" }, raw).far,
+  read: Effect.never,
+  write: () => Effect.never,
+  end: Effect.never,
+  ...part,
+});
+const idle = { fileBytesMax: 200_000, idleMs: 300 };
+
+/** The code of a failure, and how long it took. */
+async function timed(copy: Effect.Effect<unknown, unknown>): Promise<{ readonly code: string; readonly ms: number }> {
+  const begun = performance.now();
+  const { code } = await Effect.runPromise(Effect.flip(copy)) as TransportError;
+  return { code, ms: performance.now() - begun };
+}
+
+test("a wait for the stream that lasts longer than the limit fails, at the limit", async () => {
+  let reads = 0;
+  const slow = stuck({
+    read: Effect.suspend(() =>
+      reads++ < 2 ? Effect.as(Effect.sleep(200), { type: "bytes", bytes: Uint8Array.of(1) } as const) : Effect.never
+    ),
+  });
+  const copies: [name: string, copy: Effect.Effect<unknown, unknown>, leastMs: number][] = [
+    ["read", readStreamFile(stuck({}), () => Effect.void, idle), 300],
+    ["read behind two that come in time", readStreamFile(slow, () => Effect.void, idle), 700],
+    ["write", writeStreamFile(stuck({}), source(body), idle), 300],
+    ["end", writeStreamFile(stuck({ write: () => Effect.void }), source(body), idle), 300],
+  ];
+  await Promise.all(copies.map(async ([name, copy, leastMs]) => {
+    const { code, ms } = await timed(copy);
+    assert.is(code, "timed-out", name);
+    assert.ok(ms > leastMs - 5 && ms < leastMs + 5_000, `${name}: ${ms} ms`);
+  }));
+});
+
+test("a copy that fails ends only when its read of the file has: the file is closed next", async () => {
+  let isReading = false;
+  const file = {
+    sizeBytes: 2,
+    read: (into: Uint8Array, position: number) =>
+      Effect.uninterruptible(Effect.gen(function* () {
+        isReading = true;
+        if (position > 0) yield* Effect.sleep(600);
+        isReading = false;
+        into[0] = 1;
+        return 1;
+      })),
+  };
+  assert.is((await timed(writeStreamFile(stuck({}), file, idle))).code, "timed-out");
+  assert.not(isReading);
+});
+
+test("a file that takes its pieces slowly is no idle stream", async () => {
+  const { near, far } = streamPair({ near: "a", far: "b" }, raw);
+  const [, size] = await Effect.runPromise(
+    Effect.all([
+      writeStreamFile(near, source(body.subarray(0, 10)), idle),
+      readStreamFile(far, () => Effect.sleep(700), idle),
+    ], { concurrency: 2 }),
+  );
+  assert.is(size, 10);
 });
 
 test.run();

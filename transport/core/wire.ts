@@ -89,7 +89,7 @@ export interface WireStream {
   /** Resets both directions. `closed` follows later, as `reset`. */
   abort(detail: string): void;
   /**
-   * Stops `data` after the current call. What is on its way is kept within the stream's window. `closed` waits for it, unless
+   * Stops `data` after the frame whose bytes are being reported. What is on its way is kept within the stream's window. `closed` waits for it, unless
    * the stream is reset; where the connection ends, what is kept is delivered first, paused or not.
    */
   pause(): void;

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Connection, Stream } from "@libp2p/interface";
+import type { Uint8ArrayList } from "uint8arraylist";
 import { streamsPerPeerMax } from "../core/stream_places.ts";
 import type { StreamEnd, StreamListener, WireStream } from "../core/wire.ts";
 
@@ -123,12 +124,15 @@ export class Libp2pStream implements WireStream {
 
   #watch(stream: Stream): void {
     this.#whole = stream.remoteWriteStatus === "closed" && stream.status === "open";
-    stream.addEventListener("message", ({ data }) => this.#arrived(stream, plainBytes(data)));
+    stream.addEventListener("message", ({ data }) => {
+      for (const bytes of arrivedPieces(data)) this.#arrived(stream, bytes);
+    });
     stream.addEventListener("remoteCloseWrite", () => this.#whole = true);
     stream.addEventListener("end", () => this.#allArrived(stream));
     stream.addEventListener("close", ({ error }) => this.#closedBelow(stream, error));
     stream.addEventListener("drain", () => this.#look());
-    stream.addEventListener("idle", () => this.#look());
+    // Later: libp2p is still inside its own loop of sending, in which what is sent waits for a call that never comes.
+    stream.addEventListener("idle", () => queueMicrotask(() => this.#look()));
     this.#pauseBelow();
     // What the negotiation read ahead is still to come, after which there is no further `end` or `close`.
     if (stream.readableEnded) this.#allArrived(stream);
@@ -306,8 +310,20 @@ export class Libp2pStream implements WireStream {
   }
 }
 
+/** Pieces of a frame that are as long as this on average are delivered as they came; shorter ones are joined, in bytes. */
+export const pieceBytesMin = 4_096;
+
+/** What a stream delivers, in plain arrays. A frame that came in long pieces is not copied into one: that takes a new buffer each time. */
+export function arrivedPieces(data: Uint8Array | Uint8ArrayList): readonly Uint8Array[] {
+  if (data instanceof Uint8Array) return [plainBytes(data)];
+  const pieces = [...data];
+  return pieces.length > 1 && data.byteLength >= pieces.length * pieceBytesMin
+    ? pieces.map((piece) => plainBytes(piece))
+    : [plainBytes(data)];
+}
+
 /** What a stream delivers, as a plain array: a socket's bytes are Buffers, whose slices alias where an array's slice copies. */
-export function plainBytes(data: Uint8Array | { subarray(): Uint8Array }): Uint8Array {
+function plainBytes(data: Uint8Array | { subarray(): Uint8Array }): Uint8Array {
   const bytes = data.subarray();
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

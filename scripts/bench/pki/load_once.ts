@@ -18,6 +18,8 @@ import { defaultPolicy, makeTrustSnapshot, readAuthorities } from "../../../pki/
 /** The output of {@linkcode load_once}, as JSON. */
 export interface Loaded {
   readonly stallMs: number;
+  /** The same of a loop with nothing to do. */
+  readonly idleStallMs: number;
   readonly wallMs: number;
   readonly keptBytes: number;
   readonly peakBytes: number;
@@ -25,6 +27,8 @@ export interface Loaded {
 }
 
 const sampleEveryMs = 2;
+/** How long the loop does nothing, for comparison, in milliseconds. */
+const idleMs = 200;
 const [bundle, file, small] = process.argv.slice(2) as [string, string, string];
 const trustPem = readFileSync(bundle, "utf8");
 const cas = Result.getOrThrow(readAuthorities(trustPem));
@@ -62,7 +66,8 @@ const timer = setInterval(() => {
   peak = Math.max(peak, residentBytes());
   last = performance.now();
 }, sampleEveryMs);
-await sleep(20);
+await sleep(idleMs);
+const idleStallMs = stall;
 stall = 0;
 last = performance.now();
 const start = last;
@@ -75,6 +80,7 @@ const [list] = snapshot.revocation?.lists ?? [];
 if (list === undefined) throw new Error("no list was read");
 const loaded: Loaded = {
   stallMs: stall,
+  idleStallMs,
   wallMs,
   keptBytes: sizeOf(list.index) + Math.max(0, process.memoryUsage().heapUsed - heap),
   peakBytes: peak - idle,

@@ -1,10 +1,11 @@
 /** Streams of libp2p behind the port: what libp2p reports early, late or inside a call, and what comes out of it. */
 import type { Connection, NewStreamOptions, Stream } from "@libp2p/interface";
 import type { SendResult } from "@libp2p/utils";
+import { Uint8ArrayList } from "uint8arraylist";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { StreamListener } from "../../../transport/core/wire.ts";
-import { Libp2pStream, libp2pStreamsMax } from "../../../transport/libp2p/streams.ts";
+import { Libp2pStream, libp2pStreamsMax, pieceBytesMin } from "../../../transport/libp2p/streams.ts";
 import { streamsPerPeerMax } from "../../../transport/core/stream_places.ts";
 import { WrittenStream } from "../../support/written_stream.ts";
 
@@ -101,6 +102,22 @@ test("a frame that carries the end and bytes loses none of them: yamux reports i
   stream.onData(bytes(1));
   await turn();
   assert.equal(heard, ["data 1", "ended"]);
+});
+
+test("a frame that came in long pieces is not copied; one that came in short ones is joined", () => {
+  const stream = new WrittenStream();
+  const arrived: Uint8Array[] = [];
+  const wire = Libp2pStream.received(owner(), stream.stream, "/x");
+  wire.listen({ ...noting().listener, data: (piece) => void arrived.push(piece) });
+  const long = new Uint8Array(pieceBytesMin + 1).fill(1), last = new Uint8Array(pieceBytesMin - 1).fill(2);
+  stream.onData(new Uint8ArrayList(long, last));
+  assert.equal(arrived.map(({ buffer }) => buffer), [long.buffer, last.buffer]);
+  arrived.length = 0;
+  stream.onData(new Uint8ArrayList(long, last.subarray(1)));
+  assert.equal(arrived.map(({ length }) => length), [2 * pieceBytesMin - 1]);
+  arrived.length = 0;
+  stream.onData(new Uint8ArrayList(long.subarray(0, 3)));
+  assert.equal(arrived.map(({ length, buffer }) => [length, buffer]), [[3, long.buffer]]);
 });
 
 test("a reset is no end: it closes, and what was not whole is not called whole", async () => {
@@ -320,6 +337,24 @@ test("send says when to wait, and drained comes once everything has left, not in
   assert.equal(heard, [], "not inside the call");
   await turn();
   assert.equal([heard, stream.sent], [["drained"], [1, 3]]);
+});
+
+test("what a writer sends and ends when it hears of the drain leaves too", async () => {
+  const stream = new Narrow();
+  const wire = Libp2pStream.received(owner(), stream.stream, "/x");
+  const { listener } = noting();
+  wire.listen({
+    ...listener,
+    drained: () => {
+      wire.send(bytes(3));
+      wire.end();
+    },
+  });
+  stream.full = true;
+  assert.is(wire.send(bytes(1, 2)), false);
+  stream.widen();
+  await turn();
+  assert.equal([stream.sent, stream.writeBufferLength, stream.writeStatus], [[2, 1], 0, "closed"]);
 });
 
 test("an end waits for what a narrow window holds", async () => {
