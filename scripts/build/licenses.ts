@@ -43,6 +43,8 @@ function licenseOf(folder: string): string {
   const texts = files.map((file) => readFileSync(join(folder, file), "utf8").trim());
   if (texts.length === 0 && license === undefined) throw new Error(`Cannot bundle ${name}: it names no licence`);
   const holder = typeof author === "object" ? author.name : author;
-  const own = texts.length === 0 ? [`Licence: ${license}${holder === undefined ? "" : `. Author: ${holder}`}`] : texts;
+  const own = texts.length === 0
+    ? [`Licence: ${license}${holder === undefined || holder === "" ? "" : `. Author: ${holder}`}`]
+    : texts;
   return `${name} ${version}\n\n${own.join("\n\n")}\n`;
 }
