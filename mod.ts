@@ -31,7 +31,7 @@ export { makePorts, type RealPorts } from "./actors/runtime/real_ports.ts";
 export { makeMtlsSecurity, type MtlsSecurity, type MtlsSecurityInit } from "./transport/libp2p/mtls_security.ts";
 export type { FrameLimits } from "./transport/libp2p/frame_guard.ts";
 export type { KeyExchange } from "./transport/libp2p/tls_context.ts";
-export { libp2pKey } from "./transport/libp2p/node.ts";
+export { libp2pKey } from "./transport/libp2p/key.ts";
 export type {
   AddressText,
   CloseReason,

@@ -4,7 +4,7 @@
  * @module
  */
 import { Data } from "effect";
-import { type ActorRefFrom, type CallbackActorLogic, setup } from "xstate";
+import { type ActorRefFrom, type CallbackActorLogic, fromCallback, setup } from "xstate";
 import type { ConnectedMember } from "../../pki/member.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { Rule } from "../../transport/authorization/authorize.ts";
@@ -23,9 +23,9 @@ import type {
 } from "../../transport/port.ts";
 import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
-import { dataMachine } from "../data/data.ts";
+import type { dataMachine } from "../data/data.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
-import { gatewayMachine } from "../gateway/gateway.ts";
+import type { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
 import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
@@ -33,9 +33,9 @@ import type { Ports } from "../runtime/ports.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
 import type { Evaluator } from "../scheduler/evaluator.ts";
-import { schedulerMachine } from "../scheduler/scheduler.ts";
+import type { schedulerMachine } from "../scheduler/scheduler.ts";
 import { type TrustEvent, trustStoreMachine } from "../trust/trust_store.ts";
-import { workerMachine } from "../worker/worker.ts";
+import type { workerMachine } from "../worker/worker.ts";
 import type { PeerNames } from "./peer_names.ts";
 import { type RuleSource, ruleStoreMachine } from "./rule_store.ts";
 
@@ -158,6 +158,11 @@ export type NodeCommand =
   | { readonly type: "rules.changed"; readonly rules: readonly Rule[] }
   | { readonly type: "trust.reload" };
 
+/** In place of a role's machine that was not provided. */
+const notProvided = fromCallback(() => {
+  throw new Error("Cannot start the role: its machine was not provided");
+});
+
 const actors = {
   trustStore: trustStoreMachine,
   identity: identityMachine,
@@ -165,10 +170,10 @@ const actors = {
   refusalLog: refusalLogMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
-  gateway: gatewayMachine,
-  scheduler: schedulerMachine,
-  worker: workerMachine,
-  data: dataMachine,
+  gateway: notProvided as unknown as typeof gatewayMachine,
+  scheduler: notProvided as unknown as typeof schedulerMachine,
+  worker: notProvided as unknown as typeof workerMachine,
+  data: notProvided as unknown as typeof dataMachine,
 };
 
 /** The events that a node receives. */

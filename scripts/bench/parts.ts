@@ -24,6 +24,7 @@ export const parts = {
   cell: (): Promise<BenchPart> => import("./cell/part.ts"),
   simulation: (): Promise<BenchPart> => import("./simulation/part.ts"),
   network: (): Promise<BenchPart> => import("./network/part.ts"),
+  program: (): Promise<BenchPart> => import("./program/part.ts"),
 } as const;
 
 /** The name of a part. */

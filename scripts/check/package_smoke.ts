@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "./command.ts";
@@ -19,6 +19,8 @@ interface SmokeResult {
 }
 
 const timeoutMs = 180_000;
+/** Octets of all files that an installation writes, of other packages too. */
+const installedBytesMax = 80_000_000;
 
 const binary = (runtime: Runtime) => startable(findRuntime(runtime) ?? runtime);
 
@@ -38,6 +40,13 @@ function importer(manifest: Manifest): string {
 }
 process.exit(0);
 `;
+}
+
+function checkSize(folder: string): SmokeResult {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const bytes = files.reduce((sum, { parentPath, name }) => sum + lstatSync(join(parentPath, name)).size, 0);
+  const error = bytes <= installedBytesMax ? undefined : `it has ${bytes}`;
+  return { what: `an installation has at most ${installedBytesMax / 1e6} MB`, error };
 }
 
 /** An installed program on a Node that is too old: one line that names both versions, and exit 1. */
@@ -63,7 +72,7 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
     return error === undefined;
   };
   try {
-    if (!(await attempt("build", binary("node"), ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]))) {
+    if (!(await attempt("build", binary("node"), ["--no-warnings", "scripts/build.ts"]))) {
       return results;
     }
     const packArgs = ["pack", "--ignore-scripts", "--pack-destination", folder];
@@ -80,6 +89,7 @@ export async function smokePackage(runtimes: readonly Runtime[]): Promise<SmokeR
       ? undefined
       : `not in the tarball (files of package.json): ${outside.join(", ")}`;
     results.push({ what: "the tarball holds what its pages link to", error: links });
+    results.push(checkSize(join(folder, "node_modules")));
     for (const runtime of runtimes) {
       const args = runtime === "node" ? ["import.mjs"] : ["run", "-A", "--no-check", "import.mjs"];
       await attempt(`import every export from ${runtime}`, binary(runtime), args, folder);

@@ -11,9 +11,9 @@ import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
-import { type NodeExit, nodeMachine } from "../../actors/node/node.ts";
+import { nodeOfRole } from "../../actors/node/node_of_role.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
-import { closeMs, countersMs } from "../../actors/node/node_setup.ts";
+import { closeMs, countersMs, type NodeExit } from "../../actors/node/node_setup.ts";
 import type { RuleSource } from "../../actors/node/rule_store.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import type { Evaluator } from "../../actors/scheduler/evaluator.ts";
@@ -101,7 +101,7 @@ async function runNode(
   const lines = makeLineTally();
   const ports = makePorts(lines.meter(log.report));
   const gates = makeGateTally(ports);
-  const evaluator = await loadEvaluator(config);
+  const [machine, evaluator] = await Promise.all([nodeOfRole(config.role), loadEvaluator(config)]);
   const makeGate = gates.meter(makeGateFactory({ ports }));
   let node: ObservedNode | undefined;
   const leaveTelemetry = await beginTelemetry({ config, ports, gates, lines, node: () => node });
@@ -117,7 +117,7 @@ async function runNode(
     exitAfterOutput(1);
   };
   const exit = await new Promise<NodeExit>((resolve) => {
-    const actor = superviseRoot(nodeMachine, {
+    const actor = superviseRoot(machine, {
       id: "node",
       input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, ruleSource, evaluator },
       onError: crash,

@@ -14,7 +14,7 @@ export interface Manifest {
 /** An import, with the name in it; not one in a comment's example. */
 const imported = /^(?! \*)(?:import|export|\}|.*\bimport\()(?:.*\bfrom)?\s*"([@\w][\w./@-]*)"/gm;
 
-/** The contents of the package. Its users do not install packages for development. */
+/** What the package is made of. The build puts packages for development into it, where they are imported. */
 const shipped =
   /^(?:mod\.ts$|(?:pki|transport|actors|scripts\/(?:program|certutil|executors))\/|scripts\/hypha_\w+\.ts$)/;
 
@@ -25,15 +25,25 @@ export function packagesOf(text: string): readonly string[] {
   return [...new Set(bare.map((name) => name.split("/").slice(0, name.startsWith("@") ? 2 : 1).join("/")))];
 }
 
-/** Imports of packages that package.json does not declare: for files of the package, as dependencies. */
+/** Packages for tools and tests alone: none of them belongs into the package. */
+const tools = [
+  "@chainsafe/libp2p-noise",
+  "@libp2p/tls",
+  "@typescript/typescript6",
+  "esbuild",
+  "tldts",
+  "typescript",
+  "uvu",
+];
+
+/** Imports of packages that package.json does not declare, and of tools by files of the package. */
 export function undeclaredImports(files: readonly SourceFile[], manifest: Manifest): string[] {
-  const { dependencies = {}, devDependencies = {} } = manifest;
-  return files.flatMap(({ path, text }) => {
-    const isShipped = shipped.test(path);
-    const declared = isShipped ? dependencies : { ...dependencies, ...devDependencies };
-    const where = isShipped ? "dependencies" : "dependencies or devDependencies";
-    return packagesOf(text).filter((name) => !Object.hasOwn(declared, name)).map((name) =>
-      `${path}:1: ${name} is not declared, add it to ${where} of package.json`
-    );
-  });
+  const declared = { ...manifest.dependencies, ...manifest.devDependencies };
+  return files.flatMap(({ path, text }) =>
+    packagesOf(text).flatMap((name) => {
+      if (!Object.hasOwn(declared, name)) return [`${path}:1: ${name} is not declared, add it to package.json`];
+      if (!shipped.test(path) || !tools.includes(name)) return [];
+      return [`${path}:1: ${name} is for tools and tests, import it from none that the package is made of`];
+    })
+  );
 }

@@ -18,7 +18,7 @@ import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { identification } from "../../scripts/attack/members/foreign_messages.ts";
 import { kadProtocol } from "../../transport/core/wire.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
-import { libp2pKey } from "../../transport/libp2p/node.ts";
+import { libp2pKey } from "../../transport/libp2p/key.ts";
 import { workerTopic } from "../../transport/protocols/messages.ts";
 import { encodeMessage, encodeWorkerRequest } from "../../transport/protocols/mod.ts";
 import { framed, kadMessage } from "./kad_peers.ts";

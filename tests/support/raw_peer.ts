@@ -11,7 +11,7 @@ import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { makeMtlsSecurity } from "../../transport/libp2p/mtls_security.ts";
-import { libp2pKey } from "../../transport/libp2p/node.ts";
+import { libp2pKey } from "../../transport/libp2p/key.ts";
 import type { TestPki } from "./pki.ts";
 import { identityOf, snapshotOf } from "./transports.ts";
 

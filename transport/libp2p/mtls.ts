@@ -34,8 +34,9 @@ import type { FrameBudgets } from "./frame_guard.ts";
 import type { Libp2pConnection, Libp2pConnections } from "./connections.ts";
 import { ConnectionClosed, socketOf } from "./raw_connection.ts";
 import { messageDuplex } from "./message_duplex.ts";
+import type { Meter } from "./meter.ts";
 import { peerChain } from "./peer_chain.ts";
-import { type Meter, SecuredStream } from "./secured_stream.ts";
+import { SecuredStream } from "./secured_stream.ts";
 import { type KeyExchange, secureContexts } from "./tls_context.ts";
 import { refusalOfTlsError } from "./tls_refusal.ts";
 

@@ -4,10 +4,7 @@
  *
  * @module
  */
-import { createPrivateKey } from "node:crypto";
-import { Buffer } from "node:buffer";
 import { circuitRelayServer, circuitRelayTransport } from "@libp2p/circuit-relay-v2";
-import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { dcutr } from "@libp2p/dcutr";
 import { type GossipSub, gossipsub, StrictSign } from "@libp2p/gossipsub";
 import { type Identify, identify, type IdentifyPush, identifyPush } from "@libp2p/identify";
@@ -19,7 +16,6 @@ import type {
   Libp2p,
   Logger,
   PeerId,
-  PrivateKey,
   StreamMuxerFactory,
 } from "@libp2p/interface";
 import { type KadDHT, kadDHT } from "@libp2p/kad-dht";
@@ -31,8 +27,9 @@ import type { Multiaddr } from "@multiformats/multiaddr";
 import { turningAway, type TurnsAway } from "./early_refusal.ts";
 import { pingingWithFirstStream } from "./first_ping.ts";
 import type { Listening } from "./listening.ts";
+import { libp2pKey } from "./key.ts";
 import { limitingMuxer } from "./negotiation_limit.ts";
-import type { NodeIdentity, TransportInput } from "../port.ts";
+import type { TransportInput } from "../port.ts";
 import { reservationsMax } from "../core/admission.ts";
 import { kadProtocol, type WireListener } from "../core/wire.ts";
 
@@ -70,13 +67,6 @@ const circuitsPerPeerMax = 256;
 const gatewayMeshMax = 16_384;
 /** Largest gossipsub message that is read, in bytes; the existing nodes send at most 64 KiB. */
 const gossipRpcMaxBytes = 131_072;
-
-/** The key of a node, as libp2p wants it. Only Ed25519 keys make PeerIDs of this network. */
-export function libp2pKey(identity: NodeIdentity): Promise<PrivateKey> {
-  const { d, crv } = createPrivateKey(identity.keyPem).export({ format: "jwk" });
-  if (crv !== "Ed25519" || d === undefined) throw new TypeError("Cannot make a PeerID: the key is not Ed25519");
-  return generateKeyPairFromSeed("Ed25519", Uint8Array.from(Buffer.from(d, "base64url")));
-}
 
 /** Makes the multiplexer of a node. */
 export function nodeMuxer(): (components: { readonly logger: ComponentLogger }) => StreamMuxerFactory {

@@ -9,7 +9,7 @@ import type { AbortOptions, MessageStream } from "@libp2p/interface";
 import { HungUp, ProtocolMismatch, type Refusal } from "../../pki/refusal.ts";
 import { closeGraceMs } from "../core/wire.ts";
 import { closableOf } from "./connection_internals.ts";
-import type { SocketEnd } from "./secured_stream.ts";
+import type { SocketEnd } from "./meter.ts";
 
 /** What is known about the end of a raw connection. The first cause stays. */
 export interface RawEnd {

@@ -10,20 +10,10 @@ import { AbstractMessageStream, type SendResult } from "@libp2p/utils";
 import type { Uint8ArrayList } from "uint8arraylist";
 import { drained } from "./drained.ts";
 import { type FrameBudget, FrameReader } from "./frame_guard.ts";
+import type { Meter, SocketEnd } from "./meter.ts";
 
 /** So many bytes leave at once; fewer wait for what else is sent in this turn of the loop. */
 const bulkBytes = 4_096;
-
-/** How a connection came to its end, as far as its socket knows. */
-export type SocketEnd = "them" | "lost";
-
-/** Bytes of application data that went through TLS. Shared by all connections of a transport. */
-export interface Meter {
-  /** Octets that came. */
-  received: number;
-  /** Octets that went. */
-  sent: number;
-}
 
 /** What a secured stream is made of. */
 export interface SecuredStreamInit {

@@ -37,7 +37,7 @@ import { createNode, type Node, protocolVersion, streamWindowMax } from "./node.
 import { dialInternalsOf, internalsOf, type NodeInternals } from "./node_internals.ts";
 import { pricedGossip } from "./priced_gossip.ts";
 import { priced } from "./priced_protocols.ts";
-import type { Meter } from "./secured_stream.ts";
+import type { Meter } from "./meter.ts";
 import { judged } from "./served_protocols.ts";
 import { libp2pStreamsMax } from "./streams.ts";
 

@@ -17,7 +17,8 @@ import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
 import { defaultFrameLimits } from "../../../transport/libp2p/frame_guard.ts";
 import { makeMtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
-import { libp2pKey, silentLogger } from "../../../transport/libp2p/node.ts";
+import { libp2pKey } from "../../../transport/libp2p/key.ts";
+import { silentLogger } from "../../../transport/libp2p/node.ts";
 import type { NodeIdentity } from "../../../transport/port.ts";
 
 /** What a raw member is made with. */

@@ -15,7 +15,8 @@ import { createLibp2p } from "libp2p";
 import type { MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { DirectDials } from "../../../transport/libp2p/direct_dials.ts";
 import { dialInternalsOf } from "../../../transport/libp2p/node_internals.ts";
-import { libp2pKey, nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
+import { libp2pKey } from "../../../transport/libp2p/key.ts";
+import { nodeMuxer, silentLogger } from "../../../transport/libp2p/node.ts";
 import { identityFrom, securityOf, snapshotFrom, unlimited } from "./security.ts";
 
 /** The ways. `ours` has the classical key exchange, `limited` is over its limit from the start. */

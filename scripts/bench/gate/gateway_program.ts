@@ -6,10 +6,10 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
-import process from "node:process";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { scriptCommand } from "../../check/runtimes.ts";
 import type { EndFiles } from "./world.ts";
 
 /** Longest start, in milliseconds. */
@@ -19,7 +19,7 @@ const tickUs = 10_000;
 /** Octets in a page, on the machines that this runs on. */
 const pageBytes = 4_096;
 
-/** A gateway that runs. */
+/** A gateway, or another process that listens. */
 export interface GatewayProgram {
   readonly address: string;
   /** Processor time since its start, in microseconds. */
@@ -64,18 +64,18 @@ export async function startGateway({ identity, trustPem, crlsPath }: EndFiles): 
 }
 
 /** Starts `hypha-gateway run` on this runtime; resolves once it listens. */
-export async function runGateway(config: string): Promise<GatewayProgram> {
-  const deno = "Deno" in globalThis;
-  const { execPath } = process;
-  // Deno takes its own path for Node's and rewrites the arguments; spelt otherwise it does not.
-  const program = deno ? `${dirname(execPath)}/./${basename(execPath)}` : execPath;
-  const flags = deno ? ["run", "-A", "--quiet"] : ["--no-warnings"];
-  const script = fileURLToPath(new URL("../../hypha_gateway.ts", import.meta.url));
-  const child = spawn(program, [...flags, script, "run", "-c", config], { stdio: ["ignore", "pipe", "pipe"] });
+export function runGateway(config: string): Promise<GatewayProgram> {
+  return runListener([fileURLToPath(new URL("../../hypha_gateway.ts", import.meta.url)), "run", "-c", config]);
+}
+
+/** Starts a script on this runtime; resolves once it has printed the address on which it listens. */
+export async function runListener(script: readonly string[]): Promise<GatewayProgram> {
+  const [program, ...flags] = scriptCommand("Deno" in globalThis ? "deno" : "node");
+  const child = spawn(program, [...flags, ...script], { stdio: ["ignore", "pipe", "pipe"] });
   const stop = () => void child.kill("SIGKILL");
   const seen: string[] = [];
   const address = await new Promise<string>((resolve, reject) => {
-    const fail = (why: string) => reject(new Error(`the gateway ${why}: ${seen.slice(-5).join("\n")}`));
+    const fail = (why: string) => reject(new Error(`${script[0]} ${why}: ${seen.slice(-5).join("\n")}`));
     const timer = setTimeout(() => fail(`was not ready within ${startMs} ms`), startMs);
     child.once("exit", (code) => fail(`ended with ${code}`));
     for (const stream of [child.stdout, child.stderr]) {

@@ -9,7 +9,7 @@ import * as assert from "uvu/assert";
 import { makeGateFactory } from "../../../actors/gate/gate.ts";
 import { makeMtlsSecurity, type MtlsSecurity } from "../../../transport/libp2p/mtls_security.ts";
 import { defaultLimits } from "../../../transport/core/admission.ts";
-import { libp2pKey } from "../../../transport/libp2p/node.ts";
+import { libp2pKey } from "../../../transport/libp2p/key.ts";
 import { addressOf } from "../../../transport/libp2p/early_refusal.ts";
 import type { GateEvent, TransportLimits } from "../../../transport/port.ts";
 import { makeTestPki, type TestNode } from "../../support/pki.ts";

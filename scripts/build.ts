@@ -1,0 +1,38 @@
+/**
+ * `npm run build`: writes `dist/`, all that the package has besides documents: types, the library, the programs, licences.
+ *
+ * @module
+ */
+import { rmSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "./build/bundles.ts";
+import { keepReachable } from "./build/declarations.ts";
+import { licensesOf } from "./build/licenses.ts";
+import { runCommand } from "./check/command.ts";
+
+const compilerMs = 180_000;
+const root = fileURLToPath(new URL("..", import.meta.url));
+const dist = join(root, "dist");
+
+async function writeTypes(): Promise<void> {
+  const compiler = join(root, "node_modules/typescript/bin/tsc");
+  const args = [compiler, "-p", join(root, "tsconfig.build.json")];
+  const { code, stdout, stderr } = await runCommand(process.execPath, args, { cwd: root, timeoutMs: compilerMs });
+  if (code !== 0) throw new Error(`Cannot write the types: tsc ended with ${code}\n${stdout}${stderr}`);
+  const manifest = readManifest(root);
+  const entries = Object.values(librarySources(manifest)).map((path) => path.replace(/\.ts$/, ".d.ts"));
+  const lacking = [...keepReachable(join(dist, "types"), entries)].filter((name) => !(name in manifest.dependencies));
+  if (lacking.length === 0) return;
+  throw new Error(
+    `Cannot build: exported types import ${lacking.join(", ")}, which package.json has not in dependencies`,
+  );
+}
+
+rmSync(dist, { recursive: true, force: true });
+await writeTypes();
+const library = await bundleLibrary({ root, outdir: join(dist, "library") });
+const programs = await bundlePrograms({ root, outdir: join(dist, "programs") });
+writeFileSync(join(dist, "LICENSES.txt"), licensesOf(root, { ...library.inputs, ...programs.inputs }));
+console.log(`Wrote ${relative(process.cwd(), dist) || "."}`);

@@ -1,0 +1,96 @@
+/**
+ * The JavaScript of the package. The library and the programs are bundles of their own, each with its chunks in one folder, so that a
+ * thread's file is found next to whatever chunk starts it.
+ *
+ * Exports of the library import the packages of `dependencies`, whose types are part of its own: an application has one copy of each.
+ * All other packages are inside, at the versions that our use of libp2p's internals was written for. The programs contain everything.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { build, type Metafile } from "esbuild";
+import { nodeMin } from "../program/require_node.ts";
+
+/** The part of package.json that the build reads. */
+export interface BuildManifest {
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>;
+  readonly bin: Readonly<Record<string, string>>;
+}
+
+/** Reads it. */
+export function readManifest(root: string): BuildManifest {
+  return JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as BuildManifest;
+}
+
+/** Started from a file's URL by `actors/files/read_crls.ts`. */
+const threads = { crl_worker: "actors/files/crl_worker.ts" };
+
+/** The source of each export, by its file in the package. `types` is the source's own path below `dist/types/`. */
+export function librarySources({ exports }: BuildManifest): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.values(exports).flatMap((target) =>
+      typeof target === "string"
+        ? []
+        : [[basename(target.default, ".js"), target.types.replace("./dist/types/", "").replace(/\.d\.ts$/, ".ts")]]
+    ),
+  );
+}
+
+/** What a bundle was made of and what it imports, as esbuild reports it. */
+export type BundleReport = Metafile;
+
+interface Bundle {
+  readonly root: string;
+  readonly outdir: string;
+}
+
+/** Writes the exports of the library. */
+export function bundleLibrary({ root, outdir }: Bundle): Promise<BundleReport> {
+  const manifest = readManifest(root);
+  const external = Object.keys(manifest.dependencies).flatMap((name) => [name, `${name}/*`]);
+  return bundle({ root, outdir, entries: { ...librarySources(manifest), ...threads }, external });
+}
+
+/** Writes the programs, and the executor that trains the demo's model. */
+export function bundlePrograms({ root, outdir }: Bundle): Promise<BundleReport> {
+  const programs = Object.values(readManifest(root).bin).map((path) => basename(path, ".js"));
+  const entries = {
+    ...Object.fromEntries(programs.map((name) => [name, `scripts/${name}.ts`])),
+    train_digits: "scripts/executors/train_digits.ts",
+    ...threads,
+  };
+  return bundle({ root, outdir, entries, external: [] });
+}
+
+/** Characters in a line of a bundle, roughly: a stack trace of it names a place. */
+const lineMax = 160;
+
+/** Bundles sources without blanks. Names stay, for stack traces; shorter ones would save little. */
+export async function bundle(
+  { root, outdir, entries, external }: Bundle & {
+    /** Paths of sources by the name of their file. */
+    readonly entries: Readonly<Record<string, string>>;
+    readonly external: readonly string[];
+  },
+): Promise<BundleReport> {
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: { ...entries },
+    external: [...external],
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: "esm",
+    platform: "node",
+    target: `node${nodeMin}`,
+    minifyWhitespace: true,
+    minifySyntax: true,
+    lineLimit: lineMax,
+    legalComments: "inline",
+    metafile: true,
+    logLevel: "warning",
+  });
+  return metafile;
+}

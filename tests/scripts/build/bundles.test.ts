@@ -1,0 +1,77 @@
+/** The programs and the library as bundles, made in a folder of their own and run from there. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { isBuiltin } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { apartBytesMin } from "../../../actors/files/read_crls.ts";
+import { bundleLibrary, bundlePrograms, librarySources, readManifest } from "../../../scripts/build/bundles.ts";
+import { packageOf } from "../../../scripts/build/declarations.ts";
+import { runCommand } from "../../../scripts/check/command.ts";
+import { scriptCommand } from "../../../scripts/check/runtimes.ts";
+import { makeTestPki } from "../../support/pki.ts";
+
+const test = suite("bundles");
+const root = resolve(".");
+const folder = mkdtempSync(join(tmpdir(), "hypha-bundles-"));
+const programs = join(folder, "programs");
+writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+await bundlePrograms({ root, outdir: programs });
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+
+function run(name: string, args: readonly string[]) {
+  const [command, ...flags] = scriptCommand("Deno" in globalThis ? "deno" : "node");
+  return runCommand(command, [...flags, join(programs, `${name}.js`), ...args], { cwd: folder, timeoutMs: 30_000 });
+}
+
+const configText = (files: string) =>
+  [["cert_pem", "prober-cert.pem"], ["key_pem", "prober-key.pem"], ["trust_pem", "trust.pem"], ["crls_pem", "crls.pem"]]
+    .map(([key, name = ""]) => `${key} = ${JSON.stringify(join(files, name))}\n`)
+    .join("") + 'listen_addresses = ["/ip4/127.0.0.1/tcp/0"]\n';
+
+/** Files of a folder with their contents. */
+const contentsOf = (path: string) =>
+  Object.fromEntries(readdirSync(path).sort().map((name) => [name, readFileSync(join(path, name), "utf8")]));
+
+test("a second build writes the same bytes", async () => {
+  const again = join(folder, "again");
+  await bundlePrograms({ root, outdir: again });
+  assert.equal(contentsOf(again), contentsOf(programs));
+});
+
+test("the thread that reads large revocation lists starts from the bundle", async () => {
+  const files = join(folder, "files");
+  const pki = await makeTestPki();
+  await pki.write(files, await pki.node("prober"));
+  const thread = join(programs, "crl_worker.js");
+  const original = readFileSync(thread, "utf8");
+  const mark = join(folder, "started");
+  writeFileSync(
+    thread,
+    `import { writeFileSync } from "node:fs";\nwriteFileSync(${JSON.stringify(mark)}, "");\n${original}`,
+  );
+  try {
+    const comment = `${"#".repeat(63)}\n`;
+    writeFileSync(join(files, "crls.pem"), (await pki.crls()).padEnd(apartBytesMin + 1, comment));
+    writeFileSync(join(files, "config.toml"), configText(files));
+    const { stderr } = await run("hypha_gateway", ["probe", "-c", "files/config.toml", "/ip4/127.0.0.1/tcp/1"]);
+    assert.ok(existsSync(mark), `the thread did not start: ${stderr}`);
+  } finally {
+    writeFileSync(thread, original);
+  }
+});
+
+test("each export has a file, and together they import each package of dependencies and no other", async () => {
+  const manifest = readManifest(root);
+  const { outputs } = await bundleLibrary({ root, outdir: join(folder, "library") });
+  const files = readdirSync(join(folder, "library"));
+  const names = Object.keys(librarySources(manifest));
+  assert.is(names.length, Object.keys(manifest.exports).filter((path) => path !== "./package.json").length);
+  assert.equal(names.filter((name) => !files.includes(`${name}.js`)), []);
+  const external = Object.values(outputs).flatMap(({ imports }) => imports.filter((each) => each.external === true));
+  const packages = new Set(external.map(({ path }) => packageOf(path)).filter((name) => !isBuiltin(name)));
+  assert.equal([...packages].sort(), Object.keys(manifest.dependencies).sort());
+});
+
+test.run();
