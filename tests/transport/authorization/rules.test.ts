@@ -122,7 +122,10 @@ for (const [pattern, complaint] of bad) {
     const read = readPattern(pattern);
     if (typeof read !== "string") throw new Error(`read as ${read.type}`);
     assert.match(read, complaint);
-    assert.throws(() => makeRules([{ effect: "deny", acts: ["ping"], peers: [pattern] }]), /^Cannot make rule: the pattern /);
+    assert.throws(
+      () => makeRules([{ effect: "deny", acts: ["ping"], peers: [pattern] }]),
+      /^Cannot make rule: the pattern /,
+    );
   });
 }
 

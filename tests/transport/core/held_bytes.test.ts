@@ -27,6 +27,8 @@ test("beyond the limit the newest stream that holds something is reset, whicheve
 test("peers do not count for each other, and what is let go is not counted any more", () => {
   const budgets = new ReadBudgets();
   const [one, two] = [opened(budgets, "one"), opened(budgets, "two")];
+  assert.equal([heldBytesMax, heldBytesHigh], [33_554_432, 16_777_216]);
+  assert.equal([one.held.isHigh, one.held.set(heldBytesHigh), one.held.isHigh], [false, true, true]);
   assert.ok(one.held.set(heldBytesMax) && two.held.set(heldBytesMax));
   assert.ok(one.held.isHigh && two.held.isHigh);
   one.held.set(heldBytesHigh - 1);
