@@ -173,7 +173,7 @@ function compileTransition(
 function domainOf(source: AnyStateNode, target: AnyStateNode): AnyStateNode {
   if (chainOf(target).includes(source)) return source;
   const around = new Set(chainOf(target).slice(1));
-  const common = chainOf(source).slice(1).find((node) => around.has(node));
+  const common = chainOf(source).find((node) => around.has(node));
   if (common === undefined) throw new NotCompilable(`transition of ${source.id} to ${target.id}`);
   return common;
 }

@@ -160,6 +160,14 @@ const still: readonly (readonly [string, AnyStateMachine])[] = [
     createMachine({ id: "m", initial: "s", states: { s: { always: { actions: emit({ type: "said" }) } } } }),
   ],
   [
+    "one transition without an event after the other, of which none changes the context",
+    createMachine({
+      id: "m",
+      initial: "s",
+      states: { s: { on: { a: "t" } }, t: { always: "u" }, u: { always: "v" }, v: { entry: emit({ type: "there" }) } },
+    }),
+  ],
+  [
     "a transition of the whole machine to one of its states",
     createMachine({ id: "m", initial: "s", on: { a: ".t" }, states: { s: {}, t: { exit: emit({ type: "left" }) } } }),
   ],

@@ -266,6 +266,19 @@ test("a budget that has filled up by now is forgotten before one that is overdra
   assert.equal(["debtor", "rested", "2"].map((peer) => it.budgets.chargedUs(peer)), [2 * burstUs, 0, burstUs]);
 });
 
+test("where the work of all that are looked at waits, none is forgotten this time", () => {
+  const it = played();
+  for (let each = 0; each < 100; each++) {
+    it.budgets.charge(`${each}`, burstUs);
+    it.run(`${each}`, 1);
+  }
+  for (let each = 100; each < accountsMax; each++) it.budgets.charge(`${each}`, 0);
+  it.budgets.charge("one more", 1);
+  assert.is(it.budgets.counts.peers, accountsMax + 1);
+  it.budgets.charge("another", 1);
+  assert.is(it.budgets.counts.peers, accountsMax + 1);
+});
+
 test("a peer whose work waits is not forgotten, whatever its budget", () => {
   const it = played();
   for (const peer of ["debtor", "refunded"]) {
