@@ -1,4 +1,5 @@
 /** What the table tells each gate, and what it answers of connections, with gates that do as a test says. */
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { Role } from "../../../pki/certificate.ts";
@@ -90,8 +91,9 @@ function tableWith(limits: Partial<ConnectionTableInit["limits"]> = {}) {
   const state = { own, next: (_gate: PlayedGate) => {} };
   const table = new ConnectionTable({
     clock,
-    makeGate: () => {
+    makeGate: ({ admission }) => {
       const gate = new PlayedGate();
+      if (Result.isFailure(admission)) [gate.phase, gate.refusal] = ["refused", admission.failure];
       state.next(gate);
       gates.push(gate);
       return gate;
@@ -173,9 +175,14 @@ test("an attempt that makes room for another source is refused", () => {
 
 test("limits are for the connections of others: an own dial is not counted", () => {
   const { table, stand } = tableWith({ connectionsMax: 1, pendingMax: 1 });
-  stand("a");
+  const [here, there] = ["/ip4/192.0.2.3/tcp/1", "/ip4/192.0.2.4/tcp/1"];
+  assert.is(table.turnsAway(here), false);
+  const inbound = stand("a");
   stand("b", { direction: "outbound" });
-  assert.ok(table.turnsAway("/ip4/192.0.2.3/tcp/1"));
+  assert.is(table.turnsAway(here), true);
+  assert.is(table.opening(new FakeConnection({ address: there })), false);
+  inbound.end(table);
+  assert.is(table.turnsAway(here), false, "its place is free again");
 });
 
 // ── The way out ──
@@ -183,16 +190,10 @@ test("limits are for the connections of others: an own dial is not counted", () 
 test("what the wire says is broken is closed; whoever listens is told what the gate says", () => {
   const { table, clock, log, stand } = tableWith();
   const connection = stand("a");
-  const details: string[] = [];
-  const { close } = connection;
-  connection.close = (how: "gently" | "now", detail?: string) => {
-    details.push(detail ?? "");
-    close.call(connection, how);
-  };
   table.broken(connection, "its multiplexer failed");
   clock.settle();
   assert.equal(log, ["gate.closed", "left a by-us last"]);
-  assert.equal([connection.closes, details], [["gently"], ["its multiplexer failed"]]);
+  assert.equal([connection.closes, connection.details], [["gently"], ["its multiplexer failed"]]);
 });
 
 test("a member leaves once, however often its gate says that it ended", () => {
@@ -214,7 +215,7 @@ test("every connection is closed at the end, also one that is not established: n
 });
 
 test("trust that ends a gate before it is established refuses the connection", () => {
-  const { table, log, gates, begin } = tableWith();
+  const { table, clock, log, gates, begin } = tableWith();
   const inbound = begin();
   const outbound = begin({ direction: "outbound", address: "/ip4/192.0.2.9/tcp/1" });
   for (const gate of gates) gate.say({ type: "gate.closed", reason: { type: "trust.changed", refusal: expired } });
@@ -224,6 +225,8 @@ test("trust that ends a gate before it is established refuses the connection", (
   ]);
   assert.is(table.refusalSince(0, { address: outbound.address }), expired);
   assert.is(table.refusalSince(0, { address: inbound.address }), undefined, "it was no dial of this node");
+  clock.settle();
+  assert.equal([inbound.closes, inbound.details], [["now"], ["the gate refused it"]]);
 });
 
 test("a gate whose connection has ended is stopped, and heard no more", () => {
@@ -278,6 +281,7 @@ test("open connections, those of a peer, of a member, and those that are not est
   assert.equal([...table.open()], [first, other]);
   assert.equal([...table.of("a")], [first, second]);
   assert.equal([...table.of("nobody")], []);
+  assert.equal([table.best("nobody"), table.close("nobody", "of none")], [undefined, undefined]);
   const member = memberOf(identityOf("a"));
   assert.equal(table.connectionsOf(member), [first, second]);
   assert.equal(table.connectionsOf(memberOf(identityOf("nobody"))), []);
