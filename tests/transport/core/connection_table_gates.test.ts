@@ -245,7 +245,7 @@ test("a connection that another trust domain vouches for now is closed; another 
   const other = { ...identityOf("a"), domain: "partner.example" } as PeerIdentity;
   const cases: [name: string, before: "established" | "opening", after: PeerIdentity | undefined, closed: boolean][] = [
     ["another domain", "established", other, true],
-    ["the same member", "established", { ...identityOf("a") }, false],
+    ["the same member", "established", identityOf("a"), false],
     ["the same proof", "established", undefined, false],
     ["not established yet", "opening", other, false],
   ];
