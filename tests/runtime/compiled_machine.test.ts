@@ -189,8 +189,10 @@ for (const [name, machine] of still) {
 test("an event that changes nothing leaves the snapshot as it is, and none comes after the end", () => {
   const machine = createMachine({
     id: "m",
+    context: { count: 0 },
     initial: "s",
-    states: { s: { on: { go: "end" } }, end: { type: "final" } },
+    on: { go: { target: ".end", actions: assign({ count: 1 }) } },
+    states: { s: {}, end: { type: "final" } },
   });
   const compiled = compileMachine(machine);
   for (const logic of [machine, compiled]) {
