@@ -77,7 +77,7 @@ export function compileActions(machine: AnyStateMachine, actions: readonly unkno
 }
 
 function compileAction(machine: AnyStateMachine, action: unknown): Step {
-  const named = typeof action === "function" ? undefined : namedOf(action);
+  const named = namedOf(action);
   const found: unknown = typeof action === "function"
     ? action
     : named === undefined
@@ -126,7 +126,7 @@ function emitting(event: Builtin["event"], params: Params): Step {
   return (run) => {
     const { scope, context } = run;
     const emitted = typeof event === "function" ? event(argsOf(run), params(context, run.event)) : event;
-    if (emitted !== undefined) scope.defer(() => scope.emit(emitted));
+    scope.defer(() => scope.emit(emitted as EventObject)); // what is none throws there, as with xstate
   };
 }
 

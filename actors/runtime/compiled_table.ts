@@ -105,11 +105,8 @@ function chainOf(node: AnyStateNode): readonly AnyStateNode[] {
 /** The states that are entered with a state, below it. */
 function enteredBelow(node: AnyStateNode): readonly AnyStateNode[] {
   if (node.type !== "compound") return [];
-  const { target, actions } = node.initial;
-  const [first] = target;
-  if (first === undefined || target.length !== 1 || first.parent !== node || actions.length > 0) {
-    throw new NotCompilable(`initial transition of ${node.id}`);
-  }
+  const { target: [first], actions } = node.initial; // xstate takes one child of the state there and nothing else
+  if (first === undefined || actions.length > 0) throw new NotCompilable(`initial transition of ${node.id}`);
   return [first, ...enteredBelow(first)];
 }
 
@@ -120,13 +117,10 @@ function stateOf(leaves: ReadonlyMap<AnyStateNode, CompiledState>, node: AnyStat
 }
 
 function checkNode(node: AnyStateNode): void {
-  const { id, type, config, parent, tags, invoke, output, machine } = node;
+  const { id, type, config, parent, machine } = node;
   const unknown = Object.keys(config).find((key) => !knownStateKeys.has(key));
   if (unknown !== undefined) throw new NotCompilable(`${unknown} of ${id}`);
   if (type === "parallel" || type === "history") throw new NotCompilable(`${type} state ${id}`);
-  if (tags.length > 0 || invoke.length > 0 || output !== undefined) {
-    throw new NotCompilable(`tags, invoke or output of ${id}`);
-  }
   if (type === "final" && parent !== machine.root) throw new NotCompilable(`final state ${id} within another state`);
 }
 
@@ -179,7 +173,7 @@ function compileTransition(
 function domainOf(source: AnyStateNode, target: AnyStateNode): AnyStateNode {
   if (chainOf(target).includes(source)) return source;
   const around = new Set(chainOf(target).slice(1));
-  const common = chainOf(source).slice(1).find((node) => around.has(node));
+  const common = chainOf(source).find((node) => around.has(node));
   if (common === undefined) throw new NotCompilable(`transition of ${source.id} to ${target.id}`);
   return common;
 }

@@ -4,7 +4,7 @@
  */
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { assign, createActor, createMachine, emit, fromPromise, not, raise, sendTo, setup } from "xstate";
+import { assign, cancel, createActor, createMachine, emit, fromPromise, not, raise, sendTo, setup } from "xstate";
 import type { AnyStateMachine } from "xstate";
 import { compileMachine } from "../../actors/runtime/compiled_machine.ts";
 import { NotCompilable } from "../../actors/runtime/compiled_steps.ts";
@@ -56,6 +56,10 @@ function drawn(seed: number): AnyStateMachine {
         "say",
         "sayFixed",
         "forget",
+        assign({ last: "inline" }),
+        assign({ count: ({ context }: { context: { count: number } }) => context.count + 2 }),
+        assign(({ event }: { event: { type: string } }) => ({ last: event.type })),
+        emit({ type: "inline", count: 1 }),
         { type: "add", params: { by: random.whole(1, 4) } },
         { type: "note", params: { what: `n${random.whole(0, 10)}` } },
         {
@@ -145,6 +149,87 @@ test(`${machines} drawn machines: the same states, contexts, emitted events, tim
   assert.ok(steps > machines * playsOfEach * 4, `${steps} steps`);
 });
 
+const still: readonly (readonly [string, AnyStateMachine])[] = [
+  ["no states and no context", createMachine({ id: "m", on: { a: { actions: emit({ type: "said" }) } } })],
+  [
+    "a context that is the same for all",
+    createMachine({ id: "m", context: { count: 1 }, on: { a: { actions: assign({ last: "a" }) } } }),
+  ],
+  [
+    "a transition without an event that changes nothing is taken once",
+    createMachine({ id: "m", initial: "s", states: { s: { always: { actions: emit({ type: "said" }) } } } }),
+  ],
+  [
+    "one transition without an event after the other, of which none changes the context",
+    createMachine({
+      id: "m",
+      initial: "s",
+      states: { s: { on: { a: "t" } }, t: { always: "u" }, u: { always: "v" }, v: { entry: emit({ type: "there" }) } },
+    }),
+  ],
+  [
+    "a transition of the whole machine to one of its states",
+    createMachine({ id: "m", initial: "s", on: { a: ".t" }, states: { s: {}, t: { exit: emit({ type: "left" }) } } }),
+  ],
+  [
+    "an event of its own, later",
+    createMachine({
+      id: "m",
+      initial: "s",
+      states: { s: { entry: raise({ type: "a" }, { delay: 5, id: "later" }), on: { a: "t" } }, t: {} },
+    }),
+  ],
+];
+for (const [name, machine] of still) {
+  test(`the same as xstate: ${name}`, () => {
+    assertSame(machine, undefined, [{ type: "a" }, { type: "b" }, { passMs: 10 }, { type: "a" }, { type: "a" }]);
+  });
+}
+
+test("an event that changes nothing leaves the snapshot as it is, and none comes after the end", () => {
+  const machine = createMachine({
+    id: "m",
+    context: { count: 0 },
+    initial: "s",
+    on: { go: { target: ".end", actions: assign({ count: 1 }) } },
+    states: { s: {}, end: { type: "final" } },
+  });
+  const compiled = compileMachine(machine);
+  for (const logic of [machine, compiled]) {
+    const actor = createActor(logic).start();
+    const before = actor.getSnapshot();
+    actor.send({ type: "unheard" });
+    assert.ok(actor.getSnapshot() === before);
+  }
+  const actor = createActor(compiled).start();
+  actor.send({ type: "go" });
+  const ended = actor.getSnapshot();
+  assert.ok(compiled.transition(ended, { type: "go" }, {} as Parameters<typeof compiled.transition>[2]) === ended);
+});
+
+test("inspectors are told of steps only by a machine that was compiled for them", () => {
+  const machine = createMachine({ id: "m", on: { go: {} } });
+  const steps = [true, false].map((inspected) => {
+    let told = 0;
+    const inspect = ({ type }: { readonly type: string }) => void (type === "@xstate.microstep" && told++);
+    const actor = createActor(compileMachine(machine, { inspected }), { inspect }).start();
+    actor.send({ type: "go" });
+    return told;
+  });
+  assert.equal(steps, [1, 0]);
+});
+
+test("a delay that is no number ends the actor", () => {
+  const failing = setup({ delays: { odd: () => "soon" as unknown as number } })
+    .createMachine({ id: "failing", initial: "a", states: { a: { on: { go: "b" } }, b: { after: { odd: "a" } } } });
+  const actor = createActor(compileMachine(failing));
+  const errors: string[] = [];
+  actor.subscribe({ error: (error) => errors.push(String(error)) });
+  actor.start();
+  actor.send({ type: "go" });
+  assert.equal(errors, ["TypeError: the delay odd of failing is not a number"]);
+});
+
 test("a step that throws ends the actor with the same error", () => {
   const failing = setup({
     actions: {
@@ -184,6 +269,10 @@ test("a context that cannot be made ends the actor before it starts", () => {
 });
 
 const parts = { states: { a: {}, b: {} }, initial: "a" } as const;
+/** What is no guard or action, by xstate's types. */
+const odd = (value: unknown) => value as never;
+const guarded = (guard: unknown) => createMachine({ id: "m", on: { go: { guard: odd(guard), actions: [] } } });
+const entered = (action: unknown) => createMachine({ id: "m", entry: odd([action]) });
 const unknown: readonly (readonly [string, AnyStateMachine, RegExp])[] = [
   ["parallel states", createMachine({ id: "m", type: "parallel", states: { a: {} } }), /parallel state m/],
   ["history", createMachine({ id: "m", initial: "a", states: { a: {}, h: { type: "history" } } }), /history/],
@@ -211,6 +300,41 @@ const unknown: readonly (readonly [string, AnyStateMachine, RegExp])[] = [
     "a guard made of guards",
     setup({ guards: { g: () => true } }).createMachine({ id: "m", on: { go: { guard: not("g") } } }),
     /guard/,
+  ],
+  [
+    "a named guard made of guards",
+    setup({ guards: { g: () => true, n: odd(not("g" as never)) } }).createMachine({
+      id: "m",
+      on: { go: { guard: "n" } },
+    }),
+    /guard n of m/,
+  ],
+  ["a named guard that is not there", guarded({ type: "missing" }), /guard missing of m/],
+  ["an object as guard", guarded({}), /guard \[object Object\] of m/],
+  ["a number as guard", guarded(7), /guard 7 of m/],
+  ["null as guard", guarded(null), /guard null of m/],
+  ["a named action that is not there", entered({ type: "missing" }), /action missing of m/],
+  ["an object as action", entered({}), /action \[object Object\] of m/],
+  ["a number as action", entered(7), /action 7 of m/],
+  ["null as action", entered(null), /action null of m/],
+  ["a delayed raise without a name", entered(raise({ type: "go" }, { delay: 5 })), /raise of m/],
+  ["a raise without a delay", entered(raise({ type: "go" }, { id: "later" })), /raise of m/],
+  ["a raise of a computed event", entered(raise(() => ({ type: "go" }), { delay: 5, id: "later" })), /raise of m/],
+  ["a cancel of a computed name", entered(cancel(() => "later")), /cancel of m/],
+  [
+    "a transition to the machine itself",
+    createMachine({ id: "m", ...parts, on: {}, states: { a: { on: { go: "#m" } }, b: {} } }),
+    /transition of m\.a to m/,
+  ],
+  [
+    "a transition to several states",
+    createMachine({ id: "m", ...parts, on: { go: odd({ target: [".a", ".b"] }) } }),
+    /targets of a transition of m/,
+  ],
+  [
+    "what no transition has",
+    createMachine({ id: "m", on: { go: odd({ in: "a", actions: [] }) } }),
+    /in of a transition of m/,
   ],
   ["a delay that is not there", createMachine({ id: "m", ...parts, after: { missing: ".b" } }), /delay/],
   [

@@ -22,6 +22,8 @@ export class FakeConnection implements WireConnection {
   isRelaying = false;
   /** How it was closed, in order. */
   readonly closes: ("gently" | "now")[] = [];
+  /** Why, in the same order. */
+  readonly details: string[] = [];
   readonly opened: { readonly protocol: string; readonly listener: StreamListener }[] = [];
 
   constructor(about: Partial<Pick<WireConnection, "direction" | "address" | "relay" | "expectedPeer">> = {}) {
@@ -35,8 +37,9 @@ export class FakeConnection implements WireConnection {
     this.opened.push({ protocol, listener });
     return silentStream(protocol);
   }
-  close(how: "gently" | "now"): void {
+  close(how: "gently" | "now", detail: string): void {
     this.closes.push(how);
+    this.details.push(detail);
     this.isOpen = false;
   }
 

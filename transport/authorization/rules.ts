@@ -166,6 +166,6 @@ function spiffeNamesOf(member: ActingMember): readonly SpiffeName[] {
 function splitName(text: string): readonly SpiffeName[] {
   const [domainText = "", ...segments] = text.split("/");
   const domain = domainText.toLowerCase();
-  if (!domainSpelling.test(domain) || segments.length === 0 || !segments.every(isSegment)) return [];
+  if (!segments.every(isSegment)) return []; // what else is misspelt equals no pattern
   return [{ domain, segments, key: keyOf(domain, segments) }];
 }

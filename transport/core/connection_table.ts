@@ -165,9 +165,7 @@ export class ConnectionTable implements ConnectionListener {
     if (row === undefined) return;
     const { gate } = row;
     if (gate.phase === "established") gate.send({ type: "connection.closed", by, detail });
-    else if (gate.phase !== "refused" && gate.phase !== "closed") {
-      this.failed(connection, refusal ?? new HungUp({ detail }));
-    }
+    else this.failed(connection, refusal ?? new HungUp({ detail })); // a gate that has ended ignores it
     this.#rows.delete(connection);
     this.#reverification.remove(row);
     row.admitted?.release();
@@ -350,28 +348,24 @@ export class ConnectionTable implements ConnectionListener {
 
   #act(row: Row, event: GateEvent): void {
     if (event.type !== "gate.refused" && event.type !== "gate.closed") return;
-    const reason = event.type === "gate.closed" ? event.reason : undefined;
-    const how = reason?.type === "by-us" ? "gently" : "now";
-    const detail = reason?.type === "by-us" ? reason.detail : "the gate refused it";
+    // A gate whose actor fails refuses, whatever it let in before.
+    const reason: CloseReason = event.type === "gate.closed"
+      ? event.reason
+      : { type: "trust.changed", refusal: event.refusal };
+    const how = reason.type === "by-us" ? "gently" : "now";
+    const detail = reason.type === "by-us" ? reason.detail : "the gate refused it";
     try {
-      if (reason !== undefined) this.#closed(row, reason);
-      else if (event.type === "gate.refused") this.#gateRefused(row, event.refusal);
+      this.#closed(row, reason);
     } finally {
       // After this call: the sender of the event that ended the gate reads its phase first, and closing may answer back.
       this.#init.clock.soon(() => row.connection.close(how, detail));
     }
   }
 
-  /** A gate whose actor fails refuses, whatever it let in before. */
-  #gateRefused(row: Row, refusal: Refusal): void {
-    if (row.established) this.#closed(row, { type: "trust.changed", refusal });
-    else this.#refused(row, refusal);
-  }
-
   #closed(row: Row, reason: CloseReason): void {
     const { identity } = row;
     if (!row.established || identity === undefined) {
-      // Closed before it was established: a refusal where the trust changed in between.
+      // Before it was established: a refusal, unless this node or the peer closed it.
       if ("refusal" in reason) this.#refused(row, reason.refusal);
       return;
     }

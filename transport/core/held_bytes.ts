@@ -64,7 +64,7 @@ export class HeldBytes {
 
   #leave(purse: Purse): void {
     purse.holders.delete(this);
-    if (purse.holders.size === 0 && this.#purses.get(this.#peer) === purse) this.#purses.delete(this.#peer);
+    if (purse.holders.size === 0) this.#purses.delete(this.#peer);
   }
 
   #makeRoom(purse: Purse): boolean {

@@ -39,6 +39,11 @@ export class StreamPlaces implements OpensStreams {
     this.#peerOf = peerOf;
   }
 
+  /** Peers and connections that have a stream open. */
+  get counts(): { readonly peers: number; readonly connections: number } {
+    return { peers: this.#peers.size, connections: this.#connections.size };
+  }
+
   /** A connection was established. */
   established(connection: WireConnection): void {
     this.#usedAt.set(connection, this.#clock.monotonic());
@@ -100,7 +105,7 @@ function count<Owner, Kind>(counts: Map<Owner, Map<Kind, number>>, owner: Owner,
     const left = (ofOwner.get(kind) ?? 1) - 1;
     if (left > 0) return void ofOwner.set(kind, left);
     ofOwner.delete(kind);
-    if (ofOwner.size === 0 && counts.get(owner) === ofOwner) counts.delete(owner);
+    if (ofOwner.size === 0) counts.delete(owner);
   };
 }
 

@@ -161,7 +161,7 @@ export class WorkBudgets {
     }
     account.timer = this.#init.clock.after(delayMs, () => {
       account.timer = undefined;
-      if (account.waiting.size > 0) this.#wait(account);
+      this.#wait(account); // the timer of an account without work was cancelled
     });
   }
 
@@ -184,9 +184,8 @@ export class WorkBudgets {
       this.#work(account, us);
       if (account.waiting.size > 0) this.#wait(account);
       task();
-      if (this.#turnUs >= workSliceUs) break;
+      if (this.#turnUs >= workSliceUs) break; // this work asked for the next turn
     }
-    if (this.#ready.size > 0) this.#askTurn();
   }
 
   #work(account: Account, us: number): void {

@@ -1,6 +1,6 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { actOfRequest, actOfStream } from "../../../transport/authorization/acts_of_protocols.ts";
+import { actOfRequest, actOfStream, receiversOf } from "../../../transport/authorization/acts_of_protocols.ts";
 import { streamProtocols } from "../../../transport/port.ts";
 import type { Message } from "../../../transport/protocols/messages.ts";
 
@@ -23,6 +23,13 @@ test("a request's variant names its act; what has no row has none", () => {
 
 test("a stream's protocol names its act", () => {
   assert.equal(streamProtocols.map(actOfStream), ["slice.pull", "file.push", "slice.pull", "file.push"]);
+});
+
+test("an act is asked of the roles that receive it; what every node receives is asked of any member", () => {
+  assert.equal(receiversOf("worker.request"), { roles: ["worker", "gateway"] });
+  assert.equal(receiversOf("slice.pull"), { roles: ["data"] });
+  assert.is(receiversOf("health"), undefined);
+  assert.is(receiversOf("record.put"), undefined);
 });
 
 test.run();

@@ -81,6 +81,8 @@ test("a PeerID and a name fit exactly", () => {
   assert.not.ok(fits("name:Node.acme.local", member(undefined)));
   assert.not.ok(fits("name:other", member("spiffe://acme.local/worker/other")), "alternative names are others");
   assert.not.ok(fits("spiffe://acme.local/**", member(undefined)), "a certificate without a URI name");
+  const alike = member(undefined, { names: ["DNS:spiffe://acme.local/worker/w", "DNS:123456789acme.local/worker/w"] });
+  assert.not.ok(fits("spiffe://acme.local/**", alike), "a DNS name is no URI, whatever it holds");
 });
 
 const bad: [pattern: string, complaint: string][] = [
@@ -120,13 +122,38 @@ for (const [pattern, complaint] of bad) {
     const read = readPattern(pattern);
     if (typeof read !== "string") throw new Error(`read as ${read.type}`);
     assert.match(read, complaint);
-    assert.throws(() => makeRules([{ effect: "deny", acts: ["ping"], peers: [pattern] }]), "Cannot make rule");
+    assert.throws(
+      () => makeRules([{ effect: "deny", acts: ["ping"], peers: [pattern] }]),
+      /^Cannot make rule: the pattern /,
+    );
   });
 }
 
-test("takes a pattern of the greatest length", () => {
+test("takes a pattern as long as the longest SPIFFE ID", () => {
+  assert.is(patternCharactersMax, 2_048);
   const longest = `name:${"x".repeat(patternCharactersMax - "name:".length)}`;
   assert.is(typeof readPattern(longest), "object");
+});
+
+test("a complaint quotes at most the first 40 characters of a segment", () => {
+  for (const wrong of ["*", "%"]) {
+    const segment = `first${wrong}${"x".repeat(34)}`;
+    const quoted = (text: string) => /has (?:the segment )?"(.*)"/.exec(String(readPattern(`spiffe://a/${text}`)))?.[1];
+    assert.equal([segment.length, quoted(segment), quoted(`${segment}x`)], [40, segment, segment]);
+  }
+});
+
+test("a refusal names the act, the member, its role and the rule or row that decides", () => {
+  const refusalOf = (role: Role | undefined) => {
+    const rules = makeRules([{ effect: "deny", acts: ["ping"], peers: ["name:node.acme.local"] }]);
+    const decided = authorize("ping", member(undefined, { role }), { own: "worker", rules });
+    if (Result.isSuccess(decided)) throw new Error(`allowed by ${decided.success}`);
+    const { act, name, role: named, rule } = decided.failure;
+    return { act, name, named, rule };
+  };
+  const refusal = { act: "ping", name: "node.acme.local", rule: "authorization.rules[0]" };
+  assert.equal(refusalOf("data"), { ...refusal, named: "data" });
+  assert.equal(refusalOf(undefined), { ...refusal, named: "none" });
 });
 
 test("closes to rules that allow exactly the acts whose role would be given away", () => {

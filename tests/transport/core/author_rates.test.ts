@@ -37,4 +37,21 @@ test("holds a bounded number of authors", () => {
   assert.equal([drain("1"), drain("0")], [0, messagesBurst]);
 });
 
+test("the author that is forgotten is the one whose message came longest ago", () => {
+  let now = 0;
+  const rates = new AuthorRates(() => now);
+  for (let author = 0; author < authorsMax; author++) assert.ok(rates.take(`${author}`));
+  const left = (author: string) => {
+    let times = 0;
+    while (rates.take(author)) times += 1;
+    return times;
+  };
+  now += 500;
+  assert.is(left("0"), messagesBurst, "the newest again");
+  assert.ok(rates.take("one more"));
+  assert.equal([left("0"), left("2")], [0, messagesBurst]);
+  now = 0;
+  assert.is(left("1"), messagesBurst, "forgotten");
+});
+
 test.run();

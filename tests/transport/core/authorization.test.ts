@@ -98,6 +98,15 @@ test("changed rules: told for each member that lost an act, of acts that it had,
   assert.equal(told(), [["b", ["job.dispatch"]]], "an allowance that is gone is a loss");
 });
 
+test("the one member that a slice leaves over is judged after it", () => {
+  const members = Array.from({ length: rejudgedSlice + 1 }, (_, nth) => identityOf(`peer ${nth}`));
+  const { clock, ended, change } = authorizationAt("worker", members);
+  change([rule("deny", ["ping"])]);
+  assert.is(ended.length, rejudgedSlice);
+  clock.pass(0);
+  assert.equal([ended.length, ended.at(-1)?.[0]], [members.length, `peer ${rejudgedSlice}`]);
+});
+
 test("changed rules reach every member in slices, also those that a change in between finds unvisited", () => {
   const members = Array.from({ length: 3 * rejudgedSlice }, (_, nth) => identityOf(`peer ${nth}`));
   const { clock, ended, change } = authorizationAt("worker", members);

@@ -18,7 +18,8 @@ test("a peer is refused for a minute, then for twice as long each time up to ten
   for (let each = 0; each < 6; each++) {
     const { refusedMs } = outcasts.add("peer", 30_000, now);
     times.push(refusedMs);
-    assert.is(outcasts.refusalOf("peer", now + refusedMs - 1)?.code, "too-expensive");
+    const refusal = outcasts.refusalOf("peer", now + refusedMs - 1);
+    assert.equal([refusal?.code, refusal?.delayedMs, refusal?.refusedMs], ["too-expensive", 0, 1]);
     now += refusedMs;
     assert.is(outcasts.refusalOf("peer", now), undefined);
   }
@@ -38,6 +39,14 @@ test("another peer is not refused, and so many are remembered and no more", () =
   assert.is(outcasts.refusalOf("0", 1), undefined);
   assert.is(outcasts.refusalOf("1", 1)?.code, "too-expensive");
   assert.is(outcasts.refusalOf("another", 1), undefined);
+});
+
+test("the peer that is forgotten is the one that was refused first, a peer that was refused again is not", () => {
+  const outcasts = new Outcasts();
+  for (let each = 0; each < outcastsMax; each++) outcasts.add(`${each}`, 30_000, 0);
+  outcasts.add("0", 30_000, 1);
+  outcasts.add("one more", 30_000, 2);
+  assert.equal(["0", "1"].map((peer) => outcasts.refusalOf(peer, 3)?.code), ["too-expensive", undefined]);
 });
 
 test.run();

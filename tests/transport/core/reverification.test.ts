@@ -214,7 +214,7 @@ test("a gate that throws keeps no other gate from its turn", () => {
   gates[3]!.send = () => {
     throw new Error("a gate's mistake");
   };
-  assert.throws(() => table.trustChanged(trust(2)), "a gate's mistake");
+  assert.throws(() => table.trustChanged(trust(2)), /^a gate's mistake$/);
   clock.pass(100);
   assert.is(gates.filter(({ seen }) => seen.generation === 2).length, 39);
 });

@@ -113,8 +113,76 @@ test("dials, questions and what is remembered are bounded", () => {
   verified.stop();
   assert.equal([state.givenUp, verified.size], [verificationsMax, 0]);
   assert.is(answers.length, 1 + questionsPerPeerMax + verificationsMax);
-  for (let each = 0; each <= recentlyVerifiedMax; each++) verified.seen(identityOf(`seen-${each}`));
-  assert.equal([verified.known("seen-0"), verified.known("seen-1")].map(({ length }) => length), [0, 1]);
+  for (let each = 0; each < recentlyVerifiedMax + 2; each++) verified.seen(identityOf(`seen-${each}`));
+  assert.equal([0, 1, 2].map((each) => verified.known(`seen-${each}`).length), [0, 0, 1]);
+});
+
+test("a member that is seen again is known once, also after it was forgotten", () => {
+  const { verified } = verifiedWith();
+  const member = identityOf("a");
+  verified.seen(member);
+  verified.seen(member);
+  assert.is(verified.known("a").length, 1);
+  verified.forget(member);
+  verified.seen(member);
+  assert.is(verified.known("a").length, 1);
+  verified.forget(member);
+  assert.is(verified.known("a").length, 0);
+});
+
+test("a peer that could not be verified is dialled again at once where it was established since, or trust changed", () => {
+  const { verified, ask, dials } = verifiedWith();
+  const member = identityOf("a");
+  const fail = () => {
+    ask("a");
+    dials.at(-1)?.done(gone());
+  };
+  fail();
+  verified.seen(member);
+  verified.forget(member);
+  fail();
+  assert.is(dials.length, 2);
+  verified.trustChanged();
+  fail();
+  assert.is(dials.length, 3);
+});
+
+test("a dial that succeeded is no failure: a peer whose connection ended since is dialled again", () => {
+  const { established, answers, ask, dials } = verifiedWith();
+  ask("a");
+  established.set("a", [identityOf("a")]);
+  dials[0]?.done(Result.succeed(new FakeConnection()));
+  established.delete("a");
+  ask("a");
+  assert.equal([answers, dials.length], [[true], 2]);
+});
+
+test("a dial that failed answers its questions with nobody: who connected meanwhile counts from the next one on", () => {
+  const { established, answers, ask, dials } = verifiedWith();
+  ask("a");
+  established.set("a", [identityOf("a")]);
+  dials[0]?.done(gone());
+  ask("a");
+  assert.equal(answers, [false, true]);
+});
+
+test("so many failures are remembered: the oldest is forgotten, and a peer that failed again is the newest", () => {
+  const { clock, ask, dials } = verifiedWith();
+  const fail = (peer: string) => {
+    ask(peer);
+    dials.at(-1)?.done(gone());
+  };
+  const isDialled = (peer: string) => {
+    const before = dials.length;
+    ask(peer);
+    return dials.length > before;
+  };
+  for (let each = 0; each <= recentlyVerifiedMax; each++) fail(`${each}`);
+  assert.equal([isDialled("1"), isDialled("0")], [false, true]);
+  clock.pass(10_000);
+  fail("1");
+  fail("one more");
+  assert.is(isDialled("1"), false);
 });
 
 test.run();
