@@ -93,6 +93,7 @@ export class MemberChecks {
     const { protocol, identity } = fact;
     const last = this.#received.get(node);
     if (last === undefined || last.at !== this.#sim.time.now || last.protocol !== protocol) return;
+    if (last.from.peer !== fact.peer) return; // a stream of another peer was opened in the same moment
     const [leaf] = last.from.chain;
     if (leaf !== undefined) this.#acts.received(node, fact, leaf);
     const shown = this.#oracle.standingOf(last.from.chain[0])?.credential;

@@ -83,7 +83,10 @@ export class RuledMember implements SimulationWatch {
 
   /** An operator's slip, or half of a file: what it says of the member is not in force. */
   #spoil(node: SimulatedNode, amount: number): void {
-    if (this.#files.get(node)?.denies !== true) return;
+    const file = this.#files.get(node);
+    if (file?.denies !== true) return;
+    // Whether the node has read what stood there before is not known.
+    if (!this.#isInForce(node, file)) this.#files.delete(node);
     const wrong = ruleFileOf([]).replace("cert_pem", amount < 0.2 ? "cret_pem" : "cert_pem =");
     node.disk.put(nodePaths.config, wrong, 0o644);
   }

@@ -255,6 +255,8 @@ once("seeds that failed once violate no invariant", async () => {
       1_000_905,
       1_010_910,
       1_011_271,
+      2_010_403,
+      2_011_560,
     ]
   ) {
     await runSeeds(seed, 1);
