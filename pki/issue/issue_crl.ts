@@ -15,7 +15,7 @@ import {
   extensionOids,
 } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
-import { type IssuerCheck, readIssuer } from "./issuer.ts";
+import { type Issuer, type IssuerCheck, readIssuer } from "./issuer.ts";
 import { formatPem } from "../pem.ts";
 
 /** Reasons of RFC 5280 §5.3.1 by name, but for `removeFromCRL`, which belongs to delta lists only. */
@@ -47,7 +47,7 @@ export interface RevokedEntry {
 /** What a list is made of. */
 export interface CrlRequest {
   /** The CA that signs it. */
-  readonly issuer: IssuerFiles;
+  readonly issuer: IssuerFiles | Issuer;
   /** The entries, in the order in which they are written. */
   readonly revoked: readonly RevokedEntry[];
   /** Grows with each list of the issuer (RFC 5280 §5.2.3). */
