@@ -13,6 +13,7 @@ import {
   encodeExtensions,
   type Extension,
   extensionOids,
+  freshestCrl,
 } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type Issuer, type IssuerCheck, readIssuer } from "./issuer.ts";
@@ -61,6 +62,8 @@ export interface CrlRequest {
    * (RFC 5280 §5.2.4).
    */
   readonly base?: bigint | undefined;
+  /** Where this list's delta is published (RFC 5280 §5.2.6); a list without it has no delta. */
+  readonly deltaUrl?: string | undefined;
   /** Extensions of the list and of each entry that come on top: tests of odd lists. */
   readonly overrides?: {
     readonly add?: readonly Extension[];
@@ -89,6 +92,7 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
   const extensions = [
     ...[authorityKeyId(issuer.keyId), crlNumber(request.number)].filter(({ oid }) => !omitted.includes(oid)),
     ...(request.base === undefined ? [] : [deltaIndicator(request.base)]),
+    ...(request.deltaUrl === undefined ? [] : [freshestCrl(request.deltaUrl)]),
     ...(request.overrides?.add ?? []),
   ];
   const entries = request.revoked.map((entry) => encodeEntry(entry, request.overrides?.entryAdd ?? []));
