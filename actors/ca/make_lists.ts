@@ -34,11 +34,14 @@ interface ListPlan {
  * Makes the next lists of the CA's issuer, with the revocations of the register and those that are being added.
  *
  * Their numbers are above the last one: max(last + 1, seconds since 1970).
+ *
+ * @param above The number of a list that is not in the register.
  */
 export function makeLists(
   ca: CertificateAuthority,
   added: readonly RevocationRow[],
   at: Date,
+  above = 0n,
 ): Effect.Effect<readonly CrlRow[], CaRefused | RegisterFailure> {
   return Effect.gen(function* () {
     const { last, base, known } = yield* Effect.fromResult(ca.register.read((rows) => ({
@@ -46,8 +49,8 @@ export function makeLists(
       base: crlOf(rows, ca.issuerId, "base"),
       known: listedRevocations(rows, ca.issuerId, at),
     })));
-    const next = BigInt(Math.floor(+at / 1_000));
-    const number = last + 1n > next ? last + 1n : next;
+    const numbers = [last + 1n, above + 1n, BigInt(Math.floor(+at / 1_000))];
+    const number = numbers.reduce((most, each) => each > most ? each : most);
     const plan = { number, entries: [...known, ...added], at };
     const complete = yield* makeList(ca, plan, "complete");
     if (base === undefined && complete.der.length <= wholeListBytesMax) return [complete];
