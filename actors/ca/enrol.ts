@@ -45,8 +45,7 @@ export function enrol(
     request.address,
     at,
     ca.inTurn(Effect.gen(function* () {
-      const token = yield* Effect.fromResult(readToken(ca, request.token));
-      const row = yield* Effect.fromResult(ca.register.transaction((rows) => checkToken(rows, token, request, at)));
+      const row = yield* readToken(ca, request, at);
       const read = yield* Effect.fromResult(readRequest(ca, request.csr));
       const before = yield* Effect.fromResult(
         ca.register.transaction((rows) => stateOf(ca, rows, { row, read, address: request.address }, at)),
@@ -59,6 +58,22 @@ export function enrol(
       );
     })),
   );
+}
+
+/** Checks that a request carries a token that was not used up; it is not used by this. */
+export function checkUnusedToken(
+  ca: CertificateAuthority,
+  request: Omit<EnrolRequest, "csr">,
+  at: Date,
+): Effect.Effect<void, CaRefused | RegisterFailure> {
+  const unused = Effect.flatMap(
+    readToken(ca, request, at),
+    ({ used_key: used, identity }) =>
+      used === null
+        ? Effect.void
+        : Effect.fail(new CaRefused({ code: "token-used", detail: `the token of ${identity} was used` })),
+  );
+  return limited(ca, request.address, at, unused);
 }
 
 /** An address that has failed too often is not heard; refusals count as failures. */
@@ -84,13 +99,19 @@ function isSendersFault(error: CaRefused | RegisterFailure): boolean {
 }
 
 /** A token of another CA is refused before the register is asked: each part of a token counts. */
-function readToken(ca: CertificateAuthority, text: string): Result.Result<JoinToken, CaRefused> {
-  return Result.flatMap(
-    parseToken(text),
-    (token) =>
-      token.anchor === ca.anchorId && token.url === ca.url
-        ? Result.succeed(token)
-        : Result.fail(new CaRefused({ code: "token-foreign", detail: "the token is another CA's" })),
+function readToken(
+  ca: CertificateAuthority,
+  request: Omit<EnrolRequest, "csr">,
+  at: Date,
+): Effect.Effect<TokenRow, CaRefused | RegisterFailure> {
+  return Effect.suspend(() =>
+    Effect.fromResult(Result.gen(function* () {
+      const token = yield* parseToken(request.token);
+      if (token.anchor !== ca.anchorId || token.url !== ca.url) {
+        return yield* Result.fail(new CaRefused({ code: "token-foreign", detail: "the token is another CA's" }));
+      }
+      return yield* ca.register.transaction((rows) => checkToken(rows, token, request, at));
+    }))
   );
 }
 
@@ -100,7 +121,7 @@ const noHash = "0".repeat(64);
 function checkToken(
   rows: RegisterRows,
   token: JoinToken,
-  { name }: EnrolRequest,
+  { name }: Pick<EnrolRequest, "name">,
   at: Date,
 ): Result.Result<TokenRow, CaRefused> {
   const row = tokenOf(rows, token.id);

@@ -5,7 +5,6 @@
  */
 import { createHash } from "node:crypto";
 import { Effect, Result } from "effect";
-import { sameBytes } from "../../pki/bytes.ts";
 import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
 import type { Csr } from "../../pki/issue/read_csr.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
@@ -107,9 +106,12 @@ function readFormer(der: Uint8Array): Result.Result<Certificate, CaRefused> {
   );
 }
 
-/** Subject and names of a renewal are absent, or the former certificate's (RFC 7030 §4.2.2). */
+/**
+ * Subject and names of a renewal are absent, or the former certificate's (RFC 7030 §4.2.2). Subjects are compared as text: strongSwan
+ * writes a PrintableString where the certificate has a UTF8String.
+ */
 function checkWishes(csr: Csr, former: Certificate): Result.Result<void, CaRefused> {
-  if (csr.subject.text !== "" && !sameBytes(csr.subject.der, former.subject.der)) {
+  if (csr.subject.text !== "" && csr.subject.text !== former.subject.text) {
     return refuse(
       "csr-not-allowed",
       `the request asks for ${csr.subject.text}, the certificate has ${former.subject.text}`,
