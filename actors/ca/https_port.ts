@@ -25,6 +25,9 @@ export const httpsConnectionsMax = 512;
 /** Connections at once from one address: many nodes may share one. */
 export const httpsConnectionsPerAddressMax = 64;
 
+/** Handshakes under way at once from one address. */
+export const httpsHandshakesPerAddressMax = 32;
+
 /** Times in milliseconds; Node's own leave a silent client 120 s. */
 export interface PortTimes {
   readonly handshakeMs: number;
@@ -37,7 +40,7 @@ export interface PortTimes {
   readonly answerMs: number;
 }
 
-/** The times of `membership.md`. */
+/** The times of the CA. */
 export const portTimes: PortTimes = {
   handshakeMs: 5_000,
   headersMs: 5_000,
@@ -147,25 +150,31 @@ function admit(server: Server, sockets: Set<Socket>, now: () => number): void {
     ...defaultLimits,
     connectionsMax: httpsConnectionsMax,
     connectionsPerAddressMax: httpsConnectionsPerAddressMax,
+    pendingPerAddressMax: httpsHandshakesPerAddressMax,
   });
-  const admissions = new WeakMap<object, () => void>();
+  // The socket under TLS and the one over it are two objects; both have the peer's port.
+  const pending = new Map<string, () => void>();
+  const keyOf = ({ remoteAddress, remotePort }: Socket) => `${remoteAddress} ${remotePort}`;
   server.on("connection", (socket: Socket) => {
     socket.on("error", () => {});
     const host = plainAddress(socket.remoteAddress ?? "");
     const admitted = admission.admit(`/${host.includes(":") ? "ip6" : "ip4"}/${host}`, now());
     if (Result.isFailure(admitted)) return void socket.destroy();
     const { opened, release, onEvicted } = admitted.success;
+    const key = keyOf(socket);
     sockets.add(socket);
+    pending.set(key, opened);
     onEvicted(() => socket.destroy());
-    admissions.set(socket, opened);
     socket.on("close", () => {
       sockets.delete(socket);
+      if (pending.get(key) === opened) pending.delete(key);
       release();
     });
   });
   server.on("secureConnection", (socket: TLSSocket) => {
-    const raw = (socket as { readonly _parent?: Socket })._parent;
-    if (raw !== undefined) admissions.get(raw)?.();
+    const key = keyOf(socket);
+    pending.get(key)?.();
+    pending.delete(key);
   });
 }
 

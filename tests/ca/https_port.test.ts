@@ -6,7 +6,7 @@ import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { enrol } from "../../actors/ca/enrol.ts";
-import { httpsConnectionsPerAddressMax } from "../../actors/ca/https_port.ts";
+import { httpsHandshakesPerAddressMax } from "../../actors/ca/https_port.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { hostileClient } from "../../scripts/attack/gate/hostile_tls.ts";
@@ -153,23 +153,39 @@ test("a client with a member's certificate and another key renews nothing", asyn
   assert.is(Result.getOrThrow(renewed), undefined);
 });
 
-test("connections from one address have a limit, and others are served meanwhile", async () => {
+test("connections behind their handshake do not count as handshakes", async () => {
+  const sockets: TLSSocket[] = [];
+  for (let index = 0; index < httpsHandshakesPerAddressMax + 8; index++) {
+    const socket = tls({ localAddress: "127.0.2.1" } as ConnectionOptions);
+    socket.on("error", () => {});
+    sockets.push(socket);
+    await new Promise((resolve, reject) => socket.once("secureConnect", resolve).once("close", reject));
+    socket.write("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n");
+  }
+  sockets.forEach((socket) => socket.destroy());
+});
+
+/** Waits for a condition. */
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = performance.now() + 4_000;
+  while (!holds()) {
+    assert.ok(performance.now() < deadline, what);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+test("handshakes from one address have a limit, and others are served meanwhile", async () => {
+  await until("the port is empty", () => world.port.connections() === 0);
   const sockets = Array.from(
-    { length: httpsConnectionsPerAddressMax + 20 },
+    { length: httpsHandshakesPerAddressMax + 20 },
     () => connectTcp({ ...at(), localAddress: "127.0.1.1" }),
   );
   const ends = Promise.all(sockets.map((socket) => ended(socket)));
-  while (world.port.connections() < httpsConnectionsPerAddressMax) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await until("the limit is reached", () => world.port.connections() === httpsHandshakesPerAddressMax);
   assert.is((await ask(`${world.url}/healthz`)).status, 200);
-  assert.ok(world.port.connections() <= httpsConnectionsPerAddressMax + 1);
+  assert.ok(world.port.connections() <= httpsHandshakesPerAddressMax + 1);
   await ends;
-  const deadline = performance.now() + 3_000;
-  while (world.port.connections() > 0 && performance.now() < deadline) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  assert.is(world.port.connections(), 0, "nothing is left");
+  await until("nothing is left", () => world.port.connections() === 0);
 });
 
 test.run();

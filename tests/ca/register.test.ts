@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { Effect, Result } from "effect";
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { crlOf } from "../../actors/ca/crl_rows.ts";

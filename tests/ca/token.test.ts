@@ -1,6 +1,6 @@
 /** Tokens are read in one form only; ten thousand that were changed are no tokens of the CA. */
 import { Buffer } from "node:buffer";
-import { Effect, Result } from "effect";
+import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { enrol } from "../../actors/ca/enrol.ts";
