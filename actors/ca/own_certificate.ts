@@ -19,6 +19,7 @@ export interface ServerIdentity {
   readonly certPem: string;
   /** PKCS#8, PEM. */
   readonly keyPem: string;
+  readonly notBefore: Date;
   readonly notAfter: Date;
 }
 
@@ -50,6 +51,6 @@ export function issueOwn(
       ),
     );
     const issuers = ca.intermediates.map(({ der }) => formatPem("CERTIFICATE", der));
-    return { certPem: [issued.certPem, ...issuers].join(""), keyPem: issued.keyPem, notAfter };
+    return { certPem: [issued.certPem, ...issuers].join(""), keyPem: issued.keyPem, notBefore, notAfter };
   }));
 }
