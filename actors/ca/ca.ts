@@ -7,7 +7,8 @@
  *                                        no port ──┴──▶ failed           ca.stop, from everywhere ──▶ stopped
  * ```
  *
- * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port that cannot be opened does.
+ * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port or an admin socket that cannot be
+ * opened does.
  *
  * @module
  */
@@ -17,6 +18,8 @@ import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { fromScoped } from "../runtime/scoped_actor.ts";
+import { serveAdmin } from "../node/admin/serve_admin.ts";
+import { adminRoutes } from "./admin_routes.ts";
 import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
@@ -36,13 +39,15 @@ export interface CaInput {
   readonly name: string;
   readonly host: string;
   readonly port: number;
+  /** Path of the admin socket, in a folder that others cannot enter. */
+  readonly socket: string;
 }
 
 /** What a running CA has. */
 export interface CaContext extends CaInput {
   readonly identity: ServerIdentity | undefined;
   readonly open: HttpsPort | undefined;
-  /** Why the port could not be opened. */
+  /** Why the port or the socket could not be opened. */
   readonly reason: string | undefined;
 }
 
@@ -68,6 +73,11 @@ const listen = fromScoped(
     }),
 );
 
+const administrate = fromScoped(
+  "administrate",
+  ({ ports, ca, socket }: CaInput) => serveAdmin(socket, adminRoutes(ca, ports)),
+);
+
 /** Renews what is due; the identity where it was renewed. */
 const maintain = fromEffect(
   "maintain",
@@ -80,7 +90,7 @@ const maintain = fromEffect(
     }),
 );
 
-const actors = { prepare, listen, maintain };
+const actors = { prepare, listen, administrate, maintain };
 type CaEvent = EventsOf<typeof actors> | { readonly type: "ca.stop" };
 
 const running = setup({
@@ -126,14 +136,21 @@ export const caMachine = running.createMachine({
     },
     waiting: { after: { retry: "preparing" } },
     listening: {
-      invoke: {
-        src: "listen",
-        input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
-      },
+      invoke: [
+        {
+          src: "listen",
+          input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
+        },
+        { src: "administrate", input: ({ context }) => context },
+      ],
       on: {
         "effect.done.listen": {
           target: ".serving",
           actions: [{ type: "takePort", params: ({ event }) => ({ open: event.value }) }, "reportOpen"],
+        },
+        "effect.failed.administrate": {
+          target: "failed",
+          actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
         },
         "effect.failed.listen": {
           target: "failed",

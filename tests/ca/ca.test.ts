@@ -1,12 +1,15 @@
 /** A CA that runs: tries again, keeps lists and certificate in force, ends when its port cannot be opened or it is stopped. */
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect } from "node:tls";
+import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { SimulatedClock } from "xstate";
-import { Result } from "effect";
 import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
 import { crlOf } from "../../actors/ca/crl_rows.ts";
+import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
@@ -17,8 +20,8 @@ const test = suite("a running CA");
 const dayMs = 24 * 3_600_000;
 
 /** A CA on a free port, with a clock that the test moves. */
-async function runningCa(options: TestAuthorityOptions = {}, taken?: number) {
-  const port = taken ?? await freePort();
+async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: number; socket?: string } = {}) {
+  const port = taken.port ?? await freePort();
   const url = `https://127.0.0.1:${port}`;
   const world = await testAuthority({ url, ...options });
   const clock = new SimulatedClock();
@@ -26,9 +29,10 @@ async function runningCa(options: TestAuthorityOptions = {}, taken?: number) {
   const real = makePorts(({ event }) => events.push(event));
   const ports = { ...real, now: () => +start + clock.now() };
   const failures: unknown[] = [];
+  const socket = taken.socket ?? join(world.folder, "admin.sock");
   const actor = superviseRoot(caMachine, {
     id: "ca",
-    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port },
+    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket },
     clock,
     onError: (error) => failures.push(error),
   });
@@ -53,7 +57,7 @@ async function runningCa(options: TestAuthorityOptions = {}, taken?: number) {
     await real.dispose();
     world.close();
   };
-  return { ...world, url, port, actor, events, clock, reaches, isServing, maintain, stop };
+  return { ...world, url, port, socket, actor, events, clock, reaches, isServing, maintain, stop };
 }
 
 function servedSerial(port: number): Promise<string> {
@@ -71,6 +75,8 @@ test("it makes its first list and certificate, opens its port and answers", asyn
   await ca.reaches("serving", ca.isServing);
   assert.is((await ask(`${ca.url}/healthz`)).status, 200);
   assert.equal(ca.events, ["ca.listening"]);
+  const status = await Effect.runPromise(askAdmin(ca.socket, "GET /status"));
+  assert.is((status.body as { domain: string }).domain, "acme.example");
   await ca.stop();
   assert.is(ca.actor.getSnapshot().status, "done");
   const closed = await ask(`${ca.url}/healthz`).then(() => "open", () => "closed");
@@ -124,10 +130,17 @@ test("a port that is taken ends it", async () => {
   const port = await new Promise<number>((resolve) =>
     other.listen(0, "127.0.0.1", () => resolve((other.address() as { port: number }).port))
   );
-  const ca = await runningCa({}, port);
+  const ca = await runningCa({}, { port });
   await ca.reaches("failed", () => ca.actor.getSnapshot().matches("failed"));
   assert.match(ca.actor.getSnapshot().context.reason ?? "", /Cannot listen/);
   other.close();
+  await ca.stop();
+});
+
+test("an admin socket that others could reach ends it", async () => {
+  const ca = await runningCa({}, { socket: join(tmpdir(), "hypha-none", "admin.sock") });
+  await ca.reaches("failed", () => ca.actor.getSnapshot().matches("failed"));
+  assert.match(ca.actor.getSnapshot().context.reason ?? "", /admin socket/);
   await ca.stop();
 });
 
