@@ -99,17 +99,27 @@ function makeList(
         new CaRefused({ code: "signer-unavailable", detail: error instanceof Error ? error.message : String(error) }),
     }),
     (pem) => {
-      const der = Uint8Array.from(Result.getOrThrow(parsePem(pem))[0]!.der);
-      return {
-        issuer: ca.issuerId,
-        kind,
-        number: String(number),
-        sha256: createHash("sha256").update(der).digest("hex"),
-        upto: entries.reduce((last, { position }) => Math.max(last, position), base?.upto ?? 0),
-        this_update: +thisUpdate,
-        next_update: +nextUpdate,
-        der,
-      };
+      const upto = entries.reduce((last, { position }) => Math.max(last, position), base?.upto ?? 0);
+      return crlRowOf(pem, { issuer: ca.issuerId, kind, number, upto, thisUpdate, nextUpdate });
     },
   );
+}
+
+/** What a list's row says besides its bytes. */
+export interface CrlTerms extends Pick<CrlRow, "issuer" | "kind" | "upto"> {
+  readonly number: bigint;
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date;
+}
+
+/** The row of a list, from its PEM. */
+export function crlRowOf(pem: string, { issuer, kind, upto, number, thisUpdate, nextUpdate }: CrlTerms): CrlRow {
+  const der = Uint8Array.from(Result.getOrThrow(parsePem(pem))[0]!.der);
+  return {
+    ...{ issuer, kind, upto, der },
+    number: String(number),
+    sha256: createHash("sha256").update(der).digest("hex"),
+    this_update: +thisUpdate,
+    next_update: +nextUpdate,
+  };
 }
