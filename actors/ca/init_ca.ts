@@ -8,12 +8,15 @@ import { join } from "node:path";
 import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
-import { parseCertificate } from "../../pki/certificate.ts";
-import { issueCrl, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { fileSigner, issueCrl, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { writeWhole } from "../files/write_whole.ts";
-import { backdateMs, keyHash } from "./certificate_authority.ts";
-import { enterLists } from "./crl_rows.ts";
+import { backdateMs, keyHash, makeAuthority } from "./certificate_authority.ts";
+import { type CrlRow, enterLists } from "./crl_rows.ts";
+import { findRecords, type FoundCa, type FoundList } from "./find_records.ts";
+import { type CaRecords, type Imported, importRecords } from "./import_records.ts";
 import { crlRowOf } from "./make_lists.ts";
 import { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
@@ -31,6 +34,8 @@ export interface InitRequest {
   readonly gateways: readonly string[];
   /** The folder; it is made, or empty. */
   readonly folder: string;
+  /** A folder of `hypha-certutil` whose CA is taken over. */
+  readonly from?: string | undefined;
 }
 
 /** A CA could not be made. */
@@ -43,54 +48,108 @@ export class InitFailed extends Data.TaggedError("InitFailed")<{ readonly detail
 /** What was made. */
 export interface MadeCa {
   readonly config: string;
-  /** To be taken offline. */
-  readonly rootKey: string;
-  readonly rootListEnds: Date;
+  /** To be taken offline; undefined where another CA was taken over. */
+  readonly rootKey: string | undefined;
+  /** When the root's list ends; undefined where none was found. */
+  readonly rootListEnds: Date | undefined;
+  /** What was taken over. */
+  readonly imported: Imported | undefined;
 }
 
-/** Makes a CA in a folder of its own, 0700. */
+/** Makes a CA in a folder of its own, 0700; or takes over one of `hypha-certutil`. */
 export function initCa(request: InitRequest, at: Date): Effect.Effect<MadeCa, InitFailed, FileSystem | Path> {
-  const { domain, url, folder } = request;
+  const { from, folder } = request;
   const file = (name: string) => join(folder, name);
   return Effect.gen(function* () {
     yield* Effect.fromResult(checkRequest(request));
-    const { root, intermediate, list, number, rootListEnds } = yield* Effect.tryPromise({
-      try: () => makeCertificates(domain, at),
-      catch: failed,
-    });
+    const parts = from === undefined
+      ? yield* Effect.tryPromise({ try: () => makeCertificates(request.domain, at), catch: failed })
+      : yield* Effect.mapError(Effect.fromResult(Result.map(findRecords(from), partsOf)), failed);
     yield* Effect.try({ try: () => makeFolder(folder), catch: failed });
-    const register = yield* Effect.mapError(Effect.fromResult(Register.create(join(folder, "state", "ca.db"))), failed);
-    const issuer = keyHash(Result.getOrThrow(parseCertificate(root.der)).publicKey.spki);
-    const row = crlRowOf(list, { issuer, kind: "complete", number, upto: 0, thisUpdate: at, nextUpdate: rootListEnds });
-    const entered = register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, [row])));
-    register.close();
-    yield* Effect.mapError(Effect.fromResult(entered), failed);
-    const files = [
-      { path: file("root-key.pem"), content: root.keyPem, mode: 0o600 },
-      { path: file("root-cert.pem"), content: root.certPem },
-      { path: file("root-crl.pem"), content: list },
-      { path: file("ca-key.pem"), content: intermediate.keyPem, mode: 0o600 },
-      { path: file("ca-cert.pem"), content: intermediate.certPem + root.certPem },
-      { path: file("ca.toml"), content: configText(request) },
-    ];
-    yield* Effect.mapError(writeWhole(files, "keep"), failed);
-    return { config: file("ca.toml"), rootKey: file("root-key.pem"), rootListEnds };
-  });
-
-  function configText({ name, gateways }: InitRequest): string {
-    const values = {
-      domain,
-      url,
-      name,
-      listen_https: `0.0.0.0:${new URL(url).port || "443"}`,
-      chain_pem: "ca-cert.pem",
-      key_pem: "ca-key.pem",
-      state_dir: "state",
-      gateways,
+    const register = yield* Effect.mapError(Effect.fromResult(Register.create(file(join("state", "ca.db")))), failed);
+    const filled = Effect.mapError(fill(register, parts, request, at), failed);
+    const imported = yield* Effect.ensuring(filled, Effect.sync(() => register.close()));
+    yield* Effect.mapError(writeWhole(filesOf(parts, request), "keep"), failed);
+    return {
+      config: file("ca.toml"),
+      rootKey: parts.rootKeyPem === undefined ? undefined : file("root-key.pem"),
+      rootListEnds: parts.rootList === undefined ? undefined : new Date(parts.rootList.next_update),
+      imported,
     };
-    const lines = Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
-    return ["[ca]", ...lines, ""].join("\n");
-  }
+  });
+}
+
+/** What a CA consists of. */
+interface CaParts {
+  /** The CA that signs, the root behind it. */
+  readonly chainPem: string;
+  readonly keyPem: string;
+  readonly rootPem: string;
+  readonly rootKeyPem: string | undefined;
+  readonly rootList: CrlRow | undefined;
+  readonly records: CaRecords | undefined;
+}
+
+function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa): CaParts {
+  const rootPem = formatPem("CERTIFICATE", root.der);
+  return { chainPem, keyPem, rootPem, rootKeyPem: undefined, records, rootList: rootList && rowOf(rootList, root) };
+}
+
+/** The row of a root's list. One without its next update is over at once. */
+function rowOf({ list, der }: FoundList, root: Certificate): CrlRow {
+  const { number = "0", thisUpdate, nextUpdate } = list;
+  return crlRowOf(formatPem("X509 CRL", der), {
+    ...{ issuer: keyHash(root.publicKey.spki), kind: "complete", upto: 0, number: BigInt(number) },
+    ...{ thisUpdate, nextUpdate: nextUpdate ?? thisUpdate },
+  });
+}
+
+function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, request: InitRequest) {
+  const file = (name: string) => join(request.folder, name);
+  return [
+    ...(rootKeyPem === undefined ? [] : [{ path: file("root-key.pem"), content: rootKeyPem, mode: 0o600 }]),
+    { path: file("root-cert.pem"), content: rootPem },
+    ...(rootList === undefined ? [] : [{ path: file("root-crl.pem"), content: formatPem("X509 CRL", rootList.der) }]),
+    { path: file("ca-key.pem"), content: keyPem, mode: 0o600 },
+    { path: file("ca-cert.pem"), content: chainPem },
+    { path: file("ca.toml"), content: configText(request) },
+  ];
+}
+
+/** Enters the root's list, and what another tool recorded. */
+function fill(
+  register: Register,
+  { rootList, records, chainPem, keyPem }: CaParts,
+  { domain, url, gateways }: InitRequest,
+  at: Date,
+) {
+  return Effect.gen(function* () {
+    if (rootList !== undefined) {
+      yield* Effect.fromResult(
+        register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, [rootList]))),
+      );
+    }
+    if (records === undefined) return undefined;
+    const chain = Result.getOrThrow(parsePem(chainPem)).map(({ der }) => Uint8Array.from(der));
+    const terms = { domain, url, gateways, retiredIssuers: [], renewAfterExpiryMs: 0, onAlarm: () => {} };
+    const made = makeAuthority({ ...terms, register, signer: fileSigner(keyPem), chain, lifetimeMs: () => 0 });
+    return yield* importRecords(yield* Effect.fromResult(made), records, at);
+  });
+}
+
+function configText({ domain, url, name, gateways }: InitRequest): string {
+  const values = {
+    domain,
+    url,
+    name,
+    listen_https: `0.0.0.0:${new URL(url).port || "443"}`,
+    chain_pem: "ca-cert.pem",
+    key_pem: "ca-key.pem",
+    state_dir: "state",
+    gateways,
+  };
+  const lines = Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  return ["[ca]", ...lines, ""].join("\n");
 }
 
 const failed = (error: unknown) => new InitFailed({ detail: error instanceof Error ? error.message : String(error) });
@@ -106,7 +165,7 @@ function checkRequest({ domain, url, name, gateways }: InitRequest): Result.Resu
   return detail === undefined ? Result.void : Result.fail(new InitFailed({ detail }));
 }
 
-async function makeCertificates(domain: string, at: Date) {
+async function makeCertificates(domain: string, at: Date): Promise<CaParts> {
   const notBefore = new Date(+at - backdateMs);
   const until = (ms: number) => new Date(+at + ms);
   const names = { organization: domain.slice(0, 64) };
@@ -115,11 +174,18 @@ async function makeCertificates(domain: string, at: Date) {
     ...{ commonName: "Issuing CA", ...names, issuer: root, notBefore },
     notAfter: until(caLivesMs.intermediate),
   });
-  const rootListEnds = until(caLivesMs.rootList);
   const number = BigInt(Math.floor(+at / 1_000));
-  const dates = { thisUpdate: notBefore, nextUpdate: rootListEnds };
+  const dates = { thisUpdate: notBefore, nextUpdate: until(caLivesMs.rootList) };
   const list = await issueCrl({ issuer: root, revoked: [], number, ...dates });
-  return { root, intermediate, list, number, rootListEnds };
+  const issuer = keyHash(Result.getOrThrow(parseCertificate(root.der)).publicKey.spki);
+  return {
+    chainPem: intermediate.certPem + root.certPem,
+    keyPem: intermediate.keyPem,
+    rootPem: root.certPem,
+    rootKeyPem: root.keyPem,
+    rootList: crlRowOf(list, { issuer, kind: "complete", number, upto: 0, ...dates }),
+    records: undefined,
+  };
 }
 
 function makeFolder(folder: string): void {

@@ -58,14 +58,27 @@ const init = Command.make(
       Flag.atLeast(0),
     ),
     folder: requiredFlag("dir", "DIR", "Folder of the CA; it is made, or empty.").pipe(Flag.withAlias("d")),
+    from: optionalFlag(
+      "from",
+      "DIR",
+      "Take over the CA of hypha-certutil in DIR: certificate, key, records (default: none).",
+    ),
   },
   (request) =>
     Effect.gen(function* () {
       const { initCa } = yield* Effect.promise(() => import("../../actors/ca/init_ca.ts"));
       const made = yield* initCa(request, new Date());
       yield* print(`wrote ${made.config}`);
-      yield* print(`take offline: ${made.rootKey}`);
-      yield* print(`the root's revocation list ends at ${made.rootListEnds.toISOString()}`);
+      if (made.rootKey !== undefined) yield* print(`take offline: ${made.rootKey}`);
+      if (made.rootListEnds === undefined) yield* print("the root has no revocation list here");
+      else yield* print(`the root's revocation list ends at ${made.rootListEnds.toISOString()}`);
+      if (made.imported !== undefined) {
+        const { certificates, revocations, number } = made.imported;
+        yield* print(
+          `took over ${certificates} certificates and ${revocations} revocations; the next list is ${number}`,
+        );
+        yield* print("make no more lists of this CA with hypha-certutil: peers would refuse them as a roll-back");
+      }
     }),
 ).pipe(Command.withDescription("Make a CA: root, intermediate, register, configuration."));
 
