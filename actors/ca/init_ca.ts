@@ -9,7 +9,8 @@ import { Data, Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
 import type { Path } from "effect/Path";
 import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
-import { fileSigner, issueCrl, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { fileSigner, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { writeWhole } from "../files/write_whole.ts";
@@ -98,7 +99,7 @@ function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa): CaPart
 /** The row of a root's list. One without its next update is over at once. */
 function rowOf({ list, der }: FoundList, root: Certificate): CrlRow {
   const { number = "0", thisUpdate, nextUpdate } = list;
-  return crlRowOf(formatPem("X509 CRL", der), {
+  return crlRowOf(der, {
     ...{ issuer: keyHash(root.publicKey.spki), kind: "complete", upto: 0, number: BigInt(number) },
     ...{ thisUpdate, nextUpdate: nextUpdate ?? thisUpdate },
   });
@@ -176,7 +177,7 @@ async function makeCertificates(domain: string, at: Date): Promise<CaParts> {
   });
   const number = BigInt(Math.floor(+at / 1_000));
   const dates = { thisUpdate: notBefore, nextUpdate: until(caLivesMs.rootList) };
-  const list = await issueCrl({ issuer: root, revoked: [], number, ...dates });
+  const list = await issueCrlDer({ issuer: root, revoked: [], number, ...dates });
   const issuer = keyHash(Result.getOrThrow(parseCertificate(root.der)).publicKey.spki);
   return {
     chainPem: intermediate.certPem + root.certPem,

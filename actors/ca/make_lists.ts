@@ -7,9 +7,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Effect, Result } from "effect";
-import { issueCrl } from "../../pki/issue/mod.ts";
-import { parsePem } from "../../pki/pem.ts";
+import { Effect } from "effect";
+import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { backdateMs, type CertificateAuthority } from "./certificate_authority.ts";
 import { type CrlKind, crlOf, type CrlRow, lastNumber, listedRevocations, type RevocationRow } from "./crl_rows.ts";
@@ -94,13 +93,13 @@ function makeList(
   };
   return Effect.map(
     Effect.tryPromise({
-      try: () => issueCrl(request),
+      try: () => issueCrlDer(request),
       catch: (error) =>
         new CaRefused({ code: "signer-unavailable", detail: error instanceof Error ? error.message : String(error) }),
     }),
-    (pem) => {
+    (der) => {
       const upto = entries.reduce((last, { position }) => Math.max(last, position), base?.upto ?? 0);
-      return crlRowOf(pem, { issuer: ca.issuerId, kind, number, upto, thisUpdate, nextUpdate });
+      return crlRowOf(der, { issuer: ca.issuerId, kind, number, upto, thisUpdate, nextUpdate });
     },
   );
 }
@@ -112,9 +111,8 @@ export interface CrlTerms extends Pick<CrlRow, "issuer" | "kind" | "upto"> {
   readonly nextUpdate: Date;
 }
 
-/** The row of a list, from its PEM. */
-export function crlRowOf(pem: string, { issuer, kind, upto, number, thisUpdate, nextUpdate }: CrlTerms): CrlRow {
-  const der = Uint8Array.from(Result.getOrThrow(parsePem(pem))[0]!.der);
+/** The row of a list, from its DER. */
+export function crlRowOf(der: Uint8Array, { issuer, kind, upto, number, thisUpdate, nextUpdate }: CrlTerms): CrlRow {
   return {
     ...{ issuer, kind, upto, der },
     number: String(number),

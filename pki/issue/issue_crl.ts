@@ -81,6 +81,11 @@ export interface CrlRequest {
  * @throws {IssueError} When the issuer, a serial or the dates are not usable.
  */
 export async function issueCrl(request: CrlRequest): Promise<string> {
+  return formatPem("X509 CRL", await issueCrlDer(request));
+}
+
+/** Makes a revocation list like {@linkcode issueCrl}: its DER. */
+export async function issueCrlDer(request: CrlRequest): Promise<Uint8Array> {
   const issuer = readIssuer(request.issuer, request.issuerCheck);
   if (request.nextUpdate.getTime() <= request.thisUpdate.getTime()) {
     throw new IssueError({ problem: "crl", detail: "the list's next update is not after its this update" });
@@ -105,8 +110,7 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
     ...(entries.length === 0 ? [] : [derValue(0x30, entries)]),
     ...(extensions.length === 0 ? [] : [constructed(0, encodeExtensions(extensions))]),
   );
-  const der = sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
-  return formatPem("X509 CRL", der);
+  return sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
 }
 
 /** An entry without a reason means `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */

@@ -87,6 +87,30 @@ test("an expired certificate of the register renews", async () => {
   await brief.stop();
 });
 
+test("of 200 changed tokens and requests over HTTPS none is accepted", async () => {
+  const token = await world.token("worker-09");
+  const { der } = await testCsr();
+  const statuses = new Map<number, number>();
+  let seed = 200;
+  const draw = (below: number) => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 8) % below;
+  for (let index = 0; index < 200; index++) {
+    const [at, bit] = [draw(token.length), draw(der.length)];
+    const letter = token[at] === "A" ? "B" : "A";
+    const changed = index % 2 === 0 ? token.slice(0, at) + letter + token.slice(at + 1) : token;
+    const csr = index % 2 === 0 ? der : der.with(bit, der[bit]! ^ (1 << draw(8)));
+    const headers = { authorization: `Bearer ${changed}` };
+    // Ten from each address: the limit of failures must not be what refuses them.
+    const localAddress = `127.0.3.${Math.floor(index / 10) + 1}`;
+    const answer = await ask(est("simpleenroll"), { method: "POST", headers, localAddress, body: base64(csr) });
+    statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1);
+  }
+  assert.equal([...statuses].toSorted(), [[400, 100], [401, 100]]);
+  const headers = { authorization: `Bearer ${token}` };
+  const own = { method: "POST", headers, localAddress: "127.0.3.1", body: base64(der) };
+  assert.is((await ask(est("simpleenroll"), own)).status, 429, "that address has failed ten times");
+  assert.is((await ask(est("simpleenroll"), { ...own, localAddress: "127.0.3.200" })).status, 200);
+});
+
 test("a client without a certificate, and one with another CA's, renew nothing", async () => {
   const body = base64((await testCsr("x")).der);
   const without = await ask(est("simplereenroll"), { method: "POST", body });
