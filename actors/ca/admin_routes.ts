@@ -55,8 +55,9 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
     "POST /ca/revoke": route(
       revokeBody,
       ({ reason = "unspecified", ...target }, at) =>
-        Effect.map(revoke(ca, target, reason, at), ({ certificates, number }) => ({
+        Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number }) => ({
           revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
+          unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
           number,
         })),
     ),

@@ -160,7 +160,10 @@ function health(ca: CertificateAuthority, _request: CaRequest, at: Date): Return
     Effect.fromResult(ca.register.read((rows) => crlOf(rows, ca.issuerId, "complete"))),
     (list) => {
       const end = ca.issuer.certificate.period.notAfter;
-      const reason = at > end
+      const { failure } = ca.register;
+      const reason = failure !== undefined
+        ? `register-${failure.problem}`
+        : at > end
         ? `the issuer ended at ${end.toISOString()}`
         : list === undefined
         ? "there is no revocation list"

@@ -84,6 +84,7 @@ const maintain = fromEffect(
   ({ ports, ca, name, identity }: CaInput & { readonly identity: ServerIdentity }) =>
     Effect.suspend(() => {
       const at = new Date(ports.now());
+      ca.register.tryAgain();
       const { notBefore, notAfter } = identity;
       const due = +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
       return Effect.andThen(renewLists(ca, at), due ? issueOwn(ca, name, at) : Effect.succeed(undefined));

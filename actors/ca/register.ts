@@ -30,12 +30,14 @@ export class Register {
   readonly file: string;
   readonly #database: DatabaseSync;
   readonly #rows: RegisterRows;
+  /** Counts changed rows: a transaction that changed none says nothing about the disk. */
+  readonly #changes = { count: 0 };
   #failure: RegisterFailure | undefined;
 
   private constructor(file: string, database: DatabaseSync) {
     this.file = file;
     this.#database = database;
-    this.#rows = rowsOf(database);
+    this.#rows = rowsOf(database, this.#changes);
   }
 
   /** Makes a register, 0600. Fails where the file exists. */
@@ -66,7 +68,7 @@ export class Register {
     });
   }
 
-  /** Why the last transaction did not reach the disk; undefined when it did. */
+  /** Why the register could not be used; undefined again once something was written. */
   get failure(): RegisterFailure | undefined {
     return this.#failure;
   }
@@ -77,11 +79,12 @@ export class Register {
    */
   transaction<A, E>(change: (rows: RegisterRows) => Result.Result<A, E>): Result.Result<A, E | RegisterFailure> {
     if (this.#failure?.problem === "corrupt") return Result.fail(this.#failure);
+    const before = this.#changes.count;
     try {
       this.#database.exec("BEGIN IMMEDIATE");
       const outcome = change(this.#rows);
       this.#database.exec(Result.isSuccess(outcome) ? "COMMIT" : "ROLLBACK");
-      this.#failure = undefined;
+      if (Result.isSuccess(outcome) && this.#changes.count > before) this.#failure = undefined;
       return outcome;
     } catch (error) {
       this.#rollBack();
@@ -94,6 +97,14 @@ export class Register {
   /** Reads rows. */
   read<A>(query: (rows: RegisterRows) => A): Result.Result<A, RegisterFailure> {
     return this.transaction<A, never>((rows) => Result.succeed(query(rows)));
+  }
+
+  /** After a failure, tries whether something can be written again. */
+  tryAgain(): void {
+    if (this.#failure === undefined) return;
+    this.transaction((rows) =>
+      Result.succeed(rows.change("INSERT OR REPLACE INTO facts VALUES ('tried_again', hex(zeroblob(4096)))"))
+    );
   }
 
   /** Writes a consistent copy, 0600, while the register is in use. Fails where the file exists. */
@@ -150,7 +161,7 @@ function checkWhole(file: string, database: DatabaseSync): void {
   if (found !== "ok") throw failure(file, "corrupt", `integrity check: ${String(found).slice(0, 200)}`);
 }
 
-function rowsOf(database: DatabaseSync): RegisterRows {
+function rowsOf(database: DatabaseSync, changes: { count: number }): RegisterRows {
   const statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
   const prepared = (sql: string) => {
     const known = statements.get(sql);
@@ -162,7 +173,11 @@ function rowsOf(database: DatabaseSync): RegisterRows {
   return {
     first: <Row>(sql: string, ...values: readonly SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined,
     all: <Row>(sql: string, ...values: readonly SQLInputValue[]) => prepared(sql).all(...values) as Row[],
-    change: (sql, ...values) => Number(prepared(sql).run(...values).changes),
+    change: (sql, ...values) => {
+      const changed = Number(prepared(sql).run(...values).changes);
+      changes.count += changed;
+      return changed;
+    },
   };
 }
 

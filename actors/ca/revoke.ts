@@ -28,6 +28,8 @@ export type RevocationTarget = { readonly name: string } | { readonly serial: st
 export interface Revoked {
   /** Empty where all of it was revoked before. */
   readonly certificates: readonly CertificateRow[];
+  /** Those of them that another CA issued: no list that is made here has them. */
+  readonly unlisted: readonly CertificateRow[];
   /** Number of the newest list, decimal. */
   readonly number: string;
 }
@@ -67,7 +69,8 @@ export function revoke(
       for (const identity of "name" in target ? new Set(found.map(({ identity }) => identity)) : []) {
         rows.change("UPDATE tokens SET void = 1 WHERE identity = ? AND used_key IS NULL", identity);
       }
-      return Result.succeed({ certificates: fresh, number: String(lastNumber(rows, ca.issuerId)) });
+      const unlisted = fresh.filter(({ issuer }) => issuer !== ca.issuerId);
+      return Result.succeed({ certificates: fresh, unlisted, number: String(lastNumber(rows, ca.issuerId)) });
     }));
   }));
 }

@@ -143,6 +143,12 @@ const status = Command.make(
   Command.withDescription("Show how the CA stands, as JSON."),
 );
 
+interface RevokedAnswer {
+  readonly revoked: readonly { readonly identity: string; readonly serial: string }[];
+  readonly unlisted: RevokedAnswer["revoked"];
+  readonly number: string;
+}
+
 const reasons = Object.keys(revocationReasons) as (keyof typeof revocationReasons)[];
 const revoke = Command.make(
   "revoke",
@@ -162,11 +168,13 @@ const revoke = Command.make(
       }
       const target = name._tag === "Some" ? { name: name.value } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });
-      const { revoked, number } = done as {
-        readonly revoked: readonly Record<string, string>[];
-        readonly number: string;
-      };
+      const { revoked, unlisted, number } = done as RevokedAnswer;
       for (const { identity, serial } of revoked) yield* print(`revoked ${identity} ${serial}`);
+      for (const { identity, serial } of unlisted) {
+        yield* Console.error(
+          escapeUnsafe(`warning: ${identity} ${serial} is another CA's: revoke it in that CA's list too`),
+        );
+      }
       yield* print(`list ${number}`);
     }),
 ).pipe(Command.withDescription("Revoke a node's certificates and end its renewal."));

@@ -61,7 +61,7 @@ test("every unexpired certificate of a name is listed, in a list with a higher n
   assert.ok(after.number > before.number);
   assert.is(after.row.next_update - +start, listLifetimeMs);
   const again = await Effect.runPromise(revoke(world.ca, { name: "a" }, "keyCompromise", later(1_000)));
-  assert.equal(again, { certificates: [], number });
+  assert.equal(again, { certificates: [], unlisted: [], number });
   world.close();
 });
 
@@ -176,6 +176,17 @@ test("a new base comes when the delta passes 32 kB, and after a third of 14 days
   const third_ = list(world, "base")!;
   assert.ok(third_.number > second.number);
   assert.equal([third_.serials.length, list(world, "delta")!.serials.length], [1_400, 0]);
+  world.close();
+});
+
+test("a certificate of another CA is told apart: no list of this one has it", async () => {
+  const world = await testAuthority();
+  const { serial } = await node(world, "a");
+  const change = "UPDATE certificates SET issuer = 'another' WHERE serial = ?";
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(rows.change(change, serial))));
+  const { certificates, unlisted } = await Effect.runPromise(revoke(world.ca, { name: "a" }, "unspecified", start));
+  assert.equal([certificates.length, unlisted.map((each) => each.serial)], [1, [serial]]);
+  assert.equal(list(world)!.serials, []);
   world.close();
 });
 
