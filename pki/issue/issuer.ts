@@ -16,7 +16,9 @@ import { readSigningKey } from "./signing_key.ts";
 
 /** A CA that can sign. */
 export interface Issuer {
+  /** What it signs with. */
   readonly key: IssuerKey;
+  /** Its own certificate. */
   readonly certificate: Certificate;
   /** Its subject key identifier, or the one of its key where the certificate has none. */
   readonly keyId: Uint8Array;
