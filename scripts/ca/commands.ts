@@ -53,9 +53,10 @@ const init = Command.make(
       Flag.withDescription("The CA's own name (default ca-01)."),
     ),
     gateways: Flag.String("gateway").pipe(
-      Flag.withMetavar("ADDRESS"),
-      Flag.withDescription("Address of a gateway; may be repeated (default: none)."),
+      Flag.withMetavar("NAME=ADDRESS"),
+      Flag.withDescription("A gateway and its address, for nodes that join; may be repeated (default: none)."),
       Flag.atLeast(0),
+      Flag.map((given) => given.map((each) => each.slice(each.indexOf("=") + 1))),
     ),
     folder: requiredFlag("dir", "DIR", "Folder of the CA; it is made, or empty.").pipe(Flag.withAlias("d")),
     from: optionalFlag(

@@ -45,7 +45,9 @@ async function stopped(): Promise<void> {
 }
 
 test("init makes a CA whose keys and state are its owner's alone", async () => {
-  const said = await done("init", "--domain", "acme.example", "--url", url, "-d", "ca");
+  const gateway = ["--gateway", "gateway-01=/dns4/gw.acme.example/tcp/4001"];
+  const said = await done("init", "--domain", "acme.example", "--url", url, ...gateway, "-d", "ca");
+  assert.match(readFileSync(file("ca.toml"), "utf8"), 'gateways = ["/dns4/gw.acme.example/tcp/4001"]');
   assert.match(said, /take offline: ca\/root-key\.pem/);
   for (const name of ["root-key.pem", "ca-key.pem", "state/ca.db"]) {
     assert.is(statSync(file(name)).mode & 0o777, 0o600, name);
