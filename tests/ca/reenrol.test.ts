@@ -4,9 +4,11 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
+import { issueOwn } from "../../actors/ca/own_certificate.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
+import { parsePem } from "../../pki/pem.ts";
 import { codeOf, start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
 
 const test = suite("renewal by the register");
@@ -137,6 +139,15 @@ test("a certificate that the register does not have is not renewed, whoever sign
     assert.is(await codeOf(reenrol(world.ca, { certificate: wrong, csr, address }, start)), "not-issued-here");
   }
   [world, other].forEach(({ close }) => close());
+});
+
+test("the CA's own certificate is not renewed by anybody who has it", async () => {
+  const world = await testAuthority();
+  const { certPem, keyPem } = await Effect.runPromise(issueOwn(world.ca, "ca-01", start));
+  const certificate = Uint8Array.from(Result.getOrThrow(parsePem(certPem))[0]!.der);
+  const csr = (await testCsr("ca-01", keyPem)).der;
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)), "csr-not-allowed");
+  world.close();
 });
 
 test("of 10,000 changed requests none is signed", async () => {
