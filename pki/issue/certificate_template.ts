@@ -6,10 +6,11 @@
  */
 import { Buffer } from "node:buffer";
 import { randomBytes } from "node:crypto";
-import { type Extension, extensionOids, keyUsage, type KeyUsageName } from "./extensions.ts";
+import { bitString, constructed, integer, sequence, time } from "./der_writer.ts";
+import { encodeExtensions, type Extension, extensionOids, keyUsage, type KeyUsageName } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
 import { type IssuedKeyAlgorithm, makeSigningKey, readSigningKey, type SigningKey } from "./signing_key.ts";
-import { libraryExtensions, libraryName, librarySigner, loadLibrary, owned, written } from "./to_library.ts";
+import type { IssuerKey } from "./signer.ts";
 import { formatPem } from "../pem.ts";
 
 /** A certificate and its private key. */
@@ -73,23 +74,20 @@ export function randomSerial(): Uint8Array {
   return serial;
 }
 
-/** Signs a template with the issuer's key: DER of an X.509 v3 certificate. */
-export async function signCertificate(template: CertificateTemplate, signer: SigningKey): Promise<Uint8Array> {
+/** Signs a template with the issuer's key: DER of an X.509 v3 certificate (RFC 5280 §4.1). */
+export async function signCertificate(template: CertificateTemplate, signer: IssuerKey): Promise<Uint8Array> {
   const { notBefore, notAfter } = checkPeriod(template.period);
-  const library = await loadLibrary();
-  const { algorithm, key, crypto } = librarySigner(signer);
-  const certificate = await library.X509CertificateGenerator.create({
-    serialNumber: Buffer.from(template.serial).toString("hex"),
-    issuer: libraryName(library, template.issuer),
-    subject: libraryName(library, template.subject),
-    notBefore,
-    notAfter,
-    publicKey: owned(template.spki),
-    extensions: libraryExtensions(library, template.extensions),
-    signingKey: key,
-    signingAlgorithm: algorithm,
-  }, crypto);
-  return written(certificate.rawData);
+  const tbs = sequence(
+    constructed(0, integer(2)),
+    integer(template.serial),
+    signer.signatureAlgorithm,
+    template.issuer,
+    sequence(time(notBefore), time(notAfter)),
+    template.subject,
+    template.spki,
+    ...(template.extensions.length === 0 ? [] : [constructed(3, encodeExtensions(template.extensions))]),
+  );
+  return sequence(tbs, signer.signatureAlgorithm, bitString(await signer.sign(tbs)));
 }
 
 /** Cuts milliseconds off; four digits are all that a certificate has for a year, and UTCTime begins in 1950. */

@@ -39,6 +39,7 @@ export const extensionOids = {
   nameConstraints: "2.5.29.30",
   authorityKeyId: "2.5.29.35",
   extendedKeyUsage: "2.5.29.37",
+  freshestCrl: "2.5.29.46",
 } as const;
 
 /** One bit of a key usage (RFC 5280 §4.2.1.3). */
@@ -118,6 +119,12 @@ export function crlNumber(number: bigint): Extension {
 /** What makes a list a delta, critical: the number of its base (RFC 5280 §5.2.4). */
 export function deltaIndicator(base: bigint): Extension {
   return { oid: extensionOids.deltaCrlIndicator, critical: true, value: integer(base) };
+}
+
+/** Where a list's delta is published: one distribution point with one URL (RFC 5280 §5.2.6). */
+export function freshestCrl(url: string): Extension {
+  const names = constructed(0, constructed(0, encodeGeneralName({ type: "uri", value: url })));
+  return { oid: extensionOids.freshestCrl, critical: false, value: sequence(sequence(names)) };
 }
 
 /** One subtree of name constraints: its content octets under the tag of its kind (1 mailbox, 2 DNS, 4 name, 6 URI, 7 IP). */

@@ -13,9 +13,10 @@ import {
   encodeExtensions,
   type Extension,
   extensionOids,
+  freshestCrl,
 } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
-import { type IssuerCheck, readIssuer } from "./issuer.ts";
+import { type Issuer, type IssuerCheck, readIssuer } from "./issuer.ts";
 import { formatPem } from "../pem.ts";
 
 /** Reasons of RFC 5280 §5.3.1 by name, but for `removeFromCRL`, which belongs to delta lists only. */
@@ -47,7 +48,7 @@ export interface RevokedEntry {
 /** What a list is made of. */
 export interface CrlRequest {
   /** The CA that signs it. */
-  readonly issuer: IssuerFiles;
+  readonly issuer: IssuerFiles | Issuer;
   /** The entries, in the order in which they are written. */
   readonly revoked: readonly RevokedEntry[];
   /** Grows with each list of the issuer (RFC 5280 §5.2.3). */
@@ -61,6 +62,8 @@ export interface CrlRequest {
    * (RFC 5280 §5.2.4).
    */
   readonly base?: bigint | undefined;
+  /** Where this list's delta is published (RFC 5280 §5.2.6); a list without it has no delta. */
+  readonly deltaUrl?: string | undefined;
   /** Extensions of the list and of each entry that come on top: tests of odd lists. */
   readonly overrides?: {
     readonly add?: readonly Extension[];
@@ -78,6 +81,11 @@ export interface CrlRequest {
  * @throws {IssueError} When the issuer, a serial or the dates are not usable.
  */
 export async function issueCrl(request: CrlRequest): Promise<string> {
+  return formatPem("X509 CRL", await issueCrlDer(request));
+}
+
+/** Makes a revocation list like {@linkcode issueCrl}: its DER. */
+export async function issueCrlDer(request: CrlRequest): Promise<Uint8Array> {
   const issuer = readIssuer(request.issuer, request.issuerCheck);
   if (request.nextUpdate.getTime() <= request.thisUpdate.getTime()) {
     throw new IssueError({ problem: "crl", detail: "the list's next update is not after its this update" });
@@ -89,6 +97,7 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
   const extensions = [
     ...[authorityKeyId(issuer.keyId), crlNumber(request.number)].filter(({ oid }) => !omitted.includes(oid)),
     ...(request.base === undefined ? [] : [deltaIndicator(request.base)]),
+    ...(request.deltaUrl === undefined ? [] : [freshestCrl(request.deltaUrl)]),
     ...(request.overrides?.add ?? []),
   ];
   const entries = request.revoked.map((entry) => encodeEntry(entry, request.overrides?.entryAdd ?? []));
@@ -101,8 +110,7 @@ export async function issueCrl(request: CrlRequest): Promise<string> {
     ...(entries.length === 0 ? [] : [derValue(0x30, entries)]),
     ...(extensions.length === 0 ? [] : [constructed(0, encodeExtensions(extensions))]),
   );
-  const der = sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
-  return formatPem("X509 CRL", der);
+  return sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
 }
 
 /** An entry without a reason means `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */

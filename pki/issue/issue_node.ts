@@ -33,7 +33,7 @@ import { encodeName, type SubjectName } from "./name.ts";
 /** What a node's certificate is made of. */
 export interface NodeRequest extends SubjectName, IssuePeriod {
   /** The CA that signs it. */
-  readonly issuer: IssuerFiles;
+  readonly issuer: IssuerFiles | Issuer;
   /** Alternative names; {@linkcode alternativeNames} has the defaults. */
   readonly san?: readonly string[];
   /** The key to certify; a fresh Ed25519 key when absent. */

@@ -11,11 +11,14 @@ import { parsePem } from "../pem.ts";
 import type { IssuerFiles } from "./certificate_template.ts";
 import { keyIdOf } from "./extensions.ts";
 import { IssueError } from "./issue_error.ts";
-import { readSigningKey, type SigningKey } from "./signing_key.ts";
+import { type IssuerKey, issuerKeyOf, type Signer } from "./signer.ts";
+import { readSigningKey } from "./signing_key.ts";
 
 /** A CA that can sign. */
 export interface Issuer {
-  readonly key: SigningKey;
+  /** What it signs with. */
+  readonly key: IssuerKey;
+  /** Its own certificate. */
   readonly certificate: Certificate;
   /** Its subject key identifier, or the one of its key where the certificate has none. */
   readonly keyId: Uint8Array;
@@ -29,12 +32,25 @@ export type IssuerCheck = "ca" | "unchecked";
  *
  * Dates are not checked: a caller who cares compares them with what it issues.
  *
- * @param files Of several certificates in `certPem`, the first is the CA's.
+ * @param files Of several certificates in `certPem`, the first is the CA's. One that was read before is returned as it is.
  * @throws {IssueError} `issuer-certificate`, `issuer-key`, `issuer-mismatch` or `issuer-not-ca`.
  */
-export function readIssuer(files: IssuerFiles, check: IssuerCheck = "ca"): Issuer {
-  const certificate = readIssuerCertificate(files.certPem);
-  const key = readIssuerKey(files.keyPem);
+export function readIssuer(files: IssuerFiles | Issuer, check: IssuerCheck = "ca"): Issuer {
+  if ("key" in files) return files;
+  return issuerOf(readIssuerCertificate(files.certPem), readIssuerKey(files.keyPem), check);
+}
+
+/**
+ * A CA whose key is behind a {@linkcode Signer}; checked like that of {@linkcode readIssuer}.
+ *
+ * @param certPem Of several certificates, the first is the CA's.
+ * @throws {IssueError} As {@linkcode readIssuer}.
+ */
+export function issuerWith(certPem: string, signer: Signer): Issuer {
+  return issuerOf(readIssuerCertificate(certPem), issuerKeyOf(signer), "ca");
+}
+
+function issuerOf(certificate: Certificate, key: IssuerKey, check: IssuerCheck): Issuer {
   if (!sameBytes(certificate.publicKey.spki, key.spki)) {
     throw new IssueError({ problem: "issuer-mismatch", detail: "the CA's key is not the key of the CA's certificate" });
   }
@@ -60,7 +76,7 @@ function readIssuerCertificate(certPem: string): Certificate {
   return certificate.success;
 }
 
-function readIssuerKey(keyPem: string): SigningKey {
+function readIssuerKey(keyPem: string): IssuerKey {
   try {
     return readSigningKey(keyPem);
   } catch (cause) {

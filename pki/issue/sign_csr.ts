@@ -22,7 +22,7 @@ import { loadLibrary, owned } from "./to_library.ts";
 /** The request to sign and its issuer. */
 export interface CsrToSign extends IssuePeriod {
   /** The CA that signs it. */
-  readonly issuer: IssuerFiles;
+  readonly issuer: IssuerFiles | Issuer;
   /** The request, PEM. */
   readonly csrPem: string;
   /** Whose certificate it is to be: nothing of this is taken from the request. */

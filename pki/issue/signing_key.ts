@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import {
   createPrivateKey,
   createPublicKey,
@@ -48,6 +49,7 @@ export interface WebAlgorithm {
   readonly hash?: "SHA-256" | "SHA-384";
 }
 
+/** How a key signs: the digest, and the algorithm's names. */
 interface SignatureScheme {
   readonly digest: "sha256" | "sha384" | null;
   readonly algorithm: Uint8Array;
@@ -102,6 +104,16 @@ function signingKeyOf(key: KeyObject): SigningKey {
     sign: (tbs, form = "x509") =>
       signAsync(scheme.digest, tbs, form === "x509" ? key : { key, dsaEncoding: "ieee-p1363" }),
   };
+}
+
+/**
+ * DER of the AlgorithmIdentifier that a key's signatures carry.
+ *
+ * @param spki DER of the public key.
+ * @throws {IssueError} `key` when its algorithm is not supported.
+ */
+export function signatureAlgorithmOf(spki: Uint8Array): Uint8Array {
+  return schemeOf(createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" })).algorithm;
 }
 
 /** RFC 8410 §3 for Ed25519, RFC 5758 §3.2 for ECDSA, RFC 4055 §5 for RSA. */

@@ -51,8 +51,9 @@ const aptGet = `here=$(dirname "$0"); echo "$@" >> "$here/calls"
 case "$*" in
 *update*) : > "$here/index" ;;
 *install*) [ -f "$here/index" ] || { echo "E: Unable to locate package" >&2; exit 100; }
-  for name in bwrap openssl; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
+  for name in bwrap openssl curl pki; do printf '#!/bin/sh\\n' > "$here/$name"; chmod +x "$here/$name"; done ;;
 esac`;
+const packages = ["bubblewrap", "openssl", "curl", "strongswan-pki", "libstrongswan-extra-plugins"];
 const missing = () => missingPrerequisites().map(({ program }) => program);
 
 needing(test, "sh", "dirname", "chmod")(
@@ -60,11 +61,11 @@ needing(test, "sh", "dirname", "chmod")(
   async () => {
     const bin = machine("debian", ["sh", "dirname", "chmod"], { "apt-get": aptGet });
     await on(bin, async () => {
-      assert.equal(missing(), ["bwrap", "openssl"]);
+      assert.equal(missing(), ["bwrap", "openssl", "curl", "pki", "pki"]);
       const said: string[] = [];
       await installPrerequisites((text) => said.push(text), true);
       assert.equal(missing(), []);
-      assert.equal(said, ["Installing bubblewrap openssl (apt-get) …"]);
+      assert.equal(said, [`Installing ${packages.join(" ")} (apt-get) …`]);
       const calls = readFileSync(join(bin, "calls"), "utf8").trim().split("\n");
       assert.equal(calls.map((call) => /install|update/.exec(call)?.[0]), ["install", "update", "install"]);
       await installPrerequisites((text) => said.push(text), true);
@@ -77,7 +78,7 @@ test("an apt-get that fails is told in one line, and is no failure", async () =>
   const bin = machine("offline", ["sh"], { "apt-get": "echo noise >&2; echo 'E: no network' >&2; exit 100" });
   const said: string[] = [];
   await on(bin, () => installPrerequisites((text) => said.push(text), true));
-  assert.is(said.at(-1), "Cannot install bubblewrap openssl: apt-get ended with 100: E: no network");
+  assert.is(said.at(-1), `Cannot install ${packages.join(" ")}: apt-get ended with 100: E: no network`);
 });
 
 test("who is not root installs nothing, and is told the command with sudo", async () => {
@@ -91,7 +92,7 @@ test("who is not root installs nothing, and is told the command with sudo", asyn
         "Not covered:",
         "  2 tests without openssl: what the openssl program reads and writes",
         "  1 test without bwrap: cells of levels full and root",
-        "To cover it: sudo apt-get install -y bubblewrap openssl",
+        `To cover it: sudo apt-get install -y ${packages.join(" ")}`,
       ]);
     }));
 });
@@ -101,9 +102,9 @@ test("without apt-get the packages are named; where programs are there but not a
   await on(bin, async () => {
     await installPrerequisites(() => assert.unreachable());
     const [, , last] = coverageLines({ bwrap: 1 }, []);
-    assert.is(last, "To cover it: install bubblewrap and openssl with this system's package manager");
+    assert.is(last, `To cover it: install ${packages.join(" and ")} with this system's package manager`);
   });
-  const both = machine("both", [], { bwrap: "", openssl: "" });
+  const both = machine("both", [], { bwrap: "", openssl: "", curl: "", pki: "" });
   await on(both, () => assert.is(coverageLines({ [fullCells]: 1 }, []).at(-1), "To cover it: sudo npm test"));
   assert.equal(coverageLines({}, []), []);
 });
@@ -134,14 +135,14 @@ const whole = needing(suite("whole"), "openssl"); whole("v", () => {}); whole.ru
   assert.is(lines.at(-1), "3 passed, 0 failed, 2 skipped");
   assert.match(without.stdout, "3 tests without openssl: what the openssl program reads and writes\n");
   assert.match(without.stdout, "1 test without bwrap: cells of levels full and root\n");
-  assert.match(without.stdout, "To cover it: install bubblewrap and openssl with");
+  assert.match(without.stdout, `To cover it: install ${packages.join(" and ")} with`);
 
   const strict = await gate(file, join(machines, "empty"), { CI: "true" });
   assert.is(strict.code, 1, strict.stdout);
   assert.is(strict.stdout.trim().split("\n").at(-1), "3 passed, 2 failed");
   assert.match(strict.stdout, "CI is set, and openssl, bwrap is missing");
 
-  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "" }), { CI: "" });
+  const there = await gate(file, machine("with", [], { openssl: "", bwrap: "", curl: "", pki: "" }), { CI: "" });
   assert.is(there.stdout.trim().split("\n").at(-1), "5 passed, 0 failed", there.stdout);
   assert.match(there.stdout, "cells of level full: this machine does not allow them");
 });

@@ -1,0 +1,120 @@
+/**
+ * What a CA lets its operator do over its admin socket.
+ *
+ * @module
+ */
+import { isAbsolute } from "node:path";
+import { Effect, Result, Schema } from "effect";
+import { revocationReasons } from "../../pki/issue/mod.ts";
+import type { AdminAnswer, AdminRoutes } from "../node/admin/serve_admin.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { caRefusals, CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { certificatesSince } from "./certificate_rows.ts";
+import { crlOf } from "./crl_rows.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { revoke } from "./revoke.ts";
+import { createToken } from "./token_rows.ts";
+
+const text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(1_024));
+const tokenBody = Schema.Struct({
+  role: Schema.Literals(["gateway", "scheduler", "worker", "data"]),
+  name: text,
+  san: Schema.optionalKey(Schema.Array(text).check(Schema.isMaxLength(100))),
+  lifetime_s: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 86_400 }))),
+  replace: Schema.optionalKey(Schema.Boolean),
+});
+const reason = Schema.optionalKey(
+  Schema.Literals(Object.keys(revocationReasons) as (keyof typeof revocationReasons)[]),
+);
+const revokeBody = Schema.Union([Schema.Struct({ name: text, reason }), Schema.Struct({ serial: text, reason })]);
+const backupBody = Schema.Struct({ file: text });
+const noBody = Schema.Struct({});
+
+type Outcome = Effect.Effect<unknown, CaRefused | RegisterFailure>;
+
+/** All of them. Bodies and answers are JSON; times are RFC 3339. */
+export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" | "run">): AdminRoutes {
+  const route = <A>(schema: Schema.Codec<A>, act: (body: A, at: Date) => Outcome) => (body: unknown) => {
+    const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(body);
+    return Result.isFailure(decoded)
+      ? Promise.resolve({ status: 400, body: { error: decoded.failure.message } })
+      : answerOf(ports, Effect.suspend(() => act(decoded.success, new Date(ports.now()))));
+  };
+  return {
+    "GET /status": route(noBody, (_, at) => status(ca, at)),
+    "GET /ca/nodes": route(noBody, (_, at) => nodes(ca, at)),
+    "POST /ca/token": route(tokenBody, ({ role, name, san, lifetime_s: seconds, replace }, at) => {
+      const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
+      const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;
+      return Effect.map(
+        createToken(ca, request, at),
+        ({ text: token, identity, expires }) => ({ token, identity, expires: expires.toISOString() }),
+      );
+    }),
+    "POST /ca/revoke": route(
+      revokeBody,
+      ({ reason = "unspecified", ...target }, at) =>
+        Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number }) => ({
+          revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
+          unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
+          number,
+        })),
+    ),
+    "POST /ca/backup": route(
+      backupBody,
+      ({ file }) =>
+        isAbsolute(file)
+          ? Effect.flatMap(
+            Effect.promise(() => ca.register.backup(file)),
+            (done) => Effect.fromResult(Result.map(done, () => ({ file }))),
+          )
+          : Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the backup's path is not absolute" })),
+    ),
+  };
+}
+
+/** Runs an operation; its refusal is an answer too. */
+function answerOf(ports: Pick<Ports, "run">, operation: Outcome): Promise<AdminAnswer> {
+  const answered: Effect.Effect<AdminAnswer> = Effect.match(operation, {
+    onSuccess: (body) => ({ status: 200, body }),
+    onFailure: (error) => {
+      const known = error._tag === "CaRefused" ? caRefusals[error.code] : undefined;
+      const code = error._tag === "CaRefused" ? error.code : `register-${error.problem}`;
+      return { status: known?.status ?? 503, body: { code, error: error.message, hint: known?.hint ?? "" } };
+    },
+  });
+  return new Promise((resolve, reject) => {
+    ports.run(answered, (exit) => exit._tag === "Success" ? resolve(exit.value) : reject(new Error("no answer")));
+  });
+}
+
+function status(ca: CertificateAuthority, at: Date): Outcome {
+  return Effect.fromResult(ca.register.read((rows) => {
+    const list = crlOf(rows, ca.issuerId, "complete");
+    const live = certificatesSince(rows, at).filter(({ revoked }) => revoked === null);
+    const locked = rows.all<{ identity: string; reason: string }>("SELECT identity, reason FROM locked_identities");
+    return {
+      domain: ca.domain,
+      url: ca.url,
+      issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
+      certificates: live.length,
+      crl: list === undefined ? null : { number: list.number, next_update: new Date(list.next_update).toISOString() },
+      locked,
+    };
+  }));
+}
+
+/** Certificates that have not ended. */
+function nodes(ca: CertificateAuthority, at: Date): Outcome {
+  return Effect.fromResult(
+    ca.register.read((rows) =>
+      certificatesSince(rows, at).map(({ identity, serial, not_after: end, revoked }) => ({
+        identity,
+        serial,
+        not_after: new Date(end).toISOString(),
+        ...(revoked === null ? {} : { revoked: new Date(revoked).toISOString() }),
+      }))
+    ),
+  );
+}

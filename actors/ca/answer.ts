@@ -1,0 +1,207 @@
+/**
+ * The CA's HTTP interface: one function from a request to an answer.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Effect, Result } from "effect";
+import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { caRefusals, CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { type CrlKind, crlOf } from "./crl_rows.ts";
+import { checkUnusedToken, enrol, type IssuedDer } from "./enrol.ts";
+import { certsOnly, readCsrBody } from "./est_bodies.ts";
+import { memberRow, reenrol } from "./reenrol.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+
+/** A request as the port hands it on. */
+export interface CaRequest {
+  readonly method: string;
+  /** Path without its query. */
+  readonly path: string;
+  readonly authorization: string | undefined;
+  readonly ifNoneMatch: string | undefined;
+  readonly body: Uint8Array;
+  /** The leaf that the client showed, DER; TLS has proved that it has the key. */
+  readonly certificate: Uint8Array | undefined;
+  /** Whether the connection resumed a session: then its certificate was not shown again. */
+  readonly session: "new" | "resumed";
+  /** The sender's address, without its port. */
+  readonly address: string;
+}
+
+/** An answer. */
+export interface CaAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string | Uint8Array;
+}
+
+/** How often readers of the bundle look for a new one, in seconds. */
+export const bundleRefreshSeconds = 300;
+/** The part of a certificate's life after which a node renews it. */
+export const renewAfterPart = 2 / 3;
+
+type Route = (
+  ca: CertificateAuthority,
+  request: CaRequest,
+  at: Date,
+) => Effect.Effect<CaAnswer, CaRefused | RegisterFailure>;
+
+const routes: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly answer: Route }>> = {
+  "/.well-known/est/cacerts": {
+    method: "GET",
+    answer: (ca) => Effect.succeed(pkcs7([ca.anchor, ...ca.intermediates].map(({ der }) => der))),
+  },
+  "/.well-known/est/simpleenroll": { method: "POST", answer: simpleEnrol },
+  "/.well-known/est/simplereenroll": { method: "POST", answer: simpleReenrol },
+  "/.well-known/hypha/network": { method: "GET", answer: network },
+  "/bundle.json": { method: "GET", answer: bundle },
+  "/healthz": { method: "GET", answer: health },
+};
+
+/** Answers a request. Refusals are answers too. */
+export function answer(ca: CertificateAuthority, request: CaRequest, at: Date): Effect.Effect<CaAnswer> {
+  const { method, path, session } = request;
+  if (session === "resumed") {
+    return Effect.succeed(
+      refusal(new CaRefused({ code: "session-resumed", detail: "the connection resumed a session" })),
+    );
+  }
+  const list = /^\/crl\/([0-9a-f]{64})(?:-(base|delta))?\.crl$/.exec(path);
+  const known = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  const route = list === null
+    ? known
+    : { method: "GET", answer: crl(list[1]!, (list[2] ?? "complete") as CrlKind) } as const;
+  if (route === undefined) return Effect.succeed(text(404, "not found"));
+  if (route.method !== method) return Effect.succeed(text(405, "not allowed", { allow: route.method }));
+  return Effect.catch(route.answer(ca, request, at), (error) => Effect.succeed(refusal(error)));
+}
+
+function simpleEnrol(ca: CertificateAuthority, request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.gen(function* () {
+    const given = yield* Effect.fromResult(readCredentials(request.authorization));
+    const csr = yield* Effect.fromResult(readCsrBody(request.body));
+    return pkcs7([yield* enrol(ca, { ...given, csr, address: request.address }, at)]);
+  });
+}
+
+function simpleReenrol(ca: CertificateAuthority, request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.gen(function* () {
+    const { certificate, address } = request;
+    if (certificate === undefined) return yield* noCertificate();
+    const csr = yield* Effect.fromResult(readCsrBody(request.body));
+    return pkcs7([yield* reenrol(ca, { certificate, csr, address }, at)]);
+  });
+}
+
+const noCertificate = () =>
+  new CaRefused({ code: "no-client-certificate", detail: "the client showed no certificate" });
+
+/** The token, as Basic password with its name for a user, or as Bearer. */
+function readCredentials(authorization = ""): Result.Result<{ token: string; name?: string }, CaRefused> {
+  const [scheme = "", value = ""] = authorization.split(" ", 2);
+  if (/^bearer$/i.test(scheme)) return Result.succeed({ token: value });
+  const [, name = "", token] = /^basic$/i.test(scheme)
+    ? /^([^:]*):(.*)$/s.exec(Buffer.from(value, "base64").toString("utf8")) ?? []
+    : [];
+  if (token === undefined) {
+    return Result.fail(new CaRefused({ code: "token-malformed", detail: "the request carries no token" }));
+  }
+  return Result.succeed({ token, name });
+}
+
+/** What a member, or a node with a token, may know about the network. */
+function network(ca: CertificateAuthority, request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.gen(function* () {
+    const { certificate, authorization, address } = request;
+    if (authorization !== undefined) {
+      yield* checkUnusedToken(ca, { ...(yield* Effect.fromResult(readCredentials(authorization))), address }, at);
+    } else {
+      if (certificate === undefined) return yield* noCertificate();
+      const terms = { ...ca, renewAfterExpiryMs: 0 };
+      yield* Effect.fromResult(ca.register.transaction((rows) => memberRow(terms, rows, certificate, at)));
+    }
+    return json({
+      domain: ca.domain,
+      gateways: ca.gateways,
+      renewal: { after: renewAfterPart, late_seconds: ca.renewAfterExpiryMs / 1_000 },
+      retired_issuers: ca.retiredIssuers,
+    });
+  });
+}
+
+function bundle(ca: CertificateAuthority): ReturnType<Route> {
+  const options = { sequence: 1, refreshHintSeconds: bundleRefreshSeconds };
+  return Effect.succeed({
+    status: 200,
+    headers: { "content-type": "application/json" },
+    body: formatSpiffeBundle([ca.anchor, ...ca.intermediates], options),
+  });
+}
+
+/** Lists are signed: anybody may have them. */
+function crl(issuer: string, kind: CrlKind): Route {
+  return (ca, { ifNoneMatch }) =>
+    Effect.gen(function* () {
+      const row = yield* Effect.fromResult(ca.register.read((rows) => crlOf(rows, issuer, kind)));
+      if (row === undefined) return text(404, "no such list");
+      const etag = `"${row.sha256}"`;
+      const headers = { etag, "last-modified": new Date(row.this_update).toUTCString() };
+      const has = ifNoneMatch?.split(",").map((each) => each.trim()).some((each) => each === etag || each === "*");
+      if (has === true) return { status: 304, headers, body: "" };
+      return { status: 200, headers: { ...headers, "content-type": "application/pkix-crl" }, body: row.der };
+    });
+}
+
+/** Whether the CA can issue, and if not, one reason. */
+function health(ca: CertificateAuthority, _request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.map(
+    Effect.fromResult(ca.register.read((rows) => crlOf(rows, ca.issuerId, "complete"))),
+    (list) => {
+      const end = ca.issuer.certificate.period.notAfter;
+      const { failure } = ca.register;
+      const reason = failure !== undefined
+        ? `register-${failure.problem}`
+        : at > end
+        ? `the issuer ended at ${end.toISOString()}`
+        : list === undefined
+        ? "there is no revocation list"
+        : +at > list.next_update
+        ? `the revocation list ended at ${new Date(list.next_update).toISOString()}`
+        : undefined;
+      return reason === undefined ? text(200, "ok") : text(503, reason);
+    },
+  );
+}
+
+function pkcs7(certificates: readonly IssuedDer[]): CaAnswer {
+  return {
+    status: 200,
+    headers: {
+      "content-type": "application/pkcs7-mime; smime-type=certs-only",
+      "content-transfer-encoding": "base64",
+    },
+    body: certsOnly(certificates),
+  };
+}
+
+function json(value: unknown): CaAnswer {
+  return { status: 200, headers: { "content-type": "application/json" }, body: `${JSON.stringify(value)}\n` };
+}
+
+function text(status: number, line: string, headers: Readonly<Record<string, string>> = {}): CaAnswer {
+  return { status, headers: { "content-type": "text/plain; charset=utf-8", ...headers }, body: `${line}\n` };
+}
+
+/** A refusal's code, what happened and what helps. Of the register's failures strangers learn the kind alone. */
+function refusal(error: CaRefused | RegisterFailure): CaAnswer {
+  if (error._tag === "RegisterFailure") return text(503, `register-${error.problem}`, { "retry-after": "30" });
+  const { status, hint } = caRefusals[error.code];
+  const headers = {
+    ...(status === 401 ? { "www-authenticate": 'Basic realm="hypha-ca"' } : {}),
+    ...(status === 429 ? { "retry-after": "60" } : {}),
+    ...(status === 503 ? { "retry-after": "30" } : {}),
+  };
+  return text(status, `${error.code}: ${error.detail}\n${hint}`, headers);
+}

@@ -1,0 +1,194 @@
+/**
+ * A CA that runs: its lists are in force, its certificate is renewed, its port is open.
+ *
+ * ```
+ *  waiting ◀── failed ── preparing ── done ──▶ listening: opening ── port ──▶ serving ── a minute ──▶ maintaining ──▶ serving
+ *     └── 10 s ──────────────▲                     │
+ *                                        no port ──┴──▶ failed           ca.stop, from everywhere ──▶ stopped
+ * ```
+ *
+ * What cannot be prepared is tried again: a full disk or a key that is away end no CA. A port or an admin socket that cannot be
+ * opened does.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { assign, setup } from "xstate";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import type { Ports } from "../runtime/ports.ts";
+import { present } from "../runtime/present.ts";
+import { fromScoped } from "../runtime/scoped_actor.ts";
+import { serveAdmin } from "../node/admin/serve_admin.ts";
+import { adminRoutes } from "./admin_routes.ts";
+import { answer, renewAfterPart } from "./answer.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { type HttpsPort, openHttpsPort } from "./https_port.ts";
+import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
+import { renewLists } from "./revoke.ts";
+
+/** How often lists and certificate are looked at, in milliseconds. */
+export const maintenanceMs = 60_000;
+/** The time until what failed is tried again, in milliseconds. */
+export const retryMs = 10_000;
+
+/** What a CA runs with. */
+export interface CaInput {
+  readonly ports: Ports;
+  readonly ca: CertificateAuthority;
+  /** Last part of the CA's own SPIFFE ID. */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** Path of the admin socket, in a folder that others cannot enter. */
+  readonly socket: string;
+}
+
+/** What a running CA has. */
+export interface CaContext extends CaInput {
+  readonly identity: ServerIdentity | undefined;
+  readonly open: HttpsPort | undefined;
+  /** Why the port or the socket could not be opened. */
+  readonly reason: string | undefined;
+}
+
+const prepare = fromEffect("prepare", ({ ports, ca, name }: CaInput) =>
+  Effect.suspend(() => {
+    const at = new Date(ports.now());
+    return Effect.andThen(renewLists(ca, at), issueOwn(ca, name, at));
+  }));
+
+const listen = fromScoped(
+  "listen",
+  ({ ports, ca, host, port, identity }: CaInput & { readonly identity: ServerIdentity }) =>
+    openHttpsPort({
+      host,
+      port,
+      identity,
+      answer: (request) =>
+        new Promise((resolve, reject) => {
+          const answered = Effect.suspend(() => answer(ca, request, new Date(ports.now())));
+          ports.run(answered, (exit) => exit._tag === "Success" ? resolve(exit.value) : reject(new Error("no answer")));
+        }),
+      now: ports.now,
+    }),
+);
+
+const administrate = fromScoped(
+  "administrate",
+  ({ ports, ca, socket }: CaInput) => serveAdmin(socket, adminRoutes(ca, ports)),
+);
+
+/** Renews what is due; the identity where it was renewed. */
+const maintain = fromEffect(
+  "maintain",
+  ({ ports, ca, name, identity }: CaInput & { readonly identity: ServerIdentity }) =>
+    Effect.suspend(() => {
+      const at = new Date(ports.now());
+      ca.register.tryAgain();
+      const { notBefore, notAfter } = identity;
+      const due = +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
+      return Effect.andThen(renewLists(ca, at), due ? issueOwn(ca, name, at) : Effect.succeed(undefined));
+    }),
+);
+
+const actors = { prepare, listen, administrate, maintain };
+type CaEvent = EventsOf<typeof actors> | { readonly type: "ca.stop" };
+
+const running = setup({
+  types: { input: {} as CaInput, context: {} as CaContext, events: {} as CaEvent },
+  actors,
+  actions: {
+    takeIdentity: assign((_, { identity }: { identity: ServerIdentity }) => ({ identity })),
+    takePort: assign((_, { open }: { open: HttpsPort }) => ({ open })),
+    takeReason: assign((_, { reason }: { reason: string }) => ({ reason })),
+    useIdentity: ({ context }, { identity }: { identity: ServerIdentity | undefined }) => {
+      if (identity !== undefined) present(context.open, "the port").renew(identity);
+    },
+    report: ({ context }, { message }: { message: string }) =>
+      context.ports.report({ level: "error", event: "ca.failed", message }),
+    reportOpen: ({ context }) => {
+      const { port } = present(context.open, "the port");
+      const message = `CA of ${context.ca.domain} listens on port ${port}`;
+      context.ports.report({ level: "info", event: "ca.listening", message, fields: { port } });
+    },
+  },
+  delays: { maintenance: maintenanceMs, retry: retryMs },
+});
+
+/** The CA as a machine. The context of `failed` has the reason. */
+export const caMachine = running.createMachine({
+  id: "ca",
+  context: ({ input }) => ({ ...input, identity: undefined, open: undefined, reason: undefined }),
+  on: { "ca.stop": { target: ".stopped" } },
+  initial: "preparing",
+  states: {
+    preparing: {
+      invoke: { src: "prepare", input: ({ context }) => context },
+      on: {
+        "effect.done.prepare": {
+          target: "listening",
+          actions: { type: "takeIdentity", params: ({ event }) => ({ identity: event.value }) },
+        },
+        "effect.failed.prepare": {
+          target: "waiting",
+          actions: { type: "report", params: ({ event }) => ({ message: event.error.message }) },
+        },
+      },
+    },
+    waiting: { after: { retry: "preparing" } },
+    listening: {
+      invoke: [
+        {
+          src: "listen",
+          input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
+        },
+        { src: "administrate", input: ({ context }) => context },
+      ],
+      on: {
+        "effect.done.listen": {
+          target: ".serving",
+          actions: [{ type: "takePort", params: ({ event }) => ({ open: event.value }) }, "reportOpen"],
+        },
+        "effect.failed.administrate": {
+          target: "failed",
+          actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
+        },
+        "effect.failed.listen": {
+          target: "failed",
+          actions: { type: "takeReason", params: ({ event }) => ({ reason: event.error.message }) },
+        },
+      },
+      initial: "opening",
+      states: {
+        opening: {},
+        serving: { after: { maintenance: "maintaining" } },
+        maintaining: {
+          invoke: {
+            src: "maintain",
+            input: ({ context }) => ({ ...context, identity: present(context.identity, "the identity") }),
+          },
+          on: {
+            "effect.done.maintain": {
+              target: "serving",
+              actions: [
+                { type: "useIdentity", params: ({ event }) => ({ identity: event.value }) },
+                {
+                  type: "takeIdentity",
+                  params: ({ event, context }) => ({
+                    identity: event.value ?? present(context.identity, "the identity"),
+                  }),
+                },
+              ],
+            },
+            "effect.failed.maintain": {
+              target: "serving",
+              actions: { type: "report", params: ({ event }) => ({ message: event.error.message }) },
+            },
+          },
+        },
+      },
+    },
+    failed: { type: "final" },
+    stopped: { type: "final" },
+  },
+});

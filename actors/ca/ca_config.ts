@@ -1,0 +1,138 @@
+/**
+ * A CA's configuration file.
+ *
+ * ```toml
+ * [ca]
+ * domain = "acme.example"
+ * url = "https://ca.acme.example:8443"
+ * name = "ca-01"
+ * listen_https = "0.0.0.0:8443"
+ * chain_pem = "ca-cert.pem"    # the CA that signs, those above it, the root last
+ * key_pem = "ca-key.pem"
+ * state_dir = "state"
+ * gateways = ["/dns4/gw.acme.example/tcp/4001"]
+ * renew_after_expiry = "72h"
+ * retired_issuers = []
+ *
+ * [ca.roles.worker]
+ * lifetime = "720h"
+ * ```
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { dirname, resolve } from "node:path";
+import { parse } from "@std/toml";
+import { Data, Effect, Result, Schema } from "effect";
+
+const hourMs = 60 * 60_000;
+/** How long a node's certificate lives where nothing is said, in milliseconds. */
+export const lifetimeDefaultMs = 30 * 24 * hourMs;
+/** Bounds of a certificate's life, in milliseconds. */
+const lifetimeMinMs = hourMs;
+const lifetimeMaxMs = 397 * 24 * hourMs;
+/** How long after its end a certificate can be renewed at most, in milliseconds. */
+const lateMaxMs = 30 * 24 * hourMs;
+
+const units = { s: 1_000, m: 60_000, h: hourMs, d: 24 * hourMs } as const;
+const text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(1_024));
+const duration = Schema.String.check(Schema.isPattern(/^\d{1,6}[smhd]$/));
+const lifetime = Schema.optionalKey(Schema.Struct({ lifetime: duration }));
+const schema = Schema.Struct({
+  ca: Schema.Struct({
+    domain: text,
+    url: text,
+    name: text.check(Schema.isPattern(/^[A-Za-z0-9_-][\w.-]{0,63}$/)),
+    listen_https: text,
+    chain_pem: text,
+    key_pem: text,
+    state_dir: text,
+    gateways: Schema.optionalKey(Schema.Array(text).check(Schema.isMaxLength(100))),
+    renew_after_expiry: Schema.optionalKey(duration),
+    retired_issuers: Schema.optionalKey(
+      Schema.Array(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))).check(Schema.isMaxLength(16)),
+    ),
+    roles: Schema.optionalKey(
+      Schema.Struct({ gateway: lifetime, scheduler: lifetime, worker: lifetime, data: lifetime, ca: lifetime }),
+    ),
+  }),
+});
+
+/** A configuration with absolute paths. */
+export interface CaConfig {
+  readonly domain: string;
+  readonly url: string;
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly chainPem: string;
+  readonly keyPem: string;
+  readonly stateDir: string;
+  readonly gateways: readonly string[];
+  readonly renewAfterExpiryMs: number;
+  readonly retiredIssuers: readonly string[];
+  readonly lifetimesMs: Readonly<Record<string, number>>;
+}
+
+/** The configuration cannot be used. */
+export class CaConfigError
+  extends Data.TaggedError("CaConfigError")<{ readonly file: string; readonly detail: string }> {
+  override get message(): string {
+    return `Cannot use configuration ${this.file}: ${this.detail}`;
+  }
+}
+
+/** Reads a configuration file. */
+export function loadCaConfig(file: string): Effect.Effect<CaConfig, CaConfigError> {
+  return Effect.flatMap(
+    Effect.try({
+      try: () => readFileSync(file, "utf8"),
+      catch: (error) => new CaConfigError({ file, detail: (error as Error).message }),
+    }),
+    (toml) => Effect.fromResult(parseCaConfig(file, toml)),
+  );
+}
+
+/** Reads a configuration's text; paths are relative to its file. */
+export function parseCaConfig(file: string, toml: string): Result.Result<CaConfig, CaConfigError> {
+  const fail = (detail: string) => Result.fail(new CaConfigError({ file, detail }));
+  return Result.gen(function* () {
+    const values = yield* Result.try({
+      try: () => parse(toml),
+      catch: (error) => new CaConfigError({ file, detail: (error as Error).message }),
+    });
+    const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(values);
+    if (Result.isFailure(decoded)) return yield* fail(decoded.failure.message);
+    const { ca } = decoded.success;
+    const place = listenPlace(ca.listen_https);
+    if (place === undefined) return yield* fail(`listen_https = "${ca.listen_https}" is not ADDRESS:PORT`);
+    const lifetimesMs: Record<string, number> = {};
+    for (const [role, terms] of Object.entries(ca.roles ?? {})) {
+      const ms = milliseconds(terms?.lifetime ?? "30d");
+      if (ms < lifetimeMinMs || ms > lifetimeMaxMs) return yield* fail(`lifetime of ${role} is not 1h … 397d`);
+      lifetimesMs[role] = ms;
+    }
+    const renewAfterExpiryMs = milliseconds(ca.renew_after_expiry ?? "72h");
+    if (renewAfterExpiryMs > lateMaxMs) return yield* fail("renew_after_expiry is longer than 30d");
+    const absolute = (path: string) => resolve(dirname(file), path);
+    const { domain, url, name, gateways = [], retired_issuers: retiredIssuers = [] } = ca;
+    return {
+      ...{ domain, url, name, gateways, retiredIssuers, renewAfterExpiryMs, lifetimesMs, ...place },
+      chainPem: absolute(ca.chain_pem),
+      keyPem: absolute(ca.key_pem),
+      stateDir: absolute(ca.state_dir),
+    };
+  });
+}
+
+/** An address and a port, such as `0.0.0.0:8443` and `[::]:8443`. */
+function listenPlace(place: string): { readonly host: string; readonly port: number } | undefined {
+  const [, host = "", digits = ""] = /^\[?([^\]]+?)\]?:(\d{1,5})$/.exec(place) ?? [];
+  const port = Number(digits);
+  return isIP(host) === 0 || digits === "" || port > 65_535 ? undefined : { host, port };
+}
+
+function milliseconds(duration: string): number {
+  return Number(duration.slice(0, -1)) * units[duration.at(-1) as keyof typeof units];
+}

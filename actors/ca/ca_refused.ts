@@ -1,0 +1,58 @@
+/**
+ * Why the CA issues nothing to somebody.
+ *
+ * @module
+ */
+import { Data } from "effect";
+
+interface RefusalKind {
+  /** Status of the HTTP answer. */
+  readonly status: number;
+  /** What the operator or the node can do. */
+  readonly hint: string;
+}
+
+/** All refusals of the CA. A code never changes. */
+export const caRefusals = {
+  "token-malformed": { status: 401, hint: "Copy the whole token: it has five parts with dots between." },
+  "token-foreign": { status: 401, hint: "Use a token that this CA made." },
+  "token-unknown": { status: 401, hint: "Make a token: hypha-ca token." },
+  "token-expired": { status: 401, hint: "Make a new token: hypha-ca token." },
+  "token-used": { status: 403, hint: "Find out who used the token, then make a new one." },
+  "too-many-failures": { status: 429, hint: "Wait a minute." },
+  "csr-malformed": { status: 400, hint: "Send a PKCS#10 request in base64, signed by the key that it is about." },
+  "csr-not-allowed": { status: 403, hint: "Leave subject and names out of the request." },
+  "name-not-allowed": { status: 403, hint: "Choose another name." },
+  "name-taken": { status: 409, hint: "Revoke the certificate, or make a token with --replace." },
+  "name-locked": {
+    status: 403,
+    hint: "Decide which node is the right one: hypha-ca revoke NAME, then token --replace.",
+  },
+  "name-unknown": { status: 404, hint: "List the nodes: hypha-ca nodes." },
+  "no-client-certificate": { status: 401, hint: "Show the certificate that is to be renewed." },
+  "session-resumed": { status: 403, hint: "Connect without resuming a session." },
+  "not-issued-here": { status: 403, hint: "Enrol with a token of this CA." },
+  "certificate-revoked": { status: 403, hint: "Enrol with a new token." },
+  "renewal-expired": { status: 403, hint: "Enrol with a new token." },
+  "renewal-forked": {
+    status: 403,
+    hint: "Two nodes renew one certificate: hypha-ca revoke NAME, then token --replace for the right one.",
+  },
+  "issuer-ended": { status: 503, hint: "Make a new intermediate CA." },
+  "signer-unavailable": { status: 503, hint: "Look at the CA's key: the file, or the token that it is in." },
+  "busy": { status: 503, hint: "Try again in a few seconds." },
+} as const satisfies Record<string, RefusalKind>;
+
+/** What identifies a refusal. */
+export type CaRefusalCode = keyof typeof caRefusals;
+
+/** The CA issues nothing. */
+export class CaRefused extends Data.TaggedError("CaRefused")<{
+  readonly code: CaRefusalCode;
+  readonly detail: string;
+}> {
+  /** What happened, in one line. */
+  override get message(): string {
+    return `Cannot issue (${this.code}): ${this.detail}`;
+  }
+}

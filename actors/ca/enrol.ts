@@ -1,0 +1,186 @@
+/**
+ * Enrolment: a certificate for a token and a signing request.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { Certificate } from "../../pki/certificate.ts";
+import { CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { certificateForToken, type CertificateRow, enterCertificate, isCompromisedKey } from "./certificate_rows.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
+import { isSecretOf, type JoinToken, parseToken } from "./token.ts";
+import { refuseTaken, tokenOf, type TokenRow } from "./token_rows.ts";
+
+/** What a node sends, and from where. */
+export interface EnrolRequest {
+  /** The token's text. */
+  readonly token: string;
+  /** The name that goes with it; undefined where the client gives none. */
+  readonly name?: string | undefined;
+  /** The signing request, DER. */
+  readonly csr: Uint8Array;
+  /** The sender's address, without its port. */
+  readonly address: string;
+}
+
+/** A certificate that was issued, DER. */
+export type IssuedDer = Uint8Array;
+
+/**
+ * Issues the certificate of a token.
+ *
+ * A token belongs to the first key that it is used with: the same token and key get the same certificate again until the token
+ * expires, so that a lost answer loses nothing. Another key is refused, with an alarm.
+ */
+export function enrol(
+  ca: CertificateAuthority,
+  request: EnrolRequest,
+  at: Date,
+): Effect.Effect<IssuedDer, CaRefused | RegisterFailure> {
+  return limited(
+    ca,
+    request.address,
+    at,
+    ca.inTurn(Effect.gen(function* () {
+      const row = yield* readToken(ca, request, at);
+      const read = yield* Effect.fromResult(readRequest(ca, request.csr));
+      const before = yield* Effect.fromResult(
+        ca.register.transaction((rows) => stateOf(ca, rows, { row, read, address: request.address }, at)),
+      );
+      if (before !== undefined) return before;
+      const identity = { commonName: row.name, san: JSON.parse(row.sans) as readonly string[] };
+      const certificate = yield* signLeaf(ca, read, { identity, lifetimeMs: ca.lifetimeMs(row.role) }, at);
+      return yield* Effect.fromResult(
+        ca.register.transaction((rows) => enter(ca, rows, { row, read, certificate, address: request.address })),
+      );
+    })),
+  );
+}
+
+/** Checks that a request carries a token that was not used up; it is not used by this. */
+export function checkUnusedToken(
+  ca: CertificateAuthority,
+  request: Omit<EnrolRequest, "csr">,
+  at: Date,
+): Effect.Effect<void, CaRefused | RegisterFailure> {
+  const unused = Effect.flatMap(
+    readToken(ca, request, at),
+    ({ used_key: used, identity }) =>
+      used === null
+        ? Effect.void
+        : Effect.fail(new CaRefused({ code: "token-used", detail: `the token of ${identity} was used` })),
+  );
+  return limited(ca, request.address, at, unused);
+}
+
+/** An address that has failed too often is not heard; refusals count as failures. */
+function limited<A>(
+  ca: CertificateAuthority,
+  address: string,
+  at: Date,
+  operation: Effect.Effect<A, CaRefused | RegisterFailure>,
+): Effect.Effect<A, CaRefused | RegisterFailure> {
+  return Effect.suspend(() => {
+    if (ca.failures.isReached(address, +at)) {
+      return Effect.fail(new CaRefused({ code: "too-many-failures", detail: `${address} has failed too often` }));
+    }
+    return Effect.tapError(operation, (error) =>
+      Effect.sync(() => {
+        if (isSendersFault(error)) ca.failures.count(address, +at);
+      }));
+  });
+}
+
+function isSendersFault(error: CaRefused | RegisterFailure): boolean {
+  return error._tag === "CaRefused" && !["busy", "issuer-ended", "signer-unavailable"].includes(error.code);
+}
+
+/** A token of another CA is refused before the register is asked: each part of a token counts. */
+function readToken(
+  ca: CertificateAuthority,
+  request: Omit<EnrolRequest, "csr">,
+  at: Date,
+): Effect.Effect<TokenRow, CaRefused | RegisterFailure> {
+  return Effect.suspend(() =>
+    Effect.fromResult(Result.gen(function* () {
+      const token = yield* parseToken(request.token);
+      if (token.anchor !== ca.anchorId || token.url !== ca.url) {
+        return yield* Result.fail(new CaRefused({ code: "token-foreign", detail: "the token is another CA's" }));
+      }
+      return yield* ca.register.transaction((rows) => checkToken(rows, token, request, at));
+    }))
+  );
+}
+
+/** Compared where no row is found, so that an unknown id takes as long as a wrong secret. */
+const noHash = "0".repeat(64);
+
+function checkToken(
+  rows: RegisterRows,
+  token: JoinToken,
+  { name }: Pick<EnrolRequest, "name">,
+  at: Date,
+): Result.Result<TokenRow, CaRefused> {
+  const row = tokenOf(rows, token.id);
+  if (!isSecretOf(token.secret, row?.secret_hash ?? noHash) || row === undefined || row.void !== 0) {
+    return Result.fail(new CaRefused({ code: "token-unknown", detail: "the register has no such token" }));
+  }
+  if (name !== undefined && name !== "" && name !== row.name) {
+    return Result.fail(new CaRefused({ code: "token-unknown", detail: `the token is not for ${name}` }));
+  }
+  if (+at >= row.expires) {
+    const detail = `the token expired at ${new Date(row.expires).toISOString()}`;
+    return Result.fail(new CaRefused({ code: "token-expired", detail }));
+  }
+  return Result.succeed(row);
+}
+
+interface Use {
+  readonly row: TokenRow;
+  readonly read: ReadRequest;
+  readonly address: string;
+}
+
+/** The certificate of a token that was used before; undefined where one is to be made. */
+function stateOf(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  { row, read, address }: Use,
+  at: Date,
+): Result.Result<IssuedDer | undefined, CaRefused> {
+  const { identity } = row;
+  if (row.used_key === null) {
+    const taken = row.replaces === 1 ? undefined : refuseTaken(rows, identity, at);
+    if (taken !== undefined) return Result.fail(taken);
+    if (!isCompromisedKey(rows, read.key)) return Result.succeed(undefined);
+    return Result.fail(new CaRefused({ code: "csr-not-allowed", detail: "the request's key is compromised" }));
+  }
+  if (row.used_key !== read.key) {
+    ca.onAlarm({ kind: "token-used", identity, firstAddress: row.used_address ?? "", address });
+    const detail = `the token of ${identity} was used by ${row.used_address} with another key`;
+    return Result.fail(new CaRefused({ code: "token-used", detail }));
+  }
+  return againOf(certificateForToken(rows, row.id), identity);
+}
+
+/** The certificate that an earlier answer had. */
+export function againOf(row: CertificateRow | undefined, identity: string): Result.Result<IssuedDer, CaRefused> {
+  if (row?.der != null && row.revoked === null) return Result.succeed(row.der);
+  return Result.fail(
+    new CaRefused({ code: "certificate-revoked", detail: `the certificate of ${identity} is revoked` }),
+  );
+}
+
+function enter(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  { row, read, certificate, address }: Use & { readonly certificate: Certificate },
+): Result.Result<IssuedDer, never> {
+  rows.change("UPDATE tokens SET used_key = ?, used_address = ? WHERE id = ?", read.key, address, row.id);
+  if (row.replaces === 1) rows.change("DELETE FROM locked_identities WHERE identity = ?", row.identity);
+  enterCertificate(rows, { certificate, issuer: ca.issuerId, token: row.id });
+  return Result.succeed(certificate.der);
+}

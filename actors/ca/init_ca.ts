@@ -1,0 +1,196 @@
+/**
+ * Making a CA: root, intermediate, the root's list, register, configuration.
+ *
+ * @module
+ */
+import { mkdirSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { Data, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { fileSigner, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
+import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
+import { writeWhole } from "../files/write_whole.ts";
+import { backdateMs, keyHash, makeAuthority } from "./certificate_authority.ts";
+import { type CrlRow, enterLists } from "./crl_rows.ts";
+import { findRecords, type FoundCa, type FoundList } from "./find_records.ts";
+import { type CaRecords, type Imported, importRecords } from "./import_records.ts";
+import { crlRowOf } from "./make_lists.ts";
+import { Register } from "./register.ts";
+import { isCaUrl } from "./token.ts";
+
+const dayMs = 24 * 60 * 60_000;
+/** Lives of the certificates and of the root's list, in milliseconds. */
+export const caLivesMs = { root: 3_652 * dayMs, intermediate: 730 * dayMs, rootList: 396 * dayMs } as const;
+
+/** What an operator says about a new CA. */
+export interface InitRequest {
+  readonly domain: string;
+  readonly url: string;
+  readonly name: string;
+  /** Addresses of gateways. */
+  readonly gateways: readonly string[];
+  /** The folder; it is made, or empty. */
+  readonly folder: string;
+  /** A folder of `hypha-certutil` whose CA is taken over. */
+  readonly from?: string | undefined;
+}
+
+/** A CA could not be made. */
+export class InitFailed extends Data.TaggedError("InitFailed")<{ readonly detail: string }> {
+  override get message(): string {
+    return `Cannot make CA: ${this.detail}`;
+  }
+}
+
+/** What was made. */
+export interface MadeCa {
+  readonly config: string;
+  /** To be taken offline; undefined where another CA was taken over. */
+  readonly rootKey: string | undefined;
+  /** When the root's list ends; undefined where none was found. */
+  readonly rootListEnds: Date | undefined;
+  /** What was taken over. */
+  readonly imported: Imported | undefined;
+}
+
+/** Makes a CA in a folder of its own, 0700; or takes over one of `hypha-certutil`. */
+export function initCa(request: InitRequest, at: Date): Effect.Effect<MadeCa, InitFailed, FileSystem | Path> {
+  const { from, folder } = request;
+  const file = (name: string) => join(folder, name);
+  return Effect.gen(function* () {
+    yield* Effect.fromResult(checkRequest(request));
+    const parts = from === undefined
+      ? yield* Effect.tryPromise({ try: () => makeCertificates(request.domain, at), catch: failed })
+      : yield* Effect.mapError(Effect.fromResult(Result.map(findRecords(from), partsOf)), failed);
+    yield* Effect.try({ try: () => makeFolder(folder), catch: failed });
+    const register = yield* Effect.mapError(Effect.fromResult(Register.create(file(join("state", "ca.db")))), failed);
+    const filled = Effect.mapError(fill(register, parts, request, at), failed);
+    const imported = yield* Effect.ensuring(filled, Effect.sync(() => register.close()));
+    yield* Effect.mapError(writeWhole(filesOf(parts, request), "keep"), failed);
+    return {
+      config: file("ca.toml"),
+      rootKey: parts.rootKeyPem === undefined ? undefined : file("root-key.pem"),
+      rootListEnds: parts.rootList === undefined ? undefined : new Date(parts.rootList.next_update),
+      imported,
+    };
+  });
+}
+
+/** What a CA consists of. */
+interface CaParts {
+  /** The CA that signs, the root behind it. */
+  readonly chainPem: string;
+  readonly keyPem: string;
+  readonly rootPem: string;
+  readonly rootKeyPem: string | undefined;
+  readonly rootList: CrlRow | undefined;
+  readonly records: CaRecords | undefined;
+}
+
+function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa): CaParts {
+  const rootPem = formatPem("CERTIFICATE", root.der);
+  return { chainPem, keyPem, rootPem, rootKeyPem: undefined, records, rootList: rootList && rowOf(rootList, root) };
+}
+
+/** The row of a root's list. One without its next update is over at once. */
+function rowOf({ list, der }: FoundList, root: Certificate): CrlRow {
+  const { number = "0", thisUpdate, nextUpdate } = list;
+  return crlRowOf(der, {
+    ...{ issuer: keyHash(root.publicKey.spki), kind: "complete", upto: 0, number: BigInt(number) },
+    ...{ thisUpdate, nextUpdate: nextUpdate ?? thisUpdate },
+  });
+}
+
+function filesOf({ chainPem, keyPem, rootPem, rootKeyPem, rootList }: CaParts, request: InitRequest) {
+  const file = (name: string) => join(request.folder, name);
+  return [
+    ...(rootKeyPem === undefined ? [] : [{ path: file("root-key.pem"), content: rootKeyPem, mode: 0o600 }]),
+    { path: file("root-cert.pem"), content: rootPem },
+    ...(rootList === undefined ? [] : [{ path: file("root-crl.pem"), content: formatPem("X509 CRL", rootList.der) }]),
+    { path: file("ca-key.pem"), content: keyPem, mode: 0o600 },
+    { path: file("ca-cert.pem"), content: chainPem },
+    { path: file("ca.toml"), content: configText(request) },
+  ];
+}
+
+/** Enters the root's list, and what another tool recorded. */
+function fill(
+  register: Register,
+  { rootList, records, chainPem, keyPem }: CaParts,
+  { domain, url, gateways }: InitRequest,
+  at: Date,
+) {
+  return Effect.gen(function* () {
+    if (rootList !== undefined) {
+      yield* Effect.fromResult(
+        register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, [rootList]))),
+      );
+    }
+    if (records === undefined) return undefined;
+    const chain = Result.getOrThrow(parsePem(chainPem)).map(({ der }) => Uint8Array.from(der));
+    const terms = { domain, url, gateways, retiredIssuers: [], renewAfterExpiryMs: 0, onAlarm: () => {} };
+    const made = makeAuthority({ ...terms, register, signer: fileSigner(keyPem), chain, lifetimeMs: () => 0 });
+    return yield* importRecords(yield* Effect.fromResult(made), records, at);
+  });
+}
+
+function configText({ domain, url, name, gateways }: InitRequest): string {
+  const values = {
+    domain,
+    url,
+    name,
+    listen_https: `0.0.0.0:${new URL(url).port || "443"}`,
+    chain_pem: "ca-cert.pem",
+    key_pem: "ca-key.pem",
+    state_dir: "state",
+    gateways,
+  };
+  const lines = Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`);
+  return ["[ca]", ...lines, ""].join("\n");
+}
+
+const failed = (error: unknown) => new InitFailed({ detail: error instanceof Error ? error.message : String(error) });
+
+function checkRequest({ domain, url, name, gateways }: InitRequest): Result.Result<void, InitFailed> {
+  const detail = !trustDomainNamePattern.test(domain)
+    ? `${JSON.stringify(domain)} is no trust domain's name`
+    : !isCaUrl(url)
+    ? `${JSON.stringify(url)} is not https://HOST[:PORT]`
+    : !/^[A-Za-z0-9_-][\w.-]{0,63}$/.test(name)
+    ? `${JSON.stringify(name)} is no name`
+    : gateways.find((address) => !address.startsWith("/"));
+  return detail === undefined ? Result.void : Result.fail(new InitFailed({ detail }));
+}
+
+async function makeCertificates(domain: string, at: Date): Promise<CaParts> {
+  const notBefore = new Date(+at - backdateMs);
+  const until = (ms: number) => new Date(+at + ms);
+  const names = { organization: domain.slice(0, 64) };
+  const root = await issueRoot({ commonName: "Root CA", ...names, notBefore, notAfter: until(caLivesMs.root) });
+  const intermediate = await issueIntermediate({
+    ...{ commonName: "Issuing CA", ...names, issuer: root, notBefore },
+    notAfter: until(caLivesMs.intermediate),
+  });
+  const number = BigInt(Math.floor(+at / 1_000));
+  const dates = { thisUpdate: notBefore, nextUpdate: until(caLivesMs.rootList) };
+  const list = await issueCrlDer({ issuer: root, revoked: [], number, ...dates });
+  const issuer = keyHash(Result.getOrThrow(parseCertificate(root.der)).publicKey.spki);
+  return {
+    chainPem: intermediate.certPem + root.certPem,
+    keyPem: intermediate.keyPem,
+    rootPem: root.certPem,
+    rootKeyPem: root.keyPem,
+    rootList: crlRowOf(list, { issuer, kind: "complete", number, upto: 0, ...dates }),
+    records: undefined,
+  };
+}
+
+function makeFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (readdirSync(folder).length > 0) throw new Error(`${folder} is not empty`);
+  mkdirSync(join(folder, "state"), { mode: 0o700 });
+}

@@ -1,0 +1,154 @@
+/**
+ * Renewal: a certificate for one that this CA issued, by the register.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Effect, Result } from "effect";
+import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
+import type { Csr } from "../../pki/issue/read_csr.ts";
+import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import {
+  certificateOf,
+  type CertificateRow,
+  enterCertificate,
+  isCompromisedKey,
+  lockOf,
+  roleOf,
+  successorOf,
+} from "./certificate_rows.ts";
+import { againOf, type IssuedDer } from "./enrol.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
+
+/** What a node sends, and from where. */
+export interface ReenrolRequest {
+  /** The certificate of its connection, DER; TLS has proved that the node has its key. */
+  readonly certificate: Uint8Array;
+  /** The signing request, DER. */
+  readonly csr: Uint8Array;
+  /** The sender's address, without its port. */
+  readonly address: string;
+}
+
+/** What the register says about a renewal. */
+type Renewal = { readonly kind: "sign" } | { readonly kind: "again"; readonly der: IssuedDer } | {
+  readonly kind: "forked";
+  readonly refusal: CaRefused;
+};
+
+/**
+ * Renews a certificate: subject and names are the former one's.
+ *
+ * The certificate's bytes decide, not its path: it is a row of the register, not revoked, and the newest of its line. The same new
+ * key gets the same answer again. Another key for a certificate that was renewed before means that two nodes have it: refused, and
+ * the name's renewals stop until an operator decides.
+ */
+export function reenrol(
+  ca: CertificateAuthority,
+  request: ReenrolRequest,
+  at: Date,
+): Effect.Effect<IssuedDer, CaRefused | RegisterFailure> {
+  return ca.inTurn(Effect.gen(function* () {
+    const row = yield* Effect.fromResult(
+      ca.register.transaction((rows) => memberRow(ca, rows, request.certificate, at)),
+    );
+    const former = yield* Effect.fromResult(readFormer(request.certificate));
+    const read = yield* Effect.fromResult(readRequest(ca, request.csr));
+    yield* Effect.fromResult(checkWishes(read.csr, former));
+    const outcome = yield* Effect.fromResult(ca.register.transaction((rows) => decide(rows, row, read, at)));
+    if (outcome.kind === "again") return outcome.der;
+    if (outcome.kind === "forked") {
+      const { identity, fingerprint } = row;
+      ca.onAlarm({ kind: "renewal-forked", identity, fingerprint, address: request.address });
+      return yield* outcome.refusal;
+    }
+    const lifetimeMs = ca.lifetimeMs(roleOf(row.identity, ca.domain));
+    const certificate = yield* signLeaf(ca, read, { identity: { renews: former }, lifetimeMs }, at);
+    return yield* Effect.fromResult(ca.register.transaction<IssuedDer, never>((rows) => {
+      enterCertificate(rows, { certificate, issuer: ca.issuerId, predecessor: row.fingerprint });
+      return Result.succeed(certificate.der);
+    }));
+  }));
+}
+
+/**
+ * The row of a certificate that this CA issued and that counts: not revoked, and not ended longer ago than the terms allow.
+ *
+ * @param der The certificate of a connection.
+ */
+export function memberRow(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  der: Uint8Array,
+  at: Date,
+): Result.Result<CertificateRow, CaRefused> {
+  const row = certificateOf(rows, createHash("sha256").update(der).digest("hex"));
+  if (row === undefined) return refuse("not-issued-here", "the register does not know this certificate");
+  if (row.revoked !== null) return refuse("certificate-revoked", `the certificate of ${row.identity} is revoked`);
+  if (+at > row.not_after + ca.renewAfterExpiryMs) {
+    return refuse("renewal-expired", `the certificate ended at ${new Date(row.not_after).toISOString()}`);
+  }
+  if (roleOf(row.identity, ca.domain) === "ca") {
+    return refuse("csr-not-allowed", "a CA's certificate is not renewed here");
+  }
+  return Result.succeed(row);
+}
+
+const refuse = (code: CaRefusalCode, detail: string) => Result.fail(new CaRefused({ code, detail }));
+
+function readFormer(der: Uint8Array): Result.Result<Certificate, CaRefused> {
+  return Result.mapError(
+    parseCertificate(der),
+    ({ message: detail }) => new CaRefused({ code: "not-issued-here", detail }),
+  );
+}
+
+/**
+ * Subject and names of a renewal are absent, or the former certificate's (RFC 7030 §4.2.2). Subjects are compared as text: strongSwan
+ * writes a PrintableString where the certificate has a UTF8String.
+ */
+function checkWishes(csr: Csr, former: Certificate): Result.Result<void, CaRefused> {
+  if (csr.subject.text !== "" && csr.subject.text !== former.subject.text) {
+    return refuse(
+      "csr-not-allowed",
+      `the request asks for ${csr.subject.text}, the certificate has ${former.subject.text}`,
+    );
+  }
+  const wished = namesText(csr.names);
+  if (wished !== "" && wished !== namesText(former.subjectAltNames)) {
+    return refuse("csr-not-allowed", "the request asks for other names than the certificate has");
+  }
+  return Result.void;
+}
+
+function namesText(names: readonly SubjectAltName[]): string {
+  return names.map(({ type, value }) => JSON.stringify([type, value])).sort().join();
+}
+
+function decide(
+  rows: RegisterRows,
+  row: CertificateRow,
+  { key }: ReadRequest,
+  at: Date,
+): Result.Result<Renewal, CaRefused> {
+  const { identity } = row;
+  const successor = successorOf(rows, row.fingerprint);
+  if (successor !== undefined && successor.key !== key) {
+    const detail = `the certificate of ${identity} was renewed before, for another key`;
+    rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
+    return Result.succeed({ kind: "forked", refusal: new CaRefused({ code: "renewal-forked", detail }) });
+  }
+  if (lockOf(rows, identity) !== undefined) return refuse("name-locked", `renewals of ${identity} are stopped`);
+  if (isCompromisedKey(rows, key)) return refuse("csr-not-allowed", "the request's key is compromised");
+  if (successor === undefined) return Result.succeed({ kind: "sign" });
+  if (successor.not_after < +at) {
+    return refuse(
+      "renewal-expired",
+      `the certificate was renewed until ${new Date(successor.not_after).toISOString()}`,
+    );
+  }
+  return Result.map(againOf(successor, identity), (der) => ({ kind: "again", der }));
+}

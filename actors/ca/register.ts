@@ -1,0 +1,186 @@
+/**
+ * The CA's register: one SQLite file, one writer, one synchronous transaction for each operation.
+ *
+ * What an operation answers is on disk before it returns (WAL with `synchronous = FULL`; a commit takes 0.3 ms). A transaction
+ * contains no `await`: what it enters is signed before it begins. Tables: `register_schema.ts`.
+ *
+ * @module
+ */
+import { closeSync, openSync, statSync } from "node:fs";
+import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { Result } from "effect";
+import { RegisterFailure, registerFailureOf } from "./register_failure.ts";
+import { applicationId, schema, schemaVersion } from "./register_schema.ts";
+
+/** Reads and writes rows inside a transaction. */
+export interface RegisterRows {
+  /** The first row, or undefined. */
+  readonly first: <Row>(sql: string, ...values: readonly SQLInputValue[]) => Row | undefined;
+  /** All rows. */
+  readonly all: <Row>(sql: string, ...values: readonly SQLInputValue[]) => readonly Row[];
+  /** Changes rows; returns how many. */
+  readonly change: (sql: string, ...values: readonly SQLInputValue[]) => number;
+}
+
+/** Statements kept compiled; there are fewer in this room. */
+const statementsMax = 128;
+
+/** An open register. */
+export class Register {
+  readonly file: string;
+  readonly #database: DatabaseSync;
+  readonly #rows: RegisterRows;
+  /** Counts changed rows: a transaction that changed none says nothing about the disk. */
+  readonly #changes = { count: 0 };
+  #failure: RegisterFailure | undefined;
+
+  private constructor(file: string, database: DatabaseSync) {
+    this.file = file;
+    this.#database = database;
+    this.#rows = rowsOf(database, this.#changes);
+  }
+
+  /** Makes a register, 0600. Fails where the file exists. */
+  static create(file: string): Result.Result<Register, RegisterFailure> {
+    return attempt(file, () => {
+      closeSync(openSync(file, "wx", 0o600)); // WAL and SHM copy this mode
+      return opened(file, (database) => {
+        database.exec(`BEGIN IMMEDIATE; ${schema}`);
+        database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
+        return new Register(file, database);
+      });
+    });
+  }
+
+  /**
+   * Opens a register and reads every page of it (`integrity_check`): SQLite notices a corrupt page only when it reads the page.
+   * Until {@linkcode Register.close} no other process can open it.
+   */
+  static open(file: string): Result.Result<Register, RegisterFailure> {
+    return attempt(file, () => {
+      const status = statSync(file, { throwIfNoEntry: false });
+      if (status === undefined) throw failure(file, "missing", "there is no such file");
+      if ((status.mode & 0o077) !== 0) throw failure(file, "open-to-others", `others can read it: chmod 600 ${file}`);
+      return opened(file, (database) => {
+        checkWhole(file, database);
+        return new Register(file, database);
+      });
+    });
+  }
+
+  /** Why the register could not be used; undefined again once something was written. */
+  get failure(): RegisterFailure | undefined {
+    return this.#failure;
+  }
+
+  /**
+   * Runs one transaction. It is committed when `change` succeeds and rolled back when it fails or throws. After a corrupt page
+   * was met, nothing is written any more.
+   */
+  transaction<A, E>(change: (rows: RegisterRows) => Result.Result<A, E>): Result.Result<A, E | RegisterFailure> {
+    if (this.#failure?.problem === "corrupt") return Result.fail(this.#failure);
+    const before = this.#changes.count;
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      const outcome = change(this.#rows);
+      this.#database.exec(Result.isSuccess(outcome) ? "COMMIT" : "ROLLBACK");
+      if (Result.isSuccess(outcome) && this.#changes.count > before) this.#failure = undefined;
+      return outcome;
+    } catch (error) {
+      this.#rollBack();
+      if (!isOfSqlite(error)) throw error;
+      this.#failure = registerFailureOf(this.file, error);
+      return Result.fail(this.#failure);
+    }
+  }
+
+  /** Reads rows. */
+  read<A>(query: (rows: RegisterRows) => A): Result.Result<A, RegisterFailure> {
+    return this.transaction<A, never>((rows) => Result.succeed(query(rows)));
+  }
+
+  /** After a failure, tries whether something can be written again. */
+  tryAgain(): void {
+    if (this.#failure === undefined) return;
+    this.transaction((rows) =>
+      Result.succeed(rows.change("INSERT OR REPLACE INTO facts VALUES ('tried_again', hex(zeroblob(4096)))"))
+    );
+  }
+
+  /** Writes a consistent copy, 0600, while the register is in use. Fails where the file exists. */
+  async backup(file: string): Promise<Result.Result<void, RegisterFailure>> {
+    try {
+      closeSync(openSync(file, "wx", 0o600));
+      await backup(this.#database, file);
+      return Result.void;
+    } catch (error) {
+      return Result.fail(registerFailureOf(file, error));
+    }
+  }
+
+  /** Closes the file. */
+  close(): void {
+    this.#database.close();
+  }
+
+  /** After a full disk SQLite has rolled back already, and a second ROLLBACK would hide the cause. */
+  #rollBack(): void {
+    if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+  }
+}
+
+function failure(file: string, problem: RegisterFailure["problem"], detail: string): RegisterFailure {
+  return new RegisterFailure({ problem, file, detail });
+}
+
+function attempt(file: string, open: () => Register): Result.Result<Register, RegisterFailure> {
+  return Result.try({ try: open, catch: (error) => registerFailureOf(file, error) });
+}
+
+/** Opens the file for this process alone: with `locking_mode = EXCLUSIVE` a second process fails at once. */
+function opened(file: string, use: (database: DatabaseSync) => Register): Register {
+  const database = new DatabaseSync(file, { timeout: 0, enableForeignKeyConstraints: true });
+  try {
+    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    database.exec("BEGIN IMMEDIATE; COMMIT");
+    return use(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function checkWhole(file: string, database: DatabaseSync): void {
+  const number = (pragma: string) => Object.values(database.prepare(`PRAGMA ${pragma}`).get() ?? {})[0];
+  if (number("application_id") !== applicationId) throw failure(file, "foreign", "it is not a CA's register");
+  const version = number("user_version");
+  if (version !== schemaVersion) {
+    throw failure(file, "foreign", `its tables have version ${version}, this program knows ${schemaVersion}`);
+  }
+  const found = number("integrity_check");
+  if (found !== "ok") throw failure(file, "corrupt", `integrity check: ${String(found).slice(0, 200)}`);
+}
+
+function rowsOf(database: DatabaseSync, changes: { count: number }): RegisterRows {
+  const statements = new Map<string, ReturnType<DatabaseSync["prepare"]>>();
+  const prepared = (sql: string) => {
+    const known = statements.get(sql);
+    if (known !== undefined) return known;
+    const made = database.prepare(sql);
+    if (statements.size < statementsMax) statements.set(sql, made);
+    return made;
+  };
+  return {
+    first: <Row>(sql: string, ...values: readonly SQLInputValue[]) => prepared(sql).get(...values) as Row | undefined,
+    all: <Row>(sql: string, ...values: readonly SQLInputValue[]) => prepared(sql).all(...values) as Row[],
+    change: (sql, ...values) => {
+      const changed = Number(prepared(sql).run(...values).changes);
+      changes.count += changed;
+      return changed;
+    },
+  };
+}
+
+function isOfSqlite(error: unknown): boolean {
+  return (error as { readonly code?: unknown } | null)?.code === "ERR_SQLITE_ERROR";
+}

@@ -1,0 +1,88 @@
+/**
+ * Signing a node's certificate: dates, key and names as the CA decides them.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { Effect, Result } from "effect";
+import { sameBytes } from "../../pki/bytes.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
+import { type Csr, csrBytesMax, readCsrDer } from "../../pki/issue/read_csr.ts";
+import { formatPem } from "../../pki/pem.ts";
+import { CaRefused } from "./ca_refused.ts";
+import { backdateMs, type CertificateAuthority, keyHash } from "./certificate_authority.ts";
+
+/** A request that was read; its signature proves that its sender has the key. */
+export interface ReadRequest {
+  readonly csr: Csr;
+  /** SHA-256 of the key's SPKI, hexadecimal. */
+  readonly key: string;
+}
+
+/** Reads a signing request. Nothing but its key counts; the keys of CAs are refused. */
+export function readRequest(ca: CertificateAuthority, der: Uint8Array): Result.Result<ReadRequest, CaRefused> {
+  if (der.length > csrBytesMax) {
+    return Result.fail(new CaRefused({ code: "csr-malformed", detail: `it is larger than ${csrBytesMax} octets` }));
+  }
+  const read = Result.try({
+    try: () => readCsrDer(der),
+    catch: (error) => new CaRefused({ code: "csr-malformed", detail: detailOf(error) }),
+  });
+  return Result.flatMap(read, (csr) => {
+    const { spki, algorithm } = csr.publicKey;
+    const detail = [ca.anchor, ...ca.intermediates].some(({ publicKey }) => sameBytes(publicKey.spki, spki))
+      ? "the request is about a CA's key"
+      : algorithm !== "ed25519"
+      ? `the request is about a key of type ${csr.publicKey.label}; nodes have Ed25519 keys`
+      : undefined;
+    if (detail !== undefined) return Result.fail(new CaRefused({ code: "csr-not-allowed", detail }));
+    return Result.succeed({ csr, key: keyHash(spki) });
+  });
+}
+
+/** Whom a certificate is for, and how long it lives. */
+export interface LeafTerms {
+  readonly identity: CsrToSign["identity"];
+  readonly lifetimeMs: number;
+}
+
+/** Signs a certificate for a request's key. It ends with its issuer at the latest. */
+export function signLeaf(
+  ca: CertificateAuthority,
+  { csr }: ReadRequest,
+  { identity, lifetimeMs }: LeafTerms,
+  at: Date,
+): Effect.Effect<Certificate, CaRefused> {
+  const end = ca.issuer.certificate.period.notAfter;
+  if (end <= at) {
+    const detail = `${ca.issuer.certificate.subject.text} ended at ${end.toISOString()}`;
+    return Effect.fail(new CaRefused({ code: "issuer-ended", detail }));
+  }
+  const notAfter = new Date(Math.min(+at + lifetimeMs, +end));
+  const notBefore = new Date(+at - backdateMs);
+  const csrPem = formatPem("CERTIFICATE REQUEST", csr.der);
+  return Effect.tryPromise({
+    try: async () => {
+      const { der } = await signCsr({ issuer: ca.issuer, csrPem, identity, notBefore, notAfter });
+      return Result.getOrThrow(parseCertificate(Uint8Array.from(Buffer.from(der))));
+    },
+    catch: refusalOf,
+  });
+}
+
+/** What is wrong with the request is the sender's fault; everything else lies with the CA's key. */
+function refusalOf(error: unknown): CaRefused {
+  const problem = error instanceof IssueError ? error.problem : undefined;
+  const code = problem === "csr-role" || problem === "san"
+    ? "csr-not-allowed"
+    : problem === "csr"
+    ? "csr-malformed"
+    : "signer-unavailable";
+  return new CaRefused({ code, detail: detailOf(error) });
+}
+
+function detailOf(error: unknown): string {
+  if (error instanceof IssueError) return error.detail;
+  return error instanceof Error ? error.message : String(error);
+}

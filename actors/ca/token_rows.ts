@@ -1,0 +1,146 @@
+/**
+ * Tokens in the register: made by the operator, kept as the hash of their secret.
+ *
+ * @module
+ */
+import { isIP } from "node:net";
+import { Effect, Result } from "effect";
+import { sameBytes } from "../../pki/bytes.ts";
+import type { Role } from "../../pki/certificate.ts";
+import { addressOctets, type GeneralName } from "../../pki/issue/general_name.ts";
+import { alternativeNames } from "../../pki/issue/issue_node.ts";
+import { IssueError } from "../../pki/issue/mod.ts";
+import { encodeName } from "../../pki/issue/name.ts";
+import { namesOf } from "../certutil/node_names.ts";
+import { CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import { liveCertificateOf, lockOf } from "./certificate_rows.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { formatToken, makeToken, secretHash } from "./token.ts";
+
+/** How long a token can be valid, in milliseconds. */
+export const tokenLifetimeMaxMs = 24 * 60 * 60_000;
+/** How long a token is valid where the operator says nothing, in milliseconds. */
+export const tokenLifetimeMs = 60 * 60_000;
+
+/** Roles that a token can give. Never `ca`: its certificates come from `init` or the root's key alone. */
+const nodeRoles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
+
+/** Whom a token is for. */
+export interface TokenRequest {
+  readonly role: Role;
+  /** Common name, and the last part of the SPIFFE ID. */
+  readonly name: string;
+  /** DNS names and addresses; undefined for the usual ones. */
+  readonly san?: readonly string[] | undefined;
+  readonly lifetimeMs?: number | undefined;
+  /** Whether the name may have a live certificate, or be locked. */
+  readonly replaces: "no" | "yes";
+}
+
+/** A token's row. */
+export interface TokenRow {
+  readonly id: string;
+  readonly secret_hash: string;
+  readonly role: Role;
+  readonly name: string;
+  /** JSON: alternative names as operators write them. */
+  readonly sans: string;
+  readonly identity: string;
+  readonly replaces: number;
+  readonly expires: number;
+  readonly void: number;
+  /** SHA-256 of the SPKI that it was used for. */
+  readonly used_key: string | null;
+  readonly used_address: string | null;
+}
+
+/** A token that was made. The text is nowhere else: the register has a hash of its secret. */
+export interface MadeToken {
+  readonly text: string;
+  readonly identity: string;
+  readonly expires: Date;
+}
+
+/** Makes a token and enters it. */
+export function createToken(
+  ca: CertificateAuthority,
+  request: TokenRequest,
+  at: Date,
+): Effect.Effect<MadeToken, CaRefused | RegisterFailure> {
+  return ca.inTurn(Effect.suspend(() =>
+    Effect.fromResult(Result.gen(function* () {
+      const { sans, identity } = yield* namesFor(ca, request);
+      const lifetime = request.lifetimeMs ?? tokenLifetimeMs;
+      if (!(lifetime > 0 && lifetime <= tokenLifetimeMaxMs)) {
+        return yield* notAllowed("a token is valid for at most 24 hours");
+      }
+      const token = makeToken({ anchor: ca.anchorId, url: ca.url });
+      const expires = new Date(+at + lifetime);
+      const { role, name, replaces } = request;
+      yield* ca.register.transaction<void, CaRefused>((rows) => {
+        const taken = replaces === "yes" ? undefined : refuseTaken(rows, identity, at);
+        if (taken !== undefined) return Result.fail(taken);
+        rows.change(
+          "INSERT INTO tokens (id, secret_hash, role, name, sans, identity, replaces, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+          ...[token.id, secretHash(token.secret), role, name, JSON.stringify(sans), identity],
+          Number(replaces === "yes"),
+          +expires,
+        );
+        return Result.void;
+      });
+      return { text: formatToken(token), identity, expires };
+    }))
+  ));
+}
+
+/** A name with a live certificate, or a locked one, is given again only by an operator who says so. */
+export function refuseTaken(rows: RegisterRows, identity: string, at: Date): CaRefused | undefined {
+  if (lockOf(rows, identity) !== undefined) {
+    return new CaRefused({ code: "name-locked", detail: `${identity} is locked` });
+  }
+  const live = liveCertificateOf(rows, identity, at);
+  if (live === undefined) return undefined;
+  const detail = `${identity} has a certificate until ${new Date(live.not_after).toISOString()}`;
+  return new CaRefused({ code: "name-taken", detail });
+}
+
+/** The row of a token. */
+export function tokenOf(rows: RegisterRows, id: string): TokenRow | undefined {
+  return rows.first("SELECT * FROM tokens WHERE id = ?", id);
+}
+
+const notAllowed = (detail: string) => Result.fail(new CaRefused({ code: "name-not-allowed", detail }));
+
+/** Every name of the certificate. A name of the CA's URL would let a node stand in for the CA. */
+function namesFor(ca: CertificateAuthority, { role, name, san }: TokenRequest) {
+  return Result.gen(function* () {
+    if (!nodeRoles.includes(role)) return yield* notAllowed(`${role} is no role of a node`);
+    if (/^\.+$/.test(name)) return yield* notAllowed(`${name} is no name`);
+    const wanted = { commonName: name, san, role, trustDomain: ca.domain };
+    const named = yield* Result.mapError(namesOf(wanted), ({ detail }) => refused(detail));
+    const names = yield* Result.try({
+      try: () => (encodeName({ commonName: name }), alternativeNames(name, named.san)),
+      catch: (error) => refused(error instanceof IssueError ? error.detail : String(error)),
+    });
+    if (names.filter(({ type }) => type === "uri").length !== 1) {
+      return yield* notAllowed("a token has one URI, its own");
+    }
+    const host = new URL(ca.url).hostname.replace(/^\[|\]$/g, "").toLowerCase();
+    if (names.some((each) => covers(each, host))) {
+      return yield* notAllowed(`${host} is the CA's own name`);
+    }
+    return { sans: named.san ?? [], identity: `spiffe://${ca.domain}/${role}/${name}` };
+  });
+}
+
+const refused = (detail: string) => new CaRefused({ code: "name-not-allowed", detail });
+
+/** Whether a name in a certificate names a host: the same DNS name, a `*.` over it, or the same address. */
+function covers({ type, value }: GeneralName, host: string): boolean {
+  if (type === "ip") return isIP(host) !== 0 && sameBytes(addressOctets(value), addressOctets(host));
+  const name = value.toLowerCase();
+  return type === "dns" &&
+    (name === host || (name.startsWith("*.") && host.slice(host.indexOf(".")) === name.slice(1)));
+}

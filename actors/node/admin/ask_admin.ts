@@ -1,0 +1,64 @@
+/**
+ * Asking a running program over its admin socket.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { request } from "node:http";
+import { Data, Effect } from "effect";
+import { type AdminAnswer, adminTimeoutMs } from "./serve_admin.ts";
+
+/** Bytes of an answer: a list of ten thousand nodes has 3 MB. */
+export const adminAnswerBytesMax = 64 * 1024 * 1024;
+
+/** The program did not answer. */
+export class AdminNotAsked extends Data.TaggedError("AdminNotAsked")<{
+  readonly path: string;
+  /** `not-running`: nobody listens there. */
+  readonly problem: "not-running" | "no-answer";
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot ask over ${this.path}: ${this.detail}`;
+  }
+}
+
+/**
+ * Sends one request.
+ *
+ * @param path The socket.
+ * @param route Method and path: `POST /ca/token`.
+ * @param body Becomes JSON; GET sends none.
+ */
+export function askAdmin(path: string, route: string, body: unknown = {}): Effect.Effect<AdminAnswer, AdminNotAsked> {
+  const [method = "", url = ""] = route.split(" ");
+  const fail = (detail: string, problem: AdminNotAsked["problem"] = "no-answer") =>
+    Effect.fail(new AdminNotAsked({ path, problem, detail }));
+  return Effect.callback<AdminAnswer, AdminNotAsked>((resume) => {
+    const sent = request({ socketPath: path, method, path: url, timeout: adminTimeoutMs }, (response) => {
+      const parts: Uint8Array[] = [];
+      let size = 0;
+      response.on("data", (part: Uint8Array) => {
+        size += part.length;
+        if (size > adminAnswerBytesMax) sent.destroy(new Error("the answer is too long"));
+        else parts.push(part);
+      });
+      response.on("error", (error: Error) => resume(fail(error.message)));
+      response.on("end", () => {
+        try {
+          const text = Buffer.concat(parts).toString("utf8");
+          resume(Effect.succeed({ status: response.statusCode ?? 0, body: JSON.parse(text) }));
+        } catch {
+          resume(fail("the answer is not JSON"));
+        }
+      });
+    });
+    sent.on("timeout", () => sent.destroy(new Error("it takes too long")));
+    sent.on("error", ({ code, message }: Error & { readonly code?: string }) => {
+      const away = ["ENOENT", "ECONNREFUSED"].includes(code ?? "");
+      resume(away ? fail("nobody listens there", "not-running") : fail(message));
+    });
+    sent.end(method === "GET" ? undefined : JSON.stringify(body));
+    return Effect.sync(() => sent.destroy());
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * `hypha-ca run`: a CA from its configuration to its end.
+ *
+ * @module
+ */
+import process from "node:process";
+import { Effect } from "effect";
+import { caMachine } from "../../actors/ca/ca.ts";
+import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { exitAfterOutput, ProgramFailed } from "../program/failure.ts";
+import { makeLog, wantsColour, writeToStderr } from "../program/log.ts";
+import type { LogFormat } from "../program/log_line.ts";
+import { makePorts } from "../program/ports.ts";
+import { listenToSignals } from "../program/signals.ts";
+
+/** Runs until a signal comes. Fails where the port or the admin socket cannot be opened. */
+export function run(file: string, format: LogFormat) {
+  return Effect.gen(function* () {
+    const config = yield* loadCaConfig(file);
+    const log = makeLog("hypha-ca", {
+      level: "info",
+      format,
+      colour: format === "text" && wantsColour(process.env),
+      now: () => Date.now(),
+      write: writeToStderr(),
+    });
+    const ca = yield* openAuthority(
+      config,
+      ({ kind, ...fields }) =>
+        log.report({ level: "error", event: `ca.alarm.${kind}`, message: `${kind}: ${fields.identity}`, fields }),
+    );
+    log.name(config.name);
+    const reason = yield* Effect.promise(() => untilDone(config, ca, log));
+    ca.register.close();
+    if (reason !== undefined) return yield* new ProgramFailed({ exitCode: 1, notice: reason });
+  });
+}
+
+/** Why it ended; undefined where a signal stopped it. */
+async function untilDone(
+  config: Effect.Success<ReturnType<typeof loadCaConfig>>,
+  ca: Effect.Success<ReturnType<typeof openAuthority>>,
+  log: ReturnType<typeof makeLog>,
+): Promise<string | undefined> {
+  const ports = makePorts(log.report);
+  const { name, host, port } = config;
+  const reason = await new Promise<string | undefined>((resolve) => {
+    const crash = (error: unknown) => {
+      log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
+      exitAfterOutput(1);
+    };
+    const actor = superviseRoot(caMachine, {
+      id: "ca",
+      input: { ports, ca, name, host, port, socket: socketPath(config) },
+      onError: crash,
+      onSnapshot: ({ status, context }) => {
+        if (status === "done") resolve(context.reason);
+      },
+    });
+    listenToSignals({
+      stop: () => actor.send({ type: "ca.stop" }),
+      abort: () => exitAfterOutput(130),
+      reload: () => {},
+      crash,
+    });
+  });
+  if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
+  await ports.dispose();
+  return reason;
+}

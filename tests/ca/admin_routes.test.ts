@@ -1,0 +1,86 @@
+/** An operator's commands to a running CA, over its admin socket. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { Effect } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { adminRoutes } from "../../actors/ca/admin_routes.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
+import { serveAdmin } from "../../actors/node/admin/serve_admin.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
+import { start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+
+const test = suite("an operator's commands to a CA");
+
+/** Serves a CA's socket, with the time standing still. */
+async function operated(
+  use: (
+    ask: (route: string, body?: unknown) => Promise<{ status: number; body: unknown }>,
+    world: TestAuthority,
+  ) => Promise<void>,
+): Promise<void> {
+  const world = await testAuthority();
+  const real = makePorts(() => {});
+  const path = join(world.folder, "admin.sock");
+  const routes = adminRoutes(world.ca, { ...real, now: () => +start });
+  const ask = (route: string, body?: unknown) => Effect.runPromise(askAdmin(path, route, body));
+  await Effect.runPromise(
+    Effect.scoped(Effect.andThen(serveAdmin(path, routes), Effect.promise(() => use(ask, world)))),
+  );
+  await real.dispose();
+  world.close();
+}
+
+test("token, nodes, revoke and status", () =>
+  operated(async (ask, { ca }) => {
+    const made = await ask("POST /ca/token", {
+      role: "worker",
+      name: "w-1",
+      san: ["DNS:w-1.acme.example"],
+      lifetime_s: 60,
+    });
+    const { token, identity, expires } = made.body as Record<string, string>;
+    assert.equal([made.status, identity, expires], [
+      200,
+      "spiffe://acme.example/worker/w-1",
+      new Date(+start + 60_000).toISOString(),
+    ]);
+    await Effect.runPromise(enrol(ca, { token: token!, csr: (await testCsr()).der, address: "::1" }, start));
+    const nodes = (await ask("GET /ca/nodes")).body as { identity: string; serial: string; revoked?: string }[];
+    assert.equal(nodes.map((each) => [each.identity, each.revoked]), [[identity, undefined]]);
+    const again = await ask("POST /ca/token", { role: "worker", name: "w-1" });
+    assert.equal([again.status, (again.body as { code: string }).code], [409, "name-taken"]);
+    assert.is((await ask("POST /ca/token", { role: "worker", name: "w-1", replace: true })).status, 200);
+    const { body } = await ask("POST /ca/revoke", { name: "w-1", reason: "keyCompromise" });
+    assert.equal((body as { revoked: unknown }).revoked, [{ identity, serial: nodes[0]!.serial }]);
+    const status = (await ask("GET /status")).body as { certificates: number; crl: { number: string } };
+    assert.equal([status.certificates, status.crl.number], [0, (body as { number: string }).number]);
+  }));
+
+test("a backup goes to an absolute path, 0600, and over nothing", () =>
+  operated(async (ask, { folder }) => {
+    const file = join(folder, "copy.db");
+    assert.is((await ask("POST /ca/backup", { file })).status, 200);
+    assert.is(statSync(file).mode & 0o777, 0o600);
+    assert.is((await ask("POST /ca/backup", { file })).status, 503);
+    assert.is((await ask("POST /ca/backup", { file: "copy.db" })).status, 403);
+  }));
+
+const wrong: [what: string, route: string, body: unknown][] = [
+  ["role ca", "POST /ca/token", { role: "ca", name: "x" }],
+  ["an unknown key", "POST /ca/token", { role: "worker", name: "x", spiffe: "y" }],
+  ["no name", "POST /ca/token", { role: "worker" }],
+  ["a token for longer than a day", "POST /ca/token", { role: "worker", name: "x", lifetime_s: 86_401 }],
+  ["nothing to revoke", "POST /ca/revoke", {}],
+  ["an unknown reason", "POST /ca/revoke", { name: "x", reason: "bored" }],
+  ["a number for a name", "POST /ca/revoke", { name: 7 }],
+];
+for (const [what, route, body] of wrong) {
+  test(`${what}: 400`, () =>
+    operated(async (ask) => {
+      assert.is((await ask(route, body)).status, 400);
+    }));
+}
+
+test.run();

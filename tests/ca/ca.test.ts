@@ -1,0 +1,147 @@
+/** A CA that runs: tries again, keeps lists and certificate in force, ends when its port cannot be opened or it is stopped. */
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { SimulatedClock } from "xstate";
+import { caMachine, maintenanceMs, retryMs } from "../../actors/ca/ca.ts";
+import { crlOf } from "../../actors/ca/crl_rows.ts";
+import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
+import { makePorts } from "../../actors/runtime/real_ports.ts";
+import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { start, testAuthority, type TestAuthorityOptions } from "../support/authority.ts";
+import { ask } from "../support/https_client.ts";
+import { freePort } from "../support/program.ts";
+
+const test = suite("a running CA");
+const dayMs = 24 * 3_600_000;
+
+/** A CA on a free port, with a clock that the test moves. */
+async function runningCa(options: TestAuthorityOptions = {}, taken: { port?: number; socket?: string } = {}) {
+  const port = taken.port ?? await freePort();
+  const url = `https://127.0.0.1:${port}`;
+  const world = await testAuthority({ url, ...options });
+  const clock = new SimulatedClock();
+  const events: string[] = [];
+  const real = makePorts(({ event }) => events.push(event));
+  const ports = { ...real, now: () => +start + clock.now() };
+  const failures: unknown[] = [];
+  const socket = taken.socket ?? join(world.folder, "admin.sock");
+  const actor = superviseRoot(caMachine, {
+    id: "ca",
+    input: { ports, ca: world.ca, name: "ca-01", host: "127.0.0.1", port, socket },
+    clock,
+    onError: (error) => failures.push(error),
+  });
+  const reaches = async (what: string, holds: () => boolean) => {
+    const deadline = performance.now() + 8_000;
+    while (!holds()) {
+      assert.equal(failures, []);
+      assert.ok(performance.now() < deadline, what);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const isServing = () => actor.getSnapshot().matches({ listening: "serving" });
+  /** A period of maintenance, to its end. */
+  const maintain = async (ms = 0) => {
+    clock.increment(ms);
+    await reaches("serving", isServing);
+    clock.increment(maintenanceMs);
+    await reaches("maintained", isServing);
+  };
+  const stop = async () => {
+    actor.send({ type: "ca.stop" });
+    await real.dispose();
+    world.close();
+  };
+  return { ...world, url, port, socket, actor, events, clock, reaches, isServing, maintain, stop };
+}
+
+function servedSerial(port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: "127.0.0.1", port, rejectUnauthorized: false }, () => {
+      resolve(socket.getPeerCertificate().serialNumber);
+      socket.destroy();
+    });
+    socket.on("error", reject);
+  });
+}
+
+test("it makes its first list and certificate, opens its port and answers", async () => {
+  const ca = await runningCa();
+  await ca.reaches("serving", ca.isServing);
+  assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  assert.equal(ca.events, ["ca.listening"]);
+  const status = await Effect.runPromise(askAdmin(ca.socket, "GET /status"));
+  assert.is((status.body as { domain: string }).domain, "acme.example");
+  await ca.stop();
+  assert.is(ca.actor.getSnapshot().status, "done");
+  const closed = await ask(`${ca.url}/healthz`).then(() => "open", () => "closed");
+  assert.is(closed, "closed");
+});
+
+test("lists are renewed after a day, the certificate after two thirds of its life", async () => {
+  const ca = await runningCa();
+  await ca.reaches("serving", ca.isServing);
+  const number = () => {
+    const row = ca.ca.register.read((rows) => crlOf(rows, ca.ca.issuerId, "complete"));
+    return BigInt(Result.getOrThrow(row)!.number);
+  };
+  const [firstNumber, firstSerial] = [number(), await servedSerial(ca.port)];
+  await ca.maintain();
+  assert.is(number(), firstNumber, "nothing is due");
+  await ca.maintain(dayMs);
+  assert.ok(number() > firstNumber);
+  assert.is(await servedSerial(ca.port), firstSerial);
+  await ca.maintain(20 * dayMs);
+  assert.is.not(await servedSerial(ca.port), firstSerial);
+  await ca.stop();
+});
+
+test("a key that is away is waited for", async () => {
+  let away = true;
+  const ca = await runningCa({
+    signer: (real) => ({
+      spki: real.spki,
+      sign: (bytes) => away ? Promise.reject(new Error("token removed")) : real.sign(bytes),
+    }),
+  });
+  const isWaiting = () => ca.actor.getSnapshot().matches("waiting");
+  await ca.reaches("waiting", isWaiting);
+  assert.equal(ca.events, ["ca.failed"]);
+  ca.clock.increment(retryMs - 1);
+  assert.ok(isWaiting());
+  away = false;
+  ca.clock.increment(1);
+  await ca.reaches("serving", ca.isServing);
+  away = true;
+  await ca.maintain(dayMs);
+  // The day's jump and the minute behind it: two periods of maintenance.
+  assert.equal(ca.events, ["ca.failed", "ca.listening", "ca.failed", "ca.failed"], "it keeps serving");
+  assert.is((await ask(`${ca.url}/healthz`)).status, 200);
+  await ca.stop();
+});
+
+test("a port that is taken ends it", async () => {
+  const other = createServer();
+  const port = await new Promise<number>((resolve) =>
+    other.listen(0, "127.0.0.1", () => resolve((other.address() as { port: number }).port))
+  );
+  const ca = await runningCa({}, { port });
+  await ca.reaches("failed", () => ca.actor.getSnapshot().matches("failed"));
+  assert.match(ca.actor.getSnapshot().context.reason ?? "", /Cannot listen/);
+  other.close();
+  await ca.stop();
+});
+
+test("an admin socket that others could reach ends it", async () => {
+  const ca = await runningCa({}, { socket: join(tmpdir(), "hypha-none", "admin.sock") });
+  await ca.reaches("failed", () => ca.actor.getSnapshot().matches("failed"));
+  assert.match(ca.actor.getSnapshot().context.reason ?? "", /admin socket/);
+  await ca.stop();
+});
+
+test.run();

@@ -1,0 +1,63 @@
+/** A CA's configuration: what is wrong in it is refused with its key. */
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { parseCaConfig } from "../../actors/ca/ca_config.ts";
+
+const test = suite("configuration of a CA");
+const usual: Readonly<Record<string, unknown>> = {
+  domain: "acme.example",
+  url: "https://ca.acme.example:8443",
+  name: "ca-01",
+  listen_https: "[::]:8443",
+  chain_pem: "ca-cert.pem",
+  key_pem: "/etc/ca-key.pem",
+  state_dir: "state",
+};
+const toml = (changed: Readonly<Record<string, unknown>>, more = "") =>
+  ["[ca]", ...Object.entries({ ...usual, ...changed }).map(([key, value]) => `${key} = ${JSON.stringify(value)}`), more]
+    .join("\n");
+
+test("paths are relative to the file, lifetimes belong to roles", () => {
+  const text = toml(
+    { renew_after_expiry: "1h", gateways: ["/dns4/gw/tcp/1"] },
+    '[ca.roles.worker]\nlifetime = "24h"\n',
+  );
+  assert.equal(Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text)), {
+    domain: "acme.example",
+    url: "https://ca.acme.example:8443",
+    name: "ca-01",
+    gateways: ["/dns4/gw/tcp/1"],
+    retiredIssuers: [],
+    renewAfterExpiryMs: 3_600_000,
+    lifetimesMs: { worker: 86_400_000 },
+    host: "::",
+    port: 8_443,
+    chainPem: "/srv/ca/ca-cert.pem",
+    keyPem: "/etc/ca-key.pem",
+    stateDir: "/srv/ca/state",
+  });
+});
+
+const wrong: [what: string, text: string, detail: RegExp][] = [
+  ["no TOML", "[ca", /./],
+  ["nothing", "", /ca/],
+  ["an unknown key", toml({ lisen: "x" }), /lisen/],
+  ["a host name to listen on", toml({ listen_https: "localhost:8443" }), /listen_https/],
+  ["a port that is none", toml({ listen_https: "0.0.0.0:65536" }), /listen_https/],
+  ["a name with a slash", toml({ name: "a/b" }), /name/],
+  ["a duration without unit", toml({ renew_after_expiry: "72" }), /renew_after_expiry/],
+  ["a renewal after more than 30 days", toml({ renew_after_expiry: "31d" }), /renew_after_expiry/],
+  ["a life under an hour", toml({}, '[ca.roles.data]\nlifetime = "59m"'), /data/],
+  ["a life over 397 days", toml({}, '[ca.roles.data]\nlifetime = "398d"'), /data/],
+  ["an unknown role", toml({}, '[ca.roles.root]\nlifetime = "2h"'), /root/],
+];
+for (const [what, text, detail] of wrong) {
+  test(`refuses ${what}`, () => {
+    const outcome = parseCaConfig("/ca.toml", text);
+    assert.ok(Result.isFailure(outcome));
+    assert.match(outcome.failure.detail, detail);
+  });
+}
+
+test.run();

@@ -1,0 +1,175 @@
+/** A certificate is renewed by the register: its bytes decide, once, for one key. */
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import { issueOwn } from "../../actors/ca/own_certificate.ts";
+import { reenrol } from "../../actors/ca/reenrol.ts";
+import { revoke } from "../../actors/ca/revoke.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { parsePem } from "../../pki/pem.ts";
+import { codeOf, start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+
+const test = suite("renewal by the register");
+const dayMs = 24 * 60 * 60_000;
+const later = (ms: number) => new Date(+start + ms);
+const address = "10.0.0.1";
+const identity = "spiffe://acme.example/worker/worker-01";
+
+/** An enrolled node. */
+async function enrolled(world: TestAuthority) {
+  const { der: csr, keyPem } = await testCsr();
+  const token = await world.token("worker-01");
+  const certificate = await Effect.runPromise(enrol(world.ca, { token, csr, address }, start));
+  return { certificate, csr, keyPem };
+}
+
+test("the same key, with an empty subject: the same names, a new end, the former one as predecessor", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const at = later(20 * dayMs);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  const der = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, at));
+  const [before, after] = [certificate, der].map((each) => Result.getOrThrow(parseCertificate(each)));
+  assert.equal(after!.subjectAltNames, before!.subjectAltNames);
+  assert.is(after!.subject.text, before!.subject.text);
+  assert.is(+after!.period.notAfter, +at + 30 * dayMs);
+  const row = Result.getOrThrow(world.ca.register.read((rows) => liveCertificateOf(rows, identity, later(40 * dayMs))));
+  assert.is(row?.predecessor, before!.fingerprint);
+  world.close();
+});
+
+test("the same new key gets the same answer again; another one is a fork, and the name is locked", async () => {
+  const world = await testAuthority();
+  const { ca, alarms } = world;
+  const { certificate } = await enrolled(world);
+  const [mine, theirs] = [await testCsr("worker-01"), await testCsr("worker-01")];
+  const first = await Effect.runPromise(reenrol(ca, { certificate, csr: mine.der, address }, start));
+  const again = await Effect.runPromise(reenrol(ca, { certificate, csr: mine.der, address }, later(dayMs)));
+  assert.equal([...again], [...first]);
+  assert.equal(alarms, []);
+  const fork = { certificate, csr: theirs.der, address: "10.0.0.66" };
+  assert.is(await codeOf(reenrol(ca, fork, start)), "renewal-forked");
+  const { fingerprint } = Result.getOrThrow(parseCertificate(certificate));
+  assert.equal(alarms, [{ kind: "renewal-forked", identity, fingerprint, address: "10.0.0.66" }]);
+  const onward = { certificate: first, csr: (await testCsr("worker-01")).der, address };
+  assert.is(await codeOf(reenrol(world.reopen(), onward, start)), "name-locked", "a restart keeps the lock");
+  world.close();
+});
+
+test("a token that replaces unlocks the name", async () => {
+  const world = await testAuthority();
+  const { ca } = world;
+  const { certificate } = await enrolled(world);
+  for (const code of ["done", "renewal-forked"]) {
+    assert.is(await codeOf(reenrol(ca, { certificate, csr: (await testCsr("worker-01")).der, address }, start)), code);
+  }
+  const { der: csr, keyPem } = await testCsr();
+  const token = await world.token("worker-01", { replaces: "yes" });
+  const fresh = await Effect.runPromise(enrol(ca, { token, csr, address }, start));
+  const request = { certificate: fresh, csr: (await testCsr("worker-01", keyPem)).der, address };
+  assert.is(await codeOf(reenrol(ca, request, start)), "done");
+  world.close();
+});
+
+test("of many new keys at once for one certificate, one is signed", async () => {
+  const world = await testAuthority();
+  const { certificate } = await enrolled(world);
+  const requests = await Promise.all(Array.from({ length: 6 }, () => testCsr("worker-01")));
+  const codes = await Promise.all(
+    requests.map(({ der: csr }) => codeOf(reenrol(world.ca, { certificate, csr, address }, start))),
+  );
+  assert.equal(codes.toSorted(), ["done", ...Array.from({ length: 5 }, () => "renewal-forked")]);
+  world.close();
+});
+
+const wishes: [what: string, subject: string, san: readonly string[], code: string][] = [
+  ["subject and no names", "worker-01", [], "done"],
+  ["the same names in another order", "worker-01", [`URI:${identity}`, "DNS:worker-01", "IP:0.0.0.0"], "done"],
+  ["another subject", "localhost", [], "csr-not-allowed"],
+  ["a name more", "worker-01", [`URI:${identity}`, "DNS:worker-01", "IP:0.0.0.0", "DNS:x"], "csr-not-allowed"],
+  ["a name less", "worker-01", [`URI:${identity}`, "DNS:worker-01"], "csr-not-allowed"],
+  ["another role", "worker-01", ["URI:spiffe://acme.example/gateway/worker-01"], "csr-not-allowed"],
+];
+for (const [what, subject, san, code] of wishes) {
+  test(`a request with ${what}: ${code}`, async () => {
+    const world = await testAuthority();
+    const { certificate, keyPem } = await enrolled(world);
+    const { der: csr } = await testCsr(subject, keyPem, san);
+    assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)), code);
+    world.close();
+  });
+}
+
+test("a certificate that has ended is renewed for three days more, and never with 0", async () => {
+  for (
+    const [renewAfterExpiryMs, ms, code] of [
+      [3 * dayMs, 33 * dayMs, "done"],
+      [3 * dayMs, 33 * dayMs + 1, "renewal-expired"],
+      [0, 30 * dayMs, "done"],
+      [0, 30 * dayMs + 1, "renewal-expired"],
+    ] as const
+  ) {
+    const world = await testAuthority({ renewAfterExpiryMs });
+    const { certificate, keyPem } = await enrolled(world);
+    const request = { certificate, csr: (await testCsr("worker-01", keyPem)).der, address };
+    assert.is(await codeOf(reenrol(world.ca, request, later(ms))), code);
+    world.close();
+  }
+});
+
+test("a revoked certificate is not renewed, nor one that ended before its name was revoked", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const at = later(31 * dayMs);
+  assert.is(await codeOf(revoke(world.ca, { name: identity }, "unspecified", at)), "done");
+  const request = { certificate, csr: (await testCsr("worker-01", keyPem)).der, address };
+  assert.is(await codeOf(reenrol(world.ca, request, at)), "certificate-revoked");
+  world.close();
+});
+
+test("a certificate that the register does not have is not renewed, whoever signed it", async () => {
+  const [world, other] = [await testAuthority(), await testAuthority()];
+  const { keyPem, certificate } = await enrolled(world);
+  const csr = (await testCsr("worker-01", keyPem)).der;
+  const foreign = (await enrolled(other)).certificate;
+  const changed = certificate.with(certificate.length - 1, certificate.at(-1)! ^ 1);
+  for (const wrong of [foreign, changed, world.intermediate.der, new Uint8Array()]) {
+    assert.is(await codeOf(reenrol(world.ca, { certificate: wrong, csr, address }, start)), "not-issued-here");
+  }
+  [world, other].forEach(({ close }) => close());
+});
+
+test("the CA's own certificate is not renewed by anybody who has it", async () => {
+  const world = await testAuthority();
+  const { certPem, keyPem } = await Effect.runPromise(issueOwn(world.ca, "ca-01", start));
+  const certificate = Uint8Array.from(Result.getOrThrow(parsePem(certPem))[0]!.der);
+  const csr = (await testCsr("ca-01", keyPem)).der;
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)), "csr-not-allowed");
+  world.close();
+});
+
+test("of 10,000 changed requests none is signed", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const { der } = await testCsr("worker-01", keyPem);
+  const codes = new Set<string>();
+  let seed = 26_112_026;
+  const draw = (below: number) => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0) % below;
+  for (let index = 0; index < 10_000; index++) {
+    const at = draw(der.length);
+    const kind = draw(8);
+    const csr = kind === 0
+      ? der.subarray(0, at)
+      : kind === 1
+      ? Uint8Array.from([...der.subarray(0, at), draw(256), ...der.subarray(at)])
+      : der.with(at, der[at]! ^ (1 << draw(8)));
+    codes.add(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)));
+  }
+  assert.equal([...codes].sort(), ["csr-malformed"]);
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr: der, address }, start)), "done");
+  world.close();
+});
+
+test.run();

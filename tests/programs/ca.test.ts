@@ -1,0 +1,115 @@
+/** `hypha-ca` as its operator runs it: made, run, asked over its socket, stopped, run again. */
+import { Buffer } from "node:buffer";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { parseCrl } from "../../pki/crl.ts";
+import { testCsr } from "../support/authority.ts";
+import { ask } from "../support/https_client.ts";
+import { type Ended, freePort, type Running, runProgramOnce, startProgram } from "../support/program.ts";
+
+const test = suite("hypha-ca");
+const script = new URL("../../scripts/hypha_ca.ts", import.meta.url);
+const folder = mkdtempSync(join(tmpdir(), "hypha-ca-program-"));
+const file = (name: string) => join(folder, "ca", name);
+const port = await freePort();
+const url = `https://127.0.0.1:${port}`;
+let running: Running | undefined;
+test.after(() => {
+  running?.signal("SIGKILL");
+  rmSync(folder, { recursive: true });
+});
+
+const command = (...args: readonly string[]): Promise<Ended> =>
+  runProgramOnce("gateway", args, { script, cwd: folder });
+const config = ["-c", join("ca", "ca.toml")];
+
+async function done(...args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await command(...args);
+  assert.is(code, 0, stderr);
+  return stdout.trim();
+}
+
+async function started(): Promise<void> {
+  running = startProgram("gateway", ["run", ...config, "--log-format", "json"], { script, cwd: folder });
+  await running.waitFor("ca.listening");
+}
+
+async function stopped(): Promise<void> {
+  running?.signal("SIGTERM");
+  assert.is((await running?.ended)?.code, 0);
+  assert.not(existsSync(file("state/admin.sock")));
+}
+
+test("init makes a CA whose keys and state are its owner's alone", async () => {
+  const gateway = ["--gateway", "gateway-01=/dns4/gw.acme.example/tcp/4001"];
+  const said = await done("init", "--domain", "acme.example", "--url", url, ...gateway, "-d", "ca");
+  assert.match(readFileSync(file("ca.toml"), "utf8"), 'gateways = ["/dns4/gw.acme.example/tcp/4001"]');
+  assert.match(said, /take offline: ca\/root-key\.pem/);
+  for (const name of ["root-key.pem", "ca-key.pem", "state/ca.db"]) {
+    assert.is(statSync(file(name)).mode & 0o777, 0o600, name);
+  }
+  assert.is(statSync(file("state")).mode & 0o777, 0o700);
+  const again = await command("init", "--domain", "acme.example", "--url", url, "-d", "ca");
+  assert.is(again.code, 1);
+  assert.match(again.stderr, /not empty/);
+  writeFileSync(file("ca.toml"), readFileSync(file("ca.toml"), "utf8").replace("0.0.0.0", "127.0.0.1"));
+});
+
+test("commands say that no CA runs", async () => {
+  const { code, stderr } = await command("status", ...config);
+  assert.is(code, 1);
+  assert.match(stderr, /nobody listens there/);
+});
+
+test("a node enrols with a token, is listed, and is revoked; a restart forgets nothing", async () => {
+  await started();
+  const token = await done("token", ...config, "--role", "worker", "--name", "w-1");
+  const body = Buffer.from((await testCsr()).der).toString("base64");
+  const enrol = () => ask(`${url}/.well-known/est/simpleenroll`, { method: "POST", auth: `w-1:${token}`, body });
+  assert.is((await enrol()).status, 200);
+  const nodes = JSON.parse(await done("nodes", ...config)) as { identity: string }[];
+  assert.equal(nodes.map(({ identity }) => identity), [
+    "spiffe://acme.example/ca/ca-01",
+    "spiffe://acme.example/worker/w-1",
+  ]);
+  assert.match(
+    await done("revoke", "w-1", ...config, "--reason", "keyCompromise"),
+    /^revoked spiffe:\/\/acme\.example\/worker\/w-1 /,
+  );
+  const list = async () => {
+    const root = Result.getOrThrow(parseCrl((await ask(`${url}/crl/${await issuerId()}.crl`)).body));
+    return root.number;
+  };
+  const number = await list();
+  await done("backup", ...config, "copy.db");
+  assert.is(statSync(join(folder, "copy.db")).mode & 0o777, 0o600);
+  await stopped();
+  await started();
+  assert.is(await list(), number, "the same list");
+  assert.is((await enrol()).status, 403);
+  await stopped();
+});
+
+/** The register's name of the CA that signs. */
+async function issuerId(): Promise<string> {
+  const { X509Certificate, createHash } = await import("node:crypto");
+  const { publicKey } = new X509Certificate(readFileSync(file("ca-cert.pem"), "utf8"));
+  return createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("hex");
+}
+
+test("wrong usage is 2, what cannot be run is 1 and says why", async () => {
+  assert.is((await command("token", ...config, "--role", "ca", "--name", "x")).code, 2);
+  chmodSync(file("ca-key.pem"), 0o640);
+  const open = await command("run", ...config);
+  assert.equal([open.code, /chmod 600/.test(open.stderr)], [1, true]);
+  chmodSync(file("ca-key.pem"), 0o600);
+  writeFileSync(file("state/ca.db"), "rubbish".repeat(2_000));
+  const broken = await command("run", ...config);
+  assert.equal([broken.code, /register/.test(broken.stderr)], [1, true]);
+});
+
+test.run();
