@@ -314,7 +314,7 @@ export class Libp2pStream implements WireStream {
 export const pieceBytesMin = 4_096;
 
 /** What a stream delivers, in plain arrays. A frame that came in long pieces is not copied into one: that takes a new buffer each time. */
-export function arrivedPieces(data: Uint8Array | Uint8ArrayList): readonly Uint8Array[] {
+function arrivedPieces(data: Uint8Array | Uint8ArrayList): readonly Uint8Array[] {
   if (data instanceof Uint8Array) return [plainBytes(data)];
   const pieces = [...data];
   return pieces.length > 1 && data.byteLength >= pieces.length * pieceBytesMin
