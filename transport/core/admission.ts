@@ -28,7 +28,7 @@ export const defaultLimits: TransportLimits = {
 };
 
 /** Reservations that a relay grants: one to each member that may be connected by default. Existing gateways grant 128. */
-export const reservationsMax = defaultLimits.connectionsMax;
+export const reservationsMax: number = defaultLimits.connectionsMax;
 
 /** How many sources are remembered. Above it, sources at rest are forgotten, and new ones refused when none is. */
 export const sourcesMax = 16_384;
