@@ -31,7 +31,7 @@ export const prices = {
   /** A peer in an answer of Kademlia: found in the routing table, its addresses read and encoded. */
   "kad.peer": { eachUs: 100, perKibUs: 0 },
   /** The signature of a message of gossip. */
-  "gossip.verify": { eachUs: 300, perKibUs: 10 },
+  "gossip.verify": { eachUs: 270, perKibUs: 10 },
   /** A message of gossip: decoded, its author looked up, handed on. */
   "gossip": { eachUs: 50, perKibUs: 10 },
   /** One entry of gossip's control messages or subscriptions. */
@@ -39,11 +39,11 @@ export const prices = {
   /** An identify message that a peer asks for, made and signed. */
   "identify": { eachUs: 600, perKibUs: 0 },
   /** An identify message that a peer pushes: a signature is verified, the peer store written. */
-  "push": { eachUs: 2_000, perKibUs: 0 },
+  "push": { eachUs: 1_700, perKibUs: 0 },
   /** A stream of the ping protocol. */
-  "ping": { eachUs: 100, perKibUs: 0 },
+  "ping": { eachUs: 200, perKibUs: 0 },
   /** A reservation at this relay, a circuit through it, or one that a relay brings. */
-  "relay": { eachUs: 500, perKibUs: 0 },
+  "relay": { eachUs: 900, perKibUs: 0 },
   /** An attempt to make a relayed connection direct. */
   "dcutr": { eachUs: 500, perKibUs: 0 },
 } as const satisfies Readonly<Record<string, Price>>;

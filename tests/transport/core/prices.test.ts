@@ -7,7 +7,7 @@ const test = suite("priceOf()");
 
 test("work has a price for each piece and one for each KiB of it", () => {
   assert.equal([priceOf("request"), priceOf("request", 1_024), priceOf("request", 102_400)], [400, 410, 1_400]);
-  assert.equal([priceOf("ping"), priceOf("ping", 102_400)], [100, 100]);
+  assert.equal([priceOf("ping"), priceOf("ping", 102_400)], [200, 200]);
 });
 
 test("octets that nobody asked for cost something, in proportion, and nothing where there are none", () => {
