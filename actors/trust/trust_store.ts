@@ -335,7 +335,11 @@ export const trustStoreMachine = store.createMachine({
       },
       on: {
         "trust.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
-        "files.changed": { target: ".reading" },
+        // Lists that a peer's path has vouched for are kept before their file is read again: it may hold older ones now.
+        "files.changed": [
+          { guard: "isVouched", target: ".reading", actions: ["noteVouched", "keep"] },
+          { target: ".reading" },
+        ],
         "files.broken": { actions: "reportBroken" },
         "files.unwatched": { actions: { type: "reportUnwatched", params: failure } },
       },

@@ -257,6 +257,7 @@ once("seeds that failed once violate no invariant", async () => {
       1_011_271,
       2_010_403,
       2_011_560,
+      2_014_474,
     ]
   ) {
     await runSeeds(seed, 1);
