@@ -16,6 +16,8 @@ export interface TrainerPace {
   readonly samples: number;
   /** Remaining batches at the time of its `ScheduleUpdate`; undefined before. */
   readonly scheduled: number | undefined;
+  /** Batches reported since then. */
+  readonly sinceScheduled: number;
   /** When the round's first batch was reported, and how many samples that was: speed counts from there. */
   readonly firstAt: number | undefined;
   readonly firstSamples: number;
@@ -26,12 +28,16 @@ export const freshPace: TrainerPace = {
   roundsDone: 0,
   samples: 0,
   scheduled: undefined,
+  sinceScheduled: 0,
   firstAt: undefined,
   firstSamples: 0,
 };
 
 /** `ScheduleUpdate` is sent this many batches before the share, or fewer: later, the speeds are known better. */
 export const batchesAheadMax = 3;
+
+/** A trainer that goes on for so many batches longer than its `ScheduleUpdate` said did not get it: the answer was lost. */
+const batchesLateMax = 2;
 
 /** The rounds of a training. */
 export interface RoundPlan {
@@ -46,7 +52,8 @@ export interface PacedAnswer {
 }
 
 /**
- * Answers a trainer's `status`: `ScheduleUpdate` once a round, when few batches are left of its share, else `Continue`.
+ * Answers a trainer's `status`: `ScheduleUpdate` once a round, when few batches are left of its share, and again where the trainer
+ * does not follow it; else `Continue`.
  *
  * @param paces All trainers that still take part, `peer` among them.
  * @param now Milliseconds since the epoch.
@@ -64,14 +71,24 @@ export function answerStatus(
     firstAt: before.firstAt ?? status.now,
     firstSamples: before.firstAt === undefined ? samples : before.firstSamples,
   };
-  if (before.scheduled !== undefined) return { pace, answer: { type: "Continue" } };
+  if (before.scheduled !== undefined) {
+    const sinceScheduled = before.sinceScheduled + 1;
+    if (sinceScheduled <= before.scheduled + batchesLateMax) {
+      return { pace: { ...pace, sinceScheduled }, answer: { type: "Continue" } };
+    }
+    return scheduleIn(1, pace);
+  }
   const share = shareOf({ ...paces, [status.peer]: pace }, status.peer, status.now, plan.samplesPerRound);
   const batchesLeft = status.batchSize > 0 ? Math.ceil((share - samples) / status.batchSize) : 0;
   if (batchesLeft > batchesAheadMax) return { pace, answer: { type: "Continue" } };
   // Never 0, not even after the share was reached: it is unknown whether the existing executors accept it.
-  const counter = Math.max(1, batchesLeft);
-  return { pace: { ...pace, scheduled: counter }, answer: { type: "ScheduleUpdate", counter } };
+  return scheduleIn(Math.max(1, batchesLeft), pace);
 }
+
+const scheduleIn = (counter: number, pace: TrainerPace): PacedAnswer => ({
+  pace: { ...pace, scheduled: counter, sinceScheduled: 0 },
+  answer: { type: "ScheduleUpdate", counter },
+});
 
 /** Answers a trainer's `update-received`: the round is over for it; `Done` after the last. */
 export function answerUpdateReceived(pace: TrainerPace, plan: RoundPlan): PacedAnswer {

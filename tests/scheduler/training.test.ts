@@ -60,6 +60,18 @@ test("a trainer alone is told once a round to stop, so that its samples reach th
   assert.is(batches * 8, 104, "the first multiple of a batch that reaches 100");
 });
 
+/** Found by seed 3,010,811: a connection broke under the answer, and the round waited for an hour. */
+test("bug: a trainer whose ScheduleUpdate was lost went on for ever", () => {
+  let pace: TrainerPace = freshPace;
+  const told: [batch: number, counter: number][] = [];
+  for (let batch = 1; batch <= 30; batch++) {
+    const answered = answerStatus({ a: pace }, { peer: "a", batchSize: 8, now: batch * 10 }, plan);
+    pace = answered.pace;
+    if (answered.answer.type === "ScheduleUpdate") told.push([batch, answered.answer.counter]);
+  }
+  assert.equal(told.slice(0, 3), [[10, 3], [16, 1], [20, 1]]);
+});
+
 test("shares are equal until speeds are known, then follow them", () => {
   const slow = answerStatus({ a: freshPace, b: freshPace }, { peer: "a", batchSize: 48, now: 0 }, plan);
   assert.equal(slow.answer, { type: "ScheduleUpdate", counter: 1 });

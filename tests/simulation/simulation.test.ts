@@ -258,6 +258,7 @@ once("seeds that failed once violate no invariant", async () => {
       2_010_403,
       2_011_560,
       2_014_474,
+      3_010_811,
     ]
   ) {
     await runSeeds(seed, 1);
