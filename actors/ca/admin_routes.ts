@@ -29,7 +29,7 @@ const reason = Schema.optionalKey(
 );
 const revokeBody = Schema.Union([Schema.Struct({ name: text, reason }), Schema.Struct({ serial: text, reason })]);
 const backupBody = Schema.Struct({ file: text });
-const noBody = Schema.Struct({});
+const emptyBody = Schema.Struct({});
 
 type Outcome = Effect.Effect<unknown, CaRefused | RegisterFailure>;
 
@@ -42,8 +42,8 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
       : answerOf(ports, Effect.suspend(() => act(decoded.success, new Date(ports.now()))));
   };
   return {
-    "GET /status": route(noBody, (_, at) => status(ca, at)),
-    "GET /ca/nodes": route(noBody, (_, at) => nodes(ca, at)),
+    "GET /status": route(emptyBody, (_, at) => status(ca, at)),
+    "GET /ca/nodes": route(emptyBody, (_, at) => nodes(ca, at)),
     "POST /ca/token": route(tokenBody, ({ role, name, san, lifetime_s: seconds, replace }, at) => {
       const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
       const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;

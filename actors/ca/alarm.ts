@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Somebody used what belongs to another, or two use the same. */
+/** A token was used with a second key, or one certificate was renewed for two keys. */
 export type CaAlarm =
   | {
     readonly kind: "token-used";

@@ -23,11 +23,11 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
-import { parse } from "@std/toml";
+import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
 
 const hourMs = 60 * 60_000;
-/** How long a node's certificate lives where nothing is said, in milliseconds. */
+/** How long a node's certificate lives by default, in milliseconds. */
 export const lifetimeDefaultMs = 30 * 24 * hourMs;
 /** Bounds of a certificate's life, in milliseconds. */
 const lifetimeMinMs = hourMs;
@@ -88,7 +88,7 @@ export function loadCaConfig(file: string): Effect.Effect<CaConfig, CaConfigErro
   return Effect.flatMap(
     Effect.try({
       try: () => readFileSync(file, "utf8"),
-      catch: (error) => new CaConfigError({ file, detail: (error as Error).message }),
+      catch: (error) => new CaConfigError({ file, detail: unreadable(error as NodeJS.ErrnoException) }),
     }),
     (toml) => Effect.fromResult(parseCaConfig(file, toml)),
   );
@@ -100,10 +100,10 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
   return Result.gen(function* () {
     const values = yield* Result.try({
       try: () => parse(toml),
-      catch: (error) => new CaConfigError({ file, detail: (error as Error).message }),
+      catch: (error) => new CaConfigError({ file, detail: notToml(error) }),
     });
     const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(values);
-    if (Result.isFailure(decoded)) return yield* fail(decoded.failure.message);
+    if (Result.isFailure(decoded)) return yield* fail(oneLine(decoded.failure.message));
     const { ca } = decoded.success;
     const place = listenPlace(ca.listen_https);
     if (place === undefined) return yield* fail(`listen_https = "${ca.listen_https}" is not ADDRESS:PORT`);
@@ -124,6 +124,18 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       stateDir: absolute(ca.state_dir),
     };
   });
+}
+
+const oneLine = (text: string) => text.trim().replace(/\s*\n\s*/g, " ");
+
+function unreadable({ code, message }: NodeJS.ErrnoException): string {
+  return code === "ENOENT" ? "there is no such file; hypha-ca init makes one" : message;
+}
+
+function notToml(error: unknown): string {
+  if (!(error instanceof TomlError)) return String(error);
+  const [, what = ""] = error.message.split("\n", 1)[0]!.split(": ", 2);
+  return `line ${error.line}, column ${error.column} is not TOML: ${what}`;
 }
 
 /** An address and a port, such as `0.0.0.0:8443` and `[::]:8443`. */

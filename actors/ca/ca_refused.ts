@@ -1,5 +1,5 @@
 /**
- * Why the CA issues nothing to somebody.
+ * The refusals of a CA, with their codes.
  *
  * @module
  */
@@ -38,6 +38,8 @@ export const caRefusals = {
     status: 403,
     hint: "Two nodes renew one certificate: hypha-ca revoke NAME, then token --replace for the right one.",
   },
+  "renewal-replaced": { status: 403, hint: "Enrol with a new token: the name belongs to a later certificate." },
+  "renewed-too-often": { status: 429, hint: "Wait an hour." },
   "issuer-ended": { status: 503, hint: "Make a new intermediate CA." },
   "signer-unavailable": { status: 503, hint: "Look at the CA's key: the file, or the token that it is in." },
   "busy": { status: 503, hint: "Try again in a few seconds." },

@@ -54,6 +54,21 @@ export function liveCertificateOf(rows: RegisterRows, identity: string, at: Date
   return rows.first(`${selected} WHERE c.identity = ? AND c.not_after >= ? AND r.revoked IS NULL`, identity, +at);
 }
 
+/** Whether a later token replaced what an identity had when this certificate was entered: its line ends. */
+export function isReplaced(rows: RegisterRows, { fingerprint, identity }: CertificateRow): boolean {
+  const sql = `
+SELECT 1 FROM certificates c JOIN tokens t ON t.id = c.token
+WHERE c.identity = ? AND t.replaces = 1
+AND c.rowid > (SELECT rowid FROM certificates WHERE fingerprint = ?)`;
+  return rows.first(sql, identity, fingerprint) !== undefined;
+}
+
+/** How many certificates of an identity begin after a time. */
+export function countSince(rows: RegisterRows, identity: string, begin: Date): number {
+  const sql = "SELECT count(*) AS count FROM certificates WHERE identity = ? AND not_before > ?";
+  return rows.first<{ readonly count: number }>(sql, identity, +begin)?.count ?? 0;
+}
+
 /** Certificates that end at or after a time, of all identities or of one. */
 export function certificatesSince(rows: RegisterRows, end: Date, identity?: string): readonly CertificateRow[] {
   const order = "ORDER BY c.identity, c.not_before, c.serial";

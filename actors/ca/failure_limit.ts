@@ -5,7 +5,7 @@
  */
 import { sourceOf } from "../../transport/core/admission.ts";
 
-/** Failures of one address in {@linkcode failureWindowMs}: nobody mistypes a token more often; guessing needs 2²⁵⁵ attempts. */
+/** Failures of one address in {@linkcode failureWindowMs}. Guessing a token takes 2²⁵⁵ attempts. */
 export const failuresMax = 10;
 /** Milliseconds in which failures are counted. */
 export const failureWindowMs = 60_000;

@@ -156,13 +156,16 @@ function configText({ domain, url, name, gateways }: InitRequest): string {
 const failed = (error: unknown) => new InitFailed({ detail: error instanceof Error ? error.message : String(error) });
 
 function checkRequest({ domain, url, name, gateways }: InitRequest): Result.Result<void, InitFailed> {
+  const notGateway = gateways.find((address) => !address.startsWith("/"));
   const detail = !trustDomainNamePattern.test(domain)
     ? `${JSON.stringify(domain)} is no trust domain's name`
     : !isCaUrl(url)
     ? `${JSON.stringify(url)} is not https://HOST[:PORT]`
     : !/^[A-Za-z0-9_-][\w.-]{0,63}$/.test(name)
     ? `${JSON.stringify(name)} is no name`
-    : gateways.find((address) => !address.startsWith("/"));
+    : notGateway === undefined
+    ? undefined
+    : `--gateway ${JSON.stringify(notGateway)} is not NAME=ADDRESS, such as gateway-01=/dns4/gw.acme.example/tcp/4001`;
   return detail === undefined ? Result.void : Result.fail(new InitFailed({ detail }));
 }
 

@@ -8,12 +8,14 @@ import { Effect, Result } from "effect";
 import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
 import type { Csr } from "../../pki/issue/read_csr.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
-import type { CertificateAuthority } from "./certificate_authority.ts";
+import { backdateMs, type CertificateAuthority } from "./certificate_authority.ts";
 import {
   certificateOf,
   type CertificateRow,
+  countSince,
   enterCertificate,
   isCompromisedKey,
+  isReplaced,
   lockOf,
   roleOf,
   successorOf,
@@ -32,6 +34,11 @@ export interface ReenrolRequest {
   /** The sender's address, without its port. */
   readonly address: string;
 }
+
+/** Certificates that one name can get in {@linkcode renewalsWindowMs}: each stays in the register. */
+export const renewalsMax = 240;
+/** Milliseconds in which they are counted. */
+export const renewalsWindowMs = 60 * 60_000;
 
 /** What the register says about a renewal. */
 type Renewal = { readonly kind: "sign" } | { readonly kind: "again"; readonly der: IssuedDer } | {
@@ -135,6 +142,10 @@ function decide(
   at: Date,
 ): Result.Result<Renewal, CaRefused> {
   const { identity } = row;
+  // Before all else: who holds a certificate of an ended line must not lock the name again.
+  if (isReplaced(rows, row)) {
+    return refuse("renewal-replaced", `a later token replaced the certificates of ${identity}`);
+  }
   const successor = successorOf(rows, row.fingerprint);
   if (successor !== undefined && successor.key !== key) {
     const detail = `the certificate of ${identity} was renewed before, for another key`;
@@ -143,7 +154,11 @@ function decide(
   }
   if (lockOf(rows, identity) !== undefined) return refuse("name-locked", `renewals of ${identity} are stopped`);
   if (isCompromisedKey(rows, key)) return refuse("csr-not-allowed", "the request's key is compromised");
-  if (successor === undefined) return Result.succeed({ kind: "sign" });
+  if (successor === undefined) {
+    const recent = countSince(rows, identity, new Date(+at - renewalsWindowMs - backdateMs));
+    if (recent < renewalsMax) return Result.succeed({ kind: "sign" });
+    return refuse("renewed-too-often", `${identity} has ${recent} certificates of the last hour`);
+  }
   if (successor.not_after < +at) {
     return refuse(
       "renewal-expired",

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync, rmSync, statSync } from "node:fs";
 import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Result } from "effect";
 import { RegisterFailure, registerFailureOf } from "./register_failure.ts";
@@ -107,13 +107,16 @@ export class Register {
     );
   }
 
-  /** Writes a consistent copy, 0600, while the register is in use. Fails where the file exists. */
+  /** Writes a consistent copy, 0600, while the register is in use; the whole or none. Fails where the file exists. */
   async backup(file: string): Promise<Result.Result<void, RegisterFailure>> {
+    let isOurs = false;
     try {
       closeSync(openSync(file, "wx", 0o600));
+      isOurs = true;
       await backup(this.#database, file);
       return Result.void;
     } catch (error) {
+      if (isOurs) rmSync(file, { force: true });
       return Result.fail(registerFailureOf(file, error));
     }
   }

@@ -32,7 +32,13 @@ const requiredFlag = (name: string, metavar: string, description: string) =>
 /** Asks the running CA; its answer's body. */
 function ask(config: string, route: string, body: unknown = {}) {
   return Effect.gen(function* () {
-    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body);
+    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body).pipe(
+      Effect.mapError((error) =>
+        error.problem === "not-running"
+          ? new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` })
+          : error
+      ),
+    );
     if (answer.status === 200) return answer.body;
     const { error = "refused", hint = "" } = answer.body as { readonly error?: string; readonly hint?: string };
     return yield* new CommandRefused({ detail: `${error}. ${hint}`.trim() });

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { Cause, Effect, Exit } from "effect";
-import { CliConfig, CliError, Command, GlobalFlag } from "effect/cli";
-import { type ExitCode, ProgramFailed } from "../program/failure.ts";
-import { escapeUnsafe } from "../program/log_line.ts";
+import { Effect } from "effect";
+import { CliConfig, Command, GlobalFlag } from "effect/cli";
 import { nodeServices } from "../program/node_services.ts";
+import { outcomeOf, type ProgramOutcome } from "../program/program_outcome.ts";
 import { usageErrors } from "../program/usage.ts";
 import { version } from "../program/version.ts";
 import { caCommands } from "./commands.ts";
@@ -19,8 +18,8 @@ const program = Command.make("hypha-ca").pipe(
 
 const builtIns = [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions];
 
-/** Runs the program: the exit code (0 done, 1 not done or refused, 2 wrong usage), and the failure where it was not printed yet. */
-export async function runCa(args: readonly string[]): Promise<{ readonly code: ExitCode; readonly notice?: string }> {
+/** Runs the program. */
+export async function runCa(args: readonly string[]): Promise<ProgramOutcome> {
   const exit = await Effect.runPromiseExit(
     Command.runWith(program, { version })(args).pipe(
       Effect.provide(CliConfig.layer({ builtIns })),
@@ -28,10 +27,5 @@ export async function runCa(args: readonly string[]): Promise<{ readonly code: E
       Effect.provide(nodeServices),
     ),
   );
-  if (Exit.isSuccess(exit)) return { code: 0 };
-  const error = Cause.squash(exit.cause);
-  if (CliError.isCliError(error)) return { code: 2 };
-  if (error instanceof ProgramFailed) return { code: error.exitCode };
-  const message = error instanceof Error ? error.message : String(error);
-  return { code: 1, notice: `hypha-ca: ${escapeUnsafe(message)}` };
+  return outcomeOf("hypha-ca", exit);
 }

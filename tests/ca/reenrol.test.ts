@@ -5,7 +5,7 @@ import * as assert from "uvu/assert";
 import { liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
-import { reenrol } from "../../actors/ca/reenrol.ts";
+import { reenrol, renewalsMax, renewalsWindowMs } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { parseCertificate } from "../../pki/certificate.ts";
 import { parsePem } from "../../pki/pem.ts";
@@ -70,6 +70,37 @@ test("a token that replaces unlocks the name", async () => {
   const fresh = await Effect.runPromise(enrol(ca, { token, csr, address }, start));
   const request = { certificate: fresh, csr: (await testCsr("worker-01", keyPem)).der, address };
   assert.is(await codeOf(reenrol(ca, request, start)), "done");
+  world.close();
+});
+
+test("bug: once a token had unlocked the name, who held a certificate of before could renew it, and lock the name again", async () => {
+  const world = await testAuthority();
+  const { ca } = world;
+  const { certificate } = await enrolled(world);
+  const thief = await testCsr("worker-01");
+  const stolen = await Effect.runPromise(reenrol(ca, { certificate, csr: thief.der, address: "10.0.0.66" }, start));
+  const mine = await testCsr("worker-01");
+  assert.is(await codeOf(reenrol(ca, { certificate, csr: mine.der, address }, start)), "renewal-forked");
+  const token = await world.token("worker-01", { replaces: "yes" });
+  const fresh = await Effect.runPromise(enrol(ca, { token, csr: mine.der, address }, start));
+  for (const old of [stolen, certificate]) {
+    const request = { certificate: old, csr: (await testCsr("worker-01")).der, address: "10.0.0.66" };
+    assert.is(await codeOf(reenrol(ca, request, start)), "renewal-replaced");
+  }
+  const onward = { certificate: fresh, csr: (await testCsr("worker-01", mine.keyPem)).der, address };
+  assert.is(await codeOf(reenrol(ca, onward, start)), "done");
+  world.close();
+});
+
+test("a name gets so many certificates an hour and no more: each stays in the register", async () => {
+  const world = await testAuthority();
+  let { certificate, keyPem } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  for (let count = 1; count < renewalsMax; count++) {
+    certificate = await Effect.runPromise(reenrol(world.ca, { certificate, csr, address }, start));
+  }
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)), "renewed-too-often");
+  assert.is(await codeOf(reenrol(world.ca, { certificate, csr, address }, later(renewalsWindowMs + 1))), "done");
   world.close();
 });
 

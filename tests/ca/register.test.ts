@@ -77,6 +77,15 @@ test("a backup holds what was there when it was made", async () => {
   });
 });
 
+test("a backup that fails leaves no part of it", async () => {
+  await inFolder(async (folder) => {
+    const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));
+    register.close();
+    assert.ok(Result.isFailure(await register.backup(join(folder, "backup.db"))));
+    assert.equal(readdirSync(folder), ["ca.db"]);
+  });
+});
+
 test("a second process is refused at once", async () => {
   await inFolder((folder) => {
     const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));

@@ -62,7 +62,7 @@ test("init makes a CA whose keys and state are its owner's alone", async () => {
 test("commands say that no CA runs", async () => {
   const { code, stderr } = await command("status", ...config);
   assert.is(code, 1);
-  assert.match(stderr, /nobody listens there/);
+  assert.match(stderr, /The CA is not running\. Start it: hypha-ca run -c /);
 });
 
 test("a node enrols with a token, is listed, and is revoked; a restart forgets nothing", async () => {

@@ -14,7 +14,7 @@ export const adminAnswerBytesMax = 64 * 1024 * 1024;
 /** The program did not answer. */
 export class AdminNotAsked extends Data.TaggedError("AdminNotAsked")<{
   readonly path: string;
-  /** `not-running`: nobody listens there. */
+  /** `not-running`: no process listens on the socket. */
   readonly problem: "not-running" | "no-answer";
   readonly detail: string;
 }> {
@@ -56,7 +56,7 @@ export function askAdmin(path: string, route: string, body: unknown = {}): Effec
     sent.on("timeout", () => sent.destroy(new Error("it takes too long")));
     sent.on("error", ({ code, message }: Error & { readonly code?: string }) => {
       const away = ["ENOENT", "ECONNREFUSED"].includes(code ?? "");
-      resume(away ? fail("nobody listens there", "not-running") : fail(message));
+      resume(away ? fail("no process listens on it", "not-running") : fail(message));
     });
     sent.end(method === "GET" ? undefined : JSON.stringify(body));
     return Effect.sync(() => sent.destroy());

@@ -1,0 +1,25 @@
+/**
+ * What a command-line program ends with.
+ *
+ * @module
+ */
+import { Cause, Exit } from "effect";
+import { CliError } from "effect/cli";
+import { type ExitCode, ProgramFailed } from "./failure.ts";
+import { escapeUnsafe } from "./log_line.ts";
+
+/** The exit code (0 done, 1 not done or refused, 2 wrong usage), and the failure where nothing printed it yet. */
+export interface ProgramOutcome {
+  readonly code: ExitCode;
+  readonly notice?: string;
+}
+
+/** The outcome of a program's run; `name` stands before its failure. */
+export function outcomeOf(name: string, exit: Exit.Exit<unknown, unknown>): ProgramOutcome {
+  if (Exit.isSuccess(exit)) return { code: 0 };
+  const error = Cause.squash(exit.cause);
+  if (CliError.isCliError(error)) return { code: 2 };
+  if (error instanceof ProgramFailed) return { code: error.exitCode };
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 1, notice: `${name}: ${escapeUnsafe(message)}` };
+}
