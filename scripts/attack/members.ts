@@ -21,6 +21,7 @@ import {
   makeMembersWorld,
   type MembersPki,
   type MembersWorld,
+  nodeName,
   type VictimPlace,
   type VictimRole,
   victimRoles,
@@ -125,13 +126,13 @@ async function startVictims({ pki, hostile, quick, defended, makeProcess }: {
     const gateways = role === "gateway" ? [] : [nodes.gateway.address];
     const also = role === "worker" ? [hostile.relay, hostile.impostor] : [];
     const config = await configure(pki, role, { gatewayAddresses: [...gateways, ...also], defended });
-    nodes[role] = await victims[role].start(`${role}-01`, config);
+    nodes[role] = await victims[role].start(nodeName(role), config);
   }
   await Promise.all(
     victimRoles.map((role) =>
       victims[role].line(
-        `${role}-01 to be ready`,
-        ({ node, event }) => node === `${role}-01` && event === lastOfStart(role),
+        `${nodeName(role)} to be ready`,
+        ({ node, event }) => node === nodeName(role) && event === lastOfStart(role),
       )
     ),
   );

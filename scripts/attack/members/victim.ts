@@ -19,7 +19,7 @@ import { makePorts } from "../../program/ports.ts";
 import { countedGates, type GateCounts } from "../counted_gates.ts";
 import { p99 } from "../gate/honest.ts";
 import { memoryAfterCollection, openSockets } from "../own_process.ts";
-import type { VictimPlace } from "./world.ts";
+import { nodeName, type VictimPlace, victimRoles } from "./world.ts";
 
 /** What the process is told. */
 export type VictimCommand =
@@ -80,8 +80,8 @@ process.on("uncaughtException", complain("uncaught"));
 
 const running: { readonly drain: () => void; readonly over: Promise<void> }[] = [];
 const gates: GateCounts = { alive: 0, accepted: {} };
-/** Names of the nodes of this process, which are those in their certificates. */
-const started = new Set<string>();
+/** Names of all nodes under attack, as in their certificates: they link with each other as they need, and not when idle. */
+const nodeNames = new Set(victimRoles.map(nodeName));
 const say = (what: unknown) => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 /** Processor time of this thread, in milliseconds. */
@@ -109,7 +109,6 @@ let cpu = process.cpuUsage();
 
 /** Starts a node; resolves when it listens. */
 function start(name: string, config: RoleConfig): Promise<VictimPlace> {
-  started.add(name);
   return new Promise((resolve) => {
     const report = ({ level, event, message, fields = {} }: Report) => {
       const line: VictimLine = { node: name, level, event, message, fields };
@@ -126,7 +125,7 @@ function start(name: string, config: RoleConfig): Promise<VictimPlace> {
         config,
         ports,
         transport: transportLogic,
-        makeGate: countedGates(makeGateFactory({ ports }), gates, (peer) => started.has(peer)),
+        makeGate: countedGates(makeGateFactory({ ports }), gates, (peer) => nodeNames.has(peer)),
         audit: logAlone,
         evaluator: undefined,
       },

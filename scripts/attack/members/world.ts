@@ -22,6 +22,9 @@ export const victimRoles = ["gateway", "data", "worker", "scheduler"] as const;
 /** One of {@linkcode victimRoles}. */
 export type VictimRole = (typeof victimRoles)[number];
 
+/** The name of a node under attack. */
+export const nodeName = (role: VictimRole): string => `${role}-01`;
+
 /** Where a node under attack is. */
 export interface VictimPlace {
   readonly peer: string;
@@ -166,7 +169,7 @@ export async function configure(
   role: VictimRole,
   { gatewayAddresses, defended }: { readonly gatewayAddresses: readonly string[]; readonly defended: boolean },
 ): Promise<RoleConfig> {
-  const name = `${role}-01`;
+  const name = nodeName(role);
   const { identity } = await issueMember(world, name, { role });
   const folder = join(world.folder, name);
   mkdirSync(folder);
