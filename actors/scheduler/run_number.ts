@@ -19,6 +19,8 @@ import type { Ports } from "../runtime/ports.ts";
 
 /** Taking the run's number may take this long, in milliseconds. */
 export const takeRunMs = 10_000;
+/** A run that cannot be kept begins this late at most, in milliseconds: a remembered number may be of a clock that was ahead. */
+const unkeptWaitMaxMs = 5_000;
 /** A run is a u32. */
 const runMax = 0xffff_ffff;
 const fileBytesMax = 64;
@@ -43,14 +45,15 @@ export function trainingIdOf({ dataset, model, executors }: DilocoJobConfig): st
   return `t-${createHash("sha256").update(named).digest("hex").slice(0, 8)}`;
 }
 
-/** The run's number where none is remembered: seconds since the epoch, which no count reaches. */
-export function unrememberedRun(now: number): number {
-  return Math.min(runMax, Math.max(1, Math.floor(now / 1_000)));
-}
+/** Seconds since the epoch as a run: each second's is higher than those before it, remembered or not. */
+const secondsOf = (now: number): number => Math.min(runMax, Math.max(1, Math.floor(now / 1_000)));
+
+/** The run where the file system is too slow: as if it had begun a second ago, so that the next start's is higher. */
+export const unrememberedRun = (now: number): number => secondsOf(now - 1_000);
 
 /**
- * Takes the next run of a training. A number that cannot be read is followed by the time, one that cannot be written is used all the
- * same.
+ * Takes the next run of a training: above the one that is remembered, and never below the time. A run that cannot be kept is used all
+ * the same: it is named by the next second, and begins when that is over, so that the run of every other start differs.
  */
 export function takeRun(
   stateDir: string,
@@ -64,25 +67,25 @@ export function takeRun(
       readWhole({ path, what: "run number", bytesMax: fileBytesMax, key: "state_dir" }),
     );
     const isMissing = read._tag === "Failure" && read.failure.problem === "missing";
-    const before = isMissing ? 0 : read._tag === "Success" ? numberOf(read.success.text) : undefined;
-    const run = before === undefined || before >= runMax ? unrememberedRun(now) : before + 1;
+    const before = read._tag === "Success" ? numberOf(read.success.text) : 0;
+    const run = Math.max(before + 1, secondsOf(now));
     const written = yield* Effect.result(
       Effect.andThen(
         makeStateDirectory(folder),
         writeWhole([{ path, content: `${run}\n`, mode: 0o600 }], "replace"),
       ),
     );
-    const problem = written._tag === "Failure" ? written.failure.message : undefined;
-    return {
-      training: { id, run: problem === undefined ? run : Math.max(run, unrememberedRun(now)) },
-      isRestart: !isMissing,
-      problem,
-    };
+    if (written._tag === "Success") return { training: { id, run }, isRestart: !isMissing, problem: undefined };
+    const unkept = Math.min(runMax, run + 1);
+    yield* Effect.sleep(Math.min(unkeptWaitMaxMs, (unkept + 1) * 1_000 - now));
+    return { training: { id, run: unkept }, isRestart: !isMissing, problem: written.failure.message };
   });
 }
 
-function numberOf(text: string): number | undefined {
-  return /^[0-9]{1,10}\n?$/.test(text) ? Number(text) : undefined;
+/** 0 where the text is no run that another can follow. */
+function numberOf(text: string): number {
+  const number = /^[0-9]{1,10}\n?$/.test(text) ? Number(text) : 0;
+  return number < runMax ? number : 0;
 }
 
 /** Sends `effect.done.run` with a {@linkcode TakenRun}. */

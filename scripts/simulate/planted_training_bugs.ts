@@ -59,7 +59,7 @@ export const plantedTrainingBugs: readonly PlantedBug[] = [
   {
     name: "a restarted scheduler takes the run that it had",
     file: "actors/scheduler/run_number.ts",
-    find: ": before + 1;",
-    replace: ": Math.max(1, before);",
+    find: "Math.max(before + 1, secondsOf(now))",
+    replace: "Math.max(1, before)",
   },
 ];

@@ -1,5 +1,5 @@
 /** Verdicts, runs and leases of a scheduler: what workers are told, and when. */
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as NodeFileSystem from "@effect/platform-node-shared/NodeFileSystem";
 import * as NodePath from "@effect/platform-node-shared/NodePath";
@@ -200,7 +200,7 @@ test("after a restart a worker is taken once it has ended its leftovers; a forei
       if (peer === "ours") replyTo.send({ type: "response", id, message: { answer: "Ok" } });
       else replyTo.send({ type: "request.failed", id, error: failedWith("unsupported") });
     });
-  assert.is(actor.getSnapshot().context.run?.run, 2);
+  assert.ok(actor.getSnapshot().context.isRestart);
   const ask = (peer: string) => actor.send({ type: "peer.established", peer, identity: identityOf(peer, "worker") });
   ask("rust");
   answer();
@@ -226,27 +226,20 @@ test("each start takes the next run, and keeps it before anything is sent", asyn
   const place = temporary();
   const { job } = configOf(1, 1);
   const id = trainingIdOf(job);
-  const take = (stateDir = place.path) =>
+  const second = 1_764_000_000;
+  const take = (now = second * 1_000 + 500) =>
     Effect.runPromise(
-      Effect.provide(takeRun(stateDir, id, 1_764_000_000_000), Layer.merge(NodeFileSystem.layer, NodePath.layer)),
+      Effect.provide(takeRun(place.path, id, now), Layer.merge(NodeFileSystem.layer, NodePath.layer)),
     );
   const file = join(place.path, "trainings", id, "run");
-  assert.equal(await take(), { training: { id, run: 1 }, isRestart: false, problem: undefined });
-  assert.is(readFileSync(file, "utf8"), "1\n");
-  assert.equal(await take(), { training: { id, run: 2 }, isRestart: true, problem: undefined });
-  for (const text of ["", "no number\n", "99999999999\n", "4294967295\n"]) {
+  assert.equal(await take(), { training: { id, run: second }, isRestart: false, problem: undefined });
+  assert.is(readFileSync(file, "utf8"), `${second}\n`);
+  assert.equal(await take(), { training: { id, run: second + 1 }, isRestart: true, problem: undefined });
+  assert.is((await take((second - 3_600) * 1_000)).training.run, second + 2, "a clock that went back lowers no run");
+  for (const text of ["", "7\n", "no number\n", "99999999999\n", "4294967295\n"]) {
     writeFileSync(file, text);
-    assert.equal(await take(), {
-      training: { id, run: unrememberedRun(1_764_000_000_000) },
-      isRestart: true,
-      problem: undefined,
-    });
+    assert.equal(await take(), { training: { id, run: second }, isRestart: true, problem: undefined });
   }
-  rmSync(join(place.path, "trainings"), { recursive: true });
-  writeFileSync(join(place.path, "trainings"), "a file where the folder should be");
-  const unkept = await take();
-  assert.is(unkept.training.run, unrememberedRun(1_764_000_000_000), "one that cannot be kept is none that was used");
-  assert.ok(unkept.problem);
   place.remove();
   assert.is(
     trainingIdOf({ ...job, rounds: { ...job.rounds, updateRounds: 9 } }),
@@ -254,6 +247,28 @@ test("each start takes the next run, and keeps it before anything is sent", asyn
     "it has no more rounds than before",
   );
   assert.is.not(trainingIdOf({ ...job, dataset: "other" }), id);
+});
+
+test("bug: after a run that could not be kept a restarted scheduler took a lower one, which workers refuse", async () => {
+  const place = temporary();
+  const id = "t-7f3a";
+  const services = Layer.merge(NodeFileSystem.layer, NodePath.layer);
+  const take = () => Effect.runPromise(Effect.provide(takeRun(place.path, id, Date.now()), services));
+  const first = await take();
+  const folder = join(place.path, "trainings");
+  const hidden = `${folder}-away`;
+  renameSync(folder, hidden);
+  writeFileSync(folder, "a file where the folder should be");
+  const unkept = await take();
+  rmSync(folder);
+  renameSync(hidden, folder);
+  const next = await take();
+  assert.is(first.problem, undefined);
+  assert.match(unkept.problem ?? "", /trainings/);
+  assert.ok(first.training.run < unkept.training.run, "its number was the time");
+  assert.ok(unkept.training.run < next.training.run, `${unkept.training.run}, then ${next.training.run}`);
+  assert.ok(unrememberedRun(Date.now()) < (await take()).training.run, "nor after one whose file system was too slow");
+  place.remove();
 });
 
 test.run();

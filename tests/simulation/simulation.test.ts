@@ -259,6 +259,7 @@ once("seeds that failed once violate no invariant", async () => {
       2_011_560,
       2_014_474,
       3_010_811,
+      4_000_232,
     ]
   ) {
     await runSeeds(seed, 1);
