@@ -94,6 +94,8 @@ const requests = {
   "/hypha-api/0.0.1": passRequest,
   "/hypha-progress/0.0.1": passRequest,
   "/hypha-training/1": passRequest,
+  "/hypha-crl/1": ({ context, enqueue }, { exchange }) =>
+    enqueue.sendTo(transportOf(context), { type: "decline", exchange }),
 } as const satisfies Record<MessageProtocol, (args: NodeArgs, request: ReceivedRequest) => void>;
 
 /** Answers a request, or passes it on to the role. */
