@@ -132,6 +132,8 @@ export type TransportAsk =
      * `not-authorized`. Where undefined, it is meant for the roles that the table of acts has it received by.
      */
     readonly to?: AskTarget;
+    /** `never`: it goes out on an established connection. Where there is none, it fails with `not-connected`. */
+    readonly dial?: "never";
     readonly protocol: MessageProtocol;
     readonly message: Message;
     readonly timeoutMs: number;

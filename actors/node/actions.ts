@@ -8,9 +8,12 @@ import type { RetireAnswer, TransportCounters, TransportFact } from "../../trans
 import type { RoleOutcome } from "../runtime/role.ts";
 import {
   drainRole,
+  noteFetched,
   passRules,
   passTrust,
   reload,
+  serveCrls,
+  startExchange,
   startLinks,
   startRole,
   startRoleLate,
@@ -25,6 +28,7 @@ import {
   isRunning,
   noteClosed,
   noteEstablished,
+  passToExchange,
   passToRole,
   reportSummary,
   routeRequest,
@@ -131,6 +135,10 @@ export const node = nodeSetup.extend({
     noteEstablished: enqueueActions(noteEstablished),
     noteClosed: enqueueActions(noteClosed),
     passToRole: enqueueActions(passToRole),
+    passToExchange: enqueueActions(passToExchange),
+    startExchange: enqueueActions(startExchange),
+    serveCrls: enqueueActions(serveCrls),
+    noteFetched: enqueueActions(noteFetched),
     passRefusal: sendTo(
       ({ context }) => context.refusalLog,
       (_, fact: Extract<TransportFact, { type: "peer.refused" | "act.refused" }>) => fact,

@@ -8,8 +8,9 @@ import type { NodeIdentity } from "../../transport/port.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { signerOf } from "../data/grant.ts";
 import { present } from "../runtime/present.ts";
-import { isRunning } from "./facts.ts";
-import { transportInputOf } from "./inputs.ts";
+import { exchangeId, isRunning } from "./facts.ts";
+import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
+import { crlUrlsOf, transportInputOf } from "./inputs.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
@@ -28,12 +29,38 @@ export function transportInput({ config, ports, identity, snapshot, makeGate, ru
 
 /** Starts listening. */
 export function startTransport({ context, self, enqueue }: NodeArgs): void {
+  if (isRunning(self.getSnapshot(), exchangeId)) {
+    enqueue.sendTo<CrlExchangeRef>(exchangeId, { type: "transport.changed", transport: transportOf(context) });
+  }
   enqueue.sendTo(transportOf(context), { type: "start", replyTo: self });
 }
 
 /** Stops a transport that could not listen. */
 export function stopTransport({ context, enqueue }: NodeArgs): void {
   if (context.actor !== undefined) enqueue.stopChild(context.actor);
+}
+
+/** Starts the exchange of revocation lists, where there is a directory for them. */
+export function startExchange({ context: { config, namedPorts: ports }, self, enqueue }: NodeArgs): void {
+  const { stateDir } = config;
+  if (stateDir === undefined) return;
+  enqueue.spawnChild("crlExchange", {
+    id: exchangeId,
+    input: { parent: self, ports, stateDir, urls: crlUrlsOf(config) },
+  });
+}
+
+/** Takes announcements of revocation lists. */
+export function serveCrls({ context, self, enqueue }: NodeArgs): void {
+  if (!isRunning(self.getSnapshot(), exchangeId)) return;
+  enqueue.sendTo(transportOf(context), { type: "serve", protocol: "/hypha-crl/1" });
+}
+
+/** The lists were fetched: they count before the node dials, and before its own certificate is refused for want of them. */
+export function noteFetched({ context, self, enqueue }: NodeArgs): void {
+  if (context.areListsFetched) return;
+  enqueue.assign({ areListsFetched: true });
+  if (isRunning(self.getSnapshot(), "trustStore")) enqueue.sendTo("trustStore", { type: "trust.reload" });
 }
 
 /** Starts a link to each configured gateway. */
@@ -84,10 +111,16 @@ export function drainRole({ context, self, enqueue }: NodeArgs): void {
 }
 
 /** Passes new trust on at once: the time until connections have to be closed runs from here. */
-export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readonly snapshot: TrustSnapshot }): void {
+export function passTrust(
+  { context, self, enqueue }: NodeArgs,
+  { snapshot }: { readonly snapshot: TrustSnapshot },
+): void {
   enqueue.assign({ snapshot });
   enqueue.sendTo("identity", { type: "trust.changed", snapshot });
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
+  if (isRunning(self.getSnapshot(), exchangeId)) {
+    enqueue.sendTo<CrlExchangeRef>(exchangeId, { type: "trust.changed", snapshot });
+  }
   for (const { id } of context.previousIdentities) {
     enqueue.sendTo<PreviousIdentityRef>(id, { type: "trust.changed", snapshot });
   }

@@ -7,6 +7,7 @@ import { isConnectedAs, withConnected, withoutConnected } from "../../pki/member
 import type { CloseReason, TransportFact } from "../../transport/port.ts";
 import type { MessageProtocol } from "../../transport/protocols/messages.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
+import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
 import type { GatewayLinkRef } from "./gateway_link.ts";
 import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { RoleRef } from "./previous_identity.ts";
@@ -15,6 +16,17 @@ import type { RoleRef } from "./previous_identity.ts";
 export function passToRole({ context, self, enqueue }: NodeArgs, fact: TransportFact): void {
   const role = roleIdOf(context.identityCount);
   if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, fact);
+}
+
+/** The id of the exchange of revocation lists among the node's children. */
+export const exchangeId = "crlExchange";
+
+/** Passes a fact on to the exchange of revocation lists. */
+export function passToExchange(
+  { self, enqueue }: NodeArgs,
+  fact: Extract<TransportFact, { type: "peer.established" | "peer.closed" }>,
+): void {
+  if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, fact);
 }
 
 /** Whether there is a child of this id that takes events. */
@@ -94,6 +106,7 @@ const requests = {
   "/hypha-api/0.0.1": passRequest,
   "/hypha-progress/0.0.1": passRequest,
   "/hypha-training/1": passRequest,
+  "/hypha-crl/1": passCrlRequest,
 } as const satisfies Record<MessageProtocol, (args: NodeArgs, request: ReceivedRequest) => void>;
 
 /** Answers a request, or passes it on to the role. */
@@ -109,6 +122,11 @@ function answerHealth({ context, enqueue }: NodeArgs, { exchange }: ReceivedRequ
 function passRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequest): void {
   const role = roleIdOf(context.identityCount);
   if (isRunning(self.getSnapshot(), role)) enqueue.sendTo<RoleRef>(role, request);
+  else enqueue.sendTo(transportOf(context), { type: "decline", exchange: request.exchange });
+}
+
+function passCrlRequest({ context, self, enqueue }: NodeArgs, request: ReceivedRequest): void {
+  if (isRunning(self.getSnapshot(), exchangeId)) enqueue.sendTo<CrlExchangeRef>(exchangeId, request);
   else enqueue.sendTo(transportOf(context), { type: "decline", exchange: request.exchange });
 }
 

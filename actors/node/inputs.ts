@@ -38,6 +38,11 @@ export function trustPathsOf(config: RoleConfig): TrustPaths {
   return { trustPem, crlsPem, ownName, domains };
 }
 
+/** Where a node fetches revocation lists; nowhere where it has no directory for them. */
+export function crlUrlsOf({ membership, stateDir }: RoleConfig): readonly string[] {
+  return stateDir === undefined ? [] : membership?.crlUrls ?? [];
+}
+
 /** A gateway relays. Other roles reserve where the configuration allows it and names a gateway. */
 export function relayOf(config: RoleConfig): TransportInput["relay"] {
   if (config.role === "gateway") return "server";

@@ -17,7 +17,7 @@
  *
  * Key and trust, the operator's rules, the refusal log, and a link to each gateway are children of their own. A changed trust snapshot goes to
  * the transport at once, in every state. Facts are passed on to the role; health is answered here, and only a ready node is
- * healthy. Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
+ * healthy. Revocation lists are exchanged by a child (`actors/crl_exchange/`). Losing all gateways does not end readiness: the links dial again for as long as the node runs. `stopped` and
  * `failed` ignore all events; the output tells how the node ended.
  *
  * The roles' machines are provided: all of them by `node.ts`, a program's own by `node_of_role.ts`.
@@ -26,7 +26,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
-import { trustInputOf } from "./inputs.ts";
+import { crlUrlsOf, trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
 
@@ -79,6 +79,7 @@ export const rolelessNode = node.createMachine({
       counters: undefined,
       cell: undefined,
       isOwnAccepted: false,
+      areListsFetched: crlUrlsOf(input.config).length === 0,
       exit: { type: "stopped", reason: "it was stopped" },
     };
   },
@@ -86,7 +87,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: "watchRules",
+      entry: ["watchRules", "startExchange"],
       invoke: [
         {
           id: "trustStore",
@@ -105,6 +106,7 @@ export const rolelessNode = node.createMachine({
         "trust.reload": { actions: "reload" },
         "trust.loaded": { actions: { type: "passTrust", params: ({ event }) => event } },
         "trust.changed": { actions: { type: "passTrust", params: ({ event }) => event } },
+        "crls.fetched": { actions: "noteFetched" },
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: { type: "takeIdentity", params: ({ event }) => event } },
         "identity.failed": { target: "failed", actions: failAt("load") },
@@ -113,12 +115,14 @@ export const rolelessNode = node.createMachine({
         "peer.established": {
           actions: [
             { type: "noteEstablished", params: ({ event }) => event },
+            { type: "passToExchange", params: ({ event }) => event },
             { type: "passToRole", params: ({ event }) => event },
           ],
         },
         "peer.closed": {
           actions: [
             { type: "noteClosed", params: ({ event }) => event },
+            { type: "passToExchange", params: ({ event }) => event },
             { type: "passToRole", params: ({ event }) => event },
           ],
         },
@@ -164,10 +168,15 @@ export const rolelessNode = node.createMachine({
               target: "#node.failed",
               actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
             },
+            fetchMs: { actions: "noteFetched" },
           },
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
-            "identity.refused": { target: "#node.failed", actions: failAt("load") },
+            // By lists that are out, perhaps: the lists that are fetched count first.
+            "identity.refused": [
+              { guard: "areListsFetched", target: "#node.failed", actions: failAt("load") },
+              { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+            ],
           },
         },
         listening: {
@@ -205,7 +214,7 @@ export const rolelessNode = node.createMachine({
           },
         },
         joining: {
-          entry: ["serveHealth", "startLinks", "announce"],
+          entry: ["serveHealth", "serveCrls", "startLinks", "announce"],
           always: [{ guard: "isIdentityReplaced", target: "rekeying" }, { guard: "isJoined", target: "ready" }],
           initial: "waiting",
           states: {

@@ -24,6 +24,7 @@ import type {
 import type { AuditSink } from "../trust/audit.ts";
 import type { RoleConfig } from "../config/config.ts";
 import type { dataMachine } from "../data/data.ts";
+import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
 import type { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
@@ -47,6 +48,8 @@ export const listenMs = 30_000;
 export const retireMs = 5_000;
 /** A transport that takes over the addresses tries again after this, in milliseconds: the system may free them late. */
 export const relistenMs = 200;
+/** A node waits this long for revocation lists from its `crl_urls` before it goes on without, in milliseconds. */
+export const fetchMs = 10_000;
 /** Tries to take over the addresses. */
 export const relistensMax = 25;
 /** Previous identities that may have running work; with one more, the oldest ends at once. */
@@ -120,6 +123,8 @@ export interface NodeContext extends NodeInput {
   readonly linked: readonly AddressText[];
   /** Whether the node's own trust has accepted its own certificate. The node does not listen before. */
   readonly isOwnAccepted: boolean;
+  /** Whether the node waits for revocation lists no longer. It dials nobody before. */
+  readonly areListsFetched: boolean;
   readonly isReachable: boolean;
   readonly isDhtReady: boolean;
   readonly isReady: boolean;
@@ -167,6 +172,7 @@ const actors = {
   trustStore: trustStoreMachine,
   identity: identityMachine,
   ruleStore: ruleStoreMachine,
+  crlExchange: crlExchangeMachine,
   refusalLog: refusalLogMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
@@ -221,7 +227,9 @@ export const nodeSetup = setup({
   actors,
   guards: {
     isLoaded: ({ context }) =>
-      context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted,
+      context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted &&
+      context.areListsFetched,
+    areListsFetched: ({ context }) => context.areListsFetched,
     isJoined: ({ context }) => lacking(context).length === 0,
     /** The key was replaced: the transport presents a PeerID that is no longer the node's. */
     isIdentityReplaced: ({ context: { identity, activeIdentity } }) =>
@@ -248,6 +256,7 @@ export const nodeSetup = setup({
     closeMs,
     retireMs,
     relistenMs,
+    fetchMs,
     drainMs: ({ context }) => context.config.drainTimeoutMs,
   },
 });

@@ -70,6 +70,7 @@ export type PreviousIdentityRef = ActorRef<Snapshot<unknown>, PreviousIdentityCo
 export const settleMs = 5_000;
 
 const health = "/hypha-health/0.0.1";
+const crl = "/hypha-crl/1";
 
 type Received = Extract<TransportFact, { type: "request.received" | "stream.received" }>;
 type Passed = Extract<
@@ -92,6 +93,8 @@ export const previousIdentityMachine = setup({
     hasNoRole: ({ context }) => context.role === undefined,
     isHealth: (_, { protocol }: Received) => protocol === health,
     isRoleActive: ({ context }) => isRoleActive(context),
+    /** Revocation lists are exchanged under the new key. */
+    isCrl: (_, { protocol }: Received) => protocol === crl,
   },
   actions: {
     passTrust: sendTo(
@@ -177,6 +180,10 @@ export const previousIdentityMachine = setup({
       {
         guard: { type: "isHealth", params: ({ event }) => event },
         actions: { type: "answerHealth", params: ({ event }) => event },
+      },
+      {
+        guard: { type: "isCrl", params: ({ event }) => event },
+        actions: { type: "declineRequest", params: ({ event }) => event },
       },
       { guard: "isRoleActive", actions: { type: "passRequest", params: ({ event }) => event } },
       { actions: { type: "declineRequest", params: ({ event }) => event } },

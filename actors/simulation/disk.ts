@@ -52,7 +52,12 @@ export class Disk {
       lstat: (path) => this.#stat(path),
       exists: (path) => Effect.sync(() => this.#files.has(path) || this.#isFolder(path)),
       readFileString: (path) => this.#readText(path),
-      open: (path, options) => options?.flag === "wx" ? this.#create(path, options.mode) : this.#open(path),
+      open: (path, options) =>
+        options?.flag === "wx"
+          ? this.#create(path, options.mode)
+          : options?.flag === "w" || options?.flag === "r+"
+          ? this.#change(path, options.flag, options.mode)
+          : this.#open(path),
       makeDirectory: (path) => this.#write("makeDirectory", path, () => void this.#folders.add(path)),
       rename: (from, to) => this.#move("rename", from, to),
       link: (from, to) => this.#move("link", from, to),
@@ -132,6 +137,26 @@ export class Disk {
         this.put(path, "", mode);
         const write = (bytes: Uint8Array) => this.#write("write", path, () => void this.put(path, bytes.slice(), mode));
         return { ...handleOf(this.#files.get(path)!), writeAll: write };
+      });
+    });
+  }
+
+  /** A file that is written anew, or from some place on. */
+  #change(path: string, flag: "w" | "r+", mode = 0o644) {
+    return Effect.suspend(() => {
+      const before = this.#files.get(path);
+      if (flag === "r+" && before === undefined) return failed("NotFound", "open", path);
+      return this.#write("open", path, () => {
+        if (flag === "w") this.put(path, "", mode);
+        let bytes = (this.#files.get(path) as StoredFile).bytes;
+        const put = (content: Uint8Array) =>
+          this.#write("write", path, () => void this.put(path, bytes = content, before?.mode ?? mode));
+        return {
+          ...handleOf(this.#files.get(path) as StoredFile),
+          truncate: (length = 0) => put(bytes.slice(0, Number(length))),
+          seek: (offset: bigint) => Effect.succeed(offset),
+          writeAll: (more: Uint8Array) => put(Uint8Array.from([...bytes, ...more])),
+        } as File;
       });
     });
   }
@@ -273,7 +298,7 @@ function handleOf(file: StoredFile): File {
         position += piece.length;
         return piece.length;
       }),
-    seek: unused,
+    seek: (offset) => Effect.sync(() => BigInt(position = Number(offset))),
     truncate: unused,
     write: unused,
     writeAll: unused,

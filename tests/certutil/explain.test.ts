@@ -23,6 +23,7 @@ import { aggregateSpec } from "../support/worker_world.ts";
 const api = "/hypha-api/0.0.1";
 const progress = "/hypha-progress/0.0.1";
 const health = "/hypha-health/0.0.1";
+const crl = "/hypha-crl/1";
 const id = "3c508384-6829-4d62-83d3-061ae58b76fa";
 const resources = { gpu: 0, cpu: 1, storage: 0, memory: 1 };
 const timeout = { secs_since_epoch: 1, nanos_since_epoch: 0 };
@@ -45,6 +46,7 @@ const sent: Partial<Record<Act, readonly [protocol: string, bytes: Uint8Array]>>
   "data.ask": [api, encodeMessage(api, "request", { Data: { dataset: "digits" } })],
   "progress": [progress, encodeMessage(progress, "request", { job_id: id, progress: "update" })],
   "health": [health, encodeMessage(health, "request", {})],
+  "crl": [crl, encodeMessage(crl, "request", { Pull: { sha256: "00".repeat(32), offset: 0 } })],
   "slice.pull": ["/hypha-tensor-stream/pull/2", Uint8Array.of(1)],
   "file.push": ["/hypha-tensor-stream/push", Uint8Array.of(1)],
 };

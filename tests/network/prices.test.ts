@@ -20,6 +20,7 @@ const address = transport.addresses.find((each) => each.includes("127.0.0.1")) ?
 const rounds = 5;
 const acts: readonly [kind: string, count: number][] = [
   ["request", 150],
+  ["crl piece", 20],
   ["kad", 200],
   ["gossip", 60],
   ["push", 15],

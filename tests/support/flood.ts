@@ -8,6 +8,7 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { scriptCommand } from "../../scripts/check/runtimes.ts";
+import { crlPieceBytesMax } from "../../transport/protocols/mod.ts";
 import type { MemberCosts } from "../../transport/core/member_costs.ts";
 import { makeTransport } from "../../transport/core/transport.ts";
 import type { WorkLimits } from "../../transport/core/work_budget.ts";
@@ -24,6 +25,8 @@ export interface Flooder {
   stop(): void;
 }
 
+const piece = new Uint8Array(crlPieceBytesMax);
+
 /** A transport that answers health and subscribes to nothing, with what its members cost it. */
 export async function flooded(
   { workLimits, ...options }: TestTransportOptions & { readonly workLimits?: WorkLimits },
@@ -37,12 +40,13 @@ export async function flooded(
       session: (session) => costs = session.costs,
       fact: (fact) => {
         if (fact.type !== "request.received") return;
-        transport.send({ type: "respond", exchange: fact.exchange, message: { healthy: true } });
+        const message = fact.protocol === "/hypha-crl/1" ? { Piece: piece } : { healthy: true };
+        transport.send({ type: "respond", exchange: fact.exchange, message });
       },
     },
   });
   const transport: TestTransport = await startTransport({ ...options, logic });
-  transport.send({ type: "serve", protocol: "/hypha-health/0.0.1" });
+  for (const protocol of ["/hypha-health/0.0.1", "/hypha-crl/1"] as const) transport.send({ type: "serve", protocol });
   if (costs === undefined) throw new Error("Cannot see the session");
   return { transport, costs };
 }

@@ -133,8 +133,11 @@ async function unfinished(protocol: string, count: number, bytes: number): Promi
 }
 
 const health = "/hypha-health/0.0.1";
+const crl = "/hypha-crl/1";
 const floods: Readonly<Record<string, (count: number) => Promise<void>>> = {
   request: (count) => exchanges(health, count, encodeMessage(health, "request", {})),
+  "crl piece": (count) =>
+    exchanges(crl, count, encodeMessage(crl, "request", { Pull: { sha256: "00".repeat(32), offset: 0 } })),
   kad: pipelined,
   gossip: published,
   push: async (count) => {

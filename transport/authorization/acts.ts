@@ -41,6 +41,7 @@ export const acts = {
   "gateway": { receivedBy: "all", allowedTo: ["gateway"], closed: true, what: "be the gateway of this node" },
   "gossip": { receivedBy: "all", allowedTo: "member", what: "hand on gossip" },
   "health": { receivedBy: "all", allowedTo: "member", what: "ask whether a node is well" },
+  "crl": { receivedBy: "all", allowedTo: "member", what: "announce and fetch revocation lists" },
   "identify": { receivedBy: "all", allowedTo: "member", what: "exchange addresses and protocols" },
   "ping": { receivedBy: "all", allowedTo: "member", what: "ping" },
   "dcutr": { receivedBy: "all", allowedTo: "member", what: "make a relayed connection direct" },

@@ -23,6 +23,7 @@ const requestActs = {
   "/hypha-api/0.0.1": apiActs,
   "/hypha-progress/0.0.1": "progress",
   "/hypha-training/1": "training",
+  "/hypha-crl/1": "crl",
 } as const satisfies Readonly<Record<MessageProtocol, Act | typeof apiActs>>;
 
 const streamActs = {

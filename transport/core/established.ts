@@ -18,7 +18,7 @@ export function establishedOf(
     identityOf: (connection) => table.identityOf(connection),
     identitiesOf: (peer) => table.identitiesOf(peer),
     leftLately: (peer) => departed.list().some(({ identity }) => identity.peer === peer),
-    best: (peer) => table.best(peer),
+    best: (peer, to) => table.best(peer, to),
     gateways,
     get areRolesRequired() {
       return table.snapshot.policy.roles === "require";

@@ -36,7 +36,7 @@ export interface Established {
   /** Whether a peer's last connection ended a short while ago, and not because its certificate was refused. */
   leftLately(peer: PeerText): boolean;
   /** The connection to use for a peer: open, a direct one before a relayed one. */
-  best(peer: PeerText): WireConnection | undefined;
+  best(peer: PeerText, to?: AskTarget): WireConnection | undefined;
   /** The configured gateways that are connected. */
   gateways(): readonly PeerText[];
   /** Whether every certificate of the own domain must name a role. */

@@ -26,6 +26,8 @@ export const prices = {
   "frame.small": { eachUs: 10, perKibUs: 0 },
   /** A request that has arrived whole: decoded, handed to the node, answered. */
   "request": { eachUs: 400, perKibUs: 10 },
+  /** An answer about revocation lists: a piece is read from its file, encoded and sent. */
+  "crl": { eachUs: 200, perKibUs: 4 },
   /** A message of Kademlia: decoded and answered. */
   "kad": { eachUs: 120, perKibUs: 10 },
   /** A peer in an answer of Kademlia: found in the routing table, its addresses read and encoded. */

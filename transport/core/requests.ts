@@ -12,6 +12,7 @@ import type { Message, MessageProtocol, ProtocolMessages } from "../protocols/me
 import { decodeMessage, encodeMessage, requestMaxBytes } from "../protocols/mod.ts";
 import type { AskStream } from "./ask_stream.ts";
 import { askRequest } from "./asked_request.ts";
+import { connectsEstablished } from "./connects_established.ts";
 import type { SessionParts } from "./parts.ts";
 import { priceOf } from "./prices.ts";
 import { RareReports } from "./rare_reports.ts";
@@ -30,6 +31,9 @@ const malformedDetailMax = 300;
 /** How much is reported of why a request has no encoding, in characters. */
 const failedDetailMax = 200;
 
+/** Pieces of revocation lists are the only answers whose size the asker chooses. */
+const crl = "/hypha-crl/1";
+
 /** A request of a peer that waits for an answer. */
 interface WaitingRequest {
   readonly request: ReceivedRequest;
@@ -42,6 +46,8 @@ type Ask<T extends TransportAsk["type"]> = Extract<TransportAsk, { type: T }>;
 /** The exchanges of a session, in both directions. */
 export class Requests {
   readonly #parts: SessionParts;
+  /** The same for requests that never dial. */
+  readonly #connected: SessionParts;
   /** Requests of ours that are not answered, by the asker's id. */
   readonly #asked = new Map<string, AskStream<Message>>();
   /** Those, and answered ones whose stream is not closed yet. */
@@ -55,6 +61,7 @@ export class Requests {
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#connected = { ...parts, dialler: connectsEstablished(parts) };
     this.#malformed = new RareReports(() => parts.clock.monotonic());
   }
 
@@ -73,7 +80,7 @@ export class Requests {
     if (bytes === undefined) return;
     const act = actOfRequest(ask.protocol, ask.message);
     const request: AskStream<Message> = askRequest({
-      parts: this.#parts,
+      parts: ask.dial === "never" ? this.#connected : this.#parts,
       ask,
       to: ask.to ?? (act === undefined ? undefined : receiversOf(act)),
       bytes,
@@ -197,11 +204,14 @@ export class Requests {
 
   /** Answers an exchange. One that is over, or was answered, is left alone. */
   respond({ exchange, message }: Ask<"respond">): void {
-    const request = this.#take(exchange);
-    if (request === undefined) return;
+    const waiting = this.#take(exchange);
+    if (waiting === undefined) return;
+    const { request, identity } = waiting;
     try {
       const response = message as ProtocolMessages[MessageProtocol]["response"];
-      request.answer(encodeMessage(request.protocol, "response", response));
+      const bytes = encodeMessage(request.protocol, "response", response);
+      if (request.protocol === crl) this.#parts.work.charge(identity.peer, priceOf("crl", bytes.byteLength));
+      request.answer(bytes);
     } catch (error) {
       request.abort(String(error)); // a message of the wrong shape: the answerer's mistake, and this exchange's end
     }
@@ -209,13 +219,13 @@ export class Requests {
 
   /** Ends an exchange without a byte. */
   decline(exchange: string): void {
-    this.#take(exchange)?.answer();
+    this.#take(exchange)?.request.answer();
   }
 
-  #take(exchange: string): ReceivedRequest | undefined {
-    const request = this.#waiting.get(exchange)?.request;
+  #take(exchange: string): WaitingRequest | undefined {
+    const waiting = this.#waiting.get(exchange);
     this.#waiting.delete(exchange);
-    return request;
+    return waiting;
   }
 
   /** Ends the exchanges that wait for an answer and may not have one any more. */

@@ -5,8 +5,10 @@
  *
  * @module
  */
+import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
 import type { RoundReport, TrainingRequest, TrainingResponse, TrainingRun } from "./training_messages.ts";
 
+export type * from "./crl_messages.ts";
 export type * from "./training_messages.ts";
 
 export type Uuid = string;
@@ -33,6 +35,8 @@ export const messageProtocols = [
   "/hypha-progress/0.0.1",
   /** An extension of ours, which our workers and schedulers always serve. */
   "/hypha-training/1",
+  /** An extension of ours, which our nodes always serve. */
+  "/hypha-crl/1",
 ] as const;
 /** One of {@linkcode messageProtocols}. */
 export type MessageProtocol = (typeof messageProtocols)[number];
@@ -51,7 +55,9 @@ export type Message =
   | ProgressRequest
   | ProgressResponse
   | TrainingRequest
-  | TrainingResponse;
+  | TrainingResponse
+  | CrlRequest
+  | CrlResponse;
 
 /** Request and response of each protocol. */
 export interface ProtocolMessages {
@@ -59,6 +65,7 @@ export interface ProtocolMessages {
   readonly "/hypha-api/0.0.1": { readonly request: ApiRequest; readonly response: ApiResponse };
   readonly "/hypha-progress/0.0.1": { readonly request: ProgressRequest; readonly response: ProgressResponse };
   readonly "/hypha-training/1": { readonly request: TrainingRequest; readonly response: TrainingResponse };
+  readonly "/hypha-crl/1": { readonly request: CrlRequest; readonly response: CrlResponse };
 }
 
 // ── Health ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@
  * @module
  */
 import { Result } from "effect";
+import { crlRequestSchema, crlResponseSchema } from "./crl_schemas.ts";
 import { MalformedMessage } from "./malformed.ts";
 import type { MessageProtocol, ProtocolMessages, WorkerRequest } from "./messages.ts";
 import { fromCbor, type Schema, toCbor } from "./schema.ts";
@@ -18,6 +19,7 @@ import {
 } from "./schemas.ts";
 import { trainingRequestSchema, trainingResponseSchema } from "./training_schemas.ts";
 
+export { crlInlineBytesMax, crlNoticesMax, crlNumberDigitsMax, crlPieceBytesMax } from "./crl_schemas.ts";
 export { MalformedMessage } from "./malformed.ts";
 export { decodeFileHead, digestBytes, encodeFileHead, type FileHead, fileHeadMaxBytes } from "./file_frame.ts";
 export { signedBytesOf, type UnsignedGrant } from "./grant.ts";
@@ -64,6 +66,7 @@ const schemas: {
   "/hypha-api/0.0.1": { request: apiRequestSchema, response: apiResponseSchema },
   "/hypha-progress/0.0.1": { request: progressRequestSchema, response: progressResponseSchema },
   "/hypha-training/1": { request: trainingRequestSchema, response: trainingResponseSchema },
+  "/hypha-crl/1": { request: crlRequestSchema, response: crlResponseSchema },
 };
 
 /** Encodes a request or response. The message is ours: a wrong shape throws, as a programmer's mistake. */

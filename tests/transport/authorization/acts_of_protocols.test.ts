@@ -19,6 +19,8 @@ test("a request's variant names its act; what has no row has none", () => {
   assert.is(actOfRequest("/hypha-api/0.0.1", {}), undefined);
   assert.is(actOfRequest("/hypha-health/0.0.1", {}), "health");
   assert.is(actOfRequest("/hypha-progress/0.0.1", { job_id: "", progress: "update" }), "progress");
+  assert.is(actOfRequest("/hypha-crl/1", { Announce: [] }), "crl");
+  assert.is(actOfRequest("/hypha-crl/1", { Pull: { sha256: "", offset: 0 } }), "crl");
 });
 
 test("a stream's protocol names its act", () => {

@@ -21,7 +21,10 @@ function played(options: PlayedOptions = {}) {
   const { clock } = session;
   const requests = new Requests(session.parts);
   const { answers, replyTo } = answersTo<RequestAnswer>();
-  const ask = (id: string, fields: { timeoutMs?: number; message?: Message; protocol?: MessageProtocol } = {}) =>
+  const ask = (
+    id: string,
+    fields: { timeoutMs?: number; message?: Message; protocol?: MessageProtocol; dial?: "never" } = {},
+  ) =>
     requests.request({
       type: "request",
       id,
@@ -105,6 +108,25 @@ test("every way in which a request fails has its code, and leaves nothing behind
     assert.equal([it.said(), it.session.pairs[0]?.b.how], [[code], how], name);
     assert.equal([it.requests.size, it.clock.waiting], [0, 0], name);
   }
+});
+
+test("a request that never dials uses the connection that there is, and fails without one", () => {
+  const options = answering((pair) => pair.b.end(healthy));
+  let dials = 0;
+  const it = played({ ...options, dials: () => (dials += 1, "connected") });
+  it.ask("a", { dial: "never" });
+  assert.equal(it.said(), [], "inside the call that asked");
+  it.clock.pass(0);
+  assert.equal([it.said(), it.requests.size, it.clock.waiting], [["not-connected"], 0, 0]);
+  it.session.connectionTo("peer");
+  it.ask("b", { dial: "never" });
+  it.clock.pass(0);
+  assert.equal(it.said(), ["not-connected", "response"]);
+  it.ask("c", { dial: "never" });
+  it.requests.cancel("c");
+  it.clock.pass(0);
+  assert.equal(it.said().slice(2), ["cancelled"]);
+  assert.is(dials, 0);
 });
 
 test("the deadline counts from the ask: dialing takes of it", () => {

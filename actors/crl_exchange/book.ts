@@ -1,0 +1,245 @@
+/**
+ * What a list exchange knows: lists that it has, keys whose lists it takes, peers, wanted lists, lists that arrived.
+ *
+ * @module
+ */
+import { compareNumbers } from "../../pki/crl.ts";
+import { heldCrls } from "../../pki/held_crls.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import type { PeerText } from "../../transport/port.ts";
+import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import { crlInlineBytesMax } from "../../transport/protocols/mod.ts";
+import type { CrlIssuer, LearnedCrl } from "../files/arriving_crls.ts";
+import { Neighbours } from "./neighbours.ts";
+import { hashesOf, issuersOf, newestOf, offeredAs, offeredBy, type OfferedList, slotOf } from "./travelling_crls.ts";
+import { Wants } from "./wants.ts";
+
+/** Bytes of a list that is taken from a peer or by HTTP: 1.2 million entries. */
+export const crlTakenBytesMax = 64 * 1024 * 1024;
+/** A complete list above this has a base and a delta beside it (`hypha-ca`): these are pulled, the complete one is not. */
+export const wholeBytesMax = 32_768;
+/** Lists from the future that are kept aside; with more, the oldest of them is dropped. */
+export const aheadMax = 8;
+/** Lists that contradict others, of which the SHA-256 is remembered until the trust store has read them. */
+export const othersMax = 64;
+/** Lists that arrived and wait to be verified. */
+export const arrivalsMax = 64;
+
+/** Files whose look is remembered. */
+export const signaturesMax = 256;
+
+/** A list whose bytes are there. */
+export interface Arrival {
+  readonly issuer: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  /** The peer that brought the bytes along with its announcement; undefined: the bytes were pulled or fetched. */
+  readonly peer: PeerText | undefined;
+  /** They are not in the file yet. */
+  readonly bytes?: Uint8Array | undefined;
+}
+
+interface Ahead {
+  readonly arrival: Arrival;
+  readonly until: number;
+}
+
+/** The book of one exchange. It changes nothing but itself. */
+export class CrlBook {
+  readonly neighbours: Neighbours;
+  readonly wants: Wants;
+  readonly #now: () => number;
+  readonly #stateDir: string;
+  #snapshot: TrustSnapshot | undefined;
+  /** Lists that came through this exchange, by slot: the trust store may not have read them yet. */
+  readonly #learned = new Map<string, OfferedList>();
+  /** SHA-256 of lists that came and contradict others: they are not offered. */
+  readonly #others = new Set<string>();
+  #newest: ReadonlyMap<string, OfferedList> = new Map();
+  #known: ReadonlySet<string> = new Set();
+  #issuers: ReadonlyMap<string, CrlIssuer> = new Map();
+  readonly #ahead = new Map<string, Ahead>();
+  readonly #arrivals: Arrival[] = [];
+  /** What the files of lists looked like when they were hashed, by SHA-256. */
+  readonly signatures = new Map<string, string>();
+  #ids = 0;
+
+  /** @param now Milliseconds since the epoch. */
+  constructor({ now, stateDir }: { readonly now: () => number; readonly stateDir: string }) {
+    this.#now = now;
+    this.#stateDir = stateDir;
+    this.neighbours = new Neighbours(now);
+    this.wants = new Wants(now, (peer) => this.neighbours.rankOf(peer));
+  }
+
+  /** A number of its own for a request or a child. */
+  id(): string {
+    return String(++this.#ids);
+  }
+
+  // ── Lists ──
+
+  /** Trust changed: the lists that are held, and the keys whose lists are taken. */
+  trustChanged(snapshot: TrustSnapshot): void {
+    this.#snapshot = snapshot;
+    this.refresh();
+  }
+
+  get isTrustKnown(): boolean {
+    return this.#snapshot !== undefined;
+  }
+
+  /** The signature of a list may have been verified meanwhile, on a peer's path. */
+  refresh(): void {
+    if (this.#snapshot === undefined) return;
+    const held = offeredBy(this.#snapshot, this.#stateDir);
+    for (const { notice } of held) {
+      const learned = this.#learned.get(slotOf(notice));
+      if (learned !== undefined && compareNumbers(notice.number, learned.notice.number) > 0) {
+        this.#learned.delete(slotOf(notice));
+      }
+    }
+    this.#newest = newestOf([...this.#learned.values(), ...held]);
+    const learned = [...this.#learned.values()].map(({ notice }) => notice.sha256);
+    this.#known = new Set([...hashesOf(this.#snapshot), ...learned, ...this.#others]);
+    this.#issuers = issuersOf(this.#snapshot);
+  }
+
+  /** A list is in its place. */
+  learned(crl: LearnedCrl, bytes: Uint8Array | undefined): void {
+    const { notice, path } = offeredAs(crl);
+    if (crl.kind === "other") {
+      this.#others.add(crl.sha256);
+      const [oldest] = this.#others.size > othersMax ? this.#others : [];
+      if (oldest !== undefined) this.#others.delete(oldest);
+    } else this.#learned.set(slotOf(notice), { notice: bytes === undefined ? notice : { ...notice, bytes }, path });
+    this.refresh();
+  }
+
+  /** The lists that peers are told, with as many bytes as one announcement may bring along. */
+  notices(): readonly CrlNotice[] {
+    let inline = 0;
+    return [...this.#newest.values()].map(({ notice }) => {
+      inline += notice.bytes?.length ?? 0;
+      if (inline <= crlInlineBytesMax) return notice;
+      const { bytes: _bytes, ...bare } = notice;
+      return bare;
+    });
+  }
+
+  /** Where a list that the node has lies. */
+  pathOf(sha256: string): string | undefined {
+    return [...this.#newest.values()].find(({ notice }) => notice.sha256 === sha256)?.path;
+  }
+
+  /** The number of the newest list that the node has of a slot. */
+  numberOf(slot: Pick<CrlNotice, "issuer" | "scope" | "base">): string | undefined {
+    return this.#newest.get(slotOf(slot))?.notice.number;
+  }
+
+  /** The SHA-256 of the newest list of an issuer that covers all certificates. */
+  heldOf(issuer: string, kind: "complete" | "delta"): string | undefined {
+    return this.#newest.get(slotOf({ issuer, scope: "all", base: kind === "delta" ? "" : null }))?.notice.sha256;
+  }
+
+  /** The file of this list looks so; undefined: it holds another list now. */
+  noteSignature(sha256: string, signature: string | undefined): void {
+    if (signature === undefined) this.signatures.delete(sha256);
+    else this.signatures.set(sha256, signature);
+    const [oldest] = this.signatures.size > signaturesMax ? this.signatures.keys() : [];
+    if (oldest !== undefined) this.signatures.delete(oldest);
+  }
+
+  /** Whether lists that were in force before are missing, or older than they were. */
+  get isLacking(): boolean {
+    return this.#snapshot !== undefined && heldCrls(this.#snapshot).lacking.length > 0;
+  }
+
+  issuerOf(key: string): CrlIssuer | undefined {
+    return this.#issuers.get(key);
+  }
+
+  /** The keys of the node's own domain whose lists are fetched. */
+  issuersOf(domain: string): readonly CrlIssuer[] {
+    return [...this.#issuers.values()].filter((issuer) => issuer.domain === domain);
+  }
+
+  // ── Announcements ──
+
+  /**
+   * Whether the node wants an announced list. Only what the announcer says of its own list may keep that list away: an older number,
+   * or a size over the limit.
+   */
+  isWanted(notice: CrlNotice): boolean {
+    const { issuer, sha256, size, number, base, scope } = notice;
+    if (size < 1 || size > crlTakenBytesMax || !this.#issuers.has(issuer)) return false;
+    if (this.#known.has(sha256) || this.#ahead.has(sha256)) return false;
+    const held = this.numberOf(notice);
+    if (held !== undefined && compareNumbers(number, held) < 0) return false;
+    if (base !== null || size <= wholeBytesMax || held === undefined) return true;
+    const delta = this.numberOf({ issuer, scope, base: held });
+    return delta === undefined || compareNumbers(number, delta) > 0;
+  }
+
+  /** A peer announced lists. Returns for each whether it is wanted. */
+  announced(peer: PeerText, notices: readonly CrlNotice[]): readonly ("have" | "want")[] {
+    const isHeard = this.neighbours.isHeard(peer);
+    return notices.map((notice) => {
+      const isWanted = this.isWanted(notice);
+      this.neighbours.noteTold(peer, notice);
+      if (isWanted && isHeard) this.#want(peer, notice);
+      return isWanted && isHeard ? "want" : "have";
+    });
+  }
+
+  #want(peer: PeerText, notice: CrlNotice): void {
+    const { issuer, sha256, size, bytes } = notice;
+    if (bytes !== undefined && bytes.length === size) {
+      return this.arrived({ issuer, sha256, sizeBytes: size, peer, bytes });
+    }
+    this.wants.add(peer, notice);
+  }
+
+  // ── Arrivals ──
+
+  /** A list's bytes are there. */
+  arrived(arrival: Arrival): void {
+    const isThere = this.#arrivals.some(({ sha256 }) => sha256 === arrival.sha256);
+    if (!isThere && this.#arrivals.length < arrivalsMax) this.#arrivals.push(arrival);
+  }
+
+  get nextArrival(): Arrival | undefined {
+    return this.#arrivals[0];
+  }
+
+  /** The first arrival was dealt with. */
+  arrivalDone(): void {
+    this.#arrivals.shift();
+  }
+
+  /** A list is kept aside until its time. */
+  keepAhead(arrival: Arrival, until: number): string | undefined {
+    const { bytes: _bytes, ...kept } = arrival;
+    this.#ahead.set(arrival.sha256, { arrival: kept, until });
+    const [oldest] = this.#ahead.size > aheadMax ? this.#ahead.keys() : [];
+    if (oldest !== undefined) this.#ahead.delete(oldest);
+    return oldest;
+  }
+
+  /** Lists whose time has come arrive now. Returns how long until the next one's, in milliseconds. */
+  takeDue(): number | undefined {
+    for (const [sha256, { arrival, until }] of this.#ahead) {
+      if (until > this.#now()) continue;
+      this.#ahead.delete(sha256);
+      this.arrived(arrival);
+    }
+    const next = Math.min(...[...this.#ahead.values()].map(({ until }) => until));
+    return Number.isFinite(next) ? Math.max(0, next - this.#now()) : undefined;
+  }
+
+  /** Lists that are wanted no longer: the node has them, or newer ones. Returns those that are being pulled. */
+  dropUnwanted(): readonly string[] {
+    const unwanted = this.wants.notices().filter((notice) => !this.isWanted(notice));
+    return unwanted.flatMap(({ sha256 }) => this.wants.remove(sha256) ? [sha256] : []);
+  }
+}

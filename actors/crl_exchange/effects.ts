@@ -1,0 +1,80 @@
+/**
+ * The Effects of a list exchange as actors.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import { crlInlineBytesMax, crlPieceBytesMax } from "../../transport/protocols/mod.ts";
+import {
+  addPiece,
+  clearIncoming,
+  type CrlArrival,
+  type CrlIssuer,
+  dropIncoming,
+  readPiece,
+  takeCrl,
+} from "../files/arriving_crls.ts";
+import { type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
+import type { Arrival } from "./book.ts";
+import { type FetchInput, fetchLists } from "./fetch_lists.ts";
+
+/** Removes what an earlier run left aside. */
+export const clear = fromEffect(
+  "clear",
+  ({ stateDir }: EffectInput & { readonly stateDir: string }) => clearIncoming(stateDir),
+);
+
+interface TakeInput extends EffectInput {
+  readonly stateDir: string;
+  readonly arrival: Arrival;
+  /** The key that must have signed it; undefined: the node takes no lists of that key any more. */
+  readonly issuer: CrlIssuer | undefined;
+  readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
+  readonly at: Date;
+}
+
+/** What became of an arrival, and its bytes where peers are told them along with the list. */
+export interface Taken {
+  readonly arrival: Arrival;
+  readonly outcome: CrlArrival;
+  readonly bytes: Uint8Array | undefined;
+}
+
+/** Verifies a list that has arrived and moves it into its place. */
+export const take = fromEffect(
+  "take",
+  ({ stateDir, arrival, issuer, newest, at }: TakeInput) =>
+    Effect.gen(function* () {
+      const { sha256, sizeBytes, bytes } = arrival;
+      if (bytes !== undefined) yield* addPiece(stateDir, { sha256, offset: 0, bytes });
+      if (issuer === undefined) {
+        yield* dropIncoming(stateDir, sha256);
+        return { arrival, outcome: { type: "old" }, bytes: undefined } satisfies Taken;
+      }
+      const outcome = yield* takeCrl({ stateDir, sha256, sizeBytes, issuer, newest, at });
+      if (outcome.type !== "taken" || sizeBytes > crlInlineBytesMax) return { arrival, outcome, bytes: undefined };
+      const { path } = outcome.crl;
+      const piece = yield* readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax);
+      return { arrival, outcome, bytes: piece?.bytes } satisfies Taken;
+    }),
+);
+
+interface ServeInput extends EffectInput {
+  /** The actor's own id. */
+  readonly id: string;
+  readonly exchange: string;
+  readonly path: string;
+  readonly sha256: string;
+  readonly offset: number;
+  readonly unchanged: string | undefined;
+}
+
+/** Reads a piece of a list for a peer. */
+export const serve = fromEffect(
+  "serve",
+  ({ id, exchange, ...place }: ServeInput) =>
+    Effect.map(readPiece(place, crlPieceBytesMax), (piece) => ({ id, exchange, ...place, piece })),
+);
+
+/** Fetches what is new by HTTP. */
+export const fetchRound = fromEffect("fetchRound", (input: EffectInput & FetchInput) => fetchLists(input));

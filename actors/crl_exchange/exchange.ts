@@ -1,0 +1,179 @@
+/**
+ * The exchange of revocation lists: announces the node's lists to its peers, pulls those that it lacks, fetches them by HTTP, and
+ * puts them into the state directory. It decides nothing about trust: the trust store reads what lies there.
+ *
+ * ```
+ *  clearing ─▶ exchanging
+ *    arrivals: resting ── a list's bytes are there ─▶ taking (verified, moved into place) ─▶ resting
+ *                 ▲                                     └── not stored ─▶ pausing ── 10 s ──┐
+ *                 └─────────────────────────────────────────────────────────────────────────┘
+ *    fetching: idle ── trust ─▶ asking ─▶ settling ─▶ waiting ── a minute ─▶ asking             (off without URLs)
+ * ```
+ *
+ * Announcements, pulls (`pull.ts`) and answers go on beside that. A list is announced to each neighbour that has not told it, when
+ * it was verified; all lists on a new connection and once an hour. Requests never dial: peers that cannot be asked are not asked.
+ *
+ * Tells its parent `crls.fetched` once: after the first round of fetching, or at once where there is nothing to fetch.
+ *
+ * @module
+ */
+import { assign, enqueueActions, sendTo } from "xstate";
+import { CrlBook } from "./book.ts";
+import {
+  announceAll,
+  answerRequest,
+  closed,
+  due,
+  endArrival,
+  endPull,
+  established,
+  fetched,
+  fetchInput,
+  look,
+  lookAgain,
+  pause,
+  respond,
+  serveNext,
+  takeInput,
+  takeTransport,
+  takeTrust,
+  tellAgain,
+  told,
+} from "./exchange_actions.ts";
+import { exchangeSetup } from "./exchange_setup.ts";
+import type { PullEvent } from "./pull.ts";
+
+export type { CrlExchangeCommand, CrlExchangeEvent, CrlExchangeInput, CrlExchangeRef } from "./exchange_setup.ts";
+
+const exchange = exchangeSetup.extend({
+  actions: {
+    takeTrust: enqueueActions(takeTrust),
+    takeTransport: enqueueActions(takeTransport),
+    established: enqueueActions(established),
+    closed: enqueueActions(closed),
+    answerRequest: enqueueActions(answerRequest),
+    told: enqueueActions(told),
+    tell: enqueueActions(tellAgain),
+    announceAll: enqueueActions(announceAll),
+    look: enqueueActions(look),
+    lookAgain: enqueueActions(lookAgain),
+    noteProgress: ({ context }, { sha256, offset }: Extract<PullEvent, { type: "pull.progressed" }>) =>
+      context.book.wants.progressed(sha256, offset),
+    endPull: enqueueActions(endPull),
+    serveNext: enqueueActions(serveNext),
+    respond: enqueueActions(respond),
+    endArrival: enqueueActions(endArrival),
+    pause: enqueueActions(pause),
+    due: enqueueActions(due),
+    fetched: enqueueActions(fetched),
+    noteUnreached: assign({ isReached: false }),
+    noteToldFetched: assign({ isToldFetched: true }),
+    sendFetched: sendTo(({ context }) => context.parent, { type: "crls.fetched" }),
+  },
+});
+
+const notStored = {
+  type: "pause",
+  params: ({ event }: { readonly event: { readonly error: Error } }) => ({ detail: event.error.message }),
+} as const;
+
+/** The exchange as a machine. */
+export const crlExchangeMachine = exchange.createMachine({
+  id: "crlExchange",
+  context: ({ input }) => ({
+    ...input,
+    transport: undefined,
+    book: new CrlBook({ now: input.ports.now, stateDir: input.stateDir }),
+    pulls: new Map(),
+    waiting: [],
+    reading: 0,
+    isLooking: false,
+    pausedUntil: 0,
+    isUnstored: false,
+    etags: new Map(),
+    isReached: false,
+    isToldFetched: false,
+  }),
+  on: {
+    "trust.changed": { actions: { type: "takeTrust", params: ({ event }) => event } },
+    "transport.changed": { actions: { type: "takeTransport", params: ({ event }) => event } },
+    "peer.established": { actions: { type: "established", params: ({ event }) => event } },
+    "peer.closed": { actions: { type: "closed", params: ({ event }) => event } },
+    "request.received": { actions: { type: "answerRequest", params: ({ event }) => event } },
+    "crl.told": { actions: { type: "told", params: ({ event }) => event } },
+    "crl.tell": { actions: { type: "tell", params: ({ event }) => event } },
+    "crl.look": { actions: "look" },
+    "crl.look.again": { actions: "lookAgain" },
+    "crl.serve": { actions: "serveNext" },
+    "crl.due": { actions: "due" },
+    "pull.progressed": { actions: { type: "noteProgress", params: ({ event }) => event } },
+    "pull.ended": { actions: { type: "endPull", params: ({ event }) => event } },
+    "effect.done.serve": { actions: { type: "respond", params: ({ event }) => event.value } },
+  },
+  initial: "clearing",
+  states: {
+    clearing: {
+      invoke: { src: "clear", input: ({ context: { ports, stateDir } }) => ({ ports, stateDir }) },
+      on: {
+        "effect.done.clear": "exchanging",
+        "effect.failed.clear": { target: "exchanging", actions: notStored },
+      },
+    },
+    exchanging: {
+      type: "parallel",
+      states: {
+        announcing: {
+          initial: "waiting",
+          states: {
+            waiting: { after: { announceAgain: { target: "waiting", reenter: true, actions: "announceAll" } } },
+          },
+        },
+        arrivals: {
+          initial: "resting",
+          states: {
+            resting: {
+              always: { guard: "hasArrival", target: "taking" },
+              on: { "crl.arrived": { target: "resting", reenter: true } },
+            },
+            taking: {
+              invoke: { src: "take", input: ({ context }) => takeInput(context) },
+              on: {
+                "effect.done.take": {
+                  target: "resting",
+                  actions: { type: "endArrival", params: ({ event }) => event.value },
+                },
+                "effect.failed.take": { target: "pausing", actions: notStored },
+              },
+            },
+            pausing: { after: { pause: "resting" } },
+          },
+        },
+        fetching: {
+          initial: "idle",
+          states: {
+            idle: { always: { guard: "isTrustKnown", target: "beginning" } },
+            beginning: {
+              always: [{ guard: "hasUrls", target: "asking" }, { target: "off", actions: "sendFetched" }],
+            },
+            off: {},
+            asking: {
+              invoke: { src: "fetchRound", input: ({ context }) => fetchInput(context) },
+              on: {
+                "effect.done.fetchRound": {
+                  target: "settling",
+                  actions: { type: "fetched", params: ({ event }) => event.value },
+                },
+                "effect.failed.fetchRound": { target: "settling", actions: [notStored, "noteUnreached"] },
+              },
+            },
+            settling: {
+              always: { guard: "isFirstOver", target: "waiting", actions: ["noteToldFetched", "sendFetched"] },
+              after: { fetchAgain: "asking" },
+            },
+            waiting: { after: { fetchAgain: "asking" } },
+          },
+        },
+      },
+    },
+  },
+});

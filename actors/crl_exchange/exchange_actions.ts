@@ -1,0 +1,344 @@
+/**
+ * The actions of a list exchange.
+ *
+ * @module
+ */
+import { ownDomain } from "../../pki/crl_marks.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
+import type { PeerText, RequestAnswer, TransportFact } from "../../transport/port.ts";
+import type { ReceivedRequest } from "../runtime/requests.ts";
+import { answerAs, type TransportRef } from "../runtime/role.ts";
+import { backoffMs } from "../runtime/backoff.ts";
+import type { Taken } from "./effects.ts";
+import { type ExchangeArgs, lookMs, type OwnEvent, pauseMs, readingMax, waitingMax } from "./exchange_setup.ts";
+import type { Fetched } from "./fetch_lists.ts";
+import type { PullEvent, PullRef } from "./pull.ts";
+
+/** How long an answer to an announcement is waited for, in milliseconds. */
+export const announceTimeoutMs = 5_000;
+/** The wait before an announcement that failed is repeated. */
+const tellBackoff = { firstMs: 500, maxMs: 60_000 };
+const protocol = "/hypha-crl/1";
+
+// ── Announcing ──
+
+/** Tells a peer the lists that it was not told. */
+function tell({ context: { book, transport }, self, enqueue }: ExchangeArgs, peer: PeerText): void {
+  if (transport === undefined) return;
+  const lists = book.neighbours.announcementTo(peer, book.notices());
+  if (lists.length === 0) return;
+  enqueue.sendTo(transport, {
+    type: "request",
+    id: `crl/${book.id()}`,
+    peer,
+    dial: "never",
+    protocol,
+    message: { Announce: lists },
+    timeoutMs: announceTimeoutMs,
+    replyTo: answerAs(self, (answer: RequestAnswer): OwnEvent => ({ type: "crl.told", peer, lists, answer })),
+  });
+}
+
+/** Tells a peer again what did not reach it. */
+export function tellAgain(args: ExchangeArgs, { peer }: { readonly peer: PeerText }): void {
+  tell(args, peer);
+}
+
+/** Tells all peers everything again. */
+export function announceAll(args: ExchangeArgs): void {
+  args.context.book.neighbours.forgetAnnouncements();
+  tellAll(args);
+}
+
+/** Tells all peers what they were not told. */
+export function tellAll(args: ExchangeArgs): void {
+  for (const peer of args.context.book.neighbours.peers()) tell(args, peer);
+}
+
+/** A peer answered an announcement, or did not. */
+export function told(args: ExchangeArgs, { peer, lists, answer }: Extract<OwnEvent, { type: "crl.told" }>): void {
+  const { context: { book: { neighbours }, ports }, enqueue } = args;
+  if (answer.type === "response") {
+    neighbours.answered(peer);
+    return tell(args, peer);
+  }
+  const failures = neighbours.failed(peer, lists, answer.error.code === "unsupported");
+  if (failures === undefined) return;
+  const delay = backoffMs(failures, ports.random(), tellBackoff);
+  enqueue.raise({ type: "crl.tell", peer }, { delay, id: `tell/${peer}` });
+}
+
+// ── Peers and trust ──
+
+/** A member is connected: both ends tell what they have. */
+export function established(
+  args: ExchangeArgs,
+  { identity }: Extract<TransportFact, { type: "peer.established" }>,
+): void {
+  const { book } = args.context;
+  book.neighbours.established(identity);
+  book.refresh();
+  tellAll(args);
+}
+
+/** A member is gone. */
+export function closed(
+  { context: { book } }: ExchangeArgs,
+  { identity }: Extract<TransportFact, { type: "peer.closed" }>,
+) {
+  if (book.neighbours.closed(identity)) book.wants.left(identity.peer);
+}
+
+/** Another snapshot holds: other lists, other keys. */
+export function takeTrust(args: ExchangeArgs, { snapshot }: { readonly snapshot: TrustSnapshot }): void {
+  args.context.book.trustChanged(snapshot);
+  dropUnwanted(args);
+  tellAll(args);
+}
+
+/** The node has another transport, with connections of its own. */
+export function takeTransport(args: ExchangeArgs, { transport }: { readonly transport: TransportRef }): void {
+  const { context: { book }, enqueue } = args;
+  for (const peer of [...book.neighbours.peers()]) book.wants.left(peer);
+  book.neighbours.clear();
+  enqueue.assign({ transport });
+}
+
+// ── Requests ──
+
+/** Answers an announcement at once, and a request for a piece in its turn. */
+export function answerRequest(args: ExchangeArgs, request: ReceivedRequest): void {
+  const { context: { book, transport, waiting }, enqueue } = args;
+  const { exchange, peer, message } = request;
+  if (transport === undefined) return;
+  if ("Announce" in message) {
+    const answers = book.announced(peer, message.Announce);
+    enqueue.sendTo(transport, { type: "respond", exchange, message: { Announced: answers } });
+    enqueue.raise({ type: "crl.arrived" });
+    return enqueue.raise({ type: "crl.look" });
+  }
+  if (!("Pull" in message) || waiting.length >= waitingMax) {
+    return enqueue.sendTo(transport, { type: "decline", exchange });
+  }
+  enqueue.assign({ waiting: [...waiting, request] });
+  enqueue.raise({ type: "crl.serve" });
+}
+
+/** Reads the next pieces that peers asked for. */
+export function serveNext({ context, enqueue }: ExchangeArgs): void {
+  const { book, ports, transport, waiting } = context;
+  const taken = waiting.slice(0, Math.max(0, readingMax - context.reading));
+  let { reading } = context;
+  for (const { exchange, message } of taken) {
+    if (transport === undefined || !("Pull" in message)) continue;
+    const { sha256, offset } = message.Pull;
+    const path = book.pathOf(sha256);
+    if (path === undefined) {
+      enqueue.sendTo(transport, { type: "respond", exchange, message: { Piece: new Uint8Array(0) } });
+      continue;
+    }
+    reading += 1;
+    const id = `serve/${book.id()}`;
+    const unchanged = book.signatures.get(sha256);
+    enqueue.spawnChild("serve", { id, input: { ports, id, exchange, path, sha256, offset, unchanged } });
+  }
+  enqueue.assign({ waiting: waiting.slice(taken.length), reading });
+}
+
+/** A piece was read. */
+export function respond(
+  { context: { book, transport, reading }, enqueue }: ExchangeArgs,
+  { id, exchange, sha256, piece }: {
+    readonly id: string;
+    readonly exchange: string;
+    readonly sha256: string;
+    readonly piece: { readonly bytes: Uint8Array; readonly signature: string } | undefined;
+  },
+): void {
+  book.noteSignature(sha256, piece?.signature);
+  enqueue.stopChild(id);
+  enqueue.assign({ reading: reading - 1 });
+  const message = { Piece: piece?.bytes ?? new Uint8Array(0) };
+  if (transport !== undefined) enqueue.sendTo(transport, { type: "respond", exchange, message });
+  enqueue.raise({ type: "crl.serve" });
+}
+
+// ── Pulling ──
+
+/** Begins pulls where there are places, and stops those that hold up better ones. */
+export function look({ context, self, enqueue }: ExchangeArgs): void {
+  const { book, ports, stateDir, transport, pulls, pausedUntil } = context;
+  if (transport === undefined || ports.now() < pausedUntil) return;
+  const running = new Map(pulls);
+  for (let next = book.wants.next(); next !== undefined; next = book.wants.next()) {
+    const id = `pull/${book.id()}`;
+    running.set(next.notice.sha256, id);
+    enqueue.spawnChild("pull", { id, input: { ...next, parent: self, ports, transport, stateDir } });
+  }
+  enqueue.assign({ pulls: running });
+  const stopped = book.wants.toStop();
+  if (stopped !== undefined) enqueue.sendTo<PullRef>(running.get(stopped) ?? "", { type: "pull.stop" });
+  if (!book.wants.areWaiting || context.isLooking) return;
+  enqueue.assign({ isLooking: true });
+  enqueue.raise({ type: "crl.look.again" }, { delay: lookMs, id: "look" });
+}
+
+/** Looks again while lists wait for a place. */
+export function lookAgain(args: ExchangeArgs): void {
+  args.enqueue.assign({ isLooking: false });
+  args.enqueue.raise({ type: "crl.look" });
+}
+
+/** A pull ended. */
+export function endPull(
+  args: ExchangeArgs,
+  { sha256, peer, end, detail }: Extract<PullEvent, { type: "pull.ended" }>,
+): void {
+  const { context, enqueue } = args;
+  const { book, ports, pulls } = context;
+  const notice = book.wants.notices().find((each) => each.sha256 === sha256);
+  enqueue.assign({ pulls: new Map([...pulls].filter(([each]) => each !== sha256)) });
+  const tellers = [...book.neighbours.peers()].filter((each) =>
+    notice !== undefined && book.neighbours.stillTells(each, notice)
+  );
+  const outcome = book.wants.ended(sha256, end);
+  if (end === "unstored") pause(args, { detail });
+  if (end === "whole" && notice !== undefined) {
+    book.arrived({ issuer: notice.issuer, sha256, sizeBytes: notice.size, peer: undefined });
+    enqueue.raise({ type: "crl.arrived" });
+  }
+  if (end === "wrong") blame(args, peer, detail);
+  // Nobody had it: those that told of it are to blame, unless they told a newer one meanwhile.
+  if (outcome === "unserved") {
+    for (const each of tellers) if (end !== "wrong" || each !== peer) blame(args, each, detail);
+  }
+  if (end === "useless") {
+    const message = `Cannot pull revocation list ${sha256.slice(0, 16)} from ${peer}: ${detail}`;
+    ports.report({ level: "debug", event: "crl.unserved", message, fields: { peer, sha256 } });
+  }
+  enqueue.raise({ type: "crl.look" });
+}
+
+function blame({ context: { book, ports } }: Pick<ExchangeArgs, "context">, peer: PeerText, detail: string): void {
+  const isDeaf = book.neighbours.strike(peer);
+  ports.report({
+    level: isDeaf ? "warn" : "info",
+    event: "crl.useless",
+    message: `Useless revocation list from ${peer}: ${detail}${
+      isDeaf ? "; its announcements are ignored for an hour" : ""
+    }`,
+    fields: { peer, detail, ignored: isDeaf },
+  });
+}
+
+/** The state directory could not be written: nothing is pulled for a while. */
+export function pause({ context, enqueue }: ExchangeArgs, { detail }: { readonly detail: string }): void {
+  const { ports, isUnstored } = context;
+  if (!isUnstored) {
+    ports.report({ level: "warn", event: "crl.unstored", message: detail, fields: { detail } });
+  }
+  enqueue.assign({ isUnstored: true, pausedUntil: ports.now() + pauseMs });
+  enqueue.raise({ type: "crl.look" }, { delay: pauseMs, id: "paused" });
+}
+
+/** Stops pulls of lists that the node has by now. */
+function dropUnwanted({ context: { book, pulls }, enqueue }: ExchangeArgs): void {
+  for (const sha256 of book.dropUnwanted()) {
+    const id = pulls.get(sha256);
+    if (id !== undefined) enqueue.sendTo<PullRef>(id, { type: "pull.stop" });
+  }
+}
+
+// ── Arrivals ──
+
+/** The input of the Effect that takes the next arrival. */
+export function takeInput({ ports, stateDir, book }: ExchangeArgs["context"]) {
+  const arrival = book.nextArrival;
+  if (arrival === undefined) throw new Error("Cannot take a list: none arrived");
+  const { issuer } = arrival;
+  return {
+    ports,
+    stateDir,
+    arrival,
+    issuer: book.issuerOf(issuer),
+    newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) =>
+      book.numberOf({ issuer, scope: list.scope, base: list.kind === "delta" ? "" : null }),
+    at: new Date(ports.now()),
+  };
+}
+
+/** An arrival was verified, and is in its place, or is none. */
+export function endArrival(args: ExchangeArgs, { arrival, outcome, bytes }: Taken): void {
+  const { context, enqueue } = args;
+  const { book, ports } = context;
+  const { sha256, peer } = arrival;
+  book.arrivalDone();
+  enqueue.assign({ isUnstored: false });
+  switch (outcome.type) {
+    case "taken": {
+      const { crl } = outcome;
+      for (const giver of peer === undefined ? book.wants.giversOf(sha256) : [peer]) book.neighbours.forgive(giver);
+      book.wants.remove(sha256);
+      book.learned(crl, bytes);
+      dropUnwanted(args);
+      tellAll(args);
+      return reportTaken(context, crl);
+    }
+    case "ahead": {
+      book.wants.remove(sha256);
+      book.keepAhead(arrival, outcome.until.getTime());
+      const message = `Revocation list ${sha256.slice(0, 16)} is kept aside until ${outcome.until.toISOString()}`;
+      ports.report({ level: "warn", event: "crl.ahead", message, fields: { sha256 } });
+      return enqueue.raise({ type: "crl.due" });
+    }
+    case "old":
+      return void book.wants.remove(sha256);
+    case "wrong": {
+      const giver = peer ?? book.wants.wasWrong(sha256);
+      if (giver !== undefined) blame(args, giver, outcome.detail);
+      return enqueue.raise({ type: "crl.look" });
+    }
+  }
+}
+
+function reportTaken(
+  { ports }: ExchangeArgs["context"],
+  { key: issuer, scope, number, baseNumber, sizeBytes, domain, sha256 }: Extract<
+    Taken["outcome"],
+    { type: "taken" }
+  >["crl"],
+): void {
+  const what = baseNumber === undefined ? "revocation list" : "delta list";
+  ports.report({
+    level: "info",
+    event: "crl.taken",
+    message: `Took ${what} ${number} of issuer ${issuer.slice(0, 16)} (${sizeBytes} bytes)`,
+    fields: { issuer, scope, number, baseNumber, sizeBytes, domain, sha256 },
+  });
+}
+
+/** Lists whose time has come arrive. */
+export function due({ context: { book }, enqueue }: ExchangeArgs): void {
+  const waitMs = book.takeDue();
+  enqueue.raise({ type: "crl.arrived" });
+  if (waitMs !== undefined) enqueue.raise({ type: "crl.due" }, { delay: Math.min(waitMs, 3_600_000), id: "due" });
+}
+
+// ── HTTP ──
+
+/** The input of a round of fetching: what the node's own domain has issued by. */
+export function fetchInput({ ports, stateDir, urls, etags, book }: ExchangeArgs["context"]) {
+  const issuers = book.issuersOf(ownDomain).map(({ key }) => key);
+  const held = (issuer: string, kind: "complete" | "delta") => book.heldOf(issuer, kind);
+  return { ports, stateDir, urls, issuers, held, etags };
+}
+
+/** A round of fetching is over. */
+export function fetched({ context: { book, ports }, enqueue }: ExchangeArgs, { arrivals, failures }: Fetched): void {
+  for (const arrival of arrivals) book.arrived(arrival);
+  for (const { message, url } of failures) {
+    ports.report({ level: "warn", event: "crl.unfetched", message, fields: { url } });
+  }
+  enqueue.assign({ isReached: failures.length === 0 });
+  enqueue.raise({ type: "crl.arrived" });
+}

@@ -1,0 +1,178 @@
+/**
+ * The connected peers of a list exchange: what each told and was told, and how often it wasted our time.
+ *
+ * @module
+ */
+import { type ConnectedMember, withConnected, withoutConnected } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
+import type { PeerText } from "../../transport/port.ts";
+import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import { crlNoticesMax } from "../../transport/protocols/mod.ts";
+import { slotOf } from "./travelling_crls.ts";
+
+/** Slots for which a peer's newest list is remembered, and that it is told. Most networks have two. */
+export const slotsPerPeerMax = 64;
+/** Useless lists after which a peer is not heard, and for how long, in milliseconds. */
+export const strikesMax = 3;
+export const deafMs = 3_600_000;
+/** Peers whose strikes are remembered, connected or not. */
+export const strikingPeersMax = 1_024;
+
+/** How much a source is preferred: 0 before 1. */
+export type SourceRank = 0 | 1 | 2;
+
+interface Neighbour {
+  members: readonly ConnectedMember[];
+  /** The newest list that it told, by slot. */
+  readonly told: Map<string, CrlNotice>;
+  /** SHA-256 of what it knows from us, by slot. */
+  readonly knows: Map<string, string>;
+  /** An announcement to it is not answered yet. */
+  isAsked: boolean;
+  /** It does not speak the protocol. */
+  isUnable: boolean;
+  failures: number;
+}
+
+interface Strikes {
+  strikes: number;
+  deafUntil: number;
+}
+
+/** The peers of one exchange. */
+export class Neighbours {
+  readonly #now: () => number;
+  readonly #peers = new Map<PeerText, Neighbour>();
+  readonly #records = new Map<PeerText, Strikes>();
+
+  /** @param now Milliseconds since the epoch. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** A member is connected. */
+  established(identity: PeerIdentity): void {
+    const { peer } = identity;
+    const known = this.#peers.get(peer);
+    if (known !== undefined) {
+      known.members = withConnected(known.members, identity);
+      return;
+    }
+    const members = withConnected([], identity);
+    const fresh = { told: new Map(), knows: new Map(), isAsked: false, isUnable: false, failures: 0 };
+    this.#peers.set(peer, { members, ...fresh });
+  }
+
+  /** A member's last connection ended. Returns whether its peer is gone. */
+  closed(identity: PeerIdentity): boolean {
+    const known = this.#peers.get(identity.peer);
+    if (known === undefined) return false;
+    known.members = withoutConnected(known.members, identity);
+    return known.members.length === 0 && this.#peers.delete(identity.peer);
+  }
+
+  /** This node has another key: all connections are another transport's. */
+  clear(): void {
+    this.#peers.clear();
+  }
+
+  /** Gateways come before others. */
+  rankOf(peer: PeerText): SourceRank {
+    const roles: readonly (string | undefined)[] = this.#peers.get(peer)?.members.map(({ role }) => role) ?? [];
+    return roles.includes("ca") ? 0 : roles.includes("gateway") ? 1 : 2;
+  }
+
+  // ── What they told ──
+
+  /** A peer told that it has a list. It is not told of it in turn. */
+  noteTold(peer: PeerText, notice: CrlNotice): void {
+    const known = this.#peers.get(peer);
+    if (known === undefined) return;
+    const { bytes: _bytes, ...kept } = notice;
+    put(known.told, slotOf(notice), kept);
+    put(known.knows, slotOf(notice), notice.sha256);
+  }
+
+  /** Whether this list is what a peer told last of its slot. */
+  stillTells(peer: PeerText, notice: CrlNotice): boolean {
+    return this.#peers.get(peer)?.told.get(slotOf(notice))?.sha256 === notice.sha256;
+  }
+
+  // ── What they are told ──
+
+  /** The lists that a peer is to be told now; none while an announcement is not answered. They count as told from here on. */
+  announcementTo(peer: PeerText, lists: Iterable<CrlNotice>): readonly CrlNotice[] {
+    const known = this.#peers.get(peer);
+    if (known === undefined || known.isAsked || known.isUnable) return [];
+    const news: CrlNotice[] = [];
+    for (const list of lists) {
+      if (news.length < crlNoticesMax && known.knows.get(slotOf(list)) !== list.sha256) news.push(list);
+    }
+    for (const list of news) put(known.knows, slotOf(list), list.sha256);
+    known.isAsked = news.length > 0;
+    return news;
+  }
+
+  /** A peer answered an announcement. */
+  answered(peer: PeerText): void {
+    const known = this.#peers.get(peer);
+    if (known === undefined) return;
+    known.isAsked = false;
+    known.failures = 0;
+  }
+
+  /** An announcement failed: it is repeated, unless the peer does not speak the protocol. Returns how often in a row. */
+  failed(peer: PeerText, lists: readonly CrlNotice[], isUnable: boolean): number | undefined {
+    const known = this.#peers.get(peer);
+    if (known === undefined) return undefined;
+    known.isAsked = false;
+    known.isUnable ||= isUnable;
+    known.failures += 1;
+    for (const list of lists) {
+      if (known.knows.get(slotOf(list)) === list.sha256) known.knows.delete(slotOf(list));
+    }
+    return known.isUnable ? undefined : known.failures;
+  }
+
+  /** All are told everything again. */
+  forgetAnnouncements(): void {
+    for (const { knows } of this.#peers.values()) knows.clear();
+  }
+
+  peers(): Iterable<PeerText> {
+    return this.#peers.keys();
+  }
+
+  // ── What they waste ──
+
+  /** Whether a peer's announcements count. */
+  isHeard(peer: PeerText): boolean {
+    const record = this.#records.get(peer);
+    return record === undefined || record.strikes < strikesMax || this.#now() >= record.deafUntil;
+  }
+
+  /** A list of this peer was useless. Returns whether it is not heard from now on. */
+  strike(peer: PeerText): boolean {
+    const known = this.#records.get(peer);
+    const expired = known !== undefined && known.strikes >= strikesMax && this.#now() >= known.deafUntil;
+    const strikes = (known === undefined || expired ? 0 : known.strikes) + 1;
+    this.#records.delete(peer);
+    this.#records.set(peer, { strikes, deafUntil: this.#now() + deafMs });
+    const [oldest] = this.#records.size > strikingPeersMax ? this.#records.keys() : [];
+    if (oldest !== undefined) this.#records.delete(oldest);
+    return strikes >= strikesMax;
+  }
+
+  /** A list of this peer was of use. */
+  forgive(peer: PeerText): void {
+    this.#records.delete(peer);
+  }
+}
+
+/** Puts the newest last; over the limit the oldest goes. */
+function put<Value>(slots: Map<string, Value>, slot: string, value: Value): void {
+  slots.delete(slot);
+  slots.set(slot, value);
+  const [oldest] = slots.size > slotsPerPeerMax ? slots.keys() : [];
+  if (oldest !== undefined) slots.delete(oldest);
+}

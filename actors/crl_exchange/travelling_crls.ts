@@ -1,0 +1,91 @@
+/**
+ * The revocation lists that a node can hand on, and the keys whose lists it takes.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import * as Result from "effect/Result";
+import { compareNumbers, verifierOf } from "../../pki/crl.ts";
+import { domainKey, markKey } from "../../pki/crl_marks.ts";
+import { decodeDer } from "../../pki/der.ts";
+import { heldCrls, type HeldList } from "../../pki/held_crls.ts";
+import { readPublicKey } from "../../pki/public_key.ts";
+import { crlsOf, domainsOf, type TrustDomain, type TrustSnapshot } from "../../pki/trust.ts";
+import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import { crlNumberDigitsMax } from "../../transport/protocols/mod.ts";
+import type { CrlIssuer } from "../files/arriving_crls.ts";
+import { keptPath } from "../files/state_directory.ts";
+
+/** A list that lies in the state directory, and what peers are told about it. */
+export interface OfferedList {
+  readonly notice: CrlNotice;
+  readonly path: string;
+}
+
+/** What one list takes the place of: lists of the same key, scope and kind. */
+export function slotOf({ issuer, scope, base }: Pick<CrlNotice, "issuer" | "scope" | "base">): string {
+  return `${issuer} ${scope} ${base === null ? "complete" : "delta"}`;
+}
+
+/** What peers are told about a list that the node has. */
+export function offeredAs(list: Omit<HeldList, "nextUpdate" | "kind"> & { readonly path: string }): OfferedList {
+  const { key: issuer, scope, number, baseNumber, sha256, sizeBytes, thisUpdate, path } = list;
+  const updated = Math.floor(thisUpdate.getTime() / 1_000);
+  return { notice: { issuer, scope, number, base: baseNumber ?? null, sha256, size: sizeBytes, updated }, path };
+}
+
+/** The newest list of each slot. */
+export function newestOf(lists: readonly OfferedList[]): ReadonlyMap<string, OfferedList> {
+  const newest = new Map<string, OfferedList>();
+  for (const list of lists) {
+    const slot = slotOf(list.notice);
+    const other = newest.get(slot);
+    if (other === undefined || compareNumbers(list.notice.number, other.notice.number) > 0) newest.set(slot, list);
+  }
+  return newest;
+}
+
+/** The lists of a snapshot whose signature was verified, as they lie in the state directory. */
+export function offeredBy(snapshot: TrustSnapshot, stateDir: string): readonly OfferedList[] {
+  return heldCrls(snapshot).held.filter(({ number }) => number.length <= crlNumberDigitsMax)
+    .map((list) => offeredAs({ ...list, path: keptPath(stateDir, list) }));
+}
+
+/** SHA-256 of every list of a snapshot, also of those that contradict others. */
+export function hashesOf(snapshot: TrustSnapshot): readonly string[] {
+  return crlsOf(snapshot).flatMap(({ sha256, delta }) => [sha256, delta?.sha256]).filter((hash) => hash !== undefined);
+}
+
+/**
+ * The keys whose lists a node takes, by their SHA-256: those of its anchors, and those that signed a list that it holds, whose
+ * certificates peers send.
+ */
+export function issuersOf(snapshot: TrustSnapshot): ReadonlyMap<string, CrlIssuer> {
+  const issuers = new Map<string, CrlIssuer>();
+  for (const domain of domainsOf(snapshot)) {
+    for (const certificate of domain.anchors) {
+      const { publicKey } = certificate;
+      add(issuers, { ...placed(domain), key: markKey(certificate), publicKey, certificate });
+    }
+    for (const list of domain.revocation?.lists ?? []) {
+      const verifier = verifierOf(list);
+      if (verifier !== undefined) addKey(issuers, domain, verifier);
+    }
+  }
+  return issuers;
+}
+
+const placed = ({ name, policy }: TrustDomain) => ({ domain: domainKey(name), policy });
+
+function add(issuers: Map<string, CrlIssuer>, issuer: CrlIssuer): void {
+  if (!issuers.has(issuer.key)) issuers.set(issuer.key, issuer);
+}
+
+function addKey(issuers: Map<string, CrlIssuer>, domain: TrustDomain, spkiHex: string): void {
+  const spki = Buffer.from(spkiHex, "hex");
+  const key = createHash("sha256").update(spki).digest("hex");
+  if (issuers.has(key)) return;
+  const publicKey = Result.getOrUndefined(decodeDer(spki, readPublicKey));
+  if (publicKey !== undefined) add(issuers, { ...placed(domain), key, publicKey, certificate: undefined });
+}

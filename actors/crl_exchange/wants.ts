@@ -1,0 +1,275 @@
+/**
+ * The lists that a node wants, who said to have them, and which is pulled from whom.
+ *
+ * Announced numbers decide nothing: an announcement never displaces another peer's. Two pulls at once for each issuer, from different
+ * peers, four in all. The CA comes first, then gateways, then others; among equals the peer that had the fewest turns without use.
+ * A pull that holds up a better source, or that is slower than the least rate while another waits, gives its place up and goes on later.
+ *
+ * @module
+ */
+import type { PeerText } from "../../transport/port.ts";
+import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import type { SourceRank } from "./neighbours.ts";
+import { slotOf } from "./travelling_crls.ts";
+
+/** Pulls at once, in all and for one issuer. */
+export const pullsMax = 4;
+export const pullsPerIssuerMax = 2;
+/** A pull gets this much time, in milliseconds, and in addition what its bytes take at the least rate, in bytes a millisecond. */
+export const pullGraceMs = 5_000;
+export const pullBytesPerMs = 262.144;
+/** A pull may be slower than the least rate for this long, in milliseconds, while others wait. */
+export const behindMs = 1_000;
+/** Lists that are wanted from one peer at once; with more, the oldest of them is given up. */
+export const wantsPerPeerMax = 8;
+
+/** How a pull ended. `stopped` and `unstored`: it goes on later. */
+export type PullEnd = "whole" | "useless" | "wrong" | "stopped" | "unstored";
+
+/** A pull to begin. */
+export interface NextPull {
+  readonly notice: CrlNotice;
+  readonly peer: PeerText;
+  /** Bytes that are there already. */
+  readonly offset: number;
+  /** In milliseconds. */
+  readonly deadlineMs: number;
+}
+
+interface Source {
+  /** Time of pulls that gave their place up, in milliseconds. */
+  usedMs: number;
+  isTried: boolean;
+}
+
+interface Want {
+  readonly notice: CrlNotice;
+  readonly sources: Map<PeerText, Source>;
+  /** Counts announcements. */
+  readonly order: number;
+  /** Bytes that arrived, and the peers that sent them. */
+  offset: number;
+  readonly givers: Set<PeerText>;
+  /** Bytes of several peers made no list: from now on one peer sends all of them. */
+  isAlone: boolean;
+  running: { readonly peer: PeerText; readonly since: number; readonly from: number } | undefined;
+  /** All bytes are there. */
+  isWhole: boolean;
+}
+
+interface Candidate {
+  readonly want: Want;
+  readonly peer: PeerText;
+  readonly source: Source;
+  readonly rank: SourceRank;
+}
+
+/** How long a pull may take, in milliseconds. */
+export const pullMs = (bytes: number): number => pullGraceMs + bytes / pullBytesPerMs;
+
+/** The lists that one exchange wants, by SHA-256. */
+export class Wants {
+  readonly #now: () => number;
+  readonly #rankOf: (peer: PeerText) => SourceRank;
+  readonly #wants = new Map<string, Want>();
+  /** Pulls of each peer since the last one that was of use. */
+  readonly #turns = new Map<PeerText, number>();
+  #announced = 0;
+
+  /** @param now Milliseconds since the epoch. */
+  constructor(now: () => number, rankOf: (peer: PeerText) => SourceRank) {
+    this.#now = now;
+    this.#rankOf = rankOf;
+  }
+
+  get size(): number {
+    return this.#wants.size;
+  }
+
+  /** A peer has a list that is wanted. What it had in the same slot before, it has no longer. */
+  add(peer: PeerText, notice: CrlNotice): void {
+    this.#withdraw(peer, notice);
+    const known = this.#wants.get(notice.sha256);
+    const source = { usedMs: 0, isTried: false };
+    if (known !== undefined) {
+      if (!known.sources.has(peer)) known.sources.set(peer, source);
+      return;
+    }
+    const { bytes: _bytes, ...kept } = notice;
+    this.#wants.set(notice.sha256, {
+      notice: kept,
+      sources: new Map([[peer, source]]),
+      order: this.#announced++,
+      offset: 0,
+      givers: new Set(),
+      isAlone: false,
+      running: undefined,
+      isWhole: false,
+    });
+  }
+
+  #withdraw(peer: PeerText, notice: CrlNotice): void {
+    const of = [...this.#wants.values()].filter((want) =>
+      want.sources.has(peer) && want.running?.peer !== peer && want.notice.sha256 !== notice.sha256
+    );
+    const oldest = of.length >= wantsPerPeerMax ? of.slice(0, 1) : [];
+    for (const want of of.filter((each) => slotOf(each.notice) === slotOf(notice)).concat(oldest)) {
+      want.sources.delete(peer);
+      if (want.sources.size === 0 && !want.isWhole) this.#wants.delete(want.notice.sha256);
+    }
+  }
+
+  /** The list is there, or no longer wanted. Returns whether it is being pulled. */
+  remove(sha256: string): boolean {
+    const isRunning = this.#wants.get(sha256)?.running !== undefined;
+    this.#wants.delete(sha256);
+    return isRunning;
+  }
+
+  /** The peers that sent bytes of a list. */
+  giversOf(sha256: string): readonly PeerText[] {
+    return [...this.#wants.get(sha256)?.givers ?? []];
+  }
+
+  /** The wanted lists. */
+  notices(): readonly CrlNotice[] {
+    return [...this.#wants.values()].map(({ notice }) => notice);
+  }
+
+  /** A peer is gone. A pull from it fails by itself. */
+  left(peer: PeerText): void {
+    this.#turns.delete(peer);
+    for (const [sha256, want] of this.#wants) {
+      if (want.running?.peer === peer) continue;
+      want.sources.delete(peer);
+      if (want.sources.size === 0 && !want.isWhole) this.#wants.delete(sha256);
+    }
+  }
+
+  // ── Pulls ──
+
+  /** The next pull, where there is a place for one. It counts as running from here on. */
+  next(): NextPull | undefined {
+    const [best] = this.#candidates().filter((each) => this.#hasPlace(each));
+    if (best === undefined) return undefined;
+    const { want, peer, source } = best;
+    if (want.isAlone && !want.givers.has(peer)) this.#restart(want);
+    want.running = { peer, since: this.#now(), from: want.offset };
+    this.#turns.set(peer, (this.#turns.get(peer) ?? 0) + 1);
+    const deadlineMs = Math.max(1, pullMs(want.notice.size) - source.usedMs);
+    return { notice: want.notice, peer, offset: want.offset, deadlineMs };
+  }
+
+  /** A running pull that is to give its place up to one that waits. */
+  toStop(): string | undefined {
+    const [best] = this.#candidates();
+    if (best === undefined || this.#hasPlace(best)) return undefined;
+    const running = this.#running();
+    const issuers = running.filter(({ notice }) => notice.issuer === best.want.notice.issuer);
+    const blocking = issuers.length >= pullsPerIssuerMax || issuers.some((each) => each.running?.peer === best.peer)
+      ? issuers
+      : running;
+    const worst = blocking.toSorted((a, b) => this.#rank(b) - this.#rank(a));
+    const given = worst.find((each) => this.#rank(each) > best.rank) ?? worst.find((each) => this.#isBehind(each));
+    return given?.notice.sha256;
+  }
+
+  /** Whether a list waits for a place. */
+  get areWaiting(): boolean {
+    return this.#candidates().length > 0;
+  }
+
+  /** More bytes arrived. */
+  progressed(sha256: string, offset: number): void {
+    const want = this.#wants.get(sha256);
+    if (want?.running === undefined) return;
+    want.offset = offset;
+    want.givers.add(want.running.peer);
+  }
+
+  /**
+   * A pull ended.
+   *
+   * @returns `unserved` where no source is left: the list is given up.
+   */
+  ended(sha256: string, end: PullEnd): "unserved" | undefined {
+    const want = this.#wants.get(sha256);
+    const peer = want?.running?.peer;
+    const source = want?.sources.get(peer ?? "");
+    if (want === undefined || want.running === undefined || peer === undefined) return undefined;
+    const tookMs = this.#now() - want.running.since;
+    want.running = undefined;
+    if (end === "whole") {
+      want.isWhole = true;
+      this.#turns.delete(peer);
+      return undefined;
+    }
+    if (source !== undefined) {
+      source.usedMs += Math.max(0, tookMs);
+      const goesOn = end === "stopped" || end === "unstored";
+      source.isTried = !goesOn || source.usedMs >= pullMs(want.notice.size);
+    }
+    if (end === "wrong") this.#restart(want);
+    return this.#isUnserved(want) ? "unserved" : undefined;
+  }
+
+  /**
+   * The bytes that arrived are not the list.
+   *
+   * @returns The peer that sent all of them; undefined where several did, so that none is to blame.
+   */
+  wasWrong(sha256: string): PeerText | undefined {
+    const want = this.#wants.get(sha256);
+    if (want === undefined) return undefined;
+    const [giver, ...more] = want.givers;
+    want.isWhole = false;
+    want.isAlone = true;
+    this.#restart(want);
+    if (more.length > 0 || giver === undefined) return undefined;
+    want.sources.delete(giver);
+    this.#isUnserved(want);
+    return giver;
+  }
+
+  #isUnserved(want: Want): boolean {
+    if ([...want.sources.values()].some(({ isTried }) => !isTried)) return false;
+    this.#wants.delete(want.notice.sha256);
+    return true;
+  }
+
+  #restart(want: Want): void {
+    want.offset = 0;
+    want.givers.clear();
+  }
+
+  #running(): readonly Want[] {
+    return [...this.#wants.values()].filter(({ running }) => running !== undefined);
+  }
+
+  #candidates(): readonly Candidate[] {
+    const all = [...this.#wants.values()].filter(({ running, isWhole }) => running === undefined && !isWhole)
+      .flatMap((want) =>
+        [...want.sources].filter(([, { isTried }]) => !isTried)
+          .map(([peer, source]): Candidate => ({ want, peer, source, rank: this.#rankOf(peer) }))
+      );
+    const turnsOf = ({ peer }: Candidate) => this.#turns.get(peer) ?? 0;
+    return all.toSorted((a, b) => a.rank - b.rank || turnsOf(a) - turnsOf(b) || a.want.order - b.want.order);
+  }
+
+  #hasPlace({ want: { notice }, peer }: Candidate): boolean {
+    const running = this.#running();
+    const issuers = running.filter((each) => each.notice.issuer === notice.issuer);
+    return running.length < pullsMax && issuers.length < pullsPerIssuerMax &&
+      issuers.every((each) => each.running?.peer !== peer);
+  }
+
+  #rank({ running }: Want): SourceRank {
+    return running === undefined ? 2 : this.#rankOf(running.peer);
+  }
+
+  #isBehind({ running, offset }: Want): boolean {
+    if (running === undefined) return false;
+    const lateMs = this.#now() - running.since - behindMs;
+    return lateMs > 0 && offset - running.from < lateMs * pullBytesPerMs;
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * Revocation lists that came from peers or by HTTP, in the state directory: gathered aside, verified, moved into place.
+ *
+ * ```
+ * state_dir/crls/.incoming/SHA256      pieces so far
+ * state_dir/crls/DOMAIN/…              verified lists (`state_directory.ts`)
+ * ```
+ *
+ * A list gets into place only with the signature of the key that it is asked for. What it then means is the trust store's to decide.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import { dirname, join } from "node:path";
+import { Data, Effect, Option } from "effect";
+import { type File, FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import type { PlatformError } from "effect/PlatformError";
+import type { Certificate } from "../../pki/certificate.ts";
+import { compareNumbers, crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
+import { keyOfCrl } from "../../pki/crl_marks.ts";
+import { CrlReader } from "../../pki/crl_reader.ts";
+import { scopeName } from "../../pki/crl_scope.ts";
+import { verifySignature } from "../../pki/signature.ts";
+import type { Policy } from "../../pki/trust.ts";
+import { readCrls } from "./read_crls.ts";
+import { readBytes } from "./read_whole.ts";
+import { type KeptKind, keptPath, makeStateDirectory } from "./state_directory.ts";
+import { writeWhole } from "./write_whole.ts";
+
+/** Bytes that are read from a file at once. */
+const chunkBytes = 256 * 1024;
+/** Bytes of lists that contradict others, in one file. */
+const otherBytesMax = crlBytesMax;
+
+/** A key whose lists a node takes. */
+export interface CrlIssuer {
+  /** The trust domain, as marks name it. */
+  readonly domain: string;
+  /** SHA-256 of the key, lower-case hexadecimal. */
+  readonly key: string;
+  readonly publicKey: Certificate["publicKey"];
+  /** Its certificate, where it is an anchor. */
+  readonly certificate: Certificate | undefined;
+  readonly policy: Policy;
+}
+
+/** A list that was verified and lies in its place. */
+export interface LearnedCrl {
+  readonly domain: string;
+  /** SHA-256 of the key that signed it. */
+  readonly key: string;
+  readonly scope: string;
+  readonly kind: KeptKind;
+  readonly number: string;
+  readonly baseNumber: string | undefined;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  readonly thisUpdate: Date;
+  readonly path: string;
+}
+
+/** What became of a list that had arrived. */
+export type CrlArrival =
+  | { readonly type: "taken"; readonly crl: LearnedCrl }
+  /** Its `thisUpdate` lies ahead: it stays aside. */
+  | { readonly type: "ahead"; readonly until: Date }
+  /** There is a newer one, or its bytes are there no longer. */
+  | { readonly type: "old" }
+  /** It is not what was asked for, or nothing that its issuer signed. */
+  | { readonly type: "wrong"; readonly detail: string };
+
+/** The state directory could not be read or written. */
+export class CrlNotStored extends Data.TaggedError("CrlNotStored")<{ readonly detail: string }> {
+  override get message(): string {
+    return `Cannot store revocation list: ${this.detail}`;
+  }
+}
+
+const stored = <A, R>(effect: Effect.Effect<A, Error, R>): Effect.Effect<A, CrlNotStored, R> =>
+  Effect.mapError(
+    effect,
+    (error) => error instanceof CrlNotStored ? error : new CrlNotStored({ detail: error.message }),
+  );
+
+const incomingFolder = (stateDir: string) => join(stateDir, "crls", ".incoming");
+/** Where the pieces of a list are gathered. */
+export const incomingPath = (stateDir: string, sha256: string): string => join(incomingFolder(stateDir), sha256);
+
+/** Makes the folder for lists that arrive, and removes what an earlier run left in it. */
+export function clearIncoming(stateDir: string): Effect.Effect<void, CrlNotStored, FileSystem> {
+  return stored(Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const folder = incomingFolder(stateDir);
+    yield* makeStateDirectory(stateDir);
+    yield* files.makeDirectory(folder, { recursive: true, mode: 0o700 });
+    for (const name of yield* files.readDirectory(folder)) yield* files.remove(join(folder, name), { force: true });
+  }));
+}
+
+/** Puts a piece at its offset, behind which nothing stays: a write that broke off before is overwritten. */
+export function addPiece(
+  stateDir: string,
+  { sha256, offset, bytes }: { readonly sha256: string; readonly offset: number; readonly bytes: Uint8Array },
+): Effect.Effect<void, CrlNotStored, FileSystem> {
+  const path = incomingPath(stateDir, sha256);
+  return stored(Effect.scoped(Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const file = yield* files.open(path, { flag: offset === 0 ? "w" : "r+", mode: 0o600 });
+    const { size } = yield* file.stat;
+    if (Number(size) < offset) yield* new CrlNotStored({ detail: `${path} has ${size} bytes, not ${offset}` });
+    yield* file.truncate(offset);
+    yield* file.seek(BigInt(offset), "start");
+    yield* file.writeAll(bytes);
+  })));
+}
+
+/** Names a list whose SHA-256 was not known before it was whole. */
+export function nameIncoming(
+  stateDir: string,
+  before: string,
+  sha256: string,
+): Effect.Effect<void, CrlNotStored, FileSystem> {
+  const [from, to] = [incomingPath(stateDir, before), incomingPath(stateDir, sha256)];
+  return stored(Effect.flatMap(FileSystem, (files) => files.rename(from, to)));
+}
+
+/** Removes what arrived of a list. */
+export function dropIncoming(stateDir: string, sha256: string): Effect.Effect<void, never, FileSystem> {
+  const path = incomingPath(stateDir, sha256);
+  return Effect.ignore(Effect.flatMap(FileSystem, (files) => files.remove(path, { force: true })));
+}
+
+/** What {@linkcode takeCrl} compares a list with. */
+export interface CrlTerms {
+  readonly stateDir: string;
+  /** SHA-256 of the list. */
+  readonly sha256: string;
+  /** Bytes that arrived. */
+  readonly sizeBytes: number;
+  /** The key that must have signed it. */
+  readonly issuer: CrlIssuer;
+  /** The newest list that the node has in its place, complete or delta. */
+  readonly newest: (list: { readonly scope: string; readonly kind: "complete" | "delta" }) => string | undefined;
+  readonly at: Date;
+}
+
+/**
+ * Verifies a list that has arrived, and moves it into its place. What is wrong or old is removed. A list with the number of
+ * one that the node has, and other content, is put beside it: its entries count too.
+ */
+export function takeCrl(terms: CrlTerms): Effect.Effect<CrlArrival, CrlNotStored, FileSystem | Path> {
+  const { stateDir, sha256, issuer, at } = terms;
+  const path = incomingPath(stateDir, sha256);
+  return stored(Effect.gen(function* () {
+    if (!(yield* (yield* FileSystem).exists(path))) return { type: "old" } as const;
+    const read = yield* readVerified(path, terms);
+    const arrival = typeof read === "string" ? { type: "wrong", detail: read } as const : judge(read, terms);
+    if (arrival.type === "wrong" || arrival.type === "old") yield* dropIncoming(stateDir, sha256);
+    if (arrival.type !== "fits") return arrival;
+    const { list, scope, kind } = arrival;
+    if (list.thisUpdate > at) return { type: "ahead", until: list.thisUpdate } as const;
+    const target = keptPath(stateDir, { domain: issuer.domain, key: issuer.key, scope, kind });
+    yield* (yield* FileSystem).makeDirectory(dirname(target), { recursive: true, mode: 0o700 });
+    yield* kind === "other" ? addOther(path, target) : moveInto(path, target);
+    const { number, baseNumber, sizeBytes, thisUpdate } = list;
+    const { domain, key } = issuer;
+    const crl = { domain, key, scope, kind, number, baseNumber, sha256, sizeBytes, thisUpdate, path: target };
+    return { type: "taken", crl } as const;
+  }));
+}
+
+/** A list with what a list that travels must have. */
+type NumberedCrl = HeldCrl & { readonly number: string; readonly sizeBytes: number };
+
+/** The list in a file, or why it is none that was asked for. */
+function readVerified(path: string, terms: CrlTerms) {
+  const { sha256, sizeBytes: arrived, issuer: { certificate, publicKey, policy } } = terms;
+  const cas = certificate === undefined ? [] : [certificate];
+  const options = { path, what: "revocation list", bytesMax: crlBytesMax, key: "state_dir" };
+  const verify = Effect.gen(function* () {
+    const source = yield* readCrls(options, { cas, policy });
+    const located = source instanceof Uint8Array
+      ? yield* Effect.fromResult(parse(source, { cas, policy }))
+      : typeof source === "string"
+      ? []
+      : source;
+    const [first, ...more] = located.map(({ list }) => list);
+    if (first === undefined || more.length > 0) return "it is not one list";
+    if (first.sha256 !== sha256) return "it has another SHA-256";
+    const { number, sizeBytes } = first;
+    if (number === undefined || sizeBytes !== arrived) return "it has no number, or is not DER";
+    return isSigned(first, publicKey) ? { ...first, number, sizeBytes } : "its issuer did not sign it";
+  });
+  return Effect.catchTag(verify, "TrustError", ({ message }) => Effect.succeed(message));
+}
+
+function parse(bytes: Uint8Array, { cas, policy }: { readonly cas: readonly Certificate[]; readonly policy: Policy }) {
+  const reader = new CrlReader({ cas, profile: policy.profile, sizeBytes: bytes.length });
+  reader.push(bytes);
+  return reader.finish();
+}
+
+/** Whether a key signed a list: found good while it was read, or checked here where the key is no anchor's. */
+function isSigned(list: HeldCrl, publicKey: Certificate["publicKey"]): boolean {
+  const { tbs, signatureAlgorithm, signature } = list;
+  if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) {
+    return keyOfCrl(list) === createHash("sha256").update(publicKey.spki).digest("hex");
+  }
+  return verifySignature({ data: tbs, algorithm: signatureAlgorithm, signature }, publicKey);
+}
+
+function judge(list: NumberedCrl, { sha256, newest }: CrlTerms) {
+  const scope = scopeName(list.scope);
+  const kind = list.baseNumber === undefined ? "complete" : "delta";
+  const held = newest({ scope, kind });
+  const order = held === undefined ? 1 : compareNumbers(list.number, held);
+  if (order < 0) return { type: "old", sha256 } as const;
+  return { type: "fits", list, scope, kind: order === 0 ? "other" as const : kind } as const;
+}
+
+const moveInto = Effect.fnUntraced(function* (from: string, to: string) {
+  const files = yield* FileSystem;
+  yield* Effect.scoped(Effect.flatMap(files.open(from, { flag: "r" }), (file) => file.sync));
+  yield* files.rename(from, to);
+  yield* Effect.ignore(Effect.scoped(Effect.flatMap(files.open(dirname(to), { flag: "r" }), (file) => file.sync)));
+});
+
+const addOther = Effect.fnUntraced(function* (from: string, to: string) {
+  const files = yield* FileSystem;
+  const options = { what: "revocation list", bytesMax: otherBytesMax, key: "state_dir" };
+  const { bytes } = yield* readBytes({ ...options, path: from });
+  const before = yield* Effect.match(readBytes({ ...options, path: to }), {
+    onSuccess: (read) => read.bytes,
+    onFailure: () => new Uint8Array(0),
+  });
+  const content = before.length + bytes.length > otherBytesMax ? bytes : Buffer.concat([before, bytes]);
+  yield* writeWhole([{ path: to, content, mode: 0o600 }], "replace");
+  yield* files.remove(from, { force: true });
+});
+
+/** A piece of a list's file, and what the file looked like. */
+export interface CrlPiece {
+  readonly bytes: Uint8Array;
+  /** Changes with the file: `unchanged` of the next piece. */
+  readonly signature: string;
+}
+
+/**
+ * Reads a piece of a list. The file may hold a newer list by now: where it does not look as it did, it is read whole and hashed first.
+ *
+ * @returns Undefined where the file does not hold that list (any more).
+ */
+export function readPiece(
+  { path, sha256, offset, unchanged }: {
+    readonly path: string;
+    readonly sha256: string;
+    readonly offset: number;
+    readonly unchanged: string | undefined;
+  },
+  pieceBytes: number,
+): Effect.Effect<CrlPiece | undefined, never, FileSystem> {
+  const read = Effect.scoped(Effect.gen(function* () {
+    const file = yield* (yield* FileSystem).open(path, { flag: "r" });
+    const signature = signatureOf(yield* file.stat);
+    if (signature !== unchanged && (yield* hashFile(file)) !== sha256) return undefined;
+    yield* file.seek(BigInt(offset), "start");
+    return { signature, bytes: yield* readUpTo(file, pieceBytes) };
+  }));
+  return Effect.catch(read, () => Effect.succeed(undefined));
+}
+
+function signatureOf({ dev, ino, size, mtime }: File.Info): string {
+  const changedAt = Option.match(mtime, { onSome: (at) => at.getTime(), onNone: () => "-" });
+  return `${dev}/${Option.getOrElse(ino, () => "-")}/${size}/${changedAt}`;
+}
+
+const hashFile = Effect.fnUntraced(function* (file: File) {
+  const hash = createHash("sha256");
+  for (;;) {
+    const chunk = Option.getOrUndefined(yield* file.readAlloc(chunkBytes));
+    if (chunk === undefined || chunk.length === 0) return hash.digest("hex");
+    hash.update(chunk);
+  }
+});
+
+function readUpTo(file: File, bytes: number): Effect.Effect<Uint8Array, PlatformError> {
+  return Effect.gen(function* () {
+    const chunks: Uint8Array[] = [];
+    for (let left = bytes; left > 0;) {
+      const chunk = Option.getOrUndefined(yield* file.readAlloc(left));
+      if (chunk === undefined || chunk.length === 0) break;
+      chunks.push(chunk);
+      left -= chunk.length;
+    }
+    return Buffer.concat(chunks);
+  });
+}

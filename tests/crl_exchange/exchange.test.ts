@@ -1,0 +1,246 @@
+/** Revocation lists that travel over real connections: stars, lines, and members that misbehave. */
+import { randomBytes } from "node:crypto";
+import process from "node:process";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { crlTakenBytesMax } from "../../actors/crl_exchange/book.ts";
+import { crlPieceBytesMax } from "../../transport/protocols/mod.ts";
+import { honestAnswers, makeListWorld, type TestList } from "../support/crl_members.ts";
+import { until } from "../support/transports.ts";
+
+const test = suite("crlExchange");
+const world = await makeListWorld();
+
+const revokedMany = (count: number) =>
+  Array.from({ length: count }, (_, index) => ({
+    serial: (0x1000_0000 + index).toString(16),
+    date: new Date(1_700_000_000_000),
+  }));
+
+test("a list that one member is given reaches all others: in a star, by its middle", async () => {
+  const middle = await world.member("star-middle", "gateway");
+  const leaves = await Promise.all(Array.from({ length: 4 }, (_, index) => world.member(`star-${index}`, "worker")));
+  for (const leaf of leaves) await leaf.dial(middle);
+  const list = await world.list(2n);
+  const since = Date.now();
+  leaves[0]!.give(list);
+  const at = await Promise.all([middle, ...leaves.slice(1)].map((member) => member.has(list)));
+  assert.ok(Math.max(...at) - since < 2_000, `${Math.max(...at) - since} ms`);
+  // Nobody dialled anybody for it.
+  assert.equal(leaves.map((leaf) => leaf.peers()), [1, 1, 1, 1]);
+  await Promise.all([middle, ...leaves].map((member) => member.stop()));
+});
+
+test("along a line each passes it on when it has verified it; a newcomer gets it with its first connection", async () => {
+  const line = await Promise.all(Array.from({ length: 4 }, (_, index) => world.member(`line-${index}`, "worker")));
+  for (const [index, member] of line.slice(1).entries()) await member.dial(line[index]!);
+  const lists = [await world.list(3n, { revoked: revokedMany(500) }), await world.list(1n, { byRoot: true })];
+  const since = Date.now();
+  line[0]!.give(...lists);
+  const at = await Promise.all(lists.map((list) => line[3]!.has(list)));
+  assert.ok(Math.max(...at) - since < 2_000, `${Math.max(...at) - since} ms`);
+  const newcomer = await world.member("line-newcomer", "worker");
+  await newcomer.dial(line[3]!);
+  await Promise.all(lists.map((list) => newcomer.has(list)));
+  await Promise.all([...line, newcomer].map((member) => member.stop()));
+});
+
+test("a list of many pieces goes on with another source where the first one leaves", async () => {
+  const list = await world.list(4n, { revoked: revokedMany(40_000) });
+  assert.ok(list.der.length > 3 * crlPieceBytesMax, `${list.der.length} bytes`);
+  const [first, second] = [await world.played("first"), await world.played("second")];
+  const member = await world.member("puller", "worker");
+  for (const each of [first, second]) await member.dial({ address: each.bound[0]! });
+  let served = 0;
+  first.answer = (request) => {
+    if (!("Pull" in request)) return { Announced: ["have"] };
+    // It leaves in the middle.
+    if (++served > 2) return void first.send({ type: "close", peer: member.peer, reason: "in a test" });
+    return honestAnswers([list])(request, member.peer);
+  };
+  second.answer = honestAnswers([list]);
+  assert.equal(await first.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  assert.equal(await second.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await member.has(list);
+  const offsets = (requests: typeof first.requests) =>
+    requests.flatMap((request) => "Pull" in request ? [request.Pull.offset / crlPieceBytesMax] : []);
+  assert.equal(offsets(first.requests), [0, 1, 2]);
+  assert.is(offsets(second.requests)[0], 2, "what was there was not pulled again");
+  await Promise.all([first, second, member].map((each) => each.stop()));
+});
+
+test("a revocation in a large list costs each node its delta, also where all are connected with all", async () => {
+  const base = await world.list(7n, { revoked: revokedMany(20_000) });
+  const [before, after] = [1, 1_380].map((count) =>
+    world.list(BigInt(7 + count), { base: 7n, revoked: revokedMany(count) })
+  );
+  const lists = [base, await before!];
+  const mesh = await Promise.all(
+    Array.from(
+      { length: 6 },
+      (_, index) => world.member(`mesh-${index}`, index === 0 ? "gateway" : "worker", { lists }),
+    ),
+  );
+  for (const [index, member] of mesh.entries()) {
+    for (const other of mesh.slice(0, index)) await member.dial(other);
+  }
+  await new Promise((wake) => setTimeout(wake, 300));
+  const delta = await after!;
+  assert.ok(delta.der.length > 30_000, `${delta.der.length} bytes`);
+  const received = async () =>
+    (await Promise.all(mesh.map((each) => each.counters()))).map((each) => each.bytesReceived);
+  const at = await received();
+  mesh[1]!.give(base, delta);
+  await Promise.all(mesh.filter((_, index) => index !== 1).map((member) => member.has(delta)));
+  await new Promise((wake) => setTimeout(wake, 300));
+  const cost = (await received()).map((bytes, index) => bytes - at[index]!);
+  if (process.env["SHOW_BYTES"] !== undefined) console.log(delta.der.length, cost);
+  assert.ok(cost.every((bytes) => bytes <= 40_000), cost.join());
+  assert.ok(mesh.every((member) => !member.taken.has(base.notice.sha256)));
+  await Promise.all(mesh.map((member) => member.stop()));
+});
+
+test("a peer that does not speak the protocol is asked once, and stays connected", async () => {
+  const deaf = await world.played("existing-node");
+  deaf.send({ type: "unserve", protocol: "/hypha-crl/1" });
+  const member = await world.member("beside-it", "worker", { lists: [await world.list(2n)] });
+  await member.dial({ address: deaf.bound[0]! });
+  await new Promise((wake) => setTimeout(wake, 300));
+  const opened = member.facts.length;
+  for (const number of [3n, 4n]) member.give(await world.list(number));
+  await new Promise((wake) => setTimeout(wake, 1_200));
+  assert.is(member.facts.length, opened);
+  assert.is(member.peers(), 1);
+  assert.equal(deaf.requests, []);
+  await Promise.all([deaf, member].map((each) => each.stop()));
+});
+
+// ── Members that misbehave ──
+
+/** A member, one that is bad, and one that is honest. */
+async function between(name: string) {
+  const bad = await world.played(`${name}-bad`);
+  const honest = await world.played(`${name}-honest`, "gateway");
+  const member = await world.member(`${name}-member`, "worker");
+  for (const each of [bad, honest]) await member.dial({ address: each.bound[0]! });
+  const useless = () => member.reports.filter(({ event }) => event === "crl.useless").length;
+  const end = async (honestList: TestList) => {
+    honest.answer = honestAnswers([honestList]);
+    const since = Date.now();
+    assert.equal(await honest.request(member.peer, { Announce: [honestList.notice] }), { Announced: ["want"] });
+    const at = await member.has(honestList);
+    assert.is(member.peers(), 2, "nobody was cut off");
+    await Promise.all([bad, honest, member].map((each) => each.stop()));
+    return at - since;
+  };
+  return { bad, honest, member, useless, end };
+}
+
+const sizes: [string, (list: TestList) => { notice: TestList["notice"]; serves: (offset: number) => Uint8Array }][] = [
+  ["announced small and served large", ({ notice }) => ({
+    notice: { ...notice, size: 100 },
+    serves: () => new Uint8Array(crlPieceBytesMax),
+  })],
+  ["with a wrong hash", ({ notice, der }) => ({
+    notice: { ...notice, sha256: "00".repeat(32) },
+    serves: (offset) => der.subarray(offset),
+  })],
+  ["endless", ({ notice }) => ({
+    notice: { ...notice, size: 3 * crlPieceBytesMax },
+    serves: () => new Uint8Array(crlPieceBytesMax),
+  })],
+  ["of random bytes", ({ notice }) => {
+    const bytes = randomBytes(1_000);
+    return { notice: { ...notice, size: bytes.length }, serves: () => bytes };
+  }],
+  ["that nobody has", ({ notice }) => ({ notice, serves: () => new Uint8Array(0) })],
+];
+for (const [name, make] of sizes) {
+  test(`a list ${name} counts against its sender, who is not heard after three; an honest one arrives`, async () => {
+    const { bad, member, useless, end } = await between(name.replaceAll(" ", "-"));
+    const list = await world.list(9n, { revoked: revokedMany(10) });
+    for (const time of [1, 2, 3]) {
+      const { notice, serves } = make(list);
+      bad.answer = (request) => "Pull" in request ? { Piece: serves(request.Pull.offset) } : { Announced: ["have"] };
+      const announced = { ...notice, number: String(9 + time), sha256: `${time}${notice.sha256.slice(1)}` };
+      assert.equal(await bad.request(member.peer, { Announce: [announced] }), { Announced: ["want"] });
+      await until(`${time} strikes`, () => useless() === time, 5_000);
+    }
+    assert.equal(await bad.request(member.peer, { Announce: [{ ...list.notice, number: "99" }] }), {
+      Announced: ["have"],
+    });
+    assert.ok(await end(list) < 2_000);
+  });
+}
+
+test("a list over the limit is not wanted, nor one of a key that the node does not know, nor an older one", async () => {
+  const { bad, member, end } = await between("unwanted");
+  const list = await world.list(9n);
+  const { notice } = list;
+  const wanted = async (fields: Partial<TestList["notice"]>) =>
+    await bad.request(member.peer, { Announce: [{ ...notice, ...fields }] });
+  assert.equal(await wanted({ size: crlTakenBytesMax + 1 }), { Announced: ["have"] });
+  assert.equal(await wanted({ size: 0 }), { Announced: ["have"] });
+  assert.equal(await wanted({ issuer: "ab".repeat(32) }), { Announced: ["have"] });
+  member.give(await world.list(8n));
+  assert.equal(await wanted({ number: "7" }), { Announced: ["have"] });
+  assert.ok(await end(list) < 2_000);
+});
+
+test("members that announce the same high number and drip hold up no honest list", async () => {
+  const { bad, member, honest } = await between("drip");
+  const more = await Promise.all(["a", "b", "c"].map((name) => world.played(`drip-${name}`)));
+  for (const each of more) await member.dial({ address: each.bound[0]! });
+  const list = await world.list(9n, { revoked: revokedMany(10) });
+  for (const [index, each] of [bad, ...more].entries()) {
+    each.answer = () => undefined;
+    for (const time of [1, 2]) {
+      const sha256 = `${index}${time}`.padEnd(64, "0");
+      await each.request(member.peer, {
+        Announce: [{ ...list.notice, number: "10", scope: time === 1 ? "all" : "users", sha256, size: 60_000_000 }],
+      });
+    }
+  }
+  await new Promise((wake) => setTimeout(wake, 100));
+  honest.answer = honestAnswers([list]);
+  const since = Date.now();
+  await honest.request(member.peer, { Announce: [list.notice] });
+  assert.ok(await member.has(list) - since < 1_000, "a gateway's list comes first");
+  const next = await world.list(10n, { revoked: revokedMany(20) });
+  const equal = await world.played("drip-equal");
+  await member.dial({ address: equal.bound[0]! });
+  equal.answer = honestAnswers([next]);
+  const sinceNext = Date.now();
+  await equal.request(member.peer, { Announce: [next.notice] });
+  assert.ok(await member.has(next) - sinceNext < 2_500, "another worker's waits a second");
+  assert.is(member.peers(), 6, "nobody was cut off");
+  await Promise.all([...more, equal, bad, honest, member].map((each) => each.stop()));
+});
+
+test("a list from the future is kept aside until its time", async () => {
+  const { bad, member, end } = await between("future");
+  const from = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
+  const list = await world.list(9n, { thisUpdate: from });
+  bad.answer = honestAnswers([list]);
+  assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+  await until("the list aside", () => member.reports.some(({ event }) => event === "crl.ahead"), 2_000);
+  assert.not(member.taken.has(list.notice.sha256));
+  assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["have"] });
+  assert.ok(await member.has(list) >= from.getTime());
+  await end(await world.list(10n));
+});
+
+test("two contents of one number travel both, and none is pulled twice", async () => {
+  const { bad, member, end } = await between("equivocation");
+  const [one, two] = [await world.list(9n), await world.list(9n, { revoked: revokedMany(1) })];
+  bad.answer = honestAnswers([one, two]);
+  for (const list of [one, two]) {
+    assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["want"] });
+    await member.has(list);
+    assert.equal(await bad.request(member.peer, { Announce: [list.notice] }), { Announced: ["have"] });
+  }
+  await end(await world.list(10n));
+});
+
+test.after(() => world.stop());
+test.run();

@@ -1,0 +1,149 @@
+/** Lists fetched by HTTP and HTTPS: what is asked for, in which order, and servers that misbehave. */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Server } from "node:net";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { crlTakenBytesMax, wholeBytesMax } from "../../actors/crl_exchange/book.ts";
+import { makeListWorld, type TestList } from "../support/crl_members.ts";
+import { until } from "../support/transports.ts";
+
+const test = suite("fetchLists()");
+const world = await makeListWorld();
+const servers: Server[] = [];
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** A server with these files, or that answers as a test wants. */
+async function serve(options: { files?: Map<string, Uint8Array>; answer?: Answer; tls?: boolean } = {}) {
+  const { files = new Map(), tls = false } = options;
+  const asked: { readonly path: string; readonly status: number }[] = [];
+  const answer: Answer = options.answer ?? ((request, response) => {
+    const body = files.get(request.url ?? "");
+    const etag = body === undefined ? undefined : `"${hashOf(body)}"`;
+    const has = request.headers["if-none-match"]?.split(", ").includes(etag ?? "") === true;
+    const status = body === undefined ? 404 : has ? 304 : 200;
+    asked.push({ path: request.url ?? "", status });
+    response.writeHead(status, etag === undefined ? {} : { etag }).end(status === 200 ? body : undefined);
+  });
+  const { certPem: cert, keyPem: key } = await world.pki.selfSigned("anybody");
+  const server = tls ? createTlsServer({ cert, key }, answer) : createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  servers.push(server);
+  const { port } = server.address() as AddressInfo;
+  return { url: `${tls ? "https" : "http"}://127.0.0.1:${port}`, asked, files };
+}
+
+const { createHash } = await import("node:crypto");
+const hashOf = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+const pathOf = ({ notice: { issuer } }: TestList, kind = "") => `/crl/${issuer}${kind}.crl`;
+const revokedMany = (count: number) =>
+  Array.from({ length: count }, (_, index) => ({
+    serial: (0x1000_0000 + index).toString(16),
+    date: new Date(1_700_000_000_000),
+  }));
+
+for (const tls of [false, true]) {
+  test(`lists come by ${tls ? "HTTPS, from a server that nobody vouches for" : "HTTP"}, before the first dial`, async () => {
+    const [own, root] = [await world.list(2n), await world.list(1n, { byRoot: true })];
+    const { url, asked } = await serve({ tls, files: new Map([[pathOf(own), own.der], [pathOf(root), root.der]]) });
+    const member = await world.member(`http-${tls}`, "worker", { urls: [url] });
+    await Promise.all([own, root].map((list) => member.has(list)));
+    await until("the end of the first round", member.fetched, 2_000);
+    assert.equal(asked.map(({ path }) => path).toSorted(), [pathOf(own), pathOf(root)].toSorted());
+    await member.stop();
+  });
+}
+
+test("what the node has is not sent again", async () => {
+  const [own, root] = [await world.list(2n), await world.list(1n, { byRoot: true })];
+  const { url, asked } = await serve({ files: new Map([[pathOf(own), own.der], [pathOf(root), root.der]]) });
+  const member = await world.member("has-them", "worker", { urls: [url], lists: [own, root] });
+  await until("the end of the first round", member.fetched, 2_000);
+  assert.equal(asked.map(({ status }) => status), [304, 304]);
+  assert.is(member.taken.size, 0);
+  await member.stop();
+});
+
+test("of a large list its base and its delta are fetched, and then the delta alone", async () => {
+  const [complete, base] = [
+    await world.list(9n, { revoked: revokedMany(3_000) }),
+    await world.list(7n, { revoked: revokedMany(2_999) }),
+  ];
+  const delta = await world.list(9n, { base: 7n, revoked: revokedMany(3_000).slice(-1) });
+  assert.ok(complete.der.length > wholeBytesMax);
+  const files = new Map([[pathOf(complete), complete.der], [pathOf(base, "-base"), base.der]]);
+  files.set(pathOf(delta, "-delta"), delta.der);
+  const { url, asked } = await serve({ files });
+  const member = await world.member("large", "worker", { urls: [url] });
+  await Promise.all([base, delta].map((list) => member.has(list)));
+  assert.not(member.taken.has(complete.notice.sha256));
+  await member.stop();
+  const next = await world.list(10n, { base: 7n, revoked: revokedMany(3_001).slice(-2) });
+  files.set(pathOf(next, "-delta"), next.der);
+  asked.splice(0);
+  const later = await world.member("large-later", "worker", { urls: [url], lists: [base, delta] });
+  await later.has(next);
+  const fetched = asked.filter(({ path }) => path.includes(next.notice.issuer));
+  assert.equal(fetched.map(({ path, status }) => [path, status]), [
+    [pathOf(next, "-delta"), 200],
+    [pathOf(base, "-base"), 304],
+  ]);
+  await later.stop();
+});
+
+test("where there is no base the large list itself is fetched", async () => {
+  const complete = await world.list(9n, { revoked: revokedMany(3_000) });
+  const { url } = await serve({ files: new Map([[pathOf(complete), complete.der]]) });
+  const member = await world.member("whole", "worker", { urls: [url] });
+  await member.has(complete);
+  await member.stop();
+});
+
+test("the next origin is asked where one does not answer, and the node goes on where none does", async () => {
+  const own = await world.list(2n);
+  const { url } = await serve({ files: new Map([[pathOf(own), own.der]]) });
+  const away = "http://127.0.0.1:9";
+  const member = await world.member("two-origins", "worker", { urls: [away, url] });
+  await member.has(own);
+  await member.stop();
+  const alone = await world.member("no-origin", "worker", { urls: [away] });
+  await until("the end of the first round", alone.fetched, 2_000);
+  assert.ok(alone.reports.some(({ event }) => event === "crl.unfetched"));
+  await alone.stop();
+});
+
+const servings: [string, Answer][] = [
+  ["a redirect", (_, response) => void response.writeHead(302, { location: "/elsewhere" }).end()],
+  ["an error", (_, response) => void response.writeHead(500).end()],
+  [
+    "a length over the limit",
+    (_, response) => void response.writeHead(200, { "content-length": crlTakenBytesMax + 1 }).flushHeaders(),
+  ],
+  ["a body that is no list", (_, response) => void response.writeHead(200).end("<html>")],
+  ["a head without end", (_, response) => void response.writeHead(200, { "x-much": "x".repeat(40_000) }).end()],
+  ["no TLS and no HTTP", (request) => void request.socket.end("hello")],
+  ["half a body", (request, response) => {
+    response.writeHead(200, { "content-length": 100 });
+    response.write("half");
+    setTimeout(() => request.socket.destroy(), 50);
+  }],
+];
+for (const [name, answer] of servings) {
+  test(`${name} is no list, and the node goes on`, async () => {
+    const { url } = await serve({ answer });
+    const member = await world.member(name.replaceAll(" ", "-"), "worker", { urls: [url] });
+    await until("the end of the first round", member.fetched, 5_000);
+    assert.is(member.taken.size, 0);
+    await member.stop();
+  });
+}
+
+test.after(async () => {
+  await world.stop();
+  for (const server of servers) {
+    server.close();
+    if ("closeAllConnections" in server) (server as { closeAllConnections(): void }).closeAllConnections();
+  }
+});
+test.run();

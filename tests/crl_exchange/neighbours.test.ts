@@ -1,0 +1,112 @@
+/** What peers told and were told, and which of them are not heard. */
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import {
+  deafMs,
+  Neighbours,
+  slotsPerPeerMax,
+  strikesMax,
+  strikingPeersMax,
+} from "../../actors/crl_exchange/neighbours.ts";
+import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import { crlNoticesMax } from "../../transport/protocols/mod.ts";
+import { identityOf } from "../support/played_session.ts";
+
+const test = suite("Neighbours");
+const list = (sha256: string, fields: Partial<CrlNotice> = {}): CrlNotice => ({
+  issuer: "i",
+  scope: "all",
+  number: "1",
+  base: null,
+  sha256,
+  size: 1_000,
+  updated: 0,
+  ...fields,
+});
+function made() {
+  let now = 0;
+  const neighbours = new Neighbours(() => now);
+  neighbours.established(identityOf("p"));
+  return { neighbours, pass: (ms: number) => void (now += ms) };
+}
+const hashes = (lists: readonly CrlNotice[]) => lists.map(({ sha256 }) => sha256);
+
+test("a peer is told what it has not told, one announcement at a time", () => {
+  const { neighbours } = made();
+  neighbours.noteTold("p", list("a"));
+  const delta = list("d", { base: "1" });
+  assert.equal(hashes(neighbours.announcementTo("p", [list("a"), delta])), ["d"]);
+  assert.equal(neighbours.announcementTo("p", [list("b")]), [], "until it answered");
+  neighbours.answered("p");
+  assert.equal(hashes(neighbours.announcementTo("p", [list("b"), delta])), ["b"]);
+  neighbours.answered("p");
+  assert.equal(neighbours.announcementTo("p", [list("b"), delta]), []);
+  neighbours.forgetAnnouncements();
+  assert.equal(hashes(neighbours.announcementTo("p", [list("b"), delta])), ["b", "d"]);
+  assert.equal(neighbours.announcementTo("stranger", [list("b")]), []);
+});
+
+test("many lists go out in several announcements", () => {
+  const { neighbours } = made();
+  const lists = Array.from({ length: crlNoticesMax + 2 }, (_, index) => list(`${index}`, { scope: `s${index}` }));
+  assert.is(neighbours.announcementTo("p", lists).length, crlNoticesMax);
+  neighbours.answered("p");
+  assert.is(neighbours.announcementTo("p", lists).length, 2);
+});
+
+test("an announcement that failed is repeated, but to a peer that does not speak the protocol", () => {
+  const { neighbours } = made();
+  const lists = neighbours.announcementTo("p", [list("a")]);
+  assert.is(neighbours.failed("p", lists, false), 1);
+  assert.equal(hashes(neighbours.announcementTo("p", [list("a")])), ["a"]);
+  assert.is(neighbours.failed("p", lists, true), undefined);
+  assert.equal(neighbours.announcementTo("p", [list("a")]), []);
+  assert.ok(neighbours.closed(identityOf("p")));
+  neighbours.established(identityOf("p"));
+  assert.equal(
+    hashes(neighbours.announcementTo("p", [list("a")])),
+    ["a"],
+    "a new connection is another process, perhaps",
+  );
+});
+
+test("a peer with two certificates is gone with the last of them", () => {
+  const { neighbours } = made();
+  const gateway = identityOf("p", { role: "gateway" });
+  assert.is(neighbours.rankOf("p"), 2);
+  neighbours.established(gateway);
+  assert.is(neighbours.rankOf("p"), 1);
+  assert.not(neighbours.closed(gateway));
+  assert.ok(neighbours.closed(identityOf("p")));
+  assert.equal([...neighbours.peers()], []);
+});
+
+test("after three useless lists a peer is not heard for an hour, also over another connection", () => {
+  const { neighbours, pass } = made();
+  for (let strike = 1; strike < strikesMax; strike++) assert.not(neighbours.strike("p"));
+  assert.ok(neighbours.isHeard("p"));
+  neighbours.forgive("p");
+  for (let strike = 1; strike < strikesMax; strike++) assert.not(neighbours.strike("p"));
+  assert.ok(neighbours.strike("p"));
+  neighbours.closed(identityOf("p"));
+  neighbours.established(identityOf("p"));
+  pass(deafMs - 1);
+  assert.not(neighbours.isHeard("p"));
+  pass(1);
+  assert.ok(neighbours.isHeard("p"));
+  assert.not(neighbours.strike("p"), "it begins anew");
+});
+
+test("what is remembered of peers is bounded", () => {
+  const { neighbours } = made();
+  for (let slot = 0; slot <= slotsPerPeerMax; slot++) neighbours.noteTold("p", list(`${slot}`, { scope: `s${slot}` }));
+  assert.not(neighbours.stillTells("p", list("0", { scope: "s0" })));
+  assert.ok(neighbours.stillTells("p", list("1", { scope: "s1" })));
+  for (let peer = 0; peer <= strikingPeersMax; peer++) {
+    for (let strike = 0; strike < strikesMax; strike++) neighbours.strike(`peer-${peer}`);
+  }
+  assert.ok(neighbours.isHeard("peer-0"));
+  assert.not(neighbours.isHeard("peer-1"));
+});
+
+test.run();
