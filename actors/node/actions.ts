@@ -30,6 +30,7 @@ import {
   routeRequest,
   routeStream,
 } from "./facts.ts";
+import { reportAwaited, startEnrolment } from "./enrolling.ts";
 import type { GatewayLinkEvent } from "./gateway_link.ts";
 import {
   type ChildEnded,
@@ -116,6 +117,7 @@ export const node = nodeSetup.extend({
     passTrust: enqueueActions(passTrust),
     passRules: enqueueActions(passRules),
     watchRules: enqueueActions(watchRules),
+    startEnrolment: enqueueActions(startEnrolment),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
     reload: enqueueActions(reload),
@@ -157,6 +159,7 @@ export const node = nodeSetup.extend({
       counters: (_, { counters }: { readonly counters: TransportCounters }) => counters,
     }),
     closeTransport: enqueueActions(closeTransport),
+    reportAwaited,
     reportOwnRefused,
     reportListening,
     reportMalformed,

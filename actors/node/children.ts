@@ -11,7 +11,7 @@ import { present } from "../runtime/present.ts";
 import { isRunning } from "./facts.ts";
 import { transportInputOf } from "./inputs.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
-import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
+import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
 /** The input of the active identity's transport. */
@@ -86,6 +86,7 @@ export function drainRole({ context, self, enqueue }: NodeArgs): void {
 /** Passes new trust on at once: the time until connections have to be closed runs from here. */
 export function passTrust({ context, enqueue }: NodeArgs, { snapshot }: { readonly snapshot: TrustSnapshot }): void {
   enqueue.assign({ snapshot });
+  if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "trust.changed", snapshot });
   enqueue.sendTo("identity", { type: "trust.changed", snapshot });
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
   for (const { id } of context.previousIdentities) {
@@ -113,6 +114,7 @@ export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly 
 export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { readonly identity: NodeIdentity }): void {
   enqueue.assign({ identity });
   enqueue(() => context.names.remember(identity.peer, identity.name));
+  if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "pair.changed" });
   if (context.snapshot !== undefined) {
     enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
   }

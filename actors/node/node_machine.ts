@@ -26,6 +26,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
+import { identityInput } from "./enrolling.ts";
 import { trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
@@ -86,7 +87,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: "watchRules",
+      entry: ["watchRules", "startEnrolment"],
       invoke: [
         {
           id: "trustStore",
@@ -96,7 +97,7 @@ export const rolelessNode = node.createMachine({
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
+          input: ({ context }) => identityInput(context),
         },
       ],
       on: {
@@ -108,6 +109,7 @@ export const rolelessNode = node.createMachine({
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: { type: "takeIdentity", params: ({ event }) => event } },
         "identity.failed": { target: "failed", actions: failAt("load") },
+        "identity.awaited": { actions: { type: "reportAwaited", params: ({ event }) => event } },
         "identity.accepted": { actions: "noteOwnAccepted" },
         "identity.refused": { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
         "peer.established": {
@@ -160,14 +162,21 @@ export const rolelessNode = node.createMachine({
         loading: {
           always: { guard: "isLoaded", target: "listening" },
           after: {
-            loadMs: {
-              target: "#node.failed",
-              actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
-            },
+            loadMs: [
+              { guard: "isAwaitingPair", target: "loading", reenter: true },
+              {
+                target: "#node.failed",
+                actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
+              },
+            ],
           },
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
-            "identity.refused": { target: "#node.failed", actions: failAt("load") },
+            "identity.refused": [
+              // Trust and pair are renewed together, and read one after the other.
+              { guard: "isEnrolling", actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              { target: "#node.failed", actions: failAt("load") },
+            ],
           },
         },
         listening: {

@@ -27,6 +27,8 @@ import type { dataMachine } from "../data/data.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
 import type { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
+import type { AskHttps } from "../enrolment/ask_https.ts";
+import { enrolmentMachine } from "../enrolment/enrolment.ts";
 import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -72,6 +74,8 @@ export interface NodeInput {
   readonly audit: AuditSink;
   /** Where the operator's rules are read again; those of `config` hold for good where undefined. */
   readonly ruleSource?: RuleSource | undefined;
+  /** How the CA is asked where the configuration has `[membership]`; the node renews nothing where undefined. */
+  readonly askCa?: AskHttps | undefined;
   /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
@@ -168,6 +172,7 @@ const actors = {
   identity: identityMachine,
   ruleStore: ruleStoreMachine,
   refusalLog: refusalLogMachine,
+  enrolment: enrolmentMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
   gateway: notProvided as unknown as typeof gatewayMachine,
@@ -192,6 +197,11 @@ export type NodeEvent =
   | ChildEnded
   /** xstate's own: a child died of an error. */
   | { readonly type: `xstate.error.actor.${string}`; readonly error: unknown };
+
+/** Whether the node gets and renews its certificate by itself. */
+export function isEnrolling({ config, askCa }: Pick<NodeInput, "config" | "askCa">): boolean {
+  return config.membership !== undefined && askCa !== undefined;
+}
 
 /** The active identity's transport. */
 export function transportOf({ actor }: NodeContext): TransportRef {
@@ -222,6 +232,9 @@ export const nodeSetup = setup({
   guards: {
     isLoaded: ({ context }) =>
       context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted,
+    isEnrolling: ({ context }) => isEnrolling(context),
+    /** The node waits for a pair, as long as it takes: its CA issues one, or an operator puts one there. */
+    isAwaitingPair: ({ context }) => isEnrolling(context) && context.identity === undefined,
     isJoined: ({ context }) => lacking(context).length === 0,
     /** The key was replaced: the transport presents a PeerID that is no longer the node's. */
     isIdentityReplaced: ({ context: { identity, activeIdentity } }) =>
