@@ -34,6 +34,7 @@ import {
   routeRequest,
   routeStream,
 } from "./facts.ts";
+import { reportAwaited, startEnrolment } from "./enrolling.ts";
 import type { GatewayLinkEvent } from "./gateway_link.ts";
 import {
   type ChildEnded,
@@ -120,6 +121,7 @@ export const node = nodeSetup.extend({
     passTrust: enqueueActions(passTrust),
     passRules: enqueueActions(passRules),
     watchRules: enqueueActions(watchRules),
+    startEnrolment: enqueueActions(startEnrolment),
     takeIdentity: enqueueActions(takeIdentity),
     noteOwnAccepted: assign({ isOwnAccepted: true }),
     reload: enqueueActions(reload),
@@ -165,6 +167,7 @@ export const node = nodeSetup.extend({
       counters: (_, { counters }: { readonly counters: TransportCounters }) => counters,
     }),
     closeTransport: enqueueActions(closeTransport),
+    reportAwaited,
     reportOwnRefused,
     reportListening,
     reportMalformed,

@@ -12,7 +12,7 @@ import { exchangeId, isRunning } from "./facts.ts";
 import type { CrlExchangeRef } from "../crl_exchange/exchange.ts";
 import { crlUrlsOf, transportInputOf } from "./inputs.ts";
 import type { RuleStoreRef } from "./rule_store.ts";
-import { type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
+import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf, transportOf } from "./node_setup.ts";
 import type { PreviousIdentityRef } from "./previous_identity.ts";
 
 /** The input of the active identity's transport. */
@@ -116,6 +116,7 @@ export function passTrust(
   { snapshot }: { readonly snapshot: TrustSnapshot },
 ): void {
   enqueue.assign({ snapshot });
+  if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "trust.changed", snapshot });
   enqueue.sendTo("identity", { type: "trust.changed", snapshot });
   if (context.actor !== undefined) enqueue.sendTo(context.actor, { type: "trust.changed", snapshot });
   if (isRunning(self.getSnapshot(), exchangeId)) {
@@ -146,6 +147,7 @@ export function passRules({ context, enqueue }: NodeArgs, { rules }: { readonly 
 export function takeIdentity({ context, enqueue }: NodeArgs, { identity }: { readonly identity: NodeIdentity }): void {
   enqueue.assign({ identity });
   enqueue(() => context.names.remember(identity.peer, identity.name));
+  if (isEnrolling(context)) enqueue.sendTo("enrolment", { type: "pair.changed" });
   if (context.snapshot !== undefined) {
     enqueue.sendTo("identity", { type: "trust.changed", snapshot: context.snapshot });
   }

@@ -26,6 +26,7 @@
  */
 import { makeRules } from "../../transport/authorization/rules.ts";
 import { type Failure, node } from "./actions.ts";
+import { identityInput } from "./enrolling.ts";
 import { crlUrlsOf, trustInputOf } from "./inputs.ts";
 import type { ChildEnded, NodeFailed } from "./node_setup.ts";
 import { makePeerNames } from "./peer_names.ts";
@@ -87,7 +88,7 @@ export const rolelessNode = node.createMachine({
   initial: "running",
   states: {
     running: {
-      entry: ["watchRules", "startExchange"],
+      entry: ["watchRules", "startExchange", "startEnrolment"],
       invoke: [
         {
           id: "trustStore",
@@ -97,7 +98,7 @@ export const rolelessNode = node.createMachine({
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
+          input: ({ context }) => identityInput(context),
         },
       ],
       on: {
@@ -110,6 +111,7 @@ export const rolelessNode = node.createMachine({
         "trust.failed": { target: "failed", actions: failAt("load") },
         "identity.loaded": { actions: { type: "takeIdentity", params: ({ event }) => event } },
         "identity.failed": { target: "failed", actions: failAt("load") },
+        "identity.awaited": { actions: { type: "reportAwaited", params: ({ event }) => event } },
         "identity.accepted": { actions: "noteOwnAccepted" },
         "identity.refused": { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
         "peer.established": {
@@ -164,16 +166,21 @@ export const rolelessNode = node.createMachine({
         loading: {
           always: { guard: "isLoaded", target: "listening" },
           after: {
-            loadMs: {
-              target: "#node.failed",
-              actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
-            },
+            loadMs: [
+              { guard: "isAwaitingPair", target: "loading", reenter: true },
+              {
+                target: "#node.failed",
+                actions: { type: "fail", params: { stage: "load", detail: "key and trust were not loaded in time" } },
+              },
+            ],
             fetchMs: { actions: "noteFetched" },
           },
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
-            // By lists that are out, perhaps: the lists that are fetched count first.
             "identity.refused": [
+              // Trust and pair are renewed together, and read one after the other.
+              { guard: "isEnrolling", actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              // By lists that are out, perhaps: the lists that are fetched count first.
               { guard: "areListsFetched", target: "#node.failed", actions: failAt("load") },
               { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
             ],

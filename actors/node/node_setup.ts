@@ -28,6 +28,8 @@ import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
 import { previousIdentityMachine } from "./previous_identity.ts";
 import type { gatewayMachine } from "../gateway/gateway.ts";
 import { gatewayLinkMachine } from "./gateway_link.ts";
+import type { AskHttps } from "../enrolment/ask_https.ts";
+import { enrolmentMachine } from "../enrolment/enrolment.ts";
 import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
@@ -75,6 +77,8 @@ export interface NodeInput {
   readonly audit: AuditSink;
   /** Where the operator's rules are read again; those of `config` hold for good where undefined. */
   readonly ruleSource?: RuleSource | undefined;
+  /** How the CA is asked where the configuration has `[membership]`; the node renews nothing where undefined. */
+  readonly askCa?: AskHttps | undefined;
   /** Measures the model of a scheduler's job after each round; a job with `evaluation` fails without one. */
   readonly evaluator?: Evaluator | undefined;
 }
@@ -174,6 +178,7 @@ const actors = {
   ruleStore: ruleStoreMachine,
   crlExchange: crlExchangeMachine,
   refusalLog: refusalLogMachine,
+  enrolment: enrolmentMachine,
   gatewayLink: gatewayLinkMachine,
   previousIdentity: previousIdentityMachine,
   gateway: notProvided as unknown as typeof gatewayMachine,
@@ -198,6 +203,11 @@ export type NodeEvent =
   | ChildEnded
   /** xstate's own: a child died of an error. */
   | { readonly type: `xstate.error.actor.${string}`; readonly error: unknown };
+
+/** Whether the node gets and renews its certificate by itself. */
+export function isEnrolling({ config, askCa }: Pick<NodeInput, "config" | "askCa">): boolean {
+  return config.membership !== undefined && askCa !== undefined;
+}
 
 /** The active identity's transport. */
 export function transportOf({ actor }: NodeContext): TransportRef {
@@ -230,6 +240,9 @@ export const nodeSetup = setup({
       context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted &&
       context.areListsFetched,
     areListsFetched: ({ context }) => context.areListsFetched,
+    isEnrolling: ({ context }) => isEnrolling(context),
+    /** The node waits for a pair, as long as it takes: its CA issues one, or an operator puts one there. */
+    isAwaitingPair: ({ context }) => isEnrolling(context) && context.identity === undefined,
     isJoined: ({ context }) => lacking(context).length === 0,
     /** The key was replaced: the transport presents a PeerID that is no longer the node's. */
     isIdentityReplaced: ({ context: { identity, activeIdentity } }) =>

@@ -5,7 +5,7 @@
  * loading ─▶ running: resting ── files.changed ─▶ reading ─▶ resting
  *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
  *    ▼
- *  failed
+ *  failed       where the node enrols by itself: running, without a pair yet
  * ```
  *
  * Key and certificate are two files, so that a rotation is half done for a moment. `actors/files/watched_files.ts` has
@@ -13,7 +13,7 @@
  * the machine reports it, once for each state of the files, and keeps the active pair; the next change, or
  * `identity.reload` (SIGHUP), has the files read again.
  *
- * Sends its parent `identity.loaded` or `identity.failed` first, and `identity.loaded` again for every new pair, with
+ * Sends its parent `identity.loaded`, `identity.failed` or `identity.awaited` first, and `identity.loaded` again for every new pair, with
  * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
  * the node's own trust says of its own chain. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
  *
@@ -21,7 +21,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
-import type { Role } from "../../pki/certificate.ts";
+import { parseCertificate, type Role } from "../../pki/certificate.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -49,6 +49,8 @@ export interface IdentityInput {
   readonly keyPem: string;
   /** The node's role: a certificate that names another is not taken. Any role where undefined. */
   readonly role?: Role | undefined;
+  /** What the machine does when the first reading brings no pair: it fails, which is the default, or waits for one. */
+  readonly missing?: "fail" | "wait" | undefined;
   /** Times, for tests; in milliseconds. */
   readonly timing?: Partial<IdentityTiming>;
 }
@@ -68,6 +70,8 @@ export const defaultIdentityTiming: IdentityTiming = {
 export type IdentityEvent =
   | { readonly type: "identity.loaded"; readonly identity: NodeIdentity }
   | { readonly type: "identity.failed"; readonly error: unknown }
+  /** There is no pair yet that a node can use; `identity.loaded` follows once there is. */
+  | { readonly type: "identity.awaited"; readonly error: unknown }
   /** The verdict of the node's own trust on its own chain, after each change of either. */
   | { readonly type: "identity.accepted" }
   | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused };
@@ -90,6 +94,8 @@ export type IdentityMachineEvent =
 export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly timing: IdentityTiming;
   readonly identity: NodeIdentity | undefined;
+  /** From the certificate's first moment to its end, in milliseconds. */
+  readonly lifeMs: number;
   readonly snapshot: TrustSnapshot | undefined;
   /** What the files looked like when the active pair was read. */
   readonly readAs: string | undefined;
@@ -100,10 +106,12 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
   readonly memory: VerificationCache;
 }
 
-/** How often the dates are looked at, in milliseconds. */
+/** How often the dates are looked at, in milliseconds; of a certificate that lives for hours, a fiftieth of its life. */
 export const reviewEveryMs = 60 * 60 * 1_000;
-/** How long before its end the machine warns about a certificate, in milliseconds. */
-export const expiryWarningMs = 14 * 24 * 60 * 60 * 1_000;
+const reviewPart = 1 / 50;
+/** The part of its life that a certificate has left when the machine warns, and when it raises an alarm. */
+export const expiryWarningPart = 0.1;
+export const expiryAlarmPart = 0.03;
 
 const read = (files: IdentityFiles) =>
   Effect.gen(function* () {
@@ -122,14 +130,14 @@ function isNew({ identity }: IdentityContext, { outcome }: IdentityReading): boo
   return identity?.certPem !== outcome.success.certPem || identity.keyPem !== outcome.success.keyPem;
 }
 
-function reportExpiry({ identity, ports, certPem }: IdentityContext): void {
+function reportExpiry({ identity, lifeMs, ports, certPem }: IdentityContext): void {
   if (identity === undefined) return;
   const leftMs = identity.notAfter.getTime() - ports.now();
-  if (leftMs > expiryWarningMs) return;
+  if (leftMs > lifeMs * expiryWarningPart) return;
   const expired = leftMs < 0;
   const when = identity.notAfter.toISOString();
   ports.report({
-    level: expired ? "error" : "warn",
+    level: leftMs <= lifeMs * expiryAlarmPart ? "error" : "warn",
     event: expired ? "identity.expired" : "identity.expiring",
     message: expired
       ? `Own certificate expired at ${when}: peers refuse it. Put a new one in its place: hypha-certutil gen-cert`
@@ -138,23 +146,34 @@ function reportExpiry({ identity, ports, certPem }: IdentityContext): void {
   });
 }
 
+/** From the leaf's first moment to the end of the chain, in milliseconds. */
+function lifeOf({ chain: [leaf], notAfter }: NodeIdentity): number {
+  const read = leaf === undefined ? undefined : parseCertificate(leaf);
+  return read !== undefined && Result.isSuccess(read) ? +notAfter - +read.success.period.notBefore : 0;
+}
+
 function reportRenewed({ ports, identity: before }: IdentityContext, identity: NodeIdentity): void {
   const { peer, name, generation, notAfter } = identity;
   const until = notAfter.toISOString();
-  const rekeyed = peer !== before?.peer;
+  if (before === undefined) {
+    const message = `Took the certificate that came, valid until ${until}`;
+    return ports.report({ level: "info", event: "identity.found", message, fields: { peer, name, notAfter: until } });
+  }
+  const rekeyed = peer !== before.peer;
   ports.report({
     level: rekeyed ? "warn" : "info",
     event: "identity.renewed",
     message: rekeyed
       ? `Took another key: this node becomes ${peer}, its certificate is valid until ${until}`
       : `Took a new certificate of the same key, valid until ${until}`,
-    fields: { peer, name, generation, notAfter: until, formerPeer: before?.peer, key: rekeyed ? "new" : "same" },
+    fields: { peer, name, generation, notAfter: until, formerPeer: before.peer, key: rekeyed ? "new" : "same" },
   });
 }
 
 function reportBroken({ ports, identity }: IdentityContext, error: unknown): void {
+  if (identity === undefined) return; // the owner was told
   const { file, line, problem } = placeOf(error);
-  const until = identity?.notAfter.toISOString();
+  const until = identity.notAfter.toISOString();
   ports.report({
     level: "warn",
     event: "identity.broken",
@@ -214,12 +233,16 @@ const machine = setup({
   guards: {
     loads: (_, { outcome }: IdentityReading) => Result.isSuccess(outcome),
     isNew: ({ context }, reading: IdentityReading) => isNew(context, reading),
-    isReviewDue: ({ context: { ports, reviewedAt } }) => ports.now() >= reviewedAt + reviewEveryMs,
+    isReviewDue: ({ context: { ports, reviewedAt, lifeMs } }) =>
+      ports.now() >= reviewedAt + Math.min(reviewEveryMs, lifeMs * reviewPart),
+    waits: ({ context }) => context.missing === "wait",
   },
   actions: {
     take: assign((_, { signature, outcome }: IdentityReading) => ({
       readAs: signature,
-      ...(Result.isSuccess(outcome) ? { identity: outcome.success } : { error: outcome.failure }),
+      ...(Result.isSuccess(outcome)
+        ? { identity: outcome.success, lifeMs: lifeOf(outcome.success) }
+        : { error: outcome.failure }),
     })),
     takeError: assign((_, { error }: { error: unknown }) => ({ error })),
     takeTrust: assign((_, { snapshot }: { snapshot: TrustSnapshot }) => ({ snapshot })),
@@ -231,6 +254,7 @@ const machine = setup({
     }),
     sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
     sendFailed: sendParent(({ context }) => ({ type: "identity.failed", error: context.error })),
+    sendAwaited: sendParent(({ context }) => ({ type: "identity.awaited", error: context.error })),
     markReviewed: assign({ reviewedAt: ({ context }) => context.ports.now() }),
     reportExpiry: ({ context }) => reportExpiry(context),
     reportBroken: ({ context }) => reportBroken(context, context.error),
@@ -268,6 +292,7 @@ export const identityMachine = machine.createMachine({
     ...input,
     timing: { ...defaultIdentityTiming, ...timing },
     identity: undefined,
+    lifeMs: Infinity,
     snapshot: undefined,
     readAs: undefined,
     reviewedAt: 0,
@@ -285,6 +310,7 @@ export const identityMachine = machine.createMachine({
             target: "running",
             actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
           },
+          { guard: "waits", target: "running", actions: [{ type: "take", params: reading }, "sendAwaited"] },
           { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readIdentity": {

@@ -1,5 +1,5 @@
 /**
- * The command line of a role's program: `init`, `run`, `probe`.
+ * The command line of a role's program: `init`, `join`, `run`, `probe`.
  *
  * Each command loads its modules when it runs, so `--help` and `init` stay fast.
  *
@@ -116,6 +116,29 @@ function initCommand(role: Role) {
     );
 }
 
+function joinCommand(role: Role) {
+  const flags = {
+    token: Argument.String("token").pipe(
+      Argument.withDescription("File with the token that hypha-ca token made; - for standard input."),
+    ),
+    output: Flag.String("output").pipe(
+      Flag.withAlias("o"),
+      Flag.withMetavar("FILE"),
+      Flag.withDefault(`${role}.toml`),
+      Flag.withDescription(`Configuration to write, ${role}.toml where none is named; the other files lie beside it.`),
+    ),
+    keys: keyFlags(role),
+    job: jobFlags(role),
+  };
+  return Command.make("join", flags, ({ token, output, keys, job }) =>
+    Effect.gen(function* () {
+      const { join } = yield* Effect.promise(() => import("./join.ts"));
+      yield* join({ role, token, output, flags: given(role, keys, job) });
+    })).pipe(
+      Command.withDescription("Get a certificate for a token, and write a configuration that runs as it stands."),
+    );
+}
+
 function runCommand(role: Role) {
   const flags = {
     config: configFlag,
@@ -169,7 +192,7 @@ function probeCommand(role: Role) {
 function programOf(role: Role) {
   return Command.make(`hypha-${role}`).pipe(
     Command.withDescription(purposes[role]),
-    Command.withSubcommands([initCommand(role), runCommand(role), probeCommand(role)]),
+    Command.withSubcommands([initCommand(role), joinCommand(role), runCommand(role), probeCommand(role)]),
   );
 }
 

@@ -10,6 +10,7 @@ import { errorOfRules } from "../../actors/config/broken_rules.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { telemetryLeaveMs } from "../../actors/config/defaults.ts";
 import { loadConfig } from "../../actors/config/load.ts";
+import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { makeGateFactory } from "../../actors/gate/gate.ts";
 import { nodeOfRole } from "../../actors/node/node_of_role.ts";
 import { checkPlaces } from "../../actors/node/places.ts";
@@ -119,7 +120,10 @@ async function runNode(
   const exit = await new Promise<NodeExit>((resolve) => {
     const actor = superviseRoot(machine, {
       id: "node",
-      input: { config, ports, transport: transportLogic, makeGate, audit: logAlone, ruleSource, evaluator },
+      input: {
+        ...{ config, ports, transport: transportLogic, makeGate, audit: logAlone, ruleSource, evaluator },
+        askCa: askHttps,
+      },
       onError: crash,
       onSnapshot: ({ status, output, context }) => {
         if (context.identity !== undefined) log.name(context.identity.name);

@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { expiryWarningMs, identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
+import {
+  expiryAlarmPart,
+  expiryWarningPart,
+  identityMachine,
+  type IdentityTiming,
+} from "../../actors/trust/identity.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
 import type { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
 import type { Role } from "../../pki/certificate.ts";
@@ -29,9 +34,12 @@ interface Written {
   readonly role?: Role;
   readonly now?: () => number;
   readonly timing?: Partial<IdentityTiming>;
+  readonly missing?: "fail" | "wait";
 }
 
-async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, role, now, timing }: Written = {}) {
+async function start(
+  { cert = node.chainPem, key = node.keyPem, mode = 0o600, role, now, timing, missing }: Written = {},
+) {
   const dir = join(folder, String(files++));
   await mkdir(dir);
   const [certPem, keyPem] = [join(dir, "cert.pem"), join(dir, "key.pem")];
@@ -40,7 +48,11 @@ async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, ro
     await writeFile(keyPem, key, { mode: 0o600 });
     await chmod(keyPem, mode);
   }
-  const identity = host(identityMachine, { certPem, keyPem, role, ...(timing === undefined ? {} : { timing }) }, now);
+  const identity = host(
+    identityMachine,
+    { certPem, keyPem, role, missing, ...(timing === undefined ? {} : { timing }) },
+    now,
+  );
   hosts.push(identity);
   return { identity, certPem, keyPem };
 }
@@ -276,15 +288,36 @@ test("takes a key that only its owner can read, even read-only", async () => {
   await identity.hear("identity.loaded");
 });
 
-test("says when its end comes, and nothing before", async () => {
-  const endMs = (await (await start()).identity.hear("identity.loaded") as unknown as { identity: NodeIdentity })
-    .identity.notAfter.getTime();
-  const early = await start({ now: () => endMs - expiryWarningMs - 1 });
+test("warns in the last tenth of its life, alarms in the last three hundredths, and says nothing before", async () => {
+  const notBefore = new Date(Date.UTC(2026, 0, 1));
+  const notAfter = new Date(Date.UTC(2026, 0, 2));
+  const short = await pki.node("short", { role: "worker", notBefore, notAfter });
+  const lifeMs = +notAfter - +notBefore;
+  const at = (part: number, more = 0) => start({ ...pair(short), now: () => +notAfter - lifeMs * part + more });
+  const early = await at(expiryWarningPart, -1);
   await early.identity.hear("identity.loaded");
   assert.equal(early.identity.reports, []);
-  const late = await start({ now: () => endMs - expiryWarningMs });
-  assert.is((await late.identity.see("identity.expiring")).level, "warn");
+  assert.is((await (await at(expiryWarningPart)).identity.see("identity.expiring")).level, "warn");
+  assert.is((await (await at(expiryAlarmPart, -1)).identity.see("identity.expiring")).level, "warn");
+  assert.is((await (await at(expiryAlarmPart)).identity.see("identity.expiring")).level, "error");
 });
+
+for (const [name, written] of [["missing", { cert: "missing", key: "missing" }], ["expired", pair(expired)]] as const) {
+  test(`waits for a pair where it is told to, and takes it up when it comes: before, it is ${name}`, async () => {
+    const { identity, certPem, keyPem } = await start({ ...written, timing: quick, missing: "wait" });
+    const { error } = await identity.hear("identity.awaited");
+    assert.is((error as LoadError).problem, name);
+    await put(certPem, node.chainPem, 0o644);
+    await put(keyPem, node.keyPem);
+    const loaded = identityIn(await identity.hear("identity.loaded"));
+    assert.equal([loaded.name, loaded.generation], ["worker-01", 1]);
+    await identity.see("identity.found");
+    const other = await pki.node("worker-01b", { role: "worker", keyPem: node.keyPem });
+    await put(certPem, other.chainPem, 0o644);
+    assert.is(identityIn(await identity.hear("identity.loaded", 2)).generation, 2);
+    assert.not(identity.said.some(({ type }) => type === "identity.failed"));
+  });
+}
 
 test("tells whether its own trust accepts it, at each trust and each new pair; where not, which file and what mends it", async () => {
   const trust = (pem: string, crlsPem?: string) =>

@@ -199,6 +199,7 @@ export class Session {
       gateways: this.#gateways,
       gossip: this.#gossip,
       reachability: this.#reachability,
+      dials: () => this.#phase === "running",
       stream: (connection, stream) => this.#stream(connection, stream),
     });
     this.#mayDial = listener.mayDial;

@@ -22,12 +22,14 @@ export interface SessionListenerInit {
   readonly gateways: Gateways;
   readonly gossip: Gossip;
   readonly reachability: Reachability;
+  /** Whether the session still dials: while it settles, what it closes must not be dialled again. */
+  readonly dials: () => boolean;
   readonly stream: WireListener["stream"];
 }
 
 /** Makes the listener of a session's wire. */
 export function wireListener(
-  { input, table, costs, gateways, gossip, reachability, stream }: SessionListenerInit,
+  { input, table, costs, gateways, gossip, reachability, dials, stream }: SessionListenerInit,
 ): WireListener {
   const rules = addressRules(input, (peer) => gateways.isGateway(peer));
   return {
@@ -54,7 +56,7 @@ export function wireListener(
     // Nodes of the existing network serve it whatever their role, and hand gossip on: their certificates name none.
     mayServeDht: (peer) =>
       gateways.areExisting || table.identitiesOf(peer).some(({ role }) => standsFor(role, "gateway")),
-    mayDial: (address) => rules.mayDial(multiaddr(address)),
+    mayDial: (address) => dials() && rules.mayDial(multiaddr(address)),
     mayKnow: (peer, address) => rules.mayKnow(peer, multiaddr(address)),
     announced: (own) => rules.announced(own.map((address) => multiaddr(address))).map(String),
     gossip: (message) => gossip.received(message),

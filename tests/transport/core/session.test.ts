@@ -86,4 +86,17 @@ test("an author that left by itself counts for a while", async () => {
   assert.is(gossip("topic"), "accept");
 });
 
+test("a session that settles lets its wire dial no longer: an idle connection that was closed would come back", async () => {
+  const { session, calls } = await started();
+  const address = "/ip4/198.51.100.7/tcp/4001";
+  assert.ok(calls.mayDial(address));
+  const busy = new FakeConnection();
+  busy.stand(calls, identityOf(peer).chain);
+  busy.isRelaying = true;
+  let stopped = false;
+  session.stop("the node drains", 5_000, () => void (stopped = true));
+  assert.not(stopped, "it has work: it settles");
+  assert.not(calls.mayDial(address));
+});
+
 test.run();

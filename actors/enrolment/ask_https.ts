@@ -1,0 +1,145 @@
+/**
+ * One HTTPS request to a CA, on a connection of its own: TLS 1.3, no resumed session. Before the first byte of the request
+ * leaves, the caller evaluates the server's chain; the runtime's own verification and host names do not count.
+ *
+ * `node:https`, never `fetch`: Deno's keeps trusting its default roots.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { IncomingMessage } from "node:http";
+import { request, type RequestOptions } from "node:https";
+import type { TLSSocket } from "node:tls";
+import { Effect } from "effect";
+import { peerChain } from "../../transport/libp2p/peer_chain.ts";
+import { EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
+
+/** Limits of one request. */
+export interface AskLimits {
+  /** From the first packet to the last byte of the answer, in milliseconds. */
+  readonly askMs: number;
+  /** Octets of an answer. */
+  readonly answerBytesMax: number;
+}
+
+/** An answer has some kilobytes; a list of 100,000 entries has 4 MB, one of a million 40 MB. */
+export const askLimits: AskLimits = { askMs: 20_000, answerBytesMax: 64 * 1024 * 1024 };
+
+/** A request. */
+export interface HttpsAsk {
+  /** Where: `https://HOST[:PORT]`. */
+  readonly url: string;
+  /** Path of the resource, beginning with a slash. */
+  readonly path: string;
+  readonly method: "GET" | "POST";
+  /** Headers; secrets among them. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** The certificate to show, with its chain, and its key (PEM). */
+  readonly pair?: { readonly certPem: string; readonly keyPem: string } | undefined;
+  /**
+   * Evaluates the server's chain (DER, leaf first) before a byte of the request is sent.
+   *
+   * @returns Why the request is not sent; undefined where it is.
+   */
+  readonly judge: (chain: readonly Uint8Array[]) => EnrolmentRefused | undefined;
+}
+
+/** An answer. */
+export interface HttpsAnswer {
+  readonly status: number;
+  /** By lower-case name. */
+  readonly headers: Readonly<Record<string, string | readonly string[] | undefined>>;
+  readonly body: Uint8Array;
+}
+
+/** The port: {@linkcode askHttps}, or a simulated one. */
+export type AskHttps = (ask: HttpsAsk) => Effect.Effect<HttpsAnswer, EnrolmentRefused>;
+
+/** The port over the real network, within limits. */
+export const httpsWithin = ({ askMs, answerBytesMax }: AskLimits): AskHttps => (ask) =>
+  Effect.callback<HttpsAnswer, EnrolmentRefused>((resume) => {
+    let isOver = false;
+    const end = (outcome: Effect.Effect<HttpsAnswer, EnrolmentRefused>) => {
+      if (isOver) return;
+      isOver = true;
+      clearTimeout(timer);
+      resume(outcome);
+      sent.destroy();
+    };
+    const fail = (code: "ca-unreachable" | "ca-not-trusted" | "answer-malformed", detail: string) =>
+      end(Effect.fail(enrolmentRefused(code, `${ask.url}: ${detail}`)));
+    const timer = setTimeout(() => fail("ca-unreachable", `no answer within ${askMs} ms`), askMs);
+    const sent = request(
+      new URL(ask.path, ask.url),
+      optionsOf(ask),
+      (response) =>
+        readAnswer(response, answerBytesMax, {
+          done: (answer) => end(Effect.succeed(answer)),
+          tooLarge: () => fail("answer-malformed", `an answer of more than ${answerBytesMax} bytes`),
+          broken: (detail) => fail("ca-unreachable", detail),
+        }),
+    );
+    sent.on("error", (error) => fail("ca-unreachable", error.message));
+    // Nothing is written before `end`: the request waits for the verdict.
+    sent.on("socket", (socket) =>
+      socket.once("secureConnect", () => {
+        const refusal = judgeConnection(socket as TLSSocket, ask);
+        if (refusal !== undefined) return end(Effect.fail(refusal));
+        sent.end(ask.body);
+      }));
+    return Effect.sync(() => {
+      isOver = true;
+      clearTimeout(timer);
+      sent.destroy();
+    });
+  });
+
+/** The port over the real network. */
+export const askHttps: AskHttps = httpsWithin(askLimits);
+
+function optionsOf({ method, headers, body, pair }: HttpsAsk): RequestOptions {
+  const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+  return {
+    method,
+    headers: { ...headers, ...length },
+    agent: false,
+    rejectUnauthorized: false,
+    minVersion: "TLSv1.3",
+    maxVersion: "TLSv1.3",
+    ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
+  };
+}
+
+function judgeConnection(socket: TLSSocket, { url, judge }: HttpsAsk): EnrolmentRefused | undefined {
+  const refuse = (detail: string) => enrolmentRefused("ca-not-trusted", `${url}: ${detail}`);
+  if (socket.getProtocol() !== "TLSv1.3") return refuse("it does not speak TLS 1.3");
+  if (socket.isSessionReused()) return refuse("it resumed a session: it has not proved its key");
+  try {
+    return judge(peerChain(socket));
+  } catch (error) {
+    return refuse(`its certificate cannot be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+interface Reader {
+  readonly done: (answer: HttpsAnswer) => void;
+  readonly tooLarge: () => void;
+  readonly broken: (detail: string) => void;
+}
+
+function readAnswer(response: IncomingMessage, bytesMax: number, { done, tooLarge, broken }: Reader): void {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  response.on("data", (part: Uint8Array) => {
+    size += part.length;
+    if (size > bytesMax) return tooLarge();
+    parts.push(part);
+  });
+  response.on("error", (error: Error) => broken(error.message));
+  response.on("close", () => broken("the answer broke off"));
+  response.on("end", () => {
+    if (!response.complete) return broken("the answer broke off");
+    done({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) });
+  });
+}

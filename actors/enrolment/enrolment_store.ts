@@ -1,0 +1,132 @@
+/**
+ * The files of enrolment: the pair and the trust that a node uses, and the key that a request under way is about.
+ *
+ * The key is on disk before a CA is asked, so that a lost answer loses nothing: the same token, or the same certificate, is asked
+ * again for the same key and gets the same answer. Another key would be taken for another node.
+ *
+ * @module
+ */
+import { join } from "node:path";
+import { Effect, Option, Result, Schema } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { readPem, type Wanted } from "../files/read_pem.ts";
+import { readWhole } from "../files/read_whole.ts";
+import { makeStateDirectory } from "../files/state_directory.ts";
+import { writeWhole } from "../files/write_whole.ts";
+import type { Services } from "../runtime/ports.ts";
+import { certBytesMax, keyBytesMax } from "../trust/load_identity.ts";
+import { trustBytesMax } from "../trust/load_trust.ts";
+import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
+
+/** The key that a request under way is about. */
+export interface NextKey {
+  /** The token, or the certificate that is renewed: another one gets a key of its own. */
+  readonly purpose: string;
+  /** PKCS#8, PEM. */
+  readonly keyPem: string;
+}
+
+/** What lies in the files; undefined where there is no readable one. */
+export interface HeldFiles {
+  readonly certPem: string | undefined;
+  readonly keyPem: string | undefined;
+  readonly trustPem: string | undefined;
+  /** When the key was written, in milliseconds since the epoch. */
+  readonly keyWrittenAt: number | undefined;
+  readonly next: NextKey | undefined;
+}
+
+/** What is written: files that stay as they are are undefined. */
+export type NewFiles = Partial<Record<"trustPem" | "certPem" | "keyPem", string>>;
+
+/** The port: {@linkcode enrolmentFiles}, or one in memory. */
+export interface EnrolmentStore {
+  readonly read: Effect.Effect<HeldFiles, never, Services>;
+  /** Writes trust, certificate and key aside, then renames them in this order: all or none. */
+  readonly write: (files: NewFiles) => Effect.Effect<void, EnrolmentRefused, Services>;
+  /** Keeps the key of a request. */
+  readonly writeNext: (next: NextKey) => Effect.Effect<void, EnrolmentRefused, Services>;
+  /** Removes it: its certificate is in place. */
+  readonly forgetNext: Effect.Effect<void, never, Services>;
+}
+
+/** Where the files lie. */
+export interface EnrolmentPaths {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly trustPem: string;
+  /** The state directory; without one a request's key is not kept, and no other key can be asked for. */
+  readonly stateDir: string | undefined;
+}
+
+/** Path of the key of a request under way. */
+export const nextKeyPath = (stateDir: string): string => join(stateDir, "enrolment.json");
+
+const nextSchema = Schema.fromJsonString(
+  Schema.Struct({ version: Schema.Literal(1), purpose: Schema.String, key_pem: Schema.String }),
+);
+
+/** The port over real files. */
+export function enrolmentFiles({ certPem, keyPem, trustPem, stateDir }: EnrolmentPaths): EnrolmentStore {
+  const paths = { trustPem, certPem, keyPem };
+  return {
+    read: Effect.gen(function* () {
+      return {
+        certPem: yield* textOf(certPem, "certificate", "cert_pem", certBytesMax),
+        keyPem: yield* textOf(keyPem, "private key", "key_pem", keyBytesMax),
+        trustPem: yield* textOf(trustPem, "certificate", "trust_pem", trustBytesMax),
+        keyWrittenAt: yield* writtenAt(keyPem),
+        next: stateDir === undefined ? undefined : yield* readNext(stateDir),
+      };
+    }),
+    write: (files) => {
+      const written = (["trustPem", "certPem", "keyPem"] as const).flatMap((name) => {
+        const content = files[name];
+        const mode = name === "keyPem" ? { mode: 0o600 } : {};
+        return content === undefined ? [] : [{ path: paths[name], content, ...mode }];
+      });
+      return Effect.mapError(writeWhole(written, "replace"), unwritable);
+    },
+    writeNext: ({ purpose, keyPem: key_pem }) => {
+      if (stateDir === undefined) return Effect.fail(enrolmentRefused("files-unwritable", "there is no state_dir"));
+      const content = `${JSON.stringify({ version: 1, purpose, key_pem })}\n`;
+      const file = { path: nextKeyPath(stateDir), content, mode: 0o600 };
+      return Effect.mapError(
+        Effect.andThen(makeStateDirectory(stateDir), writeWhole([file], "replace")),
+        unwritable,
+      );
+    },
+    forgetNext: stateDir === undefined
+      ? Effect.void
+      : Effect.ignore(Effect.flatMap(FileSystem, (files) => files.remove(nextKeyPath(stateDir), { force: true }))),
+  };
+}
+
+const unwritable = ({ message }: Error) => enrolmentRefused("files-unwritable", message);
+
+function textOf(path: string, wanted: Wanted, key: string, bytesMax: number) {
+  return Effect.match(readPem({ path, what: wanted, bytesMax, key, wanted }), {
+    onSuccess: ({ text }) => text,
+    onFailure: () => undefined,
+  });
+}
+
+function writtenAt(path: string): Effect.Effect<number | undefined, never, FileSystem> {
+  return Effect.match(Effect.flatMap(FileSystem, (files) => files.stat(path)), {
+    onSuccess: ({ mtime }) => Option.getOrUndefined(Option.map(mtime, (date) => date.getTime())),
+    onFailure: () => undefined,
+  });
+}
+
+/** A file that cannot be read is as good as none: then a new key is made, and a CA that has seen the other one says so. */
+function readNext(stateDir: string): Effect.Effect<NextKey | undefined, never, FileSystem> {
+  const file = { path: nextKeyPath(stateDir), what: "key of a request", bytesMax: 2 * keyBytesMax, key: "state_dir" };
+  return Effect.match(readWhole(file), {
+    onSuccess: ({ text }) => {
+      const read = Schema.decodeUnknownResult(nextSchema)(text);
+      if (Result.isFailure(read)) return undefined;
+      return { purpose: read.success.purpose, keyPem: read.success.key_pem };
+    },
+    onFailure: () => undefined,
+  });
+}

@@ -1,0 +1,68 @@
+/**
+ * The revocation lists of a node that joins, fetched before its first start, which requires them.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import type { Certificate } from "../../pki/certificate.ts";
+import { isSignedBy, parseCrl } from "../../pki/crl.ts";
+import { ownDomain } from "../../pki/crl_marks.ts";
+import { scopeName } from "../../pki/crl_scope.ts";
+import { formatMarks } from "../files/marks_text.ts";
+import { keptFolder, keptPath, makeStateDirectory, marksPath, readMarks } from "../files/state_directory.ts";
+import { writeWhole } from "../files/write_whole.ts";
+import type { Services } from "../runtime/ports.ts";
+import type { AskHttps } from "./ask_https.ts";
+import { keyIdOf } from "./ca_trust.ts";
+import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
+import { askList } from "./est_client.ts";
+
+/** Where lists come from and go to. */
+export interface FetchTerms {
+  readonly ask: AskHttps;
+  readonly url: string;
+  readonly stateDir: string;
+}
+
+/** A file of marks, so that the first start does not take it for lost. */
+function beginMarks(stateDir: string) {
+  return Effect.gen(function* () {
+    const { text } = yield* readMarks(stateDir);
+    if (text !== undefined) return;
+    yield* makeStateDirectory(stateDir);
+    yield* writeWhole([{ path: marksPath(stateDir), content: formatMarks({}), mode: 0o600 }], "replace");
+  });
+}
+
+/**
+ * Fetches the complete list of each CA and writes it where the trust store finds it. The server is not judged: the list's
+ * signature counts.
+ *
+ * @returns The CAs that have none there.
+ */
+export function fetchLists(
+  cas: readonly Certificate[],
+  { ask, url, stateDir }: FetchTerms,
+): Effect.Effect<readonly Certificate[], EnrolmentRefused, Services> {
+  return Effect.gen(function* () {
+    const missing: Certificate[] = [];
+    for (const ca of cas) {
+      const key = keyIdOf(ca);
+      const der = yield* askList({ url, ask, judge: () => undefined }, key);
+      const list = der === undefined ? undefined : parseCrl(der);
+      if (der === undefined || list === undefined || Result.isFailure(list) || !isSignedBy(list.success, ca)) {
+        missing.push(ca);
+        continue;
+      }
+      const scope = scopeName(list.success.scope);
+      const path = keptPath(stateDir, { domain: ownDomain, key, scope, kind: "complete" });
+      const write = Effect.andThen(
+        makeStateDirectory(keptFolder(stateDir, ownDomain)),
+        writeWhole([{ path, content: der, mode: 0o600 }], "replace"),
+      );
+      yield* Effect.mapError(write, ({ message }) => enrolmentRefused("files-unwritable", message));
+    }
+    yield* Effect.mapError(beginMarks(stateDir), ({ message }) => enrolmentRefused("files-unwritable", message));
+    return missing;
+  });
+}

@@ -1,0 +1,229 @@
+/** Enrolment and renewal at a real CA: files in, files out, whatever gets lost on the way. */
+import { readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { revoke } from "../../actors/ca/revoke.ts";
+import type { AskHttps } from "../../actors/enrolment/ask_https.ts";
+import { askHttps } from "../../actors/enrolment/ask_https.ts";
+import { nextKeyPath } from "../../actors/enrolment/enrolment_store.ts";
+import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
+import { testCaPort } from "../support/ca_port.ts";
+import { EnrollingNode, losing, reaches } from "../support/enrolment_world.ts";
+
+const test = suite("enrolmentMachine");
+const world = await testCaPort();
+const { ca, url } = world;
+const nodes: EnrollingNode[] = [];
+let count = 0;
+
+test.after.each(() => {
+  for (const node of nodes.splice(0)) {
+    node.close();
+    assert.equal(node.errors, []);
+  }
+});
+test.after(() => world.stop());
+
+const node = () => {
+  const made = new EnrollingNode();
+  nodes.push(made);
+  return made;
+};
+const freshToken = () => world.token(`worker-${++count}`);
+
+/** A node that has its first certificate. */
+async function joined() {
+  const made = node();
+  await reaches(made.start([url], { token: await freshToken(), membership: { renew: false } }), "resting");
+  made.stop();
+  return made;
+}
+
+const keyOf = ({ paths }: EnrollingNode) => readFileSync(paths.keyPem, "utf8");
+const isPair = (made: EnrollingNode) => keyMatches(made.leaf!, Result.getOrThrow(parsePrivateKey(keyOf(made))));
+/** The clock of a node whose certificate is due. */
+const late = (made: EnrollingNode, part = 0.9) => {
+  const { notBefore, notAfter } = made.leaf!.period;
+  return +notBefore + (+notAfter - +notBefore) * part;
+};
+
+test("a token becomes certificate, key and trust: the key 0600, root and intermediate, and nothing left over", async () => {
+  const made = await joined();
+  assert.is(made.leaf?.subject.text, `CN=worker-${count}`);
+  assert.ok(isPair(made));
+  assert.is(statSync(made.paths.keyPem).mode & 0o777, 0o600);
+  assert.equal(made.certificates(made.paths.trustPem).map(({ subject }) => subject.text).toSorted(), [
+    "CN=CA",
+    "CN=Root",
+  ]);
+  assert.equal(made.certificates(made.paths.certPem).length, 2);
+  assert.throws(() => statSync(nextKeyPath(made.paths.stateDir)));
+});
+
+test("a lost answer loses nothing: the same token, with the key that is on disk, gets the same certificate", async () => {
+  const [made, token] = [node(), await freshToken()];
+  await reaches(made.start([url], { token, ask: losing((path) => path.endsWith("simpleenroll")) }), "failed");
+  assert.is(made.leaf, undefined);
+  const kept = readFileSync(nextKeyPath(made.paths.stateDir), "utf8");
+  assert.is(statSync(nextKeyPath(made.paths.stateDir)).mode & 0o777, 0o600);
+  made.stop();
+  await reaches(made.start([url], { token, membership: { renew: false } }), "resting");
+  assert.ok(kept.includes(JSON.stringify(keyOf(made)).slice(1, -1)));
+  assert.equal(world.alarms, []);
+});
+
+test("an approval is waited for, with the same token and key", async () => {
+  const [made, token] = [node(), await freshToken()];
+  const bodies: (string | undefined)[] = [];
+  const ask: AskHttps = (asked) => {
+    if (!asked.path.endsWith("simpleenroll")) return askHttps(asked);
+    bodies.push(asked.body);
+    if (bodies.length > 2) return askHttps(asked);
+    return Effect.succeed({ status: 202, headers: { "retry-after": "1" }, body: new Uint8Array() });
+  };
+  const actor = made.start([url], { token, ask, membership: { renew: false } });
+  await reaches(actor, "pending");
+  assert.is(actor.getSnapshot().context.waitMs, 1_000);
+  await reaches(actor, "resting");
+  assert.is(new Set(bodies.map((body) => body?.slice(0, 80))).size, 1, "one key");
+  assert.equal(made.reports.filter(({ event }) => event === "enrolment.pending").length, 2);
+});
+
+test("a certificate that is due is renewed with the same key; the key's file stays as it is", async () => {
+  const made = await joined();
+  const [before, written] = [made.leaf!, statSync(made.paths.keyPem).mtimeMs];
+  const now = late(made);
+  const actor = made.start([url], { now: () => made.leaf?.serial === before.serial ? now : Date.now() });
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  assert.equal(made.leaf!.publicKey.spki, before.publicKey.spki);
+  assert.equal(made.leaf!.subjectAltNames, before.subjectAltNames);
+  assert.is(statSync(made.paths.keyPem).mtimeMs, written);
+});
+
+test("with another key where that is configured, and a lost answer is asked for again with that key", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const now = late(made);
+  const first = made.start([url], {
+    membership: { key: "new" },
+    now: () => now,
+    ask: losing((path) => path.endsWith("simplereenroll")),
+  });
+  await reaches(first, "waiting");
+  const kept = readFileSync(nextKeyPath(made.paths.stateDir), "utf8");
+  assert.is(made.leaf!.serial, before.serial);
+  made.stop();
+  const actor = made.start([url], {
+    membership: { key: "same" },
+    now: () => made.leaf?.serial === before.serial ? now : Date.now(),
+  });
+  await until(() => made.leaf!.serial !== before.serial && actor.getSnapshot().matches("resting"));
+  assert.not.equal(made.leaf!.publicKey.spki, before.publicKey.spki);
+  assert.ok(isPair(made));
+  assert.ok(kept.includes(JSON.stringify(keyOf(made)).slice(1, -1)));
+  assert.equal(world.alarms, [], "no fork");
+});
+
+test("a key that has grown old is replaced once the role is idle", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  let isIdle = false;
+  const old = statSync(made.paths.keyPem).mtimeMs + 3_600_000;
+  const now = () => made.leaf?.serial === before.serial ? old : Date.now();
+  const options = { membership: { newKeyEveryMs: 3_600_000 }, now, isIdle: () => isIdle };
+  const busy = made.start([url], options);
+  await reaches(busy, "resting");
+  made.stop();
+  isIdle = true;
+  made.start([url], options);
+  await until(() => made.leaf!.serial !== before.serial);
+  await until(() => isPair(made));
+  assert.not.equal(made.leaf!.publicKey.spki, before.publicKey.spki);
+});
+
+test("a process that ended between two renames finds its key again", async () => {
+  const made = await joined();
+  const key = keyOf(made);
+  const keyPem = await joined().then(keyOf);
+  writeFileSync(made.paths.keyPem, keyPem);
+  assert.not(isPair(made));
+  const kept = { version: 1, purpose: "renewal x", key_pem: key };
+  writeFileSync(nextKeyPath(made.paths.stateDir), JSON.stringify(kept), { mode: 0o600 });
+  await reaches(made.start([url], { membership: { renew: false } }), "resting");
+  assert.ok(isPair(made));
+  assert.throws(() => statSync(nextKeyPath(made.paths.stateDir)));
+});
+
+test("one that has ended is renewed late", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const now = +before.period.notAfter + 3_600_000;
+  const actor = made.start([url], { now: () => made.leaf?.serial === before.serial ? now : Date.now() });
+  await reaches(actor, "waiting");
+  // The CA's clock is the real one, in which the certificate is good: what it gives has not begun to live a month ahead.
+  assert.match(actor.getSnapshot().context.error?.code ?? "", /own-certificate-refused|ca-not-trusted/);
+  assert.is(made.leaf!.serial, before.serial, "what its own trust refuses is not installed");
+});
+
+test("a refusal for good ends the attempts and says which command helps; other files begin anew", async () => {
+  const made = await joined();
+  await Effect.runPromise(revoke(ca, { name: `worker-${count}` }, "unspecified", new Date()));
+  const now = late(made);
+  const actor = made.start([url], { now: () => now });
+  await reaches(actor, "failed");
+  const [line] = made.reports.filter(({ event }) => event === "enrolment.failed");
+  assert.match(line?.message ?? "", /certificate-revoked.*hypha-ca token/);
+  const other = await joined();
+  for (const file of ["certPem", "keyPem"] as const) writeFileSync(made.paths[file], readFileSync(other.paths[file]));
+  const before = made.leaf!;
+  actor.send({ type: "pair.changed" });
+  await until(() => made.leaf!.serial !== before.serial);
+});
+
+test("without a pair and a token it waits for files", async () => {
+  const made = node();
+  const actor = made.start([url], { membership: { renew: false } });
+  await reaches(actor, "absent");
+  assert.equal(made.reports.map(({ event }) => event), ["enrolment.absent"]);
+  const other = await joined();
+  for (const file of ["certPem", "keyPem", "trustPem"] as const) {
+    writeFileSync(made.paths[file], readFileSync(other.paths[file]));
+  }
+  actor.send({ type: "pair.changed" });
+  await reaches(actor, "resting");
+});
+
+test("a CA that is away is tried again, the next one of the list at once", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const now = late(made);
+  const clock = () => made.leaf?.serial === before.serial ? now : Date.now();
+  const away = made.start(["https://127.0.0.1:1"], { now: clock });
+  await reaches(away, "waiting");
+  const { waitMs, error } = away.getSnapshot().context;
+  assert.is(error?.code, "ca-unreachable");
+  assert.ok(waitMs >= 10_000 && waitMs <= 12_500, `${waitMs}`);
+  made.stop();
+  made.start(["https://127.0.0.1:1", url], { now: clock });
+  await until(() => made.leaf!.serial !== before.serial);
+});
+
+test("files that cannot be written are a failure that is tried again", async () => {
+  const made = await joined();
+  const now = late(made);
+  rmSync(made.paths.trustPem);
+  const actor = made.start([url], { now: () => now });
+  await reaches(actor, "waiting");
+  assert.is(actor.getSnapshot().context.error?.code, "own-certificate-refused", "no trust, no CA to believe");
+});
+
+async function until(isTrue: () => boolean, timeoutMs = 10_000): Promise<void> {
+  const ends = performance.now() + timeoutMs;
+  while (!isTrue()) {
+    if (performance.now() > ends) throw new Error("it did not happen in time");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+test.run();
