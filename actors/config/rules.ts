@@ -7,6 +7,7 @@
 import type { Role } from "../../pki/certificate.ts";
 import { isQuic } from "./addresses.ts";
 import { checkAuthorization } from "./authorization_schema.ts";
+import { checkMembership } from "./membership_schema.ts";
 
 /** A rule that a configuration breaks. */
 export interface BrokenRule {
@@ -33,6 +34,7 @@ export function checkRules(
     ...checkExecutors(values),
     ...checkPrices(values),
     ...checkAuthorization(values),
+    ...checkMembership(values),
     ...checkDomains(values),
   ];
 }

@@ -23,6 +23,7 @@ import {
   telemetryIntervalMsDefault,
 } from "./defaults.ts";
 import { job } from "./job_schema.ts";
+import { membership } from "./membership_schema.ts";
 import {
   addresses,
   cidr,
@@ -143,6 +144,7 @@ const common = {
       standard: tomlOf(requireRolesDefault),
     }),
   ),
+  membership: optional(membership),
   authorization: optional(authorization),
   leaf_algorithms: optional(algorithms("nodes")),
   ca_algorithms: optional(algorithms("CAs")),

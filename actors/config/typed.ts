@@ -34,6 +34,7 @@ import {
   rotationDefault,
   roundsDefault,
 } from "./defaults.ts";
+import { typeMembership } from "./membership_schema.ts";
 import type { Decoded } from "./schema.ts";
 import { camelled } from "./settings.ts";
 import { warningsOf, withoutQuic } from "./warnings.ts";
@@ -77,6 +78,7 @@ function typeCommon(role: Role, decoded: AnyDecoded): CommonConfig {
     handshakeTimeoutMs: decoded.handshake_timeout_ms ?? handshakeTimeoutMsDefault,
     keyExchange: decoded.key_exchange ?? keyExchangeDefault,
     requireRoles: decoded.require_roles ?? requireRolesDefault,
+    membership: decoded.membership && typeMembership(decoded.membership),
     authorization: { rules: decoded.authorization?.rules ?? [] },
     leafAlgorithms: decoded.leaf_algorithms ?? keyAlgorithmsDefault,
     caAlgorithms: decoded.ca_algorithms ?? keyAlgorithmsDefault,
