@@ -7,7 +7,7 @@
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
-import { type Certificate, parseCertificate, type Role } from "./certificate.ts";
+import { type Certificate, type MemberRole, parseCertificate } from "./certificate.ts";
 import {
   type CrlRequirement,
   findRevocation,
@@ -98,7 +98,7 @@ export interface DomainInput {
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
   /** Roles that its certificates may claim; all where undefined. */
-  readonly roles?: readonly Role[] | undefined;
+  readonly roles?: readonly MemberRole[] | undefined;
 }
 
 /** What {@linkcode makeTrustSnapshot} makes. */
