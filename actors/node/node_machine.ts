@@ -96,7 +96,10 @@ export const rolelessNode = node.createMachine({
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
+          input: ({ context: { ports, config: { certPem, keyPem, role, membership } } }) => ({
+            ...{ ports, certPem, keyPem, role },
+            whenRevoked: membership === undefined ? "report" : "end",
+          }),
         },
       ],
       on: {
@@ -110,6 +113,10 @@ export const rolelessNode = node.createMachine({
         "identity.failed": { target: "failed", actions: failAt("load") },
         "identity.accepted": { actions: "noteOwnAccepted" },
         "identity.refused": { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+        "identity.revoked": {
+          target: ".draining",
+          actions: [{ type: "reportOwnRefused", params: ({ event }) => event }, failAt("revoked")],
+        },
         "peer.established": {
           actions: [
             { type: "noteEstablished", params: ({ event }) => event },
@@ -168,6 +175,7 @@ export const rolelessNode = node.createMachine({
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
             "identity.refused": { target: "#node.failed", actions: failAt("load") },
+            "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },
           },
         },
         listening: {
@@ -222,6 +230,7 @@ export const rolelessNode = node.createMachine({
           // The node ends, whatever fails now.
           on: {
             drain: {},
+            "identity.revoked": {},
             "transport.failed": { actions: failAt("transport") },
             "xstate.error.actor.*": { actions: failAt("internal") },
           },
