@@ -9,6 +9,7 @@ export {
   type DistinguishedName,
   type KeyAlgorithm,
   labelOf,
+  type MemberRole,
   type NameConstraints,
   parseCertificate,
   type Role,

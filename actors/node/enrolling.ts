@@ -11,8 +11,9 @@ import { isEnrolling, type NodeArgs, type NodeContext, roleIdOf } from "./node_s
 
 /** What `identity` is made with: a node that enrols by itself waits for a pair. */
 export function identityInput({ ports, config, askCa }: NodeContext): IdentityInput {
-  const { certPem, keyPem, role } = config;
-  return { ports, certPem, keyPem, role, missing: isEnrolling({ config, askCa }) ? "wait" : "fail" };
+  const { certPem, keyPem, role, membership } = config;
+  const missing = isEnrolling({ config, askCa }) ? "wait" : "fail";
+  return { ports, certPem, keyPem, role, missing, whenRevoked: membership === undefined ? "report" : "end" };
 }
 
 /** Starts enrolment and renewal where the configuration has `[membership]`. */

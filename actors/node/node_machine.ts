@@ -114,6 +114,10 @@ export const rolelessNode = node.createMachine({
         "identity.awaited": { actions: { type: "reportAwaited", params: ({ event }) => event } },
         "identity.accepted": { actions: "noteOwnAccepted" },
         "identity.refused": { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+        "identity.revoked": {
+          target: ".draining",
+          actions: [{ type: "reportOwnRefused", params: ({ event }) => event }, failAt("revoked")],
+        },
         "peer.established": {
           actions: [
             { type: "noteEstablished", params: ({ event }) => event },
@@ -184,6 +188,7 @@ export const rolelessNode = node.createMachine({
               { guard: "areListsFetched", target: "#node.failed", actions: failAt("load") },
               { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
             ],
+            "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },
           },
         },
         listening: {
@@ -238,6 +243,7 @@ export const rolelessNode = node.createMachine({
           // The node ends, whatever fails now.
           on: {
             drain: {},
+            "identity.revoked": {},
             "transport.failed": { actions: failAt("transport") },
             "xstate.error.actor.*": { actions: failAt("internal") },
           },
