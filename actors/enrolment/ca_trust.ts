@@ -7,12 +7,12 @@
 import { createHash } from "node:crypto";
 import { Result } from "effect";
 import { sameBytes } from "../../pki/bytes.ts";
-import { type Certificate, isSelfIssued } from "../../pki/certificate.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { findRevocation } from "../../pki/crl.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { verifySignature } from "../../pki/signature.ts";
 import { makeTrustSnapshot, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
-import { parseCertificate } from "../../pki/certificate.ts";
+
 import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
 
 /** CAs between a leaf and its root at most; the networks that we know have one. */
@@ -32,7 +32,7 @@ export function pinnedRoot(
   offered: readonly Certificate[],
   { anchor, url, at }: { readonly anchor: string; readonly url: string; readonly at: Date },
 ): Result.Result<Certificate, EnrolmentRefused> {
-  const roots = offered.filter((each) => isSelfIssued(each) && keyIdOf(each) === anchor && isSignedBy(each, each));
+  const roots = offered.filter((each) => keyIdOf(each) === anchor && isRoot(each));
   const [root] = roots.filter((each) => isCaAt(each, at));
   if (root !== undefined) return Result.succeed(root);
   const detail = roots.length === 0
@@ -63,11 +63,11 @@ export function refreshTrust(
   const inForce = (each: Certificate) => isCaAt(each, at) && !isRevoked(each, snapshot);
   const kept = present.filter(inForce);
   if (kept.length === 0) return present;
-  const roots = kept.filter(isSelfIssued);
+  const roots = kept.filter(isRoot);
   const signedByRoot = (each: Certificate) => roots.some((root) => mayIssueCas(root) && isSignedBy(each, root));
-  const vouched = offered.filter((each) => !isSelfIssued(each) && inForce(each) && signedByRoot(each));
+  const vouched = offered.filter((each) => !isRoot(each) && inForce(each) && signedByRoot(each));
   const newRoots = offered.filter((each) =>
-    isSelfIssued(each) && inForce(each) && isSignedBy(each, each) && vouched.some((other) => isSameCa(other, each))
+    isRoot(each) && inForce(each) && vouched.some((other) => isSameCa(other, each))
   );
   const all = [...kept, ...vouched.filter((each) => !newRoots.some((root) => isSameCa(each, root))), ...newRoots];
   return all.filter((each, index) => all.findIndex((other) => sameBytes(other.der, each.der)) === index);
@@ -79,7 +79,7 @@ export function chainOf(leaf: Certificate, offered: readonly Certificate[]): rea
   while (chain.length <= intermediatesMax) {
     const last = chain[chain.length - 1]!;
     const above = offered.find((each) => !chain.includes(each) && isCa(each) && isSignedBy(last, each));
-    if (above === undefined || isSelfIssued(above)) return chain;
+    if (above === undefined || isRoot(above)) return chain;
     chain.push(above);
   }
   return chain;
@@ -127,6 +127,9 @@ const mayIssueCas = ({ basicConstraints, nameConstraints }: Certificate) =>
 function isSignedBy({ issuer, tbs: data, signatureAlgorithm: algorithm, signature }: Certificate, by: Certificate) {
   return sameBytes(issuer.der, by.subject.der) && verifySignature({ data, algorithm, signature }, by.publicKey);
 }
+
+/** Not by its names alone: a new root that the old one vouches for may have the same. */
+const isRoot = (each: Certificate): boolean => isSignedBy(each, each);
 
 const isSameCa = (a: Certificate, b: Certificate) =>
   sameBytes(a.subject.der, b.subject.der) && sameBytes(a.publicKey.spki, b.publicKey.spki);
