@@ -10,10 +10,12 @@ import type { AdminAnswer, AdminRoutes } from "../node/admin/serve_admin.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { certificatesSince } from "./certificate_rows.ts";
-import { crlOf } from "./crl_rows.ts";
+import { operatorStatus, pageOfNodes } from "./operator_views.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { decide, type OpenRequest, openRequests } from "./request_rows.ts";
+import { enterBackup } from "./restored_rows.ts";
 import { revoke } from "./revoke.ts";
+import { takeRootList } from "./take_root_list.ts";
 import { createToken } from "./token_rows.ts";
 
 const text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(1_024));
@@ -28,10 +30,17 @@ const reason = Schema.optionalKey(
   Schema.Literals(Object.keys(revocationReasons) as (keyof typeof revocationReasons)[]),
 );
 const revokeBody = Schema.Union([Schema.Struct({ name: text, reason }), Schema.Struct({ serial: text, reason })]);
-const backupBody = Schema.Struct({ file: text });
+const fileBody = Schema.Struct({ file: text });
+const nodesBody = Schema.Struct({
+  name: Schema.optionalKey(text),
+  after: Schema.optionalKey(Schema.Struct({ not_after: Schema.Int, rowid: Schema.Int })),
+});
+const decideBody = Schema.Struct({ id: text, decision: Schema.Literals(["approved", "denied"]) });
 const emptyBody = Schema.Struct({});
 
 type Outcome = Effect.Effect<unknown, CaRefused | RegisterFailure>;
+
+const notAbsolute = Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the file's path is not absolute" }));
 
 /** All of them. Bodies and answers are JSON; times are RFC 3339. */
 export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" | "run">): AdminRoutes {
@@ -42,8 +51,8 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
       : answerOf(ports, Effect.suspend(() => act(decoded.success, new Date(ports.now()))));
   };
   return {
-    "GET /status": route(emptyBody, (_, at) => status(ca, at)),
-    "GET /ca/nodes": route(emptyBody, (_, at) => nodes(ca, at)),
+    "GET /status": route(emptyBody, (_, at) => operatorStatus(ca, at)),
+    "POST /ca/nodes": route(nodesBody, (page, at) => pageOfNodes(ca, page, at)),
     "POST /ca/token": route(tokenBody, ({ role, name, san, lifetime_s: seconds, replace }, at) => {
       const lifetimeMs = seconds === undefined ? undefined : seconds * 1_000;
       const request = { role, name, san, lifetimeMs, replaces: replace === true ? "yes" : "no" } as const;
@@ -55,21 +64,45 @@ export function adminRoutes(ca: CertificateAuthority, ports: Pick<Ports, "now" |
     "POST /ca/revoke": route(
       revokeBody,
       ({ reason = "unspecified", ...target }, at) =>
-        Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number }) => ({
+        Effect.map(revoke(ca, target, reason, at), ({ certificates, unlisted, number, gap }) => ({
           revoked: certificates.map(({ identity, serial }) => ({ identity, serial })),
           unlisted: unlisted.map(({ identity, serial }) => ({ identity, serial })),
           number,
+          ...(gap === undefined
+            ? {}
+            : { gap: { from: new Date(gap.from).toISOString(), to: new Date(gap.to).toISOString() } }),
         })),
     ),
+    "POST /ca/root-list": route(
+      fileBody,
+      ({ file }, at) =>
+        isAbsolute(file)
+          ? Effect.map(takeRootList(ca, file, at), (lists) =>
+            lists.map(({ issuer, number, next_update: end }) => ({
+              issuer,
+              number,
+              ends: new Date(end).toISOString(),
+            })))
+          : notAbsolute,
+    ),
+    "GET /ca/requests": route(
+      emptyBody,
+      (_, at) => Effect.fromResult(ca.register.read((rows) => openRequests(rows, at).map(shownRequest))),
+    ),
+    "POST /ca/decide": route(decideBody, (body, at) => Effect.map(decide(ca, body, at), shownRequest)),
     "POST /ca/backup": route(
-      backupBody,
-      ({ file }) =>
+      fileBody,
+      ({ file }, at) =>
         isAbsolute(file)
           ? Effect.flatMap(
-            Effect.promise(() => ca.register.backup(file)),
+            Effect.promise(() => {
+              // A full disk prevents no backup.
+              ca.register.transaction((rows) => Result.succeed(enterBackup(rows, at)));
+              return ca.register.backup(file);
+            }),
             (done) => Effect.fromResult(Result.map(done, () => ({ file }))),
           )
-          : Effect.fail(new CaRefused({ code: "name-not-allowed", detail: "the backup's path is not absolute" })),
+          : notAbsolute,
     ),
   };
 }
@@ -89,32 +122,8 @@ function answerOf(ports: Pick<Ports, "run">, operation: Outcome): Promise<AdminA
   });
 }
 
-function status(ca: CertificateAuthority, at: Date): Outcome {
-  return Effect.fromResult(ca.register.read((rows) => {
-    const list = crlOf(rows, ca.issuerId, "complete");
-    const live = certificatesSince(rows, at).filter(({ revoked }) => revoked === null);
-    const locked = rows.all<{ identity: string; reason: string }>("SELECT identity, reason FROM locked_identities");
-    return {
-      domain: ca.domain,
-      url: ca.url,
-      issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
-      certificates: live.length,
-      crl: list === undefined ? null : { number: list.number, next_update: new Date(list.next_update).toISOString() },
-      locked,
-    };
-  }));
-}
-
-/** Certificates that have not ended. */
-function nodes(ca: CertificateAuthority, at: Date): Outcome {
-  return Effect.fromResult(
-    ca.register.read((rows) =>
-      certificatesSince(rows, at).map(({ identity, serial, not_after: end, revoked }) => ({
-        identity,
-        serial,
-        not_after: new Date(end).toISOString(),
-        ...(revoked === null ? {} : { revoked: new Date(revoked).toISOString() }),
-      }))
-    ),
-  );
-}
+const shownRequest = ({ asked, expires, ...request }: OpenRequest) => ({
+  ...request,
+  asked: new Date(asked).toISOString(),
+  expires: new Date(expires).toISOString(),
+});

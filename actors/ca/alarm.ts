@@ -4,7 +4,10 @@
  * @module
  */
 
-/** A token was used with a second key, or one certificate was renewed for two keys. */
+/**
+ * A token was used with a second key, one certificate was renewed for two keys, a certificate came that the register lost, or a request
+ * waits for a decision.
+ */
 export type CaAlarm =
   | {
     readonly kind: "token-used";
@@ -19,4 +22,26 @@ export type CaAlarm =
     readonly identity: string;
     readonly fingerprint: string;
     readonly address: string;
+  }
+  | {
+    /** The register is a backup's, and did not know this certificate of ours: it was entered. */
+    readonly kind: "certificate-unknown";
+    readonly identity: string;
+    readonly fingerprint: string;
+    readonly address: string;
+  }
+  | {
+    readonly kind: "request-pending";
+    readonly identity: string;
+    /** What `hypha-ca approve` takes. */
+    readonly id: string;
+    readonly address: string;
   };
+
+/** How loud the log is about each. */
+export const alarmLevels = {
+  "token-used": "error",
+  "renewal-forked": "error",
+  "certificate-unknown": "warn",
+  "request-pending": "info",
+} as const satisfies Record<CaAlarm["kind"], string>;

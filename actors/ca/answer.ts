@@ -7,10 +7,12 @@ import { Buffer } from "node:buffer";
 import { Effect, Result } from "effect";
 import { formatSpiffeBundle } from "../../pki/spiffe_bundle.ts";
 import { caRefusals, CaRefused } from "./ca_refused.ts";
-import type { CertificateAuthority } from "./certificate_authority.ts";
+import { bundleSequence } from "./bundle_sequence.ts";
+import { type CertificateAuthority, signersOf } from "./certificate_authority.ts";
 import { type CrlKind, crlOf } from "./crl_rows.ts";
 import { checkUnusedToken, enrol, type IssuedDer } from "./enrol.ts";
 import { certsOnly, readCsrBody } from "./est_bodies.ts";
+import { publishedCas } from "./published_cas.ts";
 import { memberRow, reenrol } from "./reenrol.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -39,6 +41,8 @@ export interface CaAnswer {
 
 /** How often readers of the bundle look for a new one, in seconds. */
 export const bundleRefreshSeconds = 300;
+/** When to ask again for a request that an operator decides, in seconds. */
+export const pendingRetrySeconds = 60;
 /** The part of a certificate's life after which a node renews it. */
 export const renewAfterPart = 2 / 3;
 
@@ -51,7 +55,11 @@ type Route = (
 const routes: Readonly<Record<string, { readonly method: "GET" | "POST"; readonly answer: Route }>> = {
   "/.well-known/est/cacerts": {
     method: "GET",
-    answer: (ca) => Effect.succeed(pkcs7([ca.anchor, ...ca.intermediates].map(({ der }) => der))),
+    answer: (ca, _request, at) =>
+      Effect.map(
+        Effect.fromResult(ca.register.read((rows) => publishedCas(ca, rows, at))),
+        (published) => pkcs7([...published, ...ca.newWithOld].map(({ der }) => der)),
+      ),
   },
   "/.well-known/est/simpleenroll": { method: "POST", answer: simpleEnrol },
   "/.well-known/est/simplereenroll": { method: "POST", answer: simpleReenrol },
@@ -126,18 +134,28 @@ function network(ca: CertificateAuthority, request: CaRequest, at: Date): Return
       domain: ca.domain,
       gateways: ca.gateways,
       renewal: { after: renewAfterPart, late_seconds: ca.renewAfterExpiryMs / 1_000 },
-      retired_issuers: ca.retiredIssuers,
+      retired_issuers: retiredIssuers(ca),
     });
   });
 }
 
-function bundle(ca: CertificateAuthority): ReturnType<Route> {
-  const options = { sequence: 1, refreshHintSeconds: bundleRefreshSeconds };
-  return Effect.succeed({
-    status: 200,
-    headers: { "content-type": "application/json" },
-    body: formatSpiffeBundle([ca.anchor, ...ca.intermediates], options),
-  });
+/** Issuers whose certificates are to be renewed at once. */
+function retiredIssuers(ca: CertificateAuthority): readonly string[] {
+  return [...new Set([...ca.retiredIssuers, ...signersOf(ca).slice(1).map(({ issuerId }) => issuerId)])];
+}
+
+function bundle(ca: CertificateAuthority, _request: CaRequest, at: Date): ReturnType<Route> {
+  return Effect.map(
+    Effect.fromResult(ca.register.read((rows) => {
+      const authorities = publishedCas(ca, rows, at);
+      return { authorities, sequence: bundleSequence(rows, authorities, at) };
+    })),
+    ({ authorities, sequence }) => ({
+      status: 200,
+      headers: { "content-type": "application/json" },
+      body: formatSpiffeBundle(authorities, { sequence, refreshHintSeconds: bundleRefreshSeconds }),
+    }),
+  );
 }
 
 /** Lists are signed: anybody may have them. */
@@ -150,7 +168,9 @@ function crl(issuer: string, kind: CrlKind): Route {
       const headers = { etag, "last-modified": new Date(row.this_update).toUTCString() };
       const has = ifNoneMatch?.split(",").map((each) => each.trim()).some((each) => each === etag || each === "*");
       if (has === true) return { status: 304, headers, body: "" };
-      return { status: 200, headers: { ...headers, "content-type": "application/pkix-crl" }, body: row.der };
+      const body = yield* Effect.promise(() => ca.published.read(row));
+      if (body === undefined) return yield* new CaRefused({ code: "busy", detail: "a newer list is being entered" });
+      return { status: 200, headers: { ...headers, "content-type": "application/pkix-crl" }, body };
     });
 }
 
@@ -200,6 +220,7 @@ function refusal(error: CaRefused | RegisterFailure): CaAnswer {
   const { status, hint } = caRefusals[error.code];
   const headers = {
     ...(status === 401 ? { "www-authenticate": 'Basic realm="hypha-ca"' } : {}),
+    ...(status === 202 ? { "retry-after": String(pendingRetrySeconds) } : {}),
     ...(status === 429 ? { "retry-after": "60" } : {}),
     ...(status === 503 ? { "retry-after": "30" } : {}),
   };

@@ -12,8 +12,9 @@
  *
  * @module
  */
-import { Effect } from "effect";
+import { Effect, Result } from "effect";
 import { assign, setup } from "xstate";
+import { loadLibrary } from "../../pki/issue/to_library.ts";
 import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
@@ -24,6 +25,7 @@ import { answer, renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type HttpsPort, openHttpsPort } from "./https_port.ts";
 import { issueOwn, type ServerIdentity } from "./own_certificate.ts";
+import { rootListWarning } from "./published_cas.ts";
 import { renewLists } from "./revoke.ts";
 
 /** How often lists and certificate are looked at, in milliseconds. */
@@ -51,10 +53,23 @@ export interface CaContext extends CaInput {
   readonly reason: string | undefined;
 }
 
-const prepare = fromEffect("prepare", ({ ports, ca, name }: CaInput) =>
-  Effect.suspend(() => {
+/** Looks at the root's list, which is made elsewhere. */
+const warnOfRootList = ({ ports, ca }: CaInput, at: Date) =>
+  Effect.sync(() => {
+    const warning = Result.getOrUndefined(ca.register.read((rows) => rootListWarning(ca, rows, at)));
+    if (warning !== undefined) ports.report({ level: "warn", event: "ca.root-list-ends", message: warning });
+  });
+
+const prepare = fromEffect("prepare", (input: CaInput) =>
+  Effect.gen(function* () {
+    const { ports, ca, name } = input;
     const at = new Date(ports.now());
-    return Effect.andThen(renewLists(ca, at), issueOwn(ca, name, at));
+    ca.register.startThreads();
+    // The first request would pay for it: 80 ms of the event loop.
+    yield* Effect.promise(() => loadLibrary());
+    yield* renewLists(ca, at);
+    yield* warnOfRootList(input, at);
+    return yield* issueOwn(ca, name, at);
   }));
 
 const listen = fromScoped(
@@ -81,13 +96,16 @@ const administrate = fromScoped(
 /** Renews what is due; the identity where it was renewed. */
 const maintain = fromEffect(
   "maintain",
-  ({ ports, ca, name, identity }: CaInput & { readonly identity: ServerIdentity }) =>
-    Effect.suspend(() => {
+  ({ identity, ...input }: CaInput & { readonly identity: ServerIdentity }) =>
+    Effect.gen(function* () {
+      const { ports, ca, name } = input;
       const at = new Date(ports.now());
       ca.register.tryAgain();
       const { notBefore, notAfter } = identity;
       const due = +at >= +notBefore + (+notAfter - +notBefore) * renewAfterPart;
-      return Effect.andThen(renewLists(ca, at), due ? issueOwn(ca, name, at) : Effect.succeed(undefined));
+      // Once a day.
+      if ((yield* renewLists(ca, at)) === "renewed") yield* warnOfRootList(input, at);
+      return due ? yield* issueOwn(ca, name, at) : undefined;
     }),
 );
 

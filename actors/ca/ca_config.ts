@@ -14,8 +14,17 @@
  * renew_after_expiry = "72h"
  * retired_issuers = []
  *
+ * next_chain_pem = "ca-cert-2.pem"   # the CA that will issue next: published already
+ * next_key_pem = "ca-key-2.pem"
+ * new_with_old_pem = "root-new-with-old.pem"   # about the root's key, by the root before it
+ *
  * [ca.roles.worker]
  * lifetime = "720h"
+ * approval = true              # an operator says yes to each enrolment
+ *
+ * [[ca.retired]]               # CAs that no longer issue: their lists go on
+ * chain_pem = "ca-cert-1.pem"
+ * key_pem = "ca-key-1.pem"
  * ```
  *
  * @module
@@ -25,6 +34,7 @@ import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "@std/toml";
 import { Data, Effect, Result, Schema } from "effect";
+import { caProblem } from "./ca_problem.ts";
 
 const hourMs = 60 * 60_000;
 /** How long a node's certificate lives by default, in milliseconds. */
@@ -38,7 +48,12 @@ const lateMaxMs = 30 * 24 * hourMs;
 const units = { s: 1_000, m: 60_000, h: hourMs, d: 24 * hourMs } as const;
 const text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(1_024));
 const duration = Schema.String.check(Schema.isPattern(/^\d{1,6}[smhd]$/));
-const lifetime = Schema.optionalKey(Schema.Struct({ lifetime: duration }));
+const role = Schema.optionalKey(
+  Schema.Struct({ lifetime: Schema.optionalKey(duration), approval: Schema.optionalKey(Schema.Boolean) }),
+);
+const ownRole = Schema.optionalKey(Schema.Struct({ lifetime: duration }));
+/** CAs that are retired at once; a rotation takes days. */
+const retiredMax = 4;
 const schema = Schema.Struct({
   ca: Schema.Struct({
     domain: text,
@@ -54,10 +69,22 @@ const schema = Schema.Struct({
       Schema.Array(Schema.String.check(Schema.isPattern(/^[0-9a-f]{64}$/))).check(Schema.isMaxLength(16)),
     ),
     roles: Schema.optionalKey(
-      Schema.Struct({ gateway: lifetime, scheduler: lifetime, worker: lifetime, data: lifetime, ca: lifetime }),
+      Schema.Struct({ gateway: role, scheduler: role, worker: role, data: role, ca: ownRole }),
+    ),
+    next_chain_pem: Schema.optionalKey(text),
+    next_key_pem: Schema.optionalKey(text),
+    new_with_old_pem: Schema.optionalKey(text),
+    retired: Schema.optionalKey(
+      Schema.Array(Schema.Struct({ chain_pem: text, key_pem: text })).check(Schema.isMaxLength(retiredMax)),
     ),
   }),
 });
+
+/** Files of a CA: its certificate with those above it, and its key. */
+export interface CaFiles {
+  readonly chainPem: string;
+  readonly keyPem: string;
+}
 
 /** A configuration with absolute paths. */
 export interface CaConfig {
@@ -73,6 +100,12 @@ export interface CaConfig {
   readonly renewAfterExpiryMs: number;
   readonly retiredIssuers: readonly string[];
   readonly lifetimesMs: Readonly<Record<string, number>>;
+  /** Roles whose enrolments an operator approves. */
+  readonly approvedRoles: readonly string[];
+  /** The CA that will issue next. */
+  readonly next: CaFiles | undefined;
+  readonly retired: readonly CaFiles[];
+  readonly newWithOldPem: string | undefined;
 }
 
 /** The configuration cannot be used. */
@@ -103,30 +136,39 @@ export function parseCaConfig(file: string, toml: string): Result.Result<CaConfi
       catch: (error) => new CaConfigError({ file, detail: notToml(error) }),
     });
     const decoded = Schema.decodeUnknownResult(schema, { onExcessProperty: "error" })(values);
-    if (Result.isFailure(decoded)) return yield* fail(oneLine(decoded.failure.message));
+    if (Result.isFailure(decoded)) return yield* fail(caProblem(decoded.failure, toml));
     const { ca } = decoded.success;
     const place = listenPlace(ca.listen_https);
     if (place === undefined) return yield* fail(`listen_https = "${ca.listen_https}" is not ADDRESS:PORT`);
     const lifetimesMs: Record<string, number> = {};
     for (const [role, terms] of Object.entries(ca.roles ?? {})) {
-      const ms = milliseconds(terms?.lifetime ?? "30d");
+      if (terms?.lifetime === undefined) continue;
+      const ms = milliseconds(terms.lifetime);
       if (ms < lifetimeMinMs || ms > lifetimeMaxMs) return yield* fail(`lifetime of ${role} is not 1h … 397d`);
       lifetimesMs[role] = ms;
     }
     const renewAfterExpiryMs = milliseconds(ca.renew_after_expiry ?? "72h");
     if (renewAfterExpiryMs > lateMaxMs) return yield* fail("renew_after_expiry is longer than 30d");
     const absolute = (path: string) => resolve(dirname(file), path);
-    const { domain, url, name, gateways = [], retired_issuers: retiredIssuers = [] } = ca;
+    const { domain, url, name, gateways = [], retired_issuers: retiredIssuers = [], retired = [] } = ca;
+    if ((ca.next_chain_pem === undefined) !== (ca.next_key_pem === undefined)) {
+      return yield* fail("next_chain_pem and next_key_pem go together");
+    }
+    const roles = Object.entries(ca.roles ?? {});
     return {
       ...{ domain, url, name, gateways, retiredIssuers, renewAfterExpiryMs, lifetimesMs, ...place },
       chainPem: absolute(ca.chain_pem),
       keyPem: absolute(ca.key_pem),
       stateDir: absolute(ca.state_dir),
+      approvedRoles: roles.flatMap(([role, terms]) => "approval" in terms && terms.approval ? [role] : []),
+      next: ca.next_chain_pem === undefined
+        ? undefined
+        : { chainPem: absolute(ca.next_chain_pem), keyPem: absolute(ca.next_key_pem ?? "") },
+      retired: retired.map((each) => ({ chainPem: absolute(each.chain_pem), keyPem: absolute(each.key_pem) })),
+      newWithOldPem: ca.new_with_old_pem === undefined ? undefined : absolute(ca.new_with_old_pem),
     };
   });
 }
-
-const oneLine = (text: string) => text.trim().replace(/\s*\n\s*/g, " ");
 
 function unreadable({ code, message }: NodeJS.ErrnoException): string {
   return code === "ENOENT" ? "there is no such file; hypha-ca init makes one" : message;

@@ -14,11 +14,10 @@ import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import type { CaAlarm } from "./alarm.ts";
 import { CaRefused } from "./ca_refused.ts";
 import { FailureLimit } from "./failure_limit.ts";
+import { PublishedLists } from "./published_lists.ts";
 import type { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
 
-/** `notBefore` and `thisUpdate` lie so far back, for clocks that are late. */
-export const backdateMs = 5 * 60_000;
 /** Operations that wait for their turn; each takes a few milliseconds. */
 export const operationsWaitingMax = 256;
 
@@ -36,24 +35,47 @@ export interface AuthorityTerms {
   readonly retiredIssuers: readonly string[];
   /** Addresses of the network's gateways, for nodes that join. */
   readonly gateways: readonly string[];
+  /** Roles whose enrolments an operator approves. */
+  readonly approvedRoles: readonly string[];
   /** Told what an operator has to look at. */
   readonly onAlarm: (alarm: CaAlarm) => void;
 }
 
-/** A CA, ready to issue. */
-export interface CertificateAuthority extends AuthorityTerms {
-  readonly register: Register;
+/** A CA whose lists are made here. */
+export interface ListSigner {
   readonly issuer: Issuer;
   /** SHA-256 of the issuer's SPKI, hexadecimal: the register's name for it. */
   readonly issuerId: string;
+}
+
+/** A CA, ready to issue. */
+export interface CertificateAuthority extends AuthorityTerms, ListSigner {
+  readonly register: Register;
   readonly anchor: Certificate;
   /** SHA-256 of the root's SPKI, hexadecimal: what tokens carry. */
   readonly anchorId: string;
   /** From the issuer to the one that the root signed. */
   readonly intermediates: readonly Certificate[];
+  /** CAs that no longer issue; their lists go on until the root revokes them. */
+  readonly retired: readonly RetiredCa[];
+  /** The CA that will issue next, with those between it and the root: published before its first certificate. */
+  readonly next: readonly Certificate[];
+  /** Certificates about the root's key by the root before it (RFC 7030 §4.1.3). */
+  readonly newWithOld: readonly Certificate[];
   readonly failures: FailureLimit;
+  readonly published: PublishedLists;
   /** One operation at a time; refuses when too many wait. */
   readonly inTurn: <A, E>(operation: Effect.Effect<A, E>) => Effect.Effect<A, E | CaRefused>;
+}
+
+/** A CA that no longer issues. */
+export interface RetiredCa extends ListSigner {
+  readonly intermediates: readonly Certificate[];
+}
+
+/** The CAs whose lists are made here: the one that issues, and the retired ones. */
+export function signersOf(ca: CertificateAuthority): readonly ListSigner[] {
+  return [ca, ...ca.retired];
 }
 
 /** The parts of a CA. */
@@ -62,6 +84,11 @@ export interface AuthorityParts extends AuthorityTerms {
   readonly signer: Signer;
   /** DER: the CA that signs, the CAs above it, the root last. */
   readonly chain: readonly Uint8Array[];
+  readonly retired?: readonly { readonly signer: Signer; readonly chain: readonly Uint8Array[] }[] | undefined;
+  /** DER, as the chain. */
+  readonly next?: readonly Uint8Array[] | undefined;
+  /** DER. */
+  readonly newWithOld?: readonly Uint8Array[] | undefined;
 }
 
 /**
@@ -72,35 +99,83 @@ export interface AuthorityParts extends AuthorityTerms {
  */
 export function makeAuthority(parts: AuthorityParts): Result.Result<CertificateAuthority, IssueError> {
   return Result.gen(function* () {
-    const { register, signer, chain, ...terms } = parts;
+    const { register, signer, chain, retired = [], next = [], newWithOld = [], ...terms } = parts;
     if (!isCaUrl(terms.url)) return yield* unusable(`${JSON.stringify(terms.url)} is not https://HOST[:PORT]`);
     if (!trustDomainNamePattern.test(terms.domain)) {
       return yield* unusable(`${JSON.stringify(terms.domain)} is no trust domain's name`);
     }
-    const certificates: Certificate[] = [];
-    for (const der of chain) {
-      certificates.push(yield* Result.mapError(parseCertificate(der), ({ message }) => problem(message)));
+    const own = yield* readCa(chain, signer);
+    const read: RetiredCa[] = [];
+    for (const each of retired) read.push(yield* readCa(each.chain, each.signer));
+    const nextChain = next.length === 0 ? [] : yield* readChain(next);
+    if (next.length > 0 && nextChain.at(-1)?.fingerprint !== own.anchor.fingerprint) {
+      return yield* unusable("the next CA is not below the root");
     }
-    const anchor = certificates.at(-1);
-    const own = certificates[0];
-    if (anchor === undefined || own === undefined) return yield* unusable("the CA has no certificate");
-    yield* checkChain(certificates);
+    return {
+      ...terms,
+      ...own,
+      register,
+      anchorId: keyHash(own.anchor.publicKey.spki),
+      retired: read,
+      next: nextChain.slice(0, -1),
+      newWithOld: yield* readLinks(newWithOld, own.anchor),
+      failures: new FailureLimit(),
+      published: new PublishedLists(register),
+      inTurn: makeTurns(),
+    };
+  });
+}
+
+interface ReadCa extends RetiredCa {
+  readonly anchor: Certificate;
+}
+
+/** A CA with its key. */
+function readCa(chain: readonly Uint8Array[], signer: Signer): Result.Result<ReadCa, IssueError> {
+  return Result.gen(function* () {
+    const certificates = yield* readChain(chain);
+    const own = certificates[0]!;
     const issuer = yield* Result.try({
       try: () => issuerWith(formatPem("CERTIFICATE", own.der), signer),
       catch: (error) => error instanceof IssueError ? error : problem(String(error)),
     });
-    const turns = makeTurns();
     return {
-      ...terms,
-      register,
       issuer,
       issuerId: keyHash(own.publicKey.spki),
-      anchor,
-      anchorId: keyHash(anchor.publicKey.spki),
+      anchor: certificates.at(-1)!,
       intermediates: certificates.length === 1 ? [] : certificates.slice(0, -1),
-      failures: new FailureLimit(),
-      inTurn: turns,
     };
+  });
+}
+
+/** Certificates, each signed by the next one; the last is the root. */
+function readChain(chain: readonly Uint8Array[]): Result.Result<readonly Certificate[], IssueError> {
+  return Result.gen(function* () {
+    const certificates: Certificate[] = [];
+    for (const der of chain) {
+      certificates.push(yield* Result.mapError(parseCertificate(der), ({ message }) => problem(message)));
+    }
+    if (certificates.length === 0) return yield* unusable("the CA has no certificate");
+    yield* checkChain(certificates);
+    return certificates;
+  });
+}
+
+/** Certificates about the root's key and name. The root before it is not known here: nodes check its signature. */
+function readLinks(
+  links: readonly Uint8Array[],
+  anchor: Certificate,
+): Result.Result<readonly Certificate[], IssueError> {
+  return Result.gen(function* () {
+    const read: Certificate[] = [];
+    for (const der of links) {
+      const link = yield* Result.mapError(parseCertificate(der), ({ message }) => problem(message));
+      const isAbout = sameBytes(link.publicKey.spki, anchor.publicKey.spki) &&
+        sameBytes(link.subject.der, anchor.subject.der) && link.basicConstraints?.ca === true;
+      if (!isAbout) return yield* unusable(`${link.subject.text} is not a certificate about the root's key and name`);
+      read.push(link);
+    }
+    return read;
   });
 }
 

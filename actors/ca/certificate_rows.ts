@@ -57,8 +57,8 @@ export function liveCertificateOf(rows: RegisterRows, identity: string, at: Date
 /** Whether a later token replaced what an identity had when this certificate was entered: its line ends. */
 export function isReplaced(rows: RegisterRows, { fingerprint, identity }: CertificateRow): boolean {
   const sql = `
-SELECT 1 FROM certificates c JOIN tokens t ON t.id = c.token
-WHERE c.identity = ? AND t.replaces = 1
+SELECT 1 FROM tokens t CROSS JOIN certificates c ON c.token = t.id
+WHERE t.identity = ? AND t.replaces = 1
 AND c.rowid > (SELECT rowid FROM certificates WHERE fingerprint = ?)`;
   return rows.first(sql, identity, fingerprint) !== undefined;
 }
@@ -69,22 +69,71 @@ export function countSince(rows: RegisterRows, identity: string, begin: Date): n
   return rows.first<{ readonly count: number }>(sql, identity, +begin)?.count ?? 0;
 }
 
-/** Certificates that end at or after a time, of all identities or of one. */
-export function certificatesSince(rows: RegisterRows, end: Date, identity?: string): readonly CertificateRow[] {
-  const order = "ORDER BY c.identity, c.not_before, c.serial";
-  return identity === undefined
-    ? rows.all(`${selected} WHERE c.not_after >= ? ${order}`, +end)
-    : rows.all(`${selected} WHERE c.not_after >= ? AND c.identity = ? ${order}`, +end, identity);
+/** Identities of one name are looked at up to this number: one a role. */
+const identitiesMax = 8;
+
+/** The identities that have certificates that end at or after a time, by the whole SPIFFE ID or by its last part. */
+export function identitiesOf(rows: RegisterRows, name: string, end: Date): readonly string[] {
+  const isThere = (identity: string) =>
+    rows.first("SELECT 1 FROM certificates WHERE identity = ? AND not_after >= ? LIMIT 1", identity, +end) !==
+      undefined;
+  if (isThere(name)) return [name];
+  const found: string[] = [];
+  for (let last = ""; found.length < identitiesMax;) {
+    // One step a name, over the index: a name may have many certificates.
+    const sql = "SELECT min(identity) AS next FROM certificates WHERE name = ? AND identity > ?";
+    const next = rows.first<{ readonly next: string | null }>(sql, name, last)?.next ?? undefined;
+    if (next === undefined) break;
+    found.push(last = next);
+  }
+  return found.filter(isThere);
 }
 
-/** Certificates with a serial, and those that renew them, directly or not. */
-export function lineOf(rows: RegisterRows, serial: string): readonly CertificateRow[] {
-  const sql = `
-WITH RECURSIVE line (fingerprint) AS (
-  SELECT fingerprint FROM certificates WHERE serial = ?
-  UNION SELECT c.fingerprint FROM certificates c JOIN line l ON c.predecessor = l.fingerprint
-) ${selected} WHERE c.fingerprint IN (SELECT fingerprint FROM line)`;
-  return rows.all(sql, plainSerial(serial));
+/** Certificates that are read in one transaction. */
+export const pageRows = 500;
+
+/** A row without the certificate's bytes. */
+export type ListedRow = Omit<CertificateRow, "der"> & { readonly rowid: number };
+
+const listed = `
+SELECT c.rowid, c.fingerprint, c.issuer, c.serial, c.identity, c.key, c.not_before, c.not_after, c.predecessor, c.token, r.revoked
+FROM certificates c LEFT JOIN revocations r ON r.issuer = c.issuer AND r.serial = c.serial`;
+
+/** Certificates of an identity, the newest first, {@linkcode pageRows} of those that were entered before one. */
+export function certificatesBefore(rows: RegisterRows, identity: string, rowid: number): readonly ListedRow[] {
+  const sql = `${listed} WHERE c.identity = ? AND c.rowid < ? ORDER BY c.rowid DESC LIMIT ${pageRows}`;
+  return rows.all(sql, identity, rowid);
+}
+
+/** Where a page of certificates begins: behind this one. */
+export interface PageMark {
+  readonly not_after: number;
+  readonly rowid: number;
+}
+
+/** Certificates by their end, {@linkcode pageRows} of those behind a mark, of all identities or of one. */
+export function certificatesAfter(rows: RegisterRows, mark: PageMark, identity?: string): readonly ListedRow[] {
+  const behind = "(c.not_after, c.rowid) > (?, ?)";
+  const order = `ORDER BY c.not_after, c.rowid LIMIT ${pageRows}`;
+  return identity === undefined
+    ? rows.all(`${listed} WHERE ${behind} ${order}`, mark.not_after, mark.rowid)
+    : rows.all(`${listed} WHERE c.identity = ? AND ${behind} ${order}`, identity, mark.not_after, mark.rowid);
+}
+
+/** Certificates with a serial: one an issuer. */
+export function certificatesWithSerial(rows: RegisterRows, serial: string): readonly ListedRow[] {
+  return rows.all(`${listed} WHERE c.serial = ? LIMIT ${pageRows}`, plainSerial(serial));
+}
+
+/** A certificate and those that renew it, directly or not, {@linkcode pageRows} of them: each has one successor at most. */
+export function lineOf(rows: RegisterRows, fingerprint: string): readonly ListedRow[] {
+  const line: ListedRow[] = [];
+  let next = rows.first<ListedRow>(`${listed} WHERE c.fingerprint = ?`, fingerprint);
+  while (next !== undefined && line.length < pageRows) {
+    line.push(next);
+    next = rows.first(`${listed} WHERE c.predecessor = ?`, next.fingerprint);
+  }
+  return line;
 }
 
 /** Whether a certificate about this key was revoked because the key is known to others. */
@@ -110,11 +159,12 @@ export function enterCertificate(
 ): void {
   const { fingerprint, serial, period, publicKey, der } = certificate;
   rows.change(
-    "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     fingerprint,
     issuer,
     plainSerial(serial),
     identityOf(certificate),
+    nameOf(identityOf(certificate)),
     keyHash(publicKey.spki),
     +period.notBefore,
     +period.notAfter,
@@ -128,6 +178,11 @@ export function enterCertificate(
 export function identityOf({ subjectAltNames, subject }: Pick<Certificate, "subjectAltNames" | "subject">): string {
   return subjectAltNames.find(({ type, value }) => type === "uri" && value.startsWith("spiffe://"))?.value ??
     subject.text;
+}
+
+/** The last part of a SPIFFE ID; of another identity all of it. */
+export function nameOf(identity: string): string {
+  return identity.startsWith("spiffe://") ? identity.slice(identity.lastIndexOf("/") + 1) : identity;
 }
 
 /** The role in a SPIFFE ID of a domain; undefined where there is none. */

@@ -3,8 +3,12 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { RevocationReason } from "../../pki/issue/mod.ts";
 import type { RegisterRows } from "./register.ts";
+
+/** Bytes of a list that one transaction writes or reads. */
+export const pieceBytesMax = 256 * 1024;
 
 /**
  * Kinds of lists: a `complete` one for three days; where that is large, a `base` for 14 days and a cumulative `delta` on it.
@@ -23,6 +27,12 @@ export interface CrlRow {
   readonly upto: number;
   readonly this_update: number;
   readonly next_update: number;
+  /** Bytes of the DER. */
+  readonly size: number;
+}
+
+/** A list with its DER. */
+export interface MadeCrl extends CrlRow {
   readonly der: Uint8Array;
 }
 
@@ -46,12 +56,6 @@ export function crlOf(rows: RegisterRows, issuer: string, kind: CrlKind): CrlRow
   return rows.first("SELECT * FROM crls WHERE issuer = ? AND kind = ?", issuer, kind);
 }
 
-/** What an issuer's next list contains, in the order in which it was revoked. */
-export function listedRevocations(rows: RegisterRows, issuer: string, at: Date): readonly RevocationRow[] {
-  const sql = "SELECT * FROM revocations WHERE issuer = ? AND (not_after IS NULL OR not_after >= ?) ORDER BY position";
-  return rows.all(sql, issuer, +at - listedAfterEndMs);
-}
-
 /** The position of the newest revocation; 0 before the first. */
 export function lastPosition(rows: RegisterRows): number {
   return rows.first<{ last: number | null }>("SELECT max(position) AS last FROM revocations")?.last ?? 0;
@@ -72,12 +76,41 @@ export function lastNumber(rows: RegisterRows, issuer: string): bigint {
 }
 
 /** Enters lists in the places of those of their kinds. Their numbers are above that of the last one. */
-export function enterLists(rows: RegisterRows, lists: readonly CrlRow[]): void {
-  for (const { issuer, kind, number, sha256, upto, this_update, next_update, der } of lists) {
+export function enterLists(rows: RegisterRows, lists: readonly MadeCrl[]): void {
+  for (const list of lists) {
+    const { issuer, kind, number, sha256, upto, this_update, next_update, size } = list;
+    for (let part = 0; part * pieceBytesMax < size; part++) enterPiece(rows, list, part);
     const sql = "INSERT OR REPLACE INTO crls VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-    rows.change(sql, issuer, kind, number, sha256, upto, this_update, next_update, der);
+    rows.change(sql, issuer, kind, number, sha256, upto, this_update, next_update, size);
     if (BigInt(number) > lastNumber(rows, issuer)) enterNumber(rows, issuer, BigInt(number));
   }
+}
+
+/** Enters a piece of a list, unless it is there. */
+export function enterPiece(rows: RegisterRows, { sha256, der }: MadeCrl, part: number): void {
+  if (rows.first("SELECT 1 FROM crl_pieces WHERE sha256 = ? AND part = ?", sha256, part) !== undefined) return;
+  const bytes = der.subarray(part * pieceBytesMax, (part + 1) * pieceBytesMax);
+  rows.change("INSERT INTO crl_pieces VALUES (?, ?, ?)", sha256, part, bytes);
+}
+
+/** A piece of a list; undefined where the list is no longer in force. */
+export function pieceOf(rows: RegisterRows, { sha256 }: CrlRow, part: number): Uint8Array | undefined {
+  const sql = "SELECT bytes FROM crl_pieces WHERE sha256 = ? AND part = ?";
+  return rows.first<{ readonly bytes: Uint8Array }>(sql, sha256, part)?.bytes;
+}
+
+/** The DER of a list in one: of large ones it takes milliseconds. */
+export function derOf(rows: RegisterRows, { sha256 }: CrlRow): Uint8Array {
+  const sql = "SELECT bytes FROM crl_pieces WHERE sha256 = ? ORDER BY part";
+  return Buffer.concat(rows.all<{ readonly bytes: Uint8Array }>(sql, sha256).map(({ bytes }) => bytes));
+}
+
+/** Removes one piece that belongs to no list in force; says whether there was one. */
+export function removePiece(rows: RegisterRows): boolean {
+  const sql = `
+DELETE FROM crl_pieces WHERE rowid IN
+(SELECT rowid FROM crl_pieces WHERE sha256 NOT IN (SELECT sha256 FROM crls) LIMIT 1)`;
+  return rows.change(sql) > 0;
 }
 
 /** Enters the number of an issuer's last list. */

@@ -5,11 +5,12 @@
  */
 import { Effect, Result } from "effect";
 import type { Certificate } from "../../pki/certificate.ts";
-import { CaRefused } from "./ca_refused.ts";
+import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { certificateForToken, type CertificateRow, enterCertificate, isCompromisedKey } from "./certificate_rows.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { decisionOn, enterRequest } from "./request_rows.ts";
 import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 import { isSecretOf, type JoinToken, parseToken } from "./token.ts";
 import { refuseTaken, tokenOf, type TokenRow } from "./token_rows.ts";
@@ -50,6 +51,10 @@ export function enrol(
       const before = yield* Effect.fromResult(
         ca.register.transaction((rows) => stateOf(ca, rows, { row, read, address: request.address }, at)),
       );
+      if (before === "pending") {
+        const detail = `the request of ${row.identity} waits for a decision`;
+        return yield* new CaRefused({ code: "request-pending", detail });
+      }
       if (before !== undefined) return before;
       const identity = { commonName: row.name, san: JSON.parse(row.sans) as readonly string[] };
       const certificate = yield* signLeaf(ca, read, { identity, lifetimeMs: ca.lifetimeMs(row.role) }, at);
@@ -68,16 +73,17 @@ export function checkUnusedToken(
 ): Effect.Effect<void, CaRefused | RegisterFailure> {
   const unused = Effect.flatMap(
     readToken(ca, request, at),
-    ({ used_key: used, identity }) =>
-      used === null
-        ? Effect.void
-        : Effect.fail(new CaRefused({ code: "token-used", detail: `the token of ${identity} was used` })),
+    ({ id, identity }) =>
+      Effect.fromResult(ca.register.transaction((rows) => {
+        if (certificateForToken(rows, id) === undefined) return Result.void;
+        return Result.fail(new CaRefused({ code: "token-used", detail: `the token of ${identity} was used` }));
+      })),
   );
   return limited(ca, request.address, at, unused);
 }
 
-/** An address that has failed too often is not heard; refusals count as failures. */
-function limited<A>(
+/** An address that has failed too often is not heard; refusals of enrolments and renewals count as failures. */
+export function limited<A>(
   ca: CertificateAuthority,
   address: string,
   at: Date,
@@ -94,8 +100,11 @@ function limited<A>(
   });
 }
 
+/** A request that waits is no fault either. */
+const othersFaults: readonly CaRefusalCode[] = ["busy", "issuer-ended", "signer-unavailable", "request-pending"];
+
 function isSendersFault(error: CaRefused | RegisterFailure): boolean {
-  return error._tag === "CaRefused" && !["busy", "issuer-ended", "signer-unavailable"].includes(error.code);
+  return error._tag === "CaRefused" && !othersFaults.includes(error.code);
 }
 
 /** A token of another CA is refused before the register is asked: each part of a token counts. */
@@ -144,26 +153,43 @@ interface Use {
   readonly address: string;
 }
 
-/** The certificate of a token that was used before; undefined where one is to be made. */
+/** The certificate of a token that was used before; undefined where one is to be made; a request is entered here. */
 function stateOf(
   ca: CertificateAuthority,
   rows: RegisterRows,
   { row, read, address }: Use,
   at: Date,
-): Result.Result<IssuedDer | undefined, CaRefused> {
+): Result.Result<IssuedDer | "pending" | undefined, CaRefused> {
   const { identity } = row;
   if (row.used_key === null) {
-    const taken = row.replaces === 1 ? undefined : refuseTaken(rows, identity, at);
-    if (taken !== undefined) return Result.fail(taken);
-    if (!isCompromisedKey(rows, read.key)) return Result.succeed(undefined);
-    return Result.fail(new CaRefused({ code: "csr-not-allowed", detail: "the request's key is compromised" }));
+    const refused = refuseNew(rows, { row, read }, at);
+    if (refused !== undefined) return Result.fail(refused);
+    if (!ca.approvedRoles.includes(row.role)) return Result.succeed(undefined);
+    enterRequest(rows, { token: row.id, key: read.key, address }, at);
+    ca.onAlarm({ kind: "request-pending", identity, id: row.id, address });
+    return Result.succeed("pending");
   }
   if (row.used_key !== read.key) {
     ca.onAlarm({ kind: "token-used", identity, firstAddress: row.used_address ?? "", address });
     const detail = `the token of ${identity} was used by ${row.used_address} with another key`;
     return Result.fail(new CaRefused({ code: "token-used", detail }));
   }
-  return againOf(certificateForToken(rows, row.id), identity);
+  const issued = certificateForToken(rows, row.id);
+  const decision = issued === undefined ? decisionOn(rows, row.id) : undefined;
+  if (decision === undefined) return againOf(issued, identity);
+  if (decision === "open") return Result.succeed("pending");
+  if (decision === "denied") {
+    return Result.fail(new CaRefused({ code: "request-denied", detail: `the request of ${identity} was denied` }));
+  }
+  const refused = refuseNew(rows, { row, read }, at);
+  return refused === undefined ? Result.succeed(undefined) : Result.fail(refused);
+}
+
+/** Why a token gives no certificate now. */
+function refuseNew(rows: RegisterRows, { row, read }: Omit<Use, "address">, at: Date): CaRefused | undefined {
+  const taken = row.replaces === 1 ? undefined : refuseTaken(rows, row.identity, at);
+  if (taken !== undefined || !isCompromisedKey(rows, read.key)) return taken;
+  return new CaRefused({ code: "csr-not-allowed", detail: "the request's key is compromised" });
 }
 
 /** The certificate that an earlier answer had. */

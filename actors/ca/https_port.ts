@@ -11,6 +11,7 @@ import { constants } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
+import { setImmediate } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { Data, Effect, Result, type Scope } from "effect";
 import { Admission, defaultLimits } from "../../transport/core/admission.ts";
@@ -51,6 +52,8 @@ export const portTimes: PortTimes = {
 };
 /** A client reads an answer at this rate at least, in bytes a millisecond: a list of 5 MB takes 80 s at most. */
 const answerBytesPerMs = 64;
+/** Bytes of an answer that are encrypted in one turn of the event loop. */
+const sliceBytes = 65_536;
 /** Bytes of a request's head: a token and a URL have under 2 kB. */
 const headBytesMax = 16_384;
 
@@ -194,7 +197,9 @@ async function handle(
   response: ServerResponse,
 ): Promise<void> {
   const body = await readBody(request);
-  if (body === undefined) return reply(response, { status: 413, headers: { connection: "close" }, body: "" }, times);
+  if (body === undefined) {
+    return await reply(response, { status: 413, headers: { connection: "close" }, body: "" }, times);
+  }
   const { authorization, "if-none-match": ifNoneMatch } = request.headers;
   const answered = await answer({
     method: request.method ?? "",
@@ -206,7 +211,7 @@ async function handle(
     session: (request.socket as TLSSocket).isSessionReused() ? "resumed" : "new",
     address: plainAddress(request.socket.remoteAddress ?? ""),
   });
-  reply(response, answered, times);
+  await reply(response, answered, times);
 }
 
 /** The body; undefined where it is too long. */
@@ -227,12 +232,30 @@ function readBody(request: IncomingMessage): Promise<Uint8Array | undefined> {
 }
 
 /** Writes an answer with its length: strongSwan reads no chunks. A client that does not read it is cut off. */
-function reply(response: ServerResponse, { status, headers, body }: CaAnswer, times: PortTimes): void {
+async function reply(
+  response: ServerResponse,
+  { status, headers, body }: CaAnswer,
+  times: PortTimes,
+): Promise<void> {
   const bytes = typeof body === "string" ? Buffer.from(body, "utf8") : body;
   const timer = setTimeout(() => response.destroy(), times.answerMs + bytes.length / answerBytesPerMs);
   response.on("close", () => clearTimeout(timer));
   const length = status === 304 ? {} : { "content-length": String(bytes.length) };
   response.writeHead(status, { "x-content-type-options": "nosniff", ...length, ...headers });
-  response.end(bytes);
   if (status === 413) response.on("finish", () => response.socket?.destroySoon());
+  let from = 0;
+  for (; bytes.length - from > sliceBytes; from += sliceBytes) {
+    const isDrained = response.write(bytes.subarray(from, from + sliceBytes));
+    if (!(await (isDrained ? setImmediate(true) : drained(response)))) return;
+  }
+  response.end(bytes.subarray(from));
+}
+
+/** Waits until a client has read what was written; false where the connection ends. */
+function drained(response: ServerResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (response.destroyed) return resolve(false);
+    response.once("drain", () => resolve(true));
+    response.once("close", () => resolve(false));
+  });
 }

@@ -9,7 +9,7 @@ import { CertutilError } from "../certutil/certutil_error.ts";
 import { parseRecord, plainSerial } from "../certutil/revocation_record.ts";
 import type { CaRefused } from "./ca_refused.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import { certificatesSince } from "./certificate_rows.ts";
+import { nameOf } from "./certificate_rows.ts";
 import { enterLists, enterNumber, enterRevocations, lastPosition, type RevocationRow } from "./crl_rows.ts";
 import { makeLists } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
@@ -55,11 +55,11 @@ export function importRecords(
     }
     const issued = records.issued === undefined ? [] : yield* Effect.fromResult(parseIssued(records.issued));
     const ends = new Map(issued.map(({ serial, notAfter }) => [serial, +notAfter]));
-    const { position, rows } = yield* Effect.fromResult(ca.register.read((register) => ({
+    const { position, isUsed } = yield* Effect.fromResult(ca.register.read((register) => ({
       position: lastPosition(register),
-      rows: certificatesSince(register, new Date(0)).length,
+      isUsed: register.first("SELECT 1 FROM certificates LIMIT 1") !== undefined,
     })));
-    if (position > 0 || rows > 0) return yield* unusable(records.revoked, "the register is in use already");
+    if (position > 0 || isUsed) return yield* unusable(records.revoked, "the register is in use already");
     const added = known.revocations.map(({ serial, date, reason }, index): RevocationRow => ({
       position: position + 1 + index,
       issuer: ca.issuerId,
@@ -68,7 +68,7 @@ export function importRecords(
       reason,
       not_after: ends.get(serial) ?? null,
     }));
-    const lists = yield* makeLists(ca, added, at, known.number);
+    const lists = yield* makeLists(ca, { signer: ca, added, at, above: known.number });
     return yield* Effect.fromResult(ca.register.transaction<Imported, never>((register) => {
       for (const each of issued) enterIssued(register, ca.issuerId, each);
       enterRevocations(register, added);
@@ -113,11 +113,12 @@ function parseLine(fields: readonly string[]): IssuedLine | undefined {
 
 function enterIssued(rows: RegisterRows, issuer: string, line: IssuedLine): void {
   rows.change(
-    "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",
+    "INSERT OR IGNORE INTO certificates VALUES (?, ?, ?, ?, ?, NULL, ?, ?, NULL, NULL, NULL)",
     line.fingerprint,
     issuer,
     line.serial,
     line.identity,
+    nameOf(line.identity),
     +line.notBefore,
     +line.notAfter,
   );

@@ -14,11 +14,12 @@ import { issueCrlDer } from "../../pki/issue/issue_crl.ts";
 import { formatPem, parsePem } from "../../pki/pem.ts";
 import { trustDomainNamePattern } from "../../pki/trust_domain_name.ts";
 import { writeWhole } from "../files/write_whole.ts";
-import { backdateMs, keyHash, makeAuthority } from "./certificate_authority.ts";
-import { type CrlRow, enterLists } from "./crl_rows.ts";
+import { backdateMs } from "./backdate.ts";
+import { keyHash, makeAuthority } from "./certificate_authority.ts";
+import { madeCrl } from "./compose_lists.ts";
+import { enterLists, type MadeCrl } from "./crl_rows.ts";
 import { findRecords, type FoundCa, type FoundList } from "./find_records.ts";
 import { type CaRecords, type Imported, importRecords } from "./import_records.ts";
-import { crlRowOf } from "./make_lists.ts";
 import { Register } from "./register.ts";
 import { isCaUrl } from "./token.ts";
 
@@ -87,7 +88,7 @@ interface CaParts {
   readonly keyPem: string;
   readonly rootPem: string;
   readonly rootKeyPem: string | undefined;
-  readonly rootList: CrlRow | undefined;
+  readonly rootList: MadeCrl | undefined;
   readonly records: CaRecords | undefined;
 }
 
@@ -97,9 +98,9 @@ function partsOf({ chainPem, keyPem, root, records, rootList }: FoundCa): CaPart
 }
 
 /** The row of a root's list. One without its next update is over at once. */
-function rowOf({ list, der }: FoundList, root: Certificate): CrlRow {
+function rowOf({ list, der }: FoundList, root: Certificate): MadeCrl {
   const { number = "0", thisUpdate, nextUpdate } = list;
-  return crlRowOf(der, {
+  return madeCrl(der, {
     ...{ issuer: keyHash(root.publicKey.spki), kind: "complete", upto: 0, number: BigInt(number) },
     ...{ thisUpdate, nextUpdate: nextUpdate ?? thisUpdate },
   });
@@ -132,7 +133,15 @@ function fill(
     }
     if (records === undefined) return undefined;
     const chain = Result.getOrThrow(parsePem(chainPem)).map(({ der }) => Uint8Array.from(der));
-    const terms = { domain, url, gateways, retiredIssuers: [], renewAfterExpiryMs: 0, onAlarm: () => {} };
+    const terms = {
+      domain,
+      url,
+      gateways,
+      retiredIssuers: [],
+      approvedRoles: [],
+      renewAfterExpiryMs: 0,
+      onAlarm: () => {},
+    };
     const made = makeAuthority({ ...terms, register, signer: fileSigner(keyPem), chain, lifetimeMs: () => 0 });
     return yield* importRecords(yield* Effect.fromResult(made), records, at);
   });
@@ -187,7 +196,7 @@ async function makeCertificates(domain: string, at: Date): Promise<CaParts> {
     keyPem: intermediate.keyPem,
     rootPem: root.certPem,
     rootKeyPem: root.keyPem,
-    rootList: crlRowOf(list, { issuer, kind: "complete", number, upto: 0, ...dates }),
+    rootList: madeCrl(list, { issuer, kind: "complete", number, upto: 0, ...dates }),
     records: undefined,
   };
 }

@@ -9,8 +9,8 @@ import { Effect, Result } from "effect";
 import { fileSigner, IssueError } from "../../pki/issue/mod.ts";
 import { parsePem } from "../../pki/pem.ts";
 import type { CaAlarm } from "./alarm.ts";
-import { type CaConfig, CaConfigError, lifetimeDefaultMs } from "./ca_config.ts";
-import { type CertificateAuthority, makeAuthority } from "./certificate_authority.ts";
+import { type CaConfig, CaConfigError, type CaFiles, lifetimeDefaultMs } from "./ca_config.ts";
+import { type AuthorityParts, type CertificateAuthority, makeAuthority } from "./certificate_authority.ts";
 import { Register } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 
@@ -19,31 +19,31 @@ export const registerPath = (config: Pick<CaConfig, "stateDir">): string => join
 /** Where a CA's admin socket is. */
 export const socketPath = (config: Pick<CaConfig, "stateDir">): string => join(config.stateDir, "admin.sock");
 
-/** Opens a CA. The caller closes its register. */
+/**
+ * Opens a CA. The caller closes its register.
+ *
+ * @param file The register; by default the one of the configuration.
+ */
 export function openAuthority(
   config: CaConfig,
   onAlarm: (alarm: CaAlarm) => void,
+  file = registerPath(config),
 ): Effect.Effect<CertificateAuthority, CaConfigError | RegisterFailure> {
   return Effect.suspend(() =>
     Effect.fromResult(Result.gen(function* () {
-      const chain = yield* Result.mapError(
-        parsePem(yield* read(config.chainPem)),
-        ({ message }) => new CaConfigError({ file: config.chainPem, detail: message }),
-      );
-      if ((statSync(config.keyPem, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) {
-        const detail = `others can read it: chmod 600 ${config.keyPem}`;
-        return yield* Result.fail(new CaConfigError({ file: config.keyPem, detail }));
-      }
-      const keyPem = yield* read(config.keyPem);
-      const unusable = (error: unknown) =>
-        new CaConfigError({ file: config.keyPem, detail: error instanceof IssueError ? error.detail : String(error) });
-      const signer = yield* Result.try({ try: () => fileSigner(keyPem), catch: unusable });
-      const register = yield* Register.open(registerPath(config));
+      const own = yield* readFiles(config);
+      const retired: CaParts[] = [];
+      for (const each of config.retired) retired.push(yield* readFiles(each));
+      const next = config.next === undefined ? [] : (yield* readFiles(config.next)).chain;
+      const newWithOld = config.newWithOldPem === undefined ? [] : yield* readChain(config.newWithOldPem);
+      const register = yield* Register.open(file);
       const made = makeAuthority({
         ...config,
+        ...own,
         register,
-        signer,
-        chain: chain.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => Uint8Array.from(der)),
+        retired,
+        next,
+        newWithOld,
         lifetimeMs: (role) => config.lifetimesMs[role ?? ""] ?? lifetimeDefaultMs,
         onAlarm,
       });
@@ -51,6 +51,31 @@ export function openAuthority(
       return yield* Result.mapError(made, ({ detail }) => new CaConfigError({ file: config.chainPem, detail }));
     }))
   );
+}
+
+type CaParts = Pick<AuthorityParts, "signer" | "chain">;
+
+/** A CA's certificate with those above it, and its key. */
+function readFiles({ chainPem, keyPem: file }: CaFiles): Result.Result<CaParts, CaConfigError> {
+  return Result.gen(function* () {
+    const chain = yield* readChain(chainPem);
+    if ((statSync(file, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) {
+      return yield* Result.fail(new CaConfigError({ file, detail: `others can read it: chmod 600 ${file}` }));
+    }
+    const keyPem = yield* read(file);
+    const unusable = (error: unknown) =>
+      new CaConfigError({ file, detail: error instanceof IssueError ? error.detail : String(error) });
+    return { chain, signer: yield* Result.try({ try: () => fileSigner(keyPem), catch: unusable }) };
+  });
+}
+
+function readChain(file: string): Result.Result<readonly Uint8Array[], CaConfigError> {
+  return Result.flatMap(read(file), (pem) =>
+    Result.mapBoth(parsePem(pem), {
+      onFailure: ({ message }) => new CaConfigError({ file, detail: message }),
+      onSuccess: (blocks) =>
+        blocks.filter(({ label }) => label === "CERTIFICATE").map(({ der }) => Uint8Array.from(der)),
+    }));
 }
 
 function read(file: string): Result.Result<string, CaConfigError> {

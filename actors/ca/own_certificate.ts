@@ -9,7 +9,8 @@ import { parseCertificate } from "../../pki/certificate.ts";
 import { issueNode } from "../../pki/issue/mod.ts";
 import { formatPem } from "../../pki/pem.ts";
 import { CaRefused } from "./ca_refused.ts";
-import { backdateMs, type CertificateAuthority } from "./certificate_authority.ts";
+import { backdateMs } from "./backdate.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
 import { enterCertificate } from "./certificate_rows.ts";
 import type { RegisterFailure } from "./register_failure.ts";
 

@@ -7,8 +7,10 @@ import { createHash } from "node:crypto";
 import { Effect, Result } from "effect";
 import { type Certificate, parseCertificate, type SubjectAltName } from "../../pki/certificate.ts";
 import type { Csr } from "../../pki/issue/read_csr.ts";
+import { adoptCertificate } from "./adopt_certificate.ts";
 import { type CaRefusalCode, CaRefused } from "./ca_refused.ts";
-import { backdateMs, type CertificateAuthority } from "./certificate_authority.ts";
+import { backdateMs } from "./backdate.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
 import {
   certificateOf,
   type CertificateRow,
@@ -20,9 +22,10 @@ import {
   roleOf,
   successorOf,
 } from "./certificate_rows.ts";
-import { againOf, type IssuedDer } from "./enrol.ts";
+import { againOf, type IssuedDer, limited } from "./enrol.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { revokeRows } from "./revoke.ts";
 import { type ReadRequest, readRequest, signLeaf } from "./sign_leaf.ts";
 
 /** What a node sends, and from where. */
@@ -58,10 +61,8 @@ export function reenrol(
   request: ReenrolRequest,
   at: Date,
 ): Effect.Effect<IssuedDer, CaRefused | RegisterFailure> {
-  return ca.inTurn(Effect.gen(function* () {
-    const row = yield* Effect.fromResult(
-      ca.register.transaction((rows) => memberRow(ca, rows, request.certificate, at)),
-    );
+  const renewal = ca.inTurn(Effect.gen(function* () {
+    const row = yield* rowOf(ca, request, at);
     const former = yield* Effect.fromResult(readFormer(request.certificate));
     const read = yield* Effect.fromResult(readRequest(ca, request.csr));
     yield* Effect.fromResult(checkWishes(read.csr, former));
@@ -79,6 +80,35 @@ export function reenrol(
       return Result.succeed(certificate.der);
     }));
   }));
+  return limited(ca, request.address, at, renewal);
+}
+
+/** The row of what is to be renewed. A register that is a backup's learns it here. */
+function rowOf(
+  ca: CertificateAuthority,
+  { certificate, address }: ReenrolRequest,
+  at: Date,
+): Effect.Effect<CertificateRow, CaRefused | RegisterFailure> {
+  return Effect.gen(function* () {
+    const known = ca.register.transaction((rows) => memberRow(ca, rows, certificate, at));
+    const isUnknown = Result.isFailure(known) && known.failure._tag === "CaRefused" &&
+      known.failure.code === "not-issued-here";
+    if (!isUnknown) return yield* Effect.fromResult(known);
+    const adopted = yield* Effect.fromResult(
+      ca.register.transaction((rows) => adoptCertificate(ca, rows, certificate, at)),
+    );
+    const { identity, fingerprint } = adopted.row;
+    ca.onAlarm({
+      kind: adopted.kind === "forked" ? "renewal-forked" : "certificate-unknown",
+      identity,
+      fingerprint,
+      address,
+    });
+    if (adopted.kind === "forked") return yield* adopted.refusal;
+    if (adopted.kind === "entered") return adopted.row;
+    yield* revokeRows(ca, [adopted.row], at);
+    return yield* Effect.fromResult(refuse("certificate-revoked", `the certificate of ${identity} is revoked`));
+  });
 }
 
 /**

@@ -4,11 +4,17 @@
  * What an operation answers is on disk before it returns (WAL with `synchronous = FULL`; a commit takes 0.3 ms). A transaction
  * contains no `await`: what it enters is signed before it begins. Tables: `register_schema.ts`.
  *
+ * Two threads read the same file: one encodes revocation lists, one writes backups. An exclusive lock on a file of its own keeps other
+ * processes out.
+ *
  * @module
  */
 import { closeSync, openSync, rmSync, statSync } from "node:fs";
-import { backup, DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { Result } from "effect";
+import { AskedThread } from "./asked_thread.ts";
+import type { BackupMessage, BackupWork } from "./backup_thread.ts";
+import type { ListMessage, ListWork } from "./list_thread.ts";
 import { RegisterFailure, registerFailureOf } from "./register_failure.ts";
 import { applicationId, schema, schemaVersion } from "./register_schema.ts";
 
@@ -24,19 +30,26 @@ export interface RegisterRows {
 
 /** Statements kept compiled; there are fewer in this room. */
 const statementsMax = 128;
+/** Pages of the WAL that a commit copies into the file: a megabyte takes a few milliseconds, SQLite's default of four too many. */
+const checkpointPages = 256;
 
 /** An open register. */
 export class Register {
   readonly file: string;
+  /** Encodes revocation lists. */
+  readonly lists = new AskedThread<ListWork, ListMessage>("list_thread");
+  readonly #backups = new AskedThread<BackupWork, BackupMessage>("backup_thread");
   readonly #database: DatabaseSync;
+  readonly #lock: DatabaseSync;
   readonly #rows: RegisterRows;
   /** Counts changed rows: a transaction that changed none says nothing about the disk. */
   readonly #changes = { count: 0 };
   #failure: RegisterFailure | undefined;
 
-  private constructor(file: string, database: DatabaseSync) {
+  private constructor(file: string, { database, lock }: OpenFile) {
     this.file = file;
     this.#database = database;
+    this.#lock = lock;
     this.#rows = rowsOf(database, this.#changes);
   }
 
@@ -44,10 +57,10 @@ export class Register {
   static create(file: string): Result.Result<Register, RegisterFailure> {
     return attempt(file, () => {
       closeSync(openSync(file, "wx", 0o600)); // WAL and SHM copy this mode
-      return opened(file, (database) => {
-        database.exec(`BEGIN IMMEDIATE; ${schema}`);
-        database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
-        return new Register(file, database);
+      return opened(file, (open) => {
+        open.database.exec(`BEGIN IMMEDIATE; ${schema}`);
+        open.database.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${schemaVersion}; COMMIT`);
+        return new Register(file, open);
       });
     });
   }
@@ -61,9 +74,9 @@ export class Register {
       const status = statSync(file, { throwIfNoEntry: false });
       if (status === undefined) throw failure(file, "missing", "there is no such file");
       if ((status.mode & 0o077) !== 0) throw failure(file, "open-to-others", `others can read it: chmod 600 ${file}`);
-      return opened(file, (database) => {
-        checkWhole(file, database);
-        return new Register(file, database);
+      return opened(file, (open) => {
+        checkWhole(file, open.database);
+        return new Register(file, open);
       });
     });
   }
@@ -107,13 +120,21 @@ export class Register {
     );
   }
 
+  /** Starts the threads. On Deno this stops the event loop for 100 ms: do it before the port opens. */
+  startThreads(): void {
+    this.lists.start();
+    this.#backups.start();
+  }
+
   /** Writes a consistent copy, 0600, while the register is in use; the whole or none. Fails where the file exists. */
   async backup(file: string): Promise<Result.Result<void, RegisterFailure>> {
     let isOurs = false;
     try {
+      if (!this.#database.isOpen) throw failure(this.file, "unusable", "it is closed");
       closeSync(openSync(file, "wx", 0o600));
       isOurs = true;
-      await backup(this.#database, file);
+      const error = await this.#backups.ask({ source: this.file, target: file }, (message) => message);
+      if (error.type === "failed") throw error;
       return Result.void;
     } catch (error) {
       if (isOurs) rmSync(file, { force: true });
@@ -121,9 +142,12 @@ export class Register {
     }
   }
 
-  /** Closes the file. */
+  /** Closes the file and ends the threads. */
   close(): void {
+    this.lists.end();
+    this.#backups.end();
     this.#database.close();
+    this.#lock.close();
   }
 
   /** After a full disk SQLite has rolled back already, and a second ROLLBACK would hide the cause. */
@@ -140,15 +164,43 @@ function attempt(file: string, open: () => Register): Result.Result<Register, Re
   return Result.try({ try: open, catch: (error) => registerFailureOf(file, error) });
 }
 
-/** Opens the file for this process alone: with `locking_mode = EXCLUSIVE` a second process fails at once. */
-function opened(file: string, use: (database: DatabaseSync) => Register): Register {
-  const database = new DatabaseSync(file, { timeout: 0, enableForeignKeyConstraints: true });
+interface OpenFile {
+  readonly database: DatabaseSync;
+  readonly lock: DatabaseSync;
+}
+
+/** Opens the file for this process alone: a second process fails at once. */
+function opened(file: string, use: (open: OpenFile) => Register): Register {
+  const lock = locked(file);
+  let database: DatabaseSync | undefined;
   try {
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    database = new DatabaseSync(file, { timeout: 0, enableForeignKeyConstraints: true });
+    database.exec(
+      `PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}`,
+    );
     database.exec("BEGIN IMMEDIATE; COMMIT");
-    return use(database);
+    return use({ database, lock });
   } catch (error) {
-    database.close();
+    database?.close();
+    lock.close();
+    throw error;
+  }
+}
+
+/**
+ * The lock of a register: a transaction that never ends, in an empty file of its own. SQLite's `locking_mode = EXCLUSIVE` on the
+ * register itself would shut out our own threads too.
+ */
+function locked(file: string): DatabaseSync {
+  const path = `${file}-lock`;
+  // Only where it is missing: to close a second descriptor of a locked file would end the lock.
+  if (statSync(path, { throwIfNoEntry: false }) === undefined) closeSync(openSync(path, "a", 0o600));
+  const lock = new DatabaseSync(path, { timeout: 0 });
+  try {
+    lock.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    lock.close();
     throw error;
   }
 }

@@ -4,13 +4,16 @@
  * Times are milliseconds since 1970. Serials, CRL numbers and hashes are text: SQLite's integers end at 2⁶³. Serials are lower
  * case without leading zeros, hashes hexadecimal, CRL numbers decimal. `issuer` is the SHA-256 of the issuing CA's SPKI.
  *
+ * The bytes of a list are in pieces, so that no transaction writes megabytes. Those of a large list are there before the transaction
+ * that makes it the one in force; pieces of no list are removed later.
+ *
  * @module
  */
 
 /** Tells the register from other SQLite files: `HyCA`. */
 export const applicationId = 0x48794341;
 /** Version of the tables below. */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
 
 /** Makes the tables in an empty file. */
 export const schema = `
@@ -32,11 +35,19 @@ CREATE TABLE tokens (
   used_address TEXT
 ) STRICT;
 CREATE INDEX tokens_by_identity ON tokens (identity);
+CREATE TABLE requests (
+  token TEXT PRIMARY KEY REFERENCES tokens (id),
+  asked INTEGER NOT NULL,
+  decision TEXT CHECK (decision IN ('approved', 'denied')),
+  decided INTEGER
+) STRICT;
+CREATE INDEX requests_open ON requests (asked) WHERE decision IS NULL;
 CREATE TABLE certificates (
   fingerprint TEXT PRIMARY KEY,
   issuer TEXT NOT NULL,
   serial TEXT NOT NULL,
   identity TEXT NOT NULL,
+  name TEXT NOT NULL,
   key TEXT,
   not_before INTEGER NOT NULL,
   not_after INTEGER NOT NULL,
@@ -46,6 +57,12 @@ CREATE TABLE certificates (
   UNIQUE (issuer, serial)
 ) STRICT;
 CREATE INDEX certificates_by_identity ON certificates (identity);
+CREATE INDEX certificates_by_begin ON certificates (identity, not_before);
+CREATE INDEX certificates_by_identity_and_end ON certificates (identity, not_after);
+CREATE INDEX certificates_by_name ON certificates (name, identity);
+CREATE INDEX certificates_by_end ON certificates (not_after);
+CREATE INDEX certificates_by_issuer ON certificates (issuer, not_after);
+CREATE INDEX certificates_by_serial ON certificates (serial);
 CREATE INDEX certificates_by_key ON certificates (key);
 CREATE TABLE revocations (
   position INTEGER PRIMARY KEY,
@@ -56,10 +73,15 @@ CREATE TABLE revocations (
   not_after INTEGER,
   UNIQUE (issuer, serial)
 ) STRICT;
+CREATE INDEX revocations_by_end ON revocations (not_after);
 CREATE TABLE locked_identities (
   identity TEXT PRIMARY KEY,
   since INTEGER NOT NULL,
   reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE revoked_names (
+  identity TEXT PRIMARY KEY,
+  at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE crls (
   issuer TEXT NOT NULL,
@@ -69,7 +91,13 @@ CREATE TABLE crls (
   upto INTEGER NOT NULL,
   this_update INTEGER NOT NULL,
   next_update INTEGER NOT NULL,
-  der BLOB NOT NULL,
+  size INTEGER NOT NULL,
   PRIMARY KEY (issuer, kind)
+) STRICT;
+CREATE TABLE crl_pieces (
+  sha256 TEXT NOT NULL,
+  part INTEGER NOT NULL,
+  bytes BLOB NOT NULL,
+  UNIQUE (sha256, part)
 ) STRICT;
 `;

@@ -5,9 +5,18 @@
  */
 import { Effect, Result } from "effect";
 import type { RevocationReason } from "../../pki/issue/mod.ts";
+import { plainSerial } from "../certutil/revocation_record.ts";
 import { CaRefused } from "./ca_refused.ts";
-import type { CertificateAuthority } from "./certificate_authority.ts";
-import { type CertificateRow, certificatesSince, lineOf } from "./certificate_rows.ts";
+import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
+import {
+  certificatesBefore,
+  certificatesWithSerial,
+  identitiesOf,
+  lineOf,
+  type ListedRow,
+  pageRows,
+  roleOf,
+} from "./certificate_rows.ts";
 import {
   crlOf,
   enterLists,
@@ -15,11 +24,13 @@ import {
   lastNumber,
   lastPosition,
   listedAfterEndMs,
+  type MadeCrl,
   type RevocationRow,
 } from "./crl_rows.ts";
-import { listsDue, makeLists } from "./make_lists.ts";
+import { listsDue, makeLists, nextTurn, removePieces } from "./make_lists.ts";
 import type { RegisterRows } from "./register.ts";
 import type { RegisterFailure } from "./register_failure.ts";
+import { enterRevokedName, type Gap, gapLifetimeMs, gapOf } from "./restored_rows.ts";
 
 /** What is revoked: every certificate of a name (a SPIFFE ID, or its last part), or one certificate and those that renew it. */
 export type RevocationTarget = { readonly name: string } | { readonly serial: string };
@@ -27,15 +38,18 @@ export type RevocationTarget = { readonly name: string } | { readonly serial: st
 /** What was revoked. */
 export interface Revoked {
   /** Empty where all of it was revoked before. */
-  readonly certificates: readonly CertificateRow[];
+  readonly certificates: readonly ListedRow[];
   /** Those of them that another CA issued: no list that is made here has them. */
-  readonly unlisted: readonly CertificateRow[];
+  readonly unlisted: readonly ListedRow[];
   /** Number of the newest list, decimal. */
   readonly number: string;
+  /** Where the register is a backup's: when certificates were issued that it does not know. They are revoked when they renew. */
+  readonly gap: Gap | undefined;
 }
 
 /**
- * Revokes certificates. Revocations and the lists that carry them enter the register in one transaction.
+ * Revokes certificates. Revocations and the lists that carry them enter the register in one transaction, for some hundred certificates
+ * at once, the newest first.
  *
  * With a name, certificates that have ended but could be renewed late are revoked too, and its unused tokens are void: the name gets
  * no certificate until an operator makes a new token.
@@ -47,12 +61,130 @@ export function revoke(
   at: Date,
 ): Effect.Effect<Revoked, CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
-    const { found, position } = yield* Effect.fromResult(
-      ca.register.transaction((rows) =>
-        Result.map(targets(rows, target, at), (found) => ({ found, position: lastPosition(rows) }))
-      ),
+    const pages = "name" in target
+      ? revokeName(ca, { name: target.name, reason }, at)
+      : revokeSerial(ca, { serial: target.serial, reason }, at);
+    const certificates = yield* pages;
+    yield* removePieces(ca.register);
+    const listers = new Set(signersOf(ca).map(({ issuerId }) => issuerId));
+    const unlisted = certificates.filter(({ issuer }) => !listers.has(issuer));
+    return yield* Effect.fromResult(ca.register.read((rows) => {
+      const number = String(lastNumber(rows, ca.issuerId));
+      return { certificates, unlisted, number, gap: gapOf(rows, at) };
+    }));
+  }));
+}
+
+type Failure = CaRefused | RegisterFailure;
+
+function revokeName(
+  ca: CertificateAuthority,
+  { name, reason }: { readonly name: string; readonly reason: RevocationReason },
+  at: Date,
+): Effect.Effect<readonly ListedRow[], Failure> {
+  return Effect.gen(function* () {
+    const since = +at - listedAfterEndMs;
+    const identity = yield* Effect.fromResult(
+      ca.register.transaction((rows) => oneIdentity(ca, rows, { name, since: new Date(since) }, at)),
     );
-    const fresh = found.filter(({ revoked }) => revoked === null);
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
+      if (gapOf(rows, at) !== undefined) enterRevokedName(rows, identity, at);
+      return Result.void;
+    }));
+    const revoked: ListedRow[] = [];
+    for (let before = Number.MAX_SAFE_INTEGER;;) {
+      const page = yield* Effect.fromResult(ca.register.read((rows) => certificatesBefore(rows, identity, before)));
+      if (page.length === 0) return revoked;
+      before = page.at(-1)!.rowid;
+      const fresh = page.filter((row) => row.revoked === null && row.not_after >= since);
+      yield* revokePage(ca, { fresh, reason, voids: identity }, at);
+      revoked.push(...fresh);
+    }
+  });
+}
+
+/** The identity that a name stands for. */
+function oneIdentity(
+  { domain }: CertificateAuthority,
+  rows: RegisterRows,
+  { name, since }: { readonly name: string; readonly since: Date },
+  at: Date,
+): Result.Result<string, CaRefused> {
+  const isInGap = gapOf(rows, at) !== undefined && roleOf(name, domain) !== undefined;
+  const [identity = isInGap ? name : undefined, ...others] = identitiesOf(rows, name, since);
+  if (identity === undefined) return unknown(`no certificate is ${name}'s`);
+  if (others.length > 0) return unknown(`${name} is ambiguous: ${[identity, ...others].join(", ")}`);
+  return Result.succeed(identity);
+}
+
+const unknown = (detail: string) => Result.fail(new CaRefused({ code: "name-unknown", detail }));
+
+function revokeSerial(
+  ca: CertificateAuthority,
+  { serial, reason }: { readonly serial: string; readonly reason: RevocationReason },
+  at: Date,
+): Effect.Effect<readonly ListedRow[], Failure> {
+  return Effect.gen(function* () {
+    const found = yield* Effect.fromResult(ca.register.read((rows) => certificatesWithSerial(rows, serial)));
+    if (found.length === 0) return yield* revokeUnknown(ca, { serial, reason }, at);
+    const revoked: ListedRow[] = [];
+    for (const { fingerprint } of found) {
+      for (let from = fingerprint;;) {
+        const page = yield* Effect.fromResult(ca.register.read((rows) => lineOf(rows, from)));
+        const fresh = page.filter((row) => row.revoked === null);
+        yield* revokePage(ca, { fresh, reason, voids: undefined }, at);
+        revoked.push(...fresh);
+        if (page.length < pageRows) break;
+        from = page.at(-1)!.fingerprint;
+      }
+    }
+    return revoked;
+  });
+}
+
+/** A serial of the gap: it is listed, although its certificate is not known. */
+function revokeUnknown(
+  ca: CertificateAuthority,
+  { serial, reason }: { readonly serial: string; readonly reason: RevocationReason },
+  at: Date,
+): Effect.Effect<readonly [], Failure> {
+  return Effect.gen(function* () {
+    const gap = yield* Effect.fromResult(ca.register.read((rows) => gapOf(rows, at)));
+    if (gap === undefined || !/^[0-9a-f]{1,40}$/.test(plainSerial(serial))) {
+      return yield* Effect.fromResult(unknown(`no certificate has serial ${serial}`));
+    }
+    const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({
+      ...{ issuer, serial: plainSerial(serial), not_after: gap.to + gapLifetimeMs },
+    }));
+    yield* revokePage(ca, { fresh, reason, voids: undefined }, at);
+    return [];
+  });
+}
+
+/** Revokes certificates of names that were revoked. For callers whose turn it is. */
+export function revokeRows(
+  ca: CertificateAuthority,
+  fresh: readonly Revocable[],
+  at: Date,
+): Effect.Effect<void, CaRefused | RegisterFailure> {
+  return revokePage(ca, { fresh, reason: "unspecified", voids: undefined }, at);
+}
+
+type Revocable = Pick<ListedRow, "issuer" | "serial" | "not_after">;
+
+interface PageWork {
+  readonly fresh: readonly Revocable[];
+  readonly reason: RevocationReason;
+  readonly voids: string | undefined;
+}
+
+function revokePage(
+  ca: CertificateAuthority,
+  { fresh, reason, voids }: PageWork,
+  at: Date,
+): Effect.Effect<void, Failure> {
+  return Effect.gen(function* () {
+    const position = yield* Effect.fromResult(ca.register.read(lastPosition));
     const added = fresh.map(({ issuer, serial, not_after }, index): RevocationRow => ({
       position: position + 1 + index,
       issuer,
@@ -61,18 +193,22 @@ export function revoke(
       reason,
       not_after,
     }));
-    const listed = added.filter(({ issuer }) => issuer === ca.issuerId);
-    const lists = added.length === 0 ? [] : yield* makeLists(ca, listed, at);
-    return yield* Effect.fromResult(ca.register.transaction<Revoked, never>((rows) => {
+    const lists: MadeCrl[] = [];
+    for (const signer of signersOf(ca)) {
+      const own = added.filter(({ issuer }) => issuer === signer.issuerId);
+      if (own.length > 0) lists.push(...yield* makeLists(ca, { signer, added: own, at }));
+    }
+    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => {
       enterRevocations(rows, added);
       enterLists(rows, lists);
-      for (const identity of "name" in target ? new Set(found.map(({ identity }) => identity)) : []) {
-        rows.change("UPDATE tokens SET void = 1 WHERE identity = ? AND used_key IS NULL", identity);
+      if (voids !== undefined) {
+        const isUnused = "NOT EXISTS (SELECT 1 FROM certificates c WHERE c.token = tokens.id)";
+        rows.change(`UPDATE tokens SET void = 1 WHERE identity = ? AND ${isUnused}`, voids);
       }
-      const unlisted = fresh.filter(({ issuer }) => issuer !== ca.issuerId);
-      return Result.succeed({ certificates: fresh, unlisted, number: String(lastNumber(rows, ca.issuerId)) });
+      return Result.void;
     }));
-  }));
+    yield* nextTurn;
+  });
 }
 
 /** Makes the lists again where a third of their time has passed, or there are none. Says whether it did. */
@@ -81,30 +217,27 @@ export function renewLists(
   at: Date,
 ): Effect.Effect<"renewed" | "in-force", CaRefused | RegisterFailure> {
   return ca.inTurn(Effect.gen(function* () {
-    const complete = yield* Effect.fromResult(ca.register.read((rows) => crlOf(rows, ca.issuerId, "complete")));
-    if (!listsDue(complete, at)) return "in-force";
-    const lists = yield* makeLists(ca, [], at);
-    yield* Effect.fromResult(ca.register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, lists))));
-    return "renewed";
+    let outcome: "renewed" | "in-force" = "in-force";
+    for (const signer of signersOf(ca)) {
+      const complete = yield* Effect.fromResult(ca.register.read((rows) => crlOf(rows, signer.issuerId, "complete")));
+      if (!listsDue(complete, at) || hasEnded(ca, signer, at)) continue;
+      yield* renewListsOf(ca, signer, at);
+      outcome = "renewed";
+    }
+    yield* removePieces(ca.register);
+    return outcome;
   }));
 }
 
-function targets(
-  rows: RegisterRows,
-  target: RevocationTarget,
-  at: Date,
-): Result.Result<readonly CertificateRow[], CaRefused> {
-  const refuse = (detail: string) => Result.fail(new CaRefused({ code: "name-unknown", detail }));
-  if ("serial" in target) {
-    const found = lineOf(rows, target.serial);
-    return found.length === 0 ? refuse(`no certificate has serial ${target.serial}`) : Result.succeed(found);
-  }
-  const { name } = target;
-  const isNamed = ({ identity }: CertificateRow) =>
-    identity === name || (identity.startsWith("spiffe://") && identity.endsWith(`/${name}`));
-  const found = certificatesSince(rows, new Date(+at - listedAfterEndMs)).filter(isNamed);
-  const identities = [...new Set(found.map(({ identity }) => identity))];
-  if (identities.length === 0) return refuse(`no certificate is ${name}'s`);
-  if (identities.length > 1) return refuse(`${name} is ambiguous: ${identities.join(", ")}`);
-  return Result.succeed(found);
+/** A retired CA has no list any more when it has ended. The one that issues keeps its own. */
+function hasEnded(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, at: Date): boolean {
+  return issuerId !== ca.issuerId && issuer.certificate.period.notAfter < at;
+}
+
+function renewListsOf(ca: CertificateAuthority, signer: ListSigner, at: Date): Effect.Effect<void, Failure> {
+  return Effect.flatMap(
+    makeLists(ca, { signer, added: [], at }),
+    (lists) =>
+      Effect.fromResult(ca.register.transaction<void, never>((rows) => Result.succeed(enterLists(rows, lists)))),
+  );
 }

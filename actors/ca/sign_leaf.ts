@@ -10,8 +10,9 @@ import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
 import { type CsrToSign, IssueError, signCsr } from "../../pki/issue/mod.ts";
 import { type Csr, csrBytesMax, readCsrDer } from "../../pki/issue/read_csr.ts";
 import { formatPem } from "../../pki/pem.ts";
+import { backdateMs } from "./backdate.ts";
 import { CaRefused } from "./ca_refused.ts";
-import { backdateMs, type CertificateAuthority, keyHash } from "./certificate_authority.ts";
+import { type CertificateAuthority, keyHash } from "./certificate_authority.ts";
 
 /** A request that was read; its signature proves that its sender has the key. */
 export interface ReadRequest {
@@ -31,7 +32,12 @@ export function readRequest(ca: CertificateAuthority, der: Uint8Array): Result.R
   });
   return Result.flatMap(read, (csr) => {
     const { spki, algorithm } = csr.publicKey;
-    const detail = [ca.anchor, ...ca.intermediates].some(({ publicKey }) => sameBytes(publicKey.spki, spki))
+    const detail = [
+        ca.anchor,
+        ...ca.intermediates,
+        ...ca.next,
+        ...ca.retired.flatMap((each) => each.intermediates),
+      ].some(({ publicKey }) => sameBytes(publicKey.spki, spki))
       ? "the request is about a CA's key"
       : algorithm !== "ed25519"
       ? `the request is about a key of type ${csr.publicKey.label}; nodes have Ed25519 keys`

@@ -100,7 +100,10 @@ export async function issueCrlDer(request: CrlRequest): Promise<Uint8Array> {
     ...(request.deltaUrl === undefined ? [] : [freshestCrl(request.deltaUrl)]),
     ...(request.overrides?.add ?? []),
   ];
-  const entries = request.revoked.map((entry) => encodeEntry(entry, request.overrides?.entryAdd ?? []));
+  const { entryAdd } = request.overrides ?? {};
+  const entries = request.revoked.map((entry) =>
+    entryAdd === undefined ? encodedEntry(entry) : encodeEntry(entry, entryAdd)
+  );
   const tbs = sequence(
     integer(1),
     issuer.key.signatureAlgorithm,
@@ -111,6 +114,15 @@ export async function issueCrlDer(request: CrlRequest): Promise<Uint8Array> {
     ...(extensions.length === 0 ? [] : [constructed(0, encodeExtensions(extensions))]),
   );
   return sequence(tbs, issuer.key.signatureAlgorithm, bitString(await issuer.key.sign(tbs)));
+}
+
+/** Entries of earlier lists: a CA lists the same ones in each. */
+const encoded = new WeakMap<RevokedEntry, Uint8Array>();
+
+function encodedEntry(entry: RevokedEntry): Uint8Array {
+  const known = encoded.get(entry) ?? encodeEntry(entry, []);
+  encoded.set(entry, known);
+  return known;
 }
 
 /** An entry without a reason means `unspecified`, which DER leaves out (RFC 5280 §5.3.1). */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Data } from "effect";
+import * as Data from "effect/Data";
 
 /** What was wrong with what an issuing function was given; the functions reject with it. */
 export class IssueError extends Data.TaggedError("IssueError")<{

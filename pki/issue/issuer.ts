@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { sameBytes } from "../bytes.ts";
 import { type Certificate, parseCertificate } from "../certificate.ts";
 import { parsePem } from "../pem.ts";

@@ -13,7 +13,7 @@ import {
   type SignKeyObjectInput,
 } from "node:crypto";
 import { promisify } from "node:util";
-import { Result } from "effect";
+import * as Result from "effect/Result";
 import { decodeDer } from "../der.ts";
 import { parsePrivateKey, toTlsPem } from "../key.ts";
 import { readPublicKey } from "../public_key.ts";

@@ -26,6 +26,8 @@ export function readManifest(root: string): BuildManifest {
 
 /** Started from a file's URL by `actors/files/read_crls.ts`. */
 const threads = { crl_worker: "actors/files/crl_worker.ts" };
+/** Started by `actors/ca/asked_thread.ts`, which is in no export of the library. */
+const caThreads = { list_thread: "actors/ca/list_thread.ts", backup_thread: "actors/ca/backup_thread.ts" };
 
 /** The source of each export, by its file in the package. `types` is the source's own path below `dist/types/`. */
 export function librarySources({ exports }: BuildManifest): Readonly<Record<string, string>> {
@@ -60,6 +62,7 @@ export function bundlePrograms({ root, outdir }: Bundle): Promise<BundleReport> 
     ...Object.fromEntries(programs.map((name) => [name, `scripts/${name}.ts`])),
     train_digits: "scripts/executors/train_digits.ts",
     ...threads,
+    ...caThreads,
   };
   return bundle({ root, outdir, entries, external: [] });
 }

@@ -3,50 +3,13 @@
  *
  * @module
  */
-import { resolve } from "node:path";
-import { Console, Data, Effect } from "effect";
+import { Console, Effect } from "effect";
 import { Argument, Command, Flag } from "effect/cli";
-import { loadCaConfig } from "../../actors/ca/ca_config.ts";
-import { socketPath } from "../../actors/ca/open_authority.ts";
-import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
 import { revocationReasons } from "../../pki/issue/mod.ts";
-import { escapeUnsafe } from "../program/log_line.ts";
 import { optionalFlag, splitNames } from "../certutil/flags.ts";
-
-/** The running CA refused a command. */
-class CommandRefused extends Data.TaggedError("CommandRefused")<{ readonly detail: string }> {
-  override get message(): string {
-    return this.detail;
-  }
-}
-
-const configFlag = Flag.String("config").pipe(
-  Flag.withAlias("c"),
-  Flag.withMetavar("FILE"),
-  Flag.withDefault("ca.toml"),
-  Flag.withDescription("Configuration file (default ca.toml)."),
-);
-const requiredFlag = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
-
-/** Asks the running CA; its answer's body. */
-function ask(config: string, route: string, body: unknown = {}) {
-  return Effect.gen(function* () {
-    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body).pipe(
-      Effect.mapError((error) =>
-        error.problem === "not-running"
-          ? new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` })
-          : error
-      ),
-    );
-    if (answer.status === 200) return answer.body;
-    const { error = "refused", hint = "" } = answer.body as { readonly error?: string; readonly hint?: string };
-    return yield* new CommandRefused({ detail: `${error}. ${hint}`.trim() });
-  });
-}
-
-const print = (text: string) => Console.log(escapeUnsafe(text));
-const printJson = (value: unknown) => Console.log(JSON.stringify(value, undefined, 2));
+import { escapeUnsafe } from "../program/log_line.ts";
+import { ask, CommandRefused, configFlag, print, printJson, requiredFlag } from "./asking.ts";
+import { lifeCommands } from "./life_commands.ts";
 
 const init = Command.make(
   "init",
@@ -134,12 +97,33 @@ const token = Command.make(
     }),
 ).pipe(Command.withDescription("Make a token with which one node gets its certificate."));
 
+interface NodesAnswer {
+  readonly nodes: readonly { readonly identity: string; readonly not_after: string }[];
+  readonly after?: unknown;
+}
+
 const nodes = Command.make(
   "nodes",
-  { config: configFlag },
-  ({ config }) => Effect.flatMap(ask(config, "GET /ca/nodes"), printJson),
+  {
+    config: configFlag,
+    name: Argument.String("name").pipe(Argument.withDescription("SPIFFE ID, or its last part."), Argument.optional),
+  },
+  ({ config, name }) =>
+    Effect.gen(function* () {
+      const named = name._tag === "Some" ? { name: name.value } : {};
+      const found: NodesAnswer["nodes"][number][] = [];
+      let page: NodesAnswer = { nodes: [] };
+      do {
+        const behind = page.after === undefined ? {} : { after: page.after };
+        page = (yield* ask(config, "POST /ca/nodes", { ...named, ...behind })) as NodesAnswer;
+        found.push(...page.nodes);
+      } while (page.after !== undefined);
+      const byName = (a: NodesAnswer["nodes"][number], b: NodesAnswer["nodes"][number]) =>
+        a.identity < b.identity ? -1 : a.identity > b.identity ? 1 : a.not_after < b.not_after ? -1 : 1;
+      yield* printJson(found.toSorted(byName));
+    }),
 ).pipe(
-  Command.withDescription("List the certificates that have not ended, as JSON."),
+  Command.withDescription("List the certificates that have not ended, as JSON; with NAME those of one node."),
 );
 
 const status = Command.make(
@@ -154,6 +138,7 @@ interface RevokedAnswer {
   readonly revoked: readonly { readonly identity: string; readonly serial: string }[];
   readonly unlisted: RevokedAnswer["revoked"];
   readonly number: string;
+  readonly gap?: { readonly from: string; readonly to: string };
 }
 
 const reasons = Object.keys(revocationReasons) as (keyof typeof revocationReasons)[];
@@ -175,22 +160,43 @@ const revoke = Command.make(
       }
       const target = name._tag === "Some" ? { name: name.value } : { serial };
       const done = yield* ask(config, "POST /ca/revoke", { ...target, reason });
-      const { revoked, unlisted, number } = done as RevokedAnswer;
+      const { revoked, unlisted, number, gap } = done as RevokedAnswer;
       for (const { identity, serial } of revoked) yield* print(`revoked ${identity} ${serial}`);
       for (const { identity, serial } of unlisted) {
         yield* Console.error(
           escapeUnsafe(`warning: ${identity} ${serial} is another CA's: revoke it in that CA's list too`),
         );
       }
+      if (gap !== undefined) {
+        const what = `certificates issued from ${gap.from} to ${gap.to} are not in the restored register`;
+        yield* Console.error(`warning: ${what}: revoke those that you know by --serial; others when they renew`);
+      }
       yield* print(`list ${number}`);
     }),
 ).pipe(Command.withDescription("Revoke a node's certificates and end its renewal."));
 
-const backup = Command.make(
-  "backup",
-  { config: configFlag, file: Argument.String("file").pipe(Argument.withDescription("Where the copy goes (0600).")) },
-  ({ config, file }) => Effect.andThen(ask(config, "POST /ca/backup", { file: resolve(file) }), print(`wrote ${file}`)),
-).pipe(Command.withDescription("Write a copy of the running CA's register."));
+const requests = Command.make(
+  "requests",
+  { config: configFlag },
+  ({ config }) => Effect.flatMap(ask(config, "GET /ca/requests"), printJson),
+).pipe(Command.withDescription("List the enrolments that wait for a decision, as JSON."));
+
+const idArgument = Argument.String("id").pipe(Argument.withDescription("Id of the request."));
+const decide = (decision: "approved" | "denied", config: string, id: string) =>
+  Effect.flatMap(
+    ask(config, "POST /ca/decide", { id, decision }),
+    (request) => print(`${decision} ${(request as { readonly identity: string }).identity}`),
+  );
+const approve = Command.make(
+  "approve",
+  { config: configFlag, id: idArgument },
+  ({ config, id }) => decide("approved", config, id),
+).pipe(Command.withDescription("Let an enrolment that waits have its certificate."));
+const deny = Command.make(
+  "deny",
+  { config: configFlag, id: idArgument },
+  ({ config, id }) => decide("denied", config, id),
+).pipe(Command.withDescription("Refuse an enrolment that waits."));
 
 /** All of them. */
-export const caCommands = [init, run, token, nodes, revoke, status, backup] as const;
+export const caCommands = [init, run, token, requests, approve, deny, nodes, revoke, status, ...lifeCommands] as const;

@@ -5,6 +5,7 @@
  */
 import process from "node:process";
 import { Effect } from "effect";
+import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
@@ -29,7 +30,12 @@ export function run(file: string, format: LogFormat) {
     const ca = yield* openAuthority(
       config,
       ({ kind, ...fields }) =>
-        log.report({ level: "error", event: `ca.alarm.${kind}`, message: `${kind}: ${fields.identity}`, fields }),
+        log.report({
+          level: alarmLevels[kind],
+          event: `ca.alarm.${kind}`,
+          message: `${kind}: ${fields.identity}`,
+          fields,
+        }),
     );
     log.name(config.name);
     const reason = yield* Effect.promise(() => untilDone(config, ca, log));

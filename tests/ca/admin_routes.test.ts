@@ -11,6 +11,9 @@ import { serveAdmin } from "../../actors/node/admin/serve_admin.ts";
 import { makePorts } from "../../actors/runtime/real_ports.ts";
 import { start, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
 
+interface NodesAnswer {
+  readonly nodes: readonly { readonly identity: string; readonly serial: string; readonly revoked?: string }[];
+}
 const test = suite("an operator's commands to a CA");
 
 /** Serves a CA's socket, with the time standing still. */
@@ -47,7 +50,7 @@ test("token, nodes, revoke and status", () =>
       new Date(+start + 60_000).toISOString(),
     ]);
     await Effect.runPromise(enrol(ca, { token: token!, csr: (await testCsr()).der, address: "::1" }, start));
-    const nodes = (await ask("GET /ca/nodes")).body as { identity: string; serial: string; revoked?: string }[];
+    const nodes = ((await ask("POST /ca/nodes")).body as NodesAnswer).nodes;
     assert.equal(nodes.map((each) => [each.identity, each.revoked]), [[identity, undefined]]);
     const again = await ask("POST /ca/token", { role: "worker", name: "w-1" });
     assert.equal([again.status, (again.body as { code: string }).code], [409, "name-taken"]);

@@ -20,8 +20,14 @@ const toml = (changed: Readonly<Record<string, unknown>>, more = "") =>
 
 test("paths are relative to the file, lifetimes belong to roles", () => {
   const text = toml(
-    { renew_after_expiry: "1h", gateways: ["/dns4/gw/tcp/1"] },
-    '[ca.roles.worker]\nlifetime = "24h"\n',
+    {
+      renew_after_expiry: "1h",
+      gateways: ["/dns4/gw/tcp/1"],
+      next_chain_pem: "next.pem",
+      next_key_pem: "next.key",
+      new_with_old_pem: "link.pem",
+    },
+    '[ca.roles]\nworker.lifetime = "24h"\ndata.approval = true\n[[ca.retired]]\nchain_pem = "old.pem"\nkey_pem = "old.key"',
   );
   assert.equal(Result.getOrThrow(parseCaConfig("/srv/ca/ca.toml", text)), {
     domain: "acme.example",
@@ -36,16 +42,23 @@ test("paths are relative to the file, lifetimes belong to roles", () => {
     chainPem: "/srv/ca/ca-cert.pem",
     keyPem: "/etc/ca-key.pem",
     stateDir: "/srv/ca/state",
+    approvedRoles: ["data"],
+    next: { chainPem: "/srv/ca/next.pem", keyPem: "/srv/ca/next.key" },
+    retired: [{ chainPem: "/srv/ca/old.pem", keyPem: "/srv/ca/old.key" }],
+    newWithOldPem: "/srv/ca/link.pem",
   });
 });
 
 const wrong: [what: string, text: string, detail: RegExp][] = [
   ["no TOML", "[ca]\nurl =\n", /^line 2, column \d+ is not TOML: ./],
   ["nothing", "", /ca/],
-  ["an unknown key", toml({ lisen: "x" }), /lisen/],
+  ["an unknown key", toml({ lisen: "x" }), /^line 9: ca\.lisen is no key/],
+  ["an unknown key of a role", toml({}, "[ca.roles.data]\nlife = 1"), /^line 10: ca\.roles\.data\.life is no key/],
+  ["a missing key", toml({ key_pem: undefined }).replace(/^key_pem.*\n/m, ""), /^ca\.key_pem is missing$/],
+  ["a next CA without its key", toml({ next_chain_pem: "a" }), /go together/],
   ["a host name to listen on", toml({ listen_https: "localhost:8443" }), /listen_https/],
   ["a port that is none", toml({ listen_https: "0.0.0.0:65536" }), /listen_https/],
-  ["a name with a slash", toml({ name: "a/b" }), /name/],
+  ["a name with a slash", toml({ name: "a/b" }), /^line 4: ca\.name: /],
   ["a duration without unit", toml({ renew_after_expiry: "72" }), /renew_after_expiry/],
   ["a renewal after more than 30 days", toml({ renew_after_expiry: "31d" }), /renew_after_expiry/],
   ["a life under an hour", toml({}, '[ca.roles.data]\nlifetime = "59m"'), /data/],

@@ -2,7 +2,7 @@
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import { certificatesSince } from "../../actors/ca/certificate_rows.ts";
+import { certificatesAfter } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
 import { createToken } from "../../actors/ca/token_rows.ts";
@@ -50,7 +50,10 @@ test("the same token and key get the same certificate again, until the token exp
   const again = await Effect.runPromise(enrol(ca, { token: text, csr, address }, later(hourMs - 1)));
   assert.equal([...again], [...first]);
   assert.is(await codeOf(enrol(ca, { token: text, csr, address }, later(hourMs))), "token-expired");
-  assert.is(Result.getOrThrow(ca.register.read((rows) => certificatesSince(rows, start))).length, 1);
+  assert.is(
+    Result.getOrThrow(ca.register.read((rows) => certificatesAfter(rows, { not_after: +start, rowid: 0 }))).length,
+    1,
+  );
   assert.equal(alarms, []);
   close();
 });

@@ -7,7 +7,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { type CertificateAuthority, makeAuthority } from "../../actors/ca/certificate_authority.ts";
 import { certificateOf } from "../../actors/ca/certificate_rows.ts";
-import { crlOf } from "../../actors/ca/crl_rows.ts";
+import { crlOf, derOf as crlDerOf } from "../../actors/ca/crl_rows.ts";
 import { importRecords } from "../../actors/ca/import_records.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
 import { Register } from "../../actors/ca/register.ts";
@@ -58,6 +58,7 @@ function authority(): CertificateAuthority {
     renewAfterExpiryMs: 0,
     retiredIssuers: [],
     gateways: [],
+    approvedRoles: [],
     onAlarm: () => {},
   }));
 }
@@ -81,7 +82,9 @@ test("its certificates are renewed and revoked here, and its revocations stay in
   assert.ok(BigInt(number) > BigInt(last));
   const row = Result.getOrThrow(own.register.read((rows) => crlOf(rows, own.issuerId, "complete")))!;
   const serials = () => {
-    const { der } = Result.getOrThrow(own.register.read((rows) => crlOf(rows, own.issuerId, "complete")))!;
+    const der = Result.getOrThrow(
+      own.register.read((rows) => crlDerOf(rows, crlOf(rows, own.issuerId, "complete")!)),
+    );
     return Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(der)))).map(({ serial }) => serial);
   };
   assert.is(row.number, number);

@@ -4,6 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { liveCertificateOf } from "../../actors/ca/certificate_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
+import { failuresMax, failureWindowMs } from "../../actors/ca/failure_limit.ts";
 import { issueOwn } from "../../actors/ca/own_certificate.ts";
 import { reenrol, renewalsMax, renewalsWindowMs } from "../../actors/ca/reenrol.ts";
 import { revoke } from "../../actors/ca/revoke.ts";
@@ -181,6 +182,20 @@ test("the CA's own certificate is not renewed by anybody who has it", async () =
   world.close();
 });
 
+test("an address whose renewals fail is limited like one whose enrolments fail", async () => {
+  const world = await testAuthority();
+  const { certificate, keyPem } = await enrolled(world);
+  const { der: csr } = await testCsr("worker-01", keyPem);
+  const broken = { certificate, csr: csr.with(-1, csr.at(-1)! ^ 1), address: "10.0.0.9" };
+  const ask = (request: typeof broken, at = start) => codeOf(reenrol(world.ca, request, at));
+  for (let count = 0; count < failuresMax; count++) assert.is(await ask(broken), "csr-malformed");
+  assert.is(await ask(broken), "too-many-failures");
+  assert.is(await ask({ ...broken, csr }), "too-many-failures");
+  assert.is(await ask({ ...broken, csr, address: "10.0.0.10" }), "done");
+  assert.is(await ask({ ...broken, csr }, later(failureWindowMs)), "done");
+  world.close();
+});
+
 test("of 10,000 changed requests none is signed", async () => {
   const world = await testAuthority();
   const { certificate, keyPem } = await enrolled(world);
@@ -196,7 +211,9 @@ test("of 10,000 changed requests none is signed", async () => {
       : kind === 1
       ? Uint8Array.from([...der.subarray(0, at), draw(256), ...der.subarray(at)])
       : der.with(at, der[at]! ^ (1 << draw(8)));
-    codes.add(await codeOf(reenrol(world.ca, { certificate, csr, address }, start)));
+    // Ten from each address: the limit of failures must not be what refuses them.
+    const from = `10.1.${Math.floor(index / 2_560)}.${Math.floor(index / 10) % 256}`;
+    codes.add(await codeOf(reenrol(world.ca, { certificate, csr, address: from }, start)));
   }
   assert.equal([...codes].sort(), ["csr-malformed"]);
   assert.is(await codeOf(reenrol(world.ca, { certificate, csr: der, address }, start)), "done");

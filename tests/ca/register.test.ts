@@ -16,15 +16,17 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { Effect, Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
 import { answer } from "../../actors/ca/answer.ts";
-import { crlOf } from "../../actors/ca/crl_rows.ts";
+import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { Register, type RegisterRows } from "../../actors/ca/register.ts";
-import { revoke } from "../../actors/ca/revoke.ts";
+import { renewLists, revoke } from "../../actors/ca/revoke.ts";
 import { parseCrl } from "../../pki/crl.ts";
 import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
 import { codeOf, start, testAuthority, testCsr } from "../support/authority.ts";
@@ -54,7 +56,13 @@ test("no file of it can be read by others, a backup neither, under any umask", a
       Result.getOrThrow(register.transaction(addFact("a", "b")));
       Result.getOrThrow(await register.backup(join(folder, "backup.db")));
       const modes = readdirSync(folder).map((name) => [name, statSync(join(folder, name)).mode & 0o777]);
-      assert.equal(modes.toSorted(), [["backup.db", 0o600], ["ca.db", 0o600], ["ca.db-wal", 0o600]]);
+      assert.equal(modes.toSorted(), [
+        ["backup.db", 0o600],
+        ["ca.db", 0o600],
+        ["ca.db-lock", 0o600],
+        ["ca.db-shm", 0o600],
+        ["ca.db-wal", 0o600],
+      ]);
       register.close();
     } finally {
       process.umask(before);
@@ -82,7 +90,7 @@ test("a backup that fails leaves no part of it", async () => {
     const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));
     register.close();
     assert.ok(Result.isFailure(await register.backup(join(folder, "backup.db"))));
-    assert.equal(readdirSync(folder), ["ca.db"]);
+    assert.equal(readdirSync(folder), ["ca.db", "ca.db-lock"]);
   });
 });
 
@@ -112,7 +120,7 @@ test("what is no register is not opened, and nothing is made where one is missin
 test("a register of a later version is not opened", async () => {
   await inFolder((folder) => {
     const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));
-    Result.getOrThrow(register.transaction((rows) => Result.succeed(rows.first("PRAGMA user_version = 2"))));
+    Result.getOrThrow(register.transaction((rows) => Result.succeed(rows.first("PRAGMA user_version = 99"))));
     register.close();
     assert.is(problemOf(Register.open(join(folder, "ca.db"))), "foreign");
   });
@@ -200,6 +208,53 @@ test("a full disk issues nothing, uses up nothing, says why, and ends when there
   world.close();
 });
 
+/** What strangers are told about the CA. */
+function healthOf(ca: CertificateAuthority): Promise<string> {
+  const request = { method: "GET", path: "/healthz", authorization: undefined, ifNoneMatch: undefined } as const;
+  const asked = { ...request, body: new Uint8Array(), certificate: undefined, session: "new", address } as const;
+  return Effect.runPromise(
+    Effect.map(answer(ca, asked, start), ({ status, body }) => `${status} ${String(body).trim()}`),
+  );
+}
+
+test("a register that another program locks issues nothing, says why, and goes on afterwards", async () => {
+  const world = await testAuthority();
+  const { ca } = world;
+  await Effect.runPromise(renewLists(ca, start));
+  const request = { token: await world.token("w-1"), csr: (await testCsr()).der, address };
+  const other = new DatabaseSync(ca.register.file);
+  other.exec("BEGIN IMMEDIATE");
+  assert.is(await codeOf(enrol(ca, request, start)), "locked");
+  assert.is(await healthOf(ca), "503 register-locked");
+  other.close();
+  assert.is(await codeOf(enrol(ca, request, start)), "done");
+  assert.is(await healthOf(ca), "200 ok");
+  world.close();
+});
+
+test("a corrupt page that is met while running: 503, and nothing is issued any more", async () => {
+  const world = await testAuthority();
+  const { ca } = world;
+  await Effect.runPromise(renewLists(ca, start));
+  const request = { token: await world.token("w-1"), csr: (await testCsr()).der, address };
+  for (let index = 0; index < 400; index++) {
+    Result.getOrThrow(ca.register.transaction(addFact(`fact-${index}`, "x".repeat(3_000))));
+  }
+  Result.getOrThrow(ca.register.read((rows) => rows.first("PRAGMA cache_size = 1")));
+  // The file as it is without its log.
+  const flush = new DatabaseSync(ca.register.file);
+  flush.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  flush.close();
+  Result.getOrThrow(ca.register.read((rows) => rows.first("PRAGMA shrink_memory")));
+  damage(ca.register.file);
+  assert.ok(Result.isFailure(ca.register.read((rows) => rows.all("SELECT * FROM facts").length)));
+  assert.is(await healthOf(ca), "503 register-corrupt");
+  assert.is(await codeOf(enrol(ca, request, start)), "corrupt");
+  ca.register.tryAgain();
+  assert.is(await healthOf(ca), "503 register-corrupt", "for good");
+  world.close();
+});
+
 test("a change that fails or throws leaves nothing behind", async () => {
   await inFolder((folder) => {
     const register = Result.getOrThrow(Register.create(join(folder, "ca.db")));
@@ -245,13 +300,14 @@ test("killed at any moment: what was answered is there, lists have all that was 
     assert.ok(answers.length >= 3, "the child answered");
     const register = Result.getOrThrow(Register.open(join(world.folder, "ca.db")));
     const { ca } = world;
-    const { serials, list, rows: revocations } = Result.getOrThrow(register.read((rows) => ({
+    const { serials, list, der, rows: revocations } = Result.getOrThrow(register.read((rows) => ({
       serials: new Set(rows.all<{ serial: string }>("SELECT serial FROM certificates").map(({ serial }) => serial)),
       rows: rows.all<{ serial: string }>("SELECT serial FROM revocations").length,
       list: crlOf(rows, ca.issuerId, "complete")!,
+      der: derOf(rows, crlOf(rows, ca.issuerId, "complete")!),
     })));
     const listed = new Set(
-      Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(list.der)))).map(({ serial }) => serial),
+      Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(der)))).map(({ serial }) => serial),
     );
     for (const { issued, revoked: serial, number } of answers) {
       if (issued !== undefined) assert.ok(serials.has(issued), "an answered certificate is in the register");

@@ -71,6 +71,7 @@ export async function testAuthority(options: TestAuthorityOptions = {}): Promise
       renewAfterExpiryMs: 3 * dayMs,
       retiredIssuers: [],
       gateways: [],
+      approvedRoles: [],
       onAlarm: (alarm) => alarms.push(alarm),
       ...terms,
     }));

@@ -29,6 +29,7 @@ const ca = Result.getOrThrow(makeAuthority({
   renewAfterExpiryMs: 0,
   retiredIssuers: [],
   gateways: [],
+  approvedRoles: [],
   onAlarm: () => {},
 }));
 const answered = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);

@@ -1,0 +1,86 @@
+/**
+ * A certificate of ours that the register does not know, because it is a backup's: it is entered when it renews.
+ *
+ * @module
+ */
+import { Result } from "effect";
+import { sameBytes } from "../../pki/bytes.ts";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { verifySignature } from "../../pki/signature.ts";
+import { plainSerial } from "../certutil/revocation_record.ts";
+import { CaRefused } from "./ca_refused.ts";
+import { type CertificateAuthority, keyHash, type ListSigner, signersOf } from "./certificate_authority.ts";
+import { certificateOf, type CertificateRow, enterCertificate, identityOf, roleOf } from "./certificate_rows.ts";
+import type { RegisterRows } from "./register.ts";
+import { gapOf, nameRevokedAt } from "./restored_rows.ts";
+
+/** What became of it. */
+export type Adopted =
+  | { readonly kind: "entered" | "revoked"; readonly row: CertificateRow }
+  /** The certificate that it seems to renew was renewed for another key since. */
+  | { readonly kind: "forked"; readonly row: CertificateRow; readonly refusal: CaRefused };
+
+/**
+ * Enters an unexpired certificate that was issued in the gap of the backup. It becomes the successor of the newest certificate of its
+ * name that has none. One whose name was revoked since is entered as `revoked`: the caller lists it.
+ */
+export function adoptCertificate(
+  ca: CertificateAuthority,
+  rows: RegisterRows,
+  der: Uint8Array,
+  at: Date,
+): Result.Result<Adopted, CaRefused> {
+  const gap = gapOf(rows, at);
+  const certificate = Result.getOrUndefined(parseCertificate(der));
+  const signer = certificate && signersOf(ca).find((each) => isIssuedBy(certificate, each));
+  const isOurs = gap !== undefined && certificate !== undefined && signer !== undefined &&
+    isOfGap(certificate, gap.to, at);
+  const role = certificate && roleOf(identityOf(certificate), ca.domain);
+  if (!isOurs || role === undefined || role === "ca") {
+    return Result.fail(
+      new CaRefused({ code: "not-issued-here", detail: "the register does not know this certificate" }),
+    );
+  }
+  const identity = identityOf(certificate);
+  const sql = "SELECT 1 FROM revocations WHERE issuer = ? AND serial = ?";
+  if (rows.first(sql, signer.issuerId, plainSerial(certificate.serial)) !== undefined) {
+    const detail = `the certificate of ${identity} is revoked`;
+    return Result.fail(new CaRefused({ code: "certificate-revoked", detail }));
+  }
+  const before = newestBefore(rows, identity, certificate);
+  const isForked = before?.successor_key != null && before.successor_key !== keyHash(certificate.publicKey.spki);
+  const predecessor = before?.successor_key === null ? before.fingerprint : undefined;
+  enterCertificate(rows, { certificate, issuer: signer.issuerId, predecessor });
+  const row = certificateOf(rows, certificate.fingerprint)!;
+  if (isForked) {
+    rows.change("INSERT OR IGNORE INTO locked_identities VALUES (?, ?, ?)", identity, +at, "renewal-forked");
+    const detail = `${identity} was renewed since the backup, for another key`;
+    return Result.succeed({ kind: "forked", row, refusal: new CaRefused({ code: "renewal-forked", detail }) });
+  }
+  const revoked = nameRevokedAt(rows, identity);
+  return Result.succeed({ kind: revoked === undefined ? "entered" : "revoked", row });
+}
+
+/** Unexpired, and issued before the register was restored: later ones are in it. */
+function isOfGap({ period }: Certificate, to: number, at: Date): boolean {
+  return period.notAfter >= at && +period.notBefore <= to;
+}
+
+function isIssuedBy(certificate: Certificate, { issuer }: ListSigner): boolean {
+  const { tbs: data, signatureAlgorithm: algorithm, signature } = certificate;
+  return sameBytes(certificate.issuer.der, issuer.certificate.subject.der) &&
+    verifySignature({ data, algorithm, signature }, issuer.certificate.publicKey);
+}
+
+interface Before {
+  readonly fingerprint: string;
+  readonly successor_key: string | null;
+}
+
+/** The newest certificate of a name that began before this one, and the key of the one that renews it. */
+function newestBefore(rows: RegisterRows, identity: string, { period }: Certificate): Before | undefined {
+  const sql = `
+SELECT c.fingerprint, s.key AS successor_key FROM certificates c LEFT JOIN certificates s ON s.predecessor = c.fingerprint
+WHERE c.identity = ? AND c.not_before <= ? ORDER BY c.not_before DESC, c.rowid DESC LIMIT 1`;
+  return rows.first(sql, identity, +period.notBefore);
+}

@@ -1,0 +1,86 @@
+/**
+ * A thread that answers one question at a time. It waits between questions, and does not keep the process alive.
+ *
+ * @module
+ */
+import { Worker } from "node:worker_threads";
+
+/** A thread's file: in this folder, and next to the chunks of the package. */
+export type ThreadName = "list_thread" | "backup_thread";
+
+/** What a question does with a message: answers the thread by `send`, or ends with what it returns. */
+export type Hear<Message, A> = (message: Message, send: (more: unknown) => void) => A | undefined;
+
+interface Asking<Message> {
+  readonly hear: (message: Message, send: (more: unknown) => void) => void;
+  readonly fail: (detail: string) => void;
+}
+
+/** A thread that is started with its first question, or before. One that died is started again. */
+export class AskedThread<Question, Message> {
+  readonly #name: ThreadName;
+  #worker: Worker | undefined;
+  #asking: Asking<Message> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(name: ThreadName) {
+    this.#name = name;
+  }
+
+  /** Starts it. */
+  start(): void {
+    this.#worker ??= this.#started();
+  }
+
+  /** Asks. Questions wait for the ones before; a thread that ends fails its question. */
+  ask<A>(question: Question, hear: Hear<Message, A>): Promise<A> {
+    const answer = this.#last.then(() => this.#ask(question, hear));
+    this.#last = answer.catch(() => {});
+    return answer;
+  }
+
+  /** Ends it. */
+  end(): void {
+    void this.#worker?.terminate();
+    this.#over("it was closed");
+  }
+
+  #ask<A>(question: Question, hear: Hear<Message, A>): Promise<A> {
+    return new Promise((resolve, reject) => {
+      this.start();
+      const settle = (act: () => void) => {
+        this.#asking = undefined;
+        this.#worker?.unref();
+        act();
+      };
+      this.#asking = {
+        hear: (message, send) => {
+          const answer = hear(message, send);
+          if (answer !== undefined) settle(() => resolve(answer));
+        },
+        fail: (detail) => settle(() => reject(new Error(`the thread ended: ${detail}`))),
+      };
+      this.#worker?.ref();
+      this.#worker?.postMessage(question);
+    });
+  }
+
+  #started(): Worker {
+    // In the package the sources are JavaScript: the thread has the same extension as this file.
+    const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    const worker = new Worker(new URL(`./${this.#name}.${ending}`, import.meta.url));
+    const over = (detail: string) => {
+      if (this.#worker === worker) this.#over(detail);
+    };
+    worker.on("message", (message: Message) => this.#asking?.hear(message, (more) => worker.postMessage(more)));
+    worker.on("error", (error) => over(String(error)));
+    worker.on("exit", (code) => over(`code ${code}`));
+    worker.unref();
+    return worker;
+  }
+
+  #over(detail: string): void {
+    this.#worker = undefined;
+    this.#asking?.fail(detail);
+  }
+}

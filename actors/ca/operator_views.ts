@@ -1,0 +1,120 @@
+/**
+ * What an operator sees of a CA: its state and its certificates, read in pieces.
+ *
+ * @module
+ */
+import { Effect } from "effect";
+import type { CaRefused } from "./ca_refused.ts";
+import { type CertificateAuthority, signersOf } from "./certificate_authority.ts";
+import { certificatesAfter, identitiesOf, type ListedRow, type PageMark, pageRows } from "./certificate_rows.ts";
+import { crlOf } from "./crl_rows.ts";
+import { nextTurn } from "./make_lists.ts";
+import { isRevokedByRoot, rootListWarning } from "./published_cas.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+
+/** Index rows that are counted in a turn of the event loop: about two milliseconds. */
+const countedAtOnce = 20_000;
+/** Locked names that are shown. */
+const lockedMax = 1_000;
+
+type View = Effect.Effect<unknown, CaRefused | RegisterFailure>;
+
+/** How a CA stands. */
+export function operatorStatus(ca: CertificateAuthority, at: Date): View {
+  return Effect.gen(function* () {
+    const unexpired = yield* countInPieces(ca, "certificates", at);
+    const revoked = yield* countInPieces(ca, "revocations", at);
+    const issuers: object[] = [];
+    for (const { issuer: { certificate }, issuerId } of signersOf(ca)) {
+      const certificates = yield* countInPieces(ca, "certificates", at, issuerId);
+      const isRevoked = yield* Effect.fromResult(ca.register.read((rows) => isRevokedByRoot(ca, rows, certificate)));
+      issuers.push({
+        ...{ id: issuerId, subject: certificate.subject.text, ends: certificate.period.notAfter.toISOString() },
+        ...{ state: issuerId === ca.issuerId ? "issuing" : "retired", certificates, revoked: isRevoked },
+      });
+    }
+    return yield* Effect.fromResult(ca.register.read((rows) => {
+      const list = crlOf(rows, ca.issuerId, "complete");
+      const sql = `SELECT identity, reason FROM locked_identities LIMIT ${lockedMax}`;
+      return {
+        domain: ca.domain,
+        url: ca.url,
+        issuer_ends: ca.issuer.certificate.period.notAfter.toISOString(),
+        issuers,
+        certificates: unexpired - revoked,
+        crl: list === undefined ? null : { number: list.number, next_update: new Date(list.next_update).toISOString() },
+        root_list: rootListWarning(ca, rows, at) ?? "in force",
+        locked: rows.all<{ identity: string; reason: string }>(sql),
+      };
+    }));
+  });
+}
+
+/** How many rows of a table end at or after a time, of all issuers or of one. */
+function countInPieces(
+  { register }: CertificateAuthority,
+  table: "certificates" | "revocations",
+  at: Date,
+  issuer?: string,
+): Effect.Effect<number, RegisterFailure> {
+  return Effect.gen(function* () {
+    let [count, mark] = [0, beginAt(at)];
+    const of = issuer === undefined ? [] : [issuer];
+    const whose = issuer === undefined ? "" : "issuer = ? AND ";
+    const behind = `FROM ${table} WHERE ${whose}(not_after, rowid) > (?, ?)`;
+    const order = `ORDER BY not_after, rowid LIMIT 1 OFFSET ${countedAtOnce - 1}`;
+    for (;;) {
+      const { not_after: end, rowid } = mark;
+      const next = yield* Effect.fromResult(
+        register.read((rows) => rows.first<PageMark>(`SELECT not_after, rowid ${behind} ${order}`, ...of, end, rowid)),
+      );
+      if (next === undefined) break;
+      count += countedAtOnce;
+      mark = next;
+      yield* nextTurn;
+    }
+    const { not_after: end, rowid } = mark;
+    return count + (yield* Effect.fromResult(
+      register.read((rows) =>
+        rows.first<{ count: number }>(`SELECT count(*) AS count ${behind}`, ...of, end, rowid)!.count
+      ),
+    ));
+  });
+}
+
+/** Before the first certificate that ends at or after a time. */
+const beginAt = (at: Date): PageMark => ({ not_after: +at - 1, rowid: Number.MAX_SAFE_INTEGER });
+
+/** Which certificates are asked for. */
+export interface NodesPage {
+  /** A SPIFFE ID or its last part; all where undefined. */
+  readonly name?: string;
+  /** Where the page before ended. */
+  readonly after?: PageMark;
+}
+
+/** Certificates that have not ended, by their end: a page, and the mark of the next. */
+export function pageOfNodes(ca: CertificateAuthority, { name, after }: NodesPage, at: Date): View {
+  const mark = after ?? beginAt(at);
+  return Effect.fromResult(ca.register.read((rows) => {
+    const found = name === undefined ? certificatesAfter(rows, mark) : certificatesNamed(rows, name, mark, at);
+    const page = found.slice(0, pageRows);
+    const last = page.at(-1);
+    const nodes = page.map(({ identity, serial, not_after: end, revoked }) => ({
+      identity,
+      serial,
+      not_after: new Date(end).toISOString(),
+      ...(revoked === null ? {} : { revoked: new Date(revoked).toISOString() }),
+    }));
+    const isWhole = last === undefined || found.length < pageRows;
+    return { nodes, ...(isWhole ? {} : { after: { not_after: last.not_after, rowid: last.rowid } }) };
+  }));
+}
+
+/** Of all identities of a name, in one order. */
+function certificatesNamed(rows: RegisterRows, name: string, mark: PageMark, at: Date): readonly ListedRow[] {
+  return identitiesOf(rows, name, at)
+    .flatMap((identity) => certificatesAfter(rows, mark, identity))
+    .toSorted((a, b) => a.not_after - b.not_after || a.rowid - b.rowid);
+}

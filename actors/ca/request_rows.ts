@@ -1,0 +1,78 @@
+/**
+ * Enrolments that wait for an operator's yes or no. A request has the id of its token.
+ *
+ * @module
+ */
+import { Effect, Result } from "effect";
+import { CaRefused } from "./ca_refused.ts";
+import type { CertificateAuthority } from "./certificate_authority.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+
+/** How long a request waits, in milliseconds; its token lives as long. */
+export const requestLifetimeMs = 7 * 24 * 60 * 60_000;
+/** How long the answer can be fetched after the decision, in milliseconds. */
+export const answerLifetimeMs = 24 * 60 * 60_000;
+/** Requests that are shown. */
+const shownMax = 1_000;
+
+/** What an operator decides. */
+export type Decision = "approved" | "denied";
+
+/** Enters a request: the token belongs to this key, and waits with it. */
+export function enterRequest(
+  rows: RegisterRows,
+  { token, key, address }: { readonly token: string; readonly key: string; readonly address: string },
+  at: Date,
+): void {
+  const sql = "UPDATE tokens SET used_key = ?, used_address = ?, expires = ? WHERE id = ?";
+  rows.change(sql, key, address, +at + requestLifetimeMs, token);
+  rows.change("INSERT INTO requests VALUES (?, ?, NULL, NULL)", token, +at);
+}
+
+/** What became of a token's request; undefined where it has none. */
+export function decisionOn(rows: RegisterRows, token: string): Decision | "open" | undefined {
+  const row = rows.first<{ decision: Decision | null }>("SELECT decision FROM requests WHERE token = ?", token);
+  return row === undefined ? undefined : row.decision ?? "open";
+}
+
+/** A request that waits. */
+export interface OpenRequest {
+  readonly id: string;
+  /** SPIFFE ID. */
+  readonly identity: string;
+  /** SHA-256 of the key's SPKI, hexadecimal. */
+  readonly key: string;
+  readonly address: string;
+  readonly asked: number;
+  readonly expires: number;
+}
+
+/** The requests that wait, the oldest first. */
+export function openRequests(rows: RegisterRows, at: Date): readonly OpenRequest[] {
+  const sql = `
+SELECT t.id, t.identity, t.used_key AS key, t.used_address AS address, r.asked, t.expires
+FROM requests r JOIN tokens t ON t.id = r.token
+WHERE r.decision IS NULL AND t.void = 0 AND t.expires > ? ORDER BY r.asked LIMIT ${shownMax}`;
+  return rows.all(sql, +at);
+}
+
+/** Decides a request that waits. The node fetches the answer within a day. */
+export function decide(
+  ca: CertificateAuthority,
+  { id, decision }: { readonly id: string; readonly decision: Decision },
+  at: Date,
+): Effect.Effect<OpenRequest, CaRefused | RegisterFailure> {
+  return ca.inTurn(Effect.suspend(() =>
+    Effect.fromResult(ca.register.transaction((rows) => {
+      const request = openRequests(rows, at).find((each) => each.id === id);
+      if (request === undefined) {
+        const detail = `no request ${id} waits`;
+        return Result.fail(new CaRefused({ code: "request-unknown", detail }));
+      }
+      rows.change("UPDATE requests SET decision = ?, decided = ? WHERE token = ?", decision, +at, id);
+      rows.change("UPDATE tokens SET expires = ? WHERE id = ?", +at + answerLifetimeMs, id);
+      return Result.succeed(request);
+    }))
+  ));
+}

@@ -1,0 +1,167 @@
+/**
+ * A register from its backup. All is done in a copy, which takes its place at the end.
+ *
+ * Tokens, requests and decisions of the backup are void. Nothing is issued before the newest lists are merged, or an operator says that
+ * there are none and above which number the next one is: peers would refuse lower numbers, and forget revocations.
+ *
+ * @module
+ */
+import { chmodSync, constants, copyFileSync, existsSync, renameSync, rmSync } from "node:fs";
+import { Data, Effect, Result } from "effect";
+import { isSignedBy } from "../../pki/crl.ts";
+import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
+import { plainSerial } from "../certutil/revocation_record.ts";
+import type { CaConfig, CaConfigError } from "./ca_config.ts";
+import type { CaRefused } from "./ca_refused.ts";
+import { type CertificateAuthority, type ListSigner, signersOf } from "./certificate_authority.ts";
+import { enterLists, enterNumber, enterRevocations, lastNumber, lastPosition, type RevocationRow } from "./crl_rows.ts";
+import { type FileList, type ListFileRefused, readLists } from "./list_files.ts";
+import { makeLists } from "./make_lists.ts";
+import { openAuthority, registerPath } from "./open_authority.ts";
+import type { RegisterRows } from "./register.ts";
+import type { RegisterFailure } from "./register_failure.ts";
+import { enterRestored, gapOf } from "./restored_rows.ts";
+
+/** What the newest lists are known by: files that have them, or a number that is not below theirs. */
+export type NewestLists = { readonly files: readonly string[] } | { readonly above: bigint };
+
+/** What is restored. */
+export interface RestoreRequest {
+  readonly config: CaConfig;
+  /** The backup. */
+  readonly backup: string;
+  readonly newest: NewestLists;
+}
+
+/** What came of it. */
+export interface Restored {
+  /** Revocations that the backup did not have. */
+  readonly merged: number;
+  /** Number of the first list, decimal. */
+  readonly number: string;
+  /** From when on certificates are unknown. */
+  readonly gapFrom: Date;
+}
+
+/** A register could not be restored. */
+export class RestoreFailed extends Data.TaggedError("RestoreFailed")<{ readonly detail: string }> {
+  override get message(): string {
+    return `Cannot restore: ${this.detail}`;
+  }
+}
+
+type Failure = RestoreFailed | ListFileRefused | CaConfigError | CaRefused | RegisterFailure;
+
+/** Restores a register. The CA must not run, and have no register. */
+export function restore({ config, backup, newest }: RestoreRequest, at: Date): Effect.Effect<Restored, Failure> {
+  const target = registerPath(config);
+  const aside = `${target}.restoring`;
+  return Effect.gen(function* () {
+    if (existsSync(target)) {
+      return yield* new RestoreFailed({ detail: `${target} exists. Stop the CA and move its register away` });
+    }
+    yield* Effect.try({
+      try: () => {
+        removeAside(aside);
+        copyFileSync(backup, aside, constants.COPYFILE_EXCL);
+        chmodSync(aside, 0o600);
+      },
+      catch: (error) => new RestoreFailed({ detail: (error as Error).message }),
+    });
+    const restored = yield* Effect.acquireUseRelease(
+      openAuthority(config, () => {}, aside),
+      (ca) => mergeAndPublish(ca, newest, at),
+      (ca) => Effect.sync(() => ca.register.close()),
+    );
+    renameSync(aside, target);
+    return restored;
+  }).pipe(Effect.ensuring(Effect.sync(() => removeAside(aside))));
+}
+
+function removeAside(aside: string): void {
+  for (const ending of ["", "-wal", "-shm", "-lock"]) rmSync(`${aside}${ending}`, { force: true });
+}
+
+function mergeAndPublish(ca: CertificateAuthority, newest: NewestLists, at: Date): Effect.Effect<Restored, Failure> {
+  return Effect.gen(function* () {
+    const lists: FileList[] = [];
+    for (const file of "files" in newest ? newest.files : []) lists.push(...yield* Effect.fromResult(readLists(file)));
+    let merged = 0;
+    for (const signer of signersOf(ca)) {
+      const { number, rows } = "above" in newest
+        ? { number: newest.above, rows: [] }
+        : yield* Effect.fromResult(newestOf(ca, signer, lists));
+      merged += yield* Effect.fromResult(ca.register.transaction((register) => {
+        const last = lastNumber(register, signer.issuerId);
+        if (number < last) {
+          const detail = `the newest list has number ${number}, the backup has ${last} already: give a newer one`;
+          return Result.fail(new RestoreFailed({ detail }));
+        }
+        enterNumber(register, signer.issuerId, number);
+        register.change("DELETE FROM crls WHERE issuer = ?", signer.issuerId);
+        return Result.succeed(mergeRows(register, rows));
+      }));
+      const made = yield* makeLists(ca, { signer, added: [], at });
+      yield* Effect.fromResult(
+        ca.register.transaction<void, never>((register) => Result.succeed(enterLists(register, made))),
+      );
+    }
+    return yield* Effect.fromResult(ca.register.transaction<Restored, never>((register) => {
+      register.change("UPDATE tokens SET void = 1");
+      register.change("DELETE FROM requests");
+      enterRestored(register, at);
+      const number = String(lastNumber(register, ca.issuerId));
+      return Result.succeed({ merged, number, gapFrom: new Date(gapOf(register, at)?.from ?? 0) });
+    }));
+  });
+}
+
+/** Enters the revocations that are new; how many. */
+function mergeRows(register: RegisterRows, rows: readonly Omit<RevocationRow, "position">[]): number {
+  const before = lastPosition(register);
+  const isKnown = ({ issuer, serial }: Omit<RevocationRow, "position">) =>
+    register.first("SELECT 1 FROM revocations WHERE issuer = ? AND serial = ?", issuer, serial) !== undefined;
+  const fresh = rows.filter((row) => !isKnown(row));
+  const endOf = ({ issuer, serial }: Omit<RevocationRow, "position">) =>
+    register.first<{ readonly not_after: number }>(
+      "SELECT not_after FROM certificates WHERE issuer = ? AND serial = ?",
+      issuer,
+      serial,
+    )?.not_after ?? null;
+  enterRevocations(
+    register,
+    fresh.map((row, index) => ({ ...row, position: before + 1 + index, not_after: endOf(row) })),
+  );
+  return fresh.length;
+}
+
+/** The entries of an issuer's newest list; of a delta with those of the complete list that it goes with. */
+function newestOf(ca: CertificateAuthority, { issuer, issuerId }: ListSigner, lists: readonly FileList[]) {
+  const fail = (detail: string) => Result.fail(new RestoreFailed({ detail }));
+  return Result.gen(function* () {
+    const own = lists.filter(({ list }) => isSignedBy(list, issuer.certificate));
+    const newest = own.reduce((most, { list }) => most > numberOf(list) ? most : numberOf(list), 0n);
+    const named = issuer.certificate.subject.text;
+    if (newest === 0n) {
+      return yield* fail(`no list of ${named} is in the files: give the newest one of a member (${ca.domain})`);
+    }
+    const delta = own.find(({ list }) => numberOf(list) === newest && list.baseNumber !== undefined)?.list;
+    const base = BigInt(delta?.baseNumber ?? newest);
+    if (!own.some(({ list }) => list.baseNumber === undefined && numberOf(list) >= base)) {
+      return yield* fail(`the list ${newest} of ${named} is a delta: give its base ${base} too`);
+    }
+    const rows: Omit<RevocationRow, "position">[] = [];
+    for (const { list } of own) {
+      const entries = yield* Result.mapError(
+        revokedEntries(list),
+        ({ message }) => new RestoreFailed({ detail: message }),
+      );
+      for (const { serial, date, reason = "unspecified" } of entries) {
+        rows.push({ issuer: issuerId, serial: plainSerial(serial), revoked: +date, reason, not_after: null });
+      }
+    }
+    return { number: newest, rows: [...new Map(rows.map((row) => [row.serial, row])).values()] };
+  });
+}
+
+const numberOf = ({ number }: FileList["list"]) => BigInt(number ?? 0);

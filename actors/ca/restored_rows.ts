@@ -1,0 +1,51 @@
+/**
+ * What a register that was restored from a backup does not know: the certificates that were issued after the backup.
+ *
+ * @module
+ */
+import type { RegisterRows } from "./register.ts";
+
+/** The longest that a certificate lives, in milliseconds: afterwards the gap is over. */
+export const gapLifetimeMs = 397 * 24 * 60 * 60_000;
+
+/** Times between which certificates were issued that the register does not know, in milliseconds since 1970. */
+export interface Gap {
+  readonly from: number;
+  readonly to: number;
+}
+
+const factOf = (rows: RegisterRows, name: string): number | undefined => {
+  const row = rows.first<{ readonly value: string }>("SELECT value FROM facts WHERE name = ?", name);
+  return row === undefined ? undefined : Number(row.value);
+};
+
+function enterFact(rows: RegisterRows, name: string, value: number): void {
+  rows.change("INSERT OR REPLACE INTO facts VALUES (?, ?)", name, String(value));
+}
+
+/** Notes when a backup is made; the backup itself has it. */
+export function enterBackup(rows: RegisterRows, at: Date): void {
+  enterFact(rows, "backup_at", +at);
+}
+
+/** Notes that the register is a backup's. */
+export function enterRestored(rows: RegisterRows, at: Date): void {
+  enterFact(rows, "gap_from", factOf(rows, "gap_from") ?? factOf(rows, "backup_at") ?? 0);
+  enterFact(rows, "gap_to", +at);
+}
+
+/** The gap; undefined where there is none, or its last certificate has ended. */
+export function gapOf(rows: RegisterRows, at: Date): Gap | undefined {
+  const [from, to] = [factOf(rows, "gap_from"), factOf(rows, "gap_to")];
+  return from === undefined || to === undefined || +at > to + gapLifetimeMs ? undefined : { from, to };
+}
+
+/** Notes that a name was revoked: what it got in the gap is revoked when it comes. */
+export function enterRevokedName(rows: RegisterRows, identity: string, at: Date): void {
+  rows.change("INSERT OR REPLACE INTO revoked_names VALUES (?, ?)", identity, +at);
+}
+
+/** When a name was revoked since the register was restored. */
+export function nameRevokedAt(rows: RegisterRows, identity: string): number | undefined {
+  return rows.first<{ readonly at: number }>("SELECT at FROM revoked_names WHERE identity = ?", identity)?.at;
+}

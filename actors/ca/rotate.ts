@@ -1,0 +1,199 @@
+/**
+ * Rotating the CA that issues, step by step, in the CA's configuration: the next one is published, then issues while the one before is
+ * retired, then the retired one is taken out when the root has revoked it. The root's key is not needed here.
+ *
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { Data, Effect, Result } from "effect";
+import type { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { type Certificate, parseCertificate } from "../../pki/certificate.ts";
+import { formatPem, parsePem } from "../../pki/pem.ts";
+import { locateKeys } from "../config/locate.ts";
+import { writeWhole } from "../files/write_whole.ts";
+import { type CaConfig, type CaConfigError, parseCaConfig } from "./ca_config.ts";
+import { keyHash } from "./certificate_authority.ts";
+
+/** The CA that is to issue next. Made offline, by the root. */
+export interface NextCa {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** What is asked. */
+export interface RotateRequest {
+  /** Path of the configuration. */
+  readonly config: string;
+  /** Begins a rotation; undefined goes on with it. */
+  readonly next: NextCa | undefined;
+  /** Whether the root's list that is published revokes a CA, by the hash of its key. Asked before the last step. */
+  readonly isRevoked: (issuerId: string) => Effect.Effect<boolean, RotationRefused>;
+}
+
+/** The step that was taken. The CA has to be started again. */
+export interface Rotated {
+  readonly step: "published" | "issuing" | "removed";
+  /** Of the CA that it is about. */
+  readonly subject: string;
+}
+
+/** A step cannot be taken. */
+export class RotationRefused extends Data.TaggedError("RotationRefused")<{ readonly detail: string }> {
+  override get message(): string {
+    return `Cannot rotate: ${this.detail}`;
+  }
+}
+
+type Failure = RotationRefused | CaConfigError;
+
+/** Takes the next step of a rotation. */
+export function rotate(request: RotateRequest): Effect.Effect<Rotated, Failure, FileSystem | Path> {
+  const { config: file, next } = request;
+  return Effect.gen(function* () {
+    const toml = yield* Effect.fromResult(readText(file));
+    const config = yield* Effect.fromResult(parseCaConfig(file, toml));
+    if (next !== undefined) return yield* publish(file, { toml, config }, next);
+    if (config.next !== undefined) return yield* switchOver(file, { toml, config });
+    const [retired] = config.retired;
+    if (retired !== undefined) return yield* remove(request, { toml, config });
+    return yield* refuse("nothing has begun: give --cert and --key of the next CA");
+  });
+}
+
+const refuse = (detail: string) => new RotationRefused({ detail });
+
+interface Before {
+  readonly toml: string;
+  readonly config: CaConfig;
+}
+
+function publish(
+  file: string,
+  { toml, config }: Before,
+  { cert, key }: NextCa,
+): Effect.Effect<Rotated, Failure, FileSystem | Path> {
+  return Effect.gen(function* () {
+    if (config.next !== undefined) return yield* refuse("a rotation is under way: go on without --cert");
+    const [own] = yield* Effect.fromResult(readCertificates(cert));
+    const chain = yield* Effect.fromResult(readCertificates(config.chainPem));
+    const anchor = chain.at(-1);
+    if (own === undefined || anchor === undefined) return yield* refuse(`${cert} has no certificate`);
+    const id = keyHash(own.publicKey.spki);
+    if (id === keyHash(chain[0]!.publicKey.spki)) return yield* refuse(`${cert} has the key of the CA that issues`);
+    const chainFile = join(dirname(file), `ca-${id.slice(0, 8)}-cert.pem`);
+    const content = [own, anchor].map(({ der }) => formatPem("CERTIFICATE", der)).join("");
+    const keyFile = relative(dirname(resolve(file)), resolve(key));
+    const lines = [
+      `next_chain_pem = ${JSON.stringify(basename(chainFile))}`,
+      `next_key_pem = ${JSON.stringify(keyFile)}`,
+    ];
+    const changed = yield* Effect.fromResult(edited(toml, [{ after: ["ca", "key_pem"], lines }]));
+    yield* write(file, changed, [{ path: chainFile, content }]);
+    return { step: "published", subject: own.subject.text };
+  });
+}
+
+function switchOver(
+  file: string,
+  { toml, config }: Before,
+): Effect.Effect<Rotated, Failure, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const [own] = yield* Effect.fromResult(readCertificates(config.next!.chainPem));
+    const line = (name: string, path: string) => `${name} = ${JSON.stringify(relative(dirname(resolve(file)), path))}`;
+    const { next, chainPem, keyPem } = config;
+    const retired = ["", "[[ca.retired]]", line("chain_pem", chainPem), line("key_pem", keyPem)];
+    const changed = yield* Effect.fromResult(edited(toml, [
+      { replaces: ["ca", "chain_pem"], lines: [line("chain_pem", next!.chainPem)] },
+      { replaces: ["ca", "key_pem"], lines: [line("key_pem", next!.keyPem)] },
+      { replaces: ["ca", "next_chain_pem"], lines: [] },
+      { replaces: ["ca", "next_key_pem"], lines: [] },
+    ]));
+    yield* write(file, `${changed.trimEnd()}\n${retired.join("\n")}\n`);
+    return { step: "issuing", subject: own?.subject.text ?? "" };
+  });
+}
+
+function remove(
+  { config: file, isRevoked }: RotateRequest,
+  { toml, config }: Before,
+): Effect.Effect<Rotated, Failure, FileSystem | Path> {
+  return Effect.gen(function* () {
+    const [own] = yield* Effect.fromResult(readCertificates(config.retired[0]!.chainPem));
+    if (own === undefined) return yield* refuse(`${config.retired[0]!.chainPem} has no certificate`);
+    const subject = own.subject.text;
+    if (!(yield* isRevoked(keyHash(own.publicKey.spki)))) {
+      const detail =
+        `${subject} is not revoked. When hypha-ca status counts no certificate below it, revoke it with the ` +
+        "root's key (hypha-certutil revoke) and publish the root's list (hypha-ca root-list)";
+      return yield* refuse(detail);
+    }
+    const changed = yield* Effect.fromResult(edited(toml, [
+      { replaces: ["ca", "retired", 0], lines: [] },
+      { replaces: ["ca", "retired", 0, "chain_pem"], lines: [] },
+      { replaces: ["ca", "retired", 0, "key_pem"], lines: [] },
+    ]));
+    yield* write(file, changed);
+    return { step: "removed", subject };
+  });
+}
+
+/** Lines in the place of a key's line, or behind it. */
+type Edit =
+  & { readonly lines: readonly string[] }
+  & (
+    | { readonly replaces: readonly (string | number)[] }
+    | { readonly after: readonly (string | number)[] }
+  );
+
+/** The text with other lines; the rest stays, with its comments. */
+function edited(toml: string, edits: readonly Edit[]): Result.Result<string, RotationRefused> {
+  const places = locateKeys(toml);
+  const lines = toml.split("\n").map((line) => [line]);
+  for (const edit of edits) {
+    const path = "replaces" in edit ? edit.replaces : edit.after;
+    const at = places.key(path);
+    const before = at && lines[at.line - 1]?.[0];
+    const name = path.at(-1);
+    const isAlone = typeof name === "number"
+      ? /^\s*\[\[.*\]\]\s*(#.*)?$/.test(before ?? "")
+      : new RegExp(`^\\s*${name}\\s*=`).test(before ?? "");
+    if (at === undefined || before === undefined || !isAlone) {
+      return Result.fail(refuse(`${path.join(".")} has no line of its own in the configuration: change it by hand`));
+    }
+    lines[at.line - 1] = "replaces" in edit ? [...edit.lines] : [before, ...edit.lines];
+  }
+  return Result.succeed(lines.flat().join("\n"));
+}
+
+/** Writes the configuration, if it can be read, and what belongs to it. */
+function write(
+  file: string,
+  toml: string,
+  more: readonly { readonly path: string; readonly content: string }[] = [],
+): Effect.Effect<void, Failure, FileSystem | Path> {
+  return Effect.gen(function* () {
+    yield* Effect.fromResult(parseCaConfig(file, toml));
+    yield* Effect.mapError(
+      writeWhole([...more, { path: file, content: toml }], "replace"),
+      ({ message }) => refuse(message),
+    );
+  });
+}
+
+function readText(file: string): Result.Result<string, RotationRefused> {
+  return Result.try({ try: () => readFileSync(file, "utf8"), catch: (error) => refuse((error as Error).message) });
+}
+
+function readCertificates(file: string): Result.Result<readonly Certificate[], RotationRefused> {
+  return Result.gen(function* () {
+    const blocks = yield* Result.mapError(parsePem(yield* readText(file)), ({ message }) => refuse(message));
+    const read: Certificate[] = [];
+    for (const { label, der } of blocks) {
+      if (label !== "CERTIFICATE") continue;
+      read.push(yield* Result.mapError(parseCertificate(Uint8Array.from(der)), ({ message }) => refuse(message)));
+    }
+    return read;
+  });
+}

@@ -1,0 +1,50 @@
+/**
+ * Asking the running CA, and what its commands have in common.
+ *
+ * @module
+ */
+import { Console, Data, Effect } from "effect";
+import { Flag } from "effect/cli";
+import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { socketPath } from "../../actors/ca/open_authority.ts";
+import { askAdmin } from "../../actors/node/admin/ask_admin.ts";
+import { escapeUnsafe } from "../program/log_line.ts";
+
+/** The running CA refused a command. */
+export class CommandRefused extends Data.TaggedError("CommandRefused")<{ readonly detail: string }> {
+  override get message(): string {
+    return this.detail;
+  }
+}
+
+/** The configuration's path. */
+export const configFlag = Flag.String("config").pipe(
+  Flag.withAlias("c"),
+  Flag.withMetavar("FILE"),
+  Flag.withDefault("ca.toml"),
+  Flag.withDescription("Configuration file (default ca.toml)."),
+);
+/** A flag that must be there. */
+export const requiredFlag = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(`${description} (required)`));
+
+/** Asks the running CA; its answer's body. */
+export function ask(config: string, route: string, body: unknown = {}) {
+  return Effect.gen(function* () {
+    const answer = yield* askAdmin(socketPath(yield* loadCaConfig(config)), route, body).pipe(
+      Effect.mapError((error) =>
+        error.problem === "not-running"
+          ? new CommandRefused({ detail: `The CA is not running. Start it: hypha-ca run -c ${config}` })
+          : error
+      ),
+    );
+    if (answer.status === 200) return answer.body;
+    const { error = "refused", hint = "" } = answer.body as { readonly error?: string; readonly hint?: string };
+    return yield* new CommandRefused({ detail: `${error}. ${hint}`.trim() });
+  });
+}
+
+/** Prints a line. */
+export const print = (text: string) => Console.log(escapeUnsafe(text));
+/** Prints an answer. */
+export const printJson = (value: unknown) => Console.log(JSON.stringify(value, undefined, 2));

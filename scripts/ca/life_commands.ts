@@ -1,0 +1,102 @@
+/**
+ * Commands for a CA's life: backup, restore, the root's list, rotation.
+ *
+ * @module
+ */
+import { resolve } from "node:path";
+import { Effect } from "effect";
+import { Argument, Command, Flag } from "effect/cli";
+import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { optionalFlag } from "../certutil/flags.ts";
+import { ask, CommandRefused, configFlag, print } from "./asking.ts";
+
+const backup = Command.make(
+  "backup",
+  { config: configFlag, file: Argument.String("file").pipe(Argument.withDescription("Where the copy goes (0600).")) },
+  ({ config, file }) => Effect.andThen(ask(config, "POST /ca/backup", { file: resolve(file) }), print(`wrote ${file}`)),
+).pipe(Command.withDescription("Write a copy of the running CA's register."));
+
+const rootList = Command.make(
+  "root-list",
+  {
+    config: configFlag,
+    file: Argument.String("file").pipe(Argument.withDescription("The root's new list, PEM or DER.")),
+  },
+  ({ config, file }) =>
+    Effect.gen(function* () {
+      const lists = yield* ask(config, "POST /ca/root-list", { file: resolve(file) });
+      for (const { number, ends } of lists as readonly { readonly number: string; readonly ends: string }[]) {
+        yield* print(`published list ${number}, which ends at ${ends}`);
+      }
+    }),
+).pipe(Command.withDescription("Publish a revocation list that was signed with the root's key."));
+
+interface IssuersAnswer {
+  readonly issuers: readonly { readonly id: string; readonly revoked: boolean }[];
+}
+
+const stepTexts = {
+  published: "is published. Restart the CA; when all nodes know the new CA, call rotate again",
+  issuing: "issues from the next start on. Restart the CA: nodes renew within the hour",
+  removed: "is taken out. Restart the CA",
+} as const;
+
+const rotate = Command.make(
+  "rotate",
+  {
+    config: configFlag,
+    cert: optionalFlag("cert", "FILE", "Certificate of the next CA, by the same root: begins a rotation."),
+    key: optionalFlag("key", "FILE", "Its key."),
+  },
+  ({ config, cert, key }) =>
+    Effect.gen(function* () {
+      if ((cert === undefined) !== (key === undefined)) {
+        return yield* new CommandRefused({ detail: "--cert and --key go together." });
+      }
+      const { rotate, RotationRefused } = yield* Effect.promise(() => import("../../actors/ca/rotate.ts"));
+      const isRevoked = (id: string) =>
+        ask(config, "GET /status").pipe(
+          Effect.map((status) => (status as IssuersAnswer).issuers.some((each) => each.id === id && each.revoked)),
+          Effect.mapError(({ message }) => new RotationRefused({ detail: message })),
+        );
+      const next = cert === undefined || key === undefined ? undefined : { cert, key };
+      const { step, subject } = yield* rotate({ config, next, isRevoked });
+      yield* print(`${subject} ${stepTexts[step]}`);
+    }),
+).pipe(Command.withDescription("Take the next step of a rotation of the CA that issues."));
+
+const restore = Command.make(
+  "restore",
+  {
+    config: configFlag,
+    file: Argument.String("file").pipe(Argument.withDescription("The backup.")),
+    crls: Flag.String("crl").pipe(
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("The newest list of the CA, from a member; may be repeated (required, or --alone)."),
+      Flag.atLeast(0),
+    ),
+    alone: Flag.Boolean("alone").pipe(
+      Flag.withDefault(false),
+      Flag.withDescription("No member has a list: revocations since the backup are lost."),
+    ),
+    above: optionalFlag("above", "NUMBER", "With --alone: the number of the last list, or a higher one."),
+  },
+  ({ config, file, crls, alone, above }) =>
+    Effect.gen(function* () {
+      const isNumber = above !== undefined && /^\d{1,40}$/.test(above);
+      if (alone ? crls.length > 0 || !isNumber : crls.length === 0 || above !== undefined) {
+        return yield* new CommandRefused({ detail: "Give --crl FILE, or --alone with --above NUMBER." });
+      }
+      const { restore } = yield* Effect.promise(() => import("../../actors/ca/restore.ts"));
+      const newest = alone ? { above: BigInt(above ?? "") } : { files: crls };
+      const request = { config: yield* loadCaConfig(config), backup: file, newest };
+      const { merged, number, gapFrom } = yield* restore(request, new Date());
+      yield* print(`restored; ${merged} revocations of the lists were new; the next list is ${number}`);
+      yield* print(
+        `certificates issued since ${gapFrom.toISOString()} are not known: they are entered when they renew`,
+      );
+    }),
+).pipe(Command.withDescription("Restore the register of a CA that does not run from a backup."));
+
+/** All of them. */
+export const lifeCommands = [backup, restore, rootList, rotate] as const;

@@ -1,0 +1,196 @@
+/** A restored register: no lower number, no lost revocation, and what was issued since its backup is learnt. */
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import type { CaAlarm } from "../../actors/ca/alarm.ts";
+import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
+import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import { openAuthority } from "../../actors/ca/open_authority.ts";
+import { reenrol } from "../../actors/ca/reenrol.ts";
+import { type NewestLists, restore } from "../../actors/ca/restore.ts";
+import { enterBackup } from "../../actors/ca/restored_rows.ts";
+import { renewLists, revoke } from "../../actors/ca/revoke.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { parseCrl } from "../../pki/crl.ts";
+import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
+import { codeOf, type TestAuthority, testAuthority, testCsr } from "../support/authority.ts";
+
+const test = suite("a restored register");
+const address = "10.0.0.1";
+const minuteMs = 60_000;
+
+interface Node {
+  readonly name: string;
+  readonly leaf: Uint8Array;
+  readonly keyPem: string;
+  readonly serial: string;
+}
+
+async function node(world: Pick<TestAuthority, "ca" | "token">, name: string, at: Date): Promise<Node> {
+  const [token, { der: csr, keyPem }] = [await world.token(name, { replaces: "yes" }, at), await testCsr()];
+  const leaf = await Effect.runPromise(enrol(world.ca, { token, csr, address }, at));
+  return { name, leaf, keyPem, serial: Result.getOrThrow(parseCertificate(leaf)).serial };
+}
+
+const listOf = ({ register, issuerId }: CertificateAuthority) =>
+  Result.getOrThrow(register.read((rows) => {
+    const row = crlOf(rows, issuerId, "complete")!;
+    return { number: BigInt(row.number), der: derOf(rows, row) };
+  }));
+const serialsOf = (ca: CertificateAuthority) =>
+  Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(listOf(ca).der)))).map(({ serial }) => serial);
+
+/** A CA that lost its register an hour after a backup, and revoked and issued meanwhile. */
+async function lost() {
+  const from = new Date();
+  const world = await testAuthority({ from });
+  await Effect.runPromise(renewLists(world.ca, from));
+  const before = { known: await node(world, "known", from), revoked: await node(world, "revoked", from) };
+  const unused = await world.token("unused", {}, from);
+  const backup = join(world.folder, "backup.db");
+  Result.getOrThrow(world.ca.register.transaction((rows) => Result.succeed(enterBackup(rows, from))));
+  Result.getOrThrow(await world.ca.register.backup(backup));
+  const at = (minutes: number) => new Date(+from + minutes * minuteMs);
+  const since = { unknown: await node(world, "unknown", at(10)), other: await node(world, "other", at(11)) };
+  const csr = (await testCsr("known", before.known.keyPem)).der;
+  const renewed = await Effect.runPromise(
+    reenrol(world.ca, { certificate: before.known.leaf, csr, address }, at(12)),
+  );
+  await Effect.runPromise(revoke(world.ca, { name: "revoked" }, "keyCompromise", at(20)));
+  const last = listOf(world.ca);
+  writeFileSync(join(world.folder, "newest.crl"), last.der);
+  world.ca.register.close();
+  const state = join(world.folder, "state");
+  mkdirSync(state, { mode: 0o700 });
+  writeFileSync(join(world.folder, "chain.pem"), world.intermediate.certPem + world.root.certPem);
+  writeFileSync(join(world.folder, "key.pem"), world.intermediate.keyPem, { mode: 0o600 });
+  const lines = ["[ca]", 'domain = "acme.example"', 'url = "https://ca.acme.example:8443"', 'name = "ca-02"'];
+  const more = [
+    'listen_https = "127.0.0.1:0"',
+    'chain_pem = "chain.pem"',
+    'key_pem = "key.pem"',
+    'state_dir = "state"',
+  ];
+  const config = Result.getOrThrow(parseCaConfig(join(world.folder, "ca.toml"), [...lines, ...more].join("\n")));
+  const newest = { files: [join(world.folder, "newest.crl")] };
+  return { ...world, ...before, ...since, renewed, unused, backup, config, newest, last, at };
+}
+type Lost = Effect.Success<Effect.Effect<Awaited<ReturnType<typeof lost>>>>;
+
+const run = (config: CaConfig, backup: string, newest: NewestLists, at: Date) =>
+  Effect.runPromise(Effect.result(restore({ config, backup, newest }, at)));
+
+/** Restores, opens, and closes at the end. */
+async function restored(use: (ca: CertificateAuthority, world: Lost, alarms: readonly CaAlarm[]) => Promise<void>) {
+  const world = await lost();
+  const done = Result.getOrThrow(await run(world.config, world.backup, world.newest, world.at(60)));
+  assert.is(done.merged, 1);
+  assert.is(+done.gapFrom, +world.at(0));
+  assert.equal(readdirSync(world.config.stateDir), ["ca.db"]);
+  const alarms: CaAlarm[] = [];
+  const ca = await Effect.runPromise(openAuthority(world.config, (alarm) => alarms.push(alarm)));
+  await use(ca, world, alarms);
+  ca.register.close();
+  rmSync(world.folder, { recursive: true });
+}
+
+const csrOf = async ({ name, keyPem }: Node) => (await testCsr(name, keyPem)).der;
+
+test("its first list has a higher number and all revocations; tokens are void", () =>
+  restored(async (ca, world) => {
+    assert.ok(listOf(ca).number > world.last.number);
+    assert.equal(serialsOf(ca), [world.revoked.serial]);
+    const enrolling = enrol(ca, { token: world.unused, csr: (await testCsr()).der, address }, world.at(61));
+    assert.is(await codeOf(enrolling), "token-unknown");
+    const renewing = { certificate: world.revoked.leaf, csr: await csrOf(world.revoked), address };
+    assert.is(await codeOf(reenrol(ca, renewing, world.at(61))), "certificate-revoked");
+  }));
+
+test("an unexpired certificate of the gap is entered when it renews, with a warning; once", () =>
+  restored(async (ca, { unknown, at }, alarms) => {
+    const request = { certificate: unknown.leaf, csr: await csrOf(unknown), address };
+    assert.is(await codeOf(reenrol(ca, request, at(70))), "done");
+    assert.equal(alarms.map(({ kind }) => kind), ["certificate-unknown"]);
+    assert.is(await codeOf(reenrol(ca, request, at(71))), "done", "the same answer");
+    const fork = { ...request, csr: (await testCsr("unknown")).der };
+    assert.is(await codeOf(reenrol(ca, fork, at(72))), "renewal-forked");
+    assert.equal(alarms.map(({ kind }) => kind), ["certificate-unknown", "renewal-forked"]);
+  }));
+
+test("one that has ended is not, nor one of another CA", () =>
+  restored(async (ca, { unknown, at }) => {
+    const request = { certificate: unknown.leaf, csr: await csrOf(unknown), address };
+    assert.is(await codeOf(reenrol(ca, request, at(31 * 24 * 60))), "not-issued-here");
+    const other = await testAuthority({ from: at(0) });
+    const foreign = await node(other, "unknown", at(1));
+    const theirs = { certificate: foreign.leaf, csr: await csrOf(foreign), address };
+    assert.is(await codeOf(reenrol(ca, theirs, at(70))), "not-issued-here");
+    other.close();
+  }));
+
+test("revoking a name of the gap tells so, and revokes its certificate when it comes", () =>
+  restored(async (ca, { unknown, other, at }) => {
+    assert.is(await codeOf(revoke(ca, { name: "unknown" }, "unspecified", at(61))), "name-unknown", "say it whole");
+    const name = "spiffe://acme.example/worker/unknown";
+    const { certificates, gap } = await Effect.runPromise(revoke(ca, { name }, "keyCompromise", at(61)));
+    assert.equal([certificates.length, gap], [0, { from: +at(0), to: +at(60) }]);
+    const request = { certificate: unknown.leaf, csr: await csrOf(unknown), address };
+    for (const minute of [70, 71]) assert.is(await codeOf(reenrol(ca, request, at(minute))), "certificate-revoked");
+    assert.ok(serialsOf(ca).includes(unknown.serial));
+    await Effect.runPromise(revoke(ca, { serial: other.serial.toUpperCase() }, "superseded", at(72)));
+    assert.ok(serialsOf(ca).includes(other.serial));
+    const late = { certificate: other.leaf, csr: await csrOf(other), address };
+    assert.is(await codeOf(reenrol(ca, late, at(73))), "certificate-revoked");
+  }));
+
+test("a certificate that was renewed in the gap and again since, for another key, is a fork", () =>
+  restored(async (ca, { known, renewed, at }) => {
+    const thief = { certificate: known.leaf, csr: (await testCsr("known")).der, address: "10.0.0.66" };
+    assert.is(await codeOf(reenrol(ca, thief, at(70))), "done", "the register cannot know");
+    const owner = { certificate: renewed, csr: await csrOf(known), address };
+    assert.is(await codeOf(reenrol(ca, owner, at(71))), "renewal-forked");
+    assert.is(await codeOf(reenrol(ca, { ...owner, address: "10.0.0.2" }, at(72))), "name-locked");
+  }));
+
+test("the owner's certificate of the gap ends the line before it", () =>
+  restored(async (ca, { known, renewed, at }) => {
+    const owner = { certificate: renewed, csr: await csrOf(known), address };
+    assert.is(await codeOf(reenrol(ca, owner, at(70))), "done");
+    const thief = { certificate: known.leaf, csr: (await testCsr("known")).der, address: "10.0.0.66" };
+    assert.is(await codeOf(reenrol(ca, thief, at(71))), "renewal-forked");
+  }));
+
+test("nothing is restored without the newest list, from an older one, or over a register", async () => {
+  const world = await lost();
+  const { config, backup, at, folder } = world;
+  const detailOf = async (newest: NewestLists, file = backup) =>
+    Result.match(await run(config, file, newest, at(60)), {
+      onSuccess: () => "restored",
+      onFailure: ({ message }) => message,
+    });
+  assert.match(await detailOf({ files: [] }), /give the newest one of a member/);
+  const foreign = await testAuthority();
+  await Effect.runPromise(renewLists(foreign.ca, at(0)));
+  writeFileSync(join(folder, "foreign.crl"), listOf(foreign.ca).der);
+  foreign.close();
+  assert.match(await detailOf({ files: [join(folder, "foreign.crl")] }), /no list of CN=CA/);
+  assert.match(await detailOf({ above: 5n }), /give a newer one/);
+  writeFileSync(join(folder, "rubbish.db"), "rubbish".repeat(1_000));
+  assert.match(await detailOf({ above: 5n }, join(folder, "rubbish.db")), /Cannot use register/);
+  assert.equal(readdirSync(config.stateDir), [], "no part of it is left");
+  const above = world.last.number + 1_000_000n;
+  const done = Result.getOrThrow(await run(config, backup, { above }, at(60)));
+  assert.is(done.number, String(above + 1n));
+  assert.match(await detailOf(world.newest), /move its register away/);
+  assert.ok(existsSync(join(config.stateDir, "ca.db")));
+  renameSync(join(config.stateDir, "ca.db"), join(folder, "away.db"));
+  copyFileSync(backup, join(folder, "again.db"));
+  assert.is(await detailOf(world.newest, join(folder, "again.db")), "restored");
+  rmSync(folder, { recursive: true });
+});
+
+test.run();

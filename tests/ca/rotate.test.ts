@@ -1,0 +1,215 @@
+/** The rotation of the CA that issues: published, issuing, and the one before it out; its lists go on until then. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Effect, Result } from "effect";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { answer } from "../../actors/ca/answer.ts";
+import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
+import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
+import { enrol } from "../../actors/ca/enrol.ts";
+import { initCa } from "../../actors/ca/init_ca.ts";
+import { openAuthority } from "../../actors/ca/open_authority.ts";
+import { operatorStatus } from "../../actors/ca/operator_views.ts";
+import { reenrol } from "../../actors/ca/reenrol.ts";
+import { renewLists, revoke } from "../../actors/ca/revoke.ts";
+import { rotate, type RotateRequest } from "../../actors/ca/rotate.ts";
+import { takeRootList } from "../../actors/ca/take_root_list.ts";
+import { createToken } from "../../actors/ca/token_rows.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
+import { parseCertificate } from "../../pki/certificate.ts";
+import { parseCrl } from "../../pki/crl.ts";
+import { issueCrl, issueIntermediate, issueRoot } from "../../pki/issue/mod.ts";
+import { revokedEntries } from "../../pki/issue/revoked_entries.ts";
+import { formatPem } from "../../pki/pem.ts";
+import { parseSpiffeBundle } from "../../pki/spiffe_bundle.ts";
+import { codeOf, testCsr } from "../support/authority.ts";
+
+const test = suite("the rotation of the CA that issues");
+const address = "10.0.0.1";
+const dayMs = 24 * 3_600_000;
+let folder = "";
+test.before.each(() => {
+  folder = mkdtempSync(join(tmpdir(), "hypha-rotate-"));
+});
+test.after.each(() => rmSync(folder, { recursive: true }));
+const file = (name: string) => join(folder, "ca", name);
+const text = (name: string) => readFileSync(file(name), "utf8");
+const at = new Date();
+
+const make = () =>
+  Effect.runPromise(
+    initCa(
+      { domain: "acme.example", url: "https://ca.acme.example", name: "ca-01", gateways: [], folder: file("") },
+      at,
+    )
+      .pipe(Effect.provide(realServices)),
+  );
+const turn = (more: Partial<RotateRequest> = {}) =>
+  Effect.runPromise(
+    Effect.result(rotate({ config: file("ca.toml"), next: undefined, isRevoked: () => Effect.succeed(false), ...more }))
+      .pipe(Effect.provide(realServices)),
+  );
+const step = async (more: Partial<RotateRequest> = {}) =>
+  Result.match(await turn(more), { onSuccess: ({ step }) => step, onFailure: ({ message }) => message });
+
+async function running<A>(use: (ca: CertificateAuthority) => Promise<A>): Promise<A> {
+  const ca = await Effect.runPromise(
+    Effect.flatMap(loadCaConfig(file("ca.toml")), (each) => openAuthority(each, () => {})),
+  );
+  await Effect.runPromise(renewLists(ca, at));
+  try {
+    return await use(ca);
+  } finally {
+    ca.register.close();
+  }
+}
+
+async function makeNext(): Promise<void> {
+  const issuer = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+  const period = { notBefore: at, notAfter: new Date(+at + 700 * dayMs) };
+  const next = await issueIntermediate({ commonName: "Issuing CA 2", issuer, ...period });
+  writeFileSync(file("ca2-cert.pem"), next.certPem);
+  writeFileSync(file("ca2-key.pem"), next.keyPem, { mode: 0o600 });
+}
+
+const body = (ca: CertificateAuthority, path: string, certificate?: Uint8Array) =>
+  Effect.runPromise(Effect.map(
+    answer(ca, {
+      ...{ method: "GET", path, authorization: undefined, ifNoneMatch: undefined, body: new Uint8Array(), certificate },
+      ...{ session: "new" as const, address },
+    }, at),
+    (answered) => String(answered.body),
+  ));
+const bundleOf = async (ca: CertificateAuthority) =>
+  Result.getOrThrow(parseSpiffeBundle(await body(ca, "/bundle.json")));
+const subjects = async (ca: CertificateAuthority) =>
+  (await bundleOf(ca)).authorities.map(({ subject }) => subject.text.split(",")[0]);
+
+async function node(ca: CertificateAuthority, name: string) {
+  const token = await Effect.runPromise(createToken(ca, { role: "worker", name, replaces: "yes" }, at));
+  const { der: csr, keyPem } = await testCsr();
+  const leaf = await Effect.runPromise(enrol(ca, { token: token.text, csr, address }, at));
+  return { leaf, keyPem, read: Result.getOrThrow(parseCertificate(leaf)) };
+}
+
+/** The root revokes a CA, offline. */
+async function revokedByRoot(certPem: string): Promise<string> {
+  const { serial } = Result.getOrThrow(parseCertificate(derIn(certPem)));
+  const issuer = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+  const number = BigInt(Math.floor(+at / 1_000)) + 5n;
+  const dates = { thisUpdate: new Date(+at - 1_000), nextUpdate: new Date(+at + 300 * dayMs) };
+  writeFileSync(file("root-2.pem"), await issueCrl({ issuer, revoked: [{ serial, date: at }], number, ...dates }));
+  return file("root-2.pem");
+}
+const derIn = (pem: string) =>
+  Uint8Array.from(atob(pem.split("-----")[2]!.replace(/\s/g, "")), (each) => each.charCodeAt(0));
+
+test("from one CA to the next, in three steps", async () => {
+  await make();
+  writeFileSync(file("ca.toml"), `${text("ca.toml")}# a comment\n`);
+  const old = await running(async (ca) => ({
+    id: ca.issuerId,
+    sequence: (await bundleOf(ca)).sequence!,
+    ...await node(ca, "w-1"),
+  }));
+  assert.match(await step(), /nothing has begun/);
+  await makeNext();
+  const next = { cert: file("ca2-cert.pem"), key: file("ca2-key.pem") };
+  assert.is(await step({ next }), "published");
+  assert.match(await step({ next }), /under way/);
+  await running(async (ca) => {
+    assert.equal(await subjects(ca), ["CN=Root CA", "CN=Issuing CA", "CN=Issuing CA 2"]);
+    assert.ok((await bundleOf(ca)).sequence! > old.sequence);
+    assert.is((await node(ca, "w-2")).read.issuer.text.split(",")[0], "CN=Issuing CA");
+  });
+  assert.is(await step(), "issuing");
+  assert.match(text("ca.toml"), /# a comment/);
+  await running(async (ca) => {
+    assert.is(ca.issuer.certificate.subject.text, "CN=Issuing CA 2");
+    const network = JSON.parse(await body(ca, "/.well-known/hypha/network", old.leaf)) as { retired_issuers: string[] };
+    assert.equal(network.retired_issuers, [old.id]);
+    const csr = (await testCsr("w-1", old.keyPem)).der;
+    const renewed = await Effect.runPromise(reenrol(ca, { certificate: old.leaf, csr, address }, at));
+    assert.is(Result.getOrThrow(parseCertificate(renewed)).issuer.text, "CN=Issuing CA 2");
+    const { unlisted } = await Effect.runPromise(revoke(ca, { name: "w-1" }, "unspecified", at));
+    assert.equal(unlisted, []);
+    const listed = (issuer: string) => {
+      const der = ca.register.read((rows) => derOf(rows, crlOf(rows, issuer, "complete")!));
+      return Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(Result.getOrThrow(der))))).length;
+    };
+    assert.equal([listed(old.id), listed(ca.issuerId)], [1, 1], "each CA's list has its own certificate");
+    const status = await Effect.runPromise(operatorStatus(ca, at)) as {
+      issuers: { state: string; certificates: number }[];
+    };
+    assert.equal(status.issuers.map(({ state, certificates }) => [state, certificates]), [["issuing", 1], [
+      "retired",
+      2,
+    ]]);
+  });
+  assert.match(await step(), /is not revoked/);
+  const list = await revokedByRoot(text("ca-cert.pem"));
+  await running(async (ca) => {
+    assert.is((await Effect.runPromise(takeRootList(ca, list, at))).length, 1);
+    assert.equal(await subjects(ca), ["CN=Root CA", "CN=Issuing CA 2"], "a revoked CA is not published");
+    const status = await Effect.runPromise(operatorStatus(ca, at)) as { issuers: { id: string; revoked: boolean }[] };
+    assert.equal(status.issuers.map(({ revoked }) => revoked), [false, true]);
+  });
+  assert.is(await step({ isRevoked: (id) => Effect.succeed(id === old.id) }), "removed");
+  await running(async (ca) => {
+    assert.equal([ca.retired.length, await subjects(ca)], [0, ["CN=Root CA", "CN=Issuing CA 2"]]);
+    await node(ca, "w-3");
+  });
+});
+
+test("a list of the root is taken only with its signature, in force, whole and above the last one", async () => {
+  await make();
+  await running(async (ca) => {
+    const issuer = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+    const number = BigInt(Math.floor(+at / 1_000)) + 5n;
+    const dates = { thisUpdate: new Date(+at - 1_000), nextUpdate: new Date(+at + 300 * dayMs) };
+    const take = async (more: object) => {
+      writeFileSync(file("list.pem"), await issueCrl({ issuer, revoked: [], number, ...dates, ...more }));
+      return codeOf(takeRootList(ca, file("list.pem"), at));
+    };
+    const own = { certPem: text("ca-cert.pem"), keyPem: text("ca-key.pem") };
+    assert.is(await take({ issuer: own }), "list-not-allowed");
+    assert.is(await take({ number: 5n }), "list-not-allowed");
+    assert.is(await take({ base: 3n }), "list-not-allowed");
+    assert.is(await take({ nextUpdate: at }), "list-not-allowed");
+    assert.is(await take({ thisUpdate: new Date(+at + 60_000) }), "list-not-allowed");
+    assert.is(await codeOf(takeRootList(ca, file("ca.toml"), at)), "list-not-allowed");
+    assert.is(await take({}), "done");
+    const again = codeOf(takeRootList(ca, file("list.pem"), at));
+    assert.is(await again, "done", "the same list");
+    assert.is(await take({ number, nextUpdate: new Date(+at + 200 * dayMs) }), "list-not-allowed");
+  });
+});
+
+test("cacerts has the certificate of a new root by the old one", async () => {
+  await make();
+  const period = { notBefore: at, notAfter: new Date(+at + 700 * dayMs) };
+  const old = await issueRoot({ commonName: "Old Root", ...period });
+  const root = { certPem: text("root-cert.pem"), keyPem: text("root-key.pem") };
+  const link = await issueIntermediate({
+    commonName: "Root CA",
+    organization: "acme.example",
+    ...{ issuer: old, keyPem: root.keyPem, pathLength: "unlimited", ...period },
+  });
+  writeFileSync(file("link.pem"), link.certPem);
+  const config = text("ca.toml");
+  writeFileSync(file("ca.toml"), config.replace("[ca]", '[ca]\nnew_with_old_pem = "link.pem"'));
+  await running(async (ca) => {
+    const sent = Uint8Array.from(atob(await body(ca, "/.well-known/est/cacerts")), (each) => each.charCodeAt(0));
+    const hex = (bytes: Uint8Array) => [...bytes].map((each) => each.toString(16).padStart(2, "0")).join("");
+    assert.ok(hex(sent).includes(hex(link.der)));
+  });
+  writeFileSync(file("link.pem"), formatPem("CERTIFICATE", derIn(old.certPem)));
+  const opened = Effect.flatMap(loadCaConfig(file("ca.toml")), (each) => openAuthority(each, () => {}));
+  const failed = await Effect.runPromise(Effect.result(opened));
+  assert.ok(Result.isFailure(failed) && /not a certificate about the root/.test(failed.failure.message));
+});
+
+test.run();
