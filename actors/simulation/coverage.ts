@@ -5,6 +5,8 @@
  */
 import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
 import { allocationMachine } from "../scheduler/allocation.ts";
+import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
+import { pullMachine } from "../crl_exchange/pull.ts";
 import { dataMachine } from "../data/data.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
 import { previousIdentityMachine } from "../node/previous_identity.ts";
@@ -32,6 +34,8 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   ruleStoreMachine,
   watchedFilesMachine,
   previousIdentityMachine,
+  crlExchangeMachine,
+  pullMachine,
   refusalLogMachine,
   gatewayLinkMachine,
   gatewayMachine,
