@@ -18,8 +18,10 @@ export const certificateBytesMax = 64 * 1024;
 /** Octets of a serial number (RFC 5280 §4.1.2.2). */
 export const serialOctetsMax = 20;
 
-/** Roles a certificate can carry in its URI SAN, `spiffe://<domain>/<role>/<name>`. */
+/** The work of a node. */
 export type Role = "gateway" | "scheduler" | "worker" | "data";
+/** Roles a certificate can carry in its URI SAN, `spiffe://<domain>/<role>/<name>`. No certificate is a CA's without saying so. */
+export type MemberRole = Role | "ca";
 
 /** Key algorithms the parser knows. `unknown` keys parse, and every policy refuses them. */
 export type KeyAlgorithm = "ed25519" | "ecdsa-p256" | "ecdsa-p384" | "rsa" | "unknown";

@@ -34,6 +34,8 @@ export interface HeldCrl {
   readonly baseNumber: string | undefined;
   /** The certificates that it covers. */
   readonly scope: CrlScope;
+  /** A base: it says where its deltas are (freshestCRL, RFC 5280 §5.2.6). Without one in force it does not clear. */
+  readonly isBase?: true;
   /** When it was issued. */
   readonly thisUpdate: Date;
   /** When the next is due. */
@@ -52,6 +54,8 @@ export interface HeldCrl {
   readonly verifiedBy?: string;
   /** SHA-256 (hexadecimal) of the key under which an earlier process, or reading, found the signature of these bytes good. */
   readonly vouchedBy?: string;
+  /** It came from the state directory, and not from the operator's file. */
+  readonly learned?: true;
   /** SHA-256 of the list's DER, lower-case hexadecimal, and how many octets that has; where a reader noted them. */
   readonly sha256?: string;
   /** Octets of its DER. */
@@ -72,12 +76,17 @@ export interface RevocationList extends HeldCrl {
   readonly entries: Uint8Array;
 }
 
+/** Whether a certificate needs a list of its issuer that clears it. */
+export type CrlRequirement = "required" | "optional";
+
 /** The revocation lists of a snapshot. */
 export interface RevocationIndex {
   /** Complete lists with their deltas, and deltas without a base, which can revoke but not clear: the newest first. */
   readonly lists: readonly HeldCrl[];
   /** The domain's marks: a list below its mark can revoke, but not clear. None where undefined. */
   readonly marks?: CrlHighWaterMarks;
+  /** `optional`: the lists can revoke only, and one that is missing or out refuses nobody. `required` where undefined. */
+  readonly requirement?: CrlRequirement;
 }
 
 /** One line of a list. */
@@ -165,9 +174,20 @@ export function arrangeCrls(lists: readonly HeldCrl[]): readonly HeldCrl[] {
     const delta = fitting.reduce<HeldCrl | undefined>((newest, each) => newerOf(newest, each), undefined);
     if (delta === undefined) return list;
     used.add(delta);
-    return { ...list, delta, nextUpdate: delta.nextUpdate > list.nextUpdate ? delta.nextUpdate : list.nextUpdate };
+    return { ...list, delta, nextUpdate: nextUpdateOf(list, delta) };
   });
   return arranged.filter((list) => !used.has(list));
+}
+
+/**
+ * The later of both, of a base that names its deltas the earlier: a base that is valid for weeks says nothing of revocations whose
+ * deltas were withheld.
+ */
+function nextUpdateOf(list: HeldCrl, delta: HeldCrl): Date {
+  const [early, late] = delta.nextUpdate < list.nextUpdate
+    ? [delta.nextUpdate, list.nextUpdate]
+    : [list.nextUpdate, delta.nextUpdate];
+  return list.isBase === true ? early : late;
 }
 
 function newerOf(a: HeldCrl | undefined, b: HeldCrl): HeldCrl {
@@ -312,11 +332,12 @@ function readCrl(cursor: DerCursor, shared: boolean): RevocationList {
 
 function readCrlExtensions(
   fields: DerCursor,
-): Pick<HeldCrl, "number" | "baseNumber" | "authorityKeyId" | "scope"> {
+): Pick<HeldCrl, "number" | "baseNumber" | "authorityKeyId" | "scope" | "isBase"> {
   let number: string | undefined;
   let baseNumber: string | undefined;
   let authorityKeyId: string | undefined;
   let scope = wholeScope;
+  let isBase: true | undefined;
   for (const { oid, critical, value } of fields.peek() === 0xa0 ? readWrapped(fields) : []) {
     if (oid === "2.5.29.28") scope = readScope(value, critical);
     else if (oid === "2.5.29.35") {
@@ -329,12 +350,15 @@ function readCrlExtensions(
     } else if (oid === "2.5.29.27") {
       if (!critical) value.fail("deltaCRLIndicator must be critical");
       baseNumber = readNumber(value, "deltaCRLIndicator");
+    } else if (oid === "2.5.29.46") {
+      if (critical) value.fail("freshestCRL must not be critical");
+      isBase = true;
     } else if (critical) value.fail(`critical extension ${oid} is not understood`);
   }
   if (baseNumber !== undefined && (number === undefined || BigInt(number) <= BigInt(baseNumber))) {
     fields.fail("a delta list has no CRL number above its base's");
   }
-  return { number, baseNumber, authorityKeyId, scope };
+  return { number, baseNumber, authorityKeyId, scope, ...(isBase && baseNumber === undefined ? { isBase } : {}) };
 }
 
 function readWrapped(fields: DerCursor) {

@@ -32,6 +32,8 @@ export interface CrlMark {
   readonly number: string | undefined;
   /** Of lists without a number, the newest date in milliseconds since the epoch; undefined once one had a number. */
   readonly thisUpdate: number | undefined;
+  /** The highest effective number in the operator's own file, where a learned list has a higher one; else undefined. */
+  readonly given?: string | undefined;
   /** The highest number of a delta that fitted no complete list, and so revoked only. */
   readonly unapplied: string | undefined;
   /** The issuer that the list names, by {@linkcode nameOfIssuer}: finds the mark of a list whose signature is not verified yet. */
@@ -192,7 +194,11 @@ export function raiseMarks(
   return changed ? raised : before;
 }
 
-function markOf(domain: string, { key, scope, complete, number, thisUpdate, unapplied }: CrlGroup): CrlMark {
+function markOf(domain: string, { key, scope, lists, complete, number, thisUpdate, unapplied }: CrlGroup): CrlMark {
+  const file = lists.some(({ learned }) => learned === true)
+    ? inForce(lists.filter(({ learned }) => learned !== true)).complete
+    : complete;
+  const given = file === undefined ? noneGiven : effectiveNumber(file);
   const named = complete ?? unapplied;
   const dated = complete !== undefined && number === undefined;
   return {
@@ -200,11 +206,25 @@ function markOf(domain: string, { key, scope, complete, number, thisUpdate, unap
     key,
     scope,
     number: complete === undefined ? undefined : number,
+    given: complete === undefined || given === number ? undefined : given,
     thisUpdate: dated ? thisUpdate : undefined,
     unapplied: unapplied?.number,
     named: named === undefined ? undefined : nameOfIssuer(named),
     sha256: { complete: complete?.sha256, delta: complete?.delta?.sha256 },
   };
+}
+
+/** No list is older than this number. */
+const noneGiven = "0";
+
+/** The marks of the operator's own files alone: lists learned since then do not make these files old. */
+export function marksOfFiles(marks: CrlHighWaterMarks): CrlHighWaterMarks {
+  return Object.fromEntries(
+    Object.entries(marks).map(([place, mark]) => {
+      const { given } = mark;
+      return [place, given === undefined ? mark : { ...mark, number: given, unapplied: undefined, given: undefined }];
+    }),
+  );
 }
 
 /** Marks of two sources, of each the higher: the first's where they are equal. */
@@ -226,7 +246,15 @@ function higher(a: CrlMark, b: CrlMark): CrlMark {
   const unapplied = lone !== undefined && top.number !== undefined && compareNumbers(top.number, lone) >= 0
     ? undefined
     : lone;
-  return top.unapplied === unapplied ? top : { ...top, unapplied };
+  const given = givenOf(a, b, top);
+  return top.unapplied === unapplied && top.given === given ? top : { ...top, unapplied, given };
+}
+
+/** The higher number of the operator's file; undefined where it is that of the mark. */
+function givenOf(a: CrlMark, b: CrlMark, { number }: CrlMark): string | undefined {
+  const [left, right] = [a.given ?? a.number, b.given ?? b.number];
+  const higher = left === undefined || (right !== undefined && compareNumbers(right, left) > 0) ? right : left;
+  return higher === number ? undefined : higher;
 }
 
 /** Equal numbers: the hashes of the first stay, unless it had none, or the same number is made of other parts now. */

@@ -49,22 +49,38 @@ export interface KeptCrls {
 }
 
 /**
- * Of lists that were in force before, those that still are, together with the lists of a file: they are newer, or have the number
- * of one of the file's and another content. If the file has no complete list of an issuer and scope, no earlier list takes
- * its place: peers with certificates of that issuer are refused, and CAs that it certified are no anchors (`isUnclear`).
+ * Of lists that were in force before or that were learned, those that are in force together with the lists of a file: they are
+ * newer, or have the number of one in force and another content. A list of an issuer that the domain has not, and of which the file
+ * has no complete list of that scope, is let go: peers with certificates of that issuer are refused.
  *
  * @param kept Lists whose signature was found good, in this process or in an earlier one; and those whose issuer no peer has
  * sent yet, which stay only beside another content of their number. A forged one revokes nothing: each check of a certificate
  * verifies the list's signature.
+ * @param issuers The keys of the domain's CAs, as marks name them.
  */
-export function keepBeside(kept: readonly HeldCrl[], given: readonly HeldCrl[]): readonly HeldCrl[] {
-  return newestOfEachNumber(
-    kept.filter((list) =>
-      (keyOfCrl(list) !== undefined || given.some((each) => isNamedAlike(each, list) && contradicts(each, list))) &&
+export function keepBeside(
+  kept: readonly HeldCrl[],
+  given: readonly HeldCrl[],
+  issuers: ReadonlySet<string> = new Set(),
+): readonly HeldCrl[] {
+  const candidates = kept.filter((list) => {
+    const key = keyOfCrl(list);
+    return (key !== undefined || given.some((each) => isNamedAlike(each, list) && contradicts(each, list))) &&
       given.every(({ sha256 }) => sha256 === undefined || sha256 !== list.sha256) &&
-      given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)) &&
-      !isSuperseded(list, given.filter((each) => isOfOneKey(each, list)))
-    ),
+      ((key !== undefined && issuers.has(key)) ||
+        given.some((each) => each.baseNumber === undefined && coversAsMuch(each, list)));
+  });
+  return newestOfEachNumber(candidates.filter((list) => {
+    const alike = (lists: readonly HeldCrl[]) => lists.filter((each) => isOfOneKey(each, list));
+    return !isSuperseded(list, alike(given)) && isUsed(list, [...alike(given), ...alike(candidates)]);
+  }));
+}
+
+/** Whether a list is among those used of its key and scope, or contradicts one of them. */
+function isUsed(list: HeldCrl, alike: readonly HeldCrl[]): boolean {
+  const { complete, unapplied } = inForce(alike);
+  return [complete, complete?.delta, unapplied].some((used) =>
+    used !== undefined && (used.index === list.index || contradicts(used, list))
   );
 }
 

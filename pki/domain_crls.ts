@@ -5,13 +5,15 @@
  */
 import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
-import { arrangeCrls, type HeldCrl } from "./crl.ts";
+import { arrangeCrls, type CrlRequirement, type HeldCrl } from "./crl.ts";
 import {
   type CrlHighWaterMarks,
   domainKey,
   groupCrls,
+  isNamedAlike,
   keyOfCrl,
   markKey,
+  marksOfFiles,
   newerThan,
   placeOf,
   raiseMarks,
@@ -33,6 +35,8 @@ export interface SeenBefore {
   readonly marks: CrlHighWaterMarks;
   /** By `domainKey`. */
   readonly lists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
+  /** Lists of the state directory, by `domainKey`. */
+  readonly learned?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
 }
 
 /** The lists of a domain. */
@@ -46,31 +50,39 @@ export interface DomainCrls {
   readonly warnings: readonly TrustWarning[];
 }
 
-/** Joins the lists of a domain's file with the lists used before; or fails with the list that is older than its mark. */
+/**
+ * Joins the lists of a domain's file with the lists used before and those of the state directory; or fails with a list of the file
+ * that is older than the file had it before.
+ */
 export function joinCrls(
   located: readonly LocatedCrl[],
-  { name, rollback = "refuse", before }: {
+  { name, rollback = "refuse", before, cas, requirement }: {
     readonly name: string | undefined;
     readonly rollback?: RollbackPolicy | undefined;
     readonly before: SeenBefore;
+    /** The domain's CAs: learned lists of others do not count. */
+    readonly cas: readonly Certificate[];
+    readonly requirement: CrlRequirement;
   },
 ): Result.Result<DomainCrls, TrustError> {
   const domain = domainKey(name);
-  const seen = before.lists?.get(domain) ?? [];
+  const seen = distinct([...before.lists?.get(domain) ?? [], ...before.learned?.get(domain) ?? []]);
   const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
   const marked = raiseMarks(own, domain, seen);
   const given = withKnownKeys(located.map(({ list }) => list), seen);
-  const older = findRollbacks(marked, domain, given);
+  const older = findRollbacks(marksOfFiles(marked), domain, given);
   const lineOf = ({ index }: HeldCrl) => located.find(({ list }) => list.index === index)?.line;
   // A list that is compared by its name alone may be another issuer's: the check of each certificate finds its key.
   const refused = older.find(({ list }) => keyOfCrl(list) !== undefined);
   if (refused !== undefined && rollback === "refuse") return refuseOlder(refused, lineOf(refused.list), name);
-  const lists = [...given, ...keepBeside(seen, given)];
+  const lists = [...given, ...keepBeside(seen, given, new Set(cas.map(markKey)))];
   const marks = raiseMarks(marked, domain, lists);
   const unclear = findRollbacks(marks, domain, lists);
   const place = (list: HeldCrl) => ({ subject: list.issuer.text, domain: name, line: lineOf(list) });
   const warnings: TrustWarning[] = [
     ...older.map((each) => rollbackWarning(each, place(each.list), unclear)),
+    ...unclear.filter((each) => !older.some(({ list }) => isNamedAlike(list, each.list)))
+      .map((each) => lackingWarning(each, place(each.list), requirement)),
     ...findEquivocations(marks, domain, lists).map(({ list, number, hashes: sha256 }): TrustWarning => {
       const refusal = new CrlEquivocation({ issuer: list.issuer.text, number, sha256 });
       const message = `${refusal.message}. ${refusal.hint}`;
@@ -105,6 +117,26 @@ function rollbackWarning(
     "Put the newest list of the CA there, and find out who put the old one back.";
   const refusal = new CrlRollback({ issuer: issuer.text, number, seen });
   return { code: "crl-rollback", level: "error", ...place, message, refusal };
+}
+
+/** The first of each content. */
+function distinct(lists: readonly HeldCrl[]): readonly HeldCrl[] {
+  const seen = new Set<string>();
+  return lists.filter(({ sha256 }) => sha256 === undefined || (!seen.has(sha256) && seen.add(sha256)));
+}
+
+/** Of a list that is older than one learned before. */
+function lackingWarning(
+  { list: { issuer }, number, seen }: Rollback,
+  place: Pick<TrustWarning, "subject" | "domain" | "line">,
+  requirement: CrlRequirement,
+): TrustWarning {
+  const refused = requirement === "required" ? `, so that certificates of ${issuer.text} are refused` : "";
+  const message =
+    `the newest list of ${issuer.text} has number ${number}, older than ${seen}, which was used before and is ` +
+    `lost: its entries count as revoked, but it clears no certificate${refused}, until the newer one is fetched again`;
+  const refusal = new CrlRollback({ issuer: issuer.text, number, seen });
+  return { code: "crl-rollback", level: requirement === "required" ? "error" : "warn", ...place, message, refusal };
 }
 
 /**

@@ -7,8 +7,9 @@
  *
  * @module
  */
-import type { Role } from "./certificate.ts";
+import type { MemberRole } from "./certificate.ts";
 import type { PeerIdentity } from "./path.ts";
+import type { TrustSnapshot } from "./trust_snapshot.ts";
 
 /** A member, as text that is equal for equal members: PeerID, trust domain, role, and SPIFFE name or subject and issuer. */
 export type Member = string & { readonly member: unique symbol };
@@ -20,7 +21,7 @@ export interface ConnectedMember {
   /** What its certificate proved. */
   readonly member: Member;
   /** The role that its certificate names. */
-  readonly role: Role | undefined;
+  readonly role: MemberRole | undefined;
 }
 
 /** What of an identity makes the member. */
@@ -61,11 +62,28 @@ export function withoutConnected(
 }
 
 /** Whether some connected member of a PeerID may act in a role. */
-export function isConnectedAs(members: readonly ConnectedMember[], peer: string, role: Role): boolean {
+export function isConnectedAs(members: readonly ConnectedMember[], peer: string, role: MemberRole): boolean {
   return members.some((other) => other.peer === peer && standsFor(other.role, role));
 }
 
-/** Whether a certificate's role is this one. A certificate without a role stands for each of them (`docs/wire.md`, "Extensions"). */
-export function standsFor(role: Role | undefined, as: Role): boolean {
-  return role === undefined || role === as;
+/**
+ * Whether a certificate's role is this one. A certificate without a role stands for each of them but `ca` (`docs/wire.md`,
+ * "Extensions").
+ */
+export function standsFor(role: MemberRole | undefined, as: MemberRole): boolean {
+  return role === undefined ? as !== "ca" : role === as;
+}
+
+/**
+ * Whether an identity is the CA of a node's own trust domain. A certificate without a role is not, and neither is a partner's CA:
+ * no policy and no rule of an operator changes that.
+ *
+ * @param snapshot The trust that the identity was verified under.
+ */
+export function isOwnCa(
+  { role, domain }: Pick<PeerIdentity, "role" | "domain">,
+  { ownName, domains = [] }: Pick<TrustSnapshot, "ownName" | "domains">,
+): boolean {
+  if (role !== "ca") return false;
+  return ownName === undefined ? domains.every(({ name }) => name !== domain) : domain === ownName;
 }

@@ -9,6 +9,7 @@ export {
   type DistinguishedName,
   type KeyAlgorithm,
   labelOf,
+  type MemberRole,
   type NameConstraints,
   parseCertificate,
   type Role,
@@ -17,6 +18,7 @@ export {
 } from "./certificate.ts";
 export { VerificationCache } from "./verification_cache.ts";
 export {
+  type CrlRequirement,
   findRevocation,
   type HeldCrl,
   parseCrl,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { KeyAlgorithm, Role } from "./certificate.ts";
+import type { KeyAlgorithm, MemberRole } from "./certificate.ts";
 
 /** What a node accepts. The strict choice is the default in each case. */
 export interface Policy {
@@ -19,7 +19,7 @@ export interface Policy {
    */
   readonly roles: "require" | "optional" | "ignore";
   /** Roles that may connect; all of them by default. */
-  readonly allowedRoles: readonly Role[];
+  readonly allowedRoles: readonly MemberRole[];
   /**
    * OIDs of the purposes that every extended key usage on a path must allow; serverAuth and clientAuth by default.
    * Not for the configuration of nodes: for programs that verify other certificates than theirs.
@@ -40,5 +40,5 @@ export const defaultPolicy: Policy = {
   caAlgorithms: ["ed25519"],
   crlGraceMs: 24 * 60 * 60 * 1_000,
   roles: "optional",
-  allowedRoles: ["gateway", "scheduler", "worker", "data"],
+  allowedRoles: ["gateway", "scheduler", "worker", "data", "ca"],
 };

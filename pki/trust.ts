@@ -7,8 +7,15 @@
 import { Buffer } from "node:buffer";
 import * as Result from "effect/Result";
 import { sameBytes } from "./bytes.ts";
-import { type Certificate, parseCertificate, type Role } from "./certificate.ts";
-import { findRevocation, type HeldCrl, isSignedBy, newestOfEach } from "./crl.ts";
+import { type Certificate, type MemberRole, parseCertificate } from "./certificate.ts";
+import {
+  type CrlRequirement,
+  findRevocation,
+  type HeldCrl,
+  isSignedBy,
+  newestOfEach,
+  type RevocationIndex,
+} from "./crl.ts";
 import { type CrlHighWaterMarks, domainKey } from "./crl_marks.ts";
 import { covers } from "./crl_scope.ts";
 import { type DomainCrls, isUnclear, joinCrls, type RollbackPolicy, type SeenBefore } from "./domain_crls.ts";
@@ -62,6 +69,13 @@ export interface TrustInput {
   readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
+  /** Whether a certificate of the node's own bundle needs a list. They are required where `crlsPem` is given. */
+  readonly crls?: CrlRequirement | undefined;
+  /**
+   * Lists of the state directory, by `domainKey`: the network's, and those that an earlier process kept. They can revoke; where
+   * lists are required they also clear, if they are as new as their mark.
+   */
+  readonly learned?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /** Other organisations that this node trusts, each for its own name. */
   readonly domains?: readonly DomainInput[] | undefined;
 }
@@ -79,10 +93,12 @@ export interface DomainInput {
   readonly crlsPem?: CrlSource | undefined;
   /** How to treat a list in `crlsPem` that is older than its mark: see {@linkcode RollbackPolicy}. */
   readonly rollback?: RollbackPolicy | undefined;
+  /** Whether its certificates need a list. They are required where `crlsPem` is given. */
+  readonly crls?: CrlRequirement | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
   /** Roles that its certificates may claim; all where undefined. */
-  readonly roles?: readonly Role[] | undefined;
+  readonly roles?: readonly MemberRole[] | undefined;
 }
 
 /** What {@linkcode makeTrustSnapshot} makes. */
@@ -112,13 +128,13 @@ export interface TrustMade {
  */
 export function makeTrustSnapshot(input: TrustInput): Result.Result<TrustMade, TrustError> {
   return Result.gen(function* () {
-    const { policy, generation, at, trustPem, crlsPem, rollback, crlMarks = {}, seenLists, ownName } = input;
+    const { policy, generation, at, trustPem, crlsPem, rollback, crls, crlMarks = {}, seenLists, ownName } = input;
     const given = input.domains ?? [];
     const problem = refuseDomains(given, ownName);
     if (problem !== undefined) return yield* problem;
-    const before: SeenBefore = { marks: crlMarks, lists: seenLists };
+    const before: SeenBefore = { marks: crlMarks, lists: seenLists, learned: input.learned };
     const foreign = given.map(({ name }) => name);
-    const bundle = { name: undefined, claims: ownName, foreign, trust: trustPem, crlsPem, policy, rollback };
+    const bundle = { name: undefined, claims: ownName, foreign, trust: trustPem, crlsPem, policy, rollback, crls };
     const made: Made[] = [yield* makeDomain(bundle, before)];
     for (const domain of given) {
       made.push(yield* makeDomain({ ...domain, claims: domain.name, policy: domain.policy ?? policy }, before));
@@ -188,8 +204,6 @@ interface Made extends DomainCrls {
   readonly revoked: readonly Certificate[];
 }
 
-const noCrls: DomainCrls = { lists: [], arranged: [], marks: {}, warnings: [] };
-
 const isCa = ({ basicConstraints }: Certificate) => basicConstraints?.ca === true;
 
 function makeDomain(
@@ -203,13 +217,16 @@ function makeDomain(
     if (cas.length === 0) {
       return yield* refuse(name, "trust_pem", "no-ca", undefined, "no certificate in it is a CA's", caHint);
     }
-    const given = input.crlsPem === undefined ? undefined : yield* readCrls(input.crlsPem, cas, policy, name);
-    const joined = given === undefined ? noCrls : yield* joinCrls(given, { ...input, before });
+    const given = input.crlsPem === undefined ? [] : yield* readCrls(input.crlsPem, cas, policy, name);
+    const requirement = input.crlsPem === undefined ? input.crls ?? "optional" : "required";
+    const joined = yield* joinCrls(given, { ...input, before, cas, requirement });
     const { arranged, lists, marks } = joined;
     const revoked = cas.filter((ca) => isRevokedByBundle(ca, cas, arranged));
     const trusted = cas.filter((ca) => !revoked.includes(ca));
-    const anchors = trusted.filter((ca) => !isUnclearByBundle(ca, cas, { arranged, marks, name }));
-    const revocation = given === undefined ? undefined : { lists: arranged, marks };
+    const anchors = requirement === "optional"
+      ? trusted
+      : trusted.filter((ca) => !isUnclearByBundle(ca, cas, { arranged, marks, name }));
+    const revocation = indexOf(joined, requirement);
     const leaves = certificates.filter((certificate) => !cas.includes(certificate));
     const limits = roles === undefined ? {} : { roles };
     const unclear = trusted.filter((ca) => !anchors.includes(ca)).map(({ subject: { text } }): TrustWarning => ({
@@ -224,6 +241,12 @@ function makeDomain(
     const domain = { ...identified, anchorsId: identifyAnchors(identified), revocation };
     return { domain, cas, lists, arranged, marks, warnings, leaves, revoked };
   });
+}
+
+/** Undefined where nothing is required and no list was ever used. */
+function indexOf({ arranged, marks }: DomainCrls, requirement: CrlRequirement): RevocationIndex | undefined {
+  if (requirement === "required") return { lists: arranged, marks };
+  return arranged.length === 0 && Object.keys(marks).length === 0 ? undefined : { lists: arranged, marks, requirement };
 }
 
 const caHint = "Put the CA certificates (root, intermediates) into it: cat intermediate.pem root.pem > ca-bundle.pem";

@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Certificate, Role } from "./certificate.ts";
+import type { Certificate, MemberRole } from "./certificate.ts";
 import type { HeldCrl, RevocationIndex } from "./crl.ts";
 import type { Policy } from "./policy.ts";
 
@@ -25,7 +25,7 @@ export interface TrustDomain {
   /** The policy for its certificates. */
   readonly policy: Policy;
   /** Roles that its certificates may claim, and one of which each must; any or none where undefined. */
-  readonly roles?: readonly Role[] | undefined;
+  readonly roles?: readonly MemberRole[] | undefined;
 }
 
 /** What a node trusts at one moment. */

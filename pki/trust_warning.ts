@@ -22,6 +22,7 @@ export interface TrustWarning {
     | "list-expired"
     | "list-not-yet-valid"
     | "list-unverified"
+    | "list-lacks-delta"
     | "no-list-for-anchor"
     | "anchor-expired"
     | "anchor-revoked"
@@ -73,7 +74,8 @@ export function readWarnings(
     add("no-lists-configured", name, `${of("crls_pem")} is not configured: revoked certificates are accepted`);
     return warnings;
   }
-  for (const { subject } of anchors) {
+  const isRequired = revocation.requirement !== "optional";
+  for (const { subject } of isRequired ? anchors : []) {
     if (revocation.lists.some((list) => sameBytes(list.issuer.der, subject.der))) continue;
     add("no-list-for-anchor", subject.text, `no list of ${subject.text}: certificates that it issued are refused`);
   }
@@ -84,7 +86,7 @@ export function readWarnings(
     if (!named.some((anchor) => isSignedBy(list, anchor))) {
       add("list-unverified", text, `the list of ${text} is checked when a peer sends its issuer`, "debug");
     }
-    const due = readDates(list, policy.crlGraceMs, omitted.at);
+    const due = readDates(list, { graceMs: policy.crlGraceMs, at: omitted.at, isRequired });
     if (due !== undefined) add(due[0], text, `the list of ${text} ${due[1]}`);
   }
   return warnings;
@@ -92,14 +94,21 @@ export function readWarnings(
 
 function readDates(
   list: HeldCrl,
-  graceMs: number,
-  at: Date,
+  { graceMs, at, isRequired }: { readonly graceMs: number; readonly at: Date; readonly isRequired: boolean },
 ): readonly [TrustWarning["code"], string] | undefined {
   const { nextUpdate } = list;
   const thisUpdate = inForceFrom(list);
   const left = nextUpdate.getTime() - at.getTime();
   const period = nextUpdate.getTime() - thisUpdate.getTime();
   if (at < thisUpdate) return ["list-not-yet-valid", `is valid from ${thisUpdate.toISOString()} only`];
+  if (!isRequired) {
+    const text =
+      `was due ${nextUpdate.toISOString()}: what was revoked since is not known, and nobody is refused for that`;
+    return left < 0 ? ["list-overdue", text] : undefined;
+  }
+  if (list.isBase === true && list.delta === undefined) {
+    return ["list-lacks-delta", "needs a delta list, and there is none: its certificates are refused"];
+  }
   if (left < -graceMs) return ["list-expired", `was due ${nextUpdate.toISOString()}: its certificates are refused`];
   if (left < 0) {
     const end = new Date(nextUpdate.getTime() + graceMs);

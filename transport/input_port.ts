@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Role } from "../pki/certificate.ts";
+import type { MemberRole } from "../pki/certificate.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { Rule } from "./authorization/authorize.ts";
 import type { MakeGate } from "./gate_port.ts";
@@ -38,7 +38,7 @@ export interface RotationPolicy {
 /** The input of a transport actor. */
 export interface TransportInput {
   /** The node's role. */
-  readonly role: Role;
+  readonly role: MemberRole;
   /** Key and certificate at the beginning. */
   readonly identity: NodeIdentity;
   /** The trust at the beginning. */

@@ -11,7 +11,7 @@ import { Data, type Effect } from "effect";
 import type { NotAuthorized, Refusal } from "../pki/refusal.ts";
 import type { PeerIdentity } from "../pki/path.ts";
 import type { Member } from "../pki/member.ts";
-import type { Role } from "../pki/certificate.ts";
+import type { MemberRole } from "../pki/certificate.ts";
 import type { TrustSnapshot } from "../pki/trust.ts";
 import type { Act } from "./authorization/acts.ts";
 import type { Rule } from "./authorization/authorize.ts";
@@ -85,7 +85,7 @@ export interface StreamHandle {
 }
 
 /** Whom of a PeerID's members an ask is meant for: any that may act in one of these roles, or one member. */
-export type AskTarget = { readonly roles: readonly Role[] } | { readonly member: Member };
+export type AskTarget = { readonly roles: readonly MemberRole[] } | { readonly member: Member };
 
 /** Everything that can be sent to the transport actor. */
 export type TransportAsk =

@@ -6,7 +6,7 @@
 import process from "node:process";
 import { Clock, Effect, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole, Role } from "../../pki/certificate.ts";
 import { verifyPath } from "../../pki/path.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import { type Act, actNames } from "../../transport/authorization/acts.ts";
@@ -45,7 +45,7 @@ export interface ExplainedAct {
   /** The certificate's name; null where the gate refuses it. */
   readonly name: string | null;
   /** The role that the certificate names; null for none. */
-  readonly role: Role | null;
+  readonly role: MemberRole | null;
 }
 
 /** The answer of the command. */

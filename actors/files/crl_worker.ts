@@ -1,11 +1,12 @@
 /**
- * The thread that reads a large file of revocation lists, and copies lists out of one: the event loop of the node never
- * waits for it.
+ * The thread that reads a large file of revocation lists, hashes one, and copies lists out of one: the event loop of the node
+ * never waits for it.
  *
  * What it finds goes back as plain data; the tables of entries are in shared memory and are not copied.
  *
  * @module
  */
+import { createHash } from "node:crypto";
 import { closeSync, fstatSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
@@ -28,6 +29,13 @@ export interface CrlWork {
   readonly profile: "network" | "rfc5280" | undefined;
 }
 
+/** To name the content of a file. */
+export interface HashWork {
+  readonly type: "hash";
+  readonly path: string;
+  readonly bytesMax: number;
+}
+
 /** To copy lists, DER, out of a file into others: those that are still in it. */
 export interface KeepWork {
   readonly type: "keep";
@@ -38,13 +46,22 @@ export interface KeepWork {
 
 /** Its answer, one for each question. */
 export type CrlWorkEvent =
-  /** Paths of the targets that were written. */
-  | { readonly type: "kept"; readonly written: readonly string[] }
+  /** The targets that were written. */
+  | { readonly type: "kept"; readonly written: readonly WrittenFile[] }
+  /** SHA-256 of the whole file, lower-case hexadecimal. */
+  | { readonly type: "hashed"; readonly sha256: string }
   | { readonly type: "lists"; readonly lists: readonly LocatedCrl[] }
   | { readonly type: "problem"; readonly problem: Omit<TrustProblem, "refusal"> }
   | { readonly type: "too-large" }
   /** An error of the file system. */
   | { readonly type: "unreadable"; readonly code: string };
+
+/** A file that the thread wrote. */
+export interface WrittenFile {
+  readonly path: string;
+  /** Its inode, decimal: tells it from a file that took its place since. */
+  readonly inode: string;
+}
 
 const chunkBytes = 256 * 1024;
 
@@ -72,8 +89,8 @@ function keep({ source, bytesMax, targets }: KeepWork): CrlWorkEvent {
   // What contradicts another list may be kept already, and not be in the source any more.
   for (const { path } of targets.filter((target) => !finder.has(target))) searchFile(finder, path, bytesMax);
   const whole = targets.filter((target) => finder.has(target));
-  for (const target of whole) writeAside(target.path, finder.take(target));
-  return { type: "kept", written: whole.map(({ path }) => path) };
+  const written = whole.map((target) => ({ path: target.path, inode: writeAside(target.path, finder.take(target)) }));
+  return { type: "kept", written };
 }
 
 function searchFile(finder: CrlFinder, path: string, bytesMax: number): CrlWorkEvent {
@@ -126,16 +143,18 @@ function readChunks(path: string, bytesMax: number, begin: (sizeBytes: number) =
 
 /**
  * Writes a file whole: aside, synced, moved into place. What a killed process left aside is removed. The file is made anew, so
- * that a link in its place leads nowhere.
+ * that a link in its place leads nowhere. Returns its inode.
  */
-function writeAside(path: string, content: Uint8Array): void {
+function writeAside(path: string, content: Uint8Array): string {
   const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   rmSync(aside, { force: true });
   const file = openSync(aside, "wx", 0o600);
   try {
     for (let at = 0; at < content.length;) at += writeSync(file, content, at);
     fsyncSync(file);
+    const { ino } = fstatSync(file, { bigint: true });
     renameSync(aside, path);
+    return String(ino);
   } catch (error) {
     rmSync(aside, { force: true });
     throw error;
@@ -144,8 +163,16 @@ function writeAside(path: string, content: Uint8Array): void {
   }
 }
 
-function work(asked: CrlWork | KeepWork): CrlWorkEvent {
+function hash({ path, bytesMax }: HashWork): CrlWorkEvent {
+  return readChunks(path, bytesMax, () => {
+    const sum = createHash("sha256");
+    return { push: (chunk) => void sum.update(chunk), finish: () => ({ type: "hashed", sha256: sum.digest("hex") }) };
+  });
+}
+
+function work(asked: CrlWork | HashWork | KeepWork): CrlWorkEvent {
   if (asked.type === "read") return read(asked);
+  if (asked.type === "hash") return hash(asked);
   try {
     return keep(asked);
   } catch (error) {
@@ -154,4 +181,7 @@ function work(asked: CrlWork | KeepWork): CrlWorkEvent {
   }
 }
 
-parentPort?.on("message", (asked: CrlWork | KeepWork) => parentPort?.postMessage(work(asked) satisfies CrlWorkEvent));
+parentPort?.on(
+  "message",
+  (asked: CrlWork | HashWork | KeepWork) => parentPort?.postMessage(work(asked) satisfies CrlWorkEvent),
+);

@@ -15,9 +15,9 @@ import { fileProblem } from "./file_problem.ts";
 import { CrlFinder, type KeepTarget } from "./crl_finder.ts";
 import { formatMarks } from "./marks_text.ts";
 import { keepApart } from "./read_crls.ts";
-import { readBytes } from "./read_whole.ts";
+import { readBytes, signatureOf } from "./read_whole.ts";
 import { keptFolder, type KeptKind, keptPath, makeStateDirectory, marksPath, readMarks } from "./state_directory.ts";
-import { writeWhole } from "./write_whole.ts";
+import { replaceWhole, writeWhole } from "./write_whole.ts";
 
 /** The marks and lists to keep. Domains are named as marks name them. */
 export interface KeepWork {
@@ -26,19 +26,29 @@ export interface KeepWork {
   readonly lists: ReadonlyMap<string, readonly HeldCrl[]>;
   /** Where a domain's lists come from. */
   readonly sources: ReadonlyMap<string, KeepSource>;
-  /** What the kept files are known to hold, by their paths: hashes, joined by spaces. */
-  readonly held: ReadonlyMap<string, string>;
+  /** What the kept files are known to hold, by their paths. */
+  readonly held: ReadonlyMap<string, HeldFile>;
+}
+
+/** What a kept file holds. */
+export interface HeldFile {
+  /** SHA-256 of its lists, joined by spaces. */
+  readonly hashes: string;
+  /** What it looked like then (`signatureOf`): another program may have replaced it since. */
+  readonly signature: string;
 }
 
 /** A file of lists: its content where it is small, its path where a separate thread read it. */
 export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
+/** What earlier work wrote, and who is told of each file as soon as it is in place; undefined: it was removed. */
+export interface KeepLedger {
+  readonly written: ReadonlyMap<string, HeldFile>;
+  readonly onKept: (domain: string, path: string, held: HeldFile | undefined) => void;
+}
+
 /** The state directory could not be written. */
-export class KeepFailed extends Data.TaggedError("KeepFailed")<{
-  readonly detail: string;
-  /** What the kept files hold now, where some could be written. */
-  readonly held?: ReadonlyMap<string, string>;
-}> {
+export class KeepFailed extends Data.TaggedError("KeepFailed")<{ readonly detail: string }> {
   override get message(): string {
     return this.detail;
   }
@@ -46,35 +56,39 @@ export class KeepFailed extends Data.TaggedError("KeepFailed")<{
 
 /**
  * Writes what changed: first the lists, then the marks, each file whole or not at all (aside, synced, renamed; 0600).
- * Marks never go back: those of another process that uses the same directory are read again and count.
- *
- * @returns What the kept files hold now, by their paths.
+ * Marks never go back: those of another process that uses the same directory are read again and count. A file that looks
+ * otherwise than it is known is left alone: it holds what the network brought and the trust store has not read yet.
  */
 export function keepTrust(
   stateDir: string,
   { marks, lists, sources, held }: KeepWork,
-): Effect.Effect<ReadonlyMap<string, string>, KeepFailed, FileSystem | Path> {
+  { written, onKept }: KeepLedger,
+): Effect.Effect<void, KeepFailed, FileSystem | Path> {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     yield* makeStateDirectory(stateDir);
     const disk = yield* readMarks(stateDir);
     const merged = mergeMarks(disk.marks, marks);
-    const holding = new Map(held);
-    const stale: string[] = [];
+    const stale: [domain: string, path: string][] = [];
     let failure: Error | undefined;
     for (const [domain, own] of lists) {
       const wanted = crlsToKeep(merged, domain, own).flatMap((each) => targetsOf(stateDir, domain, each));
-      stale.push(
-        ...wanted.filter(({ path, hashes }) => hashes.length === 0 && holding.has(path)).map(({ path }) => path),
-      );
-      const targets = wanted.filter(({ path, hashes }) => hashes.length > 0 && holding.get(path) !== hashes.join(" "));
+      const targets: KeepTarget[] = [];
+      for (const target of wanted) {
+        const { path, hashes } = target;
+        const signature = yield* signatureOf(path);
+        const known = [held.get(path), written.get(path)].find((each) => each?.signature === signature);
+        if (signature !== "NotFound" && known === undefined) continue;
+        if (hashes.length === 0 && signature !== "NotFound") stale.push([domain, path]);
+        else if (hashes.length > 0 && (signature === "NotFound" || known?.hashes !== hashes.join(" "))) {
+          targets.push(target);
+        }
+      }
       const source = sources.get(domain);
       if (targets.length === 0 || source === undefined) continue;
-      const written = yield* Effect.result(keepCrls(keptFolder(stateDir, domain), source, targets));
-      if (Result.isFailure(written)) failure ??= written.failure;
-      else {for (const { path, hashes } of targets) {
-          if (written.success.includes(path)) holding.set(path, hashes.join(" "));
-        }}
+      const kept = yield* Effect.result(keepCrls(keptFolder(stateDir, domain), source, targets));
+      if (Result.isFailure(kept)) failure ??= kept.failure;
+      else for (const [path, file] of kept.success) onKept(domain, path, file);
     }
     // Also where a list could not be kept: a mark without its list lets an older list clear no certificate.
     const text = formatMarks(merged);
@@ -83,12 +97,11 @@ export function keepTrust(
     if (text !== disk.text && Object.keys(merged).length > 0) {
       yield* writeWhole([{ path, content: text, mode: 0o600 }], "replace");
     }
-    for (const each of stale) {
+    for (const [domain, each] of stale) {
       yield* files.remove(each, { force: true });
-      holding.delete(each);
+      onKept(domain, each, undefined);
     }
-    if (failure !== undefined) return yield* new KeepFailed({ detail: detailOf(failure), held: holding });
-    return holding;
+    if (failure !== undefined) return yield* new KeepFailed({ detail: detailOf(failure) });
   }).pipe(
     Effect.mapError((error) => error instanceof KeepFailed ? error : new KeepFailed({ detail: detailOf(error) })),
   );
@@ -109,26 +122,39 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
 const keepCrls = Effect.fnUntraced(
   function* (folder: string, source: KeepSource, targets: readonly KeepTarget[]) {
     yield* (yield* FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 });
-    return yield* copyCrls(source, targets);
+    const written = yield* "path" in source ? copyApart(source.path, targets) : copyCrls(source.bytes, targets);
+    return targets.flatMap(({ path, hashes }): [string, HeldFile][] => {
+      const signature = written.get(path);
+      return signature === undefined ? [] : [[path, { hashes: hashes.join(" "), signature }]];
+    });
   },
 );
 
-/** Copies lists from the source file, or from the kept files if the source no longer has them. Returns the written targets. */
-function copyCrls(source: KeepSource, targets: readonly KeepTarget[]) {
+/** Copies lists from a file's bytes, or from the kept files if these no longer have them. Returns what the written files look like. */
+function copyCrls(bytes: Uint8Array, targets: readonly KeepTarget[]) {
   return Effect.gen(function* () {
-    if ("path" in source) return yield* keepApart({ source: source.path, targets });
     const finder = new CrlFinder(targets);
-    finder.search(source.bytes);
+    finder.search(bytes);
     for (const { path } of targets.filter((target) => !finder.has(target))) {
       const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
       const kept = Effect.match(readBytes(options), { onSuccess: ({ bytes }) => bytes, onFailure: () => undefined });
       finder.search((yield* kept) ?? new Uint8Array(0));
     }
     const whole = targets.filter((target) => finder.has(target));
-    yield* writeWhole(
+    return yield* replaceWhole(
       whole.map((target) => ({ path: target.path, content: finder.take(target), mode: 0o600 })),
-      "replace",
     );
-    return whole.map(({ path }) => path);
+  });
+}
+
+/** The same in a separate thread. A file that was replaced right after is not said to be written: the trust store reads it. */
+function copyApart(source: string, targets: readonly KeepTarget[]) {
+  return Effect.gen(function* () {
+    const signatures = new Map<string, string>();
+    for (const { path, inode } of yield* keepApart({ source, targets })) {
+      const signature = yield* signatureOf(path);
+      if (signature.split("/")[1] === inode) signatures.set(path, signature);
+    }
+    return signatures;
   });
 }

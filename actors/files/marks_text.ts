@@ -53,15 +53,15 @@ export function parseMarks(text: string): MarksRead {
 function readMark(value: unknown): CrlMark | undefined {
   if (!isRecord(value)) return undefined;
   const hashes = isRecord(value["sha256"]) ? value["sha256"] : {};
-  const { domain, key, scope, number, thisUpdate, unapplied, named } = value;
+  const { domain, key, scope, number, given, thisUpdate, unapplied, named } = value;
   const date = thisUpdate === undefined ? undefined : typeof thisUpdate === "string" ? Date.parse(thisUpdate) : NaN;
   const fits = isText(domain, domainPattern) && isText(key, hashPattern) && isText(scope, scopeNamePattern) &&
-    [number, unapplied].every((each) => each === undefined || isText(each, numberPattern)) &&
+    [number, given, unapplied].every((each) => each === undefined || isText(each, numberPattern)) &&
     [named, hashes["complete"], hashes["delta"]].every((each) => each === undefined || isText(each, hashPattern)) &&
     !Number.isNaN(date) && [number, date, unapplied].some((each) => each !== undefined);
   if (!fits) return undefined;
   const sha256 = { complete: hashes["complete"], delta: hashes["delta"] };
-  return { domain, key, scope, number, thisUpdate: date, unapplied, named, sha256 } as CrlMark;
+  return { domain, key, scope, number, given, thisUpdate: date, unapplied, named, sha256 } as CrlMark;
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>

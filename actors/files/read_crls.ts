@@ -12,7 +12,7 @@ import type { CrlSource, Policy } from "../../pki/trust.ts";
 import { TrustError } from "../../pki/trust_error.ts";
 import { LoadError } from "./load_error.ts";
 import type { KeepTarget } from "./crl_finder.ts";
-import type { CrlWork, CrlWorkEvent, KeepWork } from "./crl_worker.ts";
+import type { CrlWork, CrlWorkEvent, HashWork, KeepWork, WrittenFile } from "./crl_worker.ts";
 import { readBytes, type ReadOptions } from "./read_whole.ts";
 
 /** A file of at least this many bytes is read apart. Smaller ones are read in less time than a thread takes to start. */
@@ -69,6 +69,7 @@ function readApart(
       case "unreadable":
         return Effect.fail(new ApartFailed({ detail: answer.code })); // the reading in this thread reports the problem
       case "kept":
+      case "hashed":
         return Effect.fail(new ApartFailed({ detail: "it answered another question" }));
     }
   });
@@ -77,11 +78,11 @@ function readApart(
 /**
  * Copies lists out of a large file into others, in a separate thread: each file whole or not at all.
  *
- * @returns Paths of the written targets: those whose lists were all found.
+ * @returns The written targets: those whose lists were all found.
  */
 export function keepApart(
   { source, targets }: { readonly source: string; readonly targets: readonly KeepTarget[] },
-): Effect.Effect<readonly string[], Error> {
+): Effect.Effect<readonly WrittenFile[], Error> {
   const work: KeepWork = { type: "keep", source, bytesMax: crlBytesMax * 2, targets };
   return Effect.flatMap(askThread(work), (answer) => {
     if (answer.type === "kept") return Effect.succeed(answer.written);
@@ -91,8 +92,16 @@ export function keepApart(
   });
 }
 
+/** SHA-256 (hexadecimal) of a large file, made in a separate thread; undefined where that was not possible. */
+export function hashApart(path: string, bytesMax: number): Effect.Effect<string | undefined> {
+  return askThread({ type: "hash", path, bytesMax }).pipe(
+    Effect.map((answer) => answer.type === "hashed" ? answer.sha256 : undefined),
+    Effect.catch(() => Effect.succeed(undefined)),
+  );
+}
+
 /** Asks a thread one thing. */
-function askThread(work: CrlWork | KeepWork): Effect.Effect<CrlWorkEvent, ApartFailed> {
+function askThread(work: CrlWork | HashWork | KeepWork): Effect.Effect<CrlWorkEvent, ApartFailed> {
   return Effect.callback<CrlWorkEvent, ApartFailed>((resume) => {
     const thread = takeThread();
     thread.removeAllListeners();

@@ -4,7 +4,8 @@
  * ```
  * state_dir/            0700
  *   crl_marks.json      0600  high-water marks of revocation lists (`pki/crl_marks.ts`)
- *   crls/DOMAIN/        0700  the lists that made them, DER: KEY-SCOPE.crl, KEY-SCOPE-delta.crl, KEY-SCOPE-other.crl
+ *   crls/DOMAIN/        0700  the lists that made them, and those that the network brought, DER:
+ *                             KEY-SCOPE.crl, KEY-SCOPE-delta.crl, KEY-SCOPE-other.crl (contradicting ones)
  * ```
  *
  * DOMAIN is the name of the trust domain, `@own` for the node's own; one that begins with a dot gets an `@` before it.
@@ -20,7 +21,7 @@ import { ownDomain } from "../../pki/crl_marks.ts";
 import { scopeNamePattern } from "../../pki/crl_scope.ts";
 import type { Report } from "../runtime/ports.ts";
 import { type MarksRead, parseMarks } from "./marks_text.ts";
-import { readWhole } from "./read_whole.ts";
+import { readWhole, signatureOf } from "./read_whole.ts";
 
 /** Marks of 100 domains with 50 CAs each take 3 MB. */
 export const marksBytesMax = 16 * 1024 * 1024;
@@ -40,9 +41,15 @@ export interface KeptFile {
   readonly kind: KeptKind;
 }
 
+/** A kept file, and what it looked like (`signatureOf`). */
+export interface SeenFile extends KeptFile {
+  readonly signature: string;
+}
+
 /** The content of the state directory when it was opened. */
-export interface OpenedState extends MarksRead {
-  readonly kept: readonly KeptFile[];
+export interface OpenedState extends Pick<MarksRead, "marks"> {
+  /** `lost`: the file of marks is damaged, or missing although there are lists. */
+  readonly marksFile: "read" | "lost";
   /** What an operator should know about it. */
   readonly reports: readonly Report[];
 }
@@ -89,7 +96,7 @@ export function makeStateDirectory(stateDir: string): Effect.Effect<void, Platfo
 }
 
 /**
- * Opens the state directory, and makes it where it is missing.
+ * Opens the state directory, and makes it and the folders of lists where they are missing.
  *
  * @param domains Names of the trust domains whose lists matter, as marks have them.
  */
@@ -103,6 +110,9 @@ export function openState(
       void reports.push({ level: "warn", event, message, fields: { file } });
     const files = yield* FileSystem;
     yield* Effect.ignore(makeStateDirectory(stateDir)); // the first write reports why it cannot be created
+    for (const domain of domains) {
+      yield* Effect.ignore(files.makeDirectory(keptFolder(stateDir, domain), { recursive: true, mode: 0o700 }));
+    }
     const mode = yield* Effect.match(files.stat(stateDir), {
       onSuccess: (info) => info.mode,
       onFailure: () => 0,
@@ -112,10 +122,11 @@ export function openState(
     }
     const { marks, problem, text } = yield* readMarks(stateDir);
     const kept = (yield* Effect.forEach(domains, (domain) => listKeptCrls(stateDir, domain))).flat();
+    const isMissing = text === undefined && kept.length > 0;
     const path = marksPath(stateDir);
     if (problem !== undefined) warn("state.broken", brokenText(path, problem), path);
-    else if (text === undefined && kept.length > 0) warn("state.broken", brokenText(path, "is missing"), path);
-    return { marks, problem, kept, reports };
+    else if (isMissing) warn("state.broken", brokenText(path, "is missing"), path);
+    return { marks, marksFile: problem !== undefined || isMissing ? "lost" : "read", reports };
   });
 }
 
@@ -140,6 +151,16 @@ export function readMarks(stateDir: string): Effect.Effect<MarksFile, never, Fil
       text: undefined,
     }),
   });
+}
+
+/** Looks at the kept lists of domains. Never fails: a folder that cannot be read has none. */
+export function lookAtKept(
+  stateDir: string,
+  domains: readonly string[],
+): Effect.Effect<readonly SeenFile[], never, FileSystem> {
+  const look = (file: KeptFile) => Effect.map(signatureOf(file.path), (signature) => ({ ...file, signature }));
+  const kept = Effect.forEach(domains, (domain) => listKeptCrls(stateDir, domain));
+  return Effect.flatMap(kept, (files) => Effect.forEach(files.flat(), look));
 }
 
 function listKeptCrls(stateDir: string, domain: string): Effect.Effect<readonly KeptFile[], never, FileSystem> {

@@ -12,6 +12,7 @@ import type { PlatformError } from "effect/PlatformError";
 import * as Random from "effect/Random";
 import { deniedByDeno } from "./denied.ts";
 import { fileProblem } from "./file_problem.ts";
+import { signatureOf } from "./read_whole.ts";
 
 /** One file to write. */
 export interface OutputFile {
@@ -49,11 +50,30 @@ export function writeWhole(
   files: readonly OutputFile[],
   existing: ExistingFiles,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
+  return Effect.asVoid(writeAll(files, existing));
+}
+
+/**
+ * As {@linkcode writeWhole}, in place of files that are there.
+ *
+ * @returns What each file looks like (`signatureOf`), by its path. Another program's file in its place looks different.
+ */
+export function replaceWhole(
+  files: readonly OutputFile[],
+): Effect.Effect<ReadonlyMap<string, string>, FileNotWritten, FileSystem | Path> {
+  return writeAll(files, "replace");
+}
+
+function writeAll(files: readonly OutputFile[], existing: ExistingFiles) {
   return Effect.scoped(Effect.gen(function* () {
     for (const file of files) yield* checkTarget(file.path, file.existing ?? existing);
     const aside: Aside[] = [];
     for (const file of files) aside.push(yield* writeAside(file, existing));
+    // Looked at before they are moved: a file that takes the place right after is another's.
+    const signatures = new Map<string, string>();
+    for (const { path, temporary } of aside) signatures.set(path, yield* signatureOf(temporary));
     yield* Effect.uninterruptible(moveAll(aside));
+    return signatures;
   }));
 }
 

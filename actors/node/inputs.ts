@@ -30,12 +30,12 @@ export function trustInputOf(config: RoleConfig): Omit<TrustStoreInput, "ports">
 
 /** Where a configuration has what it trusts, of each domain. */
 export function trustPathsOf(config: RoleConfig): TrustPaths {
-  const { trustPem, crlsPem, trustDomain: ownName, trustDomains } = config;
+  const { trustPem, crlsPem, trustDomain: ownName, trustDomains, membership } = config;
   const domains = trustDomains?.map(({ policy, ...domain }): DomainPaths => ({
     ...domain,
     ...(policy === undefined ? {} : { policy: policyOf({ ...config, ...policy }) }),
   }));
-  return { trustPem, crlsPem, ownName, domains };
+  return { trustPem, crlsPem, crls: membership?.crls, ownName, domains };
 }
 
 /** Where a node fetches revocation lists; nowhere where it has no directory for them. */

@@ -97,7 +97,10 @@ export const rolelessNode = node.createMachine({
         {
           id: "identity",
           src: "identity",
-          input: ({ context: { ports, config: { certPem, keyPem, role } } }) => ({ ports, certPem, keyPem, role }),
+          input: ({ context: { ports, config: { certPem, keyPem, role, membership } } }) => ({
+            ...{ ports, certPem, keyPem, role },
+            whenRevoked: membership === undefined ? "report" : "end",
+          }),
         },
       ],
       on: {
@@ -112,6 +115,10 @@ export const rolelessNode = node.createMachine({
         "identity.failed": { target: "failed", actions: failAt("load") },
         "identity.accepted": { actions: "noteOwnAccepted" },
         "identity.refused": { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+        "identity.revoked": {
+          target: ".draining",
+          actions: [{ type: "reportOwnRefused", params: ({ event }) => event }, failAt("revoked")],
+        },
         "peer.established": {
           actions: [
             { type: "noteEstablished", params: ({ event }) => event },
@@ -177,6 +184,7 @@ export const rolelessNode = node.createMachine({
               { guard: "areListsFetched", target: "#node.failed", actions: failAt("load") },
               { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
             ],
+            "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },
           },
         },
         listening: {
@@ -231,6 +239,7 @@ export const rolelessNode = node.createMachine({
           // The node ends, whatever fails now.
           on: {
             drain: {},
+            "identity.revoked": {},
             "transport.failed": { actions: failAt("transport") },
             "xstate.error.actor.*": { actions: failAt("internal") },
           },

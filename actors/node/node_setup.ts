@@ -81,7 +81,7 @@ export interface NodeInput {
 
 /** The node could not start, or could not continue. */
 export class NodeFailed extends Data.TaggedError("NodeFailed")<{
-  readonly stage: "load" | "listen" | "transport" | "role" | "internal";
+  readonly stage: "load" | "listen" | "transport" | "role" | "revoked" | "internal";
   readonly detail: string;
   /** The typed error that led to it, such as `LoadError`. */
   readonly cause: unknown;

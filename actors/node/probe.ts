@@ -16,7 +16,7 @@
  * @module
  */
 import { type ActorRefFrom, assign, type CallbackActorLogic, enqueueActions, sendTo, setup } from "xstate";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import type { Refusal } from "../../pki/refusal.ts";
 import type {
   AddressText,
@@ -52,7 +52,7 @@ export interface ProbeInput {
 export interface Probed {
   readonly peer: PeerText;
   readonly name?: string | undefined;
-  readonly role?: Role | undefined;
+  readonly role?: MemberRole | undefined;
 }
 
 /** The peer that answered, and the time from request to answer in milliseconds. */

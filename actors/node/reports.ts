@@ -15,7 +15,7 @@ interface Reporting {
 /** Reports that peers refuse this node from now on. Running work continues as far as peers allow it. */
 export function reportOwnRefused(
   { context }: Reporting,
-  { error: { file, code, hint, refusal } }: Extract<IdentityEvent, { type: "identity.refused" }>,
+  { error: { file, code, hint, refusal } }: Extract<IdentityEvent, { type: "identity.refused" | "identity.revoked" }>,
 ): void {
   context.ports.report({
     level: "error",

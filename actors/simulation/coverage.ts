@@ -21,6 +21,7 @@ import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
@@ -33,6 +34,7 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   identityMachine,
   ruleStoreMachine,
   watchedFilesMachine,
+  watchedCrlsMachine,
   previousIdentityMachine,
   crlExchangeMachine,
   pullMachine,

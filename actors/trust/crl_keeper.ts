@@ -5,7 +5,7 @@
  */
 import { Cause, Effect, Exit } from "effect";
 import { type CallbackActorLogic, fromCallback } from "xstate";
-import { KeepFailed, keepTrust, type KeepWork } from "../files/keep_crls.ts";
+import { type HeldFile, type KeepLedger, keepTrust, type KeepWork } from "../files/keep_crls.ts";
 import { unwritableText } from "../files/state_directory.ts";
 import type { Ports } from "../runtime/ports.ts";
 
@@ -18,36 +18,48 @@ export interface CrlKeeperInput {
   readonly retryMs?: number | undefined;
 }
 
-/** Its events. After the first write the keeper itself knows the content of the kept files. */
+/** Its events. */
 export type CrlKeeperEvent = { readonly type: "keep"; readonly work: KeepWork };
+
+/** What it sends its parent after each file: what it holds now, undefined where it was removed. */
+export interface CrlsKept {
+  readonly type: "crls.kept";
+  /** As marks name it. */
+  readonly domain: string;
+  readonly path: string;
+  readonly held: HeldFile | undefined;
+}
 
 /** After a write that failed, how long until the next try, in milliseconds. */
 export const keepRetryMs = 60_000;
 
-/**
- * The keeper as actor logic. It sends nothing. Where it cannot write, it reports that once, and tries again until it can.
- */
+/** The keeper as actor logic. Where it cannot write, it reports that once, and tries again until it can. */
 export const crlKeeperLogic: CallbackActorLogic<CrlKeeperEvent, CrlKeeperInput> = fromCallback<
   CrlKeeperEvent,
   CrlKeeperInput
->(({ input: { ports, stateDir, retryMs = keepRetryMs }, receive }) => {
+>(({ input: { ports, stateDir, retryMs = keepRetryMs }, receive, sendBack }) => {
   let interrupt: (() => void) | undefined;
   let waiting: KeepWork | undefined;
-  let held: KeepWork["held"] | undefined;
   let failing = false;
   let resting = false;
   let runs = 0;
+  /** What was written since the keeper last rested: the work at hand may have been given before. */
+  let written = new Map<string, HeldFile>();
   const fail = (error: unknown) => {
     if (failing || stateDir === undefined) return;
     failing = true;
     const message = unwritableText(stateDir, error instanceof Error ? error.message : String(error));
     ports.report({ level: "warn", event: "state.unwritable", message, fields: { file: stateDir } });
   };
+  const onKept: KeepLedger["onKept"] = (domain, path, held) => {
+    if (held !== undefined) written.set(path, held);
+    sendBack({ type: "crls.kept", domain, path, held } satisfies CrlsKept);
+  };
   const begin = (directory: string, work: KeepWork, afterMs = 0) => {
     const run = ++runs;
     const keep = Effect.suspend(() => {
       resting = false;
-      return keepTrust(directory, { ...work, held: held ?? work.held });
+      return keepTrust(directory, work, { written, onKept });
     });
     resting = afterMs > 0;
     interrupt = ports.run(resting ? Effect.delay(keep, afterMs) : keep, (exit) => {
@@ -56,13 +68,11 @@ export const crlKeeperLogic: CallbackActorLogic<CrlKeeperEvent, CrlKeeperInput> 
       const next = waiting;
       waiting = undefined;
       if (Exit.isSuccess(exit)) {
-        held = exit.value;
         failing = false;
         if (next !== undefined) begin(directory, next);
+        else written = new Map();
       } else {
-        const error = Cause.squash(exit.cause);
-        if (error instanceof KeepFailed) held = error.held ?? held;
-        fail(error);
+        fail(Cause.squash(exit.cause));
         begin(directory, next ?? work, next === undefined ? retryMs : 0);
       }
     });

@@ -15,13 +15,14 @@
  *
  * Sends its parent `identity.loaded` or `identity.failed` first, and `identity.loaded` again for every new pair, with
  * the next generation. Each trust snapshot and each new pair is followed by `identity.accepted` or `identity.refused`: what
- * the node's own trust says of its own chain. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
+ * the node's own trust says of its own chain. With `whenRevoked: "end"`, a pair that the own CA revoked makes the machine read the
+ * files once more; where they hold the same pair, it sends `identity.revoked`. `loading` and `failed` ignore `trust.changed` and `identity.reload`.
  *
  * @module
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -35,8 +36,8 @@ import {
   type WatchedFilesTiming,
 } from "../files/watched_files.ts";
 import type { LoadError } from "../files/load_error.ts";
-import { OwnCertificateRefused } from "./own_certificate.ts";
-import { checkOwnChain, type IdentityFiles, loadIdentity } from "./load_identity.ts";
+import { OwnCertificateRefused, OwnCertificateRevoked } from "./own_certificate.ts";
+import { checkOwnChain, type IdentityFiles, loadIdentity, revocationOf } from "./load_identity.ts";
 import type { Ports } from "../runtime/ports.ts";
 
 /** Which files hold the pair. */
@@ -48,7 +49,9 @@ export interface IdentityInput {
   /** Path of the private key. */
   readonly keyPem: string;
   /** The node's role: a certificate that names another is not taken. Any role where undefined. */
-  readonly role?: Role | undefined;
+  readonly role?: MemberRole | undefined;
+  /** What becomes of a node whose certificate the own CA revoked: it says so and goes on (by default), or ends. */
+  readonly whenRevoked?: "report" | "end" | undefined;
   /** Times, for tests; in milliseconds. */
   readonly timing?: Partial<IdentityTiming>;
 }
@@ -70,7 +73,9 @@ export type IdentityEvent =
   | { readonly type: "identity.failed"; readonly error: unknown }
   /** The verdict of the node's own trust on its own chain, after each change of either. */
   | { readonly type: "identity.accepted" }
-  | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused };
+  | { readonly type: "identity.refused"; readonly error: OwnCertificateRefused }
+  /** The own CA revoked the certificate in force, and the files hold no other. */
+  | { readonly type: "identity.revoked"; readonly error: OwnCertificateRevoked };
 
 /** A reading: what the files looked like before it, and what came of it. */
 export interface IdentityReading {
@@ -84,6 +89,8 @@ export type IdentityMachineEvent =
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot }
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "identity.reload" }
+  /** The machine's own: the pair is revoked, so that the files are read once more. */
+  | { readonly type: "identity.reread" }
   | WatchedFilesEvent
   | EventsOf<typeof actors>;
 
@@ -199,6 +206,13 @@ function verdictOf({ identity, snapshot, ports, certPem, memory }: IdentityConte
     : { type: "identity.refused", error: new OwnCertificateRefused({ file: certPem, refusal }) };
 }
 
+/** Why the node is to end: its own CA revoked the certificate in force. */
+function endOf({ identity, snapshot, ports, certPem: file, whenRevoked }: IdentityContext) {
+  if (whenRevoked !== "end" || identity === undefined || snapshot === undefined) return undefined;
+  const refusal = revocationOf(identity, snapshot, new Date(ports.now()));
+  return refusal && new OwnCertificateRevoked({ file, refusal });
+}
+
 const actors = {
   watchedFiles: watchedFilesMachine,
   readIdentity: fromEffect("readIdentity", ({ files }: EffectInput & { files: IdentityFiles }) => read(files)),
@@ -226,7 +240,15 @@ const machine = setup({
     tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
     /** Sends the parent the verdict of the node's own trust on its own chain. */
     sendVerdict: enqueueActions(({ context, enqueue }) => {
+      if (endOf(context) !== undefined) return enqueue.raise({ type: "identity.reread" });
       const verdict = verdictOf(context);
+      if (verdict !== undefined) enqueue.sendParent(verdict);
+    }),
+    /** After a reading that brought no new pair. Half a rotation ends nothing: the next reading tells. */
+    sendEnd: enqueueActions(({ context, enqueue }, { outcome }: IdentityReading) => {
+      const error = endOf(context);
+      if (error === undefined) return;
+      const verdict = Result.isSuccess(outcome) ? { type: "identity.revoked", error } as const : verdictOf(context);
       if (verdict !== undefined) enqueue.sendParent(verdict);
     }),
     sendLoaded: sendParent(({ context }) => ({ type: "identity.loaded", identity: context.identity })),
@@ -308,6 +330,7 @@ export const identityMachine = machine.createMachine({
         "trust.changed": {
           actions: [{ type: "takeTrust", params: ({ event }) => ({ snapshot: event.snapshot }) }, "sendVerdict"],
         },
+        "identity.reread": { target: ".reading" },
         "identity.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
         "files.changed": { target: ".reading" },
         "files.broken": { actions: "reportBroken" },
@@ -345,11 +368,15 @@ export const identityMachine = machine.createMachine({
               {
                 guard: { type: "loads", params: reading },
                 target: "reviewing",
-                actions: { type: "tellFiles", params: answer },
+                actions: [{ type: "tellFiles", params: answer }, { type: "sendEnd", params: reading }],
               },
               {
                 target: "reviewing",
-                actions: [{ type: "take", params: reading }, { type: "tellFiles", params: answer }],
+                actions: [
+                  { type: "take", params: reading },
+                  { type: "tellFiles", params: answer },
+                  { type: "sendEnd", params: reading },
+                ],
               },
             ],
             "effect.failed.readIdentity": {

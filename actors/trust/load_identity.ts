@@ -5,13 +5,13 @@
  */
 import { Effect, Result } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import { type Certificate, isSelfIssued, parseCertificate, type Role } from "../../pki/certificate.ts";
+import { type Certificate, isSelfIssued, type MemberRole, parseCertificate } from "../../pki/certificate.ts";
 import { standsFor } from "../../pki/member.ts";
 import type { VerificationCache } from "../../pki/verification_cache.ts";
 import { keyMatches, parsePrivateKey, type PrivateKey, toTlsPem } from "../../pki/key.ts";
 import { checkIdentity, checkWellFormed, type PeerIdentity, verifyPath } from "../../pki/path.ts";
 import { formatPem, parsePem, type PemBlock } from "../../pki/pem.ts";
-import type { Refusal } from "../../pki/refusal.ts";
+import type { CertificateRevoked, Refusal } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import { readPem } from "../files/read_pem.ts";
@@ -26,7 +26,7 @@ export interface IdentityFiles {
   readonly generation: number;
   readonly at: Date;
   /** The node's role: a certificate that names another is refused. Any role where undefined. */
-  readonly role?: Role | undefined;
+  readonly role?: MemberRole | undefined;
 }
 
 /** A key is some hundred bytes; the largest RSA keys have 12 kB. */
@@ -71,6 +71,24 @@ export function checkOwnChain(
 ): Refusal | undefined {
   const verdict = verifyPath(chain, snapshot, { at, cache: memory });
   return Result.isFailure(verdict) ? verdict.failure : undefined;
+}
+
+/**
+ * What the node's own bundle and its lists say, where they revoke the leaf itself. Lists of other domains do not count, and neither
+ * does a revoked CA: with a certificate of the next one the node goes on.
+ */
+export function revocationOf(
+  { chain }: NodeIdentity,
+  snapshot: TrustSnapshot,
+  at: Date,
+): CertificateRevoked | undefined {
+  const { domains: _, ...own } = snapshot;
+  const verdict = verifyPath(chain, own, { at });
+  if (Result.isSuccess(verdict) || verdict.failure._tag !== "CertificateRevoked") return undefined;
+  const revoked = verdict.failure;
+  const leaf = Result.getOrUndefined(parseCertificate(chain[0] ?? new Uint8Array(0)));
+  const isLeaf = leaf?.serial === revoked.certificate.serial && leaf.issuer.text === revoked.issuer;
+  return isLeaf ? revoked : undefined;
 }
 
 function fault(file: string, problem: LoadProblem, detail: string, mend: string, line?: number) {
@@ -177,7 +195,7 @@ function endOf(chain: readonly Certificate[], at: Date): Date {
 }
 
 /** The same certificate for this node's role: where the name's other parts come from is the certificate itself. */
-function ofAnotherRole(certPem: string, { name, names, role }: PeerIdentity, own: Role) {
+function ofAnotherRole(certPem: string, { name, names, role }: PeerIdentity, own: MemberRole) {
   const [, domain, path = name] = /^URI:spiffe:\/\/([^/]+)\/[^/]+\/(.+)$/.exec(names.find(isSpiffe) ?? "") ?? [];
   const uri = `URI:spiffe://${domain ?? "DOMAIN"}/${own}/${path}`;
   const detail = `the certificate is a ${role}'s, and this node is a ${own} (role-not-allowed)`;

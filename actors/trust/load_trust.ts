@@ -5,9 +5,9 @@
  */
 import { Effect } from "effect";
 import type { FileSystem } from "effect/FileSystem";
-import type { HeldCrl } from "../../pki/crl.ts";
+import type { CrlRequirement, HeldCrl } from "../../pki/crl.ts";
 import { type CrlHighWaterMarks, domainKey, mergeMarks } from "../../pki/crl_marks.ts";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import {
   type CrlSource,
   type DomainInput,
@@ -18,10 +18,17 @@ import {
   type TrustMade,
 } from "../../pki/trust.ts";
 import type { TrustWarning } from "../../pki/trust_warning.ts";
-import { noKept, readKept } from "../files/read_kept.ts";
+import { type LearnedFile, type LearnedFiles, type LearnedRead, readLearned } from "../files/read_learned.ts";
 import { readCrls } from "../files/read_crls.ts";
 import { pemText, readPem } from "../files/read_pem.ts";
-import { keptFolder, marksPath, type OpenedState, openState } from "../files/state_directory.ts";
+import {
+  keptFolder,
+  lookAtKept,
+  marksPath,
+  type OpenedState,
+  openState,
+  type SeenFile,
+} from "../files/state_directory.ts";
 import { LoadError, type LoadProblem } from "../files/load_error.ts";
 import type { Report } from "../runtime/ports.ts";
 
@@ -30,6 +37,8 @@ export interface TrustPaths {
   readonly trustPem: string;
   /** Undefined where no revocation list is configured. */
   readonly crlsPem: string | undefined;
+  /** Whether a certificate of the node's own bundle needs a list. They are required where `crlsPem` is set. */
+  readonly crls?: CrlRequirement | undefined;
   /** The node's own trust domain; undefined: certificates of its bundle may claim any but those of `domains`. */
   readonly ownName?: string | undefined;
   /** Files of other trust domains; none where undefined. */
@@ -42,7 +51,9 @@ export interface DomainPaths {
   /** Its CA certificates (PEM), or its SPIFFE bundle (JSON). */
   readonly trust: string;
   readonly crlsPem: string | undefined;
-  readonly roles?: readonly Role[] | undefined;
+  /** Whether its certificates need a list. They are required where `crlsPem` is set. */
+  readonly crls?: CrlRequirement | undefined;
+  readonly roles?: readonly MemberRole[] | undefined;
   /** The node's own policy where undefined. */
   readonly policy?: Policy | undefined;
 }
@@ -51,6 +62,11 @@ export interface DomainPaths {
 export function filesOf({ trustPem, crlsPem, domains = [] }: TrustPaths): readonly string[] {
   const files = [trustPem, crlsPem, ...domains.flatMap((domain) => [domain.trust, domain.crlsPem])];
   return files.filter((file) => file !== undefined);
+}
+
+/** The trust domains, as marks name them. */
+export function domainsOfPaths({ domains = [] }: TrustPaths): readonly string[] {
+  return [undefined, ...domains.map(({ name }) => name)].map(domainKey);
 }
 
 /** Input of a snapshot in addition to the files. */
@@ -63,10 +79,12 @@ export interface TrustTerms {
   /** The lists of the snapshot in force, by `domainKey`. Undefined at a start. */
   readonly seenLists?: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
   /**
-   * Directory with the marks and lists of an earlier run. It is opened at a start. Older lists are joined with the kept ones,
-   * with a warning.
+   * Directory with the marks and lists of an earlier run, and the lists that the network brought. It is opened at a start. Older
+   * lists are joined with the kept ones, with a warning.
    */
   readonly stateDir?: string | undefined;
+  /** The files of lists in the state directory, as they were read before; none where undefined. */
+  readonly learned?: LearnedFiles | undefined;
 }
 
 /** The content of the files when they loaded, by their paths. */
@@ -83,8 +101,8 @@ export interface TrustLoaded extends TrustMade {
   readonly broken: readonly LoadError[];
   /** Files whose previous content the snapshot uses: broken ones, and those of a domain that do not go together with them. */
   readonly previous: ReadonlySet<string>;
-  /** What the kept files hold, by their paths, where the state directory was opened: hashes, joined by spaces. */
-  readonly held: ReadonlyMap<string, string>;
+  /** The files of lists in the state directory. */
+  readonly learned: LearnedFiles;
   /** What an operator should know about the state directory. */
   readonly reports: readonly Report[];
 }
@@ -104,29 +122,83 @@ export const crlsBytesMax = 256 * 1024 * 1024;
  * @param terms What else the snapshot is made of.
  * @param before The previous content of the files. It replaces a file that does not load, so that a torn bundle, or a
  * partner's, delays no revocation. Fails with the first file that does not load where there is no previous content.
+ * @param reading `all`: the files are read. `learned`: their previous content is taken, and the state directory alone is read.
  */
 export function loadTrust(
   paths: TrustPaths,
   terms: TrustTerms,
   before: TrustSources = noSources,
+  reading: "all" | "learned" = "all",
 ): Effect.Effect<TrustLoaded, LoadError, FileSystem> {
   const load = (
-    opened: OpenedState | undefined,
+    state: Pick<OpenedTerms, "opened" | "seen">,
     broken: readonly LoadError[],
-    previous: ReadonlySet<string> = new Set(),
+    previous: ReadonlySet<string> = new Set(reading === "all" ? [] : filesOf(paths)),
   ): Effect.Effect<TrustLoaded, LoadError, FileSystem> =>
-    loadFiles(paths, { ...terms, opened }, standIns(before, previous)).pipe(
+    loadFiles(paths, { ...terms, ...state, reading }, standIns(before, previous)).pipe(
       Effect.map((loaded) => ({ ...loaded, broken, previous })),
       Effect.catch((error) => {
         const next = withPrevious(error.file, paths, { before, previous });
         const errors = broken.some(({ file }) => file === error.file) ? broken : [...broken, error];
-        return next === undefined ? Effect.fail(broken[0] ?? error) : load(opened, errors, next);
+        return next === undefined ? Effect.fail(broken[0] ?? error) : load(state, errors, next);
       }),
     );
   const { stateDir, seenLists } = terms;
-  if (stateDir === undefined || seenLists !== undefined) return load(undefined, []);
-  const domains = [undefined, ...(paths.domains ?? []).map(({ name }) => name)].map(domainKey);
-  return Effect.flatMap(openState(stateDir, domains), (opened) => load(opened, []));
+  return Effect.gen(function* () {
+    const isStart = stateDir !== undefined && seenLists === undefined;
+    const opened = isStart ? yield* openState(stateDir, domainsOfPaths(paths)) : undefined;
+    return yield* load({ opened, seen: yield* lookAtLearned(paths, stateDir) }, []);
+  });
+}
+
+/** Reads the files of lists in the state directory that changed since they were read, under the bundles as they loaded last. */
+export function loadLearned(
+  paths: TrustPaths,
+  terms: TrustTerms,
+  before: TrustSources,
+): Effect.Effect<LearnedRead, TrustError, FileSystem> {
+  return Effect.gen(function* () {
+    const seen = yield* lookAtLearned(paths, terms.stateDir);
+    const files = new Map<string, LearnedFile>();
+    const reports: Report[] = [];
+    const own = { name: undefined, trust: paths.trustPem, crlsPem: paths.crlsPem };
+    for (const { name, trust, crlsPem } of [own, ...paths.domains ?? []]) {
+      const bundle = { trust: before.bundles.get(trust) ?? "", crlsPem: before.lists.get(crlsPem ?? "") };
+      const running = { ...terms, seen, opened: undefined, reading: "learned" } as const;
+      const read = yield* readOfDomain(domainKey(name), bundle, running);
+      for (const [path, file] of read.files) files.set(path, file);
+      reports.push(...read.reports);
+    }
+    return { files, reports };
+  });
+}
+
+function lookAtLearned(paths: TrustPaths, stateDir: string | undefined) {
+  return stateDir === undefined ? Effect.succeed([]) : lookAtKept(stateDir, domainsOfPaths(paths));
+}
+
+/** The lists of one domain in the state directory. */
+function readOfDomain(
+  domain: string,
+  bundle: { readonly trust: string; readonly crlsPem: CrlSource | undefined },
+  terms: OpenedTerms,
+): Effect.Effect<LearnedRead, TrustError, FileSystem> {
+  return Effect.gen(function* () {
+    const own = terms.seen.filter((file) => file.domain === domain);
+    if (own.length === 0) return { files: new Map(), reports: [] };
+    const { policy, at, opened, learned = new Map(), seenLists, crlMarks = {} } = terms;
+    const { crlsPem } = bundle;
+    const read = crlsPem === undefined || typeof crlsPem === "string" || crlsPem instanceof Uint8Array ? [] : crlsPem;
+    return yield* readLearned(own, {
+      ...{ domain, policy, at, before: learned },
+      cas: yield* Effect.fromResult(readAuthorities(bundle.trust)),
+      marks: opened?.marks ?? crlMarks,
+      marksFile: opened?.marksFile ?? "read",
+      known: [...seenLists?.get(domain) ?? [], ...read.map(({ list }) => list)],
+      when: opened === undefined ? "running" : "start",
+      retry: terms.reading === "all" ? "unusable" : "none",
+    });
+  });
 }
 
 /**
@@ -158,27 +230,28 @@ function standIns({ bundles, lists }: TrustSources, previous: ReadonlySet<string
 
 interface OpenedTerms extends TrustTerms {
   readonly opened: OpenedState | undefined;
+  /** The files of lists in the state directory, looked at once: what is written meanwhile is the next reading's. */
+  readonly seen: readonly SeenFile[];
+  readonly reading: "all" | "learned";
 }
 
 function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   const { policy, opened } = terms;
   const bundles = new Map<string, string>();
   const lists = new Map<string, CrlSource>();
-  const kept = new Map<string, readonly HeldCrl[]>();
-  const held = new Map<string, string>();
+  const learned = new Map<string, readonly HeldCrl[]>();
+  const files = new Map<string, LearnedFile>();
   const reports: Report[] = [...opened?.reports ?? []];
   const take = ({ trust, crlsPem }: TrustFiles, name: string | undefined) =>
     Effect.gen(function* () {
       const key = name === undefined ? "trust_pem" : "trust_domains";
       const loaded = yield* loadDomain({ trust, crlsPem }, { policy, key, known });
       bundles.set(trust, loaded.trust);
-      if (crlsPem === undefined || loaded.crlsPem === undefined) return loaded;
-      lists.set(crlsPem, loaded.crlsPem);
+      if (crlsPem !== undefined && loaded.crlsPem !== undefined) lists.set(crlsPem, loaded.crlsPem);
       const domain = domainKey(name);
-      const own = { policy, cas: yield* Effect.fromResult(readAuthorities(loaded.trust)), source: loaded.crlsPem };
-      const found = opened === undefined ? noKept : yield* readKept(opened, domain, own);
-      kept.set(domain, found.lists);
-      for (const [path, hashes] of found.held) held.set(path, hashes);
+      const found = yield* readOfDomain(domain, loaded, terms);
+      learned.set(domain, [...found.files.values()].flatMap((file) => file.lists));
+      for (const [path, file] of found.files) files.set(path, file);
       reports.push(...found.reports);
       // Refusing the file would also hold up what its other lists revoke.
       return { ...loaded, rollback: "report" } as const;
@@ -186,17 +259,16 @@ function loadFiles(paths: TrustPaths, terms: OpenedTerms, known: TrustSources) {
   return Effect.gen(function* () {
     const own = yield* take({ trust: paths.trustPem, crlsPem: paths.crlsPem }, undefined);
     const domains: DomainInput[] = [];
-    for (const { name, roles, policy, ...files } of paths.domains ?? []) {
+    for (const { name, roles, policy, crls, ...files } of paths.domains ?? []) {
       const loaded = Effect.mapError(take(files, name), (error) => named(error, name));
-      domains.push({ name, roles, policy, ...yield* loaded });
+      domains.push({ name, roles, policy, crls, ...yield* loaded });
     }
     const crlMarks = mergeMarks(opened?.marks ?? {}, terms.crlMarks ?? {});
-    const { ownName } = paths;
-    const seenLists = terms.seenLists ?? kept;
-    const input = { ...terms, ...own, trustPem: own.trust, ownName, domains, crlMarks, seenLists };
+    const { ownName, crls } = paths;
+    const input = { ...terms, ...own, trustPem: own.trust, ownName, crls, domains, crlMarks, learned };
     const made = yield* Effect.fromResult(makeTrustSnapshot(input));
     const warnings = made.warnings.map((warning) => placed(warning, paths, terms.stateDir));
-    return { ...made, warnings, sources: { bundles, lists }, held, reports };
+    return { ...made, warnings, sources: { bundles, lists }, learned: files, reports };
   }).pipe(Effect.mapError((error) => error._tag === "TrustError" ? located(error, paths) : error));
 }
 
@@ -226,7 +298,7 @@ function loadDomain(
 /** Names the file that a warning about older or contradicting lists is about, and what ends it where the CA is right. */
 function placed(warning: TrustWarning, paths: TrustPaths, stateDir: string | undefined): TrustWarning {
   if (warning.code !== "crl-rollback" && warning.code !== "crl-equivocation") return warning;
-  const { crlsPem } = pathsOf(paths, warning.domain);
+  const { crlsPem = keptFolder(stateDir ?? "", domainKey(warning.domain)) } = pathsOf(paths, warning.domain);
   const place = warning.line === undefined ? crlsPem : `${crlsPem}:${warning.line}`;
   const anew = warning.code !== "crl-rollback" || stateDir === undefined
     ? ""

@@ -25,6 +25,20 @@ export class OwnCertificateRefused extends Data.TaggedError("OwnCertificateRefus
   }
 }
 
+/** The certificate in force was revoked by the CA of the node's own domain, and its files hold no other. */
+export class OwnCertificateRevoked extends Data.TaggedError("OwnCertificateRevoked")<{
+  /** Path of the certificate, as in the configuration. */
+  readonly file: string;
+  /** What the own lists say of it. */
+  readonly refusal: Refusal;
+}> {
+  readonly code = "own-certificate-revoked";
+  readonly hint = "Let the CA's operator make a token (hypha-ca token --replace), and join with it.";
+  override get message(): string {
+    return `Cannot go on with own certificate ${this.file} (${this.code}): ${this.refusal.message}. ${this.hint}`;
+  }
+}
+
 /** Hints for the node's own files, where the hint of the refusal is about a peer's. */
 const ownHints: Readonly<Partial<Record<RefusalCode, string>>> = {
   "unknown-issuer":

@@ -18,7 +18,7 @@ export const reviewEveryMs = 60_000;
 export function ranOut({ snapshot, announcedAt, ports }: TrustStoreContext): boolean {
   const now = ports.now();
   return (snapshot === undefined ? [] : domainsOf(snapshot)).some(({ revocation, policy }) =>
-    (revocation?.lists ?? []).some(({ nextUpdate }) => {
+    (revocation?.requirement === "optional" ? [] : revocation?.lists ?? []).some(({ nextUpdate }) => {
       const end = nextUpdate.getTime() + policy.crlGraceMs;
       return announcedAt <= end && end < now;
     })

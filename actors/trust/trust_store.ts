@@ -2,7 +2,7 @@
  * Owns the TrustSnapshot: loads it, watches the files it comes from, announces what is new.
  *
  * ```
- * loading ─▶ running: resting ── files.changed ─▶ reading ─▶ resting
+ * loading ─▶ running: resting ── files.changed, learned.seen ─▶ reading ─▶ resting
  *    │                resting ── files.unchanged ─▶ reviewing ─▶ resting
  *    ▼
  *  failed
@@ -13,39 +13,39 @@
  * (SIGHUP), which every state of `running` accepts. Changes of the other files are taken meanwhile; where nothing changed in
  * them, or they do not go together, the previous snapshot stays in force.
  *
+ * `actors/files/watched_crls.ts` watches the lists in the state directory: those that the network brought. When one of them changes,
+ * it alone is read. No fault of these files ends a start or takes a list out of force.
+ *
  * Sends its parent `trust.loaded` or `trust.failed` first, and `trust.changed` ever after. The end of a list's grace
  * changes what is trusted too: the snapshot is announced again, so that connections are verified again.
  *
  * @module
  */
-import { Effect, Result } from "effect";
-import { assign, sendParent, sendTo, setup } from "xstate";
+import { Result } from "effect";
+import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
 import type { HeldCrl } from "../../pki/crl.ts";
 import type { CrlHighWaterMarks } from "../../pki/crl_marks.ts";
 import type { Policy, TrustSnapshot } from "../../pki/trust.ts";
-import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
-import {
-  type FilesLook,
-  type FilesRead,
-  lookAtFiles,
-  type WatchedFilesCommand,
-  type WatchedFilesEvent,
-  watchedFilesMachine,
-} from "../files/watched_files.ts";
-import { countVouched, keeperInput, keepWork, noteVouched } from "./kept_trust.ts";
-import { crlKeeperLogic } from "./crl_keeper.ts";
-import type { LoadError } from "../files/load_error.ts";
-import {
-  filesOf,
-  loadTrust,
-  noSources,
-  type TrustLoaded,
-  type TrustPaths,
-  type TrustSources,
-  type TrustTerms,
-} from "./load_trust.ts";
+import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import type { LearnedFile, LearnedFiles } from "../files/read_learned.ts";
+import { type LearnedSeen, watchedCrlsMachine } from "../files/watched_crls.ts";
+import { type WatchedFilesCommand, type WatchedFilesEvent, watchedFilesMachine } from "../files/watched_files.ts";
+import { countVouched, keeperInput, keepWork, noteKept, noteVouched } from "./kept_trust.ts";
+import { crlKeeperLogic, type CrlsKept } from "./crl_keeper.ts";
+import { domainsOfPaths, filesOf, noSources, type TrustPaths } from "./load_trust.ts";
 import type { Ports } from "../runtime/ports.ts";
-import { ranOut, reportBroken, reportLoaded, review, warn } from "./trust_reports.ts";
+import { ranOut, reportBroken, reportLoaded, review } from "./trust_reports.ts";
+import {
+  brokenOff,
+  filesRead,
+  isLearnedDue,
+  isLearnedNew,
+  type KnownTrust,
+  type Reading,
+  readingOf,
+  readTrust,
+  taken,
+} from "./trust_reading.ts";
 
 /** Input of the trust store. */
 export interface TrustStoreInput extends TrustPaths {
@@ -80,23 +80,13 @@ export type TrustEvent =
   | { readonly type: "trust.failed"; readonly error: unknown }
   | { readonly type: "trust.changed"; readonly snapshot: TrustSnapshot };
 
-/** A reading: what the files looked like before it, and what came of it. */
-export interface Reading extends FilesLook {
-  readonly outcome: Result.Result<TrustLoaded, readonly LoadError[]>;
-}
-
-/** What was loaded so far. */
-export interface KnownTrust {
-  readonly sources: TrustSources;
-  /** What each file looked like when it loaded last, by its path. */
-  readonly loadedAs: ReadonlyMap<string, string>;
-}
-
 /** The events of the store. */
 export type TrustStoreEvent =
   /** Read the files again, changed or not (SIGHUP). */
   | { readonly type: "trust.reload" }
   | WatchedFilesEvent
+  | LearnedSeen
+  | CrlsKept
   | EventsOf<typeof actors>;
 
 export interface TrustStoreContext extends KnownTrust {
@@ -109,8 +99,14 @@ export interface TrustStoreContext extends KnownTrust {
   readonly crlMarks: CrlHighWaterMarks;
   /** The current lists, by `domainKey`; undefined before the first reading. */
   readonly seenLists: ReadonlyMap<string, readonly HeldCrl[]> | undefined;
-  /** What the kept files held when the state directory was opened. */
-  readonly held: ReadonlyMap<string, string>;
+  /** The files of lists in the state directory, as they were read or written. */
+  readonly learned: LearnedFiles;
+  /** Of these, the files that the keeper wrote (or removed) since the last reading ended. */
+  readonly kept: ReadonlyMap<string, LearnedFile | undefined>;
+  /** What the next reading is about: all files, or those of the state directory alone. */
+  readonly wants: "all" | "learned";
+  /** Files of the state directory changed during a reading. */
+  readonly isLearnedWaiting: boolean;
   /** Number of current lists with a verified signature, by the last count. */
   readonly vouched: number;
   /** What the files looked like when they were last read; undefined: each poll reads them again. */
@@ -124,71 +120,11 @@ export interface TrustStoreContext extends KnownTrust {
   readonly errors: readonly unknown[];
 }
 
-const read = (paths: TrustPaths, terms: TrustTerms, { sources, loadedAs }: KnownTrust) =>
-  Effect.gen(function* () {
-    const looked = yield* lookAtFiles(filesOf(paths));
-    const loaded = loadTrust(paths, terms, sources).pipe(
-      Effect.mapError((error): readonly LoadError[] => [error]),
-      Effect.filterOrFail(
-        ({ broken, previous }) => broken.length === 0 || isNews(looked.files, { previous, loadedAs }),
-        ({ broken }) => broken,
-      ),
-    );
-    return { ...looked, outcome: yield* Effect.result(loaded) } satisfies Reading;
-  });
-
-/** Whether a file that loads has changed. */
-function isNews(
-  files: FilesLook["files"],
-  { previous, loadedAs }: Pick<TrustLoaded, "previous"> & Pick<KnownTrust, "loadedAs">,
-): boolean {
-  return [...files].some(([path, signature]) => !previous.has(path) && loadedAs.get(path) !== signature);
-}
-
-/** The terms of the next snapshot. */
-function nextTerms({ policy, snapshot, crlMarks, seenLists, stateDir, ports }: TrustStoreContext): TrustTerms {
-  const generation = (snapshot?.generation ?? 0) + 1;
-  return { policy, crlMarks, seenLists, stateDir, generation, at: new Date(ports.now()) };
-}
-
-/**
- * What the watch learns of a reading. A file that may not be read is tried again at each poll: a permission that is given
- * back changes nothing that a look sees.
- */
-function filesRead({ signature, outcome }: Reading): FilesRead {
-  const problems = Result.isFailure(outcome) ? outcome.failure : outcome.success.broken;
-  return {
-    type: "files.read",
-    signature,
-    isLoaded: Result.isSuccess(outcome),
-    problem: problems.length === 0 ? undefined : problems.map(({ file, problem }) => `${file} ${problem}`).join(" "),
-    mendsItself: problems.some(({ problem }) => problem === "unreadable"),
-  };
-}
-
-/** The same where the reading itself broke off: the next poll tries again. */
-const brokenOff = ({ error }: { readonly error: unknown }): FilesRead => ({
-  type: "files.read",
-  signature: "",
-  isLoaded: false,
-  problem: String(error),
-  mendsItself: true,
-});
-
-/** What each file looked like when it loaded last. */
-function loadedAs(before: KnownTrust["loadedAs"], files: FilesLook["files"], { previous }: TrustLoaded) {
-  const old = [...previous].map((file) => [file, before.get(file) ?? ""] as const);
-  return new Map([...files, ...old]);
-}
-
 const actors = {
   watchedFiles: watchedFilesMachine,
+  watchedCrls: watchedCrlsMachine,
   keeper: crlKeeperLogic,
-  readTrust: fromEffect(
-    "readTrust",
-    ({ paths, terms, known }: EffectInput & { paths: TrustPaths; terms: TrustTerms; known: KnownTrust }) =>
-      read(paths, terms, known),
-  ),
+  readTrust: fromEffect("readTrust", readTrust),
 };
 
 const store = setup({
@@ -199,33 +135,29 @@ const store = setup({
   },
   actors,
   guards: {
-    loads: (_, { outcome }: { outcome: Reading["outcome"] }) => Result.isSuccess(outcome),
+    loads: (_, { reading: { outcome } }: { reading: Reading }) => outcome !== undefined && Result.isSuccess(outcome),
+    /** Nothing in the state directory is new to the store. */
+    bringsNothing: (_, { reading }: { reading: Reading }) => reading.outcome === undefined,
+    isLearnedNew: ({ context }, { files }: Pick<LearnedSeen, "files">) => isLearnedNew(context, files),
+    isLearnedDue: ({ context }) => isLearnedDue(context),
+    isLearnedWaiting: ({ context }) => context.isLearnedWaiting,
     ranOut: ({ context }) => ranOut(context),
     isVouched: ({ context }) => countVouched(context.seenLists) !== context.vouched,
   },
   actions: {
-    take: assign(({ context }, { reading }: { reading: Reading }) => {
-      const { signature, mendsItself } = filesRead(reading);
-      const readAs = mendsItself ? undefined : signature;
-      if (Result.isFailure(reading.outcome)) return { readAs, errors: reading.outcome.failure };
-      const made = reading.outcome.success;
-      return {
-        snapshot: made.snapshot,
-        crlMarks: made.crlMarks,
-        seenLists: made.lists,
-        held: context.seenLists === undefined ? made.held : context.held,
-        vouched: countVouched(made.lists),
-        sources: made.sources,
-        loadedAs: loadedAs(context.loadedAs, reading.files, made),
-        readAs,
-        announcedAt: context.ports.now(),
-        reviewedAt: context.ports.now(),
-        warned: warn(context, made.warnings),
-        errors: [],
-      };
-    }),
+    take: assign(({ context }, { reading }: { reading: Reading }) => taken(context, reading)),
+    markAll: assign({ wants: "all" }),
+    markLearned: assign({ wants: "learned", isLearnedWaiting: false }),
+    markLearnedWaiting: assign({ isLearnedWaiting: true }),
+    noteKept: assign(({ context }, event: CrlsKept) => noteKept(context, event)),
+    reportState: ({ context }, { reading }: { reading: Reading }) => {
+      for (const report of reading.reports) context.ports.report(report);
+    },
     takeError: assign((_, { error }: { error: unknown }) => ({ errors: [error] })),
     tellFiles: sendTo("files", (_, command: WatchedFilesCommand) => command),
+    tellRead: enqueueActions(({ enqueue }, { reading }: { reading: Reading }) => {
+      if (reading.scope === "all") enqueue.sendTo("files", filesRead(reading));
+    }),
     review: assign(({ context }) => review(context)),
     keep: sendTo("keeper", ({ context }) => keepWork(context)),
     /** The signature of a list was verified meanwhile, on a peer's path: the list makes its mark. */
@@ -235,8 +167,8 @@ const store = setup({
       announcedAt: context.ports.now(),
       snapshot: context.snapshot && { ...context.snapshot, generation: context.snapshot.generation + 1 },
     })),
-    reportLoaded: ({ context }, { reading }: { reading: Reading }) => {
-      if (Result.isSuccess(reading.outcome)) reportLoaded(context, reading.outcome.success);
+    reportLoaded: ({ context }, { reading: { outcome } }: { reading: Reading }) => {
+      if (outcome !== undefined && Result.isSuccess(outcome)) reportLoaded(context, outcome.success);
     },
     reportBroken: ({ context }) => {
       for (const error of context.errors) reportBroken(context, error);
@@ -258,36 +190,33 @@ const store = setup({
 type ReadEvent = { readonly event: { readonly value: Reading } };
 type FailEvent = { readonly event: { readonly error: unknown } };
 const reading = ({ event }: ReadEvent) => ({ reading: event.value });
-const outcome = ({ event }: ReadEvent) => ({ outcome: event.value.outcome });
 const failure = ({ event }: FailEvent) => ({ error: event.error });
-const answer = ({ event }: ReadEvent) => filesRead(event.value);
+const seen = ({ event }: { readonly event: LearnedSeen }) => ({ files: event.files });
 const tellBrokenOff = { type: "tellFiles", params: ({ event }: FailEvent) => brokenOff(event) } as const;
 
 const readFiles = store.createStateConfig({
   invoke: {
     src: "readTrust",
-    input: ({ context }) => ({
-      ports: context.ports,
-      paths: context.paths,
-      terms: nextTerms(context),
-      known: { sources: context.sources, loadedAs: context.loadedAs },
-    }),
+    input: ({ context }) => readingOf(context),
   },
 });
 
 /** The trust store as a machine. */
 export const trustStoreMachine = store.createMachine({
   id: "trustStore",
-  context: ({ input: { ports, policy, trustPem, crlsPem, ownName, domains, stateDir, timing } }) => ({
+  context: ({ input: { ports, policy, trustPem, crlsPem, crls, ownName, domains, stateDir, timing } }) => ({
     ports,
     policy,
-    paths: { trustPem, crlsPem, ownName, domains },
+    paths: { trustPem, crlsPem, crls, ownName, domains },
     timing: { ...defaultTiming, ...timing },
     snapshot: undefined,
     stateDir,
     crlMarks: {},
     seenLists: undefined,
-    held: new Map(),
+    learned: new Map(),
+    kept: new Map(),
+    wants: "all",
+    isLearnedWaiting: false,
     vouched: 0,
     sources: noSources,
     loadedAs: new Map(),
@@ -305,7 +234,7 @@ export const trustStoreMachine = store.createMachine({
       on: {
         "effect.done.readTrust": [
           {
-            guard: { type: "loads", params: outcome },
+            guard: { type: "loads", params: reading },
             target: "running",
             actions: [
               { type: "take", params: reading },
@@ -323,29 +252,55 @@ export const trustStoreMachine = store.createMachine({
       },
     },
     running: {
-      invoke: {
-        id: "files",
-        src: "watchedFiles",
-        input: ({ context: { ports, paths, timing, readAs } }) => ({
-          ports,
-          paths: filesOf(paths),
-          timing: { ...timing, patienceMs: 0 },
-          readAs,
-        }),
-      },
+      invoke: [
+        {
+          id: "files",
+          src: "watchedFiles",
+          input: ({ context: { ports, paths, timing, readAs } }) => ({
+            ports,
+            paths: filesOf(paths),
+            timing: { ...timing, patienceMs: 0 },
+            readAs,
+          }),
+        },
+        {
+          id: "learned",
+          src: "watchedCrls",
+          input: ({ context: { ports, paths, timing, stateDir } }) => ({
+            ports,
+            stateDir,
+            domains: domainsOfPaths(paths),
+            timing,
+          }),
+        },
+      ],
       on: {
         "trust.reload": { actions: { type: "tellFiles", params: { type: "files.reload" } } },
         // Lists that a peer's path has vouched for are kept before their file is read again: it may hold older ones now.
         "files.changed": [
-          { guard: "isVouched", target: ".reading", actions: ["noteVouched", "keep"] },
-          { target: ".reading" },
+          { guard: "isVouched", target: ".reading", actions: ["markAll", "noteVouched", "keep"] },
+          { target: ".reading", actions: "markAll" },
         ],
         "files.broken": { actions: "reportBroken" },
         "files.unwatched": { actions: { type: "reportUnwatched", params: failure } },
+        "crls.kept": { actions: { type: "noteKept", params: ({ event }) => event } },
       },
       initial: "resting",
       states: {
-        resting: { on: { "files.unchanged": { target: "reviewing" } } },
+        resting: {
+          always: { guard: "isLearnedWaiting", target: "reading", actions: "markLearned" },
+          on: {
+            "files.unchanged": [
+              { guard: "isLearnedDue", target: "reading", actions: "markLearned" },
+              { target: "reviewing" },
+            ],
+            "learned.seen": {
+              guard: { type: "isLearnedNew", params: seen },
+              target: "reading",
+              actions: "markLearned",
+            },
+          },
+        },
         reviewing: {
           entry: "review",
           always: [
@@ -357,22 +312,30 @@ export const trustStoreMachine = store.createMachine({
         reading: {
           ...readFiles,
           on: {
-            "files.changed": { target: "reading", reenter: true },
+            "files.changed": { target: "reading", reenter: true, actions: "markAll" },
+            // The reading goes on: others may write there as often as they like.
+            "learned.seen": { guard: { type: "isLearnedNew", params: seen }, actions: "markLearnedWaiting" },
             "effect.done.readTrust": [
               {
-                guard: { type: "loads", params: outcome },
+                guard: { type: "bringsNothing", params: reading },
+                target: "reviewing",
+                actions: [{ type: "take", params: reading }, { type: "reportState", params: reading }, "keep"],
+              },
+              {
+                guard: { type: "loads", params: reading },
                 target: "resting",
                 actions: [
                   { type: "take", params: reading },
+                  { type: "reportState", params: reading },
                   { type: "reportLoaded", params: reading },
                   "sendChanged",
                   "keep",
-                  { type: "tellFiles", params: answer },
+                  { type: "tellRead", params: reading },
                 ],
               },
               {
                 target: "reviewing",
-                actions: [{ type: "take", params: reading }, { type: "tellFiles", params: answer }],
+                actions: [{ type: "take", params: reading }, { type: "tellRead", params: reading }],
               },
             ],
             "effect.failed.readTrust": {

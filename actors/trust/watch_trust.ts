@@ -5,7 +5,7 @@
  */
 import { resolve } from "node:path";
 import { Result } from "effect";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { defaultPolicy, type Policy, type TrustSnapshot } from "../../pki/trust.ts";
 import { LoadError } from "../files/load_error.ts";
 import type { Ports, Report } from "../runtime/ports.ts";
@@ -35,7 +35,7 @@ export interface WatchedDomain {
   /** Its revocation lists (PEM). */
   readonly crlsPem?: string | undefined;
   /** The roles that its certificates may claim; all by default. */
-  readonly roles?: readonly Role[] | undefined;
+  readonly roles?: readonly MemberRole[] | undefined;
   /** What may be trusted in it; as in the application's own by default. */
   readonly policy?: Policy | undefined;
 }

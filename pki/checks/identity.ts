@@ -4,7 +4,7 @@
  * @module
  */
 import * as Result from "effect/Result";
-import type { Certificate, Role, SubjectAltName } from "../certificate.ts";
+import type { Certificate, MemberRole, SubjectAltName } from "../certificate.ts";
 import { peerIdOf } from "../peer_id.ts";
 import { PeerIdMismatch, RoleNotAllowed, type UnsupportedKeyAlgorithm } from "../refusal.ts";
 import type { Policy } from "../trust.ts";
@@ -22,7 +22,7 @@ export interface PeerIdentity extends Proof<"PeerIdentity"> {
   /** Subject alternative names with their kind in front: `DNS:gateway-01`, `IP:0.0.0.0`, `URI:spiffe://…`. */
   readonly names: readonly string[];
   /** The role that the certificate grants; undefined where it names none. */
-  readonly role: Role | undefined;
+  readonly role: MemberRole | undefined;
   /**
    * The trust domain: that of the URI SAN; else that of the anchor which vouches for the leaf ({@linkcode ofDomain}); undefined
    * for a leaf of the node's own bundle without a URI SAN.
@@ -41,10 +41,10 @@ export interface PeerIdentity extends Proof<"PeerIdentity"> {
 /** Proof that the identity's role may connect. Only {@linkcode checkRole} makes one. */
 export interface RoleAllowed extends Proof<"RoleAllowed"> {
   /** The role that was allowed. */
-  readonly role: Role | undefined;
+  readonly role: MemberRole | undefined;
 }
 
-const roles: readonly Role[] = ["gateway", "scheduler", "worker", "data"];
+const roles: readonly MemberRole[] = ["gateway", "scheduler", "worker", "data", "ca"];
 
 const prefixes: Readonly<Record<SubjectAltName["type"], string>> = {
   dns: "DNS",
@@ -125,7 +125,7 @@ export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result
   );
 }
 
-/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
+/** MemberRole and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
 function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "roleClaim"> {
   const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
   if (uris.length === 0) return { role: undefined, domain: undefined };

@@ -48,9 +48,10 @@ export interface NotRevoked extends Proof<"NotRevoked"> {
 /**
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
  *
- * With no revocation list configured every path passes. With any, each certificate below the anchor needs a list of
- * its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
- * scope (all of them where several have the same age), brought up to date by its delta. A list past its `nextUpdate` counts
+ * Where a domain has no lists every path passes. Where its lists are optional, a revoked certificate is refused and nothing else
+ * counts. Where they are required, each certificate below the anchor needs a list of its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
+ * scope (all of them where several have the same age), brought up to date by its delta, which a base that names its deltas
+ * must have. A list past its `nextUpdate` counts
  * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. A list of any other domain
  * revokes too what the CA issued under whose key it verifies, on every path; it clears nothing. The anchor itself is not
  * looked up: it is distrusted by removing it from the bundle, which `makeTrustSnapshot` does when another CA of the bundle
@@ -102,7 +103,8 @@ function refusePath(path: Path, terms: Terms, others: readonly RevocationIndex[]
   const { index } = terms;
   for (let below = 0; below + 1 < path.length; below++) {
     const [certificate, issuer] = [path[below]!, path[below + 1]!];
-    const own = index === undefined ? undefined : refuseRevoked(certificate, issuer, { ...terms, index });
+    const found = index === undefined ? undefined : refuseRevoked(certificate, issuer, { ...terms, index });
+    const own = index?.requirement === "optional" && found?.code !== "certificate-revoked" ? undefined : found;
     const refused = own?.code === "certificate-revoked"
       ? own
       : refuseRevokedElsewhere(certificate, issuer, others) ?? own;
@@ -174,7 +176,8 @@ function refuseRevoked(
     }
     if (list.baseNumber !== undefined) continue;
     const refused = refuseOlder(list, relevant, { issuer, index, domain }) ?? refuseCrlForm(list, policy) ??
-      refuseDates(list, policy, at);
+      refuseDates(list, policy, at) ??
+      (isBaseAlone(list) ? unknown("its issuer's list needs a delta list") : undefined);
     if (refused === undefined) reasons |= list.scope.reasons;
     refusal ??= refused;
   }
@@ -208,6 +211,9 @@ function refuseCrlForm(list: HeldCrl, policy: Policy): CrlMalformed | undefined 
   if (bare !== undefined || policy.webPki !== "require") return bare;
   return refuseUnusualCrl(list) ?? (list.delta && refuseUnusualCrl(list.delta));
 }
+
+/** A base without its delta: whoever withholds deltas would hide revocations for as long as the base is valid. */
+const isBaseAlone = ({ isBase, delta }: HeldCrl): boolean => isBase === true && delta === undefined;
 
 /** A list outside its dates clears no certificate; its entries still revoke. */
 function refuseDates(list: HeldCrl, policy: Policy, at: Date): CrlNotYetValid | CrlExpired | undefined {

@@ -4,14 +4,15 @@
  * @module
  */
 import { nounOf } from "../../actors/config/other_role.ts";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { actNames, rowOf } from "../../transport/authorization/acts.ts";
 import { aligned } from "../attack/aligned.ts";
 
 /** Around the table in `docs/security.md`. */
 export const actsMarks = { begin: "<!-- acts: made by `npm run outcomes` -->", end: "<!-- /acts -->" } as const;
 
-const nodesOf = (roles: readonly Role[]): string => roles.map((role) => `${nounOf(role)}s`).join(", ");
+const nodesOf = (roles: readonly MemberRole[]): string =>
+  roles.map((role) => role === "ca" ? "CAs" : `${nounOf(role)}s`).join(", ");
 
 /** A row for each act. */
 export function actsTable(): string {

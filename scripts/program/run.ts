@@ -56,9 +56,9 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     now: () => Date.now(),
     write: writeToStderr(),
   });
-  const failed = (message: string) => {
+  const failed = (message: string, exitCode: ExitCode = 1) => {
     if (format === "json") log.report({ level: "error", event: "node.failed", message });
-    return new ProgramFailed({ exitCode: 1, notice: format === "json" ? undefined : message });
+    return new ProgramFailed({ exitCode, notice: format === "json" ? undefined : message });
   };
   return Effect.gen(function* () {
     const around = yield* surroundingsOf(flags, "run").pipe(Effect.mapError((error) => failed(error.message)));
@@ -78,7 +78,9 @@ export function run(options: RunOptions): Effect.Effect<void, ProgramFailed, Fil
     }
     const read = Effect.map(loadConfig(role, file, around), ({ authorization }) => authorization?.rules ?? []);
     const exit = yield* Effect.promise(() => runNode(config, { log, ruleSource: { file, read } }));
-    if (exit.type === "failed") yield* Effect.fail(failed(exit.error.message));
+    if (exit.type === "failed") {
+      yield* Effect.fail(failed(exit.error.message, exit.error.stage === "revoked" ? 3 : 1));
+    }
   });
 }
 

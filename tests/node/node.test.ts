@@ -4,7 +4,7 @@ import * as assert from "uvu/assert";
 import { type EventObject, fromCallback, type SnapshotFrom } from "xstate";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { nodeMachine } from "../../actors/node/node.ts";
-import { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
+import { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
 import type { AuditEntry } from "../../actors/trust/audit.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
@@ -266,6 +266,33 @@ test("a certificate that its own trust refuses ends the start, before anything l
     "cert.pem",
     "certificate-revoked",
   ]);
+});
+
+test("a certificate that the own CA revoked ends a node: one that starts at once, one that runs in order; once", () => {
+  const error = new OwnCertificateRevoked({ file: "cert.pem", refusal });
+  const revoked = { type: "identity.revoked", error } as EventObject;
+  const node = start(configOf("worker"));
+  node.says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
+  node.says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+  node.says["identity"]?.(revoked);
+  const output = node.output();
+  assert.ok(output?.type === "failed");
+  assert.equal([output.error.stage, output.error.cause], ["revoked", error]);
+  assert.match(output.error.message, "own-certificate-revoked");
+  assert.is(node.world.take("start").length, 0);
+  const running = start(configOf("worker"));
+  running.join();
+  running.says["identity"]?.(revoked);
+  assert.is(running.output(), undefined, "its role ends first");
+  const draining = running.state();
+  running.says["identity"]?.(revoked);
+  assert.equal(running.state(), draining);
+  const said = running.world.reports.filter(({ event }) => event === "identity.refused");
+  assert.equal(said.map(({ fields }) => fields?.["code"]), ["own-certificate-revoked"]);
+  running.says["role"]?.({ type: "xstate.done.actor.role", output: { type: "drained" } } as EventObject);
+  running.leave();
+  const exit = running.output();
+  assert.is(exit?.type === "failed" && exit.error.stage, "revoked");
 });
 
 test("says what is bound and what is announced: nothing, with the reason; what is gone on without", () => {

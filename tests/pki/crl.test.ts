@@ -134,6 +134,8 @@ const shapes: [name: string, list: Parameters<typeof rawList>[0], detail: string
   }, ""],
   ["a key identifier", { extensions: one("2.5.29.35", false, keyOf7) }, undefined],
   ["a critical key identifier", { extensions: one("2.5.29.35", true, keyOf7) }, "must not be critical"],
+  ["where its deltas are", { extensions: one("2.5.29.46", false, sequence()) }, undefined],
+  ["the same, critical", { extensions: one("2.5.29.46", true, sequence()) }, "must not be critical"],
   ["a key identifier with something behind it", {
     extensions: one("2.5.29.35", false, Buffer.concat([keyOf7, derNull])),
   }, ""],

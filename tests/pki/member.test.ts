@@ -64,10 +64,12 @@ test("a PeerID is connected in a role where one of its members may act in it", (
   assert.ok(isConnectedAs(withConnected(members, { ...facts, role: undefined }), "12D3KooWA", "gateway"));
 });
 
-test("a certificate without a role stands for each role, another for its own", () => {
+test("a certificate without a role stands for each role but ca, another for its own", () => {
+  assert.equal([standsFor(undefined, "ca"), standsFor("gateway", "ca"), standsFor("ca", "ca")], [false, false, true]);
   for (const role of ["gateway", "scheduler", "worker", "data"] as const) {
     assert.ok(standsFor(undefined, role));
     assert.is(standsFor("worker", role), role === "worker");
+    assert.not(standsFor("ca", role));
   }
 });
 

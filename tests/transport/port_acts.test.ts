@@ -8,7 +8,7 @@ import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { HostileAnswer } from "../../actors/simulation/hostile_peer.ts";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { memberOf } from "../../pki/member.ts";
 import type { Act } from "../../transport/authorization/acts.ts";
 import type { Rule } from "../../transport/authorization/authorize.ts";
@@ -41,7 +41,13 @@ function deny(name: string, ...acts: Act[]): Rule {
 }
 
 /** A node whose certificate names its role, or that the test says. */
-async function joinAs(pki: TestPki, meeting: Meeting, role: Role, options: JoinOptions, name: string): Promise<Party> {
+async function joinAs(
+  pki: TestPki,
+  meeting: Meeting,
+  role: MemberRole,
+  options: JoinOptions,
+  name: string,
+): Promise<Party> {
   const node = options.node ?? await pki.node(name, { role });
   return await meeting.join(name, { ...options, node, input: { role, ...options.input } });
 }
@@ -91,7 +97,7 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
   test.before(async () => {
     pki = await makeTestPki();
   });
-  const as = (meeting: Meeting, role: Role, options: JoinOptions = {}, name: string = role) =>
+  const as = (meeting: Meeting, role: MemberRole, options: JoinOptions = {}, name: string = role) =>
     joinAs(pki, meeting, role, options, name);
 
   test("requests: by the role of the connection's certificate; a refused one ends without a byte and is told once", async () => {
@@ -114,6 +120,20 @@ for (const meetingOf of [realMeeting, simulatedMeeting]) {
       assert.is((await answered(party, worker, renewal, { RenewLease: "Failed" })).type, "response");
     }
     await left(worker, data, scheduler, roleless);
+  });
+
+  test("a CA's node connects like any member, and may do no work of a role; others ask it nothing of theirs", async () => {
+    const meeting = meetingOf(pki);
+    const [worker, ca] = [await as(meeting, "worker"), await as(meeting, "ca")];
+    for (const party of [worker, ca]) party.send({ type: "serve", protocol: api });
+    await connect(ca, worker);
+    await meeting.pass(50);
+    assert.is(codeOf(await request(ca, worker, renewal)), "no-answer");
+    assert.equal(told(worker), [["lease.renew", "ca", 0]]);
+    assert.is(count(worker, "request.received"), 0);
+    assert.is(codeOf(await request(worker, ca, renewal)), "not-authorized");
+    assert.is(count(ca, "request.received"), 0);
+    await left(worker, ca);
   });
 
   test("streams: one that its peer may not open is reset, and told", async () => {

@@ -6,10 +6,10 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { expiryWarningMs, identityMachine, type IdentityTiming } from "../../actors/trust/identity.ts";
 import type { LoadError } from "../../actors/files/load_error.ts";
-import type { OwnCertificateRefused } from "../../actors/trust/own_certificate.ts";
+import type { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust/own_certificate.ts";
 import type { Role } from "../../pki/certificate.ts";
 import { issueIntermediate } from "../../pki/issue/mod.ts";
-import { defaultPolicy, makeTrustSnapshot } from "../../pki/trust.ts";
+import { defaultPolicy, makeTrustSnapshot, type TrustInput, type TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
 import { type Host, host } from "../support/child_host.ts";
 import { makeTestPki, type TestNode } from "../support/pki.ts";
@@ -29,9 +29,12 @@ interface Written {
   readonly role?: Role;
   readonly now?: () => number;
   readonly timing?: Partial<IdentityTiming>;
+  readonly whenRevoked?: "report" | "end";
 }
 
-async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, role, now, timing }: Written = {}) {
+async function start(
+  { cert = node.chainPem, key = node.keyPem, mode = 0o600, role, now, timing, whenRevoked }: Written = {},
+) {
   const dir = join(folder, String(files++));
   await mkdir(dir);
   const [certPem, keyPem] = [join(dir, "cert.pem"), join(dir, "key.pem")];
@@ -40,7 +43,8 @@ async function start({ cert = node.chainPem, key = node.keyPem, mode = 0o600, ro
     await writeFile(keyPem, key, { mode: 0o600 });
     await chmod(keyPem, mode);
   }
-  const identity = host(identityMachine, { certPem, keyPem, role, ...(timing === undefined ? {} : { timing }) }, now);
+  const input = { certPem, keyPem, role, whenRevoked, ...(timing === undefined ? {} : { timing }) };
+  const identity = host(identityMachine, input, now);
   hosts.push(identity);
   return { identity, certPem, keyPem };
 }
@@ -308,5 +312,91 @@ test("tells whether its own trust accepts it, at each trust and each new pair; w
   assert.is(second.error.code, "unknown-issuer");
   assert.match(second.error.message, /cert_pem .* trust_pem/);
 });
+
+// ── The end of a node whose certificate is revoked ──
+
+const trustOf = (crlsPem: string | undefined, more: Partial<TrustInput> = {}) => {
+  const input = { trustPem: pki.trustPem, crlsPem, policy: defaultPolicy, generation: 1, at: new Date(), ...more };
+  return Result.getOrThrow(makeTrustSnapshot(input)).snapshot;
+};
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const types = ({ said }: Host) => said.map(({ type }) => type).filter((type) => type !== "identity.loaded");
+
+test("a certificate that the own CA revoked ends the node after its files were read once more", async () => {
+  const { identity, certPem } = await start({ timing: quick, whenRevoked: "end" });
+  await identity.hear("identity.loaded");
+  identity.send({ type: "trust.changed", snapshot: trustOf(await pki.crls({ revoked: [node] })) });
+  const { error } = await identity.hear("identity.revoked") as unknown as { readonly error: OwnCertificateRevoked };
+  assert.equal([error.code, error.file, error.refusal.code], [
+    "own-certificate-revoked",
+    certPem,
+    "certificate-revoked",
+  ]);
+  assert.equal(types(identity), ["identity.revoked"]);
+  identity.send({ type: "trust.changed", snapshot: trustOf(await pki.crls()) });
+  await identity.hear("identity.accepted");
+});
+
+test("a pair that lies in the files by then is taken instead", async () => {
+  const { identity, certPem } = await start({ timing: { settleMs: 60_000, pollMs: 60_000 }, whenRevoked: "end" });
+  await identity.hear("identity.loaded");
+  const renewed = await pki.node("worker-01", { role: "worker", keyPem: node.keyPem });
+  await writeFile(certPem, renewed.chainPem); // not noticed for a minute
+  const crls = await pki.crls({ revoked: [node] });
+  identity.send({ type: "trust.changed", snapshot: trustOf(crls) });
+  await identity.hear("identity.loaded", 2);
+  await identity.hear("identity.accepted");
+  assert.equal(types(identity), ["identity.accepted"]);
+  identity.send({ type: "trust.changed", snapshot: trustOf(await pki.crls({ revoked: [node, renewed], number: 2n })) });
+  await identity.hear("identity.revoked");
+});
+
+test("a new pair that is revoked too ends the node, and half a pair does not", async () => {
+  const { identity, certPem, keyPem } = await start({
+    timing: { settleMs: 60_000, pollMs: 60_000 },
+    whenRevoked: "end",
+  });
+  await identity.hear("identity.loaded");
+  const revoked = await pki.node("worker-01", { role: "worker" });
+  await writeFile(certPem, revoked.chainPem); // its key is not there yet
+  const snapshot = trustOf(await pki.crls({ revoked: [node, revoked] }));
+  identity.send({ type: "trust.changed", snapshot });
+  await identity.hear("identity.refused");
+  assert.equal(types(identity), ["identity.refused"]);
+  await writeFile(keyPem, revoked.keyPem);
+  identity.send({ type: "identity.reload" });
+  await identity.hear("identity.revoked");
+  assert.equal(types(identity), ["identity.refused", "identity.revoked"]);
+});
+
+const partner = await makeTestPki({ organization: "Partner" });
+const spared: [name: string, snapshot: () => Promise<TrustSnapshot>, whenRevoked: "report" | "end"][] = [
+  [
+    "its CA is revoked, and not itself",
+    async () => trustOf(await pki.crls({ revokedByRoot: [pki.intermediate] })),
+    "end",
+  ],
+  ["its CA has no list", async () => trustOf(await pki.crl(pki.root)), "end"],
+  [
+    "only a list of a partner's files revokes it",
+    async () => {
+      const trust = partner.trustPem + pki.intermediate.certPem;
+      const theirs = await partner.crls() + await pki.crl(pki.intermediate, { revoked: [node], number: 9n });
+      return trustOf(await pki.crls(), { domains: [{ name: "partner.example", trust, crlsPem: theirs }] });
+    },
+    "end",
+  ],
+  ["the node has no membership", async () => trustOf(await pki.crls({ revoked: [node] })), "report"],
+];
+for (const [name, snapshot, whenRevoked] of spared) {
+  test(`a node goes on and says so where ${name}`, async () => {
+    const { identity } = await start({ timing: quick, whenRevoked });
+    await identity.hear("identity.loaded");
+    identity.send({ type: "trust.changed", snapshot: await snapshot() });
+    await identity.hear("identity.refused");
+    await pause(150);
+    assert.equal(types(identity), ["identity.refused"]);
+  });
+}
 
 test.run();

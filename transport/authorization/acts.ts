@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 
 /** One act. */
 export interface ActRow {
   /** Roles of nodes to which it may be done; `all`: to each. */
-  readonly receivedBy: readonly Role[] | "all";
-  /** Roles that may do it; `member`: each of them. A certificate without a role stands for every role. */
-  readonly allowedTo: readonly Role[] | "member";
+  readonly receivedBy: readonly MemberRole[] | "all";
+  /** Roles that may do it; `member`: each of them. A certificate without a role stands for every role but `ca`. */
+  readonly allowedTo: readonly MemberRole[] | "member";
   /** An operator's rule may only forbid it: allowing it to other roles would give away what the role exists for. */
   readonly closed?: true;
   /** What it is, for people. */

@@ -5,7 +5,7 @@
  */
 import type { ApiRequest, Message, MessageProtocol } from "../protocols/messages.ts";
 import type { StreamProtocol } from "../protocols/stream_protocols.ts";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { type Act, actNames, rowOf } from "./acts.ts";
 
 type VariantOf<Union> = Union extends unknown ? keyof Union : never;
@@ -50,7 +50,7 @@ const targets = new Map(
 );
 
 /** The roles of nodes that this act is done to; undefined: any member's. */
-export function receiversOf(act: Act): { readonly roles: readonly Role[] } | undefined {
+export function receiversOf(act: Act): { readonly roles: readonly MemberRole[] } | undefined {
   return targets.get(act);
 }
 

@@ -4,7 +4,8 @@
  * @module
  */
 import { Result } from "effect";
-import type { Role } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
+import { standsFor } from "../../pki/member.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
 import { NotAuthorized } from "../../pki/refusal.ts";
 import { type Act, rowOf } from "./acts.ts";
@@ -34,7 +35,7 @@ export type AllowedBy = string;
 export function authorize(
   act: Act,
   member: ActingMember,
-  { own, rules }: { readonly own: Role; readonly rules: readonly Rule[] },
+  { own, rules }: { readonly own: MemberRole; readonly rules: readonly Rule[] },
 ): Result.Result<AllowedBy, NotAuthorized> {
   const { receivedBy, allowedTo, closed } = rowOf(act);
   const row = `row ${act}`;
@@ -44,8 +45,7 @@ export function authorize(
   const fitting = rules.filter((rule) => rule.acts.includes(act) && rule.fits(member));
   const denies = fitting.find(({ effect }) => effect === "deny");
   if (denies !== undefined) return refused(denies.label);
-  const { role } = member;
-  if (allowedTo === "member" || role === undefined || allowedTo.includes(role)) return Result.succeed(row);
+  if (allowedTo === "member" || allowedTo.some((as) => standsFor(member.role, as))) return Result.succeed(row);
   const [allows] = closed === true ? [] : fitting; // none of them denies
   return allows === undefined ? refused(row) : Result.succeed(allows.label);
 }

@@ -2,6 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
+import { isOwnCa, standsFor } from "../../../pki/member.ts";
 import { verifyPath } from "../../../pki/path.ts";
 import { defaultPolicy, type DomainInput, makeTrustSnapshot, type Policy } from "../../../pki/trust.ts";
 import { at, forge, type Forged } from "../../support/forge.ts";
@@ -91,6 +92,52 @@ test("holds a domain's leaf to the domain's own policy of roles", () => {
     evaluate(home, ["spiffe://home.example/worker/a"], { policy: defaultPolicy }, gateways),
     "role-not-allowed",
   );
+});
+
+// ── Role ca ──
+
+const claims = ["gateway", "scheduler", "worker", "data", "ca", undefined] as const;
+const uriOf = (domain: string, role: string | undefined) =>
+  role === undefined ? [] : [`URI:spiffe://${domain}/${role}/a`];
+
+test("which roles may connect and which count as the domain's CA: roles, require_roles, domain, and what a partner may claim", () => {
+  const cas: string[] = [];
+  for (const role of claims) {
+    for (const roles of ["require", "optional"] as const) {
+      for (const ownName of ["home.example", undefined]) {
+        for (const [issuer, domain] of [[home, "home.example"], [partner, "partner.example"]] as const) {
+          for (const limits of [undefined, ["worker"], ["ca"]] as const) {
+            const policy: Policy = { ...defaultPolicy, roles };
+            const domains = [{ name: "partner.example", trust: partner.pem, ...(limits ? { roles: limits } : {}) }];
+            const input = { trustPem: home.pem, policy, ownName, generation: 1, at, domains };
+            const { snapshot } = Result.getOrThrow(makeTrustSnapshot(input));
+            const leaf = forge("node", { issuer, san: uriOf(domain, role) });
+            const outcome = verifyPath([leaf.der], snapshot, { at });
+            const limited = issuer === partner && limits !== undefined;
+            const may = limited ? limits.some((each) => each === role) : role !== undefined || roles === "optional";
+            const which = `${role} of ${domain}, ${roles}, ${ownName}, ${limits}`;
+            assert.is(Result.isSuccess(outcome), may, which);
+            if (Result.isFailure(outcome)) continue;
+            const { identity } = outcome.success;
+            assert.is(isOwnCa(identity, snapshot), role === "ca" && issuer === home, which);
+            assert.is(standsFor(identity.role, "ca"), role === "ca", which);
+            if (isOwnCa(identity, snapshot)) cas.push(`${roles} ${ownName} ${limits}`);
+          }
+        }
+      }
+    }
+  }
+  assert.is(cas.length, 2 * 2 * 3, "the own CA always may");
+});
+
+test("a certificate of the own bundle that claims another domain is no CA of ours where the own name is set", () => {
+  const { snapshot } = Result.getOrThrow(
+    makeTrustSnapshot({ trustPem: home.pem, policy: defaultPolicy, ownName: "home.example", generation: 1, at }),
+  );
+  const leaf = forge("node", { issuer: home, san: uriOf("elsewhere.example", "ca") });
+  assert.ok(Result.isFailure(verifyPath([leaf.der], snapshot, { at })));
+  assert.not(isOwnCa({ role: "ca", domain: "elsewhere.example" }, snapshot));
+  assert.not(isOwnCa({ role: "ca", domain: undefined }, snapshot));
 });
 
 test.run();

@@ -4,7 +4,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../../pki/certificate.ts";
 import { constructed, integer, primitive, sequence } from "../../../pki/issue/der_writer.ts";
-import { keyUsage } from "../../../pki/issue/extensions.ts";
+import { freshestCrl, keyUsage } from "../../../pki/issue/extensions.ts";
 import { checkRevocation, checkValidity, checkWellFormed, findPaths, verifyPath } from "../../../pki/path.ts";
 import type { Refusal, Tried } from "../../../pki/refusal.ts";
 import { defaultPolicy, makeTrustSnapshot } from "../../../pki/trust.ts";
@@ -188,6 +188,32 @@ test("takes the later end of a list and its delta", () => {
   assert.is(evaluate(lists, { at: new Date(end.getTime() + 1) }), "crl-expired");
   const shortened = complete(5n, { nextUpdate: later(3) }) + change(6n, 5, { nextUpdate: later(1) });
   assert.is(evaluate(shortened, { at: end }), "accepted");
+});
+
+const based = (options: ForgeListOptions = {}) =>
+  complete(5n, { add: [freshestCrl("http://ca.example/d.crl")], ...options });
+
+test("of a base that names its deltas, takes the earlier end of it and its delta", () => {
+  const ends: [base: number, delta: number][] = [[14, 3], [3, 14]];
+  const end = new Date(later(3).getTime() + defaultPolicy.crlGraceMs);
+  for (const [base, delta] of ends) {
+    const lists = based({ nextUpdate: later(base) }) + change(6n, 5, { nextUpdate: later(delta) });
+    assert.is(evaluate(lists, { at: end }), "accepted");
+    assert.is(evaluate(lists, { at: new Date(end.getTime() + 1) }), "crl-expired", `${base} and ${delta} days`);
+  }
+});
+
+test("a base that names its deltas clears nobody without one, and revokes", () => {
+  const refusal = refusalOf(based());
+  assert.equal([refusal.code, refusal._tag === "RevocationUnknown" && refusal.why], [
+    "revocation-unknown",
+    "its issuer's list needs a delta list",
+  ]);
+  assert.is(evaluate(based({ revoked: [serial(leaf)] })), "certificate-revoked");
+  assert.is(evaluate(based() + change(6n, 5)), "accepted");
+  assert.is(evaluate(based() + change(7n, 6)), "revocation-unknown", "a delta of a newer base");
+  assert.is(evaluate(based() + change(6n, 5, { thisUpdate: later(1) })), "crl-not-yet-valid");
+  assert.is(evaluate(based() + forgeListPem(middle, { number: 6n })), "accepted", "a newer complete list");
 });
 
 test("refuses a list whose delta somebody else signed", () => {

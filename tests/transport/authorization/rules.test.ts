@@ -2,7 +2,7 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import type { Role } from "../../../pki/certificate.ts";
+import type { MemberRole, Role } from "../../../pki/certificate.ts";
 import { type Act, actNames, type ActRow, acts, isAct, rowOf } from "../../../transport/authorization/acts.ts";
 import { type ActingMember, authorize } from "../../../transport/authorization/authorize.ts";
 import {
@@ -171,12 +171,12 @@ function makeRandom(seed: number): (below: number) => number {
   };
 }
 
-const roles: readonly (Role | undefined)[] = ["gateway", "scheduler", "worker", "data", undefined];
+const roles: readonly (MemberRole | undefined)[] = ["gateway", "scheduler", "worker", "data", "ca", undefined];
 const parts = ["worker", "scheduler", "data", "gateway", "w-1", "w-2", "lab"];
 const domains = ["acme.local", "partner.example", "Acme.local"];
 
 /** Decides by the page's words: no table of rules that fit, no early end, regular expressions in place of segments. */
-function oracle(act: Act, of: ActingMember, own: Role, rules: readonly RuleText[]): string {
+function oracle(act: Act, of: ActingMember, own: MemberRole, rules: readonly RuleText[]): string {
   const row: ActRow = acts[act];
   if (row.receivedBy !== "all" && !row.receivedBy.includes(own)) return `denied by row ${act}`;
   const labels = { deny: [] as string[], allow: [] as string[] };

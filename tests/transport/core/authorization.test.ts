@@ -2,7 +2,7 @@
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import type { PeerIdentity } from "../../../pki/path.ts";
-import type { Role } from "../../../pki/certificate.ts";
+import type { MemberRole } from "../../../pki/certificate.ts";
 import { type Act, actNames, rowOf } from "../../../transport/authorization/acts.ts";
 import type { Rule } from "../../../transport/authorization/authorize.ts";
 import { Authorization, rejudgedSlice } from "../../../transport/core/authorization.ts";
@@ -13,9 +13,9 @@ import { ManualClock } from "../../support/manual_clock.ts";
 import { identityOf } from "../../support/played_session.ts";
 
 const test = suite("Authorization");
-const roles: readonly (Role | undefined)[] = ["gateway", "scheduler", "worker", "data", undefined];
+const roles: readonly (MemberRole | undefined)[] = ["gateway", "scheduler", "worker", "data", "ca", undefined];
 
-function authorizationAt(role: Role, members: readonly PeerIdentity[] = [], rules: readonly Rule[] = []) {
+function authorizationAt(role: MemberRole, members: readonly PeerIdentity[] = [], rules: readonly Rule[] = []) {
   const clock = new ManualClock();
   const facts: TransportFact[] = [];
   const ended: [peer: string, acts: readonly Act[]][] = [];
@@ -37,7 +37,7 @@ const rule = (effect: Rule["effect"], acts: readonly Act[], fits: Rule["fits"] =
 });
 
 test("each row at each role: who may is who the row names, and a certificate without a role", () => {
-  for (const own of ["gateway", "scheduler", "worker", "data"] as const) {
+  for (const own of ["gateway", "scheduler", "worker", "data", "ca"] as const) {
     const { acts } = authorizationAt(own);
     for (const act of actNames) {
       const { receivedBy, allowedTo } = rowOf(act);
@@ -47,6 +47,14 @@ test("each row at each role: who may is who the row names, and a certificate wit
       assert.equal(may, here ? named : [], `${act} at a ${own}`);
     }
   }
+});
+
+test("a CA's node does what every member may, and nothing that a role exists for", () => {
+  const { acts } = authorizationAt("worker");
+  const may = actNames.filter((act) => acts.refusalOf(act, identityOf("a", { role: "ca" })) === undefined);
+  assert.equal(may, actNames.filter((act) => rowOf(act).receivedBy === "all" && rowOf(act).allowedTo === "member"));
+  assert.ok(may.includes("health") && may.includes("identify"));
+  assert.equal(actNames.filter((act) => rowOf(act).allowedTo.includes("ca")), [], "no act is the CA's alone");
 });
 
 test("a refusal is told at once for each member and act, then once a minute with the number of the others", () => {
