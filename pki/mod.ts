@@ -18,6 +18,7 @@ export {
 } from "./certificate.ts";
 export { VerificationCache } from "./verification_cache.ts";
 export {
+  type CrlRequirement,
   findRevocation,
   type HeldCrl,
   parseCrl,

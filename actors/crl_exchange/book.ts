@@ -39,6 +39,15 @@ export interface Arrival {
   readonly bytes?: Uint8Array | undefined;
 }
 
+/** A list whose bytes lie in their place. */
+export interface SeenList {
+  readonly sha256: string;
+  /** What its file looks like. */
+  readonly signature: string;
+  /** Of a small list. */
+  readonly bytes: Uint8Array | undefined;
+}
+
 interface Ahead {
   readonly arrival: Arrival;
   readonly until: number;
@@ -55,6 +64,8 @@ export class CrlBook {
   readonly #learned = new Map<string, OfferedList>();
   /** SHA-256 of lists that came and contradict others: they are not offered. */
   readonly #others = new Set<string>();
+  /** Lists whose bytes were seen in their place, by SHA-256; the bytes of small ones. No others are offered. */
+  readonly #seen = new Map<string, Uint8Array | undefined>();
   #newest: ReadonlyMap<string, OfferedList> = new Map();
   #known: ReadonlySet<string> = new Set();
   #issuers: ReadonlyMap<string, CrlIssuer> = new Map();
@@ -100,6 +111,8 @@ export class CrlBook {
       }
     }
     this.#newest = newestOf([...this.#learned.values(), ...held]);
+    const offered = new Set([...this.#newest.values()].map(({ notice }) => notice.sha256));
+    for (const sha256 of this.#seen.keys()) if (!offered.has(sha256)) this.#seen.delete(sha256);
     const learned = [...this.#learned.values()].map(({ notice }) => notice.sha256);
     this.#known = new Set([...hashesOf(this.#snapshot), ...learned, ...this.#others]);
     this.#issuers = issuersOf(this.#snapshot);
@@ -112,18 +125,31 @@ export class CrlBook {
       this.#others.add(crl.sha256);
       const [oldest] = this.#others.size > othersMax ? this.#others : [];
       if (oldest !== undefined) this.#others.delete(oldest);
-    } else this.#learned.set(slotOf(notice), { notice: bytes === undefined ? notice : { ...notice, bytes }, path });
+    } else {
+      this.#learned.set(slotOf(notice), { notice, path });
+      this.#seen.set(crl.sha256, bytes);
+    }
     this.refresh();
+  }
+
+  /** Lists in force whose bytes were not seen in their place: the keeper of lists may not have written them yet. */
+  unseen(): readonly OfferedList[] {
+    return [...this.#newest.values()].filter(({ notice }) => !this.#seen.has(notice.sha256));
+  }
+
+  /** The bytes of a list were seen in its place. */
+  seen({ sha256, signature, bytes }: SeenList): void {
+    this.#seen.set(sha256, bytes);
+    this.noteSignature(sha256, signature);
   }
 
   /** The lists that peers are told, with as many bytes as one announcement may bring along. */
   notices(): readonly CrlNotice[] {
     let inline = 0;
-    return [...this.#newest.values()].map(({ notice }) => {
-      inline += notice.bytes?.length ?? 0;
-      if (inline <= crlInlineBytesMax) return notice;
-      const { bytes: _bytes, ...bare } = notice;
-      return bare;
+    return [...this.#newest.values()].filter(({ notice }) => this.#seen.has(notice.sha256)).map(({ notice }) => {
+      const bytes = this.#seen.get(notice.sha256);
+      inline += bytes?.length ?? 0;
+      return bytes === undefined || inline > crlInlineBytesMax ? notice : { ...notice, bytes };
     });
   }
 

@@ -15,8 +15,9 @@ import {
   takeCrl,
 } from "../files/arriving_crls.ts";
 import { type EffectInput, fromEffect } from "../runtime/effect_actor.ts";
-import type { Arrival } from "./book.ts";
+import type { Arrival, SeenList } from "./book.ts";
 import { type FetchInput, fetchLists } from "./fetch_lists.ts";
+import type { OfferedList } from "./travelling_crls.ts";
 
 /** Removes what an earlier run left aside. */
 export const clear = fromEffect(
@@ -57,6 +58,24 @@ export const take = fromEffect(
       const piece = yield* readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax);
       return { arrival, outcome, bytes: piece?.bytes } satisfies Taken;
     }),
+);
+
+/** Looks which lists lie in their place. */
+export const seek = fromEffect(
+  "seek",
+  ({ lists }: EffectInput & { readonly lists: readonly OfferedList[] }) =>
+    Effect.map(
+      Effect.forEach(lists, ({ path, notice: { sha256, size } }) =>
+        Effect.map(readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax), (piece) => {
+          if (piece === undefined) {
+            return [];
+          }
+          const { signature, bytes } = piece;
+          return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
+        })),
+      (seen) =>
+        seen.flat(),
+    ),
 );
 
 interface ServeInput extends EffectInput {

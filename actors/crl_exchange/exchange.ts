@@ -7,6 +7,8 @@
  *    arrivals: resting ── a list's bytes are there ─▶ taking (verified, moved into place) ─▶ resting
  *                 ▲                                     └── not stored ─▶ pausing ── 10 s ──┐
  *                 └─────────────────────────────────────────────────────────────────────────┘
+ *    offering: resting ── a list in force ─▶ seeking ── its bytes are in their place ─▶ resting (announced)
+ *                            ▲  └── waiting ◀────┘ (not yet)
  *    fetching: idle ── trust ─▶ asking ─▶ settling ─▶ waiting ── a minute ─▶ asking             (off without URLs)
  * ```
  *
@@ -31,6 +33,7 @@ import {
   fetchInput,
   look,
   lookAgain,
+  noteSeen,
   pause,
   respond,
   serveNext,
@@ -39,6 +42,7 @@ import {
   takeTrust,
   tellAgain,
   told,
+  wantAgain,
 } from "./exchange_actions.ts";
 import { exchangeSetup } from "./exchange_setup.ts";
 import type { PullEvent } from "./pull.ts";
@@ -62,6 +66,9 @@ const exchange = exchangeSetup.extend({
     endPull: enqueueActions(endPull),
     serveNext: enqueueActions(serveNext),
     respond: enqueueActions(respond),
+    noteSeen: enqueueActions(noteSeen),
+    countSeek: assign({ seeks: ({ context }) => context.seeks + 1 }),
+    wantAgain: enqueueActions(wantAgain),
     endArrival: enqueueActions(endArrival),
     pause: enqueueActions(pause),
     due: enqueueActions(due),
@@ -88,6 +95,7 @@ export const crlExchangeMachine = exchange.createMachine({
     waiting: [],
     reading: 0,
     isLooking: false,
+    seeks: 0,
     pausedUntil: 0,
     isUnstored: false,
     etags: new Map(),
@@ -105,6 +113,7 @@ export const crlExchangeMachine = exchange.createMachine({
     "crl.look": { actions: "look" },
     "crl.look.again": { actions: "lookAgain" },
     "crl.serve": { actions: "serveNext" },
+    "crl.again": { actions: { type: "wantAgain", params: ({ event }) => event } },
     "crl.due": { actions: "due" },
     "pull.progressed": { actions: { type: "noteProgress", params: ({ event }) => event } },
     "pull.ended": { actions: { type: "endPull", params: ({ event }) => event } },
@@ -126,6 +135,23 @@ export const crlExchangeMachine = exchange.createMachine({
           initial: "waiting",
           states: {
             waiting: { after: { announceAgain: { target: "waiting", reenter: true, actions: "announceAll" } } },
+          },
+        },
+        offering: {
+          initial: "resting",
+          states: {
+            resting: { always: { guard: "hasUnseen", target: "seeking" } },
+            seeking: {
+              invoke: { src: "seek", input: ({ context: { ports, book } }) => ({ ports, lists: book.unseen() }) },
+              on: {
+                "effect.done.seek": { target: "sought", actions: { type: "noteSeen", params: ({ event }) => event } },
+                "effect.failed.seek": { target: "waiting", actions: "countSeek" },
+              },
+            },
+            sought: {
+              always: [{ guard: "hasUnseen", target: "waiting", actions: "countSeek" }, { target: "resting" }],
+            },
+            waiting: { after: { seekAgain: "seeking" } },
           },
         },
         arrivals: {

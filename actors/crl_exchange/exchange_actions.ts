@@ -9,6 +9,7 @@ import type { PeerText, RequestAnswer, TransportFact } from "../../transport/por
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import { answerAs, type TransportRef } from "../runtime/role.ts";
 import { backoffMs } from "../runtime/backoff.ts";
+import type { SeenList } from "./book.ts";
 import type { Taken } from "./effects.ts";
 import { type ExchangeArgs, lookMs, type OwnEvent, pauseMs, readingMax, waitingMax } from "./exchange_setup.ts";
 import type { Fetched } from "./fetch_lists.ts";
@@ -16,6 +17,8 @@ import type { PullEvent, PullRef } from "./pull.ts";
 
 /** How long an answer to an announcement is waited for, in milliseconds. */
 export const announceTimeoutMs = 5_000;
+/** How long until a list that nobody could serve is asked for again, in milliseconds. */
+export const againMs = 2_000;
 /** The wait before an announcement that failed is repeated. */
 const tellBackoff = { firstMs: 500, maxMs: 60_000 };
 const protocol = "/hypha-crl/1";
@@ -102,6 +105,13 @@ export function takeTransport(args: ExchangeArgs, { transport }: { readonly tran
   for (const peer of [...book.neighbours.peers()]) book.wants.left(peer);
   book.neighbours.clear();
   enqueue.assign({ transport });
+}
+
+/** Lists lie in their places: peers are told. */
+export function noteSeen(args: ExchangeArgs, { value }: { readonly value: readonly SeenList[] }): void {
+  for (const list of value) args.context.book.seen(list);
+  if (value.length > 0) args.enqueue.assign({ seeks: 0 });
+  tellAll(args);
 }
 
 // ── Requests ──
@@ -209,13 +219,24 @@ export function endPull(
   }
   if (end === "wrong") blame(args, peer, detail);
   // Nobody had it: those that told of it are to blame, unless they told a newer one meanwhile.
-  if (outcome === "unserved") {
+  if (outcome === "unserved" && notice !== undefined) {
+    for (const each of tellers) {
+      enqueue.raise({ type: "crl.again", peer: each, notice }, { delay: againMs, id: `${sha256}/${each}` });
+    }
     for (const each of tellers) if (end !== "wrong" || each !== peer) blame(args, each, detail);
   }
   if (end === "useless") {
     const message = `Cannot pull revocation list ${sha256.slice(0, 16)} from ${peer}: ${detail}`;
     ports.report({ level: "debug", event: "crl.unserved", message, fields: { peer, sha256 } });
   }
+  enqueue.raise({ type: "crl.look" });
+}
+
+/** Nobody could serve a list a while ago: those that still tell it are asked again. */
+export function wantAgain(args: ExchangeArgs, { peer, notice }: Extract<OwnEvent, { type: "crl.again" }>): void {
+  const { context: { book }, enqueue } = args;
+  if (!book.neighbours.stillTells(peer, notice)) return;
+  book.announced(peer, [notice]);
   enqueue.raise({ type: "crl.look" });
 }
 

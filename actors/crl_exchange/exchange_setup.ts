@@ -7,13 +7,14 @@ import { type ActorRef, setup, type Snapshot } from "xstate";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { CrlNotice } from "../../transport/protocols/messages.ts";
+import { backoffMs } from "../runtime/backoff.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { ReceivedRequest } from "../runtime/requests.ts";
 import type { TransportRef } from "../runtime/role.ts";
 import { CrlBook } from "./book.ts";
-import { clear, fetchRound, serve, take } from "./effects.ts";
+import { clear, fetchRound, seek, serve, take } from "./effects.ts";
 import { pullMachine } from "./pull.ts";
 
 /** How often all lists are announced again, in milliseconds. */
@@ -26,6 +27,8 @@ export const readingMax = 8;
 export const waitingMax = 1_024;
 /** How often pulls are looked at while others wait, in milliseconds. */
 export const lookMs = 250;
+/** The wait until lists in force are looked for again in their places. */
+const seekBackoff = { firstMs: 50, maxMs: 10_000 };
 /** How long nothing is pulled or taken where the state directory could not be written, in milliseconds. */
 export const pauseMs = 10_000;
 
@@ -70,6 +73,8 @@ export type OwnEvent =
   | { readonly type: "crl.look.again" }
   /** Peers wait for pieces. */
   | { readonly type: "crl.serve" }
+  /** A list that nobody could serve may be served now. */
+  | { readonly type: "crl.again"; readonly peer: string; readonly notice: CrlNotice }
   /** The time of a list that was kept aside may have come. */
   | { readonly type: "crl.due" };
 
@@ -82,6 +87,8 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   readonly waiting: readonly ReceivedRequest[];
   readonly reading: number;
   readonly isLooking: boolean;
+  /** Looks in a row that did not find all lists in their places. */
+  readonly seeks: number;
   /** Before this nothing is pulled: the state directory could not be written. In milliseconds since the epoch. */
   readonly pausedUntil: number;
   /** The state directory could not be written: that was reported. */
@@ -94,7 +101,7 @@ export interface CrlExchangeContext extends CrlExchangeInput {
   readonly isToldFetched: boolean;
 }
 
-const actors = { clear, take, serve, fetchRound, pull: pullMachine };
+const actors = { clear, seek, take, serve, fetchRound, pull: pullMachine };
 
 /** Types and children of the exchange. */
 export const exchangeSetup = setup({
@@ -105,6 +112,7 @@ export const exchangeSetup = setup({
   },
   actors,
   guards: {
+    hasUnseen: ({ context }) => context.book.unseen().length > 0,
     hasArrival: ({ context }) => context.book.nextArrival !== undefined,
     isTrustKnown: ({ context }) => context.book.isTrustKnown,
     hasUrls: ({ context }) => context.urls.length > 0,
@@ -114,6 +122,7 @@ export const exchangeSetup = setup({
   delays: {
     announceAgain: ({ context: { ports } }) => announceEveryMs * (0.9 + ports.random() / 5),
     pause: pauseMs,
+    seekAgain: ({ context: { ports, seeks } }) => backoffMs(seeks, ports.random(), seekBackoff),
     fetchAgain: ({ context: { book, ports, isReached } }) =>
       (isReached && !book.isLacking ? fetchEveryMs : refetchMs) * (0.75 + ports.random() / 2),
   },

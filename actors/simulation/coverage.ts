@@ -5,6 +5,8 @@
  */
 import type { AnyStateMachine, AnyStateNode, InspectionEvent } from "xstate";
 import { allocationMachine } from "../scheduler/allocation.ts";
+import { crlExchangeMachine } from "../crl_exchange/exchange.ts";
+import { pullMachine } from "../crl_exchange/pull.ts";
 import { dataMachine } from "../data/data.ts";
 import { gatewayMachine } from "../gateway/gateway.ts";
 import { previousIdentityMachine } from "../node/previous_identity.ts";
@@ -19,6 +21,7 @@ import { ruleStoreMachine } from "../node/rule_store.ts";
 import { parameterServerMachine } from "../job/parameter_server.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import { schedulerMachine } from "../scheduler/scheduler.ts";
+import { watchedCrlsMachine } from "../files/watched_crls.ts";
 import { watchedFilesMachine } from "../files/watched_files.ts";
 import { trustStoreMachine } from "../trust/trust_store.ts";
 import { workerMachine } from "../worker/worker.ts";
@@ -31,7 +34,10 @@ export const simulatedMachines: readonly AnyStateMachine[] = [
   identityMachine,
   ruleStoreMachine,
   watchedFilesMachine,
+  watchedCrlsMachine,
   previousIdentityMachine,
+  crlExchangeMachine,
+  pullMachine,
   refusalLogMachine,
   gatewayLinkMachine,
   gatewayMachine,
