@@ -174,7 +174,13 @@ export const rolelessNode = node.createMachine({
           },
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
-            "identity.refused": { target: "#node.failed", actions: failAt("load") },
+            "identity.refused": [
+              {
+                guard: { type: "isListAwaited", params: ({ event }) => event },
+                actions: ["noteOwnAccepted", { type: "reportOwnRefused", params: ({ event }) => event }],
+              },
+              { target: "#node.failed", actions: failAt("load") },
+            ],
             "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },
           },
         },
