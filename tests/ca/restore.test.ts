@@ -182,6 +182,9 @@ test("nothing is restored without the newest list, from an older one, or over a 
   writeFileSync(join(folder, "rubbish.db"), "rubbish".repeat(1_000));
   assert.match(await detailOf({ above: 5n }, join(folder, "rubbish.db")), /Cannot use register/);
   assert.equal(readdirSync(config.stateDir), [], "no part of it is left");
+  writeFileSync(join(config.stateDir, "ca.db-wal"), "");
+  assert.match(await detailOf(world.newest), /ca\.db-wal exists/);
+  rmSync(join(config.stateDir, "ca.db-wal"));
   const above = world.last.number + 1_000_000n;
   const done = Result.getOrThrow(await run(config, backup, { above }, at(60)));
   assert.is(done.number, String(above + 1n));
