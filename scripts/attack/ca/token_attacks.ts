@@ -105,7 +105,7 @@ export const tokenAttacks: readonly CaAttack[] = [
   },
   {
     id: "one-token-and-key-at-once",
-    count: { full: 64, quick: 8 },
+    count: { full: 16, quick: 8 },
     expected: ["ok"],
     async run(world, count, loot) {
       const token = await world.token(world.name());
@@ -127,7 +127,7 @@ export const tokenAttacks: readonly CaAttack[] = [
   },
   {
     id: "one-token-and-many-keys-at-once",
-    count: { full: 64, quick: 8 },
+    count: { full: 16, quick: 8 },
     expected: ["ok", "token-used"],
     alarm: "ca.alarm.token-used",
     async run(world, count, loot) {
