@@ -1,5 +1,5 @@
 /**
- * `npm run attack [-- gate|cell|members]`: attacks a node, or the cells of a worker, and reports the result of each attack.
+ * `npm run attack [-- gate|cell|members|ca]`: attacks a node, the cells of a worker or a CA, and reports the result of each attack.
  *
  * Exits with 0 when every result is the expected one, 1 otherwise, 2 on wrong usage.
  *
@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 /** Parts that there are; each is a module with `attack(options)`. */
-const parts = ["gate", "cell", "members"] as const;
+const parts = ["gate", "cell", "members", "ca"] as const;
 
 /** Options that a part reads by itself. */
 const ownOptions = ["level", "user", "matrix", "only", "storm", "control"];
@@ -33,8 +33,8 @@ interface AttackReport {
 
 function usage(reason: string): never {
   console.error(`Cannot run: ${reason}
-Usage: npm run attack [-- gate|cell|members] [--runtime node|deno] [--quick] [--json]
-       members: [--only ID,ID] [--storm] [--control]
+Usage: npm run attack [-- gate|cell|members|ca] [--runtime node|deno] [--quick] [--json]
+       members, ca: [--only ID,ID]; members: [--storm] [--control]
        cell: [--level full|root|namespaces|bare] [--user root|user] [--matrix]`);
   process.exit(2);
 }

@@ -5,6 +5,13 @@
  */
 import { Worker } from "node:worker_threads";
 
+/** A thread without a question is ended after this time, in milliseconds: it holds 25 MB. */
+const idleMs = 60_000;
+/**
+ * Starting a thread stops Deno's event loop for 40 to 100 ms, Node's for one: there it is started before the port opens, and stays.
+ */
+const stays = "Deno" in globalThis;
+
 /** A thread's file: in this folder, and next to the chunks of the package. */
 export type ThreadName = "list_thread" | "backup_thread";
 
@@ -16,20 +23,21 @@ interface Asking<Message> {
   readonly fail: (detail: string) => void;
 }
 
-/** A thread that is started with its first question, or before. One that died is started again. */
+/** A thread that is started with its first question. One that ended is started again. */
 export class AskedThread<Question, Message> {
   readonly #name: ThreadName;
   #worker: Worker | undefined;
   #asking: Asking<Message> | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #idle: NodeJS.Timeout | undefined;
 
   constructor(name: ThreadName) {
     this.#name = name;
   }
 
-  /** Starts it. */
-  start(): void {
-    this.#worker ??= this.#started();
+  /** Starts it where that takes long. */
+  prepare(): void {
+    if (stays) this.#worker ??= this.#started();
   }
 
   /** Asks. Questions wait for the ones before; a thread that ends fails its question. */
@@ -41,16 +49,19 @@ export class AskedThread<Question, Message> {
 
   /** Ends it. */
   end(): void {
+    clearTimeout(this.#idle);
     void this.#worker?.terminate();
     this.#over("it was closed");
   }
 
   #ask<A>(question: Question, hear: Hear<Message, A>): Promise<A> {
     return new Promise((resolve, reject) => {
-      this.start();
+      clearTimeout(this.#idle);
+      this.#worker ??= this.#started();
       const settle = (act: () => void) => {
         this.#asking = undefined;
         this.#worker?.unref();
+        if (!stays) this.#idle = setTimeout(() => this.end(), idleMs).unref();
         act();
       };
       this.#asking = {
@@ -60,15 +71,18 @@ export class AskedThread<Question, Message> {
         },
         fail: (detail) => settle(() => reject(new Error(`the thread ended: ${detail}`))),
       };
-      this.#worker?.ref();
-      this.#worker?.postMessage(question);
+      this.#worker.ref();
+      this.#worker.postMessage(question);
     });
   }
 
   #started(): Worker {
     // In the package the sources are JavaScript: the thread has the same extension as this file.
     const ending = import.meta.url.endsWith(".ts") ? "ts" : "js";
-    const worker = new Worker(new URL(`./${this.#name}.${ending}`, import.meta.url));
+    const worker = new Worker(new URL(`./${this.#name}.${ending}`, import.meta.url), {
+      // A small heap for what is soon garbage keeps the peak down (Node; Deno has no such limit).
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
+    });
     const over = (detail: string) => {
       if (this.#worker === worker) this.#over(detail);
     };

@@ -64,7 +64,7 @@ const prepare = fromEffect("prepare", (input: CaInput) =>
   Effect.gen(function* () {
     const { ports, ca, name } = input;
     const at = new Date(ports.now());
-    ca.register.startThreads();
+    ca.register.prepareThreads();
     // The first request would pay for it: 80 ms of the event loop.
     yield* Effect.promise(() => loadLibrary());
     yield* renewLists(ca, at);

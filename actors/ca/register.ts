@@ -120,10 +120,10 @@ export class Register {
     );
   }
 
-  /** Starts the threads. On Deno this stops the event loop for 100 ms: do it before the port opens. */
-  startThreads(): void {
-    this.lists.start();
-    this.#backups.start();
+  /** Starts the threads where that takes long: to be called before the port opens. */
+  prepareThreads(): void {
+    this.lists.prepare();
+    this.#backups.prepare();
   }
 
   /** Writes a consistent copy, 0600, while the register is in use; the whole or none. Fails where the file exists. */

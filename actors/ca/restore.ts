@@ -57,8 +57,12 @@ export function restore({ config, backup, newest }: RestoreRequest, at: Date): E
   const target = registerPath(config);
   const aside = `${target}.restoring`;
   return Effect.gen(function* () {
-    if (existsSync(target)) {
-      return yield* new RestoreFailed({ detail: `${target} exists. Stop the CA and move its register away` });
+    // A log that is left would be played into the restored file.
+    const there = ["", "-wal", "-shm"].map((ending) => `${target}${ending}`).find((each) => existsSync(each));
+    if (there !== undefined) {
+      return yield* new RestoreFailed({
+        detail: `${there} exists. Stop the CA and move its register away: ${target}*`,
+      });
     }
     yield* Effect.try({
       try: () => {

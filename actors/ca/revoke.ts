@@ -142,6 +142,9 @@ function revokeSerial(
   });
 }
 
+/** A positive number of 20 octets at most: no list can have another. */
+const serialPattern = /^(?:[0-7][0-9a-f]{39}|[0-9a-f]{1,39})$/;
+
 /** A serial of the gap: it is listed, although its certificate is not known. */
 function revokeUnknown(
   ca: CertificateAuthority,
@@ -150,7 +153,7 @@ function revokeUnknown(
 ): Effect.Effect<readonly [], Failure> {
   return Effect.gen(function* () {
     const gap = yield* Effect.fromResult(ca.register.read((rows) => gapOf(rows, at)));
-    if (gap === undefined || !/^[0-9a-f]{1,40}$/.test(plainSerial(serial))) {
+    if (gap === undefined || !serialPattern.test(plainSerial(serial))) {
       return yield* Effect.fromResult(unknown(`no certificate has serial ${serial}`));
     }
     const fresh = signersOf(ca).map(({ issuerId: issuer }) => ({

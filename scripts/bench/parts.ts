@@ -25,6 +25,7 @@ export const parts = {
   simulation: (): Promise<BenchPart> => import("./simulation/part.ts"),
   network: (): Promise<BenchPart> => import("./network/part.ts"),
   program: (): Promise<BenchPart> => import("./program/part.ts"),
+  ca: (): Promise<BenchPart> => import("./ca/part.ts"),
 } as const;
 
 /** The name of a part. */

@@ -99,9 +99,16 @@ const operations: [what: StepOperation, before: readonly StepOperation[], certif
   ["revoke", [], 1],
   ["lists", [], 1],
 ];
+let origin: Awaited<ReturnType<typeof prepared>>;
+test.before(async () => {
+  origin = await prepared();
+});
+test.after(() => rmSync(origin.folder, { recursive: true }));
 for (const [what, before, certificates] of operations) {
   test(`${what}: killed after each step, and asked again`, async () => {
-    const { folder, world } = await prepared();
+    const { world } = origin;
+    const folder = mkdtempSync(join(tmpdir(), "hypha-steps-"));
+    cpSync(origin.folder, folder, { recursive: true });
     const begin = stepAuthority(folder, world);
     for (const each of before) await operate(begin, world, each);
     const first = stateOf(begin);

@@ -7,7 +7,7 @@ import * as assert from "uvu/assert";
 import type { CaAlarm } from "../../actors/ca/alarm.ts";
 import { type CaConfig, parseCaConfig } from "../../actors/ca/ca_config.ts";
 import type { CertificateAuthority } from "../../actors/ca/certificate_authority.ts";
-import { crlOf, derOf } from "../../actors/ca/crl_rows.ts";
+import { crlOf, derOf, enterRevocations } from "../../actors/ca/crl_rows.ts";
 import { enrol } from "../../actors/ca/enrol.ts";
 import { openAuthority } from "../../actors/ca/open_authority.ts";
 import { reenrol } from "../../actors/ca/reenrol.ts";
@@ -44,10 +44,20 @@ const listOf = ({ register, issuerId }: CertificateAuthority) =>
 const serialsOf = (ca: CertificateAuthority) =>
   Result.getOrThrow(revokedEntries(Result.getOrThrow(parseCrl(listOf(ca).der)))).map(({ serial }) => serial);
 
+/** Revocations of an earlier time. */
+function crowd({ register, issuerId: issuer }: CertificateAuthority, count: number, at: Date): void {
+  const rows = Array.from({ length: count }, (_, index) => ({
+    ...{ position: index + 1, issuer, serial: (0x4000_0000 + index).toString(16).padEnd(40, "7") },
+    ...{ revoked: +at, reason: "superseded" as const, not_after: null },
+  }));
+  Result.getOrThrow(register.transaction((all) => Result.succeed(enterRevocations(all, rows))));
+}
+
 /** A CA that lost its register an hour after a backup, and revoked and issued meanwhile. */
-async function lost() {
+async function lost(revokedBefore = 0) {
   const from = new Date();
   const world = await testAuthority({ from });
+  crowd(world.ca, revokedBefore, from);
   await Effect.runPromise(renewLists(world.ca, from));
   const before = { known: await node(world, "known", from), revoked: await node(world, "revoked", from) };
   const unused = await world.token("unused", {}, from);
@@ -63,6 +73,11 @@ async function lost() {
   await Effect.runPromise(revoke(world.ca, { name: "revoked" }, "keyCompromise", at(20)));
   const last = listOf(world.ca);
   writeFileSync(join(world.folder, "newest.crl"), last.der);
+  for (const kind of ["base", "delta"] as const) {
+    const row = Result.getOrThrow(world.ca.register.read((rows) => crlOf(rows, world.ca.issuerId, kind)));
+    const der = row && Result.getOrThrow(world.ca.register.read((rows) => derOf(rows, row)));
+    if (der !== undefined) writeFileSync(join(world.folder, `${kind}.crl`), der);
+  }
   world.ca.register.close();
   const state = join(world.folder, "state");
   mkdirSync(state, { mode: 0o700 });
@@ -164,6 +179,20 @@ test("the owner's certificate of the gap ends the line before it", () =>
     assert.is(await codeOf(reenrol(ca, thief, at(71))), "renewal-forked");
   }));
 
+test("of a long list the base and its newest delta are as good as the complete one", async () => {
+  const { config, backup, at, folder, revoked, last } = await lost(700);
+  const files = [join(folder, "delta.crl")];
+  const alone = await run(config, backup, { files }, at(60));
+  assert.match(Result.isFailure(alone) ? alone.failure.message : "", /is a delta: give its base/);
+  const done = Result.getOrThrow(await run(config, backup, { files: [...files, join(folder, "base.crl")] }, at(60)));
+  assert.is(done.merged, 1);
+  assert.ok(BigInt(done.number) > last.number);
+  const ca = await Effect.runPromise(openAuthority(config, () => {}));
+  assert.equal([serialsOf(ca).length, serialsOf(ca).at(-1)], [701, revoked.serial]);
+  ca.register.close();
+  rmSync(folder, { recursive: true });
+});
+
 test("nothing is restored without the newest list, from an older one, or over a register", async () => {
   const world = await lost();
   const { config, backup, at, folder } = world;
@@ -182,6 +211,9 @@ test("nothing is restored without the newest list, from an older one, or over a 
   writeFileSync(join(folder, "rubbish.db"), "rubbish".repeat(1_000));
   assert.match(await detailOf({ above: 5n }, join(folder, "rubbish.db")), /Cannot use register/);
   assert.equal(readdirSync(config.stateDir), [], "no part of it is left");
+  writeFileSync(join(config.stateDir, "ca.db-wal"), "");
+  assert.match(await detailOf(world.newest), /ca\.db-wal exists/);
+  rmSync(join(config.stateDir, "ca.db-wal"));
   const above = world.last.number + 1_000_000n;
   const done = Result.getOrThrow(await run(config, backup, { above }, at(60)));
   assert.is(done.number, String(above + 1n));

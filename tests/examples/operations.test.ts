@@ -22,9 +22,12 @@ const port = await freePort();
 const address = `/ip4/127.0.0.1/tcp/${port}`;
 const at = (...path: readonly string[]) => join(folder, ...path);
 
-/** Commands of the page: one a line, continued lines joined. */
+/** Commands of the page: one a line, continued lines joined. A CA's life has a test of its own: `ca_life.test.ts`. */
 function commandsOf(path: string): readonly string[] {
-  const page = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+  const page = readFileSync(new URL(`../../${path}`, import.meta.url), "utf8").replace(
+    /^## Life of a CA$.*?^(?=## )/ms,
+    "",
+  );
   return [...page.matchAll(/```sh\n([\s\S]*?)```/g)]
     .flatMap((match) => (match[1] ?? "").replaceAll("\\\n", " ").split("\n"))
     .filter((line) => line !== "");
