@@ -79,8 +79,7 @@ export function established(
   { identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   const { book } = args.context;
-  book.neighbours.established(identity);
-  book.refresh();
+  book.established(identity);
   tellAll(args);
 }
 

@@ -12,11 +12,21 @@ import process from "node:process";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { makeNodeNetwork, type RunningNode } from "../support/node_network.ts";
+import { makeTestPki } from "../support/pki.ts";
 
 const test = suite("revocation that travels");
 /** Beside the gateway; `HYPHA_NODES=19 npm test -- tests/network/crl_exchange.test.ts` is the long form. */
 const members = Number(process.env["HYPHA_NODES"] ?? 6);
-const network = await makeNodeNetwork();
+const pki = await makeTestPki();
+const network = await makeNodeNetwork({
+  ...pki,
+  // The intermediate in the bundle: lists of an issuer that only peers send do not travel.
+  write: async (dir, node, crlsPem) => {
+    const files = await pki.write(dir, node, crlsPem);
+    writeFileSync(files.trustPath, pki.intermediate.certPem + pki.root.certPem);
+    return files;
+  },
+});
 
 test("a list that one gateway is given closes the connections of all nodes with the revoked", async () => {
   const stateOf = (name: string) => ({ stateDir: join(network.folder, name, "state") });
