@@ -66,15 +66,17 @@ export const seek = fromEffect(
   ({ lists }: EffectInput & { readonly lists: readonly OfferedList[] }) =>
     Effect.map(
       Effect.forEach(lists, ({ path, notice: { sha256, size } }) =>
-        Effect.map(readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax), (piece) => {
-          if (piece === undefined) {
-            return [];
-          }
-          const { signature, bytes } = piece;
-          return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
-        })),
-      (seen) =>
-        seen.flat(),
+        Effect.map(
+          readPiece({ path, sha256, offset: 0, unchanged: undefined, sizeBytes: size }, crlInlineBytesMax),
+          (piece) => {
+            if (piece === undefined) {
+              return [];
+            }
+            const { signature, bytes } = piece;
+            return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
+          },
+        )),
+      (seen) => seen.flat(),
     ),
 );
 

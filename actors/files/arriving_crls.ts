@@ -241,17 +241,21 @@ export interface CrlPiece {
  * @returns Undefined where the file does not hold that list (any more).
  */
 export function readPiece(
-  { path, sha256, offset, unchanged }: {
+  { path, sha256, offset, unchanged, sizeBytes }: {
     readonly path: string;
     readonly sha256: string;
     readonly offset: number;
     readonly unchanged: string | undefined;
+    /** Of the list, where it is known: a file of another size is not read. */
+    readonly sizeBytes?: number;
   },
   pieceBytes: number,
 ): Effect.Effect<CrlPiece | undefined, never, FileSystem> {
   const read = Effect.scoped(Effect.gen(function* () {
     const file = yield* (yield* FileSystem).open(path, { flag: "r" });
-    const signature = signatureOf(yield* file.stat);
+    const look = yield* file.stat;
+    const signature = signatureOf(look);
+    if (sizeBytes !== undefined && Number(look.size) !== sizeBytes) return undefined;
     if (signature !== unchanged && (yield* hashFile(file)) !== sha256) return undefined;
     yield* file.seek(BigInt(offset), "start");
     return { signature, bytes: yield* readUpTo(file, pieceBytes) };
