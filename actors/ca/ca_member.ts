@@ -3,9 +3,9 @@
  * after the transaction that made it.
  *
  * ```
- *  choosing ─▶ preparing (a certificate of role `ca`) ─▶ running: resting ── 0.2 s ──▶ looking ─▶ resting
- *     │           ▲   └── failed ──▶ waiting ── 10 s ──▶ preparing    │
- *     ▼           └─────────────── two thirds of its life ────────────┘
+ *  choosing ─▶ awaiting (the CA's certificate) ─▶ preparing ─▶ running: resting ── 0.2 s ──▶ looking ─▶ resting
+ *     │           ▲ └── failed ──▶ waiting ── 10 s ──▶ preparing         │
+ *     ▼           └──────────────── another certificate ────────────────┘
  *    off (no gateways)
  * ```
  *
@@ -31,10 +31,9 @@ import { type EffectInput, type EventsOf, fromEffect } from "../runtime/effect_a
 import type { Ports } from "../runtime/ports.ts";
 import { present } from "../runtime/present.ts";
 import { makeIdentity } from "../trust/make_identity.ts";
-import { renewAfterPart } from "./answer.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
 import { type MemberLists, readMemberLists } from "./member_lists.ts";
-import { issueOwn } from "./own_certificate.ts";
+import type { ServerIdentity } from "./own_certificate.ts";
 
 /** How often the register is looked at, in milliseconds: a part of the two seconds that a revocation may take. */
 export const registerLookMs = 200;
@@ -45,8 +44,8 @@ export const memberRetryMs = 10_000;
 export interface CaMemberInput {
   readonly ports: Ports;
   readonly ca: CertificateAuthority;
-  /** Last part of the CA's SPIFFE ID. */
-  readonly name: string;
+  /** The CA's own certificate, of role `ca`; undefined while it has none. */
+  readonly own: () => ServerIdentity | undefined;
   /** State directory of the member, with the lists that it announces. */
   readonly stateDir: string;
   readonly transport: CallbackActorLogic<TransportAsk, TransportInput>;
@@ -56,24 +55,21 @@ export interface CaMemberInput {
 interface CaMemberContext extends CaMemberInput {
   readonly identity: NodeIdentity | undefined;
   readonly lists: MemberLists | undefined;
-  /** When the certificate is replaced, in milliseconds since the epoch. */
-  readonly renewAt: number;
+  /** The certificate that the transport shows. */
+  readonly shown: ServerIdentity | undefined;
   readonly actor: ActorRefFrom<CaMemberInput["transport"]> | undefined;
 }
 
-type Work = EffectInput & Pick<CaMemberContext, "ports" | "ca" | "name" | "stateDir" | "lists">;
+type Work = EffectInput & Pick<CaMemberContext, "ports" | "ca" | "stateDir" | "lists">;
 
 const readLists = ({ ca, stateDir, lists: before, ports }: Work) =>
   readMemberLists({ ca, stateDir, before, at: new Date(ports.now()) });
 
-const prepare = fromEffect("prepare", (work: Work) =>
+const prepare = fromEffect("prepare", (work: Work & Pick<CaMemberInput, "own">) =>
   Effect.gen(function* () {
-    const { ca, name, ports } = work;
-    const at = new Date(ports.now());
-    const own = yield* issueOwn(ca, name, at);
-    const identity = yield* Effect.fromResult(makeIdentity(own, { at }));
-    const renewAt = +own.notBefore + (+own.notAfter - +own.notBefore) * renewAfterPart;
-    return { identity, renewAt, lists: yield* readLists(work) };
+    const shown = present(work.own(), "the CA's certificate");
+    const identity = yield* Effect.fromResult(makeIdentity(shown, { at: new Date(work.ports.now()) }));
+    return { shown, identity, lists: yield* readLists(work) };
   }));
 
 const look = fromEffect("look", (work: Work) => readLists(work));
@@ -87,7 +83,8 @@ const memberSetup = setup({
   actors,
   guards: {
     hasGateways: ({ context }) => context.ca.gateways.length > 0,
-    isDue: ({ context: { ports, renewAt } }) => ports.now() >= renewAt,
+    hasOwn: ({ context }) => context.own() !== undefined,
+    isRenewed: ({ context: { own, shown } }) => own() !== shown,
   },
   delays: {
     again: registerLookMs,
@@ -166,7 +163,7 @@ function takeLists({ context, enqueue }: MemberArgs, { lists }: { readonly lists
 
 const member = memberSetup.extend({
   actions: {
-    take: assign((_, prepared: Pick<CaMemberContext, "identity" | "renewAt" | "lists">) => prepared),
+    take: assign((_, prepared: Pick<CaMemberContext, "identity" | "shown" | "lists">) => prepared),
     makeTransport: assign({
       actor: ({ context, spawn }) => spawn(context.transport, { input: transportInput(context) }),
     }),
@@ -185,10 +182,10 @@ const member = memberSetup.extend({
 });
 
 const failed = { type: "report", params: ({ event }: { readonly event: { readonly error: Error } }) => event } as const;
-const work = ({ context: { ports, ca, name, stateDir, lists } }: { readonly context: CaMemberContext }) => ({
+const work = ({ context: { ports, ca, own, stateDir, lists } }: { readonly context: CaMemberContext }) => ({
   ports,
   ca,
-  name,
+  own,
   stateDir,
   lists,
 });
@@ -196,11 +193,12 @@ const work = ({ context: { ports, ca, name, stateDir, lists } }: { readonly cont
 /** The member as a machine. */
 export const caMemberMachine = member.createMachine({
   id: "caMember",
-  context: ({ input }) => ({ ...input, identity: undefined, lists: undefined, renewAt: 0, actor: undefined }),
+  context: ({ input }) => ({ ...input, identity: undefined, shown: undefined, lists: undefined, actor: undefined }),
   initial: "choosing",
   states: {
-    choosing: { always: [{ guard: "hasGateways", target: "preparing" }, { target: "off" }] },
+    choosing: { always: [{ guard: "hasGateways", target: "awaiting" }, { target: "off" }] },
     off: {},
+    awaiting: { after: { again: [{ guard: "hasOwn", target: "preparing" }, { target: "awaiting", reenter: true }] } },
     preparing: {
       invoke: { src: "prepare", input: work },
       on: {
@@ -222,7 +220,7 @@ export const caMemberMachine = member.createMachine({
       initial: "resting",
       states: {
         resting: {
-          always: { guard: "isDue", target: "#caMember.preparing" },
+          always: { guard: "isRenewed", target: "#caMember.awaiting" },
           after: { again: "looking" },
         },
         looking: {

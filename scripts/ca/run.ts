@@ -67,7 +67,8 @@ async function untilDone(
     member = superviseRoot(caMemberMachine, {
       id: "member",
       input: {
-        ...{ ports, ca, name, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
+        ...{ ports, ca, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
+        own: () => actor.getSnapshot().context.identity,
         stateDir: join(config.stateDir, "node"),
       },
       onError: crash,
