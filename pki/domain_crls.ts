@@ -5,7 +5,7 @@
  */
 import * as Result from "effect/Result";
 import type { Certificate } from "./certificate.ts";
-import { arrangeCrls, type CrlRequirement, type HeldCrl } from "./crl.ts";
+import { arrangeCrls, type CrlRequirement, type HeldCrl, isSignedBy } from "./crl.ts";
 import {
   type CrlHighWaterMarks,
   domainKey,
@@ -66,7 +66,8 @@ export function joinCrls(
   },
 ): Result.Result<DomainCrls, TrustError> {
   const domain = domainKey(name);
-  const seen = distinct([...before.lists?.get(domain) ?? [], ...before.learned?.get(domain) ?? []]);
+  const learned = (before.learned?.get(domain) ?? []).filter((list) => isNotForged(list, cas));
+  const seen = distinct([...before.lists?.get(domain) ?? [], ...learned]);
   const own = Object.fromEntries(Object.entries(before.marks).filter(([, mark]) => mark.domain === domain));
   const marked = raiseMarks(own, domain, seen);
   const given = withKnownKeys(located.map(({ list }) => list), seen);
@@ -117,6 +118,11 @@ function rollbackWarning(
     "Put the newest list of the CA there, and find out who put the old one back.";
   const refusal = new CrlRollback({ issuer: issuer.text, number, seen });
   return { code: "crl-rollback", level: "error", ...place, message, refusal };
+}
+
+/** An earlier process vouched for it, perhaps by its file's name alone: where the CA is known by now, the signature decides. */
+function isNotForged(list: HeldCrl, cas: readonly Certificate[]): boolean {
+  return cas.every((ca) => markKey(ca) !== list.vouchedBy || isSignedBy(list, ca));
 }
 
 /** The first of each content. */

@@ -41,7 +41,7 @@ export interface HeldFile {
 /** A file of lists: its content where it is small, its path where a separate thread read it. */
 export type KeepSource = { readonly bytes: Uint8Array } | { readonly path: string };
 
-/** What earlier work wrote, and who is told of each file as soon as it is in place; undefined: it was removed. */
+/** What earlier work wrote, and who is told of each file right before it is in place; undefined: it is removed. */
 export interface KeepLedger {
   readonly written: ReadonlyMap<string, HeldFile>;
   readonly onKept: (domain: string, path: string, held: HeldFile | undefined) => void;
@@ -86,9 +86,9 @@ export function keepTrust(
       }
       const source = sources.get(domain);
       if (targets.length === 0 || source === undefined) continue;
-      const kept = yield* Effect.result(keepCrls(keptFolder(stateDir, domain), source, targets));
+      const note = (path: string, file: HeldFile) => onKept(domain, path, file);
+      const kept = yield* Effect.result(keepCrls(keptFolder(stateDir, domain), source, targets, note));
       if (Result.isFailure(kept)) failure ??= kept.failure;
-      else for (const [path, file] of kept.success) onKept(domain, path, file);
     }
     // Also where a list could not be kept: a mark without its list lets an older list clear no certificate.
     const text = formatMarks(merged);
@@ -98,8 +98,8 @@ export function keepTrust(
       yield* writeWhole([{ path, content: text, mode: 0o600 }], "replace");
     }
     for (const [domain, each] of stale) {
-      yield* files.remove(each, { force: true });
       onKept(domain, each, undefined);
+      yield* files.remove(each, { force: true });
     }
     if (failure !== undefined) return yield* new KeepFailed({ detail: detailOf(failure) });
   }).pipe(
@@ -120,18 +120,30 @@ function targetsOf(stateDir: string, domain: string, { key, scope, ...kept }: Ke
 }
 
 const keepCrls = Effect.fnUntraced(
-  function* (folder: string, source: KeepSource, targets: readonly KeepTarget[]) {
+  function* (
+    folder: string,
+    source: KeepSource,
+    targets: readonly KeepTarget[],
+    note: (path: string, file: HeldFile) => void,
+  ) {
     yield* (yield* FileSystem).makeDirectory(folder, { recursive: true, mode: 0o700 });
-    const written = yield* "path" in source ? copyApart(source.path, targets) : copyCrls(source.bytes, targets);
-    return targets.flatMap(({ path, hashes }): [string, HeldFile][] => {
-      const signature = written.get(path);
-      return signature === undefined ? [] : [[path, { hashes: hashes.join(" "), signature }]];
-    });
+    const announce = (signatures: ReadonlyMap<string, string>) => {
+      for (const { path, hashes } of targets) {
+        const signature = signatures.get(path);
+        if (signature !== undefined) note(path, { hashes: hashes.join(" "), signature });
+      }
+    };
+    if ("path" in source) announce(yield* copyApart(source.path, targets));
+    else yield* copyCrls(source.bytes, targets, announce);
   },
 );
 
-/** Copies lists from a file's bytes, or from the kept files if these no longer have them. Returns what the written files look like. */
-function copyCrls(bytes: Uint8Array, targets: readonly KeepTarget[]) {
+/** Copies lists from a file's bytes, or from the kept files if these no longer have them. */
+function copyCrls(
+  bytes: Uint8Array,
+  targets: readonly KeepTarget[],
+  announce: (signatures: ReadonlyMap<string, string>) => void,
+) {
   return Effect.gen(function* () {
     const finder = new CrlFinder(targets);
     finder.search(bytes);
@@ -143,6 +155,7 @@ function copyCrls(bytes: Uint8Array, targets: readonly KeepTarget[]) {
     const whole = targets.filter((target) => finder.has(target));
     return yield* replaceWhole(
       whole.map((target) => ({ path: target.path, content: finder.take(target), mode: 0o600 })),
+      announce,
     );
   });
 }

@@ -104,8 +104,9 @@ function readOne({ path }: SeenFile, { cas, policy, known }: Pick<LearnedFor, "c
     const options = { path, what: "kept list", bytesMax: crlBytesMax, key: "state_dir" };
     const twinOf = (hash: string | undefined) =>
       hash === undefined ? undefined : known.find(({ sha256 }) => sha256 === hash);
-    const large = known.some(({ sizeBytes = 0 }) => sizeBytes >= apartBytesMin) && (yield* isLarge(path));
-    const twin = large ? twinOf(yield* hashApart(path, crlBytesMax)) : undefined;
+    const size = yield* sizeOf(path);
+    const mayBeKnown = size >= apartBytesMin && known.some(({ sizeBytes }) => sizeBytes === size);
+    const twin = mayBeKnown ? twinOf(yield* hashApart(path, crlBytesMax)) : undefined;
     if (twin !== undefined) return [twin];
     const source = yield* readCrls(options, { cas, policy });
     if (typeof source !== "string" && !(source instanceof Uint8Array)) return source.map(({ list }) => list);
@@ -118,12 +119,12 @@ function readOne({ path }: SeenFile, { cas, policy, known }: Pick<LearnedFor, "c
   });
 }
 
-function isLarge(path: string) {
-  return Effect.flatMap(FileSystem, (files) =>
-    Effect.match(files.stat(path), {
-      onSuccess: ({ size }) => Number(size) >= apartBytesMin,
-      onFailure: () => false,
-    }));
+/** 0 where the file cannot be looked at: the reading itself tells why. */
+function sizeOf(path: string) {
+  return Effect.flatMap(
+    FileSystem,
+    (files) => Effect.match(files.stat(path), { onSuccess: ({ size }) => Number(size), onFailure: () => 0 }),
+  );
 }
 
 function putAside(

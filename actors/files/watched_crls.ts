@@ -38,7 +38,7 @@ export interface LearnedSeen {
   readonly files: ReadonlyMap<string, string>;
 }
 
-interface WatchedCrlsContext extends WatchedCrlsInput {
+export interface WatchedCrlsContext extends WatchedCrlsInput {
   readonly watched: boolean;
   /** Something changed in the folders since the look began: it goes on, so that no writer starves it. */
   readonly touched: boolean;
@@ -53,7 +53,7 @@ const actors = {
     )),
 };
 
-type Looking = Pick<WatchedCrlsInput, "stateDir" | "domains">;
+export type Looking = Pick<WatchedCrlsInput, "stateDir" | "domains">;
 
 const watch = setup({
   types: {

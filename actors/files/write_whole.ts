@@ -50,30 +50,35 @@ export function writeWhole(
   files: readonly OutputFile[],
   existing: ExistingFiles,
 ): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
-  return Effect.asVoid(writeAll(files, existing));
+  return writeAll(files, existing, () => {});
 }
 
 /**
  * As {@linkcode writeWhole}, in place of files that are there.
  *
- * @returns What each file looks like (`signatureOf`), by its path. Another program's file in its place looks different.
+ * @param announce Told what each file will look like (`signatureOf`), by its path, right before the first is moved into place: whoever
+ * watches the folder knows it then. Another program's file in its place looks different.
  */
 export function replaceWhole(
   files: readonly OutputFile[],
-): Effect.Effect<ReadonlyMap<string, string>, FileNotWritten, FileSystem | Path> {
-  return writeAll(files, "replace");
+  announce: (signatures: ReadonlyMap<string, string>) => void,
+): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
+  return writeAll(files, "replace", announce);
 }
 
-function writeAll(files: readonly OutputFile[], existing: ExistingFiles) {
+function writeAll(
+  files: readonly OutputFile[],
+  existing: ExistingFiles,
+  announce: (signatures: ReadonlyMap<string, string>) => void,
+): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
   return Effect.scoped(Effect.gen(function* () {
     for (const file of files) yield* checkTarget(file.path, file.existing ?? existing);
     const aside: Aside[] = [];
     for (const file of files) aside.push(yield* writeAside(file, existing));
-    // Looked at before they are moved: a file that takes the place right after is another's.
     const signatures = new Map<string, string>();
     for (const { path, temporary } of aside) signatures.set(path, yield* signatureOf(temporary));
+    announce(signatures);
     yield* Effect.uninterruptible(moveAll(aside));
-    return signatures;
   }));
 }
 

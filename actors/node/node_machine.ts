@@ -179,10 +179,14 @@ export const rolelessNode = node.createMachine({
           },
           on: {
             drain: { target: "#node.stopped", actions: { type: "noteDrain", params: ({ event }) => event } },
-            // By lists that are out, perhaps: the lists that are fetched count first.
             "identity.refused": [
-              { guard: "areListsFetched", target: "#node.failed", actions: failAt("load") },
-              { actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              // By lists that are out, perhaps: those that are being fetched count first.
+              { guard: "areListsPending", actions: { type: "reportOwnRefused", params: ({ event }) => event } },
+              {
+                guard: { type: "isListAwaited", params: ({ event }) => event },
+                actions: ["noteOwnAccepted", { type: "reportOwnRefused", params: ({ event }) => event }],
+              },
+              { target: "#node.failed", actions: failAt("load") },
             ],
             "identity.revoked": { target: "#node.failed", actions: failAt("revoked") },
           },

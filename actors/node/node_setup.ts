@@ -6,6 +6,7 @@
 import { Data } from "effect";
 import { type ActorRefFrom, type CallbackActorLogic, fromCallback, setup } from "xstate";
 import type { ConnectedMember } from "../../pki/member.ts";
+import type { RefusalCode } from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { Rule } from "../../transport/authorization/authorize.ts";
 import type {
@@ -31,6 +32,7 @@ import { gatewayLinkMachine } from "./gateway_link.ts";
 import { type IdentityEvent, identityMachine } from "../trust/identity.ts";
 import type { EventsOf } from "../runtime/effect_actor.ts";
 import type { Ports } from "../runtime/ports.ts";
+import type { OwnCertificateRefused } from "../trust/own_certificate.ts";
 import { refusalLogMachine } from "../trust/refusal_log.ts";
 import type { RoleOutcome, TransportRef } from "../runtime/role.ts";
 import type { Evaluator } from "../scheduler/evaluator.ts";
@@ -163,6 +165,14 @@ export type NodeCommand =
   | { readonly type: "rules.changed"; readonly rules: readonly Rule[] }
   | { readonly type: "trust.reload" };
 
+/** Refusals for want of a list in force. */
+const listCodes: ReadonlySet<RefusalCode> = new Set([
+  "revocation-unknown",
+  "crl-expired",
+  "crl-rollback",
+  "crl-not-yet-valid",
+]);
+
 /** In place of a role's machine that was not provided. */
 const notProvided = fromCallback(() => {
   throw new Error("Cannot start the role: its machine was not provided");
@@ -229,7 +239,10 @@ export const nodeSetup = setup({
     isLoaded: ({ context }) =>
       context.snapshot !== undefined && context.identity !== undefined && context.isOwnAccepted &&
       context.areListsFetched,
-    areListsFetched: ({ context }) => context.areListsFetched,
+    areListsPending: ({ context }) => !context.areListsFetched,
+    /** Revocation lists are missing or out, which says nothing of the certificate: a node with `[membership]` fetches them. */
+    isListAwaited: ({ context }, { error }: { error: OwnCertificateRefused }) =>
+      context.config.membership !== undefined && listCodes.has(error.code),
     isJoined: ({ context }) => lacking(context).length === 0,
     /** The key was replaced: the transport presents a PeerID that is no longer the node's. */
     isIdentityReplaced: ({ context: { identity, activeIdentity } }) =>

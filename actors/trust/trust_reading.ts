@@ -51,7 +51,8 @@ export interface KnownTrust {
   readonly loadedAs: ReadonlyMap<string, string>;
 }
 
-interface ReadingInput extends EffectInput {
+/** What is to be read, and what is known. */
+export interface ReadingInput extends EffectInput {
   readonly paths: TrustPaths;
   readonly terms: TrustTerms;
   readonly known: KnownTrust;

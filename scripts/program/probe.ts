@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { Effect, type FileSystem } from "effect";
+import { Effect, FileSystem } from "effect";
 import { readAddress } from "../../actors/config/addresses.ts";
 import type { RoleConfig } from "../../actors/config/config.ts";
 import { loadConfig } from "../../actors/config/load.ts";
@@ -91,6 +91,15 @@ function complaintOf({ address, timeoutMs }: ProbeOptions): string | undefined {
 
 const isRelayed = (address: string): boolean => address.includes("/p2p-circuit");
 
+/** The state directory of a node whose lists the network brings; one that is not there yet is not made. */
+function learnedIn({ membership, stateDir }: RoleConfig) {
+  return Effect.gen(function* () {
+    if (membership === undefined || stateDir === undefined) return undefined;
+    const files = yield* FileSystem.FileSystem;
+    return (yield* Effect.orElseSucceed(files.exists(stateDir), () => false)) ? stateDir : undefined;
+  });
+}
+
 /**
  * A transport that does not listen and joins no network. It uses a relay where the address leads through one. It dials the
  * operator's address in any range.
@@ -99,7 +108,7 @@ function transportOf(config: RoleConfig, { ports, address }: Pick<ProbeRun, "por
   return Effect.gen(function* () {
     const at = new Date(ports.now());
     const identity = yield* loadIdentity({ certPem: config.certPem, keyPem: config.keyPem, generation: 1, at });
-    const terms = { policy: policyOf(config), generation: 1, at };
+    const terms = { policy: policyOf(config), generation: 1, at, stateDir: yield* learnedIn(config) };
     const { snapshot } = yield* loadTrust(trustPathsOf(config), terms);
     const input: TransportInput = {
       ...transportInputOf(config, { ports, identity, snapshot, makeGate: makeGateFactory({ ports }) }),

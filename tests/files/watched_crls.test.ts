@@ -2,9 +2,11 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite } from "uvu";
+import { initialTransition, transition } from "xstate";
 import * as assert from "uvu/assert";
 import { keptFolder } from "../../actors/files/state_directory.ts";
 import { watchedCrlsMachine } from "../../actors/files/watched_crls.ts";
+import type { Ports } from "../../actors/runtime/ports.ts";
 import { type Host, host } from "../support/child_host.ts";
 
 const test = suite("watchedCrlsMachine");
@@ -86,6 +88,44 @@ test("folders that are missing are looked at by polling, and watched once they a
   put(join(partner, name), "1");
   await seen(watch, join(own, name), join(partner, name));
   assert.equal(watch.reports, []);
+});
+
+const orphan = watchedCrlsMachine.provide({ actions: { sendSeen: () => {} } });
+
+/** The states that events lead to, without what they invoke. */
+function statesAfter(...events: Parameters<typeof transition<typeof orphan>>[2][]) {
+  const timing = { settleMs: 1, pollMs: 1, pollUnwatchedMs: 1 };
+  const input = { ports: {} as Ports, stateDir: "/state", domains: ["@own"], timing };
+  let [snapshot] = initialTransition(orphan, input);
+  return events.map((event) => {
+    [snapshot] = transition(orphan, snapshot, event);
+    return (snapshot.value as { running: string }).running;
+  });
+}
+const touched = { type: "files.touched" } as const;
+const settled = { type: "xstate.after.settle.watchedCrls.running.settling" } as never;
+const looked = { type: "effect.done.lookAtLists", value: new Map() } as const;
+
+test("a look goes on while others write, and is followed by another", () => {
+  assert.equal(statesAfter(touched, settled, touched, touched, looked), [
+    "settling",
+    "looking",
+    "looking",
+    "looking",
+    "settling",
+  ]);
+  assert.equal(statesAfter(touched, settled, looked), ["settling", "looking", "watching"]);
+});
+
+test("after each look folders that are not watched are tried again", () => {
+  const failed = { type: "watch.failed", error: "" } as const;
+  const timing = { settleMs: 1, pollMs: 1, pollUnwatchedMs: 1 };
+  const input = { ports: {} as Ports, stateDir: "/state", domains: ["@own"], timing };
+  let [snapshot] = initialTransition(orphan, input);
+  for (const event of [touched, settled, failed]) [snapshot] = transition(orphan, snapshot, event);
+  assert.is(snapshot.context.watched, false);
+  [snapshot] = transition(orphan, snapshot, looked);
+  assert.equal([snapshot.context.watched, snapshot.value], [true, { running: "watching" }]);
 });
 
 test("without a state directory it does nothing", async () => {

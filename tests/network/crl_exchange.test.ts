@@ -117,8 +117,8 @@ test("a node whose lists ran out while it was off fetches new ones before it is 
   server.close();
   server.closeAllConnections();
   const alone = await start("alone", [url]);
-  const exit = await alone.ended(20_000);
-  assert.is(exit.type, "failed", "no server, no lists");
+  await alone.said("crl.unfetched");
+  await alone.said("node.listening"); // it goes on: peers may bring the lists
   await late.stop();
 });
 

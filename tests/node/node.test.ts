@@ -8,7 +8,15 @@ import { OwnCertificateRefused, OwnCertificateRevoked } from "../../actors/trust
 import type { AuditEntry } from "../../actors/trust/audit.ts";
 import type { Role } from "../../pki/certificate.ts";
 import type { PeerIdentity } from "../../pki/path.ts";
-import { CertificateRevoked, Unreachable } from "../../pki/refusal.ts";
+import {
+  CertificateRevoked,
+  CrlExpired,
+  CrlNotYetValid,
+  CrlRollback,
+  type Refusal,
+  RevocationUnknown,
+  Unreachable,
+} from "../../pki/refusal.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity, TransportAsk, TransportFact, TransportInput } from "../../transport/port.ts";
 import { failedWith, identityOf, makeFakeWorld, requestFrom, startIn } from "../support/fake_transport.ts";
@@ -266,6 +274,30 @@ test("a certificate that its own trust refuses ends the start, before anything l
     "cert.pem",
     "certificate-revoked",
   ]);
+});
+
+test("a start without a list in force goes on where [membership] brings it, and is said; no other refusal is passed over", () => {
+  const membership = { ca: ["https://ca.example"] } as RoleConfig["membership"] & object;
+  const begin = (own: Refusal, more: object) => {
+    const error = new OwnCertificateRefused({ file: "cert.pem", refusal: own });
+    const node = start(configOf("worker", more));
+    node.says["trustStore"]?.({ type: "trust.loaded", snapshot: snapshotOf(1) } as EventObject);
+    node.says["identity"]?.({ type: "identity.loaded", identity } as EventObject);
+    node.says["identity"]?.({ type: "identity.refused", error } as EventObject);
+    return [node.state(), node.world.reports.filter(({ event }) => event === "identity.refused").length];
+  };
+  const [certificate, issuer, at] = [{ subject: "CN=n", serial: "01" }, "CN=ca", new Date(0)];
+  const lists = [
+    new RevocationUnknown({ certificate, issuer }),
+    new CrlExpired({ issuer, at, nextUpdate: at }),
+    new CrlNotYetValid({ issuer, at, thisUpdate: at }),
+    new CrlRollback({ issuer, number: "4", seen: "5" }),
+  ];
+  for (const own of lists) {
+    assert.equal(begin(own, { membership }), ["listening", 1], own.code);
+    assert.equal(begin(own, {}), ["failed", 0], own.code);
+  }
+  assert.equal(begin(refusal, { membership }), ["failed", 0]);
 });
 
 test("a certificate that the own CA revoked ends a node: one that starts at once, one that runs in order; once", () => {

@@ -5,7 +5,7 @@ import { suite } from "uvu";
 import * as assert from "uvu/assert";
 import { parseCertificate } from "../../pki/certificate.ts";
 import type { HeldCrl } from "../../pki/crl.ts";
-import { ownDomain } from "../../pki/crl_marks.ts";
+import { markKey, ownDomain } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { heldCrls } from "../../pki/held_crls.ts";
 import { integer } from "../../pki/issue/der_writer.ts";
@@ -155,6 +155,16 @@ test("a learned list of a CA that the domain has not, or has no more, counts for
   assert.equal(make({ learned: new Map([[ownDomain, lists]]) }).lists.get(ownDomain), []);
   const first = make({ learned: learned(list(5)) });
   assert.equal(next(first, { trustPem: root.pem }).lists.get(ownDomain), []);
+});
+
+test("a list that an earlier process vouched for counts only as long as its CA, once known, signed it", () => {
+  const forged = read([list(99, { ...revoking(leaf), signer: root })], [root])
+    .map((each): HeldCrl => ({ ...each, vouchedBy: markKey(certificate(middle)) }));
+  const made = make({ learned: new Map([[ownDomain, forged]]) });
+  assert.equal([made.lists.get(ownDomain), Object.keys(made.crlMarks)], [[], []]);
+  const honest = read([list(5, revoking(leaf))], [root])
+    .map((each): HeldCrl => ({ ...each, vouchedBy: markKey(certificate(middle)) }));
+  assert.is(evaluate(make({ learned: new Map([[ownDomain, honest]]) })), "certificate-revoked");
 });
 
 test("a delta that was learned goes onto its base, and one that is lost clears nobody", () => {

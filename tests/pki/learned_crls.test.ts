@@ -57,6 +57,11 @@ const cases: [name: string, outcome: string, expected: string][] = [
     admit(unverified(5), { marks: raiseMarks({}, "b.example", [verified(5)]) }),
     "stranger",
   ],
+  [
+    "the same in another domain, at the own mark",
+    admit(unverified(5), { domain: "b.example", marks: marks5 }),
+    "stranger",
+  ],
   ["the same where the marks are lost", admit(unverified(5), { marksFile: "lost" }), "counts"],
   [
     "a delta that nobody can verify, at the mark of a delta",

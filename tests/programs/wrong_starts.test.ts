@@ -121,6 +121,17 @@ async function check(rows: readonly Row[]): Promise<void> {
   for (const [index, [name, , end]] of rows.entries()) assert.match(endOf(ended[index] as Ended, name), end, name);
 }
 
+test("a certificate that the own CA revoked ends a node with [membership] with code 3", async () => {
+  const node = await pki.node("gone", { role: "gateway" });
+  const config = { membership: { ca: ["https://127.0.0.1:1"] } };
+  const { code, stderr } = await start({ node, crls: await pki.crls({ revoked: [node] }), config });
+  assert.is(code, 3, stderr);
+  assert.match(
+    stderr.trim().split("\n").at(-1) ?? "",
+    /^hypha-gateway: Cannot go on with own certificate \S+gone-cert\.pem \(own-certificate-revoked\)/,
+  );
+});
+
 test("a place to listen that is taken or not of this machine is named, with what to look at", async () => {
   const at = `/ip4/127.0.0.1/tcp/${port}`;
   await check([

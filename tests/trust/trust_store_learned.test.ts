@@ -371,9 +371,10 @@ test("what the store itself keeps changes no trust", async () => {
 test("a CA that the bundle gets makes the lists of it that lay there count", async () => {
   const place = world();
   writeFileSync(place.trust, root.pem);
-  put(place.rootFile, forgeList(root));
-  put(place.file(), list(5, revoking(leaf)));
   const store = await place.start({ crls: "optional" });
+  put(place.file(), list(5, revoking(leaf)));
+  put(place.rootFile, forgeList(root));
+  await until("the root's list is not in force", () => heldCrls(store.snapshot()).held.length === 1);
   assert.is(store.judge(), "accepted", "nobody could verify it");
   put(place.trust, root.pem + middle.pem);
   await until("it is not in force", () => store.judge() === "certificate-revoked");
