@@ -52,7 +52,8 @@ export interface CaMemberInput {
   readonly makeGate: MakeGate;
 }
 
-interface CaMemberContext extends CaMemberInput {
+/** What a member knows. */
+export interface CaMemberContext extends CaMemberInput {
   readonly identity: NodeIdentity | undefined;
   readonly lists: MemberLists | undefined;
   /** The certificate that the transport shows. */
@@ -60,7 +61,8 @@ interface CaMemberContext extends CaMemberInput {
   readonly actor: ActorRefFrom<CaMemberInput["transport"]> | undefined;
 }
 
-type Work = EffectInput & Pick<CaMemberContext, "ports" | "ca" | "stateDir" | "lists">;
+/** The input of its Effects. */
+export type Work = EffectInput & Pick<CaMemberContext, "ports" | "ca" | "stateDir" | "lists">;
 
 const readLists = ({ ca, stateDir, lists: before, ports }: Work) =>
   readMemberLists({ ca, stateDir, before, at: new Date(ports.now()) });
@@ -76,7 +78,8 @@ const look = fromEffect("look", (work: Work) => readLists(work));
 
 const actors = { prepare, look, exchange: crlExchangeMachine, gatewayLink: gatewayLinkMachine };
 
-type CaMemberEvent = EventsOf<typeof actors> | TransportFact | StartAnswer;
+/** What a member receives. */
+export type CaMemberEvent = EventsOf<typeof actors> | TransportFact | StartAnswer;
 
 const memberSetup = setup({
   types: { input: {} as CaMemberInput, context: {} as CaMemberContext, events: {} as CaMemberEvent },
