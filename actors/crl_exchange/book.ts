@@ -4,6 +4,8 @@
  * @module
  */
 import { compareNumbers } from "../../pki/crl.ts";
+import { isOwnCa } from "../../pki/member.ts";
+import type { PeerIdentity } from "../../pki/path.ts";
 import { heldCrls } from "../../pki/held_crls.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { PeerText } from "../../transport/port.ts";
@@ -191,6 +193,12 @@ export class CrlBook {
   }
 
   // ── Announcements ──
+
+  /** A member is connected. */
+  established(identity: PeerIdentity): void {
+    this.neighbours.established(identity, this.#snapshot !== undefined && isOwnCa(identity, this.#snapshot));
+    this.refresh();
+  }
 
   /**
    * Whether the node wants an announced list. Only what the announcer says of its own list may keep that list away: an older number,

@@ -25,7 +25,8 @@ export const clear = fromEffect(
   ({ stateDir }: EffectInput & { readonly stateDir: string }) => clearIncoming(stateDir),
 );
 
-interface TakeInput extends EffectInput {
+/** The input of {@linkcode take}. */
+export interface TakeInput extends EffectInput {
   readonly stateDir: string;
   readonly arrival: Arrival;
   /** The key that must have signed it; undefined: the node takes no lists of that key any more. */
@@ -66,19 +67,22 @@ export const seek = fromEffect(
   ({ lists }: EffectInput & { readonly lists: readonly OfferedList[] }) =>
     Effect.map(
       Effect.forEach(lists, ({ path, notice: { sha256, size } }) =>
-        Effect.map(readPiece({ path, sha256, offset: 0, unchanged: undefined }, crlInlineBytesMax), (piece) => {
-          if (piece === undefined) {
-            return [];
-          }
-          const { signature, bytes } = piece;
-          return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
-        })),
-      (seen) =>
-        seen.flat(),
+        Effect.map(
+          readPiece({ path, sha256, offset: 0, unchanged: undefined, sizeBytes: size }, crlInlineBytesMax),
+          (piece) => {
+            if (piece === undefined) {
+              return [];
+            }
+            const { signature, bytes } = piece;
+            return [{ sha256, signature, bytes: size <= crlInlineBytesMax ? bytes : undefined } satisfies SeenList];
+          },
+        )),
+      (seen) => seen.flat(),
     ),
 );
 
-interface ServeInput extends EffectInput {
+/** The input of {@linkcode serve}. */
+export interface ServeInput extends EffectInput {
   /** The actor's own id. */
   readonly id: string;
   readonly exchange: string;

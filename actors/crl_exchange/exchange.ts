@@ -151,7 +151,7 @@ export const crlExchangeMachine = exchange.createMachine({
             sought: {
               always: [{ guard: "hasUnseen", target: "waiting", actions: "countSeek" }, { target: "resting" }],
             },
-            waiting: { after: { seekAgain: "seeking" } },
+            waiting: { on: { "crl.seek": "seeking" }, after: { seekAgain: "seeking" } },
           },
         },
         arrivals: {

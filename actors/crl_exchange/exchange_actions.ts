@@ -79,8 +79,7 @@ export function established(
   { identity }: Extract<TransportFact, { type: "peer.established" }>,
 ): void {
   const { book } = args.context;
-  book.neighbours.established(identity);
-  book.refresh();
+  book.established(identity);
   tellAll(args);
 }
 
@@ -95,6 +94,8 @@ export function closed(
 /** Another snapshot holds: other lists, other keys. */
 export function takeTrust(args: ExchangeArgs, { snapshot }: { readonly snapshot: TrustSnapshot }): void {
   args.context.book.trustChanged(snapshot);
+  args.enqueue.assign({ seeks: 0 });
+  args.enqueue.raise({ type: "crl.seek" });
   dropUnwanted(args);
   tellAll(args);
 }

@@ -28,7 +28,7 @@ export const waitingMax = 1_024;
 /** How often pulls are looked at while others wait, in milliseconds. */
 export const lookMs = 250;
 /** The wait until lists in force are looked for again in their places. */
-const seekBackoff = { firstMs: 50, maxMs: 10_000 };
+const seekBackoff = { firstMs: 50, maxMs: 1_000 };
 /** How long nothing is pulled or taken where the state directory could not be written, in milliseconds. */
 export const pauseMs = 10_000;
 
@@ -68,6 +68,8 @@ export type OwnEvent =
   | { readonly type: "crl.tell"; readonly peer: string }
   /** Something arrived. */
   | { readonly type: "crl.arrived" }
+  /** Other lists are in force. */
+  | { readonly type: "crl.seek" }
   /** Waiting lists may have a place now. */
   | { readonly type: "crl.look" }
   | { readonly type: "crl.look.again" }

@@ -23,6 +23,8 @@ export type SourceRank = 0 | 1 | 2;
 
 interface Neighbour {
   members: readonly ConnectedMember[];
+  /** A member of it is the CA of the node's own domain. */
+  isCa: boolean;
   /** The newest list that it told, by slot. */
   readonly told: Map<string, CrlNotice>;
   /** SHA-256 of what it knows from us, by slot. */
@@ -50,16 +52,17 @@ export class Neighbours {
     this.#now = now;
   }
 
-  /** A member is connected. */
-  established(identity: PeerIdentity): void {
+  /** A member is connected; `isCa`: the CA of the node's own domain. */
+  established(identity: PeerIdentity, isCa = false): void {
     const { peer } = identity;
     const known = this.#peers.get(peer);
     if (known !== undefined) {
       known.members = withConnected(known.members, identity);
+      known.isCa ||= isCa;
       return;
     }
     const members = withConnected([], identity);
-    const fresh = { told: new Map(), knows: new Map(), isAsked: false, isUnable: false, failures: 0 };
+    const fresh = { isCa, told: new Map(), knows: new Map(), isAsked: false, isUnable: false, failures: 0 };
     this.#peers.set(peer, { members, ...fresh });
   }
 
@@ -76,10 +79,10 @@ export class Neighbours {
     this.#peers.clear();
   }
 
-  /** Gateways come before others. */
+  /** The CA comes before gateways, these before others. */
   rankOf(peer: PeerText): SourceRank {
-    const roles: readonly (string | undefined)[] = this.#peers.get(peer)?.members.map(({ role }) => role) ?? [];
-    return roles.includes("ca") ? 0 : roles.includes("gateway") ? 1 : 2;
+    const { members = [], isCa = false } = this.#peers.get(peer) ?? {};
+    return isCa ? 0 : members.some(({ role }) => role === "gateway") ? 1 : 2;
   }
 
   // ── What they told ──

@@ -47,14 +47,16 @@ export type PullEvent =
 /** A pull as its parent sees it. */
 export type PullRef = ActorRef<Snapshot<unknown>, { readonly type: "pull.stop" }>;
 
-interface PullContext extends PullInput {
+/** What a pull knows. */
+export interface PullContext extends PullInput {
   /** The piece that arrived. */
   readonly piece: Uint8Array;
   readonly end: PullEnd;
   readonly detail: string;
 }
 
-type PullCommand =
+/** What a pull receives. */
+export type PullCommand =
   | { readonly type: "pull.stop" }
   | { readonly type: "piece"; readonly bytes: Uint8Array }
   | { readonly type: "piece.missing"; readonly detail: string }

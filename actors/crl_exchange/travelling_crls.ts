@@ -3,15 +3,10 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
-import * as Result from "effect/Result";
-import { compareNumbers, verifierOf } from "../../pki/crl.ts";
+import { compareNumbers } from "../../pki/crl.ts";
 import { domainKey, markKey } from "../../pki/crl_marks.ts";
-import { decodeDer } from "../../pki/der.ts";
 import { heldCrls, type HeldList } from "../../pki/held_crls.ts";
-import { readPublicKey } from "../../pki/public_key.ts";
-import { crlsOf, domainsOf, type TrustDomain, type TrustSnapshot } from "../../pki/trust.ts";
+import { crlsOf, domainsOf, type TrustSnapshot } from "../../pki/trust.ts";
 import type { CrlNotice } from "../../transport/protocols/messages.ts";
 import { crlNumberDigitsMax } from "../../transport/protocols/mod.ts";
 import type { CrlIssuer } from "../files/arriving_crls.ts";
@@ -58,34 +53,16 @@ export function hashesOf(snapshot: TrustSnapshot): readonly string[] {
 }
 
 /**
- * The keys whose lists a node takes, by their SHA-256: those of its anchors, and those that signed a list that it holds, whose
- * certificates peers send.
+ * The keys whose lists a node takes, by their SHA-256: those of its anchors, intermediates of the bundle among them. A list of an
+ * issuer whose certificate only peers send cannot be verified before such a peer comes: it does not travel.
  */
 export function issuersOf(snapshot: TrustSnapshot): ReadonlyMap<string, CrlIssuer> {
   const issuers = new Map<string, CrlIssuer>();
-  for (const domain of domainsOf(snapshot)) {
-    for (const certificate of domain.anchors) {
-      const { publicKey } = certificate;
-      add(issuers, { ...placed(domain), key: markKey(certificate), publicKey, certificate });
-    }
-    for (const list of domain.revocation?.lists ?? []) {
-      const verifier = verifierOf(list);
-      if (verifier !== undefined) addKey(issuers, domain, verifier);
+  for (const { name, policy, anchors } of domainsOf(snapshot)) {
+    for (const certificate of anchors) {
+      const key = markKey(certificate);
+      if (!issuers.has(key)) issuers.set(key, { domain: domainKey(name), key, certificate, policy });
     }
   }
   return issuers;
-}
-
-const placed = ({ name, policy }: TrustDomain) => ({ domain: domainKey(name), policy });
-
-function add(issuers: Map<string, CrlIssuer>, issuer: CrlIssuer): void {
-  if (!issuers.has(issuer.key)) issuers.set(issuer.key, issuer);
-}
-
-function addKey(issuers: Map<string, CrlIssuer>, domain: TrustDomain, spkiHex: string): void {
-  const spki = Buffer.from(spkiHex, "hex");
-  const key = createHash("sha256").update(spki).digest("hex");
-  if (issuers.has(key)) return;
-  const publicKey = Result.getOrUndefined(decodeDer(spki, readPublicKey));
-  if (publicKey !== undefined) add(issuers, { ...placed(domain), key, publicKey, certificate: undefined });
 }

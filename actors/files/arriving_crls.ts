@@ -22,7 +22,6 @@ import { compareNumbers, crlBytesMax, type HeldCrl } from "../../pki/crl.ts";
 import { keyOfCrl } from "../../pki/crl_marks.ts";
 import { CrlReader } from "../../pki/crl_reader.ts";
 import { scopeName } from "../../pki/crl_scope.ts";
-import { verifySignature } from "../../pki/signature.ts";
 import type { Policy } from "../../pki/trust.ts";
 import { readCrls } from "./read_crls.ts";
 import { readBytes } from "./read_whole.ts";
@@ -40,9 +39,7 @@ export interface CrlIssuer {
   readonly domain: string;
   /** SHA-256 of the key, lower-case hexadecimal. */
   readonly key: string;
-  readonly publicKey: Certificate["publicKey"];
-  /** Its certificate, where it is an anchor. */
-  readonly certificate: Certificate | undefined;
+  readonly certificate: Certificate;
   readonly policy: Policy;
 }
 
@@ -176,8 +173,8 @@ type NumberedCrl = HeldCrl & { readonly number: string; readonly sizeBytes: numb
 
 /** The list in a file, or why it is none that was asked for. */
 function readVerified(path: string, terms: CrlTerms) {
-  const { sha256, sizeBytes: arrived, issuer: { certificate, publicKey, policy } } = terms;
-  const cas = certificate === undefined ? [] : [certificate];
+  const { sha256, sizeBytes: arrived, issuer: { certificate, key, policy } } = terms;
+  const cas = [certificate];
   const options = { path, what: "revocation list", bytesMax: crlBytesMax, key: "state_dir" };
   const verify = Effect.gen(function* () {
     const source = yield* readCrls(options, { cas, policy });
@@ -191,7 +188,7 @@ function readVerified(path: string, terms: CrlTerms) {
     if (first.sha256 !== sha256) return "it has another SHA-256";
     const { number, sizeBytes } = first;
     if (number === undefined || sizeBytes !== arrived) return "it has no number, or is not DER";
-    return isSigned(first, publicKey) ? { ...first, number, sizeBytes } : "its issuer did not sign it";
+    return keyOfCrl(first) === key ? { ...first, number, sizeBytes } : "its issuer did not sign it";
   });
   return Effect.catchTag(verify, "TrustError", ({ message }) => Effect.succeed(message));
 }
@@ -200,15 +197,6 @@ function parse(bytes: Uint8Array, { cas, policy }: { readonly cas: readonly Cert
   const reader = new CrlReader({ cas, profile: policy.profile, sizeBytes: bytes.length });
   reader.push(bytes);
   return reader.finish();
-}
-
-/** Whether a key signed a list: found good while it was read, or checked here where the key is no anchor's. */
-function isSigned(list: HeldCrl, publicKey: Certificate["publicKey"]): boolean {
-  const { tbs, signatureAlgorithm, signature } = list;
-  if (tbs === undefined || signatureAlgorithm === undefined || signature === undefined) {
-    return keyOfCrl(list) === createHash("sha256").update(publicKey.spki).digest("hex");
-  }
-  return verifySignature({ data: tbs, algorithm: signatureAlgorithm, signature }, publicKey);
 }
 
 function judge(list: NumberedCrl, { sha256, newest }: CrlTerms) {
@@ -253,17 +241,21 @@ export interface CrlPiece {
  * @returns Undefined where the file does not hold that list (any more).
  */
 export function readPiece(
-  { path, sha256, offset, unchanged }: {
+  { path, sha256, offset, unchanged, sizeBytes }: {
     readonly path: string;
     readonly sha256: string;
     readonly offset: number;
     readonly unchanged: string | undefined;
+    /** Of the list, where it is known: a file of another size is not read. */
+    readonly sizeBytes?: number;
   },
   pieceBytes: number,
 ): Effect.Effect<CrlPiece | undefined, never, FileSystem> {
   const read = Effect.scoped(Effect.gen(function* () {
     const file = yield* (yield* FileSystem).open(path, { flag: "r" });
-    const signature = signatureOf(yield* file.stat);
+    const look = yield* file.stat;
+    const signature = signatureOf(look);
+    if (sizeBytes !== undefined && Number(look.size) !== sizeBytes) return undefined;
     if (signature !== unchanged && (yield* hashFile(file)) !== sha256) return undefined;
     yield* file.seek(BigInt(offset), "start");
     return { signature, bytes: yield* readUpTo(file, pieceBytes) };

@@ -15,6 +15,7 @@ import type { AuditEntry } from "../trust/audit.ts";
 import { ConnectionChecks } from "./check_connections.ts";
 import { CountedChecks } from "./check_counted.ts";
 import { CostChecks } from "./check_costs.ts";
+import { ListChecks } from "./check_lists.ts";
 import { MemberChecks } from "./check_members.ts";
 import { RoundChecks } from "./check_rounds.ts";
 import { QuietChecks } from "./check_quiet.ts";
@@ -48,6 +49,7 @@ export class Checker implements SimulationWatch {
   readonly #training: TrainingChecks;
   readonly #refusals: RefusalChecks;
   readonly #quiet: QuietChecks;
+  readonly #lists: ListChecks;
   readonly #members: MemberChecks;
   readonly #costs: CostChecks;
   readonly #rounds: RoundChecks;
@@ -66,6 +68,7 @@ export class Checker implements SimulationWatch {
     this.#training = new TrainingChecks(init);
     this.#refusals = new RefusalChecks(init);
     this.#quiet = new QuietChecks(init);
+    this.#lists = new ListChecks(init);
     this.#members = new MemberChecks(init);
     this.#costs = new CostChecks(init);
     this.#rounds = new RoundChecks(init);
@@ -192,6 +195,7 @@ export class Checker implements SimulationWatch {
     }
     this.#connections.lookAtTimers();
     this.#quiet.look();
+    this.#lists.look();
   }
 
   /** Whether every training and every job is over: from then on nothing needs to be open. */
@@ -203,6 +207,7 @@ export class Checker implements SimulationWatch {
   /** The troubles and the jobs are over: the last ten seconds begin. */
   beginQuiet(): void {
     this.#quiet.begin();
+    this.#lists.begin();
   }
 
   /** At the end, when everything had time to recover. */
@@ -220,6 +225,7 @@ export class Checker implements SimulationWatch {
       this.#checkLeases();
     }
     this.#quiet.conclude();
+    this.#lists.conclude();
   }
 
   /** Before each start of a process, and at the end. */

@@ -139,6 +139,10 @@ export const invariants = {
     sentence: "An unreachable gateway is dialled at growing intervals.",
     source: "ours",
   },
+  "lists-travel": {
+    sentence: "Two nodes that stayed linked for ten seconds after the troubles have the same revocation lists.",
+    source: "ours",
+  },
   "nothing-left-open": {
     sentence:
       "Ten seconds after troubles and jobs are over, each node was seen without an exchange, a stream, a dial, a verification and a half-open connection.",

@@ -48,6 +48,8 @@ export class Oracle {
   /** Nodes whose clock jumped, and when it did last. */
   readonly #jumped = new Map<string, number>();
   readonly excused = new Map<string, number>();
+  /** The number of the newest list on any disk. */
+  #newest = 0;
 
   /** Its clock is or was wrong: a peer that it accepted by another clock stays until the next sweep. */
   clockJumped(node: SimulatedNode, at: number): void {
@@ -80,8 +82,9 @@ export class Oracle {
     return found;
   }
 
-  /** A whole, valid list of this number reached a node's disk. */
+  /** A whole, valid list of this number reached a node's disk. From there it may travel. */
   listsCame(node: SimulatedNode, number: number, at: number, slow: boolean): void {
+    this.#newest = Math.max(this.#newest, number);
     const before = this.#lists.get(node.name);
     const seen = Math.max(number, before?.seen ?? 0);
     if (before === undefined || before.number < number) {
@@ -151,7 +154,8 @@ export class Oracle {
   mayRefuse(node: SimulatedNode, standing: Standing | undefined, at: number): boolean {
     if (standing === undefined || standing.never !== undefined || this.isExcused(node, at)) return true;
     if (at >= standing.notAfter - 1_000 || this.#jumped.has(node.name)) return true;
-    const lists = this.#lists.get(node.name);
-    return standing.revokedBy !== undefined && (lists?.seen ?? Infinity) >= standing.revokedBy;
+    // Peers bring lists before they reach the disk.
+    const seen = Math.max(this.#lists.get(node.name)?.seen ?? Infinity, this.#newest);
+    return standing.revokedBy !== undefined && seen >= standing.revokedBy;
   }
 }

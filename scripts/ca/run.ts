@@ -3,11 +3,15 @@
  *
  * @module
  */
+import { join } from "node:path";
 import process from "node:process";
 import { Effect } from "effect";
 import { alarmLevels } from "../../actors/ca/alarm.ts";
 import { caMachine } from "../../actors/ca/ca.ts";
 import { loadCaConfig } from "../../actors/ca/ca_config.ts";
+import { caMemberMachine } from "../../actors/ca/ca_member.ts";
+import { makeGateFactory } from "../../actors/gate/gate.ts";
+import { transportLogic } from "../../transport/libp2p/transport.ts";
 import { openAuthority, socketPath } from "../../actors/ca/open_authority.ts";
 import { superviseRoot } from "../../actors/runtime/supervise.ts";
 import { exitAfterOutput, ProgramFailed } from "../program/failure.ts";
@@ -52,6 +56,7 @@ async function untilDone(
 ): Promise<string | undefined> {
   const ports = makePorts(log.report);
   const { name, host, port } = config;
+  let member: { stop(): unknown } | undefined;
   const reason = await new Promise<string | undefined>((resolve) => {
     const crash = (error: unknown) => {
       log.report({ level: "error", event: "ca.crashed", message: `Cannot continue: ${error}` });
@@ -65,6 +70,15 @@ async function untilDone(
         if (status === "done") resolve(context.reason);
       },
     });
+    member = superviseRoot(caMemberMachine, {
+      id: "member",
+      input: {
+        ...{ ports, ca, transport: transportLogic, makeGate: makeGateFactory({ ports }) },
+        own: () => actor.getSnapshot().context.identity,
+        stateDir: join(config.stateDir, "node"),
+      },
+      onError: crash,
+    });
     listenToSignals({
       stop: () => actor.send({ type: "ca.stop" }),
       abort: () => exitAfterOutput(130),
@@ -72,6 +86,7 @@ async function untilDone(
       crash,
     });
   });
+  member?.stop();
   if (reason !== undefined) log.report({ level: "error", event: "ca.failed", message: reason });
   await ports.dispose();
   return reason;

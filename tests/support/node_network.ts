@@ -88,10 +88,10 @@ export function cell(): CellConfig {
   return { ...cellDefault, allowUnconfined: true, readOnly: parts.map((part) => join(root, part)) };
 }
 
-/** Makes the folder, the PKI and the data; starts nothing. */
-export async function makeNodeNetwork(): Promise<NodeNetwork> {
+/** Makes the folder, the PKI (unless one is given) and the data; starts nothing. */
+export async function makeNodeNetwork(given?: TestPki): Promise<NodeNetwork> {
   const folder = mkdtempSync(join(tmpdir(), "hypha-network-"));
-  const pki = await makeTestPki();
+  const pki = given ?? await makeTestPki();
   const crls = await pki.crls({ number: 1n });
   const rows = readFileSync(digits, "utf8").split("\n").filter((line) => line !== "");
   const slices = join(folder, "digits");
