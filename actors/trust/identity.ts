@@ -21,7 +21,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
-import { parseCertificate, type Role } from "../../pki/certificate.ts";
+import type { Role } from "../../pki/certificate.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -36,7 +36,7 @@ import {
 } from "../files/watched_files.ts";
 import type { LoadError } from "../files/load_error.ts";
 import { OwnCertificateRefused } from "./own_certificate.ts";
-import { checkOwnChain, type IdentityFiles, loadIdentity } from "./load_identity.ts";
+import { checkOwnChain, type IdentityFiles, lifeOf, loadIdentity } from "./load_identity.ts";
 import type { Ports } from "../runtime/ports.ts";
 
 /** Which files hold the pair. */
@@ -113,6 +113,9 @@ const reviewPart = 1 / 50;
 export const expiryWarningPart = 0.1;
 export const expiryAlarmPart = 0.03;
 
+/** What enrolment mends: there is no pair, it has ended, or its key was not put in its place yet. */
+const awaitedProblems: ReadonlySet<LoadError["problem"]> = new Set(["missing", "expired", "mismatch"]);
+
 const read = (files: IdentityFiles) =>
   Effect.gen(function* () {
     const { signature } = yield* lookAtFiles([files.certPem, files.keyPem]);
@@ -144,12 +147,6 @@ function reportExpiry({ identity, lifeMs, ports, certPem }: IdentityContext): vo
       : `Own certificate expires at ${when}. Put a new one in its place before: hypha-certutil gen-cert`,
     fields: { file: certPem, notAfter: when },
   });
-}
-
-/** From the leaf's first moment to the end of the chain, in milliseconds. */
-function lifeOf({ chain: [leaf], notAfter }: NodeIdentity): number {
-  const read = leaf === undefined ? undefined : parseCertificate(leaf);
-  return read !== undefined && Result.isSuccess(read) ? +notAfter - +read.success.period.notBefore : 0;
 }
 
 function reportRenewed({ ports, identity: before }: IdentityContext, identity: NodeIdentity): void {
@@ -235,7 +232,8 @@ const machine = setup({
     isNew: ({ context }, reading: IdentityReading) => isNew(context, reading),
     isReviewDue: ({ context: { ports, reviewedAt, lifeMs } }) =>
       ports.now() >= reviewedAt + Math.min(reviewEveryMs, lifeMs * reviewPart),
-    waits: ({ context }) => context.missing === "wait",
+    waits: ({ context }, { outcome }: IdentityReading) =>
+      context.missing === "wait" && Result.isFailure(outcome) && awaitedProblems.has(outcome.failure.problem),
   },
   actions: {
     take: assign((_, { signature, outcome }: IdentityReading) => ({
@@ -310,7 +308,11 @@ export const identityMachine = machine.createMachine({
             target: "running",
             actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
           },
-          { guard: "waits", target: "running", actions: [{ type: "take", params: reading }, "sendAwaited"] },
+          {
+            guard: { type: "waits", params: reading },
+            target: "running",
+            actions: [{ type: "take", params: reading }, "sendAwaited"],
+          },
           { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readIdentity": {
