@@ -35,7 +35,11 @@ async function token(role: Role, name: string, ...more: readonly string[]): Prom
 }
 
 function started(role: Role, args: readonly string[], script?: URL): Running {
-  const made = startProgram(role, [...args, "--log-format", "json"], { cwd: folder, ...(script && { script }) });
+  const made = startProgram(role, [...args, "--log-format", "json"], {
+    cwd: folder,
+    lifeMs: 150_000,
+    ...(script && { script }),
+  });
   running.push(made);
   return made;
 }
