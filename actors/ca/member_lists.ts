@@ -13,7 +13,7 @@ import { defaultPolicy, type LocatedCrl, makeTrustSnapshot, type TrustSnapshot }
 import { keptPath } from "../files/state_directory.ts";
 import { writeWhole } from "../files/write_whole.ts";
 import type { CertificateAuthority } from "./certificate_authority.ts";
-import type { CrlRow } from "./crl_rows.ts";
+import { type CrlRow, derOf } from "./crl_rows.ts";
 
 /** Members of a CA's domain name their role; what others may claim, no certificate of the CA says. */
 const policy = { ...defaultPolicy, roles: "require" } as const;
@@ -50,37 +50,38 @@ function placesOf<Row extends ListRow>(rows: readonly Row[], stateDir: string): 
 export function readMemberLists(terms: MemberListsTerms) {
   return Effect.gen(function* () {
     const { ca, stateDir, before } = terms;
-    const look = <Row extends ListRow>(columns: string) =>
-      Effect.map(
-        Effect.fromResult(ca.register.read((rows) => rows.all<Row>(`SELECT ${columns} FROM crls`))),
-        (rows) => placesOf(rows, stateDir),
-      );
-    const seen = yield* look("issuer, kind, sha256");
+    const rows = ca.register.read((rows) => rows.all<ListRow>("SELECT issuer, kind, sha256 FROM crls"));
+    const seen = placesOf(yield* Effect.fromResult(rows), stateDir);
     const isSame = before !== undefined && seen.size === before.files.size &&
       [...seen].every(([path, { sha256 }]) => before.files.get(path)?.sha256 === sha256);
-    if (isSame) return before;
-    return yield* takeLists(terms, yield* look<CrlRow>("*"));
+    return isSame ? before : yield* takeLists(terms, seen);
   });
 }
 
 const takeLists = Effect.fnUntraced(
-  function* ({ ca, stateDir, before, at }: MemberListsTerms, rows: ReadonlyMap<string, CrlRow>) {
+  function* ({ ca, stateDir, before, at }: MemberListsTerms, rows: ReadonlyMap<string, ListRow>) {
     const files = yield* FileSystem;
     const cas = [...ca.intermediates, ca.anchor];
     const known = new Map([...before?.files.values() ?? []].map((file) => [file.sha256, file.list]));
     const next = new Map<string, { readonly sha256: string; readonly list: LocatedCrl }>();
-    for (const [path, { sha256, der }] of rows) {
+    for (const [path, row] of rows) {
+      const { sha256 } = row;
+      const present = known.get(sha256);
+      if (present !== undefined && before?.files.get(path)?.sha256 === sha256) {
+        next.set(path, { sha256, list: present });
+        continue;
+      }
+      const der = yield* Effect.fromResult(ca.register.read((all) => derOf(all, row)));
       const reader = new CrlReader({ cas, profile: policy.profile, sizeBytes: der.length });
-      const unread = known.get(sha256);
-      if (unread === undefined) reader.push(der);
-      const list = unread ?? (yield* Effect.fromResult(reader.finish()))[0];
-      if (list !== undefined) next.set(path, { sha256, list });
+      reader.push(der);
+      const [list] = yield* Effect.fromResult(reader.finish());
+      if (list === undefined) continue;
+      for (const folder of new Set([stateDir, dirname(path)])) {
+        yield* files.makeDirectory(folder, { recursive: true, mode: 0o700 });
+      }
+      yield* writeWhole([{ path, content: der, mode: 0o600 }], "replace");
+      next.set(path, { sha256, list });
     }
-    const changed = [...rows].filter(([path, { sha256 }]) => before?.files.get(path)?.sha256 !== sha256);
-    for (const folder of new Set([stateDir, ...changed.map(([path]) => dirname(path))])) {
-      yield* files.makeDirectory(folder, { recursive: true, mode: 0o700 });
-    }
-    yield* writeWhole(changed.map(([path, { der }]) => ({ path, content: der, mode: 0o600 })), "replace");
     const snapshot = yield* Effect.fromResult(Result.map(
       makeTrustSnapshot({
         trustPem: cas.map(({ der }) => formatPem("CERTIFICATE", der)).join(""),

@@ -101,10 +101,12 @@ const noFiles: HeldFiles = {
   next: undefined,
 };
 
-interface WithFiles extends EffectInput {
+/** The input of what reads or writes the files. */
+export interface WithFiles extends EffectInput {
   readonly store: EnrolmentStore;
 }
-interface ForRenewal extends EffectInput {
+/** The input of what asks a CA about a pair. */
+export interface ForRenewal extends EffectInput {
   readonly pair: HeldPair;
   readonly files: HeldFiles;
   readonly terms: RenewTerms;

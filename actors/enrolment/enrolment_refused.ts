@@ -4,6 +4,7 @@
  * @module
  */
 import { Data } from "effect";
+import type { RefusalCode } from "../../pki/refusal.ts";
 
 /** Why no certificate came. Codes of the CA (`docs/ca.md`) are passed on; the others are this node's own. */
 export type EnrolmentCode = string;
@@ -96,6 +97,9 @@ export class EnrolmentRefused extends Data.TaggedError("EnrolmentRefused")<{
 function kindOf(code: string): Kind | undefined {
   return Object.hasOwn(enrolmentCodes, code) ? (enrolmentCodes as Readonly<Record<string, Kind>>)[code] : undefined;
 }
+
+/** Whether a path is refused for want of a revocation list, not for what one says: the node fetches lists meanwhile. */
+export const wantsList = (code: RefusalCode): boolean => code === "revocation-unknown" || code.startsWith("crl-");
 
 /** A refusal of this node. */
 export function enrolmentRefused(code: keyof typeof enrolmentCodes, detail: string): EnrolmentRefused {

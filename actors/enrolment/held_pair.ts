@@ -12,7 +12,7 @@ import type { TrustSnapshot } from "../../pki/trust.ts";
 import { checkOwnChain } from "../trust/load_identity.ts";
 import { makeIdentity } from "../trust/make_identity.ts";
 import { certificatesOf } from "./ca_trust.ts";
-import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
+import { type EnrolmentRefused, enrolmentRefused, wantsList } from "./enrolment_refused.ts";
 import type { HeldFiles } from "./enrolment_store.ts";
 
 /** A certificate and its key. */
@@ -91,7 +91,7 @@ export function checkIssued(chain: readonly Certificate[], terms: IssuedTerms): 
   if (Result.isFailure(made)) return refuse(made.failure.message);
   const refusal = checkOwnChain(made.success, snapshot, { at });
   if (refusal === undefined) return undefined;
-  return refusal.code.startsWith("crl-") ? enrolmentRefused("lists-missing", refusal.message) : refuse(refusal.message);
+  return wantsList(refusal.code) ? enrolmentRefused("lists-missing", refusal.message) : refuse(refusal.message);
 }
 
 /** A chain as PEM. */

@@ -8,7 +8,7 @@
 import { Result } from "effect";
 import { verifyPath } from "../../pki/path.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
-import { type EnrolmentRefused, enrolmentRefused } from "./enrolment_refused.ts";
+import { type EnrolmentRefused, enrolmentRefused, wantsList } from "./enrolment_refused.ts";
 
 /** What the server is judged for. */
 export interface CaTerms {
@@ -37,7 +37,10 @@ export function judgeCa(
   const anchorsId = snapshot.ownAnchorsId ?? snapshot.anchorsId;
   // The role is checked below: a snapshot says which roles may be peers.
   const verified = verifyPath(chain, { ...own, anchorsId, policy: { ...own.policy, roles: "ignore" } }, { at });
-  if (Result.isFailure(verified)) return refuse(verified.failure.message);
+  if (Result.isFailure(verified)) {
+    const { code, message } = verified.failure;
+    return wantsList(code) ? Result.fail(enrolmentRefused("lists-missing", message)) : refuse(message);
+  }
   const { names } = verified.success.identity;
   const uris = names.filter((name) => name.startsWith("URI:"));
   const [, named] = /^URI:spiffe:\/\/([a-z0-9._-]{1,255})\/ca\/[A-Za-z0-9_-][A-Za-z0-9._-]*$/.exec(uris[0] ?? "") ?? [];

@@ -37,7 +37,7 @@ import {
 } from "../files/watched_files.ts";
 import type { LoadError } from "../files/load_error.ts";
 import { OwnCertificateRefused, OwnCertificateRevoked } from "./own_certificate.ts";
-import { checkOwnChain, type IdentityFiles, loadIdentity, revocationOf } from "./load_identity.ts";
+import { checkOwnChain, type IdentityFiles, lifeOf, loadIdentity, revocationOf } from "./load_identity.ts";
 import type { Ports } from "../runtime/ports.ts";
 
 /** Which files hold the pair. */
@@ -120,6 +120,9 @@ const reviewPart = 1 / 50;
 export const expiryWarningPart = 0.1;
 export const expiryAlarmPart = 0.03;
 
+/** What enrolment mends: there is no pair, it has ended, or its key was not put in its place yet. */
+const awaitedProblems: ReadonlySet<LoadError["problem"]> = new Set(["missing", "expired", "mismatch"]);
+
 const read = (files: IdentityFiles) =>
   Effect.gen(function* () {
     const { signature } = yield* lookAtFiles([files.certPem, files.keyPem]);
@@ -151,12 +154,6 @@ function reportExpiry({ identity, lifeMs, ports, certPem }: IdentityContext): vo
       : `Own certificate expires at ${when}. Put a new one in its place before: hypha-certutil gen-cert`,
     fields: { file: certPem, notAfter: when },
   });
-}
-
-/** From the leaf's first moment to the end of the chain, in milliseconds. */
-function lifeOf({ chain: [leaf], notAfter }: NodeIdentity): number {
-  const read = leaf === undefined ? undefined : parseCertificate(leaf);
-  return read !== undefined && Result.isSuccess(read) ? +notAfter - +read.success.period.notBefore : 0;
 }
 
 function reportRenewed({ ports, identity: before }: IdentityContext, identity: NodeIdentity): void {
@@ -249,7 +246,8 @@ const machine = setup({
     isNew: ({ context }, reading: IdentityReading) => isNew(context, reading),
     isReviewDue: ({ context: { ports, reviewedAt, lifeMs } }) =>
       ports.now() >= reviewedAt + Math.min(reviewEveryMs, lifeMs * reviewPart),
-    waits: ({ context }) => context.missing === "wait",
+    waits: ({ context }, { outcome }: IdentityReading) =>
+      context.missing === "wait" && Result.isFailure(outcome) && awaitedProblems.has(outcome.failure.problem),
   },
   actions: {
     take: assign((_, { signature, outcome }: IdentityReading) => ({
@@ -332,7 +330,11 @@ export const identityMachine = machine.createMachine({
             target: "running",
             actions: [{ type: "take", params: reading }, "sendLoaded", "markReviewed", "reportExpiry"],
           },
-          { guard: "waits", target: "running", actions: [{ type: "take", params: reading }, "sendAwaited"] },
+          {
+            guard: { type: "waits", params: reading },
+            target: "running",
+            actions: [{ type: "take", params: reading }, "sendAwaited"],
+          },
           { target: "failed", actions: [{ type: "take", params: reading }, "sendFailed"] },
         ],
         "effect.failed.readIdentity": {

@@ -91,6 +91,12 @@ export function revocationOf(
   return isLeaf ? revoked : undefined;
 }
 
+/** From the leaf's first moment to the end of the chain, in milliseconds. */
+export function lifeOf({ chain: [leaf], notAfter }: NodeIdentity): number {
+  const read = leaf === undefined ? undefined : parseCertificate(leaf);
+  return read !== undefined && Result.isSuccess(read) ? +notAfter - +read.success.period.notBefore : 0;
+}
+
 function fault(file: string, problem: LoadProblem, detail: string, mend: string, line?: number) {
   return Result.fail(new LoadError({ file, line, problem, detail, mend }));
 }

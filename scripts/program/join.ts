@@ -12,9 +12,10 @@ import { basename, dirname, join as joinPaths, resolve } from "node:path";
 import process from "node:process";
 import { Effect, type FileSystem, type Path } from "effect";
 import { excludeCidrDefault, stateDirDefault } from "../../actors/config/defaults.ts";
-import { loadConfig } from "../../actors/config/load.ts";
+import { loadConfig, parseConfig } from "../../actors/config/load.ts";
 import { membershipDefault } from "../../actors/config/membership_schema.ts";
-import { layerSources, type Surroundings } from "../../actors/config/sources.ts";
+import { ConfigError } from "../../actors/config/problem.ts";
+import { layerSources } from "../../actors/config/sources.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { certificatesOf } from "../../actors/enrolment/ca_trust.ts";
 import { enrolmentMachine } from "../../actors/enrolment/enrolment.ts";
@@ -59,11 +60,13 @@ export function join(
     const around = yield* Effect.mapError(surroundingsOf(flags, "run"), ({ message }) => failed(message, 2));
     if (existsSync(output)) return yield* failed(`${output} is there already: move it away, or name another with -o`);
     const token = yield* readToken(argument);
-    const paths = pathsOf(output);
+    const { values: given, problems } = layerSources(role, {}, { ...around, environment: {} });
+    if (problems.length > 0) return yield* failed(new ConfigError({ problems }).message, 2);
+    const paths = pathsOf(output, given);
     yield* refuseOtherPair(paths, token);
     const pair = yield* obtain(role, token, paths);
     const values = yield* Effect.mapError(
-      describe(role, token, { paths, pair, around }),
+      describe(role, token, { paths, pair, given }),
       ({ message }) => failed(message),
     );
     const text = initText({
@@ -73,6 +76,11 @@ export function join(
       given: values,
       domain: spiffeOf(pair.leaf)?.domain,
     });
+    const alone = { environment: {}, flags: {} };
+    yield* Effect.mapError(
+      Effect.fromResult(parseConfig(role, { file: output, text }, alone)),
+      ({ message }) => failed(message),
+    );
     const mode = flags.job === undefined ? {} : { mode: 0o600 };
     yield* Effect.mapError(
       writeWhole([{ path: output, content: text, ...mode }], "keep"),
@@ -80,7 +88,7 @@ export function join(
     );
     yield* enrolmentFiles(paths).forgetNext;
     const config = yield* Effect.mapError(
-      loadConfig(role, output, { ...around, environment: {}, flags: {} }),
+      loadConfig(role, output, alone),
       ({ message }) => failed(message),
     );
     print([
@@ -100,16 +108,20 @@ const print = (lines: readonly string[]) => process.stdout.write(`${lines.map(es
  * The files beside a configuration. Their paths are those of a configuration in the current folder, and absolute elsewhere: paths
  * of a configuration are relative to the folder in which the program is started.
  */
-function pathsOf(output: string): JoinPaths {
+function pathsOf(output: string, given: Readonly<Record<string, unknown>>): JoinPaths {
+  const named = (key: string, otherwise: string) => {
+    const path = given[key];
+    return typeof path === "string" ? path : otherwise;
+  };
   const folder = resolve(dirname(output));
   const beside = (name: string) => folder === resolve(".") ? name : joinPaths(folder, name);
   const own = (kind: string) => beside(`${basename(output, ".toml")}-${kind}.pem`);
   return {
-    certPem: own("cert"),
-    keyPem: own("key"),
-    trustPem: own("trust"),
+    certPem: named("cert_pem", own("cert")),
+    keyPem: named("key_pem", own("key")),
+    trustPem: named("trust_pem", own("trust")),
     workDir: beside("work"),
-    stateDir: stateDirDefault(output, process.env),
+    stateDir: named("state_dir", stateDirDefault(output, process.env)),
   };
 }
 
@@ -165,10 +177,10 @@ function obtain(role: Role, token: GivenToken, paths: EnrolmentPaths): Effect.Ef
 function describe(
   role: Role,
   token: GivenToken,
-  { paths, pair, around }: {
+  { paths, pair, given }: {
     readonly paths: JoinPaths;
     readonly pair: HeldPair;
-    readonly around: Surroundings;
+    readonly given: Readonly<Record<string, unknown>>;
   },
 ): Effect.Effect<Readonly<Record<string, unknown>>, EnrolmentRefused, Services> {
   return Effect.gen(function* () {
@@ -183,7 +195,6 @@ function describe(
       const names = missing.map(({ subject }) => subject.text).join(", ");
       return yield* enrolmentRefused("lists-missing", `the CA has no revocation list of ${names}`);
     }
-    const { values: given } = layerSources(role, {}, { ...around, environment: {} });
     const { gateway_addresses, ...addresses } = joinedAddresses(yield* knownNetwork(role, network));
     const values = {
       ...addresses,

@@ -8,8 +8,10 @@ import type { AskHttps } from "../../actors/enrolment/ask_https.ts";
 import { askHttps } from "../../actors/enrolment/ask_https.ts";
 import { nextKeyPath } from "../../actors/enrolment/enrolment_store.ts";
 import { keyMatches, parsePrivateKey } from "../../pki/key.ts";
+import { formatPem } from "../../pki/pem.ts";
+import type { TrustSnapshot } from "../../pki/trust.ts";
 import { testCaPort } from "../support/ca_port.ts";
-import { EnrollingNode, losing, reaches } from "../support/enrolment_world.ts";
+import { EnrollingNode, losing, reaches, SkippingClock } from "../support/enrolment_world.ts";
 
 const test = suite("enrolmentMachine");
 const world = await testCaPort();
@@ -207,6 +209,43 @@ test("a CA that is away is tried again, the next one of the list at once", async
   made.stop();
   made.start(["https://127.0.0.1:1", url], { now: clock });
   await until(() => made.leaf!.serial !== before.serial);
+});
+
+test("a certificate of a retired issuer is renewed within the hour, one of another issuer is left alone", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const terms = ca as { retiredIssuers: readonly string[] };
+  const looked = new SkippingClock();
+  let looks = 0;
+  const ask: AskHttps = (asked) => {
+    looks += asked.path.endsWith("/network") ? 1 : 0;
+    return askHttps(asked);
+  };
+  terms.retiredIssuers = ["0".repeat(64)];
+  made.start([url], { ...looked, ask, now: looked.now });
+  await until(() => looks > 5);
+  made.stop();
+  assert.is(made.leaf!.serial, before.serial);
+  terms.retiredIssuers = [ca.issuerId];
+  const hurried = new SkippingClock();
+  made.start([url], { ...hurried, now: hurried.now });
+  await until(() => made.leaf!.serial !== before.serial);
+  made.stop();
+  terms.retiredIssuers = [];
+  assert.ok(hurried.skippedMs > 60_000 && hurried.skippedMs <= 3_600_000, `${hurried.skippedMs} ms`);
+});
+
+test("a node that requires lists and has none asks no CA: it could not tell a revoked one", async () => {
+  const made = await joined();
+  const before = made.leaf!;
+  const [root] = made.certificates(made.paths.trustPem).filter(({ subject }) => subject.text === "CN=Root");
+  writeFileSync(made.paths.trustPem, formatPem("CERTIFICATE", root!.der));
+  const now = late(made);
+  const actor = made.start([url], { now: () => now });
+  actor.send({ type: "trust.changed", snapshot: { revocation: { lists: [] } } as unknown as TrustSnapshot });
+  await reaches(actor, "waiting");
+  assert.is(actor.getSnapshot().context.error?.code, "lists-missing", "lists are required, and there is none");
+  assert.is(made.leaf!.serial, before.serial);
 });
 
 test("files that cannot be written are a failure that is tried again", async () => {

@@ -22,19 +22,25 @@ if ("Deno" in globalThis) {
     assert.equal([...languages].toSorted(), ["sh", "text"]);
   });
 } else {
-  needing(test, "bash", "curl", "openssl")("leads from nothing to a certificate, and to its revocation", async () => {
-    const port = await freePort();
-    const bin = fileURLToPath(new URL("../../scripts/bin", import.meta.url));
-    const env = { PATH: `${bin}:${process.env["PATH"]}` };
-    const session = new ShellSession({ cwd: folder, env, lifeMs: 3 * patienceMs });
-    for (const { language, text } of blocksOf("docs/ca.md")) {
-      await session.take({ language, text: text.replaceAll("8443", String(port)) }, patienceMs);
-    }
-    await session.take({ language: "sh", text: "kill %1\n" }, patienceMs);
-    assert.is(await session.end(), 0, session.lines.slice(-60).join("\n"));
-    const revoked = session.lines.filter((line) => line.startsWith("revoked spiffe://acme.local/worker/worker-01 "));
-    assert.is(revoked.length, 2, session.lines.join("\n"));
-  });
+  needing(test, "bash", "curl", "openssl")(
+    "leads from nothing to a network, to a certificate of another client, and to its revocation",
+    async () => {
+      const [port, gateway] = [await freePort(), await freePort()];
+      const bin = fileURLToPath(new URL("../../scripts/bin", import.meta.url));
+      const env = { PATH: `${bin}:${process.env["PATH"]}` };
+      const session = new ShellSession({ cwd: folder, env, lifeMs: 3 * patienceMs });
+      for (const { language, text } of blocksOf("docs/ca.md")) {
+        await session.take({
+          language,
+          text: text.replaceAll("8443", String(port)).replaceAll("4001", String(gateway)),
+        }, patienceMs);
+      }
+      await session.take({ language: "sh", text: "kill %1 %2 %3\n" }, patienceMs);
+      assert.is(await session.end(), 0, session.lines.slice(-60).join("\n"));
+      const revoked = session.lines.filter((line) => line.startsWith("revoked spiffe://acme.local/worker/worker-02 "));
+      assert.is(revoked.length, 2, session.lines.join("\n"));
+    },
+  );
 }
 
 test.run();

@@ -35,7 +35,11 @@ async function token(role: Role, name: string, ...more: readonly string[]): Prom
 }
 
 function started(role: Role, args: readonly string[], script?: URL): Running {
-  const made = startProgram(role, [...args, "--log-format", "json"], { cwd: folder, ...(script && { script }) });
+  const made = startProgram(role, [...args, "--log-format", "json"], {
+    cwd: folder,
+    lifeMs: 150_000,
+    ...(script && { script }),
+  });
   running.push(made);
   return made;
 }
@@ -84,7 +88,18 @@ test("takes the token from standard input, into another folder, with keys of the
   const deno = "Deno" in globalThis;
   const script = fileURLToPath(new URL("../../scripts/hypha_worker.ts", import.meta.url));
   const before = deno ? ["run", "--quiet", "--no-check", "-A"] : ["--no-warnings"];
-  const args = [...before, script, "join", "-", "-o", "east/worker.toml", "--resources-cpu", "2", "--crls", "x.pem"];
+  const args = [
+    ...before,
+    script,
+    "join",
+    "-",
+    "-o",
+    "east/worker.toml",
+    "--resources-cpu",
+    "2",
+    "--key",
+    "own-key.pem",
+  ];
   const command = startCommand("sh", [
     "-c",
     'file=$1; shift; exec "$@" < "$file"',
@@ -99,7 +114,8 @@ test("takes the token from standard input, into another folder, with keys of the
   const config = read("east/worker.toml");
   assert.match(config, `cert_pem = "${join(folder, "east", "worker-cert.pem")}"`);
   assert.match(config, /^cpu = 2$/m);
-  assert.match(config, /^crls_pem = "x\.pem"$/m);
+  assert.match(config, /^key_pem = "own-key\.pem"$/m);
+  assert.is(statSync(join(folder, "own-key.pem")).mode & 0o777, 0o600);
   assert.ok(existsSync(join(folder, "east", ".hypha", "worker", "crls")));
 });
 
@@ -162,6 +178,18 @@ test("a used token, an expired one, and one of another role say which command he
   const role = await join_("worker", await token("data", "data-01"), "-o", "role.toml");
   assert.match(role.stderr, /token-role.*hypha-ca token --role ROLE/);
   assert.match((await join_("worker", expired, "-o", "late.toml")).stderr, /token-expired.*hypha-ca token/);
+});
+
+test("a flag that is no good is noticed before the token is used, or goes on with the same token", async () => {
+  const file = await token("worker", "worker-07");
+  const wrong = await join_("worker", file, "-o", "seven.toml", "--resources-cpu", "many");
+  assert.is(wrong.code, 2);
+  assert.match(wrong.stderr, /resources-cpu/);
+  const outside = await join_("worker", file, "-o", "seven.toml", "--crl-grace-hours", "99999");
+  assert.is(outside.code, 1);
+  assert.match(outside.stderr, /crl_grace_hours/);
+  assert.not(existsSync(join(folder, "seven.toml")));
+  succeeded(await join_("worker", file, "-o", "seven.toml"));
 });
 
 test("a configuration that is there is not replaced, and the token stays unused", async () => {

@@ -16,7 +16,7 @@ import { enrolmentFiles, type EnrolmentPaths } from "../../actors/enrolment/enro
 import type { GivenToken } from "../../actors/enrolment/obtain.ts";
 import type { Report } from "../../actors/runtime/ports.ts";
 import { makePorts, type RealPorts } from "../../actors/runtime/real_ports.ts";
-import { superviseRoot } from "../../actors/runtime/supervise.ts";
+import { type RootOptions, superviseRoot } from "../../actors/runtime/supervise.ts";
 import { type Certificate, parseCertificate, type Role } from "../../pki/certificate.ts";
 import { parsePem } from "../../pki/pem.ts";
 import { defaultPolicy } from "../../pki/trust.ts";
@@ -30,6 +30,25 @@ export interface EnrollingOptions {
   readonly isIdle?: () => boolean;
   /** Milliseconds since the epoch; the real clock where undefined. */
   readonly now?: () => number;
+  /** Timers; the real ones where undefined. */
+  readonly clock?: MachineClock;
+}
+
+type MachineClock = NonNullable<RootOptions<typeof enrolmentMachine>["clock"]>;
+
+/** A clock that skips all waits. */
+export class SkippingClock {
+  /** Milliseconds that were skipped. */
+  skippedMs = 0;
+  readonly now = (): number => Date.now() + this.skippedMs;
+  readonly clock = {
+    setTimeout: (task: () => void, ms: number) =>
+      setTimeout(() => {
+        this.skippedMs += ms;
+        task();
+      }, 1),
+    clearTimeout: (timer: unknown) => clearTimeout(timer as ReturnType<typeof setTimeout>),
+  } as unknown as MachineClock;
 }
 
 /** A folder of a node's files, in which a machine can be started, and again. */
@@ -46,7 +65,7 @@ export class EnrollingNode {
 
   /** Starts the machine. */
   start(ca: readonly string[], options: EnrollingOptions = {}): Actor<typeof enrolmentMachine> {
-    const { role = "worker", ask = askHttps, token, membership, isIdle, now } = options;
+    const { role = "worker", ask = askHttps, token, membership, isIdle, now, clock } = options;
     const real = makePorts((report) => this.reports.push(report));
     const ports = now === undefined ? real : { ...real, now };
     const input: EnrolmentInput = {
@@ -55,11 +74,9 @@ export class EnrollingNode {
       membership: { ca, renew: true, key: "same", newKeyEveryMs: undefined, ...membership },
       ...(token === undefined ? {} : { token: tokenOf(token) }),
     };
-    const actor = superviseRoot(enrolmentMachine, {
-      id: "enrolment",
-      input,
-      onError: (error) => this.errors.push(error),
-    });
+    const onError = (error: unknown) => void this.errors.push(error);
+    const timers = clock === undefined ? {} : { clock };
+    const actor = superviseRoot(enrolmentMachine, { id: "enrolment", input, onError, ...timers });
     this.#running.add({ actor, ports: real });
     return actor;
   }

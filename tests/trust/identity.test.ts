@@ -135,6 +135,18 @@ for (const [name, written, problem, file, mend] of bad) {
   });
 }
 
+test("where it is told to wait, it waits for no pair that enrolment cannot mend", async () => {
+  for (
+    const [written, problem] of [[{ mode: 0o644 }, "open-to-others"], [
+      { role: "gateway" },
+      "role-not-allowed",
+    ]] as const
+  ) {
+    const { identity } = await start({ ...written, missing: "wait" });
+    assert.is(((await identity.hear("identity.failed"))["error"] as LoadError).problem, problem);
+  }
+});
+
 /** As an operator's tool does it: written aside, then moved into place. */
 async function put(path: string, text: string, mode = 0o600): Promise<void> {
   await writeFile(`${path}.new`, text);
