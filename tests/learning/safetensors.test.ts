@@ -6,8 +6,8 @@ import {
   encodeTensors,
   headerMaxBytes,
   readHeaderLength,
-  widen,
 } from "../../actors/learning/safetensors.ts";
+import { widen } from "../../actors/learning/element_types.ts";
 import { addTensors, type Tensor } from "../../actors/learning/tensors.ts";
 
 const test = suite("safetensors");
