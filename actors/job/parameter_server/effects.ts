@@ -62,7 +62,7 @@ export const saved = fromEffect(
     readonly stream: StreamHandle;
     readonly file: string;
   }) =>
-    saveStream(stream, job.directory, file, jobLimits).pipe(
+    saveStream(stream, job.directory, file, job.limits ?? jobLimits).pipe(
       // A defect too: without an outcome the round would wait for this peer forever.
       Effect.matchCause({
         onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
