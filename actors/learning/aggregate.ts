@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { Data, Effect, Result, type Scope } from "effect";
+import { Data, Effect, type Scope } from "effect";
 import type { PathError } from "../files/path_refused.ts";
-import type { ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
+import type { WorkDirectory, WritableFile } from "../files/contained_files.ts";
 import { judgeUpdates, type MeasuredUpdate, type RejectionCode } from "./verdicts.ts";
 import {
   elementBytes,
@@ -18,14 +18,8 @@ import {
   widen,
 } from "./element_types.ts";
 import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
-import {
-  type Layout,
-  MalformedSafetensors,
-  readHeaderLength,
-  readLayout,
-  type TensorEntry,
-  writeHeader,
-} from "./safetensors.ts";
+import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
+import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
 
 /** The aggregator rejects this update. The caller drops the trainer that sent it. */
 export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
@@ -41,8 +35,6 @@ export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
 
 /** Most updates in one round: each file is open during the average. */
 export const updatesMax = 256;
-/** Values of one tensor that each update keeps in memory at once. */
-const chunkValues = 16_384;
 
 /** The paths of a round, in the work directory. */
 export interface AggregateFiles {
@@ -90,9 +82,9 @@ export function aggregateUpdates(
     yield* out.write(header);
     yield* next.write(writeHeader(first.tensors.map((tensor) => ({ ...tensor, dtype: typeIn("F64", tensor) }))));
     let sizeBytes = header.length;
-    for (const { name, count, dtype } of first.tensors) {
-      for (let start = 0; start < count; start += chunkValues) {
-        const chunk = { name, start, size: Math.min(chunkValues, count - start) };
+    for (const tensor of first.tensors) {
+      const { dtype } = tensor;
+      for (const chunk of chunksOf(tensor)) {
         sizeBytes += chunk.size * elementBytes[typeIn("F32", { dtype })];
         if (isFloat(dtype)) yield* stepChunk({ updates, factors, velocity, out, next }, chunk, options);
         else yield* medianChunk({ updates, out, next }, chunk, dtype);
@@ -104,18 +96,9 @@ export function aggregateUpdates(
   }));
 }
 
-/** An open safetensors file. */
-interface Open {
+/** An open update, or the open velocity. */
+interface Open extends TensorFile<UpdateRejected | PathError> {
   readonly path: string;
-  readonly file: ReadableFile;
-  readonly tensors: readonly TensorEntry[];
-  readonly byName: ReadonlyMap<string, TensorEntry>;
-}
-
-interface Chunk {
-  readonly name: string;
-  readonly start: number;
-  readonly size: number;
 }
 
 function stepChunk(
@@ -156,7 +139,7 @@ function medianChunk(
 ): Effect.Effect<void, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     const parts: Uint8Array[] = [];
-    for (const update of updates) parts.push(yield* readBytes(update, chunk));
+    for (const update of updates) parts.push(yield* update.readBytes(chunk));
     yield* out.write(medianOfWholes(parts, dtype));
     // Zeros: the file of the velocity keeps the layout for later rounds.
     yield* next.write(new Uint8Array(chunk.size * elementBytes[dtype]));
@@ -192,10 +175,10 @@ function layoutOf({ byName }: Open): string {
 function normOf(update: Open): Effect.Effect<number, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     let sum = 0;
-    for (const { name, count, dtype } of update.tensors) {
-      if (!isFloat(dtype)) continue;
-      for (let start = 0; start < count; start += chunkValues) {
-        const part = yield* readChunk(update, { name, start, size: Math.min(chunkValues, count - start) });
+    for (const tensor of update.tensors) {
+      if (!isFloat(tensor.dtype)) continue;
+      for (const chunk of chunksOf(tensor)) {
+        const part = yield* readChunk(update, chunk);
         for (const value of part) sum += value * value;
       }
       if (!Number.isFinite(sum)) return sum;
@@ -240,51 +223,22 @@ function open(
   directory: Pick<WorkDirectory, "openForReading">,
   path: string,
 ): Effect.Effect<Open, UpdateRejected | PathError, Scope.Scope> {
+  const orReject = <A>(effect: Effect.Effect<A, PathError | MalformedSafetensors>) =>
+    Effect.mapError(
+      effect,
+      (error): UpdateRejected | PathError =>
+        error._tag === "MalformedSafetensors"
+          ? new UpdateRejected({ file: path, code: "malformed", reason: error.reason })
+          : error,
+    );
   return Effect.gen(function* () {
     const file = yield* directory.openForReading(path);
-    const prefix = yield* readFully(path, file, 0, Math.min(8, file.sizeBytes));
-    const length = yield* orReject(path, readHeaderLength(prefix, file.sizeBytes));
-    const header = yield* readFully(path, file, prefix.length, length);
-    const layout: Layout = yield* orReject(path, readLayout(header, file.sizeBytes));
-    return { path, file, tensors: layout.tensors, byName: new Map(layout.tensors.map((entry) => [entry.name, entry])) };
+    const tensors = yield* orReject(openTensorFile<PathError>(file));
+    return { ...tensors, path, readBytes: (chunk) => orReject(tensors.readBytes(chunk)) };
   });
-}
-
-function orReject<A>(file: string, result: Result.Result<A, MalformedSafetensors>): Effect.Effect<A, UpdateRejected> {
-  return Result.isSuccess(result)
-    ? Effect.succeed(result.success)
-    : Effect.fail(new UpdateRejected({ file, code: "malformed", reason: result.failure.reason }));
 }
 
 function readChunk(update: Open, chunk: Chunk): Effect.Effect<Float64Array, UpdateRejected | PathError> {
   const { dtype } = update.byName.get(chunk.name) as TensorEntry;
-  return Effect.map(readBytes(update, chunk), (bytes) => widen(bytes, dtype as FloatType));
-}
-
-function readBytes(
-  { path, file, byName }: Open,
-  { name, start, size }: Chunk,
-): Effect.Effect<Uint8Array, UpdateRejected | PathError> {
-  const { dtype, offset } = byName.get(name) as TensorEntry;
-  const width = elementBytes[dtype];
-  return readFully(path, file, offset + start * width, size * width);
-}
-
-/** Reads exactly `size` bytes. Rejects a file that became shorter after it was opened. */
-function readFully(
-  path: string,
-  file: ReadableFile,
-  position: number,
-  size: number,
-): Effect.Effect<Uint8Array, UpdateRejected | PathError> {
-  return Effect.gen(function* () {
-    const bytes = new Uint8Array(size);
-    let done = 0;
-    while (done < size) {
-      const count = yield* file.read(bytes.subarray(done), position + done);
-      if (count === 0) return yield* rejected(path, "malformed", "cut short");
-      done += count;
-    }
-    return bytes;
-  });
+  return Effect.map(update.readBytes(chunk), (bytes) => widen(bytes, dtype as FloatType));
 }

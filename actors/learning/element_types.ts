@@ -52,16 +52,45 @@ const readers: Readonly<Record<FloatType, (view: DataView, at: number) => number
   },
 };
 
-/** Encodes values as little-endian bytes. */
-export function narrow(values: Float64Array | Float32Array, dtype: "F32" | "F64"): Uint8Array<ArrayBuffer> {
+/** Encodes values as little-endian bytes, each rounded to the nearest of its type, of two the even one. */
+export function narrow(values: Float64Array | Float32Array, dtype: FloatType): Uint8Array<ArrayBuffer> {
   const width = elementBytes[dtype];
   const bytes = new Uint8Array(values.length * width);
   const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    if (dtype === "F32") view.setFloat32(i * width, value, true);
-    else view.setFloat64(i * width, value, true);
-  });
+  const write = writers[dtype];
+  for (let i = 0; i < values.length; i++) write(view, i * width, values[i] as number);
   return bytes;
+}
+
+const writers: Readonly<Record<FloatType, (view: DataView, at: number, value: number) => void>> = {
+  F64: (view, at, value) => view.setFloat64(at, value, true),
+  F32: (view, at, value) => view.setFloat32(at, value, true),
+  // Rounded to F32 first: values are F32 already wherever we write BF16.
+  BF16: (view, at, value) => {
+    scratch.setFloat32(0, value);
+    const bits = scratch.getUint32(0);
+    const rounded = Number.isNaN(value) ? 0x7fc0 : (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+    view.setUint16(at, rounded, true);
+  },
+  F16: (view, at, value) => view.setUint16(at, halfOf(value), true),
+};
+
+/** The bits of the F16 that is nearest. */
+function halfOf(value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (Number.isNaN(value)) return 0x7e00;
+  if (size >= 65_520) return sign | 0x7c00;
+  // Below the smallest normal number the unit is 2^-24, above it 2^-10 of the number's own power of two.
+  const exponent = size < 2 ** -14 ? -14 : Math.floor(Math.log2(size));
+  const units = roundToEven(size / 2 ** (exponent - 10));
+  return sign | (units < 1024 ? units : ((exponent + 15) << 10) + (units - 1024));
+}
+
+function roundToEven(value: number): number {
+  const below = Math.floor(value);
+  const rest = value - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
 }
 
 type Whole = number | bigint;
