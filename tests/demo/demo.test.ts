@@ -102,7 +102,7 @@ function refused(args: readonly string[], env: Record<string, string> = {}): [co
 function assertKept(result: DemoResult & Verdict): void {
   assert.equal(result.promises.flatMap(({ broken }) => broken), []);
   assert.is(result.verdict, "all promises held");
-  assert.is(result.promises.length, 8);
+  assert.is(result.promises.length, 9);
   assert.is(result.runtime, ownRuntime);
   assert.is(result.nodes, 7);
   assert.is(result.rounds.length, 10);
@@ -117,6 +117,7 @@ function assertKept(result: DemoResult & Verdict): void {
     "accepted",
     "accuracy",
     "bytes",
+    "model",
     "nodes",
     "promises",
     "refused",

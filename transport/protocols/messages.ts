@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { RoundReport, TrainingRequest, TrainingResponse, TrainingRun } from "./training_messages.ts";
+import type { RoundReport, TrainingRequest, TrainingResponse, TrainingRun, TrainingState } from "./training_messages.ts";
 
 export type * from "./training_messages.ts";
 
@@ -241,4 +241,6 @@ export type Executor =
 export interface JobSpec {
   readonly job_id: Uuid;
   readonly executor: Executor;
+  /** Where the training stands when the job begins: an extension of ours. */
+  readonly training?: TrainingState;
 }
