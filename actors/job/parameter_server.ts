@@ -135,10 +135,17 @@ export const parameterServerMachine = server.createMachine({
       states: {
         opening: {
           on: {
-            "effect.done.receiver": {
-              target: "restoring",
-              actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
-            },
+            "effect.done.receiver": [
+              {
+                guard: "goesOn",
+                target: "restoring",
+                actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
+              },
+              {
+                target: "working",
+                actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
+              },
+            ],
           },
         },
         restoring: {

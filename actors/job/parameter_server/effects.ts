@@ -147,13 +147,12 @@ export const handed = fromEffect(
     })),
 );
 
-/** Fetches the velocity of the round that the training goes on from. Does nothing at a training's beginning. */
+/** Fetches the velocity of the round that the training goes on from. */
 export const restored = fromEffect(
   "restored",
   ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) => {
     const { spec: { training }, network, scheduler, directory, limits = jobLimits } = job;
-    if (training === undefined || training.round === 0) return Effect.void;
-    const dataset = velocityDataset(training.id);
+    const dataset = velocityDataset(training?.id ?? "");
     return Effect.gen(function* () {
       const answer = yield* network.request(scheduler, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
       if (!("Data" in answer) || typeof answer.Data !== "object" || !("Success" in answer.Data)) {

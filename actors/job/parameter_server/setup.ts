@@ -13,6 +13,7 @@ import type { PushReceiver } from "../network.ts";
 import {
   aggregated,
   distributed,
+  firstRound,
   handed,
   keepsModel,
   missed,
@@ -92,6 +93,8 @@ export const serverSetup = setup({
       culpritOf(context.batch, params.error) !== undefined,
     isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
     isLast: ({ context }) => context.isLast,
+    /** The training was trained before: its velocity is at the scheduler. */
+    goesOn: ({ context }) => firstRound(context.job.spec) > 1,
     keepsModel: ({ context }) => keepsModel(context.job),
     isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
   },
