@@ -49,7 +49,10 @@ const hubModel = modelOf(modelTasks, '"image-classification"', task).fields;
 /** A model of a repository, or weights of one's own: `rules.ts` wants one of the two. */
 const model = Schema.Struct({
   weights: optional(
-    path("Weights to begin with (safetensors); the scheduler then keeps the model.", '"init.safetensors"'),
+    path(
+      "Weights to begin with (safetensors), in place of a repository; the scheduler then keeps the model.",
+      '"init.safetensors"',
+    ),
   ),
   ...hubModel,
   repository: optional(hubModel.repository),
