@@ -92,6 +92,7 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
     return;
   }
   const { job, executor, limits, endsAt } = refusal;
+  const key = training === undefined ? undefined : { scheduler: peer, ...training };
   enqueue.assign({ book: addJob(context.book, job) });
   enqueue.spawnChild("job", {
     id: `job/${id}`,
@@ -102,10 +103,7 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       spec,
       scheduler: peer,
       executor,
-      network: networkOf(
-        context.jobNetworkHost.network,
-        training === undefined ? undefined : { scheduler: peer, ...training },
-      ),
+      network: networkOf(context.jobNetworkHost.network, key),
       workDir: context.config.workDir,
       limits,
       web: webUnder(context.config.fetch ?? fetchDefault),
