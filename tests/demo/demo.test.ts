@@ -227,7 +227,7 @@ if (onDeno) {
       assert.is(written().split("round ").length - 1, 10, "each round was shown");
       assert.is(most, 1, "progress lines that stood there at once");
       assert.equal(bars(terminal), []);
-      assert.is(terminal.rows.at(-2), "all promises held (8 of 8)");
+      assert.is(terminal.rows.at(-2), "all promises held (9 of 9)");
     },
   );
 }
