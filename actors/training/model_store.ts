@@ -167,7 +167,7 @@ export const modelStoreMachine = store.createMachine({
         },
         "effect.failed.opened": [
           {
-            guard: { type: "isRefused", params: ({ event }) => event },
+            guard: { type: "isHopeless", params: ({ event }) => event },
             target: "broken",
             actions: { type: "end", params: ({ event }) => ({ reason: event.error.message }) },
           },

@@ -8,7 +8,7 @@ import { Effect } from "effect";
 import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
 import type { TrainingKey } from "../../transport/protocols/messages.ts";
 import type { OuterOptions } from "../learning/mod.ts";
-import { type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import { EffectDied, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
 import type { HasParent } from "../runtime/parent.ts";
 import type { Ports } from "../runtime/ports.ts";
 import type { TransportRef } from "../runtime/role.ts";
@@ -112,7 +112,9 @@ export const storeSetup = setup({
     /** The stream of the result that is being taken, and no earlier one that came too late. */
     isOpened: ({ context }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) =>
       context.current?.exchange === exchange && answer.type === "stream.opened",
-    isRefused: (_, { error }: { readonly error: unknown }) => error instanceof WeightsRefused,
+    /** Another try would fail too: other weights, or a defect. */
+    isHopeless: (_, { error }: { readonly error: unknown }) =>
+      error instanceof WeightsRefused || error instanceof EffectDied,
     /** The sender of a lost result sends it once: the model misses a round from here on. */
     isLost: (_, outcome: TakenResult | FailedResult) => outcome.type === "failed" && !outcome.isRepeated,
   },
