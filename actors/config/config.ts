@@ -162,6 +162,7 @@ export interface WeightsModel {
   readonly weights: string;
   /** The task, as for a model of a repository. */
   readonly type: string;
+  /** Names of its inputs. */
   readonly inputNames: readonly string[];
 }
 
