@@ -13,12 +13,12 @@ import { fileURLToPath } from "node:url";
 import { BrokenPromise } from "./demo/broken_promise.ts";
 import { chooseCell, unmountAll } from "./demo/cell.ts";
 import { makeCertificates, makeIntruders, revokeCertificate } from "./demo/certificates.ts";
-import type { Layout, NodePlan } from "./demo/configuration.ts";
+import { type Layout, type NodePlan, writeWeights } from "./demo/configuration.ts";
 import { writeDataset } from "./demo/dataset.ts";
 import { type Display, makeDisplay } from "./demo/display.ts";
 import { makeFolder } from "./demo/folder.ts";
 import { certificatePeer, tryIntruder } from "./demo/intruder.ts";
-import { operator, planNodes, startNode, untilHealthy } from "./demo/network.ts";
+import { type DemoModel, operator, planNodes, startNode, takeModel, untilHealthy } from "./demo/network.ts";
 import { type DemoOptions, readOptions } from "./demo/options.ts";
 import { endAll, type NodeProcess, shareCompiledCode, survivors } from "./demo/processes.ts";
 import { closingTimes, type DemoFacts, type DemoResult, evaluate, summarise } from "./demo/promises.ts";
@@ -29,6 +29,7 @@ const trainers = 3;
 const allocationTimeoutMs = 60_000;
 const trainingTimeoutMs = 180_000;
 const redialTimeoutMs = 30_000;
+const resultTimeoutMs = 10_000;
 /** Longer than the promise, so that the demo sees a late close and reports it as late. */
 const closedWaitMs = 3_000;
 const stopGraceMs = 10_000;
@@ -47,6 +48,7 @@ interface Seen {
   network?: Network;
   closedMs: Record<string, number | null>;
   facts: DemoFacts;
+  model?: DemoModel;
 }
 
 const roundsOf = ({ quick }: DemoOptions): number => quick ? 10 : 16;
@@ -60,11 +62,13 @@ async function prepare(options: DemoOptions, folder: string, display: Display): 
   display.note(cell.description);
   const executor = fileURLToPath(new URL("./executors/train_digits.ts", import.meta.url));
   const [cmd, ...before] = commandOf(options.tools, []);
+  const dataset = writeDataset(digits, folder, options);
   const layout: Layout = {
     folder,
     certificates,
     gatewayPort: plans[0]?.port ?? 0,
-    dataset: writeDataset(digits, folder, options),
+    dataset,
+    weights: writeWeights(folder),
     rounds: roundsOf(options),
     trainers,
     tools: options.tools,
@@ -186,6 +190,7 @@ function sum(seen: Seen, options: DemoOptions, begun: number): DemoResult {
     nodes: nodes.length,
     rounds: evaluated.map(({ round, accuracy }) => ({ round: Number(round), accuracy: Number(accuracy) })),
     accuracy: done === undefined ? null : Number(done["accuracy"]),
+    model: seen.model ?? null,
     ...summarise(nodes),
     revocation: { closedMs: seen.closedMs },
     seconds: Math.round((performance.now() - begun) / 100) / 10,
@@ -216,6 +221,9 @@ async function perform(options: DemoOptions, folder: string, display: Display, s
   seen.facts = { ...seen.facts, revoked: { redialCode: revocation.redialCode, connectedMin } };
   display.stage(`Training goes on without ${revocation.name}`);
   await scheduler.waitFor(({ event }) => event === "training.done", "end of training", trainingTimeoutMs);
+  const kept = await scheduler.waitFor(({ event }) => event === "training.model", "model", resultTimeoutMs);
+  seen.model = await takeModel(String(kept["training"]), layout);
+  display.note(`the model after round ${seen.model.round}: ${seen.model.file}`);
   display.stage("Three intruders try to get in");
   const met = [];
   for (const intruder of await makeIntruders(layout.certificates, new Date())) {

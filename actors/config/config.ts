@@ -156,13 +156,23 @@ type Job = Camelled<DecodedJob>;
 
 /** Files of a model repository, as `[scheduler.job.model]` and `[scheduler.job.preprocessor]` name them. */
 export type HuggingfaceModel =
-  & Omit<Settings<DecodedJob["model"], "revision" | "token">, "type">
+  & Omit<Settings<NonNullable<DecodedJob["preprocessor"]>, "revision" | "token">, "type">
   & { /** The task: `causal-lm`, `image-classification`, … */ readonly type: string };
+
+/** Weights of one's own: the scheduler keeps the model. */
+export interface WeightsModel {
+  /** Path of a safetensors file. */
+  readonly weights: string;
+  /** The task, as for a model of a repository. */
+  readonly type: string;
+  /** Names of its inputs. */
+  readonly inputNames: readonly string[];
+}
 
 /** `[scheduler.job]`, `type = "diloco"`. What each key is for is in `job_schema.ts`. */
 export interface DilocoJobConfig extends Pick<Job, "type" | "outerOptimizer" | "resources"> {
   /** The model to train. */
-  readonly model: HuggingfaceModel;
+  readonly model: HuggingfaceModel | WeightsModel;
   /** The preprocessor of the inputs; none where undefined. */
   readonly preprocessor: HuggingfaceModel | undefined;
   /** Name of the data set, as its data node announces it. */

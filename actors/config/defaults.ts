@@ -58,7 +58,7 @@ export const executorsDefault = { train: "diloco-transformer", aggregate: "param
 /** What a job leaves to the executor where it is not set. */
 export const modelDefault = { revision: undefined, token: undefined } as const;
 export const innerOptimizerDefault = { betas: undefined, epsilon: undefined } as const;
-export const roundsDefault = { maxBatchSize: undefined } as const;
+export const roundsDefault = { maxBatchSize: undefined, keepRounds: 3 } as const;
 
 /** How long a round may take, in seconds: longer than the existing network's rounds of minutes. */
 export const aggregationDefault = { roundDeadlineS: 3_600 } as const;

@@ -5,7 +5,7 @@
  */
 import { Schema } from "effect";
 import { modelTasks, preprocessorTasks } from "../../transport/protocols/schemas.ts";
-import { aggregationDefault, executorsDefault } from "./defaults.ts";
+import { aggregationDefault, executorsDefault, roundsDefault } from "./defaults.ts";
 import { tomlOf } from "./settings.ts";
 import { amount, fraction, integer, list, note, oneOf, optional, path, text, textCharactersMax } from "./notes.ts";
 
@@ -43,11 +43,21 @@ const modelOf = <const L extends readonly string[]>(tasks: L, type: string, expe
       description: "Names of its inputs.",
     }),
   });
-const model = modelOf(
-  modelTasks,
-  '"image-classification"',
-  "a task of the existing nodes, such as image-classification or causal-lm (all are in docs/configuration.md)",
-);
+const task =
+  "a task of the existing nodes, such as image-classification or causal-lm (all are in docs/configuration.md)";
+const hubModel = modelOf(modelTasks, '"image-classification"', task).fields;
+/** A model of a repository, or weights of one's own: `rules.ts` wants one of the two. */
+const model = Schema.Struct({
+  weights: optional(
+    path(
+      "Weights to begin with (safetensors), in place of a repository; the scheduler then keeps the model.",
+      '"init.safetensors"',
+    ),
+  ),
+  ...hubModel,
+  repository: optional(hubModel.repository),
+  filenames: optional(hubModel.filenames),
+});
 const preprocessor = modelOf(preprocessorTasks, '"image"', `one of ${preprocessorTasks.join(", ")}`);
 
 const resources = (of: string) =>
@@ -98,6 +108,9 @@ export const job = Schema.Struct({
     update_rounds: integer(1, 1_000_000, "10", "Rounds of outer updates."),
     avg_samples_between_updates: integer(1, 1_000_000_000, "1200", "Samples of all trainers together in a round."),
     max_batch_size: optional(integer(1, 1_000_000, "32", "Largest batch a trainer is given.")),
+    keep_rounds: optional(
+      integer(1, 1_000, tomlOf(roundsDefault.keepRounds), "Rounds of the model that are kept, where it has weights."),
+    ),
   }),
   aggregation: optional(Schema.Struct({
     round_deadline_s: optional(

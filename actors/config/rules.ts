@@ -33,6 +33,7 @@ export function checkRules(
     ...checkTwice(values),
     ...checkExecutors(values),
     ...checkPrices(values),
+    ...checkModel(values),
     ...checkAuthorization(values),
     ...checkMembership(values),
     ...checkDomains(values),
@@ -153,6 +154,45 @@ function checkExecutors({ executors }: Readonly<Record<string, unknown>>): Broke
     }
     return [];
   });
+}
+
+/** A model is weights of one's own, or a repository with files. Its velocity is divided by the outer learning rate. */
+function checkModel(values: Readonly<Record<string, unknown>>): BrokenRule[] {
+  const { model, outer_optimizer: outer } = tableAt(tableAt(values, "scheduler"), "job");
+  if (typeof model !== "object" || model === null) return [];
+  const { weights, repository, filenames } = model as Record<string, unknown>;
+  const path = ["scheduler", "job", "model"];
+  const hub = "a repository and its filenames, or weights";
+  if (weights === undefined) {
+    return ([["repository", repository, '"acme/model"'], ["filenames", filenames, '["model.safetensors"]']] as const)
+      .flatMap(
+        ([name, value, example]): BrokenRule[] =>
+          value !== undefined ? [] : [{
+            path: [...path, name],
+            wrong: "is missing",
+            expected: hub,
+            mend: `write for instance: ${name} = ${example}`,
+          }],
+      );
+  }
+  const both: BrokenRule[] = repository === undefined && filenames === undefined ? [] : [{
+    path: [...path, "weights"],
+    wrong: "stands beside a repository",
+    expected: hub,
+    mend: "take one of them out",
+  }];
+  const rate = tableAt({ outer }, "outer")["learning-rate"];
+  return rate !== 0 ? both : [...both, {
+    path: ["scheduler", "job", "outer_optimizer", "learning-rate"],
+    wrong: "is 0, and nothing would be learned",
+    expected: "a number over 0 for a model with weights",
+    mend: "write for instance: learning-rate = 0.7",
+  }];
+}
+
+function tableAt(values: Readonly<Record<string, unknown>>, key: string): Readonly<Record<string, unknown>> {
+  const table = values[key];
+  return typeof table === "object" && table !== null ? table as Readonly<Record<string, unknown>> : {};
 }
 
 /** A bid above what is paid at most would refuse every offer that takes it. */

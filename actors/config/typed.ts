@@ -150,17 +150,24 @@ function typeScheduler(decoded: Decoded<"scheduler">): SchedulerConfig {
 
 type DecodedJob = Decoded<"scheduler">["scheduler"]["job"];
 
-const typeModel = (model: DecodedJob["model"] | NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel => ({
+const typePreprocessor = (model: NonNullable<DecodedJob["preprocessor"]>): HuggingfaceModel => ({
   ...modelDefault,
   ...camelled(model),
 });
+
+/** `rules.ts` has seen that it has weights, or a repository with files. */
+function typeModel({ weights, repository = "", filenames = [], ...model }: DecodedJob["model"]) {
+  return weights === undefined
+    ? { ...modelDefault, ...camelled({ ...model, repository, filenames }) }
+    : { weights, type: model.type, inputNames: model.input_names };
+}
 
 function typeJob({ dataset: { dataset }, model, preprocessor, ...job }: DecodedJob): DilocoJobConfig {
   const { innerOptimizer, rounds, aggregation, executors, evaluation, ...plain } = camelled(job);
   return {
     ...plain,
     model: typeModel(model),
-    preprocessor: preprocessor && typeModel(preprocessor),
+    preprocessor: preprocessor && typePreprocessor(preprocessor),
     dataset,
     innerOptimizer: { ...innerOptimizerDefault, ...innerOptimizer },
     rounds: { ...roundsDefault, ...rounds },

@@ -53,7 +53,7 @@ export function servePull(
       untilPullerEnds(stream),
     );
   return Effect.gen(function* () {
-    const header = yield* Effect.timeout(readHeader(stream), headerTimeoutMs);
+    const header = yield* Effect.timeout(readPullHeader(stream), headerTimeoutMs);
     if (typeof header === "string") {
       yield* stream.abort(header);
       return { type: "malformed", reason: header } as const;
@@ -81,8 +81,8 @@ export function servePull(
   );
 }
 
-/** The header, or why it is invalid. */
-function readHeader(stream: StreamHandle): Effect.Effect<GrantedPullHeader | string, TransportError> {
+/** Reads the header of a pull, or says why it is invalid. */
+export function readPullHeader(stream: StreamHandle): Effect.Effect<GrantedPullHeader | string, TransportError> {
   const decode = isFramed(stream.protocol) ? decodeGrantedPullHeader : decodePullHeader;
   return Effect.gen(function* () {
     let held = new Uint8Array(0);
@@ -117,7 +117,7 @@ function writeSlice(stream: StreamHandle, dataset: Dataset, name: string) {
  * Waits until the puller has ended its side too. Existing pullers leave it open and drop the stream once they have the file.
  * A stream of a puller that does neither is reset.
  */
-function untilPullerEnds(stream: StreamHandle): Effect.Effect<void> {
+export function untilPullerEnds(stream: StreamHandle): Effect.Effect<void> {
   const ended: Effect.Effect<void, TransportError> = Effect.flatMap(
     stream.read,
     (chunk) => chunk.type === "end" ? Effect.void : ended,

@@ -169,10 +169,11 @@ const replaceOld = Effect.fnUntraced(
 );
 
 /** Makes the moves last through a power cut where the file system can; not every one lets a folder be synced. */
-const syncFolder = (files: FileSystem, folder: string) =>
+export const syncFolder = (files: FileSystem, folder: string) =>
   Effect.ignore(Effect.scoped(Effect.flatMap(files.open(folder, { flag: "r" }), (handle) => handle.sync)));
 
-function notWritten(path: string, error: PlatformError): FileNotWritten {
+/** The failure of writing the file at `path`. */
+export function notWritten(path: string, error: PlatformError): FileNotWritten {
   if (deniedByDeno(error) !== undefined) {
     // What it names is the file aside, whose name is another each time.
     const folder = dirname(path);

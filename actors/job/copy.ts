@@ -5,7 +5,7 @@
  * @module
  */
 import { Effect } from "effect";
-import type { StreamHandle, TransportError } from "../../transport/port.ts";
+import { type StreamHandle, TransportError } from "../../transport/port.ts";
 import type { PushLabel } from "../../transport/protocols/messages.ts";
 import { GatheredWriter } from "../files/gathered_writer.ts";
 import { type CopyLimits, readStreamFile, withinIdle, writeStreamFile } from "../files/stream_file.ts";
@@ -58,8 +58,32 @@ export function sendFile(
   }).pipe(Effect.onError(() => stream.abort("not sent")));
 }
 
-function untilEnd(stream: StreamHandle): Effect.Effect<void, TransportError> {
+/**
+ * The same, and fails where the receiver does not acknowledge the file by ending its side of the stream.
+ *
+ * @param limits `acknowledgeMs`: how long the receiver may take for it after the last byte, in milliseconds.
+ */
+export function handOver(
+  file: ReadableFile,
+  stream: StreamHandle,
+  limits: CopyLimits & { readonly acknowledgeMs: number },
+  label?: PushLabel,
+): Effect.Effect<void, TransportError | WorkFileFailed> {
   return Effect.gen(function* () {
-    while ((yield* stream.read).type !== "end");
+    yield* writeStreamFile(stream, file, limits, label);
+    const outcome = yield* withinIdle(untilEnd(stream), { idleMs: limits.acknowledgeMs }, "acknowledged");
+    if (outcome !== "whole") {
+      return yield* Effect.fail(new TransportError({ code: "stream-reset", detail: "its receiver did not keep it" }));
+    }
+    yield* stream.abort("done");
+  }).pipe(Effect.onError(() => stream.abort("not sent")));
+}
+
+function untilEnd(stream: StreamHandle) {
+  return Effect.gen(function* () {
+    for (;;) {
+      const chunk = yield* stream.read;
+      if (chunk.type === "end") return chunk.outcome;
+    }
   });
 }

@@ -74,7 +74,7 @@ export const bridgeActor = fromScoped("bridge", ({ ports, job, limits, directory
     limits,
     report: ports.report,
     web: job.web ?? webUnder(fetchDefault),
-    count: { round: 1, samples: 0 },
+    count: { round: (job.spec.training?.round ?? 0) + 1, samples: 0 },
   };
   return Effect.map(openBridge(context, token), (bridge): OpenedBridge => {
     if (!ownRoot && new TextEncoder().encode(bridge.socketPath).length > socketPathBytesMax) {

@@ -160,6 +160,7 @@ export const jobMachine = setup({
               scheduler: context.job.scheduler,
               network: context.job.network,
               directory: present(context.directory, "the work directory"),
+              limits: context.limits,
             }),
             onDone: { target: "removing", actions: { type: "end", params: ({ event }) => event.output } },
             onError: {

@@ -24,7 +24,7 @@ export interface JobLimits {
   readonly keepaliveMs: number;
   /** An event stream whose reader takes no bytes for this long is ended. */
   readonly readerMs: number;
-  /** Size of one fetched or received file. */
+  /** Size of one received file or slice. Files of the web have `[fetch] file_bytes_max`. */
   readonly fileBytesMax: number;
   /** A fetch, send or receive without progress for this long is given up. */
   readonly idleMs: number;
@@ -56,3 +56,15 @@ export const jobLimits: JobLimits = {
   filesMax: 256,
   redirectsMax: 5,
 };
+
+/**
+ * The size of one file of a job, in bytes: the default, or more where the lease or the worker's configuration give the job more room.
+ *
+ * @param storageGb Storage of the job's lease, in GB.
+ * @param diskBytes `[cell] disk_bytes`.
+ */
+export function fileBytesOf(
+  { storageGb, diskBytes }: { readonly storageGb: number; readonly diskBytes: number },
+): number {
+  return Math.max(jobLimits.fileBytesMax, Math.floor(storageGb * 1e9), diskBytes);
+}

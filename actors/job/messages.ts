@@ -83,6 +83,8 @@ export interface AggregatorInput {
   readonly scheduler: Peer;
   readonly network: JobNetwork;
   readonly directory: WorkDirectory;
+  /** The defaults where undefined. */
+  readonly limits?: JobLimits;
 }
 
 /** A job as its parent sees it. */

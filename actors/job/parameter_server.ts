@@ -3,7 +3,7 @@
  * the result to all trainers, until the scheduler has answered `Done`.
  *
  * ```
- *  opening ──▶ working
+ *  opening ──▶ restoring (the velocity of a training that goes on) ──▶ working
  *                collecting ── all there ──▶ aggregating ──▶ reporting ──▶ distributing ── was the last ──▶ finished
  *                   ▲  ▲                         │                             │
  *                   │  └── an update is rejected ┘                             │
@@ -12,6 +12,9 @@
  *
  *  no trainer left, file system or scheduler gone ──▶ failed
  * ```
+ *
+ * A scheduler that keeps the model is handed the result before the trainers get it, and again until it has acknowledged the round: the
+ * next round's result is never on its way before that.
  *
  * It waits for exactly the peers that the job's `updates` names; `job.updated` replaces them. A peer that is left out is
  * out for good, and its running push is reset. A peer pushes once a round; a push that is ahead of the others
@@ -39,9 +42,10 @@ import {
   noteSaved,
   putOut,
   replaceExpected,
+  reportUnhanded,
   save,
 } from "./parameter_server/actions.ts";
-import { aggregateConfig } from "./parameter_server/effects.ts";
+import { aggregateConfig, firstRound } from "./parameter_server/effects.ts";
 import { type ParameterServerContext, serverSetup } from "./parameter_server/setup.ts";
 
 export { brokenPatienceMs } from "./parameter_server/actions.ts";
@@ -51,6 +55,8 @@ export { reportTriesMax } from "./parameter_server/setup.ts";
 export const reportAgainMs = 1_000;
 /** Between two reports of whose updates a round misses, in milliseconds. */
 export const missingMs = 60_000;
+/** Between two tries of handing a result to a scheduler that keeps the model, in milliseconds. */
+export const handAgainMs = 5_000;
 /** Averaging and the outer step of one round, in milliseconds. */
 const aggregateMs = 600_000;
 
@@ -70,9 +76,11 @@ const server = serverSetup.extend({
     takeReceiver: assign({ receiver: (_, { value }: { readonly value: PushReceiver }) => value }),
     /** From here on a push counts for the next round. */
     beginRound: assign({ batch: ({ context }) => context.received, received: {} }),
-    endRound: assign({ batch: {}, tries: 0, verdicts: [], round: ({ context }) => context.round + 1 }),
+    endRound: assign({ batch: {}, tries: 0, handings: 0, verdicts: [], round: ({ context }) => context.round + 1 }),
     noteLast: assign({ isLast: true }),
     countTry: assign({ tries: ({ context }) => context.tries + 1 }),
+    countHanding: assign({ handings: ({ context }) => context.handings + 1 }),
+    reportUnhanded,
     failOf: assign((_, reason: string) => ({ outcome: { type: "failed", reason } })),
     failOfError: assign((_, { error }: { readonly error: unknown }) => ({
       outcome: { type: "failed", reason: messageOf(error) },
@@ -92,9 +100,10 @@ export const parameterServerMachine = server.createMachine({
     received: {},
     saving: [],
     batch: {},
-    round: 1,
+    round: firstRound(input.spec),
     pushes: 0,
     tries: 0,
+    handings: 0,
     isLast: false,
     verdicts: [],
     outcome: { type: "finished" },
@@ -126,9 +135,26 @@ export const parameterServerMachine = server.createMachine({
       states: {
         opening: {
           on: {
-            "effect.done.receiver": {
-              target: "working",
-              actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
+            "effect.done.receiver": [
+              {
+                guard: "goesOn",
+                target: "restoring",
+                actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
+              },
+              {
+                target: "working",
+                actions: [{ type: "takeReceiver", params: ({ event }) => event }, "allow"],
+              },
+            ],
+          },
+        },
+        restoring: {
+          invoke: { src: "restored", input: ({ context: { job } }) => ({ ports: job.ports, job }) },
+          on: {
+            "effect.done.restored": "working",
+            "effect.failed.restored": {
+              target: "#parameterServer.failed",
+              actions: { type: "failOfError", params: ({ event }) => event },
             },
           },
         },
@@ -228,12 +254,12 @@ export const parameterServerMachine = server.createMachine({
                     "effect.done.reported": [
                       {
                         guard: { type: "isDone", params: ({ event }) => ({ answer: event.value }) },
-                        target: "distributing",
+                        target: "sending",
                         actions: "noteLast",
                       },
                       {
                         guard: { type: "isOk", params: ({ event }) => ({ answer: event.value }) },
-                        target: "distributing",
+                        target: "sending",
                       },
                       {
                         target: "#parameterServer.failed",
@@ -250,6 +276,28 @@ export const parameterServerMachine = server.createMachine({
                   },
                 },
                 waiting: { after: { [reportAgainMs]: "reporting" } },
+                sending: { always: [{ guard: "keepsModel", target: "handing" }, { target: "distributing" }] },
+                // The training waits here while its scheduler has no room for the model.
+                handing: {
+                  entry: "countHanding",
+                  invoke: {
+                    src: "handed",
+                    input: ({ context }) => ({
+                      ports: context.job.ports,
+                      job: context.job,
+                      round: context.round,
+                      out: resultFile(context),
+                    }),
+                  },
+                  on: {
+                    "effect.done.handed": "distributing",
+                    "effect.failed.handed": {
+                      target: "handingAgain",
+                      actions: { type: "reportUnhanded", params: ({ event }) => event },
+                    },
+                  },
+                },
+                handingAgain: { after: { [handAgainMs]: "handing" } },
                 // Bounded by the copies' own limits: a copy whose receiver takes no bytes is given up.
                 distributing: {
                   invoke: {

@@ -4,22 +4,22 @@
  *
  * @module
  */
-import { Data, Effect, Result, type Scope } from "effect";
+import { Data, Effect, type Scope } from "effect";
 import type { PathError } from "../files/path_refused.ts";
-import type { ReadableFile, WorkDirectory, WritableFile } from "../files/contained_files.ts";
+import type { WorkDirectory, WritableFile } from "../files/contained_files.ts";
 import { judgeUpdates, type MeasuredUpdate, type RejectionCode } from "./verdicts.ts";
-import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
 import {
   elementBytes,
-  type Layout,
-  MalformedSafetensors,
+  type FloatType,
+  isFloat,
+  medianOfWholes,
   narrow,
-  readHeaderLength,
-  readLayout,
-  type TensorEntry,
+  type WholeType,
   widen,
-  writeHeader,
-} from "./safetensors.ts";
+} from "./element_types.ts";
+import { exactMean, nesterovStep, type OuterOptions } from "./outer_step.ts";
+import { type MalformedSafetensors, type TensorEntry, writeHeader } from "./safetensors.ts";
+import { type Chunk, chunksOf, openTensorFile, type TensorFile } from "./tensor_file.ts";
 
 /** The aggregator rejects this update. The caller drops the trainer that sent it. */
 export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
@@ -35,8 +35,6 @@ export class UpdateRejected extends Data.TaggedError("UpdateRejected")<{
 
 /** Most updates in one round: each file is open during the average. */
 export const updatesMax = 256;
-/** Values of one tensor that each update keeps in memory at once. */
-const chunkValues = 16_384;
 
 /** The paths of a round, in the work directory. */
 export interface AggregateFiles {
@@ -44,7 +42,7 @@ export interface AggregateFiles {
   readonly updates: readonly string[];
   /** The state of the outer optimizer. The first round has none; every round replaces it. */
   readonly velocity: string;
-  /** The outer update to send: safetensors, F32, with the names and shapes of the updates. */
+  /** The outer update to send: safetensors with the names and shapes of the updates, floats as F32, integers and bools as they are. */
   readonly out: string;
 }
 
@@ -57,8 +55,8 @@ export interface Aggregated {
 }
 
 /**
- * Judges the updates (`verdicts.ts`), averages them, steps the outer optimizer, and writes the outer update and the new velocity. The
- * order of the updates does not change the bytes. A failure changes neither file. Of several updates that do not count, the failure
+ * Judges the updates (`verdicts.ts`), averages them, steps the outer optimizer, and writes the outer update and the new velocity.
+ * Integers and bools become the lower median of the updates, unscaled and without velocity. The order of the updates does not change the bytes. A failure changes neither file. Of several updates that do not count, the failure
  * names one.
  */
 export function aggregateUpdates(
@@ -80,15 +78,16 @@ export function aggregateUpdates(
     const { factors } = verdict;
     const out = yield* directory.create(files.out);
     const next = yield* directory.create(files.velocity);
-    const header = writeHeader(first.tensors.map(({ name, shape }) => ({ name, shape, dtype: "F32" })));
+    const header = writeHeader(first.tensors.map((tensor) => ({ ...tensor, dtype: typeIn("F32", tensor) })));
     yield* out.write(header);
-    yield* next.write(writeHeader(first.tensors.map(({ name, shape }) => ({ name, shape, dtype: "F64" }))));
+    yield* next.write(writeHeader(first.tensors.map((tensor) => ({ ...tensor, dtype: typeIn("F64", tensor) }))));
     let sizeBytes = header.length;
-    for (const { name, count } of first.tensors) {
-      for (let start = 0; start < count; start += chunkValues) {
-        const size = Math.min(chunkValues, count - start);
-        sizeBytes += size * elementBytes.F32;
-        yield* stepChunk({ updates, factors, velocity, out, next }, { name, start, size }, options);
+    for (const tensor of first.tensors) {
+      const { dtype } = tensor;
+      for (const chunk of chunksOf(tensor)) {
+        sizeBytes += chunk.size * elementBytes[typeIn("F32", { dtype })];
+        if (isFloat(dtype)) yield* stepChunk({ updates, factors, velocity, out, next }, chunk, options);
+        else yield* medianChunk({ updates, out, next }, chunk, dtype);
       }
     }
     yield* next.commit;
@@ -97,18 +96,9 @@ export function aggregateUpdates(
   }));
 }
 
-/** An open safetensors file. */
-interface Open {
+/** An open update, or the open velocity. */
+interface Open extends TensorFile<UpdateRejected | PathError> {
   readonly path: string;
-  readonly file: ReadableFile;
-  readonly tensors: readonly TensorEntry[];
-  readonly byName: ReadonlyMap<string, TensorEntry>;
-}
-
-interface Chunk {
-  readonly name: string;
-  readonly start: number;
-  readonly size: number;
 }
 
 function stepChunk(
@@ -138,6 +128,29 @@ function stepChunk(
   });
 }
 
+function medianChunk(
+  { updates, out, next }: {
+    readonly updates: readonly Open[];
+    readonly out: WritableFile;
+    readonly next: WritableFile;
+  },
+  chunk: Chunk,
+  dtype: WholeType,
+): Effect.Effect<void, UpdateRejected | PathError> {
+  return Effect.gen(function* () {
+    const parts: Uint8Array[] = [];
+    for (const update of updates) parts.push(yield* update.readBytes(chunk));
+    yield* out.write(medianOfWholes(parts, dtype));
+    // Zeros: the file of the velocity keeps the layout for later rounds.
+    yield* next.write(new Uint8Array(chunk.size * elementBytes[dtype]));
+  });
+}
+
+/** The element type of a tensor in a file of ours. */
+function typeIn(float: "F32" | "F64", { dtype }: Pick<TensorEntry, "dtype">): TensorEntry["dtype"] {
+  return isFloat(dtype) ? float : dtype;
+}
+
 function meanOf(parts: readonly Float64Array[], size: number): Float64Array {
   const mean = new Float64Array(size);
   const column = new Float64Array(parts.length);
@@ -152,19 +165,20 @@ function rejected(file: string, code: RejectionCode, reason: string): Effect.Eff
   return Effect.fail(new UpdateRejected({ file, code, reason }));
 }
 
-/** Names and shapes, whatever the order of the data. */
+/** Names, shapes and integer types, whatever the order of the data. All float types are one: updates may be shorter than parameters. */
 function layoutOf({ byName }: Open): string {
   const named = [...byName].sort(([a], [b]) => a < b ? -1 : 1);
-  return JSON.stringify(named.map(([name, { shape }]) => [name, shape]));
+  return JSON.stringify(named.map(([name, { shape, dtype }]) => [name, shape, isFloat(dtype) ? "float" : dtype]));
 }
 
-/** The length of an update; not finite where one of its values is not. */
+/** The length of an update's floats; not finite where one of its values is not. */
 function normOf(update: Open): Effect.Effect<number, UpdateRejected | PathError> {
   return Effect.gen(function* () {
     let sum = 0;
-    for (const { name, count } of update.tensors) {
-      for (let start = 0; start < count; start += chunkValues) {
-        const part = yield* readChunk(update, { name, start, size: Math.min(chunkValues, count - start) });
+    for (const tensor of update.tensors) {
+      if (!isFloat(tensor.dtype)) continue;
+      for (const chunk of chunksOf(tensor)) {
+        const part = yield* readChunk(update, chunk);
         for (const value of part) sum += value * value;
       }
       if (!Number.isFinite(sum)) return sum;
@@ -209,46 +223,22 @@ function open(
   directory: Pick<WorkDirectory, "openForReading">,
   path: string,
 ): Effect.Effect<Open, UpdateRejected | PathError, Scope.Scope> {
+  const orReject = <A>(effect: Effect.Effect<A, PathError | MalformedSafetensors>) =>
+    Effect.mapError(
+      effect,
+      (error): UpdateRejected | PathError =>
+        error._tag === "MalformedSafetensors"
+          ? new UpdateRejected({ file: path, code: "malformed", reason: error.reason })
+          : error,
+    );
   return Effect.gen(function* () {
     const file = yield* directory.openForReading(path);
-    const prefix = yield* readFully(path, file, 0, Math.min(8, file.sizeBytes));
-    const length = yield* orReject(path, readHeaderLength(prefix, file.sizeBytes));
-    const header = yield* readFully(path, file, prefix.length, length);
-    const layout: Layout = yield* orReject(path, readLayout(header, file.sizeBytes));
-    return { path, file, tensors: layout.tensors, byName: new Map(layout.tensors.map((entry) => [entry.name, entry])) };
+    const tensors = yield* orReject(openTensorFile<PathError>(file));
+    return { ...tensors, path, readBytes: (chunk) => orReject(tensors.readBytes(chunk)) };
   });
 }
 
-function orReject<A>(file: string, result: Result.Result<A, MalformedSafetensors>): Effect.Effect<A, UpdateRejected> {
-  return Result.isSuccess(result)
-    ? Effect.succeed(result.success)
-    : Effect.fail(new UpdateRejected({ file, code: "malformed", reason: result.failure.reason }));
-}
-
-function readChunk(
-  { path, file, byName }: Open,
-  { name, start, size }: Chunk,
-): Effect.Effect<Float64Array, UpdateRejected | PathError> {
-  const { dtype, offset } = byName.get(name) as TensorEntry;
-  const width = elementBytes[dtype];
-  return Effect.map(readFully(path, file, offset + start * width, size * width), (bytes) => widen(bytes, dtype));
-}
-
-/** Reads exactly `size` bytes. Rejects a file that became shorter after it was opened. */
-function readFully(
-  path: string,
-  file: ReadableFile,
-  position: number,
-  size: number,
-): Effect.Effect<Uint8Array, UpdateRejected | PathError> {
-  return Effect.gen(function* () {
-    const bytes = new Uint8Array(size);
-    let done = 0;
-    while (done < size) {
-      const count = yield* file.read(bytes.subarray(done), position + done);
-      if (count === 0) return yield* rejected(path, "malformed", "cut short");
-      done += count;
-    }
-    return bytes;
-  });
+function readChunk(update: Open, chunk: Chunk): Effect.Effect<Float64Array, UpdateRejected | PathError> {
+  const { dtype } = update.byName.get(chunk.name) as TensorEntry;
+  return Effect.map(update.readBytes(chunk), (bytes) => widen(bytes, dtype as FloatType));
 }

@@ -5,5 +5,9 @@
  */
 export { type Aggregated, type AggregateFiles, aggregateUpdates, UpdateRejected, updatesMax } from "./aggregate.ts";
 export { type OuterOptions } from "./outer_step.ts";
+export { castTensors, keptType, misfitOf, ResultRejected, writeInitial, writeRound } from "./parameters.ts";
+export { openTensorFile, type TensorFile } from "./tensor_file.ts";
+export { headerMaxBytes, type TensorEntry } from "./safetensors.ts";
+export { type DType } from "./element_types.ts";
 export { decodeTensors, encodeTensors, MalformedSafetensors } from "./safetensors.ts";
 export { type NamedTensors, type Tensor, TensorMismatch } from "./tensors.ts";

@@ -8,11 +8,8 @@
  */
 import * as Data from "effect/Data";
 import * as Result from "effect/Result";
+import { type DType, elementBytes, isFloat, narrow, widen } from "./element_types.ts";
 import { type NamedTensors, sizeOf, type Tensor } from "./tensors.ts";
-
-/** Element types that the reader accepts. Our files hold F32; the existing executors send BF16. */
-type DType = "F64" | "F32" | "F16" | "BF16";
-export const elementBytes: Readonly<Record<DType, 2 | 4 | 8>> = { F64: 8, F32: 4, F16: 2, BF16: 2 };
 
 /** Longest header, in bytes: about 10,000 tensors. The format itself allows 100 MB. */
 export const headerMaxBytes = 1_048_576;
@@ -147,48 +144,6 @@ export function writeHeader(
   return bytes;
 }
 
-/** Decodes `bytes` to doubles. `bytes` may be unaligned. */
-export function widen(bytes: Uint8Array, dtype: DType): Float64Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const width = elementBytes[dtype];
-  const values = new Float64Array(bytes.byteLength / width);
-  for (let i = 0, at = 0; i < values.length; i++, at += width) values[i] = readers[dtype](view, at);
-  return values;
-}
-
-const scratch = new DataView(new ArrayBuffer(4));
-const readers: Readonly<Record<DType, (view: DataView, at: number) => number>> = {
-  F64: (view, at) => view.getFloat64(at, true),
-  F32: (view, at) => view.getFloat32(at, true),
-  // The upper half of an F32.
-  BF16: (view, at) => {
-    scratch.setUint32(0, view.getUint16(at, true) << 16 >>> 0);
-    return scratch.getFloat32(0);
-  },
-  F16: (view, at) => {
-    const half = view.getUint16(at, true);
-    const [exponent, mantissa] = [(half >> 10) & 0x1f, half & 0x3ff];
-    const size = exponent === 0
-      ? mantissa * 2 ** -24
-      : exponent === 31
-      ? (mantissa === 0 ? Infinity : NaN)
-      : (mantissa + 1024) * 2 ** (exponent - 25);
-    return (half & 0x8000) === 0 ? size : -size;
-  },
-};
-
-/** Encodes values as little-endian bytes. */
-export function narrow(values: Float64Array | Float32Array, dtype: "F32" | "F64"): Uint8Array<ArrayBuffer> {
-  const width = elementBytes[dtype];
-  const bytes = new Uint8Array(values.length * width);
-  const view = new DataView(bytes.buffer);
-  values.forEach((value, i) => {
-    if (dtype === "F32") view.setFloat32(i * width, value, true);
-    else view.setFloat64(i * width, value, true);
-  });
-  return bytes;
-}
-
 /** Encodes a whole file of F32 tensors in memory. */
 export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
   const header = writeHeader([...tensors].map(([name, { shape }]) => ({ name, dtype: "F32" as const, shape })));
@@ -202,7 +157,7 @@ export function encodeTensors(tensors: NamedTensors): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** Decodes a whole file in memory. Every element type becomes F32. */
+/** Decodes the float tensors of a whole file in memory, as F32. Integer and bool tensors are left out. */
 export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, MalformedSafetensors> {
   return Result.flatMap(
     readHeaderLength(bytes, bytes.length),
@@ -210,6 +165,7 @@ export function decodeTensors(bytes: Uint8Array): Result.Result<NamedTensors, Ma
       Result.map(readLayout(bytes.subarray(lengthBytes, lengthBytes + length), bytes.length), ({ tensors }) => {
         const named = new Map<string, Tensor>();
         for (const { name, dtype, shape, offset, count } of tensors) {
+          if (!isFloat(dtype)) continue;
           const data = bytes.subarray(offset, offset + count * elementBytes[dtype]);
           named.set(name, { shape, values: Float32Array.from(widen(data, dtype)) });
         }

@@ -9,7 +9,7 @@
 export interface MeasuredUpdate {
   /** The update's path in the work directory. */
   readonly file: string;
-  /** Names and shapes of its tensors, equal for equal ones. */
+  /** Names, shapes and integer types of its tensors, equal for equal ones. */
   readonly layout: string;
   /** Its length: the root of the sum of squares; not finite where one of its values is not. */
   readonly norm: number;
@@ -50,8 +50,8 @@ export function judgeUpdates(
   const other = updates.find((update) => update.layout !== expected);
   if (other !== undefined) {
     const reason = layout === undefined
-      ? "names or shapes of its tensors differ from those of most updates"
-      : "names or shapes of its tensors differ from those of earlier rounds";
+      ? "names, shapes or integer types of its tensors differ from those of most updates"
+      : "names, shapes or integer types of its tensors differ from those of earlier rounds";
     return { type: "rejects", file: other.file, code: "layout", reason };
   }
   const endless = updates.find(({ norm }) => !Number.isFinite(norm));

@@ -10,7 +10,7 @@ import { accessSync, constants } from "node:fs";
 import { dirname } from "node:path";
 import { Effect, type PlatformError, Result } from "effect";
 import { FileSystem } from "effect/FileSystem";
-import type { RoleConfig } from "../config/config.ts";
+import type { DilocoJobConfig, RoleConfig } from "../config/config.ts";
 import type { BrokenRule } from "../config/rules.ts";
 import { findProgram } from "../job/command.ts";
 import { deniedByDeno } from "../files/denied.ts";
@@ -35,7 +35,10 @@ export function checkPlaces(config: RoleConfig, around: PlacesAround): Check {
         (broken) => [...broken, ...checkExecutors(config.executors, around)],
       );
     case "scheduler":
-      return config.job.evaluation === undefined ? Effect.succeed([]) : checkHeldOut(config.job.evaluation.heldOut);
+      return Effect.map(
+        Effect.all(filesOf(config.job).map((named) => checkFile(named))),
+        (broken) => broken.flat(),
+      );
     case "gateway":
       return Effect.succeed([]);
   }
@@ -118,23 +121,48 @@ function checkExecutors(
   });
 }
 
-function checkHeldOut(path: string): Check {
+/** A file that a job names. */
+interface NamedFile {
+  readonly key: readonly string[];
+  readonly path: string;
+  readonly what: string;
+  readonly expected: string;
+}
+
+function filesOf({ evaluation, model }: DilocoJobConfig): readonly NamedFile[] {
+  return [
+    ...(evaluation === undefined ? [] : [{
+      key: ["evaluation", "held_out"],
+      path: evaluation.heldOut,
+      what: "rows",
+      expected: "a file of rows to measure the model with",
+    }]),
+    ...(!("weights" in model) ? [] : [{
+      key: ["model", "weights"],
+      path: model.weights,
+      what: "weights",
+      expected: "a safetensors file to begin with",
+    }]),
+  ];
+}
+
+function checkFile({ key, path, what, expected }: NamedFile): Check {
   return Effect.gen(function* () {
     const files = yield* FileSystem;
     const { type } = yield* files.stat(path);
     if (type === "File") yield* Effect.scoped(files.open(path, { flag: "r" }));
-    return type === "File" ? undefined : { wrong: `${whole(path)} is no file`, mend: "name a file of rows" };
+    return type === "File" ? undefined : { wrong: `${whole(path)} is no file`, mend: `name a file of ${what}` };
   }).pipe(
     Effect.catch((error) =>
       Effect.succeed({
         wrong: missing(path, error),
-        mend: mendOf(error, "put the rows there, or correct the path"),
+        mend: mendOf(error, `put the ${what} there, or correct the path`),
       })
     ),
     Effect.map((found) =>
       found === undefined ? [] : [{
-        path: ["scheduler", "job", "evaluation", "held_out"],
-        expected: "a file of rows to measure the model with",
+        path: ["scheduler", "job", ...key],
+        expected,
         ...found,
       }]
     ),

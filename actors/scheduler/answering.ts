@@ -4,7 +4,7 @@
  * @module
  */
 import { type Member, memberOf, standsFor } from "../../pki/member.ts";
-import type { PeerIdentity } from "../../pki/path.ts";
+import type { TransportFact } from "../../transport/port.ts";
 import type {
   Grant,
   JobStatus,
@@ -17,6 +17,7 @@ import type {
 import { signGrant } from "../data/grant.ts";
 import { instantFromMs } from "../runtime/instant.ts";
 import { handleRequest, type ReceivedRequest, type RequestTable, type RequestWith } from "../runtime/requests.ts";
+import { modelFor, offerToModel } from "./keeping.ts";
 import { judgeRound } from "./judging.ts";
 import { isHeldBack, withOffer } from "./foreign.ts";
 import { endBygoneAt } from "./releasing.ts";
@@ -93,6 +94,10 @@ function answerData(
   const { context, enqueue } = args;
   const { exchange, peer, identity, message } = request;
   if (!isOfRun(context, message.training)) return decline(args, request);
+  const served = modelFor(context, { peer, member: memberOf(identity) }, message.dataset);
+  if (served !== undefined) {
+    return enqueue.sendTo(context.transport, { type: "respond", exchange, message: { Data: served } });
+  }
   const answer = sliceFor(context, { peer, member: memberOf(identity) }, message.dataset);
   if (answer === undefined) return decline(args, request);
   enqueue.assign({ slices: answer.slices });
@@ -164,6 +169,8 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
   const received = { peer, member: memberOf(identity), jobId, progress, report, namesTraining, now };
   const { training, answer } = answerProgress(context.training, received, planOf(context));
   if (answer === undefined) return decline(args, request);
+  const isStatus = typeof progress === "object" && "status" in progress;
+  enqueue.assign({ samples: context.samples + (isStatus ? progress.status.batch_size : 0) });
   enqueue.assign({ training, speakers: { [peer]: namesTraining ? "ours" : "foreign", ...context.speakers } });
   enqueue.sendTo(context.transport, { type: "respond", exchange, message: answer });
   enqueue(() => reportProgress(context, { peer, progress, roundsDone: training.roundsDone }));
@@ -171,7 +178,7 @@ function answerProgressRequest(args: SchedulerArgs, request: RequestWith<Progres
 }
 
 function reportProgress(
-  { ports, training: before }: SchedulerContext,
+  { ports, training: before, model }: SchedulerContext,
   { peer, progress, roundsDone }: {
     readonly peer: Peer;
     readonly progress: ProgressRequest["progress"];
@@ -179,6 +186,8 @@ function reportProgress(
   },
 ): void {
   if (roundsDone > before.roundsDone) {
+    // A round of a model that is kept is finished when it is on disk.
+    if (model !== undefined) return;
     ports.report({
       level: "info",
       event: "round.finished",
@@ -196,11 +205,11 @@ function reportProgress(
   });
 }
 
-/** Hands a push of the aggregator to the evaluation; rejects all other streams. */
-export function routePush(
-  { context, self, enqueue }: SchedulerArgs,
-  { exchange, peer, identity }: { readonly exchange: string; readonly peer: Peer; readonly identity: PeerIdentity },
-): void {
+/** Hands a push of the aggregator to the model or the evaluation, and a pull of a member to the model; rejects all other streams. */
+export function routePush(args: SchedulerArgs, fact: Extract<TransportFact, { type: "stream.received" }>): void {
+  if (offerToModel(args, fact)) return;
+  const { context, self, enqueue } = args;
+  const { exchange, peer, identity } = fact;
   const evaluation = self.getSnapshot().children["evaluation"];
   const wanted = evaluation !== undefined && context.evaluation === "on" &&
     memberOf(identity) === context.training.aggregator?.member;

@@ -43,7 +43,10 @@ export function takeLease(
     training: jobClass === "train"
       ? {
         ...training,
-        trainers: { ...training.trainers, [lease.peer]: leasedTrainer(participant, context.ports.now()) },
+        trainers: {
+          ...training.trainers,
+          [lease.peer]: leasedTrainer(participant, { now: context.ports.now(), roundsDone: training.roundsDone }),
+        },
       }
       : { ...training, aggregator: leasedAggregator(participant) },
   });

@@ -52,7 +52,8 @@ export interface EvaluationInput extends HasParent<EvaluationEvent> {
   readonly transport: TransportRef;
   /** Path of the held-out rows. */
   readonly heldOut: string;
-  readonly model: ModelReference;
+  /** The model that trainers begin with, to which the aggregator's results are added; or parameters that the scheduler keeps. */
+  readonly model: ModelReference | { readonly parameters: string };
   /** Knows the models of this program's jobs. Without one, the evaluation fails at its start. */
   readonly evaluator: Evaluator | undefined;
   /** The training whose labelled updates are evaluated; an update without a label is evaluated too. */
@@ -70,8 +71,16 @@ export interface EvaluationContext extends EvaluationInput {
   readonly waiting: readonly Offered[];
   readonly stream: StreamHandle | undefined;
   readonly rounds: number;
+  /** The newest parameters that are not measured yet. */
+  readonly kept: KeptParameters | undefined;
   /** Why the evaluation is broken. */
   readonly reason: string | undefined;
+}
+
+/** Parameters after a round. */
+export interface KeptParameters {
+  readonly round: number;
+  readonly path: string;
 }
 
 /** The events that an evaluation sends to its parent. */
@@ -89,7 +98,32 @@ const load = fromEffect(
       if (evaluator === undefined) return yield* new EvaluationFailed({ detail: "this node was given no evaluator" });
       const fs = yield* FileSystem;
       const text = yield* fs.readFileString(heldOut);
-      return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, model));
+      const start = "parameters" in model ? yield* readParameters(model.parameters) : model;
+      return yield* Effect.fromResult(evaluator.load({ path: heldOut, text }, start));
+    }),
+);
+
+/** Reads parameters whole: a larger model is not evaluated here. */
+function readParameters(path: string) {
+  return Effect.gen(function* () {
+    const fs = yield* FileSystem;
+    const { size } = yield* fs.stat(path);
+    if (Number(size) > updateBytesMax) {
+      return yield* new EvaluationFailed({ detail: `${path} is over ${updateBytesMax} bytes` });
+    }
+    return yield* orFail(decodeTensors(yield* fs.readFile(path)));
+  });
+}
+
+const measured = fromEffect(
+  "measured",
+  ({ loaded, kept: { path, round } }: {
+    readonly ports: Ports;
+    readonly loaded: EvaluatedModel;
+    readonly kept: KeptParameters;
+  }) =>
+    Effect.gen(function* () {
+      return { round, evaluated: yield* orFail(loaded.replace(yield* readParameters(path))) };
     }),
 );
 
@@ -141,11 +175,21 @@ function readWhole(stream: StreamHandle) {
   });
 }
 
-const actors = { load, receive };
+/** Results are pushed to an evaluation only where nobody else keeps the model. */
+function serveResults(
+  { model }: Pick<EvaluationContext, "model">,
+  type: "serve" | "unserve",
+  tell: (ask: { readonly type: "serve" | "unserve"; readonly protocol: (typeof pushProtocols)[number] }) => void,
+): void {
+  if (!("parameters" in model)) { for (const protocol of pushProtocols) tell({ type, protocol }); }
+}
+
+const actors = { load, measured, receive };
 
 /** The events that an evaluation receives. */
 export type EvaluationCommand =
   | Offered & { readonly type: "update.offered" }
+  | KeptParameters & { readonly type: "parameters.kept" }
   | StreamAnswer
   | EventsOf<typeof actors>;
 
@@ -158,6 +202,7 @@ const evaluation = setup({
   actors,
   guards: {
     isWaitedFor: ({ context }) => context.waiting.length > 0,
+    hasParameters: ({ context }) => context.kept !== undefined,
     hasRoom: ({ context }) => context.waiting.length < waitingMax,
   },
   actions: {
@@ -170,7 +215,7 @@ const evaluation = setup({
     ),
     takeLoaded: assign({ loaded: (_, { value }: { readonly value: EvaluatedModel }) => value }),
     begin: enqueueActions(({ context, enqueue }) => {
-      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "serve", protocol });
+      serveResults(context, "serve", (ask) => enqueue.sendTo(context.transport, ask));
       enqueue.sendTo(context.parent, { type: "evaluation.ready" });
     }),
     acceptNext: enqueueActions(({ context, self, enqueue }) => {
@@ -187,10 +232,15 @@ const evaluation = setup({
     resetStream: ({ context }, { stream }: { readonly stream: StreamHandle }) =>
       void context.ports.run(stream.abort("the evaluation has ended"), () => {}),
     /** An update of another training or round, which was not taken, is undefined. */
-    takeRound: enqueueActions(({ context, enqueue }, { evaluated }: { readonly evaluated: Evaluated | undefined }) => {
+    takeRound: enqueueActions((
+      { context, enqueue },
+      { evaluated, round = context.rounds + 1 }: {
+        readonly evaluated: Evaluated | undefined;
+        readonly round?: number;
+      },
+    ) => {
       if (evaluated === undefined) return;
       const { model, accuracy } = evaluated;
-      const round = context.rounds + 1;
       enqueue.assign({ rounds: round, loaded: model });
       enqueue.sendTo(context.parent, { type: "round.evaluated", round, accuracy });
       enqueue(() =>
@@ -202,6 +252,11 @@ const evaluation = setup({
         })
       );
     }),
+    keepParameters: assign({ kept: (_, { round, path }: KeptParameters) => ({ round, path }) }),
+    /** While parameters were measured, newer ones may have come. */
+    takeParameters: assign({
+      kept: ({ context: { kept } }, { round }: { readonly round: number }) => kept?.round === round ? undefined : kept,
+    }),
     keepReason: assign({ reason: (_, { reason }: { readonly reason: string }) => reason }),
     end: enqueueActions(({ context, enqueue }) => {
       const reason = present(context.reason, "the reason");
@@ -209,7 +264,7 @@ const evaluation = setup({
         enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
       }
       enqueue.assign({ waiting: [] });
-      for (const protocol of pushProtocols) enqueue.sendTo(context.transport, { type: "unserve", protocol });
+      serveResults(context, "unserve", (ask) => enqueue.sendTo(context.transport, ask));
       enqueue.sendTo(context.parent, { type: "evaluation.broken", reason });
       enqueue(() =>
         context.ports.report({
@@ -232,6 +287,7 @@ export const evaluationMachine = evaluation.createMachine({
     waiting: [],
     stream: undefined,
     rounds: 0,
+    kept: undefined,
     reason: undefined,
   }),
   initial: "loading",
@@ -240,6 +296,7 @@ export const evaluationMachine = evaluation.createMachine({
       { guard: "hasRoom", actions: { type: "keepOffered", params: ({ event }) => event } },
       { actions: { type: "reject", params: ({ event }) => event } },
     ],
+    "parameters.kept": { actions: { type: "keepParameters", params: ({ event }) => event } },
   },
   states: {
     loading: {
@@ -264,7 +321,32 @@ export const evaluationMachine = evaluation.createMachine({
         },
       },
     },
-    waiting: { always: { guard: "isWaitedFor", target: "accepting" } },
+    waiting: {
+      always: [{ guard: "isWaitedFor", target: "accepting" }, { guard: "hasParameters", target: "measuring" }],
+    },
+    measuring: {
+      invoke: {
+        src: "measured",
+        input: ({ context: { ports, loaded, kept } }) => ({
+          ports,
+          loaded: present(loaded, "the model"),
+          kept: present(kept, "the parameters"),
+        }),
+      },
+      on: {
+        "effect.done.measured": {
+          target: "waiting",
+          actions: [
+            { type: "takeParameters", params: ({ event }) => event.value },
+            { type: "takeRound", params: ({ event }) => event.value },
+          ],
+        },
+        "effect.failed.measured": {
+          target: "broken",
+          actions: { type: "keepReason", params: ({ event }) => ({ reason: event.error.message }) },
+        },
+      },
+    },
     accepting: {
       entry: "acceptNext",
       on: {

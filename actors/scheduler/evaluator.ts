@@ -34,6 +34,8 @@ export interface EvaluatedModel {
    * @returns The model after the update and its accuracy, 0 … 1.
    */
   apply(update: NamedTensors): Result.Result<Evaluated, TensorMismatch>;
+  /** The same with other parameters in place of the model's. */
+  replace(parameters: NamedTensors): Result.Result<Evaluated, EvaluationFailed>;
 }
 
 /** The model after a round. */
@@ -44,6 +46,6 @@ export interface Evaluated {
 
 /** Makes models that a scheduler can evaluate. */
 export interface Evaluator {
-  /** Builds the model that trainers start from, and reads the held-out rows. Fails where the file has no rows. */
-  load(heldOut: HeldOutFile, model: ModelReference): Result.Result<EvaluatedModel, EvaluationFailed>;
+  /** Builds the model that trainers start from, or of parameters, and reads the held-out rows. Fails where the file has no rows. */
+  load(heldOut: HeldOutFile, model: ModelReference | NamedTensors): Result.Result<EvaluatedModel, EvaluationFailed>;
 }

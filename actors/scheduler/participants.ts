@@ -9,12 +9,19 @@ import type { TransportFact } from "../../transport/port.ts";
 import type { Peer } from "../../transport/protocols/messages.ts";
 import { heldAfter } from "./foreign.ts";
 import { release } from "./releasing.ts";
-import { absenceMs, type SchedulerArgs, type SchedulerContext, trainerSilenceMs } from "./scheduler_setup.ts";
+import {
+  absenceMs,
+  isKeeping,
+  type SchedulerArgs,
+  type SchedulerContext,
+  trainerSilenceMs,
+} from "./scheduler_setup.ts";
 import {
   allParticipants,
   emptyTraining,
   participantBy,
   participantOf,
+  type RoundWait,
   roundWait,
   silentTrainers,
   trainersOf,
@@ -90,9 +97,18 @@ export function noteReturn(
 
 /** Trainers that send no progress for too long are lost: their executors hang. */
 export function loseSilent({ context, enqueue }: SchedulerArgs): void {
+  if (isKeeping(context)) return;
   for (const { peer } of silentTrainers(context.training, context.ports.now(), trainerSilenceMs)) {
     enqueue.raise({ type: "participant.lost", peer, reason: `it sent no message for ${trainerSilenceMs / 1_000} s` });
   }
+}
+
+/** Whom a round waits for. While the disk is full it waits for nobody; a round that was reported waits for the aggregator's result. */
+function waitOf(context: SchedulerContext): RoundWait | undefined {
+  const { training, model } = context;
+  if (!isKeeping(context)) return roundWait(training);
+  if (model?.isPaused === true || training.aggregator === undefined) return undefined;
+  return { peers: [training.aggregator.peer], since: training.changedAt };
 }
 
 /**
@@ -101,7 +117,7 @@ export function loseSilent({ context, enqueue }: SchedulerArgs): void {
  */
 export function watchRound({ context, enqueue }: SchedulerArgs): void {
   const { training, ports, stalledAt, speakers } = context;
-  const wait = roundWait(training);
+  const wait = waitOf(context);
   if (wait === undefined) return;
   const deadlineMs = context.config.job.aggregation.roundDeadlineS * 1_000;
   const waitedMs = ports.now() - wait.since;
@@ -148,7 +164,12 @@ export function regroup(args: SchedulerArgs): void {
     release(args, participant);
   }
   const first: SchedulerContext["first"] = context.first === "trainers" ? "aggregator" : "trainers";
-  enqueue.assign({ training: emptyTraining, heldUntil: heldAfter(args, participants), excluded: [], first });
+  enqueue.assign({
+    training: { ...emptyTraining, roundsDone: context.training.roundsDone },
+    heldUntil: heldAfter(args, participants),
+    excluded: [],
+    first,
+  });
   const released = participants.map(({ peer }) => peer);
   enqueue(() =>
     context.ports.report({

@@ -114,7 +114,9 @@ export function noteLookup({ context, enqueue }: SchedulerArgs, { answer }: { re
     return;
   }
   const { provider, slices } = found.success;
-  enqueue.assign({ dataset: found.success, slices: firstSlice(slices) });
+  const given = context.model?.checkpoint.record.slices;
+  // A training that goes on continues with the slice after those that were given out.
+  enqueue.assign({ dataset: found.success, slices: given?.count === slices ? given : firstSlice(slices) });
   // The workers fetch the slices themselves: without this the link to the provider would look unused, and its end as an absence.
   enqueue.sendTo(context.transport, { type: "hold", peers: [provider] });
   enqueue(() =>

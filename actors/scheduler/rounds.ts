@@ -43,6 +43,8 @@ const batchesLateMax = 2;
 export interface RoundPlan {
   readonly samplesPerRound: number;
   readonly rounds: number;
+  /** The scheduler keeps the model: the aggregator is done when the last round is kept, not when it is reported. */
+  readonly keepsModel?: boolean;
 }
 
 /** A trainer's pace after a message, and the answer to it. */

@@ -37,8 +37,7 @@ export interface TakenRun {
 export function trainingIdOf({ dataset, model, executors }: DilocoJobConfig): string {
   const named = JSON.stringify([
     dataset,
-    model.repository,
-    model.revision ?? null,
+    ...("weights" in model ? ["weights", model.weights] : [model.repository, model.revision ?? null]),
     executors.train,
     executors.aggregate,
   ]);

@@ -14,123 +14,29 @@
  * While one part cannot be filled, the scheduler releases the workers of the other and fills the parts in the other order
  * (`allocating.regrouping`): the only worker that can aggregate may have been leased as a trainer.
  *
+ * With weights of its own the scheduler keeps the model (`training/model_store.ts`): a round is finished when it is on disk, and a
+ * training that begins again goes on after the newest of its rounds.
+ *
  * A participant is lost when its connection was closed because of its certificate, or for longer than `absenceMs`; when its worker
  * ends the lease or reports that the job failed; or when a trainer stays silent. Progress, data and offers are answered in
  * every state, other requests declined. Facts about peers that are no participants are ignored.
  *
  * @module
  */
-import { assign, enqueueActions, raise } from "xstate";
-import { withConnected, withoutConnected } from "../../pki/member.ts";
-import type { PeerIdentity } from "../../pki/path.ts";
-import type { Peer } from "../../transport/protocols/messages.ts";
-import type { RoleOutcome } from "../runtime/role.ts";
-import { answerRequest, routePush, serveRequests } from "./answering.ts";
-import { reportDone, reportTail, reportUnconfirmed } from "./ending.ts";
-import { dispatchAggregator, dispatchTrainers, noteDispatch, takeLease } from "./dispatching.ts";
-import {
-  loseParticipant,
-  loseSilent,
-  loseUndispatched,
-  noteAbsence,
-  noteDenied,
-  noteReturn,
-  regroup,
-  watchRound,
-} from "./participants.ts";
-import { find, noteLookup, noteProvider, noteProviderGone, seek, takeProvider } from "./provider.ts";
 import {
   dispatchDeadlineMs,
   findAgainMs,
   findDeadlineMs,
   lingerMs,
-  type SchedulerArgs,
-  type SchedulerContext,
-  schedulerSetup,
   sendingMs,
   silenceCheckMs,
   tailMs,
   takenPeers,
 } from "./scheduler_setup.ts";
 import { takeRunMs, trainingIdOf, unrememberedRun } from "./run_number.ts";
-import {
-  endBygone,
-  endBygoneAt,
-  noteNoRun,
-  noteRun,
-  noteSpeaker,
-  releaseAll,
-  releaseEnded,
-  releaseUnanswered,
-} from "./releasing.ts";
 import { firstSlice } from "./slices.ts";
 import { emptyTraining, trainersOf } from "./training.ts";
-
-/** Starts the evaluation where the job has one. */
-function startEvaluation({ context, self, enqueue }: SchedulerArgs): void {
-  const { ports, transport, evaluator, config: { job } } = context;
-  if (job.evaluation === undefined) return;
-  const training = context.run === undefined ? undefined : { scheduler: context.self, ...context.run };
-  enqueue.spawnChild("evaluation", {
-    id: "evaluation",
-    input: { ports, transport, parent: self, heldOut: job.evaluation.heldOut, model: job.model, evaluator, training },
-  });
-}
-
-const scheduler = schedulerSetup.extend({
-  actions: {
-    serveRequests: enqueueActions(serveRequests),
-    answerRequest: enqueueActions(answerRequest),
-    routePush: enqueueActions(routePush),
-    startEvaluation: enqueueActions(startEvaluation),
-    noteRun: enqueueActions(noteRun),
-    noteNoRun: enqueueActions(noteNoRun),
-    noteSpeaker: enqueueActions(noteSpeaker),
-    endBygone: enqueueActions(endBygone),
-    endBygoneAt: enqueueActions(endBygoneAt),
-    releaseEnded: enqueueActions(releaseEnded),
-    releaseAll: enqueueActions(releaseAll),
-    releaseUnanswered: enqueueActions(releaseUnanswered),
-    noteHere: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
-      members: withConnected(context.members, identity),
-    })),
-    noteGone: assign(({ context }, { identity }: { readonly identity: PeerIdentity }) => ({
-      members: withoutConnected(context.members, identity),
-    })),
-    noteAbsence: enqueueActions(noteAbsence),
-    noteReturn: enqueueActions(noteReturn),
-    noteDenied: enqueueActions(noteDenied),
-    loseParticipant: enqueueActions(loseParticipant),
-    loseSilent: enqueueActions(loseSilent),
-    watchRound: enqueueActions(watchRound),
-    loseUndispatched: enqueueActions(loseUndispatched),
-    regroup: enqueueActions(regroup),
-    find: enqueueActions(find),
-    noteLookup: enqueueActions(noteLookup),
-    noteProvider: enqueueActions(noteProvider),
-    noteProviderGone: enqueueActions(noteProviderGone),
-    seek: enqueueActions(seek),
-    takeProvider: enqueueActions(takeProvider),
-    takeLease: enqueueActions(takeLease),
-    dispatchAggregator: enqueueActions(dispatchAggregator),
-    dispatchTrainers: enqueueActions(dispatchTrainers),
-    noteDispatch: enqueueActions(noteDispatch),
-    raiseLost: raise((_, { peer, reason }: { readonly peer: Peer; readonly reason: string }) => ({
-      type: "participant.lost",
-      peer,
-      reason,
-    })),
-    noteEvaluated: assign((_, { round, accuracy }: { readonly round: number; readonly accuracy: number }) => ({
-      roundsEvaluated: round,
-      accuracy,
-    })),
-    noteEvaluation: assign((_, evaluation: SchedulerContext["evaluation"]) => ({ evaluation })),
-    setOutcome: assign((_, outcome: RoleOutcome) => ({ outcome })),
-    reportTail,
-    reportUnconfirmed,
-    reportDone,
-  },
-});
+import { scheduler } from "./scheduler_actions.ts";
 
 /** The role machine of a scheduler. */
 export const schedulerMachine = scheduler.createMachine({
@@ -153,6 +59,8 @@ export const schedulerMachine = scheduler.createMachine({
     evaluation: "none",
     roundsEvaluated: 0,
     accuracy: undefined,
+    model: undefined,
+    samples: 0,
     lookups: 0,
     seeks: 0,
     dispatches: 0,
@@ -205,10 +113,22 @@ export const schedulerMachine = scheduler.createMachine({
     "dispatch.answered": { actions: { type: "noteDispatch", params: ({ event }) => event } },
     "round.evaluated": { actions: { type: "noteEvaluated", params: ({ event }) => event } },
     "evaluation.broken": { actions: { type: "noteEvaluation", params: "broken" } },
+    "round.kept": { actions: { type: "noteKept", params: ({ event }) => event } },
+    "model.paused": { actions: { type: "notePaused", params: ({ event }) => event } },
+    "result.rejected": {
+      actions: {
+        type: "raiseLost",
+        params: ({ event }) => ({ peer: event.peer, reason: `its result does not fit: ${event.reason}` }),
+      },
+    },
+    "model.broken": {
+      target: ".failed",
+      actions: { type: "setOutcome", params: ({ event }) => ({ type: "failed", reason: event.reason }) },
+    },
   },
   states: {
     numbering: {
-      always: { guard: "hasRun", target: "preparing" },
+      always: { guard: "hasRun", target: "opening" },
       invoke: {
         src: "takeRun",
         input: ({ context: { ports, config } }) => ({
@@ -224,6 +144,21 @@ export const schedulerMachine = scheduler.createMachine({
         },
       },
       after: { [takeRunMs]: { actions: { type: "noteNoRun", params: { problem: "the file system is too slow" } } } },
+    },
+    // Weights of the scheduler's own: its newest round, or the weights themselves.
+    opening: {
+      always: { guard: "keepsNoModel", target: "preparing" },
+      entry: "startModel",
+      on: {
+        "model.opened": [
+          {
+            guard: { type: "isAllKept", params: ({ event }) => event },
+            target: "concluding",
+            actions: { type: "takeModel", params: ({ event }) => event },
+          },
+          { target: "preparing", actions: { type: "takeModel", params: ({ event }) => event } },
+        ],
+      },
     },
     preparing: {
       always: { guard: "doesNotEvaluate", target: "finding" },
@@ -383,7 +318,7 @@ export const schedulerMachine = scheduler.createMachine({
       },
     },
     concluding: {
-      entry: "reportDone",
+      entry: ["reportDone", "reportModel"],
       exit: "releaseEnded",
       always: { guard: "isAllEnded", target: "finished" },
       after: { [lingerMs]: "finished" },

@@ -20,6 +20,8 @@ import type { Participants } from "./job_spec.ts";
 import type { RoundPlan } from "./rounds.ts";
 import { takeRunActor } from "./run_number.ts";
 import type { SliceCursor } from "./slices.ts";
+import type { Checkpoint } from "../training/checkpoints.ts";
+import { modelStoreMachine } from "../training/model_store.ts";
 import {
   allParticipants,
   isAggregatorBehind,
@@ -98,6 +100,10 @@ export interface SchedulerContext extends SchedulerInput {
   readonly evaluation: "none" | "on" | "broken";
   readonly roundsEvaluated: number;
   readonly accuracy: number | undefined;
+  /** The model; undefined where the scheduler does not keep it. */
+  readonly model: KeptModel | undefined;
+  /** Samples that the trainers reported, earlier runs included. */
+  readonly samples: number;
   readonly lookups: number;
   /** Remaining look-ups of the data set's record. */
   readonly seeks: number;
@@ -107,11 +113,19 @@ export interface SchedulerContext extends SchedulerInput {
   readonly outcome: RoleOutcome;
 }
 
+/** The newest round of the model on disk. */
+export interface KeptModel {
+  readonly checkpoint: Checkpoint;
+  /** The disk has no room for the next round. */
+  readonly isPaused: boolean;
+}
+
 const actors = {
   takeRun: takeRunActor,
   allocation: allocationMachine,
   evaluation: evaluationMachine,
   heldLease: heldLeaseMachine,
+  modelStore: modelStoreMachine,
 };
 
 /** The events that a scheduler receives. */
@@ -129,12 +143,30 @@ export type SchedulerEvent =
 /** The rounds that the configuration asks for. */
 export function planOf({ config }: SchedulerContext): RoundPlan {
   const { updateRounds, avgSamplesBetweenUpdates } = config.job.rounds;
-  return { rounds: updateRounds, samplesPerRound: avgSamplesBetweenUpdates };
+  return {
+    rounds: updateRounds,
+    samplesPerRound: avgSamplesBetweenUpdates,
+    ...("weights" in config.job.model ? { keepsModel: true } : {}),
+  };
 }
 
 /** The current participants. */
-export function participantsOf({ self, training }: SchedulerContext): Participants {
-  return { scheduler: self, aggregator: training.aggregator?.peer ?? self, trainers: trainersOf(training) };
+export function participantsOf({ self, training, model, run, samples, config }: SchedulerContext): Participants {
+  const { roundsDone: round } = training;
+  const state = model === undefined || run === undefined
+    ? undefined
+    : { ...run, round, samples, rounds: config.job.rounds.updateRounds };
+  return {
+    scheduler: self,
+    aggregator: training.aggregator?.peer ?? self,
+    trainers: trainersOf(training),
+    training: state,
+  };
+}
+
+/** Whether the newest round was reported and is not on disk yet: the trainers have no result of it. */
+export function isKeeping({ model, training }: SchedulerContext): boolean {
+  return model !== undefined && model.checkpoint.record.round < training.roundsDone;
 }
 
 /** Workers that may not be allocated: participants, and those that refused. */
@@ -153,6 +185,9 @@ export const schedulerSetup = setup({
   actors,
   guards: {
     hasRun: ({ context }) => context.run !== undefined,
+    keepsNoModel: ({ context }) => !("weights" in context.config.job.model),
+    isAllKept: ({ context }, { checkpoint }: { readonly checkpoint: Checkpoint }) =>
+      checkpoint.record.round >= context.config.job.rounds.updateRounds,
     doesNotEvaluate: ({ context }) => context.config.job.evaluation === undefined,
     isStaleLookup: ({ context }, params: { readonly lookup: number }) => params.lookup !== context.lookups,
     isFound: (_, params: { readonly answer: RecordAnswer }) => Result.isSuccess(readDatasetRecord(params.answer)),

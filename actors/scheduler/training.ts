@@ -148,7 +148,7 @@ function answerAggregator(
     return { training: { ...training, aggregator: { ...aggregator, missing } }, answer: { type: "Ok" } };
   }
   if (progress !== "updated") return { training, answer: { type: "Error" } };
-  if (aggregator.state === "done") return { training, answer: { type: "Done" } };
+  if (aggregator.state === "done" || training.roundsDone >= plan.rounds) return { training, answer: { type: "Done" } };
   // A repeated report, because the answer was lost: the next round ends only after some trainer has this round's result.
   const furthest = Math.max(0, ...Object.values(training.trainers).map(({ pace }) => pace.roundsDone));
   if (training.roundsDone > furthest) return { training, answer: { type: "Ok" } };
@@ -157,10 +157,28 @@ function answerAggregator(
     Object.entries(training.trainers).map(([peer, trainer]) => [peer, withResult(trainer, { roundsDone, now })]),
   );
   const isLast = roundsDone >= plan.rounds;
-  const state = isLast ? "done" : aggregator.state;
+  const state = isLast && plan.keepsModel !== true ? "done" : aggregator.state;
   const ahead: Aggregator = { ...aggregator, state, missing: [], isForeign: !namesTraining };
   const after: Training = { ...training, trainers, aggregator: ahead, roundsDone, changedAt: now };
   return { training: after, answer: { type: isLast ? "Done" : "Ok" } };
+}
+
+/**
+ * The training after its newest round was kept: the trainers get the result from now on, and their silence counts from now. After the
+ * last round the aggregator is done.
+ */
+export function withKept(
+  training: Training,
+  { round, now }: { readonly round: number; readonly now: number },
+  plan: RoundPlan,
+) {
+  const { aggregator } = training;
+  const trainers = Object.fromEntries(
+    Object.entries(training.trainers).map(([peer, trainer]) => [peer, { ...trainer, lastMessageAt: now }]),
+  );
+  const after: Training = { ...training, trainers, changedAt: now };
+  if (aggregator === undefined || round < plan.rounds) return after;
+  return { ...after, aggregator: { ...aggregator, state: "done" as const } };
 }
 
 /** The trainers whose updates an aggregator misses in the round under way. */
@@ -228,9 +246,10 @@ export function withoutParticipant(training: Training, peer: Peer): Training {
 /** A new trainer, leased and not dispatched. */
 export function leasedTrainer(
   participant: Pick<Participant, "peer" | "member" | "leaseId" | "taskId" | "jobId">,
-  now: number,
+  { now, roundsDone }: { readonly now: number; readonly roundsDone: number },
 ): Trainer {
-  return { ...participant, state: "leased", ended: false, pace: freshPace, waiting: false, lastMessageAt: now };
+  const pace = { ...freshPace, roundsDone };
+  return { ...participant, state: "leased", ended: false, pace, waiting: false, lastMessageAt: now };
 }
 
 /** Running trainers that sent no message for longer than `silenceMaxMs`. */

@@ -129,13 +129,18 @@ export class Disk {
     });
   }
 
-  /** A new file; its content appears when the write ends. */
+  /** A new file; the content of each write appears when it ends. */
   #create(path: string, mode = 0o644) {
     return Effect.suspend(() => {
       if (this.#files.has(path)) return failed("AlreadyExists", "open", path);
       return this.#write("open", path, () => {
         this.put(path, "", mode);
-        const write = (bytes: Uint8Array) => this.#write("write", path, () => void this.put(path, bytes.slice(), mode));
+        const pieces: Uint8Array[] = [];
+        const write = (bytes: Uint8Array) =>
+          this.#write("write", path, () => {
+            pieces.push(bytes.slice());
+            this.put(path, joined(pieces), mode);
+          });
         return { ...handleOf(this.#files.get(path)!), writeAll: write };
       });
     });
@@ -233,6 +238,16 @@ export class Disk {
   }
 }
 
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
 function failed(tag: SystemErrorTag, method: string, path: string) {
   return Effect.fail(systemError({ _tag: tag, module: "FileSystem", method, pathOrDescriptor: path }));
 }
@@ -291,11 +306,12 @@ function handleOf(file: StoredFile): File {
         position += piece.length;
         return piece.length === 0 ? Option.none() : Option.some(piece);
       }),
-    read: (into) =>
+    read: (into, options) =>
       Effect.sync(() => {
-        const piece = file.bytes.subarray(position, position + into.length);
+        const from = options?.position === undefined ? position : Number(options.position);
+        const piece = file.bytes.subarray(from, from + into.length);
         into.set(piece);
-        position += piece.length;
+        if (options?.position === undefined) position += piece.length;
         return piece.length;
       }),
     seek: (offset) => Effect.sync(() => BigInt(position = Number(offset))),

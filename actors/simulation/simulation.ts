@@ -265,7 +265,12 @@ export function simulatedJob(options: { readonly workers: number; readonly round
       workerPrice: { bid: 10, max: 20 },
       parameterServerPrice: { bid: 10, max: 20 },
     },
-    rounds: { updateRounds: options.rounds, avgSamplesBetweenUpdates: 32 * options.workers, maxBatchSize: 8 },
+    rounds: {
+      updateRounds: options.rounds,
+      avgSamplesBetweenUpdates: 32 * options.workers,
+      maxBatchSize: 8,
+      keepRounds: 3,
+    },
     executors: { ...executorsDefault },
     aggregation: { roundDeadlineS: 60 },
     evaluation: undefined,

@@ -8,6 +8,7 @@ import type { RequestAnswer, TransportFact } from "../../transport/port.ts";
 import type { JobSpec, JobStatus, Peer, TrainingRun, Uuid } from "../../transport/protocols/messages.ts";
 import { webUnder } from "../job/bridge/web_request.ts";
 import { cellDefault, fetchDefault } from "../config/cell_config.ts";
+import { fileBytesOf } from "../job/limits.ts";
 import type { JobOutcome, JobRef, JobStarted } from "../job/messages.ts";
 import type { RequestWith } from "../runtime/requests.ts";
 import { networkOf } from "../job/training_network.ts";
@@ -90,7 +91,8 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
     );
     return;
   }
-  const { job, executor, endsAt } = refusal;
+  const { job, executor, limits, endsAt } = refusal;
+  const key = training === undefined ? undefined : { scheduler: peer, ...training };
   enqueue.assign({ book: addJob(context.book, job) });
   enqueue.spawnChild("job", {
     id: `job/${id}`,
@@ -101,11 +103,9 @@ export function answerDispatch(args: WorkerArgs, request: PostponedDispatch): vo
       spec,
       scheduler: peer,
       executor,
-      network: networkOf(
-        context.jobNetworkHost.network,
-        training === undefined ? undefined : { scheduler: peer, ...training },
-      ),
+      network: networkOf(context.jobNetworkHost.network, key),
       workDir: context.config.workDir,
+      limits,
       web: webUnder(context.config.fetch ?? fetchDefault),
       cell: context.cell === undefined ? undefined : { cell: context.cell, config: context.config.cell ?? cellDefault },
     },
@@ -146,7 +146,9 @@ function begin(
   const lease = leaseForJob(book, holder, wanted, training);
   if (lease === undefined) return "its sender holds no free lease for such a job";
   const job: RunningJob = { taskId: id, leaseId: lease.id, scheduler: peer, holder, spec, training };
-  return { job, executor, endsAt: lease.endsAt };
+  const { diskBytes } = config.cell ?? cellDefault;
+  const limits = { fileBytesMax: fileBytesOf({ storageGb: lease.resources.storage, diskBytes }) };
+  return { job, executor, limits, endsAt: lease.endsAt };
 }
 
 /** Reports that a job runs. */

@@ -6,8 +6,11 @@
 import { writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { stringify } from "@std/toml";
+import { Result } from "effect";
+import { encodeTensors } from "../../actors/learning/mod.ts";
 import type { Dataset } from "./dataset.ts";
 import type { Runtime } from "../check/runtimes.ts";
+import { builtinModel } from "../executors/model.ts";
 
 /** A node of the demo before it runs. */
 export interface NodePlan {
@@ -23,6 +26,8 @@ export interface Layout {
   readonly certificates: string;
   readonly gatewayPort: number;
   readonly dataset: Dataset;
+  /** The weights that the training begins with. */
+  readonly weights: string;
   readonly rounds: number;
   readonly trainers: number;
   /** The runtime of the demo's own commands. */
@@ -33,14 +38,16 @@ export interface Layout {
   readonly cell: Readonly<Record<string, unknown>>;
 }
 
-/** The task: a two-layer perceptron on digits, its initial weights drawn from the seed in its revision. */
-const model = {
-  repository: "builtin/mlp-64-32-10",
-  revision: "seed-7",
-  filenames: ["model.safetensors"],
-  type: "image-classification",
-  input_names: ["pixel_values"],
-};
+/** Of the demo's model: a two-layer perceptron on digits, its initial weights drawn from a seed. */
+const initial = { repository: "builtin/mlp-64-32-10", revision: "seed-7" };
+
+/** Writes the weights that the demo begins with, and returns their path. */
+export function writeWeights(folder: string): string {
+  const path = join(folder, "scheduler", "init.safetensors");
+  const { parameters } = Result.getOrThrow(builtinModel(initial.repository, initial.revision));
+  writeFileSync(path, encodeTensors(parameters));
+  return path;
+}
 
 function common({ name, port, role }: NodePlan, { certificates, gatewayPort }: Layout): Record<string, unknown> {
   const address = `/ip4/127.0.0.1/tcp/${port}`;
@@ -71,10 +78,10 @@ function worker(plan: NodePlan, layout: Layout): Record<string, unknown> {
   };
 }
 
-function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknown> {
+function scheduler({ dataset, rounds, trainers, weights }: Layout): Record<string, unknown> {
   const job = {
     type: "diloco",
-    model,
+    model: { weights, type: "image-classification", input_names: ["pixel_values"] },
     dataset: { dataset: basename(dataset.slices) },
     inner_optimizer: { "learning-rate": 0.01 },
     outer_optimizer: { "learning-rate": 0.7, momentum: 0.5 },
@@ -91,6 +98,10 @@ function scheduler({ dataset, rounds, trainers }: Layout): Record<string, unknow
   return { scheduler: { job } };
 }
 
+/** Where a node's configuration is. */
+export const configurationPath = ({ name }: Pick<NodePlan, "name">, { folder }: Pick<Layout, "folder">): string =>
+  join(folder, "config", `${name}.toml`);
+
 /** Writes a node's configuration and returns its path. */
 export function writeConfiguration(plan: NodePlan, layout: Layout): string {
   const own = {
@@ -99,7 +110,7 @@ export function writeConfiguration(plan: NodePlan, layout: Layout): string {
     worker: () => worker(plan, layout),
     scheduler: () => scheduler(layout),
   }[plan.role]();
-  const path = join(layout.folder, "config", `${plan.name}.toml`);
+  const path = configurationPath(plan, layout);
   writeFileSync(path, `${stringify({ ...common(plan, layout), ...own })}\n`);
   return path;
 }

@@ -9,7 +9,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { permissionsFor } from "../program/deno_permissions.ts";
-import { type Layout, type NodePlan, writeConfiguration } from "./configuration.ts";
+import { configurationPath, type Layout, type NodePlan, writeConfiguration } from "./configuration.ts";
 import type { Runtime } from "../check/runtimes.ts";
 import { BrokenPromise } from "./broken_promise.ts";
 import type { DemoOptions } from "./options.ts";
@@ -20,6 +20,7 @@ const script = (role: string) => fileURLToPath(new URL(`../hypha_${role}.ts`, im
 const readyTimeoutMs = 60_000;
 const probePauseMs = 150;
 const probeTimeoutMs = 20_000;
+const resultTimeoutMs = 30_000;
 /** The demo's own certificate: it probes as an operator would. */
 export const operator = "operator";
 
@@ -61,12 +62,37 @@ export function startNode(plan: NodePlan, layout: Layout): NodeProcess {
   const permissions = permissionsFor(role, {
     configPath: config,
     certificateFolder: layout.certificates,
-    readPaths: role === "data" ? [layout.dataset.slices] : role === "scheduler" ? [layout.dataset.heldOut] : [],
+    readPaths: role === "data"
+      ? [layout.dataset.slices]
+      : role === "scheduler"
+      ? [layout.dataset.heldOut, layout.weights]
+      : [],
     addresses: ["127.0.0.1"],
   });
   const [command, ...before] = commandOf(runtime, permissions);
   const args = [...before, ...run];
   return new NodeProcess({ name, role, runtime, command, args, logFile: join(layout.folder, "logs", `${name}.log`) });
+}
+
+/** The model that the training left, as `hypha-scheduler result` writes it for its user. */
+export interface DemoModel {
+  readonly file: string;
+  readonly sha256: string;
+  readonly sizeBytes: number;
+  /** The round after which it is the model. */
+  readonly round: number;
+}
+
+/** Writes the model of a training to a file. */
+export async function takeModel(trainingId: string, layout: Layout): Promise<DemoModel> {
+  const file = join(layout.folder, "model.safetensors");
+  const [command, ...before] = commandOf(layout.tools, ["-A"]);
+  const config = configurationPath({ name: "scheduler" }, layout);
+  const args = [...before, script("scheduler"), "result", trainingId, "-o", file, "-c", config];
+  const { code, stdout, stderr } = await runOnce(command, args, resultTimeoutMs);
+  const [, round, sizeBytes, sha256] = /round (\d+), (\d+) bytes, SHA-256 ([0-9a-f]{64})/.exec(stdout) ?? [];
+  if (code !== 0 || sha256 === undefined) throw new BrokenPromise(`there is no model: ${stderr.trim()}`);
+  return { file, sha256, sizeBytes: Number(sizeBytes), round: Number(round) };
 }
 
 /** Waits until the node logs that it is ready, then until it answers `probe` healthy. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DemoModel } from "./network.ts";
 import type { LogEvent, NodeProcess } from "./processes.ts";
 
 /** Least accuracy on the held-out fifth, and most accuracy of the control with shuffled labels. */
@@ -21,6 +22,8 @@ export interface DemoResult {
   readonly rounds: readonly { readonly round: number; readonly accuracy: number }[];
   /** Null when training did not come to its end. */
   readonly accuracy: number | null;
+  /** The file that the training left; null when training did not come to its end. */
+  readonly model: DemoModel | null;
   readonly bytes: number;
   readonly accepted: number;
   readonly refused: Readonly<Record<string, number>>;
@@ -137,6 +140,14 @@ export function evaluate(result: DemoResult, facts: DemoFacts): Verdict {
         : rounds.length < roundsWanted
         ? [`${rounds.length} rounds were evaluated, not ${roundsWanted}`]
         : [],
+    ],
+    [
+      "the scheduler holds the model of the last round",
+      accuracy === null
+        ? undefined
+        : result.model?.round === roundsWanted
+        ? []
+        : [`the model is that of round ${result.model?.round ?? "none"}, not ${roundsWanted}`],
     ],
     [
       `every connection with the revoked trainer is closed within ${closedMaxMs} ms`,

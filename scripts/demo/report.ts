@@ -35,6 +35,11 @@ export function showResult(
   const refused = Object.entries(result.refused).map(([code, count]) => `${code} ${count}`).join(", ");
   display.line(`handshakes accepted ${result.accepted}; refused: ${refused}`);
   const accuracy = result.accuracy === null ? "unknown" : `${(result.accuracy * 100).toFixed(1)} %`;
+  if (result.model !== null) {
+    const { file, round, sizeBytes, sha256 } = result.model;
+    display.line(`model of round ${round}: ${file} (${sizeBytes} bytes; --keep keeps it)`);
+    display.line(`SHA-256 ${sha256}`);
+  }
   display.line(`bytes moved ${result.bytes}; accuracy ${accuracy}; ${result.seconds} s`);
   display.line("");
 }

@@ -4,23 +4,28 @@
  * @module
  */
 import * as Result from "effect/Result";
-import { type EvaluatedModel, EvaluationFailed, type Evaluator } from "../../actors/scheduler/evaluator.ts";
+import {
+  type EvaluatedModel,
+  EvaluationFailed,
+  type Evaluator,
+  type ModelReference,
+} from "../../actors/scheduler/evaluator.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
-import { accuracy, applyUpdate, builtinModel, type Model } from "./model.ts";
+import { accuracy, applyUpdate, builtinModel, type Model, modelOf } from "./model.ts";
 
 /** The evaluator that `hypha-scheduler` hands to its node. */
 export const digitsEvaluator: Evaluator = {
-  load: ({ path, text }, { repository, revision }) =>
+  load: ({ path, text }, start) =>
     Result.gen(function* () {
       const rows = yield* Result.mapError(
         parseDigits(text),
         ({ message }) => new EvaluationFailed({ detail: `${path}: ${message}` }),
       );
       if (rows.length === 0) return yield* Result.fail(new EvaluationFailed({ detail: `${path} has no rows` }));
-      const model = yield* Result.mapError(
-        builtinModel(repository, revision ?? null),
-        ({ message }) => new EvaluationFailed({ detail: message }),
-      );
+      const built: Result.Result<Model, Error> = start instanceof Map
+        ? modelOf(start)
+        : builtinModel((start as ModelReference).repository, (start as ModelReference).revision ?? null);
+      const model = yield* Result.mapError(built, ({ message }) => new EvaluationFailed({ detail: message }));
       return evaluated(model, rows);
     }),
 };
@@ -33,5 +38,10 @@ function evaluated(model: Model, rows: readonly DigitRow[]): EvaluatedModel {
         applyUpdate(model, update),
         (next) => ({ model: evaluated(next, rows), accuracy: accuracy(next, rows) }),
       ),
+    replace: (parameters) =>
+      Result.mapBoth(modelOf(parameters), {
+        onSuccess: (next) => ({ model: evaluated(next, rows), accuracy: accuracy(next, rows) }),
+        onFailure: ({ message }) => new EvaluationFailed({ detail: message }),
+      }),
   };
 }

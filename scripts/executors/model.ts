@@ -53,6 +53,30 @@ export function builtinModel(repository: string, revision: string | null): Resul
   return Result.succeed({ sizes, parameters: initialParameters(sizes, seededRandom(Number(seed))) });
 }
 
+/** The parameters are not those of a perceptron on digits. */
+export class NoPerceptron extends Data.TaggedError("NoPerceptron")<{ readonly detail: string }> {
+  override get message(): string {
+    return `Cannot build a model of these parameters: ${this.detail}`;
+  }
+}
+
+/** Builds the model of parameters: `layers.<i>.weight` (out × in) and `.bias`, from 64 inputs to 10 classes. */
+export function modelOf(parameters: NamedTensors): Result.Result<Model, NoPerceptron> {
+  const fail = (detail: string) => Result.fail(new NoPerceptron({ detail }));
+  const layers = parameters.size / 2;
+  if (!Number.isInteger(layers) || layers < 1 || layers > layersMax) return fail(`${parameters.size} tensors`);
+  const sizes = [inputSize];
+  for (let layer = 0; layer < layers; layer++) {
+    const [weight, bias] = [parameters.get(`layers.${layer}.weight`), parameters.get(`layers.${layer}.bias`)];
+    const [outputs = 0, inputs] = weight?.shape ?? [];
+    if (inputs !== sizes.at(-1) || outputs < 1 || bias?.shape.join() !== `${outputs}`) {
+      return fail(`layer ${layer} has other shapes`);
+    }
+    sizes.push(outputs);
+  }
+  return sizes.at(-1) === classCount ? Result.succeed({ sizes, parameters }) : fail(`${sizes.at(-1)} classes`);
+}
+
 /** Draws weights uniformly within √(6 / (in + out)) of zero (Glorot and Bengio 2010). Biases are zero. */
 function initialParameters(sizes: readonly number[], random: () => number): NamedTensors {
   const parameters = new Map<string, Tensor>();

@@ -12,7 +12,7 @@ import { fromJson, progressResponseSchema } from "../../transport/protocols/mod.
 import type { JobSpec, Progress, ProgressResponse, TrainConfig } from "../../transport/protocols/messages.ts";
 import type { BridgeClient, Receiving } from "./bridge_client.ts";
 import { type DigitRow, parseDigits } from "./digits.ts";
-import { builtinModel } from "./model.ts";
+import { builtinModel, type Model, modelOf } from "./model.ts";
 import { makeTrainer, type Trainer } from "./trainer.ts";
 
 /** The input of a training. */
@@ -38,12 +38,12 @@ const emptySlicesMax = 16;
 export async function runTraining({ bridge, spec, workDir, report }: TrainingInput): Promise<void> {
   if (spec.executor.class !== "train") throw new TrainingFailed(`Cannot do a job of class ${spec.executor.class}`);
   const { config } = spec.executor;
-  const trainer = trainerOf(config);
+  const trainer = await trainerOf(bridge, config, workDir);
   const batches = makeBatches({ bridge, spec, workDir, report }, config);
   // The worker accepts pushes only while a receive is open: open one before the first difference is sent.
   const results = await bridge.receive(config.results, (file) => readFile(join(workDir, file.path)));
   try {
-    for (let round = 1;; round++) {
+    for (let round = (spec.training?.round ?? 0) + 1;; round++) {
       const loss = await trainRound(bridge, trainer, batches);
       if (loss === undefined) return;
       await say(bridge, { metrics: { round, metrics: { loss } } });
@@ -61,16 +61,30 @@ export async function runTraining({ bridge, spec, workDir, report }: TrainingInp
   }
 }
 
-function trainerOf(config: TrainConfig): Trainer {
-  const { artifact } = config.model;
-  if (artifact.type !== "huggingface") {
-    throw new TrainingFailed(`Cannot build a model from a ${artifact.type} reference`);
-  }
+async function trainerOf(bridge: BridgeClient, config: TrainConfig, workDir: string): Promise<Trainer> {
   if (config.batch_size === 0) throw new TrainingFailed("Cannot train in batches of 0");
-  return makeTrainer(orThrow(builtinModel(artifact.repository, artifact.revision)), {
+  return makeTrainer(await initialModel(bridge, config, workDir), {
     optimizer: config.optimizer,
     scheduler: config.scheduler ?? null,
   });
+}
+
+/** The built-in model that the reference names, or the parameters that the scheduler serves: those of the newest round. */
+async function initialModel(
+  bridge: BridgeClient,
+  { model: { artifact } }: TrainConfig,
+  workDir: string,
+): Promise<Model> {
+  switch (artifact.type) {
+    case "huggingface":
+      return orThrow(builtinModel(artifact.repository, artifact.revision));
+    case "scheduler": {
+      const bytes = await readFile(join(workDir, await fetchFile(bridge, artifact)));
+      return orThrow(modelOf(orThrow(decodeTensors(bytes))));
+    }
+    default:
+      throw new TrainingFailed(`Cannot build a model from a ${artifact.type} reference`);
+  }
 }
 
 /** Returns the value, or throws the failure with its own message. */
@@ -128,7 +142,7 @@ function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_siz
   return {
     async next() {
       for (let empty = 0; rows.length < size;) {
-        const slice = await fetchSlice(bridge, data);
+        const slice = await fetchFile(bridge, data);
         const random = seededRandom(seedOf(`${spec.job_id} ${slice} ${fetched++}`));
         const more = orThrow(parseDigits(await readFile(join(workDir, slice), "utf8")));
         rows = [...rows, ...shuffled(more, random)];
@@ -142,9 +156,10 @@ function makeBatches({ bridge, spec, workDir }: TrainingInput, { data, batch_siz
   };
 }
 
-async function fetchSlice(bridge: BridgeClient, data: TrainConfig["data"]): Promise<string> {
-  const files = await bridge.post("/resources/fetch", data);
+/** Fetches the file of a reference. */
+async function fetchFile(bridge: BridgeClient, reference: TrainConfig["data"]): Promise<string> {
+  const files = await bridge.post("/resources/fetch", reference);
   const path = Array.isArray(files) ? (files[0] as { path?: unknown } | undefined)?.path : undefined;
-  if (typeof path !== "string") throw new TrainingFailed("Cannot fetch a slice: the bridge named no file");
+  if (typeof path !== "string") throw new TrainingFailed("Cannot fetch: the bridge named no file");
   return path;
 }

@@ -70,6 +70,11 @@ function section(table: string, keys: readonly ConfigKey[], options: InitOptions
   return [...head, ...lines, ""].join("\n");
 }
 
+/** A model needs these or weights: a job that is uncommented is whole with these. */
+const ofRepository: ReadonlySet<string> = new Set(
+  ["repository", "filenames"].map((key) => `scheduler.job.model.${key}`),
+);
+
 /** The line of a key. A key without a value gets an example before it. */
 function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
   const { role, name, file = "config.toml", files = expectedFiles(name) } = options;
@@ -80,7 +85,9 @@ function linesOf(key: ConfigKey, options: InitOptions): readonly string[] {
       : stringify({ [last]: value }).trimEnd();
   const value = valueAt(options.given, key.path);
   if (value !== undefined) return [line(value)];
-  if (key.path.length > 1) return [`${key.optional ? "#" : ""}${last} = ${key.example}`];
+  if (key.path.length > 1) {
+    return [`${key.optional && !ofRepository.has(key.path.join(".")) ? "#" : ""}${last} = ${key.example}`];
+  }
   switch (key.key) {
     case "cert_pem":
     case "key_pem":

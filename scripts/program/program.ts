@@ -188,12 +188,32 @@ function probeCommand(role: Role) {
     })).pipe(Command.withDescription("Ask a node whether it is healthy, with this node's own certificate."));
 }
 
+function resultCommand() {
+  const flags = {
+    config: configFlag,
+    output: Flag.String("output").pipe(
+      Flag.withAlias("o"),
+      Flag.withMetavar("FILE"),
+      Flag.withDescription("File to write (safetensors)."),
+    ),
+    id: Argument.String("id").pipe(
+      Argument.withDescription("The training, as the scheduler's log names it: t-7f3a90c1."),
+    ),
+  };
+  return Command.make("result", flags, ({ config, output, id }) =>
+    Effect.gen(function* () {
+      const { result } = yield* Effect.promise(() => import("./result.ts"));
+      yield* result({ id, output, config });
+    })).pipe(Command.withDescription("Write the model of a training: its newest finished round."));
+}
+
 /** The program's command line. */
 function programOf(role: Role) {
-  return Command.make(`hypha-${role}`).pipe(
-    Command.withDescription(purposes[role]),
-    Command.withSubcommands([initCommand(role), joinCommand(role), runCommand(role), probeCommand(role)]),
-  );
+  const program = Command.make(`hypha-${role}`).pipe(Command.withDescription(purposes[role]));
+  const common = [initCommand(role), joinCommand(role), runCommand(role), probeCommand(role)] as const;
+  return role === "scheduler"
+    ? program.pipe(Command.withSubcommands([...common, resultCommand()]))
+    : program.pipe(Command.withSubcommands(common));
 }
 
 /** Without effect's own log-level flag: `run` has its own. */

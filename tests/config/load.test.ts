@@ -172,6 +172,24 @@ test("reads a scheduler's job, whole numbers where fractions may stand", () => {
   assert.is(job.rounds.maxBatchSize, undefined);
 });
 
+test("a model is a repository with files or weights, not both; weights want an outer learning rate over 0", () => {
+  const hub = /repository = .*\nfilenames = .*/;
+  const own = scheduler.replace(hub, 'weights = "init.safetensors"');
+  const { job } = load("scheduler", own);
+  assert.equal(job.model, { weights: "init.safetensors", type: "image-classification", inputNames: ["pixel_values"] });
+  assert.is(job.rounds.keepRounds, 3);
+  const wrong: readonly (readonly [text: string, keys: readonly string[]])[] = [
+    [scheduler.replace(hub, ""), ["repository", "filenames"]],
+    [scheduler.replace(/filenames = .*/, ""), ["filenames"]],
+    [scheduler.replace(hub, '$&\nweights = "init.safetensors"'), ["weights"]],
+    [own.replace("learning-rate = 0.7", "learning-rate = 0"), ["learning-rate"]],
+  ];
+  for (const [text, keys] of wrong) {
+    const read = parseConfig("scheduler", { file: "c.toml", text }, nothing);
+    assert.equal(Result.isFailure(read) && read.failure.problems.map(({ key }) => key.split(".").at(-1)), keys);
+  }
+});
+
 test("reads a data node, which always reserves a relay", () => {
   const config = load("data", `${joined}dataset_path = "d/digits"\n`);
   assert.is(config.datasetPath, "d/digits");

@@ -102,7 +102,7 @@ function refused(args: readonly string[], env: Record<string, string> = {}): [co
 function assertKept(result: DemoResult & Verdict): void {
   assert.equal(result.promises.flatMap(({ broken }) => broken), []);
   assert.is(result.verdict, "all promises held");
-  assert.is(result.promises.length, 8);
+  assert.is(result.promises.length, 9);
   assert.is(result.runtime, ownRuntime);
   assert.is(result.nodes, 7);
   assert.is(result.rounds.length, 10);
@@ -117,6 +117,7 @@ function assertKept(result: DemoResult & Verdict): void {
     "accepted",
     "accuracy",
     "bytes",
+    "model",
     "nodes",
     "promises",
     "refused",
@@ -226,7 +227,7 @@ if (onDeno) {
       assert.is(written().split("round ").length - 1, 10, "each round was shown");
       assert.is(most, 1, "progress lines that stood there at once");
       assert.equal(bars(terminal), []);
-      assert.is(terminal.rows.at(-2), "all promises held (8 of 8)");
+      assert.is(terminal.rows.at(-2), "all promises held (9 of 9)");
     },
   );
 }

@@ -8,9 +8,12 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { closeSync } from "node:fs";
 import { createServer } from "node:net";
@@ -142,6 +145,25 @@ for (const [path, code] of unreadable) {
     assert.is(await codeOf(use((directory) => directory.openForReading(path))), code);
   });
 }
+
+walk("reads behind 4 GiB", async () => {
+  const sizeBytes = 4 * 1024 ** 3 + 10;
+  writeFileSync(join(root, "large"), "");
+  truncateSync(join(root, "large"), sizeBytes);
+  const fd = openSync(join(root, "large"), "r+");
+  // (Deno ignores the position of a text.)
+  writeSync(fd, new TextEncoder().encode("end"), 0, 3, sizeBytes - 3);
+  closeSync(fd);
+  const into = new Uint8Array(8);
+  const count = await runOf(use((directory) =>
+    Effect.flatMap(directory.openForReading("large"), (file) => {
+      assert.is(file.sizeBytes, sizeBytes);
+      return file.read(into, sizeBytes - 4);
+    })
+  ));
+  rmSync(join(root, "large"));
+  assert.equal([count, [...into.subarray(0, 4)]], [4, [0, 101, 110, 100]]);
+});
 
 walk("does not read a socket", async () => {
   const server = createServer();

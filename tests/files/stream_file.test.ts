@@ -106,6 +106,21 @@ test("framed: one wrong octet of file or digest, and octets behind it, are found
   assert.is(await read(framed, [small, Uint8Array.of(0)]), "malformed");
 });
 
+test("bug: a file over 4 GiB is taken where the limit allows it", async () => {
+  const sizeBytes = 5 * 1024 ** 3;
+  const { near, far } = streamPair({ near: "a", far: "b" }, framed);
+  const taken = readStreamFile(far, () => Effect.void, { fileBytesMax: sizeBytes, idleMs: 2_000 });
+  const outcome = await Effect.runPromise(Effect.result(Effect.andThen(
+    Effect.forkChild(Effect.andThen(near.write(encodeFileHead({ size: sizeBytes })), near.end)),
+    taken,
+  )));
+  assert.is(
+    Result.isFailure(outcome) && (outcome.failure as TransportError).code,
+    "stream-reset",
+    "its bytes are missing",
+  );
+});
+
 test("what is too large is refused, framed before a byte of it comes", async () => {
   assert.is(await read(framed, [encodeFileHead({ size: limits.fileBytesMax + 1 })]), "too-large");
   assert.is(await read(raw, [new Uint8Array(limits.fileBytesMax), Uint8Array.of(1)]), "too-large");

@@ -144,6 +144,58 @@ test("the mean is exact, in every order, where adding up in double precision wou
     }
   }));
 
+/** A file of one tensor `count` of I64, and `flags` of BOOL. */
+function counters(count: bigint, flags: readonly number[], weight: number): Uint8Array {
+  const header = new TextEncoder().encode(JSON.stringify({
+    "bn.num_batches_tracked": { dtype: "I64", shape: [], data_offsets: [0, 8] },
+    "w": { dtype: "F32", shape: [1], data_offsets: [8, 12] },
+    "mask": { dtype: "BOOL", shape: [flags.length], data_offsets: [12, 12 + flags.length] },
+  }));
+  const bytes = new Uint8Array(8 + header.length + 12 + flags.length);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(header.length), true);
+  bytes.set(header, 8);
+  view.setBigInt64(8 + header.length, count, true);
+  view.setFloat32(16 + header.length, weight, true);
+  bytes.set(flags, 20 + header.length);
+  return bytes;
+}
+
+test("bug: a BatchNorm counter expelled its sender; integers and bools become the lower median, unscaled, without velocity", () =>
+  inFolder(async (folder) => {
+    const updates = [
+      counters(2n ** 60n + 7n, [1, 0, 1], 100),
+      counters(-3n, [1, 0, 0], 1),
+      counters(40n, [0, 1, 0], 1),
+      counters(41n, [1, 0, 1], 1),
+    ];
+    for (let round = 1; round <= 2; round++) {
+      const exit = await aggregate(folder, write(folder, updates.slice(1)));
+      assert.ok(Exit.isSuccess(exit), String(exit));
+      const bytes = readFileSync(join(folder, out));
+      assert.is(exit.value.sizeBytes, bytes.length);
+      const length = Number(bytes.readBigUInt64LE(0));
+      const header = JSON.parse(bytes.subarray(8, 8 + length).toString());
+      assert.equal([header["bn.num_batches_tracked"].dtype, header.mask.dtype, header.w.dtype], ["I64", "BOOL", "F32"]);
+      assert.is(bytes.readBigInt64LE(8 + length), 40n, `round ${round}`);
+      assert.equal([...bytes.subarray(20 + length)], [1, 0, 0]);
+    }
+    const exit = await aggregate(
+      folder,
+      write(folder, updates.slice(0, 2).map((_, i) => updates[2 + i] as Uint8Array)),
+    );
+    assert.ok(Exit.isSuccess(exit));
+    const even = readFileSync(join(folder, out));
+    assert.is(even.readBigInt64LE(8 + Number(even.readBigUInt64LE(0))), 40n, "the lower of two");
+    const clipped = await aggregate(
+      folder,
+      write(folder, [updates[0], updates[1], updates[2]].map((u) => u as Uint8Array)),
+    );
+    assert.not.ok(Exit.isSuccess(clipped), "floats are still judged: 100 times the median");
+    const other = await rejected(folder, write(folder, [updates[1] as Uint8Array, small(1)]));
+    assert.is(other["code"], "layout");
+  }));
+
 const refusals: [name: string, update: NamedTensors | Uint8Array, reason: RegExp][] = [
   ["that is no safetensors file", new Uint8Array(100).fill(7), /header/],
   ["that is empty", new Uint8Array(0), /8 bytes/],

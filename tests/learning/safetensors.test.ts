@@ -1,13 +1,8 @@
 import { Result } from "effect";
 import { suite } from "uvu";
 import * as assert from "uvu/assert";
-import {
-  decodeTensors,
-  encodeTensors,
-  headerMaxBytes,
-  readHeaderLength,
-  widen,
-} from "../../actors/learning/safetensors.ts";
+import { decodeTensors, encodeTensors, headerMaxBytes, readHeaderLength } from "../../actors/learning/safetensors.ts";
+import { widen } from "../../actors/learning/element_types.ts";
 import { addTensors, type Tensor } from "../../actors/learning/tensors.ts";
 
 const test = suite("safetensors");

@@ -34,7 +34,7 @@ function jobOf(network: NodeNetwork, trainers: number, rounds: number): DilocoJo
       workerPrice: { bid: 20, max: 100 },
       parameterServerPrice: { bid: 20, max: 100 },
     },
-    rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 576, maxBatchSize: 32 },
+    rounds: { updateRounds: rounds, avgSamplesBetweenUpdates: 576, maxBatchSize: 32, keepRounds: 3 },
     aggregation: { roundDeadlineS: 900 },
     executors: { train: "diloco-transformer", aggregate: "parameter-server" },
     evaluation: { heldOut: network.heldOut },

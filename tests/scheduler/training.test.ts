@@ -96,7 +96,10 @@ function training(): Training {
   const participant = (peer: string) => ({ peer, member: worker(peer), leaseId: "l", taskId: "t", jobId: "j" });
   const running: Training = {
     ...emptyTraining,
-    trainers: { a: leasedTrainer(participant("a"), 0), b: leasedTrainer(participant("b"), 0) },
+    trainers: {
+      a: leasedTrainer(participant("a"), { now: 0, roundsDone: 0 }),
+      b: leasedTrainer(participant("b"), { now: 0, roundsDone: 0 }),
+    },
     aggregator: leasedAggregator({ ...participant("s"), jobId: "k" }),
   };
   return ["a", "b", "s"].reduce((now, peer) => withParticipant(now, peer, { state: "running" }), running);

@@ -32,7 +32,7 @@ export const acts = {
     what: "end, release or judge a training's work",
   },
   "data.ask": { receivedBy: ["scheduler"], allowedTo: ["worker"], what: "ask for the next slice" },
-  "slice.pull": { receivedBy: ["data"], allowedTo: ["worker"], what: "fetch a slice" },
+  "slice.pull": { receivedBy: ["data", "scheduler"], allowedTo: ["worker"], what: "fetch a slice, or the model" },
   "file.push": { receivedBy: ["worker", "scheduler"], allowedTo: ["worker"], what: "send a job's file" },
   "record.put": { receivedBy: "all", allowedTo: ["data"], what: "publish a data set" },
   "kad.query": { receivedBy: "all", allowedTo: "member", what: "ask the DHT" },

@@ -6,7 +6,13 @@
  * @module
  */
 import type { CrlRequest, CrlResponse } from "./crl_messages.ts";
-import type { RoundReport, TrainingRequest, TrainingResponse, TrainingRun } from "./training_messages.ts";
+import type {
+  RoundReport,
+  TrainingRequest,
+  TrainingResponse,
+  TrainingRun,
+  TrainingState,
+} from "./training_messages.ts";
 
 export type * from "./crl_messages.ts";
 export type * from "./training_messages.ts";
@@ -248,4 +254,6 @@ export type Executor =
 export interface JobSpec {
   readonly job_id: Uuid;
   readonly executor: Executor;
+  /** Where the training stands when the job begins: an extension of ours. */
+  readonly training?: TrainingState;
 }

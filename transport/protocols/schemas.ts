@@ -33,7 +33,7 @@ import type {
   WorkerOffer,
   WorkerRequest,
 } from "./messages.ts";
-import { roundReportSchema, trainingRunSchema } from "./training_schemas.ts";
+import { roundReportSchema, trainingRunSchema, trainingStateSchema } from "./training_schemas.ts";
 import { boolean, bytes, f32, f64, i32NotNegative, instant, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import {
   checked,
@@ -160,7 +160,11 @@ const executor = taggedBy<Executor>("class", {
   }),
 });
 
-export const jobSpecSchema: Schema<JobSpec> = struct<JobSpec>({ job_id: uuid, executor });
+export const jobSpecSchema: Schema<JobSpec> = struct<JobSpec>({
+  job_id: uuid,
+  executor,
+  training: omittable(trainingStateSchema),
+});
 
 // ── API ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

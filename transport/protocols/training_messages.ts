@@ -5,6 +5,16 @@
  */
 import type { Peer, Uuid } from "./messages.ts";
 
+/** Where a training stands when a job of it begins: a part of the job's specification, which the executor sees. */
+export interface TrainingState extends TrainingRun {
+  /** Rounds that are finished. */
+  readonly round: number;
+  /** Samples of all members in those rounds. */
+  readonly samples: number;
+  /** Rounds of the whole training. */
+  readonly rounds: number;
+}
+
 /** One run of a training, as its scheduler names it. Each start of the scheduler takes the next run. */
 export interface TrainingRun {
   readonly id: string;

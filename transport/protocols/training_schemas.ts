@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { f64, oneOf, peer, text, u32, uuid } from "./scalars.ts";
+import { f64, oneOf, peer, text, u32, u64, uuid } from "./scalars.ts";
 import { checked, externallyTagged, list, nullable, omittable, type Schema, struct } from "./schema.ts";
 import type {
   MemberOutcome,
@@ -12,6 +12,7 @@ import type {
   TrainingRequest,
   TrainingResponse,
   TrainingRun,
+  TrainingState,
 } from "./training_messages.ts";
 
 /** Longest name of a training, in bytes of UTF-8. */
@@ -23,6 +24,15 @@ export const verdictDetailMaxBytes = 512;
 export const membersReportedMax = 1_024;
 
 export const trainingRunSchema: Schema<TrainingRun> = struct<TrainingRun>({ id: text(trainingIdMaxBytes), run: u32 });
+
+/** Beside `executor` in a job's specification. */
+export const trainingStateSchema: Schema<TrainingState> = struct<TrainingState>({
+  id: text(trainingIdMaxBytes),
+  run: u32,
+  round: u32,
+  samples: u64,
+  rounds: u32,
+});
 
 const outcomes: readonly MemberOutcome[] = ["counted", "clipped", "rejected", "missing"];
 

@@ -56,7 +56,7 @@ export function fetchWebFile(
   web: Web,
   onProgress: (sizeBytes: number) => void = () => {},
 ): Effect.Effect<FetchedWebFile, BridgeProblem> {
-  const bytesMax = Math.min(limits.fileBytesMax, web.rules.fileBytesMax);
+  const bytesMax = web.rules.fileBytesMax;
   const fetched = Effect.scoped(Effect.gen(function* () {
     const response = yield* follow(file, limits, web);
     const out = yield* Effect.mapError(directory.create(file.path), pathProblem);

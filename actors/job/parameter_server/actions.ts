@@ -204,6 +204,20 @@ export function leaveUnsent({ context, enqueue }: ServerArgs, { failed }: Distri
   enqueue(allow);
 }
 
+/** The scheduler did not take the result: says so after the first try, and then at growing intervals. */
+export function reportUnhanded(
+  { context: { job, round, handings } }: { readonly context: ParameterServerContext },
+  { error }: { readonly error: unknown },
+): void {
+  if (!Number.isInteger(Math.log2(handings))) return;
+  job.ports.report({
+    level: "warn",
+    event: "result.unsent",
+    message: `Cannot hand result of round ${round} to the scheduler, tries again: ${messageOf(error)}`,
+    fields: { job: job.spec.job_id, round, peer: job.scheduler, out: false, tries: handings },
+  });
+}
+
 function without<A>(record: Readonly<Record<string, A>>, key: string): Record<string, A> {
   const { [key]: _, ...rest } = record;
   return rest;

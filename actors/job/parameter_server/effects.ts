@@ -3,19 +3,20 @@
  *
  * @module
  */
-import { Cause, Effect } from "effect";
-import type { PeerText, StreamHandle, TransportError } from "../../../transport/port.ts";
+import { Cause, Effect, Schedule } from "effect";
+import { type PeerText, type StreamHandle, TransportError } from "../../../transport/port.ts";
 import type { AggregateConfig, JobSpec, MemberReport, Progress } from "../../../transport/protocols/messages.ts";
 import { membersReportedMax } from "../../../transport/protocols/mod.ts";
 import { fromEffect } from "../../runtime/effect_actor.ts";
-import { saveStream, sendFile } from "../copy.ts";
+import { handOver, saveStream, sendFile } from "../copy.ts";
 import { jobLimits } from "../limits.ts";
 import type { AggregatorInput } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
-import { openPush } from "../peer_streams.ts";
+import { openPull, openPush } from "../peer_streams.ts";
 import { labelOf } from "../training_network.ts";
 import { aggregateUpdates, updatesMax } from "../../learning/mod.ts";
 import type { Ports } from "../../runtime/ports.ts";
+import { velocityDataset } from "../../training/references.ts";
 import { fromScoped } from "../../runtime/scoped_actor.ts";
 
 /** Concurrent copies of a result: each holds a stream and a piece of a file. */
@@ -24,6 +25,15 @@ export const sendsAtOnceMax = 8;
 /** Tries of reaching a receiver, and the pause between two in milliseconds: its key may be changing. */
 export const openTriesMax = 3;
 export const openAgainMs = 1_000;
+
+/** Tries of fetching the velocity, and the pause between two in milliseconds. */
+const restoreTriesMax = 5;
+const restoreAgainMs = 2_000;
+
+/** Whether the scheduler keeps the model: it is handed each result before the trainers get it. */
+export function keepsModel({ spec, scheduler }: Pick<AggregatorInput, "spec" | "scheduler">): boolean {
+  return spec.training !== undefined && aggregateConfig(spec).results.peers.includes(scheduler);
+}
 
 const velocityFile = "outer/velocity.safetensors";
 
@@ -44,7 +54,7 @@ export type Saved =
 export const receiver = fromScoped(
   "receiver",
   ({ job, peers }: { readonly ports: Ports; readonly job: AggregatorInput; readonly peers: readonly PeerText[] }) =>
-    job.network.receive({ peers, waitingMax: updatesMax, round: 1 }),
+    job.network.receive({ peers, waitingMax: updatesMax, round: firstRound(job.spec) }),
 );
 
 /** The next accepted push. */
@@ -62,7 +72,7 @@ export const saved = fromEffect(
     readonly stream: StreamHandle;
     readonly file: string;
   }) =>
-    saveStream(stream, job.directory, file, jobLimits).pipe(
+    saveStream(stream, job.directory, file, job.limits ?? jobLimits).pipe(
       // A defect too: without an outcome the round would wait for this peer forever.
       Effect.matchCause({
         onSuccess: (sizeBytes): Saved => ({ type: "whole", peer: stream.peer, file, sizeBytes }),
@@ -102,7 +112,8 @@ export const distributed = fromEffect(
   }) =>
     Effect.gen(function* () {
       const outcomes = yield* Effect.forEach(
-        peers,
+        // A scheduler that keeps the model has the result already.
+        keepsModel(job) ? peers.filter((peer) => peer !== job.scheduler) : peers,
         (peer) =>
           Effect.match(sendResult(job, { peer, out, round }), {
             onSuccess: () => undefined,
@@ -113,6 +124,45 @@ export const distributed = fromEffect(
       for (const file of [...spent, out]) yield* Effect.ignore(job.directory.remove(file));
       return { failed: outcomes.filter((outcome) => outcome !== undefined) };
     }),
+);
+
+/** A scheduler adds the result to the model and syncs it before it acknowledges, in milliseconds. */
+const acknowledgeMs = 600_000;
+
+/** Hands a round's result to the scheduler, which keeps the training's model. Succeeds when the scheduler has the round on disk. */
+export const handed = fromEffect(
+  "handed",
+  ({ job, round, out }: {
+    readonly ports: Ports;
+    readonly job: AggregatorInput;
+    readonly round: number;
+    readonly out: string;
+  }) =>
+    Effect.scoped(Effect.gen(function* () {
+      const { directory, network, scheduler, spec } = job;
+      const file = yield* directory.openForReading(out);
+      const stream = yield* openPush(network, scheduler, jobLimits.exchangeMs);
+      const label = labelOf(network, { job: spec.job_id, round });
+      yield* handOver(file, stream, { ...jobLimits, acknowledgeMs }, label);
+    })),
+);
+
+/** Fetches the velocity of the round that the training goes on from. */
+export const restored = fromEffect(
+  "restored",
+  ({ job }: { readonly ports: Ports; readonly job: AggregatorInput }) => {
+    const { spec: { training }, network, scheduler, directory, limits = jobLimits } = job;
+    const dataset = velocityDataset(training?.id ?? "");
+    return Effect.gen(function* () {
+      const answer = yield* network.request(scheduler, "/hypha-api/0.0.1", { Data: { dataset } }, jobLimits.exchangeMs);
+      if (!("Data" in answer) || typeof answer.Data !== "object" || !("Success" in answer.Data)) {
+        return yield* Effect.fail(new TransportError({ code: "failed", detail: "the scheduler gives no velocity" }));
+      }
+      const { data_provider, index } = answer.Data.Success;
+      const stream = yield* openPull(network, data_provider, { dataset, index }, jobLimits.exchangeMs);
+      yield* saveStream(stream, directory, velocityFile, limits);
+    }).pipe(Effect.retry({ schedule: Schedule.spaced(restoreAgainMs), times: restoreTriesMax - 1 }));
+  },
 );
 
 /** What is told to the scheduler of a round. */
@@ -172,6 +222,11 @@ function openPatiently(
         ? Effect.andThen(Effect.sleep(openAgainMs), openPatiently(network, peer, tries - 1))
         : Effect.fail(error),
   );
+}
+
+/** The first round of a job. */
+export function firstRound({ training }: JobSpec): number {
+  return (training?.round ?? 0) + 1;
 }
 
 /** The configuration of an `aggregate` job. The worker refuses jobs of another class (`worker.ts`). */

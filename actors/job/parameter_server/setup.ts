@@ -10,7 +10,19 @@ import { UpdateRejected } from "../../learning/mod.ts";
 import type { EventsOf } from "../../runtime/effect_actor.ts";
 import type { AggregatorInput, JobOutcome, JobUpdated } from "../messages.ts";
 import type { PushReceiver } from "../network.ts";
-import { aggregated, distributed, missed, push, receiver, reported, saved } from "./effects.ts";
+import {
+  aggregated,
+  distributed,
+  firstRound,
+  handed,
+  keepsModel,
+  missed,
+  push,
+  receiver,
+  reported,
+  restored,
+  saved,
+} from "./effects.ts";
 
 /** Tries of reporting a round to the scheduler before the job fails. */
 export const reportTriesMax = 5;
@@ -30,6 +42,8 @@ export interface ParameterServerContext {
   readonly round: number;
   readonly pushes: number;
   readonly tries: number;
+  /** Tries of handing the round's result to the scheduler. */
+  readonly handings: number;
   /** The scheduler answered that this round is the last. */
   readonly isLast: boolean;
   /** What became of each member in this round, to be reported with it. */
@@ -37,7 +51,7 @@ export interface ParameterServerContext {
   readonly outcome: JobOutcome;
 }
 
-const actors = { receiver, push, saved, aggregated, distributed, reported, missed };
+const actors = { receiver, restored, push, saved, aggregated, handed, distributed, reported, missed };
 
 /** The events that a parameter server receives, besides those of its Effects. */
 export type ParameterServerCommand =
@@ -79,6 +93,9 @@ export const serverSetup = setup({
       culpritOf(context.batch, params.error) !== undefined,
     isOverdue: ({ context }, params: { readonly peer: PeerText }) => allowedNow(context).includes(params.peer),
     isLast: ({ context }) => context.isLast,
+    /** The training was trained before: its velocity is at the scheduler. */
+    goesOn: ({ context }) => firstRound(context.job.spec) > 1,
+    keepsModel: ({ context }) => keepsModel(context.job),
     isWorthRetrying: ({ context }) => context.tries < reportTriesMax,
   },
 });

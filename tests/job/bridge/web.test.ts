@@ -28,20 +28,23 @@ test("the web: redirects are followed and counted, sizes bounded, a broken body 
     }
     // "/silent": never answers.
   }, async (url) => {
-    await withBridge({ limits: { fileBytesMax: 10, idleMs: 300 } }, async ({ socket, path }) => {
-      const fetched = (value: string) => askJson(socket, "/resources/fetch", { type: "uri", value });
-      assert.is((await fetched(`${url}/file`)).body, '[{"path":"artifacts/file","size":10}]');
-      assert.is((await fetched(`${url}/hop`)).body, '[{"path":"artifacts/hop","size":10}]');
-      for (const name of ["big", "loop", "away", "short", "silent"]) {
-        const { status, body } = await fetched(`${url}/${name}`);
-        assert.equal([name, status, JSON.parse(body).error], [name, 500, "connector_error"]);
-      }
-      for (const value of ["", "x", "ftp://x/y", "file:///etc/passwd", "http://", "unix:/x"]) {
-        assert.is((await fetched(value)).status, 400, value);
-      }
-      assert.is((await fetched(`${url}/${"n".repeat(256)}`)).status, 500, "no such file there");
-      assert.equal(readdirSync(join(path, "artifacts")).sort(), ["file", "hop"]);
-    });
+    await withBridge(
+      { limits: { idleMs: 300 }, web: { ...openWeb, rules: { ...openWeb.rules, fileBytesMax: 10 } } },
+      async ({ socket, path }) => {
+        const fetched = (value: string) => askJson(socket, "/resources/fetch", { type: "uri", value });
+        assert.is((await fetched(`${url}/file`)).body, '[{"path":"artifacts/file","size":10}]');
+        assert.is((await fetched(`${url}/hop`)).body, '[{"path":"artifacts/hop","size":10}]');
+        for (const name of ["big", "loop", "away", "short", "silent"]) {
+          const { status, body } = await fetched(`${url}/${name}`);
+          assert.equal([name, status, JSON.parse(body).error], [name, 500, "connector_error"]);
+        }
+        for (const value of ["", "x", "ftp://x/y", "file:///etc/passwd", "http://", "unix:/x"]) {
+          assert.is((await fetched(value)).status, 400, value);
+        }
+        assert.is((await fetched(`${url}/${"n".repeat(256)}`)).status, 500, "no such file there");
+        assert.equal(readdirSync(join(path, "artifacts")).sort(), ["file", "hop"]);
+      },
+    );
   });
 });
 

@@ -29,7 +29,7 @@ test("a stream's protocol names its act", () => {
 
 test("an act is asked of the roles that receive it; what every node receives is asked of any member", () => {
   assert.equal(receiversOf("worker.request"), { roles: ["worker", "gateway"] });
-  assert.equal(receiversOf("slice.pull"), { roles: ["data"] });
+  assert.equal(receiversOf("slice.pull"), { roles: ["data", "scheduler"] });
   assert.is(receiversOf("health"), undefined);
   assert.is(receiversOf("record.put"), undefined);
 });

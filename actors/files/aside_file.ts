@@ -1,0 +1,66 @@
+/**
+ * A large file that appears whole or not at all: written aside piece by piece, synced, then moved into place.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { basename, dirname, join } from "node:path";
+import { Effect, type Scope } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { type FileNotWritten, notWritten, syncFolder } from "./write_whole.ts";
+
+/** A file in the making. It has its name only after `commit`; without it nothing remains. */
+export interface AsideFile {
+  /** Writes all of `bytes` after what was written before. */
+  write(bytes: Uint8Array): Effect.Effect<void, FileNotWritten>;
+  /** Syncs the file, gives it its name, and syncs its folder. */
+  readonly commit: Effect.Effect<void, FileNotWritten>;
+}
+
+/** Bytes that are gathered for one write. */
+const gatheredBytes = 256 * 1024;
+
+/** The name of a file in the making; there is one writer for each path. */
+export function asidePath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.tmp`);
+}
+
+/** Begins a file, and removes what an earlier writer left of it. */
+export function openAside(
+  path: string,
+  mode = 0o600,
+): Effect.Effect<AsideFile, FileNotWritten, FileSystem | Scope.Scope> {
+  const temporary = asidePath(path);
+  const begin = Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const remove = Effect.ignore(files.remove(temporary, { force: true }));
+    yield* remove;
+    yield* Effect.addFinalizer(() => remove);
+    const handle = yield* files.open(temporary, { flag: "wx", mode });
+    let held: Uint8Array[] = [];
+    let heldBytes = 0;
+    const flush = Effect.suspend(() => {
+      if (heldBytes === 0) return Effect.void;
+      const bytes = Buffer.concat(held);
+      held = [];
+      heldBytes = 0;
+      return handle.writeAll(bytes);
+    });
+    const write = (bytes: Uint8Array) =>
+      Effect.suspend(() => {
+        held.push(bytes);
+        heldBytes += bytes.length;
+        return heldBytes < gatheredBytes ? Effect.void : flush;
+      });
+    const commit = Effect.gen(function* () {
+      yield* flush;
+      yield* handle.sync;
+      yield* files.rename(temporary, path);
+      yield* syncFolder(files, dirname(path));
+    });
+    const mapped = <A>(effect: Effect.Effect<A, Parameters<typeof notWritten>[1]>) =>
+      Effect.mapError(effect, (error) => notWritten(path, error));
+    return { write: (bytes: Uint8Array) => mapped(write(bytes)), commit: Effect.uninterruptible(mapped(commit)) };
+  });
+  return Effect.mapError(begin, (error) => notWritten(path, error));
+}

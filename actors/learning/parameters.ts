@@ -1,0 +1,156 @@
+/**
+ * The parameters of a training as its scheduler keeps them: the same bits as at all members (`docs/wire.md`, "Parameters").
+ *
+ * @module
+ */
+import { Data, Effect } from "effect";
+import { addWholes, type DType, type FloatType, isFloat, narrow, widen } from "./element_types.ts";
+import type { OuterOptions } from "./outer_step.ts";
+import { type TensorEntry, writeHeader } from "./safetensors.ts";
+import { chunksOf, type TensorFile } from "./tensor_file.ts";
+
+/** A result does not fit the parameters, or leads to a value that is not finite. */
+export class ResultRejected extends Data.TaggedError("ResultRejected")<{ readonly reason: string }> {
+  override get message(): string {
+    return `Cannot take result: ${this.reason}`;
+  }
+}
+
+/** Takes the bytes of a file, in order. */
+export type Write<E> = (bytes: Uint8Array) => Effect.Effect<void, E>;
+
+/** The element type in which a tensor is kept and served: a float that is shorter than F32 would lose the small steps of a training. */
+export function keptType(dtype: DType): DType {
+  return isFloat(dtype) && dtype !== "F64" ? "F32" : dtype;
+}
+
+/** Writes weights as parameters before the first round. */
+export function writeInitial<E, W>(
+  weights: TensorFile<E>,
+  write: Write<W>,
+): Effect.Effect<void, E | W | ResultRejected> {
+  return castTensors(weights, (tensor) => keptType(tensor.dtype), write);
+}
+
+/**
+ * Copies a file, with its floats in other types.
+ *
+ * @param typeOf The new type of a tensor; that of an integer or bool is its own.
+ */
+export function castTensors<E, W>(
+  from: TensorFile<E>,
+  typeOf: (tensor: TensorEntry) => DType,
+  write: Write<W>,
+): Effect.Effect<void, E | W | ResultRejected> {
+  return Effect.gen(function* () {
+    yield* write(writeHeader(from.tensors.map((tensor) => ({ ...tensor, dtype: typeOf(tensor) }))));
+    for (const tensor of from.tensors) {
+      const [was, is] = [tensor.dtype, typeOf(tensor)];
+      for (const chunk of chunksOf(tensor)) {
+        const bytes = yield* from.readBytes(chunk);
+        if (!isFloat(was) || !isFloat(is)) yield* write(bytes);
+        else {
+          const values = widen(bytes, was);
+          yield* checkFinite(tensor.name, values);
+          yield* write(was === is ? bytes : narrow(values, is));
+        }
+      }
+    }
+  });
+}
+
+/** Says why a result does not fit parameters: another name, shape or kind of element. */
+export function misfitOf(
+  parameters: Pick<TensorFile<never>, "tensors" | "byName">,
+  result: Pick<TensorFile<never>, "tensors" | "byName">,
+): string | undefined {
+  const name = (of: TensorEntry) => JSON.stringify(of.name.slice(0, 64));
+  for (const tensor of parameters.tensors) {
+    const other = result.byName.get(tensor.name);
+    if (other === undefined) return `tensor ${name(tensor)} is missing`;
+    if (other.shape.join() !== tensor.shape.join()) return `tensor ${name(tensor)} has another shape`;
+    if (isFloat(tensor.dtype) ? !isFloat(other.dtype) : other.dtype !== tensor.dtype) {
+      return `tensor ${name(tensor)} is ${other.dtype}, not ${tensor.dtype}`;
+    }
+  }
+  const more = result.tensors.find((tensor) => !parameters.byName.has(tensor.name));
+  return more === undefined ? undefined : `tensor ${name(more)} is not in the model`;
+}
+
+/** The files of one round's step. */
+export interface RoundFiles<E, W> {
+  readonly parameters: TensorFile<E>;
+  /** Undefined before the first round. */
+  readonly velocity: TensorFile<E> | undefined;
+  readonly result: TensorFile<E>;
+  readonly writeParameters: Write<W>;
+  readonly writeVelocity: Write<W>;
+}
+
+/**
+ * Adds a round's result to the parameters, and computes the velocity that led to it.
+ *
+ * With the result u = η(μv′ + Δ) and v′ = μv + Δ the velocity is v′ = (u/η + μv) / (1 + μ). It is kept in F32.
+ *
+ * Fails where the result does not fit, or a sum is not finite. What was written before a failure is to be thrown away.
+ */
+export function writeRound<E, W>(
+  { parameters, velocity, result, writeParameters, writeVelocity }: RoundFiles<E, W>,
+  outer: OuterOptions,
+): Effect.Effect<void, E | W | ResultRejected> {
+  return Effect.gen(function* () {
+    const misfit = misfitOf(parameters, result);
+    if (misfit !== undefined) return yield* Effect.fail(new ResultRejected({ reason: misfit }));
+    const { tensors } = parameters;
+    yield* writeParameters(writeHeader(tensors));
+    yield* writeVelocity(
+      writeHeader(tensors.map(({ dtype, ...tensor }) => ({ ...tensor, dtype: isFloat(dtype) ? "F32" : dtype }))),
+    );
+    for (const tensor of tensors) {
+      for (const chunk of chunksOf(tensor)) {
+        const [before, step] = [yield* parameters.readBytes(chunk), yield* result.readBytes(chunk)];
+        if (!isFloat(tensor.dtype)) {
+          addWholes(before, step, tensor.dtype);
+          yield* writeParameters(before);
+          yield* writeVelocity(new Uint8Array(before.length));
+          continue;
+        }
+        const update = widen(step, typeOf(result, tensor.name));
+        const state = velocity === undefined
+          ? new Float64Array(update.length)
+          : widen(yield* velocity.readBytes(chunk), typeOf(velocity, tensor.name));
+        const sum = narrow(added(widen(before, tensor.dtype), update), tensor.dtype);
+        yield* checkFinite(tensor.name, widen(sum, tensor.dtype));
+        yield* writeParameters(sum);
+        yield* writeVelocity(narrow(velocityAfter(state, update, outer), "F32"));
+      }
+    }
+  });
+}
+
+function typeOf({ byName }: Pick<TensorFile<never>, "byName">, name: string): FloatType {
+  return byName.get(name)?.dtype as FloatType;
+}
+
+function added(into: Float64Array, values: Float64Array): Float64Array {
+  for (let i = 0; i < into.length; i++) into[i] = (into[i] as number) + (values[i] as number);
+  return into;
+}
+
+/** Computes v′ = (u/η + μv) / (1 + μ), in place of v. */
+export function velocityAfter(
+  velocity: Float64Array,
+  update: Float64Array,
+  { learningRate, momentum }: OuterOptions,
+): Float64Array {
+  for (let i = 0; i < velocity.length; i++) {
+    velocity[i] = ((update[i] as number) / learningRate + momentum * (velocity[i] as number)) / (1 + momentum);
+  }
+  return velocity;
+}
+
+function checkFinite(name: string, values: Float64Array): Effect.Effect<void, ResultRejected> {
+  return values.every(Number.isFinite) ? Effect.void : Effect.fail(
+    new ResultRejected({ reason: `tensor ${JSON.stringify(name.slice(0, 64))} holds a value that is not finite` }),
+  );
+}

@@ -1,0 +1,139 @@
+/**
+ * The folder of a training, `state_dir/trainings/ID/`: which finished rounds it holds.
+ *
+ * ```
+ * run                               the number of the newest run
+ * layout.json                       the weights that the training began with: digest, names, shapes, element types
+ * round-N.safetensors               parameters after round N, in F32 (F64 for F64)
+ * round-N.velocity.safetensors      the outer optimizer's velocity, in F32
+ * round-N.json                      the record of round N, written last
+ * incoming.safetensors              the result that is being taken
+ * ```
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { Data, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { PlatformError } from "effect/PlatformError";
+import { fileProblem } from "../files/file_problem.ts";
+import { readWhole } from "../files/read_whole.ts";
+import { type FileFit, parseRecord, type RoundRecord } from "./round_record.ts";
+
+/** A checkpoint cannot be read or written. */
+export class CheckpointFailed extends Data.TaggedError("CheckpointFailed")<{
+  readonly path: string;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot keep the model in ${this.path}: ${this.detail}`;
+  }
+}
+
+/** A record has some hundred bytes for each member, of at most 1,000. */
+export const recordBytesMax = 1_048_576;
+/** A finished round in the folder. */
+export interface Checkpoint {
+  readonly record: RoundRecord;
+  readonly parameters: string;
+  readonly velocity: string;
+}
+
+/** The folder of a training. */
+export const trainingFolder = (stateDir: string, id: string): string => join(stateDir, "trainings", id);
+export const parametersPath = (folder: string, round: number): string => join(folder, `round-${round}.safetensors`);
+export const velocityPath = (folder: string, round: number): string =>
+  join(folder, `round-${round}.velocity.safetensors`);
+export const recordPath = (folder: string, round: number): string => join(folder, `round-${round}.json`);
+export const incomingPath = (folder: string): string => join(folder, "incoming.safetensors");
+
+const recordName = /^round-(0|[1-9][0-9]{0,6})\.json$/;
+const ownName =
+  /^(?:round-([0-9]+)(?:\.velocity)?\.(?:safetensors|json)|incoming\.safetensors|\.(?:round-|incoming|layout).*\.tmp(?:\.old)?)$/;
+
+/** The newest round whose files fit its record; undefined where there is none. */
+export function newestCheckpoint(folder: string): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+  return Effect.gen(function* () {
+    const rounds = (yield* namesIn(folder)).flatMap((name) => {
+      const round = recordName.exec(name)?.[1];
+      return round === undefined ? [] : [Number(round)];
+    }).sort((a, b) => b - a);
+    for (const round of rounds) {
+      const checkpoint = yield* fittingCheckpoint(folder, round);
+      if (checkpoint !== undefined) return checkpoint;
+    }
+    return undefined;
+  });
+}
+
+function fittingCheckpoint(folder: string, round: number): Effect.Effect<Checkpoint | undefined, never, FileSystem> {
+  const path = recordPath(folder, round);
+  return Effect.gen(function* () {
+    const { text } = yield* readWhole({ path, what: "record of a round", bytesMax: recordBytesMax, key: "state_dir" });
+    const record = parseRecord(text);
+    if (record === undefined || record.round !== round) return undefined;
+    const [parameters, velocity] = [parametersPath(folder, round), velocityPath(folder, round)];
+    if (!fits(yield* measureFile(parameters), record.parameters)) return undefined;
+    if (record.velocity !== null && !fits(yield* measureFile(velocity), record.velocity)) return undefined;
+    return { record, parameters, velocity };
+  }).pipe(Effect.orElseSucceed(() => undefined));
+}
+
+function fits(one: FileFit, other: FileFit): boolean {
+  return one.sizeBytes === other.sizeBytes && one.sha256 === other.sha256;
+}
+
+const pieceBytes = 1024 * 1024;
+
+/** Size and digest of a file. */
+export function measureFile(path: string): Effect.Effect<FileFit, PlatformError, FileSystem> {
+  return Effect.scoped(Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const handle = yield* files.open(path, { flag: "r" });
+    const hash = createHash("sha256");
+    const piece = new Uint8Array(pieceBytes);
+    let sizeBytes = 0;
+    for (;;) {
+      const count = yield* handle.read(piece);
+      if (count === 0) return { sizeBytes, sha256: hash.digest("hex") };
+      hash.update(piece.subarray(0, count));
+      sizeBytes += count;
+    }
+  }));
+}
+
+/**
+ * Removes what is no finished round any more, or never became one: rounds that are older than the `keepRounds` newest, rounds after
+ * the newest, and files in the making. A record goes before its files.
+ */
+export function removeOthers(
+  folder: string,
+  { newest, keepRounds }: { readonly newest: number; readonly keepRounds: number },
+): Effect.Effect<void, never, FileSystem> {
+  return Effect.gen(function* () {
+    const files = yield* FileSystem;
+    const isKept = (name: string) => {
+      const match = ownName.exec(name);
+      if (match === null) return true;
+      const round = match[1] === undefined ? undefined : Number(match[1]);
+      return round !== undefined && !name.startsWith(".") && round <= newest && round > newest - keepRounds;
+    };
+    const gone = (yield* namesIn(folder)).filter((name) => !isKept(name));
+    for (const name of [...gone.filter((each) => each.endsWith(".json")), ...gone]) {
+      yield* Effect.ignore(files.remove(join(folder, name), { force: true }));
+    }
+  });
+}
+
+function namesIn(folder: string): Effect.Effect<readonly string[], never, FileSystem> {
+  return Effect.flatMap(
+    FileSystem,
+    (files) => Effect.catch(files.readDirectory(folder), () => Effect.succeed<readonly string[]>([])),
+  );
+}
+
+/** The failure for an error of the file system. */
+export function failedAt(path: string) {
+  return (error: PlatformError): CheckpointFailed => new CheckpointFailed({ path, detail: fileProblem(error) });
+}

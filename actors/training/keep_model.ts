@@ -1,0 +1,124 @@
+/**
+ * Opens the model of a training, and keeps it after each round.
+ *
+ * @module
+ */
+import { Data, Effect } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import type { Path } from "effect/Path";
+import { makeStateDirectory } from "../files/state_directory.ts";
+import { type FileNotWritten, writeWhole } from "../files/write_whole.ts";
+import { type MalformedSafetensors, type ResultRejected, writeInitial, writeRound } from "../learning/mod.ts";
+import type { OuterOptions } from "../learning/mod.ts";
+import {
+  type Checkpoint,
+  type CheckpointFailed,
+  failedAt,
+  incomingPath,
+  measureFile,
+  newestCheckpoint,
+  parametersPath,
+  recordPath,
+  removeOthers,
+  velocityPath,
+} from "./checkpoints.ts";
+import { writeLayout } from "./layout_file.ts";
+import { formatRecord, type RoundRecord } from "./round_record.ts";
+import { createTensors, openTensors } from "./tensors_on_disk.ts";
+
+/** The training cannot begin with these weights. */
+export class WeightsRefused extends Data.TaggedError("WeightsRefused")<{
+  readonly path: string;
+  readonly detail: string;
+}> {
+  override get message(): string {
+    return `Cannot begin with weights ${this.path}: ${this.detail}`;
+  }
+}
+
+/** The files of the model could not be read or written: room may be made, and another try may succeed. */
+export type KeepingFailed = CheckpointFailed | FileNotWritten;
+
+/** Where a training keeps its model. */
+export interface ModelPlace {
+  readonly folder: string;
+  /** Rounds that are kept. */
+  readonly keepRounds: number;
+}
+
+/**
+ * Opens the newest finished round of a training; where there is none, makes round 0 of its weights. Removes what was left half done.
+ *
+ * Fails where the folder holds rounds of other weights: they are somebody's model.
+ */
+export function openModel(
+  { folder, keepRounds }: ModelPlace,
+  { weights, run }: { readonly weights: string; readonly run: number },
+): Effect.Effect<Checkpoint, WeightsRefused | KeepingFailed, FileSystem | Path> {
+  const refuse = (detail: string) => Effect.fail(new WeightsRefused({ path: weights, detail }));
+  return Effect.scoped(Effect.gen(function* () {
+    yield* Effect.mapError(makeStateDirectory(folder), failedAt(folder));
+    const { sha256 } = yield* Effect.catch(measureFile(weights), (error) => refuse(failedAt(weights)(error).detail));
+    const newest = yield* newestCheckpoint(folder);
+    if (newest !== undefined && newest.record.weights !== sha256) {
+      return yield* refuse(
+        `${folder} holds round ${newest.record.round} of a training that began with other weights; ` +
+          "move that folder away to begin anew",
+      );
+    }
+    yield* removeOthers(folder, { newest: newest?.record.round ?? -1, keepRounds });
+    const initial = yield* Effect.catchTag(
+      openTensors(weights),
+      "MalformedSafetensors",
+      ({ reason }) => refuse(reason),
+    );
+    yield* writeLayout(folder, initial.tensors);
+    if (newest !== undefined) return newest;
+    const parameters = parametersPath(folder, 0);
+    const out = yield* createTensors(parameters);
+    yield* writeInitial(initial, (bytes) => out.write(bytes)).pipe(
+      Effect.catchTag(["MalformedSafetensors", "ResultRejected"], ({ reason }) => refuse(reason)),
+    );
+    const fit = yield* out.commit;
+    const nothing = { slices: null, members: [], samples: 0 };
+    const record = { round: 0, run, weights: sha256, parameters: fit, velocity: null, ...nothing };
+    yield* writeRecord(folder, record);
+    return { record, parameters, velocity: velocityPath(folder, 0) };
+  }));
+}
+
+/** What the scheduler knows of a round. */
+export type RoundFacts = Pick<RoundRecord, "run" | "slices" | "members" | "samples">;
+
+/**
+ * Adds the result in `incoming.safetensors` to the model: parameters, velocity, and last the record. The round exists when this
+ * succeeds; a failure, or a crash at any moment, leaves the round before as the newest.
+ */
+export function keepRound(
+  { folder, keepRounds }: ModelPlace,
+  before: Checkpoint,
+  { facts, outer }: { readonly facts: RoundFacts; readonly outer: OuterOptions },
+): Effect.Effect<Checkpoint, KeepingFailed | MalformedSafetensors | ResultRejected, FileSystem | Path> {
+  const round = before.record.round + 1;
+  const paths = { parameters: parametersPath(folder, round), velocity: velocityPath(folder, round) };
+  return Effect.scoped(Effect.gen(function* () {
+    const [parameters, velocity] = [yield* createTensors(paths.parameters), yield* createTensors(paths.velocity)];
+    yield* writeRound({
+      parameters: yield* openTensors(before.parameters),
+      velocity: before.record.velocity === null ? undefined : yield* openTensors(before.velocity),
+      result: yield* openTensors(incomingPath(folder)),
+      writeParameters: (bytes) => parameters.write(bytes),
+      writeVelocity: (bytes) => velocity.write(bytes),
+    }, outer);
+    const fits = { parameters: yield* parameters.commit, velocity: yield* velocity.commit };
+    const record: RoundRecord = { round, weights: before.record.weights, ...fits, ...facts };
+    yield* writeRecord(folder, record);
+    yield* removeOthers(folder, { newest: round, keepRounds });
+    return { record, ...paths };
+  }));
+}
+
+function writeRecord(folder: string, record: RoundRecord): Effect.Effect<void, FileNotWritten, FileSystem | Path> {
+  const path = recordPath(folder, record.round);
+  return writeWhole([{ path, content: formatRecord(record), mode: 0o600 }], "replace");
+}

@@ -1,0 +1,256 @@
+/**
+ * The model of a training at its scheduler: takes each round's result, keeps the round on disk, and serves the newest one to members.
+ *
+ * ```
+ *  opening ── opened ──▶ open ─┬─ results: waiting ── result.offered ──▶ accepting ──▶ keeping ──▶ waiting
+ *     │                        └─ pull.offered: each a child of its own      │            │
+ *     └─ weights refused ──▶ broken ◀──────────────── a result is lost ──────┴────────────┘
+ * ```
+ *
+ * Sends `model.opened` once, and `round.kept` when a round is on disk: only then is it finished. Where a round cannot be written, the
+ * training is paused: the result's stream is reset, and the aggregator sends it again until there is room. An aggregator of the
+ * existing network sends no second time; then the model is broken.
+ *
+ * @module
+ */
+import { assign, enqueueActions, sendTo } from "xstate";
+import type { PeerText, StreamAnswer } from "../../transport/port.ts";
+import { pullProtocols, pushProtocols } from "../files/stream_file.ts";
+import { present } from "../runtime/present.ts";
+import { answerAs } from "../runtime/role.ts";
+import type { Checkpoint } from "./checkpoints.ts";
+import { noteTaken, pause } from "./model_store_actions.ts";
+import { type ModelStoreCommand, type OfferedResult, storeSetup } from "./model_store_setup.ts";
+import type { ModelPull } from "./serve_model.ts";
+import type { FailedResult, TakenResult } from "./take_result.ts";
+
+/** The transport accepts a stream within this, in milliseconds. */
+const acceptMs = 10_000;
+/** Between two tries of opening the model, in milliseconds. */
+export const openAgainMs = 5_000;
+
+const serving = [...pullProtocols, ...pushProtocols] as const;
+
+const store = storeSetup.extend({
+  actions: {
+    keepOffered: assign({ waiting: ({ context }, offered: OfferedResult) => [...context.waiting, offered] }),
+    reject: sendTo(
+      ({ context }) => context.transport,
+      (_, { exchange }: { readonly exchange: string }) => ({ type: "stream.reject", exchange }),
+    ),
+    begin: enqueueActions(({ context, enqueue }, { checkpoint }: { readonly checkpoint: Checkpoint }) => {
+      enqueue.assign({ checkpoint });
+      for (const protocol of serving) enqueue.sendTo(context.transport, { type: "serve", protocol });
+      enqueue.sendTo(context.parent, { type: "model.opened", checkpoint });
+    }),
+    acceptNext: enqueueActions(({ context, self, enqueue }) => {
+      const [next, ...waiting] = context.waiting;
+      const current = present(next, "a waiting result");
+      const { exchange } = current;
+      enqueue.assign({ waiting, current, stream: undefined });
+      enqueue.sendTo(context.transport, {
+        type: "stream.accept",
+        exchange,
+        replyTo: answerAs(
+          self,
+          (answer: StreamAnswer): ModelStoreCommand => ({ type: "result.accepted", exchange, answer }),
+        ),
+      });
+    }),
+    takeStream: assign({
+      stream: (_, { answer }: { readonly answer: StreamAnswer }) =>
+        answer.type === "stream.opened" ? answer.stream : undefined,
+    }),
+    dropStream: assign({ stream: undefined, current: undefined }),
+    resetStream: ({ context }, { answer }: { readonly answer: StreamAnswer }) => {
+      if (answer.type === "stream.opened") context.ports.run(answer.stream.abort("not taken"), () => {});
+    },
+    noteTaken: enqueueActions(noteTaken),
+    pause: enqueueActions(pause),
+    acceptPull: enqueueActions(({ context, self, enqueue }, { exchange }: { readonly exchange: string }) => {
+      enqueue.assign({ pulls: [...context.pulls, exchange] });
+      enqueue.sendTo(context.transport, {
+        type: "stream.accept",
+        exchange,
+        replyTo: answerAs(
+          self,
+          (answer: StreamAnswer): ModelStoreCommand => ({ type: "pull.accepted", exchange, answer }),
+        ),
+      });
+    }),
+    startPull: enqueueActions(
+      ({ context, enqueue }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) => {
+        if (answer.type !== "stream.opened") {
+          return enqueue.assign({ pulls: context.pulls.filter((other) => other !== exchange) });
+        }
+        enqueue.spawnChild("pull", {
+          id: `pull/${exchange}`,
+          input: {
+            ports: context.ports,
+            stream: answer.stream,
+            checkpoint: present(context.checkpoint, "the model"),
+            trainingId: context.training.id,
+            exchange,
+          },
+        });
+      },
+    ),
+    endPull: enqueueActions(
+      (
+        { context, enqueue },
+        { exchange, peer, outcome }: {
+          readonly exchange: string;
+          readonly peer: PeerText;
+          readonly outcome: ModelPull;
+        },
+      ) => {
+        enqueue.stopChild(`pull/${exchange}`);
+        enqueue.assign({ pulls: context.pulls.filter((other) => other !== exchange) });
+        enqueue(() =>
+          context.ports.report({
+            level: outcome.type === "served" ? "debug" : "warn",
+            event: outcome.type === "served" ? "model.served" : "model.unserved",
+            message: outcome.type === "served"
+              ? `Served ${outcome.file} to ${peer}`
+              : `Cannot serve the model to ${peer}`,
+            fields: { peer, ...outcome },
+          })
+        );
+      },
+    ),
+    end: enqueueActions(({ context, enqueue }, { reason }: { readonly reason: string }) => {
+      for (const { exchange } of context.waiting) {
+        enqueue.sendTo(context.transport, { type: "stream.reject", exchange });
+      }
+      enqueue.assign({ waiting: [] });
+      enqueue.sendTo(context.parent, { type: "model.broken", reason });
+    }),
+  },
+});
+
+/** Keeps and serves the model of one training. */
+export const modelStoreMachine = store.createMachine({
+  id: "modelStore",
+  context: ({ input }) => ({
+    ...input,
+    checkpoint: undefined,
+    waiting: [],
+    current: undefined,
+    stream: undefined,
+    pulls: [],
+    paused: undefined,
+  }),
+  initial: "opening",
+  on: {
+    "result.offered": { actions: { type: "reject", params: ({ event }) => event } },
+    "pull.offered": { actions: { type: "reject", params: ({ event }) => event } },
+    "result.accepted": { actions: { type: "resetStream", params: ({ event }) => event } },
+    "pull.accepted": { actions: { type: "startPull", params: ({ event }) => event } },
+    "effect.done.pull": { actions: { type: "endPull", params: ({ event }) => event.value } },
+  },
+  states: {
+    opening: {
+      invoke: {
+        src: "opened",
+        input: ({ context: { ports, weights, training, folder, keepRounds } }) => ({
+          ports,
+          weights,
+          training,
+          folder,
+          keepRounds,
+        }),
+      },
+      on: {
+        "effect.done.opened": {
+          target: "open",
+          actions: { type: "begin", params: ({ event }) => ({ checkpoint: event.value }) },
+        },
+        "effect.failed.opened": [
+          {
+            guard: { type: "isHopeless", params: ({ event }) => event },
+            target: "broken",
+            actions: { type: "end", params: ({ event }) => ({ reason: event.error.message }) },
+          },
+          { target: "reopening", actions: { type: "pause", params: ({ event }) => ({ reason: event.error.message }) } },
+        ],
+      },
+    },
+    reopening: { after: { [openAgainMs]: "opening" } },
+    open: {
+      initial: "waiting",
+      on: {
+        "result.offered": [
+          {
+            guard: "hasRoom",
+            actions: {
+              type: "keepOffered",
+              params: ({ event: { exchange, peer, facts } }) => ({ exchange, peer, facts }),
+            },
+          },
+          { actions: { type: "reject", params: ({ event }) => event } },
+        ],
+        "pull.offered": [
+          { guard: "canServe", actions: { type: "acceptPull", params: ({ event }) => event } },
+          { actions: { type: "reject", params: ({ event }) => event } },
+        ],
+      },
+      states: {
+        waiting: { always: { guard: "isWaitedFor", target: "accepting" } },
+        accepting: {
+          entry: "acceptNext",
+          on: {
+            "result.accepted": [
+              {
+                guard: { type: "isOpened", params: ({ event }) => event },
+                target: "keeping",
+                actions: { type: "takeStream", params: ({ event }) => event },
+              },
+              { target: "waiting", actions: { type: "resetStream", params: ({ event }) => event } },
+            ],
+          },
+          after: { [acceptMs]: "waiting" },
+        },
+        keeping: {
+          invoke: {
+            src: "taken",
+            input: ({ context }) => ({
+              ports: context.ports,
+              stream: present(context.stream, "the result's stream"),
+              rules: {
+                folder: context.folder,
+                keepRounds: context.keepRounds,
+                training: context.training,
+                before: present(context.checkpoint, "the model"),
+                facts: present(context.current, "the result").facts,
+                outer: context.outer,
+              },
+            }),
+          },
+          on: {
+            "effect.done.taken": [
+              {
+                guard: { type: "isLost", params: ({ event }) => event.value },
+                target: "#modelStore.broken",
+                actions: { type: "end", params: ({ event }) => ({ reason: lostReason(event.value) }) },
+              },
+              {
+                target: "waiting",
+                actions: [{ type: "noteTaken", params: ({ event }) => event.value }, "dropStream"],
+              },
+            ],
+            "effect.failed.taken": {
+              target: "#modelStore.broken",
+              actions: { type: "end", params: ({ event }) => ({ reason: event.error.message }) },
+            },
+          },
+        },
+      },
+    },
+    broken: {},
+  },
+});
+
+function lostReason(outcome: TakenResult | FailedResult): string {
+  const why = outcome.type === "failed" ? outcome.error.message : outcome.type;
+  return `a result is lost, and its aggregator sends it once: ${why}`;
+}

@@ -1,0 +1,82 @@
+/**
+ * Actions of the model store: what becomes of a result, and what is said about it.
+ *
+ * @module
+ */
+import { present } from "../runtime/present.ts";
+import type { ModelStoreContext, StoreArgs } from "./model_store_setup.ts";
+import type { FailedResult, TakenResult } from "./take_result.ts";
+
+/** There is no room for the round: says so once. */
+export function pause({ context, enqueue }: StoreArgs, { reason }: { readonly reason: string }): void {
+  if (context.paused === undefined) {
+    enqueue(() => reportPaused(context, reason));
+    enqueue.sendTo(context.parent, { type: "model.paused", isPaused: true });
+  }
+  enqueue.assign({ paused: reason });
+}
+
+/** Takes the outcome of a push. */
+export function noteTaken(args: StoreArgs, outcome: TakenResult | FailedResult): void {
+  const { context, enqueue } = args;
+  if (outcome.type === "kept") {
+    const { checkpoint } = outcome;
+    enqueue.assign({ checkpoint, paused: undefined });
+    if (context.paused !== undefined) enqueue(() => reportGoesOn(context));
+    enqueue.sendTo(context.parent, { type: "round.kept", checkpoint });
+  } else if (outcome.type === "failed") noteFailed(args, outcome);
+  else if (outcome.type === "refused") enqueue(() => reportRefused(context, outcome.reason));
+}
+
+/** A result that was not kept: its own fault is its aggregator's; a fault of the disk pauses the training. */
+function noteFailed(args: StoreArgs, { error }: FailedResult): void {
+  const { context, enqueue } = args;
+  switch (error._tag) {
+    case "TransportError":
+      return enqueue(() => reportRefused(context, error.message));
+    case "MalformedSafetensors":
+    case "ResultRejected":
+      return enqueue.sendTo(context.parent, {
+        type: "result.rejected",
+        peer: present(context.current, "the result").peer,
+        reason: error.reason,
+      });
+    case "CheckpointFailed":
+    case "FileNotWritten":
+      return pause(args, { reason: error.message });
+  }
+}
+
+const roundNext = ({ checkpoint }: ModelStoreContext): number => (checkpoint?.record.round ?? -1) + 1;
+
+function reportPaused(context: ModelStoreContext, reason: string): void {
+  context.ports.report({
+    level: "error",
+    event: "training.paused",
+    message: `Training ${context.training.id} is paused before round ${roundNext(context)} is kept: ${reason}`,
+    fields: {
+      training: context.training.id,
+      round: roundNext(context),
+      reason,
+      hint: `Make room in ${context.folder}: the training goes on by itself.`,
+    },
+  });
+}
+
+function reportGoesOn(context: ModelStoreContext): void {
+  context.ports.report({
+    level: "info",
+    event: "training.resumed",
+    message: `Training ${context.training.id} goes on: round ${roundNext(context)} is kept`,
+    fields: { training: context.training.id, round: roundNext(context) },
+  });
+}
+
+function reportRefused(context: ModelStoreContext, reason: string): void {
+  context.ports.report({
+    level: "warn",
+    event: "result.refused",
+    message: `Cannot take result of ${context.current?.peer}: ${reason}`,
+    fields: { training: context.training.id, peer: context.current?.peer, reason },
+  });
+}

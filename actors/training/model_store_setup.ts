@@ -1,0 +1,124 @@
+/**
+ * Context, events, guards and children of the model store's machine.
+ *
+ * @module
+ */
+import { setup } from "xstate";
+import { Effect } from "effect";
+import type { PeerText, StreamAnswer, StreamHandle } from "../../transport/port.ts";
+import type { TrainingKey } from "../../transport/protocols/messages.ts";
+import type { OuterOptions } from "../learning/mod.ts";
+import { EffectDied, type EventsOf, fromEffect } from "../runtime/effect_actor.ts";
+import type { HasParent } from "../runtime/parent.ts";
+import type { Ports } from "../runtime/ports.ts";
+import type { TransportRef } from "../runtime/role.ts";
+import type { Checkpoint } from "./checkpoints.ts";
+import { type ModelPlace, openModel, type RoundFacts, WeightsRefused } from "./keep_model.ts";
+import { serveModel } from "./serve_model.ts";
+import { type FailedResult, type ResultRules, type TakenResult, takeResult } from "./take_result.ts";
+
+/** Results that wait while one is taken; one more is rejected. */
+export const waitingMax = 4;
+/** Pulls that are served at once; one more is rejected. */
+export const modelPullsMax = 64;
+
+/** The input of a model store. */
+export interface ModelStoreInput extends HasParent<ModelStoreEvent>, ModelPlace {
+  readonly ports: Ports;
+  readonly transport: TransportRef;
+  readonly training: TrainingKey;
+  /** Path of the weights that the training begins with. */
+  readonly weights: string;
+  readonly outer: OuterOptions;
+}
+
+/** A result that the aggregator wants to push, and what its scheduler knows of the round. */
+export interface OfferedResult {
+  readonly exchange: string;
+  readonly peer: PeerText;
+  readonly facts: RoundFacts;
+}
+
+export interface ModelStoreContext extends ModelStoreInput {
+  readonly checkpoint: Checkpoint | undefined;
+  readonly waiting: readonly OfferedResult[];
+  /** The result that is being taken. */
+  readonly current: OfferedResult | undefined;
+  readonly stream: StreamHandle | undefined;
+  /** Exchanges of the running pulls. */
+  readonly pulls: readonly string[];
+  /** Why the training is paused. */
+  readonly paused: string | undefined;
+}
+
+/** The events that a model store sends to its parent. */
+export type ModelStoreEvent =
+  | { readonly type: "model.opened"; readonly checkpoint: Checkpoint }
+  | { readonly type: "round.kept"; readonly checkpoint: Checkpoint }
+  /** The aggregator's result does not fit the model. */
+  | { readonly type: "result.rejected"; readonly peer: PeerText; readonly reason: string }
+  /** The disk has no room for the next round. `round.kept` says that it has. */
+  | { readonly type: "model.paused"; readonly isPaused: true }
+  | { readonly type: "model.broken"; readonly reason: string };
+
+const opened = fromEffect(
+  "opened",
+  (
+    { weights, training, ...place }:
+      & { readonly ports: Ports; readonly weights: string; readonly training: TrainingKey }
+      & ModelPlace,
+  ) => openModel(place, { weights, run: training.run }),
+);
+
+const taken = fromEffect(
+  "taken",
+  ({ stream, rules }: { readonly ports: Ports; readonly stream: StreamHandle; readonly rules: ResultRules }) =>
+    takeResult(stream, rules),
+);
+
+const pull = fromEffect(
+  "pull",
+  ({ stream, checkpoint, trainingId, exchange }: {
+    readonly ports: Ports;
+    readonly stream: StreamHandle;
+    readonly checkpoint: Checkpoint;
+    readonly trainingId: string;
+    readonly exchange: string;
+  }) => Effect.map(serveModel(stream, checkpoint, trainingId), (outcome) => ({ exchange, peer: stream.peer, outcome })),
+);
+
+const actors = { opened, taken, pull };
+
+/** The events that a model store receives. */
+export type ModelStoreCommand =
+  | OfferedResult & { readonly type: "result.offered" }
+  | { readonly type: "pull.offered"; readonly exchange: string }
+  | { readonly type: "result.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
+  | { readonly type: "pull.accepted"; readonly exchange: string; readonly answer: StreamAnswer }
+  | EventsOf<typeof actors>;
+
+/** Types, guards and children of the model store's machine. `model_store.ts` adds the actions. */
+export const storeSetup = setup({
+  types: {
+    input: {} as ModelStoreInput,
+    context: {} as ModelStoreContext,
+    events: {} as ModelStoreCommand,
+  },
+  actors,
+  guards: {
+    isWaitedFor: ({ context }) => context.waiting.length > 0,
+    hasRoom: ({ context }) => context.waiting.length < waitingMax,
+    canServe: ({ context }) => context.checkpoint !== undefined && context.pulls.length < modelPullsMax,
+    /** The stream of the result that is being taken, and no earlier one that came too late. */
+    isOpened: ({ context }, { exchange, answer }: { readonly exchange: string; readonly answer: StreamAnswer }) =>
+      context.current?.exchange === exchange && answer.type === "stream.opened",
+    /** Another try would fail too: other weights, or a defect. */
+    isHopeless: (_, { error }: { readonly error: unknown }) =>
+      error instanceof WeightsRefused || error instanceof EffectDied,
+    /** The sender of a lost result sends it once: the model misses a round from here on. */
+    isLost: (_, outcome: TakenResult | FailedResult) => outcome.type === "failed" && !outcome.isRepeated,
+  },
+});
+
+/** Arguments of an action. Data of the event arrives as the action's params. */
+export type StoreArgs = Omit<Parameters<Parameters<typeof storeSetup.enqueueActions>[0]>[0], "event">;

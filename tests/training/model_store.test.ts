@@ -1,0 +1,212 @@
+/** The model store on the simulated disk: what it acknowledges, what it refuses, and what it does while the disk is full. */
+import { Effect, Exit, Result } from "effect";
+import { FileSystem } from "effect/FileSystem";
+import { suite } from "uvu";
+import * as assert from "uvu/assert";
+import { handOver, saveStream } from "../../actors/job/copy.ts";
+import { jobLimits } from "../../actors/job/limits.ts";
+import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
+import type { Services } from "../../actors/runtime/ports.ts";
+import { realServices } from "../../actors/runtime/real_ports.ts";
+import { Disk } from "../../actors/simulation/disk.ts";
+import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
+import { modelStoreMachine } from "../../actors/training/model_store.ts";
+import { encodeGrantedPullHeader } from "../../transport/protocols/mod.ts";
+import type { PushLabel } from "../../transport/protocols/messages.ts";
+import { makeFakeWorld, settle, startUnderParent } from "../support/fake_transport.ts";
+import { eventually, streamPair } from "../support/job_world.ts";
+
+const scheduler = "12D3KooWA7SQJtmVh49Xoi1t8XGnSEvzWyAQrQN4qYw6RCU5hEj7";
+const training = { scheduler, id: "t-1", run: 3 };
+const folder = "/state/trainings/t-1";
+const job = "f4633ad1-6b37-4597-85a6-4e58a2117f5a";
+const tensors = (...values: number[]) =>
+  encodeTensors(new Map([["w", { shape: [values.length], values: Float32Array.from(values) }]]));
+const label = (round: number, over: Partial<PushLabel> = {}): PushLabel => ({
+  scheduler,
+  training: "t-1",
+  run: 3,
+  job,
+  round,
+  ...over,
+});
+
+/** A store whose model begins with 1 and 2. */
+async function opened(weights: Uint8Array = tensors(1, 2)) {
+  const world = makeFakeWorld();
+  const disk = new Disk({ now: world.ports.now, openDelayMs: () => 0 });
+  disk.put("/init.safetensors", weights);
+  const store = startUnderParent(world, modelStoreMachine, {
+    ports: {
+      ...world.ports,
+      run: (effect, onExit) => {
+        const provided = Effect.provide(Effect.provideService(effect, FileSystem, disk.service), realServices);
+        const fiber = Effect.runFork(provided as Effect.Effect<never>);
+        fiber.addObserver((exit) => queueMicrotask(() => onExit(exit as Exit.Exit<never, never>)));
+        return () => fiber.interruptUnsafe();
+      },
+    },
+    transport: world.transport,
+    training,
+    weights: "/init.safetensors",
+    folder,
+    keepRounds: 1,
+    outer: { learningRate: 1, momentum: 0.5 },
+  });
+  await eventually("the model is open or broken", () => store.said.length > 0);
+  const facts = { run: 3, slices: null, members: ["a"], samples: 10 };
+  let exchanges = 0;
+  /** Pushes a result as an aggregator does; whether it was acknowledged. */
+  const push = async (bytes: Uint8Array, labelled: PushLabel | undefined) => {
+    const exchange = `x${++exchanges}`;
+    store.send({ type: "result.offered", exchange, peer: "agg", facts });
+    const { replyTo } = world.takeOne("stream.accept");
+    const protocol = labelled === undefined ? "/hypha-tensor-stream/push" : "/hypha-tensor-stream/push/2";
+    const { near, far } = streamPair({ near: "scheduler", far: "agg" }, protocol);
+    replyTo.send({ type: "stream.opened", id: exchange, stream: near });
+    const file = { fd: -1, sizeBytes: bytes.length, read: readerOf(bytes) };
+    const limits = { ...jobLimits, acknowledgeMs: 5_000 };
+    const outcome = await Effect.runPromise(Effect.result(handOver(file, far, limits, labelled)));
+    await settle();
+    return Result.isSuccess(outcome);
+  };
+  /** Pulls a file as a member does. */
+  const pull = async (dataset: string, index: number) => {
+    const exchange = `x${++exchanges}`;
+    store.send({ type: "pull.offered", exchange });
+    const { replyTo } = world.takeOne("stream.accept");
+    const { near, far } = streamPair({ near: "scheduler", far: "a" }, "/hypha-tensor-stream/pull/2");
+    replyTo.send({ type: "stream.opened", id: exchange, stream: near });
+    const directory = makeMemoryDirectory("/work");
+    const asked = Effect.andThen(far.write(encodeGrantedPullHeader({ dataset, index })), far.end);
+    const saved = Effect.andThen(asked, saveStream(far, directory, "file", jobLimits));
+    const outcome = await Effect.runPromise(Effect.result(saved as Effect.Effect<number, Error, Services>));
+    await settle();
+    return Result.isSuccess(outcome) ? valuesOf(directory.files.get("file")) : "refused";
+  };
+  return { world, disk, store, push, pull };
+}
+
+function readerOf(bytes: Uint8Array) {
+  return (into: Uint8Array, position: number) =>
+    Effect.sync(() => {
+      const piece = bytes.subarray(position, position + into.length);
+      into.set(piece);
+      return piece.length;
+    });
+}
+
+const valuesOf = (
+  bytes: Uint8Array | undefined,
+) => [...(Result.getOrThrow(decodeTensors(bytes ?? new Uint8Array())).get("w")?.values ?? [])];
+const files = (disk: Disk) =>
+  Effect.runSync(disk.service.readDirectory(folder)).filter((name) => name !== "layout.json").sort();
+const kept = (round: number) => [".json", ".safetensors", ".velocity.safetensors"].map((end) => `round-${round}${end}`);
+const indexOf = (round: number) => 4_294_967_296 + round;
+
+const test = suite("modelStoreMachine");
+
+test("a result is acknowledged when its round is on disk; a repeated one is acknowledged and counts once", async () => {
+  const { disk, store, push, world } = await opened();
+  assert.ok(world.take("serve").some(({ protocol }) => protocol === "/hypha-tensor-stream/pull/2"));
+  assert.ok(await push(tensors(0.5, -1), label(1)));
+  assert.equal(files(disk), kept(1));
+  assert.equal(valuesOf(disk.read(`${folder}/round-1.safetensors`)), [1.5, 1]);
+  assert.equal(valuesOf(disk.read(`${folder}/round-1.velocity.safetensors`)), [
+    Math.fround(0.5 / 1.5),
+    Math.fround(-1 / 1.5),
+  ]);
+  assert.ok(await push(tensors(0.5, -1), label(1)), "its acknowledgement was lost");
+  assert.ok(await push(tensors(1, 1), label(2)));
+  assert.equal(valuesOf(disk.read(`${folder}/round-2.safetensors`)), [2.5, 2]);
+  assert.equal(store.said.map(({ type }) => type), ["model.opened", "round.kept", "round.kept"]);
+});
+
+for (
+  const [name, over] of [
+    ["another run", { run: 2 }],
+    ["another training", { training: "t-2" }],
+    ["another scheduler", { scheduler: "12D3KooWAGMZxYWzuymeiPyXkHSxuSwkGFVDCntAXRxHG7T2truz" }],
+    ["a later round", { round: 3 }],
+  ] as const
+) {
+  test(`a result of ${name} is reset, and changes nothing`, async () => {
+    const { disk, store, push, world } = await opened();
+    assert.not.ok(await push(tensors(1, 1), label(1, over)));
+    assert.equal(files(disk), ["round-0.json", "round-0.safetensors"]);
+    assert.is(store.said.length, 1);
+    assert.is(world.reported("result.refused").length, 1);
+    assert.ok(await push(tensors(1, 1), label(1)));
+  });
+}
+
+test("a full disk pauses the training, said once; it goes on by itself when the result comes again", async () => {
+  const { disk, store, push, world } = await opened();
+  disk.full = true;
+  assert.not.ok(await push(tensors(1, 1), label(1)));
+  assert.not.ok(await push(tensors(1, 1), label(1)));
+  assert.is(world.reported("training.paused").length, 1);
+  assert.equal(store.said.map(({ type }) => type), ["model.opened", "model.paused"]);
+  disk.full = false;
+  assert.ok(await push(tensors(1, 1), label(1)));
+  assert.equal(store.said.map(({ type }) => type), ["model.opened", "model.paused", "round.kept"]);
+  assert.is(world.reported("training.resumed").length, 1);
+  assert.equal(files(disk), kept(1));
+});
+
+test("a result that does not fit is its aggregator's fault, and nothing is kept", async () => {
+  const { disk, store, push } = await opened();
+  assert.not.ok(await push(tensors(1, 1, 1), label(1)));
+  const said = store.said.at(-1) as { readonly type: string; readonly peer?: string; readonly reason?: string };
+  assert.equal([said.type, said.peer], ["result.rejected", "agg"]);
+  assert.match(said.reason ?? "", /another shape/);
+  assert.equal(files(disk).filter((name) => /^round/.test(name)), ["round-0.json", "round-0.safetensors"]);
+});
+
+test("an aggregator of the existing network sends once: a lost result breaks the model", async () => {
+  const { disk, store, push } = await opened();
+  assert.ok(await push(tensors(1, 1), undefined));
+  assert.equal(files(disk), kept(1));
+  disk.full = true;
+  assert.not.ok(await push(tensors(1, 1), undefined));
+  assert.is(store.said.at(-1)?.type, "model.broken");
+});
+
+test("a push of our own that breaks off in its head is sent again, and breaks nothing", async () => {
+  const { store, push, world } = await opened();
+  store.send({
+    type: "result.offered",
+    exchange: "y",
+    peer: "agg",
+    facts: { run: 3, slices: null, members: [], samples: 0 },
+  });
+  const { near, far } = streamPair({ near: "scheduler", far: "agg" }, "/hypha-tensor-stream/push/2");
+  world.takeOne("stream.accept").replyTo.send({ type: "stream.opened", id: "y", stream: near });
+  await Effect.runPromise(Effect.andThen(far.write(new Uint8Array(5)), far.abort("gone")));
+  await settle();
+  assert.is(store.said.length, 1);
+  assert.ok(await push(tensors(1, 1), label(1)));
+});
+
+test("serves the newest round to members, and velocity from round 1 on", async () => {
+  const { push, pull } = await opened();
+  assert.equal(await pull("hypha:weights/t-1", indexOf(0)), [1, 2]);
+  assert.is(await pull("hypha:velocity/t-1", indexOf(0)), "refused");
+  assert.ok(await push(tensors(3, 3), label(1)));
+  assert.equal(await pull("hypha:weights/t-1", indexOf(1)), [4, 5]);
+  assert.equal(await pull("hypha:velocity/t-1", indexOf(1)), [2, 2]);
+  for (
+    const [dataset, index] of [["hypha:weights/t-1", indexOf(0)], ["hypha:weights/t-2", indexOf(1)], [
+      "digits",
+      0,
+    ]] as const
+  ) {
+    assert.is(await pull(dataset, index), "refused", `${dataset} ${index}`);
+  }
+});
+
+test("weights that cannot be read break it at once", async () => {
+  const { store } = await opened(new Uint8Array(3));
+  assert.is(store.said[0]?.type, "model.broken");
+});
+test.run();
