@@ -41,6 +41,7 @@ const result = {
   nodes: 7,
   rounds: [{ round: 1, accuracy: 0.978 }],
   accuracy: 0.978,
+  model: { file: "/tmp/hypha-demo/model.safetensors", sha256: "0".repeat(64), sizeBytes: 10_000, round: 1 },
   bytes: 5_977_687,
   accepted: 52,
   refused: {

@@ -100,8 +100,8 @@ test("a full disk at any write of a round fails it, changes nothing, and the rou
       const limited = Effect.gen(function* () {
         const files = yield* FileSystem;
         const full = systemError({ _tag: "Unknown", module: "FileSystem", method: "write", cause: { code: "ENOSPC" } });
-        const write = <A, E>(effect: Effect.Effect<A, E>) =>
-          Effect.suspend((): Effect.Effect<A, E | typeof full> => writes++ < room ? effect : Effect.fail(full));
+        const write = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+          Effect.suspend((): Effect.Effect<A, E | typeof full, R> => writes++ < room ? effect : Effect.fail(full));
         const service: FileSystem = {
           ...files,
           open: (path, options) =>

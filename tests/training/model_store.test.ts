@@ -6,7 +6,6 @@ import * as assert from "uvu/assert";
 import { handOver, saveStream } from "../../actors/job/copy.ts";
 import { jobLimits } from "../../actors/job/limits.ts";
 import { decodeTensors, encodeTensors } from "../../actors/learning/mod.ts";
-import type { Services } from "../../actors/runtime/ports.ts";
 import { realServices } from "../../actors/runtime/real_ports.ts";
 import { Disk } from "../../actors/simulation/disk.ts";
 import { makeMemoryDirectory } from "../../actors/simulation/work_directory.ts";
@@ -80,7 +79,7 @@ async function opened(weights: Uint8Array = tensors(1, 2)) {
     const directory = makeMemoryDirectory("/work");
     const asked = Effect.andThen(far.write(encodeGrantedPullHeader({ dataset, index })), far.end);
     const saved = Effect.andThen(asked, saveStream(far, directory, "file", jobLimits));
-    const outcome = await Effect.runPromise(Effect.result(saved as Effect.Effect<number, Error, Services>));
+    const outcome = await Effect.runPromise(Effect.result(saved as Effect.Effect<number, Error>));
     await settle();
     return Result.isSuccess(outcome) ? valuesOf(directory.files.get("file")) : "refused";
   };
