@@ -22,7 +22,7 @@
  */
 import { Effect, Result } from "effect";
 import { assign, enqueueActions, sendParent, sendTo, setup } from "xstate";
-import { type MemberRole, parseCertificate } from "../../pki/certificate.ts";
+import type { MemberRole } from "../../pki/certificate.ts";
 import { VerificationCache } from "../../pki/verification_cache.ts";
 import type { TrustSnapshot } from "../../pki/trust.ts";
 import type { NodeIdentity } from "../../transport/port.ts";
@@ -37,6 +37,7 @@ import {
 } from "../files/watched_files.ts";
 import type { LoadError } from "../files/load_error.ts";
 import { OwnCertificateRefused, OwnCertificateRevoked } from "./own_certificate.ts";
+import { reportBroken, reportExpiry, reportRenewed } from "./identity_reports.ts";
 import { checkOwnChain, type IdentityFiles, lifeOf, loadIdentity, revocationOf } from "./load_identity.ts";
 import type { Ports } from "../runtime/ports.ts";
 
@@ -116,10 +117,6 @@ export interface IdentityContext extends Omit<IdentityInput, "timing"> {
 /** How often the dates are looked at, in milliseconds; of a certificate that lives for hours, a fiftieth of its life. */
 export const reviewEveryMs = 60 * 60 * 1_000;
 const reviewPart = 1 / 50;
-/** The part of its life that a certificate has left when the machine warns, and when it raises an alarm. */
-export const expiryWarningPart = 0.1;
-export const expiryAlarmPart = 0.03;
-
 /** What enrolment mends: there is no pair, it has ended, or its key was not put in its place yet. */
 const awaitedProblems: ReadonlySet<LoadError["problem"]> = new Set(["missing", "expired", "mismatch"]);
 
@@ -138,58 +135,6 @@ function nextFiles({ ports, certPem, keyPem, role, identity }: IdentityContext):
 function isNew({ identity }: IdentityContext, { outcome }: IdentityReading): boolean {
   if (Result.isFailure(outcome)) return false;
   return identity?.certPem !== outcome.success.certPem || identity.keyPem !== outcome.success.keyPem;
-}
-
-function reportExpiry({ identity, lifeMs, ports, certPem }: IdentityContext): void {
-  if (identity === undefined) return;
-  const leftMs = identity.notAfter.getTime() - ports.now();
-  if (leftMs > lifeMs * expiryWarningPart) return;
-  const expired = leftMs < 0;
-  const when = identity.notAfter.toISOString();
-  ports.report({
-    level: leftMs <= lifeMs * expiryAlarmPart ? "error" : "warn",
-    event: expired ? "identity.expired" : "identity.expiring",
-    message: expired
-      ? `Own certificate expired at ${when}: peers refuse it. Put a new one in its place: hypha-certutil gen-cert`
-      : `Own certificate expires at ${when}. Put a new one in its place before: hypha-certutil gen-cert`,
-    fields: { file: certPem, notAfter: when },
-  });
-}
-
-function reportRenewed({ ports, identity: before }: IdentityContext, identity: NodeIdentity): void {
-  const { peer, name, generation, notAfter } = identity;
-  const until = notAfter.toISOString();
-  if (before === undefined) {
-    const message = `Took the certificate that came, valid until ${until}`;
-    return ports.report({ level: "info", event: "identity.found", message, fields: { peer, name, notAfter: until } });
-  }
-  const rekeyed = peer !== before.peer;
-  ports.report({
-    level: rekeyed ? "warn" : "info",
-    event: "identity.renewed",
-    message: rekeyed
-      ? `Took another key: this node becomes ${peer}, its certificate is valid until ${until}`
-      : `Took a new certificate of the same key, valid until ${until}`,
-    fields: { peer, name, generation, notAfter: until, formerPeer: before.peer, key: rekeyed ? "new" : "same" },
-  });
-}
-
-function reportBroken({ ports, identity }: IdentityContext, error: unknown): void {
-  if (identity === undefined) return; // the owner was told
-  const { file, line, problem } = placeOf(error);
-  const until = identity.notAfter.toISOString();
-  ports.report({
-    level: "warn",
-    event: "identity.broken",
-    message: `Keeping the previous certificate and key, valid until ${until}: ${
-      error instanceof Error ? error.message : error
-    }`,
-    fields: { file, line, problem },
-  });
-}
-
-function placeOf(error: unknown): Partial<Pick<LoadError, "file" | "line" | "problem">> {
-  return error instanceof Object && "problem" in error ? error as LoadError : {};
 }
 
 /** What the watch learns of a reading. */

@@ -125,7 +125,7 @@ export function checkRole(identity: PeerIdentity, policy: Policy): Result.Result
   );
 }
 
-/** MemberRole and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
+/** Role and trust domain of the one URI SAN, `spiffe://<domain>/<role>/<name>`; or what it claims, where it has another form. */
 function readRole(leaf: Certificate): Pick<PeerIdentity, "role" | "domain" | "roleClaim"> {
   const uris = leaf.subjectAltNames.filter(({ type }) => type === "uri").map(({ value }) => value);
   if (uris.length === 0) return { role: undefined, domain: undefined };

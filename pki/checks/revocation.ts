@@ -49,9 +49,9 @@ export interface NotRevoked extends Proof<"NotRevoked"> {
  * Picks the first path of which no certificate below the anchor is revoked (RFC 5280 §6.3).
  *
  * Where a domain has no lists every path passes. Where its lists are optional, a revoked certificate is refused and nothing else
- * counts. Where they are required, each certificate below the anchor needs a list of its issuer: signed by the next CA of the path, covering the certificate and every reason, valid at `at`, the newest of its
- * scope (all of them where several have the same age), brought up to date by its delta, which a base that names its deltas
- * must have. A list past its `nextUpdate` counts
+ * counts. Where they are required, each certificate below the anchor needs a list of its issuer: signed by the next CA of the
+ * path, covering the certificate and every reason, valid at `at`, the newest of its scope (all of them where several have the
+ * same age), brought up to date by its delta, which a base that names its deltas must have. A list past its `nextUpdate` counts
  * for `policy.crlGraceMs` more; a list below its mark (`crl_marks.ts`) can revoke, but not clear. A list of any other domain
  * revokes too what the CA issued under whose key it verifies, on every path; it clears nothing. The anchor itself is not
  * looked up: it is distrusted by removing it from the bundle, which `makeTrustSnapshot` does when another CA of the bundle
